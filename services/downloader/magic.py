@@ -1,0 +1,104 @@
+"""What is a file by its bytes, and is it all there? Looks at structure only and decodes nothing."""
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A format that listing photos come in; `decoder` is the library's name for it."""
+
+    decoder: str
+    content_type: str
+    extension: str
+
+
+JPEG = Kind("JPEG", "image/jpeg", "jpg")
+PNG = Kind("PNG", "image/png", "png")
+WEBP = Kind("WEBP", "image/webp", "webp")
+GIF = Kind("GIF", "image/gif", "gif")
+AVIF = Kind("AVIF", "image/avif", "avif")
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_GIF_TRAILER, _GIF_EXTENSION, _GIF_FRAME = b";", b"!", b","
+
+
+class EndsEarly(Exception):
+    """The data ends early or fails its checksums."""
+
+
+def kind_of(source: Path) -> Kind | None:
+    """Tell a listing photo's format by its first bytes; None for every other format and for an empty file."""
+    with source.open("rb") as file:
+        head = file.read(64)
+    if head.startswith(b"\xff\xd8\xff"):
+        return JPEG
+    if head.startswith(_PNG_SIGNATURE):
+        return PNG
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return GIF
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return WEBP
+    return AVIF if _is_avif(head) else None
+
+
+def _is_avif(head: bytes) -> bool:
+    # HEIC shares the container and the brand mif1: only avif and avis, as major or compatible brand, are AVIF.
+    brands = head[8:12] + head[16 : int.from_bytes(head[:4], "big")]
+    return head[4:8] == b"ftyp" and any(brands[at : at + 4] in (b"avif", b"avis") for at in range(0, len(brands), 4))
+
+
+def check_ending(source: Path, kind: Kind) -> None:
+    """Raise EndsEarly for a PNG or GIF that is cut or damaged where the decoder would not notice.
+
+    The decoder finds a cut JPEG, WebP and AVIF itself; it reads a PNG no further than its last pixel, without the
+    checksums of what follows, and a GIF no further than its first frame.
+    """
+    check = {PNG: _check_png, GIF: _check_gif}.get(kind)
+    if check is not None:
+        with source.open("rb") as file:
+            check(file)
+
+
+def _check_png(file: BinaryIO) -> None:
+    file.seek(len(_PNG_SIGNATURE))
+    name = b""
+    while name != b"IEND":
+        length = int.from_bytes(_read(file, 4), "big")
+        name = _read(file, 4)
+        if _checksum(file, length, zlib.crc32(name)) != int.from_bytes(_read(file, 4), "big"):
+            raise EndsEarly(f"the checksum of a PNG chunk {name!r} is wrong")
+
+
+def _checksum(file: BinaryIO, length: int, crc: int) -> int:
+    while length:
+        block = _read(file, min(length, 65_536))
+        crc = zlib.crc32(block, crc)
+        length -= len(block)
+    return crc
+
+
+def _check_gif(file: BinaryIO) -> None:
+    _skip_colour_table(file, _read(file, 13)[10])
+    while (block := _read(file, 1)) != _GIF_TRAILER:
+        if block == _GIF_FRAME:
+            _skip_colour_table(file, _read(file, 9)[8])
+        elif block != _GIF_EXTENSION:
+            raise EndsEarly("a GIF block is of no known kind")
+        _read(file, 1)  # the extension's label, or the frame's code size
+        while size := _read(file, 1)[0]:
+            _read(file, size)
+
+
+def _skip_colour_table(file: BinaryIO, flags: int) -> None:
+    if flags & 0x80:
+        _read(file, 3 * 2 ** ((flags & 7) + 1))
+
+
+def _read(file: BinaryIO, size: int) -> bytes:
+    data = file.read(size)
+    if len(data) < size:
+        raise EndsEarly("the data ends early")
+    return data

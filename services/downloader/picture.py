@@ -1,0 +1,316 @@
+"""What is done with untrusted bytes: a photo is told by its bytes, checked, decoded and turned into its variants.
+
+Runs in a process of its own (see `encoders`). The only module that knows PIL and thash.
+"""
+
+import base64
+import io
+import math
+import resource
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import thash
+from PIL import AvifImagePlugin, Image, ImageCms, JpegImagePlugin
+from PIL import GifImagePlugin as _gif  # noqa: F401  # importing a plugin registers its format, and no other
+from PIL import PngImagePlugin as _png  # noqa: F401
+from PIL import WebPImagePlugin as _webp  # noqa: F401
+
+from services.downloader import magic
+from shared.domain.failures import Failure, Reason
+from shared.domain.variants import FORMATS, VariantSpec
+
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the pool keeps every core busy; a thread more only costs memory
+
+_ORIENTATION, _ARTIST, _COPYRIGHT = 0x0112, 0x013B, 0x8298
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SRGB = ImageCms.createProfile("sRGB")
+_BAND_PIXELS = 1_000_000
+_PIXELS_RESIZED_AT_LEISURE = 8_000_000
+_WEBP_METHOD = 2  # half of the default's time (4), for files 3 % larger
+_THUMBHASH_SIDE = 32  # it keeps 7 x 7 frequencies: 100 pixels say no more, and cost ten times as much
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedVariant:
+    """One variant as a file; sides in pixels, size in bytes. Equal variants share one file."""
+
+    name: str
+    path: Path
+    width: int
+    height: int
+    file_size: int
+    content_type: str
+    extension: str
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What became of a photo: its own format by its bytes, its upright sides in pixels, and its variants, widest first."""
+
+    content_type: str
+    extension: str
+    width: int
+    height: int
+    thumbhash: str
+    variants: tuple[EncodedVariant, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Photo:
+    """A decoded photo: upright, sRGB, RGB or RGBA, as large as the largest variant."""
+
+    image: Image.Image
+    sides: tuple[int, int]
+    rights: bytes
+
+
+def encode(
+    source: Path, into: Path, specs: Sequence[VariantSpec], max_pixels: int, memory: int | None = None
+) -> Encoded | Failure:
+    """Write the variants of the photo in `source` into the folder `into`.
+
+    `memory`, in bytes, is what decoding may take on top of what the process has; a photo that needs more is
+    ENCODER_KILLED. Bad bytes are a Failure, whatever they are; OSError means that a file cannot be read or written.
+    """
+    kind = magic.kind_of(source)
+    if kind is None:
+        return Failure(Reason.NOT_AN_IMAGE, "the first bytes are of no known photo format")
+    try:
+        photo = _read(source, kind, specs, max_pixels, memory)
+        if isinstance(photo, Failure):
+            return photo
+        return _write(photo, kind, into, specs)
+    except MemoryError:
+        return Failure(Reason.ENCODER_KILLED, "the picture needs more memory than a picture may take")
+
+
+def _read(
+    source: Path, kind: magic.Kind, specs: Sequence[VariantSpec], max_pixels: int, memory: int | None
+) -> _Photo | Failure:
+    # Half: the library makes an error of twice its limit. It also guards what opening a WebP would reserve.
+    Image.MAX_IMAGE_PIXELS = max_pixels // 2
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(source, formats=[kind.decoder]) as image:
+            if math.prod(image.size) > max_pixels:
+                return _too_many_pixels(max_pixels)
+            magic.check_ending(source, kind)
+            return _decode(image, specs, memory)
+    except Image.DecompressionBombError:
+        return _too_many_pixels(max_pixels)
+    except MemoryError:
+        raise
+    except Image.UnidentifiedImageError:
+        return Failure(Reason.BROKEN_IMAGE, f"a {kind.decoder} without a readable header")
+    except Exception as error:  # noqa: BLE001  # decoders raise nearly everything over hostile bytes
+        return Failure(Reason.BROKEN_IMAGE, f"{kind.decoder}: {str(error)[:200] or type(error).__name__}")
+
+
+def _too_many_pixels(max_pixels: int) -> Failure:
+    return Failure(Reason.TOO_MANY_PIXELS, f"the picture has more than {max_pixels} pixels")
+
+
+def _decode(image: Image.Image, specs: Sequence[VariantSpec], memory: int | None) -> _Photo | Failure:
+    stored = image.size
+    turned = _orientation(image)
+    largest = _upright(_sizes(_upright(stored, turned), specs)[0], turned)
+    if isinstance(image, JpegImagePlugin.JpegImageFile):
+        image.draft(None, largest)  # decodes at a half, a quarter or an eighth, where that is still large enough
+    needed = _memory_needed(image, math.prod(largest))
+    if memory is not None and needed > memory:
+        return Failure(Reason.ENCODER_KILLED, f"the picture needs about {needed // 10**6} MB to decode")
+    with _at_most(memory):
+        image.load()
+        turned = _orientation(image)  # a PNG may say it after its pixels
+        largest = _upright(_sizes(_upright(stored, turned), specs)[0], turned)
+        small = _shrunk(image, stored, largest)
+    small = _in_srgb(small, image.info.get("icc_profile"))
+    if turned in _UPRIGHT:
+        small = small.transpose(_UPRIGHT[turned])
+    return _Photo(small, _upright(stored, turned), _rights(image))
+
+
+def _upright(sides: tuple[int, int], orientation: int) -> tuple[int, int]:
+    return (sides[1], sides[0]) if orientation >= 5 else sides
+
+
+def _sizes(sides: tuple[int, int], specs: Sequence[VariantSpec]) -> list[tuple[int, int]]:
+    """Return the sides of each variant, largest first."""
+    return sorted((_size(sides, spec) for spec in specs), key=math.prod, reverse=True)
+
+
+def _size(sides: tuple[int, int], spec: VariantSpec) -> tuple[int, int]:
+    """Return a variant's sides: never larger than the photo, at least 1, and within what its format can hold."""
+    width, height = sides
+    longest = FORMATS[spec.format].longest_side
+    scale = min(1.0, spec.width / width, longest / height, longest / width)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _orientation(image: Image.Image) -> int:
+    value = _exif(image).get(_ORIENTATION, 1)
+    return value if value in _UPRIGHT else 1
+
+
+def _exif(image: Image.Image) -> Image.Exif:
+    try:
+        return image.getexif()
+    except Exception:  # noqa: BLE001  # metadata that cannot be read is no reason to refuse a photo
+        return Image.Exif()
+
+
+def _rights(image: Image.Image) -> bytes:
+    """Return the EXIF block that variants carry: artist and copyright, byte for byte, and nothing else."""
+    found, kept = _exif(image), Image.Exif()
+    for tag in (_ARTIST, _COPYRIGHT):
+        if value := found.get(tag):
+            kept[tag] = value if isinstance(value, bytes) else str(value).encode("latin-1", "replace")
+    return kept.tobytes() if kept else b""
+
+
+def _memory_needed(image: Image.Image, largest: int) -> int:
+    """Estimate from its header what decoding a photo and encoding its largest variant takes, in bytes (measured)."""
+    pixels = math.prod(image.size)
+    decoded = pixels * {"1": 1, "L": 1, "P": 1, "I;16": 2}.get(image.mode, 4)
+    if image.format == "WEBP":
+        decoded = 16 * pixels  # its decoder keeps two canvases, then come the frame as bytes and as a picture
+    elif image.format == "AVIF":
+        decoded = (12 if image.mode == "RGBA" else 9) * pixels
+    elif isinstance(image, JpegImagePlugin.JpegImageFile) and image.info.get("progressive"):
+        decoded += _coefficients(image)
+    elif image.mode in ("RGBA", "LA") and pixels <= _PIXELS_RESIZED_AT_LEISURE:
+        decoded *= 2  # resizing multiplies by alpha, in a copy
+    return max(decoded + 8 * largest, 24 * largest)
+
+
+def _coefficients(image: JpegImagePlugin.JpegImageFile) -> int:
+    """Return how much a progressive JPEG's coefficients take, two bytes each, all held until the last scan is read."""
+    per_pixel = {0: 6, 1: 4, 2: 3}.get(JpegImagePlugin.get_sampling(image), 2 * len(image.getbands()))
+    scale = image.decoderconfig[0] if image.decoderconfig else 1
+    return per_pixel * math.prod(image.size) * scale**2
+
+
+@contextmanager
+def _at_most(memory: int | None) -> Iterator[None]:
+    """Let the process take no more than `memory` bytes on top of what it has; beyond that it gets MemoryError."""
+    statm = Path("/proc/self/statm")
+    if memory is None or not statm.exists():
+        yield
+        return
+    has = int(statm.read_text().split()[5]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (has + memory, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+def _shrunk(image: Image.Image, stored: tuple[int, int], size: tuple[int, int]) -> Image.Image:
+    """Return the decoded photo at the largest variant's size, before anything else is done to it.
+
+    Whole pixels are averaged first where the photo is several times too large, and always down to few enough to
+    afford a copy; then comes the filter that keeps edges sharp.
+    """
+    times = min(image.width // size[0], image.height // size[1])
+    factor = max(1, times if math.prod(image.size) > _PIXELS_RESIZED_AT_LEISURE else times // 2)
+    scale = max(1, round(stored[0] / image.width)) * factor
+    ready = _reduced(image, factor)
+    box = (0, 0, min(ready.width, stored[0] / scale), min(ready.height, stored[1] / scale))
+    return ready.resize(size, Image.Resampling.LANCZOS, box=box)
+
+
+def _reduced(image: Image.Image, factor: int) -> Image.Image:
+    """Return the picture `factor` times smaller and in a mode that can be resized; in bands, never in a full-size copy."""
+    if factor == 1 and image.mode in ("L", "RGB", "CMYK") and not image.has_transparency_data:
+        return image
+    width, height = image.size
+    rows = max(1, _BAND_PIXELS // width // factor) * factor
+    whole = None
+    for top in range(0, height, rows):
+        band = _resizable(image.crop((0, top, width, min(top + rows, height)))).reduce(factor)
+        whole = whole or Image.new(band.mode, (math.ceil(width / factor), math.ceil(height / factor)))
+        whole.paste(band, (0, top // factor))
+    assert whole is not None
+    return whole
+
+
+def _resizable(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        return image.convert("I").point(lambda value: value / 256).convert("L")  # 16 bits
+    if image.has_transparency_data:
+        return image.convert("RGBA")
+    return image if image.mode in ("L", "RGB", "CMYK") else image.convert("RGB")
+
+
+def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Return an RGB picture, or RGBA where a pixel is not opaque; a profile that is broken or does not fit is ignored."""
+    alpha = image.getchannel("A") if image.mode == "RGBA" else None
+    colour = _with_profile(image.convert("RGB") if alpha else image, profile)
+    colour.info = {}
+    if alpha is not None and alpha.getextrema() != (255, 255):
+        colour.putalpha(alpha)
+    return colour
+
+
+def _with_profile(image: Image.Image, icc: bytes | None) -> Image.Image:
+    try:
+        profile = ImageCms.getOpenProfile(io.BytesIO(icc or b""))
+        if image.mode == "RGB" and ImageCms.getProfileDescription(profile).startswith("sRGB"):
+            return image
+        fitting = image.convert("RGB") if profile.profile.xcolor_space == "RGB " else image
+        converted = ImageCms.profileToProfile(fitting, profile, _SRGB, outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        converted = None
+    return converted or image.convert("RGB")
+
+
+def _write(photo: _Photo, kind: magic.Kind, into: Path, specs: Sequence[VariantSpec]) -> Encoded:
+    picture = photo.image
+    files: dict[tuple[tuple[int, int], str, int], Path] = {}
+    variants = []
+    for size, spec in sorted(((_size(photo.sides, spec), spec) for spec in specs), key=_largest_first):
+        if picture.size != size:
+            picture = picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+        path = files.setdefault((size, spec.format, spec.quality), into / f"{spec.name}.{spec.extension}")
+        if path.stem == spec.name:
+            _save(picture, path, spec, photo.rights)
+        variants.append(EncodedVariant(spec.name, path, *size, path.stat().st_size, spec.content_type, spec.extension))
+    return Encoded(kind.content_type, kind.extension, *photo.sides, _thumbhash(picture), tuple(variants))
+
+
+def _largest_first(made: tuple[tuple[int, int], VariantSpec]) -> tuple[int, int]:
+    size, spec = made
+    return -math.prod(size), -spec.width
+
+
+def _save(picture: Image.Image, path: Path, spec: VariantSpec, rights: bytes) -> None:
+    if spec.format == "webp":
+        picture.save(path, "WEBP", quality=spec.quality, method=_WEBP_METHOD, exif=rights)
+    else:
+        _on_white(picture).save(path, "JPEG", quality=spec.quality, progressive=True, exif=rights)
+
+
+def _on_white(picture: Image.Image) -> Image.Image:
+    if picture.mode != "RGBA":
+        return picture
+    ground = Image.new("RGB", picture.size, "white")
+    ground.paste(picture, mask=picture.getchannel("A"))
+    return ground
+
+
+def _thumbhash(picture: Image.Image) -> str:
+    tiny = picture.copy()
+    tiny.thumbnail((_THUMBHASH_SIDE, _THUMBHASH_SIDE))
+    return base64.b64encode(bytes(thash.rgba_to_thumb_hash(*tiny.size, tiny.convert("RGBA").tobytes()))).decode()

@@ -1,0 +1,1 @@
+"""What two or more services use; it imports no service."""

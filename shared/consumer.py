@@ -1,0 +1,171 @@
+"""The door to Faust: batches of raw records go to a handler, and are acknowledged in order once it is done with them.
+
+Faust's own `take` acknowledges a batch even where its handler failed, and commits past work under way when an agent
+runs concurrently. `noack_take` with our own acknowledgements does neither: what is not done is delivered again.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import faust
+
+from shared import log
+from shared.dead_letters import DeadLetters
+from shared.events.records import Record
+from shared.kafka import BrokerUnavailable
+from shared.settings import Settings, worker_name
+from shared.stores.errors import StoreUnavailable
+
+Handle = Callable[[Sequence[Record]], Awaitable[None]]
+
+_logger = log.get(__name__)
+_LONGEST_WAIT = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One topic and what is done with its records: up to `batch` at a time, up to `batches` at once."""
+
+    topic: str
+    handle: Handle
+    batch: int = 10
+    batches: int = 1
+    within_seconds: float = 0.03
+
+
+class Consumer:
+    """The lanes of one service, as one Faust app."""
+
+    def __init__(self, settings: Settings, service: str, lanes: Sequence[Lane], dead_letters: DeadLetters) -> None:
+        self._dead_letters = dead_letters
+        self._stopping = asyncio.Event()
+        self._at_work: set[asyncio.Task[None]] = set()
+        self.done = 0
+        """How many records were finished: progress is what a consumer's health is told by."""
+        self.topics = [settings.topic(lane.topic) for lane in lanes]
+        self.app = _faust_app(settings, service)
+        for lane in lanes:
+            self._add(lane, settings.topic(lane.topic))
+
+    async def start(self) -> None:
+        """Join the group and begin."""
+        await self.app.start()
+
+    async def stop(self, within_seconds: float) -> None:
+        """Begin nothing new, finish what is in hand, leave the group. What is unfinished by then is delivered again."""
+        self._stopping.set()
+        if self._at_work:
+            await asyncio.wait(self._at_work, timeout=within_seconds)
+        await self.app.stop()
+
+    @property
+    def has_crashed(self) -> bool:
+        """Whether Faust gave up; the process should end and be started again."""
+        return bool(self.app.crashed)
+
+    def _add(self, lane: Lane, topic: str) -> None:
+        channel = self.app.topic(
+            topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", allow_empty=True
+        )
+
+        async def agent(stream: "faust.Stream[bytes]") -> None:
+            await self._consume(stream, lane)
+
+        self.app.agent(channel, name=f"{topic}-agent", concurrency=1)(agent)
+
+    async def _consume(self, stream: "faust.Stream[bytes]", lane: Lane) -> None:
+        room = asyncio.Semaphore(lane.batches)
+        begun: asyncio.Queue[tuple[asyncio.Task[None], Sequence[faust.Event]]] = asyncio.Queue()
+        acknowledging = asyncio.create_task(self._acknowledge(stream, begun))
+        try:
+            async for events in stream.noack_take(lane.batch, within=lane.within_seconds):
+                await room.acquire()
+                if self._stopping.is_set():
+                    break
+                task = asyncio.create_task(self._handle(lane, [_record(event) for event in events]))
+                self._at_work.add(task)
+                task.add_done_callback(self._at_work.discard)
+                task.add_done_callback(lambda _: room.release())
+                begun.put_nowait((task, events))
+            await asyncio.Event().wait()
+        finally:
+            acknowledging.cancel()
+
+    async def _acknowledge(
+        self, stream: "faust.Stream[bytes]", begun: asyncio.Queue[tuple[asyncio.Task[None], Sequence[faust.Event]]]
+    ) -> None:
+        """Acknowledge batches in the order in which they were taken, so that nothing is committed past work under way."""
+        while True:
+            task, events = await begun.get()
+            await asyncio.wait([task])
+            if task.cancelled() or task.exception():
+                return
+            for event in events:
+                await stream.ack(event)
+            self.done += len(events)
+
+    async def _handle(self, lane: Lane, records: Sequence[Record]) -> None:
+        """See a batch through: infrastructure that is away is waited for, a bug costs the one record that meets it."""
+        wait = 0.2
+        while True:
+            try:
+                return await lane.handle(records)
+            except (StoreUnavailable, BrokerUnavailable) as fault:
+                _logger.warning("waiting-for-infrastructure", topic=lane.topic, error=str(fault), seconds=wait)
+            except Exception as fault:
+                _logger.exception("handler-failed", topic=lane.topic, records=len(records))
+                if len(records) > 1:
+                    for record in records:
+                        await self._handle(lane, [record])
+                    return None
+                await self._give_up(records[0], fault)
+                return None
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, _LONGEST_WAIT)
+
+    async def _give_up(self, record: Record, fault: Exception) -> None:
+        wait = 0.2
+        while True:
+            try:
+                return await self._dead_letters.put(record, f"internal error: {type(fault).__name__}")
+            except BrokerUnavailable:
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, _LONGEST_WAIT)
+
+
+def _record(event: "faust.Event") -> Record:
+    message = event.message
+    at = datetime.fromtimestamp(message.timestamp, UTC)
+    return Record(message.topic, message.partition, message.offset, at, message.key, message.value)
+
+
+def _faust_app(settings: Settings, service: str) -> "faust.App":
+    port = getattr(settings, f"{service}_port")
+    return faust.App(
+        f"{settings.topic_prefix}{service}",
+        broker=[f"kafka://{server.strip()}" for server in settings.kafka.split(",")],
+        broker_session_timeout=10,
+        broker_heartbeat_interval=2,
+        broker_max_poll_records=100,
+        broker_commit_interval=1,
+        broker_commit_every=50,
+        broker_rebalance_timeout=60,
+        # Static membership: a worker that was killed and comes back goes on at once, without a rebalance.
+        consumer_group_instance_id=worker_name(settings, service),
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=4 * 1024 * 1024,
+        processing_guarantee="at_least_once",
+        stream_buffer_maxsize=64,
+        stream_wait_empty=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        producer_acks=-1,
+        web_enabled=False,
+        worker_redirect_stdouts=False,
+        autodiscover=False,
+        datadir=str(Path(tempfile.gettempdir()) / f"faust-{service}-{port}"),
+    )

@@ -1,0 +1,245 @@
+"""What does the MLS say of a listing? Reads a RESO Property record by the feed's rules; a bad photo is set aside."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared.domain.feed import Feed
+from shared.domain.freshness import Position, Version, newest, parse_timestamp
+from shared.domain.image import url_keys
+from shared.domain.listing import RemovalReason, SetAside
+
+MOST_PHOTOS = 500
+_SIZES = ("largest", "large", "medium", "small", "thumbnail")
+
+
+class ImpossibleRecord(ValueError):
+    """A Property record that cannot be understood as a whole; it belongs in the dead letters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnouncedPhoto:
+    """One photo as the MLS announced it, in the largest size allowed."""
+
+    photo: str
+    media_key: str
+    url: str
+    url_keys: tuple[str, ...]
+    caption: str
+    own_changed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announcement:
+    """One statement of the MLS about one listing. `photos` is None where it says nothing about them."""
+
+    feed: str
+    listing_key: str
+    standard_status: str | None
+    hidden_by: RemovalReason | None
+    may_be_kept: bool
+    """Whether the feed's keep_after_inactive_hours apply; an opt-out or MlgCanView false is removed at once."""
+    city: str | None
+    version: Version
+    photos: tuple[AnnouncedPhoto, ...] | None
+    set_aside: tuple[SetAside, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    photo: str
+    media_key: str
+    url: str
+    size_rank: int
+    order: float
+    caption: str
+    changed_at: datetime | None
+    refusal: str | None
+
+
+def read(feed: Feed, record: Mapping[str, object], position: Position | None = None) -> Announcement:
+    """Read a RESO Property record as the MLS gave it. Raises ImpossibleRecord where nothing can be made of it."""
+    listing_key = _required_text(record, "ListingKey")
+    rows, unusable = _rows(feed, record.get("Media"))
+    hidden_by, may_be_kept = _hidden_by(feed, record)
+    photos, set_aside = (None, ()) if rows is None else _photos(rows)
+    announced_media = (
+        _timestamp(record, "MediaChangeTimestamp")
+        or _timestamp(record, "PhotosChangeTimestamp")
+        or newest(*(row.changed_at for row in rows or ()))
+    )
+    return Announcement(
+        feed=feed.name,
+        listing_key=listing_key,
+        standard_status=_text(record.get("StandardStatus")),
+        hidden_by=hidden_by,
+        may_be_kept=may_be_kept,
+        city=_text(record.get("City")),
+        version=Version(
+            modified_at=_timestamp(record, "ModificationTimestamp"),
+            media_changed_at=announced_media,
+            position=position,
+        ),
+        photos=photos,
+        set_aside=(*unusable, *set_aside),
+    )
+
+
+def _hidden_by(feed: Feed, record: Mapping[str, object]) -> tuple[RemovalReason | None, bool]:
+    if _is_explicit_false(record.get("InternetEntireListingDisplayYN")):
+        return RemovalReason.OPT_OUT, False
+    if _is_explicit_false(record.get("MlgCanView")):
+        return RemovalReason.LISTING_INACTIVE, False
+    status = _text(record.get("StandardStatus"))
+    if status is None or _plain(status) in {_plain(displayed) for displayed in feed.displayed_statuses}:
+        return None, True
+    return RemovalReason.LISTING_INACTIVE, True
+
+
+def _rows(feed: Feed, media: object) -> tuple[list[_Row] | None, tuple[SetAside, ...]]:
+    if media is None:
+        return None, ()
+    if not isinstance(media, list):
+        raise ImpossibleRecord(f"Media must be a list of rows, not {type(media).__name__}")
+    rows: list[_Row] = []
+    unusable: list[SetAside] = []
+    for index, raw in enumerate(media):
+        try:
+            rows.append(_row(feed, raw))
+        except ValueError as fault:
+            name = raw.get("MediaKey") if isinstance(raw, dict) else None
+            unusable.append(SetAside(media_key=str(name or f"Media[{index}]")[:200], reason=str(fault)[:300]))
+    return rows, tuple(unusable[:MOST_PHOTOS])
+
+
+def _row(feed: Feed, raw: object) -> _Row:
+    if not isinstance(raw, dict):
+        raise ValueError("the row is not an object")  # noqa: TRY004
+    media_key = _required_text(raw, "MediaKey")
+    url = _required_text(raw, "MediaURL")
+    if not url.lower().startswith(("http://", "https://")):
+        raise ValueError("MediaURL is not an http(s) URL")
+    try:
+        changed_at = parse_timestamp(raw.get("MediaModificationTimestamp"))
+    except ValueError:
+        raise ValueError("MediaModificationTimestamp is not a timestamp") from None
+    return _Row(
+        photo=_text(raw.get("MediaObjectID")) or media_key,
+        media_key=media_key,
+        url=url,
+        size_rank=_size_rank(_text(raw.get("ImageSizeDescription"))),
+        order=_order(raw.get("Order")),
+        caption=_text(raw.get("ShortDescription")) or _text(raw.get("LongDescription")) or "",
+        changed_at=changed_at,
+        refusal=_refusal(feed, raw),
+    )
+
+
+def _refusal(feed: Feed, raw: Mapping[str, object]) -> str | None:
+    """Say why the row may not be touched; None where it may."""
+    size = _text(raw.get("ImageSizeDescription"))
+    if size is not None and _plain(size) in {_plain(never) for never in feed.never_sizes}:
+        return f"size {size} is one of never_sizes"
+    listed = _texts(raw.get("Permission"))
+    if listed and not {_plain(one) for one in listed} & {_plain(one) for one in feed.permissions}:
+        return f"permission {', '.join(listed)} is none of permissions"
+    for name, wanted in (("MediaStatus", "Active"), ("MediaCategory", "Photo")):
+        said = _text(raw.get(name))
+        if said is not None and _plain(said) != _plain(wanted):
+            return f"{name} is {said}"
+    return None
+
+
+def _photos(rows: Sequence[_Row]) -> tuple[tuple[AnnouncedPhoto, ...], tuple[SetAside, ...]]:
+    by_photo: dict[str, list[_Row]] = {}
+    for row in rows:
+        by_photo.setdefault(row.photo, []).append(row)
+    chosen: list[tuple[float, str, AnnouncedPhoto]] = []
+    set_aside: list[SetAside] = []
+    for photo, sizes in by_photo.items():
+        allowed = [row for row in sizes if row.refusal is None]
+        if allowed:
+            order = min(row.order for row in allowed)
+            chosen.append((order, photo, _largest(allowed, sizes)))
+        else:
+            set_aside.append(SetAside(media_key=sizes[0].media_key, reason=sizes[0].refusal or ""))
+    chosen.sort(key=lambda item: item[:2])
+    too_many = f"a listing shows at most {MOST_PHOTOS} photos"
+    set_aside += [SetAside(media_key=item.media_key, reason=too_many) for _, _, item in chosen[MOST_PHOTOS:]]
+    return tuple(item for _, _, item in chosen[:MOST_PHOTOS]), tuple(set_aside[:MOST_PHOTOS])
+
+
+def _largest(allowed: Sequence[_Row], sizes: Sequence[_Row]) -> AnnouncedPhoto:
+    """Take the largest allowed size; of the same size twice, the newer row, then the later one in the record."""
+    oldest = parse_timestamp("0001-01-01T00:00:00Z")
+    rank = min(row.size_rank for row in allowed)
+    best = allowed[0]
+    for row in allowed:
+        if row.size_rank == rank and (
+            best.size_rank != rank or (row.changed_at or oldest) >= (best.changed_at or oldest)  # type: ignore[operator]
+        ):
+            best = row
+    return AnnouncedPhoto(
+        photo=best.photo,
+        media_key=best.media_key,
+        url=best.url,
+        url_keys=url_keys([row.url for row in sizes]),
+        caption=best.caption,
+        own_changed_at=best.changed_at,
+    )
+
+
+def _size_rank(size: str | None) -> int:
+    """Rank a size, largest 0; a row without a size counts as Largest, an unknown one comes last."""
+    if size is None:
+        return 0
+    return _SIZES.index(_plain(size)) if _plain(size) in _SIZES else len(_SIZES)
+
+
+def _order(value: object) -> float:
+    """RESO's raw Order; missing or unreadable is last."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return float("inf")
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return float("inf")
+    return number if number == number else float("inf")  # noqa: PLR0124 - NaN has no place in an order
+
+
+def _timestamp(record: Mapping[str, object], name: str) -> datetime | None:
+    try:
+        return parse_timestamp(record.get(name))
+    except ValueError:
+        raise ImpossibleRecord(f"{name} is not a timestamp") from None
+
+
+def _required_text(record: Mapping[str, object], name: str) -> str:
+    text = _text(record.get(name))
+    if text is None:
+        raise ImpossibleRecord(f"{name} is missing")
+    return text
+
+
+def _text(value: object) -> str | None:
+    """Read a text; a number is taken as its digits, anything else and the empty text as missing."""
+    if isinstance(value, str):
+        return value if value.strip() else None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return None
+
+
+def _texts(value: object) -> list[str]:
+    if isinstance(value, str):
+        return [one.strip() for one in value.split(",") if one.strip()]
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+
+
+def _is_explicit_false(value: object) -> bool:
+    return value is False or (isinstance(value, str) and value.strip().casefold() in {"false", "n", "no", "0"})
+
+
+def _plain(text: str) -> str:
+    """Fold case and spaces: servers write both "Active Under Contract" and "ActiveUnderContract"."""
+    return "".join(text.split()).casefold()

@@ -1,0 +1,163 @@
+"""What does a feed allow? One table of `feeds.toml`: its hosts, budgets, display rules and retries."""
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from math import isnan
+from types import MappingProxyType
+from typing import Any
+
+from shared.domain import hosts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feed:
+    """The rules of one feed. Units are in the names; `0` for a rate means no limit."""
+
+    name: str
+    image_hosts: tuple[str, ...]
+    allow_private_addresses: bool = False
+    concurrency: int = 8
+    batch_size: int = 8
+    batch_pause_seconds: float = 0.5
+    requests_per_second: float = 16.0
+    requests_per_hour: int = 0
+    requests_per_day: int = 0
+    bytes_per_hour: int = 0
+    viewed_reserve: float = 0.2
+    max_file_bytes: int = 30_000_000
+    max_pixels: int = 60_000_000
+    request_timeout_seconds: float = 20.0
+    max_attempts: int = 6
+    retry_base_seconds: float = 30.0
+    retry_max_seconds: float = 21_600.0
+    displayed_statuses: tuple[str, ...] = ("Active", "Active Under Contract", "Coming Soon", "Pending")
+    never_sizes: tuple[str, ...] = ("LargestNoWatermark",)
+    permissions: tuple[str, ...] = ("Public", "Idx", "Vow")
+    popular_areas: tuple[str, ...] = ()
+    keep_after_inactive_hours: float = 0.0
+    headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    token_env: str = ""
+    reso_url: str = ""
+    reso_token_env: str = ""
+
+    @property
+    def keep_after_inactive(self) -> timedelta:
+        """How long the copies of a listing that left the market may be kept, hidden."""
+        return timedelta(hours=self.keep_after_inactive_hours)
+
+
+class FeedsInvalid(ValueError):
+    """feeds.toml cannot be used; `faults` names every reason, one a line."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "concurrency": (1, 64),
+    "batch_size": (1, 10),
+    "batch_pause_seconds": (0, 60),
+    "requests_per_second": (0, float("inf")),
+    "requests_per_hour": (0, float("inf")),
+    "requests_per_day": (0, float("inf")),
+    "bytes_per_hour": (0, float("inf")),
+    "viewed_reserve": (0, 0.9),
+    "max_file_bytes": (1_000, 500_000_000),
+    "max_pixels": (10_000, 500_000_000),
+    "request_timeout_seconds": (0.5, 300),
+    "max_attempts": (1, 100),
+    "retry_base_seconds": (0.1, 3_600),
+    "retry_max_seconds": (0.1, float("inf")),
+    "keep_after_inactive_hours": (0, float("inf")),
+}
+
+
+def parse_feeds(text: str) -> dict[str, Feed]:
+    """Read `feeds.toml`. Raises FeedsInvalid with every fault at once."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as fault:
+        raise FeedsInvalid([f"feeds.toml: not valid TOML: {fault}"]) from None
+    tables = document.get("feeds")
+    if not isinstance(tables, dict) or not tables:
+        raise FeedsInvalid(["feeds.toml: no feed; add a table such as [feeds.proptx-idx] with image_hosts"])
+    faults = [f"feeds.toml: {name} is not known; feeds are tables named [feeds.NAME]" for name in document.keys() - {"feeds"}]
+    feeds: dict[str, Feed] = {}
+    for name, table in tables.items():
+        found = _faults(name, table)
+        faults += [f"feeds.toml: [feeds.{name}] {fault}" for fault in found]
+        if not found:
+            feeds[name] = Feed(name=name, **{key: _frozen(value) for key, value in table.items()})
+    if faults:
+        raise FeedsInvalid(faults)
+    return feeds
+
+
+def _faults(name: str, table: object) -> list[str]:
+    if not isinstance(table, dict):
+        return ["must be a table"]
+    known = {item.name: item for item in fields(Feed) if item.name != "name"}
+    faults = [] if _NAME.fullmatch(name) else ["the name may have letters, digits, dots, dashes and underscores only"]
+    faults += [f"{key} is not a known key" for key in table if key not in known]
+    if not table.get("image_hosts"):
+        faults.append('image_hosts is missing; name the hosts, such as ["images.example.com"]')
+    for key, value in table.items():
+        if key in known and (fault := _value_fault(key, value, known[key].type)):
+            faults.append(f"{key} {fault}")
+    return faults or _faults_together(table)
+
+
+def _value_fault(key: str, value: object, kind: object) -> str | None:
+    is_right, wanted = _KINDS[kind]
+    if not is_right(value):
+        return f"is {value!r}; it must be {wanted}"
+    if key in _RANGES and isinstance(value, (int, float)):
+        low, high = _RANGES[key]
+        if not low <= value <= high or value in (float("inf"), float("-inf")):
+            return f"is {value}; it must be " + (f"at least {low}" if high == float("inf") else f"between {low} and {high:,}")
+    if key == "image_hosts" and isinstance(value, list):
+        return next((f"has {host!r}: {fault}" for host in value if (fault := hosts.pattern_fault(host))), None)
+    if key == "reso_url" and value and not str(value).startswith(("https://", "http://")):
+        return f"is {value!r}; it must be an http(s) URL or empty"
+    return None
+
+
+def _faults_together(table: Mapping[str, object]) -> list[str]:
+    base, longest = table.get("retry_base_seconds", 30.0), table.get("retry_max_seconds", 21_600.0)
+    if isinstance(base, (int, float)) and isinstance(longest, (int, float)) and longest < base:
+        return [f"retry_max_seconds is {longest}; it must be at least retry_base_seconds ({base})"]
+    return []
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_headers(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(one, str) and one.isprintable() for one in value.values())
+
+
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
+_KINDS: Mapping[object, tuple[Callable[[object], bool], str]] = {
+    bool: (lambda value: isinstance(value, bool), "true or false"),
+    int: (_is_whole, "a whole number"),
+    float: (lambda value: _is_whole(value) or (isinstance(value, float) and not isnan(value)), "a number"),
+    str: (lambda value: isinstance(value, str), "a text"),
+    tuple[str, ...]: (_is_texts, "a list of texts"),
+    Mapping[str, str]: (_is_headers, "a table of texts without line breaks"),
+}
+
+
+def _frozen(value: object) -> Any:
+    """Make a TOML value fit for a frozen record."""
+    if isinstance(value, list):
+        return tuple(value)
+    return MappingProxyType(dict(value)) if isinstance(value, dict) else value

@@ -1,0 +1,59 @@
+"""Which of two statements of the MLS is newer? MLS time is compared with MLS time only, never with our own clock."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Position:
+    """Where an event stood on its topic: the broker's time, then partition and offset. Decides among equal MLS timestamps."""
+
+    at: datetime
+    partition: int = 0
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """How new a statement about a listing is."""
+
+    modified_at: datetime | None
+    media_changed_at: datetime | None
+    position: Position | None
+
+
+def moved(after: datetime | None, before: datetime | None) -> bool:
+    """Whether `after` is newer than `before`; something known is newer than nothing."""
+    return after is not None and (before is None or after > before)
+
+
+def is_old(said: Version, recorded: Version) -> bool:
+    """Whether a statement is older than what is recorded, or the very same event again.
+
+    It is old if neither of its timestamps is newer and one is older. With equal timestamps, or with none at all, the
+    later one on the topic decides.
+    """
+    pairs = ((said.modified_at, recorded.modified_at), (said.media_changed_at, recorded.media_changed_at))
+    if any(moved(ours, theirs) for ours, theirs in pairs):
+        return False
+    if any(ours is not None and moved(theirs, ours) for ours, theirs in pairs):
+        return True
+    return said.position is not None and recorded.position is not None and said.position <= recorded.position
+
+
+def newest(*moments: datetime | None) -> datetime | None:
+    """Return the newest of the moments that are known."""
+    return max((moment for moment in moments if moment is not None), default=None)
+
+
+def parse_timestamp(value: object) -> datetime | None:
+    """Read a RESO timestamp; one without a zone is UTC. Null is None; anything else raises ValueError."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise ValueError(f"a timestamp must be an ISO 8601 string, not {type(value).__name__}")  # noqa: TRY004
+    moment = datetime.fromisoformat(value.strip())
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a timestamp must lie between the years 1 and 9999") from None

@@ -1,0 +1,101 @@
+"""Which hosts may a feed fetch from? The grammar of `image_hosts`, for the check at start and for every request."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
+
+_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+_PATTERN = re.compile(r"(\*\.)?(\[[^\[\]]*\]|[^:\[\]]*)(?::([0-9]{1,5}))?")
+_LONGEST_NAME = 253
+_WEB_PORTS = (80, 443)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pattern:
+    """One entry of `image_hosts`, taken apart."""
+
+    host: str
+    covers_subdomains: bool
+    ports: tuple[int, ...]
+
+    def allows(self, host: str, port: int) -> bool:
+        named = host.endswith("." + self.host) if self.covers_subdomains else host == self.host
+        return named and port in self.ports
+
+
+def host_allowed(host: str, port: int, patterns: Iterable[str]) -> bool:
+    """Say whether one of the `image_hosts` allows the host, however it is spelled, and the port."""
+    canonical = canonical_host(host)
+    parsed = (_parse(pattern) for pattern in patterns)
+    return canonical is not None and any(isinstance(one, _Pattern) and one.allows(canonical, port) for one in parsed)
+
+
+def pattern_fault(pattern: str) -> str | None:
+    """Say what is wrong with one entry of `image_hosts`, in words that follow its quoted text; None if it is right."""
+    parsed = _parse(pattern)
+    return parsed if isinstance(parsed, str) else None
+
+
+def canonical_host(host: str) -> str | None:
+    """Return the one spelling in which hosts are compared and connected to; None if it names no host.
+
+    Names come out in lower case, as ASCII (IDNA) and without a trailing dot, addresses in their shortest form and
+    without brackets. The short, octal and hexadecimal forms of IPv4 and zones of IPv6 are no hosts here: readers of
+    a URL disagree about them.
+    """
+    if ":" in host:
+        return _ipv6(host)
+    name = _ascii(host.removesuffix("."))
+    labels = name.split(".")
+    if len(name) > _LONGEST_NAME or not all(_LABEL.fullmatch(label) for label in labels):
+        return None
+    return _ipv4(name) if _NUMBER.fullmatch(labels[-1]) else name
+
+
+def _ipv6(host: str) -> str | None:
+    inner = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    try:
+        return None if "%" in inner else IPv6Address(inner).compressed
+    except AddressValueError:
+        return None
+
+
+def _ipv4(host: str) -> str | None:
+    try:
+        return str(IPv4Address(host))
+    except AddressValueError:
+        return None
+
+
+def _ascii(name: str) -> str:
+    """Return the name as IDNA; empty where that would turn it into another name (full-width dots, ß, ligatures)."""
+    if name.isascii() or len(name) > _LONGEST_NAME:
+        return name.lower()
+    try:
+        encoded = name.encode("idna")
+        return encoded.decode("ascii").lower() if encoded.decode("idna").lower() == name.lower() else ""
+    except UnicodeError:
+        return ""
+
+
+@lru_cache(maxsize=1024)
+def _parse(pattern: str) -> _Pattern | str:
+    if "/" in pattern or "@" in pattern:
+        return 'is more than a host; give the host alone, as in "images.example.com" or "127.0.0.1:9000"'
+    match = _PATTERN.fullmatch(pattern)
+    host = canonical_host(match[2]) if match else None
+    if match is None or host is None:
+        return 'is not a host name or an IP address; a "*" may only be the first label, a port only 1 to 5 digits'
+    if match[3] is not None and not 1 <= int(match[3]) <= 65_535:
+        return "has a port that is not between 1 and 65535"
+    covers_subdomains = match[1] is not None
+    if covers_subdomains and ("." not in host or _is_address(host)):
+        return 'is too wide; a "*" needs a domain after it, as in "*.example.com"'
+    return _Pattern(host, covers_subdomains, (int(match[3]),) if match[3] else _WEB_PORTS)
+
+
+def _is_address(host: str) -> bool:
+    return ":" in host or _NUMBER.fullmatch(host.rpartition(".")[2]) is not None

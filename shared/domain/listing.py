@@ -1,0 +1,154 @@
+"""What do we know of one listing? It is the aggregate: every change of a photo is one conditional write of its listing."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+
+from shared.domain.freshness import Position, Version
+from shared.domain.image import Copy, Photo, Status
+from shared.domain.priority import Priority, most_urgent
+
+
+class RemovalReason(StrEnum):
+    """Why an image, or a version of it, must no longer be held."""
+
+    LISTING_INACTIVE = "listing-inactive"
+    PHOTO_WITHDRAWN = "photo-withdrawn"
+    OPT_OUT = "opt-out"
+    SUPERSEDED = "superseded"
+    FORCED = "forced"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hidden:
+    """The listing may not be shown; its copies are removed at `remove_at`."""
+
+    reason: RemovalReason
+    since: datetime
+    remove_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discard:
+    """Objects that nothing shows any more, to be removed at `remove_at`.
+
+    `whole` means every version of the photo; otherwise only the named keys. Once `removing` is set, objects may be
+    disappearing at any moment, and nothing may be stored under those keys until the discard is gone.
+    """
+
+    image_id: str
+    photo: str
+    reason: RemovalReason
+    since: datetime
+    remove_at: datetime
+    public_keys: tuple[str, ...]
+    original_keys: tuple[str, ...]
+    whole: bool
+    removing: bool = False
+
+    def touches(self, copy: Copy) -> bool:
+        """Whether a copy uses one of the keys."""
+        return not {*copy_keys(copy)}.isdisjoint({*self.public_keys, *self.original_keys})
+
+    def without(self, copy: Copy) -> "Discard":
+        """Leave out the keys that a copy uses again."""
+        used = set(copy_keys(copy))
+        return replace(
+            self,
+            public_keys=tuple(key for key in self.public_keys if key not in used),
+            original_keys=tuple(key for key in self.original_keys if key not in used),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAside:
+    """A row of `Media` that is not shown, and why."""
+
+    media_key: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """One listing of one feed; `revision` 0 has never been written."""
+
+    feed: str
+    key: str
+    revision: int = 0
+    standard_status: str | None = None
+    city: str | None = None
+    modified_at: datetime | None = None
+    media_changed_at: datetime | None = None
+    position: Position | None = None
+    seen_at: datetime | None = None
+    hidden: Hidden | None = None
+    photos: tuple[Photo, ...] = ()
+    discards: tuple[Discard, ...] = ()
+    set_aside: tuple[SetAside, ...] = ()
+
+    @property
+    def is_displayed(self) -> bool:
+        """Whether the public may see it."""
+        return self.hidden is None
+
+    @property
+    def version(self) -> Version:
+        """How new the recorded statement is."""
+        return Version(modified_at=self.modified_at, media_changed_at=self.media_changed_at, position=self.position)
+
+    def photo(self, image_id: str) -> Photo | None:
+        """Return the photo with this id, if the listing shows it."""
+        return next((photo for photo in self.photos if photo.id == image_id), None)
+
+    def with_photos(self, changed: Iterable[Photo]) -> "Listing":
+        """Replace photos by id; the others stay as they are."""
+        by_id = {photo.id: photo for photo in changed}
+        return replace(self, photos=tuple(by_id.get(photo.id, photo) for photo in self.photos))
+
+    def due_of(self, photo: Photo) -> datetime | None:
+        """When the photo's next attempt is due: never while hidden, nor while its objects are still being removed."""
+        if not self.is_displayed or any(gone.whole and gone.image_id == photo.id for gone in self.discards):
+            return None
+        return photo.due_at
+
+    @property
+    def due_at(self) -> datetime | None:
+        """When its most urgent photo needs an attempt."""
+        return min((due for photo in self.photos if (due := self.due_of(photo))), default=None)
+
+    @property
+    def priority(self) -> Priority:
+        """The most urgent of the photos that want an attempt."""
+        return most_urgent(*(photo.priority for photo in self.photos if self.due_of(photo)))
+
+    @property
+    def removal_due_at(self) -> datetime | None:
+        """When the next object must be removed; None where there is nothing to remove."""
+        leaving = [discard.remove_at for discard in self.discards]
+        if self.hidden is not None and self.photos:
+            leaving.append(self.hidden.remove_at)
+        return min(leaving, default=None)
+
+    @property
+    def counts(self) -> Mapping[Status, int]:
+        """How many photos have each status."""
+        return Counter(photo.status for photo in self.photos)
+
+
+def copy_keys(copy: Copy) -> tuple[str, ...]:
+    """Every object key that a copy needs."""
+    return (copy.original_key, *(variant.key for variant in copy.variants))
+
+
+def superseded(photo: Photo, by: Copy, now: datetime, remove_at: datetime) -> Discard | None:
+    """Return what of the photo's present copy the new one does not use; None where it uses all."""
+    old = photo.copy
+    if old is None:
+        return None
+    discard = Discard(
+        image_id=photo.id, photo=photo.photo, reason=RemovalReason.SUPERSEDED, since=now, remove_at=remove_at,
+        public_keys=tuple(variant.key for variant in old.variants), original_keys=(old.original_key,), whole=False,
+    ).without(by)  # fmt: skip
+    return discard if discard.public_keys or discard.original_keys else None

@@ -1,0 +1,139 @@
+"""What follows from a statement of the MLS for what we hold? The photo set is compared as a set; an old statement changes nothing."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from shared.domain.announcement import AnnouncedPhoto, Announcement
+from shared.domain.feed import Feed
+from shared.domain.freshness import is_old, moved, newest
+from shared.domain.image import Photo, image_id
+from shared.domain.listing import Discard, Hidden, Listing, RemovalReason
+from shared.domain.priority import Priority, most_urgent
+
+GRACE = timedelta(seconds=5)
+"""Copies of a hidden listing stay this long, unseen: one that comes right back keeps them. The contract allows 30 s."""
+
+
+def record(listing: Listing | None, said: Announcement, feed: Feed, now: datetime) -> Listing | None:
+    """Return the listing as the statement leaves it; None where the statement is old or says nothing new."""
+    known = listing or Listing(feed=said.feed, key=said.listing_key)
+    if listing is not None and is_old(said.version, known.version):
+        return None
+    media_changed_at = newest(said.version.media_changed_at, known.media_changed_at)
+    city = said.city or known.city
+    announced = _photos(known, said, media_changed_at, _base_priority(feed, city), now)
+    recorded = replace(
+        known,
+        standard_status=said.standard_status,
+        city=city,
+        modified_at=newest(said.version.modified_at, known.modified_at),
+        media_changed_at=media_changed_at,
+        position=said.version.position or known.position,
+        hidden=_hidden(known, said, feed, now),
+        photos=announced,
+        discards=known.discards + _withdrawn(known, announced, now),
+        set_aside=known.set_aside if said.photos is None else said.set_aside,
+    )
+    if listing is not None and replace(recorded, position=known.position) == known:
+        return None
+    return replace(recorded, seen_at=now)
+
+
+def _photos(
+    known: Listing, said: Announcement, media_changed_at: datetime | None, base: Priority, now: datetime
+) -> tuple[Photo, ...]:
+    if said.photos is None:
+        return tuple(_touched(photo, media_changed_at, now) for photo in known.photos)
+    before = {photo.photo: photo for photo in known.photos}
+    return tuple(
+        _merged(before.get(announced.photo), announced, order, known, media_changed_at, base, now)
+        for order, announced in enumerate(said.photos)
+    )
+
+
+def _touched(photo: Photo, media_changed_at: datetime | None, now: datetime) -> Photo:
+    """Without a timestamp of its own, the listing's counts for the photo."""
+    return photo if photo.has_own_timestamp else _announced_again(photo, media_changed_at, now)
+
+
+def _merged(
+    photo: Photo | None,
+    announced: AnnouncedPhoto,
+    order: int,
+    listing: Listing,
+    media_changed_at: datetime | None,
+    base: Priority,
+    now: datetime,
+) -> Photo:
+    changed_at = announced.own_changed_at or media_changed_at
+    if photo is None:
+        photo = Photo(
+            id=image_id(listing.feed, listing.key, announced.photo), photo=announced.photo,
+            media_key=announced.media_key, url=announced.url, url_keys=(), order=order, caption="",
+            announced_at=changed_at, has_own_timestamp=False, priority=base, not_before=now,
+        )  # fmt: skip
+    return replace(
+        _announced_again(photo, changed_at, now),
+        media_key=announced.media_key,
+        url=announced.url,
+        url_keys=announced.url_keys,
+        order=order,
+        caption=announced.caption,
+        has_own_timestamp=announced.own_changed_at is not None,
+        priority=most_urgent(photo.priority, base),
+    )
+
+
+def _announced_again(photo: Photo, changed_at: datetime | None, now: datetime) -> Photo:
+    """Something newer ends every wait and gives all attempts back; the same again changes nothing."""
+    if not moved(changed_at, photo.announced_at):
+        return _restated(photo, changed_at)
+    waiting = photo.released_at is not None or photo.claim is not None
+    return replace(
+        photo, announced_at=changed_at, attempts=0, failure=None, not_before=photo.not_before if waiting else now
+    )
+
+
+def _restated(photo: Photo, changed_at: datetime | None) -> Photo:
+    """The MLS may name an older time for the same picture, as when a photo gets a timestamp of its own.
+
+    The copy then belongs to that time, or a later change would look older than the copy.
+    """
+    if changed_at is None or changed_at == photo.announced_at:
+        return photo
+    copy = photo.copy if photo.copy is None or photo.is_outdated else replace(photo.copy, mls_changed_at=changed_at)
+    return replace(photo, announced_at=changed_at, copy=copy)
+
+
+def _hidden(known: Listing, said: Announcement, feed: Feed, now: datetime) -> Hidden | None:
+    if said.hidden_by is None:
+        return None
+    since = known.hidden.since if known.hidden else now
+    keep = feed.keep_after_inactive if said.may_be_kept else timedelta(0)
+    return Hidden(reason=said.hidden_by, since=since, remove_at=since + max(keep, GRACE))
+
+
+def _withdrawn(known: Listing, shown: tuple[Photo, ...], now: datetime) -> tuple[Discard, ...]:
+    still = {photo.id for photo in shown}
+    gone = [photo for photo in known.photos if photo.id not in still]
+    return tuple(whole(photo, RemovalReason.PHOTO_WITHDRAWN, now) for photo in gone)
+
+
+def whole(photo: Photo, reason: RemovalReason, now: datetime) -> Discard:
+    """Return the order to remove every version of a photo now."""
+    copy = photo.copy
+    return Discard(
+        image_id=photo.id,
+        photo=photo.photo,
+        reason=reason,
+        since=now,
+        remove_at=now,
+        public_keys=tuple(variant.key for variant in copy.variants) if copy else (),
+        original_keys=(copy.original_key,) if copy else (),
+        whole=True,
+    )
+
+
+def _base_priority(feed: Feed, city: str | None) -> Priority:
+    popular = {area.casefold() for area in feed.popular_areas}
+    return Priority.POPULAR if city is not None and city.strip().casefold() in popular else Priority.ROUTINE

@@ -1,0 +1,1 @@
+"""What is said on the topics: CloudEvents, read and written at the edge of every service."""

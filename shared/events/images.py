@@ -1,0 +1,81 @@
+"""Events about images."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.domain.listing import RemovalReason
+from shared.domain.priority import Priority
+
+
+class OutdatedReason(StrEnum):
+    """Why a download is asked for."""
+
+    MISSING = "missing"
+    CHANGED = "changed"
+    RETRY = "retry"
+    FORCED = "forced"
+
+
+class _OfImage(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    feed: str = Field(min_length=1)
+    listing_key: str = Field(min_length=1)
+    image_id: str = Field(min_length=1)
+
+    @property
+    def subject(self) -> str:
+        """The ListingKey."""
+        return self.listing_key
+
+
+class ImageOutdated(_OfImage):
+    """Our copy is missing or older than the MLS's."""
+
+    TYPE: ClassVar[str] = "image-outdated.v1"
+
+    reason: OutdatedReason = OutdatedReason.MISSING
+    priority: Priority = Priority.ROUTINE
+
+
+class VariantDownloaded(BaseModel):
+    """One rendering; sides in pixels, size in bytes."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    url: str
+    width: int
+    height: int
+    file_size: int
+
+
+class ImageDownloaded(_OfImage):
+    """A copy is stored and recorded. `changed` is false where the bytes were the same."""
+
+    TYPE: ClassVar[str] = "image-downloaded.v1"
+
+    order: int
+    url: str
+    content_type: str
+    width: int
+    height: int
+    file_size: int
+    sha256: str
+    variants: tuple[VariantDownloaded, ...]
+    media_changed_at: datetime | None
+    downloaded_at: datetime
+    changed: bool
+
+
+class ImageRemoved(_OfImage):
+    """An image, or a superseded version of it, is no longer held. `urls` is every public URL that stops working."""
+
+    TYPE: ClassVar[str] = "image-removed.v1"
+
+    reason: RemovalReason
+    removed_at: datetime
+    urls: tuple[str, ...]

@@ -1,0 +1,37 @@
+"""Says events: each is written once as a CloudEvent and sent to its topic under its ListingKey."""
+
+from collections.abc import Iterable
+
+from shared.clock import Clock
+from shared.events.codec import AnyEvent, encode
+from shared.events.images import ImageDownloaded, ImageOutdated, ImageRemoved
+from shared.events.listings import ListingSeen
+from shared.events.topics import IMAGE_DOWNLOADED, IMAGE_OUTDATED, IMAGE_OUTDATED_VIEWED, IMAGE_REMOVED, LISTING_SEEN
+from shared.domain.priority import Priority
+from shared.kafka import Broker, Outgoing
+
+_TOPICS = {ListingSeen: LISTING_SEEN, ImageDownloaded: IMAGE_DOWNLOADED, ImageRemoved: IMAGE_REMOVED}
+
+
+class Publisher:
+    """The voice of one service."""
+
+    def __init__(self, broker: Broker, topic_prefix: str, source: str, clock: Clock) -> None:
+        self._broker = broker
+        self._prefix = topic_prefix
+        self._source = source
+        self._clock = clock
+
+    async def publish(self, events: Iterable[AnyEvent]) -> None:
+        """Publish events and wait until the broker has them all. Raises BrokerUnavailable."""
+        now = self._clock()
+        await self._broker.publish(
+            Outgoing(f"{self._prefix}{_topic(event)}", event.subject.encode(), encode(event, source=self._source, now=now))
+            for event in events
+        )
+
+
+def _topic(event: AnyEvent) -> str:
+    if isinstance(event, ImageOutdated):
+        return IMAGE_OUTDATED_VIEWED if event.priority is Priority.VIEWED else IMAGE_OUTDATED
+    return _TOPICS[type(event)]

@@ -1,0 +1,109 @@
+"""How a service lives: settings or a clear refusal, then work until SIGTERM, then what is in hand is finished."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+
+from aiohttp import web
+
+from shared import log
+from shared.consumer import Consumer
+from shared.domain.feed import Feed
+from shared.health import Health, serving
+from shared.kafka import BrokerUnavailable, missing_topics
+from shared.settings import Settings, SettingsInvalid, load
+
+Serve = Callable[[Settings, Mapping[str, Feed], asyncio.Event], Coroutine[None, None, None]]
+Loop = Callable[[], Awaitable[None]]
+
+_logger = log.get(__name__)
+_DRAIN_SECONDS = 7.0
+_UNUSABLE = 2
+
+
+def run(service: str, serve: Serve) -> None:
+    """Run one service until it is told to stop. Ends with status 2 where the settings cannot be used."""
+    try:
+        settings, feeds = load()
+    except SettingsInvalid as invalid:
+        for fault in invalid.faults:
+            print(f"{service}: {fault}", file=sys.stderr)  # noqa: T201 - logging is not configured yet
+        sys.exit(_UNUSABLE)
+    log.configure(service, settings.log_level, settings.log_format)
+    asyncio.run(_until_stopped(serve, settings, feeds))
+
+
+async def _until_stopped(serve: Serve, settings: Settings, feeds: Mapping[str, Feed]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await serve(settings, feeds, stop)
+    _logger.info("stopped")
+
+
+async def work(
+    settings: Settings, port: int, consumer: Consumer, loops: Sequence[Loop], health: Health, stop: asyncio.Event
+) -> None:
+    """Consume and run the loops until told to stop, answering the probes meanwhile."""
+    app = web.Application()
+    app.add_routes(health.routes())
+    health.is_alive = lambda: not consumer.has_crashed
+    async with serving(app, settings.host, port):
+        await wait_for_topics(settings, consumer.topics, stop)
+        if stop.is_set():
+            return
+        await consumer.start()
+        tasks = [asyncio.create_task(_guarded(loop)) for loop in loops]
+        health.is_started = True
+        _logger.info("started", port=port)
+        await _stopped_or_crashed(stop, consumer)
+        health.is_draining = True
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await consumer.stop(_DRAIN_SECONDS)
+    if consumer.has_crashed:
+        _logger.error("consumer-crashed")
+        sys.exit(1)
+
+
+async def wait_for_topics(settings: Settings, names: Sequence[str], stop: asyncio.Event) -> None:
+    """Wait until Kafka answers and has the topics; say what is missing meanwhile."""
+    while not stop.is_set():
+        try:
+            missing = await missing_topics(settings.kafka, names)
+            if not missing:
+                return
+            _logger.warning("waiting-for-topics", missing=missing, hint="create them with: imagectl init")
+        except BrokerUnavailable as fault:
+            _logger.warning("waiting-for-kafka", error=str(fault))
+        await sleep_unless(stop, 1.0)
+
+
+async def sleep_unless(stop: asyncio.Event, seconds: float) -> None:
+    """Sleep, but not past the order to stop."""
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return
+
+
+async def _stopped_or_crashed(stop: asyncio.Event, consumer: Consumer) -> None:
+    while not stop.is_set() and not consumer.has_crashed:
+        await sleep_unless(stop, 0.5)
+
+
+async def _guarded(loop: Loop) -> None:
+    """Keep a loop going whatever one of its rounds meets."""
+    wait = 0.2
+    while True:
+        try:
+            await loop()
+            wait = 0.2
+        except Exception as fault:
+            _logger.warning("loop-failed", error=f"{type(fault).__name__}: {fault}", seconds=wait, exc_info=True)
+            wait = min(wait * 2, 5.0)
+        await asyncio.sleep(wait)

@@ -1,0 +1,139 @@
+"""Every setting of every service: environment variables, `.env` read too. A wrong one stops the start with all faults named."""
+
+import socket
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from shared.domain.feed import Feed, FeedsInvalid, parse_feeds
+from shared.domain.variants import VariantSpec, parse_variants
+
+Port = Annotated[int, Field(ge=1, le=65_535)]
+
+
+class SettingsInvalid(Exception):
+    """The settings cannot be used; `faults` names every reason, one a line."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+class Settings(BaseSettings):
+    """The settings, checked. `.env.example` explains each."""
+
+    model_config = SettingsConfigDict(env_prefix="IMAGES_", env_file=".env", extra="ignore", frozen=True)
+
+    kafka: str = Field(default="127.0.0.1:9092", min_length=1)
+    mongo: SecretStr = SecretStr("mongodb://127.0.0.1:27017/?replicaSet=rs0")
+    mongo_db: str = Field(default="listing_images", pattern=r"^[A-Za-z0-9_-]{1,63}$")
+    s3_endpoint: str = "http://127.0.0.1:9000"
+    s3_access_key: str = Field(default="minioadmin", min_length=1)
+    s3_secret_key: SecretStr = SecretStr("minioadmin")
+    s3_region: str = "us-east-1"
+    public_url: str = ""
+    feeds: Path = Path("feeds.toml")
+    topic_prefix: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,100}$")
+    bucket: str = Field(default="listing-images", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+    originals_bucket: str = Field(default="listing-originals", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+    variants: Annotated[tuple[VariantSpec, ...], NoDecode] = Field(
+        default="thumb=320:webp:75,card=800:webp:78,full=1600:webp:80", validate_default=True
+    )
+    serve_wait_seconds: float = Field(default=8.0, ge=0, le=60)
+    superseded_hours: float = Field(default=24.0, ge=0, le=24 * 365)
+    resolver_port: Port = 8080
+    downloader_port: Port = 8081
+    scheduler_port: Port = 8082
+    janitor_port: Port = 8083
+    host: str = Field(default="127.0.0.1", min_length=1)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "console"] = "json"
+
+    @field_validator("variants", mode="before")
+    @classmethod
+    def _read_variants(cls, value: object) -> object:
+        return parse_variants(value) if isinstance(value, str) else value
+
+    @field_validator("log_level", "log_format", mode="before")
+    @classmethod
+    def _any_case(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("s3_endpoint", "public_url")
+    @classmethod
+    def _is_url(cls, value: str, info: ValidationInfo) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment):
+            raise ValueError("it must be an http(s) URL such as http://127.0.0.1:9000")
+        return value.rstrip("/")
+
+    @field_validator("mongo")
+    @classmethod
+    def _is_mongo_uri(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith(("mongodb://", "mongodb+srv://")):
+            raise ValueError("it must be a URI such as mongodb://127.0.0.1:27017/?replicaSet=rs0")
+        return value
+
+    @model_validator(mode="after")
+    def _are_different(self) -> "Settings":
+        if self.bucket == self.originals_bucket:
+            raise ValueError("IMAGES_BUCKET and IMAGES_ORIGINALS_BUCKET must differ: one is public, the other private")
+        return self
+
+    @property
+    def public_root(self) -> str:
+        """What every public URL begins with, without the last slash."""
+        return self.public_url or f"{self.s3_endpoint}/{self.bucket}"
+
+    def topic(self, name: str) -> str:
+        """The full name of a topic."""
+        return f"{self.topic_prefix}{name}"
+
+
+def worker_name(settings: Settings, service: str) -> str:
+    """Name one process among all workers, the same again after a restart: host, service and port."""
+    return f"{socket.gethostname()}-{service}-{getattr(settings, f'{service}_port')}"
+
+
+def load() -> tuple[Settings, dict[str, Feed]]:
+    """Read the settings and the feeds. Raises SettingsInvalid with every fault of both at once."""
+    faults: list[str] = []
+    settings: Settings | None = None
+    try:
+        settings = Settings()
+    except ValidationError as fault:
+        faults += [_in_words(one["loc"], one["msg"]) for one in fault.errors()]
+    feeds: dict[str, Feed] = {}
+    try:
+        feeds = read_feeds(settings.feeds if settings else _feeds_path())
+    except FeedsInvalid as fault:
+        faults += fault.faults
+    if settings is None or faults:
+        raise SettingsInvalid(faults)
+    return settings, feeds
+
+
+def read_feeds(path: Path) -> dict[str, Feed]:
+    """Read `feeds.toml` at the path. Raises FeedsInvalid."""
+    try:
+        return parse_feeds(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as fault:
+        raise FeedsInvalid([f"IMAGES_FEEDS: {path} cannot be read: {fault}"]) from None
+
+
+def _feeds_path() -> Path:
+    """Find the feeds even though another setting is wrong, so that their faults are named in the same breath."""
+
+    class _OnlyFeeds(BaseSettings):
+        model_config = SettingsConfigDict(env_prefix="IMAGES_", env_file=".env", extra="ignore")
+        feeds: Path = Path("feeds.toml")
+
+    return _OnlyFeeds().feeds
+
+
+def _in_words(loc: tuple[int | str, ...], message: str) -> str:
+    name = f"IMAGES_{str(loc[0]).upper()}: " if loc else ""
+    return f"{name}{message.removeprefix('Value error, ')}"

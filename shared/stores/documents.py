@@ -1,0 +1,222 @@
+"""A listing as a MongoDB document and back. Everything that can be computed is computed here, at the one place that writes.
+
+MLS timestamps are kept as text, because BSON cuts a date to the millisecond and two versions may lie closer together.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from shared.domain.failures import Failure, Reason
+from shared.domain.freshness import Position
+from shared.domain.image import Claim, Copy, Photo, Variant
+from shared.domain.listing import Discard, Hidden, Listing, RemovalReason, SetAside
+from shared.domain.priority import Priority
+from shared.render import Renderer
+
+Document = dict[str, Any]
+ListingId = tuple[str, str]
+"""(feed, ListingKey)"""
+
+
+def document_id(feed: str, listing_key: str) -> str:
+    """Return the `_id`; a feed's name has no line break, so two identities never meet."""
+    return f"{feed}\n{listing_key}"
+
+
+def to_document(listing: Listing, revision: int, renderer: Renderer) -> Document:
+    """Write a listing, with all that follows from its facts."""
+    due_at = listing.due_at
+    return {
+        "_id": document_id(listing.feed, listing.key),
+        "feed": listing.feed,
+        "listing_key": listing.key,
+        "revision": revision,
+        "standard_status": listing.standard_status,
+        "city": listing.city,
+        "modified_at": _text(listing.modified_at),
+        "media_changed_at": _text(listing.media_changed_at),
+        "position": _position(listing.position),
+        "seen_at": listing.seen_at,
+        "displayed": listing.is_displayed,
+        "hidden": _hidden(listing.hidden),
+        "priority": listing.priority.value,
+        "rank": listing.priority.rank,
+        "in_work": sum(photo.released_at is not None and bool(listing.due_of(photo)) for photo in listing.photos),
+        "wanting": sum(bool(listing.due_of(photo)) for photo in listing.photos),
+        "counts": {status.value: count for status, count in listing.counts.items()},
+        "photos": [_photo(photo) for photo in listing.photos],
+        "discards": [_discard(discard) for discard in listing.discards],
+        "set_aside": [{"media_key": one.media_key, "reason": one.reason} for one in listing.set_aside],
+        "rendered": renderer.fragments(listing),
+        "rendered_by": renderer.version,
+        # Absent rather than null: the partial indexes hold only listings with something to do.
+        **({"due_at": due_at} if due_at else {}),
+        **({"removal_due_at": listing.removal_due_at} if listing.removal_due_at else {}),
+    }
+
+
+def from_document(document: Mapping[str, Any]) -> Listing:
+    """Read a listing's facts; what was computed is computed again where it is asked for."""
+    return Listing(
+        feed=document["feed"],
+        key=document["listing_key"],
+        revision=document["revision"],
+        standard_status=document["standard_status"],
+        city=document["city"],
+        modified_at=_moment(document["modified_at"]),
+        media_changed_at=_moment(document["media_changed_at"]),
+        position=_read_position(document["position"]),
+        seen_at=document["seen_at"],
+        hidden=_read_hidden(document["hidden"]),
+        photos=tuple(_read_photo(photo) for photo in document["photos"]),
+        discards=tuple(_read_discard(discard) for discard in document["discards"]),
+        set_aside=tuple(SetAside(**one) for one in document["set_aside"]),
+    )
+
+
+def _photo(photo: Photo) -> Document:
+    return {
+        "id": photo.id,
+        "photo": photo.photo,
+        "media_key": photo.media_key,
+        "url": photo.url,
+        "url_keys": photo.url_keys,
+        "order": photo.order,
+        "caption": photo.caption,
+        "status": photo.status.value,
+        "announced_at": _text(photo.announced_at),
+        "has_own_timestamp": photo.has_own_timestamp,
+        "priority": photo.priority.value,
+        "not_before": photo.not_before,
+        "released_at": photo.released_at,
+        "forced_at": photo.forced_at,
+        "attempts": photo.attempts,
+        "attempted_at": photo.attempted_at,
+        "failure": _failure(photo.failure),
+        "copy": _copy(photo.copy) if photo.copy else None,
+        **({"claim": {"worker": photo.claim.worker, "until": photo.claim.until}} if photo.claim else {}),
+    }
+
+
+def _read_photo(document: Mapping[str, Any]) -> Photo:
+    claim, failure, copy = document.get("claim"), document["failure"], document["copy"]
+    return Photo(
+        id=document["id"],
+        photo=document["photo"],
+        media_key=document["media_key"],
+        url=document["url"],
+        url_keys=tuple(document["url_keys"]),
+        order=document["order"],
+        caption=document["caption"],
+        announced_at=_moment(document["announced_at"]),
+        has_own_timestamp=document["has_own_timestamp"],
+        priority=Priority(document["priority"]),
+        not_before=document["not_before"],
+        released_at=document["released_at"],
+        claim=Claim(worker=claim["worker"], until=claim["until"]) if claim else None,
+        forced_at=document["forced_at"],
+        attempts=document["attempts"],
+        attempted_at=document["attempted_at"],
+        failure=Failure(Reason(failure["reason"]), failure["detail"]) if failure else None,
+        copy=_read_copy(copy) if copy else None,
+    )
+
+
+def _copy(copy: Copy) -> Document:
+    return {
+        "sha256": copy.sha256,
+        "original_key": copy.original_key,
+        "content_type": copy.content_type,
+        "width": copy.width,
+        "height": copy.height,
+        "file_size": copy.file_size,
+        "variants": [_variant(variant) for variant in copy.variants],
+        "rendering": copy.rendering,
+        "thumbhash": copy.thumbhash,
+        "etag": copy.etag,
+        "last_modified": copy.last_modified,
+        "mls_changed_at": _text(copy.mls_changed_at),
+        "downloaded_at": copy.downloaded_at,
+        "checked_at": copy.checked_at,
+    }
+
+
+def _read_copy(document: Mapping[str, Any]) -> Copy:
+    facts = dict(document)
+    facts["variants"] = tuple(Variant(**variant) for variant in document["variants"])
+    facts["mls_changed_at"] = _moment(document["mls_changed_at"])
+    return Copy(**facts)
+
+
+def _variant(variant: Variant) -> Document:
+    return {
+        "name": variant.name,
+        "key": variant.key,
+        "content_type": variant.content_type,
+        "width": variant.width,
+        "height": variant.height,
+        "file_size": variant.file_size,
+    }
+
+
+def _discard(discard: Discard) -> Document:
+    return {
+        "image_id": discard.image_id,
+        "photo": discard.photo,
+        "reason": discard.reason.value,
+        "since": discard.since,
+        "remove_at": discard.remove_at,
+        "public_keys": discard.public_keys,
+        "original_keys": discard.original_keys,
+        "whole": discard.whole,
+        "removing": discard.removing,
+    }
+
+
+def _read_discard(document: Mapping[str, Any]) -> Discard:
+    facts = dict(document)
+    facts["reason"] = RemovalReason(document["reason"])
+    facts["public_keys"] = tuple(document["public_keys"])
+    facts["original_keys"] = tuple(document["original_keys"])
+    return Discard(**facts)
+
+
+def _failure(failure: Failure | None) -> Document | None:
+    return {"reason": failure.reason.value, "detail": failure.detail} if failure else None
+
+
+def _hidden(hidden: Hidden | None) -> Document | None:
+    if hidden is None:
+        return None
+    return {"reason": hidden.reason.value, "since": hidden.since, "remove_at": hidden.remove_at}
+
+
+def _read_hidden(document: Mapping[str, Any] | None) -> Hidden | None:
+    if document is None:
+        return None
+    return Hidden(
+        reason=RemovalReason(document["reason"]), since=document["since"], remove_at=document["remove_at"]
+    )
+
+
+def _position(position: Position | None) -> Document | None:
+    if position is None:
+        return None
+    return {"at": _text(position.at), "partition": position.partition, "offset": position.offset}
+
+
+def _read_position(document: Mapping[str, Any] | None) -> Position | None:
+    if document is None:
+        return None
+    at = _moment(document["at"])
+    assert at is not None  # noqa: S101 - written by _position
+    return Position(at, document["partition"], document["offset"])
+
+
+def _text(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

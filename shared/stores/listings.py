@@ -1,0 +1,79 @@
+"""The listings: the truth of the system. Every write is conditional on the revision that was read."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from shared.domain.image import Status
+from shared.domain.listing import Listing
+from shared.stores.documents import ListingId
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a frontend gets of a listing: one ready JSON fragment a photo, in order."""
+
+    feed: str
+    listing_key: str
+    rendered: Sequence[str]
+    wanting: int
+    """How many of its photos want an attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedCounts:
+    """How a feed stands: its listings, its images by status, its queue by priority, and what is most overdue."""
+
+    listings: int
+    displayed: int
+    images: Mapping[Status, int]
+    queued: Mapping[str, int]
+    in_work: int
+    oldest_due_at: datetime | None
+
+
+class Listings(Protocol):
+    """The collection of listings."""
+
+    async def get(self, feed: str, listing_key: str) -> Listing | None:
+        """Return one listing, or None."""
+
+    async def get_many(self, ids: Collection[ListingId]) -> Mapping[ListingId, Listing]:
+        """Return those of the listings that are recorded, in one round trip."""
+
+    async def write(self, listings: Iterable[Listing]) -> Collection[ListingId]:
+        """Write each listing if its revision is still the recorded one; return the ids of those that were refused."""
+
+    async def due(self, feed: str, now: datetime, limit: int) -> Sequence[Listing]:
+        """Return listings with due photos, most urgent first, the longest due first among equals."""
+
+    async def oldest_due(self, feed: str, now: datetime, limit: int) -> Sequence[Listing]:
+        """Return listings with due photos by age alone."""
+
+    async def in_work(self, feed: str) -> int:
+        """Return how many photos are released and unfinished."""
+
+    async def removal_due(self, now: datetime, limit: int) -> Sequence[Listing]:
+        """Return listings of which something must be removed, the longest due first."""
+
+    async def claimed_by(self, worker: str, limit: int) -> Sequence[Listing]:
+        """Return listings of which the worker has photos in hand."""
+
+    async def by_key(self, listing_key: str) -> Sequence[Listing]:
+        """Return the listings with this key, of every feed."""
+
+    async def by_image(self, image_id: str) -> Listing | None:
+        """Return the listing that shows the image."""
+
+    async def by_images(self, image_ids: Collection[str]) -> Sequence[Listing]:
+        """Return the listings that show the images, in one round trip."""
+
+    async def by_url_key(self, url_key: str) -> Sequence[Listing]:
+        """Return the listings with a photo announced under this URL."""
+
+    async def answers(self, listing_keys: Collection[str], feed: str | None, photos: int | None) -> Sequence[Answer]:
+        """Return the displayed listings' answers, with at most so many photos each, in one round trip."""
+
+    async def counts(self, feed: str) -> FeedCounts:
+        """Count a feed's listings, images and queue."""

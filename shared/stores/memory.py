@@ -1,0 +1,191 @@
+"""The stores in memory: the same contract as the real ones, for tests of everything above them."""
+
+import operator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from shared.domain.image import Status
+from shared.domain.listing import Listing
+from shared.domain.priority import Priority
+from shared.render import Renderer
+from shared.stores.documents import Document, ListingId, from_document, to_document
+from shared.stores.listings import Answer, FeedCounts
+from shared.stores.objects import Bucket
+from shared.stores.records import Attempt, Removal
+
+
+class MemoryListings:
+    """The listings as documents in a dictionary."""
+
+    def __init__(self, renderer: Renderer) -> None:
+        self._renderer = renderer
+        self._documents: dict[ListingId, Document] = {}
+
+    async def get(self, feed: str, listing_key: str) -> Listing | None:
+        """Return one listing, or None."""
+        return (await self.get_many([(feed, listing_key)])).get((feed, listing_key))
+
+    async def get_many(self, ids: Collection[ListingId]) -> Mapping[ListingId, Listing]:
+        """Return those of the listings that are recorded."""
+        return {one: from_document(self._documents[one]) for one in ids if one in self._documents}
+
+    async def write(self, listings: Iterable[Listing]) -> Collection[ListingId]:
+        """Write each listing if its revision is still the recorded one; return the ids of those that were refused."""
+        refused: set[ListingId] = set()
+        for one in listings:
+            known = self._documents.get((one.feed, one.key))
+            if (known["revision"] if known else 0) != one.revision:
+                refused.add((one.feed, one.key))
+            else:
+                self._documents[one.feed, one.key] = to_document(one, one.revision + 1, self._renderer)
+        return refused
+
+    async def due(self, feed: str, now: datetime, limit: int) -> Sequence[Listing]:
+        """Return listings with due photos, most urgent first, the longest due first among equals."""
+        return self._due(feed, now, limit, operator.itemgetter("rank", "due_at"))
+
+    async def oldest_due(self, feed: str, now: datetime, limit: int) -> Sequence[Listing]:
+        """Return listings with due photos by age alone."""
+        return self._due(feed, now, limit, operator.itemgetter("due_at"))
+
+    def _due(self, feed: str, now: datetime, limit: int, order: Callable[[Document], object]) -> Sequence[Listing]:
+        due = [one for one in self._documents.values() if one["feed"] == feed and "due_at" in one and one["due_at"] <= now]
+        return [from_document(one) for one in sorted(due, key=order)[:limit]]  # type: ignore[arg-type]
+
+    async def in_work(self, feed: str) -> int:
+        """Return how many photos are released and unfinished."""
+        return sum(one["in_work"] for one in self._documents.values() if one["feed"] == feed)
+
+    async def removal_due(self, now: datetime, limit: int) -> Sequence[Listing]:
+        """Return listings of which something must be removed, the longest due first."""
+        due = [one for one in self._documents.values() if "removal_due_at" in one and one["removal_due_at"] <= now]
+        return [from_document(one) for one in sorted(due, key=operator.itemgetter("removal_due_at"))[:limit]]
+
+    async def claimed_by(self, worker: str, limit: int) -> Sequence[Listing]:
+        """Return listings of which the worker has photos in hand."""
+        return self._where(lambda one: any(p.claim is not None and p.claim.worker == worker for p in one.photos))[:limit]
+
+    async def by_key(self, listing_key: str) -> Sequence[Listing]:
+        """Return the listings with this key, of every feed."""
+        return self._where(lambda one: one.key == listing_key)
+
+    async def by_image(self, image_id: str) -> Listing | None:
+        """Return the listing that shows the image."""
+        return next(iter(await self.by_images([image_id])), None)
+
+    async def by_images(self, image_ids: Collection[str]) -> Sequence[Listing]:
+        """Return the listings that show the images."""
+        return self._where(lambda one: any(photo.id in image_ids for photo in one.photos))
+
+    async def by_url_key(self, url_key: str) -> Sequence[Listing]:
+        """Return the listings with a photo announced under this URL."""
+        return self._where(lambda one: any(url_key in photo.url_keys for photo in one.photos))
+
+    def _where(self, is_wanted: Callable[[Listing], bool]) -> Sequence[Listing]:
+        return [one for one in map(from_document, self._documents.values()) if is_wanted(one)]
+
+    async def answers(self, listing_keys: Collection[str], feed: str | None, photos: int | None) -> Sequence[Answer]:
+        """Return the displayed listings' answers, with at most so many photos each."""
+        return [
+            Answer(one["feed"], one["listing_key"], one["rendered"][:photos], one["wanting"])
+            for one in self._documents.values()
+            if one["listing_key"] in listing_keys and one["displayed"] and feed in (None, one["feed"])
+        ]
+
+    async def counts(self, feed: str) -> FeedCounts:
+        """Count a feed's listings, images and queue."""
+        ours = [one for one in self._documents.values() if one["feed"] == feed]
+        due = sorted((one for one in ours if "due_at" in one), key=operator.itemgetter("rank"))
+        queued: Counter[str] = Counter()
+        for one in due:
+            queued[Priority(one["priority"])] += one["wanting"]
+        return FeedCounts(
+            listings=len(ours),
+            displayed=sum(one["displayed"] for one in ours),
+            images={status: sum(one["counts"].get(status, 0) for one in ours) for status in Status},
+            queued=queued,
+            in_work=sum(one["in_work"] for one in ours),
+            oldest_due_at=min((one["due_at"] for one in due), default=None),
+        )
+
+
+class MemoryAttempts:
+    """The history of attempts in a list."""
+
+    def __init__(self) -> None:
+        self._attempts: list[Attempt] = []
+
+    async def add(self, attempts: Sequence[Attempt]) -> None:
+        """Append."""
+        self._attempts += attempts
+
+    async def of_images(self, image_ids: Sequence[str], limit: int) -> Sequence[Attempt]:
+        """Return the newest attempts of the images, newest first."""
+        ours = [one for one in self._attempts if one.image_id in image_ids]
+        return sorted(ours, key=lambda one: one.at, reverse=True)[:limit]
+
+
+class MemoryRemovals:
+    """The evidence of removals in a dictionary."""
+
+    def __init__(self) -> None:
+        self._removals: dict[str, Removal] = {}
+
+    async def add(self, removals: Sequence[Removal]) -> None:
+        """Record; the same removal again changes nothing."""
+        for removal in removals:
+            self._removals.setdefault(removal.id, removal)
+
+    async def of_listing(self, feed: str, listing_key: str) -> Sequence[Removal]:
+        """Return the evidence of a listing, oldest first."""
+        ours = [one for one in self._removals.values() if (one.feed, one.listing_key) == (feed, listing_key)]
+        return sorted(ours, key=lambda one: one.removed_at)
+
+
+class MemoryLeases:
+    """Leases in a dictionary."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, tuple[str, datetime]] = {}
+
+    async def hold(self, name: str, holder: str, now: datetime, until: datetime) -> bool:
+        """Take or keep the lease; False while another holds it."""
+        current = self._held.get(name)
+        if current is not None and current[0] != holder and current[1] > now:
+            return False
+        self._held[name] = (holder, until)
+        return True
+
+    async def release(self, name: str, holder: str) -> None:
+        """Give the lease back."""
+        if self._held.get(name, ("", None))[0] == holder:
+            del self._held[name]
+
+
+class MemoryObjects:
+    """Both buckets as dictionaries."""
+
+    def __init__(self) -> None:
+        self.held: dict[Bucket, dict[str, bytes]] = {bucket: {} for bucket in Bucket}
+
+    async def put(self, bucket: Bucket, key: str, source: Path, content_type: str) -> None:
+        """Store the file's bytes under the key."""
+        self.held[bucket][key] = source.read_bytes()  # noqa: ASYNC240 - a small file of a test
+
+    async def get(self, bucket: Bucket, key: str) -> bytes | None:
+        """Return an object's bytes, or None where there is none."""
+        return self.held[bucket].get(key)
+
+    async def list(self, bucket: Bucket, prefix: str) -> Collection[str]:
+        """Return the keys below a prefix."""
+        return [key for key in self.held[bucket] if key.startswith(prefix)]
+
+    async def delete(self, bucket: Bucket, keys: Collection[str]) -> None:
+        """Delete objects; one that is not there is no error."""
+        for key in keys:
+            self.held[bucket].pop(key, None)
+
+    async def ping(self) -> None:
+        """Always reachable."""

@@ -1,0 +1,131 @@
+"""The door to object storage: the only module that knows minio-py, which is synchronous, so that it runs in threads of its own."""
+
+import asyncio
+import json
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import urllib3
+from minio import Minio
+from minio.deleteobjects import DeleteObject
+from minio.error import MinioException, S3Error
+
+from shared.settings import Settings
+from shared.stores.errors import StoreUnavailable
+from shared.stores.objects import Bucket
+
+Result = TypeVar("Result")
+
+_WORKERS = 16
+_MOST_LISTED = 10_000
+_IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
+
+
+class MinioObjects:
+    """Both buckets of any S3 server."""
+
+    def __init__(self, settings: Settings) -> None:
+        endpoint = urlsplit(settings.s3_endpoint)
+        timeout = urllib3.Timeout(connect=3, read=30)
+        self._client = Minio(
+            endpoint.netloc,
+            access_key=settings.s3_access_key,
+            secret_key=settings.s3_secret_key.get_secret_value(),
+            region=settings.s3_region,
+            secure=endpoint.scheme == "https",
+            http_client=urllib3.PoolManager(maxsize=_WORKERS, timeout=timeout, retries=urllib3.Retry(2, backoff_factor=0.2)),
+        )
+        self._names = {Bucket.PUBLIC: settings.bucket, Bucket.ORIGINALS: settings.originals_bucket}
+        self._threads = ThreadPoolExecutor(_WORKERS, thread_name_prefix="s3")
+
+    async def put(self, bucket: Bucket, key: str, source: Path, content_type: str) -> None:
+        """Store the file's bytes under the key."""
+        await self._run(
+            lambda: self._client.fput_object(
+                self._names[bucket], key, str(source), content_type=content_type, metadata=dict(_IMMUTABLE)
+            )
+        )
+
+    async def get(self, bucket: Bucket, key: str) -> bytes | None:
+        """Return an object's bytes, or None where there is none."""
+        return await self._run(lambda: self._get(self._names[bucket], key))
+
+    def _get(self, name: str, key: str) -> bytes | None:
+        try:
+            answer = self._client.get_object(name, key)
+        except S3Error as fault:
+            if fault.code in {"NoSuchKey", "NoSuchObject"}:
+                return None
+            raise
+        try:
+            return bytes(answer.read())
+        finally:
+            answer.close()
+            answer.release_conn()
+
+    async def list(self, bucket: Bucket, prefix: str) -> Collection[str]:
+        """Return the keys below a prefix, at most 10,000."""
+        return await self._run(
+            lambda: [
+                str(found.object_name)
+                for found in islice(self._client.list_objects(self._names[bucket], prefix, recursive=True), _MOST_LISTED)
+            ]
+        )
+
+    async def delete(self, bucket: Bucket, keys: Collection[str]) -> None:
+        """Delete objects; one that is not there is no error."""
+        if keys:
+            await self._run(lambda: self._delete(self._names[bucket], keys))
+
+    def _delete(self, name: str, keys: Collection[str]) -> None:
+        faults = list(self._client.remove_objects(name, [DeleteObject(key) for key in keys]))
+        if faults:
+            raise StoreUnavailable(f"object storage: {len(faults)} of {len(keys)} deletions refused: {faults[0].message}")
+
+    async def ping(self) -> None:
+        """Raise StoreUnavailable while the store does not answer or a bucket is missing."""
+        for name in self._names.values():
+            if not await self._run(lambda name=name: self._client.bucket_exists(name)):  # type: ignore[misc]
+                raise StoreUnavailable(f"object storage: bucket {name} is missing; create it with: imagectl init")
+
+    async def apply_buckets(self) -> list[str]:
+        """Create both buckets where they are missing, the public one readable by everyone; return their names."""
+        await self._run(self._apply_buckets)
+        return list(self._names.values())
+
+    def _apply_buckets(self) -> None:
+        for name in self._names.values():
+            if not self._client.bucket_exists(name):
+                self._client.make_bucket(name)
+        public = self._names[Bucket.PUBLIC]
+        self._client.set_bucket_policy(public, json.dumps(_public_read(public)))
+
+    async def _run(self, call: Callable[[], Result]) -> Result:
+        with _translated():
+            return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+    def close(self) -> None:
+        """Wait for calls under way and end the threads."""
+        self._threads.shutdown()
+
+
+def _public_read(bucket: str) -> dict[str, object]:
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Principal": {"AWS": ["*"]}, "Action": ["s3:GetObject"], "Resource": [f"arn:aws:s3:::{bucket}/*"]}
+        ],
+    }
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (MinioException, urllib3.exceptions.HTTPError, OSError) as fault:
+        raise StoreUnavailable(f"object storage: {type(fault).__name__}: {fault}") from fault

@@ -1,0 +1,64 @@
+"""What is kept beside the listings: the history of attempts, the evidence of removals, and who runs the loops."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One attempt to get a copy; `result` is `downloaded`, `unchanged` or the reason of the failure."""
+
+    image_id: str
+    feed: str
+    listing_key: str
+    at: datetime
+    result: str
+    detail: str
+    milliseconds: int
+
+
+class Attempts(Protocol):
+    """The history of attempts; it expires by itself."""
+
+    async def add(self, attempts: Sequence[Attempt]) -> None:
+        """Append."""
+
+    async def of_images(self, image_ids: Sequence[str], limit: int) -> Sequence[Attempt]:
+        """Return the newest attempts of the images, newest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removal:
+    """Evidence of one image, or one superseded version of it, that is no longer held."""
+
+    id: str
+    feed: str
+    listing_key: str
+    image_id: str
+    reason: str
+    hidden_at: datetime
+    """Since when it was not shown any more."""
+    removed_at: datetime
+    objects: int
+
+
+class Removals(Protocol):
+    """The evidence: one line for each image removed."""
+
+    async def add(self, removals: Sequence[Removal]) -> None:
+        """Record; the same removal again changes nothing."""
+
+    async def of_listing(self, feed: str, listing_key: str) -> Sequence[Removal]:
+        """Return the evidence of a listing, oldest first."""
+
+
+class Leases(Protocol):
+    """Who runs a loop that only one may run."""
+
+    async def hold(self, name: str, holder: str, now: datetime, until: datetime) -> bool:
+        """Take or keep the lease; False while another holds it."""
+
+    async def release(self, name: str, holder: str) -> None:
+        """Give the lease back."""
