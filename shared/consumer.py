@@ -98,7 +98,7 @@ class Consumer:
     async def _acknowledge(
         self, stream: "faust.Stream[bytes]", begun: asyncio.Queue[tuple[asyncio.Task[None], Sequence[faust.Event]]]
     ) -> None:
-        """Acknowledge batches in the order in which they were taken, so that nothing is committed past work under way."""
+        """Acknowledge batches in the order in which they were taken: nothing is committed past work under way."""
         while True:
             task, events = await begun.get()
             await asyncio.wait([task])

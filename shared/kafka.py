@@ -1,4 +1,4 @@
-"""The door to Kafka for everything but the consuming workers: publishing, following a topic from its end, and the topics themselves."""
+"""The door to Kafka for all but consuming workers: publishing, following a topic from its end, topics themselves."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
@@ -82,8 +82,10 @@ class Broker:
 
 @asynccontextmanager
 async def follow(bootstrap: str, topics: Sequence[str]) -> AsyncIterator[AsyncIterator[Record]]:
-    """Follow topics from their end, outside of any group: every follower hears every record. Raises BrokerUnavailable."""
-    consumer = AIOKafkaConsumer(*topics, bootstrap_servers=bootstrap, auto_offset_reset="latest", enable_auto_commit=False)
+    """Follow topics from their end, in no group: each follower hears every record. Raises BrokerUnavailable."""
+    consumer = AIOKafkaConsumer(
+        *topics, bootstrap_servers=bootstrap, auto_offset_reset="latest", enable_auto_commit=False
+    )
     with _translated():
         try:
             await consumer.start()
@@ -139,7 +141,9 @@ async def lag(bootstrap: str, group: str, topics: Sequence[str]) -> dict[str, in
         await consumer.start()
         try:
             partitions = [
-                TopicPartition(topic, number) for topic in topics for number in consumer.partitions_for_topic(topic) or ()
+                TopicPartition(topic, number)
+                for topic in topics
+                for number in consumer.partitions_for_topic(topic) or ()
             ]
             ends = await consumer.end_offsets(partitions)
             begins = await consumer.beginning_offsets(partitions)

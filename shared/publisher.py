@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 
 from shared.clock import Clock
+from shared.domain.priority import Priority
 from shared.events.codec import AnyEvent, encode
 from shared.events.images import ImageDownloaded, ImageOutdated, ImageRemoved
 from shared.events.listings import ListingSeen
 from shared.events.topics import IMAGE_DOWNLOADED, IMAGE_OUTDATED, IMAGE_OUTDATED_VIEWED, IMAGE_REMOVED, LISTING_SEEN
-from shared.domain.priority import Priority
 from shared.kafka import Broker, Outgoing
 
 _TOPICS = {ListingSeen: LISTING_SEEN, ImageDownloaded: IMAGE_DOWNLOADED, ImageRemoved: IMAGE_REMOVED}
@@ -26,7 +26,9 @@ class Publisher:
         """Publish events and wait until the broker has them all. Raises BrokerUnavailable."""
         now = self._clock()
         await self._broker.publish(
-            Outgoing(f"{self._prefix}{_topic(event)}", event.subject.encode(), encode(event, source=self._source, now=now))
+            Outgoing(
+                f"{self._prefix}{_topic(event)}", event.subject.encode(), encode(event, source=self._source, now=now)
+            )
             for event in events
         )
 

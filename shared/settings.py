@@ -1,4 +1,4 @@
-"""Every setting of every service: environment variables, `.env` read too. A wrong one stops the start with all faults named."""
+"""Every setting of every service: environment variables and `.env`. A wrong one stops the start, all faults named."""
 
 import socket
 from pathlib import Path

@@ -85,7 +85,9 @@ def parse_feeds(text: str) -> dict[str, Feed]:
     tables = document.get("feeds")
     if not isinstance(tables, dict) or not tables:
         raise FeedsInvalid(["feeds.toml: no feed; add a table such as [feeds.proptx-idx] with image_hosts"])
-    faults = [f"feeds.toml: {name} is not known; feeds are tables named [feeds.NAME]" for name in document.keys() - {"feeds"}]
+    faults = [
+        f"feeds.toml: {name} is not known; feeds are tables named [feeds.NAME]" for name in document.keys() - {"feeds"}
+    ]
     feeds: dict[str, Feed] = {}
     for name, table in tables.items():
         found = _faults(name, table)
@@ -118,7 +120,9 @@ def _value_fault(key: str, value: object, kind: object) -> str | None:
     if key in _RANGES and isinstance(value, (int, float)):
         low, high = _RANGES[key]
         if not low <= value <= high or value in (float("inf"), float("-inf")):
-            return f"is {value}; it must be " + (f"at least {low}" if high == float("inf") else f"between {low} and {high:,}")
+            return f"is {value}; it must be " + (
+                f"at least {low}" if high == float("inf") else f"between {low} and {high:,}"
+            )
     if key == "image_hosts" and isinstance(value, list):
         return next((f"has {host!r}: {fault}" for host in value if (fault := hosts.pattern_fault(host))), None)
     if key == "reso_url" and value and not str(value).startswith(("https://", "http://")):

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 @dataclass(frozen=True, slots=True, order=True)
 class Position:
-    """Where an event stood on its topic: the broker's time, then partition and offset. Decides among equal MLS timestamps."""
+    """An event's place on its topic: the broker's time, then partition and offset. Decides where timestamps are equal."""
 
     at: datetime
     partition: int = 0

@@ -1,4 +1,4 @@
-"""What do we know of one listing? It is the aggregate: every change of a photo is one conditional write of its listing."""
+"""What do we know of one listing? It is the aggregate: every change of a photo is one conditional write of it."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""Which renderings of a photo do we hold? The variants setting, read and checked, and the hash that URLs carry of it."""
+"""Which renderings of a photo do we hold? The variants setting, checked, and the hash that URLs carry of it."""
 
 import hashlib
 import re

@@ -3,7 +3,7 @@
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -13,8 +13,6 @@ from shared.events.listings import ListingSeen
 
 AnyEvent = ListingSeen | ImageOutdated | ImageDownloaded | ImageRemoved
 Data = TypeVar("Data", bound=AnyEvent)
-
-
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +55,7 @@ def decode(value: bytes | None, wanted: type[Data], received_at: datetime) -> Ev
         return Undecodable(_in_words(fault))
     except RecursionError:
         return Undecodable("nested too deeply")
-    return Event(data=data, id=envelope.id, time=_aware(envelope.time) or received_at)
+    return Event(data=cast("Data", data), id=envelope.id, time=_aware(envelope.time) or received_at)
 
 
 def encode(data: AnyEvent, *, source: str, now: datetime) -> bytes:
@@ -71,7 +69,7 @@ def encode(data: AnyEvent, *, source: str, now: datetime) -> bytes:
             "time": now.astimezone(UTC),
             "subject": data.subject,
             "datacontenttype": "application/json",
-            "data": data.model_dump(mode="python"),
+            "data": data.model_dump(mode="python", by_alias=True),
         },
         option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS,
     )

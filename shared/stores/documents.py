@@ -1,4 +1,4 @@
-"""A listing as a MongoDB document and back. Everything that can be computed is computed here, at the one place that writes.
+"""A listing as a MongoDB document and back. All that can be computed is computed here, at the one place that writes.
 
 MLS timestamps are kept as text, because BSON cuts a date to the millisecond and two versions may lie closer together.
 """
@@ -195,9 +195,7 @@ def _hidden(hidden: Hidden | None) -> Document | None:
 def _read_hidden(document: Mapping[str, Any] | None) -> Hidden | None:
     if document is None:
         return None
-    return Hidden(
-        reason=RemovalReason(document["reason"]), since=document["since"], remove_at=document["remove_at"]
-    )
+    return Hidden(reason=RemovalReason(document["reason"]), since=document["since"], remove_at=document["remove_at"])
 
 
 def _position(position: Position | None) -> Document | None:

@@ -51,7 +51,9 @@ class MemoryListings:
         return self._due(feed, now, limit, operator.itemgetter("due_at"))
 
     def _due(self, feed: str, now: datetime, limit: int, order: Callable[[Document], object]) -> Sequence[Listing]:
-        due = [one for one in self._documents.values() if one["feed"] == feed and "due_at" in one and one["due_at"] <= now]
+        due = [
+            one for one in self._documents.values() if one["feed"] == feed and "due_at" in one and one["due_at"] <= now
+        ]
         return [from_document(one) for one in sorted(due, key=order)[:limit]]  # type: ignore[arg-type]
 
     async def in_work(self, feed: str) -> int:
@@ -65,7 +67,9 @@ class MemoryListings:
 
     async def claimed_by(self, worker: str, limit: int) -> Sequence[Listing]:
         """Return listings of which the worker has photos in hand."""
-        return self._where(lambda one: any(p.claim is not None and p.claim.worker == worker for p in one.photos))[:limit]
+        return self._where(lambda one: any(p.claim is not None and p.claim.worker == worker for p in one.photos))[
+            :limit
+        ]
 
     async def by_key(self, listing_key: str) -> Sequence[Listing]:
         """Return the listings with this key, of every feed."""

@@ -1,4 +1,4 @@
-"""The door to object storage: the only module that knows minio-py, which is synchronous, so that it runs in threads of its own."""
+"""The door to object storage: the only module that knows minio-py, whose blocking calls run in threads of their own."""
 
 import asyncio
 import json
@@ -38,7 +38,9 @@ class MinioObjects:
             secret_key=settings.s3_secret_key.get_secret_value(),
             region=settings.s3_region,
             secure=endpoint.scheme == "https",
-            http_client=urllib3.PoolManager(maxsize=_WORKERS, timeout=timeout, retries=urllib3.Retry(2, backoff_factor=0.2)),
+            http_client=urllib3.PoolManager(
+                maxsize=_WORKERS, timeout=timeout, retries=urllib3.Retry(2, backoff_factor=0.2)
+            ),
         )
         self._names = {Bucket.PUBLIC: settings.bucket, Bucket.ORIGINALS: settings.originals_bucket}
         self._threads = ThreadPoolExecutor(_WORKERS, thread_name_prefix="s3")
@@ -73,7 +75,9 @@ class MinioObjects:
         return await self._run(
             lambda: [
                 str(found.object_name)
-                for found in islice(self._client.list_objects(self._names[bucket], prefix, recursive=True), _MOST_LISTED)
+                for found in islice(
+                    self._client.list_objects(self._names[bucket], prefix, recursive=True), _MOST_LISTED
+                )
             ]
         )
 
@@ -85,7 +89,9 @@ class MinioObjects:
     def _delete(self, name: str, keys: Collection[str]) -> None:
         faults = list(self._client.remove_objects(name, [DeleteObject(key) for key in keys]))
         if faults:
-            raise StoreUnavailable(f"object storage: {len(faults)} of {len(keys)} deletions refused: {faults[0].message}")
+            raise StoreUnavailable(
+                f"object storage: {len(faults)} of {len(keys)} deletions refused: {faults[0].message}"
+            )
 
     async def ping(self) -> None:
         """Raise StoreUnavailable while the store does not answer or a bucket is missing."""
@@ -93,7 +99,7 @@ class MinioObjects:
             if not await self._run(lambda name=name: self._client.bucket_exists(name)):  # type: ignore[misc]
                 raise StoreUnavailable(f"object storage: bucket {name} is missing; create it with: imagectl init")
 
-    async def apply_buckets(self) -> list[str]:
+    async def apply_buckets(self) -> Collection[str]:
         """Create both buckets where they are missing, the public one readable by everyone; return their names."""
         await self._run(self._apply_buckets)
         return list(self._names.values())
@@ -118,7 +124,12 @@ def _public_read(bucket: str) -> dict[str, object]:
     return {
         "Version": "2012-10-17",
         "Statement": [
-            {"Effect": "Allow", "Principal": {"AWS": ["*"]}, "Action": ["s3:GetObject"], "Resource": [f"arn:aws:s3:::{bucket}/*"]}
+            {
+                "Effect": "Allow",
+                "Principal": {"AWS": ["*"]},
+                "Action": ["s3:GetObject"],
+                "Resource": [f"arn:aws:s3:::{bucket}/*"],
+            }
         ],
     }
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mappi
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from typing import TypeAlias
 
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
 from pymongo import ASCENDING, DESCENDING, IndexModel, InsertOne, ReplaceOne, UpdateOne
@@ -18,6 +19,9 @@ from shared.stores.documents import Document, ListingId, document_id, from_docum
 from shared.stores.errors import StoreUnavailable
 from shared.stores.listings import Answer, FeedCounts
 from shared.stores.records import Attempt, Removal
+
+Database: TypeAlias = "AsyncIOMotorDatabase[Document]"
+"""Motor's database; its classes take type arguments for the type checker only."""
 
 _DUPLICATE_KEY = 11_000
 _ATTEMPTS_KEPT = timedelta(days=90)
@@ -36,9 +40,15 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
             partialFilterExpression={"due_at": {"$exists": True}},
         ),
         IndexModel(
-            [("removal_due_at", ASCENDING)], name="removal_due", partialFilterExpression={"removal_due_at": {"$exists": True}}
+            [("removal_due_at", ASCENDING)],
+            name="removal_due",
+            partialFilterExpression={"removal_due_at": {"$exists": True}},
         ),
-        IndexModel([("feed", ASCENDING), ("in_work", ASCENDING)], name="in_work", partialFilterExpression={"in_work": {"$gt": 0}}),
+        IndexModel(
+            [("feed", ASCENDING), ("in_work", ASCENDING)],
+            name="in_work",
+            partialFilterExpression={"in_work": {"$gt": 0}},
+        ),
         IndexModel(
             [("photos.claim.worker", ASCENDING)],
             name="claimed",
@@ -47,7 +57,8 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
         IndexModel([("photos.id", ASCENDING)]),
         IndexModel([("photos.url_keys", ASCENDING)]),
         IndexModel(
-            [("feed", ASCENDING), ("displayed", ASCENDING), *((f"counts.{status}", ASCENDING) for status in Status)], name="counts"
+            [("feed", ASCENDING), ("displayed", ASCENDING), *((f"counts.{status}", ASCENDING) for status in Status)],
+            name="counts",
         ),
     ],
     "attempts": [
@@ -60,10 +71,15 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
 
 
 @asynccontextmanager
-async def connect(uri: str, database: str) -> AsyncIterator[AsyncIOMotorDatabase]:
+async def connect(uri: str, database: str) -> AsyncIterator[Database]:
     """Open a database for as long as the context lasts. Calls fail after seconds, not minutes, while it is away."""
-    client: AsyncIOMotorClient = AsyncIOMotorClient(
-        uri, tz_aware=True, serverSelectionTimeoutMS=3_000, connectTimeoutMS=3_000, socketTimeoutMS=20_000, retryWrites=True
+    client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
+        uri,
+        tz_aware=True,
+        serverSelectionTimeoutMS=3_000,
+        connectTimeoutMS=3_000,
+        socketTimeoutMS=20_000,
+        retryWrites=True,
     )
     try:
         yield client[database]
@@ -71,13 +87,13 @@ async def connect(uri: str, database: str) -> AsyncIterator[AsyncIOMotorDatabase
         client.close()
 
 
-async def ping(database: AsyncIOMotorDatabase) -> None:
+async def ping(database: Database) -> None:
     """Raise StoreUnavailable while the server does not answer."""
     with _translated():
         await database.command("ping")
 
 
-async def apply_indexes(database: AsyncIOMotorDatabase) -> list[str]:
+async def apply_indexes(database: Database) -> list[str]:
     """Create every index that is missing; return the names of all."""
     names: list[str] = []
     with _translated():
@@ -89,7 +105,7 @@ async def apply_indexes(database: AsyncIOMotorDatabase) -> list[str]:
 class MongoListings:
     """The listings in MongoDB."""
 
-    def __init__(self, database: AsyncIOMotorDatabase, renderer: Renderer) -> None:
+    def __init__(self, database: Database, renderer: Renderer) -> None:
         self._collection = database["listings"]
         self._renderer = renderer
 
@@ -141,7 +157,9 @@ class MongoListings:
         for priority in Priority:
             if len(found) < limit:
                 query = {"feed": feed, "rank": priority.rank, "due_at": {"$lte": now}}
-                found += await self._find(query, sort=[("due_at", ASCENDING)], limit=limit - len(found), hint="due_by_priority")
+                found += await self._find(
+                    query, sort=[("due_at", ASCENDING)], limit=limit - len(found), hint="due_by_priority"
+                )
         return found
 
     async def oldest_due(self, feed: str, now: datetime, limit: int) -> Sequence[Listing]:
@@ -151,7 +169,7 @@ class MongoListings:
 
     async def in_work(self, feed: str) -> int:
         """Return how many photos are released and unfinished."""
-        pipeline = [
+        pipeline: list[Document] = [
             {"$match": {"feed": feed, "in_work": {"$gt": 0}}},
             {"$group": {"_id": None, "sum": {"$sum": "$in_work"}}},
         ]
@@ -209,7 +227,8 @@ class MongoListings:
         """Count a feed's listings, images and queue, from indexes alone."""
         images = {status.value: {"$sum": f"$counts.{status}"} for status in Status}
         rows = await self._aggregate(
-            [{"$match": {"feed": feed}}, {"$group": {"_id": "$displayed", "listings": {"$sum": 1}, **images}}], hint="counts"
+            [{"$match": {"feed": feed}}, {"$group": {"_id": "$displayed", "listings": {"$sum": 1}, **images}}],
+            hint="counts",
         )
         queue = await self._aggregate(
             [
@@ -243,7 +262,7 @@ class MongoListings:
 class MongoAttempts:
     """The history of attempts in MongoDB."""
 
-    def __init__(self, database: AsyncIOMotorDatabase) -> None:
+    def __init__(self, database: Database) -> None:
         self._collection = database["attempts"]
 
     async def add(self, attempts: Sequence[Attempt]) -> None:
@@ -263,7 +282,7 @@ class MongoAttempts:
 class MongoRemovals:
     """The evidence of removals in MongoDB."""
 
-    def __init__(self, database: AsyncIOMotorDatabase) -> None:
+    def __init__(self, database: Database) -> None:
         self._collection = database["removals"]
 
     async def add(self, removals: Sequence[Removal]) -> None:
@@ -285,7 +304,7 @@ class MongoRemovals:
 class MongoLeases:
     """Leases in MongoDB."""
 
-    def __init__(self, database: AsyncIOMotorDatabase) -> None:
+    def __init__(self, database: Database) -> None:
         self._collection = database["leases"]
 
     async def hold(self, name: str, holder: str, now: datetime, until: datetime) -> bool:
@@ -310,4 +329,3 @@ def _translated() -> Iterator[None]:
         yield
     except PyMongoError as fault:
         raise StoreUnavailable(f"MongoDB: {type(fault).__name__}: {fault}") from fault
-
