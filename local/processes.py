@@ -1,8 +1,10 @@
-"""Programs that outlive the one that starts them: pid files that cannot mistake a stranger for ours, logs, readiness, stopping.
+"""Programs that outlive the one that starts them: pid files that cannot mistake a stranger for ours, logs, stopping.
 
-Run as a script this is the launcher: it records the new process before the program begins, so that nothing starts unrecorded.
+Run as a script this is the launcher: it records the new process before the program begins; nothing starts unrecorded.
 """
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -10,18 +12,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 
 POLL_SECONDS = 0.1
+STOP_SECONDS = 15.0
+"""How long a process has to end by itself before it is killed."""
 KILL_SECONDS = 5.0
 """How long a killed process may take to vanish; only a stuck disk makes it last."""
 
-Say = Callable[[str, str], None]
-"""Told (name, news) while something starts or stops."""
+Say = Callable[[str], None]
+"""Told the news, one line each, while something starts or stops."""
 
 
 class LocalError(Exception):
@@ -30,7 +34,7 @@ class LocalError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What to run: the command, what its environment has beside ours, how to prepare for it and how to tell that it answers."""
+    """What to run: the command, its environment beside ours, how to prepare for it, how to tell that it answers."""
 
     name: str
     command: Sequence[str]
@@ -108,7 +112,7 @@ class Process:
         for path in (self.pid_file, self.log):
             path.parent.mkdir(parents=True, exist_ok=True)
         position = self.log_size()
-        launcher = [sys.executable, __file__, str(self.pid_file), program.fingerprint, *program.command]
+        launcher = [sys.executable, "-P", __file__, str(self.pid_file), program.fingerprint, *program.command]
         with self.log.open("ab") as log:
             done = subprocess.run(
                 launcher,
@@ -137,6 +141,24 @@ class Process:
         return "\n".join(f"  {line}" for line in last)
 
 
+@contextlib.contextmanager
+def lock(home: Path, say: Say) -> Iterator[None]:
+    """Let only one at a time change what runs in the directory; the others wait for it."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waiting: the stack is being started or stopped by another command")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def recorded(home: Path) -> list[Process]:
+    """Every process that was ever started here, whether it runs or not."""
+    return [Process(path.stem, home) for path in sorted((home / "run").glob("*.pid"))]
+
+
 def ensure(programs: Iterable[Program], home: Path, directory: Path, say: Say, seconds: float = 60.0) -> list[str]:
     """Have the programs running and answering, all at once; those that already do are left alone.
 
@@ -145,18 +167,21 @@ def ensure(programs: Iterable[Program], home: Path, directory: Path, say: Say, s
     programs = list(programs)
     began = time.monotonic()
     logs: dict[str, int] = {}
+    for name in _stop_changed(programs, home):  # all of them first: they may want each other's ports
+        say(f"{name}: restarting, its settings changed")
     for program in programs:
         process = Process(program.name, home)
-        if process.is_running(program):
-            continue
         if process.running():
-            say(program.name, "restarting: its settings changed")
-            stop([process], seconds=15)
+            continue
         program.prepare()
         logs[program.name] = process.log_size()
         process.start(program, directory)
     _await_answers(programs, home, logs, began, seconds, say)
     return list(logs)
+
+
+def _stop_changed(programs: Iterable[Program], home: Path) -> list[str]:
+    return stop(process for one in programs if not (process := Process(one.name, home)).is_running(one))
 
 
 def _await_answers(
@@ -170,9 +195,9 @@ def _await_answers(
             if _answers(program, home, logs, overdue=passed > seconds):
                 waiting.remove(program)
                 if program.name in logs:
-                    say(program.name, f"ready in {passed:.1f} s  {program.address}")
+                    say(f"{program.name}: ready in {passed:.1f} s, {program.address}")
         if waiting and passed > reminder:
-            say(", ".join(program.name for program in waiting), f"not ready yet, {passed:.0f} s")
+            say(f"{', '.join(program.name for program in waiting)}: not ready yet, {passed:.0f} s")
             reminder += 5.0
         if waiting:
             time.sleep(POLL_SECONDS)
@@ -185,12 +210,15 @@ def _answers(program: Program, home: Path, logs: Mapping[str, int], *, overdue: 
         return True
     if alive and not overdue:
         return False
-    what = "does not answer in time" if alive else "ended while it was starting"
+    what = "does not answer in time" if alive else "ended by itself while it was starting"
     tail = process.tail(since=logs.get(program.name, 0))
-    raise LocalError(f"{program.name} {what}. The end of {process.log}:\n{tail}")
+    raise LocalError(
+        f"{program.name} {what}. The end of {process.log}:\n{tail}\n"
+        "Put that right and run `up` again, which goes on from here; `down` and then `up` begin afresh"
+    )
 
 
-def stop(processes: Iterable[Process], seconds: float) -> list[str]:
+def stop(processes: Iterable[Process], seconds: float = STOP_SECONDS) -> list[str]:
     """Ask them to end, all at once; kill what is left after so many seconds. Returns the names of those that ran."""
     running = [(process, found) for process in processes if (found := process.running())]
     for _, found in running:
@@ -206,18 +234,14 @@ def stop(processes: Iterable[Process], seconds: float) -> list[str]:
 
 
 def _signal(process: psutil.Process, number: int) -> None:
-    try:
+    with contextlib.suppress(psutil.NoSuchProcess):
         process.send_signal(number)
-    except psutil.NoSuchProcess:
-        pass
 
 
 def _kill_group(process: psutil.Process) -> None:
     """Kill it with its children: the launcher made it the head of its own group."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def _await_end(running: Iterable[tuple[Process, psutil.Process]], seconds: float) -> None:

@@ -14,12 +14,14 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont, ImageOps, 
 Colour = tuple[int, int, int]
 Point3 = tuple[float, float, float]
 Point2 = tuple[float, float]
+Rectangle = tuple[float, float, float, float]
+"""Left, bottom, right, top, in metres."""
 
 WHITE: Colour = (250, 249, 246)
 BLACK: Colour = (12, 12, 16)
 _NEAREST_METRES = 0.55
 """What is nearer to the camera is moved here: a corner behind the lens has no place on the picture."""
-_DRAWN_WIDTH = 1280
+_DRAWN_WIDTH = 960
 """Larger pictures are drawn at this size and enlarged; grain then covers that the edges are soft."""
 
 
@@ -57,6 +59,11 @@ class Canvas:
         """Fill a flat shape; with `lower`, the colour runs from the top of the shape to its bottom."""
         self._fill([self.at(*corner) for corner in corners], colour, lower)
 
+    def wall(self, edges: Rectangle, z: float, colour: Colour, lower: Colour | None = None) -> None:
+        """Fill an upright rectangle that faces the camera."""
+        x0, y0, x1, y1 = edges
+        self.polygon([(x0, y0, z), (x1, y0, z), (x1, y1, z), (x0, y1, z)], colour, lower)
+
     def polygon_2d(self, corners: Sequence[Point2], colour: Colour, lower: Colour | None = None) -> None:
         """Fill a shape given in shares of the picture."""
         self._fill([(x * self.width, y * self.height) for x, y in corners], colour, lower)
@@ -71,7 +78,7 @@ class Canvas:
             return
         mask = Image.new("L", (right - left, bottom - top))
         ImageDraw.Draw(mask).polygon([(x - left, y - top) for x, y in points], fill=255)
-        self.image.paste(_gradient(colour, lower).resize(mask.size), (left, top), mask)
+        self.image.paste(_gradient(colour, lower, mask.size), (left, top), mask)
 
     def line(self, start: Point3, end: Point3, colour: Colour, metres: float = 0.02) -> None:
         """Draw a bar of that thickness."""
@@ -93,7 +100,7 @@ class Canvas:
         width, height = max(2, round(right - left)), max(2, round(bottom - top))
         mask = Image.new("L", (width, height))
         ImageDraw.Draw(mask).rounded_rectangle((0, 0, width - 1, height - 1), min(width, height) * 0.28, fill=255)
-        shaded = _gradient(tone(colour, 1.08), tone(colour, 0.86)).resize(mask.size)
+        shaded = _gradient(tone(colour, 1.08), tone(colour, 0.86), mask.size)
         self.image.paste(shaded, (round(left), round(top)), mask)
 
     def box(self, low: Point3, high: Point3, colour: Colour) -> None:
@@ -112,7 +119,7 @@ class Canvas:
     def shade(
         self, shapes: Sequence[Sequence[Point3]], strength: float, blur: float, colour: Colour = (24, 20, 26)
     ) -> None:
-        """Lay soft shapes of that colour over the picture: shadows, or light in a bright colour. `blur` in metres/3 m."""
+        """Lay soft shapes over the picture: shadows, or light in a bright colour. `blur` in metres, 3 m away."""
         self._soft([[self.at(*corner) for corner in shape] for shape in shapes], strength, blur, colour)
 
     def shade_2d(
@@ -125,13 +132,9 @@ class Canvas:
     def glow(self, centre: Point3, across: float, strength: float, colour: Colour = (255, 226, 170)) -> None:
         """Lay soft round light over the picture."""
         x, y = self.at(*centre)
-        radius = across * self.focal / max(centre[2], _NEAREST_METRES) / 2
-        box = [(x - radius, y - radius), (x + radius, y - radius), (x + radius, y + radius), (x - radius, y + radius)]
-        mask = Image.new("L", (self.width // 4, self.height // 4))
-        halo = ImageOps.invert(Image.radial_gradient("L")).point([round(v * v / 255 * strength) for v in range(256)])
-        side = max(2, round(radius / 2))
-        mask.paste(halo.resize((side, side)), (round(box[0][0] / 4), round(box[0][1] / 4)))
-        self.image.paste(colour, (0, 0), mask.resize(self.image.size, Image.Resampling.BILINEAR))
+        side = max(4, round(across * self.focal / max(centre[2], _NEAREST_METRES)))
+        mask = _halo(round(strength * 255)).resize((side, side), Image.Resampling.BILINEAR)
+        self.image.paste(colour, (round(x - side / 2), round(y - side / 2)), mask)
 
     def _soft(self, shapes: list[list[Point2]], strength: float, blur: float, colour: Colour) -> None:
         mask = Image.new("L", (self.width // 4, self.height // 4))
@@ -143,14 +146,25 @@ class Canvas:
             else:
                 pen.polygon(points, fill=round(255 * strength))
         mask = mask.filter(ImageFilter.GaussianBlur(blur * self.focal / 12))
-        self.image.paste(colour, (0, 0), mask.resize(self.image.size, Image.Resampling.BILINEAR))
+        if (box := mask.getbbox()) is not None:  # the rest of the picture stays as it is
+            left, top, right, bottom = (4 * edge for edge in box)
+            soft = mask.crop(box).resize((right - left, bottom - top), Image.Resampling.BILINEAR)
+            self.image.paste(colour, (left, top), soft)
 
 
-@lru_cache(maxsize=256)
-def _gradient(upper: Colour, lower: Colour) -> Image.Image:
-    steps = Image.new("RGB", (1, 32))
-    steps.putdata([mix(upper, lower, step / 31) for step in range(32)])
-    return steps
+@lru_cache(maxsize=32)
+def _halo(strength: int) -> Image.Image:
+    """A round light that fades to nothing at its edge; strength 0 to 255 at its centre."""
+    light = ImageOps.invert(Image.radial_gradient("L"))
+    return light.point([round(value * value / 255 * strength / 255) for value in range(256)])
+
+
+def _gradient(upper: Colour, lower: Colour, size: tuple[int, int]) -> Image.Image:
+    """From one colour at the top to the other; one column first, as widening it costs next to nothing."""
+    steps = Image.new("RGB", (1, 2))
+    steps.putdata([upper, lower])
+    column = steps.resize((1, size[1]), Image.Resampling.BILINEAR, box=(0, 0.5, 1, 1.5))
+    return column.resize(size, Image.Resampling.NEAREST)
 
 
 @lru_cache(maxsize=4)
@@ -171,18 +185,23 @@ def drawn_size(width: int, height: int) -> tuple[int, int]:
 
 def finished(canvas: Canvas, width: int, height: int, plate: Sequence[str]) -> bytes:
     """Return the canvas as a JPEG of that size in pixels, with vignette, caption plate (none if empty) and grain."""
-    image = canvas.image.filter(ImageFilter.GaussianBlur(0.7))
-    edge = Image.radial_gradient("L").point([max(0, value - 150) * 5 // 8 for value in range(256)])
-    image.paste((8, 8, 14), (0, 0), edge.resize(image.size))
-    image = image.resize((width, height), Image.Resampling.BICUBIC)
+    image = canvas.image.filter(ImageFilter.SMOOTH)
+    image.paste((8, 8, 14), (0, 0), _vignette(image.size))
+    image = image.resize((width, height), Image.Resampling.BILINEAR)
     if plate and width >= 400:
         _caption(image, plate)
     return _jpeg(ImageChops.add(image, _grain_sheet(width, height), 1, -128))
 
 
+@lru_cache(maxsize=8)
+def _vignette(size: tuple[int, int]) -> Image.Image:
+    """The mask that darkens a picture's corners."""
+    return Image.radial_gradient("L").point([max(0, value - 150) * 5 // 8 for value in range(256)]).resize(size)
+
+
 def _grain_sheet(width: int, height: int) -> Image.Image:
     tile = _grain(3)
-    if width * height > 4_000_000:  # the grain of a large picture is coarser, else its file is far larger than a camera's
+    if width * height > 4_000_000:  # finer grain would make the file far larger than a camera's
         tile = tile.resize((1024, 1024), Image.Resampling.BILINEAR)
     sheet = Image.new("RGB", (width, height))
     for left in range(0, width, tile.width):
@@ -194,7 +213,7 @@ def _grain_sheet(width: int, height: int) -> Image.Image:
 def _caption(image: Image.Image, lines: Sequence[str]) -> None:
     """Put small text on a dark plate at the lower left; the second line, if any, on the accent colour."""
     size = max(11, max(image.size) // 72)
-    font = ImageFont.load_default(size=size)
+    font = _font(size)
     pen = ImageDraw.Draw(image, "RGBA")
     left, bottom = size * 1.2, image.height - size * 1.2
     for line, fill in reversed(list(zip(lines, [(16, 18, 24, 150), (214, 92, 44, 235)], strict=False))):
@@ -204,9 +223,14 @@ def _caption(image: Image.Image, lines: Sequence[str]) -> None:
         bottom -= size * 2.2
 
 
+@lru_cache(maxsize=16)
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size=size)
+
+
 def _jpeg(image: Image.Image) -> bytes:
     out = BytesIO()
-    image.save(out, "JPEG", quality=86)
+    image.save(out, "JPEG", quality=82)
     return out.getvalue()
 
 

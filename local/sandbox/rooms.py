@@ -63,7 +63,7 @@ class _Shell:
 
 def _wall_tiles(c: Canvas, box: tuple[float, float, float, float], z: float, size: float, colour: Colour) -> None:
     x0, y0, x1, y1 = box
-    c.polygon([(x0, y0, z), (x1, y0, z), (x1, y1, z), (x0, y1, z)], colour)
+    c.wall((x0, y0, x1, y1), z, colour)
     rows, columns = int((y1 - y0) / (size / 2)), int((x1 - x0) / size)
     for row in range(rows + 1):
         for column in range(columns + 1):
@@ -73,7 +73,7 @@ def _wall_tiles(c: Canvas, box: tuple[float, float, float, float], z: float, siz
             top = min(y1, low + size / 2 - 0.006)
             if b > a and top > low:
                 shade = tone(colour, c.rng.uniform(0.965, 1.045))
-                c.polygon([(a, low, z), (b, low, z), (b, top, z), (a, top, z)], shade)
+                c.wall((a, low, b, top), z, shade)
 
 
 def _planks(c: Canvas, shell: _Shell, wood: Colour, wide: float = 0.22) -> None:
@@ -110,7 +110,7 @@ def _room(c: Canvas, shell: _Shell, wall: Colour, floor: Callable[[], None]) -> 
     c.polygon([(-h, t, d), (h, t, d), (h, t, 0.5), (-h, t, 0.5)], tone(ceiling, 0.93), ceiling)
     c.polygon([(-h, 0, d), (-h, t, d), (-h, t, 0.5), (-h, 0, 0.5)], tone(wall, 0.93), tone(wall, 0.82))
     c.polygon([(h, 0, d), (h, t, d), (h, t, 0.5), (h, 0, 0.5)], tone(wall, 0.86), tone(wall, 0.77))
-    c.polygon([(-h, 0, d), (h, 0, d), (h, t, d), (-h, t, d)], tone(wall, 1.03), tone(wall, 0.95))
+    c.wall((-h, 0, h, t), d, tone(wall, 1.03), tone(wall, 0.95))
     floor()
     edges: list[list[Point3]] = [
         [(-h, 0, d), (h, 0, d)], [(-h, t, d), (h, t, d)], [(-h, 0, d), (-h, t, d)], [(h, 0, d), (h, t, d)],
@@ -118,7 +118,7 @@ def _room(c: Canvas, shell: _Shell, wall: Colour, floor: Callable[[], None]) -> 
     ]  # fmt: skip
     c.shade(edges, 0.5, 0.16)
     skirting = mix(wall, WHITE, 0.8)
-    c.polygon([(-h, 0, d - 0.01), (h, 0, d - 0.01), (h, 0.12, d - 0.01), (-h, 0.12, d - 0.01)], skirting)
+    c.wall((-h, 0, h, 0.12), d - 0.01, skirting)
     for side in (-h, h):
         c.polygon([(side, 0, d), (side, 0.12, d), (side, 0.12, 0.5), (side, 0, 0.5)], tone(skirting, 0.92))
 
@@ -126,12 +126,12 @@ def _room(c: Canvas, shell: _Shell, wall: Colour, floor: Callable[[], None]) -> 
 def _pane(c: Canvas, box: tuple[float, float, float, float], z: float, sky: tuple[Colour, Colour]) -> None:
     """What is seen through a window of the back wall: sky, far houses, trees; then its frame."""
     x0, y0, x1, y1 = box
-    c.polygon([(x0, y0, z), (x1, y0, z), (x1, y1, z), (x0, y1, z)], mix(sky[0], WHITE, 0.25), mix(sky[1], WHITE, 0.5))
+    c.wall((x0, y0, x1, y1), z, mix(sky[0], WHITE, 0.25), mix(sky[1], WHITE, 0.5))
     x = x0
     while x < x1:
         wide = min(x1 - x, c.rng.uniform(0.12, 0.34))
         top = y0 + (y1 - y0) * c.rng.uniform(0.12, 0.5)
-        c.polygon([(x, y0, z), (x + wide, y0, z), (x + wide, top, z), (x, top, z)], mix((120, 134, 156), sky[1], 0.55))
+        c.wall((x, y0, x + wide, top), z, mix((120, 134, 156), sky[1], 0.55))
         x += wide
     for _ in range(14):
         across = c.rng.uniform(0.12, 0.3)
@@ -188,7 +188,7 @@ def _art(c: Canvas, x: float, y: float, size: tuple[float, float], z: float, hom
     inner = 0.06
     z -= 0.05
     a, b, low, top = x + inner, x + w - inner, y + inner, y + h - inner
-    c.polygon([(a, low, z), (b, low, z), (b, top, z), (a, top, z)], mix(home.accent, WHITE, 0.8), WHITE)
+    c.wall((a, low, b, top), z, mix(home.accent, WHITE, 0.8), WHITE)
     ridge = [a + (b - a) * share for share in (0, 0.3, 0.55, 0.8, 1)]
     for colour, share in ((mix(home.accent, WHITE, 0.45), 0.62), (home.accent, 0.34)):
         hills: list[Point3] = [(x, low + (top - low) * share * c.rng.uniform(0.5, 1.1), z) for x in ridge]
@@ -256,7 +256,9 @@ def _floor_lamp(c: Canvas, x: float, z: float) -> None:
     c.line((x, 0, z), (x, 1.5, z), (48, 46, 46), 0.03)
     c.ball((x, 0.01, z), 0.34, (48, 46, 46), 0.08)
     shade = (246, 232, 204)
-    c.polygon([(x - 0.24, 1.42, z), (x + 0.24, 1.42, z), (x + 0.15, 1.8, z), (x - 0.15, 1.8, z)], shade, (255, 246, 222))
+    c.polygon(
+        [(x - 0.24, 1.42, z), (x + 0.24, 1.42, z), (x + 0.15, 1.8, z), (x - 0.15, 1.8, z)], shade, (255, 246, 222)
+    )
     c.glow((x, 1.6, z), 2.2, 0.55)
 
 
@@ -323,7 +325,12 @@ def _cupboards(
     wide = (x1 - x0) / doors
     for index in range(doors):
         a, b = x0 + index * wide + 0.025, x0 + (index + 1) * wide - 0.025
-        corners: list[Point3] = [(a, y0 + 0.03, front), (b, y0 + 0.03, front), (b, y1 - 0.03, front), (a, y1 - 0.03, front)]
+        corners: list[Point3] = [
+            (a, y0 + 0.03, front),
+            (b, y0 + 0.03, front),
+            (b, y1 - 0.03, front),
+            (a, y1 - 0.03, front),
+        ]
         c.polygon(corners, tone(colour, 1.05), tone(colour, 0.93))
         for start, end in zip(corners, [*corners[1:], corners[0]], strict=True):
             c.line(start, end, tone(colour, 0.78), 0.008)
@@ -334,12 +341,14 @@ def _cupboards(
 def _stove(c: Canvas, x: float, z: float) -> None:
     steel = (150, 154, 158)
     c.box((x - 0.32, 0.1, z - 0.65), (x + 0.32, 0.9, z), steel)
-    c.polygon([(x - 0.24, 0.25, z - 0.66), (x + 0.24, 0.25, z - 0.66), (x + 0.24, 0.6, z - 0.66), (x - 0.24, 0.6, z - 0.66)],
-              (40, 42, 46), (20, 20, 24))  # fmt: skip
+    c.wall((x - 0.24, 0.25, x + 0.24, 0.6), z - 0.66, (40, 42, 46), (20, 20, 24))
     c.line((x - 0.25, 0.68, z - 0.67), (x + 0.25, 0.68, z - 0.67), (220, 222, 224), 0.03)
     c.box((x - 0.12, 1.9, z - 0.3), (x + 0.12, 2.7, z), steel)
-    c.polygon([(x - 0.36, 1.6, z - 0.45), (x + 0.36, 1.6, z - 0.45), (x + 0.13, 1.95, z - 0.3), (x - 0.13, 1.95, z - 0.3)],
-              tone(steel, 1.15), tone(steel, 0.8))  # fmt: skip
+    c.polygon(
+        [(x - 0.36, 1.6, z - 0.45), (x + 0.36, 1.6, z - 0.45), (x + 0.13, 1.95, z - 0.3), (x - 0.13, 1.95, z - 0.3)],
+        tone(steel, 1.15),
+        tone(steel, 0.8),
+    )
 
 
 def _island(c: Canvas, home: Look, fronts: Colour, counter: Colour) -> None:
@@ -363,8 +372,7 @@ def bedroom(c: Canvas, home: Look) -> None:
     side = c.rng.choice((-1, 1))
     x = side * -0.35
     panel = mix(home.accent, home.wall, 0.25)
-    c.polygon([(-shell.half, 0.12, z - 0.01), (shell.half, 0.12, z - 0.01), (shell.half, 1.3, z - 0.01), (-shell.half, 1.3, z - 0.01)],
-              tone(panel, 1.05), tone(panel, 0.85))  # fmt: skip
+    c.wall((-shell.half, 0.12, shell.half, 1.3), z - 0.01, tone(panel, 1.05), tone(panel, 0.85))
     for step in range(1, 22):
         at = -shell.half + 2 * shell.half * step / 22
         c.line((at, 0.12, z - 0.02), (at, 1.3, z - 0.02), tone(panel, 0.82), 0.012)
@@ -376,8 +384,16 @@ def bedroom(c: Canvas, home: Look) -> None:
         c.box((left, 0.1, z - 0.5), (left + 0.5, 0.52, z - 0.05), home.wood)
         c.line((left + 0.25, 0.52, z - 0.3), (left + 0.25, 0.75, z - 0.3), (70, 60, 52), 0.04)
         lamp = (250, 236, 206)
-        c.polygon([(left + 0.08, 0.74, z - 0.3), (left + 0.42, 0.74, z - 0.3), (left + 0.35, 1.02, z - 0.3), (left + 0.15, 1.02, z - 0.3)],
-                  (255, 248, 228), lamp)  # fmt: skip
+        c.polygon(
+            [
+                (left + 0.08, 0.74, z - 0.3),
+                (left + 0.42, 0.74, z - 0.3),
+                (left + 0.35, 1.02, z - 0.3),
+                (left + 0.15, 1.02, z - 0.3),
+            ],
+            (255, 248, 228),
+            lamp,
+        )
         c.glow((left + 0.25, 0.9, z - 0.3), 1.5, 0.55)
     _bed(c, x, z, home)
 
@@ -409,7 +425,12 @@ def _window_left(c: Canvas, shell: _Shell, home: Look, side: int) -> None:
         c.line((x, y, z0), (x, y, z1), WHITE, 0.05)
     c.glow((x, 1.5, (z0 + z1) / 2), 3.4, 0.35, (255, 246, 228))
     reach = -side * 1.5
-    patch: list[Point3] = [(x + reach * 0.4, 0, z1), (x + reach, 0, z1 - 0.3), (x + reach, 0, z0 - 0.3), (x + reach * 0.4, 0, z0)]
+    patch: list[Point3] = [
+        (x + reach * 0.4, 0, z1),
+        (x + reach, 0, z1 - 0.3),
+        (x + reach, 0, z0 - 0.3),
+        (x + reach * 0.4, 0, z0),
+    ]
     c.shade([patch], 0.45, 0.05, (255, 238, 206))
 
 
@@ -432,10 +453,17 @@ def bathroom(c: Canvas, home: Look) -> None:
     c.glow((x, 1.65, z), 2.2, 0.6, (255, 244, 220))
     c.ball((x, 1.65, z - 0.02), 0.92, (196, 164, 108))
     c.ball((x, 1.65, z - 0.03), 0.86, mix(wall, (196, 214, 222), 0.6))
-    c.polygon([(x - 0.3, 1.5, z - 0.04), (x - 0.1, 1.35, z - 0.04), (x + 0.3, 1.85, z - 0.04), (x + 0.14, 1.98, z - 0.04)], (232, 240, 242))
+    c.polygon(
+        [(x - 0.3, 1.5, z - 0.04), (x - 0.1, 1.35, z - 0.04), (x + 0.3, 1.85, z - 0.04), (x + 0.14, 1.98, z - 0.04)],
+        (232, 240, 242),
+    )
     c.line((side * shell.half * 0.97, 1.25, 2.2), (side * shell.half * 0.97, 1.25, 2.9), (180, 150, 98), 0.03)
     edge = side * shell.half * 0.965
-    c.polygon([(edge, 0.65, 2.3), (edge, 0.65, 2.8), (edge, 1.25, 2.8), (edge, 1.25, 2.3)], home.accent, tone(home.accent, 0.8))
+    c.polygon(
+        [(edge, 0.65, 2.3), (edge, 0.65, 2.8), (edge, 1.25, 2.8), (edge, 1.25, 2.3)],
+        home.accent,
+        tone(home.accent, 0.8),
+    )
     _plant(c, -side * (shell.half - 0.28), z - 1.3, 0.95)
 
 
@@ -443,7 +471,12 @@ def _tub(c: Canvas, side: int, z: float) -> None:
     x0, x1 = (0.05, 1.8) if side > 0 else (-1.8, -0.05)
     _shadow(c, x0 - 0.1, x1 + 0.1, z - 1.1, z - 0.1)
     c.box((x0, 0.06, z - 0.9), (x1, 0.58, z - 0.1), (246, 246, 244))
-    inner: list[Point3] = [(x0 + 0.1, 0.585, z - 0.8), (x1 - 0.1, 0.585, z - 0.8), (x1 - 0.1, 0.585, z - 0.2), (x0 + 0.1, 0.585, z - 0.2)]
+    inner: list[Point3] = [
+        (x0 + 0.1, 0.585, z - 0.8),
+        (x1 - 0.1, 0.585, z - 0.8),
+        (x1 - 0.1, 0.585, z - 0.2),
+        (x0 + 0.1, 0.585, z - 0.2),
+    ]
     c.polygon(inner, (178, 206, 214), (214, 230, 232))
     tap = (x0 + x1) / 2
     c.line((tap, 0.6, z - 0.06), (tap, 0.95, z - 0.06), (190, 160, 104), 0.035)
@@ -470,7 +503,9 @@ def dining_room(c: Canvas, home: Look) -> None:
     _table(c, -0.85, 0.85, 2.5, 4.0, 0.74, home.wood)
     c.ball((0, 0.9, 3.2), 0.3, mix(home.accent, WHITE, 0.4), 0.2)
     for step in range(9):
-        c.ball((-0.2 + step * 0.05, 1.05 + 0.08 * math.sin(step * 2.1), 3.2), 0.13, tone((92, 140, 84), 0.8 + step * 0.05))
+        c.ball(
+            (-0.2 + step * 0.05, 1.05 + 0.08 * math.sin(step * 2.1), 3.2), 0.13, tone((92, 140, 84), 0.8 + step * 0.05)
+        )
     for side in (-1, 1):
         for z in (3.5, 2.75):
             x0, x1 = (0.95, 1.35) if side > 0 else (-1.35, -0.95)

@@ -10,7 +10,7 @@ import stamina
 from local.processes import LocalError
 
 PINNED = Path(__file__).parents[1] / "kafka-jars.sha256"
-"""Lines of `sha256  group:artifact:version`: the runtime jars of org.apache.kafka:kafka_2.13, and slf4j-simple, which writes its log."""
+"""Lines of `sha256  group:artifact:version`: the runtime jars of kafka_2.13, and slf4j-simple, which writes its log."""
 
 
 def ensure(folder: Path) -> None:

@@ -22,7 +22,7 @@ def program(data: Path, ports: Mapping[str, int]) -> Program:
         name="mongod",
         command=[_mongod(), "--dbpath", str(data), *listening, *limits],
         prepare=partial(data.mkdir, parents=True, exist_ok=True),
-        answers=partial(_answers, port),
+        answers=partial(answers, port),
         address=uri(port),
     )
 
@@ -32,7 +32,7 @@ def uri(port: int) -> str:
     return f"mongodb://127.0.0.1:{port}/?replicaSet=rs0"
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
     """Whether it takes writes, having been told of its replica set where a start was cut short before that."""
     import pymongo  # noqa: PLC0415 - a start that finds everything running needs none of it
     from pymongo.errors import OperationFailure, PyMongoError  # noqa: PLC0415

@@ -1,12 +1,12 @@
 """An S3 server as one process: SeaweedFS with its master, volume server, filer and S3 door together."""
 
-import http.client
 import shutil
 import sysconfig
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+from local.ports import http_status
 from local.processes import LocalError, Program
 
 PORTS = tuple(f"{part}.port{kind}" for part in ("s3", "master", "volume", "filer", "admin") for kind in ("", ".grpc"))
@@ -26,7 +26,7 @@ OPTIONS = (
 
 
 def program(data: Path, ports: Mapping[str, int], access_key: str, secret_key: str) -> Program:
-    """The server with its files in the folder and one identity, which may do everything. Raises LocalError without it."""
+    """The server with its files in the folder and one identity that may do everything. Raises LocalError without it."""
     listening = [f"-{name}={ports[name]}" for name in PORTS]
     return Program(
         name="s3",
@@ -45,19 +45,7 @@ def endpoint(port: int) -> str:
 
 def _answers(port: int, master_port: int) -> bool:
     """Whether it would take a file: the S3 door opens before the first volume is there."""
-    return get(port, "/healthz") == 200 and get(master_port, "/dir/assign") == 200
-
-
-def get(port: int, path: str) -> int:
-    """The status of a GET on the loopback interface, 0 for no answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().status
-    except (OSError, http.client.HTTPException):
-        return 0
-    finally:
-        connection.close()
+    return http_status(port, "/healthz") == 200 and http_status(master_port, "/dir/assign") == 200
 
 
 def _weed() -> str:

@@ -52,10 +52,15 @@ class Place:
     target: str = field(repr=False)  # signed: for no log
 
     @property
+    def authority(self) -> str:
+        """The Host header: the host, and the port where it is not the scheme's own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
     def url(self) -> str:
         """The URL put together again from the parts that were checked."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}{self.target}"
+        return f"{self.scheme}://{self.authority}{self.target}"
 
 
 def place(url: str, image_hosts: Iterable[str]) -> Place | Failure:
@@ -91,11 +96,6 @@ def address_refused(address: str) -> bool:
     return ip.scope_id is not None or ip not in _GLOBAL_IPV6 or any(ip in network for network in _REFUSED_IPV6)
 
 
-def is_address(host: str) -> bool:
-    """Say whether a canonical host is an IP address, not a name."""
-    return ":" in host or host.rpartition(".")[2].isdigit()
-
-
 def _text_fault(url: str) -> str:
     if len(url) > _LONGEST_URL:
         return f"the URL is longer than {_LONGEST_URL} characters"
@@ -108,12 +108,10 @@ def _take_apart(url: str) -> Place | Failure:
     parts = _URL.fullmatch(url)
     if parts is None:
         return Failure(Reason.BAD_URL, "the URL does not start with http:// or https://")
-    if "@" in parts["authority"]:
-        return Failure(Reason.BAD_URL, "the URL holds a user name or a password")
     authority = _AUTHORITY.fullmatch(parts["authority"])
     host = canonical_host(authority["host"]) if authority else None
     if authority is None or host is None:
-        return Failure(Reason.BAD_URL, "the URL's host is not a host name or a plain IP address")
+        return Failure(Reason.BAD_URL, "what stands for the host is not a host name or a plain IP address alone")
     scheme = parts["scheme"].lower()
     port = int(authority["port"] or _DEFAULT_PORTS[scheme])
     if not 1 <= port <= 65_535:

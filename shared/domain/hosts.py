@@ -55,6 +55,11 @@ def canonical_host(host: str) -> str | None:
     return _ipv4(name) if _NUMBER.fullmatch(labels[-1]) else name
 
 
+def is_address(host: str) -> bool:
+    """Say whether a canonical host is an IP address, not a name."""
+    return ":" in host or _NUMBER.fullmatch(host.rpartition(".")[2]) is not None
+
+
 def _ipv6(host: str) -> str | None:
     inner = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     try:
@@ -92,10 +97,6 @@ def _parse(pattern: str) -> _Pattern | str:
     if match[3] is not None and not 1 <= int(match[3]) <= 65_535:
         return "has a port that is not between 1 and 65535"
     covers_subdomains = match[1] is not None
-    if covers_subdomains and ("." not in host or _is_address(host)):
+    if covers_subdomains and ("." not in host or is_address(host)):
         return 'is too wide; a "*" needs a domain after it, as in "*.example.com"'
     return _Pattern(host, covers_subdomains, (int(match[3]),) if match[3] else _WEB_PORTS)
-
-
-def _is_address(host: str) -> bool:
-    return ":" in host or _NUMBER.fullmatch(host.rpartition(".")[2]) is not None

@@ -1,0 +1,51 @@
+"""Run the sandbox MLS: `python -m local.sandbox --port 8090 --listings 40 --photos 8 [--folder ~/Pictures]`."""
+
+import argparse
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+from local.sandbox import NoPictures, Sandbox
+
+
+def main() -> int:
+    """Serve until interrupted; 2 where the arguments cannot be used."""
+    wanted = _arguments()
+    try:
+        mls = Sandbox(listings=wanted.listings, photos=wanted.photos, folder=wanted.folder, port=wanted.port)
+        asyncio.run(_serve(mls))
+    except (NoPictures, OSError) as fault:
+        print(f"sandbox MLS: {fault}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m local.sandbox", description="A small MLS on this machine only.")
+    parser.add_argument("--port", type=int, default=0, help="0, the default, takes a free one")
+    parser.add_argument("--listings", type=_count, default=40)
+    parser.add_argument("--photos", type=_count, default=8, help="photos of each listing")
+    parser.add_argument("--folder", type=Path, help="show the JPEG, PNG and WebP files of this folder, not drawings")
+    return parser.parse_args()
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 10_000:
+        raise argparse.ArgumentTypeError("must be a whole number from 1 to 10000")
+    return int(text)
+
+
+async def _serve(mls: Sandbox) -> None:
+    stop = asyncio.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    async with mls:
+        print(f"sandbox MLS: {mls.url}", flush=True)
+        drawing = asyncio.create_task(mls.draw_ahead())
+        await stop.wait()
+        drawing.cancel()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

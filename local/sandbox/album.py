@@ -1,0 +1,140 @@
+"""Where do the bytes of a photo come from? Drawn, or copied from a folder; made once, kept on disk."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from local.sandbox import outdoors, rooms
+from local.sandbox.pictures import Canvas, copied, drawn_size, finished
+
+Scene = Callable[[Canvas, rooms.Look], None]
+SCENES: tuple[tuple[str, Scene], ...] = (
+    ("Front façade", outdoors.facade),
+    ("Living room", rooms.living_room),
+    ("Kitchen", rooms.kitchen),
+    ("Primary bedroom", rooms.bedroom),
+    ("Bathroom", rooms.bathroom),
+    ("Dining room", rooms.dining_room),
+    ("Garden", outdoors.garden),
+    ("Second bedroom", rooms.bedroom),
+    ("View from the balcony", outdoors.balcony),
+    ("New hardwood floors", rooms.empty_floor),
+)
+"""What a listing's photos show, in their order, with the caption; from the eleventh photo they begin again."""
+_OUTDOORS: dict[Scene, tuple[float, float]] = {
+    outdoors.facade: (1.6, 0.66),
+    outdoors.garden: (1.5, 0.5),
+    outdoors.balcony: (1.65, 0.46),
+}
+_FILES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+
+
+class NoPictures(ValueError):
+    """The folder given holds no JPEG, PNG or WebP file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """Everything that the bytes of one photo follow from; `number` counts the listing's photos as first published."""
+
+    listing_key: str
+    number: int
+    index: int
+    """Counts all photos of the MLS: which file of a folder it shows."""
+    version: int
+
+    def size(self, width: int) -> tuple[int, int]:
+        """Return width and height in pixels of a drawn picture."""
+        return width, round(width * (0.75 if self.number % 4 == 3 else 2 / 3))
+
+
+def width_of(index: int) -> int:
+    """Return how wide the largest size of a photo is: most cameras' 1600 or 1920 px, now and then 2560 or 3840."""
+    return 3840 if index % 80 == 40 else 2560 if index % 20 == 10 else 1920 if index % 4 == 0 else 1600
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """Return the picture files of a folder and its subfolders, by name.
+
+    Raises:
+        NoPictures: there are none, or no such folder.
+    """
+    folder = folder.expanduser()
+    if not folder.is_dir():
+        raise NoPictures(f"{folder} is no folder; name one that holds JPEG, PNG or WebP files")
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _FILES and path.is_file())
+    if not found:
+        raise NoPictures(f"{folder} holds no JPEG, PNG or WebP file; put some there or leave the folder out")
+    return found
+
+
+def draw(shot: Shot, width: int) -> bytes:
+    """Return the JPEG of a shot; the same shot and width give the same bytes. 20 to 250 ms of CPU, by width."""
+    _, scene = SCENES[shot.number % len(SCENES)]
+    built = rooms.look(random.Random(f"{shot.listing_key} 1")).house
+    home = replace(rooms.look(random.Random(f"{shot.listing_key} {shot.version}")), house=built)
+    rng = random.Random(f"{shot.listing_key} {shot.number} {shot.version}")
+    eye, horizon = _OUTDOORS.get(scene, (rng.uniform(1.4, 1.6), rng.uniform(0.47, 0.53)))
+    size = shot.size(width)
+    canvas = Canvas(*drawn_size(*size), rng, sizes=(eye, rng.uniform(-0.35, 0.35), horizon))
+    scene(canvas, home)
+    return finished(canvas, *size, _plate(shot))
+
+
+def _plate(shot: Shot) -> list[str]:
+    """Neither caption nor position: those change while the picture stays."""
+    lines = [f"{shot.listing_key} · photo {shot.number + 1}"]
+    return lines if shot.version == 1 else [*lines, f"v{shot.version}"]
+
+
+class Album:
+    """The JPEG of every shot, made off the event loop and kept in the folder `cache`; shows `files`, if any."""
+
+    def __init__(self, cache: Path, files: list[Path], threads: int) -> None:
+        self._cache, self._files = cache, files
+        self._making: dict[Path, asyncio.Future[bytes]] = {}
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="sandbox-pictures")
+        self.made = 0
+
+    async def jpeg(self, shot: Shot, width: int) -> bytes:
+        """Return the picture, at most `width` px wide; those who ask at the same time share one drawing."""
+        path = self._cache / f"{shot.listing_key}-{shot.number}-v{shot.version}-{width}.jpg"
+        if (kept := _read(path)) is not None:
+            return kept
+        if path not in self._making:
+            made = asyncio.get_running_loop().run_in_executor(self._pool, self._make, shot, width, path)
+            self._making[path] = made
+            made.add_done_callback(lambda _: self._making.pop(path, None))
+        return await asyncio.shield(self._making[path])
+
+    def _make(self, shot: Shot, width: int, path: Path) -> bytes:
+        made = self._copied(shot, width) or draw(shot, width)
+        unfinished = path.with_suffix(".part")
+        unfinished.write_bytes(made)
+        unfinished.replace(path)
+        self.made += 1
+        return made
+
+    def _copied(self, shot: Shot, width: int) -> bytes | None:
+        """Return the file that the shot shows; None without files, or where this one cannot be read after all."""
+        if not self._files:
+            return None
+        file = self._files[shot.index % len(self._files)]
+        try:
+            return copied(file, width, _plate(shot), mirrored=shot.version % 2 == 0)
+        except ValueError:
+            return None
+
+    def close(self) -> None:
+        """Stop drawing; what is being drawn is finished first."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None

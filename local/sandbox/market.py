@@ -1,0 +1,316 @@
+"""What does the sandbox MLS list? Listings and photos that change, their RESO records and signed image URLs."""
+
+import base64
+import hashlib
+import hmac
+import random
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from local.sandbox.album import SCENES, Shot, width_of
+
+Record = dict[str, object]
+
+_PLACES = (
+    ("Toronto", "ON", "C", "M5V 2T6"), ("Toronto", "ON", "E", "M4L 1C7"), ("Mississauga", "ON", "W", "L5B 3C1"),
+    ("Toronto", "ON", "W", "M6P 1A6"), ("Vancouver", "BC", "R", "V6B 4Y8"), ("Ottawa", "ON", "X", "K1P 5N2"),
+    ("Hamilton", "ON", "X", "L8P 4X3"), ("Markham", "ON", "N", "L3R 9W1"), ("Oakville", "ON", "W", "L6J 5A8"),
+)  # fmt: skip
+_STREETS = ("Maple Ave", "Queen St W", "Lakeshore Rd", "Birchmount Rd", "Dundas St E", "Elm Grove", "Bathurst St")
+_STATUSES = ("Active",) * 7 + ("Active Under Contract", "Coming Soon", "Pending")
+_KINDS = ("Detached", "Semi-Detached", "Condo Apartment", "Att/Row/Townhouse")
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """One of the sizes that every photo is offered in; `width` None is the photo's own."""
+
+    name: str
+    suffix: str
+    width: int | None
+    permission: tuple[str, ...]
+
+
+SIZES = (
+    Size("Thumbnail", "t", 240, ("Public",)),
+    Size("Large", "l", 1024, ("Public",)),
+    Size("Largest", "xl", None, ("Public",)),
+    Size("LargestNoWatermark", "nw", None, ("Private",)),
+)
+
+
+@dataclass(slots=True)
+class Photo:
+    """One photo of a listing, in all sizes."""
+
+    object_id: str
+    shot: Shot
+    width: int
+    """Pixels of its largest size."""
+    caption: str
+    modified_at: str
+
+    def width_in(self, size: Size) -> int:
+        """Return the pixels of its width in that size."""
+        return min(self.width, size.width or self.width)
+
+    @property
+    def buster(self) -> str:
+        """Say in the URL which version it is, so that no cache gives an older one."""
+        return "".join(char for char in self.modified_at if char.isdigit())
+
+
+@dataclass(slots=True)
+class Listing:
+    """One listing with its photos in order; `facts` are the RESO fields that never change."""
+
+    key: str
+    facts: Record
+    status: str
+    modified_at: str
+    media_changed_at: str
+    photos: list[Photo]
+    is_opted_out: bool = False
+    first_status: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.first_status = self.status
+
+    def photo(self, which: int | str) -> Photo:
+        """Return a photo by its position or MediaObjectID; KeyError where there is none."""
+        for position, photo in enumerate(self.photos):
+            if which in (position, photo.object_id):
+                return photo
+        raise KeyError(f"listing {self.key} has no photo {which}; it has {len(self.photos)}, counted from 0")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which picture a URL asks for."""
+
+    listing: Listing
+    photo: Photo
+    size: Size
+
+
+class BadSignature(ValueError):
+    """The signature of an image URL is wrong, or its time is over."""
+
+
+class Market:
+    """The listings, and the one clock whose timestamps only rise. `root` is where the URLs begin, without a slash."""
+
+    def __init__(self, listings: int, photos: int, *, widest: int = 3840) -> None:
+        self.root = ""
+        self._last = datetime.now(UTC)
+        self._keys = [b"sandbox-1"]
+        """Signing keys that are still good, the newest last."""
+        start = self._last - timedelta(days=20)
+        step = timedelta(days=19) / max(1, listings)
+        self.listings: dict[str, Listing] = {}
+        for index in range(listings):
+            listing = _listing(index, photos, _text(start + step * index), widest)
+            self.listings[listing.key] = listing
+
+    def now(self) -> str:
+        """Return a timestamp later than every one before."""
+        self._last = max(datetime.now(UTC), self._last + timedelta(milliseconds=1))
+        return _text(self._last)
+
+    def listing(self, key: str) -> Listing:
+        """Return a listing; KeyError with a message where there is none."""
+        if key not in self.listings:
+            raise KeyError(f"there is no listing {key}; the first is {next(iter(self.listings), 'none')}")
+        return self.listings[key]
+
+    # Every change below moves the listing's timestamps and returns its record as it is then.
+
+    def change_photo(self, key: str, photo: int | str = 0) -> Record:
+        """Give a photo other bytes, so another MediaModificationTimestamp and URL too."""
+
+        def change(listing: Listing) -> None:
+            changed = listing.photo(photo)
+            shot = changed.shot
+            changed.shot = Shot(shot.listing_key, shot.number, shot.index, shot.version + 1)
+            changed.modified_at = self.now()
+
+        return self._changed(key, change)
+
+    def reorder(self, key: str, order: list[int] | None = None) -> Record:
+        """Put the photos into another order: the present positions in their new order, or the last photo first."""
+
+        def change(listing: Listing) -> None:
+            count = len(listing.photos)
+            wanted = order if order is not None else [count - 1, *range(count - 1)][:count]
+            if sorted(wanted) != list(range(count)):
+                raise ValueError(f"order must name each of the positions 0 to {count - 1} once")
+            listing.photos = [listing.photos[position] for position in wanted]
+
+        return self._changed(key, change)
+
+    def rename(self, key: str, caption: str, photo: int | str = 0) -> Record:
+        """Give a photo another caption; its bytes and own timestamp stay."""
+
+        def change(listing: Listing) -> None:
+            listing.photo(photo).caption = caption
+
+        return self._changed(key, change)
+
+    def withdraw_photo(self, key: str, photo: int | str = -1) -> Record:
+        """Take a photo off the listing, the last one unless named; its URLs are 404 from now on."""
+
+        def change(listing: Listing) -> None:
+            listing.photos.remove(listing.photo(len(listing.photos) - 1 if photo == -1 else photo))
+
+        return self._changed(key, change)
+
+    def withdraw(self, key: str, status: str = "Expired") -> Record:
+        """Take a listing off the market."""
+        return self._changed(key, lambda listing: setattr(listing, "status", status), media=False)
+
+    def reactivate(self, key: str) -> Record:
+        """Put a listing back on the market as it was, opted in."""
+
+        def change(listing: Listing) -> None:
+            listing.status, listing.is_opted_out = listing.first_status, False
+
+        return self._changed(key, change, media=False)
+
+    def opt_out(self, key: str) -> Record:
+        """Say that the seller wants no display on the internet."""
+        return self._changed(key, lambda listing: setattr(listing, "is_opted_out", True), media=False)
+
+    def touch(self, key: str) -> Record:
+        """Move the listing's ModificationTimestamp as for a new price; its photos stay."""
+        return self._changed(key, lambda _: None, media=False)
+
+    def re_sign(self, *, expire: bool = False) -> None:
+        """Sign all image URLs anew, which moves no timestamp; with `expire`, the old ones are 403 from now on."""
+        self._keys = [*([] if expire else self._keys), f"sandbox-{self.now()}".encode()]
+
+    def _changed(self, key: str, change: Callable[[Listing], None], *, media: bool = True) -> Record:
+        listing = self.listing(key)
+        change(listing)
+        listing.modified_at = self.now()
+        if media:
+            listing.media_changed_at = listing.modified_at
+        return self.property(listing)
+
+    def properties(self) -> list[Record]:
+        """Return every listing's RESO Property record with Media expanded."""
+        return [self.property(listing) for listing in self.listings.values()]
+
+    def property(self, listing: Listing) -> Record:
+        """Return one RESO Property record with Media expanded."""
+        return self.bare(listing) | {"Media": self.media(listing)}
+
+    def bare(self, listing: Listing) -> Record:
+        """Return one RESO Property record without Media."""
+        return {
+            **listing.facts,
+            "StandardStatus": listing.status,
+            "InternetEntireListingDisplayYN": not listing.is_opted_out,
+            "PhotosCount": len(listing.photos),
+            "ModificationTimestamp": listing.modified_at,
+            "PhotosChangeTimestamp": listing.media_changed_at,
+            "MediaChangeTimestamp": listing.media_changed_at,
+        }
+
+    def media(self, listing: Listing) -> list[Record]:
+        """Return one RESO Media row for each size of each photo."""
+        placed = enumerate(listing.photos)
+        return [self._row(listing, photo, order, size) for order, photo in placed for size in SIZES]
+
+    def _row(self, listing: Listing, photo: Photo, order: int, size: Size) -> Record:
+        width, height = photo.shot.size(photo.width_in(size))
+        return {
+            "MediaKey": f"{photo.object_id}-{size.suffix}",
+            "MediaObjectID": photo.object_id,
+            "ResourceRecordKey": listing.key,
+            "ResourceName": "Property",
+            "MediaURL": self.url(listing, photo, size),
+            "MediaCategory": "Photo",
+            "MediaType": "image/jpeg",
+            "MediaStatus": "Active",
+            "Order": order,
+            "PreferredPhotoYN": order == 0,
+            "ImageSizeDescription": size.name,
+            "ImageWidth": width,
+            "ImageHeight": height,
+            "Permission": list(size.permission),
+            "ShortDescription": photo.caption,
+            "LongDescription": None,
+            "MediaModificationTimestamp": photo.modified_at,
+            "ModificationTimestamp": photo.modified_at,
+        }
+
+    def url(self, listing: Listing, photo: Photo, size: Size) -> str:
+        """Return the URL of a photo in one size: signature, size and cache buster in the path, as AMPRE's have it."""
+        source = _base64(f"{listing.key}/{photo.object_id}/{size.suffix}".encode())
+        width = photo.width_in(size)
+        mark = "" if size.suffix == "nw" else "/wm:.5:so:0:50:.4"
+        signed = f"rs:fit:{width}:{width}{mark}/cb:{photo.buster}/{source}.jpg"
+        return f"{self.root}/{_signature(self._keys[-1], signed)}/{signed}"
+
+    def asked(self, path: str) -> Asked:
+        """Read the path of an image URL.
+
+        Raises:
+            BadSignature: it was not signed here, or has expired.
+            KeyError: the photo or its listing is not there any more.
+        """
+        signature, _, signed = path.lstrip("/").partition("/")
+        if not any(hmac.compare_digest(signature, _signature(key, signed)) for key in self._keys):
+            raise BadSignature
+        source = signed.rpartition("/")[2].removesuffix(".jpg")
+        decoded = base64.urlsafe_b64decode(source + "=" * (-len(source) % 4)).decode()
+        key, object_id, suffix = decoded.split("/")
+        listing = self.listing(key)
+        return Asked(listing, listing.photo(object_id), next(size for size in SIZES if size.suffix == suffix))
+
+
+def _signature(key: bytes, signed: str) -> str:
+    return _base64(hmac.digest(key, signed.encode(), hashlib.sha256))
+
+
+def _base64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def _text(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _listing(index: int, photos: int, at: str, widest: int) -> Listing:
+    rng = random.Random(index)
+    city, province, board, postcode = _PLACES[index % len(_PLACES)]
+    key = f"{board}12{index + 1:06}"
+    address = f"{rng.randint(2, 990)} {rng.choice(_STREETS)}"
+    bedrooms = rng.randint(1, 5)
+    facts: Record = {
+        "ListingKey": key,
+        "ListingId": key,
+        "OriginatingSystemName": "Sandbox MLS",
+        "PropertyType": "Residential",
+        "PropertySubType": rng.choice(_KINDS),
+        "UnparsedAddress": f"{address}, {city}, {province} {postcode}",
+        "City": city,
+        "StateOrProvince": province,
+        "PostalCode": postcode,
+        "Country": "CA",
+        "ListPrice": rng.randrange(450_000, 2_400_000, 1_000),
+        "BedroomsTotal": bedrooms,
+        "BathroomsTotalInteger": rng.randint(1, bedrooms),
+        "ListOfficeName": "Sandbox Realty Inc., Brokerage",
+        "PublicRemarks": "A home that exists on this machine only.",
+    }
+    pictures = [_photo(key, number, index * photos + number, at, widest) for number in range(photos)]
+    return Listing(key, facts, _STATUSES[index % len(_STATUSES)], at, at, pictures)
+
+
+def _photo(key: str, number: int, index: int, at: str, widest: int) -> Photo:
+    object_id = str(uuid.uuid5(uuid.NAMESPACE_URL, f"sandbox-mls/{key}/{number}"))
+    caption, _ = SCENES[number % len(SCENES)]
+    return Photo(object_id, Shot(key, number, index, 1), min(widest, width_of(index)), caption, at)

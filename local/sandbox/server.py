@@ -1,0 +1,357 @@
+"""How does the sandbox MLS answer? Signed pictures, a RESO Web API, a control API and a page, on loopback."""
+
+import asyncio
+import json
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic
+from typing import Self, cast
+from urllib.parse import urlencode
+
+from aiohttp import web
+from pydantic import ValidationError, validate_call
+
+from local.sandbox import odata, page
+from local.sandbox.album import Album, pictures_in
+from local.sandbox.market import SIZES, Asked, BadSignature, Listing, Market, Record
+from local.sandbox.trouble import Trouble, Troubles, cut
+
+_LARGEST = SIZES[2]
+_SIGNED = "/{signature:[A-Za-z0-9_-]{43}}/{rest:.+}"
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRequest:
+    """One request for a picture. Keys are empty where the URL was not good; `at` is monotonic seconds."""
+
+    at: float
+    listing_key: str
+    photo: str
+    size: str
+    status: int
+    headers: Mapping[str, str]
+
+
+class Sandbox:
+    """A small RESO-like MLS on loopback: `async with Sandbox(listings=3, photos=2) as mls: …`.
+
+    `photos` a listing, drawn, or read from `folder`; `widest` in pixels makes small pictures for fast tests. `token`
+    and `image_token` are bearer tokens that the Web API and the pictures then ask for. Drawn pictures stay in `cache`,
+    a temporary folder unless given. `can_expand` False refuses `$expand=Media` with 400.
+
+    Raises:
+        NoPictures: the folder holds no picture.
+    """
+
+    def __init__(
+        self,
+        *,
+        listings: int = 40,
+        photos: int = 8,
+        folder: Path | str | None = None,
+        port: int = 0,
+        widest: int = 3840,
+        token: str | None = None,
+        image_token: str | None = None,
+        cache: Path | None = None,
+    ) -> None:
+        self._files = pictures_in(Path(folder)) if folder is not None else []
+        self._wanted_port, self._cache = port, cache if folder is None else None
+        self._tokens = {"/odata": token, "image": image_token}
+        self.market = market = Market(listings, photos, widest=widest)
+        self.troubles = Troubles()
+        self.can_expand = True
+        self.requests: Counter[str] = Counter()
+        """Requests by path, the control API's and the pages' left out."""
+        self.image_requests = 0
+        self.image_log: deque[ImageRequest] = deque(maxlen=20_000)
+        self.url = ""
+        self.properties = market.properties
+        self.change_photo, self.reorder, self.rename = market.change_photo, market.reorder, market.rename
+        self.withdraw_photo, self.withdraw, self.reactivate = market.withdraw_photo, market.withdraw, market.reactivate
+        self.opt_out, self.touch, self.re_sign = market.opt_out, market.touch, market.re_sign
+        changes: list[Callable[..., object]] = [
+            self.change_photo, self.reorder, self.rename, self.withdraw_photo, self.withdraw, self.reactivate,
+            self.opt_out, self.touch, self.re_sign, self.behave, self.reset, self.allow_expand,
+        ]  # fmt: skip
+        self._controls = {change.__name__.replace("_", "-"): validate_call(change) for change in changes}
+
+    @property
+    def host(self) -> str:
+        """Host and port, as `image_hosts` has it."""
+        return self.url.removeprefix("http://")
+
+    async def __aenter__(self) -> Self:
+        self._temporary = TemporaryDirectory(prefix="sandbox-mls-") if self._cache is None else None
+        cache = Path(self._temporary.name) if self._temporary else cast("Path", self._cache)
+        cache.mkdir(parents=True, exist_ok=True)
+        self._album = Album(cache, self._files, threads=2)
+        self._runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=0.2)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self._wanted_port).start()
+        self.url = self.market.root = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._runner.cleanup()
+        await asyncio.to_thread(self._album.close)
+        if self._temporary:
+            self._temporary.cleanup()
+
+    def feeds_toml(self, *, feed: str = "sandbox", **overrides: object) -> str:
+        """Return a whole `feeds.toml` with one table for this MLS: generous rates, quick retries. Needs the URL."""
+        rules: dict[str, object] = {
+            "image_hosts": [self.host],
+            "allow_private_addresses": True,
+            "concurrency": 32,
+            "batch_size": 10,
+            "batch_pause_seconds": 0.0,
+            "requests_per_second": 0.0,
+            "retry_base_seconds": 0.5,
+            "retry_max_seconds": 30.0,
+            "popular_areas": ["Toronto", "Vancouver"],
+            "reso_url": f"{self.url}/odata",
+        }
+        lines = [f"{name} = {_toml(value)}" for name, value in (rules | overrides).items()]
+        return "\n".join([f"[feeds.{json.dumps(feed)}]", *lines, ""])
+
+    def misbehave(self, **trouble: object) -> None:
+        """Answer wrongly from now on; the arguments are those of `Trouble`, such as kind="html", count=3."""
+        self.troubles.add(Trouble.model_validate(trouble))
+
+    def behave(self) -> None:
+        """Answer rightly again, and expand Media."""
+        self.troubles.clear()
+        self.can_expand = True
+
+    def allow_expand(self, allowed: bool) -> None:
+        """Say whether `$expand=Media` works."""
+        self.can_expand = allowed
+
+    def reset(self) -> None:
+        """Forget all counts and troubles. The listings stay: to turn time back would break what MLSs promise."""
+        self.behave()
+        self.requests.clear()
+        self.image_log.clear()
+        self.image_requests = 0
+
+    async def draw_ahead(self) -> None:
+        """Make the largest size of every photo before anybody asks, one at a time."""
+        for listing in [*self.market.listings.values()]:
+            for photo in [*listing.photos]:
+                await self._album.jpeg(photo.shot, photo.width)
+
+    def _app(self) -> web.Application:
+        app = web.Application(middlewares=[self._counted])
+        app.add_routes(
+            [
+                web.get("/", self._index),
+                web.get("/preview/{key}/{photo}", self._preview),
+                web.get("/odata/Property", self._properties),
+                web.get("/odata/Property('{key}')", self._property),
+                web.get("/odata/Media", self._media),
+                web.get("/control/requests", self._counts),
+                web.get("/control/properties", self._all),
+                web.get("/control/feeds.toml", self._feeds),
+                web.post("/control/misbehave", self._misbehave),
+                web.post("/control/{change}", self._change),
+                web.get(_SIGNED, self._image),
+            ]
+        )
+        return app
+
+    @web.middleware
+    async def _counted(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not request.path.startswith(("/control/", "/preview/")) and request.path != "/":
+            self.requests[request.path] += 1
+        if not request.path.startswith("/odata/"):
+            return await handler(request)
+        if not self._is_allowed(request, "/odata"):
+            return _odata_error(401, "a bearer token is needed")
+        trouble = await self.troubles.strike("odata")
+        if trouble is not None and (instead := trouble.answer()) is not None:
+            return instead
+        response = await self._answered(request, handler)
+        if trouble is not None and trouble.kind == "truncated" and isinstance(response.body, bytes):
+            return await cut(request, response.body, "application/json")
+        if "gzip" in request.headers.get("Accept-Encoding", ""):  # aiohttp itself would rather deflate
+            response.enable_compression(web.ContentCoding.gzip)
+        return response
+
+    async def _answered(self, request: web.Request, handler: Handler) -> web.Response:
+        try:
+            return cast("web.Response", await handler(request))
+        except odata.BadQuery as fault:
+            return _odata_error(400, str(fault))
+        except KeyError as missing:
+            return _odata_error(404, str(missing.args[0]))
+
+    def _is_allowed(self, request: web.Request, what: str) -> bool:
+        token = self._tokens[what]
+        return token is None or request.headers.get("Authorization") == f"Bearer {token}"
+
+    # Pictures
+
+    async def _image(self, request: web.Request) -> web.StreamResponse:
+        self.image_requests += 1
+        asked, refusal = self._asked(request)
+        response = await self._picture(request, asked) if asked else web.Response(status=refusal)
+        self._log(request, asked, response.status)
+        return response
+
+    def _asked(self, request: web.Request) -> tuple[Asked | None, int]:
+        if not self._is_allowed(request, "image"):
+            return None, 401
+        try:
+            return self.market.asked(request.path), 200
+        except BadSignature:
+            return None, 403
+        except KeyError:
+            return None, 404
+
+    async def _picture(self, request: web.Request, asked: Asked) -> web.StreamResponse:
+        trouble = await self.troubles.strike("images", asked.listing.key)
+        if trouble is not None and (instead := trouble.answer()) is not None:
+            return instead
+        shot, width = asked.photo.shot, asked.photo.width_in(asked.size)
+        response = web.Response(content_type="image/jpeg", headers={"Cache-Control": "public, max-age=86400"})
+        response.etag = f"{shot.listing_key}-{shot.number}-v{shot.version}-{width}"
+        response.last_modified = datetime.fromisoformat(asked.photo.modified_at)
+        if _is_held(request, response):
+            response.set_status(304)
+            return response
+        body = await self._album.jpeg(shot, width)
+        if trouble is not None and trouble.kind == "truncated":
+            return await cut(request, body, "image/jpeg")
+        response.body = body
+        return response
+
+    def _log(self, request: web.Request, asked: Asked | None, status: int) -> None:
+        names = (asked.listing.key, asked.photo.object_id, asked.size.name) if asked else ("", "", "")
+        self.image_log.append(ImageRequest(monotonic(), *names, status, request.headers))
+
+    async def _preview(self, request: web.Request) -> web.Response:
+        """A picture for the page, which no count shows and no trouble touches."""
+        try:
+            photo = self.market.listing(request.match_info["key"]).photo(request.match_info["photo"])
+        except KeyError as missing:
+            raise web.HTTPNotFound(text=str(missing.args[0])) from None
+        body = await self._album.jpeg(photo.shot, min(640, photo.width))
+        return web.Response(body=body, content_type="image/jpeg", headers={"Cache-Control": "max-age=3600"})
+
+    # RESO Web API
+
+    async def _properties(self, request: web.Request) -> web.Response:
+        with_media = self._wants_media(request)
+        records = [self.market.bare(listing) for listing in self.market.listings.values()]
+        return self._page(request, records, lambda record: self._shown(request, record, with_media=with_media))
+
+    async def _property(self, request: web.Request) -> web.Response:
+        with_media = self._wants_media(request)
+        record = self.market.bare(self.market.listing(request.match_info["key"]))
+        return web.json_response(self._shown(request, record, with_media=with_media))
+
+    async def _media(self, request: web.Request) -> web.Response:
+        rows = [row for listing in self.market.listings.values() for row in self.market.media(listing)]
+        return self._page(request, rows, lambda row: odata.selected(row, request.query.get("$select", "")))
+
+    def _wants_media(self, request: web.Request) -> bool:
+        expand = request.query.get("$expand", "")
+        if expand and not (self.can_expand and expand == "Media"):
+            raise odata.BadQuery(f"$expand={expand} is not supported")
+        return bool(expand)
+
+    def _shown(self, request: web.Request, record: Record, *, with_media: bool) -> Record:
+        shown = odata.selected(record, request.query.get("$select", ""))
+        listing = self.market.listing(str(record["ListingKey"]))
+        return shown | {"Media": self.market.media(listing)} if with_media else shown
+
+    def _page(self, request: web.Request, records: list[Record], show: Callable[[Record], Record]) -> web.Response:
+        chosen, following = odata.page(records, request.query)
+        answer: Record = {"value": [show(record) for record in chosen]}
+        if following is not None:
+            query = urlencode({**request.query, "$skip": str(following)})
+            answer["@odata.nextLink"] = f"{self.url}{request.path}?{query}"
+        return web.json_response(answer)
+
+    # Control
+
+    async def _misbehave(self, request: web.Request) -> web.Response:
+        arguments = await _json(request)
+        return _controlled(lambda: self.misbehave(**arguments))
+
+    async def _change(self, request: web.Request) -> web.Response:
+        name = request.match_info["change"]
+        if name not in self._controls:
+            known = ", ".join(["misbehave", *self._controls])
+            raise web.HTTPNotFound(text=f"{name} is not known; known are {known}")
+        arguments = await _json(request)
+        return _controlled(lambda: self._controls[name](**arguments))
+
+    async def _counts(self, _: web.Request) -> web.Response:
+        return web.json_response(
+            {
+                "image_requests": self.image_requests,
+                "images_by_status": Counter(str(one.status) for one in self.image_log),
+                "images_by_size": Counter(one.size or "unknown" for one in self.image_log),
+                "pictures_made": self._album.made,
+                "requests": self.requests,
+            }
+        )
+
+    async def _all(self, _: web.Request) -> web.Response:
+        return web.json_response(self.properties())
+
+    async def _feeds(self, _: web.Request) -> web.Response:
+        return web.Response(text=self.feeds_toml())
+
+    async def _index(self, _: web.Request) -> web.Response:
+        listings: list[Listing] = [*self.market.listings.values()]
+        return web.Response(text=page.index(listings, self.image_requests), content_type="text/html")
+
+
+def _is_held(request: web.Request, response: web.Response) -> bool:
+    """Whether the caller holds this very version; an ETag outweighs a date, as RFC 9110 13.2.2 has it."""
+    if request.if_none_match is not None:
+        held = response.etag
+        return any(tag.value in {"*", held.value if held else None} for tag in request.if_none_match)
+    since, modified = request.if_modified_since, response.headers["Last-Modified"]
+    return since is not None and parsedate_to_datetime(modified) <= since
+
+
+def _odata_error(status: int, message: str) -> web.Response:
+    return web.json_response({"error": {"code": str(status), "message": message}}, status=status)
+
+
+async def _json(request: web.Request) -> dict[str, object]:
+    """Read the arguments. Only as JSON by name: a form on some other site could send anything else to loopback."""
+    if request.content_type != "application/json":
+        raise web.HTTPUnsupportedMediaType(text="send the arguments as application/json")
+    try:
+        arguments = await request.json()
+    except ValueError:
+        arguments = None
+    if not isinstance(arguments, dict):
+        raise web.HTTPBadRequest(text="the body must be a JSON object of arguments")
+    return arguments
+
+
+def _controlled(change: Callable[[], object]) -> web.Response:
+    try:
+        return web.json_response({"ok": True, "property": change()})
+    except KeyError as missing:
+        return web.json_response({"ok": False, "error": str(missing.args[0])}, status=404)
+    except (ValidationError, ValueError, TypeError) as fault:
+        return web.json_response({"ok": False, "error": str(fault)}, status=400)
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(key)} = {_toml(one)}" for key, one in value.items()) + "}"
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,103 @@
+"""What did the origin say? Its status and headers, read as what follows for the copy that we hold."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+from shared.domain.failures import Failure, Reason
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_REASONS = {
+    401: Reason.FORBIDDEN,
+    403: Reason.FORBIDDEN,
+    404: Reason.GONE,
+    408: Reason.TIMEOUT,
+    410: Reason.GONE,
+    429: Reason.THROTTLED,
+    503: Reason.THROTTLED,
+}
+_LONGEST_RETRY_AFTER = 86_400.0
+_VALIDATOR = re.compile(r"[\x20-\x7e]{1,1000}")
+
+
+@dataclass(frozen=True, slots=True)
+class Validators:
+    """What the origin said of the copy that we hold, to be asked only for something newer."""
+
+    etag: str | None
+    last_modified: str | None
+
+    def as_headers(self) -> dict[str, str]:
+        """The headers of a conditional request; none where there is nothing to compare by."""
+        given = {"If-None-Match": self.etag, "If-Modified-Since": self.last_modified}
+        return {name: value for name, value in given.items() if value and _VALIDATOR.fullmatch(value)}
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A whole body in a file that is now the caller's; size in bytes, hash in hex."""
+
+    path: Path
+    file_size: int
+    sha256: str
+    etag: str | None
+    last_modified: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NotModified:
+    """The copy that we hold is still the origin's, by these validators."""
+
+    etag: str | None
+    last_modified: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """The origin says that the photo is elsewhere, which may be anywhere."""
+
+    location: str
+
+
+Answer = Fetched | NotModified | Failure
+
+
+def read(
+    status: int, headers: Mapping[str, str], host: str, conditions: Mapping[str, str], now: datetime
+) -> NotModified | Redirect | Failure:
+    """Read an answer that brings no photo. `conditions` are the conditional headers that were sent."""
+    if status == 304 and conditions:
+        etag, last_modified = validators(headers)
+        return NotModified(
+            etag or conditions.get("If-None-Match"), last_modified or conditions.get("If-Modified-Since")
+        )
+    if status in _REDIRECTS and "Location" in headers:
+        return Redirect(headers["Location"])
+    reason = _REASONS.get(status, Reason.ORIGIN_ERROR)
+    wait = retry_after(headers.get("Retry-After", ""), now) if reason is Reason.THROTTLED else None
+    return Failure(reason, f"{host} answered {status}", wait)
+
+
+def validators(headers: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """Return ETag and Last-Modified where they can be stored and sent back as they are."""
+    etag, last_modified = headers.get("ETag", ""), headers.get("Last-Modified", "")
+    return (
+        etag if _VALIDATOR.fullmatch(etag) else None,
+        last_modified if _VALIDATOR.fullmatch(last_modified) else None,
+    )
+
+
+def retry_after(value: str, now: datetime) -> float | None:
+    """Read a Retry-After header, seconds or a date, as seconds from now, at most a day; None where it says nothing."""
+    value = value.strip()
+    if re.fullmatch(r"[0-9]{1,100}", value):
+        return min(float(value), _LONGEST_RETRY_AFTER)
+    try:
+        date = parsedate_to_datetime(value)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    seconds = ((date if date.tzinfo else date.replace(tzinfo=UTC)) - now).total_seconds()
+    return min(seconds, _LONGEST_RETRY_AFTER) if seconds >= 0 else None

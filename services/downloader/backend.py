@@ -1,0 +1,97 @@
+"""Where may a connection go? httpcore's network with a gate: a name is resolved once, and its addresses are checked."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+
+import httpcore
+
+from services.downloader.addresses import address_refused
+from shared.domain.hosts import is_address
+
+Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
+"""From a host's name and port to its IP addresses, best first; OSError where the name is not known."""
+
+
+class AddressRefused(Exception):
+    """The host's name leads to a private or reserved address."""
+
+
+async def resolve_name(host: str, port: int) -> Sequence[str]:
+    """Ask the system for the addresses of a name. Raises OSError where it knows none."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+class CheckedBackend(httpcore.AsyncNetworkBackend):
+    """Connects to an address that was checked, never to a name that could by then lead elsewhere."""
+
+    def __init__(self, resolve: Resolve, dial: httpcore.AsyncNetworkBackend, allow_private: bool) -> None:
+        """Take who resolves names, who makes connections, and whether private addresses are allowed."""
+        self._resolve = resolve
+        self._dial = dial
+        self._allow_private = allow_private
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's signature
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """Connect to the first address that answers. Raises AddressRefused, ConnectError or ConnectTimeout."""
+        found = await self._checked(host, port)
+        share = timeout / len(found) if timeout else None  # so that one silent address leaves time for the next
+        for address in found[:-1]:
+            with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
+                return _Connection(await self._dial.connect_tcp(address, port, share, local_address, socket_options))
+        return _Connection(await self._dial.connect_tcp(found[-1], port, share, local_address, socket_options))
+
+    async def _checked(self, host: str, port: int) -> Sequence[str]:
+        found = [host] if is_address(host) else await self._look_up(host, port)
+        if not self._allow_private and any(map(address_refused, found)):
+            raise AddressRefused
+        return found
+
+    async def _look_up(self, host: str, port: int) -> Sequence[str]:
+        try:
+            found = await self._resolve(host, port)
+        except (OSError, UnicodeError) as error:
+            raise httpcore.ConnectError("the name is not known") from error
+        if not found:
+            raise httpcore.ConnectError("the name has no address")
+        return found
+
+
+class _Connection(httpcore.AsyncNetworkStream):
+    """A connection that is closed when its TLS handshake is cancelled; httpcore 1.0.9 leaves it open for ever."""
+
+    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+        self._stream = stream
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's signature
+    ) -> httpcore.AsyncNetworkStream:
+        try:
+            return await self._stream.start_tls(ssl_context, server_hostname, timeout)
+        except asyncio.CancelledError:
+            await self._stream.aclose()
+            raise
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
+        return await self._stream.read(max_bytes, timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    def get_extra_info(self, info: str) -> object:
+        return self._stream.get_extra_info(info)

@@ -1,0 +1,86 @@
+"""How does a body of unknown size and honesty become a file? A piece at a time, counted and hashed on the way."""
+
+import hashlib
+import tempfile
+import zlib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.domain.failures import Failure, Reason
+
+_PIECE_BYTES = 262_144
+_COMPRESSED = frozenset({"gzip", "x-gzip", "deflate"})
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A whole body in a file that is now the caller's; size in bytes, hash in hex."""
+
+    path: Path
+    file_size: int
+    sha256: str
+
+
+class BadBody(Exception):
+    """The body is of no use; `failure` says why."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.failure = Failure(reason, detail)
+
+
+async def keep(pieces: AsyncIterator[bytes], encoding: str, into: Path, limit: int) -> Kept:
+    """Write a body, decoded, into a new file in the directory `into`; no file is left where this raises.
+
+    `encoding` is the Content-Encoding, empty for none. Raises BadBody if the body is empty, over `limit` bytes when
+    decoded, or cannot be decoded; OSError if the disk is full.
+    """
+    size, digest = 0, hashlib.sha256()
+    with _new_file(into) as file:
+        async for piece in _decoded(pieces, encoding.strip().lower()):
+            size += len(piece)
+            if size > limit:
+                raise BadBody(Reason.TOO_LARGE, f"the file is over {limit} bytes")
+            digest.update(piece)
+            file.write(piece)
+        if not size:
+            raise BadBody(Reason.BROKEN_BODY, "the body is empty")
+    return Kept(Path(file.name), size, digest.hexdigest())
+
+
+@contextmanager
+def _new_file(into: Path) -> Iterator["tempfile._TemporaryFileWrapper[bytes]"]:
+    """Open a new file in `into`, which is gone again if the block raises."""
+    with tempfile.NamedTemporaryFile(dir=into, prefix="fetch-", delete=False) as file:
+        try:
+            yield file
+            file.flush()  # here, where a full disk still removes the file
+        except BaseException:
+            Path(file.name).unlink()
+            raise
+
+
+def _decoded(pieces: AsyncIterator[bytes], encoding: str) -> AsyncIterator[bytes]:
+    if encoding in {"", "identity"}:
+        return pieces
+    if encoding in _COMPRESSED:
+        return _inflated(pieces)
+    raise BadBody(Reason.BROKEN_BODY, "the body is encoded in a way that was not asked for")
+
+
+async def _inflated(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Inflate what came compressed although we asked for none, as stores do that keep it so; it may be a bomb."""
+    inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # 32: gzip or zlib, told by its first bytes
+    try:
+        async for raw in pieces:
+            rest = raw
+            while rest and not inflate.eof:
+                yield inflate.decompress(rest, _PIECE_BYTES)
+                rest = inflate.unconsumed_tail
+            if inflate.eof:
+                return  # what follows the end would only fill the memory
+    except zlib.error as error:
+        raise BadBody(Reason.BROKEN_BODY, "the compressed body is damaged") from error
+    raise BadBody(Reason.BROKEN_BODY, "the compressed body ended early")

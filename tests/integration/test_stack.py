@@ -1,0 +1,237 @@
+"""The local stack: started, stopped and started again as a developer does it, in a directory of its own."""
+
+import io
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pymongo
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from minio import Minio
+
+from local import plan, ports, stack
+from local.processes import LocalError, Process
+
+FAKE = """
+import http.server, os, sys
+class Ready(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if os.environ["IMAGES_BUCKET"] != "unready" else 503)
+        self.end_headers()
+    def log_message(self, *_): pass
+print("bucket is", os.environ["IMAGES_BUCKET"], flush=True)
+if os.environ["IMAGES_BUCKET"] == "broken": sys.exit("cannot go on")
+port = int(os.environ[f"IMAGES_{sys.argv[1].upper()}_PORT"])
+http.server.ThreadingHTTPServer(("127.0.0.1", port), Ready).serve_forever()
+"""
+ELSEWHERE = {"IMAGES_KAFKA": "127.0.0.1:1", "IMAGES_MONGO": "mongodb://127.0.0.1:1", "IMAGES_S3_ENDPOINT": "http://s3"}
+"""Given servers; the stack starts none and asks none."""
+
+
+def fakes(init: str = "pass") -> stack.System:
+    """Services that only say that they are ready, and a program that prepares for them."""
+    services = {name: (sys.executable, "-c", FAKE, name) for name in plan.SERVICES}
+    return stack.System((sys.executable, "-c", init), services)
+
+
+def pids(home: Path, *names: str) -> dict[str, int]:
+    found = {name: Process(name, home).running() for name in names}
+    return {name: process.pid for name, process in found.items() if process}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    """A directory whose processes are stopped at the end."""
+    yield tmp_path
+    stack.down(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def server_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A directory with real servers, one for all tests that want them."""
+    home = tmp_path_factory.mktemp("stack")
+    try:
+        stack.up(home, system=stack.SERVERS_ONLY)
+        yield home
+    finally:
+        stack.down(home)
+
+
+def store(settings: Mapping[str, str]) -> Minio:
+    keys = settings["IMAGES_S3_ACCESS_KEY"], settings["IMAGES_S3_SECRET_KEY"]
+    return Minio(settings["IMAGES_S3_ENDPOINT"].removeprefix("http://"), *keys, secure=False)
+
+
+async def write(settings: Mapping[str, str]) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings["IMAGES_KAFKA"])
+    await admin.start()
+    await admin.create_topics([NewTopic("kept", 1, 1)])
+    await admin.close()
+    async with AIOKafkaProducer(bootstrap_servers=settings["IMAGES_KAFKA"]) as producer:
+        await producer.send_and_wait("kept", b"a record")
+    with pymongo.MongoClient[dict[str, str]](settings["IMAGES_MONGO"]) as mongo:
+        mongo.kept.documents.insert_one({"_id": "a document"})
+    store(settings).make_bucket("kept")
+    store(settings).put_object("kept", "an/object", io.BytesIO(b"bytes"), 5)
+
+
+async def read(settings: Mapping[str, str]) -> tuple[bytes | None, str, bytes]:
+    async with AIOKafkaConsumer(bootstrap_servers=settings["IMAGES_KAFKA"], auto_offset_reset="earliest") as consumer:
+        consumer.assign([TopicPartition("kept", 0)])
+        record = await consumer.getone()
+    with pymongo.MongoClient[dict[str, str]](settings["IMAGES_MONGO"]) as mongo:
+        document = mongo.kept.documents.find_one()
+    with store(settings).get_object("kept", "an/object") as answer:
+        return record.value, document["_id"] if document else "", answer.read()
+
+
+@pytest.mark.servers
+async def test_what_was_written_is_there_after_down_and_up(server_home: Path) -> None:
+    before = stack.up(server_home, system=stack.SERVERS_ONLY)
+    await write(before)
+    stack.down(server_home)
+    assert pids(server_home, "kafka", "mongod", "s3") == {}
+    after = stack.up(server_home, system=stack.SERVERS_ONLY)
+    assert after == before
+    assert await read(after) == (b"a record", "a document", b"bytes")
+
+
+@pytest.mark.servers
+def test_a_dead_server_is_started_alone(server_home: Path) -> None:
+    settings = stack.up(server_home, system=stack.SERVERS_ONLY)
+    before = pids(server_home, "kafka", "mongod", "s3")
+    dead = Process("s3", server_home).running()
+    assert dead is not None
+    dead.kill()
+    dead.wait(5)
+    assert stack.up(server_home, system=stack.SERVERS_ONLY) == settings
+    after = pids(server_home, "kafka", "mongod", "s3")
+    assert {name for name in after if after[name] != before[name]} == {"s3"}
+
+
+@pytest.mark.servers
+def test_up_does_nothing_where_everything_runs(server_home: Path) -> None:
+    stack.up(server_home, system=stack.SERVERS_ONLY)
+    before, news = pids(server_home, "kafka", "mongod", "s3"), list[str]()
+    stack.up(server_home, say=news.append, system=stack.SERVERS_ONLY)
+    assert news == ["everything is running already"]
+    assert pids(server_home, "kafka", "mongod", "s3") == before
+    assert len(before) == 3
+
+
+def test_every_setting_in_force_is_written_down(home: Path) -> None:
+    settings = stack.up(home, ELSEWHERE | {"IMAGES_S3_SECRET_KEY": "s=cret"}, system=fakes())
+    assert plan.last(home) == settings
+    assert settings.items() >= ELSEWHERE.items()
+    assert settings["IMAGES_S3_SECRET_KEY"] == "s=cret"
+    assert settings["IMAGES_PUBLIC_URL"] == "http://s3/listing-images"
+    assert all(ports.http_status(int(settings[plan.port_variable(name)]), "/readyz") == 200 for name in plan.SERVICES)
+    assert (home / "stack.env").stat().st_mode & 0o077 == 0, "it holds credentials"
+
+
+def test_given_servers_are_not_started(home: Path) -> None:
+    stack.up(home, ELSEWHERE, system=fakes())
+    assert pids(home, *plan.SERVICES, "kafka", "mongod", "s3").keys() == set(plan.SERVICES)
+
+
+def test_a_changed_port_restarts_just_its_service(home: Path) -> None:
+    before = stack.up(home, ELSEWHERE, system=fakes())
+    running = pids(home, *plan.SERVICES)
+    port = str(ports.choose({int(before[plan.port_variable(name)]) for name in plan.SERVICES}))
+    after = stack.up(home, ELSEWHERE | {"IMAGES_RESOLVER_PORT": port}, system=fakes())
+    assert after == plan.last(home) == {**before, "IMAGES_RESOLVER_PORT": port}
+    now = pids(home, *plan.SERVICES)
+    assert {name for name in now if now[name] != running[name]} == {"resolver"}
+
+
+def test_two_services_may_swap_their_ports(home: Path) -> None:
+    before = stack.up(home, ELSEWHERE, system=fakes())
+    names = "IMAGES_RESOLVER_PORT", "IMAGES_JANITOR_PORT"
+    swapped = dict(zip(names, (before[names[1]], before[names[0]]), strict=True))
+    assert stack.up(home, ELSEWHERE | swapped, system=fakes()) == {**before, **swapped}
+
+
+def test_other_feeds_restart_the_services(home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    feeds = tmp_path_factory.mktemp("feeds") / "feeds.toml"
+    given = ELSEWHERE | {"IMAGES_FEEDS": str(feeds)}
+    feeds.write_text("[feeds.one]")
+    assert stack.up(home, given, system=fakes())["IMAGES_FEEDS"] == str(feeds)
+    running = pids(home, *plan.SERVICES)
+    feeds.write_text("[feeds.two]")
+    stack.up(home, given, system=fakes())
+    assert not set(pids(home, *plan.SERVICES).values()) & set(running.values())
+
+
+def test_a_given_port_that_a_stranger_has_is_named_with_its_variable(home: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        port = stranger.getsockname()[1]
+        with pytest.raises(LocalError, match=rf"IMAGES_JANITOR_PORT is {port}, but another program"):
+            stack.up(home, ELSEWHERE | {"IMAGES_JANITOR_PORT": str(port)}, system=fakes())
+    assert pids(home, *plan.SERVICES) == {}
+
+
+def test_every_wrong_setting_is_named_before_anything_starts(home: Path) -> None:
+    wrong = {"IMAGES_RESOLVER_PORT": "http", "IMAGES_LOG_LEVEL": "loud"}
+    with pytest.raises(LocalError, match=r"(?s)IMAGES_RESOLVER_PORT: .*IMAGES_LOG_LEVEL: "):
+        stack.up(home, wrong, system=fakes())
+    assert not (home / "stack.env").exists()
+
+
+def test_an_init_that_fails_is_shown_and_the_next_up_goes_on(home: Path) -> None:
+    with pytest.raises(LocalError, match="no broker"):
+        stack.up(home, ELSEWHERE, system=fakes("raise SystemExit('no broker')"))
+    assert pids(home, *plan.SERVICES) == {}
+    stack.up(home, ELSEWHERE, system=fakes())
+    assert len(pids(home, *plan.SERVICES)) == 4
+
+
+def test_a_dead_service_is_started_alone_after_what_prepares_for_it(home: Path) -> None:
+    stack.up(home, ELSEWHERE, system=fakes())
+    before = pids(home, *plan.SERVICES)
+    dead = Process("janitor", home).running()
+    assert dead is not None
+    dead.kill()
+    dead.wait(5)
+    stack.up(home, ELSEWHERE, system=fakes(f"open({str(home / 'prepared')!r}, 'w').close()"))
+    after = pids(home, *plan.SERVICES)
+    assert {name for name in after if after[name] != before[name]} == {"janitor"}
+    assert (home / "prepared").exists()
+
+
+def test_a_service_that_cannot_go_on_is_shown_with_its_log(home: Path) -> None:
+    with pytest.raises(LocalError, match=r"(?s)scheduler ended by itself.*cannot go on.*run `up` again"):
+        stack.up(home, ELSEWHERE | {"IMAGES_BUCKET": "broken"}, system=fakes())
+
+
+def test_two_ups_at_once_start_each_service_once(home: Path) -> None:
+    news = list[str](), list[str]()
+    with ThreadPoolExecutor(2) as pool:
+        ups = [pool.submit(stack.up, home, ELSEWHERE, said.append, fakes()) for said in news]
+        assert ups[0].result() == ups[1].result()
+    assert sorted(said[-1] == "everything is running already" for said in news) == [False, True]
+    assert sum("waiting" in line for said in news for line in said) == 1
+
+
+def test_what_env_names_beside_the_settings_reaches_the_services(home: Path) -> None:
+    stack.up(home, ELSEWHERE | {"MLS_TOKEN": "t"}, system=fakes())
+    service = Process("downloader", home).running()
+    assert service is not None
+    assert service.environ()["MLS_TOKEN"] == "t"
+    assert "MLS_TOKEN" not in (home / "stack.env").read_text()
+
+
+def test_status_and_logs_tell_what_runs(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    stack.up(home, ELSEWHERE, system=fakes())
+    assert {state for _, state, _, _ in stack.status(home)} == {"ready", "elsewhere"}
+    assert stack.main([f"--home={home}", "status"]) == 0
+    assert stack.main([f"--home={home}", "logs", "resolver"]) == 0
+    assert "bucket is listing-images" in capfd.readouterr().out
+    assert stack.main([f"--home={home}", "logs", "nobody"]) == 1
+    assert "no log of nobody; there is downloader, janitor" in capfd.readouterr().err
+    stack.down(home)
+    assert {state for _, state, _, _ in stack.status(home)} == {"stopped", "elsewhere"}
+    assert stack.main([f"--home={home}", "status"]) == 1

@@ -1,0 +1,220 @@
+"""Origins for tests: real servers on loopback that answer with whatever bytes they like, and the way to them."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpcore
+
+from services.downloader.answers import Answer, Validators
+from services.downloader.fetch import Fetcher
+from shared.domain.failures import Failure, Reason
+from shared.domain.feed import Feed
+
+PHOTO = bytes(range(256)) * 1000
+PUBLIC = "93.184.216.34"
+
+Reply = bytes | Callable[[asyncio.StreamWriter], Awaitable[None]]
+
+
+@dataclass
+class Origin:
+    """A server that answers each path with given bytes, and remembers every connection and request."""
+
+    replies: dict[str, Reply] = field(default_factory=lambda: {"/photo.jpg": answer(PHOTO)})
+    requests: list[str] = field(default_factory=list)
+    connections: int = 0
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
+    port: int = 0
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def url(self, path: str = "/photo.jpg") -> str:
+        return f"http://{self.host}{path}"
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            while request := await reader.readuntil(b"\r\n\r\n"):
+                self.requests.append(request.decode("latin-1"))
+                reply = self.replies[request.split()[1].decode()]
+                await (write(writer, reply) if isinstance(reply, bytes) else reply(writer))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            self.closed.set()
+            writer.close()
+
+
+async def write(writer: asyncio.StreamWriter, reply: bytes) -> None:
+    writer.write(reply)
+    await writer.drain()
+
+
+@asynccontextmanager
+async def running(origin: Origin, tls: ssl.SSLContext | None = None) -> AsyncIterator[Origin]:
+    """Serve on a free port of loopback until the block ends."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.add(asyncio.create_task(origin.serve(reader, writer)))
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
+    origin.port = server.sockets[0].getsockname()[1]
+    try:
+        yield origin
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def answer(body: bytes = b"", status: str = "200 OK", length: int | None = None, **headers: str) -> bytes:
+    """A whole HTTP answer; `length` lies about the body's; header names are given with underscores."""
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body) if length is None else length}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def redirect(location: str, status: str = "302 Found") -> bytes:
+    return answer(b"moved", status, Location=location)
+
+
+def then_close(reply: bytes) -> Reply:
+    async def reply_and_close(writer: asyncio.StreamWriter) -> None:
+        await write(writer, reply)
+        writer.close()
+
+    return reply_and_close
+
+
+def endlessly(piece: bytes, first: bytes = b"", pause: float = 0.0) -> Reply:
+    """Send the piece again and again, every `pause` seconds."""
+
+    async def drip(writer: asyncio.StreamWriter) -> None:
+        await write(writer, first)
+        while not writer.is_closing():
+            await write(writer, piece)
+            await asyncio.sleep(pause)
+
+    return drip
+
+
+async def silence(writer: asyncio.StreamWriter) -> None:
+    await asyncio.Event().wait()
+
+
+def sandbox(*hosts: str, private: bool = True, seconds: float = 5.0, most: int = 1_000_000, **rules: object) -> Feed:
+    """A feed of these hosts; `private` says whether it may connect to loopback."""
+    defaults = {
+        "name": "sandbox",
+        "image_hosts": hosts,
+        "allow_private_addresses": private,
+        "request_timeout_seconds": seconds,
+        "max_file_bytes": most,
+    }
+    return Feed(**(defaults | rules))  # type: ignore[arg-type]
+
+
+async def always() -> None:
+    """Permit every request."""
+
+
+@dataclass
+class Door:
+    """A fetcher with the arguments that most tests do not care for."""
+
+    fetcher: Fetcher
+    into: Path
+
+    async def __call__(
+        self,
+        url: str,
+        feed: Feed,
+        held: Validators | None = None,
+        permit: Callable[[], Awaitable[Failure | None]] = always,
+    ) -> Answer:
+        return await self.fetcher.fetch(url, feed, self.into, held, permit)
+
+
+def failed(outcome: Answer, reason: Reason) -> Failure:
+    """Return the failure, which must have this reason."""
+    assert isinstance(outcome, Failure), outcome
+    assert outcome.reason is reason, outcome
+    return outcome
+
+
+@dataclass
+class Names:
+    """A name service; remembers what it was asked. Gives each answer once, the last one for good."""
+
+    answers: list[Sequence[str]]
+    asked: list[str] = field(default_factory=list)
+
+    async def __call__(self, host: str, port: int) -> Sequence[str]:
+        self.asked.append(host)
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+
+@dataclass
+class Detour(httpcore.AsyncNetworkBackend):
+    """Connects to a test's origin in place of the address asked for, which it remembers; `dead` ones refuse."""
+
+    origin: Origin
+    dead: frozenset[str] = frozenset()
+    by_port: dict[int, Origin] = field(default_factory=dict)
+    dialled: list[str] = field(default_factory=list)
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's signature
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        self.dialled.append(f"{host} {port}")
+        if host in self.dead:
+            raise httpcore.ConnectError
+        target = self.by_port.get(port, self.origin)
+        return await httpcore.AnyIOBackend().connect_tcp("127.0.0.1", target.port, timeout)
+
+
+def certified(folder: Path) -> ssl.SSLContext:
+    """TLS for a server that holds the certificate of photos.example.com."""
+    pem = folder / "origin.pem"
+    pem.write_text(PEM)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    return context
+
+
+def trusting() -> ssl.SSLContext:
+    """TLS for a client that trusts that certificate and no other."""
+    return ssl.create_default_context(cadata=PEM[PEM.index("-----BEGIN CERT") :])
+
+
+PEM = """-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgmIQFygT/mz6J3ry6
+6XqBRY1HPnhOufCq59IILMUuhvehRANCAATHvB61lzS7fH9QCMG9pPbnJu9xTu0d
+8R7/UijeBqXHO20QLpqOUmPGIxRs5zNN1ZS7m6dCyZ6UmgGQEiBI0Nty
+-----END PRIVATE KEY-----
+-----BEGIN CERTIFICATE-----
+MIIBsTCCAVagAwIBAgIUe30CVms6XPRcdrDAlJtnL8Cu2XIwCgYIKoZIzj0EAwIw
+HTEbMBkGA1UEAwwScGhvdG9zLmV4YW1wbGUuY29tMCAXDTI2MTEyMzE0MzEwN1oY
+DzIxMjYxMDMwMTQzMTA3WjAdMRswGQYDVQQDDBJwaG90b3MuZXhhbXBsZS5jb20w
+WTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAATHvB61lzS7fH9QCMG9pPbnJu9xTu0d
+8R7/UijeBqXHO20QLpqOUmPGIxRs5zNN1ZS7m6dCyZ6UmgGQEiBI0Ntyo3IwcDAd
+BgNVHQ4EFgQUX+IZDyYTihsUd9xe3M9MfE95xJswHwYDVR0jBBgwFoAUX+IZDyYT
+ihsUd9xe3M9MfE95xJswDwYDVR0TAQH/BAUwAwEB/zAdBgNVHREEFjAUghJwaG90
+b3MuZXhhbXBsZS5jb20wCgYIKoZIzj0EAwIDSQAwRgIhALiER3fVnrI/QekkILuP
+7jo7GlHctuW8leu/UQG4HNj0AiEA28jE87xKDlHTJfpO5DJYVC0J2xx6fEgtK4xM
+rRSNHMw=
+-----END CERTIFICATE-----
+"""  # a certificate for photos.example.com made for these tests, good for a hundred years

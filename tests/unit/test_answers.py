@@ -1,0 +1,87 @@
+"""What follows from each status and header? Tables; no network."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from services.downloader import answers
+from services.downloader.answers import NotModified, Redirect, Validators
+from shared.domain.failures import Failure, Reason
+
+NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+IN_HALF_A_MINUTE = "Mon, 23 Nov 2026 09:00:30 GMT"
+HELD = Validators('"v1"', "Sun, 22 Nov 2026 09:00:00 GMT")
+
+
+@pytest.mark.parametrize(
+    ("status", "retry_after", "reason", "wait"),
+    [
+        *[(status, "60", Reason.ORIGIN_ERROR, None) for status in (201, 204, 206, 300, 304, 305, 399)],
+        *[(status, "", Reason.ORIGIN_ERROR, None) for status in (301, 302, 303, 307, 308)],
+        *[(status, "60", Reason.ORIGIN_ERROR, None) for status in (400, 402, 405, 418, 425, 451)],
+        *[(status, "60", Reason.ORIGIN_ERROR, None) for status in (500, 502, 504, 599, 999)],
+        *[(status, "60", Reason.FORBIDDEN, None) for status in (401, 403)],
+        *[(status, "60", Reason.GONE, None) for status in (404, 410)],
+        (408, "60", Reason.TIMEOUT, None),
+        *[(status, "120", Reason.THROTTLED, 120.0) for status in (429, 503)],
+        *[(status, IN_HALF_A_MINUTE, Reason.THROTTLED, 30.0) for status in (429, 503)],
+        *[(status, "", Reason.THROTTLED, None) for status in (429, 503)],
+    ],
+)
+def test_every_status_has_its_reason_and_some_a_wait(
+    status: int, retry_after: str, reason: Reason, wait: float | None
+) -> None:
+    found = answers.read(status, {"Retry-After": retry_after}, "photos.example.com", {}, NOW)
+    assert found == Failure(reason, f"photos.example.com answered {status}", wait)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_says_where_to(status: int) -> None:
+    assert answers.read(status, {"Location": "/b"}, "photos.example.com", {}, NOW) == Redirect("/b")
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, NotModified(HELD.etag, HELD.last_modified)),
+        ({"ETag": '"v2"'}, NotModified('"v2"', HELD.last_modified)),
+        ({"ETag": "\n", "Last-Modified": IN_HALF_A_MINUTE}, NotModified(HELD.etag, IN_HALF_A_MINUTE)),
+    ],
+)
+def test_not_modified_keeps_what_the_origin_does_not_repeat(headers: dict[str, str], expected: NotModified) -> None:
+    assert answers.read(304, headers, "photos.example.com", HELD.as_headers(), NOW) == expected
+
+
+@pytest.mark.parametrize("value", [None, "", "é", "a\r\nX-Evil: 1", "x" * 1001])
+def test_a_validator_that_no_header_can_hold_is_neither_sent_nor_stored(value: str | None) -> None:
+    assert Validators(value, value).as_headers() == {}
+    assert answers.validators({"ETag": value or "", "Last-Modified": value or ""}) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("0", 0.0),
+        ("30", 30.0),
+        (" 30 ", 30.0),
+        ("999999999999999999999", 86_400.0),
+        ("9" * 5000, None),
+        ("-5", None),
+        ("-0", None),
+        ("0x10", None),
+        ("1.5", None),
+        ("٣", None),
+        ("soon", None),
+        ("", None),
+        ("Mon, 23 Nov 2026 09:01:00 GMT", 60.0),
+        ("Mon, 23 Nov 2026 10:01:00 +0100", 60.0),
+        ("Mon, 23 Nov 2026 09:01:00 -0000", 60.0),
+        ("Monday, 23-Nov-26 09:01:00 GMT", 60.0),
+        ("Mon, 23 Nov 2026 08:59:59 GMT", None),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 86_400.0),
+        ("Mon, 99 Nov 2026 09:01:00 GMT", None),
+        ("Mon, 23 Nov 2026 09:01:00 +9999", None),
+    ],
+)
+def test_retry_after_is_read_as_seconds_or_a_date_within_a_day(value: str, seconds: float | None) -> None:
+    assert answers.retry_after(value, NOW) == seconds

@@ -1,0 +1,273 @@
+"""Does a fetch survive any network? Origins that stall, drip, break off and speak no HTTP; names that lead nowhere."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Iterable, Sequence
+from pathlib import Path
+
+import httpcore
+import httpx
+import pytest
+
+from services.downloader import fetch
+from services.downloader.answers import Fetched
+from services.downloader.fetch import Fetcher
+from shared.domain.failures import Failure, Reason
+from tests.origins import (
+    PUBLIC,
+    Detour,
+    Door,
+    Names,
+    Origin,
+    Reply,
+    answer,
+    endlessly,
+    failed,
+    redirect,
+    running,
+    sandbox,
+    silence,
+    then_close,
+    write,
+)
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.fixture
+async def origin() -> AsyncIterator[Origin]:
+    async with running(Origin()) as started:
+        yield started
+
+
+@pytest.fixture
+async def door(tmp_path: Path) -> AsyncIterator[Door]:
+    async with Fetcher({}) as fetcher:
+        yield Door(fetcher, tmp_path)
+
+
+def left(door: Door) -> list[Path]:
+    return list(door.into.iterdir())
+
+
+# Time
+
+
+SLOW: dict[str, Reply] = {
+    "no answer": silence,
+    "headers drip": endlessly(b"X-Drip: 1\r\n", b"HTTP/1.1 200 OK\r\n", pause=0.02),
+    "hints for ever": endlessly(b"HTTP/1.1 103 Early Hints\r\n\r\n", pause=0.02),
+    "body drips": endlessly(b"x", b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n", pause=0.02),
+    "empty chunks of gzip": endlessly(
+        b"5\r\n\x00\x00\x00\xff\xff\r\n",
+        CHUNKED[:-2] + b"Content-Encoding: gzip\r\n\r\na\r\n\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\r\n",
+        pause=0.02,
+    ),
+}
+
+
+@pytest.mark.parametrize("reply", SLOW.values(), ids=SLOW.keys())
+async def test_the_deadline_holds_from_connect_to_last_byte(origin: Origin, door: Door, reply: Reply) -> None:
+    origin.replies["/photo.jpg"] = reply
+    async with asyncio.timeout(2):
+        failed(await door(origin.url(), sandbox(origin.host, seconds=0.3)), Reason.TIMEOUT)
+    assert left(door) == []
+
+
+async def test_the_deadline_holds_over_redirects_together(origin: Origin, door: Door) -> None:
+    async def later(writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.15)  # the origin's slowness; each alone is within the deadline
+        await write(writer, redirect("/photo.jpg"))
+
+    origin.replies["/photo.jpg"] = later
+    failed(await door(origin.url(), sandbox(origin.host, seconds=0.4)), Reason.TIMEOUT)
+    assert len(origin.requests) > 1
+
+
+async def test_waiting_for_the_first_permit_is_not_the_origins_time(origin: Origin, door: Door) -> None:
+    async def slow() -> None:
+        await asyncio.sleep(0.3)
+
+    assert isinstance(await door(origin.url(), sandbox(origin.host, seconds=0.2), permit=slow), Fetched)
+
+
+async def test_the_deadline_holds_for_the_name_service(tmp_path: Path) -> None:
+    async def never(host: str, port: int) -> Sequence[str]:
+        await asyncio.Event().wait()
+        return []
+
+    async with Fetcher({}, resolve=never) as fetcher:
+        feed = sandbox("photos.example.com", seconds=0.2)
+        failed(await Door(fetcher, tmp_path)("http://photos.example.com/", feed), Reason.TIMEOUT)
+
+
+async def test_a_stalled_tls_handshake_is_given_up_and_its_connection_closed(origin: Origin, door: Door) -> None:
+    # the origin reads the handshake as a request that never ends
+    failed(await door(f"https://{origin.host}/", sandbox(origin.host, seconds=0.3)), Reason.TIMEOUT)
+    await asyncio.wait_for(origin.closed.wait(), 2)
+
+
+async def test_a_timeout_that_is_not_the_deadlines_is_not_blamed_on_the_origin(origin: Origin, door: Door) -> None:
+    asked = 0
+
+    async def stalled() -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            raise TimeoutError("the budget's store")
+
+    origin.replies["/1"] = redirect("/photo.jpg")
+    with pytest.raises(TimeoutError, match="store"):
+        await door(origin.url("/1"), sandbox(origin.host), permit=stalled)
+
+
+async def test_a_cancelled_fetch_raises_and_leaves_nothing(origin: Origin, door: Door) -> None:
+    origin.replies["/photo.jpg"] = endlessly(b"x", b"HTTP/1.1 200 OK\r\n\r\n", pause=0.01)
+    task = asyncio.create_task(door(origin.url(), sandbox(origin.host)))
+    async with asyncio.timeout(2):
+        while not left(door):  # noqa: ASYNC110 - a file sets no event
+            await asyncio.sleep(0.005)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert left(door) == []
+    await asyncio.wait_for(origin.closed.wait(), 2)
+
+
+# Network
+
+
+NO_HTTP: dict[str, Reply] = {
+    "garbage": b"SSH-2.0-OpenSSH_9.9\r\n\r\n",
+    "closed at once": then_close(b""),
+    "huge headers": endlessly(b"X-Long: " + b"x" * 1000 + b"\r\n", b"HTTP/1.1 200 OK\r\n"),
+    "lengths that differ": b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+    "negative length": b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nab",
+    "endless length": b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\nab",
+    "switching protocols": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("reply", NO_HTTP.values(), ids=NO_HTTP.keys())
+async def test_what_is_not_http_is_an_origin_error(origin: Origin, door: Door, reply: Reply) -> None:
+    origin.replies["/photo.jpg"] = reply
+    failed(await door(origin.url(), sandbox(origin.host)), Reason.ORIGIN_ERROR)
+
+
+async def test_a_reset_connection_is_a_failure(origin: Origin, door: Door) -> None:
+    async def reset(writer: asyncio.StreamWriter) -> None:
+        writer.transport.abort()
+
+    origin.replies["/photo.jpg"] = reset
+    outcome = await door(origin.url(), sandbox(origin.host))
+    assert isinstance(outcome, Failure)
+    assert outcome.reason in {Reason.UNREACHABLE, Reason.ORIGIN_ERROR}  # the kernel may report a plain end
+
+
+async def test_a_refused_connection_is_unreachable(door: Door) -> None:
+    async with running(Origin()) as origin:
+        pass
+    failed(await door(origin.url(), sandbox(origin.host)), Reason.UNREACHABLE)
+
+
+async def test_a_server_without_tls_is_unreachable_over_https(origin: Origin, door: Door) -> None:
+    async def no_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await write(writer, answer(b"plain http only", "400 Bad Request"))
+        writer.close()
+
+    async with await asyncio.start_server(no_tls, "127.0.0.1", 0) as server:
+        host = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        failed(await door(f"https://{host}/", sandbox(host)), Reason.UNREACHABLE)
+
+
+@pytest.mark.parametrize("error", [OSError("no such name"), TimeoutError(), UnicodeError(), None])
+async def test_a_name_without_an_address_is_unreachable(tmp_path: Path, error: Exception | None) -> None:
+    async def unknown(host: str, port: int) -> Sequence[str]:
+        if error:
+            raise error
+        return []
+
+    async with Fetcher({}, resolve=unknown) as fetcher:
+        feed = sandbox("photos.example.com")
+        failed(await Door(fetcher, tmp_path)("http://photos.example.com/", feed), Reason.UNREACHABLE)
+
+
+async def test_the_systems_names_are_resolved(origin: Origin, door: Door) -> None:
+    host = f"localhost:{origin.port}"
+    assert isinstance(await door(f"http://{host}/photo.jpg", sandbox(host)), Fetched)
+    assert f"Host: {host}\r\n" in origin.requests[0]
+
+
+async def test_the_next_address_is_tried_where_the_first_is_dead(origin: Origin, tmp_path: Path) -> None:
+    dial = Detour(origin, dead=frozenset({"2606:4700::1"}))
+    async with Fetcher({}, resolve=Names([["2606:4700::1", PUBLIC]]), dial=dial) as fetcher:
+        feed = sandbox("photos.example.com", private=False)
+        assert isinstance(await Door(fetcher, tmp_path)("http://photos.example.com/photo.jpg", feed), Fetched)
+    assert dial.dialled == ["2606:4700::1 80", f"{PUBLIC} 80"]
+
+
+async def test_proxies_of_the_environment_are_not_used(
+    origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    async with Fetcher({}) as fetcher:
+        assert isinstance(await Door(fetcher, tmp_path)(origin.url(), sandbox(origin.host)), Fetched)
+
+
+# Exceptions
+
+
+def exceptions_of(library: object) -> set[type[Exception]]:
+    return {kind for kind in vars(library).values() if isinstance(kind, type) and issubclass(kind, Exception)}
+
+
+def test_every_exception_of_httpx_is_mapped_or_known_as_a_bug() -> None:
+    wrong_use = {kind for kind in exceptions_of(httpx) if issubclass(kind, (httpx.StreamError, httpx.CookieConflict))}
+    assert {kind for kind in exceptions_of(httpx) - wrong_use if not issubclass(kind, fetch.FOREIGN)} == set()
+
+
+HTTPCORE = exceptions_of(httpcore) - {httpcore.ConnectionNotAvailable}  # the pool's signal to itself
+
+
+@pytest.mark.parametrize("kind", sorted(HTTPCORE | {ssl.SSLError}, key=str), ids=lambda kind: kind.__name__)
+async def test_every_exception_of_httpcore_becomes_a_failure(tmp_path: Path, kind: type[Exception]) -> None:
+    class Failing(httpcore.AsyncNetworkBackend):
+        async def connect_tcp(
+            self,
+            host: str,
+            port: int,
+            timeout: float | None = None,  # noqa: ASYNC109 - httpcore's signature
+            local_address: str | None = None,
+            socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+        ) -> httpcore.AsyncNetworkStream:
+            raise kind("https://photos.example.com/?signature=secret")
+
+    async with Fetcher({}, resolve=Names([[PUBLIC]]), dial=Failing()) as fetcher:
+        feed = sandbox("photos.example.com", private=False)
+        outcome = await Door(fetcher, tmp_path)("http://photos.example.com/", feed)
+    assert isinstance(outcome, Failure)
+    assert "secret" not in outcome.detail
+
+
+@pytest.mark.parametrize(
+    ("kinds", "reason"),
+    [
+        ([httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ReadTimeout, httpx.WriteTimeout], Reason.TIMEOUT),
+        ([httpx.ConnectError, httpx.ReadError, httpx.WriteError, httpx.CloseError], Reason.UNREACHABLE),
+        ([httpx.ProxyError, ssl.SSLError, ssl.SSLCertVerificationError], Reason.UNREACHABLE),
+        ([httpx.UnsupportedProtocol, httpx.InvalidURL], Reason.BAD_URL),
+        ([httpx.LocalProtocolError, httpx.RemoteProtocolError, httpx.HTTPStatusError], Reason.ORIGIN_ERROR),
+        ([httpx.TooManyRedirects], Reason.TOO_MANY_REDIRECTS),
+        ([httpx.DecodingError], Reason.BROKEN_BODY),
+    ],
+)
+def test_a_foreign_exception_has_its_reason_and_its_text_stays_behind(
+    kinds: list[type[Exception]], reason: Reason
+) -> None:
+    for kind in kinds:
+        error = kind.__new__(kind)
+        error.args = ("https://photos.example.com/?signature=secret",)
+        failure = fetch.failure_of(error, "photos.example.com")
+        assert failure.reason is reason
+        assert "secret" not in failure.detail

@@ -1,0 +1,178 @@
+"""What do origins learn of us, and who sees the token? Every header of every request, over http and TLS."""
+
+import logging
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from services.downloader.answers import Fetched, Validators
+from services.downloader.fetch import Fetcher
+from shared.domain.failures import Reason
+from tests.origins import (
+    PHOTO,
+    PUBLIC,
+    Detour,
+    Door,
+    Names,
+    Origin,
+    answer,
+    certified,
+    failed,
+    redirect,
+    running,
+    sandbox,
+    trusting,
+)
+
+TOKEN = "s3cret-t0ken"
+BEARER = f"Authorization: Bearer {TOKEN}\r\n"
+TOKENS = {"PHOTO_TOKEN": TOKEN}
+PUBLIC_URL = "https://photos.example.com/photo.jpg"
+
+
+@pytest.fixture
+async def origin() -> AsyncIterator[Origin]:
+    async with running(Origin()) as started:
+        yield started
+
+
+@pytest.fixture
+async def secure(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Origin]:
+    async with running(Origin(), certified(tmp_path_factory.mktemp("tls"))) as started:
+        yield started
+
+
+@pytest.fixture
+async def door(tmp_path: Path) -> AsyncIterator[Door]:
+    async with Fetcher(TOKENS) as fetcher:
+        yield Door(fetcher, tmp_path)
+
+
+async def test_a_request_names_this_software_and_carries_nothing_of_others(origin: Origin, door: Door) -> None:
+    origin.replies["/photo.jpg"] = answer(PHOTO, Set_Cookie="session=1; Path=/")
+    origin.replies["/moved"] = answer(b"", "302 Found", Location="/photo.jpg", Set_Cookie="session=1; Path=/")
+    for path in ("/photo.jpg", "/moved"):
+        await door(origin.url(path), sandbox(origin.host))
+    for request in origin.requests:
+        lines = request.lower().split("\r\n")
+        names = sorted(line.partition(":")[0] for line in lines[1:] if line)
+        assert names == ["accept", "accept-encoding", "host", "user-agent"]
+        assert "accept-encoding: identity" in lines
+        assert any(line.startswith("user-agent: listing-images/") for line in lines)
+
+
+async def test_a_feeds_headers_are_sent_but_do_not_move_the_host(origin: Origin, door: Door) -> None:
+    headers = {"user-agent": "agreed name", "X-Key": "schlüssel", "host": "evil.org"}
+    assert isinstance(await door(origin.url(), sandbox(origin.host, headers=headers)), Fetched)
+    assert "user-agent: agreed name\r\n" in origin.requests[0].lower()
+    assert "listing-images" not in origin.requests[0]
+    assert "schlüssel" in origin.requests[0].encode("latin-1").decode()
+    assert [line for line in origin.requests[0].lower().split("\r\n") if line.startswith("host:")] == [
+        f"host: {origin.host}"
+    ]
+
+
+async def test_a_header_that_cannot_be_sent_is_a_failure_that_does_not_show_it(origin: Origin, door: Door) -> None:
+    feed = sandbox(origin.host, headers={"X-Key": f"a\r\n{TOKEN}"})
+    assert TOKEN not in failed(await door(origin.url(), feed), Reason.ORIGIN_ERROR).detail
+
+
+async def test_a_url_arrives_as_it_was_given(origin: Origin, door: Door) -> None:
+    path = "/sig:AbC_-~!$&'()*+,;=@/rs:fit:3840/plain//L3Ry.jpg%2Fx%20y?a=b%26c&d=[e]|"
+    origin.replies[path] = answer(PHOTO)
+    assert isinstance(await door(origin.url(path) + "#part", sandbox(origin.host)), Fetched)
+
+
+async def test_a_held_copy_is_asked_for_conditionally(origin: Origin, door: Door) -> None:
+    held = Validators('"v1"', "Sun, 22 Nov 2026 09:00:00 GMT")
+    assert isinstance(await door(origin.url(), sandbox(origin.host), held), Fetched)
+    assert 'If-None-Match: "v1"\r\n' in origin.requests[0]
+    assert "If-Modified-Since: Sun, 22 Nov 2026 09:00:00 GMT\r\n" in origin.requests[0]
+
+
+# TLS
+
+
+async def test_tls_is_by_name_to_the_checked_address_and_carries_the_token(secure: Origin, tmp_path: Path) -> None:
+    dial = Detour(secure)
+    async with Fetcher(TOKENS, resolve=Names([[PUBLIC]]), dial=dial, tls=trusting()) as fetcher:
+        feed = sandbox("photos.example.com", private=False, token_env="PHOTO_TOKEN")
+        assert isinstance(await Door(fetcher, tmp_path)(PUBLIC_URL, feed), Fetched)
+    assert dial.dialled == [f"{PUBLIC} 443"]
+    assert "Host: photos.example.com\r\n" in secure.requests[0]
+    assert BEARER in secure.requests[0]
+
+
+@pytest.mark.parametrize(
+    ("url", "tls"),
+    [
+        ("https://other.example.com/photo.jpg", trusting()),
+        (f"https://{PUBLIC}/photo.jpg", trusting()),
+        (PUBLIC_URL, None),  # certifi's authorities did not sign it
+    ],
+)
+async def test_a_wrong_certificate_is_unreachable(
+    secure: Origin, tmp_path: Path, url: str, tls: ssl.SSLContext | None
+) -> None:
+    async with Fetcher(TOKENS, resolve=Names([[PUBLIC]]), dial=Detour(secure), tls=tls) as fetcher:
+        feed = sandbox("*.example.com", PUBLIC, private=False, token_env="PHOTO_TOKEN")
+        failed(await Door(fetcher, tmp_path)(url, feed), Reason.UNREACHABLE)
+    assert secure.requests == []
+
+
+# The token
+
+
+@pytest.mark.parametrize("headers", [{}, {"authorization": f"Bearer {TOKEN}"}])
+async def test_a_token_never_goes_over_plain_http(origin: Origin, tmp_path: Path, headers: dict[str, str]) -> None:
+    async with Fetcher(TOKENS, resolve=Names([[PUBLIC]]), dial=Detour(origin)) as fetcher:
+        feed = sandbox("photos.example.com", private=False, token_env="PHOTO_TOKEN", headers=headers)
+        assert isinstance(await Door(fetcher, tmp_path)("http://photos.example.com/photo.jpg", feed), Fetched)
+    assert TOKEN not in origin.requests[0]
+
+
+async def test_a_token_is_dropped_where_a_redirect_leaves_https(origin: Origin, secure: Origin, tmp_path: Path) -> None:
+    secure.replies["/photo.jpg"] = redirect("http://photos.example.com/photo.jpg")
+    dial = Detour(origin, by_port={443: secure})
+    async with Fetcher(TOKENS, resolve=Names([[PUBLIC]]), dial=dial, tls=trusting()) as fetcher:
+        feed = sandbox("photos.example.com", private=False, token_env="PHOTO_TOKEN")
+        assert isinstance(await Door(fetcher, tmp_path)(PUBLIC_URL, feed), Fetched)
+    assert BEARER in secure.requests[0]
+    assert TOKEN not in origin.requests[0]
+
+
+async def test_a_redirect_to_a_host_that_is_not_the_feeds_takes_no_token_there(origin: Origin, door: Door) -> None:
+    async with running(Origin()) as elsewhere:
+        origin.replies["/photo.jpg"] = redirect(elsewhere.url())
+        failed(await door(origin.url(), sandbox(origin.host, token_env="PHOTO_TOKEN")), Reason.REFUSED_HOST)
+        assert BEARER in origin.requests[0]
+        assert elsewhere.connections == 0
+
+
+async def test_a_feed_without_a_token_sends_none(origin: Origin, door: Door) -> None:
+    await door(origin.url(), sandbox(origin.host))
+    assert "authorization" not in origin.requests[0].lower()
+
+
+@pytest.mark.parametrize("tokens", [{}, {"PHOTO_TOKEN": ""}])
+async def test_a_token_that_is_not_set_is_told_without_a_request(
+    origin: Origin, tmp_path: Path, tokens: dict[str, str]
+) -> None:
+    async with Fetcher(tokens) as fetcher:
+        outcome = await Door(fetcher, tmp_path)(origin.url(), sandbox(origin.host, token_env="PHOTO_TOKEN"))
+    assert "PHOTO_TOKEN" in failed(outcome, Reason.FORBIDDEN).detail
+    assert origin.connections == 0
+
+
+async def test_neither_token_nor_url_is_logged_or_shown(
+    origin: Origin, door: Door, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    origin.replies |= {"/secret": redirect("/secret?2"), "/secret?2": answer(b"", "403 Forbidden")}
+    outcome = await door(origin.url("/secret"), sandbox(origin.host, token_env="PHOTO_TOKEN"))
+    shown = f"{outcome!r} {door.fetcher!r} {vars(door.fetcher)['_transports']!r} {caplog.text}"
+    assert failed(outcome, Reason.FORBIDDEN)
+    assert TOKEN not in shown
+    assert "secret" not in shown

@@ -1,0 +1,191 @@
+"""Can a URL, a name or a redirect lead us where we must not go? A trap on loopback that must see nothing."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from services.downloader.answers import Fetched
+from services.downloader.fetch import Fetcher
+from shared.domain.failures import Reason
+from tests.origins import PHOTO, PUBLIC, Detour, Door, Names, Origin, answer, failed, redirect, running, sandbox
+
+LISTED = ("127.0.0.1", "[::1]", "localhost", "photos.example.com", "*.example.com", "xn--bcher-kva.example")
+LOOPBACK_ON_LISTED_PORT = "http://{}:{{port}}/secret"
+
+# {trap} is the trap's host with port, {port} its port; every listed host, of LISTED, is listed with that port.
+NO_URL = [
+    *("", "secret.jpg", "//{trap}/secret", "http:///secret", "https://", "http://:{port}/secret", "http://?@{trap}"),
+    *("ftp://{trap}/secret", "file://{trap}/secret", "gopher://{trap}/secret", "ws://{trap}/secret"),
+    *("httpss://{trap}/secret", "http+unix://{trap}/secret", "://{trap}/secret", "ｈttp://{trap}/secret"),  # noqa: RUF001
+    *("http:/{trap}/secret", "http:{trap}/secret", "javascript:secret", "data:image/png;base64,secret"),
+    *("http://user@{trap}/", "http://user:secret@{trap}/", "http://@{trap}/", "http://:secret@{trap}/"),
+    *("http://photos.example.com:{port}@{trap}/secret", "http://secret%40{trap}/", "http://{trap}@{trap}/"),
+    *("http://{trap}\\@photos.example.com/secret", "http:\\\\{trap}\\secret", "http://{trap}\\secret"),
+    *("http://photos.example.com\\.evil.org/secret", "http://photos.example.com:{port}\\@evil.org/secret"),
+    *(" http://{trap}/secret", "http://{trap}/secret ", "http://{trap}/secret b", "ht\ttp://{trap}/secret"),
+    *("http://{trap}/secret\r\nX-Evil: 1", "http://{trap}/secret\x00", "http://{trap}/secret\x7f"),
+    *("http://{trap}\n/secret", "http://{trap}/secret\u2028", "http://{trap}/secret\u200b", "http://{trap}/\ud800"),
+    *("http://{trap}/secret\u202egpj.", "\ufeffhttp://{trap}/secret", "http://{trap}/secret" + "a" * 9000),
+    *("http://127.0.0.1:99999/secret", "http://127.0.0.1:0/secret", "http://127.0.0.1:+{port}/secret"),
+    *("http://127.0.0.1:{port}x/secret", "http://127.0.0.1:{port}:80/secret", "http://127.0.0.1:000{port}/secret"),
+    *("http://127.0.0.1:-1/secret", "http://127.0.0.1:٨٠/secret", "http://[::1]evil.org:{port}/secret"),
+]
+DISGUISED = [
+    *("127.1", "127.0.1", "2130706433", "017700000001", "0x7f000001", "0x7f.0.0.1", "0177.0.0.1", "127.0.0.01"),
+    *("①②⑦.0.0.1", "127。0。0。1", "127．0．0．1", "127｡0｡0｡1", "１27.0.0.1", "%31%32%37.0.0.1", "127.0.0.1%00"),  # noqa: RUF001
+    *("[::1%25lo]", "[::1%lo]", "::1", "[::1", "[127.0.0.1]", "[::ffff:127.0.0.1%1]", "[v1.::1]", "127.0.0.1.."),
+    *(
+        "loc\u00adalhost",
+        "local\u200bhost",
+        "ⓛocalhost",
+        "localhost..",
+        ".localhost",
+        "photos.example。com",
+        "loc*host",
+    ),
+    *("photoſ.example.com", "ﬁles.example.com", "a..example.com", "-a.example.com", "*.example.com"),  # noqa: RUF001
+]
+UNLISTED = [
+    *(f"http://{host}:{{port}}/secret" for host in ("0.0.0.0", "127.0.0.2", "[::]", "[::ffff:127.0.0.1]")),  # noqa: S104
+    *(f"http://{host}:{{port}}/secret" for host in ("[::ffff:7f00:1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]")),
+    *(f"http://{host}:{{port}}/secret" for host in ("evil.org", "example.com", "photos.example.com.evil.org")),
+    *(f"http://{host}:{{port}}/secret" for host in ("evilexample.com", "photos-example.com", "phоtos.ехample.com")),  # noqa: RUF001
+    *("http://127.0.0.1/secret", "https://127.0.0.1/secret", "http://photos.example.com:8080/secret"),
+    *("http://localhost/secret", "http://169.254.169.254/latest/secret", "http://[fd00:ec2::254]/secret"),
+    *("http://metadata.google.internal/secret", "http://bücher.exаmple:{port}/secret"),  # noqa: RUF001
+]
+LISTED_BUT_PRIVATE = [
+    *("http://{trap}/secret", "https://{trap}/secret", "HTTP://127.0.0.1.:{port}/secret", "http://[::1]:{port}/secret"),
+    *("http://[0:0:0:0:0:0:0:1]:{port}/secret", "http://localhost:{port}/secret", "http://LOCALHOST.:{port}/secret"),
+    *("http://photos.example.com:{port}/secret", "http://a.b.example.com:{port}/secret"),
+    *("http://xn--bcher-kva.example:{port}/secret", "http://bücher.example:{port}/secret#@evil.org"),
+    *("http://xn--zzzzzz99.example.com:{port}/secret", "http://photos.example.com:{port}/@{trap}/secret"),
+]
+HOSTILE = [
+    *((url, Reason.BAD_URL) for url in NO_URL),
+    *((LOOPBACK_ON_LISTED_PORT.format(host), Reason.BAD_URL) for host in DISGUISED),
+    *((url, Reason.REFUSED_HOST) for url in UNLISTED),
+    *((url, Reason.REFUSED_ADDRESS) for url in LISTED_BUT_PRIVATE),
+]
+
+
+@pytest.fixture(scope="module")
+async def trap() -> AsyncIterator[Origin]:
+    async with running(Origin()) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+async def door(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Door]:
+    """A fetcher for which every name leads to loopback."""
+    async with Fetcher({}, resolve=Names([["127.0.0.1"]])) as fetcher:
+        yield Door(fetcher, tmp_path_factory.mktemp("photos"))
+
+
+@pytest.mark.parametrize(("url", "reason"), HOSTILE)
+async def test_a_hostile_url_reaches_nothing_and_is_not_repeated(
+    trap: Origin, door: Door, url: str, reason: Reason
+) -> None:
+    url = url.replace("{trap}", trap.host).replace("{port}", str(trap.port))
+    asked = trap.connections
+    strict = sandbox(*(f"{host}:{trap.port}" for host in LISTED), name="strict", private=False)
+    failure = failed(await door(url, strict), reason)
+    assert trap.connections == asked
+    assert "secret" not in failure.detail
+    assert not url or url not in failure.detail
+    assert list(door.into.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.0.0.1.", "photos.example.com", "a.b.example.com", "bücher.example", "xn--z9.example.com"]
+)
+async def test_the_trap_would_be_seen_by_a_sandbox_feed(trap: Origin, door: Door, host: str) -> None:
+    asked = len(trap.requests)
+    feed = sandbox(*(f"{listed}:{trap.port}" for listed in LISTED))
+    outcome = await door(f"http://{host}:{trap.port}/photo.jpg", feed)
+    assert isinstance(outcome, Fetched)
+    assert len(trap.requests) == asked + 1
+    outcome.path.unlink()
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        *(["127.0.0.1"], [PUBLIC, "10.0.0.1"], ["10.0.0.1", PUBLIC], ["::ffff:127.0.0.1"], ["169.254.169.254"]),
+        *(["64:ff9b::7f00:1"], ["2002:7f00:1::"], ["2001:0:4136:e378::1"], ["0.0.0.0"], ["224.0.0.1"], ["fe80::1%lo"]),  # noqa: S104
+    ],
+)
+async def test_one_refused_address_refuses_the_whole_name(trap: Origin, tmp_path: Path, found: list[str]) -> None:
+    dial = Detour(trap)
+    async with Fetcher({}, resolve=Names([found]), dial=dial) as fetcher:
+        url, feed = "http://photos.example.com/photo.jpg", sandbox("photos.example.com", private=False)
+        failure = failed(await Door(fetcher, tmp_path)(url, feed), Reason.REFUSED_ADDRESS)
+    assert dial.dialled == []
+    assert not any(address in failure.detail for address in found)
+
+
+async def test_a_name_that_changes_its_answer_gets_only_the_address_that_was_checked(tmp_path: Path) -> None:
+    names = Names([[PUBLIC], ["127.0.0.1"]])
+    url, feed = "http://photos.example.com/photo.jpg", sandbox("photos.example.com", private=False)
+    async with running(Origin({"/photo.jpg": answer(PHOTO, Connection="close")})) as origin:
+        dial = Detour(origin)
+        async with Fetcher({}, resolve=names, dial=dial) as fetcher:
+            door = Door(fetcher, tmp_path)
+            assert isinstance(await door(url, feed), Fetched)
+            assert (names.asked, dial.dialled) == (["photos.example.com"], [f"{PUBLIC} 80"])
+            failed(await door(url, feed), Reason.REFUSED_ADDRESS)
+    assert dial.dialled == [f"{PUBLIC} 80"]
+    assert "Host: photos.example.com\r\n" in origin.requests[0]
+
+
+async def test_a_feed_never_gets_the_connection_of_another(trap: Origin, tmp_path: Path) -> None:
+    async with Fetcher({}) as fetcher:
+        door = Door(fetcher, tmp_path)
+        assert isinstance(await door(trap.url(), sandbox(trap.host)), Fetched)
+        asked = len(trap.requests)
+        failed(await door(trap.url(), sandbox(trap.host, name="strict", private=False)), Reason.REFUSED_ADDRESS)
+    assert len(trap.requests) == asked
+
+
+# Redirects
+
+
+@pytest.mark.parametrize(
+    ("location", "reason"),
+    [
+        ("http://{trap}/secret", Reason.REFUSED_HOST),
+        ("//{trap}/secret", Reason.REFUSED_HOST),
+        ("http://localhost:{port}/secret", Reason.REFUSED_HOST),
+        ("http://photos.example.com:{port}/secret", Reason.REFUSED_HOST),
+        ("http://photos.example.com.evil.org/secret", Reason.REFUSED_HOST),
+        ("http://169.254.169.254/secret", Reason.REFUSED_HOST),
+        ("http://photos.example.com@{trap}/secret", Reason.BAD_URL),
+        ("http://user:secret@photos.example.com/", Reason.BAD_URL),
+        ("http://{trap}\\.photos.example.com/secret", Reason.BAD_URL),
+        ("http://2130706433:{port}/secret", Reason.BAD_URL),
+        ("http://photos.example.com/\tsecret", Reason.BAD_URL),
+        ("file:///etc/secret", Reason.BAD_URL),
+        ("//[::1", Reason.BAD_URL),
+        ("http://inside.example.com/secret", Reason.REFUSED_ADDRESS),
+        ("https://inside.example.com/secret", Reason.REFUSED_ADDRESS),
+    ],
+)
+async def test_a_redirect_leads_nowhere_that_a_first_url_may_not(
+    trap: Origin, tmp_path: Path, location: str, reason: Reason
+) -> None:
+    location = location.replace("{trap}", trap.host).replace("{port}", str(trap.port))
+    trapped = trap.connections
+    async with running(Origin({"/1": redirect(location)})) as origin:
+        dial = Detour(origin)
+        async with Fetcher({}, resolve=Names([[PUBLIC], ["127.0.0.1"]]), dial=dial) as fetcher:
+            feed = sandbox("photos.example.com", "inside.example.com", private=False)
+            failure = failed(await Door(fetcher, tmp_path)("http://photos.example.com/1", feed), reason)
+        assert len(origin.requests) == 1
+    assert dial.dialled == [f"{PUBLIC} 80"]
+    assert trap.connections == trapped
+    assert "secret" not in failure.detail
+    assert location not in failure.detail
