@@ -32,6 +32,10 @@ class Publisher:
             for event in events
         )
 
+    async def ping(self) -> None:
+        """Raise BrokerUnavailable while the broker does not answer."""
+        await self._broker.ping()
+
 
 def _topic(event: AnyEvent) -> str:
     if isinstance(event, ImageOutdated):

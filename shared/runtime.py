@@ -4,6 +4,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 
 from aiohttp import web
 
@@ -13,9 +14,19 @@ from shared.domain.feed import Feed
 from shared.health import Health, serving
 from shared.kafka import BrokerUnavailable, missing_topics
 from shared.settings import Settings, SettingsInvalid, load
+from shared.stores.errors import StoreUnavailable
 
 Serve = Callable[[Settings, Mapping[str, Feed], asyncio.Event], Coroutine[None, None, None]]
-Loop = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """Work that goes on by the clock: a round, then a pause."""
+
+    name: str
+    round: Callable[[], Awaitable[object]]
+    pause_seconds: float
+
 
 _logger = log.get(__name__)
 _DRAIN_SECONDS = 7.0
@@ -55,7 +66,7 @@ async def work(
         if stop.is_set():
             return
         await consumer.start()
-        tasks = [asyncio.create_task(_guarded(loop)) for loop in loops]
+        tasks = [asyncio.create_task(_keep_going(loop)) for loop in loops]
         health.is_started = True
         _logger.info("started", port=port)
         await _stopped_or_crashed(stop, consumer)
@@ -96,14 +107,20 @@ async def _stopped_or_crashed(stop: asyncio.Event, consumer: Consumer) -> None:
         await sleep_unless(stop, 0.5)
 
 
-async def _guarded(loop: Loop) -> None:
+async def _keep_going(loop: Loop) -> None:
     """Keep a loop going whatever one of its rounds meets."""
-    wait = 0.2
+    failures = 0
     while True:
+        pause = loop.pause_seconds
         try:
-            await loop()
-            wait = 0.2
-        except Exception as fault:
-            _logger.warning("loop-failed", error=f"{type(fault).__name__}: {fault}", seconds=wait, exc_info=True)
-            wait = min(wait * 2, 5.0)
-        await asyncio.sleep(wait)
+            await loop.round()
+            failures = 0
+        except (StoreUnavailable, BrokerUnavailable) as fault:
+            failures += 1
+            pause = min(0.2 * 2**failures, 5.0)
+            _logger.warning("waiting-for-infrastructure", loop=loop.name, error=str(fault), seconds=pause)
+        except Exception:
+            failures += 1
+            pause = min(0.2 * 2**failures, 5.0)
+            _logger.exception("loop-failed", loop=loop.name, seconds=pause)
+        await asyncio.sleep(pause)

@@ -124,6 +124,11 @@ class Listing:
         return most_urgent(*(photo.priority for photo in self.photos if self.due_of(photo)))
 
     @property
+    def released(self) -> tuple[Photo, ...]:
+        """The photos that are on their way to a downloader or in its hands."""
+        return tuple(photo for photo in self.photos if photo.released_at is not None and self.due_of(photo))
+
+    @property
     def removal_due_at(self) -> datetime | None:
         """When the next object must be removed; None where there is nothing to remove."""
         leaving = [discard.remove_at for discard in self.discards]

@@ -27,6 +27,7 @@ def document_id(feed: str, listing_key: str) -> str:
 def to_document(listing: Listing, revision: int, renderer: Renderer) -> Document:
     """Write a listing, with all that follows from its facts."""
     due_at = listing.due_at
+    released = listing.released
     return {
         "_id": document_id(listing.feed, listing.key),
         "feed": listing.feed,
@@ -42,7 +43,6 @@ def to_document(listing: Listing, revision: int, renderer: Renderer) -> Document
         "hidden": _hidden(listing.hidden),
         "priority": listing.priority.value,
         "rank": listing.priority.rank,
-        "in_work": sum(photo.released_at is not None and bool(listing.due_of(photo)) for photo in listing.photos),
         "wanting": sum(bool(listing.due_of(photo)) for photo in listing.photos),
         "counts": {status.value: count for status, count in listing.counts.items()},
         "photos": [_photo(photo) for photo in listing.photos],
@@ -52,6 +52,7 @@ def to_document(listing: Listing, revision: int, renderer: Renderer) -> Document
         "rendered_by": renderer.version,
         # Absent rather than null: the partial indexes hold only listings with something to do.
         **({"due_at": due_at} if due_at else {}),
+        **({"in_work": len(released), "leased_until": max(photo.not_before for photo in released)} if released else {}),
         **({"removal_due_at": listing.removal_due_at} if listing.removal_due_at else {}),
     }
 

@@ -51,8 +51,8 @@ class Listings(Protocol):
     async def oldest_due(self, feed: str, now: datetime, limit: int) -> Sequence[Listing]:
         """Return listings with due photos by age alone."""
 
-    async def in_work(self, feed: str) -> int:
-        """Return how many photos are released and unfinished."""
+    async def in_work(self, feed: str, now: datetime) -> int:
+        """Return how many photos are released and unfinished, of listings whose lease has not ended."""
 
     async def removal_due(self, now: datetime, limit: int) -> Sequence[Listing]:
         """Return listings of which something must be removed, the longest due first."""
@@ -75,5 +75,5 @@ class Listings(Protocol):
     async def answers(self, listing_keys: Collection[str], feed: str | None, photos: int | None) -> Sequence[Answer]:
         """Return the displayed listings' answers, with at most so many photos each, in one round trip."""
 
-    async def counts(self, feed: str) -> FeedCounts:
+    async def counts(self, feed: str, now: datetime) -> FeedCounts:
         """Count a feed's listings, images and queue."""

@@ -56,9 +56,10 @@ class MemoryListings:
         ]
         return [from_document(one) for one in sorted(due, key=order)[:limit]]  # type: ignore[arg-type]
 
-    async def in_work(self, feed: str) -> int:
-        """Return how many photos are released and unfinished."""
-        return sum(one["in_work"] for one in self._documents.values() if one["feed"] == feed)
+    async def in_work(self, feed: str, now: datetime) -> int:
+        """Return how many photos are released and unfinished, of listings whose lease has not ended."""
+        ours = [one for one in self._documents.values() if one["feed"] == feed and "leased_until" in one]
+        return sum(one["in_work"] for one in ours if one["leased_until"] > now)
 
     async def removal_due(self, now: datetime, limit: int) -> Sequence[Listing]:
         """Return listings of which something must be removed, the longest due first."""
@@ -98,7 +99,7 @@ class MemoryListings:
             if one["listing_key"] in listing_keys and one["displayed"] and feed in (None, one["feed"])
         ]
 
-    async def counts(self, feed: str) -> FeedCounts:
+    async def counts(self, feed: str, now: datetime) -> FeedCounts:
         """Count a feed's listings, images and queue."""
         ours = [one for one in self._documents.values() if one["feed"] == feed]
         due = sorted((one for one in ours if "due_at" in one), key=operator.itemgetter("rank"))
@@ -110,7 +111,7 @@ class MemoryListings:
             displayed=sum(one["displayed"] for one in ours),
             images={status: sum(one["counts"].get(status, 0) for one in ours) for status in Status},
             queued=queued,
-            in_work=sum(one["in_work"] for one in ours),
+            in_work=await self.in_work(feed, now),
             oldest_due_at=min((one["due_at"] for one in due), default=None),
         )
 

@@ -45,9 +45,9 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
             partialFilterExpression={"removal_due_at": {"$exists": True}},
         ),
         IndexModel(
-            [("feed", ASCENDING), ("in_work", ASCENDING)],
+            [("feed", ASCENDING), ("leased_until", ASCENDING), ("in_work", ASCENDING)],
             name="in_work",
-            partialFilterExpression={"in_work": {"$gt": 0}},
+            partialFilterExpression={"leased_until": {"$exists": True}},
         ),
         IndexModel(
             [("photos.claim.worker", ASCENDING)],
@@ -167,10 +167,10 @@ class MongoListings:
         query = {"feed": feed, "due_at": {"$lte": now}}
         return await self._find(query, sort=[("due_at", ASCENDING)], limit=limit, hint="due_by_age")
 
-    async def in_work(self, feed: str) -> int:
-        """Return how many photos are released and unfinished."""
+    async def in_work(self, feed: str, now: datetime) -> int:
+        """Return how many photos are released and unfinished, of listings whose lease has not ended."""
         pipeline: list[Document] = [
-            {"$match": {"feed": feed, "in_work": {"$gt": 0}}},
+            {"$match": {"feed": feed, "leased_until": {"$gt": now}}},
             {"$group": {"_id": None, "sum": {"$sum": "$in_work"}}},
         ]
         rows = await self._aggregate(pipeline, hint="in_work")
@@ -223,7 +223,7 @@ class MongoListings:
         rendered = self._renderer.fragments(listing)[:photos] if listing else document["rendered"]
         return Answer(document["feed"], document["listing_key"], rendered, document["wanting"])
 
-    async def counts(self, feed: str) -> FeedCounts:
+    async def counts(self, feed: str, now: datetime) -> FeedCounts:
         """Count a feed's listings, images and queue, from indexes alone."""
         images = {status.value: {"$sum": f"$counts.{status}"} for status in Status}
         rows = await self._aggregate(
@@ -243,7 +243,7 @@ class MongoListings:
             displayed=sum(row["listings"] for row in rows if row["_id"]),
             images={status: sum(row[status.value] for row in rows) for status in Status},
             queued={ranks[row["_id"]]: row["photos"] for row in sorted(queue, key=lambda row: int(row["_id"]))},
-            in_work=await self.in_work(feed),
+            in_work=await self.in_work(feed, now),
             oldest_due_at=min((row["oldest"] for row in queue), default=None),
         )
 

@@ -1,0 +1,49 @@
+"""Wires the scheduler: hears of listings, records them, and releases what is due."""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+
+from prometheus_client import CollectorRegistry
+
+from services.scheduler.release import Release
+from shared.clock import utc_now
+from shared.consumer import Consumer, Lane
+from shared.dead_letters import DeadLetters
+from shared.domain.feed import Feed
+from shared.events.topics import LISTING_SEEN
+from shared.health import Health
+from shared.kafka import Broker
+from shared.lease import Lease
+from shared.publisher import Publisher
+from shared.recording import Recorder
+from shared.render import Renderer
+from shared.runtime import Loop, work
+from shared.settings import Settings, worker_name
+from shared.stores import mongo
+
+SERVICE = "scheduler"
+_TICK_SECONDS = 0.25
+
+
+async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Event) -> None:
+    """Run until told to stop."""
+    async with AsyncExitStack() as closing:
+        database = await closing.enter_async_context(
+            mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db)
+        )
+        broker = Broker(settings.kafka)
+        closing.push_async_callback(broker.close)
+        registry = CollectorRegistry()
+        listings = mongo.MongoListings(database, Renderer(settings.public_root))
+        dead_letters = DeadLetters(broker, settings.topic_prefix, SERVICE, utc_now)
+        recorder = Recorder(listings, feeds, dead_letters, utc_now, registry)
+        publisher = Publisher(broker, settings.topic_prefix, SERVICE, utc_now)
+        lease = Lease(mongo.MongoLeases(database), "release", worker_name(settings, SERVICE), utc_now)
+        release = Release(listings, lease, publisher, feeds, utc_now, registry)
+        lane = Lane(LISTING_SEEN, recorder.record, batch=50, batches=2, within_seconds=0.05)
+        consumer = Consumer(settings, SERVICE, [lane], dead_letters)
+        health = Health({"mongo": lambda: mongo.ping(database), "kafka": broker.ping}, registry)
+        loops = [Loop("release", release.tick, _TICK_SECONDS)]
+        await work(settings, settings.scheduler_port, consumer, loops, health, stop)
+        await lease.give_back()

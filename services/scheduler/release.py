@@ -1,0 +1,141 @@
+"""Releases what is due, most urgent first: marks photos with a lease, then tells the downloaders."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from services.scheduler.window import Window
+from shared.clock import Clock
+from shared.domain.feed import Feed
+from shared.domain.image import Photo
+from shared.domain.listing import Listing
+from shared.events.images import ImageOutdated, OutdatedReason
+from shared.lease import Lease
+from shared.publisher import Publisher
+from shared.stores.documents import ListingId
+from shared.stores.listings import Listings
+
+LEASE = timedelta(seconds=120)
+"""What is not finished when it ends is due again: a lost event, a worker that never came back."""
+_MOST_LISTINGS = 100
+_BY_AGE = 0.1
+"""The share released by age alone, so that nothing starves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A due photo, and its listing as it was read."""
+
+    listing: Listing
+    photo: Photo
+
+
+class Release:
+    """The loop of the one scheduler that holds the lease; two would do no harm, for marking is conditional."""
+
+    def __init__(
+        self,
+        listings: Listings,
+        lease: Lease,
+        publisher: Publisher,
+        feeds: Mapping[str, Feed],
+        clock: Clock,
+        registry: CollectorRegistry,
+    ) -> None:
+        self._listings = listings
+        self._lease = lease
+        self._publisher = publisher
+        self._feeds = feeds
+        self._clock = clock
+        self._by_age = dict.fromkeys(feeds, 0.0)
+        self._windows = {name: Window(clock()) for name in feeds}
+        self._released = Counter("listing_images_released", "Photos released", ["feed"], registry=registry)
+        self._in_work = Gauge("listing_images_in_work", "Photos released, unfinished", ["feed"], registry=registry)
+
+    async def tick(self) -> int:
+        """Release what has room, feed by feed; return how many photos. Raises StoreUnavailable, BrokerUnavailable."""
+        if not await self._lease.is_held():
+            return 0
+        now = self._clock()
+        return sum([await self._release(feed, now) for feed in self._feeds.values()])
+
+    async def _release(self, feed: Feed, now: datetime) -> int:
+        window = self._windows[feed.name].observed(await self._listings.in_work(feed.name, now), now)
+        self._windows[feed.name] = window
+        self._in_work.labels(feed.name).set(window.in_work)
+        room = window.room(feed)
+        chosen = await self._choose(feed.name, room, now) if room else []
+        if not chosen:
+            return 0
+        await self._publisher.ping()  # nothing is marked that could not be said
+        released = await self._mark(chosen, now)
+        await self._publisher.publish(outdated(listing, photo) for listing in released for photo in listing.photos)
+        photos = sum(len(listing.photos) for listing in released)
+        self._windows[feed.name] = window.released(photos)
+        self._released.labels(feed.name).inc(photos)
+        return photos
+
+    async def _choose(self, feed: str, room: int, now: datetime) -> list[Chosen]:
+        """Return at most `room` due photos: a few by age alone, the rest by priority and age."""
+        self._by_age[feed] = min(self._by_age[feed] + room * _BY_AGE, room)
+        chosen: dict[str, Chosen] = {}
+        if old := int(self._by_age[feed]):
+            oldest = _due(await self._listings.oldest_due(feed, now, min(old, _MOST_LISTINGS)), now)
+            chosen = {one.photo.id: one for one in sorted(oldest, key=_age)[:old]}
+            self._by_age[feed] -= len(chosen)
+        urgent = _due(await self._listings.due(feed, now, min(room, _MOST_LISTINGS)), now)
+        for one in sorted(urgent, key=_urgency):
+            if len(chosen) >= room:
+                break
+            chosen[one.photo.id] = one
+        return list(chosen.values())
+
+    async def _mark(self, chosen: Sequence[Chosen], now: datetime) -> list[Listing]:
+        """Give the photos their lease, in one write; return their listings with those photos alone.
+
+        A listing that changed meanwhile is left for the next tick.
+        """
+        by_listing: dict[ListingId, tuple[Listing, list[Photo]]] = {}
+        for one in chosen:
+            _, photos = by_listing.setdefault((one.listing.feed, one.listing.key), (one.listing, []))
+            photos.append(replace(one.photo, released_at=now, not_before=now + LEASE, claim=None))
+        refused = await self._listings.write(listing.with_photos(photos) for listing, photos in by_listing.values())
+        return [
+            replace(listing, photos=tuple(photos))
+            for one, (listing, photos) in by_listing.items()
+            if one not in refused
+        ]
+
+
+def outdated(listing: Listing, photo: Photo) -> ImageOutdated:
+    """Say that the photo needs an attempt, and why."""
+    return ImageOutdated(
+        feed=listing.feed, listing_key=listing.key, image_id=photo.id, reason=_reason(photo), priority=photo.priority
+    )
+
+
+def _reason(photo: Photo) -> OutdatedReason:
+    if photo.failure is not None:
+        return OutdatedReason.RETRY
+    if photo.copy is None:
+        return OutdatedReason.MISSING
+    return OutdatedReason.CHANGED if photo.is_outdated else OutdatedReason.FORCED
+
+
+def _due(listings: Iterable[Listing], now: datetime) -> list[Chosen]:
+    return [
+        Chosen(listing, photo)
+        for listing in listings
+        for photo in listing.photos
+        if (due_at := listing.due_of(photo)) and due_at <= now
+    ]
+
+
+def _age(one: Chosen) -> tuple[datetime, int]:
+    return one.photo.not_before, one.photo.order
+
+
+def _urgency(one: Chosen) -> tuple[int, datetime, int]:
+    return one.photo.priority.rank, one.photo.not_before, one.photo.order

@@ -1,0 +1,59 @@
+"""How many photos of a feed may be released and unfinished? A few seconds' worth of what is finished. Pure."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from math import ceil
+
+from shared.domain.feed import Feed
+
+SECONDS_AHEAD = 4.0
+"""Long enough that downloaders never wait for a tick, short enough that a more urgent photo soon has its turn."""
+_MEMORY_SECONDS = 10.0
+_LARGEST = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What was seen of a feed up to `at`: photos finished a second, and how many were in work then."""
+
+    at: datetime
+    in_work: int = 0
+    finished_per_second: float = 0.0
+
+    def room(self, feed: Feed) -> int:
+        """How many more photos may be released now."""
+        return max(0, self.size(feed) - self.in_work)
+
+    def size(self, feed: Feed) -> int:
+        """How many may be in work: what is finished in a few seconds, and at least enough to find out how fast it goes.
+
+        More than the feed's rules let pass in that time would only be put back.
+        """
+        wanted = max(4 * feed.batch_size, ceil(self.finished_per_second * SECONDS_AHEAD))
+        return min(wanted, feed.batch_size + ceil(allowed_per_second(feed) * SECONDS_AHEAD), _LARGEST)
+
+    def observed(self, in_work: int, now: datetime) -> "Window":
+        """Return the window after looking again: what is no longer in work was finished."""
+        seconds = (now - self.at).total_seconds()
+        if seconds <= 0 or self.in_work == 0:
+            return replace(self, at=now, in_work=in_work)
+        rate = max(0, self.in_work - in_work) / seconds
+        if in_work == 0:
+            # It ran empty and held the downloaders up: they might have finished more.
+            rate = max(rate, self.finished_per_second * 1.5)
+        weight = min(1.0, seconds / _MEMORY_SECONDS)
+        return Window(now, in_work, self.finished_per_second + weight * (rate - self.finished_per_second))
+
+    def released(self, photos: int) -> "Window":
+        """Return the window after so many more were released."""
+        return replace(self, in_work=self.in_work + photos)
+
+
+def allowed_per_second(feed: Feed) -> float:
+    """What the feed's rates allow in the long run of seconds; hours and days are the budget's to keep."""
+    rates = [_LARGEST * 1.0]
+    if feed.requests_per_second:
+        rates.append(feed.requests_per_second)
+    if feed.batch_pause_seconds:
+        rates.append(feed.batch_size / feed.batch_pause_seconds)
+    return min(rates)

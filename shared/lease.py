@@ -1,0 +1,31 @@
+"""Which process runs a loop that one alone should run? Whoever holds its lease; a dead holder's ends by itself."""
+
+from datetime import timedelta
+
+from shared.clock import Clock
+from shared.stores.records import Leases
+
+_HOLD = timedelta(seconds=10)
+
+
+class Lease:
+    """A lease that is renewed while it is used: one write every few seconds, not one a round."""
+
+    def __init__(self, leases: Leases, name: str, holder: str, clock: Clock) -> None:
+        self._leases = leases
+        self._name = name
+        self._holder = holder
+        self._clock = clock
+        self._until = clock()
+
+    async def is_held(self) -> bool:
+        """Take or keep the lease; False while another process holds it. Raises StoreUnavailable."""
+        now = self._clock()
+        if now + _HOLD / 2 > self._until:
+            is_ours = await self._leases.hold(self._name, self._holder, now, now + _HOLD)
+            self._until = now + _HOLD if is_ours else now
+        return now < self._until
+
+    async def give_back(self) -> None:
+        """Let another process go on at once."""
+        await self._leases.release(self._name, self._holder)
