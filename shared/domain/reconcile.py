@@ -21,7 +21,7 @@ def record(listing: Listing | None, said: Announcement, feed: Feed, now: datetim
         return None
     media_changed_at = newest(said.version.media_changed_at, known.media_changed_at)
     city = said.city or known.city
-    announced = _photos(known, said, media_changed_at, _base_priority(feed, city), now)
+    announced = _photos(known, said, media_changed_at, base_priority(feed, city), now)
     recorded = replace(
         known,
         standard_status=said.standard_status,
@@ -134,6 +134,6 @@ def whole(photo: Photo, reason: RemovalReason, now: datetime) -> Discard:
     )
 
 
-def _base_priority(feed: Feed, city: str | None) -> Priority:
+def base_priority(feed: Feed, city: str | None) -> Priority:
     popular = {area.casefold() for area in feed.popular_areas}
     return Priority.POPULAR if city is not None and city.strip().casefold() in popular else Priority.ROUTINE

@@ -1,0 +1,105 @@
+"""One photo from its origin into our storage: fetched, checked, made into its variants, stored."""
+
+import asyncio
+import tempfile
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from services.downloader.answers import Fetched, NotModified, Validators
+from services.downloader.encoders import Encoders
+from services.downloader.fetch import Fetcher, Permit
+from services.downloader.outcomes import Downloaded, Outcome, Unchanged
+from services.downloader.picture import Encoded
+from shared.clock import Clock
+from shared.domain import keys
+from shared.domain.failures import Failure
+from shared.domain.feed import Feed
+from shared.domain.image import Copy, Photo, Variant
+from shared.domain.priority import Priority
+from shared.domain.variants import VariantSpec, rendering
+from shared.stores.objects import Bucket, Objects
+
+
+class Download:
+    """Downloads photos, each by itself."""
+
+    def __init__(
+        self, fetcher: Fetcher, encoders: Encoders, objects: Objects, specs: Sequence[VariantSpec], clock: Clock
+    ) -> None:
+        self._fetcher = fetcher
+        self._encoders = encoders
+        self._objects = objects
+        self._specs = tuple(specs)
+        self._rendering = rendering(self._specs)
+        self._clock = clock
+
+    async def __call__(self, feed: Feed, listing_key: str, photo: Photo, permit: Permit) -> Outcome:
+        """Attempt to get a good copy. A bad photo is an outcome; raises StoreUnavailable where storage is away."""
+        with tempfile.TemporaryDirectory(prefix="listing-images-") as folder:
+            answer = await self._fetcher.fetch(photo.url, feed, Path(folder), self._validators(photo), permit)
+            if isinstance(answer, Failure):
+                return answer
+            if isinstance(answer, NotModified) or self._is_held(photo, answer):
+                return Unchanged(answer.etag, answer.last_modified)
+            encoded = await self._encoders.encode(
+                answer.path,
+                Path(folder),
+                self._specs,
+                feed.max_pixels,
+                urgent=photo.priority is Priority.VIEWED,
+            )
+            if isinstance(encoded, Failure):
+                return encoded
+            return Downloaded(await self._store(feed.name, listing_key, photo, answer, encoded))
+
+    def _validators(self, photo: Photo) -> Validators | None:
+        """Ask only for something newer, unless it is the same bytes that are wanted in another rendering."""
+        copy = photo.copy
+        if copy is None or copy.rendering != self._rendering:
+            return None
+        return Validators(copy.etag, copy.last_modified)
+
+    def _is_held(self, photo: Photo, fetched: Fetched) -> bool:
+        copy = photo.copy
+        return copy is not None and (copy.sha256, copy.rendering) == (fetched.sha256, self._rendering)
+
+    async def _store(self, feed: str, listing_key: str, photo: Photo, fetched: Fetched, encoded: Encoded) -> Copy:
+        folder = keys.folder(feed, listing_key, photo.photo, fetched.sha256)
+        original_key = f"{folder}original.{encoded.extension}"
+        variants = tuple(
+            Variant(
+                name=one.name,
+                key=f"{folder}{one.name}-{self._rendering}.{one.extension}",
+                content_type=one.content_type,
+                width=one.width,
+                height=one.height,
+                file_size=one.file_size,
+            )
+            for one in encoded.variants
+        )
+        paths = [one.path for one in encoded.variants]
+        await asyncio.gather(
+            self._objects.put(Bucket.ORIGINALS, original_key, fetched.path, encoded.content_type),
+            *(
+                self._objects.put(Bucket.PUBLIC, variant.key, path, variant.content_type)
+                for variant, path in zip(variants, paths, strict=True)
+            ),
+        )
+        now = self._clock()
+        return Copy(
+            sha256=fetched.sha256,
+            original_key=original_key,
+            content_type=encoded.content_type,
+            width=encoded.width,
+            height=encoded.height,
+            file_size=fetched.file_size,
+            variants=variants,
+            rendering=self._rendering,
+            thumbhash=encoded.thumbhash,
+            etag=fetched.etag,
+            last_modified=fetched.last_modified,
+            mls_changed_at=None,  # known only when it is settled
+            downloaded_at=now,
+            checked_at=now,
+        )

@@ -1,0 +1,246 @@
+"""The whole story of one batch of `image-outdated`: gather, claim, download, settle, say so."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from services.downloader import decide
+from services.downloader.decide import Settled
+from services.downloader.fetch import Permit
+from services.downloader.ledger import Batch, Download, OriginBudget
+from services.downloader.outcomes import Downloaded, Outcome, PutBack, Unchanged
+from shared import log
+from shared.clock import Clock
+from shared.dead_letters import DeadLetters
+from shared.domain.failures import Failure, Reason
+from shared.domain.feed import Feed
+from shared.domain.image import Copy, Photo
+from shared.domain.listing import Listing
+from shared.domain.priority import Priority, most_urgent
+from shared.events.codec import Event, Undecodable, decode
+from shared.events.images import ImageDownloaded, ImageOutdated, VariantDownloaded
+from shared.events.records import Record
+from shared.publisher import Publisher
+from shared.render import Renderer
+from shared.stores.documents import ListingId
+from shared.stores.errors import StoreUnavailable
+from shared.stores.listings import Listings
+from shared.stores.records import Attempt, Attempts
+
+Fetch = Callable[[Feed, str, Photo, Permit], Awaitable[Outcome]]
+Asked = Mapping[ListingId, Sequence[Event[ImageOutdated]]]
+
+_MOST_ROUNDS = 20
+_LINGER_SECONDS = 0.2
+"""How long a finished photo waits for others of its listing, to be settled in one write. One that is viewed does not."""
+_STORAGE_AWAY = timedelta(seconds=10)
+
+_logger = log.get(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A claimed photo and what came of it."""
+
+    photo: Photo
+    outcome: Outcome
+    milliseconds: int
+
+
+class Handler:
+    """Handles batches of both lanes; a photo is in work once, whoever asks for it."""
+
+    def __init__(
+        self,
+        listings: Listings,
+        attempts: Attempts,
+        publisher: Publisher,
+        renderer: Renderer,
+        dead_letters: DeadLetters,
+        budget: OriginBudget,
+        download: Fetch,
+        feeds: Mapping[str, Feed],
+        superseded_for: timedelta,
+        worker: str,
+        clock: Clock,
+        registry: CollectorRegistry,
+    ) -> None:
+        self._listings = listings
+        self._attempts = attempts
+        self._publisher = publisher
+        self._renderer = renderer
+        self._dead_letters = dead_letters
+        self._budget = budget
+        self._download = download
+        self._feeds = feeds
+        self._superseded_for = superseded_for
+        self._worker = worker
+        self._clock = clock
+        self._started_at = clock()
+        self._at_work: set[str] = set()
+        self._results = Counter(
+            "listing_images_attempts", "Attempts to get a copy, by result", ["feed", "result"], registry=registry
+        )
+        self._seconds = Histogram(
+            "listing_images_attempt_seconds", "From the claim to the outcome", ["feed"], registry=registry
+        )
+
+    async def handle(self, records: Sequence[Record]) -> None:
+        """See a batch through. Raises StoreUnavailable and BrokerUnavailable; the same batch again does no harm."""
+        asked, dead = self._read(records)
+        await _all(self._of_feed(self._feeds[feed], of_feed) for feed, of_feed in asked.items())
+        for record, reason in dead:
+            await self._dead_letters.put(record, reason)
+            _logger.warning("dead-letter", topic=record.topic, offset=record.offset, reason=reason)
+
+    def _read(
+        self, records: Sequence[Record]
+    ) -> tuple[dict[str, dict[ListingId, list[Event[ImageOutdated]]]], list[tuple[Record, str]]]:
+        asked: dict[str, dict[ListingId, list[Event[ImageOutdated]]]] = {}
+        dead: list[tuple[Record, str]] = []
+        for record in records:
+            event = decode(record.value, ImageOutdated, record.at)
+            if isinstance(event, Undecodable):
+                dead.append((record, event.reason))
+            elif event.data.feed not in self._feeds:
+                dead.append((record, f"the feed {event.data.feed[:100]!r} is not in feeds.toml"))
+            else:
+                one = event.data.feed, event.data.listing_key
+                asked.setdefault(event.data.feed, {}).setdefault(one, []).append(event)
+        return asked, dead
+
+    async def _of_feed(self, feed: Feed, asked: Asked) -> None:
+        """Claim what is wanted and see it through; where another was faster, read and decide again."""
+        left, running = dict(asked), list[asyncio.Task[None]]()
+        for _ in range(_MOST_ROUNDS):
+            known = await self._listings.get_many(list(left))
+            await self._say_again(known, left)
+            refused = await self._claim(feed, known, left, running)
+            left = {one: left[one] for one in refused}
+            if not left:
+                break
+        await _all(running)
+
+    async def _claim(
+        self, feed: Feed, known: Mapping[ListingId, Listing], asked: Asked, running: list[asyncio.Task[None]]
+    ) -> Iterable[ListingId]:
+        """Claim what the budget grants, put back the rest, begin the work; return the listings that changed meanwhile."""
+        now = self._clock()
+        wanted = {
+            one: photos
+            for one, events in asked.items()
+            if one in known and (photos := decide.wanted(known[one], events, self._worker, self._at_work, now))
+        }
+        if not wanted:
+            return ()
+        in_hand = {photo.id for photos in wanted.values() for photo in photos}
+        self._at_work |= in_hand
+        try:
+            batch = await self._budget.take(feed, len(in_hand), _urgency(wanted.values()))
+            claimed, changed = self._share_out(feed, known, wanted, batch)
+            refused = await self._listings.write(changed)
+        except BaseException:
+            self._at_work -= in_hand
+            raise
+        work = {one: turns for one, turns in claimed.items() if one not in refused}
+        self._at_work -= in_hand - {turn.photo.id for turns in work.values() for turn in turns}
+        running.append(asyncio.create_task(self._see_through(feed, work, batch)))
+        return refused
+
+    def _share_out(
+        self,
+        feed: Feed,
+        known: Mapping[ListingId, Listing],
+        wanted: Mapping[ListingId, Sequence[Photo]],
+        batch: Batch,
+    ) -> tuple[dict[ListingId, list[Turn]], list[Listing]]:
+        """Give the granted downloads to the first photos; the others are due again when the budget has more."""
+        now, free = self._clock(), iter(batch.downloads)
+        claimed: dict[ListingId, list[Turn]] = {}
+        changed: list[Listing] = []
+        for one, photos in wanted.items():
+            after: list[Photo] = []
+            for photo in photos:
+                if download := next(free, None):
+                    after.append(decide.claim(photo, self._worker, feed, now))
+                    claimed.setdefault(one, []).append(Turn(after[-1], download))
+                else:
+                    after.append(photo.put_back(batch.earliest or now))
+            changed.append(known[one].with_photos(after))
+        return claimed, changed
+
+    async def _see_through(self, feed: Feed, work: Mapping[ListingId, Sequence[Turn]], batch: Batch) -> None:
+        try:
+            await _all(self._of_listing(feed, one, turns, batch) for one, turns in work.items())
+        finally:
+            self._at_work -= {turn.photo.id for turns in work.values() for turn in turns}
+            await self._budget.settle(batch)
+
+    async def _of_listing(self, feed: Feed, one: ListingId, turns: Sequence[Turn], batch: Batch) -> None:
+        """Download a listing's photos at once, and settle those together that end together."""
+        pending = {asyncio.create_task(self._attempt(feed, one[1], turn, batch)) for turn in turns}
+        linger = 0.0 if any(turn.photo.priority is Priority.VIEWED for turn in turns) else _LINGER_SECONDS
+        while pending:
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            if pending and linger:
+                more, pending = await asyncio.wait(pending, timeout=linger)
+                done |= more
+            await self._settle(feed, one, [task.result() for task in done])
+
+    async def _attempt(self, feed: Feed, listing_key: str, turn: Turn, batch: Batch) -> Ended:
+        began = self._clock()
+        outcome = await self._outcome(feed, listing_key, turn)
+        received = outcome.copy.file_size if isinstance(outcome, Downloaded) else 0
+        failure = outcome if isinstance(outcome, Failure) else None
+        await self._budget.finished(turn.download, failure, received=received, batch=batch)
+        seconds = (self._clock() - began).total_seconds()
+        self._seconds.labels(feed.name).observe(seconds)
+        return Ended(turn.photo, outcome, int(seconds * 1000))
+
+    async def _outcome(self, feed: Feed, listing_key: str, turn: Turn) -> Outcome:
+        try:
+            outcome = await self._download(feed, listing_key, turn.photo, self._permit(turn.download))
+        except (StoreUnavailable, OSError) as fault:
+            _logger.warning("storage-away", image_id=turn.photo.id, error=str(fault))
+            return PutBack(self._clock() + _STORAGE_AWAY)
+        except Exception:
+            _logger.exception("attempt-failed", feed=feed.name, image_id=turn.photo.id)
+            return Failure(Reason.INTERNAL)
+        return PutBack(turn.download.due_at) if turn.download.due_at else outcome
+
+    def _permit(self, download: Download) -> Permit:
+        """Return what is asked before every request: the first was granted, a redirect needs another."""
+        asks = iter([self._budget.at_turn])
+
+        async def permit() -> Failure | None:
+            allowed = await next(asks, self._budget.permit)(download)
+            return None if allowed else Failure(Reason.THROTTLED, "the feed's budget is spent")
+
+        return permit
+
+    async def _settle(self, feed: Feed, one: ListingId, ended: Sequence[Ended]) -> None:
+        """Write the outcomes into the listing as it is now, then say what is new."""
+        for _ in range(_MOST_ROUNDS):
+            listing = await self._listings.get(*one)
+            if listing is None:
+                return
+            settled = self._decide(listing, ended, feed)
+            after = settled[-1].listing
+            if after is listing or not await self._listings.write([after]):
+                break
+        else:
+            raise StoreUnavailable("a listing changed under every attempt to settle it")
+        now = self._clock()
+        await self._say(
+            self._event(after, done.photo.id, was.copy, was.changed)
+            for done, was in zip(ended, settled, strict=True)
+            if was.copy
+        )
+        await self._attempts.add(
+            [history for done in ended if (history := _history(one, done, now))]
+        )
+        self._report(feed, one, ended)
