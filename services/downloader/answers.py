@@ -17,8 +17,8 @@ _REASONS = {
     408: Reason.TIMEOUT,
     410: Reason.GONE,
     429: Reason.THROTTLED,
-    503: Reason.THROTTLED,
 }
+_MAY_ASK_FOR_SILENCE = frozenset({429, 503})
 _LONGEST_RETRY_AFTER = 86_400.0
 _VALIDATOR = re.compile(r"[\x20-\x7e]{1,1000}")
 
@@ -77,7 +77,7 @@ def read(
     if status in _REDIRECTS and "Location" in headers:
         return Redirect(headers["Location"])
     reason = _REASONS.get(status, Reason.ORIGIN_ERROR)
-    wait = retry_after(headers.get("Retry-After", ""), now) if reason is Reason.THROTTLED else None
+    wait = retry_after(headers.get("Retry-After", ""), now) if status in _MAY_ASK_FOR_SILENCE else None
     return Failure(reason, f"{host} answered {status}", wait)
 
 

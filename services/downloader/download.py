@@ -2,11 +2,10 @@
 
 import asyncio
 import tempfile
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from services.downloader.answers import Fetched, NotModified, Validators
+from services.downloader.answers import Answer, Fetched, NotModified, Validators
 from services.downloader.encoders import Encoders
 from services.downloader.fetch import Fetcher, Permit
 from services.downloader.outcomes import Downloaded, Outcome, Unchanged
@@ -19,6 +18,8 @@ from shared.domain.image import Copy, Photo, Variant
 from shared.domain.priority import Priority
 from shared.domain.variants import VariantSpec, rendering
 from shared.stores.objects import Bucket, Objects
+
+Told = Callable[[Answer], Awaitable[None]]
 
 
 class Download:
@@ -34,10 +35,14 @@ class Download:
         self._rendering = rendering(self._specs)
         self._clock = clock
 
-    async def __call__(self, feed: Feed, listing_key: str, photo: Photo, permit: Permit) -> Outcome:
-        """Attempt to get a good copy. A bad photo is an outcome; raises StoreUnavailable where storage is away."""
+    async def __call__(self, feed: Feed, listing_key: str, photo: Photo, permit: Permit, fetched: Told) -> Outcome:
+        """Attempt to get a good copy; `fetched` is told as soon as the origin has nothing more to do with it.
+
+        A bad photo is an outcome. Raises StoreUnavailable where storage is away, OSError where the disk is full.
+        """
         with tempfile.TemporaryDirectory(prefix="listing-images-") as folder:
             answer = await self._fetcher.fetch(photo.url, feed, Path(folder), self._validators(photo), permit)
+            await fetched(answer)
             if isinstance(answer, Failure):
                 return answer
             if isinstance(answer, NotModified) or self._is_held(photo, answer):

@@ -9,7 +9,9 @@ from datetime import datetime, timedelta
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from services.downloader import decide
+from services.downloader.answers import Answer, Fetched
 from services.downloader.decide import Settled
+from services.downloader.download import Told
 from services.downloader.fetch import Permit
 from services.downloader.ledger import Batch, Download, OriginBudget
 from services.downloader.outcomes import Downloaded, Outcome, PutBack, Unchanged
@@ -24,6 +26,7 @@ from shared.domain.priority import Priority, most_urgent
 from shared.events.codec import Event, Undecodable, decode
 from shared.events.images import ImageDownloaded, ImageOutdated, VariantDownloaded
 from shared.events.records import Record
+from shared.kafka import BrokerUnavailable
 from shared.publisher import Publisher
 from shared.render import Renderer
 from shared.stores.documents import ListingId
@@ -31,15 +34,23 @@ from shared.stores.errors import StoreUnavailable
 from shared.stores.listings import Listings
 from shared.stores.records import Attempt, Attempts
 
-Fetch = Callable[[Feed, str, Photo, Permit], Awaitable[Outcome]]
+Attempting = Callable[[Feed, str, Photo, Permit, Told], Awaitable[Outcome]]
 Asked = Mapping[ListingId, Sequence[Event[ImageOutdated]]]
 
 _MOST_ROUNDS = 20
 _LINGER_SECONDS = 0.2
-"""How long a finished photo waits for others of its listing, to be settled in one write. One that is viewed does not."""
+"""How long a finished photo waits for others of its listing, to be settled in one write. A viewed one does not."""
 _STORAGE_AWAY = timedelta(seconds=10)
 
 _logger = log.get(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A claimed photo and the download that the budget granted for it."""
+
+    photo: Photo
+    download: Download
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +73,7 @@ class Handler:
         renderer: Renderer,
         dead_letters: DeadLetters,
         budget: OriginBudget,
-        download: Fetch,
+        download: Attempting,
         feeds: Mapping[str, Feed],
         superseded_for: timedelta,
         worker: str,
@@ -116,19 +127,21 @@ class Handler:
     async def _of_feed(self, feed: Feed, asked: Asked) -> None:
         """Claim what is wanted and see it through; where another was faster, read and decide again."""
         left, running = dict(asked), list[asyncio.Task[None]]()
-        for _ in range(_MOST_ROUNDS):
-            known = await self._listings.get_many(list(left))
-            await self._say_again(known, left)
-            refused = await self._claim(feed, known, left, running)
-            left = {one: left[one] for one in refused}
-            if not left:
-                break
-        await _all(running)
+        try:
+            for _ in range(_MOST_ROUNDS):
+                known = await self._listings.get_many(list(left))
+                await self._say_again(known, left)
+                refused = await self._claim(feed, known, left, running)
+                left = {one: left[one] for one in refused}
+                if not left:
+                    break
+        finally:
+            await _all(running)
 
     async def _claim(
         self, feed: Feed, known: Mapping[ListingId, Listing], asked: Asked, running: list[asyncio.Task[None]]
     ) -> Iterable[ListingId]:
-        """Claim what the budget grants, put back the rest, begin the work; return the listings that changed meanwhile."""
+        """Claim what the budget grants, put back the rest, begin the work; return what changed meanwhile."""
         now = self._clock()
         wanted = {
             one: photos
@@ -193,23 +206,25 @@ class Handler:
 
     async def _attempt(self, feed: Feed, listing_key: str, turn: Turn, batch: Batch) -> Ended:
         began = self._clock()
-        outcome = await self._outcome(feed, listing_key, turn)
-        received = outcome.copy.file_size if isinstance(outcome, Downloaded) else 0
-        failure = outcome if isinstance(outcome, Failure) else None
-        await self._budget.finished(turn.download, failure, received=received, batch=batch)
+        outcome = await self._outcome(feed, listing_key, turn, batch)
         seconds = (self._clock() - began).total_seconds()
         self._seconds.labels(feed.name).observe(seconds)
         return Ended(turn.photo, outcome, int(seconds * 1000))
 
-    async def _outcome(self, feed: Feed, listing_key: str, turn: Turn) -> Outcome:
+    async def _outcome(self, feed: Feed, listing_key: str, turn: Turn, batch: Batch) -> Outcome:
+        async def fetched(answer: Answer) -> None:
+            failure = answer if isinstance(answer, Failure) else None
+            received = answer.file_size if isinstance(answer, Fetched) else 0
+            await self._budget.finished(turn.download, failure, received=received, batch=batch)
+
         try:
-            outcome = await self._download(feed, listing_key, turn.photo, self._permit(turn.download))
+            outcome = await self._download(feed, listing_key, turn.photo, self._permit(turn.download), fetched)
         except (StoreUnavailable, OSError) as fault:
             _logger.warning("storage-away", image_id=turn.photo.id, error=str(fault))
             return PutBack(self._clock() + _STORAGE_AWAY)
         except Exception:
             _logger.exception("attempt-failed", feed=feed.name, image_id=turn.photo.id)
-            return Failure(Reason.INTERNAL)
+            return Failure(Reason.INTERNAL_ERROR)
         return PutBack(turn.download.due_at) if turn.download.due_at else outcome
 
     def _permit(self, download: Download) -> Permit:
@@ -236,11 +251,128 @@ class Handler:
             raise StoreUnavailable("a listing changed under every attempt to settle it")
         now = self._clock()
         await self._say(
-            self._event(after, done.photo.id, was.copy, was.changed)
+            self._event(after, done.photo.id, was.copy, changed=was.changed)
             for done, was in zip(ended, settled, strict=True)
             if was.copy
         )
-        await self._attempts.add(
-            [history for done in ended if (history := _history(one, done, now))]
+        await self._attempts.add([_history(one, done, now) for done in ended if not isinstance(done.outcome, PutBack)])
+        self._report(one, ended)
+
+    def _decide(self, listing: Listing, ended: Sequence[Ended], feed: Feed) -> list[Settled]:
+        """Settle one outcome after the other; each of the listings returned holds those before it too."""
+        now, settled = self._clock(), [Settled(listing)]
+        for done in ended:
+            settled.append(
+                decide.settle(
+                    settled[-1].listing,
+                    done.photo,
+                    done.outcome,
+                    feed=feed,
+                    superseded_for=self._superseded_for,
+                    now=now,
+                    jitter=random.random(),  # noqa: S311 - spreads retries, keeps no secret
+                )
+            )
+        return settled[1:]
+
+    async def _say_again(self, known: Mapping[ListingId, Listing], asked: Asked) -> None:
+        """Say what a worker before this one finished, perhaps without living to say so."""
+        await self._say(
+            self._event(listing, photo.id, photo.copy, changed=True)
+            for one, listing in known.items()
+            for photo in decide.left_unsaid(listing, asked[one], self._started_at)
+            if photo.copy
         )
-        self._report(feed, one, ended)
+
+    async def _say(self, events: Iterable[ImageDownloaded | None]) -> None:
+        """Publish, however long Kafka is away: the record is written already."""
+        wait, saying = 0.2, [event for event in events if event]
+        while saying:
+            try:
+                await self._publisher.publish(saying)
+                saying = []
+            except BrokerUnavailable as fault:
+                _logger.warning("waiting-for-kafka", error=str(fault), seconds=wait)
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, 5.0)
+
+    def _event(self, listing: Listing, image_id: str, copy: Copy, *, changed: bool) -> ImageDownloaded | None:
+        """Return the news of a copy; None where the listing no longer shows the photo."""
+        photo = listing.photo(image_id)
+        if photo is None:
+            return None
+        full, url = copy.full, self._renderer.url
+        return ImageDownloaded(
+            feed=listing.feed,
+            listing_key=listing.key,
+            image_id=image_id,
+            order=photo.order,
+            url=url(full.key),
+            content_type=full.content_type,
+            width=full.width,
+            height=full.height,
+            file_size=full.file_size,
+            sha256=copy.sha256,
+            variants=tuple(
+                VariantDownloaded(
+                    name=one.name, url=url(one.key), width=one.width, height=one.height, file_size=one.file_size
+                )
+                for one in copy.variants
+            ),
+            media_changed_at=copy.mls_changed_at,
+            downloaded_at=copy.downloaded_at,
+            changed=changed,
+        )
+
+    def _report(self, one: ListingId, ended: Sequence[Ended]) -> None:
+        for done in ended:
+            result, feed, listing_key = _result(done.outcome), *one
+            self._results.labels(feed, result).inc()
+            facts = {"feed": feed, "listing_key": listing_key, "image_id": done.photo.id, "ms": done.milliseconds}
+            match done.outcome:
+                case Downloaded(copy):
+                    _logger.info("image-downloaded", **facts, bytes=copy.file_size, pixels=copy.width * copy.height)
+                case Failure(reason, detail):
+                    _logger.warning("image-failed", **facts, reason=reason.value, detail=detail)
+                case Unchanged():
+                    _logger.info("image-unchanged", **facts)
+                case PutBack(until):
+                    _logger.info("image-put-back", **facts, until=until.isoformat())
+
+
+def _result(outcome: Outcome) -> str:
+    match outcome:
+        case Downloaded():
+            return "downloaded"
+        case Unchanged():
+            return "unchanged"
+        case PutBack():
+            return "put-back"
+        case Failure(reason):
+            return reason.value
+
+
+def _history(one: ListingId, done: Ended, now: datetime) -> Attempt:
+    feed, listing_key = one
+    return Attempt(
+        image_id=done.photo.id,
+        feed=feed,
+        listing_key=listing_key,
+        at=now,
+        result=_result(done.outcome),
+        detail=done.outcome.detail if isinstance(done.outcome, Failure) else "",
+        milliseconds=done.milliseconds,
+    )
+
+
+def _urgency(wanted: Iterable[Sequence[Photo]]) -> Priority:
+    """Return as what a batch takes from the budget: the reserve is for batches of viewed images alone."""
+    priorities = {photo.priority for photos in wanted for photo in photos}
+    return most_urgent(*priorities - {Priority.VIEWED}) if len(priorities) > 1 else most_urgent(*priorities)
+
+
+async def _all(work: Iterable[Awaitable[None]]) -> None:
+    """See all of it through, then raise the first fault."""
+    for result in await asyncio.gather(*work, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result

@@ -32,6 +32,8 @@ _LOOK_AHEAD = timedelta(milliseconds=20)  # the ledger is read before a request'
 _TRIES = 60
 _DRIFT = 2e-4  # seconds a second by which two clocks may part: above what any quartz does
 
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
 T = TypeVar("T")
 Rule = Callable[[Ledger, datetime], tuple[Ledger | None, T]]
 """From the ledger and the store's time to the ledger to write (None: nothing to write) and the answer."""
@@ -76,7 +78,7 @@ class SharedClock:
         self._learned = monotonic()
 
     def learn(self, before: float, after: float, told: datetime) -> None:
-        """Take in that between two readings of the monotonic clock it was `told`, cut to the millisecond, at the store."""
+        """Take in that between two readings of the monotonic clock the store `told` a time, cut to the millisecond."""
         low, high = told.timestamp() - after, told.timestamp() + 0.001 - before
         drifted = _DRIFT * (after - self._learned)
         self._low, self._high = max(low, self._low - drifted), min(high, self._high + drifted)
@@ -93,7 +95,7 @@ class SharedClock:
 class _Known:
     """What this process knows of a feed: a freeze only ever gets longer, so an old reading cannot undo it."""
 
-    frozen_until: datetime = datetime.min.replace(tzinfo=UTC)
+    frozen_until: datetime = _LONG_AGO
     read_at: float = float("-inf")
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -162,12 +164,16 @@ class OriginBudget:
         return await self._plan_anew(download, unused=None) and await self.at_turn(download)
 
     async def finished(self, download: Download, failure: Failure | None, *, received: int, batch: Batch) -> None:
-        """Note how a download ended and how many bytes came; a freeze is written at once, all else by `settle`."""
+        """Note how a download ended and how many bytes came; a freeze is written at once, the rest with the last."""
         download.failure, download.received = failure, received
         batch.ended.append(download)
-        if failure is None or download.sent_at is None or not _freezes(download, failure):
-            return
-        jitter, sent_at, feed = self._chance(), download.sent_at, download.feed
+        if failure is not None and download.sent_at is not None and _freezes(download, failure):
+            await self._freeze(download, failure, download.sent_at)
+        if len(batch.ended) == len(batch.downloads):
+            await self.settle(batch)
+
+    async def _freeze(self, download: Download, failure: Failure, sent_at: datetime) -> None:
+        jitter, feed = self._chance(), download.feed
         # This process holds back at once, before the ledger can say by how much.
         _note(self._known(feed), self._clock.now() + timedelta(seconds=budget.FREEZE_RANGE_SECONDS[0]))
         await self._change(
@@ -178,10 +184,10 @@ class OriginBudget:
         """Give the batch's slots back and account for it. A second call does nothing."""
         if batch.settled or not batch.downloads:
             return
+        batch.settled = True
         unfinished = [one for one in batch.downloads if one not in batch.ended]
         done = [_done(one, finished=True) for one in batch.ended] + [_done(one, finished=False) for one in unfinished]
         await self._change(batch.feed, lambda ledger, now: (budget.give_back(ledger, batch.feed, done, now), None))
-        batch.settled = True
 
     async def left(self, feed: Feed) -> budget.Left:
         """What the feed may still take now, for status pages."""
@@ -267,7 +273,7 @@ def _not_sent(download: Download, due_at: datetime) -> bool:
 
 
 def _freezes(download: Download, failure: Failure) -> bool:
-    """Whether the origin itself asked for silence: a redirect that our own budget refused is no answer of the origin."""
+    """Whether the origin asked for silence: a redirect that our own budget refused is no answer of the origin."""
     asked = failure.reason is Reason.THROTTLED or failure.wait_seconds is not None
     return asked and download.due_at is None
 

@@ -14,15 +14,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import thash
-from PIL import AvifImagePlugin, Image, ImageCms, JpegImagePlugin
-from PIL import GifImagePlugin as _gif  # noqa: F401  # importing a plugin registers its format, and no other
-from PIL import PngImagePlugin as _png  # noqa: F401
-from PIL import WebPImagePlugin as _webp  # noqa: F401
+from PIL import (
+    AvifImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageCms,
+    JpegImagePlugin,
+    PngImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
 
 from services.downloader import magic
 from shared.domain.failures import Failure, Reason
 from shared.domain.variants import FORMATS, VariantSpec
 
+_PLUGINS = (AvifImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin)
+"""Importing a plugin registers its format, and no other."""
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the pool keeps every core busy; a thread more only costs memory
 
 _ORIENTATION, _ARTIST, _COPYRIGHT = 0x0112, 0x013B, 0x8298
@@ -57,7 +65,7 @@ class EncodedVariant:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """What became of a photo: its own format by its bytes, its upright sides in pixels, and its variants, widest first."""
+    """What became of a photo: its own format by its bytes, its upright sides in pixels, its variants widest first."""
 
     content_type: str
     extension: str
@@ -82,7 +90,7 @@ def encode(
     """Write the variants of the photo in `source` into the folder `into`.
 
     `memory`, in bytes, is what decoding may take on top of what the process has; a photo that needs more is
-    ENCODER_KILLED. Bad bytes are a Failure, whatever they are; OSError means that a file cannot be read or written.
+    TOO_MUCH_MEMORY. Bad bytes are a Failure, whatever they are; OSError means that a file cannot be read or written.
     """
     kind = magic.kind_of(source)
     if kind is None:
@@ -93,7 +101,7 @@ def encode(
             return photo
         return _write(photo, kind, into, specs)
     except MemoryError:
-        return Failure(Reason.ENCODER_KILLED, "the picture needs more memory than a picture may take")
+        return Failure(Reason.TOO_MUCH_MEMORY, "the picture needs more memory than a picture may take")
 
 
 def _read(
@@ -111,7 +119,7 @@ def _read(
         return _too_many_pixels(max_pixels)
     except MemoryError:
         raise
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         return Failure(Reason.BROKEN_IMAGE, f"a {kind.decoder} without a readable header")
     except Exception as error:  # noqa: BLE001  # decoders raise nearly everything over hostile bytes
         return Failure(Reason.BROKEN_IMAGE, f"{kind.decoder}: {str(error)[:200] or type(error).__name__}")
@@ -129,7 +137,7 @@ def _decode(image: Image.Image, specs: Sequence[VariantSpec], memory: int | None
         image.draft(None, largest)  # decodes at a half, a quarter or an eighth, where that is still large enough
     needed = _memory_needed(image, math.prod(largest))
     if memory is not None and needed > memory:
-        return Failure(Reason.ENCODER_KILLED, f"the picture needs about {needed // 10**6} MB to decode")
+        return Failure(Reason.TOO_MUCH_MEMORY, f"the picture needs about {needed // 10**6} MB to decode")
     with _at_most(memory):
         image.load()
         turned = _orientation(image)  # a PNG may say it after its pixels
@@ -232,7 +240,7 @@ def _shrunk(image: Image.Image, stored: tuple[int, int], size: tuple[int, int]) 
 
 
 def _reduced(image: Image.Image, factor: int) -> Image.Image:
-    """Return the picture `factor` times smaller and in a mode that can be resized; in bands, never in a full-size copy."""
+    """Return the picture `factor` times smaller, in a mode that can be resized; in bands, never in a full copy."""
     if factor == 1 and image.mode in ("L", "RGB", "CMYK") and not image.has_transparency_data:
         return image
     width, height = image.size
@@ -242,7 +250,7 @@ def _reduced(image: Image.Image, factor: int) -> Image.Image:
         band = _resizable(image.crop((0, top, width, min(top + rows, height)))).reduce(factor)
         whole = whole or Image.new(band.mode, (math.ceil(width / factor), math.ceil(height / factor)))
         whole.paste(band, (0, top // factor))
-    assert whole is not None
+    assert whole is not None  # noqa: S101 - a picture has a row
     return whole
 
 
@@ -255,7 +263,7 @@ def _resizable(image: Image.Image) -> Image.Image:
 
 
 def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Return an RGB picture, or RGBA where a pixel is not opaque; a profile that is broken or does not fit is ignored."""
+    """Return an RGB picture, or RGBA where a pixel is not opaque; a broken or unfit profile is ignored."""
     alpha = image.getchannel("A") if image.mode == "RGBA" else None
     colour = _with_profile(image.convert("RGB") if alpha else image, profile)
     colour.info = {}

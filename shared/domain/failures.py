@@ -22,7 +22,9 @@ class Reason(StrEnum):
     NOT_AN_IMAGE = "not-an-image"
     BROKEN_IMAGE = "broken-image"
     TOO_MANY_PIXELS = "too-many-pixels"
+    TOO_MUCH_MEMORY = "too-much-memory"
     ENCODER_KILLED = "encoder-killed"
+    INTERNAL_ERROR = "internal-error"
 
 
 class Then(StrEnum):
@@ -58,7 +60,9 @@ POLICIES: dict[Reason, Policy] = {
     Reason.NOT_AN_IMAGE: Policy(Then.RETRY, "the bytes are not JPEG, PNG, WebP, GIF or AVIF"),
     Reason.BROKEN_IMAGE: Policy(Then.RETRY, "the picture ends early or cannot be decoded"),
     Reason.TOO_MANY_PIXELS: Policy(Then.RETRY, "the picture has more pixels than max_pixels"),
-    Reason.ENCODER_KILLED: Policy(Then.RETRY, "decoding needed more memory or time than a picture may take"),
+    Reason.TOO_MUCH_MEMORY: Policy(Then.RETRY, "decoding needs more memory than a picture may take"),
+    Reason.ENCODER_KILLED: Policy(Then.RETRY, "the process that decoded the picture died of it, or took too long"),
+    Reason.INTERNAL_ERROR: Policy(Then.RETRY, "a fault of our own; the downloader's log says more"),
 }
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 @dataclass(frozen=True, slots=True, order=True)
 class Position:
-    """An event's place on its topic: the broker's time, then partition and offset. Decides where timestamps are equal."""
+    """An event's place on its topic: the broker's time, then partition and offset. Decides where times are equal."""
 
     at: datetime
     partition: int = 0

@@ -1,4 +1,4 @@
-"""What follows from a statement of the MLS for what we hold? Photos are compared as a set; an old event changes none."""
+"""What follows from a statement of the MLS for what we hold? Photos are compared as a set; an old event is void."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta

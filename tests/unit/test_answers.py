@@ -10,6 +10,7 @@ from shared.domain.failures import Failure, Reason
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 IN_HALF_A_MINUTE = "Mon, 23 Nov 2026 09:00:30 GMT"
+WAITS = [("120", 120.0), (IN_HALF_A_MINUTE, 30.0), ("", None)]
 HELD = Validators('"v1"', "Sun, 22 Nov 2026 09:00:00 GMT")
 
 
@@ -23,9 +24,8 @@ HELD = Validators('"v1"', "Sun, 22 Nov 2026 09:00:00 GMT")
         *[(status, "60", Reason.FORBIDDEN, None) for status in (401, 403)],
         *[(status, "60", Reason.GONE, None) for status in (404, 410)],
         (408, "60", Reason.TIMEOUT, None),
-        *[(status, "120", Reason.THROTTLED, 120.0) for status in (429, 503)],
-        *[(status, IN_HALF_A_MINUTE, Reason.THROTTLED, 30.0) for status in (429, 503)],
-        *[(status, "", Reason.THROTTLED, None) for status in (429, 503)],
+        *[(429, asked, Reason.THROTTLED, wait) for asked, wait in WAITS],
+        *[(503, asked, Reason.ORIGIN_ERROR, wait) for asked, wait in WAITS],
     ],
 )
 def test_every_status_has_its_reason_and_some_a_wait(

@@ -1,0 +1,78 @@
+"""Wires the downloader: hears what is outdated, fetches it within the feeds' budgets, stores it and says so."""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from datetime import timedelta
+
+from prometheus_client import CollectorRegistry
+
+from services.downloader.download import Download
+from services.downloader.encoders import Encoders
+from services.downloader.fetch import Fetcher
+from services.downloader.handle import Handler
+from services.downloader.ledger import OriginBudget
+from shared.clock import utc_now
+from shared.consumer import Consumer, Lane
+from shared.dead_letters import DeadLetters
+from shared.domain.feed import Feed
+from shared.events.topics import IMAGE_OUTDATED, IMAGE_OUTDATED_VIEWED
+from shared.health import Health
+from shared.kafka import Broker
+from shared.publisher import Publisher
+from shared.render import Renderer
+from shared.runtime import work
+from shared.settings import Settings, worker_name
+from shared.stores import mongo
+from shared.stores.minio_objects import MinioObjects
+
+SERVICE = "downloader"
+_BATCHES = 3
+"""One downloads, one encodes, one waits for its turn in the budget."""
+_VIEWED_BATCHES = 20
+
+
+async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Event) -> None:
+    """Run until told to stop."""
+    async with AsyncExitStack() as closing:
+        database = await closing.enter_async_context(
+            mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db)
+        )
+        broker = Broker(settings.kafka)
+        closing.push_async_callback(broker.close)
+        objects = MinioObjects(settings)
+        closing.callback(objects.close)
+        encoders = await closing.enter_async_context(Encoders())
+        fetcher = await closing.enter_async_context(Fetcher(_tokens(feeds)))
+        registry = CollectorRegistry()
+        renderer = Renderer(settings.public_root)
+        dead_letters = DeadLetters(broker, settings.topic_prefix, SERVICE, utc_now)
+        handler = Handler(
+            mongo.MongoListings(database, renderer),
+            mongo.MongoAttempts(database),
+            Publisher(broker, settings.topic_prefix, SERVICE, utc_now),
+            renderer,
+            dead_letters,
+            OriginBudget(mongo.MongoBudgets(database)),
+            Download(fetcher, encoders, objects, settings.variants, utc_now),
+            feeds,
+            timedelta(hours=settings.superseded_hours),
+            worker_name(settings, SERVICE),
+            utc_now,
+            registry,
+        )
+        lanes = [
+            Lane(IMAGE_OUTDATED_VIEWED, handler.handle, batch=10, batches=_VIEWED_BATCHES, within_seconds=0.01),
+            Lane(IMAGE_OUTDATED, handler.handle, batch=10, batches=_BATCHES),
+        ]
+        consumer = Consumer(settings, SERVICE, lanes, dead_letters)
+        health = Health(
+            {"mongo": lambda: mongo.ping(database), "kafka": broker.ping, "objects": objects.ping}, registry
+        )
+        await work(settings, settings.downloader_port, consumer, [], health, stop)
+
+
+def _tokens(feeds: Mapping[str, Feed]) -> dict[str, str]:
+    names = {feed.token_env for feed in feeds.values() if feed.token_env}
+    return {name: os.environ.get(name, "") for name in names}
