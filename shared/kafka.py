@@ -9,10 +9,13 @@ from datetime import UTC, datetime
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError, NoError, TopicAlreadyExistsError, for_code
 
 from shared.events.records import Headers, Record
 from shared.events.topics import MOST_BYTES, Topic
+
+_REPLICAS = 3
+"""As many copies of a topic, where there are as many brokers."""
 
 
 class BrokerUnavailable(Exception):
@@ -112,48 +115,61 @@ async def apply_topics(bootstrap: str, prefix: str, manifest: Sequence[Topic]) -
     """Create the topics that are missing and set the retention of all; return what was done, by full name."""
     async with _admin(bootstrap) as admin:
         existing = set(await admin.list_topics())
+        replicas = min(_REPLICAS, len((await admin.describe_cluster())["brokers"]))
         done: dict[str, str] = {}
         for topic in manifest:
             name = f"{prefix}{topic.name}"
-            done[name] = "unchanged" if name in existing else await _create(admin, name, topic)
-        await admin.alter_configs(
+            done[name] = "unchanged" if name in existing else await _create(admin, name, topic, replicas)
+        answers = await admin.alter_configs(
             [ConfigResource(ConfigResourceType.TOPIC, f"{prefix}{topic.name}", topic.full_config) for topic in manifest]
         )
+        for code, *_, name in (resource for answer in answers for resource in answer.resources):
+            if code:
+                raise for_code(code)(f"the settings of {name} cannot be changed")
     return done
 
 
-async def _create(admin: AIOKafkaAdminClient, name: str, topic: Topic) -> str:
-    # -1: as many replicas as the broker's default.
-    new = NewTopic(name, topic.partitions, -1, topic_configs=topic.full_config)
-    try:
-        await admin.create_topics([new])
-    except TopicAlreadyExistsError:
+async def _create(admin: AIOKafkaAdminClient, name: str, topic: Topic, replicas: int) -> str:
+    new = NewTopic(name, topic.partitions, replicas, topic_configs=topic.full_config)
+    answer = await admin.create_topics([new])
+    error = for_code(answer.topic_errors[0][1])
+    if error is TopicAlreadyExistsError:
         return "unchanged"
+    if error is not NoError:
+        raise error(f"{name} cannot be created")
     return "created"
 
 
 async def lag(bootstrap: str, group: str, topics: Sequence[str]) -> dict[str, int]:
     """Return how many records of each topic a group has not committed yet. Raises BrokerUnavailable."""
     async with _admin(bootstrap) as admin:
-        committed = await admin.list_consumer_group_offsets(group)
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
-    with _translated():
-        await consumer.start()
         try:
-            partitions = [
-                TopicPartition(topic, number)
-                for topic in topics
-                for number in consumer.partitions_for_topic(topic) or ()
-            ]
-            ends = await consumer.end_offsets(partitions)
-            begins = await consumer.beginning_offsets(partitions)
+            committed = await admin.list_consumer_group_offsets(group)
+        except GroupCoordinatorNotAvailableError:  # no group has ever committed to this Kafka
+            committed = {}
+    behind = dict.fromkeys(topics, 0)
+    for partition, (begin, end) in (await _extent(bootstrap, topics)).items():
+        done = committed[partition].offset if partition in committed else -1
+        behind[partition.topic] += end - max(done, begin)
+    return behind
+
+
+async def size(bootstrap: str, topic: str) -> int:
+    """Return how many records a topic holds. Raises BrokerUnavailable."""
+    return sum(end - begin for begin, end in (await _extent(bootstrap, [topic])).values())
+
+
+async def _extent(bootstrap: str, topics: Sequence[str]) -> dict[TopicPartition, tuple[int, int]]:
+    """Return the first offset and the next one of every partition."""
+    consumer = AIOKafkaConsumer(*topics, bootstrap_servers=bootstrap, enable_auto_commit=False)
+    with _translated():
+        try:
+            await consumer.start()
+            partitions = sorted(consumer.assignment())
+            begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
         finally:
             await consumer.stop()
-    behind = dict.fromkeys(topics, 0)
-    for partition, end in ends.items():
-        done = committed[partition].offset if partition in committed else -1
-        behind[partition.topic] += end - max(done, begins[partition])
-    return behind
+    return {partition: (begins[partition], ends[partition]) for partition in partitions}
 
 
 @asynccontextmanager
@@ -172,4 +188,5 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (KafkaError, OSError, TimeoutError) as fault:
-        raise BrokerUnavailable(f"Kafka: {type(fault).__name__}: {fault}") from fault
+        name = type(fault).__name__
+        raise BrokerUnavailable(f"Kafka: {name}: {str(fault).removeprefix(f'{name}: ')}") from fault

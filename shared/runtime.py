@@ -3,7 +3,8 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -66,14 +67,11 @@ async def work(
         if stop.is_set():
             return
         await consumer.start()
-        tasks = [asyncio.create_task(_keep_going(loop)) for loop in loops]
-        health.is_started = True
-        _logger.info("started", port=port)
-        await _stopped_or_crashed(stop, consumer)
-        health.is_draining = True
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        async with looping(loops):
+            health.is_started = True
+            _logger.info("started", port=port)
+            await _stopped_or_crashed(stop, consumer)
+            health.is_draining = True
         await consumer.stop(_DRAIN_SECONDS)
     if consumer.has_crashed:
         _logger.error("consumer-crashed")
@@ -105,6 +103,18 @@ async def sleep_unless(stop: asyncio.Event, seconds: float) -> None:
 async def _stopped_or_crashed(stop: asyncio.Event, consumer: Consumer) -> None:
     while not stop.is_set() and not consumer.has_crashed:
         await sleep_unless(stop, 0.5)
+
+
+@asynccontextmanager
+async def looping(loops: Sequence[Loop]) -> AsyncIterator[None]:
+    """Keep loops going for as long as the context lasts."""
+    tasks = [asyncio.create_task(_keep_going(loop)) for loop in loops]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _keep_going(loop: Loop) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
@@ -17,8 +17,6 @@ from shared.publisher import Publisher
 from shared.stores.documents import ListingId
 from shared.stores.listings import Listings
 
-LEASE = timedelta(seconds=120)
-"""What is not finished when it ends is due again: a lost event, a worker that never came back."""
 _MOST_LISTINGS = 100
 _BY_AGE = 0.1
 """The share released by age alone, so that nothing starves."""
@@ -100,7 +98,7 @@ class Release:
         by_listing: dict[ListingId, tuple[Listing, list[Photo]]] = {}
         for one in chosen:
             _, photos = by_listing.setdefault((one.listing.feed, one.listing.key), (one.listing, []))
-            photos.append(replace(one.photo, released_at=now, not_before=now + LEASE, claim=None))
+            photos.append(one.photo.released(now))
         refused = await self._listings.write(listing.with_photos(photos) for listing, photos in by_listing.values())
         return [
             replace(listing, photos=tuple(photos))

@@ -4,12 +4,15 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from shared.domain.failures import Failure
 from shared.domain.freshness import moved
 from shared.domain.priority import Priority
+
+LEASE = timedelta(seconds=120)
+"""What was released and is not finished by then is due again: a lost event, a worker that never came back."""
 
 
 class Status(StrEnum):
@@ -120,6 +123,10 @@ class Photo:
     def is_claimed(self, now: datetime) -> bool:
         """Whether a worker has it in hand."""
         return self.claim is not None and now < self.claim.until
+
+    def released(self, now: datetime) -> "Photo":
+        """Return it on its way to a downloader, until the lease ends."""
+        return replace(self, released_at=now, not_before=now + LEASE, claim=None)
 
     def put_back(self, not_before: datetime) -> "Photo":
         """Return it without lease or claim, due at the given time."""

@@ -37,6 +37,10 @@ class VariantSpec:
     format: str
     quality: int
 
+    def __str__(self) -> str:
+        """Write it as in the setting."""
+        return f"{self.name}={self.width}:{self.format}:{self.quality}"
+
     @property
     def extension(self) -> str:
         """The end of the file's name, without a dot."""
@@ -96,5 +100,5 @@ def _whole_number(text: str, what: str, value: str, least: int, most: int) -> in
 
 def rendering(specs: tuple[VariantSpec, ...]) -> str:
     """Return 8 hex digits of the variants and the rendering rules; the order of the variants does not matter."""
-    parts = sorted(f"{spec.name}={spec.width}:{spec.format}:{spec.quality}" for spec in specs)
+    parts = sorted(map(str, specs))
     return hashlib.sha256(f"{RENDERING_RULES},{','.join(parts)}".encode()).hexdigest()[:8]

@@ -1,0 +1,7 @@
+"""Run the resolver: `python -m services.resolver`."""
+
+from services.resolver.app import serve
+from shared.runtime import run
+
+if __name__ == "__main__":
+    run("resolver", serve)

@@ -1,0 +1,89 @@
+"""What follows from a question: which photos become more urgent, and what can be shown of one. Pure."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import Enum, auto
+
+from shared.domain import retry
+from shared.domain.failures import Reason
+from shared.domain.feed import Feed
+from shared.domain.image import Copy, Photo, Variant
+from shared.domain.listing import Listing
+from shared.domain.priority import Priority, most_urgent
+
+RETRY_VIEWED_AFTER = timedelta(minutes=1)
+"""A failed photo that is viewed is tried again at once, if its last attempt is over so long ago."""
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """A listing with photos more urgent than before; `released` are those that a person waits for."""
+
+    listing: Listing
+    released: tuple[Photo, ...]
+
+
+def raised(listing: Listing, images: Collection[str], to: Priority, feed: Feed, now: datetime) -> Raised | None:
+    """Raise those of the images that want an attempt; None where nothing changes, as at every view but the first."""
+    changed: list[Photo] = []
+    released: list[Photo] = []
+    for photo in listing.photos:
+        if photo.id in images and listing.due_of(photo):
+            after = replace(photo, priority=most_urgent(photo.priority, to))
+            if to is Priority.VIEWED and _goes_now(photo, feed, now):
+                after = after.released(now)
+                released.append(after)
+            if after != photo:
+                changed.append(after)
+    return Raised(listing.with_photos(changed), tuple(released)) if changed else None
+
+
+def _goes_now(photo: Photo, feed: Feed, now: datetime) -> bool:
+    """Whether a view releases the photo: the first view, or the first a while after a failure."""
+    if photo.is_claimed(now):
+        return False
+    if photo.failure is None:
+        return photo.priority is not Priority.VIEWED
+    if photo.released_at is not None or retry.is_given_up(photo.failure, photo.attempts, feed):
+        return False
+    return photo.attempted_at is None or photo.attempted_at + RETRY_VIEWED_AFTER <= now
+
+
+class Missing(Enum):
+    """Why there is nothing to show of a photo."""
+
+    GONE = auto()
+    ON_ITS_WAY = auto()
+    LATER = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """No copy: why, and when the next attempt is due."""
+
+    why: Missing
+    due_at: datetime | None
+
+
+def shown(listing: Listing, image_id: str, asked_at: datetime) -> Copy | Absent | None:
+    """Return what can be shown of an image to someone who asked then; None where it must not be known at all."""
+    photo = listing.photo(image_id)
+    if photo is None or not listing.is_displayed:
+        return None
+    if photo.copy is not None:
+        return photo.copy
+    due_at = listing.due_of(photo)
+    if photo.failure is not None and photo.failure.reason is Reason.GONE:
+        return Absent(Missing.GONE, due_at)
+    has_failed_since = photo.failure is not None and photo.attempted_at is not None and photo.attempted_at >= asked_at
+    is_in_work = photo.released_at is not None and not has_failed_since
+    return Absent(Missing.ON_ITS_WAY if is_in_work or photo.failure is None else Missing.LATER, due_at)
+
+
+def variant(copy: Copy, name: str, known: Collection[str]) -> Variant | None:
+    """Return the named variant; one that a copy of older settings lacks is answered by its full one."""
+    found: Sequence[Variant] = [one for one in copy.variants if one.name == name]
+    if found:
+        return found[0]
+    return copy.full if name in known else None
