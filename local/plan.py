@@ -33,6 +33,7 @@ def make(home: Path, given: Mapping[str, str]) -> Plan:
     Raises LocalError where a given port is taken by a stranger, or with every fault of the settings.
     """
     given = {name: value for name, value in given.items() if name.startswith("IMAGES_") and value}
+    given = {name: value for name, value in given.items() if not _is_own(home, name, value)}
     wanted = _given_ports(home, given)
     chosen = _choose_ports(home, wanted)
     addresses = _addresses(chosen) | {port_variable(name): str(port) for name, port in (chosen | wanted).items()}
@@ -105,6 +106,12 @@ def _addresses(chosen: Mapping[str, int]) -> dict[str, str]:
         "IMAGES_MONGO": mongod.uri(chosen["mongod"]),
         "IMAGES_S3_ENDPOINT": s3.endpoint(chosen["s3.port"]),
     }
+
+
+def _is_own(home: Path, name: str, value: str) -> bool:
+    """Whether it names our own server, as in the environment of someone who sourced stack.env."""
+    kept = last_ports(home)
+    return name in ELSEWHERE and bool(kept) and value == _addresses(kept)[name]
 
 
 def _given_ports(home: Path, given: Mapping[str, str]) -> dict[str, int]:
