@@ -13,7 +13,9 @@ def main() -> int:
     """Serve until interrupted; 2 where the arguments cannot be used."""
     wanted = _arguments()
     try:
-        mls = Sandbox(listings=wanted.listings, photos=wanted.photos, folder=wanted.folder, port=wanted.port)
+        mls = Sandbox(
+            listings=wanted.listings, photos=wanted.photos, folder=wanted.folder, port=wanted.port, cache=wanted.cache
+        )
         asyncio.run(_serve(mls))
     except (NoPictures, OSError) as fault:
         print(f"sandbox MLS: {fault}", file=sys.stderr)
@@ -27,6 +29,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--listings", type=_count, default=40)
     parser.add_argument("--photos", type=_count, default=8, help="photos of each listing")
     parser.add_argument("--folder", type=Path, help="show the JPEG, PNG and WebP files of this folder, not drawings")
+    parser.add_argument("--cache", type=Path, help="keep drawn pictures in this folder; a temporary one if not given")
     return parser.parse_args()
 
 

@@ -1,0 +1,306 @@
+"""The whole system at work with a sandbox MLS: `python -m local.demo [--photos ~/Pictures]`."""
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+
+from local import ports, stack
+from local.plan import PROJECT
+from local.ports import http_status
+from local.processes import LocalError, Process, Program, ensure, lock
+from shared.clock import utc_now
+from shared.domain.image import Status
+from shared.render import Renderer
+from shared.stores import mongo
+from shared.stores.listings import FeedCounts
+
+FEED = "sandbox"
+LISTINGS = 40
+PHOTOS = 8
+PORTS = {"sandbox": 8070, "site": 8060}
+_PATIENCE_SECONDS = 600
+_LOOK_SECONDS = 0.25
+
+console = Console(highlight=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """Where everything is."""
+
+    home: Path
+    mls: str
+    site: str
+    env: Mapping[str, str]
+
+    @property
+    def resolver(self) -> str:
+        """The resolver's address."""
+        return f"http://127.0.0.1:{self.env['IMAGES_RESOLVER_PORT']}"
+
+
+async def play(demo: Demo) -> None:
+    """Send listings through, show what happens, change one photo, withdraw one listing."""
+    async with (
+        mongo.connect(demo.env["IMAGES_MONGO"], demo.env["IMAGES_MONGO_DB"]) as database,
+        httpx.AsyncClient(timeout=30) as http,
+    ):
+        listings = mongo.MongoListings(database, Renderer(demo.env["IMAGES_PUBLIC_URL"]))
+        records = (await http.get(f"{demo.mls}/control/properties")).json()
+        if withdrawn := [one["ListingKey"] for one in records if one["StandardStatus"] != "Active"]:
+            for key in withdrawn:
+                await _control(http, demo, "reactivate", key=key)
+            records = (await http.get(f"{demo.mls}/control/properties")).json()
+        _write_site(demo, records)
+
+        _step(f"{len(records)} listings of the sandbox MLS go in, as an ingest would send them")
+        before = await _requests(http, demo)
+        _publish(demo, records)
+        console.print(f"  watch them arrive: [bold]{demo.site}[/]")
+        counts, seconds = await _follow(listings, sum(len(_photos(one)) for one in records))
+        fetched = await _requests(http, demo) - before
+        rate = f", {fetched / seconds:.1f} photos/s" if fetched else ": nothing had changed, so nothing was fetched"
+        console.print(
+            f"  {counts.images[Status.DOWNLOADED]} photos here, {counts.images[Status.FAILED]} failed; "
+            f"{fetched} requests to the MLS{rate}"
+        )
+        await _change_a_photo(http, demo, records[0]["ListingKey"])
+        await _withdraw(http, demo, records[1]["ListingKey"])
+
+
+async def _change_a_photo(http: httpx.AsyncClient, demo: Demo, key: str) -> None:
+    _step(f"the MLS changes a photo of listing {key}")
+    before = await _images(http, demo, key)
+    which = random.randrange(len(before))
+    record = await _control(http, demo, "change-photo", key=key, photo=which)
+    began = time.monotonic()
+    _publish(demo, [record])
+
+    async def is_new() -> bool:
+        now = (await _images(http, demo, key))[which]
+        return bool(now["status"] == "downloaded" and now["media_changed_at"] != before[which]["media_changed_at"])
+
+    await _until(is_new, f"the new picture of {key}")
+    now = (await _images(http, demo, key))[which]
+    console.print(f"  after {time.monotonic() - began:.1f} s the listing shows the new picture")
+    console.print(f"    before {before[which]['url']}\n    now    {now['url']}", soft_wrap=True)
+    console.print("  the old URL still opens for a day, so no page breaks; the other photos were not fetched again")
+
+
+async def _withdraw(http: httpx.AsyncClient, demo: Demo, key: str) -> None:
+    _step(f"listing {key} leaves the market")
+    urls = [image["url"] for image in await _images(http, demo, key)]
+    record = await _control(http, demo, "withdraw", key=key)
+    began = time.monotonic()
+    _publish(demo, [record])
+
+    async def is_hidden() -> bool:
+        return (await _ask(http, demo, key)).status_code == 404
+
+    async def is_gone() -> bool:
+        return not any([(await http.head(url)).is_success for url in urls])
+
+    await _until(is_hidden, f"listing {key} to be hidden")
+    console.print(f"  after {time.monotonic() - began:.1f} s it is not shown any more")
+    await _until(is_gone, f"the bytes of listing {key} to be gone")
+    console.print(f"  after {time.monotonic() - began:.1f} s its {len(urls)} photos are gone from both buckets")
+
+
+async def _follow(listings: mongo.MongoListings, wanted: int) -> tuple[FeedCounts, float]:
+    """Show the work until every photo is here or has failed; return the counts and the seconds it took."""
+    began = time.monotonic()
+    progress = Progress(
+        BarColumn(40), TextColumn("{task.completed}/{task.total}  {task.fields[words]}"), console=console
+    )
+    bar = progress.add_task("", total=wanted, words="")
+    counts = await listings.counts(FEED, utc_now())
+    first = counts.images[Status.DOWNLOADED]
+
+    async def is_done() -> bool:
+        nonlocal counts
+        counts = await listings.counts(FEED, utc_now())
+        done, failed, left = counts.images[Status.DOWNLOADED], counts.images[Status.FAILED], sum(counts.queued.values())
+        words = (
+            f"queued {max(0, left - counts.in_work)}, downloading {counts.in_work}, done {done}, failed {failed}, "
+            f"{max(0, done - first) / (time.monotonic() - began):.1f} photos/s"
+        )
+        progress.update(bar, completed=done + failed, words=words)
+        return done + failed >= wanted and not left
+
+    with progress:
+        await _until(is_done, "the photos")
+    console.print()
+    return counts, time.monotonic() - began
+
+
+async def _until(is_so: Callable[[], Awaitable[bool]], what: str) -> None:
+    try:
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            while not await is_so():  # noqa: ASYNC110 - what is waited for is in other processes
+                await asyncio.sleep(_LOOK_SECONDS)
+    except TimeoutError:
+        raise LocalError(f"waited {_PATIENCE_SECONDS} s for {what}; `make logs` shows what the services do") from None
+
+
+async def _images(http: httpx.AsyncClient, demo: Demo, key: str) -> list[dict[str, Any]]:
+    return list((await _ask(http, demo, key)).raise_for_status().json()["images"])
+
+
+async def _ask(http: httpx.AsyncClient, demo: Demo, key: str) -> httpx.Response:
+    return await http.get(f"{demo.resolver}/api/listings/{key}/images", params={"feed": FEED})
+
+
+async def _requests(http: httpx.AsyncClient, demo: Demo) -> int:
+    return int((await http.get(f"{demo.mls}/control/requests")).json()["image_requests"])
+
+
+async def _control(http: httpx.AsyncClient, demo: Demo, change: str, **arguments: object) -> dict[str, Any]:
+    answer = await http.post(f"{demo.mls}/control/{change}", json=arguments)
+    return dict(answer.raise_for_status().json()["property"])
+
+
+def _photos(record: Mapping[str, Any]) -> set[str]:
+    return {row["MediaObjectID"] for row in record["Media"]}
+
+
+def _publish(demo: Demo, records: Sequence[Mapping[str, Any]]) -> None:
+    file = demo.home / "listings.ndjson"
+    file.write_text("".join(json.dumps(record) + "\n" for record in records))
+    command = ["imagectl", "publish", str(file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file)]
+    command += ["--feed", FEED]
+    console.print(f"  [dim]$ {' '.join(command)}[/]", soft_wrap=True)
+    run = [sys.executable, "-m", "ops.imagectl", *command[1:]]
+    subprocess.run(
+        run, env={**os.environ, **demo.env}, check=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+
+
+def _write_site(demo: Demo, records: Sequence[Mapping[str, Any]]) -> None:
+    """The site's own listings: what it knows of them besides the pictures."""
+    listings = [
+        {
+            "key": one["ListingKey"],
+            "title": one.get("UnparsedAddress") or one["ListingKey"],
+            "place": one.get("City") or "",
+            "price": one.get("ListPrice"),
+        }
+        for one in records
+    ]
+    (demo.home / "site.json").write_text(json.dumps(listings))
+
+
+def _step(words: str) -> None:
+    console.print(f"\n[bold]{words}[/]")
+
+
+def prepare(photos: Path | None) -> Demo:
+    """Have the stack, the sandbox MLS and the example site running. Raises LocalError."""
+    home = stack.HOME / "demo"
+    home.mkdir(parents=True, exist_ok=True)
+    chosen = _choose_ports(home)
+    mls, site = (f"http://127.0.0.1:{chosen[name]}" for name in PORTS)
+    folder = ["--folder", str(photos.expanduser().absolute())] if photos else []
+    sandbox = Program(
+        name="sandbox",
+        command=[
+            sys.executable, "-m", "local.sandbox", "--port", str(chosen["sandbox"]), "--listings", str(LISTINGS),
+            "--photos", str(PHOTOS), "--cache", str(home / "pictures"), *folder,
+        ],
+        answers=lambda: http_status(chosen["sandbox"], "/control/requests") == 200,
+        address=mls,
+    )  # fmt: skip
+    _have(sandbox)
+    feeds = home / "feeds.toml"
+    feeds.write_text(httpx.get(f"{mls}/control/feeds.toml").text)
+    # Always the stack's own servers: a demo has no business on anybody's Kafka.
+    env = stack.up(stack.HOME, {"IMAGES_FEEDS": str(feeds)}, _say)
+    demo = Demo(home, mls, site, env)
+    if not (home / "site.json").exists():
+        _write_site(demo, [])
+    gallery = Program(
+        name="site",
+        command=[
+            sys.executable, "-m", "local.site", "--port", str(chosen["site"]), "--resolver", demo.resolver,
+            "--feed", FEED, "--listings", str(home / "site.json"),
+        ],
+        answers=lambda: http_status(chosen["site"], "/") == 200,
+        address=site,
+    )  # fmt: skip
+    _have(gallery)
+    return demo
+
+
+def _have(program: Program) -> None:
+    with lock(stack.HOME, _say):
+        ensure([program], stack.HOME, PROJECT, _say)
+
+
+def _choose_ports(home: Path) -> dict[str, int]:
+    file = home / "ports.json"
+    kept = json.loads(file.read_text()) if file.exists() else {}
+    ours = {kept[name] for name in PORTS if name in kept and Process(name, stack.HOME).running()}
+    chosen = ports.assign(PORTS, kept, ours, PORTS)
+    file.write_text(json.dumps(chosen))
+    return chosen
+
+
+def _say(words: str) -> None:
+    console.print(f"  {words}", style="dim")
+
+
+def _farewell(demo: Demo) -> None:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for what, where in (
+        ("the gallery, pictures from object storage", demo.site),
+        ("the API's description", f"{demo.resolver}/api/docs"),
+        ("the sandbox MLS, with buttons to change it", demo.mls),
+    ):
+        table.add_row(f"  {what}", f"[bold]{where}[/]")
+    _step("open")
+    console.print(table)
+    _step("go on")
+    console.print("  .venv/bin/imagectl status    how it stands\n  make logs                    what the services do")
+    console.print("  make down                    stop everything; the data stays")
+
+
+def main() -> int:
+    """Play the demo; 0 if it went through."""
+    parser = argparse.ArgumentParser(
+        prog="python -m local.demo",
+        description="Shows the whole system at work with a sandbox MLS.",
+        epilog="example: make demo PHOTOS=~/Pictures",
+    )
+    parser.add_argument("--photos", type=Path, help="a folder of your own pictures instead of drawn ones")
+    asked = parser.parse_args()
+    began = time.monotonic()
+    try:
+        _step("starting a sandbox MLS, Kafka, MongoDB, an S3 server and the four services")
+        demo = prepare(asked.photos)
+        asyncio.run(play(demo))
+    except (LocalError, httpx.HTTPError, subprocess.CalledProcessError) as fault:
+        console.print(f"\n[red]the demo stopped:[/] {fault or type(fault).__name__}", soft_wrap=True)
+        return 1
+    except KeyboardInterrupt:
+        console.print("\ninterrupted; what was started goes on running: `make down` stops it")
+        return 130
+    console.print(f"\nall of it took {time.monotonic() - began:.0f} s")
+    _farewell(demo)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
