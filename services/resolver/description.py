@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
@@ -266,7 +267,7 @@ def _link(schema: Mapping[str, Any]) -> str:
 
 
 def _text(words: str) -> str:
-    return html.escape(words)
+    return re.sub("`([^`]*)`", r"<code>\1</code>", html.escape(words))
 
 
 _PAGE = """<!doctype html>
