@@ -1,0 +1,38 @@
+"""One running system for the tests that need no more than listings of their own."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from local.sandbox import Sandbox
+from tests import system
+from tests.servers import Servers, a_room
+from tests.system import System
+
+
+@pytest.fixture(scope="session")
+async def mls() -> AsyncIterator[Sandbox]:
+    """The sandbox MLS, with small pictures."""
+    async with Sandbox(listings=60, photos=4, widest=320) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+async def whole(servers: Servers, mls: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
+    """The four services on the shared servers."""
+    feeds = mls.feeds_toml() + "\n" + mls.feeds_toml(feed="other")
+    async with system.running(
+        a_room(servers), feeds, tmp_path_factory.mktemp("system"), serve_wait_seconds=3
+    ) as all_four:
+        yield all_four
+
+
+@pytest.fixture(scope="session")
+def _keys(mls: Sandbox) -> Iterator[str]:
+    return iter(list(mls.market.listings))
+
+
+@pytest.fixture
+def key(_keys: Iterator[str]) -> str:
+    """A listing of the sandbox MLS that no other test uses."""
+    return next(_keys)

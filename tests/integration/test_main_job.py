@@ -1,0 +1,280 @@
+"""Listings go in on Kafka, photos come out as local URLs; what changes at the MLS follows."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from local.sandbox import Sandbox
+from tests.system import System, until
+
+
+def record_of(mls: Sandbox, key: str) -> Mapping[str, Any]:
+    return mls.market.property(mls.market.listing(key))
+
+
+def requests_of(mls: Sandbox, key: str) -> int:
+    return sum(one.listing_key == key for one in mls.image_log)
+
+
+async def test_a_listing_goes_in_and_its_photos_come_out(whole: System, mls: Sandbox, key: str) -> None:
+    await whole.see(record_of(mls, key))
+    images = await whole.downloaded(key, 4)
+
+    assert [image["order"] for image in images] == [0, 1, 2, 3]
+    assert requests_of(mls, key) == 4
+    for image in images:
+        assert [one["name"] for one in image["variants"]] == ["full", "card", "thumb"]
+        assert image["url"].startswith(whole.env["IMAGES_PUBLIC_URL"])
+        opened = await whole.http.get(image["url"])
+        assert opened.headers["Content-Type"] == image["content_type"] == "image/webp"
+        assert opened.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+        assert len(opened.content) == image["file_size"]
+        assert image["alt"]
+        assert image["thumbhash"]
+        assert datetime.fromisoformat(image["downloaded_at"])
+
+
+async def test_it_is_said_once_for_each_photo(whole: System, mls: Sandbox, key: str) -> None:
+    await whole.see(record_of(mls, key))
+    images = await whole.downloaded(key, 4)
+    said = await whole.events("image-downloaded", key)
+    assert sorted(event["image_id"] for event in said) == sorted(image["id"] for image in images)
+    by_id = {event["image_id"]: event for event in said}
+    for image in images:
+        event = by_id[image["id"]]
+        assert event["changed"] is True
+        shared = ("order", "url", "content_type", "width", "height", "file_size", "variants", "media_changed_at")
+        assert {name: event[name] for name in shared} == {name: image[name] for name in shared}
+        assert len(event["sha256"]) == 64
+
+
+async def test_the_mls_url_is_shown_nowhere(whole: System, mls: Sandbox, key: str) -> None:
+    await whole.see(record_of(mls, key))
+    await whole.downloaded(key, 4)
+    answer = await whole.http.get(f"/api/listings/{key}/images")
+    assert mls.host not in answer.text
+    for topic in ("image-outdated", "image-outdated.viewed", "image-downloaded", "image-removed"):
+        assert not any(mls.host.encode() in (record.value or b"") for record in await whole.records(topic)), topic
+    for name in ("scheduler", "downloader", "resolver", "janitor"):
+        assert mls.url not in whole.log(name)
+
+
+async def test_originals_are_stored_beside_and_not_public(whole: System, mls: Sandbox, key: str) -> None:
+    await whole.see(record_of(mls, key))
+    images = await whole.downloaded(key, 4)
+    path = images[0]["url"].removeprefix(f"{whole.env['IMAGES_PUBLIC_URL']}/").rsplit("/", 1)[0]
+    endpoint, bucket = whole.env["IMAGES_S3_ENDPOINT"], whole.room.originals_bucket
+    original = await whole.http.get(f"{endpoint}/{bucket}/{path}/original.jpg")
+    assert original.status_code in (401, 403)
+
+
+async def test_publishing_the_same_again_fetches_nothing(whole: System, mls: Sandbox, key: str) -> None:
+    record = record_of(mls, key)
+    await whole.see(record)
+    before = await whole.downloaded(key, 4)
+    await whole.see(record, record, {**record, "PublicRemarks": "other words"})
+    await whole.caught_up()
+    assert await whole.downloaded(key, 4) == before
+    assert requests_of(mls, key) == 4
+
+
+async def test_a_changed_photo_is_fetched_alone_and_its_old_url_lives_on(whole: System, mls: Sandbox, key: str) -> None:
+    await whole.see(record_of(mls, key))
+    before = await whole.downloaded(key, 4)
+    await whole.see(mls.change_photo(key, 2))
+
+    async def is_new() -> list[dict[str, Any]] | None:
+        images = await whole.images(key)
+        return images if images[2]["url"] != before[2]["url"] else None
+
+    after = await until(is_new, "the new picture")
+    assert [image["url"] for image in after if image["order"] != 2] == [
+        image["url"] for image in before if image["order"] != 2
+    ]
+    assert requests_of(mls, key) == 5
+    assert await whole.opens(before[2]["url"])
+    assert await whole.opens(after[2]["url"])
+
+
+async def test_reordering_and_new_urls_fetch_nothing(whole: System, mls: Sandbox, key: str) -> None:
+    await whole.see(record_of(mls, key))
+    before = await whole.downloaded(key, 4)
+    await whole.see(mls.reorder(key, [3, 2, 1, 0]), mls.rename(key, "A sunny kitchen", 0))
+
+    async def is_reordered() -> list[dict[str, Any]] | None:
+        images = await whole.images(key)
+        return images if images[0]["id"] == before[3]["id"] and images[0]["alt"] == "A sunny kitchen" else None
+
+    after = await until(is_reordered, "the new order")
+    assert [image["url"] for image in after] == [image["url"] for image in reversed(before)]
+    await whole.caught_up()
+    assert requests_of(mls, key) == 4
+
+
+async def test_a_withdrawn_photo_goes_from_answer_and_storage(whole: System, mls: Sandbox, key: str) -> None:
+    await whole.see(record_of(mls, key))
+    before = await whole.downloaded(key, 4)
+    await whole.see(mls.withdraw_photo(key, 1))
+
+    async def is_said() -> list[dict[str, Any]]:
+        return await whole.events("image-removed", key)
+
+    (said,) = await until(is_said, "the removal")
+    assert said["reason"] == "photo-withdrawn"
+    assert said["image_id"] == before[1]["id"]
+    assert sorted(said["urls"]) == sorted(one["url"] for one in before[1]["variants"])
+    assert [image["id"] for image in await whole.images(key)] == [before[which]["id"] for which in (0, 2, 3)]
+    assert not await whole.opens(before[1]["url"])
+    assert await whole.opens(before[0]["url"])
+
+
+async def test_an_inactive_listing_is_hidden_and_its_bytes_go(whole: System, mls: Sandbox, key: str) -> None:
+    await whole.see(record_of(mls, key))
+    before = await whole.downloaded(key, 4)
+    await whole.see(mls.withdraw(key))
+    await whole.hidden(key)
+
+    async def is_said() -> list[dict[str, Any]] | None:
+        said = await whole.events("image-removed", key)
+        return said if len(said) == 4 else None
+
+    said = await until(is_said, "the removal")
+    assert {event["reason"] for event in said} == {"listing-inactive"}
+    assert not any([await whole.opens(image["url"]) for image in before])
+    assert (await whole.http.get("/api/images/serve", params={"id": before[0]["id"]})).status_code == 404
+
+    await whole.see(mls.reactivate(key))
+    assert [image["id"] for image in await whole.downloaded(key, 4)] == [image["id"] for image in before]
+
+
+async def test_a_listing_that_comes_right_back_keeps_its_photos(whole: System, mls: Sandbox, key: str) -> None:
+    await whole.see(record_of(mls, key))
+    before = await whole.downloaded(key, 4)
+    await whole.see(mls.withdraw(key), mls.reactivate(key))
+    await whole.caught_up()
+    assert await whole.downloaded(key, 4) == before
+    assert requests_of(mls, key) == 4
+    assert await whole.opens(before[0]["url"])
+
+
+async def test_an_opt_out_is_removed_as_one(whole: System, mls: Sandbox, key: str) -> None:
+    await whole.see(record_of(mls, key))
+    await whole.downloaded(key, 4)
+    await whole.see(mls.opt_out(key))
+    await whole.hidden(key)
+
+    async def reasons() -> set[str] | None:
+        said = await whole.events("image-removed", key)
+        return {event["reason"] for event in said} if len(said) == 4 else None
+
+    assert await until(reasons, "the removal") == {"opt-out"}
+
+
+async def test_a_failing_origin_is_asked_again_until_it_is_well(whole: System, mls: Sandbox, key: str) -> None:
+    mls.misbehave(kind="status", status=500, listing=key, count=3)
+    mls.misbehave(kind="html", listing=key, count=2)
+    mls.misbehave(kind="truncated", listing=key, count=1)
+    await whole.see(record_of(mls, key))
+    await whole.downloaded(key, 4)
+    assert requests_of(mls, key) == 10
+
+
+async def test_a_key_in_two_feeds_is_ambiguous_until_one_is_named(whole: System, mls: Sandbox, key: str) -> None:
+    record = record_of(mls, key)
+    await whole.see(record)
+    await whole.see(record, feed="other")
+    for feed in ("sandbox", "other"):
+        await until(lambda feed=feed: whole.images(key, feed=feed), f"{key} of {feed}")  # type: ignore[misc]
+    assert (await whole.http.get(f"/api/listings/{key}/images")).status_code == 409
+    answer = await whole.http.post("/api/images/resolve", json={"listing_keys": [key, "nowhere"]})
+    assert (answer.json()["ambiguous"], answer.json()["unknown"]) == ([key], ["nowhere"])
+
+
+async def test_unusual_keys_never_collide_and_their_urls_open(whole: System, mls: Sandbox, key: str) -> None:
+    record = record_of(mls, key)
+    keys = [f"{key}/a", f"{key}%2Fa", f"{key} a", f"{key}~2Fa", f"{key}é", "..", f"{key}#?&+"]
+    await whole.see(*({**record, "ListingKey": one} for one in keys))
+    urls: set[str] = set()
+    for one in keys:
+
+        async def all_here(one: str = one) -> list[dict[str, Any]] | None:
+            answer = await whole.http.post("/api/images/resolve", json={"listing_keys": [one], "photos_per_listing": 9})
+            images = answer.json()["listings"].get(one, {}).get("images", [])
+            return images if len(images) == 4 and all(image["variants"] for image in images) else None
+
+        images = await until(all_here, f"the photos of {one!r}")
+        urls |= {image["url"] for image in images}
+        assert await whole.opens(images[0]["url"])
+    assert len(urls) == 4 * len(keys)
+
+
+async def test_what_cannot_be_read_goes_to_the_dead_letters_and_the_rest_goes_on(
+    whole: System, mls: Sandbox, key: str
+) -> None:
+    event = {"type": "listing-seen.v1", "data": {"feed": "sandbox", "property": record_of(mls, key)}}
+    hostile: list[bytes | None] = [
+        None,
+        b"",
+        b"\xff\xfe",
+        b"not JSON at all",
+        b"[" * 100_000,
+        json.dumps({**event, "type": "listing-seen.v99"}).encode(),
+        json.dumps({**event, "data": {**event["data"], "feed": "nobody"}}).encode(),  # type: ignore[dict-item]
+        json.dumps({**event, "data": {"feed": "sandbox", "property": {"City": "Toronto"}}}).encode(),
+    ]
+    for value in hostile:
+        await whole.send("listing-seen", value, key=b"hostile")
+        await whole.send("image-outdated", value, key=b"hostile")
+    await whole.see(record_of(mls, key))
+    await whole.downloaded(key, 4)
+
+    async def all_dead() -> list[Any] | None:
+        dead = [record for record in await whole.records("dead-letter") if record.key == b"hostile"]
+        return dead if len(dead) >= 3 * len(hostile) else None
+
+    dead = await until(all_dead, "the dead letters")
+    assert len(dead) == 3 * len(hostile)
+    for service, topic in (
+        ("scheduler", "listing-seen"),
+        ("janitor", "listing-seen"),
+        ("downloader", "image-outdated"),
+    ):
+        headers = [dict(record.headers) for record in dead]
+        of_service = [
+            record
+            for record, head in zip(dead, headers, strict=True)
+            if head["dead_letter_service"] == service.encode()
+        ]
+        assert sorted(map(repr, (record.value for record in of_service))) == sorted(map(repr, hostile))
+        for record in of_service:
+            head = dict(record.headers)
+            assert head["dead_letter_topic"].decode() == f"{whole.room.prefix}{topic}"
+            assert int(head["dead_letter_partition"]) in range(6)
+            assert int(head["dead_letter_offset"]) >= 0
+            assert 0 < len(head["dead_letter_reason"].decode()) <= 500
+            assert datetime.fromisoformat(head["dead_letter_at"].decode())
+
+
+async def test_one_bad_photo_does_not_stop_the_others(whole: System, mls: Sandbox, key: str) -> None:
+    record = dict(record_of(mls, key))
+    rows = [row for row in record["Media"] if row["Order"] != 1]
+    broken: list[Any] = [
+        {"MediaKey": "x"},
+        {"MediaURL": "http://x"},
+        "text",
+        None,
+        {"MediaKey": "y", "MediaURL": "file:///etc/passwd"},
+    ]
+    await whole.see({**record, "Media": [*broken, *rows]})
+    assert len(await whole.downloaded(key, 3)) == 3
+
+
+async def test_every_service_says_how_it_is(whole: System) -> None:
+    for name in ("scheduler", "downloader", "resolver", "janitor"):
+        assert (await whole.http.get(f"{whole.url(name)}/healthz")).status_code == 200
+        assert (await whole.http.get(f"{whole.url(name)}/readyz")).json()["faults"] == {}
+        metrics = await whole.http.get(f"{whole.url(name)}/metrics")
+        assert "# TYPE listing_images_" in metrics.text
+        started = [json.loads(line) for line in whole.log(name).splitlines() if line.startswith("{")]
+        assert any(line["event"] == "started" and line["service"] == name for line in started)

@@ -1,0 +1,191 @@
+"""The four services as real processes in a room of their own, as tests drive them: from outside."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.structs import ConsumerRecord
+
+from local.plan import PROJECT, SERVICES
+from tests.servers import Room
+
+Value = TypeVar("Value")
+Record = Mapping[str, Any]
+
+PATIENCE_SECONDS = 40.0
+LOOK_SECONDS = 0.05
+
+
+async def until(look: Callable[[], Awaitable[Value | None]], what: str, seconds: float = PATIENCE_SECONDS) -> Value:
+    """Look until there is something; return it."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while not (found := await look()):
+        assert asyncio.get_running_loop().time() < deadline, f"waited {seconds:.0f} s for {what}"
+        await asyncio.sleep(LOOK_SECONDS)
+    return found
+
+
+class System:
+    """The services of one room; `http` asks the resolver."""
+
+    def __init__(self, room: Room, feeds: Path, logs: Path, producer: AIOKafkaProducer, **settings: object) -> None:
+        self.room = room
+        self.env = room.env(feeds=feeds, **settings)
+        self.logs = logs
+        self.http = httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{room.ports['resolver']}", timeout=20, trust_env=False
+        )
+        self._producer = producer
+        self._running: dict[str, asyncio.subprocess.Process] = {}
+
+    # Processes
+
+    async def init(self) -> None:
+        """Create topics, buckets and indexes."""
+        code, output = await self.run("imagectl", "init")
+        assert code == 0, output
+
+    async def run(self, program: str, *arguments: str) -> tuple[int, str]:
+        """Run `imagectl`; return its exit code and what it printed."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", f"ops.{program}", *arguments,
+            cwd=PROJECT, env={**os.environ, **self.env, "COLUMNS": "160"},
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        output, _ = await process.communicate()
+        return process.returncode or 0, output.decode()
+
+    async def start(self, *names: str) -> None:
+        """Start services and wait until they are ready."""
+        for name in names:
+            with (self.logs / f"{name}.log").open("ab") as log:
+                self._running[name] = await asyncio.create_subprocess_exec(
+                    sys.executable, "-m", f"services.{name}",
+                    cwd=PROJECT, env={**os.environ, **self.env}, stdout=log, stderr=log,
+                )  # fmt: skip
+        for name in names:
+            await until(lambda name=name: self._is_ready(name), f"{name} to be ready")  # type: ignore[misc]
+
+    async def _is_ready(self, name: str) -> bool:
+        assert self._running[name].returncode is None, self.log(name)[-3000:]
+        try:
+            return (await self.http.get(f"{self.url(name)}/readyz")).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def url(self, name: str) -> str:
+        """Where a service listens."""
+        return f"http://127.0.0.1:{self.room.ports[name]}"
+
+    async def stop(self, name: str, number: int = signal.SIGTERM) -> int:
+        """Send a service the signal and wait for its end; return its exit code."""
+        process = self._running.pop(name)
+        process.send_signal(number)
+        return await asyncio.wait_for(process.wait(), 15)
+
+    async def close(self) -> None:
+        """Stop everything."""
+        await asyncio.gather(*(self.stop(name) for name in tuple(self._running)))
+        await self.http.aclose()
+
+    def log(self, name: str) -> str:
+        """What a service has logged."""
+        return (self.logs / f"{name}.log").read_text()
+
+    # Topics
+
+    async def see(self, *records: Record, feed: str = "sandbox") -> None:
+        """Publish listings as an ingest does."""
+        for record in records:
+            event = {"type": "listing-seen.v1", "data": {"feed": feed, "property": record}}
+            await self.send("listing-seen", json.dumps(event).encode(), key=str(record.get("ListingKey")).encode())
+
+    async def send(self, topic: str, value: bytes | None, key: bytes | None = None) -> None:
+        """Publish any value."""
+        await self._producer.send_and_wait(f"{self.room.prefix}{topic}", value=value, key=key)
+
+    async def records(self, topic: str) -> Sequence[ConsumerRecord]:
+        """Return everything on a topic."""
+        consumer = AIOKafkaConsumer(
+            f"{self.room.prefix}{topic}", bootstrap_servers=self.room.servers.kafka, auto_offset_reset="earliest"
+        )
+        await consumer.start()
+        try:
+            ends = await consumer.end_offsets(consumer.assignment())
+            await consumer.seek_to_beginning()
+            found: list[ConsumerRecord] = []
+            while any([await consumer.position(partition) < end for partition, end in ends.items()]):
+                batches = await consumer.getmany(timeout_ms=200)
+                found += [record for batch in batches.values() for record in batch]
+            return found
+        finally:
+            await consumer.stop()
+
+    async def events(self, topic: str, listing_key: str) -> list[dict[str, Any]]:
+        """Return the data of a listing's events on a topic."""
+        events = [json.loads(record.value) for record in await self.records(topic) if record.value]
+        return [event["data"] for event in events if event["data"].get("listing_key") == listing_key]
+
+    async def caught_up(self) -> None:
+        """Wait until scheduler and janitor have read every listing that was published."""
+
+        async def nothing_left() -> bool:
+            code, output = await self.run("imagectl", "status", "--json")
+            assert code == 0, output
+            lag = json.loads(output)["lag"]
+            return not lag["scheduler"]["listing-seen"] and not lag["janitor"]["listing-seen"]
+
+        await until(nothing_left, "all listings to be read")
+
+    # Answers
+
+    async def images(self, key: str, **query: str) -> list[dict[str, Any]]:
+        """Return a listing's images; none where it is not shown."""
+        answer = await self.http.get(f"/api/listings/{key}/images", params=query)
+        assert answer.status_code in (200, 404), answer.text
+        return list(answer.json().get("images", []))
+
+    async def downloaded(self, key: str, photos: int) -> list[dict[str, Any]]:
+        """Wait until a listing shows so many photos, all of the newest version; return them."""
+
+        async def all_here() -> list[dict[str, Any]] | None:
+            images = await self.images(key, context="search")
+            here = [image for image in images if image["status"] == "downloaded"]
+            return images if len(here) == len(images) == photos else None
+
+        return await until(all_here, f"the {photos} photos of {key}")
+
+    async def hidden(self, key: str) -> None:
+        """Wait until a listing is not shown."""
+
+        async def is_hidden() -> bool:
+            return (await self.http.get(f"/api/listings/{key}/images")).status_code == 404
+
+        await until(is_hidden, f"{key} to be hidden")
+
+    async def opens(self, url: str) -> bool:
+        """Whether a public URL opens."""
+        return (await self.http.get(url)).status_code == 200
+
+
+@asynccontextmanager
+async def running(room: Room, feeds: str, folder: Path, *services: str, **settings: object) -> AsyncIterator[System]:
+    """Run services, all four unless named, with these feeds for as long as the context lasts."""
+    path = folder / "feeds.toml"
+    path.write_text(feeds)
+    async with AIOKafkaProducer(bootstrap_servers=room.servers.kafka) as producer:
+        system = System(room, path, folder, producer, **settings)
+        try:
+            await system.init()
+            await system.start(*(services or SERVICES))
+            yield system
+        finally:
+            await system.close()
