@@ -20,7 +20,8 @@ async def mls() -> AsyncIterator[Sandbox]:
 @pytest.fixture(scope="session")
 async def whole(servers: Servers, mls: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
     """The four services on the shared servers."""
-    feeds = mls.feeds_toml() + "\n" + mls.feeds_toml(feed="other")
+    strict = {"requests_per_second": 1.0, "batch_size": 1, "concurrency": 2}
+    feeds = "\n".join([mls.feeds_toml(), mls.feeds_toml(feed="other"), mls.feeds_toml(feed="strict", **strict)])
     async with system.running(
         a_room(servers), feeds, tmp_path_factory.mktemp("system"), serve_wait_seconds=3
     ) as all_four:
