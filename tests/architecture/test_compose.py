@@ -1,0 +1,64 @@
+"""docker-compose.yml runs the same system: the same settings, topics' servers and services as everywhere else."""
+
+import shutil
+import subprocess
+from typing import Any
+
+import yaml
+
+from local.plan import PROJECT, SERVICES
+from shared.settings import Settings
+
+COMPOSE: dict[str, Any] = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())
+
+
+def test_every_setting_is_given_to_every_service() -> None:
+    known = {f"IMAGES_{name.upper()}" for name in Settings.model_fields}
+    for name in (*SERVICES, "init"):
+        given = COMPOSE["services"][name]["environment"]
+        assert set(given) == known, name
+
+
+def test_its_defaults_are_the_settings_defaults() -> None:
+    given = COMPOSE["services"]["resolver"]["environment"]
+    for name, field in Settings.model_fields.items():
+        value = given[f"IMAGES_{name.upper()}"]
+        if isinstance(value, str) and ":-" in value:
+            default = value.split(":-", 1)[1].removesuffix("}")
+            if name != "public_url":
+                plain = (
+                    field.default.get_secret_value() if hasattr(field.default, "get_secret_value") else field.default
+                )
+                assert default == (f"{plain:g}" if isinstance(plain, float) else str(plain)), name
+        elif name.endswith("_port"):
+            assert value == field.default, name
+
+
+def test_the_services_wait_for_what_they_need() -> None:
+    services = COMPOSE["services"]
+    assert services["init"]["command"] == ["ops.imagectl", "init"]
+    assert set(services["init"]["depends_on"]) == {"kafka", "mongo", "s3"}
+    for server in ("kafka", "mongo", "s3"):
+        assert services["init"]["depends_on"][server] == {"condition": "service_healthy"}
+        assert "healthcheck" in services[server]
+    for name in SERVICES:
+        assert services[name]["command"] == [f"services.{name}"]
+        assert services[name]["depends_on"] == {"init": {"condition": "service_completed_successfully"}}
+
+
+def test_a_client_accepts_it_where_there_is_one() -> None:
+    """No engine is needed to read it; without a client the tests above are all that can be had."""
+    for client in (["docker", "compose"], ["docker-compose"]):
+        if shutil.which(client[0]) and _works([*client, "version"]):
+            done = subprocess.run(
+                [*client, "-f", "docker-compose.yml", "config", "-q"],
+                cwd=PROJECT,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr
+
+
+def _works(command: list[str]) -> bool:
+    return subprocess.run(command, capture_output=True, timeout=30, check=False).returncode == 0
