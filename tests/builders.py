@@ -15,7 +15,7 @@ NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 FEED = "proptx-idx"
 KEY = "X1"
 
-Row = dict[str, object]
+Row = dict[str, Any]
 """One row of `Media`, or a whole Property record."""
 
 
@@ -35,12 +35,12 @@ def a_feed(**rules: Any) -> Feed:
     return Feed(**given)
 
 
-def a_row(key: str = "a", **fields: object) -> Row:
+def a_row(key: str = "a", **fields: Any) -> Row:
     """Return a row of `Media` with what is required, and the fields given; one given as None is there and null."""
     return {"MediaKey": key, "MediaURL": f"https://photos.example.com/{key}.jpg", **fields}
 
 
-def a_record(*rows: object, key: str = KEY, at: float | None = 0, **fields: object) -> Row:
+def a_record(*rows: object, key: str = KEY, at: float | None = 0, **fields: Any) -> Row:
     """Return a Property record of an active listing with these rows, changed so many seconds after NOW."""
     stamps = {} if at is None else {"ModificationTimestamp": stamp(at), "MediaChangeTimestamp": stamp(at)}
     return {"ListingKey": key, "StandardStatus": "Active", "City": "Guelph", **stamps, "Media": list(rows), **fields}
