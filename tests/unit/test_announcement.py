@@ -1,0 +1,319 @@
+"""What does a RESO record say? Tables of fields as MLSs write them, and of what is set aside, with its reason."""
+
+import contextlib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.domain import announcement
+from shared.domain.announcement import MOST_PHOTOS, Announcement, ImpossibleRecord
+from shared.domain.freshness import Position
+from shared.domain.image import url_keys
+from shared.domain.listing import RemovalReason
+from tests.builders import NOW, Row, a_feed, a_record, a_row, after, stamp, without
+
+GONE, OPT_OUT = RemovalReason.LISTING_INACTIVE, RemovalReason.OPT_OUT
+
+
+def read(record: Row, **rules: Any) -> Announcement:
+    return announcement.read(a_feed(**rules), record)
+
+
+def shown(record: Row, **rules: Any) -> list[str]:
+    return [photo.photo for photo in read(record, **rules).photos or ()]
+
+
+def test_a_record_is_read_as_it_is() -> None:
+    row = a_row("m", MediaObjectID="o", Order=1, ShortDescription="Hall", MediaModificationTimestamp=stamp(3))
+    said = announcement.read(a_feed(), a_record(row, at=7), Position(NOW, 2, 9))
+    assert (said.feed, said.listing_key, said.standard_status, said.city) == ("proptx-idx", "X1", "Active", "Guelph")
+    assert (said.version.modified_at, said.version.media_changed_at) == (after(7), after(7))
+    assert said.version.position == Position(NOW, 2, 9)
+    assert said.photos is not None
+    (photo,) = said.photos
+    assert (photo.photo, photo.media_key, photo.caption) == ("o", "m", "Hall")
+    assert (photo.url, photo.url_keys) == (row["MediaURL"], url_keys([str(row["MediaURL"])]))
+    assert photo.own_changed_at == after(3)
+    assert said.set_aside == ()
+
+
+@pytest.mark.parametrize("key", [None, "", "  ", [], {}, True, 1.5])
+def test_a_record_without_a_listing_key_is_impossible(key: object) -> None:
+    with pytest.raises(ImpossibleRecord, match="ListingKey is missing"):
+        read(a_record(ListingKey=key))
+
+
+def test_a_listing_key_may_be_a_number() -> None:
+    assert read(a_record(ListingKey=123)).listing_key == "123"
+
+
+@pytest.mark.parametrize("media", ["", "none", 0, 1, True, False, {}, {"value": []}])
+def test_media_that_is_no_list_is_impossible_and_never_no_photos(media: object) -> None:
+    with pytest.raises(ImpossibleRecord, match="Media must be a list"):
+        read(a_record(Media=media))
+
+
+def test_absent_and_null_media_say_nothing_and_an_empty_list_says_that_there_are_none() -> None:
+    assert read(without(a_record(), "Media")).photos is None
+    assert read(a_record(Media=None)).photos is None
+    assert read(a_record(Media=[])).photos == ()
+
+
+@pytest.mark.parametrize("name", ["ModificationTimestamp", "MediaChangeTimestamp", "PhotosChangeTimestamp"])
+@pytest.mark.parametrize("value", ["yesterday", "", 5, 1.5, True, [], {}, "2026-13-01", "0001-01-01T00:00+14:00"])
+def test_a_timestamp_that_is_none_makes_the_record_impossible(name: str, value: object) -> None:
+    record = without(a_record(), "MediaChangeTimestamp") | {name: value}
+    with pytest.raises(ImpossibleRecord, match=f"{name} is not a timestamp"):
+        read(record)
+
+
+@pytest.mark.parametrize(
+    ("fields", "changed_at"),
+    [
+        ({"MediaChangeTimestamp": stamp(1), "PhotosChangeTimestamp": stamp(2)}, 1),
+        ({"MediaChangeTimestamp": None, "PhotosChangeTimestamp": stamp(2)}, 2),
+        ({"PhotosChangeTimestamp": stamp(2)}, 2),
+        ({"PhotosChangeTimestamp": None}, 4),
+        ({}, 4),
+        ({"Media": []}, None),
+        ({"Media": None}, None),
+    ],
+)
+def test_the_media_timestamp_is_the_first_of_three_that_is_given(fields: Row, changed_at: float | None) -> None:
+    rows = [a_row(key, MediaModificationTimestamp=stamp(at)) for key, at in (("a", 3), ("b", 4))]
+    record = without(a_record(*rows, a_row("c")), "MediaChangeTimestamp") | fields
+    assert read(record).version.media_changed_at == (None if changed_at is None else after(changed_at))
+
+
+@pytest.mark.parametrize(
+    ("fields", "hidden_by", "may_be_kept"),
+    [
+        ({}, None, True),
+        ({"StandardStatus": "Active Under Contract"}, None, True),
+        ({"StandardStatus": "ActiveUnderContract"}, None, True),
+        ({"StandardStatus": " active "}, None, True),
+        ({"StandardStatus": None}, None, True),
+        ({"StandardStatus": ""}, None, True),
+        ({"StandardStatus": "Closed"}, GONE, True),
+        ({"StandardStatus": "ActiveX"}, GONE, True),
+        ({"MlgCanView": True}, None, True),
+        ({"MlgCanView": None}, None, True),
+        ({"MlgCanView": False}, GONE, False),
+        ({"MlgCanView": "N"}, GONE, False),
+        ({"MlgCanView": False, "StandardStatus": "Closed"}, GONE, False),
+        ({"InternetEntireListingDisplayYN": True}, None, True),
+        ({"InternetEntireListingDisplayYN": None}, None, True),
+        ({"InternetEntireListingDisplayYN": False}, OPT_OUT, False),
+        ({"InternetEntireListingDisplayYN": "false"}, OPT_OUT, False),
+        ({"InternetEntireListingDisplayYN": "0"}, OPT_OUT, False),
+        ({"InternetEntireListingDisplayYN": False, "StandardStatus": "Closed"}, OPT_OUT, False),
+        ({"InternetEntireListingDisplayYN": False, "MlgCanView": False}, OPT_OUT, False),
+    ],
+)
+def test_status_and_permissions_of_the_listing_decide_whether_it_is_hidden(
+    fields: Row, hidden_by: RemovalReason | None, may_be_kept: bool
+) -> None:
+    said = read(a_record(**fields))
+    assert (said.hidden_by, said.may_be_kept) == (hidden_by, may_be_kept)
+
+
+@pytest.mark.parametrize(
+    ("row", "named", "reason"),
+    [
+        ("a string", "Media[0]", "not an object"),
+        (None, "Media[0]", "not an object"),
+        ([], "Media[0]", "not an object"),
+        (without(a_row(), "MediaKey"), "Media[0]", "MediaKey is missing"),
+        (a_row(MediaKey=None), "Media[0]", "MediaKey is missing"),
+        (a_row(MediaKey=" "), " ", "MediaKey is missing"),
+        (without(a_row(), "MediaURL"), "a", "MediaURL is missing"),
+        (a_row(MediaURL=None), "a", "MediaURL is missing"),
+        (a_row(MediaURL=""), "a", "MediaURL is missing"),
+        (a_row(MediaURL="ftp://photos.example.com/a"), "a", "not an http"),
+        (a_row(MediaURL="//photos.example.com/a"), "a", "not an http"),
+        (a_row(MediaURL="file:///etc/passwd"), "a", "not an http"),
+        (a_row(MediaURL={"href": "x"}), "a", "MediaURL is missing"),
+        (a_row(MediaModificationTimestamp="soon"), "a", "MediaModificationTimestamp is not a timestamp"),
+        (a_row(MediaModificationTimestamp=5), "a", "MediaModificationTimestamp is not a timestamp"),
+        (a_row(ImageSizeDescription="LargestNoWatermark"), "a", "size LargestNoWatermark is one of never_sizes"),
+        (a_row(ImageSizeDescription="largest no watermark"), "a", "never_sizes"),
+        (a_row(Permission=["Private"]), "a", "permission Private is none of permissions"),
+        (a_row(Permission=["Private", "Firm Only"]), "a", "permission Private, Firm Only is none"),
+        (a_row(Permission="Private,Office"), "a", "permission Private, Office is none"),
+        (a_row(MediaStatus="Deleted"), "a", "MediaStatus is Deleted"),
+        (a_row(MediaCategory="Document"), "a", "MediaCategory is Document"),
+    ],
+)
+def test_one_bad_photo_is_set_aside_with_its_reason_and_the_others_go_on(row: object, named: str, reason: str) -> None:
+    said = read(a_record(row, a_row("z")))
+    assert [photo.photo for photo in said.photos or ()] == ["z"]
+    (aside,) = said.set_aside
+    assert aside.media_key == named
+    assert reason in aside.reason
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"Permission": None},
+        {"Permission": []},
+        {"Permission": ""},
+        {"Permission": ["Private", "idx"]},
+        {"Permission": "Private, Public"},
+        {"Permission": [None, 5, "Vow"]},
+        {"MediaStatus": None},
+        {"MediaStatus": "active"},
+        {"MediaCategory": None},
+        {"MediaCategory": "Photo"},
+        {"ImageSizeDescription": None},
+        {"ImageSizeDescription": "Huge"},
+        {"MediaURL": "HTTPS://photos.example.com/a.jpg"},
+        {"Order": "first"},
+        {"Order": float("nan")},
+        {"ShortDescription": 5, "LongDescription": []},
+    ],
+)
+def test_a_photo_that_nothing_forbids_is_shown(fields: Row) -> None:
+    assert shown(a_record(a_row("a", **fields))) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "taken"),
+    [
+        (["Thumbnail", "Largest", "Small"], "Largest"),
+        (["Thumbnail", "Medium", "Large", "Small"], "Large"),
+        (["Small", "medium"], "medium"),
+        (["LargestNoWatermark", "Thumbnail", "Small"], "Small"),
+        (["Poster", "Thumbnail"], "Thumbnail"),
+        (["Poster"], "Poster"),
+        (["Large", None], None),
+        (["Largest", "Largest"], "Largest"),
+    ],
+)
+def test_of_several_sizes_the_largest_allowed_is_taken(sizes: list[str | None], taken: str | None) -> None:
+    rows = [
+        a_row(f"k{index}", MediaObjectID="o", ImageSizeDescription=size, MediaURL=f"https://p.example.com/{size}")
+        for index, size in enumerate(sizes)
+    ]
+    said = read(a_record(*rows))
+    assert said.photos is not None
+    (photo,) = said.photos
+    assert photo.photo == "o"
+    assert photo.url == f"https://p.example.com/{taken}"
+    assert photo.url_keys == url_keys([str(row["MediaURL"]) for row in rows])
+    assert said.set_aside == ()
+
+
+@pytest.mark.parametrize(
+    ("stamps", "taken"), [((1, 2), 1), ((2, 1), 0), ((1, 1), 1), ((None, None), 1), ((1, None), 0), ((None, 1), 1)]
+)
+def test_of_one_photo_twice_the_newer_row_is_taken_then_the_later(
+    stamps: tuple[float | None, float | None], taken: int
+) -> None:
+    rows = [
+        a_row("a", MediaURL=f"https://p.example.com/{index}", MediaModificationTimestamp=at and stamp(at))
+        for index, at in enumerate(stamps)
+    ]
+    assert [photo.url for photo in read(a_record(*rows)).photos or ()] == [f"https://p.example.com/{taken}"]
+
+
+def test_a_photo_none_of_whose_sizes_is_allowed_is_set_aside_once() -> None:
+    rows = [
+        a_row("k1", MediaObjectID="o", ImageSizeDescription="LargestNoWatermark"),
+        a_row("k2", MediaObjectID="o", Permission=["Private"]),
+    ]
+    said = read(a_record(*rows))
+    assert said.photos == ()
+    assert [(one.media_key, one.reason) for one in said.set_aside] == [
+        ("k1", "size LargestNoWatermark is one of never_sizes")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("orders", "expected"),
+    [
+        ({"a": 3, "b": 1, "c": 2}, "b c a"),
+        ({"b": 1, "a": 1, "c": 0}, "c a b"),
+        ({"a": None, "b": 5}, "b a"),
+        ({"b": None, "a": None}, "a b"),
+        ({"a": "10", "b": "9"}, "b a"),
+        ({"a": -1, "b": 0}, "a b"),
+        ({"a": 1.5, "b": 1}, "b a"),
+        ({"a": True, "b": 7}, "b a"),
+        ({"a": [], "b": 7}, "b a"),
+        ({"a": float("nan"), "b": 7}, "b a"),
+        ({"a": "nan", "b": 7}, "b a"),
+        ({"a": 10**400, "b": 7}, "b a"),
+    ],
+)
+def test_photos_come_in_their_order_ties_by_key_and_the_missing_last(orders: Row, expected: str) -> None:
+    assert shown(a_record(*(a_row(key, Order=order) for key, order in orders.items()))) == expected.split()
+
+
+def test_the_order_of_a_photo_is_the_first_of_its_allowed_sizes() -> None:
+    rows = [
+        a_row("a1", MediaObjectID="a", Order=9, ImageSizeDescription="Large"),
+        a_row("a2", MediaObjectID="a", Order=1, ImageSizeDescription="Small"),
+        a_row("b", Order=5),
+    ]
+    assert shown(a_record(*rows)) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("short", "long", "caption"),
+    [
+        ("Hall", "A hall", "Hall"),
+        (None, "A hall", "A hall"),
+        ("", "A hall", "A hall"),
+        (None, None, ""),
+        (5, None, "5"),
+    ],
+)
+def test_the_caption_is_the_short_description_else_the_long_one(short: object, long: object, caption: str) -> None:
+    said = read(a_record(a_row(ShortDescription=short, LongDescription=long)))
+    assert [photo.caption for photo in said.photos or ()] == [caption]
+
+
+def test_a_listing_shows_at_most_so_many_photos_and_the_rest_is_set_aside() -> None:
+    said = read(a_record(*(a_row(f"k{index}", Order=index) for index in range(MOST_PHOTOS + 2))))
+    assert len(said.photos or ()) == MOST_PHOTOS
+    assert [one.media_key for one in said.set_aside] == [f"k{MOST_PHOTOS}", f"k{MOST_PHOTOS + 1}"]
+
+
+def test_the_feed_says_which_sizes_and_permissions_are_allowed() -> None:
+    row = a_row(Permission=["Broker"], ImageSizeDescription="LargestNoWatermark")
+    assert shown(a_record(row), never_sizes=(), permissions=("Broker",)) == ["a"]
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+MAYBE_ROW = st.fixed_dictionaries(
+    {},
+    optional={
+        name: ANYTHING | st.sampled_from(["a", "https://p.example.com/a", stamp(1), "Photo"])
+        for name in (
+            "MediaKey", "MediaURL", "MediaObjectID", "Order", "MediaModificationTimestamp", "MediaCategory",
+            "MediaStatus", "ImageSizeDescription", "Permission", "ShortDescription", "LongDescription",
+        )
+    },
+)  # fmt: skip
+
+
+@given(st.lists(MAYBE_ROW | ANYTHING, max_size=5), st.fixed_dictionaries({}, optional={"StandardStatus": ANYTHING}))
+def test_whatever_is_in_the_rows_the_record_is_read(rows: list[object], more: Row) -> None:
+    said = read(a_record(*rows, **more))
+    assert said.photos is not None
+    assert len(said.photos) + len(said.set_aside) <= len(rows)
+    assert len({photo.photo for photo in said.photos}) == len(said.photos)
+    assert bool(said.photos or said.set_aside) == bool(rows)
+
+
+@given(st.dictionaries(st.sampled_from([*a_record(), "MlgCanView", "InternetEntireListingDisplayYN"]), ANYTHING))
+def test_whatever_is_in_a_record_it_is_read_or_refused_as_a_whole(record: Row) -> None:
+    with contextlib.suppress(ImpossibleRecord):
+        assert read(record).listing_key
