@@ -1,0 +1,186 @@
+"""Which statement is newer? Tables over both timestamps and the place on the topic."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.domain.freshness import Position, Version, is_old, moved, newest, parse_timestamp
+from tests.builders import NOW, after
+
+TIMES = st.none() | st.integers(0, 2).map(after)
+
+
+def moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else after(seconds)
+
+
+def version(modified_at: datetime | None, media_changed_at: datetime | None, offset: int | None = None) -> Version:
+    position = None if offset is None else Position(NOW, 0, offset)
+    return Version(modified_at=modified_at, media_changed_at=media_changed_at, position=position)
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "expected"),
+    [
+        (after(1), after(0), True),
+        (after(0), after(1), False),
+        (after(0), after(0), False),
+        (after(0), None, True),
+        (None, after(0), False),
+        (None, None, False),
+    ],
+)
+def test_a_time_moved_if_it_is_newer_or_first_known(
+    now: datetime | None, before: datetime | None, expected: bool
+) -> None:
+    assert moved(now, before) is expected
+
+
+@pytest.mark.parametrize(
+    ("said", "recorded", "old"),
+    [
+        ((1, 1), (0, 0), False),
+        ((0, 0), (1, 1), True),
+        ((0, 1), (0, 0), False),
+        ((1, 0), (0, 0), False),
+        ((0, 0), (0, 1), True),
+        ((0, 0), (1, 0), True),
+        ((1, 0), (0, 1), False),
+        ((0, 1), (1, 0), False),
+        ((0, None), (1, None), True),
+        ((1, None), (0, None), False),
+        ((None, 0), (None, 1), True),
+        ((None, 1), (None, 0), False),
+        ((None, None), (1, 1), False),
+        ((1, 1), (None, None), False),
+        ((0, None), (0, 1), False),
+        ((0, None), (1, 1), True),
+        ((None, 0), (1, 1), True),
+        ((None, 0), (1, 0), False),
+        ((None, 1), (1, 0), False),
+    ],
+)
+def test_a_statement_is_old_if_neither_time_is_newer_and_one_is_older(
+    said: tuple[int | None, int | None], recorded: tuple[int | None, int | None], old: bool
+) -> None:
+    (modified, media), (known_modified, known_media) = ([moment(one) for one in times] for times in (said, recorded))
+    ours, theirs = version(modified, media, 2), version(known_modified, known_media, 1)
+    assert is_old(ours, theirs) is old
+
+
+@pytest.mark.parametrize(
+    ("said", "recorded", "old"),
+    [
+        (Position(NOW, 0, 2), Position(NOW, 0, 1), False),
+        (Position(NOW, 0, 1), Position(NOW, 0, 2), True),
+        (Position(NOW, 0, 1), Position(NOW, 0, 1), True),
+        (Position(after(1), 0, 1), Position(after(0), 5, 9), False),
+        (Position(after(0), 5, 9), Position(after(1), 0, 1), True),
+        (None, Position(NOW), False),
+        (Position(NOW), None, False),
+        (None, None, False),
+    ],
+)
+@pytest.mark.parametrize("at", [NOW, None])
+def test_with_equal_times_or_none_the_later_on_the_topic_decides(
+    said: Position | None, recorded: Position | None, old: bool, at: datetime | None
+) -> None:
+    ours = Version(modified_at=at, media_changed_at=at, position=said)
+    theirs = Version(modified_at=at, media_changed_at=at, position=recorded)
+    assert is_old(ours, theirs) is old
+
+
+VERSIONS = st.builds(version, TIMES, TIMES, st.none() | st.integers(0, 2))
+
+
+@given(VERSIONS, VERSIONS)
+def test_of_two_statements_at_most_one_is_old_unless_they_are_one(one: Version, other: Version) -> None:
+    if is_old(one, other) and is_old(other, one):
+        assert one.position == other.position
+
+
+@given(VERSIONS)
+def test_the_very_same_event_again_is_old(one: Version) -> None:
+    assert is_old(one, one) is (one.position is not None)
+
+
+@pytest.mark.parametrize(
+    ("moments", "expected"),
+    [((), None), ((None,), None), ((None, after(1)), after(1)), ((after(2), None, after(1)), after(2))],
+)
+def test_the_newest_of_what_is_known(moments: tuple[datetime | None, ...], expected: datetime | None) -> None:
+    assert newest(*moments) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-11-23T09:00:00Z", NOW),
+        ("2026-11-23T09:00:00", NOW),
+        ("2026-11-23 09:00:00", NOW),
+        (" 2026-11-23T09:00:00Z\n", NOW),
+        ("2026-11-23T04:00:00-05:00", NOW),
+        ("2026-11-23T09:00:00.000Z", NOW),
+        ("2026-11-23T09:00:00.5Z", after(0.5)),
+        ("2026-11-23T09:00:00.000001Z", after(0.000001)),
+        ("2026-11-23T09:00:00.0000019Z", after(0.000001)),
+        ("20261123T090000Z", NOW),
+        ("2026-11-23", datetime(2026, 11, 23, tzinfo=UTC)),
+        ("0001-01-01T00:00:00Z", datetime(1, 1, 1, tzinfo=UTC)),
+        (None, None),
+    ],
+)
+def test_a_timestamp_is_read_as_utc(text: str | None, expected: datetime | None) -> None:
+    found = parse_timestamp(text)
+    assert found == expected
+    assert found is None or found.tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        " ",
+        "now",
+        "0000-00-00T00:00:00Z",
+        "2026-02-30",
+        "2026-11-23T25:00Z",
+        "0001-01-01T00:00:00+01:00",
+        "9999-12-31T23:59:59-01:00",
+        "1763888400",
+        "\udc80",
+        "\uff12\uff10\uff12\uff16-11-23",
+        1763888400,
+        1.5,
+        True,
+        [],
+        {},
+        b"2026-11-23",
+        NOW,
+    ],
+    ids=repr,
+)
+def test_what_is_no_timestamp_raises(value: object) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse_timestamp(value)
+
+
+@given(st.text() | st.floats() | st.integers() | st.binary())
+def test_whatever_is_given_it_is_read_or_refused(value: object) -> None:
+    try:
+        assert parse_timestamp(value) is not None
+    except ValueError:
+        return
+
+
+@given(
+    st.datetimes(min_value=datetime(1, 1, 3), max_value=datetime(9999, 12, 29)),  # noqa: DTZ001 - the zone is drawn apart
+    st.timedeltas(timedelta(hours=-23), timedelta(hours=23)).map(
+        lambda offset: timedelta(minutes=offset.seconds // 60)
+    ),
+)
+def test_any_moment_in_any_zone_is_the_same_moment(drawn: datetime, offset: timedelta) -> None:
+    zoned = drawn.replace(tzinfo=timezone(offset))
+    assert parse_timestamp(zoned.isoformat()) == zoned
