@@ -1,0 +1,77 @@
+"""When is a photo tried again? By the reason, the attempts so far, and the feed's rules."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.domain.failures import POLICIES, Failure, Reason, Then
+from shared.domain.retry import GIVEN_UP_FOR, is_given_up, next_attempt
+from tests.builders import NOW, a_feed
+
+FINAL = {Reason.GONE, Reason.BAD_URL, Reason.REFUSED_HOST}
+
+
+def wait(
+    reason: Reason = Reason.TIMEOUT, attempts: int = 1, jitter: float = 0.0, asked: float | None = None, **rules: Any
+) -> float:
+    """Return the seconds until the next attempt."""
+    failure = Failure(reason, wait_seconds=asked)
+    return (next_attempt(failure, attempts, a_feed(**rules), NOW, jitter) - NOW).total_seconds()
+
+
+def test_every_reason_has_its_policy_and_says_what_it_means() -> None:
+    assert set(POLICIES) == set(Reason)
+    assert all(policy.meaning for policy in POLICIES.values())
+    assert {reason for reason, policy in POLICIES.items() if policy.then is Then.FINAL} == FINAL
+
+
+@pytest.mark.parametrize("reason", sorted(FINAL))
+def test_a_final_reason_is_final_at_the_first_attempt_and_for_a_day(reason: Reason) -> None:
+    assert is_given_up(Failure(reason), 1, a_feed())
+    assert wait(reason) == GIVEN_UP_FOR.total_seconds() == 86_400
+
+
+@pytest.mark.parametrize("reason", sorted(set(Reason) - FINAL))
+def test_any_other_reason_is_tried_again_up_to_the_most_attempts(reason: Reason) -> None:
+    feed = a_feed(max_attempts=3)
+    assert [is_given_up(Failure(reason), attempts, feed) for attempts in (1, 2, 3, 4)] == [False, False, True, True]
+    assert wait(reason, 3, max_attempts=3) == 86_400
+
+
+@pytest.mark.parametrize(
+    ("attempts", "seconds"), [(1, 30), (2, 60), (3, 120), (4, 240), (5, 480), (11, 21_600), (50, 21_600), (99, 21_600)]
+)
+def test_the_wait_doubles_with_each_attempt_up_to_the_longest(attempts: int, seconds: float) -> None:
+    assert wait(attempts=attempts, max_attempts=100) == seconds
+
+
+@pytest.mark.parametrize(("jitter", "seconds"), [(0.0, 30.0), (0.5, 37.5), (1.0, 45.0)])
+def test_jitter_spreads_over_half_of_the_wait(jitter: float, seconds: float) -> None:
+    assert wait(jitter=jitter) == seconds
+
+
+@pytest.mark.parametrize(("asked", "seconds"), [(None, 30), (0.0, 30), (10.0, 30), (600.0, 600), (86_400.0, 86_400)])
+def test_what_the_origin_asked_for_is_waited_at_least(asked: float | None, seconds: float) -> None:
+    assert wait(Reason.THROTTLED, asked=asked) == seconds
+
+
+@given(
+    st.sampled_from(sorted(Reason)),
+    st.integers(1, 100),
+    st.floats(0, 1),
+    st.floats(0.1, 3_600),
+    st.floats(3_600, 1e9),
+    st.integers(1, 100),
+    st.none() | st.floats(0, 86_400),
+)
+def test_by_any_allowed_rules_the_next_attempt_is_later_and_within_bounds(
+    reason: Reason, attempts: int, jitter: float, base: float, longest: float, most: int, asked: float | None
+) -> None:
+    seconds = wait(
+        reason, attempts, jitter, asked, retry_base_seconds=base, retry_max_seconds=longest, max_attempts=most
+    )
+    assert timedelta(seconds=seconds) > timedelta(0)
+    assert seconds <= max(longest * 1.5, 86_400) + 1
