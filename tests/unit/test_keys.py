@@ -1,0 +1,106 @@
+"""Under which keys are objects stored? Escapes by the contract, and no two photos under one key."""
+
+import re
+
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from shared.domain import keys
+
+SAFE = re.compile(r"(?:[A-Za-z0-9._-]|~[0-9A-F]{2})*")
+CUT = re.compile(r".{180}~[0-9a-f]{16}")
+TEXTS = st.text(min_size=1) | st.text(alphabet="aA.~/ %2E-_é\x00", min_size=1, max_size=12) | st.text(min_size=60)
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("X5678", "X5678"),
+        ("a.b_c-D9", "a.b_c-D9"),
+        ("a b", "a~20b"),
+        ("a/b", "a~2Fb"),
+        ("a~b", "a~7Eb"),
+        ("a%2Fb", "a~252Fb"),
+        ("a+b", "a~2Bb"),
+        ("a?b#c&d=e", "a~3Fb~23c~26d~3De"),
+        ("é", "~C3~A9"),
+        ("e\u0301", "e~CC~81"),
+        ("家", "~E5~AE~B6"),
+        ("🏠", "~F0~9F~8F~A0"),
+        ("\x00\n", "~00~0A"),
+        ("\\", "~5C"),
+        (".", "~2E"),
+        ("..", "~2E~2E"),
+        ("...", "~2E~2E~2E"),
+        ("..a", "..a"),
+        (".a", ".a"),
+        ("a.", "a."),
+        ("~2E", "~7E2E"),
+        (" .", "~20."),
+        ("x" * 200, "x" * 200),
+        ("é" * 33 + "xx", "~C3~A9" * 33 + "xx"),
+    ],
+)
+def test_unusual_bytes_are_escaped_and_the_usual_stay(text: str, written: str) -> None:
+    assert keys.part(text) == written
+
+
+@pytest.mark.parametrize("text", ["x" * 201, "é" * 34, "." * 67, "/" * 500, "x" * 199 + "/", "a" * 10_000])
+def test_a_part_over_200_bytes_is_cut_and_ends_in_its_hash(text: str) -> None:
+    assert CUT.fullmatch(keys.part(text))
+    assert len(keys.part(text)) == 197
+
+
+def test_long_parts_that_begin_alike_differ() -> None:
+    assert keys.part("x" * 300) != keys.part("x" * 301)
+
+
+def test_a_version_lives_below_its_photo_and_the_photo_below_its_listing() -> None:
+    sha256 = "0123456789abcdef" * 4
+    assert keys.listing_prefix("f", "X 1") == "f/X~201/"
+    assert keys.photo_prefix("f", "X 1", "a/b") == "f/X~201/a~2Fb/"
+    assert keys.folder("f", "X 1", "a/b", sha256) == "f/X~201/a~2Fb/0123456789abcdef/"
+
+
+@given(TEXTS)
+@example("." * 300)
+def test_a_part_never_needs_escaping_and_is_never_a_step_in_a_path(text: str) -> None:
+    written = keys.part(text)
+    assert len(written) <= 200
+    assert SAFE.fullmatch(written) or CUT.fullmatch(written)
+    assert written.strip(".")
+
+
+@given(TEXTS, TEXTS)
+@example("a/b", "a~2Fb")
+@example(".", "~2E")
+@example("A", "a")
+@example("é", "e\u0301")
+@example("x" * 201, "x" * 202)
+def test_two_texts_never_have_one_part(one: str, other: str) -> None:
+    assume(one != other)
+    assert keys.part(one) != keys.part(other)
+
+
+@given(TEXTS)
+def test_a_part_that_was_not_cut_can_be_read_back(text: str) -> None:
+    written = keys.part(text)
+    assume(not CUT.fullmatch(written))
+    read = re.sub(rb"~([0-9A-F]{2})", lambda found: bytes.fromhex(found[1].decode()), written.encode())
+    assert read.decode() == text
+
+
+IDENTITIES = st.tuples(*[st.text(alphabet="a/. ~", min_size=1, max_size=4)] * 3)
+
+
+@given(IDENTITIES, IDENTITIES)
+def test_no_photo_lives_within_another(one: tuple[str, str, str], other: tuple[str, str, str]) -> None:
+    assume(one != other)
+    assert not keys.photo_prefix(*one).startswith(keys.photo_prefix(*other))
+
+
+@given(IDENTITIES, IDENTITIES)
+def test_no_listing_lives_within_another(one: tuple[str, str, str], other: tuple[str, str, str]) -> None:
+    assume(one[:2] != other[:2])
+    assert not keys.listing_prefix(*one[:2]).startswith(keys.listing_prefix(*other[:2]))
