@@ -81,6 +81,10 @@ class System:
         except httpx.TransportError:
             return False
 
+    def pid(self, name: str) -> int:
+        """A service's process id."""
+        return self._running[name].pid
+
     def url(self, name: str) -> str:
         """Where a service listens."""
         return f"http://127.0.0.1:{self.room.ports[name]}"

@@ -1,0 +1,52 @@
+"""Run the benchmarks: `python -m bench [photos|listings|budget …]`; a table, and bench-results.json."""
+
+import asyncio
+import dataclasses
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from bench import listings, photos
+from bench.rows import Row
+from tests.servers import running
+
+BENCHMARKS = {"photos": photos.run, "listings": listings.run}
+RESULTS = Path("bench-results.json")
+
+
+def main(names: list[str]) -> int:
+    """Run those named, or all; 2 where a name is unknown."""
+    if unknown := set(names) - set(BENCHMARKS):
+        print(f"no benchmark {', '.join(sorted(unknown))}; there is {', '.join(BENCHMARKS)}", file=sys.stderr)
+        return 2
+    console, rows = Console(), list[Row]()
+    with running() as servers:
+        for name in names or BENCHMARKS:
+            with console.status(f"measuring {name}"):
+                rows += asyncio.run(BENCHMARKS[name](servers))
+    console.print(_table(rows))
+    machine = {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.platform()}
+    found = [dataclasses.asdict(row) | {"ratio": row.ratio} for row in rows]
+    RESULTS.write_text(json.dumps({"machine": machine, "rows": found}, indent=2) + "\n")
+    return 0
+
+
+def _table(rows: list[Row]) -> Table:
+    table = Table("what", box=None, header_style="bold")
+    for heading in ("measured", "baseline", "ratio"):
+        table.add_column(heading, justify="right")
+    table.add_column("baseline is")
+    for row in rows:
+        baseline = f"{row.baseline:,.1f}" if row.baseline else ""
+        ratio = f"{row.ratio:.2f}" if row.ratio else ""
+        table.add_row(row.name, f"{row.value:,.1f} {row.unit}", baseline, ratio, row.against)
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
