@@ -1,0 +1,224 @@
+"""Is feeds.toml right? Every fault is named at once, and the ranges are the contract's."""
+
+import contextlib
+from dataclasses import fields
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.domain.feed import Feed, FeedsInvalid, parse_feeds
+
+HOSTS = 'image_hosts = ["photos.example.com"]'
+
+
+def faults(text: str) -> list[str]:
+    with pytest.raises(FeedsInvalid) as raised:
+        parse_feeds(text)
+    assert str(raised.value) == "\n".join(raised.value.faults)
+    return raised.value.faults
+
+
+def one_feed(*lines: str) -> str:
+    return "\n".join(["[feeds.f]", HOSTS, *lines])
+
+
+def test_a_feed_needs_its_hosts_and_nothing_else() -> None:
+    assert parse_feeds(one_feed()) == {"f": Feed(name="f", image_hosts=("photos.example.com",))}
+
+
+def test_the_defaults_are_the_contracts() -> None:
+    feed = Feed(name="f", image_hosts=())
+    assert {item.name: getattr(feed, item.name) for item in fields(Feed)} == {
+        "name": "f",
+        "image_hosts": (),
+        "allow_private_addresses": False,
+        "concurrency": 8,
+        "batch_size": 8,
+        "batch_pause_seconds": 0.5,
+        "requests_per_second": 16.0,
+        "requests_per_hour": 0,
+        "requests_per_day": 0,
+        "bytes_per_hour": 0,
+        "viewed_reserve": 0.2,
+        "max_file_bytes": 30_000_000,
+        "max_pixels": 60_000_000,
+        "request_timeout_seconds": 20.0,
+        "max_attempts": 6,
+        "retry_base_seconds": 30.0,
+        "retry_max_seconds": 21_600.0,
+        "displayed_statuses": ("Active", "Active Under Contract", "Coming Soon", "Pending"),
+        "never_sizes": ("LargestNoWatermark",),
+        "permissions": ("Public", "Idx", "Vow"),
+        "popular_areas": (),
+        "keep_after_inactive_hours": 0.0,
+        "headers": {},
+        "token_env": "",
+        "reso_url": "",
+        "reso_token_env": "",
+    }
+
+
+def test_several_feeds_each_have_their_rules() -> None:
+    feeds = parse_feeds(
+        f'[feeds.a]\n{HOSTS}\nheaders = {{ Accept = "image/*" }}\nkeep_after_inactive_hours = 1.5\n'
+        f'[feeds."b.c_d-9"]\n{HOSTS}\nnever_sizes = []\npopular_areas = ["Toronto"]'
+    )
+    assert feeds["a"].headers == {"Accept": "image/*"}
+    assert feeds["a"].keep_after_inactive == timedelta(hours=1.5)
+    assert (feeds["b.c_d-9"].never_sizes, feeds["b.c_d-9"].popular_areas) == ((), ("Toronto",))
+
+
+@pytest.mark.parametrize("value", [0, 1.5, 60])
+def test_a_whole_number_will_do_where_a_number_is_wanted(value: float) -> None:
+    assert parse_feeds(one_feed(f"batch_pause_seconds = {value}"))["f"].batch_pause_seconds == value
+
+
+RANGES = [
+    ("concurrency", 1, 64),
+    ("batch_size", 1, 10),
+    ("batch_pause_seconds", 0, 60),
+    ("requests_per_second", 0, None),
+    ("requests_per_hour", 0, None),
+    ("requests_per_day", 0, None),
+    ("bytes_per_hour", 0, None),
+    ("viewed_reserve", 0, 0.9),
+    ("max_file_bytes", 1_000, 500_000_000),
+    ("max_pixels", 10_000, 500_000_000),
+    ("request_timeout_seconds", 0.5, 300),
+    ("max_attempts", 1, 100),
+    ("retry_base_seconds", 0.1, 3_600),
+]
+
+
+def one_step(key: str) -> float:
+    return 1 if Feed.__dataclass_fields__[key].type is int else 0.001
+
+
+@pytest.mark.parametrize(("key", "least", "most"), RANGES)
+def test_the_ends_of_a_range_are_allowed(key: str, least: float, most: float | None) -> None:
+    for value in (least, 1_000_000_000 if most is None else most):
+        assert getattr(parse_feeds(one_feed(f"{key} = {value}"))["f"], key) == value
+
+
+@pytest.mark.parametrize(("key", "least", "most"), RANGES)
+def test_beyond_the_ends_of_a_range_is_a_fault(key: str, least: float, most: float | None) -> None:
+    for value in (least - one_step(key), *([] if most is None else [most + one_step(key)]), -(10**30)):
+        (fault,) = faults(one_feed(f"{key} = {value}"))
+        assert fault.startswith(f"feeds.toml: [feeds.f] {key} is {value}; it must be ")
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("concurrency = 8.0", "concurrency is 8.0; it must be a whole number"),
+        ("concurrency = true", "concurrency is True; it must be a whole number"),
+        ('concurrency = "8"', "concurrency is '8'; it must be a whole number"),
+        ("batch_pause_seconds = nan", "batch_pause_seconds is nan; it must be a number"),
+        ("batch_pause_seconds = true", "batch_pause_seconds is True; it must be a number"),
+        ("requests_per_second = inf", "requests_per_second is inf; it must be at least 0"),
+        ("keep_after_inactive_hours = inf", "keep_after_inactive_hours is inf; it must be at least 0"),
+        ("allow_private_addresses = 1", "allow_private_addresses is 1; it must be true or false"),
+        ('never_sizes = "Largest"', "never_sizes is 'Largest'; it must be a list of texts"),
+        ("permissions = [1]", "permissions is [1]; it must be a list of texts"),
+        ("headers = []", "headers is []; it must be a table of texts without line breaks"),
+        ("headers = { A = 1 }", "headers is {'A': 1}; it must be a table of texts without line breaks"),
+        ('headers = { A = "a\\r\\nB: b" }', "it must be a table of texts without line breaks"),
+        ("token_env = 5", "token_env is 5; it must be a text"),
+        ('reso_url = "ftp://x"', "reso_url is 'ftp://x'; it must be an http(s) URL or empty"),
+        ("retry_max_seconds = 29.9", "retry_max_seconds is 29.9; it must be at least retry_base_seconds (30.0)"),
+        ("concurency = 4", "concurency is not a known key"),
+        ('name = "x"', "name is not a known key"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_it_must_be(line: str, fault: str) -> None:
+    (found,) = faults(one_feed(line))
+    assert found.startswith("feeds.toml: [feeds.f] ")
+    assert found.endswith(fault)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "fault"),
+    [
+        ("[]", "image_hosts is missing"),
+        ('""', "image_hosts is missing"),
+        ('"photos.example.com"', "image_hosts is 'photos.example.com'; it must be a list of texts"),
+        ('["https://photos.example.com"]', "image_hosts has 'https://photos.example.com': is more than a host"),
+        ('["ok.example.com", "*"]', "image_hosts has '*'"),
+        ('[""]', "image_hosts has ''"),
+    ],
+)
+def test_a_wrong_host_is_named(hosts: str, fault: str) -> None:
+    found = faults(f"[feeds.f]\nimage_hosts = {hosts}")
+    assert any(fault in one for one in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("", "no feed"),
+        ("[feeds]", "no feed"),
+        ("feeds = 5", "no feed"),
+        ("[feeds.f", "not valid TOML"),
+        (f"[feeds.f]\n{HOSTS}\n{HOSTS}", "not valid TOML"),
+        ("feeds.f = 5", "[feeds.f] must be a table"),
+        (f'[feeds."a b"]\n{HOSTS}', "the name may have letters, digits, dots, dashes and underscores only"),
+        (f'[feeds.""]\n{HOSTS}', "the name may have"),
+        (f'[feeds."a/b"]\n{HOSTS}', "the name may have"),
+        (f'[feeds."{"a" * 101}"]\n{HOSTS}', "the name may have"),
+        (f"[feeds.f]\n{HOSTS}\n[feed.g]\n{HOSTS}", "feed is not known; feeds are tables named [feeds.NAME]"),
+        ("[feeds.f]", "image_hosts is missing"),
+    ],
+)
+def test_a_file_that_is_no_feeds_is_refused_with_the_reason(text: str, fault: str) -> None:
+    (found,) = faults(text)
+    assert fault in found
+
+
+def test_every_fault_of_every_feed_is_named_at_once() -> None:
+    found = faults(
+        """
+        extra = 1
+        [feeds.a]
+        concurrency = 0
+        batch_size = 11
+        spelled_wrong = true
+        [feeds.b]
+        image_hosts = ["photos.example.com:99999"]
+        viewed_reserve = 1.0
+        headers = 5
+        [feeds."not ok"]
+        image_hosts = ["photos.example.com"]
+        [feeds.right]
+        image_hosts = ["photos.example.com"]
+        """
+    )
+    named = [
+        "extra is not known",
+        "[feeds.a] image_hosts is missing",
+        "[feeds.a] concurrency",
+        "[feeds.a] batch_size",
+        "[feeds.a] spelled_wrong",
+        "[feeds.b] image_hosts",
+        "[feeds.b] viewed_reserve",
+        "[feeds.b] headers",
+        "[feeds.not ok] the name",
+    ]
+    assert len(found) == len(named)
+    for name in named:
+        assert sum(name in fault for fault in found) == 1, name
+
+
+TOML_VALUES = st.sampled_from(
+    ["1", "-1", "0.5", "nan", "inf", "true", '"x"', "[]", '["x"]', "[1]", "{}", "{ a = 1 }", "2026-11-23", "[[]]"]
+)
+LINES = st.dictionaries(st.sampled_from([*(item.name for item in fields(Feed)), "other"]), TOML_VALUES, max_size=6)
+
+
+@given(LINES)
+def test_whatever_is_written_it_is_read_or_its_faults_are_named(lines: dict[str, str]) -> None:
+    text = "\n".join(["[feeds.f]", *(f"{key} = {value}" for key, value in lines.items())])
+    with contextlib.suppress(FeedsInvalid):
+        feed = parse_feeds(text)["f"]
+        assert all(hash(getattr(feed, key)) is not None for key in lines if key != "headers")
