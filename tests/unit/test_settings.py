@@ -1,0 +1,203 @@
+"""Are the settings right? A wrong one stops the start, all faults named; the examples list what there is."""
+
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from shared.domain.feed import Feed, parse_feeds
+from shared.settings import Settings, SettingsInvalid, load, worker_name
+
+ROOT = Path(__file__).parents[2]
+FEEDS = '[feeds.f]\nimage_hosts = ["photos.example.com"]\n'
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Run in an empty directory, without any setting."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"IMAGES_{name.upper()}", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def faults() -> list[str]:
+    with pytest.raises(SettingsInvalid) as raised:
+        load()
+    assert str(raised.value) == "\n".join(raised.value.faults)
+    return raised.value.faults
+
+
+def test_everything_has_a_default_but_the_feeds() -> None:
+    (fault,) = faults()
+    assert fault.startswith("IMAGES_FEEDS: feeds.toml cannot be read")
+
+
+def test_the_settings_come_from_the_environment_and_the_feeds_from_their_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "f.toml").write_text(FEEDS)
+    monkeypatch.setenv("IMAGES_FEEDS", "f.toml")
+    monkeypatch.setenv("IMAGES_MONGO_DB", "other")
+    monkeypatch.setenv("IMAGES_LOG_LEVEL", "WARNING")
+    monkeypatch.setenv("IMAGES_SUPERSEDED_HOURS", "0.5")
+    settings, feeds = load()
+    assert (settings.mongo_db, settings.log_level, settings.superseded_hours) == ("other", "warning", 0.5)
+    assert list(feeds) == ["f"]
+
+
+def test_a_variable_wins_over_the_env_file_which_wins_over_the_default(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("IMAGES_MONGO_DB=of_the_file\nIMAGES_TOPIC_PREFIX=of-the-file.\nUNKNOWN=1\n")
+    monkeypatch.setenv("IMAGES_MONGO_DB", "of_the_environment")
+    settings = Settings()
+    assert (settings.mongo_db, settings.topic_prefix) == ("of_the_environment", "of-the-file.")
+    assert settings.topic("listing-seen") == "of-the-file.listing-seen"
+
+
+@pytest.mark.parametrize(
+    ("public_url", "root"),
+    [
+        ("", "http://127.0.0.1:9000/listing-images"),
+        ("https://cdn.example.com", "https://cdn.example.com"),
+        ("https://cdn.example.com/photos/", "https://cdn.example.com/photos"),
+    ],
+)
+def test_public_urls_begin_with_what_is_given_or_the_buckets_address(public_url: str, root: str) -> None:
+    assert Settings(public_url=public_url).public_root == root
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "fault"),
+    [
+        ("KAFKA", "", "at least 1 character"),
+        ("MONGO", "127.0.0.1:27017", "must be a URI such as mongodb://"),
+        ("MONGO", "", "must be a URI such as mongodb://"),
+        ("MONGO_DB", "a.b", "pattern"),
+        ("MONGO_DB", "", "pattern"),
+        ("S3_ENDPOINT", "127.0.0.1:9000", "must be an http(s) URL"),
+        ("S3_ENDPOINT", "ftp://127.0.0.1:9000", "must be an http(s) URL"),
+        ("S3_ENDPOINT", "http://", "must be an http(s) URL"),
+        ("S3_ENDPOINT", "http://[::1", "Invalid IPv6 URL"),
+        ("S3_ACCESS_KEY", "", "at least 1 character"),
+        ("PUBLIC_URL", "cdn.example.com", "must be an http(s) URL"),
+        ("PUBLIC_URL", "https://cdn.example.com?a=b", "must be an http(s) URL"),
+        ("TOPIC_PREFIX", "a b", "pattern"),
+        ("BUCKET", "A", "pattern"),
+        ("BUCKET", "-ab", "pattern"),
+        ("ORIGINALS_BUCKET", "a_b", "pattern"),
+        ("SERVE_WAIT_SECONDS", "-1", "greater than or equal to 0"),
+        ("SERVE_WAIT_SECONDS", "61", "less than or equal to 60"),
+        ("SERVE_WAIT_SECONDS", "soon", "valid number"),
+        ("SERVE_WAIT_SECONDS", "nan", ""),
+        ("SUPERSEDED_HOURS", "-0.1", "greater than or equal to 0"),
+        ("SUPERSEDED_HOURS", "inf", "less than or equal to 8760"),
+        ("SUPERSEDED_HOURS", "nan", ""),
+        ("RESOLVER_PORT", "0", "greater than or equal to 1"),
+        ("DOWNLOADER_PORT", "65536", "less than or equal to 65535"),
+        ("SCHEDULER_PORT", "http", "valid integer"),
+        ("JANITOR_PORT", "", "valid integer"),
+        ("HOST", "", "at least 1 character"),
+        ("LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
+        ("LOG_FORMAT", "xml", "'json' or 'console'"),
+        ("VARIANTS", "thumb=320:webp:75", "a variant named 'full' is required"),
+        ("VARIANTS", "", "a variant named 'full' is required"),
+        ("VARIANTS", "full=1600:gif:80", "the format must be one of webp, jpeg"),
+        ("VARIANTS", "full=0:webp:80", "the width must be a whole number from 16 to 16383"),
+        ("VARIANTS", "full=1600:webp:101", "the quality must be a whole number from 1 to 100"),
+        ("VARIANTS", "full=1600:webp", "must read name=width:format:quality"),
+        ("VARIANTS", "Full=1600:webp:80", "a variant's name is of a-z, 0-9 and '-'"),
+        ("VARIANTS", "full=1600:webp:80,full=800:webp:80", "the variant 'full' is given twice"),
+        ("FEEDS", "", "cannot be read"),
+        ("FEEDS", "nowhere/feeds.toml", "cannot be read"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_the_reason(
+    name: str, value: str, fault: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "feeds.toml").write_text(FEEDS)
+    monkeypatch.setenv(f"IMAGES_{name}", value)
+    (found,) = faults()
+    assert found.startswith(f"IMAGES_{name}: ")
+    assert fault in found
+
+
+def test_every_fault_of_the_settings_and_of_the_feeds_is_named_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.toml").write_text("[feeds.f]\nconcurrency = 0\n")
+    monkeypatch.setenv("IMAGES_FEEDS", "mine.toml")
+    monkeypatch.setenv("IMAGES_MONGO", "wrong")
+    monkeypatch.setenv("IMAGES_RESOLVER_PORT", "wrong")
+    monkeypatch.setenv("IMAGES_VARIANTS", "a=1:webp:80,b=1600:gif:80")
+    found = faults()
+    for name in ("IMAGES_MONGO", "IMAGES_RESOLVER_PORT", "'a=1:webp:80'", "'b=1600:gif:80'"):
+        assert any(name in fault for fault in found), name
+    assert any("[feeds.f] image_hosts is missing" in fault for fault in found)
+    assert any("[feeds.f] concurrency" in fault for fault in found)
+
+
+def test_the_two_buckets_must_differ(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "feeds.toml").write_text(FEEDS)
+    monkeypatch.setenv("IMAGES_ORIGINALS_BUCKET", "listing-images")
+    (found,) = faults()
+    assert "IMAGES_BUCKET and IMAGES_ORIGINALS_BUCKET must differ" in found
+
+
+def test_feeds_that_are_no_text_are_named(tmp_path: Path) -> None:
+    (tmp_path / "feeds.toml").write_bytes(b"\xff")
+    (found,) = faults()
+    assert found.startswith("IMAGES_FEEDS: feeds.toml cannot be read")
+
+
+def test_no_secret_is_written_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMAGES_MONGO", "mongodb://user:hunter2@db.example.com")
+    monkeypatch.setenv("IMAGES_S3_SECRET_KEY", "hunter2")
+    settings = Settings()
+    assert "hunter2" not in f"{settings!r} {settings}"
+    monkeypatch.setenv("IMAGES_MONGO", "postgres://user:hunter2@db.example.com")
+    assert not any("hunter2" in fault for fault in faults())
+
+
+def test_a_worker_is_named_by_its_host_service_and_port() -> None:
+    assert worker_name(Settings(), "downloader").endswith("-downloader-8081")
+    assert worker_name(Settings(downloader_port=9), "downloader").endswith("-downloader-9")
+
+
+def example_lines() -> dict[str, str]:
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    pairs = [line.partition("=") for line in lines if line and not line.startswith("#")]
+    assert len({name for name, _, _ in pairs}) == len(pairs)
+    return {name: value for name, _, value in pairs}
+
+
+def test_the_example_lists_exactly_the_settings() -> None:
+    assert set(example_lines()) == {f"IMAGES_{name.upper()}" for name in Settings.model_fields}
+
+
+def test_the_example_gives_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    defaults = Settings()
+    for name, value in example_lines().items():
+        monkeypatch.setenv(name, value)
+    assert Settings() == defaults
+
+
+def test_the_contracts_defaults() -> None:
+    settings = Settings()
+    assert (settings.mongo_db, settings.bucket, settings.originals_bucket) == (
+        "listing_images", "listing-images", "listing-originals",
+    )  # fmt: skip
+    assert [str(one) for one in settings.variants] == ["full=1600:webp:80", "card=800:webp:78", "thumb=320:webp:75"]
+    assert (settings.serve_wait_seconds, settings.superseded_hours) == (8, 24)
+    ports = (settings.resolver_port, settings.downloader_port, settings.scheduler_port, settings.janitor_port)
+    assert ports == (8080, 8081, 8082, 8083)
+
+
+def test_the_example_of_feeds_is_right_lists_every_key_and_gives_the_defaults() -> None:
+    text = (ROOT / "feeds.example.toml").read_text()
+    (feed,) = parse_feeds(text).values()
+    (table,) = tomllib.loads(text)["feeds"].values()
+    assert set(table) == {item.name for item in fields(Feed)} - {"name"}
+    plain = Feed(name=feed.name, image_hosts=feed.image_hosts, popular_areas=feed.popular_areas)
+    assert feed == plain
