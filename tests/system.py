@@ -92,7 +92,8 @@ class System:
     async def stop(self, name: str, number: int = signal.SIGTERM) -> int:
         """Send a service the signal and wait for its end; return its exit code."""
         process = self._running.pop(name)
-        process.send_signal(number)
+        if process.returncode is None:
+            process.send_signal(number)
         return await asyncio.wait_for(process.wait(), 15)
 
     async def close(self) -> None:
