@@ -1,0 +1,299 @@
+"""What is written on the topics, byte for byte, and what is read from them: decoding never raises."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.domain.listing import RemovalReason
+from shared.domain.priority import Priority
+from shared.events.codec import AnyEvent, Event, Undecodable, decode, encode
+from shared.events.images import ImageDownloaded, ImageOutdated, ImageRemoved, OutdatedReason, VariantDownloaded
+from shared.events.listings import ListingSeen
+from tests.builders import NOW, after
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+ID = "00000000-0000-4000-8000-000000000000"
+IMAGE = {"feed": "proptx-idx", "listing_key": "X5678", "image_id": "32e2ceab0c7758a30868997aad49ffd9"}
+FOLDER = "https://cdn.example.com/proptx-idx/X5678/photo-1/5a5a5a5a5a5a5a5a"
+EVENTS: list[AnyEvent] = [
+    ListingSeen(
+        feed="proptx-idx",
+        record={
+            "ListingKey": "X5678",
+            "StandardStatus": "Active",
+            "City": "Montréal",
+            "ModificationTimestamp": "2026-11-23T08:59:00Z",
+            "MediaChangeTimestamp": "2026-11-23T08:59:00Z",
+            "InternetEntireListingDisplayYN": True,
+            "MlgCanView": None,
+            "ListPrice": 799000.5,
+            "Media": [
+                {
+                    "MediaKey": "k-1",
+                    "MediaObjectID": "photo-1",
+                    "MediaURL": "https://photos.example.com/1.jpg?sig=a%2Fb",
+                    "Order": 0,
+                    "Permission": ["Public"],
+                }
+            ],
+        },
+    ),
+    ImageOutdated(**IMAGE, reason=OutdatedReason.CHANGED, priority=Priority.POPULAR),
+    ImageDownloaded(
+        **IMAGE,
+        order=0,
+        url=f"{FOLDER}/full-12345678.webp",
+        content_type="image/webp",
+        width=1600,
+        height=1200,
+        file_size=160000,
+        sha256="5a" * 32,
+        variants=(
+            VariantDownloaded(
+                name="full", url=f"{FOLDER}/full-12345678.webp", width=1600, height=1200, file_size=160000
+            ),
+            VariantDownloaded(
+                name="thumb", url=f"{FOLDER}/thumb-12345678.webp", width=320, height=240, file_size=32000
+            ),
+        ),
+        media_changed_at=datetime(2026, 11, 23, 8, 59, 0, 123456, tzinfo=UTC),
+        downloaded_at=NOW,
+        changed=True,
+    ),
+    ImageRemoved(
+        **IMAGE,
+        reason=RemovalReason.PHOTO_WITHDRAWN,
+        removed_at=NOW,
+        urls=(f"{FOLDER}/full-12345678.webp", f"{FOLDER}/thumb-12345678.webp"),
+    ),
+]
+KINDS = [type(event) for event in EVENTS]
+each_event = pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.TYPE)
+each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.TYPE)
+
+
+def golden(event: AnyEvent) -> bytes:
+    return (GOLDEN / f"{event.TYPE}.json").read_bytes().rstrip(b"\n")
+
+
+@each_event
+def test_an_event_is_written_byte_for_byte_as_ever_but_for_its_id(event: AnyEvent) -> None:
+    written = encode(event, source="tests", now=NOW)
+    assert written.replace(orjson.loads(written)["id"].encode(), ID.encode()) == golden(event)
+
+
+@each_event
+def test_an_event_as_ever_is_read(event: AnyEvent) -> None:
+    assert decode(golden(event), type(event), after(9)) == Event(data=event, id=ID, time=NOW)
+
+
+@each_event
+def test_every_event_has_an_id_of_its_own(event: AnyEvent) -> None:
+    first, second = (decode(encode(event, source="tests", now=NOW), type(event), NOW) for _ in range(2))
+    assert isinstance(first, Event)
+    assert isinstance(second, Event)
+    assert first.id != second.id
+    assert (first.data, first.time) == (second.data, second.time)
+
+
+@each_event
+def test_unknown_fields_are_ignored(event: AnyEvent) -> None:
+    value = orjson.loads(golden(event))
+    value |= {"traceparent": "00-1", "extension": {"a": [1]}}
+    value["data"] |= {"added_later": [{"a": None}]}
+    assert decode(orjson.dumps(value), type(event), NOW) == Event(data=event, id=ID, time=NOW)
+
+
+@each_event
+@pytest.mark.parametrize("left_out", ["specversion", "id", "source", "time", "subject", "datacontenttype"])
+def test_what_another_producer_left_out_is_filled_in(event: AnyEvent, left_out: str) -> None:
+    value = orjson.loads(golden(event))
+    del value[left_out]
+    found = decode(orjson.dumps(value), type(event), after(9))
+    assert isinstance(found, Event)
+    assert found.data == event
+    assert found.id
+    assert found.time == (after(9) if left_out == "time" else NOW)
+
+
+def test_only_type_and_data_are_required() -> None:
+    found = decode(b'{"type":"listing-seen.v1","data":{"feed":"f","property":{}}}', ListingSeen, after(9))
+    assert isinstance(found, Event)
+    assert (found.data, found.time) == (ListingSeen(feed="f", record={}), after(9))
+
+
+@pytest.mark.parametrize(
+    ("record", "subject"),
+    [({"ListingKey": "X1"}, "X1"), ({"ListingKey": 12}, "12"), ({"ListingKey": None}, ""), ({}, "")],
+)
+def test_the_subject_of_a_listing_is_its_key_as_given(record: dict[str, object], subject: str) -> None:
+    assert ListingSeen(feed="f", record=record).subject == subject
+    assert orjson.loads(encode(ListingSeen(feed="f", record=record), source="s", now=NOW))["subject"] == subject
+
+
+def test_times_are_written_in_utc() -> None:
+    toronto = NOW.astimezone(timezone(timedelta(hours=-5)))
+    assert orjson.loads(encode(EVENTS[1], source="tests", now=toronto))["time"] == "2026-11-23T09:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("time", "expected"),
+    [
+        ('"2026-11-23T09:00:00Z"', NOW),
+        ('"2026-11-23T04:00:00-05:00"', NOW),
+        ('"2026-11-23T09:00:00"', NOW),
+        ('"2026-11-23T09:00:00.000001Z"', after(0.000001)),
+        ("null", after(9)),
+    ],
+)
+def test_a_time_is_read_in_any_zone_and_without_one_as_utc(time: str, expected: datetime) -> None:
+    value = f'{{"type":"listing-seen.v1","time":{time},"data":{{"feed":"f","property":{{}}}}}}'
+    found = decode(value.encode(), ListingSeen, after(9))
+    assert isinstance(found, Event)
+    assert found.time == expected
+    assert found.time.tzinfo is not None
+
+
+def envelope(data: str, kind: str = "image-outdated.v1") -> bytes:
+    return f'{{"type":"{kind}","data":{data}}}'.encode()
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "the value is null"),
+        (b"", "not JSON"),
+        (b" ", "not JSON"),
+        (b"hello", "not JSON"),
+        (b"{", "not JSON"),
+        (b'{"type":"image-outdated.v1","data":{}', "not JSON"),
+        (b"\x00\x01\xff\xfe", "not JSON"),
+        (b"\xef\xbb\xbf{}", "not JSON"),
+        (b'{"type":"\xff"}', "not JSON"),
+        (b'{"type":"\\ud800","data":{}}', "not JSON"),
+        (b'{"type":NaN}', "not JSON"),
+        (b"[" * 100_000 + b"]" * 100_000, "not JSON"),
+        (b'{"type":"image-outdated.v1","data":' + b'{"a":' * 100_000 + b"1" + b"}" * 100_001, "not JSON"),
+        (b"null", "event:"),
+        (b"true", "event:"),
+        (b"5", "event:"),
+        (b'"listing-seen.v1"', "event:"),
+        (b"[]", "event:"),
+        (b'[{"type":"image-outdated.v1","data":{}}]', "event:"),
+        (b"{}", "type: Field required; data: Field required"),
+        (b'{"type":"image-outdated.v1"}', "data: Field required"),
+        (b'{"data":{}}', "type: Field required"),
+        (b'{"type":null,"data":{}}', "type:"),
+        (b'{"type":5,"data":{}}', "type:"),
+        (b'{"type":"image-outdated.v1","data":null}', "data:"),
+        (b'{"type":"image-outdated.v1","data":[]}', "data:"),
+        (b'{"type":"image-outdated.v1","data":"{}"}', "data:"),
+        (b'{"type":"image-outdated.v1","data":{},"time":"soon"}', "time:"),
+        (b'{"type":"image-outdated.v1","data":{},"time":1e308}', "time:"),
+        (b'{"type":"image-outdated.v1","data":{},"time":-99999999999999999999}', "time:"),
+        (envelope("{}", "image-outdated.v2"), "the type is 'image-outdated.v2'; this topic carries image-outdated.v1"),
+        (envelope("{}", "listing-seen.v1"), "the type is 'listing-seen.v1'"),
+        (envelope("{}", "x" * 10_000), f"the type is '{'x' * 100}'"),
+        (envelope("{}"), "feed: Field required; listing_key: Field required; image_id: Field required"),
+        (envelope('{"feed":"","listing_key":"","image_id":""}'), "feed: String should have at least 1 character"),
+        (envelope('{"feed":null,"listing_key":"k","image_id":"i"}'), "feed:"),
+        (envelope('{"feed":["f"],"listing_key":"k","image_id":"i"}'), "feed:"),
+        (envelope('{"feed":"f","listing_key":5,"image_id":"i"}'), "listing_key:"),
+        (envelope('{"feed":"f","listing_key":"k","image_id":"i","reason":"bored"}'), "reason:"),
+        (envelope('{"feed":"f","listing_key":"k","image_id":"i","priority":"now"}'), "priority:"),
+    ],
+    ids=lambda value: repr(value)[:50],
+)
+def test_a_hostile_value_is_undecodable_with_its_reason(value: bytes | None, reason: str) -> None:
+    found = decode(value, ImageOutdated, NOW)
+    assert isinstance(found, Undecodable)
+    assert reason in found.reason
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "{}",
+        '{"feed":"f"}',
+        '{"property":{}}',
+        '{"feed":"","property":{}}',
+        '{"feed":"f","property":null}',
+        '{"feed":"f","property":[]}',
+        '{"feed":"f","property":"{}"}',
+        '{"feed":5,"property":{}}',
+    ],
+)
+def test_a_listing_seen_without_feed_or_property_is_undecodable(data: str) -> None:
+    assert isinstance(decode(envelope(data, "listing-seen.v1"), ListingSeen, NOW), Undecodable)
+
+
+def test_a_record_may_hold_anything_and_huge_numbers_too() -> None:
+    record = '{"ListingKey":"k","Big":1e400,"Int":' + "9" * 400 + ',"Deep":' + "[" * 500 + "]" * 500 + "}"
+    found = decode(envelope(f'{{"feed":"f","property":{record}}}', "listing-seen.v1"), ListingSeen, NOW)
+    assert isinstance(found, Event | Undecodable)
+
+
+@each_event
+def test_a_missing_field_is_named(event: AnyEvent) -> None:
+    has_default = {"reason", "priority"} if isinstance(event, ImageOutdated) else set()
+    for name in orjson.loads(golden(event))["data"].keys() - has_default:
+        value = orjson.loads(golden(event))
+        del value["data"][name]
+        found = decode(orjson.dumps(value), type(event), NOW)
+        assert isinstance(found, Undecodable)
+        assert found.reason == f"{name}: Field required"
+
+
+def test_a_reason_never_repeats_a_value_of_the_data() -> None:
+    value = orjson.loads(golden(EVENTS[2]))
+    value["data"] = dict.fromkeys(value["data"], "https://photos.example.com/secret")
+    found = decode(orjson.dumps(value), ImageDownloaded, NOW)
+    assert isinstance(found, Undecodable)
+    assert "secret" not in found.reason
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+NAMES = sorted({name for event in EVENTS for name in orjson.loads(encode(event, source="s", now=NOW))["data"]})
+DATA = st.dictionaries(st.sampled_from(NAMES), JSON | st.sampled_from(["missing", "viewed", "2026-11-23"]), max_size=14)
+ENVELOPES = st.fixed_dictionaries(
+    {"type": st.sampled_from([kind.TYPE for kind in KINDS]) | JSON, "data": DATA | JSON},
+    optional={"id": JSON, "time": JSON, "subject": JSON},
+)
+
+
+@each_kind
+@settings(max_examples=60)
+@given(value=st.none() | st.binary() | JSON.map(orjson.dumps) | ENVELOPES.map(orjson.dumps))
+def test_whatever_comes_decoding_never_raises(kind: type[AnyEvent], value: bytes | None) -> None:
+    found = decode(value, kind, NOW)
+    if isinstance(found, Event):
+        assert isinstance(found.data, kind)
+        assert found.time.tzinfo is not None
+    else:
+        assert found.reason
+
+
+@each_event
+@settings(max_examples=60)
+@given(change=st.data())
+def test_an_event_with_any_field_spoilt_is_read_or_refused(event: AnyEvent, change: st.DataObject) -> None:
+    value = orjson.loads(golden(event))
+    spoilt = change.draw(st.sampled_from([value, value["data"]]))
+    spoilt[change.draw(st.sampled_from(sorted(spoilt)))] = change.draw(JSON)
+    assert isinstance(decode(orjson.dumps(value), type(event), NOW), Event | Undecodable)
+
+
+@given(st.dictionaries(st.text(max_size=10), JSON, max_size=4))
+def test_any_record_is_read_as_it_was_written(record: dict[str, object]) -> None:
+    plain = orjson.loads(orjson.dumps(record))
+    found = decode(encode(ListingSeen(feed="f", record=plain), source="s", now=NOW), ListingSeen, NOW)
+    assert isinstance(found, Event)
+    assert found.data.record == plain
