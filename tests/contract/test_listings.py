@@ -1,0 +1,381 @@
+"""What the collection of listings promises, kept by the one in memory and by MongoDB alike."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+import orjson
+import pytest
+
+from shared.domain.failures import Failure, Reason
+from shared.domain.freshness import Position
+from shared.domain.image import Claim, Photo, Status, image_id, url_key
+from shared.domain.listing import Listing, RemovalReason, SetAside
+from shared.domain.priority import Priority
+from shared.render import Renderer
+from shared.stores import mongo
+from shared.stores.errors import StoreUnavailable
+from shared.stores.listings import Answer, Listings
+from shared.stores.memory import MemoryListings
+from shared.stores.mongo import MongoListings
+from tests.builders import FEED, KEY, NOW, a_discard, a_held_photo, a_listing, a_photo, after, hidden
+from tests.conftest import Room
+
+RENDERER = Renderer("https://cdn.example.com")
+KEYS = ["a/b", "a~2Fb", "a b", " ", "a\nb", "é", "e\u0301", "家🏠", "$x", "a.b", ".", "\x00", "X" * 5_000, "0"]
+
+EVERYTHING = Photo(
+    id=image_id(FEED, KEY, "photo-1"),
+    photo="photo-1",
+    media_key="k-1",
+    url="https://photos.example.com/1.jpg?sig=é",
+    url_keys=(url_key("a"), url_key("b")),
+    order=0,
+    caption="Küche 🏠",
+    announced_at=after(0.000001),
+    has_own_timestamp=True,
+    priority=Priority.SEARCHED,
+    not_before=after(9),
+    released_at=after(1),
+    claim=Claim(worker="w-1", until=after(80)),
+    forced_at=after(2),
+    attempts=3,
+    attempted_at=after(3),
+    failure=Failure(Reason.GONE, "photos.example.com answered 404"),
+    copy=a_held_photo("photo-1").copy,
+)
+
+
+@pytest.fixture(params=["memory", pytest.param("real", marks=pytest.mark.servers)])
+async def listings(request: pytest.FixtureRequest) -> AsyncIterator[Listings]:
+    """An empty collection."""
+    if request.param == "memory":
+        yield MemoryListings(RENDERER)
+        return
+    room: Room = request.getfixturevalue("room")
+    async with mongo.connect(room.servers.mongo, room.db) as database:
+        await mongo.apply_indexes(database)
+        yield MongoListings(database, RENDERER)
+        await database.client.drop_database(room.db)
+
+
+def keys_of(found: Collection[Listing]) -> list[str]:
+    return [one.key for one in found]
+
+
+def due(key: str, at: float, priority: Priority = Priority.ROUTINE, feed: str = FEED) -> Listing:
+    """Return a listing with one photo due so many seconds after NOW."""
+    return a_listing(a_photo("a", key=key, feed=feed, not_before=after(at), priority=priority), key=key, feed=feed)
+
+
+@pytest.mark.parametrize(
+    "listing",
+    [
+        Listing(feed=FEED, key=KEY, seen_at=NOW),
+        a_listing(a_photo()),
+        a_listing(EVERYTHING, a_photo("b", announced_at=None)),
+        a_listing(
+            a_photo(),
+            standard_status=None,
+            city=None,
+            modified_at=None,
+            media_changed_at=after(0.000123),
+            position=Position(after(0.5), 5, 2**40),
+            hidden=hidden(1, 2, RemovalReason.OPT_OUT),
+            discards=(a_discard("a"), a_discard("b", whole=True, removing=True, remove_at=after(3))),
+            set_aside=(SetAside(media_key="k", reason="why"),),
+        ),
+        a_listing(*(a_held_photo(f"photo-{index}") for index in range(500))),
+    ],
+    ids=["bare", "one photo", "every fact", "hidden", "500 photos"],
+)
+async def test_a_listing_is_read_as_it_was_written(listings: Listings, listing: Listing) -> None:
+    assert not await listings.write([listing])
+    assert await listings.get(FEED, KEY) == replace(listing, revision=1)
+
+
+async def test_what_is_not_recorded_is_not_found(listings: Listings) -> None:
+    await listings.write([a_listing(key="X2")])
+    assert await listings.get(FEED, KEY) is None
+    assert await listings.get("other", "X2") is None
+    found = await listings.get_many([(FEED, "X1"), (FEED, "X2"), ("other", "X2")])
+    assert list(found) == [(FEED, "X2")]
+    assert await listings.get_many([]) == {}
+    assert not await listings.write([])
+
+
+@pytest.mark.parametrize("key", KEYS, ids=lambda key: repr(key)[:12])
+async def test_an_unusual_key_is_a_key_like_any_other(listings: Listings, key: str) -> None:
+    listing = a_listing(a_photo(key=key), key=key)
+    await listings.write([listing])
+    assert await listings.get(FEED, key) == replace(listing, revision=1)
+    assert keys_of(await listings.by_key(key)) == [key]
+    assert [one.listing_key for one in await listings.answers([key], FEED, None)] == [key]
+    assert keys_of(await listings.due(FEED, NOW, 10)) == [key]
+
+
+async def test_unusual_keys_never_meet(listings: Listings) -> None:
+    assert not await listings.write(a_listing(key=key, city=f"city of {key[:9]!r}") for key in KEYS)
+    found = await listings.get_many([(FEED, key) for key in KEYS])
+    assert {key: one.city for (_, key), one in found.items()} == {key: f"city of {key[:9]!r}" for key in KEYS}
+
+
+async def test_a_write_counts_the_revision_and_a_stale_one_is_refused(listings: Listings) -> None:
+    await listings.write([a_listing(city="first")])
+    first = await listings.get(FEED, KEY)
+    assert first is not None
+    assert not await listings.write([replace(first, city="second")])
+    for stale in (first, replace(first, revision=0), replace(first, revision=7)):
+        assert set(await listings.write([replace(stale, city="third")])) == {(FEED, KEY)}
+    second = await listings.get(FEED, KEY)
+    assert second is not None
+    assert (second.city, second.revision) == ("second", 2)
+
+
+async def test_a_change_of_what_was_never_written_is_refused(listings: Listings) -> None:
+    assert set(await listings.write([a_listing(revision=3)])) == {(FEED, KEY)}
+    assert await listings.get(FEED, KEY) is None
+
+
+async def test_one_refusal_does_not_hold_up_the_others(listings: Listings) -> None:
+    await listings.write([a_listing(key="X1"), a_listing(key="X2")])
+    changes = [a_listing(key=key, revision=revision, city="new") for key, revision in (("X1", 0), ("X2", 1), ("X3", 0))]
+    assert set(await listings.write(changes)) == {(FEED, "X1")}
+    found = await listings.get_many([(FEED, key) for key in ("X1", "X2", "X3")])
+    assert {key: (one.city, one.revision) for (_, key), one in found.items()} == {
+        "X1": ("Guelph", 1),
+        "X2": ("new", 2),
+        "X3": ("new", 1),
+    }
+
+
+@pytest.mark.parametrize("revision", [0, 1])
+async def test_of_many_writers_at_once_one_wins(listings: Listings, revision: int) -> None:
+    if revision:
+        await listings.write([a_listing()])
+    attempts = [listings.write([a_listing(revision=revision, city=f"{writer}")]) for writer in range(8)]
+    refused = await asyncio.gather(*attempts)
+    winners = [f"{writer}" for writer, ids in enumerate(refused) if not ids]
+    written = await listings.get(FEED, KEY)
+    assert written is not None
+    assert winners == [written.city]
+    assert written.revision == revision + 1
+
+
+DUE = [
+    due("routine-old", -9),
+    due("routine-new", -1),
+    due("viewed", -2, Priority.VIEWED),
+    due("searched", -5, Priority.SEARCHED),
+    due("popular-now", 0, Priority.POPULAR),
+    due("viewed-later", 1, Priority.VIEWED),
+    due("other-feed", -99, Priority.VIEWED, feed="other"),
+    a_listing(a_held_photo(key="held"), key="held"),
+    a_listing(a_photo(key="hidden", not_before=after(-99)), key="hidden", hidden=hidden()),
+    a_listing(key="empty"),
+]
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [
+        (99, ["viewed", "searched", "popular-now", "routine-old", "routine-new"]),
+        (4, ["viewed", "searched", "popular-now", "routine-old"]),
+        (1, ["viewed"]),
+    ],
+)
+async def test_the_most_urgent_are_due_first_and_the_oldest_of_them(
+    listings: Listings, limit: int, expected: list[str]
+) -> None:
+    await listings.write(DUE)
+    assert keys_of(await listings.due(FEED, NOW, limit)) == expected
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [(99, ["routine-old", "searched", "viewed", "routine-new", "popular-now"]), (2, ["routine-old", "searched"])],
+)
+async def test_by_age_alone_the_oldest_is_due_first(listings: Listings, limit: int, expected: list[str]) -> None:
+    await listings.write(DUE)
+    assert keys_of(await listings.oldest_due(FEED, NOW, limit)) == expected
+
+
+async def test_what_is_done_is_no_longer_due(listings: Listings) -> None:
+    await listings.write([due("X1", 0)])
+    (listing,) = await listings.due(FEED, NOW, 1)
+    await listings.write([listing.with_photos([a_held_photo("a")])])
+    assert keys_of(await listings.due(FEED, after(99), 9)) == []
+    assert keys_of(await listings.oldest_due(FEED, after(99), 9)) == []
+
+
+async def test_what_is_released_and_unfinished_is_in_work_until_the_lease_ends(listings: Listings) -> None:
+    assert await listings.in_work(FEED, NOW) == 0
+    two = a_listing(a_photo("a").released(NOW), a_photo("b").released(NOW), a_photo("c"))
+    other = a_listing(a_photo("a", key="X2").released(after(-60)), key="X2")
+    not_shown = a_listing(a_photo("a", key="X3").released(NOW), key="X3", hidden=hidden())
+    elsewhere = a_listing(a_photo("a", feed="other").released(NOW), feed="other")
+    await listings.write([two, other, not_shown, elsewhere])
+    assert await listings.in_work(FEED, NOW) == 3
+    assert await listings.in_work(FEED, after(60)) == 2
+    assert await listings.in_work(FEED, after(120)) == 0
+
+
+async def test_removals_are_due_the_oldest_first_in_every_feed(listings: Listings) -> None:
+    await listings.write(
+        [
+            a_listing(a_photo(key="hidden"), key="hidden", hidden=hidden(remove_at=-1)),
+            a_listing(a_photo(key="later"), key="later", hidden=hidden(remove_at=1)),
+            a_listing(key="nothing-held", hidden=hidden(remove_at=-9)),
+            a_listing(a_photo(key="shown"), key="shown"),
+            a_listing(key="superseded", discards=(a_discard(remove_at=after(-5)), a_discard("b", remove_at=after(9)))),
+            a_listing(key="now", feed="other", discards=(a_discard(),)),
+        ]
+    )
+    assert keys_of(await listings.removal_due(NOW, 99)) == ["superseded", "hidden", "now"]
+    assert keys_of(await listings.removal_due(NOW, 1)) == ["superseded"]
+    assert keys_of(await listings.removal_due(after(-99), 99)) == []
+
+
+async def test_a_workers_claims_are_found(listings: Listings) -> None:
+    ours, theirs = Claim(worker="w-1", until=after(80)), Claim(worker="w-2", until=after(80))
+    await listings.write(
+        [
+            a_listing(a_photo("a", key="X1", claim=ours), a_photo("b", key="X1", claim=theirs), key="X1"),
+            a_listing(a_photo("a", key="X2", claim=theirs), key="X2"),
+            a_listing(a_photo("a", key="X3"), key="X3"),
+            a_listing(a_photo("a", key="X4", claim=ours), key="X4"),
+        ]
+    )
+    assert sorted(keys_of(await listings.claimed_by("w-1", 9))) == ["X1", "X4"]
+    assert len(await listings.claimed_by("w-1", 1)) == 1
+    assert keys_of(await listings.claimed_by("w-3", 9)) == []
+
+
+async def test_a_key_is_found_in_every_feed(listings: Listings) -> None:
+    await listings.write([a_listing(), a_listing(feed="other", hidden=hidden()), a_listing(key="X2")])
+    assert sorted(one.feed for one in await listings.by_key(KEY)) == ["other", FEED]
+    assert await listings.by_key("X3") == []
+
+
+async def test_an_image_is_found_by_its_id_and_its_urls(listings: Listings) -> None:
+    both = a_photo("b", key="X2", url_keys=(url_key("u"), url_key("large u")))
+    await listings.write([a_listing(a_photo("a"), key="X1"), a_listing(a_photo("a", key="X2"), both, key="X2")])
+    found = await listings.by_image(both.id)
+    assert found is not None
+    assert found.key == "X2"
+    assert await listings.by_image("nothing") is None
+    ids = [image_id(FEED, "X1", "a"), image_id(FEED, "X2", "a"), both.id, "nothing"]
+    assert sorted(keys_of(await listings.by_images(ids))) == ["X1", "X2"]
+    assert await listings.by_images([]) == []
+    assert keys_of(await listings.by_url_key(url_key("large u"))) == ["X2"]
+    shared = url_key("https://photos.example.com/a.jpg")
+    assert sorted(keys_of(await listings.by_url_key(shared))) == ["X1", "X2"]
+    assert await listings.by_url_key(url_key("nothing")) == []
+
+
+async def test_a_photo_that_is_no_longer_shown_is_not_found(listings: Listings) -> None:
+    await listings.write([a_listing(a_photo("a"))])
+    await listings.write([a_listing(a_photo("b"), revision=1)])
+    assert await listings.by_image(image_id(FEED, KEY, "a")) is None
+    assert await listings.by_url_key(url_key("https://photos.example.com/a.jpg")) == []
+
+
+def ids_in(answer: Answer) -> list[str]:
+    return [orjson.loads(fragment)["id"] for fragment in answer.rendered]
+
+
+async def test_an_answer_holds_the_photos_in_order_ready_to_send(listings: Listings) -> None:
+    listing = a_listing(a_photo("z"), a_held_photo("a"), a_photo("m"))
+    await listings.write([listing])
+    (answer,) = await listings.answers([KEY], None, None)
+    assert (answer.feed, answer.listing_key, answer.wanting) == (FEED, KEY, 2)
+    assert list(answer.rendered) == RENDERER.fragments(listing)
+    assert ids_in(answer) == [photo.id for photo in listing.photos]
+
+
+@pytest.mark.parametrize(("photos", "expected"), [(None, 3), (1, 1), (2, 2), (3, 3), (9, 3)])
+async def test_an_answer_holds_at_most_so_many_photos(listings: Listings, photos: int | None, expected: int) -> None:
+    await listings.write([a_listing(a_photo("a"), a_photo("b"), a_photo("c"))])
+    (answer,) = await listings.answers([KEY], FEED, photos)
+    assert ids_in(answer) == [image_id(FEED, KEY, name) for name in "abc"[:expected]]
+    assert answer.wanting == 3
+
+
+@pytest.mark.parametrize(
+    ("keys", "feed", "expected"),
+    [
+        (["X1", "X2", "X3", "X4"], None, [("other", "X1"), (FEED, "X1"), (FEED, "X3")]),
+        (["X1", "X2"], FEED, [(FEED, "X1")]),
+        (["X1"], "other", [("other", "X1")]),
+        (["X3", "X3"], None, [(FEED, "X3")]),
+        (["X2"], None, []),
+        ([], None, []),
+    ],
+)
+async def test_only_displayed_listings_are_answered(
+    listings: Listings, keys: Sequence[str], feed: str | None, expected: list[tuple[str, str]]
+) -> None:
+    await listings.write(
+        [
+            a_listing(a_photo(), key="X1"),
+            a_listing(a_photo(), key="X1", feed="other"),
+            a_listing(a_photo(), key="X2", hidden=hidden()),
+            a_listing(key="X3"),
+        ]
+    )
+    answers = await listings.answers(keys, feed, None)
+    assert sorted((one.feed, one.listing_key) for one in answers) == expected
+
+
+async def test_a_feed_is_counted(listings: Listings) -> None:
+    failed = a_photo("f", failure=Failure(Reason.TIMEOUT), not_before=after(60))
+    outdated = a_held_photo("o", announced_at=after(1), priority=Priority.VIEWED, not_before=after(5))
+    await listings.write(
+        [
+            a_listing(a_photo("p"), failed, a_held_photo("d"), a_held_photo("e"), key="X1"),
+            a_listing(outdated, a_photo("p").released(NOW), key="X2"),
+            a_listing(a_photo("p", not_before=after(-9)), a_held_photo("d"), key="X3", hidden=hidden()),
+            a_listing(key="X4"),
+            a_listing(a_photo("p", not_before=after(-99)), feed="other"),
+        ]
+    )
+    found = await listings.counts(FEED, NOW)
+    assert (found.listings, found.displayed, found.in_work, found.oldest_due_at) == (4, 3, 1, NOW)
+    assert found.images == {Status.PENDING: 3, Status.FAILED: 1, Status.DOWNLOADED: 3, Status.OUTDATED: 1}
+    assert found.queued == {Priority.VIEWED.value: 2, Priority.ROUTINE.value: 2}
+
+
+async def test_a_feed_without_listings_counts_nothing(listings: Listings) -> None:
+    found = await listings.counts(FEED, NOW)
+    assert (found.listings, found.displayed, found.in_work, found.oldest_due_at) == (0, 0, 0, None)
+    assert set(found.images.values()) == {0}
+    assert found.queued == {}
+
+
+async def test_what_older_rules_rendered_is_rendered_anew_when_read(room: Room) -> None:
+    listing = a_listing(a_held_photo("a"), a_held_photo("b"))
+    newer = Renderer("https://new.example.com")
+    async with mongo.connect(room.servers.mongo, room.db) as database:
+        await MongoListings(database, RENDERER).write([listing])
+        (answer,) = await MongoListings(database, newer).answers([KEY], None, 1)
+        await database.client.drop_database(room.db)
+    assert list(answer.rendered) == newer.fragments(listing)[:1]
+
+
+@pytest.mark.servers  # it needs none, but the driver's patience lasts for seconds
+async def test_a_database_that_is_away_is_said_to_be_unavailable(unused_tcp_port: int) -> None:
+    async with mongo.connect(f"mongodb://127.0.0.1:{unused_tcp_port}/?directConnection=true", "nowhere") as database:
+        store = MongoListings(database, RENDERER)
+        calls = [store.get(FEED, KEY), store.write([a_listing()]), store.counts(FEED, NOW), mongo.ping(database)]
+        results = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(result) for result in results] == [StoreUnavailable] * len(calls)
+
+
+async def test_moments_are_kept_to_the_millisecond_and_those_of_the_mls_to_the_microsecond(listings: Listings) -> None:
+    fine: datetime = after(0.123)
+    photo = a_photo(announced_at=after(0.123456), not_before=fine)
+    await listings.write([a_listing(photo, modified_at=after(0.000001))])
+    found = await listings.get(FEED, KEY)
+    assert found is not None
+    assert (found.modified_at, found.photos) == (after(0.000001), (photo,))
