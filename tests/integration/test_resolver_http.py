@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import httpx
 import pytest
 
 from local.sandbox import Sandbox
@@ -23,17 +24,25 @@ async def known(whole: System, mls: Sandbox, _keys: Any) -> str:
     return key
 
 
-async def test_an_answer_has_a_validator_and_a_short_life(whole: System, known: str) -> None:
-    for ask in (
-        lambda **headers: whole.http.get(f"/api/listings/{known}/images", headers=headers),
-        lambda **headers: whole.http.post("/api/images/resolve", json={"listing_keys": [known]}, headers=headers),
-    ):
-        answer = await ask()
-        assert answer.status_code == 200
-        assert answer.headers["Cache-Control"] == "public, max-age=2"
-        assert (await ask(**{"If-None-Match": answer.headers["ETag"]})).status_code == 304
-        assert (await ask(**{"If-None-Match": f'"other", W/{answer.headers["ETag"]}'})).status_code == 304
-        assert (await ask(**{"If-None-Match": '"other"'})).status_code == 200
+@pytest.mark.parametrize("kind", ["listing", "page of results", "url"])
+async def test_an_answer_has_a_validator_and_a_short_life(whole: System, mls: Sandbox, known: str, kind: str) -> None:
+    async def ask(**headers: str) -> httpx.Response:
+        match kind:
+            case "listing":
+                return await whole.http.get(f"/api/listings/{known}/images", headers=headers)
+            case "url":
+                url = record_of(mls, known)["Media"][0]["MediaURL"]
+                return await whole.http.get("/api/images/resolve", params={"url": url}, headers=headers)
+            case _:
+                return await whole.http.post("/api/images/resolve", json={"listing_keys": [known]}, headers=headers)
+
+    answer = await ask()
+    assert answer.status_code == 200
+    assert answer.headers["Cache-Control"] == "public, max-age=2"
+    etag = answer.headers["ETag"]
+    assert (await ask(**{"If-None-Match": etag})).status_code == 304
+    assert (await ask(**{"If-None-Match": f'"other", W/{etag}'})).status_code == 304
+    assert (await ask(**{"If-None-Match": '"other"'})).status_code == 200
 
 
 async def test_a_page_of_results_is_one_call(whole: System, known: str) -> None:

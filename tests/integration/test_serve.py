@@ -88,7 +88,7 @@ async def test_a_photo_that_the_origin_no_longer_has_is_404_with_a_picture(
     await whole.see(mls.change_photo(key, 0))
 
     async def is_back() -> bool:
-        return (await whole.images(key))[0]["status"] == "downloaded"
+        return bool((await whole.images(key))[0]["status"] == "downloaded")
 
     await until(is_back, "the photo that came back")
 
