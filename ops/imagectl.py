@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -24,6 +25,7 @@ from shared import kafka
 from shared.clock import utc_now
 from shared.domain.feed import Feed
 from shared.domain.image import Status
+from shared.domain.priority import Priority
 from shared.events.listings import ListingSeen
 from shared.events.topics import MANIFEST, MOST_BYTES
 from shared.kafka import Broker, BrokerUnavailable
@@ -32,6 +34,7 @@ from shared.render import Renderer
 from shared.settings import Settings, SettingsInvalid, load
 from shared.stores import mongo
 from shared.stores.errors import StoreUnavailable
+from shared.stores.listings import FeedCounts
 from shared.stores.minio_objects import MinioObjects
 
 Result = TypeVar("Result")
@@ -161,19 +164,28 @@ def status(as_json: Json = False) -> None:
         _print_status(found)
 
 
+def _late(counts: FeedCounts, at: datetime) -> str:
+    if counts.oldest_due_at is None or counts.oldest_due_at > at:
+        return "-"
+    return f"{(at - counts.oldest_due_at).total_seconds():,.0f} s late"
+
+
+_ROWS: Mapping[str, Callable[[FeedCounts, datetime], str]] = {
+    "listings": lambda counts, _: f"{counts.listings:,}",
+    "  displayed": lambda counts, _: f"{counts.displayed:,}",
+    **{f"images {one}": lambda counts, _, one=one: f"{counts.images.get(one, 0):,}" for one in Status},  # type: ignore[misc]
+    **{f"queued {one}": lambda counts, _, one=one: f"{counts.queued.get(one, 0):,}" for one in Priority},  # type: ignore[misc]
+    "  of them in work": lambda counts, _: f"{counts.in_work:,}",
+    "oldest due": _late,
+}
+
+
 def _print_status(found: standing.Status) -> None:
-    table = Table("feed", box=None, header_style="bold")
-    for heading in ("listings", "displayed", *Status, "queued", "in work", "oldest due"):
-        table.add_column(heading, justify="right")
-    for name, counts in found.feeds.items():
-        queued = ", ".join(f"{photos:,} {priority}" for priority, photos in counts.queued.items() if photos)
-        oldest = counts.oldest_due_at
-        late = max(0.0, (found.at - oldest).total_seconds()) if oldest else 0.0
-        table.add_row(
-            name, f"{counts.listings:,}", f"{counts.displayed:,}",
-            *(f"{counts.images.get(one, 0):,}" for one in Status),
-            queued or "-", f"{counts.in_work:,}", f"{late:,.0f} s late" if oldest and oldest <= found.at else "-",
-        )  # fmt: skip
+    table = Table("", box=None, header_style="bold")
+    for name in found.feeds:
+        table.add_column(name, justify="right")
+    for what, show in _ROWS.items():
+        table.add_row(what, *(show(counts, found.at) for counts in found.feeds.values()))
     out.print(table)
     for service, topics in found.lag.items():
         behind = ", ".join(f"{topic} {records:,}" for topic, records in topics.items())

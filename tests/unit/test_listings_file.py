@@ -1,0 +1,71 @@
+"""Which files of listings can be published, and what is said of those that cannot."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ops.listings_file import Unusable, read
+
+A, B = {"ListingKey": "A", "ListPrice": 1.5}, {"ListingKey": "B", "Media": None}
+PAGE = {"@odata.context": "x", "value": [A, B], "@odata.nextLink": "y"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{json.dumps(A)}\n{json.dumps(B)}\n",
+        f"\n\n{json.dumps(A)}\n\n{json.dumps(B)}",
+        json.dumps([A, B]),
+        json.dumps([A, B], indent=2),
+        "  \n" + json.dumps([A, B], indent=2),
+        json.dumps(PAGE),
+        json.dumps(PAGE, indent=2),
+        json.dumps({**PAGE, "value": [A]}) + "\n" + json.dumps({"value": [B]}),
+    ],
+    ids=["NDJSON", "blank lines", "array", "array over lines", "leading space", "page", "page over lines", "pages"],
+)
+def test_every_usual_form_is_read(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "listings"
+    file.write_text(text)
+    assert list(read(file)) == [A, B]
+
+
+def test_one_record_over_several_lines_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "listing.json"
+    file.write_text(json.dumps(A, indent=2))
+    assert list(read(file)) == [A]
+
+
+@pytest.mark.parametrize(
+    ("text", "records", "places"),
+    [
+        ("", 0, ["after record 0"]),
+        ("[]", 0, []),
+        (json.dumps({"value": []}), 0, []),
+        (json.dumps({"value": []}, indent=2), 0, []),
+        ("not JSON", 0, ["after record 0"]),
+        (f"{json.dumps(A)}\nnot JSON\n{json.dumps(B)}", 2, ["line 2"]),
+        (f'{json.dumps(A)}\n{{"City": "Toronto"}}\n[1]\n7', 1, ["line 2", "line 3", "line 4"]),
+        (json.dumps([A, 1, {"ListingKey": ""}, B]), 2, ["record 2", "record 3"]),
+        (json.dumps([A, B])[:-4], 1, ["after record 1"]),
+        ("\x00\x01", 0, ["after record 0"]),
+    ],
+)
+def test_what_is_no_record_is_named_by_its_place(tmp_path: Path, text: str, records: int, places: list[str]) -> None:
+    file = tmp_path / "listings"
+    file.write_text(text)
+    found = list(read(file))
+    assert sum(isinstance(one, dict) for one in found) == records
+    assert [one.where for one in found if isinstance(one, Unusable)] == places
+
+
+def test_progress_ends_at_the_files_size(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [{"ListingKey": str(number), "Media": []} for number in range(1_000)]
+    for text in ("\n".join(map(json.dumps, rows)), json.dumps(rows)):
+        file, told = tmp_path / "listings", list[int]()
+        file.write_text(text)
+        assert len(list(read(file, told.append))) == 1_000
+        assert told == sorted(told)
+        assert told[-1] == file.stat().st_size
