@@ -1,5 +1,6 @@
 """What is a file by its bytes, and is it all there? Looks at structure only and decodes nothing."""
 
+import re
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ GIF = Kind("GIF", "image/gif", "gif")
 AVIF = Kind("AVIF", "image/avif", "avif")
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_AVIF_SIDES = re.compile(rb"\0\0\0\x14ispe\0{4}(.{4})(.{4})", re.DOTALL)
 _GIF_TRAILER, _GIF_EXTENSION, _GIF_FRAME = b";", b"!", b","
 
 
@@ -48,6 +50,18 @@ def _is_avif(head: bytes) -> bool:
     # HEIC shares the container and the brand mif1: only avif and avis, as major or compatible brand, are AVIF.
     brands = head[8:12] + head[16 : int.from_bytes(head[:4], "big")]
     return head[4:8] == b"ftyp" and any(brands[at : at + 4] in (b"avif", b"avis") for at in range(0, len(brands), 4))
+
+
+def announced(source: Path, kind: Kind) -> tuple[int, int]:
+    """Return the sides of an AVIF as its header says them; (0, 0) where it does not, and for every other format.
+
+    The decoder refuses sides over its own limit as if the header could not be read.
+    """
+    if kind is not AVIF:
+        return 0, 0
+    with source.open("rb") as file:
+        found = _AVIF_SIDES.search(file.read(65_536))
+    return (int.from_bytes(found[1], "big"), int.from_bytes(found[2], "big")) if found else (0, 0)
 
 
 def check_ending(source: Path, kind: Kind) -> None:

@@ -47,6 +47,7 @@ _SRGB = ImageCms.createProfile("sRGB")
 _BAND_PIXELS = 1_000_000
 _PIXELS_RESIZED_AT_LEISURE = 8_000_000
 _WEBP_METHOD = 2  # half of the default's time (4), for files 3 % larger
+_LONGEST_RIGHT = 2_000  # bytes: what is longer is no name, and a JPEG's EXIF holds no more than 65 kB
 _THUMBHASH_SIDE = 32  # it keeps 7 x 7 frequencies: 100 pixels say no more, and cost ten times as much
 
 
@@ -109,6 +110,10 @@ def _read(
 ) -> _Photo | Failure:
     # Half: the library makes an error of twice its limit. It also guards what opening a WebP would reserve.
     Image.MAX_IMAGE_PIXELS = max_pixels // 2
+    if kind in (magic.WEBP, magic.AVIF) and memory is not None and 2 * source.stat().st_size > memory:
+        return Failure(Reason.TOO_MUCH_MEMORY, "the file is too large for a format that is read as a whole")
+    if math.prod(magic.announced(source, kind)) > max_pixels:
+        return _too_many_pixels(max_pixels)
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(source, formats=[kind.decoder]) as image:
             if math.prod(image.size) > max_pixels:
@@ -131,31 +136,30 @@ def _too_many_pixels(max_pixels: int) -> Failure:
 
 def _decode(image: Image.Image, specs: Sequence[VariantSpec], memory: int | None) -> _Photo | Failure:
     stored = image.size
-    turned = _orientation(image)
-    largest = _upright(_sizes(_upright(stored, turned), specs)[0], turned)
+    size = _largest(stored, _orientation(image), specs)
     if isinstance(image, JpegImagePlugin.JpegImageFile):
-        image.draft(None, largest)  # decodes at a half, a quarter or an eighth, where that is still large enough
-    needed = _memory_needed(image, math.prod(largest))
+        image.draft(None, size)  # decodes at a half, a quarter or an eighth, where that is still large enough
+    needed = _memory_needed(image, math.prod(size))
     if memory is not None and needed > memory:
         return Failure(Reason.TOO_MUCH_MEMORY, f"the picture needs about {needed // 10**6} MB to decode")
     with _at_most(memory):
         image.load()
         turned = _orientation(image)  # a PNG may say it after its pixels
-        largest = _upright(_sizes(_upright(stored, turned), specs)[0], turned)
-        small = _shrunk(image, stored, largest)
+        small = _shrunk(image, stored, _largest(stored, turned, specs))
     small = _in_srgb(small, image.info.get("icc_profile"))
     if turned in _UPRIGHT:
         small = small.transpose(_UPRIGHT[turned])
     return _Photo(small, _upright(stored, turned), _rights(image))
 
 
+def _largest(stored: tuple[int, int], turned: int, specs: Sequence[VariantSpec]) -> tuple[int, int]:
+    """Return the sides of the largest variant, as they lie in the stored picture."""
+    sides = _upright(stored, turned)
+    return _upright(max((_size(sides, spec) for spec in specs), key=math.prod), turned)
+
+
 def _upright(sides: tuple[int, int], orientation: int) -> tuple[int, int]:
     return (sides[1], sides[0]) if orientation >= 5 else sides
-
-
-def _sizes(sides: tuple[int, int], specs: Sequence[VariantSpec]) -> list[tuple[int, int]]:
-    """Return the sides of each variant, largest first."""
-    return sorted((_size(sides, spec) for spec in specs), key=math.prod, reverse=True)
 
 
 def _size(sides: tuple[int, int], spec: VariantSpec) -> tuple[int, int]:
@@ -167,15 +171,18 @@ def _size(sides: tuple[int, int], spec: VariantSpec) -> tuple[int, int]:
 
 
 def _orientation(image: Image.Image) -> int:
-    value = _exif(image).get(_ORIENTATION, 1)
-    return value if value in _UPRIGHT else 1
+    value = _exif(image).get(_ORIENTATION)
+    return value if isinstance(value, int) and value in _UPRIGHT else 1
 
 
-def _exif(image: Image.Image) -> Image.Exif:
+def _exif(image: Image.Image) -> dict[int, object]:
+    """Return the tags that matter, as far as they are known yet: `Image.getexif` would decode a PNG to find them."""
     try:
-        return image.getexif()
+        found = Image.Exif()
+        found.load(image.info.get("exif") or b"")
+        return {tag: found[tag] for tag in (_ORIENTATION, _ARTIST, _COPYRIGHT) if tag in found}
     except Exception:  # noqa: BLE001  # metadata that cannot be read is no reason to refuse a photo
-        return Image.Exif()
+        return {}
 
 
 def _rights(image: Image.Image) -> bytes:
@@ -183,7 +190,8 @@ def _rights(image: Image.Image) -> bytes:
     found, kept = _exif(image), Image.Exif()
     for tag in (_ARTIST, _COPYRIGHT):
         if value := found.get(tag):
-            kept[tag] = value if isinstance(value, bytes) else str(value).encode("latin-1", "replace")
+            text = value if isinstance(value, bytes) else str(value).encode("latin-1", "replace")
+            kept[tag] = text[:_LONGEST_RIGHT]
     return kept.tobytes() if kept else b""
 
 
@@ -191,15 +199,16 @@ def _memory_needed(image: Image.Image, largest: int) -> int:
     """Estimate from its header what decoding a photo and encoding its largest variant takes, in bytes (measured)."""
     pixels = math.prod(image.size)
     decoded = pixels * {"1": 1, "L": 1, "P": 1, "I;16": 2}.get(image.mode, 4)
+    shrinking = 8 * largest
     if image.format == "WEBP":
         decoded = 16 * pixels  # its decoder keeps two canvases, then come the frame as bytes and as a picture
     elif image.format == "AVIF":
         decoded = (12 if image.mode == "RGBA" else 9) * pixels
-    elif isinstance(image, JpegImagePlugin.JpegImageFile) and image.info.get("progressive"):
-        decoded += _coefficients(image)
-    elif image.mode in ("RGBA", "LA") and pixels <= _PIXELS_RESIZED_AT_LEISURE:
-        decoded *= 2  # resizing multiplies by alpha, in a copy
-    return max(decoded + 8 * largest, 24 * largest)
+    elif isinstance(image, JpegImagePlugin.JpegImageFile):
+        decoded += _coefficients(image) if image.info.get("progressive") else 0
+    else:
+        shrinking = (30 if image.has_transparency_data else 20) * largest  # in bands, and multiplied by alpha
+    return max(decoded + shrinking, 24 * largest)
 
 
 def _coefficients(image: JpegImagePlugin.JpegImageFile) -> int:
@@ -257,15 +266,15 @@ def _reduced(image: Image.Image, factor: int) -> Image.Image:
 def _resizable(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         return image.convert("I").point(lambda value: value / 256).convert("L")  # 16 bits
-    if image.has_transparency_data:
+    if image.mode != "LA" and image.has_transparency_data:
         return image.convert("RGBA")
-    return image if image.mode in ("L", "RGB", "CMYK") else image.convert("RGB")
+    return image if image.mode in ("L", "LA", "RGB", "CMYK") else image.convert("RGB")
 
 
 def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """Return an RGB picture, or RGBA where a pixel is not opaque; a broken or unfit profile is ignored."""
-    alpha = image.getchannel("A") if image.mode == "RGBA" else None
-    colour = _with_profile(image.convert("RGB") if alpha else image, profile)
+    alpha = image.getchannel("A") if image.mode in ("LA", "RGBA") else None
+    colour = _with_profile(image.convert(image.mode.removesuffix("A")), profile)
     colour.info = {}
     if alpha is not None and alpha.getextrema() != (255, 255):
         colour.putalpha(alpha)

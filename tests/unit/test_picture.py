@@ -1,0 +1,442 @@
+"""What becomes of each kind of file? Real decoders and encoders, small pictures."""
+
+import base64
+import io
+from pathlib import Path
+
+import pytest
+import thash
+from PIL import ExifTags, Image
+
+from services.downloader import picture
+from services.downloader.picture import Encoded
+from shared.domain.failures import Failure, Reason
+from shared.domain.variants import VariantSpec
+from tests import pictures
+from tests.pictures import CORNERS, Colour
+
+MANY = 60_000_000
+WEBP = VariantSpec("full", 1600, "webp", 90)
+JPEG = VariantSpec("full", 1600, "jpeg", 90)
+
+
+def encode(
+    folder: Path,
+    content: bytes,
+    *specs: VariantSpec,
+    max_pixels: int = MANY,
+    memory: int | None = None,
+    name: str = "x",
+) -> Encoded | Failure:
+    source = pictures.written(folder, content, name)
+    return picture.encode(source, folder, specs or (WEBP,), max_pixels, memory)
+
+
+def good(folder: Path, content: bytes, *specs: VariantSpec) -> Encoded:
+    made = encode(folder, content, *specs)
+    assert isinstance(made, Encoded), made
+    return made
+
+
+def shown(made: Encoded) -> Image.Image:
+    """Return the first variant's picture."""
+    with Image.open(made.variants[0].path) as image:
+        image.load()
+        return image
+
+
+def reason(made: Encoded | Failure) -> Reason | None:
+    return made.reason if isinstance(made, Failure) else None
+
+
+def quarters(image: Image.Image) -> list[Colour]:
+    """Return the colours in the middle of the four quarters."""
+    width, height = image.size
+    rgb = image.convert("RGB")
+    found = []
+    for y in (height // 4, height * 3 // 4):
+        for x in (width // 4, width * 3 // 4):
+            pixel = rgb.getpixel((x, y))
+            assert isinstance(pixel, tuple)
+            found.append((int(pixel[0]), int(pixel[1]), int(pixel[2])))
+    return found
+
+
+def near(found: Colour, expected: Colour, by: int = 14) -> bool:
+    return all(abs(one - other) <= by for one, other in zip(found, expected, strict=True))
+
+
+def all_near(found: list[Colour], expected: tuple[Colour, ...], by: int = 14) -> bool:
+    return all(near(one, other, by) for one, other in zip(found, expected, strict=True))
+
+
+def deep(colour: Colour) -> bytes:
+    """Return the colour as 16 bits a channel."""
+    return b"".join(bytes([value, 0]) for value in colour)
+
+
+HALVES = (CORNERS[:2], CORNERS[2:])
+COLOURFUL = pictures.corners()
+GOOD = {
+    "baseline JPEG": ("image/jpeg", pictures.encoded(COLOURFUL, "JPEG")),
+    "progressive JPEG": ("image/jpeg", pictures.encoded(COLOURFUL, "JPEG", progressive=True)),
+    "CMYK JPEG": ("image/jpeg", pictures.encoded(COLOURFUL.convert("CMYK"), "JPEG")),
+    "PNG": ("image/png", pictures.encoded(COLOURFUL, "PNG")),
+    "palette PNG": ("image/png", pictures.encoded(COLOURFUL.quantize(8), "PNG")),
+    "PNG of 16 bits a channel": (
+        "image/png",
+        pictures.png(
+            (64, 48),
+            depth=16,
+            colour_type=2,
+            rows=b"".join((b"\0" + deep(left) * 32 + deep(right) * 32) * 24 for left, right in HALVES),
+        ),
+    ),
+    "lossy WebP": ("image/webp", pictures.encoded(COLOURFUL, "WEBP", quality=90)),
+    "lossless WebP": ("image/webp", pictures.encoded(COLOURFUL, "WEBP", lossless=True)),
+    "animated WebP": (
+        "image/webp",
+        pictures.encoded(COLOURFUL, "WEBP", save_all=True, append_images=[Image.new("RGB", (64, 48), "black")]),
+    ),
+    "GIF": ("image/gif", pictures.encoded(COLOURFUL, "GIF")),
+    "animated GIF": (
+        "image/gif",
+        pictures.encoded(COLOURFUL, "GIF", save_all=True, append_images=[Image.new("RGB", (64, 48), "black")]),
+    ),
+    "AVIF": ("image/avif", pictures.encoded(COLOURFUL, "AVIF", quality=90)),
+    "animated AVIF": (
+        "image/avif",
+        pictures.encoded(COLOURFUL, "AVIF", save_all=True, append_images=[Image.new("RGB", (64, 48), "black")]),
+    ),
+    "several JPEGs in one": (
+        "image/jpeg",
+        pictures.encoded(COLOURFUL, "MPO", save_all=True, append_images=[Image.new("RGB", (64, 48), "black")]),
+    ),
+}
+
+
+@pytest.mark.parametrize("spec", [WEBP, JPEG], ids=["to WebP", "to JPEG"])
+@pytest.mark.parametrize(("content_type", "content"), GOOD.values(), ids=GOOD)
+def test_a_photo_of_every_kind_keeps_its_picture(
+    tmp_path: Path, content_type: str, content: bytes, spec: VariantSpec
+) -> None:
+    made = good(tmp_path, content, spec)
+    image = shown(made)
+    assert (made.content_type, (made.width, made.height)) == (content_type, image.size)
+    assert (image.format, image.mode) == (spec.format.upper(), "RGB")
+    assert all_near(quarters(image), CORNERS, 20)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pictures.encoded(Image.new("L", (64, 48), 128), "JPEG"),
+        pictures.encoded(Image.new("L", (64, 48), 128), "PNG"),
+        pictures.encoded(Image.new("LA", (64, 48), (128, 255)), "PNG"),
+        pictures.encoded(Image.new("I;16", (64, 48), 128 * 256), "PNG"),
+        pictures.png((2, 2), depth=16, colour_type=4, rows=b"\0\x80\0\xff\xff\x80\0\xff\xff" * 2),
+        pictures.encoded(Image.linear_gradient("L").point(lambda v: 255 * (v % 2)).convert("1"), "PNG"),
+    ],
+    ids=["JPEG", "PNG", "PNG with alpha", "16 bits", "16 bits with alpha", "1 bit"],
+)
+def test_a_grey_photo_stays_grey(tmp_path: Path, content: bytes) -> None:
+    image = shown(good(tmp_path, content, VariantSpec("full", 16, "webp", 90)))
+    assert image.mode == "RGB"
+    assert all(near(colour, (128, 128, 128), 4) for colour in quarters(image))
+
+
+@pytest.mark.parametrize("name", ["photo.html", "photo.jpg", "photo", "photo.webp"])
+def test_a_photo_is_told_by_its_bytes_whatever_its_name(tmp_path: Path, name: str) -> None:
+    made = encode(tmp_path, pictures.encoded(COLOURFUL, "PNG"), name=name)
+    assert isinstance(made, Encoded)
+    assert (made.content_type, made.extension) == ("image/png", "png")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff",
+        b"<!doctype html><title>Sign in</title>",
+        b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>',
+        b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+        pictures.encoded(COLOURFUL, "BMP"),
+        pictures.encoded(COLOURFUL, "TIFF"),
+        pictures.encoded(COLOURFUL, "ICO"),
+        pictures.encoded(COLOURFUL, "JPEG2000"),
+        b"%PDF-1.7",
+        b"%!PS-Adobe-3.0 EPSF-3.0",
+        b"RIFF\0\0\0\0WAVEfmt ",
+        bytes((17 * at + 3) % 256 for at in range(5000)),
+    ],
+    ids=["empty", "a byte", "HTML", "SVG", "HEIC", "BMP", "TIFF", "ICO", "JPEG 2000", "PDF", "EPS", "WAV", "noise"],
+)
+def test_what_is_no_listing_photo_is_not_an_image(tmp_path: Path, content: bytes) -> None:
+    assert reason(encode(tmp_path, content, name="photo.jpg")) is Reason.NOT_AN_IMAGE
+
+
+GRAIN = pictures.grain()
+WHOLE = {
+    "baseline JPEG": pictures.encoded(GRAIN, "JPEG"),
+    "progressive JPEG": pictures.encoded(GRAIN, "JPEG", progressive=True),
+    "PNG": pictures.encoded(GRAIN, "PNG"),
+    "lossy WebP": pictures.encoded(GRAIN, "WEBP"),
+    "lossless WebP": pictures.encoded(GRAIN, "WEBP", lossless=True),
+    "animated WebP": pictures.encoded(GRAIN, "WEBP", save_all=True, append_images=[COLOURFUL]),
+    "GIF": pictures.encoded(GRAIN, "GIF"),
+    "animated GIF": pictures.encoded(GRAIN, "GIF", save_all=True, append_images=[COLOURFUL]),
+    "AVIF": pictures.encoded(GRAIN, "AVIF"),
+}
+
+
+@pytest.mark.parametrize("content", WHOLE.values(), ids=WHOLE)
+def test_a_photo_cut_anywhere_after_its_first_bytes_is_broken(tmp_path: Path, content: bytes) -> None:
+    kept = sorted(
+        {64, len(content) // 4, len(content) // 2, len(content) - 200, *range(len(content) - 12, len(content))}
+    )
+    assert {at: reason(encode(tmp_path, content[:at])) for at in kept} == dict.fromkeys(kept, Reason.BROKEN_IMAGE)
+    assert isinstance(encode(tmp_path, content), Encoded)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pictures.damaged(WHOLE["PNG"], WHOLE["PNG"].index(b"IDAT") + 50),
+        pictures.damaged(WHOLE["PNG"], len(WHOLE["PNG"]) - 1),
+        pictures.damaged(WHOLE["PNG"], 29),
+        WHOLE["PNG"][: WHOLE["PNG"].index(b"IDAT") - 4] + pictures.png_chunk(b"IEND", b""),
+        pictures.png((64, 48), depth=8, colour_type=2, rows=bytes(1000)),
+        b"\xff\xd8\xff" + bytes(100),
+        b"RIFF\x10\0\0\0WEBPVP8 " + bytes(100),
+        b"GIF89a" + bytes(100),
+        b"\0\0\0\x1cftypavif\0\0\0\0avifmif1" + bytes(100),
+    ],
+    ids=[
+        *("pixels' checksum", "last checksum", "header's checksum", "no pixels", "too few pixels"),
+        *("JPEG of zeros", "WebP of zeros", "GIF of zeros", "AVIF of zeros"),
+    ],
+)
+def test_a_photo_that_fails_its_checksums_or_makes_no_sense_is_broken(tmp_path: Path, content: bytes) -> None:
+    assert reason(encode(tmp_path, content)) is Reason.BROKEN_IMAGE
+
+
+@pytest.mark.parametrize("side", [8_000, 16_000, 60_000])
+@pytest.mark.parametrize("name", pictures.bombs(8_000))
+def test_a_header_of_too_many_pixels_is_enough(tmp_path: Path, name: str, side: int) -> None:
+    made = encode(tmp_path, pictures.bombs(side)[name], memory=20_000_000)
+    assert reason(made) is Reason.TOO_MANY_PIXELS
+
+
+@pytest.mark.parametrize("content", WHOLE.values(), ids=WHOLE)
+def test_the_cap_is_the_last_number_of_pixels_that_is_allowed(tmp_path: Path, content: bytes) -> None:
+    assert isinstance(encode(tmp_path, content, max_pixels=64 * 48), Encoded)
+    assert reason(encode(tmp_path, content, max_pixels=64 * 48 - 1)) is Reason.TOO_MANY_PIXELS
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "AVIF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photo_stands_upright_however_the_camera_was_held(tmp_path: Path, form: str, orientation: int) -> None:
+    stored = pictures.turned(COLOURFUL, orientation)
+    tags = pictures.exif({pictures.ORIENTATION: orientation})
+    made = good(tmp_path, pictures.encoded(stored, form, exif=tags, quality=90), VariantSpec("full", 32, "webp", 90))
+    image = shown(made)
+    assert (made.width, made.height, *image.size) == (64, 48, 32, 24)
+    assert all_near(quarters(image), CORNERS, 30)
+    assert pictures.ORIENTATION not in image.getexif()
+
+
+def test_a_png_may_say_its_orientation_after_its_pixels(tmp_path: Path) -> None:
+    stored = pictures.encoded(pictures.turned(COLOURFUL, 6), "PNG")
+    tags = pictures.exif({pictures.ORIENTATION: 6}).removeprefix(b"Exif\0\0")
+    image = shown(good(tmp_path, pictures.with_late_chunk(stored, b"eXIf", tags)))
+    assert image.size == (64, 48)
+    assert all_near(quarters(image), CORNERS, 20)
+
+
+@pytest.mark.parametrize("value", [0, 9, 65_535])
+def test_an_orientation_that_means_nothing_is_ignored(tmp_path: Path, value: int) -> None:
+    tags = pictures.exif({pictures.ORIENTATION: value})
+    assert shown(good(tmp_path, pictures.encoded(COLOURFUL, "JPEG", exif=tags))).size == (64, 48)
+
+
+def test_a_broken_exif_block_is_no_reason_to_refuse_a_photo(tmp_path: Path) -> None:
+    good(tmp_path, pictures.encoded(COLOURFUL, "JPEG", exif=b"Exif\0\0MM\0*" + b"\xff" * 50))
+
+
+@pytest.mark.parametrize(
+    ("profile", "mode", "stored", "expected"),
+    [
+        (pictures.DISPLAY_P3, "RGB", (234, 51, 35), (255, 0, 0)),
+        (pictures.ADOBE_RGB, "RGB", (144, 255, 60), (0, 255, 0)),
+        (pictures.grey_profile(1.0), "L", 128, (188, 188, 188)),
+        (pictures.grey_profile(1.0), "LA", (128, 255), (188, 188, 188)),
+        (pictures.cmyk_profile(), "CMYK", (255, 0, 0, 0), (7, 7, 7)),
+        (pictures.cmyk_profile(), "CMYK", (0, 255, 255, 0), (255, 255, 255)),
+        (None, "CMYK", (0, 255, 255, 0), (255, 0, 0)),
+        (None, "RGB", (234, 51, 35), (234, 51, 35)),
+        (b"no profile", "RGB", (234, 51, 35), (234, 51, 35)),
+        (pictures.DISPLAY_P3[:200], "RGB", (234, 51, 35), (234, 51, 35)),
+        (pictures.cmyk_profile(), "RGB", (234, 51, 35), (234, 51, 35)),
+        (pictures.DISPLAY_P3, "L", 128, (128, 128, 128)),
+    ],
+    ids=[
+        *(
+            "Display P3",
+            "Adobe RGB",
+            "grey",
+            "grey with alpha",
+            "cyan as ink",
+            "white as ink",
+            "no CMYK profile",
+            "none",
+        ),
+        *("broken", "cut", "CMYK's for RGB", "RGB's for grey"),
+    ],
+)
+def test_colour_becomes_srgb(
+    tmp_path: Path, profile: bytes | None, mode: str, stored: int | tuple[int, ...], expected: Colour
+) -> None:
+    form, options = ("JPEG", {"quality": 100}) if mode == "CMYK" else ("PNG", {})
+    content = pictures.encoded(Image.new(mode, (32, 32), stored), form, icc_profile=profile, **options)
+    image = shown(good(tmp_path, content, VariantSpec("full", 1600, "webp", 100)))
+    assert near(quarters(image)[0], expected, 6)
+    assert "icc_profile" not in image.info
+
+
+@pytest.mark.parametrize("spec", [WEBP, JPEG], ids=["WebP", "JPEG"])
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "AVIF"])
+def test_of_the_metadata_only_artist_and_copyright_are_left(tmp_path: Path, form: str, spec: VariantSpec) -> None:
+    tags = pictures.exif(
+        {
+            pictures.ARTIST: "Jos\u00e9".encode(),
+            pictures.COPYRIGHT: "\u00a9 2026 Jos\u00e9".encode(),
+            pictures.MAKE: "SecretCamera",
+            ExifTags.Base.ImageDescription: "SecretAddress",
+        },
+        gps={1: "N", 2: (43.0, 39.0, 11.0)},
+    )
+    made = good(tmp_path, pictures.encoded(COLOURFUL, form, exif=tags, xmp=b"<x>SecretXMP</x>"), spec)
+    content = made.variants[0].path.read_bytes()
+    assert "\u00a9 2026 Jos\u00e9\0".encode() in content
+    assert b"Secret" not in content
+    found = shown(made).getexif()
+    assert set(found) == {pictures.ARTIST, pictures.COPYRIGHT}
+    assert not found.get_ifd(pictures.GPS)
+
+
+@pytest.mark.parametrize("spec", [WEBP, JPEG], ids=["WebP", "JPEG"])
+def test_a_copyright_of_any_length_is_no_reason_to_fail(tmp_path: Path, spec: VariantSpec) -> None:
+    tags = pictures.exif({pictures.COPYRIGHT: "c" * 100_000})
+    made = good(tmp_path, pictures.encoded(COLOURFUL, "PNG", exif=tags), spec)
+    assert str(shown(made).getexif()[pictures.COPYRIGHT]).startswith("ccc")
+    assert made.variants[0].file_size < 10_000
+
+
+GLASS = pictures.glass()
+SEE_THROUGH = {
+    "PNG": pictures.encoded(GLASS, "PNG"),
+    "palette PNG": pictures.encoded(GLASS.quantize(8), "PNG"),
+    "WebP": pictures.encoded(GLASS, "WEBP", quality=90),
+    "AVIF": pictures.encoded(GLASS, "AVIF", quality=90),
+    "GIF": pictures.encoded(GLASS, "GIF"),
+}
+
+
+@pytest.mark.parametrize("content", SEE_THROUGH.values(), ids=SEE_THROUGH)
+def test_what_is_see_through_stays_so_in_webp_and_is_white_in_jpeg(tmp_path: Path, content: bytes) -> None:
+    half = [VariantSpec("full", 32, form, 90) for form in ("webp", "jpeg")]
+    webp, jpeg = (shown(good(tmp_path, content, spec)) for spec in half)
+    assert (webp.mode, jpeg.mode) == ("RGBA", "RGB")
+    assert [webp.getpixel((8, y))[3] for y in (4, 20)] == [255, 0]  # type: ignore[index]
+    assert all_near(quarters(jpeg), (*CORNERS[:2], (255, 255, 255), (255, 255, 255)), 25)
+
+
+def test_an_alpha_that_hides_nothing_is_dropped(tmp_path: Path) -> None:
+    assert shown(good(tmp_path, pictures.encoded(COLOURFUL.convert("RGBA"), "PNG"))).mode == "RGB"
+
+
+@pytest.mark.parametrize(
+    ("sides", "width", "expected"),
+    [
+        ((64, 48), 1600, (64, 48)),
+        ((64, 48), 64, (64, 48)),
+        ((64, 48), 63, (63, 47)),
+        ((1, 1), 16, (1, 1)),
+        ((1, 5000), 1600, (1, 5000)),
+        ((1, 20_000), 1600, (1, 16_383)),
+        ((5000, 1), 1600, (1600, 1)),
+        ((20_000, 10), 1600, (1600, 1)),
+        ((20_000, 10), 16_383, (16_383, 8)),
+        ((10, 20_000), 16_383, (8, 16_383)),
+        ((1601, 3), 1600, (1600, 3)),
+    ],
+)
+def test_a_variant_is_never_enlarged_and_fits_its_format(
+    tmp_path: Path, sides: tuple[int, int], width: int, expected: tuple[int, int]
+) -> None:
+    made = good(
+        tmp_path, pictures.encoded(Image.new("RGB", sides, "red"), "PNG"), VariantSpec("full", width, "webp", 50)
+    )
+    assert (made.width, made.height) == sides
+    assert shown(made).size == (made.variants[0].width, made.variants[0].height) == expected
+    assert near(shown(made).convert("RGB").getpixel((0, 0)), (255, 0, 0))  # type: ignore[arg-type]
+
+
+def test_a_tall_jpeg_may_be_taller_than_a_webp(tmp_path: Path) -> None:
+    content = pictures.encoded(Image.new("RGB", (2, 20_000), "red"), "PNG")
+    made = good(tmp_path, content, VariantSpec("thumb", 16, "webp", 50), VariantSpec("full", 1600, "jpeg", 50))
+    assert [(one.name, one.width, one.height) for one in made.variants] == [("full", 2, 20_000), ("thumb", 2, 16_383)]
+
+
+def test_equal_variants_share_one_file(tmp_path: Path) -> None:
+    specs = [VariantSpec(name, width, "webp", 80) for name, width in (("full", 1600), ("card", 800), ("thumb", 32))]
+    other = VariantSpec("sharp", 800, "webp", 95)
+    made = good(tmp_path, pictures.encoded(COLOURFUL, "JPEG"), *specs, other)
+    paths = {one.name: one.path for one in made.variants}
+    assert [one.name for one in made.variants] == ["full", "card", "sharp", "thumb"]
+    assert paths["full"] == paths["card"]
+    assert len(set(paths.values())) == 3
+    assert {one.path: one.file_size for one in made.variants} == {path: path.stat().st_size for path in paths.values()}
+
+
+@pytest.mark.parametrize("colour", [pictures.RED, pictures.BLUE, (128, 128, 128)])
+def test_the_thumbhash_is_a_small_picture_of_the_same_colour(tmp_path: Path, colour: Colour) -> None:
+    made = good(tmp_path, pictures.encoded(Image.new("RGB", (90, 60), colour), "PNG"))
+    width, height, pixels = thash.thumb_hash_to_rgba(base64.b64decode(made.thumbhash, validate=True))
+    small = Image.frombytes("RGBA", (width, height), bytes(pixels))
+    assert width > height
+    assert all_near(quarters(small), (colour,) * 4, 12)
+
+
+def test_the_thumbhash_shows_where_the_colours_are(tmp_path: Path) -> None:
+    made = good(tmp_path, pictures.encoded(COLOURFUL, "PNG"))
+    width, height, pixels = thash.thumb_hash_to_rgba(base64.b64decode(made.thumbhash))
+    assert all_near(quarters(Image.frombytes("RGBA", (width, height), bytes(pixels))), CORNERS, 70)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "AVIF", "GIF"])
+def test_a_photo_that_needs_more_memory_than_it_may_take_is_refused(tmp_path: Path, form: str) -> None:
+    content = pictures.encoded(Image.new("RGB", (2000, 1500)), form)
+    assert reason(encode(tmp_path, content, memory=3_000_000)) is Reason.TOO_MUCH_MEMORY
+
+
+def test_a_file_that_cannot_be_read_is_no_fault_of_the_photo(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        picture.encode(tmp_path / "missing", tmp_path, (WEBP,), MANY)
+
+
+def test_large_photos_are_shrunk_without_a_shift(tmp_path: Path) -> None:
+    wide = pictures.corners(1999, 1501)
+    for form in ("JPEG", "PNG"):
+        image = shown(good(tmp_path, pictures.encoded(wide, form), VariantSpec("full", 101, "webp", 100)))
+        expected = wide.resize(image.size, Image.Resampling.LANCZOS)
+        middle = image.crop((45, 0, 56, 76)), expected.crop((45, 0, 56, 76))
+        found, wanted = (one.convert("L").resize((11, 1), Image.Resampling.BOX).tobytes() for one in middle)
+        assert max(abs(a - b) for a, b in zip(found, wanted, strict=True)) <= 12
+
+
+def test_the_files_are_what_they_say(tmp_path: Path) -> None:
+    made = good(tmp_path, pictures.encoded(COLOURFUL, "PNG"), VariantSpec("a", 32, "jpeg", 80), WEBP)
+    for one in made.variants:
+        assert one.path.suffix == f".{one.extension}"
+        assert Image.open(io.BytesIO(one.path.read_bytes())).get_format_mimetype() == one.content_type
