@@ -1,20 +1,23 @@
 """May this request go out now? The shell around the budget's rules: one ledger write to take a batch, one to settle it.
 
 A batch's story: `take`, then `at_turn` before each request (and `permit` before each redirect), `finished` after each
-download, `settle` at the end. A process that dies says nothing; its slots come back by expiry.
+download, `settle` at the end. What ended is accounted for by the next write of this process, whoever makes it; a
+process that dies says nothing, and its slots come back by expiry.
 """
 
 import asyncio
 import random
 import time
 import uuid
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from services.downloader import budget
 from services.downloader.budget import Done, Grant, Ledger
+from shared import log
 from shared.domain.failures import Failure, Reason
 from shared.domain.feed import Feed
 from shared.domain.priority import Priority
@@ -23,7 +26,7 @@ from shared.stores.errors import StoreUnavailable
 
 LONGEST_WAIT_SECONDS = 2.0
 """So long `take` waits for something to be granted; what comes later is better put back as due."""
-FREEZE_KNOWN_WITHIN_SECONDS = 0.5
+FREEZE_KNOWN_WITHIN_SECONDS = 0.1
 """How old the knowledge of a freeze that another worker wrote may be when a request goes out."""
 SLOT_MARGIN_SECONDS = 10.0
 """A batch is settled within this after its last download's time ran out."""
@@ -33,6 +36,7 @@ _TRIES = 60
 _DRIFT = 2e-4  # seconds a second by which two clocks may part: above what any quartz does
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
+_logger = log.get(__name__)
 
 T = TypeVar("T")
 Rule = Callable[[Ledger, datetime], tuple[Ledger | None, T]]
@@ -50,8 +54,6 @@ class Download:
     sent_at: datetime | None = None
     due_at: datetime | None = None
     """When to try again, where `at_turn` or `permit` said no."""
-    failure: Failure | None = None
-    received: int = 0
     unused: list[datetime] = field(default_factory=list)
 
 
@@ -62,8 +64,10 @@ class Batch:
     feed: Feed
     downloads: list[Download]
     earliest: datetime | None
-    ended: list[Download] = field(default_factory=list)
-    settled: bool = False
+    running: list[Download] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.running = list(self.downloads)
 
 
 class SharedClock:
@@ -72,7 +76,7 @@ class SharedClock:
     Each reading says that the store's time lies between two bounds; the bounds of all readings together are narrow.
     """
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._low, self._high = float("-inf"), float("inf")
         self._learned = monotonic()
@@ -80,7 +84,7 @@ class SharedClock:
     def learn(self, before: float, after: float, told: datetime) -> None:
         """Take in that between two readings of the monotonic clock the store `told` a time, cut to the millisecond."""
         low, high = told.timestamp() - after, told.timestamp() + 0.001 - before
-        drifted = _DRIFT * (after - self._learned)
+        drifted = _DRIFT * max(0.0, after - self._learned)
         self._low, self._high = max(low, self._low - drifted), min(high, self._high + drifted)
         if self._low > self._high:  # the store's clock was set, or another server answers now
             self._low, self._high = low, high
@@ -93,11 +97,18 @@ class SharedClock:
 
 @dataclass(slots=True)
 class _Known:
-    """What this process knows of a feed: a freeze only ever gets longer, so an old reading cannot undo it."""
+    """What this process knows of a feed: the newest ledger that it read or wrote, and what is yet to account for."""
 
-    frozen_until: datetime = _LONG_AGO
+    ledger: Ledger = field(default_factory=Ledger)
+    revision: int = -1
     read_at: float = float("-inf")
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    silent_until: datetime = _LONG_AGO
+    """A freeze of our own that is not written yet."""
+    ended: list[Done] = field(default_factory=list)
+    writing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    given_back: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when slots of this process came back, for those of it who wait."""
 
 
 class OriginBudget:
@@ -108,12 +119,10 @@ class OriginBudget:
         budgets: Budgets,
         *,
         monotonic: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._budgets = budgets
         self._monotonic = monotonic
-        self._sleep = sleep
         self._chance = chance
         self._clock = SharedClock(monotonic)
         self._feeds: dict[str, _Known] = {}
@@ -125,34 +134,36 @@ class OriginBudget:
         """
         if wanted < 1:
             return Batch(feed, [], None)
-        holder = uuid.uuid4().hex[:12]
+        holder, known = uuid.uuid4().hex[:12], self._known(feed)
         give_up = self._monotonic() + LONGEST_WAIT_SECONDS
 
         def rule(ledger: Ledger, now: datetime) -> tuple[Ledger | None, Grant]:
-            taken, grant = budget.take(
-                ledger, feed, wanted, priority, now, holder=holder, slot_seconds=_slot_seconds(feed)
-            )
-            return taken if grant.sends else None, grant
+            return budget.take(ledger, feed, wanted, priority, now, holder=holder, slot_seconds=_slot_seconds(feed))
 
         while True:
+            known.given_back.clear()
             grant = await self._change(feed, rule)
             wait = self._seconds_until(grant.earliest)
             if grant.sends or self._monotonic() + wait > give_up:
                 downloads = [Download(send.slot, send.at, feed, priority) for send in grant.sends]
                 return Batch(feed, downloads, grant.earliest)
-            # Those who wait for the same moment do not all come at once.
-            await self._sleep(wait + 0.005 + 0.02 * self._chance())
+            with suppress(TimeoutError):  # those who wait for the same moment do not all come at once
+                await asyncio.wait_for(known.given_back.wait(), wait + 0.005 + 0.02 * self._chance())
 
     async def at_turn(self, download: Download) -> bool:
-        """Wait for the download's moment. True: send now; False: do not, it is due again at `download.due_at`."""
+        """Wait for the download's moment. True: send now; False: do not, it is due again at `download.due_at`.
+
+        Raises StoreUnavailable where nobody can tell whether the feed is silent.
+        """
+        feed, known = download.feed, self._known(download.feed)
         for _ in range(REPLANS):
             await self._sleep_until(download.at - _LOOK_AHEAD)
-            known = await self._fresh(download.feed)
+            await self._refresh(feed)
             await self._sleep_until(download.at)
             now = self._clock.now()
-            if known.frozen_until > now:
-                return _not_sent(download, known.frozen_until)
-            if now <= download.at + budget.LATEST_START:
+            if (until := _barred_until(known, download.slot, now)) is not None:
+                return _not_sent(download, until)
+            if budget.is_in_time(feed, download.at, now):
                 download.sent_at = now
                 return True
             if not await self._plan_anew(download, unused=download.at):
@@ -164,44 +175,48 @@ class OriginBudget:
         return await self._plan_anew(download, unused=None) and await self.at_turn(download)
 
     async def finished(self, download: Download, failure: Failure | None, *, received: int, batch: Batch) -> None:
-        """Note how a download ended and how many bytes came; a freeze is written at once, the rest with the last."""
-        download.failure, download.received = failure, received
-        batch.ended.append(download)
-        if failure is not None and download.sent_at is not None and _freezes(download, failure):
-            await self._freeze(download, failure, download.sent_at)
-        if len(batch.ended) == len(batch.downloads):
-            await self.settle(batch)
+        """Note how a download ended and how many bytes came; a freeze is written at once, the rest with the last.
 
-    async def _freeze(self, download: Download, failure: Failure, sent_at: datetime) -> None:
-        jitter, feed = self._chance(), download.feed
-        # This process holds back at once, before the ledger can say by how much.
-        _note(self._known(feed), self._clock.now() + timedelta(seconds=budget.FREEZE_RANGE_SECONDS[0]))
-        await self._change(
-            feed, lambda ledger, now: (budget.freeze(ledger, feed, failure, sent_at, now, jitter=jitter), None)
-        )
+        While the store is away nothing is lost and nothing raised: this process's next write carries it.
+        """
+        if download not in batch.running:
+            return
+        batch.running.remove(download)
+        known = self._known(download.feed)
+        done = _done(download, failure, received)
+        known.ended.append(done)
+        is_silenced = failure and done.sent_at and (failure.reason is Reason.THROTTLED or failure.wait_seconds)
+        if failure and is_silenced:
+            # This process holds back at once, before the ledger can say so.
+            seconds = max(failure.wait_seconds or 0.0, budget.FREEZE_RANGE_SECONDS[0])
+            seconds = min(seconds, budget.FREEZE_RANGE_SECONDS[1])
+            known.silent_until = max(known.silent_until, self._clock.now() + timedelta(seconds=seconds))
+        if is_silenced or not batch.running:
+            await self._account(download.feed)
 
     async def settle(self, batch: Batch) -> None:
-        """Give the batch's slots back and account for it. A second call does nothing."""
-        if batch.settled or not batch.downloads:
-            return
-        batch.settled = True
-        unfinished = [one for one in batch.downloads if one not in batch.ended]
-        done = [_done(one, finished=True) for one in batch.ended] + [_done(one, finished=False) for one in unfinished]
-        await self._change(batch.feed, lambda ledger, now: (budget.give_back(ledger, batch.feed, done, now), None))
+        """Give the batch's slots back and account for it; what never ended says nothing of the origin."""
+        known = self._known(batch.feed)
+        known.ended += [replace(_done(one, None, 0), sent_at=None) for one in batch.running]
+        batch.running.clear()
+        await self._account(batch.feed)
 
-    async def left(self, feed: Feed) -> budget.Left:
-        """What the feed may still take now, for status pages."""
-        return await self._change(feed, lambda ledger, now: (None, budget.budget_left(ledger, feed, now)))
+    async def _account(self, feed: Feed) -> None:
+        known = self._known(feed)
+        try:
+            if known.ended:
+                await self._change(feed, lambda ledger, _: (ledger if known.ended else None, None))
+        except StoreUnavailable as fault:
+            _logger.warning("budget-unsettled", feed=feed.name, downloads=len(known.ended), error=str(fault))
 
     async def _plan_anew(self, download: Download, *, unused: datetime | None) -> bool:
         """Plan one more request, instead of an `unused` one where there is one."""
         feed = download.feed
 
         def rule(ledger: Ledger, now: datetime) -> tuple[Ledger | None, Grant]:
-            taken, grant = budget.take_request(
+            return budget.take_request(
                 ledger, feed, download.slot, download.priority, now, slot_seconds=_slot_seconds(feed), unused=unused
             )
-            return taken if grant.sends else None, grant
 
         grant = await self._change(feed, rule)
         if not grant.sends:
@@ -211,55 +226,62 @@ class OriginBudget:
         return True
 
     async def _change(self, feed: Feed, rule: Rule[T]) -> T:
-        """Apply a rule to the stored ledger: read, decide, write if unchanged, decide again if refused."""
-        async with self._known(feed).lock:
+        """Account for what ended, then apply a rule: read, decide, write if unchanged, decide again if refused."""
+        known = self._known(feed)
+        async with known.writing:
             for tries in range(_TRIES):
-                ledger, revision, now = await self._read(feed)
+                before, now = await self._read(feed)
+                revision, done = known.revision, tuple(known.ended)
+                ledger = budget.give_back(before, feed, done, now, jitter=self._chance()) if done else before
                 changed, answer = rule(ledger, now)
                 if changed is None:
                     return answer
                 if await self._budgets.replace(feed.name, budget.to_document(changed), revision):
-                    _note(self._known(feed), budget.frozen_until(changed))
+                    del known.ended[: len(done)]
+                    if done:
+                        known.given_back.set()
+                    _keep(known, changed, revision + 1)
+                    _report(feed, before, changed)
                     return answer
-                await self._sleep(self._chance() * min(0.002 * 2**tries, 0.1))
+                known.revision = -1  # whatever is stored now counts, even if it was put back by hand
+                await asyncio.sleep(self._chance() * min(0.002 * 2**tries, 0.1))
         raise StoreUnavailable(f"the budget of feed {feed.name} changed {_TRIES} times while it was being written")
 
-    async def _read(self, feed: Feed) -> tuple[Ledger, int, datetime]:
-        before = self._monotonic()
+    async def _read(self, feed: Feed) -> tuple[Ledger, datetime]:
+        known, before = self._known(feed), self._monotonic()
         stored = await self._budgets.get(feed.name)
         after = self._monotonic()
         self._clock.learn(before, after, stored.now)
-        ledger, known = budget.from_document(stored.document), self._known(feed)
-        _note(known, budget.frozen_until(ledger))
-        known.read_at = after
-        return ledger, stored.revision, self._clock.now()
+        if stored.revision >= known.revision:
+            _keep(known, budget.from_document(stored.document), stored.revision)
+        known.read_at = before
+        return known.ledger, self._clock.now()
 
-    async def _fresh(self, feed: Feed) -> _Known:
-        """Learn of a freeze that another worker wrote, with one read for all who ask."""
+    async def _refresh(self, feed: Feed) -> None:
+        """Learn what other workers wrote, with one read for all who ask."""
         known = self._known(feed)
-        if self._is_fresh(known):
-            return known
-        async with known.lock:
-            if not self._is_fresh(known):
+        async with known.reading:
+            if self._monotonic() - known.read_at > FREEZE_KNOWN_WITHIN_SECONDS:
                 await self._read(feed)
-        return known
-
-    def _is_fresh(self, known: _Known) -> bool:
-        return self._monotonic() - known.read_at <= FREEZE_KNOWN_WITHIN_SECONDS
 
     def _known(self, feed: Feed) -> _Known:
         return self._feeds.setdefault(feed.name, _Known())
 
     async def _sleep_until(self, at: datetime) -> None:
         if (seconds := self._seconds_until(at)) > 0:
-            await self._sleep(seconds)
+            await asyncio.sleep(min(seconds, 2 * budget.HORIZON_VIEWED / budget.SECOND))
 
     def _seconds_until(self, at: datetime | None) -> float:
         return max(0.0, (at - self._clock.now()).total_seconds()) if at else 0.0
 
 
-def _note(known: _Known, frozen_until: datetime) -> None:
-    known.frozen_until = max(known.frozen_until, frozen_until)
+def _keep(known: _Known, ledger: Ledger, revision: int) -> None:
+    if revision >= known.revision:
+        known.ledger, known.revision = ledger, revision
+
+
+def _barred_until(known: _Known, slot: str, now: datetime) -> datetime | None:
+    return known.silent_until if known.silent_until > now else budget.barred_until(known.ledger, slot, now)
 
 
 def _slot_seconds(feed: Feed) -> float:
@@ -272,13 +294,18 @@ def _not_sent(download: Download, due_at: datetime) -> bool:
     return False
 
 
-def _freezes(download: Download, failure: Failure) -> bool:
-    """Whether the origin asked for silence: a redirect that our own budget refused is no answer of the origin."""
-    asked = failure.reason is Reason.THROTTLED or failure.wait_seconds is not None
-    return asked and download.due_at is None
+def _done(download: Download, failure: Failure | None, received: int) -> Done:
+    """What our own budget stopped says nothing of the origin; a moment at which nothing was sent is free again."""
+    never_sent = [download.at] if download.sent_at is None and download.due_at is None else []
+    sent_at = None if download.due_at else download.sent_at
+    return Done(download.slot, sent_at, failure, received, (*download.unused, *never_sent))
 
 
-def _done(download: Download, *, finished: bool) -> Done:
-    """A download whose end nobody told, or that our own budget stopped, says nothing of the origin's health."""
-    sent_at = download.sent_at if finished and download.due_at is None else None
-    return Done(download.slot, sent_at, download.failure, download.received, tuple(download.unused))
+def _report(feed: Feed, before: Ledger, after: Ledger) -> None:
+    """Tell operators once, by the worker that wrote it."""
+    if after.frozen_until > before.frozen_until:
+        _logger.warning("feed-frozen", feed=feed.name, reason=after.reason)
+    if after.breaker and not before.breaker:
+        _logger.warning("breaker-opened", feed=feed.name, reason=after.reason)
+    if before.breaker and not after.breaker:
+        _logger.warning("breaker-closed", feed=feed.name, was=before.breaker.reason.value)
