@@ -1,0 +1,131 @@
+"""How does a photo look in an answer? The contract's `Image`, and never the MLS's own URL."""
+
+from datetime import datetime, timedelta, timezone
+
+import orjson
+import pytest
+
+from shared.domain.failures import Failure, Reason
+from shared.domain.image import Photo
+from shared.render import Renderer
+from tests.builders import KEY, NOW, a_copy, a_held_photo, a_listing, a_photo, after, hidden
+
+RENDERER = Renderer("https://cdn.example.com/photos")
+FOLDER = f"https://cdn.example.com/photos/proptx-idx/{KEY}/a/5a5a5a5a5a5a5a5a"
+FULL, THUMB = f"{FOLDER}/full-12345678.webp", f"{FOLDER}/thumb-12345678.webp"
+FIELDS = [
+    "id", "order", "status", "url", "srcset", "width", "height", "content_type", "file_size", "variants", "alt",
+    "thumbhash", "downloaded_at", "media_changed_at",
+]  # fmt: skip
+
+
+def rendered(photo: Photo) -> dict[str, object]:
+    image: dict[str, object] = orjson.loads(RENDERER.fragment(photo))
+    return image
+
+
+def test_a_copy_is_shown_as_its_full_variant_with_all_variants() -> None:
+    photo = a_held_photo(caption="Hall", order=3)
+    assert rendered(photo) == {
+        "id": photo.id,
+        "order": 3,
+        "status": "downloaded",
+        "url": FULL,
+        "srcset": f"{THUMB} 320w, {FULL} 1600w",
+        "width": 1600,
+        "height": 1200,
+        "content_type": "image/webp",
+        "file_size": 160_000,
+        "variants": [
+            {"name": "full", "url": FULL, "width": 1600, "height": 1200, "file_size": 160_000},
+            {"name": "thumb", "url": THUMB, "width": 320, "height": 240, "file_size": 32_000},
+        ],
+        "alt": "Hall",
+        "thumbhash": "3OcRJYB4d3h/iIeHeEh3eIhw+j2w",
+        "downloaded_at": "2026-11-23T09:00:00Z",
+        "media_changed_at": "2026-11-23T09:00:00Z",
+    }
+
+
+def test_without_a_copy_the_url_serves_it_and_sizes_are_null() -> None:
+    photo = a_photo(announced_at=None)
+    assert rendered(photo) == {
+        "id": photo.id,
+        "order": 0,
+        "status": "pending",
+        "url": f"/api/images/serve?id={photo.id}",
+        "srcset": "",
+        "width": None,
+        "height": None,
+        "content_type": None,
+        "file_size": None,
+        "variants": [],
+        "alt": "Photo 1",
+        "thumbhash": None,
+        "downloaded_at": None,
+        "media_changed_at": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("photo", "status", "has_copy"),
+    [
+        (a_photo(), "pending", False),
+        (a_photo(failure=Failure(Reason.GONE, "photos.example.com answered 404")), "failed", False),
+        (a_held_photo(), "downloaded", True),
+        (a_held_photo(announced_at=after(1)), "outdated", True),
+        (a_held_photo(announced_at=after(1), failure=Failure(Reason.GONE)), "outdated", True),
+    ],
+)
+def test_every_status_has_the_same_fields_and_a_copy_is_shown_while_there_is_one(
+    photo: Photo, status: str, has_copy: bool
+) -> None:
+    image = rendered(photo)
+    assert sorted(image) == sorted(FIELDS)
+    assert image["status"] == status
+    assert (image["url"] == FULL) is has_copy
+    assert bool(image["variants"]) is has_copy
+
+
+@pytest.mark.parametrize("photo", [a_photo(), a_held_photo(), a_photo(failure=Failure(Reason.GONE, "why"))])
+def test_the_mlss_url_is_in_no_answer(photo: Photo) -> None:
+    fragment = RENDERER.fragment(photo)
+    assert "photos.example.com" not in fragment
+    assert not any(key in fragment for key in photo.url_keys)
+
+
+@pytest.mark.parametrize(
+    ("caption", "order", "alt"),
+    [("", 0, "Photo 1"), ("", 11, "Photo 12"), ("Küche 🏠", 0, "Küche 🏠"), ('<b>"\n', 0, '<b>"\n')],
+)
+def test_the_alternative_text_is_the_caption_else_the_number(caption: str, order: int, alt: str) -> None:
+    assert rendered(a_photo(caption=caption, order=order))["alt"] == alt
+
+
+@pytest.mark.parametrize(
+    ("moment", "written"),
+    [
+        (NOW, "2026-11-23T09:00:00Z"),
+        (after(0.5), "2026-11-23T09:00:00.500000Z"),
+        (NOW.astimezone(timezone(timedelta(hours=-5))), "2026-11-23T09:00:00Z"),
+    ],
+)
+def test_times_are_written_in_utc(moment: datetime, written: str) -> None:
+    image = rendered(a_photo(announced_at=moment, copy=a_copy(mls_changed_at=moment, downloaded_at=moment)))
+    assert (image["media_changed_at"], image["downloaded_at"]) == (written, written)
+
+
+def test_a_listing_has_one_fragment_a_photo_in_order_and_none_while_hidden() -> None:
+    listing = a_listing(a_held_photo("a"), a_photo("b"))
+    assert RENDERER.fragments(listing) == [RENDERER.fragment(photo) for photo in listing.photos]
+    assert RENDERER.fragments(a_listing(a_held_photo("a"), hidden=hidden())) == []
+    assert RENDERER.fragments(a_listing()) == []
+
+
+def test_fragments_of_other_settings_are_told_apart() -> None:
+    assert Renderer("https://a.example.com").version == Renderer("https://a.example.com").version
+    assert Renderer("https://a.example.com").version != Renderer("https://b.example.com").version
+
+
+def test_the_url_of_an_object_is_the_root_and_its_key() -> None:
+    assert RENDERER.url("f/l~20/p/1/full.webp") == "https://cdn.example.com/photos/f/l~20/p/1/full.webp"
