@@ -1,0 +1,102 @@
+"""What must go now, and what is left once it has gone?"""
+
+from dataclasses import replace
+
+import pytest
+
+from services.janitor.decide import begin, finish, removing
+from shared.domain.listing import Discard, Listing, RemovalReason, copy_keys
+from tests.builders import NOW, a_copy, a_discard, a_held_photo, a_listing, a_photo, after, hidden
+
+OLD, NEW = a_copy("a", sha256="aa" * 32), a_copy("a", sha256="bb" * 32)
+WITHDRAWN = a_discard("a", held=NEW, reason=RemovalReason.PHOTO_WITHDRAWN, whole=True)
+SUPERSEDED = a_discard("a", held=OLD, remove_at=after(60))
+OF_B = a_discard("b", remove_at=after(60))
+
+
+def keys_of(discard: Discard) -> set[str]:
+    return {*discard.public_keys, *discard.original_keys}
+
+
+@pytest.mark.parametrize("seconds", [-1, 0])
+def test_what_is_due_is_marked_and_what_is_not_stays(seconds: float) -> None:
+    due, later = a_discard("a", remove_at=after(seconds)), a_discard("b", remove_at=after(1))
+    begun = begin(a_listing(discards=(due, later)), NOW)
+    assert removing(begun) == (replace(due, removing=True),)
+    assert later in begun.discards
+
+
+def test_a_hidden_listing_stays_whole_until_its_time_has_come() -> None:
+    listing = a_listing(a_held_photo(), hidden=hidden(remove_at=1))
+    assert begin(listing, NOW) == listing
+
+
+@pytest.mark.parametrize("reason", [RemovalReason.LISTING_INACTIVE, RemovalReason.OPT_OUT])
+def test_every_photo_of_a_hidden_listing_goes_for_its_reason(reason: RemovalReason) -> None:
+    listing = a_listing(a_held_photo("a"), a_photo("b"), hidden=hidden(since=-9, remove_at=0, reason=reason))
+    begun = begin(listing, NOW)
+    assert begun.photos == ()
+    assert begun.hidden == listing.hidden
+    assert {one.photo for one in removing(begun)} == {"a", "b"}
+    for one in removing(begun):
+        assert (one.reason, one.since, one.whole) == (reason, after(-9), True)
+    (of_a,) = (one for one in removing(begun) if one.photo == "a")
+    assert keys_of(of_a) == {*copy_keys(a_copy("a"))}
+
+
+def test_superseded_versions_go_with_the_whole_photo_in_one_removal() -> None:
+    begun = begin(a_listing(discards=(SUPERSEDED, WITHDRAWN, OF_B)), NOW)
+    (gone,) = removing(begun)
+    assert (gone.reason, gone.whole) == (RemovalReason.PHOTO_WITHDRAWN, True)
+    assert keys_of(gone) == {*copy_keys(OLD), *copy_keys(NEW)}
+    assert begun.discards == (gone, OF_B)
+
+
+def test_superseded_versions_go_with_a_hidden_listing_too() -> None:
+    listing = a_listing(a_held_photo("a", copy=NEW), hidden=hidden(remove_at=0), discards=(SUPERSEDED,))
+    (gone,) = removing(begin(listing, NOW))
+    assert keys_of(gone) == {*copy_keys(OLD), *copy_keys(NEW)}
+
+
+def test_a_photo_withdrawn_twice_is_removed_once() -> None:
+    again = replace(WITHDRAWN, since=after(-1), public_keys=("k",), original_keys=())
+    (gone,) = removing(begin(a_listing(discards=(WITHDRAWN, again)), NOW))
+    assert keys_of(gone) == {*copy_keys(NEW), "k"}
+    assert gone.since == WITHDRAWN.since
+
+
+@pytest.mark.parametrize(
+    "listing",
+    [
+        a_listing(a_held_photo("a"), a_photo("b"), hidden=hidden(remove_at=0), discards=(SUPERSEDED, OF_B)),
+        a_listing(a_photo("c"), discards=(SUPERSEDED, WITHDRAWN, OF_B)),
+        a_listing(discards=(SUPERSEDED, a_discard("a", held=NEW))),
+        a_listing(),
+    ],
+)
+def test_to_begin_again_changes_nothing(listing: Listing) -> None:
+    begun = begin(listing, NOW)
+    again = begin(begun, NOW)
+    assert again.photos == begun.photos
+    assert sorted(again.discards, key=repr) == sorted(begun.discards, key=repr)
+
+
+def test_what_was_begun_goes_on_though_its_time_was_put_off() -> None:
+    begun = a_discard(remove_at=after(60), removing=True)
+    assert removing(begin(a_listing(discards=(begun,)), NOW)) == (begun,)
+
+
+def test_what_is_gone_leaves_the_record_and_a_photo_that_came_back_is_due() -> None:
+    returned = a_photo("a")
+    begun = begin(a_listing(returned, discards=(WITHDRAWN, OF_B)), NOW)
+    assert begun.due_at is None
+    finished = finish(begun, removing(begun))
+    assert finished.discards == (OF_B,)
+    assert finished.due_at == returned.not_before
+
+
+def test_what_was_added_while_objects_were_deleted_stays_to_be_removed() -> None:
+    begun = begin(a_listing(discards=(WITHDRAWN,)), NOW)
+    late = a_discard("a", held=OLD, reason=RemovalReason.PHOTO_WITHDRAWN)
+    finished = finish(replace(begun, discards=(*begun.discards, late)), removing(begun))
+    assert finished.discards == (late,)
