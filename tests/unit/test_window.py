@@ -1,0 +1,113 @@
+"""How many photos may be released and unfinished? A few seconds' worth, learnt from what is finished."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.scheduler.window import SECONDS_AHEAD, Window, allowed_per_second
+from tests.builders import NOW, a_feed, after
+
+FREE = {"requests_per_second": 0.0, "batch_pause_seconds": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("rules", "rate"),
+    [
+        ({}, 16.0),
+        ({"requests_per_second": 5.0}, 5.0),
+        ({"requests_per_second": 100.0}, 16.0),
+        ({"requests_per_second": 0.0}, 16.0),
+        ({"batch_size": 10, "batch_pause_seconds": 2.0}, 5.0),
+        ({"batch_pause_seconds": 0.0, "requests_per_second": 40.0}, 40.0),
+        (FREE, 2_000.0),
+    ],
+)
+def test_a_feeds_rates_allow_the_lesser_of_pace_and_pauses(rules: dict[str, float], rate: float) -> None:
+    assert allowed_per_second(a_feed(**rules)) == rate
+
+
+@pytest.mark.parametrize(
+    ("finished_per_second", "rules", "size"),
+    [
+        (0.0, {}, 32),
+        (0.0, {"batch_size": 5}, 20),
+        (7.9, {}, 32),
+        (12.0, {}, 48),
+        (100.0, {}, 72),
+        (100.0, FREE, 400),
+        (10_000.0, FREE, 2_000),
+        (0.0, {"requests_per_second": 1.0}, 12),
+        (0.0, {"requests_per_second": 0.1}, 9),
+    ],
+)
+def test_the_window_holds_a_few_seconds_worth_and_no_more_than_the_rules_let_pass(
+    finished_per_second: float, rules: dict[str, float], size: int
+) -> None:
+    assert Window(NOW, finished_per_second=finished_per_second).size(a_feed(**rules)) == size
+
+
+@pytest.mark.parametrize(("in_work", "room"), [(0, 32), (30, 2), (32, 0), (500, 0)])
+def test_there_is_room_for_what_is_not_in_work(in_work: int, room: int) -> None:
+    assert Window(NOW, in_work).room(a_feed()) == room
+
+
+def test_what_is_released_takes_room() -> None:
+    window = Window(NOW).released(20).released(5)
+    assert (window.in_work, window.room(a_feed())) == (25, 7)
+
+
+@pytest.mark.parametrize("seconds", [0, -5])
+def test_a_clock_that_stands_still_or_goes_back_teaches_nothing(seconds: float) -> None:
+    assert Window(NOW, 30, 4.0).observed(10, after(seconds)) == Window(after(seconds), 10, 4.0)
+
+
+def test_where_nothing_was_in_work_nothing_is_learnt() -> None:
+    assert Window(NOW, 0, 4.0).observed(0, after(60)) == Window(after(60), 0, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("before", "seconds", "in_work", "rate"),
+    [
+        (Window(NOW, 30, 0.0), 10, 10, 2.0),
+        (Window(NOW, 30, 0.0), 20, 10, 1.0),
+        (Window(NOW, 30, 4.0), 1, 28, 3.8),
+        (Window(NOW, 30, 4.0), 10, 40, 0.0),
+        (Window(NOW, 10, 4.0), 10, 0, 6.0),
+        (Window(NOW, 100, 4.0), 10, 0, 10.0),
+    ],
+)
+def test_the_rate_follows_what_was_finished(before: Window, seconds: float, in_work: int, rate: float) -> None:
+    found = before.observed(in_work, after(seconds))
+    assert found.finished_per_second == pytest.approx(rate)
+    assert (found.at, found.in_work) == (after(seconds), in_work)
+
+
+@pytest.mark.parametrize("per_second", [10, 60, 300])
+def test_it_grows_until_downloaders_of_any_speed_are_never_without_work(per_second: int) -> None:
+    feed, window, seconds = a_feed(**FREE), Window(NOW), 0.0
+    for _ in range(4 * 120):
+        window = window.released(window.room(feed))
+        seconds += 0.25
+        window = window.observed(max(0, window.in_work - per_second // 4), after(seconds))
+    assert window.in_work > 0
+    assert per_second * 2 <= window.size(feed) <= per_second * SECONDS_AHEAD * 2 + 32
+
+
+def test_it_shrinks_when_downloaders_stop() -> None:
+    feed, window = a_feed(**FREE), Window(NOW, 400, 100.0)
+    for tick in range(1, 4 * 120):
+        window = window.observed(400, after(tick * 0.25))
+    assert window.size(feed) == 32
+
+
+@given(
+    st.integers(0, 10_000), st.floats(0, 10_000), st.integers(0, 10_000), st.floats(0.001, 3_600), st.integers(1, 10)
+)
+def test_there_is_always_a_window_and_it_is_bounded(
+    before: int, rate: float, in_work: int, seconds: float, batch_size: int
+) -> None:
+    feed = a_feed(batch_size=batch_size, **FREE)
+    window = Window(NOW, before, rate).observed(in_work, after(seconds))
+    assert window.finished_per_second >= 0
+    assert 1 <= window.size(feed) <= 2_000
+    assert 0 <= window.room(feed) <= window.size(feed)
