@@ -1,0 +1,157 @@
+"""What the records beside the listings promise: attempts, evidence, leases and budgets, in memory and in MongoDB."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from shared.clock import utc_now
+from shared.stores import mongo
+from shared.stores.budgets import Budgets, MemoryBudgets
+from shared.stores.memory import MemoryAttempts, MemoryLeases, MemoryRemovals
+from shared.stores.mongo import MongoAttempts, MongoBudgets, MongoLeases, MongoRemovals
+from shared.stores.records import Attempt, Attempts, Leases, Removal, Removals
+from tests.builders import FEED, KEY, NOW, after
+from tests.servers import Room
+
+
+@dataclass(frozen=True)
+class Stores:
+    """One of each."""
+
+    attempts: Attempts
+    removals: Removals
+    leases: Leases
+    budgets: Budgets
+
+
+@pytest.fixture(params=["memory", pytest.param("real", marks=pytest.mark.servers)])
+async def stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
+    """Empty stores."""
+    if request.param == "memory":
+        yield Stores(MemoryAttempts(), MemoryRemovals(), MemoryLeases(), MemoryBudgets())
+        return
+    room: Room = request.getfixturevalue("room")
+    async with mongo.connect(room.servers.mongo, room.db) as database:
+        await mongo.apply_indexes(database)
+        yield Stores(MongoAttempts(database), MongoRemovals(database), MongoLeases(database), MongoBudgets(database))
+        await database.client.drop_database(room.db)
+
+
+def attempt(image: str, at: datetime, result: str = "downloaded") -> Attempt:
+    return Attempt(
+        image_id=image, feed=FEED, listing_key=KEY, at=at, result=result, detail="é answered 404", milliseconds=12
+    )
+
+
+def removal(name: str, removed_at: datetime = NOW, **facts: str) -> Removal:
+    plain = Removal(
+        id=name, feed=FEED, listing_key=KEY, image_id="i", reason="opt-out", hidden_at=after(-9),
+        removed_at=removed_at, objects=3,
+    )  # fmt: skip
+    return replace(plain, **facts)  # type: ignore[arg-type]
+
+
+async def test_the_newest_attempts_of_the_images_come_first(stores: Stores) -> None:
+    # The database lets attempts of long ago expire.
+    now = utc_now()
+    old, middle, new = (attempt("a", now - timedelta(seconds=seconds)) for seconds in (9, 5, 1))
+    other = attempt("b", now - timedelta(seconds=3), "timeout")
+    await stores.attempts.add([middle, old])
+    await stores.attempts.add([new, other, attempt("c", now)])
+    await stores.attempts.add([])
+    assert list(await stores.attempts.of_images(["a"], 9)) == [new, middle, old]
+    assert list(await stores.attempts.of_images(["a", "b"], 2)) == [new, other]
+    assert list(await stores.attempts.of_images(["nothing"], 9)) == []
+    assert list(await stores.attempts.of_images([], 9)) == []
+
+
+async def test_the_evidence_of_a_listing_comes_oldest_first(stores: Stores) -> None:
+    first, second = removal("1", after(1)), removal("2", after(2), reason="superseded")
+    elsewhere = [removal("3", feed="other"), removal("4", listing_key="X2")]
+    await stores.removals.add([second, *elsewhere])
+    await stores.removals.add([first])
+    await stores.removals.add([])
+    assert list(await stores.removals.of_listing(FEED, KEY)) == [first, second]
+    assert list(await stores.removals.of_listing("other", "X2")) == []
+
+
+async def test_the_same_removal_again_changes_nothing(stores: Stores) -> None:
+    await stores.removals.add([removal("1", after(1)), removal("2", after(2))])
+    await stores.removals.add([removal("1", after(9)), removal("3", after(3))])
+    found = await stores.removals.of_listing(FEED, KEY)
+    assert [(one.id, one.removed_at) for one in found] == [("1", after(1)), ("2", after(2)), ("3", after(3))]
+
+
+async def test_a_lease_has_one_holder_until_it_ends(stores: Stores) -> None:
+    hold = stores.leases.hold
+    assert await hold("release", "a", after(0), after(10))
+    assert not await hold("release", "b", after(5), after(15))
+    assert await hold("release", "a", after(6), after(16))
+    assert not await hold("release", "b", after(15.999), after(30))
+    assert await hold("release", "b", after(16), after(30))
+    assert not await hold("release", "a", after(17), after(40))
+
+
+async def test_leases_of_other_names_are_apart(stores: Stores) -> None:
+    assert await stores.leases.hold("release", "a", NOW, after(10))
+    assert await stores.leases.hold("removal", "b", NOW, after(10))
+
+
+async def test_a_lease_is_given_back_by_its_holder_alone(stores: Stores) -> None:
+    await stores.leases.hold("release", "a", NOW, after(10))
+    await stores.leases.release("release", "b")
+    assert not await stores.leases.hold("release", "b", NOW, after(10))
+    await stores.leases.release("release", "a")
+    assert await stores.leases.hold("release", "b", NOW, after(10))
+    await stores.leases.release("unknown", "a")
+
+
+@pytest.mark.parametrize("has_ended", [False, True])
+async def test_of_many_who_want_a_lease_at_once_one_gets_it(stores: Stores, has_ended: bool) -> None:
+    if has_ended:
+        await stores.leases.hold("release", "gone", after(-20), after(-10))
+    got = await asyncio.gather(*(stores.leases.hold("release", f"w-{one}", NOW, after(10)) for one in range(8)))
+    assert got.count(True) == 1
+
+
+async def test_a_ledger_is_empty_before_the_first_write(stores: Stores) -> None:
+    before = utc_now()
+    stored = await stores.budgets.get(FEED)
+    assert (dict(stored.document), stored.revision) == ({}, 0)
+    # The server's clock may differ, but here it is the same machine's.
+    assert abs(stored.now - before) < timedelta(minutes=5)
+    assert stored.now.tzinfo is not None
+
+
+async def test_a_ledger_is_read_as_it_was_written(stores: Stores) -> None:
+    ledger = {"spent": [1, 2.5], "until": NOW, "batches": {"w-1": {"granted": 8}}, "frozen": None}
+    await stores.budgets.get(FEED)
+    assert await stores.budgets.replace(FEED, ledger, 0)
+    stored = await stores.budgets.get(FEED)
+    assert (dict(stored.document), stored.revision) == (ledger, 1)
+    assert (await stores.budgets.get("other")).revision == 0
+
+
+async def test_a_stale_ledger_is_refused(stores: Stores) -> None:
+    await stores.budgets.get(FEED)
+    assert await stores.budgets.replace(FEED, {"by": "first"}, 0)
+    assert not await stores.budgets.replace(FEED, {"by": "second"}, 0)
+    assert not await stores.budgets.replace(FEED, {"by": "third"}, 2)
+    assert dict((await stores.budgets.get(FEED)).document) == {"by": "first"}
+
+
+async def test_no_spending_is_lost_among_many_workers(stores: Stores) -> None:
+    async def spend() -> None:
+        while True:
+            stored = await stores.budgets.get(FEED)
+            spent = stored.document.get("spent", 0)
+            assert isinstance(spent, int)
+            if await stores.budgets.replace(FEED, {"spent": spent + 1}, stored.revision):
+                return
+
+    await asyncio.gather(*(spend() for _ in range(12)))
+    stored = await stores.budgets.get(FEED)
+    assert (dict(stored.document), stored.revision) == ({"spent": 12}, 12)
