@@ -1,0 +1,214 @@
+"""What the two buckets promise, kept by the ones in memory and by a real S3 server alike."""
+
+import asyncio
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Mapping
+from email.message import Message
+from pathlib import Path
+
+import pytest
+
+from shared.domain import keys
+from shared.settings import Settings
+from shared.stores.errors import StoreUnavailable
+from shared.stores.memory import MemoryObjects
+from shared.stores.minio_objects import MinioObjects
+from shared.stores.objects import Bucket, Objects
+from tests.servers import Room
+
+BOTH = list(Bucket)
+PARTS = ["X5678", "a b", "a/b", "a~b", "é", "家🏠", ".", "..", "a+b%20", "?#&", "\x00", "x" * 300, "a", "A"]
+
+
+def settings_of(room: Room) -> Settings:
+    """Return the settings of a room's object storage."""
+    return Settings(
+        s3_endpoint=room.servers.s3_endpoint,
+        s3_access_key=room.servers.s3_access_key,
+        s3_secret_key=room.servers.s3_secret_key,
+        bucket=room.bucket,
+        originals_bucket=room.originals_bucket,
+    )
+
+
+@pytest.fixture
+async def real(room: Room) -> AsyncIterator[MinioObjects]:
+    """The buckets of an S3 server, empty."""
+    objects = MinioObjects(settings_of(room))
+    await objects.apply_buckets()
+    yield objects
+    objects.close()
+
+
+@pytest.fixture(params=["memory", pytest.param("real", marks=pytest.mark.servers)])
+def objects(request: pytest.FixtureRequest) -> Objects:
+    """Empty buckets."""
+    if request.param == "memory":
+        return MemoryObjects()
+    found: MinioObjects = request.getfixturevalue("real")
+    return found
+
+
+async def put(objects: Objects, folder: Path, bucket: Bucket, contents: Mapping[str, bytes]) -> None:
+    """Store bytes under keys."""
+    for index, (key, content) in enumerate(contents.items()):
+        source = folder / f"{bucket}-{index}"
+        source.write_bytes(content)
+        await objects.put(bucket, key, source, "image/webp")
+
+
+@pytest.mark.parametrize("content", [b"x", b"\x00\xff\r\n" * 1_000, bytes(6_000_000)], ids=["1", "4 kB", "6 MB"])
+async def test_an_object_holds_the_bytes_that_were_put(objects: Objects, tmp_path: Path, content: bytes) -> None:
+    await put(objects, tmp_path, Bucket.PUBLIC, {"f/l/p/1/full.webp": content})
+    assert await objects.get(Bucket.PUBLIC, "f/l/p/1/full.webp") == content
+
+
+async def test_the_buckets_are_apart(objects: Objects, tmp_path: Path) -> None:
+    await put(objects, tmp_path, Bucket.PUBLIC, {"f/l/a": b"public", "f/l/b": b"public"})
+    await put(objects, tmp_path, Bucket.ORIGINALS, {"f/l/a": b"original"})
+    assert await objects.get(Bucket.PUBLIC, "f/l/a") == b"public"
+    assert await objects.get(Bucket.ORIGINALS, "f/l/a") == b"original"
+    assert await objects.get(Bucket.ORIGINALS, "f/l/b") is None
+    assert list(await objects.list(Bucket.ORIGINALS, "f/")) == ["f/l/a"]
+
+
+@pytest.mark.parametrize("bucket", BOTH)
+async def test_what_is_not_there_is_none_and_its_deletion_no_error(objects: Objects, bucket: Bucket) -> None:
+    assert await objects.get(bucket, "f/l/nothing") is None
+    assert list(await objects.list(bucket, "f/l/")) == []
+    await objects.delete(bucket, ["f/l/nothing", "f/nothing/"])
+    await objects.delete(bucket, [])
+
+
+async def test_the_same_object_may_be_put_again(objects: Objects, tmp_path: Path) -> None:
+    for _ in range(2):
+        await put(objects, tmp_path, Bucket.PUBLIC, {"f/l/a": b"same"})
+    assert await objects.get(Bucket.PUBLIC, "f/l/a") == b"same"
+    assert list(await objects.list(Bucket.PUBLIC, "f/l/")) == ["f/l/a"]
+
+
+async def test_only_the_keys_below_a_prefix_are_listed_however_deep(objects: Objects, tmp_path: Path) -> None:
+    stored = ["f/l/p/1/a", "f/l/p/2/a", "f/l/p2/1/a", "f/l2/p/1/a", "f2/l/p/1/a"]
+    await put(objects, tmp_path, Bucket.PUBLIC, dict.fromkeys(stored, b"x"))
+    assert sorted(await objects.list(Bucket.PUBLIC, "f/l/p/")) == stored[:2]
+    assert sorted(await objects.list(Bucket.PUBLIC, "f/l/")) == stored[:3]
+    assert sorted(await objects.list(Bucket.PUBLIC, "f/")) == stored[:4]
+    assert list(await objects.list(Bucket.PUBLIC, "f/l/p/3/")) == []
+
+
+async def test_what_is_deleted_is_gone_and_nothing_else(objects: Objects, tmp_path: Path) -> None:
+    stored = {f"f/l/p/1/{name}": b"x" for name in "abc"}
+    await put(objects, tmp_path, Bucket.PUBLIC, stored)
+    await objects.delete(Bucket.PUBLIC, {"f/l/p/1/a", "f/l/p/1/c", "f/l/p/1/nothing"})
+    assert list(await objects.list(Bucket.PUBLIC, "f/")) == ["f/l/p/1/b"]
+    assert await objects.get(Bucket.PUBLIC, "f/l/p/1/a") is None
+    await objects.delete(Bucket.PUBLIC, ["f/l/p/1/b"])
+    assert list(await objects.list(Bucket.PUBLIC, "f/")) == []
+    assert list(await objects.list(Bucket.PUBLIC, "")) == []
+
+
+async def test_many_are_listed_and_deleted_at_once(objects: Objects, tmp_path: Path) -> None:
+    names = {f"f/l/p{index}/1/a" for index in range(1_200)}
+    source = tmp_path / "one"
+    source.write_bytes(b"x")
+    for first in range(0, 1_200, 100):
+        some = sorted(names)[first : first + 100]
+        await asyncio.gather(*(objects.put(Bucket.PUBLIC, name, source, "image/webp") for name in some))
+    assert set(await objects.list(Bucket.PUBLIC, "f/l/")) == names
+    await objects.delete(Bucket.PUBLIC, names)
+    assert list(await objects.list(Bucket.PUBLIC, "f/l/")) == []
+
+
+@pytest.mark.parametrize("bucket", BOTH)
+async def test_unusual_photos_have_objects_of_their_own(objects: Objects, tmp_path: Path, bucket: Bucket) -> None:
+    contents = {keys.folder("f", "l", part, "5a" * 32) + "a.webp": part.encode() for part in PARTS}
+    await put(objects, tmp_path, bucket, contents)
+    for part in PARTS:
+        prefix = keys.photo_prefix("f", "l", part)
+        (key,) = await objects.list(bucket, prefix)
+        assert await objects.get(bucket, key) == part.encode()
+    assert set(await objects.list(bucket, keys.listing_prefix("f", "l"))) == set(contents)
+
+
+async def test_buckets_that_are_there_answer(objects: Objects) -> None:
+    await objects.ping()
+
+
+def fetched(url: str, method: str = "GET") -> tuple[int, Message, bytes]:
+    """Return what anyone gets of a URL."""
+    request = urllib.request.Request(url, None if method == "GET" else b"other", method=method)  # noqa: S310 - ours
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - ours
+            return answer.status, answer.headers, answer.read()
+    except urllib.error.HTTPError as fault:
+        with fault:
+            return fault.code, fault.headers, fault.read()
+
+
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: repr(part)[:12])
+async def test_a_public_url_opens_for_everyone_exactly_as_given(
+    real: MinioObjects, room: Room, tmp_path: Path, part: str
+) -> None:
+    key = keys.folder("f", part, part, "5a" * 32) + "full-12345678.webp"
+    await put(real, tmp_path, Bucket.PUBLIC, {key: b"bytes"})
+    status, headers, content = await asyncio.to_thread(fetched, f"{settings_of(room).public_root}/{key}")
+    assert (status, content) == (200, b"bytes")
+    assert headers["Content-Type"] == "image/webp"
+    assert headers["Cache-Control"] == "public, max-age=31536000, immutable"
+
+
+async def test_nobody_else_reads_an_original_or_lists_a_bucket(real: MinioObjects, room: Room, tmp_path: Path) -> None:
+    for bucket in BOTH:
+        await put(real, tmp_path, bucket, {"f/l/a": b"bytes"})
+    endpoint = room.servers.s3_endpoint
+    for path in (f"{room.originals_bucket}/f/l/a", f"{room.originals_bucket}/", f"{room.bucket}/?list-type=2"):
+        status, _, content = await asyncio.to_thread(fetched, f"{endpoint}/{path}")
+        assert status == 403, path
+        assert b"bytes" not in content
+
+
+async def test_nobody_else_writes_or_deletes(real: MinioObjects, room: Room, tmp_path: Path) -> None:
+    await put(real, tmp_path, Bucket.PUBLIC, {"f/l/a": b"bytes"})
+
+    url = f"{room.servers.s3_endpoint}/{room.bucket}/f/l/a"
+    for method in ("PUT", "DELETE", "POST"):
+        status, _, _ = await asyncio.to_thread(fetched, url, method)
+        assert status in {403, 405}, method
+    assert await real.get(Bucket.PUBLIC, "f/l/a") == b"bytes"
+
+
+async def test_the_buckets_are_made_once_and_keep_what_they_hold(
+    real: MinioObjects, room: Room, tmp_path: Path
+) -> None:
+    await put(real, tmp_path, Bucket.PUBLIC, {"f/l/a": b"bytes"})
+    assert list(await real.apply_buckets()) == [room.bucket, room.originals_bucket]
+    assert await real.get(Bucket.PUBLIC, "f/l/a") == b"bytes"
+
+
+async def test_missing_buckets_are_named_with_the_remedy(room: Room, tmp_path: Path) -> None:
+    objects = MinioObjects(settings_of(room))
+    with pytest.raises(StoreUnavailable, match=f"bucket {room.bucket} is missing; create it with: imagectl init"):
+        await objects.ping()
+    with pytest.raises(StoreUnavailable):
+        await put(objects, tmp_path, Bucket.PUBLIC, {"f/l/a": b"bytes"})
+    with pytest.raises(StoreUnavailable):
+        await objects.get(Bucket.PUBLIC, "f/l/a")
+    objects.close()
+
+
+@pytest.mark.servers  # it needs none, but the client's patience lasts for seconds
+async def test_a_storage_that_is_away_is_said_to_be_unavailable(unused_tcp_port: int, tmp_path: Path) -> None:
+    objects = MinioObjects(Settings(s3_endpoint=f"http://127.0.0.1:{unused_tcp_port}"))
+    source = tmp_path / "one"
+    source.write_bytes(b"x")
+    calls = [
+        objects.put(Bucket.PUBLIC, "a", source, "image/webp"),
+        objects.get(Bucket.PUBLIC, "a"),
+        objects.list(Bucket.PUBLIC, "a"),
+        objects.delete(Bucket.PUBLIC, ["a"]),
+        objects.ping(),
+    ]
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    objects.close()
+    assert [type(result) for result in results] == [StoreUnavailable] * len(calls)
