@@ -1,0 +1,185 @@
+"""Which plans does MongoDB choose? Every query over some thousand listings is explained; none reads them all."""
+
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from shared.clock import utc_now
+from shared.domain.image import Claim, image_id
+from shared.domain.listing import Listing
+from shared.domain.priority import Priority
+from shared.render import Renderer
+from shared.stores import mongo
+from shared.stores.mongo import Database, MongoAttempts, MongoBudgets, MongoLeases, MongoListings, MongoRemovals
+from shared.stores.records import Attempt, Removal
+from tests.builders import FEED, NOW, a_discard, a_held_photo, a_listing, a_photo, after, hidden
+from tests.servers import Servers, a_room
+
+RENDERER = Renderer("https://cdn.example.com")
+NEWER = Renderer("https://new.example.com")
+LISTINGS = 3_000
+Plan = dict[str, Any]
+
+
+def a_thousandfold() -> Iterator[Listing]:
+    """Some thousand listings: most are done, some due in every priority, in work, claimed, hidden or superseded."""
+    priorities = list(Priority)
+    for index in range(LISTINGS):
+        key, feed = f"X{index}", "other" if index % 10 == 9 else FEED
+        held = a_held_photo("h", key=key, feed=feed)
+        wanted = a_photo(
+            "w", key=key, feed=feed, not_before=after(-index), priority=priorities[index % 4], url_keys=(f"u{index}",)
+        )
+        match index % 8:
+            case 0 | 1:
+                yield a_listing(held, wanted, key=key, feed=feed)
+            case 2 if index % 5 == 0:
+                yield a_listing(held, wanted.released(NOW), key=key, feed=feed)
+            case 3 if index % 5 == 0:
+                claim = Claim(worker=f"w-{index % 7}", until=after(80))
+                yield a_listing(held, a_photo("c", key=key, feed=feed, claim=claim), key=key, feed=feed)
+            case 4 if index % 5 == 0:
+                yield a_listing(held, key=key, feed=feed, hidden=hidden(remove_at=-index))
+            case 5 if index % 5 == 0:
+                yield a_listing(held, key=key, feed=feed, discards=(a_discard(remove_at=after(-index)),))
+            case _:
+                yield a_listing(held, key=key, feed=feed)
+
+
+def a_removal(index: int) -> Removal:
+    return Removal(
+        id=f"{index}", feed=FEED, listing_key=f"X{index % 300}", image_id="i", reason="opt-out",
+        hidden_at=NOW, removed_at=after(index), objects=1,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+async def database(servers: Servers) -> AsyncIterator[Database]:
+    """A database with its indexes and some thousand listings."""
+    room = a_room(servers)
+    async with mongo.connect(servers.mongo, room.db) as found:
+        await mongo.apply_indexes(found)
+        everything = list(a_thousandfold())
+        for first in range(0, LISTINGS, 500):
+            assert not await MongoListings(found, RENDERER).write(everything[first : first + 500])
+        now = utc_now()
+        await MongoAttempts(found).add(
+            [
+                Attempt(
+                    image_id=f"i{index % 300}", feed=FEED, listing_key=f"X{index}", result="downloaded", detail="",
+                    at=now - timedelta(seconds=index), milliseconds=1,
+                )
+                for index in range(LISTINGS)
+            ]
+        )  # fmt: skip
+        await MongoRemovals(found).add([a_removal(index) for index in range(LISTINGS)])
+        yield found
+        await found.client.drop_database(room.db)
+
+
+QUERIES: dict[str, Callable[[MongoListings, MongoListings], Awaitable[object]]] = {
+    "get": lambda store, _: store.get(FEED, "X7"),
+    "get_many": lambda store, _: store.get_many([(FEED, f"X{index}") for index in range(50)]),
+    "write": lambda store, _: store.write([a_listing(key="X7"), a_listing(key="new"), a_listing(key="X8", revision=1)]),
+    "due": lambda store, _: store.due(FEED, NOW, 500),
+    "oldest_due": lambda store, _: store.oldest_due(FEED, NOW, 20),
+    "in_work": lambda store, _: store.in_work(FEED, NOW),
+    "removal_due": lambda store, _: store.removal_due(NOW, 20),
+    "claimed_by": lambda store, _: store.claimed_by("w-3", 100),
+    "by_key": lambda store, _: store.by_key("X7"),
+    "by_image": lambda store, _: store.by_image(image_id(FEED, "X7", "h")),
+    "by_images": lambda store, _: store.by_images([image_id(FEED, f"X{index}", "h") for index in range(50)]),
+    "by_url_key": lambda store, _: store.by_url_key("u8"),
+    "answers": lambda store, _: store.answers([f"X{index}" for index in range(50)], None, 1),
+    "answers of one feed": lambda store, _: store.answers([f"X{index}" for index in range(50)], FEED, None),
+    "answers rendered anew": lambda _, newer: newer.answers(["X7"], FEED, None),
+    "counts": lambda store, _: store.counts(FEED, NOW),
+}
+ANSWERED_BY_INDEX_ALONE = {"in_work"}
+SORTED = {"due", "oldest_due", "removal_due"}
+
+
+async def explained(database: Database, query: Callable[[], Awaitable[object]]) -> list[Plan]:
+    """Return the plan, as carried out, of every operation on a collection that the query makes."""
+    await database.command("profile", 0)
+    await database.drop_collection("system.profile")
+    await database.command("profile", 2)
+    await query()
+    await database.command("profile", 0)
+    found: list[Plan] = await database["system.profile"].find({"op": {"$ne": "getmore"}}).to_list(None)
+    return [one for one in found if one["op"] in {"query", "update", "remove"} or "aggregate" in one.get("command", {})]
+
+
+def stages(plan: object) -> list[str]:
+    """Return every stage of a plan, at any depth."""
+    if isinstance(plan, dict):
+        here = [plan["stage"]] if isinstance(plan.get("stage"), str) else []
+        return here + [stage for inner in plan.values() for stage in stages(inner)]
+    return [stage for inner in plan for stage in stages(inner)] if isinstance(plan, list) else []
+
+
+def test_every_query_is_explained() -> None:
+    methods = {name for name, _ in inspect.getmembers(MongoListings, inspect.isfunction) if not name.startswith("_")}
+    assert {name.split()[0] for name in QUERIES} == methods
+
+
+@pytest.mark.parametrize("name", QUERIES)
+async def test_no_query_reads_all_listings(database: Database, name: str) -> None:
+    stores = MongoListings(database, RENDERER), MongoListings(database, NEWER)
+    plans = await explained(database, lambda: QUERIES[name](*stores))
+    assert plans
+    for plan in plans:
+        assert "COLLSCAN" not in plan.get("planSummary", ""), plan["command"]
+        assert "COLLSCAN" not in stages(plan.get("execStats")), plan["command"]
+        assert plan["planSummary"], plan["command"]
+        # What is read is what is returned: the index leads straight to it.
+        if plan["op"] == "query":
+            assert plan["docsExamined"] <= max(plan["nreturned"], 1) * 2, plan["command"]
+
+
+@pytest.mark.parametrize("name", sorted(SORTED))
+async def test_what_is_due_comes_out_of_the_index_in_order(database: Database, name: str) -> None:
+    stores = MongoListings(database, RENDERER), MongoListings(database, NEWER)
+    for plan in await explained(database, lambda: QUERIES[name](*stores)):
+        assert "SORT" not in stages(plan["execStats"])
+        assert not plan.get("hasSortStage")
+
+
+@pytest.mark.parametrize("name", sorted(ANSWERED_BY_INDEX_ALONE))
+async def test_what_is_counted_is_counted_in_the_index_alone(database: Database, name: str) -> None:
+    stores = MongoListings(database, RENDERER), MongoListings(database, NEWER)
+    for plan in await explained(database, lambda: QUERIES[name](*stores)):
+        assert plan["docsExamined"] == 0, plan["command"]
+
+
+async def test_the_records_beside_the_listings_are_found_by_index(database: Database) -> None:
+    attempts, removals, leases = MongoAttempts(database), MongoRemovals(database), MongoLeases(database)
+    budgets = MongoBudgets(database)
+    queries: list[Callable[[], Awaitable[object]]] = [
+        lambda: attempts.of_images(["i7"], 10),
+        lambda: attempts.of_images(["i7", "i8", "i9"], 10),
+        lambda: removals.of_listing(FEED, "X7"),
+        lambda: removals.add([a_removal(7)]),
+        lambda: leases.hold("release", "w", NOW, after(9)),
+        lambda: leases.release("release", "w"),
+        lambda: budgets.get(FEED),
+        lambda: budgets.replace(FEED, {}, 0),
+    ]
+    for query in queries:
+        for plan in await explained(database, query):
+            assert "COLLSCAN" not in stages(plan.get("execStats")), plan["command"]
+            assert plan.get("planSummary") != "COLLSCAN", plan["command"]
+
+
+async def test_the_explained_collection_would_show_a_scan(database: Database) -> None:
+    plans = await explained(database, lambda: database["listings"].find({"city": "Guelph"}).to_list(1))
+    assert "COLLSCAN" in stages([plan["execStats"] for plan in plans])
+
+
+async def test_indexes_are_made_once(database: Database) -> None:
+    names = await mongo.apply_indexes(database)
+    assert names == await mongo.apply_indexes(database)
+    assert len(set(names)) == len(names)
