@@ -20,7 +20,7 @@ from shared.stores.listings import Answer, Listings
 from shared.stores.memory import MemoryListings
 from shared.stores.mongo import MongoListings
 from tests.builders import FEED, KEY, NOW, a_discard, a_held_photo, a_listing, a_photo, after, hidden
-from tests.conftest import Room
+from tests.servers import Room
 
 RENDERER = Renderer("https://cdn.example.com")
 KEYS = ["a/b", "a~2Fb", "a b", " ", "a\nb", "é", "e\u0301", "家🏠", "$x", "a.b", ".", "\x00", "X" * 5_000, "0"]
