@@ -5,8 +5,9 @@ import contextlib
 import os
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,8 +55,8 @@ def up(
         started = ensure(_servers(home, made), home, PROJECT, say)
         services = _services(made.settings, given, system)
         if services and (started or not all(Process(one.name, home).is_running(one) for one in services)):
-            _init(system.init, made.settings, given)
-        started += ensure(services, home, PROJECT, say)
+            with _preparing(system.init, made.settings, given):  # the services start meanwhile, and wait for it
+                started += ensure(services, home, PROJECT, say)
     seconds = time.monotonic() - began
     say(f"ready in {seconds:.1f} s; settings in {home / 'stack.env'}" if started else "everything is running already")
     return made.settings
@@ -128,11 +129,19 @@ def _stop_unwanted(home: Path, made: Plan, say: Say) -> None:
         say(f"{name}: stopped, another is given")
 
 
-def _init(command: Sequence[str], settings: Mapping[str, str], given: Mapping[str, str]) -> None:
+@contextlib.contextmanager
+def _preparing(command: Sequence[str], settings: Mapping[str, str], given: Mapping[str, str]) -> Iterator[None]:
+    """Make topics, buckets and indexes ready meanwhile. Raises LocalError if that fails, before any other fault."""
     environment = {**os.environ, **given, **settings}
-    done = subprocess.run(command, env=environment, cwd=PROJECT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise LocalError(f"topics, buckets and indexes cannot be made ready:\n{done.stdout}{done.stderr}".rstrip())
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(command, env=environment, cwd=PROJECT, stdout=output, stderr=output)
+        try:
+            yield
+        finally:
+            if process.wait():
+                output.seek(0)
+                said = output.read().rstrip()
+                raise LocalError(f"topics, buckets and indexes cannot be made ready:\n{said}") from None
 
 
 def _print_status(home: Path) -> int:

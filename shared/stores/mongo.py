@@ -356,4 +356,7 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except PyMongoError as fault:
-        raise StoreUnavailable(f"MongoDB: {type(fault).__name__}: {fault}") from fault
+        words = (
+            str(fault).split(" (configured", 1)[0].split(", Timeout:", 1)[0]
+        )  # what follows is the driver's own state
+        raise StoreUnavailable(f"MongoDB: {type(fault).__name__}: {words}") from fault
