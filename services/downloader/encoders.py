@@ -136,7 +136,10 @@ async def _ask(child: asyncio.subprocess.Process, job: bytes) -> Encoded | Failu
     assert child.stdin is not None  # noqa: S101 - both are pipes
     assert child.stdout is not None  # noqa: S101
     child.stdin.write(job)
-    return encoder.read_answer(await child.stdout.readline())
+    answer = await child.stdout.readline()
+    if not answer:
+        await child.wait()  # so that the log says what it died of
+    return encoder.read_answer(answer)
 
 
 class _Shares:

@@ -1,0 +1,331 @@
+"""Which photos does a batch claim, and what do its outcomes leave of the listing?"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from services.downloader.decide import Settled, claim, left_unsaid, settle, wanted
+from services.downloader.outcomes import Downloaded, Outcome, PutBack, Unchanged
+from shared.domain.failures import Failure, Reason
+from shared.domain.image import Claim, Copy, Photo, Status
+from shared.domain.listing import Listing, RemovalReason, copy_keys
+from shared.domain.priority import Priority
+from shared.events.codec import Event
+from shared.events.images import ImageOutdated, OutdatedReason
+from tests.builders import FEED, KEY, NOW, a_copy, a_discard, a_feed, a_held_photo, a_listing, a_photo, after, hidden
+
+OURS = Claim(worker="w", until=after(80))
+THEIRS = Claim(worker="other", until=after(80))
+OLD, NEW = a_copy(sha256="aa" * 32), a_copy(sha256="bb" * 32)
+
+
+def outdated(
+    photo: str = "a",
+    *,
+    reason: OutdatedReason = OutdatedReason.MISSING,
+    priority: Priority = Priority.ROUTINE,
+    at: datetime = NOW,
+) -> Event[ImageOutdated]:
+    data = ImageOutdated(feed=FEED, listing_key=KEY, image_id=a_photo(photo).id, reason=reason, priority=priority)
+    return Event(data=data, id="1", time=at)
+
+
+def taken(listing: Listing, *asked: Event[ImageOutdated], at_work: Sequence[str] = ()) -> list[str]:
+    ids = {a_photo(name).id for name in at_work}
+    return [photo.photo for photo in wanted(listing, asked or [outdated()], "w", ids, NOW)]
+
+
+@pytest.mark.parametrize(
+    ("photo", "free"),
+    [
+        (a_photo(), True),
+        (a_photo(not_before=after(1)), False),
+        (a_photo(not_before=after(-1)), True),
+        (a_photo().released(NOW), True),
+        (a_photo(not_before=after(1), forced_at=NOW), True),
+        (a_photo(claim=THEIRS, released_at=NOW, not_before=after(80)), False),
+        (a_photo(claim=OURS, released_at=NOW, not_before=after(80)), True),
+        (a_photo(claim=Claim(worker="other", until=NOW), released_at=after(-80)), True),
+        (a_held_photo(), False),
+        (a_held_photo(announced_at=after(1)), True),
+        (a_held_photo(forced_at=NOW), True),
+        (a_photo(failure=Failure(Reason.GONE), not_before=after(86_400)), False),
+    ],
+)
+def test_a_photo_that_is_released_or_due_and_in_nobodys_hands_is_claimed(photo: Photo, free: bool) -> None:
+    assert taken(a_listing(photo)) == (["a"] if free else [])
+
+
+@pytest.mark.parametrize(
+    "listing",
+    [
+        a_listing(a_photo(), hidden=hidden()),
+        a_listing(a_photo(), discards=(a_discard(whole=True),)),
+        a_listing(a_photo("b")),
+        a_listing(),
+    ],
+    ids=["hidden", "being removed", "not shown", "no photos"],
+)
+def test_what_may_not_be_fetched_is_not_claimed(listing: Listing) -> None:
+    assert taken(listing) == []
+
+
+def test_a_photo_asked_for_twice_or_at_work_already_is_claimed_once() -> None:
+    listing = a_listing(a_photo("a"), a_photo("b"), a_photo("c"))
+    asked = [outdated("b"), outdated("a"), outdated("b"), outdated("c")]
+    assert taken(listing, *asked, at_work=["c"]) == ["b", "a"]
+
+
+def test_the_most_urgent_of_the_askings_counts() -> None:
+    asked = [outdated(priority=Priority.VIEWED), outdated(priority=Priority.POPULAR)]
+    (photo,) = wanted(a_listing(a_photo(priority=Priority.SEARCHED)), asked, "w", (), NOW)
+    assert photo.priority is Priority.VIEWED
+
+
+@pytest.mark.parametrize(
+    ("photo", "at", "is_forced"),
+    [
+        (a_held_photo(), after(1), True),
+        (a_held_photo(), after(0), False),
+        (a_held_photo(), after(-1), False),
+        (a_photo(not_before=after(60)), after(-9), True),
+        (a_photo(not_before=after(60), attempted_at=NOW), after(1), True),
+        (a_photo(not_before=after(60), attempted_at=NOW), after(0), False),
+    ],
+)
+def test_a_forced_photo_is_fetched_unless_it_was_since(photo: Photo, at: datetime, is_forced: bool) -> None:
+    found = wanted(a_listing(photo), [outdated(reason=OutdatedReason.FORCED, at=at)], "w", (), NOW)
+    assert [one.forced_at for one in found] == ([at] if is_forced else [])
+
+
+@pytest.mark.parametrize("reason", [OutdatedReason.MISSING, OutdatedReason.CHANGED, OutdatedReason.RETRY])
+def test_any_other_reason_does_not_fetch_what_is_held(reason: OutdatedReason) -> None:
+    assert taken(a_listing(a_held_photo()), outdated(reason=reason, at=after(9))) == []
+
+
+@pytest.mark.parametrize("released_at", [None, after(-5)])
+def test_a_claim_lasts_for_the_request_and_a_margin(released_at: datetime | None) -> None:
+    photo = claim(a_photo(released_at=released_at), "w", a_feed(request_timeout_seconds=20.0), NOW)
+    assert photo.claim == Claim(worker="w", until=after(80))
+    assert (photo.released_at, photo.not_before) == (released_at or NOW, after(80))
+
+
+@pytest.mark.parametrize(
+    ("checked_at", "asked_at", "said_again"),
+    [(-1, -2, True), (-119, -2, True), (-120, -2, False), (0, -2, False), (1, -2, False), (-1, 0, False)],
+)
+def test_what_an_earlier_life_finished_just_before_its_end_is_said_again(
+    checked_at: float, asked_at: float, said_again: bool
+) -> None:
+    listing = a_listing(a_held_photo(copy=a_copy(checked_at=after(checked_at))), a_photo("b"))
+    found = left_unsaid(listing, [outdated(at=after(asked_at)), outdated("b", at=after(-2))], started_at=NOW)
+    assert [photo.photo for photo in found] == (["a"] if said_again else [])
+
+
+def claimed(**facts: Any) -> Photo:
+    """Return a photo in our hands."""
+    return a_photo(**{"claim": OURS, "released_at": NOW, "not_before": OURS.until, **facts})
+
+
+def settled(
+    outcome: Outcome, photo: Photo | None = None, listing: Listing | None = None, **more: Any
+) -> tuple[Settled, Photo | None]:
+    """Settle an outcome of a claimed photo into a listing, by default the one that it was claimed of."""
+    photo = photo or claimed()
+    listing = a_listing(photo) if listing is None else listing
+    facts = {"feed": a_feed(), "superseded_for": timedelta(hours=1), "now": after(9), "jitter": 0.0, **more}
+    found = settle(listing, photo, outcome, **facts)
+    return found, found.listing.photo(photo.id)
+
+
+def test_a_first_copy_leaves_nothing_to_do() -> None:
+    before = claimed(attempts=3, failure=Failure(Reason.TIMEOUT), priority=Priority.VIEWED)
+    found, photo = settled(Downloaded(NEW), before)
+    assert photo is not None
+    assert (photo.status, photo.due_at, photo.copy) == (Status.DOWNLOADED, None, NEW)
+    assert (photo.attempts, photo.failure, photo.attempted_at) == (0, None, after(9))
+    assert (photo.claim, photo.released_at, photo.priority) == (None, None, Priority.ROUTINE)
+    assert (found.copy, found.changed, found.listing.discards) == (NEW, True, ())
+
+
+def test_a_newer_copy_supersedes_the_old_for_a_while() -> None:
+    found, photo = settled(Downloaded(NEW), claimed(copy=OLD, announced_at=after(1)))
+    assert photo is not None
+    assert photo.copy == replace(NEW, mls_changed_at=after(1))
+    assert found.changed
+    (discard,) = found.listing.discards
+    assert {*discard.public_keys, *discard.original_keys} == {*copy_keys(OLD)}
+    assert (discard.reason, discard.remove_at) == (RemovalReason.SUPERSEDED, after(9 + 3_600))
+
+
+def test_the_same_bytes_again_are_no_change_and_supersede_nothing() -> None:
+    found, photo = settled(Downloaded(OLD), claimed(copy=OLD, announced_at=after(1)))
+    assert photo is not None
+    assert photo.status is Status.DOWNLOADED
+    assert (found.changed, found.listing.discards) == (False, ())
+    assert found.copy == photo.copy
+
+
+def test_a_copy_that_is_stored_again_is_not_removed_as_superseded() -> None:
+    listing = a_listing(claimed(copy=NEW), discards=(a_discard(held=OLD, remove_at=after(60)), a_discard("b")))
+    found, _ = settled(Downloaded(OLD), listing.photos[0], listing)
+    kept, superseded = found.listing.discards
+    assert kept == a_discard("b")
+    assert {*superseded.public_keys, *superseded.original_keys} == {*copy_keys(NEW)}
+
+
+def test_bytes_whose_objects_are_being_removed_are_stored_again_a_little_later() -> None:
+    listing = a_listing(claimed(), discards=(a_discard(held=NEW, removing=True),))
+    found, photo = settled(Downloaded(NEW), listing.photos[0], listing)
+    assert photo is not None
+    assert (photo.copy, photo.claim, photo.released_at, photo.due_at) == (None, None, None, after(12))
+    assert (found.copy, found.listing.discards) == (None, listing.discards)
+
+
+@pytest.mark.parametrize(
+    ("fetched", "announced", "belongs_to", "status"),
+    [
+        (NOW, NOW, NOW, Status.DOWNLOADED),
+        (NOW, after(5), NOW, Status.OUTDATED),
+        (after(5), NOW, NOW, Status.DOWNLOADED),
+        (None, None, None, Status.DOWNLOADED),
+        (None, NOW, None, Status.OUTDATED),
+        (NOW, None, None, Status.DOWNLOADED),
+    ],
+)
+@pytest.mark.parametrize("outcome", [Downloaded(NEW), Unchanged('"v2"', None)])
+def test_a_copy_belongs_to_the_version_announced_when_its_fetch_began(
+    outcome: Outcome, fetched: datetime | None, announced: datetime | None, belongs_to: datetime | None, status: Status
+) -> None:
+    before = claimed(announced_at=fetched, copy=OLD)
+    found, photo = settled(outcome, before, a_listing(replace(before, announced_at=announced)))
+    assert photo is not None
+    assert photo.copy is not None
+    assert (photo.copy.mls_changed_at, photo.status) == (belongs_to, status)
+    assert found.copy == photo.copy
+    assert photo.due_at == (after(9) if status is Status.OUTDATED else None)
+
+
+def test_an_unchanged_copy_gets_its_new_validators() -> None:
+    found, photo = settled(Unchanged('"v2"', "Mon"), claimed(copy=OLD, announced_at=after(1)))
+    assert photo is not None
+    expected = replace(OLD, etag='"v2"', last_modified="Mon", mls_changed_at=after(1), checked_at=after(9))
+    assert (photo.copy, photo.status, found.changed) == (expected, Status.DOWNLOADED, False)
+    assert found.listing.discards == ()
+
+
+@pytest.mark.parametrize("outcome", [Downloaded(NEW), Unchanged(None, None)])
+@pytest.mark.parametrize(("forced_since", "left"), [(NOW, None), (after(5), after(5))])
+def test_what_was_forced_is_done_unless_it_was_forced_again_since(
+    outcome: Outcome, forced_since: datetime, left: datetime | None
+) -> None:
+    before = claimed(copy=OLD, forced_at=NOW)
+    _, photo = settled(outcome, before, a_listing(replace(before, forced_at=forced_since)))
+    assert photo is not None
+    assert photo.forced_at == left
+    assert bool(photo.due_at) is bool(left)
+
+
+@pytest.mark.parametrize(
+    ("before", "reason", "attempts", "due_at"),
+    [
+        (claimed(), Reason.TIMEOUT, 1, 39),
+        (claimed(attempts=2), Reason.TIMEOUT, 3, 129),
+        (claimed(attempts=5), Reason.TIMEOUT, 6, 86_409),
+        (claimed(), Reason.GONE, 1, 86_409),
+        (claimed(attempts=6, failure=Failure(Reason.TIMEOUT)), Reason.TIMEOUT, 1, 39),
+        (claimed(attempts=1, failure=Failure(Reason.GONE)), Reason.GONE, 1, 86_409),
+        (claimed(copy=OLD, announced_at=after(1)), Reason.FORBIDDEN, 1, 39),
+    ],
+)
+def test_a_failed_photo_waits_for_its_next_attempt_and_keeps_its_copy(
+    before: Photo, reason: Reason, attempts: int, due_at: float
+) -> None:
+    failure = Failure(reason, "photos.example.com")
+    found, photo = settled(failure, before)
+    assert photo is not None
+    assert (photo.failure, photo.attempts, photo.attempted_at) == (failure, attempts, after(9))
+    assert (photo.due_at, photo.claim, photo.released_at) == (after(due_at), None, None)
+    assert photo.copy == before.copy
+    assert found == Settled(found.listing)
+
+
+def test_what_failed_while_something_newer_was_announced_is_due_at_once() -> None:
+    _, photo = settled(Failure(Reason.GONE), claimed(), a_listing(claimed(announced_at=after(1))))
+    assert photo is not None
+    assert photo.due_at == after(9)
+
+
+@pytest.mark.parametrize(("reason", "left"), [(Reason.TIMEOUT, NOW), (Reason.GONE, None)])
+def test_a_forced_photo_stays_forced_until_it_is_given_up(reason: Reason, left: datetime | None) -> None:
+    _, photo = settled(Failure(reason), claimed(copy=OLD, forced_at=NOW))
+    assert photo is not None
+    assert (photo.forced_at, photo.copy) == (left, OLD)
+
+
+def test_what_is_put_back_is_as_it_was_and_due_when_told() -> None:
+    before = claimed(attempts=2, failure=Failure(Reason.TIMEOUT), attempted_at=NOW)
+    found, photo = settled(PutBack(after(33)), before)
+    assert photo == before.put_back(after(33))
+    assert found == Settled(found.listing)
+
+
+LOST = {
+    "withdrawn": a_listing(),
+    "taken over": a_listing(claimed(claim=THEIRS)),
+    "done by another": a_listing(a_held_photo(copy=OLD)),
+    "withdrawn and back": a_listing(a_photo()),
+}
+
+
+@pytest.mark.parametrize("name", LOST)
+@pytest.mark.parametrize(
+    "outcome", [Unchanged(None, None), Failure(Reason.GONE), PutBack(NOW)], ids=["304", "404", "no"]
+)
+def test_a_lost_claim_changes_nothing(name: str, outcome: Outcome) -> None:
+    found, _ = settled(outcome, claimed(copy=OLD), LOST[name])
+    assert found == Settled(LOST[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "remove_at"),
+    [
+        ("withdrawn", RemovalReason.PHOTO_WITHDRAWN, after(9)),
+        ("taken over", RemovalReason.SUPERSEDED, after(9 + 3_600)),
+        ("done by another", RemovalReason.SUPERSEDED, after(9 + 3_600)),
+        ("withdrawn and back", RemovalReason.SUPERSEDED, after(9 + 3_600)),
+    ],
+)
+def test_what_was_stored_under_a_lost_claim_is_removed(name: str, reason: RemovalReason, remove_at: datetime) -> None:
+    found, _ = settled(Downloaded(NEW), claimed(), LOST[name])
+    assert (found.copy, found.changed, found.listing.photos) == (None, False, LOST[name].photos)
+    (orphan,) = found.listing.discards
+    assert {*orphan.public_keys, *orphan.original_keys} == {*copy_keys(NEW)}
+    assert (orphan.reason, orphan.remove_at, orphan.whole) == (reason, remove_at, False)
+
+
+@pytest.mark.parametrize("held", [OLD, replace(OLD, etag=None)])
+def test_what_another_stored_just_the_same_stays(held: Copy) -> None:
+    listing = a_listing(a_held_photo(copy=held))
+    found, _ = settled(Downloaded(OLD), claimed(), listing)
+    assert found.listing == listing
+
+
+def test_a_listing_hidden_meanwhile_still_gets_its_copy_to_be_removed_with_the_rest() -> None:
+    listing = a_listing(claimed(), hidden=hidden())
+    found, photo = settled(Downloaded(NEW), listing.photos[0], listing)
+    assert photo is not None
+    assert photo.copy == NEW
+    assert found.listing.removal_due_at == after(5)
+
+
+@pytest.mark.parametrize(("city", "priority"), [("Toronto", Priority.POPULAR), ("Guelph", Priority.ROUTINE)])
+def test_a_done_photo_falls_back_to_its_areas_priority(city: str, priority: Priority) -> None:
+    before = claimed(priority=Priority.VIEWED)
+    feed = a_feed(popular_areas=("Toronto",))
+    _, photo = settled(Downloaded(NEW), before, a_listing(before, city=city), feed=feed)
+    assert photo is not None
+    assert photo.priority is priority

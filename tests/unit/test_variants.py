@@ -1,0 +1,84 @@
+"""Which variants settings are good, and which URLs do they give?"""
+
+import pytest
+
+from shared.domain import variants
+from shared.domain.variants import VariantSpec, parse_variants, rendering
+
+DEFAULT = "thumb=320:webp:75,card=800:webp:78,full=1600:webp:80"
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        DEFAULT,
+        " full = 1600 : WEBP : 80 , card=800:webp:78,thumb=320:webp:75, ",
+        "card=800:webp:78,,full=1600:webp:80,thumb=320:webp:75",
+    ],
+)
+def test_a_setting_is_read_widest_first(setting: str) -> None:
+    assert parse_variants(setting) == (
+        VariantSpec("full", 1600, "webp", 80),
+        VariantSpec("card", 800, "webp", 78),
+        VariantSpec("thumb", 320, "webp", 75),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "extension", "content_type"),
+    [
+        ("full=16:webp:1", "webp", "image/webp"),
+        ("full=16383:jpeg:100", "jpg", "image/jpeg"),
+        ("full=800:JPG:80", "jpg", "image/jpeg"),
+    ],
+)
+def test_a_format_has_its_names(text: str, extension: str, content_type: str) -> None:
+    (spec,) = parse_variants(text)
+    assert (spec.extension, spec.content_type) == (extension, content_type)
+    assert parse_variants(str(spec)) == (spec,)
+
+
+@pytest.mark.parametrize(
+    ("setting", "fault"),
+    [
+        ("", "a variant named 'full' is required"),
+        ("thumb=320:webp:75", "a variant named 'full' is required"),
+        ("full", "must read name=width:format:quality"),
+        ("full=1600", "must read name=width:format:quality"),
+        ("full=1600:webp", "must read name=width:format:quality"),
+        ("full=1600:webp:80:1", "must read name=width:format:quality"),
+        ("=1600:webp:80", "a variant's name is of a-z, 0-9 and '-'"),
+        ("Full=1600:webp:80", "a variant's name is of a-z, 0-9 and '-'"),
+        ("../full=1600:webp:80", "a variant's name is of a-z, 0-9 and '-'"),
+        ("full=1600:avif:80", "the format must be one of webp, jpeg"),
+        ("full=15:webp:80", "the width must be a whole number from 16 to 16383"),
+        ("full=16384:webp:80", "the width must be a whole number from 16 to 16383"),
+        ("full=-800:webp:80", "the width must be a whole number from 16 to 16383"),
+        ("full=8e2:webp:80", "the width must be a whole number from 16 to 16383"),
+        ("full=\u0661\u0666\u0660\u0660:webp:80", "the width must be a whole number from 16 to 16383"),
+        ("full=1600:webp:0", "the quality must be a whole number from 1 to 100"),
+        ("full=1600:webp:101", "the quality must be a whole number from 1 to 100"),
+        ("full=1600:webp:80,full=800:webp:80", "the variant 'full' is given twice"),
+    ],
+)
+def test_a_wrong_setting_says_what_is_wrong(setting: str, fault: str) -> None:
+    with pytest.raises(ValueError, match=fault):
+        parse_variants(setting)
+
+
+def test_every_fault_is_named_at_once() -> None:
+    with pytest.raises(ValueError, match=r"'A=1:webp:80'.*'b=800:gif:80'.*'c' is given twice"):
+        parse_variants("A=1:webp:80,b=800:gif:80,c=800:webp:80,c=900:webp:80")
+
+
+def test_urls_change_with_anything_that_changes_bytes_and_with_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    default = parse_variants(DEFAULT)
+    same = parse_variants("full=1600:webp:80,thumb=320:webp:75,card=800:webp:78")
+    assert rendering(default) == rendering(same) == rendering(tuple(reversed(default)))
+    others = [DEFAULT.replace(*change) for change in (("75", "76"), ("320", "321"), ("webp:80", "jpeg:80"))]
+    others += [DEFAULT.replace("card", "grid"), "full=1600:webp:80"]
+    found = {rendering(default), *(rendering(parse_variants(other)) for other in others)}
+    monkeypatch.setattr(variants, "RENDERING_RULES", variants.RENDERING_RULES + 1)
+    found.add(rendering(default))
+    assert len(found) == len(others) + 2
+    assert all(len(one) == 8 and set(one) <= set("0123456789abcdef") for one in found)
