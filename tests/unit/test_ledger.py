@@ -37,7 +37,7 @@ class SimulatedTime(asyncio.SelectorEventLoop):
         self._now += seconds
 
 
-class _Impatient(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
+class _Impatient(selectors.DefaultSelector):
     def __init__(self, loop: SimulatedTime) -> None:
         super().__init__()
         self._loop = loop
