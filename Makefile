@@ -28,7 +28,7 @@ check: install ## format, lint, types, import rules and unit tests; no servers
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
 	@out=$$($(BIN)/lint-imports 2>&1) || { echo "$$out"; exit 1; }; echo "import rules: $$(echo "$$out" | tail -n 1)"
-	$(BIN)/pytest -q -m "not servers" tests
+	$(BIN)/pytest -q -n auto -m "not servers" tests
 
 test: install ## all tests, against a real Kafka, MongoDB and S3 server that it starts and stops
 	$(BIN)/pytest -q tests

@@ -55,7 +55,7 @@ def up(
         started = ensure(_servers(home, made), home, PROJECT, say)
         services = _services(made.settings, given, system)
         if services and (started or not all(Process(one.name, home).is_running(one) for one in services)):
-            with _preparing(system.init, made.settings, given):  # the services start meanwhile, and wait for it
+            with _preparing(system.init, made.settings, given, home, services):  # they start meanwhile, and wait for it
                 started += ensure(services, home, PROJECT, say)
     seconds = time.monotonic() - began
     say(f"ready in {seconds:.1f} s; settings in {home / 'stack.env'}" if started else "everything is running already")
@@ -130,8 +130,18 @@ def _stop_unwanted(home: Path, made: Plan, say: Say) -> None:
 
 
 @contextlib.contextmanager
-def _preparing(command: Sequence[str], settings: Mapping[str, str], given: Mapping[str, str]) -> Iterator[None]:
-    """Make topics, buckets and indexes ready meanwhile. Raises LocalError if that fails, before any other fault."""
+def _preparing(
+    command: Sequence[str],
+    settings: Mapping[str, str],
+    given: Mapping[str, str],
+    home: Path,
+    services: Sequence[Program],
+) -> Iterator[None]:
+    """Make topics, buckets and indexes ready meanwhile.
+
+    Raises LocalError if that fails, before any other fault; the services are stopped then, so that the next try makes
+    them ready again.
+    """
     environment = {**os.environ, **given, **settings}
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(command, env=environment, cwd=PROJECT, stdout=output, stderr=output)
@@ -139,6 +149,7 @@ def _preparing(command: Sequence[str], settings: Mapping[str, str], given: Mappi
             yield
         finally:
             if process.wait():
+                stop(Process(one.name, home) for one in services)
                 output.seek(0)
                 said = output.read().rstrip()
                 raise LocalError(f"topics, buckets and indexes cannot be made ready:\n{said}") from None

@@ -29,7 +29,7 @@ LEDGER = Ledger(
 )
 
 
-@pytest.fixture(params=["memory", "mongo"])
+@pytest.fixture(params=["memory", pytest.param("mongo", marks=pytest.mark.servers)])
 async def budgets(request: pytest.FixtureRequest) -> AsyncIterator[Budgets]:
     if request.param == "memory":
         yield MemoryBudgets()
