@@ -9,7 +9,7 @@ from shared.domain import retry
 from shared.domain.failures import Failure
 from shared.domain.feed import Feed
 from shared.domain.freshness import moved
-from shared.domain.image import Claim, Copy, Photo
+from shared.domain.image import Claim, Copy, Photo, url_key
 from shared.domain.listing import Discard, Listing, RemovalReason, superseded
 from shared.domain.priority import Priority, most_urgent
 from shared.domain.reconcile import base_priority
@@ -67,7 +67,12 @@ def claim(photo: Photo, worker: str, feed: Feed, now: datetime) -> Photo:
     """Return the photo in the worker's hands for long enough to see it through."""
     until = now + timedelta(milliseconds=int(feed.request_timeout_seconds * 1000)) + _CLAIM_MARGIN
     return replace(
-        photo, claim=Claim(worker=worker, until=until), released_at=photo.released_at or now, not_before=until
+        photo,
+        claim=Claim(worker=worker, until=until),
+        released_at=photo.released_at or now,
+        not_before=until,
+        # Already now: a worker that dies in the middle may have asked.
+        spent_url=url_key(photo.url) if feed.single_use_urls else None,
     )
 
 
@@ -97,8 +102,9 @@ def settle(
         return Settled(_not_ours(listing, claimed, outcome, now))
     photo = replace(photo, released_at=None, claim=None)
     match outcome:
-        case PutBack(until):
-            return Settled(listing.with_photos([photo.put_back(until)]))
+        case PutBack(until, url_is_spent):
+            left = photo if url_is_spent else replace(photo, spent_url=None)
+            return Settled(listing.with_photos([left.put_back(until)]))
         case Failure():
             return Settled(listing.with_photos([_failed(photo, claimed, outcome, feed, now, jitter)]))
         case Unchanged():

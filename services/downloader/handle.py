@@ -221,11 +221,13 @@ class Handler:
             outcome = await self._download(feed, listing_key, turn.photo, self._permit(turn.download), fetched)
         except (StoreUnavailable, OSError) as fault:
             _logger.warning("storage-away", image_id=turn.photo.id, error=str(fault))
-            return PutBack(self._clock() + _STORAGE_AWAY)
+            return PutBack(self._clock() + _STORAGE_AWAY, url_is_spent=turn.download.sent_at is not None)
         except Exception:
             _logger.exception("attempt-failed", feed=feed.name, image_id=turn.photo.id)
             return Failure(Reason.INTERNAL_ERROR)
-        return PutBack(turn.download.due_at) if turn.download.due_at else outcome
+        if turn.download.due_at is None:
+            return outcome
+        return PutBack(turn.download.due_at, url_is_spent=turn.download.sent_at is not None)
 
     def _permit(self, download: Download) -> Permit:
         """Return what is asked before every request: the first was granted, a redirect needs another."""

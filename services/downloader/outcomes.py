@@ -27,6 +27,8 @@ class PutBack:
     """There was no attempt, or none that says anything of the photo: the budget is spent, our own storage is away."""
 
     until: datetime
+    url_is_spent: bool = False
+    """Whether the origin was asked all the same."""
 
 
 Outcome = Downloaded | Unchanged | Failure | PutBack

@@ -31,6 +31,7 @@ class Feed:
     max_pixels: int = 60_000_000
     request_timeout_seconds: float = 20.0
     max_attempts: int = 6
+    single_use_urls: bool = False
     retry_base_seconds: float = 30.0
     retry_max_seconds: float = 21_600.0
     displayed_statuses: tuple[str, ...] = ("Active", "Active Under Contract", "Coming Soon", "Pending")

@@ -96,6 +96,8 @@ class Photo:
     attempts: int = 0
     attempted_at: datetime | None = None
     failure: Failure | None = None
+    spent_url: str | None = None
+    """The key of the URL that was asked for, where the feed's URLs work once."""
     copy: Copy | None = None
 
     @property
@@ -111,9 +113,14 @@ class Photo:
         return Status.PENDING if self.failure is None else Status.FAILED
 
     @property
+    def waits_for_url(self) -> bool:
+        """Whether nothing can be tried before the MLS announces another URL."""
+        return self.spent_url is not None and self.spent_url == url_key(self.url)
+
+    @property
     def wants_attempt(self) -> bool:
-        """Whether a copy is missing, older than the MLS's, or asked for again by an operator."""
-        return self.copy is None or self.is_outdated or self.forced_at is not None
+        """Whether a copy is missing, older than the MLS's, or asked for again by an operator, and can be had."""
+        return (self.copy is None or self.is_outdated or self.forced_at is not None) and not self.waits_for_url
 
     @property
     def due_at(self) -> datetime | None:

@@ -126,7 +126,11 @@ class Listing:
     @property
     def released(self) -> tuple[Photo, ...]:
         """The photos that are on their way to a downloader or in its hands."""
-        return tuple(photo for photo in self.photos if photo.released_at is not None and self.due_of(photo))
+        return tuple(
+            photo
+            for photo in self.photos
+            if photo.released_at is not None and (self.due_of(photo) or photo.claim is not None)
+        )
 
     @property
     def removal_due_at(self) -> datetime | None:

@@ -73,15 +73,20 @@ def _merged(
             announced_at=changed_at, has_own_timestamp=False, priority=base, not_before=now,
         )  # fmt: skip
     return replace(
-        _announced_again(photo, changed_at, now),
+        _with_url(_announced_again(photo, changed_at, now), announced.url, now),
         media_key=announced.media_key,
-        url=announced.url,
         url_keys=announced.url_keys,
         order=order,
         caption=announced.caption,
         has_own_timestamp=announced.own_changed_at is not None,
         priority=most_urgent(photo.priority, base),
     )
+
+
+def _with_url(photo: Photo, url: str, now: datetime) -> Photo:
+    """A photo that waited for another URL is tried at once with it."""
+    waited = photo.waits_for_url and url != photo.url and not photo.is_claimed(now)
+    return replace(photo, url=url, not_before=now if waited else photo.not_before)
 
 
 def _announced_again(photo: Photo, changed_at: datetime | None, now: datetime) -> Photo:

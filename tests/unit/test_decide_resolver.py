@@ -144,6 +144,8 @@ def test_only_the_photos_asked_for_are_raised() -> None:
         (failed(released_at=NOW), Absent(Missing.ON_ITS_WAY, after(3_600))),
         (failed(at=after(1), released_at=NOW), Absent(Missing.LATER, after(3_600))),
         (failed(at=NOW), Absent(Missing.LATER, after(3_600))),
+        (failed(at=NOW, released_at=NOW), Absent(Missing.LATER, after(3_600))),
+        (failed(at=after(-1), released_at=NOW), Absent(Missing.ON_ITS_WAY, after(3_600))),
         (failed(Reason.GONE), Absent(Missing.GONE, after(3_600))),
         (failed(Reason.GONE, released_at=NOW), Absent(Missing.GONE, after(3_600))),
     ],

@@ -46,6 +46,7 @@ def test_the_defaults_are_the_contracts() -> None:
         "max_pixels": 60_000_000,
         "request_timeout_seconds": 20.0,
         "max_attempts": 6,
+        "single_use_urls": False,
         "retry_base_seconds": 30.0,
         "retry_max_seconds": 21_600.0,
         "displayed_statuses": ("Active", "Active Under Contract", "Coming Soon", "Pending"),

@@ -435,6 +435,20 @@ def test_a_copy_stays_and_is_outdated_until_the_newer_version_is_there() -> None
     assert photo.status is Status.OUTDATED
 
 
+def test_a_copy_belongs_to_the_older_time_that_its_photo_was_given_since() -> None:
+    held = _downloaded(heard(a_record(A, at=5)))
+    restated = heard(a_record(own("a", 1), at=6), held)
+    photo = the_photo(restated)
+    assert photo.copy is not None
+    assert (photo.copy.mls_changed_at, photo.status) == (after(1), Status.DOWNLOADED)
+    assert the_photo(heard(a_record(own("a", 2), at=7), restated)).status is Status.OUTDATED
+
+
+def test_an_outdated_copy_stays_outdated_where_its_photo_is_given_an_older_time() -> None:
+    outdated = heard(a_record(A, at=5), _downloaded(heard(a_record(A))))
+    assert the_photo(heard(a_record(own("a", 1), at=6), outdated)).status is Status.OUTDATED
+
+
 def test_something_newer_ends_every_wait_and_gives_all_attempts_back() -> None:
     first = heard(a_record(A))
     failed = replace(

@@ -1,0 +1,68 @@
+"""Where the MLS's URLs work once, one is asked for once: then the record waits for another."""
+
+import pytest
+
+from services.downloader.decide import claim, settle, wanted
+from services.downloader.outcomes import Downloaded, Outcome, PutBack
+from shared.domain.failures import Failure, Reason
+from shared.domain.image import Photo, Status
+from shared.domain.listing import Listing
+from tests.builders import NOW, a_copy, a_feed, a_listing, a_photo, a_record, a_row, after, heard, stamp
+
+SINGLE = a_feed(single_use_urls=True)
+
+
+def ended(outcome: Outcome, photo: Photo | None = None) -> tuple[Listing, Photo]:
+    """Return the listing after its photo was claimed and the outcome settled."""
+    claimed = claim(photo or a_photo(), "w", SINGLE, NOW)
+    listing = settle(
+        a_listing(claimed), claimed, outcome, feed=SINGLE, superseded_for=after(1) - NOW, now=after(1), jitter=0.0
+    ).listing
+    return listing, listing.photos[0]
+
+
+@pytest.mark.parametrize("reason", [Reason.THROTTLED, Reason.ORIGIN_ERROR, Reason.TIMEOUT, Reason.BROKEN_IMAGE])
+def test_a_url_that_failed_is_not_asked_for_again(reason: Reason) -> None:
+    listing, photo = ended(Failure(reason))
+    assert photo.waits_for_url
+    assert (photo.status, listing.due_at) == (Status.FAILED, None)
+    assert wanted(listing, [], "w", (), after(1_000_000)) == []
+
+
+def test_a_url_that_was_not_asked_for_stays_good() -> None:
+    listing, photo = ended(PutBack(after(9)))
+    assert not photo.waits_for_url
+    assert listing.due_at == after(9)
+
+
+def test_a_url_that_was_asked_for_although_its_bytes_were_lost_is_spent() -> None:
+    assert ended(PutBack(after(9), url_is_spent=True))[1].waits_for_url
+
+
+def test_a_worker_that_dies_may_have_asked() -> None:
+    claimed = claim(a_photo(), "w", SINGLE, NOW)
+    assert a_listing(claimed).due_at is None
+
+
+def test_another_url_is_tried_at_once() -> None:
+    listing, _ = ended(Failure(Reason.FORBIDDEN))
+    record = a_record(a_row("a", MediaURL="https://images.example.com/signed-anew.jpg"))
+    again = heard(record, listing, feed=SINGLE, offset=9, now=after(5))
+    assert again is not None
+    assert again.due_at == after(5)
+
+
+def test_a_newer_version_under_the_same_url_waits_too() -> None:
+    listing, photo = ended(Downloaded(a_copy()))
+    record = a_record(a_row("a", MediaURL=photo.url, MediaModificationTimestamp=stamp(50)), at=50)
+    again = heard(record, listing, feed=SINGLE, now=after(5))
+    assert again is not None
+    assert again.photos[0].status is Status.OUTDATED
+    assert again.due_at is None
+
+
+def test_other_feeds_ask_again() -> None:
+    usual = a_feed()
+    claimed = claim(a_photo(), "w", usual, NOW)
+    assert not claimed.waits_for_url
+    assert claimed.due_at is not None
