@@ -165,19 +165,18 @@ async def test_a_child_that_dies_with_nothing_to_do_costs_no_photo(two: Work) ->
 
 
 async def test_a_child_that_hangs_is_replaced_at_its_deadline(tmp_path: Path) -> None:
-    async with Encoders(1, deadline=1.0) as pool:
+    async with Encoders(1, deadline=3.0) as pool:
         work = Work(pool, tmp_path)
         (hung,) = children()
         hung.suspend()
         made = await work.start("hung")
-        assert made == Failure(Reason.ENCODER_KILLED, "no result within 1 s")
+        assert made == Failure(Reason.ENCODER_KILLED, "no result within 3 s")
         assert not psutil.pid_exists(hung.pid)
         assert not children()
-        healed = work.start("healed")
-        assert not isinstance(await healed, asyncio.CancelledError)
+        await work.is_whole(1)
 
 
-async def test_a_child_that_answers_nonsense_is_replaced(two: Work, tmp_path: Path) -> None:
+async def test_a_child_that_crashes_over_a_file_it_cannot_read_is_replaced(two: Work, tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     made = await two.pool.encode(gone / "missing", gone, SPECS, MANY)
     assert failure(made) is Reason.ENCODER_KILLED
