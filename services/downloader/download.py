@@ -41,22 +41,37 @@ class Download:
         A bad photo is an outcome. Raises StoreUnavailable where storage is away, OSError where the disk is full.
         """
         with tempfile.TemporaryDirectory(prefix="listing-images-") as folder:
+            if held := await self._original(photo, Path(folder)):
+                await fetched(held)
+                return await self._made(feed, listing_key, photo, held, Path(folder))
             answer = await self._fetcher.fetch(photo.url, feed, Path(folder), self._validators(photo), permit)
             await fetched(answer)
             if isinstance(answer, Failure):
                 return answer
             if isinstance(answer, NotModified) or self._is_held(photo, answer):
                 return Unchanged(answer.etag, answer.last_modified)
-            encoded = await self._encoders.encode(
-                answer.path,
-                Path(folder),
-                self._specs,
-                feed.max_pixels,
-                urgent=photo.priority is Priority.VIEWED,
-            )
-            if isinstance(encoded, Failure):
-                return encoded
-            return Downloaded(await self._store(feed.name, listing_key, photo, answer, encoded))
+            return await self._made(feed, listing_key, photo, answer, Path(folder))
+
+    async def _original(self, photo: Photo, folder: Path) -> Fetched | None:
+        """Return the stored original where it is the newest version and only its variants are of other settings."""
+        copy = photo.copy
+        if copy is None or photo.is_outdated or copy.rendering == self._rendering:
+            return None
+        original = await self._objects.get(Bucket.ORIGINALS, copy.original_key)
+        if original is None:
+            return None
+        path = folder / "original"
+        await asyncio.to_thread(path.write_bytes, original)
+        return Fetched(path, copy.file_size, copy.sha256, copy.etag, copy.last_modified)
+
+    async def _made(
+        self, feed: Feed, listing_key: str, photo: Photo, source: Fetched, folder: Path
+    ) -> Downloaded | Failure:
+        urgent = photo.priority is Priority.VIEWED
+        encoded = await self._encoders.encode(source.path, folder, self._specs, feed.max_pixels, urgent=urgent)
+        if isinstance(encoded, Failure):
+            return encoded
+        return Downloaded(await self._store(feed.name, listing_key, photo, source, encoded))
 
     def _validators(self, photo: Photo) -> Validators | None:
         """Ask only for something newer, unless it is the same bytes that are wanted in another rendering."""

@@ -45,6 +45,9 @@ class Listings(Protocol):
     async def write(self, listings: Iterable[Listing]) -> Collection[ListingId]:
         """Write each listing if its revision is still the recorded one; return the ids of those that were refused."""
 
+    async def page(self, feed: str, after: str, limit: int) -> Sequence[Listing]:
+        """Return a feed's listings by key, those after the key given; "" begins."""
+
     async def due(self, feed: str, now: datetime, limit: int) -> Sequence[Listing]:
         """Return listings with due photos, most urgent first, the longest due first among equals."""
 

@@ -42,6 +42,11 @@ class MemoryListings:
                 self._documents[one.feed, one.key] = to_document(one, one.revision + 1, self._renderer)
         return refused
 
+    async def page(self, feed: str, after: str, limit: int) -> Sequence[Listing]:
+        """Return a feed's listings by key, those after the key given; "" begins."""
+        ours = self._where(lambda one: one.feed == feed and one.key > after)
+        return sorted(ours, key=lambda one: one.key)[:limit]
+
     async def due(self, feed: str, now: datetime, limit: int) -> Sequence[Listing]:
         """Return listings with due photos, most urgent first, the longest due first among equals."""
         return self._due(feed, now, limit, operator.itemgetter("rank", "due_at"))

@@ -152,6 +152,11 @@ class MongoListings:
             ours = await self._collection.find({"_id": {"$in": list(ids)}, "written": token}, {"_id": 1}).to_list(None)
         return set(ids.values()) - {ids[document["_id"]] for document in ours}
 
+    async def page(self, feed: str, after: str, limit: int) -> Sequence[Listing]:
+        """Return a feed's listings by key, those after the key given; "" begins."""
+        query = {"listing_key": {"$gt": after}, "feed": feed}
+        return await self._find(query, sort=[("listing_key", ASCENDING)], limit=limit)
+
     async def due(self, feed: str, now: datetime, limit: int) -> Sequence[Listing]:
         """Return listings with due photos, most urgent first, the longest due first among equals."""
         found: list[Listing] = []

@@ -1,0 +1,39 @@
+"""The documents say what the code does."""
+
+import re
+
+from local.plan import PROJECT
+from shared.domain.failures import POLICIES, Then
+
+
+def test_the_table_of_failures_is_the_codes() -> None:
+    text = (PROJECT / "docs" / "failures.md").read_text()
+    rows = re.findall(r"^\| `([a-z-]+)` \| (.+) \| (final|tried again) \|$", text, re.MULTILINE)
+    expected = [
+        (reason.value, policy.meaning, "final" if policy.then is Then.FINAL else "tried again")
+        for reason, policy in POLICIES.items()
+    ]
+    assert rows == expected
+
+
+def test_every_target_and_command_that_the_readme_names_exists() -> None:
+    readme = (PROJECT / "README.md").read_text()
+    targets = set(re.findall(r"^([a-z]+):.*##", (PROJECT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`?make ([a-z]+)", readme)) <= targets
+    commands = set(re.findall(r"imagectl ([a-z]+)", readme))
+    source = (PROJECT / "ops" / "imagectl.py").read_text()
+    defined = set(re.findall(r"^def ([a-z]+)\(", source, re.MULTILINE)) | {"topics"}
+    assert commands <= defined
+
+
+def test_every_file_that_the_documents_link_to_exists() -> None:
+    for document in (PROJECT / "README.md", PROJECT / "ARCHITECTURE.md"):
+        for link in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
+            assert (PROJECT / link).exists(), f"{document.name}: {link}"
+
+
+def test_every_path_that_the_architecture_names_exists() -> None:
+    for path in re.findall(
+        r"`((?:shared|services|ops|local|docs)/[\w./]*)`", (PROJECT / "ARCHITECTURE.md").read_text()
+    ):
+        assert (PROJECT / path).exists(), path

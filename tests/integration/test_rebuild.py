@@ -1,0 +1,45 @@
+"""The variants change: they are made anew from the stored originals, and the origin is not asked."""
+
+from pathlib import Path
+from typing import Any
+
+from local.sandbox import Sandbox
+from tests import system
+from tests.servers import Room
+from tests.system import until
+
+
+async def test_other_variants_are_made_without_the_origin(room: Room, tmp_path: Path) -> None:
+    async with (
+        Sandbox(listings=2, photos=3, widest=320) as mls,
+        system.running(room, mls.feeds_toml(), tmp_path, variants="full=300:webp:80") as whole,
+    ):
+        key, other = (str(record["ListingKey"]) for record in mls.properties())
+        await whole.see(*mls.properties())
+        before = await whole.downloaded(key, 3)
+        await whole.downloaded(other, 3)
+        asked = mls.image_requests
+
+        for name in ("downloader", "resolver"):
+            await whole.stop(name)
+        whole.env["IMAGES_VARIANTS"] = "thumb=100:jpeg:75,full=200:jpeg:80"
+        await whole.start("downloader", "resolver")
+        for _ in range(2):
+            code, output = await whole.run("imagectl", "rebuild", "--dry-run")
+            assert (code, "6 photos of 2 listings would be made anew" in output) == (0, True), output
+        code, output = await whole.run("imagectl", "rebuild", "--json")
+        assert code == 0, output
+
+        async def made_anew() -> list[dict[str, Any]] | None:
+            images = await whole.images(key) + await whole.images(other)
+            return images if all(image["width"] == 200 for image in images) else None
+
+        after = await until(made_anew, "the new variants")
+        assert mls.image_requests == asked
+        assert [one["name"] for one in after[0]["variants"]] == ["full", "thumb"]
+        assert {image["content_type"] for image in after} == {"image/jpeg"}
+        assert after[0]["downloaded_at"]
+        assert await whole.opens(after[0]["url"])
+        assert await whole.opens(before[0]["url"])  # superseded, but not yet removed
+        code, output = await whole.run("imagectl", "rebuild")
+        assert "0 photos of 0 listings" in output
