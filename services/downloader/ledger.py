@@ -205,7 +205,7 @@ class OriginBudget:
         known = self._known(feed)
         try:
             if known.ended:
-                await self._change(feed, lambda ledger, _: (ledger if known.ended else None, None))
+                await self._change(feed, lambda _, __: (None, None))
         except StoreUnavailable as fault:
             _logger.warning("budget-unsettled", feed=feed.name, downloads=len(known.ended), error=str(fault))
 
@@ -234,8 +234,9 @@ class OriginBudget:
                 revision, done = known.revision, tuple(known.ended)
                 ledger = budget.give_back(before, feed, done, now, jitter=self._chance()) if done else before
                 changed, answer = rule(ledger, now)
-                if changed is None:
+                if changed is None and not done:
                     return answer
+                changed = changed or ledger
                 if await self._budgets.replace(feed.name, budget.to_document(changed), revision):
                     del known.ended[: len(done)]
                     if done:

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from services.downloader.ledger import Batch, Download, OriginBudget
+from services.downloader import budget
+from services.downloader.ledger import Batch, Download, OriginBudget, SharedClock
 from shared.domain.failures import Failure, Reason
 from shared.domain.feed import Feed
 from shared.domain.priority import Priority
@@ -21,6 +22,8 @@ START = datetime(2026, 11, 23, 9, tzinfo=UTC)
 THROTTLED = Failure(Reason.THROTTLED)
 REFUSED = Failure(Reason.UNREACHABLE)
 VIEWED, ROUTINE = Priority.VIEWED, Priority.ROUTINE
+NO_PAUSE = {"batch_pause_seconds": 0.0}
+UNPACED = {**NO_PAUSE, "requests_per_second": 0.0}
 
 
 class SimulatedTime(asyncio.SelectorEventLoop):
@@ -74,6 +77,9 @@ class CountedBudgets(MemoryBudgets):
         self.writes += is_written
         return is_written
 
+    def forget(self) -> None:
+        self._ledgers.clear()
+
     def _check(self) -> None:
         if self.is_away:
             raise StoreUnavailable("away")
@@ -126,6 +132,11 @@ async def work(worker: OriginBudget, origin: Origin, feed: Feed, until: float, p
     await asyncio.gather(*running)
 
 
+async def a_batch(worker: OriginBudget, origin: Origin, feed: Feed) -> None:
+    batch = await worker.take(feed, 8, ROUTINE)
+    await asyncio.gather(*(origin.download(worker, one, batch) for one in batch.downloads))
+
+
 async def many_work(budgets: MemoryBudgets, origin: Origin, feed: Feed, seconds: float, workers: int = 8) -> None:
     await asyncio.gather(*(work(a_worker(budgets), origin, feed, seconds) for _ in range(workers)))
 
@@ -165,3 +176,288 @@ def test_eight_workers_use_nine_tenths_of_what_a_feed_allows_and_never_more(
 
 async def _eight(origin: Origin, feed: Feed, seconds: int) -> None:
     await many_work(CountedBudgets(), origin, feed, seconds)
+
+
+# One write to take, one to settle
+
+
+def test_a_batch_is_taken_with_one_write_and_settled_with_one() -> None:
+    async def story() -> int:
+        budgets, origin = CountedBudgets(), Origin()
+        await a_batch(a_worker(budgets), origin, a_feed(concurrency=10))
+        assert len(origin.requests) == 8
+        return budgets.writes
+
+    assert simulated(story()) == 2
+
+
+def test_many_workers_under_load_write_less_than_once_a_download() -> None:
+    async def story() -> None:
+        budgets, origin = CountedBudgets(), Origin()
+        await many_work(budgets, origin, a_feed(requests_per_second=50.0, concurrency=32), 20)
+        assert budgets.writes < 0.5 * len(origin.requests)
+
+    simulated(story())
+
+
+def test_a_worker_is_woken_when_its_own_process_gives_slots_back() -> None:
+    async def story() -> float:
+        feed, worker = a_feed(**UNPACED, concurrency=1), a_worker(CountedBudgets())
+        batch = await worker.take(feed, 1, ROUTINE)
+        waiting = asyncio.create_task(worker.take(feed, 1, ROUTINE))
+        await asyncio.sleep(0.05)
+        await worker.settle(batch)
+        given_back = now()
+        assert (await waiting).downloads
+        return now() - given_back
+
+    assert simulated(story()) == 0
+
+
+def test_who_finds_nothing_for_two_seconds_is_told_when_to_come_back() -> None:
+    async def story() -> None:
+        feed, worker = a_feed(concurrency=1), a_worker(CountedBudgets())
+        await worker.take(feed, 1, ROUTINE)
+        batch = await worker.take(feed, 1, ROUTINE)
+        assert not batch.downloads
+        assert 1.5 < now() < 2.5
+        assert batch.earliest is not None
+
+    simulated(story())
+
+
+def test_nothing_wanted_takes_nothing() -> None:
+    async def story() -> None:
+        budgets = CountedBudgets()
+        assert not (await a_worker(budgets).take(a_feed(), 0, ROUTINE)).downloads
+        assert not budgets.writes
+
+    simulated(story())
+
+
+def test_downloads_that_never_end_or_were_never_begun_are_given_back_by_settle() -> None:
+    async def story() -> None:
+        feed, worker = a_feed(requests_per_hour=8, concurrency=8, viewed_reserve=0.0), a_worker(CountedBudgets())
+        batch = await worker.take(feed, 8, ROUTINE)
+        assert await worker.at_turn(batch.downloads[0])
+        await worker.settle(batch)
+        await worker.settle(batch)
+        assert len((await worker.take(feed, 8, ROUTINE)).downloads) == 7
+
+    simulated(story())
+
+
+def test_the_slots_of_a_worker_that_died_come_back() -> None:
+    async def story() -> None:
+        feed, budgets = a_feed(**UNPACED, concurrency=4, viewed_reserve=0.0), CountedBudgets()
+        await a_worker(budgets).take(feed, 4, ROUTINE)
+        assert not (await a_worker(budgets).take(feed, 4, ROUTINE)).downloads
+        await asyncio.sleep(feed.request_timeout_seconds + 10)
+        assert len((await a_worker(budgets).take(feed, 4, ROUTINE)).downloads) == 4
+
+    simulated(story())
+
+
+# Silence
+
+
+@pytest.mark.parametrize(
+    ("failure", "least"),
+    [
+        (THROTTLED, 1.0),
+        (Failure(Reason.THROTTLED, wait_seconds=5.0), 5.0),
+        (Failure(Reason.ORIGIN_ERROR, wait_seconds=5.0), 5.0),
+    ],
+)
+def test_once_an_origin_asks_for_silence_no_worker_sends_anything(failure: Failure, least: float) -> None:
+    origin = Origin(answer=lambda second: failure if 10 <= second < 10.05 else None)
+
+    async def story() -> None:
+        await many_work(CountedBudgets(), origin, a_feed(requests_per_second=100.0, concurrency=32, **NO_PAUSE), 30)
+
+    simulated(story())
+    asked = min(second for second in origin.requests if second >= 10) + origin.seconds
+    assert not [second for second in origin.requests if asked + 0.1 < second < asked + least]
+    assert [second for second in origin.requests if second < asked + least + 3 and second > asked + least]
+
+
+def test_an_origin_that_keeps_saying_429_is_asked_ever_less_often() -> None:
+    origin = Origin(answer=lambda _: THROTTLED)
+    simulated(_eight(origin, a_feed(), 120))
+    bursts = sorted({round(second) for second in origin.requests})
+    assert len(bursts) < 15
+    assert most_in(60.0, [second for second in origin.requests if second > 60]) < 30
+
+
+def test_an_origin_error_that_names_no_time_silences_nobody() -> None:
+    origin = Origin(answer=lambda _: Failure(Reason.ORIGIN_ERROR))
+    simulated(_eight(origin, a_feed(), 20))
+    assert len(origin.requests) > 200
+
+
+def test_what_was_planned_when_the_silence_began_is_due_when_it_ends() -> None:
+    async def story() -> None:
+        feed, budgets = a_feed(requests_per_second=8.0, **NO_PAUSE), CountedBudgets()
+        one, other = a_worker(budgets), a_worker(budgets)
+        planned = await one.take(feed, 8, ROUTINE)
+        silenced = await other.take(feed, 1, VIEWED)
+        assert await other.at_turn(silenced.downloads[0])
+        await other.finished(
+            silenced.downloads[0], Failure(Reason.THROTTLED, wait_seconds=60.0), received=0, batch=silenced
+        )
+        last = planned.downloads[-1]
+        assert not await one.at_turn(last)
+        assert last.due_at is not None
+        assert 59 < (last.due_at - START).total_seconds() < 62
+        await one.settle(planned)
+
+    simulated(story())
+
+
+def test_a_refused_connection_leaves_one_probe_at_a_time_until_the_origin_is_well() -> None:
+    origin = Origin(answer=lambda second: REFUSED if 10 <= second < 70 else None)
+    simulated(_eight(origin, a_feed(), 120))
+    probes = [second for second in origin.requests if 12 <= second < 70]
+    assert 2 <= len(probes) <= 8
+    assert most_in(1.5, probes) == 1
+    assert len([second for second in origin.requests if second > 105]) > 0.85 * 12 * 14
+
+
+# People wait
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {},
+        {"viewed_reserve": 0.0},
+        {"concurrency": 1},
+        {"concurrency": 1, "viewed_reserve": 0.0, "requests_per_second": 0.0, "batch_pause_seconds": 0.0},
+        {"requests_per_second": 1.0},
+        {"requests_per_second": 1.0, "concurrency": 1},
+        {"requests_per_second": 0.5},
+        {"batch_pause_seconds": 60.0},
+        {"requests_per_second": 0.0, "batch_pause_seconds": 0.0, "concurrency": 4, "viewed_reserve": 0.0},
+    ],
+)
+def test_a_person_waits_less_than_three_seconds_while_routine_work_runs_at_full_rate(rules: dict[str, Any]) -> None:
+    feed, origin, waits = a_feed(**rules), Origin(), list[float]()
+
+    async def people(budgets: MemoryBudgets) -> None:
+        worker = a_worker(budgets)
+        for second in range(5, 55, 10):
+            await asyncio.sleep(second + 0.137 * second - now())
+            began = now()
+            batch = await worker.take(feed, 1, VIEWED)
+            assert batch.downloads
+            await origin.download(worker, batch.downloads[0], batch)
+            waits.append(now() - began)
+
+    async def story() -> None:
+        budgets = CountedBudgets()
+        await asyncio.gather(many_work(budgets, origin, feed, 65), people(budgets))
+
+    simulated(story())
+    assert max(waits) < 3
+    assert origin.most <= feed.concurrency
+
+
+# Trouble of our own
+
+
+def test_a_moment_that_was_missed_is_planned_anew_within_the_rate() -> None:
+    async def story() -> None:
+        feed, worker = a_feed(requests_per_second=2.0, viewed_reserve=0.0), a_worker(CountedBudgets())
+        batch = await worker.take(feed, 2, ROUTINE)
+        first, second = batch.downloads
+        await asyncio.sleep(1)
+        assert await worker.at_turn(first)
+        assert first.at > START + timedelta(seconds=1)
+        assert await worker.at_turn(second)
+        await worker.settle(batch)
+
+    simulated(story())
+
+
+def test_every_redirect_waits_for_its_own_place_in_the_rate() -> None:
+    sent = list[float]()
+
+    async def story() -> None:
+        feed, worker = a_feed(requests_per_second=2.0, viewed_reserve=0.0), a_worker(CountedBudgets())
+        batch = await worker.take(feed, 1, ROUTINE)
+        assert await worker.at_turn(batch.downloads[0])
+        sent.append(now())
+        for _ in range(5):
+            assert await worker.permit(batch.downloads[0])
+            sent.append(now())
+        await worker.finished(batch.downloads[0], None, received=1, batch=batch)
+
+    simulated(story())
+    assert most_in(1.0, sent) == 2
+
+
+def test_a_redirect_that_the_budget_refuses_is_due_later_and_no_fault_of_the_origin() -> None:
+    async def story() -> None:
+        feed, budgets = a_feed(requests_per_hour=1), CountedBudgets()
+        worker = a_worker(budgets)
+        batch = await worker.take(feed, 1, ROUTINE)
+        download = batch.downloads[0]
+        assert await worker.at_turn(download)
+        assert not await worker.permit(download)
+        assert download.due_at is not None
+        await worker.finished(download, THROTTLED, received=0, batch=batch)
+        assert not budget.from_document((await budgets.get(feed.name)).document).frozen_until
+
+    simulated(story())
+
+
+def test_what_ended_while_the_store_was_away_is_accounted_for_by_the_next_write() -> None:
+    async def story() -> None:
+        feed, budgets = a_feed(**UNPACED, concurrency=1), CountedBudgets()
+        worker = a_worker(budgets)
+        batch = await worker.take(feed, 1, ROUTINE)
+        assert await worker.at_turn(batch.downloads[0])
+        budgets.is_away = True
+        await worker.finished(batch.downloads[0], Failure(Reason.THROTTLED, wait_seconds=1.5), received=5, batch=batch)
+        with pytest.raises(StoreUnavailable):
+            await worker.take(feed, 1, ROUTINE)
+        budgets.is_away = False
+        again = await worker.take(feed, 1, ROUTINE)
+        assert again.downloads
+        assert again.downloads[0].at >= START + timedelta(seconds=1.5)
+
+    simulated(story())
+
+
+def test_a_ledger_that_was_deleted_by_hand_begins_anew() -> None:
+    async def story() -> None:
+        feed, budgets = a_feed(), CountedBudgets()
+        worker = a_worker(budgets)
+        for _ in range(3):
+            await worker.settle(await worker.take(feed, 1, ROUTINE))
+        budgets.forget()
+        assert (await worker.take(feed, 1, ROUTINE)).downloads
+
+    simulated(story())
+
+
+# The store's clock
+
+
+@pytest.mark.parametrize(
+    ("readings", "expected"),
+    [
+        ([(0.0, 0.2, 100.1)], 100.1),
+        ([(0.0, 0.2, 100.1), (1.0, 1.01, 101.0)], 100.0),
+        ([(0.0, 0.01, 100.0), (1.0, 2.0, 101.9)], 100.0),
+        ([(0.0, 0.01, 100.0), (1.0, 1.01, 51.0)], 50.0),
+    ],
+    ids=["one slow reading", "a quick one is better", "a slow one does no harm", "the store's clock was set"],
+)
+def test_the_stores_time_is_told_from_the_best_readings(
+    readings: Sequence[tuple[float, float, float]], expected: float
+) -> None:
+    clock = SharedClock(lambda: 0.0)
+    for before, after, told in readings:
+        clock.learn(before, after, datetime.fromtimestamp(told, UTC))
+    assert clock.now().timestamp() == pytest.approx(expected, abs=0.11 if len(readings) == 1 else 0.011)
