@@ -142,7 +142,7 @@ def _decode(image: Image.Image, specs: Sequence[VariantSpec], memory: int | None
     needed = _memory_needed(image, math.prod(size))
     if memory is not None and needed > memory:
         return Failure(Reason.TOO_MUCH_MEMORY, f"the picture needs about {needed // 10**6} MB to decode")
-    with _at_most(None):
+    with _at_most(memory):
         image.load()
         turned = _orientation(image)  # a PNG may say it after its pixels
         small = _shrunk(image, stored, _largest(stored, turned, specs))
