@@ -7,6 +7,10 @@ Clock = Callable[[], datetime]
 
 
 def utc_now() -> datetime:
-    """Return now in UTC, cut to the millisecond that MongoDB keeps, so that what is read back is equal."""
-    now = datetime.now(UTC)
-    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+    """Return now in UTC, to the millisecond, so that what is read back from a store is equal."""
+    return to_millisecond(datetime.now(UTC))
+
+
+def to_millisecond(moment: datetime) -> datetime:
+    """Cut a time to what MongoDB keeps of it."""
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)

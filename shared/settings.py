@@ -65,15 +65,23 @@ class Settings(BaseSettings):
     @field_validator("s3_endpoint", "public_url")
     @classmethod
     def _is_url(cls, value: str, info: ValidationInfo) -> str:
-        parts = urlsplit(value)
-        if value and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment):
+        is_endpoint = info.field_name == "s3_endpoint"
+        if (value or is_endpoint) and not _is_http(value, with_path=not is_endpoint):
             raise ValueError("it must be an http(s) URL such as http://127.0.0.1:9000")
         return value.rstrip("/")
+
+    @field_validator("kafka")
+    @classmethod
+    def _are_servers(cls, value: str) -> str:
+        if not all(server.strip() for server in value.split(",")):
+            raise ValueError("it must be servers such as 127.0.0.1:9092, separated by commas")
+        return value
 
     @field_validator("mongo")
     @classmethod
     def _is_mongo_uri(cls, value: SecretStr) -> SecretStr:
-        if not value.get_secret_value().startswith(("mongodb://", "mongodb+srv://")):
+        parts = urlsplit(value.get_secret_value())
+        if parts.scheme not in ("mongodb", "mongodb+srv") or not parts.netloc:
             raise ValueError("it must be a URI such as mongodb://127.0.0.1:27017/?replicaSet=rs0")
         return value
 
@@ -122,6 +130,16 @@ def read_feeds(path: Path) -> dict[str, Feed]:
         return parse_feeds(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as fault:
         raise FeedsInvalid([f"IMAGES_FEEDS: {path} cannot be read: {fault}"]) from None
+
+
+def _is_http(value: str, *, with_path: bool) -> bool:
+    try:
+        parts = urlsplit(value)
+        is_port = parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+    is_bare = not (parts.query or parts.fragment) and (with_path or parts.path in ("", "/"))
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and is_port and is_bare
 
 
 def _feeds_path() -> Path:

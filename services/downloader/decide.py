@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from services.downloader.outcomes import Downloaded, Outcome, PutBack, Unchanged
+from shared.clock import to_millisecond
 from shared.domain import retry
 from shared.domain.failures import Failure
 from shared.domain.feed import Feed
@@ -52,7 +53,7 @@ def _as_asked(photo: Photo, event: Event[ImageOutdated]) -> Photo:
     photo = replace(photo, priority=most_urgent(photo.priority, event.data.priority))
     last = photo.copy.checked_at if photo.copy else photo.attempted_at
     if event.data.reason is OutdatedReason.FORCED and (last is None or event.time > last):
-        return replace(photo, forced_at=event.time)
+        return replace(photo, forced_at=to_millisecond(event.time))
     return photo
 
 

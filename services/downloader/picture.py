@@ -199,7 +199,7 @@ def _memory_needed(image: Image.Image, largest: int) -> int:
     """Estimate from its header what decoding a photo and encoding its largest variant takes, in bytes (measured)."""
     pixels = math.prod(image.size)
     decoded = pixels * {"1": 1, "L": 1, "P": 1, "I;16": 2}.get(image.mode, 4)
-    shrinking = 8 * largest
+    shrinking = 8 * largest + 8_000_000
     if image.format == "WEBP":
         decoded = 16 * pixels  # its decoder keeps two canvases, then come the frame as bytes and as a picture
     elif image.format == "AVIF":
@@ -207,8 +207,8 @@ def _memory_needed(image: Image.Image, largest: int) -> int:
     elif isinstance(image, JpegImagePlugin.JpegImageFile):
         decoded += _coefficients(image) if image.info.get("progressive") else 0
     else:
-        shrinking = (30 if image.has_transparency_data else 20) * largest  # in bands, and multiplied by alpha
-    return max(decoded + shrinking, 24 * largest)
+        shrinking = (22 if image.has_transparency_data else 14) * largest + 17_000_000  # bands, multiplied by alpha
+    return max(decoded + shrinking, 17 * largest + 8_000_000)
 
 
 def _coefficients(image: JpegImagePlugin.JpegImageFile) -> int:

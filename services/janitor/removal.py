@@ -75,11 +75,14 @@ class Remover:
         if await self._listings.write([begun]):
             return  # it changed meanwhile: the next round decides again
         gone = await asyncio.gather(*(self._delete(begun, discard) for discard in decide.removing(begun)))
+        held = [
+            one for one in gone if one.public_keys or one.original_keys
+        ]  # of the others there was nothing to remove
         now = self._clock()
-        await self._removals.add([_evidence(begun, one, now) for one in gone])
-        await self._publisher.publish(self._event(begun, one, now) for one in gone)
+        await self._removals.add([_evidence(begun, one, now) for one in held])
+        await self._publisher.publish(self._event(begun, one, now) for one in held)
         await self._finish(begun, [one.discard for one in gone])
-        for one in gone:
+        for one in held:
             self._removed.labels(one.discard.reason).inc()
             _logger.info(
                 "image-removed",

@@ -72,8 +72,8 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "request_timeout_seconds": (0.5, 300),
     "max_attempts": (1, 100),
     "retry_base_seconds": (0.1, 3_600),
-    "retry_max_seconds": (0.1, float("inf")),
-    "keep_after_inactive_hours": (0, float("inf")),
+    "retry_max_seconds": (0.1, 365 * 86_400),
+    "keep_after_inactive_hours": (0, 10 * 365 * 24),
 }
 
 
@@ -111,7 +111,7 @@ def _faults(name: str, table: object) -> list[str]:
     for key, value in table.items():
         if key in known and (fault := _value_fault(key, value, known[key].type)):
             faults.append(f"{key} {fault}")
-    return faults or _faults_together(table)
+    return faults + _faults_together(table)
 
 
 def _value_fault(key: str, value: object, kind: object) -> str | None:
@@ -125,7 +125,7 @@ def _value_fault(key: str, value: object, kind: object) -> str | None:
                 f"at least {low}" if high == float("inf") else f"between {low} and {high:,}"
             )
     if key == "image_hosts" and isinstance(value, list):
-        return next((f"has {host!r}: {fault}" for host in value if (fault := hosts.pattern_fault(host))), None)
+        return "; ".join(f"has {host!r}: {fault}" for host in value if (fault := hosts.pattern_fault(host)))
     if key == "reso_url" and value and not str(value).startswith(("https://", "http://")):
         return f"is {value!r}; it must be an http(s) URL or empty"
     return None
@@ -147,9 +147,14 @@ def _is_whole(value: object) -> bool:
 
 
 def _is_headers(value: object) -> bool:
-    return isinstance(value, dict) and all(isinstance(one, str) and one.isprintable() for one in value.values())
+    return isinstance(value, dict) and all(
+        _HEADER_NAME.fullmatch(name) and isinstance(one, str) and _HEADER_VALUE.fullmatch(one)
+        for name, one in value.items()
+    )
 
 
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _KINDS: Mapping[object, tuple[Callable[[object], bool], str]] = {
     bool: (lambda value: isinstance(value, bool), "true or false"),
@@ -157,7 +162,7 @@ _KINDS: Mapping[object, tuple[Callable[[object], bool], str]] = {
     float: (lambda value: _is_whole(value) or (isinstance(value, float) and not isnan(value)), "a number"),
     str: (lambda value: isinstance(value, str), "a text"),
     tuple[str, ...]: (_is_texts, "a list of texts"),
-    Mapping[str, str]: (_is_headers, "a table of texts without line breaks"),
+    Mapping[str, str]: (_is_headers, "a table of header names and values, in ASCII without line breaks"),
 }
 
 

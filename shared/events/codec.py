@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from typing import Generic, TypeVar, cast
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from shared.domain.freshness import parse_timestamp
 from shared.events.images import ImageDownloaded, ImageOutdated, ImageRemoved
 from shared.events.listings import ListingSeen
 
@@ -36,8 +37,8 @@ class _Envelope(BaseModel):
 
     type: str
     data: dict[str, object]
-    id: str = Field(default_factory=lambda: str(uuid.uuid4()))
-    time: datetime | None = None
+    id: object = None
+    time: object = None
 
 
 def decode(value: bytes | None, wanted: type[Data], received_at: datetime) -> Event[Data] | Undecodable:
@@ -55,7 +56,8 @@ def decode(value: bytes | None, wanted: type[Data], received_at: datetime) -> Ev
         return Undecodable(_in_words(fault))
     except RecursionError:
         return Undecodable("nested too deeply")
-    return Event(data=cast("Data", data), id=envelope.id, time=_aware(envelope.time) or received_at)
+    event_id = envelope.id if isinstance(envelope.id, str) and envelope.id else str(uuid.uuid4())
+    return Event(data=cast("Data", data), id=event_id, time=_moment(envelope.time) or received_at)
 
 
 def encode(data: AnyEvent, *, source: str, now: datetime) -> bytes:
@@ -75,10 +77,12 @@ def encode(data: AnyEvent, *, source: str, now: datetime) -> bytes:
     )
 
 
-def _aware(moment: datetime | None) -> datetime | None:
-    if moment is None or moment.tzinfo is not None:
-        return moment
-    return moment.replace(tzinfo=UTC)
+def _moment(value: object) -> datetime | None:
+    """Read an envelope's time; what cannot be read is as if it were not there, like all that is optional."""
+    try:
+        return parse_timestamp(value)
+    except ValueError:
+        return None
 
 
 def _in_words(fault: ValidationError) -> str:

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
@@ -24,6 +24,8 @@ from shared.stores.records import Attempt, Removal
 Database: TypeAlias = "AsyncIOMotorDatabase[Document]"
 """Motor's database; its classes take type arguments for the type checker only."""
 
+_BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
+"""Before everything: a range that an index answers by itself, where `$exists` reads the documents."""
 _DUPLICATE_KEY = 11_000
 _ATTEMPTS_KEPT = timedelta(days=90)
 
@@ -238,7 +240,7 @@ class MongoListings:
         )
         queue = await self._aggregate(
             [
-                {"$match": {"feed": feed, "due_at": {"$exists": True}}},
+                {"$match": {"feed": feed, "due_at": {"$gte": _BEGINNING}}},
                 {"$group": {"_id": "$rank", "photos": {"$sum": "$wanting"}, "oldest": {"$min": "$due_at"}}},
             ],
             hint="due_by_priority",

@@ -193,6 +193,16 @@ async def test_the_most_urgent_are_due_first_and_the_oldest_of_them(
 
 
 @pytest.mark.parametrize(
+    ("after_key", "limit", "expected"), [("", 2, ["a", "b"]), ("b", 2, ["c"]), ("c", 2, []), ("aa", 9, ["b", "c"])]
+)
+async def test_a_feed_is_gone_through_page_by_page(
+    listings: Listings, after_key: str, limit: int, expected: list[str]
+) -> None:
+    await listings.write([a_listing(key="c"), a_listing(key="a"), a_listing(key="b"), a_listing(key="b", feed="other")])
+    assert [one.key for one in await listings.page(FEED, after_key, limit)] == expected
+
+
+@pytest.mark.parametrize(
     ("limit", "expected"),
     [(99, ["routine-old", "searched", "viewed", "routine-new", "popular-now"]), (2, ["routine-old", "searched"])],
 )

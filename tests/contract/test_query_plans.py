@@ -84,6 +84,7 @@ QUERIES: dict[str, Callable[[MongoListings, MongoListings], Awaitable[object]]] 
     "get": lambda store, _: store.get(FEED, "X7"),
     "get_many": lambda store, _: store.get_many([(FEED, f"X{index}") for index in range(50)]),
     "write": lambda store, _: store.write([a_listing(key="X7"), a_listing(key="new"), a_listing(key="X8", revision=1)]),
+    "page": lambda store, _: store.page(FEED, "X1", 50),
     "due": lambda store, _: store.due(FEED, NOW, 500),
     "oldest_due": lambda store, _: store.oldest_due(FEED, NOW, 20),
     "in_work": lambda store, _: store.in_work(FEED, NOW),
@@ -98,7 +99,7 @@ QUERIES: dict[str, Callable[[MongoListings, MongoListings], Awaitable[object]]] 
     "answers rendered anew": lambda _, newer: newer.answers(["X7"], FEED, None),
     "counts": lambda store, _: store.counts(FEED, NOW),
 }
-ANSWERED_BY_INDEX_ALONE = {"in_work"}
+ANSWERED_BY_INDEX_ALONE = {"in_work", "counts"}
 SORTED = {"due", "oldest_due", "removal_due"}
 
 

@@ -148,6 +148,11 @@ def test_times_are_written_in_utc() -> None:
         ('"2026-11-23T09:00:00"', NOW),
         ('"2026-11-23T09:00:00.000001Z"', after(0.000001)),
         ("null", after(9)),
+        ('""', after(9)),
+        ('"soon"', after(9)),
+        ("1e308", after(9)),
+        ("-99999999999999999999", after(9)),
+        ("[]", after(9)),
     ],
 )
 def test_a_time_is_read_in_any_zone_and_without_one_as_utc(time: str, expected: datetime) -> None:
@@ -192,9 +197,6 @@ def envelope(data: str, kind: str = "image-outdated.v1") -> bytes:
         (b'{"type":"image-outdated.v1","data":null}', "data:"),
         (b'{"type":"image-outdated.v1","data":[]}', "data:"),
         (b'{"type":"image-outdated.v1","data":"{}"}', "data:"),
-        (b'{"type":"image-outdated.v1","data":{},"time":"soon"}', "time:"),
-        (b'{"type":"image-outdated.v1","data":{},"time":1e308}', "time:"),
-        (b'{"type":"image-outdated.v1","data":{},"time":-99999999999999999999}', "time:"),
         (envelope("{}", "image-outdated.v2"), "the type is 'image-outdated.v2'; this topic carries image-outdated.v1"),
         (envelope("{}", "listing-seen.v1"), "the type is 'listing-seen.v1'"),
         (envelope("{}", "x" * 10_000), f"the type is '{'x' * 100}'"),

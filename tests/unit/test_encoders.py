@@ -249,15 +249,37 @@ async def test_a_photo_that_is_cancelled_while_a_child_works_leaves_the_pool_who
     await two.is_whole(2)
 
 
-async def test_a_photo_that_is_cancelled_as_its_turn_comes_leaves_the_pool_whole(one: Work) -> None:
-    for at in range(15):
-        running, waiting = one.start(f"running-{at}"), one.start(f"waiting-{at}")
-        await asyncio.wait([running])
-        for _ in range(at % 5):
-            await asyncio.sleep(0)
-        waiting.cancel()
-        await asyncio.wait([waiting])
-    await one.is_whole(1)
+async def test_who_is_cancelled_just_as_the_turn_comes_passes_it_on() -> None:
+    shares = encoders._Shares(1)
+    done: list[str] = []
+
+    async def take(name: str) -> None:
+        async with shares.hold(1, urgent=False):
+            done.append(name)
+
+    async with shares.hold(1, urgent=False):
+        cancelled, other = (asyncio.create_task(take(name)) for name in ("cancelled", "other"))
+        await asyncio.sleep(0)
+    cancelled.cancel()  # it has its turn already, and has not heard of it
+    await asyncio.wait([cancelled, other])
+    assert done == ["other"]
+
+
+async def test_nobody_overtakes_one_who_waits_for_many() -> None:
+    shares = encoders._Shares(2)
+    done: list[str] = []
+
+    async def take(name: str, number: int) -> None:
+        async with shares.hold(number, urgent=False):
+            done.append(name)
+
+    async with shares.hold(1, urgent=False):
+        tasks = [asyncio.create_task(take(name, number)) for name, number in (("many", 2), ("one", 1))]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not done
+    await asyncio.gather(*tasks)
+    assert done == ["many", "one"]
 
 
 async def test_closing_ends_all_children_even_at_work(tmp_path: Path, slow: bytes) -> None:
