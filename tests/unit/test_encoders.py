@@ -219,7 +219,7 @@ async def test_the_limit_holds_where_a_header_promises_less_than_the_data_takes(
     photo = bytearray(large("AVIF"))
     at = photo.index(b"ispe") + 8
     photo[at : at + 8] = bytes([0, 0, 0, 64, 0, 0, 0, 48])
-    async with Encoders(1, memory=encoders.IDLE_CHILD + 16_000_000, deadline=DEADLINE) as pool:
+    async with Encoders(1, memory=encoders.IDLE_CHILD + 25_000_000, deadline=DEADLINE) as pool:
         work = Work(pool, tmp_path)
         (child,) = children()
         assert failure(await work.start("liar", bytes(photo))) in (Reason.BROKEN_IMAGE, Reason.TOO_MUCH_MEMORY)
