@@ -56,15 +56,16 @@ class Counted:
 class Found:
     """Moments at which requests went out, in seconds of one clock; and what a viewed image waited for its turn."""
 
+    until: float
     sent: list[float] = field(default_factory=list)
     viewed_waits: list[float] = field(default_factory=list)
     ledgers: list[Counted] = field(default_factory=list)
 
     @property
     def per_second(self) -> float:
-        """Requests a second, the first seconds left out."""
-        begin = self.sent[0] + WARM_UP_SECONDS
-        return sum(moment >= begin for moment in self.sent) / (SECONDS - WARM_UP_SECONDS)
+        """Requests a second, the first seconds and what was planned for after the end left out."""
+        begin, end = self.until - SECONDS + WARM_UP_SECONDS, self.until
+        return sum(begin <= moment < end for moment in self.sent) / (end - begin)
 
     @property
     def most_in_a_second(self) -> int:
@@ -96,24 +97,23 @@ def _cost(found: Found) -> float:
 
 
 async def _measure(servers: Servers, feed: Feed, *, wanted: int, viewed: bool = False) -> Found:
-    found, room = Found(), a_room(servers)
-    until = time.monotonic() + SECONDS
+    found, room = Found(time.monotonic() + SECONDS), a_room(servers)
     async with AsyncExitStack() as closing:
         workers = []
         for _ in range(WORKERS + viewed):
             database = await closing.enter_async_context(mongo.connect(servers.mongo, room.db))
             found.ledgers.append(Counted(mongo.MongoBudgets(database)))
             workers.append(OriginBudget(found.ledgers[-1]))
-        people = [_people(workers.pop(), feed, found, until)] if viewed else []
-        await asyncio.gather(*(_work(worker, feed, wanted, found, until) for worker in workers), *people)
+        people = [_people(workers.pop(), feed, found)] if viewed else []
+        await asyncio.gather(*(_work(worker, feed, wanted, found) for worker in workers), *people)
         await database.client.drop_database(room.db)
     return found
 
 
-async def _work(worker: OriginBudget, feed: Feed, wanted: int, found: Found, until: float) -> None:
+async def _work(worker: OriginBudget, feed: Feed, wanted: int, found: Found) -> None:
     """Ask for batch after batch, as a downloader does: what cannot be had now is due again when the budget says."""
     running: set[asyncio.Task[None]] = set()
-    while time.monotonic() < until:
+    while time.monotonic() < found.until:
         batch = await worker.take(feed, wanted, Priority.ROUTINE)
         running |= {asyncio.create_task(_download(worker, one, batch, found.sent)) for one in batch.downloads}
         if batch.earliest and not batch.downloads:
@@ -121,9 +121,9 @@ async def _work(worker: OriginBudget, feed: Feed, wanted: int, found: Found, unt
     await asyncio.gather(*running)
 
 
-async def _people(worker: OriginBudget, feed: Feed, found: Found, until: float) -> None:
+async def _people(worker: OriginBudget, feed: Feed, found: Found) -> None:
     """One viewed image a second."""
-    for _ in itertools.takewhile(lambda _: time.monotonic() < until - 2, itertools.count()):
+    for _ in itertools.takewhile(lambda _: time.monotonic() < found.until - 2, itertools.count()):
         await asyncio.sleep(0.5 + random.random())  # noqa: S311 - spreads moments, keeps no secret
         began = time.monotonic()
         batch = await worker.take(feed, 1, Priority.VIEWED)

@@ -175,34 +175,41 @@ def take(
 ) -> tuple[Ledger | None, Grant]:
     """Grant up to `wanted` downloads, at most a batch, each with a slot and a planned request.
 
-    `holder` names this grant uniquely. The ledger returned is null where there is nothing to store.
+    Routine work gets all that one horizon holds, or is told when to come for it: many who ask would else get one
+    request each, at one write each. `holder` names this grant uniquely. The ledger returned is null where there is
+    nothing to store.
     """
     ledger, refused = _asked(ledger, feed, now)
     if (closed_until := _closed_until(ledger)) is not None:
         return refused, Grant((), _datetime(closed_until))
     limits, viewed = limits_of(feed, priority), priority is Priority.VIEWED
-    downloads = limits.downloads
-    if not viewed and ledger.seen < ledger.viewed_until:
-        downloads = min(downloads, feed.concurrency - 1)
-    most = min(wanted, 1 if ledger.breaker else feed.batch_size, downloads - len(ledger.slots))
-    sends: list[Send] = []
-    while len(sends) < most and (at := _next_send(ledger, limits)) <= ledger.seen + limits.horizon:
-        send = Send(f"{holder}-{len(sends)}", _datetime(at))
-        ledger = _with_slot(_with_send(ledger, limits, at), send.slot, at, slot_seconds)
-        sends.append(send)
-    if len(sends) == wanted:
-        earliest = None
-    elif ledger.breaker:
-        earliest = _datetime(ledger.seen + _patience(ledger.breaker))
-    elif len(ledger.slots) >= downloads:
-        earliest = _datetime(ledger.seen + (BUSY_VIEWED if viewed else BUSY))
-    else:
-        earliest = _datetime(max(ledger.seen, _next_send(ledger, limits) - limits.horizon))
-    if not sends:
-        return _kept_for_viewed(ledger) or refused if viewed and most <= 0 else refused, Grant((), earliest)
-    if ledger.breaker:
-        ledger = replace(ledger, breaker=replace(ledger.breaker, probe=sends[0].slot))
-    return replace(ledger, viewed_until=0) if viewed else ledger, Grant(tuple(sends), earliest)
+    kept = int(not viewed and ledger.seen < ledger.viewed_until)
+    free = min(limits.downloads, feed.concurrency - kept) - len(ledger.slots)
+    if free <= 0:
+        stored = _kept_for_viewed(ledger) if viewed else None
+        return stored or refused, Grant((), _datetime(ledger.seen + (BUSY_VIEWED if viewed else BUSY)))
+
+    most = min(wanted, 1 if ledger.breaker else feed.batch_size, free)
+    first = _next_send(ledger, limits)
+    latest = ledger.seen + limits.horizon if viewed else first + limits.horizon - LEAD
+    taken, moments = ledger, list[int]()
+    while len(moments) < most and (at := _next_send(taken, limits)) <= latest:
+        taken = _with_slot(_with_send(taken, limits, at), f"{holder}-{len(moments)}", at, slot_seconds)
+        moments.append(at)
+    last = moments[-1] if moments else first
+    if last > ledger.seen + limits.horizon:
+        return refused, Grant((), _datetime(last - limits.horizon))
+
+    sends = tuple(Send(f"{holder}-{number}", _datetime(at)) for number, at in enumerate(moments))
+    rest = None if len(sends) == wanted else max(ledger.seen, _next_send(taken, limits) - limits.horizon)
+    if (breaker := taken.breaker) is not None:
+        taken = replace(taken, breaker=replace(breaker, probe=sends[0].slot))
+        rest = rest and ledger.seen + _patience(breaker)
+    elif rest and len(sends) == free:
+        rest = max(rest, ledger.seen + BUSY)
+    if viewed:
+        taken = replace(taken, viewed_until=0)
+    return taken, Grant(sends, None if rest is None else _datetime(rest))
 
 
 def take_request(
