@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from ops import explain as explaining
 from ops import listings_file
 from ops import rebuild as rebuilding
 from ops import status as standing
@@ -193,6 +194,41 @@ def _print_status(found: standing.Status) -> None:
         behind = ", ".join(f"{topic} {records:,}" for topic, records in topics.items())
         out.print(f"{service}: to read {behind}", highlight=False)
     out.print(f"dead letters: {found.dead_letters:,}", highlight=False)
+
+
+@app.command(epilog="Example: imagectl explain C12000001")
+def explain(
+    what: Annotated[str, typer.Argument(help="A ListingKey, an image's id, or a URL that the MLS announced.")],
+    as_json: Json = False,
+) -> None:
+    """Say why a listing or a photo is as it is: what the MLS said, every attempt, what happens next and when."""
+
+    async def look(settings: Settings, feeds: Mapping[str, Feed]) -> list[dict[str, Any]]:
+        async with mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db) as database:
+            renderer = Renderer(settings.public_root)
+            found, image = await explaining.find(mongo.MongoListings(database, renderer), what)
+            now, explained = utc_now(), list[dict[str, Any]]()
+            for listing in found:
+                attempts = await explaining.history(mongo.MongoAttempts(database), listing)
+                feed = feeds.get(listing.feed) or Feed(name=listing.feed, image_hosts=())
+                photos = [
+                    dataclasses.asdict(explaining.of_photo(listing, photo, attempts, feed, renderer, now))
+                    for photo in listing.photos
+                    if image in (None, photo.id)
+                ]
+                facts = {"feed": listing.feed, "listing_key": listing.key, "displayed": listing.is_displayed}
+                explained.append({**facts, "lines": list(explaining.of_listing(listing, now)), "photos": photos})
+            return explained
+
+    found = _run(look)
+    if not found:
+        _fail("nothing is recorded under this ListingKey, image id or URL; was the listing ever published?")
+    if as_json:
+        _print_json(found)
+        return
+    for listing in found:
+        for line in [*listing["lines"], *(line for photo in listing["photos"] for line in photo["lines"])]:
+            out.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command(epilog="Example: imagectl config --json")

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from local.sandbox import Sandbox
-from tests.system import System
+from shared.domain.failures import POLICIES, Reason
+from tests.system import System, until
 
 
 def record_of(mls: Sandbox, key: str) -> dict[str, Any]:
@@ -77,8 +78,32 @@ async def test_the_config_shows_everything_but_secrets(whole: System) -> None:
         assert whole.env["IMAGES_MONGO"] not in output
 
 
-@pytest.mark.parametrize("command", [[], ["publish"], ["status"], ["init"], ["config"], ["topics", "apply"]])
+@pytest.mark.parametrize(
+    "command", [[], ["publish"], ["status"], ["init"], ["config"], ["explain"], ["rebuild"], ["topics", "apply"]]
+)
 async def test_every_command_explains_itself_with_an_example(whole: System, command: list[str]) -> None:
     code, output = await whole.run("imagectl", *command, "--help")
     assert code == 0
     assert not command or "Example: imagectl" in output
+
+
+async def test_a_listing_an_image_and_a_url_are_explained(whole: System, mls: Sandbox, key: str) -> None:
+    mls.misbehave(kind="status", status=404, listing=key, count=1)
+    record = record_of(mls, key)
+    await whole.see(record)
+
+    async def is_settled() -> list[dict[str, Any]] | None:
+        images = await whole.images(key, context="search")
+        return images if sorted({image["status"] for image in images}) == ["downloaded", "failed"] else None
+
+    images = await until(is_settled, "three photos and a failure")
+    for what in (key, next(image["id"] for image in images if image["status"] == "failed")):
+        code, output = await whole.run("imagectl", "explain", what)
+        assert code == 0, output
+        for said in ("it is displayed, with 4 photos", POLICIES[Reason.GONE].meaning, "given up for now; tried again"):
+            assert said in output, output
+    code, output = await whole.run("imagectl", "explain", record["Media"][0]["MediaURL"], "--json")
+    (found,) = json.loads(output)
+    assert (code, found["listing_key"], len(found["photos"])) == (0, key, 1)
+    code, output = await whole.run("imagectl", "explain", "nowhere")
+    assert (code, "nothing is recorded" in output) == (1, True)

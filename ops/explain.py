@@ -1,0 +1,115 @@
+"""Why is it as it is? A listing's record in words: what the MLS said, each photo's state, what happens next."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared.domain import retry
+from shared.domain.failures import POLICIES
+from shared.domain.feed import Feed
+from shared.domain.image import Photo, Status, url_key
+from shared.domain.listing import Listing
+from shared.render import Renderer
+from shared.stores.listings import Listings
+from shared.stores.records import Attempt, Attempts
+
+_ATTEMPTS_SHOWN = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """One photo in words: its lines, the first of which sums it up."""
+
+    image_id: str
+    status: Status
+    lines: tuple[str, ...]
+
+
+async def find(listings: Listings, what: str) -> tuple[Sequence[Listing], str | None]:
+    """Find what is meant by a ListingKey, an image's id or an MLS URL; with the image's id where it is one photo."""
+    if found := await listings.by_key(what):
+        return found, None
+    if listing := await listings.by_image(what):
+        return [listing], what
+    key = url_key(what)
+    found = await listings.by_url_key(key)
+    image = next((photo.id for one in found for photo in one.photos if key in photo.url_keys), None)
+    return found, image
+
+
+async def history(attempts: Attempts, listing: Listing) -> Sequence[Attempt]:
+    """Return the newest attempts of a listing's photos, newest first."""
+    return await attempts.of_images([photo.id for photo in listing.photos], _ATTEMPTS_SHOWN)
+
+
+def of_listing(listing: Listing, now: datetime) -> Iterator[str]:
+    """Say what is known of the listing itself."""
+    said = f"the MLS said {listing.standard_status or 'no status'}, last changed {_when(listing.modified_at, now)}"
+    yield f"{listing.feed} {listing.key}: {said}, its photos {_when(listing.media_changed_at, now)}"
+    if listing.hidden is None:
+        yield f"it is displayed, with {len(listing.photos)} photos"
+    else:
+        yield (
+            f"it is not displayed ({listing.hidden.reason}) since {_when(listing.hidden.since, now)}; "
+            f"its copies are removed {_when(listing.hidden.remove_at, now)}"
+        )
+    for one in listing.set_aside:
+        yield f"set aside: {one.media_key}: {one.reason}"
+    for discard in listing.discards:
+        yield f"to be removed {_when(discard.remove_at, now)}: {discard.photo} ({discard.reason})"
+
+
+def of_photo(
+    listing: Listing, photo: Photo, attempts: Sequence[Attempt], feed: Feed, renderer: Renderer, now: datetime
+) -> Explained:
+    """Say why a photo has its status, which URL is served, and what happens next and when."""
+    lines = [f"photo {photo.order} {photo.id} ({photo.photo}): {photo.status}, {_next(listing, photo, feed, now)}"]
+    lines.append(f"  the MLS announced its newest version {_when(photo.announced_at, now)}")
+    if photo.copy:
+        of_newest = (
+            "the newest version" if not photo.is_outdated else "an older version, served until the newer is here"
+        )
+        lines.append(f"  held: {of_newest}, downloaded {_when(photo.copy.downloaded_at, now)}")
+        lines.append(f"  served: {renderer.url(photo.copy.full.key)}" if listing.is_displayed else "  not served")
+    if photo.failure:
+        meaning = POLICIES[photo.failure.reason].meaning
+        lines.append(f"  last failure: {photo.failure.reason}: {meaning}; {photo.failure.detail}")
+    lines += [f"  {_attempt(one, now)}" for one in attempts if one.image_id == photo.id]
+    return Explained(photo.id, photo.status, tuple(lines))
+
+
+def _next(listing: Listing, photo: Photo, feed: Feed, now: datetime) -> str:
+    if photo.waits_for_url:
+        return "its URL works once and was used: it waits for the MLS to announce another"
+    due_at = listing.due_of(photo)
+    if due_at is None:
+        return "nothing to do" if listing.is_displayed else "nothing to do while the listing is not displayed"
+    if photo.claim and photo.is_claimed(now):
+        return f"in the hands of {photo.claim.worker} until {_when(photo.claim.until, now)}"
+    if photo.released_at and due_at > now:
+        return f"released to the downloaders {_when(photo.released_at, now)}, at priority {photo.priority}"
+    given_up = photo.failure is not None and retry.is_given_up(photo.failure, photo.attempts, feed)
+    what = (
+        "given up for now; tried again" if given_up else f"attempt {photo.attempts + 1} of {feed.max_attempts} is due"
+    )
+    return f"{what} {_when(due_at, now)}, at priority {photo.priority}"
+
+
+def _attempt(one: Attempt, now: datetime) -> str:
+    known = {reason.value: policy.meaning for reason, policy in POLICIES.items()}
+    meaning = f" ({known[one.result]})" if one.result in known else ""
+    detail = f": {one.detail}" if one.detail else ""
+    return f"{_when(one.at, now)}: {one.result}{meaning}{detail}, {one.milliseconds} ms"
+
+
+def _when(moment: datetime | None, now: datetime) -> str:
+    """Say a time, and how far away it is."""
+    if moment is None:
+        return "at a time it did not name"
+    seconds = (moment - now).total_seconds()
+    size, unit = next(
+        ((size, unit) for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")) if abs(seconds) >= 2 * size),
+        (1, "s"),
+    )
+    distance = f"in {seconds / size:.0f} {unit}" if seconds > 0 else f"{-seconds / size:.0f} {unit} ago"
+    return f"{moment.isoformat(timespec='seconds')} ({distance})"
