@@ -131,6 +131,28 @@ def test_bytes_are_passed_by_the_files_in_flight_and_by_no_more() -> None:
     assert after(3_600) < refused.earliest < after(3_670)
 
 
+@pytest.mark.parametrize(
+    ("planned", "expected"),
+    [
+        ((), 0.04),
+        ((0.5,), 0.04),
+        ((0.5, 0.9), 1.58),
+        ((0.5, 1.1), 1.58),
+        ((0.5, 1.3), 0.04),
+        ((1.5, 1.9), 0.04),
+        ((0.9, 1.0, 2.0), 2.08),
+    ],
+)
+def test_a_request_before_others_that_are_planned_already_fills_no_window_either(
+    planned: tuple[float, ...], expected: float
+) -> None:
+    """A person's request may go ahead of what was planned; two may go in a second, counted as 1.08 s."""
+    desk = Desk(requests_per_second=2.0)
+    start = budget.advance(Ledger(), desk.feed, NOW)
+    desk.ledger = replace(start, sends=tuple(start.seen + round(at * budget.SECOND) for at in planned))
+    assert [one.at for one in desk.take(1, 0, VIEWED).sends] == [after(expected)]
+
+
 def test_a_dead_workers_slots_come_back_by_expiry_and_its_bytes_are_counted_in_full() -> None:
     desk = Desk(**UNPACED, bytes_per_hour=10_000, max_file_bytes=3_000, concurrency=4, viewed_reserve=0.0)
     assert len(desk.take(8).sends) == 4

@@ -300,7 +300,7 @@ def test_what_was_planned_when_the_silence_began_is_due_when_it_ends() -> None:
         feed, budgets = a_feed(requests_per_second=8.0, **NO_PAUSE), CountedBudgets()
         one, other = a_worker(budgets), a_worker(budgets)
         planned = await one.take(feed, 8, ROUTINE)
-        silenced = await other.take(feed, 1, VIEWED)
+        silenced = await other.take(feed, 2, VIEWED)  # the other of the two is still running
         assert await other.at_turn(silenced.downloads[0])
         await other.finished(
             silenced.downloads[0], Failure(Reason.THROTTLED, wait_seconds=60.0), received=0, batch=silenced
@@ -310,6 +310,22 @@ def test_what_was_planned_when_the_silence_began_is_due_when_it_ends() -> None:
         assert last.due_at is not None
         assert 59 < (last.due_at - START).total_seconds() < 62
         await one.settle(planned)
+
+    simulated(story())
+
+
+def test_a_worker_that_was_silenced_holds_back_before_it_can_write_so() -> None:
+    async def story() -> None:
+        feed, budgets = a_feed(**UNPACED), CountedBudgets()
+        worker = a_worker(budgets)
+        batch = await worker.take(feed, 2, ROUTINE)
+        first, second = batch.downloads
+        assert await worker.at_turn(first)
+        budgets.is_away = True
+        await worker.finished(first, Failure(Reason.THROTTLED, wait_seconds=5.0), received=0, batch=batch)
+        assert not await worker.at_turn(second)
+        assert second.due_at is not None
+        assert 5 <= (second.due_at - START).total_seconds() < 5.1
 
     simulated(story())
 
