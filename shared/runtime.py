@@ -22,15 +22,20 @@ Serve = Callable[[Settings, Mapping[str, Feed], asyncio.Event], Coroutine[None, 
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """Work that goes on by the clock: a round, then a pause."""
+    """Work that goes on by the clock: a round, then a pause. A round is finished when the service ends.
+
+    Unless it is `endless`: it then only listens, and is cut off.
+    """
 
     name: str
     round: Callable[[], Awaitable[object]]
     pause_seconds: float
+    endless: bool = False
 
 
 _logger = log.get(__name__)
-_DRAIN_SECONDS = 7.0
+_ROUND_SECONDS = 2.0
+_DRAIN_SECONDS = 6.0
 _UNUSABLE = 2
 
 
@@ -108,19 +113,24 @@ async def _stopped_or_crashed(stop: asyncio.Event, consumer: Consumer) -> None:
 @asynccontextmanager
 async def looping(loops: Sequence[Loop]) -> AsyncIterator[None]:
     """Keep loops going for as long as the context lasts."""
-    tasks = [asyncio.create_task(_keep_going(loop)) for loop in loops]
+    ending = asyncio.Event()
+    tasks = {asyncio.create_task(_keep_going(loop, ending)): loop for loop in loops}
     try:
         yield
     finally:
+        ending.set()
+        # What a round has marked as said must be said: it is seen through.
+        if rounds := [task for task, loop in tasks.items() if not loop.endless]:
+            await asyncio.wait(rounds, timeout=_ROUND_SECONDS)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _keep_going(loop: Loop) -> None:
+async def _keep_going(loop: Loop, ending: asyncio.Event) -> None:
     """Keep a loop going whatever one of its rounds meets."""
     failures = 0
-    while True:
+    while not ending.is_set():
         pause = loop.pause_seconds
         try:
             await loop.round()
@@ -133,4 +143,4 @@ async def _keep_going(loop: Loop) -> None:
             failures += 1
             pause = min(0.2 * 2**failures, 5.0)
             _logger.exception("loop-failed", loop=loop.name, seconds=pause)
-        await asyncio.sleep(pause)
+        await sleep_unless(ending, pause)

@@ -152,12 +152,15 @@ class Handler:
             return ()
         in_hand = {photo.id for photos in wanted.values() for photo in photos}
         self._at_work |= in_hand
+        batch: Batch | None = None
         try:
             batch = await self._budget.take(feed, len(in_hand), _urgency(wanted.values()))
             claimed, changed = self._share_out(feed, known, wanted, batch)
             refused = await self._listings.write(changed)
         except BaseException:
             self._at_work -= in_hand
+            if batch:
+                await self._budget.settle(batch)
             raise
         work = {one: turns for one, turns in claimed.items() if one not in refused}
         self._at_work -= in_hand - {turn.photo.id for turns in work.values() for turn in turns}

@@ -64,7 +64,7 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         # Reads go on while Kafka is away, so it is no reason to take the resolver out of service.
         health = Health({"mongo": lambda: mongo.ping(database)}, registry)
         app = create_app(routes, health, registry)
-        loops = [Loop("demand", demand.work, _NO_PAUSE), Loop("news", news.follow, 1.0)]
+        loops = [Loop("demand", demand.work, _NO_PAUSE), Loop("news", news.follow, 1.0, endless=True)]
         async with serving(app, settings.host, settings.resolver_port), looping(loops):
             health.is_started = True
             _logger.info("started", port=settings.resolver_port)

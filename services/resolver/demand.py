@@ -3,6 +3,7 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 
 from prometheus_client import CollectorRegistry, Counter
 
@@ -22,6 +23,7 @@ from shared.stores.listings import Listings
 
 _logger = log.get(__name__)
 _LONGEST_QUEUE = 10_000
+_ROUND_SECONDS = 0.5
 _AT_ONCE = 50
 _MOST_ROUNDS = 10
 
@@ -62,8 +64,10 @@ class Demand:
             await self._raise({one: {image_id}}, Priority.VIEWED)
 
     async def work(self) -> None:
-        """Raise what was asked for, most urgent first; one round."""
-        await self._more.wait()
+        """Raise what was asked for, most urgent first; one round, which waits a while for something to do."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_ROUND_SECONDS):
+                await self._more.wait()
         taken = sorted(self._asked, key=lambda asked: asked[1].rank)[:_AT_ONCE]
         wanted = {asked: self._asked.pop(asked) for asked in taken}
         if not self._asked:
