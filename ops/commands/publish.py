@@ -1,0 +1,84 @@
+"""`imagectl publish`: listings from a file, as an ingest would send them."""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import Progress, TaskID
+
+from ops import listings_file, terminal
+from ops.listings_file import Unusable
+from shared.clock import utc_now
+from shared.domain.feed import Feed
+from shared.events.listings import ListingSeen
+from shared.events.topics import MOST_BYTES
+from shared.kafka import Broker
+from shared.publisher import Publisher
+from shared.settings import Settings
+
+_AT_ONCE = 100
+_MOST_SHOWN = 20
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: imagectl publish listings.ndjson --feed proptx-idx")
+def publish(
+    file: Annotated[Path, typer.Argument(help="NDJSON, a JSON array, or OData pages of RESO Property records.")],
+    feed: Annotated[str, typer.Option(help="The feed in feeds.toml that they belong to.")],
+    as_json: terminal.Json = False,
+) -> None:
+    """Publish listings from a file as `listing-seen` events, as an ingest would."""
+
+    async def send(settings: Settings, feeds: Mapping[str, Feed]) -> tuple[int, list[Unusable]]:
+        if feed not in feeds:
+            terminal.fail(f"there is no feed {feed!r} in {settings.feeds}; it has {', '.join(feeds)}")
+        broker = Broker(settings.kafka)
+        try:
+            publisher = Publisher(broker, settings.topic_prefix, "imagectl", utc_now)
+            with terminal.progress(quiet=as_json) as progress:
+                bar = progress.add_task("publishing", total=size, listings=0)
+                return await _publish_file(publisher, file, feed, progress, bar)
+        finally:
+            await broker.close()
+
+    if not file.is_file():
+        terminal.fail(f"{file} is not a file")
+    size = file.stat().st_size
+    published, unusable = terminal.run(send)
+    if as_json:
+        terminal.print_json({"published": published, "unusable": [dataclasses.asdict(one) for one in unusable]})
+    else:
+        for one in unusable[:_MOST_SHOWN]:
+            terminal.err.print(f"{one.where}: {one.reason}", markup=False)
+        terminal.out.print(f"published {published:,} listings" + (f", left out {len(unusable):,}" if unusable else ""))
+    if unusable or not published:
+        raise typer.Exit(terminal.FAILED)
+
+
+async def _publish_file(
+    publisher: Publisher, file: Path, feed: str, progress: Progress, bar: TaskID
+) -> tuple[int, list[Unusable]]:
+    unusable: list[Unusable] = []
+    published = 0
+    records = _usable(file, unusable, progress, bar)
+    while batch := [ListingSeen(feed=feed, record=record) for record in islice(records, _AT_ONCE)]:
+        await publisher.publish(batch)
+        published += len(batch)
+        progress.update(bar, listings=published)
+    return published, unusable
+
+
+def _usable(file: Path, unusable: list[Unusable], progress: Progress, bar: TaskID) -> Iterator[listings_file.Record]:
+    for row in listings_file.read(file, lambda read: progress.update(bar, completed=read)):
+        if isinstance(row, Unusable):
+            unusable.append(row)
+        elif len(json.dumps(row)) > MOST_BYTES - 1_000:
+            name = str(row["ListingKey"])[:100]
+            unusable.append(Unusable(name, f"larger than a record may be, {MOST_BYTES:,} bytes"))
+        else:
+            yield row

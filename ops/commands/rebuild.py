@@ -1,0 +1,55 @@
+"""`imagectl rebuild`: other variants from the stored originals."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Annotated
+
+import typer
+
+from ops import rebuild as rebuilding
+from ops import terminal
+from shared.clock import utc_now
+from shared.domain.feed import Feed
+from shared.domain.variants import rendering
+from shared.render import Renderer
+from shared.settings import Settings
+from shared.stores import mongo
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: imagectl rebuild --dry-run")
+def rebuild(
+    feed: Annotated[str | None, typer.Option(help="One feed of feeds.toml; all if not given.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, and change nothing.")] = False,
+    as_json: terminal.Json = False,
+) -> None:
+    """Make the variants anew after IMAGES_VARIANTS changed, from the stored originals, without asking the MLS."""
+
+    async def go_through(settings: Settings, feeds: Mapping[str, Feed]) -> dict[str, rebuilding.Rebuilt]:
+        if feed is not None and feed not in feeds:
+            terminal.fail(f"there is no feed {feed!r} in {settings.feeds}; it has {', '.join(feeds)}")
+        names = [feed] if feed else list(feeds)
+        async with mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db) as database:
+            listings = mongo.MongoListings(database, Renderer(settings.public_root))
+            total = sum([(await listings.counts(name, utc_now())).listings for name in names])
+            wanted, done = rendering(settings.variants), dict[str, rebuilding.Rebuilt]()
+            with terminal.progress(quiet=as_json) as progress:
+                bar = progress.add_task("looking", total=total, listings=0)
+                for name in names:
+                    before = sum(one.looked_at for one in done.values())
+
+                    def tell(so_far: rebuilding.Rebuilt, before: int = before) -> None:
+                        looked_at = before + so_far.looked_at
+                        progress.update(bar, completed=looked_at, listings=looked_at)
+
+                    done[name] = await rebuilding.rebuild(listings, name, wanted, utc_now, dry_run=dry_run, tell=tell)
+        return done
+
+    done = terminal.run(go_through)
+    if as_json:
+        terminal.print_json({name: dataclasses.asdict(one) for name, one in done.items()})
+        return
+    for name, one in done.items():
+        what = "would be made anew" if dry_run else "are due, to be made anew"
+        terminal.out.print(f"{name}: {one.photos:,} photos of {one.listings:,} listings {what}", highlight=False)

@@ -1,0 +1,28 @@
+"""`imagectl topics`: the Kafka topics and their manifest."""
+
+from collections.abc import Mapping
+
+import typer
+
+from ops import terminal
+from shared import kafka
+from shared.domain.feed import Feed
+from shared.events.topics import MANIFEST
+from shared.settings import Settings
+
+app = typer.Typer(help="The Kafka topics and their manifest.", no_args_is_help=True)
+
+
+@app.command("apply", epilog="Example: imagectl topics apply")
+def apply(as_json: terminal.Json = False) -> None:
+    """Create the topics that are missing and set the retention of all."""
+
+    async def apply(settings: Settings, _: Mapping[str, Feed]) -> dict[str, str]:
+        return await kafka.apply_topics(settings.kafka, settings.topic_prefix, MANIFEST)
+
+    done = terminal.run(apply)
+    if as_json:
+        terminal.print_json(done)
+    else:
+        for name, what in done.items():
+            terminal.out.print(f"{name}: {what}", highlight=False)

@@ -1,0 +1,86 @@
+"""What every command shares: settings, faults in one line, progress, and output for people and for machines."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Annotated, NoReturn, TypeVar
+
+import typer
+from dotenv import dotenv_values
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from shared.domain.feed import Feed
+from shared.kafka import BrokerUnavailable
+from shared.settings import Settings, SettingsInvalid, load
+from shared.stores.errors import StoreUnavailable
+
+Result = TypeVar("Result")
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+FAILED, UNUSABLE_SETTINGS = 1, 2
+LOCAL_STACK = Path(".local/stack.env")
+_SERVERS = ("IMAGES_KAFKA", "IMAGES_MONGO", "IMAGES_S3_ENDPOINT")
+_HINT = "Is it running, and do the settings name it? `imagectl config` shows them; `make up` starts a stack."
+
+out = Console()
+err = Console(stderr=True)
+
+
+def run(command: Callable[[Settings, Mapping[str, Feed]], Awaitable[Result]]) -> Result:
+    """Run a command with the settings; what is out of reach is said in one line, not as a traceback."""
+    settings, feeds = load_settings()
+
+    async def call() -> Result:
+        return await command(settings, feeds)
+
+    try:
+        return asyncio.run(call())
+    except (BrokerUnavailable, StoreUnavailable) as fault:
+        fail(f"{fault}\n{_HINT}")
+    except OSError as fault:
+        fail(str(fault))
+    except KeyboardInterrupt:
+        fail("interrupted; running it again does no harm", code=130)
+
+
+def load_settings() -> tuple[Settings, Mapping[str, Feed]]:
+    """Read the settings and the feeds; what is wrong with them is said, and ends the command."""
+    _use_local_stack()
+    try:
+        return load()
+    except SettingsInvalid as invalid:
+        fail("\n".join(invalid.faults), code=UNUSABLE_SETTINGS)
+
+
+def _use_local_stack() -> None:
+    """Take the settings of the stack that was started here, unless a server is named."""
+    if not any(name in os.environ or dotenv_values(".env").get(name) for name in _SERVERS):
+        for name, value in dotenv_values(LOCAL_STACK).items():
+            os.environ.setdefault(name, value or "")
+
+
+def fail(message: str, code: int = FAILED) -> NoReturn:
+    """Say what went wrong and what to do, and end the command."""
+    err.print(f"imagectl: {message}", markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(code)
+
+
+def progress(*, quiet: bool) -> Progress:
+    """Return a bar for long work, on the error stream; its tasks have a field `listings`."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %  {task.fields[listings]:,} listings"),
+        TimeElapsedColumn(),
+    )
+    return Progress(*columns, console=err, disable=quiet)
+
+
+def print_json(value: object) -> None:
+    """Print a value for machines."""
+    sys.stdout.write(json.dumps(value, default=str, indent=2) + "\n")
