@@ -1,0 +1,111 @@
+"""Programs that tests and benchmarks drive: the machine's own, else unpacked below .local/tools, installing nothing."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import brotli
+
+from local.plan import PROJECT
+
+_FOLDER = PROJECT / ".local" / "tools"
+_CHROMIUM = "@sparticuz/chromium@153.0.0"
+"""Chromium's headless shell as a package of npm, with the libraries that a bare machine lacks."""
+_PATIENCE_SECONDS = 300
+
+
+class ToolMissing(Exception):
+    """A program is neither on this machine nor to be had; the message says how to install it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A program and the variables that it needs to run."""
+
+    path: Path
+    env: dict[str, str]
+
+
+def debian(program: str, *packages: str) -> Tool:
+    """Return a program of Debian's packages: the one on the PATH, else unpacked from them. Raises ToolMissing."""
+    if found := shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin"):
+        return Tool(Path(found), {})
+    folder = _once(f"debian-{program}", lambda into: _unpack_debian(into, packages))
+    path = next((path for place in ("usr/bin", "usr/sbin") if (path := folder / place / program).exists()), None)
+    if path is None:
+        raise ToolMissing(f"{program} is not in {', '.join(packages)}")
+    libraries = ":".join(str(one) for one in (folder / "usr" / "lib").glob("*-linux-gnu"))
+    return Tool(path, {"LD_LIBRARY_PATH": libraries} if libraries else {})
+
+
+def chromium() -> Tool:
+    """Return a headless Chromium: the one on the PATH, else unpacked from npm. Raises ToolMissing."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if found := shutil.which(name):
+            return Tool(Path(found), {})
+    folder = _once("chromium", _unpack_chromium)
+    env = {"LD_LIBRARY_PATH": str(folder / "lib"), "FONTCONFIG_PATH": str(folder / "fonts")}
+    return Tool(folder / "chromium", env)
+
+
+def _unpack_debian(into: Path, packages: tuple[str, ...]) -> None:
+    if os.geteuid() == 0:  # a fresh machine has no lists yet; without them nothing is found
+        subprocess.run(["apt-get", "update", "-q"], capture_output=True, timeout=_PATIENCE_SECONDS, check=False)
+    _run("apt-get", "download", *packages, cwd=into)
+    for archive in into.glob("*.deb"):
+        _run("dpkg", "-x", str(archive), str(into), cwd=into)
+        archive.unlink()
+
+
+def _unpack_chromium(into: Path) -> None:
+    npm = shutil.which("npm") or str(Path(sys.executable).parent / "npm")
+    _run(npm, "pack", "--silent", _CHROMIUM, cwd=into)
+    (archive,) = into.glob("*.tgz")
+    with tarfile.open(archive) as package:
+        package.extractall(into, filter="data")
+    archive.unlink()
+    packed = into / "package" / "bin"
+    (into / "chromium").write_bytes(brotli.decompress((packed / "chromium.br").read_bytes()))
+    (into / "chromium").chmod(0o755)
+    for name in ("al2023", "fonts", "swiftshader"):
+        with tarfile.open(fileobj=BytesIO(brotli.decompress((packed / f"{name}.tar.br").read_bytes()))) as parts:
+            parts.extractall(into, filter="data")
+    shutil.rmtree(into / "package")
+
+
+def _run(*command: str, cwd: Path) -> None:
+    try:
+        done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=_PATIENCE_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as fault:
+        raise ToolMissing(f"{command[0]}: {fault}") from None
+    if done.returncode:
+        raise ToolMissing(f"{' '.join(command[:3])} failed: {done.stderr.strip()[-500:]}")
+
+
+def _once(name: str, fill: Callable[[Path], None]) -> Path:
+    """Fill a folder once for all runs, also of several at a time; return it."""
+    folder = _FOLDER / name
+    with _alone():
+        if not folder.exists():
+            begun = _FOLDER / f"{name}.begun"
+            shutil.rmtree(begun, ignore_errors=True)
+            begun.mkdir(parents=True)
+            fill(begun)
+            begun.rename(folder)
+    return folder
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    _FOLDER.mkdir(parents=True, exist_ok=True)
+    with (_FOLDER / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
