@@ -78,6 +78,9 @@ class Consumer:
         self.app.agent(channel, name=f"{topic}-agent", concurrency=1)(agent)
 
     async def _consume(self, stream: "faust.Stream[bytes]", lane: Lane) -> None:
+        # For good: when `noack_take` ends, Faust puts back what it found here, and would acknowledge the records that it
+        # has buffered without anybody having seen them.
+        stream.enable_acks = False
         room = asyncio.Semaphore(lane.batches)
         begun: asyncio.Queue[tuple[asyncio.Task[None], Sequence[faust.Event]]] = asyncio.Queue()
         acknowledging = asyncio.create_task(self._acknowledge(stream, begun))
