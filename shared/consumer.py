@@ -6,17 +6,20 @@ runs concurrently. `noack_take` with our own acknowledgements does neither: what
 
 import asyncio
 import tempfile
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import faust
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from shared import log
 from shared.dead_letters import DeadLetters
 from shared.events.records import Record
 from shared.kafka import BrokerUnavailable
+from shared.progress import Progress
 from shared.settings import Settings, worker_name
 from shared.stores.errors import StoreUnavailable
 
@@ -24,6 +27,7 @@ Handle = Callable[[Sequence[Record]], Awaitable[None]]
 
 _logger = log.get(__name__)
 _LONGEST_WAIT = 5.0
+_ASK_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +44,24 @@ class Lane:
 class Consumer:
     """The lanes of one service, as one Faust app."""
 
-    def __init__(self, settings: Settings, service: str, lanes: Sequence[Lane], dead_letters: DeadLetters) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        service: str,
+        lanes: Sequence[Lane],
+        dead_letters: DeadLetters,
+        registry: CollectorRegistry,
+    ) -> None:
         self._dead_letters = dead_letters
         self._stopping = asyncio.Event()
         self._at_work: set[asyncio.Task[None]] = set()
-        self.done = 0
-        """How many records were finished: progress is what a consumer's health is told by."""
+        self._waiting = 0
+        self._done = 0
+        self._progress = Progress(0, time.monotonic())
+        self._records = Counter("listing_images_records", "Records read and finished", ["topic"], registry=registry)
+        self._lag = Gauge(
+            "listing_images_lag", "Records of this worker's share yet to read", ["topic"], registry=registry
+        )
         self.topics = [settings.topic(lane.topic) for lane in lanes]
         self.app = _faust_app(settings, service)
         for lane in lanes:
@@ -67,6 +83,27 @@ class Consumer:
         """Whether Faust gave up; the process should end and be started again."""
         return bool(self.app.crashed)
 
+    @property
+    def is_stuck(self) -> bool:
+        """Whether records are there and none has been finished for long, though no infrastructure is away."""
+        return self._progress.is_stuck(time.monotonic())
+
+    async def look(self) -> None:
+        """Ask the broker what there is to read: a consumer that died silently does not know itself."""
+        if self._stopping.is_set() or not (partitions := self.app.consumer.assignment()):
+            return
+        async with asyncio.timeout(_ASK_SECONDS):
+            ends = await self.app.consumer.highwaters(*partitions)
+        lag = dict.fromkeys(self.topics, 0)
+        for partition, end in ends.items():
+            lag[partition.topic] += max(0, (end or 0) - (await self.app.consumer.position(partition) or 0))
+        for topic, records in lag.items():
+            self._lag.labels(topic).set(records)
+        has_work = bool(self._at_work) or any(lag.values())
+        self._progress = self._progress.seen(
+            self._done, has_work=has_work, is_waiting=self._waiting > 0, now=time.monotonic()
+        )
+
     def _add(self, lane: Lane, topic: str) -> None:
         channel = self.app.topic(
             topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", allow_empty=True
@@ -78,8 +115,8 @@ class Consumer:
         self.app.agent(channel, name=f"{topic}-agent", concurrency=1)(agent)
 
     async def _consume(self, stream: "faust.Stream[bytes]", lane: Lane) -> None:
-        # For good: when `noack_take` ends, Faust puts back what it found here, and would acknowledge the records that it
-        # has buffered without anybody having seen them.
+        # For good: when `noack_take` ends, Faust puts back what it found here, and would acknowledge the records in its
+        # buffer without anybody having seen them.
         stream.enable_acks = False
         room = asyncio.Semaphore(lane.batches)
         begun: asyncio.Queue[tuple[asyncio.Task[None], Sequence[faust.Event]]] = asyncio.Queue()
@@ -109,7 +146,8 @@ class Consumer:
                 return
             for event in events:
                 await stream.ack(event)
-            self.done += len(events)
+                self._records.labels(event.message.topic).inc()
+            self._done += len(events)
 
     async def _handle(self, lane: Lane, records: Sequence[Record]) -> None:
         """See a batch through: infrastructure that is away is waited for, a bug costs the one record that meets it."""
@@ -127,8 +165,16 @@ class Consumer:
                     return None
                 await self._give_up(records[0], fault)
                 return None
-            await asyncio.sleep(wait)
+            await self._wait(wait)
             wait = min(wait * 2, _LONGEST_WAIT)
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait for infrastructure that is away; that is no standstill of our own."""
+        self._waiting += 1
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self._waiting -= 1
 
     async def _give_up(self, record: Record, fault: Exception) -> None:
         wait = 0.2
@@ -136,7 +182,7 @@ class Consumer:
             try:
                 return await self._dead_letters.put(record, f"internal error: {type(fault).__name__}")
             except BrokerUnavailable:
-                await asyncio.sleep(wait)
+                await self._wait(wait)
                 wait = min(wait * 2, _LONGEST_WAIT)
 
 

@@ -1,5 +1,7 @@
 """Where unreadable and impossible events go, value and key unchanged, so that the consumer can go on."""
 
+from prometheus_client import CollectorRegistry, Counter
+
 from shared.clock import Clock
 from shared.events.records import Record
 from shared.events.topics import DEAD_LETTER
@@ -11,11 +13,16 @@ _LONGEST_REASON = 500
 class DeadLetters:
     """The dead letters of one service."""
 
-    def __init__(self, broker: Broker, topic_prefix: str, service: str, clock: Clock) -> None:
+    def __init__(
+        self, broker: Broker, topic_prefix: str, service: str, clock: Clock, registry: CollectorRegistry
+    ) -> None:
         self._broker = broker
         self._topic = f"{topic_prefix}{DEAD_LETTER}"
         self._service = service
         self._clock = clock
+        self._put = Counter(
+            "listing_images_dead_letters", "Records set aside as dead letters", ["topic"], registry=registry
+        )
 
     async def put(self, record: Record, reason: str) -> None:
         """Set one record aside for an operator. Raises BrokerUnavailable."""
@@ -29,3 +36,4 @@ class DeadLetters:
         }
         encoded = [(name, value.encode("utf-8", "replace")) for name, value in headers.items()]
         await self._broker.publish([Outgoing(self._topic, record.key, record.value, encoded)])
+        self._put.labels(record.topic).inc()

@@ -36,6 +36,7 @@ class Loop:
 _logger = log.get(__name__)
 _ROUND_SECONDS = 2.0
 _DRAIN_SECONDS = 6.0
+_LOOK_SECONDS = 10.0
 _UNUSABLE = 2
 
 
@@ -66,13 +67,13 @@ async def work(
     """Consume and run the loops until told to stop, answering the probes meanwhile."""
     app = web.Application()
     app.add_routes(health.routes())
-    health.is_alive = lambda: not consumer.has_crashed
+    health.is_alive = lambda: not (consumer.has_crashed or consumer.is_stuck)
     async with serving(app, settings.host, port):
         await wait_for_topics(settings, consumer.topics, stop)
         if stop.is_set():
             return
         await consumer.start()
-        async with looping(loops):
+        async with looping([*loops, Loop("progress", consumer.look, _LOOK_SECONDS)]):
             health.is_started = True
             _logger.info("started", port=port)
             await _stopped_or_crashed(stop, consumer)

@@ -47,7 +47,7 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         fetcher = await closing.enter_async_context(Fetcher(_tokens(feeds)))
         registry = CollectorRegistry()
         renderer = Renderer(settings.public_root)
-        dead_letters = DeadLetters(broker, settings.topic_prefix, SERVICE, utc_now)
+        dead_letters = DeadLetters(broker, settings.topic_prefix, SERVICE, utc_now, registry)
         handler = Handler(
             mongo.MongoListings(database, renderer),
             mongo.MongoAttempts(database),
@@ -66,7 +66,7 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
             Lane(IMAGE_OUTDATED_VIEWED, handler.handle, batch=10, batches=_VIEWED_BATCHES, within_seconds=0.01),
             Lane(IMAGE_OUTDATED, handler.handle, batch=10, batches=_BATCHES),
         ]
-        consumer = Consumer(settings, SERVICE, lanes, dead_letters)
+        consumer = Consumer(settings, SERVICE, lanes, dead_letters, registry)
         health = Health(
             {"mongo": lambda: mongo.ping(database), "kafka": broker.ping, "objects": objects.ping}, registry
         )

@@ -43,14 +43,14 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         renderer = Renderer(settings.public_root)
         listings = mongo.MongoListings(database, renderer)
         lease = Lease(mongo.MongoLeases(database), "removal", worker_name(settings, SERVICE), utc_now)
-        dead_letters = DeadLetters(broker, settings.topic_prefix, SERVICE, utc_now)
+        dead_letters = DeadLetters(broker, settings.topic_prefix, SERVICE, utc_now, registry)
         publisher = Publisher(broker, settings.topic_prefix, SERVICE, utc_now)
         recorder = Recorder(listings, feeds, dead_letters, utc_now, registry)
         remover = Remover(
             listings, objects, mongo.MongoRemovals(database), lease, publisher, renderer, utc_now, registry
         )
         lane = Lane(LISTING_SEEN, recorder.record, batch=100, within_seconds=_LISTEN_SECONDS)
-        consumer = Consumer(settings, SERVICE, [lane], dead_letters)
+        consumer = Consumer(settings, SERVICE, [lane], dead_letters, registry)
         health = Health(
             {"mongo": lambda: mongo.ping(database), "kafka": broker.ping, "objects": objects.ping}, registry
         )

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+import pytest
+
 from local.sandbox import Sandbox
 from tests.system import System, until
 
@@ -278,3 +280,25 @@ async def test_every_service_says_how_it_is(whole: System) -> None:
         assert "# TYPE listing_images_" in metrics.text
         started = [json.loads(line) for line in whole.log(name).splitlines() if line.startswith("{")]
         assert any(line["event"] == "started" and line["service"] == name for line in started)
+
+
+@pytest.mark.parametrize(
+    ("name", "topics"),
+    [
+        ("scheduler", ["listing-seen"]),
+        ("janitor", ["listing-seen"]),
+        ("downloader", ["image-outdated", "image-outdated.viewed"]),
+    ],
+)
+async def test_a_consumer_says_what_it_has_yet_to_read(
+    whole: System, mls: Sandbox, key: str, name: str, topics: list[str]
+) -> None:
+    await whole.see(record_of(mls, key))
+    await whole.downloaded(key, 4)
+
+    async def nothing_left() -> bool:
+        lines = (await whole.http.get(f"{whole.url(name)}/metrics")).text.splitlines()
+        lag = [f'listing_images_lag{{topic="{whole.room.prefix}{topic}"}} 0.0' for topic in topics]
+        return {*lag} <= {*lines} and any(line.startswith("listing_images_records_total{") for line in lines)
+
+    await until(nothing_left, f"{name} to have read everything")

@@ -1,0 +1,30 @@
+"""When does a consumer count as stuck?"""
+
+import pytest
+
+from shared.progress import STUCK_SECONDS, Progress
+
+BEGAN = Progress(done=5, since=0.0)
+LATE = STUCK_SECONDS + 1
+
+
+@pytest.mark.parametrize(
+    ("done", "has_work", "is_waiting", "expected"),
+    [
+        pytest.param(5, True, False, True, id="work is there and nothing is finished"),
+        pytest.param(6, True, False, False, id="something was finished"),
+        pytest.param(5, False, False, False, id="there is nothing to do"),
+        pytest.param(5, True, True, False, id="a server is away"),
+    ],
+)
+def test_only_standing_still_with_work_at_hand_is_being_stuck(
+    done: int, has_work: bool, is_waiting: bool, expected: bool
+) -> None:
+    seen = BEGAN.seen(done, has_work=has_work, is_waiting=is_waiting, now=LATE)
+    assert seen.is_stuck(LATE) is expected
+
+
+def test_it_takes_a_while() -> None:
+    seen = BEGAN.seen(5, has_work=True, is_waiting=False, now=STUCK_SECONDS)
+    assert not seen.is_stuck(STUCK_SECONDS)
+    assert seen.is_stuck(STUCK_SECONDS + 0.1)
