@@ -327,6 +327,7 @@ class Handler:
             media_changed_at=copy.mls_changed_at,
             downloaded_at=copy.downloaded_at,
             changed=changed,
+            correlation_id=photo.cause,
         )
 
     def _report(self, one: ListingId, ended: Sequence[Ended]) -> None:
@@ -334,6 +335,7 @@ class Handler:
             result, feed, listing_key = _result(done.outcome), *one
             self._results.labels(feed, result).inc()
             facts = {"feed": feed, "listing_key": listing_key, "image_id": done.photo.id, "ms": done.milliseconds}
+            facts["correlation_id"] = done.photo.cause
             match done.outcome:
                 case Downloaded(copy):
                     _logger.info("image-downloaded", **facts, bytes=copy.file_size, pixels=copy.width * copy.height)

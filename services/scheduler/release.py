@@ -7,6 +7,7 @@ from datetime import datetime
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from services.scheduler.window import Window
+from shared import log
 from shared.clock import Clock
 from shared.domain.feed import Feed
 from shared.domain.image import Photo
@@ -17,6 +18,7 @@ from shared.publisher import Publisher
 from shared.stores.documents import ListingId
 from shared.stores.listings import Listings
 
+_logger = log.get(__name__)
 _MOST_LISTINGS = 100
 _BY_AGE = 0.1
 """The share released by age alone, so that nothing starves."""
@@ -70,6 +72,12 @@ class Release:
         await self._publisher.ping()  # nothing is marked that could not be said
         released = await self._mark(chosen, now)
         await self._publisher.publish(outdated(listing, photo) for listing in released for photo in listing.photos)
+        for listing in released:
+            for photo in listing.photos:
+                _logger.info(
+                    "image-released", feed=listing.feed, listing_key=listing.key, image_id=photo.id,
+                    correlation_id=photo.cause,
+                )  # fmt: skip
         photos = sum(len(listing.photos) for listing in released)
         self._windows[feed.name] = window.released(photos)
         self._released.labels(feed.name).inc(photos)
@@ -110,8 +118,9 @@ class Release:
 def outdated(listing: Listing, photo: Photo) -> ImageOutdated:
     """Say that the photo needs an attempt, and why."""
     return ImageOutdated(
-        feed=listing.feed, listing_key=listing.key, image_id=photo.id, reason=_reason(photo), priority=photo.priority
-    )
+        feed=listing.feed, listing_key=listing.key, image_id=photo.id, reason=_reason(photo), priority=photo.priority,
+        correlation_id=photo.cause,
+    )  # fmt: skip
 
 
 def _reason(photo: Photo) -> OutdatedReason:

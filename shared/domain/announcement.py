@@ -43,6 +43,7 @@ class Announcement:
     version: Version
     photos: tuple[AnnouncedPhoto, ...] | None
     set_aside: tuple[SetAside, ...]
+    event_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,9 @@ class _Row:
     refusal: str | None
 
 
-def read(feed: Feed, record: Mapping[str, object], position: Position | None = None) -> Announcement:
+def read(
+    feed: Feed, record: Mapping[str, object], position: Position | None = None, event_id: str = ""
+) -> Announcement:
     """Read a RESO Property record as the MLS gave it. Raises ImpossibleRecord where nothing can be made of it."""
     listing_key = _required_text(record, "ListingKey")
     rows, unusable = _rows(feed, record.get("Media"))
@@ -82,6 +85,7 @@ def read(feed: Feed, record: Mapping[str, object], position: Position | None = N
         ),
         photos=photos,
         set_aside=(*unusable, *set_aside),
+        event_id=event_id,
     )
 
 
