@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter
 
-from shared import log
+from shared import log, tracing
 from shared.clock import Clock
 from shared.dead_letters import DeadLetters
 from shared.domain import announcement, reconcile
@@ -108,3 +108,4 @@ def _report(listing: Listing, said: Announcement) -> None:
         displayed=listing.is_displayed,
         photos=len(listing.photos),
     )
+    tracing.tell("record", said.event_id, 0.0, feed=listing.feed, listing_key=listing.key)
