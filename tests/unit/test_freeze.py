@@ -15,15 +15,18 @@ KNOWN_WITHIN = 0.2
 
 def test_what_is_granted_and_not_yet_sent_is_not_sent_once_an_operator_froze_the_feed() -> None:
     async def story() -> None:
-        feed, budgets = a_feed(requests_per_second=1.0, viewed_reserve=0.0), CountedBudgets()
+        feed, budgets = a_feed(requests_per_second=2.0, viewed_reserve=0.0, batch_pause_seconds=0.5), CountedBudgets()
         worker = a_worker(budgets)
         for priority in (ROUTINE, VIEWED):
-            batch = await worker.take(feed, 1, priority)
-            await asyncio.sleep((batch.downloads[0].at - START).total_seconds() - now() - KNOWN_WITHIN)
+            await asyncio.sleep(10)
+            batch = await worker.take(feed, 3, priority)
+            last = batch.downloads[-1]
+            assert await worker.at_turn(batch.downloads[0])
+            await asyncio.sleep((last.at - START).total_seconds() - now() - KNOWN_WITHIN)
             await freeze.freeze(budgets, feed.name, "the MLS asked us to", None)
-            assert not await worker.at_turn(batch.downloads[0])
-            assert batch.downloads[0].due_at
-            assert batch.downloads[0].due_at > START + timedelta(seconds=now())
+            assert not await worker.at_turn(last)
+            assert last.due_at
+            assert last.due_at > START + timedelta(seconds=now())
             await worker.settle(batch)
             await freeze.thaw(budgets, feed.name)
 
