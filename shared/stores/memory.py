@@ -13,7 +13,7 @@ from shared.render import Renderer
 from shared.stores.documents import Document, ListingId, from_document, to_document
 from shared.stores.listings import Answer, FeedCounts
 from shared.stores.objects import Bucket
-from shared.stores.records import Attempt, Removal
+from shared.stores.records import Attempt, Place, Removal
 
 
 class MemoryListings:
@@ -152,6 +152,22 @@ class MemoryRemovals:
         """Return the evidence of a listing, oldest first."""
         ours = [one for one in self._removals.values() if (one.feed, one.listing_key) == (feed, listing_key)]
         return sorted(ours, key=lambda one: one.removed_at)
+
+
+class MemoryMarks:
+    """Marks of dead letters in a dictionary."""
+
+    def __init__(self) -> None:
+        self.handled: dict[Place, str] = {}
+
+    async def add(self, places: Sequence[Place], how: str) -> None:
+        """Mark dead letters as handled. The same again changes nothing."""
+        for place in places:
+            self.handled.setdefault(place, how)
+
+    async def since(self, oldest: datetime) -> Collection[Place]:
+        """Return the marks of dead letters that are as new as that."""
+        return {place for place in self.handled if place.at >= oldest}
 
 
 class MemoryLeases:

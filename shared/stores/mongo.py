@@ -19,7 +19,7 @@ from shared.stores.budgets import Stored
 from shared.stores.documents import Document, ListingId, document_id, from_document, to_document
 from shared.stores.errors import StoreUnavailable
 from shared.stores.listings import Answer, FeedCounts
-from shared.stores.records import Attempt, Removal
+from shared.stores.records import Attempt, Place, Removal
 
 Database: TypeAlias = "AsyncIOMotorDatabase[Document]"
 """Motor's database; its classes take type arguments for the type checker only."""
@@ -28,6 +28,8 @@ _BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
 """Before everything: a range that an index answers by itself, where `$exists` reads the documents."""
 _DUPLICATE_KEY = 11_000
 _ATTEMPTS_KEPT = timedelta(days=90)
+_MARKS_KEPT = timedelta(days=100)
+"""Longer than the dead letters themselves."""
 
 INDEXES: Mapping[str, Sequence[IndexModel]] = {
     "listings": [
@@ -69,6 +71,9 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
         IndexModel([("at", ASCENDING)], name="expiry", expireAfterSeconds=int(_ATTEMPTS_KEPT.total_seconds())),
     ],
     "removals": [IndexModel([("listing_key", ASCENDING), ("feed", ASCENDING), ("removed_at", ASCENDING)])],
+    "dead_letters": [
+        IndexModel([("at", ASCENDING)], name="expiry", expireAfterSeconds=int(_MARKS_KEPT.total_seconds())),
+    ],
 }
 """Every query that a loop or a request makes has its index here; `imagectl indexes apply` creates them."""
 
@@ -307,6 +312,33 @@ class MongoRemovals:
             query = {"listing_key": listing_key, "feed": feed}
             documents = await self._collection.find(query, sort=[("removed_at", ASCENDING)]).to_list(None)
         return [Removal(id=document.pop("_id"), **document) for document in documents]
+
+
+class MongoMarks:
+    """Marks of dead letters in MongoDB."""
+
+    def __init__(self, database: Database) -> None:
+        self._collection = database["dead_letters"]
+
+    async def add(self, places: Sequence[Place], how: str) -> None:
+        """Mark dead letters as handled. The same again changes nothing."""
+        if places:
+            requests = [
+                UpdateOne({"_id": _place_id(one)}, {"$setOnInsert": {**asdict(one), "how": how}}, upsert=True)
+                for one in places
+            ]
+            with _translated():
+                await self._collection.bulk_write(requests, ordered=False)
+
+    async def since(self, oldest: datetime) -> Collection[Place]:
+        """Return the marks of dead letters that are as new as that."""
+        query, wanted = {"at": {"$gte": oldest}}, {"_id": 0, "partition": 1, "offset": 1, "at": 1}
+        with _translated():
+            return {Place(**one) for one in await self._collection.find(query, wanted).to_list(None)}
+
+
+def _place_id(place: Place) -> str:
+    return f"{place.partition}/{place.offset}/{place.at.isoformat()}"
 
 
 class MongoLeases:

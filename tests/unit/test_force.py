@@ -20,8 +20,11 @@ GONE = Failure(Reason.GONE)
 LATER = after(600)
 
 
-def forced_ids(listing: Listing, wanted: Wanted = Wanted(), priority: Priority = Priority.SEARCHED) -> list[str]:
-    due = force.due_again(listing, wanted, priority, LATER)
+ALL = Wanted()
+
+
+def forced_ids(listing: Listing, wanted: Wanted = ALL) -> list[str]:
+    due = force.due_again(listing, wanted, Priority.SEARCHED, LATER)
     return [photo.photo for photo in due.photos if photo.forced_at == LATER] if due else []
 
 
