@@ -1,16 +1,19 @@
 """Why is it as it is? A listing's record in words: what the MLS said, each photo's state, what happens next."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from shared.domain import retry
 from shared.domain.failures import POLICIES
 from shared.domain.feed import Feed
 from shared.domain.image import Photo, Status, url_key
 from shared.domain.listing import Listing
+from shared.domain.pace import expected_per_second, seconds_until_turn
+from shared.domain.priority import Priority
 from shared.render import Renderer
 from shared.stores.listings import Listings
+from shared.stores.paces import Paces
 from shared.stores.records import Attempt, Attempts
 
 _ATTEMPTS_SHOWN = 200
@@ -23,6 +26,15 @@ class Explained:
     image_id: str
     status: Status
     lines: tuple[str, ...]
+    turn: "Turn | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A due photo's place in its feed's queue, and about when it is released; None where no rate is known yet."""
+
+    ahead: int
+    about: datetime | None
 
 
 async def find(listings: Listings, what: str) -> tuple[Sequence[Listing], str | None]:
@@ -35,6 +47,30 @@ async def find(listings: Listings, what: str) -> tuple[Sequence[Listing], str | 
     found = await listings.by_url_key(key)
     image = next((photo.id for one in found for photo in one.photos if key in photo.url_keys), None)
     return found, image
+
+
+async def turns(listings: Listings, paces: Paces, listing: Listing, feed: Feed, now: datetime) -> Mapping[str, Turn]:
+    """Return the turn of every photo that waits for its release, by image id. Photos due together share a place."""
+    per_second = expected_per_second(feed, await paces.get(feed.name), now)
+    places: dict[tuple[Priority, datetime], Turn] = {}
+    found: dict[str, Turn] = {}
+    for photo in listing.photos:
+        due_at = listing.due_of(photo)
+        if due_at is None or photo.released_at or photo.is_claimed(now):
+            continue
+        place = photo.priority, due_at
+        if place not in places:
+            places[place] = await _turn(listings, feed, *place, per_second, now)
+        found[photo.id] = places[place]
+    return found
+
+
+async def _turn(
+    listings: Listings, feed: Feed, priority: Priority, due_at: datetime, per_second: float | None, now: datetime
+) -> Turn:
+    ahead = await listings.ahead_of(feed.name, priority, due_at, now)
+    seconds = seconds_until_turn(ahead, per_second)
+    return Turn(ahead, None if seconds is None else max(now, due_at) + timedelta(seconds=seconds))
 
 
 async def history(attempts: Attempts, listing: Listing) -> Sequence[Attempt]:
@@ -60,10 +96,18 @@ def of_listing(listing: Listing, now: datetime) -> Iterator[str]:
 
 
 def of_photo(
-    listing: Listing, photo: Photo, attempts: Sequence[Attempt], feed: Feed, renderer: Renderer, now: datetime
+    listing: Listing,
+    photo: Photo,
+    attempts: Sequence[Attempt],
+    feed: Feed,
+    renderer: Renderer,
+    now: datetime,
+    turn: Turn | None = None,
 ) -> Explained:
     """Say why a photo has its status, which URL is served, and what happens next and when."""
     lines = [f"photo {photo.order} {photo.id} ({photo.photo}): {photo.status}, {_next(listing, photo, feed, now)}"]
+    if turn:
+        lines.append(f"  {_in_words(turn, now)}")
     lines.append(f"  the MLS announced its newest version {_when(photo.announced_at, now)}")
     if photo.copy:
         of_newest = (
@@ -75,7 +119,12 @@ def of_photo(
         meaning = POLICIES[photo.failure.reason].meaning
         lines.append(f"  last failure: {photo.failure.reason}: {meaning}; {photo.failure.detail}")
     lines += [f"  {_attempt(one, now)}" for one in attempts if one.image_id == photo.id]
-    return Explained(photo.id, photo.status, tuple(lines))
+    return Explained(photo.id, photo.status, tuple(lines), turn)
+
+
+def _in_words(turn: Turn, now: datetime) -> str:
+    about = f"its turn is about {_when(turn.about, now)}" if turn.about else "how fast they go is not known yet"
+    return f"{turn.ahead:,} photos are ahead of it in the queue; {about}"
 
 
 def _next(listing: Listing, photo: Photo, feed: Feed, now: datetime) -> str:

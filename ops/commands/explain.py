@@ -27,13 +27,17 @@ def explain(
     async def look(settings: Settings, feeds: Mapping[str, Feed]) -> list[dict[str, Any]]:
         async with mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db) as database:
             renderer = Renderer(settings.public_root)
-            found, image = await explaining.find(mongo.MongoListings(database, renderer), what)
+            listings, paces = mongo.MongoListings(database, renderer), mongo.MongoPaces(database)
+            found, image = await explaining.find(listings, what)
             now, explained = utc_now(), list[dict[str, Any]]()
             for listing in found:
                 attempts = await explaining.history(mongo.MongoAttempts(database), listing)
                 feed = feeds.get(listing.feed) or Feed(name=listing.feed, image_hosts=())
+                turns = await explaining.turns(listings, paces, listing, feed, now)
                 photos = [
-                    dataclasses.asdict(explaining.of_photo(listing, photo, attempts, feed, renderer, now))
+                    dataclasses.asdict(
+                        explaining.of_photo(listing, photo, attempts, feed, renderer, now, turns.get(photo.id))
+                    )
                     for photo in listing.photos
                     if image in (None, photo.id)
                 ]

@@ -66,6 +66,16 @@ class MemoryListings:
         ours = [one for one in self._documents.values() if one["feed"] == feed and "leased_until" in one]
         return sum(one["in_work"] for one in ours if one["leased_until"] > now)
 
+    async def ahead_of(self, feed: str, priority: Priority, due_at: datetime, now: datetime) -> int:
+        """Return how many photos have their turn before one that is due then."""
+        due = [one for one in self._documents.values() if one["feed"] == feed and "due_at" in one]
+        return sum(
+            one["wanting"]
+            for one in due
+            if (one["rank"] < priority.rank and one["due_at"] <= max(due_at, now))
+            or (one["rank"] == priority.rank and one["due_at"] < due_at)
+        )
+
     async def removal_due(self, now: datetime, limit: int) -> Sequence[Listing]:
         """Return listings of which something must be removed, the longest due first."""
         due = [one for one in self._documents.values() if "removal_due_at" in one and one["removal_due_at"] <= now]

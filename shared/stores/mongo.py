@@ -13,6 +13,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
 from shared.domain.image import Status
 from shared.domain.listing import Listing
+from shared.domain.pace import Pace
 from shared.domain.priority import Priority
 from shared.render import Renderer
 from shared.stores.budgets import Stored
@@ -189,6 +190,16 @@ class MongoListings:
         rows = await self._aggregate(pipeline, hint="in_work")
         return rows[0]["sum"] if rows else 0
 
+    async def ahead_of(self, feed: str, priority: Priority, due_at: datetime, now: datetime) -> int:
+        """Return how many photos have their turn before one that is due then, counted in the index."""
+        is_ahead = {"$or": [{"$lt": ["$rank", priority.rank]}, {"$lt": ["$due_at", due_at]}]}
+        pipeline: list[Document] = [
+            {"$match": {"feed": feed, "rank": {"$lte": priority.rank}, "due_at": {"$lte": max(due_at, now)}}},
+            {"$group": {"_id": None, "sum": {"$sum": {"$cond": [is_ahead, "$wanting", 0]}}}},
+        ]
+        rows = await self._aggregate(pipeline, hint="due_by_priority")
+        return rows[0]["sum"] if rows else 0
+
     async def removal_due(self, now: datetime, limit: int) -> Sequence[Listing]:
         """Return listings of which something must be removed, the longest due first."""
         query = {"removal_due_at": {"$lte": now}}
@@ -361,6 +372,24 @@ class MongoLeases:
         """Give the lease back."""
         with _translated():
             await self._collection.delete_one({"_id": name, "holder": holder})
+
+
+class MongoPaces:
+    """The paces in MongoDB."""
+
+    def __init__(self, database: Database) -> None:
+        self._collection = database["paces"]
+
+    async def put(self, feed: str, pace: Pace) -> None:
+        """Record what was measured last."""
+        with _translated():
+            await self._collection.replace_one({"_id": feed}, asdict(pace), upsert=True)
+
+    async def get(self, feed: str) -> Pace | None:
+        """Return what was measured last, or None."""
+        with _translated():
+            found = await self._collection.find_one({"_id": feed}, {"_id": 0})
+        return Pace(**found) if found else None
 
 
 class MongoBudgets:
