@@ -13,6 +13,14 @@ from typing import Any, cast
 from shared.domain.feed import Feed
 from shared.stores.budgets import Stored
 
+TITLES = {
+    "second": "requests a second",
+    "hour": "requests an hour",
+    "day": "requests a day",
+    "bytes_hour": "bytes an hour",
+}
+"""What each window counts, in words."""
+
 _SECOND = 1_000_000
 _MINUTE, _QUARTER = 60 * _SECOND, 900 * _SECOND
 _SLACK = 5 * _SECOND

@@ -1,5 +1,6 @@
 """Why is it as it is? A listing's record in words: what the MLS said, each photo's state, what happens next."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,7 +17,7 @@ from shared.stores.listings import Listings
 from shared.stores.paces import Paces
 from shared.stores.records import Attempt, Attempts
 
-_ATTEMPTS_SHOWN = 200
+_ATTEMPTS_SHOWN = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,19 +81,20 @@ async def history(attempts: Attempts, listing: Listing) -> Sequence[Attempt]:
 
 def of_listing(listing: Listing, now: datetime) -> Iterator[str]:
     """Say what is known of the listing itself."""
-    said = f"the MLS said {listing.standard_status or 'no status'}, last changed {_when(listing.modified_at, now)}"
-    yield f"{listing.feed} {listing.key}: {said}, its photos {_when(listing.media_changed_at, now)}"
+    said = f"the MLS said {listing.standard_status or 'no status'}, last changed {when(listing.modified_at, now)}"
+    yield f"{listing.feed} {listing.key}: {said}, its photos {when(listing.media_changed_at, now)}"
     if listing.hidden is None:
-        yield f"it is displayed, with {len(listing.photos)} photos"
+        none = "; the newest record names no photo that may be shown" if not listing.photos else ""
+        yield f"it is displayed, with {len(listing.photos)} photos{none}"
     else:
         yield (
-            f"it is not displayed ({listing.hidden.reason}) since {_when(listing.hidden.since, now)}; "
-            f"its copies are removed {_when(listing.hidden.remove_at, now)}"
+            f"it is not displayed ({listing.hidden.reason}) since {when(listing.hidden.since, now)}; "
+            f"its copies are removed {when(listing.hidden.remove_at, now)}"
         )
     for one in listing.set_aside:
         yield f"set aside: {one.media_key}: {one.reason}"
     for discard in listing.discards:
-        yield f"to be removed {_when(discard.remove_at, now)}: {discard.photo} ({discard.reason})"
+        yield f"to be removed {when(discard.remove_at, now)}: {discard.photo} ({discard.reason})"
 
 
 def of_photo(
@@ -108,13 +110,13 @@ def of_photo(
     lines = [f"photo {photo.order} {photo.id} ({photo.photo}): {photo.status}, {_next(listing, photo, feed, now)}"]
     if turn:
         lines.append(f"  {_in_words(turn, now)}")
-    lines.append(f"  the MLS announced its newest version {_when(photo.announced_at, now)}")
+    lines.append(f"  the MLS announced its newest version {when(photo.announced_at, now)}")
     if photo.copy:
         of_newest = (
             "the newest version" if not photo.is_outdated else "an older version, served until the newer is here"
         )
-        lines.append(f"  held: {of_newest}, downloaded {_when(photo.copy.downloaded_at, now)}")
-        lines.append(f"  served: {renderer.url(photo.copy.full.key)}" if listing.is_displayed else "  not served")
+        lines.append(f"  held: {of_newest}, downloaded {when(photo.copy.downloaded_at, now)}")
+    lines.append(f"  {_served(listing, photo, renderer)}")
     if photo.failure:
         meaning = POLICIES[photo.failure.reason].meaning
         lines.append(f"  last failure: {photo.failure.reason}: {meaning}; {photo.failure.detail}")
@@ -122,8 +124,17 @@ def of_photo(
     return Explained(photo.id, photo.status, tuple(lines), turn)
 
 
+def _served(listing: Listing, photo: Photo, renderer: Renderer) -> str:
+    """Say which URL frontends get, and by what rule."""
+    if not listing.is_displayed:
+        return "not served: the listing is not displayed"
+    url = json.loads(renderer.fragment(photo))["url"]
+    why = "the full variant of the copy that is held" if photo.copy else "there is no copy, so a view waits for one"
+    return f"served: {url}, {why}"
+
+
 def _in_words(turn: Turn, now: datetime) -> str:
-    about = f"its turn is about {_when(turn.about, now)}" if turn.about else "how fast they go is not known yet"
+    about = f"its turn is about {when(turn.about, now)}" if turn.about else "how fast they go is not known yet"
     return f"{turn.ahead:,} photos are ahead of it in the queue; {about}"
 
 
@@ -134,24 +145,24 @@ def _next(listing: Listing, photo: Photo, feed: Feed, now: datetime) -> str:
     if due_at is None:
         return "nothing to do" if listing.is_displayed else "nothing to do while the listing is not displayed"
     if photo.claim and photo.is_claimed(now):
-        return f"in the hands of {photo.claim.worker} until {_when(photo.claim.until, now)}"
+        return f"in the hands of {photo.claim.worker} until {when(photo.claim.until, now)}"
     if photo.released_at and due_at > now:
-        return f"released to the downloaders {_when(photo.released_at, now)}, at priority {photo.priority}"
+        return f"released to the downloaders {when(photo.released_at, now)}, at priority {photo.priority}"
     given_up = photo.failure is not None and retry.is_given_up(photo.failure, photo.attempts, feed)
     what = (
         "given up for now; tried again" if given_up else f"attempt {photo.attempts + 1} of {feed.max_attempts} is due"
     )
-    return f"{what} {_when(due_at, now)}, at priority {photo.priority}"
+    return f"{what} {when(due_at, now)}, at priority {photo.priority}"
 
 
 def _attempt(one: Attempt, now: datetime) -> str:
     known = {reason.value: policy.meaning for reason, policy in POLICIES.items()}
     meaning = f" ({known[one.result]})" if one.result in known else ""
     detail = f": {one.detail}" if one.detail else ""
-    return f"{_when(one.at, now)}: {one.result}{meaning}{detail}, {one.milliseconds} ms"
+    return f"{when(one.at, now)}: {one.result}{meaning}{detail}, {one.milliseconds} ms"
 
 
-def _when(moment: datetime | None, now: datetime) -> str:
+def when(moment: datetime | None, now: datetime) -> str:
     """Say a time, and how far away it is."""
     if moment is None:
         return "at a time it did not name"

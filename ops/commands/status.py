@@ -16,7 +16,7 @@ from rich.text import Text
 from ops import status as standing
 from ops import stores as opening
 from ops import terminal, words
-from ops.budgets import Window
+from ops.budgets import TITLES, Window
 from ops.status import Status
 from shared.domain.feed import Feed
 from shared.domain.image import Status as ImageStatus
@@ -24,12 +24,6 @@ from shared.domain.priority import Priority
 from shared.settings import Settings
 
 _EVERY_SECONDS = 2.0
-_WINDOWS = {
-    "second": "requests a second",
-    "hour": "requests an hour",
-    "day": "requests a day",
-    "bytes_hour": "bytes an hour",
-}
 
 app = typer.Typer()
 
@@ -74,7 +68,7 @@ def _shown(found: Status) -> RenderableType:
         table.add_column(name, justify="right")
     for what, show in _ROWS.items():
         table.add_row(what, *(show(found, name) for name in found.feeds))
-    for window, what in _WINDOWS.items():
+    for window, what in TITLES.items():
         left = [_left(found.budgets[name].windows, window) for name in found.feeds]
         if any(left):
             table.add_row(f"left of {what}", *(one or "no limit" for one in left))
