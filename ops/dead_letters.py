@@ -198,6 +198,17 @@ async def groups(settings: Settings, marks: Marks) -> Sequence[Group]:
     return sorted(found.values(), key=lambda group: -group.letters)
 
 
+async def one(settings: Settings, offset: int) -> DeadLetter | None:
+    """Return the dead letter at an offset, handled or not; None where there is none."""
+    topic = settings.topic(DEAD_LETTER)
+    for span in await kafka.spans(settings.kafka, topic, None, None):
+        if span.start <= offset < span.end:
+            async for records in kafka.read(settings.kafka, topic, [Span(span.partition, offset, offset + 1)]):
+                for record in records:
+                    return read(record)
+    return None
+
+
 async def naming(settings: Settings, marks: Marks, listing_key: str) -> Sequence[DeadLetter]:
     """Return the dead letters that speak of a listing."""
     return [one async for letters in unhandled(settings, marks) for one in letters if one.names(listing_key)]
