@@ -33,7 +33,7 @@ def _written(name: str, raw: bytes | None) -> dict[str, str | None]:
 
 
 def from_file(path: Path) -> Source:
-    """Return the events of a file; each line counts as an offset of partition 0. Raises OSError, and NotExported later."""
+    """Return the events of a file; its lines are partition 0. Raises OSError, and reading it raises NotExported."""
     with path.open("rb") as file:
         lines = sum(1 for _ in file)
     return Source([Span(0, 0, lines)] if lines else [], lambda spans: _records(path, spans))

@@ -78,15 +78,20 @@ def replay(
     try:
         if dry_run:
             plan = terminal.run(lambda settings, feeds: _plan(settings, feeds, asked, quiet=as_json))
-            return _show_plan(*plan, as_json=as_json)
-        terminal.confirm(f"The events of {topic} are published again.", yes=yes)
-        done = Replayed([])
-        terminal.run(
-            lambda settings, _: _run(settings, asked, rate, done, quiet=as_json),
-            lambda: f"{done.published:,} published; go on with --resume {replaying.spans_text(done.left)}",
-        )
+            _show_plan(*plan, as_json=as_json)
+        else:
+            terminal.confirm(f"The events of {topic} are published again.", yes=yes)
+            _publish(asked, rate, as_json=as_json)
     except NotExported as fault:
         terminal.fail(f"{file}: {fault}")
+
+
+def _publish(asked: _Asked, rate: float, *, as_json: bool) -> None:
+    done = Replayed([])
+    terminal.run(
+        lambda settings, _: _run(settings, asked, rate, done, quiet=as_json),
+        lambda: f"{done.published:,} published; go on with --resume {replaying.spans_text(done.left)}",
+    )
     if as_json:
         terminal.print_json({"published": done.published, "looked_at": done.looked_at})
     else:
