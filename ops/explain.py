@@ -1,19 +1,23 @@
 """Why is it as it is? A listing's record in words: what the MLS said, each photo's state, what happens next."""
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from shared.domain import retry
 from shared.domain.failures import POLICIES
 from shared.domain.feed import Feed
 from shared.domain.image import Photo, Status, url_key
 from shared.domain.listing import Listing
+from shared.domain.pace import expected_per_second, seconds_until_turn
+from shared.domain.priority import Priority
 from shared.render import Renderer
 from shared.stores.listings import Listings
+from shared.stores.paces import Paces
 from shared.stores.records import Attempt, Attempts
 
-_ATTEMPTS_SHOWN = 200
+_ATTEMPTS_SHOWN = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,15 @@ class Explained:
     image_id: str
     status: Status
     lines: tuple[str, ...]
+    turn: "Turn | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A due photo's place in its feed's queue, and about when it is released; None where no rate is known yet."""
+
+    ahead: int
+    about: datetime | None
 
 
 async def find(listings: Listings, what: str) -> tuple[Sequence[Listing], str | None]:
@@ -37,6 +50,30 @@ async def find(listings: Listings, what: str) -> tuple[Sequence[Listing], str | 
     return found, image
 
 
+async def turns(listings: Listings, paces: Paces, listing: Listing, feed: Feed, now: datetime) -> Mapping[str, Turn]:
+    """Return the turn of every photo that waits for its release, by image id. Photos due together share a place."""
+    per_second = expected_per_second(feed, await paces.get(feed.name), now)
+    places: dict[tuple[Priority, datetime], Turn] = {}
+    found: dict[str, Turn] = {}
+    for photo in listing.photos:
+        due_at = listing.due_of(photo)
+        if due_at is None or photo.released_at or photo.is_claimed(now):
+            continue
+        place = photo.priority, due_at
+        if place not in places:
+            places[place] = await _turn(listings, feed, *place, per_second, now)
+        found[photo.id] = places[place]
+    return found
+
+
+async def _turn(
+    listings: Listings, feed: Feed, priority: Priority, due_at: datetime, per_second: float | None, now: datetime
+) -> Turn:
+    ahead = await listings.ahead_of(feed.name, priority, due_at, now)
+    seconds = seconds_until_turn(ahead, per_second)
+    return Turn(ahead, None if seconds is None else max(now, due_at) + timedelta(seconds=seconds))
+
+
 async def history(attempts: Attempts, listing: Listing) -> Sequence[Attempt]:
     """Return the newest attempts of a listing's photos, newest first."""
     return await attempts.of_images([photo.id for photo in listing.photos], _ATTEMPTS_SHOWN)
@@ -44,38 +81,61 @@ async def history(attempts: Attempts, listing: Listing) -> Sequence[Attempt]:
 
 def of_listing(listing: Listing, now: datetime) -> Iterator[str]:
     """Say what is known of the listing itself."""
-    said = f"the MLS said {listing.standard_status or 'no status'}, last changed {_when(listing.modified_at, now)}"
-    yield f"{listing.feed} {listing.key}: {said}, its photos {_when(listing.media_changed_at, now)}"
+    said = f"the MLS said {listing.standard_status or 'no status'}, last changed {when(listing.modified_at, now)}"
+    yield f"{listing.feed} {listing.key}: {said}, its photos {when(listing.media_changed_at, now)}"
     if listing.hidden is None:
-        yield f"it is displayed, with {len(listing.photos)} photos"
+        none = "; the newest record names no photo that may be shown" if not listing.photos else ""
+        yield f"it is displayed, with {len(listing.photos)} photos{none}"
     else:
         yield (
-            f"it is not displayed ({listing.hidden.reason}) since {_when(listing.hidden.since, now)}; "
-            f"its copies are removed {_when(listing.hidden.remove_at, now)}"
+            f"it is not displayed ({listing.hidden.reason}) since {when(listing.hidden.since, now)}; "
+            f"its copies are removed {when(listing.hidden.remove_at, now)}"
         )
     for one in listing.set_aside:
         yield f"set aside: {one.media_key}: {one.reason}"
     for discard in listing.discards:
-        yield f"to be removed {_when(discard.remove_at, now)}: {discard.photo} ({discard.reason})"
+        yield f"to be removed {when(discard.remove_at, now)}: {discard.photo} ({discard.reason})"
 
 
 def of_photo(
-    listing: Listing, photo: Photo, attempts: Sequence[Attempt], feed: Feed, renderer: Renderer, now: datetime
+    listing: Listing,
+    photo: Photo,
+    attempts: Sequence[Attempt],
+    feed: Feed,
+    renderer: Renderer,
+    now: datetime,
+    turn: Turn | None = None,
 ) -> Explained:
     """Say why a photo has its status, which URL is served, and what happens next and when."""
     lines = [f"photo {photo.order} {photo.id} ({photo.photo}): {photo.status}, {_next(listing, photo, feed, now)}"]
-    lines.append(f"  the MLS announced its newest version {_when(photo.announced_at, now)}")
+    if turn:
+        lines.append(f"  {_in_words(turn, now)}")
+    lines.append(f"  the MLS announced its newest version {when(photo.announced_at, now)}")
     if photo.copy:
         of_newest = (
             "the newest version" if not photo.is_outdated else "an older version, served until the newer is here"
         )
-        lines.append(f"  held: {of_newest}, downloaded {_when(photo.copy.downloaded_at, now)}")
-        lines.append(f"  served: {renderer.url(photo.copy.full.key)}" if listing.is_displayed else "  not served")
+        lines.append(f"  held: {of_newest}, downloaded {when(photo.copy.downloaded_at, now)}")
+    lines.append(f"  {_served(listing, photo, renderer)}")
     if photo.failure:
         meaning = POLICIES[photo.failure.reason].meaning
         lines.append(f"  last failure: {photo.failure.reason}: {meaning}; {photo.failure.detail}")
     lines += [f"  {_attempt(one, now)}" for one in attempts if one.image_id == photo.id]
-    return Explained(photo.id, photo.status, tuple(lines))
+    return Explained(photo.id, photo.status, tuple(lines), turn)
+
+
+def _served(listing: Listing, photo: Photo, renderer: Renderer) -> str:
+    """Say which URL frontends get, and by what rule."""
+    if not listing.is_displayed:
+        return "not served: the listing is not displayed"
+    url = json.loads(renderer.fragment(photo))["url"]
+    why = "the full variant of the copy that is held" if photo.copy else "there is no copy, so a view waits for one"
+    return f"served: {url}, {why}"
+
+
+def _in_words(turn: Turn, now: datetime) -> str:
+    about = f"its turn is about {when(turn.about, now)}" if turn.about else "how fast they go is not known yet"
+    return f"{turn.ahead:,} photos are ahead of it in the queue; {about}"
 
 
 def _next(listing: Listing, photo: Photo, feed: Feed, now: datetime) -> str:
@@ -85,24 +145,24 @@ def _next(listing: Listing, photo: Photo, feed: Feed, now: datetime) -> str:
     if due_at is None:
         return "nothing to do" if listing.is_displayed else "nothing to do while the listing is not displayed"
     if photo.claim and photo.is_claimed(now):
-        return f"in the hands of {photo.claim.worker} until {_when(photo.claim.until, now)}"
+        return f"in the hands of {photo.claim.worker} until {when(photo.claim.until, now)}"
     if photo.released_at and due_at > now:
-        return f"released to the downloaders {_when(photo.released_at, now)}, at priority {photo.priority}"
+        return f"released to the downloaders {when(photo.released_at, now)}, at priority {photo.priority}"
     given_up = photo.failure is not None and retry.is_given_up(photo.failure, photo.attempts, feed)
     what = (
         "given up for now; tried again" if given_up else f"attempt {photo.attempts + 1} of {feed.max_attempts} is due"
     )
-    return f"{what} {_when(due_at, now)}, at priority {photo.priority}"
+    return f"{what} {when(due_at, now)}, at priority {photo.priority}"
 
 
 def _attempt(one: Attempt, now: datetime) -> str:
     known = {reason.value: policy.meaning for reason, policy in POLICIES.items()}
     meaning = f" ({known[one.result]})" if one.result in known else ""
     detail = f": {one.detail}" if one.detail else ""
-    return f"{_when(one.at, now)}: {one.result}{meaning}{detail}, {one.milliseconds} ms"
+    return f"{when(one.at, now)}: {one.result}{meaning}{detail}, {one.milliseconds} ms"
 
 
-def _when(moment: datetime | None, now: datetime) -> str:
+def when(moment: datetime | None, now: datetime) -> str:
     """Say a time, and how far away it is."""
     if moment is None:
         return "at a time it did not name"

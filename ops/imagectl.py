@@ -2,7 +2,21 @@
 
 import typer
 
-from ops.commands import config, explain, init, publish, rebuild, status, topics
+from ops.commands import (
+    config,
+    dead_letters,
+    doctor,
+    explain,
+    force,
+    freeze,
+    indexes,
+    init,
+    publish,
+    rebuild,
+    replay,
+    status,
+    topics,
+)
 
 app = typer.Typer(
     name="imagectl",
@@ -13,9 +27,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (status, explain, publish, rebuild, init, config):
+for command in (status, explain, doctor, force, freeze, replay, publish, rebuild, init, config):
     app.add_typer(command.app)
+app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(topics.app, name="topics")
+app.add_typer(indexes.app, name="indexes")
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from shared.render import Renderer
 from shared.stores.documents import Document, ListingId, from_document, to_document
 from shared.stores.listings import Answer, FeedCounts
 from shared.stores.objects import Bucket
-from shared.stores.records import Attempt, Removal
+from shared.stores.records import Attempt, Place, Removal
 
 
 class MemoryListings:
@@ -65,6 +65,16 @@ class MemoryListings:
         """Return how many photos are released and unfinished, of listings whose lease has not ended."""
         ours = [one for one in self._documents.values() if one["feed"] == feed and "leased_until" in one]
         return sum(one["in_work"] for one in ours if one["leased_until"] > now)
+
+    async def ahead_of(self, feed: str, priority: Priority, due_at: datetime, now: datetime) -> int:
+        """Return how many photos have their turn before one that is due then."""
+        due = [one for one in self._documents.values() if one["feed"] == feed and "due_at" in one]
+        return sum(
+            one["wanting"]
+            for one in due
+            if (one["rank"] < priority.rank and one["due_at"] <= max(due_at, now))
+            or (one["rank"] == priority.rank and one["due_at"] < due_at)
+        )
 
     async def removal_due(self, now: datetime, limit: int) -> Sequence[Listing]:
         """Return listings of which something must be removed, the longest due first."""
@@ -154,6 +164,22 @@ class MemoryRemovals:
         return sorted(ours, key=lambda one: one.removed_at)
 
 
+class MemoryMarks:
+    """Marks of dead letters in a dictionary."""
+
+    def __init__(self) -> None:
+        self.handled: dict[Place, str] = {}
+
+    async def add(self, places: Sequence[Place], how: str) -> None:
+        """Mark dead letters as handled. The same again changes nothing."""
+        for place in places:
+            self.handled.setdefault(place, how)
+
+    async def since(self, oldest: datetime) -> Collection[Place]:
+        """Return the marks of dead letters that are as new as that."""
+        return {place for place in self.handled if place.at >= oldest}
+
+
 class MemoryLeases:
     """Leases in a dictionary."""
 
@@ -172,6 +198,10 @@ class MemoryLeases:
         """Give the lease back."""
         if self._held.get(name, ("", None))[0] == holder:
             del self._held[name]
+
+    async def holders(self, now: datetime) -> Mapping[str, str]:
+        """Return who holds each lease that has not ended."""
+        return {name: holder for name, (holder, until) in self._held.items() if until > now}
 
 
 class MemoryObjects:

@@ -10,10 +10,19 @@ import pytest
 from shared.clock import utc_now
 from shared.domain.image import Claim, image_id
 from shared.domain.listing import Listing
+from shared.domain.pace import Pace
 from shared.domain.priority import Priority
 from shared.render import Renderer
 from shared.stores import mongo
-from shared.stores.mongo import Database, MongoAttempts, MongoBudgets, MongoLeases, MongoListings, MongoRemovals
+from shared.stores.mongo import (
+    Database,
+    MongoAttempts,
+    MongoBudgets,
+    MongoLeases,
+    MongoListings,
+    MongoPaces,
+    MongoRemovals,
+)
 from shared.stores.records import Attempt, Removal
 from tests.builders import FEED, NOW, a_discard, a_held_photo, a_listing, a_photo, after, hidden
 from tests.servers import Servers, a_room
@@ -88,6 +97,7 @@ QUERIES: dict[str, Callable[[MongoListings, MongoListings], Awaitable[object]]] 
     "due": lambda store, _: store.due(FEED, NOW, 500),
     "oldest_due": lambda store, _: store.oldest_due(FEED, NOW, 20),
     "in_work": lambda store, _: store.in_work(FEED, NOW),
+    "ahead_of": lambda store, _: store.ahead_of(FEED, Priority.POPULAR, NOW, NOW),
     "removal_due": lambda store, _: store.removal_due(NOW, 20),
     "claimed_by": lambda store, _: store.claimed_by("w-3", 100),
     "by_key": lambda store, _: store.by_key("X7"),
@@ -99,7 +109,7 @@ QUERIES: dict[str, Callable[[MongoListings, MongoListings], Awaitable[object]]] 
     "answers rendered anew": lambda _, newer: newer.answers(["X7"], FEED, None),
     "counts": lambda store, _: store.counts(FEED, NOW),
 }
-ANSWERED_BY_INDEX_ALONE = {"in_work", "counts"}
+ANSWERED_BY_INDEX_ALONE = {"ahead_of", "in_work", "counts"}
 SORTED = {"due", "oldest_due", "removal_due"}
 
 
@@ -158,7 +168,7 @@ async def test_what_is_counted_is_counted_in_the_index_alone(database: Database,
 
 async def test_the_records_beside_the_listings_are_found_by_index(database: Database) -> None:
     attempts, removals, leases = MongoAttempts(database), MongoRemovals(database), MongoLeases(database)
-    budgets = MongoBudgets(database)
+    budgets, paces = MongoBudgets(database), MongoPaces(database)
     queries: list[Callable[[], Awaitable[object]]] = [
         lambda: attempts.of_images(["i7"], 10),
         lambda: attempts.of_images(["i7", "i8", "i9"], 10),
@@ -166,6 +176,8 @@ async def test_the_records_beside_the_listings_are_found_by_index(database: Data
         lambda: removals.add([a_removal(7)]),
         lambda: leases.hold("release", "w", NOW, after(9)),
         lambda: leases.release("release", "w"),
+        lambda: paces.put(FEED, Pace(NOW, 5.0)),
+        lambda: paces.get(FEED),
         lambda: budgets.get(FEED),
         lambda: budgets.replace(FEED, {}, 0),
     ]
