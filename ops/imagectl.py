@@ -3,6 +3,8 @@
 import typer
 
 from ops.commands import (
+    audit,
+    compliance,
     config,
     dead_letters,
     doctor,
@@ -13,6 +15,7 @@ from ops.commands import (
     init,
     publish,
     rebuild,
+    removals,
     replay,
     status,
     topics,
@@ -27,8 +30,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (status, explain, doctor, force, freeze, replay, publish, rebuild, init, config):
+for command in (status, explain, doctor, force, freeze, replay, publish, rebuild, audit, compliance, init, config):
     app.add_typer(command.app)
+app.add_typer(removals.app, name="removals")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(topics.app, name="topics")
 app.add_typer(indexes.app, name="indexes")
