@@ -708,3 +708,33 @@ def test_a_photo_remembers_the_event_that_announced_its_newest_version() -> None
     assert {photo.photo: photo.cause for photo in second.photos} == {"a": "first", "b": "second", "c": "second"}
     touched = caused(second, without(a_record(at=10), "Media"), "third")
     assert {photo.photo: photo.cause for photo in touched.photos} == {"a": "first", "b": "second", "c": "second"}
+
+
+def test_only_a_listing_that_was_displayed_has_left_the_market() -> None:
+    never = heard(a_record(A, StandardStatus="Closed"))
+    shown = heard(a_record(A))
+    left = heard(a_record(A, at=60, StandardStatus="Closed"), shown, now=after(65))
+    still = heard(a_record(A, at=90, StandardStatus="Expired"), left, now=after(95))
+    assert never and never.hidden and left and left.hidden and still and still.hidden  # noqa: PT018 - for the types
+    assert not never.hidden.was_displayed
+    for one in (left.hidden, still.hidden):
+        assert (one.was_displayed, one.since, one.left_at) == (True, after(65), after(60))
+
+
+def test_a_withdrawn_photo_knows_when_by_the_mls_it_went() -> None:
+    left = heard(a_record(B, at=60), heard(a_record(A, B)), now=after(65))
+    assert left
+    assert [(one.photo, one.since, one.left_at) for one in left.discards] == [("a", after(65), after(60))]
+
+
+def test_a_listing_that_stays_hidden_after_its_photos_went_learns_of_none() -> None:
+    gone = heard(a_record(A, StandardStatus="Closed"))
+    assert gone
+    removed = replace(gone, photos=())
+    assert heard(a_record(A, StandardStatus="Closed"), removed, offset=1, now=after(6)) is None
+    kept = heard(a_record(A, StandardStatus="Closed"), removed, offset=1, now=after(4))
+    assert kept
+    assert len(kept.photos) == 1, "until then it may come right back"
+    back = heard(a_record(A), removed, offset=1, now=after(6))
+    assert back
+    assert (back.is_displayed, len(back.photos)) == (True, 1)

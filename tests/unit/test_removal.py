@@ -563,7 +563,7 @@ async def change(world: World, rule: Callable[..., Listing], *images: str) -> No
     await removals.change(world.listings, (FEED, KEY), partial(rule, images=images), world.clock)
 
 
-def said_at(at: float, **fields: Any) -> dict[str, Any]:
+def said_at(at: float | None, **fields: Any) -> dict[str, Any]:
     return a_record(*(a_row(name) for name in "abc"), at=at, **fields)
 
 
@@ -590,9 +590,13 @@ async def test_a_forced_listing_goes_at_once_with_all_its_versions_and_stays_awa
     assert await world.a_janitor().sweep() == 0
 
 
-@pytest.mark.parametrize(("at", "offset"), [(0, 0), (-60, 0), (60, 1)], ids=["the same", "an older one", "a newer one"])
+@pytest.mark.parametrize(
+    ("at", "offset"),
+    [(0, 0), (-60, 0), (60, 1), (None, 0)],
+    ids=["the same", "an older one", "a newer one", "the same without a time"],
+)
 async def test_a_forced_listing_that_is_allowed_comes_back_with_whatever_the_mls_says_next(
-    world: World, at: float, offset: int
+    world: World, at: float | None, offset: int
 ) -> None:
     await world.has(a_listing(*photos()))
     await change(world, removals.forced)
