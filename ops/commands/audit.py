@@ -53,10 +53,10 @@ def audit(
                 below=f"{keys.part(feed)}/" if feed else "", every=every, buckets=sample is None,
             )  # fmt: skip
             bar = closing.enter_context(terminal.progress(quiet=as_json))
-            task = bar.add_task("comparing", total=total // every, listings=0, done=0, unit="listings")
+            task = bar.add_task("comparing", total=total // every, done=0, unit="listings")
 
             def tell(done: auditing.Audited) -> None:
-                bar.update(task, completed=done.listings, listings=done.listings, done=done.listings)
+                bar.update(task, completed=done.listings, done=done.listings)
 
             repairing = auditing.Repair(listings, objects, utc_now) if repair else None
             return await auditing.run(walk, repairing, tell)

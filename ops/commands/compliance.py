@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from ops import compliance as proving
-from ops import terminal
+from ops import terminal, words
+from shared.clock import utc_now
 from shared.domain.feed import Feed
-from shared.domain.freshness import parse_timestamp
 from shared.domain.listing import Listing
 from shared.render import Renderer
 from shared.settings import Settings
@@ -30,8 +30,8 @@ Found = tuple[Listing, list[Removal]]
 )
 def compliance(
     listing_key: Annotated[str | None, typer.Argument(help="A ListingKey.")] = None,
-    begin: Annotated[str | None, typer.Option("--from", help="Removed at or after this time, in UTC.")] = None,
-    end: Annotated[str | None, typer.Option("--to", help="Removed before this time, in UTC.")] = None,
+    begin: Annotated[str | None, typer.Option("--from", help="Removed since: a time, or how long ago, as 30d.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Removed before: a time, `now`, or how long ago.")] = None,
     feed: Annotated[str | None, typer.Option(help="One feed; all if not given.")] = None,
     as_json: terminal.Json = False,
 ) -> None:
@@ -39,7 +39,9 @@ def compliance(
     if listing_key is not None:
         _of_listing(listing_key, feed, as_json)
     elif begin and end:
-        _of_period(_moment("--from", begin), _moment("--to", end), feed, as_json)
+        now = utc_now()
+        since, until = (terminal.read_as(lambda typed: words.moment(typed, now), text) for text in (begin, end))
+        _of_period(since, until, feed, as_json)
     else:
         terminal.fail("name a ListingKey, or a period with --from and --to")
 
@@ -92,13 +94,3 @@ async def _print_words(removals: AsyncIterator[Removal]) -> None:
 
 def _in_json(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
-
-
-def _moment(option: str, text: str) -> datetime:
-    try:
-        moment = parse_timestamp(text)
-    except ValueError:
-        moment = None
-    if moment is None:
-        terminal.fail(f"{option} is {text!r}; it must be a date or a time such as 2026-11-30 or 2026-11-30T18:00:00Z")
-    return moment

@@ -47,7 +47,13 @@ async def stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
     """Empty stores."""
     if request.param == "memory":
         yield Stores(
-            MemoryAttempts(), MemoryRemovals(), MemoryLeases(), MemoryBudgets(), MemoryMarks(), MemoryFreezes(), MemoryAudits()
+            MemoryAttempts(),
+            MemoryRemovals(),
+            MemoryLeases(),
+            MemoryBudgets(),
+            MemoryMarks(),
+            MemoryFreezes(),
+            MemoryAudits(),
         )
         return
     room: Room = request.getfixturevalue("room")
