@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 
 from shared.clock import utc_now
-from shared.domain.image import Claim, image_id
+from shared.domain.failures import Failure, Reason
+from shared.domain.image import Claim, Status, image_id
 from shared.domain.listing import Listing
 from shared.domain.priority import Priority
 from shared.render import Renderer
 from shared.stores import mongo
 from shared.stores.mongo import Database, MongoAttempts, MongoBudgets, MongoLeases, MongoListings, MongoRemovals
 from shared.stores.records import Attempt, Removal
+from shared.stores.rows import Wanted
 from tests.builders import FEED, NOW, a_discard, a_held_photo, a_listing, a_photo, after, hidden
 from tests.servers import Servers, a_room
 
@@ -43,6 +45,9 @@ def a_thousandfold() -> Iterator[Listing]:
                 yield a_listing(held, a_photo("c", key=key, feed=feed, claim=claim), key=key, feed=feed)
             case 4 if index % 5 == 0:
                 yield a_listing(held, key=key, feed=feed, hidden=hidden(remove_at=-index))
+            case 6 if index % 5 == 0:
+                failed = a_photo("f", key=key, feed=feed, failure=Failure(Reason.GONE))
+                yield a_listing(held, failed, key=key, feed=feed)
             case 5 if index % 5 == 0:
                 yield a_listing(held, key=key, feed=feed, discards=(a_discard(remove_at=after(-index)),))
             case _:
@@ -98,9 +103,23 @@ QUERIES: dict[str, Callable[[MongoListings, MongoListings], Awaitable[object]]] 
     "answers of one feed": lambda store, _: store.answers([f"X{index}" for index in range(50)], FEED, None),
     "answers rendered anew": lambda _, newer: newer.answers(["X7"], FEED, None),
     "counts": lambda store, _: store.counts(FEED, NOW),
+    "search": lambda store, _: store.search(Wanted(feed=FEED), "X1", 50),
+    "search by prefix": lambda store, _: store.search(Wanted(feed=FEED, prefix="X12"), "X123", 50),
+    "search by status": lambda store, _: store.search(Wanted(feed=FEED, status=Status.PENDING), "X1", 50),
+    "search by reason": lambda store, _: store.search(Wanted(feed=FEED, reason=Reason.GONE), "", 50),
+    "search by city": lambda store, _: store.search(Wanted(feed=FEED, city="Guelph"), "X1", 50),
+    "search by what is hidden": lambda store, _: store.search(Wanted(feed=FEED, displayed=False), "X1", 50),
+    "queue": lambda store, _: store.queue(FEED, NOW, 50, by_age=False),
+    "queue by age": lambda store, _: store.queue(FEED, NOW, 50, by_age=True),
+    "coming": lambda store, _: store.coming(FEED, NOW, 50),
 }
 ANSWERED_BY_INDEX_ALONE = {"in_work", "counts"}
-SORTED = {"due", "oldest_due", "removal_due"}
+SORTED = {
+    "due",
+    "oldest_due",
+    "removal_due",
+    *(name for name in QUERIES if name.startswith(("search", "queue", "coming"))),
+}
 
 
 async def explained(database: Database, query: Callable[[], Awaitable[object]]) -> list[Plan]:
@@ -162,6 +181,8 @@ async def test_the_records_beside_the_listings_are_found_by_index(database: Data
     queries: list[Callable[[], Awaitable[object]]] = [
         lambda: attempts.of_images(["i7"], 10),
         lambda: attempts.of_images(["i7", "i8", "i9"], 10),
+        lambda: attempts.latest(10),
+        lambda: attempts.by_minute(utc_now() - timedelta(minutes=9), utc_now()),
         lambda: removals.of_listing(FEED, "X7"),
         lambda: removals.add([a_removal(7)]),
         lambda: leases.hold("release", "w", NOW, after(9)),
