@@ -44,32 +44,32 @@ async def history(attempts: Attempts, listing: Listing) -> Sequence[Attempt]:
 
 def of_listing(listing: Listing, now: datetime) -> Iterator[str]:
     """Say what is known of the listing itself."""
-    said = f"the MLS said {listing.standard_status or 'no status'}, last changed {_when(listing.modified_at, now)}"
-    yield f"{listing.feed} {listing.key}: {said}, its photos {_when(listing.media_changed_at, now)}"
+    said = f"the MLS said {listing.standard_status or 'no status'}, last changed {when(listing.modified_at, now)}"
+    yield f"{listing.feed} {listing.key}: {said}, its photos {when(listing.media_changed_at, now)}"
     if listing.hidden is None:
         yield f"it is displayed, with {len(listing.photos)} photos"
     else:
         yield (
-            f"it is not displayed ({listing.hidden.reason}) since {_when(listing.hidden.since, now)}; "
-            f"its copies are removed {_when(listing.hidden.remove_at, now)}"
+            f"it is not displayed ({listing.hidden.reason}) since {when(listing.hidden.since, now)}; "
+            f"its copies are removed {when(listing.hidden.remove_at, now)}"
         )
     for one in listing.set_aside:
         yield f"set aside: {one.media_key}: {one.reason}"
     for discard in listing.discards:
-        yield f"to be removed {_when(discard.remove_at, now)}: {discard.photo} ({discard.reason})"
+        yield f"to be removed {when(discard.remove_at, now)}: {discard.photo} ({discard.reason})"
 
 
 def of_photo(
     listing: Listing, photo: Photo, attempts: Sequence[Attempt], feed: Feed, renderer: Renderer, now: datetime
 ) -> Explained:
     """Say why a photo has its status, which URL is served, and what happens next and when."""
-    lines = [f"photo {photo.order} {photo.id} ({photo.photo}): {photo.status}, {_next(listing, photo, feed, now)}"]
-    lines.append(f"  the MLS announced its newest version {_when(photo.announced_at, now)}")
+    lines = [f"photo {photo.order} {photo.id} ({photo.photo}): {photo.status}, {next_step(listing, photo, feed, now)}"]
+    lines.append(f"  the MLS announced its newest version {when(photo.announced_at, now)}")
     if photo.copy:
         of_newest = (
             "the newest version" if not photo.is_outdated else "an older version, served until the newer is here"
         )
-        lines.append(f"  held: {of_newest}, downloaded {_when(photo.copy.downloaded_at, now)}")
+        lines.append(f"  held: {of_newest}, downloaded {when(photo.copy.downloaded_at, now)}")
         lines.append(f"  served: {renderer.url(photo.copy.full.key)}" if listing.is_displayed else "  not served")
     if photo.failure:
         meaning = POLICIES[photo.failure.reason].meaning
@@ -78,31 +78,32 @@ def of_photo(
     return Explained(photo.id, photo.status, tuple(lines))
 
 
-def _next(listing: Listing, photo: Photo, feed: Feed, now: datetime) -> str:
+def next_step(listing: Listing, photo: Photo, feed: Feed, now: datetime) -> str:
+    """Say what happens next to a photo, and when."""
     if photo.waits_for_url:
         return "its URL works once and was used: it waits for the MLS to announce another"
     due_at = listing.due_of(photo)
     if due_at is None:
         return "nothing to do" if listing.is_displayed else "nothing to do while the listing is not displayed"
     if photo.claim and photo.is_claimed(now):
-        return f"in the hands of {photo.claim.worker} until {_when(photo.claim.until, now)}"
+        return f"in the hands of {photo.claim.worker} until {when(photo.claim.until, now)}"
     if photo.released_at and due_at > now:
-        return f"released to the downloaders {_when(photo.released_at, now)}, at priority {photo.priority}"
+        return f"released to the downloaders {when(photo.released_at, now)}, at priority {photo.priority}"
     given_up = photo.failure is not None and retry.is_given_up(photo.failure, photo.attempts, feed)
     what = (
         "given up for now; tried again" if given_up else f"attempt {photo.attempts + 1} of {feed.max_attempts} is due"
     )
-    return f"{what} {_when(due_at, now)}, at priority {photo.priority}"
+    return f"{what} {when(due_at, now)}, at priority {photo.priority}"
 
 
 def _attempt(one: Attempt, now: datetime) -> str:
     known = {reason.value: policy.meaning for reason, policy in POLICIES.items()}
     meaning = f" ({known[one.result]})" if one.result in known else ""
     detail = f": {one.detail}" if one.detail else ""
-    return f"{_when(one.at, now)}: {one.result}{meaning}{detail}, {one.milliseconds} ms"
+    return f"{when(one.at, now)}: {one.result}{meaning}{detail}, {one.milliseconds} ms"
 
 
-def _when(moment: datetime | None, now: datetime) -> str:
+def when(moment: datetime | None, now: datetime) -> str:
     """Say a time, and how far away it is."""
     if moment is None:
         return "at a time it did not name"

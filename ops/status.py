@@ -35,9 +35,19 @@ async def gather(settings: Settings, feeds: Mapping[str, Feed], listings: Listin
     return Status(
         at=now,
         feeds={name: await listings.counts(name, now) for name in feeds},
-        lag={service: await _lag(settings, service, topics) for service, topics in HEARS.items()},
-        dead_letters=await kafka.size(settings.kafka, settings.topic(DEAD_LETTER)),
+        lag=await lag(settings),
+        dead_letters=await dead_letters(settings),
     )
+
+
+async def lag(settings: Settings) -> Mapping[str, Mapping[str, int]]:
+    """Return what each service has yet to read. Raises BrokerUnavailable."""
+    return {service: await _lag(settings, service, topics) for service, topics in HEARS.items()}
+
+
+async def dead_letters(settings: Settings) -> int:
+    """Return how many dead letters there are. Raises BrokerUnavailable."""
+    return await kafka.size(settings.kafka, settings.topic(DEAD_LETTER))
 
 
 async def _lag(settings: Settings, service: str, topics: tuple[str, ...]) -> Mapping[str, int]:

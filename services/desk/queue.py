@@ -1,0 +1,32 @@
+"""What comes next? Listings with due photos in the order of their release, and those whose time is to come."""
+
+from aiohttp import web
+
+from services.desk.view import Parts, known_feed, page, text
+
+_SHOWN = 100
+
+
+class QueuePages:
+    """The queue of one feed."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes to serve."""
+        return [web.get("/queue", self._queue)]
+
+    async def _queue(self, request: web.Request) -> web.Response:
+        feed, now = known_feed(self._parts, text(request, "feed")), self._parts.clock()
+        is_by_age = text(request, "order") == "age"
+        context = {
+            "feed": feed,
+            "is_by_age": is_by_age,
+            "counts": await self._parts.listings.counts(feed, now),
+            "origin": await self._parts.watch.origin(feed),
+            "due": await self._parts.listings.queue(feed, now, _SHOWN, by_age=is_by_age),
+            "coming": await self._parts.listings.coming(feed, now, _SHOWN),
+            "most": _SHOWN,
+        }
+        return page(request, "queue.html", context)
