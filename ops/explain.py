@@ -1,19 +1,26 @@
 """Why is it as it is? A listing's record in words: what the MLS said, each photo's state, what happens next."""
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from shared.domain import retry
 from shared.domain.failures import POLICIES
 from shared.domain.feed import Feed
 from shared.domain.image import Photo, Status, url_key
 from shared.domain.listing import Listing
+from shared.domain.pace import expected_per_second, seconds_until_turn
+from shared.domain.priority import Priority
 from shared.render import Renderer
 from shared.stores.listings import Listings
+from shared.stores.paces import Paces
 from shared.stores.records import Attempt, Attempts
 
-_ATTEMPTS_SHOWN = 200
+_ATTEMPTS_SHOWN = 2_000
+
+Say = Callable[[datetime | None, datetime], str]
+"""From a time and now to words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +30,15 @@ class Explained:
     image_id: str
     status: Status
     lines: tuple[str, ...]
+    turn: "Turn | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A due photo's place in its feed's queue, and about when it is released; None where no rate is known yet."""
+
+    ahead: int
+    about: datetime | None
 
 
 async def find(listings: Listings, what: str) -> tuple[Sequence[Listing], str | None]:
@@ -37,6 +53,30 @@ async def find(listings: Listings, what: str) -> tuple[Sequence[Listing], str | 
     return found, image
 
 
+async def turns(listings: Listings, paces: Paces, listing: Listing, feed: Feed, now: datetime) -> Mapping[str, Turn]:
+    """Return the turn of every photo that waits for its release, by image id. Photos due together share a place."""
+    per_second = expected_per_second(feed, await paces.get(feed.name), now)
+    places: dict[tuple[Priority, datetime], Turn] = {}
+    found: dict[str, Turn] = {}
+    for photo in listing.photos:
+        due_at = listing.due_of(photo)
+        if due_at is None or photo.released_at or photo.is_claimed(now):
+            continue
+        place = photo.priority, due_at
+        if place not in places:
+            places[place] = await _turn(listings, feed, *place, per_second, now)
+        found[photo.id] = places[place]
+    return found
+
+
+async def _turn(
+    listings: Listings, feed: Feed, priority: Priority, due_at: datetime, per_second: float | None, now: datetime
+) -> Turn:
+    ahead = await listings.ahead_of(feed.name, priority, due_at, now)
+    seconds = seconds_until_turn(ahead, per_second)
+    return Turn(ahead, None if seconds is None else max(now, due_at) + timedelta(seconds=seconds))
+
+
 async def history(attempts: Attempts, listing: Listing) -> Sequence[Attempt]:
     """Return the newest attempts of a listing's photos, newest first."""
     return await attempts.of_images([photo.id for photo in listing.photos], _ATTEMPTS_SHOWN)
@@ -47,7 +87,8 @@ def of_listing(listing: Listing, now: datetime) -> Iterator[str]:
     said = f"the MLS said {listing.standard_status or 'no status'}, last changed {when(listing.modified_at, now)}"
     yield f"{listing.feed} {listing.key}: {said}, its photos {when(listing.media_changed_at, now)}"
     if listing.hidden is None:
-        yield f"it is displayed, with {len(listing.photos)} photos"
+        none = "; the newest record names no photo that may be shown" if not listing.photos else ""
+        yield f"it is displayed, with {len(listing.photos)} photos{none}"
     else:
         yield (
             f"it is not displayed ({listing.hidden.reason}) since {when(listing.hidden.since, now)}; "
@@ -60,40 +101,63 @@ def of_listing(listing: Listing, now: datetime) -> Iterator[str]:
 
 
 def of_photo(
-    listing: Listing, photo: Photo, attempts: Sequence[Attempt], feed: Feed, renderer: Renderer, now: datetime
+    listing: Listing,
+    photo: Photo,
+    attempts: Sequence[Attempt],
+    feed: Feed,
+    renderer: Renderer,
+    now: datetime,
+    turn: Turn | None = None,
 ) -> Explained:
     """Say why a photo has its status, which URL is served, and what happens next and when."""
     lines = [f"photo {photo.order} {photo.id} ({photo.photo}): {photo.status}, {next_step(listing, photo, feed, now)}"]
+    if turn:
+        lines.append(f"  {_in_words(turn, now)}")
     lines.append(f"  the MLS announced its newest version {when(photo.announced_at, now)}")
     if photo.copy:
         of_newest = (
             "the newest version" if not photo.is_outdated else "an older version, served until the newer is here"
         )
         lines.append(f"  held: {of_newest}, downloaded {when(photo.copy.downloaded_at, now)}")
-        lines.append(f"  served: {renderer.url(photo.copy.full.key)}" if listing.is_displayed else "  not served")
+    lines.append(f"  {_served(listing, photo, renderer)}")
     if photo.failure:
         meaning = POLICIES[photo.failure.reason].meaning
         lines.append(f"  last failure: {photo.failure.reason}: {meaning}; {photo.failure.detail}")
     lines += [f"  {_attempt(one, now)}" for one in attempts if one.image_id == photo.id]
-    return Explained(photo.id, photo.status, tuple(lines))
+    return Explained(photo.id, photo.status, tuple(lines), turn)
 
 
-def next_step(listing: Listing, photo: Photo, feed: Feed, now: datetime) -> str:
-    """Say what happens next to a photo, and when."""
+def _served(listing: Listing, photo: Photo, renderer: Renderer) -> str:
+    """Say which URL frontends get, and by what rule."""
+    if not listing.is_displayed:
+        return "not served: the listing is not displayed"
+    url = json.loads(renderer.fragment(photo))["url"]
+    why = "the full variant of the copy that is held" if photo.copy else "there is no copy, so a view waits for one"
+    return f"served: {url}, {why}"
+
+
+def _in_words(turn: Turn, now: datetime) -> str:
+    about = f"its turn is about {when(turn.about, now)}" if turn.about else "how fast they go is not known yet"
+    return f"{turn.ahead:,} photos are ahead of it in the queue; {about}"
+
+
+def next_step(listing: Listing, photo: Photo, feed: Feed, now: datetime, say: Say | None = None) -> str:
+    """Say what happens next to a photo, and when; `say` puts times into words, `when` does if none is given."""
+    say = say or when
     if photo.waits_for_url:
         return "its URL works once and was used: it waits for the MLS to announce another"
     due_at = listing.due_of(photo)
     if due_at is None:
         return "nothing to do" if listing.is_displayed else "nothing to do while the listing is not displayed"
     if photo.claim and photo.is_claimed(now):
-        return f"in the hands of {photo.claim.worker} until {when(photo.claim.until, now)}"
+        return f"in the hands of {photo.claim.worker} until {say(photo.claim.until, now)}"
     if photo.released_at and due_at > now:
-        return f"released to the downloaders {when(photo.released_at, now)}, at priority {photo.priority}"
+        return f"released to the downloaders {say(photo.released_at, now)}, at priority {photo.priority}"
     given_up = photo.failure is not None and retry.is_given_up(photo.failure, photo.attempts, feed)
     what = (
         "given up for now; tried again" if given_up else f"attempt {photo.attempts + 1} of {feed.max_attempts} is due"
     )
-    return f"{what} {when(due_at, now)}, at priority {photo.priority}"
+    return f"{what} {say(due_at, now)}, at priority {photo.priority}"
 
 
 def _attempt(one: Attempt, now: datetime) -> str:

@@ -4,12 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from ops import budgets
+from ops import dead_letters as letters
+from ops.budgets import BudgetUse
+from ops.stores import Stores
 from shared import kafka
 from shared.clock import utc_now
+from shared.domain import pace
 from shared.domain.feed import Feed
-from shared.events.topics import DEAD_LETTER, IMAGE_OUTDATED, IMAGE_OUTDATED_VIEWED, LISTING_SEEN
+from shared.domain.priority import Priority
+from shared.events.topics import IMAGE_OUTDATED, IMAGE_OUTDATED_VIEWED, LISTING_SEEN
 from shared.settings import Settings
-from shared.stores.listings import FeedCounts, Listings
+from shared.stores.listings import FeedCounts
 
 HEARS = {
     "scheduler": (LISTING_SEEN,),
@@ -25,29 +31,38 @@ class Status:
 
     at: datetime
     feeds: Mapping[str, FeedCounts]
+    seconds_until_done: Mapping[str, Mapping[Priority, float | None]]
+    """By feed and priority: about when its queue is empty; null where no rate is known."""
+    budgets: Mapping[str, BudgetUse]
     lag: Mapping[str, Mapping[str, int]]
     dead_letters: int
+    """Those that nobody has dealt with."""
 
 
-async def gather(settings: Settings, feeds: Mapping[str, Feed], listings: Listings) -> Status:
+async def gather(settings: Settings, feeds: Mapping[str, Feed], stores: Stores) -> Status:
     """Look at everything once. Raises BrokerUnavailable and StoreUnavailable."""
     now = utc_now()
+    counts = {name: await stores.listings.counts(name, now) for name in feeds}
     return Status(
         at=now,
-        feeds={name: await listings.counts(name, now) for name in feeds},
+        feeds=counts,
+        seconds_until_done={
+            feed.name: await _until_done(stores, feed, counts[feed.name], now) for feed in feeds.values()
+        },
+        budgets={name: budgets.use(feed, await stores.budgets.get(name)) for name, feed in feeds.items()},
         lag=await lag(settings),
-        dead_letters=await dead_letters(settings),
+        dead_letters=await letters.count(settings, stores.marks),
     )
+
+
+async def _until_done(stores: Stores, feed: Feed, counts: FeedCounts, now: datetime) -> Mapping[Priority, float | None]:
+    per_second = pace.expected_per_second(feed, await stores.paces.get(feed.name), now)
+    return pace.seconds_until_done(counts.queued, per_second)
 
 
 async def lag(settings: Settings) -> Mapping[str, Mapping[str, int]]:
     """Return what each service has yet to read. Raises BrokerUnavailable."""
     return {service: await _lag(settings, service, topics) for service, topics in HEARS.items()}
-
-
-async def dead_letters(settings: Settings) -> int:
-    """Return how many dead letters there are. Raises BrokerUnavailable."""
-    return await kafka.size(settings.kafka, settings.topic(DEAD_LETTER))
 
 
 async def _lag(settings: Settings, service: str, topics: tuple[str, ...]) -> Mapping[str, int]:

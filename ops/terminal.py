@@ -11,7 +11,17 @@ from typing import Annotated, NoReturn, TypeVar
 import typer
 from dotenv import dotenv_values
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from shared.domain.feed import Feed
 from shared.kafka import BrokerUnavailable
@@ -21,7 +31,7 @@ from shared.stores.errors import StoreUnavailable
 Result = TypeVar("Result")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
-FAILED, UNUSABLE_SETTINGS = 1, 2
+FAILED, UNUSABLE_SETTINGS, INTERRUPTED = 1, 2, 130
 LOCAL_STACK = Path(".local/stack.env")
 _SERVERS = ("IMAGES_KAFKA", "IMAGES_MONGO", "IMAGES_S3_ENDPOINT")
 _HINT = "Is it running, and do the settings name it? `imagectl config` shows them; `make up` starts a stack."
@@ -30,7 +40,10 @@ out = Console()
 err = Console(stderr=True)
 
 
-def run(command: Callable[[Settings, Mapping[str, Feed]], Awaitable[Result]]) -> Result:
+def run(
+    command: Callable[[Settings, Mapping[str, Feed]], Awaitable[Result]],
+    interrupted: Callable[[], str] = lambda: "interrupted; running it again does no harm",
+) -> Result:
     """Run a command with the settings; what is out of reach is said in one line, not as a traceback."""
     settings, feeds = load_settings()
 
@@ -44,7 +57,7 @@ def run(command: Callable[[Settings, Mapping[str, Feed]], Awaitable[Result]]) ->
     except OSError as fault:
         fail(str(fault))
     except KeyboardInterrupt:
-        fail("interrupted; running it again does no harm", code=130)
+        fail(interrupted(), code=INTERRUPTED)
 
 
 def load_settings() -> tuple[Settings, Mapping[str, Feed]]:
@@ -69,14 +82,50 @@ def fail(message: str, code: int = FAILED) -> NoReturn:
     raise typer.Exit(code)
 
 
+def feeds_named(name: str | None, feeds: Mapping[str, Feed], settings: Settings) -> list[Feed]:
+    """Return the feed of this name, or all; an unknown one is said, and ends the command."""
+    if name is not None and name not in feeds:
+        fail(f"there is no feed {name!r} in {settings.feeds}; it has {', '.join(feeds)}")
+    return [feeds[name]] if name else list(feeds.values())
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before what cannot be undone; without a terminal to ask at, `--yes` must have been given."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        fail(f"{question} Give --yes to say so.")
+    if not typer.confirm(question, err=True):
+        fail("nothing was done")
+
+
+def read_as(kind: Callable[[str], Result], text: str) -> Result:
+    """Read what was typed; what cannot be read is said, and ends the command."""
+    try:
+        return kind(text)
+    except ValueError as fault:
+        fail(str(fault))
+
+
+class _Rate(ProgressColumn):
+    """How many a second, once there is something to say."""
+
+    def render(self, task: Task) -> Text:
+        done, seconds = task.fields["done"], task.elapsed or 0.0
+        return Text(f"{done / seconds:,.0f}/s" if done and seconds else "")
+
+
 def progress(*, quiet: bool) -> Progress:
-    """Return a bar for long work, on the error stream; its tasks have a field `listings`."""
+    """Return a bar for long work, on the error stream; its tasks have fields `done`, a number, and `unit`."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %  {task.fields[listings]:,} listings"),
+        TextColumn("{task.percentage:>3.0f} %  {task.fields[done]:,} {task.fields[unit]}"),
+        _Rate(),
         TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
     )
     return Progress(*columns, console=err, disable=quiet)
 
@@ -84,3 +133,8 @@ def progress(*, quiet: bool) -> Progress:
 def print_json(value: object) -> None:
     """Print a value for machines."""
     sys.stdout.write(json.dumps(value, default=str, indent=2) + "\n")
+
+
+def say(line: str) -> None:
+    """Print a line for people, as it is."""
+    out.print(line, markup=False, highlight=False, soft_wrap=True)

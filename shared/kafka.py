@@ -1,12 +1,12 @@
 """The door to Kafka for all but consuming workers: publishing, following a topic from its end, topics themselves."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError, NoError, TopicAlreadyExistsError, for_code
@@ -83,6 +83,61 @@ class Broker:
                 await self._producer.stop()
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Records of one partition, from the offset `start` to the one before `end`."""
+
+    partition: int
+    start: int
+    end: int
+
+
+async def spans(bootstrap: str, topic: str, since: datetime | None, until: datetime | None) -> list[Span]:
+    """Return where the records of a time lie, by their timestamps; null is the beginning, or the end as it is now.
+
+    Raises BrokerUnavailable.
+    """
+    async with _reader(bootstrap, [topic]) as consumer:
+        partitions = sorted(consumer.assignment())
+        begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
+        starts = await _offsets_at(consumer, partitions, since, begins, ends)
+        stops = await _offsets_at(consumer, partitions, until, ends, ends)
+    return [
+        Span(one.partition, max(starts[one], begins[one]), stops[one]) for one in partitions if starts[one] < stops[one]
+    ]
+
+
+async def _offsets_at(
+    consumer: AIOKafkaConsumer,
+    partitions: Sequence[TopicPartition],
+    at: datetime | None,
+    otherwise: Mapping[TopicPartition, int],
+    ends: Mapping[TopicPartition, int],
+) -> Mapping[TopicPartition, int]:
+    """Return the first offset at or after the time; the end where there is none."""
+    if at is None or not partitions:
+        return otherwise
+    found = await consumer.offsets_for_times(dict.fromkeys(partitions, int(at.timestamp() * 1000)))
+    return {one: found[one].offset if found.get(one) else ends[one] for one in partitions}
+
+
+async def read(bootstrap: str, topic: str, wanted: Sequence[Span]) -> AsyncIterator[Sequence[Record]]:
+    """Read just these records, batch by batch, each partition in its order, and end. Raises BrokerUnavailable."""
+    if not wanted:
+        return
+    ends = {TopicPartition(topic, span.partition): span.end for span in wanted}
+    async with _reader(bootstrap) as consumer:
+        consumer.assign(list(ends))
+        for span in wanted:
+            consumer.seek(TopicPartition(topic, span.partition), span.start)
+        while ends:
+            batches = await consumer.getmany(*ends, timeout_ms=500, max_records=500)
+            for partition, messages in batches.items():
+                yield [_record(message) for message in messages if message.offset < ends[partition]]
+            # By position, not by offset: what expired meanwhile, and markers of transactions, are no records.
+            ends = {one: end for one, end in ends.items() if await consumer.position(one) < end}
+
+
 @asynccontextmanager
 async def follow(bootstrap: str, topics: Sequence[str]) -> AsyncIterator[AsyncIterator[Record]]:
     """Follow topics from their end, in no group: each follower hears every record. Raises BrokerUnavailable."""
@@ -100,8 +155,13 @@ async def follow(bootstrap: str, topics: Sequence[str]) -> AsyncIterator[AsyncIt
 
 async def _records(consumer: AIOKafkaConsumer) -> AsyncIterator[Record]:
     async for message in consumer:
-        at = datetime.fromtimestamp(message.timestamp / 1000, UTC)
-        yield Record(message.topic, message.partition, message.offset, at, message.key, message.value)
+        yield _record(message)
+
+
+def _record(message: ConsumerRecord) -> Record:
+    at = datetime.fromtimestamp(message.timestamp / 1000, UTC)
+    headers = tuple(message.headers)
+    return Record(message.topic, message.partition, message.offset, at, message.key, message.value, headers)
 
 
 async def missing_topics(bootstrap: str, names: Sequence[str]) -> list[str]:
@@ -159,17 +219,38 @@ async def size(bootstrap: str, topic: str) -> int:
     return sum(end - begin for begin, end in (await _extent(bootstrap, [topic])).values())
 
 
+async def oldest(bootstrap: str, topic: str) -> datetime | None:
+    """Return when the oldest record of a topic was written; None where there is none. Raises BrokerUnavailable."""
+    async with _reader(bootstrap, [topic]) as consumer:
+        found = await consumer.offsets_for_times(dict.fromkeys(consumer.assignment(), 0))
+    times = [one.timestamp for one in found.values() if one]
+    return datetime.fromtimestamp(min(times) / 1000, UTC) if times else None
+
+
 async def _extent(bootstrap: str, topics: Sequence[str]) -> dict[TopicPartition, tuple[int, int]]:
     """Return the first offset and the next one of every partition."""
-    consumer = AIOKafkaConsumer(*topics, bootstrap_servers=bootstrap, enable_auto_commit=False)
+    async with _reader(bootstrap, topics) as consumer:
+        partitions = sorted(consumer.assignment())
+        begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
+    return {partition: (begins[partition], ends[partition]) for partition in partitions}
+
+
+@asynccontextmanager
+async def _reader(bootstrap: str, topics: Sequence[str] = ()) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer in no group."""
+    consumer = AIOKafkaConsumer(
+        *topics,
+        bootstrap_servers=bootstrap,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        max_partition_fetch_bytes=2 * MOST_BYTES,
+    )
     with _translated():
         try:
             await consumer.start()
-            partitions = sorted(consumer.assignment())
-            begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
+            yield consumer
         finally:
             await consumer.stop()
-    return {partition: (begins[partition], ends[partition]) for partition in partitions}
 
 
 @asynccontextmanager

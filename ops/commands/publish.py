@@ -35,13 +35,12 @@ def publish(
     """Publish listings from a file as `listing-seen` events, as an ingest would."""
 
     async def send(settings: Settings, feeds: Mapping[str, Feed]) -> tuple[int, list[Unusable]]:
-        if feed not in feeds:
-            terminal.fail(f"there is no feed {feed!r} in {settings.feeds}; it has {', '.join(feeds)}")
+        terminal.feeds_named(feed, feeds, settings)
         broker = Broker(settings.kafka)
         try:
             publisher = Publisher(broker, settings.topic_prefix, "imagectl", utc_now)
             with terminal.progress(quiet=as_json) as progress:
-                bar = progress.add_task("publishing", total=size, listings=0)
+                bar = progress.add_task("publishing", total=size, done=0, unit="listings")
                 return await _publish_file(publisher, file, feed, progress, bar)
         finally:
             await broker.close()
@@ -69,7 +68,7 @@ async def _publish_file(
     while batch := [ListingSeen(feed=feed, record=record) for record in islice(records, _AT_ONCE)]:
         await publisher.publish(batch)
         published += len(batch)
-        progress.update(bar, listings=published)
+        progress.update(bar, done=published)
     return published, unusable
 
 

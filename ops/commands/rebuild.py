@@ -27,21 +27,19 @@ def rebuild(
     """Make the variants anew after IMAGES_VARIANTS changed, from the stored originals, without asking the MLS."""
 
     async def go_through(settings: Settings, feeds: Mapping[str, Feed]) -> dict[str, rebuilding.Rebuilt]:
-        if feed is not None and feed not in feeds:
-            terminal.fail(f"there is no feed {feed!r} in {settings.feeds}; it has {', '.join(feeds)}")
-        names = [feed] if feed else list(feeds)
+        names = [one.name for one in terminal.feeds_named(feed, feeds, settings)]
         async with mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db) as database:
             listings = mongo.MongoListings(database, Renderer(settings.public_root))
             total = sum([(await listings.counts(name, utc_now())).listings for name in names])
             wanted, done = rendering(settings.variants), dict[str, rebuilding.Rebuilt]()
             with terminal.progress(quiet=as_json) as progress:
-                bar = progress.add_task("looking", total=total, listings=0)
+                bar = progress.add_task("looking", total=total, done=0, unit="listings")
                 for name in names:
                     before = sum(one.looked_at for one in done.values())
 
                     def tell(so_far: rebuilding.Rebuilt, before: int = before) -> None:
                         looked_at = before + so_far.looked_at
-                        progress.update(bar, completed=looked_at, listings=looked_at)
+                        progress.update(bar, completed=looked_at, done=looked_at)
 
                     done[name] = await rebuilding.rebuild(listings, name, wanted, utc_now, dry_run=dry_run, tell=tell)
         return done

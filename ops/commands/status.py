@@ -1,65 +1,118 @@
 """`imagectl status`: how everything stands."""
 
+import asyncio
 import dataclasses
-from collections.abc import Callable, Mapping
-from datetime import datetime
+import json
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Annotated
 
 import typer
+from rich.console import Group, RenderableType
+from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from ops import status as standing
-from ops import terminal
+from ops import stores as opening
+from ops import terminal, words
+from ops.budgets import TITLES, Window
+from ops.status import Status
 from shared.domain.feed import Feed
-from shared.domain.image import Status
+from shared.domain.image import Status as ImageStatus
 from shared.domain.priority import Priority
-from shared.render import Renderer
 from shared.settings import Settings
-from shared.stores import mongo
-from shared.stores.listings import FeedCounts
+
+_EVERY_SECONDS = 2.0
 
 app = typer.Typer()
 
 
 @app.command(epilog="Example: imagectl status --json | jq .feeds")
-def status(as_json: terminal.Json = False) -> None:
-    """Show every feed's listings, images and queue, what each service has yet to read, and the dead letters."""
+def status(
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Keep looking until Ctrl-C; with --json, one line a look.")
+    ] = False,
+    as_json: terminal.Json = False,
+) -> None:
+    """Show every feed's listings, images, queue and budgets, what each service has yet to read, and dead letters."""
 
-    async def look(settings: Settings, feeds: Mapping[str, Feed]) -> standing.Status:
-        async with mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db) as database:
-            listings = mongo.MongoListings(database, Renderer(settings.public_root))
-            return await standing.gather(settings, feeds, listings)
+    async def look(settings: Settings, feeds: Mapping[str, Feed]) -> Status | None:
+        async with opening.opened(settings) as stores:
+            if not watch:
+                return await standing.gather(settings, feeds, stores)
+            await _watch(lambda: standing.gather(settings, feeds, stores), as_json=as_json)
+        return None
 
-    found = terminal.run(look)
-    if as_json:
+    found = terminal.run(look, lambda: "no longer watching")
+    if found and as_json:
         terminal.print_json(dataclasses.asdict(found))
-    else:
-        _print_status(found)
+    elif found:
+        terminal.out.print(_shown(found))
 
 
-def _late(counts: FeedCounts, at: datetime) -> str:
-    if counts.oldest_due_at is None or counts.oldest_due_at > at:
-        return "-"
-    return f"{(at - counts.oldest_due_at).total_seconds():,.0f} s late"
+async def _watch(look: Callable[[], Awaitable[Status]], *, as_json: bool) -> None:
+    with Live(console=terminal.out, auto_refresh=False, screen=terminal.out.is_terminal and not as_json) as screen:
+        while True:
+            found = await look()
+            if as_json:
+                print(json.dumps(dataclasses.asdict(found), default=str), flush=True)
+            else:
+                screen.update(_shown(found), refresh=True)
+            await asyncio.sleep(_EVERY_SECONDS)
 
 
-_ROWS: Mapping[str, Callable[[FeedCounts, datetime], str]] = {
-    "listings": lambda counts, _: f"{counts.listings:,}",
-    "  displayed": lambda counts, _: f"{counts.displayed:,}",
-    **{f"images {one}": lambda counts, _, one=one: f"{counts.images.get(one, 0):,}" for one in Status},  # type: ignore[misc]
-    **{f"queued {one}": lambda counts, _, one=one: f"{counts.queued.get(one, 0):,}" for one in Priority},  # type: ignore[misc]
-    "  of them in work": lambda counts, _: f"{counts.in_work:,}",
-    "oldest due": _late,
-}
-
-
-def _print_status(found: standing.Status) -> None:
+def _shown(found: Status) -> RenderableType:
     table = Table("", box=None, header_style="bold")
     for name in found.feeds:
         table.add_column(name, justify="right")
     for what, show in _ROWS.items():
-        table.add_row(what, *(show(counts, found.at) for counts in found.feeds.values()))
-    terminal.out.print(table)
+        table.add_row(what, *(show(found, name) for name in found.feeds))
+    for window, what in TITLES.items():
+        left = [_left(found.budgets[name].windows, window) for name in found.feeds]
+        if any(left):
+            table.add_row(f"left of {what}", *(one or "no limit" for one in left))
+    return Group(table, *(Text(line) for line in _lines(found)))
+
+
+def _left(windows: Sequence[Window], name: str) -> str:
+    for window in windows:
+        if window.name == name:
+            return f"{window.left:,.0f} of {window.limit:,.0f}"
+    return ""
+
+
+def _images(found: Status, feed: str, status: ImageStatus) -> str:
+    return f"{found.feeds[feed].images.get(status, 0):,}"
+
+
+def _queued(found: Status, feed: str, priority: Priority) -> str:
+    photos = found.feeds[feed].queued.get(priority, 0)
+    seconds = found.seconds_until_done[feed].get(priority)
+    return f"{photos:,}, done in {words.lasting(seconds)}" if photos and seconds is not None else f"{photos:,}"
+
+
+def _late(found: Status, feed: str) -> str:
+    oldest = found.feeds[feed].oldest_due_at
+    return "-" if oldest is None or oldest > found.at else f"{words.lasting((found.at - oldest).total_seconds())} late"
+
+
+_Show = Callable[[Status, str], str]
+_ROWS: Mapping[str, _Show] = {
+    "listings": lambda found, feed: f"{found.feeds[feed].listings:,}",
+    "  displayed": lambda found, feed: f"{found.feeds[feed].displayed:,}",
+    **{f"images {one}": partial(_images, status=one) for one in ImageStatus},
+    **{f"queued {one}": partial(_queued, priority=one) for one in Priority},
+    "  of them in work": lambda found, feed: f"{found.feeds[feed].in_work:,}",
+    "oldest due": _late,
+    "downloads running": lambda found, feed: f"{found.budgets[feed].running} of {found.budgets[feed].slots}",
+}
+
+
+def _lines(found: Status) -> Iterator[str]:
+    for feed, use in found.budgets.items():
+        yield from (f"{feed}: {silence.in_words()}" for silence in use.silences)
     for service, topics in found.lag.items():
         behind = ", ".join(f"{topic} {records:,}" for topic, records in topics.items())
-        terminal.out.print(f"{service}: to read {behind}", highlight=False)
-    terminal.out.print(f"dead letters: {found.dead_letters:,}", highlight=False)
+        yield f"{service}: to read {behind}"
+    yield f"dead letters: {found.dead_letters:,}"

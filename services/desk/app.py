@@ -9,8 +9,11 @@ from importlib.resources import files
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Histogram
 
+from ops import stores
 from services.desk import view
 from services.desk.access import Door, Sessions
+from services.desk.actions import Action, ActionPages, Force, Freeze, Rebuild, Thaw
+from services.desk.dead_letters import DeadLetterPages, Drop, Requeue
 from services.desk.listings import ListingPages
 from services.desk.overview import Overview
 from services.desk.queue import QueuePages
@@ -21,7 +24,7 @@ from shared import log
 from shared.clock import utc_now
 from shared.domain.feed import Feed
 from shared.health import Health, serving
-from shared.kafka import BrokerUnavailable
+from shared.kafka import Broker, BrokerUnavailable
 from shared.render import Renderer
 from shared.runtime import Loop, looping
 from shared.settings import Settings
@@ -41,24 +44,26 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         database = await closing.enter_async_context(
             mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db)
         )
+        broker = Broker(settings.kafka)
+        closing.push_async_callback(broker.close)
         registry = CollectorRegistry()
         renderer = Renderer(settings.public_root)
-        listings, attempts = mongo.MongoListings(database, renderer), mongo.MongoAttempts(database)
-        watch = Watch(settings, feeds, listings, mongo.MongoBudgets(database), utc_now)
+        opened = stores.of(database, renderer)
+        watch = Watch(settings, feeds, opened, utc_now)
         parts = Parts(
+            settings=settings,
             feeds=feeds,
-            listings=listings,
-            attempts=attempts,
+            stores=opened,
             removals=mongo.MongoRemovals(database),
             watch=watch,
-            history=History(attempts, utc_now),
+            history=History(opened.attempts, utc_now),
             renderer=renderer,
             clock=utc_now,
         )
         monotonic = asyncio.get_running_loop().time
         door = Door(settings.desk_token.get_secret_value(), monotonic)
         health = Health({"mongo": lambda: mongo.ping(database)}, registry)
-        app = create_app(parts, Signing(door, Sessions(monotonic)), health, registry)
+        app = create_app(parts, broker, Signing(door, Sessions(monotonic)), health, registry)
         async with (
             serving(app, settings.host, settings.desk_port),
             looping([Loop("sample", watch.sample, SAMPLE_SECONDS)]),
@@ -69,7 +74,9 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
             health.is_draining = True
 
 
-def create_app(parts: Parts, signing: Signing, health: Health, registry: CollectorRegistry) -> web.Application:
+def create_app(
+    parts: Parts, broker: Broker, signing: Signing, health: Health, registry: CollectorRegistry
+) -> web.Application:
     """Return the HTTP application."""
     app = web.Application(
         client_max_size=_LARGEST_BODY,
@@ -77,7 +84,17 @@ def create_app(parts: Parts, signing: Signing, health: Health, registry: Collect
     )
     view.set_up(app, parts)
     app.add_routes([*signing.routes(), *health.routes()])
-    for pages in (Overview(parts), ListingPages(parts), QueuePages(parts)):
+    actions: Mapping[str, Action] = {
+        "force": Force(parts),
+        "freeze": Freeze(parts),
+        "thaw": Thaw(parts),
+        "rebuild": Rebuild(parts),
+        "requeue": Requeue(parts, broker),
+        "drop": Drop(parts),
+    }
+    for pages in (
+        Overview(parts), ListingPages(parts), QueuePages(parts), DeadLetterPages(parts), ActionPages(actions)
+    ):  # fmt: skip
         app.add_routes(pages.routes())
     app.router.add_static("/static", str(files("services.desk") / "static"))
     return app

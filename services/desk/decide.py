@@ -1,5 +1,6 @@
 """Why has this listing these photos and no others? What an operator is told first, and what happened when. Pure."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from urllib.parse import urlsplit
 
-from ops.origins import Origin
+from ops.explain import Turn
 from shared.domain.failures import POLICIES, Reason
 from shared.domain.image import Photo, Status
 from shared.domain.listing import Listing, RemovalReason
@@ -17,6 +18,8 @@ _HIDDEN = {
     RemovalReason.LISTING_INACTIVE: "the MLS does not list it any more",
     RemovalReason.OPT_OUT: "its owner does not want it shown on the internet",
 }
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
+_URL = re.compile(r"(https?):[\\/]+([^\\/\s\"'<>?#]*)[^\s\"'<>]*", re.IGNORECASE)
 _DONE = {"downloaded", "unchanged"}
 
 
@@ -49,15 +52,18 @@ class Moment:
     image_id: str = ""
 
 
-def verdict(listing: Listing, origin: Origin | None, now: datetime) -> Verdict:
-    """Say why the listing has the photos that it has."""
+def verdict(listing: Listing, around: Sequence[str], turn: Turn | None, now: datetime) -> Verdict:
+    """Say why the listing has the photos that it has.
+
+    `around` is what of its feed keeps photos away, `turn` that of the photo that is fetched next.
+    """
     total, missing = len(listing.photos), [photo for photo in listing.photos if photo.copy is None]
     if listing.hidden:
         why = _HIDDEN.get(listing.hidden.reason, listing.hidden.reason.value)
         return Verdict(Tone.OFF, f"Not shown: {why}.", tuple(_removal(listing, now)))
     if not total:
         return Verdict(Tone.OFF, "The MLS announced no photos that may be shown.", tuple(_set_aside(listing)))
-    reasons = (*_missing(missing), *_silence(origin), *_set_aside(listing))
+    reasons = (*_missing(missing), *_next(missing, turn, now), *around, *_set_aside(listing))
     if len(missing) == total:
         tone = Tone.WAITS if all(photo.failure is None for photo in missing) else Tone.BAD
         return Verdict(tone, f"None of its {_photos(total)} is here yet.", reasons)
@@ -65,7 +71,7 @@ def verdict(listing: Listing, origin: Origin | None, now: datetime) -> Verdict:
         return Verdict(Tone.BAD, f"{len(missing)} of its {_photos(total)} {_are(missing)} missing.", reasons)
     if outdated := [photo for photo in listing.photos if photo.is_outdated]:
         title = f"All {_photos(total)} are here; {len(outdated)} in an older version until the newer one is."
-        return Verdict(Tone.WAITS, title, (*_missing(outdated), *reasons))
+        return Verdict(Tone.WAITS, title, (*_missing(outdated), *_next(outdated, turn, now), *around))
     return Verdict(Tone.GOOD, f"All {_photos(total)} are here, each in its newest version.", tuple(_set_aside(listing)))
 
 
@@ -91,11 +97,13 @@ def _missing(missing: Sequence[Photo]) -> Iterator[str]:
         yield f"{_photos(waiting)} had a URL that works once; the MLS must announce another."
 
 
-def _silence(origin: Origin | None) -> Iterator[str]:
-    if origin is None:
-        yield "Its feed is not in feeds.toml: nothing is fetched for it."
-    elif not origin.is_open:
-        yield f"Its feed is {'frozen' if origin.is_halted else 'silent'} for now: {origin.reason or 'no reason given'}."
+def _next(missing: Sequence[Photo], turn: Turn | None, now: datetime) -> Iterator[str]:
+    if soonest := min((photo.due_at for photo in missing if photo.due_at), default=None):
+        in_work = sum(photo.released_at is not None for photo in missing)
+        yield f"{in_work} in work now." if in_work else f"The next attempt is due {ago(soonest, now)}."
+    if turn:
+        about = f"; its turn is about {ago(turn.about, now)}" if turn.about else ""
+        yield f"{_photos(turn.ahead)} ahead of it in the queue{about}."
 
 
 def _set_aside(listing: Listing) -> Iterator[str]:
@@ -160,9 +168,28 @@ def tone_of(status: Status) -> Tone:
     return {Status.DOWNLOADED: Tone.GOOD, Status.FAILED: Tone.BAD}.get(status, Tone.WAITS)
 
 
+def ago(moment: datetime | None, now: datetime) -> str:
+    """Say how far away a time is."""
+    if moment is None:
+        return "at no known time"
+    seconds = (moment - now).total_seconds()
+    length, unit = next(((length, unit) for length, unit in _UNITS if abs(seconds) >= 2 * length), (1, "s"))
+    return f"in {seconds / length:.0f} {unit}" if seconds > 0 else f"{-seconds / length:.0f} {unit} ago"
+
+
+def stamp(moment: datetime) -> str:
+    """Write a time in full, UTC."""
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
 def host_of(url: str) -> str:
     """Return the host of an MLS's URL: all of it that may be shown."""
     try:
         return urlsplit(url).hostname or ""
     except ValueError:
         return ""
+
+
+def redacted(text: str) -> str:
+    """Leave of every URL in a text its host alone: an MLS's URL is shown to nobody."""
+    return _URL.sub(lambda found: f"{found[1]}://{found[2].rpartition('@')[2]}/…", text)

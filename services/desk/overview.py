@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from aiohttp import web
 
+from ops.budgets import TITLES
 from services.desk import charts
 from services.desk.charts import Chart
 from services.desk.view import Parts, page, text
@@ -58,7 +59,8 @@ class Overview:
             "statuses": list(Status),
             "priorities": list(Priority),
             "policies": POLICIES,
-            "latest": await self._parts.attempts.latest(_LATEST),
+            "titles": TITLES,
+            "latest": await self._parts.stores.attempts.latest(_LATEST),
         }
 
 
@@ -79,9 +81,6 @@ def _hour(seen: Snapshot, minutes: Mapping[datetime, Mapping[str, int]], queue: 
     failures = Counter[str]()
     for results in minutes.values():
         failures.update({result: count for result, count in results.items() if result not in _DONE})
-    asked = Counter[datetime]()
-    for origin in seen.origins.values():
-        asked.update(origin.by_minute)
     began = seen.at - timedelta(minutes=MINUTES)
     return Hour(
         attempts=charts.columns([(f"{minute:%H:%M}", counts) for minute, counts in split.items()]),
@@ -89,8 +88,10 @@ def _hour(seen: Snapshot, minutes: Mapping[datetime, Mapping[str, int]], queue: 
         failed=sum(counts["failed"] for counts in split.values()),
         failures={Reason(result): count for result, count in failures.most_common() if result in set(Reason)},
         queue=charts.line([((at - began) / (MINUTES * MINUTE), length) for at, length in queue if at >= began]),
-        requests=charts.columns([(f"{minute:%H:%M}", {"requests": asked[minute]}) for minute in minutes]),
-        asked=asked.total(),
+        requests=charts.columns(
+            [(f"{minute:%H:%M}", {"requests": seen.requests.get(minute, 0)}) for minute in minutes]
+        ),
+        asked=sum(seen.requests.values()),
     )
 
 

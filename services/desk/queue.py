@@ -2,7 +2,9 @@
 
 from aiohttp import web
 
+from ops import budgets
 from services.desk.view import Parts, known_feed, page, text
+from shared.domain import pace
 
 _SHOWN = 100
 
@@ -20,13 +22,18 @@ class QueuePages:
     async def _queue(self, request: web.Request) -> web.Response:
         feed, now = known_feed(self._parts, text(request, "feed")), self._parts.clock()
         is_by_age = text(request, "order") == "age"
+        rules, stores = self._parts.feeds[feed], self._parts.stores
+        counts = await stores.listings.counts(feed, now)
         context = {
             "feed": feed,
             "is_by_age": is_by_age,
-            "counts": await self._parts.listings.counts(feed, now),
-            "origin": await self._parts.watch.origin(feed),
-            "due": await self._parts.listings.queue(feed, now, _SHOWN, by_age=is_by_age),
-            "coming": await self._parts.listings.coming(feed, now, _SHOWN),
+            "counts": counts,
+            "use": budgets.use(rules, await stores.budgets.get(feed)),
+            "seconds": pace.seconds_until_done(
+                counts.queued, pace.expected_per_second(rules, await stores.paces.get(feed), now)
+            ),
+            "due": await stores.listings.queue(feed, now, _SHOWN, by_age=is_by_age),
+            "coming": await stores.listings.coming(feed, now, _SHOWN),
             "most": _SHOWN,
         }
         return page(request, "queue.html", context)

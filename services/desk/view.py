@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import NoReturn
 from urllib.parse import urlencode, urlsplit
 
@@ -10,26 +9,28 @@ import aiohttp_jinja2
 from aiohttp import web
 from jinja2 import PackageLoader, StrictUndefined
 
+from ops import words
+from ops.stores import Stores
 from services.desk.access import Session
+from services.desk.decide import ago, redacted, stamp
 from services.desk.watch import History, Watch
 from shared.clock import Clock
 from shared.domain.feed import Feed
 from shared.render import Renderer
-from shared.stores.listings import Listings
-from shared.stores.records import Attempts, Removals
+from shared.settings import Settings
+from shared.stores.records import Removals
 
 SESSION = "session"
 _LONGEST_TEXT = 8_000
-_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """What the pages read from."""
 
+    settings: Settings
     feeds: Mapping[str, Feed]
-    listings: Listings
-    attempts: Attempts
+    stores: Stores
     removals: Removals
     watch: Watch
     history: History
@@ -61,7 +62,7 @@ def set_up(app: web.Application, parts: Parts) -> None:
         lstrip_blocks=True,
     )
     environment.globals.update(feeds=parts.feeds, address=address)
-    environment.filters.update(ago=ago, size=size, stamp=stamp)
+    environment.filters.update(ago=ago, redacted=redacted, stamp=stamp, size=words.size, lasting=words.lasting)
     app[_CLOCK] = parts.clock
 
 
@@ -116,26 +117,3 @@ def origin_of(url: str) -> str:
     """Return what a Content-Security-Policy knows a URL by."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
-
-
-def ago(moment: datetime | None, now: datetime) -> str:
-    """Say how far away a time is."""
-    if moment is None:
-        return "never"
-    seconds = (moment - now).total_seconds()
-    length, unit = next(((length, unit) for length, unit in _UNITS if abs(seconds) >= 2 * length), (1, "s"))
-    return f"in {seconds / length:.0f} {unit}" if seconds > 0 else f"{-seconds / length:.0f} {unit} ago"
-
-
-def stamp(moment: datetime) -> str:
-    """Write a time in full, UTC."""
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def size(count: int) -> str:
-    """Write a number of bytes for people."""
-    amount, units = float(count), ["B", "kB", "MB", "GB", "TB"]
-    while amount >= 1_000 and len(units) > 1:
-        amount /= 1_000
-        units.pop(0)
-    return f"{amount:.0f} {units[0]}" if amount >= 10 or units[0] == "B" else f"{amount:.1f} {units[0]}"

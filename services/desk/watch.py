@@ -1,20 +1,20 @@
 """How does everything stand, and how did the last hour go? Looked at once for all who watch."""
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from ops import origins, status
-from ops.origins import Origin
+from ops import budgets, dead_letters, status
+from ops.budgets import BudgetUse
+from ops.stores import Stores
 from shared.clock import Clock
 from shared.domain.feed import Feed
 from shared.kafka import BrokerUnavailable
 from shared.settings import Settings
-from shared.stores.budgets import Budgets
-from shared.stores.listings import FeedCounts, Listings
+from shared.stores.listings import FeedCounts
 from shared.stores.records import Attempts
 
 Value = TypeVar("Value")
@@ -35,7 +35,9 @@ class Snapshot:
 
     at: datetime
     feeds: Mapping[str, FeedCounts]
-    origins: Mapping[str, Origin]
+    budgets: Mapping[str, BudgetUse]
+    requests: Mapping[datetime, int]
+    """How many requests all origins together got in each minute of the last hour."""
     lag: Mapping[str, Mapping[str, int]] | None
     dead_letters: int | None
     fault: str
@@ -44,6 +46,63 @@ class Snapshot:
     def queued(self) -> int:
         """How many photos of all feeds want an attempt."""
         return sum(sum(counts.queued.values()) for counts in self.feeds.values())
+
+
+class Watch:
+    """How everything stands now."""
+
+    def __init__(self, settings: Settings, feeds: Mapping[str, Feed], stores: Stores, clock: Clock) -> None:
+        self._settings = settings
+        self._feeds = feeds
+        self._stores = stores
+        self._clock = clock
+        self._looking = asyncio.Lock()
+        self._last: Snapshot | None = None
+        self.queue: deque[tuple[datetime, int]] = deque(maxlen=int(MINUTES * 60 / SAMPLE_SECONDS))
+        """How long the queue was, since this process began and for an hour at most."""
+
+    async def now(self) -> Snapshot:
+        """Return how everything stands, some seconds old at most. Raises StoreUnavailable."""
+        async with self._looking:
+            if self._last is None or self._clock() - self._last.at > _FRESH:
+                self._last = await self._look()
+            return self._last
+
+    async def sample(self) -> None:
+        """Remember how long the queue is. Raises StoreUnavailable."""
+        seen = await self.now()
+        self.queue.append((seen.at, seen.queued))
+
+    async def _look(self) -> Snapshot:
+        now = self._clock()
+        lag, fault = await _heard(status.lag(self._settings))
+        letters = None
+        if not fault:
+            letters, fault = await _heard(dead_letters.count(self._settings, self._stores.marks))
+        ledgers = {name: await self._stores.budgets.get(name) for name in self._feeds}
+        requests = Counter[datetime]()
+        for ledger in ledgers.values():
+            requests.update(budgets.requests_by_minute(ledger))
+        return Snapshot(
+            at=now,
+            feeds={name: await self._stores.listings.counts(name, now) for name in self._feeds},
+            budgets={name: budgets.use(feed, ledgers[name]) for name, feed in self._feeds.items()},
+            requests=requests,
+            lag=lag,
+            dead_letters=letters,
+            fault=fault,
+        )
+
+
+async def _heard(asked: Awaitable[Value]) -> tuple[Value | None, str]:
+    """Return what Kafka said, or why it said nothing: the rest can be shown without it."""
+    try:
+        async with asyncio.timeout(_KAFKA_SECONDS):
+            return await asked, ""
+    except TimeoutError:
+        return None, "Kafka: no answer in time"
+    except BrokerUnavailable as fault:
+        return None, str(fault)
 
 
 class History:
@@ -71,67 +130,4 @@ class History:
             empty: dict[datetime, dict[str, int]] = {first + place * MINUTE: {} for place in range(MINUTES)}
             minutes = empty | kept | counted
             self._settled = {minute: counts for minute, counts in minutes.items() if minute + MINUTE + _SETTLED <= now}
-        return {minute: minutes[minute] for minute in sorted(minutes) if minute >= first}
-
-
-class Watch:
-    """How everything stands now."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        feeds: Mapping[str, Feed],
-        listings: Listings,
-        budgets: Budgets,
-        clock: Clock,
-    ) -> None:
-        self._settings = settings
-        self._feeds = feeds
-        self._listings = listings
-        self._budgets = budgets
-        self._clock = clock
-        self._looking = asyncio.Lock()
-        self._last: Snapshot | None = None
-        self.queue: deque[tuple[datetime, int]] = deque(maxlen=int(MINUTES * 60 / SAMPLE_SECONDS))
-        """How long the queue was, since this process began and for an hour at most."""
-
-    async def now(self) -> Snapshot:
-        """Return how everything stands, some seconds old at most. Raises StoreUnavailable."""
-        async with self._looking:
-            if self._last is None or self._clock() - self._last.at > _FRESH:
-                self._last = await self._look()
-            return self._last
-
-    async def sample(self) -> None:
-        """Remember how long the queue is. Raises StoreUnavailable."""
-        seen = await self.now()
-        self.queue.append((seen.at, seen.queued))
-
-    async def origin(self, feed: str) -> Origin:
-        """Return how a feed's origin stands. Raises StoreUnavailable."""
-        stored = await self._budgets.get(feed)
-        return origins.read(stored.document, stored.now)
-
-    async def _look(self) -> Snapshot:
-        now = self._clock()
-        lag, fault = await _heard(status.lag(self._settings))
-        dead_letters, other = await _heard(status.dead_letters(self._settings)) if not fault else (None, fault)
-        return Snapshot(
-            at=now,
-            feeds={name: await self._listings.counts(name, now) for name in self._feeds},
-            origins={name: await self.origin(name) for name in self._feeds},
-            lag=lag,
-            dead_letters=dead_letters,
-            fault=fault or other,
-        )
-
-
-async def _heard(asked: Awaitable[Value]) -> tuple[Value | None, str]:
-    """Return what Kafka said, or why it said nothing: the rest can be shown without it."""
-    try:
-        async with asyncio.timeout(_KAFKA_SECONDS):
-            return await asked, ""
-    except TimeoutError:
-        return None, "Kafka: no answer in time"
-    except BrokerUnavailable as fault:
-        return None, str(fault)
+        return {minute: minutes[minute] for minute in sorted(minutes)}

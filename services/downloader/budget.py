@@ -52,6 +52,8 @@ OPENS_AFTER: Mapping[Reason, int] = {Reason.FORBIDDEN: 10, Reason.GONE: 40, Reas
 PROBE_SECONDS = (2.0, 30.0)
 """The first and the longest wait between probes."""
 PROBE_ASK_AGAIN_SECONDS = 5.0
+HALT_ASK_AGAIN = 30 * SECOND
+"""When to ask again where an operator froze the feed: nobody knows when it is thawed."""
 
 _KINDS = {
     Reason.FORBIDDEN: Reason.FORBIDDEN,
@@ -96,6 +98,15 @@ class Breaker:
 
 
 @dataclass(frozen=True, slots=True)
+class Halt:
+    """An operator froze the feed: nothing is granted, nor sent, until `until` (0: until it is thawed)."""
+
+    since: int
+    until: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ledger:
     """What all workers together have taken from one origin."""
 
@@ -122,6 +133,8 @@ class Ledger:
     breaker: Breaker | None = None
     reason: str = ""
     """Why the feed is frozen or its breaker open, for operators."""
+    halt: Halt | None = None
+    """Written by `imagectl freeze`, taken away by `imagectl thaw`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +272,8 @@ def give_back(ledger: Ledger, feed: Feed, done: Sequence[Done], now: datetime, *
 def barred_until(ledger: Ledger, slot: str, now: datetime) -> datetime | None:
     """Until when a request must not go although it was granted: the feed was silenced since. Null where it may."""
     seen = _micros(now)
+    if (halted_until := _halted_until(ledger.halt, seen)) is not None:
+        return _datetime(halted_until)
     if ledger.frozen_until > seen:
         return _datetime(ledger.frozen_until)
     if ledger.breaker and ledger.breaker.probe != slot:
@@ -290,6 +305,7 @@ def advance(ledger: Ledger, feed: Feed, now: datetime) -> Ledger:
         hour=_recent(ledger.hour, HOUR, seen),
         day=_recent(ledger.day, DAY, seen),
         received=_recent(received, HOUR, seen) if feed.bytes_per_hour else (),
+        halt=None if _halted_until(ledger.halt, seen) is None else ledger.halt,
     )
 
 
@@ -328,6 +344,8 @@ def from_document(stored: Mapping[str, Any]) -> Ledger:
     known["run_of"] = Reason(known["run_of"]) if known.get("run_of") else None
     if breaker := known.get("breaker"):
         known["breaker"] = Breaker(**{**breaker, "reason": Reason(breaker["reason"])})
+    if halt := known.get("halt"):
+        known["halt"] = Halt(**halt)
     return Ledger(**known)
 
 
@@ -449,7 +467,7 @@ def _kept_for_viewed(ledger: Ledger) -> Ledger | None:
 
 def _set_back(ledger: Ledger, by: int) -> Ledger:
     """The store's clock was set back: go on as if no time had passed."""
-    breaker = ledger.breaker
+    breaker, halt = ledger.breaker, ledger.halt
     return replace(
         ledger,
         seen=ledger.seen - by,
@@ -462,11 +480,14 @@ def _set_back(ledger: Ledger, by: int) -> Ledger:
         viewed_until=ledger.viewed_until - by,
         frozen_until=ledger.frozen_until - by,
         breaker=breaker and replace(breaker, probe_at=breaker.probe_at - by),
+        halt=halt and replace(halt, since=halt.since - by, until=halt.until and halt.until - by),
     )
 
 
 def _closed_until(ledger: Ledger) -> int | None:
     """Until when nobody is granted anything; null where the feed is open, if only for one probe."""
+    if (halted_until := _halted_until(ledger.halt, ledger.seen)) is not None:
+        return halted_until
     if ledger.frozen_until > ledger.seen:
         return ledger.frozen_until
     if (breaker := ledger.breaker) is None:
@@ -474,6 +495,13 @@ def _closed_until(ledger: Ledger) -> int | None:
     if breaker.probe in ledger.slots:
         return ledger.seen + _patience(breaker)
     return breaker.probe_at if breaker.probe_at > ledger.seen else None
+
+
+def _halted_until(halt: Halt | None, seen: int) -> int | None:
+    """When to ask again; null where no operator silences the feed."""
+    if halt is None or (halt.until and halt.until <= seen):
+        return None
+    return min(halt.until or seen + HALT_ASK_AGAIN, seen + HALT_ASK_AGAIN)
 
 
 def _patience(breaker: Breaker) -> int:

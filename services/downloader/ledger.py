@@ -243,6 +243,8 @@ class OriginBudget:
                     del known.ended[: len(done)]
                     if done:
                         known.given_back.set()
+                    if not known.ended:
+                        known.silent_until = _LONG_AGO  # the ledger says it now, and may be thawed
                     _keep(known, changed, revision + 1)
                     _report(feed, before, changed)
                     return answer

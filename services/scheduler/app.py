@@ -24,6 +24,7 @@ from shared.stores import mongo
 
 SERVICE = "scheduler"
 _TICK_SECONDS = 0.25
+_PACE_SECONDS = 5.0
 
 
 async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Event) -> None:
@@ -44,6 +45,10 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         lane = Lane(LISTING_SEEN, recorder.record, batch=50, batches=2, within_seconds=0.05)
         consumer = Consumer(settings, SERVICE, [lane], dead_letters, registry)
         health = Health({"mongo": lambda: mongo.ping(database), "kafka": broker.ping}, registry)
-        loops = [Loop("release", release.tick, _TICK_SECONDS)]
+        paces = mongo.MongoPaces(database)
+        loops = [
+            Loop("release", release.tick, _TICK_SECONDS),
+            Loop("pace", lambda: release.report(paces), _PACE_SECONDS),
+        ]
         await work(settings, settings.scheduler_port, consumer, loops, health, stop)
         await lease.give_back()

@@ -11,11 +11,13 @@ from shared.clock import Clock
 from shared.domain.feed import Feed
 from shared.domain.image import Photo
 from shared.domain.listing import Listing
+from shared.domain.pace import Pace
 from shared.events.images import ImageOutdated, OutdatedReason
 from shared.lease import Lease
 from shared.publisher import Publisher
 from shared.stores.documents import ListingId
 from shared.stores.listings import Listings
+from shared.stores.paces import Paces
 
 _MOST_LISTINGS = 100
 _BY_AGE = 0.1
@@ -58,6 +60,13 @@ class Release:
             return 0
         now = self._clock()
         return sum([await self._release(feed, now) for feed in self._feeds.values()])
+
+    async def report(self, paces: Paces) -> None:
+        """Record how fast each feed's photos are finished, for whoever estimates. Raises StoreUnavailable."""
+        if await self._lease.is_held():
+            for feed, window in self._windows.items():
+                if window.in_work:
+                    await paces.put(feed, Pace(window.at, window.finished_per_second))
 
     async def _release(self, feed: Feed, now: datetime) -> int:
         window = self._windows[feed.name].observed(await self._listings.in_work(feed.name, now), now)

@@ -5,6 +5,7 @@ from datetime import datetime
 from math import ceil
 
 from shared.domain.feed import Feed
+from shared.domain.pace import allowed_per_second
 
 SECONDS_AHEAD = 4.0
 """Long enough that downloaders never wait for a tick, short enough that a more urgent photo soon has its turn."""
@@ -30,7 +31,8 @@ class Window:
         More than the feed's rules let pass in that time would only be put back.
         """
         wanted = max(4 * feed.batch_size, ceil(self.finished_per_second * SECONDS_AHEAD))
-        return min(wanted, feed.batch_size + ceil(allowed_per_second(feed) * SECONDS_AHEAD), _LARGEST)
+        passing = min(allowed_per_second(feed), _LARGEST)
+        return min(wanted, feed.batch_size + ceil(passing * SECONDS_AHEAD), _LARGEST)
 
     def observed(self, in_work: int, now: datetime) -> "Window":
         """Return the window after looking again: what is no longer in work was finished."""
@@ -47,13 +49,3 @@ class Window:
     def released(self, photos: int) -> "Window":
         """Return the window after so many more were released."""
         return replace(self, in_work=self.in_work + photos)
-
-
-def allowed_per_second(feed: Feed) -> float:
-    """What the feed's rates allow in the long run of seconds; hours and days are the budget's to keep."""
-    rates = [_LARGEST * 1.0]
-    if feed.requests_per_second:
-        rates.append(feed.requests_per_second)
-    if feed.batch_pause_seconds:
-        rates.append(feed.batch_size / feed.batch_pause_seconds)
-    return min(rates)

@@ -19,6 +19,7 @@ class Record:
     at: datetime
     key: bytes | None
     value: bytes | None
+    headers: Headers = ()
 
     @property
     def position(self) -> Position:

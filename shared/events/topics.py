@@ -35,6 +35,7 @@ _BROKER_TIME = {"message.timestamp.type": "LogAppendTime"}
 _RECORDS = {"max.message.bytes": str(MOST_BYTES)}
 # Whatever the other topics took, its headers added, must fit.
 _ANY_RECORD = {"max.message.bytes": str(2 * MOST_BYTES)}
+# On dead-letter too: marks of a topic that was lost with its Kafka are then older than all of a new one.
 
 MANIFEST: tuple[Topic, ...] = (
     Topic(LISTING_SEEN, partitions=6, days=30, config={**_RECORDS, **_BROKER_TIME}),
@@ -42,5 +43,5 @@ MANIFEST: tuple[Topic, ...] = (
     Topic(IMAGE_OUTDATED_VIEWED, partitions=6, days=1, config=_RECORDS),
     Topic(IMAGE_DOWNLOADED, partitions=6, days=30, config=_RECORDS),
     Topic(IMAGE_REMOVED, partitions=6, days=30, config=_RECORDS),
-    Topic(DEAD_LETTER, partitions=1, days=90, config=_ANY_RECORD),
+    Topic(DEAD_LETTER, partitions=1, days=90, config={**_ANY_RECORD, **_BROKER_TIME}),
 )

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from shared.domain.image import Status
 from shared.domain.listing import Listing
+from shared.domain.priority import Priority
 from shared.stores.documents import ListingId
 from shared.stores.rows import Row, Wanted
 
@@ -57,6 +58,9 @@ class Listings(Protocol):
 
     async def in_work(self, feed: str, now: datetime) -> int:
         """Return how many photos are released and unfinished, of listings whose lease has not ended."""
+
+    async def ahead_of(self, feed: str, priority: Priority, due_at: datetime, now: datetime) -> int:
+        """Return how many photos have their turn before one that is due then: the more urgent, and the longer due."""
 
     async def removal_due(self, now: datetime, limit: int) -> Sequence[Listing]:
         """Return listings of which something must be removed, the longest due first."""

@@ -14,7 +14,7 @@ from shared.stores import rows
 from shared.stores.documents import Document, ListingId, from_document, to_document
 from shared.stores.listings import Answer, FeedCounts
 from shared.stores.objects import Bucket
-from shared.stores.records import Attempt, Removal, Tally
+from shared.stores.records import Attempt, Place, Removal, Tally
 from shared.stores.rows import Row, Wanted
 
 
@@ -70,6 +70,16 @@ class MemoryListings:
         """Return how many photos are released and unfinished, of listings whose lease has not ended."""
         ours = [one for one in self._documents.values() if one["feed"] == feed and "leased_until" in one]
         return sum(one["in_work"] for one in ours if one["leased_until"] > now)
+
+    async def ahead_of(self, feed: str, priority: Priority, due_at: datetime, now: datetime) -> int:
+        """Return how many photos have their turn before one that is due then."""
+        due = [one for one in self._documents.values() if one["feed"] == feed and "due_at" in one]
+        return sum(
+            one["wanting"]
+            for one in due
+            if (one["rank"] < priority.rank and one["due_at"] <= max(due_at, now))
+            or (one["rank"] == priority.rank and one["due_at"] < due_at)
+        )
 
     async def removal_due(self, now: datetime, limit: int) -> Sequence[Listing]:
         """Return listings of which something must be removed, the longest due first."""
@@ -183,6 +193,22 @@ class MemoryRemovals:
         """Return the evidence of a listing, oldest first."""
         ours = [one for one in self._removals.values() if (one.feed, one.listing_key) == (feed, listing_key)]
         return sorted(ours, key=lambda one: one.removed_at)
+
+
+class MemoryMarks:
+    """Marks of dead letters in a dictionary."""
+
+    def __init__(self) -> None:
+        self.handled: dict[Place, str] = {}
+
+    async def add(self, places: Sequence[Place], how: str) -> None:
+        """Mark dead letters as handled. The same again changes nothing."""
+        for place in places:
+            self.handled.setdefault(place, how)
+
+    async def since(self, oldest: datetime) -> Collection[Place]:
+        """Return the marks of dead letters that are as new as that."""
+        return {place for place in self.handled if place.at >= oldest}
 
 
 class MemoryLeases:

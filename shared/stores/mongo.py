@@ -13,6 +13,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
 from shared.domain.image import Status
 from shared.domain.listing import Listing
+from shared.domain.pace import Pace
 from shared.domain.priority import Priority
 from shared.render import Renderer
 from shared.stores import rows
@@ -20,7 +21,7 @@ from shared.stores.budgets import Stored
 from shared.stores.documents import Document, ListingId, document_id, from_document, to_document
 from shared.stores.errors import StoreUnavailable
 from shared.stores.listings import Answer, FeedCounts
-from shared.stores.records import Attempt, Removal, Tally
+from shared.stores.records import Attempt, Place, Removal, Tally
 from shared.stores.rows import Row, Wanted
 
 Database: TypeAlias = "AsyncIOMotorDatabase[Document]"
@@ -32,6 +33,8 @@ _LAST_CHARACTER = "\U0010ffff"
 _LONGEST_SEARCH_MS = 5_000
 _DUPLICATE_KEY = 11_000
 _ATTEMPTS_KEPT = timedelta(days=90)
+_MARKS_KEPT = timedelta(days=100)
+"""Longer than the dead letters themselves."""
 
 INDEXES: Mapping[str, Sequence[IndexModel]] = {
     "listings": [
@@ -86,6 +89,9 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
         IndexModel([("at", ASCENDING)], name="expiry", expireAfterSeconds=int(_ATTEMPTS_KEPT.total_seconds())),
     ],
     "removals": [IndexModel([("listing_key", ASCENDING), ("feed", ASCENDING), ("removed_at", ASCENDING)])],
+    "dead_letters": [
+        IndexModel([("at", ASCENDING)], name="expiry", expireAfterSeconds=int(_MARKS_KEPT.total_seconds())),
+    ],
 }
 """Every query that a loop or a request makes has its index here; `imagectl indexes apply` creates them."""
 
@@ -199,6 +205,16 @@ class MongoListings:
             {"$group": {"_id": None, "sum": {"$sum": "$in_work"}}},
         ]
         rows = await self._aggregate(pipeline, hint="in_work")
+        return rows[0]["sum"] if rows else 0
+
+    async def ahead_of(self, feed: str, priority: Priority, due_at: datetime, now: datetime) -> int:
+        """Return how many photos have their turn before one that is due then, counted in the index."""
+        is_ahead = {"$or": [{"$lt": ["$rank", priority.rank]}, {"$lt": ["$due_at", due_at]}]}
+        pipeline: list[Document] = [
+            {"$match": {"feed": feed, "rank": {"$lte": priority.rank}, "due_at": {"$lte": max(due_at, now)}}},
+            {"$group": {"_id": None, "sum": {"$sum": {"$cond": [is_ahead, "$wanting", 0]}}}},
+        ]
+        rows = await self._aggregate(pipeline, hint="due_by_priority")
         return rows[0]["sum"] if rows else 0
 
     async def removal_due(self, now: datetime, limit: int) -> Sequence[Listing]:
@@ -384,6 +400,33 @@ class MongoRemovals:
         return [Removal(id=document.pop("_id"), **document) for document in documents]
 
 
+class MongoMarks:
+    """Marks of dead letters in MongoDB."""
+
+    def __init__(self, database: Database) -> None:
+        self._collection = database["dead_letters"]
+
+    async def add(self, places: Sequence[Place], how: str) -> None:
+        """Mark dead letters as handled. The same again changes nothing."""
+        if places:
+            requests = [
+                UpdateOne({"_id": _place_id(one)}, {"$setOnInsert": {**asdict(one), "how": how}}, upsert=True)
+                for one in places
+            ]
+            with _translated():
+                await self._collection.bulk_write(requests, ordered=False)
+
+    async def since(self, oldest: datetime) -> Collection[Place]:
+        """Return the marks of dead letters that are as new as that."""
+        query, wanted = {"at": {"$gte": oldest}}, {"_id": 0, "partition": 1, "offset": 1, "at": 1}
+        with _translated():
+            return {Place(**one) for one in await self._collection.find(query, wanted).to_list(None)}
+
+
+def _place_id(place: Place) -> str:
+    return f"{place.partition}/{place.offset}/{place.at.isoformat()}"
+
+
 class MongoLeases:
     """Leases in MongoDB."""
 
@@ -404,6 +447,24 @@ class MongoLeases:
         """Give the lease back."""
         with _translated():
             await self._collection.delete_one({"_id": name, "holder": holder})
+
+
+class MongoPaces:
+    """The paces in MongoDB."""
+
+    def __init__(self, database: Database) -> None:
+        self._collection = database["paces"]
+
+    async def put(self, feed: str, pace: Pace) -> None:
+        """Record what was measured last."""
+        with _translated():
+            await self._collection.replace_one({"_id": feed}, asdict(pace), upsert=True)
+
+    async def get(self, feed: str) -> Pace | None:
+        """Return what was measured last, or None."""
+        with _translated():
+            found = await self._collection.find_one({"_id": feed}, {"_id": 0})
+        return Pace(**found) if found else None
 
 
 class MongoBudgets:

@@ -1,6 +1,6 @@
 """What is kept beside the listings: the history of attempts, the evidence of removals, and who runs the loops."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -77,3 +77,22 @@ class Leases(Protocol):
 
     async def release(self, name: str, holder: str) -> None:
         """Give the lease back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a dead letter stands; its time tells it from one of an earlier topic at the same offset."""
+
+    partition: int
+    offset: int
+    at: datetime
+
+
+class Marks(Protocol):
+    """Which dead letters an operator has dealt with: Kafka cannot take a single record off a topic."""
+
+    async def add(self, places: Sequence[Place], how: str) -> None:
+        """Mark dead letters as handled; `how` is `requeued` or `dropped`. The same again changes nothing."""
+
+    async def since(self, oldest: datetime) -> Collection[Place]:
+        """Return the marks of dead letters that are as new as that; older ones have left their topic."""

@@ -205,6 +205,31 @@ async def test_what_is_done_is_no_longer_due(listings: Listings) -> None:
     assert keys_of(await listings.oldest_due(FEED, after(99), 9)) == []
 
 
+@pytest.mark.parametrize(
+    ("priority", "due_at", "ahead"),
+    [
+        (Priority.ROUTINE, -5, 4),
+        (Priority.ROUTINE, 10, 6),
+        (Priority.ROUTINE, 60, 7),
+        (Priority.POPULAR, -5, 1),
+        (Priority.VIEWED, 60, 1),
+        (Priority.VIEWED, -30, 0),
+    ],
+)
+async def test_ahead_in_the_queue_is_the_more_urgent_and_the_longer_due(
+    listings: Listings, priority: Priority, due_at: float, ahead: int
+) -> None:
+    two = [a_photo(name, key="two", not_before=NOW) for name in "ab"]
+    await listings.write(
+        [
+            due("viewed", -1, Priority.VIEWED), due("popular", -2, Priority.POPULAR), due("old", -20),
+            due("older", -30), due("later", 30), a_listing(*two, key="two"),
+            due("elsewhere", -50, Priority.VIEWED, feed="other"),
+        ]
+    )  # fmt: skip
+    assert await listings.ahead_of(FEED, priority, after(due_at), after(1)) == ahead
+
+
 async def test_what_is_released_and_unfinished_is_in_work_until_the_lease_ends(listings: Listings) -> None:
     assert await listings.in_work(FEED, NOW) == 0
     two = a_listing(a_photo("a").released(NOW), a_photo("b").released(NOW), a_photo("c"))

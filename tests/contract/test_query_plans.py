@@ -11,10 +11,19 @@ from shared.clock import utc_now
 from shared.domain.failures import Failure, Reason
 from shared.domain.image import Claim, Status, image_id
 from shared.domain.listing import Listing
+from shared.domain.pace import Pace
 from shared.domain.priority import Priority
 from shared.render import Renderer
 from shared.stores import mongo
-from shared.stores.mongo import Database, MongoAttempts, MongoBudgets, MongoLeases, MongoListings, MongoRemovals
+from shared.stores.mongo import (
+    Database,
+    MongoAttempts,
+    MongoBudgets,
+    MongoLeases,
+    MongoListings,
+    MongoPaces,
+    MongoRemovals,
+)
 from shared.stores.records import Attempt, Removal
 from shared.stores.rows import Wanted
 from tests.builders import FEED, NOW, a_discard, a_held_photo, a_listing, a_photo, after, hidden
@@ -93,6 +102,7 @@ QUERIES: dict[str, Callable[[MongoListings, MongoListings], Awaitable[object]]] 
     "due": lambda store, _: store.due(FEED, NOW, 500),
     "oldest_due": lambda store, _: store.oldest_due(FEED, NOW, 20),
     "in_work": lambda store, _: store.in_work(FEED, NOW),
+    "ahead_of": lambda store, _: store.ahead_of(FEED, Priority.POPULAR, NOW, NOW),
     "removal_due": lambda store, _: store.removal_due(NOW, 20),
     "claimed_by": lambda store, _: store.claimed_by("w-3", 100),
     "by_key": lambda store, _: store.by_key("X7"),
@@ -113,7 +123,7 @@ QUERIES: dict[str, Callable[[MongoListings, MongoListings], Awaitable[object]]] 
     "queue by age": lambda store, _: store.queue(FEED, NOW, 50, by_age=True),
     "coming": lambda store, _: store.coming(FEED, NOW, 50),
 }
-ANSWERED_BY_INDEX_ALONE = {"in_work", "counts"}
+ANSWERED_BY_INDEX_ALONE = {"ahead_of", "in_work", "counts"}
 SORTED = {
     "due",
     "oldest_due",
@@ -177,7 +187,7 @@ async def test_what_is_counted_is_counted_in_the_index_alone(database: Database,
 
 async def test_the_records_beside_the_listings_are_found_by_index(database: Database) -> None:
     attempts, removals, leases = MongoAttempts(database), MongoRemovals(database), MongoLeases(database)
-    budgets = MongoBudgets(database)
+    budgets, paces = MongoBudgets(database), MongoPaces(database)
     queries: list[Callable[[], Awaitable[object]]] = [
         lambda: attempts.of_images(["i7"], 10),
         lambda: attempts.of_images(["i7", "i8", "i9"], 10),
@@ -187,6 +197,8 @@ async def test_the_records_beside_the_listings_are_found_by_index(database: Data
         lambda: removals.add([a_removal(7)]),
         lambda: leases.hold("release", "w", NOW, after(9)),
         lambda: leases.release("release", "w"),
+        lambda: paces.put(FEED, Pace(NOW, 5.0)),
+        lambda: paces.get(FEED),
         lambda: budgets.get(FEED),
         lambda: budgets.replace(FEED, {}, 0),
     ]

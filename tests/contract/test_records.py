@@ -10,9 +10,9 @@ import pytest
 from shared.clock import utc_now
 from shared.stores import mongo
 from shared.stores.budgets import Budgets, MemoryBudgets
-from shared.stores.memory import MemoryAttempts, MemoryLeases, MemoryRemovals
-from shared.stores.mongo import MongoAttempts, MongoBudgets, MongoLeases, MongoRemovals
-from shared.stores.records import Attempt, Attempts, Leases, Removal, Removals
+from shared.stores.memory import MemoryAttempts, MemoryLeases, MemoryMarks, MemoryRemovals
+from shared.stores.mongo import MongoAttempts, MongoBudgets, MongoLeases, MongoMarks, MongoRemovals
+from shared.stores.records import Attempt, Attempts, Leases, Marks, Place, Removal, Removals
 from tests.builders import FEED, KEY, NOW, after
 from tests.servers import Room
 
@@ -25,18 +25,25 @@ class Stores:
     removals: Removals
     leases: Leases
     budgets: Budgets
+    marks: Marks
 
 
 @pytest.fixture(params=["memory", pytest.param("real", marks=pytest.mark.servers)])
 async def stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
     """Empty stores."""
     if request.param == "memory":
-        yield Stores(MemoryAttempts(), MemoryRemovals(), MemoryLeases(), MemoryBudgets())
+        yield Stores(MemoryAttempts(), MemoryRemovals(), MemoryLeases(), MemoryBudgets(), MemoryMarks())
         return
     room: Room = request.getfixturevalue("room")
     async with mongo.connect(room.servers.mongo, room.db) as database:
         await mongo.apply_indexes(database)
-        yield Stores(MongoAttempts(database), MongoRemovals(database), MongoLeases(database), MongoBudgets(database))
+        yield Stores(
+            MongoAttempts(database),
+            MongoRemovals(database),
+            MongoLeases(database),
+            MongoBudgets(database),
+            MongoMarks(database),
+        )
         await database.client.drop_database(room.db)
 
 
@@ -176,3 +183,14 @@ async def test_no_spending_is_lost_among_many_workers(stores: Stores) -> None:
     await asyncio.gather(*(spend() for _ in range(12)))
     stored = await stores.budgets.get(FEED)
     assert (dict(stored.document), stored.revision) == ({"spent": 12}, 12)
+
+
+async def test_a_mark_is_of_one_dead_letter_and_stays(stores: Stores) -> None:
+    # The database lets marks of long ago expire.
+    now = utc_now()
+    place, earlier = Place(0, 7, now), Place(0, 7, now - timedelta(days=2))
+    await stores.marks.add([], "dropped")
+    await stores.marks.add([place, earlier], "dropped")
+    await stores.marks.add([place], "requeued")
+    assert set(await stores.marks.since(earlier.at)) == {place, earlier}
+    assert set(await stores.marks.since(now - timedelta(days=1))) == {place}

@@ -1,7 +1,7 @@
 """The budget's rules against a brute-force model: random workers, clocks, crashes; every window is counted by hand."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from math import floor
@@ -18,6 +18,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from ops import freeze
 from services.downloader import budget
 from services.downloader.budget import Done, Ledger
 from shared.domain.failures import Failure, Reason
@@ -27,6 +28,7 @@ from shared.domain.priority import Priority
 SECOND = budget.SECOND
 START = 1_750_000_000 * SECOND
 SLOT_SECONDS = 30.0
+NEVER = 1 << 62
 SKEW = 20_000
 """So far may a worker's idea of the store's time be off, in microseconds, either way."""
 
@@ -90,6 +92,7 @@ class Workers(RuleBasedStateMachine):
         self.running: list[Running] = []
         self.sent: list[Sent] = []
         self.silences: list[tuple[int, int]] = []
+        self.halted: tuple[int, int] | None = None
         self.received: list[tuple[int, int]] = []
 
     @rule(
@@ -176,6 +179,7 @@ class Workers(RuleBasedStateMachine):
         """Somebody corrects the store's clock; what was planned by the old one is not sent."""
         self.store_ahead -= by
         self.silences.clear()
+        self.halted = None
         for one in list(self.running):
             if one.sends_at is not None:
                 one.unused.append(one.at)
@@ -183,6 +187,32 @@ class Workers(RuleBasedStateMachine):
             if one.sent_at is not None:
                 one.sent_at -= timedelta(microseconds=by)
         self.wait(1)
+
+    @rule(seconds=st.sampled_from([None, 1, 30, 7_200]))
+    def freeze(self, seconds: int | None) -> None:
+        """An operator silences the feed."""
+        self.end_of_halt()
+        lasting = timedelta(seconds=seconds) if seconds else None
+        self.ledger = budget.from_document(
+            freeze.frozen(budget.to_document(self.ledger), "by hand", self.told(0), lasting)
+        )
+        end = self.now + seconds * SECOND - SKEW if seconds else NEVER
+        self.halted = self.now + SKEW, end
+
+    @precondition(lambda self: self.halted)
+    @rule()
+    def thaw(self) -> None:
+        """The operator opens it again."""
+        self.end_of_halt()
+        self.silences = [(begin, min(end, self.now)) for begin, end in self.silences]
+        self.ledger = budget.from_document(freeze.thawed(budget.to_document(self.ledger)))
+
+    def end_of_halt(self) -> None:
+        """What was silent until now stays on record."""
+        if self.halted:
+            begin, end = self.halted
+            self.silences.append((begin, min(end, self.now)))
+        self.halted = None
 
     @invariant()
     def no_second_holds_too_many(self) -> None:
@@ -217,7 +247,7 @@ class Workers(RuleBasedStateMachine):
     @invariant()
     def a_silenced_feed_is_silent(self) -> None:
         if hasattr(self, "feed"):
-            for begin, end in self.silences:
+            for begin, end in [*self.silences, *([self.halted] if self.halted else [])]:
                 assert not [one for one in self.sent if begin < one.at < end]
 
     @invariant()
@@ -230,6 +260,7 @@ class Workers(RuleBasedStateMachine):
         if not hasattr(self, "feed"):
             return
         self.running.clear()
+        self.ledger = replace(self.ledger, halt=None)  # that alone waits for a person
         for attempt in range(400):
             now = self.told(0)
             stored, grant = budget.take(

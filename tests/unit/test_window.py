@@ -4,26 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.scheduler.window import SECONDS_AHEAD, Window, allowed_per_second
+from services.scheduler.window import SECONDS_AHEAD, Window
 from tests.builders import NOW, a_feed, after
 
 FREE = {"requests_per_second": 0.0, "batch_pause_seconds": 0.0}
-
-
-@pytest.mark.parametrize(
-    ("rules", "rate"),
-    [
-        ({}, 16.0),
-        ({"requests_per_second": 5.0}, 5.0),
-        ({"requests_per_second": 100.0}, 16.0),
-        ({"requests_per_second": 0.0}, 16.0),
-        ({"batch_size": 10, "batch_pause_seconds": 2.0}, 5.0),
-        ({"batch_pause_seconds": 0.0, "requests_per_second": 40.0}, 40.0),
-        (FREE, 2_000.0),
-    ],
-)
-def test_a_feeds_rates_allow_the_lesser_of_pace_and_pauses(rules: dict[str, float], rate: float) -> None:
-    assert allowed_per_second(a_feed(**rules)) == rate
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,59 @@
+"""What around a listing keeps its photos away: its feed's budget, dead letters that name it, events not yet read."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from ops import budgets, status
+from ops import dead_letters as letters
+from ops.explain import when
+from ops.stores import Stores
+from shared.domain.feed import Feed
+from shared.events.topics import LISTING_SEEN
+from shared.kafka import BrokerUnavailable
+from shared.settings import Settings
+
+
+async def of_feed(stores: Stores, feed: Feed) -> Sequence[str]:
+    """Say what silences the feed's origin, and which of its budgets are spent. Raises StoreUnavailable."""
+    use = budgets.use(feed, await stores.budgets.get(feed.name))
+    lines = [f"the feed {feed.name} is silent: {silence.in_words()}" for silence in use.silences]
+    for window in use.windows:
+        if window.name != "second" and not window.left_for_routine:
+            rest = f"; the last {window.left:,.0f} are kept for people who wait" if window.left else ""
+            what = budgets.TITLES[window.name]
+            lines.append(f"the feed {feed.name} has used {window.used:,} of its {window.limit:,.0f} {what}{rest}")
+    return lines
+
+
+async def of_events(settings: Settings, stores: Stores, listing_key: str, now: datetime) -> Sequence[str]:
+    """Say what of the listing could not be read. Kafka out of reach is said too: the record is known without it."""
+    try:
+        found = await letters.naming(settings, stores.marks, listing_key)
+    except BrokerUnavailable as fault:
+        return [f"whether dead letters name it is not known: {fault}"]
+    return [
+        f"dead letter {one.place.offset} names it: {one.service} could not use it {when(one.place.at, now)}: "
+        f"{one.reason}; see: imagectl dead-letters show {one.place.offset}"
+        for one in found
+    ]
+
+
+async def of_unknown(
+    settings: Settings, feeds: Mapping[str, Feed], stores: Stores, what: str, now: datetime
+) -> Sequence[str]:
+    """Say why nothing is recorded under a ListingKey, an image's id or a URL."""
+    lines = ["nothing is recorded under this ListingKey, image id or URL"]
+    named = await of_events(settings, stores, what, now)
+    try:
+        unread = {service: topics.get(LISTING_SEEN, 0) for service, topics in (await status.lag(settings)).items()}
+        waiting = min((unread[service] for service in ("scheduler", "janitor")), default=0)
+        if waiting:
+            lines.append(f"{waiting:,} records of {LISTING_SEEN} are yet to be read; it may be among them")
+        elif not named:
+            lines.append(
+                f"every record of {LISTING_SEEN} was read, and no dead letter names it: it was never published"
+            )
+    except BrokerUnavailable as fault:
+        lines.append(f"whether records wait to be read is not known: {fault}")
+    lines += named
+    return lines + [line for feed in feeds.values() for line in await of_feed(stores, feed)]

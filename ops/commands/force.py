@@ -1,0 +1,104 @@
+"""`imagectl force`: photos fetched again, now."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from ops import budgets, estimate, terminal, words
+from ops import force as forcing
+from ops import stores as opening
+from ops.force import Forced, Wanted
+from ops.stores import Stores
+from shared.clock import utc_now
+from shared.domain.failures import Reason
+from shared.domain.feed import Feed
+from shared.domain.priority import Priority
+from shared.settings import Settings
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: imagectl force --feed proptx-idx --failed forbidden --city Toronto --dry-run")
+def force(
+    listings: Annotated[list[str] | None, typer.Argument(metavar="LISTING", help="ListingKeys.")] = None,
+    feed: Annotated[str | None, typer.Option(help="Only of this feed of feeds.toml.")] = None,
+    failed: Annotated[
+        Reason | None,
+        typer.Option(metavar="REASON", help="Only what failed for this reason; docs/failures.md has all."),
+    ] = None,
+    city: Annotated[str | None, typer.Option(help="Only listings of this city.")] = None,
+    priority: Annotated[Priority, typer.Option(help="How urgent: routine waits for its turn.")] = Priority.SEARCHED,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count downloads, bytes and time, and change nothing.")
+    ] = False,
+    as_json: terminal.Json = False,
+) -> None:
+    """Fetch photos again, also those that were given up or did not change. Filters combine; hidden listings stay alone.
+
+    A copy that is held is served until a newer one is here, and asked for again conditionally.
+    """
+    wanted = Wanted(listing_keys=tuple(listings or ()), failed=failed, city=city)
+    if feed is None and wanted == Wanted():
+        terminal.fail("name listings, or say --feed, --failed or --city")
+
+    async def go_through(settings: Settings, feeds: Mapping[str, Feed]) -> dict[str, dict[str, Any]]:
+        chosen = terminal.feeds_named(feed, feeds, settings)
+        async with opening.opened(settings) as stores:
+            return await _go_through(stores, chosen, wanted, priority, dry_run=dry_run, quiet=as_json)
+
+    done = terminal.run(go_through)
+    if as_json:
+        terminal.print_json(done)
+    else:
+        for name, one in done.items():
+            terminal.say(f"{name}: {_in_words(one, dry_run=dry_run)}")
+    missing = len(set(wanted.listing_keys)) - sum(one["looked_at"] for one in done.values())
+    if missing > 0:
+        terminal.fail(
+            f"{missing:,} of the listings named are not recorded; `imagectl explain` says what is known of them"
+        )
+
+
+async def _go_through(
+    stores: Stores, feeds: list[Feed], wanted: Wanted, priority: Priority, *, dry_run: bool, quiet: bool
+) -> dict[str, dict[str, Any]]:
+    counts = [(await stores.listings.counts(feed.name, utc_now())).listings for feed in feeds]
+    total = len(wanted.listing_keys) * len(feeds) or sum(counts)
+    found, looked_at = dict[str, dict[str, Any]](), 0
+    with terminal.progress(quiet=quiet) as progress:
+        bar = progress.add_task("looking" if dry_run else "forcing", total=total, done=0, unit="listings")
+        for feed in feeds:
+
+            def tell(so_far: Forced, before: int = looked_at) -> None:
+                progress.update(bar, completed=before + so_far.looked_at, done=before + so_far.looked_at)
+
+            done = await forcing.force(
+                stores.listings, feed.name, wanted, priority, utc_now, dry_run=dry_run, tell=tell
+            )
+            use = budgets.use(feed, await stores.budgets.get(feed.name))
+            seconds = estimate.seconds_for(done.photos, done.bytes_expected, feed, use)
+            looked_at += done.looked_at
+            found[feed.name] = {
+                **dataclasses.asdict(done),
+                "bytes_expected": done.bytes_expected,
+                "seconds_at_least": seconds,
+                "silences": [silence.in_words() for silence in use.silences],
+            }
+    return found
+
+
+def _in_words(one: Mapping[str, Any], *, dry_run: bool) -> str:
+    would = "would be" if dry_run else "are"
+    said = (
+        f"{one['photos']:,} photos of {one['listings']:,} listings {would} due now: "
+        f"about {words.size(one['bytes_expected'])}, "
+        f"at least {words.lasting(one['seconds_at_least'])} within the budget"
+    )
+    left = (
+        (one["in_work"], "photos are in work already"),
+        (one["not_to_be_had"], "photos cannot be had: their URL was used, or their objects are being removed"),
+        (one["hidden"], "listings are not displayed and left alone"),
+    )
+    return "; ".join([said, *(f"{count:,} {what}" for count, what in left if count), *one["silences"]])

@@ -1,0 +1,114 @@
+"""An operator wants photos fetched again: which are due now, and what does it cost?"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+
+from ops.pages import pages, rewrite
+from shared.clock import Clock
+from shared.domain.failures import Reason
+from shared.domain.image import Photo
+from shared.domain.listing import Listing
+from shared.domain.priority import Priority, most_urgent
+from shared.stores.listings import Listings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which photos: all filters that are given must fit. With none, all of the feed."""
+
+    listing_keys: tuple[str, ...] = ()
+    failed: Reason | None = None
+    city: str | None = None
+
+    def covers(self, listing: Listing) -> bool:
+        """Whether the listing is meant."""
+        is_city = self.city is None or (listing.city or "").strip().casefold() == self.city.strip().casefold()
+        return is_city and (not self.listing_keys or listing.key in self.listing_keys)
+
+    def covers_photo(self, photo: Photo) -> bool:
+        """Whether the photo, of a listing that is meant, is meant."""
+        return self.failed is None or (photo.failure is not None and photo.failure.reason is self.failed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forced:
+    """What came of it, or would: `photos` are due now, the rest of what was meant cannot be had."""
+
+    looked_at: int = 0
+    listings: int = 0
+    photos: int = 0
+    in_work: int = 0
+    """In a downloader's hands right now."""
+    not_to_be_had: int = 0
+    """Their URL works once and was used, or their objects are still being removed."""
+    hidden: int = 0
+    """Listings that are not displayed: they are left alone."""
+    sized: int = 0
+    bytes_sized: int = 0
+
+    @property
+    def bytes_expected(self) -> int | None:
+        """About how many bytes will come: a photo without a known size counts as the average. None: nothing known."""
+        return round(self.bytes_sized / self.sized * self.photos) if self.sized else None
+
+    def __add__(self, other: "Forced") -> "Forced":
+        return Forced(**{name: getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__})
+
+
+def due_again(listing: Listing, wanted: Wanted, priority: Priority, now: datetime) -> Listing | None:
+    """Return the listing with what is wanted of it due now; None where nothing is. Pure."""
+    chosen = _chosen(listing, wanted, now)
+    due = [_forced(photo, priority, now) for photo in chosen if listing.due_of(_forced(photo, priority, now))]
+    return listing.with_photos(due) if due else None
+
+
+def _forced(photo: Photo, priority: Priority, now: datetime) -> Photo:
+    again = photo.put_back(now)
+    return replace(again, forced_at=now, priority=most_urgent(photo.priority, priority))
+
+
+def _chosen(listing: Listing, wanted: Wanted, now: datetime) -> list[Photo]:
+    if not listing.is_displayed or not wanted.covers(listing):
+        return []
+    return [photo for photo in listing.photos if wanted.covers_photo(photo) and not photo.is_claimed(now)]
+
+
+async def force(
+    listings: Listings,
+    feed: str,
+    wanted: Wanted,
+    priority: Priority,
+    clock: Clock,
+    *,
+    dry_run: bool,
+    tell: Callable[[Forced], object] = lambda _: None,
+) -> Forced:
+    """Go through a feed, page by page; doing it again does no harm. Raises StoreUnavailable."""
+    done = Forced()
+    async for page in pages(listings, feed, wanted.listing_keys):
+        now = clock()
+        rule = partial(due_again, wanted=wanted, priority=priority, now=now)
+        changed = await rewrite(listings, page, rule, dry_run=dry_run)
+        done += _count(page, changed, wanted, now)
+        tell(done)
+    return done
+
+
+def _count(page: Sequence[Listing], changed: Sequence[Listing], wanted: Wanted, now: datetime) -> Forced:
+    meant = [one for one in page if wanted.covers(one)]
+    shown = [one for one in meant if one.is_displayed]
+    photos = [photo for one in changed for photo in one.photos if photo.forced_at == now]
+    wanting = sum(len(_chosen(one, wanted, now)) for one in shown)
+    sizes = [photo.copy.file_size for one in page for photo in one.photos if photo.copy]
+    return Forced(
+        looked_at=len(page),
+        listings=len(changed),
+        photos=len(photos),
+        in_work=sum(wanted.covers_photo(photo) and photo.is_claimed(now) for one in shown for photo in one.photos),
+        not_to_be_had=max(0, wanting - len(photos)),
+        hidden=len(meant) - len(shown),
+        sized=len(sizes),
+        bytes_sized=sum(sizes),
+    )

@@ -1,0 +1,56 @@
+"""When is a due photo's turn? `explain` says its place in the queue and an estimate."""
+
+from dataclasses import replace
+
+import pytest
+
+from ops import explain
+from shared.domain.image import Claim
+from shared.domain.pace import Pace
+from shared.domain.priority import Priority
+from shared.render import Renderer
+from shared.stores.memory import MemoryListings
+from shared.stores.paces import MemoryPaces
+from tests.builders import FEED, NOW, a_feed, a_held_photo, a_listing, a_photo, after
+
+RENDERER = Renderer("https://cdn.example.com")
+FREE = a_feed(requests_per_second=0.0, batch_pause_seconds=0.0)
+
+
+@pytest.fixture
+async def listings() -> MemoryListings:
+    """A queue: forty photos that are popular, then ten of the listing X1 that is looked at."""
+    store = MemoryListings(RENDERER)
+    popular = [a_photo(f"p{number}", key="P", priority=Priority.POPULAR) for number in range(40)]
+    await store.write([a_listing(*popular, key="P"), a_listing(*(a_photo(f"{number}") for number in range(10)))])
+    return store
+
+
+async def test_a_due_photo_has_its_place_and_its_time(listings: MemoryListings) -> None:
+    paces, listing = MemoryPaces(), await listings.get(FEED, "X1")
+    assert listing is not None
+    await paces.put(FEED, Pace(NOW, 4.0))
+    turns = await explain.turns(listings, paces, listing, FREE, NOW)
+    assert set(turns.values()) == {explain.Turn(40, after(10))}
+    assert len(turns) == 10
+    photo = listing.photos[0]
+    said = explain.of_photo(listing, photo, [], FREE, RENDERER, NOW, turns[photo.id])
+    assert (
+        "40 photos are ahead of it in the queue; its turn is about 2026-11-23T09:00:10+00:00 (in 10 s)"
+        in (said.lines[1])
+    )
+
+
+async def test_a_retry_waits_for_its_time_first_and_for_no_rate_there_is_no_time(listings: MemoryListings) -> None:
+    listing = a_listing(a_photo("0", not_before=after(600)))
+    turns = await explain.turns(listings, MemoryPaces(), listing, a_feed(viewed_reserve=0.0), NOW)
+    # 50 photos at 16 a second, from its time on.
+    assert [turn.about for turn in turns.values()] == [after(600 + 50 / 16)]
+    turns = await explain.turns(listings, MemoryPaces(), listing, FREE, NOW)
+    assert [turn.about for turn in turns.values()] == [None]
+
+
+async def test_what_is_here_or_under_way_has_no_turn(listings: MemoryListings) -> None:
+    claimed = replace(a_photo("c"), claim=Claim(worker="w", until=after(60)))
+    listing = a_listing(a_held_photo("h"), a_photo("r").released(NOW), claimed)
+    assert await explain.turns(listings, MemoryPaces(), listing, FREE, NOW) == {}
