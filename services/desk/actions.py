@@ -86,7 +86,7 @@ class ActionPages:
 class _OfFeed(Action):
     """What all actions on a feed share."""
 
-    takes = ("feed",)
+    takes: ClassVar[Sequence[str]] = ("feed",)
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -114,7 +114,7 @@ class Force(_OfFeed):
         use = budgets.use(feed, await self._parts.stores.budgets.get(feed.name))
         seconds = estimate.seconds_for(done.photos, done.bytes_expected, feed, use)
         lines = [f"{done.photos:,} photos of listing {asked['key']} would be due at once, ahead of routine work."]
-        if done.photos:
+        if seconds >= 1:
             lines.append(f"Within the feed's budget that takes at least {words.lasting(seconds)}.")
         if done.in_work:
             lines.append(f"{done.in_work:,} are in a downloader's hands already and are left alone.")

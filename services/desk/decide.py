@@ -174,7 +174,8 @@ def ago(moment: datetime | None, now: datetime) -> str:
         return "at no known time"
     seconds = (moment - now).total_seconds()
     length, unit = next(((length, unit) for length, unit in _UNITS if abs(seconds) >= 2 * length), (1, "s"))
-    return f"in {seconds / length:.0f} {unit}" if seconds > 0 else f"{-seconds / length:.0f} {unit} ago"
+    distance = f"{abs(seconds) / length:.0f} {unit}"
+    return f"in {distance}" if seconds > 0 else f"{distance} ago"
 
 
 def stamp(moment: datetime) -> str:

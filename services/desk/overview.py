@@ -14,7 +14,6 @@ from services.desk.view import Parts, page, text
 from services.desk.watch import MINUTE, MINUTES, Snapshot
 from shared.domain.failures import POLICIES, Reason
 from shared.domain.image import Status
-from shared.domain.priority import Priority
 
 _LATEST = 12
 _DONE = {"downloaded", "unchanged"}
@@ -57,7 +56,6 @@ class Overview:
             "hour": _hour(seen, minutes, self._parts.watch.queue),
             "totals": _totals(seen),
             "statuses": list(Status),
-            "priorities": list(Priority),
             "policies": POLICIES,
             "titles": TITLES,
             "latest": await self._parts.stores.attempts.latest(_LATEST),
