@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 
 from prometheus_client import CollectorRegistry
 
+from services.janitor.guard import Guard
 from services.janitor.removal import Remover
 from shared.clock import utc_now
 from shared.consumer import Consumer, Lane
@@ -46,8 +47,9 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         dead_letters = DeadLetters(broker, settings.topic_prefix, SERVICE, utc_now)
         publisher = Publisher(broker, settings.topic_prefix, SERVICE, utc_now)
         recorder = Recorder(listings, feeds, dead_letters, utc_now, registry)
+        guard = Guard(listings, mongo.MongoFreezes(database), feeds, utc_now, registry)
         remover = Remover(
-            listings, objects, mongo.MongoRemovals(database), lease, publisher, renderer, utc_now, registry
+            listings, objects, mongo.MongoRemovals(database), guard, lease, publisher, renderer, utc_now, registry
         )
         lane = Lane(LISTING_SEEN, recorder.record, batch=100, within_seconds=_LISTEN_SECONDS)
         consumer = Consumer(settings, SERVICE, [lane], dead_letters)

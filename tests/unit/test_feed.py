@@ -54,6 +54,7 @@ def test_the_defaults_are_the_contracts() -> None:
         "permissions": ("Public", "Idx", "Vow"),
         "popular_areas": (),
         "keep_after_inactive_hours": 0.0,
+        "removal_freeze_share": 0.2,
         "headers": {},
         "token_env": "",
         "reso_url": "",
