@@ -2,7 +2,7 @@
 
 import typer
 
-from ops.commands import config, explain, init, publish, rebuild, status, topics
+from ops.commands import audit, compliance, config, explain, init, publish, rebuild, removals, status, topics
 
 app = typer.Typer(
     name="imagectl",
@@ -13,8 +13,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (status, explain, publish, rebuild, init, config):
+for command in (status, explain, publish, rebuild, audit, compliance, init, config):
     app.add_typer(command.app)
+app.add_typer(removals.app, name="removals")
 app.add_typer(topics.app, name="topics")
 
 

@@ -69,6 +69,23 @@ def fail(message: str, code: int = FAILED) -> NoReturn:
     raise typer.Exit(code)
 
 
+def feeds_named(name: str | None, feeds: Mapping[str, Feed], settings: Settings) -> list[Feed]:
+    """Return the feed of this name, or all; an unknown one is said, and ends the command."""
+    if name is not None and name not in feeds:
+        fail(f"there is no feed {name!r} in {settings.feeds}; it has {', '.join(feeds)}")
+    return [feeds[name]] if name else list(feeds.values())
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before what cannot be undone; without a terminal to ask at, `--yes` must have been given."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        fail(f"{question} Give --yes to say so.")
+    if not typer.confirm(question, err=True):
+        fail("nothing was done")
+
+
 def progress(*, quiet: bool) -> Progress:
     """Return a bar for long work, on the error stream; its tasks have a field `listings`."""
     columns = (
@@ -84,3 +101,8 @@ def progress(*, quiet: bool) -> Progress:
 def print_json(value: object) -> None:
     """Print a value for machines."""
     sys.stdout.write(json.dumps(value, default=str, indent=2) + "\n")
+
+
+def say(line: str) -> None:
+    """Print a line for people, as it is."""
+    out.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -74,17 +74,18 @@ class MemoryListings:
 
     async def turned_hidden(self, feed: str, reason: RemovalReason, since: datetime) -> int:
         """Return how many listings that had been displayed turned hidden after the moment, and still are."""
-        hidden = [one.hidden for one in self._where(lambda one: one.feed == feed) if one.hidden]
-        return sum(one.reason is reason and one.was_displayed and one.since > since for one in hidden)
+        hidden = [one["hidden"] for one in self._documents.values() if one["feed"] == feed and one["hidden"]]
+        return sum(one["reason"] == reason and "was_displayed" in one and one["since"] > since for one in hidden)
 
     async def displayed(self, feed: str) -> int:
         """Return how many of a feed's listings are displayed."""
-        return len(self._where(lambda one: one.feed == feed and one.is_displayed))
+        return sum(one["feed"] == feed and one["displayed"] for one in self._documents.values())
 
     async def held(self, feed: str, reason: RemovalReason, limit: int) -> Sequence[Listing]:
         """Return hidden listings whose copies are held until an operator decides."""
-        ours = self._where(lambda one: one.feed == feed and one.hidden is not None and one.hidden.reason is reason)
-        return [one for one in ours if one.hidden and one.hidden.held_until == UNDECIDED][:limit]
+        hidden = [one for one in self._documents.values() if one["feed"] == feed and one["hidden"]]
+        waiting = [one for one in hidden if one["hidden"].get("held_until") == UNDECIDED]
+        return [from_document(one) for one in waiting if one["hidden"]["reason"] == reason][:limit]
 
     async def claimed_by(self, worker: str, limit: int) -> Sequence[Listing]:
         """Return listings of which the worker has photos in hand."""
