@@ -1,6 +1,7 @@
 """`imagectl removals`: what an operator has removed, and decides where a feed lost so much that removals are frozen."""
 
 import dataclasses
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Annotated
@@ -97,7 +98,8 @@ def list_(as_json: terminal.Json = False) -> None:
 @app.command(epilog="Example: imagectl removals resume proptx-idx --yes")
 def resume(feed: FeedName, yes: Yes = False, as_json: terminal.Json = False) -> None:
     """Say that a feed's frozen removals are right: what was held is removed now."""
-    terminal.confirm(f"This removes every copy of the listings that feed {feed} turned hidden.", yes=yes)
+    question = f"This removes every copy of the listings that feed {feed} turned hidden."
+    terminal.confirm(question, yes=yes or not sys.stdin.isatty())  # the command is itself the answer
     _decide(feed, Decision.RESUME, "what was held is being removed", as_json)
 
 

@@ -7,13 +7,14 @@ from datetime import datetime
 from pathlib import Path
 
 from shared.clock import Clock, utc_now
+from shared.domain.audit import Held
 from shared.domain.image import Status
 from shared.domain.listing import UNDECIDED, Listing, RemovalReason
 from shared.domain.priority import Priority
 from shared.render import Renderer
 from shared.stores.documents import Document, ListingId, from_document, to_document
 from shared.stores.listings import Answer, FeedCounts
-from shared.stores.objects import Bucket, Held
+from shared.stores.objects import Bucket
 from shared.stores.records import Attempt, Removal
 
 
@@ -202,12 +203,12 @@ class MemoryObjects:
     def __init__(self, clock: Clock = utc_now) -> None:
         self.held: dict[Bucket, dict[str, bytes]] = {bucket: {} for bucket in Bucket}
         self._clock = clock
-        self._stored_at: dict[tuple[Bucket, str], datetime] = {}
+        self.stored_at: dict[tuple[Bucket, str], datetime] = {}
 
     async def put(self, bucket: Bucket, key: str, source: Path, content_type: str) -> None:
         """Store the file's bytes under the key."""
         self.held[bucket][key] = source.read_bytes()  # noqa: ASYNC240 - a small file of a test
-        self._stored_at[bucket, key] = self._clock()
+        self.stored_at[bucket, key] = self._clock()
 
     async def get(self, bucket: Bucket, key: str) -> bytes | None:
         """Return an object's bytes, or None where there is none."""
@@ -220,7 +221,7 @@ class MemoryObjects:
     async def page(self, bucket: Bucket, prefix: str, after: str, limit: int) -> Sequence[Held]:
         """Return the objects below a prefix, those after the key given; "" begins."""
         keys = sorted(key for key in self.held[bucket] if key.startswith(prefix) and key > after)[:limit]
-        return [Held(key, len(self.held[bucket][key]), self._stored_at[bucket, key]) for key in keys]
+        return [Held(key, len(self.held[bucket][key]), self.stored_at[bucket, key]) for key in keys]
 
     async def delete(self, bucket: Bucket, keys: Collection[str]) -> Collection[str]:
         """Delete objects; one that is not there is no error. Return those that were refused: none."""

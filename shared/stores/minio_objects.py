@@ -15,9 +15,10 @@ from minio import Minio
 from minio.deleteobjects import DeleteObject
 from minio.error import MinioException, S3Error
 
+from shared.domain.audit import Held
 from shared.settings import Settings
 from shared.stores.errors import StoreUnavailable
-from shared.stores.objects import Bucket, Held
+from shared.stores.objects import Bucket
 
 Result = TypeVar("Result")
 

@@ -15,6 +15,7 @@ from shared.domain.image import Status
 from shared.domain.listing import UNDECIDED, Listing, RemovalReason
 from shared.domain.priority import Priority
 from shared.render import Renderer
+from shared.stores.audits import Audit
 from shared.stores.budgets import Stored
 from shared.stores.documents import Document, ListingId, document_id, from_document, to_document
 from shared.stores.errors import StoreUnavailable
@@ -391,6 +392,25 @@ def _freeze(document: Document) -> Freeze:
         decision=Decision(decision) if decision else None,
         **{name: value for name, value in document.items() if name != "_id"},
     )
+
+
+class MongoAudits:
+    """The audits in MongoDB: one document each."""
+
+    def __init__(self, database: Database) -> None:
+        self._collection = database["audits"]
+
+    async def newest(self, limit: int) -> Sequence[Audit]:
+        """Return the newest audits, newest first."""
+        with _translated():
+            documents = await self._collection.find({}, sort=[("_id", DESCENDING)], limit=limit).to_list(None)
+        return [Audit(started_at=document.pop("_id"), **document) for document in documents]
+
+    async def save(self, audit: Audit) -> None:
+        """Write an audit as it now stands."""
+        document = asdict(audit)
+        with _translated():
+            await self._collection.replace_one({"_id": document.pop("started_at")}, document, upsert=True)
 
 
 class MongoLeases:

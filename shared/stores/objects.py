@@ -1,11 +1,11 @@
 """Object storage: two buckets, one public and one private. Every object is immutable."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
+
+from shared.domain.audit import Held
 
 
 class Bucket(StrEnum):
@@ -13,15 +13,6 @@ class Bucket(StrEnum):
 
     PUBLIC = "public"
     ORIGINALS = "originals"
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """An object as storage lists it."""
-
-    key: str
-    size: int
-    stored_at: datetime
 
 
 class Objects(Protocol):

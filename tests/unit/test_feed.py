@@ -91,6 +91,7 @@ RANGES = [
     ("request_timeout_seconds", 0.5, 300),
     ("max_attempts", 1, 100),
     ("retry_base_seconds", 0.1, 3_600),
+    ("removal_freeze_share", 0, 1),
 ]
 
 

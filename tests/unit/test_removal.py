@@ -3,17 +3,20 @@
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, cast
 
 import orjson
 import pytest
 from prometheus_client import CollectorRegistry
 
+from ops import removals
+from services.downloader.decide import settle
+from services.downloader.outcomes import Downloaded
 from services.janitor.decide import FEWEST, KEPT_AFTER_DISCARD
 from services.janitor.guard import Guard
 from services.janitor.removal import Remover
-from shared.domain.image import Photo
+from shared.domain.image import Claim, Photo
 from shared.domain.listing import Listing, RemovalReason, copy_keys
 from shared.kafka import Broker, Outgoing
 from shared.lease import Lease
@@ -551,3 +554,121 @@ async def test_how_late_the_oldest_removal_is_can_be_seen(world: World) -> None:
     assert world.metric("removal_late_seconds") == 95
     await world.a_janitor().sweep()
     assert world.metric("removal_late_seconds") == 0
+
+
+# What an operator has removed
+
+
+async def change(world: World, rule: Callable[..., Listing], *images: str) -> None:
+    await removals.change(world.listings, (FEED, KEY), partial(rule, images=images), world.clock)
+
+
+def said_at(at: float, **fields: Any) -> dict[str, Any]:
+    return a_record(*(a_row(name) for name in "abc"), at=at, **fields)
+
+
+async def hear(world: World, record: dict[str, Any], offset: int = 0) -> Listing:
+    """Record what the MLS says, if it says anything new; return the listing as it is then."""
+    if after := heard(record, await world.listing(), offset=offset, now=world.now):
+        assert not await world.listings.write([after])
+    return await world.listing()
+
+
+async def test_a_forced_listing_goes_at_once_with_all_its_versions_and_stays_away(world: World) -> None:
+    old = a_discard("a", held=a_copy("a", sha256="aa" * 32), remove_at=NOW + timedelta(hours=24))
+    await world.has(a_listing(*photos(), discards=(old,)))
+    world.stores(*copy_keys(a_copy("a", sha256="aa" * 32)))
+    await change(world, removals.forced)
+    assert not (await world.listing()).is_displayed
+    await world.a_janitor().sweep()
+    assert world.keys == set()
+    assert await world.evidence() == sorted((one.id, "forced") for one in photos())
+    assert {event["reason"] for event in world.broker.events} == {"forced"}
+    for at, offset in ((0, 1), (60, 2), (120, 3)):  # the same again, and newer ones
+        listing = await hear(world, said_at(at), offset)
+        assert (listing.is_displayed, listing.photos, listing.due_at) == (False, (), None)
+    assert await world.a_janitor().sweep() == 0
+
+
+@pytest.mark.parametrize(("at", "offset"), [(0, 0), (-60, 0), (60, 1)], ids=["the same", "an older one", "a newer one"])
+async def test_a_forced_listing_that_is_allowed_comes_back_with_whatever_the_mls_says_next(
+    world: World, at: float, offset: int
+) -> None:
+    await world.has(a_listing(*photos()))
+    await change(world, removals.forced)
+    await world.a_janitor().sweep()
+    await change(world, removals.allowed)
+    listing = await world.listing()
+    assert not listing.is_displayed
+    assert not removals.is_anything_forced(listing, ())
+    listing = await hear(world, said_at(at), offset)
+    assert listing.is_displayed
+    assert [photo.photo for photo in listing.photos] == ["a", "b", "c"]
+    assert listing.due_at == NOW
+
+
+async def test_a_forced_listing_that_is_allowed_stays_hidden_where_the_mls_says_so(world: World) -> None:
+    await world.has(a_listing(*photos()))
+    await change(world, removals.forced)
+    await world.a_janitor().sweep()
+    await change(world, removals.allowed)
+    listing = await hear(world, said_at(0, StandardStatus="Closed"))
+    assert listing.hidden
+    assert listing.hidden.reason is RemovalReason.LISTING_INACTIVE
+
+
+async def test_a_forced_image_goes_alone_and_stays_away_until_it_is_allowed(world: World) -> None:
+    a, b, c = photos()
+    await world.has(a_listing(a, b, c))
+    await change(world, removals.forced, b.id)
+    await world.a_janitor().sweep()
+    assert world.keys == {*copy_keys(a_copy("a")), *copy_keys(a_copy("c"))}
+    assert await world.evidence() == [(b.id, "forced")]
+    for at, offset in ((0, 1), (60, 2)):
+        listing = await hear(world, said_at(at), offset)
+        assert [(photo.photo, photo.order) for photo in listing.photos] == [("a", 0), ("c", 1)]
+        assert listing.due_at is None or at == 60
+    assert await world.a_janitor().sweep() == 0
+    await change(world, removals.allowed, b.id)
+    listing = await hear(world, said_at(60), offset=2)
+    assert [(photo.photo, photo.order) for photo in listing.photos] == [("a", 0), ("b", 1), ("c", 2)]
+    assert listing.photos[0].copy
+    assert listing.due_of(listing.photos[1]) == NOW
+
+
+async def test_to_allow_a_listing_allows_its_images_too_and_to_allow_an_image_no_listing(world: World) -> None:
+    a, b, _ = photos()
+    await world.has(a_listing(*photos()))
+    await change(world, removals.forced, a.id, b.id)
+    await change(world, removals.forced)
+    await change(world, removals.allowed, a.id)
+    listing = await world.listing()
+    assert (listing.is_blocked, listing.blocked) == (True, (b.id,))
+    assert not removals.is_anything_forced(listing, [a.id])
+    assert removals.is_anything_forced(listing, [b.id])
+    await change(world, removals.allowed)
+    listing = await world.listing()
+    assert (listing.is_blocked, listing.blocked) == (False, ())
+
+
+async def test_what_is_forced_in_a_frozen_feed_goes_all_the_same(world: World) -> None:
+    await world.has(*burst(80), a_hidden_listing(hidden=hidden(since=-6, remove_at=-1)))
+    await world.a_janitor().sweep()
+    assert world.keys
+    await change(world, removals.forced)
+    await world.a_janitor().sweep()
+    assert await world.evidence() == sorted((one.id, "forced") for one in photos())
+
+
+async def test_a_download_under_way_does_not_bring_a_forced_image_back(world: World) -> None:
+    a = replace(photos()[0], claim=Claim(worker="w", until=NOW + timedelta(seconds=80)), released_at=NOW)
+    await world.has(a_listing(a))
+    await change(world, removals.forced, a.id)
+    settled = settle(
+        await world.listing(), a, Downloaded(a_copy("a", sha256="cc" * 32)), feed=a_feed(),
+        superseded_for=timedelta(hours=24), now=world.now, jitter=0.0,
+    )  # fmt: skip
+    world.stores(*copy_keys(a_copy("a", sha256="cc" * 32)))
+    assert not await world.listings.write([settled.listing])
+    await world.a_janitor().sweep()
+    assert (world.keys, (await world.listing()).photos) == (set(), ())
