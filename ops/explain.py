@@ -9,7 +9,7 @@ from shared.domain import retry
 from shared.domain.failures import POLICIES
 from shared.domain.feed import Feed
 from shared.domain.image import Photo, Status, url_key
-from shared.domain.listing import Listing
+from shared.domain.listing import UNDECIDED, Hidden, Listing
 from shared.domain.pace import expected_per_second, seconds_until_turn
 from shared.domain.priority import Priority
 from shared.render import Renderer
@@ -92,12 +92,22 @@ def of_listing(listing: Listing, now: datetime) -> Iterator[str]:
     else:
         yield (
             f"it is not displayed ({listing.hidden.reason}) since {when(listing.hidden.since, now)}; "
-            f"its copies are removed {when(listing.hidden.remove_at, now)}"
+            f"its copies are {_removed(listing.hidden, now)}"
         )
+    if listing.is_blocked:
+        yield "an operator had it removed; it stays away until `imagectl removals allow` lifts that"
+    if listing.blocked:
+        yield f"images that an operator had removed, and that stay away: {', '.join(listing.blocked)}"
     for one in listing.set_aside:
         yield f"set aside: {one.media_key}: {one.reason}"
     for discard in listing.discards:
         yield f"to be removed {when(discard.remove_at, now)}: {discard.photo} ({discard.reason})"
+
+
+def _removed(hidden: Hidden, now: datetime) -> str:
+    if hidden.held_until == UNDECIDED:
+        return f"held: {hidden.reason} removals of this feed are frozen until `imagectl removals` decides"
+    return f"removed {when(hidden.removal_at, now)}"
 
 
 def of_photo(

@@ -2,7 +2,21 @@
 
 import typer
 
-from ops.commands import config, dead_letters, explain, force, freeze, init, publish, rebuild, status, topics
+from ops.commands import (
+    audit,
+    compliance,
+    config,
+    dead_letters,
+    explain,
+    force,
+    freeze,
+    init,
+    publish,
+    rebuild,
+    removals,
+    status,
+    topics,
+)
 
 app = typer.Typer(
     name="imagectl",
@@ -13,9 +27,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (status, explain, force, freeze, publish, rebuild, init, config):
+for command in (status, explain, force, freeze, publish, rebuild, audit, compliance, init, config):
     app.add_typer(command.app)
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(removals.app, name="removals")
 app.add_typer(topics.app, name="topics")
 
 

@@ -1,4 +1,4 @@
-"""Wires the janitor: hears of listings, records them, and removes what must no longer be held."""
+"""Wires the janitor: hears of listings, records them, removes what must no longer be held, audits what is."""
 
 import asyncio
 from collections.abc import Mapping
@@ -6,6 +6,8 @@ from contextlib import AsyncExitStack
 
 from prometheus_client import CollectorRegistry
 
+from services.janitor.audit import DailyAudit
+from services.janitor.guard import Guard
 from services.janitor.removal import Remover
 from shared.clock import utc_now
 from shared.consumer import Consumer, Lane
@@ -27,6 +29,7 @@ SERVICE = "janitor"
 _LISTEN_SECONDS = 0.25
 """How long a batch is gathered: longer than the scheduler's, so that it is the one that writes and this one looks."""
 _SWEEP_SECONDS = 0.5
+_AUDIT_SECONDS = 1.0
 
 
 async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Event) -> None:
@@ -46,14 +49,18 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         dead_letters = DeadLetters(broker, settings.topic_prefix, SERVICE, utc_now, registry)
         publisher = Publisher(broker, settings.topic_prefix, SERVICE, utc_now)
         recorder = Recorder(listings, feeds, dead_letters, utc_now, registry)
+        guard = Guard(listings, mongo.MongoFreezes(database), feeds, utc_now, registry)
         remover = Remover(
-            listings, objects, mongo.MongoRemovals(database), lease, publisher, renderer, utc_now, registry
+            listings, objects, mongo.MongoRemovals(database), guard, lease, publisher, renderer, utc_now, registry
         )
         lane = Lane(LISTING_SEEN, recorder.record, batch=100, within_seconds=_LISTEN_SECONDS)
         consumer = Consumer(settings, SERVICE, [lane], dead_letters, registry)
         health = Health(
             {"mongo": lambda: mongo.ping(database), "kafka": broker.ping, "objects": objects.ping}, registry
         )
-        loops = [Loop("removal", remover.sweep, _SWEEP_SECONDS)]
+        audit = DailyAudit(
+            listings, objects, mongo.MongoAudits(database), lease, sorted(feeds), utc_now, registry
+        )  # fmt: skip
+        loops = [Loop("removal", remover.sweep, _SWEEP_SECONDS), Loop("audit", audit.step, _AUDIT_SECONDS)]
         await work(settings, settings.janitor_port, consumer, loops, health, stop)
         await lease.give_back()

@@ -1,23 +1,38 @@
-"""What must go now, and what is left once it has gone? Pure."""
+"""What must go now, what is left once it has gone, and when does a feed's removal look like its fault? Pure."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from shared.domain.listing import Discard, Listing
+from shared.domain.feed import Feed
+from shared.domain.listing import UNDECIDED, Discard, Hidden, Listing, RemovalReason
 from shared.domain.reconcile import whole
+from shared.stores.freezes import Decision, Freeze
+
+GUARDED = (RemovalReason.LISTING_INACTIVE, RemovalReason.OPT_OUT)
+"""Each is counted by itself, so that a feed that loses its listings holds up no owner's opt-out."""
+BURST = timedelta(hours=1)
+FEWEST = 50
+"""So many listings have to turn hidden, whatever share of the feed they are: a small feed has such days."""
+KEPT_AFTER_DISCARD = timedelta(hours=72)
+"""What an operator called the feed's fault is kept so long, hidden, for the feed to show it again: a weekend."""
+_AGAIN = timedelta(minutes=1)
 
 
 def begin(listing: Listing, now: datetime) -> Listing:
-    """Return the listing with everything whose time has come marked `removing`: nothing calls it back."""
-    leaving = listing.discards
-    photos = listing.photos
-    if listing.hidden is not None and listing.hidden.remove_at <= now:
+    """Return the listing with everything whose time has come marked `removing`: nothing calls it back.
+
+    Where the whole listing goes, all of it goes now, superseded versions too.
+    """
+    leaving, photos, until = listing.discards, listing.photos, now
+    if listing.hidden is not None and listing.hidden.removal_at <= now:
+        hidden = listing.hidden
         leaving += tuple(
-            replace(whole(photo, listing.hidden.reason, now), since=listing.hidden.since) for photo in photos
+            replace(whole(photo, hidden.reason, now), since=hidden.since, left_at=hidden.left_at) for photo in photos
         )
+        until = max((discard.remove_at for discard in leaving), default=now) if photos else now
         photos = ()
-    return replace(listing, photos=photos, discards=tuple(_marked(_joined(leaving), now)))
+    return replace(listing, photos=photos, discards=tuple(_marked(_joined(leaving), until)))
 
 
 def removing(listing: Listing) -> tuple[Discard, ...]:
@@ -25,13 +40,66 @@ def removing(listing: Listing) -> tuple[Discard, ...]:
     return tuple(discard for discard in listing.discards if discard.removing)
 
 
+def with_found(discard: Discard, public: Collection[str], originals: Collection[str]) -> Discard:
+    """Return the discard with the objects that were found in store, so that the record knows of them before they go."""
+    return replace(
+        discard,
+        public_keys=tuple(dict.fromkeys((*discard.public_keys, *sorted(public)))),
+        original_keys=tuple(dict.fromkeys((*discard.original_keys, *sorted(originals)))),
+    )
+
+
 def finish(listing: Listing, gone: Collection[Discard]) -> Listing:
     """Return the listing without what is gone; photos that came back meanwhile are due from now on."""
     return replace(listing, discards=tuple(discard for discard in listing.discards if discard not in gone))
 
 
-def _marked(discards: Sequence[Discard], now: datetime) -> list[Discard]:
-    return [replace(discard, removing=discard.removing or discard.remove_at <= now) for discard in discards]
+def put_off(listing: Listing, remained: Collection[Discard], now: datetime) -> Listing:
+    """Return the listing where storage refused to delete an object of these: they are tried again in a minute."""
+    return replace(
+        listing,
+        discards=tuple(
+            replace(discard, remove_at=now + _AGAIN) if discard in remained else discard for discard in listing.discards
+        ),
+    )
+
+
+def is_burst(hidden: int, displayed: int, feed: Feed) -> bool:
+    """Whether so many listings turned hidden within the hour that it may be the feed's fault."""
+    return hidden >= FEWEST and hidden > feed.removal_freeze_share * (displayed + hidden)
+
+
+def counted_from(last: Freeze | None, now: datetime) -> datetime:
+    """Return since when hidden listings count: what an operator has decided about counts no more."""
+    decided_at = last.decided_at if last else None
+    return max(now - BURST, decided_at) if decided_at else now - BURST
+
+
+def held_until(hidden: Hidden, freeze: Freeze | None) -> datetime | None:
+    """Return until when a freeze holds the copies of a listing; None where it does not."""
+    if freeze is None or hidden.reason is not freeze.reason:
+        return None
+    if freeze.decision is None:
+        return UNDECIDED
+    if freeze.decision is Decision.DISCARD and freeze.decided_at and freeze.since <= hidden.since <= freeze.decided_at:
+        return freeze.decided_at + KEPT_AFTER_DISCARD
+    return None
+
+
+def held(listing: Listing, freezes: Mapping[tuple[str, RemovalReason], Freeze], now: datetime) -> Listing | None:
+    """Return the listing held by its feed's freeze, or let go of by it; None where nothing changes."""
+    if listing.hidden is None:
+        return None
+    until = held_until(listing.hidden, freezes.get((listing.feed, listing.hidden.reason)))
+    if until is not None and until <= now:
+        until = None
+    if until == listing.hidden.held_until:
+        return None
+    return replace(listing, hidden=replace(listing.hidden, held_until=until))
+
+
+def _marked(discards: Sequence[Discard], until: datetime) -> list[Discard]:
+    return [replace(discard, removing=discard.removing or discard.remove_at <= until) for discard in discards]
 
 
 def _joined(discards: Sequence[Discard]) -> list[Discard]:
@@ -40,13 +108,5 @@ def _joined(discards: Sequence[Discard]) -> list[Discard]:
     others = [discard for discard in discards if discard is not wholes.get(discard.image_id)]
     for other in others:
         if into := wholes.get(other.image_id):
-            wholes[other.image_id] = _with_keys_of(into, other)
+            wholes[other.image_id] = with_found(into, other.public_keys, other.original_keys)
     return [*wholes.values(), *(other for other in others if other.image_id not in wholes)]
-
-
-def _with_keys_of(discard: Discard, other: Discard) -> Discard:
-    return replace(
-        discard,
-        public_keys=tuple(dict.fromkeys((*discard.public_keys, *other.public_keys))),
-        original_keys=tuple(dict.fromkeys((*discard.original_keys, *other.original_keys))),
-    )

@@ -1,30 +1,35 @@
 """Removes what must no longer be held: objects of both buckets, then evidence, then the event, then the record.
 
-Every step can be repeated: a janitor that dies in between is followed by one that does it again.
+A round takes many listings through each step together. Every step can be repeated: a janitor that dies in between is
+followed by one that does it again.
 """
 
 import asyncio
 import hashlib
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from services.janitor import decide
+from services.janitor.guard import Guard
 from shared import log
-from shared.clock import Clock
+from shared.clock import Clock, to_millisecond
 from shared.domain import keys
 from shared.domain.listing import Discard, Listing
 from shared.events.images import ImageRemoved
 from shared.lease import Lease
 from shared.publisher import Publisher
 from shared.render import Renderer
+from shared.stores.documents import ListingId
 from shared.stores.listings import Listings
 from shared.stores.objects import Bucket, Objects
 from shared.stores.records import Removal, Removals
 
-_AT_ONCE = 20
+_AT_ONCE = 25
+"""Listings a round: some thousand images at most MLSs, which is what one multi-delete takes."""
 _MOST_ROUNDS = 20
 
 _logger = log.get(__name__)
@@ -32,11 +37,16 @@ _logger = log.get(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """A discard whose objects are deleted, and the keys that were there or recorded."""
+    """A discard whose objects are deleted, but for those that storage refused to delete."""
 
+    listing: Listing
     discard: Discard
-    public_keys: Collection[str]
-    original_keys: Collection[str]
+    remained: Sequence[str]
+
+    @property
+    def objects(self) -> int:
+        """How many objects there were."""
+        return len(self.discard.public_keys) + len(self.discard.original_keys)
 
 
 class Remover:
@@ -47,6 +57,7 @@ class Remover:
         listings: Listings,
         objects: Objects,
         removals: Removals,
+        guard: Guard,
         lease: Lease,
         publisher: Publisher,
         renderer: Renderer,
@@ -56,81 +67,155 @@ class Remover:
         self._listings = listings
         self._objects = objects
         self._removals = removals
+        self._guard = guard
         self._lease = lease
         self._publisher = publisher
         self._renderer = renderer
         self._clock = clock
         self._removed = Counter("listing_images_removed", "Images removed, by reason", ["reason"], registry=registry)
+        self._refused = Counter(
+            "listing_images_removal_refused", "Objects that storage refused to delete", registry=registry
+        )
+        self._late = Gauge(
+            "listing_images_removal_late_seconds", "How long the oldest removal has been due", registry=registry
+        )
 
     async def sweep(self) -> int:
         """Remove what is due; return how many listings it was due of. Raises StoreUnavailable, BrokerUnavailable."""
         swept = 0
-        while await self._lease.is_held() and (due := await self._listings.removal_due(self._clock(), _AT_ONCE)):
-            await asyncio.gather(*(self._remove(listing) for listing in due))
+        while await self._lease.is_held():
+            await self._guard.look()
+            now = self._clock()
+            due = await self._listings.removal_due(now, _AT_ONCE)
+            oldest = due[0].removal_due_at if due else None
+            self._late.set((now - oldest).total_seconds() if oldest else 0)
+            if not due:
+                break
+            await self._remove(await self._guard.let_through(due))
             swept += len(due)
         return swept
 
-    async def _remove(self, listing: Listing) -> None:
-        begun = decide.begin(listing, self._clock())
-        if await self._listings.write([begun]):
-            return  # it changed meanwhile: the next round decides again
-        gone = await asyncio.gather(*(self._delete(begun, discard) for discard in decide.removing(begun)))
-        held = [
-            one for one in gone if one.public_keys or one.original_keys
-        ]  # of the others there was nothing to remove
+    async def _remove(self, listings: Sequence[Listing]) -> None:
+        """See one round through. A listing that changed meanwhile is left for the next, which decides again."""
         now = self._clock()
-        await self._removals.add([_evidence(begun, one, now) for one in held])
-        await self._publisher.publish(self._event(begun, one, now) for one in held)
-        await self._finish(begun, [one.discard for one in gone])
-        for one in held:
-            self._removed.labels(one.discard.reason).inc()
-            _logger.info(
-                "image-removed",
-                feed=listing.feed,
-                listing_key=listing.key,
-                image_id=one.discard.image_id,
-                reason=one.discard.reason.value,
-                objects=len(one.public_keys) + len(one.original_keys),
-            )
+        begun = await asyncio.gather(*(self._with_found(decide.begin(listing, now)) for listing in listings))
+        refused = await self._listings.write(begun)
+        leaving = [replace(one, revision=one.revision + 1) for one in begun if (one.feed, one.key) not in refused]
+        gone = await self._delete(leaving)
+        held = [one for one in gone if one.objects]  # of the others there was nothing to remove
+        now = self._clock()
+        await self._removals.add([_evidence(one, now) for one in held])
+        await self._publisher.publish(self._event(one, now) for one in held if not one.remained)
+        await self._finish(leaving, gone)
+        self._report(held)
 
-    async def _delete(self, listing: Listing, discard: Discard) -> Gone:
-        public, originals = set(discard.public_keys), set(discard.original_keys)
-        if discard.whole:
-            prefix = keys.photo_prefix(listing.feed, listing.key, discard.photo)
-            public |= set(await self._objects.list(Bucket.PUBLIC, prefix))
-            originals |= set(await self._objects.list(Bucket.ORIGINALS, prefix))
-        await self._objects.delete(Bucket.PUBLIC, public)
-        await self._objects.delete(Bucket.ORIGINALS, originals)
-        return Gone(discard, sorted(public), sorted(originals))
+    async def _with_found(self, listing: Listing) -> Listing:
+        """Look for objects that no record knows of, so that nothing of a photo stays; written down before they go."""
+        wholes = [discard for discard in decide.removing(listing) if discard.whole]
+        if not wholes:
+            return listing
+        prefixes = {one: keys.photo_prefix(listing.feed, listing.key, one.photo) for one in wholes}
+        if listing.photos or len(wholes) == 1:
+            below: Collection[str] = prefixes.values()
+        else:
+            below = [keys.listing_prefix(listing.feed, listing.key)]
+        public, originals = await asyncio.gather(
+            self._by_photo(Bucket.PUBLIC, below), self._by_photo(Bucket.ORIGINALS, below)
+        )
+        found = {
+            one: decide.with_found(one, public.get(prefix, ()), originals.get(prefix, ()))
+            for one, prefix in prefixes.items()
+        }
+        return replace(listing, discards=tuple(found.get(discard, discard) for discard in listing.discards))
 
-    def _event(self, listing: Listing, gone: Gone, now: datetime) -> ImageRemoved:
+    async def _by_photo(self, bucket: Bucket, prefixes: Iterable[str]) -> dict[str, list[str]]:
+        """List what is below the prefixes, by the photo that it belongs to."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for listed in await asyncio.gather(*(self._objects.list(bucket, prefix) for prefix in prefixes)):
+            for key in listed:
+                found[key[: _photo_end(key)]].append(key)
+        return found
+
+    async def _delete(self, listings: Sequence[Listing]) -> list[Gone]:
+        """Delete what all of the listings discard, in one go for each bucket."""
+        leaving = [(listing, discard) for listing in listings for discard in decide.removing(listing)]
+        refused = await asyncio.gather(
+            self._objects.delete(Bucket.PUBLIC, [key for _, one in leaving for key in one.public_keys]),
+            self._objects.delete(Bucket.ORIGINALS, [key for _, one in leaving for key in one.original_keys]),
+        )
+        public, originals = map(set, refused)
+        return [
+            Gone(listing, one, [*public.intersection(one.public_keys), *originals.intersection(one.original_keys)])
+            for listing, one in leaving
+        ]
+
+    def _event(self, gone: Gone, now: datetime) -> ImageRemoved:
         return ImageRemoved(
-            feed=listing.feed,
-            listing_key=listing.key,
+            feed=gone.listing.feed,
+            listing_key=gone.listing.key,
             image_id=gone.discard.image_id,
             reason=gone.discard.reason,
             removed_at=now,
-            urls=tuple(self._renderer.url(key) for key in gone.public_keys),
+            urls=tuple(self._renderer.url(key) for key in gone.discard.public_keys),
         )
 
-    async def _finish(self, listing: Listing, gone: Sequence[Discard]) -> None:
+    async def _finish(self, listings: Sequence[Listing], gone: Sequence[Gone]) -> None:
         """Take what is gone off the record. Left undone by contention, the next round repeats the removal."""
+        done: dict[ListingId, set[Discard]] = defaultdict(set)
+        remained: dict[ListingId, set[Discard]] = defaultdict(set)
+        for one in gone:
+            (remained if one.remained else done)[one.listing.feed, one.listing.key].add(one.discard)
+        now, left = self._clock(), list(listings)
         for _ in range(_MOST_ROUNDS):
-            known = await self._listings.get(listing.feed, listing.key)
-            if known is None or not await self._listings.write([decide.finish(known, gone)]):
+            refused = await self._listings.write(
+                decide.put_off(
+                    decide.finish(one, done[one.feed, one.key]), remained[one.feed, one.key], now
+                )
+                for one in left
+            )  # fmt: skip
+            if not refused:
                 return
+            left = list((await self._listings.get_many(refused)).values())
+
+    def _report(self, gone: Iterable[Gone]) -> None:
+        for one in gone:
+            facts = {
+                "feed": one.listing.feed,
+                "listing_key": one.listing.key,
+                "image_id": one.discard.image_id,
+                "reason": one.discard.reason.value,
+                "objects": one.objects,
+            }
+            if one.remained:
+                self._refused.inc(len(one.remained))
+                _logger.error("removal-refused", **facts, remained=one.remained[:5])
+            else:
+                self._removed.labels(one.discard.reason).inc()
+                _logger.info("image-removed", **facts)
 
 
-def _evidence(listing: Listing, gone: Gone, now: datetime) -> Removal:
-    discard = gone.discard
-    identity = f"{discard.image_id}|{discard.reason}|{discard.since.isoformat()}"
+def _photo_end(key: str) -> int:
+    """Return where a photo's prefix ends in a key: after its third part."""
+    end = 0
+    for _ in range(3):
+        end = key.find("/", end) + 1
+    return end
+
+
+def _evidence(gone: Gone, now: datetime) -> Removal:
+    discard, remained = gone.discard, sorted(gone.remained)
+    identity = "|".join([discard.image_id, discard.reason, discard.since.isoformat(), *remained])
     return Removal(
         id=hashlib.sha256(identity.encode()).hexdigest()[:32],
-        feed=listing.feed,
-        listing_key=listing.key,
+        feed=gone.listing.feed,
+        listing_key=gone.listing.key,
         image_id=discard.image_id,
         reason=discard.reason.value,
+        mls_status=gone.listing.standard_status,
+        left_at=to_millisecond(discard.left_at) if discard.left_at else None,
         hidden_at=discard.since,
+        record_gone_at=discard.remove_at if discard.whole else discard.since,
         removed_at=now,
-        objects=len(gone.public_keys) + len(gone.original_keys),
+        objects=gone.objects,
+        remained=tuple(remained),
     )

@@ -39,6 +39,7 @@ class Feed:
     permissions: tuple[str, ...] = ("Public", "Idx", "Vow")
     popular_areas: tuple[str, ...] = ()
     keep_after_inactive_hours: float = 0.0
+    removal_freeze_share: float = 0.2
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     token_env: str = ""
     reso_url: str = ""
@@ -74,6 +75,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "retry_base_seconds": (0.1, 3_600),
     "retry_max_seconds": (0.1, 365 * 86_400),
     "keep_after_inactive_hours": (0, 10 * 365 * 24),
+    "removal_freeze_share": (0, 1),
 }
 
 

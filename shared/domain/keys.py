@@ -4,6 +4,8 @@ import hashlib
 import re
 
 _ESCAPED = re.compile(rb"[^A-Za-z0-9._-]")
+_ESCAPE = re.compile(rb"~([0-9A-F]{2})")
+_OURS = re.compile(r"([^/]+)/([^/]+)/[^/]+/[0-9a-f]{16}/[^/]+")
 _LONGEST = 200
 _KEPT = 180
 
@@ -24,6 +26,18 @@ def listing_prefix(feed: str, listing_key: str) -> str:
     return f"{part(feed)}/{part(listing_key)}/"
 
 
+def listing_of(key: str) -> tuple[str, str] | None:
+    """Return the feed and the ListingKey that an object belongs to; None where it does not tell, or is not ours."""
+    found = _OURS.fullmatch(key)
+    if found is None or any(len(one) > _KEPT for one in found.groups()):
+        return None  # what was cut cannot be told from its hash
+    try:
+        feed, listing_key = (_ESCAPE.sub(_byte, one.encode()).decode() for one in found.groups())
+    except UnicodeDecodeError:
+        return None
+    return (feed, listing_key) if key.startswith(listing_prefix(feed, listing_key)) else None
+
+
 def photo_prefix(feed: str, listing_key: str, photo: str) -> str:
     """Where all versions of one photo live, in both buckets."""
     return f"{listing_prefix(feed, listing_key)}{part(photo)}/"
@@ -32,6 +46,10 @@ def photo_prefix(feed: str, listing_key: str, photo: str) -> str:
 def folder(feed: str, listing_key: str, photo: str, sha256: str) -> str:
     """Where one version of one photo lives; the original and its variants share it."""
     return f"{photo_prefix(feed, listing_key, photo)}{sha256[:16]}/"
+
+
+def _byte(found: re.Match[bytes]) -> bytes:
+    return bytes([int(found[1], 16)])
 
 
 def _tilde(found: re.Match[bytes]) -> bytes:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from shared.domain.freshness import Position, Version
@@ -21,13 +21,28 @@ class RemovalReason(StrEnum):
     FORCED = "forced"
 
 
+UNDECIDED = datetime(9999, 1, 1, tzinfo=UTC)
+"""Until when copies are held that an operator has to decide about."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hidden:
-    """The listing may not be shown; its copies are removed at `remove_at`."""
+    """The listing may not be shown; its copies are removed at `remove_at`, or later where the guard holds them."""
 
     reason: RemovalReason
     since: datetime
     remove_at: datetime
+    left_at: datetime | None = None
+    """When it left the market, by the MLS's own clock."""
+    was_displayed: bool = True
+    """False where the very first statement hid it: such a listing left no market."""
+    held_until: datetime | None = None
+    """Set where so many listings of the feed turned hidden at once that it may be the feed's fault."""
+
+    @property
+    def removal_at(self) -> datetime:
+        """When its copies go."""
+        return self.remove_at if self.held_until is None else max(self.remove_at, self.held_until)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +62,8 @@ class Discard:
     original_keys: tuple[str, ...]
     whole: bool
     removing: bool = False
+    left_at: datetime | None = None
+    """When it left the market, by the MLS's own clock."""
 
     def touches(self, copy: Copy) -> bool:
         """Whether a copy uses one of the keys."""
@@ -87,6 +104,10 @@ class Listing:
     photos: tuple[Photo, ...] = ()
     discards: tuple[Discard, ...] = ()
     set_aside: tuple[SetAside, ...] = ()
+    is_blocked: bool = False
+    """An operator had it removed: it stays hidden whatever the MLS says, until that is lifted."""
+    blocked: tuple[str, ...] = ()
+    """The ids of single images that an operator had removed: they are not shown again until that is lifted."""
 
     @property
     def is_displayed(self) -> bool:
@@ -137,7 +158,7 @@ class Listing:
         """When the next object must be removed; None where there is nothing to remove."""
         leaving = [discard.remove_at for discard in self.discards]
         if self.hidden is not None and self.photos:
-            leaving.append(self.hidden.remove_at)
+            leaving.append(self.hidden.removal_at)
         return min(leaving, default=None)
 
     @property

@@ -21,7 +21,11 @@ def record(listing: Listing | None, said: Announcement, feed: Feed, now: datetim
         return None
     media_changed_at = newest(said.version.media_changed_at, known.media_changed_at)
     city = said.city or known.city
-    announced = _photos(known, said, media_changed_at, base_priority(feed, city), now)
+    hidden = _hidden(known, said, feed, now)
+    if hidden and known.hidden and not known.photos and known.hidden.removal_at <= now:
+        announced: tuple[Photo, ...] = ()  # they were removed: a listing that stays hidden learns of none again
+    else:
+        announced = _photos(known, said, media_changed_at, base_priority(feed, city), now)
     recorded = replace(
         known,
         standard_status=said.standard_status,
@@ -29,9 +33,9 @@ def record(listing: Listing | None, said: Announcement, feed: Feed, now: datetim
         modified_at=newest(said.version.modified_at, known.modified_at),
         media_changed_at=media_changed_at,
         position=said.version.position or known.position,
-        hidden=_hidden(known, said, feed, now),
+        hidden=hidden,
         photos=announced,
-        discards=known.discards + _withdrawn(known, announced, now),
+        discards=known.discards + _withdrawn(known, announced, said, now),
         set_aside=known.set_aside if said.photos is None else said.set_aside,
     )
     if listing is not None and replace(recorded, position=known.position) == known:
@@ -45,9 +49,10 @@ def _photos(
     if said.photos is None:
         return tuple(_touched(photo, media_changed_at, now) for photo in known.photos)
     before = {photo.photo: photo for photo in known.photos}
+    allowed = [one for one in said.photos if image_id(known.feed, known.key, one.photo) not in known.blocked]
     return tuple(
         _merged(before.get(announced.photo), announced, order, known, media_changed_at, base, now)
-        for order, announced in enumerate(said.photos)
+        for order, announced in enumerate(allowed)
     )
 
 
@@ -111,17 +116,28 @@ def _restated(photo: Photo, changed_at: datetime | None) -> Photo:
 
 
 def _hidden(known: Listing, said: Announcement, feed: Feed, now: datetime) -> Hidden | None:
+    if known.is_blocked:
+        return known.hidden
     if said.hidden_by is None:
         return None
-    since = known.hidden.since if known.hidden else now
+    before = known.hidden
+    since = before.since if before else now
     keep = feed.keep_after_inactive if said.may_be_kept else timedelta(0)
-    return Hidden(reason=said.hidden_by, since=since, remove_at=since + max(keep, GRACE))
+    return Hidden(
+        reason=said.hidden_by,
+        since=since,
+        remove_at=since + max(keep, GRACE),
+        left_at=before.left_at if before else newest(said.version.modified_at, said.version.media_changed_at),
+        was_displayed=before.was_displayed if before else known.seen_at is not None,
+        held_until=before.held_until if before and before.reason is said.hidden_by else None,
+    )
 
 
-def _withdrawn(known: Listing, shown: tuple[Photo, ...], now: datetime) -> tuple[Discard, ...]:
+def _withdrawn(known: Listing, shown: tuple[Photo, ...], said: Announcement, now: datetime) -> tuple[Discard, ...]:
     still = {photo.id for photo in shown}
     gone = [photo for photo in known.photos if photo.id not in still]
-    return tuple(whole(photo, RemovalReason.PHOTO_WITHDRAWN, now) for photo in gone)
+    left_at = newest(said.version.modified_at, said.version.media_changed_at)
+    return tuple(replace(whole(photo, RemovalReason.PHOTO_WITHDRAWN, now), left_at=left_at) for photo in gone)
 
 
 def whole(photo: Photo, reason: RemovalReason, now: datetime) -> Discard:

@@ -48,6 +48,8 @@ def to_document(listing: Listing, revision: int, renderer: Renderer) -> Document
         "photos": [_photo(photo) for photo in listing.photos],
         "discards": [_discard(discard) for discard in listing.discards],
         "set_aside": [{"media_key": one.media_key, "reason": one.reason} for one in listing.set_aside],
+        "is_blocked": listing.is_blocked,
+        "blocked": listing.blocked,
         "rendered": renderer.fragments(listing),
         "rendered_by": renderer.version,
         # Absent rather than null: the partial indexes hold only listings with something to do.
@@ -73,6 +75,8 @@ def from_document(document: Mapping[str, Any]) -> Listing:
         photos=tuple(_read_photo(photo) for photo in document["photos"]),
         discards=tuple(_read_discard(discard) for discard in document["discards"]),
         set_aside=tuple(SetAside(**one) for one in document["set_aside"]),
+        is_blocked=document.get("is_blocked", False),
+        blocked=tuple(document.get("blocked", ())),
     )
 
 
@@ -174,6 +178,7 @@ def _discard(discard: Discard) -> Document:
         "original_keys": discard.original_keys,
         "whole": discard.whole,
         "removing": discard.removing,
+        "left_at": _text(discard.left_at),
     }
 
 
@@ -182,6 +187,7 @@ def _read_discard(document: Mapping[str, Any]) -> Discard:
     facts["reason"] = RemovalReason(document["reason"])
     facts["public_keys"] = tuple(document["public_keys"])
     facts["original_keys"] = tuple(document["original_keys"])
+    facts["left_at"] = _moment(document.get("left_at"))
     return Discard(**facts)
 
 
@@ -192,13 +198,28 @@ def _failure(failure: Failure | None) -> Document | None:
 def _hidden(hidden: Hidden | None) -> Document | None:
     if hidden is None:
         return None
-    return {"reason": hidden.reason.value, "since": hidden.since, "remove_at": hidden.remove_at}
+    return {
+        "reason": hidden.reason.value,
+        "since": hidden.since,
+        "remove_at": hidden.remove_at,
+        "left_at": _text(hidden.left_at),
+        # Absent rather than false or null: the partial indexes hold only listings that were shown, or are held.
+        **({"was_displayed": True} if hidden.was_displayed else {}),
+        **({"held_until": hidden.held_until} if hidden.held_until else {}),
+    }
 
 
 def _read_hidden(document: Mapping[str, Any] | None) -> Hidden | None:
     if document is None:
         return None
-    return Hidden(reason=RemovalReason(document["reason"]), since=document["since"], remove_at=document["remove_at"])
+    return Hidden(
+        reason=RemovalReason(document["reason"]),
+        since=document["since"],
+        remove_at=document["remove_at"],
+        left_at=_moment(document.get("left_at")),
+        was_displayed=document.get("was_displayed", False),
+        held_until=document.get("held_until"),
+    )
 
 
 def _position(position: Position | None) -> Document | None:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from shared.domain.image import Status
-from shared.domain.listing import Listing
+from shared.domain.listing import Listing, RemovalReason
 from shared.domain.priority import Priority
 from shared.stores.documents import ListingId
 from shared.stores.rows import Row, Wanted
@@ -64,6 +64,15 @@ class Listings(Protocol):
 
     async def removal_due(self, now: datetime, limit: int) -> Sequence[Listing]:
         """Return listings of which something must be removed, the longest due first."""
+
+    async def turned_hidden(self, feed: str, reason: RemovalReason, since: datetime) -> int:
+        """Return how many listings that had been displayed turned hidden after the moment, and still are."""
+
+    async def displayed(self, feed: str) -> int:
+        """Return how many of a feed's listings are displayed."""
+
+    async def held(self, feed: str, reason: RemovalReason, limit: int) -> Sequence[Listing]:
+        """Return hidden listings whose copies are held until an operator decides."""
 
     async def claimed_by(self, worker: str, limit: int) -> Sequence[Listing]:
         """Return listings of which the worker has photos in hand."""

@@ -2,12 +2,14 @@
 
 import operator
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from shared.clock import Clock, utc_now
+from shared.domain.audit import Held
 from shared.domain.image import Status
-from shared.domain.listing import Listing
+from shared.domain.listing import UNDECIDED, Listing, RemovalReason
 from shared.domain.priority import Priority
 from shared.render import Renderer
 from shared.stores import rows
@@ -85,6 +87,21 @@ class MemoryListings:
         """Return listings of which something must be removed, the longest due first."""
         due = [one for one in self._documents.values() if "removal_due_at" in one and one["removal_due_at"] <= now]
         return [from_document(one) for one in sorted(due, key=operator.itemgetter("removal_due_at"))[:limit]]
+
+    async def turned_hidden(self, feed: str, reason: RemovalReason, since: datetime) -> int:
+        """Return how many listings that had been displayed turned hidden after the moment, and still are."""
+        hidden = [one["hidden"] for one in self._documents.values() if one["feed"] == feed and one["hidden"]]
+        return sum(one["reason"] == reason and "was_displayed" in one and one["since"] > since for one in hidden)
+
+    async def displayed(self, feed: str) -> int:
+        """Return how many of a feed's listings are displayed."""
+        return sum(one["feed"] == feed and one["displayed"] for one in self._documents.values())
+
+    async def held(self, feed: str, reason: RemovalReason, limit: int) -> Sequence[Listing]:
+        """Return hidden listings whose copies are held until an operator decides."""
+        hidden = [one for one in self._documents.values() if one["feed"] == feed and one["hidden"]]
+        waiting = [one for one in hidden if one["hidden"].get("held_until") == UNDECIDED]
+        return [from_document(one) for one in waiting if one["hidden"]["reason"] == reason][:limit]
 
     async def claimed_by(self, worker: str, limit: int) -> Sequence[Listing]:
         """Return listings of which the worker has photos in hand."""
@@ -194,6 +211,12 @@ class MemoryRemovals:
         ours = [one for one in self._removals.values() if (one.feed, one.listing_key) == (feed, listing_key)]
         return sorted(ours, key=lambda one: one.removed_at)
 
+    async def between(self, begin: datetime, end: datetime, feed: str | None) -> AsyncIterator[Removal]:
+        """Yield the evidence of a period, its end excluded, oldest first; of one feed or of all."""
+        ours = [one for one in self._removals.values() if begin <= one.removed_at < end and feed in (None, one.feed)]
+        for one in sorted(ours, key=lambda one: one.removed_at):
+            yield one
+
 
 class MemoryMarks:
     """Marks of dead letters in a dictionary."""
@@ -234,12 +257,15 @@ class MemoryLeases:
 class MemoryObjects:
     """Both buckets as dictionaries."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock = utc_now) -> None:
         self.held: dict[Bucket, dict[str, bytes]] = {bucket: {} for bucket in Bucket}
+        self._clock = clock
+        self.stored_at: dict[tuple[Bucket, str], datetime] = {}
 
     async def put(self, bucket: Bucket, key: str, source: Path, content_type: str) -> None:
         """Store the file's bytes under the key."""
         self.held[bucket][key] = source.read_bytes()  # noqa: ASYNC240 - a small file of a test
+        self.stored_at[bucket, key] = self._clock()
 
     async def get(self, bucket: Bucket, key: str) -> bytes | None:
         """Return an object's bytes, or None where there is none."""
@@ -249,10 +275,16 @@ class MemoryObjects:
         """Return the keys below a prefix."""
         return [key for key in self.held[bucket] if key.startswith(prefix)]
 
-    async def delete(self, bucket: Bucket, keys: Collection[str]) -> None:
-        """Delete objects; one that is not there is no error."""
+    async def page(self, bucket: Bucket, prefix: str, after: str, limit: int) -> Sequence[Held]:
+        """Return the objects below a prefix, those after the key given; "" begins."""
+        keys = sorted(key for key in self.held[bucket] if key.startswith(prefix) and key > after)[:limit]
+        return [Held(key, len(self.held[bucket][key]), self.stored_at[bucket, key]) for key in keys]
+
+    async def delete(self, bucket: Bucket, keys: Collection[str]) -> Collection[str]:
+        """Delete objects; one that is not there is no error. Return those that were refused: none."""
         for key in keys:
             self.held[bucket].pop(key, None)
+        return ()
 
     async def ping(self) -> None:
         """Always reachable."""

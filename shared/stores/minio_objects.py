@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
@@ -15,6 +15,7 @@ from minio import Minio
 from minio.deleteobjects import DeleteObject
 from minio.error import MinioException, S3Error
 
+from shared.domain.audit import Held
 from shared.settings import Settings
 from shared.stores.errors import StoreUnavailable
 from shared.stores.objects import Bucket
@@ -81,17 +82,25 @@ class MinioObjects:
             ]
         )
 
-    async def delete(self, bucket: Bucket, keys: Collection[str]) -> None:
-        """Delete objects; one that is not there is no error."""
-        if keys:
-            await self._run(lambda: self._delete(self._names[bucket], keys))
+    async def page(self, bucket: Bucket, prefix: str, after: str, limit: int) -> Sequence[Held]:
+        """Return the objects below a prefix, those after the key given; "" begins."""
+        return await self._run(lambda: self._page(self._names[bucket], prefix, after, limit))
 
-    def _delete(self, name: str, keys: Collection[str]) -> None:
-        faults = list(self._client.remove_objects(name, [DeleteObject(key) for key in keys]))
-        if faults:
-            raise StoreUnavailable(
-                f"object storage: {len(faults)} of {len(keys)} deletions refused: {faults[0].message}"
-            )
+    def _page(self, name: str, prefix: str, after: str, limit: int) -> Sequence[Held]:
+        found = self._client.list_objects(name, prefix, recursive=True, start_after=after or None)
+        return [Held(str(one.object_name), one.size or 0, one.last_modified) for one in islice(found, limit)]
+
+    async def delete(self, bucket: Bucket, keys: Collection[str]) -> Collection[str]:
+        """Delete objects, a thousand in one request; return the keys that the store refused to delete."""
+        if not keys:
+            return ()
+        return await self._run(
+            lambda: [
+                str(fault.name)
+                for fault in self._client.remove_objects(self._names[bucket], [DeleteObject(key) for key in keys])
+                if fault.code != "NoSuchKey"
+            ]
+        )
 
     async def ping(self) -> None:
         """Raise StoreUnavailable while the store does not answer or a bucket is missing."""

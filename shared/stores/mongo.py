@@ -12,14 +12,16 @@ from pymongo import ASCENDING, DESCENDING, IndexModel, InsertOne, ReplaceOne, Up
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
 from shared.domain.image import Status
-from shared.domain.listing import Listing
+from shared.domain.listing import UNDECIDED, Listing, RemovalReason
 from shared.domain.pace import Pace
 from shared.domain.priority import Priority
 from shared.render import Renderer
 from shared.stores import rows
+from shared.stores.audits import Audit
 from shared.stores.budgets import Stored
 from shared.stores.documents import Document, ListingId, document_id, from_document, to_document
 from shared.stores.errors import StoreUnavailable
+from shared.stores.freezes import Decision, Freeze
 from shared.stores.listings import Answer, FeedCounts
 from shared.stores.records import Attempt, Place, Removal, Tally
 from shared.stores.rows import Row, Wanted
@@ -60,6 +62,16 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
             partialFilterExpression={"leased_until": {"$exists": True}},
         ),
         IndexModel(
+            [("feed", ASCENDING), ("hidden.reason", ASCENDING), ("hidden.since", ASCENDING)],
+            name="turned_hidden",
+            partialFilterExpression={"hidden.was_displayed": True},
+        ),
+        IndexModel(
+            [("feed", ASCENDING), ("hidden.reason", ASCENDING), ("hidden.held_until", ASCENDING)],
+            name="held",
+            partialFilterExpression={"hidden.held_until": {"$exists": True}},
+        ),
+        IndexModel(
             [("photos.claim.worker", ASCENDING)],
             name="claimed",
             partialFilterExpression={"photos.claim.worker": {"$exists": True}},
@@ -88,7 +100,11 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
         IndexModel([("image_id", ASCENDING), ("at", DESCENDING)]),
         IndexModel([("at", ASCENDING)], name="expiry", expireAfterSeconds=int(_ATTEMPTS_KEPT.total_seconds())),
     ],
-    "removals": [IndexModel([("listing_key", ASCENDING), ("feed", ASCENDING), ("removed_at", ASCENDING)])],
+    "removals": [
+        IndexModel([("listing_key", ASCENDING), ("feed", ASCENDING), ("removed_at", ASCENDING)]),
+        IndexModel([("removed_at", ASCENDING)], name="period"),
+        IndexModel([("feed", ASCENDING), ("removed_at", ASCENDING)], name="period_of_feed"),
+    ],
     "dead_letters": [
         IndexModel([("at", ASCENDING)], name="expiry", expireAfterSeconds=int(_MARKS_KEPT.total_seconds())),
     ],
@@ -222,6 +238,20 @@ class MongoListings:
         query = {"removal_due_at": {"$lte": now}}
         return await self._find(query, sort=[("removal_due_at", ASCENDING)], limit=limit, hint="removal_due")
 
+    async def turned_hidden(self, feed: str, reason: RemovalReason, since: datetime) -> int:
+        """Return how many listings that had been displayed turned hidden after the moment, and still are."""
+        query = {"feed": feed, "hidden.reason": reason, "hidden.was_displayed": True, "hidden.since": {"$gt": since}}
+        return await self._count(query, hint="turned_hidden")
+
+    async def displayed(self, feed: str) -> int:
+        """Return how many of a feed's listings are displayed."""
+        return await self._count({"feed": feed, "displayed": True}, hint="counts")
+
+    async def held(self, feed: str, reason: RemovalReason, limit: int) -> Sequence[Listing]:
+        """Return hidden listings whose copies are held until an operator decides."""
+        query = {"feed": feed, "hidden.reason": reason, "hidden.held_until": UNDECIDED}
+        return await self._find(query, limit=limit, hint="held")
+
     async def claimed_by(self, worker: str, limit: int) -> Sequence[Listing]:
         """Return listings of which the worker has photos in hand."""
         return await self._find({"photos.claim.worker": worker}, limit=limit, hint="claimed")
@@ -336,6 +366,10 @@ class MongoListings:
             cursor = self._collection.find(query, limit=limit, sort=sort, hint=hint)
             return [from_document(document) for document in await cursor.to_list(None)]
 
+    async def _count(self, query: Document, hint: str) -> int:
+        with _translated():
+            return int(await self._collection.count_documents(query, hint=hint))
+
     async def _aggregate(self, pipeline: list[Document], hint: str) -> list[Document]:
         with _translated():
             return list(await self._collection.aggregate(pipeline, hint=hint).to_list(None))
@@ -397,7 +431,77 @@ class MongoRemovals:
         with _translated():
             query = {"listing_key": listing_key, "feed": feed}
             documents = await self._collection.find(query, sort=[("removed_at", ASCENDING)]).to_list(None)
-        return [Removal(id=document.pop("_id"), **document) for document in documents]
+        return [_removal(document) for document in documents]
+
+    async def between(self, begin: datetime, end: datetime, feed: str | None) -> AsyncIterator[Removal]:
+        """Yield the evidence of a period, its end excluded, oldest first; of one feed or of all."""
+        query: Document = {"removed_at": {"$gte": begin, "$lt": end}, **({"feed": feed} if feed else {})}
+        hint = "period_of_feed" if feed else "period"
+        with _translated():
+            async for document in self._collection.find(query, sort=[("removed_at", ASCENDING)], hint=hint):
+                yield _removal(document)
+
+
+def _removal(document: Document) -> Removal:
+    return Removal(id=document.pop("_id"), remained=tuple(document.pop("remained", ())), **document)
+
+
+class MongoFreezes:
+    """The freezes in MongoDB: one document a feed and reason."""
+
+    def __init__(self, database: Database) -> None:
+        self._collection = database["freezes"]
+
+    async def all(self) -> Sequence[Freeze]:
+        """Return the last freeze of each feed and reason, by feed."""
+        with _translated():
+            documents = await self._collection.find({}, sort=[("_id", ASCENDING)]).to_list(None)
+        return [_freeze(document) for document in documents]
+
+    async def begin(self, freeze: Freeze) -> bool:
+        """Record a freeze; False where one of the same feed and reason is in force already."""
+        query = {"_id": f"{freeze.feed}\n{freeze.reason}", "decision": {"$ne": None}}
+        with _translated():
+            try:
+                await self._collection.replace_one(query, asdict(freeze), upsert=True)
+            except DuplicateKeyError:
+                return False
+        return True
+
+    async def decide(self, feed: str, decision: Decision, now: datetime) -> int:
+        """Decide about a feed's freezes in force; return how many there were."""
+        query = {"_id": {"$in": [f"{feed}\n{reason}" for reason in RemovalReason]}, "decision": None}
+        with _translated():
+            result = await self._collection.update_many(query, {"$set": {"decision": decision, "decided_at": now}})
+        return int(result.modified_count)
+
+
+def _freeze(document: Document) -> Freeze:
+    decision = document.pop("decision")
+    return Freeze(
+        reason=RemovalReason(document.pop("reason")),
+        decision=Decision(decision) if decision else None,
+        **{name: value for name, value in document.items() if name != "_id"},
+    )
+
+
+class MongoAudits:
+    """The audits in MongoDB: one document each."""
+
+    def __init__(self, database: Database) -> None:
+        self._collection = database["audits"]
+
+    async def newest(self, limit: int) -> Sequence[Audit]:
+        """Return the newest audits, newest first."""
+        with _translated():
+            documents = await self._collection.find({}, sort=[("_id", DESCENDING)], limit=limit).to_list(None)
+        return [Audit(started_at=document.pop("_id"), **document) for document in documents]
+
+    async def save(self, audit: Audit) -> None:
+        """Write an audit as it now stands."""
+        document = asdict(audit)
+        with _translated():
+            await self._collection.replace_one({"_id": document.pop("started_at")}, document, upsert=True)
 
 
 class MongoMarks:

@@ -1,9 +1,11 @@
 """Object storage: two buckets, one public and one private. Every object is immutable."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
+
+from shared.domain.audit import Held
 
 
 class Bucket(StrEnum):
@@ -25,8 +27,17 @@ class Objects(Protocol):
     async def list(self, bucket: Bucket, prefix: str) -> Collection[str]:
         """Return the keys below a prefix, at most 10,000: one photo's or one listing's, never a whole bucket's."""
 
-    async def delete(self, bucket: Bucket, keys: Collection[str]) -> None:
-        """Delete objects; one that is not there is no error."""
+    async def page(self, bucket: Bucket, prefix: str, after: str, limit: int) -> Sequence[Held]:
+        """Return the objects below a prefix, those after the key given, a key that exists; "" begins.
+
+        The order is the server's own, and the same from page to page.
+        """
+
+    async def delete(self, bucket: Bucket, keys: Collection[str]) -> Collection[str]:
+        """Delete objects, a thousand in one request; return the keys that the store refused to delete.
+
+        One that is not there is no error.
+        """
 
     async def ping(self) -> None:
         """Raise StoreUnavailable while the store does not answer or a bucket is missing."""

@@ -1,6 +1,6 @@
 """What is kept beside the listings: the history of attempts, the evidence of removals, and who runs the loops."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -56,7 +56,16 @@ class Removal:
     hidden_at: datetime
     """Since when it was not shown any more."""
     removed_at: datetime
+    """When its bytes were gone from both buckets."""
     objects: int
+    mls_status: str | None = None
+    """What the MLS called the listing at that time."""
+    left_at: datetime | None = None
+    """When the listing or the photo left the market, by the MLS's own clock; None where it named no time."""
+    record_gone_at: datetime | None = None
+    """When the listing's record showed it no more."""
+    remained: Sequence[str] = ()
+    """The objects that storage refused to delete; another line follows once they are gone."""
 
 
 class Removals(Protocol):
@@ -67,6 +76,9 @@ class Removals(Protocol):
 
     async def of_listing(self, feed: str, listing_key: str) -> Sequence[Removal]:
         """Return the evidence of a listing, oldest first."""
+
+    def between(self, begin: datetime, end: datetime, feed: str | None) -> AsyncIterator[Removal]:
+        """Yield the evidence of a period, its end excluded, oldest first; of one feed or of all."""
 
 
 class Leases(Protocol):

@@ -11,7 +11,7 @@ import pytest
 from shared.domain.failures import Failure, Reason
 from shared.domain.freshness import Position
 from shared.domain.image import Claim, Photo, Status, image_id, url_key
-from shared.domain.listing import Listing, RemovalReason, SetAside
+from shared.domain.listing import UNDECIDED, Listing, RemovalReason, SetAside
 from shared.domain.priority import Priority
 from shared.render import Renderer
 from shared.stores import mongo
@@ -400,3 +400,48 @@ async def test_moments_are_kept_to_the_millisecond_and_those_of_the_mls_to_the_m
     found = await listings.get(FEED, KEY)
     assert found is not None
     assert (found.modified_at, found.photos) == (after(0.000001), (photo,))
+
+
+def away(key: str, since: float = 0, *, feed: str = FEED, **facts: object) -> Listing:
+    """Return a listing that turned hidden."""
+    gone = replace(hidden(since=since, remove_at=since + 5), **facts)  # type: ignore[arg-type]
+    return a_listing(a_photo(key=key, feed=feed), key=key, feed=feed, hidden=gone)
+
+
+async def test_what_turned_hidden_is_counted_by_feed_reason_and_time(listings: Listings) -> None:
+    inactive, opt_out = RemovalReason.LISTING_INACTIVE, RemovalReason.OPT_OUT
+    await listings.write(
+        [
+            *(away(f"A{number}", since=number) for number in range(5)),
+            away("other", since=4, feed="other"),
+            away("never", since=4, was_displayed=False),
+            away("owner", since=4, reason=opt_out),
+            a_listing(key="shown"),
+            a_listing(key="shown of other", feed="other"),
+        ]
+    )
+    assert await listings.turned_hidden(FEED, inactive, after(2)) == 2
+    assert await listings.turned_hidden(FEED, inactive, after(-1)) == 5
+    assert await listings.turned_hidden(FEED, opt_out, after(-1)) == 1
+    assert await listings.turned_hidden("nobody", inactive, after(-1)) == 0
+    assert (await listings.displayed(FEED), await listings.displayed("nobody")) == (1, 0)
+
+
+async def test_what_is_held_for_a_decision_is_found_and_is_not_due(listings: Listings) -> None:
+    held = [away(f"A{number}", since=-9, held_until=UNDECIDED) for number in range(3)]
+    kept = away("kept", since=-9, held_until=after(60))
+    owner = away("owner", since=-9, held_until=UNDECIDED, reason=RemovalReason.OPT_OUT)
+    await listings.write([*held, kept, owner, away("due", since=-9), away("other", held_until=UNDECIDED, feed="other")])
+    found = await listings.held(FEED, RemovalReason.LISTING_INACTIVE, 9)
+    assert sorted(one.key for one in found) == ["A0", "A1", "A2"]
+    assert {one.hidden for one in found} == {held[0].hidden}
+    assert len(await listings.held(FEED, RemovalReason.LISTING_INACTIVE, 2)) == 2
+    assert [one.key for one in await listings.removal_due(NOW, 9)] == ["due"]
+    assert sorted(one.key for one in await listings.removal_due(after(60), 9)) == ["due", "kept"]
+
+
+async def test_what_an_operator_had_removed_is_read_as_it_was_written(listings: Listings) -> None:
+    left = replace(hidden(), left_at=after(-0.000001), was_displayed=False, held_until=after(9))
+    whole = a_listing(is_blocked=True, blocked=("i1", "i2"), hidden=left, discards=(a_discard(left_at=after(0.5)),))
+    await listings.write([whole])
+    assert await listings.get(FEED, KEY) == replace(whole, revision=1)

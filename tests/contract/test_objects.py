@@ -4,12 +4,15 @@ import asyncio
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Mapping
+from datetime import timedelta
 from email.message import Message
 from pathlib import Path
 
 import pytest
 
+from shared.clock import utc_now
 from shared.domain import keys
+from shared.domain.audit import Held
 from shared.settings import Settings
 from shared.stores.errors import StoreUnavailable
 from shared.stores.memory import MemoryObjects
@@ -116,8 +119,31 @@ async def test_many_are_listed_and_deleted_at_once(objects: Objects, tmp_path: P
         some = sorted(names)[first : first + 100]
         await asyncio.gather(*(objects.put(Bucket.PUBLIC, name, source, "image/webp") for name in some))
     assert set(await objects.list(Bucket.PUBLIC, "f/l/")) == names
-    await objects.delete(Bucket.PUBLIC, names)
+    assert not await objects.delete(Bucket.PUBLIC, names)
     assert list(await objects.list(Bucket.PUBLIC, "f/l/")) == []
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 100])
+async def test_a_bucket_is_read_page_by_page_every_object_once(
+    objects: Objects, tmp_path: Path, limit: int
+) -> None:  # fmt: skip
+    names = ["f/l/p/1/a", "f/l/p/1/b", "f/l/p-2/1/a", "f/l/p.3/1/a", "f/l/p~2F/1/a", "f/l-2/p/1/a", "f/L/p/1/a"]
+    await put(objects, tmp_path, Bucket.PUBLIC, {name: b"x" * (1 + number) for number, name in enumerate(names)})
+    found: list[Held] = []
+    while page := await objects.page(Bucket.PUBLIC, "f/", found[-1].key if found else "", limit):
+        assert len(page) <= limit
+        found += page
+        assert len(found) <= len(names)
+    assert {one.key: one.size for one in found} == {name: 1 + number for number, name in enumerate(names)}
+    for one in found:
+        assert abs(one.stored_at - utc_now()) < timedelta(minutes=5)
+    assert {one.key for one in await objects.page(Bucket.PUBLIC, "f/l/", "", 100)} == set(names[:5])
+    assert list(await objects.page(Bucket.ORIGINALS, "", "", 100)) == []
+
+
+async def test_an_empty_object_is_listed_as_one(objects: Objects, tmp_path: Path) -> None:
+    await put(objects, tmp_path, Bucket.PUBLIC, {"f/l/p/1/a": b""})
+    assert [one.size for one in await objects.page(Bucket.PUBLIC, "f/l/", "", 9)] == [0]
 
 
 @pytest.mark.parametrize("bucket", BOTH)
@@ -206,6 +232,7 @@ async def test_a_storage_that_is_away_is_said_to_be_unavailable(unused_tcp_port:
         objects.put(Bucket.PUBLIC, "a", source, "image/webp"),
         objects.get(Bucket.PUBLIC, "a"),
         objects.list(Bucket.PUBLIC, "a"),
+        objects.page(Bucket.PUBLIC, "a", "", 9),
         objects.delete(Bucket.PUBLIC, ["a"]),
         objects.ping(),
     ]

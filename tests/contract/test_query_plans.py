@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,15 +11,19 @@ import pytest
 from shared.clock import utc_now
 from shared.domain.failures import Failure, Reason
 from shared.domain.image import Claim, Status, image_id
-from shared.domain.listing import Listing
+from shared.domain.listing import UNDECIDED, Listing, RemovalReason
 from shared.domain.pace import Pace
 from shared.domain.priority import Priority
 from shared.render import Renderer
 from shared.stores import mongo
+from shared.stores.audits import Audit
+from shared.stores.freezes import Decision, Freeze
 from shared.stores.mongo import (
     Database,
     MongoAttempts,
+    MongoAudits,
     MongoBudgets,
+    MongoFreezes,
     MongoLeases,
     MongoListings,
     MongoPaces,
@@ -53,7 +58,8 @@ def a_thousandfold() -> Iterator[Listing]:
                 claim = Claim(worker=f"w-{index % 7}", until=after(80))
                 yield a_listing(held, a_photo("c", key=key, feed=feed, claim=claim), key=key, feed=feed)
             case 4 if index % 5 == 0:
-                yield a_listing(held, key=key, feed=feed, hidden=hidden(remove_at=-index))
+                burst = replace(hidden(since=-index, remove_at=-index), held_until=UNDECIDED if index % 3 else None)
+                yield a_listing(held, key=key, feed=feed, hidden=burst)
             case 6 if index % 5 == 0:
                 failed = a_photo("f", key=key, feed=feed, failure=Failure(Reason.GONE))
                 yield a_listing(held, failed, key=key, feed=feed)
@@ -104,6 +110,9 @@ QUERIES: dict[str, Callable[[MongoListings, MongoListings], Awaitable[object]]] 
     "in_work": lambda store, _: store.in_work(FEED, NOW),
     "ahead_of": lambda store, _: store.ahead_of(FEED, Priority.POPULAR, NOW, NOW),
     "removal_due": lambda store, _: store.removal_due(NOW, 20),
+    "turned_hidden": lambda store, _: store.turned_hidden(FEED, RemovalReason.LISTING_INACTIVE, after(-2_000)),
+    "displayed": lambda store, _: store.displayed(FEED),
+    "held": lambda store, _: store.held(FEED, RemovalReason.LISTING_INACTIVE, 500),
     "claimed_by": lambda store, _: store.claimed_by("w-3", 100),
     "by_key": lambda store, _: store.by_key("X7"),
     "by_image": lambda store, _: store.by_image(image_id(FEED, "X7", "h")),
@@ -123,13 +132,17 @@ QUERIES: dict[str, Callable[[MongoListings, MongoListings], Awaitable[object]]] 
     "queue by age": lambda store, _: store.queue(FEED, NOW, 50, by_age=True),
     "coming": lambda store, _: store.coming(FEED, NOW, 50),
 }
-ANSWERED_BY_INDEX_ALONE = {"ahead_of", "in_work", "counts"}
+ANSWERED_BY_INDEX_ALONE = {"ahead_of", "in_work", "counts", "displayed"}
 SORTED = {
     "due",
     "oldest_due",
     "removal_due",
     *(name for name in QUERIES if name.startswith(("search", "queue", "coming"))),
 }
+
+
+async def _all_of(found: AsyncIterator[Removal]) -> list[Removal]:
+    return [one async for one in found]
 
 
 async def explained(database: Database, query: Callable[[], Awaitable[object]]) -> list[Plan]:
@@ -188,6 +201,10 @@ async def test_what_is_counted_is_counted_in_the_index_alone(database: Database,
 async def test_the_records_beside_the_listings_are_found_by_index(database: Database) -> None:
     attempts, removals, leases = MongoAttempts(database), MongoRemovals(database), MongoLeases(database)
     budgets, paces = MongoBudgets(database), MongoPaces(database)
+    freezes, audits = MongoFreezes(database), MongoAudits(database)
+    freeze = Freeze(
+        feed=FEED, reason=RemovalReason.OPT_OUT, at=NOW, since=after(-3_600), hidden=50, displayed=9
+    )  # fmt: skip
     queries: list[Callable[[], Awaitable[object]]] = [
         lambda: attempts.of_images(["i7"], 10),
         lambda: attempts.of_images(["i7", "i8", "i9"], 10),
@@ -195,6 +212,13 @@ async def test_the_records_beside_the_listings_are_found_by_index(database: Data
         lambda: attempts.by_minute(utc_now() - timedelta(minutes=9), utc_now()),
         lambda: removals.of_listing(FEED, "X7"),
         lambda: removals.add([a_removal(7)]),
+        lambda: _all_of(removals.between(after(10), after(20), None)),
+        lambda: _all_of(removals.between(after(10), after(20), FEED)),
+        freezes.all,
+        lambda: freezes.begin(freeze),
+        lambda: freezes.decide(FEED, Decision.RESUME, NOW),
+        lambda: audits.newest(2),
+        lambda: audits.save(Audit(started_at=NOW, drift={})),
         lambda: leases.hold("release", "w", NOW, after(9)),
         lambda: leases.release("release", "w"),
         lambda: paces.put(FEED, Pace(NOW, 5.0)),

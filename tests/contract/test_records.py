@@ -4,14 +4,26 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
 from shared.clock import utc_now
+from shared.domain.listing import RemovalReason
 from shared.stores import mongo
+from shared.stores.audits import Audit, Audits, MemoryAudits
 from shared.stores.budgets import Budgets, MemoryBudgets
+from shared.stores.freezes import Decision, Freeze, Freezes, MemoryFreezes
 from shared.stores.memory import MemoryAttempts, MemoryLeases, MemoryMarks, MemoryRemovals
-from shared.stores.mongo import MongoAttempts, MongoBudgets, MongoLeases, MongoMarks, MongoRemovals
+from shared.stores.mongo import (
+    MongoAttempts,
+    MongoAudits,
+    MongoBudgets,
+    MongoFreezes,
+    MongoLeases,
+    MongoMarks,
+    MongoRemovals,
+)
 from shared.stores.records import Attempt, Attempts, Leases, Marks, Place, Removal, Removals
 from tests.builders import FEED, KEY, NOW, after
 from tests.servers import Room
@@ -26,24 +38,26 @@ class Stores:
     leases: Leases
     budgets: Budgets
     marks: Marks
+    freezes: Freezes
+    audits: Audits
 
 
 @pytest.fixture(params=["memory", pytest.param("real", marks=pytest.mark.servers)])
 async def stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
     """Empty stores."""
     if request.param == "memory":
-        yield Stores(MemoryAttempts(), MemoryRemovals(), MemoryLeases(), MemoryBudgets(), MemoryMarks())
+        yield Stores(
+            MemoryAttempts(), MemoryRemovals(), MemoryLeases(), MemoryBudgets(), MemoryMarks(), MemoryFreezes(),
+            MemoryAudits(),
+        )  # fmt: skip
         return
     room: Room = request.getfixturevalue("room")
     async with mongo.connect(room.servers.mongo, room.db) as database:
         await mongo.apply_indexes(database)
         yield Stores(
-            MongoAttempts(database),
-            MongoRemovals(database),
-            MongoLeases(database),
-            MongoBudgets(database),
-            MongoMarks(database),
-        )
+            MongoAttempts(database), MongoRemovals(database), MongoLeases(database), MongoBudgets(database),
+            MongoMarks(database), MongoFreezes(database), MongoAudits(database),
+        )  # fmt: skip
         await database.client.drop_database(room.db)
 
 
@@ -53,12 +67,12 @@ def attempt(image: str, at: datetime, result: str = "downloaded") -> Attempt:
     )
 
 
-def removal(name: str, removed_at: datetime = NOW, **facts: str) -> Removal:
+def removal(name: str, removed_at: datetime = NOW, **facts: Any) -> Removal:
     plain = Removal(
         id=name, feed=FEED, listing_key=KEY, image_id="i", reason="opt-out", hidden_at=after(-9),
         removed_at=removed_at, objects=3,
     )  # fmt: skip
-    return replace(plain, **facts)  # type: ignore[arg-type]
+    return replace(plain, **facts)
 
 
 async def test_attempts_are_counted_by_minute_and_result(stores: Stores) -> None:
@@ -111,6 +125,59 @@ async def test_the_same_removal_again_changes_nothing(stores: Stores) -> None:
     await stores.removals.add([removal("1", after(9)), removal("3", after(3))])
     found = await stores.removals.of_listing(FEED, KEY)
     assert [(one.id, one.removed_at) for one in found] == [("1", after(1)), ("2", after(2)), ("3", after(3))]
+
+
+async def test_evidence_is_read_as_it_was_written(stores: Stores) -> None:
+    full = removal(
+        "1", mls_status="Closed", left_at=after(-60), record_gone_at=after(-1), remained=("f/l/p/1/a", "f/l/p/1/b")
+    )
+    await stores.removals.add([full])
+    assert list(await stores.removals.of_listing(FEED, KEY)) == [full]
+
+
+async def test_the_evidence_of_a_period_comes_oldest_first_its_end_excluded(stores: Stores) -> None:
+    first, second = removal("1", after(1), listing_key="X2"), removal("2", after(2), feed="other")
+    await stores.removals.add([removal("4", after(9)), second, removal("3", after(0.999)), first])
+    period = after(1), after(9)
+    assert [one async for one in stores.removals.between(*period, None)] == [first, second]
+    assert [one async for one in stores.removals.between(*period, "other")] == [second]
+    assert [one async for one in stores.removals.between(*period, "nobody")] == []
+
+
+def a_freeze(feed: str = FEED, reason: RemovalReason = RemovalReason.LISTING_INACTIVE, at: float = 0) -> Freeze:
+    return Freeze(feed=feed, reason=reason, at=after(at), since=after(at - 3_600), hidden=60, displayed=40)
+
+
+async def test_a_freeze_is_in_force_until_it_is_decided_about(stores: Stores) -> None:
+    inactive, opt_out, other = a_freeze(), a_freeze(reason=RemovalReason.OPT_OUT), a_freeze("other")
+    assert list(await stores.freezes.all()) == []
+    for one in (other, inactive, opt_out):
+        assert await stores.freezes.begin(one)
+    assert list(await stores.freezes.all()) == [other, inactive, opt_out]
+    assert not await stores.freezes.begin(a_freeze(at=9))
+    assert await stores.freezes.decide(FEED, Decision.DISCARD, after(10)) == 2
+    decided = replace(inactive, decision=Decision.DISCARD, decided_at=after(10))
+    assert (await stores.freezes.all())[1] == decided
+    assert await stores.freezes.decide(FEED, Decision.RESUME, after(11)) == 0
+    assert await stores.freezes.decide("nobody", Decision.RESUME, after(11)) == 0
+    again = a_freeze(at=20)
+    assert await stores.freezes.begin(again)
+    assert list(await stores.freezes.all())[1] == again
+
+
+async def test_of_many_who_freeze_at_once_one_does(stores: Stores) -> None:
+    begun = await asyncio.gather(*(stores.freezes.begin(a_freeze(at=number)) for number in range(8)))
+    assert begun.count(True) == 1
+
+
+async def test_audits_come_newest_first_as_they_now_stand(stores: Stores) -> None:
+    old = Audit(started_at=after(0), finished_at=after(5), listings=9, objects=99, drift={"missing": 1})
+    new = Audit(started_at=after(10), feed=FEED, after="X 1", listings=1, objects=12, drift={})
+    assert list(await stores.audits.newest(2)) == []
+    for one in (new, replace(old, finished_at=None), old):
+        await stores.audits.save(one)
+    assert list(await stores.audits.newest(9)) == [new, old]
+    assert list(await stores.audits.newest(1)) == [new]
 
 
 async def test_a_lease_has_one_holder_until_it_ends(stores: Stores) -> None:

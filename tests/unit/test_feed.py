@@ -54,6 +54,7 @@ def test_the_defaults_are_the_contracts() -> None:
         "permissions": ("Public", "Idx", "Vow"),
         "popular_areas": (),
         "keep_after_inactive_hours": 0.0,
+        "removal_freeze_share": 0.2,
         "headers": {},
         "token_env": "",
         "reso_url": "",
@@ -90,6 +91,7 @@ RANGES = [
     ("request_timeout_seconds", 0.5, 300),
     ("max_attempts", 1, 100),
     ("retry_base_seconds", 0.1, 3_600),
+    ("removal_freeze_share", 0, 1),
 ]
 
 

@@ -1,0 +1,73 @@
+"""`imagectl audit`: do records and objects agree?"""
+
+import dataclasses
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from typing import Annotated
+
+import typer
+
+from ops import audit as auditing
+from ops import terminal
+from shared.audit import Walk
+from shared.clock import utc_now
+from shared.domain import keys
+from shared.domain.feed import Feed
+from shared.render import Renderer
+from shared.settings import Settings
+from shared.stores import mongo
+from shared.stores.minio_objects import MinioObjects
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: imagectl audit --feed proptx-idx --sample 1000")
+def audit(
+    feed: Annotated[str | None, typer.Option(help="One feed of feeds.toml; all if not given.")] = None,
+    sample: Annotated[
+        int | None,
+        typer.Option(min=1, help="Look at about so many listings of each feed, and at no bucket as a whole."),
+    ] = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Make lost copies due; remove orphans.")] = False,
+    as_json: terminal.Json = False,
+) -> None:
+    """Compare records with objects: what is missing, empty, of another size or other bytes, or known to no record.
+
+    An object that no record knows of counts after a day. `--repair` removes it, and has lost copies made anew from
+    their originals, or fetched again.
+    """
+
+    async def look(settings: Settings, feeds: Mapping[str, Feed]) -> auditing.Audited:
+        names = [one.name for one in terminal.feeds_named(feed, feeds, settings)]
+        async with AsyncExitStack() as closing:
+            database = await closing.enter_async_context(
+                mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db)
+            )
+            objects = MinioObjects(settings)
+            closing.callback(objects.close)
+            listings = mongo.MongoListings(database, Renderer(settings.public_root))
+            total = sum([(await listings.counts(name, utc_now())).listings for name in names])
+            every = max(1, total // (sample * len(names))) if sample else 1
+            walk = Walk(
+                listings, objects, utc_now, names,
+                below=f"{keys.part(feed)}/" if feed else "", every=every, buckets=sample is None,
+            )  # fmt: skip
+            bar = closing.enter_context(terminal.progress(quiet=as_json))
+            task = bar.add_task("comparing", total=total // every, listings=0, done=0, unit="listings")
+
+            def tell(done: auditing.Audited) -> None:
+                bar.update(task, completed=done.listings, listings=done.listings, done=done.listings)
+
+            repairing = auditing.Repair(listings, objects, utc_now) if repair else None
+            return await auditing.run(walk, repairing, tell)
+
+    done = terminal.run(look)
+    if as_json:
+        terminal.print_json(dataclasses.asdict(done))
+        return
+    for line in auditing.in_words(done):
+        terminal.say(line)
+    if repair:
+        terminal.say(f"repaired: {done.due_again:,} photos are due again, {done.removed:,} orphans removed")
+    elif done.drift:
+        terminal.say("`imagectl audit --repair` makes lost copies due and removes orphans")

@@ -1,0 +1,51 @@
+"""The evidence of removals in words: what was held of a listing, why it went, when, and what is left."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from shared.domain.listing import Listing
+from shared.stores.records import Removal
+
+_REASONS = {
+    "listing-inactive": "the listing left the market",
+    "photo-withdrawn": "the listing no longer had the photo",
+    "opt-out": "the owner opted out of display on the internet",
+    "superseded": "a newer version had taken its place",
+    "forced": "an operator had it removed",
+}
+
+
+def of_listing(listing: Listing, removals: Sequence[Removal]) -> Iterator[str]:
+    """Say what is held of a listing now, and what has been removed of it, oldest first."""
+    copies = sum(photo.copy is not None for photo in listing.photos)
+    if listing.hidden is None:
+        yield f"{listing.feed} {listing.key}: displayed, with copies of {copies} of {len(listing.photos)} photos"
+    else:
+        left = f" (by the MLS at {_at(listing.hidden.left_at)})" if listing.hidden.left_at else ""
+        yield (
+            f"{listing.feed} {listing.key}: not displayed ({listing.hidden.reason}) since "
+            f"{_at(listing.hidden.since)}{left}; " + (f"{copies} copies still held" if copies else "nothing is held")
+        )
+    waiting = {discard.image_id for discard in listing.discards}
+    if waiting:
+        yield f"  being removed: {', '.join(sorted(waiting))}"
+    for one in removals:
+        yield f"  {of_removal(one)}"
+    if not removals:
+        yield "  nothing has been removed of it"
+
+
+def of_removal(one: Removal) -> str:
+    """Say of one removal what the evidence holds."""
+    left = f"; by the MLS at {_at(one.left_at)}" if one.left_at else ""
+    status = f", status {one.mls_status}" if one.mls_status else ""
+    left_over = f"{', '.join(one.remained)} could not be deleted" if one.remained else "nothing remained"
+    return (
+        f"image {one.image_id}: {_REASONS.get(one.reason, one.reason)} ({one.reason}{status}{left}); "
+        f"last shown {_at(one.hidden_at)}, off the record {_at(one.record_gone_at)}, "
+        f"{one.objects} objects deleted by {_at(one.removed_at)}; {left_over}"
+    )
+
+
+def _at(moment: datetime | None) -> str:
+    return moment.isoformat(timespec="seconds") if moment else "at an unknown time"

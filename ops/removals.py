@@ -1,0 +1,70 @@
+"""An operator has a listing or single images removed, for good: what is forced stays away until it is allowed again."""
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from datetime import datetime
+
+from shared.clock import Clock
+from shared.domain.listing import Hidden, Listing, RemovalReason
+from shared.domain.reconcile import whole
+from shared.stores.documents import ListingId
+from shared.stores.errors import StoreUnavailable
+from shared.stores.listings import Listings
+
+_MOST_ROUNDS = 20
+
+Change = Callable[[Listing, datetime], Listing]
+
+
+def forced(listing: Listing, now: datetime, images: Collection[str]) -> Listing:
+    """Return the listing without the images, or hidden as a whole where none is named. Pure."""
+    return _images_forced(listing, now, images) if images else _forced(listing, now)
+
+
+def _forced(listing: Listing, now: datetime) -> Listing:
+    since = listing.hidden.since if listing.hidden else now
+    hidden = Hidden(reason=RemovalReason.FORCED, since=since, remove_at=now)
+    discards = tuple(replace(discard, remove_at=min(discard.remove_at, now)) for discard in listing.discards)
+    return replace(listing, is_blocked=True, hidden=hidden, discards=discards)
+
+
+def _images_forced(listing: Listing, now: datetime, images: Collection[str]) -> Listing:
+    left = [photo for photo in listing.photos if photo.id not in images]
+    gone = [whole(photo, RemovalReason.FORCED, now) for photo in listing.photos if photo.id in images]
+    return replace(
+        listing,
+        photos=tuple(replace(photo, order=order) for order, photo in enumerate(left)),
+        discards=(*listing.discards, *gone),
+        blocked=tuple(dict.fromkeys((*listing.blocked, *images))),
+    )
+
+
+def allowed(listing: Listing, _: datetime, images: Collection[str]) -> Listing:
+    """Return the listing with what was forced lifted, of the images, or of all where none is named. Pure.
+
+    What the MLS said last is forgotten, so that whatever it says next counts, though it be the same again.
+    """
+    return replace(
+        listing,
+        is_blocked=listing.is_blocked and bool(images),
+        blocked=tuple(image for image in listing.blocked if images and image not in images),
+        modified_at=None,
+        media_changed_at=None,
+        position=None,
+    )
+
+
+def is_anything_forced(listing: Listing, images: Collection[str]) -> bool:
+    """Whether there is anything to lift."""
+    return not set(images).isdisjoint(listing.blocked) if images else listing.is_blocked or bool(listing.blocked)
+
+
+async def change(listings: Listings, one: ListingId, rule: Change, clock: Clock) -> Listing:
+    """Change a listing; where another was faster, read and decide again. Raises StoreUnavailable."""
+    for _ in range(_MOST_ROUNDS):
+        listing = await listings.get(*one)
+        assert listing is not None  # noqa: S101 - no listing is ever deleted
+        after = rule(listing, clock())
+        if not await listings.write([after]):
+            return after
+    raise StoreUnavailable(f"listing {one[1]} changed under every attempt to write it")

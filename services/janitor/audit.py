@@ -1,0 +1,104 @@
+"""The daily audit: a page of records and objects a step, at a low rate, from where the last janitor left off."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from prometheus_client import CollectorRegistry, Gauge
+
+from shared import log
+from shared.audit import Place, Step, Walk
+from shared.clock import Clock
+from shared.domain.audit import Drift
+from shared.lease import Lease
+from shared.stores.audits import Audit, Audits
+from shared.stores.listings import Listings
+from shared.stores.objects import Bucket, Objects
+
+_EVERY = timedelta(days=1)
+_READ = 0.01
+"""The share of originals that are read: all of them in some months, and few enough to pay for."""
+
+_logger = log.get(__name__)
+
+
+class DailyAudit:
+    """The loop of the one janitor that holds the lease; it finds, and repairs nothing."""
+
+    def __init__(
+        self,
+        listings: Listings,
+        objects: Objects,
+        audits: Audits,
+        lease: Lease,
+        feeds: Sequence[str],
+        clock: Clock,
+        registry: CollectorRegistry,
+    ) -> None:
+        self._listings = listings
+        self._objects = objects
+        self._audits = audits
+        self._lease = lease
+        self._feeds = feeds
+        self._clock = clock
+        self._drift = Gauge(
+            "listing_images_audit_drift", "Objects that disagree with the records, last audit", ["kind"],
+            registry=registry,
+        )  # fmt: skip
+        self._finished = Gauge(
+            "listing_images_audit_finished_timestamp_seconds", "When the last audit ended", registry=registry
+        )
+        self._checked = Gauge(
+            "listing_images_audit_checked", "Listings and objects that the newest audit has looked at", ["what"],
+            registry=registry,
+        )  # fmt: skip
+
+    async def step(self) -> None:
+        """Go one page on, or begin anew a day after the last began. Raises StoreUnavailable."""
+        if not await self._lease.is_held():
+            return
+        now = self._clock()
+        newest = await self._audits.newest(2)
+        self._report(newest)
+        if newest and newest[0].finished_at and now < newest[0].started_at + _EVERY:
+            return
+        under_way = newest[0] if newest and newest[0].finished_at is None else Audit(started_at=now, drift={})
+        salt = f"{under_way.started_at:%Y-%m-%d}"
+        walk = Walk(self._listings, self._objects, self._clock, self._feeds, read=_READ, salt=salt)
+        place = _place(under_way) or walk.begin
+        assert place is not None  # noqa: S101 - there are always two buckets
+        step = await walk.step(place)
+        await self._audits.save(_after(under_way, step, self._clock()))
+        for one in step.findings:
+            _logger.warning("audit-drift", kind=one.drift.value, key=one.key, image_id=one.image_id)
+
+    def _report(self, newest: Sequence[Audit]) -> None:
+        if newest:
+            self._checked.labels("listings").set(newest[0].listings)
+            self._checked.labels("objects").set(newest[0].objects)
+        if last := next((one for one in newest if one.finished_at), None):
+            self._finished.set(last.finished_at.timestamp() if last.finished_at else 0)
+            for kind in Drift:
+                self._drift.labels(kind.value).set(last.drift.get(kind, 0))
+
+
+def _place(audit: Audit) -> Place | None:
+    if audit.feed is None and audit.bucket is None:
+        return None
+    return Place(audit.feed, Bucket(audit.bucket) if audit.bucket else None, audit.after)
+
+
+def _after(audit: Audit, step: Step, now: datetime) -> Audit:
+    drift = Counter(audit.drift)
+    drift.update(one.drift.value for one in step.findings)
+    return replace(
+        audit,
+        listings=audit.listings + step.listings,
+        objects=audit.objects + step.objects,
+        drift=dict(drift),
+        feed=step.next.feed if step.next else None,
+        bucket=step.next.bucket.value if step.next and step.next.bucket else None,
+        after=step.next.after if step.next else "",
+        finished_at=None if step.next else now,
+    )

@@ -1,0 +1,107 @@
+"""Holds removals where a feed seems to have lost its listings: display stops all the same, nothing is deleted.
+
+The count is of what turned hidden, not of what is due: it is made before the first of a burst may go.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from prometheus_client import CollectorRegistry, Gauge
+
+from services.janitor import decide
+from shared import log
+from shared.clock import Clock
+from shared.domain.feed import Feed
+from shared.domain.listing import Listing, RemovalReason
+from shared.stores.freezes import Freeze, Freezes
+from shared.stores.listings import Listings
+
+_LOOK_EVERY = timedelta(seconds=1)
+"""Less than the grace that a hidden listing has: a burst is seen before any of it is due."""
+_AT_ONCE = 500
+
+Frozen = Mapping[tuple[str, RemovalReason], Freeze]
+
+_logger = log.get(__name__)
+
+
+class Guard:
+    """Counts for each feed what turned hidden within the hour; freezes, and lets go as an operator decides."""
+
+    def __init__(
+        self,
+        listings: Listings,
+        freezes: Freezes,
+        feeds: Mapping[str, Feed],
+        clock: Clock,
+        registry: CollectorRegistry,
+    ) -> None:
+        self._listings = listings
+        self._freezes = freezes
+        self._feeds = feeds
+        self._clock = clock
+        self._frozen: Frozen = {}
+        self._looked_at: datetime | None = None
+        self._gauge = Gauge(
+            "listing_images_removals_frozen",
+            "1 while a feed's removals for a reason wait for an operator",
+            ["feed", "reason"],
+            registry=registry,
+        )
+
+    async def let_through(self, due: Sequence[Listing]) -> Sequence[Listing]:
+        """Return those of the listings that may be removed now; the others are written down as held."""
+        await self.look()
+        now = self._clock()
+        held = {(one.feed, one.key): after for one in due if (after := decide.held(one, self._frozen, now))}
+        await self._listings.write(held.values())
+        return [one for one in due if (one.feed, one.key) not in held]
+
+    async def look(self) -> None:
+        """Freeze what has to be, and let go of what was decided about; once a second, however often it is called."""
+        now = self._clock()
+        if self._looked_at is not None and now < self._looked_at + _LOOK_EVERY:
+            return
+        frozen = {(one.feed, one.reason): one for one in await self._freezes.all()}
+        for feed in self._feeds.values():
+            for reason in decide.GUARDED:
+                last = frozen.get((feed.name, reason))
+                if last is None or last.decision is not None:
+                    await self._freeze_if_burst(feed, reason, last, now)
+        self._frozen = {(one.feed, one.reason): one for one in await self._freezes.all()}
+        self._report()
+        for freeze in self._frozen.values():
+            if freeze.decision is not None:
+                await self._let_go(freeze, now)
+        self._looked_at = now
+
+    async def _freeze_if_burst(self, feed: Feed, reason: RemovalReason, last: Freeze | None, now: datetime) -> None:
+        since = decide.counted_from(last, now)
+        hidden = await self._listings.turned_hidden(feed.name, reason, since)
+        if hidden < decide.FEWEST:
+            return
+        displayed = await self._listings.displayed(feed.name)
+        if not decide.is_burst(hidden, displayed, feed):
+            return
+        freeze = Freeze(feed=feed.name, reason=reason, at=now, since=since, hidden=hidden, displayed=displayed)
+        if await self._freezes.begin(freeze):
+            _logger.error(
+                "removals-frozen",
+                feed=feed.name,
+                reason=str(freeze),
+                hint=f"imagectl removals resume {feed.name}, or imagectl removals discard {feed.name}",
+            )
+
+    async def _let_go(self, freeze: Freeze, now: datetime) -> None:
+        """Give listings that were held for a decision their time, as it was decided."""
+        while waiting := await self._listings.held(freeze.feed, freeze.reason, _AT_ONCE):
+            freed = [after for one in waiting if (after := decide.held(one, self._frozen, now))]
+            refused = await self._listings.write(freed)
+            if len(refused) == len(freed):
+                return  # all of them are changing under us: the next look goes on
+
+    def _report(self) -> None:
+        for feed in self._feeds:
+            for reason in decide.GUARDED:
+                freeze = self._frozen.get((feed, reason))
+                self._gauge.labels(feed, reason.value).set(freeze is not None and freeze.decision is None)

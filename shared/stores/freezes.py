@@ -1,0 +1,76 @@
+"""Which feeds' removals wait for an operator, because so many listings turned hidden at once? One record a reason."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from shared.domain.listing import RemovalReason
+
+
+class Decision(StrEnum):
+    """What an operator says of a burst: the removals are right, or the feed was wrong."""
+
+    RESUME = "resume"
+    DISCARD = "discard"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freeze:
+    """The removals of one feed for one reason do not go on. With a decision it is over, and kept as the last one."""
+
+    feed: str
+    reason: RemovalReason
+    at: datetime
+    since: datetime
+    """The burst is what turned hidden from here on."""
+    hidden: int
+    """How many listings had turned hidden when it began."""
+    displayed: int
+    """How many were still displayed."""
+    decision: Decision | None = None
+    decided_at: datetime | None = None
+
+    def __str__(self) -> str:
+        """Say in one line what happened, for an operator."""
+        burst = f"{self.hidden:,} of {self.hidden + self.displayed:,} listings turned hidden ({self.reason})"
+        return f"removals of {self.feed} are frozen: {burst} within the hour before {self.at:%Y-%m-%d %H:%M} UTC"
+
+
+class Freezes(Protocol):
+    """The last freeze of each feed and reason."""
+
+    async def all(self) -> Sequence[Freeze]:
+        """Return the last freeze of each feed and reason, by feed; those without a decision are in force."""
+
+    async def begin(self, freeze: Freeze) -> bool:
+        """Record a freeze; False where one of the same feed and reason is in force already."""
+
+    async def decide(self, feed: str, decision: Decision, now: datetime) -> int:
+        """Decide about a feed's freezes in force; return how many there were."""
+
+
+class MemoryFreezes:
+    """The freezes in a dictionary."""
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[str, RemovalReason], Freeze] = {}
+
+    async def all(self) -> Sequence[Freeze]:
+        """Return the last freeze of each feed and reason, by feed."""
+        return [self._last[one] for one in sorted(self._last)]
+
+    async def begin(self, freeze: Freeze) -> bool:
+        """Record a freeze; False where one of the same feed and reason is in force already."""
+        last = self._last.get((freeze.feed, freeze.reason))
+        if last is not None and last.decision is None:
+            return False
+        self._last[freeze.feed, freeze.reason] = freeze
+        return True
+
+    async def decide(self, feed: str, decision: Decision, now: datetime) -> int:
+        """Decide about a feed's freezes in force; return how many there were."""
+        in_force = {one: last for one, last in self._last.items() if one[0] == feed and last.decision is None}
+        self._last |= {one: replace(last, decision=decision, decided_at=now) for one, last in in_force.items()}
+        return len(in_force)
