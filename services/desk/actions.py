@@ -11,6 +11,7 @@ from aiohttp import web
 from ops import budgets, estimate, force, freeze, rebuild, words
 from services.desk.view import SESSION, Parts, address, clean, page, refuse, see_other
 from shared import log
+from shared.domain.listing import Listing
 from shared.domain.priority import Priority
 from shared.domain.variants import rendering
 
@@ -33,8 +34,8 @@ class Field:
 class Action(ABC):
     """One thing that can be done. `takes` are the names of what it is about, `fields` what is written beside."""
 
-    title: ClassVar[str]
-    button: ClassVar[str]
+    title: str
+    button: str
     takes: ClassVar[Sequence[str]]
     fields: ClassVar[Sequence[Field]] = ()
 
@@ -83,7 +84,7 @@ class ActionPages:
         return action if action is not None else refuse(404, "there is no such action")
 
 
-class _OfFeed(Action):
+class OfFeed(Action):
     """What all actions on a feed share."""
 
     takes: ClassVar[Sequence[str]] = ("feed",)
@@ -91,7 +92,7 @@ class _OfFeed(Action):
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
-    def _check(self, asked: Asked) -> None:
+    def check(self, asked: Asked) -> None:
         if asked["feed"] not in self._parts.feeds:
             refuse(404, "there is no such feed in feeds.toml")
 
@@ -100,12 +101,26 @@ class _OfFeed(Action):
         return "/"
 
 
-class Force(_OfFeed):
+class OfListing(OfFeed):
+    """What all actions on a listing share."""
+
+    takes = ("feed", "key")
+
+    async def listing(self, asked: Asked) -> Listing:
+        """Return the listing that is meant."""
+        found = await self._parts.stores.listings.get(asked["feed"], asked["key"])
+        return found if found is not None else refuse(404, "nothing is recorded of this listing")
+
+    def back(self, asked: Asked) -> str:
+        """Return the listing's page."""
+        return address("/listing", feed=asked["feed"], key=asked["key"])
+
+
+class Force(OfListing):
     """Photos of one listing are fetched again."""
 
     title = "Fetch a listing's photos again"
     button = "Fetch again"
-    takes = ("feed", "key")
 
     async def foretell(self, asked: Asked) -> Sequence[str]:
         """Say how many photos would be due, and what that costs."""
@@ -130,18 +145,14 @@ class Force(_OfFeed):
         return f"{done.photos:,} photos of listing {asked['key']} are due now."
 
     async def _force(self, asked: Asked, *, dry_run: bool) -> force.Forced:
-        self._check(asked)
+        self.check(asked)
         wanted = force.Wanted(listing_keys=(asked["key"],))
         listings, clock = self._parts.stores.listings, self._parts.clock
         done = await force.force(listings, asked["feed"], wanted, Priority.SEARCHED, clock, dry_run=dry_run)
         return done if done.looked_at else refuse(404, "nothing is recorded of this listing")
 
-    def back(self, asked: Asked) -> str:
-        """Return the listing's page."""
-        return address("/listing", feed=asked["feed"], key=asked["key"])
 
-
-class Freeze(_OfFeed):
+class Freeze(OfFeed):
     """Nothing is asked of a feed's origin."""
 
     title = "Freeze a feed"
@@ -153,7 +164,7 @@ class Freeze(_OfFeed):
 
     async def foretell(self, asked: Asked) -> Sequence[str]:
         """Say what stops and what goes on."""
-        self._check(asked)
+        self.check(asked)
         return [
             f"No photo of {asked['feed']} is fetched any more, not even for people who wait for one.",
             "What is held is served as before; what is due stays due, and goes on when the feed is thawed.",
@@ -161,7 +172,7 @@ class Freeze(_OfFeed):
 
     async def carry_out(self, asked: Asked) -> str:
         """Freeze it."""
-        self._check(asked)
+        self.check(asked)
         try:
             lasting = words.duration(asked["lasting"]) if asked["lasting"] else None
         except ValueError as fault:
@@ -171,7 +182,7 @@ class Freeze(_OfFeed):
         return f"{asked['feed']} is frozen {until}."
 
 
-class Thaw(_OfFeed):
+class Thaw(OfFeed):
     """A feed's origin may be asked again."""
 
     title = "Thaw a feed"
@@ -179,7 +190,7 @@ class Thaw(_OfFeed):
 
     async def foretell(self, asked: Asked) -> Sequence[str]:
         """Say what begins again."""
-        self._check(asked)
+        self.check(asked)
         return [
             f"Photos of {asked['feed']} are fetched again within its budget.",
             "That also ends a silence that the origin asked for, and the probing after too many failures.",
@@ -187,12 +198,12 @@ class Thaw(_OfFeed):
 
     async def carry_out(self, asked: Asked) -> str:
         """Thaw it."""
-        self._check(asked)
+        self.check(asked)
         await freeze.thaw(self._parts.stores.budgets, asked["feed"])
         return f"{asked['feed']} is open again."
 
 
-class Rebuild(_OfFeed):
+class Rebuild(OfFeed):
     """Variants of other settings are made anew from the stored originals."""
 
     title = "Make a feed's variants anew"
@@ -204,7 +215,7 @@ class Rebuild(_OfFeed):
 
     async def foretell(self, asked: Asked) -> Sequence[str]:
         """Say what is looked at."""
-        self._check(asked)
+        self.check(asked)
         return [
             f"Every listing of {asked['feed']} is looked at, and photos whose variants were made with other settings "
             "than IMAGES_VARIANTS now says are due.",
@@ -213,7 +224,7 @@ class Rebuild(_OfFeed):
 
     async def carry_out(self, asked: Asked) -> str:
         """Begin; it goes on behind the page."""
-        self._check(asked)
+        self.check(asked)
         feed = asked["feed"]
         if feed in self._running and not self._running[feed].done():
             return f"{feed} is being looked at already."

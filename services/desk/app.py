@@ -17,6 +17,7 @@ from services.desk.dead_letters import DeadLetterPages, Drop, Requeue
 from services.desk.listings import ListingPages
 from services.desk.overview import Overview
 from services.desk.queue import QueuePages
+from services.desk.removals import Allow, Decide, RemovalPages, Remove
 from services.desk.session import Signing
 from services.desk.view import Parts, Refused
 from services.desk.watch import SAMPLE_SECONDS, History, Watch
@@ -30,6 +31,7 @@ from shared.runtime import Loop, looping
 from shared.settings import Settings
 from shared.stores import mongo
 from shared.stores.errors import StoreUnavailable
+from shared.stores.freezes import Decision
 
 SERVICE = "desk"
 _LARGEST_BODY = 100_000
@@ -55,6 +57,8 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
             feeds=feeds,
             stores=opened,
             removals=mongo.MongoRemovals(database),
+            freezes=mongo.MongoFreezes(database),
+            audits=mongo.MongoAudits(database),
             watch=watch,
             history=History(opened.attempts, utc_now),
             renderer=renderer,
@@ -91,9 +95,14 @@ def create_app(
         "rebuild": Rebuild(parts),
         "requeue": Requeue(parts, broker),
         "drop": Drop(parts),
+        "remove": Remove(parts),
+        "allow": Allow(parts),
+        "resume": Decide(parts, Decision.RESUME),
+        "discard": Decide(parts, Decision.DISCARD),
     }
     for pages in (
-        Overview(parts), ListingPages(parts), QueuePages(parts), DeadLetterPages(parts), ActionPages(actions)
+        Overview(parts), ListingPages(parts), QueuePages(parts), DeadLetterPages(parts),
+        RemovalPages(parts), ActionPages(actions),
     ):  # fmt: skip
         app.add_routes(pages.routes())
     app.router.add_static("/static", str(files("services.desk") / "static"))

@@ -11,12 +11,13 @@ from urllib.parse import urlsplit
 from ops.explain import Turn
 from shared.domain.failures import POLICIES, Reason
 from shared.domain.image import Photo, Status
-from shared.domain.listing import Listing, RemovalReason
+from shared.domain.listing import UNDECIDED, Listing, RemovalReason
 from shared.stores.records import Attempt, Removal
 
 _HIDDEN = {
     RemovalReason.LISTING_INACTIVE: "the MLS does not list it any more",
     RemovalReason.OPT_OUT: "its owner does not want it shown on the internet",
+    RemovalReason.FORCED: "an operator had it removed",
 }
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 _URL = re.compile(r"(https?):[\\/]+([^\\/\s\"'<>?#]*)[^\s\"'<>]*", re.IGNORECASE)
@@ -77,7 +78,11 @@ def verdict(listing: Listing, around: Sequence[str], turn: Turn | None, now: dat
 
 def _removal(listing: Listing, now: datetime) -> Iterator[str]:
     due_at = listing.removal_due_at
-    if due_at is None:
+    if listing.is_blocked:
+        yield "It stays away, whatever the MLS says, until an operator allows it again."
+    if listing.hidden and listing.hidden.held_until == UNDECIDED:
+        yield "Its copies are held: the feed lost so many listings at once that an operator must decide."
+    elif due_at is None:
         yield "Nothing of it is held any more; the evidence of each removal is below."
     elif due_at <= now:
         yield "Its copies are being removed."
@@ -146,7 +151,10 @@ def _said(listing: Listing) -> Iterator[Moment]:
 
 def _to_come(listing: Listing) -> Iterator[Moment]:
     if listing.hidden and listing.photos:
-        yield Moment(listing.hidden.remove_at, Tone.OFF, "copies are to be removed")
+        if listing.hidden.held_until == UNDECIDED:
+            yield Moment(UNDECIDED, Tone.BAD, "copies are held", "the feed's removals wait for an operator")
+        else:
+            yield Moment(listing.hidden.removal_at, Tone.OFF, "copies are to be removed")
     for discard in listing.discards:
         yield Moment(discard.remove_at, Tone.OFF, "to be removed", discard.reason.value, discard.image_id)
     for photo in listing.photos:

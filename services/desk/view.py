@@ -18,6 +18,8 @@ from shared.clock import Clock
 from shared.domain.feed import Feed
 from shared.render import Renderer
 from shared.settings import Settings
+from shared.stores.audits import Audits
+from shared.stores.freezes import Freezes
 from shared.stores.records import Removals
 
 SESSION = "session"
@@ -32,6 +34,8 @@ class Parts:
     feeds: Mapping[str, Feed]
     stores: Stores
     removals: Removals
+    freezes: Freezes
+    audits: Audits
     watch: Watch
     history: History
     renderer: Renderer
