@@ -7,13 +7,16 @@ from ops.commands import (
     compliance,
     config,
     dead_letters,
+    doctor,
     explain,
     force,
     freeze,
+    indexes,
     init,
     publish,
     rebuild,
     removals,
+    replay,
     status,
     topics,
 )
@@ -27,11 +30,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (status, explain, force, freeze, publish, rebuild, audit, compliance, init, config):
+for command in (
+    status, explain, doctor, force, freeze, replay, publish, rebuild, audit, compliance, init, config,
+):  # fmt: skip
     app.add_typer(command.app)
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(removals.app, name="removals")
 app.add_typer(topics.app, name="topics")
+app.add_typer(indexes.app, name="indexes")
 
 
 def main() -> None:

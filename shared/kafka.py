@@ -200,6 +200,39 @@ async def _create(admin: AIOKafkaAdminClient, name: str, topic: Topic, replicas:
     return "created"
 
 
+async def topic_faults(bootstrap: str, prefix: str, manifest: Sequence[Topic]) -> dict[str, list[str]]:
+    """Return how each topic differs from the manifest, by full name, changing nothing. Raises BrokerUnavailable."""
+    names = {f"{prefix}{topic.name}": topic for topic in manifest}
+    async with _admin(bootstrap) as admin:
+        existing = set(await admin.list_topics())
+        there = [name for name in names if name in existing]
+        partitions = (
+            {one["topic"]: len(one["partitions"]) for one in await admin.describe_topics(there)} if there else {}
+        )
+        configs = await _configs(admin, there) if there else {}
+    return {
+        name: _differences(topic, partitions[name], configs[name]) if name in there else ["it is missing"]
+        for name, topic in names.items()
+    }
+
+
+async def _configs(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
+    resources = [resource for answer in answers for resource in answer.resources]
+    return {name: {entry[0]: str(entry[1]) for entry in entries} for _, _, _, name, entries in resources}
+
+
+def _differences(topic: Topic, partitions: int, config: Mapping[str, str]) -> list[str]:
+    faults = [
+        f"{key} is {config.get(key)}, not {value}"
+        for key, value in topic.full_config.items()
+        if config.get(key) != value
+    ]
+    if partitions < topic.partitions:
+        faults.append(f"it has {partitions} partitions, not {topic.partitions}")
+    return faults
+
+
 async def lag(bootstrap: str, group: str, topics: Sequence[str]) -> dict[str, int]:
     """Return how many records of each topic a group has not committed yet. Raises BrokerUnavailable."""
     async with _admin(bootstrap) as admin:

@@ -7,6 +7,7 @@ from shared.domain.priority import Priority
 from shared.events.codec import AnyEvent, encode
 from shared.events.images import ImageDownloaded, ImageOutdated, ImageRemoved
 from shared.events.listings import ListingSeen
+from shared.events.records import Headers
 from shared.events.topics import IMAGE_DOWNLOADED, IMAGE_OUTDATED, IMAGE_OUTDATED_VIEWED, IMAGE_REMOVED, LISTING_SEEN
 from shared.kafka import Broker, Outgoing
 
@@ -27,7 +28,10 @@ class Publisher:
         now = self._clock()
         await self._broker.publish(
             Outgoing(
-                f"{self._prefix}{_topic(event)}", event.subject.encode(), encode(event, source=self._source, now=now)
+                f"{self._prefix}{_topic(event)}",
+                event.subject.encode(),
+                encode(event, source=self._source, now=now),
+                _headers(event),
             )
             for event in events
         )
@@ -35,6 +39,12 @@ class Publisher:
     async def ping(self) -> None:
         """Raise BrokerUnavailable while the broker does not answer."""
         await self._broker.ping()
+
+
+def _headers(event: AnyEvent) -> Headers:
+    if isinstance(event, ListingSeen) or not event.correlation_id:
+        return ()
+    return (("correlation_id", event.correlation_id.encode()),)
 
 
 def _topic(event: AnyEvent) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter
 
-from shared import log
+from shared import log, tracing
 from shared.clock import Clock
 from shared.dead_letters import DeadLetters
 from shared.domain import announcement, reconcile
@@ -20,6 +20,7 @@ from shared.stores.listings import Listings
 
 _logger = log.get(__name__)
 _MOST_ROUNDS = 20
+_LONGEST_ID = 100
 
 
 class Recorder:
@@ -70,7 +71,7 @@ class Recorder:
         feed = self._feeds.get(event.data.feed)
         if feed is None:
             raise ImpossibleRecord(f"the feed {event.data.feed[:100]!r} is not in feeds.toml")
-        return announcement.read(feed, event.data.record, record.position)
+        return announcement.read(feed, event.data.record, record.position, event.id[:_LONGEST_ID])
 
     async def _write(self, heard: Mapping[ListingId, Sequence[Announcement]]) -> int:
         """Write what changed; where another was faster, read and decide again."""
@@ -84,6 +85,9 @@ class Recorder:
             ]
             refused = await self._listings.write(changed)
             written += len(changed) - len(refused)
+            for one in changed:
+                if (one.feed, one.key) not in refused:
+                    _report(one, left[one.feed, one.key][-1])
             left = {one: left[one] for one in refused}
         raise StoreUnavailable(f"{len(left)} listings changed under every attempt to write them")
 
@@ -93,3 +97,15 @@ class Recorder:
         for one in said:
             listing = reconcile.record(listing, one, self._feeds[one.feed], now) or listing
         return None if listing is before else listing
+
+
+def _report(listing: Listing, said: Announcement) -> None:
+    _logger.info(
+        "listing-recorded",
+        feed=listing.feed,
+        listing_key=listing.key,
+        correlation_id=said.event_id,
+        displayed=listing.is_displayed,
+        photos=len(listing.photos),
+    )
+    tracing.tell("record", said.event_id, 0.0, feed=listing.feed, listing_key=listing.key)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from shared import log
+from shared import log, tracing
 from shared.consumer import Consumer
 from shared.domain.feed import Feed
 from shared.health import Health, serving
@@ -49,7 +49,9 @@ def run(service: str, serve: Serve) -> None:
             print(f"{service}: {fault}", file=sys.stderr)  # noqa: T201 - logging is not configured yet
         sys.exit(_UNUSABLE)
     log.configure(service, settings.log_level, settings.log_format)
+    send_last_traces = tracing.configure(service)
     asyncio.run(_until_stopped(serve, settings, feeds))
+    send_last_traces()
 
 
 async def _until_stopped(serve: Serve, settings: Settings, feeds: Mapping[str, Feed]) -> None:

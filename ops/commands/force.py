@@ -26,7 +26,7 @@ def force(
     feed: Annotated[str | None, typer.Option(help="Only of this feed of feeds.toml.")] = None,
     failed: Annotated[
         Reason | None,
-        typer.Option(metavar="REASON", help="Only what failed for this reason; docs/failures.md has all."),
+        typer.Option(metavar="REASON", help="Only what failed for this reason of docs/failures.md."),
     ] = None,
     city: Annotated[str | None, typer.Option(help="Only listings of this city.")] = None,
     priority: Annotated[Priority, typer.Option(help="How urgent: routine waits for its turn.")] = Priority.SEARCHED,
@@ -56,9 +56,7 @@ def force(
             terminal.say(f"{name}: {_in_words(one, dry_run=dry_run)}")
     missing = len(set(wanted.listing_keys)) - sum(one["looked_at"] for one in done.values())
     if missing > 0:
-        terminal.fail(
-            f"{missing:,} of the listings named are not recorded; `imagectl explain` says what is known of them"
-        )
+        terminal.fail(f"{missing:,} of the listings named are not recorded; see: imagectl explain LISTING")
 
 
 async def _go_through(

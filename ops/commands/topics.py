@@ -25,4 +25,21 @@ def apply(as_json: terminal.Json = False) -> None:
         terminal.print_json(done)
     else:
         for name, what in done.items():
-            terminal.out.print(f"{name}: {what}", highlight=False)
+            terminal.say(f"{name}: {what}")
+
+
+@app.command("diff", epilog="Example: imagectl topics diff || imagectl topics apply")
+def diff(as_json: terminal.Json = False) -> None:
+    """Show how the topics differ from their manifest, and change nothing; the exit code is 1 where one does."""
+
+    async def look(settings: Settings, _: Mapping[str, Feed]) -> dict[str, list[str]]:
+        return await kafka.topic_faults(settings.kafka, settings.topic_prefix, MANIFEST)
+
+    found = terminal.run(look)
+    if as_json:
+        terminal.print_json(found)
+    else:
+        for name, faults in found.items():
+            terminal.say(f"{name}: {'; '.join(faults) or 'as it should be'}")
+    if any(found.values()):
+        raise typer.Exit(terminal.FAILED)

@@ -15,7 +15,7 @@ from services.downloader.download import Told
 from services.downloader.fetch import Permit
 from services.downloader.ledger import Batch, Download, OriginBudget
 from services.downloader.outcomes import Downloaded, Outcome, PutBack, Unchanged
-from shared import log
+from shared import log, tracing
 from shared.clock import Clock
 from shared.dead_letters import DeadLetters
 from shared.domain.failures import Failure, Reason
@@ -327,6 +327,7 @@ class Handler:
             media_changed_at=copy.mls_changed_at,
             downloaded_at=copy.downloaded_at,
             changed=changed,
+            correlation_id=photo.cause,
         )
 
     def _report(self, one: ListingId, ended: Sequence[Ended]) -> None:
@@ -334,6 +335,8 @@ class Handler:
             result, feed, listing_key = _result(done.outcome), *one
             self._results.labels(feed, result).inc()
             facts = {"feed": feed, "listing_key": listing_key, "image_id": done.photo.id, "ms": done.milliseconds}
+            facts["correlation_id"] = done.photo.cause
+            tracing.tell("download", done.photo.cause, done.milliseconds / 1000, result=result, image_id=done.photo.id)
             match done.outcome:
                 case Downloaded(copy):
                     _logger.info("image-downloaded", **facts, bytes=copy.file_size, pixels=copy.width * copy.height)

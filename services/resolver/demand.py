@@ -109,6 +109,7 @@ def _events(listing: Listing, photos: Sequence[Photo]) -> list[ImageOutdated]:
             image_id=photo.id,
             reason=_reason(photo),
             priority=Priority.VIEWED,
+            correlation_id=photo.cause,
         )
         for photo in photos
     ]

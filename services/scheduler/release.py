@@ -7,6 +7,7 @@ from datetime import datetime
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from services.scheduler.window import Window
+from shared import log, tracing
 from shared.clock import Clock
 from shared.domain.feed import Feed
 from shared.domain.image import Photo
@@ -19,6 +20,7 @@ from shared.stores.documents import ListingId
 from shared.stores.listings import Listings
 from shared.stores.paces import Paces
 
+_logger = log.get(__name__)
 _MOST_LISTINGS = 100
 _BY_AGE = 0.1
 """The share released by age alone, so that nothing starves."""
@@ -79,7 +81,9 @@ class Release:
         await self._publisher.ping()  # nothing is marked that could not be said
         released = await self._mark(chosen, now)
         await self._publisher.publish(outdated(listing, photo) for listing in released for photo in listing.photos)
-        photos = sum(len(listing.photos) for listing in released)
+        ids = {photo.id for listing in released for photo in listing.photos}
+        _report([one for one in chosen if one.photo.id in ids], now)
+        photos = len(ids)
         self._windows[feed.name] = window.released(photos)
         self._released.labels(feed.name).inc(photos)
         return photos
@@ -116,11 +120,19 @@ class Release:
         ]
 
 
+def _report(released: Iterable[Chosen], now: datetime) -> None:
+    for one in released:
+        facts = {"feed": one.listing.feed, "listing_key": one.listing.key, "image_id": one.photo.id}
+        _logger.info("image-released", **facts, correlation_id=one.photo.cause)
+        tracing.tell("wait", one.photo.cause, (now - one.photo.not_before).total_seconds(), **facts)
+
+
 def outdated(listing: Listing, photo: Photo) -> ImageOutdated:
     """Say that the photo needs an attempt, and why."""
     return ImageOutdated(
-        feed=listing.feed, listing_key=listing.key, image_id=photo.id, reason=_reason(photo), priority=photo.priority
-    )
+        feed=listing.feed, listing_key=listing.key, image_id=photo.id, reason=_reason(photo), priority=photo.priority,
+        correlation_id=photo.cause,
+    )  # fmt: skip
 
 
 def _reason(photo: Photo) -> OutdatedReason:

@@ -43,6 +43,7 @@ class Announcement:
     version: Version
     photos: tuple[AnnouncedPhoto, ...] | None
     set_aside: tuple[SetAside, ...]
+    event_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,20 +58,18 @@ class _Row:
     refusal: str | None
 
 
-def read(feed: Feed, record: Mapping[str, object], position: Position | None = None) -> Announcement:
+def read(
+    feed: Feed, record: Mapping[str, object], position: Position | None = None, event_id: str = ""
+) -> Announcement:
     """Read a RESO Property record as the MLS gave it. Raises ImpossibleRecord where nothing can be made of it."""
-    listing_key = _required_text(record, "ListingKey")
+    key = listing_key(record)
     rows, unusable = _rows(feed, record.get("Media"))
     hidden_by, may_be_kept = _hidden_by(feed, record)
     photos, set_aside = (None, ()) if rows is None else _photos(rows)
-    announced_media = (
-        _timestamp(record, "MediaChangeTimestamp")
-        or _timestamp(record, "PhotosChangeTimestamp")
-        or newest(*(row.changed_at for row in rows or ()))
-    )
+    announced_media = _own_media_timestamp(record) or newest(*(row.changed_at for row in rows or ()))
     return Announcement(
         feed=feed.name,
-        listing_key=listing_key,
+        listing_key=key,
         standard_status=_text(record.get("StandardStatus")),
         hidden_by=hidden_by,
         may_be_kept=may_be_kept,
@@ -82,7 +81,28 @@ def read(feed: Feed, record: Mapping[str, object], position: Position | None = N
         ),
         photos=photos,
         set_aside=(*unusable, *set_aside),
+        event_id=event_id,
     )
+
+
+def stamped(record: Mapping[str, object]) -> Version | None:
+    """Return how new a record is by its own fields alone; None where its rows must be read for that.
+
+    Raises ImpossibleRecord where a timestamp is none.
+    """
+    modified_at, media_changed_at = _timestamp(record, "ModificationTimestamp"), _own_media_timestamp(record)
+    if media_changed_at is None or not isinstance(record.get("Media"), (list, type(None))):
+        return None
+    return Version(modified_at=modified_at, media_changed_at=media_changed_at, position=None)
+
+
+def _own_media_timestamp(record: Mapping[str, object]) -> datetime | None:
+    return _timestamp(record, "MediaChangeTimestamp") or _timestamp(record, "PhotosChangeTimestamp")
+
+
+def listing_key(record: Mapping[str, object]) -> str:
+    """Return the ListingKey. Raises ImpossibleRecord where there is none."""
+    return _required_text(record, "ListingKey")
 
 
 def _hidden_by(feed: Feed, record: Mapping[str, object]) -> tuple[RemovalReason | None, bool]:

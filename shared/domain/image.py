@@ -96,6 +96,8 @@ class Photo:
     attempts: int = 0
     attempted_at: datetime | None = None
     failure: Failure | None = None
+    cause: str = ""
+    """The id of the event that announced the newest version: it follows the photo through logs and events."""
     spent_url: str | None = None
     """The key of the URL that was asked for, where the feed's URLs work once."""
     copy: Copy | None = None

@@ -47,12 +47,20 @@ def _photos(
     known: Listing, said: Announcement, media_changed_at: datetime | None, base: Priority, now: datetime
 ) -> tuple[Photo, ...]:
     if said.photos is None:
-        return tuple(_touched(photo, media_changed_at, now) for photo in known.photos)
-    before = {photo.photo: photo for photo in known.photos}
-    allowed = [one for one in said.photos if image_id(known.feed, known.key, one.photo) not in known.blocked]
+        photos = [_touched(photo, media_changed_at, now) for photo in known.photos]
+    else:
+        before = {photo.photo: photo for photo in known.photos}
+        allowed = [one for one in said.photos if image_id(known.feed, known.key, one.photo) not in known.blocked]
+        photos = [
+            _merged(before.get(announced.photo), announced, order, known, media_changed_at, base, now)
+            for order, announced in enumerate(allowed)
+        ]
+    was_announced = {photo.id: photo.announced_at for photo in known.photos}
     return tuple(
-        _merged(before.get(announced.photo), announced, order, known, media_changed_at, base, now)
-        for order, announced in enumerate(allowed)
+        replace(photo, cause=said.event_id)
+        if photo.id not in was_announced or moved(photo.announced_at, was_announced[photo.id])
+        else photo
+        for photo in photos
     )
 
 

@@ -25,6 +25,8 @@ class _OfImage(BaseModel):
     feed: str = Field(min_length=1)
     listing_key: str = Field(min_length=1)
     image_id: str = Field(min_length=1)
+    correlation_id: str = Field(default="", exclude=True)
+    """The id of the `listing-seen` that it all began with; it travels as a header, not in the data."""
 
     @property
     def subject(self) -> str:

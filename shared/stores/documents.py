@@ -99,6 +99,7 @@ def _photo(photo: Photo) -> Document:
         "attempts": photo.attempts,
         "attempted_at": photo.attempted_at,
         "failure": _failure(photo.failure),
+        "cause": photo.cause,
         "spent_url": photo.spent_url,
         "copy": _copy(photo.copy) if photo.copy else None,
         **({"claim": {"worker": photo.claim.worker, "until": photo.claim.until}} if photo.claim else {}),
@@ -125,6 +126,7 @@ def _read_photo(document: Mapping[str, Any]) -> Photo:
         attempts=document["attempts"],
         attempted_at=document["attempted_at"],
         failure=Failure(Reason(failure["reason"]), failure["detail"]) if failure else None,
+        cause=document.get("cause", ""),
         spent_url=document.get("spent_url"),
         copy=_read_copy(copy) if copy else None,
     )

@@ -253,6 +253,10 @@ class MemoryLeases:
         if self._held.get(name, ("", None))[0] == holder:
             del self._held[name]
 
+    async def holders(self, now: datetime) -> Mapping[str, str]:
+        """Return who holds each lease that has not ended."""
+        return {name: holder for name, (holder, until) in self._held.items() if until > now}
+
 
 class MemoryObjects:
     """Both buckets as dictionaries."""

@@ -2,12 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import urllib3
@@ -33,15 +35,17 @@ class MinioObjects:
     def __init__(self, settings: Settings) -> None:
         endpoint = urlsplit(settings.s3_endpoint)
         timeout = urllib3.Timeout(connect=3, read=30)
+        self._endpoint = settings.s3_endpoint
+        self._pool = urllib3.PoolManager(
+            maxsize=_WORKERS, timeout=timeout, retries=urllib3.Retry(2, backoff_factor=0.2)
+        )
         self._client = Minio(
             endpoint.netloc,
             access_key=settings.s3_access_key,
             secret_key=settings.s3_secret_key.get_secret_value(),
             region=settings.s3_region,
             secure=endpoint.scheme == "https",
-            http_client=urllib3.PoolManager(
-                maxsize=_WORKERS, timeout=timeout, retries=urllib3.Retry(2, backoff_factor=0.2)
-            ),
+            http_client=self._pool,
         )
         self._names = {Bucket.PUBLIC: settings.bucket, Bucket.ORIGINALS: settings.originals_bucket}
         self._threads = ThreadPoolExecutor(_WORKERS, thread_name_prefix="s3")
@@ -108,6 +112,38 @@ class MinioObjects:
             if not await self._run(lambda name=name: self._client.bucket_exists(name)):  # type: ignore[misc]
                 raise StoreUnavailable(f"object storage: bucket {name} is missing; create it with: imagectl init")
 
+    async def faults(self) -> Collection[str]:
+        """Return what is wrong with the buckets: missing, the public one not readable, the private one public."""
+        return await self._run(lambda: [fault for bucket in Bucket for fault in self._bucket_faults(bucket)])
+
+    def _bucket_faults(self, bucket: Bucket) -> Iterator[str]:
+        name = self._names[bucket]
+        if not self._client.bucket_exists(name):
+            yield f"bucket {name} is missing"
+            return
+        is_public = _is_readable(self._policy(name))
+        if bucket is Bucket.PUBLIC and not is_public:
+            yield f"bucket {name} cannot be read by everyone, so no picture would open"
+        if bucket is Bucket.ORIGINALS and is_public:
+            yield f"bucket {name} can be read by everyone, though originals are private"
+
+    def _policy(self, name: str) -> Mapping[str, Any]:
+        try:
+            return dict(json.loads(self._client.get_bucket_policy(name)))
+        except S3Error as fault:
+            if fault.code == "NoSuchBucketPolicy":
+                return {}
+            raise
+
+    async def server_time(self) -> datetime:
+        """Return the server's clock, to the second, by the Date of an answer."""
+        return await self._run(self._date)
+
+    def _date(self) -> datetime:
+        url = f"{self._endpoint}/"
+        answer = self._pool.request("HEAD", url, retries=False)
+        return parsedate_to_datetime(answer.headers.get("Date", ""))
+
     async def apply_buckets(self) -> Collection[str]:
         """Create both buckets where they are missing, the public one readable by everyone; return their names."""
         await self._run(self._apply_buckets)
@@ -141,6 +177,23 @@ def _public_read(bucket: str) -> dict[str, object]:
             }
         ],
     }
+
+
+def _is_readable(policy: Mapping[str, Any]) -> bool:
+    """Whether a policy lets everyone get objects."""
+    return any(
+        one.get("Effect") == "Allow"
+        and "*" in _flat(one.get("Principal"))
+        and {"s3:GetObject", "s3:*", "*"} & set(_flat(one.get("Action")))
+        for one in policy.get("Statement", ())
+    )
+
+
+def _flat(value: Any) -> list[str]:
+    """A policy writes one value, several, or several by kind."""
+    if isinstance(value, Mapping):
+        return [text for one in value.values() for text in _flat(one)]
+    return [value] if isinstance(value, str) else list(value or ())
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mappi
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
 from pymongo import ASCENDING, DESCENDING, IndexModel, InsertOne, ReplaceOne, UpdateOne
@@ -142,6 +142,24 @@ async def apply_indexes(database: Database) -> list[str]:
         for collection, indexes in INDEXES.items():
             names += [f"{collection}.{name}" for name in await database[collection].create_indexes(list(indexes))]
     return names
+
+
+async def missing_indexes(database: Database) -> list[str]:
+    """Return the names of the indexes that `apply_indexes` would create."""
+    missing: list[str] = []
+    with _translated():
+        for collection, indexes in INDEXES.items():
+            there = await database[collection].index_information()
+            names = [str(index.document["name"]) for index in indexes]
+            missing += [f"{collection}.{name}" for name in names if name not in there]
+    return missing
+
+
+async def server_time(database: Database) -> datetime:
+    """Return the server's clock."""
+    with _translated():
+        hello = await database.command("hello")
+    return cast("datetime", hello["localTime"])
 
 
 class MongoListings:
@@ -551,6 +569,12 @@ class MongoLeases:
         """Give the lease back."""
         with _translated():
             await self._collection.delete_one({"_id": name, "holder": holder})
+
+    async def holders(self, now: datetime) -> Mapping[str, str]:
+        """Return who holds each lease that has not ended."""
+        with _translated():
+            held = await self._collection.find({"until": {"$gt": now}}).to_list(None)
+        return {one["_id"]: one["holder"] for one in held}
 
 
 class MongoPaces:

@@ -1,6 +1,6 @@
 """What is kept beside the listings: the history of attempts, the evidence of removals, and who runs the loops."""
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -89,6 +89,9 @@ class Leases(Protocol):
 
     async def release(self, name: str, holder: str) -> None:
         """Give the lease back."""
+
+    async def holders(self, now: datetime) -> Mapping[str, str]:
+        """Return who holds each lease that has not ended."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -302,3 +302,24 @@ async def test_a_consumer_says_what_it_has_yet_to_read(
         return {*lag} <= {*lines} and any(line.startswith("listing_images_records_total{") for line in lines)
 
     await until(nothing_left, f"{name} to have read everything")
+
+
+async def test_one_id_follows_a_photo_through_logs_and_headers(whole: System, mls: Sandbox, key: str) -> None:
+    data = {"feed": "sandbox", "property": record_of(mls, key)}
+    event = {"type": "listing-seen.v1", "id": f"ingest-{key}", "data": data}
+    await whole.send("listing-seen", json.dumps(event).encode(), key=key.encode())
+    await whole.downloaded(key, 4)
+
+    async def said() -> bool:
+        return len(await whole.events("image-downloaded", key)) == 4
+
+    await until(said, "the four events")
+    for topic in ("image-outdated", "image-downloaded"):
+        records = [record for record in await whole.records(topic) if record.key == key.encode()]
+        assert {dict(record.headers).get("correlation_id") for record in records} == {f"ingest-{key}".encode()}
+    for name, events in (("scheduler", {"image-released"}), ("downloader", {"image-downloaded"})):
+        lines = [json.loads(line) for line in whole.log(name).splitlines() if f"ingest-{key}" in line]
+        assert events <= {line["event"] for line in lines}
+    recorders = whole.log("scheduler") + whole.log("janitor")
+    assert f'"correlation_id": "ingest-{key}"' in recorders
+    assert "listing-recorded" in recorders

@@ -690,3 +690,21 @@ def test_no_photo_is_shown_twice_and_none_is_lost_unremoved(
 
 def test_a_photo_of_another_listing_or_feed_is_another_image() -> None:
     assert len({a_photo("a").id, a_photo("a", key="X2").id, a_photo("a", feed="other").id, a_photo("b").id}) == 4
+
+
+def caused(known: Listing | None, record: Row, event_id: str) -> Listing:
+    said = announcement.read(a_feed(), record, event_id=event_id)
+    after = reconcile.record(known, said, a_feed(), NOW)
+    assert after is not None
+    return after
+
+
+def test_a_photo_remembers_the_event_that_announced_its_newest_version() -> None:
+    own = {"MediaModificationTimestamp": stamp(0)}
+    first = caused(None, a_record(a_row("a", **own), a_row("b", **own)), "first")
+    assert [photo.cause for photo in first.photos] == ["first", "first"]
+    newer = {"MediaModificationTimestamp": stamp(9)}
+    second = caused(first, a_record(a_row("b", **newer), a_row("c", **own), a_row("a", **own), at=9), "second")
+    assert {photo.photo: photo.cause for photo in second.photos} == {"a": "first", "b": "second", "c": "second"}
+    touched = caused(second, without(a_record(at=10), "Media"), "third")
+    assert {photo.photo: photo.cause for photo in touched.photos} == {"a": "first", "b": "second", "c": "second"}

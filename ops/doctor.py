@@ -1,0 +1,156 @@
+"""Is everything as it must be? Each server, each service, the clocks; and for each fault, what to do."""
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+import aiohttp
+
+from shared import kafka
+from shared.clock import utc_now
+from shared.domain.feed import Feed
+from shared.events.topics import LISTING_SEEN, MANIFEST
+from shared.kafka import BrokerUnavailable
+from shared.settings import Settings
+from shared.stores import mongo
+from shared.stores.errors import StoreUnavailable
+from shared.stores.minio_objects import MinioObjects
+
+LOOPS = {"release": "scheduler", "removal": "janitor"}
+"""The lease of each loop that one process runs, and the service whose it is."""
+SERVICES = ("scheduler", "downloader", "resolver", "janitor")
+_SKEW = timedelta(seconds=2)
+_PATIENCE = aiohttp.ClientTimeout(total=6)
+
+
+class State(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    FAULT = "fault"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check: what was looked at, what was found, and what to do about it."""
+
+    what: str
+    state: State
+    said: str
+    advice: str = ""
+
+
+async def examine(settings: Settings, feeds: Mapping[str, Feed]) -> AsyncIterator[Finding]:
+    """Look at everything, one after the other; never raises for what is out of reach."""
+    for finding in of_feeds(settings, feeds):
+        yield finding
+    checks: Sequence[tuple[str, Callable[[Settings], Awaitable[Sequence[Finding]]], str]] = (
+        ("kafka", _kafka, "is it running, and does IMAGES_KAFKA name it?"),
+        ("mongo", _mongo, "is it running, and does IMAGES_MONGO name it?"),
+        ("s3", _s3, "is it running, and do IMAGES_S3_ENDPOINT and its keys fit?"),
+    )
+    for what, check, advice in checks:
+        try:
+            for finding in await check(settings):
+                yield finding
+        except (BrokerUnavailable, StoreUnavailable) as fault:
+            yield Finding(what, State.FAULT, str(fault), advice)
+    async with aiohttp.ClientSession(timeout=_PATIENCE) as http:
+        for service in SERVICES:
+            yield await _service(http, settings, service)
+
+
+def of_feeds(settings: Settings, feeds: Mapping[str, Feed]) -> Sequence[Finding]:
+    """Say whether the secrets that the feeds name are set; the file itself was read already. Pure but for them."""
+    tokens = [(feed, name) for feed in feeds.values() for name in (feed.token_env, feed.reso_token_env) if name]
+    said = "its token is not set, so the origin will refuse"
+    missing = [
+        Finding(f"feed {feed.name}", State.FAULT, said, f"set {name} for the services")
+        for feed, name in tokens
+        if not os.environ.get(name)
+    ]
+    return missing or [Finding("feeds", State.OK, f"{settings.feeds} has {', '.join(feeds)}")]
+
+
+async def _kafka(settings: Settings) -> Sequence[Finding]:
+    faults = await kafka.topic_faults(settings.kafka, settings.topic_prefix, MANIFEST)
+    found = [
+        Finding(f"topic {name}", State.FAULT, "; ".join(wrong), "imagectl topics apply")
+        for name, wrong in faults.items()
+        if wrong
+    ]
+    found = found or [Finding("topics", State.OK, f"all {len(faults)} are as they should be")]
+    if LISTING_SEEN in {name.removeprefix(settings.topic_prefix) for name, wrong in faults.items() if not wrong}:
+        ahead = await kafka.spans(settings.kafka, settings.topic(LISTING_SEEN), utc_now() + _SKEW, None)
+        found.append(_clock("kafka", _SKEW if ahead else timedelta(0)))
+    return found
+
+
+async def _mongo(settings: Settings) -> Sequence[Finding]:
+    async with mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db) as database:
+        before = utc_now()
+        skew = _apart(before, await mongo.server_time(database), utc_now())
+        missing = await mongo.missing_indexes(database)
+        holders = await mongo.MongoLeases(database).holders(utc_now())
+    found = [_clock("mongo", skew)]
+    if missing:
+        said = f"{', '.join(missing)} missing; queries read whole collections"
+        found.append(Finding("indexes", State.FAULT, said, "imagectl indexes apply"))
+    else:
+        found.append(Finding("indexes", State.OK, "every index is there"))
+    return found + [_loop(loop, service, holders.get(loop)) for loop, service in LOOPS.items()]
+
+
+def _loop(loop: str, service: str, holder: str | None) -> Finding:
+    if holder:
+        return Finding(f"the {loop} loop", State.OK, f"{holder} runs it")
+    return Finding(f"the {loop} loop", State.FAULT, "nobody runs it", f"start a {service}: make up")
+
+
+async def _s3(settings: Settings) -> Sequence[Finding]:
+    objects = MinioObjects(settings)
+    try:
+        before = utc_now()
+        skew = _apart(before, await objects.server_time(), utc_now())
+        faults = await objects.faults()
+    finally:
+        objects.close()
+    wrong = [Finding("buckets", State.FAULT, fault, "imagectl init, or the store's own tools") for fault in faults]
+    return [
+        _clock("s3", skew),
+        *(wrong or [Finding("buckets", State.OK, "the public one is readable, the other is not")]),
+    ]
+
+
+def _apart(before: datetime, told: datetime, after: datetime) -> timedelta:
+    """How far a server's clock is from ours at least; the S3 server tells whole seconds."""
+    if told > after:
+        return told - after
+    return max(timedelta(0), before - told - timedelta(seconds=1))
+
+
+def _clock(server: str, skew: timedelta) -> Finding:
+    what = f"clock of {server}"
+    if skew < _SKEW:
+        return Finding(what, State.OK, "it agrees with this machine's")
+    said = f"it is {skew.total_seconds():.0f} s or more away from this machine's"
+    return Finding(what, State.FAULT, said, "let NTP set both; due times and leases are compared across machines")
+
+
+async def _service(http: aiohttp.ClientSession, settings: Settings, service: str) -> Finding:
+    url = f"http://{settings.host}:{getattr(settings, f'{service}_port')}/readyz"
+    try:
+        async with http.get(url) as answer:
+            body = await answer.json(content_type=None)
+            faults = dict(body.get("faults", {}))
+    except (aiohttp.ClientError, TimeoutError, ValueError, AttributeError, TypeError):
+        return Finding(
+            service, State.UNKNOWN, f"{url} does not answer", "make up; nothing to do where it runs elsewhere"
+        )
+    if answer.status == 200:
+        return Finding(service, State.OK, "it is ready")
+    said = "; ".join(f"{name}: {fault}" for name, fault in faults.items()) or f"it answers {answer.status}"
+    return Finding(service, State.FAULT, said, f"its log says more: make logs NAME={service}")

@@ -1,0 +1,54 @@
+"""Traces: nothing without a collector; with one, everything that happens to a photo in one trace."""
+
+import asyncio
+
+import pytest
+from aiohttp import web
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from shared import tracing
+
+
+@pytest.fixture(autouse=True)
+def _off_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracing, "_teller", [])
+
+
+async def test_a_collector_gets_one_trace_a_photo(monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int) -> None:
+    got: list[ExportTraceServiceRequest] = []
+
+    async def collect(request: web.Request) -> web.Response:
+        got.append(ExportTraceServiceRequest.FromString(await request.read()))
+        return web.Response(content_type="application/x-protobuf")
+
+    app = web.Application()
+    app.router.add_post("/v1/traces", collect)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", unused_tcp_port).start()
+    try:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{unused_tcp_port}")
+        send = tracing.configure("downloader")
+        tracing.tell("wait", "ingest-1", 2.0, image_id="a")
+        tracing.tell("download", "ingest-1", 0.5, result="downloaded")
+        tracing.tell("download", "ingest-2", 0.5, result="gone")
+        tracing.tell("download", "", 0.5, result="of nobody knows what")
+        await asyncio.to_thread(send)
+    finally:
+        await runner.cleanup()
+    spans = [span for one in got for of in one.resource_spans for scope in of.scope_spans for span in scope.spans]
+    assert {(span.name, round((span.end_time_unix_nano - span.start_time_unix_nano) / 1e9, 1)) for span in spans} == {
+        ("wait", 2.0),
+        ("download", 0.5),
+    }
+    traces: dict[bytes, int] = {}
+    for span in spans:
+        traces[span.trace_id] = traces.get(span.trace_id, 0) + 1
+    assert sorted(traces.values()) == [1, 2]
+
+
+def test_without_a_collector_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
+    tracing.configure("downloader")()
+    tracing.tell("download", "ingest-1", 0.5)
+    assert tracing._teller == []
