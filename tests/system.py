@@ -20,7 +20,7 @@ from tests.servers import Room
 Value = TypeVar("Value")
 Record = Mapping[str, Any]
 
-PATIENCE_SECONDS = 40.0
+PATIENCE_SECONDS = 120.0
 LOOK_SECONDS = 0.05
 
 

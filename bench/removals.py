@@ -1,0 +1,161 @@
+"""Images removed per second, beside the same photo by photo, and beside what storage deletes with nothing else to do.
+
+The memory is the most that the janitor takes above where it began. `REMOVED` listings of 50,000 images take some
+minutes on two cores, most of them to store the objects first.
+"""
+
+import asyncio
+import gc
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+from prometheus_client import CollectorRegistry
+
+from bench.rows import Row
+from services.janitor.guard import Guard
+from services.janitor.removal import Remover
+from shared.clock import utc_now
+from shared.domain.listing import Listing, copy_keys
+from shared.events.images import ImageRemoved
+from shared.events.topics import MANIFEST
+from shared.kafka import Broker, apply_topics
+from shared.lease import Lease
+from shared.publisher import Publisher
+from shared.render import Renderer
+from shared.stores import mongo
+from shared.stores.minio_objects import MinioObjects
+from shared.stores.objects import Bucket
+from shared.stores.records import Removal
+from tests.builders import FEED, a_feed, a_held_photo, a_listing, hidden
+from tests.contract.test_objects import settings_of
+from tests.servers import Room, Servers, a_room
+
+PHOTOS = 40
+REMOVED, PLAIN = 125, 5
+"""Listings: 5,000 images by rounds of many listings, 200 photo by photo."""
+
+
+async def run(servers: Servers) -> list[Row]:
+    """Store everything, then remove it three ways."""
+    room = a_room(servers)
+    await apply_topics(servers.kafka, room.prefix, MANIFEST)
+    objects = MinioObjects(settings_of(room))
+    await objects.apply_buckets()
+    try:
+        async with mongo.connect(servers.mongo, room.db) as database:
+            await mongo.apply_indexes(database)
+            parts = _Parts(room, database, objects)
+            try:
+                raw = await _raw(objects, _hidden("R", PLAIN * 4))
+                plain = await _photo_by_photo(parts, _hidden("P", PLAIN))
+                ours, memory = await _rounds(parts, _hidden("X", REMOVED))
+            finally:
+                await parts.broker.close()
+    finally:
+        objects.close()
+    name = f"images removed, {REMOVED} listings of {PHOTOS}"
+    return [
+        Row(name, ours, "images/s", plain, "one after the other, photo by photo"),
+        Row(name, ours, "images/s", raw, "multi-deletes of known keys alone"),
+        Row("memory of a removal", memory, "MB"),
+    ]
+
+
+class _Parts:
+    """What a janitor is made of."""
+
+    def __init__(self, room: Room, database: mongo.Database, objects: MinioObjects) -> None:
+        self.renderer, registry = Renderer("https://cdn.example.com"), CollectorRegistry()
+        self.broker, self.objects = Broker(room.servers.kafka), objects
+        self.listings = mongo.MongoListings(database, self.renderer)
+        self.removals = mongo.MongoRemovals(database)
+        self.publisher = Publisher(self.broker, room.prefix, "janitor", utc_now)
+        feeds = {FEED: a_feed(removal_freeze_share=1.0)}
+        guard = Guard(self.listings, mongo.MongoFreezes(database), feeds, utc_now, registry)
+        lease = Lease(mongo.MongoLeases(database), "removal", "bench", utc_now)
+        self.remover = Remover(
+            self.listings, objects, self.removals, guard, lease, self.publisher, self.renderer, utc_now, registry
+        )
+
+
+def _hidden(prefix: str, count: int) -> list[Listing]:
+    return [
+        a_listing(
+            *(a_held_photo(f"{photo}", key=f"{prefix}{number}") for photo in range(PHOTOS)),
+            key=f"{prefix}{number}", hidden=replace(hidden(), held_until=None),
+        )
+        for number in range(count)
+    ]  # fmt: skip
+
+
+async def _store(objects: MinioObjects, listings: Sequence[Listing]) -> None:
+    with tempfile.NamedTemporaryFile() as source:
+        source.write(b"x" * 200)
+        source.flush()
+        for listing in listings:
+            stored = [
+                (Bucket.ORIGINALS if "/original." in key else Bucket.PUBLIC, key)
+                for photo in listing.photos
+                if photo.copy
+                for key in copy_keys(photo.copy)
+            ]
+            await asyncio.gather(*(objects.put(bucket, key, Path(source.name), "image/webp") for bucket, key in stored))
+
+
+async def _raw(objects: MinioObjects, listings: Sequence[Listing]) -> float:
+    await _store(objects, listings)
+    keys = [key for one in listings for photo in one.photos if photo.copy for key in copy_keys(photo.copy)]
+    began = time.monotonic()
+    await asyncio.gather(
+        objects.delete(Bucket.ORIGINALS, [key for key in keys if "/original." in key]),
+        objects.delete(Bucket.PUBLIC, [key for key in keys if "/original." not in key]),
+    )
+    return len(listings) * PHOTOS / (time.monotonic() - began)
+
+
+async def _photo_by_photo(parts: _Parts, listings: Sequence[Listing]) -> float:
+    """Do what a first version would: each photo's objects, evidence, event and record by themselves."""
+    await _store(parts.objects, listings)
+    await parts.listings.write(listings)
+    began = time.monotonic()
+    for one in listings:
+        listing = await parts.listings.get(one.feed, one.key)
+        while listing and listing.photos:
+            photo, now = listing.photos[0], utc_now()
+            for key in copy_keys(photo.copy) if photo.copy else ():
+                await parts.objects.delete(Bucket.ORIGINALS if "/original." in key else Bucket.PUBLIC, [key])
+            line = Removal(
+                id=photo.id, feed=one.feed, listing_key=one.key, image_id=photo.id, reason="listing-inactive",
+                hidden_at=now, removed_at=now, objects=3,
+            )  # fmt: skip
+            await parts.removals.add([line])
+            event = ImageRemoved(
+                feed=one.feed, listing_key=one.key, image_id=photo.id, reason="listing-inactive",
+                removed_at=now, urls=(),
+            )  # fmt: skip
+            await parts.publisher.publish([event])
+            await parts.listings.write([replace(listing, photos=listing.photos[1:])])
+            listing = await parts.listings.get(one.feed, one.key)
+    return len(listings) * PHOTOS / (time.monotonic() - began)
+
+
+async def _rounds(parts: _Parts, listings: list[Listing]) -> tuple[float, float]:
+    """Return images a second, and by how many MB the process grew meanwhile at most."""
+    await _store(parts.objects, listings)
+    for first in range(0, len(listings), 50):
+        await parts.listings.write(listings[first : first + 50])
+    listings.clear()
+    gc.collect()
+    process, count = psutil.Process(), REMOVED * PHOTOS
+    before = most = process.memory_info().rss
+    began = time.monotonic()
+    sweep = asyncio.create_task(parts.remover.sweep())
+    while not sweep.done():
+        await asyncio.wait([sweep], timeout=0.2)
+        most = max(most, process.memory_info().rss)
+    assert await sweep == REMOVED  # noqa: S101 - a benchmark of what was not done would be worthless
+    return count / (time.monotonic() - began), (most - before) / 1e6

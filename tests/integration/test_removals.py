@@ -1,0 +1,178 @@
+"""What must go goes: by itself, at an operator's word, and not before it where a feed loses its listings at once."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from local.sandbox import Sandbox
+from shared.stores.minio_objects import MinioObjects
+from shared.stores.objects import Bucket
+from tests import system
+from tests.contract.test_objects import settings_of
+from tests.servers import Room
+from tests.system import System, until
+
+LISTINGS = 56
+
+
+def record_of(mls: Sandbox, key: str) -> Mapping[str, Any]:
+    return mls.market.property(mls.market.listing(key))
+
+
+async def said(whole: System, key: str, count: int) -> list[dict[str, Any]]:
+    """Wait for so many removals of a listing; the contract gives them 30 seconds."""
+
+    async def all_said() -> list[dict[str, Any]] | None:
+        events = await whole.events("image-removed", key)
+        return events if len(events) == count else None
+
+    return await until(all_said, f"{count} removals of {key}", seconds=30)
+
+
+async def imagectl(whole: System, *arguments: str) -> str:
+    """Run a command that must succeed; return what it printed."""
+    code, output = await whole.run("imagectl", *arguments)
+    assert code == 0, output
+    return output
+
+
+async def test_a_burst_is_hidden_and_held_until_an_operator_decides(room: Room, tmp_path: Path) -> None:
+    async with (
+        Sandbox(listings=LISTINGS, photos=1, widest=320) as mls,
+        system.running(room, mls.feeds_toml(), tmp_path, superseded_hours=0.0005) as whole,
+    ):
+        owner, first, *_ = keys = [str(record["ListingKey"]) for record in mls.properties()]
+        await whole.see(*mls.properties())
+        before = {key: (await whole.downloaded(key, 1))[0]["url"] for key in keys}
+
+        await whole.see(mls.change_photo(first, 0))  # the old version goes when its hours are over
+        (superseded,) = await said(whole, first, 1)
+        assert superseded["reason"] == "superseded"
+        assert not await whole.opens(before[first])
+        before[first] = (await whole.downloaded(first, 1))[0]["url"]
+
+        await whole.see(*(mls.withdraw(key) for key in keys if key != owner))
+
+        async def is_frozen() -> bool:
+            metrics = (await whole.http.get(f"{whole.url('janitor')}/metrics")).text
+            return 'listing_images_removals_frozen{feed="sandbox",reason="listing-inactive"} 1.0' in metrics
+
+        await until(is_frozen, "the freeze")
+        await whole.hidden(first)
+        await whole.see(mls.opt_out(owner))
+        assert [event["reason"] for event in await said(whole, owner, 1)] == ["opt-out"]
+        assert not await whole.opens(before[owner])
+        assert all([await whole.opens(before[key]) for key in keys if key != owner])
+        assert f"removals of sandbox are frozen: {LISTINGS - 1} of {LISTINGS}" in await imagectl(
+            whole, "removals", "list"
+        )
+        assert "held" in await imagectl(whole, "explain", first)
+        assert '"removals-frozen"' in whole.log("janitor")
+
+        code, output = await whole.run("imagectl", "removals", "resume", "nobody")
+        assert (code, "there is no feed 'nobody'" in output) == (1, True)
+        await imagectl(whole, "removals", "resume", "sandbox")
+        for key in keys[2:4]:
+            await said(whole, key, 1)
+
+        async def all_gone() -> bool:
+            found = json.loads(
+                await imagectl(whole, "compliance", "--from", "2026-01-01", "--to", "2999-01-01", "--json")
+            )
+            return len(found) == LISTINGS + 1  # and the superseded one
+
+        await until(all_gone, "all removals")
+        assert not any([await whole.opens(url) for url in before.values()])
+        code, output = await whole.run("imagectl", "removals", "discard", "sandbox")
+        assert (code, "are not frozen" in output) == (1, True)
+        nothing = await imagectl(whole, "compliance", "--from", "2026-01-01", "--to", "2026-01-02", "--json")
+        assert json.loads(nothing) == []
+
+
+async def test_what_an_operator_had_removed_stays_away_until_it_is_allowed(
+    whole: System, mls: Sandbox, key: str
+) -> None:
+    await whole.see(record_of(mls, key))
+    images = await whole.downloaded(key, 4)
+    code, output = await whole.run("imagectl", "removals", "force", key)
+    assert (code, "Give --yes" in output) == (1, True)
+
+    await imagectl(whole, "removals", "force", key, "--image", images[1]["id"], "--yes")
+    (event,) = await said(whole, key, 1)
+    assert (event["image_id"], event["reason"]) == (images[1]["id"], "forced")
+    assert not await whole.opens(images[1]["url"])
+    await whole.see(record_of(mls, key), mls.touch(key))
+    await whole.caught_up()
+    assert [one["id"] for one in await whole.images(key)] == [images[which]["id"] for which in (0, 2, 3)]
+    served = await whole.http.get("/api/images/serve", params={"id": images[1]["id"]})
+    assert served.status_code == 404
+
+    await imagectl(whole, "removals", "force", key, "--yes")
+    await whole.hidden(key)
+    await said(whole, key, 4)
+    await whole.see(record_of(mls, key), mls.touch(key))
+    await whole.caught_up()
+    assert (await whole.http.get(f"/api/listings/{key}/images")).status_code == 404
+    words = await imagectl(whole, "compliance", key)
+    assert words.count("an operator had it removed (forced, status ") == 4
+    assert words.count("nothing remained") == 4
+
+    await imagectl(whole, "removals", "allow", key)
+    await whole.see(record_of(mls, key))
+    assert [one["id"] for one in await whole.downloaded(key, 4)] == [one["id"] for one in images]
+    code, output = await whole.run("imagectl", "removals", "allow", key)
+    assert (code, "nothing of listing" in output) == (1, True)
+
+
+async def test_an_audit_finds_what_is_lost_and_its_repair_brings_it_back(
+    whole: System, mls: Sandbox, key: str, tmp_path: Path
+) -> None:
+    await whole.see(record_of(mls, key))
+    images = await whole.downloaded(key, 4)
+    asked = len(mls.image_log)
+    lost, _, emptied, _ = [one["url"].removeprefix(f"{whole.env['IMAGES_PUBLIC_URL']}/") for one in images]
+    objects = MinioObjects(settings_of(whole.room))
+    try:
+        await objects.delete(Bucket.PUBLIC, [lost])
+        (tmp_path / "empty").touch()
+        await objects.put(Bucket.PUBLIC, emptied, tmp_path / "empty", "image/webp")
+        (original,) = await objects.list(Bucket.ORIGINALS, emptied.rsplit("/", 1)[0])
+        await objects.delete(Bucket.ORIGINALS, [original])
+    finally:
+        objects.close()
+
+    found = json.loads(await imagectl(whole, "audit", "--feed", "sandbox", "--json"))
+    ours = {(one["drift"], one["key"]) for one in found["findings"] if one["listing_key"] == key}
+    assert ours == {("missing", lost), ("empty", emptied), ("missing", original)}
+    words = await imagectl(whole, "audit", "--feed", "sandbox", "--repair")
+    assert "repaired: 2 photos are due again, 0 orphans removed" in words
+
+    async def is_whole() -> bool:
+        answers = [await whole.http.get(one["url"]) for one in await whole.images(key)]
+        return [len(one.content) for one in answers if one.status_code == 200] == [one["file_size"] for one in images]
+
+    await until(is_whole, "the lost copies")
+    assert await agree(whole)
+    assert len(mls.image_log) == asked + 1, "what had its original was made of that"
+
+
+async def agree(whole: System) -> bool:
+    """Wait until records and objects agree."""
+
+    async def nothing_found() -> bool:
+        return not json.loads(await imagectl(whole, "audit", "--feed", "sandbox", "--json"))["drift"]
+
+    return await until(nothing_found, "records and objects to agree")
+
+
+async def test_the_daily_audit_is_seen_on_the_metrics(whole: System) -> None:
+    async def is_finished() -> bool:
+        metrics: httpx.Response = await whole.http.get(f"{whole.url('janitor')}/metrics")
+        lines = metrics.text.splitlines()
+        finished = [line for line in lines if line.startswith("listing_images_audit_finished_timestamp_seconds ")]
+        return float(finished[0].split()[1]) > 0
+
+    await until(is_finished, "the first audit")
