@@ -9,6 +9,7 @@ from typing import ClassVar
 from aiohttp import web
 
 from ops import budgets, estimate, force, freeze, rebuild, words
+from services.desk.decide import many
 from services.desk.view import SESSION, Parts, address, clean, page, refuse, see_other
 from shared import log
 from shared.domain.listing import Listing
@@ -128,7 +129,7 @@ class Force(OfListing):
         feed = self._parts.feeds[asked["feed"]]
         use = budgets.use(feed, await self._parts.stores.budgets.get(feed.name))
         seconds = estimate.seconds_for(done.photos, done.bytes_expected, feed, use)
-        lines = [f"{done.photos:,} photos of listing {asked['key']} would be due at once, ahead of routine work."]
+        lines = [f"{many(done.photos, 'photo')} of listing {asked['key']} would be due at once, ahead of routine work."]
         if seconds >= 1:
             lines.append(f"Within the feed's budget that takes at least {words.lasting(seconds)}.")
         if done.in_work:
@@ -142,7 +143,7 @@ class Force(OfListing):
     async def carry_out(self, asked: Asked) -> str:
         """Make them due."""
         done = await self._force(asked, dry_run=False)
-        return f"{done.photos:,} photos of listing {asked['key']} are due now."
+        return f"Due now: {many(done.photos, 'photo')} of listing {asked['key']}."
 
     async def _force(self, asked: Asked, *, dry_run: bool) -> force.Forced:
         self.check(asked)

@@ -8,7 +8,7 @@ from aiohttp import web
 from ops import dead_letters as letters
 from ops.dead_letters import Chosen, DeadLetter
 from services.desk.actions import Action, Asked
-from services.desk.decide import redacted
+from services.desk.decide import many, redacted
 from services.desk.view import Parts, page, refuse, text
 from shared.kafka import Broker
 
@@ -77,15 +77,14 @@ class Requeue(_OfLetters):
     async def foretell(self, asked: Asked) -> Sequence[str]:
         """Say how many would be sent."""
         done = await self._requeue(asked, dry_run=True)
-        lines = [
-            f"{done.sent:,} records would be sent again, value and key unchanged; {done.marked:,} dead letters end."
-        ]
+        sent, marked = many(done.sent, "record"), many(done.marked, "dead letter")
+        lines = [f"{sent} would be sent again, value and key unchanged; {marked} would count as dealt with."]
         return [*lines, *(f"{count:,} cannot be sent: {why}." for why, count in done.refused)]
 
     async def carry_out(self, asked: Asked) -> str:
         """Send them."""
         done = await self._requeue(asked, dry_run=False)
-        return f"{done.sent:,} records were sent again."
+        return f"Sent again: {many(done.sent, 'record')}."
 
     async def _requeue(self, asked: Asked, *, dry_run: bool) -> letters.Requeued:
         chosen, parts = await self._chosen(asked), self._parts
@@ -101,11 +100,11 @@ class Drop(_OfLetters):
     async def foretell(self, asked: Asked) -> Sequence[str]:
         """Say how many would be dropped."""
         dropped = await self._drop(asked, dry_run=True)
-        return [f"{dropped:,} dead letters would count as dealt with, and nothing of them is read again."]
+        return [f"{many(dropped, 'dead letter')} would count as dealt with; nothing of that is read again."]
 
     async def carry_out(self, asked: Asked) -> str:
         """Drop them."""
-        return f"{await self._drop(asked, dry_run=False):,} dead letters were dropped."
+        return f"Dropped: {many(await self._drop(asked, dry_run=False), 'dead letter')}."
 
     async def _drop(self, asked: Asked, *, dry_run: bool) -> int:
         chosen, parts = await self._chosen(asked), self._parts

@@ -83,7 +83,7 @@ def _removal(listing: Listing, now: datetime) -> Iterator[str]:
     if listing.hidden and listing.hidden.held_until == UNDECIDED:
         yield "Its copies are held: the feed lost so many listings at once that an operator must decide."
     elif due_at is None:
-        yield "Nothing of it is held any more; the evidence of each removal is below."
+        yield "Nothing of it is held."
     elif due_at <= now:
         yield "Its copies are being removed."
     else:
@@ -113,11 +113,16 @@ def _next(missing: Sequence[Photo], turn: Turn | None, now: datetime) -> Iterato
 
 def _set_aside(listing: Listing) -> Iterator[str]:
     for reason, count in Counter(one.reason for one in listing.set_aside).most_common():
-        yield f"{count} row{'s' if count > 1 else ''} of Media set aside: {reason}."
+        yield f"{many(count, 'row')} of Media set aside: {reason}."
 
 
 def _photos(count: int) -> str:
-    return f"{count} photo{'' if count == 1 else 's'}"
+    return many(count, "photo")
+
+
+def many(count: int, what: str) -> str:
+    """Say how many there are of something."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _are(many: Sequence[object]) -> str:

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from ops import removals, words
 from services.desk.actions import Asked, OfFeed, OfListing
+from services.desk.decide import many
 from services.desk.view import Parts, page, refuse, text
 from shared.domain.listing import Listing
 from shared.stores.freezes import Decision
@@ -96,7 +97,7 @@ class Remove(OfListing):
         listing = await self.listing(asked)
         copies = sum(photo.copy is not None for photo in listing.photos)
         return [
-            f"Listing {listing.key} is shown no more at once, and its {copies} copies are removed within seconds.",
+            f"Listing {listing.key} is shown no more at once, and what is held of it ({many(copies, 'photo')}) is removed within seconds.",
             "It stays away, whatever the MLS says, until that is lifted.",
         ]
 

@@ -241,7 +241,7 @@ async def test_dead_letters_are_shown_without_urls_and_dropped(
     assert "https://secret.example.com/…" in unescape(page.text)
     assert "signed" not in page.text
     for offset in offsets:
-        assert "1 dead letters were dropped." in (await do(desk, "drop", offset=offset)).text
+        assert "Dropped: 1 dead letter." in (await do(desk, "drop", offset=offset)).text
     assert not await are_there()
 
 

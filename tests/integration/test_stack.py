@@ -231,7 +231,7 @@ def test_status_and_logs_tell_what_runs(home: Path, capfd: pytest.CaptureFixture
     assert stack.main([f"--home={home}", "logs", "resolver"]) == 0
     assert "bucket is listing-images" in capfd.readouterr().out
     assert stack.main([f"--home={home}", "logs", "nobody"]) == 1
-    assert "no log of nobody; there is downloader, janitor" in capfd.readouterr().err
+    assert "no log of nobody; there is desk, downloader, janitor" in capfd.readouterr().err
     stack.down(home)
     assert {state for _, state, _, _ in stack.status(home)} == {"stopped", "elsewhere"}
     assert stack.main([f"--home={home}", "status"]) == 1

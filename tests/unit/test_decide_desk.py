@@ -29,7 +29,7 @@ OUTDATED = a_held_photo("a", announced_at=after(9), failure=Failure(Reason.TIMEO
         (a_listing(a_held_photo("a"), a_photo("b", failure=GONE)), Tone.BAD, "1 of its 2 photos is missing", "gone"),
         (a_listing(OUTDATED), Tone.WAITS, "1 in an older version", "timeout"),
         (a_listing(a_held_photo("a"), hidden=hidden()), Tone.OFF, "does not list it any more", "hidden"),
-        (a_listing(hidden=hidden(reason=RemovalReason.OPT_OUT)), Tone.OFF, "does not want it shown", "evidence"),
+        (a_listing(hidden=hidden(reason=RemovalReason.OPT_OUT)), Tone.OFF, "does not want", "Nothing of it is held"),
         (a_listing(a_held_photo("a"), hidden=hidden(remove_at=-1)), Tone.OFF, "Not shown", "being removed"),
         (a_listing(a_photo("a", spent_url=a_photo("a").url_keys[0])), Tone.WAITS, "None", "works once"),
         (a_listing(a_photo("a", not_before=after(7_200))), Tone.WAITS, "None", "due in 2 h"),
