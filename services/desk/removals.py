@@ -97,7 +97,8 @@ class Remove(OfListing):
         listing = await self.listing(asked)
         copies = sum(photo.copy is not None for photo in listing.photos)
         return [
-            f"Listing {listing.key} is shown no more at once, and what is held of it ({many(copies, 'photo')}) is removed within seconds.",
+            f"Listing {listing.key} is shown no more at once. "
+            f"What is held of it ({many(copies, 'photo')}) is removed within seconds.",
             "It stays away, whatever the MLS says, until that is lifted.",
         ]
 
