@@ -27,7 +27,7 @@ async def browser() -> AsyncIterator[Browser]:
 @pytest.fixture(scope="session")
 async def mls() -> AsyncIterator[Sandbox]:
     """The sandbox MLS."""
-    async with Sandbox(listings=12, photos=4) as running:
+    async with Sandbox(listings=12, photos=4, widest=640) as running:
         yield running
 
 
