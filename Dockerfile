@@ -1,4 +1,4 @@
-# One image for the four services, `imagectl` included; which one runs is the command.
+# One image for every service, `imagectl` included; which one runs is the command.
 FROM python:3.12-slim AS build
 RUN pip install --no-cache-dir uv==0.13.9
 WORKDIR /app

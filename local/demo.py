@@ -263,15 +263,18 @@ def _say(words: str) -> None:
 
 
 def _farewell(demo: Demo) -> None:
+    desk = f"http://127.0.0.1:{demo.env['IMAGES_DESK_PORT']}"
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for what, where in (
         ("the gallery, pictures from object storage", demo.site),
+        ("the desk, for operators", desk),
         ("the API's description", f"{demo.resolver}/api/docs"),
         ("the sandbox MLS, with buttons to change it", demo.mls),
     ):
         table.add_row(f"  {what}", f"[bold]{where}[/]")
     _step("open")
     console.print(table)
+    console.print(f"  sign in to the desk with  {demo.env['IMAGES_DESK_TOKEN']}", soft_wrap=True)
     _step("go on")
     console.print("  .venv/bin/imagectl status    how it stands\n  make logs                    what the services do")
     console.print("  make down                    stop everything; the data stays")
@@ -288,7 +291,7 @@ def main() -> int:
     asked = parser.parse_args()
     began = time.monotonic()
     try:
-        _step("starting a sandbox MLS, Kafka, MongoDB, an S3 server and the four services")
+        _step("starting a sandbox MLS, Kafka, MongoDB, an S3 server and the services")
         demo = prepare(asked.photos)
         asyncio.run(play(demo))
     except (LocalError, httpx.HTTPError, subprocess.CalledProcessError) as fault:

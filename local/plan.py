@@ -1,6 +1,7 @@
 """What an `up` shall have running: every setting in force, the port of each part, and which servers are ours."""
 
 import json
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from local.servers import mongod, s3
 from shared.settings import Settings
 
 PROJECT = Path(__file__).parents[1]
-SERVICES = ("scheduler", "downloader", "resolver", "janitor")
+SERVICES = ("scheduler", "downloader", "resolver", "janitor", "desk")
 ELSEWHERE = {"IMAGES_KAFKA": "kafka", "IMAGES_MONGO": "mongod", "IMAGES_S3_ENDPOINT": "s3"}
 """Who gives one of these has that server; ours is not started."""
 
@@ -37,7 +38,7 @@ def make(home: Path, given: Mapping[str, str]) -> Plan:
     wanted = _given_ports(home, given)
     chosen = _choose_ports(home, wanted)
     addresses = _addresses(chosen) | {port_variable(name): str(port) for name, port in (chosen | wanted).items()}
-    settings = in_force(addresses | given)
+    settings = in_force(addresses | {"IMAGES_DESK_TOKEN": _desk_token(home)} | given)
     _check(settings)
     _remember(home, chosen, settings)
     ours = tuple(name for variable, name in ELSEWHERE.items() if variable not in given)
@@ -76,10 +77,16 @@ def recall(home: Path) -> Plan | None:
     settings, chosen = last(home), last_ports(home)
     if not settings or not chosen:
         return None
+    settings = in_force(settings)  # an older version wrote down fewer
     own = _addresses(chosen)
     return Plan(
         settings, chosen, tuple(name for variable, name in ELSEWHERE.items() if settings[variable] == own[variable])
     )
+
+
+def _desk_token(home: Path) -> str:
+    """The one of the last time, else a new one: operators can sign in without being asked to think of one."""
+    return last(home).get("IMAGES_DESK_TOKEN") or secrets.token_urlsafe(18)
 
 
 def port_variable(service: str) -> str:

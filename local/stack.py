@@ -182,7 +182,7 @@ def _show_logs(home: Path, names: Sequence[str], *, follow: bool) -> int:
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m local.stack",
-        description="Kafka, MongoDB, an S3 server and the four services as background processes. Each IMAGES_* "
+        description="Kafka, MongoDB, an S3 server and all services as background processes. Each IMAGES_* "
         "variable that is set wins; those in force are written to .local/stack.env.",
         epilog="example: IMAGES_RESOLVER_PORT=9000 python -m local.stack up && python -m local.stack logs -f resolver",
     )

@@ -97,6 +97,12 @@ def use(feed: Feed, stored: Stored) -> BudgetUse:
     )
 
 
+def requests_by_minute(stored: Stored) -> Mapping[datetime, int]:
+    """Return how many requests each minute had, of the last hour's minutes that had any. Pure."""
+    ledger = cast("Mapping[str, Any]", stored.document)
+    return {_datetime(bucket * _MINUTE): amount for bucket, amount in ledger.get("hour", ())}
+
+
 def _window(name: str, limit: float, used: int, feed: Feed) -> Window:
     routine = floor(limit * (1 - feed.viewed_reserve) + 1e-9)
     return Window(

@@ -1,7 +1,7 @@
 """Why is it as it is? A listing's record in words: what the MLS said, each photo's state, what happens next."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -18,6 +18,9 @@ from shared.stores.paces import Paces
 from shared.stores.records import Attempt, Attempts
 
 _ATTEMPTS_SHOWN = 2_000
+
+Say = Callable[[datetime | None, datetime], str]
+"""From a time and now to words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,7 @@ def of_photo(
     turn: Turn | None = None,
 ) -> Explained:
     """Say why a photo has its status, which URL is served, and what happens next and when."""
-    lines = [f"photo {photo.order} {photo.id} ({photo.photo}): {photo.status}, {_next(listing, photo, feed, now)}"]
+    lines = [f"photo {photo.order} {photo.id} ({photo.photo}): {photo.status}, {next_step(listing, photo, feed, now)}"]
     if turn:
         lines.append(f"  {_in_words(turn, now)}")
     lines.append(f"  the MLS announced its newest version {when(photo.announced_at, now)}")
@@ -148,21 +151,23 @@ def _in_words(turn: Turn, now: datetime) -> str:
     return f"{turn.ahead:,} photos are ahead of it in the queue; {about}"
 
 
-def _next(listing: Listing, photo: Photo, feed: Feed, now: datetime) -> str:
+def next_step(listing: Listing, photo: Photo, feed: Feed, now: datetime, say: Say | None = None) -> str:
+    """Say what happens next to a photo, and when; `say` puts times into words, `when` does if none is given."""
+    say = say or when
     if photo.waits_for_url:
         return "its URL works once and was used: it waits for the MLS to announce another"
     due_at = listing.due_of(photo)
     if due_at is None:
         return "nothing to do" if listing.is_displayed else "nothing to do while the listing is not displayed"
     if photo.claim and photo.is_claimed(now):
-        return f"in the hands of {photo.claim.worker} until {when(photo.claim.until, now)}"
+        return f"in the hands of {photo.claim.worker} until {say(photo.claim.until, now)}"
     if photo.released_at and due_at > now:
-        return f"released to the downloaders {when(photo.released_at, now)}, at priority {photo.priority}"
+        return f"released to the downloaders {say(photo.released_at, now)}, at priority {photo.priority}"
     given_up = photo.failure is not None and retry.is_given_up(photo.failure, photo.attempts, feed)
     what = (
         "given up for now; tried again" if given_up else f"attempt {photo.attempts + 1} of {feed.max_attempts} is due"
     )
-    return f"{what} {when(due_at, now)}, at priority {photo.priority}"
+    return f"{what} {say(due_at, now)}, at priority {photo.priority}"
 
 
 def _attempt(one: Attempt, now: datetime) -> str:

@@ -12,6 +12,7 @@ from shared.domain.feed import Feed, FeedsInvalid, parse_feeds
 from shared.domain.variants import VariantSpec, parse_variants
 
 Port = Annotated[int, Field(ge=1, le=65_535)]
+_SHORTEST_TOKEN = 16
 
 
 class SettingsInvalid(Exception):
@@ -48,6 +49,8 @@ class Settings(BaseSettings):
     downloader_port: Port = 8081
     scheduler_port: Port = 8082
     janitor_port: Port = 8083
+    desk_port: Port = 8090
+    desk_token: SecretStr = SecretStr("")
     host: str = Field(default="127.0.0.1", min_length=1)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
@@ -69,6 +72,13 @@ class Settings(BaseSettings):
         if (value or is_endpoint) and not _is_http(value, with_path=not is_endpoint):
             raise ValueError("it must be an http(s) URL such as http://127.0.0.1:9000")
         return value.rstrip("/")
+
+    @field_validator("desk_token")
+    @classmethod
+    def _is_hard_to_guess(cls, value: SecretStr) -> SecretStr:
+        if 0 < len(value.get_secret_value()) < _SHORTEST_TOKEN:
+            raise ValueError(f"it must have at least {_SHORTEST_TOKEN} characters, or be empty: then nobody signs in")
+        return value
 
     @field_validator("kafka")
     @classmethod

@@ -31,9 +31,12 @@ class Servers:
     s3_secret_key: str
 
 
+DESK_TOKEN = "what-operators-sign-in-with"
+
+
 @dataclass(frozen=True)
 class Room:
-    """A place on the servers that no other test uses: names for everything, and four free ports for services."""
+    """A place on the servers that no other test uses: names for everything, and free ports for services."""
 
     servers: Servers
     prefix: str
@@ -50,6 +53,7 @@ class Room:
             "mongo_db": self.db,
             "bucket": self.bucket,
             "originals_bucket": self.originals_bucket,
+            "desk_token": DESK_TOKEN,
             **{f"{service}_port": port for service, port in self.ports.items()},
             **more,
         }

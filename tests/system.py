@@ -1,4 +1,4 @@
-"""The four services as real processes in a room of their own, as tests drive them: from outside."""
+"""The services as real processes in a room of their own, as tests drive them: from outside."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ from tests.servers import Room
 Value = TypeVar("Value")
 Record = Mapping[str, Any]
 
-PATIENCE_SECONDS = 40.0
+PATIENCE_SECONDS = 120.0
 LOOK_SECONDS = 0.05
 
 
@@ -183,7 +183,7 @@ class System:
 
 @asynccontextmanager
 async def running(room: Room, feeds: str, folder: Path, *services: str, **settings: object) -> AsyncIterator[System]:
-    """Run services, all four unless named, with these feeds for as long as the context lasts."""
+    """Run services, all unless named, with these feeds for as long as the context lasts."""
     path = folder / "feeds.toml"
     path.write_text(feeds)
     async with AIOKafkaProducer(bootstrap_servers=room.servers.kafka) as producer:

@@ -9,6 +9,7 @@ from shared.domain.image import Status
 from shared.domain.listing import Listing, RemovalReason
 from shared.domain.priority import Priority
 from shared.stores.documents import ListingId
+from shared.stores.rows import Row, Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,3 +94,12 @@ class Listings(Protocol):
 
     async def counts(self, feed: str, now: datetime) -> FeedCounts:
         """Count a feed's listings, images and queue."""
+
+    async def search(self, wanted: Wanted, after: str, limit: int) -> Sequence[Row]:
+        """Return listings by key, those after the key given; "" begins."""
+
+    async def queue(self, feed: str, now: datetime, limit: int, *, by_age: bool) -> Sequence[Row]:
+        """Return listings with due photos in the order of `due`, or by age alone."""
+
+    async def coming(self, feed: str, now: datetime, limit: int) -> Sequence[Row]:
+        """Return listings whose next attempt is yet to come, or being made, soonest first."""

@@ -12,10 +12,12 @@ from shared.domain.image import Status
 from shared.domain.listing import UNDECIDED, Listing, RemovalReason
 from shared.domain.priority import Priority
 from shared.render import Renderer
+from shared.stores import rows
 from shared.stores.documents import Document, ListingId, from_document, to_document
 from shared.stores.listings import Answer, FeedCounts
 from shared.stores.objects import Bucket
-from shared.stores.records import Attempt, Place, Removal
+from shared.stores.records import Attempt, Place, Removal, Tally
+from shared.stores.rows import Row, Wanted
 
 
 class MemoryListings:
@@ -58,10 +60,13 @@ class MemoryListings:
         return self._due(feed, now, limit, operator.itemgetter("due_at"))
 
     def _due(self, feed: str, now: datetime, limit: int, order: Callable[[Document], object]) -> Sequence[Listing]:
-        due = [
-            one for one in self._documents.values() if one["feed"] == feed and "due_at" in one and one["due_at"] <= now
-        ]
-        return [from_document(one) for one in sorted(due, key=order)[:limit]]  # type: ignore[arg-type]
+        return [from_document(one) for one in self._ordered(feed, lambda due_at: due_at <= now, order)[:limit]]
+
+    def _ordered(
+        self, feed: str, is_wanted: Callable[[datetime], bool], order: Callable[[Document], object]
+    ) -> list[Document]:
+        ours = [one for one in self._documents.values() if one["feed"] == feed and "due_at" in one]
+        return sorted((one for one in ours if is_wanted(one["due_at"])), key=order)  # type: ignore[arg-type]
 
     async def in_work(self, feed: str, now: datetime) -> int:
         """Return how many photos are released and unfinished, of listings whose lease has not ended."""
@@ -147,6 +152,21 @@ class MemoryListings:
             oldest_due_at=min((one["due_at"] for one in due), default=None),
         )
 
+    async def search(self, wanted: Wanted, after: str, limit: int) -> Sequence[Row]:
+        """Return listings by key, those after the key given; "" begins."""
+        found = [one for one in self._documents.values() if rows.is_wanted(one, wanted) and one["listing_key"] > after]
+        return [rows.from_document(one) for one in sorted(found, key=operator.itemgetter("listing_key"))[:limit]]
+
+    async def queue(self, feed: str, now: datetime, limit: int, *, by_age: bool) -> Sequence[Row]:
+        """Return listings with due photos in the order of `due`, or by age alone."""
+        order = operator.itemgetter("due_at") if by_age else operator.itemgetter("rank", "due_at")
+        return [rows.from_document(one) for one in self._ordered(feed, lambda due_at: due_at <= now, order)[:limit]]
+
+    async def coming(self, feed: str, now: datetime, limit: int) -> Sequence[Row]:
+        """Return listings whose next attempt is yet to come, or being made, soonest first."""
+        order = operator.itemgetter("due_at")
+        return [rows.from_document(one) for one in self._ordered(feed, lambda due_at: due_at > now, order)[:limit]]
+
 
 class MemoryAttempts:
     """The history of attempts in a list."""
@@ -162,6 +182,17 @@ class MemoryAttempts:
         """Return the newest attempts of the images, newest first."""
         ours = [one for one in self._attempts if one.image_id in image_ids]
         return sorted(ours, key=lambda one: one.at, reverse=True)[:limit]
+
+    async def latest(self, limit: int) -> Sequence[Attempt]:
+        """Return the newest attempts of all, newest first."""
+        return sorted(self._attempts, key=lambda one: one.at, reverse=True)[:limit]
+
+    async def by_minute(self, since: datetime, until: datetime) -> Sequence[Tally]:
+        """Count attempts by minute and result, from `since` to before `until`."""
+        counted = Counter(
+            (one.at.replace(second=0, microsecond=0), one.result) for one in self._attempts if since <= one.at < until
+        )
+        return [Tally(minute, result, count) for (minute, result), count in counted.items()]
 
 
 class MemoryRemovals:

@@ -16,19 +16,23 @@ from shared.domain.listing import UNDECIDED, Listing, RemovalReason
 from shared.domain.pace import Pace
 from shared.domain.priority import Priority
 from shared.render import Renderer
+from shared.stores import rows
 from shared.stores.audits import Audit
 from shared.stores.budgets import Stored
 from shared.stores.documents import Document, ListingId, document_id, from_document, to_document
 from shared.stores.errors import StoreUnavailable
 from shared.stores.freezes import Decision, Freeze
 from shared.stores.listings import Answer, FeedCounts
-from shared.stores.records import Attempt, Place, Removal
+from shared.stores.records import Attempt, Place, Removal, Tally
+from shared.stores.rows import Row, Wanted
 
 Database: TypeAlias = "AsyncIOMotorDatabase[Document]"
 """Motor's database; its classes take type arguments for the type checker only."""
 
 _BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
 """Before everything: a range that an index answers by itself, where `$exists` reads the documents."""
+_LAST_CHARACTER = "\U0010ffff"
+_LONGEST_SEARCH_MS = 5_000
 _DUPLICATE_KEY = 11_000
 _ATTEMPTS_KEPT = timedelta(days=90)
 _MARKS_KEPT = timedelta(days=100)
@@ -36,7 +40,7 @@ _MARKS_KEPT = timedelta(days=100)
 
 INDEXES: Mapping[str, Sequence[IndexModel]] = {
     "listings": [
-        IndexModel([("listing_key", ASCENDING), ("feed", ASCENDING)]),
+        IndexModel([("listing_key", ASCENDING), ("feed", ASCENDING)], name="listing_key_1_feed_1"),
         IndexModel(
             [("feed", ASCENDING), ("rank", ASCENDING), ("due_at", ASCENDING), ("wanting", ASCENDING)],
             name="due_by_priority",
@@ -77,6 +81,19 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
         IndexModel(
             [("feed", ASCENDING), ("displayed", ASCENDING), *((f"counts.{status}", ASCENDING) for status in Status)],
             name="counts",
+        ),
+        # What an operator's tables are filtered by, each in the order of the key.
+        IndexModel([("feed", ASCENDING), ("photos.status", ASCENDING), ("listing_key", ASCENDING)], name="by_status"),
+        IndexModel([("feed", ASCENDING), ("city", ASCENDING), ("listing_key", ASCENDING)], name="by_city"),
+        IndexModel(
+            [("feed", ASCENDING), ("photos.failure.reason", ASCENDING), ("listing_key", ASCENDING)],
+            name="by_failure",
+            partialFilterExpression={"photos.failure.reason": {"$exists": True}},
+        ),
+        IndexModel(
+            [("feed", ASCENDING), ("listing_key", ASCENDING)],
+            name="hidden",
+            partialFilterExpression={"displayed": False},
         ),
     ],
     "attempts": [
@@ -319,6 +336,47 @@ class MongoListings:
             oldest_due_at=min((row["oldest"] for row in queue), default=None),
         )
 
+    async def search(self, wanted: Wanted, after: str, limit: int) -> Sequence[Row]:
+        """Return listings by key, those after the key given; "" begins."""
+        query: Document = {"feed": wanted.feed, "listing_key": {"$gt": after}}
+        if wanted.prefix:
+            query["listing_key"] |= {"$gte": wanted.prefix, "$lt": f"{wanted.prefix}{_LAST_CHARACTER}"}
+        # The rarest first: its index is read, and what else is asked for is looked at in what it leads to.
+        filters = [
+            ("photos.failure.reason", wanted.reason and wanted.reason.value, "by_failure"),
+            ("displayed", wanted.displayed, "listing_key_1_feed_1" if wanted.displayed else "hidden"),
+            ("photos.status", wanted.status and wanted.status.value, "by_status"),
+            ("city", wanted.city, "by_city"),
+        ]
+        asked = [one for one in filters if one[1] is not None]
+        query |= {name: value for name, value, _ in asked}
+        hint = next((hint for *_, hint in asked if hint != "listing_key_1_feed_1"), "listing_key_1_feed_1")
+        return await self._rows(query, [("listing_key", ASCENDING)], limit, hint)
+
+    async def queue(self, feed: str, now: datetime, limit: int, *, by_age: bool) -> Sequence[Row]:
+        """Return listings with due photos in the order of `due`, or by age alone."""
+        query: Document = {"feed": feed, "due_at": {"$lte": now}}
+        if by_age:
+            return await self._rows(query, [("due_at", ASCENDING)], limit, "due_by_age")
+        found: list[Row] = []
+        for priority in Priority:
+            if len(found) < limit:
+                ranked = {**query, "rank": priority.rank}
+                found += await self._rows(ranked, [("due_at", ASCENDING)], limit - len(found), "due_by_priority")
+        return found
+
+    async def coming(self, feed: str, now: datetime, limit: int) -> Sequence[Row]:
+        """Return listings whose next attempt is yet to come, or being made, soonest first."""
+        query = {"feed": feed, "due_at": {"$gt": now}}
+        return await self._rows(query, [("due_at", ASCENDING)], limit, "due_by_age")
+
+    async def _rows(self, query: Document, sort: list[tuple[str, int]], limit: int, hint: str) -> list[Row]:
+        with _translated():
+            cursor = self._collection.find(
+                query, rows.FIELDS, sort=sort, limit=limit, hint=hint, max_time_ms=_LONGEST_SEARCH_MS
+            )
+            return [rows.from_document(document) for document in await cursor.to_list(None)]
+
     async def _find(
         self, query: Document, sort: list[tuple[str, int]] | None = None, limit: int = 0, hint: str | None = None
     ) -> list[Listing]:
@@ -353,6 +411,23 @@ class MongoAttempts:
             query = {"image_id": {"$in": list(image_ids)}}
             cursor = self._collection.find(query, {"_id": 0}, sort=[("at", DESCENDING)], limit=limit)
             return [Attempt(**document) for document in await cursor.to_list(None)]
+
+    async def latest(self, limit: int) -> Sequence[Attempt]:
+        """Return the newest attempts of all, newest first."""
+        with _translated():
+            cursor = self._collection.find({}, {"_id": 0}, sort=[("at", DESCENDING)], limit=limit, hint="expiry")
+            return [Attempt(**document) for document in await cursor.to_list(None)]
+
+    async def by_minute(self, since: datetime, until: datetime) -> Sequence[Tally]:
+        """Count attempts by minute and result, from `since` to before `until`."""
+        minute = {"$dateTrunc": {"date": "$at", "unit": "minute"}}
+        pipeline: list[Document] = [
+            {"$match": {"at": {"$gte": since, "$lt": until}}},
+            {"$group": {"_id": {"minute": minute, "result": "$result"}, "count": {"$sum": 1}}},
+        ]
+        with _translated():
+            found = await self._collection.aggregate(pipeline, hint="expiry").to_list(None)
+        return [Tally(one["_id"]["minute"], one["_id"]["result"], one["count"]) for one in found]
 
 
 class MongoRemovals:

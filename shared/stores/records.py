@@ -19,6 +19,15 @@ class Attempt:
     milliseconds: int
 
 
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many attempts ended with a result within the minute that began at `minute`."""
+
+    minute: datetime
+    result: str
+    count: int
+
+
 class Attempts(Protocol):
     """The history of attempts; it expires by itself."""
 
@@ -27,6 +36,12 @@ class Attempts(Protocol):
 
     async def of_images(self, image_ids: Sequence[str], limit: int) -> Sequence[Attempt]:
         """Return the newest attempts of the images, newest first."""
+
+    async def latest(self, limit: int) -> Sequence[Attempt]:
+        """Return the newest attempts of all, newest first."""
+
+    async def by_minute(self, since: datetime, until: datetime) -> Sequence[Tally]:
+        """Count attempts by minute and result, from `since` to before `until`; in no order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """What the collection of listings promises, kept by the one in memory and by MongoDB alike."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -17,7 +17,6 @@ from shared.render import Renderer
 from shared.stores import mongo
 from shared.stores.errors import StoreUnavailable
 from shared.stores.listings import Answer, Listings
-from shared.stores.memory import MemoryListings
 from shared.stores.mongo import MongoListings
 from tests.builders import FEED, KEY, NOW, a_discard, a_held_photo, a_listing, a_photo, after, hidden
 from tests.servers import Room
@@ -45,19 +44,6 @@ EVERYTHING = Photo(
     failure=Failure(Reason.GONE, "photos.example.com answered 404"),
     copy=a_held_photo("photo-1").copy,
 )
-
-
-@pytest.fixture(params=["memory", pytest.param("real", marks=pytest.mark.servers)])
-async def listings(request: pytest.FixtureRequest) -> AsyncIterator[Listings]:
-    """An empty collection."""
-    if request.param == "memory":
-        yield MemoryListings(RENDERER)
-        return
-    room: Room = request.getfixturevalue("room")
-    async with mongo.connect(room.servers.mongo, room.db) as database:
-        await mongo.apply_indexes(database)
-        yield MongoListings(database, RENDERER)
-        await database.client.drop_database(room.db)
 
 
 def keys_of(found: Collection[Listing]) -> list[str]:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from shared.clock import utc_now
-from shared.domain.image import Claim, image_id
+from shared.domain.failures import Failure, Reason
+from shared.domain.image import Claim, Status, image_id
 from shared.domain.listing import UNDECIDED, Listing, RemovalReason
 from shared.domain.pace import Pace
 from shared.domain.priority import Priority
@@ -29,6 +30,7 @@ from shared.stores.mongo import (
     MongoRemovals,
 )
 from shared.stores.records import Attempt, Removal
+from shared.stores.rows import Wanted
 from tests.builders import FEED, NOW, a_discard, a_held_photo, a_listing, a_photo, after, hidden
 from tests.servers import Servers, a_room
 
@@ -58,6 +60,9 @@ def a_thousandfold() -> Iterator[Listing]:
             case 4 if index % 5 == 0:
                 burst = replace(hidden(since=-index, remove_at=-index), held_until=UNDECIDED if index % 3 else None)
                 yield a_listing(held, key=key, feed=feed, hidden=burst)
+            case 6 if index % 5 == 0:
+                failed = a_photo("f", key=key, feed=feed, failure=Failure(Reason.GONE))
+                yield a_listing(held, failed, key=key, feed=feed)
             case 5 if index % 5 == 0:
                 yield a_listing(held, key=key, feed=feed, discards=(a_discard(remove_at=after(-index)),))
             case _:
@@ -117,9 +122,23 @@ QUERIES: dict[str, Callable[[MongoListings, MongoListings], Awaitable[object]]] 
     "answers of one feed": lambda store, _: store.answers([f"X{index}" for index in range(50)], FEED, None),
     "answers rendered anew": lambda _, newer: newer.answers(["X7"], FEED, None),
     "counts": lambda store, _: store.counts(FEED, NOW),
+    "search": lambda store, _: store.search(Wanted(feed=FEED), "X1", 50),
+    "search by prefix": lambda store, _: store.search(Wanted(feed=FEED, prefix="X12"), "X123", 50),
+    "search by status": lambda store, _: store.search(Wanted(feed=FEED, status=Status.PENDING), "X1", 50),
+    "search by reason": lambda store, _: store.search(Wanted(feed=FEED, reason=Reason.GONE), "", 50),
+    "search by city": lambda store, _: store.search(Wanted(feed=FEED, city="Guelph"), "X1", 50),
+    "search by what is hidden": lambda store, _: store.search(Wanted(feed=FEED, displayed=False), "X1", 50),
+    "queue": lambda store, _: store.queue(FEED, NOW, 50, by_age=False),
+    "queue by age": lambda store, _: store.queue(FEED, NOW, 50, by_age=True),
+    "coming": lambda store, _: store.coming(FEED, NOW, 50),
 }
 ANSWERED_BY_INDEX_ALONE = {"ahead_of", "in_work", "counts", "displayed"}
-SORTED = {"due", "oldest_due", "removal_due"}
+SORTED = {
+    "due",
+    "oldest_due",
+    "removal_due",
+    *(name for name in QUERIES if name.startswith(("search", "queue", "coming"))),
+}
 
 
 async def _all_of(found: AsyncIterator[Removal]) -> list[Removal]:
@@ -189,6 +208,8 @@ async def test_the_records_beside_the_listings_are_found_by_index(database: Data
     queries: list[Callable[[], Awaitable[object]]] = [
         lambda: attempts.of_images(["i7"], 10),
         lambda: attempts.of_images(["i7", "i8", "i9"], 10),
+        lambda: attempts.latest(10),
+        lambda: attempts.by_minute(utc_now() - timedelta(minutes=9), utc_now()),
         lambda: removals.of_listing(FEED, "X7"),
         lambda: removals.add([a_removal(7)]),
         lambda: _all_of(removals.between(after(10), after(20), None)),

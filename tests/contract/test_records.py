@@ -85,6 +85,27 @@ def removal(name: str, removed_at: datetime = NOW, **facts: Any) -> Removal:
     return replace(plain, **facts)
 
 
+async def test_attempts_are_counted_by_minute_and_result(stores: Stores) -> None:
+    # The database lets attempts of long ago expire.
+    minute = utc_now().replace(second=0, microsecond=0)
+    moments = [minute - timedelta(minutes=9), *(minute + timedelta(seconds=second) for second in (0, 1, 59, 60))]
+    await stores.attempts.add([attempt("a", at) for at in moments])
+    await stores.attempts.add([attempt("b", minute, "gone")])
+    counted = await stores.attempts.by_minute(minute, minute + timedelta(minutes=1))
+    assert sorted((one.minute, one.result, one.count) for one in counted) == [
+        (minute, "downloaded", 3),
+        (minute, "gone", 1),
+    ]
+
+
+async def test_the_newest_attempts_of_all_come_first(stores: Stores) -> None:
+    now = utc_now()
+    await stores.attempts.add(
+        [attempt(name, now - timedelta(seconds=at)) for name, at in (("a", 3), ("b", 1), ("c", 2))]
+    )
+    assert [one.image_id for one in await stores.attempts.latest(2)] == ["b", "c"]
+
+
 async def test_the_newest_attempts_of_the_images_come_first(stores: Stores) -> None:
     # The database lets attempts of long ago expire.
     now = utc_now()

@@ -19,7 +19,7 @@ async def mls() -> AsyncIterator[Sandbox]:
 
 @pytest.fixture(scope="session")
 async def whole(servers: Servers, mls: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
-    """The four services on the shared servers."""
+    """All services on the shared servers."""
     strict = {"requests_per_second": 1.0, "batch_size": 1, "concurrency": 2}
     feeds = "\n".join([mls.feeds_toml(), mls.feeds_toml(feed="other"), mls.feeds_toml(feed="strict", **strict)])
     async with system.running(

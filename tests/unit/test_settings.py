@@ -5,6 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr, ValidationError
 
 from shared.domain.feed import Feed, parse_feeds
 from shared.settings import Settings, SettingsInvalid, load, worker_name
@@ -198,6 +199,13 @@ def test_the_contracts_defaults() -> None:
     assert (settings.serve_wait_seconds, settings.superseded_hours) == (8, 24)
     ports = (settings.resolver_port, settings.downloader_port, settings.scheduler_port, settings.janitor_port)
     assert ports == (8080, 8081, 8082, 8083)
+
+
+@pytest.mark.parametrize("token", ["short", "x" * 15])
+def test_a_token_of_the_desk_is_hard_to_guess_or_there_is_none(token: str) -> None:
+    assert Settings().desk_token.get_secret_value() == ""
+    with pytest.raises(ValidationError, match="at least 16 characters"):
+        Settings(desk_token=SecretStr(token))
 
 
 def test_the_example_of_feeds_is_right_lists_every_key_and_gives_the_defaults() -> None:

@@ -1,0 +1,131 @@
+"""What could not be read: grouped by reason, one of them in full but for URLs, sent again or dropped."""
+
+from collections.abc import Sequence
+
+import orjson
+from aiohttp import web
+
+from ops import dead_letters as letters
+from ops.dead_letters import Chosen, DeadLetter
+from services.desk.actions import Action, Asked
+from services.desk.decide import many, redacted
+from services.desk.view import Parts, page, refuse, text
+from shared.kafka import Broker
+
+_LONGEST_SHOWN = 20_000
+
+
+class DeadLetterPages:
+    """What operators read of dead letters."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes to serve."""
+        return [web.get("/dead-letters", self._groups), web.get("/dead-letter", self._one)]
+
+    async def _groups(self, request: web.Request) -> web.Response:
+        """All of them by reason, or those that speak of a listing."""
+        settings, marks, names = self._parts.settings, self._parts.stores.marks, text(request, "names")
+        naming = await letters.naming(settings, marks, names) if names else ()
+        groups = () if names else await letters.groups(settings, marks)
+        return page(request, "dead_letters.html", {"groups": groups, "names": names, "naming": naming})
+
+    async def _one(self, request: web.Request) -> web.Response:
+        letter = await _at(self._parts, text(request, "offset"))
+        return page(request, "dead_letter.html", {"letter": letters.described(letter), "value": _value(letter)})
+
+
+class _OfLetters(Action):
+    """What both actions share: they are about one dead letter, or about all like it."""
+
+    takes = ("offset", "all")
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def _chosen(self, asked: Asked) -> Chosen:
+        letter = await _at(self._parts, asked["offset"])
+        if not asked["all"]:
+            return Chosen(offsets=frozenset({letter.place.offset}))
+        alike = frozenset(
+            [
+                one.place.offset
+                async for some in letters.unhandled(self._parts.settings, self._parts.stores.marks)
+                for one in some
+                if _group(one) == _group(letter)
+            ]
+        )
+        return Chosen(offsets=alike or frozenset({letter.place.offset}))
+
+    def back(self, asked: Asked) -> str:
+        """Return the page to show afterwards."""
+        return "/dead-letters"
+
+
+class Requeue(_OfLetters):
+    """Dead letters go back to the topic that they came from."""
+
+    title = "Send dead letters again"
+    button = "Send again"
+
+    def __init__(self, parts: Parts, broker: Broker) -> None:
+        super().__init__(parts)
+        self._broker = broker
+
+    async def foretell(self, asked: Asked) -> Sequence[str]:
+        """Say how many would be sent."""
+        done = await self._requeue(asked, dry_run=True)
+        sent, marked = many(done.sent, "record"), many(done.marked, "dead letter")
+        lines = [f"{sent} would be sent again, value and key unchanged; {marked} would count as dealt with."]
+        return [*lines, *(f"{count:,} cannot be sent: {why}." for why, count in done.refused)]
+
+    async def carry_out(self, asked: Asked) -> str:
+        """Send them."""
+        done = await self._requeue(asked, dry_run=False)
+        return f"Sent again: {many(done.sent, 'record')}."
+
+    async def _requeue(self, asked: Asked, *, dry_run: bool) -> letters.Requeued:
+        chosen, parts = await self._chosen(asked), self._parts
+        return await letters.requeue(parts.settings, parts.stores.marks, self._broker, chosen, dry_run=dry_run)
+
+
+class Drop(_OfLetters):
+    """Dead letters count as dealt with."""
+
+    title = "Drop dead letters"
+    button = "Drop"
+
+    async def foretell(self, asked: Asked) -> Sequence[str]:
+        """Say how many would be dropped."""
+        dropped = await self._drop(asked, dry_run=True)
+        return [f"{many(dropped, 'dead letter')} would count as dealt with; nothing of that is read again."]
+
+    async def carry_out(self, asked: Asked) -> str:
+        """Drop them."""
+        return f"Dropped: {many(await self._drop(asked, dry_run=False), 'dead letter')}."
+
+    async def _drop(self, asked: Asked, *, dry_run: bool) -> int:
+        chosen, parts = await self._chosen(asked), self._parts
+        return await letters.drop(parts.settings, parts.stores.marks, chosen, dry_run=dry_run)
+
+
+async def _at(parts: Parts, offset: str) -> DeadLetter:
+    letter = await letters.one(parts.settings, int(offset)) if offset.isdecimal() and len(offset) < 19 else None
+    return letter if letter is not None else refuse(404, "there is no dead letter at this offset")
+
+
+def _group(letter: DeadLetter) -> tuple[str, str, str]:
+    found: dict[tuple[str, str, str], letters.Group] = {}
+    letters.grouped(found, letter)
+    return next(iter(found))
+
+
+def _value(letter: DeadLetter) -> str:
+    """Return a dead letter's value for people, without any URL; bytes that are no text are not shown."""
+    value = letters.described(letter)["value"]
+    if isinstance(value, dict) and set(value) == {"base64"}:
+        return f"{len(letter.value or b''):,} bytes that are no text"
+    shown = value if isinstance(value, str) else orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+    return redacted(shown)[:_LONGEST_SHOWN]

@@ -1,0 +1,39 @@
+"""What comes next? Listings with due photos in the order of their release, and those whose time is to come."""
+
+from aiohttp import web
+
+from ops import budgets
+from services.desk.view import Parts, known_feed, page, text
+from shared.domain import pace
+
+_SHOWN = 100
+
+
+class QueuePages:
+    """The queue of one feed."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes to serve."""
+        return [web.get("/queue", self._queue)]
+
+    async def _queue(self, request: web.Request) -> web.Response:
+        feed, now = known_feed(self._parts, text(request, "feed")), self._parts.clock()
+        is_by_age = text(request, "order") == "age"
+        rules, stores = self._parts.feeds[feed], self._parts.stores
+        counts = await stores.listings.counts(feed, now)
+        context = {
+            "feed": feed,
+            "is_by_age": is_by_age,
+            "counts": counts,
+            "use": budgets.use(rules, await stores.budgets.get(feed)),
+            "seconds": pace.seconds_until_done(
+                counts.queued, pace.expected_per_second(rules, await stores.paces.get(feed), now)
+            ),
+            "due": await stores.listings.queue(feed, now, _SHOWN, by_age=is_by_age),
+            "coming": await stores.listings.coming(feed, now, _SHOWN),
+            "most": _SHOWN,
+        }
+        return page(request, "queue.html", context)

@@ -1,0 +1,27 @@
+"""The stores that a contract is proved on: the one in memory, and the real one."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from shared.render import Renderer
+from shared.stores import mongo
+from shared.stores.listings import Listings
+from shared.stores.memory import MemoryListings
+from shared.stores.mongo import MongoListings
+from tests.servers import Room
+
+RENDERER = Renderer("https://cdn.example.com")
+
+
+@pytest.fixture(params=["memory", pytest.param("real", marks=pytest.mark.servers)])
+async def listings(request: pytest.FixtureRequest) -> AsyncIterator[Listings]:
+    """An empty collection."""
+    if request.param == "memory":
+        yield MemoryListings(RENDERER)
+        return
+    room: Room = request.getfixturevalue("room")
+    async with mongo.connect(room.servers.mongo, room.db) as database:
+        await mongo.apply_indexes(database)
+        yield MongoListings(database, RENDERER)
+        await database.client.drop_database(room.db)

@@ -1,0 +1,288 @@
+"""The desk over HTTP: who gets in, what every page carries, and what operators see and change with it."""
+
+import re
+from collections.abc import AsyncIterator, Sequence
+from html import unescape
+from typing import Any
+
+import httpx
+import pytest
+
+from local.sandbox import Sandbox
+from shared.domain.failures import POLICIES, Reason
+from tests.servers import DESK_TOKEN
+from tests.system import System, until
+
+HOSTILE = "<img src=x onerror=alert(1)>\"'&{{7*7}}"
+ACTIONS = ["force", "freeze", "thaw", "rebuild", "requeue", "drop", "remove", "allow", "resume", "discard"]
+PAGES = [
+    "/", "/live", "/listings", "/photos", "/queue", "/dead-letters", "/removals", "/search?q=x",
+    "/listing?feed=a&key=b", "/dead-letter?offset=0", "/do/freeze?feed=sandbox", "/nowhere",
+]  # fmt: skip
+
+
+def record_of(mls: Sandbox, key: str, **fields: object) -> dict[str, Any]:
+    return {**mls.market.property(mls.market.listing(key)), **fields}
+
+
+def csrf_of(answer: httpx.Response) -> str:
+    found = re.search(r'name="csrf" value="([^"]+)"', answer.text)
+    assert found, answer.text
+    return found[1]
+
+
+@pytest.fixture
+async def stranger(whole: System) -> AsyncIterator[httpx.AsyncClient]:
+    """A browser that has not signed in."""
+    async with httpx.AsyncClient(base_url=whole.url("desk"), trust_env=False, timeout=20) as client:
+        client.headers["Accept"] = "text/html"
+        yield client
+
+
+@pytest.fixture
+async def desk(stranger: httpx.AsyncClient) -> httpx.AsyncClient:
+    """A browser that has signed in."""
+    answer = await stranger.post("/login", data={"token": DESK_TOKEN})
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/")
+    return stranger
+
+
+async def do(desk: httpx.AsyncClient, action: str, **about: object) -> httpx.Response:
+    """Confirm an action on its page, as a browser without a script does; return the page that follows."""
+    asked = await desk.get(f"/do/{action}", params={name: str(value) for name, value in about.items()})
+    assert asked.status_code == 200, asked.text
+    fields = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)">', asked.text))
+    given = {**{name: unescape(value) for name, value in fields.items()}, "csrf": csrf_of(asked), **about}
+    answer = await desk.post(f"/do/{action}", data={name: str(value) for name, value in given.items()})
+    assert answer.status_code == 303, answer.text
+    return await desk.get(answer.headers["Location"])
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_no_page_is_shown_to_a_stranger(stranger: httpx.AsyncClient, path: str) -> None:
+    answer = await stranger.get(path)
+    assert answer.status_code == 303
+    assert answer.headers["Location"].startswith("/login?next=/")
+    assert (await stranger.get(path, headers={"Accept": "application/json"})).status_code == 401
+    part = await stranger.get(path, headers={"HX-Request": "true"})
+    assert (part.status_code, part.headers["HX-Refresh"], part.content) == (401, "true", b"")
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/login", "/static/desk.css", "/healthz"])
+async def test_every_answer_forbids_what_is_not_ours(desk: httpx.AsyncClient, path: str) -> None:
+    answer = await desk.get(path)
+    policy = dict(part.strip().split(" ", 1) for part in answer.headers["Content-Security-Policy"].split(";"))
+    assert policy["default-src"] == "'none'"
+    assert (policy["script-src"], policy["style-src"], policy["form-action"]) == ("'self'", "'self'", "'self'")
+    assert (policy["base-uri"], policy["frame-ancestors"]) == ("'none'", "'none'")
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    is_static = path.startswith("/static/")
+    assert ("no-store" in answer.headers["Cache-Control"]) != is_static
+    if not is_static:
+        assert not re.search(r"<script(?! src=\"/static/)| style=| on[a-z]+=\"|href=\"http|src=\"//", answer.text)
+
+
+@pytest.mark.parametrize("path", ["/logout", *(f"/do/{action}" for action in ACTIONS)])
+async def test_nothing_is_changed_without_the_sessions_own_token(desk: httpx.AsyncClient, path: str) -> None:
+    other = httpx.AsyncClient(base_url=desk.base_url, trust_env=False)
+    await other.post("/login", data={"token": DESK_TOKEN})
+    theirs = csrf_of(await other.get("/queue"))
+    await other.aclose()
+    about = {"feed": "sandbox", "key": "x", "offset": "0", "reason": "none"}
+    for given in ({}, {"csrf": ""}, {"csrf": theirs}):
+        assert (await desk.post(path, data={**about, **given})).status_code == 403
+    ours = csrf_of(await desk.get("/queue"))
+    elsewhere = {"Origin": "https://evil.example.com", "Sec-Fetch-Site": "cross-site"}
+    for name, value in elsewhere.items():
+        answer = await desk.post(path, data={**about, "csrf": ours}, headers={name: value})
+        assert answer.status_code == 403
+    assert (await desk.get("/queue")).status_code == 200
+
+
+async def test_the_cookie_is_for_this_site_and_no_script(stranger: httpx.AsyncClient) -> None:
+    answer = await stranger.post("/login", data={"token": DESK_TOKEN})
+    cookie = answer.headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Strict" in cookie
+    assert "Secure" not in cookie
+    behind_tls = await stranger.post("/login", data={"token": DESK_TOKEN}, headers={"X-Forwarded-Proto": "https"})
+    assert "Secure" in behind_tls.headers["Set-Cookie"]
+
+
+async def test_signing_out_ends_the_session(desk: httpx.AsyncClient) -> None:
+    session = desk.cookies["desk_session"]
+    assert (await desk.post("/logout", data={"csrf": csrf_of(await desk.get("/queue"))})).status_code == 303
+    desk.cookies.set("desk_session", session)
+    assert (await desk.get("/queue")).status_code == 303
+
+
+async def test_a_program_may_look_with_the_token_but_change_nothing(stranger: httpx.AsyncClient) -> None:
+    assert (await stranger.get("/queue", headers={"Authorization": f"Bearer {DESK_TOKEN}"})).status_code == 200
+    assert (await stranger.get("/queue", auth=("anyone", DESK_TOKEN))).status_code == 200
+    answer = await stranger.post("/do/thaw", auth=("anyone", DESK_TOKEN), data={"feed": "sandbox"})
+    assert answer.status_code == 403
+
+
+async def test_one_is_sent_back_to_where_one_was_and_nowhere_else(stranger: httpx.AsyncClient) -> None:
+    for target, followed in (("/queue?feed=other", "/queue?feed=other"), ("//evil.example.com", "/")):
+        answer = await stranger.post("/login", data={"token": DESK_TOKEN, "next": target})
+        assert answer.headers["Location"] == followed
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/nowhere", 404),
+        ("/listing?feed=sandbox&key=nowhere", 404),
+        ("/listings?feed=nobody", 404),
+        ("/listings?status=fine", 400),
+        ("/listings?key=%00%FF%FE", 200),
+        (f"/listings?key={'x' * 7_000}", 200),
+        ("/listings?after=%F4%8F%BF%BF", 200),
+        ("/removals?from=yesterday", 400),
+        ("/dead-letter?offset=-1", 404),
+        ("/dead-letter?offset=999999999999999999", 404),
+        ("/do/nothing", 404),
+        ("/do/force?feed=nobody&key=x", 404),
+        ("/do/force?feed=sandbox&key=nowhere", 404),
+        ("/do/resume?feed=sandbox", 409),
+        ("/static/../app.py", 404),
+        ("/static/%2e%2e/app.py", 404),
+    ],
+)
+async def test_what_is_wrong_is_said(desk: httpx.AsyncClient, path: str, status: int) -> None:
+    answer = await desk.get(path)
+    assert answer.status_code == status
+    assert "Traceback" not in answer.text
+
+
+async def test_a_listing_without_photos_says_why_first(
+    whole: System, mls: Sandbox, desk: httpx.AsyncClient, key: str
+) -> None:
+    mls.misbehave(kind="status", status=404, listing=key)
+    await whole.see(record_of(mls, key))
+
+    async def all_failed() -> httpx.Response | None:
+        found = await desk.get("/search", params={"q": key}, follow_redirects=True)
+        return found if "None of its 4 photos is here" in found.text else None
+
+    page = await until(all_failed, "four failures")
+    first, rest = page.text.split('aria-label="Why it is as it is"')[1].split("<h2>Photos</h2>")
+    assert "4 photos: gone" in first
+    assert POLICIES[Reason.GONE].meaning in first
+    assert rest.count(">failed<") == 4
+    for row in record_of(mls, key)["Media"]:
+        assert row["MediaURL"] not in page.text, "the MLS's own URL"
+    gone = await desk.get("/photos", params={"feed": "sandbox", "reason": "gone", "key": key})
+    assert gone.text.count(f"key={key}#photo-") == 4
+
+    mls.behave()
+    after = await do(desk, "force", feed="sandbox", key=key)
+    assert "4 photos of listing" in after.text
+    await whole.downloaded(key, 4)
+
+
+async def test_what_the_mls_sends_is_text(whole: System, mls: Sandbox, desk: httpx.AsyncClient, key: str) -> None:
+    record = record_of(mls, key, ListingKey=f"{HOSTILE}{key}", City=HOSTILE, StandardStatus="Active")
+    for row in record["Media"]:
+        row["ShortDescription"] = HOSTILE
+    await whole.see(record)
+    await whole.send("listing-seen", f'{{"type":"{"<b>x</b>"}","data":{{}}}}'.encode(), key=HOSTILE.encode())
+
+    async def is_recorded() -> httpx.Response | None:
+        found = await desk.get("/listing", params={"feed": "sandbox", "key": record["ListingKey"]})
+        return found if found.status_code == 200 else None
+
+    pages = [await until(is_recorded, "the listing")]
+    for path, query in (
+        ("/listings", {"city": HOSTILE}), ("/photos", {"key": HOSTILE}), ("/search", {"q": HOSTILE}),
+        ("/do/force", {"feed": "sandbox", "key": record["ListingKey"]}), ("/dead-letters", {"names": HOSTILE}),
+        ("/login", {"next": f"/{HOSTILE}"}), ("/removals", {"to": "2026-01-01"}), ("/dead-letters", {}),
+    ):  # fmt: skip
+        pages.append(await desk.get(path, params=query))
+    for page in pages:
+        assert page.status_code in (200, 404), page.url
+        assert "<img src=x" not in page.text, page.url
+        assert "<b>x</b>" not in page.text
+        assert "49" not in re.findall(r"&#39;&amp;(\w+)", page.text)
+
+
+async def test_an_operator_freezes_and_thaws_a_feed(whole: System, desk: httpx.AsyncClient) -> None:
+    answer = await do(desk, "freeze", feed="strict", reason="they asked", lasting="2h")
+    assert "strict is frozen for 2h." in answer.text
+    queue = await desk.get("/queue", params={"feed": "strict"})
+    assert "frozen by an operator" in queue.text
+    assert "they asked" in queue.text
+    assert "strict is open again." in (await do(desk, "thaw", feed="strict")).text
+    assert "frozen by an operator" not in (await desk.get("/queue", params={"feed": "strict"})).text
+    page = await desk.get("/do/freeze", params={"feed": "strict"})
+    wrong = await desk.post(
+        "/do/freeze", data={"csrf": csrf_of(page), "feed": "strict", "reason": "x", "lasting": "soon"}
+    )
+    assert (wrong.status_code, "is not a duration" in wrong.text) == (400, True)
+
+
+async def test_dead_letters_are_shown_without_urls_and_dropped(
+    whole: System, desk: httpx.AsyncClient, key: str
+) -> None:
+    url = "https:\\/\\/secret.example.com\\/signed\\/1.jpg"
+    event = (
+        f'{{"type":"listing-seen.v1","data":{{"feed":"gone-feed","property":{{"ListingKey":"{key}","u":"{url}"}}}}}}'
+    )
+    await whole.send("listing-seen", event.encode(), key=key.encode())
+
+    async def are_there() -> Sequence[str]:
+        found = await desk.get("/dead-letters", params={"names": key})
+        offsets = re.findall(r"/dead-letter\?offset=(\d+)", found.text)
+        return offsets if len(offsets) == 2 else []
+
+    offsets = await until(are_there, "a dead letter of each reader")
+    page = await desk.get("/dead-letter", params={"offset": offsets[0]})
+    assert "https://secret.example.com/…" in unescape(page.text)
+    assert "signed" not in page.text
+    for offset in offsets:
+        assert "Dropped: 1 dead letter." in (await do(desk, "drop", offset=offset)).text
+    assert not await are_there()
+
+
+async def test_a_listing_is_removed_for_good_and_allowed_again(
+    whole: System, mls: Sandbox, desk: httpx.AsyncClient, key: str
+) -> None:
+    await whole.see(record_of(mls, key))
+    await whole.downloaded(key, 4)
+    assert "stays away" in (await do(desk, "remove", feed="sandbox", key=key)).text
+    await whole.hidden(key)
+
+    async def is_proved() -> bool:
+        page = await desk.get("/listing", params={"feed": "sandbox", "key": key})
+        return page.text.count("forced") >= 4 and "Evidence of removals" in page.text
+
+    await until(is_proved, "the evidence")
+    assert "an operator had it removed" in (await desk.get("/search", params={"q": key}, follow_redirects=True)).text
+    evidence = await desk.get("/removals", params={"feed": "sandbox"})
+    assert evidence.text.count(f'key={key}"') == 4
+    assert "is allowed" in (await do(desk, "allow", feed="sandbox", key=key)).text
+
+
+async def test_the_overview_counts_and_refreshes(whole: System, desk: httpx.AsyncClient) -> None:
+    page = await desk.get("/")
+    part = await desk.get("/live", headers={"HX-Request": "true"})
+    for words in ("Photos here", "Attempts a minute", "Latest attempts", "sandbox", "image-outdated.viewed"):
+        assert words in page.text
+        assert words in part.text
+    assert 'hx-get="/live"' in page.text
+    assert "htmx" not in (await desk.get("/?live=off")).text
+    assert "<html" not in part.text
+    metrics = (await desk.get("/metrics")).text
+    assert 'listing_images_desk_answer_seconds_count{route="/",status="200"}' in metrics
+
+
+async def test_guessing_is_slowed_down_for_whoever_guesses(whole: System) -> None:
+    """From an address of its own, so that the other tests may go on."""
+    transport = httpx.AsyncHTTPTransport(local_address="127.0.0.9")
+    async with httpx.AsyncClient(base_url=whole.url("desk"), transport=transport) as guesser:
+        wrong = [await guesser.post("/login", data={"token": f"guess {number}"}) for number in range(6)]
+        assert [one.status_code for one in wrong] == [401, 401, 401, 401, 401, 429]
+        assert (await guesser.post("/login", data={"token": DESK_TOKEN})).status_code == 429
+        assert (await guesser.get("/", headers={"Authorization": f"Bearer {DESK_TOKEN}"})).status_code == 429
+        assert (await guesser.get("/healthz")).status_code == 200
