@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from ops import budgets, status
 from ops import dead_letters as letters
+from ops import status
 from ops.explain import when
 from ops.stores import Stores
+from shared import budgets
 from shared.domain.feed import Feed
 from shared.events.topics import LISTING_SEEN
 from shared.kafka import BrokerUnavailable

@@ -2,7 +2,7 @@
 
 from math import ceil, inf
 
-from ops.budgets import BudgetUse
+from shared.budgets import BudgetUse
 from shared.domain.feed import Feed
 from shared.domain.pace import allowed_per_second
 

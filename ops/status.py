@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from ops import budgets
 from ops import dead_letters as letters
-from ops.budgets import BudgetUse
 from ops.stores import Stores
-from shared import kafka
+from shared import budgets, kafka
+from shared.budgets import BudgetUse
 from shared.clock import utc_now
 from shared.domain import pace
 from shared.domain.feed import Feed

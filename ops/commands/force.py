@@ -6,11 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
-from ops import budgets, estimate, terminal, words
+from ops import estimate, terminal, words
 from ops import force as forcing
 from ops import stores as opening
 from ops.force import Forced, Wanted
 from ops.stores import Stores
+from shared import budgets
 from shared.clock import utc_now
 from shared.domain.failures import Reason
 from shared.domain.feed import Feed

@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
-from ops import budgets, terminal, words
 from ops import freeze as freezing
 from ops import stores as opening
-from ops.budgets import BudgetUse
+from ops import terminal, words
+from shared import budgets
+from shared.budgets import BudgetUse
 from shared.domain.feed import Feed
 from shared.settings import Settings
 from shared.stores.budgets import Budgets

@@ -10,14 +10,14 @@ from typing import Annotated, Any
 
 import typer
 
-from ops import budgets, estimate, replay_plan, terminal, words
+from ops import estimate, replay_plan, terminal, words
 from ops import export as exporting
 from ops import replay as replaying
 from ops import stores as opening
 from ops.export import NotExported
 from ops.replay import CARRIES, Filter, Replayed, Source
 from ops.replay_plan import Plan
-from shared import kafka
+from shared import budgets, kafka
 from shared.clock import utc_now
 from shared.domain.feed import Feed
 from shared.events.topics import MANIFEST

@@ -16,8 +16,8 @@ from rich.text import Text
 from ops import status as standing
 from ops import stores as opening
 from ops import terminal, words
-from ops.budgets import TITLES, Window
 from ops.status import Status
+from shared.budgets import TITLES, Window
 from shared.domain.feed import Feed
 from shared.domain.image import Status as ImageStatus
 from shared.domain.priority import Priority

@@ -8,10 +8,10 @@ from typing import ClassVar
 
 from aiohttp import web
 
-from ops import budgets, estimate, force, freeze, rebuild, words
+from ops import estimate, force, freeze, rebuild, words
 from services.desk.decide import many
 from services.desk.view import SESSION, Parts, address, clean, page, refuse, see_other
-from shared import log
+from shared import budgets, log
 from shared.domain.listing import Listing
 from shared.domain.priority import Priority
 from shared.domain.variants import rendering

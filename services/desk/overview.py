@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 
 from aiohttp import web
 
-from ops.budgets import TITLES
 from services.desk import charts
 from services.desk.charts import Chart
 from services.desk.view import Parts, page, text
 from services.desk.watch import MINUTE, MINUTES, Snapshot
+from shared.budgets import TITLES
 from shared.domain.failures import POLICIES, Reason
 from shared.domain.image import Status
 

@@ -2,8 +2,8 @@
 
 from aiohttp import web
 
-from ops import budgets
 from services.desk.view import Parts, known_feed, page, text
+from shared import budgets
 from shared.domain import pace
 
 _SHOWN = 100

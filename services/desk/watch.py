@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from ops import budgets, dead_letters, status
-from ops.budgets import BudgetUse
+from ops import dead_letters, status
 from ops.stores import Stores
+from shared import budgets
+from shared.budgets import BudgetUse
 from shared.clock import Clock
 from shared.domain.feed import Feed
 from shared.kafka import BrokerUnavailable

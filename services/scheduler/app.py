@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 
 from prometheus_client import CollectorRegistry
 
+from services.scheduler.gauges import Gauges
 from services.scheduler.release import Release
 from shared.clock import utc_now
 from shared.consumer import Consumer, Lane
@@ -25,6 +26,7 @@ from shared.stores import mongo
 SERVICE = "scheduler"
 _TICK_SECONDS = 0.25
 _PACE_SECONDS = 5.0
+_GAUGE_SECONDS = 15.0
 
 
 async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Event) -> None:
@@ -46,9 +48,11 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         consumer = Consumer(settings, SERVICE, [lane], dead_letters, registry)
         health = Health({"mongo": lambda: mongo.ping(database), "kafka": broker.ping}, registry)
         paces = mongo.MongoPaces(database)
+        gauges = Gauges(listings, mongo.MongoBudgets(database), lease, feeds, utc_now, registry)
         loops = [
             Loop("release", release.tick, _TICK_SECONDS),
             Loop("pace", lambda: release.report(paces), _PACE_SECONDS),
+            Loop("gauges", gauges.look, _GAUGE_SECONDS),
         ]
         await work(settings, settings.scheduler_port, consumer, loops, health, stop)
         await lease.give_back()

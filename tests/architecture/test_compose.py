@@ -46,6 +46,22 @@ def test_the_services_wait_for_what_they_need() -> None:
         assert services[name]["depends_on"] == {"init": {"condition": "service_completed_successfully"}}
 
 
+def test_what_the_monitoring_mounts_is_there() -> None:
+    for name in ("prometheus", "grafana"):
+        service = COMPOSE["services"][name]
+        assert service["profiles"] == ["monitoring"]
+        for volume in service["volumes"]:
+            source = volume.split(":")[0]
+            assert source in COMPOSE["volumes"] or (PROJECT / source).is_dir(), volume
+
+
+def test_prometheus_asks_every_service() -> None:
+    config = yaml.safe_load((PROJECT / "ops" / "monitoring" / "prometheus.yml").read_text())
+    (targets,) = [one["targets"] for one in config["scrape_configs"][0]["static_configs"]]
+    ports = {name: COMPOSE["services"][name]["environment"][f"IMAGES_{name.upper()}_PORT"] for name in SERVICES}
+    assert set(targets) == {f"{name}:{port}" for name, port in ports.items()}
+
+
 def test_a_client_accepts_it_where_there_is_one() -> None:
     """No engine is needed to read it; without a client the tests above are all that can be had."""
     for client in (["docker", "compose"], ["docker-compose"]):

@@ -1,12 +1,14 @@
 """Listings go in on Kafka, photos come out as local URLs; what changes at the MLS follows."""
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 import pytest
 
+from local.plan import PROJECT, SERVICES
 from local.sandbox import Sandbox
 from tests.system import System, until
 
@@ -302,6 +304,16 @@ async def test_a_consumer_says_what_it_has_yet_to_read(
         return {*lag} <= {*lines} and any(line.startswith("listing_images_records_total{") for line in lines)
 
     await until(nothing_left, f"{name} to have read everything")
+
+
+@pytest.mark.parametrize("name", SERVICES)
+async def test_the_documented_metrics_are_those_that_it_shows(whole: System, name: str) -> None:
+    text = (PROJECT / "docs" / "metrics.md").read_text()
+    rows = re.findall(r"^\| `(listing_images_\w+)` \| (\w+) \| [^|]*\| ([a-z, ]+) \|", text, re.MULTILINE)
+    documented = {(metric, kind) for metric, kind, services in rows if name in services.split(", ")}
+    shown = (await whole.http.get(f"{whole.url(name)}/metrics")).text
+    found = set(re.findall(r"^# TYPE (listing_images_\w+) (\w+)$", shown, re.MULTILINE))
+    assert {(metric, kind) for metric, kind in found if not metric.endswith("_created")} == documented
 
 
 async def test_one_id_follows_a_photo_through_logs_and_headers(whole: System, mls: Sandbox, key: str) -> None:

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops import budgets, estimate, freeze
-from ops.budgets import BudgetUse
+from ops import estimate, freeze
 from services.downloader import budget
 from services.downloader.budget import Breaker, Done, Grant, Ledger
+from shared import budgets
+from shared.budgets import BudgetUse
 from shared.domain.failures import Failure, Reason
 from shared.domain.feed import Feed
 from shared.domain.priority import Priority
