@@ -1,4 +1,4 @@
-"""Run the benchmarks: `python -m bench [photos|listings|budget|removals …]`; a table, and bench-results.json."""
+"""Run the benchmarks: `python -m bench [NAME …]`; a table, and bench-results.json."""
 
 import asyncio
 import dataclasses
@@ -11,11 +11,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import budget, listings, photos, removals
+from bench import budget, listings, photos, removals, replay
 from bench.rows import Row
 from tests.servers import running
 
-BENCHMARKS = {"photos": photos.run, "listings": listings.run, "budget": budget.run, "removals": removals.run}
+BENCHMARKS = {
+    "budget": budget.run,
+    "listings": listings.run,
+    "photos": photos.run,
+    "removals": removals.run,
+    "replay": replay.run,
+}
 RESULTS = Path("bench-results.json")
 
 

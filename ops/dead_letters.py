@@ -203,9 +203,9 @@ async def one(settings: Settings, offset: int) -> DeadLetter | None:
     topic = settings.topic(DEAD_LETTER)
     for span in await kafka.spans(settings.kafka, topic, None, None):
         if span.start <= offset < span.end:
-            async for records in kafka.read(settings.kafka, topic, [Span(span.partition, offset, offset + 1)]):
-                for record in records:
-                    return read(record)
+            wanted = [Span(span.partition, offset, offset + 1)]
+            found = [read(one) async for records in kafka.read(settings.kafka, topic, wanted) for one in records]
+            return found[0] if found else None
     return None
 
 

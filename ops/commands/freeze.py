@@ -60,4 +60,4 @@ def _show(feed: str, use: BudgetUse, *, as_json: bool) -> None:
     for silence in use.silences:
         terminal.say(f"{feed}: {silence.in_words()}")
     if not use.silences:
-        terminal.say(f"{feed}: open; what was put off is asked for within half a minute")
+        terminal.say(f"{feed}: open; what was put off is asked for within ten seconds")

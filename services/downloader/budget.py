@@ -52,7 +52,7 @@ OPENS_AFTER: Mapping[Reason, int] = {Reason.FORBIDDEN: 10, Reason.GONE: 40, Reas
 PROBE_SECONDS = (2.0, 30.0)
 """The first and the longest wait between probes."""
 PROBE_ASK_AGAIN_SECONDS = 5.0
-HALT_ASK_AGAIN = 30 * SECOND
+HALT_ASK_AGAIN = 10 * SECOND
 """When to ask again where an operator froze the feed: nobody knows when it is thawed."""
 
 _KINDS = {

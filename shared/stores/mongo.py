@@ -159,7 +159,7 @@ async def server_time(database: Database) -> datetime:
     """Return the server's clock."""
     with _translated():
         hello = await database.command("hello")
-    return cast("datetime", hello["localTime"])
+    return cast("datetime", hello["localTime"]).replace(tzinfo=UTC)
 
 
 class MongoListings:

@@ -78,19 +78,6 @@ async def test_the_config_shows_everything_but_secrets(whole: System) -> None:
         assert whole.env["IMAGES_MONGO"] not in output
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        [], ["publish"], ["status"], ["init"], ["config"], ["explain"], ["rebuild"], ["topics", "apply"], ["audit"],
-        ["compliance"], *(["removals", name] for name in ("force", "allow", "list", "resume", "discard")),
-    ],
-)  # fmt: skip
-async def test_every_command_explains_itself_with_an_example(whole: System, command: list[str]) -> None:
-    code, output = await whole.run("imagectl", *command, "--help")
-    assert code == 0
-    assert not command or "Example" in output
-
-
 async def test_a_listing_an_image_and_a_url_are_explained(whole: System, mls: Sandbox, key: str) -> None:
     mls.misbehave(kind="status", status=404, listing=key, count=1)
     record = record_of(mls, key)

@@ -52,9 +52,10 @@ def test_a_freeze_for_a_time_ends_by_itself() -> None:
     async def story() -> None:
         feed, budgets = a_feed(), CountedBudgets()
         await freeze.freeze(budgets, feed.name, "", timedelta(seconds=20))
+        await asyncio.sleep(15)
         refused = await a_worker(budgets).take(feed, 1, ROUTINE)
         assert refused.earliest == START + timedelta(seconds=20)
-        await asyncio.sleep(20)
+        await asyncio.sleep(5)
         assert (await a_worker(budgets).take(feed, 1, ROUTINE)).downloads
 
     simulated(story())

@@ -1,0 +1,158 @@
+"""A replay of 100,000 events: how long it takes to plan, beside one read an event, and that the run does no harm."""
+
+import asyncio
+import json
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+
+from bench.rows import Row
+from ops import replay, replay_plan
+from ops.replay import Filter, Replayed, Source
+from shared import kafka
+from shared.clock import utc_now
+from shared.domain import announcement, reconcile
+from shared.domain.feed import Feed, parse_feeds
+from shared.domain.freshness import Position
+from shared.events.topics import LISTING_SEEN
+from shared.kafka import Broker
+from shared.render import Renderer
+from shared.stores import mongo
+from tests import system
+from tests.servers import Servers, a_room
+from tests.system import System, until
+
+LISTINGS, PHOTOS, READINGS, PLAIN = 10_000, 10, 10, 500
+OLDER = 3
+"""Of the ten readings of each listing; the others are of the version that is recorded."""
+FEEDS = """
+[feeds.sandbox]
+image_hosts = ["127.0.0.1:9"]
+allow_private_addresses = true
+requests_per_second = 0.1
+"""
+
+
+async def run(servers: Servers) -> list[Row]:
+    """Measure the plan of events that say nothing new, publish them again, and let scheduler and janitor hear all."""
+    feed, room = parse_feeds(FEEDS)["sandbox"], a_room(servers)
+    with tempfile.TemporaryDirectory() as folder:
+        async with (
+            system.running(room, FEEDS, Path(folder), "resolver") as whole,
+            mongo.connect(servers.mongo, room.db) as database,
+        ):
+            listings = mongo.MongoListings(database, Renderer(""))
+            await _record_all(listings, feed)
+            topic = f"{room.prefix}{LISTING_SEEN}"
+            for reading in range(READINGS):
+                await _publish(servers.kafka, topic, _changed_at(reading))
+            source = replay.from_topic(servers.kafka, topic, await kafka.spans(servers.kafka, topic, None, None))
+            seconds = await _planned(source, listings, feed)
+            plain = await _one_by_one(source, listings, feed)
+            rate = await _run(servers.kafka, topic, source)
+            before = await listings.counts(feed.name, utc_now())
+            await whole.start("scheduler", "janitor")
+            await _caught_up(whole, topic)
+            after = await listings.counts(feed.name, utc_now())
+    due = sum(after.queued.values()) - sum(before.queued.values())
+    events = f"{source.events:,} events"
+    return [
+        Row(f"replay of {events} planned", seconds, "s", plain * source.events, "one read and all rules an event"),
+        Row(f"replay of {events} published", rate, "events/s"),
+        Row("photos due of it, once heard by scheduler and janitor", due, "photos"),
+    ]
+
+
+def _changed_at(reading: int) -> str:
+    return f"2026-11-{20 if reading < OLDER else 23}T09:00:00Z"
+
+
+async def _record_all(listings: mongo.MongoListings, feed: Feed) -> None:
+    for first in range(0, LISTINGS, 500):
+        said = [
+            announcement.read(feed, _record(number, _changed_at(READINGS)), Position(utc_now(), 0, 0))
+            for number in range(first, first + 500)
+        ]
+        await listings.write(one for each in said if (one := reconcile.record(None, each, feed, utc_now())))
+
+
+async def _planned(source: Source, listings: mongo.MongoListings, feed: Feed) -> float:
+    began = time.monotonic()
+    plan = await replay_plan.plan(LISTING_SEEN, source, Filter(), listings, {feed.name: feed}, utc_now())
+    if (plan.events, plan.unchanged) != (source.events, source.events):
+        raise RuntimeError(f"not what was published: {plan}")
+    return time.monotonic() - began
+
+
+async def _one_by_one(source: Source, listings: mongo.MongoListings, feed: Feed) -> float:
+    """Return the seconds an event takes with a read of its listing."""
+    began, done = time.monotonic(), 0
+    some = [replace(span, end=min(span.end, span.start + PLAIN)) for span in source.spans[:1]]
+    async for records in source.read(some):
+        for record in records:
+            said = announcement.read(feed, json.loads(record.value or b"")["data"]["property"], record.position)
+            known = await listings.get(said.feed, said.listing_key)
+            reconcile.record(known, said, feed, utc_now())
+            done += 1
+    return (time.monotonic() - began) / done
+
+
+async def _run(bootstrap: str, topic: str, source: Source) -> float:
+    broker, done, began = Broker(bootstrap), Replayed([]), time.monotonic()
+    try:
+        await replay.run(LISTING_SEEN, topic, source, Filter(), broker, 0, done)
+    finally:
+        await broker.close()
+    return done.published / (time.monotonic() - began)
+
+
+async def _publish(bootstrap: str, topic: str, changed_at: str) -> None:
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap, linger_ms=5) as producer:
+        for first in range(0, LISTINGS, 2_000):
+            numbers = range(first, first + 2_000)
+            sent = [await producer.send(topic, _event(number, changed_at), key=b"C%d" % number) for number in numbers]
+            await asyncio.gather(*sent)
+
+
+async def _caught_up(whole: System, topic: str) -> None:
+    async def nothing_left() -> bool:
+        behind = [
+            (await kafka.lag(whole.room.servers.kafka, f"{whole.room.prefix}{name}", [topic]))[topic]
+            for name in ("scheduler", "janitor")
+        ]
+        await asyncio.sleep(0.5)
+        return not any(behind)
+
+    await until(nothing_left, "all events to be heard", seconds=1_200)
+
+
+def _event(number: int, changed_at: str) -> bytes:
+    return json.dumps(
+        {"type": "listing-seen.v1", "data": {"feed": "sandbox", "property": _record(number, changed_at)}}
+    ).encode()
+
+
+def _record(number: int, changed_at: str) -> Mapping[str, Any]:
+    return {
+        "ListingKey": f"C{number}",
+        "StandardStatus": "Active",
+        "City": "Toronto",
+        "ModificationTimestamp": changed_at,
+        "MediaChangeTimestamp": changed_at,
+        "PublicRemarks": "A bright corner unit close to everything. " * 20,
+        "Media": [
+            {
+                "MediaKey": f"{number}-{photo}",
+                "MediaURL": f"http://127.0.0.1:9/{number}/{photo}/rs:fit:1920:1920/signature-{'x' * 60}.jpg",
+                "ImageSizeDescription": "Largest",
+                "Order": photo,
+                "Permission": ["Public"],
+            }
+            for photo in range(PHOTOS)
+        ],
+    }

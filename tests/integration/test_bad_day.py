@@ -1,0 +1,188 @@
+"""What an operator does on a bad day, on the running system: freeze, force, dead letters, replay, doctor."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+from typer.testing import CliRunner
+
+from local.sandbox import Sandbox
+from ops.imagectl import app
+from shared.domain.failures import POLICIES, Reason
+from tests.servers import Room
+from tests.system import System, until
+
+Answer = Any
+
+
+def record_of(mls: Sandbox, key: str) -> dict[str, Any]:
+    return dict(mls.market.property(mls.market.listing(key)))
+
+
+async def run(system: System, *arguments: str) -> tuple[int, str, str]:
+    """Run a command in this process, which is quicker than starting one for each; return code, output and errors."""
+    done = await asyncio.to_thread(CliRunner().invoke, app, list(arguments), env=system.env)
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, done.stdout, done.stderr
+
+
+async def asked(system: System, *arguments: str, code: int = 0) -> Answer:
+    found, output, errors = await run(system, *arguments, "--json")
+    assert found == code, output + errors
+    return json.loads(output)
+
+
+async def dead_letters(system: System, number: int) -> list[dict[str, Any]]:
+    """Wait until so many dead letters are unhandled; return their groups."""
+
+    async def all_there() -> list[dict[str, Any]] | None:
+        groups: list[dict[str, Any]] = await asked(system, "dead-letters", "list")
+        return groups if sum(group["letters"] for group in groups) == number else None
+
+    return await until(all_there, f"{number} dead letters")
+
+
+async def test_a_frozen_feed_is_asked_for_nothing_until_it_is_thawed(whole: System, mls: Sandbox, key: str) -> None:
+    answer = await asked(whole, "freeze", "other", "--reason", "the MLS asked us to")
+    assert [silence["by"] for silence in answer["silences"]] == ["operator"]
+    before = mls.image_requests
+    await whole.see(record_of(mls, key), feed="other")
+
+    async def is_put_off() -> str | None:
+        (found,) = await asked(whole, "explain", key)
+        text = "\n".join([*found["lines"], *(line for photo in found["photos"] for line in photo["lines"])])
+        return text if "is silent: frozen by an operator until it is thawed: the MLS asked us to" in text else None
+
+    async def is_recorded() -> bool:
+        return len(await whole.images(key, feed="other")) == 4
+
+    await until(is_recorded, "the listing to be recorded")
+    await until(is_put_off, "the freeze to be explained")
+    serve = (await whole.images(key, feed="other"))[0]["url"]
+    assert (await whole.http.get(serve)).status_code == 503
+    assert mls.image_requests == before
+    assert (await asked(whole, "status"))["budgets"]["other"]["silences"][0]["reason"] == "the MLS asked us to"
+    assert (await asked(whole, "thaw", "other"))["silences"] == []
+    await until(lambda: _all_here(whole, key), "the photos once it is thawed")
+
+
+async def _all_here(whole: System, key: str) -> bool:
+    images = await whole.images(key, feed="other", context="search")
+    return {image["status"] for image in images} == {"downloaded"}
+
+
+async def test_what_failed_for_one_reason_is_forced_and_comes(whole: System, mls: Sandbox, key: str) -> None:
+    mls.misbehave(kind="status", status=404, listing=key, count=1)
+    await whole.see(record_of(mls, key))
+
+    async def is_settled() -> bool:
+        images = await whole.images(key, context="search")
+        return sorted({image["status"] for image in images}) == ["downloaded", "failed"]
+
+    await until(is_settled, "a photo that is gone")
+    order = ["force", key, "--feed", "sandbox", "--failed", "gone"]
+    planned = (await asked(whole, *order, "--dry-run"))["sandbox"]
+    assert (planned["photos"], planned["bytes_expected"] > 0) == (1, True)
+    assert (await asked(whole, *order, "--priority", "viewed"))["sandbox"]["photos"] == 1
+    await whole.downloaded(key, 4)
+    code, _, errors = await run(whole, "force", "nowhere")
+    assert (code, "not recorded" in errors) == (1, True), errors
+
+
+async def test_dead_letters_are_shown_sent_again_once_and_dropped(whole: System) -> None:
+    there = await asked(whole, "dead-letters", "drop", "--all", "--yes")
+    assert there["dropped"] >= 0
+    odd = b'{"type":"listing-seen.v1","data":{"feed":"nobody","property":{"ListingKey":"DL1"}}}'
+    await whole.send("listing-seen", odd, key=b"DL1")
+    groups = await dead_letters(whole, 2)
+    assert {(group["service"], group["reason"]) for group in groups} == {
+        (service, "the feed 'nobody' is not in feeds.toml") for service in ("scheduler", "janitor")
+    }
+    shown = await asked(whole, "dead-letters", "show", str(groups[0]["example"]))
+    assert (shown["key"], shown["value"]["data"]["feed"]) == ("DL1", "nobody")
+    (unknown,) = await asked(whole, "explain", "DL1", code=1)
+    assert any("dead letter" in line and "not in feeds.toml" in line for line in unknown["lines"])
+
+    done = await asked(whole, "dead-letters", "requeue", "--service", "janitor")
+    assert (done["sent"], done["marked"]) == (1, 2)
+    records = [record for record in await whole.records("listing-seen") if record.key == b"DL1"]
+    assert [record.value for record in records] == [odd, odd]
+    await dead_letters(whole, 2)  # nothing was repaired, so both services refuse it again
+    assert (await asked(whole, "dead-letters", "drop", "--reason", "nobody", "--yes"))["dropped"] == 2
+    assert (await asked(whole, "status"))["dead_letters"] == 0
+    code, _, errors = await run(whole, "dead-letters", "drop", "--all")
+    assert (code, "--yes" in errors) == (1, True), errors
+
+
+async def test_a_replay_is_planned_run_and_changes_nothing(
+    whole: System, mls: Sandbox, key: str, tmp_path: Path
+) -> None:
+    old, new = record_of(mls, key), record_of(mls, key)
+    old["ModificationTimestamp"] = old["MediaChangeTimestamp"] = "2020-01-01T00:00:00Z"
+    for row in old["Media"]:
+        row.pop("MediaModificationTimestamp", None)
+    await whole.see(old, new)
+    await whole.downloaded(key, 4)
+    await whole.caught_up()
+    before, requests = await whole.images(key), mls.image_requests
+
+    topic = ["replay", "listing-seen", "--from", "1h", "--listing", key]
+    planned = await asked(whole, *topic, "--dry-run")
+    assert (planned["events"], planned["unchanged"], planned["changing"]) == (2, 2, 0)
+    code, _, errors = await run(whole, *topic)
+    assert (code, "--yes" in errors) == (1, True), errors
+    assert (await asked(whole, *topic, "--yes", "--rate", "0"))["published"] == 2
+
+    code, lines, errors = await run(whole, "export", "listing-seen", "--from", "1h")
+    assert code == 0, errors
+    file = tmp_path / "events.ndjson"
+    file.write_text(lines)
+    planned = await asked(whole, "replay", "listing-seen", "--file", str(file), "--listing", key, "--dry-run")
+    assert (planned["events"], planned["unchanged"]) == (4, 4)
+    left = f"0:0-{len(file.read_text().splitlines())}"
+    again = ["replay", "listing-seen", "--file", str(file), "--listing", key, "--resume", left, "--yes"]
+    assert (await asked(whole, *again))["published"] == 4
+    await whole.caught_up()
+    assert await whole.images(key) == before
+    assert mls.image_requests == requests
+    values = [record.value for record in await whole.records("listing-seen") if record.key == key.encode()]
+    assert len(values) == 8
+    assert len(set(values)) == 2
+
+
+async def test_the_doctor_finds_nothing_wrong_with_a_system_that_runs(whole: System) -> None:
+    found = {finding["what"]: finding["state"] for finding in await asked(whole, "doctor")}
+    assert set(found.values()) == {"ok"}
+    assert {"topics", "buckets", "indexes", "feeds", "the release loop", "downloader"} <= found.keys()
+    assert not any((await asked(whole, "topics", "diff")).values())
+    assert (await asked(whole, "indexes", "apply")) == {"created": []}
+
+
+async def test_a_photo_that_failed_is_explained_to_the_end(whole: System, mls: Sandbox, key: str) -> None:
+    mls.misbehave(kind="status", status=404, listing=key, count=1)
+    await whole.see(record_of(mls, key))
+
+    async def is_explained() -> bool:
+        _, found, _ = await run(whole, "explain", key)
+        wanted = (POLICIES[Reason.GONE].meaning, "there is no copy, so a view waits for one", "the full variant of")
+        return all(said in found for said in wanted)
+
+    await until(is_explained, "what failed and what is served")
+
+
+async def test_the_doctor_says_what_is_missing_where_nothing_was_created(room: Room, tmp_path: Path) -> None:
+    feeds = tmp_path / "feeds.toml"
+    feeds.write_text('[feeds.a]\nimage_hosts = ["a.example.com"]\ntoken_env = "NOWHERE_SET"\n')
+    system = System(room, feeds, tmp_path, None)
+    found = {finding["what"]: finding for finding in await asked(system, "doctor", code=1)}
+    faults = {what: finding["advice"] for what, finding in found.items() if finding["state"] == "fault"}
+    assert faults[f"topic {room.prefix}listing-seen"] == "imagectl topics apply"
+    assert faults["indexes"] == "imagectl indexes apply"
+    assert "imagectl init" in faults["buckets"]
+    assert "NOWHERE_SET" in faults["feed a"]
+    assert "scheduler" in faults["the release loop"]
+    assert found["resolver"]["state"] == "unknown"
+    diff = await asked(system, "topics", "diff", code=1)
+    assert set(map(tuple, diff.values())) == {("it is missing",)}
+    await system.close()

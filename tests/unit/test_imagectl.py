@@ -1,0 +1,94 @@
+"""Every command explains itself, and refuses what makes no sense before it touches anything."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer.main
+from typer.core import TyperCommand, TyperGroup
+from typer.testing import CliRunner
+
+from local.plan import PROJECT
+from ops.imagectl import app
+
+RUNNER = CliRunner()
+LINES_ARE_ITS_DATA = {("export",)}
+"""These print JSON lines whatever is asked."""
+
+
+def commands(group: TyperGroup, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], TyperCommand]]:
+    """Walk the tree down to what can be run."""
+    for name, found in group.commands.items():
+        if isinstance(found, TyperGroup):
+            yield from commands(found, (*path, name))
+        else:
+            assert isinstance(found, TyperCommand)
+            yield (*path, name), found
+
+
+ROOT = typer.main.get_command(app)
+assert isinstance(ROOT, TyperGroup)
+ALL = list(commands(ROOT))
+NAMES = set(ROOT.commands)
+
+
+@pytest.mark.parametrize(("path", "command"), ALL, ids=[" ".join(path) for path, _ in ALL])
+def test_every_command_has_help_with_an_example_and_json(path: tuple[str, ...], command: TyperCommand) -> None:
+    done = RUNNER.invoke(app, [*path, "--help"])
+    assert done.exit_code == 0
+    assert command.help
+    assert f"Example: imagectl {' '.join(path)}" in " ".join(done.output.split())
+    options = {option for parameter in command.params for option in parameter.opts}
+    assert "--json" in options or path in LINES_ARE_ITS_DATA
+
+
+def test_the_readme_names_every_command() -> None:
+    table = (PROJECT / "README.md").read_text().split("## Operate it")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `imagectl ([^|]+)\|", table, flags=re.MULTILINE)
+    named = {re.sub(r"^imagectl ", "", one).split()[0] for row in rows for one in row.replace("`", "").split(", ")}
+    assert named == NAMES
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings that name no server that answers."""
+    feeds = tmp_path / "feeds.toml"
+    feeds.write_text('[feeds.sandbox]\nimage_hosts = ["images.example.com"]\n')
+    monkeypatch.setenv("IMAGES_FEEDS", str(feeds))
+    monkeypatch.setenv("IMAGES_KAFKA", "127.0.0.1:9")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("settings")
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("force", "name listings, or say --feed"),
+        ("force X1 --feed nobody", "there is no feed 'nobody'"),
+        ("freeze nobody", "there is no feed 'nobody'"),
+        ("freeze sandbox --for soon", "'soon' is not a duration"),
+        ("replay dead-letter --from 1h", "cannot be replayed; there is listing-seen"),
+        ("replay listing-seen", "say --from, --file or --resume"),
+        ("replay listing-seen --from yesterday", "'yesterday' is not a time"),
+        ("replay listing-seen --from 1h", "Give --yes"),
+        ("replay listing-seen --file nowhere --yes", "nowhere is not a file"),
+        ("replay listing-seen --resume x", "is not what an interrupted replay printed"),
+        ("dead-letters requeue", "name offsets, or say"),
+        ("dead-letters drop --all", "Give --yes"),
+        ("export nothing --from 1h", "there is no topic 'nothing'"),
+    ],
+)
+def test_an_order_that_makes_no_sense_is_refused_with_what_to_do(line: str, said: str) -> None:
+    done = RUNNER.invoke(app, line.split())
+    assert done.exit_code == 1
+    assert said in " ".join(done.stderr.split())
+    assert "Traceback" not in done.output
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_file_that_was_not_exported_is_refused_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "events.ndjson"
+    file.write_text('{"key": "X1", "value": null}\nnot JSON\n')
+    done = RUNNER.invoke(app, ["replay", "image-removed", "--file", str(file), "--yes", "--listing", "none"])
+    assert (done.exit_code, "line 2 is not what `imagectl export` writes" in done.stderr) == (1, True), done.stderr

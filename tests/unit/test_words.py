@@ -1,0 +1,70 @@
+"""Times, durations and sizes as operators type and read them."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from ops import export, words
+from shared.events.records import Record
+from tests.builders import NOW, after
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("30m", 1_800), ("2h", 7_200), ("1.5 d", 129_600), (" 1w ", 604_800)]
+)
+def test_a_duration_is_read(text: str, seconds: float) -> None:
+    assert words.duration(text) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("text", ["", "2", "h", "0h", "-2h", "2 years", "1e9d"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a duration"):
+        words.duration(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("now", 0),
+        ("2h", -7_200),
+        ("2026-11-23T09:00", 0),
+        ("2026-11-23T10:00:01+01:00", 1),
+        ("2026-11-23", -9 * 3_600),
+    ],
+)
+def test_a_time_is_read_in_utc_or_as_how_long_ago(text: str, seconds: float) -> None:
+    assert words.moment(text, NOW) == after(seconds)
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2026-13-01", "9999999999w"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a time"):
+        words.moment(text, NOW)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(None, "unknown"), (0, "0 s"), (119, "119 s"), (120, "2.0 min"), (86_400 * 3, "3.0 d")]
+)
+def test_how_long_is_said_in_the_unit_that_fits(seconds: float | None, said: str) -> None:
+    assert words.lasting(seconds) == said
+
+
+@pytest.mark.parametrize(("count", "said"), [(None, "unknown bytes"), (999, "999 bytes"), (2_500_000, "2.5 MB")])
+def test_a_size_is_said_in_the_unit_that_fits(count: int | None, said: str) -> None:
+    assert words.size(count) == said
+
+
+async def test_what_is_exported_is_read_back_byte_for_byte(tmp_path: Path) -> None:
+    found = [
+        Record("t", 4, 17, NOW, b"X1", b'{"a": "\xc3\xa9"}'),
+        Record("t", 4, 18, NOW, None, None),
+        Record("t", 5, 1, NOW, b"\xff", b"\x00\xfe\n"),
+        Record("t", 5, 2, NOW, b"", b""),
+    ]
+    file = tmp_path / "events.ndjson"
+    file.write_bytes(b"".join(map(export.line, found)))
+    source = export.from_file(file)
+    back = [record async for records in source.read(source.spans) for record in records]
+    assert [(one.key, one.value, one.at) for one in back] == [(one.key, one.value, one.at) for one in found]
+    assert source.events == 4
