@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry
 from bench.rows import Row
 from services.janitor.guard import Guard
 from services.janitor.removal import Remover
+from shared import log
 from shared.clock import utc_now
 from shared.domain.listing import Listing, copy_keys
 from shared.events.images import ImageRemoved
@@ -41,6 +42,7 @@ REMOVED, PLAIN = 125, 5
 
 async def run(servers: Servers) -> list[Row]:
     """Store everything, then remove it three ways."""
+    log.configure("bench", "warning", "json")  # a line an image would be measured too
     room = a_room(servers)
     await apply_topics(servers.kafka, room.prefix, MANIFEST)
     objects = MinioObjects(settings_of(room))
