@@ -2,9 +2,10 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
@@ -34,13 +35,16 @@ from shared.stores.errors import StoreUnavailable
 from shared.stores.listings import Listings
 from shared.stores.records import Attempt, Attempts
 
-Attempting = Callable[[Feed, str, Photo, Permit, Told], Awaitable[Outcome]]
+T = TypeVar("T")
+Attempting = Callable[[Feed, str, Photo, Permit, Told], Coroutine[None, None, Outcome]]
 Asked = Mapping[ListingId, Sequence[Event[ImageOutdated]]]
 
 _MOST_ROUNDS = 20
+_MOST_RESUMED = 100
 _LINGER_SECONDS = 0.2
 """How long a finished photo waits for others of its listing, to be settled in one write. A viewed one does not."""
 _STORAGE_AWAY = timedelta(seconds=10)
+_LONGEST_WAIT_SECONDS = 5.0
 
 _logger = log.get(__name__)
 
@@ -74,6 +78,7 @@ class Handler:
         dead_letters: DeadLetters,
         budget: OriginBudget,
         download: Attempting,
+        storage_answers: Callable[[], Awaitable[None]],
         feeds: Mapping[str, Feed],
         superseded_for: timedelta,
         worker: str,
@@ -87,12 +92,16 @@ class Handler:
         self._dead_letters = dead_letters
         self._budget = budget
         self._download = download
+        self._storage_answers = storage_answers
+        self._is_storage_away = False
         self._feeds = feeds
         self._superseded_for = superseded_for
         self._worker = worker
         self._clock = clock
         self._started_at = clock()
         self._at_work: set[str] = set()
+        self._downloads: set[asyncio.Task[Outcome]] = set()
+        self._ending = asyncio.Event()
         self._results = Counter(
             "listing_images_attempts", "Attempts to get a copy, by result", ["feed", "result"], registry=registry
         )
@@ -102,11 +111,26 @@ class Handler:
 
     async def handle(self, records: Sequence[Record]) -> None:
         """See a batch through. Raises StoreUnavailable and BrokerUnavailable; the same batch again does no harm."""
+        if self._is_storage_away:  # nothing is asked of an origin that could not be kept
+            await self._storage_answers()
+            self._is_storage_away = False
         asked, dead = self._read(records)
         await _all(self._of_feed(self._feeds[feed], of_feed) for feed, of_feed in asked.items())
         for record, reason in dead:
             await self._dead_letters.put(record, reason)
             _logger.warning("dead-letter", topic=record.topic, offset=record.offset, reason=reason)
+
+    async def resume(self) -> None:
+        """Put back what an earlier life of this worker had in hand: its events may be with another by now."""
+        claimed = await self._listings.claimed_by(self._worker, _MOST_RESUMED)
+        found = [(one, decide.abandoned(one, self._worker, self._at_work, self._clock())) for one in claimed]
+        await self._listings.write([listing.with_photos(photos) for listing, photos in found if photos])
+
+    def cut_off(self) -> None:
+        """End the downloads under way: their photos are put back, due at once, and nothing more is asked for."""
+        self._ending.set()
+        for download in self._downloads:
+            download.cancel()
 
     def _read(
         self, records: Sequence[Record]
@@ -220,17 +244,32 @@ class Handler:
             received = answer.file_size if isinstance(answer, Fetched) else 0
             await self._budget.finished(turn.download, failure, received=received, batch=batch)
 
+        if self._ending.is_set():
+            return self._put_back(turn.download, self._clock())
+        attempt = asyncio.create_task(
+            self._download(feed, listing_key, turn.photo, self._permit(turn.download), fetched)
+        )
+        self._downloads.add(attempt)
         try:
-            outcome = await self._download(feed, listing_key, turn.photo, self._permit(turn.download), fetched)
+            outcome = await attempt
+        except asyncio.CancelledError:
+            if not self._ending.is_set():
+                raise
+            return self._put_back(turn.download, self._clock())
         except (StoreUnavailable, OSError) as fault:
+            self._is_storage_away = True
             _logger.warning("storage-away", image_id=turn.photo.id, error=str(fault))
-            return PutBack(self._clock() + _STORAGE_AWAY, url_is_spent=turn.download.sent_at is not None)
+            return self._put_back(turn.download, self._clock() + _STORAGE_AWAY)
         except Exception:
             _logger.exception("attempt-failed", feed=feed.name, image_id=turn.photo.id)
             return Failure(Reason.INTERNAL_ERROR)
-        if turn.download.due_at is None:
-            return outcome
-        return PutBack(turn.download.due_at, url_is_spent=turn.download.sent_at is not None)
+        finally:
+            self._downloads.discard(attempt)
+        return self._put_back(turn.download, turn.download.due_at) if turn.download.due_at else outcome
+
+    @staticmethod
+    def _put_back(download: Download, until: datetime) -> PutBack:
+        return PutBack(until, url_is_spent=download.sent_at is not None)
 
     def _permit(self, download: Download) -> Permit:
         """Return what is asked before every request: the first was granted, a redirect needs another."""
@@ -243,25 +282,33 @@ class Handler:
         return permit
 
     async def _settle(self, feed: Feed, one: ListingId, ended: Sequence[Ended]) -> None:
-        """Write the outcomes into the listing as it is now, then say what is new."""
+        """Write the outcomes into the listing as it is now, then say what is new, however long a server is away.
+
+        To give up would be to ask the origin again for what is here already.
+        """
+        settled = await _until_done(lambda: self._written(feed, one, ended))
+        now = self._clock()
+        news = [
+            self._event(settled[-1].listing, done.photo.id, was.copy, changed=was.changed)
+            for done, was in zip(ended, settled, strict=False)
+            if was.copy
+        ]
+        history = [_history(one, done, now) for done in ended if not isinstance(done.outcome, PutBack)]
+        await _until_done(lambda: self._publisher.publish(event for event in news if event))
+        await _until_done(lambda: self._attempts.add(history))
+        self._report(one, ended)
+
+    async def _written(self, feed: Feed, one: ListingId, ended: Sequence[Ended]) -> Sequence[Settled]:
+        """Return what was written, by outcome; nothing where the listing is not recorded any more."""
         for _ in range(_MOST_ROUNDS):
             listing = await self._listings.get(*one)
             if listing is None:
-                return
+                return ()
             settled = self._decide(listing, ended, feed)
             after = settled[-1].listing
             if after is listing or not await self._listings.write([after]):
-                break
-        else:
-            raise StoreUnavailable("a listing changed under every attempt to settle it")
-        now = self._clock()
-        await self._say(
-            self._event(after, done.photo.id, was.copy, changed=was.changed)
-            for done, was in zip(ended, settled, strict=True)
-            if was.copy
-        )
-        await self._attempts.add([_history(one, done, now) for done in ended if not isinstance(done.outcome, PutBack)])
-        self._report(one, ended)
+                return settled
+        raise StoreUnavailable("a listing changed under every attempt to settle it")
 
     def _decide(self, listing: Listing, ended: Sequence[Ended], feed: Feed) -> list[Settled]:
         """Settle one outcome after the other; each of the listings returned holds those before it too."""
@@ -282,24 +329,13 @@ class Handler:
 
     async def _say_again(self, known: Mapping[ListingId, Listing], asked: Asked) -> None:
         """Say what a worker before this one finished, perhaps without living to say so."""
-        await self._say(
+        news = [
             self._event(listing, photo.id, photo.copy, changed=True)
             for one, listing in known.items()
             for photo in decide.left_unsaid(listing, asked[one], self._started_at)
             if photo.copy
-        )
-
-    async def _say(self, events: Iterable[ImageDownloaded | None]) -> None:
-        """Publish, however long Kafka is away: the record is written already."""
-        wait, saying = 0.2, [event for event in events if event]
-        while saying:
-            try:
-                await self._publisher.publish(saying)
-                saying = []
-            except BrokerUnavailable as fault:
-                _logger.warning("waiting-for-kafka", error=str(fault), seconds=wait)
-                await asyncio.sleep(wait)
-                wait = min(wait * 2, 5.0)
+        ]
+        await self._publisher.publish(event for event in news if event)
 
     def _event(self, listing: Listing, image_id: str, copy: Copy, *, changed: bool) -> ImageDownloaded | None:
         """Return the news of a copy; None where the listing no longer shows the photo."""
@@ -377,6 +413,18 @@ def _urgency(wanted: Iterable[Sequence[Photo]]) -> Priority:
     """Return as what a batch takes from the budget: the reserve is for batches of viewed images alone."""
     priorities = {photo.priority for photos in wanted for photo in photos}
     return most_urgent(*priorities - {Priority.VIEWED}) if len(priorities) > 1 else most_urgent(*priorities)
+
+
+async def _until_done(act: Callable[[], Awaitable[T]]) -> T:
+    """Do it again, ever more slowly, until the server that it needs is back."""
+    wait = 0.2
+    while True:
+        try:
+            return await act()
+        except (StoreUnavailable, BrokerUnavailable) as fault:
+            _logger.warning("waiting-for-infrastructure", error=str(fault), seconds=wait)
+        await asyncio.sleep(wait)
+        wait = min(wait * 2, _LONGEST_WAIT_SECONDS)
 
 
 async def _all(work: Iterable[Awaitable[None]]) -> None:
