@@ -287,6 +287,8 @@ class Handler:
         To give up would be to ask the origin again for what is here already.
         """
         settled = await _until_done(lambda: self._written(feed, one, ended))
+        # Not with the end of the batch: what is due again at once may be asked for before that, and would fall out.
+        self._at_work -= {done.photo.id for done in ended}
         now = self._clock()
         news = [
             self._event(settled[-1].listing, done.photo.id, was.copy, changed=was.changed)
