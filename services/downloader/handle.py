@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,23 +10,23 @@ from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from services.downloader import decide
+from services.downloader import decide, news
 from services.downloader.answers import Answer, Fetched
 from services.downloader.decide import Settled
 from services.downloader.download import Told
 from services.downloader.fetch import Permit
 from services.downloader.ledger import Batch, Download, OriginBudget
-from services.downloader.outcomes import Downloaded, Outcome, PutBack, Unchanged
-from shared import log, tracing
+from services.downloader.outcomes import Ended, Outcome, PutBack
+from shared import log
 from shared.clock import Clock
 from shared.dead_letters import DeadLetters
 from shared.domain.failures import Failure, Reason
 from shared.domain.feed import Feed
-from shared.domain.image import Copy, Photo
+from shared.domain.image import Photo
 from shared.domain.listing import Listing
 from shared.domain.priority import Priority, most_urgent
 from shared.events.codec import Event, Undecodable, decode
-from shared.events.images import ImageDownloaded, ImageOutdated, VariantDownloaded
+from shared.events.images import ImageOutdated
 from shared.events.records import Record
 from shared.kafka import BrokerUnavailable
 from shared.publisher import Publisher
@@ -33,7 +34,7 @@ from shared.render import Renderer
 from shared.stores.documents import ListingId
 from shared.stores.errors import StoreUnavailable
 from shared.stores.listings import Listings
-from shared.stores.records import Attempt, Attempts
+from shared.stores.records import Attempts
 
 T = TypeVar("T")
 Attempting = Callable[[Feed, str, Photo, Permit, Told], Coroutine[None, None, Outcome]]
@@ -45,6 +46,8 @@ _LINGER_SECONDS = 0.2
 """How long a finished photo waits for others of its listing, to be settled in one write. A viewed one does not."""
 _STORAGE_AWAY = timedelta(seconds=10)
 _LONGEST_WAIT_SECONDS = 5.0
+_PATIENCE_SECONDS = 300.0
+"""Half of the time after which a consumer that finishes nothing is taken for stuck."""
 
 _logger = log.get(__name__)
 
@@ -55,15 +58,6 @@ class Turn:
 
     photo: Photo
     download: Download
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A claimed photo and what came of it."""
-
-    photo: Photo
-    outcome: Outcome
-    milliseconds: int
 
 
 class Handler:
@@ -217,19 +211,29 @@ class Handler:
         try:
             await _all(self._of_listing(feed, one, turns, batch) for one, turns in work.items())
         finally:
-            self._at_work -= {turn.photo.id for turns in work.values() for turn in turns}
             await self._budget.settle(batch)
 
     async def _of_listing(self, feed: Feed, one: ListingId, turns: Sequence[Turn], batch: Batch) -> None:
         """Download a listing's photos at once, and settle those together that end together."""
         pending = {asyncio.create_task(self._attempt(feed, one[1], turn, batch)) for turn in turns}
+        left = {turn.photo.id for turn in turns}
         linger = 0.0 if any(turn.photo.priority is Priority.VIEWED for turn in turns) else _LINGER_SECONDS
-        while pending:
-            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-            if pending and linger:
-                more, pending = await asyncio.wait(pending, timeout=linger)
-                done |= more
-            await self._settle(feed, one, [task.result() for task in done])
+        try:
+            while pending:
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                if pending and linger:
+                    more, pending = await asyncio.wait(pending, timeout=linger)
+                    done |= more
+                ended = [task.result() for task in done]
+                # Both are seen through however long a server is away: else the origin would be asked again.
+                settled = await _until_done(lambda ended=ended: self._settle(feed, one, ended))  # type: ignore[misc]
+                # Not with the end of the batch: what is due again at once may be asked for before that.
+                settled_ids = {each.photo.id for each in ended}
+                self._at_work -= settled_ids
+                left -= settled_ids
+                await self._tell(one, ended, settled)
+        finally:
+            self._at_work -= left
 
     async def _attempt(self, feed: Feed, listing_key: str, turn: Turn, batch: Batch) -> Ended:
         began = self._clock()
@@ -281,27 +285,8 @@ class Handler:
 
         return permit
 
-    async def _settle(self, feed: Feed, one: ListingId, ended: Sequence[Ended]) -> None:
-        """Write the outcomes into the listing as it is now, then say what is new, however long a server is away.
-
-        To give up would be to ask the origin again for what is here already.
-        """
-        settled = await _until_done(lambda: self._written(feed, one, ended))
-        # Not with the end of the batch: what is due again at once may be asked for before that, and would fall out.
-        self._at_work -= {done.photo.id for done in ended}
-        now = self._clock()
-        news = [
-            self._event(settled[-1].listing, done.photo.id, was.copy, changed=was.changed)
-            for done, was in zip(ended, settled, strict=False)
-            if was.copy
-        ]
-        history = [_history(one, done, now) for done in ended if not isinstance(done.outcome, PutBack)]
-        await _until_done(lambda: self._publisher.publish(event for event in news if event))
-        await _until_done(lambda: self._attempts.add(history))
-        self._report(one, ended)
-
-    async def _written(self, feed: Feed, one: ListingId, ended: Sequence[Ended]) -> Sequence[Settled]:
-        """Return what was written, by outcome; nothing where the listing is not recorded any more."""
+    async def _settle(self, feed: Feed, one: ListingId, ended: Sequence[Ended]) -> Sequence[Settled]:
+        """Write the outcomes into the listing as it is now; return them, none where it is not recorded any more."""
         for _ in range(_MOST_ROUNDS):
             listing = await self._listings.get(*one)
             if listing is None:
@@ -311,6 +296,21 @@ class Handler:
             if after is listing or not await self._listings.write([after]):
                 return settled
         raise StoreUnavailable("a listing changed under every attempt to settle it")
+
+    async def _tell(self, one: ListingId, ended: Sequence[Ended], settled: Sequence[Settled]) -> None:
+        """Say what is new, and keep the history."""
+        now = self._clock()
+        events = [
+            news.image_downloaded(settled[-1].listing, done.photo.id, was.copy, self._renderer.url, changed=was.changed)
+            for done, was in zip(ended, settled, strict=False)
+            if was.copy
+        ]
+        history = [news.history(one, done, now) for done in ended if not isinstance(done.outcome, PutBack)]
+        await _until_done(lambda: self._publisher.publish(event for event in events if event))
+        await _until_done(lambda: self._attempts.add(history))
+        for done in ended:
+            self._results.labels(one[0], news.result(done.outcome)).inc()
+            news.log_end(one, done)
 
     def _decide(self, listing: Listing, ended: Sequence[Ended], feed: Feed) -> list[Settled]:
         """Settle one outcome after the other; each of the listings returned holds those before it too."""
@@ -331,84 +331,13 @@ class Handler:
 
     async def _say_again(self, known: Mapping[ListingId, Listing], asked: Asked) -> None:
         """Say what a worker before this one finished, perhaps without living to say so."""
-        news = [
-            self._event(listing, photo.id, photo.copy, changed=True)
+        events = [
+            news.image_downloaded(listing, photo.id, photo.copy, self._renderer.url, changed=True)
             for one, listing in known.items()
             for photo in decide.left_unsaid(listing, asked[one], self._started_at)
             if photo.copy
         ]
-        await self._publisher.publish(event for event in news if event)
-
-    def _event(self, listing: Listing, image_id: str, copy: Copy, *, changed: bool) -> ImageDownloaded | None:
-        """Return the news of a copy; None where the listing no longer shows the photo."""
-        photo = listing.photo(image_id)
-        if photo is None:
-            return None
-        full, url = copy.full, self._renderer.url
-        return ImageDownloaded(
-            feed=listing.feed,
-            listing_key=listing.key,
-            image_id=image_id,
-            order=photo.order,
-            url=url(full.key),
-            content_type=full.content_type,
-            width=full.width,
-            height=full.height,
-            file_size=full.file_size,
-            sha256=copy.sha256,
-            variants=tuple(
-                VariantDownloaded(
-                    name=one.name, url=url(one.key), width=one.width, height=one.height, file_size=one.file_size
-                )
-                for one in copy.variants
-            ),
-            media_changed_at=copy.mls_changed_at,
-            downloaded_at=copy.downloaded_at,
-            changed=changed,
-            correlation_id=photo.cause,
-        )
-
-    def _report(self, one: ListingId, ended: Sequence[Ended]) -> None:
-        for done in ended:
-            result, feed, listing_key = _result(done.outcome), *one
-            self._results.labels(feed, result).inc()
-            facts = {"feed": feed, "listing_key": listing_key, "image_id": done.photo.id, "ms": done.milliseconds}
-            facts["correlation_id"] = done.photo.cause
-            tracing.tell("download", done.photo.cause, done.milliseconds / 1000, result=result, image_id=done.photo.id)
-            match done.outcome:
-                case Downloaded(copy):
-                    _logger.info("image-downloaded", **facts, bytes=copy.file_size, pixels=copy.width * copy.height)
-                case Failure(reason, detail):
-                    _logger.warning("image-failed", **facts, reason=reason.value, detail=detail)
-                case Unchanged():
-                    _logger.info("image-unchanged", **facts)
-                case PutBack(until):
-                    _logger.info("image-put-back", **facts, until=until.isoformat())
-
-
-def _result(outcome: Outcome) -> str:
-    match outcome:
-        case Downloaded():
-            return "downloaded"
-        case Unchanged():
-            return "unchanged"
-        case PutBack():
-            return "put-back"
-        case Failure(reason):
-            return reason.value
-
-
-def _history(one: ListingId, done: Ended, now: datetime) -> Attempt:
-    feed, listing_key = one
-    return Attempt(
-        image_id=done.photo.id,
-        feed=feed,
-        listing_key=listing_key,
-        at=now,
-        result=_result(done.outcome),
-        detail=done.outcome.detail if isinstance(done.outcome, Failure) else "",
-        milliseconds=done.milliseconds,
-    )
+        await self._publisher.publish(event for event in events if event)
 
 
 def _urgency(wanted: Iterable[Sequence[Photo]]) -> Priority:
@@ -418,12 +347,14 @@ def _urgency(wanted: Iterable[Sequence[Photo]]) -> Priority:
 
 
 async def _until_done(act: Callable[[], Awaitable[T]]) -> T:
-    """Do it again, ever more slowly, until the server that it needs is back."""
-    wait = 0.2
+    """Do it again, ever more slowly, until the server that it needs is back; after minutes raise what is away."""
+    wait, give_up = 0.2, time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
             return await act()
         except (StoreUnavailable, BrokerUnavailable) as fault:
+            if time.monotonic() > give_up:
+                raise
             _logger.warning("waiting-for-infrastructure", error=str(fault), seconds=wait)
         await asyncio.sleep(wait)
         wait = min(wait * 2, _LONGEST_WAIT_SECONDS)
