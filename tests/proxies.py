@@ -6,30 +6,42 @@ from contextlib import asynccontextmanager, suppress
 
 
 class Proxy:
-    """Passes TCP connections on; while `is_cut` it takes them and lets nothing through, as a dead machine's router."""
+    """Passes TCP connections on, unless told to be silent, as a dead machine is, or to refuse, as a dead server."""
 
     def __init__(self, target: str) -> None:
         self._host, _, port = target.rpartition(":")
         self._port = int(port)
         self._through = asyncio.Event()
         self._through.set()
+        self._refuses = False
         self.tasks: set[asyncio.Task[None]] = set()
         self.address = ""
 
-    def cut(self) -> None:
-        """Let nothing through any more."""
+    def fall_silent(self) -> None:
+        """Take connections and let nothing through."""
         self._through.clear()
+
+    def refuse(self) -> None:
+        """Break every connection, and each new one."""
+        self._refuses = True
+        for task in self.tasks:
+            task.cancel()
 
     def mend(self) -> None:
         """Let everything through again, what waited too."""
+        self._refuses = False
         self._through.set()
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection."""
-        await self._through.wait()
-        with suppress(OSError):
-            there, back = await asyncio.open_connection(self._host, self._port)
-            await asyncio.gather(self._pass(reader, back), self._pass(there, writer))
+        try:
+            await self._through.wait()
+            if not self._refuses:
+                with suppress(OSError):
+                    there, back = await asyncio.open_connection(self._host, self._port)
+                    await asyncio.gather(self._pass(reader, back), self._pass(there, writer))
+        finally:
+            writer.close()
 
     async def _pass(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         try:
