@@ -99,11 +99,11 @@ def _cost(found: Found) -> float:
 async def _measure(servers: Servers, feed: Feed, *, wanted: int, viewed: bool = False) -> Found:
     found, room = Found(time.monotonic() + SECONDS), a_room(servers)
     async with AsyncExitStack() as closing:
-        workers = []
+        workers = list[OriginBudget]()
         for _ in range(WORKERS + viewed):
             database = await closing.enter_async_context(mongo.connect(servers.mongo, room.db))
             found.ledgers.append(Counted(mongo.MongoBudgets(database)))
-            workers.append(OriginBudget(found.ledgers[-1]))
+            workers.append(OriginBudget(found.ledgers[-1], f"worker-{len(workers)}"))
         people = [_people(workers.pop(), feed, found)] if viewed else []
         await asyncio.gather(*(_work(worker, feed, wanted, found) for worker in workers), *people)
         await database.client.drop_database(room.db)

@@ -26,8 +26,10 @@ def configure(service: str, level: str, form: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    for chatty in ("aiokafka", "faust", "mode", "httpx", "httpcore", "pymongo", "urllib3", "kafka", "aiohttp.access"):
+    for chatty in ("aiokafka", "faust", "mode", "httpx", "httpcore", "pymongo", "kafka", "aiohttp.access"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+    # It warns of each try of each call; what comes of them all is told by the one who called.
+    logging.getLogger("urllib3").setLevel(max(logging.ERROR, root.level))
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

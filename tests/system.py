@@ -14,6 +14,7 @@ import httpx
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import ConsumerRecord
 
+from local import plan, ports
 from local.plan import PROJECT, SERVICES
 from tests.servers import Room
 
@@ -44,6 +45,7 @@ class System:
             base_url=f"http://127.0.0.1:{room.ports['resolver']}", timeout=20, trust_env=False
         )
         self._producer = producer
+        self._ports = dict(room.ports)
         self._running: dict[str, asyncio.subprocess.Process] = {}
 
     # Processes
@@ -64,12 +66,16 @@ class System:
         return process.returncode or 0, output.decode()
 
     async def start(self, *names: str) -> None:
-        """Start services and wait until they are ready."""
+        """Start services and wait until they are ready; `downloader-2` is another downloader, at a port of its own."""
         for name in names:
+            service = name.partition("-")[0]
+            if name not in self._ports:
+                self._ports[name] = ports.choose(set(self._ports.values()))
+            port = {plan.port_variable(service): str(self._ports[name])}
             with (self.logs / f"{name}.log").open("ab") as log:
                 self._running[name] = await asyncio.create_subprocess_exec(
-                    sys.executable, "-m", f"services.{name}",
-                    cwd=PROJECT, env={**os.environ, **self.env}, stdout=log, stderr=log,
+                    sys.executable, "-m", f"services.{service}",
+                    cwd=PROJECT, env={**os.environ, **self.env, **port}, stdout=log, stderr=log,
                 )  # fmt: skip
         for name in names:
             await until(lambda name=name: self._is_ready(name), f"{name} to be ready")  # type: ignore[misc]
@@ -87,7 +93,7 @@ class System:
 
     def url(self, name: str) -> str:
         """Where a service listens."""
-        return f"http://127.0.0.1:{self.room.ports[name]}"
+        return f"http://127.0.0.1:{self._ports[name]}"
 
     async def stop(self, name: str, number: int = signal.SIGTERM) -> int:
         """Send a service the signal and wait for its end; return its exit code."""

@@ -22,7 +22,7 @@ from shared.health import Health
 from shared.kafka import Broker
 from shared.publisher import Publisher
 from shared.render import Renderer
-from shared.runtime import work
+from shared.runtime import Loop, work
 from shared.settings import Settings, worker_name
 from shared.stores import mongo
 from shared.stores.minio_objects import MinioObjects
@@ -31,6 +31,8 @@ SERVICE = "downloader"
 _BATCHES = 3
 """One downloads, one encodes, one waits for its turn in the budget."""
 _VIEWED_BATCHES = 20
+_PATIENCE_SECONDS = 4.0
+"""So long downloads under way may go on after SIGTERM; consumers wait for 6 s in all, and settling takes time too."""
 
 
 async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Event) -> None:
@@ -45,7 +47,7 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         closing.callback(objects.close)
         encoders = await closing.enter_async_context(Encoders())
         fetcher = await closing.enter_async_context(Fetcher(_tokens(feeds)))
-        registry = CollectorRegistry()
+        registry, worker = CollectorRegistry(), worker_name(settings, SERVICE)
         renderer = Renderer(settings.public_root)
         dead_letters = DeadLetters(broker, settings.topic_prefix, SERVICE, utc_now, registry)
         handler = Handler(
@@ -54,11 +56,12 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
             Publisher(broker, settings.topic_prefix, SERVICE, utc_now),
             renderer,
             dead_letters,
-            OriginBudget(mongo.MongoBudgets(database)),
+            OriginBudget(mongo.MongoBudgets(database), worker),
             Download(fetcher, encoders, objects, settings.variants, utc_now),
+            objects.ping,
             feeds,
             timedelta(hours=settings.superseded_hours),
-            worker_name(settings, SERVICE),
+            worker,
             utc_now,
             registry,
         )
@@ -70,7 +73,17 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         health = Health(
             {"mongo": lambda: mongo.ping(database), "kafka": broker.ping, "objects": objects.ping}, registry
         )
-        await work(settings, settings.downloader_port, consumer, [], health, stop)
+        resuming = Loop("resume", handler.resume, pause_seconds=30.0)
+        ending = asyncio.create_task(_cut_off(handler, stop))
+        closing.callback(ending.cancel)
+        await work(settings, settings.downloader_port, consumer, [resuming], health, stop)
+
+
+async def _cut_off(handler: Handler, stop: asyncio.Event) -> None:
+    """Let what is in hand come to its end for a while, then put it back: another worker has it at once."""
+    await stop.wait()
+    await asyncio.sleep(_PATIENCE_SECONDS)
+    handler.cut_off()
 
 
 def _tokens(feeds: Mapping[str, Feed]) -> dict[str, str]:

@@ -269,6 +269,19 @@ def give_back(ledger: Ledger, feed: Feed, done: Sequence[Done], now: datetime, *
     return ledger
 
 
+def taken_over(ledger: Ledger, worker: str, life: str, now: datetime) -> Ledger:
+    """Let the slots that a worker took before this life of it expire now: its connections died with it.
+
+    Slots are told by their names, which begin with the worker's and then its life's.
+    """
+    mine, alive, seen = f"{worker}-", f"{worker}-{life}-", _micros(now)
+    dead = {slot for slot in ledger.slots if slot.startswith(mine) and not slot.startswith(alive)}
+    if not dead:
+        return ledger
+    slots = {slot: min(until, seen) if slot in dead else until for slot, until in ledger.slots.items()}
+    return replace(ledger, slots=slots)
+
+
 def barred_until(ledger: Ledger, slot: str, now: datetime) -> datetime | None:
     """Until when a request must not go although it was granted: the feed was silenced since. Null where it may."""
     seen = _micros(now)

@@ -77,6 +77,15 @@ def claim(photo: Photo, worker: str, feed: Feed, now: datetime) -> Photo:
     )
 
 
+def abandoned(listing: Listing, worker: str, at_work: Collection[str], now: datetime) -> list[Photo]:
+    """Return, due now, the photos that an earlier life of the worker had in hand."""
+    return [
+        photo.put_back(now)
+        for photo in listing.photos
+        if photo.claim is not None and photo.claim.worker == worker and photo.id not in at_work
+    ]
+
+
 def left_unsaid(listing: Listing, asked: Sequence[Event[ImageOutdated]], started_at: datetime) -> list[Photo]:
     """Return photos that a worker before this one may have finished without living to say so."""
     ids = {event.data.image_id for event in asked if event.time < started_at}

@@ -2,29 +2,31 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from services.downloader import decide
+from services.downloader import decide, news
 from services.downloader.answers import Answer, Fetched
 from services.downloader.decide import Settled
 from services.downloader.download import Told
 from services.downloader.fetch import Permit
 from services.downloader.ledger import Batch, Download, OriginBudget
-from services.downloader.outcomes import Downloaded, Outcome, PutBack, Unchanged
-from shared import log, tracing
+from services.downloader.outcomes import Ended, Outcome, PutBack
+from shared import log
 from shared.clock import Clock
 from shared.dead_letters import DeadLetters
 from shared.domain.failures import Failure, Reason
 from shared.domain.feed import Feed
-from shared.domain.image import Copy, Photo
+from shared.domain.image import Photo
 from shared.domain.listing import Listing
 from shared.domain.priority import Priority, most_urgent
 from shared.events.codec import Event, Undecodable, decode
-from shared.events.images import ImageDownloaded, ImageOutdated, VariantDownloaded
+from shared.events.images import ImageOutdated
 from shared.events.records import Record
 from shared.kafka import BrokerUnavailable
 from shared.publisher import Publisher
@@ -32,15 +34,20 @@ from shared.render import Renderer
 from shared.stores.documents import ListingId
 from shared.stores.errors import StoreUnavailable
 from shared.stores.listings import Listings
-from shared.stores.records import Attempt, Attempts
+from shared.stores.records import Attempts
 
-Attempting = Callable[[Feed, str, Photo, Permit, Told], Awaitable[Outcome]]
+T = TypeVar("T")
+Attempting = Callable[[Feed, str, Photo, Permit, Told], Coroutine[None, None, Outcome]]
 Asked = Mapping[ListingId, Sequence[Event[ImageOutdated]]]
 
 _MOST_ROUNDS = 20
+_MOST_RESUMED = 100
 _LINGER_SECONDS = 0.2
 """How long a finished photo waits for others of its listing, to be settled in one write. A viewed one does not."""
 _STORAGE_AWAY = timedelta(seconds=10)
+_LONGEST_WAIT_SECONDS = 5.0
+_PATIENCE_SECONDS = 300.0
+"""Half of the time after which a consumer that finishes nothing is taken for stuck."""
 
 _logger = log.get(__name__)
 
@@ -51,15 +58,6 @@ class Turn:
 
     photo: Photo
     download: Download
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A claimed photo and what came of it."""
-
-    photo: Photo
-    outcome: Outcome
-    milliseconds: int
 
 
 class Handler:
@@ -74,6 +72,7 @@ class Handler:
         dead_letters: DeadLetters,
         budget: OriginBudget,
         download: Attempting,
+        storage_answers: Callable[[], Awaitable[None]],
         feeds: Mapping[str, Feed],
         superseded_for: timedelta,
         worker: str,
@@ -87,12 +86,16 @@ class Handler:
         self._dead_letters = dead_letters
         self._budget = budget
         self._download = download
+        self._storage_answers = storage_answers
+        self._is_storage_away = False
         self._feeds = feeds
         self._superseded_for = superseded_for
         self._worker = worker
         self._clock = clock
         self._started_at = clock()
         self._at_work: set[str] = set()
+        self._downloads: set[asyncio.Task[Outcome]] = set()
+        self._ending = asyncio.Event()
         self._results = Counter(
             "listing_images_attempts", "Attempts to get a copy, by result", ["feed", "result"], registry=registry
         )
@@ -102,11 +105,26 @@ class Handler:
 
     async def handle(self, records: Sequence[Record]) -> None:
         """See a batch through. Raises StoreUnavailable and BrokerUnavailable; the same batch again does no harm."""
+        if self._is_storage_away:  # nothing is asked of an origin that could not be kept
+            await self._storage_answers()
+            self._is_storage_away = False
         asked, dead = self._read(records)
         await _all(self._of_feed(self._feeds[feed], of_feed) for feed, of_feed in asked.items())
         for record, reason in dead:
             await self._dead_letters.put(record, reason)
             _logger.warning("dead-letter", topic=record.topic, offset=record.offset, reason=reason)
+
+    async def resume(self) -> None:
+        """Put back what an earlier life of this worker had in hand: its events may be with another by now."""
+        claimed = await self._listings.claimed_by(self._worker, _MOST_RESUMED)
+        found = [(one, decide.abandoned(one, self._worker, self._at_work, self._clock())) for one in claimed]
+        await self._listings.write([listing.with_photos(photos) for listing, photos in found if photos])
+
+    def cut_off(self) -> None:
+        """End the downloads under way: their photos are put back, due at once, and nothing more is asked for."""
+        self._ending.set()
+        for download in self._downloads:
+            download.cancel()
 
     def _read(
         self, records: Sequence[Record]
@@ -193,19 +211,29 @@ class Handler:
         try:
             await _all(self._of_listing(feed, one, turns, batch) for one, turns in work.items())
         finally:
-            self._at_work -= {turn.photo.id for turns in work.values() for turn in turns}
             await self._budget.settle(batch)
 
     async def _of_listing(self, feed: Feed, one: ListingId, turns: Sequence[Turn], batch: Batch) -> None:
         """Download a listing's photos at once, and settle those together that end together."""
         pending = {asyncio.create_task(self._attempt(feed, one[1], turn, batch)) for turn in turns}
+        left = {turn.photo.id for turn in turns}
         linger = 0.0 if any(turn.photo.priority is Priority.VIEWED for turn in turns) else _LINGER_SECONDS
-        while pending:
-            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-            if pending and linger:
-                more, pending = await asyncio.wait(pending, timeout=linger)
-                done |= more
-            await self._settle(feed, one, [task.result() for task in done])
+        try:
+            while pending:
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                if pending and linger:
+                    more, pending = await asyncio.wait(pending, timeout=linger)
+                    done |= more
+                ended = [task.result() for task in done]
+                # Both are seen through however long a server is away: else the origin would be asked again.
+                settled = await _until_done(lambda ended=ended: self._settle(feed, one, ended))  # type: ignore[misc]
+                # Not with the end of the batch: what is due again at once may be asked for before that.
+                settled_ids = {each.photo.id for each in ended}
+                self._at_work -= settled_ids
+                left -= settled_ids
+                await self._tell(one, ended, settled)
+        finally:
+            self._at_work -= left
 
     async def _attempt(self, feed: Feed, listing_key: str, turn: Turn, batch: Batch) -> Ended:
         began = self._clock()
@@ -220,17 +248,32 @@ class Handler:
             received = answer.file_size if isinstance(answer, Fetched) else 0
             await self._budget.finished(turn.download, failure, received=received, batch=batch)
 
+        if self._ending.is_set():
+            return self._put_back(turn.download, self._clock())
+        attempt = asyncio.create_task(
+            self._download(feed, listing_key, turn.photo, self._permit(turn.download), fetched)
+        )
+        self._downloads.add(attempt)
         try:
-            outcome = await self._download(feed, listing_key, turn.photo, self._permit(turn.download), fetched)
+            outcome = await attempt
+        except asyncio.CancelledError:
+            if not self._ending.is_set():
+                raise
+            return self._put_back(turn.download, self._clock())
         except (StoreUnavailable, OSError) as fault:
+            self._is_storage_away = True
             _logger.warning("storage-away", image_id=turn.photo.id, error=str(fault))
-            return PutBack(self._clock() + _STORAGE_AWAY, url_is_spent=turn.download.sent_at is not None)
+            return self._put_back(turn.download, self._clock() + _STORAGE_AWAY)
         except Exception:
             _logger.exception("attempt-failed", feed=feed.name, image_id=turn.photo.id)
             return Failure(Reason.INTERNAL_ERROR)
-        if turn.download.due_at is None:
-            return outcome
-        return PutBack(turn.download.due_at, url_is_spent=turn.download.sent_at is not None)
+        finally:
+            self._downloads.discard(attempt)
+        return self._put_back(turn.download, turn.download.due_at) if turn.download.due_at else outcome
+
+    @staticmethod
+    def _put_back(download: Download, until: datetime) -> PutBack:
+        return PutBack(until, url_is_spent=download.sent_at is not None)
 
     def _permit(self, download: Download) -> Permit:
         """Return what is asked before every request: the first was granted, a redirect needs another."""
@@ -242,26 +285,32 @@ class Handler:
 
         return permit
 
-    async def _settle(self, feed: Feed, one: ListingId, ended: Sequence[Ended]) -> None:
-        """Write the outcomes into the listing as it is now, then say what is new."""
+    async def _settle(self, feed: Feed, one: ListingId, ended: Sequence[Ended]) -> Sequence[Settled]:
+        """Write the outcomes into the listing as it is now; return them, none where it is not recorded any more."""
         for _ in range(_MOST_ROUNDS):
             listing = await self._listings.get(*one)
             if listing is None:
-                return
+                return ()
             settled = self._decide(listing, ended, feed)
             after = settled[-1].listing
             if after is listing or not await self._listings.write([after]):
-                break
-        else:
-            raise StoreUnavailable("a listing changed under every attempt to settle it")
+                return settled
+        raise StoreUnavailable("a listing changed under every attempt to settle it")
+
+    async def _tell(self, one: ListingId, ended: Sequence[Ended], settled: Sequence[Settled]) -> None:
+        """Say what is new, and keep the history."""
         now = self._clock()
-        await self._say(
-            self._event(after, done.photo.id, was.copy, changed=was.changed)
-            for done, was in zip(ended, settled, strict=True)
+        events = [
+            news.image_downloaded(settled[-1].listing, done.photo.id, was.copy, self._renderer.url, changed=was.changed)
+            for done, was in zip(ended, settled, strict=False)
             if was.copy
-        )
-        await self._attempts.add([_history(one, done, now) for done in ended if not isinstance(done.outcome, PutBack)])
-        self._report(one, ended)
+        ]
+        history = [news.history(one, done, now) for done in ended if not isinstance(done.outcome, PutBack)]
+        await _until_done(lambda: self._publisher.publish(event for event in events if event))
+        await _until_done(lambda: self._attempts.add(history))
+        for done in ended:
+            self._results.labels(one[0], news.result(done.outcome)).inc()
+            news.log_end(one, done)
 
     def _decide(self, listing: Listing, ended: Sequence[Ended], feed: Feed) -> list[Settled]:
         """Settle one outcome after the other; each of the listings returned holds those before it too."""
@@ -282,101 +331,33 @@ class Handler:
 
     async def _say_again(self, known: Mapping[ListingId, Listing], asked: Asked) -> None:
         """Say what a worker before this one finished, perhaps without living to say so."""
-        await self._say(
-            self._event(listing, photo.id, photo.copy, changed=True)
+        events = [
+            news.image_downloaded(listing, photo.id, photo.copy, self._renderer.url, changed=True)
             for one, listing in known.items()
             for photo in decide.left_unsaid(listing, asked[one], self._started_at)
             if photo.copy
-        )
-
-    async def _say(self, events: Iterable[ImageDownloaded | None]) -> None:
-        """Publish, however long Kafka is away: the record is written already."""
-        wait, saying = 0.2, [event for event in events if event]
-        while saying:
-            try:
-                await self._publisher.publish(saying)
-                saying = []
-            except BrokerUnavailable as fault:
-                _logger.warning("waiting-for-kafka", error=str(fault), seconds=wait)
-                await asyncio.sleep(wait)
-                wait = min(wait * 2, 5.0)
-
-    def _event(self, listing: Listing, image_id: str, copy: Copy, *, changed: bool) -> ImageDownloaded | None:
-        """Return the news of a copy; None where the listing no longer shows the photo."""
-        photo = listing.photo(image_id)
-        if photo is None:
-            return None
-        full, url = copy.full, self._renderer.url
-        return ImageDownloaded(
-            feed=listing.feed,
-            listing_key=listing.key,
-            image_id=image_id,
-            order=photo.order,
-            url=url(full.key),
-            content_type=full.content_type,
-            width=full.width,
-            height=full.height,
-            file_size=full.file_size,
-            sha256=copy.sha256,
-            variants=tuple(
-                VariantDownloaded(
-                    name=one.name, url=url(one.key), width=one.width, height=one.height, file_size=one.file_size
-                )
-                for one in copy.variants
-            ),
-            media_changed_at=copy.mls_changed_at,
-            downloaded_at=copy.downloaded_at,
-            changed=changed,
-            correlation_id=photo.cause,
-        )
-
-    def _report(self, one: ListingId, ended: Sequence[Ended]) -> None:
-        for done in ended:
-            result, feed, listing_key = _result(done.outcome), *one
-            self._results.labels(feed, result).inc()
-            facts = {"feed": feed, "listing_key": listing_key, "image_id": done.photo.id, "ms": done.milliseconds}
-            facts["correlation_id"] = done.photo.cause
-            tracing.tell("download", done.photo.cause, done.milliseconds / 1000, result=result, image_id=done.photo.id)
-            match done.outcome:
-                case Downloaded(copy):
-                    _logger.info("image-downloaded", **facts, bytes=copy.file_size, pixels=copy.width * copy.height)
-                case Failure(reason, detail):
-                    _logger.warning("image-failed", **facts, reason=reason.value, detail=detail)
-                case Unchanged():
-                    _logger.info("image-unchanged", **facts)
-                case PutBack(until):
-                    _logger.info("image-put-back", **facts, until=until.isoformat())
-
-
-def _result(outcome: Outcome) -> str:
-    match outcome:
-        case Downloaded():
-            return "downloaded"
-        case Unchanged():
-            return "unchanged"
-        case PutBack():
-            return "put-back"
-        case Failure(reason):
-            return reason.value
-
-
-def _history(one: ListingId, done: Ended, now: datetime) -> Attempt:
-    feed, listing_key = one
-    return Attempt(
-        image_id=done.photo.id,
-        feed=feed,
-        listing_key=listing_key,
-        at=now,
-        result=_result(done.outcome),
-        detail=done.outcome.detail if isinstance(done.outcome, Failure) else "",
-        milliseconds=done.milliseconds,
-    )
+        ]
+        await self._publisher.publish(event for event in events if event)
 
 
 def _urgency(wanted: Iterable[Sequence[Photo]]) -> Priority:
     """Return as what a batch takes from the budget: the reserve is for batches of viewed images alone."""
     priorities = {photo.priority for photos in wanted for photo in photos}
     return most_urgent(*priorities - {Priority.VIEWED}) if len(priorities) > 1 else most_urgent(*priorities)
+
+
+async def _until_done(act: Callable[[], Awaitable[T]]) -> T:
+    """Do it again, ever more slowly, until the server that it needs is back; after minutes raise what is away."""
+    wait, give_up = 0.2, time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            return await act()
+        except (StoreUnavailable, BrokerUnavailable) as fault:
+            if time.monotonic() > give_up:
+                raise
+            _logger.warning("waiting-for-infrastructure", error=str(fault), seconds=wait)
+        await asyncio.sleep(wait)
+        wait = min(wait * 2, _LONGEST_WAIT_SECONDS)
 
 
 async def _all(work: Iterable[Awaitable[None]]) -> None:

@@ -2,10 +2,11 @@
 
 A batch's story: `take`, then `at_turn` before each request (and `permit` before each redirect), `finished` after each
 download, `settle` at the end. What ended is accounted for by the next write of this process, whoever makes it; a
-process that dies says nothing, and its slots come back by expiry.
+process that dies says nothing: its slots come back when it starts again under its name, else by expiry.
 """
 
 import asyncio
+import hashlib
 import random
 import time
 import uuid
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import TypeVar
 
 from services.downloader import budget
@@ -104,6 +106,8 @@ class _Known:
     read_at: float = float("-inf")
     silent_until: datetime = _LONG_AGO
     """A freeze of our own that is not written yet."""
+    taken_over: bool = False
+    """Whether the slots of an earlier life of this worker were given back."""
     ended: list[Done] = field(default_factory=list)
     writing: asyncio.Lock = field(default_factory=asyncio.Lock)
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -117,11 +121,16 @@ class OriginBudget:
     def __init__(
         self,
         budgets: Budgets,
+        worker: str,
         *,
         monotonic: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
+        """Take the worker's name, the same again after a restart, by which it knows the slots of its earlier life."""
         self._budgets = budgets
+        # A hash, as names hold dots, which MongoDB takes for paths.
+        self._worker, self._life = hashlib.sha256(worker.encode()).hexdigest()[:8], uuid.uuid4().hex[:8]
+        self._grants = count()
         self._monotonic = monotonic
         self._chance = chance
         self._clock = SharedClock(monotonic)
@@ -134,7 +143,7 @@ class OriginBudget:
         """
         if wanted < 1:
             return Batch(feed, [], None)
-        holder, known = uuid.uuid4().hex[:12], self._known(feed)
+        holder, known = f"{self._worker}-{self._life}-{next(self._grants)}", self._known(feed)
         give_up = self._monotonic() + LONGEST_WAIT_SECONDS
 
         def rule(ledger: Ledger, now: datetime) -> tuple[Ledger | None, Grant]:
@@ -234,12 +243,15 @@ class OriginBudget:
             for tries in range(_TRIES):
                 before, now = await self._read(feed)
                 revision, done = known.revision, tuple(known.ended)
-                ledger = budget.give_back(before, feed, done, now, jitter=self._chance()) if done else before
+                ledger = before if known.taken_over else budget.taken_over(before, self._worker, self._life, now)
+                ledger = budget.give_back(ledger, feed, done, now, jitter=self._chance()) if done else ledger
                 changed, answer = rule(ledger, now)
-                if changed is None and not done:
+                if changed is None and ledger is before:
+                    known.taken_over = True
                     return answer
                 changed = changed or ledger
                 if await self._budgets.replace(feed.name, budget.to_document(changed), revision):
+                    known.taken_over = True
                     del known.ended[: len(done)]
                     if done:
                         known.given_back.set()

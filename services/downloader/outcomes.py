@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from shared.domain.failures import Failure
-from shared.domain.image import Copy
+from shared.domain.image import Copy, Photo
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +32,12 @@ class PutBack:
 
 
 Outcome = Downloaded | Unchanged | Failure | PutBack
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A claimed photo and what came of it."""
+
+    photo: Photo
+    outcome: Outcome
+    milliseconds: int

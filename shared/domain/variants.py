@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from types import MappingProxyType
 
-RENDERING_RULES = 1
+RENDERING_RULES = 2
 """Version of the rules that turn a photo into its variants: raised whenever the same photo would give other bytes."""
 
 

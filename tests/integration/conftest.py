@@ -29,11 +29,12 @@ async def whole(servers: Servers, mls: Sandbox, tmp_path_factory: pytest.TempPat
 
 
 @pytest.fixture(scope="session")
-def _keys(mls: Sandbox) -> Iterator[str]:
+def several_keys(mls: Sandbox) -> Iterator[str]:
+    """Listings of the sandbox MLS that no other test uses, one after the other."""
     return iter(list(mls.market.listings))
 
 
 @pytest.fixture
-def key(_keys: Iterator[str]) -> str:
+def key(several_keys: Iterator[str]) -> str:
     """A listing of the sandbox MLS that no other test uses."""
-    return next(_keys)
+    return next(several_keys)

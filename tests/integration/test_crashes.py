@@ -3,10 +3,18 @@
 import asyncio
 import json
 import signal
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from local.sandbox import Sandbox
+from shared.domain.listing import Listing, copy_keys
+from shared.render import Renderer
+from shared.settings import Settings
+from shared.stores import mongo
+from shared.stores.minio_objects import MinioObjects
+from shared.stores.objects import Bucket
 from tests import system
 from tests.servers import Room
 from tests.system import System, until
@@ -19,31 +27,107 @@ async def here(whole: System, keys: list[str]) -> int:
     return sum(image["status"] == "downloaded" for one in listings.values() for image in one["images"])
 
 
-async def test_a_killed_downloader_loses_nothing(room: Room, tmp_path: Path) -> None:
+async def listings_of(whole: System) -> Sequence[Listing]:
+    """Every listing as it is recorded."""
+    async with mongo.connect(whole.env["IMAGES_MONGO"], whole.env["IMAGES_MONGO_DB"]) as database:
+        return await mongo.MongoListings(database, Renderer("http://x")).page("sandbox", "", 1_000)
+
+
+async def stored(whole: System) -> set[str]:
+    """Every key in either bucket."""
+    room = whole.room
+    objects = MinioObjects(
+        Settings(
+            s3_endpoint=room.servers.s3_endpoint,
+            s3_access_key=room.servers.s3_access_key,
+            s3_secret_key=room.servers.s3_secret_key,
+            bucket=room.bucket,
+            originals_bucket=room.originals_bucket,
+        )
+    )
+    try:
+        return {key for bucket in Bucket for key in await objects.list(bucket, "")}
+    finally:
+        objects.close()
+
+
+def recorded(listings: Sequence[Listing]) -> set[str]:
+    """Every key that a record names: of a copy, or of what is to be removed."""
+    copies = {key for one in listings for photo in one.photos if photo.copy for key in copy_keys(photo.copy)}
+    return copies | {
+        key for one in listings for left in one.discards for key in (*left.public_keys, *left.original_keys)
+    }
+
+
+async def test_two_downloaders_that_are_killed_again_and_again_lose_nothing(room: Room, tmp_path: Path) -> None:
     async with (
-        Sandbox(listings=10, photos=10, widest=320) as mls,
-        system.running(room, mls.feeds_toml(), tmp_path) as whole,
+        Sandbox(listings=20, photos=10, widest=320) as mls,
+        system.running(room, mls.feeds_toml(concurrency=16), tmp_path) as whole,
     ):
-        mls.misbehave(kind="slow", delay_seconds=0.3)
+        await whole.start("downloader-2")
+        mls.misbehave(kind="slow", delay_seconds=0.4)
         keys = [str(record["ListingKey"]) for record in mls.properties()]
         await whole.see(*mls.properties())
+        in_hand: set[tuple[str, str]] = set()
+        for name, moment in (("downloader", 20), ("downloader-2", 60), ("downloader", 100)):
 
-        async def some() -> bool:
-            return await here(whole, keys) >= 15
+            async def so_many(moment: int = moment) -> bool:
+                return await here(whole, keys) >= moment
+
+            await until(so_many, f"{moment} downloads")
+            port = whole.url(name).rpartition(":")[2]
+            assert await whole.stop(name, signal.SIGKILL) == -signal.SIGKILL
+            claims = {
+                (one.key, photo.photo)
+                for one in await listings_of(whole)
+                for photo in one.photos
+                if photo.claim and photo.claim.worker.endswith(port)
+            }
+            done = whole.log(name).count("image-downloaded")
+            await whole.start(name)
+            in_hand |= claims
+
+            async def goes_on(name: str = name, done: int = done) -> bool:
+                return whole.log(name).count("image-downloaded") > done
+
+            if claims:  # without waiting for its slots, which come back after 30 s
+                await until(goes_on, f"{name} to go on", seconds=20)
 
         async def all_here() -> bool:
-            return await here(whole, keys) == 100
+            return await here(whole, keys) == 200
 
-        await until(some, "the first downloads")
-        assert await whole.stop("downloader", signal.SIGKILL) == -signal.SIGKILL
-        left = 100 - await here(whole, keys)
-        assert left > 20, "it was killed in the middle of its work"
-        await whole.start("downloader")
-        await until(all_here, "all 100 downloads")
+        await until(all_here, "all 200 downloads")
+        assert in_hand, "they were killed in the middle of their work"
+        asked = Counter((one.listing_key, one.photo) for one in mls.image_log)
+        assert {photo for photo, times in asked.items() if times > 1} <= in_hand
         said = {event["image_id"] for key in keys for event in await whole.events("image-downloaded", key)}
-        assert len(said) == 100
-        # What was under way when it died is fetched twice, and nothing else.
-        assert mls.image_requests <= 100 + 32
+        assert len(said) == 200
+        assert await stored(whole) == recorded(await listings_of(whole))
+
+
+async def test_a_downloader_that_must_end_gives_back_what_it_cannot_finish(room: Room, tmp_path: Path) -> None:
+    async with (
+        Sandbox(listings=3, photos=4, widest=320) as mls,
+        system.running(room, mls.feeds_toml(request_timeout_seconds=60.0), tmp_path) as whole,
+        mongo.connect(room.servers.mongo, room.db) as database,
+    ):
+        slow, *others = (str(record["ListingKey"]) for record in mls.properties())
+        mls.misbehave(kind="slow", listing=slow, delay_seconds=60)
+        await whole.see(*mls.properties())
+
+        async def only_slow_ones_left() -> bool:
+            return await here(whole, others) == 8 and mls.image_requests == 12
+
+        await until(only_slow_ones_left, "the others")
+        assert (await database["budgets"].find_one({"_id": "sandbox"}))["ledger"]["slots"]  # type: ignore[index]
+        assert await whole.stop("downloader") == 0  # within 15 s
+        assert "Traceback" not in whole.log("downloader")
+        assert (await database["budgets"].find_one({"_id": "sandbox"}))["ledger"]["slots"] == {}  # type: ignore[index]
+        assert not [photo for one in await listings_of(whole) for photo in one.photos if photo.claim]
+        mls.behave()
+        await whole.start("downloader-2")  # another: it need not wait for the end of anything
+        await whole.downloaded(slow, 4)
+        assert mls.image_requests == 16
 
 
 async def test_every_service_drains_and_ends_in_time(room: Room, tmp_path: Path) -> None:

@@ -161,6 +161,16 @@ def test_a_dead_workers_slots_come_back_by_expiry_and_its_bytes_are_counted_in_f
     assert len(desk.take(8, 3_700).sends) == 4
 
 
+def test_a_worker_that_comes_back_has_the_slots_of_its_earlier_life_at_once_and_no_others() -> None:
+    desk = Desk(**UNPACED, bytes_per_hour=10_000, max_file_bytes=3_000, concurrency=4, viewed_reserve=0.0)
+    names = ("w1-a-0", "w1-b-0", "w11-a-0", "w2-a-0")
+    desk.ledger = replace(Ledger(), slots={name: budget.advance(Ledger(), desk.feed, after(60)).seen for name in names})
+    left = budget.advance(budget.taken_over(desk.ledger, "w1", "b", NOW), desk.feed, NOW)
+    assert list(left.slots) == ["w1-b-0", "w11-a-0", "w2-a-0"]
+    assert [amount for _, amount in left.received] == [3_000]  # as much as the dead may have received
+    assert budget.taken_over(left, "w1", "b", NOW) is left
+
+
 def test_what_is_accounted_for_twice_counts_once() -> None:
     desk = Desk(requests_per_hour=10, bytes_per_hour=10_000, viewed_reserve=0.0)
     first, second = desk.take(2), desk.take(2)

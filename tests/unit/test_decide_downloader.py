@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.downloader.decide import Settled, claim, left_unsaid, settle, wanted
+from services.downloader.decide import Settled, abandoned, claim, left_unsaid, settle, wanted
 from services.downloader.outcomes import Downloaded, Outcome, PutBack, Unchanged
 from shared.domain.failures import Failure, Reason
 from shared.domain.image import Claim, Copy, Photo, Status
@@ -123,6 +123,12 @@ def test_what_an_earlier_life_finished_just_before_its_end_is_said_again(
     listing = a_listing(a_held_photo(copy=a_copy(checked_at=after(checked_at))), a_photo("b"))
     found = left_unsaid(listing, [outdated(at=after(asked_at)), outdated("b", at=after(-2))], started_at=NOW)
     assert [photo.photo for photo in found] == (["a"] if said_again else [])
+
+
+def test_what_an_earlier_life_had_in_hand_is_due_now_and_nothing_else() -> None:
+    ours, theirs = a_photo("a", claim=OURS, released_at=NOW, not_before=after(80)), a_photo("b", claim=THEIRS)
+    listing = a_listing(ours, theirs, a_photo("c", claim=OURS), a_photo("d"))
+    assert abandoned(listing, "w", {a_photo("c").id}, after(5)) == [ours.put_back(after(5))]
 
 
 def claimed(**facts: Any) -> Photo:

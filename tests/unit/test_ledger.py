@@ -5,6 +5,7 @@ import selectors
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any, TypeVar
 
 import pytest
@@ -19,6 +20,7 @@ from shared.stores.errors import StoreUnavailable
 
 T = TypeVar("T")
 START = datetime(2026, 11, 23, 9, tzinfo=UTC)
+_NUMBERS = count()
 THROTTLED = Failure(Reason.THROTTLED)
 REFUSED = Failure(Reason.UNREACHABLE)
 VIEWED, ROUTINE = Priority.VIEWED, Priority.ROUTINE
@@ -117,8 +119,9 @@ def a_feed(**rules: Any) -> Feed:
     return Feed(name="feed", image_hosts=("images.example.com",), **rules)
 
 
-def a_worker(budgets: MemoryBudgets) -> OriginBudget:
-    return OriginBudget(budgets, monotonic=now, chance=lambda: 0.5)
+def a_worker(budgets: MemoryBudgets, name: str | None = None) -> OriginBudget:
+    """A worker, of a name of its own unless given."""
+    return OriginBudget(budgets, name or f"worker-{next(_NUMBERS)}", monotonic=now, chance=lambda: 0.5)
 
 
 async def work(worker: OriginBudget, origin: Origin, feed: Feed, until: float, priority: Priority = ROUTINE) -> None:
@@ -254,6 +257,18 @@ def test_the_slots_of_a_worker_that_died_come_back() -> None:
         assert not (await a_worker(budgets).take(feed, 4, ROUTINE)).downloads
         await asyncio.sleep(feed.request_timeout_seconds + 10)
         assert len((await a_worker(budgets).take(feed, 4, ROUTINE)).downloads) == 4
+
+    simulated(story())
+
+
+def test_a_worker_that_starts_again_under_its_name_has_its_slots_back_at_once() -> None:
+    async def story() -> None:
+        feed, budgets = a_feed(**UNPACED, concurrency=4, viewed_reserve=0.0), CountedBudgets()
+        await a_worker(budgets, "a").take(feed, 2, ROUTINE)
+        await a_worker(budgets, "b").take(feed, 2, ROUTINE)
+        again = a_worker(budgets, "a")
+        assert len((await again.take(feed, 4, ROUTINE)).downloads) == 2
+        assert not (await again.take(feed, 4, ROUTINE)).downloads
 
     simulated(story())
 

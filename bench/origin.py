@@ -1,0 +1,116 @@
+"""Photos as an MLS has them, served as plain files by nginx: an origin that takes next to no time of the machine's."""
+
+import asyncio
+import os
+import subprocess
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from local import ports
+from local.sandbox.album import Shot, draw
+from tests import tools
+from tests.system import until
+
+_DRAWN = 16
+"""So many different pictures; the others are the same files under other names."""
+_CONFIG = """
+daemon off; master_process off; pid {folder}/nginx.pid; error_log stderr error;
+events {{ worker_connections 256; }}
+http {{
+    access_log off; sendfile on; types {{ image/jpeg jpg; }}
+    client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
+    uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+    server {{ listen 127.0.0.1:{port}; root {folder}/photos; }}
+}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the photos are, and the RESO records that announce them."""
+
+    host: str
+    urls: Sequence[str]
+    records: Sequence[Mapping[str, Any]]
+
+    def feeds_toml(self) -> str:
+        """The rules of a feed that may fetch as fast as it can."""
+        return "\n".join(
+            [
+                "[feeds.sandbox]",
+                f'image_hosts = ["{self.host}"]',
+                "allow_private_addresses = true",
+                "concurrency = 32",
+                "batch_size = 10",
+                "batch_pause_seconds = 0.0",
+                "requests_per_second = 0.0",
+                "",
+            ]
+        )
+
+
+@asynccontextmanager
+async def serving(folder: Path, *, listings: int, photos: int, width: int) -> AsyncIterator[Origin]:
+    """Draw the photos, `width` by two thirds of it, and serve them for as long as the context lasts."""
+    await asyncio.to_thread(_draw, folder / "photos", listings, photos, width)
+    port = ports.choose(set())
+    config = folder / "nginx.conf"
+    config.write_text(_CONFIG.format(folder=folder, port=port))
+    nginx = tools.debian("nginx", "nginx", "nginx-common")
+    command = [str(nginx.path), "-p", str(folder), "-c", str(config)]
+    process = subprocess.Popen(command, env={**os.environ, **nginx.env}, stderr=subprocess.DEVNULL)
+    host = f"127.0.0.1:{port}"
+    try:
+        await until(lambda: _answers(f"http://{host}/{_name(0, 0)}"), "nginx")
+        records = [_record(host, listing, photos) for listing in range(listings)]
+        yield Origin(host, [row["MediaURL"] for record in records for row in record["Media"]], records)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+async def _answers(url: str) -> bool:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        try:
+            return (await client.get(url)).status_code == 200
+        except httpx.TransportError:
+            return False
+
+
+def _draw(folder: Path, listings: int, photos: int, width: int) -> None:
+    drawn = [draw(Shot("B0", 4 * number, 0, 1), width) for number in range(_DRAWN)]
+    for listing in range(listings):
+        (folder / str(listing)).mkdir(parents=True)
+        for photo in range(photos):
+            path = folder / _name(listing, photo)
+            number = listing * photos + photo
+            if number < _DRAWN:
+                path.write_bytes(drawn[number])
+            else:
+                path.hardlink_to(folder / _name(*divmod(number % _DRAWN, photos)))
+
+
+def _name(listing: int, photo: int) -> str:
+    return f"{listing}/{photo}.jpg"
+
+
+def _record(host: str, listing: int, photos: int) -> Mapping[str, Any]:
+    return {
+        "ListingKey": f"B{listing}",
+        "StandardStatus": "Active",
+        "ModificationTimestamp": "2026-11-23T09:00:00Z",
+        "Media": [
+            {
+                "MediaKey": f"{listing}-{photo}",
+                "MediaURL": f"http://{host}/{_name(listing, photo)}",
+                "Order": photo,
+                "MediaModificationTimestamp": "2026-11-23T09:00:00Z",
+            }
+            for photo in range(photos)
+        ],
+    }

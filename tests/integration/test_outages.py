@@ -1,0 +1,156 @@
+"""MongoDB, object storage or Kafka is away for a while: work waits, nothing is lost, nothing spins."""
+
+import asyncio
+import dataclasses
+import signal
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+
+from local import stack
+from local.processes import Process
+from local.sandbox import Sandbox
+from shared.stores import mongo
+from tests import system
+from tests.proxies import through
+from tests.servers import Room, Servers
+from tests.system import System, until
+
+AWAY_SECONDS = 8.0
+MOST_LINES = 60
+"""In that time, over all photos in hand: what spins writes thousands."""
+
+
+async def faults(whole: System) -> Mapping[str, str]:
+    """What `/readyz` of the downloader says is away."""
+    return dict((await whole.http.get(f"{whole.url('downloader')}/readyz")).json()["faults"])
+
+
+async def is_away(whole: System, name: str) -> None:
+    """Wait until `/readyz` names the server, and then for as long as it shall be away."""
+
+    async def named() -> bool:
+        return list(await faults(whole)) == [name]
+
+    await until(named, f"/readyz to say that {name} is away")
+    back_at = asyncio.get_running_loop().time() + AWAY_SECONDS
+
+    async def long_enough() -> bool:
+        return asyncio.get_running_loop().time() > back_at
+
+    await until(long_enough, "the outage to last")
+
+
+async def is_well(whole: System) -> None:
+    """Wait until nothing is away."""
+
+    async def nothing() -> bool:
+        return await faults(whole) == {}
+
+    await until(nothing, "/readyz to be well again")
+
+
+async def downloaded(whole: System, photos: int) -> None:
+    """Wait until so many photos are recorded as here."""
+    async with mongo.connect(whole.room.servers.mongo, whole.room.db) as database:
+
+        async def all_here() -> bool:
+            counts = [one["counts"].get("downloaded", 0) async for one in database["listings"].find({}, {"counts": 1})]
+            return bool(sum(counts) == photos)
+
+        await until(all_here, f"{photos} downloads")
+
+
+async def under_way(mls: Sandbox, requests: int) -> None:
+    """Wait until the origin was asked so often."""
+
+    async def asked() -> bool:
+        return mls.image_requests >= requests
+
+    await until(asked, "downloads to be under way")
+
+
+@pytest.mark.parametrize("name", ["mongo", "objects"])
+async def test_work_waits_for_a_store_that_is_away(room: Room, tmp_path: Path, name: str) -> None:
+    async with (
+        Sandbox(listings=8, photos=5, widest=320) as mls,
+        through(urlsplit(room.servers.mongo).netloc) as to_mongo,
+        through(urlsplit(room.servers.s3_endpoint).netloc) as to_s3,
+    ):
+        behind = dataclasses.replace(
+            room.servers,
+            mongo=f"mongodb://{to_mongo.address}/?directConnection=true",
+            s3_endpoint=f"http://{to_s3.address}",
+        )
+        feeds, theirs = mls.feeds_toml(), dataclasses.replace(room, servers=behind)
+        async with system.running(theirs, feeds, tmp_path, "scheduler", "downloader") as whole:
+            mls.misbehave(kind="slow", delay_seconds=0.3)
+            await whole.see(*mls.properties()[:6])
+            await under_way(mls, 12)
+            if name == "mongo":
+                to_mongo.fall_silent()
+            else:
+                to_s3.refuse()
+            lines, asked = len(whole.log("downloader").splitlines()), mls.image_requests
+            await is_away(whole, name)
+            assert len(whole.log("downloader").splitlines()) - lines <= MOST_LINES
+            assert mls.image_requests - asked <= 30, "no more than what was in hand"
+            await whole.see(*mls.properties()[6:])
+            (to_mongo if name == "mongo" else to_s3).mend()
+            await is_well(whole)
+            await downloaded(whole, 40)
+            times = Counter((one.listing_key, one.photo) for one in mls.image_log)
+            assert max(times.values()) <= (1 if name == "mongo" else 2), "asked for again only what could not be kept"
+            assert not [line for line in whole.log("downloader").splitlines() if "Traceback" in line]
+
+
+@pytest.fixture
+def broker(servers: Servers, tmp_path: Path) -> Iterator[tuple[Servers, psutil.Process]]:
+    """The shared servers with a Kafka of this test's own, and its process."""
+    home = tmp_path / "kafka"
+    given = {
+        "IMAGES_MONGO": servers.mongo,
+        "IMAGES_S3_ENDPOINT": servers.s3_endpoint,
+        "IMAGES_S3_ACCESS_KEY": servers.s3_access_key,
+        "IMAGES_S3_SECRET_KEY": servers.s3_secret_key,
+    }
+    try:
+        settings = stack.up(home, given, system=stack.SERVERS_ONLY)
+        process = Process("kafka", home).running()
+        assert process is not None
+        yield dataclasses.replace(servers, kafka=settings["IMAGES_KAFKA"]), process
+    finally:
+        stack.down(home)
+
+
+async def test_work_waits_for_kafka(room: Room, broker: tuple[Servers, psutil.Process], tmp_path: Path) -> None:
+    servers, kafka = broker
+    theirs = dataclasses.replace(room, servers=servers)
+    async with (
+        Sandbox(listings=6, photos=5, widest=320) as mls,
+        system.running(theirs, mls.feeds_toml(), tmp_path, "scheduler", "downloader") as whole,
+    ):
+        mls.misbehave(kind="slow", delay_seconds=0.3)
+        await whole.see(*mls.properties())
+        await under_way(mls, 12)
+        lines = len(whole.log("downloader").splitlines())
+        kafka.send_signal(signal.SIGSTOP)
+        try:
+            await is_away(whole, "kafka")
+            assert len(whole.log("downloader").splitlines()) - lines <= MOST_LINES
+        finally:
+            kafka.send_signal(signal.SIGCONT)
+        await is_well(whole)
+        await downloaded(whole, 30)
+
+        async def all_said() -> bool:
+            keys = [str(record["ListingKey"]) for record in mls.properties()]
+            said = {event["image_id"] for key in keys for event in await whole.events("image-downloaded", key)}
+            return len(said) == 30
+
+        await until(all_said, "all news")
+        assert mls.image_requests == 30

@@ -1,0 +1,179 @@
+"""The story of a batch where timing matters: its photos, its listings and its servers do not wait for each other."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from services.downloader.answers import NotModified
+from services.downloader.download import Told
+from services.downloader.fetch import Permit
+from services.downloader.handle import Handler
+from services.downloader.ledger import OriginBudget
+from services.downloader.outcomes import Downloaded, Outcome
+from shared.dead_letters import DeadLetters
+from shared.domain.feed import Feed
+from shared.domain.image import Photo
+from shared.events.records import Record
+from shared.kafka import Broker, Outgoing
+from shared.publisher import Publisher
+from shared.render import Renderer
+from shared.stores.budgets import MemoryBudgets
+from shared.stores.errors import StoreUnavailable
+from shared.stores.memory import MemoryAttempts, MemoryListings
+from tests.builders import FEED, NOW, a_copy, a_feed, a_listing, a_photo, after
+
+
+class Deaf(Broker):
+    """Takes everything."""
+
+    async def publish(self, records: Iterable[Outgoing]) -> None:
+        list(records)
+
+
+@dataclass
+class Studio:
+    """Downloads that end when told; `begun` counts them by photo."""
+
+    begun: list[str] = field(default_factory=list)
+    gates: dict[str, asyncio.Event] = field(default_factory=dict)
+    fault: Exception | None = None
+    is_storage_away: bool = False
+
+    async def __call__(self, feed: Feed, listing_key: str, photo: Photo, permit: Permit, fetched: Told) -> Outcome:
+        assert await permit() is None
+        self.begun.append(photo.photo)
+        await self.gates.setdefault(photo.photo, asyncio.Event()).wait()
+        await fetched(NotModified(None, None))
+        if self.fault:
+            raise self.fault
+        return Downloaded(a_copy(photo.photo, key=listing_key))
+
+    async def storage_answers(self) -> None:
+        if self.is_storage_away:
+            raise StoreUnavailable("away")
+
+    def end(self, *photos: str) -> None:
+        for photo in photos:
+            self.gates.setdefault(photo, asyncio.Event()).set()
+
+
+@dataclass
+class Work:
+    """A handler on stores in memory, with listings X1 of photo `a` and X2 of photo `b`."""
+
+    studio: Studio
+    listings: MemoryListings
+    budgets: MemoryBudgets
+    handler: Handler
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def ask(self, key: str, photo: str, *more: str) -> asyncio.Task[None]:
+        """Hand over a batch: photos by their listing's key and name."""
+        names = [(key, photo), *zip(more[::2], more[1::2], strict=True)]
+        data = [
+            {"feed": FEED, "listing_key": key, "image_id": a_photo(photo, key=key).id, "priority": "viewed"}
+            for key, photo in names
+        ]
+        values = [json.dumps({"type": "image-outdated.v1", "data": one}).encode() for one in data]
+        records = [Record("image-outdated", 0, 0, NOW, None, value) for value in values]
+        self.tasks.append(asyncio.create_task(self.handler.handle(records)))
+        return self.tasks[-1]
+
+    async def photo(self, key: str) -> Photo:
+        listing = await self.listings.get(FEED, key)
+        assert listing is not None
+        return listing.photos[0]
+
+
+@pytest.fixture
+async def work() -> AsyncIterator[Work]:
+    renderer, broker, studio, registry = Renderer("http://x"), Deaf("nowhere"), Studio(), CollectorRegistry()
+    listings, budgets = MemoryListings(renderer), MemoryBudgets()
+    feed = a_feed(requests_per_second=0.0, batch_pause_seconds=0.0)
+    handler = Handler(
+        listings, MemoryAttempts(), Publisher(broker, "", "downloader", lambda: after(9)), renderer,
+        DeadLetters(broker, "", "downloader", lambda: after(9), registry), OriginBudget(budgets, "w"), studio,
+        studio.storage_answers, {FEED: feed}, timedelta(hours=1), "w", lambda: after(9), registry,
+    )  # fmt: skip
+    await listings.write([a_listing(a_photo("a", key="X1"), key="X1"), a_listing(a_photo("b", key="X2"), key="X2")])
+    found = Work(studio, listings, budgets, handler)
+    yield found
+    for task in found.tasks:
+        task.cancel()
+        with suppress(asyncio.CancelledError, StoreUnavailable):
+            await task
+
+
+async def come(true: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    async with asyncio.timeout(5):
+        while not true():  # noqa: ASYNC110 - nothing sets an event
+            await asyncio.sleep(0.005)
+
+
+async def test_a_photo_that_is_due_again_is_taken_while_others_of_its_batch_are_under_way(work: Work) -> None:
+    work.ask("X1", "a", "X2", "b")
+    await come(lambda: set(work.studio.begun) == {"a", "b"})
+    listing = await work.listings.get(FEED, "X1")
+    assert listing is not None
+    await work.listings.write([listing.with_photos([replace(listing.photos[0], announced_at=after(5))])])
+    work.studio.end("a")
+    async with asyncio.timeout(5):
+        while (await work.photo("X1")).copy is None:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.005)
+    work.ask("X1", "a")
+    await come(lambda: work.studio.begun.count("a") == 2)
+
+
+async def test_a_photo_is_downloaded_once_however_often_it_is_asked_for(work: Work) -> None:
+    for _ in range(5):
+        work.ask("X1", "a", "X1", "a")
+    await come(lambda: bool(work.studio.begun))
+    work.studio.end("a")
+    await asyncio.gather(*work.tasks)
+    assert work.studio.begun == ["a"]
+
+
+async def test_what_is_cut_off_is_due_at_once_and_holds_neither_claim_nor_slot(work: Work) -> None:
+    task = work.ask("X1", "a")
+    await come(lambda: bool(work.studio.begun))
+    work.handler.cut_off()
+    await task
+    photo = await work.photo("X1")
+    assert (photo.claim, photo.due_at, photo.attempts) == (None, after(9), 0)
+    assert (await work.budgets.get(FEED)).document["slots"] == {}
+    await work.ask("X2", "b")
+    assert work.studio.begun == ["a"], "nothing more is begun"
+
+
+async def test_while_storage_is_away_no_origin_is_asked(work: Work) -> None:
+    work.studio.fault, work.studio.is_storage_away = StoreUnavailable("away"), True
+    work.studio.end("a", "b")
+    await work.ask("X1", "a")
+    photo = await work.photo("X1")
+    assert (photo.claim, photo.attempts, photo.due_at) == (None, 0, after(19))
+    with pytest.raises(StoreUnavailable):
+        await work.ask("X2", "b")
+    assert work.studio.begun == ["a"]
+    work.studio.fault, work.studio.is_storage_away = None, False
+    await work.ask("X2", "b")
+    assert (await work.photo("X2")).copy is not None
+
+
+async def test_a_worker_puts_back_what_its_earlier_life_had_in_hand_and_not_what_it_has_now(work: Work) -> None:
+    listing = await work.listings.get(FEED, "X2")
+    assert listing is not None
+    work.ask("X1", "a")
+    await come(lambda: bool(work.studio.begun))
+    claim = (await work.photo("X1")).claim
+    assert claim is not None
+    await work.listings.write([listing.with_photos([replace(listing.photos[0], claim=claim, released_at=NOW)])])
+    await work.handler.resume()
+    assert ((await work.photo("X1")).claim, (await work.photo("X2")).claim) == (claim, None)
+    assert (await work.photo("X2")).due_at == after(9)
