@@ -1,0 +1,68 @@
+"""A browser, a site of another origin, and a system with pictures large enough to choose a variant of."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from aiohttp import web
+from playwright.async_api import Browser, async_playwright
+
+from local.sandbox import Sandbox
+from tests import system, tools
+from tests.e2e.site import Site
+from tests.servers import Servers, a_room
+from tests.system import System
+
+
+@pytest.fixture(scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """A headless Chromium."""
+    tool = tools.chromium()
+    arguments = ["--no-sandbox", "--disable-gpu"]
+    async with async_playwright() as driver:
+        chromium = await driver.chromium.launch(
+            executable_path=str(tool.path), env={**tool.env}, args=arguments, headless=True
+        )
+        yield chromium
+        await chromium.close()
+
+
+@pytest.fixture(scope="session")
+async def mls() -> AsyncIterator[Sandbox]:
+    """The sandbox MLS; its photos are 1,600 px wide and more."""
+    async with Sandbox(listings=8, photos=4) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+async def whole(servers: Servers, mls: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
+    """The four services on the shared servers."""
+    feeds = "\n".join([mls.feeds_toml(), mls.feeds_toml(feed="other")])
+    async with system.running(a_room(servers), feeds, tmp_path_factory.mktemp("e2e"), serve_wait_seconds=3) as all_four:
+        yield all_four
+
+
+@pytest.fixture(scope="session")
+def _keys(mls: Sandbox) -> Iterator[str]:
+    return iter(list(mls.market.listings))
+
+
+@pytest.fixture
+def key(_keys: Iterator[str]) -> str:
+    """A listing of the sandbox MLS that no other test uses."""
+    return next(_keys)
+
+
+@pytest.fixture(scope="session")
+async def site(whole: System) -> AsyncIterator[Site]:
+    """A listing site, of another origin than the resolver and as strict as a site may be."""
+    site = Site(resolver=whole.url("resolver"), pictures=whole.env["IMAGES_S3_ENDPOINT"])
+    app = web.Application()
+    app.add_routes([web.get("/", site.page)])
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        site.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        yield site
+    finally:
+        await runner.cleanup()
