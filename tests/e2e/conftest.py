@@ -1,13 +1,16 @@
 """A browser, a site of another origin, and a system with pictures large enough to choose a variant of."""
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 from playwright.async_api import Browser, async_playwright
 
+from local import ports
 from local.sandbox import Sandbox
 from tests import system, tools
+from tests.e2e import cdn
 from tests.e2e.site import Site
 from tests.servers import Servers, a_room
 from tests.system import System
@@ -29,15 +32,28 @@ async def browser() -> AsyncIterator[Browser]:
 @pytest.fixture(scope="session")
 async def mls() -> AsyncIterator[Sandbox]:
     """The sandbox MLS; its photos are 1,600 px wide and more."""
-    async with Sandbox(listings=8, photos=4) as running:
+    async with Sandbox(listings=12, photos=4) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-async def whole(servers: Servers, mls: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
-    """The four services on the shared servers."""
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where nginx keeps what it caches."""
+    return tmp_path_factory.mktemp("nginx")
+
+
+@pytest.fixture(scope="session")
+async def whole(
+    servers: Servers, mls: Sandbox, cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[System]:
+    """The four services on the shared servers, their photos behind the cache that docs/cdn.md describes."""
     feeds = "\n".join([mls.feeds_toml(), mls.feeds_toml(feed="other")])
-    async with system.running(a_room(servers), feeds, tmp_path_factory.mktemp("e2e"), serve_wait_seconds=3) as all_four:
+    room, port = a_room(servers), ports.choose(set())
+    settings = {"serve_wait_seconds": 2, "public_url": f"http://127.0.0.1:{port}/photos"}
+    async with (
+        cdn.nginx(room, port, cache),
+        system.running(room, feeds, tmp_path_factory.mktemp("e2e"), **settings) as all_four,
+    ):
         yield all_four
 
 
@@ -55,7 +71,7 @@ def key(_keys: Iterator[str]) -> str:
 @pytest.fixture(scope="session")
 async def site(whole: System) -> AsyncIterator[Site]:
     """A listing site, of another origin than the resolver and as strict as a site may be."""
-    site = Site(resolver=whole.url("resolver"), pictures=whole.env["IMAGES_S3_ENDPOINT"])
+    site = Site(resolver=whole.url("resolver"), pictures=whole.env["IMAGES_PUBLIC_URL"].removesuffix("/photos"))
     app = web.Application()
     app.add_routes([web.get("/", site.page)])
     runner = web.AppRunner(app, access_log=None)
