@@ -11,7 +11,7 @@ from services.resolver import models
 from services.resolver.description import openapi
 from tests.system import System, until
 
-PAGE = {"listing_keys": ["{key}"]}
+PAGE: Mapping[str, Any] = {"listing_keys": ["{key}"]}
 TOO_LONG = "x" * 8_001
 QUESTIONS: Mapping[tuple[str, int], Mapping[str, Any]] = {
     ("listListingImages", 200): {"url": "/api/listings/{key}/images"},
@@ -38,7 +38,7 @@ QUESTIONS: Mapping[tuple[str, int], Mapping[str, Any]] = {
     ("serveImage", 503): {"url": "/api/images/serve?id={slow}"},
 }
 """Without the database's own 503, which the tests of outages ask for."""
-DESCRIBED = {
+DESCRIBED: Mapping[tuple[str, int], tuple[str, str, Mapping[str, Any]]] = {
     (operation["operationId"], int(status)): (method, path, answer)
     for path, methods in openapi()["paths"].items()
     for method, operation in methods.items()
@@ -54,7 +54,9 @@ def test_every_status_that_is_described_is_asked_for() -> None:
 @pytest.fixture(scope="module")
 async def names(whole: System, mls: Sandbox, _keys: Any) -> Mapping[str, str]:
     """A listing with photos, one in two feeds, and one whose photos are slow."""
-    records = {name: mls.market.property(mls.market.listing(next(_keys))) for name in ("key", "twice", "slow")}
+    records: dict[str, Any] = {
+        name: mls.market.property(mls.market.listing(next(_keys))) for name in ("key", "twice", "slow")
+    }
     keys = {name: str(record["ListingKey"]) for name, record in records.items()}
     mls.misbehave(kind="slow", listing=keys["slow"], delay_seconds=30)
     await whole.see(*records.values())
