@@ -1,14 +1,15 @@
 """How does a photo look in an answer? Written once, when its listing is written; reading joins ready fragments."""
 
 import hashlib
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import orjson
 
-from shared.domain.image import Copy, Photo
+from shared.domain.image import Copy, Photo, Variant
 from shared.domain.listing import Listing
 
-RULES = 1
+RULES = 2
 """Raise it whenever a fragment would look different; older fragments are then rendered anew when read."""
 
 
@@ -35,7 +36,7 @@ class Renderer:
                 "order": photo.order,
                 "status": photo.status,
                 **(self._held(photo.copy) if photo.copy else _nothing_held(photo)),
-                "alt": photo.caption or f"Photo {photo.order + 1}",
+                "alt": " ".join(photo.caption.split()) or f"Photo {photo.order + 1}",
                 "media_changed_at": _utc(photo.announced_at),
             },
             option=orjson.OPT_UTC_Z,
@@ -43,10 +44,9 @@ class Renderer:
 
     def _held(self, copy: Copy) -> dict[str, object]:
         full = copy.full
-        narrow_first = sorted(copy.variants, key=lambda variant: variant.width)
         return {
             "url": self.url(full.key),
-            "srcset": ", ".join(f"{self.url(one.key)} {one.width}w" for one in narrow_first),
+            "srcset": ", ".join(f"{self.url(one.key)} {one.width}w" for one in _one_a_width(copy)),
             "width": full.width,
             "height": full.height,
             "content_type": full.content_type,
@@ -64,6 +64,12 @@ class Renderer:
             "thumbhash": copy.thumbhash,
             "downloaded_at": _utc(copy.downloaded_at),
         }
+
+
+def _one_a_width(copy: Copy) -> Iterable[Variant]:
+    """Return what browsers choose from, narrowest first: HTML allows a width once, and small photos have one width."""
+    by_width = {variant.width: variant for variant in (*reversed(copy.variants), copy.full)}
+    return (variant for _, variant in sorted(by_width.items()))
 
 
 def _nothing_held(photo: Photo) -> dict[str, object]:

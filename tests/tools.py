@@ -19,6 +19,8 @@ from local.plan import PROJECT
 _FOLDER = PROJECT / ".local" / "tools"
 _CHROMIUM = "@sparticuz/chromium@153.0.0"
 """Chromium's headless shell as a package of npm, with the libraries that a bare machine lacks."""
+_TYPESCRIPT = "typescript@5.9.3"
+"""The last compiler that is a package of npm by itself."""
 _PATIENCE_SECONDS = 300
 
 
@@ -56,6 +58,12 @@ def chromium() -> Tool:
     return Tool(folder / "chromium", env)
 
 
+def typescript() -> list[str]:
+    """Return the command of TypeScript's compiler, unpacked from npm. Raises ToolMissing."""
+    folder = _once("typescript", _unpack_typescript)
+    return [_beside("node"), str(folder / "package" / "lib" / "tsc.js")]
+
+
 def _unpack_debian(into: Path, packages: tuple[str, ...]) -> None:
     if os.geteuid() == 0:  # a fresh machine has no lists yet; without them nothing is found
         subprocess.run(["apt-get", "update", "-q"], capture_output=True, timeout=_PATIENCE_SECONDS, check=False)
@@ -66,12 +74,7 @@ def _unpack_debian(into: Path, packages: tuple[str, ...]) -> None:
 
 
 def _unpack_chromium(into: Path) -> None:
-    npm = shutil.which("npm") or str(Path(sys.executable).parent / "npm")
-    _run(npm, "pack", "--silent", _CHROMIUM, cwd=into)
-    (archive,) = into.glob("*.tgz")
-    with tarfile.open(archive) as package:
-        package.extractall(into, filter="data")
-    archive.unlink()
+    _unpack_npm(into, _CHROMIUM)
     packed = into / "package" / "bin"
     (into / "chromium").write_bytes(brotli.decompress((packed / "chromium.br").read_bytes()))
     (into / "chromium").chmod(0o755)
@@ -79,6 +82,24 @@ def _unpack_chromium(into: Path) -> None:
         with tarfile.open(fileobj=BytesIO(brotli.decompress((packed / f"{name}.tar.br").read_bytes()))) as parts:
             parts.extractall(into, filter="data")
     shutil.rmtree(into / "package")
+
+
+def _unpack_typescript(into: Path) -> None:
+    _unpack_npm(into, _TYPESCRIPT)
+
+
+def _unpack_npm(into: Path, package: str) -> None:
+    """Unpack a package of npm into `package`."""
+    _run(_beside("npm"), "pack", "--silent", package, cwd=into)
+    (archive,) = into.glob("*.tgz")
+    with tarfile.open(archive) as packed:
+        packed.extractall(into, filter="data")
+    archive.unlink()
+
+
+def _beside(program: str) -> str:
+    """Return Node's program: the one on the PATH, else the one installed beside Python."""
+    return shutil.which(program) or str(Path(sys.executable).parent / program)
 
 
 def _run(*command: str, cwd: Path) -> None:

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Histogram
 
 from services.resolver import answers, description
 from services.resolver.answers import ProblemFound
+from services.resolver.assets import Assets
 from services.resolver.catalog import Catalog
 from services.resolver.demand import Demand
 from services.resolver.news import News
@@ -90,7 +91,7 @@ def create_app(routes: Routes, health: Health, registry: CollectorRegistry) -> w
         return response
 
     app = web.Application(client_max_size=_LARGEST_BODY, middlewares=[measured, _cross_origin, _problems])
-    app.add_routes([*routes.table(), *description.routes(), *health.routes()])
+    app.add_routes([*routes.table(), *description.routes(), *Assets().routes(), *health.routes()])
     return app
 
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from shared.domain.image import Status
 from shared.domain.priority import Priority
@@ -25,48 +25,116 @@ class Context(StrEnum):
         return Priority.VIEWED if self is Context.VIEW else Priority.SEARCHED
 
 
+class ListingPath(BaseModel):
+    """Which listing."""
+
+    ListingKey: str = Field(description="The MLS's key, percent-encoded.")
+
+
+class ListingQuery(BaseModel):
+    """How a listing is asked for."""
+
+    feed: str | None = Field(default=None, description="The feed; needed where the key is displayed in several.")
+    context: Context = Field(default=Context.VIEW, description="Why it is asked.")
+
+
+class UrlQuery(BaseModel):
+    """A photo by its URL at the MLS."""
+
+    url: str = Field(description="The MLS's URL, percent-encoded.")
+    listing: str | None = Field(default=None, description="Narrows to one ListingKey.")
+
+
+class ServeQuery(BaseModel):
+    """A photo by either `id` or `url`."""
+
+    id: str | None = Field(default=None, description="The image's id.")
+    url: str | None = Field(default=None, description="The MLS's URL, percent-encoded.")
+    listing: str | None = Field(default=None, description="Narrows `url` to one ListingKey.")
+    variant: str | None = Field(default=None, description="A variant's name; `full` if not given.")
+
+
 class ResolveRequest(BaseModel):
     """One page of search results."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={"examples": [{"listing_keys": ["C12000001", "W12000003"], "photos_per_listing": 1}]},
+    )
 
-    listing_keys: Annotated[list[Annotated[str, Field(min_length=1, max_length=500)]], Field(min_length=1)]
-    feed: str | None = None
-    photos_per_listing: int = Field(default=1, ge=1, le=MOST_PHOTOS)
-    context: Context = Context.SEARCH
+    listing_keys: Annotated[list[Annotated[str, Field(min_length=1, max_length=500)]], Field(min_length=1)] = Field(
+        description="ListingKeys; more than 200 are 413.", json_schema_extra={"maxItems": MOST_LISTINGS}
+    )
+    feed: str | None = Field(default=None, description="The feed; needed for keys that are displayed in several.")
+    photos_per_listing: int = Field(default=1, ge=1, le=MOST_PHOTOS, description="How many of the first photos.")
+    context: Context = Field(default=Context.SEARCH, description="Why it is asked.")
+
+
+_FULL, _THUMB = (
+    f"https://cdn.example.com/proptx-idx/C12000001/1/5a1e0c2b7d3f4a69/{name}-9c0e7a41.webp"
+    for name in ("full", "thumb")
+)
+_IMAGE: dict[str, JsonValue] = {
+    "id": "0f343b0931126a20f133d67c2b018a3b",
+    "order": 0,
+    "status": "downloaded",
+    "url": _FULL,
+    "srcset": f"{_THUMB} 320w, {_FULL} 1600w",
+    "width": 1600,
+    "height": 1067,
+    "content_type": "image/webp",
+    "file_size": 214_310,
+    "variants": [
+        {"name": "full", "url": _FULL, "width": 1600, "height": 1067, "file_size": 214_310},
+        {"name": "thumb", "url": _THUMB, "width": 320, "height": 213, "file_size": 15_402},
+    ],
+    "alt": "Front façade",
+    "thumbhash": "3OcRJYB4d3h/iIeHeEh3eIhw+j2w",
+    "downloaded_at": "2026-11-23T09:00:04Z",
+    "media_changed_at": "2026-11-23T08:58:10Z",
+}
+_LISTING: dict[str, JsonValue] = {"feed": "proptx-idx", "listing_key": "C12000001", "images": [_IMAGE]}
 
 
 class Variant(BaseModel):
-    """One rendering; sides in pixels, size in bytes."""
+    """One rendering."""
 
-    name: str
-    url: str
-    width: int
-    height: int
-    file_size: int
+    name: str = Field(description="As in the setting `IMAGES_VARIANTS`.")
+    url: str = Field(description="Public; its bytes never change.")
+    width: int = Field(description="Pixels.")
+    height: int = Field(description="Pixels.")
+    file_size: int = Field(description="Bytes.")
 
 
 class Image(BaseModel):
-    """One photo. Without a copy `url` is the relative address of `serve`, `variants` is empty, sizes are null."""
+    """One photo, with what an `<img>` needs; sizes and `content_type` are the full variant's."""
 
-    id: str
-    order: int
-    status: Status
-    url: str
-    srcset: str
-    width: int | None
-    height: int | None
-    content_type: str | None
-    file_size: int | None
-    variants: list[Variant]
-    alt: str
-    thumbhash: str | None = Field(description="base64 of a ThumbHash")
-    downloaded_at: datetime | None
-    media_changed_at: datetime | None
+    model_config = ConfigDict(json_schema_extra={"examples": [_IMAGE]})
+
+    id: str = Field(description="Stays the same whatever the MLS changes of the photo.")
+    order: int = Field(description="Position among the listing's photos, 0 first.")
+    status: Status = Field(
+        description="`pending`: no copy yet; `failed`: none, and the last attempt failed; `downloaded`: the newest "
+        "version; `outdated`: an older version, until the newer one is here."
+    )
+    url: str = Field(description="The full variant; without a copy the address of `serve`, relative to the resolver.")
+    srcset: str = Field(description="For `<img srcset>`: each width once. Empty without a copy.")
+    width: int | None = Field(description="Pixels; null without a copy.")
+    height: int | None = Field(description="Pixels; null without a copy.")
+    content_type: str | None = Field(description="Null without a copy.")
+    file_size: int | None = Field(description="Bytes; null without a copy.")
+    variants: list[Variant] = Field(description="Widest first; empty without a copy.")
+    alt: str = Field(description="The MLS's caption on one line, else `Photo` and its number. Never empty.")
+    thumbhash: str | None = Field(description="A ThumbHash in base64: colours to show until the photo is there.")
+    downloaded_at: datetime | None = Field(description="When the copy was made.")
+    media_changed_at: datetime | None = Field(description="The MLS's time of the newest version.")
 
 
 class ListingImages(BaseModel):
     """A listing's photos in order."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_LISTING]})
 
     feed: str
     listing_key: str
@@ -74,17 +142,36 @@ class ListingImages(BaseModel):
 
 
 class ResolveAnswer(BaseModel):
-    """The photos of one page of search results, by listing key."""
+    """The photos of one page of search results."""
 
-    listings: dict[str, ListingImages]
-    unknown: list[str] = Field(description="keys that no displayed listing has")
-    ambiguous: list[str] = Field(description="keys that are displayed in several feeds; ask again with `feed`")
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"listings": {"C12000001": _LISTING}, "unknown": ["W12000003"], "ambiguous": []}]
+        }
+    )
+
+    listings: dict[str, ListingImages] = Field(description="By listing key.")
+    unknown: list[str] = Field(description="Keys that no displayed listing has.")
+    ambiguous: list[str] = Field(description="Keys that are displayed in several feeds; ask again with `feed`.")
 
 
 class Problem(BaseModel):
     """An error, by RFC 9457."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "about:blank",
+                    "title": "Not found",
+                    "status": 404,
+                    "detail": "no displayed listing has this key",
+                }
+            ]
+        }
+    )
+
     type: str
     title: str
-    status: int
-    detail: str
+    status: int = Field(description="The HTTP status.")
+    detail: str = Field(description="What is wrong, and what to do.")

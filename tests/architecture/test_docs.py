@@ -28,9 +28,9 @@ def test_every_target_and_command_that_the_readme_names_exists() -> None:
 
 
 def test_every_file_that_the_documents_link_to_exists() -> None:
-    for document in (PROJECT / "README.md", PROJECT / "ARCHITECTURE.md"):
+    for document in (PROJECT / "README.md", PROJECT / "ARCHITECTURE.md", *(PROJECT / "docs").glob("*.md")):
         for link in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
-            assert (PROJECT / link).exists(), f"{document.name}: {link}"
+            assert (document.parent / link).exists(), f"{document.name}: {link}"
 
 
 def test_every_path_that_the_architecture_names_exists() -> None:

@@ -1,12 +1,17 @@
-"""A browser, and a system with pictures large enough to choose a variant of."""
+"""A browser, a site of another origin, and a system with pictures large enough to choose a variant of."""
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
+from aiohttp import web
 from playwright.async_api import Browser, async_playwright
 
+from local import ports
 from local.sandbox import Sandbox
 from tests import system, tools
+from tests.e2e import cdn
+from tests.e2e.site import Site
 from tests.servers import Servers, a_room
 from tests.system import System
 
@@ -26,17 +31,30 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest.fixture(scope="session")
 async def mls() -> AsyncIterator[Sandbox]:
-    """The sandbox MLS."""
-    async with Sandbox(listings=12, photos=4, widest=640) as running:
+    """The sandbox MLS; its photos are 1,600 px wide and more."""
+    async with Sandbox(listings=12, photos=4) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-async def whole(servers: Servers, mls: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
-    """All services on the shared servers."""
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where nginx keeps what it caches."""
+    return tmp_path_factory.mktemp("nginx")
+
+
+@pytest.fixture(scope="session")
+async def whole(
+    servers: Servers, mls: Sandbox, cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[System]:
+    """The four services on the shared servers, their photos behind the cache that docs/cdn.md describes."""
     feeds = "\n".join([mls.feeds_toml(), mls.feeds_toml(feed="other")])
-    async with system.running(a_room(servers), feeds, tmp_path_factory.mktemp("e2e")) as all_of_it:
-        yield all_of_it
+    room, port = a_room(servers), ports.choose(set())
+    settings = {"serve_wait_seconds": 2, "public_url": f"http://127.0.0.1:{port}/photos"}
+    async with (
+        cdn.nginx(room, port, cache),
+        system.running(room, feeds, tmp_path_factory.mktemp("e2e"), **settings) as all_four,
+    ):
+        yield all_four
 
 
 @pytest.fixture(scope="session")
@@ -48,3 +66,19 @@ def _keys(mls: Sandbox) -> Iterator[str]:
 def key(_keys: Iterator[str]) -> str:
     """A listing of the sandbox MLS that no other test uses."""
     return next(_keys)
+
+
+@pytest.fixture(scope="session")
+async def site(whole: System) -> AsyncIterator[Site]:
+    """A listing site, of another origin than the resolver and as strict as a site may be."""
+    site = Site(resolver=whole.url("resolver"), pictures=whole.env["IMAGES_PUBLIC_URL"].removesuffix("/photos"))
+    app = web.Application()
+    app.add_routes([web.get("/", site.page)])
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        site.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        yield site
+    finally:
+        await runner.cleanup()

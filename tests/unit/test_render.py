@@ -1,5 +1,6 @@
 """How does a photo look in an answer? The contract's `Image`, and never the MLS's own URL."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import orjson
@@ -45,6 +46,13 @@ def test_a_copy_is_shown_as_its_full_variant_with_all_variants() -> None:
         "downloaded_at": "2026-11-23T09:00:00Z",
         "media_changed_at": "2026-11-23T09:00:00Z",
     }
+
+
+def test_a_photo_smaller_than_its_variants_offers_each_width_once_and_the_full_one_first_of_all() -> None:
+    small = a_copy(variants=tuple(replace(one, width=240, height=180) for one in a_copy().variants))
+    assert rendered(a_photo(copy=small))["srcset"] == f"{FULL} 240w"
+    two = a_copy(variants=(a_copy().full, replace(a_copy().full, name="print", key="print.jpg"), a_copy().variants[1]))
+    assert rendered(a_photo(copy=two))["srcset"] == f"{THUMB} 320w, {FULL} 1600w"
 
 
 def test_without_a_copy_the_url_serves_it_and_sizes_are_null() -> None:
@@ -96,9 +104,16 @@ def test_the_mlss_url_is_in_no_answer(photo: Photo) -> None:
 
 @pytest.mark.parametrize(
     ("caption", "order", "alt"),
-    [("", 0, "Photo 1"), ("", 11, "Photo 12"), ("Küche 🏠", 0, "Küche 🏠"), ('<b>"\n', 0, '<b>"\n')],
+    [
+        ("", 0, "Photo 1"),
+        ("", 11, "Photo 12"),
+        (" \t\u00a0\u2028", 0, "Photo 1"),
+        ("Küche 🏠", 0, "Küche 🏠"),
+        ('"><img src=x onerror=alert(1)>&amp;\\', 0, '"><img src=x onerror=alert(1)>&amp;\\'),
+        ("  Hall\r\n and\tstairs ", 0, "Hall and stairs"),
+    ],
 )
-def test_the_alternative_text_is_the_caption_else_the_number(caption: str, order: int, alt: str) -> None:
+def test_the_alternative_text_is_the_caption_on_one_line_else_the_number(caption: str, order: int, alt: str) -> None:
     assert rendered(a_photo(caption=caption, order=order))["alt"] == alt
 
 

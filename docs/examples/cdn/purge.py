@@ -1,0 +1,81 @@
+"""Takes removed photos out of a cache: hears `image-removed`, purges every URL that it names.
+
+For nginx on this machine: `PURGE_NGINX=/var/cache/nginx/photos python purge.py`. For Cloudflare: `PURGE_CLOUDFLARE` is
+the zone, `CLOUDFLARE_TOKEN` may purge it. `IMAGES_KAFKA` and `IMAGES_TOPIC_PREFIX` are the services'. Needs aiokafka.
+"""
+
+import asyncio
+import hashlib
+import json
+import os
+import time
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from aiokafka import AIOKafkaConsumer
+
+SETTLE_SECONDS = float(os.environ.get("PURGE_SETTLE_SECONDS", "5"))
+"""A photo that was on its way into the cache while it was removed is in it by then, and goes too."""
+CLOUDFLARE = os.environ.get("CLOUDFLARE_API", "https://api.cloudflare.com/client/v4")
+
+
+def purge_nginx(folder: Path, urls: Sequence[str]) -> None:
+    """Delete the files that nginx keeps the URLs in: named by the key's MD5, in folders by `levels=1:2`."""
+    for url in urls:
+        name = hashlib.md5(urlsplit(url).path.encode(), usedforsecurity=False).hexdigest()
+        (folder / name[-1] / name[-3:-1] / name).unlink(missing_ok=True)
+
+
+def purge_cloudflare(zone: str, token: str, urls: Sequence[str]) -> None:
+    """Tell Cloudflare, 100 URLs a call. Raises OSError where it refuses."""
+    for first in range(0, len(urls), 100):
+        request = urllib.request.Request(
+            f"{CLOUDFLARE}/zones/{zone}/purge_cache",
+            data=json.dumps({"files": urls[first : first + 100]}).encode(),
+            headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+        )
+        urllib.request.urlopen(request, timeout=10).close()
+
+
+async def purge(urls: Sequence[str]) -> None:
+    """Purge wherever the environment says, until it is done: what fails is tried again."""
+    is_done = False
+    while not is_done:
+        try:
+            if folder := os.environ.get("PURGE_NGINX"):
+                await asyncio.to_thread(purge_nginx, Path(folder), urls)
+            if zone := os.environ.get("PURGE_CLOUDFLARE"):
+                await asyncio.to_thread(purge_cloudflare, zone, os.environ["CLOUDFLARE_TOKEN"], urls)
+            is_done = True
+        except OSError as fault:
+            print(f"purging {len(urls)} URLs failed, trying again: {fault}", flush=True)
+            await asyncio.sleep(2)
+
+
+async def main() -> None:
+    """Purge what every event names; acknowledge it only then, so that none is lost."""
+    consumer = AIOKafkaConsumer(
+        f"{os.environ.get('IMAGES_TOPIC_PREFIX', '')}image-removed",
+        bootstrap_servers=os.environ["IMAGES_KAFKA"],
+        group_id=f"{os.environ.get('IMAGES_TOPIC_PREFIX', '')}cdn-purge",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+    )
+    async with consumer:
+        while True:
+            batches = await consumer.getmany(timeout_ms=1_000, max_records=500)
+            records = [record for batch in batches.values() for record in batch]
+            if not records:
+                continue
+            newest = max(record.timestamp for record in records) / 1000
+            await asyncio.sleep(max(0.0, newest + SETTLE_SECONDS - time.time()))
+            events = [json.loads(record.value) for record in records if record.value]
+            await purge(list(dict.fromkeys(url for event in events for url in event["data"]["urls"])))
+            await consumer.commit()
+            print(f"purged what {len(records)} events named", flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

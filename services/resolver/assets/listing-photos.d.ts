@@ -1,0 +1,30 @@
+/** A listing's photos as a gallery. */
+export class ListingPhotos extends HTMLElement {
+    static observedAttributes: string[];
+    /** What the gallery says; a page may replace any of it, such as for another language. */
+    static words: {
+        gallery: string;
+        previous: string;
+        next: string;
+        choose: string;
+        pending: string;
+        failed: string;
+        empty: string;
+        error: string;
+        /** @type {(number: number, all: number, alt: string) => string} */
+        count: (number: number, all: number, alt: string) => string;
+    };
+    connectedCallback(): void;
+    set images(images: import("./listing-images-client.js").Image[]);
+    /** The photos shown. Set them where the page has the answer already, such as from `search`; then none is asked for. */
+    get images(): import("./listing-images-client.js").Image[];
+    disconnectedCallback(): void;
+    /** @param {string} _name @param {string | null} before @param {string | null} after */
+    attributeChangedCallback(_name: string, before: string | null, after: string | null): void;
+    #private;
+}
+export type Image = import("./listing-images-client.js").Image;
+import { ListingImagesClient } from "./listing-images-client.js";
+import { ListingImagesError } from "./listing-images-client.js";
+import { thumbHashToImageData } from "./thumbhash.js";
+export { ListingImagesClient, ListingImagesError, thumbHashToImageData };

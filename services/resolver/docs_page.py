@@ -1,0 +1,140 @@
+"""The API's description as a page: readable on a phone and in the dark, with nothing from elsewhere."""
+
+import html
+import json
+import re
+from collections.abc import Mapping
+from importlib.resources import files
+from string import Template
+from typing import Any
+
+from services.resolver.operations import OPERATIONS, PROBLEM
+
+Json = Mapping[str, Any]
+
+
+def page(document: Json) -> str:
+    """Return an OpenAPI document of these operations as HTML."""
+    asked = {operation.id: operation for operation in OPERATIONS}
+    described = [
+        (method, path, operation)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    ]
+    schemas = document["components"]["schemas"]
+    template = Template(files(__package__).joinpath("docs_page.html").read_text("utf-8"))
+    return template.substitute(
+        version=_text(document["info"]["version"]),
+        about=_text(document["info"]["description"]),
+        contents="".join(
+            f'<li><a href="#{one["operationId"]}"><b class="{method}">{method}</b> {_text(one["summary"])}</a></li>'
+            for method, _, one in described
+        ),
+        names="".join(f'<li><a href="#{name}">{name}</a></li>' for name in schemas),
+        operations="".join(
+            _operation(method, path, one, asked[one["operationId"]].try_it, schemas) for method, path, one in described
+        ),
+        schemas="".join(_model(name, schema) for name, schema in schemas.items()),
+        headers="".join(
+            f"<dt><code>{name}</code></dt><dd>{_text(one['description'])}</dd>"
+            for name, one in document["components"]["headers"].items()
+        ),
+    )
+
+
+def _operation(method: str, path: str, operation: Json, try_it: str, schemas: Json) -> str:
+    answers = operation["responses"]
+    return (
+        f'<section id="{operation["operationId"]}"><h2>{_text(operation["summary"])}</h2>'
+        f'<p class="path"><b class="{method}">{method}</b> <code>{_text(path)}</code></p>'
+        f"<p>{_text(operation['description'])}</p>{_parameters(operation)}{_body(operation)}"
+        f"<h3>Try it</h3><pre><code>{html.escape(_curl(try_it))}</code></pre>"
+        f'<h3>Answers</h3><dl class="answers">{"".join(map(_answer, answers.items()))}</dl>'
+        f"{_example(answers.get('200', {}), schemas)}</section>"
+    )
+
+
+def _parameters(operation: Json) -> str:
+    rows = "".join(
+        f"<dt><code>{one['name']}</code> <small>{one['in']}{', required' if one['required'] else ''}</small></dt>"
+        f"<dd>{_text(one['description'])}{_choices(one['schema'])}</dd>"
+        for one in operation["parameters"]
+    )
+    return f"<h3>Parameters</h3><dl>{rows}</dl>" if rows else ""
+
+
+def _choices(schema: Json) -> str:
+    if "enum" not in schema:
+        return ""
+    names = [f"<code>{_text(one)}</code>" for one in schema["enum"]]
+    default = f"; <code>{_text(schema['default'])}</code> if not given" if "default" in schema else ""
+    return f" {' or '.join(names)}{default}."
+
+
+def _body(operation: Json) -> str:
+    if "requestBody" not in operation:
+        return ""
+    ((kind, content),) = operation["requestBody"]["content"].items()
+    return f"<h3>Body</h3><p>{_type(content['schema'])} as <code>{kind}</code></p>"
+
+
+def _curl(arguments: str) -> str:
+    path, *options = arguments.split(" ", 1)
+    return " \\\n  ".join([f'curl "$RESOLVER{path}"', *options])
+
+
+def _answer(item: tuple[str, Json]) -> str:
+    status, answer = item
+    kinds = answer.get("content", {})
+    named = [
+        f"{_type(content['schema']) if '$ref' in content['schema'] else 'a picture'} as <code>{kind}</code>"
+        for kind, content in kinds.items()
+        if set(kinds) != {PROBLEM}  # as the page says of all errors
+    ]
+    return (
+        f'<dt><code class="s{status[0]}">{status}</code></dt>'
+        f"<dd>{_text(answer['description'])} <small>{' or '.join(named)}</small></dd>"
+    )
+
+
+def _example(answer: Json, schemas: Json) -> str:
+    for content in answer.get("content", {}).values():
+        example = schemas[content["schema"]["$ref"].rsplit("/", 1)[1]]["examples"][0]
+        text = html.escape(json.dumps(example, indent=2, ensure_ascii=False))
+        return f"<details><summary>An answer</summary><pre><code>{text}</code></pre></details>"
+    return ""
+
+
+def _model(name: str, schema: Json) -> str:
+    about = f'<section id="{name}"><h3>{name}</h3><p>{_text(schema.get("description", ""))}</p>'
+    if "properties" not in schema:
+        choices = ", ".join(f"<code>{_text(one)}</code>" for one in schema.get("enum", []))
+        return f"{about}<p>{choices}</p></section>"
+    rows = "".join(
+        f"<dt><code>{key}</code> <small>{_type(value)}{_default(value)}</small></dt>"
+        f"<dd>{_text(value.get('description', ''))}</dd>"
+        for key, value in schema["properties"].items()
+    )
+    return f"{about}<dl>{rows}</dl></section>"
+
+
+def _default(schema: Json) -> str:
+    return f", {_text(json.dumps(schema['default']))} if not given" if "default" in schema else ""
+
+
+def _type(schema: Json) -> str:
+    """Say a schema's type in words, with links to the models."""
+    if "$ref" in schema:
+        name = schema["$ref"].rsplit("/", 1)[1]
+        return f'<a href="#{name}">{name}</a>'
+    if "anyOf" in schema:
+        return " or ".join(map(_type, schema["anyOf"]))
+    if schema.get("type") == "array":
+        return f"list of {_type(schema['items'])}"
+    if isinstance(schema.get("additionalProperties"), dict):
+        return f"{_type(schema['additionalProperties'])} by key"
+    return _text(f"{schema.get('type', '')} {schema.get('format', '')}".strip())
+
+
+def _text(words: str) -> str:
+    return re.sub("`([^`]*)`", r"<code>\1</code>", html.escape(words))

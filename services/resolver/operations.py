@@ -1,0 +1,145 @@
+"""What can be asked of the resolver, and what may be answered: the facts that the API's description is made of."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pydantic import BaseModel
+
+from services.resolver.models import (
+    Image,
+    ListingImages,
+    ListingPath,
+    ListingQuery,
+    Problem,
+    ResolveAnswer,
+    ResolveRequest,
+    ServeQuery,
+    UrlQuery,
+)
+
+JSON, PROBLEM, PICTURE = "application/json", "application/problem+json", "image/svg+xml"
+
+HEADERS: Mapping[str, tuple[str, str]] = {
+    "ETag": ("string", "Recognises the answer; send it back as `If-None-Match`."),
+    "Cache-Control": ("string", "`public, max-age=2` for answers, `no-store` for errors."),
+    "Location": ("string", "The photo's public URL, which never changes its bytes."),
+    "Retry-After": ("integer", "Seconds after which to ask again."),
+}
+"""Each header's type and meaning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One status: when it is given, its headers, and the media types that its body may have; None is a picture."""
+
+    when: str
+    headers: tuple[str, ...] = ("Cache-Control",)
+    content: Mapping[str, type[BaseModel] | None] = field(default_factory=lambda: {PROBLEM: Problem})
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One question: its route, its parameters as models, and its answers by status."""
+
+    id: str
+    method: str
+    path: str
+    summary: str
+    about: str
+    answers: Mapping[int, Answer]
+    in_path: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
+    body: type[BaseModel] | None = None
+    try_it: str = ""
+    """What a reader can paste after the resolver's address, or curl's arguments."""
+
+
+def _found(when: str, model: type[BaseModel]) -> dict[int, Answer]:
+    validators = ("ETag", "Cache-Control")
+    return {200: Answer(when, validators, {JSON: model}), 304: Answer("The client has it already.", validators, {})}
+
+
+_UNREADABLE = Answer("A parameter is missing, given twice, or no UTF-8.")
+_TOO_LONG = Answer("A parameter is longer than 8,000 characters.")
+_AWAY = Answer("The database does not answer.", ("Cache-Control", "Retry-After"))
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation(
+        id="listListingImages",
+        method="get",
+        path="/api/listings/{ListingKey}/images",
+        summary="All photos of one listing, in order",
+        about="Photos that are missing are fetched sooner: first of all for a listing's own page (`context=view`), "
+        "before routine work for search results (`context=search`).",
+        in_path=ListingPath,
+        query=ListingQuery,
+        answers={
+            **_found("The photos.", ListingImages),
+            400: _UNREADABLE,
+            404: Answer("No displayed listing has this key."),
+            409: Answer("The key is displayed in several feeds: name one with `feed`."),
+            413: _TOO_LONG,
+            422: Answer("`context` has another value."),
+            503: _AWAY,
+        },
+        try_it="/api/listings/C12000001/images",
+    ),
+    Operation(
+        id="resolveListings",
+        method="post",
+        path="/api/images/resolve",
+        summary="The first photos of up to 200 listings",
+        about="One call for one page of search results.",
+        body=ResolveRequest,
+        answers={
+            **_found("The photos by listing key.", ResolveAnswer),
+            400: Answer("The body is no JSON."),
+            413: Answer("More than 200 keys, or a body of more than 1 MB."),
+            422: Answer("The body has other fields or values than it may."),
+            503: _AWAY,
+        },
+        try_it='/api/images/resolve --json \'{"listing_keys": ["C12000001", "W12000003"]}\'',
+    ),
+    Operation(
+        id="resolveImageUrl",
+        method="get",
+        path="/api/images/resolve",
+        summary="One photo by the MLS's own URL",
+        about="For callers that hold nothing else. The URL is compared exactly with those last announced, of any size "
+        "of the photo; it is never fetched.",
+        query=UrlQuery,
+        answers={
+            **_found("The photo.", Image),
+            400: _UNREADABLE,
+            404: Answer("No displayed listing shows a photo announced under this URL."),
+            413: _TOO_LONG,
+            503: _AWAY,
+        },
+        try_it="/api/images/resolve --get --data-urlencode 'url=https://mls.example.com/1.jpg'",
+    ),
+    Operation(
+        id="serveImage",
+        method="get",
+        path="/api/images/serve",
+        summary="The photo itself",
+        about="Sends to the copy's public URL. Where there is no copy yet it is fetched first of all, and the answer "
+        "waits some seconds for it; all who wait share the one download. Name the image by either `id` or `url`.",
+        query=ServeQuery,
+        answers={
+            302: Answer("To the photo.", ("Location", "ETag", "Cache-Control"), {}),
+            400: _UNREADABLE,
+            404: Answer(
+                "Nothing that is displayed has this id, URL or variant (a problem), or the MLS no longer has the photo "
+                "(a picture that says so).",
+                content={PROBLEM: Problem, PICTURE: None},
+            ),
+            413: _TOO_LONG,
+            503: Answer(
+                "Not here yet (a picture that says so), or the database does not answer (a problem).",
+                ("Cache-Control", "Retry-After"),
+                {PICTURE: None, PROBLEM: Problem},
+            ),
+        },
+        try_it="/api/images/serve?id=0f343b0931126a20f133d67c2b018a3b&variant=card --location --output photo.webp",
+    ),
+)

@@ -1,0 +1,60 @@
+"""The documented nginx configuration, run as it is but for addresses and folders."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from local import ports
+from local.plan import PROJECT
+from tests import tools
+from tests.servers import Room
+from tests.system import until
+
+EXAMPLES = PROJECT / "docs" / "examples" / "cdn"
+
+
+def _configuration(room: Room, port: int, folder: Path) -> str:
+    """Return the example with this room's addresses; each replaced text must be there."""
+    text = (EXAMPLES / "nginx.conf").read_text()
+    own_folders = "".join(
+        f"{kind}_temp_path {folder}/{kind}; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    for old, new in (
+        ("127.0.0.1:8080", f"127.0.0.1:{room.ports['resolver']}"),
+        ("127.0.0.1:9000", urlsplit(room.servers.s3_endpoint).netloc),
+        ("/listing-images/;", f"/{room.bucket}/;"),
+        ("listen 8090;", f"listen 127.0.0.1:{port};"),
+        ("/var/cache/nginx/", f"{folder}/"),
+        ("http {", f"http {{ access_log off; {own_folders}"),
+    ):
+        assert old in text, old
+        text = text.replace(old, new)
+    return text
+
+
+@asynccontextmanager
+async def nginx(room: Room, port: int, folder: Path) -> AsyncIterator[None]:
+    """Run nginx before a room's resolver and storage for as long as the context lasts."""
+    tool = tools.debian("nginx", "nginx", "nginx-common")
+    configuration = folder / "nginx.conf"
+    configuration.write_text(_configuration(room, port, folder))
+    own = f"daemon off; pid {folder}/nginx.pid;" + (" user root;" if os.geteuid() == 0 else "")
+    with (folder / "nginx.log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            str(tool.path), "-p", str(folder), "-c", str(configuration), "-e", "stderr", "-g", own,
+            env={**os.environ, **tool.env}, stdout=log, stderr=log,
+        )  # fmt: skip
+    try:
+        await until(lambda: asyncio.to_thread(_answers, port), f"nginx: {(folder / 'nginx.log').read_text()}")
+        yield
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+def _answers(port: int) -> bool:
+    return ports.http_status(port, "/healthz") == 404  # nginx's own: the resolver's is not for the outside

@@ -1,0 +1,75 @@
+"""The smallest listing site: one gallery between two paragraphs, and what a browser measures there."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from html import escape
+from urllib.parse import urlencode
+
+from aiohttp import web
+from playwright.async_api import Browser, Page
+
+NOWHERE = "http://127.0.0.1:9"
+"""Where no resolver answers."""
+_MEASURE = """
+self.shifted = 0;
+new PerformanceObserver(list => { for (const entry of list.getEntries()) self.shifted += entry.value; })
+  .observe({type: "layout-shift", buffered: true});
+"""
+_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1"><title>A listing</title>
+<link rel="icon" href="data:,"><style nonce="n">
+:root {{ color-scheme: light dark }} body {{ max-width: 48rem; margin: 0 auto; padding: 1rem; font-family: system-ui }}
+listing-photos {{ display: grid; aspect-ratio: 4 / 3 }}
+</style><h1>A listing</h1><p>Above</p>
+<listing-photos {attributes} sizes="(max-width: 48rem) 92vw, 46rem"><b slot="empty">Nothing here</b></listing-photos>
+<p>Below</p><script type="module" src="{resolver}/assets/listing-photos.js"></script></html>"""
+
+
+@dataclass
+class Site:
+    """Where the site is, and what its pages may load."""
+
+    resolver: str
+    pictures: str
+    url: str = ""
+
+    async def page(self, request: web.Request) -> web.Response:
+        """Serve a page whose gallery has the query's attributes; nothing but what it needs may run or load."""
+        policy = (
+            f"default-src 'none'; script-src {self.resolver}; connect-src {self.resolver} {NOWHERE}; "
+            f"img-src {self.pictures} data:; style-src 'nonce-n'; "
+            "require-trusted-types-for 'script'; trusted-types 'none'"
+        )
+        attributes = " ".join(f'{name}="{escape(value)}"' for name, value in request.query.items())
+        return web.Response(
+            text=_PAGE.format(attributes=attributes, resolver=self.resolver),
+            content_type="text/html",
+            headers={"Content-Security-Policy": policy},
+        )
+
+    def with_gallery(self, **attributes: str) -> str:
+        """Return the address of the page with such a gallery."""
+        return f"{self.url}/?{urlencode(attributes)}"
+
+
+@asynccontextmanager
+async def looking_at(browser: Browser, url: str, width: int = 1280, height: int = 900) -> AsyncIterator[Page]:
+    """Open a page in a window of its own; at its end, nothing may have gone wrong in it."""
+    context = await browser.new_context(viewport={"width": width, "height": height})
+    try:
+        page = await context.new_page()
+        faults: list[str] = []
+        page.on("pageerror", lambda fault: faults.append(str(fault)))
+        page.on("console", lambda said: faults.append(said.text) if "Content Security Policy" in said.text else None)
+        await page.add_init_script(_MEASURE)
+        await page.goto(url)
+        yield page
+        assert not faults
+    finally:
+        await context.close()
+
+
+async def layout_shift(page: Page) -> float:
+    """How far the page has moved under its reader: the sum that Cumulative Layout Shift is of."""
+    return float(await page.evaluate("self.shifted"))

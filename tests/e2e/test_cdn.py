@@ -1,0 +1,142 @@
+"""The cache of docs/cdn.md before the running system: what it keeps, what it never keeps, how it forgets."""
+
+import asyncio
+import os
+import runpy
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from local.sandbox import Sandbox
+from tests.e2e.cdn import EXAMPLES
+from tests.system import System, until
+
+
+def record_of(mls: Sandbox, key: str) -> Mapping[str, Any]:
+    return mls.market.property(mls.market.listing(key))
+
+
+@pytest.fixture
+async def cdn(whole: System) -> Any:
+    """Asks the cache."""
+    root = whole.env["IMAGES_PUBLIC_URL"].removesuffix("/photos")
+    async with httpx.AsyncClient(base_url=root, trust_env=False, timeout=30) as client:
+        yield client
+
+
+async def test_answers_are_kept_for_a_moment_and_validators_pass(
+    whole: System, mls: Sandbox, cdn: httpx.AsyncClient, key: str
+) -> None:
+    await whole.see({**record_of(mls, key), "ListingKey": f"{key}/ä b"})
+    path = f"/api/listings/{key}%2F%C3%A4%20b/images?context=search"
+
+    async def kept() -> httpx.Response | None:
+        answer = await cdn.get(path)
+        return answer if answer.headers["X-Cache"] == "HIT" else None
+
+    answer = await until(kept, "an answer from the cache")
+    assert answer.json()["listing_key"] == f"{key}/ä b"
+    assert answer.headers["Cache-Control"] == "public, max-age=2"
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    held = await cdn.get(path, headers={"If-None-Match": answer.headers["ETag"]})
+    is_same = held.headers["ETag"].removeprefix("W/") == answer.headers["ETag"].removeprefix("W/")
+    assert held.status_code == (304 if is_same else 200)  # 200 where a photo came meanwhile
+
+
+async def test_errors_and_placeholders_are_never_kept(
+    whole: System, mls: Sandbox, cdn: httpx.AsyncClient, key: str
+) -> None:
+    mls.misbehave(kind="slow", listing=key, delay_seconds=20)
+    await whole.see(record_of(mls, key))
+    image = (await until(lambda: whole.images(key, context="search"), f"{key} to be recorded"))[0]
+    for path, status in (
+        ("/api/listings/nowhere/images", 404),
+        ("/api/images/serve", 400),
+        (image["url"], 503),
+        ("/photos/sandbox/nothing/here.webp", 404),
+    ):
+        for _ in range(2):
+            answer = await cdn.get(path)
+            assert (answer.status_code, answer.headers["X-Cache"]) == (status, "MISS"), path
+    page = {"listing_keys": [key]}
+    for _ in range(2):
+        answer = await cdn.post("/api/images/resolve", json=page)
+        assert (answer.status_code, answer.headers.get("X-Cache")) == (200, None)
+    assert (await cdn.get("/metrics")).status_code == 404
+    mls.behave()
+
+
+async def test_a_photo_is_kept_whatever_is_put_behind_its_url(
+    whole: System, mls: Sandbox, cdn: httpx.AsyncClient, key: str
+) -> None:
+    await whole.see(record_of(mls, key))
+    url = (await whole.downloaded(key, 4))[0]["variants"][-1]["url"]
+    first, second = await cdn.get(url), await cdn.get(f"{url}?list-type=2", headers={"Authorization": "x"})
+    assert [one.headers["X-Cache"] for one in (first, second)] == ["MISS", "HIT"]
+    assert first.content == second.content
+    assert second.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert second.headers["Content-Type"] == "image/webp"
+    held = await cdn.get(url, headers={"If-None-Match": first.headers["ETag"]})
+    assert (held.status_code, held.content) == (304, b"")
+    assert (await cdn.put(url, content=b"x")).status_code == 403
+
+
+async def test_a_removed_photo_is_purged_and_its_listing_expires(
+    whole: System, mls: Sandbox, cdn: httpx.AsyncClient, key: str, cache: Path
+) -> None:
+    await whole.see(record_of(mls, key))
+    images = await whole.downloaded(key, 4)
+    urls = [variant["url"] for image in images for variant in image["variants"]]
+    for url in urls:
+        assert (await cdn.get(url)).status_code == 200
+    assert (await cdn.get(f"/api/listings/{key}/images")).status_code == 200
+    await whole.see(mls.withdraw(key))
+
+    async def is_hidden() -> bool:
+        return (await cdn.get(f"/api/listings/{key}/images")).status_code == 404
+
+    async def is_said() -> bool:
+        return len(await whole.events("image-removed", key)) == 4
+
+    await until(is_hidden, f"{key} to be hidden by the cache, too")
+    await until(is_said, "the removals")
+    assert (await cdn.get(urls[0])).headers["X-Cache"] == "HIT"  # without a purge it would be there for a year
+
+    purging = await asyncio.create_subprocess_exec(
+        sys.executable, str(EXAMPLES / "purge.py"),
+        env={**os.environ, **whole.env, "PURGE_NGINX": str(cache / "photos"), "PURGE_SETTLE_SECONDS": "0"},
+    )  # fmt: skip
+    try:
+
+        async def are_gone() -> bool:
+            return {(await cdn.get(url)).status_code for url in urls} <= {403, 404}
+
+        await until(are_gone, "the purge")
+    finally:
+        purging.terminate()
+        await purging.wait()
+
+
+async def test_cloudflare_is_told_a_hundred_urls_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[str, str, Sequence[str]]] = []
+
+    async def hear(request: web.Request) -> web.Response:
+        told.append((request.path, request.headers["Authorization"], (await request.json())["files"]))
+        return web.json_response({"success": True})
+
+    app = web.Application()
+    app.router.add_post("/zones/{zone}/purge_cache", hear)
+    async with TestServer(app) as server:
+        monkeypatch.setenv("CLOUDFLARE_API", str(server.make_url("")).rstrip("/"))
+        purge = runpy.run_path(str(EXAMPLES / "purge.py"))["purge_cloudflare"]
+        urls = [f"https://cdn.example.com/photos/{number}.webp" for number in range(230)]
+        await asyncio.to_thread(purge, "z1", "secret", urls)
+    assert [len(files) for _, _, files in told] == [100, 100, 30]
+    assert [url for _, _, files in told for url in files] == urls
+    assert {one[:2] for one in told} == {("/zones/z1/purge_cache", "Bearer secret")}

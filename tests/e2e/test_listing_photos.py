@@ -1,0 +1,168 @@
+"""`<listing-photos>` in a browser, on a site of another origin, against the running system."""
+
+import asyncio
+import json
+import sys
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image, ImageStat
+from playwright.async_api import Browser, Page, expect
+
+from local import ports
+from local.plan import PROJECT
+from local.sandbox import Sandbox
+from tests.e2e.site import NOWHERE, Site, layout_shift, looking_at
+from tests.system import System, until
+
+PATIENCE_MS = 40_000
+GALLERY = "listing-photos"
+
+
+async def see(whole: System, mls: Sandbox, key: str, **changes: Any) -> None:
+    await whole.see({**mls.market.property(mls.market.listing(key)), **changes})
+
+
+async def become(page: Page, state: str) -> None:
+    await expect(page.locator(GALLERY)).to_have_attribute("state", state, timeout=PATIENCE_MS)
+
+
+async def photos_here(page: Page, photos: int) -> None:
+    """Wait until so many thumbnails are painted."""
+    await expect(page.locator(f"{GALLERY} [part=thumbnail] img.here")).to_have_count(photos, timeout=PATIENCE_MS)
+
+
+@pytest.fixture(scope="module")
+async def known(whole: System, mls: Sandbox, _keys: Any) -> str:
+    """A listing whose photos are here."""
+    key = str(next(_keys))
+    await see(whole, mls, key)
+    await whole.downloaded(key, 4)
+    return key
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+async def test_photos_appear_and_nothing_moves(
+    browser: Browser, site: Site, whole: System, known: str, width: int
+) -> None:
+    images = await whole.images(known)
+    async with looking_at(browser, site.with_gallery(listing=known, feed="sandbox"), width) as page:
+        await become(page, "ready")
+        await photos_here(page, 4)
+        first = page.locator(f"{GALLERY} [part=photo]").first
+        await expect(first).to_have_attribute("alt", images[0]["alt"])
+        assert await first.evaluate("img => [img.width > 300, img.naturalWidth > 0, img.loading]") == [
+            True,
+            True,
+            "eager",
+        ]
+        assert await first.evaluate("img => img.currentSrc") == images[0]["variants"][1]["url"]
+        assert await layout_shift(page) < 0.01
+        assert await page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+async def test_keys_move_through_the_photos_and_the_focus_is_seen(browser: Browser, site: Site, known: str) -> None:
+    async with looking_at(browser, site.with_gallery(listing=known)) as page:
+        await become(page, "ready")
+        count = page.locator(f"{GALLERY} [part=count]")
+        await page.keyboard.press("Tab")
+        ring = "ul => getComputedStyle(ul.parentElement, '::after').borderTopStyle"
+        assert await page.locator(f"{GALLERY} ul").evaluate(ring) == "solid"
+        for pressed, number in (("ArrowRight", 2), ("End", 4), ("ArrowRight", 1), ("ArrowLeft", 4), ("Home", 1)):
+            await page.keyboard.press(pressed)
+            await expect(count).to_contain_text(f"{number} / 4")
+        for _ in range(3):  # past the arrows to the one thumbnail that Tab stops at
+            await page.keyboard.press("Tab")
+        await page.keyboard.press("ArrowRight")
+        assert (
+            await page.evaluate("document.querySelector('listing-photos').shadowRoot.activeElement.ariaCurrent")
+            == "true"
+        )
+        await expect(count).to_contain_text("2 / 4")
+        await expect(page.locator(f"{GALLERY} li").nth(1)).to_be_in_viewport(ratio=0.99)
+        await expect(page.locator(f"{GALLERY} li").nth(1).locator("img")).to_have_class("here")
+        assert await layout_shift(page) < 0.01
+
+
+async def test_a_photo_that_is_missing_comes_by_itself(
+    browser: Browser, site: Site, whole: System, mls: Sandbox, key: str
+) -> None:
+    mls.misbehave(kind="slow", listing=key, delay_seconds=3)
+    await see(whole, mls, key)
+    await until(lambda: whole.images(key, context="search"), f"{key} to be recorded")
+    async with looking_at(browser, site.with_gallery(listing=key), 390) as page:
+        await expect(page.locator(f"{GALLERY} [part=note]").first).to_have_text("Photo on its way")
+        await photos_here(page, 4)
+        await expect(page.locator(f"{GALLERY} [part=note]")).to_have_count(0)
+        assert await layout_shift(page) < 0.01
+
+
+async def test_what_cannot_be_shown_is_said(
+    browser: Browser, site: Site, whole: System, mls: Sandbox, key: str
+) -> None:
+    for feed in ("sandbox", "other"):
+        await whole.see(mls.market.property(mls.market.listing(key)), feed=feed)
+        await until(lambda feed=feed: whole.images(key, feed=feed, context="search"), f"{key} of {feed}")  # type: ignore[misc]
+    async with looking_at(browser, site.with_gallery(listing="no/such ?&#listing")) as page:
+        await become(page, "empty")
+        await expect(page.get_by_text("Nothing here")).to_be_visible()
+        gallery = page.locator(GALLERY)
+        await gallery.evaluate("(one, key) => one.setAttribute('listing', key)", key)
+        await become(page, "error")
+        await expect(page.get_by_text("Photos cannot be shown right now")).to_be_visible()
+        await gallery.evaluate("one => one.setAttribute('feed', 'other')")
+        await become(page, "ready")
+        await gallery.evaluate("(one, api) => one.setAttribute('api', api)", NOWHERE)
+        await become(page, "error")
+        assert await layout_shift(page) < 0.01
+
+
+async def test_captions_stay_text(browser: Browser, site: Site, whole: System, mls: Sandbox, key: str) -> None:
+    hostile = '"><img src=x onerror=self.hit=1><script>self.hit=1</script>'
+    await whole.see(mls.rename(key, hostile, 0))
+    await whole.downloaded(key, 4)
+    async with looking_at(browser, site.with_gallery(listing=key)) as page:
+        await photos_here(page, 4)
+        await expect(page.locator(f"{GALLERY} li img").first).to_have_attribute("alt", hostile)
+        assert hostile in await page.locator(f"{GALLERY} [part=count]").inner_text()
+        assert await page.evaluate("self.hit") is None
+
+
+async def test_a_thumbhash_has_the_colours_of_its_photo(
+    browser: Browser, site: Site, whole: System, known: str
+) -> None:
+    image = (await whole.images(known))[0]
+    async with looking_at(browser, site.with_gallery(listing=known)) as page:
+        width, height, *colours = await page.evaluate(
+            """async ([module, hash]) => {
+              const {width, height, data} = (await import(module)).thumbHashToImageData(hash);
+              const average = at => data.filter((_, i) => i % 4 === at).reduce((a, b) => a + b) / (width * height);
+              return [width, height, ...[0, 1, 2, 3].map(average)];
+            }""",
+            [f"{site.resolver}/assets/thumbhash.js", image["thumbhash"]],
+        )
+    picture = Image.open(BytesIO((await whole.http.get(image["variants"][-1]["url"])).content)).convert("RGBA")
+    assert width / height == pytest.approx(picture.width / picture.height, rel=0.1)
+    assert colours == pytest.approx(ImageStat.Stat(picture).mean, abs=8)
+
+
+async def test_the_demos_gallery_shows_every_listing_and_opens_one(
+    browser: Browser, whole: System, known: str, tmp_path: Path
+) -> None:
+    listings = tmp_path / "listings.json"
+    listings.write_text(json.dumps([{"key": known, "title": "12 <Main> St", "place": "Guelph", "price": 500_000}]))
+    port = ports.choose(set())
+    command = ["-m", "local.site", "--port", str(port), "--resolver", whole.url("resolver"), "--feed", "sandbox"]
+    process = await asyncio.create_subprocess_exec(sys.executable, *command, "--listings", str(listings), cwd=PROJECT)
+    try:
+        await until(lambda: asyncio.to_thread(lambda: ports.http_status(port, "/") == 200), "the example site")
+        async with looking_at(browser, f"http://127.0.0.1:{port}/") as page:
+            await expect(page.locator("article li img.here").first).to_be_visible(timeout=PATIENCE_MS)
+            await page.get_by_role("button", name="Photos of 12 <Main> St").click()
+            await expect(page.locator("dialog [part=thumbnail] img.here")).to_have_count(4, timeout=PATIENCE_MS)
+            assert await layout_shift(page) < 0.05
+    finally:
+        process.terminate()
+        await process.wait()

@@ -1,0 +1,38 @@
+"""The component's JavaScript has the types that it says, and the declarations beside it are those."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from local.plan import PROJECT
+from services.resolver.models import Image, ListingImages, Variant
+from tests import tools
+
+ASSETS = PROJECT / "services" / "resolver" / "assets"
+OPTIONS = (
+    *("--allowJs", "--checkJs", "--strict", "--declaration", "--emitDeclarationOnly", "--target", "es2023"),
+    *("--lib", "es2023,dom,dom.iterable", "--module", "esnext", "--moduleResolution", "bundler"),
+)
+
+
+def test_the_declarations_are_what_the_compiler_makes_of_the_code(tmp_path: Path) -> None:
+    code, made = tmp_path / "code", tmp_path / "made"
+    code.mkdir()
+    for file in ASSETS.glob("*.js"):  # alone: beside declarations, the compiler would believe those
+        (code / file.name).write_text(file.read_text())
+    command = [*tools.typescript(), *OPTIONS, "--outDir", str(made), str(code / "listing-photos.js")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stdout
+    assert {path.name: path.read_text() for path in made.iterdir()} == {
+        path.name: path.read_text() for path in ASSETS.glob("*.d.ts")
+    }, f"the code has changed: cp {made}/*.d.ts {ASSETS}"
+
+
+@pytest.mark.parametrize("model", [Image, Variant, ListingImages])
+def test_the_client_knows_every_field_of_an_answer(model: type[Image | Variant | ListingImages]) -> None:
+    declared = (ASSETS / "listing-images-client.d.ts").read_text()
+    body = re.search(rf"export type {model.__name__} = {{(.*?)\n}};", declared, re.DOTALL)
+    assert body is not None
+    assert re.findall(r"^ {4}(\w+): ", body[1], re.MULTILINE) == list(model.model_fields)

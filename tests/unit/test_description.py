@@ -1,0 +1,84 @@
+"""The API's description: valid, complete by the route table, made of the models, readable as a page."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator, validate
+from pydantic import BaseModel
+
+from services.resolver import description, docs_page
+from services.resolver.models import Image, ListingImages, Problem, ResolveAnswer, ResolveRequest, Variant
+from services.resolver.routes import Routes
+
+DOCUMENT = description.openapi()
+SCHEMAS = DOCUMENT["components"]["schemas"]
+
+
+def test_it_is_valid_openapi_of_version_3_1() -> None:
+    validate(DOCUMENT, cls=OpenAPIV31SpecValidator)
+    assert DOCUMENT["openapi"].startswith("3.1.")
+
+
+def test_every_route_for_frontends_is_described_and_nothing_else() -> None:
+    table = Routes.table(Routes.__new__(Routes))  # what they do with it needs no parts
+    served = {(route.method.lower(), re.sub("{.*?}", "{}", route.path)) for route in table}
+    described = {
+        (method, re.sub("{.*?}", "{}", path)) for path, methods in DOCUMENT["paths"].items() for method in methods
+    }
+    assert described == served
+
+
+@pytest.mark.parametrize("model", [Image, ListingImages, Problem, ResolveAnswer, ResolveRequest, Variant])
+def test_a_model_is_described_as_it_is_and_its_example_is_one(model: type[BaseModel]) -> None:
+    schema = SCHEMAS[model.__name__]
+    assert list(schema["properties"]) == list(model.model_fields)
+    assert set(schema.get("required", [])) == {
+        name for name, field in model.model_fields.items() if field.is_required()
+    }
+    for example in schema.get("examples", []):
+        assert model.model_validate_json(model(**example).model_dump_json()) == model(**example)
+
+
+def test_parameters_are_described_as_what_is_given() -> None:
+    operation = DOCUMENT["paths"]["/api/listings/{ListingKey}/images"]["get"]
+    assert [(one["name"], one["in"], one["required"], one["schema"]) for one in operation["parameters"]] == [
+        ("ListingKey", "path", True, {"type": "string"}),
+        ("feed", "query", False, {"type": "string"}),
+        ("context", "query", False, {"type": "string", "enum": ["view", "search"], "default": "view"}),
+    ]
+
+
+class _Links(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.ids: set[str] = set()
+        self.links: set[str] = set()
+        self.loads: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if name == "id":
+                self.ids.add(value or "")
+            elif name == "href" and tag == "a":
+                self.links.add(value or "")
+            elif name in ("src", "href", "srcset") and value != "data:,":
+                self.loads.append(value or "")
+
+
+def test_the_page_shows_all_of_it_and_loads_nothing_from_elsewhere() -> None:
+    page = docs_page.page(DOCUMENT)
+    links = _Links()
+    links.feed(page)
+    assert not links.loads
+    assert {link[1:] for link in links.links if link.startswith("#")} <= links.ids
+    assert {link for link in links.links if not link.startswith("#")} == {
+        "/api/openapi.json", "/assets/listing-photos.js", "/assets/listing-photos.d.ts",
+    }  # fmt: skip
+    assert set(SCHEMAS) <= links.ids
+    operations = [one for methods in DOCUMENT["paths"].values() for one in methods.values()]
+    assert {one["operationId"] for one in operations} <= links.ids
+    text = re.sub("<[^>]*>", "", page)
+    for operation in operations:
+        for told in (*operation["parameters"], *operation["responses"].values()):
+            assert re.sub("`", "", told["description"]).replace("'", "&#x27;") in text
