@@ -63,7 +63,7 @@ async def serving(folder: Path, *, listings: int, photos: int, width: int) -> As
     config.write_text(_CONFIG.format(folder=folder, port=port))
     nginx = tools.debian("nginx", "nginx", "nginx-common")
     command = [str(nginx.path), "-p", str(folder), "-c", str(config)]
-    process = subprocess.Popen(command, env={**os.environ, **nginx.env}, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, env={**os.environ, **nginx.env}, stderr=subprocess.DEVNULL)  # noqa: ASYNC220, S603
     host = f"127.0.0.1:{port}"
     try:
         await until(lambda: _answers(f"http://{host}/{_name(0, 0)}"), "nginx")
