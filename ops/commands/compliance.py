@@ -25,7 +25,7 @@ Found = tuple[Listing, list[Removal]]
 
 
 @app.command(
-    epilog="Examples: imagectl compliance C12000001; "
+    epilog="Example: imagectl compliance C12000001, or "
     "imagectl compliance --from 2026-11-01 --to 2026-12-01 --feed proptx-idx --json > november.json"
 )
 def compliance(
