@@ -63,9 +63,10 @@ def _keys(mls: Sandbox) -> Iterator[str]:
 
 
 @pytest.fixture
-def key(_keys: Iterator[str]) -> str:
-    """A listing of the sandbox MLS that no other test uses."""
-    return next(_keys)
+def key(_keys: Iterator[str], mls: Sandbox) -> Iterator[str]:
+    """A listing of the sandbox MLS that no other test uses; what misbehaves for it ends with the test."""
+    yield next(_keys)
+    mls.behave()
 
 
 @pytest.fixture(scope="session")

@@ -69,7 +69,6 @@ async def test_errors_and_placeholders_are_never_kept(
         answer = await cdn.post("/api/images/resolve", json=page)
         assert (answer.status_code, answer.headers.get("X-Cache")) == (200, None)
     assert (await cdn.get("/metrics")).status_code == 404
-    mls.behave()
 
 
 async def test_a_photo_is_kept_whatever_is_put_behind_its_url(

@@ -103,6 +103,8 @@ export class ListingPhotos extends HTMLElement {
   #isGiven = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #settling;
+  /** Where the photos are being moved to; nothing while a visitor moves them. @type {number | undefined} */
+  #heading;
   /** @type {Map<string, {slide: HTMLLIElement, thumbnail: HTMLButtonElement}>} */
   #shown = new Map();
 
@@ -132,6 +134,9 @@ export class ListingPhotos extends HTMLElement {
     this.#previous.addEventListener("click", () => this.#go(this.#index - 1));
     this.#next.addEventListener("click", () => this.#go(this.#index + 1));
     this.#slides.addEventListener("scroll", () => this.#onScroll());
+    for (const hand of ["pointerdown", "touchstart", "wheel"]) {
+      this.#slides.addEventListener(hand, () => (this.#heading = undefined), { passive: true });
+    }
     this.#say();
   }
 
@@ -294,7 +299,8 @@ export class ListingPhotos extends HTMLElement {
     const all = this.#images.length;
     if (!all) return;
     this.#index = (index + all) % all;
-    this.#slides.scrollTo({ left: this.#index * this.#slides.clientWidth });
+    this.#heading = this.#index * this.#slides.clientWidth;
+    this.#slides.scrollTo({ left: this.#heading });
     this.#revealThumbnail();
     this.#say();
   }
@@ -306,9 +312,13 @@ export class ListingPhotos extends HTMLElement {
     if (one) row.scrollTo({ left: one.offsetLeft - row.offsetLeft - (row.clientWidth - one.offsetWidth) / 2 });
   }
 
-  /** A finger or a wheel moves the photos: once they rest, say which is seen. */
+  /** A finger or a wheel moves the photos: once they rest, say which is seen. What passes on the way elsewhere is not. */
   #onScroll() {
     clearTimeout(this.#settling);
+    if (this.#heading !== undefined) {
+      if (Math.abs(this.#slides.scrollLeft - this.#heading) < 2) this.#heading = undefined;
+      return;
+    }
     this.#settling = setTimeout(() => {
       const index = Math.round(this.#slides.scrollLeft / (this.#slides.clientWidth || 1));
       if (index === this.#index || index >= this.#images.length) return;
