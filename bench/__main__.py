@@ -1,4 +1,4 @@
-"""Run the benchmarks: `python -m bench [photos|listings|budget …]`; a table, and bench-results.json."""
+"""Run the benchmarks: `python -m bench [photos|memory|listings|budget …]`; a table, and bench-results.json."""
 
 import asyncio
 import dataclasses
@@ -11,11 +11,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import budget, listings, photos
+from bench import budget, listings, memory, photos
 from bench.rows import Row
 from tests.servers import running
 
-BENCHMARKS = {"photos": photos.run, "listings": listings.run, "budget": budget.run}
+BENCHMARKS = {"photos": photos.run, "memory": memory.run, "listings": listings.run, "budget": budget.run}
 RESULTS = Path("bench-results.json")
 
 
