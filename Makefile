@@ -20,7 +20,7 @@ $(INSTALLED): uv.lock pyproject.toml
 	@command -v $(UV) >/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		"$$(awk -F '"' '/"uv==/ { print $$2 }' pyproject.toml)"
 	@echo "installing into .venv; the first time takes a minute"
-	@VIRTUAL_ENV= $(UV) sync --quiet --frozen --all-groups --python $(BIN)/python
+	@VIRTUAL_ENV= $(UV) sync --quiet --frozen --all-groups --no-group bench --python $(BIN)/python
 	@touch $@
 
 check: install ## format, lint, types, import rules and unit tests; no servers
@@ -49,6 +49,7 @@ logs: install ## the logs, until interrupted; NAME=downloader for one of them
 	@$(BIN)/python -m local.stack logs --follow $(NAME)
 
 bench: install ## the benchmarks, each beside its baseline
+	@VIRTUAL_ENV= $(UV) sync --quiet --frozen --inexact --group bench --python $(BIN)/python
 	@$(BIN)/python -m bench
 
 format: install ## format the code and repair what can be repaired

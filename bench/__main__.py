@@ -11,13 +11,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import budget, listings, photos, removals, replay
+from bench import budget, listings, memory, photos, removals, replay
 from bench.rows import Row
 from tests.servers import running
 
 BENCHMARKS = {
     "budget": budget.run,
     "listings": listings.run,
+    "memory": memory.run,
     "photos": photos.run,
     "removals": removals.run,
     "replay": replay.run,

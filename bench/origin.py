@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import subprocess
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -63,7 +62,9 @@ async def serving(folder: Path, *, listings: int, photos: int, width: int) -> As
     config.write_text(_CONFIG.format(folder=folder, port=port))
     nginx = tools.debian("nginx", "nginx", "nginx-common")
     command = [str(nginx.path), "-p", str(folder), "-c", str(config)]
-    process = subprocess.Popen(command, env={**os.environ, **nginx.env}, stderr=subprocess.DEVNULL)  # noqa: ASYNC220, S603
+    process = await asyncio.create_subprocess_exec(
+        *command, env={**os.environ, **nginx.env}, stderr=asyncio.subprocess.DEVNULL
+    )
     host = f"127.0.0.1:{port}"
     try:
         await until(lambda: _answers(f"http://{host}/{_name(0, 0)}"), "nginx")
@@ -71,7 +72,7 @@ async def serving(folder: Path, *, listings: int, photos: int, width: int) -> As
         yield Origin(host, [row["MediaURL"] for record in records for row in record["Media"]], records)
     finally:
         process.terminate()
-        process.wait()
+        await process.wait()
 
 
 async def _answers(url: str) -> bool:

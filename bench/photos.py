@@ -1,95 +1,132 @@
-"""Photos per second from listing to local URL, beside the same fetching and encoding in plain Pillow on all cores.
+"""Photos per second from the event to being stored and recorded, beside scripts that only fetch and encode them.
 
-The memory of each service, its children included, is the most that was seen meanwhile.
+All of them get the same files from the same nginx. Scheduler, downloader, Kafka, MongoDB and object storage share the
+machine's cores with the encoders; the scripts store nothing.
 """
 
 import asyncio
-import os
 import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
-from io import BytesIO
+from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import psutil
-from PIL import Image, ImageOps
 
+from bench import origin, plain
+from bench.origin import Origin
 from bench.rows import Row
-from local.plan import SERVICES
-from local.sandbox import Sandbox
+from services.downloader.fetch import Fetcher
+from shared.domain.feed import parse_feeds
+from shared.domain.variants import parse_variants
+from shared.stores import mongo
 from tests import system
 from tests.servers import Servers, a_room
 from tests.system import System, until
 
-LISTINGS, PHOTOS, WIDEST = 40, 8, 1920
+LISTINGS, PHOTOS, WIDTH = 20, 8, 1920
+VARIANTS = {
+    "WebP": "full=1600:webp:80,card=800:webp:78,thumb=320:webp:75",
+    "JPEG": "full=1600:jpeg:80,card=800:jpeg:80,thumb=320:jpeg:80",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one run of ours took: photos a second, and CPU seconds of the downloader itself, without its children."""
+
+    rate: float
+    cpu: float
 
 
 async def run(servers: Servers) -> list[Row]:
-    """Measure; the pictures are drawn before, and both sides fetch them from the same server."""
-    with tempfile.TemporaryDirectory() as folder:
-        async with Sandbox(listings=LISTINGS, photos=PHOTOS, widest=WIDEST) as mls:
-            await mls.draw_ahead()
-            urls = [
-                row["MediaURL"]
-                for record in mls.properties()
-                for row in record["Media"]  # type: ignore[attr-defined]
-                if row["ImageSizeDescription"] == "Largest"
-            ]
-            plain = await asyncio.to_thread(_plainly, urls)
-            async with system.running(a_room(servers), mls.feeds_toml(), Path(folder)) as whole:
-                ours, memory = await _through(whole, mls)
-    rate = Row("photos, end to end", len(urls) / ours, "photos/s", len(urls) / plain, "plain Pillow, all cores")
-    return [rate, *(Row(f"memory of {name}", most, "MB") for name, most in memory.items())]
+    """Measure both formats; ours before and after the scripts, as other work on the machine comes and goes."""
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        async with origin.serving(folder / "origin", listings=LISTINGS, photos=PHOTOS, width=WIDTH) as photos:
+            fetching = await asyncio.to_thread(_apart, _cpu_of_fetching, photos)
+            for form, variants in VARIANTS.items():
+                rows += await _compared(servers, folder, photos, form, variants, fetching)
+    return rows
 
 
-async def _through(whole: System, mls: Sandbox) -> tuple[float, dict[str, float]]:
-    """Return the seconds until every photo is served, and the most memory that each service took meanwhile."""
-    keys = [str(record["ListingKey"]) for record in mls.properties()]
-    memory = dict.fromkeys(SERVICES, 0.0)
+async def _compared(
+    servers: Servers, folder: Path, photos: Origin, form: str, variants: str, fetching: float
+) -> list[Row]:
+    specs = parse_variants(variants)
+    first = await _ours(servers, folder / f"{form}-1", photos, variants)
+    scripts = {
+        "plain Pillow, each size from the larger": await asyncio.to_thread(
+            plain.smaller_from_larger, photos.urls, specs
+        ),
+        "httpx and Pillow, each size from the original": await asyncio.to_thread(
+            plain.each_from_the_original, photos.urls, specs
+        ),
+    }
+    if form == "JPEG" and (rate := await asyncio.to_thread(plain.scrapy, photos.urls, folder / "scrapy")):
+        scripts["Scrapy's ImagesPipeline, one process"] = rate
+    second = await _ours(servers, folder / f"{form}-2", photos, variants)
+    ours = 2 / (1 / first.rate + 1 / second.rate)
+    rows = [Row(f"{form}: event to recorded", ours, "photos/s", rate, name) for name, rate in scripts.items()]
+    overhead = 1_000 * (min(first.cpu, second.cpu) / len(photos.urls) - fetching)
+    return [*rows, Row(f"{form}: the downloader's CPU beyond fetching and encoding", overhead, "ms/photo")]
+
+
+async def _ours(servers: Servers, folder: Path, photos: Origin, variants: str) -> Run:
+    await asyncio.to_thread(folder.mkdir)
+    room = a_room(servers)
+    async with (
+        system.running(room, photos.feeds_toml(), folder, "scheduler", "downloader", variants=variants) as whole,
+        mongo.connect(servers.mongo, room.db) as database,
+    ):
+        downloader = psutil.Process(whole.pid("downloader"))
+        before, began = _cpu(downloader), time.monotonic()
+        await whole.see(*photos.records)
+        await all_recorded(whole, database, len(photos.urls))
+        return Run(len(photos.urls) / (time.monotonic() - began), _cpu(downloader) - before)
+
+
+async def all_recorded(whole: System, database: mongo.Database, photos: int, seconds: float = 900) -> None:
+    """Wait until so many photos are recorded as here, asking seldom."""
 
     async def all_here() -> bool:
-        for name in memory:
-            memory[name] = max(memory[name], _memory(whole.pid(name)))
-        await asyncio.sleep(0.5)
-        body = {"listing_keys": keys, "photos_per_listing": PHOTOS}
-        listings = (await whole.http.post("/api/images/resolve", json=body)).json()["listings"]
-        here = sum(image["status"] == "downloaded" for one in listings.values() for image in one["images"])
-        return bool(here == LISTINGS * PHOTOS)
+        await asyncio.sleep(0.1)
+        sums = {"$group": {"_id": None, "here": {"$sum": "$counts.downloaded"}}}
+        rows = await database["listings"].aggregate([sums]).to_list(None)
+        return bool(rows) and bool(rows[0]["here"] >= photos)
 
-    began = time.monotonic()
-    await whole.see(*mls.properties())
-    await until(all_here, "all photos", seconds=600)
-    return time.monotonic() - began, memory
+    await until(all_here, f"{photos} photos of {whole.room.db}", seconds=seconds)
 
 
-def _memory(pid: int) -> float:
-    process, total = psutil.Process(pid), 0
-    for one in (process, *process.children(recursive=True)):
-        with suppress(psutil.NoSuchProcess):
-            total += one.memory_info().rss
-    return total / 1e6
+def _cpu(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
-def _plainly(urls: Sequence[str]) -> float:
-    """Return the seconds that a script takes which does only this, on every core."""
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(_warm, range(os.cpu_count() or 1)))
-        began = time.monotonic()
-        list(pool.map(_fetch_and_encode, urls, chunksize=4))
-        return time.monotonic() - began
+def _apart(work: object, photos: Origin) -> float:
+    """Run in a process of its own, whose CPU time is its work's alone."""
+    with ProcessPoolExecutor(1) as pool:
+        return float(pool.submit(work, photos.feeds_toml(), list(photos.urls)).result())  # type: ignore[arg-type]
 
 
-def _warm(_: int) -> None:
-    Image.init()
+def _cpu_of_fetching(feeds: str, urls: Sequence[str]) -> float:
+    """CPU seconds a photo that our fetcher takes by itself."""
+    asyncio.run(_fetch_all(feeds, urls[:8]))
+    before = time.process_time()
+    asyncio.run(_fetch_all(feeds, urls))
+    return (time.process_time() - before) / len(urls)
 
 
-def _fetch_and_encode(url: str) -> None:
-    """Do what a first version would: fetch, turn upright, write three sizes as WebP as we do."""
-    with Image.open(BytesIO(httpx.get(url).content)) as image:
-        picture = ImageOps.exif_transpose(image).convert("RGB")
-    for width, quality in ((1600, 80), (800, 78), (320, 75)):
-        picture.thumbnail((width, 10_000), Image.Resampling.LANCZOS)
-        picture.save(BytesIO(), "WEBP", quality=quality, method=2)
+async def _fetch_all(feeds: str, urls: Sequence[str]) -> None:
+    async def permit() -> None:
+        return None
+
+    feed = parse_feeds(feeds)["sandbox"]
+    async with Fetcher({}) as fetcher:
+        for first in range(0, len(urls), 10):
+            with tempfile.TemporaryDirectory() as folder:
+                await asyncio.gather(
+                    *(fetcher.fetch(url, feed, Path(folder), None, permit) for url in urls[first : first + 10])
+                )

@@ -1,0 +1,68 @@
+"""What a downloader takes of memory: itself over thousands of photos, and a child at a photo of 24 megapixels."""
+
+import asyncio
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+from PIL import Image
+
+from bench import origin
+from bench.photos import all_recorded
+from bench.rows import Row
+from services.downloader.encoders import Encoders
+from shared.domain.variants import parse_variants
+from shared.stores import mongo
+from tests import system
+from tests.servers import Servers, a_room
+
+LISTINGS, PHOTOS, WIDTH, STEP = 200, 25, 240, 1_000
+VARIANTS = "thumb=320:webp:75,card=800:webp:78,full=1600:webp:80"
+SIDES = (6_000, 4_000)
+
+
+async def run(servers: Servers) -> list[Row]:
+    """Measure; small photos, as it is their number that could make memory grow."""
+    with tempfile.TemporaryDirectory() as name:
+        return [*await _over_time(servers, Path(name)), *await _largest(Path(name))]
+
+
+async def _over_time(servers: Servers, folder: Path) -> list[Row]:
+    rows: list[Row] = []
+    room = a_room(servers)
+    async with (
+        origin.serving(folder / "origin", listings=LISTINGS, photos=PHOTOS, width=WIDTH) as photos,
+        system.running(room, photos.feeds_toml(), folder, "scheduler", "downloader") as whole,
+        mongo.connect(servers.mongo, room.db) as database,
+    ):
+        downloader = psutil.Process(whole.pid("downloader"))
+        await whole.see(*photos.records)
+        for done in range(STEP, LISTINGS * PHOTOS + 1, STEP):
+            await all_recorded(whole, database, done)
+            rows.append(Row(f"memory of the downloader itself after {done:,} photos", _rss(downloader), "MB"))
+    grown = rows[-1].value - rows[0].value
+    return [*rows, Row(f"its growth over the last {LISTINGS * PHOTOS - STEP:,} photos", grown, "MB")]
+
+
+async def _largest(folder: Path) -> list[Row]:
+    """The most that a child had in memory while it made the variants of a large photo."""
+    rows: list[Row] = []
+    for form in ("JPEG", "PNG", "WEBP"):
+        source = folder / f"large.{form.lower()}"
+        Image.effect_noise((600, 400), 40).convert("RGB").resize(SIDES).save(source, form, quality=85)
+        async with Encoders(2) as encoders:
+            work = asyncio.create_task(encoders.encode(source, folder, parse_variants(VARIANTS), 60_000_000))
+            most = 0.0
+            while not work.done():
+                most = max([most, *(_rss(child) for child in psutil.Process().children())])
+                await asyncio.sleep(0.005)
+            made = work.result()
+        rows.append(Row(f"memory of an encoder, {form} of 24 megapixels: {type(made).__name__}", most, "MB"))
+    return rows
+
+
+def _rss(process: psutil.Process) -> float:
+    with suppress(psutil.NoSuchProcess):
+        return float(process.memory_info().rss) / 1e6
+    return 0.0
