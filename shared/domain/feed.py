@@ -8,6 +8,7 @@ from datetime import timedelta
 from math import isnan
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from shared.domain import hosts
@@ -135,13 +136,23 @@ def _value_fault(key: str, value: object, kind: object) -> str | None:
             )
     if key == "image_hosts" and isinstance(value, list):
         return "; ".join(f"has {host!r}: {fault}" for host in value if (fault := hosts.pattern_fault(host)))
-    if key == "reso_url" and value and not str(value).startswith(("https://", "http://")):
+    if key == "reso_url" and value and not _is_web_api_root(str(value)):
         return f"is {value!r}; it must be an http(s) URL or empty"
     if key == "sweep_at" and not _CLOCK_TIME.fullmatch(str(value)):
         return f'is {value!r}; it must be a time of day such as "02:00"'
     if key == "time_zone" and not _is_time_zone(str(value)):
         return f'is {value!r}; it must be an IANA time zone such as "America/Toronto"'
     return None
+
+
+def _is_web_api_root(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        is_port = parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+    is_bare = not (parts.query or parts.fragment or parts.username)
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and is_port and is_bare and " " not in url
 
 
 def _is_time_zone(name: str) -> bool:

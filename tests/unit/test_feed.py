@@ -153,6 +153,10 @@ def test_beyond_the_ends_of_a_range_is_a_fault(key: str, least: float, most: flo
             )
             for zone in ("Toronto", "EST5EDT4", "../../etc/passwd", "America", "")
         ),
+        *(
+            (f'reso_url = "{url}"', f"reso_url is '{url}'; it must be an http(s) URL or empty")
+            for url in ("https://", "https://x:0", "https://[x", "https://x/?a=b", "https://me:secret@x", "//x")
+        ),
         ('reso_url = "ftp://x"', "reso_url is 'ftp://x'; it must be an http(s) URL or empty"),
         ("retry_max_seconds = 29.9", "retry_max_seconds is 29.9; it must be at least retry_base_seconds (30.0)"),
         ("concurency = 4", "concurency is not a known key"),
