@@ -47,7 +47,8 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         dead_letters = DeadLetters(broker, settings.topic_prefix, SERVICE, utc_now, registry)
         recorder = Recorder(listings, feeds, dead_letters, utc_now, registry)
         publisher = Publisher(broker, settings.topic_prefix, SERVICE, utc_now)
-        lease = Lease(mongo.MongoLeases(database), SERVICE, worker_name(settings, SERVICE), utc_now)
+        # One lease for all loops, named after the oldest of them.
+        lease = Lease(mongo.MongoLeases(database), "release", worker_name(settings, SERVICE), utc_now)
         release = Release(listings, lease, publisher, feeds, utc_now, registry)
         lane = Lane(LISTING_SEEN, recorder.record, batch=50, batches=2, within_seconds=0.05)
         consumer = Consumer(settings, SERVICE, [lane], dead_letters, registry)

@@ -165,6 +165,7 @@ class Sweeper:
     async def _compared(self, reader: FeedReader, sweep: Sweep, run: Run, now: datetime) -> tuple[Sweep, Plan]:
         """Read which listings are on the market, and plan to ask for those that are news and those that are missing."""
         _logger.info("sweep-begun", feed=self._feed.name, start=run.start.isoformat(), wanted=run.wish is not None)
+        sweep = await self._save(replace(sweep, found=Found()))
         if not sweep.reached and not run.is_dry:
             sweep = replace(sweep, reached=dict.fromkeys(await reader.clocks(), now))
         news, present = list[str](), set[str]()
