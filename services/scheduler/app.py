@@ -9,9 +9,10 @@ from prometheus_client import CollectorRegistry
 
 from services.scheduler.feed_reader import FeedReader
 from services.scheduler.gauges import Gauges
+from services.scheduler.news import Metrics
 from services.scheduler.odata import MlsClient
 from services.scheduler.release import Release
-from services.scheduler.sweeps import Metrics, Sweeper
+from services.scheduler.sweeps import Sweeper
 from shared.clock import utc_now
 from shared.consumer import Consumer, Lane
 from shared.dead_letters import DeadLetters

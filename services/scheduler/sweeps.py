@@ -11,19 +11,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 
-import orjson
-from prometheus_client import CollectorRegistry, Counter, Gauge
-
 from services.scheduler import decide, schedule
 from services.scheduler.feed_reader import FeedReader, in_groups
+from services.scheduler.news import Metrics, News
 from services.scheduler.odata import Kind, MlsUnavailable, Record
 from shared import log
 from shared.clock import Clock
-from shared.domain import announcement
-from shared.domain.announcement import Announcement, ImpossibleRecord
 from shared.domain.feed import Feed
-from shared.events.listings import ListingSeen
-from shared.events.topics import MOST_BYTES
 from shared.lease import Lease
 from shared.publisher import Publisher
 from shared.stores.listings import Listings
@@ -43,22 +37,6 @@ _FIRST_WAIT, _LONGEST_WAIT = timedelta(seconds=30), timedelta(hours=1)
 
 class Superseded(Exception):
     """Another process runs the sweeps now."""
-
-
-class Metrics:
-    """What the sweeps of all feeds count."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        counter, by_feed = partial(Counter, registry=registry), ["feed"]
-        self.sweeps = counter("listing_images_sweeps", "Sweeps that ended, by how", ["feed", "result"])
-        self.read = counter("listing_images_sweep_read", "Listings read from the MLS", by_feed)
-        self.published = counter("listing_images_sweep_published", "Listings published, by why", ["feed", "why"])
-        self.rechecked = counter("listing_images_sweep_rechecked", "Copies made due to be asked for again", by_feed)
-        self.unusable = counter("listing_images_sweep_unusable", "Records that cannot be understood or sent", by_feed)
-        self.errors = counter("listing_images_sweep_errors", "Failures to read the MLS, by kind", ["feed", "kind"])
-        self.succeeded_at = Gauge(
-            "listing_images_sweep_success_timestamp_seconds", "End of the last whole sweep", by_feed, registry=registry
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +84,7 @@ class Sweeper:
         self._listings = listings
         self._sweeps = sweeps
         self._lease = lease
-        self._publisher = publisher
+        self._news = News(feed, listings, publisher, metrics)
         self._clock = clock
         self._metrics = metrics
         self._settled_at = clock() + SETTLE
@@ -141,7 +119,9 @@ class Sweeper:
     def _owed(self, sweep: Sweep, now: datetime) -> Run | None:
         if sweep.open_wish:
             return Run(now, sweep.open_wish)
-        start = schedule.owed(self._feed, sweep.swept, now) if now >= self._settled_at else None
+        if now < max(self._settled_at, sweep.compare_again_at or now):
+            return None
+        start = schedule.owed(self._feed, sweep.swept, now)
         return Run(start) if start else None
 
     # The MLS's whole market
@@ -170,9 +150,9 @@ class Sweeper:
             sweep = replace(sweep, reached=dict.fromkeys(await reader.clocks(), now))
         news, present = list[str](), set[str]()
         async for rows in reader.on_the_market():
-            said = [one for one in self._understood(rows) if one.hidden_by is None]
+            said = [one for one in self._news.understood(rows) if one.hidden_by is None]
             present |= {one.listing_key for one in said}
-            news += await self._news(said)
+            news += await self._news.among(said)
             sweep = await self._save(replace(sweep, found=Found(compared=len(present))))
         missing, displayed = await self._missing(present)
         if not decide.is_believed(displayed, len(missing)):
@@ -211,8 +191,9 @@ class Sweeper:
             if are_missing and plan.witness in told:
                 gone = [decide.gone(key) for key in keys if key not in told]
             records = [record for key, record in told.items() if key in keys]
-            await self._publish(records, "missing" if are_missing else "news")
-            await self._publish(gone, "gone")
+            await self._check_lease()
+            await self._news.publish(records, "missing" if are_missing else "news")
+            await self._news.publish(gone, "gone")
             found = replace(found, published=found.published + len(records) + len(gone), gone=found.gone + len(gone))
         plan.found = replace(found, left=found.left - len(keys))
         plan.groups.popleft()
@@ -224,45 +205,15 @@ class Sweeper:
         for clock in await reader.clocks():
             since = sweep.reached.get(clock, now)
             async for changes in reader.changes(clock, since - OVERLAP):
-                said = {one.listing_key: one for one in self._understood(changes.records)}
-                news = {*await self._news(list(said.values()))}
-                await self._publish([one for one in changes.records if one.get("ListingKey") in news], "changed")
+                said = {one.listing_key: one for one in self._news.understood(changes.records)}
+                news = {*await self._news.among(list(said.values()))}
+                await self._check_lease()
+                await self._news.publish([one for one in changes.records if one.get("ListingKey") in news], "changed")
                 # Never past our own time: a record of the year 2099 would end all following.
                 reached = {**sweep.reached, clock: max(since, min(changes.reached, now))}
                 sweep = await self._save(replace(sweep, reached=reached))
-        await self._save(replace(sweep, followed_at=now, failures=0, error="", try_again_at=None))
-
-    async def _news(self, said: Sequence[Announcement]) -> list[str]:
-        recorded = await self._listings.recorded(self._feed.name, [one.listing_key for one in said])
-        return [one.listing_key for one in said if decide.is_news(one, recorded.get(one.listing_key))]
-
-    def _understood(self, records: Sequence[Record]) -> list[Announcement]:
-        """Read the records by the feed's rules; one that cannot be understood is left out, and counted."""
-        self._metrics.read.labels(self._feed.name).inc(len(records))
-        said: list[Announcement] = []
-        for record in records:
-            try:
-                said.append(announcement.read(self._feed, record))
-            except ImpossibleRecord as fault:
-                self._unusable(record, str(fault))
-        return said
-
-    def _unusable(self, record: Record, reason: str) -> None:
-        self._metrics.unusable.labels(self._feed.name).inc()
-        key = str(record.get("ListingKey"))[:200]
-        _logger.warning("record-unusable", feed=self._feed.name, listing_key=key, reason=reason)
-
-    async def _publish(self, records: Sequence[Record], why: str) -> None:
-        """Publish listings and wait until the broker has them."""
-        await self._check_lease()
-        sent: list[ListingSeen] = []
-        for record in records:
-            if len(orjson.dumps(record)) < MOST_BYTES * 0.9:
-                sent.append(ListingSeen(feed=self._feed.name, record=record))
-            else:
-                self._unusable(record, f"it is over {MOST_BYTES:,} bytes with its envelope")
-        await self._publisher.publish(sent)
-        self._metrics.published.labels(self._feed.name, why).inc(len(sent))
+        error = sweep.error if sweep.compare_again_at else ""
+        await self._save(replace(sweep, followed_at=now, failures=0, error=error, try_again_at=None))
 
     # Copies of a feed without an MLS to ask
 
@@ -290,7 +241,7 @@ class Sweeper:
 
     async def _finished(self, sweep: Sweep, run: Run, found: Found) -> Sweep:
         now = self._clock()
-        sweep = replace(sweep, found=found, error="", failures=0, try_again_at=None)
+        sweep = replace(sweep, found=found, error="", failures=0, try_again_at=None, compare_again_at=None)
         if run.wish:
             sweep = replace(sweep, answered=run.wish.at)
         if not run.is_dry:
@@ -306,9 +257,12 @@ class Sweeper:
     async def _failed(self, run: Run | None, fault: MlsUnavailable, now: datetime) -> None:
         """Say what went wrong and when it is tried again; an operator who waits is told, and may ask again."""
         sweep = await self._sweeps.get(self._feed.name)
-        wait = min(_FIRST_WAIT * 2 ** min(sweep.failures, 10), _LONGEST_WAIT)
+        is_incomplete = fault.kind is Kind.INCOMPLETE
+        wait = _LONGEST_WAIT if is_incomplete else min(_FIRST_WAIT * 2 ** min(sweep.failures, 10), _LONGEST_WAIT)
         wait = max(wait, timedelta(seconds=fault.wait_seconds or 0))
-        sweep = replace(sweep, error=str(fault), failures=sweep.failures + 1, try_again_at=now + wait)
+        sweep = replace(sweep, error=str(fault), failures=sweep.failures + 1)
+        again_at = now + wait
+        sweep = replace(sweep, compare_again_at=again_at) if is_incomplete else replace(sweep, try_again_at=again_at)
         if run and run.wish:
             self._plan = None
             sweep = replace(sweep, answered=run.wish.at)

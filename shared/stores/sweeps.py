@@ -53,6 +53,9 @@ class Sweep:
     failures: int = 0
     """In a row."""
     try_again_at: datetime | None = None
+    """The MLS is left alone until then."""
+    compare_again_at: datetime | None = None
+    """Its market could not be believed, and is not read whole again until then; changes are followed."""
 
     @property
     def open_wish(self) -> Wish | None:

@@ -16,7 +16,7 @@ WHOLE = Sweep(
     feed=FEED, answered=NOW, swept=after(1), finished_at=after(2), followed_at=after(3),
     reached={"ModificationTimestamp": after(4), "MediaChangeTimestamp": after(5)},
     found=Found(compared=6, asked_for=5, missing=4, left=3, published=2, gone=1),
-    error="it is away", failures=2, try_again_at=after(6),
+    error="it is away", failures=2, try_again_at=after(6), compare_again_at=after(7),
 )  # fmt: skip
 
 

@@ -10,8 +10,9 @@ from prometheus_client import CollectorRegistry
 
 from local.sandbox import Sandbox
 from services.scheduler.feed_reader import FeedReader
+from services.scheduler.news import Metrics
 from services.scheduler.odata import MlsClient
-from services.scheduler.sweeps import FOLLOW_EVERY, SETTLE, Metrics, Sweeper
+from services.scheduler.sweeps import FOLLOW_EVERY, SETTLE, Sweeper
 from shared.clock import utc_now
 from shared.dead_letters import DeadLetters
 from shared.domain.feed import Feed, parse_feeds
@@ -60,7 +61,7 @@ class Desk:
         self.listings, self.sweeps, self.leases = MemoryListings(Renderer("http://x")), MemorySweeps(), MemoryLeases()
         self.broker, self.registry = Heard(), CollectorRegistry()
         broker = cast("Broker", self.broker)
-        dead = DeadLetters(broker, "", "scheduler", self.clock)
+        dead = DeadLetters(broker, "", "scheduler", self.clock, CollectorRegistry())
         self.broker.recorder = Recorder(self.listings, {feed.name: feed}, dead, utc_now, CollectorRegistry())
         self.publisher = Publisher(broker, "", "scheduler", self.clock)
         self.metrics = Metrics(self.registry)
@@ -352,6 +353,20 @@ async def test_an_empty_market_where_many_were_displayed_is_not_believed(mls: Sa
     assert "30 of 30 displayed listings are not among the 0" in sweep.error
     assert desk.count("sweep_errors_total", kind="incomplete") == 1
     assert desk.published() == 0
+
+
+async def test_changes_are_followed_while_the_market_is_not_believed(mls: Sandbox, desk: Desk) -> None:
+    left = keys(mls)[4]
+    mls.market.listings = {left: mls.market.listings[left]}
+    await desk.later(DAY)
+    error = (await desk.sweep()).error
+    assert "29 of 30" in error
+    mls.change_photo(left)
+    await desk.later(FOLLOW_EVERY)
+    sweep = await desk.sweep()
+    assert (desk.published(), sweep.error) == (1, error)
+    await desk.later(timedelta(hours=1))
+    assert desk.count("sweep_errors_total", kind="incomplete") == 2
 
 
 async def test_listings_that_only_the_list_lacks_stay(
