@@ -46,12 +46,12 @@ def freshness(
             for name in names:
                 await sweeps.ask(name, wish)
             with terminal.progress(quiet=as_json) as progress:
-                bars = {name: progress.add_task(name, total=None, listings=0) for name in names}
+                bars = {name: progress.add_task(name, total=None, done=0, unit="listings") for name in names}
 
                 def tell(now: Sweep) -> None:
                     found = now.found
                     done, total = found.asked_for - found.left, found.asked_for or None
-                    progress.update(bars[now.feed], completed=done, total=total, listings=found.compared)
+                    progress.update(bars[now.feed], completed=done, total=total, done=found.compared)
 
                 answers = await asyncio.gather(*(_answered(sweeps, name, wish, tell) for name in names))
         return {one.feed: one for one in answers}
