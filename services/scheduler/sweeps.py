@@ -100,6 +100,7 @@ class Sweeper:
             await self._step(sweep, self._clock())
         except Superseded:
             self._plan = None
+            self._metrics.succeeded_at.remove_by_labels({"feed": self._feed.name})
 
     async def _step(self, sweep: Sweep, now: datetime) -> None:
         if sweep.try_again_at and now < sweep.try_again_at and not sweep.open_wish:
