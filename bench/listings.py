@@ -1,4 +1,4 @@
-"""Listings reconciled per second, beside the same rules with one read and one write a listing."""
+"""Listings reconciled per second in one burst, beside one write a listing, and one write a photo."""
 
 import asyncio
 import json
@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
 from aiokafka import AIOKafkaProducer
 
 from bench.rows import Row
@@ -21,7 +22,7 @@ from tests import system
 from tests.servers import Servers, a_room
 from tests.system import System, until
 
-LISTINGS, PHOTOS, PLAIN = 3_000, 25, 300
+LISTINGS, PHOTOS, PLAIN = 2_000, 40, 100
 FEEDS = """
 [feeds.sandbox]
 image_hosts = ["127.0.0.1:9"]
@@ -39,17 +40,26 @@ async def run(servers: Servers) -> list[Row]:
             async with mongo.connect(servers.mongo, f"{room.db}plain") as database:
                 await mongo.apply_indexes(database)
                 plain = await _one_by_one(mongo.MongoListings(database, Renderer("http://x")), feed)
-            new = await _burst(whole, changed_at="2026-11-23T09:00:00Z")
-            again = await _burst(whole, changed_at="2026-11-23T09:00:00Z")
+                naive = await _photo_by_photo(database, feed)
+            scheduler = psutil.Process(whole.pid("scheduler"))
+            before = scheduler.memory_info().rss
+            new, peak = await _burst(whole, scheduler, changed_at="2026-11-23T09:00:00Z")
+            again, _ = await _burst(whole, scheduler, changed_at="2026-11-23T09:00:00Z")
+            newer, later_peak = await _burst(whole, scheduler, changed_at="2026-11-23T10:00:00Z")
     against = "one read and one write a listing"
+    burst = f"a burst of {LISTINGS:,} listings of {PHOTOS} photos"
     return [
-        Row(f"new listings of {PHOTOS} photos reconciled", new, "listings/s", plain, against),
+        Row(f"{burst}, all new", new, "listings/s", naive, "one read a listing, one write a photo"),
+        Row(f"{burst}, all new", new, "listings/s", plain, against),
         Row("the same listings again", again, "listings/s", plain, against),
+        Row("the same, every photo changed", newer, "listings/s", plain, against),
+        Row("scheduler's memory at most, first burst", peak / 1e6, "MB", before / 1e6, "before it"),
+        Row("scheduler's memory at most, third burst", later_peak / 1e6, "MB", peak / 1e6, "the first burst"),
     ]
 
 
-async def _burst(whole: System, changed_at: str) -> float:
-    """Publish all listings and return how many a second both scheduler and janitor were done with."""
+async def _burst(whole: System, scheduler: psutil.Process, changed_at: str) -> tuple[float, float]:
+    """Publish all listings; return how many a second both recorders were done with, and the scheduler's most bytes."""
     values = [_event(number, changed_at) for number in range(LISTINGS)]
     before = await _heard(whole)
     began = time.monotonic()
@@ -58,12 +68,16 @@ async def _burst(whole: System, changed_at: str) -> float:
         sent = [await producer.send(topic, value, key=b"%d" % number) for number, value in enumerate(values)]
         await asyncio.gather(*sent)
 
+    peak = 0
+
     async def all_heard() -> bool:
+        nonlocal peak
         await asyncio.sleep(0.1)
+        peak = max(peak, scheduler.memory_info().rss)
         return all(now - then >= LISTINGS for now, then in zip(await _heard(whole), before, strict=True))
 
     await until(all_heard, "the burst", seconds=300)
-    return LISTINGS / (time.monotonic() - began)
+    return LISTINGS / (time.monotonic() - began), peak
 
 
 async def _heard(whole: System) -> list[float]:
@@ -85,6 +99,22 @@ async def _one_by_one(listings: mongo.MongoListings, feed: Feed) -> float:
         listing = reconcile.record(known, said, feed, datetime.now(UTC))
         if listing is not None:
             await listings.write([listing])
+    return PLAIN / (time.monotonic() - began)
+
+
+async def _photo_by_photo(database: mongo.Database, feed: Feed) -> float:
+    """The plain way: a document a photo, looked up by listing, each written by itself if it changed."""
+    photos = database["plain_photos"]
+    await photos.create_index("listing_key")
+    began = time.monotonic()
+    for number in range(PLAIN):
+        record = json.loads(_event(number, "2026-11-23T09:00:00Z"))["data"]["property"]
+        said = announcement.read(feed, record)
+        known = {one["_id"]: one for one in await photos.find({"listing_key": said.listing_key}).to_list(None)}
+        for order, photo in enumerate(said.photos or ()):
+            facts = {"listing_key": said.listing_key, "url": photo.url, "order": order, "at": photo.own_changed_at}
+            if known.get(photo.photo) != facts:
+                await photos.update_one({"_id": photo.photo}, {"$set": facts}, upsert=True)
     return PLAIN / (time.monotonic() - began)
 
 

@@ -78,17 +78,23 @@ async def play(demo: Demo) -> None:
             f"  {counts.images[Status.DOWNLOADED]} photos here, {counts.images[Status.FAILED]} failed; "
             f"{fetched} requests to the MLS{rate}"
         )
-        await _change_a_photo(http, demo, records[0]["ListingKey"])
-        await _withdraw(http, demo, records[1]["ListingKey"])
+        changed, unsaid, withdrawn = (record["ListingKey"] for record in records[:3])
+        _step(f"the MLS changes a photo of listing {changed}")
+        await _change_a_photo(http, demo, changed, lambda record: _publish(demo, [record]))
+        console.print("  the old URL still opens for a day, so no page breaks; the other photos were not fetched again")
+        _step(f"it changes one of listing {unsaid} and nobody says so: the daily sweep finds it, here at once")
+        await _change_a_photo(http, demo, unsaid, lambda _: _imagectl(demo, "sweep", "freshness", "--feed", FEED))
+        await _withdraw(http, demo, withdrawn)
 
 
-async def _change_a_photo(http: httpx.AsyncClient, demo: Demo, key: str) -> None:
-    _step(f"the MLS changes a photo of listing {key}")
+async def _change_a_photo(
+    http: httpx.AsyncClient, demo: Demo, key: str, tell: Callable[[Mapping[str, Any]], object]
+) -> None:
     before = await _images(http, demo, key)
     which = random.randrange(len(before))
     record = await _control(http, demo, "change-photo", key=key, photo=which)
     began = time.monotonic()
-    _publish(demo, [record])
+    await asyncio.to_thread(tell, record)
 
     async def is_new() -> bool:
         now = (await _images(http, demo, key))[which]
@@ -98,7 +104,6 @@ async def _change_a_photo(http: httpx.AsyncClient, demo: Demo, key: str) -> None
     now = (await _images(http, demo, key))[which]
     console.print(f"  after {time.monotonic() - began:.1f} s the listing shows the new picture")
     console.print(f"    before {before[which]['url']}\n    now    {now['url']}", soft_wrap=True)
-    console.print("  the old URL still opens for a day, so no page breaks; the other photos were not fetched again")
 
 
 async def _withdraw(http: httpx.AsyncClient, demo: Demo, key: str) -> None:
@@ -180,10 +185,13 @@ def _photos(record: Mapping[str, Any]) -> set[str]:
 def _publish(demo: Demo, records: Sequence[Mapping[str, Any]]) -> None:
     file = demo.home / "listings.ndjson"
     file.write_text("".join(json.dumps(record) + "\n" for record in records))
-    command = ["imagectl", "publish", str(file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file)]
-    command += ["--feed", FEED]
-    console.print(f"  [dim]$ {' '.join(command)}[/]", soft_wrap=True)
-    run = [sys.executable, "-m", "ops.imagectl", *command[1:]]
+    shown = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
+    _imagectl(demo, "publish", str(shown), "--feed", FEED)
+
+
+def _imagectl(demo: Demo, *arguments: str) -> None:
+    console.print(f"  [dim]$ imagectl {' '.join(arguments)}[/]", soft_wrap=True)
+    run = [sys.executable, "-m", "ops.imagectl", *arguments]
     subprocess.run(
         run, env={**os.environ, **demo.env}, check=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
     )

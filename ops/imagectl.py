@@ -18,6 +18,7 @@ from ops.commands import (
     removals,
     replay,
     status,
+    sweep,
     topics,
 )
 
@@ -34,6 +35,7 @@ for command in (status, explain, doctor, force, freeze, replay, publish, rebuild
     app.add_typer(command.app)
 app.add_typer(removals.app, name="removals")
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(sweep.app, name="sweep")
 app.add_typer(topics.app, name="topics")
 app.add_typer(indexes.app, name="indexes")
 

@@ -127,8 +127,11 @@ class Market:
 
     # Every change below moves the listing's timestamps and returns its record as it is then.
 
-    def change_photo(self, key: str, photo: int | str = 0) -> Record:
-        """Give a photo other bytes, so another MediaModificationTimestamp and URL too."""
+    def change_photo(self, key: str, photo: int | str = 0, *, media_only: bool = False) -> Record:
+        """Give a photo other bytes, so another MediaModificationTimestamp and URL too.
+
+        With `media_only` the MediaChangeTimestamp moves and the ModificationTimestamp stays, as AMPRE's may.
+        """
 
         def change(listing: Listing) -> None:
             changed = listing.photo(photo)
@@ -136,7 +139,7 @@ class Market:
             changed.shot = Shot(shot.listing_key, shot.number, shot.index, shot.version + 1)
             changed.modified_at = self.now()
 
-        return self._changed(key, change)
+        return self._changed(key, change, record=not media_only)
 
     def reorder(self, key: str, order: list[int] | None = None) -> Record:
         """Put the photos into another order: the present positions in their new order, or the last photo first."""
@@ -190,12 +193,17 @@ class Market:
         """Sign all image URLs anew, which moves no timestamp; with `expire`, the old ones are 403 from now on."""
         self._keys = [*([] if expire else self._keys), f"sandbox-{self.now()}".encode()]
 
-    def _changed(self, key: str, change: Callable[[Listing], None], *, media: bool = True) -> Record:
-        listing = self.listing(key)
+    def forget(self, key: str) -> None:
+        """Have a listing no more, not even as withdrawn; its pictures are 404 from now on."""
+        del self.listings[self.listing(key).key]
+
+    def _changed(
+        self, key: str, change: Callable[[Listing], None], *, record: bool = True, media: bool = True
+    ) -> Record:
+        listing, now = self.listing(key), self.now()
         change(listing)
-        listing.modified_at = self.now()
-        if media:
-            listing.media_changed_at = listing.modified_at
+        listing.modified_at = now if record else listing.modified_at
+        listing.media_changed_at = now if media else listing.media_changed_at
         return self.property(listing)
 
     def properties(self) -> list[Record]:

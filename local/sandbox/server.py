@@ -76,11 +76,17 @@ class Sandbox:
         self.change_photo, self.reorder, self.rename = market.change_photo, market.reorder, market.rename
         self.withdraw_photo, self.withdraw, self.reactivate = market.withdraw_photo, market.withdraw, market.reactivate
         self.opt_out, self.touch, self.re_sign = market.opt_out, market.touch, market.re_sign
+        self.forget = market.forget
         changes: list[Callable[..., object]] = [
             self.change_photo, self.reorder, self.rename, self.withdraw_photo, self.withdraw, self.reactivate,
-            self.opt_out, self.touch, self.re_sign, self.behave, self.reset, self.allow_expand,
+            self.opt_out, self.touch, self.re_sign, self.forget, self.behave, self.reset, self.allow_expand,
         ]  # fmt: skip
         self._controls = {change.__name__.replace("_", "-"): validate_call(change) for change in changes}
+
+    @property
+    def web_api(self) -> str:
+        """Root of the RESO Web API, as `reso_url` has it."""
+        return f"{self.url}/odata"
 
     @property
     def host(self) -> str:
@@ -105,7 +111,10 @@ class Sandbox:
             self._temporary.cleanup()
 
     def feeds_toml(self, *, feed: str = "sandbox", **overrides: object) -> str:
-        """Return a whole `feeds.toml` with one table for this MLS: generous rates, quick retries. Needs the URL."""
+        """Return a whole `feeds.toml` with one table for this MLS: generous rates, quick retries. Needs the URL.
+
+        Nothing reads the Web API unless asked: `feeds_toml(reso_url=mls.web_api)`.
+        """
         rules: dict[str, object] = {
             "image_hosts": [self.host],
             "allow_private_addresses": True,
@@ -116,7 +125,6 @@ class Sandbox:
             "retry_base_seconds": 0.5,
             "retry_max_seconds": 30.0,
             "popular_areas": ["Toronto", "Vancouver"],
-            "reso_url": f"{self.url}/odata",
         }
         lines = [f"{name} = {_toml(value)}" for name, value in (rules | overrides).items()]
         return "\n".join([f"[feeds.{json.dumps(feed)}]", *lines, ""])
@@ -309,7 +317,7 @@ class Sandbox:
         return web.json_response(self.properties())
 
     async def _feeds(self, _: web.Request) -> web.Response:
-        return web.Response(text=self.feeds_toml())
+        return web.Response(text=self.feeds_toml(reso_url=self.web_api))
 
     async def _index(self, _: web.Request) -> web.Response:
         listings: list[Listing] = [*self.market.listings.values()]

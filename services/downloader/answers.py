@@ -3,11 +3,11 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from pathlib import Path
 
 from shared.domain.failures import Failure, Reason
+from shared.domain.retry import retry_after
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _REASONS = {
@@ -19,7 +19,6 @@ _REASONS = {
     429: Reason.THROTTLED,
 }
 _MAY_ASK_FOR_SILENCE = frozenset({429, 503})
-_LONGEST_RETRY_AFTER = 86_400.0
 _VALIDATOR = re.compile(r"[\x20-\x7e]{1,1000}")
 
 
@@ -88,16 +87,3 @@ def validators(headers: Mapping[str, str]) -> tuple[str | None, str | None]:
         etag if _VALIDATOR.fullmatch(etag) else None,
         last_modified if _VALIDATOR.fullmatch(last_modified) else None,
     )
-
-
-def retry_after(value: str, now: datetime) -> float | None:
-    """Read a Retry-After header, seconds or a date, as seconds from now, at most a day; None where it says nothing."""
-    value = value.strip()
-    if re.fullmatch(r"[0-9]{1,100}", value):
-        return min(float(value), _LONGEST_RETRY_AFTER)
-    try:
-        date = parsedate_to_datetime(value)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    seconds = ((date if date.tzinfo else date.replace(tzinfo=UTC)) - now).total_seconds()
-    return min(seconds, _LONGEST_RETRY_AFTER) if seconds >= 0 else None

@@ -1,13 +1,18 @@
-"""Wires the scheduler: hears of listings, records them, and releases what is due."""
+"""Wires the scheduler: hears of listings, records them, releases what is due, and sweeps."""
 
 import asyncio
+import os
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
 from prometheus_client import CollectorRegistry
 
+from services.scheduler.feed_reader import FeedReader
 from services.scheduler.gauges import Gauges
+from services.scheduler.news import Metrics
+from services.scheduler.odata import MlsClient
 from services.scheduler.release import Release
+from services.scheduler.sweeps import Sweeper
 from shared.clock import utc_now
 from shared.consumer import Consumer, Lane
 from shared.dead_letters import DeadLetters
@@ -27,6 +32,7 @@ SERVICE = "scheduler"
 _TICK_SECONDS = 0.25
 _PACE_SECONDS = 5.0
 _GAUGE_SECONDS = 15.0
+_SWEEP_SECONDS = 1.0
 
 
 async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Event) -> None:
@@ -42,6 +48,7 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         dead_letters = DeadLetters(broker, settings.topic_prefix, SERVICE, utc_now, registry)
         recorder = Recorder(listings, feeds, dead_letters, utc_now, registry)
         publisher = Publisher(broker, settings.topic_prefix, SERVICE, utc_now)
+        # One lease for all loops, named after the oldest of them.
         lease = Lease(mongo.MongoLeases(database), "release", worker_name(settings, SERVICE), utc_now)
         release = Release(listings, lease, publisher, feeds, utc_now, registry)
         lane = Lane(LISTING_SEEN, recorder.record, batch=50, batches=2, within_seconds=0.05)
@@ -54,5 +61,19 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
             Loop("pace", lambda: release.report(paces), _PACE_SECONDS),
             Loop("gauges", gauges.look, _GAUGE_SECONDS),
         ]
+        sweeps, metrics = mongo.MongoSweeps(database), Metrics(registry)
+        for feed in feeds.values():
+            reader = _reader(feed)
+            if reader:
+                closing.push_async_callback(reader.aclose)
+            sweeper = Sweeper(feed, reader, listings, sweeps, lease, publisher, utc_now, metrics)
+            # Endless: it waits for MLSs, and may be cut off anywhere.
+            loops.append(Loop(f"sweep {feed.name}", sweeper.round, _SWEEP_SECONDS, endless=True))
         await work(settings, settings.scheduler_port, consumer, loops, health, stop)
         await lease.give_back()
+
+
+def _reader(feed: Feed) -> FeedReader | None:
+    if not feed.reso_url:
+        return None
+    return FeedReader(feed, MlsClient(feed, os.environ.get(feed.reso_token_env, "") if feed.reso_token_env else ""))

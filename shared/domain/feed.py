@@ -8,6 +8,8 @@ from datetime import timedelta
 from math import isnan
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from shared.domain import hosts
 
@@ -44,6 +46,10 @@ class Feed:
     token_env: str = ""
     reso_url: str = ""
     reso_token_env: str = ""
+    sweep_at: str = "02:00"
+    time_zone: str = "America/Toronto"
+    sweep_hours: float = 4.0
+    recheck_days: float = 0.0
 
     @property
     def keep_after_inactive(self) -> timedelta:
@@ -76,6 +82,8 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "retry_max_seconds": (0.1, 365 * 86_400),
     "keep_after_inactive_hours": (0, 10 * 365 * 24),
     "removal_freeze_share": (0, 1),
+    "sweep_hours": (0, 20),
+    "recheck_days": (0, 3_650),
 }
 
 
@@ -128,9 +136,31 @@ def _value_fault(key: str, value: object, kind: object) -> str | None:
             )
     if key == "image_hosts" and isinstance(value, list):
         return "; ".join(f"has {host!r}: {fault}" for host in value if (fault := hosts.pattern_fault(host)))
-    if key == "reso_url" and value and not str(value).startswith(("https://", "http://")):
+    if key == "reso_url" and value and not _is_web_api_root(str(value)):
         return f"is {value!r}; it must be an http(s) URL or empty"
+    if key == "sweep_at" and not _CLOCK_TIME.fullmatch(str(value)):
+        return f'is {value!r}; it must be a time of day such as "02:00"'
+    if key == "time_zone" and not _is_time_zone(str(value)):
+        return f'is {value!r}; it must be an IANA time zone such as "America/Toronto"'
     return None
+
+
+def _is_web_api_root(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        is_port = parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+    is_bare = not (parts.query or parts.fragment or parts.username)
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and is_port and is_bare and " " not in url
+
+
+def _is_time_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
 
 
 def _faults_together(table: Mapping[str, object]) -> list[str]:
@@ -155,6 +185,7 @@ def _is_headers(value: object) -> bool:
     )
 
 
+_CLOCK_TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")

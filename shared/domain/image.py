@@ -57,6 +57,11 @@ class Copy:
     checked_at: datetime
 
     @property
+    def has_validator(self) -> bool:
+        """Whether the origin said how to ask for something newer only."""
+        return bool(self.etag or self.last_modified)
+
+    @property
     def full(self) -> Variant:
         """The variant that answers' sizes and URL speak of."""
         return next(variant for variant in self.variants if variant.name == "full")

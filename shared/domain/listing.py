@@ -154,6 +154,18 @@ class Listing:
         )
 
     @property
+    def recheckable(self) -> tuple[Photo, ...]:
+        """The photos whose copies can be asked for again, conditionally, and want no attempt otherwise."""
+        if not self.is_displayed:
+            return ()
+        return tuple(photo for photo in self.photos if photo.copy and photo.copy.has_validator and not photo.due_at)
+
+    @property
+    def checked_at(self) -> datetime | None:
+        """When the copy was last asked for that was not for the longest time, of those that can be."""
+        return min((photo.copy.checked_at for photo in self.recheckable if photo.copy), default=None)
+
+    @property
     def removal_due_at(self) -> datetime | None:
         """When the next object must be removed; None where there is nothing to remove."""
         leaving = [discard.remove_at for discard in self.discards]
@@ -165,6 +177,15 @@ class Listing:
     def counts(self) -> Mapping[Status, int]:
         """How many photos have each status."""
         return Counter(photo.status for photo in self.photos)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What is recorded of the MLS's last statement about a listing, without its photos."""
+
+    version: Version
+    is_displayed: bool
+    hidden_by: RemovalReason | None
 
 
 def copy_keys(copy: Copy) -> tuple[str, ...]:

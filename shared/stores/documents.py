@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from shared.domain.failures import Failure, Reason
-from shared.domain.freshness import Position
+from shared.domain.freshness import Position, Version
 from shared.domain.image import Claim, Copy, Photo, Variant
-from shared.domain.listing import Discard, Hidden, Listing, RemovalReason, SetAside
+from shared.domain.listing import Discard, Hidden, Listing, Recorded, RemovalReason, SetAside
 from shared.domain.priority import Priority
 from shared.render import Renderer
 
@@ -55,8 +55,27 @@ def to_document(listing: Listing, revision: int, renderer: Renderer) -> Document
         # Absent rather than null: the partial indexes hold only listings with something to do.
         **({"due_at": due_at} if due_at else {}),
         **({"in_work": len(released), "leased_until": max(photo.not_before for photo in released)} if released else {}),
+        **({"checked_at": listing.checked_at} if listing.checked_at else {}),
         **({"removal_due_at": listing.removal_due_at} if listing.removal_due_at else {}),
     }
+
+
+RECORDED = ("listing_key", "modified_at", "media_changed_at", "displayed", "hidden.reason")
+"""The fields that `recorded` reads."""
+
+
+def recorded(document: Mapping[str, Any]) -> Recorded:
+    """Read what the MLS last said of a listing from the fields RECORDED."""
+    hidden = document.get("hidden")
+    return Recorded(
+        version=Version(
+            modified_at=_moment(document["modified_at"]),
+            media_changed_at=_moment(document["media_changed_at"]),
+            position=None,
+        ),
+        is_displayed=document["displayed"],
+        hidden_by=RemovalReason(hidden["reason"]) if hidden else None,
+    )
 
 
 def from_document(document: Mapping[str, Any]) -> Listing:

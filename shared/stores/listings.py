@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from shared.domain.image import Status
-from shared.domain.listing import Listing, RemovalReason
+from shared.domain.listing import Listing, Recorded, RemovalReason
 from shared.domain.priority import Priority
 from shared.stores.documents import ListingId
 from shared.stores.rows import Row, Wanted
@@ -61,6 +61,18 @@ class Listings(Protocol):
 
     async def ahead_of(self, feed: str, priority: Priority, due_at: datetime, now: datetime) -> int:
         """Return how many photos have their turn before one that is due then: the more urgent, and the longer due."""
+
+    async def recorded(self, feed: str, keys: Collection[str]) -> Mapping[str, Recorded]:
+        """Return what was last said of those of the feed's listings that are recorded, by key, in one round trip."""
+
+    async def displayed_keys(self, feed: str, after: str, limit: int) -> Sequence[str]:
+        """Return the keys of a feed's displayed listings in their order, those after the key given; "" begins."""
+
+    async def recheck_due(self, feed: str, before: datetime, limit: int) -> Sequence[Listing]:
+        """Return listings with copies that were last asked for before that time, the longest ago first."""
+
+    async def recheck_count(self, feed: str, before: datetime) -> int:
+        """Return of how many listings there are copies that were last asked for before that time."""
 
     async def removal_due(self, now: datetime, limit: int) -> Sequence[Listing]:
         """Return listings of which something must be removed, the longest due first."""

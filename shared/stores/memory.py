@@ -9,11 +9,11 @@ from pathlib import Path
 from shared.clock import Clock, utc_now
 from shared.domain.audit import Held
 from shared.domain.image import Status
-from shared.domain.listing import UNDECIDED, Listing, RemovalReason
+from shared.domain.listing import UNDECIDED, Listing, Recorded, RemovalReason
 from shared.domain.priority import Priority
 from shared.render import Renderer
 from shared.stores import rows
-from shared.stores.documents import Document, ListingId, from_document, to_document
+from shared.stores.documents import Document, ListingId, from_document, recorded, to_document
 from shared.stores.listings import Answer, FeedCounts
 from shared.stores.objects import Bucket
 from shared.stores.records import Attempt, Place, Removal, Tally
@@ -82,6 +82,25 @@ class MemoryListings:
             if (one["rank"] < priority.rank and one["due_at"] <= max(due_at, now))
             or (one["rank"] == priority.rank and one["due_at"] < due_at)
         )
+
+    async def recorded(self, feed: str, keys: Collection[str]) -> Mapping[str, Recorded]:
+        """Return what was last said of those of the feed's listings that are recorded, by key."""
+        return {key: recorded(self._documents[feed, key]) for key in keys if (feed, key) in self._documents}
+
+    async def displayed_keys(self, feed: str, after: str, limit: int) -> Sequence[str]:
+        """Return the keys of a feed's displayed listings in their order."""
+        ours = self._where(lambda one: one.feed == feed and one.is_displayed and one.key > after)
+        return sorted(one.key for one in ours)[:limit]
+
+    async def recheck_due(self, feed: str, before: datetime, limit: int) -> Sequence[Listing]:
+        """Return listings with copies that were last asked for before that time, the longest ago first."""
+        ours = [one for one in self._documents.values() if one["feed"] == feed and "checked_at" in one]
+        due = sorted((one for one in ours if one["checked_at"] <= before), key=operator.itemgetter("checked_at"))
+        return [from_document(one) for one in due[:limit]]
+
+    async def recheck_count(self, feed: str, before: datetime) -> int:
+        """Return of how many listings there are copies that were last asked for before that time."""
+        return len(await self.recheck_due(feed, before, len(self._documents)))
 
     async def removal_due(self, now: datetime, limit: int) -> Sequence[Listing]:
         """Return listings of which something must be removed, the longest due first."""

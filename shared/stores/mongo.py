@@ -12,19 +12,20 @@ from pymongo import ASCENDING, DESCENDING, IndexModel, InsertOne, ReplaceOne, Up
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
 from shared.domain.image import Status
-from shared.domain.listing import UNDECIDED, Listing, RemovalReason
+from shared.domain.listing import UNDECIDED, Listing, Recorded, RemovalReason
 from shared.domain.pace import Pace
 from shared.domain.priority import Priority
 from shared.render import Renderer
 from shared.stores import rows
 from shared.stores.audits import Audit
 from shared.stores.budgets import Stored
-from shared.stores.documents import Document, ListingId, document_id, from_document, to_document
+from shared.stores.documents import RECORDED, Document, ListingId, document_id, from_document, recorded, to_document
 from shared.stores.errors import StoreUnavailable
 from shared.stores.freezes import Decision, Freeze
 from shared.stores.listings import Answer, FeedCounts
 from shared.stores.records import Attempt, Place, Removal, Tally
 from shared.stores.rows import Row, Wanted
+from shared.stores.sweeps import Found, Sweep, Wish
 
 Database: TypeAlias = "AsyncIOMotorDatabase[Document]"
 """Motor's database; its classes take type arguments for the type checker only."""
@@ -50,6 +51,11 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
             [("feed", ASCENDING), ("due_at", ASCENDING)],
             name="due_by_age",
             partialFilterExpression={"due_at": {"$exists": True}},
+        ),
+        IndexModel(
+            [("feed", ASCENDING), ("checked_at", ASCENDING)],
+            name="recheck_due",
+            partialFilterExpression={"checked_at": {"$exists": True}},
         ),
         IndexModel(
             [("removal_due_at", ASCENDING)],
@@ -82,6 +88,7 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
             [("feed", ASCENDING), ("displayed", ASCENDING), *((f"counts.{status}", ASCENDING) for status in Status)],
             name="counts",
         ),
+        IndexModel([("feed", ASCENDING), ("displayed", ASCENDING), ("listing_key", ASCENDING)], name="shown"),
         # What an operator's tables are filtered by, each in the order of the key.
         IndexModel([("feed", ASCENDING), ("photos.status", ASCENDING), ("listing_key", ASCENDING)], name="by_status"),
         IndexModel([("feed", ASCENDING), ("city", ASCENDING), ("listing_key", ASCENDING)], name="by_city"),
@@ -250,6 +257,33 @@ class MongoListings:
         ]
         rows = await self._aggregate(pipeline, hint="due_by_priority")
         return rows[0]["sum"] if rows else 0
+
+    async def recorded(self, feed: str, keys: Collection[str]) -> Mapping[str, Recorded]:
+        """Return what was last said of those of the feed's listings that are recorded, by key."""
+        query = {"_id": {"$in": [document_id(feed, key) for key in keys]}}
+        with _translated():
+            found = await self._collection.find(query, dict.fromkeys(RECORDED, 1)).to_list(None)
+        return {document["listing_key"]: recorded(document) for document in found}
+
+    async def displayed_keys(self, feed: str, after: str, limit: int) -> Sequence[str]:
+        """Return the keys of a feed's displayed listings in their order, from the index alone."""
+        query = {"listing_key": {"$gt": after}, "feed": feed, "displayed": True}
+        with _translated():
+            cursor = self._collection.find(
+                query, {"_id": 0, "listing_key": 1}, sort=[("listing_key", ASCENDING)], limit=limit, hint="shown"
+            )
+            return [document["listing_key"] for document in await cursor.to_list(None)]
+
+    async def recheck_due(self, feed: str, before: datetime, limit: int) -> Sequence[Listing]:
+        """Return listings with copies that were last asked for before that time, the longest ago first."""
+        query = {"feed": feed, "checked_at": {"$lte": before}}
+        return await self._find(query, sort=[("checked_at", ASCENDING)], limit=limit, hint="recheck_due")
+
+    async def recheck_count(self, feed: str, before: datetime) -> int:
+        """Return of how many listings there are copies that were last asked for before that time."""
+        with _translated():
+            query = {"feed": feed, "checked_at": {"$lte": before}}
+            return int(await self._collection.count_documents(query, hint="recheck_due"))
 
     async def removal_due(self, now: datetime, limit: int) -> Sequence[Listing]:
         """Return listings of which something must be removed, the longest due first."""
@@ -575,6 +609,42 @@ class MongoLeases:
         with _translated():
             held = await self._collection.find({"until": {"$gt": now}}).to_list(None)
         return {one["_id"]: one["holder"] for one in held}
+
+
+class MongoSweeps:
+    """The sweeps in MongoDB."""
+
+    def __init__(self, database: Database) -> None:
+        self._collection = database["sweeps"]
+
+    async def get(self, feed: str) -> Sweep:
+        """Return the feed's sweeps, an empty record before the first write."""
+        with _translated():
+            document = await self._collection.find_one({"_id": feed}, {"_id": 0})
+        facts = document or {}
+        if wish := facts.get("wish"):
+            facts["wish"] = Wish(**wish)
+        if found := facts.get("found"):
+            facts["found"] = Found(**found)
+        return Sweep(feed=feed, **facts)
+
+    async def write(self, sweep: Sweep) -> bool:
+        """Write all but the wish if the revision is still the recorded one; False where another was faster."""
+        facts = {name: value for name, value in asdict(sweep).items() if name not in {"feed", "wish"}}
+        query = {"_id": sweep.feed, "revision": sweep.revision}
+        change = {"$set": facts | {"revision": sweep.revision + 1}}
+        with _translated():
+            try:
+                result = await self._collection.update_one(query, change, upsert=sweep.revision == 0)
+            except DuplicateKeyError:
+                return False
+        return bool(result.matched_count or result.upserted_id)
+
+    async def ask(self, feed: str, wish: Wish) -> None:
+        """Leave a wish in place of any before it."""
+        change = {"$set": {"wish": asdict(wish)}, "$setOnInsert": {"revision": 0}}
+        with _translated():
+            await self._collection.update_one({"_id": feed}, change, upsert=True)
 
 
 class MongoPaces:

@@ -10,6 +10,7 @@ from local.plan import PROJECT
 PURE = [
     *sorted((PROJECT / "shared" / "domain").glob("*.py")),
     *sorted((PROJECT / "services").glob("*/decide.py")),
+    PROJECT / "services" / "scheduler" / "schedule.py",
     PROJECT / "services" / "scheduler" / "window.py",
     PROJECT / "services" / "downloader" / "budget.py",
     PROJECT / "services" / "desk" / "charts.py",

@@ -4,21 +4,22 @@ import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import orjson
 import pytest
 
 from shared.domain.failures import Failure, Reason
-from shared.domain.freshness import Position
+from shared.domain.freshness import Position, Version
 from shared.domain.image import Claim, Photo, Status, image_id, url_key
-from shared.domain.listing import UNDECIDED, Listing, RemovalReason, SetAside
+from shared.domain.listing import UNDECIDED, Listing, Recorded, RemovalReason, SetAside
 from shared.domain.priority import Priority
 from shared.render import Renderer
 from shared.stores import mongo
 from shared.stores.errors import StoreUnavailable
 from shared.stores.listings import Answer, Listings
 from shared.stores.mongo import MongoListings
-from tests.builders import FEED, KEY, NOW, a_discard, a_held_photo, a_listing, a_photo, after, hidden
+from tests.builders import FEED, KEY, NOW, a_copy, a_discard, a_held_photo, a_listing, a_photo, after, hidden
 from tests.servers import Room
 
 RENDERER = Renderer("https://cdn.example.com")
@@ -203,6 +204,53 @@ async def test_what_is_done_is_no_longer_due(listings: Listings) -> None:
     await listings.write([listing.with_photos([a_held_photo("a")])])
     assert keys_of(await listings.due(FEED, after(99), 9)) == []
     assert keys_of(await listings.oldest_due(FEED, after(99), 9)) == []
+
+
+async def test_what_the_mls_last_said_is_read_without_the_photos(listings: Listings) -> None:
+    gone = hidden(reason=RemovalReason.OPT_OUT)
+    await listings.write(
+        [
+            a_listing(a_photo(), media_changed_at=after(0.000001)), a_listing(key="hidden", hidden=gone),
+            a_listing(key="elsewhere", feed="other"),
+        ]
+    )  # fmt: skip
+    said = Version(modified_at=NOW, media_changed_at=after(0.000001), position=None)
+    assert await listings.recorded(FEED, [KEY, "hidden", "elsewhere", "nowhere"]) == {
+        KEY: Recorded(said, is_displayed=True, hidden_by=None),
+        "hidden": Recorded(replace(said, media_changed_at=NOW), is_displayed=False, hidden_by=RemovalReason.OPT_OUT),
+    }
+    assert await listings.recorded(FEED, []) == {}
+
+
+async def test_displayed_keys_come_in_order_page_by_page(listings: Listings) -> None:
+    shown = [a_listing(key=key) for key in ("C", "A", "é", "B")]
+    await listings.write([*shown, a_listing(key="AA", hidden=hidden()), a_listing(key="AB", feed="other")])
+    assert await listings.displayed_keys(FEED, "", 2) == ["A", "B"]
+    assert await listings.displayed_keys(FEED, "B", 9) == ["C", "é"]
+    assert await listings.displayed_keys(FEED, "é", 9) == []
+
+
+async def test_copies_that_were_not_asked_for_lately_are_found_the_longest_ago_first(listings: Listings) -> None:
+    def held(key: str, checked_at: float, feed: str = FEED, **facts: Any) -> Photo:
+        copy = a_copy("h", key=key, feed=feed, checked_at=after(checked_at), **facts)
+        return a_held_photo("h", key=key, feed=feed, copy=copy)
+
+    await listings.write(
+        [
+            a_listing(held("new", 10), key="new"),
+            a_listing(held("old", -10), held("old", 10), key="old"),
+            a_listing(held("older", -20), key="older"),
+            a_listing(held("hidden", -10), key="hidden", hidden=hidden()),
+            a_listing(held("unconditional", -10, etag=None), key="unconditional"),
+            a_listing(replace(held("forced", -10), forced_at=NOW), key="forced"),
+            a_listing(replace(held("outdated", -10), announced_at=after(5)), key="outdated"),
+            a_listing(held("elsewhere", -10, "other"), key="elsewhere", feed="other"),
+        ]
+    )
+    assert keys_of(await listings.recheck_due(FEED, NOW, 9)) == ["older", "old"]
+    assert keys_of(await listings.recheck_due(FEED, NOW, 1)) == ["older"]
+    assert await listings.recheck_count(FEED, NOW) == 2
+    assert await listings.recheck_count(FEED, after(-60)) == 0
 
 
 @pytest.mark.parametrize(

@@ -28,9 +28,11 @@ from shared.stores.mongo import (
     MongoListings,
     MongoPaces,
     MongoRemovals,
+    MongoSweeps,
 )
 from shared.stores.records import Attempt, Removal
 from shared.stores.rows import Wanted
+from shared.stores.sweeps import Sweep, Wish
 from tests.builders import FEED, NOW, a_discard, a_held_photo, a_listing, a_photo, after, hidden
 from tests.servers import Servers, a_room
 
@@ -109,6 +111,10 @@ QUERIES: dict[str, Callable[[MongoListings, MongoListings], Awaitable[object]]] 
     "oldest_due": lambda store, _: store.oldest_due(FEED, NOW, 20),
     "in_work": lambda store, _: store.in_work(FEED, NOW),
     "ahead_of": lambda store, _: store.ahead_of(FEED, Priority.POPULAR, NOW, NOW),
+    "recorded": lambda store, _: store.recorded(FEED, [f"X{index}" for index in range(50)]),
+    "displayed_keys": lambda store, _: store.displayed_keys(FEED, "X1", 500),
+    "recheck_due": lambda store, _: store.recheck_due(FEED, NOW, 50),
+    "recheck_count": lambda store, _: store.recheck_count(FEED, NOW),
     "removal_due": lambda store, _: store.removal_due(NOW, 20),
     "turned_hidden": lambda store, _: store.turned_hidden(FEED, RemovalReason.LISTING_INACTIVE, after(-2_000)),
     "displayed": lambda store, _: store.displayed(FEED),
@@ -132,11 +138,13 @@ QUERIES: dict[str, Callable[[MongoListings, MongoListings], Awaitable[object]]] 
     "queue by age": lambda store, _: store.queue(FEED, NOW, 50, by_age=True),
     "coming": lambda store, _: store.coming(FEED, NOW, 50),
 }
-ANSWERED_BY_INDEX_ALONE = {"ahead_of", "in_work", "counts", "displayed"}
+ANSWERED_BY_INDEX_ALONE = {"ahead_of", "in_work", "counts", "displayed", "displayed_keys", "recheck_count"}
 SORTED = {
     "due",
     "oldest_due",
+    "recheck_due",
     "removal_due",
+    "displayed_keys",
     *(name for name in QUERIES if name.startswith(("search", "queue", "coming"))),
 }
 
@@ -200,7 +208,7 @@ async def test_what_is_counted_is_counted_in_the_index_alone(database: Database,
 
 async def test_the_records_beside_the_listings_are_found_by_index(database: Database) -> None:
     attempts, removals, leases = MongoAttempts(database), MongoRemovals(database), MongoLeases(database)
-    budgets, paces = MongoBudgets(database), MongoPaces(database)
+    budgets, paces, sweeps = MongoBudgets(database), MongoPaces(database), MongoSweeps(database)
     freezes, audits = MongoFreezes(database), MongoAudits(database)
     freeze = Freeze(
         feed=FEED, reason=RemovalReason.OPT_OUT, at=NOW, since=after(-3_600), hidden=50, displayed=9
@@ -223,6 +231,9 @@ async def test_the_records_beside_the_listings_are_found_by_index(database: Data
         lambda: leases.release("release", "w"),
         lambda: paces.put(FEED, Pace(NOW, 5.0)),
         lambda: paces.get(FEED),
+        lambda: sweeps.ask(FEED, Wish(at=NOW)),
+        lambda: sweeps.get(FEED),
+        lambda: sweeps.write(Sweep(feed=FEED)),
         lambda: budgets.get(FEED),
         lambda: budgets.replace(FEED, {}, 0),
     ]

@@ -56,32 +56,3 @@ def test_not_modified_keeps_what_the_origin_does_not_repeat(headers: dict[str, s
 def test_a_validator_that_no_header_can_hold_is_neither_sent_nor_stored(value: str | None) -> None:
     assert Validators(value, value).as_headers() == {}
     assert answers.validators({"ETag": value or "", "Last-Modified": value or ""}) == (None, None)
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        ("0", 0.0),
-        ("30", 30.0),
-        (" 30 ", 30.0),
-        ("999999999999999999999", 86_400.0),
-        ("9" * 5000, None),
-        ("-5", None),
-        ("-0", None),
-        ("0x10", None),
-        ("1.5", None),
-        ("٣", None),
-        ("soon", None),
-        ("", None),
-        ("Mon, 23 Nov 2026 09:01:00 GMT", 60.0),
-        ("Mon, 23 Nov 2026 10:01:00 +0100", 60.0),
-        ("Mon, 23 Nov 2026 09:01:00 -0000", 60.0),
-        ("Monday, 23-Nov-26 09:01:00 GMT", 60.0),
-        ("Mon, 23 Nov 2026 08:59:59 GMT", None),
-        ("Fri, 31 Dec 9999 23:59:59 GMT", 86_400.0),
-        ("Mon, 99 Nov 2026 09:01:00 GMT", None),
-        ("Mon, 23 Nov 2026 09:01:00 +9999", None),
-    ],
-)
-def test_retry_after_is_read_as_seconds_or_a_date_within_a_day(value: str, seconds: float | None) -> None:
-    assert answers.retry_after(value, NOW) == seconds

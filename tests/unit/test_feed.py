@@ -59,6 +59,10 @@ def test_the_defaults_are_the_contracts() -> None:
         "token_env": "",
         "reso_url": "",
         "reso_token_env": "",
+        "sweep_at": "02:00",
+        "time_zone": "America/Toronto",
+        "sweep_hours": 4.0,
+        "recheck_days": 0.0,
     }
 
 
@@ -92,6 +96,8 @@ RANGES = [
     ("max_attempts", 1, 100),
     ("retry_base_seconds", 0.1, 3_600),
     ("removal_freeze_share", 0, 1),
+    ("sweep_hours", 0, 20),
+    ("recheck_days", 0, 3_650),
 ]
 
 
@@ -135,6 +141,22 @@ def test_beyond_the_ends_of_a_range_is_a_fault(key: str, least: float, most: flo
             "it must be a table of header names and values, in ASCII without line breaks",
         ),
         ("token_env = 5", "token_env is 5; it must be a text"),
+        *(
+            (f'sweep_at = "{time}"', f"sweep_at is '{time}'; it must be a time of day such as \"02:00\"")
+            for time in ("24:00", "2:00", "02:60", "02:00:00", "2 am", "")
+        ),
+        ("sweep_at = 02:00:00", "sweep_at is datetime.time(2, 0); it must be a text"),
+        *(
+            (
+                f'time_zone = "{zone}"',
+                f"time_zone is '{zone}'; it must be an IANA time zone such as \"America/Toronto\"",
+            )
+            for zone in ("Toronto", "EST5EDT4", "../../etc/passwd", "America", "")
+        ),
+        *(
+            (f'reso_url = "{url}"', f"reso_url is '{url}'; it must be an http(s) URL or empty")
+            for url in ("https://", "https://x:0", "https://[x", "https://x/?a=b", "https://me:secret@x", "//x")
+        ),
         ('reso_url = "ftp://x"', "reso_url is 'ftp://x'; it must be an http(s) URL or empty"),
         ("retry_max_seconds = 29.9", "retry_max_seconds is 29.9; it must be at least retry_base_seconds (30.0)"),
         ("concurency = 4", "concurency is not a known key"),

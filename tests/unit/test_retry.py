@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.failures import POLICIES, Failure, Reason, Then
-from shared.domain.retry import GIVEN_UP_FOR, is_given_up, next_attempt
+from shared.domain.retry import GIVEN_UP_FOR, is_given_up, next_attempt, retry_after
 from tests.builders import NOW, a_feed
 
 FINAL = {Reason.GONE, Reason.BAD_URL, Reason.REFUSED_HOST}
@@ -75,3 +75,32 @@ def test_by_any_allowed_rules_the_next_attempt_is_later_and_within_bounds(
     )
     assert timedelta(seconds=seconds) > timedelta(0)
     assert seconds <= max(longest * 1.5, 86_400) + 1
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("0", 0.0),
+        ("30", 30.0),
+        (" 30 ", 30.0),
+        ("999999999999999999999", 86_400.0),
+        ("9" * 5000, None),
+        ("-5", None),
+        ("-0", None),
+        ("0x10", None),
+        ("1.5", None),
+        ("٣", None),
+        ("soon", None),
+        ("", None),
+        ("Mon, 23 Nov 2026 09:01:00 GMT", 60.0),
+        ("Mon, 23 Nov 2026 10:01:00 +0100", 60.0),
+        ("Mon, 23 Nov 2026 09:01:00 -0000", 60.0),
+        ("Monday, 23-Nov-26 09:01:00 GMT", 60.0),
+        ("Mon, 23 Nov 2026 08:59:59 GMT", None),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 86_400.0),
+        ("Mon, 99 Nov 2026 09:01:00 GMT", None),
+        ("Mon, 23 Nov 2026 09:01:00 +9999", None),
+    ],
+)
+def test_retry_after_is_read_as_seconds_or_a_date_within_a_day(value: str, seconds: float | None) -> None:
+    assert retry_after(value, NOW) == seconds

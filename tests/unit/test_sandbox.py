@@ -393,7 +393,7 @@ async def test_the_control_api_changes_what_the_methods_change(mls: Sandbox, web
     await web.post("/control/misbehave", json={"status": 500, "count": 1})
     assert (await web.get(url_of(record_of(mls)))).status_code == 500
     assert (await web.get("/control/properties")).json() == mls.properties()
-    assert feed_of(mls) == parse_feeds((await web.get("/control/feeds.toml")).text)["sandbox"]
+    assert feed_of(mls, reso_url=mls.web_api) == parse_feeds((await web.get("/control/feeds.toml")).text)["sandbox"]
 
 
 @pytest.mark.parametrize(
@@ -410,6 +410,20 @@ async def test_a_wrong_control_call_changes_nothing(
     before = mls.properties()
     assert (await web.post(f"/control/{path}", json=arguments)).status_code == status
     assert mls.properties() == before
+
+
+async def test_photos_may_change_without_their_listing(mls: Sandbox) -> None:
+    before, after = record_of(mls), mls.change_photo(KEY, media_only=True)
+    assert after["ModificationTimestamp"] == before["ModificationTimestamp"]
+    assert str(after["MediaChangeTimestamp"]) > before["MediaChangeTimestamp"]
+
+
+async def test_a_forgotten_listing_is_nowhere(mls: Sandbox, web: httpx.AsyncClient) -> None:
+    url = url_of(record_of(mls))
+    await web.post("/control/forget", json={"key": KEY})
+    assert (await web.get(f"/odata/Property('{KEY}')")).status_code == 404
+    assert KEY not in {record["ListingKey"] for record in mls.properties()}
+    assert (await web.get(url)).status_code == 404
 
 
 async def test_control_takes_json_only_so_that_no_foreign_page_can_use_it(web: httpx.AsyncClient) -> None:

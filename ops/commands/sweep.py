@@ -1,0 +1,114 @@
+"""`imagectl sweep`: what is otherwise done once a day, now."""
+
+import asyncio
+import dataclasses
+from collections.abc import Callable, Mapping
+from time import monotonic
+from typing import Annotated
+
+import typer
+
+from ops import terminal
+from shared.clock import utc_now
+from shared.domain.feed import Feed
+from shared.settings import Settings
+from shared.stores import mongo
+from shared.stores.sweeps import Sweep, Sweeps, Wish
+
+app = typer.Typer(help="Do now what is otherwise done once a day.", no_args_is_help=True)
+
+_LOOK_SECONDS = 0.3
+_BEGUN_WITHIN_SECONDS = 30.0
+_STALLED_AFTER_SECONDS = 600.0
+
+
+@app.callback()
+def sweep() -> None:
+    """Do now what is otherwise done once a day."""
+
+
+@app.command(epilog="Example: imagectl sweep freshness --feed proptx-idx --dry-run")
+def freshness(
+    feed: Annotated[str | None, typer.Option(help="One feed of feeds.toml; all if not given.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, and change nothing.")] = False,
+    as_json: terminal.Json = False,
+) -> None:
+    """Have the scheduler compare each feed's MLS with what is recorded, and publish what is news.
+
+    A feed without reso_url has those of its copies asked for again that are older than its recheck_days.
+    """
+
+    async def see_through(settings: Settings, feeds: Mapping[str, Feed]) -> dict[str, Sweep]:
+        names = _to_sweep(settings, feeds, feed)
+        wish = Wish(at=utc_now(), dry_run=dry_run)
+        async with mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db) as database:
+            sweeps = mongo.MongoSweeps(database)
+            for name in names:
+                await sweeps.ask(name, wish)
+            with terminal.progress(quiet=as_json) as progress:
+                bars = {name: progress.add_task(name, total=None, done=0, unit="listings") for name in names}
+
+                def tell(now: Sweep) -> None:
+                    found = now.found
+                    done, total = found.asked_for - found.left, found.asked_for or None
+                    progress.update(bars[now.feed], completed=done, total=total, done=found.compared)
+
+                answers = await asyncio.gather(*(_answered(sweeps, name, wish, tell) for name in names))
+        return {one.feed: one for one in answers}
+
+    done = terminal.run(see_through)
+    _print(done, dry_run, as_json)
+    if any(one.error for one in done.values()):
+        raise typer.Exit(terminal.FAILED)
+
+
+def _print(done: Mapping[str, Sweep], dry_run: bool, as_json: bool) -> None:
+    if as_json:
+        terminal.print_json(
+            {
+                name: dataclasses.asdict(one.found) | {"dry_run": dry_run, "error": one.error}
+                for name, one in done.items()
+            }
+        )
+    else:
+        for name, one in done.items():
+            terminal.out.print(f"{name}: {_in_words(one, dry_run)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _to_sweep(settings: Settings, feeds: Mapping[str, Feed], wanted: str | None) -> list[str]:
+    if wanted is not None and wanted not in feeds:
+        terminal.fail(f"there is no feed {wanted!r} in {settings.feeds}; it has {', '.join(feeds)}")
+    names = [name for name, one in feeds.items() if wanted in (None, name) and (one.reso_url or one.recheck_days)]
+    if not names:
+        terminal.fail(f"there is nothing to ask; give a feed in {settings.feeds} a reso_url, or recheck_days")
+    return names
+
+
+async def _answered(sweeps: Sweeps, feed: str, wish: Wish, tell: Callable[[Sweep], object]) -> Sweep:
+    """Watch the feed's record until its wish is seen through."""
+    before = now = await sweeps.get(feed)
+    moved_at, patience = monotonic(), _BEGUN_WITHIN_SECONDS
+    while now.answered != wish.at:
+        if now.revision != before.revision:
+            before, moved_at, patience = now, monotonic(), _STALLED_AFTER_SECONDS
+            tell(now)
+        if monotonic() - moved_at > patience:
+            terminal.fail(f"{feed}: no scheduler took it up in {patience:.0f} s; it will be done once one runs")
+        if now.wish != wish:
+            terminal.fail(f"{feed}: another `imagectl sweep` was started since; that one goes on")
+        await asyncio.sleep(_LOOK_SECONDS)
+        now = await sweeps.get(feed)
+    tell(now)
+    return now
+
+
+def _in_words(done: Sweep, dry_run: bool) -> str:
+    found = done.found
+    if done.error:
+        return f"nothing is concluded: {done.error}"
+    what = "would be asked for" if dry_run else "were asked for"
+    if not found.asked_for:
+        return f"{found.compared:,} listings compared; {found.published:,} copies are due to be asked for again"
+    news = f"{found.asked_for:,} listings {what}, {found.missing:,} of them missing on the market"
+    outcome = "" if dry_run else f"; {found.published:,} published, {found.gone:,} of them as gone"
+    return f"{found.compared:,} compared; {news}{outcome}"

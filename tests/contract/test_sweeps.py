@@ -1,0 +1,74 @@
+"""Both stores of sweeps, and of paces, keep the same promises."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from shared.domain.pace import Pace
+from shared.stores import mongo
+from shared.stores.paces import MemoryPaces, Paces
+from shared.stores.sweeps import Found, MemorySweeps, Sweep, Sweeps, Wish
+from tests.builders import FEED, NOW, after
+from tests.servers import Room
+
+WHOLE = Sweep(
+    feed=FEED, answered=NOW, swept=after(1), finished_at=after(2), followed_at=after(3),
+    reached={"ModificationTimestamp": after(4), "MediaChangeTimestamp": after(5)},
+    found=Found(compared=6, asked_for=5, missing=4, left=3, published=2, gone=1),
+    error="it is away", failures=2, try_again_at=after(6), compare_again_at=after(7),
+)  # fmt: skip
+
+
+@pytest.fixture(params=["memory", pytest.param("mongo", marks=pytest.mark.servers)])
+async def stores(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Sweeps, Paces]]:
+    if request.param == "memory":
+        yield MemorySweeps(), MemoryPaces()
+        return
+    room: Room = request.getfixturevalue("room")
+    async with mongo.connect(room.servers.mongo, room.db) as database:
+        yield mongo.MongoSweeps(database), mongo.MongoPaces(database)
+        await database.client.drop_database(room.db)
+
+
+@pytest.fixture
+def sweeps(stores: tuple[Sweeps, Paces]) -> Sweeps:
+    return stores[0]
+
+
+async def test_a_sweep_comes_back_as_it_was_written(sweeps: Sweeps) -> None:
+    assert await sweeps.get(FEED) == Sweep(feed=FEED)
+    assert await sweeps.write(WHOLE)
+    assert await sweeps.get(FEED) == replace(WHOLE, revision=1)
+    assert await sweeps.get("other") == Sweep(feed="other")
+
+
+async def test_only_who_read_last_may_write(sweeps: Sweeps) -> None:
+    assert await sweeps.write(WHOLE)
+    assert not await sweeps.write(WHOLE)
+    assert not await sweeps.write(replace(WHOLE, revision=7))
+    assert await sweeps.write(replace(WHOLE, revision=1, error=""))
+    assert (await sweeps.get(FEED)).error == ""
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+async def test_a_wish_is_left_beside_what_is_written(sweeps: Sweeps, is_first: bool) -> None:
+    if not is_first:
+        assert await sweeps.write(WHOLE)
+    read, wish = await sweeps.get(FEED), Wish(at=after(9), dry_run=True)
+    await sweeps.ask(FEED, wish)
+    assert await sweeps.write(replace(read, failures=3)), "a wish is in nobody's way"
+    found = await sweeps.get(FEED)
+    assert (found.wish, found.open_wish, found.failures) == (wish, wish, 3)
+    assert await sweeps.write(replace(found, answered=wish.at))
+    assert (await sweeps.get(FEED)).open_wish is None
+    await sweeps.ask(FEED, Wish(at=after(10)))
+    assert (await sweeps.get(FEED)).open_wish == Wish(at=after(10))
+
+
+async def test_the_last_pace_is_kept(stores: tuple[Sweeps, Paces]) -> None:
+    _, paces = stores
+    assert await paces.get(FEED) is None
+    await paces.put(FEED, Pace(NOW, 1.5))
+    await paces.put(FEED, Pace(after(5), 2.5))
+    assert (await paces.get(FEED), await paces.get("other")) == (Pace(after(5), 2.5), None)

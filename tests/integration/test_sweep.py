@@ -1,0 +1,100 @@
+"""What the MLS did without a word is found by a sweep, and served, or hidden, soon after."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from local.sandbox import Sandbox
+from tests import system
+from tests.servers import Servers, a_room
+from tests.system import System, until
+
+TOKEN = "let-me-in"
+
+
+@pytest.fixture(scope="module")
+async def mls() -> AsyncIterator[Sandbox]:
+    async with Sandbox(listings=9, photos=2, widest=320, token=TOKEN) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+async def swept(servers: Servers, mls: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
+    """A system that has heard of the whole market by a sweep alone, and has its photos."""
+    asks = {"reso_url": mls.web_api, "reso_token_env": "SANDBOX_MLS_TOKEN"}
+    feeds = mls.feeds_toml(**asks) + mls.feeds_toml(feed="plain", recheck_days=0.000001)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("SANDBOX_MLS_TOKEN", TOKEN)
+        async with system.running(a_room(servers), feeds, tmp_path_factory.mktemp("swept")) as whole:
+            assert (await sweep(whole))["published"] == 9
+            for key in mls.market.listings:
+                await whole.downloaded(key, 2)
+            yield whole
+
+
+async def sweep(whole: System, *options: str, feed: str = "sandbox") -> dict[str, Any]:
+    code, output = await whole.run("imagectl", "sweep", "freshness", "--json", "--feed", feed, *options)
+    assert code == 0, output
+    return dict(json.loads(output)[feed])
+
+
+@pytest.mark.parametrize("expands", [True, False])
+async def test_what_changed_without_an_event_is_found_and_served(swept: System, mls: Sandbox, expands: bool) -> None:
+    mls.allow_expand(expands)
+    on_the_market = [one.key for one in mls.market.listings.values() if one.status != "Expired"]
+    changed, withdrawn, forgotten = on_the_market[-3:]
+    before = await swept.images(changed)
+    mls.change_photo(changed, 1, media_only=True)
+    mls.withdraw(withdrawn)
+    mls.forget(forgotten)
+    assert (await sweep(swept, "--dry-run"))["asked_for"] == 3
+    assert await swept.images(withdrawn)
+
+    found = await sweep(swept)
+    assert (found["published"], found["missing"], found["gone"]) == (3, 2, 1)
+
+    async def is_served() -> bool:
+        first, second = await swept.images(changed)
+        assert first["url"] == before[0]["url"]
+        return second["url"] != before[1]["url"] and await swept.opens(second["url"])
+
+    await until(is_served, "the new picture")
+    await swept.hidden(withdrawn)
+    await swept.hidden(forgotten)
+    assert TOKEN not in swept.log("scheduler")
+
+
+async def test_copies_of_a_feed_without_an_mls_are_asked_for_conditionally(swept: System, mls: Sandbox) -> None:
+    record = next(iter(mls.properties()))
+    key = str(record["ListingKey"])
+    await swept.see(record, feed="plain")
+
+    async def all_here() -> list[dict[str, Any]] | None:
+        images = await swept.images(key, feed="plain")
+        return images if [image["status"] for image in images] == ["downloaded"] * 2 else None
+
+    before = await until(all_here, "two photos")
+    mls.image_log.clear()
+    assert (await sweep(swept, feed="plain"))["published"] == 2
+
+    async def all_asked() -> bool:
+        return [one.status for one in mls.image_log] == [304, 304]
+
+    await until(all_asked, "two conditional requests")
+    assert await until(all_here, "two photos") == before
+
+
+async def test_an_mls_in_trouble_is_reported_and_nothing_is_concluded(swept: System, mls: Sandbox) -> None:
+    mls.misbehave(on="odata", kind="status", status=401)
+    code, output = await swept.run("imagectl", "sweep", "freshness", "--feed", "sandbox")
+    mls.behave()
+    assert (code, "nothing is concluded: refused: the MLS answered 401" in output) == (1, True), output
+
+
+async def test_without_anything_to_ask_a_sweep_says_what_to_do(whole: System) -> None:
+    code, output = await whole.run("imagectl", "sweep", "freshness")
+    assert (code, "give a feed in" in output, "a reso_url, or recheck_days" in output) == (1, True, True)
+    code, output = await whole.run("imagectl", "sweep", "freshness", "--feed", "nobody")
+    assert (code, "there is no feed 'nobody'" in output) == (1, True)

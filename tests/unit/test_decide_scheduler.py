@@ -1,0 +1,114 @@
+"""Which listings are news, which sets are believed, which copies are asked for again?"""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from services.scheduler import decide, schedule
+from shared.domain import announcement
+from shared.domain.freshness import Version
+from shared.domain.image import Photo
+from shared.domain.listing import Recorded, RemovalReason
+from tests.builders import (
+    NOW,
+    Row,
+    a_copy,
+    a_feed,
+    a_held_photo,
+    a_listing,
+    a_photo,
+    a_record,
+    a_row,
+    after,
+    heard,
+    hidden,
+    without,
+)
+
+GONE, OPT_OUT = RemovalReason.LISTING_INACTIVE, RemovalReason.OPT_OUT
+
+
+def recorded(modified: float | None = 0, media: float | None = 0, hidden_by: RemovalReason | None = None) -> Recorded:
+    version = Version(
+        modified_at=None if modified is None else after(modified),
+        media_changed_at=None if media is None else after(media),
+        position=None,
+    )
+    return Recorded(version, is_displayed=hidden_by is None, hidden_by=hidden_by)
+
+
+@pytest.mark.parametrize(
+    ("said", "known", "news"),
+    [
+        (a_record(), None, True),
+        (a_record(StandardStatus="Closed"), None, False),
+        (a_record(), recorded(), False),
+        (a_record(at=1), recorded(), True),
+        (a_record(at=-1), recorded(), False),
+        (a_record(ModificationTimestamp="2026-11-23T09:00:00.000001Z"), recorded(), True),
+        (a_record(MediaChangeTimestamp="2026-11-23T09:00:00.000001Z"), recorded(), True),
+        (a_record(MediaChangeTimestamp=None), recorded(), False),
+        (a_record(), recorded(modified=None, media=None), True),
+        (a_record(at=None), recorded(), False),
+        (a_record(StandardStatus="Closed"), recorded(), True),
+        (a_record(), recorded(hidden_by=GONE), True),
+        (a_record(StandardStatus="Closed"), recorded(hidden_by=GONE), False),
+        (a_record(), recorded(hidden_by=OPT_OUT), False),
+        (a_record(at=1), recorded(hidden_by=OPT_OUT), True),
+    ],
+)
+def test_news_is_what_is_not_recorded(said: Row, known: Recorded | None, news: bool) -> None:
+    assert decide.is_news(announcement.read(a_feed(), without(said, "Media")), known) is news
+
+
+@pytest.mark.parametrize(
+    ("displayed", "missing", "believed"),
+    [
+        (0, 0, True), (3, 3, True), (10, 10, True), (11, 11, False), (40, 10, True), (40, 11, False),
+        (100_000, 25_000, True), (100_000, 25_001, False), (100_000, 100_000, False),
+    ],
+)  # fmt: skip
+def test_a_set_that_lacks_many_is_not_believed(displayed: int, missing: int, believed: bool) -> None:
+    assert decide.is_believed(displayed, missing) is believed
+
+
+def test_what_is_gone_is_hidden_and_not_kept_and_comes_back_when_the_mls_has_it_again() -> None:
+    feed = a_feed(keep_after_inactive_hours=24.0)
+    known = heard(a_record(a_row()), feed=feed, offset=1)
+    gone = heard(decide.gone("X1"), known, feed=feed, offset=2)
+    assert gone is not None
+    assert gone.hidden is not None
+    assert (gone.hidden.reason, gone.hidden.remove_at <= after(5), len(gone.photos)) == (GONE, True, 1)
+    back = heard(a_record(a_row()), gone, feed=feed, offset=3)
+    assert back is not None
+    assert back.is_displayed
+    assert heard(decide.gone("X1"), back, feed=feed, offset=2) is None, "replayed, it is old"
+
+
+def held(name: str, days: float, **facts: Any) -> Photo:
+    photo = a_held_photo(name, copy=a_copy(name, checked_at=NOW - timedelta(days=days)))
+    return replace(photo, **facts)
+
+
+def test_a_recheck_makes_the_old_copies_due_at_their_listings_moment() -> None:
+    feed, week_ago = a_feed(sweep_hours=4.0), NOW - timedelta(days=7)
+    listing = a_listing(held("old", 8), held("exactly", 7), held("new", 6), a_photo("missing"))
+    done = decide.recheck(listing, feed, week_ago, NOW, NOW)
+    forced = [photo for photo in done.listing.photos if photo.forced_at]
+    assert (done.photos, [photo.photo for photo in forced]) == (2, ["old", "exactly"])
+    assert {photo.not_before for photo in forced} == {schedule.slot(feed, "X1", NOW)}
+    assert decide.recheck(done.listing, feed, week_ago, NOW, NOW) == decide.Rechecked(done.listing, 0)
+
+
+def test_a_moment_that_is_over_is_now_and_what_is_hidden_or_wanted_anyway_is_left() -> None:
+    feed = a_feed(sweep_hours=4.0)
+    done = decide.recheck(a_listing(held("a", 8)), feed, NOW, NOW - timedelta(hours=9), NOW)
+    assert done.listing.due_at == NOW
+    for listing in (
+        a_listing(held("a", 8), hidden=hidden()),
+        a_listing(held("a", 8, announced_at=after(1))),
+        a_listing(held("a", 8, forced_at=after(-5))),
+    ):
+        assert decide.recheck(listing, feed, NOW, NOW, NOW) == decide.Rechecked(listing, 0)

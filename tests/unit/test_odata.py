@@ -1,0 +1,250 @@
+"""How is an MLS asked? Within bounds, politely, whatever it answers; its token goes to nobody else."""
+
+import asyncio
+import gzip
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from time import monotonic
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from services.scheduler.odata import Kind, MlsClient, MlsUnavailable, Page
+from tests.builders import a_feed
+
+TOKEN = "s3cret"
+NO_TOKEN: Mapping[str, Any] = {"allow_private_addresses": True}
+WITH_TOKEN = {**NO_TOKEN, "reso_token_env": "MLS_TOKEN"}
+Answer = Callable[[web.Request], web.StreamResponse]
+
+
+class Mls:
+    """An origin on loopback that answers each request with what is next; the last answer goes on for ever."""
+
+    def __init__(self) -> None:
+        self.answers: list[Answer] = []
+        self.requests: list[web.Request] = []
+        self.url = ""
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        self.requests.append(request)
+        return (self.answers.pop(0) if len(self.answers) > 1 else self.answers[0])(request)
+
+    def client(self, rules: Mapping[str, Any] = NO_TOKEN, token: str = TOKEN, **bounds: Any) -> MlsClient:
+        bounds = {"pause_seconds": 0.0, **bounds}
+        return MlsClient(a_feed(reso_url=f"{self.url}/odata", **rules), token, **bounds)
+
+    async def ask(self, client: MlsClient | None = None, options: Mapping[str, str] | None = None) -> Page:
+        client = client or self.client()
+        try:
+            return await client.page("Property", options or {})
+        finally:
+            await client.aclose()
+
+    async def fails(self, client: MlsClient | None = None) -> MlsUnavailable:
+        with pytest.raises(MlsUnavailable) as caught:
+            await self.ask(client)
+        return caught.value
+
+
+@pytest.fixture
+async def mls() -> AsyncIterator[Mls]:
+    found = Mls()
+    app = web.Application()
+    app.router.add_get("/{path:.*}", found.answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    found.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield found
+    await runner.cleanup()
+
+
+def rows(*keys: str, link: str | None = None) -> Answer:
+    body = {"value": [{"ListingKey": key} for key in keys], **({"@odata.nextLink": link} if link else {})}
+    return lambda _: web.json_response(body)
+
+
+def status(number: int, **headers: str) -> Answer:
+    return lambda _: web.Response(status=number, text="<h1>sorry</h1>", headers=headers)
+
+
+def body(data: bytes, **headers: str) -> Answer:
+    return lambda _: web.Response(body=data, headers=headers)
+
+
+# Asking
+
+
+async def test_a_query_is_asked_as_it_is_meant(mls: Mls) -> None:
+    mls.answers = [rows("C1")]
+    page = await mls.ask(options={"$filter": "ListingKey in ('a&b','c''d é')", "$top": "5"})
+    (request,) = mls.requests
+    assert (request.path, page.rows, page.next_link) == ("/odata/Property", [{"ListingKey": "C1"}], None)
+    assert request.query == {"$filter": "ListingKey in ('a&b','c''d é')", "$top": "5"}
+    assert request.headers["Accept-Encoding"] == "gzip"
+    assert request.headers["User-Agent"].startswith("listing-images/")
+    assert not {"Authorization", "Cookie", "Referer"} & set(request.headers)
+
+
+async def test_requests_keep_a_pause_between_them(mls: Mls) -> None:
+    mls.answers = [rows("a", link="?next=1"), rows("b", link="?next=2"), rows("c")]
+    client, began = mls.client(pause_seconds=0.1), monotonic()
+    pages = [page async for page in client.following(await client.page("Property", {}))]
+    await client.aclose()
+    assert [row["ListingKey"] for page in pages for row in page.rows] == ["a", "b", "c"]
+    assert monotonic() - began >= 0.2
+
+
+# The token
+
+
+async def test_the_token_goes_with_every_request_to_the_mls(mls: Mls) -> None:
+    mls.answers = [rows("a", link="?next=1"), rows("b")]
+    client = mls.client(WITH_TOKEN)
+    async for _ in client.following(await client.page("Property", {})):
+        pass
+    await client.aclose()
+    assert [request.headers["Authorization"] for request in mls.requests] == ["Bearer s3cret"] * 2
+
+
+@pytest.mark.parametrize(
+    ("rules", "token", "said"),
+    [
+        (WITH_TOKEN, "", "there is no value for MLS_TOKEN"),
+        ({"reso_token_env": "MLS_TOKEN"}, "s3cret", "a token goes over https only"),
+    ],
+)
+async def test_without_a_token_or_a_safe_way_nothing_is_asked(
+    mls: Mls, rules: Mapping[str, Any], token: str, said: str
+) -> None:
+    mls.answers = [rows()]
+    fault = await mls.fails(mls.client(rules, token))
+    assert (fault.kind, said in str(fault), "s3cret" in str(fault)) == (Kind.REFUSED, True, False)
+    assert mls.requests == []
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "https://elsewhere.example.com/odata/Property?$skip=1", "//elsewhere.example.com/x", "http://127.0.0.1:1/odata",
+        "http://me:secret@127.0.0.1/odata", "ftp://127.0.0.1/odata", "http://[", "http://127.0.0.1:99999/",
+    ],
+)  # fmt: skip
+async def test_a_next_link_to_anywhere_else_is_not_followed(mls: Mls, link: str) -> None:
+    mls.answers = [rows("a", link=link)]
+    assert (await mls.fails()).kind is Kind.BAD_ANSWER
+    assert {request.host for request in mls.requests} == {mls.url.removeprefix("http://")}
+
+
+async def test_a_redirect_is_not_followed(mls: Mls) -> None:
+    mls.answers = [status(302, Location="http://elsewhere.example.com/")]
+    assert "answered 302" in str(await mls.fails(mls.client(WITH_TOKEN)))
+
+
+async def test_next_links_that_never_end_are_left(mls: Mls) -> None:
+    mls.answers = [rows("a", link="?again=1")]
+    client = mls.client()
+    pages = [page async for page in client.following(await client.page("Property", {}))]
+    await client.aclose()
+    assert len(pages) == 101
+
+
+# Troubles
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "asked"),
+    [
+        (status(400), Kind.BAD_QUERY, 1),
+        (status(401), Kind.REFUSED, 1),
+        (status(403), Kind.REFUSED, 1),
+        (status(429), Kind.THROTTLED, 4),
+        (status(404), Kind.MLS_ERROR, 4),
+        (status(500), Kind.MLS_ERROR, 4),
+        (status(503), Kind.MLS_ERROR, 4),
+        (status(204), Kind.MLS_ERROR, 4),
+        (body(b"<html>Sorry</html>"), Kind.BAD_ANSWER, 4),
+        (body(b""), Kind.BAD_ANSWER, 4),
+        (body(b'{"value": ['), Kind.BAD_ANSWER, 4),
+        (body(b"[]"), Kind.BAD_ANSWER, 4),
+        (body(b'{"value": {}}'), Kind.BAD_ANSWER, 4),
+        (body(b'{"value": [1]}'), Kind.BAD_ANSWER, 4),
+        (body(b'{"error": {"code": "x"}}'), Kind.BAD_ANSWER, 4),
+        (body(b'{"error": {"code": "x"}, "value": []}'), Kind.BAD_ANSWER, 4),
+        (body(b"not gzip", **{"Content-Encoding": "gzip"}), Kind.BAD_ANSWER, 4),
+        (body(gzip.compress(b'{"value": []}')[:-9], **{"Content-Encoding": "gzip"}), Kind.BAD_ANSWER, 4),
+        (body(b"?", **{"Content-Encoding": "br"}), Kind.BAD_ANSWER, 4),
+    ],
+)
+async def test_a_bad_answer_is_named_and_tried_again_where_that_may_help(
+    mls: Mls, answer: Answer, kind: Kind, asked: int
+) -> None:
+    mls.answers = [answer]
+    assert ((await mls.fails()).kind, len(mls.requests)) == (kind, asked)
+
+
+async def test_what_passes_by_itself_is_waited_for(mls: Mls) -> None:
+    mls.answers = [status(500), body(b"<html>"), status(429, **{"Retry-After": "0"}), rows("C1")]
+    assert (await mls.ask()).rows == [{"ListingKey": "C1"}]
+
+
+@pytest.mark.parametrize("number", [429, 503])
+@pytest.mark.parametrize("form", ["seconds", "date"])
+async def test_retry_after_is_waited_for(mls: Mls, number: int, form: str) -> None:
+    now = datetime(2026, 11, 23, 9, 0, 0, tzinfo=UTC)
+    wait = "1" if form == "seconds" else format_datetime(now + timedelta(seconds=1), usegmt=True)
+    mls.answers = [status(number, **{"Retry-After": wait}), rows("C1")]
+    began = monotonic()
+    await mls.ask(mls.client(clock=lambda: now))
+    assert 0.9 <= monotonic() - began < 5
+
+
+async def test_a_long_retry_after_is_left_to_another_time(mls: Mls) -> None:
+    mls.answers = [status(429, **{"Retry-After": "3600"})]
+    fault = await mls.fails()
+    assert (fault.kind, fault.wait_seconds, len(mls.requests)) == (Kind.THROTTLED, 3600.0, 1)
+
+
+async def test_gzip_is_inflated_up_to_the_limit(mls: Mls) -> None:
+    page = json.dumps({"value": [{"ListingKey": "C1", "PublicRemarks": "x" * 1_000}]}).encode()
+    mls.answers = [body(gzip.compress(page), **{"Content-Encoding": "gzip"})]
+    assert len((await mls.ask(mls.client(most_bytes=len(page)))).rows) == 1
+    fault = await mls.fails(mls.client(most_bytes=len(page) - 1))
+    assert (fault.kind, len(mls.requests)) == (Kind.TOO_LARGE, 2)
+    mls.answers = [body(page)]
+    assert (await mls.fails(mls.client(most_bytes=len(page) - 1))).kind is Kind.TOO_LARGE
+
+
+async def test_a_bomb_is_left_at_the_limit(mls: Mls) -> None:
+    mls.answers = [body(gzip.compress(b" " * 20_000_000), **{"Content-Encoding": "gzip"})]
+    assert (await mls.fails(mls.client(most_bytes=1_000_000))).kind is Kind.TOO_LARGE
+
+
+async def test_an_mls_that_is_silent_or_away_is_left_in_time(mls: Mls) -> None:
+    async def silent(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b'{"value": [')
+        await asyncio.sleep(30)
+        return response
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", silent)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    mls.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    assert (await mls.fails(mls.client(request_seconds=0.1))).kind is Kind.TIMEOUT
+    await runner.cleanup()
+    assert (await mls.fails()).kind is Kind.UNREACHABLE
+
+
+async def test_no_fault_repeats_the_url_or_the_token(mls: Mls) -> None:
+    for answer in (status(500), status(401), body(b"<html>"), rows("a", link="http://x/?token=s3cret")):
+        mls.answers = [answer]
+        fault = await mls.fails(mls.client(WITH_TOKEN))
+        assert not [one for one in ("s3cret", "http://", "odata") if one in str(fault)], fault

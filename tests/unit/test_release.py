@@ -1,0 +1,203 @@
+"""What is released, in which order, and by whom? The most urgent first, one in ten by age; never one photo twice."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import cast
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from services.scheduler.release import Release
+from shared.domain.image import LEASE, Photo
+from shared.domain.listing import Listing
+from shared.domain.priority import Priority
+from shared.events.images import ImageOutdated
+from shared.lease import Lease
+from shared.publisher import Publisher
+from shared.render import Renderer
+from shared.stores.memory import MemoryLeases, MemoryListings
+from shared.stores.paces import MemoryPaces
+from tests.builders import FEED, NOW, a_feed, a_held_photo, a_listing, a_photo, after
+
+FREE = {"requests_per_second": 0.0, "batch_pause_seconds": 0.0}
+
+
+class Said:
+    """A publisher that keeps what was said."""
+
+    def __init__(self) -> None:
+        self.events: list[ImageOutdated] = []
+
+    async def publish(self, events: Iterable[ImageOutdated]) -> None:
+        self.events += events
+
+    async def ping(self) -> None:
+        return
+
+
+class Scheduler:
+    """A queue in memory, and as many releasing processes as a test wants."""
+
+    def __init__(self, **rules: object) -> None:
+        self.feed = a_feed(**{**FREE, **rules})
+        self.listings, self.leases, self.said = MemoryListings(Renderer("http://x")), MemoryLeases(), Said()
+        self.now = NOW
+        self.release = self.another("one")
+
+    def clock(self) -> datetime:
+        return self.now
+
+    def another(self, name: str) -> Release:
+        lease, publisher = Lease(self.leases, "scheduler", name, self.clock), cast("Publisher", self.said)
+        return Release(self.listings, lease, publisher, {FEED: self.feed}, self.clock, CollectorRegistry())
+
+    async def write(self, listings: Sequence[Listing]) -> None:
+        assert not await self.listings.write(listings)
+
+    async def tick(self, seconds: float = 0.25, release: Release | None = None) -> list[str]:
+        """Let time pass and release; return the listing keys of what was said."""
+        self.now = after((self.now - NOW).total_seconds() + seconds)
+        said = len(self.said.events)
+        await (release or self.release).tick()
+        return [event.listing_key for event in self.said.events[said:]]
+
+    async def finish_all(self) -> None:
+        """Have the downloaders be done with everything that is in work."""
+        page = await self.listings.page(FEED, "", 10_000)
+        await self.write([one.with_photos(map(_done, one.released)) for one in page if one.released])
+
+
+def _done(photo: Photo) -> Photo:
+    held = a_held_photo(photo.photo, key="any").copy
+    return replace(photo, released_at=None, copy=held, forced_at=None)
+
+
+def queue(priority: Priority, listings: int, age: float, photos: int = 1) -> list[Listing]:
+    """Return listings of that priority, the first due so long before NOW and each a second later."""
+    return [
+        a_listing(
+            *(
+                a_photo(f"{photo}", key=f"{priority}{number:03}", priority=priority, not_before=after(number - age))
+                for photo in range(photos)
+            ),
+            key=f"{priority}{number:03}",
+        )
+        for number in range(listings)
+    ]
+
+
+async def test_the_most_urgent_go_first_and_the_longest_due_among_equals() -> None:
+    scheduler = Scheduler()
+    for priority in reversed(Priority):
+        await scheduler.write(queue(priority, 5, 100))
+    released = await scheduler.tick()
+    # All twenty fit; two of them by age alone, and these happen to be the most urgent too.
+    assert len(released) == 20
+    events = scheduler.said.events
+    assert [event.priority for event in sorted(events, key=lambda one: one.priority.rank)] == [
+        priority for priority in Priority for _ in range(5)
+    ]
+
+
+async def test_of_more_than_has_room_the_most_urgent_are_taken_and_one_in_ten_by_age() -> None:
+    scheduler = Scheduler()
+    await scheduler.write(queue(Priority.ROUTINE, 50, 10_000))
+    await scheduler.write(queue(Priority.VIEWED, 50, 100))
+    released = await scheduler.tick()
+    assert len(released) == 32
+    assert sorted(released) == sorted(
+        [f"routine{number:03}" for number in range(3)] + [f"viewed{number:03}" for number in range(29)]
+    )
+
+
+async def test_nothing_starves_behind_an_endless_stream_of_urgent_work() -> None:
+    scheduler = Scheduler()
+    await scheduler.write(queue(Priority.ROUTINE, 10, 10_000))
+    left, rounds = {f"routine{number:03}" for number in range(10)}, 0
+    while left and rounds < 20:
+        urgent = [
+            a_listing(a_photo("u", key=f"U{rounds}-{number}", priority=Priority.VIEWED), key=f"U{rounds}-{number}")
+            for number in range(40)
+        ]
+        await scheduler.write(urgent)
+        left -= {*await scheduler.tick()}
+        await scheduler.finish_all()
+        rounds += 1
+    assert not left
+    assert rounds <= 6
+
+
+async def test_a_photo_is_promoted_where_it_stands() -> None:
+    scheduler = Scheduler(batch_size=1)
+    await scheduler.write(queue(Priority.ROUTINE, 50, 100))
+    listing = await scheduler.listings.get(FEED, "routine049")
+    assert listing is not None
+    await scheduler.write([listing.with_photos([replace(listing.photos[0], priority=Priority.VIEWED)])])
+    assert "routine049" in await scheduler.tick()
+    assert len(await scheduler.listings.page(FEED, "", 99)) == 50
+
+
+async def test_what_is_released_is_not_released_again_before_its_lease_ends() -> None:
+    scheduler = Scheduler()
+    await scheduler.write(queue(Priority.ROUTINE, 3, 100, photos=2))
+    assert len(await scheduler.tick()) == 6
+    assert await scheduler.tick(LEASE.total_seconds() - 1) == []
+    assert len(await scheduler.tick(1)) == 6
+
+
+async def test_only_who_holds_the_lease_releases_and_the_next_takes_over() -> None:
+    scheduler = Scheduler()
+    other = scheduler.another("two")
+    await scheduler.write(queue(Priority.ROUTINE, 40, 100))
+    assert len(await scheduler.tick()) == 32
+    await scheduler.finish_all()
+    assert await scheduler.tick(5, other) == []
+    assert len(await scheduler.tick(6, other)) == 8
+
+
+async def test_one_that_still_believes_in_its_lease_releases_nothing_twice() -> None:
+    scheduler = Scheduler()
+    other = scheduler.another("two")
+    await scheduler.write(queue(Priority.ROUTINE, 100, 1_000))
+    await scheduler.tick()
+    await scheduler.leases.release("scheduler", "one")
+    for _ in range(8):
+        await scheduler.tick(0.25, other)
+        await scheduler.tick(0.25, scheduler.release)
+        await scheduler.finish_all()
+    ids = [event.image_id for event in scheduler.said.events]
+    assert (len(ids), len(set(ids))) == (100, 100)
+
+
+async def test_a_listing_that_changed_meanwhile_is_left_for_the_next_tick(monkeypatch: pytest.MonkeyPatch) -> None:
+    scheduler = Scheduler()
+    await scheduler.write(queue(Priority.ROUTINE, 2, 100))
+    read = await scheduler.listings.due(FEED, NOW, 100)
+    await scheduler.write([replace(read[0], city="Elora")])
+
+    async def stale(*_: object) -> Sequence[Listing]:
+        return read
+
+    with monkeypatch.context() as paused:
+        paused.setattr(scheduler.listings, "due", stale)
+        paused.setattr(scheduler.listings, "oldest_due", stale)
+        assert await scheduler.tick() == [read[1].key]
+    assert await scheduler.tick() == [read[0].key]
+
+
+async def test_the_measured_rate_is_recorded_by_the_holder_while_there_is_work() -> None:
+    scheduler, paces = Scheduler(), MemoryPaces()
+    await scheduler.release.report(paces)
+    assert await paces.get(FEED) is None
+    await scheduler.write(queue(Priority.ROUTINE, 40, 100))
+    await scheduler.tick()
+    await scheduler.finish_all()
+    await scheduler.tick(4)
+    await scheduler.another("two").report(paces)
+    assert await paces.get(FEED) is None
+    await scheduler.release.report(paces)
+    pace = await paces.get(FEED)
+    assert pace is not None
+    assert pace.at == after(4.25)
+    assert pace.finished_per_second == pytest.approx(32 / 4 * 0.4)

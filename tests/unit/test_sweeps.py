@@ -1,0 +1,448 @@
+"""What does a sweep find? Everything that the MLS says and we have not heard; and from a broken answer nothing."""
+
+from collections.abc import AsyncIterator, Iterable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Self, cast
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from local.sandbox import Sandbox
+from services.scheduler.feed_reader import FeedReader
+from services.scheduler.news import Metrics
+from services.scheduler.odata import MlsClient
+from services.scheduler.sweeps import FOLLOW_EVERY, SETTLE, Sweeper
+from shared.clock import utc_now
+from shared.dead_letters import DeadLetters
+from shared.domain.feed import Feed, parse_feeds
+from shared.domain.image import Photo
+from shared.domain.listing import Listing, RemovalReason
+from shared.events.records import Record
+from shared.kafka import Broker, BrokerUnavailable, Outgoing
+from shared.lease import Lease
+from shared.publisher import Publisher
+from shared.recording import Recorder
+from shared.render import Renderer
+from shared.stores.memory import MemoryLeases, MemoryListings
+from shared.stores.sweeps import MemorySweeps, Sweep, Wish
+from tests.builders import a_copy, a_feed, a_held_photo, a_listing, a_photo
+
+DAY = timedelta(days=1)
+PHOTOS = 3
+
+
+class Heard:
+    """A broker whose one consumer records at once; while it is `away` it takes nothing."""
+
+    def __init__(self) -> None:
+        self.recorder: Recorder | None = None
+        self.taken: list[Outgoing] = []
+        self.is_away = False
+
+    async def publish(self, records: Iterable[Outgoing]) -> None:
+        if self.is_away:
+            raise BrokerUnavailable("away")
+        for one in records:
+            self.taken.append(one)
+            if self.recorder:
+                at = utc_now()
+                await self.recorder.record([Record(one.topic, 0, len(self.taken), at, one.key, one.value)])
+
+    async def ping(self) -> None:
+        return
+
+
+class Desk:
+    """One scheduler's sweeps of the sandbox MLS, with stores in memory; `now` is moved by hand."""
+
+    def __init__(self, feed: Feed, *, pause_seconds: float = 0.0) -> None:
+        self.feed, self.now = feed, utc_now()
+        self.listings, self.sweeps, self.leases = MemoryListings(Renderer("http://x")), MemorySweeps(), MemoryLeases()
+        self.broker, self.registry = Heard(), CollectorRegistry()
+        broker = cast("Broker", self.broker)
+        dead = DeadLetters(broker, "", "scheduler", self.clock, CollectorRegistry())
+        self.broker.recorder = Recorder(self.listings, {feed.name: feed}, dead, utc_now, CollectorRegistry())
+        self.publisher = Publisher(broker, "", "scheduler", self.clock)
+        self.metrics = Metrics(self.registry)
+        self.readers: list[FeedReader] = []
+        self.pause_seconds = pause_seconds
+        self.sweeper = self.another("one")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for reader in self.readers:
+            await reader.aclose()
+
+    def clock(self) -> datetime:
+        return self.now
+
+    def another(self, name: str) -> Sweeper:
+        """Return the sweeps of another process, as just started."""
+        reader = None
+        if self.feed.reso_url:
+            reader = FeedReader(self.feed, MlsClient(self.feed, "secret", pause_seconds=self.pause_seconds))
+            self.readers.append(reader)
+        lease = Lease(self.leases, "scheduler", name, self.clock)
+        return Sweeper(
+            self.feed, reader, self.listings, self.sweeps, lease, self.publisher, self.clock, self.metrics
+        )  # fmt: skip
+
+    async def later(self, wait: timedelta) -> None:
+        """Let time pass, then do a round."""
+        self.now += wait
+        await self.sweeper.round()
+
+    async def swept(self) -> Sweep:
+        """Have an operator ask for a sweep, and see it through."""
+        self.now += timedelta(seconds=1)
+        await self.sweeps.ask(self.feed.name, Wish(at=self.now))
+        await self.sweeper.round()
+        return await self.sweep()
+
+    async def sweep(self) -> Sweep:
+        return await self.sweeps.get(self.feed.name)
+
+    async def listing(self, key: str) -> Listing:
+        found = await self.listings.get(self.feed.name, key)
+        assert found is not None
+        return found
+
+    def count(self, name: str, **labels: str) -> float:
+        return self.registry.get_sample_value(f"listing_images_{name}", {"feed": self.feed.name, **labels}) or 0.0
+
+    def published(self) -> int:
+        """How many listings were published since last asked."""
+        count = len(self.broker.taken)
+        self.broker.taken.clear()
+        return count
+
+
+@pytest.fixture
+async def mls(tmp_path: Path) -> AsyncIterator[Sandbox]:
+    async with Sandbox(listings=30, photos=PHOTOS, widest=320, cache=tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+async def desk(mls: Sandbox) -> AsyncIterator[Desk]:
+    """A desk that has heard of every listing."""
+    async with Desk(feed_of(mls)) as found:
+        await found.later(SETTLE)
+        assert found.published() == 30
+        yield found
+
+
+def feed_of(mls: Sandbox, **rules: Any) -> Feed:
+    return parse_feeds(mls.feeds_toml(reso_url=mls.web_api, **rules))["sandbox"]
+
+
+def keys(mls: Sandbox) -> list[str]:
+    return list(mls.market.listings)
+
+
+# What is found
+
+
+async def test_a_feed_that_was_never_swept_is_read_whole_and_again_only_the_next_day(desk: Desk) -> None:
+    assert (await desk.sweep()).found.compared == 30
+    displayed = await desk.listings.displayed_keys("sandbox", "", 99)
+    assert [len((await desk.listing(key)).photos) for key in displayed] == [PHOTOS] * 30
+    await desk.later(timedelta(seconds=1))
+    assert desk.count("sweeps_total", result="done") == 1
+    await desk.later(DAY)
+    assert (desk.count("sweeps_total", result="done"), desk.published()) == (2, 0)
+
+
+async def test_a_photo_that_changed_without_an_event_is_found(mls: Sandbox, desk: Desk) -> None:
+    key = keys(mls)[4]
+    before = await desk.listing(key)
+    mls.change_photo(key, 1)
+    sweep = await desk.swept()
+    after = await desk.listing(key)
+    assert [one.announced_at == other.announced_at for one, other in zip(before.photos, after.photos, strict=True)] == [
+        True, False, True,
+    ]  # fmt: skip
+    assert (desk.published(), sweep.found.published, sweep.found.missing) == (1, 1, 0)
+
+
+async def test_a_listing_that_left_the_market_without_an_event_is_hidden(mls: Sandbox, desk: Desk) -> None:
+    key = keys(mls)[4]
+    mls.withdraw(key)
+    sweep = await desk.swept()
+    assert (await desk.listing(key)).standard_status == "Expired"
+    assert not (await desk.listing(key)).is_displayed
+    assert (sweep.found.missing, sweep.found.gone) == (1, 0)
+
+
+async def test_a_listing_that_the_mls_has_no_more_is_deleted_and_may_come_back(mls: Sandbox, desk: Desk) -> None:
+    key = keys(mls)[4]
+    held = mls.market.listing(key)
+    mls.forget(key)
+    sweep = await desk.swept()
+    hidden = (await desk.listing(key)).hidden
+    assert hidden is not None
+    assert hidden.reason is RemovalReason.LISTING_INACTIVE
+    assert (sweep.found.missing, sweep.found.gone) == (1, 1)
+    mls.market.listings[key] = held
+    await desk.swept()
+    assert (await desk.listing(key)).is_displayed
+
+
+async def test_an_opted_out_listing_is_hidden_and_no_news_each_day(mls: Sandbox, desk: Desk) -> None:
+    key = keys(mls)[4]
+    mls.opt_out(key)
+    await desk.swept()
+    assert not (await desk.listing(key)).is_displayed
+    desk.published()
+    await desk.swept()
+    assert desk.published() == 0
+
+
+async def test_what_was_never_recorded_and_may_not_be_shown_is_not_published(mls: Sandbox) -> None:
+    mls.withdraw(keys(mls)[4])
+    async with Desk(feed_of(mls)) as desk:
+        await desk.later(SETTLE)
+        assert desk.published() == 29
+        await desk.later(FOLLOW_EVERY)
+        assert desk.published() == 0
+
+
+# Between two sweeps
+
+
+@pytest.mark.parametrize("media_only", [False, True])
+async def test_changes_are_followed_between_the_sweeps_also_of_photos_alone(
+    mls: Sandbox, desk: Desk, media_only: bool
+) -> None:
+    key = keys(mls)[4]
+    before = (await desk.listing(key)).photos[0].announced_at
+    mls.change_photo(key, media_only=media_only)
+    await desk.later(timedelta(seconds=1))
+    assert desk.published() == 0
+    await desk.later(FOLLOW_EVERY)
+    assert desk.published() == 1
+    assert (await desk.listing(key)).photos[0].announced_at != before
+    await desk.later(FOLLOW_EVERY)
+    assert desk.published() == 0
+
+
+async def test_more_changes_than_fit_on_a_page_are_all_followed(tmp_path: Path) -> None:
+    async with Sandbox(listings=130, photos=1, widest=320, cache=tmp_path) as mls, Desk(feed_of(mls)) as desk:
+        await desk.swept()
+        assert desk.published() == 130
+        for key in keys(mls):
+            mls.touch(key)
+        await desk.later(FOLLOW_EVERY)
+        assert desk.published() == 130
+
+
+async def test_what_the_broker_did_not_take_is_said_by_the_next_scheduler(mls: Sandbox, desk: Desk) -> None:
+    mls.change_photo(keys(mls)[4])
+    desk.broker.is_away = True
+    with pytest.raises(BrokerUnavailable):
+        await desk.later(FOLLOW_EVERY)
+    desk.broker.is_away = False
+    desk.sweeper = desk.another("two")
+    await desk.later(timedelta(seconds=20))
+    assert desk.published() == 1
+
+
+async def test_a_record_of_the_far_future_does_not_end_the_following(mls: Sandbox, desk: Desk) -> None:
+    mls.market.listing(keys(mls)[4]).modified_at = "2099-01-01T00:00:00.000Z"
+    await desk.later(FOLLOW_EVERY)
+    assert desk.published() == 1
+    mls.touch(keys(mls)[5])
+    await desk.later(FOLLOW_EVERY)
+    assert desk.published() == 1
+
+
+# One among many, and when
+
+
+async def test_one_of_many_schedulers_sweeps(mls: Sandbox, desk: Desk) -> None:
+    other = desk.another("two")
+    await desk.later(timedelta(seconds=1))
+    mls.change_photo(keys(mls)[4])
+    await desk.sweeps.ask(desk.feed.name, Wish(at=desk.now))
+    await other.round()
+    assert desk.published() == 0
+    await desk.sweeper.round()
+    assert desk.published() == 1
+
+
+async def test_a_missed_sweep_waits_until_the_topics_are_read(mls: Sandbox) -> None:
+    async with Desk(feed_of(mls)) as desk:
+        await desk.later(SETTLE / 2)
+        assert desk.published() == 0
+        await desk.later(SETTLE / 2)
+        assert desk.published() == 30
+
+
+async def test_a_large_sweep_is_spread_over_its_hours(tmp_path: Path) -> None:
+    async with (
+        Sandbox(listings=120, photos=1, widest=320, cache=tmp_path) as mls,
+        Desk(feed_of(mls, sweep_hours=0.005)) as desk,
+    ):
+        await desk.later(SETTLE)
+        assert desk.published() == 50
+        await desk.later(timedelta(seconds=5))
+        assert desk.published() == 0
+        await desk.later(timedelta(seconds=2))
+        assert desk.published() == 50
+        await desk.later(timedelta(seconds=7))
+        assert desk.published() == 20
+        assert (await desk.sweep()).swept is not None
+
+
+async def test_a_sweep_that_broke_off_goes_on_with_what_is_left(tmp_path: Path) -> None:
+    async with Sandbox(listings=120, photos=1, widest=320, cache=tmp_path) as mls, Desk(feed_of(mls)) as desk:
+        await desk.later(SETTLE)
+        assert desk.published() == 50
+        desk.sweeper = desk.another("two")
+        await desk.later(SETTLE)
+        await desk.later(timedelta(seconds=10))
+        assert desk.published() == 70
+
+
+async def test_a_dry_run_says_what_it_would_do_and_does_nothing(mls: Sandbox, desk: Desk) -> None:
+    mls.change_photo(keys(mls)[4])
+    mls.withdraw(keys(mls)[5])
+    before = await desk.sweep()
+    await desk.sweeps.ask(desk.feed.name, Wish(at=desk.now, dry_run=True))
+    await desk.later(timedelta(seconds=1))
+    after = await desk.sweep()
+    assert (after.open_wish, after.found.asked_for, after.found.missing, after.found.published) == (None, 2, 1, 0)
+    assert (after.swept, after.reached, desk.published()) == (before.swept, before.reached, 0)
+
+
+# Broken answers conclude nothing
+
+BROKEN: list[dict[str, Any]] = [
+    {"kind": "status", "status": 500},
+    {"kind": "html"},
+    {"kind": "truncated"},
+    {"kind": "empty"},
+]
+
+
+@pytest.mark.parametrize("trouble", BROKEN, ids=lambda one: str(one["kind"]))
+async def test_an_mls_in_trouble_changes_nothing_and_is_asked_again_later(
+    mls: Sandbox, desk: Desk, trouble: dict[str, Any]
+) -> None:
+    key = keys(mls)[4]
+    mls.withdraw(key)
+    mls.misbehave(on="odata", **trouble)
+    sweep = await desk.swept()
+    assert (desk.published(), sweep.open_wish, bool(sweep.error)) == (0, None, True)
+    assert desk.count("sweeps_total", result="failed") == 1
+    assert len(await desk.listings.displayed_keys("sandbox", "", 99)) == 30
+    mls.behave()
+    await desk.later(timedelta(seconds=5))
+    assert desk.published() == 0, "not at once"
+    await desk.swept()
+    assert not (await desk.listing(key)).is_displayed
+    assert (await desk.sweep()).error == ""
+
+
+async def test_an_empty_market_where_many_were_displayed_is_not_believed(mls: Sandbox, desk: Desk) -> None:
+    mls.market.listings.clear()
+    sweep = await desk.swept()
+    assert "30 of 30 displayed listings are not among the 0" in sweep.error
+    assert desk.count("sweep_errors_total", kind="incomplete") == 1
+    assert desk.published() == 0
+
+
+async def test_changes_are_followed_while_the_market_is_not_believed(mls: Sandbox, desk: Desk) -> None:
+    left = keys(mls)[4]
+    mls.market.listings = {left: mls.market.listings[left]}
+    await desk.later(DAY)
+    error = (await desk.sweep()).error
+    assert "29 of 30" in error
+    mls.change_photo(left)
+    await desk.later(FOLLOW_EVERY)
+    sweep = await desk.sweep()
+    assert (desk.published(), sweep.error) == (1, error)
+    await desk.later(timedelta(hours=1))
+    assert desk.count("sweep_errors_total", kind="incomplete") == 2
+
+
+async def test_listings_that_only_the_list_lacks_stay(
+    mls: Sandbox, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = keys(mls)[:5]
+    whole = FeedReader.on_the_market
+
+    async def half(self: FeedReader) -> AsyncIterator[Any]:
+        async for rows in whole(self):
+            yield [row for row in rows if row["ListingKey"] not in lost]
+
+    monkeypatch.setattr(FeedReader, "on_the_market", half)
+    sweep = await desk.swept()
+    assert (sweep.found.missing, sweep.found.gone) == (5, 0)
+    assert len(await desk.listings.displayed_keys("sandbox", "", 99)) == 30
+
+
+async def test_an_answer_that_lacks_what_is_surely_there_deletes_nothing(
+    mls: Sandbox, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mls.forget(keys(mls)[4])
+
+    async def nothing(self: FeedReader, keys: Any) -> dict[str, Any]:
+        return {}
+
+    monkeypatch.setattr(FeedReader, "records", nothing)
+    sweep = await desk.swept()
+    assert (sweep.found.missing, sweep.found.gone, desk.published()) == (1, 0, 0)
+
+
+# Copies of a feed without an MLS to ask
+
+
+def old(name: str, days: float, now: datetime, **facts: Any) -> Photo:
+    key = facts.pop("key")
+    return a_held_photo(name, key=key, copy=a_copy(name, key=key, checked_at=now - days * DAY, **facts))
+
+
+async def test_copies_that_were_not_asked_for_in_days_are_due_over_the_hours() -> None:
+    desk = Desk(a_feed(recheck_days=7.0, sweep_hours=4.0))
+    for number in range(250):
+        key = f"X{number}"
+        await desk.listings.write(
+            [
+                a_listing(
+                    old("stale", 8, desk.now, key=key), old("fresh", 6, desk.now, key=key),
+                    old("unconditional", 8, desk.now, key=key, etag=None), a_photo("missing", key=key), key=key,
+                )
+            ]
+        )  # fmt: skip
+    await desk.later(SETTLE)
+    due = [(await desk.listings.get(desk.feed.name, f"X{number}")) for number in range(250)]
+    photos = [photo for listing in due if listing for photo in listing.photos if photo.forced_at]
+    assert [photo.photo for photo in photos] == ["stale"] * 250
+    assert desk.count("sweep_rechecked_total") == 250
+    start = (await desk.sweep()).swept
+    assert start is not None
+    ends = start + timedelta(hours=4)
+    assert all(desk.now <= photo.not_before <= max(ends, desk.now) for photo in photos)
+    await desk.later(timedelta(minutes=1))
+    assert desk.count("sweep_rechecked_total") == 250
+
+
+async def test_a_wanted_recheck_is_due_at_once_and_a_dry_one_only_counted() -> None:
+    desk = Desk(a_feed(recheck_days=7.0, sweep_hours=4.0))
+    await desk.listings.write([a_listing(old("a", 8, desk.now, key="X1"))])
+    await desk.sweeps.ask(desk.feed.name, Wish(at=desk.now, dry_run=True))
+    await desk.sweeper.round()
+    assert ((await desk.sweep()).found.compared, (await desk.listing("X1")).due_at) == (1, None)
+    sweep = await desk.swept()
+    assert (sweep.found.published, (await desk.listing("X1")).due_at) == (1, desk.now)
+
+
+async def test_without_days_no_copy_is_asked_for_again() -> None:
+    desk = Desk(a_feed())
+    await desk.listings.write([a_listing(old("a", 999, desk.now, key="X1"))])
+    await desk.later(SETTLE)
+    assert (await desk.listing("X1")).due_at is None
