@@ -21,7 +21,10 @@ def record(listing: Listing | None, said: Announcement, feed: Feed, now: datetim
         return None
     media_changed_at = newest(said.version.media_changed_at, known.media_changed_at)
     city = said.city or known.city
-    announced = _photos(known, said, media_changed_at, base_priority(feed, city), now)
+    hidden = _hidden(known, said, feed, now)
+    # Of a hidden listing, what was removed stays away however often it is said again: it would only be removed anew.
+    is_removed = listing is not None and hidden is not None and hidden.remove_at <= now and not known.photos
+    announced = () if is_removed else _photos(known, said, media_changed_at, base_priority(feed, city), now)
     recorded = replace(
         known,
         standard_status=said.standard_status,
@@ -29,7 +32,7 @@ def record(listing: Listing | None, said: Announcement, feed: Feed, now: datetim
         modified_at=newest(said.version.modified_at, known.modified_at),
         media_changed_at=media_changed_at,
         position=said.version.position or known.position,
-        hidden=_hidden(known, said, feed, now),
+        hidden=hidden,
         photos=announced,
         discards=known.discards + _withdrawn(known, announced, now),
         set_aside=known.set_aside if said.photos is None else said.set_aside,
