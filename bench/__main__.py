@@ -11,11 +11,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import budget, listings, photos
+from bench import budget, listings, photos, scale
 from bench.rows import Row
 from tests.servers import running
 
-BENCHMARKS = {"photos": photos.run, "listings": listings.run, "budget": budget.run}
+BENCHMARKS = {"photos": photos.run, "listings": listings.run, "budget": budget.run, "scale": scale.run}
 RESULTS = Path("bench-results.json")
 
 
