@@ -15,6 +15,7 @@ from shared.stores import mongo
 from shared.stores.minio_objects import MinioObjects
 
 app = typer.Typer()
+_INDEX_SECONDS = 3_600.0
 
 
 @app.command(epilog="Example: imagectl init")
@@ -26,7 +27,7 @@ def init(as_json: terminal.Json = False) -> None:
             objects = MinioObjects(settings)
             closing.callback(objects.close)
             database = await closing.enter_async_context(
-                mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db)
+                mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db, call_seconds=_INDEX_SECONDS)
             )
             return {
                 "topics": await kafka.apply_topics(settings.kafka, settings.topic_prefix, MANIFEST),

@@ -9,7 +9,7 @@ from shared.clock import to_millisecond
 from shared.domain import retry
 from shared.domain.failures import Failure
 from shared.domain.feed import Feed
-from shared.domain.freshness import moved
+from shared.domain.freshness import moved, newest
 from shared.domain.image import Claim, Copy, Photo, url_key
 from shared.domain.listing import Discard, Listing, RemovalReason, superseded
 from shared.domain.priority import Priority, most_urgent
@@ -51,7 +51,7 @@ def wanted(
 
 def _as_asked(photo: Photo, event: Event[ImageOutdated]) -> Photo:
     photo = replace(photo, priority=most_urgent(photo.priority, event.data.priority))
-    last = photo.copy.checked_at if photo.copy else photo.attempted_at
+    last = newest(photo.attempted_at, photo.copy.checked_at if photo.copy else None)
     if event.data.reason is OutdatedReason.FORCED and (last is None or event.time > last):
         return replace(photo, forced_at=to_millisecond(event.time))
     return photo

@@ -120,14 +120,17 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
 
 
 @asynccontextmanager
-async def connect(uri: str, database: str) -> AsyncIterator[Database]:
-    """Open a database for as long as the context lasts. Calls fail after seconds, not minutes, while it is away."""
+async def connect(uri: str, database: str, call_seconds: float = 20.0) -> AsyncIterator[Database]:
+    """Open a database for as long as the context lasts. Calls fail after seconds, not minutes, while it is away.
+
+    Only what builds indexes waits longer: over millions of images it takes minutes.
+    """
     client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
         uri,
         tz_aware=True,
         serverSelectionTimeoutMS=3_000,
         connectTimeoutMS=3_000,
-        socketTimeoutMS=20_000,
+        socketTimeoutMS=int(call_seconds * 1000),
         retryWrites=True,
     )
     try:

@@ -94,6 +94,8 @@ def test_the_most_urgent_of_the_askings_counts() -> None:
         (a_photo(not_before=after(60)), after(-9), True),
         (a_photo(not_before=after(60), attempted_at=NOW), after(1), True),
         (a_photo(not_before=after(60), attempted_at=NOW), after(0), False),
+        # Tried since and failed: heard of again, it is not forced anew.
+        (a_held_photo(announced_at=after(1), attempted_at=after(5), not_before=after(60)), after(2), False),
     ],
 )
 def test_a_forced_photo_is_fetched_unless_it_was_since(photo: Photo, at: datetime, is_forced: bool) -> None:

@@ -1,12 +1,11 @@
 """Workers who share one ledger, in a simulated time: what they send, when, and what they do when told to stop."""
 
 import asyncio
-import selectors
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
@@ -17,8 +16,8 @@ from shared.domain.feed import Feed
 from shared.domain.priority import Priority
 from shared.stores.budgets import MemoryBudgets, Stored
 from shared.stores.errors import StoreUnavailable
+from tests.simulated import now, simulated
 
-T = TypeVar("T")
 START = datetime(2026, 11, 23, 9, tzinfo=UTC)
 _NUMBERS = count()
 THROTTLED = Failure(Reason.THROTTLED)
@@ -26,37 +25,6 @@ REFUSED = Failure(Reason.UNREACHABLE)
 VIEWED, ROUTINE = Priority.VIEWED, Priority.ROUTINE
 NO_PAUSE = {"batch_pause_seconds": 0.0}
 UNPACED = {**NO_PAUSE, "requests_per_second": 0.0}
-
-
-class SimulatedTime(asyncio.SelectorEventLoop):
-    """A loop in which waiting takes no time: when nothing can run, the clock moves to the next moment that is due."""
-
-    def __init__(self) -> None:
-        self._now = 0.0
-        super().__init__(_Impatient(self))
-
-    def time(self) -> float:
-        return self._now
-
-    def go_on(self, seconds: float) -> None:
-        self._now += seconds
-
-
-class _Impatient(selectors.DefaultSelector):
-    def __init__(self, loop: SimulatedTime) -> None:
-        super().__init__()
-        self._loop = loop
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        assert timeout is not None, "everybody waits for nothing"
-        self._loop.go_on(timeout)
-        found: list[tuple[selectors.SelectorKey, int]] = super().select(0)
-        return found
-
-
-def simulated(story: Coroutine[Any, Any, T]) -> T:
-    with asyncio.Runner(loop_factory=SimulatedTime) as runner:
-        return runner.run(story)
 
 
 @dataclass
@@ -109,10 +77,6 @@ class Origin:
         await asyncio.sleep(self.seconds)
         self.running -= 1
         await worker.finished(download, failure, received=1_000, batch=batch)
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def a_feed(**rules: Any) -> Feed:

@@ -541,6 +541,16 @@ def test_a_listing_stays_hidden_since_it_was_first_hidden() -> None:
     assert (again.hidden.since, again.hidden.remove_at) == (NOW, after(5))
 
 
+def test_what_was_removed_of_a_hidden_listing_is_not_recorded_anew_when_it_is_said_again() -> None:
+    sold = heard(a_record(A, StandardStatus="Closed"))
+    assert sold is not None
+    removed = replace(sold, photos=())
+    assert heard(a_record(A, StandardStatus="Closed"), removed, offset=1, now=after(60)) is None
+    back = heard(a_record(A, at=1), removed, offset=2, now=after(60))
+    assert back is not None
+    assert [photo.photo for photo in back.photos] == ["a"]
+
+
 @pytest.mark.parametrize(
     ("city", "priority"),
     [

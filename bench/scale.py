@@ -1,0 +1,302 @@
+"""Do the loops stay cheap with 2.5 million images? Their queries on a real MongoDB, beside the same without an index.
+
+LISTINGS=5000 makes it a quick run; each listing has 25 photos.
+"""
+
+import hashlib
+import os
+import statistics
+import struct
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import bson
+import orjson
+import psutil
+from bson.raw_bson import RawBSONDocument
+from prometheus_client import CollectorRegistry
+
+from bench.rows import Row
+from services.scheduler.release import Release
+from shared.clock import utc_now
+from shared.domain.feed import Feed
+from shared.domain.image import Photo
+from shared.domain.listing import Listing
+from shared.domain.priority import Priority
+from shared.kafka import Broker, Outgoing
+from shared.lease import Lease
+from shared.publisher import Publisher
+from shared.render import Renderer
+from shared.stores import mongo
+from shared.stores.documents import Document, to_document
+from shared.stores.listings import Listings
+from shared.stores.mongo import Database, MongoListings
+from tests.builders import FEED, a_copy, a_discard, a_listing, a_photo
+from tests.servers import Servers, a_room
+
+LISTINGS = int(os.environ.get("LISTINGS", "100000"))
+PHOTOS, TICKS, WARM_UP_TICKS, TICK_SECONDS = 25, 200, 60, 0.25
+RULES = Feed(name=FEED, image_hosts=("127.0.0.1",), requests_per_second=100, batch_size=10, batch_pause_seconds=0)
+RENDERER = Renderer("https://cdn.example.com/listing-images")
+WITHOUT_INDEX = "the same question without its index, once"
+_SINCE = datetime(2001, 2, 3, 4, 5, 6, 789_000, UTC)
+"""Stands for when the photos of a listing became due."""
+_TOKEN = "0badcafe"  # noqa: S105 - stands for a listing's own eight hex digits in what is copied a hundred thousand times
+_AT_ONCE = 200
+
+
+async def run(servers: Servers) -> list[Row]:
+    """Load the market, then measure a scheduler's ticks and every other question that a loop asks."""
+    room = a_room(servers)
+    async with mongo.connect(servers.mongo, room.db, call_seconds=3_600.0) as database:
+        await _load(database)
+        try:
+            return [
+                *await _size(database),
+                *await _ticks(database),
+                *[row for name in QUESTIONS for row in await _question(database, name)],
+            ]
+        finally:
+            await database.client.drop_database(room.db)
+
+
+# The market: half of it waits for its first download, the rest is as a market is on any day.
+
+
+async def _load(database: Database) -> None:
+    now = utc_now()
+    moulds = [bson.encode(to_document(listing, 1, RENDERER)) for listing in _moulds(now)]
+    for first in range(0, LISTINGS, _AT_ONCE):
+        numbers = range(first, min(first + _AT_ONCE, LISTINGS))
+        documents = [RawBSONDocument(_cast(moulds[number % len(moulds)], number, now)) for number in numbers]
+        await database["listings"].insert_many(cast("list[Document]", documents), ordered=False)
+    await mongo.apply_indexes(database)
+
+
+def _token(number: int) -> bytes:
+    """Eight hex digits, another one for each number, in no order."""
+    return b"%08x" % (number * 2_654_435_761 % 2**32)
+
+
+def _cast(mould: bytes, number: int, now: datetime) -> bytes:
+    """Make a listing of its own from a mould, due since some moment of the last day."""
+    since = now - timedelta(seconds=60, milliseconds=number * 7_919 % 86_400_000)
+    return mould.replace(_TOKEN.encode(), _token(number)).replace(_date(_SINCE), _date(since))
+
+
+def _date(moment: datetime) -> bytes:
+    """Write a moment as BSON does."""
+    return struct.pack("<q", round(moment.timestamp() * 1000))
+
+
+def _moulds(now: datetime) -> Iterator[Listing]:
+    """Two hundred listings, alike but for what is due of them."""
+    for index in range(200):
+        held = [_held(number, now) for number in range(PHOTOS)]
+        if index % 2:
+            priority = (Priority.ROUTINE, Priority.ROUTINE, Priority.POPULAR, Priority.SEARCHED)[index // 2 % 4]
+            yield _listing([_photo(number, not_before=_SINCE, priority=priority) for number in range(PHOTOS)])
+        elif index % 50 == 0:
+            changed = [replace(photo, announced_at=now, not_before=_SINCE) for photo in held[:3]]
+            yield _listing([*changed, *held[3:]])
+        elif index % 100 == 2:
+            later = now + timedelta(hours=1)
+            yield _listing([_photo(0, not_before=later, attempts=2), *held[1:]])
+        elif index == 4:
+            leaving = a_discard("0", held=held[0].copy, remove_at=_SINCE)
+            yield _listing(held, discards=(leaving,))
+        else:
+            yield _listing(held)
+
+
+def _listing(photos: Sequence[Photo], **facts: Any) -> Listing:
+    return a_listing(*photos, key=f"W{_TOKEN}", **facts)
+
+
+def _photo(number: int, **facts: Any) -> Photo:
+    """A photo of the mould: its ids are as spread as real ones, and as long."""
+    mixed = hashlib.sha256(b"%d" % number).hexdigest()
+    return a_photo(
+        f"{number}-{_TOKEN}", key=f"W{_TOKEN}", id=_photo_id(number, _TOKEN), caption="A bright and sunny room",
+        url=f"https://photos.example.com/{mixed}/rs:fit:1920:1920/{_TOKEN}/{mixed[::-1]}.jpg",
+        url_keys=tuple(f"{size}{mixed[1:16]}{_TOKEN}" for size in range(3)), **facts,
+    )  # fmt: skip
+
+
+def _photo_id(number: int, token: str) -> str:
+    return hashlib.sha256(b"%d" % number).hexdigest()[:24] + token
+
+
+def _held(number: int, now: datetime) -> Photo:
+    name = f"{number}-{_TOKEN}"
+    sha256 = hashlib.sha256(b"bytes %d" % number).hexdigest()
+    return _photo(number, copy=a_copy(name, key=f"W{_TOKEN}", sha256=sha256, downloaded_at=now, checked_at=now))
+
+
+async def _size(database: Database) -> list[Row]:
+    found = await database.command("collStats", "listings")
+    images = LISTINGS * PHOTOS
+    return [
+        Row("images recorded", images / 1e6, "million"),
+        Row("listings as data", found["size"] / 1e9, "GB"),
+        Row("listings on disk", found["storageSize"] / 1e9, "GB"),
+        Row("their indexes on disk", found["totalIndexSize"] / 1e9, "GB"),
+        Row("  of them what is due", found["indexSizes"]["due_by_priority"] / 1e6, "MB"),
+    ]
+
+
+# A scheduler at work
+
+
+class Timed:
+    """The listings in MongoDB, and how long each question took."""
+
+    def __init__(self, listings: MongoListings) -> None:
+        self._listings = listings
+        self.milliseconds: dict[str, list[float]] = {}
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[object]]:
+        asked = getattr(self._listings, name)
+
+        async def timed(*arguments: object) -> object:
+            began = time.perf_counter()
+            try:
+                return await asked(*arguments)
+            finally:
+                self.milliseconds.setdefault(name, []).append((time.perf_counter() - began) * 1000)
+
+        return timed
+
+
+class Kept(Broker):
+    """A broker that takes everything at once, and keeps it until it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+        self.values: list[bytes] = []
+
+    async def publish(self, records: Iterable[Outgoing]) -> None:
+        """Keep them."""
+        self.values += [record.value or b"" for record in records]
+
+    async def ping(self) -> None:
+        """Always there."""
+
+    def taken(self) -> list[Mapping[str, str]]:
+        """Return the data of what was published since the last time."""
+        values, self.values = self.values, []
+        return [orjson.loads(value)["data"] for value in values]
+
+
+async def _ticks(database: Database) -> list[Row]:
+    """Let a scheduler release for some minutes of its time, and downloaders finish as much as the feed allows."""
+    listings, broker, moment = MongoListings(database, RENDERER), Kept(), [utc_now()]
+    timed, process = Timed(listings), psutil.Process()
+
+    def clock() -> datetime:
+        return moment[0]
+
+    lease = Lease(mongo.MongoLeases(database), "release", "bench", clock)
+    publisher = Publisher(broker, "", "scheduler", clock)
+    release = Release(cast("Listings", timed), lease, publisher, {FEED: RULES}, clock, CollectorRegistry())
+    took: list[float] = []
+    released, waiting, before = 0, list[Mapping[str, str]](), 0
+    for tick in range(WARM_UP_TICKS + TICKS):
+        if tick == WARM_UP_TICKS:
+            took.clear()
+            timed.milliseconds.clear()
+            released, before = 0, process.memory_info().rss
+        began = time.perf_counter()
+        released += await release.tick()
+        took.append((time.perf_counter() - began) * 1000)
+        waiting += broker.taken()
+        done, waiting = waiting[: _a_tick()], waiting[_a_tick() :]
+        await _finish(listings, done, clock())
+        moment[0] += timedelta(seconds=TICK_SECONDS)
+    grown = (process.memory_info().rss - before) / 1e6
+    rows = [Row(f"photos released in {TICKS} ticks", released, "photos"), *_spread("a tick of the scheduler", took)]
+    for name, what in (("in_work", "what is in work"), ("due", "the most urgent"), ("oldest_due", "the oldest")):
+        rows += _spread(f"  of it: {what}", timed.milliseconds[name])
+    rows += _spread("  of it: marked as released", timed.milliseconds["write"])
+    return [*rows, Row(f"memory grown in {TICKS} ticks", grown, "MB")]
+
+
+def _a_tick() -> int:
+    return int(RULES.requests_per_second * TICK_SECONDS)
+
+
+async def _finish(listings: MongoListings, done: Sequence[Mapping[str, str]], now: datetime) -> None:
+    """Be the downloaders: what was released is here."""
+    ids: dict[tuple[str, str], set[str]] = {}
+    for one in done:
+        ids.setdefault((one["feed"], one["listing_key"]), set()).add(one["image_id"])
+    known = await listings.get_many(list(ids))
+    await listings.write(
+        listing.with_photos(
+            replace(
+                photo, released_at=None, copy=a_copy(photo.photo, key=listing.key, mls_changed_at=photo.announced_at),
+                not_before=now,
+            )
+            for photo in listing.photos
+            if photo.id in ids[one]
+        )
+        for one, listing in known.items()
+    )  # fmt: skip
+
+
+# What else the loops ask
+
+QUESTIONS: Mapping[str, tuple[Callable[[MongoListings], Awaitable[object]], str]] = {
+    "the most urgent 100 listings": (lambda store: store.due(FEED, utc_now(), 100), "due_at"),
+    "the oldest 10 listings": (lambda store: store.oldest_due(FEED, utc_now(), 10), "due_at"),
+    "photos in work": (lambda store: store.in_work(FEED, utc_now()), "leased_until"),
+    "20 listings to remove from": (lambda store: store.removal_due(utc_now(), 20), "removal_due_at"),
+    "a worker's own claims": (lambda store: store.claimed_by("downloader-1", 100), "photos.claim.worker"),
+    "a page of 100 listings": (lambda store: store.page(FEED, "W8", 100), "seen_at"),
+    "the listing of an image": (lambda store: store.by_image(_photo_id(0, _token(7).decode())), "photos.id"),
+    "all counts of a feed": (lambda store: store.counts(FEED, utc_now()), "photos.status"),
+}
+"""What is asked, and the field that a collection scan would have to look at instead."""
+
+
+async def _question(database: Database, name: str) -> list[Row]:
+    ask, field = QUESTIONS[name]
+    store, took = MongoListings(database, RENDERER), list[float]()
+    await ask(store)
+    for _ in range(50):
+        began = time.perf_counter()
+        await ask(store)
+        took.append((time.perf_counter() - began) * 1000)
+    began = time.perf_counter()
+    await database["listings"].count_documents({field: None}, hint={"$natural": 1})
+    naive = (time.perf_counter() - began) * 1000
+    keys, documents, plans = await _examined(database, lambda: ask(store))
+    if "COLLSCAN" in plans:
+        raise RuntimeError(f"{name}: reads the whole collection: {plans}")
+    return [
+        *_spread(name, took, naive),
+        Row(f"  index keys and documents read: {plans}", keys + documents, "reads", LISTINGS, "every listing"),
+    ]
+
+
+async def _examined(database: Database, ask: Callable[[], Awaitable[object]]) -> tuple[int, int, str]:
+    """Return how many index keys and documents a question reads, and by which plans, as the server tells it."""
+    await database.command("profile", 2)
+    await ask()
+    await database.command("profile", 0)
+    found = await database["system.profile"].find({"ns": f"{database.name}.listings"}).to_list(None)
+    await database.drop_collection("system.profile")
+    plans = dict.fromkeys(one.get("planSummary", "") for one in found if one.get("planSummary"))
+    names = ", ".join(plan.replace("IXSCAN ", "")[:60] for plan in plans)
+    return sum(one.get("keysExamined", 0) for one in found), sum(one.get("docsExamined", 0) for one in found), names
+
+
+def _spread(name: str, milliseconds: Sequence[float], naive: float | None = None) -> list[Row]:
+    percentile = statistics.quantiles(milliseconds, n=100, method="inclusive")[98]
+    return [
+        Row(f"{name}, median", statistics.median(milliseconds), "ms", naive, WITHOUT_INDEX if naive else ""),
+        Row(f"{name}, 99th percentile", percentile, "ms"),
+    ]

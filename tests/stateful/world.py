@@ -1,0 +1,316 @@
+"""The whole system in memory: the real code of all services, on a clock that stands still while nobody waits."""
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import orjson
+from prometheus_client import CollectorRegistry
+
+from services.downloader.download import Download
+from services.downloader.encoders import Encoders
+from services.downloader.fetch import Fetcher
+from services.downloader.handle import Handler
+from services.downloader.ledger import OriginBudget
+from services.downloader.picture import Encoded, EncodedVariant
+from services.janitor.removal import Remover
+from services.resolver.catalog import Catalog
+from services.resolver.demand import Demand
+from services.scheduler.release import Release
+from shared.clock import to_millisecond
+from shared.dead_letters import DeadLetters
+from shared.domain.failures import Failure, Reason
+from shared.domain.feed import Feed
+from shared.domain.variants import VariantSpec, parse_variants
+from shared.events import topics
+from shared.events.records import Record
+from shared.kafka import BrokerUnavailable
+from shared.lease import Lease
+from shared.publisher import Publisher
+from shared.recording import Recorder
+from shared.render import Renderer
+from shared.stores.budgets import Budgets, MemoryBudgets
+from shared.stores.documents import ListingId
+from shared.stores.errors import StoreUnavailable
+from shared.stores.listings import Listings
+from shared.stores.memory import MemoryAttempts, MemoryLeases, MemoryRemovals
+from shared.stores.objects import Objects
+from shared.stores.records import Attempts, Leases, Removals
+from tests.simulated import SimulatedTime
+from tests.stateful.broker import Lane, Topics
+from tests.stateful.mls import Mls, OriginFetcher
+from tests.stateful.processes import BrokerDoor, Died, Door, ListingsDoor, Process, new_task
+from tests.stateful.watched import WatchedListings, WatchedObjects
+
+START = datetime(2026, 11, 23, 9, tzinfo=UTC)
+HOSTS = ("photos.example.com",)
+FEEDS = {
+    # A generous one with validators and timestamps of its own for each photo; a strict one without any.
+    "a": Feed(
+        name="a", image_hosts=HOSTS, requests_per_second=4, batch_pause_seconds=0, viewed_reserve=0, concurrency=3,
+        batch_size=5, requests_per_hour=25, max_attempts=3,
+    ),
+    "b": Feed(
+        name="b", image_hosts=HOSTS, requests_per_second=0.5, concurrency=1, batch_size=2, max_attempts=2,
+        request_timeout_seconds=5, keep_after_inactive_hours=0.05,
+    ),
+}  # fmt: skip
+LISTINGS: list[ListingId] = [("a", "X1"), ("a", "X2"), ("b", "X1")]
+PHOTOS = ["p", "q", "r", "s"]
+SPECS = parse_variants("thumb=320:webp:75,full=1600:webp:80")
+SUPERSEDED_FOR = timedelta(minutes=2)
+RENDERER = Renderer("https://cdn.example.com")
+HEARS = {
+    "scheduler": [topics.LISTING_SEEN],
+    "janitor": [topics.LISTING_SEEN],
+    "downloader": [topics.IMAGE_OUTDATED_VIEWED, topics.IMAGE_OUTDATED],
+    "resolver": [topics.IMAGE_DOWNLOADED, topics.IMAGE_REMOVED],
+}
+_WORKERS = {"scheduler": 2, "janitor": 2, "downloader": 2, "resolver": 1}
+
+
+class _Encoders:
+    """Pictures made at once: a variant is what it was made of, and its name."""
+
+    async def encode(
+        self, source: Path, into: Path, specs: Sequence[VariantSpec], max_pixels: int, *, urgent: bool
+    ) -> Encoded | Failure:
+        body = source.read_bytes()  # noqa: ASYNC240 - some bytes
+        if body.endswith(b"/0"):
+            return Failure(Reason.NOT_AN_IMAGE, "not an image")
+        variants = []
+        for spec in specs:
+            path = into / spec.name
+            path.write_bytes(body + spec.name.encode())
+            variants.append(EncodedVariant(spec.name, path, spec.width, spec.width, 1, "image/webp", "webp"))
+        return Encoded("image/jpeg", "jpg", 2000, 2000, "", tuple(variants))
+
+
+class Hears(Protocol):
+    """What handles batches of records."""
+
+    async def __call__(self, records: Sequence[Record]) -> None: ...
+
+
+@dataclass
+class Service:
+    """What a process does: with what it hears, and by the clock."""
+
+    hear: Hears
+    round: Callable[[], Awaitable[object]] | None = None
+    catalog: Catalog | None = None
+    demand: Demand | None = None
+    at_work: dict[str, "asyncio.Task[None]"] = field(default_factory=dict)
+
+    def front(self) -> tuple[Catalog, Demand]:
+        """What answers people; the resolver alone has it."""
+        assert self.catalog is not None
+        assert self.demand is not None
+        return self.catalog, self.demand
+
+
+class World:
+    """Everything: the MLS, the servers, the processes."""
+
+    def __init__(self) -> None:
+        self.loop = SimulatedTime()
+        self.loop.set_task_factory(new_task)
+        self.loop.set_exception_handler(self._unexpected)
+        self.bugs: list[BaseException] = []
+        self.mls = Mls(LISTINGS, self.clock)
+        self.topics = Topics(self.clock)
+        self.listings = WatchedListings(RENDERER, self.clock)
+        self.objects = WatchedObjects()
+        self.attempts, self.removals, self.leases = MemoryAttempts(), MemoryRemovals(), MemoryLeases()
+        self.budgets = MemoryBudgets(self.clock)
+        self.lanes = {
+            (group, topic): Lane(self.topics, topic) for group, heard in HEARS.items() for topic in heard
+        }  # fmt: skip
+        self._numbers = itertools.count()
+        self.processes: dict[str, Process[Service]] = {}
+        for name, many in _WORKERS.items():
+            for number in range(many):
+                self.boot(f"{name}-{number}", f"{name}-{number}")
+
+    def clock(self) -> datetime:
+        """Now, to the millisecond, as every process and server has it."""
+        return to_millisecond(START + timedelta(seconds=self.loop.time()))
+
+    def elapse(self, seconds: float) -> None:
+        """Let time pass, and whatever is under way go on."""
+        self.loop.run_until_complete(asyncio.sleep(seconds))
+
+    def close(self) -> None:
+        """End everything."""
+        for process in self.processes.values():
+            process.kill()
+        self.elapse(1)
+        self.loop.close()
+
+    # Processes
+
+    def boot(self, place: str, name: str) -> None:
+        """Start a process in the place of another, under that one's name or a new one."""
+        process = Process[Service](name)
+        self.processes[place] = process
+        self.loop.run_until_complete(self._boot(place.split("-", maxsplit=1)[0], process))
+
+    async def _boot(self, service: str, process: Process[Service]) -> None:
+        build = {
+            "scheduler": self._scheduler,
+            "downloader": self._downloader,
+            "janitor": self._janitor,
+            "resolver": self._resolver,
+        }[service]
+        process.service = build(process)
+
+    def kill(self, place: str, *, same_name: bool) -> None:
+        """Kill a process and start its successor. What it had in hand is delivered again."""
+        old = self.processes[place]
+        old.kill()
+        self.elapse(0)
+        self.boot(place, old.name if same_name else f"{place}-{next(self._numbers)}")
+
+    def _parts(self, process: Process[Service], service: str) -> tuple[Listings, DeadLetters, Publisher]:
+        broker = BrokerDoor(process, self.topics)
+        return (
+            cast("Listings", ListingsDoor(process, self.listings)),
+            DeadLetters(broker, "", service, self.clock),
+            Publisher(broker, "", service, self.clock),
+        )
+
+    def _scheduler(self, process: Process[Service]) -> Service:
+        listings, dead_letters, publisher = self._parts(process, "scheduler")
+        recorder = Recorder(listings, FEEDS, dead_letters, self.clock, CollectorRegistry())
+        lease = Lease(cast("Leases", Door(process, self.leases)), "release", process.name, self.clock)
+        release = Release(listings, lease, publisher, FEEDS, self.clock, CollectorRegistry())
+        return Service(recorder.record, release.tick)
+
+    def _janitor(self, process: Process[Service]) -> Service:
+        listings, dead_letters, publisher = self._parts(process, "janitor")
+        recorder = Recorder(listings, FEEDS, dead_letters, self.clock, CollectorRegistry())
+        lease = Lease(cast("Leases", Door(process, self.leases)), "removal", process.name, self.clock)
+        remover = Remover(
+            listings, cast("Objects", Door(process, self.objects)), cast("Removals", Door(process, self.removals)),
+            lease, publisher, RENDERER, self.clock, CollectorRegistry(),
+        )  # fmt: skip
+        return Service(recorder.record, remover.sweep)
+
+    def _downloader(self, process: Process[Service]) -> Service:
+        listings, dead_letters, publisher = self._parts(process, "downloader")
+        budgets = cast("Budgets", Door(process, self.budgets))
+        objects = cast("Objects", Door(process, self.objects.of(process)))
+        fetcher, encoders = cast("Fetcher", OriginFetcher(self.mls)), cast("Encoders", _Encoders())
+        handler = Handler(
+            listings, cast("Attempts", Door(process, self.attempts)), publisher, RENDERER, dead_letters,
+            OriginBudget(budgets, monotonic=self.loop.time), Download(fetcher, encoders, objects, SPECS, self.clock),
+            FEEDS, SUPERSEDED_FOR, process.name, self.clock, CollectorRegistry(),
+        )  # fmt: skip
+        return Service(handler.handle)
+
+    def _resolver(self, process: Process[Service]) -> Service:
+        listings, _, publisher = self._parts(process, "resolver")
+        catalog = Catalog(listings, self.loop.time)
+        demand = Demand(listings, publisher, FEEDS, self.clock, CollectorRegistry())
+
+        async def hear(records: Sequence[Record]) -> None:
+            for record in records:
+                for listing in await self.listings.by_key((record.key or b"").decode("utf-8", "replace")):
+                    for photo in listing.photos:
+                        catalog.forget(listing.key, photo.id)
+
+        return Service(hear, demand.work, catalog, demand)
+
+    # What processes do
+
+    def hear(self, place: str, topic: str, most: int) -> None:
+        """Let a process take the next records of a topic; the batch before it may be under way still."""
+        lane = self.lanes[place.split("-", maxsplit=1)[0], topic]
+        if records := lane.take(most):
+            process = self.processes[place]
+            self._begin(process, self._see_through(process, lane, records), f"{topic} {next(self._numbers)}")
+
+    async def _see_through(self, process: Process[Service], lane: Lane, records: Sequence[Record]) -> None:
+        """As the consumer does: infrastructure that is away is waited for, what a dead one had is delivered again."""
+        wait = 0.2
+        try:
+            while True:
+                try:
+                    return await process.service.hear(records)
+                except (StoreUnavailable, BrokerUnavailable):
+                    await asyncio.sleep(wait)
+                    wait = min(wait * 2, 5.0)
+        except (Died, asyncio.CancelledError):
+            lane.again(records)
+            raise
+
+    def round(self, place: str) -> None:
+        """Let a process do a round of its loop, unless the last one is under way still."""
+        process = self.processes[place]
+        if process.service.round and "round" not in process.service.at_work:
+            self._begin(process, self._round(process.service.round), "round")
+
+    async def _round(self, work: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await work()
+        except (StoreUnavailable, BrokerUnavailable):
+            await asyncio.sleep(0.4)
+
+    def ask(self, work: Callable[[Service], Coroutine[Any, Any, None]]) -> None:
+        """Ask the resolver; an answer may fail."""
+        process = self.processes["resolver-0"]
+        self._begin(process, self._round(partial(work, process.service)), f"question {next(self._numbers)}")
+
+    def _begin(self, process: Process[Service], work: Coroutine[Any, Any, None], name: str) -> None:
+        async def begin() -> None:
+            task = process.start(work)
+            process.service.at_work[name] = task
+            task.add_done_callback(lambda task: self._ended(process, name, task))
+
+        self.loop.run_until_complete(begin())
+
+    def _ended(self, process: Process[Service], name: str, task: "asyncio.Task[None]") -> None:
+        process.service.at_work.pop(name)
+        if not task.cancelled() and (fault := task.exception()) and not isinstance(fault, Died):
+            self.bugs.append(fault)
+
+    def _unexpected(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        fault = context.get("exception")
+        if fault is not None and not isinstance(fault, (Died, StoreUnavailable, BrokerUnavailable)):
+            self.bugs.append(fault)
+
+    def announce(self, one: ListingId, record: Mapping[str, Any]) -> None:
+        """Publish what the MLS said of a listing, as an ingest does."""
+        event = {"type": "listing-seen.v1", "data": {"feed": one[0], "property": record}}
+        self.topics.append(topics.LISTING_SEEN, one[1].encode(), orjson.dumps(event))
+
+    # Rest
+
+    def everybody(self) -> Iterator[tuple[str, Process[Service]]]:
+        """Every place and the process in it; a dead one is followed by another first."""
+        for place, process in list(self.processes.items()):
+            if process.is_dead:
+                self.kill(place, same_name=True)
+            yield place, self.processes[place]
+
+    def work(self, *, twins: bool = True) -> None:
+        """Let every process do whatever it has to do, or only the first of each kind."""
+        for place, _ in self.everybody():
+            if not twins and not place.endswith("0"):
+                continue
+            for (group, topic), lane in self.lanes.items():
+                while place.startswith(group) and lane.behind:
+                    self.hear(place, topic, 10)
+            self.round(place)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything is under way or unread."""
+        return any(lane.behind for lane in self.lanes.values()) or any(
+            process.service.at_work for process in self.processes.values()
+        )
