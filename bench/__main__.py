@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import budget, listings, photos, removals, replay
+from bench import budget, listings, photos, removals, replay, resolver
 from bench.rows import Row
 from tests.servers import running
 
@@ -21,6 +21,7 @@ BENCHMARKS = {
     "photos": photos.run,
     "removals": removals.run,
     "replay": replay.run,
+    "resolver": resolver.run,
 }
 RESULTS = Path("bench-results.json")
 
