@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import budget, listings, memory, photos, removals, replay, scale
+from bench import budget, listings, memory, photos, removals, replay, resolver, scale
 from bench.rows import Row
 from tests.servers import running
 
@@ -22,6 +22,7 @@ BENCHMARKS = {
     "photos": photos.run,
     "removals": removals.run,
     "replay": replay.run,
+    "resolver": resolver.run,
     "scale": scale.run,
 }
 RESULTS = Path("bench-results.json")

@@ -124,7 +124,7 @@ async def _work(worker: OriginBudget, feed: Feed, wanted: int, found: Found) -> 
 async def _people(worker: OriginBudget, feed: Feed, found: Found) -> None:
     """One viewed image a second."""
     for _ in itertools.takewhile(lambda _: time.monotonic() < found.until - 2, itertools.count()):
-        await asyncio.sleep(0.5 + random.random())  # noqa: S311 - spreads moments, keeps no secret
+        await asyncio.sleep(0.5 + random.random())
         began = time.monotonic()
         batch = await worker.take(feed, 1, Priority.VIEWED)
         for one in batch.downloads:
@@ -136,7 +136,7 @@ async def _people(worker: OriginBudget, feed: Feed, found: Found) -> None:
 async def _download(worker: OriginBudget, download: Download, batch: Batch, sent: list[float]) -> None:
     if await worker.at_turn(download):
         sent.append(time.monotonic())
-        await asyncio.sleep(random.uniform(*DOWNLOAD_SECONDS))  # noqa: S311 - as above
+        await asyncio.sleep(random.uniform(*DOWNLOAD_SECONDS))
     await worker.finished(download, None, received=250_000, batch=batch)
 
 

@@ -54,10 +54,16 @@ class Health:
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
+def _runner(app: web.Application) -> web.AppRunner:
+    return web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=5)
+
+
 @asynccontextmanager
-async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[None]:
+async def serving(
+    app: web.Application, host: str, port: int, runner_for: Callable[[web.Application], web.AppRunner] = _runner
+) -> AsyncIterator[None]:
     """Serve an application for as long as the context lasts."""
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=5)
+    runner = runner_for(app)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port, reuse_address=True).start()

@@ -40,7 +40,7 @@ _LOOK_SECONDS = 10.0
 _UNUSABLE = 2
 
 
-def run(service: str, serve: Serve) -> None:
+def run(service: str, serve: Serve, new_loop: Callable[[], asyncio.AbstractEventLoop] | None = None) -> None:
     """Run one service until it is told to stop. Ends with status 2 where the settings cannot be used."""
     try:
         settings, feeds = load()
@@ -50,7 +50,8 @@ def run(service: str, serve: Serve) -> None:
         sys.exit(_UNUSABLE)
     log.configure(service, settings.log_level, settings.log_format)
     send_last_traces = tracing.configure(service)
-    asyncio.run(_until_stopped(serve, settings, feeds))
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(_until_stopped(serve, settings, feeds))
     send_last_traces()
 
 

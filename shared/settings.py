@@ -44,6 +44,8 @@ class Settings(BaseSettings):
         default="thumb=320:webp:75,card=800:webp:78,full=1600:webp:80", validate_default=True
     )
     serve_wait_seconds: float = Field(default=8.0, ge=0, le=60)
+    cors_origins: str = "*"
+    resolver_cache_mb: int = Field(default=128, ge=1, le=65_536)
     superseded_hours: float = Field(default=24.0, ge=0, le=24 * 365)
     resolver_port: Port = 8080
     downloader_port: Port = 8081
@@ -101,6 +103,19 @@ class Settings(BaseSettings):
             raise ValueError("IMAGES_BUCKET and IMAGES_ORIGINALS_BUCKET must differ: one is public, the other private")
         return self
 
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: str) -> str:
+        for origin in _split(value):
+            if origin != "*" and (not _is_http(origin, with_path=False) or origin.endswith("/")):
+                raise ValueError("it must be * or origins such as https://www.example.com, separated by commas")
+        return value
+
+    @property
+    def cors(self) -> frozenset[str]:
+        """The origins whose pages may read answers; "*" is all of them."""
+        return frozenset(_split(self.cors_origins))
+
     @property
     def public_root(self) -> str:
         """What every public URL begins with, without the last slash."""
@@ -140,6 +155,10 @@ def read_feeds(path: Path) -> dict[str, Feed]:
         return parse_feeds(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as fault:
         raise FeedsInvalid([f"IMAGES_FEEDS: {path} cannot be read: {fault}"]) from None
+
+
+def _split(value: str) -> list[str]:
+    return [one.strip() for one in value.split(",") if one.strip()]
 
 
 def _is_http(value: str, *, with_path: bool) -> bool:

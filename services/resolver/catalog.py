@@ -1,54 +1,30 @@
-"""What can be shown, by listing, by image and by URL: read from MongoDB once for all who ask at the same time."""
+"""What can be shown, by listing, by image and by URL: from memory, else in one query for all who ask."""
 
 import asyncio
-import hashlib
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import orjson
 
-from shared.domain.image import Status, url_key
-from shared.domain.listing import Listing
+from services.resolver.answers import Body
+from services.resolver.kept import DEAF_SECONDS, HEARING_SECONDS, Kept, Terms
 from shared.domain.priority import Priority
-from shared.stores.listings import Answer, Listings
+from shared.stores.documents import ListingId
+from shared.stores.listings import Answer, Listings, ShownPhoto
 
-Key = TypeVar("Key", bound=Hashable)
-Value = TypeVar("Value")
-
-KEPT_SECONDS = 1.0
-"""How long an answer is kept: the contract allows 2 s from an event's arrival, recording it takes a part of them."""
-_MOST_KEPT = 20_000
-_MOST_AT_ONCE = 500
-
-
-@dataclass(slots=True)
-class Page:
-    """One listing's answer; its bytes are made once for all who ask."""
-
-    answer: Answer
-    asked_as: Priority = Priority.ROUTINE
-    """As what it was asked for already, while it was kept."""
-    body: bytes = field(init=False)
-    etag: str = field(init=False)
-    missing: tuple[str, ...] = ()
-    """The images in it that are not the newest."""
-
-    def __post_init__(self) -> None:
-        self.body = b'{"feed":%s,"listing_key":%s,"images":[%s]}' % (
-            orjson.dumps(self.answer.feed),
-            orjson.dumps(self.answer.listing_key),
-            ",".join(self.answer.rendered).encode(),
-        )
-        self.etag = f'"{hashlib.blake2b(self.body, digest_size=12).hexdigest()}"'
-        if self.answer.wanting:
-            images = [orjson.loads(one) for one in self.answer.rendered]
-            self.missing = tuple(image["id"] for image in images if image["status"] != Status.DOWNLOADED)
+_ASK_AGAIN_AFTER = timedelta(seconds=5)
+"""When a page that is still incomplete is asked for again: the first time may have been dropped."""
+_PAGES_SHARE = 0.75
+"""Of the memory: pages are large and many ask for them; images are asked for one by one."""
+_ENTRY_BYTES = 1_000
+"""What keeping costs beside the bytes of the answer."""
+_PHOTO_BYTES = 4_000
+"""What a photo's facts take, with its copy's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(NamedTuple):
     """A listing's answers, in one feed or all, with all photos or the first few."""
 
     listing_key: str
@@ -56,130 +32,135 @@ class Question:
     photos: int | None
 
 
+class Name(NamedTuple):
+    """What an image is asked for by: its id or the key of a URL; in any listing or one."""
+
+    image_id: str | None
+    url_key: str | None = None
+    listing_key: str | None = None
+
+    def admits(self, listing_key: str) -> bool:
+        """Whether an image of this listing is meant."""
+        return self.listing_key in (None, listing_key)
+
+
+@dataclass(slots=True)
+class Page:
+    """One listing's answer; its bytes are made once for all who ask."""
+
+    one: ListingId
+    body: Body
+    missing: Sequence[str]
+    """The images in it that are not the newest."""
+    asked_as: Priority = Priority.ROUTINE
+    asked_at: datetime | None = None
+
+    def is_to_be_asked(self, priority: Priority, now: datetime) -> bool:
+        """Whether its missing images are to be raised: once a page and priority, not once a view."""
+        is_long_ago = self.asked_at is None or now >= self.asked_at + _ASK_AGAIN_AFTER
+        if not is_long_ago and priority.rank >= self.asked_as.rank:
+            return False
+        self.asked_as, self.asked_at = priority, now
+        return True
+
+
 class Catalog:
     """Reads listings for answering; keeps what it read for a moment."""
 
-    def __init__(self, listings: Listings, now: Callable[[], float]) -> None:
+    def __init__(self, listings: Listings, terms: Terms, most_bytes: int) -> None:
         self._listings = listings
-        self._pages = _Kept[Question, Sequence[Page]](self._load_pages, now)
-        self._images = _Kept[str, Listing | None](self._load_images, now)
+        self._terms = terms
+        pages_bytes = int(most_bytes * _PAGES_SHARE)
+        self._pages = Kept("page", self._load_pages, _groups_of_pages, _pages_size, pages_bytes, terms)
+        self._images = Kept(
+            "image", self._load_images, _groups_of_images, _images_size, most_bytes - pages_bytes, terms
+        )
 
     async def pages(self, questions: Collection[Question]) -> Mapping[Question, Sequence[Page]]:
         """Return each question's answers, one a feed where the listing is displayed. Raises StoreUnavailable."""
         return await self._pages.get(questions)
 
-    async def listing_of(self, image_id: str) -> Listing | None:
-        """Return the listing that shows an image. Raises StoreUnavailable."""
-        return (await self._images.get([image_id]))[image_id]
+    def fresh_pages(self, question: Question) -> Sequence[Page] | None:
+        """Return a question's answers where they need not be read."""
+        return self._pages.fresh(question)
 
-    async def listings_of_url(self, url: str) -> Sequence[Listing]:
-        """Return the displayed listings with a photo announced under exactly this URL. Raises StoreUnavailable."""
-        return [listing for listing in await self._listings.by_url_key(url_key(url)) if listing.is_displayed]
+    async def image(self, name: Name) -> ShownPhoto | None:
+        """Return a photo that a displayed listing shows, one with a copy first. Raises StoreUnavailable."""
+        found = (await self._images.get([name]))[name]
+        return min(found, key=lambda one: (one.photo.copy is None, one.feed, one.listing_key), default=None)
 
-    def forget(self, listing_key: str, image_id: str) -> None:
-        """Read anew what an event says has changed."""
-        self._pages.forget(lambda question: question.listing_key == listing_key)
-        self.forget_image(image_id)
+    @property
+    def is_failing(self) -> bool:
+        """Whether the database is away, and answers may be older than they should be."""
+        return self._pages.is_failing or self._images.is_failing
+
+    def hears(self, does: bool) -> None:
+        """Keep answers for a shorter time while Kafka does not tell of changes."""
+        self._terms.seconds = HEARING_SECONDS if does else DEAF_SECONDS
+
+    def forget(self, listing_key: str, image_id: str, *, for_good: bool = False) -> None:
+        """Read anew what an event says has changed; for good where it was removed."""
+        self._pages.forget(listing_key, for_good=for_good)
+        self._images.forget(listing_key, image_id, for_good=for_good)
 
     def forget_image(self, image_id: str) -> None:
-        """Read an image's listing anew."""
-        self._images.forget(lambda known: known == image_id)
+        """Read an image anew."""
+        self._images.forget(image_id, for_good=False)
 
     def forget_all(self) -> None:
         """Read everything anew: events may have been missed."""
-        self._pages.forget(lambda _: True)
-        self._images.forget(lambda _: True)
+        self._pages.forget_all()
+        self._images.forget_all()
 
     async def _load_pages(self, questions: Collection[Question]) -> Mapping[Question, Sequence[Page]]:
-        shapes: dict[tuple[str | None, int | None], list[Question]] = {}
-        for question in questions:
-            shapes.setdefault((question.feed, question.photos), []).append(question)
+        shapes: dict[tuple[str | None, int | None], list[str]] = {}
+        for key, feed, photos in questions:
+            shapes.setdefault((feed, photos), []).append(key)
+        read = await asyncio.gather(*(self._listings.answers(keys, *shape) for shape, keys in shapes.items()))
         found: dict[Question, list[Page]] = {question: [] for question in questions}
-        for (feed, photos), alike in shapes.items():
-            for answer in await self._listings.answers([one.listing_key for one in alike], feed, photos):
-                found[Question(answer.listing_key, feed, photos)].append(Page(answer))
+        for (feed, photos), answers in zip(shapes, read, strict=True):
+            for answer in answers:
+                question = Question(answer.listing_key, feed, photos)
+                found[question].append(self._page(question, answer))
         return found
 
-    async def _load_images(self, image_ids: Collection[str]) -> Mapping[str, Listing | None]:
-        listings = await self._listings.by_images(image_ids)
-        shown = {photo.id: listing for listing in listings for photo in listing.photos}
-        return {image_id: shown.get(image_id) for image_id in image_ids}
+    def _page(self, question: Question, answer: Answer) -> Page:
+        """Make the page, or take the one from before where nothing changed: its bytes are hashed and compressed."""
+        plain = b'{"feed":%s,"listing_key":%s,"images":[%s]}' % (
+            orjson.dumps(answer.feed),
+            orjson.dumps(answer.listing_key),
+            ",".join(answer.rendered).encode(),
+        )
+        for before in self._pages.last(question) or ():
+            if before.body.plain == plain and before.missing == answer.missing:
+                return before
+        return Page((answer.feed, answer.listing_key), Body(plain), answer.missing)
+
+    async def _load_images(self, names: Collection[Name]) -> Mapping[Name, Sequence[ShownPhoto]]:
+        ids = [name.image_id for name in names if name.image_id is not None]
+        keys = [name.url_key for name in names if name.url_key is not None]
+        by: dict[str, list[ShownPhoto]] = {}
+        for shown in await self._listings.showing(ids, keys):
+            for name in (shown.photo.id, *shown.photo.url_keys):
+                by.setdefault(name, []).append(shown)
+        return {
+            name: [one for one in by.get(name.image_id or name.url_key or "", ()) if name.admits(one.listing_key)]
+            for name in names
+        }
 
 
-class _Kept(Generic[Key, Value]):
-    """Values kept for a moment. Misses that arrive together, or while others are read, become one reading."""
+def _groups_of_pages(question: Question, _: Sequence[Page]) -> Sequence[str]:
+    return (question.listing_key,)
 
-    _MOST_READINGS = 4
 
-    def __init__(
-        self, load: Callable[[Collection[Key]], Awaitable[Mapping[Key, Value]]], now: Callable[[], float]
-    ) -> None:
-        self._load = load
-        self._now = now
-        self._kept: OrderedDict[Key, tuple[float, Value]] = OrderedDict()
-        self._awaited: dict[Key, asyncio.Future[Value]] = {}
-        self._wanted: dict[Key, asyncio.Future[Value]] = {}
-        self._readings: set[asyncio.Task[None]] = set()
+def _groups_of_images(name: Name, found: Sequence[ShownPhoto]) -> Sequence[str]:
+    known = [group for one in found for group in (one.photo.id, one.listing_key)]
+    return [*known, name.image_id] if name.image_id else known
 
-    async def get(self, keys: Collection[Key]) -> dict[Key, Value]:
-        now = self._now()
-        found: dict[Key, Value] = {}
-        missing: dict[Key, asyncio.Future[Value]] = {}
-        for key in keys:
-            kept = self._kept.get(key)
-            if kept is not None and kept[0] > now:
-                found[key] = kept[1]
-            else:
-                missing[key] = self._awaited.get(key) or self._want(key)
-        for key, future in missing.items():
-            found[key] = await asyncio.shield(future)  # one who leaves must not take the others' reading along
-        return found
 
-    def forget(self, is_meant: Callable[[Key], bool]) -> None:
-        for key in [key for key in self._kept if is_meant(key)]:
-            del self._kept[key]
-        # What is being read may be from before: those who wait get it, those who come now do not.
-        for key in [key for key in self._awaited if is_meant(key) and key not in self._wanted]:
-            del self._awaited[key]
+def _pages_size(pages: Sequence[Page]) -> int:
+    return sum(page.body.most_bytes for page in pages) + _ENTRY_BYTES
 
-    def _want(self, key: Key) -> asyncio.Future[Value]:
-        loop = asyncio.get_running_loop()
-        future = self._wanted[key] = self._awaited[key] = loop.create_future()
-        future.add_done_callback(lambda done: done.exception())
-        if len(self._wanted) == 1:
-            loop.call_soon(self._read_next)
-        return future
 
-    def _read_next(self) -> None:
-        if self._wanted and len(self._readings) < self._MOST_READINGS:
-            taken = {key: self._wanted.pop(key) for key in list(self._wanted)[:_MOST_AT_ONCE]}
-            reading = asyncio.create_task(self._read(taken))
-            self._readings.add(reading)
-            reading.add_done_callback(self._readings.discard)
-            reading.add_done_callback(lambda _: self._read_next())
-
-    async def _read(self, wanted: Mapping[Key, asyncio.Future[Value]]) -> None:
-        until = self._now() + KEPT_SECONDS
-        try:
-            values = await self._load(wanted)
-        except Exception as fault:  # noqa: BLE001 - it is raised where it is awaited
-            for key, future in wanted.items():
-                self._no_longer_awaited(key, future)
-                future.set_exception(fault)
-            return
-        for key, future in wanted.items():
-            if self._no_longer_awaited(key, future):
-                self._keep(key, until, values[key])
-            future.set_result(values[key])
-
-    def _no_longer_awaited(self, key: Key, future: asyncio.Future[Value]) -> bool:
-        if self._awaited.get(key) is not future:
-            return False
-        del self._awaited[key]
-        return True
-
-    def _keep(self, key: Key, until: float, value: Value) -> None:
-        self._kept[key] = until, value
-        self._kept.move_to_end(key)
-        while len(self._kept) > _MOST_KEPT:
-            self._kept.popitem(last=False)
+def _images_size(found: Sequence[ShownPhoto]) -> int:
+    return len(found) * _PHOTO_BYTES + _ENTRY_BYTES

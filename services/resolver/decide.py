@@ -11,6 +11,7 @@ from shared.domain.feed import Feed
 from shared.domain.image import Copy, Photo, Variant
 from shared.domain.listing import Listing
 from shared.domain.priority import Priority, most_urgent
+from shared.stores.listings import ShownPhoto
 
 RETRY_VIEWED_AFTER = timedelta(minutes=1)
 """A failed photo that is viewed is tried again at once, if its last attempt is over so long ago."""
@@ -66,14 +67,11 @@ class Absent:
     due_at: datetime | None
 
 
-def shown(listing: Listing, image_id: str, asked_at: datetime) -> Copy | Absent | None:
-    """Return what can be shown of an image to someone who asked then; None where it must not be known at all."""
-    photo = listing.photo(image_id)
-    if photo is None or not listing.is_displayed:
-        return None
+def shown(found: ShownPhoto, asked_at: datetime) -> Copy | Absent:
+    """Return what can be shown of a photo to someone who asked then."""
+    photo, due_at = found.photo, found.due_at
     if photo.copy is not None:
         return photo.copy
-    due_at = listing.due_of(photo)
     if photo.failure is not None and photo.failure.reason is Reason.GONE:
         return Absent(Missing.GONE, due_at)
     has_failed_since = photo.failure is not None and photo.attempted_at is not None and photo.attempted_at >= asked_at

@@ -1,5 +1,6 @@
 """The resolver's HTTP: each question is checked, looked up and answered; what is missing is asked for behind it."""
 
+import asyncio
 import math
 from collections.abc import Sequence
 from typing import NoReturn
@@ -7,24 +8,30 @@ from typing import NoReturn
 import orjson
 from aiohttp import web
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from services.resolver import answers, decide
-from services.resolver.answers import refuse
-from services.resolver.catalog import Catalog, Page, Question
+from services.resolver.answers import Body, refuse
+from services.resolver.catalog import Catalog, Name, Page, Question
 from services.resolver.decide import Absent, Missing
 from services.resolver.demand import Demand
 from services.resolver.models import MOST_LISTINGS, Context, ResolveRequest
-from services.resolver.waiting import Shown, Waiting
+from services.resolver.waiting import Seen, Waiting
 from shared.clock import Clock
-from shared.domain.image import Copy, url_key
-from shared.domain.listing import Listing
+from shared.domain.image import Copy, Status, url_key
 from shared.domain.priority import Priority
 from shared.render import Renderer
+from shared.stores.listings import ShownPhoto
 
 _SOON_SECONDS = 5
 """Retry-After while a photo is on its way and nothing says how long it takes."""
 _LATEST_SECONDS = 3_600
 _LONGEST_TEXT = 8_000
+BODY_SECONDS = 5.0
+"""How long the sender of a body may take."""
+_MOST_FAULTS = 5
+_SERVE = "/api/images/serve"
+_UNKNOWN = "no displayed listing shows this image"
 
 
 class Routes:
@@ -54,7 +61,7 @@ class Routes:
             web.get("/api/listings/{key}/images", self.listing),
             web.get("/api/images/resolve", self.by_url),
             web.post("/api/images/resolve", self.search_page),
-            web.get("/api/images/serve", self.serve),
+            web.get(_SERVE, self.serve),
         ]
 
     async def listing(self, request: web.Request) -> web.Response:
@@ -62,91 +69,67 @@ class Routes:
         key, feed = _clean("the key", request.match_info["key"]), _optional(request, "feed")
         priority = _context(request).priority
         question = Question(key, feed, None)
-        pages = (await self._catalog.pages([question]))[question]
+        pages = self._catalog.fresh_pages(question)
+        if pages is None:
+            pages = (await self._catalog.pages([question]))[question]
         if not pages:
             refuse(404, "no displayed listing has this key")
         if len(pages) > 1:
             refuse(409, "the key is displayed in several feeds; name one with ?feed=")
         self._ask_for_missing(pages[0], priority)
-        return answers.found(request, pages[0].body, pages[0].etag)
+        return answers.found(request, pages[0].body)
 
     async def search_page(self, request: web.Request) -> web.Response:
         """The first photos of many listings, for one page of search results."""
         asked = await _search(request)
-        if len(asked.listing_keys) > MOST_LISTINGS:
-            refuse(413, f"at most {MOST_LISTINGS} listing_keys at once")
-        questions = {
-            key: Question(key, asked.feed, asked.photos_per_listing) for key in dict.fromkeys(asked.listing_keys)
-        }
-        pages = await self._catalog.pages(questions.values())
+        questions = [Question(key, asked.feed, asked.photos_per_listing) for key in dict.fromkeys(asked.listing_keys)]
+        pages = await self._catalog.pages(questions)
         found, unknown, ambiguous = [], [], []
-        for key, question in questions.items():
+        for question in questions:
             match pages[question]:
                 case []:
-                    unknown.append(key)
+                    unknown.append(question.listing_key)
                 case [page]:
                     self._ask_for_missing(page, asked.context.priority)
-                    found.append(orjson.dumps(key) + b":" + page.body)
+                    found.append(orjson.dumps(question.listing_key) + b":" + page.body.plain)
                 case _:
-                    ambiguous.append(key)
+                    ambiguous.append(question.listing_key)
         body = b'{"listings":{%s},"unknown":%s,"ambiguous":%s}' % (
             b",".join(found),
             orjson.dumps(unknown),
             orjson.dumps(ambiguous),
         )
-        return answers.found(request, body)
+        return answers.found(request, Body(body))
 
     async def by_url(self, request: web.Request) -> web.Response:
         """One photo, for a caller that holds the MLS's URL."""
-        url, key = _required(request, "url"), _optional(request, "listing")
-        listing, image_id = await self._of_url(url, key)
-        photo = listing.photo(image_id)
-        assert photo is not None  # noqa: S101 - it was found by it
-        if listing.due_of(photo):
-            self._demand.ask((listing.feed, listing.key), [image_id], Priority.VIEWED)
-        return answers.found(request, self._renderer.fragment(photo).encode())
+        name = Name(None, url_key(_required(request, "url")), _optional(request, "listing"))
+        found = await self._shown(name, "no displayed listing shows a photo announced under this URL")
+        photo = found.photo
+        if found.due_at and photo.status is not Status.DOWNLOADED:
+            self._demand.ask((found.feed, found.listing_key), [photo.id], Priority.VIEWED)
+        return answers.found(request, Body(self._renderer.fragment(photo).encode()))
 
     async def serve(self, request: web.Request) -> web.Response:
         """Send to the photo itself, waiting for its download if need be."""
-        name = _optional(request, "variant") or "full"
-        listing, image_id = await self._image(request)
-        shown = decide.shown(listing, image_id, self._clock())
+        variant = _optional(request, "variant") or "full"
+        found = await self._shown(_name(request), _UNKNOWN)
+        shown: Seen = decide.shown(found, self._clock())
         if isinstance(shown, Absent) and shown.why is not Missing.GONE:
-            if name not in self._variants:
+            if variant not in self._variants:
                 self._no_such_variant()
-            one = (listing.feed, listing.key)
-            shown = await self._waiting.wait(one, image_id, shown, self._wait_seconds)
-        return self._show(shown, name)
+            shown = await self._waiting.wait(found, shown, self._wait_seconds)
+        return self._show(shown, variant)
 
-    async def _image(self, request: web.Request) -> tuple[Listing, str]:
-        image_id, url = _optional(request, "id"), _optional(request, "url")
-        if (image_id is None) == (url is None):
-            refuse(400, "name the image by either ?id= or ?url=")
-        if url is not None:
-            return await self._of_url(url, _optional(request, "listing"))
-        assert image_id is not None  # noqa: S101 - one of both
-        listing = await self._catalog.listing_of(image_id)
-        if listing is None:
-            refuse(404, "no displayed listing shows this image")
-        return listing, image_id
+    async def _shown(self, name: Name, otherwise: str) -> ShownPhoto:
+        found = await self._catalog.image(name)
+        if found is None:
+            refuse(404, otherwise)
+        return found
 
-    async def _of_url(self, url: str, key: str | None) -> tuple[Listing, str]:
-        """Return a displayed listing and the image of it that was announced under the URL, one with a copy first."""
-        found = [
-            (photo.copy is None, listing.feed, listing.key, photo.order, listing, photo.id)
-            for listing in await self._catalog.listings_of_url(url)
-            if key in (None, listing.key)
-            for photo in listing.photos
-            if url_key(url) in photo.url_keys
-        ]
-        if not found:
-            refuse(404, "no displayed listing shows a photo announced under this URL")
-        *_, listing, image_id = min(found, key=lambda one: one[:4])
-        return listing, image_id
-
-    def _show(self, shown: Shown, name: str) -> web.Response:
+    def _show(self, shown: Seen, name: str) -> web.Response:
         if shown is None:
-            refuse(404, "no displayed listing shows this image")
+            refuse(404, _UNKNOWN)
         if isinstance(shown, Copy):
             variant = decide.variant(shown, name, self._variants)
             return answers.elsewhere(self._renderer.url(variant.key)) if variant else self._no_such_variant()
@@ -164,13 +147,22 @@ class Routes:
         return min(max(1, seconds), _LATEST_SECONDS)
 
     def _ask_for_missing(self, page: Page, priority: Priority) -> None:
-        """Raise what the answer lacks, once for as long as the answer is kept."""
-        if page.missing and priority.rank < page.asked_as.rank:
-            page.asked_as = priority
-            self._demand.ask((page.answer.feed, page.answer.listing_key), page.missing, priority)
+        if page.missing and page.is_to_be_asked(priority, self._clock()):
+            self._demand.ask(page.one, page.missing, priority)
+
+
+def _name(request: web.Request) -> Name:
+    image_id, url = _optional(request, "id"), _optional(request, "url")
+    if url is not None and image_id is None:
+        return Name(None, url_key(url), _optional(request, "listing"))
+    if image_id is None or url is not None:
+        refuse(400, "name the image by either ?id= or ?url=")
+    return Name(image_id)
 
 
 def _optional(request: web.Request, name: str) -> str | None:
+    if not request.rel_url.raw_query_string:
+        return None
     values = request.query.getall(name, [])
     if len(values) > 1:
         refuse(400, f"{name} is given twice")
@@ -205,8 +197,20 @@ def _context(request: web.Request) -> Context:
 
 async def _search(request: web.Request) -> ResolveRequest:
     try:
-        return ResolveRequest.model_validate(orjson.loads(await request.read()))
+        async with asyncio.timeout(BODY_SECONDS):
+            body = await request.read()
+        asked = ResolveRequest.model_validate(orjson.loads(body))
     except orjson.JSONDecodeError:
         refuse(400, "the body is not JSON")
     except ValidationError as fault:
-        refuse(422, "; ".join(f"{'.'.join(map(str, one['loc'])) or 'body'}: {one['msg']}" for one in fault.errors()))
+        refuse(422, "; ".join(_in_words(one) for one in fault.errors()[:_MOST_FAULTS]))
+    if len(asked.listing_keys) > MOST_LISTINGS:
+        refuse(413, f"at most {MOST_LISTINGS} listing_keys at once")
+    return asked
+
+
+def _in_words(fault: ErrorDetails) -> str:
+    """Name what is wrong, but not a field that the client made up: an answer repeats nothing of the question."""
+    if fault["type"] == "extra_forbidden":
+        return f"there are no fields but {', '.join(ResolveRequest.model_fields)}"
+    return f"{'.'.join(map(str, fault['loc'])) or 'body'}: {fault['msg']}"

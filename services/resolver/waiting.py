@@ -5,49 +5,60 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from prometheus_client import CollectorRegistry, Gauge
+
 from services.resolver import decide
-from services.resolver.catalog import Catalog
+from services.resolver.catalog import Catalog, Name
 from services.resolver.decide import Absent, Missing
 from services.resolver.demand import Demand
+from services.resolver.kept import Overloaded
 from shared import log
 from shared.clock import Clock
 from shared.domain.image import Copy
 from shared.kafka import BrokerUnavailable
 from shared.stores.documents import ListingId
 from shared.stores.errors import StoreUnavailable
+from shared.stores.listings import ShownPhoto
 
 LOOK_SECONDS = 0.5
 """How often a watch looks by itself, in case the event is lost."""
+_MOST_WATCHES = 5_000
+"""Images, not visitors: each is looked at by itself."""
 
 _logger = log.get(__name__)
-Shown = Copy | Absent | None
+Seen = Copy | Absent | None
+"""What can be shown of an image; None where it must not be known at all."""
 
 
 @dataclass(slots=True)
 class _Watch:
-    found: asyncio.Future[Shown]
+    one: ListingId
+    image_id: str
+    found: asyncio.Future[Seen]
     since: datetime
+    last: Seen
     waiters: int = 0
     told: asyncio.Event = field(default_factory=asyncio.Event)
-    last: Shown = None
 
 
 class Waiting:
     """The watches of one resolver."""
 
-    def __init__(self, catalog: Catalog, demand: Demand, clock: Clock) -> None:
+    def __init__(self, catalog: Catalog, demand: Demand, clock: Clock, registry: CollectorRegistry) -> None:
         self._catalog = catalog
         self._demand = demand
         self._clock = clock
         self._watches: dict[str, _Watch] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        waiters = Gauge("listing_images_waiters", "Visitors who wait for a photo", registry=registry)
+        waiters.set_function(lambda: sum(watch.waiters for watch in self._watches.values()))
 
-    async def wait(self, one: ListingId, image_id: str, absent: Absent, seconds: float) -> Shown:
+    async def wait(self, found: ShownPhoto, absent: Absent, seconds: float) -> Seen:
         """Have an absent image fetched first of all; return what can be shown of it as soon as that is settled.
 
-        At the latest after so many seconds, with what is known then.
+        At the latest after so many seconds, with what is known then. Raises Overloaded.
         """
-        watch = self._watches.get(image_id) or self._begin(one, image_id, absent)
+        watch = self._watches.get(found.photo.id) or self._begin(found, absent)
         watch.waiters += 1
         try:
             async with asyncio.timeout(seconds):
@@ -62,20 +73,23 @@ class Waiting:
         if watch := self._watches.get(image_id):
             watch.told.set()
 
-    def _begin(self, one: ListingId, image_id: str, absent: Absent) -> _Watch:
-        watch = _Watch(asyncio.get_running_loop().create_future(), self._clock(), last=absent)
-        self._watches[image_id] = watch
-        task = asyncio.create_task(self._look(one, image_id, watch))
+    def _begin(self, found: ShownPhoto, absent: Absent) -> _Watch:
+        if len(self._watches) >= _MOST_WATCHES:
+            raise Overloaded
+        outcome = asyncio.get_running_loop().create_future()
+        watch = _Watch((found.feed, found.listing_key), found.photo.id, outcome, self._clock(), absent)
+        self._watches[watch.image_id] = watch
+        task = asyncio.create_task(self._look(watch))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return watch
 
-    async def _look(self, one: ListingId, image_id: str, watch: _Watch) -> None:
+    async def _look(self, watch: _Watch) -> None:
         """Raise the image, then look whenever told to, and every so often, until there is something to say."""
         try:
-            await self._raise(one, image_id)
+            await self._raise(watch)
             while watch.waiters:
-                watch.last = await self._now(image_id, watch)
+                watch.last = await self._now(watch)
                 if not (isinstance(watch.last, Absent) and watch.last.why is Missing.ON_ITS_WAY):
                     return
                 with suppress(TimeoutError):
@@ -83,20 +97,20 @@ class Waiting:
                         await watch.told.wait()
                 watch.told.clear()
         finally:
-            del self._watches[image_id]
+            del self._watches[watch.image_id]
             watch.found.set_result(watch.last)
 
-    async def _raise(self, one: ListingId, image_id: str) -> None:
+    async def _raise(self, watch: _Watch) -> None:
         try:
-            await self._demand.now(one, image_id)
+            await self._demand.now(watch.one, watch.image_id)
         except (StoreUnavailable, BrokerUnavailable) as fault:
-            _logger.warning("demand-dropped", image_id=image_id, error=str(fault))
+            _logger.warning("demand-dropped", image_id=watch.image_id, error=str(fault))
 
-    async def _now(self, image_id: str, watch: _Watch) -> Shown:
-        self._catalog.forget_image(image_id)
+    async def _now(self, watch: _Watch) -> Seen:
+        self._catalog.forget_image(watch.image_id)
         try:
-            listing = await self._catalog.listing_of(image_id)
-        except StoreUnavailable as fault:
+            found = await self._catalog.image(Name(watch.image_id))
+        except (StoreUnavailable, Overloaded) as fault:
             _logger.warning("waiting-for-infrastructure", error=str(fault))
             return watch.last
-        return decide.shown(listing, image_id, watch.since) if listing else None
+        return decide.shown(found, watch.since) if found else None

@@ -9,7 +9,7 @@ from typing import Any
 
 from shared.domain.failures import Failure, Reason
 from shared.domain.freshness import Position, Version
-from shared.domain.image import Claim, Copy, Photo, Variant
+from shared.domain.image import Claim, Copy, Photo, Status, Variant
 from shared.domain.listing import Discard, Hidden, Listing, Recorded, RemovalReason, SetAside
 from shared.domain.priority import Priority
 from shared.render import Renderer
@@ -44,6 +44,7 @@ def to_document(listing: Listing, revision: int, renderer: Renderer) -> Document
         "priority": listing.priority.value,
         "rank": listing.priority.rank,
         "wanting": sum(bool(listing.due_of(photo)) for photo in listing.photos),
+        "missing": _missing(listing),
         "counts": {status.value: count for status, count in listing.counts.items()},
         "photos": [_photo(photo) for photo in listing.photos],
         "discards": [_discard(discard) for discard in listing.discards],
@@ -97,6 +98,20 @@ def from_document(document: Mapping[str, Any]) -> Listing:
         is_blocked=document.get("is_blocked", False),
         blocked=tuple(document.get("blocked", ())),
     )
+
+
+def _missing(listing: Listing) -> Document:
+    """Where in the answer the photos are that a view or a search makes more urgent, by id."""
+    return {
+        photo.id: order
+        for order, photo in enumerate(listing.photos)
+        if photo.status is not Status.DOWNLOADED and listing.due_of(photo)
+    }
+
+
+def missing_of(document: Mapping[str, Any], photos: int | None) -> list[str]:
+    """Read which of the first so many photos are missing."""
+    return [image_id for image_id, order in document["missing"].items() if photos is None or order < photos]
 
 
 def _photo(photo: Photo) -> Document:

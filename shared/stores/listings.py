@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from shared.domain.image import Status
+from shared.domain.image import Photo, Status
 from shared.domain.listing import Listing, Recorded, RemovalReason
 from shared.domain.priority import Priority
 from shared.stores.documents import ListingId
@@ -19,8 +19,19 @@ class Answer:
     feed: str
     listing_key: str
     rendered: Sequence[str]
-    wanting: int
-    """How many of its photos want an attempt."""
+    missing: Sequence[str]
+    """The ids of those that want an attempt, for there is no copy of the newest version."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShownPhoto:
+    """One photo of a displayed listing."""
+
+    feed: str
+    listing_key: str
+    photo: Photo
+    due_at: datetime | None
+    """When its next attempt is due."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +106,11 @@ class Listings(Protocol):
     async def by_image(self, image_id: str) -> Listing | None:
         """Return the listing that shows the image."""
 
-    async def by_images(self, image_ids: Collection[str]) -> Sequence[Listing]:
-        """Return the listings that show the images, in one round trip."""
-
     async def by_url_key(self, url_key: str) -> Sequence[Listing]:
         """Return the listings with a photo announced under this URL."""
+
+    async def showing(self, image_ids: Collection[str], url_keys: Collection[str]) -> Sequence[ShownPhoto]:
+        """Return the photos of displayed listings that have one of the ids, or were announced under one of the URLs."""
 
     async def answers(self, listing_keys: Collection[str], feed: str | None, photos: int | None) -> Sequence[Answer]:
         """Return the displayed listings' answers, with at most so many photos each, in one round trip."""

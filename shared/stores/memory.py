@@ -13,8 +13,8 @@ from shared.domain.listing import UNDECIDED, Listing, Recorded, RemovalReason
 from shared.domain.priority import Priority
 from shared.render import Renderer
 from shared.stores import rows
-from shared.stores.documents import Document, ListingId, from_document, recorded, to_document
-from shared.stores.listings import Answer, FeedCounts
+from shared.stores.documents import Document, ListingId, from_document, missing_of, recorded, to_document
+from shared.stores.listings import Answer, FeedCounts, ShownPhoto
 from shared.stores.objects import Bucket
 from shared.stores.records import Attempt, Place, Removal, Tally
 from shared.stores.rows import Row, Wanted
@@ -134,11 +134,7 @@ class MemoryListings:
 
     async def by_image(self, image_id: str) -> Listing | None:
         """Return the listing that shows the image."""
-        return next(iter(await self.by_images([image_id])), None)
-
-    async def by_images(self, image_ids: Collection[str]) -> Sequence[Listing]:
-        """Return the listings that show the images."""
-        return self._where(lambda one: any(photo.id in image_ids for photo in one.photos))
+        return next(iter(self._where(lambda one: one.photo(image_id) is not None)), None)
 
     async def by_url_key(self, url_key: str) -> Sequence[Listing]:
         """Return the listings with a photo announced under this URL."""
@@ -147,10 +143,19 @@ class MemoryListings:
     def _where(self, is_wanted: Callable[[Listing], bool]) -> Sequence[Listing]:
         return [one for one in map(from_document, self._documents.values()) if is_wanted(one)]
 
+    async def showing(self, image_ids: Collection[str], url_keys: Collection[str]) -> Sequence[ShownPhoto]:
+        """Return the photos of displayed listings that have one of the ids, or were announced under one of the URLs."""
+        return [
+            ShownPhoto(one.feed, one.key, photo, one.due_of(photo))
+            for one in self._where(lambda one: one.is_displayed)
+            for photo in one.photos
+            if photo.id in image_ids or not set(url_keys).isdisjoint(photo.url_keys)
+        ]
+
     async def answers(self, listing_keys: Collection[str], feed: str | None, photos: int | None) -> Sequence[Answer]:
         """Return the displayed listings' answers, with at most so many photos each."""
         return [
-            Answer(one["feed"], one["listing_key"], one["rendered"][:photos], one["wanting"])
+            Answer(one["feed"], one["listing_key"], one["rendered"][:photos], missing_of(one, photos))
             for one in self._documents.values()
             if one["listing_key"] in listing_keys and one["displayed"] and feed in (None, one["feed"])
         ]

@@ -1,5 +1,6 @@
 """The door to MongoDB: the only module that knows Motor and PyMongo."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -19,10 +20,19 @@ from shared.render import Renderer
 from shared.stores import rows
 from shared.stores.audits import Audit
 from shared.stores.budgets import Stored
-from shared.stores.documents import RECORDED, Document, ListingId, document_id, from_document, recorded, to_document
+from shared.stores.documents import (
+    RECORDED,
+    Document,
+    ListingId,
+    document_id,
+    from_document,
+    missing_of,
+    recorded,
+    to_document,
+)
 from shared.stores.errors import StoreUnavailable
 from shared.stores.freezes import Decision, Freeze
-from shared.stores.listings import Answer, FeedCounts
+from shared.stores.listings import Answer, FeedCounts, ShownPhoto
 from shared.stores.records import Attempt, Place, Removal, Tally
 from shared.stores.rows import Row, Wanted
 from shared.stores.sweeps import Found, Sweep, Wish
@@ -34,6 +44,8 @@ _BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
 """Before everything: a range that an index answers by itself, where `$exists` reads the documents."""
 _LAST_CHARACTER = "\U0010ffff"
 _LONGEST_SEARCH_MS = 5_000
+_ONE_BATCH = 1_000
+"""Documents in the first batch of a cursor: more than are asked for at once, so that nothing is fetched twice."""
 _DUPLICATE_KEY = 11_000
 _ATTEMPTS_KEPT = timedelta(days=90)
 _MARKS_KEPT = timedelta(days=100)
@@ -317,15 +329,44 @@ class MongoListings:
 
     async def by_image(self, image_id: str) -> Listing | None:
         """Return the listing that shows the image."""
-        return next(iter(await self.by_images([image_id])), None)
-
-    async def by_images(self, image_ids: Collection[str]) -> Sequence[Listing]:
-        """Return the listings that show the images."""
-        return await self._find({"photos.id": {"$in": list(image_ids)}})
+        return next(iter(await self._find({"photos.id": image_id}, limit=1)), None)
 
     async def by_url_key(self, url_key: str) -> Sequence[Listing]:
         """Return the listings with a photo announced under this URL."""
         return await self._find({"photos.url_keys": url_key})
+
+    async def showing(self, image_ids: Collection[str], url_keys: Collection[str]) -> Sequence[ShownPhoto]:
+        """Return the photos of displayed listings that have one of the ids, or were announced under one of the URLs."""
+        wanted = [("photos.id", image_ids), ("photos.url_keys", url_keys)]
+        read = await asyncio.gather(*(self._showing(field, names) for field, names in wanted if names))
+        return [
+            ShownPhoto(one.feed, one.key, one.photos[0], one.due_of(one.photos[0])) for some in read for one in some
+        ]
+
+    async def _showing(self, field: str, names: Collection[str]) -> list[Listing]:
+        """Return a listing for each photo meant, with that photo alone: to be looked at, never to be written.
+
+        The first query is the cheap one, but finds one photo a listing; where there may be more of it, a second does.
+        """
+        is_meant: Document = {field: {"$in": list(names)}, "displayed": True}
+        one_each = {"photos": {"$elemMatch": {field.removeprefix("photos."): {"$in": list(names)}}}}
+        with _translated():
+            cursor = self._collection.find(is_meant, {"rendered": 0, **one_each}, batch_size=_ONE_BATCH)
+            documents = await cursor.to_list(None)
+            seen = {name for document in documents for name in _names(document["photos"][0])}
+            if documents and not seen.issuperset(names):
+                documents = await self._unwound(is_meant)
+        return [from_document(document) for document in documents]
+
+    async def _unwound(self, is_meant: Document) -> list[Document]:
+        pipeline: list[Document] = [
+            {"$match": is_meant},
+            {"$project": {"rendered": 0}},
+            {"$unwind": "$photos"},
+            {"$match": is_meant},
+        ]
+        documents = await self._collection.aggregate(pipeline, batchSize=_ONE_BATCH).to_list(None)
+        return [document | {"photos": [document["photos"]]} for document in documents]
 
     async def answers(self, listing_keys: Collection[str], feed: str | None, photos: int | None) -> Sequence[Answer]:
         """Return the displayed listings' answers, with at most so many photos each."""
@@ -333,21 +374,22 @@ class MongoListings:
         if feed is not None:
             query["feed"] = feed
         rendered: object = {"$slice": photos} if photos is not None else 1
-        projection = {"_id": 0, "feed": 1, "listing_key": 1, "rendered": rendered, "rendered_by": 1, "wanting": 1}
+        projection = {"_id": 0, "feed": 1, "listing_key": 1, "rendered": rendered, "rendered_by": 1, "missing": 1}
         with _translated():
-            documents = await self._collection.find(query, projection).to_list(None)
+            documents = await self._collection.find(query, projection, batch_size=_ONE_BATCH).to_list(None)
         stale = [
             (document["feed"], document["listing_key"])
             for document in documents
             if document["rendered_by"] != self._renderer.version
         ]
-        anew = await self.get_many(stale) if stale else {}
-        return [self._answer(document, anew, photos) for document in documents]
-
-    def _answer(self, document: Document, anew: Mapping[ListingId, Listing], photos: int | None) -> Answer:
-        listing = anew.get((document["feed"], document["listing_key"]))
-        rendered = self._renderer.fragments(listing)[:photos] if listing else document["rendered"]
-        return Answer(document["feed"], document["listing_key"], rendered, document["wanting"])
+        if stale:
+            anew = [to_document(one, one.revision, self._renderer) for one in (await self.get_many(stale)).values()]
+            current = [document for document in documents if document["rendered_by"] == self._renderer.version]
+            documents = current + [document for document in anew if document["displayed"]]
+        return [
+            Answer(one["feed"], one["listing_key"], one["rendered"][:photos], missing_of(one, photos))
+            for one in documents
+        ]
 
     async def counts(self, feed: str, now: datetime) -> FeedCounts:
         """Count a feed's listings, images and queue, from indexes alone."""
@@ -693,6 +735,11 @@ class MongoBudgets:
         change = {"$set": {"ledger": document, "revision": expected_revision + 1}}
         with _translated():
             return bool((await self._collection.update_one(query, change)).matched_count)
+
+
+def _names(photo: Document) -> tuple[str, ...]:
+    """What a photo is found by."""
+    return (photo["id"], *photo["url_keys"])
 
 
 @contextmanager

@@ -334,13 +334,47 @@ async def test_an_image_is_found_by_its_id_and_its_urls(listings: Listings) -> N
     assert found is not None
     assert found.key == "X2"
     assert await listings.by_image("nothing") is None
-    ids = [image_id(FEED, "X1", "a"), image_id(FEED, "X2", "a"), both.id, "nothing"]
-    assert sorted(keys_of(await listings.by_images(ids))) == ["X1", "X2"]
-    assert await listings.by_images([]) == []
     assert keys_of(await listings.by_url_key(url_key("large u"))) == ["X2"]
     shared = url_key("https://photos.example.com/a.jpg")
     assert sorted(keys_of(await listings.by_url_key(shared))) == ["X1", "X2"]
     assert await listings.by_url_key(url_key("nothing")) == []
+
+
+async def test_shown_photos_are_found_by_id_and_by_url_each_by_itself(listings: Listings) -> None:
+    late = a_photo("b", key="X2", url_keys=(url_key("u"), url_key("large u")), not_before=after(9))
+    leaving = image_id(FEED, "X4", "a")
+    await listings.write(
+        [
+            a_listing(a_photo("a"), a_held_photo("b"), key="X1"),
+            a_listing(a_photo("a", key="X2"), late, key="X2"),
+            a_listing(a_photo("a", key="X3"), key="X3", hidden=hidden()),
+            a_listing(a_photo("a", key="X4"), key="X4", discards=(replace(a_discard(whole=True), image_id=leaving),)),
+        ]
+    )
+
+    async def found(ids: list[str], urls: list[str]) -> list[tuple[str, str, datetime | None]]:
+        shown = await listings.showing(ids, [url_key(url) for url in urls])
+        return sorted((one.listing_key, one.photo.photo, one.due_at) for one in shown)
+
+    ids = [image_id(FEED, key, name) for key in ("X1", "X2", "X3", "X4") for name in "ab"]
+    everything = [("X1", "a", NOW), ("X1", "b", None), ("X2", "a", NOW), ("X2", "b", after(9)), ("X4", "a", None)]
+    assert await found(ids, []) == everything
+    assert await found([late.id, "nothing"], []) == [("X2", "b", after(9))]
+    assert await found([], ["large u", "nothing"]) == [("X2", "b", after(9))]
+    assert await found([], ["https://photos.example.com/a.jpg"]) == [everything[0], everything[2], everything[4]]
+    assert await found([ids[0]], ["u"]) == [("X1", "a", NOW), ("X2", "b", after(9))]
+    assert await found([], []) == []
+    (whole,) = await listings.showing([late.id], [])
+    assert whole.photo == replace(late, order=1)
+
+
+async def test_what_a_view_makes_more_urgent_is_missing_in_an_answer(listings: Listings) -> None:
+    outdated = a_held_photo("o", announced_at=after(1))
+    spent = a_photo("s", spent_url=url_key("https://photos.example.com/s.jpg"))
+    await listings.write([a_listing(a_held_photo("h", forced_at=NOW), a_photo("p"), outdated, spent)])
+    for photos, expected in ((None, ["p", "o"]), (2, ["p"]), (1, [])):
+        (answer,) = await listings.answers([KEY], FEED, photos)
+        assert list(answer.missing) == [image_id(FEED, KEY, name) for name in expected]
 
 
 async def test_a_photo_that_is_no_longer_shown_is_not_found(listings: Listings) -> None:
@@ -358,7 +392,8 @@ async def test_an_answer_holds_the_photos_in_order_ready_to_send(listings: Listi
     listing = a_listing(a_photo("z"), a_held_photo("a"), a_photo("m"))
     await listings.write([listing])
     (answer,) = await listings.answers([KEY], None, None)
-    assert (answer.feed, answer.listing_key, answer.wanting) == (FEED, KEY, 2)
+    assert (answer.feed, answer.listing_key) == (FEED, KEY)
+    assert list(answer.missing) == [listing.photos[0].id, listing.photos[2].id]
     assert list(answer.rendered) == RENDERER.fragments(listing)
     assert ids_in(answer) == [photo.id for photo in listing.photos]
 
@@ -368,7 +403,7 @@ async def test_an_answer_holds_at_most_so_many_photos(listings: Listings, photos
     await listings.write([a_listing(a_photo("a"), a_photo("b"), a_photo("c"))])
     (answer,) = await listings.answers([KEY], FEED, photos)
     assert ids_in(answer) == [image_id(FEED, KEY, name) for name in "abc"[:expected]]
-    assert answer.wanting == 3
+    assert list(answer.missing) == ids_in(answer)
 
 
 @pytest.mark.parametrize(

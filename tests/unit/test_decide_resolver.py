@@ -11,7 +11,8 @@ from shared.domain.failures import Failure, Reason
 from shared.domain.image import LEASE, Claim, Photo
 from shared.domain.listing import Listing
 from shared.domain.priority import Priority
-from tests.builders import NOW, a_copy, a_discard, a_feed, a_held_photo, a_listing, a_photo, after, hidden
+from shared.stores.listings import ShownPhoto
+from tests.builders import FEED, KEY, NOW, a_copy, a_discard, a_feed, a_held_photo, a_listing, a_photo, after, hidden
 
 VIEWED, SEARCHED, POPULAR, ROUTINE = Priority.VIEWED, Priority.SEARCHED, Priority.POPULAR, Priority.ROUTINE
 TIMEOUT = Failure(Reason.TIMEOUT)
@@ -151,19 +152,11 @@ def test_only_the_photos_asked_for_are_raised() -> None:
     ],
 )
 def test_a_copy_is_shown_and_without_one_why_there_is_none(photo: Photo, expected: object) -> None:
-    assert shown(a_listing(photo), photo.id, NOW) == expected
+    assert shown(ShownPhoto(FEED, KEY, photo, photo.due_at), NOW) == expected
 
 
 def test_a_photo_whose_objects_are_being_removed_is_on_its_way_at_no_known_time() -> None:
-    listing = a_listing(a_photo(), discards=(a_discard(whole=True),))
-    assert shown(listing, listing.photos[0].id, NOW) == Absent(Missing.ON_ITS_WAY, None)
-
-
-@pytest.mark.parametrize(
-    "listing", [a_listing(), a_listing(a_held_photo("b")), a_listing(a_held_photo("a"), hidden=hidden())]
-)
-def test_what_its_listing_does_not_show_must_not_be_known(listing: Listing) -> None:
-    assert shown(listing, a_photo("a").id, NOW) is None
+    assert shown(ShownPhoto(FEED, KEY, a_photo(), None), NOW) == Absent(Missing.ON_ITS_WAY, None)
 
 
 @pytest.mark.parametrize(

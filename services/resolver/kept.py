@@ -1,0 +1,262 @@
+"""What was read is kept for a moment, within a share of memory; what is asked for meanwhile is read together.
+
+Nothing is served for longer than `Terms.seconds` after it was read, with one exception: while the database is away
+nothing newer can be recorded, and what was read is served for up to half a minute.
+"""
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from shared.stores.errors import StoreUnavailable
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+HEARING_SECONDS = 1.0
+"""How long an answer is kept: the contract allows 2 s from an event's arrival, recording it takes a part of them."""
+DEAF_SECONDS = 0.5
+"""The same while Kafka does not tell what changed."""
+OUTAGE_SECONDS = 30.0
+READ_SECONDS = 5.0
+_MOST_AT_ONCE = 200
+_MOST_READINGS = 2
+_MOST_AWAITED = 4_000
+"""About what is read in a second; who comes with more is better off at another replica, or a little later."""
+
+
+class Overloaded(Exception):
+    """More is asked for than can be read in time; what is kept is still answered."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """What is counted of one kind; plain numbers, for they are counted at every answer."""
+
+    kind: str
+    hits: int = 0
+    misses: int = 0
+    bytes: int = 0
+
+
+class _Told(Collector):
+    """Tells the counts to Prometheus."""
+
+    def __init__(self, counts: Sequence[Counts]) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterable[Metric]:
+        """Return every count as it is now."""
+        hits = CounterMetricFamily("listing_images_kept_hits", "Answered from memory", labels=["kind"])
+        misses = CounterMetricFamily("listing_images_kept_misses", "Had to be read or awaited", labels=["kind"])
+        size = GaugeMetricFamily("listing_images_kept_bytes", "Memory that kept answers take", labels=["kind"])
+        for one in self._counts:
+            hits.add_metric([one.kind], one.hits)
+            misses.add_metric([one.kind], one.misses)
+            size.add_metric([one.kind], one.bytes)
+        return hits, misses, size
+
+
+class Terms:
+    """What every kind of kept value has in common: for how long, and what is counted."""
+
+    def __init__(self, now: Callable[[], float], registry: CollectorRegistry) -> None:
+        self.now = now
+        self.seconds = HEARING_SECONDS
+        self.counts: list[Counts] = []
+        registry.register(_Told(self.counts))
+
+
+@dataclass(slots=True)
+class _Entry(Generic[Value]):
+    value: Value
+    groups: frozenset[Hashable]
+    size: int
+    read_at: float
+    until: float
+
+
+@dataclass(slots=True, eq=False)
+class _Reading(Generic[Key, Value]):
+    """Keys that are read together."""
+
+    done: asyncio.Future[Mapping[Key, Value]]
+    keys: dict[Key, None] = field(default_factory=dict)
+    forgotten: set[Hashable] = field(default_factory=set)
+    """The groups that changed while it was on its way: what it brings of them may be from before."""
+
+
+class Kept(Generic[Key, Value]):
+    """Values of one kind.
+
+    `groups` says for a key and its value what an event would have to name for it to be read anew; `size` says in bytes
+    what it takes.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        load: Callable[[Collection[Key]], Awaitable[Mapping[Key, Value]]],
+        groups: Callable[[Key, Value], Iterable[Hashable]],
+        size: Callable[[Value], int],
+        most_bytes: int,
+        terms: Terms,
+    ) -> None:
+        self._load = load
+        self._groups_of = groups
+        self._size_of = size
+        self._most_bytes = most_bytes
+        self._terms = terms
+        self.counts = Counts(kind)
+        terms.counts.append(self.counts)
+        self.is_failing = False
+        self._entries: OrderedDict[Key, _Entry[Value]] = OrderedDict()
+        self._groups: dict[Hashable, set[Key]] = {}
+        self._awaited: dict[Key, _Reading[Key, Value]] = {}
+        self._queue: deque[_Reading[Key, Value]] = deque()
+        self._running: dict[asyncio.Task[None], _Reading[Key, Value]] = {}
+
+    def fresh(self, key: Key) -> Value | None:
+        """Return a value that need not be read, if there is one."""
+        entry = self._entries.get(key)
+        if entry is None or entry.until <= self._terms.now():
+            return None
+        self.counts.hits += 1
+        return entry.value
+
+    async def get(self, keys: Collection[Key]) -> dict[Key, Value]:
+        """Return the value of each key. Raises StoreUnavailable, TimeoutError and Overloaded."""
+        now, found, awaited = self._terms.now(), dict[Key, Value](), dict[_Reading[Key, Value], list[Key]]()
+        for key in keys:
+            entry = self._entries.get(key)
+            if entry is not None and (entry.until > now or self._is_all_there_is(key, entry, now)):
+                found[key] = entry.value
+            else:
+                awaited.setdefault(self._reading_of(key), []).append(key)
+        self.counts.hits += len(found)
+        self.counts.misses += len(keys) - len(found)
+        if awaited:
+            async with asyncio.timeout(READ_SECONDS):
+                for reading, some in awaited.items():
+                    found.update(await self._brought(reading, some))
+        return found
+
+    def last(self, key: Key) -> Value | None:
+        """Return what was read last, however long ago."""
+        entry = self._entries.get(key)
+        return entry.value if entry else None
+
+    def keep(self, key: Key, value: Value, read_at: float) -> None:
+        """Keep a value that was read then."""
+        self._drop(key)
+        groups = frozenset(self._groups_of(key, value))
+        entry = _Entry(value, groups, self._size_of(value), read_at, read_at + self._terms.seconds)
+        self._entries[key] = entry
+        self.counts.bytes += entry.size
+        for group in groups:
+            self._groups.setdefault(group, set()).add(key)
+        self._make_room()
+
+    def forget(self, *groups: Hashable, for_good: bool) -> None:
+        """Read anew what belongs to one of the groups; for good, even where the database is away."""
+        for reading in self._running.values():
+            reading.forgotten.update(groups)
+        for key in {key for group in groups for key in self._groups.get(group, ())}:
+            self._entries[key].until = 0.0
+            if for_good:
+                self._drop(key)
+
+    def forget_all(self) -> None:
+        """Read everything anew."""
+        for reading in self._running.values():
+            reading.forgotten.update(self._groups, reading.keys)
+        for entry in self._entries.values():
+            entry.until = 0.0
+
+    def _is_all_there_is(self, key: Key, entry: _Entry[Value], now: float) -> bool:
+        """Whether to answer with what was read before the database went away; one reading at a time tries again."""
+        if not self.is_failing or entry.read_at + OUTAGE_SECONDS <= now:
+            return False
+        if not self._running and not self._queue:
+            self._want(key)
+        return True
+
+    def _reading_of(self, key: Key) -> _Reading[Key, Value]:
+        reading = self._awaited.get(key)
+        if reading is None or reading.forgotten:
+            if len(self._awaited) >= _MOST_AWAITED:
+                raise Overloaded
+            return self._want(key)
+        return reading
+
+    def _want(self, key: Key) -> _Reading[Key, Value]:
+        if not self._queue or len(self._queue[-1].keys) >= _MOST_AT_ONCE:
+            loop = asyncio.get_running_loop()
+            self._queue.append(_Reading(loop.create_future()))
+            loop.call_soon(self._read_next)
+        reading = self._awaited[key] = self._queue[-1]
+        reading.keys[key] = None
+        return reading
+
+    async def _brought(self, reading: _Reading[Key, Value], keys: Collection[Key]) -> Mapping[Key, Value]:
+        try:
+            values = await asyncio.shield(reading.done)  # one who leaves must not take the others' reading along
+        except StoreUnavailable:
+            limit = self._terms.now() - OUTAGE_SECONDS
+            kept = {key: entry for key in keys if (entry := self._entries.get(key)) and entry.read_at > limit}
+            if len(kept) < len(keys):
+                raise
+            return {key: entry.value for key, entry in kept.items()}
+        return {key: values[key] for key in keys}
+
+    def _read_next(self) -> None:
+        if self._queue and len(self._running) < _MOST_READINGS:
+            reading = self._queue.popleft()
+            task = asyncio.create_task(self._read(reading))
+            self._running[task] = reading
+            task.add_done_callback(self._running.pop)
+            task.add_done_callback(lambda _: self._read_next())
+
+    async def _read(self, reading: _Reading[Key, Value]) -> None:
+        read_at = self._terms.now()
+        try:
+            values = await self._load(reading.keys)
+        except Exception as fault:  # noqa: BLE001 - it is raised where it is awaited
+            self.is_failing = isinstance(fault, StoreUnavailable)
+            reading.done.set_exception(fault)
+            reading.done.exception()  # perhaps nobody waits any more
+        else:
+            self.is_failing = False
+            for key, value in values.items():
+                if reading.forgotten.isdisjoint(self._groups_of(key, value)) and key not in reading.forgotten:
+                    self.keep(key, value, read_at)
+            reading.done.set_result(values)
+        for key in reading.keys:
+            if self._awaited.get(key) is reading:
+                del self._awaited[key]
+
+    def _drop(self, key: Key) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is None:
+            return
+        self.counts.bytes -= entry.size
+        for group in entry.groups:
+            members = self._groups[group]
+            members.discard(key)
+            if not members:
+                del self._groups[group]
+
+    def _make_room(self) -> None:
+        """Drop what was read longest ago while it is too much, and what is too old for any use."""
+        limit = self._terms.now() - OUTAGE_SECONDS
+        while self._entries:
+            key, entry = next(iter(self._entries.items()))
+            if self.counts.bytes <= self._most_bytes and entry.read_at > limit:
+                return
+            self._drop(key)

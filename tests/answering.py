@@ -1,0 +1,100 @@
+"""A resolver in this process, on stores in memory, answering real HTTP."""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+from prometheus_client import CollectorRegistry
+
+from local import ports
+from services.resolver import front
+from services.resolver.app import Parts, create_app
+from shared.clock import Clock, utc_now
+from shared.domain.listing import Listing
+from shared.health import Health, serving
+from shared.kafka import Broker, Outgoing
+from shared.render import Renderer
+from shared.runtime import Loop, looping
+from shared.settings import Settings
+from shared.stores.errors import StoreUnavailable
+from shared.stores.listings import Answer, ShownPhoto
+from shared.stores.memory import MemoryListings
+from tests.builders import FEED, a_feed
+
+RENDERER = Renderer("https://cdn.example.com")
+
+
+class Said(Broker):
+    """A broker that keeps what is published."""
+
+    def __init__(self) -> None:
+        super().__init__("nowhere:9")
+        self.records: list[Outgoing] = []
+
+    async def publish(self, records: Iterable[Outgoing]) -> None:
+        """Keep the records."""
+        self.records += records
+
+    async def ping(self) -> None:
+        """Always reachable."""
+
+
+class Watched(MemoryListings):
+    """The listings in memory; counts questions, and can be away."""
+
+    def __init__(self) -> None:
+        super().__init__(RENDERER)
+        self.readings = 0
+        self.is_away = False
+
+    async def answers(self, *asked: Any) -> list[Answer]:
+        """Count and answer."""
+        self._count()
+        return list(await super().answers(*asked))
+
+    async def showing(self, *asked: Any) -> list[ShownPhoto]:
+        """Count and answer."""
+        self._count()
+        return list(await super().showing(*asked))
+
+    def _count(self) -> None:
+        if self.is_away:
+            raise StoreUnavailable("away")
+        self.readings += 1
+
+
+@dataclass
+class Resolver:
+    """The running resolver: `http` asks it, `said` is what it published."""
+
+    parts: Parts
+    listings: Watched
+    port: int
+    said: Said
+    http: aiohttp.ClientSession
+    health: Health = field(repr=False)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Return what the resolver counts."""
+        return self.parts.registry.get_sample_value(name, labels) or 0.0
+
+
+@asynccontextmanager
+async def a_resolver(*listings: Listing, clock: Clock = utc_now, **settings: Any) -> AsyncIterator[Resolver]:
+    """Run a resolver that knows these listings, with these settings."""
+    store, said, registry, port = Watched(), Said(), CollectorRegistry(), ports.choose(set())
+    await store.write(listings)
+    feeds = {FEED: a_feed()}
+    parts = Parts(Settings(_env_file=None, **settings), feeds, store, said, RENDERER, registry, clock)
+    health = Health({}, registry)
+    app = create_app(parts, health)
+    async with (
+        serving(app, "127.0.0.1", port, front.Runner),
+        looping([Loop("demand", parts.demand.work, 0.0)]),
+        aiohttp.ClientSession(
+            f"http://127.0.0.1:{port}", auto_decompress=False, connector=aiohttp.TCPConnector(limit=0)
+        ) as http,
+    ):
+        yield Resolver(parts, store, port, said, http, health)

@@ -1,0 +1,340 @@
+"""The resolver over HTTP, on stores in memory: encodings, origins, deadlines, floods, outages, and those who wait."""
+
+import asyncio
+import gzip
+import json
+from dataclasses import replace
+from typing import Any
+
+import aiohttp
+import pytest
+
+from services.resolver import decide
+from services.resolver import routes as routes_module
+from services.resolver import waiting as waiting_module
+from services.resolver.catalog import Name, Question
+from services.resolver.decide import Absent
+from services.resolver.demand import Demand
+from shared.domain.failures import Failure, Reason
+from shared.domain.image import url_key
+from shared.domain.priority import Priority
+from tests.answering import RENDERER, Resolver, a_resolver
+from tests.builders import FEED, KEY, a_copy, a_held_photo, a_listing, a_photo, hidden
+from tests.system import until
+
+LISTING = f"/api/listings/{KEY}/images"
+FULL = a_listing(*(a_held_photo(f"p{number}") for number in range(25)))
+
+
+async def test_a_long_answer_is_compressed_for_those_who_take_it() -> None:
+    async with a_resolver(FULL, a_listing(key="X2")) as resolver:
+        plain = await resolver.http.get(LISTING, headers={"Accept-Encoding": "identity"})
+        packed = await resolver.http.get(LISTING, headers={"Accept-Encoding": "br, GZIP;q=0.8"})
+        assert (plain.headers.get("Content-Encoding"), packed.headers["Content-Encoding"]) == (None, "gzip")
+        assert gzip.decompress(await packed.read()) == await plain.read()
+        assert int(packed.headers["Content-Length"]) < int(plain.headers["Content-Length"]) / 4
+        assert plain.headers["Vary"] == packed.headers["Vary"] == "Accept-Encoding"
+        refused = await resolver.http.get(LISTING, headers={"Accept-Encoding": "gzip;q=0, br"})
+        short = await resolver.http.get("/api/listings/X2/images", headers={"Accept-Encoding": "gzip"})
+        assert "Content-Encoding" not in {**refused.headers, **short.headers}
+
+
+async def test_each_representation_has_its_validator_and_either_is_recognised() -> None:
+    async with a_resolver(FULL) as resolver:
+        tags = {}
+        for coding in ("identity", "gzip"):
+            tags[coding] = (await resolver.http.get(LISTING, headers={"Accept-Encoding": coding})).headers["ETag"]
+        assert tags["identity"] != tags["gzip"]
+        for given in (*tags.values(), f'W/{tags["gzip"]}, "x"', "*"):
+            for coding in ("identity", "gzip"):
+                asked = {"Accept-Encoding": coding, "If-None-Match": given}
+                answer = await resolver.http.get(LISTING, headers=asked)
+                assert (answer.status, answer.headers["ETag"], await answer.read()) == (304, tags[coding], b"")
+                assert answer.headers["Cache-Control"] == "public, max-age=2"
+                assert answer.headers["Vary"] == "Accept-Encoding"
+        assert (await resolver.http.get(LISTING, headers={"If-None-Match": 'W/"other"'})).status == 200
+
+
+async def test_an_unchanged_answer_is_compressed_once_however_often_it_is_read() -> None:
+    async with a_resolver(FULL) as resolver:
+        question = Question(KEY, None, None)
+        (first,) = (await resolver.parts.catalog.pages([question]))[question]
+        resolver.parts.catalog.forget_all()
+        (second,) = (await resolver.parts.catalog.pages([question]))[question]
+        assert first is second
+        assert resolver.listings.readings == 2
+
+
+@pytest.mark.parametrize(
+    ("setting", "origin", "allowed", "vary"),
+    [
+        ("*", "https://a.example.com", "*", "Accept-Encoding"),
+        ("https://a.example.com, https://b.example.com", "https://b.example.com", "https://b.example.com", "Origin"),
+        ("https://a.example.com", "https://evil.example.com", None, "Origin"),
+        ("https://a.example.com", "", None, "Origin"),
+        ("", "https://a.example.com", None, "Accept-Encoding"),
+    ],
+)
+async def test_pages_of_the_sites_in_the_setting_may_read(
+    setting: str, origin: str, allowed: str | None, vary: str
+) -> None:
+    async with a_resolver(FULL, cors_origins=setting) as resolver:
+        answer = await resolver.http.get(LISTING, headers={"Origin": origin})
+        assert answer.headers.get("Access-Control-Allow-Origin") == allowed
+        assert answer.headers["Vary"].endswith(vary)
+        assert ("ETag" in answer.headers.get("Access-Control-Expose-Headers", "")) is (allowed is not None)
+        asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+        preflight = await resolver.http.options("/api/images/resolve", headers=asked)
+        assert preflight.status == 204
+        assert ("POST" in preflight.headers.get("Access-Control-Allow-Methods", "")) is (allowed is not None)
+
+
+async def test_every_answer_carries_an_id_and_what_keeps_browsers_from_guessing() -> None:
+    async with a_resolver(FULL) as resolver:
+        for path, status in ((LISTING, 200), ("/nothing", 404), ("/api/images/serve?id=x", 404), ("/healthz", 200)):
+            answer = await resolver.http.get(path, headers={"X-Request-Id": "abc-1.2_3"})
+            assert (answer.status, answer.headers["X-Request-Id"]) == (status, "abc-1.2_3")
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+            assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
+            assert "aiohttp" not in answer.headers["Server"]
+        for insane in ("a b", "x" * 65, "<script>", ""):
+            made = (await resolver.http.get(LISTING, headers={"X-Request-Id": insane})).headers["X-Request-Id"]
+            assert made != insane
+            assert made.isalnum()
+
+
+async def test_head_and_options_are_answered_and_other_methods_named() -> None:
+    async with a_resolver(FULL) as resolver:
+        head, get = await resolver.http.head(LISTING), await resolver.http.get(LISTING)
+        assert (head.status, head.headers["Content-Length"]) == (200, get.headers["Content-Length"])
+        assert await head.read() == b""
+        options = await resolver.http.options(LISTING)
+        assert (options.status, options.headers["Allow"]) == (204, "GET, HEAD, OPTIONS")
+        assert (await resolver.http.options("/nothing")).status == 404
+        wrong = await resolver.http.delete("/api/images/resolve")
+        assert (wrong.status, wrong.headers["Allow"]) == (405, "GET, HEAD, OPTIONS, POST")
+
+
+async def ask_plainly(port: int, *sent: bytes) -> bytes:
+    """Send bytes as they are; return all that comes back until the connection ends."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.writelines(sent)
+    async with asyncio.timeout(10):
+        answer = await reader.read()
+    writer.close()
+    return answer
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"<script>\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET /<script> HTTP/1.1\r\nHost: a\r\nBad Header: <script>\r\n\r\n",
+        b"GET /api/images/resolve?url=" + b"x" * 40_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"POST /api/images/resolve HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
+    ],
+)
+async def test_what_is_not_http_gets_a_problem_that_repeats_nothing(sent: bytes) -> None:
+    async with a_resolver() as resolver:
+        answer = await ask_plainly(resolver.port, sent)
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert head.startswith((b"HTTP/1.1 400", b"HTTP/1.0 400"))
+        assert b"application/problem+json" in head
+        assert b"script" not in body
+        assert json.loads(body)["status"] == 400
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        (b"Content-Encoding: gzip\r\nContent-Length: 9\r\n", b"not-gzip!"),
+        (b"Transfer-Encoding: chunked\r\n", b"zz\r\nnot a chunk\r\n"),
+    ],
+)
+async def test_a_body_that_is_not_what_its_headers_say_is_a_problem(headers: bytes, body: bytes) -> None:
+    async with a_resolver() as resolver:
+        start = b"POST /api/images/resolve HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+        answer = await ask_plainly(resolver.port, start, headers, b"\r\n", body)
+        assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.0 400"))
+        assert b"application/problem+json" in answer
+
+
+async def test_a_body_that_never_ends_costs_its_sender_a_503(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes_module, "BODY_SECONDS", 0.1)
+    async with a_resolver() as resolver:
+        start = b"POST /api/images/resolve HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\n{"
+        reader, writer = await asyncio.open_connection("127.0.0.1", resolver.port)
+        writer.write(start)
+        answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+        writer.close()
+        assert answer.startswith(b"HTTP/1.1 503")
+        assert b"Retry-After: 2" in answer
+
+
+@pytest.mark.parametrize("field", ["<script>", "constructor"])
+async def test_a_field_that_the_client_made_up_is_not_repeated(field: str) -> None:
+    async with a_resolver() as resolver:
+        answer = await resolver.http.post("/api/images/resolve", json={"listing_keys": ["a"], field: 1})
+        assert answer.status == 422
+        assert field not in await answer.text()
+
+
+async def test_while_the_database_is_away_answers_come_from_memory_and_say_so() -> None:
+    async with a_resolver(FULL, a_listing(key="X2")) as resolver:
+        assert "Warning" not in (await resolver.http.get(LISTING)).headers
+        resolver.listings.is_away = True
+        resolver.parts.catalog.forget_all()
+        known = await resolver.http.get(LISTING)
+        assert (known.status, known.headers["Warning"]) == (200, '110 - "Response is Stale"')
+        unknown = await resolver.http.get("/api/listings/X2/images")
+        assert (unknown.status, unknown.headers["Cache-Control"]) == (503, "no-store")
+        assert int(unknown.headers["Retry-After"]) >= 1
+        resolver.parts.catalog.forget(KEY, "p0", for_good=True)
+        assert (await resolver.http.get(LISTING)).status == 503
+        resolver.listings.is_away = False
+        assert (await resolver.http.get("/api/listings/X2/images")).status == 200
+        assert "Warning" not in (await resolver.http.get(LISTING)).headers
+
+
+async def test_answers_are_counted_by_route_and_memory_by_kind() -> None:
+    async with a_resolver(FULL) as resolver:
+        for _ in range(3):
+            await resolver.http.get(LISTING)
+        name, route = "listing_images_answer_seconds_count", "/api/listings/{key}/images"
+        assert resolver.metric(name, route=route, status="200") == 3
+        assert resolver.metric("listing_images_kept_hits_total", kind="page") == 2
+        assert resolver.metric("listing_images_kept_misses_total", kind="page") == 1
+        assert resolver.metric("listing_images_kept_bytes", kind="page") > 10_000
+
+
+async def test_ten_thousand_views_of_a_cold_listing_are_one_event_a_photo() -> None:
+    async with a_resolver(a_listing(a_photo("a"), a_photo("b"))) as resolver:
+        question = Question(KEY, None, None)
+        for _ in range(10_000):
+            (page,) = (await resolver.parts.catalog.pages([question]))[question]
+            resolver.parts.routes._ask_for_missing(page, Priority.VIEWED)
+
+        async def said() -> bool:
+            return len(resolver.said.records) == 2
+
+        await until(said, "both events")
+        await resolver.http.get(LISTING)
+        assert len(resolver.said.records) == 2
+
+
+async def test_a_flood_of_demand_is_dropped_and_counted() -> None:
+    async with a_resolver() as resolver:
+        parts = resolver.parts
+        demand = Demand(
+            resolver.listings,
+            parts.demand._publisher,
+            {FEED: parts.demand._feeds[FEED]},
+            parts.demand._clock,
+            type(parts.registry)(),
+        )
+        for number in range(10_500):
+            demand.ask((FEED, f"X{number}"), ["i"], Priority.SEARCHED)
+        assert len(demand._asked) == 10_000
+        assert demand._dropped._value.get() == 500
+
+
+async def changed(resolver: Resolver, **facts: Any) -> None:
+    """Record facts of the listing, whatever else is being recorded of it."""
+
+    async def is_written() -> bool:
+        listing = await resolver.listings.get(FEED, KEY)
+        assert listing is not None
+        return not await resolver.listings.write([replace(listing, **facts)])
+
+    await until(is_written, "the change to be recorded")
+
+
+async def test_ten_thousand_who_wait_for_one_photo_share_one_event_and_wake_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(waiting_module, "LOOK_SECONDS", 60)  # nothing but the event wakes them
+    photo = a_photo("a")
+    async with a_resolver(a_listing(photo)) as resolver:
+        found = await resolver.parts.catalog.image(Name(photo.id))
+        assert found is not None
+        absent = decide.shown(found, resolver.parts.routes._clock())
+        assert isinstance(absent, Absent)
+        waiting = [asyncio.create_task(resolver.parts.waiting.wait(found, absent, 30)) for _ in range(10_000)]
+
+        async def all_wait() -> bool:
+            return resolver.metric("listing_images_waiters") == 10_000 and len(resolver.said.records) == 1
+
+        await until(all_wait, "ten thousand to wait")
+        gone, staying = waiting[:5_000], waiting[5_000:]
+        for task in gone:
+            task.cancel()
+        await asyncio.gather(*gone, return_exceptions=True)
+        assert resolver.metric("listing_images_waiters") == 5_000
+        await changed(resolver, photos=(replace(photo, copy=a_copy("a")),))
+        resolver.parts.catalog.forget(KEY, photo.id)
+        resolver.parts.waiting.tell(photo.id)
+        shown = await asyncio.gather(*staying)
+        assert {type(one).__name__ for one in shown} == {"Copy"}
+        assert len(resolver.said.records) == 1
+        assert not resolver.parts.waiting._watches
+
+
+async def test_a_waiting_visitor_is_sent_to_the_copy_though_the_event_is_lost() -> None:
+    photo = a_photo("a")
+    async with a_resolver(a_listing(photo)) as resolver:
+        asking = asyncio.create_task(resolver.http.get(f"/api/images/serve?id={photo.id}", allow_redirects=False))
+
+        async def waits() -> bool:
+            return bool(resolver.said.records)
+
+        await until(waits, "the event")
+        await changed(resolver, photos=(replace(photo, copy=a_copy("a")),))
+        answer = await asking
+        assert (answer.status, answer.headers["Location"]) == (302, RENDERER.url(a_copy("a").full.key))
+
+
+async def test_a_visitor_who_leaves_is_forgotten() -> None:
+    photo = a_photo("a")
+    async with a_resolver(a_listing(photo)) as resolver:
+        with pytest.raises(TimeoutError):
+            await resolver.http.get(f"/api/images/serve?id={photo.id}", timeout=aiohttp.ClientTimeout(0.3))
+
+        async def nobody_waits() -> bool:
+            return not resolver.parts.waiting._watches
+
+        await until(nobody_waits, "the watch to end", seconds=5)
+
+
+async def test_a_photo_that_failed_has_a_picture_and_the_time_that_it_is_due() -> None:
+    gone = a_photo("g", failure=Failure(Reason.GONE))
+    async with a_resolver(a_listing(gone), serve_wait_seconds=0) as resolver:
+        answer = await resolver.http.get(f"/api/images/serve?id={gone.id}")
+        assert (answer.status, answer.headers["Content-Type"]) == (404, "image/svg+xml")
+
+
+async def test_a_photo_by_url_is_read_once_and_hidden_at_once() -> None:
+    urls = [f"https://photos.example.com/{name}.jpg" for name in "ab"]
+    listing = a_listing(a_held_photo("a"), a_photo("b"))
+    async with a_resolver(listing) as resolver:
+        asked = [resolver.http.get("/api/images/resolve", params={"url": url}) for url in urls * 20]
+        answers = await asyncio.gather(*asked)
+        assert {answer.status for answer in answers} == {200}
+        assert resolver.listings.readings <= 3
+        assert [(await answer.json())["id"] for answer in answers[:2]] == [photo.id for photo in listing.photos]
+        narrowed = {"url": urls[0], "listing": "X9"}
+        assert (await resolver.http.get("/api/images/resolve", params=narrowed)).status == 404
+        await changed(resolver, hidden=hidden())
+        resolver.parts.catalog.forget(KEY, listing.photos[0].id, for_good=True)
+        assert (await resolver.http.get("/api/images/resolve", params={"url": urls[0]})).status == 404
+
+
+async def test_of_several_photos_under_a_url_one_with_a_copy_is_shown() -> None:
+    keys = (url_key("u"),)
+    bare = a_listing(a_photo("a", key="A", url_keys=keys), key="A")
+    held = a_listing(a_held_photo("b", key="B", url_keys=keys), key="B")
+    async with a_resolver(bare, held) as resolver:
+        found = await (await resolver.http.get("/api/images/resolve", params={"url": "u"})).json()
+        assert found["id"] == held.photos[0].id
+        narrowed = await resolver.http.get("/api/images/resolve", params={"url": "u", "listing": "A"})
+        assert (await narrowed.json())["id"] == bare.photos[0].id
