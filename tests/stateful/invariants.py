@@ -197,8 +197,8 @@ class Invariants:
         events = [orjson.loads(record.value or b"")["data"] for record in world.topics.all(topics.IMAGE_REMOVED)]
         said = {url for event in events for url in event["urls"]}
         for bucket in Bucket:
-            for key in (world.objects.ever[bucket] & world.listings.recorded.keys()) - held:
-                one, image = world.listings.recorded[key]
+            for key in (world.objects.ever[bucket] & world.listings.ever_recorded.keys()) - held:
+                one, image = world.listings.ever_recorded[key]
                 assert bucket is Bucket.ORIGINALS or RENDERER.url(key) in said, "7: removed without saying so"
                 evidence = world.loop.run_until_complete(world.removals.of_listing(*one))
                 assert image in {line.image_id for line in evidence}, "7: removed without evidence"

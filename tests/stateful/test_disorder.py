@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from services.resolver import decide
-from services.resolver.catalog import Question
+from services.resolver.catalog import Name, Question
 from shared.domain.failures import Failure, Reason
 from shared.domain.image import image_id
 from shared.domain.priority import Priority
@@ -191,7 +191,7 @@ class Disorder(RuleBasedStateMachine):
             catalog, demand = resolver.front()
             question = Question(one[1], one[0], None)
             pages = (await catalog.pages([question]))[question]
-            self.promises.page_seen(one, [page.body for page in pages])
+            self.promises.page_seen(one, [page.body.plain for page in pages])
             for page in pages:
                 demand.ask(one, page.missing, Priority.VIEWED)
             await demand.work()
@@ -205,8 +205,8 @@ class Disorder(RuleBasedStateMachine):
 
         async def open_photo(resolver: Service) -> None:
             catalog, demand = resolver.front()
-            if listing := await catalog.listing_of(image):
-                shown = decide.shown(listing, image, self.world.clock())
+            if found := await catalog.image(Name(image)):
+                shown = decide.shown(found, self.world.clock())
                 self.promises.photo_seen(image, shown)
                 if isinstance(shown, decide.Absent):
                     await demand.now(one, image)

@@ -24,7 +24,7 @@ class WatchedListings(MemoryListings):
         self.faults: list[str] = []
         self.not_shown_since: dict[str, datetime] = {}
         """By image."""
-        self.recorded: dict[str, tuple[ListingId, str]] = {}
+        self.ever_recorded: dict[str, tuple[ListingId, str]] = {}
         """By object key: whose copy was ever recorded with it."""
 
     async def write(self, listings: Iterable[Listing]) -> Collection[ListingId]:
@@ -49,7 +49,7 @@ class WatchedListings(MemoryListings):
             self.not_shown_since.pop(image, None)
         for photo in after.photos:
             for key in copy_keys(photo.copy) if photo.copy else ():
-                self.recorded[key] = (after.feed, after.key), photo.id
+                self.ever_recorded[key] = (after.feed, after.key), photo.id
 
     def _compare_copies(self, before: Photo, after: Photo) -> None:
         if before.copy is None or before.copy is after.copy:

@@ -18,9 +18,11 @@ from services.downloader.fetch import Fetcher
 from services.downloader.handle import Handler
 from services.downloader.ledger import OriginBudget
 from services.downloader.picture import Encoded, EncodedVariant
+from services.janitor.guard import Guard
 from services.janitor.removal import Remover
 from services.resolver.catalog import Catalog
 from services.resolver.demand import Demand
+from services.resolver.kept import Terms
 from services.scheduler.release import Release
 from shared.clock import to_millisecond
 from shared.dead_letters import DeadLetters
@@ -37,6 +39,7 @@ from shared.render import Renderer
 from shared.stores.budgets import Budgets, MemoryBudgets
 from shared.stores.documents import ListingId
 from shared.stores.errors import StoreUnavailable
+from shared.stores.freezes import Freezes, MemoryFreezes
 from shared.stores.listings import Listings
 from shared.stores.memory import MemoryAttempts, MemoryLeases, MemoryRemovals
 from shared.stores.objects import Objects
@@ -127,6 +130,7 @@ class World:
         self.listings = WatchedListings(RENDERER, self.clock)
         self.objects = WatchedObjects()
         self.attempts, self.removals, self.leases = MemoryAttempts(), MemoryRemovals(), MemoryLeases()
+        self.freezes = MemoryFreezes()
         self.budgets = MemoryBudgets(self.clock)
         self.lanes = {
             (group, topic): Lane(self.topics, topic) for group, heard in HEARS.items() for topic in heard
@@ -180,7 +184,7 @@ class World:
         broker = BrokerDoor(process, self.topics)
         return (
             cast("Listings", ListingsDoor(process, self.listings)),
-            DeadLetters(broker, "", service, self.clock),
+            DeadLetters(broker, "", service, self.clock, CollectorRegistry()),
             Publisher(broker, "", service, self.clock),
         )
 
@@ -195,9 +199,10 @@ class World:
         listings, dead_letters, publisher = self._parts(process, "janitor")
         recorder = Recorder(listings, FEEDS, dead_letters, self.clock, CollectorRegistry())
         lease = Lease(cast("Leases", Door(process, self.leases)), "removal", process.name, self.clock)
+        guard = Guard(listings, cast("Freezes", Door(process, self.freezes)), FEEDS, self.clock, CollectorRegistry())
         remover = Remover(
             listings, cast("Objects", Door(process, self.objects)), cast("Removals", Door(process, self.removals)),
-            lease, publisher, RENDERER, self.clock, CollectorRegistry(),
+            guard, lease, publisher, RENDERER, self.clock, CollectorRegistry(),
         )  # fmt: skip
         return Service(recorder.record, remover.sweep)
 
@@ -208,14 +213,15 @@ class World:
         fetcher, encoders = cast("Fetcher", OriginFetcher(self.mls)), cast("Encoders", _Encoders())
         handler = Handler(
             listings, cast("Attempts", Door(process, self.attempts)), publisher, RENDERER, dead_letters,
-            OriginBudget(budgets, monotonic=self.loop.time), Download(fetcher, encoders, objects, SPECS, self.clock),
-            FEEDS, SUPERSEDED_FOR, process.name, self.clock, CollectorRegistry(),
+            OriginBudget(budgets, process.name, monotonic=self.loop.time),
+            Download(fetcher, encoders, objects, SPECS, self.clock), objects.ping, FEEDS, SUPERSEDED_FOR, process.name,
+            self.clock, CollectorRegistry(),
         )  # fmt: skip
         return Service(handler.handle)
 
     def _resolver(self, process: Process[Service]) -> Service:
         listings, _, publisher = self._parts(process, "resolver")
-        catalog = Catalog(listings, self.loop.time)
+        catalog = Catalog(listings, Terms(self.loop.time, CollectorRegistry()), 1_000_000)
         demand = Demand(listings, publisher, FEEDS, self.clock, CollectorRegistry())
 
         async def hear(records: Sequence[Record]) -> None:

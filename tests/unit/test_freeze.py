@@ -7,7 +7,8 @@ from ops import freeze
 from services.downloader import budget
 from shared.domain.failures import Failure, Reason
 from shared.domain.priority import Priority
-from tests.unit.test_ledger import START, UNPACED, CountedBudgets, a_feed, a_worker, now, simulated
+from tests.simulated import now, simulated
+from tests.unit.test_ledger import START, UNPACED, CountedBudgets, a_feed, a_worker
 
 ROUTINE, VIEWED = Priority.ROUTINE, Priority.VIEWED
 KNOWN_WITHIN = 0.2
