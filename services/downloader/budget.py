@@ -479,8 +479,11 @@ def _kept_for_viewed(ledger: Ledger) -> Ledger | None:
 
 
 def _set_back(ledger: Ledger, by: int) -> Ledger:
-    """The store's clock was set back: go on as if no time had passed."""
-    breaker, halt = ledger.breaker, ledger.halt
+    """The store's clock was set back: go on as if no time had passed.
+
+    An operator's freeze stays: it may have been written by the new clock, and rather lasts longer.
+    """
+    breaker = ledger.breaker
     return replace(
         ledger,
         seen=ledger.seen - by,
@@ -493,7 +496,6 @@ def _set_back(ledger: Ledger, by: int) -> Ledger:
         viewed_until=ledger.viewed_until - by,
         frozen_until=ledger.frozen_until - by,
         breaker=breaker and replace(breaker, probe_at=breaker.probe_at - by),
-        halt=halt and replace(halt, since=halt.since - by, until=halt.until and halt.until - by),
     )
 
 
