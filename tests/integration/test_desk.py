@@ -164,7 +164,7 @@ async def test_a_listing_without_photos_says_why_first(
 
     async def all_failed() -> httpx.Response | None:
         found = await desk.get("/search", params={"q": key}, follow_redirects=True)
-        return found if "None of its 4 photos is here" in found.text else None
+        return found if "4 photos: gone" in found.text else None
 
     page = await until(all_failed, "four failures")
     first, rest = page.text.split('aria-label="Why it is as it is"')[1].split("<h2>Photos</h2>")
