@@ -41,6 +41,11 @@ async def test_what_cannot_be_published_is_named_and_the_rest_goes_out(
     [
         (["publish", "nowhere.json", "--feed", "sandbox"], "is not a file"),
         (["publish", __file__, "--feed", "nobody"], "there is no feed 'nobody'"),
+        (["removals", "resume", "nobody"], "there is no feed 'nobody'"),
+        (["removals", "discard", "sandbox"], "the removals of sandbox are not frozen"),
+        (["removals", "force", "nowhere", "--yes"], "no listing 'nowhere' is recorded"),
+        (["compliance"], "name a ListingKey, or a period"),
+        (["compliance", "--from", "yesterday", "--to", "now"], "'yesterday' is not a time"),
     ],
 )
 async def test_a_wrong_call_says_what_to_do(whole: System, arguments: list[str], said: str) -> None:
