@@ -1,6 +1,6 @@
 """The API's description is true: every status that it names is given, with the headers and bodies that it says."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import httpx
@@ -52,7 +52,7 @@ def test_every_status_that_is_described_is_asked_for() -> None:
 
 
 @pytest.fixture(scope="module")
-async def names(whole: System, mls: Sandbox, several_keys: Any) -> Mapping[str, str]:
+async def names(whole: System, mls: Sandbox, several_keys: Iterator[str]) -> Mapping[str, str]:
     """A listing with photos, one in two feeds, and one whose photos are slow."""
     records: dict[str, Any] = {
         name: mls.market.property(mls.market.listing(next(several_keys))) for name in ("key", "twice", "slow")

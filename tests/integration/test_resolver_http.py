@@ -1,7 +1,7 @@
 """The resolver's HTTP: what every client may rely on."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import httpx
@@ -16,7 +16,7 @@ def record_of(mls: Sandbox, key: str) -> Mapping[str, Any]:
 
 
 @pytest.fixture(scope="module")
-async def known(whole: System, mls: Sandbox, several_keys: Any) -> str:
+async def known(whole: System, mls: Sandbox, several_keys: Iterator[str]) -> str:
     """A listing whose photos are here."""
     key = str(next(several_keys))
     await whole.see(record_of(mls, key))

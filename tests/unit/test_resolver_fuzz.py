@@ -131,7 +131,7 @@ async def test_no_question_is_answered_by_a_fault_of_ours_or_repeated() -> None:
         assert counted("listing_images_answer_seconds_count", {"route": "none", "status": "500"}) is None
 
 
-async def test_the_api_is_as_it_is_described() -> None:
+async def test_the_api_is_as_it_is_described(tmp_path: Path) -> None:
     """Schemathesis asks what the description allows and what it does not, and compares the answers with it.
 
     That exactly one of `id` and `url` must be given cannot be described: what is allowed may still be refused.
@@ -141,7 +141,7 @@ async def test_the_api_is_as_it_is_described() -> None:
             Path(sys.executable).parent / "schemathesis", "--no-color", "run", "--seed=1", "--max-examples=30",
             "--phases=examples,coverage,fuzzing", "--exclude-checks=positive_data_acceptance",
             f"http://127.0.0.1:{resolver.port}/api/openapi.json",
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+            cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
         output = (await process.communicate())[0].decode()
         assert process.returncode == 0, output
