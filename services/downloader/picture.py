@@ -316,8 +316,8 @@ def _save(picture: Image.Image, path: Path, spec: VariantSpec, rights: bytes) ->
     if spec.format == "webp":
         picture.save(path, "WEBP", quality=spec.quality, method=_WEBP_METHOD, exif=rights)
     else:
-        # Not progressive: that is 5 % smaller, and takes half as long again as the whole photo otherwise does.
-        _on_white(picture).save(path, "JPEG", quality=spec.quality, exif=rights)
+        # Progressive: 5 % smaller, and a page shows something early; it takes 30 ms more for all three sizes.
+        _on_white(picture).save(path, "JPEG", quality=spec.quality, progressive=True, optimize=True, exif=rights)
 
 
 def _on_white(picture: Image.Image) -> Image.Image:

@@ -3,8 +3,9 @@
 import json
 import os
 import signal
-from collections import Counter
+from collections import defaultdict
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from time import monotonic
 
@@ -14,7 +15,7 @@ from tests import system
 from tests.servers import Room
 from tests.system import System, until
 
-PHOTOS, TAKES_OVER_WITHIN = 150, 15.0
+PHOTOS, TAKES_OVER_WITHIN, TOGETHER_MS = 150, 15.0, 150
 
 
 async def released(scheduler: System) -> float:
@@ -69,6 +70,10 @@ async def test_a_scheduler_that_stands_still_or_dies_is_followed_by_the_other(ro
                 return len(here) == PHOTOS
 
             await until(all_here, "all photos")
-            said = [json.loads(record.value)["data"] for record in await first.records("image-outdated")]
-            assert set(Counter(event["image_id"] for event in said).values()) == {1}
+            # A photo may be released again after its share of the budget was put back, never while it is on its way.
+            said: dict[str, list[int]] = defaultdict(list)
+            for record in await first.records("image-outdated"):
+                said[json.loads(record.value)["data"]["image_id"]].append(record.timestamp)
+            gaps = [after - before for times in said.values() for before, after in pairwise(sorted(times))]
+            assert min(gaps, default=TOGETHER_MS) >= TOGETHER_MS
             assert (len(said), mls.image_requests) == (PHOTOS, PHOTOS)

@@ -15,21 +15,21 @@ TOKEN = "let-me-in"
 
 
 @pytest.fixture(scope="module")
-async def mls() -> AsyncIterator[Sandbox]:
+async def asked() -> AsyncIterator[Sandbox]:
     async with Sandbox(listings=9, photos=2, widest=320, token=TOKEN) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-async def swept(servers: Servers, mls: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
+async def swept(servers: Servers, asked: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
     """A system that has heard of the whole market by a sweep alone, and has its photos."""
-    asks = {"reso_url": mls.web_api, "reso_token_env": "SANDBOX_MLS_TOKEN"}
-    feeds = mls.feeds_toml(**asks) + mls.feeds_toml(feed="plain", recheck_days=0.000001)
+    asks = {"reso_url": asked.web_api, "reso_token_env": "SANDBOX_MLS_TOKEN"}
+    feeds = asked.feeds_toml(**asks) + asked.feeds_toml(feed="plain", recheck_days=0.000001)
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("SANDBOX_MLS_TOKEN", TOKEN)
         async with system.running(a_room(servers), feeds, tmp_path_factory.mktemp("swept")) as whole:
             assert (await sweep(whole))["published"] == 9
-            for key in mls.market.listings:
+            for key in asked.market.listings:
                 await whole.downloaded(key, 2)
             yield whole
 
@@ -41,14 +41,14 @@ async def sweep(whole: System, *options: str, feed: str = "sandbox") -> dict[str
 
 
 @pytest.mark.parametrize("expands", [True, False])
-async def test_what_changed_without_an_event_is_found_and_served(swept: System, mls: Sandbox, expands: bool) -> None:
-    mls.allow_expand(expands)
-    on_the_market = [one.key for one in mls.market.listings.values() if one.status != "Expired"]
+async def test_what_changed_without_an_event_is_found_and_served(swept: System, asked: Sandbox, expands: bool) -> None:
+    asked.allow_expand(expands)
+    on_the_market = [one.key for one in asked.market.listings.values() if one.status != "Expired"]
     changed, withdrawn, forgotten = on_the_market[-3:]
     before = await swept.images(changed)
-    mls.change_photo(changed, 1, media_only=True)
-    mls.withdraw(withdrawn)
-    mls.forget(forgotten)
+    asked.change_photo(changed, 1, media_only=True)
+    asked.withdraw(withdrawn)
+    asked.forget(forgotten)
     assert (await sweep(swept, "--dry-run"))["asked_for"] == 3
     assert await swept.images(withdrawn)
 
@@ -66,8 +66,8 @@ async def test_what_changed_without_an_event_is_found_and_served(swept: System, 
     assert TOKEN not in swept.log("scheduler")
 
 
-async def test_copies_of_a_feed_without_an_mls_are_asked_for_conditionally(swept: System, mls: Sandbox) -> None:
-    record = next(iter(mls.properties()))
+async def test_copies_of_a_feed_without_an_mls_are_asked_for_conditionally(swept: System, asked: Sandbox) -> None:
+    record = next(iter(asked.properties()))
     key = str(record["ListingKey"])
     await swept.see(record, feed="plain")
 
@@ -76,20 +76,20 @@ async def test_copies_of_a_feed_without_an_mls_are_asked_for_conditionally(swept
         return images if [image["status"] for image in images] == ["downloaded"] * 2 else None
 
     before = await until(all_here, "two photos")
-    mls.image_log.clear()
+    asked.image_log.clear()
     assert (await sweep(swept, feed="plain"))["published"] == 2
 
     async def all_asked() -> bool:
-        return [one.status for one in mls.image_log] == [304, 304]
+        return [one.status for one in asked.image_log] == [304, 304]
 
     await until(all_asked, "two conditional requests")
     assert await until(all_here, "two photos") == before
 
 
-async def test_an_mls_in_trouble_is_reported_and_nothing_is_concluded(swept: System, mls: Sandbox) -> None:
-    mls.misbehave(on="odata", kind="status", status=401)
+async def test_an_mls_in_trouble_is_reported_and_nothing_is_concluded(swept: System, asked: Sandbox) -> None:
+    asked.misbehave(on="odata", kind="status", status=401)
     code, output = await swept.run("imagectl", "sweep", "freshness", "--feed", "sandbox")
-    mls.behave()
+    asked.behave()
     assert (code, "nothing is concluded: refused: the MLS answered 401" in output) == (1, True), output
 
 

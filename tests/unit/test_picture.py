@@ -440,3 +440,9 @@ def test_the_files_are_what_they_say(tmp_path: Path) -> None:
     for one in made.variants:
         assert one.path.suffix == f".{one.extension}"
         assert Image.open(io.BytesIO(one.path.read_bytes())).get_format_mimetype() == one.content_type
+
+
+def test_a_jpeg_is_written_progressive(tmp_path: Path) -> None:
+    made = good(tmp_path, pictures.encoded(COLOURFUL, "JPEG"), JPEG)
+    with Image.open(made.variants[0].path) as written:
+        assert (written.format, written.info.get("progressive")) == ("JPEG", 1)
