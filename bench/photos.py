@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import psutil
@@ -107,7 +108,7 @@ def _cpu(process: psutil.Process) -> float:
 
 def _apart(work: object, photos: Origin) -> float:
     """Run in a process of its own, whose CPU time is its work's alone."""
-    with ProcessPoolExecutor(1) as pool:
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         return float(pool.submit(work, photos.feeds_toml(), list(photos.urls)).result())  # type: ignore[arg-type]
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from io import BytesIO
+from multiprocessing import get_context
 from pathlib import Path
 
 import httpx
@@ -45,7 +46,8 @@ def scrapy(urls: Sequence[str], folder: Path) -> float | None:
 
 
 def _rate(work: Callable[[str], None], urls: Sequence[str]) -> float:
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
+    # Spawned: a fork would copy the locks that other threads, MongoDB's client's, hold just then.
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
         list(pool.map(work, urls[: 2 * (os.cpu_count() or 1)]))  # so that no start is measured
         began = time.monotonic()
         list(pool.map(work, urls, chunksize=4))
