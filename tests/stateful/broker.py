@@ -39,6 +39,7 @@ class Lane:
     topics: Topics
     topic: str
     at: list[int] = field(default_factory=lambda: [0] * PARTITIONS)
+    lost: set[Record] = field(default_factory=set)
 
     def take(self, most: int) -> Sequence[Record]:
         """Return the next records, those of one partition in order."""
@@ -46,7 +47,7 @@ class Lane:
         for partition, records in enumerate(self.topics.partitions(self.topic)):
             more = records[self.at[partition] : self.at[partition] + most - len(taken)]
             self.at[partition] += len(more)
-            taken += more
+            taken += [record for record in more if record not in self.lost]
         return taken
 
     def again(self, records: Sequence[Record]) -> None:
@@ -55,7 +56,9 @@ class Lane:
             self.at[record.partition] = min(self.at[record.partition], record.offset)
 
     def lose(self) -> None:
-        """Deliver nothing of what is there and was not read."""
+        """Never deliver what is there and was not read."""
+        for at, records in zip(self.at, self.topics.partitions(self.topic), strict=True):
+            self.lost.update(records[at:])
         self.at = [len(records) for records in self.topics.partitions(self.topic)]
 
     @property

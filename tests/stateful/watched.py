@@ -43,7 +43,8 @@ class WatchedListings(MemoryListings):
         for photo in before.photos if before else ():
             if photo.id not in shown:
                 self.not_shown_since.setdefault(photo.id, self._clock())
-            if now := after.photo(photo.id):
+            is_removed = any(gone.whole and gone.image_id == photo.id for gone in after.discards)
+            if (now := after.photo(photo.id)) and not is_removed:
                 self._compare_copies(photo, now)
         for image in shown:
             self.not_shown_since.pop(image, None)
