@@ -31,7 +31,8 @@ from shared.stores import mongo
 SERVICE = "scheduler"
 _TICK_SECONDS = 0.25
 _PACE_SECONDS = 5.0
-_GAUGE_SECONDS = 15.0
+_GAUGE_SECONDS = 60.0
+"""Counting a feed of 100,000 listings takes a third of a second."""
 _SWEEP_SECONDS = 1.0
 
 
