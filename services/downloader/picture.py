@@ -4,6 +4,7 @@ Runs in a process of its own (see `encoders`). The only module that knows PIL an
 """
 
 import base64
+import ctypes
 import io
 import math
 import resource
@@ -29,6 +30,8 @@ from services.downloader import magic
 from shared.domain.failures import Failure, Reason
 from shared.domain.variants import FORMATS, VariantSpec
 
+KEPT_MEMORY = 40 * 2**20
+"""Bytes that a process may keep of a photo for the next; one of 1920 x 1280 pixels takes 35 MB."""
 _PLUGINS = (AvifImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin)
 """Importing a plugin registers its format, and no other."""
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the pool keeps every core busy; a thread more only costs memory
@@ -142,6 +145,8 @@ def _decode(image: Image.Image, specs: Sequence[VariantSpec], memory: int | None
     needed = _memory_needed(image, math.prod(size))
     if memory is not None and needed > memory:
         return Failure(Reason.TOO_MUCH_MEMORY, f"the picture needs about {needed // 10**6} MB to decode")
+    if needed > KEPT_MEMORY:
+        _give_memory_back()
     with _at_most(memory):
         image.load()
         turned = _orientation(image)  # a PNG may say it after its pixels
@@ -232,6 +237,12 @@ def _at_most(memory: int | None) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+def _give_memory_back() -> None:
+    """Let the system have what earlier photos left, where the C library is glibc: a large photo starts with nothing."""
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)
 
 
 def _shrunk(image: Image.Image, stored: tuple[int, int], size: tuple[int, int]) -> Image.Image:
