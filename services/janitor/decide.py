@@ -49,9 +49,18 @@ def with_found(discard: Discard, public: Collection[str], originals: Collection[
     )
 
 
-def finish(listing: Listing, gone: Collection[Discard]) -> Listing:
-    """Return the listing without what is gone; photos that came back meanwhile are due from now on."""
-    return replace(listing, discards=tuple(discard for discard in listing.discards if discard not in gone))
+def finish(listing: Listing, gone: Collection[Discard], now: datetime) -> Listing:
+    """Return the listing without what is gone; photos that came back meanwhile are due from now on.
+
+    A janitor that stalled between its last look at the lease and the deletion may have been overtaken: its discard was
+    finished by another, the same bytes were stored again, and then it deleted them. Such a copy is no more.
+    """
+    left = replace(listing, discards=tuple(discard for discard in listing.discards if discard not in gone))
+    return left.with_photos(
+        replace(photo.put_back(now), copy=None)
+        for photo in listing.photos
+        if photo.copy and any(discard.touches(photo.copy) for discard in gone)
+    )
 
 
 def put_off(listing: Listing, remained: Collection[Discard], now: datetime) -> Listing:

@@ -101,6 +101,8 @@ class Remover:
         begun = await asyncio.gather(*(self._with_found(decide.begin(listing, now)) for listing in listings))
         refused = await self._listings.write(begun)
         leaving = [replace(one, revision=one.revision + 1) for one in begun if (one.feed, one.key) not in refused]
+        if not await self._lease.is_held():
+            return  # it took so long that another has taken over: what is marked is deleted by that one
         gone = await self._delete(leaving)
         held = [one for one in gone if one.objects]  # of the others there was nothing to remove
         now = self._clock()
@@ -169,7 +171,7 @@ class Remover:
         for _ in range(_MOST_ROUNDS):
             refused = await self._listings.write(
                 decide.put_off(
-                    decide.finish(one, done[one.feed, one.key]), remained[one.feed, one.key], now
+                    decide.finish(one, done[one.feed, one.key], now), remained[one.feed, one.key], now
                 )
                 for one in left
             )  # fmt: skip

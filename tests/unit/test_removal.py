@@ -122,15 +122,16 @@ class World:
     objects: Locked = field(default_factory=Locked)
     removals: MemoryRemovals = field(default_factory=MemoryRemovals)
     freezes: MemoryFreezes = field(default_factory=MemoryFreezes)
+    leases: MemoryLeases = field(default_factory=MemoryLeases)
     broker: Heard = field(default_factory=Heard)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
 
-    def a_janitor(self, mortality: Mortality | None = None, **rules: Any) -> Remover:
-        """Return the loop of a new process."""
+    def a_janitor(self, mortality: Mortality | None = None, name: str = "w", **rules: Any) -> Remover:
+        """Return the loop of a new process; one of the same name is the same worker, started again."""
         of, self.registry = (mortality or Mortality()).of, CollectorRegistry()
         feeds = {FEED: a_feed(**rules)}
         guard = Guard(of(self.listings), of(self.freezes), feeds, self.clock, self.registry)
-        lease = Lease(MemoryLeases(), "removal", "w", self.clock)
+        lease = Lease(self.leases, "removal", name, self.clock)
         publisher = Publisher(cast("Broker", of(self.broker)), "", "janitor", self.clock)
         return Remover(
             of(self.listings), of(self.objects), of(self.removals), guard, lease, publisher, RENDERER, self.clock,
@@ -347,6 +348,54 @@ async def test_a_listing_that_comes_back_at_any_step_ends_served_and_complete(af
         assert world.keys == {key for photo in listing.photos if photo.copy for key in copy_keys(photo.copy)}, step
     else:
         pytest.fail("the sweep never came to its end")
+
+
+class Stalling:
+    """A part of one janitor that stands still after its n-th call while the world goes on."""
+
+    def __init__(self, part: object, calls: int, meanwhile: Callable[[], Awaitable[None]]) -> None:
+        self._part, self._left, self._meanwhile = part, calls, meanwhile
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self._part, name)
+
+        async def stalling(*given: object) -> object:
+            result = await call(*given)
+            self._left -= 1
+            if self._left == 0:
+                await self._meanwhile()
+            return result
+
+        return stalling
+
+
+@pytest.mark.parametrize(("part", "lost"), [("_listings", 0), ("_lease", PHOTOS)], ids=["marked", "sure of its lease"])
+async def test_a_janitor_that_wakes_after_it_was_overtaken_leaves_no_record_without_its_bytes(
+    world: World, part: str, lost: int
+) -> None:
+    """It has marked a listing, or is even about to delete its objects, and stands still for a minute.
+
+    Another removes the listing, the listing comes back, and the same bytes are stored again; then it wakes.
+    """
+
+    async def meanwhile() -> None:
+        world.later(60)
+        assert await world.a_janitor(name="other").sweep() == 1
+        assert world.keys == set()
+        await told(world, KEY)
+        await downloaded(world)
+
+    await world.has(a_hidden_listing())
+    slow = world.a_janitor(name="slow")
+    setattr(slow, part, Stalling(getattr(slow, part), 2, meanwhile))
+    await slow.sweep()
+    listing = await world.listing()
+    assert [listing.due_of(photo) for photo in listing.photos if photo.copy is None] == [world.now] * lost
+    await downloaded(world)
+    listing = await world.listing()
+    assert len(listing.photos) == PHOTOS
+    assert all(photo.copy for photo in listing.photos)
+    assert world.keys == {key for photo in listing.photos if photo.copy for key in copy_keys(photo.copy)}
 
 
 async def told(world: World, key: str, **fields: Any) -> Listing:
