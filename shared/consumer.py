@@ -1,13 +1,14 @@
 """The door to Faust: batches of raw records go to a handler, and are acknowledged in order once it is done with them.
 
 Faust's own `take` acknowledges a batch even where its handler failed, and commits past work under way when an agent
-runs concurrently. `noack_take` with our own acknowledgements does neither: what is not done is delivered again.
+runs concurrently; it also looks for records a hundred times a second. Here what is not done is delivered again.
 """
 
 import asyncio
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -115,25 +116,33 @@ class Consumer:
         self.app.agent(channel, name=f"{topic}-agent", concurrency=1)(agent)
 
     async def _consume(self, stream: "faust.Stream[bytes]", lane: Lane) -> None:
-        # For good: when `noack_take` ends, Faust puts back what it found here, and would acknowledge the records in its
-        # buffer without anybody having seen them.
-        stream.enable_acks = False
-        room = asyncio.Semaphore(lane.batches)
+        stream.enable_acks = False  # else the next event acknowledges the one before it
+        arrived: asyncio.Queue[faust.Event] = asyncio.Queue(lane.batch)
         begun: asyncio.Queue[tuple[asyncio.Task[None], Sequence[faust.Event]]] = asyncio.Queue()
-        acknowledging = asyncio.create_task(self._acknowledge(stream, begun))
-        try:
-            async for events in stream.noack_take(lane.batch, within=lane.within_seconds):
-                await room.acquire()
-                if self._stopping.is_set():
-                    break
-                task = asyncio.create_task(self._handle(lane, [_record(event) for event in events]))
-                self._at_work.add(task)
-                task.add_done_callback(self._at_work.discard)
-                task.add_done_callback(lambda _: room.release())
-                begun.put_nowait((task, events))
-            await asyncio.Event().wait()
-        finally:
-            acknowledging.cancel()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._begin(lane, arrived, begun))
+            tasks.create_task(self._acknowledge(stream, begun))
+            async for event in stream.events():
+                await arrived.put(event)
+
+    async def _begin(
+        self,
+        lane: Lane,
+        arrived: "asyncio.Queue[faust.Event]",
+        begun: "asyncio.Queue[tuple[asyncio.Task[None], Sequence[faust.Event]]]",
+    ) -> None:
+        """Begin a batch whenever there is room for one more."""
+        room = asyncio.Semaphore(lane.batches)
+        while True:
+            events = await _batch(arrived, lane)
+            await room.acquire()
+            if self._stopping.is_set():
+                return
+            task = asyncio.create_task(self._handle(lane, [_record(event) for event in events]))
+            self._at_work.add(task)
+            task.add_done_callback(self._at_work.discard)
+            task.add_done_callback(lambda _: room.release())
+            begun.put_nowait((task, events))
 
     async def _acknowledge(
         self, stream: "faust.Stream[bytes]", begun: asyncio.Queue[tuple[asyncio.Task[None], Sequence[faust.Event]]]
@@ -184,6 +193,16 @@ class Consumer:
             except BrokerUnavailable:
                 await self._wait(wait)
                 wait = min(wait * 2, _LONGEST_WAIT)
+
+
+async def _batch(arrived: "asyncio.Queue[faust.Event]", lane: Lane) -> list["faust.Event"]:
+    """Wait for an event, and a moment for more."""
+    events = [await arrived.get()]
+    with suppress(TimeoutError):
+        async with asyncio.timeout(lane.within_seconds):
+            while len(events) < lane.batch:
+                events.append(await arrived.get())
+    return events
 
 
 def _record(event: "faust.Event") -> Record:
