@@ -42,7 +42,7 @@ Asked = Mapping[ListingId, Sequence[Event[ImageOutdated]]]
 
 _MOST_ROUNDS = 20
 _MOST_RESUMED = 100
-_LINGER_SECONDS = 0.2
+_LINGER_SECONDS = 0.5
 """How long a finished photo waits for others of its listing, to be settled in one write. A viewed one does not."""
 _STORAGE_AWAY = timedelta(seconds=10)
 _LONGEST_WAIT_SECONDS = 5.0
