@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +27,8 @@ Result = TypeVar("Result")
 
 _WORKERS = 16
 _MOST_LISTED = 10_000
+_DELETED_AT_ONCE = 250
+"""A request may name a thousand, which servers delete one after the other: several requests go on side by side."""
 _IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
@@ -95,16 +98,15 @@ class MinioObjects:
         return [Held(str(one.object_name), one.size or 0, one.last_modified) for one in islice(found, limit)]
 
     async def delete(self, bucket: Bucket, keys: Collection[str]) -> Collection[str]:
-        """Delete objects, a thousand in one request; return the keys that the store refused to delete."""
-        if not keys:
-            return ()
-        return await self._run(
-            lambda: [
-                str(fault.name)
-                for fault in self._client.remove_objects(self._names[bucket], [DeleteObject(key) for key in keys])
-                if fault.code != "NoSuchKey"
-            ]
-        )
+        """Delete objects, some hundred in each request; return the keys that the store refused to delete."""
+        asked = [DeleteObject(key) for key in keys]
+        parts = [asked[first : first + _DELETED_AT_ONCE] for first in range(0, len(asked), _DELETED_AT_ONCE)]
+        refused = await asyncio.gather(*(self._run(partial(self._delete, self._names[bucket], part)) for part in parts))
+        return [key for some in refused for key in some]
+
+    def _delete(self, name: str, keys: Sequence[DeleteObject]) -> Collection[str]:
+        faults = self._client.remove_objects(name, keys)
+        return [str(fault.name) for fault in faults if fault.code != "NoSuchKey"]
 
     async def ping(self) -> None:
         """Raise StoreUnavailable while the store does not answer or a bucket is missing."""
