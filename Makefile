@@ -23,12 +23,12 @@ $(INSTALLED): uv.lock pyproject.toml
 	@VIRTUAL_ENV= $(UV) sync --quiet --frozen --all-groups --no-group bench --python $(BIN)/python
 	@touch $@
 
-check: install ## format, lint, types, import rules and unit tests; no servers
+check: install ## format, lint, types, import rules and the quick tests; no servers
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
 	@out=$$($(BIN)/lint-imports 2>&1) || { echo "$$out"; exit 1; }; echo "import rules: $$(echo "$$out" | tail -n 1)"
-	$(BIN)/pytest -q -n auto -m "not servers" tests
+	$(BIN)/pytest -q -n auto -m "not servers and not slow" tests
 
 test: install ## all tests, against a real Kafka, MongoDB and S3 server that it starts and stops
 	$(BIN)/pytest -q -n auto -m "not servers" tests

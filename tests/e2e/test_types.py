@@ -10,6 +10,8 @@ from local.plan import PROJECT
 from services.resolver.models import Image, ListingImages, Variant
 from tests import tools
 
+pytestmark = pytest.mark.slow
+
 ASSETS = PROJECT / "services" / "resolver" / "assets"
 OPTIONS = (
     *("--allowJs", "--checkJs", "--strict", "--declaration", "--emitDeclarationOnly", "--target", "es2023"),

@@ -16,6 +16,8 @@ from minio import Minio
 from local import plan, ports, stack
 from local.processes import LocalError, Process
 
+pytestmark = pytest.mark.slow
+
 FAKE = """
 import http.server, os, sys
 class Ready(http.server.BaseHTTPRequestHandler):

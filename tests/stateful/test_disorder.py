@@ -25,6 +25,8 @@ from tests.stateful.mls import Retake
 from tests.stateful.processes import BrokerDoor, Process, Trouble
 from tests.stateful.world import HEARS, LISTINGS, PHOTOS, Service, World
 
+pytestmark = pytest.mark.slow
+
 STORIES = settings(
     max_examples=int(os.environ.get("EXAMPLES", "60")),
     derandomize="EXAMPLES" not in os.environ,

@@ -392,6 +392,7 @@ def test_a_request_goes_at_its_moment_or_not_at_all(late: float, rules: dict[str
     assert budget.is_in_time(a_feed(**rules), NOW, after(late)) == in_time
 
 
+@pytest.mark.slow
 def test_a_ledger_stays_small_at_forty_thousand_requests_a_day() -> None:
     desk = Desk(requests_per_hour=7_200, requests_per_day=40_000, bytes_per_hour=4_000_000_000)
     day = [(86_400 * number / 5_000, 8) for number in range(6_000)]

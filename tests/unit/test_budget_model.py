@@ -25,6 +25,8 @@ from shared.domain.failures import Failure, Reason
 from shared.domain.feed import Feed
 from shared.domain.priority import Priority
 
+pytestmark = pytest.mark.slow
+
 SECOND = budget.SECOND
 START = 1_750_000_000 * SECOND
 SLOT_SECONDS = 30.0

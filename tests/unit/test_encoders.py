@@ -18,6 +18,8 @@ from shared.domain.failures import Failure, Reason
 from shared.domain.variants import VariantSpec
 from tests import pictures
 
+pytestmark = pytest.mark.slow
+
 SPECS = (VariantSpec("full", 1600, "webp", 80), VariantSpec("thumb", 16, "jpeg", 80))
 SMALL = pictures.encoded(pictures.corners(), "PNG")
 MANY = 60_000_000

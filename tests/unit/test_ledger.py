@@ -18,6 +18,8 @@ from shared.stores.budgets import MemoryBudgets, Stored
 from shared.stores.errors import StoreUnavailable
 from tests.simulated import now, simulated
 
+pytestmark = pytest.mark.slow
+
 START = datetime(2026, 11, 23, 9, tzinfo=UTC)
 _NUMBERS = count()
 THROTTLED = Failure(Reason.THROTTLED)

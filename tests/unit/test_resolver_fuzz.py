@@ -9,8 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
+import pytest
+
 from tests.answering import Resolver, a_resolver
 from tests.builders import KEY, a_held_photo, a_listing, a_photo
+
+pytestmark = pytest.mark.slow
 
 QUESTIONS, CONNECTIONS = 20_000, 16
 MARK = "zq7"

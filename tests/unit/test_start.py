@@ -8,6 +8,8 @@ import pytest
 
 from local.plan import PROJECT, SERVICES
 
+pytestmark = pytest.mark.slow
+
 
 def start(name: str, folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     environment = {
