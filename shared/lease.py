@@ -26,6 +26,11 @@ class Lease:
             self._until = now + _HOLD if is_ours else now
         return now < self._until
 
+    @property
+    def runs_on(self) -> bool:
+        """Whether it has not ended since `is_held` said so: then no other process held it in between either."""
+        return self._clock() < self._until
+
     async def give_back(self) -> None:
         """Let another process go on at once."""
         await self._leases.release(self._name, self._holder)

@@ -5,7 +5,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from shared.domain.feed import Feed
-from shared.domain.listing import UNDECIDED, Discard, Hidden, Listing, RemovalReason
+from shared.domain.image import Photo
+from shared.domain.listing import UNDECIDED, Discard, Hidden, Listing, RemovalReason, copy_keys
 from shared.domain.reconcile import whole
 from shared.stores.freezes import Decision, Freeze
 
@@ -49,17 +50,27 @@ def with_found(discard: Discard, public: Collection[str], originals: Collection[
     )
 
 
-def finish(listing: Listing, gone: Collection[Discard], now: datetime) -> Listing:
-    """Return the listing without what is gone; photos that came back meanwhile are due from now on.
+def finish(listing: Listing, gone: Collection[Discard]) -> Listing:
+    """Return the listing without what is gone; photos that came back meanwhile are due from now on."""
+    return replace(listing, discards=tuple(discard for discard in listing.discards if discard not in gone))
 
-    A janitor that stalled between its last look at the lease and the deletion may have been overtaken: its discard was
-    finished by another, the same bytes were stored again, and then it deleted them. Such a copy is no more.
+
+def doubtful(listing: Listing, gone: Collection[Discard]) -> tuple[Photo, ...]:
+    """Return the photos with a copy at keys that were deleted: by a janitor that stalled and was overtaken.
+
+    Its discard was finished by another, the same bytes were stored again, and perhaps it deleted them after that.
     """
-    left = replace(listing, discards=tuple(discard for discard in listing.discards if discard not in gone))
-    return left.with_photos(
+    return tuple(
+        photo for photo in listing.photos if photo.copy and any(discard.touches(photo.copy) for discard in gone)
+    )
+
+
+def without_lost(listing: Listing, doubted: Collection[Photo], held: Collection[str], now: datetime) -> Listing:
+    """Return the listing where those of the photos have no copy, and are due, of which an object is not held."""
+    return listing.with_photos(
         replace(photo.put_back(now), copy=None)
-        for photo in listing.photos
-        if photo.copy and any(discard.touches(photo.copy) for discard in gone)
+        for photo in doubted
+        if photo.copy and not set(held).issuperset(copy_keys(photo.copy))
     )
 
 

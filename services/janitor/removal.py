@@ -99,10 +99,12 @@ class Remover:
         """See one round through. A listing that changed meanwhile is left for the next, which decides again."""
         now = self._clock()
         begun = await asyncio.gather(*(self._with_found(decide.begin(listing, now)) for listing in listings))
+        if not await self._lease.is_held():
+            return
         refused = await self._listings.write(begun)
         leaving = [replace(one, revision=one.revision + 1) for one in begun if (one.feed, one.key) not in refused]
-        if not await self._lease.is_held():
-            return  # it took so long that another has taken over: what is marked is deleted by that one
+        if not self._lease.runs_on:
+            return  # another may have taken over and removed all this: the next round looks again
         gone = await self._delete(leaving)
         held = [one for one in gone if one.objects]  # of the others there was nothing to remove
         now = self._clock()
@@ -171,13 +173,22 @@ class Remover:
         for _ in range(_MOST_ROUNDS):
             refused = await self._listings.write(
                 decide.put_off(
-                    decide.finish(one, done[one.feed, one.key], now), remained[one.feed, one.key], now
+                    decide.finish(one, done[one.feed, one.key]), remained[one.feed, one.key], now
                 )
                 for one in left
             )  # fmt: skip
             if not refused:
                 return
-            left = list((await self._listings.get_many(refused)).values())
+            changed = (await self._listings.get_many(refused)).values()
+            left = [await self._without_lost(one, done[one.feed, one.key]) for one in changed]
+
+    async def _without_lost(self, listing: Listing, gone: Collection[Discard]) -> Listing:
+        """Look whether what was deleted is a copy again by now, and whether that is there."""
+        doubted = decide.doubtful(listing, gone)
+        prefixes = {keys.photo_prefix(listing.feed, listing.key, photo.photo) for photo in doubted}
+        found = [await self._by_photo(bucket, prefixes) for bucket in Bucket]
+        held = {key for by_photo in found for some in by_photo.values() for key in some}
+        return decide.without_lost(listing, doubted, held, self._clock())
 
     def _report(self, gone: Iterable[Gone]) -> None:
         for one in gone:

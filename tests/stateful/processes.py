@@ -98,6 +98,11 @@ class Process(Generic[Service]):
         task.add_done_callback(self._tasks.discard)
 
 
+def current() -> Process[Any] | None:
+    """Return the process that is at work just now; None for the test itself."""
+    return _CURRENT.get()
+
+
 def new_task(loop: asyncio.AbstractEventLoop, work: Any, **more: Any) -> "asyncio.Task[Any]":
     """Make a task for a loop: it dies with the process that began it."""
     task = asyncio.Task(work, loop=loop, **more)

@@ -23,7 +23,7 @@ from shared.stores.documents import ListingId
 from tests.stateful.invariants import Invariants
 from tests.stateful.mls import Retake
 from tests.stateful.processes import BrokerDoor, Process, Trouble
-from tests.stateful.world import HEARS, LISTINGS, PHOTOS, Service, World
+from tests.stateful.world import HEARS, LISTINGS, PHOTOS, SUPERSEDED_FOR, Service, World
 
 pytestmark = pytest.mark.slow
 
@@ -121,6 +121,27 @@ class Disorder(RuleBasedStateMachine):
     def the_origin_is(self, feed: str, fault: Failure | None, redirects: bool, slow: float) -> None:
         origin = self.world.mls.origins[feed]
         origin.fault, origin.redirects, origin.slow = fault, redirects, slow
+
+    @rule(one=listings, photo=photos, stage=st.integers(16, 24))
+    def a_photo_becomes_again_what_is_being_removed(self, one: ListingId, photo: str, stage: int) -> None:
+        """Its first version is superseded, and back while a janitor stands still at one of the steps of its removal."""
+        self.a_photo_is_retaken(one, photo, Retake.NEW, is_told=True)
+        self.everybody_works(3, 5.0)
+        self.world.elapse(SUPERSEDED_FOR.total_seconds())
+        self.world.processes["janitor-0"].trouble(stage, Trouble.STALL)
+        self.world.round("janitor-0")
+        self.world.elapse(0.02)
+        self.a_photo_is_retaken(one, photo, Retake.AS_AT_FIRST, is_told=True)
+        self.everybody_works(3, 5.0)
+
+    @rule(one=listings, photo=photos, after=st.integers(4, 14))
+    def a_downloader_stalls_with_a_photo_until_another_has_it(self, one: ListingId, photo: str, after: int) -> None:
+        self.a_photo_is_retaken(one, photo, Retake.NEW, is_told=True)
+        self.everybody_works(1, 0.1)
+        for number in (0, 1):
+            self.world.processes[f"downloader-{number}"].trouble(after + 40 * number, Trouble.STALL)
+        for seconds in (0.5, 130.0, 5.0, 130.0):
+            self.everybody_works(2, seconds)
 
     # On the topics
 

@@ -12,15 +12,16 @@ from shared.render import Renderer
 from shared.stores.documents import ListingId
 from shared.stores.memory import MemoryListings, MemoryObjects
 from shared.stores.objects import Bucket
-from tests.stateful.processes import Process
+from tests.stateful.processes import Process, current
 
 
 class WatchedListings(MemoryListings):
     """Sees every change of a listing, and remembers since when something is not to be shown any more."""
 
-    def __init__(self, renderer: Renderer, clock: Clock) -> None:
+    def __init__(self, renderer: Renderer, clock: Clock, objects: "WatchedObjects") -> None:
         super().__init__(renderer)
         self._clock = clock
+        self._objects = objects
         self.faults: list[str] = []
         self.not_shown_since: dict[str, datetime] = {}
         """By image."""
@@ -46,6 +47,7 @@ class WatchedListings(MemoryListings):
             is_removed = any(gone.whole and gone.image_id == photo.id for gone in after.discards)
             if (now := after.photo(photo.id)) and not is_removed:
                 self._compare_copies(photo, now)
+                self._is_by_its_holder(photo, now)
         for image in shown:
             self.not_shown_since.pop(image, None)
         for photo in after.photos:
@@ -55,10 +57,17 @@ class WatchedListings(MemoryListings):
     def _compare_copies(self, before: Photo, after: Photo) -> None:
         if before.copy is None or before.copy is after.copy:
             return
-        if after.copy is None:
+        if after.copy is None and self._objects.has(copy_keys(before.copy)):
             self.faults.append(f"{after.photo}: a good copy was dropped")
-        elif _is_another(before.copy, after.copy) and _version(after.copy) < _version(before.copy):
+        elif after.copy and _is_another(before.copy, after.copy) and _version(after.copy) < _version(before.copy):
             self.faults.append(f"{after.photo}: a good copy was replaced by one of an older version")
+
+    def _is_by_its_holder(self, before: Photo, after: Photo) -> None:
+        if after.copy is None or (before.copy and not _is_another(before.copy, after.copy)):
+            return
+        writer = current()
+        if writer is None or before.claim is None or before.claim.worker != writer.name:
+            self.faults.append(f"{after.photo}: a copy recorded by one who has no claim to it")
 
     @property
     def documents(self) -> dict[ListingId, dict[str, object]]:
@@ -81,6 +90,10 @@ class WatchedObjects(MemoryObjects):
         super().__init__()
         self.ever: dict[Bucket, set[str]] = {bucket: set() for bucket in Bucket}
         self.last_stored_by: dict[str, Process[Any]] = {}
+
+    def has(self, keys: Collection[str]) -> bool:
+        """Whether all of the objects are there."""
+        return all(any(key in held for held in self.held.values()) for key in keys)
 
     def of(self, process: Process[Any]) -> "_Storing":
         """A process's way to the buckets."""

@@ -90,7 +90,7 @@ def test_what_is_gone_leaves_the_record_and_a_photo_that_came_back_is_due() -> N
     returned = a_photo("a")
     begun = begin(a_listing(returned, discards=(WITHDRAWN, OF_B)), NOW)
     assert begun.due_at is None
-    finished = finish(begun, removing(begun), NOW)
+    finished = finish(begun, removing(begun))
     assert finished.discards == (OF_B,)
     assert finished.due_at == returned.not_before
 
@@ -98,5 +98,5 @@ def test_what_is_gone_leaves_the_record_and_a_photo_that_came_back_is_due() -> N
 def test_what_was_added_while_objects_were_deleted_stays_to_be_removed() -> None:
     begun = begin(a_listing(discards=(WITHDRAWN,)), NOW)
     late = a_discard("a", held=OLD, reason=RemovalReason.PHOTO_WITHDRAWN)
-    finished = finish(replace(begun, discards=(*begun.discards, late)), removing(begun), NOW)
+    finished = finish(replace(begun, discards=(*begun.discards, late)), removing(begun))
     assert finished.discards == (late,)

@@ -1,5 +1,6 @@
 """What does the janitor leave, wherever it dies, whoever comes back meanwhile, and whatever a feed loses at once?"""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -351,29 +352,36 @@ async def test_a_listing_that_comes_back_at_any_step_ends_served_and_complete(af
 
 
 class Stalling:
-    """A part of one janitor that stands still after its n-th call while the world goes on."""
+    """A store of one janitor that stands still once, before or after a call, while the world goes on."""
 
-    def __init__(self, part: object, calls: int, meanwhile: Callable[[], Awaitable[None]]) -> None:
-        self._part, self._left, self._meanwhile = part, calls, meanwhile
+    def __init__(self, store: object, method: str, meanwhile: Callable[[], Awaitable[None]], *, after: bool) -> None:
+        self._store, self._method, self._after = store, method, after
+        self._meanwhile: Callable[[], Awaitable[None]] | None = meanwhile
+        self._turn = asyncio.Lock()
 
     def __getattr__(self, name: str) -> Any:
-        call = getattr(self._part, name)
+        call = getattr(self._store, name)
 
         async def stalling(*given: object) -> object:
-            result = await call(*given)
-            self._left -= 1
-            if self._left == 0:
-                await self._meanwhile()
-            return result
+            async with self._turn:
+                result = await call(*given) if self._after else None
+                if name == self._method and self._meanwhile:
+                    meanwhile, self._meanwhile = self._meanwhile, None
+                    await meanwhile()
+            return result if self._after else await call(*given)
 
         return stalling
 
 
-@pytest.mark.parametrize(("part", "lost"), [("_listings", 0), ("_lease", PHOTOS)], ids=["marked", "sure of its lease"])
+@pytest.mark.parametrize(
+    ("store", "method", "after", "lost"),
+    [("_listings", "write", True, 0), ("_objects", "delete", False, PHOTOS), ("_removals", "add", False, 0)],
+    ids=["it had marked them", "it was about to delete them", "it had deleted them"],
+)
 async def test_a_janitor_that_wakes_after_it_was_overtaken_leaves_no_record_without_its_bytes(
-    world: World, part: str, lost: int
+    world: World, store: str, method: str, after: bool, lost: int
 ) -> None:
-    """It has marked a listing, or is even about to delete its objects, and stands still for a minute.
+    """It stands still for a minute at some step of a removal.
 
     Another removes the listing, the listing comes back, and the same bytes are stored again; then it wakes.
     """
@@ -387,7 +395,7 @@ async def test_a_janitor_that_wakes_after_it_was_overtaken_leaves_no_record_with
 
     await world.has(a_hidden_listing())
     slow = world.a_janitor(name="slow")
-    setattr(slow, part, Stalling(getattr(slow, part), 2, meanwhile))
+    setattr(slow, store, Stalling(getattr(slow, store), method, meanwhile, after=after))
     await slow.sweep()
     listing = await world.listing()
     assert [listing.due_of(photo) for photo in listing.photos if photo.copy is None] == [world.now] * lost
