@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 
 from shared.domain.feed import Feed
 from shared.domain.freshness import Position, Version, newest, parse_timestamp
@@ -158,10 +159,10 @@ def _row(feed: Feed, raw: object) -> _Row:
 def _refusal(feed: Feed, raw: Mapping[str, object]) -> str | None:
     """Say why the row may not be touched; None where it may."""
     size = _text(raw.get("ImageSizeDescription"))
-    if size is not None and _plain(size) in {_plain(never) for never in feed.never_sizes}:
+    if size is not None and _plain(size) in _plain_set(feed.never_sizes):
         return f"size {size} is one of never_sizes"
     listed = _texts(raw.get("Permission"))
-    if listed and not {_plain(one) for one in listed} & {_plain(one) for one in feed.permissions}:
+    if listed and _plain_set(feed.permissions).isdisjoint(map(_plain, listed)):
         return f"permission {', '.join(listed)} is none of permissions"
     for name, wanted in (("MediaStatus", "Active"), ("MediaCategory", "Photo")):
         said = _text(raw.get(name))
@@ -213,7 +214,8 @@ def _size_rank(size: str | None) -> int:
     """Rank a size, largest 0; a row without a size counts as Largest, an unknown one comes last."""
     if size is None:
         return 0
-    return _SIZES.index(_plain(size)) if _plain(size) in _SIZES else len(_SIZES)
+    plain = _plain(size)
+    return _SIZES.index(plain) if plain in _SIZES else len(_SIZES)
 
 
 def _order(value: object) -> float:
@@ -263,3 +265,9 @@ def _is_explicit_false(value: object) -> bool:
 def _plain(text: str) -> str:
     """Fold case and spaces: servers write both "Active Under Contract" and "ActiveUnderContract"."""
     return "".join(text.split()).casefold()
+
+
+@cache
+def _plain_set(names: tuple[str, ...]) -> frozenset[str]:
+    """Fold what `feeds.toml` lists, once for all rows of a feed."""
+    return frozenset(map(_plain, names))

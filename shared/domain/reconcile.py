@@ -47,20 +47,48 @@ def _photos(
     known: Listing, said: Announcement, media_changed_at: datetime | None, base: Priority, now: datetime
 ) -> tuple[Photo, ...]:
     if said.photos is None:
-        photos = [_touched(photo, media_changed_at, now) for photo in known.photos]
-    else:
-        before = {photo.photo: photo for photo in known.photos}
-        allowed = [one for one in said.photos if image_id(known.feed, known.key, one.photo) not in known.blocked]
-        photos = [
-            _merged(before.get(announced.photo), announced, order, known, media_changed_at, base, now)
-            for order, announced in enumerate(allowed)
-        ]
-    was_announced = {photo.id: photo.announced_at for photo in known.photos}
-    return tuple(
-        replace(photo, cause=said.event_id)
-        if photo.id not in was_announced or moved(photo.announced_at, was_announced[photo.id])
-        else photo
-        for photo in photos
+        return tuple(_caused(_touched(photo, media_changed_at, now), photo, said) for photo in known.photos)
+    before = {photo.photo: photo for photo in known.photos}
+    allowed = said.photos
+    if known.blocked:
+        allowed = tuple(one for one in allowed if image_id(known.feed, known.key, one.photo) not in known.blocked)
+    photos: list[Photo] = []
+    for order, announced in enumerate(allowed):
+        changed_at = announced.own_changed_at or media_changed_at
+        if photo := before.get(announced.photo):
+            photos.append(_caused(_merged(photo, announced, order, changed_at, base, now), photo, said))
+        else:
+            photos.append(_new(known, announced, order, changed_at, base, said, now))
+    return tuple(photos)
+
+
+def _caused(photo: Photo, before: Photo, said: Announcement) -> Photo:
+    """Note which event announced the newest version."""
+    return replace(photo, cause=said.event_id) if moved(photo.announced_at, before.announced_at) else photo
+
+
+def _new(
+    listing: Listing,
+    announced: AnnouncedPhoto,
+    order: int,
+    changed_at: datetime | None,
+    base: Priority,
+    said: Announcement,
+    now: datetime,
+) -> Photo:
+    return Photo(
+        id=image_id(listing.feed, listing.key, announced.photo),
+        photo=announced.photo,
+        media_key=announced.media_key,
+        url=announced.url,
+        url_keys=announced.url_keys,
+        order=order,
+        caption=announced.caption,
+        announced_at=changed_at,
+        has_own_timestamp=announced.own_changed_at is not None,
+        priority=base,
+        not_before=now,
+        cause=said.event_id,
     )
 
 
@@ -70,21 +98,13 @@ def _touched(photo: Photo, media_changed_at: datetime | None, now: datetime) -> 
 
 
 def _merged(
-    photo: Photo | None,
+    photo: Photo,
     announced: AnnouncedPhoto,
     order: int,
-    listing: Listing,
-    media_changed_at: datetime | None,
+    changed_at: datetime | None,
     base: Priority,
     now: datetime,
 ) -> Photo:
-    changed_at = announced.own_changed_at or media_changed_at
-    if photo is None:
-        photo = Photo(
-            id=image_id(listing.feed, listing.key, announced.photo), photo=announced.photo,
-            media_key=announced.media_key, url=announced.url, url_keys=(), order=order, caption="",
-            announced_at=changed_at, has_own_timestamp=False, priority=base, not_before=now,
-        )  # fmt: skip
     return replace(
         _with_url(_announced_again(photo, changed_at, now), announced.url, now),
         media_key=announced.media_key,
@@ -98,7 +118,9 @@ def _merged(
 
 def _with_url(photo: Photo, url: str, now: datetime) -> Photo:
     """A photo that waited for another URL is tried at once with it."""
-    waited = photo.waits_for_url and url != photo.url and not photo.is_claimed(now)
+    if url == photo.url:
+        return photo
+    waited = photo.waits_for_url and not photo.is_claimed(now)
     return replace(photo, url=url, not_before=now if waited else photo.not_before)
 
 
