@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict
@@ -51,6 +52,10 @@ _ATTEMPTS_KEPT = timedelta(days=90)
 _MARKS_KEPT = timedelta(days=100)
 """Longer than the dead letters themselves."""
 
+_COUNTED = [f"counts.{status}" for status in Status]
+_COUNTED_AT_ONCE = 5_000
+"""Listings: a server with little to spare counts so many in some ten milliseconds."""
+
 INDEXES: Mapping[str, Sequence[IndexModel]] = {
     "listings": [
         IndexModel([("listing_key", ASCENDING), ("feed", ASCENDING)], name="listing_key_1_feed_1"),
@@ -97,10 +102,9 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
         IndexModel([("photos.id", ASCENDING)]),
         IndexModel([("photos.url_keys", ASCENDING)]),
         IndexModel(
-            [("feed", ASCENDING), ("displayed", ASCENDING), *((f"counts.{status}", ASCENDING) for status in Status)],
-            name="counts",
+            [(name, ASCENDING) for name in ("feed", "displayed", "listing_key", *_COUNTED, "rank", "wanting")],
+            name="tally",
         ),
-        IndexModel([("feed", ASCENDING), ("displayed", ASCENDING), ("listing_key", ASCENDING)], name="shown"),
         # What an operator's tables are filtered by, each in the order of the key.
         IndexModel([("feed", ASCENDING), ("photos.status", ASCENDING), ("listing_key", ASCENDING)], name="by_status"),
         IndexModel([("feed", ASCENDING), ("city", ASCENDING), ("listing_key", ASCENDING)], name="by_city"),
@@ -285,7 +289,7 @@ class MongoListings:
         query = {"listing_key": {"$gt": after}, "feed": feed, "displayed": True}
         with _translated():
             cursor = self._collection.find(
-                query, {"_id": 0, "listing_key": 1}, sort=[("listing_key", ASCENDING)], limit=limit, hint="shown"
+                query, {"_id": 0, "listing_key": 1}, sort=[("listing_key", ASCENDING)], limit=limit, hint="tally"
             )
             return [document["listing_key"] for document in await cursor.to_list(None)]
 
@@ -312,7 +316,7 @@ class MongoListings:
 
     async def displayed(self, feed: str) -> int:
         """Return how many of a feed's listings are displayed."""
-        return await self._count({"feed": feed, "displayed": True}, hint="counts")
+        return await self._count({"feed": feed, "displayed": True}, hint="tally")
 
     async def held(self, feed: str, reason: RemovalReason, limit: int) -> Sequence[Listing]:
         """Return hidden listings whose copies are held until an operator decides."""
@@ -392,28 +396,48 @@ class MongoListings:
         ]
 
     async def counts(self, feed: str, now: datetime) -> FeedCounts:
-        """Count a feed's listings, images and queue, from indexes alone."""
-        images = {status.value: {"$sum": f"$counts.{status}"} for status in Status}
-        rows = await self._aggregate(
-            [{"$match": {"feed": feed}}, {"$group": {"_id": "$displayed", "listings": {"$sum": 1}, **images}}],
-            hint="counts",
-        )
-        queue = await self._aggregate(
-            [
-                {"$match": {"feed": feed, "due_at": {"$gte": _BEGINNING}}},
-                {"$group": {"_id": "$rank", "photos": {"$sum": "$wanting"}, "oldest": {"$min": "$due_at"}}},
-            ],
-            hint="due_by_priority",
-        )
+        """Count a feed's listings, images and queue, from indexes alone.
+
+        Some thousand listings a question, so that whatever else is asked meanwhile need not wait for all of them. What
+        changes between two questions may be counted as it was or as it is.
+        """
+        rows = [row for displayed in (True, False) async for row in self._tally(feed, displayed=displayed)]
+        queued: Counter[int] = Counter()
+        for row in rows:
+            queued[row["_id"]] += row["wanting"]
+        query = {"feed": feed, "due_at": {"$gte": _BEGINNING}}
+        with _translated():
+            cursor = self._collection.find(query, {"_id": 0, "due_at": 1}, hint="due_by_age").sort("due_at").limit(1)
+            oldest = await cursor.to_list(None)
         ranks = {priority.rank: priority.value for priority in Priority}
         return FeedCounts(
             listings=sum(row["listings"] for row in rows),
-            displayed=sum(row["listings"] for row in rows if row["_id"]),
+            displayed=sum(row["listings"] for row in rows if row["displayed"]),
             images={status: sum(row[status.value] for row in rows) for status in Status},
-            queued={ranks[row["_id"]]: row["photos"] for row in sorted(queue, key=lambda row: int(row["_id"]))},
+            queued={ranks[rank]: photos for rank, photos in sorted(queued.items()) if photos},
             in_work=await self.in_work(feed, now),
-            oldest_due_at=min((row["oldest"] for row in queue), default=None),
+            oldest_due_at=oldest[0]["due_at"] if oldest else None,
         )
+
+    async def _tally(self, feed: str, *, displayed: bool) -> AsyncIterator[Document]:
+        """Yield sums over some thousand listings each, by the rank of what is due of them."""
+        after, sums = "", {status.value: {"$sum": f"$counts.{status}"} for status in Status}
+        group = {"_id": "$rank", "listings": {"$sum": 1}, "wanting": {"$sum": "$wanting"}, **sums}
+        while True:
+            rows = await self._aggregate(
+                [
+                    {"$match": {"feed": feed, "displayed": displayed, "listing_key": {"$gt": after}}},
+                    {"$sort": {"listing_key": ASCENDING}},
+                    {"$limit": _COUNTED_AT_ONCE},
+                    {"$group": group | {"last": {"$max": "$listing_key"}}},
+                ],
+                hint="tally",
+            )
+            for row in rows:
+                yield {**row, "displayed": displayed}
+            if sum(row["listings"] for row in rows) < _COUNTED_AT_ONCE:
+                return
+            after = max(row["last"] for row in rows)
 
     async def search(self, wanted: Wanted, after: str, limit: int) -> Sequence[Row]:
         """Return listings by key, those after the key given; "" begins."""

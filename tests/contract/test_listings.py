@@ -432,7 +432,9 @@ async def test_only_displayed_listings_are_answered(
     assert sorted((one.feed, one.listing_key) for one in answers) == expected
 
 
-async def test_a_feed_is_counted(listings: Listings) -> None:
+@pytest.mark.parametrize("at_once", [1, 2, 5_000])
+async def test_a_feed_is_counted(listings: Listings, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mongo, "_COUNTED_AT_ONCE", at_once)
     failed = a_photo("f", failure=Failure(Reason.TIMEOUT), not_before=after(60))
     outdated = a_held_photo("o", announced_at=after(1), priority=Priority.VIEWED, not_before=after(5))
     await listings.write(
