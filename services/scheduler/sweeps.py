@@ -31,7 +31,7 @@ FOLLOW_EVERY = timedelta(minutes=5)
 OVERLAP = timedelta(minutes=20)
 """Read again each time: MLSs stamp records before they show them, and their clock is not ours."""
 _LONGEST_GAP = timedelta(seconds=10)
-_KEYS_AT_ONCE, _LISTINGS_AT_ONCE = 5_000, 100
+_KEYS_AT_ONCE, _LISTINGS_AT_ONCE = 5_000, 50
 _FIRST_WAIT, _LONGEST_WAIT = timedelta(seconds=30), timedelta(hours=1)
 
 
