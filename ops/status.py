@@ -1,6 +1,6 @@
 """How does it stand? What `imagectl status` shows, gathered from MongoDB and Kafka."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,6 +14,7 @@ from shared.domain.feed import Feed
 from shared.domain.priority import Priority
 from shared.events.topics import IMAGE_OUTDATED, IMAGE_OUTDATED_VIEWED, LISTING_SEEN
 from shared.settings import Settings
+from shared.stores.freezes import Freeze
 from shared.stores.listings import FeedCounts
 
 HEARS = {
@@ -36,6 +37,8 @@ class Status:
     lag: Mapping[str, Mapping[str, int]]
     dead_letters: int
     """Those that nobody has dealt with."""
+    removals_frozen: Sequence[Freeze]
+    """Feeds whose removals wait for an operator's decision."""
 
 
 async def gather(settings: Settings, feeds: Mapping[str, Feed], stores: Stores) -> Status:
@@ -51,6 +54,7 @@ async def gather(settings: Settings, feeds: Mapping[str, Feed], stores: Stores) 
         budgets={name: budgets.use(feed, await stores.budgets.get(name)) for name, feed in feeds.items()},
         lag=await lag(settings),
         dead_letters=await letters.count(settings, stores.marks),
+        removals_frozen=[one for one in await stores.freezes.all() if one.decision is None],
     )
 
 

@@ -35,7 +35,10 @@ def status(
     ] = False,
     as_json: terminal.Json = False,
 ) -> None:
-    """Show every feed's listings, images, queue and budgets, what each service has yet to read, and dead letters."""
+    """Show every feed's listings, images, queue and budgets, what each service has yet to read, and dead letters.
+
+    First of all, whose removals are frozen and wait for an operator, and who silences a feed.
+    """
 
     async def look(settings: Settings, feeds: Mapping[str, Feed]) -> Status | None:
         async with opening.opened(settings) as stores:
@@ -72,7 +75,7 @@ def _shown(found: Status) -> RenderableType:
         left = [_left(found.budgets[name].windows, window) for name in found.feeds]
         if any(left):
             table.add_row(f"left of {what}", *(one or "no limit" for one in left))
-    return Group(table, *(Text(line) for line in _lines(found)))
+    return Group(*map(Text, _asking(found)), table, *map(Text, _lines(found)))
 
 
 def _left(windows: Sequence[Window], name: str) -> str:
@@ -109,9 +112,15 @@ _ROWS: Mapping[str, _Show] = {
 }
 
 
-def _lines(found: Status) -> Iterator[str]:
+def _asking(found: Status) -> Iterator[str]:
+    """Say what may want an operator; it stands first, where a small screen shows it."""
+    for one in found.removals_frozen:
+        yield f"{one}: `imagectl removals resume {one.feed}` if that is right, `removals discard {one.feed}` if not"
     for feed, use in found.budgets.items():
         yield from (f"{feed}: {silence.in_words()}" for silence in use.silences)
+
+
+def _lines(found: Status) -> Iterator[str]:
     for service, topics in found.lag.items():
         behind = ", ".join(f"{topic} {records:,}" for topic, records in topics.items())
         yield f"{service}: to read {behind}"

@@ -57,7 +57,6 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
             feeds=feeds,
             stores=opened,
             removals=mongo.MongoRemovals(database),
-            freezes=mongo.MongoFreezes(database),
             audits=mongo.MongoAudits(database),
             watch=watch,
             history=History(opened.attempts, utc_now),
