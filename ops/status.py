@@ -1,5 +1,6 @@
 """How does it stand? What `imagectl status` shows, gathered from MongoDB and Kafka."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,6 +24,8 @@ HEARS = {
     "downloader": (IMAGE_OUTDATED_VIEWED, IMAGE_OUTDATED),
 }
 """Which topics each consumer group reads; the group's name is the service's, with the topics' prefix."""
+_PATIENCE_SECONDS = 8.0
+"""A Kafka that answers is asked within one or two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,11 @@ async def _until_done(stores: Stores, feed: Feed, counts: FeedCounts, now: datet
 
 async def lag(settings: Settings) -> Mapping[str, Mapping[str, int]]:
     """Return what each service has yet to read. Raises BrokerUnavailable."""
-    return {service: await _lag(settings, service, topics) for service, topics in HEARS.items()}
+    try:
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            return {service: await _lag(settings, service, topics) for service, topics in HEARS.items()}
+    except TimeoutError:
+        raise kafka.BrokerUnavailable(f"Kafka: no answer within {_PATIENCE_SECONDS:.0f} s") from None
 
 
 async def _lag(settings: Settings, service: str, topics: tuple[str, ...]) -> Mapping[str, int]:
