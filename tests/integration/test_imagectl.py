@@ -142,6 +142,7 @@ async def test_a_listing_is_explained_while_kafka_is_away(
         )
         assert found == code, output
         assert all(one in output for one in said), output
+        assert "Unable connect" not in output, "a library's own words"
 
 
 async def test_a_watched_status_is_a_live_screen_until_ctrl_c(
@@ -175,6 +176,7 @@ async def test_a_watched_status_is_a_live_screen_until_ctrl_c(
         assert on_it.count(OWN_SCREEN) == 1
         assert "no longer watching" in after
         assert "Traceback" not in terminal.written
+        assert "Unable connect" not in terminal.written, "a library's own words across the screen"
 
 
 async def displayed(terminal: Terminal, at_least: int = 1) -> int | None:
