@@ -61,7 +61,9 @@ class Decide(OfFeed):
     async def foretell(self, asked: Asked) -> list[str]:
         """Say what was held, and what becomes of it."""
         self.check(asked)
-        held = [str(one) for one in await self._parts.stores.freezes.all() if one.feed == asked["feed"] and not one.decision]
+        held = [
+            str(one) for one in await self._parts.stores.freezes.all() if one.feed == asked["feed"] and not one.decision
+        ]
         return [*(held or refuse(409, f"the removals of {asked['feed']} are not frozen")), self._what]
 
     async def carry_out(self, asked: Asked) -> str:
