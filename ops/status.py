@@ -68,13 +68,13 @@ async def _until_done(stores: Stores, feed: Feed, counts: FeedCounts, now: datet
 
 async def lag(settings: Settings) -> Mapping[str, Mapping[str, int]]:
     """Return what each service has yet to read. Raises BrokerUnavailable."""
+    hears = {service: [settings.topic(topic) for topic in topics] for service, topics in HEARS.items()}
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS):
-            return {service: await _lag(settings, service, topics) for service, topics in HEARS.items()}
+            behind = await kafka.lag(settings.kafka, {settings.topic(name): full for name, full in hears.items()})
     except TimeoutError:
         raise kafka.BrokerUnavailable(f"Kafka: no answer within {_PATIENCE_SECONDS:.0f} s") from None
-
-
-async def _lag(settings: Settings, service: str, topics: tuple[str, ...]) -> Mapping[str, int]:
-    behind = await kafka.lag(settings.kafka, settings.topic(service), [settings.topic(topic) for topic in topics])
-    return {topic: behind[settings.topic(topic)] for topic in topics}
+    return {
+        service: {topic: behind[settings.topic(service)][settings.topic(topic)] for topic in topics}
+        for service, topics in HEARS.items()
+    }

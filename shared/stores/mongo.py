@@ -394,16 +394,19 @@ class MongoListings:
     async def counts(self, feed: str, now: datetime) -> FeedCounts:
         """Count a feed's listings, images and queue, from indexes alone."""
         images = {status.value: {"$sum": f"$counts.{status}"} for status in Status}
-        rows = await self._aggregate(
-            [{"$match": {"feed": feed}}, {"$group": {"_id": "$displayed", "listings": {"$sum": 1}, **images}}],
-            hint="counts",
-        )
-        queue = await self._aggregate(
-            [
-                {"$match": {"feed": feed, "due_at": {"$gte": _BEGINNING}}},
-                {"$group": {"_id": "$rank", "photos": {"$sum": "$wanting"}, "oldest": {"$min": "$due_at"}}},
-            ],
-            hint="due_by_priority",
+        rows, queue, in_work = await asyncio.gather(
+            self._aggregate(
+                [{"$match": {"feed": feed}}, {"$group": {"_id": "$displayed", "listings": {"$sum": 1}, **images}}],
+                hint="counts",
+            ),
+            self._aggregate(
+                [
+                    {"$match": {"feed": feed, "due_at": {"$gte": _BEGINNING}}},
+                    {"$group": {"_id": "$rank", "photos": {"$sum": "$wanting"}, "oldest": {"$min": "$due_at"}}},
+                ],
+                hint="due_by_priority",
+            ),
+            self.in_work(feed, now),
         )
         ranks = {priority.rank: priority.value for priority in Priority}
         return FeedCounts(
@@ -411,7 +414,7 @@ class MongoListings:
             displayed=sum(row["listings"] for row in rows if row["_id"]),
             images={status: sum(row[status.value] for row in rows) for status in Status},
             queued={ranks[row["_id"]]: row["photos"] for row in sorted(queue, key=lambda row: int(row["_id"]))},
-            in_work=await self.in_work(feed, now),
+            in_work=in_work,
             oldest_due_at=min((row["oldest"] for row in queue), default=None),
         )
 
