@@ -11,12 +11,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import budget, listings, memory, photos, removals, replay, resolver, scale
+from bench import budget, desk, listings, memory, photos, removals, replay, resolver, scale
 from bench.rows import Row
 from tests.servers import running
 
 BENCHMARKS = {
     "budget": budget.run,
+    "desk": desk.run,
     "listings": listings.run,
     "memory": memory.run,
     "photos": photos.run,

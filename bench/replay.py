@@ -4,7 +4,7 @@ import asyncio
 import json
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,9 @@ from shared.clock import utc_now
 from shared.domain import announcement, reconcile
 from shared.domain.feed import Feed, parse_feeds
 from shared.domain.freshness import Position
+from shared.events.records import Record
 from shared.events.topics import LISTING_SEEN
-from shared.kafka import Broker
+from shared.kafka import Broker, Span
 from shared.render import Renderer
 from shared.stores import mongo
 from tests import system
@@ -52,7 +53,8 @@ async def run(servers: Servers) -> list[Row]:
             for reading in range(READINGS):
                 await _publish(servers.kafka, topic, _changed_at(reading))
             source = replay.from_topic(servers.kafka, topic, await kafka.spans(servers.kafka, topic, None, None))
-            seconds = await _planned(source, listings, feed)
+            nothing_new = await _planned(source, listings, feed, changing=0)
+            all_new = await _planned(_changing(), listings, feed, changing=source.events)
             plain = await _one_by_one(source, listings, feed)
             rate = await _run(servers.kafka, topic, source)
             before = await listings.counts(feed.name, utc_now())
@@ -62,7 +64,8 @@ async def run(servers: Servers) -> list[Row]:
     due = sum(after.queued.values()) - sum(before.queued.values())
     events = f"{source.events:,} events"
     return [
-        Row(f"replay of {events} planned", seconds, "s", plain * source.events, "one read and all rules an event"),
+        *_rows(f"replay of {events} planned, nothing new", nothing_new, plain * source.events),
+        *_rows("the same, where each of them changes its listing", all_new, plain * source.events),
         Row(f"replay of {events} published", rate, "events/s"),
         Row("photos due of it, once heard by scheduler and janitor", due, "photos"),
     ]
@@ -81,12 +84,38 @@ async def _record_all(listings: mongo.MongoListings, feed: Feed) -> None:
         await listings.write(one for each in said if (one := reconcile.record(None, each, feed, utc_now())))
 
 
-async def _planned(source: Source, listings: mongo.MongoListings, feed: Feed) -> float:
-    began = time.monotonic()
+async def _planned(source: Source, listings: mongo.MongoListings, feed: Feed, *, changing: int) -> tuple[float, float]:
+    """Return the seconds that a plan took, and how many of them this process worked."""
+    began, worked = time.monotonic(), time.process_time()
     plan = await replay_plan.plan(LISTING_SEEN, source, Filter(), listings, {feed.name: feed}, utc_now())
-    if (plan.events, plan.unchanged) != (source.events, source.events):
+    took = time.monotonic() - began, time.process_time() - worked
+    if (plan.events, plan.changing, plan.unchanged) != (source.events, changing, source.events - changing):
         raise RuntimeError(f"not what was published: {plan}")
-    return time.monotonic() - began
+    return took
+
+
+def _rows(name: str, took: tuple[float, float], plain: float) -> list[Row]:
+    seconds, worked = took
+    return [
+        Row(name, seconds, "s", plain, "one read and all rules an event"),
+        Row("  of it this process's CPU", worked, "s"),
+    ]
+
+
+def _changing() -> Source:
+    """As many events, made as they are read; each is newer than all before it, and so are its photos."""
+
+    async def read(_: Sequence[Span]) -> AsyncIterator[Sequence[Record]]:
+        for first in range(0, LISTINGS * READINGS, 500):
+            yield [_heard(offset) for offset in range(first, first + 500)]
+
+    return Source([Span(0, 0, LISTINGS * READINGS)], read)
+
+
+def _heard(offset: int) -> Record:
+    reading, number = divmod(offset, LISTINGS)
+    value = _event(number, f"2026-11-24T{reading:02}:00:00Z")
+    return Record(LISTING_SEEN, 0, offset, utc_now(), b"C%d" % number, value, ())
 
 
 async def _one_by_one(source: Source, listings: mongo.MongoListings, feed: Feed) -> float:
@@ -121,12 +150,10 @@ async def _publish(bootstrap: str, topic: str, changed_at: str) -> None:
 
 async def _caught_up(whole: System, topic: str) -> None:
     async def nothing_left() -> bool:
-        behind = [
-            (await kafka.lag(whole.room.servers.kafka, f"{whole.room.prefix}{name}", [topic]))[topic]
-            for name in ("scheduler", "janitor")
-        ]
+        groups = {f"{whole.room.prefix}{name}": [topic] for name in ("scheduler", "janitor")}
+        behind = await kafka.lag(whole.room.servers.kafka, groups)
         await asyncio.sleep(0.5)
-        return not any(behind)
+        return not any(sum(left.values()) for left in behind.values())
 
     await until(nothing_left, "all events to be heard", seconds=1_200)
 

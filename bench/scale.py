@@ -53,7 +53,7 @@ async def run(servers: Servers) -> list[Row]:
     """Load the market, then measure a scheduler's ticks and every other question that a loop asks."""
     room = a_room(servers)
     async with mongo.connect(servers.mongo, room.db, call_seconds=3_600.0) as database:
-        await _load(database)
+        await load(database)
         gc.collect()
         gc.freeze()  # as every service does
         try:
@@ -69,7 +69,8 @@ async def run(servers: Servers) -> list[Row]:
 # The market: half of it waits for its first download, the rest is as a market is on any day.
 
 
-async def _load(database: Database) -> None:
+async def load(database: Database) -> None:
+    """Fill an empty database."""
     now = utc_now()
     moulds = [bson.encode(to_document(listing, 1, RENDERER)) for listing in _moulds(now)]
     for first in range(0, LISTINGS, _AT_ONCE):
@@ -220,10 +221,10 @@ async def _ticks(database: Database) -> list[Row]:
         await _finish(listings, done, clock())
         moment[0] += timedelta(seconds=TICK_SECONDS)
     grown = (process.memory_info().rss - before) / 1e6
-    rows = [Row(f"photos released in {TICKS} ticks", released, "photos"), *_spread("a tick of the scheduler", took)]
+    rows = [Row(f"photos released in {TICKS} ticks", released, "photos"), *spread("a tick of the scheduler", took)]
     for name, what in (("in_work", "what is in work"), ("due", "the most urgent"), ("oldest_due", "the oldest")):
-        rows += _spread(f"  of it: {what}", timed.milliseconds[name])
-    rows += _spread("  of it: marked as released", timed.milliseconds["write"])
+        rows += spread(f"  of it: {what}", timed.milliseconds[name])
+    rows += spread("  of it: marked as released", timed.milliseconds["write"])
     return [*rows, Row(f"memory grown in {TICKS} ticks", grown, "MB")]
 
 
@@ -281,7 +282,7 @@ async def _question(database: Database, name: str) -> list[Row]:
     if "COLLSCAN" in plans:
         raise RuntimeError(f"{name}: reads the whole collection: {plans}")
     return [
-        *_spread(name, took, naive),
+        *spread(name, took, naive),
         Row(f"  index keys and documents read: {plans}", keys + documents, "reads", LISTINGS, "every listing"),
     ]
 
@@ -298,9 +299,12 @@ async def _examined(database: Database, ask: Callable[[], Awaitable[object]]) ->
     return sum(one.get("keysExamined", 0) for one in found), sum(one.get("docsExamined", 0) for one in found), names
 
 
-def _spread(name: str, milliseconds: Sequence[float], naive: float | None = None) -> list[Row]:
+def spread(
+    name: str, milliseconds: Sequence[float], naive: float | None = None, against: str = WITHOUT_INDEX
+) -> list[Row]:
+    """Return the median and the worst of a hundred, the median beside its baseline where there is one."""
     percentile = statistics.quantiles(milliseconds, n=100, method="inclusive")[98]
     return [
-        Row(f"{name}, median", statistics.median(milliseconds), "ms", naive, WITHOUT_INDEX if naive else ""),
+        Row(f"{name}, median", statistics.median(milliseconds), "ms", naive, against if naive else ""),
         Row(f"{name}, 99th percentile", percentile, "ms"),
     ]

@@ -1,5 +1,6 @@
 """What around a listing keeps its photos away: its feed's budget, dead letters that name it, events not yet read."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -7,11 +8,14 @@ from ops import dead_letters as letters
 from ops import status
 from ops.explain import when
 from ops.stores import Stores
-from shared import budgets
+from shared import budgets, kafka
 from shared.domain.feed import Feed
-from shared.events.topics import LISTING_SEEN
+from shared.events.topics import DEAD_LETTER, LISTING_SEEN
 from shared.kafka import BrokerUnavailable
 from shared.settings import Settings
+
+_PATIENCE_SECONDS = 4.0
+"""How long Kafka may take to answer at all; reading its dead letters may take longer."""
 
 
 async def of_feed(stores: Stores, feed: Feed) -> Sequence[str]:
@@ -29,9 +33,18 @@ async def of_feed(stores: Stores, feed: Feed) -> Sequence[str]:
 async def of_events(settings: Settings, stores: Stores, listing_key: str, now: datetime) -> Sequence[str]:
     """Say what of the listing could not be read. Kafka out of reach is said too: the record is known without it."""
     try:
-        found = await letters.naming(settings, stores.marks, listing_key)
+        return await _named(settings, stores, listing_key, now)
     except BrokerUnavailable as fault:
         return [f"whether dead letters name it is not known: {fault}"]
+
+
+async def _named(settings: Settings, stores: Stores, listing_key: str, now: datetime) -> Sequence[str]:
+    try:
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            is_any = await kafka.oldest(settings.kafka, settings.topic(DEAD_LETTER))
+    except TimeoutError:
+        raise BrokerUnavailable(f"Kafka: no answer within {_PATIENCE_SECONDS:.0f} s") from None
+    found = await letters.naming(settings, stores.marks, listing_key) if is_any else ()
     return [
         f"dead letter {one.place.offset} names it: {one.service} could not use it {when(one.place.at, now)}: "
         f"{one.reason}; see: imagectl dead-letters show {one.place.offset}"
@@ -44,8 +57,8 @@ async def of_unknown(
 ) -> Sequence[str]:
     """Say why nothing is recorded under a ListingKey, an image's id or a URL."""
     lines = ["nothing is recorded under this ListingKey, image id or URL"]
-    named = await of_events(settings, stores, what, now)
     try:
+        named = await _named(settings, stores, what, now)
         unread = {service: topics.get(LISTING_SEEN, 0) for service, topics in (await status.lag(settings)).items()}
         waiting = min((unread[service] for service in ("scheduler", "janitor")), default=0)
         if waiting:
@@ -54,7 +67,7 @@ async def of_unknown(
             lines.append(
                 f"every record of {LISTING_SEEN} was read, and no dead letter names it: it was never published"
             )
+        lines += named
     except BrokerUnavailable as fault:
-        lines.append(f"whether records wait to be read is not known: {fault}")
-    lines += named
+        lines.append(f"whether records wait to be read, or dead letters name it, is not known: {fault}")
     return lines + [line for feed in feeds.values() for line in await of_feed(stores, feed)]

@@ -5,9 +5,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 import aiohttp
 
+from ops import config
 from shared import kafka
 from shared.clock import utc_now
 from shared.domain.feed import Feed
@@ -21,6 +23,7 @@ from shared.stores.minio_objects import MinioObjects
 LOOPS = {"release": "scheduler", "removal": "janitor"}
 """The lease of each loop that one process runs, and the service whose it is."""
 SERVICES = ("scheduler", "downloader", "resolver", "janitor")
+_TOKEN, _SETTINGS = "the desk's token", "the desk's settings"
 _SKEW = timedelta(seconds=2)
 _PATIENCE = aiohttp.ClientTimeout(total=6)
 
@@ -61,6 +64,8 @@ async def examine(settings: Settings, feeds: Mapping[str, Feed]) -> AsyncIterato
     async with aiohttp.ClientSession(timeout=_PATIENCE) as http:
         for service in SERVICES:
             yield await _service(http, settings, service)
+        for finding in await _desk(http, settings, feeds):
+            yield finding
 
 
 def of_feeds(settings: Settings, feeds: Mapping[str, Feed]) -> Sequence[Finding]:
@@ -140,8 +145,12 @@ def _clock(server: str, skew: timedelta) -> Finding:
     return Finding(what, State.FAULT, said, "let NTP set both; due times and leases are compared across machines")
 
 
+def _address(settings: Settings, service: str) -> str:
+    return f"http://{settings.host}:{getattr(settings, f'{service}_port')}"
+
+
 async def _service(http: aiohttp.ClientSession, settings: Settings, service: str) -> Finding:
-    url = f"http://{settings.host}:{getattr(settings, f'{service}_port')}/readyz"
+    url = f"{_address(settings, service)}/readyz"
     try:
         async with http.get(url) as answer:
             body = await answer.json(content_type=None)
@@ -154,3 +163,36 @@ async def _service(http: aiohttp.ClientSession, settings: Settings, service: str
         return Finding(service, State.OK, "it is ready")
     said = "; ".join(f"{name}: {fault}" for name, fault in faults.items()) or f"it answers {answer.status}"
     return Finding(service, State.FAULT, said, f"its log says more: make logs NAME={service}")
+
+
+async def _desk(http: aiohttp.ClientSession, settings: Settings, feeds: Mapping[str, Feed]) -> Sequence[Finding]:
+    """Whether it runs, opens to the token that is set here, and was started with these settings.
+
+    A system does its work without one: only what a desk that runs does wrong is a fault.
+    """
+    found = await _service(http, settings, "desk")
+    if found.state is State.UNKNOWN:
+        return [found]
+    token = settings.desk_token.get_secret_value()
+    if not token:
+        said, advice = "IMAGES_DESK_TOKEN is not set here", "set it for the desk as well, if operators shall sign in"
+        return [found, Finding(_TOKEN, State.UNKNOWN, said, advice)]
+    try:
+        headers = {"Authorization": f"Bearer {token}"}
+        async with http.get(f"{_address(settings, 'desk')}/config", headers=headers, allow_redirects=False) as answer:
+            status, theirs = answer.status, await answer.json() if answer.status == 200 else {}
+    except (aiohttp.ClientError, TimeoutError, ValueError) as fault:
+        return [found, Finding(_TOKEN, State.UNKNOWN, f"the desk did not answer: {fault}", "ask again")]
+    if status in (401, 403):
+        said, advice = "the desk refuses the one that is set here", "start it again with this IMAGES_DESK_TOKEN"
+        return [found, Finding(_TOKEN, State.FAULT, said, f"{advice}: make down, make up")]
+    if status != 200 or not isinstance(theirs, dict) or theirs.keys() != {"settings", "feeds"}:
+        return [found, Finding(_TOKEN, State.UNKNOWN, f"the desk answers {status}", "ask again in a minute")]
+    return [found, Finding(_TOKEN, State.OK, "the desk accepts it"), _same(config.shown(settings, feeds), theirs)]
+
+
+def _same(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Finding:
+    if others := config.differences(ours, theirs):
+        said = f"it was started with other values of {', '.join(others)}"
+        return Finding(_SETTINGS, State.FAULT, said, "start it again with these: make down, make up")
+    return Finding(_SETTINGS, State.OK, "they are those that are in force here")

@@ -27,6 +27,8 @@ from shared.stores.listings import Listings
 
 Result = TypeVar("Result")
 _MOST_REASONS = 20
+_MOST_PLAIN = 100_000
+"""So many photos of changed listings are kept as they are, some 100 MB."""
 
 
 @dataclass(slots=True)
@@ -118,6 +120,32 @@ class _Seen:
         return said.version is not None and is_old(replace(said.version, position=said.position), self.version)
 
 
+class _Changed:
+    """Listings as earlier events would leave them: the first as they are, the others, which may be many, compressed."""
+
+    def __init__(self) -> None:
+        self._plain: dict[ListingId, Listing] = {}
+        self._packed: dict[ListingId, bytes] = {}
+        self._photos = 0
+
+    def __contains__(self, one: object) -> bool:
+        return one in self._plain or one in self._packed
+
+    def __setitem__(self, one: ListingId, listing: Listing) -> None:
+        before = self._plain.pop(one, None)
+        self._photos += len(listing.photos) - (len(before.photos) if before else 0)
+        if self._photos <= _MOST_PLAIN and one not in self._packed:
+            self._plain[one] = listing
+        else:
+            self._photos -= len(listing.photos)
+            self._packed[one] = zlib.compress(pickle.dumps(listing), 1)
+
+    def __getitem__(self, one: ListingId) -> Listing:
+        if one in self._plain:
+            return self._plain[one]
+        return pickle.loads(zlib.decompress(self._packed[one]))  # type: ignore[no-any-return]  # noqa: S301 - our own
+
+
 class _OfListings:
     """Replays `listing-seen`: each event meets the listing as the events before it would have left it."""
 
@@ -127,16 +155,17 @@ class _OfListings:
         self._feeds = feeds
         self._now = now
         self._seen: dict[ListingId, _Seen] = {}
-        self._changed: dict[ListingId, bytes] = {}
-        """Compressed, for a replay may change every listing; the others are read again when they are needed."""
+        self._changed = _Changed()
+        """A replay may change every listing; the others are read again when they are needed."""
 
     async def take(self, records: Sequence[Record]) -> None:
         """Fold a batch, with one read of the listings that it may change."""
         said = list(_readable(records, self._read, self.plan))
         open_ = [one for one in said if one.one not in self._seen or not self._seen[one.one].is_nothing_new(one)]
         ids = {one.one for one in open_}
-        known = dict(await self._listings.get_many(ids - self._changed.keys())) if ids else {}
-        known |= {one: pickle.loads(zlib.decompress(self._changed[one])) for one in ids & self._changed.keys()}  # noqa: S301 - our own
+        changed = {one for one in ids if one in self._changed}
+        known = dict(await self._listings.get_many(ids - changed)) if ids else {}
+        known |= {one: self._changed[one] for one in changed}
         self._measure(known.values())
         for one in said:
             self._fold(one, known)
@@ -168,7 +197,7 @@ class _OfListings:
         if after is not None:
             self._note(before, after)
             known[said.one] = after
-            self._changed[said.one] = zlib.compress(pickle.dumps(after), 1)
+            self._changed[said.one] = after
         if seen is None or not is_old(announced.version, seen.version):
             self._seen[said.one] = _Seen(after.version if after else seen.version, said.fingerprint)  # type: ignore[union-attr]
         return self.plan.count(changes=after is not None)

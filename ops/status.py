@@ -1,6 +1,7 @@
 """How does it stand? What `imagectl status` shows, gathered from MongoDB and Kafka."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,6 +15,7 @@ from shared.domain.feed import Feed
 from shared.domain.priority import Priority
 from shared.events.topics import IMAGE_OUTDATED, IMAGE_OUTDATED_VIEWED, LISTING_SEEN
 from shared.settings import Settings
+from shared.stores.freezes import Freeze
 from shared.stores.listings import FeedCounts
 
 HEARS = {
@@ -22,6 +24,8 @@ HEARS = {
     "downloader": (IMAGE_OUTDATED_VIEWED, IMAGE_OUTDATED),
 }
 """Which topics each consumer group reads; the group's name is the service's, with the topics' prefix."""
+_PATIENCE_SECONDS = 8.0
+"""A Kafka that answers is asked within one or two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,8 @@ class Status:
     lag: Mapping[str, Mapping[str, int]]
     dead_letters: int
     """Those that nobody has dealt with."""
+    removals_frozen: Sequence[Freeze]
+    """Feeds whose removals wait for an operator's decision."""
 
 
 async def gather(settings: Settings, feeds: Mapping[str, Feed], stores: Stores) -> Status:
@@ -51,6 +57,7 @@ async def gather(settings: Settings, feeds: Mapping[str, Feed], stores: Stores) 
         budgets={name: budgets.use(feed, await stores.budgets.get(name)) for name, feed in feeds.items()},
         lag=await lag(settings),
         dead_letters=await letters.count(settings, stores.marks),
+        removals_frozen=[one for one in await stores.freezes.all() if one.decision is None],
     )
 
 
@@ -61,9 +68,13 @@ async def _until_done(stores: Stores, feed: Feed, counts: FeedCounts, now: datet
 
 async def lag(settings: Settings) -> Mapping[str, Mapping[str, int]]:
     """Return what each service has yet to read. Raises BrokerUnavailable."""
-    return {service: await _lag(settings, service, topics) for service, topics in HEARS.items()}
-
-
-async def _lag(settings: Settings, service: str, topics: tuple[str, ...]) -> Mapping[str, int]:
-    behind = await kafka.lag(settings.kafka, settings.topic(service), [settings.topic(topic) for topic in topics])
-    return {topic: behind[settings.topic(topic)] for topic in topics}
+    hears = {service: [settings.topic(topic) for topic in topics] for service, topics in HEARS.items()}
+    try:
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            behind = await kafka.lag(settings.kafka, {settings.topic(name): full for name, full in hears.items()})
+    except TimeoutError:
+        raise kafka.BrokerUnavailable(f"Kafka: no answer within {_PATIENCE_SECONDS:.0f} s") from None
+    return {
+        service: {topic: behind[settings.topic(service)][settings.topic(topic)] for topic in topics}
+        for service, topics in HEARS.items()
+    }

@@ -8,6 +8,7 @@ from shared.render import Renderer
 from shared.settings import Settings
 from shared.stores import mongo
 from shared.stores.budgets import Budgets
+from shared.stores.freezes import Freezes
 from shared.stores.listings import Listings
 from shared.stores.paces import Paces
 from shared.stores.records import Attempts, Marks
@@ -22,6 +23,7 @@ class Stores:
     budgets: Budgets
     paces: Paces
     marks: Marks
+    freezes: Freezes
 
 
 def of(database: mongo.Database, renderer: Renderer) -> Stores:
@@ -32,6 +34,7 @@ def of(database: mongo.Database, renderer: Renderer) -> Stores:
         budgets=mongo.MongoBudgets(database),
         paces=mongo.MongoPaces(database),
         marks=mongo.MongoMarks(database),
+        freezes=mongo.MongoFreezes(database),
     )
 
 

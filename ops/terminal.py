@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -45,6 +46,7 @@ def run(
     interrupted: Callable[[], str] = lambda: "interrupted; running it again does no harm",
 ) -> Result:
     """Run a command with the settings; what is out of reach is said in one line, not as a traceback."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it would write the same on the screen, and more
     settings, feeds = load_settings()
 
     async def call() -> Result:

@@ -97,8 +97,7 @@ async def spans(bootstrap: str, topic: str, since: datetime | None, until: datet
 
     Raises BrokerUnavailable.
     """
-    async with _reader(bootstrap, [topic]) as consumer:
-        partitions = sorted(consumer.assignment())
+    async with _asker(bootstrap, [topic]) as (consumer, partitions):
         begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
         starts = await _offsets_at(consumer, partitions, since, begins, ends)
         stops = await _offsets_at(consumer, partitions, until, ends, ends)
@@ -233,47 +232,70 @@ def _differences(topic: Topic, partitions: int, config: Mapping[str, str]) -> li
     return faults
 
 
-async def lag(bootstrap: str, group: str, topics: Sequence[str]) -> dict[str, int]:
-    """Return how many records of each topic a group has not committed yet. Raises BrokerUnavailable."""
+async def lag(bootstrap: str, hears: Mapping[str, Sequence[str]]) -> dict[str, dict[str, int]]:
+    """Return how many records of each of its topics each group has not committed yet. Raises BrokerUnavailable."""
     async with _admin(bootstrap) as admin:
-        try:
-            committed = await admin.list_consumer_group_offsets(group)
-        except GroupCoordinatorNotAvailableError:  # no group has ever committed to this Kafka
-            committed = {}
+        committed = {group: await _committed(admin, group) for group in hears}
+    extent = await _extent(bootstrap, sorted({topic for topics in hears.values() for topic in topics}))
+    return {group: _behind(topics, committed[group], extent) for group, topics in hears.items()}
+
+
+async def _committed(admin: AIOKafkaAdminClient, group: str) -> dict[TopicPartition, int]:
+    try:
+        return {one: found.offset for one, found in (await admin.list_consumer_group_offsets(group)).items()}
+    except GroupCoordinatorNotAvailableError:  # no group has ever committed to this Kafka
+        return {}
+
+
+def _behind(
+    topics: Sequence[str],
+    committed: Mapping[TopicPartition, int],
+    extent: Mapping[TopicPartition, tuple[int, int]],
+) -> dict[str, int]:
     behind = dict.fromkeys(topics, 0)
-    for partition, (begin, end) in (await _extent(bootstrap, topics)).items():
-        done = committed[partition].offset if partition in committed else -1
-        behind[partition.topic] += end - max(done, begin)
+    for partition, (begin, end) in extent.items():
+        if partition.topic in behind:
+            behind[partition.topic] += end - max(committed.get(partition, -1), begin)
     return behind
-
-
-async def size(bootstrap: str, topic: str) -> int:
-    """Return how many records a topic holds. Raises BrokerUnavailable."""
-    return sum(end - begin for begin, end in (await _extent(bootstrap, [topic])).values())
 
 
 async def oldest(bootstrap: str, topic: str) -> datetime | None:
     """Return when the oldest record of a topic was written; None where there is none. Raises BrokerUnavailable."""
-    async with _reader(bootstrap, [topic]) as consumer:
-        found = await consumer.offsets_for_times(dict.fromkeys(consumer.assignment(), 0))
+    async with _asker(bootstrap, [topic]) as (consumer, partitions):
+        found = await consumer.offsets_for_times(dict.fromkeys(partitions, 0)) if partitions else {}
     times = [one.timestamp for one in found.values() if one]
     return datetime.fromtimestamp(min(times) / 1000, UTC) if times else None
 
 
 async def _extent(bootstrap: str, topics: Sequence[str]) -> dict[TopicPartition, tuple[int, int]]:
     """Return the first offset and the next one of every partition."""
-    async with _reader(bootstrap, topics) as consumer:
-        partitions = sorted(consumer.assignment())
+    async with _asker(bootstrap, topics) as (consumer, partitions):
         begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
     return {partition: (begins[partition], ends[partition]) for partition in partitions}
 
 
 @asynccontextmanager
-async def _reader(bootstrap: str, topics: Sequence[str] = ()) -> AsyncIterator[AIOKafkaConsumer]:
+async def _asker(
+    bootstrap: str, topics: Sequence[str]
+) -> AsyncIterator[tuple[AIOKafkaConsumer, Sequence[TopicPartition]]]:
+    """A consumer to ask for offsets, and the topics' partitions.
+
+    None is assigned to it: one that fetches brings megabytes that nobody wants, and answers only after its fetch has
+    waited half a second for more.
+    """
+    async with _admin(bootstrap) as admin:
+        found = await admin.describe_topics(list(topics))
+    partitions = sorted(TopicPartition(one["topic"], each["partition"]) for one in found for each in one["partitions"])
+    async with _reader(bootstrap) as consumer:
+        yield consumer, partitions
+
+
+@asynccontextmanager
+async def _reader(bootstrap: str) -> AsyncIterator[AIOKafkaConsumer]:
     """A consumer in no group."""
     consumer = AIOKafkaConsumer(
-        *topics,
         bootstrap_servers=bootstrap,
+        retry_backoff_ms=20,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         max_partition_fetch_bytes=2 * MOST_BYTES,

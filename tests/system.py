@@ -55,11 +55,11 @@ class System:
         code, output = await self.run("imagectl", "init")
         assert code == 0, output
 
-    async def run(self, program: str, *arguments: str) -> tuple[int, str]:
-        """Run `imagectl`; return its exit code and what it printed."""
+    async def run(self, program: str, *arguments: str, **env: str) -> tuple[int, str]:
+        """Run `imagectl`, with other variables where they are given; return its exit code and what it printed."""
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", f"ops.{program}", *arguments,
-            cwd=PROJECT, env={**os.environ, **self.env, "COLUMNS": "160"},
+            cwd=PROJECT, env={**os.environ, **self.env, "COLUMNS": "160", **env},
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
         output, _ = await process.communicate()

@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Annotated
 
@@ -21,9 +22,13 @@ from shared.budgets import TITLES, Window
 from shared.domain.feed import Feed
 from shared.domain.image import Status as ImageStatus
 from shared.domain.priority import Priority
+from shared.kafka import BrokerUnavailable
 from shared.settings import Settings
+from shared.stores.errors import StoreUnavailable
 
 _EVERY_SECONDS = 2.0
+_PATIENCE_SECONDS = 15.0
+"""So long a look may take before the screen says that it got no answer."""
 
 app = typer.Typer()
 
@@ -31,11 +36,17 @@ app = typer.Typer()
 @app.command(epilog="Example: imagectl status --json | jq .feeds")
 def status(
     watch: Annotated[
-        bool, typer.Option("--watch", help="Keep looking until Ctrl-C; with --json, one line a look.")
+        bool,
+        typer.Option(
+            "--watch", help="Keep looking until Ctrl-C; with --json, one line a look, `fault` in it if that failed."
+        ),
     ] = False,
     as_json: terminal.Json = False,
 ) -> None:
-    """Show every feed's listings, images, queue and budgets, what each service has yet to read, and dead letters."""
+    """Show every feed's listings, images, queue and budgets, what each service has yet to read, and dead letters.
+
+    First of all, whose removals are frozen and wait for an operator, and who silences a feed.
+    """
 
     async def look(settings: Settings, feeds: Mapping[str, Feed]) -> Status | None:
         async with opening.opened(settings) as stores:
@@ -52,17 +63,36 @@ def status(
 
 
 async def _watch(look: Callable[[], Awaitable[Status]], *, as_json: bool) -> None:
-    with Live(console=terminal.out, auto_refresh=False, screen=terminal.out.is_terminal and not as_json) as screen:
+    """Show look after look. Once there was one, a server that goes away is said beside what was seen last."""
+    found, fault = await look(), ""
+    with _screen(as_json=as_json) as show:
         while True:
-            found = await look()
-            if as_json:
-                print(json.dumps(dataclasses.asdict(found), default=str), flush=True)
-            else:
-                screen.update(_shown(found), refresh=True)
+            show(found, fault)
             await asyncio.sleep(_EVERY_SECONDS)
+            try:
+                async with asyncio.timeout(_PATIENCE_SECONDS):
+                    found, fault = await look(), ""
+            except TimeoutError:
+                fault = "no answer in time"
+            except (BrokerUnavailable, StoreUnavailable) as away:
+                fault = str(away)
 
 
-def _shown(found: Status) -> RenderableType:
+@contextmanager
+def _screen(*, as_json: bool) -> Iterator[Callable[[Status, str], object]]:
+    """Yield what shows a look: as a line of JSON, on a screen of its own, or below the last one where there is none."""
+    if as_json:
+        yield lambda found, fault: print(
+            json.dumps(dataclasses.asdict(found) | {"fault": fault}, default=str), flush=True
+        )
+    elif terminal.out.is_terminal:
+        with Live(console=terminal.out, auto_refresh=False, screen=True) as live:
+            yield lambda found, fault: live.update(_shown(found, fault), refresh=True)
+    else:
+        yield lambda found, fault: terminal.out.print(_shown(found, fault))
+
+
+def _shown(found: Status, fault: str = "") -> RenderableType:
     table = Table("", box=None, header_style="bold")
     for name in found.feeds:
         table.add_column(name, justify="right")
@@ -72,7 +102,8 @@ def _shown(found: Status) -> RenderableType:
         left = [_left(found.budgets[name].windows, window) for name in found.feeds]
         if any(left):
             table.add_row(f"left of {what}", *(one or "no limit" for one in left))
-    return Group(table, *(Text(line) for line in _lines(found)))
+    stale = [Text(f"{fault}; this is how it stood at {found.at:%H:%M:%S} UTC", "bold red")] if fault else []
+    return Group(*stale, *map(Text, _asking(found)), table, *map(Text, _lines(found)))
 
 
 def _left(windows: Sequence[Window], name: str) -> str:
@@ -109,9 +140,15 @@ _ROWS: Mapping[str, _Show] = {
 }
 
 
-def _lines(found: Status) -> Iterator[str]:
+def _asking(found: Status) -> Iterator[str]:
+    """Say what may want an operator; it stands first, where a small screen shows it."""
+    for one in found.removals_frozen:
+        yield f"{one}: `imagectl removals resume {one.feed}` if that is right, `removals discard {one.feed}` if not"
     for feed, use in found.budgets.items():
         yield from (f"{feed}: {silence.in_words()}" for silence in use.silences)
+
+
+def _lines(found: Status) -> Iterator[str]:
     for service, topics in found.lag.items():
         behind = ", ".join(f"{topic} {records:,}" for topic, records in topics.items())
         yield f"{service}: to read {behind}"

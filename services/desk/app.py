@@ -9,7 +9,7 @@ from importlib.resources import files
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Histogram
 
-from ops import stores
+from ops import config, stores
 from services.desk import view
 from services.desk.access import Door, Sessions
 from services.desk.actions import Action, ActionPages, Force, Freeze, Rebuild, Thaw
@@ -57,7 +57,6 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
             feeds=feeds,
             stores=opened,
             removals=mongo.MongoRemovals(database),
-            freezes=mongo.MongoFreezes(database),
             audits=mongo.MongoAudits(database),
             watch=watch,
             history=History(opened.attempts, utc_now),
@@ -87,7 +86,7 @@ def create_app(
         middlewares=[_measured(registry), _hardened(parts.renderer.url("")), _said, signing.guard],
     )
     view.set_up(app, parts)
-    app.add_routes([*signing.routes(), *health.routes()])
+    app.add_routes([*signing.routes(), *health.routes(), web.get("/config", _config(parts))])
     actions: Mapping[str, Action] = {
         "force": Force(parts),
         "freeze": Freeze(parts),
@@ -107,6 +106,16 @@ def create_app(
         app.add_routes(pages.routes())
     app.router.add_static("/static", str(files("services.desk") / "static"))
     return app
+
+
+def _config(parts: Parts) -> Handler:
+    """Return what tells with which settings this process was started, secrets hidden: `imagectl doctor` asks it."""
+    shown = config.shown(parts.settings, parts.feeds)
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response(shown)
+
+    return answer
 
 
 def _measured(registry: CollectorRegistry) -> Callable[..., Awaitable[web.StreamResponse]]:

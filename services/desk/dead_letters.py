@@ -1,5 +1,6 @@
 """What could not be read: grouped by reason, one of them in full but for URLs, sent again or dropped."""
 
+import asyncio
 from collections.abc import Sequence
 
 import orjson
@@ -38,7 +39,10 @@ class DeadLetterPages:
 
 
 class _OfLetters(Action):
-    """What both actions share: they are about one dead letter, or about all like it."""
+    """What both actions share: they are about one dead letter, or about all like it that were there when it was shown.
+
+    What is written meanwhile is another question: what is sent again too early comes back as new dead letters.
+    """
 
     takes = ("offset", "all")
 
@@ -54,7 +58,7 @@ class _OfLetters(Action):
                 one.place.offset
                 async for some in letters.unhandled(self._parts.settings, self._parts.stores.marks)
                 for one in some
-                if _group(one) == _group(letter)
+                if one.place.offset <= letter.place.offset and _group(one) == _group(letter)
             ]
         )
         return Chosen(offsets=alike or frozenset({letter.place.offset}))
@@ -73,6 +77,7 @@ class Requeue(_OfLetters):
     def __init__(self, parts: Parts, broker: Broker) -> None:
         super().__init__(parts)
         self._broker = broker
+        self._sending = asyncio.Lock()
 
     async def foretell(self, asked: Asked) -> Sequence[str]:
         """Say how many would be sent."""
@@ -82,8 +87,9 @@ class Requeue(_OfLetters):
         return [*lines, *(f"{count:,} cannot be sent: {why}." for why, count in done.refused)]
 
     async def carry_out(self, asked: Asked) -> str:
-        """Send them."""
-        done = await self._requeue(asked, dry_run=False)
+        """Send them, one request after the other: a second click finds them dealt with."""
+        async with self._sending:
+            done = await self._requeue(asked, dry_run=False)
         return f"Sent again: {many(done.sent, 'record')}."
 
     async def _requeue(self, asked: Asked, *, dry_run: bool) -> letters.Requeued:

@@ -1,5 +1,6 @@
 """The first page: how everything stands now, and how the last hour went. Its numbers refresh by themselves."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -50,15 +51,18 @@ class Overview:
         return page(request, "_overview.html", await self._numbers())
 
     async def _numbers(self) -> Mapping[str, object]:
-        seen, minutes = await self._parts.watch.now(), await self._parts.history.minutes()
+        parts = self._parts
+        seen, minutes, latest = await asyncio.gather(
+            parts.watch.now(), parts.history.minutes(), parts.stores.attempts.latest(_LATEST)
+        )
         return {
             "seen": seen,
-            "hour": _hour(seen, minutes, self._parts.watch.queue),
+            "hour": _hour(seen, minutes, parts.watch.queue),
             "totals": _totals(seen),
             "statuses": list(Status),
             "policies": POLICIES,
             "titles": TITLES,
-            "latest": await self._parts.stores.attempts.latest(_LATEST),
+            "latest": latest,
         }
 
 

@@ -41,7 +41,7 @@ class RemovalPages:
             if len(evidence) == _SHOWN:
                 break
         context = {
-            "freezes": await parts.freezes.all(),
+            "freezes": await parts.stores.freezes.all(),
             "audits": await parts.audits.newest(1),
             "evidence": evidence,
             "most": _SHOWN,
@@ -61,13 +61,15 @@ class Decide(OfFeed):
     async def foretell(self, asked: Asked) -> list[str]:
         """Say what was held, and what becomes of it."""
         self.check(asked)
-        held = [str(one) for one in await self._parts.freezes.all() if one.feed == asked["feed"] and not one.decision]
+        held = [
+            str(one) for one in await self._parts.stores.freezes.all() if one.feed == asked["feed"] and not one.decision
+        ]
         return [*(held or refuse(409, f"the removals of {asked['feed']} are not frozen")), self._what]
 
     async def carry_out(self, asked: Asked) -> str:
         """Decide."""
         self.check(asked)
-        if not await self._parts.freezes.decide(asked["feed"], self._decision, self._parts.clock()):
+        if not await self._parts.stores.freezes.decide(asked["feed"], self._decision, self._parts.clock()):
             return f"The removals of {asked['feed']} are not frozen; nothing was decided."
         return f"{asked['feed']}: {self._what}"
 

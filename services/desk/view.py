@@ -19,7 +19,6 @@ from shared.domain.feed import Feed
 from shared.render import Renderer
 from shared.settings import Settings
 from shared.stores.audits import Audits
-from shared.stores.freezes import Freezes
 from shared.stores.records import Removals
 
 SESSION = "session"
@@ -34,7 +33,6 @@ class Parts:
     feeds: Mapping[str, Feed]
     stores: Stores
     removals: Removals
-    freezes: Freezes
     audits: Audits
     watch: Watch
     history: History

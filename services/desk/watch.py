@@ -76,23 +76,30 @@ class Watch:
 
     async def _look(self) -> Snapshot:
         now = self._clock()
-        lag, fault = await _heard(status.lag(self._settings))
-        letters = None
-        if not fault:
-            letters, fault = await _heard(dead_letters.count(self._settings, self._stores.marks))
+        (lag, letters, fault), feeds = await asyncio.gather(self._topics(), self._counts(now))
         ledgers = {name: await self._stores.budgets.get(name) for name in self._feeds}
         requests = Counter[datetime]()
         for ledger in ledgers.values():
             requests.update(budgets.requests_by_minute(ledger))
         return Snapshot(
             at=now,
-            feeds={name: await self._stores.listings.counts(name, now) for name in self._feeds},
+            feeds=feeds,
             budgets={name: budgets.use(feed, ledgers[name]) for name, feed in self._feeds.items()},
             requests=requests,
             lag=lag,
             dead_letters=letters,
             fault=fault,
         )
+
+    async def _counts(self, now: datetime) -> Mapping[str, FeedCounts]:
+        return {name: await self._stores.listings.counts(name, now) for name in self._feeds}
+
+    async def _topics(self) -> tuple[Mapping[str, Mapping[str, int]] | None, int | None, str]:
+        """Return what is yet to be read, how many dead letters there are, and why Kafka said less."""
+        lag, fault = await _heard(status.lag(self._settings))
+        if fault:
+            return None, None, fault
+        return lag, *await _heard(dead_letters.count(self._settings, self._stores.marks))
 
 
 async def _heard(asked: Awaitable[Value]) -> tuple[Value | None, str]:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from shared.domain.announcement import AnnouncedPhoto, Announcement
 from shared.domain.feed import Feed
@@ -47,102 +48,81 @@ def _photos(
     known: Listing, said: Announcement, media_changed_at: datetime | None, base: Priority, now: datetime
 ) -> tuple[Photo, ...]:
     if said.photos is None:
-        return tuple(_caused(_touched(photo, media_changed_at, now), photo, said) for photo in known.photos)
+        return tuple(_touched(photo, said, media_changed_at, now) for photo in known.photos)
     before = {photo.photo: photo for photo in known.photos}
     allowed = said.photos
     if known.blocked:
         allowed = tuple(one for one in allowed if image_id(known.feed, known.key, one.photo) not in known.blocked)
-    photos: list[Photo] = []
-    for order, announced in enumerate(allowed):
-        changed_at = announced.own_changed_at or media_changed_at
-        if photo := before.get(announced.photo):
-            photos.append(_caused(_merged(photo, announced, order, changed_at, base, now), photo, said))
-        else:
-            photos.append(_new(known, announced, order, changed_at, base, said, now))
-    return tuple(photos)
-
-
-def _caused(photo: Photo, before: Photo, said: Announcement) -> Photo:
-    """Note which event announced the newest version."""
-    return replace(photo, cause=said.event_id) if moved(photo.announced_at, before.announced_at) else photo
-
-
-def _new(
-    listing: Listing,
-    announced: AnnouncedPhoto,
-    order: int,
-    changed_at: datetime | None,
-    base: Priority,
-    said: Announcement,
-    now: datetime,
-) -> Photo:
-    return Photo(
-        id=image_id(listing.feed, listing.key, announced.photo),
-        photo=announced.photo,
-        media_key=announced.media_key,
-        url=announced.url,
-        url_keys=announced.url_keys,
-        order=order,
-        caption=announced.caption,
-        announced_at=changed_at,
-        has_own_timestamp=announced.own_changed_at is not None,
-        priority=base,
-        not_before=now,
-        cause=said.event_id,
+    return tuple(
+        _merged(before.get(announced.photo), announced, order, known, said, media_changed_at, base, now)
+        for order, announced in enumerate(allowed)
     )
 
 
-def _touched(photo: Photo, media_changed_at: datetime | None, now: datetime) -> Photo:
+def _touched(photo: Photo, said: Announcement, media_changed_at: datetime | None, now: datetime) -> Photo:
     """Without a timestamp of its own, the listing's counts for the photo."""
-    return photo if photo.has_own_timestamp else _announced_again(photo, media_changed_at, now)
+    changes = {} if photo.has_own_timestamp else _announced_again(photo, said, media_changed_at, now)
+    return replace(photo, **changes) if changes else photo
 
 
 def _merged(
-    photo: Photo,
+    photo: Photo | None,
     announced: AnnouncedPhoto,
     order: int,
-    changed_at: datetime | None,
+    listing: Listing,
+    said: Announcement,
+    media_changed_at: datetime | None,
     base: Priority,
     now: datetime,
 ) -> Photo:
+    """Return the photo as it is announced, made once: a market's photos pass here, and each making has its cost."""
+    changed_at = announced.own_changed_at or media_changed_at
+    if photo is None:
+        return Photo(
+            id=image_id(listing.feed, listing.key, announced.photo), photo=announced.photo,
+            media_key=announced.media_key, url=announced.url, url_keys=announced.url_keys, order=order,
+            caption=announced.caption, announced_at=changed_at,
+            has_own_timestamp=announced.own_changed_at is not None, priority=base, not_before=now,
+            cause=said.event_id,
+        )  # fmt: skip
+    changes = {**_waited(photo, announced.url, now), **_announced_again(photo, said, changed_at, now)}
     return replace(
-        _with_url(_announced_again(photo, changed_at, now), announced.url, now),
+        photo,
+        url=announced.url,
         media_key=announced.media_key,
         url_keys=announced.url_keys,
         order=order,
         caption=announced.caption,
         has_own_timestamp=announced.own_changed_at is not None,
         priority=most_urgent(photo.priority, base),
+        **changes,
     )
 
 
-def _with_url(photo: Photo, url: str, now: datetime) -> Photo:
+def _waited(photo: Photo, url: str, now: datetime) -> dict[str, Any]:
     """A photo that waited for another URL is tried at once with it."""
-    if url == photo.url:
-        return photo
-    waited = photo.waits_for_url and not photo.is_claimed(now)
-    return replace(photo, url=url, not_before=now if waited else photo.not_before)
+    waited = photo.waits_for_url and url != photo.url and not photo.is_claimed(now)
+    return {"not_before": now} if waited else {}
 
 
-def _announced_again(photo: Photo, changed_at: datetime | None, now: datetime) -> Photo:
-    """Something newer ends every wait and gives all attempts back; the same again changes nothing."""
+def _announced_again(photo: Photo, said: Announcement, changed_at: datetime | None, now: datetime) -> dict[str, Any]:
+    """Return what changes: something newer ends every wait and gives all attempts back; the same again is nothing."""
     if not moved(changed_at, photo.announced_at):
         return _restated(photo, changed_at)
     waiting = photo.released_at is not None or photo.claim is not None
-    return replace(
-        photo, announced_at=changed_at, attempts=0, failure=None, not_before=photo.not_before if waiting else now
-    )
+    changes: dict[str, Any] = {} if waiting else {"not_before": now}
+    return {**changes, "announced_at": changed_at, "attempts": 0, "failure": None, "cause": said.event_id}
 
 
-def _restated(photo: Photo, changed_at: datetime | None) -> Photo:
+def _restated(photo: Photo, changed_at: datetime | None) -> dict[str, Any]:
     """The MLS may name an older time for the same picture, as when a photo gets a timestamp of its own.
 
     The copy then belongs to that time, or a later change would look older than the copy.
     """
     if changed_at is None or changed_at == photo.announced_at:
-        return photo
+        return {}
     copy = photo.copy if photo.copy is None or photo.is_outdated else replace(photo.copy, mls_changed_at=changed_at)
-    return replace(photo, announced_at=changed_at, copy=copy)
+    return {"announced_at": changed_at, "copy": copy}
 
 
 def _hidden(known: Listing, said: Announcement, feed: Feed, now: datetime) -> Hidden | None:

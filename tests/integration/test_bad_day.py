@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+import pytest
 from typer.testing import CliRunner
 
 from local.sandbox import Sandbox
@@ -20,9 +23,9 @@ def record_of(mls: Sandbox, key: str) -> dict[str, Any]:
     return dict(mls.market.property(mls.market.listing(key)))
 
 
-async def run(system: System, *arguments: str) -> tuple[int, str, str]:
+async def run(system: System, *arguments: str, env: Mapping[str, str] = MappingProxyType({})) -> tuple[int, str, str]:
     """Run a command in this process, which is quicker than starting one for each; return code, output and errors."""
-    done = await asyncio.to_thread(CliRunner().invoke, app, list(arguments), env=system.env)
+    done = await asyncio.to_thread(CliRunner().invoke, app, list(arguments), env={**system.env, **env})
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     return done.exit_code, done.stdout, done.stderr
 
@@ -154,9 +157,35 @@ async def test_a_replay_is_planned_run_and_changes_nothing(
 async def test_the_doctor_finds_nothing_wrong_with_a_system_that_runs(whole: System) -> None:
     found = {finding["what"]: finding["state"] for finding in await asked(whole, "doctor")}
     assert set(found.values()) == {"ok"}
-    assert {"topics", "buckets", "indexes", "feeds", "the release loop", "downloader"} <= found.keys()
+    assert {"topics", "buckets", "indexes", "feeds", "the release loop", "downloader", "desk"} <= found.keys()
+    assert {"the desk's token", "the desk's settings"} <= found.keys()
     assert not any((await asked(whole, "topics", "diff")).values())
     assert (await asked(whole, "indexes", "apply")) == {"created": []}
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "what", "state", "said"),
+    [
+        ("DESK_PORT", "9", "desk", "unknown", "does not answer"),
+        ("DESK_TOKEN", "", "the desk's token", "unknown", "IMAGES_DESK_TOKEN is not set here"),
+        ("DESK_TOKEN", "not-what-operators-have", "the desk's token", "fault", "refuses the one that is set here"),
+        ("VARIANTS", "full=200:jpeg:80", "the desk's settings", "fault", "other values of IMAGES_VARIANTS"),
+        ("FEEDS", "other.toml", "the desk's settings", "fault", "other values of feeds.other, feeds.strict"),
+    ],
+)
+async def test_the_doctor_asks_the_desk(
+    whole: System, mls: Sandbox, tmp_path: Path, setting: str, value: str, what: str, state: str, said: str
+) -> None:
+    if setting == "FEEDS":
+        (tmp_path / value).write_text(mls.feeds_toml())
+        value = str(tmp_path / value)
+    code, output, _ = await run(whole, "doctor", "--json", env={f"IMAGES_{setting}": value})
+    found = {finding["what"]: finding for finding in json.loads(output)}
+    wrong = {name: one["state"] for name, one in found.items() if one["state"] != "ok"}
+    assert wrong == {what: state}
+    assert said in found[what]["said"]
+    assert found[what]["advice"]
+    assert code == (1 if state == "fault" else 0), "a system without a desk is none the worse"
 
 
 async def test_a_photo_that_failed_is_explained_to_the_end(whole: System, mls: Sandbox, key: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from local.sandbox import Sandbox
 from shared.domain.failures import POLICIES, Reason
+from tests.desks import a_browser, asked_for, csrf_of, sign_in
 from tests.servers import DESK_TOKEN
 from tests.system import System, until
 
@@ -17,7 +18,7 @@ HOSTILE = "<img src=x onerror=alert(1)>\"'&{{7*7}}"
 ACTIONS = ["force", "freeze", "thaw", "rebuild", "requeue", "drop", "remove", "allow", "resume", "discard"]
 PAGES = [
     "/", "/live", "/listings", "/photos", "/queue", "/dead-letters", "/removals", "/search?q=x",
-    "/listing?feed=a&key=b", "/dead-letter?offset=0", "/do/freeze?feed=sandbox", "/nowhere",
+    "/listing?feed=a&key=b", "/dead-letter?offset=0", "/do/freeze?feed=sandbox", "/config", "/nowhere",
 ]  # fmt: skip
 
 
@@ -25,37 +26,23 @@ def record_of(mls: Sandbox, key: str, **fields: object) -> dict[str, Any]:
     return {**mls.market.property(mls.market.listing(key)), **fields}
 
 
-def csrf_of(answer: httpx.Response) -> str:
-    found = re.search(r'name="csrf" value="([^"]+)"', answer.text)
-    assert found, answer.text
-    return found[1]
-
-
 @pytest.fixture
 async def stranger(whole: System) -> AsyncIterator[httpx.AsyncClient]:
     """A browser that has not signed in."""
-    async with httpx.AsyncClient(base_url=whole.url("desk"), trust_env=False, timeout=20) as client:
-        client.headers["Accept"] = "text/html"
-        yield client
+    async with a_browser(whole) as browser:
+        yield browser
 
 
 @pytest.fixture
 async def desk(stranger: httpx.AsyncClient) -> httpx.AsyncClient:
     """A browser that has signed in."""
-    answer = await stranger.post("/login", data={"token": DESK_TOKEN})
-    assert (answer.status_code, answer.headers["Location"]) == (303, "/")
+    await sign_in(stranger)
     return stranger
 
 
-async def do(desk: httpx.AsyncClient, action: str, **about: object) -> httpx.Response:
-    """Confirm an action on its page, as a browser without a script does; return the page that follows."""
-    asked = await desk.get(f"/do/{action}", params={name: str(value) for name, value in about.items()})
-    assert asked.status_code == 200, asked.text
-    fields = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)">', asked.text))
-    given = {**{name: unescape(value) for name, value in fields.items()}, "csrf": csrf_of(asked), **about}
-    answer = await desk.post(f"/do/{action}", data={name: str(value) for name, value in given.items()})
-    assert answer.status_code == 303, answer.text
-    return await desk.get(answer.headers["Location"])
+async def do(desk: httpx.AsyncClient, action: str, **about: str) -> str:
+    """Confirm an action on its page; return the page that follows."""
+    return await (await asked_for(desk, action, **about)).click(**about)
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -178,7 +165,7 @@ async def test_a_listing_without_photos_says_why_first(
 
     mls.behave()
     after = await do(desk, "force", feed="sandbox", key=key)
-    assert "4 photos of listing" in after.text
+    assert "4 photos of listing" in after
     await whole.downloaded(key, 4)
 
 
@@ -209,11 +196,11 @@ async def test_what_the_mls_sends_is_text(whole: System, mls: Sandbox, desk: htt
 
 async def test_an_operator_freezes_and_thaws_a_feed(whole: System, desk: httpx.AsyncClient) -> None:
     answer = await do(desk, "freeze", feed="strict", reason="they asked", lasting="2h")
-    assert "strict is frozen for 2h." in answer.text
+    assert "strict is frozen for 2h." in answer
     queue = await desk.get("/queue", params={"feed": "strict"})
     assert "frozen by an operator" in queue.text
     assert "they asked" in queue.text
-    assert "strict is open again." in (await do(desk, "thaw", feed="strict")).text
+    assert "strict is open again." in await do(desk, "thaw", feed="strict")
     assert "frozen by an operator" not in (await desk.get("/queue", params={"feed": "strict"})).text
     page = await desk.get("/do/freeze", params={"feed": "strict"})
     wrong = await desk.post(
@@ -241,7 +228,7 @@ async def test_dead_letters_are_shown_without_urls_and_dropped(
     assert "https://secret.example.com/…" in unescape(page.text)
     assert "signed" not in page.text
     for offset in offsets:
-        assert "Dropped: 1 dead letter." in (await do(desk, "drop", offset=offset)).text
+        assert "Dropped: 1 dead letter." in await do(desk, "drop", offset=offset)
     assert not await are_there()
 
 
@@ -250,7 +237,7 @@ async def test_a_listing_is_removed_for_good_and_allowed_again(
 ) -> None:
     await whole.see(record_of(mls, key))
     await whole.downloaded(key, 4)
-    assert "stays away" in (await do(desk, "remove", feed="sandbox", key=key)).text
+    assert "stays away" in await do(desk, "remove", feed="sandbox", key=key)
     await whole.hidden(key)
 
     async def is_proved() -> bool:
@@ -261,7 +248,7 @@ async def test_a_listing_is_removed_for_good_and_allowed_again(
     assert "an operator had it removed" in (await desk.get("/search", params={"q": key}, follow_redirects=True)).text
     evidence = await desk.get("/removals", params={"feed": "sandbox"})
     assert evidence.text.count(f'key={key}"') == 4
-    assert "is allowed" in (await do(desk, "allow", feed="sandbox", key=key)).text
+    assert "is allowed" in await do(desk, "allow", feed="sandbox", key=key)
 
 
 async def test_the_overview_counts_and_refreshes(whole: System, desk: httpx.AsyncClient) -> None:

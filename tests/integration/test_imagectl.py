@@ -1,14 +1,28 @@
 """What an operator does from a terminal, on the running system."""
 
+import asyncio
 import json
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
+from local.plan import PROJECT
 from local.sandbox import Sandbox
 from shared.domain.failures import POLICIES, Reason
+from tests.proxies import Proxy, through
 from tests.system import System, until
+from tests.terminals import BACK_AGAIN, CTRL_C, OWN_SCREEN, Terminal, a_terminal
+
+MOST_SECONDS = 25
+"""A command that waits for Kafka's own patience takes more."""
 
 
 def record_of(mls: Sandbox, key: str) -> dict[str, Any]:
@@ -103,3 +117,97 @@ async def test_a_listing_an_image_and_a_url_are_explained(whole: System, mls: Sa
     assert (code, found["listing_key"], len(found["photos"])) == (0, key, 1)
     code, output = await whole.run("imagectl", "explain", "nowhere")
     assert (code, "nothing is recorded" in output) == (1, True)
+
+
+@pytest.fixture
+async def to_kafka(whole: System) -> AsyncIterator[Proxy]:
+    """A way to Kafka that can be cut; it is where a command begins to ask."""
+    async with through(whole.room.servers.kafka) as proxy:
+        yield proxy
+
+
+@pytest.mark.parametrize("is_silent", [False, True])
+async def test_a_listing_is_explained_while_kafka_is_away(
+    whole: System, mls: Sandbox, to_kafka: Proxy, key: str, is_silent: bool
+) -> None:
+    await whole.see(record_of(mls, key))
+    await whole.downloaded(key, 4)
+    (to_kafka.fall_silent if is_silent else to_kafka.refuse)()
+    for what, code, said in (
+        (key, 0, ["it is displayed, with 4 photos", "whether dead letters name it is not known: Kafka"]),
+        ("nowhere", 1, ["nothing is recorded under this", "or dead letters name it, is not known: Kafka"]),
+    ):
+        found, output = await asyncio.wait_for(
+            whole.run("imagectl", "explain", what, IMAGES_KAFKA=to_kafka.address), MOST_SECONDS
+        )
+        assert found == code, output
+        assert all(one in output for one in said), output
+        assert "Unable connect" not in output, "a library's own words"
+
+
+async def test_a_watched_status_is_a_live_screen_until_ctrl_c(
+    whole: System, mls: Sandbox, to_kafka: Proxy, several_keys: Iterator[str]
+) -> None:
+    first, second = next(several_keys), next(several_keys)
+    await whole.see(record_of(mls, first))
+    await whole.downloaded(first, 4)
+    async with through(urlsplit(whole.room.servers.mongo).netloc) as to_mongo:
+        away = {
+            "IMAGES_KAFKA": to_kafka.address,
+            "IMAGES_MONGO": f"mongodb://{to_mongo.address}/?directConnection=true",
+        }
+        async with a_terminal({**whole.env, **away}, "ops.imagectl", "status", "--watch") as terminal:
+            before = await until(lambda: displayed(terminal), "the first screen")
+            await whole.see(record_of(mls, second))
+            await until(lambda: displayed(terminal, before + 1), "the listing on the screen")
+            for server, name, cut in (
+                (to_kafka, "Kafka", to_kafka.fall_silent),
+                (to_mongo, "MongoDB", to_mongo.refuse),
+            ):
+                cut()
+                await until(partial(says, terminal, f"{name}: "), f"{name} to be said to be away")
+                assert "this is how it stood at" in terminal.screen
+                assert await displayed(terminal, before + 1)
+                server.mend()
+                await until(lambda: is_well(terminal), f"{name} to be back")
+            terminal.press(CTRL_C)
+            assert await terminal.end(MOST_SECONDS) == 130
+        on_it, _, after = terminal.written.partition(BACK_AGAIN)
+        assert on_it.count(OWN_SCREEN) == 1
+        assert "no longer watching" in after
+        assert "Traceback" not in terminal.written
+        assert "Unable connect" not in terminal.written, "a library's own words across the screen"
+
+
+async def displayed(terminal: Terminal, at_least: int = 1) -> int | None:
+    """How many listings of the first feed the screen says are displayed, if so many."""
+    found = re.search(r"displayed +([\d,]+)", terminal.screen)
+    return int(found[1].replace(",", "")) if found and int(found[1].replace(",", "")) >= at_least else None
+
+
+async def says(terminal: Terminal, text: str) -> bool:
+    return text in terminal.screen and "dead letters" in terminal.screen
+
+
+async def is_well(terminal: Terminal) -> bool:
+    return await says(terminal, "displayed") and "this is how it stood" not in terminal.screen
+
+
+async def test_a_status_watched_by_a_machine_is_a_line_a_look(whole: System, to_kafka: Proxy) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "ops.imagectl", "status", "--watch", "--json",
+        cwd=PROJECT, env={**os.environ, **whole.env, "IMAGES_KAFKA": to_kafka.address}, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout
+    looks = [json.loads(await process.stdout.readline()) for _ in range(2)]
+    assert [one["fault"] for one in looks] == ["", ""]
+    assert looks[0]["at"] < looks[1]["at"]
+    to_kafka.refuse()
+    for _ in range(5):
+        look = json.loads(await process.stdout.readline())
+        if look["fault"]:
+            break
+    assert look["fault"].startswith("Kafka: ")
+    assert look["feeds"].keys() == looks[0]["feeds"].keys()
+    process.send_signal(signal.SIGINT)
+    assert await asyncio.wait_for(process.wait(), MOST_SECONDS) == 130

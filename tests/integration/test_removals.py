@@ -64,17 +64,28 @@ async def test_a_burst_is_hidden_and_held_until_an_operator_decides(room: Room, 
         assert [event["reason"] for event in await said(whole, owner, 1)] == ["opt-out"]
         assert not await whole.opens(before[owner])
         assert all([await whole.opens(before[key]) for key in keys if key != owner])
-        frozen = await imagectl(whole, "removals", "list")
-        assert f"removals of sandbox are frozen: {LISTINGS - 1} of {LISTINGS}" in frozen
+        for command in (["removals", "list"], ["status"]):
+            shown = " ".join((await imagectl(whole, *command)).split())
+            assert f"removals of sandbox are frozen: {LISTINGS - 1} of {LISTINGS}" in shown
+        assert "imagectl removals resume sandbox" in shown
+        assert "removals discard sandbox" in shown
+        assert await frozen(whole) == [("sandbox", "listing-inactive", LISTINGS - 1, 1)]
         assert '"removals-frozen"' in whole.log("janitor")
 
         await imagectl(whole, "removals", "resume", "sandbox")
+        assert await frozen(whole) == []
         await until(lambda: shows(whole, ALL_REMOVED), "all removals")
         assert not any([await whole.opens(url) for url in before.values()])
         assert not await shows(whole, FROZEN)
         period = ("--from", "1h", "--to", "2999-01-01")
         evidence = json.loads(await imagectl(whole, "compliance", *period, "--json"))
         assert len(evidence) == LISTINGS + 1  # and the superseded one
+
+
+async def frozen(whole: System) -> list[tuple[str, str, int, int]]:
+    """Return whose removals wait for an operator, as a machine reads it."""
+    found = json.loads(await imagectl(whole, "status", "--json"))["removals_frozen"]
+    return [(one["feed"], one["reason"], one["hidden"], one["displayed"]) for one in found]
 
 
 async def shows(whole: System, line: str) -> bool:
