@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -354,6 +355,18 @@ async def test_a_photo_by_url_is_read_once_and_hidden_at_once() -> None:
         await changed(resolver, hidden=hidden())
         resolver.parts.catalog.forget(KEY, listing.photos[0].id, for_good=True)
         assert (await resolver.http.get("/api/images/resolve", params={"url": urls[0]})).status == 404
+
+
+@pytest.mark.parametrize("narrowed", [{}, {"listing": KEY}])
+async def test_a_url_that_was_unknown_is_known_once_an_event_tells_of_its_listing(narrowed: Mapping[str, str]) -> None:
+    async with a_resolver() as resolver:
+        asked = {"url": "https://photos.example.com/a.jpg", **narrowed}
+        assert (await resolver.http.get("/api/images/resolve", params=asked)).status == 404
+        listing = a_listing(a_held_photo("a"))
+        await resolver.listings.write([listing])
+        assert (await resolver.http.get("/api/images/resolve", params=asked)).status == 404, "what was read is kept"
+        resolver.parts.catalog.forget(KEY, listing.photos[0].id)
+        assert (await resolver.http.get("/api/images/resolve", params=asked)).status == 200
 
 
 async def test_of_several_photos_under_a_url_one_with_a_copy_is_shown() -> None:
