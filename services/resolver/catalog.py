@@ -94,7 +94,7 @@ class Catalog:
     @property
     def is_failing(self) -> bool:
         """Whether the database is away, and answers may be older than they should be."""
-        return self._pages.is_failing or self._images.is_failing
+        return self._terms.is_failing
 
     def hears(self, does: bool) -> None:
         """Keep answers for a shorter time while Kafka does not tell of changes."""
@@ -159,9 +159,7 @@ def _groups_of_pages(question: Question, _: Sequence[Page]) -> Sequence[str]:
 
 def _groups_of_images(name: Name, found: Sequence[ShownPhoto]) -> Sequence[str]:
     known = [group for one in found for group in (one.photo.id, one.listing_key)]
-    if name.image_id or name.listing_key:
-        return [*known, *filter(None, (name.image_id, name.listing_key))]
-    return known or [_UNKNOWN]
+    return [*known, *filter(None, (name.image_id, name.listing_key))] or [_UNKNOWN]
 
 
 def _pages_size(pages: Sequence[Page]) -> int:

@@ -112,7 +112,7 @@ class Waiting:
         self._catalog.forget_image(watch.image_id)
         try:
             found = await self._catalog.image(Name(watch.image_id))
-        except (StoreUnavailable, Overloaded) as fault:
-            _logger.warning("waiting-for-infrastructure", error=str(fault))
+        except (StoreUnavailable, Overloaded, TimeoutError) as fault:
+            _logger.warning("waiting-for-infrastructure", error=str(fault) or "no answer in time")
             return watch.last
         return decide.shown(found, watch.since) if found else None
