@@ -19,10 +19,11 @@ from services.resolver.decide import Absent
 from services.resolver.demand import Demand
 from shared.domain.failures import Failure, Reason
 from shared.domain.image import url_key
+from shared.domain.pace import Pace
 from shared.domain.priority import Priority
 from shared.stores.listings import ShownPhoto
 from tests.answering import RENDERER, Resolver, a_resolver
-from tests.builders import FEED, KEY, a_copy, a_held_photo, a_listing, a_photo, hidden
+from tests.builders import FEED, KEY, NOW, a_copy, a_held_photo, a_listing, a_photo, after, hidden
 from tests.system import PATIENCE_SECONDS, until
 
 LISTING = f"/api/listings/{KEY}/images"
@@ -339,6 +340,28 @@ async def test_a_photo_that_failed_has_a_picture_and_the_time_that_it_is_due() -
     async with a_resolver(a_listing(gone), serve_wait_seconds=0) as resolver:
         answer = await resolver.http.get(f"/api/images/serve?id={gone.id}")
         assert (answer.status, answer.headers["Content-Type"]) == (404, "image/svg+xml")
+
+
+@pytest.mark.parametrize(("measured", "expected"), [(0.5, 60), (None, 5)])
+async def test_a_photo_that_waits_for_its_turn_says_when_that_is(measured: float | None, expected: int) -> None:
+    viewed = [a_photo(f"p{number}", priority=Priority.VIEWED, not_before=after(-60)) for number in range(30)]
+    mine = a_photo("mine", key="X2", priority=Priority.VIEWED)
+    listings = (a_listing(*viewed), a_listing(mine, key="X2"))
+    async with a_resolver(*listings, clock=lambda: NOW, serve_wait_seconds=0) as resolver:
+        if measured:
+            await resolver.paces.put(FEED, Pace(NOW, measured))
+        readings, ahead_of = 0, resolver.listings.ahead_of
+
+        async def counted(*asked: Any) -> int:
+            nonlocal readings
+            readings += 1
+            return await ahead_of(*asked)
+
+        resolver.listings.ahead_of = counted  # type: ignore[method-assign]
+        asked = (resolver.http.get(f"/api/images/serve?id={mine.id}") for _ in range(50))
+        answers = await asyncio.gather(*asked)
+        assert {(answer.status, int(answer.headers["Retry-After"])) for answer in answers} == {(503, expected)}
+        assert readings <= 2, "once a second, however many are told"
 
 
 async def test_a_photo_by_url_is_read_once_and_hidden_at_once() -> None:
