@@ -52,8 +52,8 @@ class Truth:
         async def changed() -> Listing | None:
             known = await self.listings.get(FEED, key)
             assert known is not None
-            more = {"photos": (replace(known.photos[0], copy=copy, failure=None),)} if copy else {}
-            after = replace(known, **facts, **more)
+            photos = (replace(known.photos[0], copy=copy, failure=None),) if copy else known.photos
+            after = replace(known, photos=photos, **facts)
             return None if await self.listings.write([after]) else after
 
         return await until(changed, "the change to be recorded")

@@ -343,7 +343,9 @@ async def test_a_photo_that_failed_has_a_picture_and_the_time_that_it_is_due() -
 
 
 @pytest.mark.parametrize(("measured", "expected"), [(0.5, 60), (None, 5)])
-async def test_a_photo_that_waits_for_its_turn_says_when_that_is(measured: float | None, expected: int) -> None:
+async def test_a_photo_that_waits_for_its_turn_says_when_that_is(
+    monkeypatch: pytest.MonkeyPatch, measured: float | None, expected: int
+) -> None:
     viewed = [a_photo(f"p{number}", priority=Priority.VIEWED, not_before=after(-60)) for number in range(30)]
     mine = a_photo("mine", key="X2", priority=Priority.VIEWED)
     listings = (a_listing(*viewed), a_listing(mine, key="X2"))
@@ -357,7 +359,7 @@ async def test_a_photo_that_waits_for_its_turn_says_when_that_is(measured: float
             readings += 1
             return await ahead_of(*asked)
 
-        resolver.listings.ahead_of = counted  # type: ignore[method-assign]
+        monkeypatch.setattr(resolver.listings, "ahead_of", counted)
         asked = (resolver.http.get(f"/api/images/serve?id={mine.id}") for _ in range(50))
         answers = await asyncio.gather(*asked)
         assert {(answer.status, int(answer.headers["Retry-After"])) for answer in answers} == {(503, expected)}
