@@ -21,6 +21,7 @@ from shared.settings import Settings
 from shared.stores.errors import StoreUnavailable
 from shared.stores.listings import Answer, ShownPhoto
 from shared.stores.memory import MemoryListings
+from shared.stores.paces import MemoryPaces
 from tests.builders import FEED, a_feed
 
 RENDERER = Renderer("https://cdn.example.com")
@@ -71,6 +72,7 @@ class Resolver:
 
     parts: Parts
     listings: Watched
+    paces: MemoryPaces
     port: int
     said: Said
     http: aiohttp.ClientSession
@@ -87,7 +89,8 @@ async def a_resolver(*listings: Listing, clock: Clock = utc_now, **settings: Any
     store, said, registry, port = Watched(), Said(), CollectorRegistry(), ports.choose(set())
     await store.write(listings)
     feeds = {FEED: a_feed()}
-    parts = Parts(Settings(_env_file=None, **settings), feeds, store, said, RENDERER, registry, clock)
+    paces = MemoryPaces()
+    parts = Parts(Settings(_env_file=None, **settings), feeds, store, paces, said, RENDERER, registry, clock)
     health = Health({}, registry)
     app = create_app(parts, health)
     async with (
@@ -97,4 +100,4 @@ async def a_resolver(*listings: Listing, clock: Clock = utc_now, **settings: Any
             f"http://127.0.0.1:{port}", auto_decompress=False, connector=aiohttp.TCPConnector(limit=0)
         ) as http,
     ):
-        yield Resolver(parts, store, port, said, http, health)
+        yield Resolver(parts, store, paces, port, said, http, health)

@@ -13,6 +13,7 @@ from services.resolver.catalog import Catalog
 from services.resolver.demand import Demand
 from services.resolver.kept import Terms
 from services.resolver.news import News
+from services.resolver.queue import Queue
 from services.resolver.routes import Routes
 from services.resolver.waiting import Waiting
 from shared import log
@@ -26,6 +27,7 @@ from shared.runtime import Loop, looping
 from shared.settings import Settings
 from shared.stores import mongo
 from shared.stores.listings import Listings
+from shared.stores.paces import Paces
 
 SERVICE = "resolver"
 _NO_PAUSE = 0.0
@@ -47,7 +49,15 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         renderer = Renderer(settings.public_root)
         # Kafka is no reason to take the resolver out of service: without it answers are kept for a shorter time.
         health = Health({"mongo": lambda: mongo.ping(database)}, registry)
-        parts = Parts(settings, feeds, mongo.MongoListings(database, renderer), broker, renderer, registry)
+        parts = Parts(
+            settings,
+            feeds,
+            mongo.MongoListings(database, renderer),
+            mongo.MongoPaces(database),
+            broker,
+            renderer,
+            registry,
+        )
         app = create_app(parts, health)
         loops = [
             Loop("demand", parts.demand.work, _NO_PAUSE),
@@ -72,6 +82,7 @@ class Parts:
         settings: Settings,
         feeds: Mapping[str, Feed],
         listings: Listings,
+        paces: Paces,
         broker: Broker,
         renderer: Renderer,
         registry: CollectorRegistry,
@@ -87,8 +98,9 @@ class Parts:
         self.waiting = Waiting(self.catalog, self.demand, clock, registry)
         self.news = News(settings, broker, self.catalog, self.waiting)
         variants = [spec.name for spec in settings.variants]
+        queue = Queue(listings, paces, feeds, clock)
         self.routes = Routes(
-            self.catalog, self.demand, self.waiting, renderer, variants, settings.serve_wait_seconds, clock
+            self.catalog, self.demand, self.waiting, queue, renderer, variants, settings.serve_wait_seconds, clock
         )
 
 

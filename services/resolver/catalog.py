@@ -18,6 +18,8 @@ _ASK_AGAIN_AFTER = timedelta(seconds=5)
 """When a page that is still incomplete is asked for again: the first time may have been dropped."""
 _PAGES_SHARE = 0.75
 """Of the memory: pages are large and many ask for them; images are asked for one by one."""
+_UNKNOWN = ""
+"""The group of URLs that no listing shows: any event may be about one of them."""
 _ENTRY_BYTES = 1_000
 """What keeping costs beside the bytes of the answer."""
 _PHOTO_BYTES = 4_000
@@ -92,7 +94,7 @@ class Catalog:
     @property
     def is_failing(self) -> bool:
         """Whether the database is away, and answers may be older than they should be."""
-        return self._pages.is_failing or self._images.is_failing
+        return self._terms.is_failing
 
     def hears(self, does: bool) -> None:
         """Keep answers for a shorter time while Kafka does not tell of changes."""
@@ -102,6 +104,8 @@ class Catalog:
         """Read anew what an event says has changed; for good where it was removed."""
         self._pages.forget(listing_key, for_good=for_good)
         self._images.forget(listing_key, image_id, for_good=for_good)
+        # For good, so that a flood of made-up URLs costs the events no more than it cost to read them.
+        self._images.forget(_UNKNOWN, for_good=True)
 
     def forget_image(self, image_id: str) -> None:
         """Read an image anew."""
@@ -155,7 +159,7 @@ def _groups_of_pages(question: Question, _: Sequence[Page]) -> Sequence[str]:
 
 def _groups_of_images(name: Name, found: Sequence[ShownPhoto]) -> Sequence[str]:
     known = [group for one in found for group in (one.photo.id, one.listing_key)]
-    return [*known, name.image_id] if name.image_id else known
+    return [*known, *filter(None, (name.image_id, name.listing_key))] or [_UNKNOWN]
 
 
 def _pages_size(pages: Sequence[Page]) -> int:

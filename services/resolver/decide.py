@@ -1,5 +1,6 @@
 """What follows from a question: which photos become more urgent, and what can be shown of one. Pure."""
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -13,6 +14,9 @@ from shared.domain.listing import Listing
 from shared.domain.priority import Priority, most_urgent
 from shared.stores.listings import ShownPhoto
 
+SOON_SECONDS = 5
+"""Retry-After while a photo is on its way and nothing says that it takes longer."""
+_LATEST_SECONDS = 3_600
 RETRY_VIEWED_AFTER = timedelta(minutes=1)
 """A failed photo that is viewed is tried again at once, if its last attempt is over so long ago."""
 
@@ -61,7 +65,7 @@ class Missing(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """No copy: why, and when the next attempt is due."""
+    """No copy: why, and when the next attempt is due; None where there is none, or it is in work already."""
 
     why: Missing
     due_at: datetime | None
@@ -75,8 +79,20 @@ def shown(found: ShownPhoto, asked_at: datetime) -> Copy | Absent:
     if photo.failure is not None and photo.failure.reason is Reason.GONE:
         return Absent(Missing.GONE, due_at)
     has_failed_since = photo.failure is not None and photo.attempted_at is not None and photo.attempted_at >= asked_at
-    is_in_work = photo.released_at is not None and not has_failed_since
-    return Absent(Missing.ON_ITS_WAY if is_in_work or photo.failure is None else Missing.LATER, due_at)
+    if photo.released_at is not None and not has_failed_since:
+        return Absent(
+            Missing.ON_ITS_WAY, None
+        )  # it is due again once its lease ends, which says nothing of when it comes
+    return Absent(Missing.ON_ITS_WAY if photo.failure is None else Missing.LATER, due_at)
+
+
+def retry_after(absent: Absent, queue_seconds: float | None, now: datetime) -> int:
+    """Return after how many seconds to ask for an absent photo again: once it is due and had its turn."""
+    if absent.due_at is None:
+        return SOON_SECONDS
+    seconds = max(0.0, (absent.due_at - now).total_seconds()) + (queue_seconds or 0.0)
+    earliest = SOON_SECONDS if absent.why is Missing.ON_ITS_WAY else 1
+    return min(max(earliest, math.ceil(seconds)), _LATEST_SECONDS)
 
 
 def variant(copy: Copy, name: str, known: Collection[str]) -> Variant | None:

@@ -24,7 +24,10 @@ HEARING_SECONDS = 1.0
 DEAF_SECONDS = 0.5
 """The same while Kafka does not tell what changed."""
 OUTAGE_SECONDS = 30.0
+READING_SECONDS = 3.0
+"""How long the database may take for one reading; one that takes longer hangs, and is as good as away."""
 READ_SECONDS = 5.0
+"""How long anyone waits, for readings before theirs and for theirs."""
 _MOST_AT_ONCE = 200
 _MOST_READINGS = 2
 _MOST_AWAITED = 4_000
@@ -69,6 +72,8 @@ class Terms:
     def __init__(self, now: Callable[[], float], registry: CollectorRegistry) -> None:
         self.now = now
         self.seconds = HEARING_SECONDS
+        self.is_failing = False
+        """Whether the last reading, of whatever kind, found the database away."""
         self.counts: list[Counts] = []
         registry.register(_Told(self.counts))
 
@@ -115,7 +120,6 @@ class Kept(Generic[Key, Value]):
         self._terms = terms
         self.counts = Counts(kind)
         terms.counts.append(self.counts)
-        self.is_failing = False
         self._entries: OrderedDict[Key, _Entry[Value]] = OrderedDict()
         self._groups: dict[Hashable, set[Key]] = {}
         self._awaited: dict[Key, _Reading[Key, Value]] = {}
@@ -181,7 +185,7 @@ class Kept(Generic[Key, Value]):
 
     def _is_all_there_is(self, key: Key, entry: _Entry[Value], now: float) -> bool:
         """Whether to answer with what was read before the database went away; one reading at a time tries again."""
-        if not self.is_failing or entry.read_at + OUTAGE_SECONDS <= now:
+        if not self._terms.is_failing or entry.read_at + OUTAGE_SECONDS <= now:
             return False
         if not self._running and not self._queue:
             self._want(key)
@@ -226,17 +230,36 @@ class Kept(Generic[Key, Value]):
     async def _read(self, reading: _Reading[Key, Value]) -> None:
         read_at = self._terms.now()
         try:
-            values = await self._load(reading.keys)
+            values = await self._load_in_time(reading.keys)
+        except StoreUnavailable as fault:
+            # Those in the queue would each wait as long, for the same end.
+            self._terms.is_failing = True
+            for one in (reading, *self._queue):
+                self._end(one, fault)
+            self._queue.clear()
         except Exception as fault:  # noqa: BLE001 - it is raised where it is awaited
-            self.is_failing = isinstance(fault, StoreUnavailable)
-            reading.done.set_exception(fault)
-            reading.done.exception()  # perhaps nobody waits any more
+            self._end(reading, fault)
         else:
-            self.is_failing = False
+            self._terms.is_failing = False
             for key, value in values.items():
                 if reading.forgotten.isdisjoint(self._groups_of(key, value)) and key not in reading.forgotten:
                     self.keep(key, value, read_at)
-            reading.done.set_result(values)
+            self._end(reading, values)
+
+    async def _load_in_time(self, keys: Collection[Key]) -> Mapping[Key, Value]:
+        try:
+            async with asyncio.timeout(READING_SECONDS):
+                return await self._load(keys)
+        except TimeoutError:
+            raise StoreUnavailable(f"no answer within {READING_SECONDS:.0f} s") from None
+
+    def _end(self, reading: _Reading[Key, Value], outcome: Mapping[Key, Value] | Exception) -> None:
+        """Give those who wait for a reading what came of it."""
+        if isinstance(outcome, Exception):
+            reading.done.set_exception(outcome)
+            reading.done.exception()  # perhaps nobody waits any more
+        else:
+            reading.done.set_result(outcome)
         for key in reading.keys:
             if self._awaited.get(key) is reading:
                 del self._awaited[key]

@@ -1,7 +1,6 @@
 """The resolver's HTTP: each question is checked, looked up and answered; what is missing is asked for behind it."""
 
 import asyncio
-import math
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -16,6 +15,7 @@ from services.resolver.catalog import Catalog, Name, Page, Question
 from services.resolver.decide import Absent, Missing
 from services.resolver.demand import Demand
 from services.resolver.models import MOST_LISTINGS, Context, ResolveRequest
+from services.resolver.queue import Queue
 from services.resolver.waiting import Seen, Waiting
 from shared.clock import Clock
 from shared.domain.image import Copy, Status, url_key
@@ -23,9 +23,6 @@ from shared.domain.priority import Priority
 from shared.render import Renderer
 from shared.stores.listings import ShownPhoto
 
-_SOON_SECONDS = 5
-"""Retry-After while a photo is on its way and nothing says how long it takes."""
-_LATEST_SECONDS = 3_600
 _LONGEST_TEXT = 8_000
 BODY_SECONDS = 5.0
 """How long the sender of a body may take."""
@@ -42,6 +39,7 @@ class Routes:
         catalog: Catalog,
         demand: Demand,
         waiting: Waiting,
+        queue: Queue,
         renderer: Renderer,
         variants: Sequence[str],
         wait_seconds: float,
@@ -50,6 +48,7 @@ class Routes:
         self._catalog = catalog
         self._demand = demand
         self._waiting = waiting
+        self._queue = queue
         self._renderer = renderer
         self._variants = variants
         self._wait_seconds = wait_seconds
@@ -119,6 +118,10 @@ class Routes:
             if variant not in self._variants:
                 self._no_such_variant()
             shown = await self._waiting.wait(found, shown, self._wait_seconds)
+        if isinstance(shown, Absent) and shown.why is not Missing.GONE:
+            seconds = await self._queue.seconds(found.feed) if shown.due_at else None
+            later = decide.retry_after(shown, seconds, self._clock())
+            return answers.placeholder(503, "Photo on its way", retry_after=later)
         return self._show(shown, variant)
 
     async def _shown(self, name: Name, otherwise: str) -> ShownPhoto:
@@ -133,18 +136,10 @@ class Routes:
         if isinstance(shown, Copy):
             variant = decide.variant(shown, name, self._variants)
             return answers.elsewhere(self._renderer.url(variant.key)) if variant else self._no_such_variant()
-        if shown.why is Missing.GONE:
-            return answers.placeholder(404, "Photo not available")
-        return answers.placeholder(503, "Photo on its way", retry_after=self._retry_after(shown))
+        return answers.placeholder(404, "Photo not available")
 
     def _no_such_variant(self) -> NoReturn:
         refuse(404, f"there is no such variant; there is {', '.join(self._variants)}")
-
-    def _retry_after(self, absent: Absent) -> int:
-        if absent.why is Missing.ON_ITS_WAY or absent.due_at is None:
-            return _SOON_SECONDS
-        seconds = math.ceil((absent.due_at - self._clock()).total_seconds())
-        return min(max(1, seconds), _LATEST_SECONDS)
 
     def _ask_for_missing(self, page: Page, priority: Priority) -> None:
         if page.missing and page.is_to_be_asked(priority, self._clock()):

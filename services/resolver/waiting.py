@@ -34,10 +34,10 @@ Seen = Copy | Absent | None
 class _Watch:
     one: ListingId
     image_id: str
-    found: asyncio.Future[Seen]
     since: datetime
     last: Seen
-    waiters: int = 0
+    waiters: set[asyncio.Future[Seen]] = field(default_factory=set)
+    """One future each: of one that all share, each who leaves would have all the others looked through."""
     told: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -51,7 +51,7 @@ class Waiting:
         self._watches: dict[str, _Watch] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         waiters = Gauge("listing_images_waiters", "Visitors who wait for a photo", registry=registry)
-        waiters.set_function(lambda: sum(watch.waiters for watch in self._watches.values()))
+        waiters.set_function(lambda: sum(len(watch.waiters) for watch in self._watches.values()))
 
     async def wait(self, found: ShownPhoto, absent: Absent, seconds: float) -> Seen:
         """Have an absent image fetched first of all; return what can be shown of it as soon as that is settled.
@@ -59,14 +59,15 @@ class Waiting:
         At the latest after so many seconds, with what is known then. Raises Overloaded.
         """
         watch = self._watches.get(found.photo.id) or self._begin(found, absent)
-        watch.waiters += 1
+        outcome: asyncio.Future[Seen] = asyncio.get_running_loop().create_future()
+        watch.waiters.add(outcome)
         try:
             async with asyncio.timeout(seconds):
-                return await asyncio.shield(watch.found)
+                return await outcome
         except TimeoutError:
             return watch.last
         finally:
-            watch.waiters -= 1
+            watch.waiters.discard(outcome)
 
     def tell(self, image_id: str) -> None:
         """Wake the watch of an image: an event says that it changed."""
@@ -76,8 +77,7 @@ class Waiting:
     def _begin(self, found: ShownPhoto, absent: Absent) -> _Watch:
         if len(self._watches) >= _MOST_WATCHES:
             raise Overloaded
-        outcome = asyncio.get_running_loop().create_future()
-        watch = _Watch((found.feed, found.listing_key), found.photo.id, outcome, self._clock(), absent)
+        watch = _Watch((found.feed, found.listing_key), found.photo.id, self._clock(), absent)
         self._watches[watch.image_id] = watch
         task = asyncio.create_task(self._look(watch))
         self._tasks.add(task)
@@ -98,7 +98,9 @@ class Waiting:
                 watch.told.clear()
         finally:
             del self._watches[watch.image_id]
-            watch.found.set_result(watch.last)
+            for outcome in watch.waiters:
+                if not outcome.done():
+                    outcome.set_result(watch.last)
 
     async def _raise(self, watch: _Watch) -> None:
         try:
@@ -110,7 +112,7 @@ class Waiting:
         self._catalog.forget_image(watch.image_id)
         try:
             found = await self._catalog.image(Name(watch.image_id))
-        except (StoreUnavailable, Overloaded) as fault:
-            _logger.warning("waiting-for-infrastructure", error=str(fault))
+        except (StoreUnavailable, Overloaded, TimeoutError) as fault:
+            _logger.warning("waiting-for-infrastructure", error=str(fault) or "no answer in time")
             return watch.last
         return decide.shown(found, watch.since) if found else None

@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from services.resolver.decide import RETRY_VIEWED_AFTER, Absent, Missing, raised, shown, variant
+from services.resolver.decide import (
+    RETRY_VIEWED_AFTER,
+    SOON_SECONDS,
+    Absent,
+    Missing,
+    raised,
+    retry_after,
+    shown,
+    variant,
+)
 from shared.domain.failures import Failure, Reason
 from shared.domain.image import LEASE, Claim, Photo
 from shared.domain.listing import Listing
@@ -140,13 +149,13 @@ def test_only_the_photos_asked_for_are_raised() -> None:
         (a_held_photo(announced_at=after(1)), a_copy()),
         (a_held_photo(failure=Failure(Reason.GONE), announced_at=after(1)), a_copy()),
         (a_photo(), Absent(Missing.ON_ITS_WAY, NOW)),
-        (a_photo().released(NOW), Absent(Missing.ON_ITS_WAY, NOW + LEASE)),
+        (a_photo().released(NOW), Absent(Missing.ON_ITS_WAY, None)),
         (failed(), Absent(Missing.LATER, after(3_600))),
-        (failed(released_at=NOW), Absent(Missing.ON_ITS_WAY, after(3_600))),
+        (failed(released_at=NOW), Absent(Missing.ON_ITS_WAY, None)),
         (failed(at=after(1), released_at=NOW), Absent(Missing.LATER, after(3_600))),
         (failed(at=NOW), Absent(Missing.LATER, after(3_600))),
         (failed(at=NOW, released_at=NOW), Absent(Missing.LATER, after(3_600))),
-        (failed(at=after(-1), released_at=NOW), Absent(Missing.ON_ITS_WAY, after(3_600))),
+        (failed(at=after(-1), released_at=NOW), Absent(Missing.ON_ITS_WAY, None)),
         (failed(Reason.GONE), Absent(Missing.GONE, after(3_600))),
         (failed(Reason.GONE, released_at=NOW), Absent(Missing.GONE, after(3_600))),
     ],
@@ -175,3 +184,26 @@ def test_a_variant_is_found_by_name_and_one_that_an_old_copy_lacks_is_its_full_o
 ) -> None:
     one = variant(a_copy(), name, known)
     assert (one and one.name) == found
+
+
+@pytest.mark.parametrize(
+    ("why", "due", "queue_seconds", "expected"),
+    [
+        (Missing.ON_ITS_WAY, None, None, SOON_SECONDS),
+        (Missing.ON_ITS_WAY, None, 900.0, SOON_SECONDS),
+        (Missing.ON_ITS_WAY, -60, None, SOON_SECONDS),
+        (Missing.ON_ITS_WAY, -60, 2.0, SOON_SECONDS),
+        (Missing.ON_ITS_WAY, -60, 40.2, 41),
+        (Missing.ON_ITS_WAY, 90, None, 90),
+        (Missing.ON_ITS_WAY, 90, 40.2, 131),
+        (Missing.ON_ITS_WAY, 90, 1e9, 3_600),
+        (Missing.LATER, -1, None, 1),
+        (Missing.LATER, 30, 0.0, 30),
+        (Missing.LATER, 86_400, None, 3_600),
+    ],
+)
+def test_it_is_worth_asking_again_once_it_is_due_and_had_its_turn(
+    why: Missing, due: float | None, queue_seconds: float | None, expected: int
+) -> None:
+    absent = Absent(why, None if due is None else after(due))
+    assert retry_after(absent, queue_seconds, NOW) == expected

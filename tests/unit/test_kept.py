@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 from prometheus_client import CollectorRegistry
 
+from services.resolver import kept as kept_module
 from services.resolver.kept import HEARING_SECONDS, OUTAGE_SECONDS, Kept, Overloaded, Terms
 from shared.stores.errors import StoreUnavailable
 
@@ -174,7 +175,7 @@ async def test_while_the_database_is_away_what_was_read_serves_for_half_a_minute
     one.source.fault = StoreUnavailable("away")
     one.clock.now += 5
     assert await one.get("a") == ["a1"]
-    assert one.kept.is_failing
+    assert one.terms.is_failing
     with pytest.raises(StoreUnavailable):
         await one.get("a", "b")
     one.clock.now += OUTAGE_SECONDS - 5.001
@@ -197,8 +198,40 @@ async def test_during_an_outage_nobody_waits_for_the_database_to_answer(one: Set
     one.source.fault = None
     one.source.open.set()
     await settled()
-    assert not one.kept.is_failing
+    assert not one.terms.is_failing
     assert await one.get("a") == [f"a{len(one.source.readings)}"]
+
+
+async def test_a_database_that_hangs_is_as_good_as_away(one: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_module, "READING_SECONDS", 0.05)
+    await one.get("a", "b")
+    one.source.open.clear()
+    one.clock.now += 5
+    reading = [asyncio.create_task(one.get(key)) for key in ("a", *(f"k{number}" for number in range(450)), "b")]
+    answers = await asyncio.wait_for(asyncio.gather(*reading, return_exceptions=True), 3)
+    assert (answers[0], answers[-1]) == (["a1"], ["b1"]), "known, the one being read, the other behind it"
+    assert {type(answer) for answer in answers[1:-1]} == {StoreUnavailable}
+    assert one.terms.is_failing
+    assert len(one.source.readings) == 3, "what waits behind a reading that failed is not tried one by one"
+    one.clock.now += OUTAGE_SECONDS - 5.001
+    assert await asyncio.wait_for(one.get("a"), 1) == ["a1"]
+    one.clock.now += 0.001
+    with pytest.raises(StoreUnavailable):
+        await asyncio.wait_for(one.get("a"), 1)
+    one.source.open.set()
+    assert await one.get("a") != ["a1"]
+    assert not one.terms.is_failing
+
+
+async def test_what_one_kind_finds_out_about_the_database_spares_the_others_the_wait(one: Setting) -> None:
+    other = Kept[str, str]("y", one.source.load, lambda *_: (), lambda _: 10, 1_000, one.terms)
+    await other.get(["a"])
+    one.source.fault = StoreUnavailable("away")
+    with pytest.raises(StoreUnavailable):
+        await one.get("b")
+    one.clock.now += 5
+    one.source.open.clear()
+    assert await asyncio.wait_for(other.get(["a"]), 1) == {"a": "a1"}
 
 
 async def test_what_was_removed_is_not_served_during_an_outage(one: Setting) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 import gzip
 import json
+import time
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,10 +19,12 @@ from services.resolver.decide import Absent
 from services.resolver.demand import Demand
 from shared.domain.failures import Failure, Reason
 from shared.domain.image import url_key
+from shared.domain.pace import Pace
 from shared.domain.priority import Priority
+from shared.stores.listings import ShownPhoto
 from tests.answering import RENDERER, Resolver, a_resolver
-from tests.builders import FEED, KEY, a_copy, a_held_photo, a_listing, a_photo, hidden
-from tests.system import until
+from tests.builders import FEED, KEY, NOW, a_copy, a_held_photo, a_listing, a_photo, after, hidden
+from tests.system import PATIENCE_SECONDS, until
 
 LISTING = f"/api/listings/{KEY}/images"
 FULL = a_listing(*(a_held_photo(f"p{number}") for number in range(25)))
@@ -260,16 +264,18 @@ async def test_ten_thousand_who_wait_for_one_photo_share_one_event_and_wake_toge
         assert found is not None
         absent = decide.shown(found, resolver.parts.routes._clock())
         assert isinstance(absent, Absent)
-        waiting = [asyncio.create_task(resolver.parts.waiting.wait(found, absent, 30)) for _ in range(10_000)]
+        waits = (resolver.parts.waiting.wait(found, absent, PATIENCE_SECONDS) for _ in range(10_000))
+        waiting = [asyncio.create_task(one) for one in waits]
 
         async def all_wait() -> bool:
             return resolver.metric("listing_images_waiters") == 10_000 and len(resolver.said.records) == 1
 
         await until(all_wait, "ten thousand to wait")
-        gone, staying = waiting[:5_000], waiting[5_000:]
+        gone, staying, began = waiting[:5_000], waiting[5_000:], time.process_time()
         for task in gone:
             task.cancel()
         await asyncio.gather(*gone, return_exceptions=True)
+        assert time.process_time() - began < 0.5, "whoever leaves costs the same, however many wait"
         assert resolver.metric("listing_images_waiters") == 5_000
         await changed(resolver, photos=(replace(photo, copy=a_copy("a")),))
         resolver.parts.catalog.forget(KEY, photo.id)
@@ -278,6 +284,29 @@ async def test_ten_thousand_who_wait_for_one_photo_share_one_event_and_wake_toge
         assert {type(one).__name__ for one in shown} == {"Copy"}
         assert len(resolver.said.records) == 1
         assert not resolver.parts.waiting._watches
+
+
+async def test_an_event_that_comes_while_its_photo_is_looked_at_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting_module, "LOOK_SECONDS", 60)  # nothing but the event wakes them
+    photo = a_photo("a")
+    async with a_resolver(a_listing(photo)) as resolver:
+        read, looking, go_on = resolver.listings.showing, asyncio.Event(), asyncio.Event()
+
+        async def slowly(*asked: Any) -> list[ShownPhoto]:
+            found = await read(*asked)
+            if resolver.said.records:
+                looking.set()
+                await go_on.wait()
+            return found
+
+        monkeypatch.setattr(resolver.listings, "showing", slowly)
+        asking = asyncio.create_task(resolver.http.get(f"/api/images/serve?id={photo.id}", allow_redirects=False))
+        await looking.wait()
+        await changed(resolver, photos=(replace(photo, copy=a_copy("a")),))
+        resolver.parts.catalog.forget(KEY, photo.id)
+        resolver.parts.waiting.tell(photo.id)
+        go_on.set()
+        assert (await asking).status == 302
 
 
 async def test_a_waiting_visitor_is_sent_to_the_copy_though_the_event_is_lost() -> None:
@@ -313,6 +342,30 @@ async def test_a_photo_that_failed_has_a_picture_and_the_time_that_it_is_due() -
         assert (answer.status, answer.headers["Content-Type"]) == (404, "image/svg+xml")
 
 
+@pytest.mark.parametrize(("measured", "expected"), [(0.5, 60), (None, 5)])
+async def test_a_photo_that_waits_for_its_turn_says_when_that_is(
+    monkeypatch: pytest.MonkeyPatch, measured: float | None, expected: int
+) -> None:
+    viewed = [a_photo(f"p{number}", priority=Priority.VIEWED, not_before=after(-60)) for number in range(30)]
+    mine = a_photo("mine", key="X2", priority=Priority.VIEWED)
+    listings = (a_listing(*viewed), a_listing(mine, key="X2"))
+    async with a_resolver(*listings, clock=lambda: NOW, serve_wait_seconds=0) as resolver:
+        if measured:
+            await resolver.paces.put(FEED, Pace(NOW, measured))
+        readings, ahead_of = 0, resolver.listings.ahead_of
+
+        async def counted(*asked: Any) -> int:
+            nonlocal readings
+            readings += 1
+            return await ahead_of(*asked)
+
+        monkeypatch.setattr(resolver.listings, "ahead_of", counted)
+        asked = (resolver.http.get(f"/api/images/serve?id={mine.id}") for _ in range(50))
+        answers = await asyncio.gather(*asked)
+        assert {(answer.status, int(answer.headers["Retry-After"])) for answer in answers} == {(503, expected)}
+        assert readings <= 2, "once a second, however many are told"
+
+
 async def test_a_photo_by_url_is_read_once_and_hidden_at_once() -> None:
     urls = [f"https://photos.example.com/{name}.jpg" for name in "ab"]
     listing = a_listing(a_held_photo("a"), a_photo("b"))
@@ -327,6 +380,18 @@ async def test_a_photo_by_url_is_read_once_and_hidden_at_once() -> None:
         await changed(resolver, hidden=hidden())
         resolver.parts.catalog.forget(KEY, listing.photos[0].id, for_good=True)
         assert (await resolver.http.get("/api/images/resolve", params={"url": urls[0]})).status == 404
+
+
+@pytest.mark.parametrize("narrowed", [{}, {"listing": KEY}])
+async def test_a_url_that_was_unknown_is_known_once_an_event_tells_of_its_listing(narrowed: Mapping[str, str]) -> None:
+    async with a_resolver() as resolver:
+        asked = {"url": "https://photos.example.com/a.jpg", **narrowed}
+        assert (await resolver.http.get("/api/images/resolve", params=asked)).status == 404
+        listing = a_listing(a_held_photo("a"))
+        await resolver.listings.write([listing])
+        assert (await resolver.http.get("/api/images/resolve", params=asked)).status == 404, "what was read is kept"
+        resolver.parts.catalog.forget(KEY, listing.photos[0].id)
+        assert (await resolver.http.get("/api/images/resolve", params=asked)).status == 200
 
 
 async def test_of_several_photos_under_a_url_one_with_a_copy_is_shown() -> None:

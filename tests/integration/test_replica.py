@@ -1,0 +1,73 @@
+"""Two resolvers: each hears every event, and a new one takes part only once it does."""
+
+import asyncio
+import dataclasses
+import statistics
+from pathlib import Path
+
+import httpx
+
+from tests import system
+from tests.proxies import through
+from tests.servers import Room
+from tests.system import System, until
+from tests.truth import FEEDS, Truth, a_version, truth_of
+
+ROUNDS = 5
+AT_ONCE_SECONDS = 0.3
+"""Whoever does not hear the event shows the change half a second later or a whole one."""
+
+
+async def shown(ours: System, name: str, key: str) -> str:
+    """Ask one resolver for the URL of a listing's photo."""
+    answer = await ours.http.get(f"{ours.url(name)}/api/listings/{key}/images")
+    return str(answer.json()["images"][0]["url"])
+
+
+async def heard_after(ours: System, truth: Truth, key: str, version: int, *names: str) -> list[float]:
+    """Change a photo, say so, and return how many seconds later each resolver shows it.
+
+    Each is asked just before, so that it has an answer which it would keep for a second.
+    """
+    loop, copy = asyncio.get_running_loop(), a_version(key, version)
+    for name in names:
+        assert await shown(ours, name, key) != truth.renderer.url(copy.full.key)
+    listing = await truth.change(key, copy=copy)
+    await truth.say_downloaded(listing)
+    said_at = loop.time()
+
+    async def seconds(name: str) -> float:
+        while await shown(ours, name, key) != truth.renderer.url(copy.full.key):
+            assert loop.time() - said_at < 10, f"{name} never shows it"
+            await asyncio.sleep(0.01)
+        return loop.time() - said_at
+
+    return list(await asyncio.gather(*(seconds(name) for name in names)))
+
+
+async def test_a_new_resolver_is_ready_once_it_hears_and_then_each_hears_every_event(
+    room: Room, tmp_path: Path
+) -> None:
+    async with through(room.servers.kafka) as kafka:
+        theirs = dataclasses.replace(room, servers=dataclasses.replace(room.servers, kafka=kafka.address))
+        async with system.running(theirs, FEEDS, tmp_path, "resolver") as ours, truth_of(room) as truth:
+            await truth.begin("R1", a_version("R1", 1))
+            kafka.fall_silent()
+            starting = asyncio.create_task(ours.start("resolver-2"))
+
+            async def answered() -> httpx.Response | None:
+                try:
+                    return await ours.http.get(f"{ours.url('resolver-2')}/readyz")
+                except (httpx.TransportError, KeyError):
+                    return None
+
+            answer = await until(answered, "the new resolver to answer")
+            assert (answer.status_code, answer.json()["faults"]) == (503, {"service": "starting"})
+            assert not starting.done()
+            kafka.mend()
+            await starting
+            names = ("resolver-2", "resolver")
+            rounds = [await heard_after(ours, truth, "R1", 2 + number, *names) for number in range(ROUNDS)]
+            assert rounds[0][0] < AT_ONCE_SECONDS, "the first event after it was ready"
+            for name, seconds in zip(names, zip(*rounds, strict=True), strict=True):
+                assert statistics.median(seconds) < AT_ONCE_SECONDS, (name, seconds)
