@@ -1,13 +1,13 @@
 """Whatever happens in whatever order, what must hold does: all services' real code in memory, on one virtual clock.
 
-EXAMPLES=2000 plays that many other stories than the ones that every run plays.
+EXAMPLES=2000 plays that many other stories than the ones that every run plays; SHRINK=1 shortens one that fails.
 """
 
 import os
 
 import orjson
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
@@ -31,6 +31,8 @@ STORIES = settings(
     max_examples=int(os.environ.get("EXAMPLES", "60")),
     derandomize="EXAMPLES" not in os.environ,
     stateful_step_count=25,
+    # To make a story that fails shorter takes minutes; SHRINK=1 does it.
+    phases=[Phase.generate, *([Phase.shrink] if "SHRINK" in os.environ else [])],
     deadline=None,
     database=None,
     print_blob=False,

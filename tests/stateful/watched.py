@@ -1,7 +1,7 @@
 """The stores in memory, watched: what may never happen is seen at the moment when it does."""
 
 from collections.abc import Collection, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from shared.stores.documents import ListingId
 from shared.stores.memory import MemoryListings, MemoryObjects
 from shared.stores.objects import Bucket
 from tests.stateful.processes import Process, current
+
+_LOOKED_AFTER = timedelta(seconds=1)
 
 
 class WatchedListings(MemoryListings):
@@ -86,10 +88,23 @@ def _version(copy: Copy) -> tuple[bool, datetime]:
 class WatchedObjects(MemoryObjects):
     """Remembers everything that was ever stored, and what was left behind by a process that died."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
         super().__init__()
+        self._clock = clock
+        self._deleted_late: dict[str, datetime] = {}
         self.ever: dict[Bucket, set[str]] = {bucket: set() for bucket in Bucket}
         self.last_stored_by: dict[str, Process[Any]] = {}
+
+    async def delete(self, bucket: Bucket, keys: Collection[str]) -> Collection[str]:
+        """Delete, and remember what was deleted by one that had stood still: it may have been overtaken."""
+        if (process := current()) and process.has_stopped:
+            self._deleted_late |= dict.fromkeys(keys, self._clock())
+        return await super().delete(bucket, keys)
+
+    def is_being_looked_after(self, key: str) -> bool:
+        """Whether it was just deleted by a process that will see at once that it should not have been."""
+        deleted_at = self._deleted_late.get(key)
+        return deleted_at is not None and self._clock() - deleted_at < _LOOKED_AFTER
 
     def has(self, keys: Collection[str]) -> bool:
         """Whether all of the objects are there."""

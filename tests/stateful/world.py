@@ -127,7 +127,7 @@ class World:
         self.bugs: list[BaseException] = []
         self.mls = Mls(LISTINGS, self.clock)
         self.topics = Topics(self.clock)
-        self.objects = WatchedObjects()
+        self.objects = WatchedObjects(self.clock)
         self.listings = WatchedListings(RENDERER, self.clock, self.objects)
         self.attempts, self.removals, self.leases = MemoryAttempts(), MemoryRemovals(), MemoryLeases()
         self.freezes = MemoryFreezes()
