@@ -85,7 +85,7 @@ class Invariants:
         assert isinstance(rendered, list)
         assert len(rendered) == (len(listing.photos) if listing.is_displayed else 0), "2: an answer of a hidden listing"
         for photo in listing.photos:
-            if photo.copy and not any(map(self._world.objects.is_being_looked_after, copy_keys(photo.copy))):
+            if photo.copy and not any(map(self._world.objects.is_for_the_audit, copy_keys(photo.copy))):
                 original = held[Bucket.ORIGINALS].get(photo.copy.original_key)
                 assert original is not None, "3: the original of a recorded copy is gone"
                 assert hashlib.sha256(original).hexdigest() == photo.copy.sha256
@@ -193,7 +193,7 @@ class Invariants:
         for key in held - used:
             one = next(known for known in LISTINGS if key.startswith(listing_prefix(*known)))
             # What a process that died had stored and nobody recorded is for the audit to find.
-            assert world.objects.last_stored_by[key].has_stopped, f"7: an object that nothing uses: {one} {key}"
+            assert world.objects.last_stored_by[key].stops, f"7: an object that nothing uses: {one} {key}"
         events = [orjson.loads(record.value or b"")["data"] for record in world.topics.all(topics.IMAGE_REMOVED)]
         said = {url for event in events for url in event["urls"]}
         for bucket in Bucket:

@@ -39,8 +39,8 @@ class Process(Generic[Service]):
         self.name = name
         self.service: Service
         self.is_dead = False
-        self.has_stopped = False
-        """Whether it ever did not end what it had begun."""
+        self.stops = 0
+        """How often it did not end, or not at once, what it had begun."""
         self._fuse: tuple[int, Trouble] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -62,7 +62,8 @@ class Process(Generic[Service]):
 
     def kill(self) -> None:
         """End it at once, wherever it is."""
-        self.is_dead = self.has_stopped = True
+        self.is_dead = True
+        self.stops += 1
         for task in self._tasks:
             task.cancel()
 
@@ -77,7 +78,7 @@ class Process(Generic[Service]):
         self._fuse = (left - 1, kind) if left else None
         if left:
             return
-        self.has_stopped = True
+        self.stops += 1
         match kind:
             case Trouble.AWAY:
                 raise away("away")

@@ -91,20 +91,20 @@ class WatchedObjects(MemoryObjects):
     def __init__(self, clock: Clock) -> None:
         super().__init__()
         self._clock = clock
-        self._deleted_late: dict[str, datetime] = {}
+        self._deleted_late: dict[str, tuple[datetime, Process[Any]]] = {}
         self.ever: dict[Bucket, set[str]] = {bucket: set() for bucket in Bucket}
         self.last_stored_by: dict[str, Process[Any]] = {}
 
     async def delete(self, bucket: Bucket, keys: Collection[str]) -> Collection[str]:
         """Delete, and remember what was deleted by one that had stood still: it may have been overtaken."""
-        if (process := current()) and process.has_stopped:
-            self._deleted_late |= dict.fromkeys(keys, self._clock())
+        if (process := current()) and process.stops:
+            self._deleted_late |= dict.fromkeys(keys, (self._clock(), process))
         return await super().delete(bucket, keys)
 
-    def is_being_looked_after(self, key: str) -> bool:
-        """Whether it was just deleted by a process that will see at once that it should not have been."""
-        deleted_at = self._deleted_late.get(key)
-        return deleted_at is not None and self._clock() - deleted_at < _LOOKED_AFTER
+    def is_for_the_audit(self, key: str) -> bool:
+        """Whether it was deleted by a process that stood still, and then did not come to look what it had done."""
+        at, process = self._deleted_late.get(key, (None, None))
+        return process is not None and at is not None and (process.stops > 1 or self._clock() - at < _LOOKED_AFTER)
 
     def has(self, keys: Collection[str]) -> bool:
         """Whether all of the objects are there."""
