@@ -134,8 +134,8 @@ class Consumer:
         """Begin a batch whenever there is room for one more."""
         room = asyncio.Semaphore(lane.batches)
         while True:
+            await room.acquire()  # first: what arrives until there is room goes into one batch
             events = await _batch(arrived, lane)
-            await room.acquire()
             if self._stopping.is_set():
                 return
             task = asyncio.create_task(self._handle(lane, [_record(event) for event in events]))
