@@ -80,9 +80,8 @@ def shown(found: ShownPhoto, asked_at: datetime) -> Copy | Absent:
         return Absent(Missing.GONE, due_at)
     has_failed_since = photo.failure is not None and photo.attempted_at is not None and photo.attempted_at >= asked_at
     if photo.released_at is not None and not has_failed_since:
-        return Absent(
-            Missing.ON_ITS_WAY, None
-        )  # it is due again once its lease ends, which says nothing of when it comes
+        # It is due again once its lease ends, which says nothing of when it comes.
+        return Absent(Missing.ON_ITS_WAY, None)
     return Absent(Missing.ON_ITS_WAY if photo.failure is None else Missing.LATER, due_at)
 
 
