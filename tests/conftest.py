@@ -1,10 +1,16 @@
 """Fixtures that any test may ask for; whoever asks for the servers is marked `servers`."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from tests.servers import Room, Servers, a_room, running
+
+
+def pytest_configure() -> None:
+    """Let the programs that tests start hear Ctrl-C: what a shell runs in the background is deaf to it, and its heirs."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from local.sandbox import Sandbox
+from shared.stores import mongo
 from tests import system
 from tests.servers import Servers, a_room
 from tests.system import System, until
@@ -31,7 +32,14 @@ async def swept(servers: Servers, asked: Sandbox, tmp_path_factory: pytest.TempP
             assert (await sweep(whole))["published"] == 9
             for key in asked.market.listings:
                 await whole.downloaded(key, 2)
+            await until(lambda: has_followed(whole), "the first look at what changed")
             yield whole
+
+
+async def has_followed(whole: System) -> bool:
+    """Whether what changed is read already: while it is, it may find by itself what a test asks a sweep for."""
+    async with mongo.connect(whole.room.servers.mongo, whole.room.db) as database:
+        return (await mongo.MongoSweeps(database).get("sandbox")).followed_at is not None
 
 
 async def sweep(whole: System, *options: str, feed: str = "sandbox") -> dict[str, Any]:
