@@ -9,7 +9,7 @@ from tests.servers import Room, Servers, a_room, running
 
 
 def pytest_configure() -> None:
-    """Let the programs that tests start hear Ctrl-C: what a shell runs in the background is deaf to it, and its heirs."""
+    """Let the programs that tests start hear Ctrl-C: what a shell runs in the background is deaf to it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
