@@ -156,5 +156,7 @@ def _age(one: Chosen) -> tuple[datetime, int]:
     return one.photo.not_before, one.photo.order
 
 
-def _urgency(one: Chosen) -> tuple[int, datetime, int]:
-    return one.photo.priority.rank, one.photo.not_before, one.photo.order
+def _urgency(one: Chosen) -> tuple[int, datetime, bool, str, int]:
+    """Among equals the listings' first photos, which search pages show; then listing by listing, to be few writes."""
+    is_first = one.photo is one.listing.photos[0]
+    return one.photo.priority.rank, one.photo.not_before, not is_first, one.listing.key, one.photo.order

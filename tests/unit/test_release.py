@@ -1,5 +1,6 @@
 """What is released, in which order, and by whom? The most urgent first, one in ten by age; never one photo twice."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -109,6 +110,15 @@ async def test_of_more_than_has_room_the_most_urgent_are_taken_and_one_in_ten_by
     assert sorted(released) == sorted(
         [f"routine{number:03}" for number in range(3)] + [f"viewed{number:03}" for number in range(29)]
     )
+
+
+async def test_the_first_photos_go_before_the_others_and_those_listing_by_listing() -> None:
+    scheduler = Scheduler()
+    await scheduler.write(
+        [a_listing(*(a_photo(f"{n}", key=key, order=n) for n in range(10)), key=key) for key in "GJBEADHCIF"]
+    )
+    released = Counter(await scheduler.tick())
+    assert released == {**dict.fromkeys("DEFGHIJ", 1), "A": 10, "B": 10, "C": 5}
 
 
 async def test_nothing_starves_behind_an_endless_stream_of_urgent_work() -> None:
