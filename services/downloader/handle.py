@@ -15,7 +15,7 @@ from services.downloader.answers import Answer, Fetched
 from services.downloader.decide import Settled
 from services.downloader.download import Told
 from services.downloader.fetch import Permit
-from services.downloader.ledger import Batch, Download, OriginBudget
+from services.downloader.ledger import LONGEST_WAIT_SECONDS, Batch, Download, OriginBudget
 from services.downloader.outcomes import Ended, Outcome, PutBack
 from shared import log
 from shared.clock import Clock
@@ -45,7 +45,7 @@ _MOST_RESUMED = 100
 _LINGER_SECONDS = 0.5
 """How long a finished photo waits for others of its listing, to be settled in one write. A viewed one does not."""
 _STORAGE_AWAY = timedelta(seconds=10)
-_LONGEST_WAIT_SECONDS = 5.0
+_LONGEST_PAUSE_SECONDS = 5.0
 _PATIENCE_SECONDS = 300.0
 """Half of the time after which a consumer that finishes nothing is taken for stuck."""
 
@@ -143,23 +143,35 @@ class Handler:
         return asked, dead
 
     async def _of_feed(self, feed: Feed, asked: Asked) -> None:
-        """Claim what is wanted and see it through; where another was faster, read and decide again."""
+        """Claim what is wanted and see it through; where another was faster, read and decide again.
+
+        What the budget grants a moment later is waited for in hand: to put it back costs a write, and another release.
+        """
         left, running = dict(asked), list[asyncio.Task[None]]()
+        give_up = time.monotonic() + LONGEST_WAIT_SECONDS
         try:
             for _ in range(_MOST_ROUNDS):
                 known = await self._listings.get_many(list(left))
                 await self._say_again(known, left)
-                refused = await self._claim(feed, known, left, running)
-                left = {one: left[one] for one in refused}
+                again = await self._claim(feed, known, left, running, give_up - time.monotonic())
+                left = {one: left[one] for one in again}
                 if not left:
                     break
         finally:
             await _all(running)
 
     async def _claim(
-        self, feed: Feed, known: Mapping[ListingId, Listing], asked: Asked, running: list[asyncio.Task[None]]
+        self,
+        feed: Feed,
+        known: Mapping[ListingId, Listing],
+        asked: Asked,
+        running: list[asyncio.Task[None]],
+        wait_seconds: float,
     ) -> Iterable[ListingId]:
-        """Claim what the budget grants, put back the rest, begin the work; return what changed meanwhile."""
+        """Claim what the budget grants and begin the work, or put all back where it grants nothing in that time.
+
+        Returns the listings to look at again: some of their photos were not granted yet, or they changed meanwhile.
+        """
         now = self._clock()
         wanted = {
             one: photos
@@ -172,9 +184,12 @@ class Handler:
         self._at_work |= in_hand
         batch: Batch | None = None
         try:
-            batch = await self._budget.take(feed, len(in_hand), _urgency(wanted.values()))
-            claimed, changed = self._share_out(feed, known, wanted, batch)
-            refused = await self._listings.write(changed)
+            batch = await self._budget.take(feed, len(in_hand), _urgency(wanted.values()), wait_seconds)
+            claimed = self._share_out(feed, wanted, batch) if batch.downloads else {}
+            after = {one: [turn.photo for turn in turns] for one, turns in claimed.items()}
+            if not batch.downloads:
+                after = {one: [photo.put_back(batch.earliest or now) for photo in wanted[one]] for one in wanted}
+            refused = await self._listings.write(known[one].with_photos(photos) for one, photos in after.items())
         except BaseException:
             self._at_work -= in_hand
             if batch:
@@ -183,29 +198,17 @@ class Handler:
         work = {one: turns for one, turns in claimed.items() if one not in refused}
         self._at_work -= in_hand - {turn.photo.id for turns in work.values() for turn in turns}
         running.append(asyncio.create_task(self._see_through(feed, work, batch)))
-        return refused
+        return {*refused, *(one for one in wanted if len(after.get(one, ())) < len(wanted[one]))}
 
     def _share_out(
-        self,
-        feed: Feed,
-        known: Mapping[ListingId, Listing],
-        wanted: Mapping[ListingId, Sequence[Photo]],
-        batch: Batch,
-    ) -> tuple[dict[ListingId, list[Turn]], list[Listing]]:
-        """Give the granted downloads to the first photos; the others are due again when the budget has more."""
-        now, free = self._clock(), iter(batch.downloads)
+        self, feed: Feed, wanted: Mapping[ListingId, Sequence[Photo]], batch: Batch
+    ) -> dict[ListingId, list[Turn]]:
+        """Give the granted downloads to the first photos."""
+        now, photos = self._clock(), ((one, photo) for one, some in wanted.items() for photo in some)
         claimed: dict[ListingId, list[Turn]] = {}
-        changed: list[Listing] = []
-        for one, photos in wanted.items():
-            after: list[Photo] = []
-            for photo in photos:
-                if download := next(free, None):
-                    after.append(decide.claim(photo, self._worker, feed, now))
-                    claimed.setdefault(one, []).append(Turn(after[-1], download))
-                else:
-                    after.append(photo.put_back(batch.earliest or now))
-            changed.append(known[one].with_photos(after))
-        return claimed, changed
+        for (one, photo), download in zip(photos, batch.downloads, strict=False):
+            claimed.setdefault(one, []).append(Turn(decide.claim(photo, self._worker, feed, now), download))
+        return claimed
 
     async def _see_through(self, feed: Feed, work: Mapping[ListingId, Sequence[Turn]], batch: Batch) -> None:
         try:
@@ -357,7 +360,7 @@ async def _until_done(act: Callable[[], Awaitable[T]]) -> T:
                 raise
             _logger.warning("waiting-for-infrastructure", error=str(fault), seconds=wait)
         await asyncio.sleep(wait)
-        wait = min(wait * 2, _LONGEST_WAIT_SECONDS)
+        wait = min(wait * 2, _LONGEST_PAUSE_SECONDS)
 
 
 async def _all(work: Iterable[Awaitable[None]]) -> None:

@@ -27,7 +27,7 @@ from shared.stores.budgets import Budgets
 from shared.stores.errors import StoreUnavailable
 
 LONGEST_WAIT_SECONDS = 2.0
-"""So long `take` waits for something to be granted; what comes later is better put back as due."""
+"""So long something to be granted is waited for; what comes later is better put back as due."""
 FREEZE_KNOWN_WITHIN_SECONDS = 0.1
 """How old the knowledge of a freeze that another worker wrote may be when a request goes out."""
 SLOT_MARGIN_SECONDS = 10.0
@@ -136,15 +136,17 @@ class OriginBudget:
         self._clock = SharedClock(monotonic)
         self._feeds: dict[str, _Known] = {}
 
-    async def take(self, feed: Feed, wanted: int, priority: Priority) -> Batch:
-        """Take up to `wanted` downloads; waits up to LONGEST_WAIT_SECONDS where none can be granted at once.
+    async def take(
+        self, feed: Feed, wanted: int, priority: Priority, wait_seconds: float = LONGEST_WAIT_SECONDS
+    ) -> Batch:
+        """Take up to `wanted` downloads; waits up to `wait_seconds` where none can be granted at once.
 
         Raises StoreUnavailable where the ledger cannot be read or written.
         """
         if wanted < 1:
             return Batch(feed, [], None)
         holder, known = f"{self._worker}-{self._life}-{next(self._grants)}", self._known(feed)
-        give_up = self._monotonic() + LONGEST_WAIT_SECONDS
+        give_up = self._monotonic() + wait_seconds
 
         def rule(ledger: Ledger, now: datetime) -> tuple[Ledger | None, Grant]:
             return budget.take(ledger, feed, wanted, priority, now, holder=holder, slot_seconds=_slot_seconds(feed))

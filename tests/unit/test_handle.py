@@ -92,10 +92,15 @@ class Work:
 
 
 @pytest.fixture
-async def work() -> AsyncIterator[Work]:
+def feed() -> Feed:
+    """A feed that may be asked as fast as one likes."""
+    return a_feed(requests_per_second=0.0, batch_pause_seconds=0.0)
+
+
+@pytest.fixture
+async def work(feed: Feed) -> AsyncIterator[Work]:
     renderer, broker, studio, registry = Renderer("http://x"), Deaf("nowhere"), Studio(), CollectorRegistry()
     listings, budgets = MemoryListings(renderer), MemoryBudgets()
-    feed = a_feed(requests_per_second=0.0, batch_pause_seconds=0.0)
     handler = Handler(
         listings, MemoryAttempts(), Publisher(broker, "", "downloader", lambda: after(9)), renderer,
         DeadLetters(broker, "", "downloader", lambda: after(9), registry), OriginBudget(budgets, "w"), studio,
@@ -129,6 +134,26 @@ async def test_a_photo_that_is_due_again_is_taken_while_others_of_its_batch_are_
             await asyncio.sleep(0.005)
     work.ask("X1", "a")
     await come(lambda: work.studio.begun.count("a") == 2)
+
+
+@pytest.mark.parametrize("feed", [a_feed(requests_per_second=0.0, batch_pause_seconds=0.0, concurrency=2)])
+async def test_what_the_budget_grants_a_moment_later_is_waited_for_in_hand(work: Work) -> None:
+    photos = [f"p{number}" for number in range(6)]
+    await work.listings.write([a_listing(*(a_photo(name, key="X3") for name in photos), key="X3")])
+    work.studio.end(*photos)
+    await work.ask("X3", photos[0], *(word for name in photos[1:] for word in ("X3", name)))
+    assert sorted(work.studio.begun) == photos
+
+
+@pytest.mark.parametrize("feed", [a_feed(requests_per_second=0.0, batch_pause_seconds=0.0, concurrency=1)])
+async def test_what_the_budget_does_not_grant_in_time_is_put_back(work: Work) -> None:
+    work.ask("X1", "a", "X2", "b")
+    await come(lambda: work.studio.begun == ["a"])
+    async with asyncio.timeout(5):
+        while (waiting := await work.photo("X2")).not_before <= NOW:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.05)
+    assert (waiting.released_at, waiting.claim) == (None, None)
+    assert work.studio.begun == ["a"]
 
 
 async def test_a_photo_is_downloaded_once_however_often_it_is_asked_for(work: Work) -> None:
