@@ -37,20 +37,11 @@ class Origin:
     urls: Sequence[str]
     records: Sequence[Mapping[str, Any]]
 
-    def feeds_toml(self) -> str:
-        """The rules of a feed that may fetch as fast as it can."""
-        return "\n".join(
-            [
-                "[feeds.sandbox]",
-                f'image_hosts = ["{self.host}"]',
-                "allow_private_addresses = true",
-                "concurrency = 32",
-                "batch_size = 10",
-                "batch_pause_seconds = 0.0",
-                "requests_per_second = 0.0",
-                "",
-            ]
-        )
+    def feeds_toml(self, *, free: bool = True) -> str:
+        """The rules of a feed that may fetch as fast as it can, or else of one that has the limits by default."""
+        rules = ["concurrency = 32", "batch_size = 10", "batch_pause_seconds = 0.0", "requests_per_second = 0.0"]
+        place = ["[feeds.sandbox]", f'image_hosts = ["{self.host}"]', "allow_private_addresses = true"]
+        return "\n".join([*place, *(rules if free else ()), ""])
 
 
 @asynccontextmanager

@@ -18,8 +18,10 @@ import psutil
 from bench import origin, plain
 from bench.origin import Origin
 from bench.rows import Row
+from services.downloader.budget import SECOND, limits_of
 from services.downloader.fetch import Fetcher
 from shared.domain.feed import parse_feeds
+from shared.domain.priority import Priority
 from shared.domain.variants import parse_variants
 from shared.stores import mongo
 from tests import system
@@ -27,6 +29,8 @@ from tests.servers import Servers, a_room
 from tests.system import System, until
 
 LISTINGS, PHOTOS, WIDTH = 31, 8, 1920
+_SMALL = 320
+"""Wide enough to be a photo, and so quickly made that nothing but the limits holds it up."""
 VARIANTS = {
     "WebP": "full=1600:webp:80,card=800:webp:78,thumb=320:webp:75",
     "JPEG": "full=1600:jpeg:80,card=800:jpeg:80,thumb=320:jpeg:80",
@@ -50,6 +54,12 @@ async def run(servers: Servers) -> list[Row]:
             fetching = await asyncio.to_thread(_apart, _cpu_of_fetching, photos)
             for form, variants in VARIANTS.items():
                 rows += await _compared(servers, folder, photos, form, variants, fetching)
+        async with origin.serving(folder / "small", listings=LISTINGS, photos=PHOTOS, width=_SMALL) as photos:
+            run = await _ours(servers, folder / "paced", photos, photos.feeds_toml(free=False), VARIANTS["JPEG"])
+            feed = parse_feeds(photos.feeds_toml(free=False))["sandbox"]
+            limits = limits_of(feed, Priority.ROUTINE)
+            most = limits.per_window / limits.window * SECOND
+            rows.append(Row("small photos, by a feed's limits as shipped", run.rate, "photos/s", most, "the limits"))
     return rows
 
 
@@ -57,7 +67,7 @@ async def _compared(
     servers: Servers, folder: Path, photos: Origin, form: str, variants: str, fetching: float
 ) -> list[Row]:
     specs = parse_variants(variants)
-    first = await _ours(servers, folder / f"{form}-1", photos, variants)
+    first = await _ours(servers, folder / f"{form}-1", photos, photos.feeds_toml(), variants)
     scripts = {
         "plain Pillow, each size from the larger": await asyncio.to_thread(
             plain.smaller_from_larger, photos.urls, specs
@@ -68,18 +78,18 @@ async def _compared(
     }
     if form == "JPEG" and (rate := await asyncio.to_thread(plain.scrapy, photos.urls, folder / "scrapy")):
         scripts["Scrapy's ImagesPipeline, one process"] = rate
-    second = await _ours(servers, folder / f"{form}-2", photos, variants)
+    second = await _ours(servers, folder / f"{form}-2", photos, photos.feeds_toml(), variants)
     ours = 2 / (1 / first.rate + 1 / second.rate)
     rows = [Row(f"{form}: event to recorded", ours, "photos/s", rate, name) for name, rate in scripts.items()]
     overhead = 1_000 * (min(first.cpu, second.cpu) - fetching)
     return [*rows, Row(f"{form}: the downloader's CPU beyond fetching and encoding", overhead, "ms/photo")]
 
 
-async def _ours(servers: Servers, folder: Path, photos: Origin, variants: str) -> Run:
+async def _ours(servers: Servers, folder: Path, photos: Origin, feeds: str, variants: str) -> Run:
     await asyncio.to_thread(folder.mkdir)
     room = a_room(servers)
     async with (
-        system.running(room, photos.feeds_toml(), folder, "scheduler", "downloader", variants=variants) as whole,
+        system.running(room, feeds, folder, "scheduler", "downloader", variants=variants) as whole,
         mongo.connect(servers.mongo, room.db) as database,
     ):
         await whole.see(photos.records[0])

@@ -28,8 +28,8 @@ from shared.stores import mongo
 from shared.stores.minio_objects import MinioObjects
 
 SERVICE = "downloader"
-_BATCHES = 3
-"""One downloads, one encodes, one waits for its turn in the budget."""
+_BATCHES = 30
+"""Enough to hold all that the scheduler releases of a slow feed, so that the others' need not wait on the topic."""
 _VIEWED_BATCHES = 20
 _PATIENCE_SECONDS = 4.0
 """So long downloads under way may go on after SIGTERM; consumers wait for 6 s in all, and settling takes time too."""
@@ -66,7 +66,7 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
             registry,
         )
         lanes = [
-            Lane(IMAGE_OUTDATED_VIEWED, handler.handle, batch=10, batches=_VIEWED_BATCHES, within_seconds=0.01),
+            Lane(IMAGE_OUTDATED_VIEWED, handler.handle_viewed, batch=10, batches=_VIEWED_BATCHES, within_seconds=0.01),
             Lane(IMAGE_OUTDATED, handler.handle, batch=10, batches=_BATCHES),
         ]
         consumer = Consumer(settings, SERVICE, lanes, dead_letters, registry)
@@ -82,6 +82,7 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
 async def _cut_off(handler: Handler, stop: asyncio.Event) -> None:
     """Let what is in hand come to its end for a while, then put it back: another worker has it at once."""
     await stop.wait()
+    handler.drain()
     await asyncio.sleep(_PATIENCE_SECONDS)
     handler.cut_off()
 

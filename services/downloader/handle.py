@@ -3,9 +3,10 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -15,7 +16,8 @@ from services.downloader.answers import Answer, Fetched
 from services.downloader.decide import Settled
 from services.downloader.download import Told
 from services.downloader.fetch import Permit
-from services.downloader.ledger import LONGEST_WAIT_SECONDS, Batch, Download, OriginBudget
+from services.downloader.ledger import Batch, Download, OriginBudget
+from services.downloader.line import Asked, Line
 from services.downloader.outcomes import Ended, Outcome, PutBack
 from shared import log
 from shared.clock import Clock
@@ -38,8 +40,12 @@ from shared.stores.records import Attempts
 
 T = TypeVar("T")
 Attempting = Callable[[Feed, str, Photo, Permit, Told], Coroutine[None, None, Outcome]]
-Asked = Mapping[ListingId, Sequence[Event[ImageOutdated]]]
 
+_AT_ONCE = 3
+"""Groups of a feed's photos: one downloads, one encodes, one waits for its turn in the budget."""
+_VIEWED_AT_ONCE = 20
+_HELD_SECONDS = 8.0
+"""So long a group waits for all that it wants of the budget: about as long as what a scheduler releases lasts."""
 _MOST_ROUNDS = 20
 _MOST_RESUMED = 100
 _LINGER_SECONDS = 0.5
@@ -89,6 +95,8 @@ class Handler:
         self._storage_answers = storage_answers
         self._is_storage_away = False
         self._feeds = feeds
+        self._lines = {name: Line(_AT_ONCE) for name in feeds}
+        self._viewed_lines = {name: Line(_VIEWED_AT_ONCE) for name in feeds}
         self._superseded_for = superseded_for
         self._worker = worker
         self._clock = clock
@@ -105,11 +113,21 @@ class Handler:
 
     async def handle(self, records: Sequence[Record]) -> None:
         """See a batch through. Raises StoreUnavailable and BrokerUnavailable; the same batch again does no harm."""
+        await self._handle(records, self._lines)
+
+    async def handle_viewed(self, records: Sequence[Record]) -> None:
+        """The same for photos that someone waits for, who stand in no line with the others."""
+        await self._handle(records, self._viewed_lines)
+
+    async def _handle(self, records: Sequence[Record], lines: Mapping[str, Line]) -> None:
         if self._is_storage_away:  # nothing is asked of an origin that could not be kept
             await self._storage_answers()
             self._is_storage_away = False
         asked, dead = self._read(records)
-        await _all(self._of_feed(self._feeds[feed], of_feed) for feed, of_feed in asked.items())
+        await _all(
+            lines[feed].see_through(of_feed, partial(self._of_feed, self._feeds[feed]))
+            for feed, of_feed in asked.items()
+        )
         for record, reason in dead:
             await self._dead_letters.put(record, reason)
             _logger.warning("dead-letter", topic=record.topic, offset=record.offset, reason=reason)
@@ -119,6 +137,10 @@ class Handler:
         claimed = await self._listings.claimed_by(self._worker, _MOST_RESUMED)
         found = [(one, decide.abandoned(one, self._worker, self._at_work, self._clock())) for one in claimed]
         await self._listings.write([listing.with_photos(photos) for listing, photos in found if photos])
+
+    def drain(self) -> None:
+        """Begin nothing new: what has not begun is put back, due at once."""
+        self._budget.close()
 
     def cut_off(self) -> None:
         """End the downloads under way: their photos are put back, due at once, and nothing more is asked for."""
@@ -148,7 +170,7 @@ class Handler:
         What the budget grants a moment later is waited for in hand: to put it back costs a write, and another release.
         """
         left, running = dict(asked), list[asyncio.Task[None]]()
-        give_up = time.monotonic() + LONGEST_WAIT_SECONDS
+        give_up = time.monotonic() + _HELD_SECONDS
         try:
             for _ in range(_MOST_ROUNDS):
                 known = await self._listings.get_many(list(left))
@@ -157,6 +179,10 @@ class Handler:
                 left = {one: left[one] for one in again}
                 if not left:
                     break
+        except asyncio.CancelledError:
+            for task in running:
+                task.cancel()
+            raise
         finally:
             await _all(running)
 
@@ -172,43 +198,74 @@ class Handler:
 
         Returns the listings to look at again: some of their photos were not granted yet, or they changed meanwhile.
         """
-        now = self._clock()
-        wanted = {
-            one: photos
-            for one, events in asked.items()
-            if one in known and (photos := decide.wanted(known[one], events, self._worker, self._at_work, now))
-        }
+        wanted = self._wanted(known, asked, self._at_work)
         if not wanted:
             return ()
         in_hand = {photo.id for photos in wanted.values() for photo in photos}
         self._at_work |= in_hand
+        work: Mapping[ListingId, Sequence[Turn]] = {}
         batch: Batch | None = None
         try:
             batch = await self._budget.take(feed, len(in_hand), _urgency(wanted.values()), wait_seconds)
-            claimed = self._share_out(feed, wanted, batch) if batch.downloads else {}
-            after = {one: [turn.photo for turn in turns] for one, turns in claimed.items()}
             if not batch.downloads:
-                after = {one: [photo.put_back(batch.earliest or now) for photo in wanted[one]] for one in wanted}
-            refused = await self._listings.write(known[one].with_photos(photos) for one, photos in after.items())
+                until = batch.earliest or self._clock()
+                put_back = ((known[one], [photo.put_back(until) for photo in wanted[one]]) for one in wanted)
+                return await self._listings.write(listing.with_photos(photos) for listing, photos in put_back)
+            work = await self._granted(feed, known, asked, wanted, batch.downloads)
+            running.append(asyncio.create_task(self._see_through(feed, work, batch)))
         except BaseException:
-            self._at_work -= in_hand
             if batch:
                 await self._budget.settle(batch)
             raise
-        work = {one: turns for one, turns in claimed.items() if one not in refused}
-        self._at_work -= in_hand - {turn.photo.id for turns in work.values() for turn in turns}
-        running.append(asyncio.create_task(self._see_through(feed, work, batch)))
-        return {*refused, *(one for one in wanted if len(after.get(one, ())) < len(wanted[one]))}
+        finally:
+            self._at_work -= in_hand - {turn.photo.id for turns in work.values() for turn in turns}
+        return [one for one, photos in wanted.items() if len(work.get(one, ())) < len(photos)]
+
+    def _wanted(
+        self, known: Mapping[ListingId, Listing], asked: Asked, at_work: Collection[str]
+    ) -> dict[ListingId, list[Photo]]:
+        now = self._clock()
+        return {
+            one: photos
+            for one, listing in known.items()
+            if (photos := decide.wanted(listing, asked[one], self._worker, at_work, now))
+        }
+
+    async def _granted(
+        self,
+        feed: Feed,
+        known: Mapping[ListingId, Listing],
+        asked: Asked,
+        wanted: Mapping[ListingId, Sequence[Photo]],
+        downloads: Sequence[Download],
+    ) -> dict[ListingId, list[Turn]]:
+        """Claim as many photos as downloads were granted, the first of them.
+
+        A grant is a moment to keep: where a listing changed since it was read, what it wants now is claimed.
+        """
+        claimed: dict[ListingId, list[Turn]] = {}
+        others = self._at_work - {photo.id for photos in wanted.values() for photo in photos}
+        for _ in range(_MOST_ROUNDS):
+            turns = self._share_out(feed, wanted, downloads)
+            changed = [known[one].with_photos([turn.photo for turn in some]) for one, some in turns.items()]
+            refused = await self._listings.write(changed)
+            claimed |= {one: some for one, some in turns.items() if one not in refused}
+            if not refused:
+                break
+            used = {turn.download.slot for some in claimed.values() for turn in some}
+            downloads = [download for download in downloads if download.slot not in used]
+            known = await self._listings.get_many(refused)
+            wanted = self._wanted(known, asked, others)
+        return claimed
 
     def _share_out(
-        self, feed: Feed, wanted: Mapping[ListingId, Sequence[Photo]], batch: Batch
+        self, feed: Feed, wanted: Mapping[ListingId, Sequence[Photo]], downloads: Sequence[Download]
     ) -> dict[ListingId, list[Turn]]:
-        """Give the granted downloads to the first photos."""
         now, photos = self._clock(), ((one, photo) for one, some in wanted.items() for photo in some)
-        claimed: dict[ListingId, list[Turn]] = {}
-        for (one, photo), download in zip(photos, batch.downloads, strict=False):
-            claimed.setdefault(one, []).append(Turn(decide.claim(photo, self._worker, feed, now), download))
-        return claimed
+        turns: dict[ListingId, list[Turn]] = {}
+        for (one, photo), download in zip(photos, downloads, strict=False):
+            turns.setdefault(one, []).append(Turn(decide.claim(photo, self._worker, feed, now), download))
+        return turns
 
     async def _see_through(self, feed: Feed, work: Mapping[ListingId, Sequence[Turn]], batch: Batch) -> None:
         try:

@@ -135,6 +135,13 @@ class OriginBudget:
         self._chance = chance
         self._clock = SharedClock(monotonic)
         self._feeds: dict[str, _Known] = {}
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Grant nothing more: who waits is told so at once."""
+        self._is_closed = True
+        for known in self._feeds.values():
+            known.given_back.set()
 
     async def take(
         self, feed: Feed, wanted: int, priority: Priority, wait_seconds: float = LONGEST_WAIT_SECONDS
@@ -143,15 +150,13 @@ class OriginBudget:
 
         Raises StoreUnavailable where the ledger cannot be read or written.
         """
-        if wanted < 1:
-            return Batch(feed, [], None)
         holder, known = f"{self._worker}-{self._life}-{next(self._grants)}", self._known(feed)
         give_up = self._monotonic() + wait_seconds
 
         def rule(ledger: Ledger, now: datetime) -> tuple[Ledger | None, Grant]:
             return budget.take(ledger, feed, wanted, priority, now, holder=holder, slot_seconds=_slot_seconds(feed))
 
-        while True:
+        while wanted > 0 and not self._is_closed:
             known.given_back.clear()
             grant = await self._change(feed, rule)
             wait = self._seconds_until(grant.earliest)
@@ -162,6 +167,7 @@ class OriginBudget:
             spread = self._chance() * (0.02 if priority is Priority.VIEWED else 0.05)
             with suppress(TimeoutError):
                 await asyncio.wait_for(known.given_back.wait(), wait + 0.005 + spread)
+        return Batch(feed, [], None)
 
     async def at_turn(self, download: Download) -> bool:
         """Wait for the download's moment. True: send now; False: do not, it is due again at `download.due_at`.

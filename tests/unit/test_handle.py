@@ -2,28 +2,32 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
 
+from services.downloader import handle
 from services.downloader.answers import NotModified
 from services.downloader.download import Told
 from services.downloader.fetch import Permit
 from services.downloader.handle import Handler
-from services.downloader.ledger import OriginBudget
+from services.downloader.ledger import Batch, OriginBudget
 from services.downloader.outcomes import Downloaded, Outcome
 from shared.dead_letters import DeadLetters
 from shared.domain.feed import Feed
 from shared.domain.image import Photo
+from shared.domain.listing import Listing
 from shared.events.records import Record
 from shared.kafka import Broker, Outgoing
 from shared.publisher import Publisher
 from shared.render import Renderer
 from shared.stores.budgets import MemoryBudgets
+from shared.stores.documents import ListingId
 from shared.stores.errors import StoreUnavailable
 from shared.stores.memory import MemoryAttempts, MemoryListings
 from tests.builders import FEED, NOW, a_copy, a_feed, a_listing, a_photo, after
@@ -73,11 +77,11 @@ class Work:
     handler: Handler
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
-    def ask(self, key: str, photo: str, *more: str) -> asyncio.Task[None]:
+    def ask(self, key: str, photo: str, *more: str, feed: str = FEED) -> asyncio.Task[None]:
         """Hand over a batch: photos by their listing's key and name."""
         names = [(key, photo), *zip(more[::2], more[1::2], strict=True)]
         data = [
-            {"feed": FEED, "listing_key": key, "image_id": a_photo(photo, key=key).id, "priority": "viewed"}
+            {"feed": feed, "listing_key": key, "image_id": a_photo(photo, key=key, feed=feed).id, "priority": "viewed"}
             for key, photo in names
         ]
         values = [json.dumps({"type": "image-outdated.v1", "data": one}).encode() for one in data]
@@ -101,10 +105,11 @@ def feed() -> Feed:
 async def work(feed: Feed) -> AsyncIterator[Work]:
     renderer, broker, studio, registry = Renderer("http://x"), Deaf("nowhere"), Studio(), CollectorRegistry()
     listings, budgets = MemoryListings(renderer), MemoryBudgets()
+    feeds = {FEED: feed, "other": replace(feed, name="other")}
     handler = Handler(
         listings, MemoryAttempts(), Publisher(broker, "", "downloader", lambda: after(9)), renderer,
         DeadLetters(broker, "", "downloader", lambda: after(9), registry), OriginBudget(budgets, "w"), studio,
-        studio.storage_answers, {FEED: feed}, timedelta(hours=1), "w", lambda: after(9), registry,
+        studio.storage_answers, feeds, timedelta(hours=1), "w", lambda: after(9), registry,
     )  # fmt: skip
     await listings.write([a_listing(a_photo("a", key="X1"), key="X1"), a_listing(a_photo("b", key="X2"), key="X2")])
     found = Work(studio, listings, budgets, handler)
@@ -146,7 +151,8 @@ async def test_what_the_budget_grants_a_moment_later_is_waited_for_in_hand(work:
 
 
 @pytest.mark.parametrize("feed", [a_feed(requests_per_second=0.0, batch_pause_seconds=0.0, concurrency=1)])
-async def test_what_the_budget_does_not_grant_in_time_is_put_back(work: Work) -> None:
+async def test_what_the_budget_does_not_grant_in_time_is_put_back(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handle, "_HELD_SECONDS", 0.3)
     work.ask("X1", "a", "X2", "b")
     await come(lambda: work.studio.begun == ["a"])
     async with asyncio.timeout(5):
@@ -154,6 +160,41 @@ async def test_what_the_budget_does_not_grant_in_time_is_put_back(work: Work) ->
             await asyncio.sleep(0.05)
     assert (waiting.released_at, waiting.claim) == (None, None)
     assert work.studio.begun == ["a"]
+
+
+async def test_what_was_granted_is_used_though_the_listing_changed_meanwhile(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, taken = work.listings.write, list[int]()
+
+    async def disturbed(listings: Iterable[Listing]) -> Collection[ListingId]:
+        monkeypatch.setattr(work.listings, "write", write)
+        listing = await work.listings.get(FEED, "X1")
+        assert listing is not None
+        await write([replace(listing, city="Elsewhere")])
+        return await write(listings)
+
+    async def counted(budget: OriginBudget, feed: Feed, wanted: int, *terms: Any) -> Batch:
+        taken.append(wanted)
+        return await take(budget, feed, wanted, *terms)
+
+    take = OriginBudget.take
+    monkeypatch.setattr(OriginBudget, "take", counted)
+    monkeypatch.setattr(work.listings, "write", disturbed)
+    work.studio.end("a")
+    await work.ask("X1", "a")
+    assert (work.studio.begun, taken) == (["a"], [1])
+
+
+async def test_a_feed_that_is_slow_holds_up_no_other(work: Work) -> None:
+    await work.listings.write([a_listing(a_photo("c", key="Y", feed="other"), key="Y", feed="other")])
+    for number in range(30):
+        name = f"s{number}"
+        await work.listings.write([a_listing(a_photo(name, key=name), key=name)])
+        work.ask(name, name)
+    await come(lambda: len(work.studio.begun) > 2)
+    work.studio.end("c")
+    await asyncio.wait_for(work.ask("Y", "c", feed="other"), 5)
 
 
 async def test_a_photo_is_downloaded_once_however_often_it_is_asked_for(work: Work) -> None:

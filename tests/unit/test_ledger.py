@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -191,6 +191,21 @@ def test_who_finds_nothing_for_two_seconds_is_told_when_to_come_back() -> None:
         assert not batch.downloads
         assert 1.5 < now() < 2.5
         assert batch.earliest is not None
+
+    simulated(story())
+
+
+def test_a_budget_that_is_closed_grants_nothing_and_lets_nobody_wait() -> None:
+    async def story() -> None:
+        feed, worker = a_feed(concurrency=1), a_worker(CountedBudgets())
+        await worker.take(feed, 1, ROUTINE)
+        waiting = asyncio.create_task(worker.take(feed, 1, ROUTINE))
+        await asyncio.sleep(0.05)
+        closed_at = now()
+        worker.close()
+        assert not (await waiting).downloads
+        assert now() == closed_at
+        assert not (await worker.take(replace(feed, name="other"), 1, ROUTINE)).downloads
 
     simulated(story())
 

@@ -1,0 +1,112 @@
+"""Who waits for whom? Photos of one feed go together; each caller hears of its own."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+
+from services.downloader.line import MOST_TOGETHER, Asked, Line
+from shared.stores.errors import StoreUnavailable
+
+
+@dataclass
+class Bench:
+    """Groups as they were begun, by listing key and number of events; they end when told."""
+
+    gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
+    begun: list[dict[str, int]] = field(default_factory=list)
+    fault: Callable[[set[str]], Exception | None] = lambda _: None
+
+    async def __call__(self, asked: Asked) -> None:
+        self.begun.append({key: len(events) for (_, key), events in asked.items()})
+        await self.gate.acquire()
+        if fault := self.fault({key for _, key in asked}):
+            raise fault
+
+    def end(self, groups: int = 99) -> None:
+        for _ in range(groups):
+            self.gate.release()
+
+
+def asked(**events: int) -> Asked:
+    return {("feed", key): cast("Any", [object()] * count) for key, count in events.items()}
+
+
+def started(*waits: Awaitable[None]) -> list[asyncio.Future[None]]:
+    return [asyncio.ensure_future(one) for one in waits]
+
+
+async def test_those_that_wait_together_go_together() -> None:
+    line, bench = Line(1), Bench()
+    tasks = started(*(line.see_through(asked(**{key: 1}), bench) for key in "ABCA"))
+    await asyncio.sleep(0)
+    bench.end()
+    await asyncio.gather(*tasks)
+    assert bench.begun == [{"A": 1}, {"B": 1, "C": 1, "A": 1}]
+
+
+async def test_a_group_is_no_larger_than_one_grant_can_serve() -> None:
+    line, bench = Line(1), Bench()
+    tasks = started(line.see_through(asked(first=1), bench))
+    await asyncio.sleep(0)
+    tasks += started(*(line.see_through(asked(**{f"L{number}": 1}), bench) for number in range(25)))
+    await asyncio.sleep(0)
+    bench.end()
+    await asyncio.gather(*tasks)
+    assert [sum(group.values()) for group in bench.begun] == [1, MOST_TOGETHER, MOST_TOGETHER, 5]
+
+
+async def test_as_many_groups_are_at_work_as_there_is_room_for() -> None:
+    line, bench = Line(2), Bench()
+    tasks = started(*(line.see_through(asked(**{key: MOST_TOGETHER}), bench) for key in "ABC"))
+    await asyncio.sleep(0.01)
+    assert len(bench.begun) == 2
+    bench.end()
+    await asyncio.gather(*tasks)
+    assert len(bench.begun) == 3
+
+
+async def test_a_store_that_is_away_is_heard_of_by_all_whose_photos_it_held_up() -> None:
+    line, bench = Line(1), Bench(fault=lambda _: StoreUnavailable("away"))
+    tasks = started(*(line.see_through(asked(**{key: 1}), bench) for key in "ABC"))
+    await asyncio.sleep(0)
+    bench.end()
+    ends = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(end) for end in ends] == [StoreUnavailable] * 3
+    assert len(bench.begun) == 2
+
+
+async def test_a_fault_of_one_listing_costs_the_others_nothing() -> None:
+    line, bench = Line(1), Bench(fault=lambda keys: ValueError("B") if "B" in keys else None)
+    tasks = started(*(line.see_through(asked(**{key: 1}), bench) for key in "ABC"))
+    await asyncio.sleep(0)
+    bench.end()
+    ends = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [end and type(end) for end in ends] == [None, ValueError, None]
+
+
+@pytest.mark.parametrize("who", [0, 1])
+async def test_one_who_is_cancelled_takes_its_own_photos_along_and_leaves_the_line(who: int) -> None:
+    line, bench = Line(1), Bench()
+    tasks = started(*(line.see_through(asked(**{key: 1}), bench) for key in "ABC"))
+    await asyncio.sleep(0.01)
+    tasks[who].cancel()
+    await asyncio.sleep(0.01)
+    bench.end()
+    ends = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 5)
+    assert [isinstance(end, asyncio.CancelledError) for end in ends] == [number == who for number in range(3)]
+
+
+async def test_nobody_waits_for_ever_for_one_who_was_cancelled() -> None:
+    line, bench = Line(1), Bench()
+    tasks = started(*(line.see_through(asked(**{key: 1}), bench) for key in "ABC"))
+    await asyncio.sleep(0.01)
+    bench.end(1)
+    await tasks[0]
+    await asyncio.sleep(0.01)
+    assert bench.begun[1:] == [{"B": 1, "C": 1}]
+    tasks[1].cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(tasks[2], 5)
