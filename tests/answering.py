@@ -19,7 +19,7 @@ from shared.render import Renderer
 from shared.runtime import Loop, looping
 from shared.settings import Settings
 from shared.stores.errors import StoreUnavailable
-from shared.stores.listings import Answer, ShownPhoto
+from shared.stores.listings import Answer, PhotoAnswer, ShownPhoto
 from shared.stores.memory import MemoryListings
 from shared.stores.paces import MemoryPaces
 from tests.builders import FEED, a_feed
@@ -59,6 +59,11 @@ class Watched(MemoryListings):
         """Count and answer."""
         self._count()
         return list(await super().showing(*asked))
+
+    async def photo_answers(self, *asked: Any) -> list[PhotoAnswer]:
+        """Count and answer."""
+        self._count()
+        return list(await super().photo_answers(*asked))
 
     def _count(self) -> None:
         if self.is_away:

@@ -73,10 +73,10 @@ class Catalog:
         self._listings = listings
         self._terms = terms
         pages_bytes = int(most_bytes * _PAGES_SHARE)
+        others_bytes = (most_bytes - pages_bytes) // 2
         self._pages = Kept("page", self._load_pages, _groups_of_pages, _pages_size, pages_bytes, terms)
-        self._images = Kept(
-            "image", self._load_images, _groups_of_images, _images_size, most_bytes - pages_bytes, terms
-        )
+        self._images = Kept("image", self._load_images, _groups_of_images, _images_size, others_bytes, terms)
+        self._by_url = Kept("url", self._load_by_url, _groups_of_urls, _pages_size, others_bytes, terms)
 
     async def pages(self, questions: Collection[Question]) -> Mapping[Question, Sequence[Page]]:
         """Return each question's answers, one a feed where the listing is displayed. Raises StoreUnavailable."""
@@ -91,6 +91,14 @@ class Catalog:
         found = (await self._images.get([name]))[name]
         return min(found, key=lambda one: (one.photo.copy is None, one.feed, one.listing_key), default=None)
 
+    async def by_url(self, name: Name) -> Page | None:
+        """Return the answer of a photo that was announced under a URL, of one with a copy first.
+
+        Raises StoreUnavailable.
+        """
+        found = (await self._by_url.get([name]))[name]
+        return found[0] if found else None
+
     @property
     def is_failing(self) -> bool:
         """Whether the database is away, and answers may be older than they should be."""
@@ -104,8 +112,10 @@ class Catalog:
         """Read anew what an event says has changed; for good where it was removed."""
         self._pages.forget(listing_key, for_good=for_good)
         self._images.forget(listing_key, image_id, for_good=for_good)
+        self._by_url.forget(listing_key, for_good=for_good)
         # For good, so that a flood of made-up URLs costs the events no more than it cost to read them.
         self._images.forget(_UNKNOWN, for_good=True)
+        self._by_url.forget(_UNKNOWN, for_good=True)
 
     def forget_image(self, image_id: str) -> None:
         """Read an image anew."""
@@ -115,6 +125,7 @@ class Catalog:
         """Read everything anew: events may have been missed."""
         self._pages.forget_all()
         self._images.forget_all()
+        self._by_url.forget_all()
 
     async def _load_pages(self, questions: Collection[Question]) -> Mapping[Question, Sequence[Page]]:
         shapes: dict[tuple[str | None, int | None], list[str]] = {}
@@ -152,6 +163,16 @@ class Catalog:
             for name in names
         }
 
+    async def _load_by_url(self, names: Collection[Name]) -> Mapping[Name, Sequence[Page]]:
+        answers = await self._listings.photo_answers({name.url_key for name in names if name.url_key is not None})
+        by: dict[str, list[Page]] = {}
+        for answer in sorted(answers, key=lambda one: (not one.has_copy, one.feed, one.listing_key)):
+            missing = (answer.image_id,) if answer.is_missing else ()
+            page = Page((answer.feed, answer.listing_key), Body(answer.rendered.encode()), missing)
+            for url_key in answer.url_keys:
+                by.setdefault(url_key, []).append(page)
+        return {name: [page for page in by.get(name.url_key or "", ()) if name.admits(page.one[1])] for name in names}
+
 
 def _groups_of_pages(question: Question, _: Sequence[Page]) -> Sequence[str]:
     return (question.listing_key,)
@@ -160,6 +181,10 @@ def _groups_of_pages(question: Question, _: Sequence[Page]) -> Sequence[str]:
 def _groups_of_images(name: Name, found: Sequence[ShownPhoto]) -> Sequence[str]:
     known = [group for one in found for group in (one.photo.id, one.listing_key)]
     return [*known, *filter(None, (name.image_id, name.listing_key))] or [_UNKNOWN]
+
+
+def _groups_of_urls(name: Name, found: Sequence[Page]) -> Sequence[str]:
+    return [*(page.one[1] for page in found), *filter(None, (name.listing_key,))] or [_UNKNOWN]
 
 
 def _pages_size(pages: Sequence[Page]) -> int:

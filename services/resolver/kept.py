@@ -30,6 +30,10 @@ READ_SECONDS = 5.0
 """How long anyone waits, for readings before theirs and for theirs."""
 _MOST_AT_ONCE = 200
 _MOST_READINGS = 2
+_WORTH_READING = 12
+_GATHER_SECONDS = 0.003
+"""Beside another reading one of fewer keys waits so long for more: one large and one tiny reading in turn, as they
+come of themselves, would leave both the database and this process idle half of the time."""
 _MOST_AWAITED = 4_000
 """About what is read in a second; who comes with more is better off at another replica, or a little later."""
 
@@ -92,6 +96,8 @@ class _Reading(Generic[Key, Value]):
     """Keys that are read together."""
 
     done: asyncio.Future[Mapping[Key, Value]]
+    is_due: bool = False
+    """Whether it has waited for more keys for long enough."""
     keys: dict[Key, None] = field(default_factory=dict)
     forgotten: set[Hashable] = field(default_factory=set)
     """The groups that changed while it was on its way: what it brings of them may be from before."""
@@ -200,12 +206,15 @@ class Kept(Generic[Key, Value]):
         return reading
 
     def _want(self, key: Key) -> _Reading[Key, Value]:
+        loop = asyncio.get_running_loop()
         if not self._queue or len(self._queue[-1].keys) >= _MOST_AT_ONCE:
-            loop = asyncio.get_running_loop()
             self._queue.append(_Reading(loop.create_future()))
             loop.call_soon(self._read_next)
+            loop.call_later(_GATHER_SECONDS, self._read_due, self._queue[-1])
         reading = self._awaited[key] = self._queue[-1]
         reading.keys[key] = None
+        if len(reading.keys) == _WORTH_READING:
+            loop.call_soon(self._read_next)
         return reading
 
     async def _brought(self, reading: _Reading[Key, Value], keys: Collection[Key]) -> Mapping[Key, Value]:
@@ -220,12 +229,19 @@ class Kept(Generic[Key, Value]):
         return {key: values[key] for key in keys}
 
     def _read_next(self) -> None:
-        if self._queue and len(self._running) < _MOST_READINGS:
+        if self._queue and len(self._running) < _MOST_READINGS and self._is_worth_it(self._queue[0]):
             reading = self._queue.popleft()
             task = asyncio.create_task(self._read(reading))
             self._running[task] = reading
             task.add_done_callback(self._running.pop)
             task.add_done_callback(lambda _: self._read_next())
+
+    def _read_due(self, reading: _Reading[Key, Value]) -> None:
+        reading.is_due = True
+        self._read_next()
+
+    def _is_worth_it(self, reading: _Reading[Key, Value]) -> bool:
+        return not self._running or reading.is_due or len(reading.keys) >= _WORTH_READING
 
     async def _read(self, reading: _Reading[Key, Value]) -> None:
         read_at = self._terms.now()

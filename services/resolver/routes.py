@@ -18,10 +18,9 @@ from services.resolver.models import MOST_LISTINGS, Context, ResolveRequest
 from services.resolver.queue import Queue
 from services.resolver.waiting import Seen, Waiting
 from shared.clock import Clock
-from shared.domain.image import Copy, Status, url_key
+from shared.domain.image import Copy, url_key
 from shared.domain.priority import Priority
 from shared.render import Renderer
-from shared.stores.listings import ShownPhoto
 
 _LONGEST_TEXT = 8_000
 BODY_SECONDS = 5.0
@@ -103,16 +102,18 @@ class Routes:
     async def by_url(self, request: web.Request) -> web.Response:
         """One photo, for a caller that holds the MLS's URL."""
         name = Name(None, url_key(_required(request, "url")), _optional(request, "listing"))
-        found = await self._shown(name, "no displayed listing shows a photo announced under this URL")
-        photo = found.photo
-        if found.due_at and photo.status is not Status.DOWNLOADED:
-            self._demand.ask((found.feed, found.listing_key), [photo.id], Priority.VIEWED)
-        return answers.found(request, Body(self._renderer.fragment(photo).encode()))
+        page = await self._catalog.by_url(name)
+        if page is None:
+            refuse(404, "no displayed listing shows a photo announced under this URL")
+        self._ask_for_missing(page, Priority.VIEWED)
+        return answers.found(request, page.body)
 
     async def serve(self, request: web.Request) -> web.Response:
         """Send to the photo itself, waiting for its download if need be."""
         variant = _optional(request, "variant") or "full"
-        found = await self._shown(_name(request), _UNKNOWN)
+        found = await self._catalog.image(_name(request))
+        if found is None:
+            refuse(404, _UNKNOWN)
         shown: Seen = decide.shown(found, self._clock())
         if isinstance(shown, Absent) and shown.why is not Missing.GONE:
             if variant not in self._variants:
@@ -123,12 +124,6 @@ class Routes:
             later = decide.retry_after(shown, seconds, self._clock())
             return answers.placeholder(503, "Photo on its way", retry_after=later)
         return self._show(shown, variant)
-
-    async def _shown(self, name: Name, otherwise: str) -> ShownPhoto:
-        found = await self._catalog.image(name)
-        if found is None:
-            refuse(404, otherwise)
-        return found
 
     def _show(self, shown: Seen, name: str) -> web.Response:
         if shown is None:

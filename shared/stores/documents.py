@@ -92,7 +92,7 @@ def from_document(document: Mapping[str, Any]) -> Listing:
         position=_read_position(document["position"]),
         seen_at=document["seen_at"],
         hidden=_read_hidden(document["hidden"]),
-        photos=tuple(_read_photo(photo) for photo in document["photos"]),
+        photos=tuple(read_photo(photo) for photo in document["photos"]),
         discards=tuple(_read_discard(discard) for discard in document["discards"]),
         set_aside=tuple(SetAside(**one) for one in document["set_aside"]),
         is_blocked=document.get("is_blocked", False),
@@ -112,6 +112,11 @@ def _missing(listing: Listing) -> Document:
 def missing_of(document: Mapping[str, Any], photos: int | None) -> list[str]:
     """Read which of the first so many photos are missing."""
     return [image_id for image_id, order in document["missing"].items() if photos is None or order < photos]
+
+
+def names_of(photo: Mapping[str, Any]) -> tuple[str, ...]:
+    """Read what a photo is found by: its id and its URLs' keys."""
+    return (photo["id"], *photo["url_keys"])
 
 
 def _photo(photo: Photo) -> Document:
@@ -140,7 +145,8 @@ def _photo(photo: Photo) -> Document:
     }
 
 
-def _read_photo(document: Mapping[str, Any]) -> Photo:
+def read_photo(document: Mapping[str, Any]) -> Photo:
+    """Read one photo's facts."""
     claim, failure, copy = document.get("claim"), document["failure"], document["copy"]
     return Photo(
         id=document["id"],

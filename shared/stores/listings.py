@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from shared.domain.image import Photo, Status
 from shared.domain.listing import Listing, Recorded, RemovalReason
@@ -32,6 +32,33 @@ class ShownPhoto:
     photo: Photo
     due_at: datetime | None
     """When its next attempt is due."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoAnswer:
+    """What a frontend gets of one photo of a displayed listing: its ready JSON fragment."""
+
+    feed: str
+    listing_key: str
+    image_id: str
+    url_keys: Sequence[str]
+    rendered: str
+    has_copy: bool
+    is_missing: bool
+    """Whether it wants an attempt, for there is no copy of the newest version."""
+
+    @classmethod
+    def read(cls, listing: Mapping[str, Any], photo: Mapping[str, Any], rendered: str) -> "PhotoAnswer":
+        """Read it from a listing's document and its photo's."""
+        return cls(
+            feed=listing["feed"],
+            listing_key=listing["listing_key"],
+            image_id=photo["id"],
+            url_keys=photo["url_keys"],
+            rendered=rendered,
+            has_copy=photo["copy"] is not None,
+            is_missing=photo["id"] in listing["missing"],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +138,9 @@ class Listings(Protocol):
 
     async def showing(self, image_ids: Collection[str], url_keys: Collection[str]) -> Sequence[ShownPhoto]:
         """Return the photos of displayed listings that have one of the ids, or were announced under one of the URLs."""
+
+    async def photo_answers(self, url_keys: Collection[str]) -> Sequence[PhotoAnswer]:
+        """Return the answers of displayed listings' photos that were announced under one of the URLs."""
 
     async def answers(self, listing_keys: Collection[str], feed: str | None, photos: int | None) -> Sequence[Answer]:
         """Return the displayed listings' answers, with at most so many photos each, in one round trip."""

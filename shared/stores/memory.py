@@ -14,7 +14,7 @@ from shared.domain.priority import Priority
 from shared.render import Renderer
 from shared.stores import rows
 from shared.stores.documents import Document, ListingId, from_document, missing_of, recorded, to_document
-from shared.stores.listings import Answer, FeedCounts, ShownPhoto
+from shared.stores.listings import Answer, FeedCounts, PhotoAnswer, ShownPhoto
 from shared.stores.objects import Bucket
 from shared.stores.records import Attempt, Place, Removal, Tally
 from shared.stores.rows import Row, Wanted
@@ -150,6 +150,15 @@ class MemoryListings:
             for one in self._where(lambda one: one.is_displayed)
             for photo in one.photos
             if photo.id in image_ids or not set(url_keys).isdisjoint(photo.url_keys)
+        ]
+
+    async def photo_answers(self, url_keys: Collection[str]) -> Sequence[PhotoAnswer]:
+        """Return the answers of displayed listings' photos that were announced under one of the URLs."""
+        return [
+            PhotoAnswer.read(document, photo, rendered)
+            for document in self._documents.values()
+            for photo, rendered in zip(document["photos"], document["rendered"], strict=False)
+            if not set(url_keys).isdisjoint(photo["url_keys"])
         ]
 
     async def answers(self, listing_keys: Collection[str], feed: str | None, photos: int | None) -> Sequence[Answer]:

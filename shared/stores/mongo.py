@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mappi
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
-from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
+from bson.raw_bson import RawBSONDocument
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
 from pymongo import ASCENDING, DESCENDING, IndexModel, InsertOne, ReplaceOne, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
@@ -28,17 +29,20 @@ from shared.stores.documents import (
     document_id,
     from_document,
     missing_of,
+    names_of,
+    read_photo,
     recorded,
     to_document,
 )
 from shared.stores.errors import StoreUnavailable
 from shared.stores.freezes import Decision, Freeze
-from shared.stores.listings import Answer, FeedCounts, ShownPhoto
+from shared.stores.listings import Answer, FeedCounts, PhotoAnswer, ShownPhoto
 from shared.stores.records import Attempt, Place, Removal, Tally
 from shared.stores.rows import Row, Wanted
 from shared.stores.sweeps import Found, Sweep, Wish
 
 Database: TypeAlias = "AsyncIOMotorDatabase[Document]"
+Collected: TypeAlias = "AsyncIOMotorCollection[Any]"
 """Motor's database; its classes take type arguments for the type checker only."""
 
 _BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
@@ -195,6 +199,8 @@ class MongoListings:
 
     def __init__(self, database: Database, renderer: Renderer) -> None:
         self._collection = database["listings"]
+        raw = database.codec_options.with_options(document_class=RawBSONDocument)
+        self._raw: Collected = self._collection.with_options(codec_options=raw)
         self._renderer = renderer
 
     async def get(self, feed: str, listing_key: str) -> Listing | None:
@@ -338,35 +344,49 @@ class MongoListings:
     async def showing(self, image_ids: Collection[str], url_keys: Collection[str]) -> Sequence[ShownPhoto]:
         """Return the photos of displayed listings that have one of the ids, or were announced under one of the URLs."""
         wanted = [("photos.id", image_ids), ("photos.url_keys", url_keys)]
-        read = await asyncio.gather(*(self._showing(field, names) for field, names in wanted if names))
-        return [
-            ShownPhoto(one.feed, one.key, one.photos[0], one.due_of(one.photos[0])) for some in read for one in some
-        ]
+        read = await asyncio.gather(
+            *(self._of_one_photo(self._collection, by, names, {"rendered": 0}) for by, names in wanted if names)
+        )
+        found = [from_document(document) for documents in read for document in documents]
+        return [ShownPhoto(one.feed, one.key, one.photos[0], one.due_of(one.photos[0])) for one in found]
 
-    async def _showing(self, field: str, names: Collection[str]) -> list[Listing]:
-        """Return a listing for each photo meant, with that photo alone: to be looked at, never to be written.
+    async def photo_answers(self, url_keys: Collection[str]) -> Sequence[PhotoAnswer]:
+        """Return the answers of displayed listings' photos that were announced under one of the URLs."""
+        # Raw, for of all that is read of a photo little is looked at.
+        fields = dict.fromkeys(("feed", "listing_key", "rendered", "rendered_by", "missing"), 1)
+        documents = await self._of_one_photo(self._raw, "photos.url_keys", url_keys, fields)
+        return [PhotoAnswer.read(one, one["photos"][0], self._fragment(one)) for one in documents]
+
+    def _fragment(self, document: Mapping[str, Any]) -> str:
+        photo, rendered = document["photos"][0], document["rendered"]
+        if document["rendered_by"] != self._renderer.version:
+            return self._renderer.fragment(read_photo(photo))
+        return str(rendered[photo["order"]])
+
+    async def _of_one_photo(
+        self, collection: Collected, field: str, names: Collection[str], fields: Document
+    ) -> list[Mapping[str, Any]]:
+        """Return a document for each photo meant, with that photo alone: to be looked at, never to be written.
 
         The first query is the cheap one, but finds one photo a listing; where there may be more of it, a second does.
         """
         is_meant: Document = {field: {"$in": list(names)}, "displayed": True}
         one_each = {"photos": {"$elemMatch": {field.removeprefix("photos."): {"$in": list(names)}}}}
         with _translated():
-            cursor = self._collection.find(is_meant, {"rendered": 0, **one_each}, batch_size=_ONE_BATCH)
-            documents = await cursor.to_list(None)
-            seen = {name for document in documents for name in _names(document["photos"][0])}
+            cursor = collection.find(is_meant, fields | one_each, batch_size=_ONE_BATCH)
+            documents: list[Mapping[str, Any]] = await cursor.to_list(None)
+            seen = {name for document in documents for name in names_of(document["photos"][0])}
             if documents and not seen.issuperset(names):
-                documents = await self._unwound(is_meant)
-        return [from_document(document) for document in documents]
-
-    async def _unwound(self, is_meant: Document) -> list[Document]:
-        pipeline: list[Document] = [
-            {"$match": is_meant},
-            {"$project": {"rendered": 0}},
-            {"$unwind": "$photos"},
-            {"$match": is_meant},
-        ]
-        documents = await self._collection.aggregate(pipeline, batchSize=_ONE_BATCH).to_list(None)
-        return [document | {"photos": [document["photos"]]} for document in documents]
+                kept = fields | ({"photos": 1} if 1 in fields.values() else {})
+                each: list[Document] = [
+                    {"$match": is_meant},
+                    {"$unwind": "$photos"},
+                    {"$match": is_meant},
+                    {"$project": kept},
+                    {"$set": {"photos": ["$photos"]}},
+                ]
+                documents = await collection.aggregate(each, batchSize=_ONE_BATCH).to_list(None)
+        return documents
 
     async def answers(self, listing_keys: Collection[str], feed: str | None, photos: int | None) -> Sequence[Answer]:
         """Return the displayed listings' answers, with at most so many photos each."""
@@ -750,11 +770,6 @@ class MongoBudgets:
         change = {"$set": {"ledger": document, "revision": expected_revision + 1}}
         with _translated():
             return bool((await self._collection.update_one(query, change)).matched_count)
-
-
-def _names(photo: Document) -> tuple[str, ...]:
-    """What a photo is found by."""
-    return (photo["id"], *photo["url_keys"])
 
 
 @contextmanager

@@ -267,3 +267,27 @@ async def test_too_much_at_once_is_refused_while_what_is_kept_is_answered(one: S
     one.source.open.set()
     await asyncio.gather(*(task for task in asking if task not in refused), joined)
     assert await one.get("b")
+
+
+async def test_beside_another_reading_a_small_one_waits_a_moment_for_more(one: Setting) -> None:
+    one.source.open.clear()
+    gets = [asyncio.create_task(one.get("a"))]
+    await settled()
+    gets += [asyncio.create_task(one.get(key)) for key in ("b", "c")]
+    await settled()
+    assert one.source.readings == [{"a"}]
+    await asyncio.sleep(0.02)
+    assert one.source.readings == [{"a"}, {"b", "c"}]
+    one.source.open.set()
+    await asyncio.gather(*gets)
+
+
+async def test_a_reading_that_is_worth_it_begins_at_once_and_with_all_that_was_asked_together(one: Setting) -> None:
+    one.source.open.clear()
+    gets, page = [asyncio.create_task(one.get("a"))], [f"k{number}" for number in range(50)]
+    await settled()
+    gets.append(asyncio.create_task(one.get(*page)))
+    await settled()
+    assert one.source.readings == [{"a"}, set(page)]
+    one.source.open.set()
+    await asyncio.gather(*gets)
