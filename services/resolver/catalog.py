@@ -1,10 +1,10 @@
 """What can be shown, by listing, by image and by URL: from memory, else in one query for all who ask."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import orjson
 
@@ -41,6 +41,11 @@ class Name(NamedTuple):
     url_key: str | None = None
     listing_key: str | None = None
 
+    @property
+    def word(self) -> str:
+        """The one of the two that is given."""
+        return self.image_id or self.url_key or ""
+
     def admits(self, listing_key: str) -> bool:
         """Whether an image of this listing is meant."""
         return self.listing_key in (None, listing_key)
@@ -57,6 +62,11 @@ class Page:
     asked_as: Priority = Priority.ROUTINE
     asked_at: datetime | None = None
 
+    @property
+    def listing_key(self) -> str:
+        """The listing that it is of."""
+        return self.one[1]
+
     def is_to_be_asked(self, priority: Priority, now: datetime) -> bool:
         """Whether its missing images are to be raised: once a page and priority, not once a view."""
         is_long_ago = self.asked_at is None or now >= self.asked_at + _ASK_AGAIN_AFTER
@@ -64,6 +74,9 @@ class Page:
             return False
         self.asked_as, self.asked_at = priority, now
         return True
+
+
+Shown = TypeVar("Shown", Page, ShownPhoto)
 
 
 class Catalog:
@@ -152,26 +165,43 @@ class Catalog:
         return Page((answer.feed, answer.listing_key), Body(plain), answer.missing)
 
     async def _load_images(self, names: Collection[Name]) -> Mapping[Name, Sequence[ShownPhoto]]:
+        return await _each(names, self._images_by_word)
+
+    async def _images_by_word(self, names: Collection[Name]) -> Mapping[str, Sequence[ShownPhoto]]:
         ids = [name.image_id for name in names if name.image_id is not None]
         keys = [name.url_key for name in names if name.url_key is not None]
         by: dict[str, list[ShownPhoto]] = {}
         for shown in await self._listings.showing(ids, keys):
-            for name in (shown.photo.id, *shown.photo.url_keys):
-                by.setdefault(name, []).append(shown)
-        return {
-            name: [one for one in by.get(name.image_id or name.url_key or "", ()) if name.admits(one.listing_key)]
-            for name in names
-        }
+            for word in (shown.photo.id, *shown.photo.url_keys):
+                by.setdefault(word, []).append(shown)
+        return by
 
     async def _load_by_url(self, names: Collection[Name]) -> Mapping[Name, Sequence[Page]]:
-        answers = await self._listings.photo_answers({name.url_key for name in names if name.url_key is not None})
+        return await _each(names, self._pages_by_word)
+
+    async def _pages_by_word(self, names: Collection[Name]) -> Mapping[str, Sequence[Page]]:
+        answers = await self._listings.photo_answers({name.word for name in names})
         by: dict[str, list[Page]] = {}
         for answer in sorted(answers, key=lambda one: (not one.has_copy, one.feed, one.listing_key)):
             missing = (answer.image_id,) if answer.is_missing else ()
             page = Page((answer.feed, answer.listing_key), Body(answer.rendered.encode()), missing)
             for url_key in answer.url_keys:
                 by.setdefault(url_key, []).append(page)
-        return {name: [page for page in by.get(name.url_key or "", ()) if name.admits(page.one[1])] for name in names}
+        return by
+
+
+async def _each(
+    names: Collection[Name], read: Callable[[Collection[Name]], Awaitable[Mapping[str, Sequence[Shown]]]]
+) -> Mapping[Name, Sequence[Shown]]:
+    """Return what each name means. One whose URL was found in other listings than its own is read by itself.
+
+    Of a listing that shows several of the photos meant a reading may bring one, if others show the rest too.
+    """
+    by = dict(await read(names))
+    found = {name: [one for one in by.get(name.word, ()) if name.admits(one.listing_key)] for name in names}
+    for name in [name for name in names if by.get(name.word) and not found[name]]:
+        found[name] = [one for one in (await read([name])).get(name.word, ()) if name.admits(one.listing_key)]
+    return found
 
 
 def _groups_of_pages(question: Question, _: Sequence[Page]) -> Sequence[str]:
@@ -184,7 +214,7 @@ def _groups_of_images(name: Name, found: Sequence[ShownPhoto]) -> Sequence[str]:
 
 
 def _groups_of_urls(name: Name, found: Sequence[Page]) -> Sequence[str]:
-    return [*(page.one[1] for page in found), *filter(None, (name.listing_key,))] or [_UNKNOWN]
+    return [*(page.listing_key for page in found), *filter(None, (name.listing_key,))] or [_UNKNOWN]
 
 
 def _pages_size(pages: Sequence[Page]) -> int:

@@ -140,7 +140,11 @@ class Listings(Protocol):
         """Return the photos of displayed listings that have one of the ids, or were announced under one of the URLs."""
 
     async def photo_answers(self, url_keys: Collection[str]) -> Sequence[PhotoAnswer]:
-        """Return the answers of displayed listings' photos that were announced under one of the URLs."""
+        """Return the answers of displayed listings' photos that were announced under one of the URLs.
+
+        Of a listing that shows several of them perhaps one, where every URL is found in some listing. The same holds
+        for `showing`.
+        """
 
     async def answers(self, listing_keys: Collection[str], feed: str | None, photos: int | None) -> Sequence[Answer]:
         """Return the displayed listings' answers, with at most so many photos each, in one round trip."""

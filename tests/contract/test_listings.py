@@ -368,6 +368,35 @@ async def test_shown_photos_are_found_by_id_and_by_url_each_by_itself(listings: 
     assert whole.photo == replace(late, order=1)
 
 
+async def test_the_answer_of_a_photo_is_found_by_any_of_its_urls(listings: Listings) -> None:
+    two, held = (
+        url_key("https://photos.example.com/a.jpg"),
+        a_held_photo("h", key="X2", url_keys=(url_key("https://h"),)),
+    )
+    written = [
+        a_listing(a_photo("b"), a_photo("a", url_keys=(two, url_key("large"))), key="X1"),
+        a_listing(held, a_photo("a", key="X2", forced_at=NOW), key="X2"),
+        a_listing(a_photo("a", key="X3"), key="X3", hidden=hidden()),
+    ]
+    await listings.write(written)
+
+    async def found(*urls: str) -> list[tuple[str, str, bool, bool]]:
+        answers = await listings.photo_answers([url_key(url) for url in urls])
+        for one in answers:
+            (whole,) = await listings.answers([one.listing_key], one.feed, None)
+            assert one.rendered in whole.rendered
+            assert orjson.loads(one.rendered)["id"] == one.image_id
+        return sorted((one.listing_key, one.image_id, one.has_copy, one.is_missing) for one in answers)
+
+    first, second = ("X1", image_id(FEED, KEY, "a"), False, True), ("X2", image_id(FEED, "X2", "a"), False, True)
+    assert await found("https://photos.example.com/a.jpg") == [first, second]
+    assert await found("large", "nothing") == [first]
+    assert await found("https://h") == [("X2", held.id, True, False)]
+    # Where another listing shows the rest, one photo of a listing may be all that is found of it.
+    assert {first, ("X2", held.id, True, False)} <= {*await found("https://h", "https://photos.example.com/a.jpg")}
+    assert await found() == await found("nothing") == []
+
+
 async def test_what_a_view_makes_more_urgent_is_missing_in_an_answer(listings: Listings) -> None:
     outdated = a_held_photo("o", announced_at=after(1))
     spent = a_photo("s", spent_url=url_key("https://photos.example.com/s.jpg"))
@@ -465,8 +494,9 @@ async def test_what_older_rules_rendered_is_rendered_anew_when_read(room: Room) 
     async with mongo.connect(room.servers.mongo, room.db) as database:
         await MongoListings(database, RENDERER).write([listing])
         (answer,) = await MongoListings(database, newer).answers([KEY], None, 1)
+        (photo,) = await MongoListings(database, newer).photo_answers(listing.photos[1].url_keys)
         await database.client.drop_database(room.db)
-    assert list(answer.rendered) == newer.fragments(listing)[:1]
+    assert [*answer.rendered, photo.rendered] == newer.fragments(listing)
 
 
 @pytest.mark.servers  # it needs none, but the driver's patience lasts for seconds

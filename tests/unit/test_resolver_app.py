@@ -4,7 +4,7 @@ import asyncio
 import gzip
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,10 +18,10 @@ from services.resolver.catalog import Name, Question
 from services.resolver.decide import Absent
 from services.resolver.demand import Demand
 from shared.domain.failures import Failure, Reason
-from shared.domain.image import url_key
+from shared.domain.image import image_id, url_key
 from shared.domain.pace import Pace
 from shared.domain.priority import Priority
-from shared.stores.listings import ShownPhoto
+from shared.stores.listings import PhotoAnswer, ShownPhoto
 from tests.answering import RENDERER, Resolver, a_resolver
 from tests.builders import FEED, KEY, NOW, a_copy, a_held_photo, a_listing, a_photo, after, hidden
 from tests.system import PATIENCE_SECONDS, until
@@ -392,6 +392,26 @@ async def test_a_url_that_was_unknown_is_known_once_an_event_tells_of_its_listin
         assert (await resolver.http.get("/api/images/resolve", params=asked)).status == 404, "what was read is kept"
         resolver.parts.catalog.forget(KEY, listing.photos[0].id)
         assert (await resolver.http.get("/api/images/resolve", params=asked)).status == 200
+
+
+async def test_a_photo_is_found_in_its_listing_though_others_show_it_too() -> None:
+    keys = (url_key("u"),)
+    both = [
+        a_listing(a_held_photo("a", key="A", url_keys=keys), key="A"),
+        a_listing(a_held_photo("b", key="B"), a_held_photo("a", key="B", url_keys=keys), key="B"),
+    ]
+    async with a_resolver(*both) as resolver:
+        read = resolver.listings.photo_answers
+
+        async def one_a_listing(url_keys: Collection[str]) -> list[PhotoAnswer]:
+            """Answer as MongoDB does: of a listing that shows several of the photos, one."""
+            return list({one.listing_key: one for one in reversed(await read(url_keys))}.values())
+
+        resolver.listings.photo_answers = one_a_listing  # type: ignore[method-assign]
+        asked = [{"url": "u", "listing": "B"}, {"url": "https://photos.example.com/b.jpg"}, {"url": "u"}]
+        answers = await asyncio.gather(*(resolver.http.get("/api/images/resolve", params=one) for one in asked))
+        found = [(await answer.json())["id"] for answer in answers]
+        assert found == [image_id(FEED, *names) for names in (("B", "a"), ("B", "b"), ("A", "a"))]
 
 
 async def test_of_several_photos_under_a_url_one_with_a_copy_is_shown() -> None:
