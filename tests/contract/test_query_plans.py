@@ -122,6 +122,7 @@ QUERIES: dict[str, Callable[[MongoListings, MongoListings], Awaitable[object]]] 
     "claimed_by": lambda store, _: store.claimed_by("w-3", 100),
     "by_key": lambda store, _: store.by_key("X7"),
     "by_image": lambda store, _: store.by_image(image_id(FEED, "X7", "h")),
+    "photo_answers": lambda store, _: store.photo_answers(["u8", "u16", "nothing"]),
     "showing": lambda store, _: store.showing([image_id(FEED, f"X{index}", "h") for index in range(50)], ["u8"]),
     "by_url_key": lambda store, _: store.by_url_key("u8"),
     "answers": lambda store, _: store.answers([f"X{index}" for index in range(50)], None, 1),
