@@ -218,7 +218,8 @@ class Handler:
                 await self._budget.settle(batch)
             raise
         finally:
-            self._at_work -= in_hand - {turn.photo.id for turns in work.values() for turn in turns}
+            self._at_work -= in_hand
+            self._at_work |= {turn.photo.id for turns in work.values() for turn in turns}
         return [one for one, photos in wanted.items() if len(work.get(one, ())) < len(photos)]
 
     def _wanted(
