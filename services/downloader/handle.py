@@ -48,8 +48,8 @@ _HELD_SECONDS = 8.0
 """So long a group waits for all that it wants of the budget: about as long as what a scheduler releases lasts."""
 _MOST_ROUNDS = 20
 _MOST_RESUMED = 100
-_LINGER_SECONDS = 0.5
-"""How long a finished photo waits for others of its listing, to be settled in one write. A viewed one does not."""
+_LINGER_SECONDS = 1.5
+"""How long a finished photo waits for others of its listing, to be settled in one write; not while people wait too."""
 _STORAGE_AWAY = timedelta(seconds=10)
 _LONGEST_PAUSE_SECONDS = 5.0
 _PATIENCE_SECONDS = 300.0
@@ -278,7 +278,8 @@ class Handler:
         """Download a listing's photos at once, and settle those together that end together."""
         pending = {asyncio.create_task(self._attempt(feed, one[1], turn, batch)) for turn in turns}
         left = {turn.photo.id for turn in turns}
-        linger = 0.0 if any(turn.photo.priority is Priority.VIEWED for turn in turns) else _LINGER_SECONDS
+        is_awaited = any(turn.photo.priority in (Priority.VIEWED, Priority.SEARCHED) for turn in turns)
+        linger = 0.0 if is_awaited else _LINGER_SECONDS
         try:
             while pending:
                 done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
