@@ -171,8 +171,9 @@ class Handler:
         """
         left, running = dict(asked), list[asyncio.Task[None]]()
         give_up = time.monotonic() + _HELD_SECONDS
+        most_grants = sum(map(len, asked.values()))  # a round each, if the budget gives one at a time
         try:
-            for _ in range(_MOST_ROUNDS):
+            for _ in range(_MOST_ROUNDS + most_grants):
                 known = await self._listings.get_many(list(left))
                 await self._say_again(known, left)
                 again = await self._claim(feed, known, left, running, give_up - time.monotonic())

@@ -33,12 +33,14 @@ class Line:
         self._waiting: deque[_Waiting] = deque()
 
     async def see_through(self, asked: Asked, work: Work) -> None:
-        """Return when all of it is done, by this caller or others. Raises what `work` raised over any of it."""
+        """Return when all of it is done, by this caller or others; then raise what `work` raised over any of it."""
         mine = [_Waiting(one, events) for one, events in asked.items()]
         self._waiting += mine
         async with self._room:
             await self._work_on(self._next(), work)
-        await asyncio.gather(*(one.end for one in mine))
+        await asyncio.wait([one.end for one in mine])
+        for one in mine:
+            one.end.result()
 
     def _next(self) -> list[_Waiting]:
         """Take those who wait longest. Whoever comes later and finds none has nothing left to do but wait."""

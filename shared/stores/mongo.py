@@ -42,8 +42,8 @@ from shared.stores.rows import Row, Wanted
 from shared.stores.sweeps import Found, Sweep, Wish
 
 Database: TypeAlias = "AsyncIOMotorDatabase[Document]"
-Collected: TypeAlias = "AsyncIOMotorCollection[Any]"
 """Motor's database; its classes take type arguments for the type checker only."""
+_Collection: TypeAlias = "AsyncIOMotorCollection[Any]"
 
 _BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
 """Before everything: a range that an index answers by itself, where `$exists` reads the documents."""
@@ -200,7 +200,7 @@ class MongoListings:
     def __init__(self, database: Database, renderer: Renderer) -> None:
         self._collection = database["listings"]
         raw = database.codec_options.with_options(document_class=RawBSONDocument)
-        self._raw: Collected = self._collection.with_options(codec_options=raw)
+        self._raw: _Collection = self._collection.with_options(codec_options=raw)
         self._renderer = renderer
 
     async def get(self, feed: str, listing_key: str) -> Listing | None:
@@ -361,10 +361,10 @@ class MongoListings:
         photo, rendered = document["photos"][0], document["rendered"]
         if document["rendered_by"] != self._renderer.version:
             return self._renderer.fragment(read_photo(photo))
-        return str(rendered[photo["order"]])
+        return str(rendered[photo["order"]])  # a photo's order is its position
 
     async def _of_one_photo(
-        self, collection: Collected, field: str, names: Collection[str], fields: Document
+        self, collection: _Collection, field: str, names: Collection[str], fields: Document
     ) -> list[Mapping[str, Any]]:
         """Return a document for each photo meant, with that photo alone: to be looked at, never to be written.
 
@@ -380,9 +380,9 @@ class MongoListings:
                 kept = fields | ({"photos": 1} if 1 in fields.values() else {})
                 each: list[Document] = [
                     {"$match": is_meant},
-                    {"$unwind": "$photos"},
-                    {"$match": is_meant},
                     {"$project": kept},
+                    {"$unwind": "$photos"},
+                    {"$match": {field: is_meant[field]}},
                     {"$set": {"photos": ["$photos"]}},
                 ]
                 documents = await collection.aggregate(each, batchSize=_ONE_BATCH).to_list(None)

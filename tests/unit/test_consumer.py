@@ -56,7 +56,7 @@ class Hands:
 
 @asynccontextmanager
 async def consuming(handle: Handle, stream: Stream, **rules: Any) -> AsyncIterator[None]:
-    lane = Lane("t", handle, within_seconds=0.01, **rules)
+    lane = Lane("t", handle, within_seconds=0.0, **rules)
     consumer = Consumer(Settings(), "downloader", [], cast("DeadLetters", None), CollectorRegistry())
     task = asyncio.create_task(consumer._consume(cast("Any", stream), lane))
     try:
@@ -73,14 +73,20 @@ async def come(true: Callable[[], bool]) -> None:
             await asyncio.sleep(0.002)
 
 
+async def settled() -> None:
+    """Let everything run that can."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
 async def test_what_arrives_until_there_is_room_is_one_batch() -> None:
     stream, hands = Stream(), Hands()
     async with consuming(hands, stream, batch=4, batches=1):
         stream.arrive(0)
         await come(lambda: hands.begun == [[0]])
-        for offset in (1, 2, 3, 4, 5):  # each long after the moment for which a batch waits
+        for offset in (1, 2, 3, 4, 5):  # each after the moment for which a batch waits
             stream.arrive(offset)
-            await asyncio.sleep(0.03)
+            await settled()
         hands.gates[0].set()
         await come(lambda: len(hands.begun) == 2)
         assert hands.begun[1] == [1, 2, 3, 4]
@@ -92,7 +98,7 @@ async def test_batches_end_in_any_order_and_are_acknowledged_in_theirs() -> None
         stream.arrive(0, 1, 2, 3)
         await come(lambda: hands.begun == [[0, 1], [2, 3]])
         hands.gates[1].set()
-        await asyncio.sleep(0.05)
+        await settled()
         assert stream.acked == []
         hands.gates[0].set()
         await come(lambda: stream.acked == [0, 1, 2, 3])
@@ -104,7 +110,7 @@ async def test_no_more_batches_are_begun_at_once_than_there_is_room_for() -> Non
     async with consuming(hands, stream, batch=1, batches=2):
         stream.arrive(0, 1, 2)
         await come(lambda: len(hands.begun) == 2)
-        await asyncio.sleep(0.05)
+        await settled()
         assert hands.begun == [[0], [1]]
         hands.gates[1].set()
         await come(lambda: hands.begun == [[0], [1], [2]])

@@ -276,7 +276,9 @@ async def test_beside_another_reading_a_small_one_waits_a_moment_for_more(one: S
     gets += [asyncio.create_task(one.get(key)) for key in ("b", "c")]
     await settled()
     assert one.source.readings == [{"a"}]
-    await asyncio.sleep(0.02)
+    async with asyncio.timeout(5):
+        while len(one.source.readings) < 2:  # noqa: ASYNC110 - nothing sets an event
+            await asyncio.sleep(0.001)
     assert one.source.readings == [{"a"}, {"b", "c"}]
     one.source.open.set()
     await asyncio.gather(*gets)

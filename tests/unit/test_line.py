@@ -38,6 +38,12 @@ def started(*waits: Awaitable[None]) -> list[asyncio.Future[None]]:
     return [asyncio.ensure_future(one) for one in waits]
 
 
+async def settled() -> None:
+    """Let everything run that can."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
 async def test_those_that_wait_together_go_together() -> None:
     line, bench = Line(1), Bench()
     tasks = started(*(line.see_through(asked(**{key: 1}), bench) for key in "ABCA"))
@@ -61,7 +67,7 @@ async def test_a_group_is_no_larger_than_one_grant_can_serve() -> None:
 async def test_as_many_groups_are_at_work_as_there_is_room_for() -> None:
     line, bench = Line(2), Bench()
     tasks = started(*(line.see_through(asked(**{key: MOST_TOGETHER}), bench) for key in "ABC"))
-    await asyncio.sleep(0.01)
+    await settled()
     assert len(bench.begun) == 2
     bench.end()
     await asyncio.gather(*tasks)
@@ -78,6 +84,21 @@ async def test_a_store_that_is_away_is_heard_of_by_all_whose_photos_it_held_up()
     assert len(bench.begun) == 2
 
 
+async def test_a_fault_is_raised_once_all_the_rest_is_done_too() -> None:
+    line, bench = Line(2), Bench(fault=lambda keys: StoreUnavailable("away") if "A" in keys else None)
+    (task,) = started(line.see_through(asked(A=MOST_TOGETHER, B=1), bench))
+    (other,) = started(line.see_through(asked(C=1), bench))
+    await settled()
+    assert [set(group) for group in bench.begun] == [{"A"}, {"B", "C"}]
+    bench.end(1)
+    await settled()
+    assert not task.done()
+    bench.end(1)
+    with pytest.raises(StoreUnavailable):
+        await task
+    await other
+
+
 async def test_a_fault_of_one_listing_costs_the_others_nothing() -> None:
     line, bench = Line(1), Bench(fault=lambda keys: ValueError("B") if "B" in keys else None)
     tasks = started(*(line.see_through(asked(**{key: 1}), bench) for key in "ABC"))
@@ -91,9 +112,9 @@ async def test_a_fault_of_one_listing_costs_the_others_nothing() -> None:
 async def test_one_who_is_cancelled_takes_its_own_photos_along_and_leaves_the_line(who: int) -> None:
     line, bench = Line(1), Bench()
     tasks = started(*(line.see_through(asked(**{key: 1}), bench) for key in "ABC"))
-    await asyncio.sleep(0.01)
+    await settled()
     tasks[who].cancel()
-    await asyncio.sleep(0.01)
+    await settled()
     bench.end()
     ends = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 5)
     assert [isinstance(end, asyncio.CancelledError) for end in ends] == [number == who for number in range(3)]
@@ -102,10 +123,10 @@ async def test_one_who_is_cancelled_takes_its_own_photos_along_and_leaves_the_li
 async def test_nobody_waits_for_ever_for_one_who_was_cancelled() -> None:
     line, bench = Line(1), Bench()
     tasks = started(*(line.see_through(asked(**{key: 1}), bench) for key in "ABC"))
-    await asyncio.sleep(0.01)
+    await settled()
     bench.end(1)
     await tasks[0]
-    await asyncio.sleep(0.01)
+    await settled()
     assert bench.begun[1:] == [{"B": 1, "C": 1}]
     tasks[1].cancel()
     with pytest.raises(asyncio.CancelledError):
