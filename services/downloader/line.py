@@ -61,8 +61,9 @@ class Line:
         except Exception as fault:  # noqa: BLE001 - it is raised where the end is awaited
             if len(group) == 1:
                 _end(group, fault)
-            for one in group if len(group) > 1 else ():  # one record's fault must not cost others their attempt
-                await self._work_on([one], work)
+            else:  # one record's fault must not cost others their attempt
+                for one in group:
+                    await self._work_on([one], work)
         else:
             _end(group)
         finally:

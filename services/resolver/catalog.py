@@ -198,10 +198,14 @@ async def _each(
     Of a listing that shows several of the photos meant a reading may bring one, if others show the rest too.
     """
     by = dict(await read(names))
-    found = {name: [one for one in by.get(name.word, ()) if name.admits(one.listing_key)] for name in names}
-    for name in [name for name in names if by.get(name.word) and not found[name]]:
-        found[name] = [one for one in (await read([name])).get(name.word, ()) if name.admits(one.listing_key)]
-    return found
+    lost = {name.word: name for name in names if by.get(name.word) and not _meant(name, by)}
+    for word, name in lost.items():
+        by[word] = (await read([name])).get(word, ())
+    return {name: _meant(name, by) for name in names}
+
+
+def _meant(name: Name, by: Mapping[str, Sequence[Shown]]) -> list[Shown]:
+    return [one for one in by.get(name.word, ()) if name.admits(one.listing_key)]
 
 
 def _groups_of_pages(question: Question, _: Sequence[Page]) -> Sequence[str]:
