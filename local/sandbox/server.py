@@ -70,6 +70,8 @@ class Sandbox:
         self.requests: Counter[str] = Counter()
         """Requests by path, the control API's and the pages' left out."""
         self.image_requests = 0
+        self.begun: Counter[str] = Counter()
+        """Requests for pictures by listing key, counted as they arrive; the log has them once they are answered."""
         self.image_log: deque[ImageRequest] = deque(maxlen=20_000)
         self.url = ""
         self.properties = market.properties
@@ -147,6 +149,7 @@ class Sandbox:
         self.behave()
         self.requests.clear()
         self.image_log.clear()
+        self.begun.clear()
         self.image_requests = 0
 
     async def draw_ahead(self) -> None:
@@ -209,6 +212,7 @@ class Sandbox:
     async def _image(self, request: web.Request) -> web.StreamResponse:
         self.image_requests += 1
         asked, refusal = self._asked(request)
+        self.begun[asked.listing.key if asked else ""] += 1
         response = await self._picture(request, asked) if asked else web.Response(status=refusal)
         self._log(request, asked, response.status)
         return response

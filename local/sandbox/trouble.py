@@ -1,6 +1,7 @@
 """What goes wrong at the MLS? Slow, refused and broken answers that tests and the demo ask for."""
 
 import asyncio
+from contextlib import suppress
 from typing import Literal
 
 from aiohttp import web
@@ -16,7 +17,10 @@ class Trouble(BaseModel):
 
     on: Literal["images", "odata"] = "images"
     kind: Literal["status", "html", "truncated", "empty", "slow"] = "status"
-    """A status; 200 with a page of HTML; a body that ends half-way; 200 without a body; right, but late."""
+    """A status; 200 with a page of HTML; a body that ends half-way; 200 without a body; right, but late.
+
+    Whoever waits for an answer has it as soon as all behaves again.
+    """
     status: int = Field(default=503, ge=400, le=599)
     listing: str | None = None
     """Of this listing only (images); else of all."""
@@ -47,6 +51,7 @@ class Troubles:
         self._active: list[Trouble] = []
         self._owed: dict[int, float] = {}
         self._left: dict[int, int] = {}
+        self._over = asyncio.Event()
 
     def add(self, trouble: Trouble) -> None:
         """Begin with it at the next request."""
@@ -59,12 +64,15 @@ class Troubles:
         self._active.clear()
         self._owed.clear()
         self._left.clear()
+        self._over.set()
+        self._over = asyncio.Event()
 
     async def strike(self, on: str, listing: str | None = None) -> Trouble | None:
         """Return the trouble for this request, after its delay; None if all is well."""
         for trouble in self._active:
             if trouble.on == on and trouble.listing in {None, listing} and self._is_due(trouble):
-                await asyncio.sleep(trouble.delay_seconds)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._over.wait(), trouble.delay_seconds)
                 return trouble
         return None
 

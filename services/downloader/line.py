@@ -36,17 +36,26 @@ class Line:
         """Return when all of it is done, by this caller or others; then raise what `work` raised over any of it."""
         mine = [_Waiting(one, events) for one, events in asked.items()]
         self._waiting += mine
-        async with self._room:
-            await self._work_on(self._next(), work)
-        await asyncio.wait([one.end for one in mine])
+        try:
+            async with self._room:
+                await self._work_on(self._next(), work)
+            await asyncio.wait([one.end for one in mine])
+        finally:
+            for one in mine:
+                one.end.cancel()  # where this caller was cancelled; else it has ended
         for one in mine:
             one.end.result()
 
     def _next(self) -> list[_Waiting]:
-        """Take those who wait longest. Whoever comes later and finds none has nothing left to do but wait."""
+        """Take those who wait longest. Whoever comes later and finds none has nothing left to do but wait.
+
+        Nobody is left over: each caller brings at most `MOST_TOGETHER`, and takes as many or all that there are.
+        """
         group: list[_Waiting] = []
         while self._waiting and sum(len(one.events) for one in group) < MOST_TOGETHER:
-            group.append(self._waiting.popleft())
+            one = self._waiting.popleft()
+            if not one.end.cancelled():
+                group.append(one)
         return group
 
     async def _work_on(self, group: Sequence[_Waiting], work: Work) -> None:

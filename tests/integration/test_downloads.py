@@ -59,19 +59,15 @@ async def test_what_changed_during_the_download_is_settled_rightly(
 ) -> None:
     reordered, changed, shortened, hidden = keys = [next(several_keys) for _ in range(4)]
 
-    def requests_of(key: str) -> int:
-        return sum(one.listing_key == key for one in mls.image_log)
-
     async def shown(key: str) -> Mapping[str, int]:
         return {image["id"]: image["order"] for image in await whole.images(key, context="search")}
 
     for key in keys:
-        mls.misbehave(kind="slow", listing=key, delay_seconds=6.0, count=4)
-    asked = mls.image_requests
+        mls.misbehave(kind="slow", listing=key, delay_seconds=15.0, count=4)
     await whole.see(*(mls.market.property(mls.market.listing(key)) for key in keys))
 
     async def all_under_way() -> bool:
-        return mls.image_requests == asked + 16
+        return all(mls.begun[key] == 4 for key in keys)
 
     await until(all_under_way, "all downloads to begin")
     before = {key: await shown(key) for key in keys}
@@ -86,11 +82,12 @@ async def test_what_changed_during_the_download_is_settled_rightly(
 
     await until(all_recorded, "the changes to be recorded")
     assert not [one for key in keys for one in await whole.images(key) if one["status"] != "pending"], "still under way"
+    mls.behave()
 
     after = {key: await whole.downloaded(key, 3 if key == shortened else 4) for key in keys}
     assert [image["id"] for image in after[reordered]] == list(await shown(reordered))
     assert set(before[reordered]) == {image["id"] for image in after[reordered]}
     assert after[changed][0]["media_changed_at"] > after[changed][1]["media_changed_at"]
     assert [image["id"] for image in after[hidden]] == list(before[hidden])
-    assert [requests_of(key) for key in (reordered, changed, shortened)] == [4, 5, 4]
+    assert [mls.begun[key] for key in (reordered, changed, shortened)] == [4, 5, 4]
     assert all([await whole.opens(image["url"]) for images in after.values() for image in images])

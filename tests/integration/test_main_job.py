@@ -17,16 +17,12 @@ def record_of(mls: Sandbox, key: str) -> Mapping[str, Any]:
     return mls.market.property(mls.market.listing(key))
 
 
-def requests_of(mls: Sandbox, key: str) -> int:
-    return sum(one.listing_key == key for one in mls.image_log)
-
-
 async def test_a_listing_goes_in_and_its_photos_come_out(whole: System, mls: Sandbox, key: str) -> None:
     await whole.see(record_of(mls, key))
     images = await whole.downloaded(key, 4)
 
     assert [image["order"] for image in images] == [0, 1, 2, 3]
-    assert requests_of(mls, key) == 4
+    assert mls.begun[key] == 4
     for image in images:
         assert [one["name"] for one in image["variants"]] == ["full", "card", "thumb"]
         assert image["url"].startswith(whole.env["IMAGES_PUBLIC_URL"])
@@ -80,7 +76,7 @@ async def test_publishing_the_same_again_fetches_nothing(whole: System, mls: San
     await whole.see(record, record, {**record, "PublicRemarks": "other words"})
     await whole.caught_up()
     assert await whole.downloaded(key, 4) == before
-    assert requests_of(mls, key) == 4
+    assert mls.begun[key] == 4
 
 
 async def test_a_changed_photo_is_fetched_alone_and_its_old_url_lives_on(whole: System, mls: Sandbox, key: str) -> None:
@@ -96,7 +92,7 @@ async def test_a_changed_photo_is_fetched_alone_and_its_old_url_lives_on(whole: 
     assert [image["url"] for image in after if image["order"] != 2] == [
         image["url"] for image in before if image["order"] != 2
     ]
-    assert requests_of(mls, key) == 5
+    assert mls.begun[key] == 5
     assert await whole.opens(before[2]["url"])
     assert await whole.opens(after[2]["url"])
 
@@ -113,7 +109,7 @@ async def test_reordering_and_new_urls_fetch_nothing(whole: System, mls: Sandbox
     after = await until(is_reordered, "the new order")
     assert [image["url"] for image in after] == [image["url"] for image in reversed(before)]
     await whole.caught_up()
-    assert requests_of(mls, key) == 4
+    assert mls.begun[key] == 4
 
 
 async def test_a_withdrawn_photo_goes_from_answer_and_storage(whole: System, mls: Sandbox, key: str) -> None:
@@ -158,7 +154,7 @@ async def test_a_listing_that_comes_right_back_keeps_its_photos(whole: System, m
     await whole.see(mls.withdraw(key), mls.reactivate(key))
     await whole.caught_up()
     assert await whole.downloaded(key, 4) == before
-    assert requests_of(mls, key) == 4
+    assert mls.begun[key] == 4
     assert await whole.opens(before[0]["url"])
 
 
@@ -181,7 +177,7 @@ async def test_a_failing_origin_is_asked_again_until_it_is_well(whole: System, m
     mls.misbehave(kind="truncated", listing=key, count=1)
     await whole.see(record_of(mls, key))
     await whole.downloaded(key, 4)
-    assert requests_of(mls, key) == 10
+    assert mls.begun[key] == 10
 
 
 async def test_a_key_in_two_feeds_is_ambiguous_until_one_is_named(whole: System, mls: Sandbox, key: str) -> None:

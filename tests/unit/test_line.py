@@ -131,3 +131,14 @@ async def test_nobody_waits_for_ever_for_one_who_was_cancelled() -> None:
     tasks[1].cancel()
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(tasks[2], 5)
+
+
+async def test_those_behind_one_who_was_cancelled_are_not_left_over() -> None:
+    line, bench = Line(1), Bench()
+    tasks = started(*(line.see_through(asked(**{key: MOST_TOGETHER}), bench) for key in "ABC"))
+    await settled()
+    tasks[1].cancel()
+    await settled()
+    bench.end()
+    await asyncio.wait_for(tasks[2], 5)
+    assert [set(group) for group in bench.begun] == [{"A"}, {"C"}]

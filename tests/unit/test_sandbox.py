@@ -224,10 +224,11 @@ async def test_requests_are_counted_and_logged_until_reset(mls: Sandbox, web: ht
     for _ in range(2):
         await web.get(url)
     assert (mls.image_requests, mls.requests[url.removeprefix(mls.url)], mls.requests.total()) == (2, 2, 2)
+    assert mls.begun == {KEY: 2}
     logged = mls.image_log[-1]
     assert (logged.listing_key, logged.size, logged.status) == (KEY, "Largest", 200)
     assert (await web.post("/control/reset", json={})).status_code == 200
-    assert (mls.image_requests, mls.requests.total(), len(mls.image_log)) == (0, 0, 0)
+    assert (mls.image_requests, mls.requests.total(), mls.begun.total(), len(mls.image_log)) == (0, 0, 0, 0)
 
 
 # Troubles
