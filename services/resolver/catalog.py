@@ -1,7 +1,7 @@
 """What can be shown, by listing, by image and by URL: from memory, else in one query for all who ask."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple, TypeVar
@@ -165,21 +165,15 @@ class Catalog:
         return Page((answer.feed, answer.listing_key), Body(plain), answer.missing)
 
     async def _load_images(self, names: Collection[Name]) -> Mapping[Name, Sequence[ShownPhoto]]:
-        return await _each(names, self._images_by_word)
-
-    async def _images_by_word(self, names: Collection[Name]) -> Mapping[str, Sequence[ShownPhoto]]:
         ids = [name.image_id for name in names if name.image_id is not None]
         keys = [name.url_key for name in names if name.url_key is not None]
         by: dict[str, list[ShownPhoto]] = {}
         for shown in await self._listings.showing(ids, keys):
             for word in (shown.photo.id, *shown.photo.url_keys):
                 by.setdefault(word, []).append(shown)
-        return by
+        return _meant(names, by)
 
     async def _load_by_url(self, names: Collection[Name]) -> Mapping[Name, Sequence[Page]]:
-        return await _each(names, self._pages_by_word)
-
-    async def _pages_by_word(self, names: Collection[Name]) -> Mapping[str, Sequence[Page]]:
         answers = await self._listings.photo_answers({name.word for name in names})
         by: dict[str, list[Page]] = {}
         for answer in sorted(answers, key=lambda one: (not one.has_copy, one.feed, one.listing_key)):
@@ -187,25 +181,12 @@ class Catalog:
             page = Page((answer.feed, answer.listing_key), Body(answer.rendered.encode()), missing)
             for url_key in answer.url_keys:
                 by.setdefault(url_key, []).append(page)
-        return by
+        return _meant(names, by)
 
 
-async def _each(
-    names: Collection[Name], read: Callable[[Collection[Name]], Awaitable[Mapping[str, Sequence[Shown]]]]
-) -> Mapping[Name, Sequence[Shown]]:
-    """Return what each name means. One whose URL was found in other listings than its own is read by itself.
-
-    Of a listing that shows several of the photos meant a reading may bring one, if others show the rest too.
-    """
-    by = dict(await read(names))
-    lost = {name.word: name for name in names if by.get(name.word) and not _meant(name, by)}
-    for word, name in lost.items():
-        by[word] = (await read([name])).get(word, ())
-    return {name: _meant(name, by) for name in names}
-
-
-def _meant(name: Name, by: Mapping[str, Sequence[Shown]]) -> list[Shown]:
-    return [one for one in by.get(name.word, ()) if name.admits(one.listing_key)]
+def _meant(names: Collection[Name], by: Mapping[str, Sequence[Shown]]) -> Mapping[Name, Sequence[Shown]]:
+    """Return of what was found by id or URL what each name means."""
+    return {name: [one for one in by.get(name.word, ()) if name.admits(one.listing_key)] for name in names}
 
 
 def _groups_of_pages(question: Question, _: Sequence[Page]) -> Sequence[str]:

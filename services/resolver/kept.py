@@ -27,7 +27,7 @@ OUTAGE_SECONDS = 30.0
 READING_SECONDS = 3.0
 """How long the database may take for one reading; one that takes longer hangs, and is as good as away."""
 READ_SECONDS = 5.0
-"""How long anyone waits, for readings before theirs and for theirs."""
+"""How long a reading takes at most for those who wait for it, the readings before it included."""
 _MOST_AT_ONCE = 200
 _MOST_READINGS = 2
 _WORTH_READING = 12
@@ -95,7 +95,10 @@ class _Entry(Generic[Value]):
 class _Reading(Generic[Key, Value]):
     """Keys that are read together."""
 
-    done: asyncio.Future[Mapping[Key, Value]]
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    """An event, for who waits for it may leave: a shielded future for each would take three times as long."""
+    outcome: Mapping[Key, Value] | Exception | None = None
+    deadline: asyncio.TimerHandle | None = None
     is_due: bool = False
     """Whether it has waited for more keys for long enough."""
     keys: dict[Key, None] = field(default_factory=dict)
@@ -151,10 +154,8 @@ class Kept(Generic[Key, Value]):
                 awaited.setdefault(self._reading_of(key), []).append(key)
         self.counts.hits += len(found)
         self.counts.misses += len(keys) - len(found)
-        if awaited:
-            async with asyncio.timeout(READ_SECONDS):
-                for reading, some in awaited.items():
-                    found.update(await self._brought(reading, some))
+        for reading, some in awaited.items():
+            found.update(await self._brought(reading, some))
         return found
 
     def last(self, key: Key) -> Value | None:
@@ -208,9 +209,10 @@ class Kept(Generic[Key, Value]):
     def _want(self, key: Key) -> _Reading[Key, Value]:
         loop = asyncio.get_running_loop()
         if not self._queue or len(self._queue[-1].keys) >= _MOST_AT_ONCE:
-            self._queue.append(_Reading(loop.create_future()))
+            self._queue.append(_Reading())
             loop.call_soon(self._read_next)
             loop.call_later(_GATHER_SECONDS, self._read_due, self._queue[-1])
+            self._queue[-1].deadline = loop.call_later(READ_SECONDS, self._end, self._queue[-1], TimeoutError())
         reading = self._awaited[key] = self._queue[-1]
         reading.keys[key] = None
         if len(reading.keys) == _WORTH_READING:
@@ -218,15 +220,16 @@ class Kept(Generic[Key, Value]):
         return reading
 
     async def _brought(self, reading: _Reading[Key, Value], keys: Collection[Key]) -> Mapping[Key, Value]:
-        try:
-            values = await asyncio.shield(reading.done)  # one who leaves must not take the others' reading along
-        except StoreUnavailable:
+        await reading.ended.wait()
+        if isinstance(reading.outcome, StoreUnavailable):
             limit = self._terms.now() - OUTAGE_SECONDS
             kept = {key: entry for key in keys if (entry := self._entries.get(key)) and entry.read_at > limit}
-            if len(kept) < len(keys):
-                raise
-            return {key: entry.value for key, entry in kept.items()}
-        return {key: values[key] for key in keys}
+            if len(kept) == len(keys):
+                return {key: entry.value for key, entry in kept.items()}
+        if isinstance(reading.outcome, Exception):
+            raise reading.outcome
+        assert reading.outcome is not None  # noqa: S101 - it has ended
+        return {key: reading.outcome[key] for key in keys}
 
     def _read_next(self) -> None:
         if self._queue and len(self._running) < _MOST_READINGS and self._is_worth_it(self._queue[0]):
@@ -270,12 +273,13 @@ class Kept(Generic[Key, Value]):
             raise StoreUnavailable(f"no answer within {READING_SECONDS:.0f} s") from None
 
     def _end(self, reading: _Reading[Key, Value], outcome: Mapping[Key, Value] | Exception) -> None:
-        """Give those who wait for a reading what came of it."""
-        if isinstance(outcome, Exception):
-            reading.done.set_exception(outcome)
-            reading.done.exception()  # perhaps nobody waits any more
-        else:
-            reading.done.set_result(outcome)
+        """Give those who wait for a reading what came of it first: the values, a fault, or too much time gone."""
+        if reading.ended.is_set():
+            return
+        reading.outcome = outcome
+        reading.ended.set()
+        if reading.deadline:
+            reading.deadline.cancel()
         for key in reading.keys:
             if self._awaited.get(key) is reading:
                 del self._awaited[key]

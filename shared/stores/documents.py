@@ -3,7 +3,7 @@
 MLS timestamps are kept as text, because BSON cuts a date to the millisecond and two versions may lie closer together.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -92,7 +92,7 @@ def from_document(document: Mapping[str, Any]) -> Listing:
         position=_read_position(document["position"]),
         seen_at=document["seen_at"],
         hidden=_read_hidden(document["hidden"]),
-        photos=tuple(read_photo(photo) for photo in document["photos"]),
+        photos=tuple(_read_photo(photo) for photo in document["photos"]),
         discards=tuple(_read_discard(discard) for discard in document["discards"]),
         set_aside=tuple(SetAside(**one) for one in document["set_aside"]),
         is_blocked=document.get("is_blocked", False),
@@ -114,9 +114,18 @@ def missing_of(document: Mapping[str, Any], photos: int | None) -> list[str]:
     return [image_id for image_id, order in document["missing"].items() if photos is None or order < photos]
 
 
-def names_of(photo: Mapping[str, Any]) -> tuple[str, ...]:
-    """Read what a photo is found by: its id and its URLs' keys."""
-    return (photo["id"], *photo["url_keys"])
+def announced_under(document: Mapping[str, Any], url_keys: Collection[str]) -> list[Document]:
+    """Pick of the photos that were announced under one of the URLs what their answers need, the fragment with it."""
+    return [
+        {
+            "id": photo["id"],
+            "url_keys": photo["url_keys"],
+            "has_copy": photo["copy"] is not None,
+            "rendered": document["rendered"][photo["order"]],
+        }
+        for photo in document["photos"]
+        if not set(url_keys).isdisjoint(photo["url_keys"])
+    ]
 
 
 def _photo(photo: Photo) -> Document:
@@ -145,7 +154,7 @@ def _photo(photo: Photo) -> Document:
     }
 
 
-def read_photo(document: Mapping[str, Any]) -> Photo:
+def _read_photo(document: Mapping[str, Any]) -> Photo:
     """Read one photo's facts."""
     claim, failure, copy = document.get("claim"), document["failure"], document["copy"]
     return Photo(

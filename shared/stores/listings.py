@@ -48,15 +48,15 @@ class PhotoAnswer:
     """Whether it wants an attempt, for there is no copy of the newest version."""
 
     @classmethod
-    def read(cls, listing: Mapping[str, Any], photo: Mapping[str, Any], rendered: str) -> "PhotoAnswer":
-        """Read it from a listing's document and its photo's."""
+    def read(cls, listing: Mapping[str, Any], photo: Mapping[str, Any]) -> "PhotoAnswer":
+        """Read it from what was picked of a listing's document, see `announced_under`."""
         return cls(
             feed=listing["feed"],
             listing_key=listing["listing_key"],
             image_id=photo["id"],
             url_keys=photo["url_keys"],
-            rendered=rendered,
-            has_copy=photo["copy"] is not None,
+            rendered=photo["rendered"],
+            has_copy=photo["has_copy"],
             is_missing=photo["id"] in listing["missing"],
         )
 
@@ -140,11 +140,7 @@ class Listings(Protocol):
         """Return the photos of displayed listings that have one of the ids, or were announced under one of the URLs."""
 
     async def photo_answers(self, url_keys: Collection[str]) -> Sequence[PhotoAnswer]:
-        """Return the answers of displayed listings' photos that were announced under one of the URLs.
-
-        Of a listing that shows several of them perhaps one, where every URL is found in some listing. The same holds
-        for `showing`.
-        """
+        """Return the answers of displayed listings' photos that were announced under one of the URLs."""
 
     async def answers(self, listing_keys: Collection[str], feed: str | None, photos: int | None) -> Sequence[Answer]:
         """Return the displayed listings' answers, with at most so many photos each, in one round trip."""

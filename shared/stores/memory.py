@@ -13,7 +13,15 @@ from shared.domain.listing import UNDECIDED, Listing, Recorded, RemovalReason
 from shared.domain.priority import Priority
 from shared.render import Renderer
 from shared.stores import rows
-from shared.stores.documents import Document, ListingId, from_document, missing_of, recorded, to_document
+from shared.stores.documents import (
+    Document,
+    ListingId,
+    announced_under,
+    from_document,
+    missing_of,
+    recorded,
+    to_document,
+)
 from shared.stores.listings import Answer, FeedCounts, PhotoAnswer, ShownPhoto
 from shared.stores.objects import Bucket
 from shared.stores.records import Attempt, Place, Removal, Tally
@@ -155,10 +163,10 @@ class MemoryListings:
     async def photo_answers(self, url_keys: Collection[str]) -> Sequence[PhotoAnswer]:
         """Return the answers of displayed listings' photos that were announced under one of the URLs."""
         return [
-            PhotoAnswer.read(document, photo, rendered)
+            PhotoAnswer.read(document, photo)
             for document in self._documents.values()
-            for photo, rendered in zip(document["photos"], document["rendered"], strict=False)
-            if not set(url_keys).isdisjoint(photo["url_keys"])
+            if document["displayed"]
+            for photo in announced_under(document, url_keys)
         ]
 
     async def answers(self, listing_keys: Collection[str], feed: str | None, photos: int | None) -> Sequence[Answer]:

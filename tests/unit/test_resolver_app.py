@@ -4,7 +4,7 @@ import asyncio
 import gzip
 import json
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from shared.domain.failures import Failure, Reason
 from shared.domain.image import image_id, url_key
 from shared.domain.pace import Pace
 from shared.domain.priority import Priority
-from shared.stores.listings import PhotoAnswer, ShownPhoto
+from shared.stores.listings import ShownPhoto
 from tests.answering import RENDERER, Resolver, a_resolver
 from tests.builders import FEED, KEY, NOW, a_copy, a_held_photo, a_listing, a_photo, after, hidden
 from tests.system import PATIENCE_SECONDS, until
@@ -401,13 +401,6 @@ async def test_a_photo_is_found_in_its_listing_though_others_show_it_too() -> No
         a_listing(a_held_photo("b", key="B"), a_held_photo("a", key="B", url_keys=keys), key="B"),
     ]
     async with a_resolver(*both) as resolver:
-        read = resolver.listings.photo_answers
-
-        async def one_a_listing(url_keys: Collection[str]) -> list[PhotoAnswer]:
-            """Answer as MongoDB does: of a listing that shows several of the photos, one."""
-            return list({one.listing_key: one for one in reversed(await read(url_keys))}.values())
-
-        resolver.listings.photo_answers = one_a_listing  # type: ignore[method-assign]
         asked = [{"url": "u", "listing": "B"}, {"url": "https://photos.example.com/b.jpg"}, {"url": "u"}]
         answers = await asyncio.gather(*(resolver.http.get("/api/images/resolve", params=one) for one in asked))
         found = [(await answer.json())["id"] for answer in answers]
