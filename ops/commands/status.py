@@ -55,7 +55,7 @@ def status(
             await _watch(lambda: standing.gather(settings, feeds, stores), as_json=as_json)
         return None
 
-    found = terminal.run(look, lambda: "no longer watching")
+    found = terminal.run(look, lambda: "no longer watching") if watch else terminal.run(look)
     if found and as_json:
         terminal.print_json(dataclasses.asdict(found))
     elif found:

@@ -145,6 +145,44 @@ async def test_a_listing_is_explained_while_kafka_is_away(
         assert "Unable connect" not in output, "a library's own words"
 
 
+async def test_a_status_says_that_kafka_is_silent(whole: System, to_kafka: Proxy) -> None:
+    to_kafka.fall_silent()
+    code, output = await asyncio.wait_for(whole.run("imagectl", "status", IMAGES_KAFKA=to_kafka.address), MOST_SECONDS)
+    assert code == 1
+    assert "imagectl: Kafka: " in output
+    assert "Is it running, and do the settings name it?" in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["explain", "X1"], "interrupted; running it again does no harm"),
+        (["status"], "interrupted; running it again does no harm"),
+        (["status", "--watch"], "no longer watching"),
+        (["audit", "--feed", "sandbox"], "interrupted"),
+    ],
+)
+async def test_ctrl_c_ends_a_command_that_waits_for_a_silent_database(
+    whole: System, arguments: list[str], said: str
+) -> None:
+    async with through(urlsplit(whole.room.servers.mongo).netloc) as to_mongo:
+        to_mongo.fall_silent()
+        env = {**os.environ, **whole.env, "IMAGES_MONGO": f"mongodb://{to_mongo.address}/?directConnection=true"}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "ops.imagectl", *arguments, cwd=PROJECT, env=env, stderr=asyncio.subprocess.PIPE
+        )
+        await until(lambda: _has_come(to_mongo), "the command to ask the database")
+        process.send_signal(signal.SIGINT)
+        _, errors = await asyncio.wait_for(process.communicate(), MOST_SECONDS)
+        assert (process.returncode, said in errors.decode()) == (130, True), errors
+        assert "Traceback" not in errors.decode()
+
+
+async def _has_come(proxy: Proxy) -> bool:
+    return bool(proxy.tasks)
+
+
 async def test_a_watched_status_is_a_live_screen_until_ctrl_c(
     whole: System, mls: Sandbox, to_kafka: Proxy, several_keys: Iterator[str]
 ) -> None:
