@@ -14,7 +14,8 @@ from typing import Any
 import orjson
 
 from shared import kafka
-from shared.events.records import Record
+from shared.domain.freshness import Position
+from shared.events.records import Record, again
 from shared.events.topics import DEAD_LETTER, MANIFEST
 from shared.kafka import Broker, Outgoing, Span
 from shared.settings import Settings
@@ -235,12 +236,18 @@ async def requeue(
         ours = [(one, one.origin) for one in letters if one.origin in origins]
         first = {origin: one for one, origin in reversed(ours) if origin and origin not in sent}
         if not dry_run:
-            await broker.publish([Outgoing(origin.topic, one.key, one.value) for origin, one in first.items()])
+            await broker.publish([_again(origin, letter) for origin, letter in first.items()])
             await marks.add([one.place for one, _ in ours], "requeued")
         sent |= first.keys()
         marked += len(ours)
         tell(len(sent))
     return Requeued(sent=len(sent), marked=marked, refused=tuple(refused.items()))
+
+
+def _again(origin: Origin, letter: DeadLetter) -> Outgoing:
+    """Return the record as it was, and as old as it was: it became a dead letter when it arrived."""
+    stood = Position(letter.place.at, origin.partition, origin.offset)
+    return Outgoing(origin.topic, letter.key, letter.value, again(stood))
 
 
 async def _origins(

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import orjson
 
 from ops.replay import Source
-from shared.events.records import Record
+from shared.domain.freshness import Position
+from shared.events.records import Record, again
 from shared.kafka import Span
 
 _AT_ONCE = 500
@@ -21,7 +23,7 @@ class NotExported(ValueError):
 
 def line(record: Record) -> bytes:
     """Write a record as one line; bytes that are no text are written in base64."""
-    facts = {"partition": record.partition, "offset": record.offset, "at": record.at}
+    facts = asdict(record.position)
     return orjson.dumps({**facts, **_written("key", record.key), **_written("value", record.value)}) + b"\n"
 
 
@@ -33,7 +35,10 @@ def _written(name: str, raw: bytes | None) -> dict[str, str | None]:
 
 
 def from_file(path: Path) -> Source:
-    """Return the events of a file; its lines are partition 0. Raises OSError, and reading it raises NotExported."""
+    """Return the events of a file; its lines are partition 0. Raises OSError, and reading it raises NotExported.
+
+    A line is as old as its `at` says; one without is said now, as one is that an operator has changed.
+    """
     with path.open("rb") as file:
         lines = sum(1 for _ in file)
     return Source([Span(0, 0, lines)] if lines else [], lambda spans: _records(path, spans))
@@ -51,8 +56,9 @@ def _read(numbered: Iterator[tuple[int, bytes]]) -> Iterator[Record]:
     for number, raw in numbered:
         try:
             facts = orjson.loads(raw)
-            at = datetime.fromisoformat(facts.get("at", "1970-01-01T00:00:00+00:00")).astimezone(UTC)
-            yield Record("", 0, number, at, _bytes(facts, "key"), _bytes(facts, "value"))
+            at = datetime.fromisoformat(facts["at"]).astimezone(UTC) if "at" in facts else datetime.now(UTC)
+            stood = again(Position(at, int(facts.get("partition", 0)), int(facts.get("offset", number))))
+            yield Record("", 0, number, at, _bytes(facts, "key"), _bytes(facts, "value"), stood)
         except (ValueError, TypeError, AttributeError) as fault:
             raise NotExported(f"line {number + 1} is not what `imagectl export` writes: {fault}") from None
 

@@ -9,7 +9,7 @@ from shared import kafka
 from shared.events.codec import AnyEvent, Undecodable, decode
 from shared.events.images import ImageDownloaded, ImageOutdated, ImageRemoved
 from shared.events.listings import ListingSeen
-from shared.events.records import Record
+from shared.events.records import Record, again
 from shared.events.topics import IMAGE_DOWNLOADED, IMAGE_OUTDATED, IMAGE_OUTDATED_VIEWED, IMAGE_REMOVED, LISTING_SEEN
 from shared.kafka import Broker, Outgoing, Span
 
@@ -77,6 +77,8 @@ async def run(
 ) -> None:
     """Publish the events again, value and key unchanged, at most `rate` a second (0: as fast as Kafka takes them).
 
+    Each says where it stood at first, so that an old one without timestamps is not taken for the newest.
+
     `done` says at every moment where to go on: what is behind it is on the topic. Raises BrokerUnavailable.
     """
     began, at_once = time.monotonic(), max(1, min(_AT_ONCE, int(rate / 4))) if rate else _AT_ONCE
@@ -84,7 +86,9 @@ async def run(
         for first in range(0, len(records), at_once):
             some = records[first : first + at_once]
             meant = [record for record in some if wanted.covers(record, CARRIES[topic])]
-            await broker.publish([Outgoing(full_topic, record.key, record.value) for record in meant])
+            await broker.publish(
+                [Outgoing(full_topic, record.key, record.value, again(record.position)) for record in meant]
+            )
             done.published += len(meant)
             done.looked_at += len(some)
             done.left = _behind(done.left, some[-1])

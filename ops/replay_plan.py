@@ -178,10 +178,8 @@ class _OfListings:
         if feed is None:
             raise ImpossibleRecord(f"the feed {event.data.feed[:100]!r} is not in feeds.toml")
         key, version = announcement.listing_key(said), announcement.stamped(said)
-        # Published again, it is later on its topic than all that was heard of.
-        position = Position(self._now, record.partition, record.offset)
         fingerprint = hash(orjson.dumps(said))
-        return _Said((feed.name, key), feed, said, position, version, fingerprint)
+        return _Said((feed.name, key), feed, said, record.position, version, fingerprint)
 
     def _fold(self, said: _Said, known: dict[ListingId, Listing]) -> None:
         before, seen = known.get(said.one), self._seen.get(said.one)

@@ -208,7 +208,8 @@ async def _batch(arrived: "asyncio.Queue[faust.Event]", lane: Lane) -> list["fau
 def _record(event: "faust.Event") -> Record:
     message = event.message
     at = datetime.fromtimestamp(message.timestamp, UTC)
-    return Record(message.topic, message.partition, message.offset, at, message.key, message.value)
+    headers = tuple(message.headers or ())
+    return Record(message.topic, message.partition, message.offset, at, message.key, message.value, headers)
 
 
 def _faust_app(settings: Settings, service: str) -> "faust.App":

@@ -104,7 +104,10 @@ def export(
     since: _Since = None,
     until: _Until = None,
 ) -> None:
-    """Write events to standard output, one JSON object a line, as `replay --file` reads them."""
+    """Write events to standard output, one JSON object a line, as `replay --file` reads them.
+
+    Replayed, an event is as old as its `at`: take that out of a line that you change, and it is said now.
+    """
     names = [one.name for one in MANIFEST]
     if topic not in names:
         terminal.fail(f"there is no topic {topic!r}; there is {', '.join(names)}")

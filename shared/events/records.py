@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from shared.domain.freshness import Position
 
 Headers = Sequence[tuple[str, bytes]]
+_FIRST_POSITION = "first_position"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,5 +24,19 @@ class Record:
 
     @property
     def position(self) -> Position:
-        """Where it stands on its topic."""
-        return Position(self.at, self.partition, self.offset)
+        """Where it stands on its topic; of one that was published again, where it stood at first."""
+        said = dict(self.headers).get(_FIRST_POSITION) if self.headers else None
+        return (_position(said) if said else None) or Position(self.at, self.partition, self.offset)
+
+
+def again(position: Position) -> Headers:
+    """Return what keeps a record that is published again as old as it was: it is no news of its listing."""
+    return ((_FIRST_POSITION, f"{position.at.isoformat()} {position.partition} {position.offset}".encode()),)
+
+
+def _position(said: bytes) -> Position | None:
+    try:
+        at, partition, offset = said.decode().split()
+        return Position(datetime.fromisoformat(at).astimezone(UTC), int(partition), int(offset))
+    except (ValueError, OverflowError):  # not ours
+        return None

@@ -117,6 +117,36 @@ async def test_dead_letters_are_shown_sent_again_once_and_dropped(whole: System)
     assert (code, "--yes" in errors) == (1, True), errors
 
 
+async def test_a_replayed_withdrawal_of_a_listing_that_came_back_does_not_hide_it(
+    whole: System, mls: Sandbox, key: str, tmp_path: Path
+) -> None:
+    """A sweep's withdrawal has no timestamp: where it stood among the events is all that tells that it is old."""
+    record = {name: value for name, value in record_of(mls, key).items() if not name.endswith("Timestamp")}
+    await whole.see({"ListingKey": key, "MlgCanView": False})
+    await whole.see(record)
+    await whole.downloaded(key, 4)
+    before = await whole.images(key)
+    code, lines, errors = await run(whole, "export", "listing-seen", "--from", "1h")
+    assert code == 0, errors
+    (withdrawal,) = [line for line in lines.splitlines() if key in line and "MlgCanView" in line]
+    file = tmp_path / "withdrawal.ndjson"
+    file.write_text(f"{withdrawal}\n")
+
+    replay = ["replay", "listing-seen", "--file", str(file), "--yes", "--rate", "0"]
+    assert (await asked(whole, *replay, "--dry-run"))["changing"] == 0
+    for topic in (replay, ["replay", "listing-seen", "--from", "1h", "--listing", key, "--yes", "--rate", "0"]):
+        await asked(whole, *topic)
+        await whole.caught_up()
+        assert await whole.images(key) == before
+    assert not await whole.events("image-removed", key)
+
+    said_now = json.loads(withdrawal)
+    del said_now["at"]
+    file.write_text(json.dumps(said_now))
+    await asked(whole, *replay)
+    await whole.hidden(key)
+
+
 async def test_a_replay_is_planned_run_and_changes_nothing(
     whole: System, mls: Sandbox, key: str, tmp_path: Path
 ) -> None:

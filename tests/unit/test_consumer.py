@@ -27,7 +27,9 @@ class Stream:
 
     def arrive(self, *offsets: int) -> None:
         for offset in offsets:
-            message = SimpleNamespace(topic="t", partition=0, offset=offset, timestamp=0.0, key=None, value=b"")
+            message = SimpleNamespace(
+                topic="t", partition=0, offset=offset, timestamp=0.0, key=None, value=b"", headers=None
+            )
             self.arriving.put_nowait(SimpleNamespace(message=message))
 
     async def events(self) -> AsyncIterator[Any]:

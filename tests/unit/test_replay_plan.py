@@ -16,6 +16,7 @@ from ops.replay import Filter, Source
 from ops.replay_plan import Plan
 from services.downloader import decide
 from shared.domain.failures import Failure, Reason
+from shared.domain.freshness import Position
 from shared.domain.image import Claim, Photo
 from shared.domain.listing import Listing
 from shared.events.codec import AnyEvent, Event, encode
@@ -241,7 +242,25 @@ async def published(
 
 async def test_value_and_key_go_out_unchanged_to_the_topic() -> None:
     kept = await published(records(b"1", None, b"\xff"))
-    assert kept.records == [Outgoing("t.listing-seen", b"X1", value) for value in (b"1", None, b"\xff")]
+    assert [(one.topic, one.key, one.value) for one in kept.records] == [
+        ("t.listing-seen", b"X1", value) for value in (b"1", None, b"\xff")
+    ]
+
+
+async def test_an_event_stays_as_old_as_it_is_however_often_it_is_published_again() -> None:
+    first = records(b"1", b"2")
+    for at in (after(9), after(99)):
+        sent = (await published(first)).records
+        first = [
+            Record("t.listing-seen", 7, number, at, one.key, one.value, one.headers) for number, one in enumerate(sent)
+        ]
+    assert [one.position for one in first] == [one.position for one in records(b"1", b"2")]
+
+
+@pytest.mark.parametrize("said", [b"", b"x", b"2026-11-23T09:00:00+00:00 0", b"\xff 0 0", b"yesterday 0 0"])
+def test_a_first_position_that_nobody_can_read_is_none(said: bytes) -> None:
+    record = Record("t", 1, 2, NOW, None, b"", (("first_position", said),))
+    assert record.position == Position(NOW, 1, 2)
 
 
 async def test_a_replay_that_was_interrupted_goes_on_where_it_was() -> None:
