@@ -22,6 +22,8 @@ _UNKNOWN = ""
 """The group of URLs that no listing shows: any event may be about one of them."""
 _ENTRY_BYTES = 1_000
 """What keeping costs beside the bytes of the answer."""
+_LETTER_BYTES = 4
+_MISSING_BYTES = 100
 _PHOTO_BYTES = 4_000
 """What a photo's facts take, with its copy's."""
 
@@ -202,9 +204,14 @@ def _groups_of_urls(name: Name, found: Sequence[Page]) -> Sequence[str]:
     return [*(page.listing_key for page in found), *filter(None, (name.listing_key,))] or [_UNKNOWN]
 
 
-def _pages_size(pages: Sequence[Page]) -> int:
-    return sum(page.body.most_bytes for page in pages) + _ENTRY_BYTES
+def _pages_size(key: Question | Name, pages: Sequence[Page]) -> int:
+    return sum(page.body.most_bytes + _MISSING_BYTES * len(page.missing) for page in pages) + _entry_size(key)
 
 
-def _images_size(found: Sequence[ShownPhoto]) -> int:
-    return len(found) * _PHOTO_BYTES + _ENTRY_BYTES
+def _images_size(name: Name, found: Sequence[ShownPhoto]) -> int:
+    return len(found) * _PHOTO_BYTES + _entry_size(name)
+
+
+def _entry_size(key: Question | Name) -> int:
+    """What keeping costs beside the answer; whoever makes up keys may make up long ones."""
+    return _ENTRY_BYTES + sum(_LETTER_BYTES * len(word) for word in key if isinstance(word, str))

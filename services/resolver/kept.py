@@ -5,6 +5,7 @@ nothing newer can be recorded, and what was read is served for up to half a minu
 """
 
 import asyncio
+import math
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ READING_SECONDS = 3.0
 """How long the database may take for one reading; one that takes longer hangs, and is as good as away."""
 READ_SECONDS = 5.0
 """How long a reading takes at most for those who wait for it, the readings before it included."""
+JOIN_SECONDS = 1.0
+"""A reading that began longer ago is joined by nobody: what it brings may be older than what may be served."""
 _MOST_AT_ONCE = 200
 _MOST_READINGS = 2
 _WORTH_READING = 12
@@ -78,6 +81,7 @@ class Terms:
         self.seconds = HEARING_SECONDS
         self.is_failing = False
         """Whether the last reading, of whatever kind, found the database away."""
+        self.failed_at = -math.inf
         self.counts: list[Counts] = []
         registry.register(_Told(self.counts))
 
@@ -99,6 +103,7 @@ class _Reading(Generic[Key, Value]):
     """An event, for who waits for it may leave: a shielded future for each would take three times as long."""
     outcome: Mapping[Key, Value] | Exception | None = None
     deadline: asyncio.TimerHandle | None = None
+    began_at: float = math.inf
     is_due: bool = False
     """Whether it has waited for more keys for long enough."""
     keys: dict[Key, None] = field(default_factory=dict)
@@ -118,7 +123,7 @@ class Kept(Generic[Key, Value]):
         kind: str,
         load: Callable[[Collection[Key]], Awaitable[Mapping[Key, Value]]],
         groups: Callable[[Key, Value], Iterable[Hashable]],
-        size: Callable[[Value], int],
+        size: Callable[[Key, Value], int],
         most_bytes: int,
         terms: Terms,
     ) -> None:
@@ -167,7 +172,7 @@ class Kept(Generic[Key, Value]):
         """Keep a value that was read then."""
         self._drop(key)
         groups = frozenset(self._groups_of(key, value))
-        entry = _Entry(value, groups, self._size_of(value), read_at, read_at + self._terms.seconds)
+        entry = _Entry(value, groups, self._size_of(key, value), read_at, read_at + self._terms.seconds)
         self._entries[key] = entry
         self.counts.bytes += entry.size
         for group in groups:
@@ -194,13 +199,15 @@ class Kept(Generic[Key, Value]):
         """Whether to answer with what was read before the database went away; one reading at a time tries again."""
         if not self._terms.is_failing or entry.read_at + OUTAGE_SECONDS <= now:
             return False
+        if self._terms.failed_at + READING_SECONDS < now:
+            return False  # nobody has looked lately: it may be back, with news that no event tells of
         if not self._running and not self._queue:
             self._want(key)
         return True
 
     def _reading_of(self, key: Key) -> _Reading[Key, Value]:
         reading = self._awaited.get(key)
-        if reading is None or reading.forgotten:
+        if reading is None or reading.forgotten or reading.began_at < self._terms.now() - JOIN_SECONDS:
             if len(self._awaited) >= _MOST_AWAITED:
                 raise Overloaded
             return self._want(key)
@@ -247,12 +254,12 @@ class Kept(Generic[Key, Value]):
         return not self._running or reading.is_due or len(reading.keys) >= _WORTH_READING
 
     async def _read(self, reading: _Reading[Key, Value]) -> None:
-        read_at = self._terms.now()
+        read_at = reading.began_at = self._terms.now()
         try:
             values = await self._load_in_time(reading.keys)
         except StoreUnavailable as fault:
             # Those in the queue would each wait as long, for the same end.
-            self._terms.is_failing = True
+            self._terms.is_failing, self._terms.failed_at = True, self._terms.now()
             for one in (reading, *self._queue):
                 self._end(one, fault)
             self._queue.clear()
@@ -280,6 +287,8 @@ class Kept(Generic[Key, Value]):
         reading.ended.set()
         if reading.deadline:
             reading.deadline.cancel()
+        if reading in self._queue:  # its time is over before it could begin
+            self._queue.remove(reading)
         for key in reading.keys:
             if self._awaited.get(key) is reading:
                 del self._awaited[key]

@@ -8,7 +8,15 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from services.resolver import kept as kept_module
-from services.resolver.kept import HEARING_SECONDS, OUTAGE_SECONDS, Kept, Overloaded, Terms
+from services.resolver.kept import (
+    HEARING_SECONDS,
+    JOIN_SECONDS,
+    OUTAGE_SECONDS,
+    READING_SECONDS,
+    Kept,
+    Overloaded,
+    Terms,
+)
 from shared.stores.errors import StoreUnavailable
 
 
@@ -55,7 +63,7 @@ def one() -> Setting:
     source, clock = Source(), Clock()
     source.open.set()
     terms = Terms(clock, CollectorRegistry())
-    kept = Kept[str, str]("x", source.load, lambda key, _: (key[0].upper(),), lambda _: 10, 1_000, terms)
+    kept = Kept[str, str]("x", source.load, lambda key, _: (key[0].upper(),), lambda *_: 10, 1_000, terms)
     return Setting(source, clock, terms, kept)
 
 
@@ -158,7 +166,7 @@ async def test_the_memory_is_kept_to_and_what_was_read_first_goes_first(one: Set
 async def test_what_is_too_large_is_answered_and_not_kept() -> None:
     source = Source()
     source.open.set()
-    kept = Kept[str, str]("x", source.load, lambda *_: (), lambda _: 2_000, 1_000, Terms(Clock(), CollectorRegistry()))
+    kept = Kept[str, str]("x", source.load, lambda *_: (), lambda *_: 2_000, 1_000, Terms(Clock(), CollectorRegistry()))
     assert await kept.get(["a"]) == {"a": "a1"}
     assert kept.counts.bytes == 0
 
@@ -223,13 +231,54 @@ async def test_a_database_that_hangs_is_as_good_as_away(one: Setting, monkeypatc
     assert not one.terms.is_failing
 
 
+async def test_a_database_that_nobody_asked_lately_is_asked_before_what_was_read_is_served(one: Setting) -> None:
+    await one.get("a")
+    one.source.fault = StoreUnavailable("away")
+    one.clock.now += 5
+    assert await one.get("a") == ["a1"]
+    one.source.fault = None
+    one.clock.now += READING_SECONDS + 0.001
+    assert await one.get("a") == ["a3"]
+
+
+async def test_a_reading_that_began_long_ago_is_joined_by_nobody(one: Setting) -> None:
+    one.source.open.clear()
+    first = asyncio.create_task(one.get("a"))
+    await settled()
+    one.clock.now += JOIN_SECONDS
+    joining = asyncio.create_task(one.get("a"))
+    await settled()
+    one.clock.now += 0.001
+    late = asyncio.create_task(one.get("a"))
+    await settled()
+    one.source.open.set()
+    assert [await first, await joining, await late] == [["a1"], ["a1"], ["a2"]]
+
+
+async def test_a_reading_whose_time_was_over_before_it_began_keeps_nobody_waiting(
+    one: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_module, "READ_SECONDS", 0.05)
+    one.source.open.clear()
+    asking = [asyncio.create_task(one.get(*(f"{name}{number}" for number in range(200)))) for name in "ab"]
+    await settled()
+    asking.append(asyncio.create_task(one.get("c")))
+    assert {type(end) for end in await asyncio.gather(*asking, return_exceptions=True)} == {TimeoutError}
+    later = asyncio.create_task(one.get("d"))
+    await settled()
+    one.source.open.set()
+    assert await later == ["d3"]
+    one.clock.now += HEARING_SECONDS
+    assert await one.get("d") == ["d4"]
+
+
 async def test_what_one_kind_finds_out_about_the_database_spares_the_others_the_wait(one: Setting) -> None:
-    other = Kept[str, str]("y", one.source.load, lambda *_: (), lambda _: 10, 1_000, one.terms)
+    other = Kept[str, str]("y", one.source.load, lambda *_: (), lambda *_: 10, 1_000, one.terms)
     await other.get(["a"])
     one.source.fault = StoreUnavailable("away")
     with pytest.raises(StoreUnavailable):
         await one.get("b")
-    one.clock.now += 5
+    one.clock.now += 2
     one.source.open.clear()
     assert await asyncio.wait_for(other.get(["a"]), 1) == {"a": "a1"}
 

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -364,6 +365,16 @@ async def test_a_photo_that_waits_for_its_turn_says_when_that_is(
         answers = await asyncio.gather(*asked)
         assert {(answer.status, int(answer.headers["Retry-After"])) for answer in answers} == {(503, expected)}
         assert readings <= 2, "once a second, however many are told"
+
+
+async def test_long_keys_that_nobody_has_take_their_share_of_the_memory() -> None:
+    async with a_resolver() as resolver:
+        for number in range(10):
+            key = f"{number}{'x' * 5_000}"
+            assert (await resolver.http.get(f"/api/listings/{key}/images")).status == 404
+        metrics = await (await resolver.http.get("/metrics")).text()
+        (kept,) = re.findall(r'listing_images_kept_bytes{kind="page"} (.+)', metrics)
+        assert float(kept) > 10 * 5_000
 
 
 async def test_a_photo_by_url_is_read_once_and_hidden_at_once() -> None:
