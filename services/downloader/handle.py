@@ -102,6 +102,8 @@ class Handler:
         self._clock = clock
         self._started_at = clock()
         self._at_work: set[str] = set()
+        self._waiting: tuple[set[str], set[str]] = (set(), set())
+        """Photos in hand until the budget grants them, of each lane: someone who views one takes it over."""
         self._downloads: set[asyncio.Task[Outcome]] = set()
         self._ending = asyncio.Event()
         self._results = Counter(
@@ -113,19 +115,19 @@ class Handler:
 
     async def handle(self, records: Sequence[Record]) -> None:
         """See a batch through. Raises StoreUnavailable and BrokerUnavailable; the same batch again does no harm."""
-        await self._handle(records, self._lines)
+        await self._handle(records, self._lines, is_viewed=False)
 
     async def handle_viewed(self, records: Sequence[Record]) -> None:
         """The same for photos that someone waits for, who stand in no line with the others."""
-        await self._handle(records, self._viewed_lines)
+        await self._handle(records, self._viewed_lines, is_viewed=True)
 
-    async def _handle(self, records: Sequence[Record], lines: Mapping[str, Line]) -> None:
+    async def _handle(self, records: Sequence[Record], lines: Mapping[str, Line], *, is_viewed: bool) -> None:
         if self._is_storage_away:  # nothing is asked of an origin that could not be kept
             await self._storage_answers()
             self._is_storage_away = False
         asked, dead = self._read(records)
         await _all(
-            lines[feed].see_through(of_feed, partial(self._of_feed, self._feeds[feed]))
+            lines[feed].see_through(of_feed, partial(self._of_feed, self._feeds[feed], is_viewed))
             for feed, of_feed in asked.items()
         )
         for record, reason in dead:
@@ -135,7 +137,8 @@ class Handler:
     async def resume(self) -> None:
         """Put back what an earlier life of this worker had in hand: its events may be with another by now."""
         claimed = await self._listings.claimed_by(self._worker, _MOST_RESUMED)
-        found = [(one, decide.abandoned(one, self._worker, self._at_work, self._clock())) for one in claimed]
+        in_hand = self._at_work.union(*self._waiting)
+        found = [(one, decide.abandoned(one, self._worker, in_hand, self._clock())) for one in claimed]
         await self._listings.write([listing.with_photos(photos) for listing, photos in found if photos])
 
     def drain(self) -> None:
@@ -164,7 +167,7 @@ class Handler:
                 asked.setdefault(event.data.feed, {}).setdefault(one, []).append(event)
         return asked, dead
 
-    async def _of_feed(self, feed: Feed, asked: Asked) -> None:
+    async def _of_feed(self, feed: Feed, is_viewed: bool, asked: Asked) -> None:
         """Claim what is wanted and see it through; where another was faster, read and decide again.
 
         What the budget grants a moment later is waited for in hand: to put it back costs a write, and another release.
@@ -176,7 +179,7 @@ class Handler:
             for _ in range(_MOST_ROUNDS + most_grants):
                 known = await self._listings.get_many(list(left))
                 await self._say_again(known, left)
-                again = await self._claim(feed, known, left, running, give_up - time.monotonic())
+                again = await self._claim(feed, is_viewed, known, left, running, give_up - time.monotonic())
                 left = {one: left[one] for one in again}
                 if not left:
                     break
@@ -190,6 +193,7 @@ class Handler:
     async def _claim(
         self,
         feed: Feed,
+        is_viewed: bool,
         known: Mapping[ListingId, Listing],
         asked: Asked,
         running: list[asyncio.Task[None]],
@@ -199,11 +203,11 @@ class Handler:
 
         Returns the listings to look at again: some of their photos were not granted yet, or they changed meanwhile.
         """
-        wanted = self._wanted(known, asked, self._at_work)
+        wanted = self._wanted(known, asked, self._taken(is_viewed))
         if not wanted:
             return ()
-        in_hand = {photo.id for photos in wanted.values() for photo in photos}
-        self._at_work |= in_hand
+        waiting, in_hand = self._waiting[is_viewed], {photo.id for photos in wanted.values() for photo in photos}
+        waiting |= in_hand
         work: Mapping[ListingId, Sequence[Turn]] = {}
         batch: Batch | None = None
         try:
@@ -212,14 +216,14 @@ class Handler:
                 until = batch.earliest or self._clock()
                 put_back = ((known[one], [photo.put_back(until) for photo in wanted[one]]) for one in wanted)
                 return await self._listings.write(listing.with_photos(photos) for listing, photos in put_back)
-            work = await self._granted(feed, known, asked, wanted, batch.downloads)
+            work = await self._granted(feed, is_viewed, known, asked, wanted, batch.downloads)
             running.append(asyncio.create_task(self._see_through(feed, work, batch)))
         except BaseException:
             if batch:
                 await self._budget.settle(batch)
             raise
         finally:
-            self._at_work -= in_hand
+            waiting -= in_hand
             self._at_work |= {turn.photo.id for turns in work.values() for turn in turns}
         return [one for one, photos in wanted.items() if len(work.get(one, ())) < len(photos)]
 
@@ -236,6 +240,7 @@ class Handler:
     async def _granted(
         self,
         feed: Feed,
+        is_viewed: bool,
         known: Mapping[ListingId, Listing],
         asked: Asked,
         wanted: Mapping[ListingId, Sequence[Photo]],
@@ -246,7 +251,7 @@ class Handler:
         A grant is a moment to keep: where a listing changed since it was read, what it wants now is claimed.
         """
         claimed: dict[ListingId, list[Turn]] = {}
-        others = self._at_work - {photo.id for photos in wanted.values() for photo in photos}
+        ours = {photo.id for photos in wanted.values() for photo in photos}
         for _ in range(_MOST_ROUNDS):
             turns = self._share_out(feed, wanted, downloads)
             changed = [known[one].with_photos([turn.photo for turn in some]) for one, some in turns.items()]
@@ -257,8 +262,13 @@ class Handler:
             used = {turn.download.slot for some in claimed.values() for turn in some}
             downloads = [download for download in downloads if download.slot not in used]
             known = await self._listings.get_many(refused)
-            wanted = self._wanted(known, asked, others)
+            wanted = self._wanted(known, asked, self._taken(is_viewed, ours))
         return claimed
+
+    def _taken(self, is_viewed: bool, ours: Collection[str] = ()) -> set[str]:
+        """Return what others have: photos at work or in hand, but for those of the other lane that someone views."""
+        routine, viewed = self._waiting
+        return self._at_work | (viewed.difference(ours) if is_viewed else viewed | routine.difference(ours))
 
     def _share_out(
         self, feed: Feed, wanted: Mapping[ListingId, Sequence[Photo]], downloads: Sequence[Download]

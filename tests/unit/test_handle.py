@@ -77,16 +77,22 @@ class Work:
     handler: Handler
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
-    def ask(self, key: str, photo: str, *more: str, feed: str = FEED) -> asyncio.Task[None]:
+    def ask(self, key: str, photo: str, *more: str, feed: str = FEED, priority: str = "") -> asyncio.Task[None]:
         """Hand over a batch: photos by their listing's key and name."""
         names = [(key, photo), *zip(more[::2], more[1::2], strict=True)]
         data = [
-            {"feed": feed, "listing_key": key, "image_id": a_photo(photo, key=key, feed=feed).id, "priority": "viewed"}
+            {
+                "feed": feed,
+                "listing_key": key,
+                "image_id": a_photo(photo, key=key, feed=feed).id,
+                "priority": priority or "viewed",
+            }
             for key, photo in names
         ]
         values = [json.dumps({"type": "image-outdated.v1", "data": one}).encode() for one in data]
         records = [Record("image-outdated", 0, 0, NOW, None, value) for value in values]
-        self.tasks.append(asyncio.create_task(self.handler.handle(records)))
+        work = self.handler.handle_viewed if priority == "viewed" else self.handler.handle
+        self.tasks.append(asyncio.create_task(work(records)))
         return self.tasks[-1]
 
     async def photo(self, key: str) -> Photo:
@@ -148,6 +154,19 @@ async def test_what_the_budget_grants_a_moment_later_is_waited_for_in_hand(work:
     work.studio.end(*photos)
     await work.ask("X3", photos[0], *(word for name in photos[1:] for word in ("X3", name)))
     assert sorted(work.studio.begun) == photos
+
+
+@pytest.mark.parametrize("feed", [a_feed(requests_per_second=1.0, batch_size=1, batch_pause_seconds=0.0)])
+async def test_a_view_passes_those_that_wait_in_hand_though_the_photo_is_one_of_them(work: Work) -> None:
+    photos = [f"p{number}" for number in range(6)]
+    await work.listings.write([a_listing(*(a_photo(name, key="X3") for name in photos), key="X3")])
+    work.studio.end(*photos)
+    routine = work.ask("X3", photos[0], *(word for name in photos[1:] for word in ("X3", name)), priority="routine")
+    await come(lambda: work.studio.begun == ["p0"])
+    await work.ask("X3", "p5", priority="viewed")
+    assert work.studio.begun.index("p5") <= 2, "of six a second apart"
+    await routine
+    assert sorted(work.studio.begun) == photos, "each once"
 
 
 @pytest.mark.parametrize("feed", [a_feed(requests_per_second=0.0, batch_pause_seconds=0.0, concurrency=1)])
