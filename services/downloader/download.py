@@ -42,7 +42,7 @@ class Download:
         """
         with tempfile.TemporaryDirectory(prefix="listing-images-") as folder:
             if held := await self._original(photo, Path(folder)):
-                await fetched(held)
+                await fetched(NotModified(held.etag, held.last_modified))  # nothing came from the origin
                 return await self._made(feed, listing_key, photo, held, Path(folder))
             answer = await self._fetcher.fetch(photo.url, feed, Path(folder), self._validators(photo), permit)
             await fetched(answer)

@@ -1,24 +1,33 @@
 """The variants change: they are made anew from the stored originals, and the origin is not asked."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 from local.sandbox import Sandbox
 from tests import system
 from tests.servers import Room
-from tests.system import until
+from tests.system import System, until
+
+
+async def bytes_left(whole: System) -> int:
+    """How many bytes the feed may still be asked for within the hour."""
+    code, output = await whole.run("imagectl", "status", "--json")
+    assert code == 0, output
+    (window,) = [one for one in json.loads(output)["budgets"]["sandbox"]["windows"] if one["name"] == "bytes_hour"]
+    return int(window["left"])
 
 
 async def test_other_variants_are_made_without_the_origin(room: Room, tmp_path: Path) -> None:
     async with (
         Sandbox(listings=2, photos=3, widest=320) as mls,
-        system.running(room, mls.feeds_toml(), tmp_path, variants="full=300:webp:80") as whole,
+        system.running(room, mls.feeds_toml(bytes_per_hour=10**9), tmp_path, variants="full=300:webp:80") as whole,
     ):
         key, other = (str(record["ListingKey"]) for record in mls.properties())
         await whole.see(*mls.properties())
         before = await whole.downloaded(key, 3)
         await whole.downloaded(other, 3)
-        asked = mls.image_requests
+        asked, spent = mls.image_requests, await bytes_left(whole)
 
         for name in ("downloader", "resolver"):
             await whole.stop(name)
@@ -35,7 +44,7 @@ async def test_other_variants_are_made_without_the_origin(room: Room, tmp_path: 
             return images if all(image["width"] == 200 for image in images) else None
 
         after = await until(made_anew, "the new variants")
-        assert mls.image_requests == asked
+        assert (mls.image_requests, await bytes_left(whole)) == (asked, spent)
         assert [one["name"] for one in after[0]["variants"]] == ["full", "thumb"]
         assert {image["content_type"] for image in after} == {"image/jpeg"}
         assert after[0]["downloaded_at"]

@@ -3,10 +3,13 @@
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from ops import dead_letters as letters
 from ops.dead_letters import Chosen, DeadLetter, Group
+from shared.dead_letters import DeadLetters
 from shared.events.records import Record
+from shared.kafka import Broker
 from tests.builders import NOW, after
 
 
@@ -88,3 +91,9 @@ def test_filters_combine(chosen: Chosen, is_meant: bool) -> None:
 )
 def test_a_letter_names_a_listing_by_its_key_or_in_its_value(letter: DeadLetter, listing_key: str, names: bool) -> None:
     assert letter.names(listing_key) == names
+
+
+def test_letters_are_counted_from_none_on() -> None:
+    registry = CollectorRegistry()
+    DeadLetters(Broker("nowhere"), "t.", "janitor", lambda: NOW, registry)
+    assert registry.get_sample_value("listing_images_dead_letters_total", {"topic": "t.listing-seen"}) == 0
