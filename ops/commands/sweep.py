@@ -1,30 +1,35 @@
-"""`imagectl sweep`: what is otherwise done once a day, now."""
+"""`imagectl sweep`: what is otherwise done by the clock, now and to its end."""
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import Annotated
 
 import typer
 
+from ops import stores as opening
 from ops import terminal
 from shared.clock import utc_now
 from shared.domain.feed import Feed
 from shared.settings import Settings
 from shared.stores import mongo
+from shared.stores.documents import ListingId
+from shared.stores.freezes import Freeze
+from shared.stores.listings import Listings
 from shared.stores.sweeps import Sweep, Sweeps, Wish
 
-app = typer.Typer(help="Do now what is otherwise done once a day.", no_args_is_help=True)
+app = typer.Typer(help="Do now what is otherwise done by the clock, and see it through.", no_args_is_help=True)
 
 _LOOK_SECONDS = 0.3
 _BEGUN_WITHIN_SECONDS = 30.0
 _STALLED_AFTER_SECONDS = 600.0
+_LOOKED_AT = 200
 
 
 @app.callback()
 def sweep() -> None:
-    """Do now what is otherwise done once a day."""
+    """Do now what is otherwise done by the clock, and see it through."""
 
 
 @app.command(epilog="Example: imagectl sweep freshness --feed proptx-idx --dry-run")
@@ -60,6 +65,55 @@ def freshness(
     _print(done, dry_run, as_json)
     if any(one.error for one in done.values()):
         raise typer.Exit(terminal.FAILED)
+
+
+@app.command(epilog="Example: imagectl sweep removals --json")
+def removals(
+    patience: Annotated[
+        float, typer.Option("--wait", min=0, help="Give up after so many seconds in which nothing was removed.")
+    ] = _BEGUN_WITHIN_SECONDS,
+    as_json: terminal.Json = False,
+) -> None:
+    """Wait until all that had to be removed by now is gone, or say what keeps it.
+
+    The janitor removes what is due within seconds; what waits for an operator's decision is named and stays.
+    """
+
+    async def see_through(settings: Settings, _: Mapping[str, Feed]) -> tuple[int, Sequence[Freeze]]:
+        async with opening.opened(settings) as stores:
+            with terminal.progress(quiet=as_json) as progress:
+                bar = progress.add_task("removing", total=None, done=0, unit="listings")
+                gone = await _gone(stores.listings, patience, lambda done: progress.update(bar, done=done))
+            return gone, [one for one in await stores.freezes.all() if one.decision is None]
+
+    gone, frozen = terminal.run(see_through)
+    if as_json:
+        terminal.print_json({"removed": gone, "frozen": sorted({one.feed for one in frozen})})
+    else:
+        terminal.out.print(f"what had to be removed by now is gone; {gone:,} listings were waited for", highlight=False)
+        for one in frozen:
+            words = f"{one}; decide with: imagectl removals resume {one.feed}, or discard"
+            terminal.out.print(words, markup=False, highlight=False, soft_wrap=True)
+    if frozen:
+        raise typer.Exit(terminal.FAILED)
+
+
+async def _gone(listings: Listings, patience: float, tell: Callable[[int], object]) -> int:
+    """Wait until nothing is due that was due at the beginning; return of how many listings it was."""
+    at, waited_for, moved_at = utc_now(), set[ListingId](), monotonic()
+    before: set[ListingId] | None = None
+    while due := {(one.feed, one.key) for one in await listings.removal_due(at, _LOOKED_AT)}:
+        waited_for |= due
+        if due != before:
+            before, moved_at = due, monotonic()
+        tell(len(waited_for - due))
+        if monotonic() - moved_at > patience:
+            terminal.fail(
+                f"{len(due):,} listings or more are still to be removed, and none was in {patience:g} s,"
+                f" such as {min(due)[1]}. Does a janitor run, and does object storage answer? See: imagectl doctor"
+            )
+        await asyncio.sleep(_LOOK_SECONDS)
+    return len(waited_for)
 
 
 def _print(done: Mapping[str, Sweep], dry_run: bool, as_json: bool) -> None:

@@ -1,5 +1,6 @@
 """What must go goes: by itself, at an operator's word, and not before it where a feed loses its listings at once."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -126,6 +127,30 @@ async def test_what_an_operator_had_removed_stays_away_until_it_is_allowed(
     assert [one["id"] for one in await whole.downloaded(key, 4)] == [one["id"] for one in images]
     code, output = await whole.run("imagectl", "removals", "allow", key)
     assert (code, "nothing of listing" in output) == (1, True)
+
+
+async def test_a_sweep_of_removals_ends_when_all_is_gone_or_says_what_keeps_it(
+    whole: System, mls: Sandbox, key: str
+) -> None:
+    await whole.see(record_of(mls, key))
+    await whole.downloaded(key, 4)
+    await whole.stop("janitor")
+    try:
+        await whole.see(mls.withdraw(key))
+        await whole.hidden(key)
+
+        async def is_missed() -> str | None:
+            code, output = await whole.run("imagectl", "sweep", "removals", "--wait", "1")
+            return output if code == 1 else None
+
+        output = await until(is_missed, "the removal to be due")
+        assert "Does a janitor run" in output
+        waiting = asyncio.create_task(whole.run("imagectl", "sweep", "removals", "--json"))
+    finally:
+        await whole.start("janitor")
+    code, output = await waiting
+    assert (code, json.loads(output)["frozen"], json.loads(output)["removed"] >= 1) == (0, [], True), output
+    assert len(await whole.events("image-removed", key)) == 4
 
 
 async def test_an_audit_finds_what_is_lost_and_its_repair_brings_it_back(
