@@ -38,14 +38,14 @@ class Status:
     """By feed and priority: about when its queue is empty; null where no rate is known."""
     budgets: Mapping[str, BudgetUse]
     lag: Mapping[str, Mapping[str, int]]
-    dead_letters: int
-    """Those that nobody has dealt with."""
+    dead_letters: int | None
+    """Those that nobody has dealt with; null where Kafka was not asked."""
     removals_frozen: Sequence[Freeze]
     """Feeds whose removals wait for an operator's decision."""
 
 
-async def gather(settings: Settings, feeds: Mapping[str, Feed], stores: Stores) -> Status:
-    """Look at everything once. Raises BrokerUnavailable and StoreUnavailable."""
+async def gather(settings: Settings, feeds: Mapping[str, Feed], stores: Stores, *, with_kafka: bool = True) -> Status:
+    """Look at everything once, or at all but Kafka. Raises BrokerUnavailable and StoreUnavailable."""
     now = utc_now()
     counts = {name: await stores.listings.counts(name, now) for name in feeds}
     return Status(
@@ -55,8 +55,8 @@ async def gather(settings: Settings, feeds: Mapping[str, Feed], stores: Stores) 
             feed.name: await _until_done(stores, feed, counts[feed.name], now) for feed in feeds.values()
         },
         budgets={name: budgets.use(feed, await stores.budgets.get(name)) for name, feed in feeds.items()},
-        lag=await lag(settings),
-        dead_letters=await letters.count(settings, stores.marks),
+        lag=await lag(settings) if with_kafka else {},
+        dead_letters=await letters.count(settings, stores.marks) if with_kafka else None,
         removals_frozen=[one for one in await stores.freezes.all() if one.decision is None],
     )
 

@@ -48,18 +48,32 @@ def status(
     First of all, whose removals are frozen and wait for an operator, and who silences a feed.
     """
 
-    async def look(settings: Settings, feeds: Mapping[str, Feed]) -> Status | None:
+    async def look_on(settings: Settings, feeds: Mapping[str, Feed]) -> None:
         async with opening.opened(settings) as stores:
-            if not watch:
-                return await standing.gather(settings, feeds, stores)
             await _watch(lambda: standing.gather(settings, feeds, stores), as_json=as_json)
-        return None
 
-    found = terminal.run(look, lambda: "no longer watching") if watch else terminal.run(look)
-    if found and as_json:
-        terminal.print_json(dataclasses.asdict(found))
-    elif found:
+    if watch:
+        terminal.run(look_on, lambda: "no longer watching")
+    else:
+        _print(*terminal.run(_look), as_json=as_json)
+
+
+def _print(found: Status, fault: str, *, as_json: bool) -> None:
+    if as_json:
+        terminal.print_json(dataclasses.asdict(found) | {"fault": fault})
+    else:
         terminal.out.print(_shown(found))
+    if fault:
+        terminal.fail(f"{fault}\nThe rest is as it stands; what is to read, and dead letters, are not known.")
+
+
+async def _look(settings: Settings, feeds: Mapping[str, Feed]) -> tuple[Status, str]:
+    """Look once. On the day that Kafka is away the rest is wanted most."""
+    async with opening.opened(settings) as stores:
+        try:
+            return await standing.gather(settings, feeds, stores), ""
+        except BrokerUnavailable as fault:
+            return await standing.gather(settings, feeds, stores, with_kafka=False), str(fault)
 
 
 async def _watch(look: Callable[[], Awaitable[Status]], *, as_json: bool) -> None:
@@ -152,4 +166,5 @@ def _lines(found: Status) -> Iterator[str]:
     for service, topics in found.lag.items():
         behind = ", ".join(f"{topic} {records:,}" for topic, records in topics.items())
         yield f"{service}: to read {behind}"
-    yield f"dead letters: {found.dead_letters:,}"
+    if found.dead_letters is not None:
+        yield f"dead letters: {found.dead_letters:,}"

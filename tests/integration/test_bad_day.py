@@ -2,6 +2,10 @@
 
 import asyncio
 import json
+import os
+import re
+import signal
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -10,6 +14,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from local.plan import PROJECT
 from local.sandbox import Sandbox
 from ops.imagectl import app
 from shared.domain.failures import POLICIES, Reason
@@ -145,6 +150,29 @@ async def test_a_replayed_withdrawal_of_a_listing_that_came_back_does_not_hide_i
     file.write_text(json.dumps(said_now))
     await asked(whole, *replay)
     await whole.hidden(key)
+
+
+async def test_a_replay_goes_on_where_ctrl_c_stopped_it(whole: System, mls: Sandbox, key: str) -> None:
+    await whole.see(*[record_of(mls, key)] * 6)
+    await whole.downloaded(key, 4)
+
+    async def replayed() -> int:
+        return [record.key for record in await whole.records("listing-seen")].count(key.encode()) - 6
+
+    command = ("replay", "listing-seen", "--listing", key, "--yes", "--rate", "2")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "ops.imagectl", *command, "--from", "1h",
+        cwd=PROJECT, env={**os.environ, **whole.env}, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    await until(replayed, "the first event")
+    process.send_signal(signal.SIGINT)
+    _, errors = await process.communicate()
+    assert process.returncode == 130
+    (left,) = re.findall(r"go on with --resume (\S+)", errors.decode())
+    first = await replayed()
+    assert 0 < first < 6
+    answer = await asked(whole, *command, "--resume", left)
+    assert (answer["published"], await replayed()) == (6 - first, 6)
 
 
 async def test_a_replay_is_planned_run_and_changes_nothing(

@@ -145,13 +145,18 @@ async def test_a_listing_is_explained_while_kafka_is_away(
         assert "Unable connect" not in output, "a library's own words"
 
 
-async def test_a_status_says_that_kafka_is_silent(whole: System, to_kafka: Proxy) -> None:
+async def test_a_status_shows_the_rest_while_kafka_is_silent(whole: System, to_kafka: Proxy) -> None:
     to_kafka.fall_silent()
-    code, output = await asyncio.wait_for(whole.run("imagectl", "status", IMAGES_KAFKA=to_kafka.address), MOST_SECONDS)
-    assert code == 1
-    assert "imagectl: Kafka: " in output
-    assert "Is it running, and do the settings name it?" in output
-    assert "Traceback" not in output
+    for as_json in (False, True):
+        code, output = await asyncio.wait_for(
+            whole.run("imagectl", "status", *["--json"] * as_json, IMAGES_KAFKA=to_kafka.address), MOST_SECONDS
+        )
+        assert code == 1
+        assert "imagectl: Kafka: " in output
+        assert "downloads running" in output or '"budgets"' in output
+        assert "Traceback" not in output
+    found, _ = json.JSONDecoder().raw_decode(output)
+    assert (found["lag"], found["dead_letters"], found["fault"][:7]) == ({}, None, "Kafka: ")
 
 
 @pytest.mark.parametrize(

@@ -264,6 +264,7 @@ async def test_a_reading_whose_time_was_over_before_it_began_keeps_nobody_waitin
     await settled()
     asking.append(asyncio.create_task(one.get("c")))
     assert {type(end) for end in await asyncio.gather(*asking, return_exceptions=True)} == {TimeoutError}
+    monkeypatch.setattr(kept_module, "READ_SECONDS", 5.0)
     later = asyncio.create_task(one.get("d"))
     await settled()
     one.source.open.set()
@@ -318,7 +319,10 @@ async def test_too_much_at_once_is_refused_while_what_is_kept_is_answered(one: S
     assert await one.get("b")
 
 
-async def test_beside_another_reading_a_small_one_waits_a_moment_for_more(one: Setting) -> None:
+async def test_beside_another_reading_a_small_one_waits_a_moment_for_more(
+    one: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_module, "_GATHER_SECONDS", 1.0)
     one.source.open.clear()
     gets = [asyncio.create_task(one.get("a"))]
     await settled()

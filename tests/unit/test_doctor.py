@@ -1,0 +1,31 @@
+"""A server's clock is told apart from ours by what its answer proves, and no more."""
+
+from datetime import timedelta
+
+import pytest
+
+from ops import doctor
+from ops.doctor import State
+from tests.builders import NOW, after
+
+
+@pytest.mark.parametrize(
+    ("told", "apart"),
+    [
+        (0, 0),  # seconds after the question, whose answer came a second later
+        (1, 0),
+        (-1, 0),  # perhaps cut to the whole second
+        (31, 30),
+        (-31, 30),
+    ],
+)
+def test_clocks_differ_by_what_neither_the_way_nor_whole_seconds_explain(told: float, apart: float) -> None:
+    assert doctor._apart(NOW, after(told), after(1)) == timedelta(seconds=apart)
+
+
+def test_a_clock_that_is_away_from_ours_is_a_fault_with_advice() -> None:
+    assert doctor._clock("mongo", timedelta(0)).state is State.OK
+    found = doctor._clock("mongo", timedelta(seconds=30))
+    assert (found.what, found.state) == ("clock of mongo", State.FAULT)
+    assert "30 s or more" in found.said
+    assert "NTP" in found.advice
