@@ -27,8 +27,9 @@ from shared.settings import Settings
 from shared.stores.errors import StoreUnavailable
 
 _EVERY_SECONDS = 2.0
-_PATIENCE_SECONDS = 15.0
-"""So long a look may take before the screen says that it got no answer."""
+_PATIENCE_SECONDS = 25.0
+"""So long a look may take before the screen says that it got no answer; of a silent Kafka it hears after 8 by itself,
+and then closes its connections, which takes seconds on a busy machine."""
 
 app = typer.Typer()
 

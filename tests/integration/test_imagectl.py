@@ -188,6 +188,7 @@ async def _has_come(proxy: Proxy) -> bool:
     return bool(proxy.tasks)
 
 
+@pytest.mark.timeout(400)  # two servers go away and come back, each noticed with its own patience
 async def test_a_watched_status_is_a_live_screen_until_ctrl_c(
     whole: System, mls: Sandbox, to_kafka: Proxy, several_keys: Iterator[str]
 ) -> None:
