@@ -30,7 +30,10 @@ _PATIENCE_SECONDS = 8.0
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The whole system at one moment. `lag` is by service and topic, in records not yet finished."""
+    """The whole system at one moment. `lag` is by service and topic, in records not yet finished.
+
+    Where Kafka was not asked it is empty.
+    """
 
     at: datetime
     feeds: Mapping[str, FeedCounts]

@@ -69,7 +69,6 @@ class Sandbox:
         self.can_expand = True
         self.requests: Counter[str] = Counter()
         """Requests by path, the control API's and the pages' left out."""
-        self.image_requests = 0
         self.begun: Counter[str] = Counter()
         """Requests for pictures by listing key, counted as they arrive; the log has them once they are answered."""
         self.image_log: deque[ImageRequest] = deque(maxlen=20_000)
@@ -94,6 +93,11 @@ class Sandbox:
     def host(self) -> str:
         """Host and port, as `image_hosts` has it."""
         return self.url.removeprefix("http://")
+
+    @property
+    def image_requests(self) -> int:
+        """Requests for pictures, of whatever listing."""
+        return self.begun.total()
 
     async def __aenter__(self) -> Self:
         self._temporary = TemporaryDirectory(prefix="sandbox-mls-") if self._cache is None else None
@@ -150,7 +154,6 @@ class Sandbox:
         self.requests.clear()
         self.image_log.clear()
         self.begun.clear()
-        self.image_requests = 0
 
     async def draw_ahead(self) -> None:
         """Make the largest size of every photo before anybody asks, one at a time."""
@@ -210,7 +213,6 @@ class Sandbox:
     # Pictures
 
     async def _image(self, request: web.Request) -> web.StreamResponse:
-        self.image_requests += 1
         asked, refusal = self._asked(request)
         self.begun[asked.listing.key if asked else ""] += 1
         response = await self._picture(request, asked) if asked else web.Response(status=refusal)

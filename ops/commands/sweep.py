@@ -24,7 +24,8 @@ app = typer.Typer(help="Do now what is otherwise done by the clock, and see it t
 _LOOK_SECONDS = 0.3
 _BEGUN_WITHIN_SECONDS = 30.0
 _STALLED_AFTER_SECONDS = 600.0
-_LOOKED_AT = 200
+_LOOKED_AT = 50
+"""Listings at a look: more than a janitor removes at once; a long removal is followed from look to look."""
 
 
 @app.callback()

@@ -48,9 +48,9 @@ _BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
 _LAST_CHARACTER = "\U0010ffff"
 _LONGEST_SEARCH_MS = 5_000
 _ONE_BATCH = 1_000
+"""Documents in the first batch of a cursor: more than are asked for at once, so that nothing is fetched twice."""
 _ANSWERED = {"_id": 0, "feed": 1, "listing_key": 1, "rendered_by": 1, "missing": 1}
 """What every answer needs of a listing."""
-"""Documents in the first batch of a cursor: more than are asked for at once, so that nothing is fetched twice."""
 _DUPLICATE_KEY = 11_000
 _ATTEMPTS_KEPT = timedelta(days=90)
 _MARKS_KEPT = timedelta(days=100)
