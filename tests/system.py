@@ -172,7 +172,12 @@ class System:
             here = [image for image in images if image["status"] == "downloaded"]
             return images if len(here) == len(images) == photos else None
 
-        return await until(all_here, f"the {photos} photos of {key}")
+        try:
+            return await until(all_here, f"the {photos} photos of {key}")
+        except AssertionError as error:
+            for command in (["explain", key], ["status"]):
+                error.add_note((await self.run("imagectl", *command))[1])
+            raise
 
     async def hidden(self, key: str) -> None:
         """Wait until a listing is not shown."""

@@ -35,6 +35,7 @@ def several_keys(mls: Sandbox) -> Iterator[str]:
 
 
 @pytest.fixture
-def key(several_keys: Iterator[str]) -> str:
-    """A listing of the sandbox MLS that no other test uses."""
-    return next(several_keys)
+def key(mls: Sandbox, several_keys: Iterator[str]) -> Iterator[str]:
+    """A listing of the sandbox MLS that no other test uses; what misbehaves for it ends with the test."""
+    yield next(several_keys)
+    mls.behave()

@@ -1,6 +1,6 @@
 """The API's description is true: every status that it names is given, with the headers and bodies that it says."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 import httpx
@@ -52,8 +52,8 @@ def test_every_status_that_is_described_is_asked_for() -> None:
 
 
 @pytest.fixture(scope="module")
-async def names(whole: System, mls: Sandbox, several_keys: Iterator[str]) -> Mapping[str, str]:
-    """A listing with photos, one in two feeds, and one whose photos are slow."""
+async def names(whole: System, mls: Sandbox, several_keys: Iterator[str]) -> AsyncIterator[Mapping[str, str]]:
+    """A listing with photos, one in two feeds, and one whose photos are slow for as long as they are needed."""
     records: dict[str, Any] = {
         name: mls.market.property(mls.market.listing(next(several_keys))) for name in ("key", "twice", "slow")
     }
@@ -66,7 +66,8 @@ async def names(whole: System, mls: Sandbox, several_keys: Iterator[str]) -> Map
         await until(lambda name=name, feed=feed: whole.images(keys[name], feed=feed, context="search"), name)  # type: ignore[misc]
     announced = str(httpx.QueryParams({"url": records["key"]["Media"][0]["MediaURL"]}))[4:]
     slow = (await whole.images(keys["slow"], context="search"))[0]["id"]
-    return {**keys, "announced": announced, "image": images[0]["id"], "slow": slow}
+    yield {**keys, "announced": announced, "image": images[0]["id"], "slow": slow}
+    mls.behave()
 
 
 @pytest.mark.parametrize(("operation", "status"), QUESTIONS)
