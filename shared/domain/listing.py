@@ -145,6 +145,13 @@ class Listing:
         return most_urgent(*(photo.priority for photo in self.photos if self.due_of(photo)))
 
     @property
+    def queued(self) -> Mapping[Priority, tuple[datetime, int]]:
+        """By priority: when the first of its photos is due that want an attempt, and how many those are."""
+        wanting = [(photo.priority, due_at) for photo in self.photos if (due_at := self.due_of(photo))]
+        by_priority = {one: [due_at for priority, due_at in wanting if priority is one] for one in Priority}
+        return {one: (min(due), len(due)) for one, due in by_priority.items() if due}
+
+    @property
     def released(self) -> tuple[Photo, ...]:
         """The photos that are on their way to a downloader or in its hands."""
         return tuple(

@@ -27,6 +27,7 @@ def document_id(feed: str, listing_key: str) -> str:
 def to_document(listing: Listing, revision: int, renderer: Renderer) -> Document:
     """Write a listing, with all that follows from its facts."""
     due_at = listing.due_at
+    queued = listing.queued
     released = listing.released
     return {
         "_id": document_id(listing.feed, listing.key),
@@ -42,8 +43,8 @@ def to_document(listing: Listing, revision: int, renderer: Renderer) -> Document
         "displayed": listing.is_displayed,
         "hidden": _hidden(listing.hidden),
         "priority": listing.priority.value,
-        "rank": listing.priority.rank,
-        "wanting": sum(bool(listing.due_of(photo)) for photo in listing.photos),
+        "queue": {priority.value: {"due_at": first, "photos": photos} for priority, (first, photos) in queued.items()},
+        "wanting": sum(photos for _, photos in queued.values()),
         "missing": _missing(listing),
         "counts": {status.value: count for status, count in listing.counts.items()},
         "photos": [_photo(photo) for photo in listing.photos],

@@ -61,20 +61,22 @@ class MemoryListings:
 
     async def due(self, feed: str, now: datetime, limit: int) -> Sequence[Listing]:
         """Return listings with due photos, most urgent first, the longest due first among equals."""
-        return self._due(feed, now, limit, operator.itemgetter("rank", "due_at"))
+        return [from_document(one) for one in self._most_urgent(feed, now)[:limit]]
 
     async def oldest_due(self, feed: str, now: datetime, limit: int) -> Sequence[Listing]:
         """Return listings with due photos by age alone."""
-        return self._due(feed, now, limit, operator.itemgetter("due_at"))
+        return [from_document(one) for one in self._by_age(feed, lambda due_at: due_at <= now)[:limit]]
 
-    def _due(self, feed: str, now: datetime, limit: int, order: Callable[[Document], object]) -> Sequence[Listing]:
-        return [from_document(one) for one in self._ordered(feed, lambda due_at: due_at <= now, order)[:limit]]
+    def _most_urgent(self, feed: str, now: datetime) -> list[Document]:
+        return sorted(self._by_age(feed, lambda due_at: due_at <= now), key=lambda one: self._urgency(one, now))
 
-    def _ordered(
-        self, feed: str, is_wanted: Callable[[datetime], bool], order: Callable[[Document], object]
-    ) -> list[Document]:
+    def _urgency(self, document: Document, now: datetime) -> tuple[int, datetime]:
+        due = {Priority(name): one["due_at"] for name, one in document["queue"].items() if one["due_at"] <= now}
+        return min((priority.rank, due_at) for priority, due_at in due.items())
+
+    def _by_age(self, feed: str, is_wanted: Callable[[datetime], bool]) -> list[Document]:
         ours = [one for one in self._documents.values() if one["feed"] == feed and "due_at" in one]
-        return sorted((one for one in ours if is_wanted(one["due_at"])), key=order)  # type: ignore[arg-type]
+        return sorted((one for one in ours if is_wanted(one["due_at"])), key=operator.itemgetter("due_at"))
 
     async def in_work(self, feed: str, now: datetime) -> int:
         """Return how many photos are released and unfinished, of listings whose lease has not ended."""
@@ -83,12 +85,12 @@ class MemoryListings:
 
     async def ahead_of(self, feed: str, priority: Priority, due_at: datetime, now: datetime) -> int:
         """Return how many photos have their turn before one that is due then."""
-        due = [one for one in self._documents.values() if one["feed"] == feed and "due_at" in one]
+        queued = [item for one in self._documents.values() if one["feed"] == feed for item in one["queue"].items()]
         return sum(
-            one["wanting"]
-            for one in due
-            if (one["rank"] < priority.rank and one["due_at"] <= max(due_at, now))
-            or (one["rank"] == priority.rank and one["due_at"] < due_at)
+            one["photos"]
+            for name, one in queued
+            if (Priority(name).rank < priority.rank and one["due_at"] <= max(due_at, now))
+            or (name == priority and one["due_at"] < due_at)
         )
 
     async def recorded(self, feed: str, keys: Collection[str]) -> Mapping[str, Recorded]:
@@ -180,17 +182,17 @@ class MemoryListings:
     async def counts(self, feed: str, now: datetime) -> FeedCounts:
         """Count a feed's listings, images and queue."""
         ours = [one for one in self._documents.values() if one["feed"] == feed]
-        due = sorted((one for one in ours if "due_at" in one), key=operator.itemgetter("rank"))
-        queued: Counter[str] = Counter()
-        for one in due:
-            queued[Priority(one["priority"])] += one["wanting"]
+        queued = {
+            priority.value: sum(one["queue"][priority]["photos"] for one in ours if priority in one["queue"])
+            for priority in Priority
+        }
         return FeedCounts(
             listings=len(ours),
             displayed=sum(one["displayed"] for one in ours),
             images={status: sum(one["counts"].get(status, 0) for one in ours) for status in Status},
-            queued=queued,
+            queued={priority: photos for priority, photos in queued.items() if photos},
             in_work=await self.in_work(feed, now),
-            oldest_due_at=min((one["due_at"] for one in due), default=None),
+            oldest_due_at=min((one["due_at"] for one in ours if "due_at" in one), default=None),
         )
 
     async def search(self, wanted: Wanted, after: str, limit: int) -> Sequence[Row]:
@@ -200,13 +202,12 @@ class MemoryListings:
 
     async def queue(self, feed: str, now: datetime, limit: int, *, by_age: bool) -> Sequence[Row]:
         """Return listings with due photos in the order of `due`, or by age alone."""
-        order = operator.itemgetter("due_at") if by_age else operator.itemgetter("rank", "due_at")
-        return [rows.from_document(one) for one in self._ordered(feed, lambda due_at: due_at <= now, order)[:limit]]
+        found = self._by_age(feed, lambda due_at: due_at <= now) if by_age else self._most_urgent(feed, now)
+        return [rows.from_document(one) for one in found[:limit]]
 
     async def coming(self, feed: str, now: datetime, limit: int) -> Sequence[Row]:
         """Return listings whose next attempt is yet to come, or being made, soonest first."""
-        order = operator.itemgetter("due_at")
-        return [rows.from_document(one) for one in self._ordered(feed, lambda due_at: due_at > now, order)[:limit]]
+        return [rows.from_document(one) for one in self._by_age(feed, lambda due_at: due_at > now)[:limit]]
 
 
 class MemoryAttempts:

@@ -2,7 +2,6 @@
 
 import asyncio
 import uuid
-from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict
@@ -56,19 +55,20 @@ _ATTEMPTS_KEPT = timedelta(days=90)
 _MARKS_KEPT = timedelta(days=100)
 """Longer than the dead letters themselves."""
 
-_MOST_URGENT_FIRST = [("rank", ASCENDING), ("due_at", ASCENDING)]
-"""In one scan of its index, which leaps from what is due of one rank to the next."""
-_COUNTED = [f"counts.{status}" for status in Status]
+_COUNTED = [*(f"counts.{status}" for status in Status), *(f"queue.{priority}.photos" for priority in Priority)]
 _COUNTED_AT_ONCE = 5_000
 """Listings: a server with little to spare counts so many in some ten milliseconds."""
 
 INDEXES: Mapping[str, Sequence[IndexModel]] = {
     "listings": [
         IndexModel([("listing_key", ASCENDING), ("feed", ASCENDING)], name="listing_key_1_feed_1"),
-        IndexModel(
-            [("feed", ASCENDING), ("rank", ASCENDING), ("due_at", ASCENDING), ("wanting", ASCENDING)],
-            name="due_by_priority",
-            partialFilterExpression={"due_at": {"$exists": True}},
+        *(
+            IndexModel(
+                [("feed", ASCENDING), (f"queue.{one}.due_at", ASCENDING), (f"queue.{one}.photos", ASCENDING)],
+                name=f"due_{one}",
+                partialFilterExpression={f"queue.{one}.due_at": {"$exists": True}},
+            )
+            for one in Priority
         ),
         IndexModel(
             [("feed", ASCENDING), ("due_at", ASCENDING)],
@@ -108,8 +108,8 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
         IndexModel([("photos.id", ASCENDING)]),
         IndexModel([("photos.url_keys", ASCENDING)]),
         IndexModel(
-            [(name, ASCENDING) for name in ("feed", "displayed", "listing_key", *_COUNTED, "rank", "wanting")],
-            name="tally",
+            [(name, ASCENDING) for name in ("feed", "displayed", "listing_key", *_COUNTED)],
+            name="counted",
         ),
         # What an operator's tables are filtered by, each in the order of the key.
         IndexModel([("feed", ASCENDING), ("photos.status", ASCENDING), ("listing_key", ASCENDING)], name="by_status"),
@@ -250,8 +250,24 @@ class MongoListings:
 
     async def due(self, feed: str, now: datetime, limit: int) -> Sequence[Listing]:
         """Return listings with due photos, most urgent first, the longest due first among equals."""
-        query = {"feed": feed, "due_at": {"$lte": now}}
-        return await self._find(query, sort=_MOST_URGENT_FIRST, limit=limit, hint="due_by_priority")
+        return [from_document(one) for one in await self._most_urgent(feed, now, limit)]
+
+    async def _most_urgent(
+        self, feed: str, now: datetime, limit: int, fields: Sequence[str] | None = None, milliseconds: int | None = None
+    ) -> list[Document]:
+        """Read one priority after the other, each from its own index, until there are enough."""
+        found: dict[str, Document] = {}
+        for priority in Priority:
+            if len(found) >= limit:
+                break
+            due_at = f"queue.{priority}.due_at"
+            with _translated():
+                cursor = self._collection.find(
+                    {"feed": feed, due_at: {"$lte": now}}, fields, sort=[(due_at, ASCENDING)],
+                    limit=limit - len(found), hint=f"due_{priority}", max_time_ms=milliseconds,
+                )  # fmt: skip
+                found |= {one["_id"]: one for one in await cursor.to_list(None)}
+        return list(found.values())
 
     async def oldest_due(self, feed: str, now: datetime, limit: int) -> Sequence[Listing]:
         """Return listings with due photos by age alone."""
@@ -269,13 +285,20 @@ class MongoListings:
 
     async def ahead_of(self, feed: str, priority: Priority, due_at: datetime, now: datetime) -> int:
         """Return how many photos have their turn before one that is due then, counted in the index."""
-        is_ahead = {"$or": [{"$lt": ["$rank", priority.rank]}, {"$lt": ["$due_at", due_at]}]}
-        pipeline: list[Document] = [
-            {"$match": {"feed": feed, "rank": {"$lte": priority.rank}, "due_at": {"$lte": max(due_at, now)}}},
-            {"$group": {"_id": None, "sum": {"$sum": {"$cond": [is_ahead, "$wanting", 0]}}}},
+        more_urgent = [one for one in Priority if one.rank < priority.rank]
+        ahead = [(priority, {"$lt": due_at}), *((one, {"$lte": max(due_at, now)}) for one in more_urgent)]
+        pipelines: list[tuple[list[Document], str]] = [
+            (
+                [
+                    {"$match": {"feed": feed, f"queue.{one}.due_at": earlier}},
+                    {"$group": {"_id": None, "sum": {"$sum": f"$queue.{one}.photos"}}},
+                ],
+                f"due_{one}",
+            )
+            for one, earlier in ahead
         ]
-        rows = await self._aggregate(pipeline, hint="due_by_priority")
-        return rows[0]["sum"] if rows else 0
+        found = await asyncio.gather(*(self._aggregate(pipeline, hint) for pipeline, hint in pipelines))
+        return sum(row["sum"] for rows in found for row in rows)
 
     async def recorded(self, feed: str, keys: Collection[str]) -> Mapping[str, Recorded]:
         """Return what was last said of those of the feed's listings that are recorded, by key."""
@@ -289,7 +312,7 @@ class MongoListings:
         query = {"listing_key": {"$gt": after}, "feed": feed, "displayed": True}
         with _translated():
             cursor = self._collection.find(
-                query, {"_id": 0, "listing_key": 1}, sort=[("listing_key", ASCENDING)], limit=limit, hint="tally"
+                query, {"_id": 0, "listing_key": 1}, sort=[("listing_key", ASCENDING)], limit=limit, hint="counted"
             )
             return [document["listing_key"] for document in await cursor.to_list(None)]
 
@@ -316,7 +339,7 @@ class MongoListings:
 
     async def displayed(self, feed: str) -> int:
         """Return how many of a feed's listings are displayed."""
-        return await self._count({"feed": feed, "displayed": True}, hint="tally")
+        return await self._count({"feed": feed, "displayed": True}, hint="counted")
 
     async def held(self, feed: str, reason: RemovalReason, limit: int) -> Sequence[Listing]:
         """Return hidden listings whose copies are held until an operator decides."""
@@ -410,27 +433,24 @@ class MongoListings:
         changes between two questions may be counted as it was or as it is.
         """
         rows = [row for displayed in (True, False) async for row in self._tally(feed, displayed=displayed)]
-        queued: Counter[int] = Counter()
-        for row in rows:
-            queued[row["_id"]] += row["wanting"]
         query = {"feed": feed, "due_at": {"$gte": _BEGINNING}}
         with _translated():
             cursor = self._collection.find(query, {"_id": 0, "due_at": 1}, hint="due_by_age").sort("due_at").limit(1)
             oldest = await cursor.to_list(None)
-        ranks = {priority.rank: priority.value for priority in Priority}
+        queued = {priority.value: sum(row[priority.value] for row in rows) for priority in Priority}
         return FeedCounts(
             listings=sum(row["listings"] for row in rows),
             displayed=sum(row["listings"] for row in rows if row["displayed"]),
             images={status: sum(row[status.value] for row in rows) for status in Status},
-            queued={ranks[rank]: photos for rank, photos in sorted(queued.items()) if photos},
+            queued={priority: photos for priority, photos in queued.items() if photos},
             in_work=await self.in_work(feed, now),
             oldest_due_at=oldest[0]["due_at"] if oldest else None,
         )
 
     async def _tally(self, feed: str, *, displayed: bool) -> AsyncIterator[Document]:
-        """Yield sums over some thousand listings each, by the rank of what is due of them."""
-        after, sums = "", {status.value: {"$sum": f"$counts.{status}"} for status in Status}
-        group = {"_id": "$rank", "listings": {"$sum": 1}, "wanting": {"$sum": "$wanting"}, **sums}
+        """Yield sums over some thousand listings each."""
+        after, sums = "", {name.split(".")[1]: {"$sum": f"${name}"} for name in _COUNTED}
+        group = {"_id": None, "listings": {"$sum": 1}, **sums}
         while True:
             rows = await self._aggregate(
                 [
@@ -439,7 +459,7 @@ class MongoListings:
                     {"$limit": _COUNTED_AT_ONCE},
                     {"$group": group | {"last": {"$max": "$listing_key"}}},
                 ],
-                hint="tally",
+                hint="counted",
             )
             for row in rows:
                 yield {**row, "displayed": displayed}
@@ -469,7 +489,8 @@ class MongoListings:
         query: Document = {"feed": feed, "due_at": {"$lte": now}}
         if by_age:
             return await self._rows(query, [("due_at", ASCENDING)], limit, "due_by_age")
-        return await self._rows(query, _MOST_URGENT_FIRST, limit, "due_by_priority")
+        found = await self._most_urgent(feed, now, limit, rows.FIELDS, _LONGEST_SEARCH_MS)
+        return [rows.from_document(one) for one in found]
 
     async def coming(self, feed: str, now: datetime, limit: int) -> Sequence[Row]:
         """Return listings whose next attempt is yet to come, or being made, soonest first."""
