@@ -6,7 +6,7 @@ from datetime import datetime
 
 from shared.audit import Walk
 from shared.clock import Clock
-from shared.domain.audit import ORPHAN_AFTER, Drift, Finding
+from shared.domain.audit import ORPHAN_AFTER, Drift, Finding, strangers
 from shared.domain.image import Copy, Photo
 from shared.domain.listing import Discard, Listing, RemovalReason
 from shared.stores.documents import ListingId
@@ -39,28 +39,35 @@ class Repair:
 
     async def __call__(self, findings: Sequence[Finding], done: Audited) -> None:
         """Make lost copies due and remove orphans. Raises StoreUnavailable."""
-        for is_original, bucket in ((False, Bucket.PUBLIC), (True, Bucket.ORIGINALS)):
-            ours = [one for one in findings if one.is_original is is_original]
-            # Bad originals too: what is made anew must not be made of them.
-            bad = [one.key for one in ours if one.drift is Drift.ORPHAN or is_original]
-            await self._objects.delete(bucket, bad)
-        done.removed += sum(one.drift is Drift.ORPHAN for one in findings)
-        by_listing: dict[ListingId, set[str]] = {}
+        by_listing: dict[ListingId, list[Finding]] = {}
         for one in findings:
-            if one.image_id is not None:
-                by_listing.setdefault((one.feed, one.listing_key), set()).add(one.key)
-        for one_listing, lost in by_listing.items():
-            done.due_again += await self._make_due(one_listing, lost)
+            by_listing.setdefault((one.feed, one.listing_key), []).append(one)
+        for one_listing, found in by_listing.items():
+            await self._of_listing(one_listing, found, done)
 
-    async def _make_due(self, one: ListingId, lost: set[str]) -> int:
+    async def _of_listing(self, one: ListingId, found: Sequence[Finding], done: Audited) -> None:
+        """Look again: the record may have changed since, and what it names by now is not removed."""
+        lost = {finding.key for finding in found if finding.drift is not Drift.ORPHAN}
+        tried, removed = set[str](), set[str]()
         for _ in range(_MOST_ROUNDS):
             listing = await self._listings.get(*one)
-            after = due_again(listing, lost, self._clock()) if listing else None
-            if listing is None or after is None:
-                return 0
-            if not await self._listings.write([after]):
-                return sum(now is not was for now, was in zip(after.photos, listing.photos, strict=True))
-        return 0
+            orphans = {finding.key for finding in found if finding.drift is Drift.ORPHAN} - tried
+            if listing:
+                orphans = strangers(listing, orphans)
+            # What was removed and is named after all is lost: a download stored the same bytes again in between.
+            after = due_again(listing, lost | removed, self._clock()) if listing else None
+            # Bad originals first: what is made anew must not be made of them.
+            bad = _originals_of(listing, after) & lost if listing and after else set[str]()
+            for bucket, is_original in ((Bucket.PUBLIC, False), (Bucket.ORIGINALS, True)):
+                going = [each.key for each in found if each.is_original is is_original and each.key in orphans | bad]
+                removed |= orphans.intersection(going).difference(await self._objects.delete(bucket, going))
+            tried |= orphans
+            if listing and after and not await self._listings.write([after]):
+                done.due_again += sum(now is not was for now, was in zip(after.photos, listing.photos, strict=True))
+                break
+            if not orphans and after is None:
+                break
+        done.removed += len(removed)
 
 
 async def run(
@@ -103,12 +110,20 @@ def due_again(listing: Listing, lost: set[str], now: datetime) -> Listing | None
         elif original_lost and variants_lost:
             photos.append(replace(photo.put_back(now), copy=None, attempts=0, failure=None))
             discards.append(_rest(photo, copy, now))
-        else:
+        elif original_lost:
             # Of no rendering: neither asked for conditionally nor taken for what is wanted.
             photos.append(replace(photo.put_back(now), copy=replace(copy, rendering=""), forced_at=now))
+        else:
+            photos.append(photo.remade(now))
     if all(now is was for now, was in zip(photos, listing.photos, strict=True)):
         return None
     return replace(listing, photos=tuple(photos), discards=tuple(discards))
+
+
+def _originals_of(before: Listing, after: Listing) -> set[str]:
+    """Return the originals of the photos that differ."""
+    pairs = zip(before.photos, after.photos, strict=True)
+    return {was.copy.original_key for was, now in pairs if was is not now and was.copy}
 
 
 def _rest(photo: Photo, copy: Copy, now: datetime) -> Discard:

@@ -154,7 +154,7 @@ def _in_words(turn: Turn, now: datetime) -> str:
 def next_step(listing: Listing, photo: Photo, feed: Feed, now: datetime, say: Say | None = None) -> str:
     """Say what happens next to a photo, and when; `say` puts times into words, `when` does if none is given."""
     say = say or when
-    if photo.waits_for_url:
+    if photo.waits_for_url and not photo.is_remade:
         return "its URL works once and was used: it waits for the MLS to announce another"
     due_at = listing.due_of(photo)
     if due_at is None:

@@ -1,7 +1,7 @@
 """Has the variants made anew where they are of other settings, from the stored originals."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from ops.pages import pages, rewrite
@@ -22,7 +22,7 @@ class Rebuilt:
 def due_again(listing: Listing, rendering: str, now: datetime) -> Listing | None:
     """Return the listing with photos of other settings due now; None where it has none. Pure."""
     changed = [
-        replace(photo, forced_at=now, not_before=now)
+        photo.remade(now)
         for photo in listing.photos
         if photo.copy and photo.copy.rendering != rendering and photo.forced_at is None and not photo.is_claimed(now)
     ]

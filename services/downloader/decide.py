@@ -73,8 +73,12 @@ def claim(photo: Photo, worker: str, feed: Feed, now: datetime) -> Photo:
         released_at=photo.released_at or now,
         not_before=until,
         # Already now: a worker that dies in the middle may have asked.
-        spent_url=url_key(photo.url) if feed.single_use_urls else None,
+        spent_url=_spent(photo) if feed.single_use_urls else None,
     )
+
+
+def _spent(photo: Photo) -> str | None:
+    return photo.spent_url if photo.is_remade else url_key(photo.url)
 
 
 def abandoned(listing: Listing, worker: str, at_work: Collection[str], now: datetime) -> list[Photo]:
@@ -113,7 +117,7 @@ def settle(
     photo = replace(photo, released_at=None, claim=None)
     match outcome:
         case PutBack(until, url_is_spent):
-            left = photo if url_is_spent else replace(photo, spent_url=None)
+            left = photo if url_is_spent or photo.is_remade else replace(photo, spent_url=None)
             return Settled(listing.with_photos([left.put_back(until)]))
         case Failure():
             return Settled(listing.with_photos([_failed(photo, claimed, outcome, feed, now, jitter)]))

@@ -12,7 +12,7 @@ from services.downloader.outcomes import Downloaded, Outcome, Unchanged
 from services.downloader.picture import Encoded
 from shared.clock import Clock
 from shared.domain import keys
-from shared.domain.failures import Failure
+from shared.domain.failures import Failure, Reason
 from shared.domain.feed import Feed
 from shared.domain.image import Copy, Photo, Variant
 from shared.domain.priority import Priority
@@ -44,6 +44,9 @@ class Download:
             if held := await self._original(photo, Path(folder)):
                 await fetched(NotModified(held.etag, held.last_modified))  # nothing came from the origin
                 return await self._made(feed, listing_key, photo, held, Path(folder))
+            if photo.is_remade and feed.single_use_urls:
+                await fetched(NotModified(None, None))
+                return Failure(Reason.INTERNAL_ERROR, "the stored original is lost, and its URL works once")
             answer = await self._fetcher.fetch(photo.url, feed, Path(folder), self._validators(photo), permit)
             await fetched(answer)
             if isinstance(answer, Failure):

@@ -1,13 +1,13 @@
 """Do a listing's record and its objects agree? What is recorded must be held, and nothing else."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from shared.domain import keys
 from shared.domain.image import Copy, Photo
+from shared.domain.keys import photo_prefix
 from shared.domain.listing import Listing
 
 ORPHAN_AFTER = timedelta(days=1)
@@ -56,11 +56,25 @@ def compare(
             for key, size in _expected(copy, is_original=is_original).items():
                 if drift := _drift(sizes.get(key), size):
                     found.append(Finding(drift, key, is_original, listing.feed, listing.key, photo.id))
+        unknown = strangers(listing, sizes)
         found += [
             Finding(Drift.ORPHAN, one.key, is_original, listing.feed, listing.key)
-            for one in _unknown(listing, held, now)
+            for one in held
+            if one.key in unknown and orphan(one, now)
         ]
     return found
+
+
+def strangers(listing: Listing, keys: Iterable[str]) -> set[str]:
+    """Return those of the keys that no copy and no discard names, and that no download under way may have stored."""
+    known = {key for _, copy in _copies(listing) for key in (copy.original_key, *(one.key for one in copy.variants))}
+    known |= {key for discard in listing.discards for key in (*discard.public_keys, *discard.original_keys)}
+    in_work = tuple(
+        photo_prefix(listing.feed, listing.key, photo.photo)
+        for photo in listing.photos
+        if photo.released_at is not None or photo.claim is not None
+    )
+    return {key for key in keys if key not in known and not key.startswith(in_work)}
 
 
 def orphan(held: Held, now: datetime) -> bool:
@@ -90,15 +104,3 @@ def _drift(held: int | None, recorded: int) -> Drift | None:
     if held == recorded:
         return None
     return Drift.WRONG_SIZE if held else Drift.EMPTY
-
-
-def _unknown(listing: Listing, held: Sequence[Held], now: datetime) -> Iterator[Held]:
-    """Return what no copy and no discard names, and no download under way may have stored."""
-    known = {key for _, copy in _copies(listing) for key in (copy.original_key, *(one.key for one in copy.variants))}
-    known |= {key for discard in listing.discards for key in (*discard.public_keys, *discard.original_keys)}
-    in_work = tuple(
-        keys.photo_prefix(listing.feed, listing.key, photo.photo)
-        for photo in listing.photos
-        if photo.released_at is not None or photo.claim is not None
-    )
-    return (one for one in held if one.key not in known and not one.key.startswith(in_work) and orphan(one, now))

@@ -14,6 +14,9 @@ from shared.domain.priority import Priority
 LEASE = timedelta(seconds=120)
 """What was released and is not finished by then is due again: a lost event, a worker that never came back."""
 
+TO_BE_REMADE = "-"
+"""In place of a copy's rendering: of no settings' hash, so never taken for what is wanted."""
+
 
 class Status(StrEnum):
     """What an image is for the outside."""
@@ -48,6 +51,7 @@ class Copy:
     file_size: int
     variants: tuple[Variant, ...]
     rendering: str
+    """The hash of the settings that the variants were made by, see `variants.rendering`."""
     thumbhash: str
     etag: str | None
     last_modified: str | None
@@ -125,14 +129,25 @@ class Photo:
         return self.spent_url is not None and self.spent_url == url_key(self.url)
 
     @property
+    def is_remade(self) -> bool:
+        """Whether only its variants are wanted anew, of the stored original: the origin is not asked."""
+        return self.copy is not None and self.copy.rendering == TO_BE_REMADE and not self.is_outdated
+
+    @property
     def wants_attempt(self) -> bool:
         """Whether a copy is missing, older than the MLS's, or asked for again by an operator, and can be had."""
-        return (self.copy is None or self.is_outdated or self.forced_at is not None) and not self.waits_for_url
+        is_wanted = self.copy is None or self.is_outdated or self.forced_at is not None
+        return is_wanted and (self.is_remade or not self.waits_for_url)
 
     @property
     def due_at(self) -> datetime | None:
         """When the next attempt is due; None when there is nothing to do."""
         return self.not_before if self.wants_attempt else None
+
+    def remade(self, now: datetime) -> "Photo":
+        """Return it with its variants due anew, of the stored original."""
+        copy = replace(self.copy, rendering=TO_BE_REMADE) if self.copy else None
+        return replace(self.put_back(now), copy=copy, forced_at=now)
 
     def is_claimed(self, now: datetime) -> bool:
         """Whether a worker has it in hand."""

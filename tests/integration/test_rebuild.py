@@ -21,7 +21,9 @@ async def bytes_left(whole: System) -> int:
 async def test_other_variants_are_made_without_the_origin(room: Room, tmp_path: Path) -> None:
     async with (
         Sandbox(listings=2, photos=3, widest=320) as mls,
-        system.running(room, mls.feeds_toml(bytes_per_hour=10**9), tmp_path, variants="full=300:webp:80") as whole,
+        system.running(
+            room, mls.feeds_toml(bytes_per_hour=10**9, single_use_urls=True), tmp_path, variants="full=300:webp:80"
+        ) as whole,
     ):
         key, other = (str(record["ListingKey"]) for record in mls.properties())
         await whole.see(*mls.properties())

@@ -1,7 +1,7 @@
 """Do records and objects agree? What is found, what an interrupted walk goes on with, and what a repair leaves."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -13,8 +13,8 @@ from prometheus_client import CollectorRegistry
 from ops import audit as auditing
 from services.janitor.audit import DailyAudit
 from shared.audit import Step, Walk
-from shared.domain.audit import Drift, is_read
-from shared.domain.image import Claim, Copy, Status
+from shared.domain.audit import Drift, Finding, is_read
+from shared.domain.image import TO_BE_REMADE, Claim, Copy, Status
 from shared.domain.listing import Listing, RemovalReason, copy_keys
 from shared.lease import Lease
 from shared.render import Renderer
@@ -69,6 +69,11 @@ class Place:
     async def repaired(self) -> auditing.Audited:
         walk = self.walk()
         return await auditing.run(walk, auditing.Repair(self.listings, self.objects, lambda: self.now))
+
+    async def repairs(self, *found: Finding) -> auditing.Audited:
+        done, self.now = auditing.Audited(), max(self.now, NOW)
+        await auditing.Repair(self.listings, self.objects, lambda: self.now)(found, done)
+        return done
 
     @property
     def keys(self) -> set[str]:
@@ -212,7 +217,7 @@ async def test_lost_variants_are_made_of_the_original(place: Place) -> None:
     (lost, other) = (await place.listing()).photos
     assert (done.due_again, done.removed) == (1, 0)
     assert (lost.due_at, lost.forced_at, lost.status) == (NOW, NOW, Status.DOWNLOADED)
-    assert lost.copy == replace(copied(), rendering="")
+    assert lost.copy == replace(copied(), rendering=TO_BE_REMADE)
     assert other.due_at is None
     assert place.objects.held[Bucket.ORIGINALS][OF_ORIGINAL] == ORIGINAL
 
@@ -246,6 +251,40 @@ async def test_orphans_are_removed_and_nothing_else(place: Place) -> None:
     assert (done.removed, done.due_again) == (1_200, 0)
     assert place.keys == before
     assert (await place.listing()).revision == 1
+
+
+async def test_what_a_record_names_since_it_was_found_is_not_removed(place: Place) -> None:
+    strays = [
+        Finding(Drift.ORPHAN, key, is_original, FEED, "X1")
+        for key, is_original in ((FULL, False), (THUMB, False), (OF_ORIGINAL, True))
+    ]
+    await place.has(listed("a"))
+    done = await place.repairs(*strays)
+    assert (done.removed, done.due_again) == (0, 0)
+    assert {FULL, THUMB, OF_ORIGINAL} <= place.keys
+
+
+async def test_what_is_recorded_while_it_is_removed_is_due(place: Place) -> None:
+    class Slow(MemoryObjects):
+        async def delete(self, bucket: Bucket, keys: Collection[str]) -> Collection[str]:
+            refused = await super().delete(bucket, keys)
+            if FULL in keys:
+                assert not await place.listings.write([listed("a")])
+            return refused
+
+    place.objects = Slow(lambda: place.now)
+    await place.puts(Bucket.PUBLIC, FULL, b"x")
+    done = await place.repairs(Finding(Drift.ORPHAN, FULL, False, FEED, "X1"))
+    assert (done.removed, done.due_again) == (1, 1)
+    assert (await place.listing()).photos[0].is_remade
+
+
+@pytest.mark.parametrize("facts", [{"hidden": hidden()}, {"claim": Claim(worker="w", until=after(9))}])
+async def test_a_bad_original_that_is_not_fetched_again_now_stays(place: Place, facts: dict[str, Any]) -> None:
+    photo = a_held_photo("a", copy=copied(), claim=facts.get("claim"))
+    await place.has(a_listing(photo, hidden=facts.get("hidden")))
+    await place.repairs(Finding(Drift.WRONG_HASH, OF_ORIGINAL, True, FEED, "X1", photo.id))
+    assert OF_ORIGINAL in place.keys
 
 
 @pytest.mark.parametrize(

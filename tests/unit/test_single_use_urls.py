@@ -1,12 +1,18 @@
 """Where the MLS's URLs work once, one is asked for once: then the record waits for another."""
 
+from dataclasses import replace
+from typing import Any, cast
+
 import pytest
 
 from services.downloader.decide import claim, settle, wanted
+from services.downloader.download import Download
 from services.downloader.outcomes import Downloaded, Outcome, PutBack
 from shared.domain.failures import Failure, Reason
 from shared.domain.image import Photo, Status
 from shared.domain.listing import Listing
+from shared.domain.variants import parse_variants
+from shared.stores.memory import MemoryObjects
 from tests.builders import NOW, a_copy, a_feed, a_listing, a_photo, a_record, a_row, after, heard, stamp
 
 SINGLE = a_feed(single_use_urls=True)
@@ -37,6 +43,41 @@ def test_a_url_that_was_not_asked_for_stays_good() -> None:
 
 def test_a_url_that_was_asked_for_although_its_bytes_were_lost_is_spent() -> None:
     assert ended(PutBack(after(9), url_is_spent=True))[1].waits_for_url
+
+
+REMADE = replace(ended(Downloaded(a_copy()))[1], claim=None, not_before=NOW).remade(after(1))
+
+
+def test_variants_are_made_anew_of_the_original_although_the_url_is_spent() -> None:
+    assert a_listing(REMADE).due_at == after(1)
+    assert claim(REMADE, "w", SINGLE, after(1)).spent_url == REMADE.spent_url
+    for outcome in (PutBack(after(9)), Failure(Reason.ENCODER_KILLED)):
+        assert ended(outcome, REMADE)[1].waits_for_url
+    assert ended(Downloaded(a_copy()), REMADE)[0].due_at is None
+
+
+async def test_a_lost_original_spends_no_url_twice() -> None:
+    told: list[object] = []
+    nobody = cast("Any", None)  # neither an origin nor an encoder is asked
+
+    async def fetched(answer: object) -> None:
+        told.append(answer)
+
+    download = Download(nobody, nobody, MemoryObjects(lambda: NOW), parse_variants("full=300:webp:80"), lambda: NOW)
+    outcome = await download(SINGLE, "X1", REMADE, nobody, fetched)
+    assert isinstance(outcome, Failure)
+    assert (outcome.reason, len(told)) == (Reason.INTERNAL_ERROR, 1)
+
+
+def test_what_is_made_anew_spends_no_url() -> None:
+    announced_anew = replace(REMADE, url="https://photos.example.com/signed-anew.jpg")
+    assert not claim(announced_anew, "w", SINGLE, after(1)).waits_for_url
+    assert not ended(Downloaded(a_copy()), announced_anew)[1].waits_for_url
+
+
+def test_a_newer_version_is_not_made_of_the_old_original() -> None:
+    newer = replace(REMADE, announced_at=after(50))
+    assert (newer.is_remade, newer.due_at) == (False, None)
 
 
 def test_a_worker_that_dies_may_have_asked() -> None:
