@@ -4,7 +4,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from shared.domain.feed import Feed
 from shared.domain.image import Photo
 from shared.domain.listing import UNDECIDED, Discard, Hidden, Listing, RemovalReason, copy_keys
 from shared.domain.reconcile import whole
@@ -13,8 +12,6 @@ from shared.stores.freezes import Decision, Freeze
 GUARDED = (RemovalReason.LISTING_INACTIVE, RemovalReason.OPT_OUT)
 """Each is counted by itself, so that a feed that loses its listings holds up no owner's opt-out."""
 BURST = timedelta(hours=1)
-FEWEST = 50
-"""So many listings have to turn hidden, whatever share of the feed they are: a small feed has such days."""
 KEPT_AFTER_DISCARD = timedelta(hours=72)
 """What an operator called the feed's fault is kept so long, hidden, for the feed to show it again: a weekend."""
 _AGAIN = timedelta(minutes=1)
@@ -82,11 +79,6 @@ def put_off(listing: Listing, remained: Collection[Discard], now: datetime) -> L
             replace(discard, remove_at=now + _AGAIN) if discard in remained else discard for discard in listing.discards
         ),
     )
-
-
-def is_burst(hidden: int, displayed: int, feed: Feed) -> bool:
-    """Whether so many listings turned hidden within the hour that it may be the feed's fault."""
-    return hidden >= FEWEST and hidden > feed.removal_freeze_share * (displayed + hidden)
 
 
 def counted_from(last: Freeze | None, now: datetime) -> datetime:

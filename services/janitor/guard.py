@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from services.janitor import decide
 from shared import log
 from shared.clock import Clock
+from shared.domain.burst import FEWEST, is_burst
 from shared.domain.feed import Feed
 from shared.domain.listing import Listing, RemovalReason
 from shared.stores.freezes import Freeze, Freezes
@@ -78,10 +79,10 @@ class Guard:
     async def _freeze_if_burst(self, feed: Feed, reason: RemovalReason, last: Freeze | None, now: datetime) -> None:
         since = decide.counted_from(last, now)
         hidden = await self._listings.turned_hidden(feed.name, reason, since)
-        if hidden < decide.FEWEST:
+        if hidden < FEWEST:
             return
         displayed = await self._listings.displayed(feed.name)
-        if not decide.is_burst(hidden, displayed, feed):
+        if not is_burst(hidden, displayed, feed):
             return
         freeze = Freeze(feed=feed.name, reason=reason, at=now, since=since, hidden=hidden, displayed=displayed)
         if await self._freezes.begin(freeze):

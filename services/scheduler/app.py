@@ -62,12 +62,12 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
             Loop("pace", lambda: release.report(paces), _PACE_SECONDS),
             Loop("gauges", gauges.look, _GAUGE_SECONDS),
         ]
-        sweeps, metrics = mongo.MongoSweeps(database), Metrics(registry)
+        sweeps, freezes, metrics = mongo.MongoSweeps(database), mongo.MongoFreezes(database), Metrics(registry)
         for feed in feeds.values():
             reader = _reader(feed)
             if reader:
                 closing.push_async_callback(reader.aclose)
-            sweeper = Sweeper(feed, reader, listings, sweeps, lease, publisher, utc_now, metrics)
+            sweeper = Sweeper(feed, reader, listings, sweeps, freezes, lease, publisher, utc_now, metrics)
             # Endless: it waits for MLSs, and may be cut off anywhere.
             loops.append(Loop(f"sweep {feed.name}", sweeper.round, _SWEEP_SECONDS, endless=True))
         await work(settings, settings.scheduler_port, consumer, loops, health, stop)

@@ -1,4 +1,4 @@
-"""What does a sweep conclude? Which listings are news, whether a set can be believed, which copies to ask for. Pure."""
+"""What does a sweep conclude? Which listings are news, which are gone, which copies to ask for. Pure."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -9,11 +9,6 @@ from shared.domain.announcement import Announcement
 from shared.domain.feed import Feed
 from shared.domain.freshness import moved
 from shared.domain.listing import Listing, Recorded, RemovalReason
-
-MOST_MISSING = 0.25
-"""More of what is displayed than this share does not leave the market in a day: then the set is not whole."""
-_ALWAYS_BELIEVED = 10
-"""So many may be missing however small the feed is: each is asked for by its key before anything follows."""
 
 
 def is_news(said: Announcement, recorded: Recorded | None) -> bool:
@@ -28,11 +23,6 @@ def is_news(said: Announcement, recorded: Recorded | None) -> bool:
     if moved(theirs.modified_at, ours.modified_at) or moved(theirs.media_changed_at, ours.media_changed_at):
         return True
     return (said.hidden_by is None) is not recorded.is_displayed and recorded.hidden_by is not RemovalReason.OPT_OUT
-
-
-def is_believed(displayed: int, missing: int) -> bool:
-    """Whether a set that lacks so many of the displayed listings can be whole."""
-    return missing <= max(_ALWAYS_BELIEVED, displayed * MOST_MISSING)
 
 
 def gone(listing_key: str) -> dict[str, Any]:

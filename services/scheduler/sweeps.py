@@ -17,9 +17,12 @@ from services.scheduler.news import Metrics, News
 from services.scheduler.odata import Kind, MlsUnavailable, Record
 from shared import log
 from shared.clock import Clock
+from shared.domain.burst import is_burst
 from shared.domain.feed import Feed
+from shared.domain.listing import RemovalReason
 from shared.lease import Lease
 from shared.publisher import Publisher
+from shared.stores.freezes import Decision, Freeze, Freezes
 from shared.stores.listings import Listings
 from shared.stores.sweeps import Found, Sweep, Sweeps, Wish
 
@@ -32,6 +35,8 @@ OVERLAP = timedelta(minutes=20)
 """Read again each time: MLSs stamp records before they show them, and their clock is not ours."""
 _LONGEST_GAP = timedelta(seconds=10)
 _KEYS_AT_ONCE, _LISTINGS_AT_ONCE = 5_000, 50
+_GONE = RemovalReason.LISTING_INACTIVE
+"""As what listings are recorded that their MLS no longer has."""
 _FIRST_WAIT, _LONGEST_WAIT = timedelta(seconds=30), timedelta(hours=1)
 
 
@@ -60,6 +65,8 @@ class Plan:
     next_at: datetime
     witness: str = ""
     """A listing that the MLS has: an answer without it says nothing of the others that it lacks."""
+    displayed: int = 0
+    """How many listings were displayed when it began."""
     groups: deque[tuple[Sequence[str], bool]] = field(default_factory=deque)
     gap: timedelta = timedelta(0)
     found: Found = field(default_factory=Found)
@@ -74,6 +81,7 @@ class Sweeper:
         reader: FeedReader | None,
         listings: Listings,
         sweeps: Sweeps,
+        freezes: Freezes,
         lease: Lease,
         publisher: Publisher,
         clock: Clock,
@@ -83,6 +91,7 @@ class Sweeper:
         self._reader = reader
         self._listings = listings
         self._sweeps = sweeps
+        self._freezes = freezes
         self._lease = lease
         self._news = News(feed, listings, publisher, metrics)
         self._clock = clock
@@ -156,24 +165,23 @@ class Sweeper:
             news += await self._news.among(said)
             sweep = await self._save(replace(sweep, found=Found(compared=len(present))))
         missing, displayed = await self._missing(present)
-        if not decide.is_believed(displayed, len(missing)):
+        if displayed and not present:
             raise MlsUnavailable(
                 Kind.INCOMPLETE,
-                f"{len(missing):,} of {displayed:,} displayed listings are not among the {len(present):,} that the MLS "
-                "lists as displayed; that many do not leave in a day, so nothing is concluded",
+                f"the MLS lists no listing as displayed, and {displayed:,} are; an empty list says nothing",
             )
-        plan = self._planned(run, news, missing, next(iter(present), ""))
+        plan = self._planned(run, news, missing, next(iter(present), ""), displayed)
         to_ask = len(news) + len(missing)
         plan.found = Found(compared=len(present), asked_for=to_ask, missing=len(missing), left=to_ask)
         return sweep, plan
 
-    def _planned(self, run: Run, news: Sequence[str], missing: Sequence[str], witness: str) -> Plan:
+    def _planned(self, run: Run, news: Sequence[str], missing: Sequence[str], witness: str, displayed: int) -> Plan:
         """The missing first, as they may have to be hidden; each in the order of their moments in the sweep's hours."""
         moment = partial(schedule.slot, self._feed, start=run.start)
         groups = [(keys, True) for keys in in_groups(sorted(missing, key=moment))]
         groups += [(keys, False) for keys in in_groups(sorted(news, key=moment))]
         spread = timedelta(hours=self._feed.sweep_hours) / len(groups) if groups and not run.wish else timedelta(0)
-        return Plan(run, run.start, witness, deque(groups), min(spread, _LONGEST_GAP))
+        return Plan(run, run.start, witness, displayed, deque(groups), min(spread, _LONGEST_GAP))
 
     async def _missing(self, present: Collection[str]) -> tuple[list[str], int]:
         """Return which displayed listings the market lacks, and how many are displayed."""
@@ -193,11 +201,32 @@ class Sweeper:
                 gone = [decide.gone(key) for key in keys if key not in told]
             records = [record for key, record in told.items() if key in keys]
             await self._check_lease()
+            if gone and not await self._are_let_go(plan, found.gone + len(gone)):
+                gone = []
             await self._news.publish(records, "missing" if are_missing else "news")
             await self._news.publish(gone, "gone")
             found = replace(found, published=found.published + len(records) + len(gone), gone=found.gone + len(gone))
         plan.found = replace(found, left=found.left - len(keys))
         plan.groups.popleft()
+
+    async def _are_let_go(self, plan: Plan, gone: int) -> bool:
+        """Whether more may be published as gone; where that makes a burst of them, their copies are held first.
+
+        The janitor counts what turns hidden within an hour; a sweep's hours would hide any loss from it. What an
+        operator called the feed's fault since the sweep began goes on no further.
+        """
+        freezes = {one.reason: one for one in await self._freezes.all() if one.feed == self._feed.name}
+        last, now, displayed = freezes.get(_GONE), self._clock(), plan.displayed - gone
+        if last and last.decided_at and last.decided_at >= plan.run.start:
+            return last.decision is not Decision.DISCARD
+        if is_burst(gone, displayed, self._feed):
+            freeze = Freeze(
+                feed=self._feed.name, reason=_GONE, at=now, since=plan.run.start, hidden=gone, displayed=displayed,
+                by_sweep=True,
+            )  # fmt: skip
+            if await self._freezes.begin(freeze):
+                _logger.error("removals-frozen", feed=self._feed.name, reason=str(freeze))
+        return True
 
     # What changed
 

@@ -29,13 +29,18 @@ class Freeze:
     """How many listings had turned hidden when it began."""
     displayed: int
     """How many were still displayed."""
+    by_sweep: bool = False
+    """Whether a sweep found it: the MLS has no record of these listings."""
     decision: Decision | None = None
     decided_at: datetime | None = None
 
     def __str__(self) -> str:
         """Say in one line what happened, for an operator."""
-        burst = f"{self.hidden:,} of {self.hidden + self.displayed:,} listings turned hidden ({self.reason})"
-        return f"removals of {self.feed} are frozen: {burst} within the hour before {self.at:%Y-%m-%d %H:%M} UTC"
+        count, at = f"{self.hidden:,} of {self.hidden + self.displayed:,} listings", f"{self.at:%Y-%m-%d %H:%M} UTC"
+        if self.by_sweep:
+            return f"removals of {self.feed} are frozen: its MLS no longer has {count}, as a sweep found at {at}"
+        hidden = f"{count} turned hidden ({self.reason})"
+        return f"removals of {self.feed} are frozen: {hidden} within the hour before {at}"
 
 
 class Freezes(Protocol):

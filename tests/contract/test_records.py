@@ -155,7 +155,9 @@ async def test_the_evidence_of_a_period_comes_oldest_first_its_end_excluded(stor
 
 
 def a_freeze(feed: str = FEED, reason: RemovalReason = RemovalReason.LISTING_INACTIVE, at: float = 0) -> Freeze:
-    return Freeze(feed=feed, reason=reason, at=after(at), since=after(at - 3_600), hidden=60, displayed=40)
+    return Freeze(
+        feed=feed, reason=reason, at=after(at), since=after(at - 3_600), hidden=60, displayed=40, by_sweep=True
+    )
 
 
 async def test_a_freeze_is_in_force_until_it_is_decided_about(stores: Stores) -> None:

@@ -63,17 +63,6 @@ def test_news_is_what_is_not_recorded(said: Row, known: Recorded | None, news: b
     assert decide.is_news(announcement.read(a_feed(), without(said, "Media")), known) is news
 
 
-@pytest.mark.parametrize(
-    ("displayed", "missing", "believed"),
-    [
-        (0, 0, True), (3, 3, True), (10, 10, True), (11, 11, False), (40, 10, True), (40, 11, False),
-        (100_000, 25_000, True), (100_000, 25_001, False), (100_000, 100_000, False),
-    ],
-)  # fmt: skip
-def test_a_set_that_lacks_many_is_not_believed(displayed: int, missing: int, believed: bool) -> None:
-    assert decide.is_believed(displayed, missing) is believed
-
-
 def test_what_is_gone_is_hidden_and_not_kept_and_comes_back_when_the_mls_has_it_again() -> None:
     feed = a_feed(keep_after_inactive_hours=24.0)
     known = heard(a_record(a_row()), feed=feed, offset=1)

@@ -14,9 +14,10 @@ from prometheus_client import CollectorRegistry
 from ops import removals
 from services.downloader.decide import settle
 from services.downloader.outcomes import Downloaded
-from services.janitor.decide import FEWEST, KEPT_AFTER_DISCARD
+from services.janitor.decide import KEPT_AFTER_DISCARD
 from services.janitor.guard import Guard
 from services.janitor.removal import Remover
+from shared.domain.burst import FEWEST
 from shared.domain.image import Claim, Photo
 from shared.domain.listing import Listing, RemovalReason, copy_keys
 from shared.kafka import Broker, Outgoing

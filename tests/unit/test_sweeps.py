@@ -24,6 +24,7 @@ from shared.lease import Lease
 from shared.publisher import Publisher
 from shared.recording import Recorder
 from shared.render import Renderer
+from shared.stores.freezes import Decision, MemoryFreezes
 from shared.stores.memory import MemoryLeases, MemoryListings
 from shared.stores.sweeps import MemorySweeps, Sweep, Wish
 from tests.builders import a_copy, a_feed, a_held_photo, a_listing, a_photo
@@ -64,7 +65,7 @@ class Desk:
         dead = DeadLetters(broker, "", "scheduler", self.clock, CollectorRegistry())
         self.broker.recorder = Recorder(self.listings, {feed.name: feed}, dead, utc_now, CollectorRegistry())
         self.publisher = Publisher(broker, "", "scheduler", self.clock)
-        self.metrics = Metrics(self.registry)
+        self.metrics, self.freezes = Metrics(self.registry), MemoryFreezes()
         self.readers: list[FeedReader] = []
         self.pause_seconds = pause_seconds
         self.sweeper = self.another("one")
@@ -87,7 +88,8 @@ class Desk:
             self.readers.append(reader)
         lease = Lease(self.leases, "scheduler", name, self.clock)
         return Sweeper(
-            self.feed, reader, self.listings, self.sweeps, lease, self.publisher, self.clock, self.metrics
+            self.feed, reader, self.listings, self.sweeps, self.freezes, lease, self.publisher, self.clock,
+            self.metrics,
         )  # fmt: skip
 
     async def later(self, wait: timedelta) -> None:
@@ -350,21 +352,23 @@ async def test_an_mls_in_trouble_changes_nothing_and_is_asked_again_later(
 async def test_an_empty_market_where_many_were_displayed_is_not_believed(mls: Sandbox, desk: Desk) -> None:
     mls.market.listings.clear()
     sweep = await desk.swept()
-    assert "30 of 30 displayed listings are not among the 0" in sweep.error
+    assert "the MLS lists no listing as displayed, and 30 are" in sweep.error
     assert desk.count("sweep_errors_total", kind="incomplete") == 1
     assert desk.published() == 0
 
 
 async def test_changes_are_followed_while_the_market_is_not_believed(mls: Sandbox, desk: Desk) -> None:
-    left = keys(mls)[4]
-    mls.market.listings = {left: mls.market.listings[left]}
+    listings, changed = dict(mls.market.listings), keys(mls)[4]
+    mls.market.listings.clear()
     await desk.later(DAY)
     error = (await desk.sweep()).error
-    assert "29 of 30" in error
-    mls.change_photo(left)
+    assert "and 30 are" in error
+    mls.market.listings = {changed: listings[changed]}
+    mls.change_photo(changed)
     await desk.later(FOLLOW_EVERY)
     sweep = await desk.sweep()
     assert (desk.published(), sweep.error) == (1, error)
+    mls.market.listings.clear()
     await desk.later(timedelta(hours=1))
     assert desk.count("sweep_errors_total", kind="incomplete") == 2
 
@@ -383,6 +387,56 @@ async def test_listings_that_only_the_list_lacks_stay(
     sweep = await desk.swept()
     assert (sweep.found.missing, sweep.found.gone) == (5, 0)
     assert len(await desk.listings.displayed_keys("sandbox", "", 99)) == 30
+
+
+@pytest.fixture
+async def larger(tmp_path: Path) -> AsyncIterator[tuple[Sandbox, Desk]]:
+    """An MLS and a desk that has heard of all its 130 listings, 120 of which the MLS has no more."""
+    async with Sandbox(listings=130, photos=1, widest=320, cache=tmp_path) as mls, Desk(feed_of(mls)) as desk:
+        await desk.swept()
+        assert desk.published() == 130
+        for key in keys(mls)[:120]:
+            mls.forget(key)
+        yield mls, desk
+
+
+async def test_a_sweep_that_finds_most_listings_gone_freezes_their_removal(larger: tuple[Sandbox, Desk]) -> None:
+    _, desk = larger
+    sweep = await desk.swept()
+    (freeze,) = await desk.freezes.all()
+    assert (sweep.found.missing, sweep.found.gone) == (120, 120)
+    assert (freeze.feed, freeze.reason, freeze.decision) == ("sandbox", RemovalReason.LISTING_INACTIVE, None)
+    assert (50 <= freeze.hidden < 120, freeze.hidden + freeze.displayed) == (True, 130)
+    assert "its MLS no longer has" in str(freeze)
+    assert len(await desk.listings.displayed_keys("sandbox", "", 999)) == 10, "display stops all the same"
+
+
+async def test_fewer_that_are_gone_are_an_ordinary_day(mls: Sandbox, desk: Desk) -> None:
+    for key in keys(mls)[:25]:
+        mls.forget(key)
+    assert (await desk.swept()).found.gone == 25
+    assert await desk.freezes.all() == []
+
+
+@pytest.mark.parametrize(("decision", "more"), [(Decision.DISCARD, False), (Decision.RESUME, True)])
+async def test_an_operators_decision_holds_for_the_rest_of_the_sweep(
+    larger: tuple[Sandbox, Desk], decision: Decision, more: bool
+) -> None:
+    _, desk = larger
+    await desk.later(DAY)
+    for _ in range(20):
+        if freezes := await desk.freezes.all():
+            break
+        await desk.later(timedelta(seconds=10))
+    gone = freezes[0].hidden
+    assert 50 <= gone < 120
+    desk.now += timedelta(seconds=1)
+    await desk.freezes.decide("sandbox", decision, desk.now)
+    for _ in range(20):
+        await desk.later(timedelta(seconds=10))
+    assert len(await desk.listings.displayed_keys("sandbox", "", 999)) == (10 if more else 130 - gone)
+    (freeze,) = await desk.freezes.all()
+    assert freeze.decision is decision, "nothing is asked twice"
 
 
 async def test_an_answer_that_lacks_what_is_surely_there_deletes_nothing(
