@@ -28,11 +28,13 @@ class Window:
     def size(self, feed: Feed) -> int:
         """How many may be in work: what is finished in a few seconds, and at least enough to find out how fast it goes.
 
-        More than the feed's rules let pass in that time would only be put back.
+        More than the feed's rules let pass in that time would only be put back; where they are pauses between batches,
+        the next batch must be there when its pause ends.
         """
         wanted = max(4 * feed.batch_size, ceil(self.finished_per_second * SECONDS_AHEAD))
         passing = min(allowed_per_second(feed), _LARGEST)
-        return min(wanted, feed.batch_size + ceil(passing * SECONDS_AHEAD), _LARGEST)
+        batch = feed.batch_size if passing * feed.batch_pause_seconds == feed.batch_size else 0
+        return min(wanted, max(1, batch + ceil(passing * SECONDS_AHEAD)), _LARGEST)
 
     def observed(self, in_work: int, now: datetime) -> "Window":
         """Return the window after looking again: what is no longer in work was finished."""

@@ -20,8 +20,9 @@ FREE = {"requests_per_second": 0.0, "batch_pause_seconds": 0.0}
         (100.0, {}, 72),
         (100.0, FREE, 400),
         (10_000.0, FREE, 2_000),
-        (0.0, {"requests_per_second": 1.0}, 12),
-        (0.0, {"requests_per_second": 0.1}, 9),
+        (0.0, {"requests_per_second": 1.0}, 4),
+        (0.0, {"requests_per_second": 0.1}, 1),
+        (50.0, {"batch_size": 30, "batch_pause_seconds": 10.0, "requests_per_second": 0.0}, 42),
     ],
 )
 def test_the_window_holds_a_few_seconds_worth_and_no_more_than_the_rules_let_pass(
