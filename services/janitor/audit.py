@@ -57,6 +57,8 @@ class DailyAudit:
     async def step(self) -> None:
         """Go one page on, or begin anew a day after the last began. Raises StoreUnavailable."""
         if not await self._lease.is_held():
+            self._drift.clear()  # another janitor's figures count
+            self._checked.clear()
             return
         now = self._clock()
         newest = await self._audits.newest(2)

@@ -76,6 +76,10 @@ class Guard:
                 await self._let_go(freeze, now)
         self._looked_at = now
 
+    def forget(self) -> None:
+        """Show nothing: another janitor looks, and no old figure may stand beside its own."""
+        self._gauge.clear()
+
     async def _freeze_if_burst(self, feed: Feed, reason: RemovalReason, last: Freeze | None, now: datetime) -> None:
         since = decide.counted_from(last, now)
         hidden = await self._listings.turned_hidden(feed.name, reason, since)

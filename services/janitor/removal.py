@@ -93,6 +93,9 @@ class Remover:
                 break
             await self._remove(await self._guard.let_through(due))
             swept += len(due)
+        else:
+            self._late.set(0)
+            self._guard.forget()
         return swept
 
     async def _remove(self, listings: Sequence[Listing]) -> None:

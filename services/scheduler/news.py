@@ -32,7 +32,10 @@ class Metrics:
         self.unusable = counter("listing_images_sweep_unusable", "Records that cannot be understood or sent", by_feed)
         self.errors = counter("listing_images_sweep_errors", "Failures to read the MLS, by kind", ["feed", "kind"])
         self.succeeded_at = Gauge(
-            "listing_images_sweep_success_timestamp_seconds", "End of the last whole sweep", by_feed, registry=registry
+            "listing_images_sweep_success_timestamp_seconds",
+            "End of the last whole sweep, or the start",
+            by_feed,
+            registry=registry,
         )
 
 

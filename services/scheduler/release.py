@@ -59,6 +59,7 @@ class Release:
     async def tick(self) -> int:
         """Release what has room, feed by feed; return how many photos. Raises StoreUnavailable, BrokerUnavailable."""
         if not await self._lease.is_held():
+            self._in_work.clear()  # another scheduler's figures count
             return 0
         now = self._clock()
         return sum([await self._release(feed, now) for feed in self._feeds.values()])

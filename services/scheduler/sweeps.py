@@ -104,8 +104,9 @@ class Sweeper:
         try:
             await self._check_lease()
             sweep = await self._sweeps.get(self._feed.name)
-            if sweep.finished_at:
-                self._metrics.succeeded_at.labels(self._feed.name).set(sweep.finished_at.timestamp())
+            # A feed that was never swept has had a day and more since the start before it is missed.
+            succeeded_at = sweep.finished_at or self._settled_at
+            self._metrics.succeeded_at.labels(self._feed.name).set(succeeded_at.timestamp())
             await self._step(sweep, self._clock())
         except Superseded:
             self._plan = None

@@ -316,6 +316,12 @@ class Janitor:
         return self.registry.get_sample_value(f"listing_images_audit_{name}", labels)
 
 
+async def held_by_another(place: Place) -> Lease:
+    leases = MemoryLeases()
+    assert await Lease(leases, "removal", "other", lambda: place.now).is_held()
+    return Lease(leases, "removal", "w", lambda: place.now)
+
+
 async def test_the_daily_audit_goes_on_in_the_next_process_ends_and_begins_anew_the_next_day(place: Place) -> None:
     await place.has(*(listed("a", key=f"Y{number:03}") for number in range(50)))
     del place.objects.held[Bucket.PUBLIC][copied("a", "Y007").variants[0].key]
@@ -342,10 +348,20 @@ async def test_the_daily_audit_goes_on_in_the_next_process_ends_and_begins_anew_
 
 
 async def test_two_janitors_audit_once(place: Place) -> None:
-    audits, leases = MemoryAudits(), MemoryLeases()
-    held = Lease(leases, "removal", "other", lambda: place.now)
-    assert await held.is_held()
+    audits = MemoryAudits()
     janitor = Janitor(place, audits)
-    janitor.audit._lease = Lease(leases, "removal", "w", lambda: place.now)
+    janitor.audit._lease = await held_by_another(place)
     await janitor.audit.step()
     assert not await audits.newest(1)
+
+
+async def test_a_janitor_that_was_succeeded_shows_no_drift(place: Place) -> None:
+    await place.has(listed("a"))
+    del place.objects.held[Bucket.PUBLIC][THUMB]
+    place.now, janitor = NOW, Janitor(place, MemoryAudits())
+    for _ in range(5):
+        await janitor.audit.step()
+    assert (janitor.metric("drift", kind="missing"), janitor.metric("checked", what="listings")) == (1, 1)
+    janitor.audit._lease = await held_by_another(place)
+    await janitor.audit.step()
+    assert (janitor.metric("drift", kind="missing"), janitor.metric("checked", what="listings")) == (None, None)

@@ -51,7 +51,8 @@ class Scheduler:
 
     def another(self, name: str) -> Release:
         lease, publisher = Lease(self.leases, "scheduler", name, self.clock), cast("Publisher", self.said)
-        return Release(self.listings, lease, publisher, {FEED: self.feed}, self.clock, CollectorRegistry())
+        self.registry = CollectorRegistry()
+        return Release(self.listings, lease, publisher, {FEED: self.feed}, self.clock, self.registry)
 
     async def write(self, listings: Sequence[Listing]) -> None:
         assert not await self.listings.write(listings)
@@ -158,12 +159,17 @@ async def test_what_is_released_is_not_released_again_before_its_lease_ends() ->
 
 async def test_only_who_holds_the_lease_releases_and_the_next_takes_over() -> None:
     scheduler = Scheduler()
+    of_the_first = scheduler.registry
     other = scheduler.another("two")
     await scheduler.write(queue(Priority.ROUTINE, 40, 100))
     assert len(await scheduler.tick()) == 32
     await scheduler.finish_all()
+    await scheduler.tick()
+    assert of_the_first.get_sample_value("listing_images_in_work", {"feed": FEED}) == 0
     assert await scheduler.tick(5, other) == []
-    assert len(await scheduler.tick(6, other)) == 8
+    assert len(await scheduler.tick(6, other)) == 0
+    await scheduler.tick()
+    assert of_the_first.get_sample_value("listing_images_in_work", {"feed": FEED}) is None, "one says how many"
 
 
 async def test_one_that_still_believes_in_its_lease_releases_nothing_twice() -> None:

@@ -513,6 +513,21 @@ async def test_withdrawn_photos_superseded_and_forced_ones_go_on_while_a_feed_is
     assert (await world.listing()).discards == ()
 
 
+async def test_a_janitor_that_was_succeeded_says_nothing_of_freezes_and_delays(world: World) -> None:
+    await world.has(*burst(80), *displayed(10))
+    first = world.a_janitor(name="first")
+    await first.sweep()
+    assert world.metric("removals_frozen", feed=FEED, reason="listing-inactive") == 1
+    assert world.metric("removal_late_seconds") == 0  # all are held
+    assert await world.leases.hold("removal", "second", NOW, NOW) is False
+    await world.leases.release("removal", "first")
+    assert await world.leases.hold("removal", "second", NOW, NOW + timedelta(minutes=10))
+    world.later(60)
+    await first.sweep()
+    assert world.metric("removals_frozen", feed=FEED, reason="listing-inactive") is None
+    assert world.metric("removal_late_seconds") == 0
+
+
 async def test_resuming_removes_what_was_held_and_does_not_freeze_again_for_it(world: World) -> None:
     leaving = burst(80)
     await world.has(*leaving, *displayed(10))

@@ -275,6 +275,23 @@ async def test_one_of_many_schedulers_sweeps(mls: Sandbox, desk: Desk) -> None:
     assert desk.published() == 1
 
 
+async def test_a_feed_that_is_never_swept_counts_from_the_start_and_only_where_it_is_swept(
+    mls: Sandbox, desk: Desk
+) -> None:
+    shown = "listing_images_sweep_success_timestamp_seconds", {"feed": "sandbox"}
+    mls.misbehave(on="odata", kind="status", status=503)
+    async with Desk(feed_of(mls)) as other:
+        began = other.now
+        for _ in range(3):
+            await other.later(DAY)
+        assert other.registry.get_sample_value(*shown) == (began + SETTLE).timestamp()
+        other.leases = MemoryLeases()
+        assert await Lease(other.leases, "scheduler", "two", other.clock).is_held()
+        other.sweeper = other.another("one")
+        await other.later(timedelta(seconds=1))
+        assert other.registry.get_sample_value(*shown) is None
+
+
 async def test_a_missed_sweep_waits_until_the_topics_are_read(mls: Sandbox) -> None:
     async with Desk(feed_of(mls)) as desk:
         await desk.later(SETTLE / 2)
