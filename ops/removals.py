@@ -22,15 +22,15 @@ def forced(listing: Listing, now: datetime, images: Collection[str]) -> Listing:
 
 
 def _forced(listing: Listing, now: datetime) -> Listing:
-    since = listing.hidden.since if listing.hidden else now
-    hidden = Hidden(reason=RemovalReason.FORCED, since=since, remove_at=now)
+    before = listing.hidden or Hidden(reason=RemovalReason.FORCED, since=now, remove_at=now)
+    hidden = replace(before, reason=RemovalReason.FORCED, remove_at=now, held_until=None)
     discards = tuple(replace(discard, remove_at=min(discard.remove_at, now)) for discard in listing.discards)
     return replace(listing, is_blocked=True, hidden=hidden, discards=discards)
 
 
 def _images_forced(listing: Listing, now: datetime, images: Collection[str]) -> Listing:
     left = [photo for photo in listing.photos if photo.id not in images]
-    gone = [whole(photo, RemovalReason.FORCED, now) for photo in listing.photos if photo.id in images]
+    gone = [whole(photo, RemovalReason.FORCED, listing.hidden, now) for photo in listing.photos if photo.id in images]
     return replace(
         listing,
         photos=tuple(replace(photo, order=order) for order, photo in enumerate(left)),

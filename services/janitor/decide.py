@@ -25,9 +25,7 @@ def begin(listing: Listing, now: datetime) -> Listing:
     leaving, photos, until = listing.discards, listing.photos, now
     if listing.hidden is not None and listing.hidden.removal_at <= now:
         hidden = listing.hidden
-        leaving += tuple(
-            replace(whole(photo, hidden.reason, now), since=hidden.since, left_at=hidden.left_at) for photo in photos
-        )
+        leaving += tuple(whole(photo, hidden.reason, hidden, now) for photo in photos)
         until = max((discard.remove_at for discard in leaving), default=now) if photos else now
         photos = ()
     return replace(listing, photos=photos, discards=tuple(_marked(_joined(leaving), until)))

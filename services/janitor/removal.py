@@ -230,7 +230,7 @@ def _evidence(gone: Gone, now: datetime) -> Removal:
         mls_status=gone.listing.standard_status,
         left_at=to_millisecond(discard.left_at) if discard.left_at else None,
         hidden_at=discard.since,
-        record_gone_at=discard.remove_at if discard.whole else discard.since,
+        record_gone_at=discard.record_gone_at or discard.since,
         removed_at=now,
         objects=gone.objects,
         remained=tuple(remained),

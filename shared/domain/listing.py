@@ -64,6 +64,8 @@ class Discard:
     removing: bool = False
     left_at: datetime | None = None
     """When it left the market, by the MLS's own clock."""
+    record_gone_at: datetime | None = None
+    """When the record showed the photo no more; null where that is `since`."""
 
     def touches(self, copy: Copy) -> bool:
         """Whether a copy uses one of the keys."""

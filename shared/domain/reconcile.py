@@ -147,17 +147,21 @@ def _withdrawn(known: Listing, shown: tuple[Photo, ...], said: Announcement, now
     still = {photo.id for photo in shown}
     gone = [photo for photo in known.photos if photo.id not in still]
     left_at = newest(said.version.modified_at, said.version.media_changed_at)
-    return tuple(replace(whole(photo, RemovalReason.PHOTO_WITHDRAWN, now), left_at=left_at) for photo in gone)
+    return tuple(whole(photo, RemovalReason.PHOTO_WITHDRAWN, known.hidden, now, left_at=left_at) for photo in gone)
 
 
-def whole(photo: Photo, reason: RemovalReason, now: datetime) -> Discard:
-    """Return the order to remove every version of a photo now."""
+def whole(
+    photo: Photo, reason: RemovalReason, hidden: Hidden | None, now: datetime, *, left_at: datetime | None = None
+) -> Discard:
+    """Return the order to remove every version of a photo now; where its listing was hidden, it is since then."""
     copy = photo.copy
     return Discard(
         image_id=photo.id,
         photo=photo.photo,
         reason=reason,
-        since=now,
+        since=hidden.since if hidden else now,
+        left_at=hidden.left_at if hidden else left_at,
+        record_gone_at=now,
         remove_at=now,
         public_keys=tuple(variant.key for variant in copy.variants) if copy else (),
         original_keys=(copy.original_key,) if copy else (),

@@ -231,6 +231,7 @@ def _discard(discard: Discard) -> Document:
         "whole": discard.whole,
         "removing": discard.removing,
         "left_at": _text(discard.left_at),
+        "record_gone_at": discard.record_gone_at,
     }
 
 

@@ -568,6 +568,11 @@ async def test_what_is_held_for_a_decision_is_found_and_is_not_due(listings: Lis
 
 async def test_what_an_operator_had_removed_is_read_as_it_was_written(listings: Listings) -> None:
     left = replace(hidden(), left_at=after(-0.000001), was_displayed=False, held_until=after(9))
-    whole = a_listing(is_blocked=True, blocked=("i1", "i2"), hidden=left, discards=(a_discard(left_at=after(0.5)),))
+    whole = a_listing(
+        is_blocked=True,
+        blocked=("i1", "i2"),
+        hidden=left,
+        discards=(a_discard(left_at=after(0.5), record_gone_at=after(2)),),
+    )
     await listings.write([whole])
     assert await listings.get(FEED, KEY) == replace(whole, revision=1)

@@ -737,6 +737,14 @@ def test_a_withdrawn_photo_knows_when_by_the_mls_it_went() -> None:
     assert [(one.photo, one.since, one.left_at) for one in left.discards] == [("a", after(65), after(60))]
 
 
+def test_a_photo_that_is_withdrawn_of_a_hidden_listing_was_not_shown_since_that_was_hidden() -> None:
+    left = heard(a_record(A, B, at=60, StandardStatus="Closed"), heard(a_record(A, B)), now=after(65))
+    fewer = heard(a_record(B, at=90, StandardStatus="Closed"), left, now=after(95))
+    assert fewer
+    (gone,) = fewer.discards
+    assert (gone.since, gone.left_at, gone.record_gone_at) == (after(65), after(60), after(95))
+
+
 def test_a_listing_that_stays_hidden_after_its_photos_went_learns_of_none() -> None:
     gone = heard(a_record(A, StandardStatus="Closed"))
     assert gone

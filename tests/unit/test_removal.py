@@ -259,6 +259,7 @@ async def test_what_storage_will_not_delete_is_said_and_tried_again_and_holds_up
     assert world.keys == set()
     of_b = [one for one in await world.removals.of_listing(FEED, KEY) if one.image_id == photos()[1].id]
     assert [len(one.remained) for one in of_b] == [1, 0]
+    assert {one.record_gone_at for one in of_b} == {NOW}, "a second try is not when the record went"
     assert [event["image_id"] for event in world.broker.events].count(photos()[1].id) == 1
 
 
@@ -711,6 +712,18 @@ async def test_a_forced_image_goes_alone_and_stays_away_until_it_is_allowed(worl
     assert [(photo.photo, photo.order) for photo in listing.photos] == [("a", 0), ("b", 1), ("c", 2)]
     assert listing.photos[0].copy
     assert listing.due_of(listing.photos[1]) == NOW
+
+
+@pytest.mark.parametrize("images", [[], [photos()[1].id]])
+async def test_what_is_forced_after_its_listing_left_was_not_shown_since_then(world: World, images: list[str]) -> None:
+    left = replace(hidden(since=-90, remove_at=900), left_at=NOW - timedelta(minutes=3))
+    await world.has(a_listing(*photos(), hidden=left))
+    await change(world, removals.forced, *images)
+    await world.a_janitor().sweep()
+    evidence = await world.removals.of_listing(FEED, KEY)
+    assert len(evidence) == len(images or PHOTOS * [0])
+    for one in evidence:
+        assert (one.reason, one.left_at, one.hidden_at, one.record_gone_at) == ("forced", left.left_at, left.since, NOW)
 
 
 async def test_to_allow_a_listing_allows_its_images_too_and_to_allow_an_image_no_listing(world: World) -> None:
