@@ -1,13 +1,17 @@
-"""Two schedulers: one stands still or dies, the other goes on in seconds, and nothing is released twice."""
+"""Two schedulers: one stands still for a minute or dies, the other goes on in seconds; nothing is released twice."""
 
+import asyncio
 import json
 import os
 import signal
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
+
+import pytest
 
 from local import ports
 from local.sandbox import Sandbox
@@ -15,7 +19,8 @@ from tests import system
 from tests.servers import Room
 from tests.system import System, until
 
-PHOTOS, TAKES_OVER_WITHIN = 150, 15.0
+LISTINGS, PHOTOS = 30, 10
+TAKES_OVER_WITHIN, STANDS_STILL = 15.0, 60.0
 # No limits: what a budget puts back is rightly released again, and would hide what two schedulers do wrong.
 UNLIMITED: dict[str, Any] = {
     "requests_per_second": 0, "batch_pause_seconds": 0, "batch_size": 10, "concurrency": 64, "viewed_reserve": 0.0,
@@ -40,11 +45,12 @@ async def goes_on(scheduler: System) -> float:
     return monotonic() - began
 
 
+@pytest.mark.timeout(300)
 async def test_a_scheduler_that_stands_still_or_dies_is_followed_by_the_other(room: Room, tmp_path: Path) -> None:
     other = replace(room, ports={**room.ports, "scheduler": ports.choose(set(room.ports.values()))})
-    async with Sandbox(listings=15, photos=10, widest=320) as mls:
+    async with Sandbox(listings=LISTINGS, photos=PHOTOS, widest=320) as mls:
         feeds = mls.feeds_toml(**UNLIMITED)
-        mls.misbehave(kind="slow", delay_seconds=4.0)  # so that there is work until the end
+        mls.misbehave(kind="slow", delay_seconds=4.0)  # so that there is work when the other takes over
         folders = [tmp_path / name for name in ("first", "second")]
         for folder in folders:
             folder.mkdir()
@@ -53,28 +59,48 @@ async def test_a_scheduler_that_stands_still_or_dies_is_followed_by_the_other(ro
             system.running(other, feeds, folders[1], "scheduler") as second,
         ):
             keys = list(mls.market.listings)
-            await first.see(*mls.properties())
-
-            async def all_known() -> bool:
-                answer = await first.http.post("/api/images/resolve", json={"listing_keys": keys})
-                return bool(answer.json()["unknown"] == [])
-
-            await until(all_known, "the listings")
+            earlier, later = keys[: LISTINGS // 2], keys[LISTINGS // 2 :]
+            await publish(first, mls, earlier)
             os.kill(first.pid("scheduler"), signal.SIGSTOP)
+            stopped = monotonic()
             try:
                 assert await goes_on(second) < TAKES_OVER_WITHIN
+                await all_downloaded(first, earlier)
+                await asyncio.sleep(STANDS_STILL - (monotonic() - stopped))
             finally:
                 os.kill(first.pid("scheduler"), signal.SIGCONT)
+            # It wakes in the middle of what it did, and believes that nothing has changed.
+            await publish(first, mls, later)
+            await goes_on(second)
             await second.stop("scheduler", signal.SIGKILL)
             assert await goes_on(first) < TAKES_OVER_WITHIN
-
-            async def all_here() -> bool:
-                body = {"listing_keys": keys, "photos_per_listing": 50}
-                found = (await first.http.post("/api/images/resolve", json=body)).json()["listings"].values()
-                here = [image for one in found for image in one["images"] if image["status"] == "downloaded"]
-                return len(here) == PHOTOS
-
-            await until(all_here, "all photos")
+            await all_downloaded(first, later)
             said = [json.loads(record.value)["data"]["image_id"] for record in await first.records("image-outdated")]
             assert set(Counter(said).values()) == {1}
-            assert (len(said), mls.image_requests) == (PHOTOS, PHOTOS)
+            assert (len(said), mls.image_requests) == (LISTINGS * PHOTOS, LISTINGS * PHOTOS)
+
+
+async def publish(to: System, mls: Sandbox, keys: Sequence[str]) -> None:
+    """Publish the listings and wait until they are recorded."""
+    await to.see(*(mls.market.property(mls.market.listing(key)) for key in keys))
+
+    async def all_known() -> bool:
+        return not (await page(to, keys))["unknown"]
+
+    await until(all_known, "the listings")
+
+
+async def all_downloaded(by: System, keys: Sequence[str]) -> None:
+    """Wait for all photos of the listings."""
+
+    async def all_here() -> bool:
+        found = (await page(by, keys))["listings"].values()
+        here = [image for one in found for image in one["images"] if image["status"] == "downloaded"]
+        return len(here) == len(keys) * PHOTOS
+
+    await until(all_here, "all photos")
+
+
+async def page(of: System, keys: Sequence[str]) -> dict[str, Any]:
+    body = {"listing_keys": [*keys], "photos_per_listing": 50}
+    return dict((await of.http.post("/api/images/resolve", json=body)).json())

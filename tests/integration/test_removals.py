@@ -94,6 +94,30 @@ async def shows(whole: System, line: str) -> bool:
     return line in (await whole.http.get(f"{whole.url('janitor')}/metrics")).text.splitlines()
 
 
+async def test_a_listing_that_left_is_hidden_at_once_and_its_bytes_are_gone_in_half_a_minute(
+    whole: System, mls: Sandbox, key: str
+) -> None:
+    await whole.see(record_of(mls, key))
+    images = await whole.downloaded(key, 4)
+    prefix = images[0]["url"].removeprefix(f"{whole.env['IMAGES_PUBLIC_URL']}/").rsplit("/", 3)[0]
+    objects = MinioObjects(settings_of(whole.room))
+    try:
+        assert [len(await objects.list(bucket, prefix)) for bucket in Bucket] == [12, 4]
+        await whole.see(mls.withdraw(key))
+        await whole.hidden(key)
+
+        async def nothing_left() -> bool:
+            return not any([await objects.list(bucket, prefix) for bucket in Bucket])
+
+        await until(nothing_left, "variants and originals to be gone", seconds=30)
+    finally:
+        objects.close()
+    (said_first, *others) = await said(whole, key, 4)
+    assert len(others) == 3
+    urls = {variant["url"] for image in images for variant in image["variants"]}
+    assert {url for event in (said_first, *others) for url in event["urls"]} == urls
+
+
 async def test_what_an_operator_had_removed_stays_away_until_it_is_allowed(
     whole: System, mls: Sandbox, key: str
 ) -> None:

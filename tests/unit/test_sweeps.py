@@ -231,6 +231,20 @@ async def test_changes_are_followed_between_the_sweeps_also_of_photos_alone(
     assert desk.published() == 0
 
 
+@pytest.mark.parametrize(("minutes", "found"), [(15, 1), (25, 0)])
+async def test_what_the_mls_shows_late_is_found_within_twenty_minutes_of_its_stamp(
+    mls: Sandbox, desk: Desk, minutes: int, found: int
+) -> None:
+    mls.touch(keys(mls)[4])
+    await desk.later(FOLLOW_EVERY)
+    assert desk.published() == 1
+    reached = (await desk.sweep()).reached["ModificationTimestamp"]
+    late = mls.market.listing(keys(mls)[5])
+    late.modified_at = (reached - timedelta(minutes=minutes)).isoformat()
+    await desk.later(FOLLOW_EVERY)
+    assert desk.published() == found
+
+
 async def test_more_changes_than_fit_on_a_page_are_all_followed(tmp_path: Path) -> None:
     async with Sandbox(listings=130, photos=1, widest=320, cache=tmp_path) as mls, Desk(feed_of(mls)) as desk:
         await desk.swept()
