@@ -172,6 +172,12 @@ class Disorder(RuleBasedStateMachine):
         voice = Publisher(BrokerDoor(Process("operator"), self.world.topics), "", "imagectl", self.world.clock)
         self.world.loop.run_until_complete(voice.publish([event]))
 
+    @rule(moment=moments)
+    def an_operator_repairs(self, moment: float) -> None:
+        """While the services go on."""
+        self.world.repair()
+        self.world.elapse(moment)
+
     # In the services
 
     @rule(rounds=st.sampled_from([3, 1]), moment=moments)

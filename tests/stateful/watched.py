@@ -89,8 +89,7 @@ class WatchedObjects(MemoryObjects):
     """Remembers everything that was ever stored, and what was left behind by a process that died."""
 
     def __init__(self, clock: Clock) -> None:
-        super().__init__()
-        self._clock = clock
+        super().__init__(clock)
         self._deleted_late: dict[str, tuple[datetime, Process[Any]]] = {}
         self.ever: dict[Bucket, set[str]] = {bucket: set() for bucket in Bucket}
         self.last_stored_by: dict[str, Process[Any]] = {}

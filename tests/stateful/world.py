@@ -12,6 +12,7 @@ from typing import Any, Protocol, cast
 import orjson
 from prometheus_client import CollectorRegistry
 
+from ops import audit as auditing
 from services.downloader.download import Download
 from services.downloader.encoders import Encoders
 from services.downloader.fetch import Fetcher
@@ -24,6 +25,7 @@ from services.resolver.catalog import Catalog
 from services.resolver.demand import Demand
 from services.resolver.kept import Terms
 from services.scheduler.release import Release
+from shared.audit import Walk
 from shared.clock import to_millisecond
 from shared.dead_letters import DeadLetters
 from shared.domain.failures import Failure, Reason
@@ -89,8 +91,8 @@ class _Encoders:
         variants = []
         for spec in specs:
             path = into / spec.name
-            path.write_bytes(body + spec.name.encode())
-            variants.append(EncodedVariant(spec.name, path, spec.width, spec.width, 1, "image/webp", "webp"))
+            size = path.write_bytes(body + spec.name.encode())
+            variants.append(EncodedVariant(spec.name, path, spec.width, spec.width, size, "image/webp", "webp"))
         return Encoded("image/jpeg", "jpg", 2000, 2000, "", tuple(variants))
 
 
@@ -117,6 +119,10 @@ class Service:
         return self.catalog, self.demand
 
 
+async def _hears_nothing(records: Sequence[Record]) -> None:
+    raise AssertionError(f"an operator reads no topics: {records}")
+
+
 class World:
     """Everything: the MLS, the servers, the processes."""
 
@@ -136,6 +142,8 @@ class World:
             (group, topic): Lane(self.topics, topic) for group, heard in HEARS.items() for topic in heard
         }  # fmt: skip
         self._numbers = itertools.count()
+        self.operator = Process[Service]("operator")
+        self.operator.service = Service(_hears_nothing)
         self.processes: dict[str, Process[Service]] = {}
         for name, many in _WORKERS.items():
             for number in range(many):
@@ -151,7 +159,7 @@ class World:
 
     def close(self) -> None:
         """End everything."""
-        for process in self.processes.values():
+        for process in (*self.processes.values(), self.operator):
             process.kill()
         self.elapse(1)
         self.loop.close()
@@ -267,6 +275,17 @@ class World:
         except (StoreUnavailable, BrokerUnavailable):
             await asyncio.sleep(0.4)
 
+    def repair(self) -> None:
+        """Let an operator have records and objects compared, and repaired."""
+        if not self.operator.service.at_work:
+            self._begin(self.operator, self._round(self._repair), "repair")
+
+    async def _repair(self) -> None:
+        listings = cast("Listings", ListingsDoor(self.operator, self.listings))
+        objects = cast("Objects", Door(self.operator, self.objects))
+        walk = Walk(listings, objects, self.clock, list(FEEDS), read=0.0)
+        await auditing.run(walk, auditing.Repair(listings, objects, self.clock))
+
     def ask(self, work: Callable[[Service], Coroutine[Any, Any, None]]) -> None:
         """Ask the resolver; an answer may fail."""
         process = self.processes["resolver-0"]
@@ -318,5 +337,5 @@ class World:
     def is_busy(self) -> bool:
         """Whether anything is under way or unread."""
         return any(lane.behind for lane in self.lanes.values()) or any(
-            process.service.at_work for process in self.processes.values()
+            process.service.at_work for process in (*self.processes.values(), self.operator)
         )
