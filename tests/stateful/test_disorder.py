@@ -172,9 +172,10 @@ class Disorder(RuleBasedStateMachine):
         voice = Publisher(BrokerDoor(Process("operator"), self.world.topics), "", "imagectl", self.world.clock)
         self.world.loop.run_until_complete(voice.publish([event]))
 
-    @rule(moment=moments)
-    def an_operator_repairs(self, moment: float) -> None:
-        """While the services go on."""
+    @rule(moment=moments, days=st.booleans())
+    def an_operator_repairs(self, moment: float, days: bool) -> None:
+        """While the services go on; what nobody knows of counts after a day."""
+        self.world.elapse(90_000.0 if days else 0.0)
         self.world.repair()
         self.world.elapse(moment)
 
