@@ -25,7 +25,7 @@ from services.scheduler.release import Release
 from shared.clock import utc_now
 from shared.domain.feed import Feed
 from shared.domain.image import Photo
-from shared.domain.listing import Listing
+from shared.domain.listing import UNDECIDED, Hidden, Listing, RemovalReason
 from shared.domain.priority import Priority
 from shared.kafka import Broker, Outgoing
 from shared.lease import Lease
@@ -112,6 +112,9 @@ def _moulds(now: datetime) -> Iterator[Listing]:
         elif index == 4:
             leaving = a_discard("0", held=held[0].copy, remove_at=_SINCE)
             yield _listing(held, discards=(leaving,))
+        elif index in (6, 8):
+            gone = Hidden(reason=RemovalReason.LISTING_INACTIVE, since=now, remove_at=now + timedelta(days=1))
+            yield _listing(held, hidden=replace(gone, held_until=UNDECIDED if index == 8 else None))
         else:
             yield _listing(held)
 
@@ -257,8 +260,24 @@ async def _finish(listings: MongoListings, done: Sequence[Mapping[str, str]], no
 QUESTIONS: Mapping[str, tuple[Callable[[MongoListings], Awaitable[object]], str]] = {
     "the most urgent 100 listings": (lambda store: store.due(FEED, utc_now(), 100), "due_at"),
     "the oldest 10 listings": (lambda store: store.oldest_due(FEED, utc_now(), 10), "due_at"),
+    "how many photos go before one": (
+        lambda store: store.ahead_of(FEED, Priority.ROUTINE, utc_now(), utc_now()),
+        "due_at",
+    ),
     "photos in work": (lambda store: store.in_work(FEED, utc_now()), "leased_until"),
     "20 listings to remove from": (lambda store: store.removal_due(utc_now(), 20), "removal_due_at"),
+    "listings that turned hidden within the hour": (
+        lambda store: store.turned_hidden(FEED, RemovalReason.LISTING_INACTIVE, utc_now() - timedelta(hours=1)),
+        "hidden.since",
+    ),
+    "listings that are displayed": (lambda store: store.displayed(FEED), "photos.status"),
+    "500 listings that are held": (lambda store: store.held(FEED, RemovalReason.LISTING_INACTIVE, 500), "seen_at"),
+    "5,000 keys for a sweep to compare": (lambda store: store.displayed_keys(FEED, "W8", 5_000), "photos.status"),
+    "500 of them as they are recorded": (
+        lambda store: store.recorded(FEED, [f"W{_token(number).decode()}" for number in range(500)]),
+        "modified_at",
+    ),
+    "50 listings to ask for again": (lambda store: store.recheck_due(FEED, utc_now(), 50), "checked_at"),
     "a worker's own claims": (lambda store: store.claimed_by("downloader-1", 100), "photos.claim.worker"),
     "a page of 20 listings to audit": (lambda store: store.page(FEED, "W8", 20), "seen_at"),
     "the listing of an image": (lambda store: store.by_image(_photo_id(0, _token(7).decode())), "photos.id"),
