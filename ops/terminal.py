@@ -31,6 +31,7 @@ from shared.stores.errors import StoreUnavailable
 
 Result = TypeVar("Result")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 FAILED, UNUSABLE_SETTINGS, INTERRUPTED = 1, 2, 130
 LOCAL_STACK = Path(".local/stack.env")
@@ -97,6 +98,16 @@ def confirm(question: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         fail(f"{question} Give --yes to say so.")
+    ask(question)
+
+
+def asks(*, yes: bool) -> bool:
+    """Whether to ask before what only costs much: a script, that cannot be asked, has said it by its command."""
+    return not yes and sys.stdin.isatty()
+
+
+def ask(question: str) -> None:
+    """Ask; without a yes the command ends."""
     if not typer.confirm(question, err=True):
         fail("nothing was done")
 

@@ -60,7 +60,7 @@ class System:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", f"ops.{program}", *arguments,
             cwd=PROJECT, env={**os.environ, **self.env, "COLUMNS": "160", **env},
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
         output, _ = await process.communicate()
         return process.returncode or 0, output.decode()

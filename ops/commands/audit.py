@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -29,15 +30,16 @@ def audit(
         typer.Option(min=1, help="Look at about so many listings of each feed, and at no bucket as a whole."),
     ] = None,
     repair: Annotated[bool, typer.Option("--repair", help="Make lost copies due; remove orphans.")] = False,
+    yes: terminal.Yes = False,
     as_json: terminal.Json = False,
 ) -> None:
     """Compare records with objects: what is missing, empty, of another size or other bytes, or known to no record.
 
     An object that no record knows of counts after a day. `--repair` removes it, and has lost copies made anew from
-    their originals, or fetched again.
+    their originals, or fetched again; at a terminal it goes through all twice: to look, and once it may, to repair.
     """
 
-    async def look(settings: Settings, feeds: Mapping[str, Feed]) -> auditing.Audited:
+    async def look(settings: Settings, feeds: Mapping[str, Feed], *, repair: bool) -> auditing.Audited:
         names = [one.name for one in terminal.feeds_named(feed, feeds, settings)]
         async with AsyncExitStack() as closing:
             database = await closing.enter_async_context(
@@ -61,7 +63,11 @@ def audit(
             repairing = auditing.Repair(listings, objects, utc_now) if repair else None
             return await auditing.run(walk, repairing, tell)
 
-    done = terminal.run(look)
+    asking = repair and terminal.asks(yes=yes)
+    done = terminal.run(partial(look, repair=repair and not asking))
+    if asking and done.drift:
+        terminal.ask("\n".join([*auditing.in_words(done), "Make lost copies due, and remove orphans?"]))
+        done = terminal.run(partial(look, repair=True))
     if as_json:
         terminal.print_json(dataclasses.asdict(done))
         return

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -24,7 +25,6 @@ _Reason = Annotated[str, typer.Option(help="Only those whose reason has this in 
 _Service = Annotated[str, typer.Option(help="Only those that this service wrote.")]
 _All = Annotated[bool, typer.Option("--all", help="All of them, where nothing else is said.")]
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="Count, and change nothing.")]
-_Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
 @app.command("list", epilog="Example: imagectl dead-letters list --json | jq '.[].reason'")
@@ -78,17 +78,21 @@ def requeue(
     service: _Service = "",
     everything: _All = False,
     dry_run: _DryRun = False,
+    yes: terminal.Yes = False,
     as_json: terminal.Json = False,
 ) -> None:
-    """Send dead letters to the topic they came from, value and key unchanged, once what stopped them is repaired."""
+    """Send dead letters to the topic they came from, value and key unchanged, once what stopped them is repaired.
+
+    At a terminal, more than one record is asked about first.
+    """
     chosen = _chosen(offsets, reason, service, everything=everything)
 
-    async def send(settings: Settings, _: Mapping[str, Feed]) -> Requeued:
+    async def send(settings: Settings, _: Mapping[str, Feed], *, dry_run: bool) -> Requeued:
         broker = Broker(settings.kafka)
         try:
             async with opening.opened(settings) as stores:
                 with terminal.progress(quiet=as_json) as progress:
-                    bar = progress.add_task("requeueing", total=None, done=0, unit="records")
+                    bar = progress.add_task("looking" if dry_run else "requeueing", total=None, done=0, unit="records")
                     return await letters.requeue(
                         settings, stores.marks, broker, chosen, dry_run=dry_run,
                         tell=lambda done: progress.update(bar, done=done),
@@ -96,7 +100,12 @@ def requeue(
         finally:
             await broker.close()
 
-    done = terminal.run(send)
+    asking = not dry_run and terminal.asks(yes=yes)
+    done = terminal.run(partial(send, dry_run=dry_run or asking))
+    if asking and done.sent:
+        if done.sent > 1:
+            terminal.ask(f"{done.sent:,} records are sent again, for {done.marked:,} dead letters. Send them?")
+        done = terminal.run(partial(send, dry_run=False))
     if as_json:
         terminal.print_json({"sent": done.sent, "marked": done.marked, "refused": dict(done.refused)})
     else:
@@ -115,7 +124,7 @@ def drop(
     service: _Service = "",
     everything: _All = False,
     dry_run: _DryRun = False,
-    yes: _Yes = False,
+    yes: terminal.Yes = False,
     as_json: terminal.Json = False,
 ) -> None:
     """Mark dead letters as dealt with, without sending them; Kafka keeps them until they expire."""

@@ -1,7 +1,8 @@
 """`imagectl force`: photos fetched again, now."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -34,27 +35,33 @@ def force(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Count downloads, bytes and time, and change nothing.")
     ] = False,
+    yes: terminal.Yes = False,
     as_json: terminal.Json = False,
 ) -> None:
     """Fetch photos again, also those that were given up or did not change. Filters combine; hidden listings stay alone.
 
     A copy that is held is served until a newer one is here, and asked for again conditionally.
+    Where no listing is named, at a terminal, the dry run goes first, and then it asks.
     """
     wanted = Wanted(listing_keys=tuple(listings or ()), failed=failed, city=city)
     if feed is None and wanted == Wanted():
         terminal.fail("name listings, or say --feed, --failed or --city")
 
-    async def go_through(settings: Settings, feeds: Mapping[str, Feed]) -> dict[str, dict[str, Any]]:
+    async def go_through(settings: Settings, feeds: Mapping[str, Feed], *, dry_run: bool) -> dict[str, dict[str, Any]]:
         chosen = terminal.feeds_named(feed, feeds, settings)
         async with opening.opened(settings) as stores:
             return await _go_through(stores, chosen, wanted, priority, dry_run=dry_run, quiet=as_json)
 
-    done = terminal.run(go_through)
+    asking = not (listings or dry_run) and terminal.asks(yes=yes)
+    done = terminal.run(partial(go_through, dry_run=dry_run or asking))
+    if asking and any(one["photos"] for one in done.values()):
+        terminal.ask("\n".join([*_lines(done, dry_run=True), "Fetch them again?"]))
+        done = terminal.run(partial(go_through, dry_run=False))
     if as_json:
         terminal.print_json(done)
     else:
-        for name, one in done.items():
-            terminal.say(f"{name}: {_in_words(one, dry_run=dry_run)}")
+        for line in _lines(done, dry_run=dry_run):
+            terminal.say(line)
     missing = len(set(wanted.listing_keys)) - sum(one["looked_at"] for one in done.values())
     if missing > 0:
         terminal.fail(f"{missing:,} of the listings named are not recorded; see: imagectl explain LISTING")
@@ -86,6 +93,10 @@ async def _go_through(
                 "silences": [silence.in_words() for silence in use.silences],
             }
     return found
+
+
+def _lines(done: Mapping[str, Mapping[str, Any]], *, dry_run: bool) -> Iterator[str]:
+    return (f"{name}: {_in_words(one, dry_run=dry_run)}" for name, one in done.items())
 
 
 def _in_words(one: Mapping[str, Any], *, dry_run: bool) -> str:

@@ -1,7 +1,8 @@
 """`imagectl rebuild`: other variants from the stored originals."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -22,11 +23,17 @@ app = typer.Typer()
 def rebuild(
     feed: Annotated[str | None, typer.Option(help="One feed of feeds.toml; all if not given.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, and change nothing.")] = False,
+    yes: terminal.Yes = False,
     as_json: terminal.Json = False,
 ) -> None:
-    """Make the variants anew after IMAGES_VARIANTS changed, from the stored originals, without asking the MLS."""
+    """Make the variants anew after IMAGES_VARIANTS changed, from the stored originals, without asking the MLS.
 
-    async def go_through(settings: Settings, feeds: Mapping[str, Feed]) -> dict[str, rebuilding.Rebuilt]:
+    At a terminal it counts first, and asks.
+    """
+
+    async def go_through(
+        settings: Settings, feeds: Mapping[str, Feed], *, dry_run: bool
+    ) -> dict[str, rebuilding.Rebuilt]:
         names = [one.name for one in terminal.feeds_named(feed, feeds, settings)]
         async with mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db) as database:
             listings = mongo.MongoListings(database, Renderer(settings.public_root))
@@ -44,10 +51,19 @@ def rebuild(
                     done[name] = await rebuilding.rebuild(listings, name, wanted, utc_now, dry_run=dry_run, tell=tell)
         return done
 
-    done = terminal.run(go_through)
+    asking = not dry_run and terminal.asks(yes=yes)
+    done = terminal.run(partial(go_through, dry_run=dry_run or asking))
+    if asking and any(one.photos for one in done.values()):
+        terminal.ask("\n".join([*_in_words(done, dry_run=True), "Make them anew?"]))
+        done = terminal.run(partial(go_through, dry_run=False))
     if as_json:
         terminal.print_json({name: dataclasses.asdict(one) for name, one in done.items()})
         return
+    for line in _in_words(done, dry_run=dry_run):
+        terminal.say(line)
+
+
+def _in_words(done: Mapping[str, rebuilding.Rebuilt], *, dry_run: bool) -> Iterator[str]:
+    what = "would be made anew" if dry_run else "are due, to be made anew"
     for name, one in done.items():
-        what = "would be made anew" if dry_run else "are due, to be made anew"
-        terminal.out.print(f"{name}: {one.photos:,} photos of {one.listings:,} listings {what}", highlight=False)
+        yield f"{name}: {one.photos:,} photos of {one.listings:,} listings {what}"

@@ -1,7 +1,6 @@
 """`imagectl removals`: what an operator has removed, and decides where a feed lost so much that removals are frozen."""
 
 import dataclasses
-import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Annotated
@@ -25,7 +24,6 @@ Keys = Annotated[list[str], typer.Argument(help="ListingKeys.")]
 Images = Annotated[list[str] | None, typer.Option("--image", help="One image of the one listing, by id; repeatable.")]
 OfFeed = Annotated[str | None, typer.Option("--feed", help="Needed where a key is recorded in several feeds.")]
 FeedName = Annotated[str, typer.Argument(help="A feed of feeds.toml.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
 @app.command(epilog="Example: imagectl removals force C12000001 --image 5f3c0d9e… --yes")
@@ -33,7 +31,7 @@ def force(
     listing_keys: Keys,
     image: Images = None,
     feed: OfFeed = None,
-    yes: Yes = False,
+    yes: terminal.Yes = False,
     as_json: terminal.Json = False,
 ) -> None:
     """Remove listings, or single images of one, whatever the MLS says; they stay away until `allow` lifts it.
@@ -96,19 +94,21 @@ def list_(as_json: terminal.Json = False) -> None:
 
 
 @app.command(epilog="Example: imagectl removals resume proptx-idx --yes")
-def resume(feed: FeedName, yes: Yes = False, as_json: terminal.Json = False) -> None:
+def resume(feed: FeedName, yes: terminal.Yes = False, as_json: terminal.Json = False) -> None:
     """Say that a feed's frozen removals are right: what was held is removed now."""
-    question = f"This removes every copy of the listings that feed {feed} turned hidden."
-    terminal.confirm(question, yes=yes or not sys.stdin.isatty())  # the command is itself the answer
+    if terminal.asks(yes=yes):
+        terminal.ask(f"This removes every copy of the listings that feed {feed} turned hidden. Remove them?")
     _decide(feed, Decision.RESUME, "what was held is being removed", as_json)
 
 
 @app.command(epilog="Example: imagectl removals discard proptx-idx")
-def discard(feed: FeedName, as_json: terminal.Json = False) -> None:
+def discard(feed: FeedName, yes: terminal.Yes = False, as_json: terminal.Json = False) -> None:
     """Say that a feed's frozen removals were its fault: what was held is kept, hidden, until the feed shows it again.
 
     What the feed has not shown again within 72 hours is removed after all.
     """
+    if terminal.asks(yes=yes):
+        terminal.ask(f"This keeps every copy of the listings that feed {feed} turned hidden, for 72 hours. Keep them?")
     said = "the listings stay hidden with their copies until the feed shows them again, for 72 hours at most"
     _decide(feed, Decision.DISCARD, said, as_json)
 

@@ -60,7 +60,7 @@ def replay(
         bool, typer.Option("--dry-run", help="Say what would change and what it costs, publish nothing.")
     ] = False,
     resume: Annotated[str | None, typer.Option(help="Go on where an interrupted replay said that it stopped.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: terminal.Yes = False,
     as_json: terminal.Json = False,
 ) -> None:
     """Publish events again, value and key unchanged: after a fault, a lost database, a repaired feed.

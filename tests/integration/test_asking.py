@@ -1,0 +1,165 @@
+"""What costs much is said and asked about at a terminal; a script, which cannot be asked, goes on."""
+
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from local.sandbox import Sandbox
+from shared.stores.minio_objects import MinioObjects
+from shared.stores.objects import Bucket
+from tests.contract.test_objects import settings_of
+from tests.system import System, until
+from tests.terminals import Terminal, a_terminal
+
+MOST_SECONDS = 60
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def record_of(mls: Sandbox, key: str, **fields: object) -> dict[str, Any]:
+    return {**mls.market.property(mls.market.listing(key)), **fields}
+
+
+def said(terminal: Terminal) -> str:
+    """All that the terminal was sent, as words."""
+    return " ".join(_ESCAPES.sub("", terminal.written).split())
+
+
+@asynccontextmanager
+async def asked(whole: System, *command: str, **env: str) -> AsyncIterator[Terminal]:
+    """Run a command at a terminal until it asks."""
+    async with a_terminal({**whole.env, **env}, "ops.imagectl", *command) as terminal:
+
+        async def asks() -> bool:
+            return "[y/N]" in terminal.written
+
+        await until(asks, f"{' '.join(command)} to ask", MOST_SECONDS)
+        yield terminal
+
+
+async def refuse(terminal: Terminal) -> None:
+    """Say no; it must end at once, with nothing done."""
+    terminal.press(b"n\n")
+    assert await terminal.end(MOST_SECONDS) == 1
+    terminal.read()
+    assert said(terminal).endswith("imagectl: nothing was done")
+
+
+async def agree(terminal: Terminal) -> str:
+    """Say yes; return what was said after that."""
+    before = len(said(terminal))
+    terminal.press(b"y\n")
+    assert await terminal.end(MOST_SECONDS) == 0, said(terminal)
+    terminal.read()
+    return said(terminal)[before:]
+
+
+async def test_photos_are_fetched_again_once_their_cost_is_agreed_to(whole: System, mls: Sandbox, key: str) -> None:
+    await whole.see(record_of(mls, key, City="Askwith"))
+    await whole.downloaded(key, 4)
+    force = ("force", "--city", "askwith", "--feed", "sandbox")
+    async with asked(whole, *force) as terminal:
+        assert re.search(
+            r"sandbox: 4 photos of 1 listings would be due now: "
+            r"about [\d.,]+ \w+, at least .+ within the budget Fetch them again\?",
+            said(terminal),
+        )
+        await refuse(terminal)
+    assert mls.begun[key] == 4
+    async with asked(whole, *force, "--json") as terminal:
+        assert '"photos": 4' in await agree(terminal)
+    await until(lambda: has_begun(mls, key, 8), "every photo to be asked for again")
+
+    await whole.downloaded(key, 4)
+    async with a_terminal(whole.env, "ops.imagectl", *force, "--yes") as terminal:
+        assert await terminal.end(MOST_SECONDS) == 0
+    await until(lambda: has_begun(mls, key, 12), "every photo to be asked for again, unasked")
+
+
+async def test_a_script_is_not_asked(whole: System, mls: Sandbox, key: str) -> None:
+    await whole.see(record_of(mls, key, City="Scriptville"))
+    await whole.downloaded(key, 4)
+    code, output = await whole.run("imagectl", "force", "--city", "Scriptville")
+    assert (code, "4 photos of 1 listings are due now" in output, "[y/N]" in output) == (0, True, False), output
+    await until(lambda: has_begun(mls, key, 8), "every photo to be asked for again")
+
+
+async def has_begun(mls: Sandbox, key: str, requests: int) -> bool:
+    return mls.begun[key] >= requests
+
+
+async def test_a_named_listing_is_fetched_again_without_a_question(whole: System, mls: Sandbox, key: str) -> None:
+    await whole.see(record_of(mls, key))
+    await whole.downloaded(key, 4)
+    async with a_terminal(whole.env, "ops.imagectl", "force", key) as terminal:
+        assert await terminal.end(MOST_SECONDS) == 0
+    await until(lambda: has_begun(mls, key, 8), "every photo to be asked for again")
+
+
+async def test_variants_are_made_anew_once_their_number_is_agreed_to(whole: System, mls: Sandbox, key: str) -> None:
+    await whole.see(record_of(mls, key))
+    before = await whole.downloaded(key, 4)
+    async with asked(whole, "rebuild", "--feed", "sandbox", IMAGES_VARIANTS="full=200:jpeg:80") as terminal:
+        assert re.search(r"sandbox: \d+ photos of \d+ listings would be made anew Make them anew\?", said(terminal))
+        await refuse(terminal)
+    assert await whole.images(key) == before
+
+
+@pytest.mark.parametrize("records", [1, 2])
+async def test_more_than_one_dead_letter_is_sent_again_once_that_is_agreed_to(
+    whole: System, key: str, records: int
+) -> None:
+    reason = f"no-feed-{key}"
+    for number in range(records):
+        data = {"feed": reason, "property": {"ListingKey": f"{key}-{number}"}}
+        await whole.send("listing-seen", json.dumps({"type": "listing-seen.v1", "data": data}).encode(), key=b"x")
+
+    async def letters() -> int:
+        _, output = await whole.run("imagectl", "dead-letters", "list", "--json")
+        return sum(group["letters"] for group in json.loads(output) if reason in group["reason"])
+
+    async def all_there() -> bool:
+        return await letters() == 2 * records
+
+    await until(all_there, "a dead letter of each reader")
+    requeue = ("dead-letters", "requeue", "--reason", reason)
+    if records > 1:
+        async with asked(whole, *requeue) as terminal:
+            assert "2 records are sent again, for 4 dead letters. Send them?" in said(terminal)
+            await refuse(terminal)
+        assert await letters() == 4
+        async with asked(whole, *requeue) as terminal:
+            assert "2 records were sent again, for 4 dead letters" in await agree(terminal)
+    else:
+        async with a_terminal(whole.env, "ops.imagectl", *requeue) as terminal:
+            assert await terminal.end(MOST_SECONDS) == 0
+            terminal.read()
+            assert "1 records were sent again, for 2 dead letters" in said(terminal)
+    await until(all_there, "both readers to refuse it once more")
+    code, output = await whole.run("imagectl", "dead-letters", "drop", "--reason", reason, "--yes")
+    assert code == 0, output
+
+
+async def test_an_audit_says_what_it_found_and_repairs_once_that_is_agreed_to(
+    whole: System, mls: Sandbox, key: str
+) -> None:
+    await whole.see(record_of(mls, key), feed="other")
+    (first, *_) = await whole.downloaded(key, 4)
+    objects = MinioObjects(settings_of(whole.room))
+    try:
+        await objects.delete(Bucket.PUBLIC, [first["url"].removeprefix(f"{whole.env['IMAGES_PUBLIC_URL']}/")])
+    finally:
+        objects.close()
+    repair = ("audit", "--feed", "other", "--repair")
+    async with asked(whole, *repair) as terminal:
+        assert "found: 1 missing Make lost copies due, and remove orphans?" in said(terminal)
+        await refuse(terminal)
+    assert not await whole.opens(first["url"])
+    async with asked(whole, *repair) as terminal:
+        assert "repaired: 1 photos are due again, 0 orphans removed" in await agree(terminal)
+    await until(lambda: whole.opens(first["url"]), "the lost copy")
+    async with a_terminal(whole.env, "ops.imagectl", *repair) as terminal:
+        assert await terminal.end(MOST_SECONDS) == 0, "nothing to ask about"
