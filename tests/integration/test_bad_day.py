@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -72,6 +73,17 @@ async def test_a_frozen_feed_is_asked_for_nothing_until_it_is_thawed(whole: Syst
     assert (await asked(whole, "status"))["budgets"]["other"]["silences"][0]["reason"] == "the MLS asked us to"
     assert (await asked(whole, "thaw", "other"))["silences"] == []
     await until(lambda: _all_here(whole, key), "the photos once it is thawed")
+
+
+async def test_a_feed_frozen_for_a_time_thaws_by_itself(whole: System, mls: Sandbox, key: str) -> None:
+    (silence,) = (await asked(whole, "freeze", "other", "--for", "6s"))["silences"]
+    ends = datetime.fromisoformat(silence["until"])
+    await whole.see(record_of(mls, key), feed="other")
+    await until(lambda: _all_here(whole, key), "the photos without a thaw")
+    for image in await whole.images(key, feed="other"):
+        assert datetime.fromisoformat(image["downloaded_at"]) >= ends
+    assert (await asked(whole, "status"))["budgets"]["other"]["silences"] == []
+    assert mls.begun[key] == 4
 
 
 async def _all_here(whole: System, key: str) -> bool:
