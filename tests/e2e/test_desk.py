@@ -1,15 +1,18 @@
 """The desk in a browser, as an operator uses it, on the running system."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Mapping
+from urllib.parse import urlencode
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, ConsoleMessage, Page, expect
 
 from local.sandbox import Sandbox
 from tests.servers import DESK_TOKEN
 from tests.system import System
 
 PATIENCE_MS = 40_000
+NOWHERE = "nowhere-at-all"
+MOST_TABS, PARTS_OF_A_DATE = 40, 4
 PHONE = {"width": 390, "height": 844}
 
 
@@ -20,7 +23,7 @@ async def page(browser: Browser, whole: System) -> AsyncIterator[Page]:
     found = await browser.new_page(base_url=whole.url("desk"))
     found.set_default_timeout(PATIENCE_MS)
     found.on("pageerror", lambda error: complaints.append(str(error)))
-    found.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+    found.on("console", lambda said: complaints.append(said.text) if is_complaint(said) else None)
     await found.goto("/")
     await found.get_by_label("Token").fill(DESK_TOKEN)
     await found.keyboard.press("Enter")
@@ -28,6 +31,11 @@ async def page(browser: Browser, whole: System) -> AsyncIterator[Page]:
     yield found
     await found.close()
     assert complaints == []
+
+
+def is_complaint(said: ConsoleMessage) -> bool:
+    """Whether something is wrong; that a page is not there, where that is meant, is not."""
+    return said.type == "error" and NOWHERE not in said.location["url"]
 
 
 async def test_why_has_this_listing_no_photos_is_answered_in_two_clicks_and_put_right(
@@ -59,16 +67,75 @@ async def test_why_has_this_listing_no_photos_is_answered_in_two_clicks_and_put_
     assert await picture.evaluate("async image => { await image.decode(); return image.naturalWidth }")
 
 
-async def test_it_fits_a_phone_in_the_dark_and_obeys_the_keyboard(page: Page) -> None:
+async def test_it_fits_a_phone_in_the_dark_and_obeys_the_keyboard(
+    page: Page, whole: System, mls: Sandbox, key: str
+) -> None:
+    await whole.see(mls.market.property(mls.market.listing(key)))
+    await whole.downloaded(key, 4)
+    offset = await dead_letter(page, whole, key)
     await page.set_viewport_size(PHONE)  # type: ignore[arg-type]
     await page.emulate_media(color_scheme="dark")
-    for path in ("/", "/listings", "/photos", "/queue", "/dead-letters", "/removals"):
+    whom = {"feed": "sandbox", "key": key, "offset": offset}
+    for path, heading in pages(whom):
         await page.goto(path)
+        await expect(page.get_by_role("heading", level=1, name=heading)).to_be_visible(timeout=PATIENCE_MS)
         assert await page.evaluate("document.documentElement.scrollWidth") == PHONE["width"], path
         assert len(await page.screenshot()) > 5_000
         dark = await page.evaluate("getComputedStyle(document.body).backgroundColor")
-        assert sum(map(int, dark.removeprefix("rgb(").removesuffix(")").split(","))) < 200, dark
-    await page.keyboard.press("Tab")
-    assert await page.evaluate("document.activeElement.textContent") == "Skip to the content"
-    await page.keyboard.press("Enter")
-    assert await page.evaluate("document.activeElement.id") == "main"
+        assert sum(map(int, dark.removeprefix("rgb(").removesuffix(")").split(","))) < 200, (path, dark)
+        if path == "/login":
+            assert await page.evaluate("document.activeElement.id") == "token"
+            continue
+        await page.keyboard.press("Tab")
+        assert await page.evaluate("document.activeElement.textContent") == "Skip to the content", path
+        await page.keyboard.press("Enter")
+        assert await page.evaluate("document.activeElement.id") == "main", path
+        await reaches_everything(page, path)
+
+
+async def dead_letter(page: Page, whole: System, key: str) -> str:
+    """Have a dead letter; return its offset."""
+    await whole.send("listing-seen", b"not JSON " + b"x" * 300, key=key.encode())
+    link = page.locator('a[href^="/dead-letter?offset="]').first
+    for _ in range(PATIENCE_MS // 1_000):
+        await page.goto(f"/dead-letters?names={key}")
+        if await link.count():
+            break
+        await page.wait_for_timeout(1_000)
+    return (await link.get_attribute("href") or "").rpartition("=")[2]
+
+
+def pages(whom: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Every page, and its heading."""
+    about = urlencode(whom)
+    yield from (
+        ("/", "Overview"), ("/listings", "Listings"), (f"/listing?{about}", whom["key"]), ("/photos", "Photos"),
+        (f"/search?q={whom['key'][:3]}", "Search"), (f"/search?q={NOWHERE}", "Search"), (f"/{NOWHERE}", "Not Found"),
+        ("/queue", "Queue"), ("/dead-letters", "Dead letters"), (f"/dead-letters?names={whom['key']}", "Dead letters"),
+        (f"/dead-letter?{about}", "Dead letter"), ("/removals", "Removals"),
+        ("/login", "listing-images desk"),
+    )  # fmt: skip
+    for action, title in (
+        ("force", "Fetch a listing"), ("freeze", "Freeze a feed"), ("thaw", "Thaw a feed"), ("rebuild", "Make a feed"),
+        ("requeue", "Send dead letters"), ("drop", "Drop dead letters"), ("remove", "Remove a listing"),
+    ):  # fmt: skip
+        yield f"/do/{action}?{about}", title
+
+
+async def reaches_everything(page: Page, path: str) -> None:
+    """Press Tab from the content on: the focus must come by each link, field and button, in order, and be seen."""
+    wanted = await page.evaluate(
+        """() => {
+            const reachable = 'a[href], button, input:not([type=hidden]), select, summary, [tabindex="0"]'
+            const all = [...document.querySelectorAll(`main :is(${reachable})`)].filter(one => one.checkVisibility())
+            all.forEach((one, place) => one.dataset.place = place)
+            return all.length
+        }"""
+    )
+    for place in range(min(wanted, MOST_TABS)):
+        for _ in range(PARTS_OF_A_DATE):
+            await page.keyboard.press("Tab")
+            if (reached := await page.evaluate("document.activeElement.dataset.place")) != str(place - 1):
+                break
+        assert reached == str(place), path
+        assert await page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none", path
