@@ -7,6 +7,7 @@ runs concurrently; it also looks for records a hundred times a second. Here what
 import asyncio
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -52,18 +53,22 @@ class Consumer:
         lanes: Sequence[Lane],
         dead_letters: DeadLetters,
         registry: CollectorRegistry,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._dead_letters = dead_letters
         self._stopping = asyncio.Event()
-        self._at_work: set[asyncio.Task[None]] = set()
+        self._monotonic = monotonic
+        self._at_work: dict[asyncio.Task[None], str] = {}
         self._waiting = 0
-        self._done = 0
-        self._progress = Progress(0, time.monotonic())
+        self._done: defaultdict[str, int] = defaultdict(int)
         self._records = Counter("listing_images_records", "Records read and finished", ["topic"], registry=registry)
         self._lag = Gauge(
             "listing_images_lag", "Records of this worker's share yet to read", ["topic"], registry=registry
         )
         self.topics = [settings.topic(lane.topic) for lane in lanes]
+        self._progress = {topic: Progress(0, monotonic()) for topic in self.topics}
+        for topic in self.topics:
+            self._records.labels(topic)  # from none on: what never finished a record is seen to stand still
         self.app = _faust_app(settings, service)
         for lane in lanes:
             self._add(lane, settings.topic(lane.topic))
@@ -85,9 +90,9 @@ class Consumer:
         return bool(self.app.crashed)
 
     @property
-    def is_stuck(self) -> bool:
-        """Whether records are there and none has been finished for long, though no infrastructure is away."""
-        return self._progress.is_stuck(time.monotonic())
+    def stuck(self) -> Sequence[str]:
+        """The topics that have records of which none has been finished for long, though no infrastructure is away."""
+        return [topic for topic, progress in self._progress.items() if progress.is_stuck(self._monotonic())]
 
     async def look(self) -> None:
         """Ask the broker what there is to read: a consumer that died silently does not know itself."""
@@ -100,10 +105,10 @@ class Consumer:
             lag[partition.topic] += max(0, (end or 0) - (await self.app.consumer.position(partition) or 0))
         for topic, records in lag.items():
             self._lag.labels(topic).set(records)
-        has_work = bool(self._at_work) or any(lag.values())
-        self._progress = self._progress.seen(
-            self._done, has_work=has_work, is_waiting=self._waiting > 0, now=time.monotonic()
-        )
+            has_work = records > 0 or topic in self._at_work.values()
+            self._progress[topic] = self._progress[topic].seen(
+                self._done[topic], has_work=has_work, is_waiting=self._waiting > 0, now=self._monotonic()
+            )
 
     def _add(self, lane: Lane, topic: str) -> None:
         channel = self.app.topic(
@@ -139,8 +144,8 @@ class Consumer:
             if self._stopping.is_set():
                 return
             task = asyncio.create_task(self._handle(lane, [_record(event) for event in events]))
-            self._at_work.add(task)
-            task.add_done_callback(self._at_work.discard)
+            self._at_work[task] = events[0].message.topic
+            task.add_done_callback(self._at_work.pop)
             task.add_done_callback(lambda _: room.release())
             begun.put_nowait((task, events))
 
@@ -156,7 +161,7 @@ class Consumer:
             for event in events:
                 await stream.ack(event)
                 self._records.labels(event.message.topic).inc()
-            self._done += len(events)
+                self._done[event.message.topic] += 1
 
     async def _handle(self, lane: Lane, records: Sequence[Record]) -> None:
         """See a batch through: infrastructure that is away is waited for, a bug costs the one record that meets it."""

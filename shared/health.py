@@ -1,7 +1,7 @@
 """Is the process alive, is it ready, what does it count? The three routes that every service answers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from aiohttp import web
@@ -22,7 +22,8 @@ class Health:
         self._registry = registry
         self.is_draining = False
         self.is_started = False
-        self.is_alive: Callable[[], bool] = lambda: True
+        self.stuck: Callable[[], Sequence[str]] = tuple
+        """The topics that stand still; with any, the process had better be started again."""
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes to serve."""
@@ -33,8 +34,9 @@ class Health:
         ]
 
     async def _healthz(self, _: web.Request) -> web.Response:
-        alive = self.is_alive()
-        return _answer({"status": "alive" if alive else "stuck"}, 200 if alive else 503)
+        if stuck := self.stuck():
+            return _answer({"status": "stuck", "topics": list(stuck)}, 503)
+        return _answer({"status": "alive"}, 200)
 
     async def _readyz(self, _: web.Request) -> web.Response:
         faults = await self.faults()

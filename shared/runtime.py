@@ -85,7 +85,7 @@ async def work(
     """Consume and run the loops until told to stop, answering the probes meanwhile."""
     app = web.Application()
     app.add_routes(health.routes())
-    health.is_alive = lambda: not (consumer.has_crashed or consumer.is_stuck)
+    health.stuck = lambda: consumer.topics if consumer.has_crashed else consumer.stuck
     async with serving(app, settings.host, port):
         await wait_for_topics(settings, consumer.topics, stop)
         if stop.is_set():

@@ -297,7 +297,8 @@ async def test_a_consumer_says_what_it_has_yet_to_read(
     async def nothing_left() -> bool:
         lines = (await whole.http.get(f"{whole.url(name)}/metrics")).text.splitlines()
         lag = [f'listing_images_lag{{topic="{whole.room.prefix}{topic}"}} 0.0' for topic in topics]
-        return {*lag} <= {*lines} and any(line.startswith("listing_images_records_total{") for line in lines)
+        read = [line for line in lines if line.startswith("listing_images_records_total{")]
+        return {*lag} <= {*lines} and len(read) == len(topics) and any(not line.endswith(" 0.0") for line in read)
 
     await until(nothing_left, f"{name} to have read everything")
 

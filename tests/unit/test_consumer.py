@@ -8,11 +8,13 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from aiokafka import TopicPartition
 from prometheus_client import CollectorRegistry
 
 from shared.consumer import Consumer, Handle, Lane
 from shared.dead_letters import DeadLetters
 from shared.events.records import Record
+from shared.progress import STUCK_SECONDS
 from shared.settings import Settings
 from shared.stores.errors import StoreUnavailable
 
@@ -67,6 +69,67 @@ async def consuming(handle: Handle, stream: Stream, **rules: Any) -> AsyncIterat
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+
+
+@dataclass
+class Group:
+    """What Faust knows of the topics of two lanes: `behind` has how many records are there yet to read."""
+
+    behind: dict[str, int]
+
+    def assignment(self) -> list[TopicPartition]:
+        return [TopicPartition(topic, 0) for topic in self.behind]
+
+    async def highwaters(self, *partitions: TopicPartition) -> dict[TopicPartition, int]:
+        return {partition: self.behind[partition.topic] for partition in partitions}
+
+    async def position(self, _: TopicPartition) -> int:
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("behind", "finished", "stuck"),
+    [
+        ({"a": 3, "b": 0}, "", ["a"]),
+        ({"a": 3, "b": 2}, "b", ["a"]),
+        ({"a": 3, "b": 2}, "", ["a", "b"]),
+        ({"a": 0, "b": 2}, "b", []),
+    ],
+)
+async def test_each_topic_is_told_by_its_own_progress(behind: dict[str, int], finished: str, stuck: list[str]) -> None:
+    seconds, registry, hands = [0.0], CollectorRegistry(), Hands()
+    lanes = [Lane(topic, hands, within_seconds=0.0) for topic in behind]
+    consumer = Consumer(Settings(), "downloader", lanes, cast("DeadLetters", None), registry, lambda: seconds[0])
+    for topic in behind:
+        assert registry.get_sample_value("listing_images_records_total", {"topic": topic}) == 0
+    consumer.app = cast("Any", SimpleNamespace(consumer=Group(behind)))
+    await consumer.look()
+    assert consumer.stuck == []
+    seconds[0] = STUCK_SECONDS + 1
+    if finished:
+        consumer._done[finished] += 1
+    await consumer.look()
+    assert consumer.stuck == stuck
+
+
+async def test_what_is_in_hand_is_work_of_its_topic_though_nothing_is_left_to_read() -> None:
+    seconds, hands, stream = [0.0], Hands(), Stream()
+    lanes = [Lane("t", hands, within_seconds=0.0), Lane("other", hands)]
+    consumer = Consumer(
+        Settings(), "downloader", lanes, cast("DeadLetters", None), CollectorRegistry(), lambda: seconds[0]
+    )
+    consumer.app = cast("Any", SimpleNamespace(consumer=Group({"t": 0, "other": 0})))
+    task = asyncio.create_task(consumer._consume(cast("Any", stream), lanes[0]))
+    stream.arrive(0)
+    await come(lambda: len(hands.begun) == 1)
+    seconds[0] = STUCK_SECONDS + 1
+    await consumer.look()
+    assert consumer.stuck == ["t"]
+    hands.gates[0].set()
+    await come(lambda: stream.acked == [0])
+    await consumer.look()
+    assert consumer.stuck == []
+    task.cancel()
 
 
 async def come(true: Callable[[], bool]) -> None:
