@@ -32,7 +32,7 @@ _PATIENCE_SECONDS = 8.0
 class Status:
     """The whole system at one moment. `lag` is by service and topic, in records not yet finished.
 
-    Where Kafka was not asked it is empty.
+    It and `dead_letters` are null where Kafka was not asked.
     """
 
     at: datetime
@@ -40,9 +40,9 @@ class Status:
     seconds_until_done: Mapping[str, Mapping[Priority, float | None]]
     """By feed and priority: about when its queue is empty; null where no rate is known."""
     budgets: Mapping[str, BudgetUse]
-    lag: Mapping[str, Mapping[str, int]]
+    lag: Mapping[str, Mapping[str, int]] | None
     dead_letters: int | None
-    """Those that nobody has dealt with; null where Kafka was not asked."""
+    """Those that nobody has dealt with."""
     removals_frozen: Sequence[Freeze]
     """Feeds whose removals wait for an operator's decision."""
 
@@ -58,7 +58,7 @@ async def gather(settings: Settings, feeds: Mapping[str, Feed], stores: Stores, 
             feed.name: await _until_done(stores, feed, counts[feed.name], now) for feed in feeds.values()
         },
         budgets={name: budgets.use(feed, await stores.budgets.get(name)) for name, feed in feeds.items()},
-        lag=await lag(settings) if with_kafka else {},
+        lag=await lag(settings) if with_kafka else None,
         dead_letters=await letters.count(settings, stores.marks) if with_kafka else None,
         removals_frozen=[one for one in await stores.freezes.all() if one.decision is None],
     )

@@ -164,7 +164,7 @@ def _asking(found: Status) -> Iterator[str]:
 
 
 def _lines(found: Status) -> Iterator[str]:
-    for service, topics in found.lag.items():
+    for service, topics in (found.lag or {}).items():
         behind = ", ".join(f"{topic} {records:,}" for topic, records in topics.items())
         yield f"{service}: to read {behind}"
     if found.dead_letters is not None:
