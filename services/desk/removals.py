@@ -1,17 +1,18 @@
 """What had to go: removals that wait for an operator, the evidence of those that were done, and the last audit."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from aiohttp import web
 
 from ops import removals, words
 from services.desk.actions import Asked, OfFeed, OfListing
 from services.desk.decide import many
-from services.desk.view import Parts, page, refuse, text
+from services.desk.view import Parts, address, page, refuse, text
 from shared.domain.listing import Listing
 from shared.stores.freezes import Decision
+from shared.stores.records import Behind, Removal
 
-_SHOWN = 300
+_SHOWN = 100
 _PERIOD = timedelta(days=7)
 
 
@@ -35,19 +36,32 @@ class RemovalPages:
             end = words.moment(until, now) if until else now
         except ValueError as fault:
             refuse(400, str(fault))
-        evidence = []
-        async for one in parts.removals.between(begin, end, feed or None):
-            evidence.append(one)
-            if len(evidence) == _SHOWN:
-                break
+        evidence = await parts.removals.newest(begin, end, feed or None, _behind(request), _SHOWN + 1)
+        is_more, last = len(evidence) > _SHOWN, evidence[:_SHOWN][-1:]
+        asked = {"feed": feed, "from": since, "to": until}
         context = {
             "freezes": await parts.stores.freezes.all(),
             "audits": await parts.audits.newest(1),
-            "evidence": evidence,
-            "most": _SHOWN,
+            "evidence": evidence[:_SHOWN],
+            "following": address("/removals", **asked, after=_cursor(last[0])) if is_more else "",
             "query": {"feed": feed, "from": begin.strftime("%Y-%m-%d"), "to": until},
         }
         return page(request, "removals.html", context)
+
+
+def _cursor(last: Removal) -> str:
+    return f"{last.removed_at.isoformat()} {last.id}"
+
+
+def _behind(request: web.Request) -> Behind | None:
+    """Return where the page before ended; None on the first."""
+    if not (given := text(request, "after")):
+        return None
+    at, _, removal_id = given.partition(" ")
+    try:
+        return datetime.fromisoformat(at).astimezone(UTC), removal_id
+    except (ValueError, OverflowError):
+        refuse(400, "after is not where a page ended")
 
 
 class Decide(OfFeed):

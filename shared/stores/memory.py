@@ -24,7 +24,7 @@ from shared.stores.documents import (
 )
 from shared.stores.listings import Answer, FeedCounts, PhotoAnswer, ShownPhoto
 from shared.stores.objects import Bucket
-from shared.stores.records import Attempt, Place, Removal, Tally
+from shared.stores.records import Attempt, Behind, Place, Removal, Tally
 from shared.stores.rows import Row, Wanted
 
 
@@ -258,6 +258,13 @@ class MemoryRemovals:
         ours = [one for one in self._removals.values() if begin <= one.removed_at < end and feed in (None, one.feed)]
         for one in sorted(ours, key=lambda one: one.removed_at):
             yield one
+
+    async def newest(
+        self, begin: datetime, end: datetime, feed: str | None, after: Behind | None, most: int
+    ) -> Sequence[Removal]:
+        """Return so much of the same at most, newest first; from behind a removal on where one is given."""
+        ours = [one async for one in self.between(begin, end, feed) if not after or (one.removed_at, one.id) < after]
+        return sorted(ours, key=lambda one: (one.removed_at, one.id), reverse=True)[:most]
 
 
 class MemoryMarks:

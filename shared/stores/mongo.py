@@ -34,7 +34,7 @@ from shared.stores.documents import (
 from shared.stores.errors import StoreUnavailable
 from shared.stores.freezes import Decision, Freeze
 from shared.stores.listings import Answer, FeedCounts, PhotoAnswer, ShownPhoto
-from shared.stores.records import Attempt, Place, Removal, Tally
+from shared.stores.records import Attempt, Behind, Place, Removal, Tally
 from shared.stores.rows import Row, Wanted
 from shared.stores.sweeps import Found, Sweep, Wish
 
@@ -131,8 +131,8 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
     ],
     "removals": [
         IndexModel([("listing_key", ASCENDING), ("feed", ASCENDING), ("removed_at", ASCENDING)]),
-        IndexModel([("removed_at", ASCENDING)], name="period"),
-        IndexModel([("feed", ASCENDING), ("removed_at", ASCENDING)], name="period_of_feed"),
+        IndexModel([("removed_at", ASCENDING), ("_id", ASCENDING)], name="evidence"),
+        IndexModel([("feed", ASCENDING), ("removed_at", ASCENDING), ("_id", ASCENDING)], name="evidence_of_feed"),
     ],
     "dead_letters": [
         IndexModel([("at", ASCENDING)], name="expiry", expireAfterSeconds=int(_MARKS_KEPT.total_seconds())),
@@ -581,10 +581,25 @@ class MongoRemovals:
     async def between(self, begin: datetime, end: datetime, feed: str | None) -> AsyncIterator[Removal]:
         """Yield the evidence of a period, its end excluded, oldest first; of one feed or of all."""
         query: Document = {"removed_at": {"$gte": begin, "$lt": end}, **({"feed": feed} if feed else {})}
-        hint = "period_of_feed" if feed else "period"
+        hint = "evidence_of_feed" if feed else "evidence"
         with _translated():
             async for document in self._collection.find(query, sort=[("removed_at", ASCENDING)], hint=hint):
                 yield _removal(document)
+
+    async def newest(
+        self, begin: datetime, end: datetime, feed: str | None, after: Behind | None, most: int
+    ) -> Sequence[Removal]:
+        """Return so much of the same at most, newest first; from behind a removal on where one is given."""
+        query: Document = {"removed_at": {"$gte": begin, "$lt": end}, **({"feed": feed} if feed else {})}
+        if after:
+            at, removal_id = after
+            query["removed_at"]["$lte"] = at
+            query["$or"] = [{"removed_at": {"$lt": at}}, {"_id": {"$lt": removal_id}}]
+        order = [("removed_at", DESCENDING), ("_id", DESCENDING)]
+        hint = "evidence_of_feed" if feed else "evidence"
+        with _translated():
+            documents = await self._collection.find(query, sort=order, hint=hint, limit=most).to_list(None)
+        return [_removal(document) for document in documents]
 
 
 def _announced_under(url_keys: Collection[str]) -> Document:

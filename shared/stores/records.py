@@ -68,6 +68,10 @@ class Removal:
     """The objects that storage refused to delete; another line follows once they are gone."""
 
 
+Behind = tuple[datetime, str]
+"""A removal's time and id: where a page of them goes on. Many have the same time."""
+
+
 class Removals(Protocol):
     """The evidence: one line for each image removed."""
 
@@ -79,6 +83,11 @@ class Removals(Protocol):
 
     def between(self, begin: datetime, end: datetime, feed: str | None) -> AsyncIterator[Removal]:
         """Yield the evidence of a period, its end excluded, oldest first; of one feed or of all."""
+
+    async def newest(
+        self, begin: datetime, end: datetime, feed: str | None, after: Behind | None, most: int
+    ) -> Sequence[Removal]:
+        """Return so much of the same at most, newest first; from behind a removal on where one is given."""
 
 
 class Leases(Protocol):

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -225,6 +226,8 @@ async def test_the_records_beside_the_listings_are_found_by_index(database: Data
         lambda: removals.add([a_removal(7)]),
         lambda: _all_of(removals.between(after(10), after(20), None)),
         lambda: _all_of(removals.between(after(10), after(20), FEED)),
+        lambda: removals.newest(after(10), after(20), None, (after(15), "x"), 5),
+        lambda: removals.newest(after(10), after(20), FEED, (after(15), "x"), 5),
         freezes.all,
         lambda: freezes.begin(freeze),
         lambda: freezes.decide(FEED, Decision.RESUME, NOW),
@@ -244,6 +247,15 @@ async def test_the_records_beside_the_listings_are_found_by_index(database: Data
         for plan in await explained(database, query):
             assert "COLLSCAN" not in stages(plan.get("execStats")), plan["command"]
             assert plan.get("planSummary") != "COLLSCAN", plan["command"]
+
+
+@pytest.mark.parametrize("feed", [None, FEED])
+async def test_a_page_of_evidence_comes_out_of_the_index_in_order(database: Database, feed: str | None) -> None:
+    removals = MongoRemovals(database)
+    for behind in (None, (after(1_500), "x")):
+        (plan,) = await explained(database, partial(removals.newest, NOW, after(LISTINGS), feed, behind, 50))
+        assert (plan["nreturned"], "SORT" in stages(plan["execStats"])) == (50, False)
+        assert max(plan["docsExamined"], plan["keysExamined"]) <= 51, plan["command"]
 
 
 async def test_the_explained_collection_would_show_a_scan(database: Database) -> None:

@@ -24,7 +24,7 @@ from shared.stores.mongo import (
     MongoMarks,
     MongoRemovals,
 )
-from shared.stores.records import Attempt, Attempts, Leases, Marks, Place, Removal, Removals
+from shared.stores.records import Attempt, Attempts, Behind, Leases, Marks, Place, Removal, Removals
 from tests.builders import FEED, KEY, NOW, after
 from tests.servers import Room
 
@@ -152,6 +152,24 @@ async def test_the_evidence_of_a_period_comes_oldest_first_its_end_excluded(stor
     assert [one async for one in stores.removals.between(*period, None)] == [first, second]
     assert [one async for one in stores.removals.between(*period, "other")] == [second]
     assert [one async for one in stores.removals.between(*period, "nobody")] == []
+
+
+async def test_pages_of_evidence_come_newest_first_and_each_once(stores: Stores) -> None:
+    at_once = [removal(f"{number}", after(4)) for number in range(5)]  # one round removes many
+    other, outside = removal("a", after(4), feed="other"), [removal("z", after(9)), removal("y", after(0.999))]
+    first, last = removal("first", after(1)), removal("last", after(8))
+    await stores.removals.add([*at_once, other, *outside, first, last])
+    for feed, expected in (
+        (None, [last, other, *reversed(at_once), first]), (FEED, [last, *reversed(at_once), first]),
+        ("nobody", []),
+    ):  # fmt: skip
+        behind: Behind | None = None
+        found: list[Removal] = []
+        while page := await stores.removals.newest(after(1), after(9), feed, behind, 2):
+            assert len(page) <= 2
+            found += page
+            behind = page[-1].removed_at, page[-1].id
+        assert found == expected
 
 
 def a_freeze(feed: str = FEED, reason: RemovalReason = RemovalReason.LISTING_INACTIVE, at: float = 0) -> Freeze:

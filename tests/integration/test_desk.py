@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
 from html import unescape
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 
 from local.sandbox import Sandbox
 from shared.domain.failures import POLICIES, Reason
+from shared.stores import mongo
+from shared.stores.records import Removal
 from tests.desks import a_browser, asked_for, csrf_of, sign_in
 from tests.servers import DESK_TOKEN
 from tests.system import System, until
@@ -127,6 +130,8 @@ async def test_one_is_sent_back_to_where_one_was_and_nowhere_else(stranger: http
         (f"/listings?key={'x' * 7_000}", 200),
         ("/listings?after=%F4%8F%BF%BF", 200),
         ("/removals?from=yesterday", 400),
+        ("/removals?after=yesterday", 400),
+        ("/removals?after=0001-01-01T00:00:00%2B09:00 x", 400),
         ("/dead-letter?offset=-1", 404),
         ("/dead-letter?offset=999999999999999999", 404),
         ("/do/nothing", 404),
@@ -249,6 +254,26 @@ async def test_a_listing_is_removed_for_good_and_allowed_again(
     evidence = await desk.get("/removals", params={"feed": "sandbox"})
     assert evidence.text.count(f'key={key}"') == 4
     assert "is allowed" in await do(desk, "allow", feed="sandbox", key=key)
+
+
+async def test_evidence_is_paged_through_newest_first(whole: System, desk: httpx.AsyncClient) -> None:
+    last_year = datetime(2025, 1, 1, tzinfo=UTC)
+    evidence = [
+        Removal(
+            id=f"paged-{number:03}", feed="strict", listing_key=f"P{number:03}", image_id="i", reason="opt-out",
+            hidden_at=last_year, removed_at=last_year + timedelta(seconds=number // 30), objects=1,
+        )
+        for number in range(250)
+    ]  # fmt: skip
+    async with mongo.connect(whole.room.servers.mongo, whole.room.db) as database:
+        await mongo.MongoRemovals(database).add(evidence)
+    page = await desk.get("/removals", params={"feed": "strict", "from": "2025-01-01", "to": "2025-01-02"})
+    keys, pages = re.findall(r"key=(P\d+)", page.text), 1
+    while following := re.search(r'rel="next" href="([^"]+)"', page.text):
+        page = await desk.get(unescape(following[1]))
+        keys += re.findall(r"key=(P\d+)", page.text)
+        pages += 1
+    assert (keys, pages) == ([one.listing_key for one in reversed(evidence)], 3)
 
 
 async def test_the_overview_counts_and_refreshes(whole: System, desk: httpx.AsyncClient) -> None:
