@@ -224,8 +224,11 @@ async def test_a_replay_is_planned_run_and_changes_nothing(
 
 
 async def test_the_doctor_finds_nothing_wrong_with_a_system_that_runs(whole: System) -> None:
-    found = {finding["what"]: finding["state"] for finding in await asked(whole, "doctor")}
+    findings = {finding["what"]: finding for finding in await asked(whole, "doctor")}
+    found = {what: finding["state"] for what, finding in findings.items()}
     assert set(found.values()) == {"ok"}
+    assert "agrees" in findings["clock of mongo"]["said"]
+    assert "whether it is behind" in findings["clock of kafka"]["said"], "no more than its records prove"
     assert {"topics", "buckets", "indexes", "feeds", "the release loop", "downloader", "desk"} <= found.keys()
     assert {"the desk's token", "the desk's settings"} <= found.keys()
     assert not any((await asked(whole, "topics", "diff")).values())
