@@ -27,6 +27,10 @@ Permit = Callable[[], Awaitable[Failure | None]]
 
 _MAX_REDIRECTS = 3
 _KEEP_ALIVE_SECONDS = 4.0  # outlasts the pause between batches; many servers close after 5, perhaps as we ask
+_BODY_GRACE_SECONDS = 5.0
+_SLOWEST_BYTES_A_SECOND = 1_000
+"""After the grace, a body's average at the least. At less, not even a photo of 300 kB comes within the longest timeout
+that a feed may have (300 s): it only holds a slot. Kestrel guards its bodies alike, with 240 bytes after 5 s."""
 _DRAIN_BYTES = 65_536
 _DRAIN_SECONDS = 0.25
 
@@ -173,13 +177,24 @@ class _CheckedTransport(httpx.AsyncHTTPTransport):
 async def _keep(response: httpx.Response, into: Path, limit: int) -> Fetched:
     if int(response.headers.get("Content-Length", 0)) > limit:
         raise body.BadBody(Reason.TOO_LARGE, f"the file is announced as over {limit} bytes")
-    kept = await body.keep(_pieces(response), response.headers.get("Content-Encoding", ""), into, limit)
+    encoding = response.headers.get("Content-Encoding", "")
+    try:
+        async with asyncio.timeout(_BODY_GRACE_SECONDS) as slowest:
+            kept = await body.keep(_pieces(response, slowest), encoding, into, limit)
+    except TimeoutError as error:
+        if not slowest.expired():
+            raise
+        raise body.BadBody(Reason.TIMEOUT, f"the body drips: under {_SLOWEST_BYTES_A_SECOND} bytes a second") from error
     return Fetched(kept.path, kept.file_size, kept.sha256, *answers.validators(response.headers))
 
 
-async def _pieces(response: httpx.Response) -> AsyncIterator[bytes]:
+async def _pieces(response: httpx.Response, slowest: asyncio.Timeout) -> AsyncIterator[bytes]:
+    """Yield the body as it comes; each byte gives the rest of it more time."""
+    latest = asyncio.get_running_loop().time() + _BODY_GRACE_SECONDS
     try:
         async for piece in response.aiter_raw():
+            latest += len(piece) / _SLOWEST_BYTES_A_SECOND
+            slowest.reschedule(latest)
             yield piece
     except (httpx.RemoteProtocolError, httpx.ReadError) as error:
         raise body.BadBody(Reason.BROKEN_BODY, "the body ended early") from error

@@ -50,7 +50,7 @@ POLICIES: dict[Reason, Policy] = {
     Reason.THROTTLED: Policy(Then.RETRY, "the origin asks for fewer requests (429)"),
     Reason.ORIGIN_ERROR: Policy(Then.RETRY, "the origin answered with an error (5xx or another unexpected status)"),
     Reason.UNREACHABLE: Policy(Then.RETRY, "no connection: name not found, refused, reset, or TLS failed"),
-    Reason.TIMEOUT: Policy(Then.RETRY, "no complete answer within request_timeout_seconds"),
+    Reason.TIMEOUT: Policy(Then.RETRY, "no complete answer within request_timeout_seconds, or a body that drips"),
     Reason.BROKEN_BODY: Policy(Then.RETRY, "the body ended early or was empty"),
     Reason.TOO_LARGE: Policy(Then.RETRY, "the file is larger than max_file_bytes"),
     Reason.TOO_MANY_REDIRECTS: Policy(Then.RETRY, "more than 3 redirects"),

@@ -74,6 +74,36 @@ async def test_the_deadline_holds_from_connect_to_last_byte(origin: Origin, door
     assert left(door) == []
 
 
+@pytest.fixture
+def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "_BODY_GRACE_SECONDS", 0.3)
+
+
+@pytest.mark.usefixtures("short_grace")
+@pytest.mark.parametrize("piece", [b"x", b""], ids=["drips", "stalls"])
+async def test_a_body_that_all_but_stands_still_is_given_up_long_before_the_deadline(
+    origin: Origin, door: Door, piece: bytes
+) -> None:
+    origin.replies["/photo.jpg"] = endlessly(piece, answer(b"x" * 10, length=5_000), pause=0.02)
+    failure = failed(await door(origin.url(), sandbox(origin.host, seconds=4)), Reason.TIMEOUT)
+    assert failure.detail == "the body drips: under 1000 bytes a second"
+    assert left(door) == []
+
+
+@pytest.mark.usefixtures("short_grace")
+async def test_a_slow_body_has_as_long_as_the_deadline_gives_it(origin: Origin, door: Door) -> None:
+    async def slowly(writer: asyncio.StreamWriter) -> None:
+        await write(writer, answer(length=40_000))
+        for _ in range(20):  # for 0.8 s at the least, each piece good for 2
+            await write(writer, b"x" * 2_000)
+            await asyncio.sleep(0.04)
+
+    origin.replies["/photo.jpg"] = slowly
+    outcome = await door(origin.url(), sandbox(origin.host, seconds=30))
+    assert isinstance(outcome, Fetched), outcome
+    assert outcome.file_size == 40_000
+
+
 async def test_the_deadline_holds_over_redirects_together(origin: Origin, door: Door) -> None:
     async def later(writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.15)  # the origin's slowness; each alone is within the deadline
