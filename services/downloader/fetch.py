@@ -79,7 +79,7 @@ class Fetcher:
 
         Whatever origin, network or URL do is a Failure. Raises only what is no fault of theirs: a full disk, a
         `permit` that raises, being cancelled; no file is left then either. The feed's deadline starts when the first
-        request is permitted.
+        request is permitted, and stands still while a redirect's waits for its permit.
         """
         place = addresses.place(url, feed.image_hosts)
         if isinstance(place, Failure):
@@ -90,7 +90,8 @@ class Fetcher:
             return refused
         try:
             async with asyncio.timeout(feed.request_timeout_seconds) as deadline:
-                return await self._follow(place, feed, into, validators.as_headers() if validators else {}, permit)
+                conditions = validators.as_headers() if validators else {}
+                return await self._follow(place, feed, into, conditions, _timeless(permit, deadline))
         except TimeoutError:
             if not deadline.expired():
                 raise
@@ -172,6 +173,19 @@ class _CheckedTransport(httpx.AsyncHTTPTransport):
             keepalive_expiry=_KEEP_ALIVE_SECONDS,
             network_backend=backend,
         )
+
+
+def _timeless(permit: Permit, deadline: asyncio.Timeout) -> Permit:
+    """Return the permit, without what waiting for it takes of the deadline: that is our own budget, not the origin."""
+
+    async def permitted() -> Failure | None:
+        began, when = asyncio.get_running_loop().time(), deadline.when()
+        deadline.reschedule(None)
+        refused = await permit()
+        deadline.reschedule(when and when + asyncio.get_running_loop().time() - began)
+        return refused
+
+    return permitted
 
 
 async def _keep(response: httpx.Response, into: Path, limit: int) -> Fetched:

@@ -114,11 +114,21 @@ async def test_the_deadline_holds_over_redirects_together(origin: Origin, door: 
     assert len(origin.requests) > 1
 
 
-async def test_waiting_for_the_first_permit_is_not_the_origins_time(origin: Origin, door: Door) -> None:
+async def test_waiting_for_permits_is_not_the_origins_time(origin: Origin, door: Door) -> None:
     async def slow() -> None:
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.6)
 
-    assert isinstance(await door(origin.url(), sandbox(origin.host, seconds=0.2), permit=slow), Fetched)
+    origin.replies["/1"] = redirect("/photo.jpg")
+    assert isinstance(await door(origin.url("/1"), sandbox(origin.host, seconds=0.5), permit=slow), Fetched)
+
+
+async def test_the_deadline_goes_on_where_it_stood_when_a_permit_comes(origin: Origin, door: Door) -> None:
+    async def slow() -> None:
+        await asyncio.sleep(0.2)
+
+    origin.replies |= {"/1": redirect("/2"), "/2": silence}
+    async with asyncio.timeout(2):
+        failed(await door(origin.url("/1"), sandbox(origin.host, seconds=0.3), permit=slow), Reason.TIMEOUT)
 
 
 async def test_the_deadline_holds_for_the_name_service(tmp_path: Path) -> None:
