@@ -137,7 +137,8 @@ async def _download(worker: OriginBudget, download: Download, batch: Batch, sent
     if await worker.at_turn(download):
         sent.append(time.monotonic())
         await asyncio.sleep(random.uniform(*DOWNLOAD_SECONDS))
-    await worker.finished(download, None, received=250_000, batch=batch)
+    download.receive(250_000)
+    await worker.finished(download, None, batch=batch)
 
 
 def main() -> int:

@@ -144,5 +144,8 @@ async def _fetch_all(feeds: str, urls: Sequence[str]) -> None:
         for first in range(0, len(urls), 10):
             with tempfile.TemporaryDirectory() as folder:
                 await asyncio.gather(
-                    *(fetcher.fetch(url, feed, Path(folder), None, permit) for url in urls[first : first + 10])
+                    *(
+                        fetcher.fetch(url, feed, Path(folder), None, permit, lambda _: None)
+                        for url in urls[first : first + 10]
+                    )
                 )

@@ -132,6 +132,7 @@ class Door:
 
     fetcher: Fetcher
     into: Path
+    received: list[int] = field(default_factory=list)
 
     async def __call__(
         self,
@@ -140,7 +141,7 @@ class Door:
         held: Validators | None = None,
         permit: Callable[[], Awaitable[Failure | None]] = always,
     ) -> Answer:
-        return await self.fetcher.fetch(url, feed, self.into, held, permit)
+        return await self.fetcher.fetch(url, feed, self.into, held, permit, self.received.append)
 
 
 def failed(outcome: Answer, reason: Reason) -> Failure:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from services.downloader.answers import Answer, Fetched, NotModified, Validators
 from services.downloader.encoders import Encoders
-from services.downloader.fetch import Fetcher, Permit
+from services.downloader.fetch import Fetcher, Permit, Received
 from services.downloader.outcomes import Downloaded, Outcome, Unchanged
 from services.downloader.picture import Encoded
 from shared.clock import Clock
@@ -35,7 +35,9 @@ class Download:
         self._rendering = rendering(self._specs)
         self._clock = clock
 
-    async def __call__(self, feed: Feed, listing_key: str, photo: Photo, permit: Permit, fetched: Told) -> Outcome:
+    async def __call__(
+        self, feed: Feed, listing_key: str, photo: Photo, permit: Permit, received: Received, fetched: Told
+    ) -> Outcome:
         """Attempt to get a good copy; `fetched` is told as soon as the origin has nothing more to do with it.
 
         A bad photo is an outcome. Raises StoreUnavailable where storage is away, OSError where the disk is full.
@@ -47,7 +49,8 @@ class Download:
             if photo.is_remade and feed.single_use_urls:
                 await fetched(NotModified(None, None))
                 return Failure(Reason.INTERNAL_ERROR, "the stored original is lost, and its URL works once")
-            answer = await self._fetcher.fetch(photo.url, feed, Path(folder), self._validators(photo), permit)
+            validators = self._validators(photo)
+            answer = await self._fetcher.fetch(photo.url, feed, Path(folder), validators, permit, received)
             await fetched(answer)
             if isinstance(answer, Failure):
                 return answer

@@ -24,6 +24,9 @@ from shared.domain.feed import Feed
 
 Permit = Callable[[], Awaitable[Failure | None]]
 """Asked before every request, redirects too, as the feed's budget counts them all; a Failure is why it may not go."""
+Received = Callable[[int], None]
+"""Told of every piece of a body how many bytes came over the network: the feed's budget counts them all, whatever
+becomes of the body."""
 
 _MAX_REDIRECTS = 3
 _KEEP_ALIVE_SECONDS = 4.0  # outlasts the pause between batches; many servers close after 5, perhaps as we ask
@@ -74,7 +77,15 @@ class Fetcher:
             await transport.aclose()
         self._transports.clear()
 
-    async def fetch(self, url: str, feed: Feed, into: Path, validators: Validators | None, permit: Permit) -> Answer:
+    async def fetch(
+        self,
+        url: str,
+        feed: Feed,
+        into: Path,
+        validators: Validators | None,
+        permit: Permit,
+        received: Received,
+    ) -> Answer:
         """Fetch the URL within the feed's rules, the body into a new file in the directory `into`.
 
         Whatever origin, network or URL do is a Failure. Raises only what is no fault of theirs: a full disk, a
@@ -91,17 +102,23 @@ class Fetcher:
         try:
             async with asyncio.timeout(feed.request_timeout_seconds) as deadline:
                 conditions = validators.as_headers() if validators else {}
-                return await self._follow(place, feed, into, conditions, _timeless(permit, deadline))
+                return await self._follow(place, feed, into, conditions, _timeless(permit, deadline), received)
         except TimeoutError:
             if not deadline.expired():
                 raise
             return Failure(Reason.TIMEOUT, f"no complete answer within {feed.request_timeout_seconds:g} s")
 
     async def _follow(
-        self, place: addresses.Place, feed: Feed, into: Path, conditions: Mapping[str, str], permit: Permit
+        self,
+        place: addresses.Place,
+        feed: Feed,
+        into: Path,
+        conditions: Mapping[str, str],
+        permit: Permit,
+        received: Received,
     ) -> Answer:
         for _ in range(_MAX_REDIRECTS):
-            answer = await self._ask(place, feed, into, conditions)
+            answer = await self._ask(place, feed, into, conditions, received)
             if not isinstance(answer, Redirect):
                 return answer
             target = addresses.redirected(place, answer.location, feed.image_hosts)
@@ -110,19 +127,19 @@ class Fetcher:
             if refused := await permit():
                 return refused
             place = target
-        answer = await self._ask(place, feed, into, conditions)
+        answer = await self._ask(place, feed, into, conditions, received)
         if isinstance(answer, Redirect):
             return Failure(Reason.TOO_MANY_REDIRECTS, f"more than {_MAX_REDIRECTS} redirects")
         return answer
 
     async def _ask(
-        self, place: addresses.Place, feed: Feed, into: Path, conditions: Mapping[str, str]
+        self, place: addresses.Place, feed: Feed, into: Path, conditions: Mapping[str, str], received: Received
     ) -> Answer | Redirect:
         try:
             async with aclosing(await self._send(place, feed, conditions)) as response:
                 if response.status_code in {200, 203}:
-                    return await _keep(response, into, feed.max_file_bytes)
-                await _drain(response)
+                    return await _keep(response, into, feed.max_file_bytes, received)
+                await _drain(response, received)
                 return answers.read(response.status_code, response.headers, place.host, conditions, self._clock())
         except body.BadBody as bad:
             return bad.failure
@@ -188,13 +205,13 @@ def _timeless(permit: Permit, deadline: asyncio.Timeout) -> Permit:
     return permitted
 
 
-async def _keep(response: httpx.Response, into: Path, limit: int) -> Fetched:
+async def _keep(response: httpx.Response, into: Path, limit: int, received: Received) -> Fetched:
     if int(response.headers.get("Content-Length", 0)) > limit:
         raise body.BadBody(Reason.TOO_LARGE, f"the file is announced as over {limit} bytes")
     encoding = response.headers.get("Content-Encoding", "")
     try:
         async with asyncio.timeout(_BODY_GRACE_SECONDS) as slowest:
-            kept = await body.keep(_pieces(response, slowest), encoding, into, limit)
+            kept = await body.keep(_pieces(response, slowest, received), encoding, into, limit)
     except TimeoutError as error:
         if not slowest.expired():
             raise
@@ -202,11 +219,12 @@ async def _keep(response: httpx.Response, into: Path, limit: int) -> Fetched:
     return Fetched(kept.path, kept.file_size, kept.sha256, *answers.validators(response.headers))
 
 
-async def _pieces(response: httpx.Response, slowest: asyncio.Timeout) -> AsyncIterator[bytes]:
+async def _pieces(response: httpx.Response, slowest: asyncio.Timeout, received: Received) -> AsyncIterator[bytes]:
     """Yield the body as it comes; each byte gives the rest of it more time."""
     latest = asyncio.get_running_loop().time() + _BODY_GRACE_SECONDS
     try:
         async for piece in response.aiter_raw():
+            received(len(piece))
             latest += len(piece) / _SLOWEST_BYTES_A_SECOND
             slowest.reschedule(latest)
             yield piece
@@ -214,12 +232,13 @@ async def _pieces(response: httpx.Response, slowest: asyncio.Timeout) -> AsyncIt
         raise body.BadBody(Reason.BROKEN_BODY, "the body ended early") from error
 
 
-async def _drain(response: httpx.Response) -> None:
+async def _drain(response: httpx.Response, received: Received) -> None:
     """Read what is left of a short answer, so that its connection can be used again; one that dawdles is dropped."""
     size = 0
     with suppress(TimeoutError, *FOREIGN):
         async with asyncio.timeout(_DRAIN_SECONDS):
             async for piece in response.aiter_raw():
+                received(len(piece))
                 size += len(piece)
                 if size > _DRAIN_BYTES:
                     return

@@ -12,10 +12,10 @@ from typing import TypeVar
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from services.downloader import decide, news
-from services.downloader.answers import Answer, Fetched
+from services.downloader.answers import Answer
 from services.downloader.decide import Settled
 from services.downloader.download import Told
-from services.downloader.fetch import Permit
+from services.downloader.fetch import Permit, Received
 from services.downloader.ledger import Batch, Download, OriginBudget
 from services.downloader.line import Asked, Line
 from services.downloader.outcomes import Ended, Outcome, PutBack
@@ -39,7 +39,7 @@ from shared.stores.listings import Listings
 from shared.stores.records import Attempts
 
 T = TypeVar("T")
-Attempting = Callable[[Feed, str, Photo, Permit, Told], Coroutine[None, None, Outcome]]
+Attempting = Callable[[Feed, str, Photo, Permit, Received, Told], Coroutine[None, None, Outcome]]
 
 _AT_ONCE = 3
 """Groups of a feed's photos: one downloads, one encodes, one waits for its turn in the budget."""
@@ -318,13 +318,12 @@ class Handler:
     async def _outcome(self, feed: Feed, listing_key: str, turn: Turn, batch: Batch) -> Outcome:
         async def fetched(answer: Answer) -> None:
             failure = answer if isinstance(answer, Failure) else None
-            received = answer.file_size if isinstance(answer, Fetched) else 0
-            await self._budget.finished(turn.download, failure, received=received, batch=batch)
+            await self._budget.finished(turn.download, failure, batch=batch)
 
         if self._ending.is_set():
             return self._put_back(turn.download, self._clock())
         attempt = asyncio.create_task(
-            self._download(feed, listing_key, turn.photo, self._permit(turn.download), fetched)
+            self._download(feed, listing_key, turn.photo, self._permit(turn.download), turn.download.receive, fetched)
         )
         self._downloads.add(attempt)
         try:

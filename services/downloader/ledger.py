@@ -57,6 +57,11 @@ class Download:
     due_at: datetime | None = None
     """When to try again, where `at_turn` or `permit` said no."""
     unused: list[datetime] = field(default_factory=list)
+    received: int = 0
+
+    def receive(self, count: int) -> None:
+        """Count bytes that came, so that they are charged however the download ends."""
+        self.received += count
 
 
 @dataclass(slots=True)
@@ -193,8 +198,8 @@ class OriginBudget:
         """Wait for the moment of one more request of a running download, a redirect's. False: the budget has none."""
         return await self._plan_anew(download, unused=None) and await self.at_turn(download)
 
-    async def finished(self, download: Download, failure: Failure | None, *, received: int, batch: Batch) -> None:
-        """Note how a download ended and how many bytes came; a freeze is written at once, the rest with the last.
+    async def finished(self, download: Download, failure: Failure | None, *, batch: Batch) -> None:
+        """Note how a download ended; a freeze is written at once, the rest with the last.
 
         While the store is away nothing is lost and nothing raised: this process's next write carries it.
         """
@@ -202,7 +207,7 @@ class OriginBudget:
             return
         batch.running.remove(download)
         known = self._known(download.feed)
-        done = _done(download, failure, received)
+        done = _done(download, failure)
         known.ended.append(done)
         is_silenced = failure and done.sent_at and (failure.reason is Reason.THROTTLED or failure.wait_seconds)
         if failure and is_silenced:
@@ -216,7 +221,7 @@ class OriginBudget:
     async def settle(self, batch: Batch) -> None:
         """Give the batch's slots back and account for it; what never ended says nothing of the origin."""
         known = self._known(batch.feed)
-        known.ended += [replace(_done(one, None, 0), sent_at=None) for one in batch.running]
+        known.ended += [replace(_done(one, None), sent_at=None) for one in batch.running]
         batch.running.clear()
         await self._account(batch.feed)
 
@@ -319,11 +324,11 @@ def _not_sent(download: Download, due_at: datetime) -> bool:
     return False
 
 
-def _done(download: Download, failure: Failure | None, received: int) -> Done:
+def _done(download: Download, failure: Failure | None) -> Done:
     """What our own budget stopped says nothing of the origin; a moment at which nothing was sent is free again."""
     never_sent = [download.at] if download.sent_at is None and download.due_at is None else []
     sent_at = None if download.due_at else download.sent_at
-    return Done(download.slot, sent_at, failure, received, (*download.unused, *never_sent))
+    return Done(download.slot, sent_at, failure, download.received, (*download.unused, *never_sent))
 
 
 def _report(feed: Feed, before: Ledger, after: Ledger) -> None:

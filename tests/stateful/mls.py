@@ -197,6 +197,7 @@ class OriginFetcher:
         into: Path,
         validators: Validators | None,
         permit: Callable[[], Awaitable[Failure | None]],
+        received: Callable[[int], None],
     ) -> Answer:
         """Fetch, conditionally where something is held."""
         if refused := await permit():
@@ -208,6 +209,7 @@ class OriginFetcher:
             return Failure(Reason.TIMEOUT, "no complete answer")
         if isinstance(body, Failure):
             return body
+        received(len(body))
         sha256 = hashlib.sha256(body).hexdigest()
         etag = f'"{sha256[:8]}"' if feed.name == "a" else None
         if validators and etag and validators.etag == etag:

@@ -122,9 +122,10 @@ def test_routine_work_leaves_the_reserve_and_viewed_images_use_it(rules: dict[st
     assert len(desk.take(10, 1.1 * unit, VIEWED).sends) == 10
 
 
-def test_bytes_are_passed_by_the_files_in_flight_and_by_no_more() -> None:
+@pytest.mark.parametrize("failure", [None, Failure(Reason.BROKEN_BODY), Failure(Reason.TIMEOUT)])
+def test_bytes_are_passed_by_the_files_in_flight_and_by_no_more(failure: Failure | None) -> None:
     desk = Desk(**UNPACED, bytes_per_hour=1_000, viewed_reserve=0.0)
-    desk.end(desk.take(8), 1, received=200)
+    desk.end(desk.take(7), 1, failure, received=200)
     refused = desk.take(8, 2)
     assert not refused.sends
     assert refused.earliest is not None

@@ -107,6 +107,40 @@ async def test_a_bad_body_is_a_failure_and_leaves_no_file(
     assert left(door) == []
 
 
+CUT = PHOTO[:1_000]
+GZIPPED = gzip.compress(PHOTO)
+RECEIVED: dict[str, tuple[Reply, int]] = {
+    "whole": (answer(PHOTO), len(PHOTO)),
+    "compressed": (answer(GZIPPED, Content_Encoding="gzip"), len(GZIPPED)),
+    "truncated": (then_close(answer(CUT, length=len(PHOTO))), 1_000),
+    "chunks cut": (then_close(CHUNKED + b"3e8\r\n" + CUT), 1_000),
+    "out of time in its middle": (endlessly(b"", answer(CUT, length=len(PHOTO))), 1_000),
+    "an error's page": (answer(CUT, "404 Not Found"), 1_000),
+    "not changed": (answer(status="304 Not Modified"), 0),
+}
+
+
+@pytest.mark.parametrize(("reply", "size"), RECEIVED.values(), ids=RECEIVED.keys())
+async def test_every_byte_that_came_is_counted_whatever_becomes_of_it(
+    origin: Origin, door: Door, reply: Reply, size: int
+) -> None:
+    origin.replies["/photo.jpg"] = reply
+    await door(origin.url(), sandbox(origin.host, seconds=0.5), Validators('"v1"', None))
+    assert sum(door.received) == size
+
+
+async def test_a_body_that_is_too_large_counts_as_far_as_it_was_read(origin: Origin, door: Door) -> None:
+    origin.replies["/photo.jpg"] = endlessly(PHOTO, b"HTTP/1.1 200 OK\r\n\r\n")
+    failed(await door(origin.url(), sandbox(origin.host)), Reason.TOO_LARGE)
+    assert 1_000_000 < sum(door.received) <= 1_000_000 + 65_536
+
+
+async def test_a_redirects_body_counts_beside_the_photos(origin: Origin, door: Door) -> None:
+    origin.replies["/1"] = redirect("/photo.jpg")
+    await door(origin.url("/1"), sandbox(origin.host))
+    assert sum(door.received) == len(b"moved") + len(PHOTO)
+
+
 async def test_a_connection_with_an_unread_body_is_closed(origin: Origin, door: Door) -> None:
     origin.replies["/photo.jpg"] = endlessly(PHOTO, b"HTTP/1.1 200 OK\r\n\r\n")
     failed(await door(origin.url(), sandbox(origin.host)), Reason.TOO_LARGE)

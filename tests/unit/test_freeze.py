@@ -69,7 +69,7 @@ def test_a_thaw_ends_the_origins_own_silence_too_even_in_the_worker_that_heard_o
         batch = await worker.take(feed, 1, ROUTINE)
         assert await worker.at_turn(batch.downloads[0])
         throttled = Failure(Reason.THROTTLED, wait_seconds=3_600)
-        await worker.finished(batch.downloads[0], throttled, received=0, batch=batch)
+        await worker.finished(batch.downloads[0], throttled, batch=batch)
         assert not (await worker.take(feed, 1, ROUTINE)).downloads
         await freeze.thaw(budgets, feed.name)
         again = await worker.take(feed, 1, ROUTINE)
@@ -85,7 +85,7 @@ def test_a_thaw_closes_an_open_breaker() -> None:
         batch = await worker.take(feed, 10, VIEWED)
         for download in list(batch.downloads):
             assert await worker.at_turn(download)
-            await worker.finished(download, Failure(Reason.FORBIDDEN), received=0, batch=batch)
+            await worker.finished(download, Failure(Reason.FORBIDDEN), batch=batch)
         assert budget.from_document((await budgets.get(feed.name)).document).breaker
         await freeze.thaw(budgets, feed.name)
         assert len((await worker.take(feed, 5, VIEWED)).downloads) == 5

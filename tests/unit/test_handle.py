@@ -14,11 +14,12 @@ from prometheus_client import CollectorRegistry
 from services.downloader import handle
 from services.downloader.answers import NotModified
 from services.downloader.download import Told
-from services.downloader.fetch import Permit
+from services.downloader.fetch import Permit, Received
 from services.downloader.handle import Handler
 from services.downloader.ledger import Batch, OriginBudget
 from services.downloader.outcomes import Downloaded, Outcome
 from shared.dead_letters import DeadLetters
+from shared.domain.failures import Failure, Reason
 from shared.domain.feed import Feed
 from shared.domain.image import Photo
 from shared.domain.listing import Listing
@@ -47,15 +48,21 @@ class Studio:
     begun: list[str] = field(default_factory=list)
     gates: dict[str, asyncio.Event] = field(default_factory=dict)
     fault: Exception | None = None
+    failure: Failure | None = None
     is_storage_away: bool = False
 
-    async def __call__(self, feed: Feed, listing_key: str, photo: Photo, permit: Permit, fetched: Told) -> Outcome:
+    async def __call__(
+        self, feed: Feed, listing_key: str, photo: Photo, permit: Permit, received: Received, fetched: Told
+    ) -> Outcome:
         assert await permit() is None
         self.begun.append(photo.photo)
+        received(1_000)
         await self.gates.setdefault(photo.photo, asyncio.Event()).wait()
-        await fetched(NotModified(None, None))
+        await fetched(self.failure or NotModified(None, None))
         if self.fault:
             raise self.fault
+        if self.failure:
+            return self.failure
         return Downloaded(a_copy(photo.photo, key=listing_key))
 
     async def storage_answers(self) -> None:
@@ -235,6 +242,22 @@ async def test_what_is_cut_off_is_due_at_once_and_holds_neither_claim_nor_slot(w
     assert (await work.budgets.get(FEED)).document["slots"] == {}
     await work.ask("X2", "b")
     assert work.studio.begun == ["a"], "nothing more is begun"
+
+
+@pytest.mark.parametrize("feed", [a_feed(requests_per_second=0.0, batch_pause_seconds=0.0, bytes_per_hour=10**9)])
+async def test_what_was_received_is_charged_though_the_download_failed_or_was_cut_off(work: Work) -> None:
+    async def charged() -> int:
+        return sum(size for _, size in (await work.budgets.get(FEED)).document["received"])  # type: ignore[attr-defined]
+
+    work.studio.failure = Failure(Reason.BROKEN_BODY)
+    work.studio.end("a")
+    await work.ask("X1", "a")
+    assert ((await work.photo("X1")).failure, await charged()) == (work.studio.failure, 1_000)
+    task = work.ask("X2", "b")
+    await come(lambda: "b" in work.studio.begun)
+    work.handler.cut_off()
+    await task
+    assert await charged() == 2_000
 
 
 async def test_while_storage_is_away_no_origin_is_asked(work: Work) -> None:

@@ -70,7 +70,7 @@ class Origin:
 
     async def download(self, worker: OriginBudget, download: Download, batch: Batch) -> None:
         if not await worker.at_turn(download):
-            await worker.finished(download, THROTTLED, received=0, batch=batch)
+            await worker.finished(download, THROTTLED, batch=batch)
             return
         self.requests.append(now())
         self.running += 1
@@ -78,7 +78,8 @@ class Origin:
         failure = self.answer(now())
         await asyncio.sleep(self.seconds)
         self.running -= 1
-        await worker.finished(download, failure, received=1_000, batch=batch)
+        download.receive(1_000)
+        await worker.finished(download, failure, batch=batch)
 
 
 def a_feed(**rules: Any) -> Feed:
@@ -298,9 +299,7 @@ def test_what_was_planned_when_the_silence_began_is_due_when_it_ends() -> None:
         planned = await one.take(feed, 8, ROUTINE)
         silenced = await other.take(feed, 2, VIEWED)  # the other of the two is still running
         assert await other.at_turn(silenced.downloads[0])
-        await other.finished(
-            silenced.downloads[0], Failure(Reason.THROTTLED, wait_seconds=60.0), received=0, batch=silenced
-        )
+        await other.finished(silenced.downloads[0], Failure(Reason.THROTTLED, wait_seconds=60.0), batch=silenced)
         last = planned.downloads[-1]
         assert not await one.at_turn(last)
         assert last.due_at is not None
@@ -318,7 +317,7 @@ def test_a_worker_that_was_silenced_holds_back_before_it_can_write_so() -> None:
         first, second = batch.downloads
         assert await worker.at_turn(first)
         budgets.is_away = True
-        await worker.finished(first, Failure(Reason.THROTTLED, wait_seconds=5.0), received=0, batch=batch)
+        await worker.finished(first, Failure(Reason.THROTTLED, wait_seconds=5.0), batch=batch)
         assert not await worker.at_turn(second)
         assert second.due_at is not None
         assert 5 <= (second.due_at - START).total_seconds() < 5.1
@@ -402,7 +401,7 @@ def test_every_redirect_waits_for_its_own_place_in_the_rate() -> None:
         for _ in range(5):
             assert await worker.permit(batch.downloads[0])
             sent.append(now())
-        await worker.finished(batch.downloads[0], None, received=1, batch=batch)
+        await worker.finished(batch.downloads[0], None, batch=batch)
 
     simulated(story())
     assert most_in(1.0, sent) == 2
@@ -417,7 +416,7 @@ def test_a_redirect_that_the_budget_refuses_is_due_later_and_no_fault_of_the_ori
         assert await worker.at_turn(download)
         assert not await worker.permit(download)
         assert download.due_at is not None
-        await worker.finished(download, THROTTLED, received=0, batch=batch)
+        await worker.finished(download, THROTTLED, batch=batch)
         assert not budget.from_document((await budgets.get(feed.name)).document).frozen_until
 
     simulated(story())
@@ -430,7 +429,7 @@ def test_what_ended_while_the_store_was_away_is_accounted_for_by_the_next_write(
         batch = await worker.take(feed, 1, ROUTINE)
         assert await worker.at_turn(batch.downloads[0])
         budgets.is_away = True
-        await worker.finished(batch.downloads[0], Failure(Reason.THROTTLED, wait_seconds=1.5), received=5, batch=batch)
+        await worker.finished(batch.downloads[0], Failure(Reason.THROTTLED, wait_seconds=1.5), batch=batch)
         with pytest.raises(StoreUnavailable):
             await worker.take(feed, 1, ROUTINE)
         budgets.is_away = False
