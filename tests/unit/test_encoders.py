@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable
 from itertools import count
 from pathlib import Path
@@ -176,6 +177,57 @@ async def test_a_child_that_hangs_is_replaced_at_its_deadline(tmp_path: Path) ->
         assert not psutil.pid_exists(hung.pid)
         assert not children()
         await work.is_whole(1)
+
+
+HOSTILE = """#!{python}
+import os, sys, time
+sys.path.insert(0, os.getcwd())
+from services.downloader import encoder, picture
+
+def encode(source, *rest):
+    end = time.process_time() + float(source.read_bytes().partition(b"spin for ")[2] or 0)
+    while time.process_time() < end:
+        pass
+    return really_encode(source, *rest)
+
+really_encode, picture.encode = picture.encode, encode
+encoder.CPU_SECONDS = 2
+picture._memory_needed = lambda *_: 0
+encoder.main()
+"""
+
+
+@pytest.fixture
+def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Children that have 2 s for a photo, compute as long as its bytes say, and take every photo for a small one."""
+    child = tmp_path / "hostile"
+    child.write_text(HOSTILE.format(python=sys.executable))
+    child.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(child))
+
+
+@pytest.mark.usefixtures("hostile")
+async def test_a_child_that_computes_for_too_long_is_ended_and_replaced(tmp_path: Path) -> None:
+    async with Encoders(1, deadline=DEADLINE) as pool:
+        work = Work(pool, tmp_path)
+        (child,) = children()
+        for at in range(4):  # 3.2 s in all: each photo has a time of its own
+            assert failure(await work.start(f"slow-{at}", b"spin for 0.8")) is Reason.NOT_AN_IMAGE
+        assert children() == [child]
+        made = await work.start("spins", b"spin for 3600")
+        assert made == Failure(Reason.ENCODER_KILLED, "the process that decoded the picture died of it")
+        await work.is_whole(1)
+        assert child not in children()
+
+
+@pytest.mark.usefixtures("hostile")
+async def test_a_photo_that_takes_more_memory_than_was_estimated_fails_and_its_child_goes_on(tmp_path: Path) -> None:
+    async with Encoders(1, memory=encoders.IDLE_CHILD + 25_000_000, deadline=DEADLINE) as pool:
+        work = Work(pool, tmp_path)
+        before = children()
+        assert failure(await work.start("large", large())) is Reason.TOO_MUCH_MEMORY
+        await work.is_whole(1)
+        assert children() == before
 
 
 async def test_a_child_that_crashes_over_a_file_it_cannot_read_is_replaced(two: Work, tmp_path: Path) -> None:
