@@ -1,6 +1,7 @@
-"""A token goes to the image hosts and nowhere else: not into a log, a record, an event, an answer or a metric."""
+"""A token goes to the image hosts and nowhere else: not into a log, a record, an event, an answer or a page."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,34 +11,73 @@ from local.plan import SERVICES
 from local.sandbox import Sandbox
 from shared.events.topics import MANIFEST
 from shared.stores import mongo
-from tests import system
+from tests import origins, system
+from tests.desks import a_browser, sign_in
+from tests.origins import Origin
 from tests.servers import Room
 from tests.system import System, until
 
 TOKEN = "tok-5f2c81d09e774b6a"
+TROUBLES: Mapping[str, Mapping[str, Any]] = {
+    "not-an-image": {"kind": "html"},
+    "broken-body": {"kind": "truncated"},
+    "forbidden": {"kind": "status", "status": 401},
+    "forbidden too": {"kind": "status", "status": 403},
+    "origin-error": {"kind": "status", "status": 500},
+    "timeout": {"kind": "slow", "delay_seconds": 30},
+}
+PAGES = [
+    "/",
+    "/live",
+    "/listings",
+    "/photos",
+    "/queue",
+    "/dead-letters",
+    "/dead-letter?offset=0",
+    "/removals",
+    "/config",
+]
 
 
 async def test_everything_that_a_run_wrote_is_free_of_the_token(
     room: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SANDBOX_TOKEN", TOKEN)
-    async with Sandbox(listings=4, photos=2, widest=320, image_token=TOKEN) as mls:
-        feeds = mls.feeds_toml(token_env="SANDBOX_TOKEN", max_attempts=2)
+    async with (
+        Sandbox(listings=len(TROUBLES) + 2, photos=2, widest=320, image_token=TOKEN) as mls,
+        origins.running(Origin()) as elsewhere,
+        origins.running(Origin({"/photo.jpg": origins.redirect(elsewhere.url())})) as mover,
+    ):
+        feeds = mls.feeds_toml(
+            image_hosts=[mls.host, mover.host], token_env="SANDBOX_TOKEN", max_attempts=2, request_timeout_seconds=2.0
+        )
         async with system.running(room, feeds, tmp_path, log_level="debug", serve_wait_seconds=0.1) as whole:
-            good, *bad = (str(record["ListingKey"]) for record in mls.properties())
-            for key, kind in zip(bad, ("html", "truncated", "empty"), strict=True):
-                mls.misbehave(kind=kind, listing=key)
-            await whole.see(*mls.properties())
+            good, moved, *bad = (str(record["ListingKey"]) for record in mls.properties())
+            for key, trouble in zip(bad, TROUBLES.values(), strict=True):
+                mls.misbehave(listing=key, **trouble)
+            listing = mls.market.listing(moved)
+            record = mls.market.property(listing)
+            media = [{**row, "MediaURL": mover.url()} for row in mls.market.media(listing)]
+            await whole.see(
+                *(one for one in mls.properties() if one["ListingKey"] != moved), {**record, "Media": media}
+            )
+            await whole.send("listing-seen", b"{", key=b"broken")
             await whole.downloaded(good, 2)
 
             async def all_failed() -> bool:
-                images = [image for key in bad for image in await whole.images(key)]
-                return len(images) == 6 and all(image["status"] == "failed" for image in images)
+                images = [image for key in (moved, *bad) for image in await whole.images(key)]
+                return len(images) == 2 * len(TROUBLES) + 2 and all(image["status"] == "failed" for image in images)
 
             await until(all_failed, "the other photos to fail")
-            written = await _everything(whole, [good, *bad])
+            written = await _everything(whole, [good, moved, *bad])
     assert all(one.headers["Authorization"] == f"Bearer {TOKEN}" for one in mls.image_log)
-    assert len(written) > 20
+    assert all(f"Authorization: Bearer {TOKEN}\r\n" in request for request in mover.requests)
+    assert mover.requests
+    assert not elsewhere.connections
+    for reason in ("refused-host", *TROUBLES):
+        assert f'"{reason.removesuffix(" too")}"' in written["log of downloader"]
+    assert "not JSON" in written["imagectl ['dead-letters', 'list']"]
+    assert len(written) > 60
     for name, text in written.items():
         assert text, name
         assert TOKEN not in text, name
@@ -54,8 +94,15 @@ async def _everything(whole: System, keys: list[str]) -> dict[str, str]:
         written[f"serve of {key}"] = served.text + repr(served.headers)
     for topic in MANIFEST:
         written[f"topic {topic.name}"] = "all of it: " + "".join(map(repr, await whole.records(topic.name)))
-    for command in (["status"], ["config"]):
+    explained = (["explain", key, "--json"] for key in keys)  # with every line that it says to people
+    for command in (["status"], ["config"], ["dead-letters", "list"], ["explain", keys[-1]], *explained):
         written[f"imagectl {command}"] = (await whole.run("imagectl", *command))[1]
+    async with a_browser(whole) as desk:
+        await sign_in(desk)
+        for path in (*PAGES, *(f"/listing?feed=sandbox&key={key}" for key in keys)):
+            page = await desk.get(path)
+            assert page.status_code == 200, path
+            written[f"page {path}"] = page.text + repr(page.headers)
     async with mongo.connect(whole.env["IMAGES_MONGO"], whole.env["IMAGES_MONGO_DB"]) as database:
         for collection in await database.list_collection_names():
             documents: list[dict[str, Any]] = await database[collection].find().to_list(None)
