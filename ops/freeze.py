@@ -25,7 +25,7 @@ def frozen(ledger: Document, reason: str, now: datetime, lasting: timedelta | No
 
 def thawed(ledger: Document) -> Document:
     """Return the ledger of a feed that may be asked again: the origin's own silence and the breaker end too. Pure."""
-    opened = {"frozen_until": 0, "throttled": 0, "run": 0, "run_of": None, "breaker": None, "reason": ""}
+    opened = {"frozen_until": 0, "throttled": 0, "run_images": [], "run_of": None, "breaker": None, "reason": ""}
     return {**ledger, **opened, "halt": None}
 
 

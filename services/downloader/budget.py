@@ -48,7 +48,8 @@ CALM = 10 * SECOND
 """A download that succeeds so long after a freeze ends the doubling; right behind one, any origin lets some pass."""
 
 OPENS_AFTER: Mapping[Reason, int] = {Reason.FORBIDDEN: 10, Reason.GONE: 40, Reason.UNREACHABLE: 8}
-"""So many of one kind in a row open the breaker. A listing may lose all its photos; a share that is gone has no end."""
+"""So many images that fail alike in a row open the breaker. A listing may lose all its photos; a share that is gone has
+no end."""
 PROBE_SECONDS = (2.0, 30.0)
 """The first and the longest wait between probes."""
 PROBE_ASK_AGAIN_SECONDS = 5.0
@@ -128,7 +129,8 @@ class Ledger:
     frozen_until: int = 0
     throttled: int = 0
     """Freezes in a row for which the origin named no time."""
-    run: int = 0
+    run_images: tuple[str, ...] = ()
+    """The images that failed alike in a row, each once: one that is broken is tried again and again."""
     run_of: Reason | None = None
     breaker: Breaker | None = None
     reason: str = ""
@@ -161,6 +163,7 @@ class Done:
     """
 
     slot: str
+    image_id: str
     sent_at: datetime | None
     failure: Failure | None = None
     received: int = 0
@@ -353,7 +356,8 @@ def from_document(stored: Mapping[str, Any]) -> Ledger:
     known = {item.name: stored[item.name] for item in fields(Ledger) if item.name in stored}
     for name in {"hour", "day", "received"} & known.keys():
         known[name] = tuple((bucket, amount) for bucket, amount in known[name])
-    known["sends"] = tuple(known.get("sends", ()))
+    for name in ("sends", "run_images"):
+        known[name] = tuple(known.get(name, ()))
     known["run_of"] = Reason(known["run_of"]) if known.get("run_of") else None
     if breaker := known.get("breaker"):
         known["breaker"] = Breaker(**{**breaker, "reason": Reason(breaker["reason"])})
@@ -533,7 +537,7 @@ def _judged(ledger: Ledger, done: Done, jitter: float) -> Ledger:
         ledger = _silenced(ledger, failure, sent_at, jitter)
     if failure is None and sent_at >= ledger.frozen_until + CALM:
         ledger = replace(ledger, throttled=0)
-    return _probed(ledger, done) if ledger.breaker else _counted(ledger, failure)
+    return _probed(ledger, done) if ledger.breaker else _counted(ledger, done)
 
 
 def _silenced(ledger: Ledger, failure: Failure, sent_at: int, jitter: float) -> Ledger:
@@ -555,17 +559,21 @@ def _silenced(ledger: Ledger, failure: Failure, sent_at: int, jitter: float) -> 
     return replace(ledger, frozen_until=until, reason=reason)
 
 
-def _counted(ledger: Ledger, failure: Failure | None) -> Ledger:
-    """Count failures of one kind in a row, and open the breaker where the run is long enough."""
+def _counted(ledger: Ledger, done: Done) -> Ledger:
+    """Count the images that fail alike in a row, and open the breaker where the run is long enough."""
+    failure = done.failure
     kind = _KINDS.get(failure.reason) if failure else None
     if kind is None:
         unwell = failure and failure.reason in _UNWELL
-        return ledger if unwell or not ledger.run else replace(ledger, run=0, run_of=None)
-    run = ledger.run + 1 if kind is ledger.run_of else 1
-    ledger = replace(ledger, run=run, run_of=kind)
-    if run < OPENS_AFTER[kind]:
+        return ledger if unwell or not ledger.run_images else replace(ledger, run_images=(), run_of=None)
+    run = ledger.run_images if kind is ledger.run_of else ()
+    if done.image_id in run:
         return ledger
-    reason = f"{run} downloads in a row failed: {POLICIES[kind].meaning}; probes test the origin"
+    run = (*run, done.image_id)
+    ledger = replace(ledger, run_images=run, run_of=kind)
+    if len(run) < OPENS_AFTER[kind]:
+        return ledger
+    reason = f"{len(run)} images in a row failed: {POLICIES[kind].meaning}; probes test the origin"
     wait = PROBE_SECONDS[0]
     return replace(ledger, breaker=Breaker(kind, wait, ledger.seen + ceil(wait * SECOND)), reason=reason)
 
@@ -576,7 +584,7 @@ def _probed(ledger: Ledger, done: Done) -> Ledger:
     if breaker is None or breaker.probe != done.slot:
         return ledger
     if failure is None or (failure.reason not in _UNWELL and _KINDS.get(failure.reason) is not breaker.reason):
-        return replace(ledger, breaker=None, run=0, run_of=None)
+        return replace(ledger, breaker=None, run_images=(), run_of=None)
     wait = min(2 * breaker.wait_seconds, PROBE_SECONDS[1])
     return replace(ledger, breaker=replace(breaker, wait_seconds=wait, probe_at=ledger.seen + ceil(wait * SECOND)))
 

@@ -276,6 +276,7 @@ class Handler:
         now, photos = self._clock(), ((one, photo) for one, some in wanted.items() for photo in some)
         turns: dict[ListingId, list[Turn]] = {}
         for (one, photo), download in zip(photos, downloads, strict=False):
+            download.image_id = photo.id
             turns.setdefault(one, []).append(Turn(decide.claim(photo, self._worker, feed, now), download))
         return turns
 

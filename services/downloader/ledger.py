@@ -53,6 +53,8 @@ class Download:
     at: datetime
     feed: Feed
     priority: Priority
+    image_id: str = ""
+    """What it is used for."""
     sent_at: datetime | None = None
     due_at: datetime | None = None
     """When to try again, where `at_turn` or `permit` said no."""
@@ -328,7 +330,7 @@ def _done(download: Download, failure: Failure | None) -> Done:
     """What our own budget stopped says nothing of the origin; a moment at which nothing was sent is free again."""
     never_sent = [download.at] if download.sent_at is None and download.due_at is None else []
     sent_at = None if download.due_at else download.sent_at
-    return Done(download.slot, sent_at, failure, download.received, (*download.unused, *never_sent))
+    return Done(download.slot, download.image_id, sent_at, failure, download.received, (*download.unused, *never_sent))
 
 
 def _report(feed: Feed, before: Ledger, after: Ledger) -> None:

@@ -42,8 +42,11 @@ class Desk:
         self.ledger = stored or self.ledger
         return grant
 
-    def end(self, grant: Grant, seconds: float, failure: Failure | None = None, received: int = 0) -> None:
-        done = [Done(one.slot, one.at, failure, received) for one in grant.sends]
+    def end(
+        self, grant: Grant, seconds: float, failure: Failure | None = None, received: int = 0, image: str = ""
+    ) -> None:
+        """Each download was of an image of its own, unless one is given."""
+        done = [Done(one.slot, image or one.slot, one.at, failure, received) for one in grant.sends]
         self.ledger = budget.give_back(self.ledger, self.feed, done, after(seconds), jitter=0.0)
 
     def fail(self, times: int, reason: Reason, seconds: float = 0.0) -> None:
@@ -175,7 +178,7 @@ def test_a_worker_that_comes_back_has_the_slots_of_its_earlier_life_at_once_and_
 def test_what_is_accounted_for_twice_counts_once() -> None:
     desk = Desk(requests_per_hour=10, bytes_per_hour=10_000, viewed_reserve=0.0)
     first, second = desk.take(2), desk.take(2)
-    done = [Done(one.slot, None, received=100, unused=(one.at,)) for one in first.sends]
+    done = [Done(one.slot, "image", None, received=100, unused=(one.at,)) for one in first.sends]
     once = budget.give_back(desk.ledger, desk.feed, done, after(1), jitter=0.0)
     assert budget.give_back(once, desk.feed, done, after(1), jitter=0.0) == once
     assert sum(amount for _, amount in once.hour) == len(second.sends)
@@ -303,14 +306,25 @@ def test_a_row_is_broken_by_what_says_that_the_origin_is_well(between: Reason | 
     assert desk.opened_by == opens
 
 
+def test_images_that_fail_again_and_again_do_not_open_the_breaker_and_as_many_others_do() -> None:
+    desk = Desk(**UNPACED)
+    for image in "abcdabcd":
+        desk.end(desk.take(1), 0, Failure(Reason.TIMEOUT), image=image)
+    assert desk.opened_by is None
+    for image in "efgh":
+        assert desk.opened_by is None
+        desk.end(desk.take(1), 0, Failure(Reason.UNREACHABLE), image=image)
+    assert desk.opened_by is Reason.UNREACHABLE
+
+
 def test_what_our_own_budget_stopped_says_nothing_of_the_origin() -> None:
     desk = Desk(**UNPACED)
     desk.fail(9, Reason.FORBIDDEN)
     put_back = desk.take(1).sends[0]
-    done = Done(put_back.slot, None, Failure(Reason.THROTTLED, "the feed's budget is spent"))
+    done = Done(put_back.slot, "image", None, Failure(Reason.THROTTLED, "the feed's budget is spent"))
     desk.ledger = budget.give_back(desk.ledger, desk.feed, [done], NOW, jitter=0.0)
     assert not desk.ledger.frozen_until
-    assert desk.ledger.run == 9
+    assert len(desk.ledger.run_images) == 9
 
 
 def test_an_open_breaker_lets_one_probe_at_a_time_through_ever_less_often() -> None:

@@ -31,6 +31,8 @@ SECOND = budget.SECOND
 START = 1_750_000_000 * SECOND
 SLOT_SECONDS = 30.0
 NEVER = 1 << 62
+IMAGES = 12
+"""So few that some fail again and again."""
 SKEW = 20_000
 """So far may a worker's idea of the store's time be off, in microseconds, either way."""
 
@@ -64,6 +66,7 @@ class Running:
     """A download in a worker's hands. Times are true ones; `sends_at` is when its next request leaves, if it does."""
 
     slot: str
+    image: str
     viewed: bool
     skew: int
     at: datetime
@@ -96,6 +99,7 @@ class Workers(RuleBasedStateMachine):
         self.silences: list[tuple[int, int]] = []
         self.halted: tuple[int, int] | None = None
         self.received: list[tuple[int, int]] = []
+        self.failed: set[str] = set()
 
     @rule(
         wanted=st.integers(1, 12),
@@ -120,9 +124,10 @@ class Workers(RuleBasedStateMachine):
             self.store(stored)
         if grant.sends:
             self.check_bytes()
-        for send in grant.sends:
+        for number, send in enumerate(grant.sends):
             sends_at = self.true_time(send.at, skew) + late
-            self.running.append(Running(send.slot, priority is Priority.VIEWED, skew, send.at, late, sends_at))
+            image = f"image {(self.grants + number) % IMAGES}"
+            self.running.append(Running(send.slot, image, priority is Priority.VIEWED, skew, send.at, late, sends_at))
 
     @rule(by=WAITS)
     def wait(self, by: int) -> None:
@@ -302,13 +307,16 @@ class Workers(RuleBasedStateMachine):
 
     def end(self, some: Sequence[Running], failure: Failure | None, received: int) -> None:
         skew = some[0].skew
-        done = [Done(one.slot, one.sent_at, failure, received, tuple(one.unused)) for one in some]
-        frozen = self.ledger.frozen_until
+        done = [Done(one.slot, one.image, one.sent_at, failure, received, tuple(one.unused)) for one in some]
+        frozen, was_open = self.ledger.frozen_until, self.ledger.breaker
+        self.failed |= {one.image for one in some if failure}
         self.store(budget.give_back(self.ledger, self.feed, done, self.told(skew), jitter=0.5))
         if self.ledger.frozen_until > frozen:
             # Sent within the clocks' difference is not yet a breach.
             end = self.true_time(at(self.ledger.frozen_until), 0) - SKEW
             self.silences.append((self.now + 2 * SKEW, end))
+        if (breaker := self.ledger.breaker) and not was_open:
+            assert len(self.failed) >= budget.OPENS_AFTER[breaker.reason]
         self.received += [(self.now, received) for _ in some]
         self.running = [one for one in self.running if one not in some]
 

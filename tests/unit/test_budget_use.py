@@ -41,7 +41,7 @@ class Desk:
         return grant
 
     def end(self, grant: Grant, at: datetime, failure: Failure | None = None, received: int = 0) -> None:
-        done = [Done(one.slot, one.at, failure, received) for one in grant.sends]
+        done = [Done(one.slot, one.slot, one.at, failure, received) for one in grant.sends]
         self.ledger = budget.give_back(self.ledger, self.feed, done, at, jitter=0.0)
 
     def use(self, at: datetime) -> BudgetUse:

@@ -84,6 +84,7 @@ def test_a_thaw_closes_an_open_breaker() -> None:
         worker = a_worker(budgets)
         batch = await worker.take(feed, 10, VIEWED)
         for download in list(batch.downloads):
+            download.image_id = download.slot
             assert await worker.at_turn(download)
             await worker.finished(download, Failure(Reason.FORBIDDEN), batch=batch)
         assert budget.from_document((await budgets.get(feed.name)).document).breaker

@@ -260,6 +260,15 @@ async def test_what_was_received_is_charged_though_the_download_failed_or_was_cu
     assert await charged() == 2_000
 
 
+async def test_photos_that_fail_one_after_the_other_open_the_breaker_by_their_number(work: Work) -> None:
+    photos = [f"p{number}" for number in range(8)]
+    await work.listings.write([a_listing(*(a_photo(name, key="X3") for name in photos), key="X3")])
+    work.studio.failure = Failure(Reason.TIMEOUT)
+    work.studio.end(*photos)
+    await work.ask("X3", photos[0], *(word for name in photos[1:] for word in ("X3", name)))
+    assert (await work.budgets.get(FEED)).document["breaker"]
+
+
 async def test_while_storage_is_away_no_origin_is_asked(work: Work) -> None:
     work.studio.fault, work.studio.is_storage_away = StoreUnavailable("away"), True
     work.studio.end("a", "b")

@@ -69,6 +69,7 @@ class Origin:
     most: int = 0
 
     async def download(self, worker: OriginBudget, download: Download, batch: Batch) -> None:
+        download.image_id = download.slot
         if not await worker.at_turn(download):
             await worker.finished(download, THROTTLED, batch=batch)
             return
