@@ -53,6 +53,8 @@ no end."""
 PROBE_SECONDS = (2.0, 30.0)
 """The first and the longest wait between probes."""
 PROBE_ASK_AGAIN_SECONDS = 5.0
+PROBE_YIELDS = 3 * SECOND
+"""So much later images that failed before may probe: others that wait are there by then, from the topic too."""
 HALT_ASK_AGAIN = 10 * SECOND
 """When to ask again where an operator froze the feed: nobody knows when it is thawed."""
 
@@ -187,17 +189,28 @@ class Limits:
 
 
 def take(
-    ledger: Ledger, feed: Feed, wanted: int, priority: Priority, now: datetime, *, holder: str, slot_seconds: float
+    ledger: Ledger,
+    feed: Feed,
+    wanted: int,
+    priority: Priority,
+    now: datetime,
+    *,
+    holder: str,
+    slot_seconds: float,
+    failed_before: bool = False,
 ) -> tuple[Ledger | None, Grant]:
     """Grant up to `wanted` downloads, at most a batch, each with a slot and a planned request.
 
     Routine work gets all that one horizon holds, or is told when to come for it: many who ask would else get one
-    request each, at one write each. `holder` names this grant uniquely. The ledger returned is null where there is
-    nothing to store.
+    request each, at one write each. `holder` names this grant uniquely; `failed_before` says that all that is wanted
+    did, and is not what an unwell origin should be probed with. The ledger returned is null where there is nothing to
+    store.
     """
     ledger, refused = _asked(ledger, feed, now)
     if (closed_until := _closed_until(ledger)) is not None:
         return refused, Grant((), _datetime(closed_until))
+    if ledger.breaker and failed_before and ledger.seen < (yields_until := ledger.breaker.probe_at + PROBE_YIELDS):
+        return refused, Grant((), _datetime(yields_until))
     limits, viewed = limits_of(feed, priority), priority is Priority.VIEWED
     kept = int(not viewed and ledger.seen < ledger.viewed_until)
     free = min(limits.downloads, feed.concurrency - kept) - len(ledger.slots)

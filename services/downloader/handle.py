@@ -211,7 +211,10 @@ class Handler:
         work: Mapping[ListingId, Sequence[Turn]] = {}
         batch: Batch | None = None
         try:
-            batch = await self._budget.take(feed, len(in_hand), _urgency(wanted.values()), wait_seconds)
+            failed_before = all(photo.failure for photos in wanted.values() for photo in photos)
+            batch = await self._budget.take(
+                feed, len(in_hand), _urgency(wanted.values()), wait_seconds, failed_before=failed_before
+            )
             if not batch.downloads:
                 until = batch.earliest or self._clock()
                 put_back = ((known[one], [photo.put_back(until) for photo in wanted[one]]) for one in wanted)
@@ -273,7 +276,8 @@ class Handler:
     def _share_out(
         self, feed: Feed, wanted: Mapping[ListingId, Sequence[Photo]], downloads: Sequence[Download]
     ) -> dict[ListingId, list[Turn]]:
-        now, photos = self._clock(), ((one, photo) for one, some in wanted.items() for photo in some)
+        now, photos = self._clock(), [(one, photo) for one, some in wanted.items() for photo in some]
+        photos.sort(key=lambda found: found[1].failure is not None)  # a single grant may be the probe of an origin
         turns: dict[ListingId, list[Turn]] = {}
         for (one, photo), download in zip(photos, downloads, strict=False):
             download.image_id = photo.id

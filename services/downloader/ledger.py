@@ -151,9 +151,17 @@ class OriginBudget:
             known.given_back.set()
 
     async def take(
-        self, feed: Feed, wanted: int, priority: Priority, wait_seconds: float = LONGEST_WAIT_SECONDS
+        self,
+        feed: Feed,
+        wanted: int,
+        priority: Priority,
+        wait_seconds: float = LONGEST_WAIT_SECONDS,
+        *,
+        failed_before: bool = False,
     ) -> Batch:
         """Take up to `wanted` downloads; waits up to `wait_seconds` where none can be granted at once.
+
+        `failed_before` says that all that is wanted did: it is not what an unwell origin should be probed with.
 
         Raises StoreUnavailable where the ledger cannot be read or written.
         """
@@ -161,7 +169,10 @@ class OriginBudget:
         give_up = self._monotonic() + wait_seconds
 
         def rule(ledger: Ledger, now: datetime) -> tuple[Ledger | None, Grant]:
-            return budget.take(ledger, feed, wanted, priority, now, holder=holder, slot_seconds=_slot_seconds(feed))
+            return budget.take(
+                ledger, feed, wanted, priority, now,
+                holder=holder, slot_seconds=_slot_seconds(feed), failed_before=failed_before,
+            )  # fmt: skip
 
         while wanted > 0 and not self._is_closed:
             known.given_back.clear()

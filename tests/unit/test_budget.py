@@ -34,11 +34,14 @@ class Desk:
         self.ledger = Ledger()
         self.asked = 0
 
-    def take(self, wanted: int, seconds: float = 0.0, priority: Priority = ROUTINE) -> Grant:
+    def take(
+        self, wanted: int, seconds: float = 0.0, priority: Priority = ROUTINE, *, failed_before: bool = False
+    ) -> Grant:
         self.asked += 1
         stored, grant = budget.take(
-            self.ledger, self.feed, wanted, priority, after(seconds), holder=f"g{self.asked}", slot_seconds=30
-        )
+            self.ledger, self.feed, wanted, priority, after(seconds),
+            holder=f"g{self.asked}", slot_seconds=30, failed_before=failed_before,
+        )  # fmt: skip
         self.ledger = stored or self.ledger
         return grant
 
@@ -343,6 +346,19 @@ def test_an_open_breaker_lets_one_probe_at_a_time_through_ever_less_often() -> N
         assert budget.barred_until(desk.ledger, probe.sends[0].slot, after(now)) is None
         desk.end(probe, now, Failure(Reason.UNREACHABLE))
     assert waits == [2, 4, 8, 16, 30, 30]
+
+
+def test_images_that_failed_before_let_others_probe_first_and_probe_where_there_are_none() -> None:
+    desk = Desk(**UNPACED)
+    assert desk.take(1, 0, failed_before=True).sends
+    desk.fail(8, Reason.UNREACHABLE)
+    refused = desk.take(1, 2, VIEWED, failed_before=True)
+    assert (refused.sends, refused.earliest) == ((), after(5))
+    probe = desk.take(1, 2)
+    assert probe.sends
+    desk.end(probe, 3, Failure(Reason.UNREACHABLE))
+    assert not desk.take(1, 9.9, failed_before=True).sends
+    assert desk.take(1, 10, failed_before=True).sends
 
 
 def test_a_probe_whose_worker_died_is_followed_by_another() -> None:

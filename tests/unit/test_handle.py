@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from services.downloader import handle
+from services.downloader import budget, handle
 from services.downloader.answers import NotModified
 from services.downloader.download import Told
 from services.downloader.fetch import Permit, Received
@@ -200,9 +200,9 @@ async def test_what_was_granted_is_used_though_the_listing_changed_meanwhile(
         await write([replace(listing, city="Elsewhere")])
         return await write(listings)
 
-    async def counted(budget: OriginBudget, feed: Feed, wanted: int, *terms: Any) -> Batch:
+    async def counted(budget: OriginBudget, feed: Feed, wanted: int, *terms: Any, **more: Any) -> Batch:
         taken.append(wanted)
-        return await take(budget, feed, wanted, *terms)
+        return await take(budget, feed, wanted, *terms, **more)
 
     take = OriginBudget.take
     monkeypatch.setattr(OriginBudget, "take", counted)
@@ -267,6 +267,29 @@ async def test_photos_that_fail_one_after_the_other_open_the_breaker_by_their_nu
     work.studio.end(*photos)
     await work.ask("X3", photos[0], *(word for name in photos[1:] for word in ("X3", name)))
     assert (await work.budgets.get(FEED)).document["breaker"]
+
+
+async def failed_before(work: Work, key: str) -> None:
+    listing = await work.listings.get(FEED, key)
+    assert listing is not None
+    failed = replace(listing.photos[0], failure=Failure(Reason.TIMEOUT), attempts=1)
+    await work.listings.write([listing.with_photos([failed])])
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_an_unwell_origin_is_probed_with_a_photo_that_did_not_fail_before(work: Work, together: bool) -> None:
+    seen = round((await work.budgets.get(FEED)).now.timestamp() * budget.SECOND)
+    unwell = budget.Ledger(breaker=budget.Breaker(Reason.UNREACHABLE, 2.0, seen))
+    await work.budgets.replace(FEED, budget.to_document(unwell), 0)
+    await failed_before(work, "X1")
+    if together:
+        work.ask("X1", "a", "X2", "b")
+    else:
+        work.ask("X1", "a")
+        await come(lambda: any(work.handler._waiting))  # it asks the budget
+        work.ask("X2", "b")
+    await come(lambda: bool(work.studio.begun))
+    assert work.studio.begun == ["b"]
 
 
 async def test_while_storage_is_away_no_origin_is_asked(work: Work) -> None:
