@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from shared import compression
 from shared.kafka import BrokerUnavailable
 from shared.stores.errors import StoreUnavailable
 
@@ -52,8 +53,14 @@ class Health:
             faults["service"] = "draining"
         return faults
 
-    async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    async def _metrics(self, request: web.Request) -> web.Response:
+        body, headers = (
+            generate_latest(self._registry),
+            {"Content-Type": CONTENT_TYPE_LATEST, "Vary": "Accept-Encoding"},
+        )
+        if compression.is_wanted(request, body):
+            body, headers["Content-Encoding"] = compression.packed(body), "gzip"
+        return web.Response(body=body, headers=headers)
 
 
 def _runner(app: web.Application) -> web.AppRunner:

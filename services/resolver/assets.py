@@ -1,57 +1,43 @@
 """Files that frontends load as they are: the web component, the client it uses, and their types."""
 
-import hashlib
-from dataclasses import dataclass
+from collections.abc import Iterator
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import PurePath
 
-from aiohttp import ETag, web
+from aiohttp import web
 
-from services.resolver.answers import refuse
+from services.resolver import answers
+from services.resolver.answers import Body, refuse
+from shared import compression
 
 _CACHED = "public, max-age=300"
 """The addresses stay and the files change with a release: pages have the new ones after minutes, else an ETag's 304."""
-_TYPES = {".js": "text/javascript", ".ts": "text/plain"}
+_TYPES = {".js": "text/javascript; charset=utf-8", ".ts": "text/plain; charset=utf-8"}
 """Not by `mimetypes`: it depends on the machine, and takes .ts for video."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Asset:
-    body: bytes
-    content_type: str
-    etag: ETag
-
-
 class Assets:
-    """The files in `assets/`, read once."""
+    """The files in `assets/`, read once, and compressed once when they are first asked for so."""
 
     def __init__(self) -> None:
         folder = files(__package__).joinpath("assets")
-        self._assets = {file.name: _asset(file) for file in folder.iterdir() if _suffix(file) in _TYPES}
+        self._assets = {file.name: Body(file.read_bytes(), compression.SMALL) for file in _files(folder)}
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes to serve."""
         return [web.get("/assets/{name}", self._serve)]
 
     async def _serve(self, request: web.Request) -> web.Response:
-        asset = self._assets.get(request.match_info["name"])
-        if asset is None:
+        name = request.match_info["name"]
+        if name not in self._assets:
             refuse(404, f"there is no such file; there is {', '.join(sorted(self._assets))}")
-        held = request.if_none_match or ()
-        is_held = any(tag.value in ("*", asset.etag.value) for tag in held)
-        response = web.Response(status=304) if is_held else web.Response(body=asset.body)
-        if not is_held:
-            response.content_type, response.charset = asset.content_type, "utf-8"
-        response.etag = asset.etag
-        response.headers["Cache-Control"] = _CACHED
-        return response
+        return answers.found(request, self._assets[name], _TYPES[_suffix(name)], _CACHED)
 
 
-def _asset(file: Traversable) -> _Asset:
-    body = file.read_bytes()
-    return _Asset(body, _TYPES[_suffix(file)], ETag(hashlib.blake2b(body, digest_size=12).hexdigest()))
+def _files(folder: Traversable) -> Iterator[Traversable]:
+    return (file for file in folder.iterdir() if _suffix(file.name) in _TYPES)
 
 
-def _suffix(file: Traversable) -> str:
-    return PurePath(file.name).suffix
+def _suffix(name: str) -> str:
+    return PurePath(name).suffix

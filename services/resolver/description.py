@@ -11,7 +11,9 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 
 from services.resolver import answers, docs_page
+from services.resolver.answers import Body
 from services.resolver.operations import HEADERS, JSON, OPERATIONS, Answer, Operation
+from shared import compression
 
 Json = dict[str, Any]
 
@@ -19,6 +21,7 @@ _ABOUT = (
     "Local, fresh URLs for the photos of real-estate listings. Public URLs are immutable and may be cached for ever; "
     "answers may be cached for two seconds and carry an ETag. Errors are a `Problem` by RFC 9457."
 )
+_PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 
 
 def routes() -> list[web.RouteDef]:
@@ -27,18 +30,23 @@ def routes() -> list[web.RouteDef]:
 
 
 async def _openapi(request: web.Request) -> web.Response:
-    return answers.found(request, orjson.dumps(openapi(), option=orjson.OPT_INDENT_2))
+    return answers.found(request, _document())
 
 
-async def _docs(_: web.Request) -> web.Response:
-    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
-    headers = {"Content-Security-Policy": policy, "Cache-Control": "public, max-age=60"}
-    return web.Response(text=_page(), content_type="text/html", headers=headers)
+async def _docs(request: web.Request) -> web.Response:
+    answer = answers.found(request, _page(), "text/html; charset=utf-8", "public, max-age=60")
+    answer.headers["Content-Security-Policy"] = _PAGE_POLICY
+    return answer
 
 
 @cache
-def _page() -> str:
-    return docs_page.page(openapi())
+def _document() -> Body:
+    return Body(orjson.dumps(openapi(), option=orjson.OPT_INDENT_2), compression.SMALL)
+
+
+@cache
+def _page() -> Body:
+    return Body(docs_page.page(openapi()).encode(), compression.SMALL)
 
 
 @cache

@@ -3,7 +3,6 @@
 import asyncio
 import gzip
 import json
-import re
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,6 +17,7 @@ from services.resolver import waiting as waiting_module
 from services.resolver.catalog import Name, Question
 from services.resolver.decide import Absent
 from services.resolver.demand import Demand
+from shared import compression
 from shared.domain.failures import Failure, Reason
 from shared.domain.image import image_id, url_key
 from shared.domain.pace import Pace
@@ -31,33 +31,71 @@ LISTING = f"/api/listings/{KEY}/images"
 FULL = a_listing(*(a_held_photo(f"p{number}") for number in range(25)))
 
 
-async def test_a_long_answer_is_compressed_for_those_who_take_it() -> None:
-    async with a_resolver(FULL, a_listing(key="X2")) as resolver:
-        plain = await resolver.http.get(LISTING, headers={"Accept-Encoding": "identity"})
-        packed = await resolver.http.get(LISTING, headers={"Accept-Encoding": "br, GZIP;q=0.8"})
-        assert (plain.headers.get("Content-Encoding"), packed.headers["Content-Encoding"]) == (None, "gzip")
-        assert gzip.decompress(await packed.read()) == await plain.read()
-        assert int(packed.headers["Content-Length"]) < int(plain.headers["Content-Length"]) / 4
-        assert plain.headers["Vary"] == packed.headers["Vary"] == "Accept-Encoding"
-        refused = await resolver.http.get(LISTING, headers={"Accept-Encoding": "gzip;q=0, br"})
-        short = await resolver.http.get("/api/listings/X2/images", headers={"Accept-Encoding": "gzip"})
-        assert "Content-Encoding" not in {**refused.headers, **short.headers}
+KEPT_TEXTS = [LISTING, "/api/openapi.json", "/api/docs", "/assets/listing-photos.js", "/assets/listing-photos.d.ts"]
 
 
-async def test_each_representation_has_its_validator_and_either_is_recognised() -> None:
+@pytest.mark.parametrize("path", [*KEPT_TEXTS, "/metrics"])
+async def test_a_long_text_is_compressed_for_those_who_take_it(path: str) -> None:
     async with a_resolver(FULL) as resolver:
-        tags = {}
+        plain = await resolver.http.get(path, headers={"Accept-Encoding": "identity"})
+        packed = await resolver.http.get(path, headers={"Accept-Encoding": "br, GZIP;q=0.8"})
+        assert (plain.headers.get("Content-Encoding"), packed.headers["Content-Encoding"]) == (None, "gzip")
+        text = gzip.decompress(await packed.read())
+        assert text == await plain.read() or path == "/metrics", "once, and the same"
+        assert packed.headers["Content-Type"] == plain.headers["Content-Type"]
+        assert int(packed.headers["Content-Length"]) < len(text) / 2
+        assert plain.headers["Vary"] == packed.headers["Vary"] == "Accept-Encoding"
+        refused = await resolver.http.get(path, headers={"Accept-Encoding": "gzip;q=0, br"})
+        assert "Content-Encoding" not in refused.headers
+        head = await resolver.http.head(path, headers={"Accept-Encoding": "gzip"})
+        assert (head.headers["Content-Encoding"], await head.read()) == ("gzip", b"")
+        assert head.headers["Content-Length"] == packed.headers["Content-Length"] or path == "/metrics"
+
+
+@pytest.mark.parametrize("path", ["/api/listings/X2/images", "/healthz", "/nothing", "/api/images/serve?id=x"])
+async def test_a_short_text_is_sent_as_it_is(path: str) -> None:
+    async with a_resolver(a_listing(key="X2")) as resolver:
+        short = await resolver.http.get(path, headers={"Accept-Encoding": "gzip"})
+        assert len(await short.read()) < 1_000
+        assert "Content-Encoding" not in short.headers
+
+
+@pytest.mark.parametrize("path", KEPT_TEXTS)
+async def test_what_is_kept_is_compressed_once_however_often_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    packed, compressed = compression.packed, 0
+
+    def counted(*given: Any) -> bytes:
+        nonlocal compressed
+        compressed += 1
+        return packed(*given)
+
+    monkeypatch.setattr(compression, "packed", counted)
+    async with a_resolver(FULL) as resolver:
+        for _ in range(3):
+            answer = await resolver.http.get(path, headers={"Accept-Encoding": "gzip"})
+            assert answer.headers["Content-Encoding"] == "gzip"
+    assert compressed <= 1
+
+
+@pytest.mark.parametrize("path", KEPT_TEXTS)
+async def test_each_representation_has_its_validator_and_either_is_recognised(path: str) -> None:
+    async with a_resolver(FULL) as resolver:
+        tags, lives = {}, set()
         for coding in ("identity", "gzip"):
-            tags[coding] = (await resolver.http.get(LISTING, headers={"Accept-Encoding": coding})).headers["ETag"]
+            answer = await resolver.http.get(path, headers={"Accept-Encoding": coding})
+            tags[coding] = answer.headers["ETag"]
+            lives.add(answer.headers["Cache-Control"])
         assert tags["identity"] != tags["gzip"]
         for given in (*tags.values(), f'W/{tags["gzip"]}, "x"', "*"):
             for coding in ("identity", "gzip"):
                 asked = {"Accept-Encoding": coding, "If-None-Match": given}
-                answer = await resolver.http.get(LISTING, headers=asked)
+                answer = await resolver.http.get(path, headers=asked)
                 assert (answer.status, answer.headers["ETag"], await answer.read()) == (304, tags[coding], b"")
-                assert answer.headers["Cache-Control"] == "public, max-age=2"
+                assert lives == {answer.headers["Cache-Control"]}
                 assert answer.headers["Vary"] == "Accept-Encoding"
-        assert (await resolver.http.get(LISTING, headers={"If-None-Match": 'W/"other"'})).status == 200
+        assert (await resolver.http.get(path, headers={"If-None-Match": 'W/"other"'})).status == 200
 
 
 async def test_an_unchanged_answer_is_compressed_once_however_often_it_is_read() -> None:
@@ -372,9 +410,7 @@ async def test_long_keys_that_nobody_has_take_their_share_of_the_memory() -> Non
         for number in range(10):
             key = f"{number}{'x' * 5_000}"
             assert (await resolver.http.get(f"/api/listings/{key}/images")).status == 404
-        metrics = await (await resolver.http.get("/metrics")).text()
-        (kept,) = re.findall(r'listing_images_kept_bytes{kind="page"} (.+)', metrics)
-        assert float(kept) > 10 * 5_000
+        assert resolver.metric("listing_images_kept_bytes", kind="page") > 10 * 5_000
 
 
 async def test_a_photo_by_url_is_read_once_and_hidden_at_once() -> None:
