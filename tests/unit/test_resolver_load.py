@@ -1,0 +1,122 @@
+"""More is asked than can be read, or Kafka falls silent: what does a client see, and what comes after?"""
+
+import asyncio
+from typing import Any
+
+import aiohttp
+import pytest
+
+from services.resolver import catalog as catalog_module
+from services.resolver import kept as kept_module
+from services.resolver import waiting as waiting_module
+from shared.kafka import BrokerUnavailable
+from shared.stores.listings import Answer
+from tests.answering import Resolver, Said, a_resolver
+from tests.builders import KEY, a_held_photo, a_listing, a_photo
+from tests.system import until
+
+LISTING = f"/api/listings/{KEY}/images"
+FULL = a_listing(a_held_photo("a"))
+
+
+async def is_shed(answer: aiohttp.ClientResponse) -> bool:
+    """Whether a question was refused as one too many, in the way that clients are told of."""
+    if answer.content_type != "application/problem+json":
+        return False
+    problem = await answer.json()
+    assert (answer.status, problem["status"]) == (503, 503)
+    assert "too many" in problem["detail"]
+    assert (answer.headers["Retry-After"], answer.headers["Cache-Control"]) == ("1", "no-store")
+    return True
+
+
+async def test_more_questions_than_can_be_read_are_shed_and_later_ones_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(kept_module, "_MOST_AWAITED", 5)
+    async with a_resolver(FULL) as resolver:
+        assert (await resolver.http.get(LISTING)).status == 200
+        read, may_read = resolver.listings.answers, asyncio.Event()
+
+        async def slowly(*asked: Any) -> list[Answer]:
+            await may_read.wait()
+            return await read(*asked)
+
+        monkeypatch.setattr(resolver.listings, "answers", slowly)
+        asking = [asyncio.create_task(resolver.http.get(f"/api/listings/U{n}/images")) for n in range(30)]
+
+        async def enough_are_refused() -> bool:
+            return sum(task.done() for task in asking) == 25
+
+        await until(enough_are_refused, "all but five to be refused", seconds=10)
+        assert all([await is_shed(task.result()) for task in asking if task.done()])
+        assert resolver.metric("listing_images_shed_total") == 25
+        assert (await resolver.http.get(LISTING)).status == 200, "what is kept is answered"
+        may_read.set()
+        answers = await asyncio.gather(*asking)
+        assert sorted(answer.status for answer in answers) == [404] * 5 + [503] * 25
+        again = await asyncio.gather(*(resolver.http.get(f"/api/listings/V{n}/images") for n in range(5)))
+        assert {answer.status for answer in again} == {404}
+
+
+async def test_more_photos_waited_for_than_can_be_watched_are_shed_and_later_ones_watched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(waiting_module, "_MOST_WATCHES", 2)
+    photos = [a_photo(f"p{number}") for number in range(5)]
+    async with a_resolver(a_listing(*photos), serve_wait_seconds=0.3) as resolver:
+        asked = [f"/api/images/serve?id={photo.id}" for photo in photos]
+        answers = await asyncio.gather(*(resolver.http.get(path) for path in asked))
+        assert [await is_shed(answer) for answer in answers].count(True) == 3
+        assert resolver.metric("listing_images_shed_total") == 3
+
+        async def nobody_is_watched() -> bool:
+            return not resolver.parts.waiting._watches
+
+        await until(nobody_is_watched, "the watches to end", seconds=5)
+        answer = await resolver.http.get(asked[-1])
+        assert (answer.status, answer.headers["Content-Type"]) == (503, "image/svg+xml")
+
+
+class Silent(Said):
+    """A broker that can be away."""
+
+    is_away = False
+
+    async def ping(self) -> None:
+        """Raise while away."""
+        if self.is_away:
+            raise BrokerUnavailable("away")
+
+
+async def readings_of_two_views(resolver: Resolver) -> int:
+    """Return how often the database is asked for what is asked twice, one after the other."""
+    resolver.parts.catalog.forget_all()
+    before = resolver.listings.readings
+    for _ in range(2):
+        assert (await resolver.http.get(LISTING)).status == 200
+    return resolver.listings.readings - before
+
+
+async def test_while_kafka_tells_of_no_changes_answers_are_kept_for_a_shorter_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert kept_module.DEAF_SECONDS < kept_module.HEARING_SECONDS
+    monkeypatch.setattr(catalog_module, "HEARING_SECONDS", 60.0)
+    monkeypatch.setattr(catalog_module, "DEAF_SECONDS", 0.0)
+    async with a_resolver(FULL) as resolver:
+        news = resolver.parts.news
+        news._broker = broker = Silent()
+        news.is_following.set()
+        await news.check()
+        assert await readings_of_two_views(resolver) == 1
+        broker.is_away = True
+        with pytest.raises(BrokerUnavailable):
+            await news.check()
+        assert await readings_of_two_views(resolver) == 2, "a consumer says nothing of a broker that went away"
+        broker.is_away = False
+        await news.check()
+        assert await readings_of_two_views(resolver) == 1
+        news.is_following.clear()
+        await news.check()
+        assert await readings_of_two_views(resolver) == 2, "the broker is there, and is not followed"
