@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from local import ports
@@ -82,6 +83,7 @@ class Resolver:
     said: Said
     http: aiohttp.ClientSession
     health: Health = field(repr=False)
+    app: web.Application = field(repr=False)
 
     def metric(self, name: str, **labels: str) -> float:
         """Return what the resolver counts."""
@@ -105,4 +107,4 @@ async def a_resolver(*listings: Listing, clock: Clock = utc_now, **settings: Any
             f"http://127.0.0.1:{port}", auto_decompress=False, connector=aiohttp.TCPConnector(limit=0)
         ) as http,
     ):
-        yield Resolver(parts, store, paces, port, said, http, health)
+        yield Resolver(parts, store, paces, port, said, http, health, app)

@@ -1,0 +1,197 @@
+"""What can be got out of the resolver by who knows no listing, or by who writes what nobody should?"""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from urllib.parse import quote
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.answering import Resolver, a_resolver
+from tests.builders import FEED, KEY, a_held_photo, a_listing, a_photo
+
+HERE, ELSEWHERE, BOTH = "zq7-here", "zq7-elsewhere", "zq7-both"
+MARK = "zq7<script>"
+"""In everything that is sent, so that it is recognised in what comes back."""
+MISSING = a_photo("b")
+LISTING = a_listing(a_held_photo("a"), MISSING)
+NOBODY = "0" * 32
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture(scope="module")
+async def resolver() -> AsyncIterator[Resolver]:
+    """A resolver that waits for nothing, of listings in several feeds."""
+    in_feeds = [
+        a_listing(a_held_photo(key=key, feed=feed), key=key, feed=feed)
+        for feed, key in ((HERE, "A"), (ELSEWHERE, "B"), (HERE, BOTH), (ELSEWHERE, BOTH))
+    ]
+    async with a_resolver(LISTING, *in_feeds, serve_wait_seconds=0) as running:
+        yield running
+
+
+async def test_the_placeholder_says_what_it_is_to_eyes_and_ears_and_weighs_little(resolver: Resolver) -> None:
+    answer = await resolver.http.get(f"/api/images/serve?id={MISSING.id}")
+    body = await answer.read()
+    assert (answer.status, answer.headers["Content-Type"], len(body) < 2_000) == (503, "image/svg+xml", True)
+    picture = ElementTree.fromstring(body)  # noqa: S314 - it is ours, and that it can be read is the question
+    assert (picture.tag, picture.get("role"), picture[0].tag) == (f"{SVG}svg", "img", f"{SVG}title")
+    assert [picture.findtext(f"{SVG}{tag}") for tag in ("title", "text")] == ["Photo on its way"] * 2
+    assert b"http" not in body.replace(b"http://www.w3.org/2000/svg", b""), "nothing is loaded"
+
+
+# Feeds
+
+PATHS_OF_NOBODY = [
+    "/api/listings/nobody/images?feed={}", "/api/images/resolve?url=http://nobody/&feed={}&listing=nobody",
+    f"/api/images/serve?id={NOBODY}&feed={{}}", f"/api/images/serve?id={NOBODY}&variant={{}}", "/{}", "/assets/{}",
+]  # fmt: skip
+
+
+async def asked_with(resolver: Resolver, path: str, feed: str) -> tuple[object, ...]:
+    """Return all that an answer says, but for its own id and hour."""
+    if path == "/api/images/resolve":
+        asking = resolver.http.post(path, json={"listing_keys": ["nobody"], "feed": feed})
+    else:
+        asking = resolver.http.get(path.format(feed))
+    answer = await asking
+    headers = {name: value for name, value in answer.headers.items() if name.lower() not in ("x-request-id", "date")}
+    return answer.status, headers, await answer.read()
+
+
+@pytest.mark.parametrize("path", [*PATHS_OF_NOBODY, "/api/images/resolve"])
+async def test_a_feed_that_is_there_is_answered_like_one_that_is_not(resolver: Resolver, path: str) -> None:
+    of_nobody = await asked_with(resolver, path, "zq7-nothing")
+    for feed in (HERE, ELSEWHERE, FEED):
+        assert await asked_with(resolver, path, feed) == of_nobody
+
+
+async def test_no_address_names_a_feed_to_who_knows_no_listing_of_it(resolver: Resolver) -> None:
+    for known in ("A", "B"):  # so that whatever counts by feed has counted
+        assert (await resolver.http.get(f"/api/listings/{known}/images")).status == 200
+    routes = [route for route in resolver.app.router.routes() if route.method in ("GET", "POST")]
+    assert len(routes) >= 10
+    for route in routes:
+        path = re.sub("{.*?}", "nobody", route.resource.canonical if route.resource else "/")
+        body = {"listing_keys": ["nobody", BOTH]} if route.method == "POST" else None
+        answer = await resolver.http.request(route.method, path, json=body, headers={"Accept-Encoding": "identity"})
+        said = (await answer.text()).replace(BOTH, "")
+        assert "zq7" not in said + str(answer.headers), path
+    ambiguous = await resolver.http.get(f"/api/listings/{BOTH}/images")
+    assert (ambiguous.status, "zq7" in await ambiguous.text()) == (409, False)
+
+
+# What is sent
+
+WRITTEN_IN = [
+    ("GET", "/{}"), ("GET", "/api/{}"), ("GET", "/assets/{}"), ("GET", "/metrics/{}"),
+    ("GET", "/api/listings/{}/images"), ("GET", "/api/listings/{}/images?context=view"),
+    *(("GET", f"/api/listings/{KEY}/images?{query}") for query in ("context={}", "feed={}", "feed=a&feed={}")),
+    *(("GET", f"/api/images/resolve?{query}") for query in ("url={}", "{}={}")),
+    *(("GET", f"/api/images/serve?{query}") for query in ("id={}", "url={}&listing={}")),
+    *(("GET", f"/api/images/serve?id={MISSING.id}&{query}") for query in ("variant={}", "{}={}")),
+    ("DELETE", "/api/images/{}"), ("PUT", "/api/images/serve?{}"), ("POST", "/api/images/resolve?{}={}"),
+]  # fmt: skip
+BODIES = [
+    MARK, json.dumps(MARK), json.dumps({MARK: MARK}), json.dumps({"listing_keys": MARK}),
+    f'{{"listing_keys": ["{MARK}"', json.dumps({"listing_keys": [{MARK: MARK}]}),
+    json.dumps({"listing_keys": ["a"], "context": MARK}),
+    json.dumps({"listing_keys": ["a"], "photos_per_listing": MARK}), json.dumps({"listing_keys": [MARK] * 201}),
+]  # fmt: skip
+HEADERS = dict.fromkeys(
+    [
+        "Accept", "Accept-Language", "Content-Type", "Cookie", "Forwarded", "If-None-Match", "Origin", "Range",
+        "Referer", "User-Agent", "X-Forwarded-For", "X-Forwarded-Host", "X-Original-URL", "X-Request-Id",
+    ],
+    MARK,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "path"), WRITTEN_IN)
+async def test_an_error_or_placeholder_repeats_nothing_of_path_query_or_headers(
+    resolver: Resolver, method: str, path: str
+) -> None:
+    for mark in (quote(MARK, safe=""), MARK.removesuffix("<script>")):
+        answer = await resolver.http.request(method, path.replace("{}", mark), headers=HEADERS)
+        assert answer.status >= 400
+        assert "zq7" not in await answer.text() + str(answer.headers)
+
+
+@pytest.mark.parametrize("body", BODIES)
+async def test_an_error_repeats_nothing_of_a_body(resolver: Resolver, body: str) -> None:
+    answer = await resolver.http.post("/api/images/resolve", data=body, headers=HEADERS)
+    assert answer.status in (400, 413, 422)
+    assert "zq7" not in await answer.text() + str(answer.headers)
+
+
+# What is no address, or two
+
+INJECTIONS = [
+    "%0d%0aX-Evil:%201", "%0D%0A%0D%0A<script>", "%0a", "%00", "..", "../..", "..%2f..%2fetc%2fpasswd", "%2e%2e%2f",
+    "%2e%2e/%2e%2e/metrics", "..%5c..%5c", "%c0%ae%c0%ae/", "%E5%98%8D%E5%98%8AX-Evil:1", "//evil.example.com/",
+    "a" * 9_000, "%0d%0a" * 2_000,
+]  # fmt: skip
+TARGETS = [
+    "/{}", "/api/listings/{}/images", "/assets/{}", "/api/images/serve?id={}", "/api/images/serve?url={}",
+    f"/api/images/serve?id={MISSING.id}&variant={{}}", f"/api/listings/{KEY}/images?feed={{}}",
+    "/api/images/resolve?url={}&listing={}",
+]  # fmt: skip
+
+
+async def exchanged(port: int, sent: bytes) -> list[tuple[int, bytes, bytes]]:
+    """Send bytes as they are; return status, head and body of each answer until the connection ends."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(sent)
+    async with asyncio.timeout(10):
+        left = await reader.read()
+    writer.close()
+    answers = []
+    while left:
+        head, _, left = left.partition(b"\r\n\r\n")
+        length = int(re.findall(rb"(?i)content-length: (\d+)", head)[0])
+        answers.append((int(head[9:12]), head, left[:length]))
+        left = left[length:]
+    return answers
+
+
+@pytest.mark.parametrize("target", TARGETS)
+async def test_nothing_in_an_address_becomes_a_header_or_another_address(resolver: Resolver, target: str) -> None:
+    for injected in INJECTIONS:
+        path = target.replace("{}", injected).encode()
+        sent = b"GET " + path + b" HTTP/1.1\r\nHost: a\r\nX-Request-Id: a\r\nConnection: close\r\n\r\n"
+        ((status, head, body),) = await exchanged(resolver.port, sent)
+        assert status in (400, 404, 413), (injected, head)
+        assert b"application/problem+json" in head
+        assert b"evil" not in (head + body).lower()
+        assert b"script" not in body
+
+
+START = b"GET /api/images/serve?id=x HTTP/1.1\r\nHost: a\r\n"
+POST = b"POST /api/images/resolve HTTP/1.1\r\nHost: a\r\n"
+SECOND = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /a\rX-Evil: 1 HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /a\x00b HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
+        START + b"X-Request-Id: a\rX-Evil: 1\r\n\r\n",
+        START + b"X-Request-Id: a\x00b\r\n\r\n",
+        START + b"X-Request-Id: a\r\n X-Evil: folded\r\n\r\n",
+        START + b"X-Long: " + b"a" * 70_000 + b"\r\n\r\n",
+        START + b"Origin : https://evil.example.com\r\n\r\n",
+        POST + b"Content-Length: 4\r\nContent-Length: 0\r\n\r\n" + SECOND,
+        POST + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + SECOND,
+        POST + b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n" + SECOND,
+        POST + b"Content-Length: -1\r\n\r\n" + SECOND,
+        POST + b"Content-Length: +1\r\n\r\n" + SECOND,
+    ],
+)
+async def test_a_head_that_could_be_read_in_two_ways_is_read_in_none(resolver: Resolver, sent: bytes) -> None:
+    ((status, head, body),) = await exchanged(resolver.port, sent)
+    assert (status, json.loads(body)["status"]) == (400, 400)
+    assert b"evil" not in (head + body).lower()
