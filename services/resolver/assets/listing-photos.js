@@ -366,7 +366,8 @@ function paint(frame, image, { sizes, loading }) {
   // Before src: what the choice of the file depends on.
   const img = make("img", { part: "photo", alt: image.alt, decoding: "async", loading, sizes, srcset: image.srcset });
   if (image.width && image.height) Object.assign(img, { width: image.width, height: image.height });
-  img.addEventListener("load", () => img.classList.add("here"));
+  // Once it can be painted: what fades in before that is seen to come all at once.
+  img.addEventListener("load", () => img.decode().catch(() => {}).then(() => img.classList.add("here")));
   img.addEventListener("error", () => frame.replaceChildren(make("p", { part: "note" }, isThumbnail ? "×" : words.failed)));
   img.src = image.url;
   frame.replaceChildren(...colours(image.thumbhash), img);
