@@ -32,7 +32,7 @@ async def browser() -> AsyncIterator[Browser]:
 @pytest.fixture(scope="session")
 async def mls() -> AsyncIterator[Sandbox]:
     """The sandbox MLS; its photos are 1,600 px wide and more."""
-    async with Sandbox(listings=12, photos=4) as running:
+    async with Sandbox(listings=16, photos=4) as running:
         yield running
 
 

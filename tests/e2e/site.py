@@ -54,9 +54,11 @@ class Site:
 
 
 @asynccontextmanager
-async def looking_at(browser: Browser, url: str, width: int = 1280, height: int = 900) -> AsyncIterator[Page]:
-    """Open a page in a window of its own; at its end, nothing may have gone wrong in it."""
-    context = await browser.new_context(viewport={"width": width, "height": height})
+async def looking_at(
+    browser: Browser, url: str, width: int = 1280, height: int = 900, density: float = 1
+) -> AsyncIterator[Page]:
+    """Open a page in a window of its own, of so many dots a pixel; at its end, nothing may have gone wrong in it."""
+    context = await browser.new_context(viewport={"width": width, "height": height}, device_scale_factor=density)
     try:
         page = await context.new_page()
         faults: list[str] = []

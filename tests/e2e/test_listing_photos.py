@@ -1,18 +1,12 @@
 """`<listing-photos>` in a browser, on a site of another origin, against the running system."""
 
-import asyncio
 import base64
-import json
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 import thash
 from playwright.async_api import Browser, Page, expect
 
-from local import ports
-from local.plan import PROJECT
 from local.sandbox import Sandbox
 from tests.e2e.site import NOWHERE, Site, layout_shift, looking_at
 from tests.system import System, until
@@ -159,23 +153,3 @@ async def test_a_thumbhash_has_the_colours_of_its_picture_where_they_are(
     assert across / down == pytest.approx(width / height, rel=0.15)
     expected = painted(across, down, opacity)
     assert sum(abs(one - other) for one, other in zip(pixels, expected, strict=True)) / len(pixels) < 20
-
-
-async def test_the_demos_gallery_shows_every_listing_and_opens_one(
-    browser: Browser, whole: System, known: str, tmp_path: Path
-) -> None:
-    listings = tmp_path / "listings.json"
-    listings.write_text(json.dumps([{"key": known, "title": "12 <Main> St", "place": "Guelph", "price": 500_000}]))
-    port = ports.choose(set())
-    command = ["-m", "local.site", "--port", str(port), "--resolver", whole.url("resolver"), "--feed", "sandbox"]
-    process = await asyncio.create_subprocess_exec(sys.executable, *command, "--listings", str(listings), cwd=PROJECT)
-    try:
-        await until(lambda: asyncio.to_thread(lambda: ports.http_status(port, "/") == 200), "the example site")
-        async with looking_at(browser, f"http://127.0.0.1:{port}/") as page:
-            await expect(page.locator("article li img.here").first).to_be_visible(timeout=PATIENCE_MS)
-            await page.get_by_role("button", name="Photos of 12 <Main> St").click()
-            await expect(page.locator("dialog [part=thumbnail] img.here")).to_have_count(4, timeout=PATIENCE_MS)
-            assert await layout_shift(page) < 0.05
-    finally:
-        process.terminate()
-        await process.wait()
