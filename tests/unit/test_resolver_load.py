@@ -7,6 +7,7 @@ import aiohttp
 import pytest
 
 from services.resolver import catalog as catalog_module
+from services.resolver import demand as demand_module
 from services.resolver import kept as kept_module
 from services.resolver import waiting as waiting_module
 from shared.kafka import BrokerUnavailable
@@ -76,6 +77,25 @@ async def test_more_photos_waited_for_than_can_be_watched_are_shed_and_later_one
         await until(nobody_is_watched, "the watches to end", seconds=5)
         answer = await resolver.http.get(asked[-1])
         assert (answer.status, answer.headers["Content-Type"]) == (503, "image/svg+xml")
+
+
+async def test_what_a_full_queue_of_demand_drops_is_counted_where_operators_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(demand_module, "_LONGEST_QUEUE", 5)
+    keys = [f"D{number}" for number in range(30)]
+    async with a_resolver(*(a_listing(a_photo("a", key=key), key=key) for key in keys)) as resolver:
+        plain = {"Accept-Encoding": "identity"}
+        asked = {"listing_keys": keys, "context": "view"}
+        page = await resolver.http.post("/api/images/resolve", json=asked, headers=plain)
+        assert (page.status, len((await page.json())["listings"])) == (200, 30), "nobody waits for it"
+        metrics = await resolver.http.get("/metrics", headers=plain)
+        assert "listing_images_demand_dropped_total 25.0" in (await metrics.text()).splitlines()
+
+        async def those_in_it_are_said() -> bool:
+            return len(resolver.said.records) == 5
+
+        await until(those_in_it_are_said, "the events of what was not dropped", seconds=10)
 
 
 class Silent(Said):
