@@ -11,7 +11,7 @@ import httpx
 from tests import system
 from tests.proxies import through
 from tests.servers import Room
-from tests.system import until
+from tests.system import System, until
 from tests.truth import FEEDS, a_version, truth_of
 
 STALE = '110 - "Response is Stale"'
@@ -20,12 +20,30 @@ WAIT_SECONDS = 2.0
 MOST_SECONDS = 5.0
 """How long an answer may take, beside that."""
 HANGS_SECONDS = 8.0
+OLDEST_SECONDS = 30.0
+"""How long after it was read an answer may be given, and is: what was read is older than the silence."""
 
 
 async def in_time(asking: Awaitable[httpx.Response], seconds: float = MOST_SECONDS) -> httpx.Response:
     """Wait for an answer, no longer than it may take."""
     async with asyncio.timeout(seconds + 1):  # for what lies between us
         return await asking
+
+
+async def served_for(ours: System, path: str, status: int) -> float:
+    """Ask until it is no longer answered from memory, as each answer says; return when the last one was asked for."""
+    last = 0.0
+    while True:
+        asked_at = asyncio.get_running_loop().time()
+        answer = await in_time(ours.http.get(path))
+        if answer.status_code != status:
+            assert (answer.status_code, answer.headers["Cache-Control"]) == (503, "no-store"), answer.text
+            assert int(answer.headers["Retry-After"]) >= 1
+            assert "Warning" not in answer.headers
+            return last
+        assert answer.headers["Warning"] == STALE
+        last = asked_at
+        await asyncio.sleep(0.1)
 
 
 async def test_a_database_that_hangs_is_taken_for_one_that_is_away(room: Room, tmp_path: Path) -> None:
@@ -42,7 +60,8 @@ async def test_a_database_that_hangs_is_taken_for_one_that_is_away(room: Room, t
             statuses = [(await ours.http.get(path)).status_code for path in (known, serve, waits)]
             assert statuses == [200, 302, 503]
             to_mongo.fall_silent()
-            hangs_until = asyncio.get_running_loop().time() + HANGS_SECONDS
+            silent_since = asyncio.get_running_loop().time()
+            hangs_until = silent_since + HANGS_SECONDS
             said_stale = 0
 
             async def keep_asking(path: str, status: int, seconds: float = MOST_SECONDS) -> None:
@@ -62,6 +81,8 @@ async def test_a_database_that_hangs_is_taken_for_one_that_is_away(room: Room, t
                 keep_asking("/readyz", 503),
             )
             assert said_stale > 8, "what comes from memory says so"
+            for last in await asyncio.gather(served_for(ours, known, 200), served_for(ours, serve, 302)):
+                assert OLDEST_SECONDS - 5 < last - silent_since < OLDEST_SECONDS
             to_mongo.mend()
 
             async def is_well() -> bool:
