@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
 
@@ -145,7 +146,12 @@ def progress(*, quiet: bool) -> Progress:
 
 def print_json(value: object) -> None:
     """Print a value for machines."""
-    sys.stdout.write(json.dumps(value, default=str, indent=2) + "\n")
+    sys.stdout.write(json.dumps(value, default=in_json, indent=2) + "\n")
+
+
+def in_json(value: object) -> str:
+    """Write what JSON has no form for: a moment as RFC 3339 has it."""
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def say(line: str) -> None:

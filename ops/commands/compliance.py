@@ -79,7 +79,7 @@ async def _print_json(removals: AsyncIterator[Removal]) -> None:
     before = "["
     async for one in removals:
         facts: dict[str, Any] = dataclasses.asdict(one)
-        sys.stdout.write(f"{before}\n{json.dumps(facts, default=_in_json)}")
+        sys.stdout.write(f"{before}\n{json.dumps(facts, default=terminal.in_json)}")
         before = ","
     sys.stdout.write("[]\n" if before == "[" else "\n]\n")
 
@@ -90,7 +90,3 @@ async def _print_words(removals: AsyncIterator[Removal]) -> None:
         terminal.say(f"{one.feed} {one.listing_key}: {proving.of_removal(one)}")
         count += 1
     terminal.say(f"{count:,} removals")
-
-
-def _in_json(value: object) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)

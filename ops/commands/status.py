@@ -98,7 +98,7 @@ def _screen(*, as_json: bool) -> Iterator[Callable[[Status, str], object]]:
     """Yield what shows a look: as a line of JSON, on a screen of its own, or below the last one where there is none."""
     if as_json:
         yield lambda found, fault: print(
-            json.dumps(dataclasses.asdict(found) | {"fault": fault}, default=str), flush=True
+            json.dumps(dataclasses.asdict(found) | {"fault": fault}, default=terminal.in_json), flush=True
         )
     elif terminal.out.is_terminal:
         with Live(console=terminal.out, auto_refresh=False, screen=True) as live:
