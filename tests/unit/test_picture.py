@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 import thash
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageChops, ImageStat
 
+from local.sandbox.album import Shot, draw
 from services.downloader import picture
 from services.downloader.picture import Encoded
 from shared.domain.failures import Failure, Reason
@@ -397,6 +398,47 @@ def test_equal_variants_share_one_file(tmp_path: Path) -> None:
     assert paths["full"] == paths["card"]
     assert len(set(paths.values())) == 3
     assert {one.path: one.file_size for one in made.variants} == {path: path.stat().st_size for path in paths.values()}
+
+
+def renumbered(jpeg: bytes) -> bytes:
+    """Return the JPEG with components 0, 1, 2 in place of 1, 2, 3, as some encoders number them."""
+    frame, scan = jpeg.index(b"\xff\xc0"), jpeg.index(b"\xff\xda")
+    changed = bytearray(jpeg)
+    for place in (*(frame + 10 + 3 * number for number in range(3)), *(scan + 5 + 2 * number for number in range(3))):
+        changed[place] -= 1
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("specs", [(JPEG,), (WEBP,), (JPEG, VariantSpec("card", 20, "jpeg", 90))], ids=len)
+@pytest.mark.parametrize(
+    "jpeg",
+    [
+        pictures.encoded(COLOURFUL, "JPEG", quality=95),
+        pictures.encoded(COLOURFUL, "JPEG", quality=95, subsampling="4:4:4", progressive=True),
+        pictures.encoded(COLOURFUL, "JPEG", quality=95, keep_rgb=True),
+        renumbered(pictures.encoded(COLOURFUL, "JPEG", quality=95)),
+        pictures.encoded(pictures.corners(2_000, 1_500), "JPEG", quality=95),
+        pictures.encoded(pictures.corners(7_001, 4_999), "JPEG", quality=95),
+    ],
+    ids=["subsampled", "progressive", "stored as RGB", "components numbered from 0", "larger", "much larger"],
+)
+def test_a_jpeg_keeps_its_colours_however_it_stores_them(
+    tmp_path: Path, jpeg: bytes, specs: tuple[VariantSpec, ...]
+) -> None:
+    made = good(tmp_path, jpeg, *specs)
+    for variant in made.variants:
+        with Image.open(variant.path) as image:
+            assert all_near(quarters(image), CORNERS)
+
+
+def test_a_smaller_jpeg_is_as_sharp_as_one_resized_in_rgb(tmp_path: Path) -> None:
+    photo = draw(Shot("B0", 4, 0, 1), 1_920)
+    made = shown(good(tmp_path, photo, VariantSpec("full", 1_500, "jpeg", 95)))
+    with Image.open(io.BytesIO(photo)) as image:
+        expected = image.convert("RGB").resize(made.size, Image.Resampling.LANCZOS)
+    saved = Image.open(io.BytesIO(pictures.encoded(expected, "JPEG", quality=95)))
+    ours, theirs = (sum(ImageStat.Stat(ImageChops.difference(one, expected)).rms) for one in (made, saved))
+    assert ours < theirs * 1.05
 
 
 @pytest.mark.parametrize("colour", [pictures.RED, pictures.BLUE, (128, 128, 128)])
