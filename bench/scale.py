@@ -271,7 +271,7 @@ QUESTIONS: Mapping[str, tuple[Callable[[MongoListings], Awaitable[object]], str]
         "hidden.since",
     ),
     "listings that are displayed": (lambda store: store.displayed(FEED), "photos.status"),
-    "500 listings that are held": (lambda store: store.held(FEED, RemovalReason.LISTING_INACTIVE, 500), "seen_at"),
+    "50 listings that are held": (lambda store: store.held(FEED, RemovalReason.LISTING_INACTIVE, 50), "seen_at"),
     "5,000 keys for a sweep to compare": (lambda store: store.displayed_keys(FEED, "W8", 5_000), "photos.status"),
     "500 of them as they are recorded": (
         lambda store: store.recorded(FEED, [f"W{_token(number).decode()}" for number in range(500)]),

@@ -19,7 +19,7 @@ from shared.stores.listings import Listings
 
 _LOOK_EVERY = timedelta(seconds=1)
 """Less than the grace that a hidden listing has: a burst is seen before any of it is due."""
-_AT_ONCE = 500
+_AT_ONCE = 50
 
 Frozen = Mapping[tuple[str, RemovalReason], Freeze]
 
