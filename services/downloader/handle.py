@@ -255,17 +255,28 @@ class Handler:
         """
         claimed: dict[ListingId, list[Turn]] = {}
         ours = {photo.id for photos in wanted.values() for photo in photos}
-        for _ in range(_MOST_ROUNDS):
-            turns = self._share_out(feed, wanted, downloads)
-            changed = [known[one].with_photos([turn.photo for turn in some]) for one, some in turns.items()]
-            refused = await self._listings.write(changed)
-            claimed |= {one: some for one, some in turns.items() if one not in refused}
-            if not refused:
-                break
-            used = {turn.download.slot for some in claimed.values() for turn in some}
-            downloads = [download for download in downloads if download.slot not in used]
-            known = await self._listings.get_many(refused)
-            wanted = self._wanted(known, asked, self._taken(is_viewed, ours))
+        claiming = set[str]()
+        try:
+            for _ in range(_MOST_ROUNDS):
+                turns = self._share_out(feed, wanted, downloads)
+                changed = [known[one].with_photos([turn.photo for turn in some]) for one, some in turns.items()]
+                # Before the write: the other lane may read the claim first, and take it for an earlier life's.
+                claiming |= {turn.photo.id for some in turns.values() for turn in some}
+                self._at_work |= claiming
+                refused = await self._listings.write(changed)
+                lost = {turn.photo.id for one in refused for turn in turns.get(one, ())}
+                claiming -= lost
+                self._at_work -= lost
+                claimed |= {one: some for one, some in turns.items() if one not in refused}
+                if not refused:
+                    break
+                used = {turn.download.slot for some in claimed.values() for turn in some}
+                downloads = [download for download in downloads if download.slot not in used]
+                known = await self._listings.get_many(refused)
+                wanted = self._wanted(known, asked, self._taken(is_viewed, ours))
+        except BaseException:
+            self._at_work -= claiming
+            raise
         return claimed
 
     def _taken(self, is_viewed: bool, ours: Collection[str] = ()) -> set[str]:
@@ -276,8 +287,9 @@ class Handler:
     def _share_out(
         self, feed: Feed, wanted: Mapping[ListingId, Sequence[Photo]], downloads: Sequence[Download]
     ) -> dict[ListingId, list[Turn]]:
-        now, photos = self._clock(), [(one, photo) for one, some in wanted.items() for photo in some]
-        photos.sort(key=lambda found: found[1].failure is not None)  # a single grant may be the probe of an origin
+        now, found = self._clock(), [(one, photo) for one, some in wanted.items() for photo in some]
+        photos = [(one, photo) for one, photo in found if photo.id not in self._at_work]  # the other lane was faster
+        photos.sort(key=lambda each: each[1].failure is not None)  # a single grant may be the probe of an origin
         turns: dict[ListingId, list[Turn]] = {}
         for (one, photo), download in zip(photos, downloads, strict=False):
             download.image_id = photo.id

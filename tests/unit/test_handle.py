@@ -176,6 +176,27 @@ async def test_a_view_passes_those_that_wait_in_hand_though_the_photo_is_one_of_
     assert sorted(work.studio.begun) == photos, "each once"
 
 
+async def test_a_view_takes_no_photo_whose_claim_is_being_written(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, written, answered = work.listings.write, asyncio.Event(), asyncio.Event()
+
+    async def slow(listings: Iterable[Listing]) -> Collection[ListingId]:
+        monkeypatch.setattr(work.listings, "write", write)
+        refused = await write(listings)
+        written.set()
+        await answered.wait()
+        return refused
+
+    monkeypatch.setattr(work.listings, "write", slow)
+    routine = work.ask("X1", "a", priority="routine")
+    await written.wait()
+    viewed = work.ask("X1", "a", priority="viewed")
+    await asyncio.sleep(0.05)
+    answered.set()
+    work.studio.end("a")
+    await asyncio.gather(routine, viewed)
+    assert work.studio.begun == ["a"], "asked for once, whoever wants it"
+
+
 @pytest.mark.parametrize("feed", [a_feed(requests_per_second=0.0, batch_pause_seconds=0.0, concurrency=1)])
 async def test_what_the_budget_does_not_grant_in_time_is_put_back(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handle, "_HELD_SECONDS", 0.3)
