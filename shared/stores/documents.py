@@ -11,7 +11,7 @@ from shared.domain.failures import Failure, Reason
 from shared.domain.freshness import Position, Version
 from shared.domain.image import Claim, Copy, Photo, Status, Variant
 from shared.domain.listing import Discard, Hidden, Listing, Recorded, RemovalReason, SetAside
-from shared.domain.priority import Priority, most_urgent
+from shared.domain.priority import Priority
 from shared.render import Renderer
 
 Document = dict[str, Any]
@@ -26,9 +26,8 @@ def document_id(feed: str, listing_key: str) -> str:
 
 def to_document(listing: Listing, revision: int, renderer: Renderer) -> Document:
     """Write a listing, with all that follows from its facts."""
-    queued = listing.queued  # the one pass over all photos from which the listing's own priority and due time follow
-    due_at = min((first for first, _ in queued.values()), default=None)
-    priority = most_urgent(*queued)
+    due_at = listing.due_at
+    queued = listing.queued
     released = listing.released
     return {
         "_id": document_id(listing.feed, listing.key),
@@ -43,7 +42,7 @@ def to_document(listing: Listing, revision: int, renderer: Renderer) -> Document
         "seen_at": listing.seen_at,
         "displayed": listing.is_displayed,
         "hidden": _hidden(listing.hidden),
-        "priority": priority.value,
+        "priority": listing.priority.value,
         "queue": {priority.value: {"due_at": first, "photos": photos} for priority, (first, photos) in queued.items()},
         "wanting": sum(photos for _, photos in queued.values()),
         "missing": _missing(listing),
