@@ -81,6 +81,18 @@ async def test_keys_move_through_the_photos_and_the_focus_is_seen(browser: Brows
         assert await layout_shift(page) < 0.01
 
 
+async def test_where_the_photos_rested_before_a_key_is_forgotten(browser: Browser, site: Site, known: str) -> None:
+    """On a busy machine the browser begins to scroll long after the key; here it never does."""
+    async with looking_at(browser, site.with_gallery(listing=known)) as page:
+        await become(page, "ready")
+        slides = page.locator(f"{GALLERY} ul")
+        await slides.evaluate("ul => { ul.scrollTo = () => {}; ul.dispatchEvent(new Event('scroll')); }")
+        await page.keyboard.press("Tab")
+        await page.keyboard.press("End")
+        await page.wait_for_timeout(300)  # a gallery says where its photos rest after 120 ms
+        await expect(page.locator(f"{GALLERY} [part=count]")).to_contain_text("4 / 4")
+
+
 async def test_a_photo_that_is_missing_comes_by_itself(
     browser: Browser, site: Site, whole: System, mls: Sandbox, key: str
 ) -> None:

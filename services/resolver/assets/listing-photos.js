@@ -298,6 +298,7 @@ export class ListingPhotos extends HTMLElement {
   #go(index) {
     const all = this.#images.length;
     if (!all) return;
+    clearTimeout(this.#settling); // where the photos rested before is no longer what is looked at
     this.#index = (index + all) % all;
     this.#heading = this.#index * this.#slides.clientWidth;
     this.#slides.scrollTo({ left: this.#heading });
