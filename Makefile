@@ -32,7 +32,7 @@ check: install ## format, lint, types, import rules and the quick tests; no serv
 
 test: install ## all tests, against a real Kafka, MongoDB and S3 server that it starts and stops
 	$(BIN)/pytest -q -n auto -m "not servers" tests
-	$(BIN)/pytest -q -n 2 --dist loadfile -m servers tests
+	$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m servers tests
 
 demo: install ## the whole system with a sandbox MLS, shown at work; PHOTOS=~/Pictures takes your own
 	@$(BIN)/python -m local.demo $(if $(PHOTOS),--photos "$(PHOTOS)")

@@ -14,10 +14,11 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what uses the servers, so that `-m 'not servers'` needs none."""
+    """Mark what uses the servers, so that `-m 'not servers'` needs none; begin with what waits for a minute."""
     for item in items:
         if isinstance(item, pytest.Function) and "servers" in item.fixturenames:
             item.add_marker(pytest.mark.servers)
+    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
 
 
 @pytest.fixture(scope="session")
