@@ -24,9 +24,10 @@ from PIL import (
     PngImagePlugin,
     UnidentifiedImageError,
     WebPImagePlugin,
+    _webp,
 )
 
-from services.downloader import magic
+from services.downloader import magic, webp
 from shared.domain.failures import Failure, Reason
 from shared.domain.variants import FORMATS, VariantSpec
 
@@ -34,6 +35,7 @@ KEPT_MEMORY = 40 * 2**20
 """Bytes that a process may keep of a photo for the next; one of 1920 x 1280 pixels takes 35 MB."""
 _PLUGINS = (AvifImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin)
 """Importing a plugin registers its format, and no other."""
+_LIBWEBP = ctypes.CDLL(_webp.__file__)  # the library comes with what is linked to it
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the pool keeps every core busy; a thread more only costs memory
 
 _ORIENTATION, _ARTIST, _COPYRIGHT = 0x0112, 0x013B, 0x8298
@@ -123,7 +125,7 @@ def _read(
             if math.prod(image.size) > max_pixels:
                 return _too_many_pixels(max_pixels)
             magic.check_ending(source, kind)
-            return _decode(image, specs, memory)
+            return _decode(image, source, specs, memory)
     except Image.DecompressionBombError:
         return _too_many_pixels(max_pixels)
     except MemoryError:
@@ -138,21 +140,24 @@ def _too_many_pixels(max_pixels: int) -> Failure:
     return Failure(Reason.TOO_MANY_PIXELS, f"the picture has more than {max_pixels} pixels")
 
 
-def _decode(image: Image.Image, specs: Sequence[VariantSpec], memory: int | None) -> _Photo | Failure:
+def _decode(image: Image.Image, source: Path, specs: Sequence[VariantSpec], memory: int | None) -> _Photo | Failure:
     stored = image.size
     size = _largest(stored, _orientation(image), specs)
     if isinstance(image, JpegImagePlugin.JpegImageFile):
         # Decodes at a half, a quarter or an eighth, where that is still large enough, and in the file's own colours.
         image.draft("YCbCr" if _is_ycbcr(image) else None, size)
-    needed = _memory_needed(image, math.prod(size))
+    still = webp.still(_LIBWEBP, source.read_bytes()) if image.format == "WEBP" else None
+    needed = _memory_needed(image, math.prod(size)) if still is None else _memory_needed_still(still, size)
     if memory is not None and needed > memory:
         return Failure(Reason.TOO_MUCH_MEMORY, f"the picture needs about {needed // 10**6} MB to decode")
     if needed > KEPT_MEMORY:
         _give_memory_back()
     with _at_most(memory):
-        image.load()
+        if still is None:
+            image.load()
         turned = _orientation(image)  # a PNG may say it after its pixels
-        small = _shrunk(image, stored, _largest(stored, turned, specs))
+        size = _largest(stored, turned, specs)
+        small = _shrunk(image, stored, size) if still is None else _shrunk_still(still, size)
     small = _in_srgb(small, image.info.get("icc_profile"))
     if turned in _UPRIGHT:
         small = small.transpose(_UPRIGHT[turned])
@@ -217,13 +222,21 @@ def _memory_needed(image: Image.Image, largest: int) -> int:
     decoded = pixels * {"1": 1, "L": 1, "P": 1, "I;16": 2, "YCbCr": 5}.get(image.mode, 4)
     shrinking = 8 * largest + 8_000_000
     if image.format == "WEBP":
-        decoded = 16 * pixels  # its decoder keeps two canvases, then come the frame as bytes and as a picture
+        decoded = 16 * pixels  # an animation's decoder keeps two canvases, then come the frame as bytes and a picture
     elif image.format == "AVIF":
         decoded = (12 if image.mode == "RGBA" else 9) * pixels
     elif isinstance(image, JpegImagePlugin.JpegImageFile):
         decoded += _coefficients(image) if image.info.get("progressive") else 0
     else:
         shrinking = (22 if image.has_transparency_data else 14) * largest + 17_000_000  # bands, multiplied by alpha
+    return max(decoded + shrinking, 17 * largest + 8_000_000)
+
+
+def _memory_needed_still(photo: webp.Still, size: tuple[int, int]) -> int:
+    pixels, read, largest = (math.prod(sides) for sides in (photo.sides, _sides_read(photo, size), size))
+    decoded = 4 * pixels if photo.is_lossless else 2 * pixels if photo.has_alpha else 0
+    shrinking = (22 if photo.has_alpha else 14) * largest + 17_000_000
+    decoded += 4 * (read + min(read, _PIXELS_RESIZED_AT_LEISURE))
     return max(decoded + shrinking, 17 * largest + 8_000_000)
 
 
@@ -262,12 +275,30 @@ def _shrunk(image: Image.Image, stored: tuple[int, int], size: tuple[int, int]) 
     Whole pixels are averaged first where the photo is several times too large, and always down to few enough to
     afford a copy; then comes the filter that keeps edges sharp.
     """
-    times = min(image.width // size[0], image.height // size[1])
-    factor = max(1, times if math.prod(image.size) > _PIXELS_RESIZED_AT_LEISURE else times // 2)
+    factor = _factor(image.size, size)
     scale = max(1, round(stored[0] / image.width)) * factor
     ready = _reduced(image, factor)
     box = (0, 0, min(ready.width, stored[0] / scale), min(ready.height, stored[1] / scale))
     return _resized(ready, size, box)
+
+
+def _shrunk_still(photo: webp.Still, size: tuple[int, int]) -> Image.Image:
+    mode, sides = "RGBA" if photo.has_alpha else "RGBX", _sides_read(photo, size)
+    read = Image.frombuffer(mode, sides, webp.pixels(_LIBWEBP, photo, sides), "raw", mode, 0, 1)
+    if mode == "RGBX" and math.prod(sides) <= _PIXELS_RESIZED_AT_LEISURE:
+        read = read.convert("RGB")  # a copy, but then three bytes a pixel are resized in place of four
+    return _shrunk(read, sides, size)
+
+
+def _sides_read(photo: webp.Still, size: tuple[int, int]) -> tuple[int, int]:
+    """Return the sides to read a WebP at: all of a lossy one with alpha, or hidden colours would reach the seen."""
+    factor = 1 if photo.has_alpha and not photo.is_lossless else _factor(photo.sides, size)
+    return math.ceil(photo.sides[0] / factor), math.ceil(photo.sides[1] / factor)
+
+
+def _factor(sides: tuple[int, int], size: tuple[int, int]) -> int:
+    times = min(sides[0] // size[0], sides[1] // size[1])
+    return max(1, times if math.prod(sides) > _PIXELS_RESIZED_AT_LEISURE else times // 2)
 
 
 def _resized(
@@ -286,7 +317,7 @@ def _resized(
 
 def _reduced(image: Image.Image, factor: int) -> Image.Image:
     """Return the picture `factor` times smaller, in a mode that can be resized; in bands, never in a full copy."""
-    if factor == 1 and image.mode in ("L", "RGB", "YCbCr", "CMYK") and not image.has_transparency_data:
+    if factor == 1 and image.mode in ("L", "RGB", "RGBX", "YCbCr", "CMYK") and not image.has_transparency_data:
         return image
     width, height = image.size
     rows = max(1, _BAND_PIXELS // width // factor) * factor
@@ -310,7 +341,8 @@ def _resizable(image: Image.Image) -> Image.Image:
 def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """Return the picture as RGB or, from a JPEG, YCbCr; RGBA where a pixel is not opaque. A bad profile is ignored."""
     alpha = image.getchannel("A") if image.mode in ("LA", "RGBA") else None
-    colour = _with_profile(image.convert(image.mode.removesuffix("A")) if alpha else image, profile)
+    plain = image.mode.rstrip("AX")
+    colour = _with_profile(image if image.mode == plain else image.convert(plain), profile)
     colour.info = {}
     if alpha is not None and alpha.getextrema() != (255, 255):
         colour.putalpha(alpha)

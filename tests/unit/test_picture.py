@@ -352,6 +352,24 @@ def test_what_is_see_through_stays_so_in_webp_and_is_white_in_jpeg(tmp_path: Pat
     assert all_near(quarters(jpeg), (*CORNERS[:2], (255, 255, 255), (255, 255, 255)), 25)
 
 
+@pytest.mark.parametrize("lossless", [False, True])
+def test_what_a_webp_hides_does_not_colour_what_is_seen(tmp_path: Path, lossless: bool) -> None:
+    shape = Image.linear_gradient("L").resize((640, 480)).point(lambda value: 255 * (value % 8 < 4))
+    photo = Image.composite(Image.new("RGB", shape.size, "blue"), Image.new("RGB", shape.size, "red"), shape)
+    photo.putalpha(shape)
+    content = pictures.encoded(photo, "WEBP", quality=100, lossless=lossless, exact=True)
+    seen = shown(good(tmp_path, content, VariantSpec("thumb", 32, "webp", 100)))
+    red, _, _, alpha = seen.split()
+    seen_red = ImageChops.multiply(red, alpha.point(lambda value: 255 * (value > 64)))
+    assert seen_red.point(lambda value: value > 60).getbbox() is None
+
+
+@pytest.mark.parametrize(("lossless", "memory"), [(False, 70_000_000), (True, 170_000_000)])
+def test_a_webp_of_24_megapixels_needs_little_memory(tmp_path: Path, lossless: bool, memory: int) -> None:
+    content = pictures.encoded(pictures.corners(6_000, 4_000), "WEBP", lossless=lossless, quality=20, method=0)
+    assert isinstance(encode(tmp_path, content, memory=memory), Encoded)
+
+
 def test_an_alpha_that_hides_nothing_is_dropped(tmp_path: Path) -> None:
     assert shown(good(tmp_path, pictures.encoded(COLOURFUL.convert("RGBA"), "PNG"))).mode == "RGB"
 
@@ -469,8 +487,8 @@ def test_a_file_that_cannot_be_read_is_no_fault_of_the_photo(tmp_path: Path) -> 
 
 def test_large_photos_are_shrunk_without_a_shift(tmp_path: Path) -> None:
     wide = pictures.corners(1999, 1501)
-    for form in ("JPEG", "PNG"):
-        image = shown(good(tmp_path, pictures.encoded(wide, form), VariantSpec("full", 101, "webp", 100)))
+    for form, options in (("JPEG", {}), ("PNG", {}), ("WEBP", {}), ("WEBP", {"lossless": True})):
+        image = shown(good(tmp_path, pictures.encoded(wide, form, **options), VariantSpec("full", 101, "webp", 100)))
         expected = wide.resize(image.size, Image.Resampling.LANCZOS)
         middle = image.crop((45, 0, 56, 76)), expected.crop((45, 0, 56, 76))
         found, wanted = (one.convert("L").resize((11, 1), Image.Resampling.BOX).tobytes() for one in middle)
