@@ -274,7 +274,7 @@ QUESTIONS: Mapping[str, tuple[Callable[[MongoListings], Awaitable[object]], str]
     "50 listings that are held": (lambda store: store.held(FEED, RemovalReason.LISTING_INACTIVE, 50), "seen_at"),
     "5,000 keys for a sweep to compare": (lambda store: store.displayed_keys(FEED, "W8", 5_000), "photos.status"),
     "500 of them as they are recorded": (
-        lambda store: store.recorded(FEED, [f"W{_token(number).decode()}" for number in range(500)]),
+        lambda store: store.recorded([(FEED, f"W{_token(number).decode()}") for number in range(500)]),
         "modified_at",
     ),
     "50 listings to ask for again": (lambda store: store.recheck_due(FEED, utc_now(), 50), "checked_at"),

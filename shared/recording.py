@@ -1,6 +1,9 @@
 """Writes down what the MLS says of a listing: whoever hears it first, scheduler or janitor. Old events change none."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter
 
@@ -10,6 +13,7 @@ from shared.dead_letters import DeadLetters
 from shared.domain import announcement, reconcile
 from shared.domain.announcement import Announcement, ImpossibleRecord
 from shared.domain.feed import Feed
+from shared.domain.freshness import Version, is_old
 from shared.domain.listing import Listing
 from shared.events.codec import Undecodable, decode
 from shared.events.listings import ListingSeen
@@ -23,8 +27,22 @@ _MOST_ROUNDS = 20
 _LONGEST_ID = 100
 
 
+@dataclass(frozen=True, slots=True)
+class _Statement:
+    """An event whose rows are yet to be read; `version` is None where it takes them to know it."""
+
+    source: Record
+    feed: Feed
+    record: Mapping[str, Any]
+    event_id: str
+    version: Version | None
+
+
 class Recorder:
-    """Records batches of `listing-seen`."""
+    """Records batches of `listing-seen`.
+
+    `gives_way_seconds` is how long it lets another recorder be the one that writes.
+    """
 
     def __init__(
         self,
@@ -33,29 +51,42 @@ class Recorder:
         dead_letters: DeadLetters,
         clock: Clock,
         registry: CollectorRegistry,
+        gives_way_seconds: float = 0.0,
     ) -> None:
         self._listings = listings
         self._feeds = feeds
         self._dead_letters = dead_letters
         self._clock = clock
+        self._gives_way_seconds = gives_way_seconds
         self._outcomes = Counter(
             "listing_images_heard", "Listings heard of, by what came of it", ["outcome"], registry=registry
         )
 
     async def record(self, records: Sequence[Record]) -> None:
-        """Record a batch in one read and one write; what cannot be understood goes to the dead letters.
+        """Record a batch in two reads and one write; what cannot be understood goes to the dead letters.
 
         Raises StoreUnavailable and BrokerUnavailable; the same batch again does no harm.
         """
-        heard: dict[ListingId, list[Announcement]] = {}
+        heard: dict[ListingId, list[_Statement]] = {}
         dead: list[tuple[Record, str]] = []
         for record in records:
             try:
-                said = self._read(record)
-                heard.setdefault((said.feed, said.listing_key), []).append(said)
+                one, statement = self._understood(record)
+                heard.setdefault(one, []).append(statement)
             except ImpossibleRecord as fault:
                 dead.append((record, str(fault)))
-        written = await self._write(heard)
+        news, known = await self._news(heard)
+        if news and self._gives_way_seconds:
+            await asyncio.sleep(self._gives_way_seconds)
+            news, known = await self._news(news)
+        said: dict[ListingId, list[Announcement]] = {}
+        for one, statements in news.items():
+            for statement in statements:
+                try:
+                    said.setdefault(one, []).append(_read(statement))
+                except ImpossibleRecord as fault:
+                    dead.append((statement.source, str(fault)))
+        written = await self._write(said, known)
         # Last, so that a batch that is tried again because a store was away leaves no second dead letter.
         for record, reason in dead:
             await self._dead_letters.put(record, reason)
@@ -64,30 +95,52 @@ class Recorder:
         self._outcomes.labels("unchanged").inc(len(heard) - written)
         self._outcomes.labels("dead").inc(len(dead))
 
-    def _read(self, record: Record) -> Announcement:
-        event = decode(record.value, ListingSeen, record.at)
+    def _understood(self, source: Record) -> tuple[ListingId, _Statement]:
+        event = decode(source.value, ListingSeen, source.at)
         if isinstance(event, Undecodable):
             raise ImpossibleRecord(event.reason)
-        feed = self._feeds.get(event.data.feed)
+        feed, record = self._feeds.get(event.data.feed), event.data.record
         if feed is None:
             raise ImpossibleRecord(f"the feed {event.data.feed[:100]!r} is not in feeds.toml")
-        return announcement.read(feed, event.data.record, record.position, event.id[:_LONGEST_ID])
+        key, version = announcement.listing_key(record), announcement.stamped(record, source.position)
+        return (feed.name, key), _Statement(source, feed, record, event.id[:_LONGEST_ID], version)
 
-    async def _write(self, heard: Mapping[ListingId, Sequence[Announcement]]) -> int:
+    async def _news(
+        self, heard: Mapping[ListingId, Sequence[_Statement]]
+    ) -> tuple[Mapping[ListingId, Sequence[_Statement]], Collection[ListingId]]:
+        """Return what is not recorded yet, and which of those listings are: most of what is heard is old by then.
+
+        An old event is told from its listing's timestamps, before its rows are read: that takes most of the time.
+        """
+        recorded = await self._listings.recorded(list(heard)) if heard else {}
+        news = {
+            one: [
+                statement
+                for statement in statements
+                if statement.version is None
+                or (known := recorded.get(one)) is None
+                or not is_old(statement.version, known.version)
+            ]
+            for one, statements in heard.items()
+        }
+        return {one: statements for one, statements in news.items() if statements}, recorded.keys()
+
+    async def _write(self, said: Mapping[ListingId, Sequence[Announcement]], known: Collection[ListingId]) -> int:
         """Write what changed; where another was faster, read and decide again."""
-        left, written = dict(heard), 0
+        left, written = dict(said), 0
         for _ in range(_MOST_ROUNDS):
             if not left:
                 return written
-            known = await self._listings.get_many(list(left))
+            read = [one for one in left if one in known]
+            before = await self._listings.get_many(read) if read else {}
             changed = [
-                listing for one, said in left.items() if (listing := self._after(known.get(one), said)) is not None
+                listing for one, some in left.items() if (listing := self._after(before.get(one), some)) is not None
             ]
-            refused = await self._listings.write(changed)
+            refused = known = await self._listings.write(changed)
             written += len(changed) - len(refused)
-            for one in changed:
-                if (one.feed, one.key) not in refused:
-                    _report(one, left[one.feed, one.key][-1])
+            for listing in changed:
+                if (listing.feed, listing.key) not in refused:
+                    _report(listing, left[listing.feed, listing.key][-1])
             left = {one: left[one] for one in refused}
         raise StoreUnavailable(f"{len(left)} listings changed under every attempt to write them")
 
@@ -97,6 +150,10 @@ class Recorder:
         for one in said:
             listing = reconcile.record(listing, one, self._feeds[one.feed], now) or listing
         return None if listing is before else listing
+
+
+def _read(statement: _Statement) -> Announcement:
+    return announcement.read(statement.feed, statement.record, statement.source.position, statement.event_id)
 
 
 def _report(listing: Listing, said: Announcement) -> None:

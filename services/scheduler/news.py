@@ -61,8 +61,8 @@ class News:
 
     async def among(self, said: Sequence[Announcement]) -> list[str]:
         """Return the keys of those that are news. Raises StoreUnavailable."""
-        recorded = await self._listings.recorded(self._feed.name, [one.listing_key for one in said])
-        return [one.listing_key for one in said if decide.is_news(one, recorded.get(one.listing_key))]
+        recorded = await self._listings.recorded([(one.feed, one.listing_key) for one in said])
+        return [one.listing_key for one in said if decide.is_news(one, recorded.get((one.feed, one.listing_key)))]
 
     async def publish(self, records: Sequence[Record], why: str) -> None:
         """Publish listings and wait until the broker has them. Raises BrokerUnavailable."""

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from functools import cache
+from datetime import UTC, datetime
+from functools import cache, lru_cache
+from typing import NamedTuple
 
 from shared.domain.feed import Feed
 from shared.domain.freshness import Position, Version, newest, parse_timestamp
@@ -12,6 +13,9 @@ from shared.domain.listing import RemovalReason, SetAside
 
 MOST_PHOTOS = 500
 _SIZES = ("largest", "large", "medium", "small", "thumbnail")
+_WANTED = (("MediaStatus", "Active"), ("MediaCategory", "Photo"))
+_OLDEST = datetime.min.replace(tzinfo=UTC)
+_LONGEST_WORD = 100
 
 
 class ImpossibleRecord(ValueError):
@@ -47,8 +51,7 @@ class Announcement:
     event_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Row:
+class _Row(NamedTuple):
     photo: str
     media_key: str
     url: str
@@ -86,7 +89,7 @@ def read(
     )
 
 
-def stamped(record: Mapping[str, object]) -> Version | None:
+def stamped(record: Mapping[str, object], position: Position | None = None) -> Version | None:
     """Return how new a record is by its own fields alone; None where its rows must be read for that.
 
     Raises ImpossibleRecord where a timestamp is none.
@@ -94,7 +97,7 @@ def stamped(record: Mapping[str, object]) -> Version | None:
     modified_at, media_changed_at = _timestamp(record, "ModificationTimestamp"), _own_media_timestamp(record)
     if media_changed_at is None or not isinstance(record.get("Media"), (list, type(None))):
         return None
-    return Version(modified_at=modified_at, media_changed_at=media_changed_at, position=None)
+    return Version(modified_at=modified_at, media_changed_at=media_changed_at, position=position)
 
 
 def _own_media_timestamp(record: Mapping[str, object]) -> datetime | None:
@@ -164,7 +167,7 @@ def _refusal(feed: Feed, raw: Mapping[str, object]) -> str | None:
     listed = _texts(raw.get("Permission"))
     if listed and _plain_set(feed.permissions).isdisjoint(map(_plain, listed)):
         return f"permission {', '.join(listed)} is none of permissions"
-    for name, wanted in (("MediaStatus", "Active"), ("MediaCategory", "Photo")):
+    for name, wanted in _WANTED:
         said = _text(raw.get(name))
         if said is not None and _plain(said) != _plain(wanted):
             return f"{name} is {said}"
@@ -192,14 +195,7 @@ def _photos(rows: Sequence[_Row]) -> tuple[tuple[AnnouncedPhoto, ...], tuple[Set
 
 def _largest(allowed: Sequence[_Row], sizes: Sequence[_Row]) -> AnnouncedPhoto:
     """Take the largest allowed size; of the same size twice, the newer row, then the later one in the record."""
-    oldest = parse_timestamp("0001-01-01T00:00:00Z")
-    rank = min(row.size_rank for row in allowed)
-    best = allowed[0]
-    for row in allowed:
-        if row.size_rank == rank and (
-            best.size_rank != rank or (row.changed_at or oldest) >= (best.changed_at or oldest)  # type: ignore[operator]
-        ):
-            best = row
+    best = max(reversed(allowed), key=lambda row: (-row.size_rank, row.changed_at or _OLDEST))
     return AnnouncedPhoto(
         photo=best.photo,
         media_key=best.media_key,
@@ -264,6 +260,11 @@ def _is_explicit_false(value: object) -> bool:
 
 def _plain(text: str) -> str:
     """Fold case and spaces: servers write both "Active Under Contract" and "ActiveUnderContract"."""
+    return _plain_word(text) if len(text) <= _LONGEST_WORD else "".join(text.split()).casefold()
+
+
+@lru_cache(maxsize=1_000)  # a market's records say the same few words in every row
+def _plain_word(text: str) -> str:
     return "".join(text.split()).casefold()
 
 

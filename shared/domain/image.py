@@ -14,6 +14,8 @@ from shared.domain.priority import Priority
 LEASE = timedelta(seconds=120)
 """What was released and is not finished by then is due again: a lost event, a worker that never came back."""
 
+_IDENTITY = json.JSONEncoder(ensure_ascii=False)
+
 TO_BE_REMADE = "-"
 """In place of a copy's rendering: of no settings' hash, so never taken for what is wanted."""
 
@@ -164,7 +166,7 @@ class Photo:
 
 def image_id(feed: str, listing_key: str, photo: str) -> str:
     """Return the deterministic, URL-safe id of a photo: 32 hex digits."""
-    identity = json.dumps([feed, listing_key, photo], ensure_ascii=False).encode()
+    identity = _IDENTITY.encode([feed, listing_key, photo]).encode()
     return hashlib.sha256(identity).hexdigest()[:32]
 
 

@@ -62,7 +62,7 @@ def to_document(listing: Listing, revision: int, renderer: Renderer) -> Document
     }
 
 
-RECORDED = ("listing_key", "modified_at", "media_changed_at", "displayed", "hidden.reason")
+RECORDED = ("feed", "listing_key", "modified_at", "media_changed_at", "position", "displayed", "hidden.reason")
 """The fields that `recorded` reads."""
 
 
@@ -73,7 +73,7 @@ def recorded(document: Mapping[str, Any]) -> Recorded:
         version=Version(
             modified_at=_moment(document["modified_at"]),
             media_changed_at=_moment(document["media_changed_at"]),
-            position=None,
+            position=_read_position(document["position"]),
         ),
         is_displayed=document["displayed"],
         hidden_by=RemovalReason(hidden["reason"]) if hidden else None,

@@ -100,8 +100,8 @@ class Listings(Protocol):
     async def ahead_of(self, feed: str, priority: Priority, due_at: datetime, now: datetime) -> int:
         """Return how many photos have their turn before one that is due then: the more urgent, and the longer due."""
 
-    async def recorded(self, feed: str, keys: Collection[str]) -> Mapping[str, Recorded]:
-        """Return what was last said of those of the feed's listings that are recorded, by key, in one round trip."""
+    async def recorded(self, ids: Collection[ListingId]) -> Mapping[ListingId, Recorded]:
+        """Return what was last said of those of the listings that are recorded, in one round trip."""
 
     async def displayed_keys(self, feed: str, after: str, limit: int) -> Sequence[str]:
         """Return the keys of a feed's displayed listings in their order, those after the key given; "" begins."""

@@ -93,9 +93,9 @@ class MemoryListings:
             or (name == priority and one["due_at"] < due_at)
         )
 
-    async def recorded(self, feed: str, keys: Collection[str]) -> Mapping[str, Recorded]:
-        """Return what was last said of those of the feed's listings that are recorded, by key."""
-        return {key: recorded(self._documents[feed, key]) for key in keys if (feed, key) in self._documents}
+    async def recorded(self, ids: Collection[ListingId]) -> Mapping[ListingId, Recorded]:
+        """Return what was last said of those of the listings that are recorded."""
+        return {one: recorded(self._documents[one]) for one in ids if one in self._documents}
 
     async def displayed_keys(self, feed: str, after: str, limit: int) -> Sequence[str]:
         """Return the keys of a feed's displayed listings in their order."""

@@ -300,12 +300,12 @@ class MongoListings:
         found = await asyncio.gather(*(self._aggregate(pipeline, hint) for pipeline, hint in pipelines))
         return sum(row["sum"] for rows in found for row in rows)
 
-    async def recorded(self, feed: str, keys: Collection[str]) -> Mapping[str, Recorded]:
-        """Return what was last said of those of the feed's listings that are recorded, by key."""
-        query = {"_id": {"$in": [document_id(feed, key) for key in keys]}}
+    async def recorded(self, ids: Collection[ListingId]) -> Mapping[ListingId, Recorded]:
+        """Return what was last said of those of the listings that are recorded."""
+        query = {"_id": {"$in": [document_id(*one) for one in ids]}}
         with _translated():
             found = await self._collection.find(query, dict.fromkeys(RECORDED, 1)).to_list(None)
-        return {document["listing_key"]: recorded(document) for document in found}
+        return {(document["feed"], document["listing_key"]): recorded(document) for document in found}
 
     async def displayed_keys(self, feed: str, after: str, limit: int) -> Sequence[str]:
         """Return the keys of a feed's displayed listings in their order, from the index alone."""

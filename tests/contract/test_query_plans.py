@@ -112,7 +112,7 @@ QUERIES: dict[str, Callable[[MongoListings, MongoListings], Awaitable[object]]] 
     "oldest_due": lambda store, _: store.oldest_due(FEED, NOW, 20),
     "in_work": lambda store, _: store.in_work(FEED, NOW),
     "ahead_of": lambda store, _: store.ahead_of(FEED, Priority.POPULAR, NOW, NOW),
-    "recorded": lambda store, _: store.recorded(FEED, [f"X{index}" for index in range(50)]),
+    "recorded": lambda store, _: store.recorded([(FEED, f"X{index}") for index in range(50)]),
     "displayed_keys": lambda store, _: store.displayed_keys(FEED, "X1", 500),
     "recheck_due": lambda store, _: store.recheck_due(FEED, NOW, 50),
     "recheck_count": lambda store, _: store.recheck_count(FEED, NOW),
