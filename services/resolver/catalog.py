@@ -103,7 +103,7 @@ class Catalog:
 
     async def image(self, name: Name) -> ShownPhoto | None:
         """Return a photo that a displayed listing shows, one with a copy first. Raises StoreUnavailable."""
-        found = (await self._images.get([name]))[name]
+        found = await self._images.one(name)
         return min(found, key=lambda one: (one.photo.copy is None, one.feed, one.listing_key), default=None)
 
     async def by_url(self, name: Name) -> Page | None:
@@ -111,7 +111,7 @@ class Catalog:
 
         Raises StoreUnavailable.
         """
-        found = (await self._by_url.get([name]))[name]
+        found = await self._by_url.one(name)
         return found[0] if found else None
 
     @property

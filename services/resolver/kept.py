@@ -148,6 +148,15 @@ class Kept(Generic[Key, Value]):
         self.counts.hits += 1
         return entry.value
 
+    async def one(self, key: Key) -> Value:
+        """Return the value of a key, as `get` does, in less time."""
+        now, entry = self._terms.now(), self._entries.get(key)
+        if entry is not None and (entry.until > now or self._is_all_there_is(key, entry, now)):
+            self.counts.hits += 1
+            return entry.value
+        self.counts.misses += 1
+        return (await self._brought(self._reading_of(key), (key,)))[key]
+
     async def get(self, keys: Collection[Key]) -> dict[Key, Value]:
         """Return the value of each key. Raises StoreUnavailable, TimeoutError and Overloaded."""
         now, found, awaited = self._terms.now(), dict[Key, Value](), dict[_Reading[Key, Value], list[Key]]()
