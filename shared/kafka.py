@@ -1,10 +1,11 @@
 """The door to Kafka for all but consuming workers: publishing, following a topic from its end, topics themselves."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import cast
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -44,10 +45,7 @@ class Broker:
         """Publish in order and wait for all. Raises BrokerUnavailable; some of the records may have been taken then."""
         with _translated():
             producer = await self._started()
-            sent = [
-                await producer.send(record.topic, value=record.value, key=record.key, headers=list(record.headers))
-                for record in records
-            ]
+            sent = [await _sent(producer, record) for record in records]
             await asyncio.gather(*sent)
 
     async def ping(self) -> None:
@@ -81,6 +79,19 @@ class Broker:
         if self._producer is not None:
             with _translated():
                 await self._producer.stop()
+
+
+async def _sent(producer: AIOKafkaProducer, record: Outgoing) -> Awaitable[object]:
+    """Hand a record over; return what ends once the broker has it."""
+    headers = list(record.headers)
+    if record.key is not None or record.value is not None:
+        sent = await producer.send(record.topic, value=record.value, key=record.key, headers=headers)
+    else:  # aiokafka sends what has neither in a batch only; others do, and as a dead letter it stays as it was
+        batch = producer.create_batch()
+        batch.append(key=None, value=None, timestamp=None, headers=headers)
+        partition = min(await producer.partitions_for(record.topic))
+        sent = await producer.send_batch(batch, record.topic, partition=partition)
+    return cast("Awaitable[object]", sent)
 
 
 @dataclass(frozen=True, slots=True)

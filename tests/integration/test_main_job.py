@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from local.plan import PROJECT, SERVICES
 from local.sandbox import Sandbox
@@ -254,6 +255,21 @@ async def test_what_cannot_be_read_goes_to_the_dead_letters_and_the_rest_goes_on
             assert int(head["dead_letter_offset"]) >= 0
             assert 0 < len(head["dead_letter_reason"].decode()) <= 500
             assert datetime.fromisoformat(head["dead_letter_at"].decode())
+
+
+async def test_a_record_with_neither_key_nor_value_goes_to_the_dead_letters_too(whole: System) -> None:
+    topic = f"{whole.room.prefix}listing-seen"
+    async with AIOKafkaProducer(bootstrap_servers=whole.room.servers.kafka) as producer:
+        batch = producer.create_batch()
+        batch.append(key=None, value=None, timestamp=None)
+        await (await producer.send_batch(batch, topic, partition=0))
+
+    async def all_dead() -> list[bytes] | None:
+        heads = [dict(one.headers) for one in await whole.records("dead-letter") if one.key is one.value is None]
+        return [head["dead_letter_service"] for head in heads] if len(heads) >= 2 else None
+
+    assert sorted(await until(all_dead, "the dead letters")) == [b"janitor", b"scheduler"]
+    await whole.caught_up()
 
 
 async def test_one_bad_photo_does_not_stop_the_others(whole: System, mls: Sandbox, key: str) -> None:
