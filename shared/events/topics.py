@@ -27,7 +27,14 @@ class Topic:
     @property
     def full_config(self) -> dict[str, str]:
         """The broker's settings of the topic."""
-        return {"retention.ms": str(self.days * _DAY_MS), "cleanup.policy": "delete", **self.config}
+        return {
+            "retention.ms": str(self.days * _DAY_MS),
+            "cleanup.policy": "delete",
+            # What a producer compressed the broker unpacks: a codec that aiokafka lacks would end all consumers, and no
+            # record is larger, unpacked, than dead-letter takes.
+            "compression.type": "uncompressed",
+            **self.config,
+        }
 
 
 # The broker's own clock on listing-seen: among equal MLS timestamps the later event on the topic decides.

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import MessageSizeTooLargeError
 
 from local.plan import PROJECT, SERVICES
 from local.sandbox import Sandbox
+from shared.events.topics import MOST_BYTES
 from tests.system import System, until
 
 
@@ -270,6 +272,18 @@ async def test_a_record_with_neither_key_nor_value_goes_to_the_dead_letters_too(
 
     assert sorted(await until(all_dead, "the dead letters")) == [b"janitor", b"scheduler"]
     await whole.caught_up()
+
+
+async def test_what_its_producer_compressed_is_unpacked_by_the_broker(whole: System, mls: Sandbox, key: str) -> None:
+    topic = f"{whole.room.prefix}listing-seen"
+    event = {"type": "listing-seen.v1", "data": {"feed": "sandbox", "property": record_of(mls, key)}}
+    async with AIOKafkaProducer(
+        bootstrap_servers=whole.room.servers.kafka, compression_type="gzip", max_request_size=3 * MOST_BYTES
+    ) as producer:
+        with pytest.raises(MessageSizeTooLargeError):  # by the broker, which sees its true size
+            await producer.send_and_wait(topic, b" " * 2 * MOST_BYTES)
+        await producer.send_and_wait(topic, json.dumps(event).encode(), key=key.encode())
+    await whole.downloaded(key, 4)
 
 
 async def test_one_bad_photo_does_not_stop_the_others(whole: System, mls: Sandbox, key: str) -> None:
