@@ -18,6 +18,7 @@ from services.resolver.routes import Routes
 from services.resolver.waiting import Waiting
 from shared import log
 from shared.clock import Clock, utc_now
+from shared.dead_letters import DeadLetters
 from shared.domain.feed import Feed
 from shared.health import Health, serving
 from shared.kafka import Broker
@@ -96,7 +97,8 @@ class Parts:
         publisher = Publisher(broker, settings.topic_prefix, SERVICE, clock)
         self.demand = Demand(listings, publisher, feeds, clock, registry)
         self.waiting = Waiting(self.catalog, self.demand, clock, registry)
-        self.news = News(settings, broker, self.catalog, self.waiting)
+        dead_letters = DeadLetters(broker, settings.topic_prefix, SERVICE, clock, registry)
+        self.news = News(settings, broker, dead_letters, self.catalog, self.waiting)
         variants = [spec.name for spec in settings.variants]
         queue = Queue(listings, paces, feeds, clock)
         self.routes = Routes(

@@ -4,6 +4,8 @@ import asyncio
 
 from services.resolver.catalog import Catalog
 from services.resolver.waiting import Waiting
+from shared import log
+from shared.dead_letters import DeadLetters
 from shared.events.codec import Undecodable, decode
 from shared.events.images import ImageDownloaded, ImageRemoved
 from shared.events.records import Record
@@ -11,13 +13,18 @@ from shared.events.topics import IMAGE_DOWNLOADED, IMAGE_REMOVED
 from shared.kafka import Broker, BrokerUnavailable, follow
 from shared.settings import Settings
 
+_logger = log.get(__name__)
+
 
 class News:
     """Follows both topics from their end. What is missed meanwhile costs a second: answers are not kept longer."""
 
-    def __init__(self, settings: Settings, broker: Broker, catalog: Catalog, waiting: Waiting) -> None:
+    def __init__(
+        self, settings: Settings, broker: Broker, dead_letters: DeadLetters, catalog: Catalog, waiting: Waiting
+    ) -> None:
         self._bootstrap = settings.kafka
         self._broker = broker
+        self._dead_letters = dead_letters
         self._downloaded = settings.topic(IMAGE_DOWNLOADED)
         self._removed = settings.topic(IMAGE_REMOVED)
         self._catalog = catalog
@@ -32,7 +39,7 @@ class News:
                 self._catalog.forget_all()
                 self.is_following.set()
                 async for record in records:
-                    self._hear(record)
+                    await self._hear(record)
         finally:
             self.is_following.clear()
 
@@ -45,11 +52,13 @@ class News:
             raise
         self._catalog.hears(self.is_following.is_set())
 
-    def _hear(self, record: Record) -> None:
+    async def _hear(self, record: Record) -> None:
         is_removal = record.topic == self._removed
         kind: type[ImageDownloaded | ImageRemoved] = ImageRemoved if is_removal else ImageDownloaded
         event = decode(record.value, kind, record.at)
         if isinstance(event, Undecodable):
-            return  # other readers' business: for a cache, nothing was said
+            await self._dead_letters.put(record, event.reason)
+            _logger.warning("dead-letter", topic=record.topic, offset=record.offset, reason=event.reason)
+            return
         self._catalog.forget(event.data.listing_key, event.data.image_id, for_good=is_removal)
         self._waiting.tell(event.data.image_id)

@@ -4,7 +4,8 @@ import asyncio
 import gzip
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ import aiohttp
 import pytest
 
 from services.resolver import decide
+from services.resolver import news as news_module
 from services.resolver import routes as routes_module
 from services.resolver import waiting as waiting_module
 from services.resolver.catalog import Name, Question
@@ -20,8 +22,13 @@ from services.resolver.demand import Demand
 from shared import compression
 from shared.domain.failures import Failure, Reason
 from shared.domain.image import image_id, url_key
+from shared.domain.listing import RemovalReason
 from shared.domain.pace import Pace
 from shared.domain.priority import Priority
+from shared.events.codec import encode
+from shared.events.images import ImageRemoved
+from shared.events.records import Record
+from shared.events.topics import DEAD_LETTER, IMAGE_DOWNLOADED, IMAGE_REMOVED
 from shared.stores.listings import ShownPhoto
 from tests.answering import RENDERER, Resolver, a_resolver
 from tests.builders import FEED, KEY, NOW, a_copy, a_held_photo, a_listing, a_photo, after, hidden
@@ -463,3 +470,36 @@ async def test_of_several_photos_under_a_url_one_with_a_copy_is_shown() -> None:
         assert found["id"] == held.photos[0].id
         narrowed = await resolver.http.get("/api/images/resolve", params={"url": "u", "listing": "A"})
         assert (await narrowed.json())["id"] == bare.photos[0].id
+
+
+@pytest.mark.parametrize("topic", [IMAGE_DOWNLOADED, IMAGE_REMOVED])
+async def test_news_that_cannot_be_read_is_set_aside_and_the_next_is_heard(
+    monkeypatch: pytest.MonkeyPatch, topic: str
+) -> None:
+    removed = ImageRemoved(
+        feed=FEED, listing_key=KEY, image_id="x", reason=RemovalReason.OPT_OUT, removed_at=NOW, urls=()
+    )
+    values = [None, b"no JSON", encode(removed, source="janitor", now=NOW)]
+
+    @asynccontextmanager
+    async def follow(*_: object) -> AsyncIterator[AsyncIterator[Record]]:
+        async def records() -> AsyncIterator[Record]:
+            for offset, value in enumerate(values):
+                yield Record(topic if value != values[-1] else IMAGE_REMOVED, 0, offset, NOW, b"key", value)
+
+        yield records()
+
+    monkeypatch.setattr(news_module, "follow", follow)
+    async with a_resolver(FULL) as resolver:
+        question = Question(KEY, None, None)
+        await resolver.parts.catalog.pages([question])
+        await resolver.parts.news.follow()
+        assert resolver.parts.catalog.fresh_pages(question) is None
+        assert [(one.topic, one.key, one.value) for one in resolver.said.records] == [
+            (DEAD_LETTER, b"key", None),
+            (DEAD_LETTER, b"key", b"no JSON"),
+        ]
+        heads = [dict(one.headers) for one in resolver.said.records]
+        assert [(head["dead_letter_service"], head["dead_letter_topic"]) for head in heads] == [
+            (b"resolver", topic.encode())
+        ] * 2
