@@ -197,10 +197,11 @@ def _not_ours(listing: Listing, claimed: Photo, outcome: Outcome, now: datetime)
     if not isinstance(outcome, Downloaded):
         return listing
     photo = listing.photo(claimed.id)
+    left_with = listing.hidden.reason if listing.hidden else RemovalReason.PHOTO_WITHDRAWN
     orphan = Discard(
         image_id=claimed.id,
         photo=claimed.photo,
-        reason=RemovalReason.SUPERSEDED if photo else RemovalReason.PHOTO_WITHDRAWN,
+        reason=RemovalReason.SUPERSEDED if photo else left_with,
         since=now,
         remove_at=now + _LOST_CLAIM_KEPT if photo else now,
         public_keys=tuple(variant.key for variant in outcome.copy.variants),

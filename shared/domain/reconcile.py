@@ -36,7 +36,7 @@ def record(listing: Listing | None, said: Announcement, feed: Feed, now: datetim
         position=said.version.position or known.position,
         hidden=hidden,
         photos=announced,
-        discards=known.discards + _withdrawn(known, announced, said, now),
+        discards=known.discards + _withdrawn(known, announced, said, hidden, now),
         set_aside=known.set_aside if said.photos is None else said.set_aside,
     )
     if listing is not None and replace(recorded, position=known.position) == known:
@@ -143,11 +143,16 @@ def _hidden(known: Listing, said: Announcement, feed: Feed, now: datetime) -> Hi
     )
 
 
-def _withdrawn(known: Listing, shown: tuple[Photo, ...], said: Announcement, now: datetime) -> tuple[Discard, ...]:
+def _withdrawn(
+    known: Listing, shown: tuple[Photo, ...], said: Announcement, hidden: Hidden | None, now: datetime
+) -> tuple[Discard, ...]:
+    """Return the orders to remove what is shown no more; a listing that goes as a whole is the reason, not its list."""
     still = {photo.id for photo in shown}
     gone = [photo for photo in known.photos if photo.id not in still]
     left_at = newest(said.version.modified_at, said.version.media_changed_at)
-    return tuple(whole(photo, RemovalReason.PHOTO_WITHDRAWN, known.hidden, now, left_at=left_at) for photo in gone)
+    all_go = hidden is not None and hidden.remove_at <= now + GRACE
+    reason = hidden.reason if hidden and all_go else RemovalReason.PHOTO_WITHDRAWN
+    return tuple(whole(photo, reason, known.hidden, now, left_at=left_at) for photo in gone)
 
 
 def whole(

@@ -283,6 +283,7 @@ def test_what_is_put_back_is_as_it_was_and_due_when_told() -> None:
 
 LOST = {
     "withdrawn": a_listing(),
+    "gone with its listing": a_listing(hidden=hidden(reason=RemovalReason.OPT_OUT)),
     "taken over": a_listing(claimed(claim=THEIRS)),
     "done by another": a_listing(a_held_photo(copy=OLD)),
     "withdrawn and back": a_listing(a_photo()),
@@ -302,6 +303,7 @@ def test_a_lost_claim_changes_nothing(name: str, outcome: Outcome) -> None:
     ("name", "reason", "remove_at"),
     [
         ("withdrawn", RemovalReason.PHOTO_WITHDRAWN, after(9)),
+        ("gone with its listing", RemovalReason.OPT_OUT, after(9)),
         ("taken over", RemovalReason.SUPERSEDED, after(9 + 3_600)),
         ("done by another", RemovalReason.SUPERSEDED, after(9 + 3_600)),
         ("withdrawn and back", RemovalReason.SUPERSEDED, after(9 + 3_600)),

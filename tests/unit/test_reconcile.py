@@ -273,6 +273,9 @@ STORIES: dict[str, Told] = {
     "sold, and Media is empty": Told(
         said=[a_record(A), a_record(at=1, StandardStatus="Closed")], shows="", hidden=GONE, discards="a"
     ),
+    "opted out, and without photos": Told(
+        said=[a_record(A), a_record(at=1, InternetEntireListingDisplayYN=False)], shows="", hidden=OPT_OUT, discards="a"
+    ),
     "may not be viewed": Told(said=[a_record(A), a_record(A, at=1, MlgCanView=False)], shows="a", hidden=GONE),
     "opted out": Told(
         said=[a_record(A), a_record(A, at=1, InternetEntireListingDisplayYN=False)], shows="a", hidden=OPT_OUT
@@ -398,7 +401,7 @@ def test_the_story(name: str) -> None:
     assert {photo.photo for photo in listing.photos if listing.due_of(photo)} == set(story.due.split())
     assert [discard.photo for discard in listing.discards] == story.discards.split()
     assert all(discard.whole and discard.remove_at == NOW for discard in listing.discards)
-    assert all(discard.reason is RemovalReason.PHOTO_WITHDRAWN for discard in listing.discards)
+    assert all(discard.reason is (story.hidden or RemovalReason.PHOTO_WITHDRAWN) for discard in listing.discards)
     assert (listing.hidden and listing.hidden.reason) == story.hidden
     assert [one.media_key for one in listing.set_aside] == story.aside.split()
     assert changed is not story.nothing
@@ -743,6 +746,15 @@ def test_a_photo_that_is_withdrawn_of_a_hidden_listing_was_not_shown_since_that_
     assert fewer
     (gone,) = fewer.discards
     assert (gone.since, gone.left_at, gone.record_gone_at) == (after(65), after(60), after(95))
+
+
+def test_a_photo_that_is_withdrawn_while_its_hidden_listings_copies_are_kept_goes_for_that() -> None:
+    feed = a_feed(keep_after_inactive_hours=1)
+    left = reconcile.record(
+        heard(a_record(A, B)), announcement.read(feed, a_record(B, StandardStatus="Closed")), feed, NOW
+    )
+    assert left
+    assert [(one.photo, one.reason) for one in left.discards] == [("a", RemovalReason.PHOTO_WITHDRAWN)]
 
 
 def test_a_listing_that_stays_hidden_after_its_photos_went_learns_of_none() -> None:
