@@ -36,7 +36,10 @@ class AnnouncedPhoto:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announcement:
-    """One statement of the MLS about one listing. `photos` is None where it says nothing about them."""
+    """One statement of the MLS about one listing. `photos` is None where it says nothing about them.
+
+    So it is where not one row can be understood: that is an error upstream, which is never "no photos".
+    """
 
     feed: str
     listing_key: str
@@ -69,7 +72,7 @@ def read(
     key = listing_key(record)
     rows, unusable = _rows(feed, record.get("Media"))
     hidden_by, may_be_kept = _hidden_by(feed, record)
-    photos, set_aside = (None, ()) if rows is None else _photos(rows)
+    photos, set_aside = (None, ()) if rows is None or (unusable and not rows) else _photos(rows)
     announced_media = _own_media_timestamp(record) or newest(*(row.changed_at for row in rows or ()))
     return Announcement(
         feed=feed.name,

@@ -37,7 +37,7 @@ def record(listing: Listing | None, said: Announcement, feed: Feed, now: datetim
         hidden=hidden,
         photos=announced,
         discards=known.discards + _withdrawn(known, announced, said, hidden, now),
-        set_aside=known.set_aside if said.photos is None else said.set_aside,
+        set_aside=said.set_aside if said.set_aside or said.photos is not None else known.set_aside,
     )
     if listing is not None and replace(recorded, position=known.position) == known:
         return None

@@ -250,6 +250,18 @@ STORIES: dict[str, Told] = {
         said=[a_record(A, B), a_record(a_row("a", MediaURL="gopher://x"), B)], shows="b", discards="a", aside="a"
     ),
     "a bad row beside good ones": Told(said=[a_record(A, 5, B)], shows="a b", due="a b", aside="Media[1]"),
+    "no row can be understood": Told(
+        said=[a_record(own("a", 0), B), a_record(without(own("a", 1), "MediaURL"), 5, at=1)],
+        shows="a b",
+        due="b",
+        aside="a Media[1]",
+    ),
+    "no row can be understood, nor could any before": Told(
+        said=[a_record(5), a_record(5, 6, at=1)], shows="", aside="Media[0] Media[1]"
+    ),
+    "no row may be shown": Told(
+        said=[a_record(A), a_record(a_row("a", Permission=["Private"]))], shows="", discards="a", aside="a"
+    ),
     "the bad row is put right": Told(said=[a_record(without(A, "MediaURL")), a_record(A, at=1)], shows="a", due="a"),
     "a photo comes twice": Told(said=[a_record(A, A, B)], shows="a b", due="a b"),
     "a photo comes twice from now on": Told(said=[a_record(A), a_record(A, A)], shows="a", nothing=True),
