@@ -3,6 +3,7 @@
 import asyncio
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from services.downloader.answers import Answer, Fetched, NotModified, Validators
@@ -43,25 +44,29 @@ class Download:
         A bad photo is an outcome. Raises StoreUnavailable where storage is away, OSError where the disk is full.
         """
         with tempfile.TemporaryDirectory(prefix="listing-images-") as folder:
-            if held := await self._original(photo, Path(folder)):
+            held = await self._original(photo, Path(folder))
+            if held and not photo.is_outdated:
                 await fetched(NotModified(held.etag, held.last_modified))  # nothing came from the origin
                 return await self._made(feed, listing_key, photo, held, Path(folder))
             if photo.is_remade and feed.single_use_urls:
                 await fetched(NotModified(None, None))
                 return Failure(Reason.INTERNAL_ERROR, "the stored original is lost, and its URL works once")
-            validators = self._validators(photo)
+            validators = self._validators(photo, held)
             answer = await self._fetcher.fetch(photo.url, feed, Path(folder), validators, permit, received)
             await fetched(answer)
             if isinstance(answer, Failure):
                 return answer
+            if isinstance(answer, NotModified) and held:
+                same = replace(held, etag=answer.etag, last_modified=answer.last_modified)
+                return await self._made(feed, listing_key, photo, same, Path(folder))
             if isinstance(answer, NotModified) or self._is_held(photo, answer):
                 return Unchanged(answer.etag, answer.last_modified)
             return await self._made(feed, listing_key, photo, answer, Path(folder))
 
     async def _original(self, photo: Photo, folder: Path) -> Fetched | None:
-        """Return the stored original where it is the newest version and only its variants are of other settings."""
+        """Return the stored original where its variants are of other settings."""
         copy = photo.copy
-        if copy is None or photo.is_outdated or copy.rendering == self._rendering:
+        if copy is None or copy.rendering == self._rendering:
             return None
         original = await self._objects.get(Bucket.ORIGINALS, copy.original_key)
         if original is None:
@@ -79,10 +84,10 @@ class Download:
             return encoded
         return Downloaded(await self._store(feed.name, listing_key, photo, source, encoded))
 
-    def _validators(self, photo: Photo) -> Validators | None:
-        """Ask only for something newer, unless it is the same bytes that are wanted in another rendering."""
+    def _validators(self, photo: Photo, held: Fetched | None) -> Validators | None:
+        """Ask only for something newer, unless the same bytes are wanted in another rendering and were lost."""
         copy = photo.copy
-        if copy is None or copy.rendering != self._rendering:
+        if copy is None or (copy.rendering != self._rendering and held is None):
             return None
         return Validators(copy.etag, copy.last_modified)
 

@@ -1,0 +1,69 @@
+"""A copy of other settings: of a newer version its origin is asked as conditionally as ever."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from services.downloader.answers import Answer, Fetched, NotModified, Validators
+from services.downloader.download import Download
+from services.downloader.outcomes import Downloaded
+from services.downloader.picture import Encoded, EncodedVariant
+from shared.domain.variants import VariantSpec, parse_variants
+from shared.stores.memory import MemoryObjects
+from shared.stores.objects import Bucket
+from tests.builders import KEY, NOW, a_copy, a_feed, a_held_photo, after
+
+HELD = a_copy()
+NEWER = a_held_photo(announced_at=after(50), copy=HELD)
+
+
+class Origin:
+    """Answers 304 to whoever asks conditionally."""
+
+    asked: Validators | None = None
+
+    async def fetch(self, url: str, feed: object, into: Path, validators: Validators | None, *_: object) -> Answer:
+        self.asked = validators
+        if validators:
+            return NotModified('"v2"', None)
+        path = into / "fetch-1"
+        path.write_bytes(b"fetched")
+        return Fetched(path, 7, "0f" * 32, '"v3"', None)
+
+
+class Encoders:
+    """Say what they were given."""
+
+    source = b""
+
+    async def encode(self, source: Path, into: Path, specs: Sequence[VariantSpec], *_: object, **__: object) -> Encoded:
+        self.source = source.read_bytes()  # noqa: ASYNC240 - some bytes
+        (spec,) = specs
+        path = into / spec.name
+        path.write_bytes(b"made")
+        return Encoded("image/jpeg", "jpg", 9, 9, "", (EncodedVariant(spec.name, path, 9, 9, 4, "image/webp", "webp"),))
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+async def test_a_newer_version_is_asked_for_conditionally_where_the_original_is_held(
+    tmp_path: Path, is_lost: bool
+) -> None:
+    objects, origin, encoders = MemoryObjects(lambda: NOW), Origin(), Encoders()
+    if not is_lost:
+        (tmp_path / "held").write_bytes(b"held")
+        await objects.put(Bucket.ORIGINALS, HELD.original_key, tmp_path / "held", "image/jpeg")
+
+    async def fetched(_: object) -> None:
+        pass
+
+    nobody, specs = cast("Any", None), parse_variants("full=300:webp:80")
+    download = Download(cast("Any", origin), cast("Any", encoders), objects, specs, lambda: NOW)
+    outcome = await download(a_feed(), KEY, NEWER, nobody, nobody, fetched)
+    assert isinstance(outcome, Downloaded)
+    made_of = (origin.asked, encoders.source, outcome.copy.sha256, outcome.copy.etag)
+    if is_lost:
+        assert made_of == (None, b"fetched", "0f" * 32, '"v3"')
+    else:
+        assert made_of == (Validators(HELD.etag, None), b"held", HELD.sha256, '"v2"')
