@@ -52,7 +52,7 @@ def parse_timestamp(value: object) -> datetime | None:
         return None
     if not isinstance(value, str):
         raise ValueError(f"a timestamp must be an ISO 8601 string, not {type(value).__name__}")  # noqa: TRY004
-    moment = datetime.fromisoformat(value.strip())
+    moment = datetime.fromisoformat(value.strip().upper())  # RFC 3339 allows "t" and "z", Python does not
     try:
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except OverflowError:

@@ -117,6 +117,7 @@ def test_the_newest_of_what_is_known(moments: tuple[datetime | None, ...], expec
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        ("2026-11-23t09:00:00z", NOW),
         ("2026-11-23T09:00:00Z", NOW),
         ("2026-11-23T09:00:00", NOW),
         ("2026-11-23 09:00:00", NOW),
