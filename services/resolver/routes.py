@@ -56,7 +56,7 @@ class Routes:
     def table(self) -> list[web.RouteDef]:
         """Return the routes to serve."""
         return [
-            web.get("/api/listings/{key}/images", self.listing),
+            web.get("/api/listings/{key:[^/]+}/images", self.listing),  # aiohttp's own pattern lacks braces
             web.get("/api/images/resolve", self.by_url),
             web.post("/api/images/resolve", self.search_page),
             web.get(_SERVE, self.serve),

@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from services.resolver import decide
 from services.resolver import news as news_module
@@ -103,6 +105,14 @@ async def test_each_representation_has_its_validator_and_either_is_recognised(pa
                 assert lives == {answer.headers["Cache-Control"]}
                 assert answer.headers["Vary"] == "Accept-Encoding"
         assert (await resolver.http.get(path, headers={"If-None-Match": 'W/"other"'})).status == 200
+
+
+@pytest.mark.parametrize("key", ["a b", "a/b", "{a}", "a%2Fb", "100%", "..", "a+b&c?d#e;f", "ä\u0308", "a\\b", "\n"])
+async def test_a_listing_is_found_by_its_key_whatever_is_in_it(key: str) -> None:
+    async with a_resolver(a_listing(a_held_photo("a", key=key), key=key), a_listing(key="other")) as resolver:
+        path = URL(f"/api/listings/{quote(key, safe='').replace('.', '%2E')}/images", encoded=True)
+        found = await resolver.http.get(path, headers={"Accept-Encoding": "identity"})
+        assert (found.status, (await found.json())["listing_key"]) == (200, key)
 
 
 async def test_an_unchanged_answer_is_compressed_once_however_often_it_is_read() -> None:
