@@ -96,10 +96,11 @@ def found(
     return web.Response(body=body.gzipped if is_gzipped else body.plain, headers=headers)
 
 
-def elsewhere(url: str) -> web.Response:
-    """Send the client to a public URL."""
-    headers = {"Location": url, "Cache-Control": CACHED, "ETag": f'"{Body(url.encode()).digest}"'}
-    return web.Response(status=302, headers=headers)
+def elsewhere(request: web.Request, url: str) -> web.Response:
+    """Send the client to a public URL, or answer with 304 where it was sent there before."""
+    digest = Body(url.encode()).digest
+    headers = {"Location": url, "Cache-Control": CACHED, "ETag": f'"{digest}"'}
+    return web.Response(status=304 if _has(request, digest) else 302, headers=headers)
 
 
 def placeholder(status: int, words: str, *, retry_after: int | None = None) -> web.Response:

@@ -127,6 +127,7 @@ OPERATIONS: tuple[Operation, ...] = (
         query=ServeQuery,
         answers={
             302: Answer("To the photo.", ("Location", "ETag", "Cache-Control"), {}),
+            304: Answer("To the same address as before.", ("Location", "ETag", "Cache-Control"), {}),
             400: _UNREADABLE,
             404: Answer(
                 "Nothing that is displayed has this id, URL or variant (a problem), or the MLS no longer has the photo "

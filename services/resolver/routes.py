@@ -123,14 +123,16 @@ class Routes:
             seconds = await self._queue.seconds(found.feed) if shown.due_at else None
             later = decide.retry_after(shown, seconds, self._clock())
             return answers.placeholder(503, "Photo on its way", retry_after=later)
-        return self._show(shown, variant)
+        return self._show(request, shown, variant)
 
-    def _show(self, shown: Seen, name: str) -> web.Response:
+    def _show(self, request: web.Request, shown: Seen, name: str) -> web.Response:
         if shown is None:
             refuse(404, _UNKNOWN)
         if isinstance(shown, Copy):
             variant = decide.variant(shown, name, self._variants)
-            return answers.elsewhere(self._renderer.url(variant.key)) if variant else self._no_such_variant()
+            if variant is None:
+                self._no_such_variant()
+            return answers.elsewhere(request, self._renderer.url(variant.key))
         return answers.placeholder(404, "Photo not available")
 
     def _no_such_variant(self) -> NoReturn:

@@ -32,6 +32,7 @@ QUESTIONS: Mapping[tuple[str, int], Mapping[str, Any]] = {
     ("resolveImageUrl", 404): {"url": "/api/images/resolve?url=http://nowhere/1.jpg"},
     ("resolveImageUrl", 413): {"url": f"/api/images/resolve?url={TOO_LONG}"},
     ("serveImage", 302): {"url": "/api/images/serve?id={image}"},
+    ("serveImage", 304): {"url": "/api/images/serve?id={image}", "held": "*"},
     ("serveImage", 400): {"url": "/api/images/serve"},
     ("serveImage", 404): {"url": "/api/images/serve?id=nothing"},
     ("serveImage", 413): {"url": f"/api/images/serve?url={TOO_LONG}"},

@@ -107,6 +107,20 @@ async def test_each_representation_has_its_validator_and_either_is_recognised(pa
         assert (await resolver.http.get(path, headers={"If-None-Match": 'W/"other"'})).status == 200
 
 
+async def test_a_redirect_is_recognised_by_its_validator() -> None:
+    photo = a_held_photo("a")
+    async with a_resolver(a_listing(photo)) as resolver:
+
+        async def serve(**headers: str) -> aiohttp.ClientResponse:
+            return await resolver.http.get(f"/api/images/serve?id={photo.id}", headers=headers, allow_redirects=False)
+
+        first = await serve()
+        etag, lives = first.headers["ETag"], first.headers["Cache-Control"]
+        for given, status in ((etag, 304), (f'"x", W/{etag}', 304), ('"x"', 302)):
+            answer = await serve(**{"If-None-Match": given})
+            assert (answer.status, answer.headers["ETag"], answer.headers["Cache-Control"]) == (status, etag, lives)
+
+
 @pytest.mark.parametrize("key", ["a b", "a/b", "{a}", "a%2Fb", "100%", "..", "a+b&c?d#e;f", "ä\u0308", "a\\b", "\n"])
 async def test_a_listing_is_found_by_its_key_whatever_is_in_it(key: str) -> None:
     async with a_resolver(a_listing(a_held_photo("a", key=key), key=key), a_listing(key="other")) as resolver:
