@@ -16,7 +16,8 @@ from shared.stores.listings import ShownPhoto
 
 SOON_SECONDS = 5
 """Retry-After while a photo is on its way and nothing says that it takes longer."""
-_LATEST_SECONDS = 3_600
+_LONGEST_QUEUE_SECONDS = 3_600.0
+"""An estimate of more says nothing; when a photo is due is known, and said however late it is."""
 RETRY_VIEWED_AFTER = timedelta(minutes=1)
 """A failed photo that is viewed is tried again at once, if its last attempt is over so long ago."""
 
@@ -89,9 +90,10 @@ def retry_after(absent: Absent, queue_seconds: float | None, now: datetime) -> i
     """Return after how many seconds to ask for an absent photo again: once it is due and had its turn."""
     if absent.due_at is None:
         return SOON_SECONDS
-    seconds = max(0.0, (absent.due_at - now).total_seconds()) + (queue_seconds or 0.0)
+    queued = min(queue_seconds or 0.0, _LONGEST_QUEUE_SECONDS)
+    seconds = max(0.0, (absent.due_at - now).total_seconds()) + queued
     earliest = SOON_SECONDS if absent.why is Missing.ON_ITS_WAY else 1
-    return min(max(earliest, math.ceil(seconds)), _LATEST_SECONDS)
+    return max(earliest, math.ceil(seconds))
 
 
 def variant(copy: Copy, name: str, known: Collection[str]) -> Variant | None:

@@ -196,10 +196,10 @@ def test_a_variant_is_found_by_name_and_one_that_an_old_copy_lacks_is_its_full_o
         (Missing.ON_ITS_WAY, -60, 40.2, 41),
         (Missing.ON_ITS_WAY, 90, None, 90),
         (Missing.ON_ITS_WAY, 90, 40.2, 131),
-        (Missing.ON_ITS_WAY, 90, 1e9, 3_600),
+        (Missing.ON_ITS_WAY, 90, 1e9, 3_690),
         (Missing.LATER, -1, None, 1),
         (Missing.LATER, 30, 0.0, 30),
-        (Missing.LATER, 86_400, None, 3_600),
+        (Missing.LATER, 86_400, None, 86_400),
     ],
 )
 def test_it_is_worth_asking_again_once_it_is_due_and_had_its_turn(
