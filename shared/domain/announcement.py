@@ -204,7 +204,8 @@ def _largest(allowed: Sequence[_Row], sizes: Sequence[_Row]) -> AnnouncedPhoto:
         media_key=best.media_key,
         url=best.url,
         url_keys=url_keys([row.url for row in sizes]),
-        caption=best.caption,
+        # Shown to the public, as a URL of the MLS must not be.
+        caption="" if any(row.url in best.caption for row in sizes) else best.caption,
         own_changed_at=best.changed_at,
     )
 

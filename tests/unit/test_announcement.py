@@ -276,6 +276,17 @@ def test_the_caption_is_the_short_description_else_the_long_one(short: object, l
     assert [photo.caption for photo in said.photos or ()] == [caption]
 
 
+@pytest.mark.parametrize(
+    "described", ["https://photos.example.com/small.jpg", "See HTTPS://x and https://photos.example.com/a.jpg!"]
+)
+def test_a_caption_that_names_a_url_of_the_photo_is_none(described: str) -> None:
+    sizes = [
+        a_row("a", MediaObjectID="1", ShortDescription=described),
+        a_row("small", MediaObjectID="1", ImageSizeDescription="Small"),
+    ]
+    assert [photo.caption for photo in read(a_record(*sizes)).photos or ()] == [""]
+
+
 def test_a_listing_shows_at_most_so_many_photos_and_the_rest_is_set_aside() -> None:
     said = read(a_record(*(a_row(f"k{index}", Order=index) for index in range(MOST_PHOTOS + 2))))
     assert len(said.photos or ()) == MOST_PHOTOS
