@@ -1,12 +1,12 @@
 """`imagectl publish`: listings from a file, as an ingest would send them."""
 
 import dataclasses
-import json
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
+import orjson
 import typer
 from rich.progress import Progress, TaskID
 
@@ -76,8 +76,16 @@ def _usable(file: Path, unusable: list[Unusable], progress: Progress, bar: TaskI
     for row in listings_file.read(file, lambda read: progress.update(bar, completed=read)):
         if isinstance(row, Unusable):
             unusable.append(row)
-        elif len(json.dumps(row)) > MOST_BYTES - 1_000:
-            name = str(row["ListingKey"])[:100]
-            unusable.append(Unusable(name, f"larger than a record may be, {MOST_BYTES:,} bytes"))
+        elif fault := _fault(row):
+            name = str(row["ListingKey"])[:100].encode(errors="replace").decode()
+            unusable.append(Unusable(name, fault))
         else:
             yield row
+
+
+def _fault(row: listings_file.Record) -> str | None:
+    try:
+        is_too_large = len(orjson.dumps(row)) > MOST_BYTES - 1_000
+    except TypeError as fault:  # JSON may say it, an event cannot: half a character, a whole number of 65 bits
+        return f"cannot be sent: {fault}"
+    return f"larger than a record may be, {MOST_BYTES:,} bytes" if is_too_large else None

@@ -41,12 +41,16 @@ async def test_what_cannot_be_published_is_named_and_the_rest_goes_out(
     whole: System, mls: Sandbox, key: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "listings.ndjson"
-    file.write_text(f'{{"City": "Toronto"}}\n{json.dumps(record_of(mls, key))}\nnot JSON\n')
+    lines = [
+        '{"City": "Toronto"}', '{"ListingKey": "X65bits", "ParcelNumber": 123456789012345678901}',
+        '{"ListingKey": "Xhalf", "PublicRemarks": "\\ud83d"}', json.dumps(record_of(mls, key)), "not JSON",
+    ]  # fmt: skip
+    file.write_text("\n".join(lines))
     code, output = await whole.run("imagectl", "publish", str(file), "--feed", "sandbox", "--json")
     assert code == 1
     answer = json.loads(output)
     assert answer["published"] == 1
-    assert [one["where"] for one in answer["unusable"]] == ["line 1", "line 3"]
+    assert [one["where"] for one in answer["unusable"]] == ["line 1", "X65bits", "Xhalf", "line 5"]
     await whole.downloaded(key, 4)
 
 
