@@ -10,11 +10,19 @@ from typing import cast
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError, NoError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    KafkaError,
+    NoError,
+    TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
 
 from shared.events.records import Headers, Record
 from shared.events.topics import MOST_BYTES, Topic
 
+_CREATE = "create what is missing with: imagectl init"
 _REPLICAS = 3
 """As many copies of a topic, where there are as many brokers."""
 
@@ -125,7 +133,7 @@ async def _offsets_at(
     ends: Mapping[TopicPartition, int],
 ) -> Mapping[TopicPartition, int]:
     """Return the first offset at or after the time; the end where there is none."""
-    if at is None or not partitions:
+    if at is None:
         return otherwise
     found = await consumer.offsets_for_times(dict.fromkeys(partitions, int(at.timestamp() * 1000)))
     return {one: found[one].offset if found.get(one) else ends[one] for one in partitions}
@@ -273,7 +281,7 @@ def _behind(
 async def oldest(bootstrap: str, topic: str) -> datetime | None:
     """Return when the oldest record of a topic was written; None where there is none. Raises BrokerUnavailable."""
     async with _asker(bootstrap, [topic]) as (consumer, partitions):
-        found = await consumer.offsets_for_times(dict.fromkeys(partitions, 0)) if partitions else {}
+        found = await consumer.offsets_for_times(dict.fromkeys(partitions, 0))
     times = [one.timestamp for one in found.values() if one]
     return datetime.fromtimestamp(min(times) / 1000, UTC) if times else None
 
@@ -297,6 +305,8 @@ async def _asker(
     async with _admin(bootstrap) as admin:
         found = await admin.describe_topics(list(topics))
     partitions = sorted(TopicPartition(one["topic"], each["partition"]) for one in found for each in one["partitions"])
+    if missing := {*topics} - {one.topic for one in partitions}:
+        raise BrokerUnavailable(f"Kafka: there is no topic {', '.join(sorted(missing))}; {_CREATE}")
     async with _reader(bootstrap) as consumer:
         yield consumer, partitions
 
@@ -334,6 +344,8 @@ async def _admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
 def _translated() -> Iterator[None]:
     try:
         yield
+    except UnknownTopicOrPartitionError as fault:
+        raise BrokerUnavailable(f"Kafka: a topic is missing; {_CREATE}") from fault
     except (KafkaError, OSError, TimeoutError) as fault:
         name = type(fault).__name__
         raise BrokerUnavailable(f"Kafka: {name}: {str(fault).removeprefix(f'{name}: ')}") from fault

@@ -92,6 +92,25 @@ async def test_topics_and_the_rest_are_applied_again_without_harm(whole: System)
     assert set(json.loads(output).values()) == {"unchanged"}
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["status"], ["explain", "nowhere"], ["dead-letters", "list"], ["export", "listing-seen"],
+        ["replay", "listing-seen", "--from", "1h", "--yes"], ["publish", "listing.json", "--feed", "sandbox"],
+    ],
+    ids=lambda arguments: arguments[0],
+)  # fmt: skip
+async def test_topics_that_are_missing_are_said_with_what_creates_them(
+    whole: System, tmp_path: Path, arguments: list[str]
+) -> None:
+    (tmp_path / "listing.json").write_text('{"ListingKey": "X1"}')
+    given = [str(tmp_path / one) if one == "listing.json" else one for one in arguments]
+    code, output = await whole.run("imagectl", *given, IMAGES_TOPIC_PREFIX="nowhere.")
+    assert (code, "create what is missing with: imagectl init" in output, "Traceback" in output) == (1, True, False), (
+        output
+    )
+
+
 async def test_the_config_shows_everything_but_secrets(whole: System) -> None:
     for form in ([], ["--json"]):
         code, output = await whole.run("imagectl", "config", *form)
