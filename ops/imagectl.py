@@ -25,7 +25,7 @@ from ops.commands import (
 app = typer.Typer(
     name="imagectl",
     help="Operate listing-images. Settings come from the environment and `.env`, or from the stack that `make up` "
-    "started here where neither names a server.",
+    "started here where neither names a server of another.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

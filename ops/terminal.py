@@ -74,9 +74,11 @@ def load_settings() -> tuple[Settings, Mapping[str, Feed]]:
 
 
 def _use_local_stack() -> None:
-    """Take the settings of the stack that was started here, unless a server is named."""
-    if not any(name in os.environ or dotenv_values(".env").get(name) for name in _SERVERS):
-        for name, value in dotenv_values(LOCAL_STACK).items():
+    """Take the settings of the stack that was started here, unless a server is named that is not of it."""
+    stack = dotenv_values(LOCAL_STACK)
+    named = {name: value for name, value in dotenv_values(".env").items() if value} | os.environ
+    if all(named[name] == stack.get(name) for name in _SERVERS if name in named):
+        for name, value in stack.items():
             os.environ.setdefault(name, value or "")
 
 

@@ -1,5 +1,7 @@
 """Every command explains itself, and refuses what makes no sense before it touches anything."""
 
+import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,6 +60,33 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IMAGES_FEEDS", str(feeds))
     monkeypatch.setenv("IMAGES_KAFKA", "127.0.0.1:9")
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("named", "in_env_file", "is_used"),
+    [
+        ({}, "", True),
+        ({"IMAGES_KAFKA": "given:9"}, "", True),
+        ({}, "IMAGES_KAFKA=given:9", True),
+        ({"IMAGES_KAFKA": "another:9"}, "", False),
+        ({"IMAGES_KAFKA": "given:9", "IMAGES_MONGO": "mongodb://another"}, "", False),
+        ({}, "IMAGES_KAFKA=another:9", False),
+    ],
+)
+def test_the_stack_started_here_is_used_unless_a_server_of_another_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: dict[str, str], in_env_file: str, is_used: bool
+) -> None:
+    (tmp_path / "feeds.toml").write_text('[feeds.sandbox]\nimage_hosts = ["images.example.com"]\n')
+    (tmp_path / ".env").write_text(in_env_file)
+    (tmp_path / ".local").mkdir()
+    stack = {"IMAGES_KAFKA": "given:9", "IMAGES_MONGO": "mongodb://ours", "IMAGES_MONGO_DB": "of_the_stack"}
+    (tmp_path / ".local" / "stack.env").write_text("".join(f"{name}={value}\n" for name, value in stack.items()))
+    others = {name: value for name, value in os.environ.items() if not name.startswith("IMAGES_")}
+    monkeypatch.setattr(os, "environ", others | named)
+    monkeypatch.chdir(tmp_path)
+    done = RUNNER.invoke(app, ["config", "--json"])
+    assert done.exit_code == 0, done.output
+    assert (json.loads(done.stdout)["settings"]["IMAGES_MONGO_DB"] == "of_the_stack") is is_used
 
 
 @pytest.mark.usefixtures("settings")
