@@ -67,7 +67,9 @@ class ResolveRequest(BaseModel):
         description="ListingKeys; more than 200 are 413.", json_schema_extra={"maxItems": MOST_LISTINGS}
     )
     feed: str | None = Field(default=None, description="The feed; needed for keys that are displayed in several.")
-    photos_per_listing: int = Field(default=1, ge=1, le=MOST_PHOTOS, description="How many of the first photos.")
+    photos_per_listing: int = Field(
+        default=1, ge=1, le=MOST_PHOTOS, strict=True, description="How many of the first photos."
+    )
     context: Context = Field(default=Context.SEARCH, description="Why it is asked.")
 
 

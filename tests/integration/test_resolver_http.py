@@ -85,6 +85,8 @@ async def test_head_works(whole: System, known: str) -> None:
         ("POST", "/api/images/resolve", b'{"listing_keys":[1]}', 422),
         ("POST", "/api/images/resolve", b'{"listing_keys":["a"],"photos_per_listing":0}', 422),
         ("POST", "/api/images/resolve", b'{"listing_keys":["a"],"photos_per_listing":1e99}', 422),
+        ("POST", "/api/images/resolve", b'{"listing_keys":["a"],"photos_per_listing":true}', 422),
+        ("POST", "/api/images/resolve", b'{"listing_keys":["a"],"photos_per_listing":"2"}', 422),
         ("POST", "/api/images/resolve", b'{"listing_keys":["a"],"context":"x"}', 422),
         ("POST", "/api/images/resolve", b"[" * 100_000, 400),
         ("POST", "/api/images/resolve", json.dumps({"listing_keys": ["a"] * 201}).encode(), 413),
