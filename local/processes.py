@@ -201,6 +201,8 @@ def _await_answers(
             reminder += 5.0
         if waiting:
             time.sleep(POLL_SECONDS)
+    for program in programs:  # what took a port in the meantime may have answered for one that has ended since
+        _answers(program, home, logs, overdue=False)
 
 
 def _answers(program: Program, home: Path, logs: Mapping[str, int], *, overdue: bool) -> bool:

@@ -97,6 +97,15 @@ def test_another_file_that_it_reads_restarts_it(sleeper: Process) -> None:
     assert start(sleeper.home, replace(SLEEPER, depends="[feeds.demo]")) == ["sleeper"]
 
 
+def test_one_that_ended_is_shown_though_a_stranger_answered_in_its_place(tmp_path: Path) -> None:
+    ending = "import time; time.sleep(1); print('address already in use', flush=True)"
+    ended = Program("ended", [sys.executable, "-c", ending], answers=lambda: True)
+    late = replace(SLEEPER, answers=lambda: Process("ended", tmp_path).running() is None)
+    with pytest.raises(LocalError, match=r"(?s)ended ended by itself.*address already in use"):
+        ensure([ended, late], tmp_path, tmp_path, lambda _: None)
+    stop(recorded(tmp_path))
+
+
 def test_stopping_ends_it_and_forgets_it(sleeper: Process) -> None:
     found = sleeper.running()
     assert stop([sleeper]) == ["sleeper"]
