@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 
 from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
 from aiohttp.typedefs import Middleware
 from aiohttp.web_protocol import RequestHandler
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -160,7 +161,10 @@ class _Protocol(RequestHandler):
         """Answer what cannot be read."""
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun already")
-        response = answers.problem(ProblemFound(status, "the request is not valid HTTP"))
+        found = ProblemFound(status, "the request is not valid HTTP")
+        if isinstance(exc, LineTooLong):
+            found = ProblemFound(413, "the address or a header is too long")
+        response = answers.problem(found)
         response.headers.update(_ALWAYS)
         response.force_close()
         return response

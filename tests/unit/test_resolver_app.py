@@ -205,7 +205,6 @@ async def ask_plainly(port: int, *sent: bytes) -> bytes:
         b"<script>\r\n\r\n",
         b"GET / HTTP/9.9\r\n\r\n",
         b"GET /<script> HTTP/1.1\r\nHost: a\r\nBad Header: <script>\r\n\r\n",
-        b"GET /api/images/resolve?url=" + b"x" * 40_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
         b"POST /api/images/resolve HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
     ],
 )
@@ -217,6 +216,21 @@ async def test_what_is_not_http_gets_a_problem_that_repeats_nothing(sent: bytes)
         assert b"application/problem+json" in head
         assert b"script" not in body
         assert json.loads(body)["status"] == 400
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /api/images/resolve?url=" + b"x" * 40_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /api/listings/" + b"x" * 100_000 + b"/images HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: a\r\nCookie: " + b"x" * 100_000 + b"\r\n\r\n",
+    ],
+)
+async def test_an_address_or_header_that_is_too_long_is_too_much(sent: bytes) -> None:
+    async with a_resolver() as resolver:
+        head, _, body = (await ask_plainly(resolver.port, sent)).partition(b"\r\n\r\n")
+        assert b"application/problem+json" in head
+        assert (head.split()[1], json.loads(body)["status"]) == (b"413", 413)
 
 
 @pytest.mark.parametrize(
