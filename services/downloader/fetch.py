@@ -14,6 +14,7 @@ from typing import Self
 
 import httpcore
 import httpx
+from anyio.lowlevel import checkpoint
 
 from services.downloader import addresses, answers, body
 from services.downloader.answers import Answer, Fetched, Redirect, Validators
@@ -64,6 +65,8 @@ class Fetcher:
         self._transports: dict[str, _CheckedTransport] = {}
 
     async def __aenter__(self) -> Self:
+        # anyio loads its backend when first used, in a third of a second: too late for a request that has its moment.
+        await checkpoint()
         return self
 
     async def __aexit__(

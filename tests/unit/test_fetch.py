@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import hashlib
+import sys
 import zlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ from tests.origins import (
     then_close,
 )
 
+ROOT = Path(__file__).parents[2]
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -237,6 +239,28 @@ async def test_without_a_permit_nothing_is_asked(origin: Origin, door: Door, gra
 
     assert await door(origin.url("/1"), sandbox(origin.host), permit=permit) == refusal
     assert len(origin.requests) == granted
+
+
+FIRST_FETCH = """
+import asyncio, sys
+from pathlib import Path
+from services.downloader.fetch import Fetcher
+from tests.origins import always, sandbox
+
+async def story():
+    async with Fetcher({}) as fetcher:
+        before = set(sys.modules)
+        await fetcher.fetch("http://127.0.0.1:1/", sandbox("127.0.0.1:1"), Path(), None, always, print)
+        print(*(set(sys.modules) - before))
+
+asyncio.run(story())
+"""
+
+
+async def test_a_services_first_request_loads_nothing_in_the_moment_it_has() -> None:
+    command = [sys.executable, "-c", FIRST_FETCH]
+    process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
+    assert (await process.communicate())[0] == b"\n"
 
 
 async def test_a_url_that_may_not_be_fetched_takes_no_permit(origin: Origin, door: Door) -> None:
