@@ -37,7 +37,14 @@ class Download:
         self._clock = clock
 
     async def __call__(
-        self, feed: Feed, listing_key: str, photo: Photo, permit: Permit, received: Received, fetched: Told
+        self,
+        feed: Feed,
+        listing_key: str,
+        photo: Photo,
+        permit: Permit,
+        in_time: Permit,
+        received: Received,
+        fetched: Told,
     ) -> Outcome:
         """Attempt to get a good copy; `fetched` is told as soon as the origin has nothing more to do with it.
 
@@ -52,7 +59,7 @@ class Download:
                 await fetched(NotModified(None, None))
                 return Failure(Reason.INTERNAL_ERROR, "the stored original is lost, and its URL works once")
             validators = self._validators(photo, held)
-            answer = await self._fetcher.fetch(photo.url, feed, Path(folder), validators, permit, received)
+            answer = await self._fetcher.fetch(photo.url, feed, Path(folder), validators, permit, received, in_time)
             await fetched(answer)
             if isinstance(answer, Failure):
                 return answer

@@ -39,6 +39,11 @@ _DRAIN_BYTES = 65_536
 _DRAIN_SECONDS = 0.25
 
 
+async def always() -> Failure | None:
+    """Permit every request, at any time."""
+    return None
+
+
 class Fetcher:
     """Fetches photos for all feeds of a service. Holds one connection pool a feed, which `aclose` closes."""
 
@@ -88,12 +93,15 @@ class Fetcher:
         validators: Validators | None,
         permit: Permit,
         received: Received,
+        in_time: Permit = always,
     ) -> Answer:
         """Fetch the URL within the feed's rules, the body into a new file in the directory `into`.
 
         Whatever origin, network or URL do is a Failure. Raises only what is no fault of theirs: a full disk, a
         `permit` that raises, being cancelled; no file is left then either. The feed's deadline starts when the first
-        request is permitted, and stands still while a redirect's waits for its permit.
+        request is permitted, and stands still while a redirect's waits for its permit. `in_time` is asked once more
+        where the connection stands and the request is about to be written: to connect may take longer than the moment
+        lasts that was permitted.
         """
         place = addresses.place(url, feed.image_hosts)
         if isinstance(place, Failure):
@@ -105,7 +113,8 @@ class Fetcher:
         try:
             async with asyncio.timeout(feed.request_timeout_seconds) as deadline:
                 conditions = validators.as_headers() if validators else {}
-                return await self._follow(place, feed, into, conditions, _timeless(permit, deadline), received)
+                timeless = _timeless(permit, deadline), _timeless(in_time, deadline)
+                return await self._follow(place, feed, into, conditions, *timeless, received)
         except TimeoutError:
             if not deadline.expired():
                 raise
@@ -118,10 +127,11 @@ class Fetcher:
         into: Path,
         conditions: Mapping[str, str],
         permit: Permit,
+        in_time: Permit,
         received: Received,
     ) -> Answer:
         for _ in range(_MAX_REDIRECTS):
-            answer = await self._ask(place, feed, into, conditions, received)
+            answer = await self._ask(place, feed, into, conditions, in_time, received)
             if not isinstance(answer, Redirect):
                 return answer
             target = addresses.redirected(place, answer.location, feed.image_hosts)
@@ -130,30 +140,44 @@ class Fetcher:
             if refused := await permit():
                 return refused
             place = target
-        answer = await self._ask(place, feed, into, conditions, received)
+        answer = await self._ask(place, feed, into, conditions, in_time, received)
         if isinstance(answer, Redirect):
             return Failure(Reason.TOO_MANY_REDIRECTS, f"more than {_MAX_REDIRECTS} redirects")
         return answer
 
     async def _ask(
-        self, place: addresses.Place, feed: Feed, into: Path, conditions: Mapping[str, str], received: Received
+        self,
+        place: addresses.Place,
+        feed: Feed,
+        into: Path,
+        conditions: Mapping[str, str],
+        in_time: Permit,
+        received: Received,
     ) -> Answer | Redirect:
         try:
-            async with aclosing(await self._send(place, feed, conditions)) as response:
+            async with aclosing(await self._send(place, feed, conditions, in_time)) as response:
                 if response.status_code in {200, 203}:
                     return await _keep(response, into, feed.max_file_bytes, received)
                 await _drain(response, received)
                 return answers.read(response.status_code, response.headers, place.host, conditions, self._clock())
         except body.BadBody as bad:
             return bad.failure
+        except _TooLate as late:
+            return late.failure
         except FOREIGN as error:
             return failure_of(error, place.host)
 
-    async def _send(self, place: addresses.Place, feed: Feed, conditions: Mapping[str, str]) -> httpx.Response:
+    async def _send(
+        self, place: addresses.Place, feed: Feed, conditions: Mapping[str, str], in_time: Permit
+    ) -> httpx.Response:
+        async def trace(event: str, _: object) -> None:
+            if event == "http11.send_request_headers.started" and (refused := await in_time()):
+                raise _TooLate(refused)
+
         headers = self._headers(place, feed, conditions)
         # The whole attempt has its deadline already; this one is shared among the addresses of a name.
-        timeouts = {"connect": feed.request_timeout_seconds}
-        request = httpx.Request("GET", place.url, headers=headers, extensions={"timeout": timeouts})
+        extensions = {"timeout": {"connect": feed.request_timeout_seconds}, "trace": trace}
+        request = httpx.Request("GET", place.url, headers=headers, extensions=extensions)
         return await self._transport(feed).handle_async_request(request)
 
     def _headers(self, place: addresses.Place, feed: Feed, conditions: Mapping[str, str]) -> httpx.Headers:
@@ -180,6 +204,14 @@ class Fetcher:
             backend = CheckedBackend(self._resolve, self._dial, feed.allow_private_addresses)
             self._transports[feed.name] = _CheckedTransport(backend, self._tls, feed.concurrency)
         return self._transports[feed.name]
+
+
+class _TooLate(Exception):
+    """The request missed its moment while its connection was made, and got no other; `failure` says why."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.detail)
+        self.failure = failure
 
 
 class _CheckedTransport(httpx.AsyncHTTPTransport):

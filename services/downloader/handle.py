@@ -39,7 +39,7 @@ from shared.stores.listings import Listings
 from shared.stores.records import Attempts
 
 T = TypeVar("T")
-Attempting = Callable[[Feed, str, Photo, Permit, Received, Told], Coroutine[None, None, Outcome]]
+Attempting = Callable[[Feed, str, Photo, Permit, Permit, Received, Told], Coroutine[None, None, Outcome]]
 
 _AT_ONCE = 3
 """Groups of a feed's photos: one downloads, one encodes, one waits for its turn in the budget."""
@@ -340,7 +340,7 @@ class Handler:
         if self._ending.is_set():
             return self._put_back(turn.download, self._clock())
         attempt = asyncio.create_task(
-            self._download(feed, listing_key, turn.photo, self._permit(turn.download), turn.download.receive, fetched)
+            self._download(feed, listing_key, turn.photo, *self._permits(turn.download), turn.download.receive, fetched)
         )
         self._downloads.add(attempt)
         try:
@@ -364,15 +364,20 @@ class Handler:
     def _put_back(download: Download, until: datetime) -> PutBack:
         return PutBack(until, url_is_spent=download.sent_at is not None)
 
-    def _permit(self, download: Download) -> Permit:
-        """Return what is asked before every request: the first was granted, a redirect needs another."""
+    def _permits(self, download: Download) -> tuple[Permit, Permit]:
+        """Return what is asked before every request, and once more where it is about to be written.
+
+        The first request was granted, a redirect needs another.
+        """
         asks = iter([self._budget.at_turn])
 
         async def permit() -> Failure | None:
-            allowed = await next(asks, self._budget.permit)(download)
-            return None if allowed else Failure(Reason.THROTTLED, "the feed's budget is spent")
+            return _refusal(await next(asks, self._budget.permit)(download))
 
-        return permit
+        async def in_time() -> Failure | None:
+            return _refusal(await self._budget.in_time(download))
+
+        return permit, in_time
 
     async def _settle(self, feed: Feed, one: ListingId, ended: Sequence[Ended]) -> Sequence[Settled]:
         """Write the outcomes into the listing as it is now; return them, none where it is not recorded any more."""
@@ -433,6 +438,10 @@ def _urgency(wanted: Iterable[Sequence[Photo]]) -> Priority:
     """Return as what a batch takes from the budget: the reserve is for batches of viewed images alone."""
     priorities = {photo.priority for photos in wanted for photo in photos}
     return most_urgent(*priorities - {Priority.VIEWED}) if len(priorities) > 1 else most_urgent(*priorities)
+
+
+def _refusal(allowed: bool) -> Failure | None:
+    return None if allowed else Failure(Reason.THROTTLED, "the feed's budget is spent")
 
 
 async def _until_done(act: Callable[[], Awaitable[T]]) -> T:

@@ -1,8 +1,9 @@
 """May this request go out now? The shell around the budget's rules: one ledger write to take a batch, one to settle it.
 
-A batch's story: `take`, then `at_turn` before each request (and `permit` before each redirect), `finished` after each
-download, `settle` at the end. What ended is accounted for by the next write of this process, whoever makes it; a
-process that dies says nothing: its slots come back when it starts again under its name, else by expiry.
+A batch's story: `take`, then `at_turn` before each request (and `permit` before each redirect), `in_time` as it is
+written, `finished` after each download, `settle` at the end. What ended is accounted for by the next write of this
+process, whoever makes it; a process that dies says nothing: its slots come back when it starts again under its name,
+else by expiry.
 """
 
 import asyncio
@@ -56,6 +57,8 @@ class Download:
     image_id: str = ""
     """What it is used for."""
     sent_at: datetime | None = None
+    is_asked: bool = False
+    """Whether a request of it was written."""
     due_at: datetime | None = None
     """When to try again, where `at_turn` or `permit` said no."""
     unused: list[datetime] = field(default_factory=list)
@@ -206,6 +209,14 @@ class OriginBudget:
             if not await self._plan_anew(download, unused=download.at):
                 break
         return _not_sent(download, download.due_at or self._clock.now())
+
+    async def in_time(self, download: Download) -> bool:
+        """Say whether the request may still go, its connection made: one that missed its moment waits for another."""
+        if not budget.is_in_time(download.feed, download.at, self._clock.now()) and not await self.at_turn(download):
+            download.sent_at = download.sent_at if download.is_asked else None
+            return False
+        download.is_asked = True
+        return True
 
     async def permit(self, download: Download) -> bool:
         """Wait for the moment of one more request of a running download, a redirect's. False: the budget has none."""

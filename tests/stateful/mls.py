@@ -198,9 +198,10 @@ class OriginFetcher:
         validators: Validators | None,
         permit: Callable[[], Awaitable[Failure | None]],
         received: Callable[[int], None],
+        in_time: Callable[[], Awaitable[Failure | None]],
     ) -> Answer:
         """Fetch, conditionally where something is held."""
-        if refused := await permit():
+        if refused := await permit() or await in_time():
             return refused
         try:
             async with asyncio.timeout(feed.request_timeout_seconds):

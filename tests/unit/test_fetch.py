@@ -19,6 +19,7 @@ from tests.origins import (
     Door,
     Origin,
     Reply,
+    always,
     answer,
     endlessly,
     failed,
@@ -239,6 +240,32 @@ async def test_without_a_permit_nothing_is_asked(origin: Origin, door: Door, gra
 
     assert await door(origin.url("/1"), sandbox(origin.host), permit=permit) == refusal
     assert len(origin.requests) == granted
+
+
+@pytest.mark.parametrize("granted", [0, 1])
+async def test_a_request_that_missed_its_moment_while_connecting_is_not_sent(
+    origin: Origin, door: Door, granted: int
+) -> None:
+    origin.replies["/1"] = redirect("/photo.jpg")
+    refusal = Failure(Reason.THROTTLED, "the feed's budget is spent", 30.0)
+
+    async def in_time() -> Failure | None:
+        assert origin.connections or not granted
+        return refusal if len(origin.requests) == granted else None
+
+    url, feed = origin.url("/1"), sandbox(origin.host)
+    assert await door.fetcher.fetch(url, feed, door.into, None, always, door.received.append, in_time) == refusal
+    assert len(origin.requests) == granted
+    assert isinstance(await door(url, feed), Fetched)  # and its connection is no trouble to others
+
+
+async def test_waiting_for_another_moment_is_not_the_origins_time(origin: Origin, door: Door) -> None:
+    async def slow() -> None:
+        await asyncio.sleep(0.6)
+
+    feed = sandbox(origin.host, seconds=0.4)
+    outcome = await door.fetcher.fetch(origin.url(), feed, door.into, None, always, door.received.append, slow)
+    assert isinstance(outcome, Fetched)
 
 
 FIRST_FETCH = """

@@ -52,7 +52,7 @@ class Studio:
     is_storage_away: bool = False
 
     async def __call__(
-        self, feed: Feed, listing_key: str, photo: Photo, permit: Permit, received: Received, fetched: Told
+        self, feed: Feed, listing_key: str, photo: Photo, permit: Permit, _: Permit, received: Received, fetched: Told
     ) -> Outcome:
         assert await permit() is None
         self.begun.append(photo.photo)

@@ -391,6 +391,43 @@ def test_a_moment_that_was_missed_is_planned_anew_within_the_rate() -> None:
     simulated(story())
 
 
+def test_a_request_whose_connection_took_too_long_waits_for_another_moment_in_the_rate() -> None:
+    async def story() -> None:
+        feed, worker = a_feed(requests_per_second=2.0, viewed_reserve=0.0), a_worker(CountedBudgets())
+        batch = await worker.take(feed, 2, ROUTINE)
+        first, second = batch.downloads
+        assert await worker.at_turn(first)
+        await asyncio.sleep(0.03)
+        assert await worker.in_time(first)
+        assert await worker.at_turn(second)
+        missed = second.at
+        await asyncio.sleep(0.06)
+        assert await worker.in_time(second)
+        assert second.at > missed
+        assert now() >= (second.at - START).total_seconds() - 0.01
+        await worker.settle(batch)
+
+    simulated(story())
+
+
+def test_a_request_whose_moment_passed_while_the_feed_fell_silent_was_never_sent() -> None:
+    async def story() -> None:
+        feed, worker = a_feed(requests_per_second=2.0, viewed_reserve=0.0), a_worker(CountedBudgets())
+        batch = await worker.take(feed, 2, ROUTINE)
+        first, second = batch.downloads
+        assert await worker.at_turn(first)
+        assert await worker.at_turn(second)
+        assert await worker.in_time(second)
+        await worker.finished(second, Failure(Reason.THROTTLED, "429", 60.0), batch=batch)
+        await asyncio.sleep(1)
+        assert not await worker.in_time(first)
+        assert first.sent_at is None
+        assert first.due_at
+        assert first.due_at > START + timedelta(seconds=60)
+
+    simulated(story())
+
+
 def test_every_redirect_waits_for_its_own_place_in_the_rate() -> None:
     sent = list[float]()
 

@@ -64,7 +64,7 @@ async def test_a_lost_original_spends_no_url_twice() -> None:
         told.append(answer)
 
     download = Download(nobody, nobody, MemoryObjects(lambda: NOW), parse_variants("full=300:webp:80"), lambda: NOW)
-    outcome = await download(SINGLE, "X1", REMADE, nobody, nobody, fetched)
+    outcome = await download(SINGLE, "X1", REMADE, nobody, nobody, nobody, fetched)
     assert isinstance(outcome, Failure)
     assert (outcome.reason, len(told)) == (Reason.INTERNAL_ERROR, 1)
 
