@@ -1,5 +1,6 @@
 """What is a file by its bytes, and is it all there? Looks at structure only and decodes nothing."""
 
+import os
 import re
 import zlib
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ AVIF = Kind("AVIF", "image/avif", "avif")
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _AVIF_SIDES = re.compile(rb"\0\0\0\x14ispe\0{4}(.{4})(.{4})", re.DOTALL)
+_JPEG_MARKER = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")
+"""Every one but those without a length that may lie among pixels."""
+_JPEG_END = b"\xff\xd9"
 _GIF_TRAILER, _GIF_EXTENSION, _GIF_FRAME = b";", b"!", b","
 
 
@@ -65,15 +69,31 @@ def announced(source: Path, kind: Kind) -> tuple[int, int]:
 
 
 def check_ending(source: Path, kind: Kind) -> None:
-    """Raise EndsEarly for a PNG or GIF that is cut or damaged where the decoder would not notice.
+    """Raise EndsEarly for a JPEG, PNG or GIF that is cut or damaged where the decoder would not notice.
 
-    The decoder finds a cut JPEG, WebP and AVIF itself; it reads a PNG no further than its last pixel, without the
-    checksums of what follows, and a GIF no further than its first frame.
+    The decoder finds a cut WebP and AVIF itself; it does without the last marker of one JPEG in thirty, reads a PNG no
+    further than its last pixel, without the checksums of what follows, and a GIF no further than its first frame.
     """
-    check = {PNG: _check_png, GIF: _check_gif}.get(kind)
+    check = {JPEG: _check_jpeg, PNG: _check_png, GIF: _check_gif}.get(kind)
     if check is not None:
         with source.open("rb") as file:
             check(file)
+
+
+def _check_jpeg(file: BinaryIO) -> None:
+    while _next_marker(file) != _JPEG_END:
+        file.seek(int.from_bytes(_read(file, 2), "big") - 2, os.SEEK_CUR)
+
+
+def _next_marker(file: BinaryIO) -> bytes:
+    while True:
+        at, block = file.tell(), file.read(4_096)
+        if found := _JPEG_MARKER.search(block):
+            file.seek(at + found.end())
+            return found[0]
+        if len(block) < 2:
+            raise EndsEarly("the data ends early")
+        file.seek(-1, os.SEEK_CUR)  # a marker may lie across
 
 
 def _check_png(file: BinaryIO) -> None:

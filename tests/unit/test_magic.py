@@ -11,6 +11,8 @@ from tests import pictures
 PICTURE = pictures.grain(32, 24)
 GIF_FILE = pictures.encoded(PICTURE, "GIF", save_all=True, append_images=[pictures.corners(32, 24)])
 PNG_FILE = pictures.encoded(PICTURE, "PNG")
+THUMBNAIL = pictures.encoded(pictures.corners(16, 12), "JPEG")
+JPEG_FILE = pictures.encoded(PICTURE, "JPEG", progressive=True, restart_marker_rows=1, exif=b"Exif\0\0" + THUMBNAIL)
 
 
 @pytest.mark.parametrize(
@@ -46,13 +48,23 @@ def test_a_format_is_told_by_its_first_bytes(tmp_path: Path, head: bytes, kind: 
     assert magic.kind_of(pictures.written(tmp_path, head + bytes(100) if head else b"")) == kind
 
 
-@pytest.mark.parametrize(("kind", "content"), [(GIF, GIF_FILE), (PNG, PNG_FILE)], ids=["GIF", "PNG"])
+@pytest.mark.parametrize(
+    ("kind", "content"), [(GIF, GIF_FILE), (PNG, PNG_FILE), (JPEG, JPEG_FILE)], ids=["GIF", "PNG", "JPEG"]
+)
 def test_every_cut_is_found(tmp_path: Path, kind: Kind, content: bytes) -> None:
     magic.check_ending(pictures.written(tmp_path, content), kind)
     magic.check_ending(pictures.written(tmp_path, content + b"whatever follows"), kind)
     for size in range(8, len(content)):
         with pytest.raises(EndsEarly):
             magic.check_ending(pictures.written(tmp_path, content[:size]), kind)
+
+
+@pytest.mark.parametrize("split", range(4_094, 4_098))
+def test_the_marker_that_ends_a_jpeg_is_found_wherever_it_lies(tmp_path: Path, split: int) -> None:
+    content = b"\xff\xd8" + bytes(split) + b"\xff\x00\xff\xd0" + bytes(4_096 - 4) + b"\xff\xff\xd9"
+    magic.check_ending(pictures.written(tmp_path, content), JPEG)
+    with pytest.raises(EndsEarly):
+        magic.check_ending(pictures.written(tmp_path, content[:-1]), JPEG)
 
 
 def test_a_change_of_any_byte_of_a_png_is_found(tmp_path: Path) -> None:
