@@ -31,10 +31,10 @@ becomes of the body."""
 
 _MAX_REDIRECTS = 3
 _KEEP_ALIVE_SECONDS = 4.0  # outlasts the pause between batches; many servers close after 5, perhaps as we ask
-_BODY_GRACE_SECONDS = 5.0
+_BODY_GRACE_SECONDS = 20.0  # request_timeout_seconds alone decides, unless a feed has more than the usual
 _SLOWEST_BYTES_A_SECOND = 1_000
 """After the grace, a body's average at the least. At less, not even a photo of 300 kB comes within the longest timeout
-that a feed may have (300 s): it only holds a slot. Kestrel guards its bodies alike, with 240 bytes after 5 s."""
+that a feed may have (300 s): it only holds a slot. Kestrel guards its bodies alike."""
 _DRAIN_BYTES = 65_536
 _DRAIN_SECONDS = 0.25
 

@@ -104,6 +104,17 @@ async def test_a_slow_body_has_as_long_as_the_deadline_gives_it(origin: Origin, 
     assert outcome.file_size == 40_000
 
 
+@pytest.mark.slow
+async def test_a_body_may_rest_for_as_long_as_the_deadline_lets_it(origin: Origin, door: Door) -> None:
+    async def resting(writer: asyncio.StreamWriter) -> None:
+        await write(writer, answer(b"x" * 100, length=200))
+        await asyncio.sleep(6)
+        await write(writer, b"x" * 100)
+
+    origin.replies["/photo.jpg"] = resting
+    assert isinstance(await door(origin.url(), sandbox(origin.host, seconds=20)), Fetched)
+
+
 async def test_the_deadline_holds_over_redirects_together(origin: Origin, door: Door) -> None:
     async def later(writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.15)  # the origin's slowness; each alone is within the deadline
