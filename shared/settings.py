@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.domain.feed import Feed, FeedsInvalid, parse_feeds
@@ -39,7 +39,9 @@ class Settings(BaseSettings):
     feeds: Path = Path("feeds.toml")
     topic_prefix: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,100}$")
     bucket: str = Field(default="listing-images", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
-    originals_bucket: str = Field(default="listing-originals", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+    originals_bucket: str = Field(
+        default="listing-originals", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", validate_default=True
+    )
     variants: Annotated[tuple[VariantSpec, ...], NoDecode] = Field(
         default="thumb=320:webp:75,card=800:webp:78,full=1600:webp:80", validate_default=True
     )
@@ -97,11 +99,12 @@ class Settings(BaseSettings):
             raise ValueError("it must be a URI such as mongodb://127.0.0.1:27017/?replicaSet=rs0")
         return value
 
-    @model_validator(mode="after")
-    def _are_different(self) -> "Settings":
-        if self.bucket == self.originals_bucket:
+    @field_validator("originals_bucket")
+    @classmethod
+    def _is_another(cls, value: str, info: ValidationInfo) -> str:
+        if value == info.data.get("bucket"):
             raise ValueError("IMAGES_BUCKET and IMAGES_ORIGINALS_BUCKET must differ: one is public, the other private")
-        return self
+        return value
 
     @field_validator("cors_origins")
     @classmethod

@@ -145,11 +145,19 @@ def test_every_fault_of_the_settings_and_of_the_feeds_is_named_at_once(
     assert any("[feeds.f] concurrency" in fault for fault in found)
 
 
-def test_the_two_buckets_must_differ(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"), [("IMAGES_ORIGINALS_BUCKET", "listing-images"), ("IMAGES_BUCKET", "listing-originals")]
+)
+@pytest.mark.parametrize("port", ["8080", "wrong"])
+def test_the_two_buckets_must_differ_whatever_else_is_wrong(
+    name: str, value: str, port: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "feeds.toml").write_text(FEEDS)
-    monkeypatch.setenv("IMAGES_ORIGINALS_BUCKET", "listing-images")
-    (found,) = faults()
-    assert "IMAGES_BUCKET and IMAGES_ORIGINALS_BUCKET must differ" in found
+    monkeypatch.setenv(name, value)
+    monkeypatch.setenv("IMAGES_RESOLVER_PORT", port)
+    found = faults()
+    assert "IMAGES_BUCKET and IMAGES_ORIGINALS_BUCKET must differ" in found[0]
+    assert len(found) == (1 if port == "8080" else 2)
 
 
 def test_feeds_that_are_no_text_are_named(tmp_path: Path) -> None:
