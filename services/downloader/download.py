@@ -75,11 +75,9 @@ class Download:
         copy = photo.copy
         if copy is None or copy.rendering == self._rendering:
             return None
-        original = await self._objects.get(Bucket.ORIGINALS, copy.original_key)
-        if original is None:
-            return None
         path = folder / "original"
-        await asyncio.to_thread(path.write_bytes, original)
+        if not await self._objects.save(Bucket.ORIGINALS, copy.original_key, path):
+            return None
         return Fetched(path, copy.file_size, copy.sha256, copy.etag, copy.last_modified)
 
     async def _made(

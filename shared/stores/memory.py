@@ -324,6 +324,13 @@ class MemoryObjects:
         """Return an object's bytes, or None where there is none."""
         return self.held[bucket].get(key)
 
+    async def save(self, bucket: Bucket, key: str, into: Path) -> bool:
+        """Write an object's bytes into a file; False where there is no object."""
+        found = self.held[bucket].get(key)
+        if found is not None:
+            into.write_bytes(found)  # noqa: ASYNC240 - a small file of a test
+        return found is not None
+
     async def list(self, bucket: Bucket, prefix: str) -> Collection[str]:
         """Return the keys below a prefix."""
         return [key for key in self.held[bucket] if key.startswith(prefix)]

@@ -27,6 +27,7 @@ Result = TypeVar("Result")
 
 _WORKERS = 16
 _MOST_LISTED = 10_000
+_PIECE_BYTES = 262_144
 _DELETED_AT_ONCE = 250
 """A request may name a thousand, which servers delete one after the other: several requests go on side by side."""
 _IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
@@ -63,9 +64,13 @@ class MinioObjects:
 
     async def get(self, bucket: Bucket, key: str) -> bytes | None:
         """Return an object's bytes, or None where there is none."""
-        return await self._run(lambda: self._get(self._names[bucket], key))
+        return await self._run(lambda: self._read(self._names[bucket], key, lambda answer: bytes(answer.read())))
 
-    def _get(self, name: str, key: str) -> bytes | None:
+    async def save(self, bucket: Bucket, key: str, into: Path) -> bool:
+        """Write an object's bytes into a file, a piece at a time; False where there is no object."""
+        return await self._run(lambda: bool(self._read(self._names[bucket], key, partial(_written, into))))
+
+    def _read(self, name: str, key: str, read: Callable[[urllib3.BaseHTTPResponse], Result]) -> Result | None:
         try:
             answer = self._client.get_object(name, key)
         except S3Error as fault:
@@ -73,7 +78,7 @@ class MinioObjects:
                 return None
             raise
         try:
-            return bytes(answer.read())
+            return read(answer)
         finally:
             answer.close()
             answer.release_conn()
@@ -165,6 +170,13 @@ class MinioObjects:
     def close(self) -> None:
         """Wait for calls under way and end the threads."""
         self._threads.shutdown()
+
+
+def _written(into: Path, answer: urllib3.BaseHTTPResponse) -> bool:
+    with into.open("wb") as file:
+        for piece in answer.stream(_PIECE_BYTES):
+            file.write(piece)
+    return True
 
 
 def _public_read(bucket: str) -> dict[str, object]:

@@ -24,6 +24,9 @@ class Objects(Protocol):
     async def get(self, bucket: Bucket, key: str) -> bytes | None:
         """Return an object's bytes, or None where there is none."""
 
+    async def save(self, bucket: Bucket, key: str, into: Path) -> bool:
+        """Write an object's bytes into a file, whatever their size; False where there is no object."""
+
     async def list(self, bucket: Bucket, prefix: str) -> Collection[str]:
         """Return the keys below a prefix, at most 10,000: one photo's or one listing's, never a whole bucket's."""
 

@@ -65,6 +65,8 @@ async def put(objects: Objects, folder: Path, bucket: Bucket, contents: Mapping[
 async def test_an_object_holds_the_bytes_that_were_put(objects: Objects, tmp_path: Path, content: bytes) -> None:
     await put(objects, tmp_path, Bucket.PUBLIC, {"f/l/p/1/full.webp": content})
     assert await objects.get(Bucket.PUBLIC, "f/l/p/1/full.webp") == content
+    assert await objects.save(Bucket.PUBLIC, "f/l/p/1/full.webp", tmp_path / "saved")
+    assert (tmp_path / "saved").read_bytes() == content
 
 
 async def test_the_buckets_are_apart(objects: Objects, tmp_path: Path) -> None:
@@ -77,8 +79,12 @@ async def test_the_buckets_are_apart(objects: Objects, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bucket", BOTH)
-async def test_what_is_not_there_is_none_and_its_deletion_no_error(objects: Objects, bucket: Bucket) -> None:
+async def test_what_is_not_there_is_none_and_its_deletion_no_error(
+    objects: Objects, bucket: Bucket, tmp_path: Path
+) -> None:
     assert await objects.get(bucket, "f/l/nothing") is None
+    assert not await objects.save(bucket, "f/l/nothing", tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()
     assert list(await objects.list(bucket, "f/l/")) == []
     await objects.delete(bucket, ["f/l/nothing", "f/nothing/"])
     await objects.delete(bucket, [])
