@@ -58,7 +58,12 @@ class MinioObjects:
         """Store the file's bytes under the key."""
         await self._run(
             lambda: self._client.fput_object(
-                self._names[bucket], key, str(source), content_type=content_type, metadata=dict(_IMMUTABLE)
+                self._names[bucket],
+                key,
+                str(source),
+                content_type=content_type,
+                metadata=dict(_IMMUTABLE),
+                num_parallel_uploads=1,  # each holds 5 MB, as many more wait: files go side by side already
             )
         )
 

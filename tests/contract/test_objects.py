@@ -1,6 +1,7 @@
 """What the two buckets promise, kept by the ones in memory and by a real S3 server alike."""
 
 import asyncio
+import tracemalloc
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Mapping
@@ -208,6 +209,20 @@ async def test_nobody_else_writes_or_deletes(real: MinioObjects, room: Room, tmp
         status, _, _ = await asyncio.to_thread(fetched, url, method)
         assert status in {403, 405}, method
     assert await real.get(Bucket.PUBLIC, "f/l/a") == b"bytes"
+
+
+async def test_large_files_come_and_go_a_piece_at_a_time(real: MinioObjects, tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(bytes(24_000_000))
+    keys = [f"f/l/{number}" for number in range(4)]
+    tracemalloc.start()
+    try:
+        await asyncio.gather(*(real.put(Bucket.ORIGINALS, key, tmp_path / "large", "image/png") for key in keys))
+        await asyncio.gather(*(real.save(Bucket.ORIGINALS, key, tmp_path / key[-1]) for key in keys))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert {(tmp_path / key[-1]).stat().st_size for key in keys} == {24_000_000}
+    assert most < 60_000_000
 
 
 async def test_the_buckets_are_made_once_and_keep_what_they_hold(
