@@ -1,6 +1,5 @@
 """Is everything as it must be? Each server, each service, the clocks; and for each fault, what to do."""
 
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,7 +14,7 @@ from shared.clock import utc_now
 from shared.domain.feed import Feed
 from shared.events.topics import LISTING_SEEN, MANIFEST
 from shared.kafka import BrokerUnavailable
-from shared.settings import Settings
+from shared.settings import Settings, secret
 from shared.stores import mongo
 from shared.stores.errors import StoreUnavailable
 from shared.stores.minio_objects import MinioObjects
@@ -76,7 +75,7 @@ def of_feeds(settings: Settings, feeds: Mapping[str, Feed]) -> Sequence[Finding]
     missing = [
         Finding(f"feed {feed.name}", State.FAULT, said, f"set {name} for the services")
         for feed, name in tokens
-        if not os.environ.get(name)
+        if not secret(name)
     ]
     return missing or [Finding("feeds", State.OK, f"{settings.feeds} has {', '.join(feeds)}")]
 

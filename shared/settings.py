@@ -1,10 +1,12 @@
 """Every setting of every service: environment variables and `.env`. A wrong one stops the start, all faults named."""
 
+import os
 import socket
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -127,6 +129,11 @@ class Settings(BaseSettings):
     def topic(self, name: str) -> str:
         """The full name of a topic."""
         return f"{self.topic_prefix}{name}"
+
+
+def secret(name: str) -> str:
+    """Read a variable that `feeds.toml` names, from where settings come from; empty where there is none."""
+    return os.environ.get(name) or dotenv_values(".env").get(name) or ""
 
 
 def worker_name(settings: Settings, service: str) -> str:

@@ -1,7 +1,6 @@
 """Wires the downloader: hears what is outdated, fetches it within the feeds' budgets, stores it and says so."""
 
 import asyncio
-import os
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -23,7 +22,7 @@ from shared.kafka import Broker
 from shared.publisher import Publisher
 from shared.render import Renderer
 from shared.runtime import Loop, work
-from shared.settings import Settings, worker_name
+from shared.settings import Settings, secret, worker_name
 from shared.stores import mongo
 from shared.stores.minio_objects import MinioObjects
 
@@ -89,4 +88,4 @@ async def _cut_off(handler: Handler, stop: asyncio.Event) -> None:
 
 def _tokens(feeds: Mapping[str, Feed]) -> dict[str, str]:
     names = {feed.token_env for feed in feeds.values() if feed.token_env}
-    return {name: os.environ.get(name, "") for name in names}
+    return {name: secret(name) for name in names}

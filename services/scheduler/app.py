@@ -1,7 +1,6 @@
 """Wires the scheduler: hears of listings, records them, releases what is due, and sweeps."""
 
 import asyncio
-import os
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
@@ -25,7 +24,7 @@ from shared.publisher import Publisher
 from shared.recording import Recorder
 from shared.render import Renderer
 from shared.runtime import Loop, work
-from shared.settings import Settings, worker_name
+from shared.settings import Settings, secret, worker_name
 from shared.stores import mongo
 
 SERVICE = "scheduler"
@@ -77,4 +76,4 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
 def _reader(feed: Feed) -> FeedReader | None:
     if not feed.reso_url:
         return None
-    return FeedReader(feed, MlsClient(feed, os.environ.get(feed.reso_token_env, "") if feed.reso_token_env else ""))
+    return FeedReader(feed, MlsClient(feed, secret(feed.reso_token_env) if feed.reso_token_env else ""))

@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from shared.domain.feed import Feed, parse_feeds
-from shared.settings import Settings, SettingsInvalid, load, worker_name
+from shared.settings import Settings, SettingsInvalid, load, secret, worker_name
 
 ROOT = Path(__file__).parents[2]
 FEEDS = '[feeds.f]\nimage_hosts = ["photos.example.com"]\n'
@@ -55,6 +55,16 @@ def test_a_variable_wins_over_the_env_file_which_wins_over_the_default(
     settings = Settings()
     assert (settings.mongo_db, settings.topic_prefix) == ("of_the_environment", "of-the-file.")
     assert settings.topic("listing-seen") == "of-the-file.listing-seen"
+
+
+def test_a_token_that_a_feed_names_is_read_from_where_settings_are(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert secret("A_TOKEN") == ""
+    (tmp_path / ".env").write_text("A_TOKEN=of-the-file\n")
+    assert secret("A_TOKEN") == "of-the-file"
+    monkeypatch.setenv("A_TOKEN", "of-the-environment")
+    assert secret("A_TOKEN") == "of-the-environment"
 
 
 @pytest.mark.parametrize(
