@@ -60,7 +60,7 @@ async def test_a_newer_version_is_asked_for_conditionally_where_the_original_is_
 
     nobody, specs = cast("Any", None), parse_variants("full=300:webp:80")
     download = Download(cast("Any", origin), cast("Any", encoders), objects, specs, lambda: NOW)
-    outcome = await download(a_feed(), KEY, NEWER, nobody, nobody, fetched)
+    outcome = await download(a_feed(), KEY, NEWER, nobody, nobody, nobody, fetched)
     assert isinstance(outcome, Downloaded)
     made_of = (origin.asked, encoders.source, outcome.copy.sha256, outcome.copy.etag)
     if is_lost:
