@@ -35,6 +35,8 @@ HORIZON = SECOND
 HORIZON_SLOW = 100_000
 """The same where a window holds one request: a person's request is planned behind what was planned before it."""
 HORIZON_VIEWED = 5 * SECOND
+LONGEST_PAUSE_VIEWED = 1.0
+"""Seconds. A longer pause between batches is not heeded for a viewed image: the contract serves one within 3 s."""
 BUSY = 200_000
 """When to ask again where all downloads that are allowed at a time are running."""
 BUSY_VIEWED = 50_000
@@ -339,7 +341,7 @@ def advance(ledger: Ledger, feed: Feed, now: datetime) -> Ledger:
 
 
 def limits_of(feed: Feed, priority: Priority) -> Limits:
-    """The feed's numbers for one priority: only viewed images may use all of each budget, and need not heed pauses."""
+    """The feed's numbers for one priority: viewed images alone may use all of each, and need not heed a long pause."""
     viewed = priority is Priority.VIEWED
     share = 1.0 if viewed else 1.0 - feed.viewed_reserve
     rate = feed.requests_per_second
@@ -356,7 +358,10 @@ def limits_of(feed: Feed, priority: Priority) -> Limits:
         received=_share(feed.bytes_per_hour, share),
         horizon=horizon,
     )
-    return limits if viewed else _in_batches(limits, feed)
+    if not viewed:
+        return _in_batches(limits, feed)
+    heeded = feed.batch_pause_seconds if feed.batch_pause_seconds <= LONGEST_PAUSE_VIEWED else 0.0
+    return replace(limits, batch=feed.batch_size, pause=_pause(heeded)) if heeded else limits
 
 
 def to_document(ledger: Ledger) -> dict[str, Any]:
@@ -400,7 +405,7 @@ def _in_batches(limits: Limits, feed: Feed) -> Limits:
     Of requests in such batches, the first and the one that is `per_window` later must be a window apart. Without a
     pause, or with one that is shorter than the rate's own distance, the flow is even.
     """
-    pause = ceil(feed.batch_pause_seconds * SECOND) + LATE if feed.batch_pause_seconds else 0
+    pause = _pause(feed.batch_pause_seconds)
     # As many rounds of all slots as fit: a round that is not full would make the slots wait for the pause.
     largest = feed.batch_size - feed.batch_size % min(feed.batch_size, limits.downloads)
     if not limits.per_window:
@@ -416,6 +421,10 @@ def _in_batches(limits: Limits, feed: Feed) -> Limits:
         if step <= pause and batch / cycle >= fastest:
             best, fastest = replace(limits, batch=batch, step=step, pause=pause), batch / cycle
     return best
+
+
+def _pause(seconds: float) -> int:
+    return ceil(seconds * SECOND) + LATE if seconds else 0
 
 
 def _next_send(ledger: Ledger, limits: Limits) -> int:

@@ -106,6 +106,15 @@ def test_the_chosen_batches_keep_nine_tenths_of_what_rate_and_pause_leave(rate: 
     assert granted >= 0.9 * seconds * min(rate, _best(size, pause + 0.04 if pause else 0.0, rate))
 
 
+@pytest.mark.parametrize("priority", [VIEWED, ROUTINE])
+@pytest.mark.parametrize("pause", [0.1, 0.5, 1.0, 3.0])
+def test_a_pause_follows_every_batch_but_a_long_one_for_a_viewed_image(pause: float, priority: Priority) -> None:
+    desk = Desk(requests_per_second=0.0, concurrency=64, batch_size=5, batch_pause_seconds=pause)
+    first, second = desk.take(5, 0, priority), desk.take(5, 0.05, VIEWED)
+    gap = (second.sends[0].at - first.sends[-1].at).total_seconds()
+    assert gap >= pause if pause <= 1 else gap < 0.1
+
+
 def _best(size: int, pause: float, rate: float) -> float:
     """The most a second that bursts of some size make, a whole number of them in every second."""
     if not pause:

@@ -303,7 +303,8 @@ class Workers(RuleBasedStateMachine):
             return
         assert budget.is_in_time(self.feed, one.at, told)
         one.sent_at = told
-        self.sent.append(Sent(moment, one.viewed, not (one.viewed or one.is_redirect)))
+        heeds_pause = not one.viewed or self.feed.batch_pause_seconds <= budget.LONGEST_PAUSE_VIEWED
+        self.sent.append(Sent(moment, one.viewed, heeds_pause and not one.is_redirect))
 
     def end(self, some: Sequence[Running], failure: Failure | None, received: int) -> None:
         skew = some[0].skew
