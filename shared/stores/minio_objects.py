@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -28,6 +28,9 @@ Result = TypeVar("Result")
 _WORKERS = 16
 _MOST_LISTED = 10_000
 _PIECE_BYTES = 262_144
+_PART_BYTES = 5 * 2**20
+_LARGE_AT_ONCE = 2
+"""Uploads of files of several parts: each holds a part in memory, twice."""
 _DELETED_AT_ONCE = 250
 """A request may name a thousand, which servers delete one after the other: several requests go on side by side."""
 _IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
@@ -52,20 +55,24 @@ class MinioObjects:
             http_client=self._pool,
         )
         self._names = {Bucket.PUBLIC: settings.bucket, Bucket.ORIGINALS: settings.originals_bucket}
+        self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
         self._threads = ThreadPoolExecutor(_WORKERS, thread_name_prefix="s3")
 
     async def put(self, bucket: Bucket, key: str, source: Path, content_type: str) -> None:
         """Store the file's bytes under the key."""
-        await self._run(
-            lambda: self._client.fput_object(
-                self._names[bucket],
-                key,
-                str(source),
-                content_type=content_type,
-                metadata=dict(_IMMUTABLE),
-                num_parallel_uploads=1,  # each holds 5 MB, as many more wait: files go side by side already
+        is_large = source.stat().st_size > _PART_BYTES  # noqa: ASYNC240 - of a file just written
+        async with self._large if is_large else nullcontext():
+            await self._run(
+                lambda: self._client.fput_object(
+                    self._names[bucket],
+                    key,
+                    str(source),
+                    content_type=content_type,
+                    metadata=dict(_IMMUTABLE),
+                    part_size=_PART_BYTES,
+                    num_parallel_uploads=1,  # each holds a part, as many more wait: files go side by side already
+                )
             )
-        )
 
     async def get(self, bucket: Bucket, key: str) -> bytes | None:
         """Return an object's bytes, or None where there is none."""
