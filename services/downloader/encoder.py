@@ -6,6 +6,7 @@ It knows no setting and no secret. What kills it costs one attempt; `encoders` s
 import json
 import os
 import resource
+import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -71,4 +72,5 @@ def _limit_cpu() -> None:
 
 if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # nobody is there to hear of a parent that was killed meanwhile
     main()

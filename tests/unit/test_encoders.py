@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from itertools import count
@@ -12,7 +13,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from services.downloader import encoders
+from services.downloader import encoder, encoders
 from services.downloader.encoders import Encoders
 from services.downloader.picture import Encoded
 from shared.domain.failures import Failure, Reason
@@ -368,3 +369,16 @@ async def test_children_know_neither_settings_nor_tokens(tmp_path: Path, monkeyp
     assert "hunter2" not in known.values()
     assert not [name for name in known if name.startswith("IMAGES_")]
     assert {"PATH"} < set(known) <= {"PATH", "LC_CTYPE", *encoders._MALLOC}
+
+
+def test_a_child_whose_parent_was_killed_ends_without_a_word(tmp_path: Path) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-m", "services.downloader.encoder"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert child.stdin
+    assert child.stdout
+    child.stdout.close()
+    job = encoder.request(pictures.written(tmp_path, SMALL), tmp_path, SPECS, MANY, encoders.MEMORY)
+    _, said = child.communicate(job, timeout=30)
+    assert (child.returncode, said) == (-signal.SIGPIPE, b"")
