@@ -13,7 +13,7 @@ from shared.domain.listing import RemovalReason, SetAside
 
 MOST_PHOTOS = 500
 _SIZES = ("largest", "large", "medium", "small", "thumbnail")
-_WANTED = (("MediaStatus", "Active"), ("MediaCategory", "Photo"))
+_WANTED = (("MediaStatus", "active"), ("MediaCategory", "photo"))
 _OLDEST = datetime.min.replace(tzinfo=UTC)
 _LONGEST_WORD = 100
 
@@ -144,7 +144,7 @@ def _row(feed: Feed, raw: object) -> _Row:
         raise ValueError("the row is not an object")  # noqa: TRY004
     media_key = _required_text(raw, "MediaKey")
     url = _required_text(raw, "MediaURL")
-    if not url.lower().startswith(("http://", "https://")):
+    if not url[:8].lower().startswith(("http://", "https://")):
         raise ValueError("MediaURL is not an http(s) URL")
     try:
         changed_at = parse_timestamp(raw.get("MediaModificationTimestamp"))
@@ -172,7 +172,7 @@ def _refusal(feed: Feed, raw: Mapping[str, object]) -> str | None:
         return f"permission {', '.join(listed)} is none of permissions"
     for name, wanted in _WANTED:
         said = _text(raw.get(name))
-        if said is not None and _plain(said) != _plain(wanted):
+        if said is not None and _plain(said) != wanted:
             return f"{name} is {said}"
     return None
 
@@ -205,7 +205,7 @@ def _largest(allowed: Sequence[_Row], sizes: Sequence[_Row]) -> AnnouncedPhoto:
         url=best.url,
         url_keys=url_keys([row.url for row in sizes]),
         # Shown to the public, as a URL of the MLS must not be.
-        caption="" if any(row.url in best.caption for row in sizes) else best.caption,
+        caption="" if "://" in best.caption and any(row.url in best.caption for row in sizes) else best.caption,
         own_changed_at=best.changed_at,
     )
 

@@ -132,7 +132,9 @@ class Listing:
 
     def due_of(self, photo: Photo) -> datetime | None:
         """When the photo's next attempt is due: never while hidden, nor while its objects are still being removed."""
-        if not self.is_displayed or any(gone.whole and gone.image_id == photo.id for gone in self.discards):
+        if self.hidden is not None:
+            return None
+        if self.discards and any(gone.whole and gone.image_id == photo.id for gone in self.discards):
             return None
         return photo.due_at
 
