@@ -1,5 +1,6 @@
 """Reads Property records from a file as MLSs and ingests leave them: NDJSON, a JSON array, OData pages."""
 
+import codecs
 import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -27,10 +28,12 @@ def read(path: Path, tell: Callable[[int], object] = lambda _: None) -> Iterator
     A line of NDJSON may itself be an OData page. Raises OSError where the file cannot be read.
     """
     with path.open("rb") as file:
+        begin = len(codecs.BOM_UTF8) if file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8 else 0
+        file.seek(begin)
         first = file.readline(_LONGEST_PROBE)
         while first and not first.strip():
             first = file.readline(_LONGEST_PROBE)
-        file.seek(0)
+        file.seek(begin)
         if first.lstrip()[:1] == b"[":
             yield from _streamed(file, "item", tell)
         elif _is_whole(first):
@@ -64,12 +67,10 @@ def _lines(file: IO[bytes], tell: Callable[[int], object]) -> Iterator[Record | 
 
 def _document(file: IO[bytes], tell: Callable[[int], object]) -> Iterator[Record | Unusable]:
     """One JSON object over several lines: an OData page where it has `value`, else a single record."""
-    if any(prefix == "value" and event == "start_array" for prefix, event, _ in _parsed(file)):
-        file.seek(0)
-        yield from _streamed(file, "value.item", tell)
-    else:
-        file.seek(0)
-        yield from _streamed(file, "", tell)
+    begin = file.tell()
+    is_page = any(prefix == "value" and event == "start_array" for prefix, event, _ in _parsed(file))
+    file.seek(begin)
+    yield from _streamed(file, "value.item" if is_page else "", tell)
 
 
 def _parsed(file: IO[bytes]) -> Iterator[tuple[str, str, object]]:

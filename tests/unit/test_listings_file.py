@@ -26,9 +26,10 @@ PAGE = {"@odata.context": "x", "value": [A, B], "@odata.nextLink": "y"}
     ],
     ids=["NDJSON", "blank lines", "array", "array over lines", "leading space", "page", "page over lines", "pages"],
 )
-def test_every_usual_form_is_read(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_every_usual_form_is_read(tmp_path: Path, text: str, encoding: str) -> None:
     file = tmp_path / "listings"
-    file.write_text(text)
+    file.write_text(text, encoding)
     assert list(read(file)) == [A, B]
 
 
