@@ -23,7 +23,7 @@ from shared.stores.listings import Listings
 
 _logger = log.get(__name__)
 _LONGEST_QUEUE = 10_000
-_ROUND_SECONDS = 0.5
+_ROUND_SECONDS = 0.1
 _AT_ONCE = 50
 _MOST_ROUNDS = 10
 
