@@ -1,6 +1,5 @@
 """Writes down what the MLS says of a listing: whoever hears it first, scheduler or janitor. Old events change none."""
 
-import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,10 +38,7 @@ class _Statement:
 
 
 class Recorder:
-    """Records batches of `listing-seen`.
-
-    `gives_way_seconds` is how long it lets another recorder be the one that writes.
-    """
+    """Records batches of `listing-seen`."""
 
     def __init__(
         self,
@@ -51,13 +47,11 @@ class Recorder:
         dead_letters: DeadLetters,
         clock: Clock,
         registry: CollectorRegistry,
-        gives_way_seconds: float = 0.0,
     ) -> None:
         self._listings = listings
         self._feeds = feeds
         self._dead_letters = dead_letters
         self._clock = clock
-        self._gives_way_seconds = gives_way_seconds
         self._outcomes = Counter(
             "listing_images_heard", "Listings heard of, by what came of it", ["outcome"], registry=registry
         )
@@ -76,9 +70,6 @@ class Recorder:
             except ImpossibleRecord as fault:
                 dead.append((record, str(fault)))
         news, known = await self._news(heard)
-        if news and self._gives_way_seconds:
-            await asyncio.sleep(self._gives_way_seconds)
-            news, known = await self._news(news)
         said: dict[ListingId, list[Announcement]] = {}
         for one, statements in news.items():
             for statement in statements:
@@ -108,9 +99,9 @@ class Recorder:
     async def _news(
         self, heard: Mapping[ListingId, Sequence[_Statement]]
     ) -> tuple[Mapping[ListingId, Sequence[_Statement]], Collection[ListingId]]:
-        """Return what is not recorded yet, and which of those listings are: most of what is heard is old by then.
+        """Return what is not recorded yet, and which of those listings are known.
 
-        An old event is told from its listing's timestamps, before its rows are read: that takes most of the time.
+        Two services hear each event: the later of both tells it from the listing's timestamps, and reads no rows.
         """
         recorded = await self._listings.recorded(list(heard)) if heard else {}
         news = {

@@ -28,8 +28,6 @@ from shared.stores.minio_objects import MinioObjects
 SERVICE = "janitor"
 _LISTEN_SECONDS = 0.25
 """How long a batch is gathered: longer than the scheduler's, so that it is the one that writes and this one looks."""
-_GIVES_WAY_SECONDS = 0.1
-"""How much longer it waits where that was not enough, as in a burst: to write a listing costs ten times a look."""
 _SWEEP_SECONDS = 0.5
 _AUDIT_SECONDS = 1.0
 
@@ -50,7 +48,7 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         lease = Lease(mongo.MongoLeases(database), "removal", worker_name(settings, SERVICE), utc_now)
         dead_letters = DeadLetters(broker, settings.topic_prefix, SERVICE, utc_now, registry)
         publisher = Publisher(broker, settings.topic_prefix, SERVICE, utc_now)
-        recorder = Recorder(listings, feeds, dead_letters, utc_now, registry, _GIVES_WAY_SECONDS)
+        recorder = Recorder(listings, feeds, dead_letters, utc_now, registry)
         guard = Guard(listings, mongo.MongoFreezes(database), feeds, utc_now, registry)
         remover = Remover(
             listings, objects, mongo.MongoRemovals(database), guard, lease, publisher, renderer, utc_now, registry

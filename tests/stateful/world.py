@@ -205,7 +205,7 @@ class World:
 
     def _janitor(self, process: Process[Service]) -> Service:
         listings, dead_letters, publisher = self._parts(process, "janitor")
-        recorder = Recorder(listings, FEEDS, dead_letters, self.clock, CollectorRegistry(), gives_way_seconds=0.1)
+        recorder = Recorder(listings, FEEDS, dead_letters, self.clock, CollectorRegistry())
         lease = Lease(cast("Leases", Door(process, self.leases)), "removal", process.name, self.clock)
         guard = Guard(listings, cast("Freezes", Door(process, self.freezes)), FEEDS, self.clock, CollectorRegistry())
         remover = Remover(

@@ -1,6 +1,5 @@
-"""Two services hear of each listing: which of them writes it, and what does the other one do?"""
+"""Two services hear of each listing: what does the second of them do, and what becomes of what cannot be read?"""
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ from shared.events.records import Record
 from shared.recording import Recorder
 from shared.render import Renderer
 from shared.stores.memory import MemoryListings
-from tests.builders import FEED, KEY, NOW, a_feed, a_record, a_row
+from tests.builders import FEED, NOW, a_feed, a_record, a_row
 
 
 class Dead:
@@ -30,12 +29,10 @@ class Dead:
 class Side:
     """One service's recorder, and what it counted."""
 
-    def __init__(self, store: MemoryListings, gives_way_seconds: float = 0.0) -> None:
+    def __init__(self, store: MemoryListings) -> None:
         self.dead = Dead()
         self._registry = CollectorRegistry()
-        self._recorder = Recorder(
-            store, {FEED: a_feed()}, self.dead, lambda: NOW, self._registry, gives_way_seconds  # type: ignore[arg-type]
-        )  # fmt: skip
+        self._recorder = Recorder(store, {FEED: a_feed()}, self.dead, lambda: NOW, self._registry)  # type: ignore[arg-type]
 
     async def record(self, *said: dict[str, Any]) -> None:
         await self._recorder.record(events(said))
@@ -54,31 +51,14 @@ def store() -> MemoryListings:
     return MemoryListings(Renderer("https://cdn.example.com"))
 
 
-async def test_one_that_gives_way_finds_it_written(store: MemoryListings) -> None:
-    first, second = Side(store), Side(store, gives_way_seconds=0.05)
-    late = asyncio.create_task(second.record(a_record(a_row("a"))))
-    await asyncio.sleep(0.01)  # it has looked, and found nothing
-    await first.record(a_record(a_row("a")))
-    await late
-    assert (first.counted("written"), second.counted("unchanged"), second.counted("written")) == (1, 1, 0)
-
-
-async def test_one_that_gives_way_writes_where_nobody_did(store: MemoryListings) -> None:
-    alone = Side(store, gives_way_seconds=0.01)
-    await alone.record(a_record(a_row("a")))
-    listing = await store.get(FEED, KEY)
-    assert listing is not None
-    assert (len(listing.photos), alone.counted("written")) == (1, 1)
-
-
 async def test_an_old_event_is_told_before_its_rows_are_read(
     store: MemoryListings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    side = Side(store)
-    await side.record(a_record(a_row("a")))
+    first, second = Side(store), Side(store)
+    await first.record(a_record(a_row("a")))
     monkeypatch.setattr(announcement, "read", lambda *_: pytest.fail("its rows were read"))
-    await side.record(a_record(a_row("a")))
-    assert side.counted("unchanged") == 1
+    await second.record(a_record(a_row("a")))
+    assert (first.counted("written"), second.counted("unchanged"), second.counted("written")) == (1, 1, 0)
 
 
 async def test_an_event_whose_rows_cannot_be_read_is_a_dead_letter_beside_what_is_good(store: MemoryListings) -> None:
