@@ -145,7 +145,7 @@ async def _fetch_all(feeds: str, urls: Sequence[str]) -> None:
             with tempfile.TemporaryDirectory() as folder:
                 await asyncio.gather(
                     *(
-                        fetcher.fetch(url, feed, Path(folder), None, permit, lambda _: None)
+                        fetcher.fetch(url, feed, Path(folder), None, permit, lambda _: None, permit)
                         for url in urls[first : first + 10]
                     )
                 )

@@ -140,8 +140,9 @@ class Door:
         feed: Feed,
         held: Validators | None = None,
         permit: Callable[[], Awaitable[Failure | None]] = always,
+        in_time: Callable[[], Awaitable[Failure | None]] = always,
     ) -> Answer:
-        return await self.fetcher.fetch(url, feed, self.into, held, permit, self.received.append)
+        return await self.fetcher.fetch(url, feed, self.into, held, permit, self.received.append, in_time)
 
 
 def failed(outcome: Answer, reason: Reason) -> Failure:

@@ -39,11 +39,6 @@ _DRAIN_BYTES = 65_536
 _DRAIN_SECONDS = 0.25
 
 
-async def always() -> Failure | None:
-    """Permit every request, at any time."""
-    return None
-
-
 class Fetcher:
     """Fetches photos for all feeds of a service. Holds one connection pool a feed, which `aclose` closes."""
 
@@ -93,7 +88,7 @@ class Fetcher:
         validators: Validators | None,
         permit: Permit,
         received: Received,
-        in_time: Permit = always,
+        in_time: Permit,
     ) -> Answer:
         """Fetch the URL within the feed's rules, the body into a new file in the directory `into`.
 

@@ -19,7 +19,6 @@ from tests.origins import (
     Door,
     Origin,
     Reply,
-    always,
     answer,
     endlessly,
     failed,
@@ -254,7 +253,7 @@ async def test_a_request_that_missed_its_moment_while_connecting_is_not_sent(
         return refusal if len(origin.requests) == granted else None
 
     url, feed = origin.url("/1"), sandbox(origin.host)
-    assert await door.fetcher.fetch(url, feed, door.into, None, always, door.received.append, in_time) == refusal
+    assert await door(url, feed, in_time=in_time) == refusal
     assert len(origin.requests) == granted
     assert isinstance(await door(url, feed), Fetched)  # and its connection is no trouble to others
 
@@ -264,7 +263,7 @@ async def test_waiting_for_another_moment_is_not_the_origins_time(origin: Origin
         await asyncio.sleep(0.6)
 
     feed = sandbox(origin.host, seconds=0.4)
-    outcome = await door.fetcher.fetch(origin.url(), feed, door.into, None, always, door.received.append, slow)
+    outcome = await door(origin.url(), feed, in_time=slow)
     assert isinstance(outcome, Fetched)
 
 
@@ -277,7 +276,7 @@ from tests.origins import always, sandbox
 async def story():
     async with Fetcher({}) as fetcher:
         before = set(sys.modules)
-        await fetcher.fetch("http://127.0.0.1:1/", sandbox("127.0.0.1:1"), Path(), None, always, print)
+        await fetcher.fetch("http://127.0.0.1:1/", sandbox("127.0.0.1:1"), Path(), None, always, print, always)
         print(*(set(sys.modules) - before))
 
 asyncio.run(story())
