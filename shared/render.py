@@ -9,8 +9,11 @@ import orjson
 from shared.domain.image import Copy, Photo, Variant
 from shared.domain.listing import Listing
 
-RULES = 2
-"""Raise it whenever a fragment would look different; older fragments are then rendered anew when read."""
+RULES = 3
+"""Raise it whenever a fragment, or what is recorded beside it, would look different.
+
+Older fragments are then rendered anew when read.
+"""
 
 
 class Renderer:

@@ -61,10 +61,10 @@ class Watched(MemoryListings):
         self._count()
         return list(await super().showing(*asked))
 
-    async def photo_answers(self, *asked: Any) -> list[PhotoAnswer]:
+    async def photo_answers(self, *asked: Any, every: bool) -> list[PhotoAnswer]:
         """Count and answer."""
         self._count()
-        return list(await super().photo_answers(*asked))
+        return list(await super().photo_answers(*asked, every=every))
 
     def _count(self) -> None:
         if self.is_away:

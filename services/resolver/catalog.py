@@ -12,7 +12,7 @@ from services.resolver.answers import Body
 from services.resolver.kept import DEAF_SECONDS, HEARING_SECONDS, Kept, Terms
 from shared.domain.priority import Priority
 from shared.stores.documents import ListingId
-from shared.stores.listings import Answer, Listings, ShownPhoto
+from shared.stores.listings import Answer, Listings, PhotoAnswer, ShownPhoto
 
 _ASK_AGAIN_AFTER = timedelta(seconds=5)
 """When a page that is still incomplete is asked for again: the first time may have been dropped."""
@@ -176,14 +176,23 @@ class Catalog:
         return _meant(names, by)
 
     async def _load_by_url(self, names: Collection[Name]) -> Mapping[Name, Sequence[Page]]:
-        answers = await self._listings.photo_answers({name.word for name in names})
-        by: dict[str, list[Page]] = {}
-        for answer in sorted(answers, key=lambda one: (not one.has_copy, one.feed, one.listing_key)):
-            missing = (answer.image_id,) if answer.is_missing else ()
-            page = Page((answer.feed, answer.listing_key), Body(answer.rendered.encode()), missing)
-            for url_key in answer.url_keys:
-                by.setdefault(url_key, []).append(page)
-        return _meant(names, by)
+        answers = await self._listings.photo_answers({name.word for name in names}, every=False)
+        found = _pages_of(names, answers)
+        others = [name for name in names if not found[name]]
+        if not answers or not others:
+            return found
+        more = await self._listings.photo_answers({name.word for name in others}, every=True)
+        return {**found, **_pages_of(others, more)}
+
+
+def _pages_of(names: Collection[Name], answers: Sequence[PhotoAnswer]) -> Mapping[Name, Sequence[Page]]:
+    by: dict[str, list[Page]] = {}
+    for answer in sorted(answers, key=lambda one: (not one.has_copy, one.feed, one.listing_key)):
+        missing = (answer.image_id,) if answer.is_missing else ()
+        page = Page((answer.feed, answer.listing_key), Body(answer.json.encode()), missing)
+        for url_key in answer.url_keys:
+            by.setdefault(url_key, []).append(page)
+    return _meant(names, by)
 
 
 def _meant(names: Collection[Name], by: Mapping[str, Sequence[Shown]]) -> Mapping[Name, Sequence[Shown]]:

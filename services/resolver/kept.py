@@ -32,6 +32,9 @@ READ_SECONDS = 5.0
 JOIN_SECONDS = 1.0
 """A reading that began longer ago is joined by nobody: what it brings may be older than what may be served."""
 _MOST_AT_ONCE = 200
+_MOST_BESIDE = 16
+"""Beside another reading one takes half of all that is awaited, and so many at least: of two that are alike one is read
+while the other is answered. What is asked for together stays together."""
 _MOST_READINGS = 2
 _WORTH_READING = 12
 _GATHER_SECONDS = 0.003
@@ -155,7 +158,7 @@ class Kept(Generic[Key, Value]):
             self.counts.hits += 1
             return entry.value
         self.counts.misses += 1
-        return (await self._brought(self._reading_of(key), (key,)))[key]
+        return (await self._brought(self._reading_of(key, 1), (key,)))[key]
 
     async def get(self, keys: Collection[Key]) -> dict[Key, Value]:
         """Return the value of each key. Raises StoreUnavailable, TimeoutError and Overloaded."""
@@ -165,7 +168,7 @@ class Kept(Generic[Key, Value]):
             if entry is not None and (entry.until > now or self._is_all_there_is(key, entry, now)):
                 found[key] = entry.value
             else:
-                awaited.setdefault(self._reading_of(key), []).append(key)
+                awaited.setdefault(self._reading_of(key, len(keys)), []).append(key)
         self.counts.hits += len(found)
         self.counts.misses += len(keys) - len(found)
         for reading, some in awaited.items():
@@ -211,20 +214,21 @@ class Kept(Generic[Key, Value]):
         if self._terms.failed_at + READING_SECONDS < now:
             return False  # nobody has looked lately: it may be back, with news that no event tells of
         if not self._running and not self._queue:
-            self._want(key)
+            self._want(key, 1)
         return True
 
-    def _reading_of(self, key: Key) -> _Reading[Key, Value]:
+    def _reading_of(self, key: Key, together: int) -> _Reading[Key, Value]:
         reading = self._awaited.get(key)
         if reading is None or reading.forgotten or reading.began_at < self._terms.now() - JOIN_SECONDS:
             if len(self._awaited) >= _MOST_AWAITED:
                 raise Overloaded
-            return self._want(key)
+            return self._want(key, together)
         return reading
 
-    def _want(self, key: Key) -> _Reading[Key, Value]:
+    def _want(self, key: Key, together: int) -> _Reading[Key, Value]:
         loop = asyncio.get_running_loop()
-        if not self._queue or len(self._queue[-1].keys) >= _MOST_AT_ONCE:
+        most = max(_MOST_BESIDE, together, len(self._awaited) // 2) if self._running else _MOST_AT_ONCE
+        if not self._queue or len(self._queue[-1].keys) >= min(most, _MOST_AT_ONCE):
             self._queue.append(_Reading())
             loop.call_soon(self._read_next)
             loop.call_later(_GATHER_SECONDS, self._read_due, self._queue[-1])

@@ -52,7 +52,7 @@ def to_document(listing: Listing, revision: int, renderer: Renderer) -> Document
         "set_aside": [{"media_key": one.media_key, "reason": one.reason} for one in listing.set_aside],
         "is_blocked": listing.is_blocked,
         "blocked": listing.blocked,
-        "rendered": renderer.fragments(listing),
+        "rendered": _rendered(listing, renderer),
         "rendered_by": renderer.version,
         # Absent rather than null: the partial indexes hold only listings with something to do.
         **({"due_at": due_at} if due_at else {}),
@@ -115,18 +115,22 @@ def missing_of(document: Mapping[str, Any], photos: int | None) -> list[str]:
     return [image_id for image_id, order in document["missing"].items() if photos is None or order < photos]
 
 
-def announced_under(document: Mapping[str, Any], url_keys: Collection[str]) -> list[Document]:
-    """Pick of the photos that were announced under one of the URLs what their answers need, the fragment with it."""
+def _rendered(listing: Listing, renderer: Renderer) -> list[Document]:
+    """Make the answers of a listing's photos, each beside what it is found by: a query then brings one and no more."""
     return [
-        {
-            "id": photo["id"],
-            "url_keys": photo["url_keys"],
-            "has_copy": photo["copy"] is not None,
-            "rendered": document["rendered"][photo["order"]],
-        }
-        for photo in document["photos"]
-        if not set(url_keys).isdisjoint(photo["url_keys"])
+        {"id": photo.id, "url_keys": photo.url_keys, "has_copy": photo.copy is not None, "json": fragment}
+        for photo, fragment in zip(listing.photos, renderer.fragments(listing), strict=False)
     ]
+
+
+def fragments_of(document: Mapping[str, Any], photos: int | None) -> list[str]:
+    """Read the answers of the first so many photos."""
+    return [one["json"] for one in document["rendered"][:photos]]
+
+
+def announced_under(document: Mapping[str, Any], url_keys: Collection[str]) -> list[Document]:
+    """Pick the answers of the photos that were announced under one of the URLs."""
+    return [one for one in document["rendered"] if not set(url_keys).isdisjoint(one["url_keys"])]
 
 
 def _photo(photo: Photo) -> Document:

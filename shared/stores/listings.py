@@ -42,20 +42,20 @@ class PhotoAnswer:
     listing_key: str
     image_id: str
     url_keys: Sequence[str]
-    rendered: str
+    json: str
     has_copy: bool
     is_missing: bool
     """Whether it wants an attempt, for there is no copy of the newest version."""
 
     @classmethod
     def read(cls, listing: Mapping[str, Any], photo: Mapping[str, Any]) -> "PhotoAnswer":
-        """Read it from what was picked of a listing's document, see `announced_under`."""
+        """Read it from a listing's document, and what stands there of the photo."""
         return cls(
             feed=listing["feed"],
             listing_key=listing["listing_key"],
             image_id=photo["id"],
             url_keys=photo["url_keys"],
-            rendered=photo["rendered"],
+            json=photo["json"],
             has_copy=photo["has_copy"],
             is_missing=photo["id"] in listing["missing"],
         )
@@ -139,8 +139,11 @@ class Listings(Protocol):
     async def showing(self, image_ids: Collection[str], url_keys: Collection[str]) -> Sequence[ShownPhoto]:
         """Return the photos of displayed listings that have one of the ids, or were announced under one of the URLs."""
 
-    async def photo_answers(self, url_keys: Collection[str]) -> Sequence[PhotoAnswer]:
-        """Return the answers of displayed listings' photos that were announced under one of the URLs."""
+    async def photo_answers(self, url_keys: Collection[str], *, every: bool) -> Sequence[PhotoAnswer]:
+        """Return the answers of displayed listings' photos that were announced under one of the URLs.
+
+        In one round trip; of a listing every such photo or, sooner, only the first.
+        """
 
     async def answers(self, listing_keys: Collection[str], feed: str | None, photos: int | None) -> Sequence[Answer]:
         """Return the displayed listings' answers, with at most so many photos each, in one round trip."""

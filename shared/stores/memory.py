@@ -17,6 +17,7 @@ from shared.stores.documents import (
     Document,
     ListingId,
     announced_under,
+    fragments_of,
     from_document,
     missing_of,
     recorded,
@@ -162,19 +163,19 @@ class MemoryListings:
             if photo.id in image_ids or not set(url_keys).isdisjoint(photo.url_keys)
         ]
 
-    async def photo_answers(self, url_keys: Collection[str]) -> Sequence[PhotoAnswer]:
+    async def photo_answers(self, url_keys: Collection[str], *, every: bool) -> Sequence[PhotoAnswer]:
         """Return the answers of displayed listings' photos that were announced under one of the URLs."""
         return [
             PhotoAnswer.read(document, photo)
             for document in self._documents.values()
             if document["displayed"]
-            for photo in announced_under(document, url_keys)
+            for photo in announced_under(document, url_keys)[: None if every else 1]
         ]
 
     async def answers(self, listing_keys: Collection[str], feed: str | None, photos: int | None) -> Sequence[Answer]:
         """Return the displayed listings' answers, with at most so many photos each."""
         return [
-            Answer(one["feed"], one["listing_key"], one["rendered"][:photos], missing_of(one, photos))
+            Answer(one["feed"], one["listing_key"], fragments_of(one, photos), missing_of(one, photos))
             for one in self._documents.values()
             if one["listing_key"] in listing_keys and one["displayed"] and feed in (None, one["feed"])
         ]

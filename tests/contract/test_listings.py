@@ -393,12 +393,12 @@ async def test_the_answer_of_a_photo_is_found_by_any_of_its_urls(listings: Listi
     ]
     await listings.write(written)
 
-    async def found(*urls: str) -> list[tuple[str, str, bool, bool]]:
-        answers = await listings.photo_answers([url_key(url) for url in urls])
+    async def found(*urls: str, every: bool = True) -> list[tuple[str, str, bool, bool]]:
+        answers = await listings.photo_answers([url_key(url) for url in urls], every=every)
         for one in answers:
             (whole,) = await listings.answers([one.listing_key], one.feed, None)
-            assert one.rendered in whole.rendered
-            assert orjson.loads(one.rendered)["id"] == one.image_id
+            assert one.json in whole.rendered
+            assert orjson.loads(one.json)["id"] == one.image_id
         return sorted((one.listing_key, one.image_id, one.has_copy, one.is_missing) for one in answers)
 
     first, second = ("X1", image_id(FEED, KEY, "a"), False, True), ("X2", image_id(FEED, "X2", "a"), False, True)
@@ -407,7 +407,12 @@ async def test_the_answer_of_a_photo_is_found_by_any_of_its_urls(listings: Listi
     assert await found("https://h") == [("X2", held.id, True, False)]
     every = [first, second, ("X2", held.id, True, False)]
     assert await found("https://h", "https://photos.example.com/a.jpg") == sorted(every)
-    assert await found() == await found("nothing") == []
+    assert await found("https://h", "https://photos.example.com/a.jpg", every=False) == [
+        first,
+        ("X2", held.id, True, False),
+    ]
+    assert await found("large", every=False) == [first]
+    assert await found() == await found("nothing") == await found("nothing", every=False) == []
 
 
 async def test_what_a_view_makes_more_urgent_is_missing_in_an_answer(listings: Listings) -> None:
@@ -507,9 +512,9 @@ async def test_what_older_rules_rendered_is_rendered_anew_when_read(room: Room) 
     async with mongo.connect(room.servers.mongo, room.db) as database:
         await MongoListings(database, RENDERER).write([listing])
         (answer,) = await MongoListings(database, newer).answers([KEY], None, 1)
-        (photo,) = await MongoListings(database, newer).photo_answers(listing.photos[1].url_keys)
+        (photo,) = await MongoListings(database, newer).photo_answers(listing.photos[1].url_keys, every=False)
         await database.client.drop_database(room.db)
-    assert [*answer.rendered, photo.rendered] == newer.fragments(listing)
+    assert [*answer.rendered, photo.json] == newer.fragments(listing)
 
 
 @pytest.mark.servers  # it needs none, but the driver's patience lasts for seconds

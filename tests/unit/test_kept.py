@@ -346,3 +346,14 @@ async def test_a_reading_that_is_worth_it_begins_at_once_and_with_all_that_was_a
     assert one.source.readings == [{"a"}, set(page)]
     one.source.open.set()
     await asyncio.gather(*gets)
+
+
+async def test_what_is_asked_for_beside_another_reading_is_read_in_halves_that_are_alike(one: Setting) -> None:
+    one.source.open.clear()
+    first = asyncio.create_task(one.get("a"))
+    await settled()
+    gets = [asyncio.create_task(one.get(f"k{number}")) for number in range(31)]
+    await settled()
+    one.source.open.set()
+    await asyncio.gather(first, *gets)
+    assert [len(reading) for reading in one.source.readings] == [1, 16, 15]
