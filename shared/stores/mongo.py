@@ -215,19 +215,21 @@ class MongoListings:
 
     async def write(self, listings: Iterable[Listing]) -> Collection[ListingId]:
         """Write each listing if its revision is still the recorded one; return the ids of those that were refused."""
+        return await self._record([to_document(one, one.revision + 1, self._renderer) for one in listings])
+
+    async def _record(self, documents: Sequence[Document]) -> Collection[ListingId]:
         token = uuid.uuid4().hex
-        changes = list(listings)
         requests = [
             ReplaceOne(
-                {"_id": document_id(one.feed, one.key), "revision": one.revision},
-                to_document(one, one.revision + 1, self._renderer) | {"written": token},
-                upsert=one.revision == 0,
+                {"_id": one["_id"], "revision": one["revision"] - 1},
+                one | {"written": token},
+                upsert=one["revision"] == 1,
             )
-            for one in changes
+            for one in documents
         ]
         if not requests or await self._write_all(requests):
             return ()
-        return await self._refused(changes, token)
+        return await self._refused(documents, token)
 
     async def _write_all(self, requests: list[ReplaceOne[Document]]) -> bool:
         with _translated():
@@ -240,8 +242,8 @@ class MongoListings:
                 return False
         return bool(result.matched_count + result.upserted_count == len(requests))
 
-    async def _refused(self, changes: Sequence[Listing], token: str) -> Collection[ListingId]:
-        ids = {document_id(one.feed, one.key): (one.feed, one.key) for one in changes}
+    async def _refused(self, documents: Sequence[Document], token: str) -> Collection[ListingId]:
+        ids = {one["_id"]: (one["feed"], one["listing_key"]) for one in documents}
         with _translated():
             ours = await self._collection.find({"_id": {"$in": list(ids)}, "written": token}, {"_id": 1}).to_list(None)
         return set(ids.values()) - {ids[document["_id"]] for document in ours}
@@ -409,7 +411,11 @@ class MongoListings:
         ]
 
     async def _answered(self, query: Document, picked: Document) -> Sequence[Document]:
-        """Return what answers need of listings, of `rendered` what is picked; anew and whole where it is outdated."""
+        """Return what answers need of listings, of `rendered` what is picked; whole where it had to be rendered anew.
+
+        That is recorded, or else each reading would take twenty times as long from the day on when the public address
+        or the rules change.
+        """
         with _translated():
             cursor = self._collection.find(query, _ANSWERED | {"rendered": picked}, batch_size=_ONE_BATCH)
             documents: list[Document] = await cursor.to_list(None)
@@ -418,8 +424,10 @@ class MongoListings:
         if len(current) == len(documents):
             return current
         outdated = [(one["feed"], one["listing_key"]) for one in documents if one["rendered_by"] != version]
-        listings = (await self.get_many(outdated)).values()
-        return [*current, *(to_document(one, one.revision, self._renderer) for one in listings if one.is_displayed)]
+        listings = [one for one in (await self.get_many(outdated)).values() if one.is_displayed]
+        anew = [to_document(one, one.revision + 1, self._renderer) for one in listings]
+        await self._record(anew)
+        return [*current, *anew]
 
     async def counts(self, feed: str, now: datetime) -> FeedCounts:
         """Count a feed's listings, images and queue, from indexes alone.

@@ -506,15 +506,22 @@ async def test_a_feed_without_listings_counts_nothing(listings: Listings) -> Non
     assert found.queued == {}
 
 
-async def test_what_older_rules_rendered_is_rendered_anew_when_read(room: Room) -> None:
+async def test_what_older_rules_rendered_is_rendered_anew_when_read_and_recorded(room: Room) -> None:
     listing = a_listing(a_held_photo("a"), a_held_photo("b"))
     newer = Renderer("https://new.example.com")
     async with mongo.connect(room.servers.mongo, room.db) as database:
         await MongoListings(database, RENDERER).write([listing])
-        (answer,) = await MongoListings(database, newer).answers([KEY], None, 1)
-        (photo,) = await MongoListings(database, newer).photo_answers(listing.photos[1].url_keys, every=False)
+        store = MongoListings(database, newer)
+        (photo,) = await store.photo_answers(listing.photos[1].url_keys, every=False)
+        recorded = await database["listings"].find_one({})
+        (answer,) = await store.answers([KEY], None, 1)
+        (unchanged,) = await database["listings"].find().to_list(None)
+        found = await store.get(FEED, KEY)
         await database.client.drop_database(room.db)
     assert [*answer.rendered, photo.json] == newer.fragments(listing)
+    assert recorded == unchanged, "it is recorded once"
+    assert [one["json"] for one in unchanged["rendered"]] == newer.fragments(listing)
+    assert found == replace(listing, revision=2)
 
 
 @pytest.mark.servers  # it needs none, but the driver's patience lasts for seconds
