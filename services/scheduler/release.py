@@ -72,7 +72,7 @@ class Release:
                     await paces.put(feed, Pace(window.at, window.finished_per_second))
 
     async def _release(self, feed: Feed, now: datetime) -> int:
-        window = self._windows[feed.name].observed(await self._listings.in_work(feed.name, now), now)
+        window = self._windows[feed.name].observed(await self._listings.in_work(feed.name, now), now, feed)
         self._windows[feed.name] = window
         self._in_work.labels(feed.name).set(window.in_work)
         room = window.room(feed)
@@ -91,7 +91,8 @@ class Release:
 
     async def _choose(self, feed: str, room: int, now: datetime) -> list[Chosen]:
         """Return at most `room` due photos: a few by age alone, the rest by priority and age."""
-        self._by_age[feed] = min(self._by_age[feed] + room * _BY_AGE, room)
+        # No more than this tick's share is owed: what there was no need to release while nothing was due is not.
+        self._by_age[feed] = min(self._by_age[feed] + room * _BY_AGE, max(1.0, room * _BY_AGE))
         chosen: dict[str, Chosen] = {}
         if old := int(self._by_age[feed]):
             oldest = _due(await self._listings.oldest_due(feed, now, min(old, _MOST_LISTINGS)), now)

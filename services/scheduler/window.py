@@ -10,6 +10,7 @@ from shared.domain.pace import allowed_per_second
 SECONDS_AHEAD = 4.0
 """Long enough that downloaders never wait for a tick, short enough that a more urgent photo soon has its turn."""
 _MEMORY_SECONDS = 10.0
+_GROWTH = 1.25
 _LARGEST = 2_000
 
 
@@ -26,25 +27,28 @@ class Window:
         return max(0, self.size(feed) - self.in_work)
 
     def size(self, feed: Feed) -> int:
-        """How many may be in work: what is finished in a few seconds, and at least enough to find out how fast it goes.
+        """How many may be in work: what is in hand, and what is finished in a few seconds, or some to find that out.
 
         More than the feed's rules let pass in that time would only be put back; where they are pauses between batches,
         the next batch must be there when its pause ends.
         """
-        wanted = max(4 * feed.batch_size, ceil(self.finished_per_second * SECONDS_AHEAD))
+        wanted = 4 * feed.batch_size
+        if self.finished_per_second:
+            in_hand = max(feed.concurrency, feed.batch_size)
+            wanted = in_hand + ceil(min(self.finished_per_second, _LARGEST) * SECONDS_AHEAD)
         passing = min(allowed_per_second(feed), _LARGEST)
         batch = feed.batch_size if passing * feed.batch_pause_seconds == feed.batch_size else 0
         return min(wanted, max(1, batch + ceil(passing * SECONDS_AHEAD)), _LARGEST)
 
-    def observed(self, in_work: int, now: datetime) -> "Window":
+    def observed(self, in_work: int, now: datetime, feed: Feed) -> "Window":
         """Return the window after looking again: what is no longer in work was finished."""
         seconds = (now - self.at).total_seconds()
         if seconds <= 0 or self.in_work == 0:
             return replace(self, at=now, in_work=in_work)
         rate = max(0, self.in_work - in_work) / seconds
-        if in_work == 0:
-            # It ran empty and held the downloaders up: they might have finished more.
-            rate = max(rate, self.finished_per_second * 1.5)
+        if in_work == 0 and self.room(feed) == 0:
+            # It was full, ran empty, and held the downloaders up: they might have finished more.
+            return Window(now, in_work, max(rate, self.finished_per_second) * _GROWTH)
         weight = min(1.0, seconds / _MEMORY_SECONDS)
         return Window(now, in_work, self.finished_per_second + weight * (rate - self.finished_per_second))
 

@@ -102,8 +102,11 @@ async def test_the_most_urgent_go_first_and_the_longest_due_among_equals() -> No
     ]
 
 
-async def test_of_more_than_has_room_the_most_urgent_are_taken_and_one_in_ten_by_age() -> None:
+@pytest.mark.parametrize("idle_ticks", [0, 12])
+async def test_of_more_than_has_room_the_most_urgent_are_taken_and_one_in_ten_by_age(idle_ticks: int) -> None:
     scheduler = Scheduler()
+    for _ in range(idle_ticks):
+        assert await scheduler.tick() == []
     await scheduler.write(queue(Priority.ROUTINE, 50, 10_000))
     await scheduler.write(queue(Priority.VIEWED, 50, 100))
     released = await scheduler.tick()
@@ -216,4 +219,4 @@ async def test_the_measured_rate_is_recorded_by_the_holder_while_there_is_work()
     pace = await paces.get(FEED)
     assert pace is not None
     assert pace.at == after(4.25)
-    assert pace.finished_per_second == pytest.approx(32 / 4 * 0.4)
+    assert pace.finished_per_second == pytest.approx(32 / 4 * 1.25)

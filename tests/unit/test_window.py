@@ -1,10 +1,12 @@
 """How many photos may be released and unfinished? A few seconds' worth, learnt from what is finished."""
 
+from math import ceil
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.scheduler.window import SECONDS_AHEAD, Window
+from services.scheduler.window import Window
 from tests.builders import NOW, a_feed, after
 
 FREE = {"requests_per_second": 0.0, "batch_pause_seconds": 0.0}
@@ -15,11 +17,14 @@ FREE = {"requests_per_second": 0.0, "batch_pause_seconds": 0.0}
     [
         (0.0, {}, 32),
         (0.0, {"batch_size": 5}, 20),
-        (7.9, {}, 32),
-        (12.0, {}, 48),
+        (0.5, {}, 10),
+        (0.5, {"concurrency": 2, "batch_size": 3}, 5),
+        (7.9, {}, 40),
+        (12.0, {}, 56),
         (100.0, {}, 72),
-        (100.0, FREE, 400),
+        (100.0, FREE, 408),
         (10_000.0, FREE, 2_000),
+        (float("inf"), FREE, 2_000),
         (0.0, {"requests_per_second": 1.0}, 4),
         (0.0, {"requests_per_second": 0.1}, 1),
         (50.0, {"batch_size": 30, "batch_pause_seconds": 10.0, "requests_per_second": 0.0}, 42),
@@ -43,11 +48,11 @@ def test_what_is_released_takes_room() -> None:
 
 @pytest.mark.parametrize("seconds", [0, -5])
 def test_a_clock_that_stands_still_or_goes_back_teaches_nothing(seconds: float) -> None:
-    assert Window(NOW, 30, 4.0).observed(10, after(seconds)) == Window(after(seconds), 10, 4.0)
+    assert Window(NOW, 30, 4.0).observed(10, after(seconds), a_feed()) == Window(after(seconds), 10, 4.0)
 
 
 def test_where_nothing_was_in_work_nothing_is_learnt() -> None:
-    assert Window(NOW, 0, 4.0).observed(0, after(60)) == Window(after(60), 0, 4.0)
+    assert Window(NOW, 0, 4.0).observed(0, after(60), a_feed()) == Window(after(60), 0, 4.0)
 
 
 @pytest.mark.parametrize(
@@ -57,32 +62,46 @@ def test_where_nothing_was_in_work_nothing_is_learnt() -> None:
         (Window(NOW, 30, 0.0), 20, 10, 1.0),
         (Window(NOW, 30, 4.0), 1, 28, 3.8),
         (Window(NOW, 30, 4.0), 10, 40, 0.0),
-        (Window(NOW, 10, 4.0), 10, 0, 6.0),
-        (Window(NOW, 100, 4.0), 10, 0, 10.0),
+        (Window(NOW, 10, 4.0), 10, 0, 1.0),
+        (Window(NOW, 24, 4.0), 10, 0, 5.0),
+        (Window(NOW, 100, 4.0), 10, 0, 12.5),
+        (Window(NOW, 100, 4.0), 1, 0, 125.0),
     ],
 )
 def test_the_rate_follows_what_was_finished(before: Window, seconds: float, in_work: int, rate: float) -> None:
-    found = before.observed(in_work, after(seconds))
+    found = before.observed(in_work, after(seconds), a_feed())
     assert found.finished_per_second == pytest.approx(rate)
     assert (found.at, found.in_work) == (after(seconds), in_work)
 
 
-@pytest.mark.parametrize("per_second", [10, 60, 300])
-def test_it_grows_until_downloaders_of_any_speed_are_never_without_work(per_second: int) -> None:
-    feed, window, seconds = a_feed(**FREE), Window(NOW), 0.0
-    for _ in range(4 * 120):
+@pytest.mark.parametrize("per_second", [0.5, 1, 4, 10, 60, 150, 300])
+def test_downloaders_of_any_speed_are_never_without_work_and_have_no_more_than_five_seconds_of_it(
+    per_second: float,
+) -> None:
+    feed, window, finished = a_feed(**FREE), Window(NOW), 0.0
+    for tick in range(1, 4 * 120):
         window = window.released(window.room(feed))
-        seconds += 0.25
-        window = window.observed(max(0, window.in_work - per_second // 4), after(seconds))
-    assert window.in_work > 0
-    assert per_second * 2 <= window.size(feed) <= per_second * SECONDS_AHEAD * 2 + 32
+        finished += per_second / 4
+        window = window.observed(max(0, window.in_work - int(finished)), after(tick / 4), feed)
+        finished -= int(finished)
+        if tick > 8:
+            assert window.in_work > 0
+        if tick > 4 * 60:
+            assert window.size(feed) - feed.concurrency <= ceil(5 * per_second)
+
+
+def test_a_trickle_that_is_done_at_once_teaches_how_much_came_and_no_more() -> None:
+    feed, window = a_feed(**FREE), Window(NOW)
+    for tick in range(1, 4 * 3_600):
+        window = window.released(1).observed(0, after(tick / 4), feed)
+    assert window.finished_per_second == pytest.approx(4.0)
 
 
 def test_it_shrinks_when_downloaders_stop() -> None:
     feed, window = a_feed(**FREE), Window(NOW, 400, 100.0)
     for tick in range(1, 4 * 120):
-        window = window.observed(400, after(tick * 0.25))
-    assert window.size(feed) == 32
+        window = window.observed(400, after(tick * 0.25), feed)
+    assert window.size(feed) == 9
 
 
 @given(
@@ -92,7 +111,7 @@ def test_there_is_always_a_window_and_it_is_bounded(
     before: int, rate: float, in_work: int, seconds: float, batch_size: int
 ) -> None:
     feed = a_feed(batch_size=batch_size, **FREE)
-    window = Window(NOW, before, rate).observed(in_work, after(seconds))
+    window = Window(NOW, before, rate).observed(in_work, after(seconds), feed)
     assert window.finished_per_second >= 0
     assert 1 <= window.size(feed) <= 2_000
     assert 0 <= window.room(feed) <= window.size(feed)
