@@ -267,7 +267,9 @@ QUESTIONS: Mapping[str, tuple[Callable[[MongoListings], Awaitable[object]], str]
     "photos in work": (lambda store: store.in_work(FEED, utc_now()), "leased_until"),
     "20 listings to remove from": (lambda store: store.removal_due(utc_now(), 20), "removal_due_at"),
     "listings that turned hidden within the hour": (
-        lambda store: store.turned_hidden(FEED, RemovalReason.LISTING_INACTIVE, utc_now() - timedelta(hours=1)),
+        lambda store: store.turned_hidden(
+            FEED, RemovalReason.LISTING_INACTIVE, utc_now() - timedelta(hours=1), utc_now()
+        ),
         "hidden.since",
     ),
     "listings that are displayed": (lambda store: store.displayed(FEED), "photos.status"),

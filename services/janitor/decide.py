@@ -1,6 +1,6 @@
 """What must go now, what is left once it has gone, and when does a feed's removal look like its fault? Pure."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -79,10 +79,16 @@ def put_off(listing: Listing, remained: Collection[Discard], now: datetime) -> L
     )
 
 
-def counted_from(last: Freeze | None, now: datetime) -> datetime:
-    """Return since when hidden listings count: what an operator has decided about counts no more."""
+def hours_missed(due: Iterable[Listing], now: datetime) -> Collection[tuple[str, RemovalReason, datetime]]:
+    """Return by feed and guarded reason the beginnings of hours, over by now, in which some of these turned hidden."""
+    hidden = [(one.feed, one.hidden) for one in due if one.hidden and one.hidden.reason in GUARDED]
+    return sorted({(feed, one.reason, one.since) for feed, one in hidden if one.since <= now - BURST})
+
+
+def hour_counted(begin: datetime, last: Freeze | None) -> tuple[datetime, datetime]:
+    """Return after what and up to when hidden listings count: what an operator has decided about counts no more."""
     decided_at = last.decided_at if last else None
-    return max(now - BURST, decided_at) if decided_at else now - BURST
+    return max(begin, decided_at) if decided_at else begin, begin + BURST
 
 
 def held_until(hidden: Hidden, freeze: Freeze | None) -> datetime | None:

@@ -20,6 +20,7 @@ from shared.stores.listings import Listings
 _LOOK_EVERY = timedelta(seconds=1)
 """Less than the grace that a hidden listing has: a burst is seen before any of it is due."""
 _AT_ONCE = 50
+_BEFORE = timedelta(milliseconds=1)
 
 Frozen = Mapping[tuple[str, RemovalReason], Freeze]
 
@@ -53,6 +54,7 @@ class Guard:
     async def let_through(self, due: Sequence[Listing]) -> Sequence[Listing]:
         """Return those of the listings that may be removed now; the others are written down as held."""
         await self.look()
+        await self._look_back(due)
         now = self._clock()
         held = {(one.feed, one.key): after for one in due if (after := decide.held(one, self._frozen, now))}
         await self._listings.write(held.values())
@@ -67,10 +69,8 @@ class Guard:
         for feed in self._feeds.values():
             for reason in decide.GUARDED:
                 last = frozen.get((feed.name, reason))
-                if last is None or last.decision is not None:
-                    await self._freeze_if_burst(feed, reason, last, now)
-        self._frozen = {(one.feed, one.reason): one for one in await self._freezes.all()}
-        self._report()
+                await self._freeze_if_burst(feed, reason, last, now - decide.BURST)
+        await self._read()
         for freeze in self._frozen.values():
             if freeze.decision is not None:
                 await self._let_go(freeze, now)
@@ -80,14 +80,24 @@ class Guard:
         """Show nothing: another janitor looks, and no old figure may stand beside its own."""
         self._gauge.clear()
 
-    async def _freeze_if_burst(self, feed: Feed, reason: RemovalReason, last: Freeze | None, now: datetime) -> None:
-        since = decide.counted_from(last, now)
-        hidden = await self._listings.turned_hidden(feed.name, reason, since)
+    async def _look_back(self, due: Sequence[Listing]) -> None:
+        """Freeze for a burst that no janitor watched, before the first of it goes."""
+        for name, reason, since in decide.hours_missed(due, self._clock()):
+            feed, last = self._feeds.get(name), self._frozen.get((name, reason))
+            if feed and await self._freeze_if_burst(feed, reason, last, since - _BEFORE):
+                await self._read()
+
+    async def _freeze_if_burst(self, feed: Feed, reason: RemovalReason, last: Freeze | None, begin: datetime) -> bool:
+        if last is not None and last.decision is None:
+            return False
+        since, until = decide.hour_counted(begin, last)
+        hidden = await self._listings.turned_hidden(feed.name, reason, since, until)
         if hidden < FEWEST:
-            return
+            return False
         displayed = await self._listings.displayed(feed.name)
         if not is_burst(hidden, displayed, feed):
-            return
+            return False
+        now = self._clock()
         freeze = Freeze(feed=feed.name, reason=reason, at=now, since=since, hidden=hidden, displayed=displayed)
         if await self._freezes.begin(freeze):
             _logger.error(
@@ -96,6 +106,7 @@ class Guard:
                 reason=str(freeze),
                 hint=f"imagectl removals resume {feed.name}, or imagectl removals discard {feed.name}",
             )
+        return True
 
     async def _let_go(self, freeze: Freeze, now: datetime) -> None:
         """Give listings that were held for a decision their time, as it was decided."""
@@ -105,7 +116,8 @@ class Guard:
             if len(refused) == len(freed):
                 return  # all of them are changing under us: the next look goes on
 
-    def _report(self) -> None:
+    async def _read(self) -> None:
+        self._frozen = {(one.feed, one.reason): one for one in await self._freezes.all()}
         for feed in self._feeds:
             for reason in decide.GUARDED:
                 freeze = self._frozen.get((feed, reason))

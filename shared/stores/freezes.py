@@ -36,11 +36,12 @@ class Freeze:
 
     def __str__(self) -> str:
         """Say in one line what happened, for an operator."""
-        count, at = f"{self.hidden:,} of {self.hidden + self.displayed:,} listings", f"{self.at:%Y-%m-%d %H:%M} UTC"
+        count = f"{self.hidden:,} of {self.hidden + self.displayed:,} listings"
         if self.by_sweep:
+            at = f"{self.at:%Y-%m-%d %H:%M} UTC"
             return f"removals of {self.feed} are frozen: its MLS no longer has {count}, as a sweep found at {at}"
-        hidden = f"{count} turned hidden ({self.reason})"
-        return f"removals of {self.feed} are frozen: {hidden} within the hour before {at}"
+        hidden, since = f"{count} turned hidden ({self.reason})", f"{self.since:%Y-%m-%d %H:%M} UTC"
+        return f"removals of {self.feed} are frozen: {hidden} within the hour after {since}"
 
 
 class Freezes(Protocol):

@@ -115,8 +115,8 @@ class Listings(Protocol):
     async def removal_due(self, now: datetime, limit: int) -> Sequence[Listing]:
         """Return listings of which something must be removed, the longest due first."""
 
-    async def turned_hidden(self, feed: str, reason: RemovalReason, since: datetime) -> int:
-        """Return how many listings that had been displayed turned hidden after the moment, and still are."""
+    async def turned_hidden(self, feed: str, reason: RemovalReason, since: datetime, until: datetime) -> int:
+        """Return how many displayed listings turned hidden after `since`, up to `until`, and still are."""
 
     async def displayed(self, feed: str) -> int:
         """Return how many of a feed's listings are displayed."""

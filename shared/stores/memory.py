@@ -118,10 +118,12 @@ class MemoryListings:
         due = [one for one in self._documents.values() if "removal_due_at" in one and one["removal_due_at"] <= now]
         return [from_document(one) for one in sorted(due, key=operator.itemgetter("removal_due_at"))[:limit]]
 
-    async def turned_hidden(self, feed: str, reason: RemovalReason, since: datetime) -> int:
-        """Return how many listings that had been displayed turned hidden after the moment, and still are."""
+    async def turned_hidden(self, feed: str, reason: RemovalReason, since: datetime, until: datetime) -> int:
+        """Return how many displayed listings turned hidden after `since`, up to `until`, and still are."""
         hidden = [one["hidden"] for one in self._documents.values() if one["feed"] == feed and one["hidden"]]
-        return sum(one["reason"] == reason and "was_displayed" in one and one["since"] > since for one in hidden)
+        return sum(
+            one["reason"] == reason and "was_displayed" in one and since < one["since"] <= until for one in hidden
+        )
 
     async def displayed(self, feed: str) -> int:
         """Return how many of a feed's listings are displayed."""

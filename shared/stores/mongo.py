@@ -337,9 +337,10 @@ class MongoListings:
         query = {"removal_due_at": {"$lte": now}}
         return await self._find(query, sort=[("removal_due_at", ASCENDING)], limit=limit, hint="removal_due")
 
-    async def turned_hidden(self, feed: str, reason: RemovalReason, since: datetime) -> int:
-        """Return how many listings that had been displayed turned hidden after the moment, and still are."""
-        query = {"feed": feed, "hidden.reason": reason, "hidden.was_displayed": True, "hidden.since": {"$gt": since}}
+    async def turned_hidden(self, feed: str, reason: RemovalReason, since: datetime, until: datetime) -> int:
+        """Return how many displayed listings turned hidden after `since`, up to `until`, and still are."""
+        within = {"$gt": since, "$lte": until}
+        query = {"feed": feed, "hidden.reason": reason, "hidden.was_displayed": True, "hidden.since": within}
         return await self._count(query, hint="turned_hidden")
 
     async def displayed(self, feed: str) -> int:

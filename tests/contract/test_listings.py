@@ -560,10 +560,11 @@ async def test_what_turned_hidden_is_counted_by_feed_reason_and_time(listings: L
             a_listing(key="shown of other", feed="other"),
         ]
     )
-    assert await listings.turned_hidden(FEED, inactive, after(2)) == 2
-    assert await listings.turned_hidden(FEED, inactive, after(-1)) == 5
-    assert await listings.turned_hidden(FEED, opt_out, after(-1)) == 1
-    assert await listings.turned_hidden("nobody", inactive, after(-1)) == 0
+    assert await listings.turned_hidden(FEED, inactive, after(2), after(99)) == 2
+    assert await listings.turned_hidden(FEED, inactive, after(-1), after(2)) == 3
+    assert await listings.turned_hidden(FEED, inactive, after(-1), after(99)) == 5
+    assert await listings.turned_hidden(FEED, opt_out, after(-1), after(99)) == 1
+    assert await listings.turned_hidden("nobody", inactive, after(-1), after(99)) == 0
     assert (await listings.displayed(FEED), await listings.displayed("nobody")) == (1, 0)
 
 

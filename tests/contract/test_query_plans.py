@@ -117,7 +117,7 @@ QUERIES: dict[str, Callable[[MongoListings, MongoListings], Awaitable[object]]] 
     "recheck_due": lambda store, _: store.recheck_due(FEED, NOW, 50),
     "recheck_count": lambda store, _: store.recheck_count(FEED, NOW),
     "removal_due": lambda store, _: store.removal_due(NOW, 20),
-    "turned_hidden": lambda store, _: store.turned_hidden(FEED, RemovalReason.LISTING_INACTIVE, after(-2_000)),
+    "turned_hidden": lambda store, _: store.turned_hidden(FEED, RemovalReason.LISTING_INACTIVE, after(-2_000), NOW),
     "displayed": lambda store, _: store.displayed(FEED),
     "held": lambda store, _: store.held(FEED, RemovalReason.LISTING_INACTIVE, 500),
     "claimed_by": lambda store, _: store.claimed_by("w-3", 100),

@@ -477,11 +477,28 @@ async def test_the_first_of_a_burst_is_not_deleted_while_the_others_still_arrive
     assert await removed(world, *first) == 0
 
 
-@pytest.mark.parametrize("since", [-3_601, -6])
-async def test_what_left_more_than_an_hour_ago_or_was_never_shown_does_not_count(world: World, since: float) -> None:
-    leaving = [
-        replace(one, hidden=replace(one.hidden, was_displayed=since < -6)) for one in burst(80, since) if one.hidden
-    ]
+@pytest.mark.parametrize("hours", [1.1, 30.0])
+async def test_a_burst_that_no_janitor_watched_is_held_and_goes_as_it_is_decided(world: World, hours: float) -> None:
+    before, leaving = burst(1, since=-3_600 * (hours + 2)), burst(80, since=-3_600 * hours)
+    await world.has(*before, *leaving, *displayed(10))
+    await world.a_janitor().sweep()
+    assert await removed(world, *before, *leaving) == 0
+    assert world.metric("removals_frozen", feed=FEED, reason="listing-inactive") == 1
+    assert await world.freezes.decide(FEED, Decision.RESUME, world.now) == 1
+    world.later(2)
+    await world.a_janitor().sweep()
+    assert await removed(world, *before, *leaving) == 81
+
+
+async def test_what_left_in_many_hours_that_no_janitor_watched_goes(world: World) -> None:
+    leaving = [one for hour in range(8) for one in burst(FEWEST - 1, since=-3_600 * (hour * 1.1 + 1.1))]
+    await world.has(*leaving, *displayed(10))
+    await world.a_janitor().sweep()
+    assert await removed(world, *leaving) == len(leaving)
+
+
+async def test_what_was_never_shown_does_not_count(world: World) -> None:
+    leaving = [replace(one, hidden=replace(one.hidden, was_displayed=False)) for one in burst(80) if one.hidden]
     await world.has(*leaving, *displayed(10))
     await world.a_janitor().sweep()
     assert await removed(world, *leaving) == 80
