@@ -78,7 +78,7 @@ class Page:
         return True
 
 
-Shown = TypeVar("Shown", Page, ShownPhoto)
+Shown = TypeVar("Shown", PhotoAnswer, ShownPhoto)
 
 
 class Catalog:
@@ -177,25 +177,29 @@ class Catalog:
 
     async def _load_by_url(self, names: Collection[Name]) -> Mapping[Name, Sequence[Page]]:
         answers = await self._listings.photo_answers({name.word for name in names}, every=False)
-        found = _pages_of(names, answers)
-        others = [name for name in names if not found[name]]
-        if not answers or not others:
-            return found
-        more = await self._listings.photo_answers({name.word for name in others}, every=True)
-        return {**found, **_pages_of(others, more)}
+        found = _answers_by(names, answers)
+        # Of a listing the first photo was found: another one of it may be meant, or have a copy.
+        others = [name for name in names if not any(one.has_copy for one in found[name])]
+        if others and answers:
+            more = await self._listings.photo_answers({name.word for name in others}, every=True)
+            found |= _answers_by(others, more)
+        return {name: [_page_of(one) for one in some] for name, some in found.items()}
 
 
-def _pages_of(names: Collection[Name], answers: Sequence[PhotoAnswer]) -> Mapping[Name, Sequence[Page]]:
-    by: dict[str, list[Page]] = {}
+def _answers_by(names: Collection[Name], answers: Collection[PhotoAnswer]) -> dict[Name, Sequence[PhotoAnswer]]:
+    by: dict[str, list[PhotoAnswer]] = {}
     for answer in sorted(answers, key=lambda one: (not one.has_copy, one.feed, one.listing_key)):
-        missing = (answer.image_id,) if answer.is_missing else ()
-        page = Page((answer.feed, answer.listing_key), Body(answer.json.encode()), missing)
         for url_key in answer.url_keys:
-            by.setdefault(url_key, []).append(page)
+            by.setdefault(url_key, []).append(answer)
     return _meant(names, by)
 
 
-def _meant(names: Collection[Name], by: Mapping[str, Sequence[Shown]]) -> Mapping[Name, Sequence[Shown]]:
+def _page_of(answer: PhotoAnswer) -> Page:
+    missing = (answer.image_id,) if answer.is_missing else ()
+    return Page((answer.feed, answer.listing_key), Body(answer.json.encode()), missing)
+
+
+def _meant(names: Collection[Name], by: Mapping[str, Sequence[Shown]]) -> dict[Name, Sequence[Shown]]:
     """Return of what was found by id or URL what each name means."""
     return {name: [one for one in by.get(name.word, ()) if name.admits(one.listing_key)] for name in names}
 

@@ -158,17 +158,21 @@ class Kept(Generic[Key, Value]):
             self.counts.hits += 1
             return entry.value
         self.counts.misses += 1
-        return (await self._brought(self._reading_of(key, 1), (key,)))[key]
+        return (await self._brought(self._joined(key) or self._want(key), (key,)))[key]
 
     async def get(self, keys: Collection[Key]) -> dict[Key, Value]:
         """Return the value of each key. Raises StoreUnavailable, TimeoutError and Overloaded."""
         now, found, awaited = self._terms.now(), dict[Key, Value](), dict[_Reading[Key, Value], list[Key]]()
+        together = len(keys)
         for key in keys:
             entry = self._entries.get(key)
             if entry is not None and (entry.until > now or self._is_all_there_is(key, entry, now)):
                 found[key] = entry.value
             else:
-                awaited.setdefault(self._reading_of(key, len(keys)), []).append(key)
+                reading = self._joined(key)
+                if reading is None:
+                    reading, together = self._want(key, together), 0
+                awaited.setdefault(reading, []).append(key)
         self.counts.hits += len(found)
         self.counts.misses += len(keys) - len(found)
         for reading, some in awaited.items():
@@ -214,21 +218,22 @@ class Kept(Generic[Key, Value]):
         if self._terms.failed_at + READING_SECONDS < now:
             return False  # nobody has looked lately: it may be back, with news that no event tells of
         if not self._running and not self._queue:
-            self._want(key, 1)
+            self._want(key)
         return True
 
-    def _reading_of(self, key: Key, together: int) -> _Reading[Key, Value]:
+    def _joined(self, key: Key) -> _Reading[Key, Value] | None:
+        """Return the reading that will bring a key, if there is one that began not too long ago."""
         reading = self._awaited.get(key)
         if reading is None or reading.forgotten or reading.began_at < self._terms.now() - JOIN_SECONDS:
             if len(self._awaited) >= _MOST_AWAITED:
                 raise Overloaded
-            return self._want(key, together)
+            return None
         return reading
 
-    def _want(self, key: Key, together: int) -> _Reading[Key, Value]:
+    def _want(self, key: Key, together: int = 1) -> _Reading[Key, Value]:
+        """Have a key read, with so many that are asked for together; 0 where a reading with room for it is there."""
         loop = asyncio.get_running_loop()
-        most = max(_MOST_BESIDE, together, len(self._awaited) // 2) if self._running else _MOST_AT_ONCE
-        if not self._queue or len(self._queue[-1].keys) >= min(most, _MOST_AT_ONCE):
+        if together and not self._has_room(together):
             self._queue.append(_Reading())
             loop.call_soon(self._read_next)
             loop.call_later(_GATHER_SECONDS, self._read_due, self._queue[-1])
@@ -238,6 +243,10 @@ class Kept(Generic[Key, Value]):
         if len(reading.keys) == _WORTH_READING:
             loop.call_soon(self._read_next)
         return reading
+
+    def _has_room(self, together: int) -> bool:
+        most = max(_MOST_BESIDE, len(self._awaited) // 2) if self._running else _MOST_AT_ONCE
+        return bool(self._queue) and len(self._queue[-1].keys) + together <= min(most, _MOST_AT_ONCE)
 
     async def _brought(self, reading: _Reading[Key, Value], keys: Collection[Key]) -> Mapping[Key, Value]:
         await reading.ended.wait()

@@ -1,9 +1,10 @@
 """The door to MongoDB: the only module that knows Motor and PyMongo."""
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias, cast
@@ -49,10 +50,13 @@ _LAST_CHARACTER = "\U0010ffff"
 _LONGEST_SEARCH_MS = 5_000
 _ONE_BATCH = 1_000
 """Documents in the first batch of a cursor: more than are asked for at once, so that nothing is fetched twice."""
-_FACTS = {"rendered": 0}
+_Fields: TypeAlias = Sequence[str] | Mapping[str, int]
+_FACTS: _Fields = {"rendered": 0}
 """All of a listing but its answers, which are made of it: half of its bytes."""
 _ANSWERED = {"_id": 0, "feed": 1, "listing_key": 1, "rendered_by": 1, "missing": 1}
 """What every answer needs of a listing."""
+_RECORDED_AGAIN_SECONDS = 60.0
+_RECORDING_SECONDS = 1.0
 _DUPLICATE_KEY = 11_000
 _ATTEMPTS_KEPT = timedelta(days=90)
 _MARKS_KEPT = timedelta(days=100)
@@ -203,6 +207,7 @@ class MongoListings:
     def __init__(self, database: Database, renderer: Renderer) -> None:
         self._collection = database["listings"]
         self._renderer = renderer
+        self._recorded_at: dict[str, float] = {}
 
     async def get(self, feed: str, listing_key: str) -> Listing | None:
         """Return one listing, or None."""
@@ -258,7 +263,7 @@ class MongoListings:
         return [from_document(one) for one in await self._most_urgent(feed, now, limit)]
 
     async def _most_urgent(
-        self, feed: str, now: datetime, limit: int, fields: Sequence[str] | None = None, milliseconds: int | None = None
+        self, feed: str, now: datetime, limit: int, fields: _Fields = _FACTS, milliseconds: int | None = None
     ) -> list[Document]:
         """Read one priority after the other, each from its own index, until there are enough."""
         found: dict[str, Document] = {}
@@ -427,8 +432,21 @@ class MongoListings:
         outdated = [(one["feed"], one["listing_key"]) for one in documents if one["rendered_by"] != version]
         listings = [one for one in (await self.get_many(outdated)).values() if one.is_displayed]
         anew = [to_document(one, one.revision + 1, self._renderer) for one in listings]
-        await self._record(anew)
+        await self._record_at_times(anew)
         return [*current, *anew]
+
+    async def _record_at_times(self, anew: Sequence[Document]) -> None:
+        """Record what was rendered anew, if it can be done soon: whoever asks has the answer without it.
+
+        Once a minute a listing: two processes of different settings, side by side, would do so by turns without end.
+        """
+        now = time.monotonic()
+        self._recorded_at = {one: at for one, at in self._recorded_at.items() if at > now - _RECORDED_AGAIN_SECONDS}
+        some = [one for one in anew if one["_id"] not in self._recorded_at]
+        self._recorded_at |= {one["_id"]: now for one in some}
+        with suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(_RECORDING_SECONDS):
+                await self._record(some)
 
     async def counts(self, feed: str, now: datetime) -> FeedCounts:
         """Count a feed's listings, images and queue, from indexes alone.
@@ -609,7 +627,8 @@ class MongoRemovals:
 def _announced_under(url_keys: Collection[str]) -> Document:
     """Return the expression that a photo, `$$this`, was announced under one of the URLs."""
     is_meant = {"$in": ["$$key", {"$literal": list(url_keys)}]}  # a sixth faster than to intersect the two
-    return {"$anyElementTrue": [{"$map": {"input": "$$this.url_keys", "as": "key", "in": is_meant}}]}
+    keys = {"$ifNull": ["$$this.url_keys", []]}  # of older rules there is none
+    return {"$anyElementTrue": [{"$map": {"input": keys, "as": "key", "in": is_meant}}]}
 
 
 def _removal(document: Document) -> Removal:

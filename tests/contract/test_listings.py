@@ -524,6 +524,38 @@ async def test_what_older_rules_rendered_is_rendered_anew_when_read_and_recorded
     assert found == replace(listing, revision=2)
 
 
+async def test_two_of_different_settings_do_not_record_by_turns_without_end(room: Room) -> None:
+    listing = a_listing(a_held_photo("a"))
+    async with mongo.connect(room.servers.mongo, room.db) as database:
+        stores = [MongoListings(database, Renderer(f"https://{name}.example.com")) for name in "ab"]
+        await stores[0].write([listing])
+        for _ in range(5):
+            for store, name in zip(stores, "ab", strict=True):
+                (answer,) = await store.answers([KEY], None, None)
+                assert f"https://{name}.example.com/" in answer.rendered[0]
+        found = await stores[0].get(FEED, KEY)
+        await database.client.drop_database(room.db)
+    assert found
+    assert found.revision == 3, "once each"
+
+
+@pytest.mark.parametrize("fault", ["it fails", "it hangs"])
+async def test_an_answer_does_not_wait_for_its_record(room: Room, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def cannot(*_: object) -> None:
+        if fault == "it fails":
+            raise StoreUnavailable("full")
+        await asyncio.sleep(60)
+
+    newer = Renderer("https://new.example.com")
+    async with mongo.connect(room.servers.mongo, room.db) as database:
+        await MongoListings(database, RENDERER).write([a_listing(a_held_photo("a"))])
+        store = MongoListings(database, newer)
+        monkeypatch.setattr(store, "_record", cannot)
+        (answer,) = await asyncio.wait_for(store.answers([KEY], None, None), 5)
+        await database.client.drop_database(room.db)
+    assert "https://new.example.com/" in answer.rendered[0]
+
+
 @pytest.mark.servers  # it needs none, but the driver's patience lasts for seconds
 async def test_a_database_that_is_away_is_said_to_be_unavailable(unused_tcp_port: int) -> None:
     async with mongo.connect(f"mongodb://127.0.0.1:{unused_tcp_port}/?directConnection=true", "nowhere") as database:

@@ -357,3 +357,15 @@ async def test_what_is_asked_for_beside_another_reading_is_read_in_halves_that_a
     one.source.open.set()
     await asyncio.gather(first, *gets)
     assert [len(reading) for reading in one.source.readings] == [1, 16, 15]
+
+
+async def test_what_is_asked_for_together_is_read_together_beside_whatever_else(one: Setting) -> None:
+    one.source.open.clear()
+    pages = [[f"{page}{number}" for number in range(size)] for page, size in enumerate((1, 30, 50, 30, 50))]
+    gets = []
+    for page in pages:
+        gets.append(asyncio.create_task(one.get(*page)))
+        await settled()
+    one.source.open.set()
+    await asyncio.gather(*gets)
+    assert one.source.readings == [set(page) for page in pages]

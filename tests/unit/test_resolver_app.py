@@ -474,6 +474,20 @@ async def test_a_photo_by_url_is_read_once_and_hidden_at_once() -> None:
         assert (await resolver.http.get("/api/images/resolve", params={"url": urls[0]})).status == 404
 
 
+async def test_of_several_photos_under_one_url_one_with_a_copy_is_answered_whatever_else_is_asked() -> None:
+    keys = (url_key("u"),)
+    several = [
+        a_listing(a_photo("a", key="A", url_keys=keys), a_held_photo("b", key="A", url_keys=keys), key="A"),
+        a_listing(a_photo("c", key="B", url_keys=(url_key("v"),)), key="B"),
+        a_listing(a_held_photo("d", key="C"), a_held_photo("e", key="C", url_keys=(url_key("v"),)), key="C"),
+    ]
+    async with a_resolver(*several) as resolver:
+        asked = [{"url": "u"}, {"url": "v"}, {"url": "https://photos.example.com/d.jpg"}]
+        answers = await asyncio.gather(*(resolver.http.get("/api/images/resolve", params=one) for one in asked))
+        found = [(await answer.json())["id"] for answer in answers]
+        assert found == [image_id(FEED, *names) for names in (("A", "b"), ("C", "e"), ("C", "d"))]
+
+
 @pytest.mark.parametrize("narrowed", [{}, {"listing": KEY}])
 async def test_a_url_that_was_unknown_is_known_once_an_event_tells_of_its_listing(narrowed: Mapping[str, str]) -> None:
     async with a_resolver() as resolver:
