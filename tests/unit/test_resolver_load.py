@@ -10,6 +10,7 @@ from services.resolver import catalog as catalog_module
 from services.resolver import demand as demand_module
 from services.resolver import kept as kept_module
 from services.resolver import waiting as waiting_module
+from shared.domain.priority import Priority
 from shared.kafka import BrokerUnavailable
 from shared.stores.listings import Answer
 from tests.answering import Resolver, Said, a_resolver
@@ -140,3 +141,42 @@ async def test_while_kafka_tells_of_no_changes_answers_are_kept_for_a_shorter_ti
         news.is_following.clear()
         await news.check()
         assert await readings_of_two_views(resolver) == 2, "the broker is there, and is not followed"
+
+
+async def test_a_megabyte_of_memory_is_kept_to_by_all_kinds_of_answers_together() -> None:
+    many = [a_listing(*(a_held_photo(f"{n}", key=f"X{key}") for n in range(25)), key=f"X{key}") for key in range(16)]
+    async with a_resolver(*many, resolver_cache_mb=1) as resolver:
+        for listing in many:
+            assert (await resolver.http.get(f"/api/listings/{listing.key}/images")).status == 200
+        for listing in many[:2]:
+            for photo in listing.photos:
+                assert (await resolver.http.get("/api/images/resolve", params={"url": photo.url})).status == 200
+                serve = await resolver.http.get(f"/api/images/serve?id={photo.id}", allow_redirects=False)
+                assert serve.status == 302
+        kept = [resolver.metric("listing_images_kept_bytes", kind=kind) for kind in ("page", "image", "url")]
+        assert 900_000 < sum(kept) <= 1_000_000
+        assert min(kept) > 0
+
+
+async def test_what_is_missing_in_a_search_is_raised_behind_the_answer_and_said_to_nobody() -> None:
+    async with a_resolver(a_listing(a_photo("a"))) as resolver:
+        read, may_read = resolver.listings.get_many, asyncio.Event()
+
+        async def held_up(*asked: Any) -> Any:
+            await may_read.wait()
+            return await read(*asked)
+
+        resolver.listings.get_many = held_up  # type: ignore[method-assign, assignment]
+        page = {"listing_keys": [KEY]}
+        assert (await resolver.http.post("/api/images/resolve", json=page)).status == 200
+        assert (await resolver.http.get(LISTING, params={"context": "search"})).status == 200
+        assert resolver.metric("listing_images_raised_total", priority="searched") == 0
+        may_read.set()
+
+        async def is_raised() -> bool:
+            return resolver.metric("listing_images_raised_total", priority="searched") == 1
+
+        await until(is_raised, "it is raised")
+        (listing,) = await resolver.listings.by_key(KEY)
+        assert listing.photos[0].priority is Priority.SEARCHED
+        assert resolver.said.records == []
