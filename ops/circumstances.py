@@ -9,6 +9,7 @@ from ops import status
 from ops.explain import when
 from ops.stores import Stores
 from shared import budgets, kafka
+from shared.budgets import BudgetUse
 from shared.domain.feed import Feed
 from shared.events.topics import DEAD_LETTER, LISTING_SEEN
 from shared.kafka import BrokerUnavailable
@@ -18,9 +19,8 @@ _PATIENCE_SECONDS = 4.0
 """How long Kafka may take to answer at all; reading its dead letters may take longer."""
 
 
-async def of_feed(stores: Stores, feed: Feed) -> Sequence[str]:
-    """Say what silences the feed's origin, and which of its budgets are spent. Raises StoreUnavailable."""
-    use = budgets.use(feed, await stores.budgets.get(feed.name))
+def of_feed(feed: Feed, use: BudgetUse) -> Sequence[str]:
+    """Say what silences the feed's origin, and which of its budgets are spent."""
     lines = [f"the feed {feed.name} is silent: {silence.in_words()}" for silence in use.silences]
     for window in use.windows:
         if window.name != "second" and not window.left_for_routine:
@@ -70,4 +70,8 @@ async def of_unknown(
         lines += named
     except BrokerUnavailable as fault:
         lines.append(f"whether records wait to be read, or dead letters name it, is not known: {fault}")
-    return lines + [line for feed in feeds.values() for line in await of_feed(stores, feed)]
+    return lines + [
+        line
+        for feed in feeds.values()
+        for line in of_feed(feed, budgets.use(feed, await stores.budgets.get(feed.name)))
+    ]

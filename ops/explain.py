@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from shared.budgets import BudgetUse
 from shared.domain import retry
 from shared.domain.failures import POLICIES
 from shared.domain.feed import Feed
@@ -35,7 +36,7 @@ class Explained:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A due photo's place in its feed's queue, and about when it is released; None where no rate is known yet."""
+    """A due photo's place in its feed's queue, and about when it is released; None where nobody can tell."""
 
     ahead: int
     about: datetime | None
@@ -53,8 +54,13 @@ async def find(listings: Listings, what: str) -> tuple[Sequence[Listing], str | 
     return found, image
 
 
-async def turns(listings: Listings, paces: Paces, listing: Listing, feed: Feed, now: datetime) -> Mapping[str, Turn]:
-    """Return the turn of every photo that waits for its release, by image id. Photos due together share a place."""
+async def turns(
+    listings: Listings, paces: Paces, listing: Listing, feed: Feed, use: BudgetUse, now: datetime
+) -> Mapping[str, Turn]:
+    """Return the turn of every photo that waits for its release, by image id. Photos due together share a place.
+
+    While the feed is silent nothing moves; none has a time where nobody can tell for how long.
+    """
     per_second = expected_per_second(feed, await paces.get(feed.name), now)
     places: dict[tuple[Priority, datetime], Turn] = {}
     found: dict[str, Turn] = {}
@@ -64,17 +70,13 @@ async def turns(listings: Listings, paces: Paces, listing: Listing, feed: Feed, 
             continue
         place = photo.priority, due_at
         if place not in places:
-            places[place] = await _turn(listings, feed, *place, per_second, now)
+            ahead = await listings.ahead_of(feed.name, *place, now)
+            seconds = seconds_until_turn(ahead, per_second)
+            is_known = seconds is not None and use.silent_until is not None
+            begin = max(now, due_at, use.silent_until or now)
+            places[place] = Turn(ahead, begin + timedelta(seconds=seconds or 0) if is_known else None)
         found[photo.id] = places[place]
     return found
-
-
-async def _turn(
-    listings: Listings, feed: Feed, priority: Priority, due_at: datetime, per_second: float | None, now: datetime
-) -> Turn:
-    ahead = await listings.ahead_of(feed.name, priority, due_at, now)
-    seconds = seconds_until_turn(ahead, per_second)
-    return Turn(ahead, None if seconds is None else max(now, due_at) + timedelta(seconds=seconds))
 
 
 async def history(attempts: Attempts, listing: Listing) -> Sequence[Attempt]:
@@ -147,7 +149,7 @@ def _served(listing: Listing, photo: Photo, renderer: Renderer) -> str:
 
 
 def _in_words(turn: Turn, now: datetime) -> str:
-    about = f"its turn is about {when(turn.about, now)}" if turn.about else "how fast they go is not known yet"
+    about = f"its turn is about {when(turn.about, now)}" if turn.about else "when it has its turn cannot be told yet"
     return f"{turn.ahead:,} photos are ahead of it in the queue; {about}"
 
 

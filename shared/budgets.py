@@ -72,6 +72,12 @@ class BudgetUse:
     silences: Sequence[Silence]
 
     @property
+    def silent_until(self) -> datetime | None:
+        """When the origin may be asked again: `at` where nothing silences it, None while nobody can tell."""
+        ends = [silence.until for silence in self.silences]
+        return None if None in ends else max([self.at, *filter(None, ends)])
+
+    @property
     def is_frozen(self) -> bool:
         """Whether an operator froze it."""
         return any(silence.by == "operator" for silence in self.silences)

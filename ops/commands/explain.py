@@ -11,6 +11,7 @@ from ops import circumstances, terminal
 from ops import explain as explaining
 from ops import stores as opening
 from ops.stores import Stores
+from shared import budgets
 from shared.clock import utc_now
 from shared.domain.feed import Feed
 from shared.domain.listing import Listing
@@ -58,9 +59,10 @@ async def _explained(
     if feed is None:
         around.append(f"the feed {listing.feed} is not in {settings.feeds}: nothing of it is fetched any more")
         feed = Feed(name=listing.feed, image_hosts=())
-    around += await circumstances.of_feed(stores, feed)
+    use = budgets.use(feed, await stores.budgets.get(feed.name))
+    around += circumstances.of_feed(feed, use)
     attempts = await explaining.history(stores.attempts, listing)
-    turns = await explaining.turns(stores.listings, stores.paces, listing, feed, now)
+    turns = await explaining.turns(stores.listings, stores.paces, listing, feed, use, now)
     return {
         "feed": listing.feed,
         "listing_key": listing.key,

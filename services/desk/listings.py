@@ -11,6 +11,8 @@ from ops import circumstances, explain
 from ops.explain import Turn
 from services.desk import decide
 from services.desk.view import Parts, address, known_feed, page, refuse, see_other, text
+from shared import budgets
+from shared.budgets import BudgetUse
 from shared.domain.failures import POLICIES, Reason
 from shared.domain.feed import Feed
 from shared.domain.image import Photo, Status
@@ -103,8 +105,10 @@ class ListingPages:
             refuse(404, "Nothing is recorded of this listing. Was it ever published?")
         now = self._parts.clock()
         rules = self._parts.feeds.get(feed)
-        around = await circumstances.of_feed(self._parts.stores, rules) if rules else [_UNKNOWN_FEED]
-        turn = await self._next_turn(listing, rules) if rules else None
+        around, turn = [_UNKNOWN_FEED], None
+        if rules:
+            use = budgets.use(rules, await self._parts.stores.budgets.get(feed))
+            around, turn = [*circumstances.of_feed(rules, use)], await self._next_turn(listing, rules, use)
         attempts = await explain.history(self._parts.stores.attempts, listing)
         removals = await self._parts.removals.of_listing(feed, key)
         context = {
@@ -117,7 +121,7 @@ class ListingPages:
         }
         return page(request, "listing.html", context)
 
-    async def _next_turn(self, listing: Listing, feed: Feed) -> Turn | None:
+    async def _next_turn(self, listing: Listing, feed: Feed, use: BudgetUse) -> Turn | None:
         """Return the turn of the photo that goes next; None where none waits."""
         now = self._parts.clock()
         waiting = [
@@ -127,7 +131,7 @@ class ListingPages:
             return None
         alone = replace(listing, photos=(min(waiting, key=lambda one: one[:2])[2],))
         stores = self._parts.stores
-        return next(iter((await explain.turns(stores.listings, stores.paces, alone, feed, now)).values()), None)
+        return next(iter((await explain.turns(stores.listings, stores.paces, alone, feed, use, now)).values()), None)
 
     def _shown(self, listing: Listing, photo: Photo) -> Shown:
         feed = self._parts.feeds.get(listing.feed) or Feed(name=listing.feed, image_hosts=())

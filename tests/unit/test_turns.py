@@ -1,10 +1,12 @@
 """When is a due photo's turn? `explain` says its place in the queue and an estimate."""
 
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 
 from ops import explain
+from shared.budgets import BudgetUse, Silence
 from shared.domain.image import Claim
 from shared.domain.pace import Pace
 from shared.domain.priority import Priority
@@ -15,6 +17,7 @@ from tests.builders import FEED, NOW, a_feed, a_held_photo, a_listing, a_photo, 
 
 RENDERER = Renderer("https://cdn.example.com")
 FREE = a_feed(requests_per_second=0.0, batch_pause_seconds=0.0)
+UNUSED = BudgetUse(at=NOW, windows=(), running=0, slots=8, silences=())
 
 
 @pytest.fixture
@@ -30,7 +33,7 @@ async def test_a_due_photo_has_its_place_and_its_time(listings: MemoryListings) 
     paces, listing = MemoryPaces(), await listings.get(FEED, "X1")
     assert listing is not None
     await paces.put(FEED, Pace(NOW, 4.0))
-    turns = await explain.turns(listings, paces, listing, FREE, NOW)
+    turns = await explain.turns(listings, paces, listing, FREE, UNUSED, NOW)
     assert set(turns.values()) == {explain.Turn(40, after(10))}
     assert len(turns) == 10
     photo = listing.photos[0]
@@ -43,14 +46,26 @@ async def test_a_due_photo_has_its_place_and_its_time(listings: MemoryListings) 
 
 async def test_a_retry_waits_for_its_time_first_and_for_no_rate_there_is_no_time(listings: MemoryListings) -> None:
     listing = a_listing(a_photo("0", not_before=after(600)))
-    turns = await explain.turns(listings, MemoryPaces(), listing, a_feed(viewed_reserve=0.0), NOW)
+    turns = await explain.turns(listings, MemoryPaces(), listing, a_feed(viewed_reserve=0.0), UNUSED, NOW)
     # 50 photos at 16 a second, from its time on.
     assert [turn.about for turn in turns.values()] == [after(600 + 50 / 16)]
-    turns = await explain.turns(listings, MemoryPaces(), listing, FREE, NOW)
+    turns = await explain.turns(listings, MemoryPaces(), listing, FREE, UNUSED, NOW)
     assert [turn.about for turn in turns.values()] == [None]
 
 
 async def test_what_is_here_or_under_way_has_no_turn(listings: MemoryListings) -> None:
     claimed = replace(a_photo("c"), claim=Claim(worker="w", until=after(60)))
     listing = a_listing(a_held_photo("h"), a_photo("r").released(NOW), claimed)
-    assert await explain.turns(listings, MemoryPaces(), listing, FREE, NOW) == {}
+    assert await explain.turns(listings, MemoryPaces(), listing, FREE, UNUSED, NOW) == {}
+
+
+@pytest.mark.parametrize(("until", "about"), [(None, None), (after(-5), after(10)), (after(3_600), after(3_610))])
+async def test_nothing_moves_while_the_feed_is_silent(
+    listings: MemoryListings, until: datetime | None, about: datetime | None
+) -> None:
+    paces, listing = MemoryPaces(), await listings.get(FEED, "X1")
+    assert listing is not None
+    await paces.put(FEED, Pace(NOW, 4.0))
+    silence = Silence(by="origin", since=None, until=until, reason="429")
+    turns = await explain.turns(listings, paces, listing, FREE, replace(UNUSED, silences=[silence]), NOW)
+    assert set(turns.values()) == {explain.Turn(40, about)}
