@@ -76,7 +76,7 @@ class Front:
     async def _pass(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         began = time.perf_counter()
         given = request.headers.get("X-Request-Id", "")
-        request_id = given if _SANE_ID.fullmatch(given) else f"{random.getrandbits(64):016x}"
+        request_id = given if _SANE_ID.fullmatch(given) else _made_id()
         response = await self._answer(request, handler, request_id)
         headers = response.headers
         headers.update(_ALWAYS if "Content-Security-Policy" in headers else _OF_DATA)
@@ -125,6 +125,10 @@ class Front:
         return known
 
 
+def _made_id() -> str:
+    return f"{random.getrandbits(64):016x}"
+
+
 def _refused(request: web.Request, refused: web.HTTPException) -> web.Response:
     """Write what aiohttp refuses as a problem; OPTIONS of a known address is answered."""
     if isinstance(refused, web.HTTPMethodNotAllowed):
@@ -165,7 +169,7 @@ class _Protocol(RequestHandler):
         if isinstance(exc, LineTooLong):
             found = ProblemFound(413, "the address or a header is too long")
         response = answers.problem(found)
-        response.headers.update(_ALWAYS)
+        response.headers.update(_OF_DATA | {"X-Request-Id": _made_id()})
         response.force_close()
         return response
 

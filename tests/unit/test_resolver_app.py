@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -214,6 +215,8 @@ async def test_what_is_not_http_gets_a_problem_that_repeats_nothing(sent: bytes)
         head, _, body = answer.partition(b"\r\n\r\n")
         assert head.startswith((b"HTTP/1.1 400", b"HTTP/1.0 400"))
         assert b"application/problem+json" in head
+        assert b"Content-Security-Policy: default-src 'none'" in head
+        assert re.search(rb"X-Request-Id: [0-9a-f]{16}\r", head)
         assert b"script" not in body
         assert json.loads(body)["status"] == 400
 
