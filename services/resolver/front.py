@@ -42,6 +42,7 @@ _PREFLIGHT = {
 }
 _STALE = '110 - "Response is Stale"'
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_Plain = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 _logger = log.get(__name__)
 
@@ -168,10 +169,26 @@ class _Protocol(RequestHandler):
         found = ProblemFound(status, "the request is not valid HTTP")
         if isinstance(exc, LineTooLong):
             found = ProblemFound(413, "the address or a header is too long")
-        response = answers.problem(found)
-        response.headers.update(_OF_DATA | {"X-Request-Id": _made_id()})
-        response.force_close()
-        return response
+        return _parting(found)
+
+
+def _parting(found: ProblemFound) -> web.Response:
+    """Write a problem that no middleware sees; the connection ends, for where the next request begins is not sure."""
+    response = answers.problem(found)
+    response.headers.update(_OF_DATA | {"X-Request-Id": _made_id()})
+    response.force_close()
+    return response
+
+
+def _expecting(handler: _Plain) -> _Plain:
+    """Refuse what `Expect` may not say before aiohttp does, which asks no middleware and repeats it."""
+
+    async def handled(request: web.BaseRequest) -> web.StreamResponse:
+        if request.headers.get("Expect", "").lower() not in ("", "100-continue"):
+            return _parting(ProblemFound(417, "Expect may say 100-continue and nothing else"))
+        return await handler(request)
+
+    return handled
 
 
 class _Server(web.Server):
@@ -191,4 +208,5 @@ class Runner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
         server.__class__ = _Server  # aiohttp has no other way to say which protocol it speaks
+        server.request_handler = _expecting(server.request_handler)
         return server

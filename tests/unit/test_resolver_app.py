@@ -221,6 +221,34 @@ async def test_what_is_not_http_gets_a_problem_that_repeats_nothing(sent: bytes)
         assert json.loads(body)["status"] == 400
 
 
+@pytest.mark.parametrize("path", [b"/healthz", b"/nothing"])
+@pytest.mark.parametrize("expected", [b"<script>", b"\xff", b"100-continue, <script>"])
+async def test_an_expectation_that_nobody_knows_is_a_problem_that_ends_the_connection(
+    path: bytes, expected: bytes
+) -> None:
+    async with a_resolver() as resolver:
+        sent = b"GET " + path + b" HTTP/1.1\r\nHost: a\r\nExpect: " + expected + b"\r\n\r\n"
+        head, _, body = (await ask_plainly(resolver.port, sent)).partition(b"\r\n\r\n")
+        assert (head.split()[1], json.loads(body)["status"]) == (b"417", 417)
+        for line in (b"application/problem+json", b"nosniff", b"Server: listing-images", b"Connection: close"):
+            assert line in head
+        assert re.search(rb"X-Request-Id: [0-9a-f]{16}\r", head)
+        assert b"script" not in head + body
+
+
+async def test_who_expects_a_hundred_is_told_to_go_on_and_then_answered() -> None:
+    async with a_resolver(FULL) as resolver:
+        body = json.dumps({"listing_keys": [KEY]}).encode()
+        reader, writer = await asyncio.open_connection("127.0.0.1", resolver.port)
+        writer.write(b"POST /api/images/resolve HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n")
+        writer.write(b"Content-Length: %d\r\n\r\n" % len(body))
+        async with asyncio.timeout(10):
+            assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+            writer.write(body)
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        writer.close()
+
+
 @pytest.mark.parametrize(
     "sent",
     [
