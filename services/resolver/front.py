@@ -171,6 +171,19 @@ class _Protocol(RequestHandler):
             found = ProblemFound(413, "the address or a header is too long")
         return _parting(found)
 
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send an answer, and say that it is the last where the rest of the body cannot be read."""
+        if request.content.exception() is not None:
+            resp.force_close()
+        return await super().finish_response(request, resp, start_time)
+
+    def log_exception(self, *args: object, **kw: object) -> None:
+        """Log a fault; what a client sent in place of a body is none, and aiohttp meets it when it reads the rest."""
+        if not isinstance(kw.get("exc_info"), web.RequestPayloadError):
+            super().log_exception(*args, **kw)
+
 
 def _parting(found: ProblemFound) -> web.Response:
     """Write a problem that no middleware sees; the connection ends, for where the next request begins is not sure."""

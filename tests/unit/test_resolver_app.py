@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import logging
 import re
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -264,19 +265,40 @@ async def test_an_address_or_header_that_is_too_long_is_too_much(sent: bytes) ->
         assert (head.split()[1], json.loads(body)["status"]) == (b"413", 413)
 
 
+@pytest.mark.parametrize(("path", "status"), [(b"/api/images/resolve", b"400"), (b"/nothing", b"404")])
 @pytest.mark.parametrize(
     ("headers", "body"),
     [
         (b"Content-Encoding: gzip\r\nContent-Length: 9\r\n", b"not-gzip!"),
+        (b"Content-Encoding: gzip\r\nContent-Length: 99\r\n", b"not-gzip!"),
+        (b"Content-Encoding: br\r\nContent-Length: 9\r\n", b"not-br!!!"),
         (b"Transfer-Encoding: chunked\r\n", b"zz\r\nnot a chunk\r\n"),
     ],
 )
-async def test_a_body_that_is_not_what_its_headers_say_is_a_problem(headers: bytes, body: bytes) -> None:
+async def test_a_body_that_is_not_what_its_headers_say_ends_the_connection_and_is_no_fault_of_ours(
+    headers: bytes, body: bytes, path: bytes, status: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     async with a_resolver() as resolver:
-        start = b"POST /api/images/resolve HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+        start = b"POST " + path + b" HTTP/1.1\r\nHost: a\r\n"
         answer = await ask_plainly(resolver.port, start, headers, b"\r\n", body)
-        assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.0 400"))
+        assert answer.split()[1] in (b"400", status)
         assert b"application/problem+json" in answer
+        assert b"\r\nConnection: close\r\n" in answer or answer.startswith(b"HTTP/1.0 ")
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_a_body_that_turns_out_wrong_after_the_answer_is_no_fault_of_ours(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with a_resolver() as resolver:
+        reader, writer = await asyncio.open_connection("127.0.0.1", resolver.port)
+        writer.write(b"POST /nothing HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\nContent-Length: 9\r\n\r\n")
+        async with asyncio.timeout(10):
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 404")
+            writer.write(b"not-gzip!")
+            await reader.read()
+        writer.close()
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 async def test_a_body_that_never_ends_costs_its_sender_a_503(monkeypatch: pytest.MonkeyPatch) -> None:
