@@ -20,6 +20,8 @@ from shared.stores.errors import StoreUnavailable
 LARGEST_BODY = 1_000_000
 _LONGEST_LINE = 32_768
 """Of the request line: an MLS's URL may be long, and every byte of it percent-encoded."""
+_IDLE_SECONDS = 75.0
+"""What a connection may take to bring a whole head: longer than proxies keep theirs, nginx's 60 s among them."""
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _ALWAYS = {
@@ -210,12 +212,12 @@ class _Server(web.Server):
 
 
 class Runner(web.AppRunner):
-    """Runs the application: long URLs are read, and a client that leaves takes its question along."""
+    """Runs the application: long URLs are read, nobody idles for long, and who leaves takes the question along."""
 
     def __init__(self, app: web.Application) -> None:
         super().__init__(
             app, access_log=None, handle_signals=False, shutdown_timeout=5, handler_cancellation=True,
-            max_line_size=_LONGEST_LINE,
+            max_line_size=_LONGEST_LINE, keepalive_timeout=_IDLE_SECONDS,
         )  # fmt: skip
 
     async def _make_server(self) -> web.Server:

@@ -7,7 +7,7 @@ import logging
 import re
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +17,7 @@ import pytest
 from yarl import URL
 
 from services.resolver import decide
+from services.resolver import front as front_module
 from services.resolver import news as news_module
 from services.resolver import routes as routes_module
 from services.resolver import waiting as waiting_module
@@ -311,6 +312,34 @@ async def test_a_body_that_never_ends_costs_its_sender_a_503(monkeypatch: pytest
         writer.close()
         assert answer.startswith(b"HTTP/1.1 503")
         assert b"Retry-After: 2" in answer
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /healthz HTTP/1.1\r\nHost: a\r\nX-A"])
+@pytest.mark.parametrize("before", [b"", b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"])
+async def test_a_connection_that_brings_no_whole_head_ends(
+    monkeypatch: pytest.MonkeyPatch, before: bytes, sent: bytes
+) -> None:
+    monkeypatch.setattr(front_module, "_IDLE_SECONDS", 0.2)
+    async with a_resolver() as resolver:
+        answer = await ask_plainly(resolver.port, before, sent)
+        assert answer.count(b"HTTP/1.1 ") == bool(before)
+
+
+async def test_a_head_that_comes_in_drops_is_not_waited_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(front_module, "_IDLE_SECONDS", 0.2)
+    async with a_resolver() as resolver:
+        reader, writer = await asyncio.open_connection("127.0.0.1", resolver.port)
+        writer.write(b"GET /healthz HTTP/1.1\r\nX-A: ")
+        ended = asyncio.create_task(reader.read())
+
+        async def has_ended() -> bool:
+            writer.write(b"a")
+            return ended.done()
+
+        await until(has_ended, "the connection to end", seconds=5)
+        with suppress(ConnectionError):  # what was written last came too late
+            assert await ended == b""
+        writer.close()
 
 
 @pytest.mark.parametrize("field", ["<script>", "constructor"])
