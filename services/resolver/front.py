@@ -20,6 +20,8 @@ from shared.stores.errors import StoreUnavailable
 LARGEST_BODY = 1_000_000
 _LONGEST_LINE = 32_768
 """Of the request line: an MLS's URL may be long, and every byte of it percent-encoded."""
+_IDLE_SECONDS = 75.0
+"""What a connection may take to bring a whole head: longer than proxies keep theirs, nginx's 60 s among them."""
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _ALWAYS = {
@@ -42,6 +44,7 @@ _PREFLIGHT = {
 }
 _STALE = '110 - "Response is Stale"'
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_Plain = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 _logger = log.get(__name__)
 
@@ -76,7 +79,7 @@ class Front:
     async def _pass(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         began = time.perf_counter()
         given = request.headers.get("X-Request-Id", "")
-        request_id = given if _SANE_ID.fullmatch(given) else f"{random.getrandbits(64):016x}"
+        request_id = given if _SANE_ID.fullmatch(given) else _made_id()
         response = await self._answer(request, handler, request_id)
         headers = response.headers
         headers.update(_ALWAYS if "Content-Security-Policy" in headers else _OF_DATA)
@@ -125,6 +128,10 @@ class Front:
         return known
 
 
+def _made_id() -> str:
+    return f"{random.getrandbits(64):016x}"
+
+
 def _refused(request: web.Request, refused: web.HTTPException) -> web.Response:
     """Write what aiohttp refuses as a problem; OPTIONS of a known address is answered."""
     if isinstance(refused, web.HTTPMethodNotAllowed):
@@ -164,10 +171,39 @@ class _Protocol(RequestHandler):
         found = ProblemFound(status, "the request is not valid HTTP")
         if isinstance(exc, LineTooLong):
             found = ProblemFound(413, "the address or a header is too long")
-        response = answers.problem(found)
-        response.headers.update(_ALWAYS)
-        response.force_close()
-        return response
+        return _parting(found)
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send an answer, and say that it is the last where the rest of the body cannot be read."""
+        if request.content.exception() is not None:
+            resp.force_close()
+        return await super().finish_response(request, resp, start_time)
+
+    def log_exception(self, *args: object, **kw: object) -> None:
+        """Log a fault; what a client sent in place of a body is none, and aiohttp meets it when it reads the rest."""
+        if not isinstance(kw.get("exc_info"), web.RequestPayloadError):
+            super().log_exception(*args, **kw)
+
+
+def _parting(found: ProblemFound) -> web.Response:
+    """Write a problem that no middleware sees; the connection ends, for where the next request begins is not sure."""
+    response = answers.problem(found)
+    response.headers.update(_OF_DATA | {"X-Request-Id": _made_id()})
+    response.force_close()
+    return response
+
+
+def _expecting(handler: _Plain) -> _Plain:
+    """Refuse what `Expect` may not say before aiohttp does, which asks no middleware and repeats it."""
+
+    async def handled(request: web.BaseRequest) -> web.StreamResponse:
+        if request.headers.get("Expect", "").lower() not in ("", "100-continue"):
+            return _parting(ProblemFound(417, "Expect may say 100-continue and nothing else"))
+        return await handler(request)
+
+    return handled
 
 
 class _Server(web.Server):
@@ -176,15 +212,16 @@ class _Server(web.Server):
 
 
 class Runner(web.AppRunner):
-    """Runs the application: long URLs are read, and a client that leaves takes its question along."""
+    """Runs the application: long URLs are read, nobody idles for long, and who leaves takes the question along."""
 
     def __init__(self, app: web.Application) -> None:
         super().__init__(
             app, access_log=None, handle_signals=False, shutdown_timeout=5, handler_cancellation=True,
-            max_line_size=_LONGEST_LINE,
+            max_line_size=_LONGEST_LINE, keepalive_timeout=_IDLE_SECONDS,
         )  # fmt: skip
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
         server.__class__ = _Server  # aiohttp has no other way to say which protocol it speaks
+        server.request_handler = _expecting(server.request_handler)
         return server

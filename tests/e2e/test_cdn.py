@@ -44,6 +44,8 @@ async def test_answers_are_kept_for_a_moment_and_validators_pass(
     assert answer.json()["listing_key"] == f"{key}/ä b"
     assert answer.headers.get_list("Cache-Control") == ["public, max-age=1, stale-while-revalidate=1"]
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    from_a_page = await cdn.get(path, headers={"Origin": "https://a.example.com"})
+    assert from_a_page.headers["X-Cache"] == "MISS", "which site may read is part of an answer"
     held = await cdn.get(path, headers={"If-None-Match": answer.headers["ETag"]})
     is_same = held.headers["ETag"].removeprefix("W/") == answer.headers["ETag"].removeprefix("W/")
     assert held.status_code == (304 if is_same else 200)  # 200 where a photo came meanwhile

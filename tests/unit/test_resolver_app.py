@@ -3,9 +3,11 @@
 import asyncio
 import gzip
 import json
+import logging
+import re
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
@@ -15,6 +17,7 @@ import pytest
 from yarl import URL
 
 from services.resolver import decide
+from services.resolver import front as front_module
 from services.resolver import news as news_module
 from services.resolver import routes as routes_module
 from services.resolver import waiting as waiting_module
@@ -214,8 +217,38 @@ async def test_what_is_not_http_gets_a_problem_that_repeats_nothing(sent: bytes)
         head, _, body = answer.partition(b"\r\n\r\n")
         assert head.startswith((b"HTTP/1.1 400", b"HTTP/1.0 400"))
         assert b"application/problem+json" in head
+        assert b"Content-Security-Policy: default-src 'none'" in head
+        assert re.search(rb"X-Request-Id: [0-9a-f]{16}\r", head)
         assert b"script" not in body
         assert json.loads(body)["status"] == 400
+
+
+@pytest.mark.parametrize("path", [b"/healthz", b"/nothing"])
+@pytest.mark.parametrize("expected", [b"<script>", b"\xff", b"100-continue, <script>"])
+async def test_an_expectation_that_nobody_knows_is_a_problem_that_ends_the_connection(
+    path: bytes, expected: bytes
+) -> None:
+    async with a_resolver() as resolver:
+        sent = b"GET " + path + b" HTTP/1.1\r\nHost: a\r\nExpect: " + expected + b"\r\n\r\n"
+        head, _, body = (await ask_plainly(resolver.port, sent)).partition(b"\r\n\r\n")
+        assert (head.split()[1], json.loads(body)["status"]) == (b"417", 417)
+        for line in (b"application/problem+json", b"nosniff", b"Server: listing-images", b"Connection: close"):
+            assert line in head
+        assert re.search(rb"X-Request-Id: [0-9a-f]{16}\r", head)
+        assert b"script" not in head + body
+
+
+async def test_who_expects_a_hundred_is_told_to_go_on_and_then_answered() -> None:
+    async with a_resolver(FULL) as resolver:
+        body = json.dumps({"listing_keys": [KEY]}).encode()
+        reader, writer = await asyncio.open_connection("127.0.0.1", resolver.port)
+        writer.write(b"POST /api/images/resolve HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n")
+        writer.write(b"Content-Length: %d\r\n\r\n" % len(body))
+        async with asyncio.timeout(10):
+            assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+            writer.write(body)
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        writer.close()
 
 
 @pytest.mark.parametrize(
@@ -233,19 +266,40 @@ async def test_an_address_or_header_that_is_too_long_is_too_much(sent: bytes) ->
         assert (head.split()[1], json.loads(body)["status"]) == (b"413", 413)
 
 
+@pytest.mark.parametrize(("path", "status"), [(b"/api/images/resolve", b"400"), (b"/nothing", b"404")])
 @pytest.mark.parametrize(
     ("headers", "body"),
     [
         (b"Content-Encoding: gzip\r\nContent-Length: 9\r\n", b"not-gzip!"),
+        (b"Content-Encoding: gzip\r\nContent-Length: 99\r\n", b"not-gzip!"),
+        (b"Content-Encoding: br\r\nContent-Length: 9\r\n", b"not-br!!!"),
         (b"Transfer-Encoding: chunked\r\n", b"zz\r\nnot a chunk\r\n"),
     ],
 )
-async def test_a_body_that_is_not_what_its_headers_say_is_a_problem(headers: bytes, body: bytes) -> None:
+async def test_a_body_that_is_not_what_its_headers_say_ends_the_connection_and_is_no_fault_of_ours(
+    headers: bytes, body: bytes, path: bytes, status: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     async with a_resolver() as resolver:
-        start = b"POST /api/images/resolve HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+        start = b"POST " + path + b" HTTP/1.1\r\nHost: a\r\n"
         answer = await ask_plainly(resolver.port, start, headers, b"\r\n", body)
-        assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.0 400"))
+        assert answer.split()[1] in (b"400", status)
         assert b"application/problem+json" in answer
+        assert b"\r\nConnection: close\r\n" in answer or answer.startswith(b"HTTP/1.0 ")
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_a_body_that_turns_out_wrong_after_the_answer_is_no_fault_of_ours(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with a_resolver() as resolver:
+        reader, writer = await asyncio.open_connection("127.0.0.1", resolver.port)
+        writer.write(b"POST /nothing HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\nContent-Length: 9\r\n\r\n")
+        async with asyncio.timeout(10):
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 404")
+            writer.write(b"not-gzip!")
+            await reader.read()
+        writer.close()
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 async def test_a_body_that_never_ends_costs_its_sender_a_503(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,6 +312,34 @@ async def test_a_body_that_never_ends_costs_its_sender_a_503(monkeypatch: pytest
         writer.close()
         assert answer.startswith(b"HTTP/1.1 503")
         assert b"Retry-After: 2" in answer
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /healthz HTTP/1.1\r\nHost: a\r\nX-A"])
+@pytest.mark.parametrize("before", [b"", b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"])
+async def test_a_connection_that_brings_no_whole_head_ends(
+    monkeypatch: pytest.MonkeyPatch, before: bytes, sent: bytes
+) -> None:
+    monkeypatch.setattr(front_module, "_IDLE_SECONDS", 0.2)
+    async with a_resolver() as resolver:
+        answer = await ask_plainly(resolver.port, before, sent)
+        assert answer.count(b"HTTP/1.1 ") == bool(before)
+
+
+async def test_a_head_that_comes_in_drops_is_not_waited_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(front_module, "_IDLE_SECONDS", 0.2)
+    async with a_resolver() as resolver:
+        reader, writer = await asyncio.open_connection("127.0.0.1", resolver.port)
+        writer.write(b"GET /healthz HTTP/1.1\r\nX-A: ")
+        ended = asyncio.create_task(reader.read())
+
+        async def has_ended() -> bool:
+            writer.write(b"a")
+            return ended.done()
+
+        await until(has_ended, "the connection to end", seconds=5)
+        with suppress(ConnectionError):  # what was written last came too late
+            assert await ended == b""
+        writer.close()
 
 
 @pytest.mark.parametrize("field", ["<script>", "constructor"])

@@ -51,6 +51,7 @@ class Asker:
             "Host: x",
             f"Content-Length: {len(body)}",
             *(f"{name}: {self._header()}" for name in self._random.sample(HEADERS, 2)),
+            *(["Expect: " + self._header()] if self._random.random() < 0.02 else []),
         ]
         return "\r\n".join(lines).encode("latin-1", "replace") + b"\r\n\r\n" + body
 
@@ -127,7 +128,8 @@ async def answered(reader: asyncio.StreamReader, question: bytes) -> bool:
         assert MARK.encode() not in body, (question, body)
         assert b"application/problem+json" in head or b"image/svg+xml" in head, (question, head)
     stays = head.startswith(b"HTTP/1.1 ") and b"connection: close" not in head.lower()
-    assert stays or (status == 400 and not READABLE.match(question)), (question, head)
+    is_unmet = status == 417 and b"\r\nExpect: " in question
+    assert stays or is_unmet or (status == 400 and not READABLE.match(question)), (question, head)
     return stays
 
 

@@ -1,6 +1,7 @@
 """What can be got out of the resolver by who knows no listing, or by who writes what nobody should?"""
 
 import asyncio
+import itertools
 import json
 import re
 from collections.abc import AsyncIterator
@@ -113,8 +114,9 @@ HEADERS = dict.fromkeys(
 async def test_an_error_or_placeholder_repeats_nothing_of_path_query_or_headers(
     resolver: Resolver, method: str, path: str
 ) -> None:
-    for mark in (quote(MARK, safe=""), MARK.removesuffix("<script>")):
-        answer = await resolver.http.request(method, path.replace("{}", mark), headers=HEADERS)
+    marks = (quote(MARK, safe=""), MARK.removesuffix("<script>"))
+    for mark, headers in itertools.product(marks, (HEADERS, HEADERS | {"Expect": MARK})):
+        answer = await resolver.http.request(method, path.replace("{}", mark), headers=headers)
         assert answer.status >= 400
         assert "zq7" not in await answer.text() + str(answer.headers)
 
