@@ -380,6 +380,18 @@ async def test_an_mls_in_trouble_changes_nothing_and_is_asked_again_later(
     assert (await desk.sweep()).error == ""
 
 
+async def test_an_mls_that_asks_to_wait_is_left_alone_so_long(mls: Sandbox, desk: Desk) -> None:
+    mls.misbehave(on="odata", status=429, retry_after=3_600, count=1)
+    await desk.later(DAY)
+    assert desk.count("sweep_errors_total", kind="throttled") == 1
+    mls.requests.clear()
+    for wait in (timedelta(minutes=1), timedelta(minutes=58, seconds=59)):
+        await desk.later(wait)
+    assert (mls.requests.total(), desk.count("sweeps_total", result="done")) == (0, 1)
+    await desk.later(timedelta(seconds=1))
+    assert desk.count("sweeps_total", result="done") == 2
+
+
 async def test_an_empty_market_where_many_were_displayed_is_not_believed(mls: Sandbox, desk: Desk) -> None:
     mls.market.listings.clear()
     sweep = await desk.swept()
