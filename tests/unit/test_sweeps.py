@@ -1,9 +1,10 @@
 """What does a sweep find? Everything that the MLS says and we have not heard; and from a broken answer nothing."""
 
 from collections.abc import AsyncIterator, Callable, Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self, cast
+from zoneinfo import ZoneInfo
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -312,6 +313,23 @@ async def test_a_missed_sweep_waits_until_the_topics_are_read(mls: Sandbox) -> N
         assert desk.published() == 0
         await desk.later(SETTLE / 2)
         assert desk.published() == 30
+
+
+@pytest.mark.parametrize(("day", "hours"), [(30, 9), (31, 10)], ids=["any-day", "clocks-go-back"])
+async def test_the_daily_sweep_begins_at_its_local_time_whenever_the_last_one_was(
+    mls: Sandbox, day: int, hours: int
+) -> None:
+    async with Desk(feed_of(mls)) as desk:
+        desk.now = datetime(2026, 10, day, 20, 0, tzinfo=UTC)
+        desk.sweeper = desk.another("one")
+        await desk.later(SETTLE)
+        for _ in range(hours):
+            await desk.later(timedelta(hours=1))
+        await desk.later(timedelta(minutes=59, seconds=29))
+        toronto = desk.now.astimezone(ZoneInfo("America/Toronto"))
+        assert (f"{toronto:%H:%M:%S}", desk.count("sweeps_total", result="done")) == ("01:59:59", 1)
+        await desk.later(timedelta(seconds=1))
+        assert desk.count("sweeps_total", result="done") == 2
 
 
 async def test_a_large_sweep_is_spread_over_its_hours(tmp_path: Path) -> None:
