@@ -34,6 +34,7 @@ FOLLOW_EVERY = timedelta(minutes=5)
 OVERLAP = timedelta(minutes=20)
 """Read again each time: MLSs stamp records before they show them, and their clock is not ours."""
 _LONGEST_GAP = timedelta(seconds=10)
+"""Between two groups, however many hours there are: what is found late is shown, or hidden, late."""
 _KEYS_AT_ONCE, _LISTINGS_AT_ONCE = 5_000, 50
 _GONE = RemovalReason.LISTING_INACTIVE
 """As what listings are recorded that their MLS no longer has."""

@@ -10,6 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from local.sandbox import Sandbox
+from services.scheduler import schedule
 from services.scheduler.feed_reader import FeedReader
 from services.scheduler.news import Metrics
 from services.scheduler.odata import MlsClient
@@ -346,6 +347,18 @@ async def test_a_large_sweep_is_spread_over_its_hours(tmp_path: Path) -> None:
         await desk.later(timedelta(seconds=7))
         assert desk.published() == 20
         assert (await desk.sweep()).swept is not None
+
+
+async def test_groups_follow_their_listings_moments_at_most_ten_seconds_apart(tmp_path: Path) -> None:
+    async with Sandbox(listings=120, photos=1, widest=320, cache=tmp_path) as mls, Desk(feed_of(mls)) as desk:
+        await desk.later(SETTLE)
+        order = sorted(keys(mls), key=lambda key: schedule.slot(desk.feed, key, desk.now))
+        for group in (order[:50], order[50:100], order[100:]):
+            assert {one.key for one in desk.broker.taken} == {key.encode() for key in group}
+            desk.published()
+            await desk.later(timedelta(seconds=9))
+            assert desk.published() == 0
+            await desk.later(timedelta(seconds=1))
 
 
 async def test_a_sweep_that_broke_off_goes_on_with_what_is_left(tmp_path: Path) -> None:
