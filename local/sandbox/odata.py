@@ -20,7 +20,11 @@ _TOKEN = re.compile(
 
 
 class BadQuery(ValueError):
-    """A query option that cannot be read; HTTP 400."""
+    """A query option that cannot be read, or is not supported; `status` is HTTP's, 400 or 501."""
+
+    def __init__(self, detail: str, status: int = 400) -> None:
+        super().__init__(detail)
+        self.status = status
 
 
 def parse_filter(text: str) -> Test:

@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
-from typing import Self, cast
+from typing import Literal, Self, cast
 from urllib.parse import urlencode
 
 from aiohttp import web
@@ -43,7 +43,7 @@ class Sandbox:
 
     `photos` a listing, drawn, or read from `folder`; `widest` in pixels makes small pictures for fast tests. `token`
     and `image_token` are bearer tokens that the Web API and the pictures then ask for. Drawn pictures stay in `cache`,
-    a temporary folder unless given. `can_expand` False refuses `$expand=Media` with 400.
+    a temporary folder unless given. `allow_expand(False)` refuses `$expand=Media` with 400, or with 501.
 
     Raises:
         NoPictures: the folder holds no picture.
@@ -66,7 +66,7 @@ class Sandbox:
         self._tokens = {"/odata": token, "image": image_token}
         self.market = market = Market(listings, photos, widest=widest)
         self.troubles = Troubles()
-        self.can_expand = True
+        self.can_expand, self._expand_refusal = True, 400
         self.requests: Counter[str] = Counter()
         """Requests by path, the control API's and the pages' left out."""
         self.begun: Counter[str] = Counter()
@@ -144,9 +144,9 @@ class Sandbox:
         self.troubles.clear()
         self.can_expand = True
 
-    def allow_expand(self, allowed: bool) -> None:
-        """Say whether `$expand=Media` works."""
-        self.can_expand = allowed
+    def allow_expand(self, allowed: bool, status: Literal[400, 501] = 400) -> None:
+        """Say whether `$expand=Media` works, and what it is refused with: OData names both."""
+        self.can_expand, self._expand_refusal = allowed, status
 
     def reset(self) -> None:
         """Forget all counts and troubles. The listings stay: to turn time back would break what MLSs promise."""
@@ -202,7 +202,7 @@ class Sandbox:
         try:
             return cast("web.Response", await handler(request))
         except odata.BadQuery as fault:
-            return _odata_error(400, str(fault))
+            return _odata_error(fault.status, str(fault))
         except KeyError as missing:
             return _odata_error(404, str(missing.args[0]))
 
@@ -278,7 +278,7 @@ class Sandbox:
     def _wants_media(self, request: web.Request) -> bool:
         expand = request.query.get("$expand", "")
         if expand and not (self.can_expand and expand == "Media"):
-            raise odata.BadQuery(f"$expand={expand} is not supported")
+            raise odata.BadQuery(f"$expand={expand} is not supported", self._expand_refusal)
         return bool(expand)
 
     def _shown(self, request: web.Request, record: Record, *, with_media: bool) -> Record:

@@ -51,7 +51,7 @@ class Kind(StrEnum):
 
 
 _PASSING = frozenset({Kind.THROTTLED, Kind.MLS_ERROR, Kind.UNREACHABLE, Kind.TIMEOUT, Kind.BAD_ANSWER})
-_KINDS = {400: Kind.BAD_QUERY, 401: Kind.REFUSED, 403: Kind.REFUSED, 429: Kind.THROTTLED}
+_KINDS = {400: Kind.BAD_QUERY, 501: Kind.BAD_QUERY, 401: Kind.REFUSED, 403: Kind.REFUSED, 429: Kind.THROTTLED}
 
 
 class MlsUnavailable(Exception):

@@ -34,6 +34,7 @@ FOLLOW_EVERY = timedelta(minutes=5)
 OVERLAP = timedelta(minutes=20)
 """Read again each time: MLSs stamp records before they show them, and their clock is not ours."""
 _LONGEST_GAP = timedelta(seconds=10)
+"""Between two groups, however many hours there are: what is found late is shown, or hidden, late."""
 _KEYS_AT_ONCE, _LISTINGS_AT_ONCE = 5_000, 50
 _GONE = RemovalReason.LISTING_INACTIVE
 """As what listings are recorded that their MLS no longer has."""
@@ -70,6 +71,8 @@ class Plan:
     groups: deque[tuple[Sequence[str], bool]] = field(default_factory=deque)
     gap: timedelta = timedelta(0)
     found: Found = field(default_factory=Found)
+    is_discarded: bool = False
+    """Whether an operator called what it found missing the feed's fault."""
 
 
 class Sweeper:
@@ -201,8 +204,9 @@ class Sweeper:
             if are_missing and plan.witness in told:
                 gone = [decide.gone(key) for key in keys if key not in told]
             records = [record for key, record in told.items() if key in keys]
+            are_told = are_missing and any(one.hidden_by for one in self._news.understood(records))
             await self._check_lease()
-            if gone and not await self._are_let_go(plan, found.gone + len(gone)):
+            if (gone or are_told) and not await self._are_let_go(plan, are_told):
                 gone = []
             await self._news.publish(records, "missing" if are_missing else "news")
             await self._news.publish(gone, "gone")
@@ -210,24 +214,27 @@ class Sweeper:
         plan.found = replace(found, left=found.left - len(keys))
         plan.groups.popleft()
 
-    async def _are_let_go(self, plan: Plan, gone: int) -> bool:
-        """Whether more may be published as gone; where that makes a burst of them, their copies are held first.
+    async def _are_let_go(self, plan: Plan, are_told: bool) -> bool:
+        """Whether what is gone may be published; where the missing are a burst, their copies are held first.
 
         The janitor counts what turns hidden within an hour; a sweep's hours would hide any loss from it. What an
-        operator called the feed's fault since the sweep began goes on no further.
+        operator called the feed's fault since the sweep began goes on no further, but for what the MLS itself tells
+        to be off the market: that is hidden, and as no operator has seen it, held for another decision.
         """
         freezes = {one.reason: one for one in await self._freezes.all() if one.feed == self._feed.name}
-        last, now, displayed = freezes.get(_GONE), self._clock(), plan.displayed - gone
+        last, missing = freezes.get(_GONE), plan.found.missing
         if last and last.decided_at and last.decided_at >= plan.run.start:
-            return last.decision is not Decision.DISCARD
-        if is_burst(gone, displayed, self._feed):
+            plan.is_discarded = last.decision is Decision.DISCARD
+            if not (plan.is_discarded and are_told):
+                return not plan.is_discarded
+        if is_burst(missing, plan.displayed - missing, self._feed):
             freeze = Freeze(
-                feed=self._feed.name, reason=_GONE, at=now, since=plan.run.start, hidden=gone, displayed=displayed,
-                by_sweep=True,
+                feed=self._feed.name, reason=_GONE, at=self._clock(), since=plan.run.start, hidden=missing,
+                displayed=plan.displayed - missing, by_sweep=True,
             )  # fmt: skip
             if await self._freezes.begin(freeze):
                 _logger.error("removals-frozen", feed=self._feed.name, reason=str(freeze))
-        return True
+        return not plan.is_discarded
 
     # What changed
 

@@ -30,7 +30,7 @@ class Freeze:
     displayed: int
     """How many were still displayed."""
     by_sweep: bool = False
-    """Whether a sweep found it: the MLS has no record of these listings."""
+    """Whether a sweep found it: these listings are missing on the market, and about to be hidden."""
     decision: Decision | None = None
     decided_at: datetime | None = None
 
@@ -38,8 +38,8 @@ class Freeze:
         """Say in one line what happened, for an operator."""
         count = f"{self.hidden:,} of {self.hidden + self.displayed:,} listings"
         if self.by_sweep:
-            at = f"{self.at:%Y-%m-%d %H:%M} UTC"
-            return f"removals of {self.feed} are frozen: its MLS no longer has {count}, as a sweep found at {at}"
+            missing, at = f"{count} as displayed", f"{self.at:%Y-%m-%d %H:%M} UTC"
+            return f"removals of {self.feed} are frozen: its MLS no longer lists {missing}, as a sweep found at {at}"
         hidden, since = f"{count} turned hidden ({self.reason})", f"{self.since:%Y-%m-%d %H:%M} UTC"
         return f"removals of {self.feed} are frozen: {hidden} within the hour after {since}"
 

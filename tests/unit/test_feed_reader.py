@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qsl
 
 import pytest
@@ -90,11 +90,16 @@ async def test_many_changes_at_one_moment_are_all_read(mls: Sandbox, reader: Fee
     assert {one["ListingKey"] for one in await changed(reader)} == set(all_of(mls))
 
 
-async def test_expand_is_tried_once_where_it_is_refused(mls: Sandbox, reader: FeedReader) -> None:
-    mls.allow_expand(False)
+@pytest.mark.parametrize("status", [400, 501])
+async def test_expand_is_tried_once_where_it_is_refused(
+    mls: Sandbox, reader: FeedReader, status: Literal[400, 501], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.scheduler.feed_reader._BARE_ROWS", 1_000)
+    mls.allow_expand(False, status)
     for _ in range(3):
         await reader.records(list(all_of(mls))[:2])
     assert mls.requests["/odata/Property"] == 4
+    assert mls.requests["/odata/Media"] == 3, "one for all the listings of a group"
 
 
 async def test_a_refusal_that_is_not_about_expand_is_passed_on(mls: Sandbox, reader: FeedReader) -> None:

@@ -160,6 +160,7 @@ async def test_next_links_that_never_end_are_left(mls: Mls) -> None:
     ("answer", "kind", "asked"),
     [
         (status(400), Kind.BAD_QUERY, 1),
+        (status(501), Kind.BAD_QUERY, 1),
         (status(401), Kind.REFUSED, 1),
         (status(403), Kind.REFUSED, 1),
         (status(429), Kind.THROTTLED, 4),

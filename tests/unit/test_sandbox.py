@@ -322,12 +322,15 @@ async def test_paging_by_timestamp_and_key_misses_nothing(mls: Sandbox, web: htt
     assert seen == [record["ListingKey"] for record in mls.properties()]
 
 
-async def test_media_is_expanded_only_where_asked_and_allowed(mls: Sandbox, web: httpx.AsyncClient) -> None:
+@pytest.mark.parametrize(("how", "status"), [({}, 400), ({"status": 501}, 501)])
+async def test_media_is_expanded_only_where_asked_and_allowed(
+    mls: Sandbox, web: httpx.AsyncClient, how: dict[str, int], status: int
+) -> None:
     plain = await pages(web, "/odata/Property", select="ListingKey")
     assert plain == [[{"ListingKey": record["ListingKey"]} for record in mls.properties()]]
-    await web.post("/control/allow-expand", json={"allowed": False})
+    await web.post("/control/allow-expand", json={"allowed": False, **how})
     refused = await web.get("/odata/Property", params={"$expand": "Media"})
-    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "400")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (status, str(status))
 
 
 async def test_media_rows_are_read_by_the_keys_of_their_listings(mls: Sandbox, web: httpx.AsyncClient) -> None:

@@ -1,14 +1,16 @@
 """What does a sweep find? Everything that the MLS says and we have not heard; and from a broken answer nothing."""
 
-from collections.abc import AsyncIterator, Iterable
-from datetime import datetime, timedelta
+from collections.abc import AsyncIterator, Callable, Iterable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self, cast
+from zoneinfo import ZoneInfo
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from local.sandbox import Sandbox
+from services.scheduler import schedule
 from services.scheduler.feed_reader import FeedReader
 from services.scheduler.news import Metrics
 from services.scheduler.odata import MlsClient
@@ -314,6 +316,23 @@ async def test_a_missed_sweep_waits_until_the_topics_are_read(mls: Sandbox) -> N
         assert desk.published() == 30
 
 
+@pytest.mark.parametrize(("day", "hours"), [(30, 9), (31, 10)], ids=["any-day", "clocks-go-back"])
+async def test_the_daily_sweep_begins_at_its_local_time_whenever_the_last_one_was(
+    mls: Sandbox, day: int, hours: int
+) -> None:
+    async with Desk(feed_of(mls)) as desk:
+        desk.now = datetime(2026, 10, day, 20, 0, tzinfo=UTC)
+        desk.sweeper = desk.another("one")
+        await desk.later(SETTLE)
+        for _ in range(hours):
+            await desk.later(timedelta(hours=1))
+        await desk.later(timedelta(minutes=59, seconds=29))
+        toronto = desk.now.astimezone(ZoneInfo("America/Toronto"))
+        assert (f"{toronto:%H:%M:%S}", desk.count("sweeps_total", result="done")) == ("01:59:59", 1)
+        await desk.later(timedelta(seconds=1))
+        assert desk.count("sweeps_total", result="done") == 2
+
+
 async def test_a_large_sweep_is_spread_over_its_hours(tmp_path: Path) -> None:
     async with (
         Sandbox(listings=120, photos=1, widest=320, cache=tmp_path) as mls,
@@ -328,6 +347,18 @@ async def test_a_large_sweep_is_spread_over_its_hours(tmp_path: Path) -> None:
         await desk.later(timedelta(seconds=7))
         assert desk.published() == 20
         assert (await desk.sweep()).swept is not None
+
+
+async def test_groups_follow_their_listings_moments_at_most_ten_seconds_apart(tmp_path: Path) -> None:
+    async with Sandbox(listings=120, photos=1, widest=320, cache=tmp_path) as mls, Desk(feed_of(mls)) as desk:
+        await desk.later(SETTLE)
+        order = sorted(keys(mls), key=lambda key: schedule.slot(desk.feed, key, desk.now))
+        for group in (order[:50], order[50:100], order[100:]):
+            assert {one.key for one in desk.broker.taken} == {key.encode() for key in group}
+            desk.published()
+            await desk.later(timedelta(seconds=9))
+            assert desk.published() == 0
+            await desk.later(timedelta(seconds=1))
 
 
 async def test_a_sweep_that_broke_off_goes_on_with_what_is_left(tmp_path: Path) -> None:
@@ -380,6 +411,18 @@ async def test_an_mls_in_trouble_changes_nothing_and_is_asked_again_later(
     assert (await desk.sweep()).error == ""
 
 
+async def test_an_mls_that_asks_to_wait_is_left_alone_so_long(mls: Sandbox, desk: Desk) -> None:
+    mls.misbehave(on="odata", status=429, retry_after=3_600, count=1)
+    await desk.later(DAY)
+    assert desk.count("sweep_errors_total", kind="throttled") == 1
+    mls.requests.clear()
+    for wait in (timedelta(minutes=1), timedelta(minutes=58, seconds=59)):
+        await desk.later(wait)
+    assert (mls.requests.total(), desk.count("sweeps_total", result="done")) == (0, 1)
+    await desk.later(timedelta(seconds=1))
+    assert desk.count("sweeps_total", result="done") == 2
+
+
 async def test_an_empty_market_where_many_were_displayed_is_not_believed(mls: Sandbox, desk: Desk) -> None:
     mls.market.listings.clear()
     sweep = await desk.swept()
@@ -404,10 +447,54 @@ async def test_changes_are_followed_while_the_market_is_not_believed(mls: Sandbo
     assert desk.count("sweep_errors_total", kind="incomplete") == 2
 
 
-async def test_listings_that_only_the_list_lacks_stay(
-    mls: Sandbox, desk: Desk, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+async def larger(tmp_path: Path) -> AsyncIterator[tuple[Sandbox, Desk]]:
+    """An MLS and a desk that has heard of all its 130 listings; half of them are needed for a burst."""
+    async with (
+        Sandbox(listings=130, photos=1, widest=320, cache=tmp_path) as mls,
+        Desk(feed_of(mls, removal_freeze_share=0.5)) as desk,
+    ):
+        await desk.swept()
+        assert desk.published() == 130
+        yield mls, desk
+
+
+Leave = Callable[[Sandbox, str], None]
+
+
+def expire(mls: Sandbox, key: str) -> None:
+    """Take a listing off the market without a timestamp that tells."""
+    mls.market.listing(key).status = "Expired"
+
+
+def forget(mls: Sandbox, key: str) -> None:
+    """Let the MLS have no record of a listing."""
+    mls.forget(key)
+
+
+@pytest.mark.parametrize("leave", [forget, expire])
+async def test_a_sweep_that_finds_most_listings_missing_freezes_their_removal_before_the_first_is_hidden(
+    larger: tuple[Sandbox, Desk], leave: Leave
 ) -> None:
-    lost = keys(mls)[:5]
+    mls, desk = larger
+    for key in keys(mls)[:120]:
+        leave(mls, key)
+    await desk.later(DAY)
+    (freeze,) = await desk.freezes.all()
+    assert desk.published() == 50, "the first group, which is no burst by itself"
+    assert (freeze.feed, freeze.reason, freeze.decision) == ("sandbox", RemovalReason.LISTING_INACTIVE, None)
+    assert (freeze.hidden, freeze.displayed) == (120, 10)
+    assert "its MLS no longer lists 120 of 130 listings as displayed" in str(freeze)
+    for _ in range(2):
+        await desk.later(timedelta(seconds=10))
+    assert len(await desk.listings.displayed_keys("sandbox", "", 999)) == 10, "display stops all the same"
+
+
+async def test_listings_that_only_the_list_lacks_stay_and_nobody_is_asked(
+    larger: tuple[Sandbox, Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mls, desk = larger
+    lost = keys(mls)[:120]
     whole = FeedReader.on_the_market
 
     async def half(self: FeedReader) -> AsyncIterator[Any]:
@@ -416,30 +503,9 @@ async def test_listings_that_only_the_list_lacks_stay(
 
     monkeypatch.setattr(FeedReader, "on_the_market", half)
     sweep = await desk.swept()
-    assert (sweep.found.missing, sweep.found.gone) == (5, 0)
-    assert len(await desk.listings.displayed_keys("sandbox", "", 99)) == 30
-
-
-@pytest.fixture
-async def larger(tmp_path: Path) -> AsyncIterator[tuple[Sandbox, Desk]]:
-    """An MLS and a desk that has heard of all its 130 listings, 120 of which the MLS has no more."""
-    async with Sandbox(listings=130, photos=1, widest=320, cache=tmp_path) as mls, Desk(feed_of(mls)) as desk:
-        await desk.swept()
-        assert desk.published() == 130
-        for key in keys(mls)[:120]:
-            mls.forget(key)
-        yield mls, desk
-
-
-async def test_a_sweep_that_finds_most_listings_gone_freezes_their_removal(larger: tuple[Sandbox, Desk]) -> None:
-    _, desk = larger
-    sweep = await desk.swept()
-    (freeze,) = await desk.freezes.all()
-    assert (sweep.found.missing, sweep.found.gone) == (120, 120)
-    assert (freeze.feed, freeze.reason, freeze.decision) == ("sandbox", RemovalReason.LISTING_INACTIVE, None)
-    assert (50 <= freeze.hidden < 120, freeze.hidden + freeze.displayed) == (True, 130)
-    assert "its MLS no longer has" in str(freeze)
-    assert len(await desk.listings.displayed_keys("sandbox", "", 999)) == 10, "display stops all the same"
+    assert (sweep.found.missing, sweep.found.gone) == (120, 0)
+    assert len(await desk.listings.displayed_keys("sandbox", "", 999)) == 130
+    assert await desk.freezes.all() == []
 
 
 async def test_fewer_that_are_gone_are_an_ordinary_day(mls: Sandbox, desk: Desk) -> None:
@@ -449,25 +515,43 @@ async def test_fewer_that_are_gone_are_an_ordinary_day(mls: Sandbox, desk: Desk)
     assert await desk.freezes.all() == []
 
 
-@pytest.mark.parametrize(("decision", "more"), [(Decision.DISCARD, False), (Decision.RESUME, True)])
+@pytest.mark.parametrize(
+    ("leave", "decision", "displayed", "last"),
+    [
+        (forget, Decision.DISCARD, 80, Decision.DISCARD),
+        (forget, Decision.RESUME, 10, Decision.RESUME),
+        (expire, Decision.DISCARD, 10, None),
+        (expire, Decision.RESUME, 10, Decision.RESUME),
+    ],
+)
 async def test_an_operators_decision_holds_for_the_rest_of_the_sweep(
-    larger: tuple[Sandbox, Desk], decision: Decision, more: bool
+    larger: tuple[Sandbox, Desk], leave: Leave, decision: Decision, displayed: int, last: Decision | None
 ) -> None:
-    _, desk = larger
+    mls, desk = larger
+    for key in keys(mls)[:120]:
+        leave(mls, key)
     await desk.later(DAY)
-    for _ in range(20):
-        if freezes := await desk.freezes.all():
-            break
-        await desk.later(timedelta(seconds=10))
-    gone = freezes[0].hidden
-    assert 50 <= gone < 120
+    assert len(await desk.listings.displayed_keys("sandbox", "", 999)) == 80
     desk.now += timedelta(seconds=1)
     await desk.freezes.decide("sandbox", decision, desk.now)
     for _ in range(20):
         await desk.later(timedelta(seconds=10))
-    assert len(await desk.listings.displayed_keys("sandbox", "", 999)) == (10 if more else 130 - gone)
+    assert len(await desk.listings.displayed_keys("sandbox", "", 999)) == displayed
     (freeze,) = await desk.freezes.all()
-    assert freeze.decision is decision, "nothing is asked twice"
+    assert freeze.decision is last, "only what the MLS itself tells after a discard is asked about anew"
+
+
+async def test_what_is_gone_after_a_discard_stays_also_where_others_are_told(larger: tuple[Sandbox, Desk]) -> None:
+    mls, desk = larger
+    for number, key in enumerate(keys(mls)[:120]):
+        (forget if number % 2 else expire)(mls, key)
+    await desk.later(DAY)
+    gone = (await desk.sweep()).found.gone
+    desk.now += timedelta(seconds=1)
+    await desk.freezes.decide("sandbox", Decision.DISCARD, desk.now)
+    for _ in range(20):
+        await desk.later(timedelta(seconds=10))
+    assert len(await desk.listings.displayed_keys("sandbox", "", 999)) == 10 + 60 - gone
 
 
 async def test_an_answer_that_lacks_what_is_surely_there_deletes_nothing(
