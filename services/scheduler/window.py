@@ -21,21 +21,23 @@ class Window:
     at: datetime
     in_work: int = 0
     finished_per_second: float = 0.0
+    watched_seconds: float = 0.0
+    """For how long there was work; for the first seconds what is measured says little."""
 
     def room(self, feed: Feed) -> int:
         """How many more photos may be released now."""
         return max(0, self.size(feed) - self.in_work)
 
     def size(self, feed: Feed) -> int:
-        """How many may be in work: what is in hand, and what is finished in a few seconds, or some to find that out.
+        """How many may be in work: what is in hand, and what is finished in a few seconds; at first some to find out.
 
         More than the feed's rules let pass in that time would only be put back; where they are pauses between batches,
         the next batch must be there when its pause ends.
         """
-        wanted = 4 * feed.batch_size
-        if self.finished_per_second:
-            in_hand = max(feed.concurrency, feed.batch_size)
-            wanted = in_hand + ceil(min(self.finished_per_second, _LARGEST) * SECONDS_AHEAD)
+        in_hand = max(feed.concurrency, feed.batch_size)
+        wanted = in_hand + ceil(min(self.finished_per_second, _LARGEST) * SECONDS_AHEAD)
+        if self.watched_seconds < _MEMORY_SECONDS:
+            wanted = max(wanted, 4 * feed.batch_size)
         passing = min(allowed_per_second(feed), _LARGEST)
         batch = feed.batch_size if passing * feed.batch_pause_seconds == feed.batch_size else 0
         return min(wanted, max(1, batch + ceil(passing * SECONDS_AHEAD)), _LARGEST)
@@ -45,12 +47,12 @@ class Window:
         seconds = (now - self.at).total_seconds()
         if seconds <= 0 or self.in_work == 0:
             return replace(self, at=now, in_work=in_work)
-        rate = max(0, self.in_work - in_work) / seconds
+        rate, watched = max(0, self.in_work - in_work) / seconds, self.watched_seconds + seconds
         if in_work == 0 and self.room(feed) == 0:
             # It was full, ran empty, and held the downloaders up: they might have finished more.
-            return Window(now, in_work, max(rate, self.finished_per_second) * _GROWTH)
-        weight = min(1.0, seconds / _MEMORY_SECONDS)
-        return Window(now, in_work, self.finished_per_second + weight * (rate - self.finished_per_second))
+            return Window(now, in_work, max(rate, self.finished_per_second) * _GROWTH, watched)
+        weight = seconds / min(max(_MEMORY_SECONDS, seconds), watched)
+        return Window(now, in_work, self.finished_per_second + weight * (rate - self.finished_per_second), watched)
 
     def released(self, photos: int) -> "Window":
         """Return the window after so many more were released."""

@@ -15,8 +15,8 @@ FREE = {"requests_per_second": 0.0, "batch_pause_seconds": 0.0}
 @pytest.mark.parametrize(
     ("finished_per_second", "rules", "size"),
     [
-        (0.0, {}, 32),
-        (0.0, {"batch_size": 5}, 20),
+        (0.0, {}, 8),
+        (0.0, {"batch_size": 5}, 8),
         (0.5, {}, 10),
         (0.5, {"concurrency": 2, "batch_size": 3}, 5),
         (7.9, {}, 40),
@@ -25,20 +25,26 @@ FREE = {"requests_per_second": 0.0, "batch_pause_seconds": 0.0}
         (100.0, FREE, 408),
         (10_000.0, FREE, 2_000),
         (float("inf"), FREE, 2_000),
-        (0.0, {"requests_per_second": 1.0}, 4),
-        (0.0, {"requests_per_second": 0.1}, 1),
+        (9.0, {"requests_per_second": 1.0}, 4),
+        (9.0, {"requests_per_second": 0.1}, 1),
         (50.0, {"batch_size": 30, "batch_pause_seconds": 10.0, "requests_per_second": 0.0}, 42),
     ],
 )
 def test_the_window_holds_a_few_seconds_worth_and_no_more_than_the_rules_let_pass(
     finished_per_second: float, rules: dict[str, float], size: int
 ) -> None:
-    assert Window(NOW, finished_per_second=finished_per_second).size(a_feed(**rules)) == size
+    window = Window(NOW, finished_per_second=finished_per_second, watched_seconds=10.0)
+    assert window.size(a_feed(**rules)) == size
 
 
 @pytest.mark.parametrize(("in_work", "room"), [(0, 32), (30, 2), (32, 0), (500, 0)])
 def test_there_is_room_for_what_is_not_in_work(in_work: int, room: int) -> None:
     assert Window(NOW, in_work).room(a_feed()) == room
+
+
+@pytest.mark.parametrize(("finished_per_second", "size"), [(0.0, 32), (2.0, 32), (12.0, 56)])
+def test_of_a_feed_that_was_hardly_watched_some_are_in_work_to_find_out(finished_per_second: float, size: int) -> None:
+    assert Window(NOW, 0, finished_per_second, watched_seconds=9.9).size(a_feed()) == size
 
 
 def test_what_is_released_takes_room() -> None:
@@ -58,14 +64,16 @@ def test_where_nothing_was_in_work_nothing_is_learnt() -> None:
 @pytest.mark.parametrize(
     ("before", "seconds", "in_work", "rate"),
     [
-        (Window(NOW, 30, 0.0), 10, 10, 2.0),
-        (Window(NOW, 30, 0.0), 20, 10, 1.0),
-        (Window(NOW, 30, 4.0), 1, 28, 3.8),
-        (Window(NOW, 30, 4.0), 10, 40, 0.0),
-        (Window(NOW, 10, 4.0), 10, 0, 1.0),
-        (Window(NOW, 24, 4.0), 10, 0, 5.0),
-        (Window(NOW, 100, 4.0), 10, 0, 12.5),
-        (Window(NOW, 100, 4.0), 1, 0, 125.0),
+        (Window(NOW, 30, 0.0, 0.0), 1, 20, 10.0),
+        (Window(NOW, 30, 4.0, 3.0), 1, 20, 5.5),
+        (Window(NOW, 30, 0.0, 10.0), 10, 10, 2.0),
+        (Window(NOW, 30, 0.0, 10.0), 20, 10, 1.0),
+        (Window(NOW, 30, 4.0, 10.0), 1, 28, 3.8),
+        (Window(NOW, 30, 4.0, 10.0), 10, 40, 0.0),
+        (Window(NOW, 10, 4.0, 10.0), 10, 0, 1.0),
+        (Window(NOW, 24, 4.0, 10.0), 10, 0, 5.0),
+        (Window(NOW, 100, 4.0, 10.0), 10, 0, 12.5),
+        (Window(NOW, 100, 4.0, 10.0), 1, 0, 125.0),
     ],
 )
 def test_the_rate_follows_what_was_finished(before: Window, seconds: float, in_work: int, rate: float) -> None:
@@ -98,7 +106,7 @@ def test_a_trickle_that_is_done_at_once_teaches_how_much_came_and_no_more() -> N
 
 
 def test_it_shrinks_when_downloaders_stop() -> None:
-    feed, window = a_feed(**FREE), Window(NOW, 400, 100.0)
+    feed, window = a_feed(**FREE), Window(NOW, 400, 100.0, 10.0)
     for tick in range(1, 4 * 120):
         window = window.observed(400, after(tick * 0.25), feed)
     assert window.size(feed) == 9
