@@ -50,7 +50,7 @@ class Window:
         rate, watched = max(0, self.in_work - in_work) / seconds, self.watched_seconds + seconds
         if in_work == 0 and self.room(feed) == 0:
             # It was full, ran empty, and held the downloaders up: they might have finished more.
-            return Window(now, in_work, max(rate, self.finished_per_second) * _GROWTH, watched)
+            return Window(now, in_work, min(_LARGEST, max(rate, self.finished_per_second) * _GROWTH), watched)
         weight = seconds / min(max(_MEMORY_SECONDS, seconds), watched)
         return Window(now, in_work, self.finished_per_second + weight * (rate - self.finished_per_second), watched)
 

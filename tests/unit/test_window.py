@@ -105,6 +105,13 @@ def test_a_trickle_that_is_done_at_once_teaches_how_much_came_and_no_more() -> N
     assert window.finished_per_second == pytest.approx(4.0)
 
 
+def test_one_that_is_always_empty_grows_to_a_bound() -> None:
+    feed, window = a_feed(**FREE), Window(NOW)
+    for tick in range(1, 10_000):
+        window = window.released(window.room(feed)).observed(0, after(tick / 4), feed)
+    assert (window.size(feed), window.finished_per_second) == (2_000, 2_000)
+
+
 def test_it_shrinks_when_downloaders_stop() -> None:
     feed, window = a_feed(**FREE), Window(NOW, 400, 100.0, 10.0)
     for tick in range(1, 4 * 120):
