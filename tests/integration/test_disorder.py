@@ -3,6 +3,7 @@
 import json
 import random
 import signal
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tests.system import System, until
 LISTINGS, PHOTOS, CHANGES = 10, 3, 40
 KILLED = ("downloader", "scheduler", "janitor", "downloader")
 GARBAGE = (None, b"no event", b'{"type":"listing-seen.v1","data":{"feed":"unheard-of","property":{"ListingKey":"X"}}}')
+PER_SECOND, WATCHED_SECONDS = 2, 5
 PATIENCE_SECONDS = 150.0
 """A scheduler that dies right between marking and saying so costs a lease of two minutes."""
 
@@ -26,7 +28,7 @@ async def test_all_is_well_in_the_end_whatever_came_in_between(room: Room, tmp_p
     chance = random.Random(23)
     async with (
         Sandbox(listings=LISTINGS, photos=PHOTOS, widest=320) as mls,
-        system.running(room, mls.feeds_toml(max_attempts=30), tmp_path) as whole,
+        system.running(room, mls.feeds_toml(max_attempts=30, requests_per_second=PER_SECOND), tmp_path) as whole,
     ):
         await mls.draw_ahead()
         mls.misbehave(kind="status", status=500, share=0.1)
@@ -61,6 +63,7 @@ async def test_all_is_well_in_the_end_whatever_came_in_between(room: Room, tmp_p
             assert mls.host not in whole.log(name).replace(f"{mls.host} answered", ""), name
             assert "Traceback" not in whole.log(name), whole.log(name)[-3000:]
 
+        assert most_within(WATCHED_SECONDS, [one.at for one in mls.image_log]) <= PER_SECOND * (WATCHED_SECONDS + 1)
         asked = mls.image_requests
         await whole.see(*mls.properties(), *mls.properties())
         await whole.caught_up()
@@ -85,6 +88,12 @@ def disordered(records: Sequence[Mapping[str, Any]], chance: random.Random) -> l
     kept = [record for record in records if chance.random() < 0.8]
     doubled = [*enumerate(kept), *((place + chance.randrange(20), kept[place]) for place in range(0, len(kept), 3))]
     return [record for _, record in sorted(doubled, key=lambda one: one[0] + chance.uniform(-10, 10))]
+
+
+def most_within(seconds: float, times: Sequence[float]) -> int:
+    """The most that lie within so many seconds. The MLS notes when it has answered, a little after it was asked."""
+    ordered = sorted(times)
+    return max(bisect_right(ordered, begin + seconds) - place for place, begin in enumerate(ordered))
 
 
 async def publish(whole: System, records: Sequence[Mapping[str, Any]], chance: random.Random) -> None:
