@@ -21,6 +21,7 @@ _LOOK_EVERY = timedelta(seconds=1)
 """Less than the grace that a hidden listing has: a burst is seen before any of it is due."""
 _AT_ONCE = 50
 _BEFORE = timedelta(milliseconds=1)
+"""What turned hidden after a moment is counted; the first of a burst counts, too."""
 
 Frozen = Mapping[tuple[str, RemovalReason], Freeze]
 

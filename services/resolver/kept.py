@@ -222,7 +222,7 @@ class Kept(Generic[Key, Value]):
         return True
 
     def _joined(self, key: Key) -> _Reading[Key, Value] | None:
-        """Return the reading that will bring a key, if there is one that began not too long ago."""
+        """Return the reading that will bring a key, if one began not too long ago. Raises Overloaded."""
         reading = self._awaited.get(key)
         if reading is None or reading.forgotten or reading.began_at < self._terms.now() - JOIN_SECONDS:
             if len(self._awaited) >= _MOST_AWAITED:

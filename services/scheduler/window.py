@@ -11,6 +11,7 @@ SECONDS_AHEAD = 4.0
 """Long enough that downloaders never wait for a tick, short enough that a more urgent photo soon has its turn."""
 _MEMORY_SECONDS = 10.0
 _GROWTH = 1.25
+"""Of the pace of downloaders that had nothing left: more than that would be more than five seconds of work."""
 _LARGEST = 2_000
 
 

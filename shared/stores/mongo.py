@@ -57,6 +57,7 @@ _ANSWERED = {"_id": 0, "feed": 1, "listing_key": 1, "rendered_by": 1, "missing":
 """What every answer needs of a listing."""
 _RECORDED_AGAIN_SECONDS = 60.0
 _RECORDING_SECONDS = 1.0
+"""Less than a reading may take, so that one whose record hangs is answered all the same."""
 _DUPLICATE_KEY = 11_000
 _ATTEMPTS_KEPT = timedelta(days=90)
 _MARKS_KEPT = timedelta(days=100)
@@ -419,8 +420,8 @@ class MongoListings:
     async def _answered(self, query: Document, picked: Document) -> Sequence[Document]:
         """Return what answers need of listings, of `rendered` what is picked; whole where it had to be rendered anew.
 
-        That is recorded, or else each reading would take twenty times as long from the day on when the public address
-        or the rules change.
+        That is recorded, or else each reading would take seven times as long from the day on when the public address or
+        the rules change.
         """
         with _translated():
             cursor = self._collection.find(query, _ANSWERED | {"rendered": picked}, batch_size=_ONE_BATCH)
