@@ -1,7 +1,6 @@
 """How answers look on the wire: problems by RFC 9457, validators, encodings, the picture where there is none."""
 
 import hashlib
-from functools import cached_property
 from typing import NoReturn
 
 import orjson
@@ -36,19 +35,27 @@ class ProblemFound(Exception):
 class Body:
     """The bytes of an answer; hashed and compressed once, for as long as it is kept, and not before someone asks."""
 
+    __slots__ = ("_digest", "_gzipped", "_level", "plain")
+
     def __init__(self, plain: bytes, level: int = compression.FAST) -> None:
         self.plain = plain
         self._level = level
+        self._digest: str | None = None
+        self._gzipped: bytes | None = None
 
-    @cached_property
+    @property
     def digest(self) -> str:
         """What both representations are recognised by."""
-        return hashlib.blake2b(self.plain, digest_size=12).hexdigest()
+        if self._digest is None:
+            self._digest = hashlib.blake2b(self.plain, digest_size=12).hexdigest()
+        return self._digest
 
-    @cached_property
+    @property
     def gzipped(self) -> bytes:
         """The same, compressed."""
-        return compression.packed(self.plain, self._level)
+        if self._gzipped is None:
+            self._gzipped = compression.packed(self.plain, self._level)
+        return self._gzipped
 
     @property
     def most_bytes(self) -> int:

@@ -179,7 +179,7 @@ class Catalog:
         answers = await self._listings.photo_answers({name.word for name in names}, every=False)
         found = _answers_by(names, answers)
         # Of a listing the first photo was found: another one of it may be meant, or have a copy.
-        others = [name for name in names if not any(one.has_copy for one in found[name])]
+        others = [name for name in names if not found[name] or not found[name][0].has_copy]
         if others and answers:
             more = await self._listings.photo_answers({name.word for name in others}, every=True)
             found |= _answers_by(others, more)

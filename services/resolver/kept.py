@@ -102,9 +102,10 @@ class _Entry(Generic[Value]):
 class _Reading(Generic[Key, Value]):
     """Keys that are read together."""
 
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-    """An event, for who waits for it may leave: a shielded future for each would take three times as long."""
     outcome: Mapping[Key, Value] | Exception | None = None
+    """None until it has ended."""
+    waiting: list[asyncio.Future[None]] = field(default_factory=list)
+    """One future for each who waits: who leaves takes no other along."""
     deadline: asyncio.TimerHandle | None = None
     began_at: float = math.inf
     is_due: bool = False
@@ -184,17 +185,6 @@ class Kept(Generic[Key, Value]):
         entry = self._entries.get(key)
         return entry.value if entry else None
 
-    def keep(self, key: Key, value: Value, read_at: float) -> None:
-        """Keep a value that was read then."""
-        self._drop(key)
-        groups = frozenset(self._groups_of(key, value))
-        entry = _Entry(value, groups, self._size_of(key, value), read_at, read_at + self._terms.seconds)
-        self._entries[key] = entry
-        self.counts.bytes += entry.size
-        for group in groups:
-            self._groups.setdefault(group, set()).add(key)
-        self._make_room()
-
     def forget(self, *groups: Hashable, for_good: bool) -> None:
         """Read anew what belongs to one of the groups; for good, even where the database is away."""
         for reading in self._running.values():
@@ -232,24 +222,34 @@ class Kept(Generic[Key, Value]):
 
     def _want(self, key: Key, together: int = 1) -> _Reading[Key, Value]:
         """Have a key read, with so many that are asked for together; 0 where a reading with room for it is there."""
-        loop = asyncio.get_running_loop()
         if together and not self._has_room(together):
-            self._queue.append(_Reading())
-            loop.call_soon(self._read_next)
-            loop.call_later(_GATHER_SECONDS, self._read_due, self._queue[-1])
-            self._queue[-1].deadline = loop.call_later(READ_SECONDS, self._end, self._queue[-1], TimeoutError())
+            self._begin_another()
         reading = self._awaited[key] = self._queue[-1]
         reading.keys[key] = None
         if len(reading.keys) == _WORTH_READING:
-            loop.call_soon(self._read_next)
+            asyncio.get_running_loop().call_soon(self._read_next)
         return reading
 
     def _has_room(self, together: int) -> bool:
-        most = max(_MOST_BESIDE, len(self._awaited) // 2) if self._running else _MOST_AT_ONCE
-        return bool(self._queue) and len(self._queue[-1].keys) + together <= min(most, _MOST_AT_ONCE)
+        if not self._queue:
+            return False
+        size = len(self._queue[-1].keys) + together
+        most = min(len(self._awaited) // 2, _MOST_AT_ONCE) if self._running else _MOST_AT_ONCE
+        return size <= most or size <= _MOST_BESIDE
+
+    def _begin_another(self) -> None:
+        loop = asyncio.get_running_loop()
+        reading: _Reading[Key, Value] = _Reading()
+        self._queue.append(reading)
+        loop.call_soon(self._read_next)
+        loop.call_later(_GATHER_SECONDS, self._read_due, reading)
+        reading.deadline = loop.call_later(READ_SECONDS, self._end, reading, TimeoutError())
 
     async def _brought(self, reading: _Reading[Key, Value], keys: Collection[Key]) -> Mapping[Key, Value]:
-        await reading.ended.wait()
+        if reading.outcome is None:
+            ended = asyncio.get_running_loop().create_future()
+            reading.waiting.append(ended)
+            await ended
         if isinstance(reading.outcome, StoreUnavailable):
             limit = self._terms.now() - OUTAGE_SECONDS
             kept = {key: entry for key in keys if (entry := self._entries.get(key)) and entry.read_at > limit}
@@ -290,8 +290,10 @@ class Kept(Generic[Key, Value]):
         else:
             self._terms.is_failing = False
             for key, value in values.items():
-                if reading.forgotten.isdisjoint(self._groups_of(key, value)) and key not in reading.forgotten:
-                    self.keep(key, value, read_at)
+                groups = frozenset(self._groups_of(key, value))
+                if reading.forgotten.isdisjoint(groups) and key not in reading.forgotten:
+                    self._keep(key, value, groups, read_at)
+            self._make_room()
             self._end(reading, values)
 
     async def _load_in_time(self, keys: Collection[Key]) -> Mapping[Key, Value]:
@@ -303,10 +305,12 @@ class Kept(Generic[Key, Value]):
 
     def _end(self, reading: _Reading[Key, Value], outcome: Mapping[Key, Value] | Exception) -> None:
         """Give those who wait for a reading what came of it first: the values, a fault, or too much time gone."""
-        if reading.ended.is_set():
+        if reading.outcome is not None:
             return
         reading.outcome = outcome
-        reading.ended.set()
+        for ended in reading.waiting:
+            if not ended.done():
+                ended.set_result(None)
         if reading.deadline:
             reading.deadline.cancel()
         if reading in self._queue:  # its time is over before it could begin
@@ -314,6 +318,14 @@ class Kept(Generic[Key, Value]):
         for key in reading.keys:
             if self._awaited.get(key) is reading:
                 del self._awaited[key]
+
+    def _keep(self, key: Key, value: Value, groups: frozenset[Hashable], read_at: float) -> None:
+        self._drop(key)
+        entry = _Entry(value, groups, self._size_of(key, value), read_at, read_at + self._terms.seconds)
+        self._entries[key] = entry
+        self.counts.bytes += entry.size
+        for group in groups:
+            self._groups.setdefault(group, set()).add(key)
 
     def _drop(self, key: Key) -> None:
         entry = self._entries.pop(key, None)

@@ -3,7 +3,7 @@
 MLS timestamps are kept as text, because BSON cuts a date to the millisecond and two versions may lie closer together.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Set
 from datetime import datetime
 from typing import Any
 
@@ -128,9 +128,9 @@ def fragments_of(document: Mapping[str, Any], photos: int | None) -> list[str]:
     return [one["json"] for one in document["rendered"][:photos]]
 
 
-def announced_under(document: Mapping[str, Any], url_keys: Collection[str]) -> list[Document]:
+def announced_under(document: Mapping[str, Any], url_keys: Set[str]) -> list[Document]:
     """Pick the answers of the photos that were announced under one of the URLs."""
-    return [one for one in document["rendered"] if not set(url_keys).isdisjoint(one["url_keys"])]
+    return [one for one in document["rendered"] if not url_keys.isdisjoint(one["url_keys"])]
 
 
 def _photo(photo: Photo) -> Document:

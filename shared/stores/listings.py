@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from shared.domain.image import Photo, Status
 from shared.domain.listing import Listing, Recorded, RemovalReason
@@ -34,8 +34,7 @@ class ShownPhoto:
     """When its next attempt is due."""
 
 
-@dataclass(frozen=True, slots=True)
-class PhotoAnswer:
+class PhotoAnswer(NamedTuple):
     """What a frontend gets of one photo of a displayed listing: its ready JSON fragment."""
 
     feed: str
@@ -51,13 +50,13 @@ class PhotoAnswer:
     def read(cls, listing: Mapping[str, Any], photo: Mapping[str, Any]) -> "PhotoAnswer":
         """Read it from a listing's document, and what stands there of the photo."""
         return cls(
-            feed=listing["feed"],
-            listing_key=listing["listing_key"],
-            image_id=photo["id"],
-            url_keys=photo["url_keys"],
-            json=photo["json"],
-            has_copy=photo["has_copy"],
-            is_missing=photo["id"] in listing["missing"],
+            listing["feed"],
+            listing["listing_key"],
+            photo["id"],
+            photo["url_keys"],
+            photo["json"],
+            photo["has_copy"],
+            photo["id"] in listing["missing"],
         )
 
 

@@ -171,7 +171,7 @@ class MemoryListings:
             PhotoAnswer.read(document, photo)
             for document in self._documents.values()
             if document["displayed"]
-            for photo in announced_under(document, url_keys)[: None if every else 1]
+            for photo in announced_under(document, frozenset(url_keys))[: None if every else 1]
         ]
 
     async def answers(self, listing_keys: Collection[str], feed: str | None, photos: int | None) -> Sequence[Answer]:
