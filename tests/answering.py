@@ -19,8 +19,8 @@ from shared.kafka import Broker, Outgoing
 from shared.render import Renderer
 from shared.runtime import Loop, looping
 from shared.settings import Settings
+from shared.stores.answers import Answer, PhotoAnswer, ShownPhoto
 from shared.stores.errors import StoreUnavailable
-from shared.stores.listings import Answer, PhotoAnswer, ShownPhoto
 from shared.stores.memory import MemoryListings
 from shared.stores.paces import MemoryPaces
 from tests.builders import FEED, a_feed
@@ -97,7 +97,7 @@ async def a_resolver(*listings: Listing, clock: Clock = utc_now, **settings: Any
     await store.write(listings)
     feeds = {FEED: a_feed()}
     paces = MemoryPaces()
-    parts = Parts(Settings(_env_file=None, **settings), feeds, store, paces, said, RENDERER, registry, clock)
+    parts = Parts(Settings(_env_file=None, **settings), feeds, store, store, paces, said, RENDERER, registry, clock)
     health = Health({}, registry)
     app = create_app(parts, health)
     async with (

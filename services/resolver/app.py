@@ -27,6 +27,7 @@ from shared.render import Renderer
 from shared.runtime import Loop, looping
 from shared.settings import Settings
 from shared.stores import mongo
+from shared.stores.answers import Answers
 from shared.stores.listings import Listings
 from shared.stores.paces import Paces
 
@@ -41,19 +42,21 @@ _logger = log.get(__name__)
 async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Event) -> None:
     """Run until told to stop."""
     async with AsyncExitStack() as closing:
-        database = await closing.enter_async_context(
-            mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db)
-        )
+        where = settings.mongo.get_secret_value(), settings.mongo_db
+        database = await closing.enter_async_context(mongo.connect(*where))
+        answers = await closing.enter_async_context(mongo.connect_for_answers(*where))
         broker = Broker(settings.kafka)
         closing.push_async_callback(broker.close)
         registry = CollectorRegistry()
         renderer = Renderer(settings.public_root)
         # Kafka is no reason to take the resolver out of service: without it answers are kept for a shorter time.
         health = Health({"mongo": lambda: mongo.ping(database)}, registry)
+        listings = mongo.MongoListings(database, renderer)
         parts = Parts(
             settings,
             feeds,
-            mongo.MongoListings(database, renderer),
+            listings,
+            mongo.MongoAnswers(answers, listings, renderer),
             mongo.MongoPaces(database),
             broker,
             renderer,
@@ -83,6 +86,7 @@ class Parts:
         settings: Settings,
         feeds: Mapping[str, Feed],
         listings: Listings,
+        answers: Answers,
         paces: Paces,
         broker: Broker,
         renderer: Renderer,
@@ -92,7 +96,7 @@ class Parts:
         self.settings = settings
         self.registry = registry
         self.catalog = Catalog(
-            listings, Terms(asyncio.get_running_loop().time, registry), settings.resolver_cache_mb * 1_000_000
+            answers, Terms(asyncio.get_running_loop().time, registry), settings.resolver_cache_mb * 1_000_000
         )
         publisher = Publisher(broker, settings.topic_prefix, SERVICE, clock)
         self.demand = Demand(listings, publisher, feeds, clock, registry)

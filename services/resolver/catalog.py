@@ -11,8 +11,8 @@ import orjson
 from services.resolver.answers import Body
 from services.resolver.kept import DEAF_SECONDS, HEARING_SECONDS, Kept, Terms
 from shared.domain.priority import Priority
+from shared.stores.answers import Answer, Answers, PhotoAnswer, ShownPhoto
 from shared.stores.documents import ListingId
-from shared.stores.listings import Answer, Listings, PhotoAnswer, ShownPhoto
 
 _ASK_AGAIN_AFTER = timedelta(seconds=5)
 """When a page that is still incomplete is asked for again: the first time may have been dropped."""
@@ -84,8 +84,8 @@ Shown = TypeVar("Shown", PhotoAnswer, ShownPhoto)
 class Catalog:
     """Reads listings for answering; keeps what it read for a moment."""
 
-    def __init__(self, listings: Listings, terms: Terms, most_bytes: int) -> None:
-        self._listings = listings
+    def __init__(self, answers: Answers, terms: Terms, most_bytes: int) -> None:
+        self._answers = answers
         self._terms = terms
         pages_bytes = int(most_bytes * _PAGES_SHARE)
         others_bytes = (most_bytes - pages_bytes) // 2
@@ -146,7 +146,7 @@ class Catalog:
         shapes: dict[tuple[str | None, int | None], list[str]] = {}
         for key, feed, photos in questions:
             shapes.setdefault((feed, photos), []).append(key)
-        read = await asyncio.gather(*(self._listings.answers(keys, *shape) for shape, keys in shapes.items()))
+        read = await asyncio.gather(*(self._answers.answers(keys, *shape) for shape, keys in shapes.items()))
         found: dict[Question, list[Page]] = {question: [] for question in questions}
         for (feed, photos), answers in zip(shapes, read, strict=True):
             for answer in answers:
@@ -170,18 +170,18 @@ class Catalog:
         ids = [name.image_id for name in names if name.image_id is not None]
         keys = [name.url_key for name in names if name.url_key is not None]
         by: dict[str, list[ShownPhoto]] = {}
-        for shown in await self._listings.showing(ids, keys):
+        for shown in await self._answers.showing(ids, keys):
             for word in (shown.photo.id, *shown.photo.url_keys):
                 by.setdefault(word, []).append(shown)
         return _meant(names, by)
 
     async def _load_by_url(self, names: Collection[Name]) -> Mapping[Name, Sequence[Page]]:
-        answers = await self._listings.photo_answers({name.word for name in names}, every=False)
+        answers = await self._answers.photo_answers({name.word for name in names}, every=False)
         found = _answers_by(names, answers)
         # Of a listing the first photo was found: another one of it may be meant, or have a copy.
         others = [name for name in names if not found[name] or not found[name][0].has_copy]
         if others and answers:
-            more = await self._listings.photo_answers({name.word for name in others}, every=True)
+            more = await self._answers.photo_answers({name.word for name in others}, every=True)
             found |= _answers_by(others, more)
         return {name: [_page_of(one) for one in some] for name, some in found.items()}
 

@@ -12,7 +12,7 @@ from shared.domain.feed import Feed
 from shared.domain.image import Copy, Photo, Variant
 from shared.domain.listing import Listing
 from shared.domain.priority import Priority, most_urgent
-from shared.stores.listings import ShownPhoto
+from shared.stores.answers import ShownPhoto
 
 SOON_SECONDS = 5
 """Retry-After while a photo is on its way and nothing says that it takes longer."""

@@ -16,9 +16,9 @@ from shared import log
 from shared.clock import Clock
 from shared.domain.image import Copy
 from shared.kafka import BrokerUnavailable
+from shared.stores.answers import ShownPhoto
 from shared.stores.documents import ListingId
 from shared.stores.errors import StoreUnavailable
-from shared.stores.listings import ShownPhoto
 
 LOOK_SECONDS = 0.5
 """How often a watch looks by itself, in case the event is lost."""

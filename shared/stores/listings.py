@@ -3,61 +3,13 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Protocol
 
-from shared.domain.image import Photo, Status
+from shared.domain.image import Status
 from shared.domain.listing import Listing, Recorded, RemovalReason
 from shared.domain.priority import Priority
 from shared.stores.documents import ListingId
 from shared.stores.rows import Row, Wanted
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a frontend gets of a listing: one ready JSON fragment a photo, in order."""
-
-    feed: str
-    listing_key: str
-    rendered: Sequence[str]
-    missing: Sequence[str]
-    """The ids of those that want an attempt, for there is no copy of the newest version."""
-
-
-@dataclass(frozen=True, slots=True)
-class ShownPhoto:
-    """One photo of a displayed listing."""
-
-    feed: str
-    listing_key: str
-    photo: Photo
-    due_at: datetime | None
-    """When its next attempt is due."""
-
-
-class PhotoAnswer(NamedTuple):
-    """What a frontend gets of one photo of a displayed listing: its ready JSON fragment."""
-
-    feed: str
-    listing_key: str
-    image_id: str
-    url_keys: Sequence[str]
-    json: str
-    has_copy: bool
-    is_missing: bool
-    """Whether it wants an attempt, for there is no copy of the newest version."""
-
-    @classmethod
-    def read(cls, listing: Mapping[str, Any], photo: Mapping[str, Any]) -> "PhotoAnswer":
-        """Read it from a listing's document, and what stands there of the photo."""
-        return cls(
-            listing["feed"],
-            listing["listing_key"],
-            photo["id"],
-            photo["url_keys"],
-            photo["json"],
-            photo["has_copy"],
-            photo["id"] in listing["missing"],
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,18 +86,6 @@ class Listings(Protocol):
 
     async def by_url_key(self, url_key: str) -> Sequence[Listing]:
         """Return the listings with a photo announced under this URL."""
-
-    async def showing(self, image_ids: Collection[str], url_keys: Collection[str]) -> Sequence[ShownPhoto]:
-        """Return the photos of displayed listings that have one of the ids, or were announced under one of the URLs."""
-
-    async def photo_answers(self, url_keys: Collection[str], *, every: bool) -> Sequence[PhotoAnswer]:
-        """Return the answers of displayed listings' photos that were announced under one of the URLs.
-
-        In one round trip; of a listing every such photo or, sooner, only the first.
-        """
-
-    async def answers(self, listing_keys: Collection[str], feed: str | None, photos: int | None) -> Sequence[Answer]:
-        """Return the displayed listings' answers, with at most so many photos each, in one round trip."""
 
     async def counts(self, feed: str, now: datetime) -> FeedCounts:
         """Count a feed's listings, images and queue."""

@@ -13,6 +13,7 @@ from shared.domain.listing import UNDECIDED, Listing, Recorded, RemovalReason
 from shared.domain.priority import Priority
 from shared.render import Renderer
 from shared.stores import rows
+from shared.stores.answers import Answer, PhotoAnswer, ShownPhoto
 from shared.stores.documents import (
     Document,
     ListingId,
@@ -23,14 +24,14 @@ from shared.stores.documents import (
     recorded,
     to_document,
 )
-from shared.stores.listings import Answer, FeedCounts, PhotoAnswer, ShownPhoto
+from shared.stores.listings import FeedCounts
 from shared.stores.objects import Bucket
 from shared.stores.records import Attempt, Behind, Place, Removal, Tally
 from shared.stores.rows import Row, Wanted
 
 
 class MemoryListings:
-    """The listings as documents in a dictionary."""
+    """The listings as documents in a dictionary, and what is answered of them."""
 
     def __init__(self, renderer: Renderer) -> None:
         self._renderer = renderer

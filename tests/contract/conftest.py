@@ -6,12 +6,15 @@ import pytest
 
 from shared.render import Renderer
 from shared.stores import mongo
+from shared.stores.answers import Answers
 from shared.stores.listings import Listings
 from shared.stores.memory import MemoryListings
-from shared.stores.mongo import MongoListings
+from shared.stores.mongo import MongoAnswers, MongoListings
 from tests.servers import Room
 
 RENDERER = Renderer("https://cdn.example.com")
+KEYS = ["a/b", "a~2Fb", "a b", " ", "a\nb", "é", "e\u0301", "家🏠", "$x", "a.b", ".", "\x00", "X" * 5_000, "0"]
+"""Keys that an MLS may have, however unlikely."""
 
 
 @pytest.fixture(params=["memory", pytest.param("real", marks=pytest.mark.servers)])
@@ -25,3 +28,14 @@ async def listings(request: pytest.FixtureRequest) -> AsyncIterator[Listings]:
         await mongo.apply_indexes(database)
         yield MongoListings(database, RENDERER)
         await database.client.drop_database(room.db)
+
+
+@pytest.fixture
+async def answers(request: pytest.FixtureRequest, listings: Listings) -> AsyncIterator[Answers]:
+    """What is answered of them."""
+    if isinstance(listings, MemoryListings):
+        yield listings
+        return
+    room: Room = request.getfixturevalue("room")
+    async with mongo.connect_for_answers(room.servers.mongo, room.db) as database:
+        yield MongoAnswers(database, listings, RENDERER)

@@ -1,12 +1,11 @@
 """What the collection of listings promises, kept by the one in memory and by MongoDB alike."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-import orjson
 import pytest
 
 from shared.domain.failures import Failure, Reason
@@ -14,16 +13,12 @@ from shared.domain.freshness import Position, Version
 from shared.domain.image import Claim, Photo, Status, image_id, url_key
 from shared.domain.listing import UNDECIDED, Listing, Recorded, RemovalReason, SetAside
 from shared.domain.priority import Priority
-from shared.render import Renderer
 from shared.stores import mongo
 from shared.stores.errors import StoreUnavailable
-from shared.stores.listings import Answer, Listings
+from shared.stores.listings import Listings
 from shared.stores.mongo import MongoListings
 from tests.builders import FEED, KEY, NOW, a_copy, a_discard, a_held_photo, a_listing, a_photo, after, hidden
-from tests.servers import Room
-
-RENDERER = Renderer("https://cdn.example.com")
-KEYS = ["a/b", "a~2Fb", "a b", " ", "a\nb", "é", "e\u0301", "家🏠", "$x", "a.b", ".", "\x00", "X" * 5_000, "0"]
+from tests.contract.conftest import KEYS, RENDERER
 
 EVERYTHING = Photo(
     id=image_id(FEED, KEY, "photo-1"),
@@ -98,7 +93,6 @@ async def test_an_unusual_key_is_a_key_like_any_other(listings: Listings, key: s
     await listings.write([listing])
     assert await listings.get(FEED, key) == replace(listing, revision=1)
     assert keys_of(await listings.by_key(key)) == [key]
-    assert [one.listing_key for one in await listings.answers([key], FEED, None)] == [key]
     assert keys_of(await listings.due(FEED, NOW, 10)) == [key]
 
 
@@ -352,78 +346,6 @@ async def test_an_image_is_found_by_its_id_and_its_urls(listings: Listings) -> N
     assert await listings.by_url_key(url_key("nothing")) == []
 
 
-async def test_shown_photos_are_found_by_id_and_by_url_each_by_itself(listings: Listings) -> None:
-    late = a_photo("b", key="X2", url_keys=(url_key("u"), url_key("large u")), not_before=after(9))
-    leaving = image_id(FEED, "X4", "a")
-    await listings.write(
-        [
-            a_listing(a_photo("a"), a_held_photo("b"), key="X1"),
-            a_listing(a_photo("a", key="X2"), late, key="X2"),
-            a_listing(a_photo("a", key="X3"), key="X3", hidden=hidden()),
-            a_listing(a_photo("a", key="X4"), key="X4", discards=(replace(a_discard(whole=True), image_id=leaving),)),
-        ]
-    )
-
-    async def found(ids: list[str], urls: list[str]) -> list[tuple[str, str, datetime | None]]:
-        shown = await listings.showing(ids, [url_key(url) for url in urls])
-        return sorted((one.listing_key, one.photo.photo, one.due_at) for one in shown)
-
-    ids = [image_id(FEED, key, name) for key in ("X1", "X2", "X3", "X4") for name in "ab"]
-    everything = [("X1", "a", NOW), ("X1", "b", None), ("X2", "a", NOW), ("X2", "b", after(9)), ("X4", "a", None)]
-    assert await found(ids, []) == everything
-    assert await found([late.id, "nothing"], []) == [("X2", "b", after(9))]
-    assert await found([], ["large u", "nothing"]) == [("X2", "b", after(9))]
-    assert await found([], ["https://photos.example.com/a.jpg"]) == [everything[0], everything[2], everything[4]]
-    assert await found([ids[0]], ["u"]) == [("X1", "a", NOW), ("X2", "b", after(9))]
-    assert await found(["$photos.id", "$$this.id"], []) == [], "words, never expressions"
-    assert await found([], []) == []
-    (whole,) = await listings.showing([late.id], [])
-    assert whole.photo == replace(late, order=1)
-
-
-async def test_the_answer_of_a_photo_is_found_by_any_of_its_urls(listings: Listings) -> None:
-    two, held = (
-        url_key("https://photos.example.com/a.jpg"),
-        a_held_photo("h", key="X2", url_keys=(url_key("https://h"),)),
-    )
-    written = [
-        a_listing(a_photo("b"), a_photo("a", url_keys=(two, url_key("large"))), key="X1"),
-        a_listing(held, a_photo("a", key="X2", forced_at=NOW), key="X2"),
-        a_listing(a_photo("a", key="X3"), key="X3", hidden=hidden()),
-    ]
-    await listings.write(written)
-
-    async def found(*urls: str, every: bool = True) -> list[tuple[str, str, bool, bool]]:
-        answers = await listings.photo_answers([url_key(url) for url in urls], every=every)
-        for one in answers:
-            (whole,) = await listings.answers([one.listing_key], one.feed, None)
-            assert one.json in whole.rendered
-            assert orjson.loads(one.json)["id"] == one.image_id
-        return sorted((one.listing_key, one.image_id, one.has_copy, one.is_missing) for one in answers)
-
-    first, second = ("X1", image_id(FEED, KEY, "a"), False, True), ("X2", image_id(FEED, "X2", "a"), False, True)
-    assert await found("https://photos.example.com/a.jpg") == [first, second]
-    assert await found("large", "nothing") == [first]
-    assert await found("https://h") == [("X2", held.id, True, False)]
-    every = [first, second, ("X2", held.id, True, False)]
-    assert await found("https://h", "https://photos.example.com/a.jpg") == sorted(every)
-    assert await found("https://h", "https://photos.example.com/a.jpg", every=False) == [
-        first,
-        ("X2", held.id, True, False),
-    ]
-    assert await found("large", every=False) == [first]
-    assert await found() == await found("nothing") == await found("nothing", every=False) == []
-
-
-async def test_what_a_view_makes_more_urgent_is_missing_in_an_answer(listings: Listings) -> None:
-    outdated = a_held_photo("o", announced_at=after(1))
-    spent = a_photo("s", spent_url=url_key("https://photos.example.com/s.jpg"))
-    await listings.write([a_listing(a_held_photo("h", forced_at=NOW), a_photo("p"), outdated, spent)])
-    for photos, expected in ((None, ["p", "o"]), (2, ["p"]), (1, [])):
-        (answer,) = await listings.answers([KEY], FEED, photos)
-        assert list(answer.missing) == [image_id(FEED, KEY, name) for name in expected]
-
-
 async def test_a_photo_that_is_no_longer_shown_is_not_found(listings: Listings) -> None:
     await listings.write([a_listing(a_photo("a"))])
     await listings.write([a_listing(a_photo("b"), revision=1)])
@@ -431,57 +353,9 @@ async def test_a_photo_that_is_no_longer_shown_is_not_found(listings: Listings) 
     assert await listings.by_url_key(url_key("https://photos.example.com/a.jpg")) == []
 
 
-def ids_in(answer: Answer) -> list[str]:
-    return [orjson.loads(fragment)["id"] for fragment in answer.rendered]
-
-
-async def test_an_answer_holds_the_photos_in_order_ready_to_send(listings: Listings) -> None:
-    listing = a_listing(a_photo("z"), a_held_photo("a"), a_photo("m"))
-    await listings.write([listing])
-    (answer,) = await listings.answers([KEY], None, None)
-    assert (answer.feed, answer.listing_key) == (FEED, KEY)
-    assert list(answer.missing) == [listing.photos[0].id, listing.photos[2].id]
-    assert list(answer.rendered) == RENDERER.fragments(listing)
-    assert ids_in(answer) == [photo.id for photo in listing.photos]
-
-
-@pytest.mark.parametrize(("photos", "expected"), [(None, 3), (1, 1), (2, 2), (3, 3), (9, 3)])
-async def test_an_answer_holds_at_most_so_many_photos(listings: Listings, photos: int | None, expected: int) -> None:
-    await listings.write([a_listing(a_photo("a"), a_photo("b"), a_photo("c"))])
-    (answer,) = await listings.answers([KEY], FEED, photos)
-    assert ids_in(answer) == [image_id(FEED, KEY, name) for name in "abc"[:expected]]
-    assert list(answer.missing) == ids_in(answer)
-
-
-@pytest.mark.parametrize(
-    ("keys", "feed", "expected"),
-    [
-        (["X1", "X2", "X3", "X4"], None, [("other", "X1"), (FEED, "X1"), (FEED, "X3")]),
-        (["X1", "X2"], FEED, [(FEED, "X1")]),
-        (["X1"], "other", [("other", "X1")]),
-        (["X3", "X3"], None, [(FEED, "X3")]),
-        (["X2"], None, []),
-        ([], None, []),
-    ],
-)
-async def test_only_displayed_listings_are_answered(
-    listings: Listings, keys: Sequence[str], feed: str | None, expected: list[tuple[str, str]]
-) -> None:
-    await listings.write(
-        [
-            a_listing(a_photo(), key="X1"),
-            a_listing(a_photo(), key="X1", feed="other"),
-            a_listing(a_photo(), key="X2", hidden=hidden()),
-            a_listing(key="X3"),
-        ]
-    )
-    answers = await listings.answers(keys, feed, None)
-    assert sorted((one.feed, one.listing_key) for one in answers) == expected
-
-
 @pytest.mark.parametrize("at_once", [1, 2, 5_000])
 async def test_a_feed_is_counted(listings: Listings, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mongo, "_COUNTED_AT_ONCE", at_once)
+    monkeypatch.setattr("shared.stores.mongo.listings._COUNTED_AT_ONCE", at_once)
     failed = a_photo("f", failure=Failure(Reason.TIMEOUT), not_before=after(60))
     outdated = a_held_photo("o", announced_at=after(1), priority=Priority.VIEWED, not_before=after(5))
     await listings.write(
@@ -504,56 +378,6 @@ async def test_a_feed_without_listings_counts_nothing(listings: Listings) -> Non
     assert (found.listings, found.displayed, found.in_work, found.oldest_due_at) == (0, 0, 0, None)
     assert set(found.images.values()) == {0}
     assert found.queued == {}
-
-
-async def test_what_older_rules_rendered_is_rendered_anew_when_read_and_recorded(room: Room) -> None:
-    listing = a_listing(a_held_photo("a"), a_held_photo("b"))
-    newer = Renderer("https://new.example.com")
-    async with mongo.connect(room.servers.mongo, room.db) as database:
-        await MongoListings(database, RENDERER).write([listing])
-        store = MongoListings(database, newer)
-        (photo,) = await store.photo_answers(listing.photos[1].url_keys, every=False)
-        recorded = await database["listings"].find_one({})
-        (answer,) = await store.answers([KEY], None, 1)
-        (unchanged,) = await database["listings"].find().to_list(None)
-        found = await store.get(FEED, KEY)
-        await database.client.drop_database(room.db)
-    assert [*answer.rendered, photo.json] == newer.fragments(listing)
-    assert recorded == unchanged, "it is recorded once"
-    assert [one["json"] for one in unchanged["rendered"]] == newer.fragments(listing)
-    assert found == replace(listing, revision=2)
-
-
-async def test_two_of_different_settings_do_not_record_by_turns_without_end(room: Room) -> None:
-    listing = a_listing(a_held_photo("a"))
-    async with mongo.connect(room.servers.mongo, room.db) as database:
-        stores = [MongoListings(database, Renderer(f"https://{name}.example.com")) for name in "ab"]
-        await stores[0].write([listing])
-        for _ in range(5):
-            for store, name in zip(stores, "ab", strict=True):
-                (answer,) = await store.answers([KEY], None, None)
-                assert f"https://{name}.example.com/" in answer.rendered[0]
-        found = await stores[0].get(FEED, KEY)
-        await database.client.drop_database(room.db)
-    assert found
-    assert found.revision == 3, "once each"
-
-
-@pytest.mark.parametrize("fault", ["it fails", "it hangs"])
-async def test_an_answer_does_not_wait_for_its_record(room: Room, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def cannot(*_: object) -> None:
-        if fault == "it fails":
-            raise StoreUnavailable("full")
-        await asyncio.sleep(60)
-
-    newer = Renderer("https://new.example.com")
-    async with mongo.connect(room.servers.mongo, room.db) as database:
-        await MongoListings(database, RENDERER).write([a_listing(a_held_photo("a"))])
-        store = MongoListings(database, newer)
-        monkeypatch.setattr(store, "_record", cannot)
-        (answer,) = await asyncio.wait_for(store.answers([KEY], None, None), 5)
-        await database.client.drop_database(room.db)
-    assert "https://new.example.com/" in answer.rendered[0]
 
 
 @pytest.mark.servers  # it needs none, but the driver's patience lasts for seconds

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -21,6 +21,7 @@ from shared.stores.audits import Audit
 from shared.stores.freezes import Decision, Freeze
 from shared.stores.mongo import (
     Database,
+    MongoAnswers,
     MongoAttempts,
     MongoAudits,
     MongoBudgets,
@@ -79,6 +80,14 @@ def a_removal(index: int) -> Removal:
     )  # fmt: skip
 
 
+class Stores(NamedTuple):
+    """What asks for listings; `newer` renders them anew."""
+
+    listings: MongoListings
+    answers: MongoAnswers
+    newer: MongoAnswers
+
+
 @pytest.fixture(scope="module")
 async def database(servers: Servers) -> AsyncIterator[Database]:
     """A database with its indexes and some thousand listings."""
@@ -103,43 +112,50 @@ async def database(servers: Servers) -> AsyncIterator[Database]:
         await found.client.drop_database(room.db)
 
 
-QUERIES: dict[str, Callable[[MongoListings, MongoListings], Awaitable[object]]] = {
-    "get": lambda store, _: store.get(FEED, "X7"),
-    "get_many": lambda store, _: store.get_many([(FEED, f"X{index}") for index in range(50)]),
-    "write": lambda store, _: store.write([a_listing(key="X7"), a_listing(key="new"), a_listing(key="X8", revision=1)]),
-    "page": lambda store, _: store.page(FEED, "X1", 50),
-    "due": lambda store, _: store.due(FEED, NOW, 500),
-    "oldest_due": lambda store, _: store.oldest_due(FEED, NOW, 20),
-    "in_work": lambda store, _: store.in_work(FEED, NOW),
-    "ahead_of": lambda store, _: store.ahead_of(FEED, Priority.POPULAR, NOW, NOW),
-    "recorded": lambda store, _: store.recorded([(FEED, f"X{index}") for index in range(50)]),
-    "displayed_keys": lambda store, _: store.displayed_keys(FEED, "X1", 500),
-    "recheck_due": lambda store, _: store.recheck_due(FEED, NOW, 50),
-    "recheck_count": lambda store, _: store.recheck_count(FEED, NOW),
-    "removal_due": lambda store, _: store.removal_due(NOW, 20),
-    "turned_hidden": lambda store, _: store.turned_hidden(FEED, RemovalReason.LISTING_INACTIVE, after(-2_000), NOW),
-    "displayed": lambda store, _: store.displayed(FEED),
-    "held": lambda store, _: store.held(FEED, RemovalReason.LISTING_INACTIVE, 500),
-    "claimed_by": lambda store, _: store.claimed_by("w-3", 100),
-    "by_key": lambda store, _: store.by_key("X7"),
-    "by_image": lambda store, _: store.by_image(image_id(FEED, "X7", "h")),
-    "photo_answers": lambda store, _: store.photo_answers(["u8", "u16", "nothing"], every=True),
-    "photo_answers first": lambda store, _: store.photo_answers(["u8", "u16", "nothing"], every=False),
-    "showing": lambda store, _: store.showing([image_id(FEED, f"X{index}", "h") for index in range(50)], ["u8"]),
-    "by_url_key": lambda store, _: store.by_url_key("u8"),
-    "answers": lambda store, _: store.answers([f"X{index}" for index in range(50)], None, 1),
-    "answers of one feed": lambda store, _: store.answers([f"X{index}" for index in range(50)], FEED, None),
-    "answers rendered anew": lambda _, newer: newer.answers(["X7"], FEED, None),
-    "counts": lambda store, _: store.counts(FEED, NOW),
-    "search": lambda store, _: store.search(Wanted(feed=FEED), "X1", 50),
-    "search by prefix": lambda store, _: store.search(Wanted(feed=FEED, prefix="X12"), "X123", 50),
-    "search by status": lambda store, _: store.search(Wanted(feed=FEED, status=Status.PENDING), "X1", 50),
-    "search by reason": lambda store, _: store.search(Wanted(feed=FEED, reason=Reason.GONE), "", 50),
-    "search by city": lambda store, _: store.search(Wanted(feed=FEED, city="Guelph"), "X1", 50),
-    "search by what is hidden": lambda store, _: store.search(Wanted(feed=FEED, displayed=False), "X1", 50),
-    "queue": lambda store, _: store.queue(FEED, NOW, 50, by_age=False),
-    "queue by age": lambda store, _: store.queue(FEED, NOW, 50, by_age=True),
-    "coming": lambda store, _: store.coming(FEED, NOW, 50),
+@pytest.fixture(scope="module")
+async def stores(servers: Servers, database: Database) -> AsyncIterator[Stores]:
+    async with mongo.connect_for_answers(servers.mongo, database.name) as reading:
+        listings, anew = MongoListings(database, RENDERER), MongoListings(database, NEWER)
+        yield Stores(listings, MongoAnswers(reading, listings, RENDERER), MongoAnswers(reading, anew, NEWER))
+
+
+QUERIES: dict[str, Callable[[Stores], Awaitable[object]]] = {
+    "get": lambda on: on.listings.get(FEED, "X7"),
+    "get_many": lambda on: on.listings.get_many([(FEED, f"X{index}") for index in range(50)]),
+    "write": lambda on: on.listings.write([a_listing(key="X7"), a_listing(key="new"), a_listing(key="X8", revision=1)]),
+    "page": lambda on: on.listings.page(FEED, "X1", 50),
+    "due": lambda on: on.listings.due(FEED, NOW, 500),
+    "oldest_due": lambda on: on.listings.oldest_due(FEED, NOW, 20),
+    "in_work": lambda on: on.listings.in_work(FEED, NOW),
+    "ahead_of": lambda on: on.listings.ahead_of(FEED, Priority.POPULAR, NOW, NOW),
+    "recorded": lambda on: on.listings.recorded([(FEED, f"X{index}") for index in range(50)]),
+    "displayed_keys": lambda on: on.listings.displayed_keys(FEED, "X1", 500),
+    "recheck_due": lambda on: on.listings.recheck_due(FEED, NOW, 50),
+    "recheck_count": lambda on: on.listings.recheck_count(FEED, NOW),
+    "removal_due": lambda on: on.listings.removal_due(NOW, 20),
+    "turned_hidden": lambda on: on.listings.turned_hidden(FEED, RemovalReason.LISTING_INACTIVE, after(-2_000), NOW),
+    "displayed": lambda on: on.listings.displayed(FEED),
+    "held": lambda on: on.listings.held(FEED, RemovalReason.LISTING_INACTIVE, 500),
+    "claimed_by": lambda on: on.listings.claimed_by("w-3", 100),
+    "by_key": lambda on: on.listings.by_key("X7"),
+    "by_image": lambda on: on.listings.by_image(image_id(FEED, "X7", "h")),
+    "photo_answers": lambda on: on.answers.photo_answers(["u8", "u16", "nothing"], every=True),
+    "photo_answers first": lambda on: on.answers.photo_answers(["u8", "u16", "nothing"], every=False),
+    "showing": lambda on: on.answers.showing([image_id(FEED, f"X{index}", "h") for index in range(50)], ["u8"]),
+    "by_url_key": lambda on: on.listings.by_url_key("u8"),
+    "answers": lambda on: on.answers.answers([f"X{index}" for index in range(50)], None, 1),
+    "answers of one feed": lambda on: on.answers.answers([f"X{index}" for index in range(50)], FEED, None),
+    "answers rendered anew": lambda on: on.newer.answers(["X7"], FEED, None),
+    "counts": lambda on: on.listings.counts(FEED, NOW),
+    "search": lambda on: on.listings.search(Wanted(feed=FEED), "X1", 50),
+    "search by prefix": lambda on: on.listings.search(Wanted(feed=FEED, prefix="X12"), "X123", 50),
+    "search by status": lambda on: on.listings.search(Wanted(feed=FEED, status=Status.PENDING), "X1", 50),
+    "search by reason": lambda on: on.listings.search(Wanted(feed=FEED, reason=Reason.GONE), "", 50),
+    "search by city": lambda on: on.listings.search(Wanted(feed=FEED, city="Guelph"), "X1", 50),
+    "search by what is hidden": lambda on: on.listings.search(Wanted(feed=FEED, displayed=False), "X1", 50),
+    "queue": lambda on: on.listings.queue(FEED, NOW, 50, by_age=False),
+    "queue by age": lambda on: on.listings.queue(FEED, NOW, 50, by_age=True),
+    "coming": lambda on: on.listings.coming(FEED, NOW, 50),
 }
 ANSWERED_BY_INDEX_ALONE = {"ahead_of", "in_work", "counts", "displayed", "displayed_keys", "recheck_count"}
 SORTED = {
@@ -176,14 +192,14 @@ def stages(plan: object) -> list[str]:
 
 
 def test_every_query_is_explained() -> None:
-    methods = {name for name, _ in inspect.getmembers(MongoListings, inspect.isfunction) if not name.startswith("_")}
+    members = [*inspect.getmembers(MongoListings), *inspect.getmembers(MongoAnswers)]
+    methods = {name for name, member in members if inspect.isfunction(member) and not name.startswith("_")}
     assert {name.split()[0] for name in QUERIES} == methods
 
 
 @pytest.mark.parametrize("name", QUERIES)
-async def test_no_query_reads_all_listings(database: Database, name: str) -> None:
-    stores = MongoListings(database, RENDERER), MongoListings(database, NEWER)
-    plans = await explained(database, lambda: QUERIES[name](*stores))
+async def test_no_query_reads_all_listings(database: Database, stores: Stores, name: str) -> None:
+    plans = await explained(database, lambda: QUERIES[name](stores))
     assert plans
     for plan in plans:
         assert "COLLSCAN" not in plan.get("planSummary", ""), plan["command"]
@@ -195,9 +211,8 @@ async def test_no_query_reads_all_listings(database: Database, name: str) -> Non
 
 
 @pytest.mark.parametrize("name", sorted(SORTED))
-async def test_what_is_due_comes_out_of_the_index_in_order(database: Database, name: str) -> None:
-    stores = MongoListings(database, RENDERER), MongoListings(database, NEWER)
-    for plan in await explained(database, lambda: QUERIES[name](*stores)):
+async def test_what_is_due_comes_out_of_the_index_in_order(database: Database, stores: Stores, name: str) -> None:
+    for plan in await explained(database, lambda: QUERIES[name](stores)):
         assert "SORT" not in stages(plan["execStats"])
         assert not plan.get("hasSortStage")
         # A key or two more where the index leads from one range to the next.
@@ -205,9 +220,8 @@ async def test_what_is_due_comes_out_of_the_index_in_order(database: Database, n
 
 
 @pytest.mark.parametrize("name", sorted(ANSWERED_BY_INDEX_ALONE))
-async def test_what_is_counted_is_counted_in_the_index_alone(database: Database, name: str) -> None:
-    stores = MongoListings(database, RENDERER), MongoListings(database, NEWER)
-    for plan in await explained(database, lambda: QUERIES[name](*stores)):
+async def test_what_is_counted_is_counted_in_the_index_alone(database: Database, stores: Stores, name: str) -> None:
+    for plan in await explained(database, lambda: QUERIES[name](stores)):
         assert plan["docsExamined"] == 0, plan["command"]
 
 

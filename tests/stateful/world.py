@@ -38,6 +38,7 @@ from shared.lease import Lease
 from shared.publisher import Publisher
 from shared.recording import Recorder
 from shared.render import Renderer
+from shared.stores.answers import Answers
 from shared.stores.budgets import Budgets, MemoryBudgets
 from shared.stores.documents import ListingId
 from shared.stores.errors import StoreUnavailable
@@ -229,7 +230,7 @@ class World:
 
     def _resolver(self, process: Process[Service]) -> Service:
         listings, _, publisher = self._parts(process, "resolver")
-        catalog = Catalog(listings, Terms(self.loop.time, CollectorRegistry()), 1_000_000)
+        catalog = Catalog(cast("Answers", listings), Terms(self.loop.time, CollectorRegistry()), 1_000_000)
         demand = Demand(listings, publisher, FEEDS, self.clock, CollectorRegistry())
 
         async def hear(records: Sequence[Record]) -> None:

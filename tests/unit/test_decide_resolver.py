@@ -20,7 +20,7 @@ from shared.domain.failures import Failure, Reason
 from shared.domain.image import LEASE, Claim, Photo
 from shared.domain.listing import Listing
 from shared.domain.priority import Priority
-from shared.stores.listings import ShownPhoto
+from shared.stores.answers import ShownPhoto
 from tests.builders import FEED, KEY, NOW, a_copy, a_discard, a_feed, a_held_photo, a_listing, a_photo, after, hidden
 
 VIEWED, SEARCHED, POPULAR, ROUTINE = Priority.VIEWED, Priority.SEARCHED, Priority.POPULAR, Priority.ROUTINE

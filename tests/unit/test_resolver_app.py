@@ -34,7 +34,7 @@ from shared.events.codec import encode
 from shared.events.images import ImageRemoved
 from shared.events.records import Record
 from shared.events.topics import DEAD_LETTER, IMAGE_DOWNLOADED, IMAGE_REMOVED
-from shared.stores.listings import ShownPhoto
+from shared.stores.answers import ShownPhoto
 from tests.answering import RENDERER, Resolver, a_resolver
 from tests.builders import FEED, KEY, NOW, a_copy, a_held_photo, a_listing, a_photo, after, hidden
 from tests.system import PATIENCE_SECONDS, until

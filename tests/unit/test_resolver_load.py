@@ -12,7 +12,7 @@ from services.resolver import kept as kept_module
 from services.resolver import waiting as waiting_module
 from shared.domain.priority import Priority
 from shared.kafka import BrokerUnavailable
-from shared.stores.listings import Answer
+from shared.stores.answers import Answer
 from tests.answering import Resolver, Said, a_resolver
 from tests.builders import KEY, a_held_photo, a_listing, a_photo
 from tests.system import until

@@ -1,0 +1,231 @@
+"""What is answered of displayed listings, by the store in memory and by MongoDB alike."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+import orjson
+import pytest
+
+from shared.domain.image import image_id, url_key
+from shared.render import Renderer
+from shared.stores import mongo
+from shared.stores.answers import Answer, Answers
+from shared.stores.errors import StoreUnavailable
+from shared.stores.listings import Listings
+from shared.stores.memory import MemoryListings
+from shared.stores.mongo import MongoAnswers, MongoListings
+from tests.builders import FEED, KEY, NOW, a_discard, a_held_photo, a_listing, a_photo, after, hidden
+from tests.contract.conftest import KEYS, RENDERER
+from tests.servers import Room
+
+
+async def test_shown_photos_are_found_by_id_and_by_url_each_by_itself(listings: Listings, answers: Answers) -> None:
+    late = a_photo("b", key="X2", url_keys=(url_key("u"), url_key("large u")), not_before=after(9))
+    leaving = image_id(FEED, "X4", "a")
+    await listings.write(
+        [
+            a_listing(a_photo("a"), a_held_photo("b"), key="X1"),
+            a_listing(a_photo("a", key="X2"), late, key="X2"),
+            a_listing(a_photo("a", key="X3"), key="X3", hidden=hidden()),
+            a_listing(a_photo("a", key="X4"), key="X4", discards=(replace(a_discard(whole=True), image_id=leaving),)),
+        ]
+    )
+
+    async def found(ids: list[str], urls: list[str]) -> list[tuple[str, str, datetime | None]]:
+        shown = await answers.showing(ids, [url_key(url) for url in urls])
+        return sorted((one.listing_key, one.photo.photo, one.due_at) for one in shown)
+
+    ids = [image_id(FEED, key, name) for key in ("X1", "X2", "X3", "X4") for name in "ab"]
+    everything = [("X1", "a", NOW), ("X1", "b", None), ("X2", "a", NOW), ("X2", "b", after(9)), ("X4", "a", None)]
+    assert await found(ids, []) == everything
+    assert await found([late.id, "nothing"], []) == [("X2", "b", after(9))]
+    assert await found([], ["large u", "nothing"]) == [("X2", "b", after(9))]
+    assert await found([], ["https://photos.example.com/a.jpg"]) == [everything[0], everything[2], everything[4]]
+    assert await found([ids[0]], ["u"]) == [("X1", "a", NOW), ("X2", "b", after(9))]
+    assert await found(["$photos.id", "$$this.id"], []) == [], "words, never expressions"
+    assert await found([], []) == []
+    (whole,) = await answers.showing([late.id], [])
+    assert whole.photo == replace(late, order=1)
+
+
+async def test_the_answer_of_a_photo_is_found_by_any_of_its_urls(listings: Listings, answers: Answers) -> None:
+    two, held = (
+        url_key("https://photos.example.com/a.jpg"),
+        a_held_photo("h", key="X2", url_keys=(url_key("https://h"),)),
+    )
+    written = [
+        a_listing(a_photo("b"), a_photo("a", url_keys=(two, url_key("large"))), key="X1"),
+        a_listing(held, a_photo("a", key="X2", forced_at=NOW), key="X2"),
+        a_listing(a_photo("a", key="X3"), key="X3", hidden=hidden()),
+    ]
+    await listings.write(written)
+
+    async def found(*urls: str, every: bool = True) -> list[tuple[str, str, bool, bool]]:
+        some = await answers.photo_answers([url_key(url) for url in urls], every=every)
+        for one in some:
+            (whole,) = await answers.answers([one.listing_key], one.feed, None)
+            assert one.json in whole.rendered
+            assert orjson.loads(one.json)["id"] == one.image_id
+        return sorted((one.listing_key, one.image_id, one.has_copy, one.is_missing) for one in some)
+
+    first, second = ("X1", image_id(FEED, KEY, "a"), False, True), ("X2", image_id(FEED, "X2", "a"), False, True)
+    assert await found("https://photos.example.com/a.jpg") == [first, second]
+    assert await found("large", "nothing") == [first]
+    assert await found("https://h") == [("X2", held.id, True, False)]
+    every = [first, second, ("X2", held.id, True, False)]
+    assert await found("https://h", "https://photos.example.com/a.jpg") == sorted(every)
+    assert await found("https://h", "https://photos.example.com/a.jpg", every=False) == [
+        first,
+        ("X2", held.id, True, False),
+    ]
+    assert await found("large", every=False) == [first]
+    assert await found() == await found("nothing") == await found("nothing", every=False) == []
+
+
+async def test_what_a_view_makes_more_urgent_is_missing_in_an_answer(listings: Listings, answers: Answers) -> None:
+    outdated = a_held_photo("o", announced_at=after(1))
+    spent = a_photo("s", spent_url=url_key("https://photos.example.com/s.jpg"))
+    await listings.write([a_listing(a_held_photo("h", forced_at=NOW), a_photo("p"), outdated, spent)])
+    for photos, expected in ((None, ["p", "o"]), (2, ["p"]), (1, [])):
+        (answer,) = await answers.answers([KEY], FEED, photos)
+        assert list(answer.missing) == [image_id(FEED, KEY, name) for name in expected]
+
+
+def ids_in(answer: Answer) -> list[str]:
+    return [orjson.loads(fragment)["id"] for fragment in answer.rendered]
+
+
+async def test_an_answer_holds_the_photos_in_order_ready_to_send(listings: Listings, answers: Answers) -> None:
+    listing = a_listing(a_photo("z"), a_held_photo("a"), a_photo("m"))
+    await listings.write([listing])
+    (answer,) = await answers.answers([KEY], None, None)
+    assert (answer.feed, answer.listing_key) == (FEED, KEY)
+    assert list(answer.missing) == [listing.photos[0].id, listing.photos[2].id]
+    assert list(answer.rendered) == RENDERER.fragments(listing)
+    assert ids_in(answer) == [photo.id for photo in listing.photos]
+
+
+@pytest.mark.parametrize(("photos", "expected"), [(None, 3), (1, 1), (2, 2), (3, 3), (9, 3)])
+async def test_an_answer_holds_at_most_so_many_photos(
+    listings: Listings, answers: Answers, photos: int | None, expected: int
+) -> None:
+    await listings.write([a_listing(a_photo("a"), a_photo("b"), a_photo("c"))])
+    (answer,) = await answers.answers([KEY], FEED, photos)
+    assert ids_in(answer) == [image_id(FEED, KEY, name) for name in "abc"[:expected]]
+    assert list(answer.missing) == ids_in(answer)
+
+
+@pytest.mark.parametrize(
+    ("keys", "feed", "expected"),
+    [
+        (["X1", "X2", "X3", "X4"], None, [("other", "X1"), (FEED, "X1"), (FEED, "X3")]),
+        (["X1", "X2"], FEED, [(FEED, "X1")]),
+        (["X1"], "other", [("other", "X1")]),
+        (["X3", "X3"], None, [(FEED, "X3")]),
+        (["X2"], None, []),
+        ([], None, []),
+    ],
+)
+async def test_only_displayed_listings_are_answered(
+    listings: Listings, answers: Answers, keys: Sequence[str], feed: str | None, expected: list[tuple[str, str]]
+) -> None:
+    await listings.write(
+        [
+            a_listing(a_photo(), key="X1"),
+            a_listing(a_photo(), key="X1", feed="other"),
+            a_listing(a_photo(), key="X2", hidden=hidden()),
+            a_listing(key="X3"),
+        ]
+    )
+    found = await answers.answers(keys, feed, None)
+    assert sorted((one.feed, one.listing_key) for one in found) == expected
+
+
+@pytest.mark.parametrize("key", KEYS, ids=lambda key: repr(key)[:12])
+async def test_a_listing_with_an_unusual_key_is_answered_like_any_other(
+    listings: Listings, answers: Answers, key: str
+) -> None:
+    await listings.write([a_listing(a_photo(key=key), key=key)])
+    assert [one.listing_key for one in await answers.answers([key], FEED, None)] == [key]
+
+
+class Databases:
+    """The two connections to one database, on which stores of any public address can be made."""
+
+    def __init__(self, writing: mongo.Database, reading: mongo.AnswersDatabase) -> None:
+        self.writing = writing
+        self._reading = reading
+
+    def stores(self, address: str) -> tuple[MongoListings, MongoAnswers]:
+        """Return the stores of a resolver whose public address is this."""
+        renderer = Renderer(address)
+        listings = MongoListings(self.writing, renderer)
+        return listings, MongoAnswers(self._reading, listings, renderer)
+
+
+@pytest.fixture
+async def databases(room: Room) -> AsyncIterator[Databases]:
+    where = room.servers.mongo, room.db
+    async with mongo.connect(*where) as writing, mongo.connect_for_answers(*where) as reading:
+        yield Databases(writing, reading)
+        await writing.client.drop_database(room.db)
+
+
+async def test_what_older_rules_rendered_is_rendered_anew_when_read_and_recorded(databases: Databases) -> None:
+    listing, newer = a_listing(a_held_photo("a"), a_held_photo("b")), Renderer("https://new.example.com")
+    await databases.stores("https://old.example.com")[0].write([listing])
+    listings, answers = databases.stores("https://new.example.com")
+    (photo,) = await answers.photo_answers(listing.photos[1].url_keys, every=False)
+    recorded = await databases.writing["listings"].find_one({})
+    (answer,) = await answers.answers([KEY], None, 1)
+    (unchanged,) = await databases.writing["listings"].find().to_list(None)
+    assert [*answer.rendered, photo.json] == newer.fragments(listing)
+    assert recorded == unchanged, "it is recorded once"
+    assert [one["json"] for one in unchanged["rendered"]] == newer.fragments(listing)
+    assert await listings.get(FEED, KEY) == replace(listing, revision=2)
+
+
+async def test_two_of_different_settings_do_not_record_by_turns_without_end(databases: Databases) -> None:
+    addresses = ["https://a.example.com", "https://b.example.com"]
+    stores = [databases.stores(address) for address in addresses]
+    (listings, _), _ = stores
+    await listings.write([a_listing(a_held_photo("a"))])
+    for _ in range(5):
+        for (_, answers), address in zip(stores, addresses, strict=True):
+            (answer,) = await answers.answers([KEY], None, None)
+            assert f"{address}/" in answer.rendered[0]
+    found = await listings.get(FEED, KEY)
+    assert found
+    assert found.revision == 3, "once each"
+
+
+@pytest.mark.parametrize("fault", ["it fails", "it hangs"])
+async def test_an_answer_does_not_wait_for_its_record(
+    databases: Databases, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cannot(*_: object) -> None:
+        if fault == "it fails":
+            raise StoreUnavailable("full")
+        await asyncio.sleep(60)
+
+    await databases.stores("https://old.example.com")[0].write([a_listing(a_held_photo("a"))])
+    listings, answers = databases.stores("https://new.example.com")
+    monkeypatch.setattr(listings, "write", cannot)
+    (answer,) = await asyncio.wait_for(answers.answers([KEY], None, None), 5)
+    assert "https://new.example.com/" in answer.rendered[0]
+
+
+@pytest.mark.servers  # it needs none, but the driver's patience lasts for seconds
+async def test_answers_of_a_database_that_is_away_are_said_to_be_unavailable(unused_tcp_port: int) -> None:
+    uri = f"mongodb://127.0.0.1:{unused_tcp_port}/?directConnection=true"
+    async with mongo.connect_for_answers(uri, "nowhere") as reading:
+        answers = MongoAnswers(reading, MemoryListings(RENDERER), RENDERER)
+        calls = [
+            answers.answers([KEY], None, None),
+            answers.photo_answers(["u"], every=True),
+            answers.showing(["i"], ["u"]),
+        ]
+        results = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(result) for result in results] == [StoreUnavailable] * len(calls)
