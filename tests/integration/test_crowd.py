@@ -15,7 +15,8 @@ from tests import system
 from tests.servers import Room
 from tests.system import System, until
 
-VIEWERS = 2_500
+VIEWERS = min(10_000, resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 1_000)
+"""Each takes a connection of this process and one of the resolver's."""
 WAIT_SECONDS = 60
 """As long as a resolver may let its visitors wait: the downloader is not even started when they come."""
 

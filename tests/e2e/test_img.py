@@ -1,0 +1,80 @@
+"""The `<img>` that docs/frontend.md shows, written from one answer, in a browser: it holds its place."""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from aiohttp import web
+from playwright.async_api import Browser, Route
+
+from local import ports
+from local.plan import PROJECT
+from local.sandbox import Sandbox
+from shared.health import serving
+from tests.e2e.site import layout_shift, looking_at
+from tests.system import System
+
+_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><link rel="icon" href="data:,">
+<style>main { width: 40rem; max-width: 92vw } img { width: 100%; height: auto }</style>
+<main><p>Above</p><span id="photo"></span><p>BELOW</p></main></html>""".replace("BELOW", "Below. " * 400)
+_WRITE = """({image, attributes}) => {
+  const img = new Image();
+  for (const [name, expression] of Object.entries(attributes)) {
+    const value = new Function("image", `return ${expression}`)(image);
+    if (value !== undefined) img.setAttribute(name, value);
+  }
+  document.querySelector("#photo").replaceWith(img);
+}"""
+_SETTLED = """() => new Promise(done =>
+  requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 100))))"""
+
+
+def documented() -> dict[str, str]:
+    """Return the attributes of the documented `<img>`, each with its JavaScript expression."""
+    text = (PROJECT / "docs" / "frontend.md").read_text()
+    (tag,) = re.findall(r"```jsx\n<img (.+?) />\n```", text, re.DOTALL)
+    return {
+        name.lower(): value.removeprefix("{").removesuffix("}")
+        for name, value in re.findall(r'(\w+)=(\{[^}]+\}|"[^"]*")', tag)
+    }
+
+
+async def shifted_by(browser: Browser, image: Mapping[str, Any], attributes: Mapping[str, str], width: int) -> float:
+    """Write the image into a page that people read already; return how far its text moved when the photo came."""
+
+    async def page_of(_: web.Request) -> web.Response:
+        return web.Response(text=_PAGE, content_type="text/html")
+
+    may_come = asyncio.Event()
+
+    async def late(route: Route) -> None:
+        await may_come.wait()
+        await route.continue_()
+
+    app, port = web.Application(), ports.choose(set())
+    app.add_routes([web.get("/", page_of)])
+    async with serving(app, "127.0.0.1", port), looking_at(browser, f"http://127.0.0.1:{port}/", width) as page:
+        await page.route("**/*.webp", late)
+        await page.evaluate(_WRITE, {"image": image, "attributes": attributes})
+        await page.evaluate(_SETTLED)
+        await page.evaluate("self.shifted = 0")
+        may_come.set()
+        img = page.locator("img")
+        await img.evaluate("img => img.decode()")
+        await page.evaluate(_SETTLED)
+        assert await img.evaluate("img => [img.naturalWidth > 0, img.alt]") == [True, image["alt"]]
+        assert await img.evaluate("img => img.currentSrc") in [one["url"] for one in image["variants"]]
+        return await layout_shift(page)
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+async def test_an_img_written_from_one_answer_holds_its_place(
+    browser: Browser, whole: System, mls: Sandbox, key: str, width: int
+) -> None:
+    await whole.see(mls.market.property(mls.market.listing(key)))
+    image, attributes = (await whole.downloaded(key, 4))[0], documented()
+    assert await shifted_by(browser, image, attributes, width) == 0
+    without_place = {name: value for name, value in attributes.items() if name not in {"width", "height"}}
+    assert await shifted_by(browser, image, without_place, width) > 0.01, "or nothing is measured"
