@@ -1,4 +1,4 @@
-"""The whole system at work with a sandbox MLS: `python -m local.demo [--photos ~/Pictures]`."""
+"""The whole system at work with a sandbox MLS: `python -m local.demo [--photos ~/Pictures] [--listings 40]`."""
 
 import argparse
 import asyncio
@@ -215,7 +215,7 @@ def _step(words: str) -> None:
     console.print(f"\n[bold]{words}[/]")
 
 
-def prepare(photos: Path | None) -> Demo:
+def prepare(photos: Path | None, listings: int) -> Demo:
     """Have the stack, the sandbox MLS and the example site running. Raises LocalError."""
     home = stack.HOME / "demo"
     home.mkdir(parents=True, exist_ok=True)
@@ -225,7 +225,7 @@ def prepare(photos: Path | None) -> Demo:
     sandbox = Program(
         name="sandbox",
         command=[
-            sys.executable, "-m", "local.sandbox", "--port", str(chosen["sandbox"]), "--listings", str(LISTINGS),
+            sys.executable, "-m", "local.sandbox", "--port", str(chosen["sandbox"]), "--listings", str(listings),
             "--photos", str(PHOTOS), "--cache", str(home / "pictures"), *folder,
         ],
         answers=lambda: http_status(chosen["sandbox"], "/control/requests") == 200,
@@ -296,11 +296,16 @@ def main() -> int:
         epilog="example: make demo PHOTOS=~/Pictures",
     )
     parser.add_argument("--photos", type=Path, help="a folder of your own pictures instead of drawn ones")
+    parser.add_argument(
+        "--listings", type=int, default=LISTINGS, help=f"how many the MLS has, three at least ({LISTINGS})"
+    )
     asked = parser.parse_args()
+    if asked.listings < 3:  # one is changed, one changed in silence, one withdrawn
+        parser.error("--listings must be three at least")
     began = time.monotonic()
     try:
         _step("starting a sandbox MLS, Kafka, MongoDB, an S3 server and the services")
-        demo = prepare(asked.photos)
+        demo = prepare(asked.photos, asked.listings)
         asyncio.run(play(demo))
     except (LocalError, httpx.HTTPError, subprocess.CalledProcessError) as fault:
         console.print(f"\n[red]the demo stopped:[/] {fault or type(fault).__name__}", soft_wrap=True)
