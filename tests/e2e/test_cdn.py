@@ -1,12 +1,15 @@
 """The cache of docs/cdn.md before the running system: what it keeps, what it never keeps, how it forgets."""
 
 import asyncio
+import json
 import os
+import re
 import runpy
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -144,3 +147,30 @@ async def test_cloudflare_is_told_a_hundred_urls_at_a_time(monkeypatch: pytest.M
     assert [len(files) for _, _, files in told] == [100, 100, 30]
     assert [url for _, _, files in told for url in files] == urls
     assert {one[:2] for one in told} == {("/zones/z1/purge_cache", "Bearer secret")}
+
+
+async def test_cloudflares_rules_cover_what_the_system_serves(whole: System, mls: Sandbox, key: str) -> None:
+    rules = json.loads((EXAMPLES / "cloudflare-cache-rules.json").read_text())
+    assert (rules["kind"], rules["phase"]) == ("zone", "http_request_cache_settings")
+    on_the_host = re.compile(
+        r'\(http\.host eq "cdn\.example\.com" and starts_with\(http\.request\.uri\.path, "(.+?)"\)\)'
+    )
+    by_prefix = {one: rule for rule in rules["rules"] for one in on_the_host.findall(rule["expression"])}
+    assert len(by_prefix) == len(rules["rules"])
+
+    def settings(path: str) -> Mapping[str, Any]:
+        """Return what the rules say of an address."""
+        (rule,) = [rule for prefix, rule in by_prefix.items() if path.startswith(prefix)]
+        assert rule["action"] == "set_cache_settings"
+        return dict(rule["action_parameters"])
+
+    await whole.see(record_of(mls, key))
+    images = await whole.downloaded(key, 4)
+    photos = settings(urlsplit(images[0]["url"]).path)
+    assert (photos["cache"], photos["edge_ttl"]["mode"]) == (True, "respect_origin")
+    assert photos["edge_ttl"]["status_code_ttl"] == [{"status_code_range": {"from": 300, "to": 599}, "value": -1}]
+    described = (await whole.http.get("/api/openapi.json")).json()["paths"]
+    asked = [path for path in described if path.startswith("/api/")]
+    assert len(asked) > 2
+    assert not any(settings(path)["cache"] for path in asked), "what is answered is kept nowhere"
+    assert settings("/assets/listing-photos.js")["cache"]
