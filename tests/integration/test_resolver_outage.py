@@ -30,12 +30,19 @@ async def in_time(asking: Awaitable[httpx.Response], seconds: float = MOST_SECON
         return await asking
 
 
-async def served_for(ours: System, path: str, status: int) -> float:
+def ask(ours: System, question: str) -> Awaitable[httpx.Response]:
+    """Ask for what is at a path, or for the search page of one key."""
+    if question.startswith("/"):
+        return ours.http.get(question)
+    return ours.http.post("/api/images/resolve", json={"listing_keys": [question]})
+
+
+async def served_for(ours: System, question: str, status: int) -> float:
     """Ask until it is no longer answered from memory, as each answer says; return when the last one was asked for."""
     last = 0.0
     while True:
         asked_at = asyncio.get_running_loop().time()
-        answer = await in_time(ours.http.get(path))
+        answer = await in_time(ask(ours, question))
         if answer.status_code != status:
             assert (answer.status_code, answer.headers["Cache-Control"]) == (503, "no-store"), answer.text
             assert int(answer.headers["Retry-After"]) >= 1
@@ -59,30 +66,34 @@ async def test_a_database_that_hangs_is_taken_for_one_that_is_away(room: Room, t
             serve, waits = (f"/api/images/serve?id={one.photos[0].id}" for one in (held, missing))
             assert (await ours.http.get(waits)).status_code == 503
             kept_since = asyncio.get_running_loop().time()
-            assert [(await ours.http.get(path)).status_code for path in (known, serve)] == [200, 302]
+            assert [(await ask(ours, one)).status_code for one in (known, "O1", serve)] == [200, 200, 302]
             to_mongo.fall_silent()
             silent_since = asyncio.get_running_loop().time()
             hangs_until = silent_since + HANGS_SECONDS
             said_stale = 0
 
-            async def keep_asking(path: str, status: int, seconds: float = MOST_SECONDS) -> None:
+            async def keep_asking(question: str, status: int, seconds: float = MOST_SECONDS) -> None:
                 nonlocal said_stale
                 while asyncio.get_running_loop().time() < hangs_until:
-                    answer = await in_time(ours.http.get(path), seconds)
-                    assert answer.status_code == status, (path, answer.text)
+                    answer = await in_time(ask(ours, question), seconds)
+                    assert answer.status_code == status, (question, answer.text)
                     said_stale += answer.headers.get("Warning") == STALE
                     await asyncio.sleep(0.05)
 
             await asyncio.gather(
                 *(keep_asking(known, 200) for _ in range(4)),
+                *(keep_asking("O1", 200) for _ in range(4)),
                 *(keep_asking(serve, 302) for _ in range(4)),
                 *(keep_asking(waits, 503, MOST_SECONDS + WAIT_SECONDS) for _ in range(4)),
                 *(keep_asking(f"/api/listings/U{number}/images", 503) for number in range(8)),
+                *(keep_asking(f"U{number}", 503) for number in range(8)),
                 *(keep_asking(f"/api/images/resolve?url=http://u/{number}", 503) for number in range(8)),
                 keep_asking("/readyz", 503),
             )
             assert said_stale > 8, "what comes from memory says so"
-            for last in await asyncio.gather(served_for(ours, known, 200), served_for(ours, serve, 302)):
+            for last in await asyncio.gather(
+                served_for(ours, known, 200), served_for(ours, "O1", 200), served_for(ours, serve, 302)
+            ):
                 assert kept_since + OLDEST_SECONDS - 5 < last < silent_since + OLDEST_SECONDS
             to_mongo.mend()
 
