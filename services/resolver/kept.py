@@ -81,7 +81,7 @@ class Terms:
 
     def __init__(self, now: Callable[[], float], registry: CollectorRegistry) -> None:
         self.now = now
-        self.seconds = HEARING_SECONDS
+        self.seconds = DEAF_SECONDS  # until Kafka is heard
         self.is_failing = False
         """Whether the last reading, of whatever kind, found the database away."""
         self.failed_at = -math.inf

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from services.resolver import kept as kept_module
 from services.resolver.kept import (
+    DEAF_SECONDS,
     HEARING_SECONDS,
     JOIN_SECONDS,
     OUTAGE_SECONDS,
@@ -63,6 +64,7 @@ def one() -> Setting:
     source, clock = Source(), Clock()
     source.open.set()
     terms = Terms(clock, CollectorRegistry())
+    terms.seconds = HEARING_SECONDS
     kept = Kept[str, str]("x", source.load, lambda key, _: (key[0].upper(),), lambda *_: 10, 1_000, terms)
     return Setting(source, clock, terms, kept)
 
@@ -71,6 +73,10 @@ async def settled() -> None:
     """Let everything run that can."""
     for _ in range(20):
         await asyncio.sleep(0)
+
+
+def test_before_kafka_is_heard_values_are_kept_for_the_shorter_time() -> None:
+    assert Terms(Clock(), CollectorRegistry()).seconds == DEAF_SECONDS
 
 
 async def test_a_value_is_kept_for_its_time_and_no_longer(one: Setting) -> None:

@@ -180,11 +180,29 @@ async def test_every_answer_carries_an_id_and_what_keeps_browsers_from_guessing(
             assert made.isalnum()
 
 
-async def test_head_and_options_are_answered_and_other_methods_named() -> None:
+@pytest.mark.parametrize("known", [True, False])
+async def test_head_is_get_without_its_body_at_every_address(known: bool) -> None:
+    photo = FULL.photos[0] if known else a_photo("unknown")
+    queries = {"/api/images/resolve": f"?url={photo.url}", "/api/images/serve": f"?id={photo.id}"}
     async with a_resolver(FULL) as resolver:
-        head, get = await resolver.http.head(LISTING), await resolver.http.get(LISTING)
-        assert (head.status, head.headers["Content-Length"]) == (200, get.headers["Content-Length"])
-        assert await head.read() == b""
+        routes = [route for route in resolver.app.router.routes() if route.method == "GET"]
+        assert len(routes) > 8
+        for route in routes:
+            path = route.resource.canonical if route.resource else ""
+            path = path.replace("{key}", KEY if known else "unknown") + queries.get(path, "")
+            path = path.replace("{name}", "listing-photos.js" if known else "unknown")
+            get = await resolver.http.get(path, allow_redirects=False)
+            head = await resolver.http.head(path, allow_redirects=False)
+            assert await head.read() == b""
+            assert head.status == get.status, path
+            assert head.status in (({200, 302} if known else {200, 404}) | {503}), path
+            assert set(get.headers) - set(head.headers) <= {"Content-Length"}, path
+            if path != "/metrics":
+                assert head.headers.get("Content-Length", "0") == get.headers["Content-Length"], path
+
+
+async def test_options_are_answered_and_other_methods_named() -> None:
+    async with a_resolver(FULL) as resolver:
         options = await resolver.http.options(LISTING)
         assert (options.status, options.headers["Allow"]) == (204, "GET, HEAD, OPTIONS")
         assert (await resolver.http.options("/nothing")).status == 404
