@@ -7,8 +7,9 @@ nothing newer can be recorded, and what was read is served for up to half a minu
 import asyncio
 import math
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Generic, TypeVar
 
 from prometheus_client import CollectorRegistry, Metric
@@ -25,12 +26,11 @@ HEARING_SECONDS = 1.0
 DEAF_SECONDS = 0.5
 """The same while Kafka does not tell what changed."""
 OUTAGE_SECONDS = 30.0
-READING_SECONDS = 3.0
-"""How long the database may take for one reading; one that takes longer hangs, and is as good as away."""
+READING_SECONDS = 2.0
+"""How long the database may take for one reading: what it brings may be as old as the time it took, and nothing older
+may be answered. A database that takes longer hangs, and is as good as away."""
 READ_SECONDS = 5.0
 """How long a reading takes at most for those who wait for it, the readings before it included."""
-JOIN_SECONDS = 1.0
-"""A reading that began longer ago is joined by nobody: what it brings may be older than what may be served."""
 _MOST_AT_ONCE = 200
 _MOST_BESIDE = 16
 """Beside another reading one takes half of all that is awaited, and so many at least: of two that are alike one is read
@@ -104,10 +104,11 @@ class _Reading(Generic[Key, Value]):
 
     outcome: Mapping[Key, Value] | Exception | None = None
     """None until it has ended."""
+    traceback: TracebackType | None = None
+    """Of an exception where it was met: each who waits raises it anew, and would otherwise add to it."""
     waiting: list[asyncio.Future[None]] = field(default_factory=list)
     """One future for each who waits: who leaves takes no other along."""
     deadline: asyncio.TimerHandle | None = None
-    began_at: float = math.inf
     is_due: bool = False
     """Whether it has waited for more keys for long enough."""
     keys: dict[Key, None] = field(default_factory=dict)
@@ -212,9 +213,9 @@ class Kept(Generic[Key, Value]):
         return True
 
     def _joined(self, key: Key) -> _Reading[Key, Value] | None:
-        """Return the reading that will bring a key, if one began not too long ago. Raises Overloaded."""
+        """Return the reading that will bring a key, if one is not outdated already. Raises Overloaded."""
         reading = self._awaited.get(key)
-        if reading is None or reading.forgotten or reading.began_at < self._terms.now() - JOIN_SECONDS:
+        if reading is None or reading.forgotten:
             if len(self._awaited) >= _MOST_AWAITED:
                 raise Overloaded
             return None
@@ -256,7 +257,7 @@ class Kept(Generic[Key, Value]):
             if len(kept) == len(keys):
                 return {key: entry.value for key, entry in kept.items()}
         if isinstance(reading.outcome, Exception):
-            raise reading.outcome
+            raise reading.outcome.with_traceback(reading.traceback)
         assert reading.outcome is not None  # noqa: S101 - it has ended
         return {key: reading.outcome[key] for key in keys}
 
@@ -276,9 +277,14 @@ class Kept(Generic[Key, Value]):
         return not self._running or reading.is_due or len(reading.keys) >= _WORTH_READING
 
     async def _read(self, reading: _Reading[Key, Value]) -> None:
-        read_at = reading.began_at = self._terms.now()
+        read_at = self._terms.now()
         try:
             values = await self._load_in_time(reading.keys)
+            self._terms.is_failing = False
+            for key, value in values.items():
+                self._keep(key, value, read_at, reading.forgotten)
+            self._make_room()
+            self._end(reading, values)
         except StoreUnavailable as fault:
             # Those in the queue would each wait as long, for the same end.
             self._terms.is_failing, self._terms.failed_at = True, self._terms.now()
@@ -287,14 +293,8 @@ class Kept(Generic[Key, Value]):
             self._queue.clear()
         except Exception as fault:  # noqa: BLE001 - it is raised where it is awaited
             self._end(reading, fault)
-        else:
-            self._terms.is_failing = False
-            for key, value in values.items():
-                groups = frozenset(self._groups_of(key, value))
-                if reading.forgotten.isdisjoint(groups) and key not in reading.forgotten:
-                    self._keep(key, value, groups, read_at)
-            self._make_room()
-            self._end(reading, values)
+        finally:
+            self._end(reading, StoreUnavailable("the resolver is being stopped"))
 
     async def _load_in_time(self, keys: Collection[Key]) -> Mapping[Key, Value]:
         try:
@@ -308,6 +308,8 @@ class Kept(Generic[Key, Value]):
         if reading.outcome is not None:
             return
         reading.outcome = outcome
+        if isinstance(outcome, Exception):
+            reading.traceback = outcome.__traceback__
         for ended in reading.waiting:
             if not ended.done():
                 ended.set_result(None)
@@ -319,7 +321,11 @@ class Kept(Generic[Key, Value]):
             if self._awaited.get(key) is reading:
                 del self._awaited[key]
 
-    def _keep(self, key: Key, value: Value, groups: frozenset[Hashable], read_at: float) -> None:
+    def _keep(self, key: Key, value: Value, read_at: float, forgotten: Set[Hashable]) -> None:
+        """Keep a value that was read then, unless it has changed meanwhile or a newer one is here."""
+        groups, before = frozenset(self._groups_of(key, value)), self._entries.get(key)
+        if key in forgotten or not forgotten.isdisjoint(groups) or (before and before.read_at > read_at):
+            return
         self._drop(key)
         entry = _Entry(value, groups, self._size_of(key, value), read_at, read_at + self._terms.seconds)
         self._entries[key] = entry

@@ -1,6 +1,8 @@
 """What was read is kept for a moment and within its memory; what is asked for together is read together."""
 
 import asyncio
+import traceback
+import weakref
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
@@ -11,7 +13,6 @@ from services.resolver import kept as kept_module
 from services.resolver.kept import (
     DEAF_SECONDS,
     HEARING_SECONDS,
-    JOIN_SECONDS,
     OUTAGE_SECONDS,
     READING_SECONDS,
     Kept,
@@ -247,18 +248,93 @@ async def test_a_database_that_nobody_asked_lately_is_asked_before_what_was_read
     assert await one.get("a") == ["a3"]
 
 
-async def test_a_reading_that_began_long_ago_is_joined_by_nobody(one: Setting) -> None:
+def test_nothing_older_than_the_contract_allows_is_answered() -> None:
+    assert max(READING_SECONDS, HEARING_SECONDS, DEAF_SECONDS) <= 2.0
+
+
+async def begun(one: Setting, *keys: str) -> asyncio.Task[list[str]]:
+    """Begin a reading that ends when its own gate is opened."""
+    asking = asyncio.create_task(one.get(*keys))
+    await settled()
+    return asking
+
+
+async def test_an_older_reading_that_ends_late_takes_nothing_from_a_newer_one(one: Setting) -> None:
+    older = one.source.open = asyncio.Event()
+    first = await begun(one, "a", "b")
+    one.kept.forget("B", for_good=False)
+    newer = one.source.open = asyncio.Event()
+    one.clock.now += 0.5
+    second = await begun(one, "a")
+    newer.set()
+    assert await second == ["a2"]
+    older.set()
+    assert await first == ["a1", "b1"]
+    assert await one.get("a") == ["a2"], "kept from the newer reading"
+
+
+async def test_an_outdated_reading_that_ends_leaves_the_one_in_its_place_to_be_joined(one: Setting) -> None:
+    older = one.source.open = asyncio.Event()
+    first = await begun(one, "a")
+    one.kept.forget("A", for_good=False)
+    newer = one.source.open = asyncio.Event()
+    second = await begun(one, "a")
+    older.set()
+    assert await first == ["a1"]
+    joined = await begun(one, "a")
+    newer.set()
+    assert [await second, await joined] == [["a2"], ["a2"]]
+    assert len(one.source.readings) == 2
+
+
+async def test_what_was_on_its_way_when_everything_was_forgotten_is_read_anew(one: Setting) -> None:
     one.source.open.clear()
-    first = asyncio.create_task(one.get("a"))
-    await settled()
-    one.clock.now += JOIN_SECONDS
-    joining = asyncio.create_task(one.get("a"))
-    await settled()
-    one.clock.now += 0.001
-    late = asyncio.create_task(one.get("a"))
-    await settled()
+    asking = await begun(one, "a")
+    one.kept.forget_all()
     one.source.open.set()
-    assert [await first, await joining, await late] == [["a1"], ["a1"], ["a2"]]
+    assert await asking == ["a1"]
+    assert await one.get("a") == ["a2"]
+
+
+async def test_a_fault_is_raised_for_each_who_waits_as_if_for_it_alone(one: Setting) -> None:
+    one.source.open.clear()
+    asking = [asyncio.create_task(one.kept.one("a")) for _ in range(50)]
+    await settled()
+    one.source.fault = ValueError("broken")
+    one.source.open.set()
+    lengths = set()
+    for one_asks in asking:
+        try:
+            await one_asks
+        except ValueError as fault:
+            lengths.add(len(traceback.extract_tb(fault.__traceback__)))
+    assert len(lengths) == 1, "nobody's traceback holds the others'"
+
+
+async def test_a_fault_in_what_was_read_reaches_who_waits_at_once() -> None:
+    def broken(*_: str) -> int:
+        raise ValueError("broken")
+
+    source = Source()
+    source.open.set()
+    kept = Kept[str, str]("x", source.load, lambda *_: (), broken, 1_000, Terms(Clock(), CollectorRegistry()))
+    with pytest.raises(ValueError, match="broken"):
+        await asyncio.wait_for(kept.one("a"), 1)
+
+
+async def test_what_is_not_kept_is_held_by_nothing_else() -> None:
+    class Big:
+        """Can be seen to be gone."""
+
+    async def load(keys: Collection[str]) -> Mapping[str, Big]:
+        return {key: Big() for key in keys}
+
+    kept = Kept[str, Big]("x", load, lambda *_: (), lambda *_: 10, 1_000, Terms(Clock(), CollectorRegistry()))
+    gone = weakref.ref(await kept.one("a"))
+    kept.forget_all()
+    await kept.one("a")
+    await asyncio.sleep(0.1)  # a reading is known for some milliseconds
+    assert gone() is None
 
 
 async def test_a_reading_whose_time_was_over_before_it_began_keeps_nobody_waiting(
