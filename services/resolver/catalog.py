@@ -1,6 +1,7 @@
 """What can be shown, by listing, by image and by URL: from memory, else in one query for all who ask."""
 
 import asyncio
+import itertools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -143,28 +144,35 @@ class Catalog:
         self._by_url.forget_all()
 
     async def _load_pages(self, questions: Collection[Question]) -> Mapping[Question, Sequence[Page]]:
-        shapes: dict[tuple[str | None, int | None], list[str]] = {}
-        for key, feed, photos in questions:
-            shapes.setdefault((feed, photos), []).append(key)
-        read = await asyncio.gather(*(self._answers.answers(keys, *shape) for shape, keys in shapes.items()))
-        found: dict[Question, list[Page]] = {question: [] for question in questions}
-        for (feed, photos), answers in zip(shapes, read, strict=True):
-            for answer in answers:
-                question = Question(answer.listing_key, feed, photos)
-                found[question].append(self._page(question, answer))
-        return found
+        """Read listings that are asked for whole, and the first photos of the others: two queries, whoever asks."""
+        whole = {key for key, _, photos in questions if photos is None}
+        begun = [(key, photos) for key, _, photos in questions if photos is not None and key not in whole]
+        wanted = [(whole, None), ({key for key, _ in begun}, max((photos for _, photos in begun), default=0))]
+        read = await asyncio.gather(*(self._answers.answers(keys, photos) for keys, photos in wanted if keys))
+        by_key: dict[str, list[Answer]] = {}
+        for answer in itertools.chain(*read):
+            by_key.setdefault(answer.listing_key, []).append(answer)
+        return {
+            question: [
+                self._page(question, answer)
+                for answer in by_key.get(question.listing_key, ())
+                if question.feed in (None, answer.feed)
+            ]
+            for question in questions
+        }
 
     def _page(self, question: Question, answer: Answer) -> Page:
         """Make the page, or take the one from before where nothing changed: its bytes are hashed and compressed."""
         plain = b'{"feed":%s,"listing_key":%s,"images":[%s]}' % (
             orjson.dumps(answer.feed),
             orjson.dumps(answer.listing_key),
-            ",".join(answer.rendered).encode(),
+            ",".join(answer.rendered[: question.photos]).encode(),
         )
+        missing = [one for one, place in answer.missing.items() if question.photos is None or place < question.photos]
         for before in self._pages.last(question) or ():
-            if before.body.plain == plain and before.missing == answer.missing:
+            if before.body.plain == plain and before.missing == missing:
                 return before
-        return Page((answer.feed, answer.listing_key), Body(plain), answer.missing)
+        return Page((answer.feed, answer.listing_key), Body(plain), missing)
 
     async def _load_images(self, names: Collection[Name]) -> Mapping[Name, Sequence[ShownPhoto]]:
         ids = [name.image_id for name in names if name.image_id is not None]

@@ -15,8 +15,8 @@ class Answer:
     feed: str
     listing_key: str
     rendered: Sequence[str]
-    missing: Sequence[str]
-    """The ids of those that want an attempt, for there is no copy of the newest version."""
+    missing: Mapping[str, int]
+    """Which photos want an attempt, for there is no copy of the newest version: their places by id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,5 +68,5 @@ class Answers(Protocol):
         In one round trip; of a listing every such photo or, sooner, only the first.
         """
 
-    async def answers(self, listing_keys: Collection[str], feed: str | None, photos: int | None) -> Sequence[Answer]:
-        """Return the displayed listings' answers, with at most so many photos each, in one round trip."""
+    async def answers(self, listing_keys: Collection[str], photos: int | None) -> Sequence[Answer]:
+        """Return the displayed listings' answers in every feed, with at most so many photos each, in one round trip."""

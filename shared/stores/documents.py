@@ -110,11 +110,6 @@ def _missing(listing: Listing) -> Document:
     }
 
 
-def missing_of(document: Mapping[str, Any], photos: int | None) -> list[str]:
-    """Read which of the first so many photos are missing."""
-    return [image_id for image_id, order in document["missing"].items() if photos is None or order < photos]
-
-
 def _rendered(listing: Listing, renderer: Renderer) -> list[Document]:
     """Make the answers of a listing's photos, each beside what it is found by: a query then brings one and no more."""
     return [

@@ -20,7 +20,6 @@ from shared.stores.documents import (
     announced_under,
     fragments_of,
     from_document,
-    missing_of,
     recorded,
     to_document,
 )
@@ -175,12 +174,12 @@ class MemoryListings:
             for photo in announced_under(document, frozenset(url_keys))[: None if every else 1]
         ]
 
-    async def answers(self, listing_keys: Collection[str], feed: str | None, photos: int | None) -> Sequence[Answer]:
+    async def answers(self, listing_keys: Collection[str], photos: int | None) -> Sequence[Answer]:
         """Return the displayed listings' answers, with at most so many photos each."""
         return [
-            Answer(one["feed"], one["listing_key"], fragments_of(one, photos), missing_of(one, photos))
+            Answer(one["feed"], one["listing_key"], fragments_of(one, photos), one["missing"])
             for one in self._documents.values()
-            if one["listing_key"] in listing_keys and one["displayed"] and feed in (None, one["feed"])
+            if one["listing_key"] in listing_keys and one["displayed"]
         ]
 
     async def counts(self, feed: str, now: datetime) -> FeedCounts:

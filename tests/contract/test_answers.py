@@ -1,7 +1,7 @@
 """What is answered of displayed listings, by the store in memory and by MongoDB alike."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -9,9 +9,11 @@ import orjson
 import pytest
 
 from shared.domain.image import image_id, url_key
+from shared.domain.listing import Listing
 from shared.render import Renderer
 from shared.stores import mongo
 from shared.stores.answers import Answer, Answers
+from shared.stores.documents import ListingId
 from shared.stores.errors import StoreUnavailable
 from shared.stores.listings import Listings
 from shared.stores.memory import MemoryListings
@@ -44,7 +46,8 @@ async def test_shown_photos_are_found_by_id_and_by_url_each_by_itself(listings: 
     assert await found([], ["large u", "nothing"]) == [("X2", "b", after(9))]
     assert await found([], ["https://photos.example.com/a.jpg"]) == [everything[0], everything[2], everything[4]]
     assert await found([ids[0]], ["u"]) == [("X1", "a", NOW), ("X2", "b", after(9))]
-    assert await found(["$photos.id", "$$this.id"], []) == [], "words, never expressions"
+    assert await found(["$photos.id", "$$this.id"], []) == []
+    assert await found([late.id, "$$this.id"], ["$$key"]) == [("X2", "b", after(9))], "words, never expressions"
     assert await found([], []) == []
     (whole,) = await answers.showing([late.id], [])
     assert whole.photo == replace(late, order=1)
@@ -65,7 +68,7 @@ async def test_the_answer_of_a_photo_is_found_by_any_of_its_urls(listings: Listi
     async def found(*urls: str, every: bool = True) -> list[tuple[str, str, bool, bool]]:
         some = await answers.photo_answers([url_key(url) for url in urls], every=every)
         for one in some:
-            (whole,) = await answers.answers([one.listing_key], one.feed, None)
+            (whole,) = await answers.answers([one.listing_key], None)
             assert one.json in whole.rendered
             assert orjson.loads(one.json)["id"] == one.image_id
         return sorted((one.listing_key, one.image_id, one.has_copy, one.is_missing) for one in some)
@@ -88,9 +91,8 @@ async def test_what_a_view_makes_more_urgent_is_missing_in_an_answer(listings: L
     outdated = a_held_photo("o", announced_at=after(1))
     spent = a_photo("s", spent_url=url_key("https://photos.example.com/s.jpg"))
     await listings.write([a_listing(a_held_photo("h", forced_at=NOW), a_photo("p"), outdated, spent)])
-    for photos, expected in ((None, ["p", "o"]), (2, ["p"]), (1, [])):
-        (answer,) = await answers.answers([KEY], FEED, photos)
-        assert list(answer.missing) == [image_id(FEED, KEY, name) for name in expected]
+    (answer,) = await answers.answers([KEY], 1)
+    assert answer.missing == {image_id(FEED, KEY, name): place for name, place in (("p", 1), ("o", 2))}
 
 
 def ids_in(answer: Answer) -> list[str]:
@@ -100,7 +102,7 @@ def ids_in(answer: Answer) -> list[str]:
 async def test_an_answer_holds_the_photos_in_order_ready_to_send(listings: Listings, answers: Answers) -> None:
     listing = a_listing(a_photo("z"), a_held_photo("a"), a_photo("m"))
     await listings.write([listing])
-    (answer,) = await answers.answers([KEY], None, None)
+    (answer,) = await answers.answers([KEY], None)
     assert (answer.feed, answer.listing_key) == (FEED, KEY)
     assert list(answer.missing) == [listing.photos[0].id, listing.photos[2].id]
     assert list(answer.rendered) == RENDERER.fragments(listing)
@@ -112,24 +114,21 @@ async def test_an_answer_holds_at_most_so_many_photos(
     listings: Listings, answers: Answers, photos: int | None, expected: int
 ) -> None:
     await listings.write([a_listing(a_photo("a"), a_photo("b"), a_photo("c"))])
-    (answer,) = await answers.answers([KEY], FEED, photos)
+    (answer,) = await answers.answers([KEY], photos)
     assert ids_in(answer) == [image_id(FEED, KEY, name) for name in "abc"[:expected]]
-    assert list(answer.missing) == ids_in(answer)
 
 
 @pytest.mark.parametrize(
-    ("keys", "feed", "expected"),
+    ("keys", "expected"),
     [
-        (["X1", "X2", "X3", "X4"], None, [("other", "X1"), (FEED, "X1"), (FEED, "X3")]),
-        (["X1", "X2"], FEED, [(FEED, "X1")]),
-        (["X1"], "other", [("other", "X1")]),
-        (["X3", "X3"], None, [(FEED, "X3")]),
-        (["X2"], None, []),
-        ([], None, []),
+        (["X1", "X2", "X3", "X4"], [("other", "X1"), (FEED, "X1"), (FEED, "X3")]),
+        (["X3", "X3"], [(FEED, "X3")]),
+        (["X2"], []),
+        ([], []),
     ],
 )
 async def test_only_displayed_listings_are_answered(
-    listings: Listings, answers: Answers, keys: Sequence[str], feed: str | None, expected: list[tuple[str, str]]
+    listings: Listings, answers: Answers, keys: Sequence[str], expected: list[tuple[str, str]]
 ) -> None:
     await listings.write(
         [
@@ -139,7 +138,7 @@ async def test_only_displayed_listings_are_answered(
             a_listing(key="X3"),
         ]
     )
-    found = await answers.answers(keys, feed, None)
+    found = await answers.answers(keys, None)
     assert sorted((one.feed, one.listing_key) for one in found) == expected
 
 
@@ -148,7 +147,7 @@ async def test_a_listing_with_an_unusual_key_is_answered_like_any_other(
     listings: Listings, answers: Answers, key: str
 ) -> None:
     await listings.write([a_listing(a_photo(key=key), key=key)])
-    assert [one.listing_key for one in await answers.answers([key], FEED, None)] == [key]
+    assert [one.listing_key for one in await answers.answers([key], None)] == [key]
 
 
 class Databases:
@@ -179,12 +178,29 @@ async def test_what_older_rules_rendered_is_rendered_anew_when_read_and_recorded
     listings, answers = databases.stores("https://new.example.com")
     (photo,) = await answers.photo_answers(listing.photos[1].url_keys, every=False)
     recorded = await databases.writing["listings"].find_one({})
-    (answer,) = await answers.answers([KEY], None, 1)
+    (answer,) = await answers.answers([KEY], 1)
     (unchanged,) = await databases.writing["listings"].find().to_list(None)
     assert [*answer.rendered, photo.json] == newer.fragments(listing)
     assert recorded == unchanged, "it is recorded once"
     assert [one["json"] for one in unchanged["rendered"]] == newer.fragments(listing)
     assert await listings.get(FEED, KEY) == replace(listing, revision=2)
+
+
+async def test_what_turns_hidden_before_it_is_rendered_anew_is_not_answered(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, _ = databases.stores("https://old.example.com")
+    await old.write([a_listing(a_held_photo("a"))])
+    listings, answers = databases.stores("https://new.example.com")
+    read = listings.get_many
+
+    async def read_late(ids: Collection[ListingId]) -> Mapping[ListingId, Listing]:
+        (known,) = (await read(ids)).values()
+        await old.write([replace(known, hidden=hidden())])
+        return await read(ids)
+
+    monkeypatch.setattr(listings, "get_many", read_late)
+    assert await answers.answers([KEY], None) == []
 
 
 async def test_two_of_different_settings_do_not_record_by_turns_without_end(databases: Databases) -> None:
@@ -194,7 +210,7 @@ async def test_two_of_different_settings_do_not_record_by_turns_without_end(data
     await listings.write([a_listing(a_held_photo("a"))])
     for _ in range(5):
         for (_, answers), address in zip(stores, addresses, strict=True):
-            (answer,) = await answers.answers([KEY], None, None)
+            (answer,) = await answers.answers([KEY], None)
             assert f"{address}/" in answer.rendered[0]
     found = await listings.get(FEED, KEY)
     assert found
@@ -213,7 +229,7 @@ async def test_an_answer_does_not_wait_for_its_record(
     await databases.stores("https://old.example.com")[0].write([a_listing(a_held_photo("a"))])
     listings, answers = databases.stores("https://new.example.com")
     monkeypatch.setattr(listings, "write", cannot)
-    (answer,) = await asyncio.wait_for(answers.answers([KEY], None, None), 5)
+    (answer,) = await asyncio.wait_for(answers.answers([KEY], None), 5)
     assert "https://new.example.com/" in answer.rendered[0]
 
 
@@ -223,7 +239,7 @@ async def test_answers_of_a_database_that_is_away_are_said_to_be_unavailable(unu
     async with mongo.connect_for_answers(uri, "nowhere") as reading:
         answers = MongoAnswers(reading, MemoryListings(RENDERER), RENDERER)
         calls = [
-            answers.answers([KEY], None, None),
+            answers.answers([KEY], None),
             answers.photo_answers(["u"], every=True),
             answers.showing(["i"], ["u"]),
         ]

@@ -14,7 +14,6 @@ from shared.stores.documents import (
     announced_under,
     fragments_of,
     from_document,
-    missing_of,
     to_document,
 )
 from shared.stores.errors import StoreUnavailable
@@ -69,15 +68,11 @@ class MongoAnswers:
         found = await self._answered({"photos.url_keys": {"$in": keys}, "displayed": True}, picked)
         return [PhotoAnswer.read(one, photo) for one in found for photo in announced_under(one, wanted)]
 
-    async def answers(self, listing_keys: Collection[str], feed: str | None, photos: int | None) -> Sequence[Answer]:
+    async def answers(self, listing_keys: Collection[str], photos: int | None) -> Sequence[Answer]:
         """Return the displayed listings' answers, with at most so many photos each."""
-        query: Document = {"listing_key": {"$in": list(listing_keys)}, "displayed": True}
-        if feed is not None:
-            query["feed"] = feed
+        query = {"listing_key": {"$in": list(listing_keys)}, "displayed": True}
         found = await self._answered(query, {"$slice": photos} if photos is not None else {"json": 1})
-        return [
-            Answer(one["feed"], one["listing_key"], fragments_of(one, photos), missing_of(one, photos)) for one in found
-        ]
+        return [Answer(one["feed"], one["listing_key"], fragments_of(one, photos), one["missing"]) for one in found]
 
     async def _aggregate(self, pipeline: list[Document]) -> list[Document]:
         with translated():
