@@ -1,5 +1,6 @@
 """What every answer passes: an id, problems for whatever goes wrong, headers, and the count."""
 
+import asyncio
 import random
 import re
 import time
@@ -22,6 +23,8 @@ _LONGEST_LINE = 32_768
 """Of the request line: an MLS's URL may be long, and every byte of it percent-encoded."""
 _IDLE_SECONDS = 75.0
 """What a connection may take to bring a whole head: longer than proxies keep theirs, nginx's 60 s among them."""
+_SENDING_SECONDS = 30.0
+"""How long a client may take to read what is sent to it before more of it can be sent."""
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _ALWAYS = {
@@ -156,7 +159,29 @@ def _let_pages_read(request: web.Request, headers: MutableMapping[str, str], ori
 
 
 class _Protocol(RequestHandler):
-    """aiohttp's own, but for what it says of bytes that are not HTTP: a problem that repeats none of them."""
+    """aiohttp's own, with a problem for bytes that are not HTTP, and an end for who asks and does not read."""
+
+    _giving_up: asyncio.TimerHandle | None = None
+
+    def pause_writing(self) -> None:
+        """Wait for a client that does not read, but not for ever."""
+        super().pause_writing()
+        if self.transport is not None:
+            self._giving_up = self._loop.call_later(_SENDING_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Go on: it reads."""
+        super().resume_writing()
+        self._wait_no_more()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """End with the connection."""
+        super().connection_lost(exc)
+        self._wait_no_more()
+
+    def _wait_no_more(self) -> None:
+        if self._giving_up is not None:
+            self._giving_up.cancel()
 
     def handle_error(
         self,

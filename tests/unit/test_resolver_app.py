@@ -5,6 +5,7 @@ import gzip
 import json
 import logging
 import re
+import socket
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -330,6 +331,27 @@ async def test_a_body_that_never_ends_costs_its_sender_a_503(monkeypatch: pytest
         writer.close()
         assert answer.startswith(b"HTTP/1.1 503")
         assert b"Retry-After: 2" in answer
+
+
+@pytest.mark.parametrize("reads", [True, False])
+async def test_who_asks_and_does_not_read_is_waited_for_only_so_long(
+    monkeypatch: pytest.MonkeyPatch, reads: bool
+) -> None:
+    monkeypatch.setattr(front_module, "_SENDING_SECONDS", 0.5)
+    asked = 200
+    async with a_resolver(a_listing(*(a_held_photo(f"p{number}") for number in range(400)))) as resolver:
+        length = int((await resolver.http.head(LISTING)).headers["Content-Length"])
+        client = socket.create_connection(("127.0.0.1", resolver.port))
+        client.setblocking(False)
+        loop, received = asyncio.get_running_loop(), 0
+        with client:
+            await loop.sock_sendall(client, f"GET {LISTING} HTTP/1.1\r\nHost: x\r\n\r\n".encode() * asked)
+            await asyncio.sleep(0.0 if reads else 2.0)
+            with suppress(ConnectionResetError):
+                async with asyncio.timeout(30):
+                    while received < asked * length and (data := await loop.sock_recv(client, 1_000_000)):
+                        received += len(data)
+    assert (received >= asked * length) is reads
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /healthz HTTP/1.1\r\nHost: a\r\nX-A"])
