@@ -1,11 +1,15 @@
 """Which process runs a loop that one alone should run? Whoever holds its lease; a dead holder's ends by itself."""
 
+import asyncio
+from contextlib import suppress
 from datetime import timedelta
 
 from shared.clock import Clock
+from shared.stores.errors import StoreUnavailable
 from shared.stores.records import Leases
 
 _HOLD = timedelta(seconds=10)
+_GIVING_BACK_SECONDS = 0.5
 
 
 class Lease:
@@ -32,5 +36,7 @@ class Lease:
         return self._clock() < self._until
 
     async def give_back(self) -> None:
-        """Let another process go on at once."""
-        await self._leases.release(self._name, self._holder)
+        """Let another process go on at once, if that can be said soon: a lease ends by itself."""
+        with suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(_GIVING_BACK_SECONDS):
+                await self._leases.release(self._name, self._holder)

@@ -180,8 +180,8 @@ class MinioObjects:
             return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     def close(self) -> None:
-        """Wait for calls under way and end the threads."""
-        self._threads.shutdown()
+        """End the threads. Calls under way are not waited for: a server that hangs would keep the process."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 def _written(into: Path, answer: urllib3.BaseHTTPResponse) -> bool:

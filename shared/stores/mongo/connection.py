@@ -1,7 +1,9 @@
 """Connections to MongoDB, and what its driver's exceptions become."""
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, TypeAlias, cast
 
@@ -19,6 +21,8 @@ AnswersDatabase: TypeAlias = AsyncDatabase[Document]
 """The same by PyMongo's own asyncio client, which needs no threads: see docs/adr/0033."""
 
 _CALL_SECONDS = 20.0
+_CLOSING_SECONDS = 0.5
+"""A driver takes leave of its server, and waits for one that hangs."""
 
 
 @asynccontextmanager
@@ -31,14 +35,21 @@ async def connect(uri: str, database: str, call_seconds: float = _CALL_SECONDS) 
     try:
         yield client[database]
     finally:
-        client.close()
+        closing = threading.Thread(target=client.close, daemon=True)
+        closing.start()
+        await asyncio.to_thread(closing.join, _CLOSING_SECONDS)
 
 
 @asynccontextmanager
 async def connect_for_answers(uri: str, database: str) -> AsyncIterator[AnswersDatabase]:
     """Open a database for `MongoAnswers`, for as long as the context lasts."""
-    async with AsyncMongoClient[Document](uri, **_options(_CALL_SECONDS)) as client:
+    client = AsyncMongoClient[Document](uri, **_options(_CALL_SECONDS))
+    try:
         yield client[database]
+    finally:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSING_SECONDS):
+                await client.close()
 
 
 def _options(call_seconds: float) -> dict[str, Any]:

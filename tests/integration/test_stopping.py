@@ -1,0 +1,44 @@
+"""SIGTERM while a server hangs: each service ends in the time that README.md promises."""
+
+import asyncio
+import dataclasses
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from local.plan import SERVICES
+from local.sandbox import Sandbox
+from tests import system
+from tests.proxies import through
+from tests.servers import Room
+
+MOST_SECONDS = 10.0
+
+
+@pytest.mark.parametrize("hangs", ["mongodb", "s3"])
+@pytest.mark.parametrize("silent_seconds", [0.0, 6.0])
+async def test_a_service_ends_in_time_though_a_server_hangs(
+    room: Room, mls: Sandbox, key: str, tmp_path: Path, hangs: str, silent_seconds: float
+) -> None:
+    servers, loop = room.servers, asyncio.get_running_loop()
+    there = servers.mongo if hangs == "mongodb" else servers.s3_endpoint
+    async with through(urlsplit(there).netloc) as proxy:
+        if hangs == "mongodb":
+            behind = dataclasses.replace(servers, mongo=f"mongodb://{proxy.address}/?directConnection=true")
+        else:
+            behind = dataclasses.replace(servers, s3_endpoint=f"http://{proxy.address}")
+        theirs = dataclasses.replace(room, servers=behind)
+        async with system.running(theirs, mls.feeds_toml(), tmp_path, *SERVICES) as whole:
+            proxy.fall_silent()
+            await whole.see(mls.market.property(mls.market.listing(key)))
+            await asyncio.sleep(silent_seconds)
+
+            async def end(name: str) -> tuple[int, float]:
+                told_at = loop.time()
+                return await whole.stop(name), loop.time() - told_at
+
+            ends = dict(zip(SERVICES, await asyncio.gather(*map(end, SERVICES)), strict=True))
+            logs = {name: whole.log(name)[-2_000:] for name in SERVICES}
+    assert {name: code for name, (code, _) in ends.items()} == dict.fromkeys(SERVICES, 0), logs
+    assert max(seconds for _, seconds in ends.values()) < MOST_SECONDS, ends
