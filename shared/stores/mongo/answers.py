@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 
@@ -36,7 +37,7 @@ class MongoAnswers:
         self._collection = database["listings"]
         self._listings = listings
         self._renderer = renderer
-        self._recorded_at: dict[ListingId, float] = {}
+        self._recorded_at: OrderedDict[ListingId, float] = OrderedDict()
 
     async def showing(self, image_ids: Collection[str], url_keys: Collection[str]) -> Sequence[ShownPhoto]:
         """Return the photos of displayed listings that have one of the ids, or were announced under one of the URLs."""
@@ -103,7 +104,8 @@ class MongoAnswers:
         Once a minute a listing: two processes of different settings, side by side, would do so by turns without end.
         """
         now = time.monotonic()
-        self._recorded_at = {one: at for one, at in self._recorded_at.items() if at > now - _RECORDED_AGAIN_SECONDS}
+        while self._recorded_at and next(iter(self._recorded_at.values())) <= now - _RECORDED_AGAIN_SECONDS:
+            self._recorded_at.popitem(last=False)
         some = [one for one in listings if (one.feed, one.key) not in self._recorded_at]
         self._recorded_at |= {(one.feed, one.key): now for one in some}
         with suppress(StoreUnavailable, TimeoutError):
