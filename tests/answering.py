@@ -1,8 +1,9 @@
 """A resolver in this process, on stores in memory, answering real HTTP."""
 
-from collections.abc import AsyncIterator, Iterable
+import asyncio
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import aiohttp
@@ -13,34 +14,41 @@ from local import ports
 from services.resolver import front
 from services.resolver.app import Parts, create_app
 from shared.clock import Clock, utc_now
+from shared.domain.image import Photo
 from shared.domain.listing import Listing
 from shared.health import Health, serving
-from shared.kafka import Broker, Outgoing
+from shared.kafka import Broker, BrokerUnavailable, Outgoing
 from shared.render import Renderer
 from shared.runtime import Loop, looping
 from shared.settings import Settings
 from shared.stores.answers import Answer, PhotoAnswer, ShownPhoto
+from shared.stores.documents import ListingId
 from shared.stores.errors import StoreUnavailable
 from shared.stores.memory import MemoryListings
 from shared.stores.paces import MemoryPaces
-from tests.builders import FEED, a_feed
+from tests.builders import FEED, KEY, a_feed
+from tests.system import until
 
 RENDERER = Renderer("https://cdn.example.com")
 
 
 class Said(Broker):
-    """A broker that keeps what is published."""
+    """A broker that keeps what is published, and can be away."""
 
     def __init__(self) -> None:
         super().__init__("nowhere:9")
         self.records: list[Outgoing] = []
+        self.is_away = False
 
     async def publish(self, records: Iterable[Outgoing]) -> None:
         """Keep the records."""
+        await self.ping()
         self.records += records
 
     async def ping(self) -> None:
-        """Always reachable."""
+        """Raise while away."""
+        if self.is_away:
+            raise BrokerUnavailable("away")
 
 
 class Watched(MemoryListings):
@@ -50,6 +58,12 @@ class Watched(MemoryListings):
         super().__init__(RENDERER)
         self.readings = 0
         self.is_away = False
+
+    async def get_many(self, ids: Collection[ListingId]) -> Mapping[ListingId, Listing]:
+        """Answer, uncounted: who asks wants to write."""
+        if self.is_away:
+            raise StoreUnavailable("away")
+        return await super().get_many(ids)
 
     async def answers(self, *asked: Any) -> list[Answer]:
         """Count and answer."""
@@ -88,6 +102,28 @@ class Resolver:
     def metric(self, name: str, **labels: str) -> float:
         """Return what the resolver counts."""
         return self.parts.registry.get_sample_value(name, labels) or 0.0
+
+    async def record(self, **facts: Any) -> Listing:
+        """Record facts of the listing, whatever else is being recorded of it."""
+
+        async def recorded() -> Listing | None:
+            (known,) = await self.listings.by_key(KEY)
+            after = replace(known, **facts)
+            return None if await self.listings.write([after]) else after
+
+        return await until(recorded, "the facts to be recorded")
+
+    async def is_waited_for(self, photo: Photo) -> "asyncio.Task[aiohttp.ClientResponse]":
+        """Have a visitor wait for a photo; return once it was raised, looked at, and not there."""
+        readings = self.listings.readings
+        path = f"/api/images/serve?id={photo.id}"
+        asking = asyncio.create_task(self.http.get(path, allow_redirects=False))
+
+        async def waits() -> bool:
+            return self.listings.readings >= readings + 2
+
+        await until(waits, "the visitor to wait", seconds=10)
+        return asking
 
 
 @asynccontextmanager

@@ -36,7 +36,7 @@ from shared.events.images import ImageRemoved
 from shared.events.records import Record
 from shared.events.topics import DEAD_LETTER, IMAGE_DOWNLOADED, IMAGE_REMOVED
 from shared.stores.answers import ShownPhoto
-from tests.answering import RENDERER, Resolver, a_resolver
+from tests.answering import RENDERER, a_resolver
 from tests.builders import FEED, KEY, NOW, a_copy, a_held_photo, a_listing, a_photo, after, hidden
 from tests.system import PATIENCE_SECONDS, until
 
@@ -449,17 +449,6 @@ async def test_a_flood_of_demand_is_dropped_and_counted() -> None:
         assert demand._dropped._value.get() == 500
 
 
-async def changed(resolver: Resolver, **facts: Any) -> None:
-    """Record facts of the listing, whatever else is being recorded of it."""
-
-    async def is_written() -> bool:
-        listing = await resolver.listings.get(FEED, KEY)
-        assert listing is not None
-        return not await resolver.listings.write([replace(listing, **facts)])
-
-    await until(is_written, "the change to be recorded")
-
-
 async def test_ten_thousand_who_wait_for_one_photo_share_one_event_and_wake_together(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -483,7 +472,7 @@ async def test_ten_thousand_who_wait_for_one_photo_share_one_event_and_wake_toge
         await asyncio.gather(*gone, return_exceptions=True)
         assert time.process_time() - began < 0.5, "whoever leaves costs the same, however many wait"
         assert resolver.metric("listing_images_waiters") == 5_000
-        await changed(resolver, photos=(replace(photo, copy=a_copy("a")),))
+        await resolver.record(photos=(replace(photo, copy=a_copy("a")),))
         resolver.parts.catalog.forget(KEY, photo.id)
         resolver.parts.waiting.tell(photo.id)
         shown = await asyncio.gather(*staying)
@@ -508,7 +497,7 @@ async def test_an_event_that_comes_while_its_photo_is_looked_at_is_not_lost(monk
         monkeypatch.setattr(resolver.listings, "showing", slowly)
         asking = asyncio.create_task(resolver.http.get(f"/api/images/serve?id={photo.id}", allow_redirects=False))
         await looking.wait()
-        await changed(resolver, photos=(replace(photo, copy=a_copy("a")),))
+        await resolver.record(photos=(replace(photo, copy=a_copy("a")),))
         resolver.parts.catalog.forget(KEY, photo.id)
         resolver.parts.waiting.tell(photo.id)
         go_on.set()
@@ -518,13 +507,8 @@ async def test_an_event_that_comes_while_its_photo_is_looked_at_is_not_lost(monk
 async def test_a_waiting_visitor_is_sent_to_the_copy_though_the_event_is_lost() -> None:
     photo = a_photo("a")
     async with a_resolver(a_listing(photo)) as resolver:
-        asking = asyncio.create_task(resolver.http.get(f"/api/images/serve?id={photo.id}", allow_redirects=False))
-
-        async def waits() -> bool:
-            return bool(resolver.said.records)
-
-        await until(waits, "the event")
-        await changed(resolver, photos=(replace(photo, copy=a_copy("a")),))
+        asking = await resolver.is_waited_for(photo)
+        await resolver.record(photos=(replace(photo, copy=a_copy("a")),))
         answer = await asking
         assert (answer.status, answer.headers["Location"]) == (302, RENDERER.url(a_copy("a").full.key))
 
@@ -591,7 +575,7 @@ async def test_a_photo_by_url_is_read_once_and_hidden_at_once() -> None:
         assert [(await answer.json())["id"] for answer in answers[:2]] == [photo.id for photo in listing.photos]
         narrowed = {"url": urls[0], "listing": "X9"}
         assert (await resolver.http.get("/api/images/resolve", params=narrowed)).status == 404
-        await changed(resolver, hidden=hidden())
+        await resolver.record(hidden=hidden())
         resolver.parts.catalog.forget(KEY, listing.photos[0].id, for_good=True)
         assert (await resolver.http.get("/api/images/resolve", params={"url": urls[0]})).status == 404
 

@@ -13,7 +13,7 @@ from services.resolver import waiting as waiting_module
 from shared.domain.priority import Priority
 from shared.kafka import BrokerUnavailable
 from shared.stores.answers import Answer
-from tests.answering import Resolver, Said, a_resolver
+from tests.answering import Resolver, a_resolver
 from tests.builders import KEY, a_held_photo, a_listing, a_photo
 from tests.system import until
 
@@ -99,17 +99,6 @@ async def test_what_a_full_queue_of_demand_drops_is_counted_where_operators_look
         await until(those_in_it_are_said, "the events of what was not dropped", seconds=10)
 
 
-class Silent(Said):
-    """A broker that can be away."""
-
-    is_away = False
-
-    async def ping(self) -> None:
-        """Raise while away."""
-        if self.is_away:
-            raise BrokerUnavailable("away")
-
-
 async def readings_of_two_views(resolver: Resolver) -> int:
     """Return how often the database is asked for what is asked twice, one after the other."""
     resolver.parts.catalog.forget_all()
@@ -127,15 +116,14 @@ async def test_while_kafka_tells_of_no_changes_answers_are_kept_for_a_shorter_ti
     monkeypatch.setattr(catalog_module, "DEAF_SECONDS", 0.0)
     async with a_resolver(FULL) as resolver:
         news = resolver.parts.news
-        news._broker = broker = Silent()
         news.is_following.set()
         await news.check()
         assert await readings_of_two_views(resolver) == 1
-        broker.is_away = True
+        resolver.said.is_away = True
         with pytest.raises(BrokerUnavailable):
             await news.check()
         assert await readings_of_two_views(resolver) == 2, "a consumer says nothing of a broker that went away"
-        broker.is_away = False
+        resolver.said.is_away = False
         await news.check()
         assert await readings_of_two_views(resolver) == 1
         news.is_following.clear()
