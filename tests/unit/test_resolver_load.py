@@ -14,7 +14,7 @@ from shared.domain.priority import Priority
 from shared.kafka import BrokerUnavailable
 from shared.stores.answers import Answer
 from tests.answering import Resolver, a_resolver
-from tests.builders import KEY, a_held_photo, a_listing, a_photo
+from tests.builders import KEY, a_held_photo, a_listing, a_photo, hidden
 from tests.system import until
 
 LISTING = f"/api/listings/{KEY}/images"
@@ -106,6 +106,26 @@ async def readings_of_two_views(resolver: Resolver) -> int:
     for _ in range(2):
         assert (await resolver.http.get(LISTING)).status == 200
     return resolver.listings.readings - before
+
+
+@pytest.mark.parametrize("is_heard", [True, False])
+async def test_what_no_event_tells_is_shown_within_two_seconds_whether_kafka_is_heard_or_not(is_heard: bool) -> None:
+    async with a_resolver(FULL) as resolver:
+        resolver.parts.catalog.hears(is_heard)
+        photo = FULL.photos[0]
+        paths = [LISTING, f"/api/images/resolve?url={photo.url}", f"/api/images/serve?id={photo.id}"]
+
+        async def statuses() -> set[int]:
+            answers = [await resolver.http.get(path, allow_redirects=False) for path in paths]
+            return {answer.status for answer in answers}
+
+        assert await statuses() == {200, 302}
+        await resolver.record(hidden=hidden())
+
+        async def is_hidden() -> bool:
+            return await statuses() == {404}
+
+        await until(is_hidden, "the listing to be hidden", seconds=2)
 
 
 async def test_while_kafka_tells_of_no_changes_answers_are_kept_for_a_shorter_time(
