@@ -1,12 +1,14 @@
 """The cache of docs/cdn.md before the running system: what it keeps, what it never keeps, how it forgets."""
 
 import asyncio
+import dataclasses
 import json
 import os
 import re
 import runpy
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,8 +18,10 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from local import ports
 from local.sandbox import Sandbox
-from tests.e2e.cdn import EXAMPLES
+from tests.e2e.cdn import EXAMPLES, nginx
+from tests.servers import Room
 from tests.system import System, until
 
 
@@ -92,6 +96,36 @@ async def test_a_photo_is_kept_whatever_is_put_behind_its_url(
     held = await cdn.get(url, headers={"If-None-Match": first.headers["ETag"]})
     assert (held.status_code, held.content) == (304, b"")
     assert (await cdn.put(url, content=b"x")).status_code == 403
+
+
+async def test_many_who_ask_at_once_for_a_photo_are_one_question_to_storage(room: Room, tmp_path: Path) -> None:
+    asked, another_asks = 0, asyncio.Event()
+
+    async def answer(_: web.Request) -> web.Response:
+        nonlocal asked
+        asked += 1
+        if asked > 1:
+            another_asks.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await another_asks.wait()
+        return web.Response(body=b"a photo", headers={"Cache-Control": "public, max-age=31536000, immutable"})
+
+    app = web.Application()
+    app.router.add_get("/{key:.+}", answer)
+    port = ports.choose(set())
+    async with TestServer(app) as storage:
+        servers = dataclasses.replace(room.servers, s3_endpoint=str(storage.make_url("")))
+        here = dataclasses.replace(room, servers=servers)
+        limits = httpx.Limits(max_connections=None)
+        async with (
+            nginx(here, port, tmp_path),
+            httpx.AsyncClient(trust_env=False, timeout=30, limits=limits) as client,
+        ):
+            url = f"http://127.0.0.1:{port}/photos/a.webp"
+            answers = await asyncio.gather(*(client.get(url) for _ in range(200)))
+    assert {(one.status_code, one.content) for one in answers} == {(200, b"a photo")}
+    assert asked == 1
 
 
 async def test_a_removed_photo_is_purged_and_its_listing_expires(
