@@ -17,7 +17,7 @@ from services.resolver.decide import (
     variant,
 )
 from shared.domain.failures import Failure, Reason
-from shared.domain.image import LEASE, Claim, Photo
+from shared.domain.image import Claim, Photo
 from shared.domain.listing import Listing
 from shared.domain.priority import Priority
 from shared.stores.answers import ShownPhoto
@@ -65,7 +65,7 @@ def test_a_search_raises_the_priority_and_never_lowers_it(
 def test_the_first_view_releases_the_photo_at_once(before: Priority) -> None:
     photo, released = asked(a_photo(priority=before, not_before=after(99)), VIEWED)
     assert released
-    assert photo == replace(a_photo(), priority=VIEWED, released_at=NOW, not_before=NOW + LEASE)
+    assert photo == replace(a_photo(), priority=VIEWED, released_at=NOW, not_before=after(120))
 
 
 def test_a_later_view_changes_nothing() -> None:

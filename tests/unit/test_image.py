@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.failures import Failure, Reason
-from shared.domain.image import LEASE, Claim, Status, image_id, url_key, url_keys
+from shared.domain.image import Claim, Status, image_id, url_key, url_keys
 from shared.domain.listing import Listing, RemovalReason, copy_keys, superseded
 from shared.domain.priority import Priority, most_urgent
 from tests.builders import NOW, a_copy, a_discard, a_held_photo, a_listing, a_photo, after, hidden
@@ -47,9 +47,9 @@ def test_a_forced_photo_is_due_though_its_copy_is_the_newest() -> None:
     assert (photo.status, photo.due_at) == (Status.DOWNLOADED, NOW)
 
 
-def test_a_released_photo_is_due_again_when_its_lease_ends() -> None:
+def test_a_released_photo_is_due_again_when_its_lease_of_two_minutes_ends() -> None:
     photo = a_photo(claim=Claim(worker="w", until=NOW)).released(after(1))
-    assert (photo.released_at, photo.claim, photo.due_at) == (after(1), None, after(1) + LEASE)
+    assert (photo.released_at, photo.claim, photo.due_at) == (after(1), None, after(121))
 
 
 def test_a_photo_put_back_is_due_when_told() -> None:

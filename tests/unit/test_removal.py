@@ -14,7 +14,6 @@ from prometheus_client import CollectorRegistry
 from ops import removals
 from services.downloader.decide import settle
 from services.downloader.outcomes import Downloaded
-from services.janitor.decide import KEPT_AFTER_DISCARD
 from services.janitor.guard import Guard
 from services.janitor.removal import Remover
 from shared.domain.burst import FEWEST
@@ -563,13 +562,13 @@ async def test_resuming_removes_what_was_held_and_does_not_freeze_again_for_it(w
     assert await removed(world, *again) == 0, "a burst after the decision is another burst"
 
 
-async def test_discarding_keeps_the_copies_hidden_for_the_feed_to_show_them_again(world: World) -> None:
+async def test_discarding_keeps_the_copies_hidden_for_72_hours_for_the_feed_to_show_them_again(world: World) -> None:
     leaving = [*burst(79), *burst(1, since=-2)]  # the last is not due yet
     await world.has(*leaving, *displayed(10))
     await world.a_janitor().sweep()
     assert await world.freezes.decide(FEED, Decision.DISCARD, world.now) == 1
     janitor = world.a_janitor()
-    for seconds in (10, KEPT_AFTER_DISCARD.total_seconds() - 20):
+    for seconds in (10, 72 * 3_600 - 20):
         world.later(seconds)
         await janitor.sweep()
         assert await removed(world, *leaving) == 0
