@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ PHOTOS = 8
 PORTS = {"sandbox": 8070, "site": 8060}
 _PATIENCE_SECONDS = 600
 _LOOK_SECONDS = 0.25
+_SOON = timedelta(minutes=1)
+"""What is due later is not waited for: a photo that was given up is tried again a day later."""
 
 console = Console(highlight=False)
 
@@ -144,7 +147,8 @@ async def _follow(listings: mongo.MongoListings, wanted: int) -> tuple[FeedCount
             f"{max(0, done - first) / (time.monotonic() - began):.1f} photos/s"
         )
         progress.update(bar, completed=done + failed, words=words)
-        return done + failed >= wanted and not left
+        is_idle = counts.oldest_due_at is None or counts.oldest_due_at > utc_now() + _SOON
+        return done + failed >= wanted and is_idle and not counts.in_work
 
     with progress:
         await _until(is_done, "the photos")

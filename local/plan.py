@@ -11,7 +11,8 @@ from pydantic import SecretStr, ValidationError
 from local import ports, servers
 from local.processes import LocalError, Process
 from local.servers import mongod, s3
-from shared.settings import Settings
+from shared.domain.feed import FeedsInvalid
+from shared.settings import Settings, read_feeds
 
 PROJECT = Path(__file__).parents[1]
 SERVICES = ("scheduler", "downloader", "resolver", "janitor", "desk")
@@ -160,11 +161,22 @@ def _held_by_services(home: Path) -> set[int]:
     return {int(before[port_variable(name)]) for name in SERVICES if before and Process(name, home).running()}
 
 
+def check_feeds(settings: Mapping[str, str]) -> None:
+    """Raise LocalError with every fault of the feeds."""
+    try:
+        read_feeds(Path(settings["IMAGES_FEEDS"]))
+    except FeedsInvalid as invalid:
+        raise LocalError("\n".join(invalid.faults)) from None
+
+
 def _check(settings: Mapping[str, str]) -> None:
     try:
         Settings.model_validate({name.removeprefix("IMAGES_").lower(): value for name, value in settings.items()})
     except ValidationError as fault:
-        faults = [f"{_variable('_'.join(map(str, one['loc'])))}: {one['msg']}" for one in fault.errors()]
+        faults = [
+            f"{_variable('_'.join(map(str, one['loc'])))}: {one['msg'].removeprefix('Value error, ')}"
+            for one in fault.errors()
+        ]
         raise LocalError("\n".join(faults)) from None
 
 

@@ -1,17 +1,19 @@
 """The demo, as a newcomer runs it: the whole system from nothing, in a directory of its own."""
 
 import asyncio
+import json
 import os
 import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import httpx
 import pytest
 
-from local import stack
+from local import plan, stack
 from local.plan import PROJECT
+from tests.builders import a_record, a_row
 
 pytestmark = [pytest.mark.slow, pytest.mark.servers]
 LISTINGS = 6
@@ -27,6 +29,16 @@ async def demo(home: Path) -> str:
     printed = (await process.communicate())[0].decode()
     assert process.returncode == 0, printed
     return printed
+
+
+async def publish(home: Path, record: Mapping[str, object]) -> None:
+    """Publish a listing to the demo's feed, as README.md shows."""
+    (home / "mine.json").write_text(json.dumps(record))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "ops.imagectl", "publish", str(home / "mine.json"), "--feed", "sandbox",
+        cwd=PROJECT, env={**os.environ, **plan.last(home)}, stdout=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    assert await process.wait() == 0
 
 
 @pytest.fixture
@@ -47,5 +59,7 @@ async def test_the_demo_goes_through_twice_and_leaves_what_it_says_to_open(home:
         for what, status in opened.items():
             (address,) = re.findall(rf"{what}.* (http://\S+)", first)
             assert (await http.get(address, follow_redirects=True)).status_code == status, address
-    # The withdrawn listing is back, with its photos; of the others nothing is fetched again.
-    assert f"{photos} photos here, 0 failed; 8 requests to the MLS" in await demo(home)
+    await publish(home, a_record(a_row("1", MediaURL="https://elsewhere.example.com/1.jpg"), key="X1"))
+    # The withdrawn listing is back, with its photos; of the others nothing is fetched again, and for what was given up
+    # nobody waits.
+    assert f"{photos} photos here, 1 failed; 8 requests to the MLS" in await demo(home)

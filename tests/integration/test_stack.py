@@ -160,10 +160,10 @@ def test_two_services_may_swap_their_ports(home: Path) -> None:
 def test_other_feeds_restart_the_services(home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     feeds = tmp_path_factory.mktemp("feeds") / "feeds.toml"
     given = ELSEWHERE | {"IMAGES_FEEDS": str(feeds)}
-    feeds.write_text("[feeds.one]")
+    feeds.write_text('[feeds.one]\nimage_hosts = ["a.example.com"]')
     assert stack.up(home, given, system=fakes())["IMAGES_FEEDS"] == str(feeds)
     running = pids(home, *plan.SERVICES)
-    feeds.write_text("[feeds.two]")
+    feeds.write_text('[feeds.two]\nimage_hosts = ["a.example.com"]')
     stack.up(home, given, system=fakes())
     assert not set(pids(home, *plan.SERVICES).values()) & set(running.values())
 
@@ -181,6 +181,22 @@ def test_every_wrong_setting_is_named_before_anything_starts(home: Path) -> None
     with pytest.raises(LocalError, match=r"(?s)IMAGES_RESOLVER_PORT: .*IMAGES_LOG_LEVEL: "):
         stack.up(home, wrong, system=fakes())
     assert not (home / "stack.env").exists()
+
+
+def test_feeds_that_cannot_be_used_are_named_and_what_runs_goes_on(home: Path, tmp_path: Path) -> None:
+    feeds = tmp_path / "broken.toml"
+    feeds.write_text('[feeds.one]\nimage_hosts = ["a.example.com"]')
+    given = ELSEWHERE | {"IMAGES_FEEDS": str(feeds)}
+    stack.up(home, given, system=fakes())
+    running = pids(home, *plan.SERVICES)
+    for broken in ("[feeds.one", "[feeds.one]"):
+        feeds.write_text(broken)
+        with pytest.raises(LocalError, match=r"feeds"):
+            stack.up(home, given, system=fakes())
+    feeds.unlink()
+    with pytest.raises(LocalError, match=r"IMAGES_FEEDS: .*broken.toml cannot be read"):
+        stack.up(home, given, system=fakes())
+    assert pids(home, *plan.SERVICES) == running
 
 
 def test_an_init_that_fails_is_shown_and_the_next_up_goes_on(home: Path) -> None:
