@@ -1,9 +1,10 @@
 """Is everything as it must be? Each server, each service, the clocks; and for each fault, what to do."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -14,6 +15,7 @@ from shared.clock import utc_now
 from shared.domain.feed import Feed
 from shared.events.topics import LISTING_SEEN, MANIFEST
 from shared.kafka import BrokerUnavailable
+from shared.render import Renderer
 from shared.settings import Settings, secret
 from shared.stores import mongo
 from shared.stores.errors import StoreUnavailable
@@ -52,7 +54,7 @@ async def examine(settings: Settings, feeds: Mapping[str, Feed]) -> AsyncIterato
         yield finding
     checks: Sequence[tuple[str, Callable[[Settings], Awaitable[Sequence[Finding]]], str]] = (
         ("kafka", _kafka, "is it running, and does IMAGES_KAFKA name it?"),
-        ("mongo", _mongo, "is it running, and does IMAGES_MONGO name it?"),
+        ("mongo", partial(_mongo, feeds=feeds), "is it running, and does IMAGES_MONGO name it?"),
         ("s3", _s3, "is it running, and do IMAGES_S3_ENDPOINT and its keys fit?"),
     )
     for what, check, advice in checks:
@@ -80,6 +82,17 @@ def of_feeds(settings: Settings, feeds: Mapping[str, Feed]) -> Sequence[Finding]
     return missing or [Finding("feeds", State.OK, f"{settings.feeds} has {', '.join(feeds)}")]
 
 
+def of_feeds_that_left(feeds: Collection[str], displayed: Mapping[str, int]) -> Sequence[Finding]:
+    """Say which feeds are shown, with how many listings, and are no longer in the file. Pure."""
+    said = "{} of its listings are displayed, but it is not in feeds.toml: nothing of it is fetched, swept or audited"
+    advice = "put it back; to end it, withdraw its listings before it leaves the file"
+    return [
+        Finding(f"feed {name}", State.FAULT, said.format(count), advice)
+        for name, count in displayed.items()
+        if count and name not in feeds
+    ]
+
+
 async def _kafka(settings: Settings) -> Sequence[Finding]:
     faults = await kafka.topic_faults(settings.kafka, settings.topic_prefix, MANIFEST)
     found = [
@@ -94,13 +107,15 @@ async def _kafka(settings: Settings) -> Sequence[Finding]:
     return found
 
 
-async def _mongo(settings: Settings) -> Sequence[Finding]:
+async def _mongo(settings: Settings, feeds: Mapping[str, Feed]) -> Sequence[Finding]:
     async with mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db) as database:
         before = utc_now()
         skew = _apart(before, await mongo.server_time(database), utc_now())
         missing = await mongo.missing_indexes(database)
         holders = await mongo.MongoLeases(database).holders(utc_now())
-    found = [_clock("mongo", skew)]
+        listings = mongo.MongoListings(database, Renderer(settings.public_root))
+        left = {} if missing else {feed: await listings.displayed(feed) for feed in await listings.feeds()}
+    found = [_clock("mongo", skew), *of_feeds_that_left(feeds, left)]
     if missing:
         said = f"{', '.join(missing)} missing; queries read whole collections"
         found.append(Finding("indexes", State.FAULT, said, "imagectl indexes apply"))

@@ -69,6 +69,9 @@ class Listings(Protocol):
     async def turned_hidden(self, feed: str, reason: RemovalReason, since: datetime, until: datetime) -> int:
         """Return how many displayed listings turned hidden after `since`, up to `until`, and still are."""
 
+    async def feeds(self) -> Sequence[str]:
+        """Return the names of the feeds that listings are recorded of, in order."""
+
     async def displayed(self, feed: str) -> int:
         """Return how many of a feed's listings are displayed."""
 

@@ -125,6 +125,10 @@ class MemoryListings:
             one["reason"] == reason and "was_displayed" in one and since < one["since"] <= until for one in hidden
         )
 
+    async def feeds(self) -> Sequence[str]:
+        """Return the names of the feeds that listings are recorded of, in order."""
+        return sorted({one["feed"] for one in self._documents.values()})
+
     async def displayed(self, feed: str) -> int:
         """Return how many of a feed's listings are displayed."""
         return sum(one["feed"] == feed and one["displayed"] for one in self._documents.values())

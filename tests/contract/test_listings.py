@@ -373,6 +373,15 @@ async def test_a_feed_is_counted(listings: Listings, at_once: int, monkeypatch: 
     assert found.queued == {Priority.VIEWED.value: 1, Priority.ROUTINE.value: 3}
 
 
+async def test_the_feeds_that_listings_are_recorded_of_are_named(listings: Listings) -> None:
+    assert await listings.feeds() == []
+    await listings.write(
+        a_listing(key=key, feed=feed, hidden=hidden() if key == "X2" else None)
+        for key, feed in (("X1", "b"), ("X1", "a-b"), ("X2", "c"), ("X3", "b"))
+    )
+    assert await listings.feeds() == ["a-b", "b", "c"]
+
+
 async def test_a_feed_without_listings_counts_nothing(listings: Listings) -> None:
     found = await listings.counts(FEED, NOW)
     assert (found.listings, found.displayed, found.in_work, found.oldest_due_at) == (0, 0, 0, None)

@@ -134,6 +134,7 @@ QUERIES: dict[str, Callable[[Stores], Awaitable[object]]] = {
     "recheck_count": lambda on: on.listings.recheck_count(FEED, NOW),
     "removal_due": lambda on: on.listings.removal_due(NOW, 20),
     "turned_hidden": lambda on: on.listings.turned_hidden(FEED, RemovalReason.LISTING_INACTIVE, after(-2_000), NOW),
+    "feeds": lambda on: on.listings.feeds(),
     "displayed": lambda on: on.listings.displayed(FEED),
     "held": lambda on: on.listings.held(FEED, RemovalReason.LISTING_INACTIVE, 500),
     "claimed_by": lambda on: on.listings.claimed_by("w-3", 100),
@@ -157,7 +158,7 @@ QUERIES: dict[str, Callable[[Stores], Awaitable[object]]] = {
     "queue by age": lambda on: on.listings.queue(FEED, NOW, 50, by_age=True),
     "coming": lambda on: on.listings.coming(FEED, NOW, 50),
 }
-ANSWERED_BY_INDEX_ALONE = {"ahead_of", "in_work", "counts", "displayed", "displayed_keys", "recheck_count"}
+ANSWERED_BY_INDEX_ALONE = {"ahead_of", "feeds", "in_work", "counts", "displayed", "displayed_keys", "recheck_count"}
 SORTED = {
     "due",
     "oldest_due",

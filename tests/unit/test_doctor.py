@@ -6,7 +6,7 @@ import pytest
 
 from ops import doctor
 from ops.doctor import State
-from tests.builders import NOW, after
+from tests.builders import NOW, a_feed, after
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,9 @@ def test_a_clock_that_is_away_from_ours_is_a_fault_with_advice() -> None:
     assert (found.what, found.state) == ("clock of mongo", State.FAULT)
     assert "30 s or more" in found.said
     assert "NTP" in found.advice
+
+
+def test_a_feed_that_left_the_file_and_is_still_shown_is_a_fault() -> None:
+    (found,) = doctor.of_feeds_that_left({"here": a_feed()}, {"here": 5, "gone": 40, "over": 0})
+    assert (found.what, found.state) == ("feed gone", State.FAULT)
+    assert found.said.startswith("40 of its listings are displayed, but it is not in feeds.toml")

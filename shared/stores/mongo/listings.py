@@ -178,6 +178,16 @@ class MongoListings:
         query = {"feed": feed, "hidden.reason": reason, "hidden.was_displayed": True, "hidden.since": within}
         return await self._count(query, hint="turned_hidden")
 
+    async def feeds(self) -> Sequence[str]:
+        """Return the names of the feeds that listings are recorded of: of each one key of the index is read."""
+        names = [""]
+        with translated():
+            while found := await self._collection.find(
+                {"feed": {"$gt": names[-1]}}, {"_id": 0, "feed": 1}, sort=[("feed", ASCENDING)], limit=1, hint="counted"
+            ).to_list(None):
+                names.append(found[0]["feed"])
+        return names[1:]
+
     async def displayed(self, feed: str) -> int:
         """Return how many of a feed's listings are displayed."""
         return await self._count({"feed": feed, "displayed": True}, hint="counted")
