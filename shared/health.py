@@ -1,18 +1,20 @@
 """Is the process alive, is it ready, what does it count? The three routes that every service answers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from shared import compression
+from shared import compression, log
 from shared.kafka import BrokerUnavailable
 from shared.stores.errors import StoreUnavailable
 
 Ping = Callable[[], Awaitable[object]]
 _PATIENCE_SECONDS = 4.0
+TELL_SECONDS = 10.0
+_logger = log.get(__name__)
 
 
 class Health:
@@ -23,6 +25,7 @@ class Health:
         self._registry = registry
         self.is_draining = False
         self.is_started = False
+        self._told: Collection[str] = ()
         self.stuck: Callable[[], Sequence[str]] = tuple
         """The topics that stand still; with any, the process had better be started again."""
 
@@ -43,15 +46,28 @@ class Health:
         faults = await self.faults()
         return _answer({"status": "not ready" if faults else "ready", "faults": faults}, 503 if faults else 200)
 
+    async def tell(self) -> None:
+        """Log what is out of reach, where that has changed since the last time: no probe may be there to ask."""
+        faults = await self._out_of_reach()
+        if faults.keys() != set(self._told):
+            if faults:
+                _logger.warning("out-of-reach", **faults)
+            else:
+                _logger.info("within-reach")
+        self._told = tuple(faults)
+
     async def faults(self) -> dict[str, str]:
         """Return what keeps the service from its work, by name."""
-        answers = await asyncio.gather(*(_fault(ping) for ping in self._pings.values()))
-        faults = {name: fault for name, fault in zip(self._pings, answers, strict=True) if fault}
+        faults = await self._out_of_reach()
         if not self.is_started:
             faults["service"] = "starting"
         if self.is_draining:
             faults["service"] = "draining"
         return faults
+
+    async def _out_of_reach(self) -> dict[str, str]:
+        answers = await asyncio.gather(*(_fault(ping) for ping in self._pings.values()))
+        return {name: fault for name, fault in zip(self._pings, answers, strict=True) if fault}
 
     async def _metrics(self, request: web.Request) -> web.Response:
         body, headers = (

@@ -15,7 +15,7 @@ from aiohttp import web
 from shared import log, tracing
 from shared.consumer import Consumer
 from shared.domain.feed import Feed
-from shared.health import Health, serving
+from shared.health import TELL_SECONDS, Health, serving
 from shared.kafka import BrokerUnavailable, missing_topics
 from shared.settings import Settings, SettingsInvalid, load
 from shared.stores.errors import StoreUnavailable
@@ -103,7 +103,8 @@ async def work(
         if stop.is_set():
             return
         await consumer.start()
-        async with looping([*loops, Loop("progress", consumer.look, _LOOK_SECONDS)]):
+        own = [Loop("progress", consumer.look, _LOOK_SECONDS), Loop("health", health.tell, TELL_SECONDS, endless=True)]
+        async with looping([*loops, *own]):
             health.is_started = True
             _logger.info("started", port=port)
             await _stopped_or_crashed(stop, consumer)

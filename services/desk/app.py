@@ -24,7 +24,7 @@ from services.desk.watch import SAMPLE_SECONDS, History, Watch
 from shared import log
 from shared.clock import utc_now
 from shared.domain.feed import Feed
-from shared.health import Health, serving
+from shared.health import TELL_SECONDS, Health, serving
 from shared.kafka import Broker, BrokerUnavailable
 from shared.render import Renderer
 from shared.runtime import Loop, looping
@@ -69,7 +69,12 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         app = create_app(parts, broker, Signing(door, Sessions(monotonic)), health, registry)
         async with (
             serving(app, settings.host, settings.desk_port),
-            looping([Loop("sample", watch.sample, SAMPLE_SECONDS)]),
+            looping(
+                [
+                    Loop("sample", watch.sample, SAMPLE_SECONDS),
+                    Loop("health", health.tell, TELL_SECONDS, endless=True),
+                ]
+            ),
         ):
             health.is_started = True
             _logger.info("started", port=settings.desk_port, locked=door.is_locked)

@@ -20,7 +20,7 @@ from shared import log
 from shared.clock import Clock, utc_now
 from shared.dead_letters import DeadLetters
 from shared.domain.feed import Feed
-from shared.health import Health, serving
+from shared.health import TELL_SECONDS, Health, serving
 from shared.kafka import Broker
 from shared.publisher import Publisher
 from shared.render import Renderer
@@ -67,6 +67,7 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
             Loop("demand", parts.demand.work, _NO_PAUSE),
             Loop("news", parts.news.follow, 1.0, endless=True),
             Loop("kafka", parts.news.check, 1.0),
+            Loop("health", health.tell, TELL_SECONDS, endless=True),
         ]
         async with serving(app, settings.host, settings.resolver_port, front.Runner), looping(loops):
             with suppress(TimeoutError):
