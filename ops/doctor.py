@@ -16,7 +16,7 @@ from shared.domain.feed import Feed
 from shared.events.topics import LISTING_SEEN, MANIFEST
 from shared.kafka import BrokerUnavailable
 from shared.render import Renderer
-from shared.settings import Settings, secret
+from shared.settings import Settings, secret, unknown
 from shared.stores import mongo
 from shared.stores.errors import StoreUnavailable
 from shared.stores.minio_objects import MinioObjects
@@ -50,7 +50,7 @@ class Finding:
 
 async def examine(settings: Settings, feeds: Mapping[str, Feed]) -> AsyncIterator[Finding]:
     """Look at everything, one after the other; never raises for what is out of reach."""
-    for finding in of_feeds(settings, feeds):
+    for finding in (*of_feeds(settings, feeds), *of_settings(unknown(feeds))):
         yield finding
     checks: Sequence[tuple[str, Callable[[Settings], Awaitable[Sequence[Finding]]], str]] = (
         ("kafka", _kafka, "is it running, and does IMAGES_KAFKA name it?"),
@@ -80,6 +80,14 @@ def of_feeds(settings: Settings, feeds: Mapping[str, Feed]) -> Sequence[Finding]
         if not secret(name)
     ]
     return missing or [Finding("feeds", State.OK, f"{settings.feeds} has {', '.join(feeds)}")]
+
+
+def of_settings(unknown: Mapping[str, str]) -> Sequence[Finding]:
+    """Say which variables look like settings and are none. Pure."""
+    return [
+        Finding(name, State.FAULT, "there is no such setting", f"set {meant} instead" if meant else "see .env.example")
+        for name, meant in unknown.items()
+    ]
 
 
 def of_feeds_that_left(feeds: Collection[str], displayed: Mapping[str, int]) -> Sequence[Finding]:

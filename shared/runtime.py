@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -17,7 +17,7 @@ from shared.consumer import Consumer
 from shared.domain.feed import Feed
 from shared.health import TELL_SECONDS, Health, serving
 from shared.kafka import BrokerUnavailable, missing_topics
-from shared.settings import Settings, SettingsInvalid, load
+from shared.settings import Settings, SettingsInvalid, load, unknown
 from shared.stores.errors import StoreUnavailable
 
 Serve = Callable[[Settings, Mapping[str, Feed], asyncio.Event], Coroutine[None, None, None]]
@@ -55,6 +55,8 @@ def run(service: str, serve: Serve, new_loop: Callable[[], asyncio.AbstractEvent
             print(f"{service}: {fault}", file=sys.stderr)  # noqa: T201 - logging is not configured yet
         sys.exit(_UNUSABLE)
     log.configure(service, settings.log_level, settings.log_format)
+    for name, meant in unknown(feeds).items():
+        _logger.warning("unknown-setting", name=name, meant=meant or "none of .env.example")
     send_last_traces = tracing.configure(service)
     _give_memory_back()
     gc.freeze()  # modules stay: a full collection that looks at them again takes 50 ms, in the middle of an answer
@@ -67,8 +69,9 @@ def run(service: str, serve: Serve, new_loop: Callable[[], asyncio.AbstractEvent
 
 def _leave() -> None:
     """End without waiting for threads: one that waits for a server that hangs would keep the process for as long."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with suppress(OSError):  # nobody may be reading any more
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(0)
 
 

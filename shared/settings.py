@@ -1,7 +1,9 @@
 """Every setting of every service: environment variables and `.env`. A wrong one stops the start, all faults named."""
 
+import difflib
 import os
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -15,6 +17,7 @@ from shared.domain.variants import VariantSpec, parse_variants
 
 Port = Annotated[int, Field(ge=1, le=65_535)]
 _SHORTEST_TOKEN = 16
+_OF_COMPOSE = "IMAGES_FEEDS_FILE"  # docker-compose.yml's own
 
 
 class SettingsInvalid(Exception):
@@ -134,6 +137,16 @@ class Settings(BaseSettings):
 def secret(name: str) -> str:
     """Read a variable that `feeds.toml` names, from where settings come from; empty where there is none."""
     return os.environ.get(name) or dotenv_values(".env").get(name) or ""
+
+
+def unknown(feeds: Mapping[str, Feed]) -> dict[str, str]:
+    """Return the variables that look like settings and are none, each with the setting that may be meant, or ""."""
+    known = [f"IMAGES_{name.upper()}" for name in Settings.model_fields]
+    others = {name for feed in feeds.values() for name in (feed.token_env, feed.reso_token_env)} | {_OF_COMPOSE}
+    given = {name.upper() for name in (*os.environ, *dotenv_values(".env")) if name.upper().startswith("IMAGES_")}
+    return {
+        name: next(iter(difflib.get_close_matches(name, known, 1)), "") for name in sorted(given - {*known, *others})
+    }
 
 
 def worker_name(settings: Settings, service: str) -> str:

@@ -35,3 +35,9 @@ def test_a_feed_that_left_the_file_and_is_still_shown_is_a_fault() -> None:
     (found,) = doctor.of_feeds_that_left({"here": a_feed()}, {"here": 5, "gone": 40, "over": 0})
     assert (found.what, found.state) == ("feed gone", State.FAULT)
     assert found.said.startswith("40 of its listings are displayed, but it is not in feeds.toml")
+
+
+def test_a_variable_that_is_no_setting_is_a_fault_with_the_one_that_may_be_meant() -> None:
+    near, far = doctor.of_settings({"IMAGES_LOGLEVEL": "IMAGES_LOG_LEVEL", "IMAGES_ZZZ": ""})
+    assert (near.what, near.state, near.advice) == ("IMAGES_LOGLEVEL", State.FAULT, "set IMAGES_LOG_LEVEL instead")
+    assert (far.what, far.advice) == ("IMAGES_ZZZ", "see .env.example")

@@ -8,7 +8,8 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from shared.domain.feed import Feed, parse_feeds
-from shared.settings import Settings, SettingsInvalid, load, secret, worker_name
+from shared.settings import Settings, SettingsInvalid, load, secret, unknown, worker_name
+from tests.builders import FEED, a_feed
 
 ROOT = Path(__file__).parents[2]
 FEEDS = '[feeds.f]\nimage_hosts = ["photos.example.com"]\n'
@@ -183,6 +184,20 @@ def test_no_secret_is_written_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hunter2" not in f"{settings!r} {settings}"
     monkeypatch.setenv("IMAGES_MONGO", "postgres://user:hunter2@db.example.com")
     assert not any("hunter2" in fault for fault in faults())
+
+
+def test_what_looks_like_a_setting_and_is_none_is_named_with_what_may_be_meant(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(".env").write_text("IMAGES_RESOLVR_PORT=9999\nIMAGES_HOST=0.0.0.0\n#IMAGES_COMMENT=1\nTOKEN=t\n")
+    monkeypatch.setenv("IMAGES_LOGLEVEL", "debug")
+    monkeypatch.setenv("IMAGES_TOKEN_OF_MLS", "t")
+    monkeypatch.setenv("IMAGES_FEEDS_FILE", "feeds.toml")
+    assert unknown({FEED: a_feed(token_env="IMAGES_TOKEN_OF_MLS")}) == {
+        "IMAGES_LOGLEVEL": "IMAGES_LOG_LEVEL",
+        "IMAGES_RESOLVR_PORT": "IMAGES_RESOLVER_PORT",
+    }
 
 
 def test_a_worker_is_named_by_its_host_service_and_port() -> None:
