@@ -5,6 +5,8 @@ import sys
 
 import structlog
 
+_WAITED_FOR = ("Unable connect to", "Topic %s not found in cluster metadata")
+
 
 def configure(service: str, level: str, form: str) -> None:
     """Send this process's logs to standard output as JSON lines, or readable on a console."""
@@ -23,6 +25,7 @@ def configure(service: str, level: str, form: str) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer], foreign_pre_chain=shared
         )
     )
+    handler.addFilter(_is_news)
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
@@ -37,6 +40,11 @@ def configure(service: str, level: str, form: str) -> None:
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(service=service)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Leave out what aiokafka calls an error and the services wait for, saying so in words of their own."""
+    return not (record.name.startswith("aiokafka") and str(record.msg).startswith(_WAITED_FOR))
 
 
 def get(name: str) -> structlog.stdlib.BoundLogger:
