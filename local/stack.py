@@ -82,7 +82,10 @@ def given_settings() -> dict[str, str]:
 
 
 def status(home: Path = HOME) -> list[tuple[str, str, str, str]]:
-    """(name, state, pid, address) of each part; the state is `ready`, `not ready`, `stopped` or `elsewhere`."""
+    """(name, state, pid, address) of each part; the state is `ready`, `not ready`, `stopped` or `elsewhere`.
+
+    What else was started here is `running`, if it is.
+    """
     made = plan.recall(home)
     if made is None:
         return []
@@ -91,7 +94,9 @@ def status(home: Path = HOME) -> list[tuple[str, str, str, str]]:
         for variable, name in plan.ELSEWHERE.items()
         if name not in made.servers
     ]
-    return elsewhere + [_state(home, one) for one in _servers(home, made) + _services(made.settings, {}, EVERYTHING)]
+    parts = [_state(home, one) for one in _servers(home, made) + _services(made.settings, {}, EVERYTHING)]
+    others = [one for one in recorded(home) if one.name not in {name for name, *_ in elsewhere + parts}]
+    return elsewhere + parts + [(one.name, "running", str(found.pid), "") for one in others if (found := one.running())]
 
 
 def _state(home: Path, program: Program) -> tuple[str, str, str, str]:
@@ -165,7 +170,7 @@ def _print_status(home: Path) -> int:
         return 1
     for row in [("NAME", "STATE", "PID", "ADDRESS"), *rows]:
         print("{:<12}{:<11}{:<9}{}".format(*row))
-    return 0 if all(state in ("ready", "elsewhere") for _, state, _, _ in rows) else 1
+    return 0 if all(state in ("ready", "elsewhere", "running") for _, state, _, _ in rows) else 1
 
 
 def _show_logs(home: Path, names: Sequence[str], *, follow: bool) -> int:

@@ -54,6 +54,10 @@ async def test_the_demo_goes_through_twice_and_leaves_what_it_says_to_open(home:
     assert f"{photos} photos here, 0 failed; {photos} requests to the MLS" in first
     assert len(re.findall(r"after [\d.]+ s the listing shows the new picture", first)) == 2
     assert "photos are gone from both buckets" in first
+    states = {name: state for name, state, _, _ in await asyncio.to_thread(stack.status, home)}
+    assert states == dict.fromkeys([*plan.SERVICES, "kafka", "mongod", "s3"], "ready") | {
+        "sandbox": "running", "site": "running",
+    }  # fmt: skip
     async with httpx.AsyncClient(trust_env=False) as http:
         opened = {"the gallery": 200, "the desk": 401, "the API's description": 200, "the sandbox MLS": 200}
         for what, status in opened.items():
