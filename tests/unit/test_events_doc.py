@@ -89,6 +89,16 @@ def test_the_short_form_is_read_and_takes_a_listing_away() -> None:
     assert len(gone.photos) == 2, "its photos are as they were: it says nothing of them"
 
 
+def test_the_example_in_the_readme_is_a_displayed_listing_whose_photos_may_be_fetched() -> None:
+    (example,) = fenced((PROJECT / "README.md").read_text())
+    feed, _ = seen(example)
+    listing = recorded(example)
+    assert listing.is_displayed
+    assert listing.photos
+    assert not listing.set_aside
+    assert all(photo.url.split("/")[2] in feed.image_hosts for photo in listing.photos)
+
+
 @each_image_event
 def test_the_example_of_an_image_event_is_what_is_written(kind: type[ImageDownloaded]) -> None:
     (example,) = EXAMPLES[kind]
