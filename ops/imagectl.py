@@ -1,6 +1,10 @@
 """What an operator does from a terminal. Every command says what it did; `--json` says it to machines."""
 
+import os
+import sys
+
 import typer
+from typer.core import TyperGroup
 
 from ops.commands import (
     audit,
@@ -22,8 +26,27 @@ from ops.commands import (
     topics,
 )
 
+PIPE_CLOSED = 141
+"""What a shell says of a tool that ended by SIGPIPE. The signal itself would end us for a closed connection too."""
+
+
+class _Commands(TyperGroup):
+    """All commands; they end quietly where the pipe is closed that they write to: its reader has seen enough."""
+
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
+        try:
+            try:
+                return super().invoke(ctx)
+            finally:
+                sys.stdout.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(PIPE_CLOSED) from None
+
+
 app = typer.Typer(
     name="imagectl",
+    cls=_Commands,
     help="Operate listing-images. Settings come from the environment and `.env`, or from the stack that `make up` "
     "started here where neither names a server of another.",
     no_args_is_help=True,

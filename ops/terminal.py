@@ -39,8 +39,16 @@ LOCAL_STACK = Path(".local/stack.env")
 _SERVERS = ("IMAGES_KAFKA", "IMAGES_MONGO", "IMAGES_S3_ENDPOINT")
 _HINT = "Is it running, and do the settings name it? `imagectl config` shows them; `make up` starts a stack."
 
-out = Console()
-err = Console(stderr=True)
+
+class _Console(Console):
+    """A console that says it where its pipe is closed, instead of ending the process."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+out = _Console()
+err = _Console(stderr=True)
 
 
 def run(
@@ -58,6 +66,8 @@ def run(
         return asyncio.run(call())
     except (BrokerUnavailable, StoreUnavailable) as fault:
         fail(f"{fault}\n{_HINT}")
+    except BrokenPipeError:  # of our own output: servers' faults are those above
+        raise
     except OSError as fault:
         fail(str(fault))
     except KeyboardInterrupt:

@@ -1,0 +1,43 @@
+"""What a command prints where nobody sits at a terminal: into a file, into a pipe, into a pipe that is closed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from local.plan import PROJECT
+from ops import terminal
+from ops.imagectl import PIPE_CLOSED
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [["config"], ["config", "--json"]])
+def test_who_closes_the_pipe_has_seen_enough(tmp_path: Path, arguments: list[str]) -> None:
+    (tmp_path / "feeds.toml").write_text('[feeds.sandbox]\nimage_hosts = ["images.example.com"]\n')
+    seen, written = os.pipe()
+    os.close(seen)
+    done = subprocess.run(
+        [sys.executable, "-m", "ops.imagectl", *arguments], cwd=tmp_path, stdout=written, stderr=subprocess.PIPE,
+        env={"PYTHONPATH": str(PROJECT)}, timeout=30, check=False,
+    )  # fmt: skip
+    os.close(written)
+    assert (done.returncode, done.stderr) == (PIPE_CLOSED, b"")
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_pipe_that_closes_in_the_middle_is_no_fault(capsys: pytest.CaptureFixture[str]) -> None:
+    async def write(*_: object) -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        terminal.run(write)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings that can be used."""
+    (tmp_path / "feeds.toml").write_text('[feeds.sandbox]\nimage_hosts = ["images.example.com"]\n')
+    monkeypatch.chdir(tmp_path)
