@@ -12,13 +12,14 @@ from typing import Annotated, NoReturn, TypeVar
 
 import typer
 from dotenv import dotenv_values
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     Progress,
     ProgressColumn,
     SpinnerColumn,
     Task,
+    TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -47,7 +48,10 @@ class _Console(Console):
         raise BrokenPipeError
 
 
+_WIDER_THAN_ANY_TABLE = 100_000
+
 out = _Console()
+_unbounded = _Console(width=_WIDER_THAN_ANY_TABLE)
 err = _Console(stderr=True)
 
 
@@ -142,18 +146,22 @@ class _Rate(ProgressColumn):
 
 
 def progress(*, quiet: bool) -> Progress:
-    """Return a bar for long work, on the error stream; its tasks have fields `done`, a number, and `unit`."""
+    """Return a bar for long work, on the error stream; its tasks have fields `done`, a number, and `unit`.
+
+    Where that is no terminal, nothing is shown: all that stayed in a file is a frame of some moment.
+    """
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %  {task.fields[done]:,} {task.fields[unit]}"),
+        TaskProgressColumn("{task.percentage:>3.0f} %"),  # nothing where the total is not known
+        TextColumn("{task.fields[done]:,} {task.fields[unit]}"),
         _Rate(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    return Progress(*columns, console=err, disable=quiet)
+    return Progress(*columns, console=err, disable=quiet or not err.is_terminal)
 
 
 def print_json(value: object) -> None:
@@ -169,3 +177,8 @@ def in_json(value: object) -> str:
 def say(line: str) -> None:
     """Print a line for people, as it is."""
     out.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def show(table: RenderableType) -> None:
+    """Print a table; where there is no terminal, as wide as its content is: neither wrapped nor cut."""
+    (out if out.is_terminal else _unbounded).print(table)

@@ -45,7 +45,7 @@ def list_(as_json: terminal.Json = False) -> None:
         for one in found:
             newest = f"{one.newest:%Y-%m-%d %H:%M:%S}"
             table.add_row(f"{one.letters:,}", one.service, one.topic, newest, str(one.example), one.reason)
-        terminal.out.print(table)
+        terminal.show(table)
 
 
 @app.command(epilog="Example: imagectl dead-letters show 17")

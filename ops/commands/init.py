@@ -40,6 +40,6 @@ def init(as_json: terminal.Json = False) -> None:
         terminal.print_json(done)
     else:
         created = [name for name, what in done["topics"].items() if what == "created"]
-        terminal.out.print(f"topics: {len(done['topics'])} as they should be, {len(created)} of them new")
-        terminal.out.print(f"buckets: {', '.join(done['buckets'])}")
-        terminal.out.print(f"indexes: {len(done['indexes'])} as they should be")
+        terminal.say(f"topics: {len(done['topics'])} as they should be, {len(created)} of them new")
+        terminal.say(f"buckets: {', '.join(done['buckets'])}")
+        terminal.say(f"indexes: {len(done['indexes'])} as they should be")

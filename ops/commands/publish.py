@@ -53,8 +53,8 @@ def publish(
         terminal.print_json({"published": published, "unusable": [dataclasses.asdict(one) for one in unusable]})
     else:
         for one in unusable[:_MOST_SHOWN]:
-            terminal.err.print(f"{one.where}: {one.reason}", markup=False)
-        terminal.out.print(f"published {published:,} listings" + (f", left out {len(unusable):,}" if unusable else ""))
+            terminal.err.print(f"{one.where}: {one.reason}", markup=False, highlight=False, soft_wrap=True)
+        terminal.say(f"published {published:,} listings" + (f", left out {len(unusable):,}" if unusable else ""))
     if unusable or not published:
         raise typer.Exit(terminal.FAILED)
 

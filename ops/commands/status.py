@@ -63,7 +63,7 @@ def _print(found: Status, fault: str, *, as_json: bool) -> None:
     if as_json:
         terminal.print_json(dataclasses.asdict(found) | {"fault": fault})
     else:
-        terminal.out.print(_shown(found))
+        terminal.show(_shown(found))
     if fault:
         terminal.fail(f"{fault}\nThe rest is as it stands; what is to read, and dead letters, are not known.")
 
@@ -104,7 +104,7 @@ def _screen(*, as_json: bool) -> Iterator[Callable[[Status, str], object]]:
         with Live(console=terminal.out, auto_refresh=False, screen=True) as live:
             yield lambda found, fault: live.update(_shown(found, fault), refresh=True)
     else:
-        yield lambda found, fault: terminal.out.print(_shown(found, fault))
+        yield lambda found, fault: terminal.show(_shown(found, fault))
 
 
 def _shown(found: Status, fault: str = "") -> RenderableType:

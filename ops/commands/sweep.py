@@ -91,10 +91,10 @@ def removals(
     if as_json:
         terminal.print_json({"removed": gone, "frozen": sorted({one.feed for one in frozen})})
     else:
-        terminal.out.print(f"what had to be removed by now is gone; {gone:,} listings were waited for", highlight=False)
+        terminal.say(f"what had to be removed by now is gone; {gone:,} listings were waited for")
         for one in frozen:
             words = f"{one}; decide with: imagectl removals resume {one.feed}, or discard"
-            terminal.out.print(words, markup=False, highlight=False, soft_wrap=True)
+            terminal.say(words)
     if frozen:
         raise typer.Exit(terminal.FAILED)
 
@@ -127,7 +127,7 @@ def _print(done: Mapping[str, Sweep], dry_run: bool, as_json: bool) -> None:
         )
     else:
         for name, one in done.items():
-            terminal.out.print(f"{name}: {_in_words(one, dry_run)}", markup=False, highlight=False, soft_wrap=True)
+            terminal.say(f"{name}: {_in_words(one, dry_run)}")
 
 
 def _to_sweep(settings: Settings, feeds: Mapping[str, Feed], wanted: str | None) -> list[str]:

@@ -6,10 +6,27 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from local.plan import PROJECT
 from ops import terminal
-from ops.imagectl import PIPE_CLOSED
+from ops.dead_letters import Group
+from ops.imagectl import PIPE_CLOSED, app
+from tests.builders import NOW
+
+
+def test_a_file_gets_no_progress(capsys: pytest.CaptureFixture[str]) -> None:
+    with terminal.progress(quiet=False) as progress:
+        progress.update(progress.add_task("removing", total=None, done=0, unit="listings"), done=39)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_file_gets_a_table_neither_wrapped_nor_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    reason = f"'listing-seen.v9' is not carried by this topic; {'it goes on ' * 40}to its end"
+    group = Group(reason=reason, service="janitor", topic="listing-seen", letters=1, oldest=NOW, newest=NOW, example=17)
+    monkeypatch.setattr(terminal, "run", lambda _: [group])
+    _, line = CliRunner().invoke(app, ["dead-letters", "list"]).stdout.splitlines()
+    assert reason in line
 
 
 @pytest.mark.slow
