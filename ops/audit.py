@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from ops.words import many
 from shared.audit import Walk
 from shared.clock import Clock
 from shared.domain.audit import ORPHAN_AFTER, Drift, Finding, strangers
@@ -137,7 +138,7 @@ def _rest(photo: Photo, copy: Copy, now: datetime) -> Discard:
 
 def in_words(done: Audited) -> Iterable[str]:
     """Say what was found and done."""
-    yield f"{done.listings:,} listings and {done.objects:,} objects looked at"
+    yield f"{many(done.listings, 'listing')} and {many(done.objects, 'object')} looked at"
     for one in done.findings[:20]:
         bucket = Bucket.ORIGINALS if one.is_original else Bucket.PUBLIC
         yield f"  {one.drift}: {one.key} ({bucket}) of listing {one.listing_key} of {one.feed}"

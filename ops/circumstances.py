@@ -8,6 +8,7 @@ from ops import dead_letters as letters
 from ops import status
 from ops.explain import when
 from ops.stores import Stores
+from ops.words import many
 from shared import budgets, kafka
 from shared.budgets import BudgetUse
 from shared.domain.feed import Feed
@@ -62,7 +63,7 @@ async def of_unknown(
         unread = {service: topics.get(LISTING_SEEN, 0) for service, topics in (await status.lag(settings)).items()}
         waiting = min((unread[service] for service in ("scheduler", "janitor")), default=0)
         if waiting:
-            lines.append(f"{waiting:,} records of {LISTING_SEEN} are yet to be read; it may be among them")
+            lines.append(f"{many(waiting, 'record')} of {LISTING_SEEN} yet to be read; it may be among them")
         elif not named:
             lines.append(
                 f"every record of {LISTING_SEEN} was read, and no dead letter names it: it was never published"

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+from ops.words import many
 from shared.domain.listing import Listing
 from shared.stores.records import Removal
 
@@ -19,12 +20,14 @@ def of_listing(listing: Listing, removals: Sequence[Removal]) -> Iterator[str]:
     """Say what is held of a listing now, and what has been removed of it, oldest first."""
     copies = sum(photo.copy is not None for photo in listing.photos)
     if listing.hidden is None:
-        yield f"{listing.feed} {listing.key}: displayed, with copies of {copies} of {len(listing.photos)} photos"
+        photos = many(len(listing.photos), "photo")
+        yield f"{listing.feed} {listing.key}: displayed, with copies of {copies:,} of {photos}"
     else:
         left = f" (by the MLS at {_at(listing.hidden.left_at)})" if listing.hidden.left_at else ""
         yield (
             f"{listing.feed} {listing.key}: not displayed ({listing.hidden.reason}) since "
-            f"{_at(listing.hidden.since)}{left}; " + (f"{copies} copies still held" if copies else "nothing is held")
+            f"{_at(listing.hidden.since)}{left}; "
+            + (f"{many(copies, 'copy', 'copies')} still held" if copies else "nothing is held")
         )
     waiting = {discard.image_id for discard in listing.discards}
     if waiting:
@@ -43,7 +46,7 @@ def of_removal(one: Removal) -> str:
     return (
         f"image {one.image_id}: {_REASONS.get(one.reason, one.reason)} ({one.reason}{status}{left}); "
         f"last shown {_at(one.hidden_at)}, off the record {_at(one.record_gone_at)}, "
-        f"{one.objects} objects deleted by {_at(one.removed_at)}; {left_over}"
+        f"{many(one.objects, 'object')} deleted by {_at(one.removed_at)}; {left_over}"
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from ops.words import many
 from shared.budgets import BudgetUse
 from shared.domain import retry
 from shared.domain.failures import POLICIES
@@ -90,7 +91,7 @@ def of_listing(listing: Listing, now: datetime) -> Iterator[str]:
     yield f"{listing.feed} {listing.key}: {said}, its photos {when(listing.media_changed_at, now)}"
     if listing.hidden is None:
         none = "; the newest record names no photo that may be shown" if not listing.photos else ""
-        yield f"it is displayed, with {len(listing.photos)} photos{none}"
+        yield f"it is displayed, with {many(len(listing.photos), 'photo')}{none}"
     else:
         yield (
             f"it is not displayed ({listing.hidden.reason}) since {when(listing.hidden.since, now)}; "
@@ -150,7 +151,7 @@ def _served(listing: Listing, photo: Photo, renderer: Renderer) -> str:
 
 def _in_words(turn: Turn, now: datetime) -> str:
     about = f"its turn is about {when(turn.about, now)}" if turn.about else "when it has its turn cannot be told yet"
-    return f"{turn.ahead:,} photos are ahead of it in the queue; {about}"
+    return f"{many(turn.ahead, 'photo is', 'photos are')} ahead of it in the queue; {about}"
 
 
 def next_step(listing: Listing, photo: Photo, feed: Feed, now: datetime, say: Say | None = None) -> str:

@@ -50,4 +50,9 @@ def size(count: int | None) -> str:
     for unit, one in _SIZES:
         if count >= one:
             return f"{count / one:,.1f} {unit}"
-    return f"{count:,} bytes"
+    return many(count, "byte")
+
+
+def many(count: int, one: str, more: str = "") -> str:
+    """Say how many there are of something; `more` is what more than one, or none, are called where no s does it."""
+    return f"{count:,} {one if count == 1 else more or f'{one}s'}"

@@ -10,6 +10,7 @@ import typer
 
 from ops import audit as auditing
 from ops import terminal
+from ops.words import many
 from shared.audit import Walk
 from shared.clock import utc_now
 from shared.domain import keys
@@ -74,6 +75,7 @@ def audit(
     for line in auditing.in_words(done):
         terminal.say(line)
     if repair:
-        terminal.say(f"repaired: {done.due_again:,} photos are due again, {done.removed:,} orphans removed")
+        due = many(done.due_again, "photo is", "photos are")
+        terminal.say(f"repaired: {due} due again, {many(done.removed, 'orphan')} removed")
     elif done.drift:
         terminal.say("`imagectl audit --repair` makes lost copies due and removes orphans")

@@ -89,4 +89,4 @@ async def _print_words(removals: AsyncIterator[Removal]) -> None:
     async for one in removals:
         terminal.say(f"{one.feed} {one.listing_key}: {proving.of_removal(one)}")
         count += 1
-    terminal.say(f"{count:,} removals")
+    terminal.say(words.many(count, "removal"))

@@ -12,6 +12,7 @@ from ops import dead_letters as letters
 from ops import stores as opening
 from ops import terminal
 from ops.dead_letters import Chosen, DeadLetter, Group, Requeued
+from ops.words import many
 from shared.domain.feed import Feed
 from shared.kafka import Broker
 from shared.settings import Settings
@@ -104,13 +105,13 @@ def requeue(
     done = terminal.run(partial(send, dry_run=dry_run or asking))
     if asking and done.sent:
         if done.sent > 1:
-            terminal.ask(f"{done.sent:,} records are sent again, for {done.marked:,} dead letters. Send them?")
+            terminal.ask(f"{done.sent:,} records are sent again, for {many(done.marked, 'dead letter')}. Send them?")
         done = terminal.run(partial(send, dry_run=False))
     if as_json:
         terminal.print_json({"sent": done.sent, "marked": done.marked, "refused": dict(done.refused)})
     else:
-        would = "would be sent" if dry_run else "were sent"
-        terminal.say(f"{done.sent:,} records {would} again, for {done.marked:,} dead letters")
+        sent = f"{many(done.sent, 'record')} would be" if dry_run else many(done.sent, "record was", "records were")
+        terminal.say(f"{sent} sent again, for {many(done.marked, 'dead letter')}")
         for why, count in done.refused:
             terminal.say(f"{count:,} cannot be sent: {why}")
     if done.refused:
@@ -140,7 +141,8 @@ def drop(
     if as_json:
         terminal.print_json({"dropped": dropped})
     else:
-        terminal.say(f"{dropped:,} dead letters {'would be' if dry_run else 'were'} dropped")
+        would = f"{many(dropped, 'dead letter')} would be"
+        terminal.say(f"{would if dry_run else many(dropped, 'dead letter was', 'dead letters were')} dropped")
 
 
 def _chosen(offsets: list[int] | None, reason: str, service: str, *, everything: bool) -> Chosen:

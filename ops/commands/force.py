@@ -100,15 +100,17 @@ def _lines(done: Mapping[str, Mapping[str, Any]], *, dry_run: bool) -> Iterator[
 
 
 def _in_words(one: Mapping[str, Any], *, dry_run: bool) -> str:
-    would = "would be" if dry_run else "are"
     said = (
-        f"{one['photos']:,} photos of {one['listings']:,} listings {would} due now: "
+        f"{words.many(one['photos'], 'photo')} of {words.many(one['listings'], 'listing')} "
+        f"{'would be due' if dry_run else 'due'} now: "
         f"about {words.size(one['bytes_expected'])}, "
         f"at least {words.lasting(one['seconds_at_least'])} within the budget"
     )
     left = (
-        (one["in_work"], "photos are in work already"),
-        (one["not_to_be_had"], "photos cannot be had: their URL was used, or their objects are being removed"),
-        (one["hidden"], "listings are not displayed and left alone"),
+        (one["in_work"], "photo", "in work already"),
+        (one["not_to_be_had"], "photo", "not to be had: the URL was used, or objects of it are being removed"),
+        (one["hidden"], "listing", "not displayed and left alone"),
     )
-    return "; ".join([said, *(f"{count:,} {what}" for count, what in left if count), *one["silences"]])
+    return "; ".join(
+        [said, *(f"{words.many(count, what)} {why}" for count, what, why in left if count), *one["silences"]]
+    )

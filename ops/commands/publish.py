@@ -12,6 +12,7 @@ from rich.progress import Progress, TaskID
 
 from ops import listings_file, terminal
 from ops.listings_file import Unusable
+from ops.words import many
 from shared.clock import utc_now
 from shared.domain.feed import Feed
 from shared.events.listings import ListingSeen
@@ -54,7 +55,7 @@ def publish(
     else:
         for one in unusable[:_MOST_SHOWN]:
             terminal.err.print(f"{one.where}: {one.reason}", markup=False, highlight=False, soft_wrap=True)
-        terminal.say(f"published {published:,} listings" + (f", left out {len(unusable):,}" if unusable else ""))
+        terminal.say(f"published {many(published, 'listing')}" + (f", left out {len(unusable):,}" if unusable else ""))
     if unusable or not published:
         raise typer.Exit(terminal.FAILED)
 

@@ -9,6 +9,7 @@ import typer
 
 from ops import rebuild as rebuilding
 from ops import terminal
+from ops.words import many
 from shared.clock import utc_now
 from shared.domain.feed import Feed
 from shared.domain.variants import rendering
@@ -64,6 +65,6 @@ def rebuild(
 
 
 def _in_words(done: Mapping[str, rebuilding.Rebuilt], *, dry_run: bool) -> Iterator[str]:
-    what = "would be made anew" if dry_run else "are due, to be made anew"
+    what = "would be made anew" if dry_run else "due, to be made anew"
     for name, one in done.items():
-        yield f"{name}: {one.photos:,} photos of {one.listings:,} listings {what}"
+        yield f"{name}: {many(one.photos, 'photo')} of {many(one.listings, 'listing')} {what}"

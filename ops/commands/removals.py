@@ -9,6 +9,7 @@ import typer
 
 from ops import removals as removing
 from ops import terminal
+from ops.words import many
 from shared.clock import utc_now
 from shared.domain.feed import Feed
 from shared.domain.listing import Listing
@@ -39,7 +40,9 @@ def force(
     Shown no more at once; bytes and records go within seconds, as with every removal, with the reason `forced`.
     """
     images = image or []
-    what = f"{len(images)} images of listing {listing_keys[0]}" if images else f"{len(listing_keys)} listings"
+    what = (
+        f"{many(len(images), 'image')} of listing {listing_keys[0]}" if images else many(len(listing_keys), "listing")
+    )
 
     async def go(listings: Listings) -> list[Listing]:
         found = [await _find(listings, key, feed) for key in _only_one_with_images(listing_keys, images)]

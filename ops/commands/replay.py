@@ -95,7 +95,7 @@ def _publish(asked: _Asked, rate: float, *, as_json: bool) -> None:
     if as_json:
         terminal.print_json({"published": done.published, "looked_at": done.looked_at})
     else:
-        terminal.say(f"published {done.published:,} of {done.looked_at:,} events again")
+        terminal.say(f"published {done.published:,} of {words.many(done.looked_at, 'event')} again")
 
 
 @app.command(epilog="Example: imagectl export listing-seen --from 2h > listings.ndjson")
@@ -179,17 +179,17 @@ def _show_plan(found: Plan, costs: Mapping[str, Mapping[str, Any]], *, as_json: 
     if as_json:
         terminal.print_json({**dataclasses.asdict(found), "downloads": costs})
         return
-    terminal.say(f"{found.events:,} events: {found.changing:,} change something, {found.unchanged:,} change nothing")
+    terminal.say(f"{words.many(found.events, 'event')}: {found.changing:,} with news, {found.unchanged:,} without")
     for name, cost in costs.items():
         much = f"about {words.size(cost['bytes_expected'])}, at least {words.lasting(cost['seconds_at_least'])}"
-        terminal.say(f"{name}: {cost['downloads']:,} downloads more, {much} within the budget")
+        terminal.say(f"{name}: {words.many(cost['downloads'], 'download')} more, {much} within the budget")
     effects = (
-        (found.listings_hidden, "listings would be hidden, and their copies removed"),
-        (found.listings_shown, "hidden listings would be shown"),
-        (found.photos_withdrawn, "photos would be withdrawn, and their copies removed"),
+        (found.listings_hidden, "listing", "would be hidden, and every copy removed"),
+        (found.listings_shown, "hidden listing", "would be shown"),
+        (found.photos_withdrawn, "photo", "would be withdrawn, and every copy removed"),
     )
-    for count, what in effects:
+    for count, what, effect in effects:
         if count:
-            terminal.say(f"{count:,} {what}")
+            terminal.say(f"{words.many(count, what)} {effect}")
     for reason, count in found.unreadable.most_common():
         terminal.say(f"{count:,} cannot be read, and would become dead letters: {reason}")

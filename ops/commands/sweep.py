@@ -10,6 +10,7 @@ import typer
 
 from ops import stores as opening
 from ops import terminal
+from ops.words import many
 from shared.clock import utc_now
 from shared.domain.feed import Feed
 from shared.settings import Settings
@@ -91,7 +92,7 @@ def removals(
     if as_json:
         terminal.print_json({"removed": gone, "frozen": sorted({one.feed for one in frozen})})
     else:
-        terminal.say(f"what had to be removed by now is gone; {gone:,} listings were waited for")
+        terminal.say(f"what had to be removed by now is gone; waited for {many(gone, 'listing')}")
         for one in frozen:
             words = f"{one}; decide with: imagectl removals resume {one.feed}, or discard"
             terminal.say(words)
@@ -110,8 +111,8 @@ async def _gone(listings: Listings, patience: float, tell: Callable[[int], objec
         tell(len(waited_for - due))
         if monotonic() - moved_at > patience:
             terminal.fail(
-                f"{len(due):,} listings or more are still to be removed, and none was in {patience:g} s,"
-                f" such as {min(due)[1]}. Does a janitor run, and does object storage answer? See: imagectl doctor"
+                f"still to be removed: {many(len(due), 'listing')} or more, such as {min(due)[1]};"
+                f" none was in {patience:g} s. Does a janitor run, and does object storage answer? See: imagectl doctor"
             )
         await asyncio.sleep(_LOOK_SECONDS)
     return len(waited_for)
@@ -161,9 +162,10 @@ def _in_words(done: Sweep, dry_run: bool) -> str:
     found = done.found
     if done.error:
         return f"nothing is concluded: {done.error}"
-    what = "would be asked for" if dry_run else "were asked for"
     if not found.asked_for:
-        return f"{found.compared:,} listings compared; {found.published:,} copies are due to be asked for again"
-    news = f"{found.asked_for:,} listings {what}, {found.missing:,} of them missing on the market"
+        copies = many(found.published, "copy is", "copies are")
+        return f"{many(found.compared, 'listing')} compared; {copies} due to be asked for again"
+    would = "would be asked" if dry_run else "asked"
+    news = f"{many(found.asked_for, 'listing')} {would} for, {found.missing:,} of them missing on the market"
     outcome = "" if dry_run else f"; {found.published:,} published, {found.gone:,} of them as gone"
     return f"{found.compared:,} compared; {news}{outcome}"

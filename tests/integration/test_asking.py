@@ -63,7 +63,7 @@ async def test_photos_are_fetched_again_once_their_cost_is_agreed_to(whole: Syst
     force = ("force", "--city", "askwith", "--feed", "sandbox")
     async with asked(whole, *force) as terminal:
         assert re.search(
-            r"sandbox: 4 photos of 1 listings would be due now: "
+            r"sandbox: 4 photos of 1 listing would be due now: "
             r"about [\d.,]+ \w+, at least .+ within the budget Fetch them again\?",
             said(terminal),
         )
@@ -83,7 +83,7 @@ async def test_a_script_is_not_asked(whole: System, mls: Sandbox, key: str) -> N
     await whole.see(record_of(mls, key, City="Scriptville"))
     await whole.downloaded(key, 4)
     code, output = await whole.run("imagectl", "force", "--city", "Scriptville")
-    assert (code, "4 photos of 1 listings are due now" in output, "[y/N]" in output) == (0, True, False), output
+    assert (code, "4 photos of 1 listing due now" in output, "[y/N]" in output) == (0, True, False), output
     await until(lambda: has_begun(mls, key, 8), "every photo to be asked for again")
 
 
@@ -103,7 +103,7 @@ async def test_variants_are_made_anew_once_their_number_is_agreed_to(whole: Syst
     await whole.see(record_of(mls, key))
     before = await whole.downloaded(key, 4)
     async with asked(whole, "rebuild", "--feed", "sandbox", IMAGES_VARIANTS="full=200:jpeg:80") as terminal:
-        assert re.search(r"sandbox: \d+ photos of \d+ listings would be made anew Make them anew\?", said(terminal))
+        assert re.search(r"sandbox: \d+ photos of \d+ listings? would be made anew Make them anew\?", said(terminal))
         await refuse(terminal)
     assert await whole.images(key) == before
 
@@ -137,7 +137,7 @@ async def test_more_than_one_dead_letter_is_sent_again_once_that_is_agreed_to(
         async with a_terminal(whole.env, "ops.imagectl", *requeue) as terminal:
             assert await terminal.end(MOST_SECONDS) == 0
             terminal.read()
-            assert "1 records were sent again, for 2 dead letters" in said(terminal)
+            assert "1 record was sent again, for 2 dead letters" in said(terminal)
     await until(all_there, "both readers to refuse it once more")
     code, output = await whole.run("imagectl", "dead-letters", "drop", "--reason", reason, "--yes")
     assert code == 0, output
@@ -159,7 +159,7 @@ async def test_an_audit_says_what_it_found_and_repairs_once_that_is_agreed_to(
         await refuse(terminal)
     assert not await whole.opens(first["url"])
     async with asked(whole, *repair) as terminal:
-        assert "repaired: 1 photos are due again, 0 orphans removed" in await agree(terminal)
+        assert "repaired: 1 photo is due again, 0 orphans removed" in await agree(terminal)
     await until(lambda: whole.opens(first["url"]), "the lost copy")
     async with a_terminal(whole.env, "ops.imagectl", *repair) as terminal:
         assert await terminal.end(MOST_SECONDS) == 0, "nothing to ask about"

@@ -33,7 +33,7 @@ async def test_a_file_is_published(whole: System, mls: Sandbox, key: str, tmp_pa
     file = tmp_path / "listings.json"
     file.write_text(json.dumps({"value": [record_of(mls, key)]}))
     code, output = await whole.run("imagectl", "publish", str(file), "--feed", "sandbox")
-    assert (code, "published 1 listings" in output) == (0, True), output
+    assert (code, "published 1 listing" in output) == (0, True), output
     await whole.downloaded(key, 4)
 
 

@@ -55,6 +55,17 @@ def test_a_size_is_said_in_the_unit_that_fits(count: int | None, said: str) -> N
     assert words.size(count) == said
 
 
+@pytest.mark.parametrize(
+    ("count", "said"), [(0, "0 copies are"), (1, "1 copy is"), (2, "2 copies are"), (1_000, "1,000 copies are")]
+)
+def test_one_is_said_otherwise_than_many(count: int, said: str) -> None:
+    assert words.many(count, "copy is", "copies are") == said
+
+
+def test_most_words_only_take_an_s() -> None:
+    assert [words.many(count, "listing") for count in (1, 2)] == ["1 listing", "2 listings"]
+
+
 async def test_what_is_exported_is_read_back_byte_for_byte(tmp_path: Path) -> None:
     found = [
         Record("t", 4, 17, NOW, b"X1", b'{"a": "\xc3\xa9"}'),
