@@ -1,8 +1,9 @@
 """What around a listing keeps its photos away: its feed's budget, dead letters that name it, events not yet read."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from shlex import quote
 
 from ops import dead_letters as letters
 from ops import status
@@ -12,7 +13,7 @@ from ops.words import many
 from shared import budgets, kafka
 from shared.budgets import BudgetUse
 from shared.domain.feed import Feed
-from shared.events.topics import DEAD_LETTER, LISTING_SEEN
+from shared.events.topics import DEAD_LETTER, LISTING_SEEN, MANIFEST
 from shared.kafka import BrokerUnavailable
 from shared.settings import Settings
 
@@ -56,19 +57,13 @@ async def _named(settings: Settings, stores: Stores, listing_key: str, now: date
 async def of_unknown(
     settings: Settings, feeds: Mapping[str, Feed], stores: Stores, what: str, now: datetime
 ) -> Sequence[str]:
-    """Say why nothing is recorded under a ListingKey, an image's id or a URL."""
+    """Say what is known of a ListingKey, an image's id or a URL under which nothing is recorded."""
     lines = ["nothing is recorded under this ListingKey, image id or URL"]
     try:
         named = await _named(settings, stores, what, now)
         unread = {service: topics.get(LISTING_SEEN, 0) for service, topics in (await status.lag(settings)).items()}
         waiting = min((unread[service] for service in ("scheduler", "janitor")), default=0)
-        if waiting:
-            lines.append(f"{many(waiting, 'record')} of {LISTING_SEEN} yet to be read; it may be among them")
-        elif not named:
-            lines.append(
-                f"every record of {LISTING_SEEN} was read, and no dead letter names it: it was never published"
-            )
-        lines += named
+        lines += [*to_check(what, waiting, is_named=bool(named)), *named]
     except BrokerUnavailable as fault:
         lines.append(f"whether records wait to be read, or dead letters name it, is not known: {fault}")
     return lines + [
@@ -76,3 +71,17 @@ async def of_unknown(
         for feed in feeds.values()
         for line in of_feed(feed, budgets.use(feed, await stores.budgets.get(feed.name)))
     ]
+
+
+def to_check(what: str, waiting: int, *, is_named: bool) -> Iterator[str]:
+    """Say where to look for it; `waiting` records are yet to be read, and a dead letter may have named it. Pure."""
+    if waiting:
+        yield f"{many(waiting, 'record')} of {LISTING_SEEN} yet to be read; it may be among them"
+    if "://" in what:
+        yield "check that the URL is letter for letter the one that the MLS announced, or explain its ListingKey"
+    elif not waiting and not is_named:
+        days = next(topic.days for topic in MANIFEST if topic.name == LISTING_SEEN)
+        yield (
+            f"every record of {LISTING_SEEN} was read, and no dead letter names it; Kafka keeps them for {days} days: "
+            f"check whether it was published with: imagectl export {LISTING_SEEN} --from {days}d | grep {quote(what)}"
+        )

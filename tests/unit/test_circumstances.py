@@ -1,0 +1,22 @@
+"""What is said of a listing, an image or a URL of which nothing is recorded."""
+
+import pytest
+
+from ops import circumstances
+
+
+@pytest.mark.parametrize(
+    ("what", "waiting", "named", "said"),
+    [
+        ("X1", 0, False, ["Kafka keeps them for 30 days", "imagectl export listing-seen --from 30d | grep X1"]),
+        ("X1", 1, False, ["1 record of listing-seen yet to be read; it may be among them"]),
+        ("X1", 0, True, []),
+        ("https://a.example.com/1.jpg?t=2", 0, False, ["letter for letter the one that the MLS announced"]),
+        ("https://a.example.com/1.jpg", 2, False, ["2 records of listing-seen yet to be read", "letter for letter"]),
+    ],
+)
+def test_what_to_check_is_said_and_no_more_than_is_known(what: str, waiting: int, named: bool, said: list[str]) -> None:
+    lines = list(circumstances.to_check(what, waiting, is_named=named))
+    assert all(one in " ".join(lines) for one in said), lines
+    assert bool(lines) is bool(said)
+    assert "never" not in " ".join(lines)
