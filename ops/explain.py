@@ -58,7 +58,7 @@ async def find(listings: Listings, what: str) -> tuple[Sequence[Listing], str | 
 async def turns(
     listings: Listings, paces: Paces, listing: Listing, feed: Feed, use: BudgetUse, now: datetime
 ) -> Mapping[str, Turn]:
-    """Return the turn of every photo that waits for its release, by image id. Photos due together share a place.
+    """Return the turn of every due photo that waits for its release, by image id. Photos due together share a place.
 
     While the feed is silent nothing moves; none has a time where nobody can tell for how long.
     """
@@ -67,14 +67,14 @@ async def turns(
     found: dict[str, Turn] = {}
     for photo in listing.photos:
         due_at = listing.due_of(photo)
-        if due_at is None or photo.released_at or photo.is_claimed(now):
+        if due_at is None or due_at > now or photo.released_at or photo.is_claimed(now):
             continue
         place = photo.priority, due_at
         if place not in places:
             ahead = await listings.ahead_of(feed.name, *place, now)
             seconds = seconds_until_turn(ahead, per_second)
             is_known = seconds is not None and use.silent_until is not None
-            begin = max(now, due_at, use.silent_until or now)
+            begin = max(now, use.silent_until or now)
             places[place] = Turn(ahead, begin + timedelta(seconds=seconds or 0) if is_known else None)
         found[photo.id] = places[place]
     return found

@@ -38,7 +38,7 @@ class Status:
     at: datetime
     feeds: Mapping[str, FeedCounts]
     seconds_until_done: Mapping[str, Mapping[Priority, float | None]]
-    """By feed and priority: about when its queue is empty; null where no rate is known."""
+    """By feed and priority: about when its queue is empty; null where no rate is known, or nothing is due yet."""
     budgets: Mapping[str, BudgetUse]
     lag: Mapping[str, Mapping[str, int]] | None
     dead_letters: int | None
@@ -64,7 +64,15 @@ async def gather(settings: Settings, feeds: Mapping[str, Feed], stores: Stores, 
     )
 
 
+def idle_until(counts: FeedCounts, now: datetime) -> datetime | None:
+    """When the first of a feed's photos is due, where none is yet and none is in work. Pure."""
+    due_at = counts.oldest_due_at
+    return due_at if due_at and due_at > now and not counts.in_work else None
+
+
 async def _until_done(stores: Stores, feed: Feed, counts: FeedCounts, now: datetime) -> Mapping[Priority, float | None]:
+    if idle_until(counts, now):
+        return dict.fromkeys(Priority)
     per_second = pace.expected_per_second(feed, await stores.paces.get(feed.name), now)
     return pace.seconds_until_done(counts.queued, per_second)
 

@@ -134,6 +134,8 @@ def _images(found: Status, feed: str, status: ImageStatus) -> str:
 
 def _queued(found: Status, feed: str, priority: Priority) -> str:
     photos = found.feeds[feed].queued.get(priority, 0)
+    if photos and (due_at := standing.idle_until(found.feeds[feed], found.at)):
+        return f"{photos:,}, none due for {words.lasting((due_at - found.at).total_seconds())}"
     seconds = found.seconds_until_done[feed].get(priority)
     return f"{photos:,}, done in {words.lasting(seconds)}" if photos and seconds is not None else f"{photos:,}"
 

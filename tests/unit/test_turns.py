@@ -7,6 +7,7 @@ import pytest
 
 from ops import explain
 from shared.budgets import BudgetUse, Silence
+from shared.domain.failures import Failure, Reason
 from shared.domain.image import Claim
 from shared.domain.pace import Pace
 from shared.domain.priority import Priority
@@ -44,13 +45,20 @@ async def test_a_due_photo_has_its_place_and_its_time(listings: MemoryListings) 
     )
 
 
-async def test_a_retry_waits_for_its_time_first_and_for_no_rate_there_is_no_time(listings: MemoryListings) -> None:
-    listing = a_listing(a_photo("0", not_before=after(600)))
-    turns = await explain.turns(listings, MemoryPaces(), listing, a_feed(viewed_reserve=0.0), UNUSED, NOW)
-    # 50 photos at 16 a second, from its time on.
-    assert [turn.about for turn in turns.values()] == [after(600 + 50 / 16)]
-    turns = await explain.turns(listings, MemoryPaces(), listing, FREE, UNUSED, NOW)
-    assert [turn.about for turn in turns.values()] == [None]
+async def test_where_no_pace_is_known_a_turn_has_the_rules_time_or_none(listings: MemoryListings) -> None:
+    listing = a_listing(a_photo("0", not_before=after(-1), priority=Priority.ROUTINE))
+    for feed, about in ((a_feed(viewed_reserve=0.0), after(40 / 16)), (FREE, None)):
+        turns = await explain.turns(listings, MemoryPaces(), listing, feed, UNUSED, NOW)
+        assert [turn.about for turn in turns.values()] == [about]
+
+
+async def test_a_photo_that_is_not_due_yet_has_no_turn_and_is_said_when_it_is(listings: MemoryListings) -> None:
+    photo = a_photo("0", not_before=after(86_400), failure=Failure(Reason.GONE), attempts=6)
+    listing = a_listing(photo)
+    assert await explain.turns(listings, MemoryPaces(), listing, FREE, UNUSED, NOW) == {}
+    said = explain.of_photo(listing, photo, [], FREE, RENDERER, NOW).lines
+    assert "tried again 2026-11-24T09:00:00+00:00 (in 24 h)" in said[0]
+    assert not any("in the queue" in line for line in said)
 
 
 async def test_what_is_here_or_under_way_has_no_turn(listings: MemoryListings) -> None:

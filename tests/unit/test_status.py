@@ -1,0 +1,44 @@
+"""How does a feed's queue stand? What is not due yet is not said to be done in a moment."""
+
+from datetime import datetime
+
+import pytest
+from typer.testing import CliRunner
+
+from ops import terminal
+from ops.imagectl import app
+from ops.status import Status
+from shared.budgets import BudgetUse
+from shared.domain.priority import Priority
+from shared.stores.listings import FeedCounts
+from tests.builders import NOW, after
+
+
+def a_status(oldest: datetime | None, in_work: int) -> Status:
+    counts = FeedCounts(
+        listings=1, displayed=1, images={}, queued={"viewed": 2}, in_work=in_work, oldest_due_at=oldest
+    )  # fmt: skip
+    return Status(
+        at=NOW, feeds={"sandbox": counts}, seconds_until_done={"sandbox": {Priority.VIEWED: 0.1}},
+        budgets={"sandbox": BudgetUse(at=NOW, windows=(), running=0, slots=8, silences=())},
+        lag=None, dead_letters=None, removals_frozen=[],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("oldest", "in_work", "said"),
+    [
+        (after(-5), 0, "2, done in 0 s"),
+        (after(86_400), 0, "2, none due for 24.0 h"),
+        (after(120), 1, "2, done in 0 s"),
+    ],
+    ids=["due", "given up for today", "under way, until the lease ends"],
+)
+def test_the_queue_is_said_to_be_due_only_where_it_is(
+    monkeypatch: pytest.MonkeyPatch, oldest: datetime, in_work: int, said: str
+) -> None:
+    monkeypatch.setattr(terminal, "run", lambda *_: (a_status(oldest, in_work), ""))
+    (line,) = [
+        one for one in CliRunner().invoke(app, ["status"]).stdout.splitlines() if "queued viewed" in one
+    ]  # fmt: skip
+    assert line.split("viewed")[1].strip() == said
