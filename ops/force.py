@@ -1,6 +1,6 @@
 """An operator wants photos fetched again: which are due now, and what does it cost?"""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -112,3 +112,19 @@ def _count(page: Sequence[Listing], changed: Sequence[Listing], wanted: Wanted, 
         sized=len(sizes),
         bytes_sized=sum(sizes),
     )
+
+
+async def left_out(
+    listings: Listings, keys: Sequence[str], chosen: Collection[str], feeds: Collection[str]
+) -> AsyncIterator[str]:
+    """Say why listings that are named are not among those of the chosen feeds. Raises StoreUnavailable."""
+    for key in dict.fromkeys(keys):
+        recorded = sorted(one.feed for one in await listings.by_key(key))
+        if not recorded:
+            yield f"{key} is not recorded; see: imagectl explain {key}"
+        elif known := [feed for feed in recorded if feed in feeds]:
+            if not set(known) & set(chosen):
+                yield f"{key} is recorded of feed {', '.join(known)}; name that with --feed"
+        else:
+            gone = ", ".join(recorded)
+            yield f"{key} is recorded of feed {gone}, which is not among the feeds any more: nothing of it is fetched"

@@ -47,24 +47,28 @@ def force(
     if feed is None and wanted == Wanted():
         terminal.fail("name listings, or say --feed, --failed or --city")
 
-    async def go_through(settings: Settings, feeds: Mapping[str, Feed], *, dry_run: bool) -> dict[str, dict[str, Any]]:
+    async def go_through(
+        settings: Settings, feeds: Mapping[str, Feed], *, dry_run: bool
+    ) -> tuple[dict[str, dict[str, Any]], list[str]]:
         chosen = terminal.feeds_named(feed, feeds, settings)
+        names = [one.name for one in chosen]
         async with opening.opened(settings) as stores:
-            return await _go_through(stores, chosen, wanted, priority, dry_run=dry_run, quiet=as_json)
+            done = await _go_through(stores, chosen, wanted, priority, dry_run=dry_run, quiet=as_json)
+            left_out = forcing.left_out(stores.listings, wanted.listing_keys, names, feeds)
+            return done, [line async for line in left_out]
 
     asking = not (listings or dry_run) and terminal.asks(yes=yes)
-    done = terminal.run(partial(go_through, dry_run=dry_run or asking))
+    done, left_out = terminal.run(partial(go_through, dry_run=dry_run or asking))
     if asking and any(one["photos"] for one in done.values()):
         terminal.ask("\n".join([*_lines(done, dry_run=True), "Fetch them again?"]))
-        done = terminal.run(partial(go_through, dry_run=False))
+        done, left_out = terminal.run(partial(go_through, dry_run=False))
     if as_json:
         terminal.print_json(done)
     else:
         for line in _lines(done, dry_run=dry_run):
             terminal.say(line)
-    missing = len(set(wanted.listing_keys)) - sum(one["looked_at"] for one in done.values())
-    if missing > 0:
-        terminal.fail(f"{missing:,} of the listings named are not recorded; see: imagectl explain LISTING")
+    if left_out:
+        terminal.fail("\n".join(left_out))
 
 
 async def _go_through(

@@ -35,7 +35,7 @@ def a_sweep(asked_for: int) -> Sweep:
         ("audit --repair --yes", Audited(listings=1, objects=1, due_again=1, removed=1, drift={"orphan": 1})),
         ("dead-letters requeue --all --yes", Requeued(sent=1, marked=1)),
         ("dead-letters drop --all --yes", 1),
-        ("force X1", {"sandbox": FORCED}),
+        ("force X1", ({"sandbox": FORCED}, [])),
         ("rebuild --yes", {"sandbox": Rebuilt(looked_at=1, listings=1, photos=1)}),
         ("rebuild --dry-run", {"sandbox": Rebuilt(looked_at=1, listings=1, photos=1)}),
         ("replay listing-seen --from 1h --dry-run", (PLAN, {"sandbox": COST})),

@@ -132,6 +132,19 @@ async def test_listings_that_are_named_are_read_alone() -> None:
     assert (done.looked_at, done.photos, done.hidden) == (2, 2, 1)
 
 
+async def test_of_a_listing_that_is_named_and_left_out_it_is_said_why() -> None:
+    store = await a_store()
+    await store.write([a_listing(key="OLD", feed="closed"), a_listing(key="X1", feed="closed")])
+    said = [one async for one in force.left_out(store, ("X1", "OLD", "NEW", "NEW"), [FEED], [FEED, "other"])]
+    assert said == [
+        "OLD is recorded of feed closed, which is not among the feeds any more: nothing of it is fetched",
+        "NEW is not recorded; see: imagectl explain NEW",
+    ]
+    assert [one async for one in force.left_out(store, ("X3",), ["other"], [FEED, "other"])] == [
+        f"X3 is recorded of feed {FEED}; name that with --feed"
+    ]
+
+
 def test_of_photos_without_any_known_size_no_bytes_are_expected() -> None:
     assert Forced(photos=3).bytes_expected is None
 
