@@ -47,8 +47,9 @@ class _Commands(TyperGroup):
 app = typer.Typer(
     name="imagectl",
     cls=_Commands,
-    help="Operate listing-images. Settings come from the environment and `.env`, or from the stack that `make up` "
-    "started here where neither names a server of another.",
+    help="Operate listing-images. Settings come from the environment and `.env`. What they leave out comes from the "
+    "stack that `make up` started here, unless they name a Kafka, a MongoDB or an object storage that is not of it.",
+    epilog="Example: imagectl status --help",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

@@ -25,19 +25,22 @@ app = typer.Typer()
 
 @app.command(epilog="Example: imagectl audit --feed proptx-idx --sample 1000")
 def audit(
-    feed: Annotated[str | None, typer.Option(help="One feed of feeds.toml; all if not given.")] = None,
+    feed: Annotated[str | None, typer.Option(metavar="FEED", help="One feed of feeds.toml; all if not given.")] = None,
     sample: Annotated[
         int | None,
-        typer.Option(min=1, help="Look at about so many listings of each feed, and at no bucket as a whole."),
+        typer.Option(
+            min=1, metavar="N", help="Look at about so many listings of each feed, and at no bucket as a whole."
+        ),
     ] = None,
     repair: Annotated[bool, typer.Option("--repair", help="Make lost copies due; remove orphans.")] = False,
     yes: terminal.Yes = False,
     as_json: terminal.Json = False,
 ) -> None:
-    """Compare records with objects: what is missing, empty, of another size or other bytes, or known to no record.
+    """Find what differs between records and stored objects.
 
-    An object that no record knows of counts after a day. `--repair` removes it, and has lost copies made anew from
-    their originals, or fetched again; at a terminal it goes through all twice: to look, and once it may, to repair.
+    That is what is missing, empty, of another size or other bytes, or known to no record. An object that no record
+    knows of counts after a day. `--repair` removes it, and has lost copies made anew from their originals, or fetched
+    again; at a terminal it goes through all twice: to look, and once it may, to repair.
     """
 
     async def look(settings: Settings, feeds: Mapping[str, Feed], *, repair: bool) -> auditing.Audited:

@@ -29,13 +29,20 @@ Found = tuple[Listing, list[Removal]]
     "imagectl compliance --from 2026-11-01 --to 2026-12-01 --feed proptx-idx --json > november.json"
 )
 def compliance(
-    listing_key: Annotated[str | None, typer.Argument(help="A ListingKey.")] = None,
-    begin: Annotated[str | None, typer.Option("--from", help="Removed since: a time, or how long ago, as 30d.")] = None,
-    end: Annotated[str | None, typer.Option("--to", help="Removed before: a time, `now`, or how long ago.")] = None,
-    feed: Annotated[str | None, typer.Option(help="One feed; all if not given.")] = None,
+    listing_key: Annotated[str | None, typer.Argument(metavar="LISTING", help="A ListingKey.")] = None,
+    begin: Annotated[
+        str | None, typer.Option("--from", metavar="TIME", help="Removed since: a time, or how long ago, as 30d.")
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", metavar="TIME", help="Removed before: a time, `now`, or how long ago.")
+    ] = None,
+    feed: Annotated[str | None, typer.Option(metavar="FEED", help="One feed; all if not given.")] = None,
     as_json: terminal.Json = False,
 ) -> None:
-    """Show what was removed, why and when: of a listing in words, or of a period as a list of any length."""
+    """Show what was removed, why and when.
+
+    Of a listing in words, or of a period as a list of any length.
+    """
     if listing_key is not None:
         _of_listing(listing_key, feed, as_json)
     elif begin and end:

@@ -12,7 +12,7 @@ app = typer.Typer()
 
 @app.command(epilog="Example: imagectl config --json")
 def config(as_json: terminal.Json = False) -> None:
-    """Show every setting in force, secrets hidden, and each feed's rules."""
+    """Show every setting in force, and each feed's rules. Secrets are hidden."""
     found = configured.shown(*terminal.load_settings())
     if as_json:
         terminal.print_json(found)

@@ -18,19 +18,21 @@ from shared.kafka import Broker
 from shared.settings import Settings
 
 app = typer.Typer(
-    help="What could not be read: look at it, send it again once it is repaired, or drop it.", no_args_is_help=True
+    help="What could not be read. Look at it, send it again once what stopped it is repaired, or drop it.",
+    epilog="Example: imagectl dead-letters list",
+    no_args_is_help=True,
 )
 
 _Offsets = Annotated[list[int] | None, typer.Argument(metavar="OFFSET", help="Dead letters, by their offsets.")]
-_Reason = Annotated[str, typer.Option(help="Only those whose reason has this in it.")]
-_Service = Annotated[str, typer.Option(help="Only those that this service wrote.")]
+_Reason = Annotated[str, typer.Option(metavar="TEXT", help="Only those whose reason has this in it.")]
+_Service = Annotated[str, typer.Option(metavar="SERVICE", help="Only those that this service wrote.")]
 _All = Annotated[bool, typer.Option("--all", help="All of them, where nothing else is said.")]
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="Count, and change nothing.")]
 
 
 @app.command("list", epilog="Example: imagectl dead-letters list --json | jq '.[].reason'")
 def list_(as_json: terminal.Json = False) -> None:
-    """Show the dead letters that nobody has dealt with, by reason and service."""
+    """Show the dead letters that nobody has dealt with. They are counted by reason and service."""
 
     async def look(settings: Settings, _: Mapping[str, Feed]) -> Sequence[Group]:
         async with opening.opened(settings) as stores:
@@ -82,9 +84,10 @@ def requeue(
     yes: terminal.Yes = False,
     as_json: terminal.Json = False,
 ) -> None:
-    """Send dead letters to the topic they came from, value and key unchanged, once what stopped them is repaired.
+    """Send dead letters again, to the topic they came from.
 
-    At a terminal, more than one record is asked about first.
+    Value and key are unchanged: repair first what stopped them. At a terminal, more than one record is asked about
+    first.
     """
     chosen = _chosen(offsets, reason, service, everything=everything)
 
@@ -128,7 +131,7 @@ def drop(
     yes: terminal.Yes = False,
     as_json: terminal.Json = False,
 ) -> None:
-    """Mark dead letters as dealt with, without sending them; Kafka keeps them until they expire."""
+    """Mark dead letters as dealt with, without sending them. Kafka keeps them until they expire."""
     chosen = _chosen(offsets, reason, service, everything=everything)
     if not dry_run:
         terminal.confirm("Dropped dead letters are not shown or counted any more.", yes=yes)

@@ -17,7 +17,10 @@ _SIGNS = {State.OK: "ok      ", State.FAULT: "FAULT   ", State.UNKNOWN: "unknown
 
 @app.command(epilog="Example: imagectl doctor --json | jq '.[] | select(.state == \"fault\")'")
 def doctor(as_json: terminal.Json = False) -> None:
-    """Check servers, topics, buckets, indexes, clocks, feeds and services; exit code 1 where something is wrong."""
+    """Check servers, topics, buckets, clocks and services.
+
+    Also indexes and feeds; the exit code is 1 where something is wrong.
+    """
 
     async def examine(settings: Settings, feeds: Mapping[str, Feed]) -> list[Finding]:
         found = list[Finding]()

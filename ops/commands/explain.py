@@ -23,12 +23,15 @@ app = typer.Typer()
 
 @app.command(epilog="Example: imagectl explain C12000001")
 def explain(
-    what: Annotated[str, typer.Argument(help="A ListingKey, an image's id, or a URL that the MLS announced.")],
+    what: Annotated[
+        str, typer.Argument(metavar="WHAT", help="A ListingKey, an image's id, or a URL that the MLS announced.")
+    ],
     as_json: terminal.Json = False,
 ) -> None:
-    """Say why a listing or a photo is as it is: what the MLS said, every attempt, what happens next and when.
+    """Say why a listing or a photo is as it is.
 
-    Of one that is not recorded, it says what is known of that: dead letters, events not yet read, a silent feed.
+    That is what the MLS said, every attempt, and what happens next and when. Of one that is not recorded, it says what
+    is known of that: dead letters, events not yet read, a silent feed.
     """
 
     async def look(settings: Settings, feeds: Mapping[str, Feed]) -> tuple[bool, list[dict[str, Any]]]:

@@ -25,12 +25,12 @@ app = typer.Typer()
 @app.command(epilog="Example: imagectl force --feed proptx-idx --failed forbidden --city Toronto --dry-run")
 def force(
     listings: Annotated[list[str] | None, typer.Argument(metavar="LISTING", help="ListingKeys.")] = None,
-    feed: Annotated[str | None, typer.Option(help="Only of this feed of feeds.toml.")] = None,
+    feed: Annotated[str | None, typer.Option(metavar="FEED", help="Only of this feed of feeds.toml.")] = None,
     failed: Annotated[
         Reason | None,
         typer.Option(metavar="REASON", help="Only what failed for this reason of docs/failures.md."),
     ] = None,
-    city: Annotated[str | None, typer.Option(help="Only listings of this city.")] = None,
+    city: Annotated[str | None, typer.Option(metavar="CITY", help="Only listings of this city.")] = None,
     priority: Annotated[Priority, typer.Option(help="How urgent: routine waits for its turn.")] = Priority.SEARCHED,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Count downloads, bytes and time, and change nothing.")
@@ -38,10 +38,11 @@ def force(
     yes: terminal.Yes = False,
     as_json: terminal.Json = False,
 ) -> None:
-    """Fetch photos again, also those that were given up or did not change. Filters combine; hidden listings stay alone.
+    """Fetch photos again, also those that were given up.
 
-    A copy that is held is served until a newer one is here, and asked for again conditionally.
-    Where no listing is named, at a terminal, the dry run goes first, and then it asks.
+    Also those that did not change. Filters combine; hidden listings stay alone. A copy that is held is served until a
+    newer one is here, and asked for again conditionally. Where no listing is named, at a terminal, the dry run goes
+    first, and then it asks.
     """
     wanted = Wanted(listing_keys=tuple(listings or ()), failed=failed, city=city)
     if feed is None and wanted == Wanted():

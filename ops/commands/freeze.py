@@ -23,15 +23,17 @@ _Feed = Annotated[str, typer.Argument(metavar="FEED", help="The feed in feeds.to
 @app.command(epilog='Example: imagectl freeze proptx-idx --for 2h --reason "the MLS asked us to"')
 def freeze(
     feed: _Feed,
-    reason: Annotated[str, typer.Option(help="Why, for whoever looks next.")] = "",
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, for whoever looks next.")] = "",
     lasting: Annotated[
-        str | None, typer.Option("--for", help="How long, as 30m, 2h or 3d; until thawed if not given.")
+        str | None,
+        typer.Option("--for", metavar="DURATION", help="How long, as 30m, 2h or 3d; until thawed if not given."),
     ] = None,
     as_json: terminal.Json = False,
 ) -> None:
-    """Stop all requests to a feed's origin, viewed and routine alike, within a fraction of a second.
+    """Stop all requests to a feed's origin.
 
-    What is held is served on. It survives restarts; `imagectl thaw` ends it.
+    Viewed and routine alike, within a fraction of a second. What is held is served on. A freeze survives restarts;
+    `imagectl thaw` ends it.
     """
     span = terminal.read_as(words.duration, lasting) if lasting else None
     _show(feed, _changed(feed, lambda stored: freezing.freeze(stored, feed, reason, span)), as_json=as_json)
@@ -39,7 +41,10 @@ def freeze(
 
 @app.command(epilog="Example: imagectl thaw proptx-idx")
 def thaw(feed: _Feed, as_json: terminal.Json = False) -> None:
-    """Allow requests to a feed's origin again: ends an operator's freeze, the origin's own, and an open breaker."""
+    """Allow requests to a feed's origin again.
+
+    That ends an operator's freeze, the origin's own, and an open breaker.
+    """
     _show(feed, _changed(feed, lambda stored: freezing.thaw(stored, feed)), as_json=as_json)
 
 

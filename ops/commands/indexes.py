@@ -9,7 +9,7 @@ from shared.domain.feed import Feed
 from shared.settings import Settings
 from shared.stores import mongo
 
-app = typer.Typer(help="MongoDB's indexes.", no_args_is_help=True)
+app = typer.Typer(help="MongoDB's indexes.", epilog="Example: imagectl indexes apply", no_args_is_help=True)
 
 
 @app.callback()

@@ -29,11 +29,13 @@ app = typer.Typer()
 
 @app.command(epilog="Example: imagectl publish listings.ndjson --feed proptx-idx")
 def publish(
-    file: Annotated[Path, typer.Argument(help="NDJSON, a JSON array, or OData pages of RESO Property records.")],
-    feed: Annotated[str, typer.Option(help="The feed in feeds.toml that they belong to.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="NDJSON, a JSON array, or OData pages of RESO Property records.")
+    ],
+    feed: Annotated[str, typer.Option(metavar="FEED", help="The feed in feeds.toml that they belong to.")],
     as_json: terminal.Json = False,
 ) -> None:
-    """Publish listings from a file as `listing-seen` events, as an ingest would."""
+    """Publish listings from a file, as an ingest would. Each is a `listing-seen` event."""
 
     async def send(settings: Settings, feeds: Mapping[str, Feed]) -> tuple[int, list[Unusable]]:
         terminal.feeds_named(feed, feeds, settings)

@@ -22,14 +22,14 @@ app = typer.Typer()
 
 @app.command(epilog="Example: imagectl rebuild --dry-run")
 def rebuild(
-    feed: Annotated[str | None, typer.Option(help="One feed of feeds.toml; all if not given.")] = None,
+    feed: Annotated[str | None, typer.Option(metavar="FEED", help="One feed of feeds.toml; all if not given.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, and change nothing.")] = False,
     yes: terminal.Yes = False,
     as_json: terminal.Json = False,
 ) -> None:
-    """Make the variants anew after IMAGES_VARIANTS changed, from the stored originals, without asking the MLS.
+    """Make the variants anew from the stored originals.
 
-    At a terminal it counts first, and asks.
+    That is for after IMAGES_VARIANTS changed; the MLS is not asked. At a terminal it counts first, and asks.
     """
 
     async def go_through(

@@ -19,12 +19,20 @@ from shared.stores import mongo
 from shared.stores.freezes import Decision, Freeze
 from shared.stores.listings import Listings
 
-app = typer.Typer(help="What an operator has removed or decides about.", no_args_is_help=True)
+app = typer.Typer(
+    help="What an operator has removed or decides about.",
+    epilog="Example: imagectl removals list",
+    no_args_is_help=True,
+)
 
-Keys = Annotated[list[str], typer.Argument(help="ListingKeys.")]
-Images = Annotated[list[str] | None, typer.Option("--image", help="One image of the one listing, by id; repeatable.")]
-OfFeed = Annotated[str | None, typer.Option("--feed", help="Needed where a key is recorded in several feeds.")]
-FeedName = Annotated[str, typer.Argument(help="A feed of feeds.toml.")]
+Keys = Annotated[list[str], typer.Argument(metavar="LISTING", help="ListingKeys.")]
+Images = Annotated[
+    list[str] | None, typer.Option("--image", metavar="IMAGE", help="One image of the one listing, by id; repeatable.")
+]
+OfFeed = Annotated[
+    str | None, typer.Option("--feed", metavar="FEED", help="Needed where a key is recorded in several feeds.")
+]
+FeedName = Annotated[str, typer.Argument(metavar="FEED", help="A feed of feeds.toml.")]
 
 
 @app.command(epilog="Example: imagectl removals force C12000001 --image 5f3c0d9e… --yes")
@@ -35,9 +43,10 @@ def force(
     yes: terminal.Yes = False,
     as_json: terminal.Json = False,
 ) -> None:
-    """Remove listings, or single images of one, whatever the MLS says; they stay away until `allow` lifts it.
+    """Remove listings, or images of one, whatever the MLS says.
 
-    Shown no more at once; bytes and records go within seconds, as with every removal, with the reason `forced`.
+    They stay away until `allow` lifts it. Shown no more at once; bytes and records go within seconds, as with every
+    removal, with the reason `forced`.
     """
     images = image or []
     what = (
@@ -59,9 +68,10 @@ def force(
 
 @app.command(epilog="Example: imagectl removals allow C12000001")
 def allow(listing_keys: Keys, image: Images = None, feed: OfFeed = None, as_json: terminal.Json = False) -> None:
-    """Lift what `force` did to listings, or to single images of one: the next word of the MLS counts again.
+    """Lift what `force` did: the next word of the MLS counts again.
 
-    They are shown again with the next `listing-seen`, be it the same as before: the feed's sweep brings it.
+    Of listings, or of single images of one. They are shown again with the next `listing-seen`, be it the same as
+    before: the feed's sweep brings it.
     """
     images = image or []
 
@@ -79,7 +89,7 @@ def allow(listing_keys: Keys, image: Images = None, feed: OfFeed = None, as_json
 
 @app.command("list", epilog="Example: imagectl removals list --json")
 def list_(as_json: terminal.Json = False) -> None:
-    """Show the last freeze of each feed's removals, and what was decided about it."""
+    """Show the last freeze of each feed's removals. It says what was decided about it."""
 
     async def look(settings: Settings, _: Mapping[str, Feed]) -> Sequence[Freeze]:
         async with mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db) as database:
@@ -98,7 +108,7 @@ def list_(as_json: terminal.Json = False) -> None:
 
 @app.command(epilog="Example: imagectl removals resume proptx-idx --yes")
 def resume(feed: FeedName, yes: terminal.Yes = False, as_json: terminal.Json = False) -> None:
-    """Say that a feed's frozen removals are right: what was held is removed now."""
+    """Say that frozen removals are right. What was held of the feed is removed now."""
     if terminal.asks(yes=yes):
         terminal.ask(f"This removes every copy of the listings that feed {feed} turned hidden. Remove them?")
     _decide(feed, Decision.RESUME, "what was held is being removed", as_json)
@@ -106,9 +116,10 @@ def resume(feed: FeedName, yes: terminal.Yes = False, as_json: terminal.Json = F
 
 @app.command(epilog="Example: imagectl removals discard proptx-idx")
 def discard(feed: FeedName, yes: terminal.Yes = False, as_json: terminal.Json = False) -> None:
-    """Say that a feed's frozen removals were its fault: what was held is kept, hidden, until the feed shows it again.
+    """Say that frozen removals were the feed's fault.
 
-    What the feed has not shown again within 72 hours is removed after all.
+    What was held is kept, hidden, until the feed shows it again. What the feed has not shown again within 72 hours is
+    removed after all.
     """
     if terminal.asks(yes=yes):
         terminal.ask(f"This keeps every copy of the listings that feed {feed} turned hidden, for 72 hours. Keep them?")

@@ -27,9 +27,10 @@ from shared.settings import Settings
 app = typer.Typer()
 
 _Since = Annotated[
-    str | None, typer.Option("--from", help="From when: 2026-11-23T09:00 (UTC), or how long ago, as 2h.")
+    str | None,
+    typer.Option("--from", metavar="TIME", help="From when: 2026-11-23T09:00 (UTC), or how long ago, as 2h."),
 ]
-_Until = Annotated[str | None, typer.Option("--to", help="Until when, the same way; now if not given.")]
+_Until = Annotated[str | None, typer.Option("--to", metavar="TIME", help="Until when, the same way; now if not given.")]
 _Topic = Annotated[str, typer.Argument(metavar="TOPIC", help=f"One of {', '.join(CARRIES)}.")]
 
 
@@ -50,22 +51,27 @@ def replay(
     topic: _Topic,
     since: _Since = None,
     until: _Until = None,
-    listing: Annotated[str | None, typer.Option(help="Only the events of this ListingKey.")] = None,
-    feed: Annotated[str | None, typer.Option(help="Only the events of this feed.")] = None,
-    file: Annotated[Path | None, typer.Option(help="Take the events from a file that `export` wrote.")] = None,
+    listing: Annotated[str | None, typer.Option(metavar="LISTING", help="Only the events of this ListingKey.")] = None,
+    feed: Annotated[str | None, typer.Option(metavar="FEED", help="Only the events of this feed.")] = None,
+    file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Take the events from a file that `export` wrote.")
+    ] = None,
     rate: Annotated[
-        float, typer.Option(min=0, help="At most so many a second; 0 is as fast as Kafka takes them.")
+        float, typer.Option(min=0, metavar="N", help="At most so many a second; 0 is as fast as Kafka takes them.")
     ] = 200.0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would change and what it costs, publish nothing.")
     ] = False,
-    resume: Annotated[str | None, typer.Option(help="Go on where an interrupted replay said that it stopped.")] = None,
+    resume: Annotated[
+        str | None, typer.Option(metavar="SPANS", help="Go on where an interrupted replay said that it stopped.")
+    ] = None,
     yes: terminal.Yes = False,
     as_json: terminal.Json = False,
 ) -> None:
-    """Publish events again, value and key unchanged: after a fault, a lost database, a repaired feed.
+    """Publish events again, value and key unchanged.
 
-    It does no harm: what is recorded already changes nothing. The dry run says what the rest would cost.
+    That is for after a fault, a lost database, a repaired feed. It does no harm: what is recorded already changes
+    nothing. The dry run says what the rest would cost.
     """
     if topic not in CARRIES:
         terminal.fail(f"{topic!r} cannot be replayed; there is {', '.join(CARRIES)}. Dead letters are requeued.")
@@ -104,9 +110,10 @@ def export(
     since: _Since = None,
     until: _Until = None,
 ) -> None:
-    """Write events to standard output, one JSON object a line, as `replay --file` reads them.
+    """Write events to standard output, a JSON object a line.
 
-    Replayed, an event is as old as its `at`: take that out of a line that you change, and it is said now.
+    That is as `replay --file` reads them. Replayed, an event is as old as its `at`: take that out of a line that you
+    change, and it is said now.
     """
     names = [one.name for one in MANIFEST]
     if topic not in names:

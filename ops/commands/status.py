@@ -44,9 +44,10 @@ def status(
     ] = False,
     as_json: terminal.Json = False,
 ) -> None:
-    """Show every feed's listings, images, queue and budgets, what each service has yet to read, and dead letters.
+    """Show how every feed stands, and what is yet to be read.
 
-    First of all, whose removals are frozen and wait for an operator, and who silences a feed.
+    Listings, images, queue and budgets by feed; what each service has yet to read; dead letters. First of all, whose
+    removals are frozen and wait for an operator, and who silences a feed.
     """
 
     async def look_on(settings: Settings, feeds: Mapping[str, Feed]) -> None:

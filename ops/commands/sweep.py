@@ -20,7 +20,11 @@ from shared.stores.freezes import Freeze
 from shared.stores.listings import Listings
 from shared.stores.sweeps import Sweep, Sweeps, Wish
 
-app = typer.Typer(help="Do now what is otherwise done by the clock, and see it through.", no_args_is_help=True)
+app = typer.Typer(
+    help="Do now what is otherwise done by the clock. It is seen through to its end.",
+    epilog="Example: imagectl sweep freshness --dry-run",
+    no_args_is_help=True,
+)
 
 _LOOK_SECONDS = 0.3
 _BEGUN_WITHIN_SECONDS = 30.0
@@ -31,18 +35,19 @@ _LOOKED_AT = 50
 
 @app.callback()
 def sweep() -> None:
-    """Do now what is otherwise done by the clock, and see it through."""
+    """Do now what is otherwise done by the clock. It is seen through to its end."""
 
 
 @app.command(epilog="Example: imagectl sweep freshness --feed proptx-idx --dry-run")
 def freshness(
-    feed: Annotated[str | None, typer.Option(help="One feed of feeds.toml; all if not given.")] = None,
+    feed: Annotated[str | None, typer.Option(metavar="FEED", help="One feed of feeds.toml; all if not given.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, and change nothing.")] = False,
     as_json: terminal.Json = False,
 ) -> None:
-    """Have the scheduler compare each feed's MLS with what is recorded, and publish what is news.
+    """Have the scheduler compare each feed's MLS with the record.
 
-    A feed without reso_url has those of its copies asked for again that are older than its recheck_days.
+    What is news is published. A feed without reso_url has those of its copies asked for again that are older than its
+    recheck_days.
     """
 
     async def see_through(settings: Settings, feeds: Mapping[str, Feed]) -> dict[str, Sweep]:
@@ -72,13 +77,17 @@ def freshness(
 @app.command(epilog="Example: imagectl sweep removals --json")
 def removals(
     patience: Annotated[
-        float, typer.Option("--wait", min=0, help="Give up after so many seconds in which nothing was removed.")
+        float,
+        typer.Option(
+            "--wait", min=0, metavar="SECONDS", help="Give up after so many seconds in which nothing was removed."
+        ),
     ] = _BEGUN_WITHIN_SECONDS,
     as_json: terminal.Json = False,
 ) -> None:
-    """Wait until all that had to be removed by now is gone, or say what keeps it.
+    """Wait until all that had to be removed by now is gone.
 
-    The janitor removes what is due within seconds; what waits for an operator's decision is named and stays.
+    Where it does not go, that is said. The janitor removes what is due within seconds; what waits for an operator's
+    decision is named and stays.
     """
 
     async def see_through(settings: Settings, _: Mapping[str, Feed]) -> tuple[int, Sequence[Freeze]]:

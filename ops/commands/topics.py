@@ -10,7 +10,9 @@ from shared.domain.feed import Feed
 from shared.events.topics import MANIFEST
 from shared.settings import Settings
 
-app = typer.Typer(help="The Kafka topics and their manifest.", no_args_is_help=True)
+app = typer.Typer(
+    help="The Kafka topics and their manifest.", epilog="Example: imagectl topics diff", no_args_is_help=True
+)
 
 
 @app.command("apply", epilog="Example: imagectl topics apply")
@@ -30,7 +32,7 @@ def apply(as_json: terminal.Json = False) -> None:
 
 @app.command("diff", epilog="Example: imagectl topics diff || imagectl topics apply")
 def diff(as_json: terminal.Json = False) -> None:
-    """Show how the topics differ from their manifest, and change nothing; the exit code is 1 where one does."""
+    """Show how the topics differ from their manifest. Nothing is changed; the exit code is 1 where one differs."""
 
     async def look(settings: Settings, _: Mapping[str, Feed]) -> dict[str, list[str]]:
         return await kafka.topic_faults(settings.kafka, settings.topic_prefix, MANIFEST)

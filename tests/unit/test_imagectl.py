@@ -33,6 +33,9 @@ ROOT = typer.main.get_command(app)
 assert isinstance(ROOT, TyperGroup)
 ALL = list(commands(ROOT))
 NAMES = set(ROOT.commands)
+GROUPS = [(), *((name,) for name, found in ROOT.commands.items() if isinstance(found, TyperGroup))]
+ONE_OF_A_FEW = {"priority"}
+"""These name all that can be given."""
 
 
 @pytest.mark.parametrize(("path", "command"), ALL, ids=[" ".join(path) for path, _ in ALL])
@@ -43,6 +46,20 @@ def test_every_command_has_help_with_an_example_and_json(path: tuple[str, ...], 
     assert f"Example: imagectl {' '.join(path)}" in " ".join(done.output.split())
     options = {option for parameter in command.params for option in parameter.opts}
     assert "--json" in options or path in LINES_ARE_ITS_DATA
+
+
+@pytest.mark.parametrize(("path", "command"), ALL, ids=[" ".join(path) for path, _ in ALL])
+def test_what_is_to_be_given_is_named_in_capitals(path: tuple[str, ...], command: TyperCommand) -> None:
+    given = [one for one in command.params if not getattr(one, "is_flag", False) and one.name not in ONE_OF_A_FEW]
+    assert all(one.metavar and one.metavar.isupper() for one in given), [one.name for one in given]
+
+
+@pytest.mark.parametrize("path", GROUPS, ids=" ".join)
+def test_every_group_says_in_a_line_what_its_commands_do_and_has_an_example(path: tuple[str, ...]) -> None:
+    done = RUNNER.invoke(app, [*path, "--help"], env={"COLUMNS": "80"})
+    _, _, summaries = done.stdout.partition("Commands:")
+    assert "..." not in summaries
+    assert f"Example: {' '.join(('imagectl', *path))} " in summaries
 
 
 def test_the_readme_names_every_command() -> None:
