@@ -246,15 +246,19 @@ async def test_the_doctor_finds_nothing_wrong_with_a_system_that_runs(whole: Sys
     ],
 )
 async def test_the_doctor_asks_the_desk(
-    whole: System, mls: Sandbox, tmp_path: Path, setting: str, value: str, what: str, state: str, said: str
+    whole: System, mls: Sandbox, key: str, tmp_path: Path, setting: str, value: str, what: str, state: str, said: str
 ) -> None:
     if setting == "FEEDS":
+        await whole.see(record_of(mls, key), feed="other")
+        await whole.caught_up()
         (tmp_path / value).write_text(mls.feeds_toml())
         value = str(tmp_path / value)
     code, output, _ = await run(whole, "doctor", "--json", env={f"IMAGES_{setting}": value})
     found = {finding["what"]: finding for finding in json.loads(output)}
     wrong = {name: one["state"] for name, one in found.items() if one["state"] != "ok"}
+    left = {name: wrong.pop(name) for name in tuple(wrong) if name.startswith("feed ")}
     assert wrong == {what: state}
+    assert left.get("feed other") == ("fault" if setting == "FEEDS" else None), "shown, and not in the file"
     assert said in found[what]["said"]
     assert found[what]["advice"]
     assert code == (1 if state == "fault" else 0), "a system without a desk is none the worse"
