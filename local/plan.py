@@ -29,10 +29,11 @@ class Plan:
     servers: tuple[str, ...]
 
 
-def make(home: Path, given: Mapping[str, str]) -> Plan:
+def make(home: Path, given: Mapping[str, str], *, with_services: bool) -> Plan:
     """Plan for the directory and the IMAGES_* given; ports are kept from the last time.
 
-    Raises LocalError where a given port is taken by a stranger, or with every fault of the settings.
+    Raises LocalError where a given port is taken by a stranger, or with every fault of the settings, or of the feeds
+    that services would read; then nothing is remembered.
     """
     given = {name: value for name, value in given.items() if name.startswith("IMAGES_") and value}
     given = {name: value for name, value in given.items() if not _is_own(home, name, value)}
@@ -41,6 +42,8 @@ def make(home: Path, given: Mapping[str, str]) -> Plan:
     addresses = _addresses(chosen) | {port_variable(name): str(port) for name, port in (chosen | wanted).items()}
     settings = in_force(addresses | {"IMAGES_DESK_TOKEN": _desk_token(home)} | given)
     _check(settings)
+    if with_services:
+        _check_feeds(settings)
     _remember(home, chosen, settings)
     ours = tuple(name for variable, name in ELSEWHERE.items() if variable not in given)
     return Plan(settings, chosen, ours)
@@ -161,8 +164,7 @@ def _held_by_services(home: Path) -> set[int]:
     return {int(before[port_variable(name)]) for name in SERVICES if before and Process(name, home).running()}
 
 
-def check_feeds(settings: Mapping[str, str]) -> None:
-    """Raise LocalError with every fault of the feeds."""
+def _check_feeds(settings: Mapping[str, str]) -> None:
     try:
         read_feeds(Path(settings["IMAGES_FEEDS"]))
     except FeedsInvalid as invalid:

@@ -50,9 +50,7 @@ def up(
     """
     given, began = dict(given or {}), time.monotonic()
     with lock(home, say):
-        made = plan.make(home, given)
-        if system.services:
-            plan.check_feeds(made.settings)  # before anything that runs is touched
+        made = plan.make(home, given, with_services=bool(system.services))
         _stop_unwanted(home, made, say)
         started = ensure(_servers(home, made), home, PROJECT, say)
         services = _services(made.settings, given, system)

@@ -9,7 +9,7 @@ from typing import ClassVar
 from aiohttp import web
 
 from ops import estimate, force, freeze, rebuild, words
-from services.desk.decide import many
+from ops.words import many
 from services.desk.view import SESSION, Parts, address, clean, page, refuse, see_other
 from shared import budgets, log
 from shared.domain.listing import Listing

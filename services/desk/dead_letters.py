@@ -8,8 +8,9 @@ from aiohttp import web
 
 from ops import dead_letters as letters
 from ops.dead_letters import Chosen, DeadLetter
+from ops.words import many
 from services.desk.actions import Action, Asked
-from services.desk.decide import many, redacted
+from services.desk.decide import redacted
 from services.desk.view import Parts, page, refuse, text
 from shared.kafka import Broker
 

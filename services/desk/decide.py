@@ -9,6 +9,7 @@ from enum import StrEnum
 from urllib.parse import urlsplit
 
 from ops.explain import Turn
+from ops.words import many
 from shared.domain.failures import POLICIES, Reason
 from shared.domain.image import Photo, Status
 from shared.domain.listing import UNDECIDED, Listing, RemovalReason
@@ -118,11 +119,6 @@ def _set_aside(listing: Listing) -> Iterator[str]:
 
 def _photos(count: int) -> str:
     return many(count, "photo")
-
-
-def many(count: int, what: str) -> str:
-    """Say how many there are of something."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _are(many: Sequence[object]) -> str:

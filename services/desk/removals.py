@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from aiohttp import web
 
 from ops import removals, words
+from ops.words import many
 from services.desk.actions import Asked, OfFeed, OfListing
-from services.desk.decide import many
 from services.desk.view import Parts, address, page, refuse, text
 from shared.domain.listing import Listing
 from shared.stores.freezes import Decision

@@ -188,15 +188,15 @@ def test_feeds_that_cannot_be_used_are_named_and_what_runs_goes_on(home: Path, t
     feeds.write_text('[feeds.one]\nimage_hosts = ["a.example.com"]')
     given = ELSEWHERE | {"IMAGES_FEEDS": str(feeds)}
     stack.up(home, given, system=fakes())
-    running = pids(home, *plan.SERVICES)
+    running, remembered = pids(home, *plan.SERVICES), plan.last(home)
     for broken in ("[feeds.one", "[feeds.one]"):
         feeds.write_text(broken)
         with pytest.raises(LocalError, match=r"feeds"):
             stack.up(home, given, system=fakes())
     feeds.unlink()
     with pytest.raises(LocalError, match=r"IMAGES_FEEDS: .*broken.toml cannot be read"):
-        stack.up(home, given, system=fakes())
-    assert pids(home, *plan.SERVICES) == running
+        stack.up(home, given | {"IMAGES_LOG_LEVEL": "debug"}, system=fakes())
+    assert (pids(home, *plan.SERVICES), plan.last(home)) == (running, remembered)
 
 
 def test_an_init_that_fails_is_shown_and_the_next_up_goes_on(home: Path) -> None:
