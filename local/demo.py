@@ -153,7 +153,9 @@ async def _follow(listings: mongo.MongoListings, wanted: int) -> tuple[FeedCount
     with progress:
         await _until(is_done, "the photos")
     console.print()
-    return counts, time.monotonic() - began
+    seconds = time.monotonic() - began
+    # Counted once more: the last photo may have come between two questions of one count.
+    return await listings.counts(FEED, utc_now()), seconds
 
 
 async def _until(is_so: Callable[[], Awaitable[bool]], what: str) -> None:
