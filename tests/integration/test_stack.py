@@ -1,12 +1,17 @@
 """The local stack: started, stopped and started again as a developer does it, in a directory of its own."""
 
+import asyncio
 import io
+import json
+import os
+import re
 import socket
 import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pymongo
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -14,7 +19,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from minio import Minio
 
 from local import plan, ports, stack
+from local.plan import PROJECT
 from local.processes import LocalError, Process
+from tests.builders import a_record, a_row
 
 pytestmark = pytest.mark.slow
 
@@ -253,3 +260,58 @@ def test_status_and_logs_tell_what_runs(home: Path, capfd: pytest.CaptureFixture
     stack.down(home)
     assert {state for _, state, _, _ in stack.status(home)} == {"stopped", "elsewhere"}
     assert stack.main([f"--home={home}", "status"]) == 1
+
+
+# The demo stands here, for it takes the same ports: the tests of a file run one after the other.
+
+DEMO_LISTINGS = 6
+
+
+async def demo(home: Path) -> str:
+    """Play the demo to its end; return what it prints."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "local.demo", "--listings", str(DEMO_LISTINGS),
+        cwd=PROJECT, env={**os.environ, "LOCAL_DIR": str(home), "COLUMNS": "120"},
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    printed = (await process.communicate())[0].decode()
+    assert process.returncode == 0, printed
+    return printed
+
+
+def told(printed: str) -> tuple[int, ...]:
+    """Read how many photos are here, how many failed, and what was asked of the MLS for them."""
+    (found,) = re.findall(r"(\d+) photos here, (\d+) failed; (\d+) requests to the MLS", printed)
+    return tuple(map(int, found))
+
+
+async def publish(home: Path, record: Mapping[str, object]) -> None:
+    """Publish a listing to the demo's feed, as README.md shows."""
+    (home / "mine.json").write_text(json.dumps(record))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "ops.imagectl", "publish", str(home / "mine.json"), "--feed", "sandbox",
+        cwd=PROJECT, env={**os.environ, **plan.last(home)}, stdout=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    assert await process.wait() == 0
+
+
+@pytest.mark.servers
+async def test_the_demo_goes_through_twice_and_leaves_what_it_says_to_open(home: Path) -> None:
+    first = await demo(home)
+    photos = DEMO_LISTINGS * 8
+    assert told(first) == (photos, 0, photos)
+    assert len(re.findall(r"after [\d.]+ s the listing shows the new picture", first)) == 2
+    assert "photos are gone from both buckets" in first
+    states = {name: state for name, state, _, _ in await asyncio.to_thread(stack.status, home)}
+    assert states == dict.fromkeys([*plan.SERVICES, "kafka", "mongod", "s3"], "ready") | {
+        "sandbox": "running", "site": "running",
+    }  # fmt: skip
+    async with httpx.AsyncClient(trust_env=False) as http:
+        opened = {"the gallery": 200, "the desk": 401, "the API's description": 200, "the sandbox MLS": 200}
+        for what, status in opened.items():
+            (address,) = re.findall(rf"{what}.* (http://\S+)", first)
+            assert (await http.get(address, follow_redirects=True)).status_code == status, address
+    await publish(home, a_record(a_row("1", MediaURL="https://elsewhere.example.com/1.jpg"), key="X1"))
+    # The withdrawn listing is back, with its photos; of the others nothing is fetched again, and for what was given up
+    # nobody waits.
+    assert told(await demo(home)) == (photos, 1, 8)
