@@ -34,7 +34,7 @@ class Listings(Protocol):
         """Return those of the listings that are recorded, in one round trip."""
 
     async def write(self, listings: Iterable[Listing]) -> Collection[ListingId]:
-        """Write each listing if its revision is still the recorded one; return the ids of those that were refused."""
+        """Write each listing unless another revision is recorded by now; return the ids of those that were refused."""
 
     async def page(self, feed: str, after: str, limit: int) -> Sequence[Listing]:
         """Return a feed's listings by key, those after the key given; "" begins."""

@@ -45,11 +45,11 @@ class MemoryListings:
         return {one: from_document(self._documents[one]) for one in ids if one in self._documents}
 
     async def write(self, listings: Iterable[Listing]) -> Collection[ListingId]:
-        """Write each listing if its revision is still the recorded one; return the ids of those that were refused."""
+        """Write each listing unless another revision is recorded by now; return the ids of those that were refused."""
         refused: set[ListingId] = set()
         for one in listings:
             known = self._documents.get((one.feed, one.key))
-            if (known["revision"] if known else 0) != one.revision:
+            if known and known["revision"] != one.revision:
                 refused.add((one.feed, one.key))
             else:
                 self._documents[one.feed, one.key] = to_document(one, one.revision + 1, self._renderer)

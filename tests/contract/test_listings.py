@@ -1,6 +1,7 @@
 """What the collection of listings promises, kept by the one in memory and by MongoDB alike."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
@@ -114,9 +115,9 @@ async def test_a_write_counts_the_revision_and_a_stale_one_is_refused(listings: 
     assert (second.city, second.revision) == ("second", 2)
 
 
-async def test_a_change_of_what_was_never_written_is_refused(listings: Listings) -> None:
-    assert set(await listings.write([a_listing(revision=3)])) == {(FEED, KEY)}
-    assert await listings.get(FEED, KEY) is None
+async def test_what_was_taken_away_by_hand_is_recorded_again(listings: Listings) -> None:
+    assert not await listings.write([a_listing(revision=3)])
+    assert await listings.get(FEED, KEY) == a_listing(revision=4)
 
 
 async def test_one_refusal_does_not_hold_up_the_others(listings: Listings) -> None:
@@ -142,6 +143,23 @@ async def test_of_many_writers_at_once_one_wins(listings: Listings, revision: in
     assert written is not None
     assert winners == [written.city]
     assert written.revision == revision + 1
+
+
+async def test_whoever_is_not_refused_has_written_and_whoever_is_has_not(listings: Listings) -> None:
+    """What one wrote and was told to be refused is lost: nobody says what was marked."""
+    keys = ("X1", "X2", "X3")
+    written: Counter[str] = Counter()
+
+    async def write_often() -> None:
+        for _ in range(40):
+            known = await listings.get_many([(FEED, key) for key in keys])
+            read = [known.get((FEED, key), a_listing(key=key)) for key in keys]
+            refused = await listings.write(read)
+            written.update(one.key for one in read if (one.feed, one.key) not in refused)
+
+    await asyncio.gather(*(write_often() for _ in range(8)))
+    known = await listings.get_many([(FEED, key) for key in keys])
+    assert {key: one.revision for (_, key), one in known.items()} == written
 
 
 DUE = [

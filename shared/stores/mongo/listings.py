@@ -1,7 +1,6 @@
 """The listings in MongoDB: the truth of the system."""
 
 import asyncio
-import uuid
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TypeAlias
@@ -49,39 +48,25 @@ class MongoListings:
         return {(listing.feed, listing.key): listing for listing in found}
 
     async def write(self, listings: Iterable[Listing]) -> Collection[ListingId]:
-        """Write each listing if its revision is still the recorded one; return the ids of those that were refused."""
-        return await self._record([to_document(one, one.revision + 1, self._renderer) for one in listings])
-
-    async def _record(self, documents: Sequence[Document]) -> Collection[ListingId]:
-        token = uuid.uuid4().hex
-        requests = [
-            ReplaceOne(
-                {"_id": one["_id"], "revision": one["revision"] - 1},
-                one | {"written": token},
-                upsert=one["revision"] == 1,
-            )
-            for one in documents
-        ]
-        if not requests or await self._write_all(requests):
+        """Write each listing unless another revision is recorded by now; return the ids of those that were refused."""
+        documents = [to_document(one, one.revision + 1, self._renderer) for one in listings]
+        if not documents:
             return ()
-        return await self._refused(documents, token)
-
-    async def _write_all(self, requests: list[ReplaceOne[Document]]) -> bool:
+        # Where the revision is another, nothing matches, and to insert fails by the id: of a mere update the answer
+        # to a bulk does not say which ones matched, and what is read afterwards may be the next writer's already.
+        requests = [
+            ReplaceOne({"_id": one["_id"], "revision": one["revision"] - 1}, one, upsert=True) for one in documents
+        ]
         with translated():
             try:
-                result = await self._collection.bulk_write(requests, ordered=False)
+                await self._collection.bulk_write(requests, ordered=False)
             except BulkWriteError as fault:
                 errors = (fault.details or {}).get("writeErrors", [])
-                if any(error["code"] != _DUPLICATE_KEY for error in errors):
+                if not errors or any(error["code"] != _DUPLICATE_KEY for error in errors):
                     raise
-                return False
-        return bool(result.matched_count + result.upserted_count == len(requests))
-
-    async def _refused(self, documents: Sequence[Document], token: str) -> Collection[ListingId]:
-        ids = {one["_id"]: (one["feed"], one["listing_key"]) for one in documents}
-        with translated():
-            ours = await self._collection.find({"_id": {"$in": list(ids)}, "written": token}, {"_id": 1}).to_list(None)
-        return set(ids.values()) - {ids[document["_id"]] for document in ours}
+                refused = [documents[error["index"]] for error in errors]
+                return {(one["feed"], one["listing_key"]) for one in refused}
+        return ()
 
     async def page(self, feed: str, after: str, limit: int) -> Sequence[Listing]:
         """Return a feed's listings by key, those after the key given; "" begins."""
