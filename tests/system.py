@@ -16,12 +16,15 @@ from aiokafka.structs import ConsumerRecord
 
 from local import plan, ports
 from local.plan import PROJECT, SERVICES
+from shared.domain.listing import Listing
+from shared.render import Renderer
+from shared.stores import mongo
 from tests.servers import Room
 
 Value = TypeVar("Value")
 Record = Mapping[str, Any]
 
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 90.0  # less than the `timeout` of a test, which does not say what was waited for
 LOOK_SECONDS = 0.05
 
 
@@ -111,6 +114,15 @@ class System:
         """What a service has logged."""
         return (self.logs / f"{name}.log").read_text()
 
+    async def account(self) -> AsyncIterator[str]:
+        """Tell what is due, why, and what each service logged last, for whoever reads why a test failed."""
+        yield (await self.run("imagectl", "status"))[1]
+        due = [one.key for one in await self.listings() if any(photo.copy is None for photo in one.photos)]
+        for key in due[:3]:
+            yield (await self.run("imagectl", "explain", key))[1]
+        for log in sorted(self.logs.glob("*.log")):
+            yield "\n".join([f"The last of {log.name}:", *log.read_text().splitlines()[-30:]])
+
     # Topics
 
     async def see(self, *records: Record, feed: str = "sandbox") -> None:
@@ -156,7 +168,12 @@ class System:
 
         await until(nothing_left, "all listings to be read")
 
-    # Answers
+    # What is recorded, and what is answered
+
+    async def listings(self) -> Sequence[Listing]:
+        """Return every listing as it is recorded."""
+        async with mongo.connect(self.env["IMAGES_MONGO"], self.env["IMAGES_MONGO_DB"]) as database:
+            return await mongo.MongoListings(database, Renderer("http://x")).page("sandbox", "", 1_000)
 
     async def images(self, key: str, **query: str) -> list[dict[str, Any]]:
         """Return a listing's images; none where it is not shown."""
@@ -203,5 +220,9 @@ async def running(room: Room, feeds: str, folder: Path, *services: str, **settin
             await system.init()
             await system.start(*(services or SERVICES))
             yield system
+        except AssertionError as error:
+            async for part in system.account():
+                error.add_note(part)
+            raise
         finally:
             await system.close()

@@ -10,7 +10,6 @@ from typing import Any
 
 from local.sandbox import Sandbox
 from shared.domain.listing import Listing, copy_keys
-from shared.render import Renderer
 from shared.settings import Settings
 from shared.stores import mongo
 from shared.stores.minio_objects import MinioObjects
@@ -25,12 +24,6 @@ async def here(whole: System, keys: list[str]) -> int:
     body = {"listing_keys": keys, "photos_per_listing": 50}
     listings = (await whole.http.post("/api/images/resolve", json=body)).json()["listings"]
     return sum(image["status"] == "downloaded" for one in listings.values() for image in one["images"])
-
-
-async def listings_of(whole: System) -> Sequence[Listing]:
-    """Every listing as it is recorded."""
-    async with mongo.connect(whole.env["IMAGES_MONGO"], whole.env["IMAGES_MONGO_DB"]) as database:
-        return await mongo.MongoListings(database, Renderer("http://x")).page("sandbox", "", 1_000)
 
 
 async def stored(whole: System) -> set[str]:
@@ -79,7 +72,7 @@ async def test_two_downloaders_that_are_killed_again_and_again_lose_nothing(room
             assert await whole.stop(name, signal.SIGKILL) == -signal.SIGKILL
             claims = {
                 (one.key, photo.photo)
-                for one in await listings_of(whole)
+                for one in await whole.listings()
                 for photo in one.photos
                 if photo.claim and photo.claim.worker.endswith(port)
             }
@@ -87,9 +80,7 @@ async def test_two_downloaders_that_are_killed_again_and_again_lose_nothing(room
             in_hand |= claims
 
             async def are_done(claims: set[tuple[str, str]] = claims) -> bool:
-                done = {
-                    (one.key, photo.photo) for one in await listings_of(whole) for photo in one.photos if photo.copy
-                }
+                done = {(one.key, photo.photo) for one in await whole.listings() for photo in one.photos if photo.copy}
                 return claims <= done
 
             # By whoever has their events by now; the slots of the dead would come back after 30 s, the claims after 80.
@@ -104,7 +95,7 @@ async def test_two_downloaders_that_are_killed_again_and_again_lose_nothing(room
         assert {photo for photo, times in asked.items() if times > 1} <= in_hand
         said = {event["image_id"] for key in keys for event in await whole.events("image-downloaded", key)}
         assert len(said) == 200
-        assert await stored(whole) == recorded(await listings_of(whole))
+        assert await stored(whole) == recorded(await whole.listings())
 
 
 async def test_a_downloader_that_must_end_gives_back_what_it_cannot_finish(room: Room, tmp_path: Path) -> None:
@@ -125,7 +116,7 @@ async def test_a_downloader_that_must_end_gives_back_what_it_cannot_finish(room:
         assert await whole.stop("downloader") == 0  # within 15 s
         assert "Traceback" not in whole.log("downloader")
         assert (await database["budgets"].find_one({"_id": "sandbox"}))["ledger"]["slots"] == {}  # type: ignore[index]
-        assert not [photo for one in await listings_of(whole) for photo in one.photos if photo.claim]
+        assert not [photo for one in await whole.listings() for photo in one.photos if photo.claim]
         mls.behave()
         await whole.start("downloader-2")  # another: it need not wait for the end of anything
         await whole.downloaded(slow, 4)
