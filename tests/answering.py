@@ -39,9 +39,11 @@ class Said(Broker):
         super().__init__("nowhere:9")
         self.records: list[Outgoing] = []
         self.is_away = False
+        self.goes_away = False
 
     async def publish(self, records: Iterable[Outgoing]) -> None:
         """Keep the records."""
+        self.is_away |= self.goes_away
         await self.ping()
         self.records += records
 

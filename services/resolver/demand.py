@@ -8,6 +8,7 @@ from contextlib import suppress
 from prometheus_client import CollectorRegistry, Counter
 
 from services.resolver import decide
+from services.resolver.decide import Raised
 from shared import log
 from shared.clock import Clock
 from shared.domain.feed import Feed
@@ -94,11 +95,20 @@ class Demand:
                 await self._publisher.ping()  # nothing is marked that could not be said
             refused = await self._listings.write(more.listing for more in raised)
             written = [more for more in raised if (more.listing.feed, more.listing.key) not in refused]
-            await self._publisher.publish(event for more in written for event in _events(more.listing, more.released))
+            await self._say(written, known)
             self._raised.labels(to).inc(len(written))
             left = {one: left[one] for one in refused}
             if not left:
                 return
+
+    async def _say(self, raised: Sequence[Raised], known: Mapping[ListingId, Listing]) -> None:
+        try:
+            await self._publisher.publish(event for more in raised for event in _events(more.listing, more.released))
+        except BrokerUnavailable:
+            # As they were, so that the next view raises them, and not only once their lease ends.
+            unsaid = [known[more.listing.feed, more.listing.key] for more in raised if more.released]
+            await self._listings.write(one.undone() for one in unsaid)
+            raise
 
 
 def _events(listing: Listing, photos: Sequence[Photo]) -> list[ImageOutdated]:

@@ -1,7 +1,7 @@
 """Releases what is due, most urgent first: marks photos with a lease, then tells the downloaders."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -14,6 +14,7 @@ from shared.domain.image import Photo
 from shared.domain.listing import Listing
 from shared.domain.pace import Pace
 from shared.events.images import ImageOutdated, OutdatedReason
+from shared.kafka import BrokerUnavailable
 from shared.lease import Lease
 from shared.publisher import Publisher
 from shared.stores.documents import ListingId
@@ -80,14 +81,18 @@ class Release:
         if not chosen:
             return 0
         await self._publisher.ping()  # nothing is marked that could not be said
-        released = await self._mark(chosen, now)
-        await self._publisher.publish(outdated(listing, photo) for listing in released for photo in listing.photos)
-        ids = {photo.id for listing in released for photo in listing.photos}
+        marked = await self._mark(chosen, now)
+        try:
+            await self._publisher.publish(outdated(one, photo) for one, photos in marked for photo in photos)
+        except BrokerUnavailable:
+            # Due as before, and not only once the lease ends; who heard of it all the same has claimed it by now.
+            await self._listings.write(one.undone() for one, _ in marked)
+            raise
+        ids = {photo.id for _, photos in marked for photo in photos}
         _report([one for one in chosen if one.photo.id in ids], now)
-        photos = len(ids)
-        self._windows[feed.name] = window.released(photos)
-        self._released.labels(feed.name).inc(photos)
-        return photos
+        self._windows[feed.name] = window.released(len(ids))
+        self._released.labels(feed.name).inc(len(ids))
+        return len(ids)
 
     async def _choose(self, feed: str, room: int, now: datetime) -> list[Chosen]:
         """Return at most `room` due photos: a few by age alone, the rest by priority and age."""
@@ -105,8 +110,8 @@ class Release:
             chosen[one.photo.id] = one
         return list(chosen.values())
 
-    async def _mark(self, chosen: Sequence[Chosen], now: datetime) -> list[Listing]:
-        """Give the photos their lease, in one write; return their listings with those photos alone.
+    async def _mark(self, chosen: Sequence[Chosen], now: datetime) -> list[tuple[Listing, list[Photo]]]:
+        """Give the photos their lease, in one write; return them with their listings as they were read.
 
         A listing that changed meanwhile is left for the next tick.
         """
@@ -115,11 +120,7 @@ class Release:
             _, photos = by_listing.setdefault((one.listing.feed, one.listing.key), (one.listing, []))
             photos.append(one.photo.released(now))
         refused = await self._listings.write(listing.with_photos(photos) for listing, photos in by_listing.values())
-        return [
-            replace(listing, photos=tuple(photos))
-            for one, (listing, photos) in by_listing.items()
-            if one not in refused
-        ]
+        return [marked for one, marked in by_listing.items() if one not in refused]
 
 
 def _report(released: Iterable[Chosen], now: datetime) -> None:

@@ -130,6 +130,10 @@ class Listing:
         by_id = {photo.id: photo for photo in changed}
         return replace(self, photos=tuple(by_id.get(photo.id, photo) for photo in self.photos))
 
+    def undone(self) -> "Listing":
+        """Return what takes back the one write that followed this reading; refused where others followed."""
+        return replace(self, revision=self.revision + 1)
+
     def due_of(self, photo: Photo) -> datetime | None:
         """When the photo's next attempt is due: never while hidden, nor while its objects are still being removed."""
         if self.hidden is not None:

@@ -10,10 +10,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from services.scheduler.release import Release
-from shared.domain.image import Photo
+from shared.domain.image import Claim, Photo
 from shared.domain.listing import Listing
 from shared.domain.priority import Priority
 from shared.events.images import ImageOutdated
+from shared.kafka import BrokerUnavailable
 from shared.lease import Lease
 from shared.publisher import Publisher
 from shared.render import Renderer
@@ -29,8 +30,11 @@ class Said:
 
     def __init__(self) -> None:
         self.events: list[ImageOutdated] = []
+        self.goes_away = False
 
     async def publish(self, events: Iterable[ImageOutdated]) -> None:
+        if self.goes_away:
+            raise BrokerUnavailable("away")
         self.events += events
 
     async def ping(self) -> None:
@@ -203,6 +207,37 @@ async def test_a_listing_that_changed_meanwhile_is_left_for_the_next_tick(monkey
         paused.setattr(scheduler.listings, "oldest_due", stale)
         assert await scheduler.tick() == [read[1].key]
     assert await scheduler.tick() == [read[0].key]
+
+
+async def test_what_the_broker_did_not_take_is_due_as_before() -> None:
+    scheduler = Scheduler()
+    await scheduler.write(queue(Priority.ROUTINE, 3, 100, photos=2))
+    before = await scheduler.listings.page(FEED, "", 10)
+    scheduler.said.goes_away = True
+    with pytest.raises(BrokerUnavailable):
+        await scheduler.tick()
+    after_it = await scheduler.listings.page(FEED, "", 10)
+    assert after_it == [replace(one, revision=one.revision + 2) for one in before]
+    scheduler.said.goes_away = False
+    assert len(await scheduler.tick()) == 6
+
+
+async def test_what_was_heard_though_the_broker_failed_stays_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    scheduler = Scheduler()
+    await scheduler.write(queue(Priority.ROUTINE, 2, 100))
+
+    async def publish(_: object) -> None:
+        heard = await scheduler.listings.get(FEED, "routine000")
+        assert heard is not None
+        claim = Claim(worker="w", until=after(80))
+        await scheduler.write([heard.with_photos([replace(heard.photos[0], claim=claim)])])
+        raise BrokerUnavailable("away")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(scheduler.said, "publish", publish)
+        with pytest.raises(BrokerUnavailable):
+            await scheduler.tick()
+    assert await scheduler.tick() == ["routine001"]
 
 
 async def test_the_measured_rate_is_recorded_by_the_holder_while_there_is_work() -> None:

@@ -39,23 +39,27 @@ def test_what_a_page_lacks_is_asked_for_again_after_five_seconds_and_at_once_whe
         assert page.is_to_be_asked(priority, after(seconds)) is is_asked, (priority, seconds)
 
 
-@pytest.mark.parametrize("server", ["listings", "said"])
+@pytest.mark.parametrize(
+    ("server", "fault"),
+    [("listings", "is_away"), ("said", "is_away"), ("said", "goes_away")],
+    ids=["no database", "no broker", "no broker once it is raised"],
+)
 async def test_a_view_while_a_server_is_away_is_counted_as_dropped_and_one_five_seconds_later_raises(
-    server: str,
+    server: str, fault: str
 ) -> None:
     now = [NOW]
     async with a_resolver(a_listing(a_photo("a"), a_photo("b")), clock=lambda: now[0]) as resolver:
         question = Question(KEY, None, None)
         await resolver.parts.catalog.pages([question])
         away = getattr(resolver, server)
-        away.is_away = True
+        setattr(away, fault, True)
         assert (await resolver.http.get(LISTING)).status == 200
 
         async def is_counted() -> bool:
             return resolver.metric("listing_images_demand_dropped_total") == 1
 
         await until(is_counted, "the dropped demand to be counted", seconds=10)
-        away.is_away = False
+        away.is_away = away.goes_away = False
         now[0] = after(5)
         assert (await resolver.http.get(LISTING)).status == 200
         await said(resolver, 2)
