@@ -55,6 +55,9 @@ class Release:
         self._by_age = dict.fromkeys(feeds, 0.0)
         self._windows = {name: Window(clock()) for name in feeds}
         self._released = Counter("listing_images_released", "Photos released", ["feed"], registry=registry)
+        self._expired = Counter(
+            "listing_images_leases_expired", "Photos due again, for nobody finished them", ["feed"], registry=registry
+        )
         self._in_work = Gauge("listing_images_in_work", "Photos released, unfinished", ["feed"], registry=registry)
 
     async def tick(self) -> int:
@@ -89,7 +92,7 @@ class Release:
             await self._listings.write(one.undone() for one, _ in marked)
             raise
         ids = {photo.id for _, photos in marked for photo in photos}
-        _report([one for one in chosen if one.photo.id in ids], now)
+        self._report([one for one in chosen if one.photo.id in ids], now)
         self._windows[feed.name] = window.released(len(ids))
         self._released.labels(feed.name).inc(len(ids))
         return len(ids)
@@ -122,12 +125,16 @@ class Release:
         refused = await self._listings.write(listing.with_photos(photos) for listing, photos in by_listing.values())
         return [marked for one, marked in by_listing.items() if one not in refused]
 
-
-def _report(released: Iterable[Chosen], now: datetime) -> None:
-    for one in released:
-        facts = {"feed": one.listing.feed, "listing_key": one.listing.key, "image_id": one.photo.id}
-        _logger.info("image-released", **facts, correlation_id=one.photo.cause)
-        tracing.tell("wait", one.photo.cause, (now - one.photo.not_before).total_seconds(), **facts)
+    def _report(self, released: Iterable[Chosen], now: datetime) -> None:
+        for one in released:
+            facts = {"feed": one.listing.feed, "listing_key": one.listing.key, "image_id": one.photo.id}
+            if one.photo.released_at is not None:
+                # An event was lost, or a worker: rare, and otherwise seen only as a photo that comes late.
+                self._expired.labels(one.listing.feed).inc()
+                worker = one.photo.claim.worker if one.photo.claim else None
+                _logger.warning("lease-expired", **facts, released_at=str(one.photo.released_at), worker=worker)
+            _logger.info("image-released", **facts, correlation_id=one.photo.cause)
+            tracing.tell("wait", one.photo.cause, (now - one.photo.not_before).total_seconds(), **facts)
 
 
 def outdated(listing: Listing, photo: Photo) -> ImageOutdated:

@@ -161,7 +161,10 @@ async def test_what_is_released_is_not_released_again_before_its_lease_of_two_mi
     await scheduler.write(queue(Priority.ROUTINE, 3, 100, photos=2))
     assert len(await scheduler.tick()) == 6
     assert await scheduler.tick(119) == []
+    expired = "listing_images_leases_expired_total", {"feed": FEED}
+    assert not scheduler.registry.get_sample_value(*expired)
     assert len(await scheduler.tick(1)) == 6
+    assert scheduler.registry.get_sample_value(*expired) == 6
 
 
 async def test_only_who_holds_the_lease_releases_and_the_next_takes_over() -> None:
