@@ -27,6 +27,8 @@ def record(listing: Listing | None, said: Announcement, feed: Feed, now: datetim
         announced: tuple[Photo, ...] = ()  # they were removed: a listing that stays hidden learns of none again
     else:
         announced = _photos(known, said, media_changed_at, base_priority(feed, city), now)
+    if known.hidden and hidden is None:
+        announced = tuple(_shown_again(photo, now) for photo in announced)
     recorded = replace(
         known,
         standard_status=said.standard_status,
@@ -103,6 +105,11 @@ def _waited(photo: Photo, url: str, now: datetime) -> dict[str, Any]:
     """A photo that waited for another URL is tried at once with it."""
     waited = photo.waits_for_url and url != photo.url and not photo.is_claimed(now)
     return {"not_before": now} if waited else {}
+
+
+def _shown_again(photo: Photo, now: datetime) -> Photo:
+    """What was released before its listing was hidden may have been passed over meanwhile."""
+    return photo.put_back(now) if photo.released_at is not None and not photo.is_claimed(now) else photo
 
 
 def _announced_again(photo: Photo, said: Announcement, changed_at: datetime | None, now: datetime) -> dict[str, Any]:

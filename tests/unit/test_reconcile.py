@@ -556,6 +556,27 @@ def test_a_listing_stays_hidden_since_it_was_first_hidden() -> None:
     assert (again.hidden.since, again.hidden.remove_at) == (NOW, after(5))
 
 
+@pytest.mark.parametrize(
+    ("in_work", "is_due"),
+    [
+        ({"released_at": NOW, "not_before": after(120)}, True),
+        ({"released_at": NOW, "not_before": after(80), "claim": Claim(worker="w", until=after(80))}, False),
+        ({"not_before": after(60), "failure": Failure(Reason.TIMEOUT), "attempts": 1}, False),
+    ],
+    ids=["released", "claimed", "failed"],
+)
+def test_what_may_have_been_passed_over_while_its_listing_was_hidden_is_due_when_it_is_shown_again(
+    in_work: dict[str, Any], is_due: bool
+) -> None:
+    first = heard(a_record(own("a", 0)))
+    photo = replace(the_photo(first), **in_work)
+    assert first is not None
+    hidden = heard(a_record(own("a", 0), at=1, StandardStatus="Closed"), first.with_photos([photo]), now=after(1))
+    assert the_photo(hidden).not_before == photo.not_before
+    shown = the_photo(heard(a_record(own("a", 0), at=2), hidden, now=after(2)))
+    assert shown == (photo.put_back(after(2)) if is_due else photo)
+
+
 def test_what_was_removed_of_a_hidden_listing_is_not_recorded_anew_when_it_is_said_again() -> None:
     sold = heard(a_record(A, StandardStatus="Closed"))
     assert sold is not None
