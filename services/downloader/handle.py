@@ -182,7 +182,8 @@ class Handler:
                 again = await self._claim(feed, is_viewed, known, left, running, give_up - time.monotonic())
                 left = {one: left[one] for one in again}
                 if not left:
-                    break
+                    return
+            raise StoreUnavailable(f"{len(left)} listings changed under every attempt to claim their photos")
         except asyncio.CancelledError:
             for task in running:
                 task.cancel()
@@ -274,6 +275,8 @@ class Handler:
                 downloads = [download for download in downloads if download.slot not in used]
                 known = await self._listings.get_many(refused)
                 wanted = self._wanted(known, asked, self._taken(is_viewed, ours))
+                # What came free meanwhile is not among them: it would have the grant of one that nobody looks at again.
+                wanted = {one: [photo for photo in photos if photo.id in ours] for one, photos in wanted.items()}
         except BaseException:
             self._at_work -= claiming
             raise

@@ -21,7 +21,7 @@ from services.downloader.outcomes import Downloaded, Outcome
 from shared.dead_letters import DeadLetters
 from shared.domain.failures import Failure, Reason
 from shared.domain.feed import Feed
-from shared.domain.image import Photo
+from shared.domain.image import Claim, Photo
 from shared.domain.listing import Listing
 from shared.events.records import Record
 from shared.kafka import Broker, Outgoing
@@ -231,6 +231,38 @@ async def test_what_was_granted_is_used_though_the_listing_changed_meanwhile(
     work.studio.end("a")
     await work.ask("X1", "a")
     assert (work.studio.begun, taken) == (["a"], [1])
+
+
+async def test_a_photo_is_not_forgotten_where_another_that_came_free_meanwhile_has_its_grant(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = [a_photo(name, key="X3") for name in ("c", "a", "b")]
+    of_another = replace(photos[0], claim=Claim(worker="another", until=after(80)), not_before=after(80))
+    await work.listings.write([a_listing(of_another, *photos[1:], key="X3")])
+    write = work.listings.write
+
+    async def disturbed(listings: Iterable[Listing]) -> Collection[ListingId]:
+        monkeypatch.setattr(work.listings, "write", write)
+        listing = await work.listings.get(FEED, "X3")
+        assert listing is not None
+        await write([listing.with_photos([photos[0].released(NOW)])])
+        return await write(listings)
+
+    monkeypatch.setattr(work.listings, "write", disturbed)
+    work.studio.end("a", "b", "c")
+    await work.ask("X3", "c", "X3", "a", "X3", "b")
+    assert {"a", "b"} <= set(work.studio.begun)
+
+
+async def test_a_listing_that_changes_under_every_attempt_is_tried_again_from_the_beginning(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(listings: Iterable[Listing]) -> Collection[ListingId]:
+        return {(one.feed, one.key) for one in listings}
+
+    monkeypatch.setattr(work.listings, "write", never)
+    with pytest.raises(StoreUnavailable, match="changed"):
+        await work.ask("X1", "a")
 
 
 async def test_a_feed_that_is_slow_holds_up_no_other(work: Work) -> None:
