@@ -34,6 +34,7 @@ class Invariants:
         self.garbage: Counter[str] = Counter()
         self._seen: list[str] = []
         self._told: dict[str, int] = {}
+        self._disturbances, self._undisturbed_since = 0, world.clock()
         self._logs = structlog.testing.LogCapture()
         structlog.configure(processors=[self._logs], cache_logger_on_first_use=False)
 
@@ -73,6 +74,7 @@ class Invariants:
         assert not world.listings.faults, f"3: {world.listings.faults[0]}"
         for listing in self._listings():
             self._is_sound(listing)
+        self._leaves_nothing_behind()
         self._keeps_budgets()
         self._keeps_secrets()
 
@@ -94,6 +96,20 @@ class Invariants:
             if listing.is_displayed:
                 is_leaving = any(gone.whole and gone.image_id == photo.id for gone in listing.discards)
                 assert photo.status is Status.DOWNLOADED or listing.due_of(photo) or is_leaving, "1: forgotten"
+
+    def _leaves_nothing_behind(self) -> None:
+        """Leases are for what is lost: where nothing was, whoever hears of a photo sees it through or puts it back."""
+        world = self._world
+        if world.disturbances != self._disturbances:
+            self._disturbances, self._undisturbed_since = world.disturbances, world.clock()
+        if world.is_busy:
+            return
+        for listing in self._listings():
+            for photo in listing.released:
+                since = photo.released_at
+                assert since is None or since <= self._undisturbed_since, (
+                    f"1: in nobody's hands until its lease ends: {photo}"
+                )
 
     def _keeps_budgets(self) -> None:
         for name, feed in FEEDS.items():

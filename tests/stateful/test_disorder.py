@@ -145,6 +145,16 @@ class Disorder(RuleBasedStateMachine):
         for seconds in (0.5, 130.0, 5.0, 130.0):
             self.everybody_works(2, seconds)
 
+    @rule(one=listings, photo=photos)
+    def a_listing_leaves_while_a_photo_of_it_is_on_its_way_and_returns(self, one: ListingId, photo: str) -> None:
+        self.a_photo_is_retaken(one, photo, Retake.NEW, is_told=True)
+        for place in ("scheduler-0", "scheduler-1"):
+            self.one_works(place, 10, 0.5)
+        for status, place in (("Closed", "scheduler-0"), ("Active", "downloader-0")):
+            self.a_listing_leaves_or_returns(one, status, opted_out=False, with_media=True)
+            self.one_works(place, 10, 0.5)
+        self.everybody_works(2, 0.25)
+
     # On the topics
 
     @rule(topic=st.sampled_from([topics.LISTING_SEEN, topics.IMAGE_OUTDATED]), what=st.sampled_from(list(GARBAGE)))

@@ -146,6 +146,7 @@ class World:
         self.operator = Process[Service]("operator")
         self.operator.service = Service(_hears_nothing)
         self.processes: dict[str, Process[Service]] = {}
+        self._stops_before = 0
         for name, many in _WORKERS.items():
             for number in range(many):
                 self.boot(f"{name}-{number}", f"{name}-{number}")
@@ -186,6 +187,7 @@ class World:
         """Kill a process and start its successor. What it had in hand is delivered again."""
         old = self.processes[place]
         old.kill()
+        self._stops_before += old.stops
         self.elapse(0)
         self.boot(place, old.name if same_name else f"{place}-{next(self._numbers)}")
 
@@ -340,3 +342,9 @@ class World:
         return any(lane.behind for lane in self.lanes.values()) or any(
             process.service.at_work for process in (*self.processes.values(), self.operator)
         )
+
+    @property
+    def disturbances(self) -> int:
+        """How often something was lost, or not ended, or not at once: the number tells whether it happened again."""
+        lost = sum(len(lane.lost) for lane in self.lanes.values())
+        return self._stops_before + sum(process.stops for process in (*self.processes.values(), self.operator)) + lost
