@@ -117,7 +117,7 @@ class System:
     async def account(self) -> AsyncIterator[str]:
         """Tell what is due, why, and what each service logged last, for whoever reads why a test failed."""
         yield (await self.run("imagectl", "status"))[1]
-        due = [one.key for one in await self.listings() if any(photo.copy is None for photo in one.photos)]
+        due = [one.key for one in await self.listings() if one.due_at]
         for key in due[:3]:
             yield (await self.run("imagectl", "explain", key))[1]
         for log in sorted(self.logs.glob("*.log")):

@@ -110,15 +110,15 @@ async def urls_of(whole: System, mls: Sandbox) -> set[str]:
     return {variant["url"] for image in images for variant in image["variants"]}
 
 
-async def at_rest(whole: System, mls: Sandbox) -> None:
+async def at_rest(whole: System, mls: Sandbox, seconds: float = PATIENCE_SECONDS) -> None:
     """Wait until every listing is shown as the MLS has it, or not at all."""
-    for listing in mls.market.listings.values():
-        is_displayed = listing.status != "Expired" and not listing.is_opted_out
 
-        async def is_as_at_the_mls(
-            key: str = listing.key, photos: int = len(listing.photos) if is_displayed else 0
-        ) -> bool:
-            images = await whole.images(key, context="search")
-            return len(images) == photos and all(image["status"] == "downloaded" for image in images)
+    async def is_as_at_the_mls() -> bool:
+        for listing in mls.market.listings.values():
+            is_displayed = listing.status != "Expired" and not listing.is_opted_out
+            images = await whole.images(listing.key, context="search")
+            if len(images) != len(listing.photos) * is_displayed or {one["status"] for one in images} - {"downloaded"}:
+                return False
+        return True
 
-        await until(is_as_at_the_mls, f"{listing.key} to be as at the MLS", PATIENCE_SECONDS)
+    await until(is_as_at_the_mls, "all to be as at the MLS", seconds)
