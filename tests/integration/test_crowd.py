@@ -9,14 +9,16 @@ from pathlib import Path
 from local.plan import SERVICES
 from local.sandbox import Sandbox
 from tests import system
+from tests.integration.test_crashes import recorded, stored
 from tests.integration.test_disorder import at_rest, change
 from tests.servers import Room
-from tests.system import System
+from tests.system import System, until
 
 SECOND = ("downloader-2", "scheduler-2", "janitor-2", "resolver-2")
 ROUNDS, CHANGES, VISITORS = 6, 20, 4
 REST_SECONDS = 60.0
 """Half of a lease: what is forgotten is due again when that ends."""
+REMOVED_SECONDS = 30.0
 
 
 async def test_what_changes_under_a_crowd_is_soon_as_at_the_mls(room: Room, tmp_path: Path) -> None:
@@ -31,6 +33,11 @@ async def test_what_changes_under_a_crowd_is_soon_as_at_the_mls(room: Room, tmp_
             for _ in range(ROUNDS):
                 await whole.see(*(change(mls, chance) for _ in range(CHANGES)))
                 await at_rest(whole, mls, REST_SECONDS)
+
+        async def nothing_else_is_held() -> bool:
+            return await stored(whole) == recorded(await whole.listings())
+
+        await until(nothing_else_is_held, "what nothing shows to be removed", REMOVED_SECONDS)
         for name in (*SERVICES, *SECOND):
             assert "lease-expired" not in whole.log(name), name
             assert "Traceback" not in whole.log(name), name
