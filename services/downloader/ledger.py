@@ -37,6 +37,8 @@ REPLANS = 3
 _LOOK_AHEAD = timedelta(milliseconds=20)  # the ledger is read before a request's moment, not in it
 _TRIES = 60
 _DRIFT = 2e-4  # seconds a second by which two clocks may part: above what any quartz does
+_KNOWN_WITHIN_SECONDS = 1.0  # the store's time, or nothing is planned by it
+_READINGS = 3
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _logger = log.get(__name__)
@@ -101,6 +103,11 @@ class SharedClock:
         if self._low > self._high:  # the store's clock was set, or another server answers now
             self._low, self._high = low, high
         self._learned = after
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the bounds are narrow enough to plan by: after a day without a prompt answer they are not."""
+        return self._high - self._low <= _KNOWN_WITHIN_SECONDS
 
     def now(self) -> datetime:
         """The store's time; only after the first `learn`."""
@@ -302,14 +309,17 @@ class OriginBudget:
         raise StoreUnavailable(f"the budget of feed {feed.name} changed {_TRIES} times while it was being written")
 
     async def _read(self, feed: Feed) -> tuple[Ledger, datetime]:
-        known, before = self._known(feed), self._monotonic()
-        stored = await self._budgets.get(feed.name)
-        after = self._monotonic()
-        self._clock.learn(before, after, stored.now)
-        if stored.revision >= known.revision:
-            _keep(known, budget.from_document(stored.document), stored.revision)
-        known.read_at = before
-        return known.ledger, self._clock.now()
+        known = self._known(feed)
+        for _ in range(_READINGS):
+            before = self._monotonic()
+            stored = await self._budgets.get(feed.name)
+            self._clock.learn(before, self._monotonic(), stored.now)
+            if stored.revision >= known.revision:
+                _keep(known, budget.from_document(stored.document), stored.revision)
+            known.read_at = before
+            if self._clock.is_known:
+                return known.ledger, self._clock.now()
+        raise StoreUnavailable("the store answers too slowly to tell the time by it, and requests are planned by that")
 
     async def _refresh(self, feed: Feed) -> None:
         """Learn what other workers wrote, with one read for all who ask."""

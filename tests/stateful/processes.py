@@ -84,6 +84,7 @@ class Process(Generic[Service]):
                 raise away("away")
             case Trouble.STALL:
                 await asyncio.sleep(STALL_SECONDS)
+                self.stops += 1  # until now
                 self._alive()
             case Trouble.DEATH:
                 self.kill()

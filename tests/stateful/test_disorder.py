@@ -181,6 +181,7 @@ class Disorder(RuleBasedStateMachine):
         )  # fmt: skip
         voice = Publisher(BrokerDoor(Process("operator"), self.world.topics), "", "imagectl", self.world.clock)
         self.world.loop.run_until_complete(voice.publish([event]))
+        self.promises.has_forced = True
 
     @rule(moment=moments, days=st.booleans())
     def an_operator_repairs(self, moment: float, days: bool) -> None:

@@ -493,6 +493,40 @@ def test_a_ledger_that_was_deleted_by_hand_begins_anew() -> None:
 # The store's clock
 
 
+class Slow(CountedBudgets):
+    """Ledgers whose next answers take so long each."""
+
+    def __init__(self, *seconds: float) -> None:
+        super().__init__()
+        self.seconds = list(seconds)
+
+    async def get(self, feed: str) -> Stored:
+        await asyncio.sleep(self.seconds.pop(0) if self.seconds else 0.0)
+        return await super().get(feed)
+
+
+@pytest.mark.parametrize("seconds", [(0.0, 250.0), (0.0, 250.0, 20.0), (0.0, 0.9, 0.9)])
+def test_nothing_is_planned_by_an_answer_that_took_too_long_to_tell_the_time(seconds: Sequence[float]) -> None:
+    async def story() -> None:
+        feed, worker = a_feed(requests_per_second=0.5, concurrency=1), a_worker(Slow(0.0, *seconds))
+        await worker.settle(await worker.take(feed, 1, ROUTINE))
+        await asyncio.sleep(90_000)  # two clocks part by seconds
+        batch = await worker.take(feed, 1, ROUTINE)
+        assert (batch.downloads[0].at - START).total_seconds() == pytest.approx(now(), abs=0.6)
+
+    simulated(story())
+
+
+def test_no_time_to_plan_by_is_as_good_as_no_store() -> None:
+    async def story() -> None:
+        feed, worker = a_feed(), a_worker(Slow(5.0, 5.0, 5.0))
+        with pytest.raises(StoreUnavailable, match="too slowly"):
+            await worker.take(feed, 1, ROUTINE)
+        assert (await worker.take(feed, 1, ROUTINE)).downloads
+
+    simulated(story())
+
+
 @pytest.mark.parametrize(
     ("readings", "expected"),
     [
