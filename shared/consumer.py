@@ -8,13 +8,14 @@ import asyncio
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import faust
+from faust.transport.drivers import aiokafka as transport
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from shared import log
@@ -217,9 +218,28 @@ def _record(event: "faust.Event") -> Record:
     return Record(message.topic, message.partition, message.offset, at, message.key, message.value, headers)
 
 
+class _Consumer(transport.Consumer):  # type: ignore[misc]
+    """Faust's own, but it begins anew where nothing was committed yet.
+
+    What is fetched while partitions are handed out is thrown away, and read again from what was committed. A partition
+    without that was left wherever it had been read to, and what lay before was never delivered.
+    """
+
+    async def seek_to_committed(self) -> Mapping["faust.types.TP", int]:
+        committed: Mapping[faust.types.TP, int] = await super().seek_to_committed()
+        if uncommitted := [partition for partition, offset in committed.items() if not offset]:
+            with suppress(transport.IllegalStateError):  # it was taken away meanwhile
+                await self._thread.seek_to_beginning(*uncommitted)
+        return committed
+
+
+class _Transport(transport.Transport):  # type: ignore[misc]
+    Consumer = _Consumer
+
+
 def _faust_app(settings: Settings, service: str) -> "faust.App":
     port = getattr(settings, f"{service}_port")
-    return faust.App(
+    app = faust.App(
         f"{settings.topic_prefix}{service}",
         broker=[f"kafka://{server.strip()}" for server in settings.kafka.split(",")],
         broker_session_timeout=10,
@@ -243,3 +263,5 @@ def _faust_app(settings: Settings, service: str) -> "faust.App":
         autodiscover=False,
         datadir=str(Path(tempfile.gettempdir()) / f"faust-{service}-{port}"),
     )
+    app.transport = _Transport(app.conf.broker_consumer, app)
+    return app

@@ -32,6 +32,7 @@ async def test_what_changes_under_a_crowd_is_soon_as_at_the_mls(room: Room, tmp_
             await whole.see(*mls.properties())
             for _ in range(ROUNDS):
                 await whole.see(*(change(mls, chance) for _ in range(CHANGES)))
+                await whole.caught_up()
                 await at_rest(whole, mls, REST_SECONDS)
 
         async def nothing_else_is_held() -> bool:
