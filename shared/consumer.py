@@ -96,14 +96,23 @@ class Consumer:
         return [topic for topic, progress in self._progress.items() if progress.is_stuck(self._monotonic())]
 
     async def look(self) -> None:
-        """Ask the broker what there is to read: a consumer that died silently does not know itself."""
+        """Ask the broker what there is to read: a consumer that died silently does not know itself.
+
+        Raises BrokerUnavailable.
+        """
         if self._stopping.is_set() or not (partitions := self.app.consumer.assignment()):
             return
-        async with asyncio.timeout(_ASK_SECONDS):
-            ends = await self.app.consumer.highwaters(*partitions)
         lag = dict.fromkeys(self.topics, 0)
-        for partition, end in ends.items():
-            lag[partition.topic] += max(0, (end or 0) - (await self.app.consumer.position(partition) or 0))
+        try:
+            async with asyncio.timeout(_ASK_SECONDS):
+                for partition, end in (await self.app.consumer.highwaters(*partitions)).items():
+                    lag[partition.topic] += max(0, (end or 0) - (await self.app.consumer.position(partition) or 0))
+        except TimeoutError:
+            raise BrokerUnavailable(
+                f"Kafka did not say within {_ASK_SECONDS:.0f} s how much there is to read"
+            ) from None
+        except transport.IllegalStateError:
+            return  # a partition was taken away meanwhile
         for topic, records in lag.items():
             self._lag.labels(topic).set(records)
             has_work = records > 0 or topic in self._at_work.values()

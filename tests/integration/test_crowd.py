@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from local.plan import SERVICES
 from local.sandbox import Sandbox
 from tests import system
@@ -21,6 +23,7 @@ REST_SECONDS = 60.0
 REMOVED_SECONDS = 30.0
 
 
+@pytest.mark.timeout(300)
 async def test_what_changes_under_a_crowd_is_soon_as_at_the_mls(room: Room, tmp_path: Path) -> None:
     chance = random.Random(7)
     async with (

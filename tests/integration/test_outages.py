@@ -170,3 +170,5 @@ async def test_work_waits_for_kafka(room: Room, broker: tuple[Servers, psutil.Pr
 
         await until(all_said, "all news")
         assert mls.image_requests == 30
+        for name in SERVICES:
+            assert "Traceback" not in whole.log(name), whole.log(name)

@@ -2,18 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.errors import IllegalStateError
 from prometheus_client import CollectorRegistry
 
 from shared.consumer import Consumer, Handle, Lane
 from shared.dead_letters import DeadLetters
 from shared.events.records import Record
+from shared.kafka import BrokerUnavailable
 from shared.progress import STUCK_SECONDS
 from shared.settings import Settings
 from shared.stores.errors import StoreUnavailable
@@ -110,6 +112,35 @@ async def test_each_topic_is_told_by_its_own_progress(behind: dict[str, int], fi
         consumer._done[finished] += 1
     await consumer.look()
     assert consumer.stuck == stuck
+
+
+@pytest.mark.parametrize(
+    ("seconds", "position", "fault"),
+    [
+        (60.0, 0, BrokerUnavailable("did not say")),
+        (0.0, IllegalStateError("Partition t-0 is not assigned"), None),
+    ],
+    ids=["no answer", "a partition taken away"],
+)
+async def test_to_look_while_the_broker_or_a_partition_is_away_is_no_fault(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, position: int | Exception, fault: Exception | None
+) -> None:
+    class Away(Group):
+        async def highwaters(self, *partitions: TopicPartition) -> dict[TopicPartition, int]:
+            await asyncio.sleep(seconds)
+            return await super().highwaters(*partitions)
+
+        async def position(self, _: TopicPartition) -> int:
+            if isinstance(position, Exception):
+                raise position
+            return position
+
+    monkeypatch.setattr("shared.consumer._ASK_SECONDS", 0.05)
+    lanes = [Lane("t", Hands())]
+    consumer = Consumer(Settings(), "downloader", lanes, cast("DeadLetters", None), CollectorRegistry())
+    consumer.app = cast("Any", SimpleNamespace(consumer=Away({"t": 1})))
+    with pytest.raises(type(fault), match=str(fault)) if fault else nullcontext():
+        await consumer.look()
 
 
 async def test_what_is_in_hand_is_work_of_its_topic_though_nothing_is_left_to_read() -> None:
