@@ -234,6 +234,8 @@ class _Consumer(transport.Consumer):  # type: ignore[misc]
     without that was left wherever it had been read to, and what lay before was never delivered.
     """
 
+    __module__ = transport.__name__  # Faust names its logger by it, and is kept quiet
+
     async def seek_to_committed(self) -> Mapping["faust.types.TP", int]:
         committed: Mapping[faust.types.TP, int] = await super().seek_to_committed()
         if uncommitted := [partition for partition, offset in committed.items() if not offset]:
