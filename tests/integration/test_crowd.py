@@ -1,72 +1,69 @@
-"""Visitors everywhere, two of each service, and a market that changes under them: nothing is forgotten, or late."""
+"""A crowd before one cold image, with the real services: all wait, and it costs one event and one download."""
 
 import asyncio
-import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import re
+import resource
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 
-from local.plan import SERVICES
 from local.sandbox import Sandbox
 from tests import system
-from tests.integration.test_crashes import recorded, stored
-from tests.integration.test_disorder import at_rest, change
 from tests.servers import Room
 from tests.system import System, until
 
-SECOND = ("downloader-2", "scheduler-2", "janitor-2", "resolver-2")
-ROUNDS, CHANGES, VISITORS = 6, 20, 4
-REST_SECONDS = 60.0
-"""Half of a lease: what is forgotten is due again when that ends."""
-REMOVED_SECONDS = 30.0
+VIEWERS = min(10_000, resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 1_000)
+"""Each takes a connection of this process and one of the resolver's."""
+WAIT_SECONDS = 60
+"""As long as a resolver may let its visitors wait: the downloader is not even started when they come."""
 
 
-@pytest.mark.timeout(300)
-async def test_what_changes_under_a_crowd_is_soon_as_at_the_mls(room: Room, tmp_path: Path) -> None:
-    chance = random.Random(7)
+@pytest.fixture
+def _many_connections() -> Iterator[None]:
+    """Let this process and those that it starts have as many as the machine allows."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+async def metric(ours: System, name: str) -> float:
+    """Return what the resolver counts."""
+    text = (await ours.http.get("/metrics")).text
+    return float(re.findall(rf"^{name} (.+)$", text, re.MULTILINE)[0])
+
+
+@pytest.mark.usefixtures("_many_connections")
+async def test_a_crowd_before_one_cold_image_costs_one_event_and_one_download(
+    room: Room, mls: Sandbox, key: str, tmp_path: Path
+) -> None:
+    services = ("janitor", "resolver")  # who records listings and who answers: of itself nothing is due
     async with (
-        Sandbox(listings=20, photos=6, widest=320) as mls,
-        system.running(room, mls.feeds_toml(), tmp_path) as whole,
+        system.running(room, mls.feeds_toml(), tmp_path, *services, serve_wait_seconds=WAIT_SECONDS) as ours,
+        aiohttp.ClientSession(ours.url("resolver"), connector=aiohttp.TCPConnector(limit=0)) as http,
     ):
-        await whole.start(*SECOND)
-        async with a_crowd(whole, list(mls.market.listings), chance):
-            await whole.see(*mls.properties())
-            for _ in range(ROUNDS):
-                await whole.see(*(change(mls, chance) for _ in range(CHANGES)))
-                await whole.caught_up()
-                await at_rest(whole, mls, REST_SECONDS)
+        await ours.see(mls.market.property(mls.market.listing(key)))
+        images = await until(lambda: ours.images(key, context="search"), f"{key} to be recorded")
 
-        async def nothing_else_is_held() -> bool:
-            return await stored(whole) == recorded(await whole.listings())
+        async def view() -> tuple[int, str]:
+            path = f"/api/images/serve?id={images[0]['id']}"
+            async with http.get(path, allow_redirects=False) as answer:
+                return answer.status, answer.headers.get("Location", "")
 
-        await until(nothing_else_is_held, "what nothing shows to be removed", REMOVED_SECONDS)
-        for name in (*SERVICES, *SECOND):
-            assert "lease-expired" not in whole.log(name), name
-            assert "Traceback" not in whole.log(name), name
+        viewing = [asyncio.create_task(view()) for _ in range(VIEWERS)]
 
+        async def all_wait() -> bool:
+            return await metric(ours, "listing_images_waiters") == VIEWERS
 
-@asynccontextmanager
-async def a_crowd(whole: System, keys: list[str], chance: random.Random) -> AsyncIterator[None]:
-    """Have visitors look at pages, listings and photos for as long as the context lasts."""
-
-    async def visit() -> None:
-        while True:
-            page = {"listing_keys": chance.sample(keys, 12), "photos_per_listing": 50}
-            context = {"context": chance.choice(["search", "view"])}
-            resolver = whole.url(chance.choice(["resolver", "resolver-2"]))
-            await whole.http.post(f"{resolver}/api/images/resolve", json=page | context)
-            images = await whole.images(chance.choice(keys))
-            for image in images[:1]:
-                await whole.http.get("/api/images/serve", params={"id": image["id"]})
-            await asyncio.sleep(0.01)
-
-    visitors = [asyncio.create_task(visit()) for _ in range(VISITORS)]
-    try:
-        yield
-    finally:
-        for visitor in visitors:
-            visitor.cancel()
-        ends = await asyncio.gather(*visitors, return_exceptions=True)
-        assert all(isinstance(end, asyncio.CancelledError) for end in ends), ends
+        await until(all_wait, f"{VIEWERS} viewers to wait")
+        await ours.start("downloader")
+        answers = Counter(await asyncio.gather(*viewing))
+        shown = (await ours.images(key, context="search"))[0]
+        assert answers == {(302, shown["url"]): VIEWERS}
+        (event,) = await ours.events("image-outdated.viewed", key)
+        assert (event["image_id"], event["priority"]) == (images[0]["id"], "viewed")
+        assert mls.begun[key] == 1, "downloads"
+        assert await metric(ours, "listing_images_demand_dropped_total") == 0
