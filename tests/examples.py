@@ -1,0 +1,189 @@
+"""Rich examples of what is stored: listings, ledgers and records in every state. All times, ids and keys are fixed."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from ops import freeze
+from services.downloader import budget
+from services.downloader.budget import Breaker, Done, Grant, Ledger
+from shared.domain.failures import Failure, Reason
+from shared.domain.freshness import Position
+from shared.domain.image import TO_BE_REMADE, Claim, image_id, url_key, url_keys
+from shared.domain.listing import UNDECIDED, Hidden, Listing, RemovalReason, SetAside
+from shared.domain.pace import Pace
+from shared.domain.priority import Priority
+from shared.stores.audits import Audit
+from shared.stores.freezes import Decision, Freeze
+from shared.stores.records import Attempt, Place, Removal
+from shared.stores.sweeps import Found, Sweep, Wish
+from tests.builders import FEED, KEY, NOW, a_copy, a_discard, a_feed, a_held_photo, a_listing, a_photo, after
+
+IMAGE = image_id(FEED, KEY, "a")
+DATE = NOW.replace(microsecond=123000)
+"""MongoDB keeps milliseconds."""
+MLS_TIME = NOW.replace(microsecond=123456)
+"""Times of the MLS are kept as text, with all digits."""
+
+
+def shown() -> Listing:
+    """Return a displayed listing with a photo in each state, and each kind of discard."""
+    many_urls = url_keys(["https://photos.example.com/large.jpg", "https://photos.example.com/small.jpg"])
+    old = a_copy("outdated", mls_changed_at=after(-60), etag=None, last_modified="Mon, 23 Nov 2026 08:00:00 GMT")
+    photos = [
+        a_photo("pending", url_keys=many_urls, caption="The  kitchen\nin the morning", cause="event-1"),
+        a_photo("viewed", priority=Priority.VIEWED, announced_at=MLS_TIME, has_own_timestamp=True),
+        a_photo("released", priority=Priority.SEARCHED).released(DATE),
+        a_photo("claimed", priority=Priority.POPULAR, released_at=NOW, not_before=after(120),
+                claim=Claim(worker="downloader-1", until=after(90))),
+        a_photo("failed", attempts=3, attempted_at=DATE, failure=Failure(Reason.FORBIDDEN, "HTTP 403"),
+                not_before=after(240)),
+        a_photo("spent", attempts=1, attempted_at=NOW, failure=Failure(Reason.TIMEOUT),
+                spent_url=url_key("https://photos.example.com/spent.jpg")),
+        a_photo("undated", announced_at=None),
+        a_held_photo("downloaded", attempts=1, attempted_at=NOW),
+        a_held_photo("outdated", copy=old, announced_at=after(60)),
+        a_held_photo("forced", forced_at=DATE),
+        a_held_photo("remade", copy=a_copy("remade", rendering=TO_BE_REMADE, etag=None), forced_at=NOW),
+    ]  # fmt: skip
+    gone, version = a_copy("gone"), a_copy("downloaded", sha256="6b" * 32)
+    discards = (
+        a_discard("gone", held=gone, whole=True, reason=RemovalReason.PHOTO_WITHDRAWN, remove_at=after(5),
+                  left_at=MLS_TIME, record_gone_at=after(-1)),
+        a_discard("downloaded", held=version, remove_at=after(86_400)),
+        a_discard("forced-out", whole=True, removing=True, reason=RemovalReason.FORCED, since=DATE),
+    )  # fmt: skip
+    return a_listing(
+        *photos, revision=7, discards=discards, blocked=(image_id(FEED, KEY, "forced-out"),), city="Montréal",
+        set_aside=(SetAside(media_key="s1", reason="its URL is no URL"), SetAside(media_key="", reason="no MediaKey")),
+        modified_at=MLS_TIME, media_changed_at=after(-1), position=Position(MLS_TIME, 3, 1_234), seen_at=DATE,
+    )  # fmt: skip
+
+
+def listings() -> Mapping[str, Listing]:
+    """Return listings in every state, by a name of the state."""
+    held, missing = a_held_photo("held"), a_photo("missing")
+
+    def hidden(reason: RemovalReason, **facts: Any) -> Hidden:
+        return Hidden(reason=reason, since=DATE, remove_at=after(5), **facts)
+
+    inactive = hidden(RemovalReason.LISTING_INACTIVE, left_at=MLS_TIME)
+    undecided = hidden(RemovalReason.OPT_OUT, held_until=UNDECIDED)
+    never_shown = hidden(RemovalReason.OPT_OUT, was_displayed=False)
+    return {
+        "shown": shown(),
+        "complete": a_listing(replace(held, copy=a_copy("held", checked_at=DATE)), key="complete", revision=2),
+        "hidden": a_listing(held, missing, key="hidden", hidden=inactive, standard_status="Closed"),
+        "held": a_listing(held, key="held", hidden=undecided),
+        "never-shown": a_listing(missing, key="never-shown", hidden=never_shown),
+        "blocked": a_listing(key="blocked", hidden=hidden(RemovalReason.FORCED), is_blocked=True),
+        "bare": Listing(feed="other feed", key="a/b\nc é"),
+    }
+
+
+LEDGER_FEED = a_feed(
+    concurrency=10, batch_size=2, batch_pause_seconds=0.5, requests_per_second=4.0, requests_per_hour=100,
+    requests_per_day=1_000, bytes_per_hour=5_000_000, viewed_reserve=0.2, max_file_bytes=400_000,
+)  # fmt: skip
+"""Every limit is set."""
+
+
+class _Budget:
+    """One ledger, written by the downloader's own rules."""
+
+    def __init__(self) -> None:
+        self.ledger, self._asked = Ledger(), 0
+
+    def take(self, wanted: int, priority: Priority, seconds: float) -> Grant:
+        self._asked += 1
+        written, grant = budget.take(
+            self.ledger, LEDGER_FEED, wanted, priority, after(seconds), holder=f"w-l-{self._asked}", slot_seconds=30
+        )
+        self.ledger = written or self.ledger
+        return grant
+
+    def end(self, grant: Grant, seconds: float, failure: Failure | None = None, received: int = 0) -> None:
+        done = [
+            Done(one.slot, f"image-{self._asked}-{number}", one.at, failure, received)
+            for number, one in enumerate(grant.sends)
+        ]
+        self.ledger = budget.give_back(self.ledger, LEDGER_FEED, done, after(seconds), jitter=0.5)
+
+
+def ledgers() -> Mapping[str, Ledger]:
+    """Return ledgers in every state, by a name of the state. Read them at 60 seconds after NOW."""
+    busy = _Budget()
+    for seconds in (0.0, 30.0, 59.7):
+        busy.end(busy.take(2, Priority.ROUTINE, seconds), seconds + 0.2, received=123_456)
+    busy.take(2, Priority.VIEWED, 59.9)
+    throttled, named = _Budget(), _Budget()
+    throttled.end(throttled.take(2, Priority.ROUTINE, 59), 59.5, Failure(Reason.THROTTLED))
+    named.end(named.take(1, Priority.ROUTINE, 59), 59.5, Failure(Reason.THROTTLED, "HTTP 429", wait_seconds=90.0))
+    failing, unwell = _Budget(), _Budget()
+    failing.end(failing.take(1, Priority.VIEWED, 59), 59.5, Failure(Reason.FORBIDDEN))
+    for turn in range(4):
+        unwell.end(unwell.take(2, Priority.VIEWED, 50 + 2 * turn), 51 + 2 * turn, Failure(Reason.TIMEOUT))
+    is_open = unwell.ledger
+    unwell.take(1, Priority.ROUTINE, 60)
+    halted = freeze.frozen(budget.to_document(busy.ledger), "asked by the MLS", NOW, None)
+    halted_for = freeze.frozen({}, "too fast", NOW, timedelta(hours=1))
+    return {
+        "never used": Ledger(),
+        "idle": budget.advance(busy.ledger, LEDGER_FEED, after(600)),
+        "busy": busy.ledger,
+        "kept for a viewed image": replace(busy.ledger, viewed_until=budget._micros(after(60.5))),
+        "throttled": throttled.ledger,
+        "silent as the origin asked": named.ledger,
+        "failing": failing.ledger,
+        "breaker open": is_open,
+        "breaker probing": unwell.ledger,
+        "halted": budget.from_document(halted),
+        "halted for an hour": budget.from_document(halted_for),
+        "thawed": budget.from_document(freeze.thawed(halted)),
+        "all fields": replace(
+            busy.ledger, viewed_until=1, frozen_until=2, throttled=3, run_images=("a",), run_of=Reason.GONE, reason="r",
+            breaker=Breaker(Reason.UNREACHABLE, 2.0, 5, "slot"), halt=budget.Halt(6, 0, "h"),
+        ),
+    }  # fmt: skip
+
+
+PACE = Pace(at=DATE, finished_per_second=1.5)
+ATTEMPTS = [
+    Attempt(image_id=IMAGE, feed=FEED, listing_key=KEY, at=DATE, result="downloaded", detail="", milliseconds=250),
+    Attempt(image_id=IMAGE, feed=FEED, listing_key=KEY, at=after(-1), result="forbidden", detail="HTTP 403",
+            milliseconds=0),
+]  # fmt: skip
+REMOVALS = [
+    Removal(
+        id="removal-1", feed=FEED, listing_key=KEY, image_id=IMAGE, reason="photo-withdrawn", hidden_at=DATE,
+        removed_at=after(5), objects=4,
+    ),
+    Removal(
+        id="removal-2", feed=FEED, listing_key=KEY, image_id=IMAGE, reason="listing-inactive", hidden_at=NOW,
+        removed_at=after(6), objects=3, mls_status="Closed", left_at=after(-60), record_gone_at=after(-1),
+        remained=("proptx-idx/X1/a/5a/full.webp",),
+    ),
+]  # fmt: skip
+MARKED = {"requeued": Place(0, 12, DATE), "dropped": Place(1, 0, NOW)}
+SWEEPS = [
+    Sweep(feed="never-swept"),
+    Sweep(
+        feed=FEED, revision=4, answered=after(-9), swept=after(-8), finished_at=after(-7), followed_at=after(-6),
+        reached={"ModificationTimestamp": DATE, "PhotosChangeTimestamp": NOW},
+        found=Found(compared=1, asked_for=2, missing=3, left=4, published=5, gone=6), error="HTTP 500", failures=2,
+        try_again_at=after(30), compare_again_at=after(3_600),
+    ),
+]  # fmt: skip
+WISH = Wish(at=DATE, dry_run=True)
+AUDITS = [
+    Audit(started_at=DATE, feed=FEED, bucket="public", after="X1", listings=10, objects=40, drift={"missing": 1}),
+    Audit(started_at=NOW, finished_at=after(60), drift={"orphan": 2, "wrong-size": 0}),
+]
+FREEZES = [
+    Freeze(feed=FEED, reason=RemovalReason.LISTING_INACTIVE, at=DATE, since=after(-60), hidden=50, displayed=100),
+    Freeze(
+        feed=FEED, reason=RemovalReason.OPT_OUT, at=NOW, since=after(-60), hidden=5, displayed=10, by_sweep=True,
+        decision=Decision.DISCARD, decided_at=DATE,
+    ),
+]  # fmt: skip

@@ -1,0 +1,124 @@
+"""Stored documents keep their names, types and units: databases that exist must be read by every later program.
+
+The documents that only MongoDB's stores write are compared in tests/contract/test_stored_documents.py.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from ops import freeze
+from services.downloader import budget
+from shared import budgets
+from shared.render import Renderer
+from shared.stores import documents, rows
+from shared.stores.budgets import Stored
+from tests import examples, golden_files
+from tests.builders import NOW, after
+
+RENDERER = Renderer("https://cdn.example.com")
+LISTINGS = examples.listings()
+LEDGERS = examples.ledgers()
+ADDED_LATER: dict[str, Any] = {
+    "cause": "", "spent_url": None, "is_blocked": False, "blocked": [], "left_at": None, "record_gone_at": None,
+    "removing": False,
+}  # fmt: skip
+"""Fields that documents of the oldest releases lack, and how each is then read."""
+
+
+def written() -> dict[str, Any]:
+    return {name: documents.to_document(listing, listing.revision + 1, RENDERER) for name, listing in LISTINGS.items()}
+
+
+def test_listings_are_stored_as_ever() -> None:
+    golden_files.check("mongo/listings", written())
+
+
+@pytest.mark.parametrize("name", LISTINGS)
+def test_a_listing_stored_by_an_older_release_is_read_equal(name: str) -> None:
+    stored, listing = golden_files.read("mongo/listings")[name], LISTINGS[name]
+    assert documents.from_document(stored) == replace(listing, revision=listing.revision + 1)
+    assert documents.recorded(stored).version == listing.version
+    assert documents.recorded(stored).is_displayed is listing.is_displayed
+    assert documents.fragments_of(stored, None) == RENDERER.fragments(listing)
+
+
+def changed(value: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+    """Apply the change to each document at any depth."""
+    if isinstance(value, dict):
+        return change({name: changed(one, change) for name, one in value.items()})
+    return [changed(one, change) for one in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("name", LISTINGS)
+def test_a_listing_that_lacks_the_fields_added_later_is_read_with_their_defaults(name: str) -> None:
+    stored = golden_files.read("mongo/listings")[name]
+    oldest = changed(stored, lambda one: {field: one[field] for field in one.keys() - ADDED_LATER.keys()})
+    expected = changed(stored, lambda one: one | {field: ADDED_LATER[field] for field in one.keys() & ADDED_LATER})
+    again = documents.to_document(documents.from_document(oldest), stored["revision"], RENDERER)
+    for field in ("photos", "discards", "hidden", "is_blocked", "blocked"):
+        assert golden_files.to_json(again[field]) == golden_files.to_json(expected[field])
+
+
+def row_of(stored: dict[str, Any]) -> list[Any]:
+    """Read the row of a stored listing; return its fields in a fixed order."""
+    row = rows.from_document(stored)
+    return [
+        row.feed, row.listing_key, row.standard_status, row.city, row.hidden, dict(row.counts), row.reasons,
+        row.priority, row.wanting, row.in_work, row.due_at, row.photos,
+    ]  # fmt: skip
+
+
+def test_rows_are_read_from_stored_listings_as_ever() -> None:
+    stored = golden_files.read("mongo/listings")
+    golden_files.check("mongo/listings-as-rows", {name: row_of(one) for name, one in stored.items()})
+
+
+@pytest.mark.parametrize("name", LISTINGS)
+def test_every_field_that_queries_name_is_stored(name: str) -> None:
+    stored = golden_files.read("mongo/listings")[name]
+    for field in (*documents.RECORDED, *rows.FIELDS):
+        assert field.split(".")[0] in stored or field in {"in_work", "due_at"}, field
+
+
+def test_ledgers_are_stored_as_ever() -> None:
+    golden_files.check("mongo/ledgers", {name: budget.to_document(ledger) for name, ledger in LEDGERS.items()})
+
+
+@pytest.mark.parametrize("name", LEDGERS)
+def test_a_ledger_stored_by_an_older_release_is_read_equal(name: str) -> None:
+    assert budget.from_document(golden_files.read("mongo/ledgers")[name]) == LEDGERS[name]
+
+
+def test_an_empty_ledger_document_is_an_unused_ledger() -> None:
+    assert budget.from_document({}) == LEDGERS["never used"]
+
+
+def test_an_operators_freeze_changes_the_stored_ledger_as_ever() -> None:
+    stored = golden_files.read("mongo/ledgers")
+    found = {
+        "frozen": freeze.frozen(stored["breaker probing"], "asked by the MLS", NOW, None),
+        "frozen for an hour, never used": freeze.frozen({}, "too fast", NOW, timedelta(hours=1)),
+        "thawed": freeze.thawed(stored["all fields"]),
+        "thawed, never used": freeze.thawed({}),
+    }
+    golden_files.check("mongo/ledgers-changed-by-operators", found)
+
+
+def use_of(ledger: dict[str, Any]) -> list[Any]:
+    """Read the use of a stored ledger a minute after NOW; return its fields in a fixed order."""
+    use = budgets.use(examples.LEDGER_FEED, Stored(ledger, 1, after(60)))
+    return [
+        use.at, use.running, use.slots, use.silent_until, use.is_frozen,
+        [[one.name, one.limit, one.used, one.left, one.left_for_routine] for one in use.windows],
+        [[one.by, one.since, one.until, one.reason, one.in_words()] for one in use.silences],
+        [[at, count] for at, count in budgets.requests_by_minute(Stored(ledger, 1, after(60))).items()],
+    ]  # fmt: skip
+
+
+def test_operators_read_stored_ledgers_as_ever() -> None:
+    stored = golden_files.read("mongo/ledgers")
+    golden_files.check("mongo/ledgers-in-use", {name: use_of(ledger) for name, ledger in stored.items()})
