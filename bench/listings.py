@@ -113,8 +113,8 @@ async def _photo_by_photo(database: mongo.Database, feed: Feed) -> float:
         known = {one["_id"]: one for one in await photos.find({"listing_key": said.listing_key}).to_list(None)}
         for order, photo in enumerate(said.photos or ()):
             facts = {"listing_key": said.listing_key, "url": photo.url, "order": order, "at": photo.own_changed_at}
-            if known.get(photo.photo) != facts:
-                await photos.update_one({"_id": photo.photo}, {"$set": facts}, upsert=True)
+            if known.get(photo.object_id) != facts:
+                await photos.update_one({"_id": photo.object_id}, {"$set": facts}, upsert=True)
     return PLAIN / (time.monotonic() - began)
 
 

@@ -77,7 +77,7 @@ class _Parts:
         self.removals = mongo.MongoRemovals(database)
         self.publisher = Publisher(self.broker, room.prefix, "janitor", utc_now)
         feeds = {FEED: a_feed(removal_freeze_share=1.0)}
-        guard = Guard(self.listings, mongo.MongoFreezes(database), feeds, utc_now, registry)
+        guard = Guard(self.listings, mongo.MongoRemovalHolds(database), feeds, utc_now, registry)
         lease = Lease(mongo.MongoLeases(database), "removal", "bench", utc_now)
         self.remover = Remover(
             self.listings, objects, self.removals, guard, lease, self.publisher, self.renderer, utc_now, registry

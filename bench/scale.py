@@ -25,7 +25,7 @@ from services.scheduler.release import Release
 from shared.clock import utc_now
 from shared.domain.feed import Feed
 from shared.domain.image import Photo
-from shared.domain.listing import UNDECIDED, Hidden, Listing, RemovalReason
+from shared.domain.listing import UNTIL_DECIDED, Hidden, Listing, RemovalReason
 from shared.domain.priority import Priority
 from shared.kafka import Broker, Outgoing
 from shared.lease import Lease
@@ -114,7 +114,7 @@ def _moulds(now: datetime) -> Iterator[Listing]:
             yield _listing(held, discards=(leaving,))
         elif index in (6, 8):
             gone = Hidden(reason=RemovalReason.LISTING_INACTIVE, since=now, remove_at=now + timedelta(days=1))
-            yield _listing(held, hidden=replace(gone, held_until=UNDECIDED if index == 8 else None))
+            yield _listing(held, hidden=replace(gone, held_until=UNTIL_DECIDED if index == 8 else None))
         else:
             yield _listing(held)
 
@@ -245,7 +245,8 @@ async def _finish(listings: MongoListings, done: Sequence[Mapping[str, str]], no
     await listings.write(
         listing.with_photos(
             replace(
-                photo, released_at=None, copy=a_copy(photo.photo, key=listing.key, mls_changed_at=photo.announced_at),
+                photo, released_at=None,
+                copy=a_copy(photo.object_id, key=listing.key, mls_changed_at=photo.announced_at),
                 not_before=now,
             )
             for photo in listing.photos

@@ -7,7 +7,7 @@ from datetime import datetime
 from ops.words import many
 from shared.audit import Walk
 from shared.clock import Clock
-from shared.domain.audit import ORPHAN_AFTER, Drift, Finding, strangers
+from shared.domain.audit import ORPHAN_AFTER, Drift, Finding, unreferenced_keys
 from shared.domain.image import Copy, Photo
 from shared.domain.listing import Discard, Listing, RemovalReason
 from shared.stores.documents import ListingId
@@ -54,7 +54,7 @@ class Repair:
             listing = await self._listings.get(*one)
             orphans = {finding.key for finding in found if finding.drift is Drift.ORPHAN} - tried
             if listing:
-                orphans = strangers(listing, orphans)
+                orphans = unreferenced_keys(listing, orphans)
             # What was removed and is named after all is lost: a download stored the same bytes again in between.
             after = due_again(listing, lost | removed, self._clock()) if listing else None
             # Bad originals first: what is made anew must not be made of them.
@@ -109,13 +109,13 @@ def due_again(listing: Listing, lost: set[str], now: datetime) -> Listing | None
         if copy is None or photo.is_claimed(now) or not (original_lost or variants_lost):
             photos.append(photo)
         elif original_lost and variants_lost:
-            photos.append(replace(photo.put_back(now), copy=None, attempts=0, failure=None))
+            photos.append(replace(photo.deferred(now), copy=None, attempts=0, failure=None))
             discards.append(_rest(photo, copy, now))
         elif original_lost:
             # Of no rendering: neither asked for conditionally nor taken for what is wanted.
-            photos.append(replace(photo.put_back(now), copy=replace(copy, rendering=""), forced_at=now))
+            photos.append(replace(photo.deferred(now), copy=replace(copy, rendering=""), forced_at=now))
         else:
-            photos.append(photo.remade(now))
+            photos.append(photo.marked_for_rebuild(now))
     if all(now is was for now, was in zip(photos, listing.photos, strict=True)):
         return None
     return replace(listing, photos=tuple(photos), discards=tuple(discards))
@@ -130,7 +130,7 @@ def _originals_of(before: Listing, after: Listing) -> set[str]:
 def _rest(photo: Photo, copy: Copy, now: datetime) -> Discard:
     """Return what is left of a lost copy, to go unless the next copy uses it again."""
     return Discard(
-        image_id=photo.id, photo=photo.photo, reason=RemovalReason.SUPERSEDED, since=now,
+        image_id=photo.id, object_id=photo.object_id, reason=RemovalReason.SUPERSEDED, since=now,
         remove_at=now + ORPHAN_AFTER, public_keys=tuple(variant.key for variant in copy.variants),
         original_keys=(copy.original_key,), whole=False,
     )  # fmt: skip

@@ -23,7 +23,7 @@ def of_listing(listing: Listing, removals: Sequence[Removal]) -> Iterator[str]:
         photos = many(len(listing.photos), "photo")
         yield f"{listing.feed} {listing.key}: displayed, with copies of {copies:,} of {photos}"
     else:
-        left = f" (by the MLS at {_at(listing.hidden.left_at)})" if listing.hidden.left_at else ""
+        left = f" (by the MLS at {_at(listing.hidden.off_market_at)})" if listing.hidden.off_market_at else ""
         yield (
             f"{listing.feed} {listing.key}: not displayed ({listing.hidden.reason}) since "
             f"{_at(listing.hidden.since)}{left}; "
@@ -40,12 +40,12 @@ def of_listing(listing: Listing, removals: Sequence[Removal]) -> Iterator[str]:
 
 def of_removal(one: Removal) -> str:
     """Say of one removal what the evidence holds."""
-    left = f"; by the MLS at {_at(one.left_at)}" if one.left_at else ""
+    left = f"; by the MLS at {_at(one.off_market_at)}" if one.off_market_at else ""
     status = f", status {one.mls_status}" if one.mls_status else ""
     left_over = f"{', '.join(one.remained)} could not be deleted" if one.remained else "nothing remained"
     return (
         f"image {one.image_id}: {_REASONS.get(one.reason, one.reason)} ({one.reason}{status}{left}); "
-        f"last shown {_at(one.hidden_at)}, off the record {_at(one.record_gone_at)}, "
+        f"last shown {_at(one.hidden_at)}, off the record {_at(one.unshown_at)}, "
         f"{many(one.objects, 'object')} deleted by {_at(one.removed_at)}; {left_over}"
     )
 

@@ -19,7 +19,7 @@ from shared.events.records import Record, again
 from shared.events.topics import DEAD_LETTER, MANIFEST
 from shared.kafka import Broker, Outgoing, Span
 from shared.settings import Settings
-from shared.stores.records import Marks, Place
+from shared.stores.records import HandledDeadLetters, Place
 
 _DIGITS = re.compile(r"\d+")
 _LONGEST_SHOWN = 20_000
@@ -163,7 +163,7 @@ def _text(raw: bytes | None) -> str | None:
         return None
 
 
-async def unhandled(settings: Settings, marks: Marks) -> AsyncIterator[Sequence[DeadLetter]]:
+async def unhandled(settings: Settings, marks: HandledDeadLetters) -> AsyncIterator[Sequence[DeadLetter]]:
     """Read the dead letters that nobody has dealt with, oldest first, batch by batch.
 
     Raises BrokerUnavailable and StoreUnavailable.
@@ -175,7 +175,7 @@ async def unhandled(settings: Settings, marks: Marks) -> AsyncIterator[Sequence[
         yield [letter for record in records if (letter := read(record)).place not in handled]
 
 
-async def count(settings: Settings, marks: Marks) -> int:
+async def count(settings: Settings, marks: HandledDeadLetters) -> int:
     """Return how many dead letters nobody has dealt with. Raises BrokerUnavailable and StoreUnavailable."""
     topic = settings.topic(DEAD_LETTER)
     oldest = await kafka.oldest(settings.kafka, topic)
@@ -190,7 +190,7 @@ def _holds(span: Span, place: Place) -> bool:
     return place.partition == span.partition and span.start <= place.offset < span.end
 
 
-async def groups(settings: Settings, marks: Marks) -> Sequence[Group]:
+async def groups(settings: Settings, marks: HandledDeadLetters) -> Sequence[Group]:
     """Return what nobody has dealt with, by reason and service, the largest group first."""
     found: dict[tuple[str, str, str], Group] = {}
     async for letters in unhandled(settings, marks):
@@ -210,14 +210,14 @@ async def one(settings: Settings, offset: int) -> DeadLetter | None:
     return None
 
 
-async def naming(settings: Settings, marks: Marks, listing_key: str) -> Sequence[DeadLetter]:
+async def naming(settings: Settings, marks: HandledDeadLetters, listing_key: str) -> Sequence[DeadLetter]:
     """Return the dead letters that speak of a listing."""
     return [one async for letters in unhandled(settings, marks) for one in letters if one.names(listing_key)]
 
 
 async def requeue(
     settings: Settings,
-    marks: Marks,
+    marks: HandledDeadLetters,
     broker: Broker,
     chosen: Chosen,
     *,
@@ -251,7 +251,7 @@ def _again(origin: Origin, letter: DeadLetter) -> Outgoing:
 
 
 async def _origins(
-    settings: Settings, marks: Marks, chosen: Chosen, known: set[str]
+    settings: Settings, marks: HandledDeadLetters, chosen: Chosen, known: set[str]
 ) -> tuple[set[Origin], Counter[str]]:
     """Return where what is chosen came from, and why the rest cannot be sent."""
     origins, refused = set[Origin](), Counter[str]()
@@ -266,7 +266,7 @@ async def _origins(
     return origins, refused
 
 
-async def drop(settings: Settings, marks: Marks, chosen: Chosen, *, dry_run: bool) -> int:
+async def drop(settings: Settings, marks: HandledDeadLetters, chosen: Chosen, *, dry_run: bool) -> int:
     """Mark what is chosen as handled, without sending it; return how many."""
     dropped = 0
     async for letters in unhandled(settings, marks):

@@ -4,7 +4,7 @@ from math import ceil, inf
 
 from shared.budgets import BudgetUse
 from shared.domain.feed import Feed
-from shared.domain.pace import allowed_per_second
+from shared.domain.throughput import allowed_per_second
 
 _LENGTHS = {"hour": 3_600.0, "day": 86_400.0, "bytes_hour": 3_600.0}
 

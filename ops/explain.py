@@ -11,13 +11,13 @@ from shared.domain import retry
 from shared.domain.failures import POLICIES
 from shared.domain.feed import Feed
 from shared.domain.image import Photo, Status, url_key
-from shared.domain.listing import UNDECIDED, Hidden, Listing
-from shared.domain.pace import expected_per_second, seconds_until_turn
+from shared.domain.listing import UNTIL_DECIDED, Hidden, Listing
 from shared.domain.priority import Priority
+from shared.domain.throughput import expected_per_second, seconds_until_turn
 from shared.render import Renderer
 from shared.stores.listings import Listings
-from shared.stores.paces import Paces
 from shared.stores.records import Attempt, Attempts
+from shared.stores.throughputs import Throughputs
 
 _ATTEMPTS_SHOWN = 2_000
 
@@ -56,17 +56,17 @@ async def find(listings: Listings, what: str) -> tuple[Sequence[Listing], str | 
 
 
 async def turns(
-    listings: Listings, paces: Paces, listing: Listing, feed: Feed, use: BudgetUse, now: datetime
+    listings: Listings, throughputs: Throughputs, listing: Listing, feed: Feed, use: BudgetUse, now: datetime
 ) -> Mapping[str, Turn]:
     """Return the turn of every due photo that waits for its release, by image id. Photos due together share a place.
 
     While the feed is silent nothing moves; none has a time where nobody can tell for how long.
     """
-    per_second = expected_per_second(feed, await paces.get(feed.name), now)
+    per_second = expected_per_second(feed, await throughputs.get(feed.name), now)
     places: dict[tuple[Priority, datetime], Turn] = {}
     found: dict[str, Turn] = {}
     for photo in listing.photos:
-        due_at = listing.due_of(photo)
+        due_at = listing.photo_due_at(photo)
         if due_at is None or due_at > now or photo.released_at or photo.is_claimed(now):
             continue
         place = photo.priority, due_at
@@ -97,18 +97,18 @@ def of_listing(listing: Listing, now: datetime) -> Iterator[str]:
             f"it is not displayed ({listing.hidden.reason}) since {when(listing.hidden.since, now)}; "
             f"its copies are {_removed(listing.hidden, now)}"
         )
-    if listing.is_blocked:
+    if listing.is_removed_by_operator:
         yield "an operator had it removed; it stays away until `imagectl removals allow` lifts that"
-    if listing.blocked:
-        yield f"images that an operator had removed, and that stay away: {', '.join(listing.blocked)}"
+    if listing.removed_image_ids:
+        yield f"images that an operator had removed, and that stay away: {', '.join(listing.removed_image_ids)}"
     for one in listing.set_aside:
         yield f"set aside: {one.media_key}: {one.reason}"
     for discard in listing.discards:
-        yield f"to be removed {when(discard.remove_at, now)}: {discard.photo} ({discard.reason})"
+        yield f"to be removed {when(discard.remove_at, now)}: {discard.object_id} ({discard.reason})"
 
 
 def _removed(hidden: Hidden, now: datetime) -> str:
-    if hidden.held_until == UNDECIDED:
+    if hidden.held_until == UNTIL_DECIDED:
         return f"held: {hidden.reason} removals of this feed are frozen until `imagectl removals` decides"
     return f"removed {when(hidden.removal_at, now)}"
 
@@ -123,7 +123,9 @@ def of_photo(
     turn: Turn | None = None,
 ) -> Explained:
     """Say why a photo has its status, which URL is served, and what happens next and when."""
-    lines = [f"photo {photo.order} {photo.id} ({photo.photo}): {photo.status}, {next_step(listing, photo, feed, now)}"]
+    lines = [
+        f"photo {photo.order} {photo.id} ({photo.object_id}): {photo.status}, {next_step(listing, photo, feed, now)}"
+    ]
     if turn:
         lines.append(f"  {_in_words(turn, now)}")
     lines.append(f"  the MLS announced its newest version {when(photo.announced_at, now)}")
@@ -157,9 +159,9 @@ def _in_words(turn: Turn, now: datetime) -> str:
 def next_step(listing: Listing, photo: Photo, feed: Feed, now: datetime, say: Say | None = None) -> str:
     """Say what happens next to a photo, and when; `say` puts times into words, `when` does if none is given."""
     say = say or when
-    if photo.waits_for_url and not photo.is_remade:
+    if photo.waits_for_new_url and not photo.wants_rebuild:
         return "its URL works once and was used: it waits for the MLS to announce another"
-    due_at = listing.due_of(photo)
+    due_at = listing.photo_due_at(photo)
     if due_at is None:
         return "nothing to do" if listing.is_displayed else "nothing to do while the listing is not displayed"
     if photo.claim and photo.is_claimed(now):

@@ -60,12 +60,12 @@ class Forced:
 def due_again(listing: Listing, wanted: Wanted, priority: Priority, now: datetime) -> Listing | None:
     """Return the listing with what is wanted of it due now; None where nothing is. Pure."""
     chosen = _chosen(listing, wanted, now)
-    due = [_forced(photo, priority, now) for photo in chosen if listing.due_of(_forced(photo, priority, now))]
+    due = [_forced(photo, priority, now) for photo in chosen if listing.photo_due_at(_forced(photo, priority, now))]
     return listing.with_photos(due) if due else None
 
 
 def _forced(photo: Photo, priority: Priority, now: datetime) -> Photo:
-    again = photo.put_back(now)
+    again = photo.deferred(now)
     return replace(again, forced_at=now, priority=most_urgent(photo.priority, priority))
 
 

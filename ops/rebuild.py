@@ -22,7 +22,7 @@ class Rebuilt:
 def due_again(listing: Listing, rendering: str, now: datetime) -> Listing | None:
     """Return the listing with photos of other settings due now; None where it has none. Pure."""
     changed = [
-        photo.remade(now)
+        photo.marked_for_rebuild(now)
         for photo in listing.photos
         if photo.copy and photo.copy.rendering != rendering and photo.forced_at is None and not photo.is_claimed(now)
     ]

@@ -25,7 +25,7 @@ def _forced(listing: Listing, now: datetime) -> Listing:
     before = listing.hidden or Hidden(reason=RemovalReason.FORCED, since=now, remove_at=now)
     hidden = replace(before, reason=RemovalReason.FORCED, remove_at=now, held_until=None)
     discards = tuple(replace(discard, remove_at=min(discard.remove_at, now)) for discard in listing.discards)
-    return replace(listing, is_blocked=True, hidden=hidden, discards=discards)
+    return replace(listing, is_removed_by_operator=True, hidden=hidden, discards=discards)
 
 
 def _images_forced(listing: Listing, now: datetime, images: Collection[str]) -> Listing:
@@ -35,7 +35,7 @@ def _images_forced(listing: Listing, now: datetime, images: Collection[str]) -> 
         listing,
         photos=tuple(replace(photo, order=order) for order, photo in enumerate(left)),
         discards=(*listing.discards, *gone),
-        blocked=tuple(dict.fromkeys((*listing.blocked, *images))),
+        removed_image_ids=tuple(dict.fromkeys((*listing.removed_image_ids, *images))),
     )
 
 
@@ -46,8 +46,8 @@ def allowed(listing: Listing, _: datetime, images: Collection[str]) -> Listing:
     """
     return replace(
         listing,
-        is_blocked=listing.is_blocked and bool(images),
-        blocked=tuple(image for image in listing.blocked if images and image not in images),
+        is_removed_by_operator=listing.is_removed_by_operator and bool(images),
+        removed_image_ids=tuple(image for image in listing.removed_image_ids if images and image not in images),
         modified_at=None,
         media_changed_at=None,
         position=None,
@@ -56,7 +56,11 @@ def allowed(listing: Listing, _: datetime, images: Collection[str]) -> Listing:
 
 def is_anything_forced(listing: Listing, images: Collection[str]) -> bool:
     """Whether there is anything to lift."""
-    return not set(images).isdisjoint(listing.blocked) if images else listing.is_blocked or bool(listing.blocked)
+    return (
+        not set(images).isdisjoint(listing.removed_image_ids)
+        if images
+        else listing.is_removed_by_operator or bool(listing.removed_image_ids)
+    )
 
 
 async def change(listings: Listings, one: ListingId, rule: Change, clock: Clock) -> Listing:

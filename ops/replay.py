@@ -98,11 +98,11 @@ async def run(
 
 
 def _behind(left: Sequence[Span], last: Record) -> list[Span]:
-    moved = [
+    is_newer = [
         replace(span, start=max(span.start, last.offset + 1)) if span.partition == last.partition else span
         for span in left
     ]
-    return [span for span in moved if span.start < span.end]
+    return [span for span in is_newer if span.start < span.end]
 
 
 def from_topic(bootstrap: str, full_topic: str, spans: Sequence[Span]) -> Source:

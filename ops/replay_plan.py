@@ -14,7 +14,7 @@ from ops.replay import CARRIES, Filter, Source
 from shared.domain import announcement, reconcile
 from shared.domain.announcement import ImpossibleRecord
 from shared.domain.feed import Feed
-from shared.domain.freshness import Position, Version, is_old
+from shared.domain.freshness import Position, Version, is_stale
 from shared.domain.image import Photo
 from shared.domain.listing import Listing
 from shared.events.codec import Undecodable, decode
@@ -117,7 +117,7 @@ class _Seen:
         """Whether the event is the very statement that is recorded, or older."""
         if said.fingerprint == self.fingerprint:
             return True
-        return said.version is not None and is_old(replace(said.version, position=said.position), self.version)
+        return said.version is not None and is_stale(replace(said.version, position=said.position), self.version)
 
 
 class _Changed:
@@ -196,7 +196,7 @@ class _OfListings:
             self._note(before, after)
             known[said.one] = after
             self._changed[said.one] = after
-        if seen is None or not is_old(announced.version, seen.version):
+        if seen is None or not is_stale(announced.version, seen.version):
             self._seen[said.one] = _Seen(after.version if after else seen.version, said.fingerprint)  # type: ignore[union-attr]
         return self.plan.count(changes=after is not None)
 
@@ -215,7 +215,7 @@ class _OfListings:
 
 
 def _due(listing: Listing) -> int:
-    return sum(listing.due_of(photo) is not None for photo in listing.photos)
+    return sum(listing.photo_due_at(photo) is not None for photo in listing.photos)
 
 
 class _OfImages:
@@ -270,6 +270,6 @@ def begins(listing: Listing, photo: Photo, asked: ImageOutdated, at: datetime, n
     last = photo.copy.checked_at if photo.copy else photo.attempted_at
     if asked.reason is OutdatedReason.FORCED and (last is None or at > last):
         photo = replace(photo, forced_at=at)
-    if not listing.due_of(photo) or photo.is_claimed(now):
+    if not listing.photo_due_at(photo) or photo.is_claimed(now):
         return False
     return photo.released_at is not None or photo.forced_at is not None or photo.not_before <= now

@@ -10,13 +10,13 @@ from ops.stores import Stores
 from shared import budgets, kafka
 from shared.budgets import BudgetUse
 from shared.clock import utc_now
-from shared.domain import pace
+from shared.domain import throughput
 from shared.domain.feed import Feed
 from shared.domain.priority import Priority
 from shared.events.topics import IMAGE_OUTDATED, IMAGE_OUTDATED_VIEWED, LISTING_SEEN
 from shared.settings import Settings
-from shared.stores.freezes import Freeze
 from shared.stores.listings import FeedCounts
+from shared.stores.removal_holds import RemovalHold
 
 HEARS = {
     "scheduler": (LISTING_SEEN,),
@@ -43,7 +43,7 @@ class Status:
     lag: Mapping[str, Mapping[str, int]] | None
     dead_letters: int | None
     """Those that nobody has dealt with."""
-    removals_frozen: Sequence[Freeze]
+    removals_frozen: Sequence[RemovalHold]
     """Feeds whose removals wait for an operator's decision."""
 
 
@@ -60,7 +60,7 @@ async def gather(settings: Settings, feeds: Mapping[str, Feed], stores: Stores, 
         budgets={name: budgets.use(feed, await stores.budgets.get(name)) for name, feed in feeds.items()},
         lag=await lag(settings) if with_kafka else None,
         dead_letters=await letters.count(settings, stores.marks) if with_kafka else None,
-        removals_frozen=[one for one in await stores.freezes.all() if one.decision is None],
+        removals_frozen=[one for one in await stores.removal_holds.all() if one.decision is None],
     )
 
 
@@ -73,8 +73,8 @@ def idle_until(counts: FeedCounts, now: datetime) -> datetime | None:
 async def _until_done(stores: Stores, feed: Feed, counts: FeedCounts, now: datetime) -> Mapping[Priority, float | None]:
     if idle_until(counts, now):
         return dict.fromkeys(Priority)
-    per_second = pace.expected_per_second(feed, await stores.paces.get(feed.name), now)
-    return pace.seconds_until_done(counts.queued, per_second)
+    per_second = throughput.expected_per_second(feed, await stores.throughputs.get(feed.name), now)
+    return throughput.seconds_until_done(counts.queued, per_second)
 
 
 async def lag(settings: Settings) -> Mapping[str, Mapping[str, int]]:

@@ -8,10 +8,10 @@ from shared.render import Renderer
 from shared.settings import Settings
 from shared.stores import mongo
 from shared.stores.budgets import Budgets
-from shared.stores.freezes import Freezes
 from shared.stores.listings import Listings
-from shared.stores.paces import Paces
-from shared.stores.records import Attempts, Marks
+from shared.stores.records import Attempts, HandledDeadLetters
+from shared.stores.removal_holds import RemovalHolds
+from shared.stores.throughputs import Throughputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +21,9 @@ class Stores:
     listings: Listings
     attempts: Attempts
     budgets: Budgets
-    paces: Paces
-    marks: Marks
-    freezes: Freezes
+    throughputs: Throughputs
+    marks: HandledDeadLetters
+    removal_holds: RemovalHolds
 
 
 def of(database: mongo.Database, renderer: Renderer) -> Stores:
@@ -32,9 +32,9 @@ def of(database: mongo.Database, renderer: Renderer) -> Stores:
         listings=mongo.MongoListings(database, renderer),
         attempts=mongo.MongoAttempts(database),
         budgets=mongo.MongoBudgets(database),
-        paces=mongo.MongoPaces(database),
-        marks=mongo.MongoMarks(database),
-        freezes=mongo.MongoFreezes(database),
+        throughputs=mongo.MongoThroughputs(database),
+        marks=mongo.MongoHandledDeadLetters(database),
+        removal_holds=mongo.MongoRemovalHolds(database),
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from shared.clock import Clock
 from shared.domain import audit, keys
-from shared.domain.audit import Drift, Finding, Held
+from shared.domain.audit import Drift, Finding, StoredObject
 from shared.domain.listing import Listing
 from shared.stores.documents import ListingId
 from shared.stores.listings import Listings
@@ -114,8 +114,8 @@ class Walk:
             listing = again
         return seen, ()
 
-    async def _all(self, bucket: Bucket, prefix: str) -> list[Held]:
-        held: list[Held] = []
+    async def _all(self, bucket: Bucket, prefix: str) -> list[StoredObject]:
+        held: list[StoredObject] = []
         while page := await self._objects.page(bucket, prefix, held[-1].key if held else "", _KEYS):
             held += page
             if len(page) < _KEYS:
@@ -139,7 +139,7 @@ class Walk:
 
     async def _keys_after(self, place: Place, bucket: Bucket) -> Step:
         page = await self._objects.page(bucket, self._below, place.after, _KEYS)
-        by_listing: dict[ListingId, list[Held]] = defaultdict(list)
+        by_listing: dict[ListingId, list[StoredObject]] = defaultdict(list)
         for held in page:
             if one := keys.listing_of(held.key):
                 by_listing[one].append(held)

@@ -34,7 +34,7 @@ _ASK_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
+class Subscription:
     """One topic and what is done with its records: up to `batch` at a time, up to `batches` at once."""
 
     topic: str
@@ -51,7 +51,7 @@ class Consumer:
         self,
         settings: Settings,
         service: str,
-        lanes: Sequence[Lane],
+        subscriptions: Sequence[Subscription],
         dead_letters: DeadLetters,
         registry: CollectorRegistry,
         monotonic: Callable[[], float] = time.monotonic,
@@ -66,12 +66,12 @@ class Consumer:
         self._lag = Gauge(
             "listing_images_lag", "Records of this worker's share yet to read", ["topic"], registry=registry
         )
-        self.topics = [settings.topic(lane.topic) for lane in lanes]
+        self.topics = [settings.topic(lane.topic) for lane in subscriptions]
         self._progress = {topic: Progress(0, monotonic()) for topic in self.topics}
         for topic in self.topics:
             self._records.labels(topic)  # from none on: what never finished a record is seen to stand still
         self.app = _faust_app(settings, service)
-        for lane in lanes:
+        for lane in subscriptions:
             self._add(lane, settings.topic(lane.topic))
 
     async def start(self) -> None:
@@ -120,7 +120,7 @@ class Consumer:
                 self._done[topic], has_work=has_work, is_waiting=self._waiting > 0, now=self._monotonic()
             )
 
-    def _add(self, lane: Lane, topic: str) -> None:
+    def _add(self, lane: Subscription, topic: str) -> None:
         channel = self.app.topic(
             topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", allow_empty=True
         )
@@ -130,7 +130,7 @@ class Consumer:
 
         self.app.agent(channel, name=f"{topic}-agent", concurrency=1)(agent)
 
-    async def _consume(self, stream: "faust.Stream[bytes]", lane: Lane) -> None:
+    async def _consume(self, stream: "faust.Stream[bytes]", lane: Subscription) -> None:
         stream.enable_acks = False  # else the next event acknowledges the one before it
         arrived: asyncio.Queue[faust.Event] = asyncio.Queue(lane.batch)
         begun: asyncio.Queue[tuple[asyncio.Task[None], Sequence[faust.Event]]] = asyncio.Queue()
@@ -142,7 +142,7 @@ class Consumer:
 
     async def _begin(
         self,
-        lane: Lane,
+        lane: Subscription,
         arrived: "asyncio.Queue[faust.Event]",
         begun: "asyncio.Queue[tuple[asyncio.Task[None], Sequence[faust.Event]]]",
     ) -> None:
@@ -173,7 +173,7 @@ class Consumer:
                 self._records.labels(event.message.topic).inc()
                 self._done[event.message.topic] += 1
 
-    async def _handle(self, lane: Lane, records: Sequence[Record]) -> None:
+    async def _handle(self, lane: Subscription, records: Sequence[Record]) -> None:
         """See a batch through: infrastructure that is away is waited for, a bug costs the one record that meets it."""
         wait = 0.2
         while True:
@@ -210,7 +210,7 @@ class Consumer:
                 wait = min(wait * 2, _LONGEST_WAIT)
 
 
-async def _batch(arrived: "asyncio.Queue[faust.Event]", lane: Lane) -> list["faust.Event"]:
+async def _batch(arrived: "asyncio.Queue[faust.Event]", lane: Subscription) -> list["faust.Event"]:
     """Wait for an event, and a moment for more."""
     events = [await arrived.get()]
     with suppress(TimeoutError):

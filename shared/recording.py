@@ -12,7 +12,7 @@ from shared.dead_letters import DeadLetters
 from shared.domain import announcement, reconcile
 from shared.domain.announcement import Announcement, ImpossibleRecord
 from shared.domain.feed import Feed
-from shared.domain.freshness import Version, is_old
+from shared.domain.freshness import Version, is_stale
 from shared.domain.listing import Listing
 from shared.events.codec import Undecodable, decode
 from shared.events.listings import ListingSeen
@@ -110,7 +110,7 @@ class Recorder:
                 for statement in statements
                 if statement.version is None
                 or (known := recorded.get(one)) is None
-                or not is_old(statement.version, known.version)
+                or not is_stale(statement.version, known.version)
             ]
             for one, statements in heard.items()
         }

@@ -25,7 +25,7 @@ from shared.stores.answers import Answer, PhotoAnswer, ShownPhoto
 from shared.stores.documents import ListingId
 from shared.stores.errors import StoreUnavailable
 from shared.stores.memory import MemoryListings
-from shared.stores.paces import MemoryPaces
+from shared.stores.throughputs import MemoryThroughputs
 from tests.builders import FEED, KEY, a_feed
 from tests.system import until
 
@@ -94,7 +94,7 @@ class Resolver:
 
     parts: Parts
     listings: Watched
-    paces: MemoryPaces
+    throughputs: MemoryThroughputs
     port: int
     said: Said
     http: aiohttp.ClientSession
@@ -134,8 +134,10 @@ async def a_resolver(*listings: Listing, clock: Clock = utc_now, **settings: Any
     store, said, registry, port = Watched(), Said(), CollectorRegistry(), ports.choose(set())
     await store.write(listings)
     feeds = {FEED: a_feed()}
-    paces = MemoryPaces()
-    parts = Parts(Settings(_env_file=None, **settings), feeds, store, store, paces, said, RENDERER, registry, clock)
+    throughputs = MemoryThroughputs()
+    parts = Parts(
+        Settings(_env_file=None, **settings), feeds, store, store, throughputs, said, RENDERER, registry, clock
+    )
     health = Health({}, registry)
     app = create_app(parts, health)
     async with (
@@ -145,4 +147,4 @@ async def a_resolver(*listings: Listing, clock: Clock = utc_now, **settings: Any
             f"http://127.0.0.1:{port}", auto_decompress=False, connector=aiohttp.TCPConnector(limit=0)
         ) as http,
     ):
-        yield Resolver(parts, store, paces, port, said, http, health, app)
+        yield Resolver(parts, store, throughputs, port, said, http, health, app)

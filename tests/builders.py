@@ -82,7 +82,7 @@ def a_photo(name: str = "a", *, key: str = KEY, feed: str = FEED, **facts: Any) 
     """Return a photo announced and due at NOW, of which there is no copy."""
     url = f"https://photos.example.com/{name}.jpg"
     plain = Photo(
-        id=image_id(feed, key, name), photo=name, media_key=name, url=url, url_keys=url_keys([url]), order=0,
+        id=image_id(feed, key, name), object_id=name, media_key=name, url=url, url_keys=url_keys([url]), order=0,
         caption="", announced_at=NOW, has_own_timestamp=False, priority=Priority.ROUTINE, not_before=NOW,
     )  # fmt: skip
     return replace(plain, **facts)
@@ -112,7 +112,7 @@ def a_discard(photo: str = "a", *, held: Copy | None = None, **facts: Any) -> Di
     """Return the order to remove at NOW what a copy of the photo was stored under, as superseded."""
     held = held or a_copy(photo)
     plain = Discard(
-        image_id=image_id(FEED, KEY, photo), photo=photo, reason=RemovalReason.SUPERSEDED, since=NOW, remove_at=NOW,
+        image_id=image_id(FEED, KEY, photo), object_id=photo, reason=RemovalReason.SUPERSEDED, since=NOW, remove_at=NOW,
         public_keys=tuple(variant.key for variant in held.variants), original_keys=(held.original_key,), whole=False,
     )  # fmt: skip
     return replace(plain, **facts)

@@ -10,14 +10,14 @@ from services.downloader import budget
 from services.downloader.budget import Breaker, Done, Grant, Ledger
 from shared.domain.failures import Failure, Reason
 from shared.domain.freshness import Position
-from shared.domain.image import TO_BE_REMADE, Claim, image_id, url_key, url_keys
-from shared.domain.listing import UNDECIDED, Hidden, Listing, RemovalReason, SetAside
-from shared.domain.pace import Pace
+from shared.domain.image import REBUILD_WANTED, Claim, image_id, url_key, url_keys
+from shared.domain.listing import UNTIL_DECIDED, Hidden, Listing, RemovalReason, SetAside
 from shared.domain.priority import Priority
+from shared.domain.throughput import Throughput
 from shared.stores.audits import Audit
-from shared.stores.freezes import Decision, Freeze
 from shared.stores.records import Attempt, Place, Removal
-from shared.stores.sweeps import Found, Sweep, Wish
+from shared.stores.removal_holds import Decision, RemovalHold
+from shared.stores.sweeps import Found, Sweep, SweepRequest
 from tests.builders import FEED, KEY, NOW, a_copy, a_discard, a_feed, a_held_photo, a_listing, a_photo, after
 
 IMAGE = image_id(FEED, KEY, "a")
@@ -40,22 +40,22 @@ def shown() -> Listing:
         a_photo("failed", attempts=3, attempted_at=DATE, failure=Failure(Reason.FORBIDDEN, "HTTP 403"),
                 not_before=after(240)),
         a_photo("spent", attempts=1, attempted_at=NOW, failure=Failure(Reason.TIMEOUT),
-                spent_url=url_key("https://photos.example.com/spent.jpg")),
+                used_url_key=url_key("https://photos.example.com/spent.jpg")),
         a_photo("undated", announced_at=None),
         a_held_photo("downloaded", attempts=1, attempted_at=NOW),
         a_held_photo("outdated", copy=old, announced_at=after(60)),
         a_held_photo("forced", forced_at=DATE),
-        a_held_photo("remade", copy=a_copy("remade", rendering=TO_BE_REMADE, etag=None), forced_at=NOW),
+        a_held_photo("remade", copy=a_copy("remade", rendering=REBUILD_WANTED, etag=None), forced_at=NOW),
     ]  # fmt: skip
     gone, version = a_copy("gone"), a_copy("downloaded", sha256="6b" * 32)
     discards = (
         a_discard("gone", held=gone, whole=True, reason=RemovalReason.PHOTO_WITHDRAWN, remove_at=after(5),
-                  left_at=MLS_TIME, record_gone_at=after(-1)),
+                  off_market_at=MLS_TIME, unshown_at=after(-1)),
         a_discard("downloaded", held=version, remove_at=after(86_400)),
         a_discard("forced-out", whole=True, removing=True, reason=RemovalReason.FORCED, since=DATE),
     )  # fmt: skip
     return a_listing(
-        *photos, revision=7, discards=discards, blocked=(image_id(FEED, KEY, "forced-out"),), city="Montréal",
+        *photos, revision=7, discards=discards, removed_image_ids=(image_id(FEED, KEY, "forced-out"),), city="Montréal",
         set_aside=(SetAside(media_key="s1", reason="its URL is no URL"), SetAside(media_key="", reason="no MediaKey")),
         modified_at=MLS_TIME, media_changed_at=after(-1), position=Position(MLS_TIME, 3, 1_234), seen_at=DATE,
     )  # fmt: skip
@@ -68,8 +68,8 @@ def listings() -> Mapping[str, Listing]:
     def hidden(reason: RemovalReason, **facts: Any) -> Hidden:
         return Hidden(reason=reason, since=DATE, remove_at=after(5), **facts)
 
-    inactive = hidden(RemovalReason.LISTING_INACTIVE, left_at=MLS_TIME)
-    undecided = hidden(RemovalReason.OPT_OUT, held_until=UNDECIDED)
+    inactive = hidden(RemovalReason.LISTING_INACTIVE, off_market_at=MLS_TIME)
+    undecided = hidden(RemovalReason.OPT_OUT, held_until=UNTIL_DECIDED)
     never_shown = hidden(RemovalReason.OPT_OUT, was_displayed=False)
     return {
         "shown": shown(),
@@ -77,7 +77,7 @@ def listings() -> Mapping[str, Listing]:
         "hidden": a_listing(held, missing, key="hidden", hidden=inactive, standard_status="Closed"),
         "held": a_listing(held, key="held", hidden=undecided),
         "never-shown": a_listing(missing, key="never-shown", hidden=never_shown),
-        "blocked": a_listing(key="blocked", hidden=hidden(RemovalReason.FORCED), is_blocked=True),
+        "blocked": a_listing(key="blocked", hidden=hidden(RemovalReason.FORCED), is_removed_by_operator=True),
         "bare": Listing(feed="other feed", key="a/b\nc é"),
     }
 
@@ -148,7 +148,7 @@ def ledgers() -> Mapping[str, Ledger]:
     }  # fmt: skip
 
 
-PACE = Pace(at=DATE, finished_per_second=1.5)
+PACE = Throughput(at=DATE, finished_per_second=1.5)
 ATTEMPTS = [
     Attempt(image_id=IMAGE, feed=FEED, listing_key=KEY, at=DATE, result="downloaded", detail="", milliseconds=250),
     Attempt(image_id=IMAGE, feed=FEED, listing_key=KEY, at=after(-1), result="forbidden", detail="HTTP 403",
@@ -161,7 +161,7 @@ REMOVALS = [
     ),
     Removal(
         id="removal-2", feed=FEED, listing_key=KEY, image_id=IMAGE, reason="listing-inactive", hidden_at=NOW,
-        removed_at=after(6), objects=3, mls_status="Closed", left_at=after(-60), record_gone_at=after(-1),
+        removed_at=after(6), objects=3, mls_status="Closed", off_market_at=after(-60), unshown_at=after(-1),
         remained=("proptx-idx/X1/a/5a/full.webp",),
     ),
 ]  # fmt: skip
@@ -175,14 +175,14 @@ SWEEPS = [
         try_again_at=after(30), compare_again_at=after(3_600),
     ),
 ]  # fmt: skip
-WISH = Wish(at=DATE, dry_run=True)
+WISH = SweepRequest(at=DATE, dry_run=True)
 AUDITS = [
     Audit(started_at=DATE, feed=FEED, bucket="public", after="X1", listings=10, objects=40, drift={"missing": 1}),
     Audit(started_at=NOW, finished_at=after(60), drift={"orphan": 2, "wrong-size": 0}),
 ]
 FREEZES = [
-    Freeze(feed=FEED, reason=RemovalReason.LISTING_INACTIVE, at=DATE, since=after(-60), hidden=50, displayed=100),
-    Freeze(
+    RemovalHold(feed=FEED, reason=RemovalReason.LISTING_INACTIVE, at=DATE, since=after(-60), hidden=50, displayed=100),
+    RemovalHold(
         feed=FEED, reason=RemovalReason.OPT_OUT, at=NOW, since=after(-60), hidden=5, displayed=10, by_sweep=True,
         decision=Decision.DISCARD, decided_at=DATE,
     ),

@@ -1,11 +1,10 @@
 """`imagectl compliance`: the evidence that what had to go is gone."""
 
-import dataclasses
 import json
 import sys
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -17,7 +16,7 @@ from shared.domain.listing import Listing
 from shared.render import Renderer
 from shared.settings import Settings
 from shared.stores import mongo
-from shared.stores.records import Removal
+from shared.stores.records import Removal, removal_facts
 
 app = typer.Typer()
 
@@ -65,7 +64,7 @@ def _of_listing(listing_key: str, feed: str | None, as_json: bool) -> None:
     if not found:
         terminal.fail(f"no listing {listing_key!r} is recorded; was it ever published?")
     if as_json:
-        terminal.print_json([dataclasses.asdict(removal) for _, removals in found for removal in removals])
+        terminal.print_json([removal_facts(removal) for _, removals in found for removal in removals])
         return
     for listing, removals in found:
         for line in proving.of_listing(listing, removals):
@@ -85,8 +84,7 @@ async def _print_json(removals: AsyncIterator[Removal]) -> None:
     """Print a JSON array, a removal a line, as they come: a period may be of any length."""
     before = "["
     async for one in removals:
-        facts: dict[str, Any] = dataclasses.asdict(one)
-        sys.stdout.write(f"{before}\n{json.dumps(facts, default=terminal.in_json)}")
+        sys.stdout.write(f"{before}\n{json.dumps(removal_facts(one), default=terminal.in_json)}")
         before = ","
     sys.stdout.write("[]\n" if before == "[" else "\n]\n")
 

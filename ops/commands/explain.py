@@ -65,7 +65,7 @@ async def _explained(
     use = budgets.use(feed, await stores.budgets.get(feed.name))
     around += circumstances.of_feed(feed, use)
     attempts = await explaining.history(stores.attempts, listing)
-    turns = await explaining.turns(stores.listings, stores.paces, listing, feed, use, now)
+    turns = await explaining.turns(stores.listings, stores.throughputs, listing, feed, use, now)
     return {
         "feed": listing.feed,
         "listing_key": listing.key,

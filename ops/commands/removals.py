@@ -16,8 +16,8 @@ from shared.domain.listing import Listing
 from shared.render import Renderer
 from shared.settings import Settings
 from shared.stores import mongo
-from shared.stores.freezes import Decision, Freeze
 from shared.stores.listings import Listings
+from shared.stores.removal_holds import Decision, RemovalHold
 
 app = typer.Typer(
     help="What an operator has removed or decides about.",
@@ -56,7 +56,7 @@ def force(
     async def go(listings: Listings) -> list[Listing]:
         found = [await _find(listings, key, feed) for key in _only_one_with_images(listing_keys, images)]
         for listing in found:
-            _refuse_unknown(listing, images, {photo.id for photo in listing.photos} | set(listing.blocked))
+            _refuse_unknown(listing, images, {photo.id for photo in listing.photos} | set(listing.removed_image_ids))
         terminal.confirm(f"This removes every copy of {what}.", yes=yes)
         return await _change_all(listings, found, partial(removing.forced, images=images))
 
@@ -78,7 +78,7 @@ def allow(listing_keys: Keys, image: Images = None, feed: OfFeed = None, as_json
     async def go(listings: Listings) -> list[Listing]:
         found = [await _find(listings, key, feed) for key in _only_one_with_images(listing_keys, images)]
         for listing in found:
-            _refuse_unknown(listing, images, set(listing.blocked))
+            _refuse_unknown(listing, images, set(listing.removed_image_ids))
             if not removing.is_anything_forced(listing, images):
                 terminal.fail(f"nothing of listing {listing.key} was removed by an operator")
         return await _change_all(listings, found, partial(removing.allowed, images=images))
@@ -91,9 +91,9 @@ def allow(listing_keys: Keys, image: Images = None, feed: OfFeed = None, as_json
 def list_(as_json: terminal.Json = False) -> None:
     """Show the last freeze of each feed's removals. It says what was decided about it."""
 
-    async def look(settings: Settings, _: Mapping[str, Feed]) -> Sequence[Freeze]:
+    async def look(settings: Settings, _: Mapping[str, Feed]) -> Sequence[RemovalHold]:
         async with mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db) as database:
-            return await mongo.MongoFreezes(database).all()
+            return await mongo.MongoRemovalHolds(database).all()
 
     found = terminal.run(look)
     if as_json:
@@ -131,7 +131,7 @@ def _decide(feed: str, decision: Decision, said: str, as_json: bool) -> None:
     async def go(settings: Settings, feeds: Mapping[str, Feed]) -> int:
         terminal.feeds_named(feed, feeds, settings)
         async with mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db) as database:
-            return await mongo.MongoFreezes(database).decide(feed, decision, utc_now())
+            return await mongo.MongoRemovalHolds(database).decide(feed, decision, utc_now())
 
     decided = terminal.run(go)
     if not decided:
@@ -175,8 +175,17 @@ def _refuse_unknown(listing: Listing, images: Sequence[str], known: set[str]) ->
 
 def _tell(done: Sequence[Listing], as_json: bool, in_words: Callable[[Listing], str]) -> None:
     if as_json:
-        facts = ("feed", "key", "is_blocked", "blocked")
-        terminal.print_json([{name: getattr(one, name) for name in facts} for one in done])
+        terminal.print_json(
+            [
+                {
+                    "feed": listing.feed,
+                    "key": listing.key,
+                    "is_blocked": listing.is_removed_by_operator,
+                    "blocked": listing.removed_image_ids,
+                }
+                for listing in done
+            ]
+        )
         return
     for one in done:
         terminal.say(in_words(one))

@@ -16,9 +16,9 @@ from shared.domain.feed import Feed
 from shared.settings import Settings
 from shared.stores import mongo
 from shared.stores.documents import ListingId
-from shared.stores.freezes import Freeze
 from shared.stores.listings import Listings
-from shared.stores.sweeps import Sweep, Sweeps, Wish
+from shared.stores.removal_holds import RemovalHold
+from shared.stores.sweeps import Sweep, SweepRequest, Sweeps
 
 app = typer.Typer(
     help="Do now what is otherwise done by the clock. It is seen through to its end.",
@@ -52,7 +52,7 @@ def freshness(
 
     async def see_through(settings: Settings, feeds: Mapping[str, Feed]) -> dict[str, Sweep]:
         names = _to_sweep(settings, feeds, feed)
-        wish = Wish(at=utc_now(), dry_run=dry_run)
+        wish = SweepRequest(at=utc_now(), dry_run=dry_run)
         async with mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db) as database:
             sweeps = mongo.MongoSweeps(database)
             for name in names:
@@ -90,12 +90,12 @@ def removals(
     decision is named and stays.
     """
 
-    async def see_through(settings: Settings, _: Mapping[str, Feed]) -> tuple[int, Sequence[Freeze]]:
+    async def see_through(settings: Settings, _: Mapping[str, Feed]) -> tuple[int, Sequence[RemovalHold]]:
         async with opening.opened(settings) as stores:
             with terminal.progress(quiet=as_json) as progress:
                 bar = progress.add_task("removing", total=None, done=0, unit="listings")
                 gone = await _gone(stores.listings, patience, lambda done: progress.update(bar, done=done))
-            return gone, [one for one in await stores.freezes.all() if one.decision is None]
+            return gone, [one for one in await stores.removal_holds.all() if one.decision is None]
 
     gone, frozen = terminal.run(see_through)
     if as_json:
@@ -149,7 +149,7 @@ def _to_sweep(settings: Settings, feeds: Mapping[str, Feed], wanted: str | None)
     return names
 
 
-async def _answered(sweeps: Sweeps, feed: str, wish: Wish, tell: Callable[[Sweep], object]) -> Sweep:
+async def _answered(sweeps: Sweeps, feed: str, wish: SweepRequest, tell: Callable[[Sweep], object]) -> Sweep:
     """Watch the feed's record until its wish is seen through."""
     before = now = await sweeps.get(feed)
     moved_at, patience = monotonic(), _BEGUN_WITHIN_SECONDS

@@ -153,7 +153,7 @@ class Force(OfListing):
         return done if done.looked_at else refuse(404, "nothing is recorded of this listing")
 
 
-class Freeze(OfFeed):
+class PauseFeed(OfFeed):
     """Nothing is asked of a feed's origin."""
 
     title = "Freeze a feed"
@@ -172,7 +172,7 @@ class Freeze(OfFeed):
         ]
 
     async def carry_out(self, asked: Asked) -> str:
-        """Freeze it."""
+        """Pause it."""
         self.check(asked)
         try:
             lasting = words.duration(asked["lasting"]) if asked["lasting"] else None

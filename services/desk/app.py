@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Histogram
 from ops import config, stores
 from services.desk import view
 from services.desk.access import Door, Sessions
-from services.desk.actions import Action, ActionPages, Force, Freeze, Rebuild, Thaw
+from services.desk.actions import Action, ActionPages, Force, PauseFeed, Rebuild, Thaw
 from services.desk.dead_letters import DeadLetterPages, Drop, Requeue
 from services.desk.listings import ListingPages
 from services.desk.overview import Overview
@@ -31,7 +31,7 @@ from shared.runtime import Loop, looping
 from shared.settings import Settings
 from shared.stores import mongo
 from shared.stores.errors import StoreUnavailable
-from shared.stores.freezes import Decision
+from shared.stores.removal_holds import Decision
 
 SERVICE = "desk"
 _LARGEST_BODY = 100_000
@@ -94,7 +94,7 @@ def create_app(
     app.add_routes([*signing.routes(), *health.routes(), web.get("/config", _config(parts))])
     actions: Mapping[str, Action] = {
         "force": Force(parts),
-        "freeze": Freeze(parts),
+        "freeze": PauseFeed(parts),
         "thaw": Thaw(parts),
         "rebuild": Rebuild(parts),
         "requeue": Requeue(parts, broker),

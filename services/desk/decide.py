@@ -12,7 +12,7 @@ from ops.explain import Turn
 from ops.words import many
 from shared.domain.failures import POLICIES, Reason
 from shared.domain.image import Photo, Status
-from shared.domain.listing import UNDECIDED, Listing, RemovalReason
+from shared.domain.listing import UNTIL_DECIDED, Listing, RemovalReason
 from shared.stores.records import Attempt, Removal
 
 _HIDDEN = {
@@ -79,9 +79,9 @@ def verdict(listing: Listing, around: Sequence[str], turn: Turn | None, now: dat
 
 def _removal(listing: Listing, now: datetime) -> Iterator[str]:
     due_at = listing.removal_due_at
-    if listing.is_blocked:
+    if listing.is_removed_by_operator:
         yield "It stays away, whatever the MLS says, until an operator allows it again."
-    if listing.hidden and listing.hidden.held_until == UNDECIDED:
+    if listing.hidden and listing.hidden.held_until == UNTIL_DECIDED:
         yield "Its copies are held: the feed lost so many listings at once that an operator must decide."
     elif due_at is None:
         yield "Nothing of it is held."
@@ -99,7 +99,7 @@ def _missing(missing: Sequence[Photo]) -> Iterator[str]:
             yield f"{_photos(count)} waiting for a first attempt."
         else:
             yield f"{_photos(count)}: {reason.value}; {POLICIES[reason].meaning}."
-    if waiting := sum(photo.waits_for_url for photo in missing):
+    if waiting := sum(photo.waits_for_new_url for photo in missing):
         yield f"{_photos(waiting)} had a URL that works once; the MLS must announce another."
 
 
@@ -152,14 +152,14 @@ def _said(listing: Listing) -> Iterator[Moment]:
 
 def _to_come(listing: Listing) -> Iterator[Moment]:
     if listing.hidden and listing.photos:
-        if listing.hidden.held_until == UNDECIDED:
-            yield Moment(UNDECIDED, Tone.BAD, "copies are held", "the feed's removals wait for an operator")
+        if listing.hidden.held_until == UNTIL_DECIDED:
+            yield Moment(UNTIL_DECIDED, Tone.BAD, "copies are held", "the feed's removals wait for an operator")
         else:
             yield Moment(listing.hidden.removal_at, Tone.OFF, "copies are to be removed")
     for discard in listing.discards:
         yield Moment(discard.remove_at, Tone.OFF, "to be removed", discard.reason.value, discard.image_id)
     for photo in listing.photos:
-        due_at = listing.due_of(photo)
+        due_at = listing.photo_due_at(photo)
         if due_at:
             what = "its lease ends" if photo.released_at else f"attempt {photo.attempts + 1} is due"
             yield Moment(due_at, Tone.WAITS, what, f"priority {photo.priority}", photo.id)

@@ -17,7 +17,7 @@ from shared.domain.failures import POLICIES, Reason
 from shared.domain.feed import Feed
 from shared.domain.image import Photo, Status
 from shared.domain.listing import Listing
-from shared.stores.rows import Row, Wanted
+from shared.stores.summaries import ListingSummary, Wanted
 
 _LISTINGS = 50
 _LISTINGS_OF_PHOTOS = 15
@@ -74,7 +74,7 @@ class ListingPages:
         context = {"what": "" if is_url else what, "rows": rows, "why": why}
         return page(request, "found.html", context, status=200 if rows else 404)
 
-    async def _beginning_with(self, feed: str, prefix: str) -> Sequence[Row]:
+    async def _beginning_with(self, feed: str, prefix: str) -> Sequence[ListingSummary]:
         return await self._parts.stores.listings.search(Wanted(feed=feed, prefix=prefix), "", _LISTINGS)
 
     async def _listings(self, request: web.Request) -> web.Response:
@@ -125,13 +125,15 @@ class ListingPages:
         """Return the turn of the photo that goes next; None where none waits."""
         now = self._parts.clock()
         waiting = [
-            (one.priority.rank, due, one) for one in listing.photos if (due := listing.due_of(one)) and due <= now
+            (one.priority.rank, due, one) for one in listing.photos if (due := listing.photo_due_at(one)) and due <= now
         ]
         if not waiting:
             return None
         alone = replace(listing, photos=(min(waiting, key=lambda one: one[:2])[2],))
         stores = self._parts.stores
-        return next(iter((await explain.turns(stores.listings, stores.paces, alone, feed, use, now)).values()), None)
+        return next(
+            iter((await explain.turns(stores.listings, stores.throughputs, alone, feed, use, now)).values()), None
+        )
 
     def _shown(self, listing: Listing, photo: Photo) -> Shown:
         feed = self._parts.feeds.get(listing.feed) or Feed(name=listing.feed, image_hosts=())
@@ -170,7 +172,7 @@ def _choice(request: web.Request, name: str, choices: type[Choice]) -> Choice | 
     return choices(value) if value else None
 
 
-def _paged(wanted: Wanted, rows: Sequence[Row], most: int, path: str) -> Mapping[str, object]:
+def _paged(wanted: Wanted, rows: Sequence[ListingSummary], most: int, path: str) -> Mapping[str, object]:
     """What a page of a table is made of; one row more than it shows says that there is another page."""
     query = {
         "feed": wanted.feed,

@@ -4,7 +4,7 @@ from aiohttp import web
 
 from services.desk.view import Parts, known_feed, page, text
 from shared import budgets
-from shared.domain import pace
+from shared.domain import throughput
 
 _SHOWN = 100
 
@@ -29,8 +29,8 @@ class QueuePages:
             "is_by_age": is_by_age,
             "counts": counts,
             "use": budgets.use(rules, await stores.budgets.get(feed)),
-            "seconds": pace.seconds_until_done(
-                counts.queued, pace.expected_per_second(rules, await stores.paces.get(feed), now)
+            "seconds": throughput.seconds_until_done(
+                counts.queued, throughput.expected_per_second(rules, await stores.throughputs.get(feed), now)
             ),
             "due": await stores.listings.queue(feed, now, _SHOWN, by_age=is_by_age),
             "coming": await stores.listings.coming(feed, now, _SHOWN),

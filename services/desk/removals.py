@@ -9,8 +9,8 @@ from ops.words import many
 from services.desk.actions import Asked, OfFeed, OfListing
 from services.desk.view import Parts, address, page, refuse, text
 from shared.domain.listing import Listing
-from shared.stores.freezes import Decision
 from shared.stores.records import Behind, Removal
+from shared.stores.removal_holds import Decision
 
 _SHOWN = 100
 _PERIOD = timedelta(days=7)
@@ -40,7 +40,7 @@ class RemovalPages:
         is_more, last = len(evidence) > _SHOWN, evidence[:_SHOWN][-1:]
         asked = {"feed": feed, "from": since, "to": until}
         context = {
-            "freezes": await parts.stores.freezes.all(),
+            "freezes": await parts.stores.removal_holds.all(),
             "audits": await parts.audits.newest(1),
             "evidence": evidence[:_SHOWN],
             "following": address("/removals", **asked, after=_cursor(last[0])) if is_more else "",
@@ -76,14 +76,16 @@ class Decide(OfFeed):
         """Say what was held, and what becomes of it."""
         self.check(asked)
         held = [
-            str(one) for one in await self._parts.stores.freezes.all() if one.feed == asked["feed"] and not one.decision
+            str(one)
+            for one in await self._parts.stores.removal_holds.all()
+            if one.feed == asked["feed"] and not one.decision
         ]
         return [*(held or refuse(409, f"the removals of {asked['feed']} are not frozen")), self._what]
 
     async def carry_out(self, asked: Asked) -> str:
         """Decide."""
         self.check(asked)
-        if not await self._parts.stores.freezes.decide(asked["feed"], self._decision, self._parts.clock()):
+        if not await self._parts.stores.removal_holds.decide(asked["feed"], self._decision, self._parts.clock()):
             return f"The removals of {asked['feed']} are not frozen; nothing was decided."
         return f"{asked['feed']}: {self._what}"
 

@@ -13,7 +13,7 @@ from services.downloader.fetch import Fetcher
 from services.downloader.handle import Handler
 from services.downloader.ledger import OriginBudget
 from shared.clock import utc_now
-from shared.consumer import Consumer, Lane
+from shared.consumer import Consumer, Subscription
 from shared.dead_letters import DeadLetters
 from shared.domain.feed import Feed
 from shared.events.topics import IMAGE_OUTDATED, IMAGE_OUTDATED_VIEWED
@@ -64,11 +64,13 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
             utc_now,
             registry,
         )
-        lanes = [
-            Lane(IMAGE_OUTDATED_VIEWED, handler.handle_viewed, batch=10, batches=_VIEWED_BATCHES, within_seconds=0.01),
-            Lane(IMAGE_OUTDATED, handler.handle, batch=10, batches=_BATCHES),
+        subscriptions = [
+            Subscription(
+                IMAGE_OUTDATED_VIEWED, handler.handle_viewed, batch=10, batches=_VIEWED_BATCHES, within_seconds=0.01
+            ),
+            Subscription(IMAGE_OUTDATED, handler.handle, batch=10, batches=_BATCHES),
         ]
-        consumer = Consumer(settings, SERVICE, lanes, dead_letters, registry)
+        consumer = Consumer(settings, SERVICE, subscriptions, dead_letters, registry)
         health = Health(
             {"mongo": lambda: mongo.ping(database), "kafka": broker.ping, "objects": objects.ping}, registry
         )

@@ -4,12 +4,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from services.downloader.outcomes import Downloaded, Outcome, PutBack, Unchanged
+from services.downloader.outcomes import Deferred, Downloaded, Outcome, Unchanged
 from shared.clock import to_millisecond
 from shared.domain import retry
 from shared.domain.failures import Failure
 from shared.domain.feed import Feed
-from shared.domain.freshness import moved, newest
+from shared.domain.freshness import is_newer, newest
 from shared.domain.image import Claim, Copy, Photo, url_key
 from shared.domain.listing import Discard, Listing, RemovalReason, superseded
 from shared.domain.priority import Priority, most_urgent
@@ -44,7 +44,7 @@ def wanted(
         if photo is None or photo.id in at_work:
             continue
         photo = _as_asked(photo, event)
-        if listing.due_of(photo) and _is_free(photo, worker, now):
+        if listing.photo_due_at(photo) and _is_free(photo, worker, now):
             found[photo.id] = photo
     return list(found.values())
 
@@ -73,18 +73,18 @@ def claim(photo: Photo, worker: str, feed: Feed, now: datetime) -> Photo:
         released_at=photo.released_at or now,
         not_before=until,
         # Already now: a worker that dies in the middle may have asked.
-        spent_url=_spent(photo) if feed.single_use_urls else None,
+        used_url_key=_spent(photo) if feed.single_use_urls else None,
     )
 
 
 def _spent(photo: Photo) -> str | None:
-    return photo.spent_url if photo.is_remade else url_key(photo.url)
+    return photo.used_url_key if photo.wants_rebuild else url_key(photo.url)
 
 
 def abandoned(listing: Listing, worker: str, at_work: Collection[str], now: datetime) -> list[Photo]:
     """Return, due now, the photos that an earlier life of the worker had in hand."""
     return [
-        photo.put_back(now)
+        photo.deferred(now)
         for photo in listing.photos
         if photo.claim is not None and photo.claim.worker == worker and photo.id not in at_work
     ]
@@ -116,9 +116,9 @@ def settle(
         return Settled(_not_ours(listing, claimed, outcome, now))
     photo = replace(photo, released_at=None, claim=None)
     match outcome:
-        case PutBack(until, url_is_spent):
-            left = photo if url_is_spent or photo.is_remade else replace(photo, spent_url=None)
-            return Settled(listing.with_photos([left.put_back(until)]))
+        case Deferred(until, url_is_used):
+            left = photo if url_is_used or photo.wants_rebuild else replace(photo, used_url_key=None)
+            return Settled(listing.with_photos([left.deferred(until)]))
         case Failure():
             return Settled(listing.with_photos([_failed(photo, claimed, outcome, feed, now, jitter)]))
         case Unchanged():
@@ -134,7 +134,7 @@ def _downloaded(
 ) -> Settled:
     if any(discard.removing and discard.touches(copy) for discard in listing.discards):
         # The same bytes as a version whose objects are disappearing right now: store them again once it is over.
-        return Settled(listing.with_photos([photo.put_back(now + _STORAGE_BUSY)]))
+        return Settled(listing.with_photos([photo.deferred(now + _STORAGE_BUSY)]))
     copy = replace(copy, mls_changed_at=_belongs_to(photo, claimed))
     done = _done(photo, claimed, copy, base_priority(feed, listing.city), now)
     discards = [_spared(discard, copy) for discard in listing.discards]
@@ -162,7 +162,7 @@ def _checked(photo: Photo, claimed: Photo, outcome: Unchanged, now: datetime) ->
 
 def _belongs_to(photo: Photo, claimed: Photo) -> datetime | None:
     """Return the MLS time of the version fetched: the one announced when the fetch began, not one announced since."""
-    return claimed.announced_at if moved(photo.announced_at, claimed.announced_at) else photo.announced_at
+    return claimed.announced_at if is_newer(photo.announced_at, claimed.announced_at) else photo.announced_at
 
 
 def _done(photo: Photo, claimed: Photo, copy: Copy, base: Priority, now: datetime) -> Photo:
@@ -181,13 +181,13 @@ def _done(photo: Photo, claimed: Photo, copy: Copy, base: Priority, now: datetim
 def _failed(photo: Photo, claimed: Photo, failure: Failure, feed: Feed, now: datetime, jitter: float) -> Photo:
     was_given_up = photo.failure is not None and retry.is_given_up(photo.failure, photo.attempts, feed)
     attempts = 1 if was_given_up else photo.attempts + 1
-    is_newer = moved(photo.announced_at, claimed.announced_at)
+    was_announced_anew = is_newer(photo.announced_at, claimed.announced_at)
     return replace(
         photo,
         failure=failure,
         attempts=attempts,
         attempted_at=now,
-        not_before=now if is_newer else retry.next_attempt(failure, attempts, feed, now, jitter),
+        not_before=now if was_announced_anew else retry.next_attempt(failure, attempts, feed, now, jitter),
         forced_at=None if retry.is_given_up(failure, attempts, feed) else photo.forced_at,
     )
 
@@ -200,7 +200,7 @@ def _not_ours(listing: Listing, claimed: Photo, outcome: Outcome, now: datetime)
     left_with = listing.hidden.reason if listing.hidden else RemovalReason.PHOTO_WITHDRAWN
     orphan = Discard(
         image_id=claimed.id,
-        photo=claimed.photo,
+        object_id=claimed.object_id,
         reason=RemovalReason.SUPERSEDED if photo else left_with,
         since=now,
         remove_at=now + _LOST_CLAIM_KEPT if photo else now,

@@ -55,7 +55,7 @@ class Download:
             if held and not photo.is_outdated:
                 await fetched(NotModified(held.etag, held.last_modified))  # nothing came from the origin
                 return await self._made(feed, listing_key, photo, held, Path(folder))
-            if photo.is_remade and feed.single_use_urls:
+            if photo.wants_rebuild and feed.single_use_urls:
                 await fetched(NotModified(None, None))
                 return Failure(Reason.INTERNAL_ERROR, "the stored original is lost, and its URL works once")
             validators = self._validators(photo, held)
@@ -101,7 +101,7 @@ class Download:
         return copy is not None and (copy.sha256, copy.rendering) == (fetched.sha256, self._rendering)
 
     async def _store(self, feed: str, listing_key: str, photo: Photo, fetched: Fetched, encoded: Encoded) -> Copy:
-        folder = keys.folder(feed, listing_key, photo.photo, fetched.sha256)
+        folder = keys.folder(feed, listing_key, photo.object_id, fetched.sha256)
         original_key = f"{folder}original.{encoded.extension}"
         variants = tuple(
             Variant(

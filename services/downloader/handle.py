@@ -18,7 +18,7 @@ from services.downloader.download import Told
 from services.downloader.fetch import Permit, Received
 from services.downloader.ledger import Batch, Download, OriginBudget
 from services.downloader.line import Asked, Line
-from services.downloader.outcomes import Ended, Outcome, PutBack
+from services.downloader.outcomes import Deferred, Ended, Outcome
 from shared import log
 from shared.clock import Clock
 from shared.dead_letters import DeadLetters
@@ -218,8 +218,8 @@ class Handler:
             )
             if not batch.downloads:
                 until = batch.earliest or self._clock()
-                put_back = ((known[one], [photo.put_back(until) for photo in wanted[one]]) for one in wanted)
-                return await self._listings.write(listing.with_photos(photos) for listing, photos in put_back)
+                deferred = ((known[one], [photo.deferred(until) for photo in wanted[one]]) for one in wanted)
+                return await self._listings.write(listing.with_photos(photos) for listing, photos in deferred)
             work = await self._granted(feed, is_viewed, known, asked, wanted, batch.downloads)
             running.append(asyncio.create_task(self._see_through(feed, work, batch)))
         except BaseException:
@@ -364,8 +364,8 @@ class Handler:
         return self._put_back(turn.download, turn.download.due_at) if turn.download.due_at else outcome
 
     @staticmethod
-    def _put_back(download: Download, until: datetime) -> PutBack:
-        return PutBack(until, url_is_spent=download.sent_at is not None)
+    def _put_back(download: Download, until: datetime) -> Deferred:
+        return Deferred(until, url_is_used=download.sent_at is not None)
 
     def _permits(self, download: Download) -> tuple[Permit, Permit]:
         """Return what is asked before every request, and once more where it is about to be written.
@@ -402,7 +402,7 @@ class Handler:
             for done, was in zip(ended, settled, strict=False)
             if was.copy
         ]
-        history = [news.history(one, done, now) for done in ended if not isinstance(done.outcome, PutBack)]
+        history = [news.history(one, done, now) for done in ended if not isinstance(done.outcome, Deferred)]
         await _until_done(lambda: self._publisher.publish(event for event in events if event))
         await _until_done(lambda: self._attempts.add(history))
         for done in ended:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 
-from services.downloader.outcomes import Downloaded, Ended, Outcome, PutBack, Unchanged
+from services.downloader.outcomes import Deferred, Downloaded, Ended, Outcome, Unchanged
 from shared import log, tracing
 from shared.domain.failures import Failure
 from shared.domain.image import Copy
@@ -54,7 +54,7 @@ def result(outcome: Outcome) -> str:
             return "downloaded"
         case Unchanged():
             return "unchanged"
-        case PutBack():
+        case Deferred():
             return "put-back"
         case Failure(reason):
             return reason.value
@@ -88,5 +88,5 @@ def log_end(one: ListingId, done: Ended) -> None:
             _logger.warning("image-failed", **facts, reason=reason.value, detail=detail)
         case Unchanged():
             _logger.info("image-unchanged", **facts)
-        case PutBack(until):
+        case Deferred(until):
             _logger.info("image-put-back", **facts, until=until.isoformat())

@@ -23,15 +23,15 @@ class Unchanged:
 
 
 @dataclass(frozen=True, slots=True)
-class PutBack:
+class Deferred:
     """There was no attempt, or none that says anything of the photo: the budget is spent, our own storage is away."""
 
     until: datetime
-    url_is_spent: bool = False
+    url_is_used: bool = False
     """Whether the origin was asked all the same."""
 
 
-Outcome = Downloaded | Unchanged | Failure | PutBack
+Outcome = Downloaded | Unchanged | Failure | Deferred
 
 
 @dataclass(frozen=True, slots=True)

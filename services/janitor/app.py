@@ -10,7 +10,7 @@ from services.janitor.audit import DailyAudit
 from services.janitor.guard import Guard
 from services.janitor.removal import Remover
 from shared.clock import utc_now
-from shared.consumer import Consumer, Lane
+from shared.consumer import Consumer, Subscription
 from shared.dead_letters import DeadLetters
 from shared.domain.feed import Feed
 from shared.events.topics import LISTING_SEEN
@@ -49,11 +49,11 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         dead_letters = DeadLetters(broker, settings.topic_prefix, SERVICE, utc_now, registry)
         publisher = Publisher(broker, settings.topic_prefix, SERVICE, utc_now)
         recorder = Recorder(listings, feeds, dead_letters, utc_now, registry)
-        guard = Guard(listings, mongo.MongoFreezes(database), feeds, utc_now, registry)
+        guard = Guard(listings, mongo.MongoRemovalHolds(database), feeds, utc_now, registry)
         remover = Remover(
             listings, objects, mongo.MongoRemovals(database), guard, lease, publisher, renderer, utc_now, registry
         )
-        lane = Lane(LISTING_SEEN, recorder.record, batch=100, within_seconds=_LISTEN_SECONDS)
+        lane = Subscription(LISTING_SEEN, recorder.record, batch=100, within_seconds=_LISTEN_SECONDS)
         consumer = Consumer(settings, SERVICE, [lane], dead_letters, registry)
         health = Health(
             {"mongo": lambda: mongo.ping(database), "kafka": broker.ping, "objects": objects.ping}, registry

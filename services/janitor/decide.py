@@ -5,9 +5,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from shared.domain.image import Photo
-from shared.domain.listing import UNDECIDED, Discard, Hidden, Listing, RemovalReason, copy_keys
+from shared.domain.listing import UNTIL_DECIDED, Discard, Hidden, Listing, RemovalReason, copy_keys
 from shared.domain.reconcile import whole
-from shared.stores.freezes import Decision, Freeze
+from shared.stores.removal_holds import Decision, RemovalHold
 
 GUARDED = (RemovalReason.LISTING_INACTIVE, RemovalReason.OPT_OUT)
 """Each is counted by itself, so that a feed that loses its listings holds up no owner's opt-out."""
@@ -63,7 +63,7 @@ def doubtful(listing: Listing, gone: Collection[Discard]) -> tuple[Photo, ...]:
 def without_lost(listing: Listing, doubted: Collection[Photo], held: Collection[str], now: datetime) -> Listing:
     """Return the listing where those of the photos have no copy, and are due, of which an object is not held."""
     return listing.with_photos(
-        replace(photo.put_back(now), copy=None)
+        replace(photo.deferred(now), copy=None)
         for photo in doubted
         if photo.copy and not set(held).issuperset(copy_keys(photo.copy))
     )
@@ -85,28 +85,30 @@ def hours_missed(due: Iterable[Listing], now: datetime) -> Collection[tuple[str,
     return sorted({(feed, one.reason, one.since) for feed, one in hidden if one.since <= now - BURST})
 
 
-def hour_counted(begin: datetime, last: Freeze | None) -> tuple[datetime, datetime]:
+def hour_counted(begin: datetime, last: RemovalHold | None) -> tuple[datetime, datetime]:
     """Return after what and up to when hidden listings count: what an operator has decided about counts no more."""
     decided_at = last.decided_at if last else None
     return max(begin, decided_at) if decided_at else begin, begin + BURST
 
 
-def held_until(hidden: Hidden, freeze: Freeze | None) -> datetime | None:
+def held_until(hidden: Hidden, freeze: RemovalHold | None) -> datetime | None:
     """Return until when a freeze holds the copies of a listing; None where it does not."""
     if freeze is None or hidden.reason is not freeze.reason:
         return None
     if freeze.decision is None:
-        return UNDECIDED
+        return UNTIL_DECIDED
     if freeze.decision is Decision.DISCARD and freeze.decided_at and freeze.since <= hidden.since <= freeze.decided_at:
         return freeze.decided_at + KEPT_AFTER_DISCARD
     return None
 
 
-def held(listing: Listing, freezes: Mapping[tuple[str, RemovalReason], Freeze], now: datetime) -> Listing | None:
+def held(
+    listing: Listing, removal_holds: Mapping[tuple[str, RemovalReason], RemovalHold], now: datetime
+) -> Listing | None:
     """Return the listing held by its feed's freeze, or let go of by it; None where nothing changes."""
     if listing.hidden is None:
         return None
-    until = held_until(listing.hidden, freezes.get((listing.feed, listing.hidden.reason)))
+    until = held_until(listing.hidden, removal_holds.get((listing.feed, listing.hidden.reason)))
     if until is not None and until <= now:
         until = None
     if until == listing.hidden.held_until:

@@ -14,8 +14,8 @@ from shared.clock import Clock
 from shared.domain.burst import FEWEST, is_burst
 from shared.domain.feed import Feed
 from shared.domain.listing import Listing, RemovalReason
-from shared.stores.freezes import Freeze, Freezes
 from shared.stores.listings import Listings
+from shared.stores.removal_holds import RemovalHold, RemovalHolds
 
 _LOOK_EVERY = timedelta(seconds=1)
 """Less than the grace that a hidden listing has: a burst is seen before any of it is due."""
@@ -23,7 +23,7 @@ _AT_ONCE = 50
 _BEFORE = timedelta(milliseconds=1)
 """What turned hidden after a moment is counted; the first of a burst counts, too."""
 
-Frozen = Mapping[tuple[str, RemovalReason], Freeze]
+Frozen = Mapping[tuple[str, RemovalReason], RemovalHold]
 
 _logger = log.get(__name__)
 
@@ -34,13 +34,13 @@ class Guard:
     def __init__(
         self,
         listings: Listings,
-        freezes: Freezes,
+        removal_holds: RemovalHolds,
         feeds: Mapping[str, Feed],
         clock: Clock,
         registry: CollectorRegistry,
     ) -> None:
         self._listings = listings
-        self._freezes = freezes
+        self._freezes = removal_holds
         self._feeds = feeds
         self._clock = clock
         self._frozen: Frozen = {}
@@ -88,7 +88,9 @@ class Guard:
             if feed and await self._freeze_if_burst(feed, reason, last, since - _BEFORE):
                 await self._read()
 
-    async def _freeze_if_burst(self, feed: Feed, reason: RemovalReason, last: Freeze | None, begin: datetime) -> bool:
+    async def _freeze_if_burst(
+        self, feed: Feed, reason: RemovalReason, last: RemovalHold | None, begin: datetime
+    ) -> bool:
         if last is not None and last.decision is None:
             return False
         since, until = decide.hour_counted(begin, last)
@@ -99,7 +101,7 @@ class Guard:
         if not is_burst(hidden, displayed, feed):
             return False
         now = self._clock()
-        freeze = Freeze(feed=feed.name, reason=reason, at=now, since=since, hidden=hidden, displayed=displayed)
+        freeze = RemovalHold(feed=feed.name, reason=reason, at=now, since=since, hidden=hidden, displayed=displayed)
         if await self._freezes.begin(freeze):
             _logger.error(
                 "removals-frozen",
@@ -109,7 +111,7 @@ class Guard:
             )
         return True
 
-    async def _let_go(self, freeze: Freeze, now: datetime) -> None:
+    async def _let_go(self, freeze: RemovalHold, now: datetime) -> None:
         """Give listings that were held for a decision their time, as it was decided."""
         while waiting := await self._listings.held(freeze.feed, freeze.reason, _AT_ONCE):
             freed = [after for one in waiting if (after := decide.held(one, self._frozen, now))]

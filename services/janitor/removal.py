@@ -121,7 +121,7 @@ class Remover:
         wholes = [discard for discard in decide.removing(listing) if discard.whole]
         if not wholes:
             return listing
-        prefixes = {one: keys.photo_prefix(listing.feed, listing.key, one.photo) for one in wholes}
+        prefixes = {one: keys.photo_prefix(listing.feed, listing.key, one.object_id) for one in wholes}
         if listing.photos or len(wholes) == 1:
             below: Collection[str] = prefixes.values()
         else:
@@ -188,7 +188,7 @@ class Remover:
     async def _without_lost(self, listing: Listing, gone: Collection[Discard]) -> Listing:
         """Look whether what was deleted is a copy again by now, and whether that is there."""
         doubted = decide.doubtful(listing, gone)
-        prefixes = {keys.photo_prefix(listing.feed, listing.key, photo.photo) for photo in doubted}
+        prefixes = {keys.photo_prefix(listing.feed, listing.key, photo.object_id) for photo in doubted}
         found = [await self._by_photo(bucket, prefixes) for bucket in Bucket]
         held = {key for by_photo in found for some in by_photo.values() for key in some}
         return decide.without_lost(listing, doubted, held, self._clock())
@@ -228,9 +228,9 @@ def _evidence(gone: Gone, now: datetime) -> Removal:
         image_id=discard.image_id,
         reason=discard.reason.value,
         mls_status=gone.listing.standard_status,
-        left_at=to_millisecond(discard.left_at) if discard.left_at else None,
+        off_market_at=to_millisecond(discard.off_market_at) if discard.off_market_at else None,
         hidden_at=discard.since,
-        record_gone_at=discard.record_gone_at or discard.since,
+        unshown_at=discard.unshown_at or discard.since,
         removed_at=now,
         objects=gone.objects,
         remained=tuple(remained),

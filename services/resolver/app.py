@@ -29,7 +29,7 @@ from shared.settings import Settings
 from shared.stores import mongo
 from shared.stores.answers import Answers
 from shared.stores.listings import Listings
-from shared.stores.paces import Paces
+from shared.stores.throughputs import Throughputs
 
 SERVICE = "resolver"
 _NO_PAUSE = 0.0
@@ -57,7 +57,7 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
             feeds,
             listings,
             mongo.MongoAnswers(answers, listings, renderer),
-            mongo.MongoPaces(database),
+            mongo.MongoThroughputs(database),
             broker,
             renderer,
             registry,
@@ -88,7 +88,7 @@ class Parts:
         feeds: Mapping[str, Feed],
         listings: Listings,
         answers: Answers,
-        paces: Paces,
+        throughputs: Throughputs,
         broker: Broker,
         renderer: Renderer,
         registry: CollectorRegistry,
@@ -105,7 +105,7 @@ class Parts:
         dead_letters = DeadLetters(broker, settings.topic_prefix, SERVICE, clock, registry)
         self.news = News(settings, broker, dead_letters, self.catalog, self.waiting)
         variants = [spec.name for spec in settings.variants]
-        queue = Queue(listings, paces, feeds, clock)
+        queue = Queue(listings, throughputs, feeds, clock)
         self.routes = Routes(
             self.catalog, self.demand, self.waiting, queue, renderer, variants, settings.serve_wait_seconds, clock
         )

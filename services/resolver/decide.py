@@ -35,7 +35,7 @@ def raised(listing: Listing, images: Collection[str], to: Priority, feed: Feed, 
     changed: list[Photo] = []
     released: list[Photo] = []
     for photo in listing.photos:
-        if photo.id in images and listing.due_of(photo):
+        if photo.id in images and listing.photo_due_at(photo):
             after = replace(photo, priority=most_urgent(photo.priority, to))
             if to is Priority.VIEWED and _goes_now(photo, feed, now):
                 after = after.released(now)

@@ -107,7 +107,7 @@ class Demand:
         except BrokerUnavailable:
             # As they were, so that the next view raises them, and not only once their lease ends.
             unsaid = [known[more.listing.feed, more.listing.key] for more in raised if more.released]
-            await self._listings.write(one.undone() for one in unsaid)
+            await self._listings.write(one.reverted() for one in unsaid)
             raise
 
 

@@ -6,11 +6,11 @@ from contextlib import suppress
 
 from shared.clock import Clock
 from shared.domain.feed import Feed
-from shared.domain.pace import expected_per_second, seconds_until_turn
 from shared.domain.priority import Priority
+from shared.domain.throughput import expected_per_second, seconds_until_turn
 from shared.stores.errors import StoreUnavailable
 from shared.stores.listings import Listings
-from shared.stores.paces import Paces
+from shared.stores.throughputs import Throughputs
 
 _KEPT_SECONDS = 1.0
 _LOOK_SECONDS = 0.5
@@ -20,9 +20,9 @@ _LOOK_SECONDS = 0.5
 class Queue:
     """What waits before a viewed photo that is due: by the pace that the scheduler measured."""
 
-    def __init__(self, listings: Listings, paces: Paces, feeds: Mapping[str, Feed], clock: Clock) -> None:
+    def __init__(self, listings: Listings, throughputs: Throughputs, feeds: Mapping[str, Feed], clock: Clock) -> None:
         self._listings = listings
-        self._paces = paces
+        self._paces = throughputs
         self._feeds = feeds
         self._clock = clock
         self._asked: dict[str, tuple[float, asyncio.Task[float | None]]] = {}
@@ -42,7 +42,9 @@ class Queue:
         with suppress(StoreUnavailable, TimeoutError):
             async with asyncio.timeout(_LOOK_SECONDS):
                 now = self._clock()
-                pace = expected_per_second(feed, await self._paces.get(feed.name), now)
-                if pace:
-                    return seconds_until_turn(await self._listings.ahead_of(feed.name, Priority.VIEWED, now, now), pace)
+                throughput = expected_per_second(feed, await self._paces.get(feed.name), now)
+                if throughput:
+                    return seconds_until_turn(
+                        await self._listings.ahead_of(feed.name, Priority.VIEWED, now, now), throughput
+                    )
         return None

@@ -13,7 +13,7 @@ from services.scheduler.odata import MlsClient
 from services.scheduler.release import Release
 from services.scheduler.sweeps import Sweeper
 from shared.clock import utc_now
-from shared.consumer import Consumer, Lane
+from shared.consumer import Consumer, Subscription
 from shared.dead_letters import DeadLetters
 from shared.domain.feed import Feed
 from shared.events.topics import LISTING_SEEN
@@ -51,22 +51,26 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         # One lease for all loops, named after the oldest of them.
         lease = Lease(mongo.MongoLeases(database), "release", worker_name(settings, SERVICE), utc_now)
         release = Release(listings, lease, publisher, feeds, utc_now, registry)
-        lane = Lane(LISTING_SEEN, recorder.record, batch=50, batches=2, within_seconds=0.05)
+        lane = Subscription(LISTING_SEEN, recorder.record, batch=50, batches=2, within_seconds=0.05)
         consumer = Consumer(settings, SERVICE, [lane], dead_letters, registry)
         health = Health({"mongo": lambda: mongo.ping(database), "kafka": broker.ping}, registry)
-        paces = mongo.MongoPaces(database)
+        throughputs = mongo.MongoThroughputs(database)
         gauges = Gauges(listings, mongo.MongoBudgets(database), lease, feeds, utc_now, registry)
         loops = [
             Loop("release", release.tick, _TICK_SECONDS),
-            Loop("pace", lambda: release.report(paces), _PACE_SECONDS),
+            Loop("pace", lambda: release.report(throughputs), _PACE_SECONDS),
             Loop("gauges", gauges.look, _GAUGE_SECONDS),
         ]
-        sweeps, freezes, metrics = mongo.MongoSweeps(database), mongo.MongoFreezes(database), Metrics(registry)
+        sweeps, removal_holds, metrics = (
+            mongo.MongoSweeps(database),
+            mongo.MongoRemovalHolds(database),
+            Metrics(registry),
+        )
         for feed in feeds.values():
             reader = _reader(feed)
             if reader:
                 closing.push_async_callback(reader.aclose)
-            sweeper = Sweeper(feed, reader, listings, sweeps, freezes, lease, publisher, utc_now, metrics)
+            sweeper = Sweeper(feed, reader, listings, sweeps, removal_holds, lease, publisher, utc_now, metrics)
             # Endless: it waits for MLSs, and may be cut off anywhere.
             loops.append(Loop(f"sweep {feed.name}", sweeper.round, _SWEEP_SECONDS, endless=True))
         await work(settings, settings.scheduler_port, consumer, loops, health, stop)

@@ -7,7 +7,7 @@ from typing import Any
 from services.scheduler import schedule
 from shared.domain.announcement import Announcement
 from shared.domain.feed import Feed
-from shared.domain.freshness import moved
+from shared.domain.freshness import is_newer
 from shared.domain.listing import Listing, Recorded, RemovalReason
 
 
@@ -20,7 +20,7 @@ def is_news(said: Announcement, recorded: Recorded | None) -> bool:
     if recorded is None:
         return said.hidden_by is None
     ours, theirs = recorded.version, said.version
-    if moved(theirs.modified_at, ours.modified_at) or moved(theirs.media_changed_at, ours.media_changed_at):
+    if is_newer(theirs.modified_at, ours.modified_at) or is_newer(theirs.media_changed_at, ours.media_changed_at):
         return True
     return (said.hidden_by is None) is not recorded.is_displayed and recorded.hidden_by is not RemovalReason.OPT_OUT
 

@@ -12,14 +12,14 @@ from shared.clock import Clock
 from shared.domain.feed import Feed
 from shared.domain.image import Photo
 from shared.domain.listing import Listing
-from shared.domain.pace import Pace
+from shared.domain.throughput import Throughput
 from shared.events.images import ImageOutdated, OutdatedReason
 from shared.kafka import BrokerUnavailable
 from shared.lease import Lease
 from shared.publisher import Publisher
 from shared.stores.documents import ListingId
 from shared.stores.listings import Listings
-from shared.stores.paces import Paces
+from shared.stores.throughputs import Throughputs
 
 _logger = log.get(__name__)
 _MOST_LISTINGS = 100
@@ -68,12 +68,12 @@ class Release:
         now = self._clock()
         return sum([await self._release(feed, now) for feed in self._feeds.values()])
 
-    async def report(self, paces: Paces) -> None:
+    async def report(self, throughputs: Throughputs) -> None:
         """Record how fast each feed's photos are finished, for whoever estimates. Raises StoreUnavailable."""
         if await self._lease.is_held():
             for feed, window in self._windows.items():
                 if window.in_work:
-                    await paces.put(feed, Pace(window.at, window.finished_per_second))
+                    await throughputs.put(feed, Throughput(window.at, window.finished_per_second))
 
     async def _release(self, feed: Feed, now: datetime) -> int:
         window = self._windows[feed.name].observed(await self._listings.in_work(feed.name, now), now, feed)
@@ -89,7 +89,7 @@ class Release:
             await self._publisher.publish(outdated(one, photo) for one, photos in marked for photo in photos)
         except BrokerUnavailable:
             # Due as before, and not only once the lease ends; who heard of it all the same has claimed it by now.
-            await self._listings.write(one.undone() for one, _ in marked)
+            await self._listings.write(one.reverted() for one, _ in marked)
             raise
         ids = {photo.id for _, photos in marked for photo in photos}
         self._report([one for one in chosen if one.photo.id in ids], now)
@@ -158,7 +158,7 @@ def _due(listings: Iterable[Listing], now: datetime) -> list[Chosen]:
         Chosen(listing, photo)
         for listing in listings
         for photo in listing.photos
-        if (due_at := listing.due_of(photo)) and due_at <= now
+        if (due_at := listing.photo_due_at(photo)) and due_at <= now
     ]
 
 

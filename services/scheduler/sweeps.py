@@ -22,9 +22,9 @@ from shared.domain.feed import Feed
 from shared.domain.listing import RemovalReason
 from shared.lease import Lease
 from shared.publisher import Publisher
-from shared.stores.freezes import Decision, Freeze, Freezes
 from shared.stores.listings import Listings
-from shared.stores.sweeps import Found, Sweep, Sweeps, Wish
+from shared.stores.removal_holds import Decision, RemovalHold, RemovalHolds
+from shared.stores.sweeps import Found, Sweep, SweepRequest, Sweeps
 
 _logger = log.get(__name__)
 
@@ -50,7 +50,7 @@ class Run:
     """A sweep that is owed: by the clock since `start`, or by an operator's wish, and then without delay."""
 
     start: datetime
-    wish: Wish | None = None
+    wish: SweepRequest | None = None
 
     @property
     def is_dry(self) -> bool:
@@ -84,7 +84,7 @@ class Sweeper:
         reader: FeedReader | None,
         listings: Listings,
         sweeps: Sweeps,
-        freezes: Freezes,
+        removal_holds: RemovalHolds,
         lease: Lease,
         publisher: Publisher,
         clock: Clock,
@@ -94,7 +94,7 @@ class Sweeper:
         self._reader = reader
         self._listings = listings
         self._sweeps = sweeps
-        self._freezes = freezes
+        self._freezes = removal_holds
         self._lease = lease
         self._news = News(feed, listings, publisher, metrics)
         self._clock = clock
@@ -221,14 +221,14 @@ class Sweeper:
         operator called the feed's fault since the sweep began goes on no further, but for what the MLS itself tells
         to be off the market: that is hidden, and as no operator has seen it, held for another decision.
         """
-        freezes = {one.reason: one for one in await self._freezes.all() if one.feed == self._feed.name}
-        last, missing = freezes.get(_GONE), plan.found.missing
+        removal_holds = {one.reason: one for one in await self._freezes.all() if one.feed == self._feed.name}
+        last, missing = removal_holds.get(_GONE), plan.found.missing
         if last and last.decided_at and last.decided_at >= plan.run.start:
             plan.is_discarded = last.decision is Decision.DISCARD
             if not (plan.is_discarded and are_told):
                 return not plan.is_discarded
         if is_burst(missing, plan.displayed - missing, self._feed):
-            freeze = Freeze(
+            freeze = RemovalHold(
                 feed=self._feed.name, reason=_GONE, at=self._clock(), since=plan.run.start, hidden=missing,
                 displayed=plan.displayed - missing, by_sweep=True,
             )  # fmt: skip

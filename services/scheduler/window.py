@@ -5,7 +5,7 @@ from datetime import datetime
 from math import ceil
 
 from shared.domain.feed import Feed
-from shared.domain.pace import allowed_per_second
+from shared.domain.throughput import allowed_per_second
 
 SECONDS_AHEAD = 4.0
 """Long enough that downloaders never wait for a tick, short enough that a more urgent photo soon has its turn."""

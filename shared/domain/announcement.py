@@ -26,7 +26,7 @@ class ImpossibleRecord(ValueError):
 class AnnouncedPhoto:
     """One photo as the MLS announced it, in the largest size allowed."""
 
-    photo: str
+    object_id: str
     media_key: str
     url: str
     url_keys: tuple[str, ...]
@@ -55,7 +55,7 @@ class Announcement:
 
 
 class _Row(NamedTuple):
-    photo: str
+    object_id: str
     media_key: str
     url: str
     size_rank: int
@@ -151,7 +151,7 @@ def _row(feed: Feed, raw: object) -> _Row:
     except ValueError:
         raise ValueError("MediaModificationTimestamp is not a timestamp") from None
     return _Row(
-        photo=_text(raw.get("MediaObjectID")) or media_key,
+        object_id=_text(raw.get("MediaObjectID")) or media_key,
         media_key=media_key,
         url=url,
         size_rank=_size_rank(_text(raw.get("ImageSizeDescription"))),
@@ -180,7 +180,7 @@ def _refusal(feed: Feed, raw: Mapping[str, object]) -> str | None:
 def _photos(rows: Sequence[_Row]) -> tuple[tuple[AnnouncedPhoto, ...], tuple[SetAside, ...]]:
     by_photo: dict[str, list[_Row]] = {}
     for row in rows:
-        by_photo.setdefault(row.photo, []).append(row)
+        by_photo.setdefault(row.object_id, []).append(row)
     chosen: list[tuple[float, str, AnnouncedPhoto]] = []
     set_aside: list[SetAside] = []
     for photo, sizes in by_photo.items():
@@ -200,7 +200,7 @@ def _largest(allowed: Sequence[_Row], sizes: Sequence[_Row]) -> AnnouncedPhoto:
     """Take the largest allowed size; of the same size twice, the newer row, then the later one in the record."""
     best = max(reversed(allowed), key=lambda row: (-row.size_rank, row.changed_at or _OLDEST))
     return AnnouncedPhoto(
-        photo=best.photo,
+        object_id=best.object_id,
         media_key=best.media_key,
         url=best.url,
         url_keys=url_keys([row.url for row in sizes]),

@@ -25,7 +25,7 @@ class Drift(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class StoredObject:
     """An object as storage lists it."""
 
     key: str
@@ -46,7 +46,7 @@ class Finding:
 
 
 def compare(
-    listing: Listing, public: Sequence[Held], originals: Sequence[Held], now: datetime
+    listing: Listing, public: Sequence[StoredObject], originals: Sequence[StoredObject], now: datetime
 ) -> list[Finding]:  # fmt: skip
     """Compare a listing with all objects below its prefix."""
     found: list[Finding] = []
@@ -56,7 +56,7 @@ def compare(
             for key, size in _expected(copy, is_original=is_original).items():
                 if drift := _drift(sizes.get(key), size):
                     found.append(Finding(drift, key, is_original, listing.feed, listing.key, photo.id))
-        unknown = strangers(listing, sizes)
+        unknown = unreferenced_keys(listing, sizes)
         found += [
             Finding(Drift.ORPHAN, one.key, is_original, listing.feed, listing.key)
             for one in held
@@ -65,19 +65,19 @@ def compare(
     return found
 
 
-def strangers(listing: Listing, keys: Iterable[str]) -> set[str]:
+def unreferenced_keys(listing: Listing, keys: Iterable[str]) -> set[str]:
     """Return those of the keys that no copy and no discard names, and that no download under way may have stored."""
     known = {key for _, copy in _copies(listing) for key in (copy.original_key, *(one.key for one in copy.variants))}
     known |= {key for discard in listing.discards for key in (*discard.public_keys, *discard.original_keys)}
     in_work = tuple(
-        photo_prefix(listing.feed, listing.key, photo.photo)
+        photo_prefix(listing.feed, listing.key, photo.object_id)
         for photo in listing.photos
         if photo.released_at is not None or photo.claim is not None
     )
     return {key for key in keys if key not in known and not key.startswith(in_work)}
 
 
-def orphan(held: Held, now: datetime) -> bool:
+def orphan(held: StoredObject, now: datetime) -> bool:
     """Whether an object that no record knows of has been there too long to be on its way into one."""
     return held.stored_at < now - ORPHAN_AFTER
 

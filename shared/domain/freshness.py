@@ -22,21 +22,21 @@ class Version:
     position: Position | None
 
 
-def moved(after: datetime | None, before: datetime | None) -> bool:
+def is_newer(after: datetime | None, before: datetime | None) -> bool:
     """Whether `after` is newer than `before`; something known is newer than nothing."""
     return after is not None and (before is None or after > before)
 
 
-def is_old(said: Version, recorded: Version) -> bool:
+def is_stale(said: Version, recorded: Version) -> bool:
     """Whether a statement is older than what is recorded, or the very same event again.
 
     It is old if neither of its timestamps is newer and one is older. With equal timestamps, or with none at all, the
     later one on the topic decides.
     """
     pairs = ((said.modified_at, recorded.modified_at), (said.media_changed_at, recorded.media_changed_at))
-    if any(moved(ours, theirs) for ours, theirs in pairs):
+    if any(is_newer(ours, theirs) for ours, theirs in pairs):
         return False
-    if any(ours is not None and moved(theirs, ours) for ours, theirs in pairs):
+    if any(ours is not None and is_newer(theirs, ours) for ours, theirs in pairs):
         return True
     return said.position is not None and recorded.position is not None and said.position <= recorded.position
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from shared.domain.failures import Failure
-from shared.domain.freshness import moved
+from shared.domain.freshness import is_newer
 from shared.domain.priority import Priority
 
 LEASE = timedelta(seconds=120)
@@ -16,7 +16,7 @@ LEASE = timedelta(seconds=120)
 
 _IDENTITY = json.JSONEncoder(ensure_ascii=False)
 
-TO_BE_REMADE = "-"
+REBUILD_WANTED = "-"
 """In place of a copy's rendering: of no settings' hash, so never taken for what is wanted."""
 
 
@@ -86,7 +86,7 @@ class Photo:
     """One photo that its listing shows."""
 
     id: str
-    photo: str
+    object_id: str
     media_key: str
     url: str
     """The MLS's own URL: fetched from, never shown."""
@@ -109,14 +109,14 @@ class Photo:
     failure: Failure | None = None
     cause: str = ""
     """The id of the event that announced the newest version: it follows the photo through logs and events."""
-    spent_url: str | None = None
+    used_url_key: str | None = None
     """The key of the URL that was asked for, where the feed's URLs work once."""
     copy: Copy | None = None
 
     @property
     def is_outdated(self) -> bool:
         """Whether the MLS announced a newer version than the copy's."""
-        return self.copy is not None and moved(self.announced_at, self.copy.mls_changed_at)
+        return self.copy is not None and is_newer(self.announced_at, self.copy.mls_changed_at)
 
     @property
     def status(self) -> Status:
@@ -126,30 +126,30 @@ class Photo:
         return Status.PENDING if self.failure is None else Status.FAILED
 
     @property
-    def waits_for_url(self) -> bool:
+    def waits_for_new_url(self) -> bool:
         """Whether nothing can be tried before the MLS announces another URL."""
-        return self.spent_url is not None and self.spent_url == url_key(self.url)
+        return self.used_url_key is not None and self.used_url_key == url_key(self.url)
 
     @property
-    def is_remade(self) -> bool:
+    def wants_rebuild(self) -> bool:
         """Whether only its variants are wanted anew, of the stored original: the origin is not asked."""
-        return self.copy is not None and self.copy.rendering == TO_BE_REMADE and not self.is_outdated
+        return self.copy is not None and self.copy.rendering == REBUILD_WANTED and not self.is_outdated
 
     @property
     def wants_attempt(self) -> bool:
         """Whether a copy is missing, older than the MLS's, or asked for again by an operator, and can be had."""
         is_wanted = self.copy is None or self.is_outdated or self.forced_at is not None
-        return is_wanted and (self.is_remade or not self.waits_for_url)
+        return is_wanted and (self.wants_rebuild or not self.waits_for_new_url)
 
     @property
     def due_at(self) -> datetime | None:
         """When the next attempt is due; None when there is nothing to do."""
         return self.not_before if self.wants_attempt else None
 
-    def remade(self, now: datetime) -> "Photo":
+    def marked_for_rebuild(self, now: datetime) -> "Photo":
         """Return it with its variants due anew, of the stored original."""
-        copy = replace(self.copy, rendering=TO_BE_REMADE) if self.copy else None
-        return replace(self.put_back(now), copy=copy, forced_at=now)
+        copy = replace(self.copy, rendering=REBUILD_WANTED) if self.copy else None
+        return replace(self.deferred(now), copy=copy, forced_at=now)
 
     def is_claimed(self, now: datetime) -> bool:
         """Whether a worker has it in hand."""
@@ -159,7 +159,7 @@ class Photo:
         """Return it on its way to a downloader, until the lease ends."""
         return replace(self, released_at=now, not_before=now + LEASE, claim=None)
 
-    def put_back(self, not_before: datetime) -> "Photo":
+    def deferred(self, not_before: datetime) -> "Photo":
         """Return it without lease or claim, due at the given time."""
         return replace(self, not_before=not_before, released_at=None, claim=None)
 

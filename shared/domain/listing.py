@@ -21,7 +21,7 @@ class RemovalReason(StrEnum):
     FORCED = "forced"
 
 
-UNDECIDED = datetime(9999, 1, 1, tzinfo=UTC)
+UNTIL_DECIDED = datetime(9999, 1, 1, tzinfo=UTC)
 """Until when copies are held that an operator has to decide about."""
 
 
@@ -32,7 +32,7 @@ class Hidden:
     reason: RemovalReason
     since: datetime
     remove_at: datetime
-    left_at: datetime | None = None
+    off_market_at: datetime | None = None
     """When it left the market, by the MLS's own clock."""
     was_displayed: bool = True
     """False where the very first statement hid it: such a listing left no market."""
@@ -54,7 +54,7 @@ class Discard:
     """
 
     image_id: str
-    photo: str
+    object_id: str
     reason: RemovalReason
     since: datetime
     remove_at: datetime
@@ -62,9 +62,9 @@ class Discard:
     original_keys: tuple[str, ...]
     whole: bool
     removing: bool = False
-    left_at: datetime | None = None
+    off_market_at: datetime | None = None
     """When it left the market, by the MLS's own clock."""
-    record_gone_at: datetime | None = None
+    unshown_at: datetime | None = None
     """When the record showed the photo no more; null where that is `since`."""
 
     def touches(self, copy: Copy) -> bool:
@@ -106,9 +106,9 @@ class Listing:
     photos: tuple[Photo, ...] = ()
     discards: tuple[Discard, ...] = ()
     set_aside: tuple[SetAside, ...] = ()
-    is_blocked: bool = False
+    is_removed_by_operator: bool = False
     """An operator had it removed: it stays hidden whatever the MLS says, until that is lifted."""
-    blocked: tuple[str, ...] = ()
+    removed_image_ids: tuple[str, ...] = ()
     """The ids of single images that an operator had removed: they are not shown again until that is lifted."""
 
     @property
@@ -130,11 +130,11 @@ class Listing:
         by_id = {photo.id: photo for photo in changed}
         return replace(self, photos=tuple(by_id.get(photo.id, photo) for photo in self.photos))
 
-    def undone(self) -> "Listing":
+    def reverted(self) -> "Listing":
         """Return what takes back the one write that followed this reading; refused where others followed."""
         return replace(self, revision=self.revision + 1)
 
-    def due_of(self, photo: Photo) -> datetime | None:
+    def photo_due_at(self, photo: Photo) -> datetime | None:
         """When the photo's next attempt is due: never while hidden, nor while its objects are still being removed."""
         if self.hidden is not None:
             return None
@@ -145,17 +145,17 @@ class Listing:
     @property
     def due_at(self) -> datetime | None:
         """When its most urgent photo needs an attempt."""
-        return min((due for photo in self.photos if (due := self.due_of(photo))), default=None)
+        return min((due for photo in self.photos if (due := self.photo_due_at(photo))), default=None)
 
     @property
     def priority(self) -> Priority:
         """The most urgent of the photos that want an attempt."""
-        return most_urgent(*(photo.priority for photo in self.photos if self.due_of(photo)))
+        return most_urgent(*(photo.priority for photo in self.photos if self.photo_due_at(photo)))
 
     @property
     def queued(self) -> Mapping[Priority, tuple[datetime, int]]:
         """By priority: when the first of its photos is due that want an attempt, and how many those are."""
-        wanting = [(photo.priority, due_at) for photo in self.photos if (due_at := self.due_of(photo))]
+        wanting = [(photo.priority, due_at) for photo in self.photos if (due_at := self.photo_due_at(photo))]
         by_priority = {one: [due_at for priority, due_at in wanting if priority is one] for one in Priority}
         return {one: (min(due), len(due)) for one, due in by_priority.items() if due}
 
@@ -165,7 +165,7 @@ class Listing:
         return tuple(
             photo
             for photo in self.photos
-            if photo.released_at is not None and (self.due_of(photo) or photo.claim is not None)
+            if photo.released_at is not None and (self.photo_due_at(photo) or photo.claim is not None)
         )
 
     @property
@@ -214,7 +214,7 @@ def superseded(photo: Photo, by: Copy, now: datetime, remove_at: datetime) -> Di
     if old is None:
         return None
     discard = Discard(
-        image_id=photo.id, photo=photo.photo, reason=RemovalReason.SUPERSEDED, since=now, remove_at=remove_at,
+        image_id=photo.id, object_id=photo.object_id, reason=RemovalReason.SUPERSEDED, since=now, remove_at=remove_at,
         public_keys=tuple(variant.key for variant in old.variants), original_keys=(old.original_key,), whole=False,
     ).without(by)  # fmt: skip
     return discard if discard.public_keys or discard.original_keys else None

@@ -6,7 +6,7 @@ from typing import Any
 
 from shared.domain.announcement import AnnouncedPhoto, Announcement
 from shared.domain.feed import Feed
-from shared.domain.freshness import is_old, moved, newest
+from shared.domain.freshness import is_newer, is_stale, newest
 from shared.domain.image import Photo, image_id
 from shared.domain.listing import Discard, Hidden, Listing, RemovalReason
 from shared.domain.priority import Priority, most_urgent
@@ -18,7 +18,7 @@ GRACE = timedelta(seconds=5)
 def record(listing: Listing | None, said: Announcement, feed: Feed, now: datetime) -> Listing | None:
     """Return the listing as the statement leaves it; None where the statement is old or says nothing new."""
     known = listing or Listing(feed=said.feed, key=said.listing_key)
-    if listing is not None and is_old(said.version, known.version):
+    if listing is not None and is_stale(said.version, known.version):
         return None
     media_changed_at = newest(said.version.media_changed_at, known.media_changed_at)
     city = said.city or known.city
@@ -51,12 +51,14 @@ def _photos(
 ) -> tuple[Photo, ...]:
     if said.photos is None:
         return tuple(_touched(photo, said, media_changed_at, now) for photo in known.photos)
-    before = {photo.photo: photo for photo in known.photos}
+    before = {photo.object_id: photo for photo in known.photos}
     allowed = said.photos
-    if known.blocked:
-        allowed = tuple(one for one in allowed if image_id(known.feed, known.key, one.photo) not in known.blocked)
+    if known.removed_image_ids:
+        allowed = tuple(
+            one for one in allowed if image_id(known.feed, known.key, one.object_id) not in known.removed_image_ids
+        )
     return tuple(
-        _merged(before.get(announced.photo), announced, order, known, said, media_changed_at, base, now)
+        _merged(before.get(announced.object_id), announced, order, known, said, media_changed_at, base, now)
         for order, announced in enumerate(allowed)
     )
 
@@ -81,7 +83,7 @@ def _merged(
     changed_at = announced.own_changed_at or media_changed_at
     if photo is None:
         return Photo(
-            id=image_id(listing.feed, listing.key, announced.photo), photo=announced.photo,
+            id=image_id(listing.feed, listing.key, announced.object_id), object_id=announced.object_id,
             media_key=announced.media_key, url=announced.url, url_keys=announced.url_keys, order=order,
             caption=announced.caption, announced_at=changed_at,
             has_own_timestamp=announced.own_changed_at is not None, priority=base, not_before=now,
@@ -103,18 +105,18 @@ def _merged(
 
 def _waited(photo: Photo, url: str, now: datetime) -> dict[str, Any]:
     """A photo that waited for another URL is tried at once with it."""
-    waited = photo.waits_for_url and url != photo.url and not photo.is_claimed(now)
+    waited = photo.waits_for_new_url and url != photo.url and not photo.is_claimed(now)
     return {"not_before": now} if waited else {}
 
 
 def _shown_again(photo: Photo, now: datetime) -> Photo:
     """What was released before its listing was hidden may have been passed over meanwhile."""
-    return photo.put_back(now) if photo.released_at is not None and not photo.is_claimed(now) else photo
+    return photo.deferred(now) if photo.released_at is not None and not photo.is_claimed(now) else photo
 
 
 def _announced_again(photo: Photo, said: Announcement, changed_at: datetime | None, now: datetime) -> dict[str, Any]:
     """Return what changes: something newer ends every wait and gives all attempts back; the same again is nothing."""
-    if not moved(changed_at, photo.announced_at):
+    if not is_newer(changed_at, photo.announced_at):
         return _restated(photo, changed_at)
     waiting = photo.released_at is not None or photo.claim is not None
     changes: dict[str, Any] = {} if waiting else {"not_before": now}
@@ -133,7 +135,7 @@ def _restated(photo: Photo, changed_at: datetime | None) -> dict[str, Any]:
 
 
 def _hidden(known: Listing, said: Announcement, feed: Feed, now: datetime) -> Hidden | None:
-    if known.is_blocked:
+    if known.is_removed_by_operator:
         return known.hidden
     if said.hidden_by is None:
         return None
@@ -144,7 +146,9 @@ def _hidden(known: Listing, said: Announcement, feed: Feed, now: datetime) -> Hi
         reason=said.hidden_by,
         since=since,
         remove_at=since + max(keep, GRACE),
-        left_at=before.left_at if before else newest(said.version.modified_at, said.version.media_changed_at),
+        off_market_at=before.off_market_at
+        if before
+        else newest(said.version.modified_at, said.version.media_changed_at),
         was_displayed=before.was_displayed if before else known.seen_at is not None,
         held_until=before.held_until if before and before.reason is said.hidden_by else None,
     )
@@ -156,24 +160,24 @@ def _withdrawn(
     """Return the orders to remove what is shown no more; a listing that goes as a whole is the reason, not its list."""
     still = {photo.id for photo in shown}
     gone = [photo for photo in known.photos if photo.id not in still]
-    left_at = newest(said.version.modified_at, said.version.media_changed_at)
+    off_market_at = newest(said.version.modified_at, said.version.media_changed_at)
     all_go = hidden is not None and hidden.remove_at <= now + GRACE
     reason = hidden.reason if hidden and all_go else RemovalReason.PHOTO_WITHDRAWN
-    return tuple(whole(photo, reason, known.hidden, now, left_at=left_at) for photo in gone)
+    return tuple(whole(photo, reason, known.hidden, now, off_market_at=off_market_at) for photo in gone)
 
 
 def whole(
-    photo: Photo, reason: RemovalReason, hidden: Hidden | None, now: datetime, *, left_at: datetime | None = None
+    photo: Photo, reason: RemovalReason, hidden: Hidden | None, now: datetime, *, off_market_at: datetime | None = None
 ) -> Discard:
     """Return the order to remove every version of a photo now; where its listing was hidden, it is since then."""
     copy = photo.copy
     return Discard(
         image_id=photo.id,
-        photo=photo.photo,
+        object_id=photo.object_id,
         reason=reason,
         since=hidden.since if hidden else now,
-        left_at=hidden.left_at if hidden else left_at,
-        record_gone_at=now,
+        off_market_at=hidden.off_market_at if hidden else off_market_at,
+        unshown_at=now,
         remove_at=now,
         public_keys=tuple(variant.key for variant in copy.variants) if copy else (),
         original_keys=(copy.original_key,) if copy else (),

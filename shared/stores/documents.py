@@ -50,8 +50,8 @@ def to_document(listing: Listing, revision: int, renderer: Renderer) -> Document
         "photos": [_photo(photo) for photo in listing.photos],
         "discards": [_discard(discard) for discard in listing.discards],
         "set_aside": [{"media_key": one.media_key, "reason": one.reason} for one in listing.set_aside],
-        "is_blocked": listing.is_blocked,
-        "blocked": listing.blocked,
+        "is_blocked": listing.is_removed_by_operator,
+        "blocked": listing.removed_image_ids,
         "rendered": _rendered(listing, renderer),
         "rendered_by": renderer.version,
         # Absent rather than null: the partial indexes hold only listings with something to do.
@@ -96,8 +96,8 @@ def from_document(document: Mapping[str, Any]) -> Listing:
         photos=tuple(_read_photo(photo) for photo in document["photos"]),
         discards=tuple(_read_discard(discard) for discard in document["discards"]),
         set_aside=tuple(SetAside(**one) for one in document["set_aside"]),
-        is_blocked=document.get("is_blocked", False),
-        blocked=tuple(document.get("blocked", ())),
+        is_removed_by_operator=document.get("is_blocked", False),
+        removed_image_ids=tuple(document.get("blocked", ())),
     )
 
 
@@ -106,7 +106,7 @@ def _missing(listing: Listing) -> Document:
     return {
         photo.id: order
         for order, photo in enumerate(listing.photos)
-        if photo.status is not Status.DOWNLOADED and listing.due_of(photo)
+        if photo.status is not Status.DOWNLOADED and listing.photo_due_at(photo)
     }
 
 
@@ -131,7 +131,7 @@ def announced_under(document: Mapping[str, Any], url_keys: Set[str]) -> list[Doc
 def _photo(photo: Photo) -> Document:
     return {
         "id": photo.id,
-        "photo": photo.photo,
+        "photo": photo.object_id,
         "media_key": photo.media_key,
         "url": photo.url,
         "url_keys": photo.url_keys,
@@ -148,7 +148,7 @@ def _photo(photo: Photo) -> Document:
         "attempted_at": photo.attempted_at,
         "failure": _failure(photo.failure),
         "cause": photo.cause,
-        "spent_url": photo.spent_url,
+        "spent_url": photo.used_url_key,
         "copy": _copy(photo.copy) if photo.copy else None,
         **({"claim": {"worker": photo.claim.worker, "until": photo.claim.until}} if photo.claim else {}),
     }
@@ -159,7 +159,7 @@ def _read_photo(document: Mapping[str, Any]) -> Photo:
     claim, failure, copy = document.get("claim"), document["failure"], document["copy"]
     return Photo(
         id=document["id"],
-        photo=document["photo"],
+        object_id=document["photo"],
         media_key=document["media_key"],
         url=document["url"],
         url_keys=tuple(document["url_keys"]),
@@ -176,7 +176,7 @@ def _read_photo(document: Mapping[str, Any]) -> Photo:
         attempted_at=document["attempted_at"],
         failure=Failure(Reason(failure["reason"]), failure["detail"]) if failure else None,
         cause=document.get("cause", ""),
-        spent_url=document.get("spent_url"),
+        used_url_key=document.get("spent_url"),
         copy=_read_copy(copy) if copy else None,
     )
 
@@ -221,7 +221,7 @@ def _variant(variant: Variant) -> Document:
 def _discard(discard: Discard) -> Document:
     return {
         "image_id": discard.image_id,
-        "photo": discard.photo,
+        "photo": discard.object_id,
         "reason": discard.reason.value,
         "since": discard.since,
         "remove_at": discard.remove_at,
@@ -229,18 +229,25 @@ def _discard(discard: Discard) -> Document:
         "original_keys": discard.original_keys,
         "whole": discard.whole,
         "removing": discard.removing,
-        "left_at": _text(discard.left_at),
-        "record_gone_at": discard.record_gone_at,
+        "left_at": _text(discard.off_market_at),
+        "record_gone_at": discard.unshown_at,
     }
 
 
 def _read_discard(document: Mapping[str, Any]) -> Discard:
-    facts = dict(document)
-    facts["reason"] = RemovalReason(document["reason"])
-    facts["public_keys"] = tuple(document["public_keys"])
-    facts["original_keys"] = tuple(document["original_keys"])
-    facts["left_at"] = _moment(document.get("left_at"))
-    return Discard(**facts)
+    return Discard(
+        image_id=document["image_id"],
+        object_id=document["photo"],
+        reason=RemovalReason(document["reason"]),
+        since=document["since"],
+        remove_at=document["remove_at"],
+        public_keys=tuple(document["public_keys"]),
+        original_keys=tuple(document["original_keys"]),
+        whole=document["whole"],
+        removing=document.get("removing", False),
+        off_market_at=_moment(document.get("left_at")),
+        unshown_at=document.get("record_gone_at"),
+    )
 
 
 def _failure(failure: Failure | None) -> Document | None:
@@ -254,7 +261,7 @@ def _hidden(hidden: Hidden | None) -> Document | None:
         "reason": hidden.reason.value,
         "since": hidden.since,
         "remove_at": hidden.remove_at,
-        "left_at": _text(hidden.left_at),
+        "left_at": _text(hidden.off_market_at),
         # Absent rather than false or null: the partial indexes hold only listings that were shown, or are held.
         **({"was_displayed": True} if hidden.was_displayed else {}),
         **({"held_until": hidden.held_until} if hidden.held_until else {}),
@@ -268,7 +275,7 @@ def _read_hidden(document: Mapping[str, Any] | None) -> Hidden | None:
         reason=RemovalReason(document["reason"]),
         since=document["since"],
         remove_at=document["remove_at"],
-        left_at=_moment(document.get("left_at")),
+        off_market_at=_moment(document.get("left_at")),
         was_displayed=document.get("was_displayed", False),
         held_until=document.get("held_until"),
     )

@@ -9,7 +9,7 @@ from shared.domain.image import Status
 from shared.domain.listing import Listing, Recorded, RemovalReason
 from shared.domain.priority import Priority
 from shared.stores.documents import ListingId
-from shared.stores.rows import Row, Wanted
+from shared.stores.summaries import ListingSummary, Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +93,11 @@ class Listings(Protocol):
     async def counts(self, feed: str, now: datetime) -> FeedCounts:
         """Count a feed's listings, images and queue."""
 
-    async def search(self, wanted: Wanted, after: str, limit: int) -> Sequence[Row]:
+    async def search(self, wanted: Wanted, after: str, limit: int) -> Sequence[ListingSummary]:
         """Return listings by key, those after the key given; "" begins."""
 
-    async def queue(self, feed: str, now: datetime, limit: int, *, by_age: bool) -> Sequence[Row]:
+    async def queue(self, feed: str, now: datetime, limit: int, *, by_age: bool) -> Sequence[ListingSummary]:
         """Return listings with due photos in the order of `due`, or by age alone."""
 
-    async def coming(self, feed: str, now: datetime, limit: int) -> Sequence[Row]:
+    async def coming(self, feed: str, now: datetime, limit: int) -> Sequence[ListingSummary]:
         """Return listings whose next attempt is yet to come, or being made, soonest first."""

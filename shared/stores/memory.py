@@ -7,12 +7,12 @@ from datetime import datetime
 from pathlib import Path
 
 from shared.clock import Clock, utc_now
-from shared.domain.audit import Held
+from shared.domain.audit import StoredObject
 from shared.domain.image import Status
-from shared.domain.listing import UNDECIDED, Listing, Recorded, RemovalReason
+from shared.domain.listing import UNTIL_DECIDED, Listing, Recorded, RemovalReason
 from shared.domain.priority import Priority
 from shared.render import Renderer
-from shared.stores import rows
+from shared.stores import summaries
 from shared.stores.answers import Answer, PhotoAnswer, ShownPhoto
 from shared.stores.documents import (
     Document,
@@ -26,7 +26,7 @@ from shared.stores.documents import (
 from shared.stores.listings import FeedCounts
 from shared.stores.objects import Bucket
 from shared.stores.records import Attempt, Behind, Place, Removal, Tally
-from shared.stores.rows import Row, Wanted
+from shared.stores.summaries import ListingSummary, Wanted
 
 
 class MemoryListings:
@@ -136,7 +136,7 @@ class MemoryListings:
     async def held(self, feed: str, reason: RemovalReason, limit: int) -> Sequence[Listing]:
         """Return hidden listings whose copies are held until an operator decides."""
         hidden = [one for one in self._documents.values() if one["feed"] == feed and one["hidden"]]
-        waiting = [one for one in hidden if one["hidden"].get("held_until") == UNDECIDED]
+        waiting = [one for one in hidden if one["hidden"].get("held_until") == UNTIL_DECIDED]
         return [from_document(one) for one in waiting if one["hidden"]["reason"] == reason][:limit]
 
     async def claimed_by(self, worker: str, limit: int) -> Sequence[Listing]:
@@ -163,7 +163,7 @@ class MemoryListings:
     async def showing(self, image_ids: Collection[str], url_keys: Collection[str]) -> Sequence[ShownPhoto]:
         """Return the photos of displayed listings that have one of the ids, or were announced under one of the URLs."""
         return [
-            ShownPhoto(one.feed, one.key, photo, one.due_of(photo))
+            ShownPhoto(one.feed, one.key, photo, one.photo_due_at(photo))
             for one in self._where(lambda one: one.is_displayed)
             for photo in one.photos
             if photo.id in image_ids or not set(url_keys).isdisjoint(photo.url_keys)
@@ -202,19 +202,21 @@ class MemoryListings:
             oldest_due_at=min((one["due_at"] for one in ours if "due_at" in one), default=None),
         )
 
-    async def search(self, wanted: Wanted, after: str, limit: int) -> Sequence[Row]:
+    async def search(self, wanted: Wanted, after: str, limit: int) -> Sequence[ListingSummary]:
         """Return listings by key, those after the key given; "" begins."""
-        found = [one for one in self._documents.values() if rows.is_wanted(one, wanted) and one["listing_key"] > after]
-        return [rows.from_document(one) for one in sorted(found, key=operator.itemgetter("listing_key"))[:limit]]
+        found = [
+            one for one in self._documents.values() if summaries.is_wanted(one, wanted) and one["listing_key"] > after
+        ]
+        return [summaries.from_document(one) for one in sorted(found, key=operator.itemgetter("listing_key"))[:limit]]
 
-    async def queue(self, feed: str, now: datetime, limit: int, *, by_age: bool) -> Sequence[Row]:
+    async def queue(self, feed: str, now: datetime, limit: int, *, by_age: bool) -> Sequence[ListingSummary]:
         """Return listings with due photos in the order of `due`, or by age alone."""
         found = self._by_age(feed, lambda due_at: due_at <= now) if by_age else self._most_urgent(feed, now)
-        return [rows.from_document(one) for one in found[:limit]]
+        return [summaries.from_document(one) for one in found[:limit]]
 
-    async def coming(self, feed: str, now: datetime, limit: int) -> Sequence[Row]:
+    async def coming(self, feed: str, now: datetime, limit: int) -> Sequence[ListingSummary]:
         """Return listings whose next attempt is yet to come, or being made, soonest first."""
-        return [rows.from_document(one) for one in self._by_age(feed, lambda due_at: due_at > now)[:limit]]
+        return [summaries.from_document(one) for one in self._by_age(feed, lambda due_at: due_at > now)[:limit]]
 
 
 class MemoryAttempts:
@@ -274,7 +276,7 @@ class MemoryRemovals:
         return sorted(ours, key=lambda one: (one.removed_at, one.id), reverse=True)[:most]
 
 
-class MemoryMarks:
+class MemoryHandledDeadLetters:
     """Marks of dead letters in a dictionary."""
 
     def __init__(self) -> None:
@@ -342,10 +344,10 @@ class MemoryObjects:
         """Return the keys below a prefix."""
         return [key for key in self.held[bucket] if key.startswith(prefix)]
 
-    async def page(self, bucket: Bucket, prefix: str, after: str, limit: int) -> Sequence[Held]:
+    async def page(self, bucket: Bucket, prefix: str, after: str, limit: int) -> Sequence[StoredObject]:
         """Return the objects below a prefix, those after the key given; "" begins."""
         keys = sorted(key for key in self.held[bucket] if key.startswith(prefix) and key > after)[:limit]
-        return [Held(key, len(self.held[bucket][key]), self.stored_at[bucket, key]) for key in keys]
+        return [StoredObject(key, len(self.held[bucket][key]), self.stored_at[bucket, key]) for key in keys]
 
     async def delete(self, bucket: Bucket, keys: Collection[str]) -> Collection[str]:
         """Delete objects; one that is not there is no error. Return those that were refused: none."""

@@ -18,7 +18,7 @@ from minio import Minio
 from minio.deleteobjects import DeleteObject
 from minio.error import MinioException, S3Error
 
-from shared.domain.audit import Held
+from shared.domain.audit import StoredObject
 from shared.settings import Settings
 from shared.stores.errors import StoreUnavailable
 from shared.stores.objects import Bucket
@@ -106,13 +106,13 @@ class MinioObjects:
             ]
         )
 
-    async def page(self, bucket: Bucket, prefix: str, after: str, limit: int) -> Sequence[Held]:
+    async def page(self, bucket: Bucket, prefix: str, after: str, limit: int) -> Sequence[StoredObject]:
         """Return the objects below a prefix, those after the key given; "" begins."""
         return await self._run(lambda: self._page(self._names[bucket], prefix, after, limit))
 
-    def _page(self, name: str, prefix: str, after: str, limit: int) -> Sequence[Held]:
+    def _page(self, name: str, prefix: str, after: str, limit: int) -> Sequence[StoredObject]:
         found = self._client.list_objects(name, prefix, recursive=True, start_after=after or None)
-        return [Held(str(one.object_name), one.size or 0, one.last_modified) for one in islice(found, limit)]
+        return [StoredObject(str(one.object_name), one.size or 0, one.last_modified) for one in islice(found, limit)]
 
     async def delete(self, bucket: Bucket, keys: Collection[str]) -> Collection[str]:
         """Delete objects, some hundred in each request; return the keys that the store refused to delete."""

@@ -5,7 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from shared.domain.audit import Held
+from shared.domain.audit import StoredObject
 
 
 class Bucket(StrEnum):
@@ -30,7 +30,7 @@ class Objects(Protocol):
     async def list(self, bucket: Bucket, prefix: str) -> Collection[str]:
         """Return the keys below a prefix, at most 10,000: one photo's or one listing's, never a whole bucket's."""
 
-    async def page(self, bucket: Bucket, prefix: str, after: str, limit: int) -> Sequence[Held]:
+    async def page(self, bucket: Bucket, prefix: str, after: str, limit: int) -> Sequence[StoredObject]:
         """Return the objects below a prefix, those after the key given, a key that exists; "" begins.
 
         The order is the server's own, and the same from page to page.

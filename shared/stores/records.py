@@ -60,12 +60,30 @@ class Removal:
     objects: int
     mls_status: str | None = None
     """What the MLS called the listing at that time."""
-    left_at: datetime | None = None
+    off_market_at: datetime | None = None
     """When the listing or the photo left the market, by the MLS's own clock; None where it named no time."""
-    record_gone_at: datetime | None = None
+    unshown_at: datetime | None = None
     """When the listing's record showed it no more."""
     remained: Sequence[str] = ()
     """The objects that storage refused to delete; another line follows once they are gone."""
+
+
+def removal_facts(removal: Removal) -> dict[str, object]:
+    """Return the evidence by the names that it is stored under, which `imagectl compliance --json` prints too."""
+    return {
+        "id": removal.id,
+        "feed": removal.feed,
+        "listing_key": removal.listing_key,
+        "image_id": removal.image_id,
+        "reason": removal.reason,
+        "hidden_at": removal.hidden_at,
+        "removed_at": removal.removed_at,
+        "objects": removal.objects,
+        "mls_status": removal.mls_status,
+        "left_at": removal.off_market_at,
+        "record_gone_at": removal.unshown_at,
+        "remained": removal.remained,
+    }
 
 
 Behind = tuple[datetime, str]
@@ -112,7 +130,7 @@ class Place:
     at: datetime
 
 
-class Marks(Protocol):
+class HandledDeadLetters(Protocol):
     """Which dead letters an operator has dealt with: Kafka cannot take a single record off a topic."""
 
     async def add(self, places: Sequence[Place], how: str) -> None:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class SweepRequest:
     """An operator wants a sweep now; a dry run says what it would do."""
 
     at: datetime
@@ -39,7 +39,7 @@ class Sweep:
 
     feed: str
     revision: int = 0
-    wish: Wish | None = None
+    wish: SweepRequest | None = None
     answered: datetime | None = None
     """Which wish was last seen through, by its time."""
     swept: datetime | None = None
@@ -58,7 +58,7 @@ class Sweep:
     """Its market could not be believed, and is not read whole again until then; changes are followed."""
 
     @property
-    def open_wish(self) -> Wish | None:
+    def open_wish(self) -> SweepRequest | None:
         """The wish that is still to be answered."""
         return self.wish if self.wish and self.wish.at != self.answered else None
 
@@ -72,7 +72,7 @@ class Sweeps(Protocol):
     async def write(self, sweep: Sweep) -> bool:
         """Write all but the wish if the revision is still the recorded one; False where another was faster."""
 
-    async def ask(self, feed: str, wish: Wish) -> None:
+    async def ask(self, feed: str, wish: SweepRequest) -> None:
         """Leave a wish in place of any before it."""
 
 
@@ -94,6 +94,6 @@ class MemorySweeps:
         self._sweeps[sweep.feed] = replace(sweep, revision=sweep.revision + 1, wish=known.wish)
         return True
 
-    async def ask(self, feed: str, wish: Wish) -> None:
+    async def ask(self, feed: str, wish: SweepRequest) -> None:
         """Leave a wish in place of any before it."""
         self._sweeps[feed] = replace(await self.get(feed), wish=wish)

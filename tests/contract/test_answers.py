@@ -37,7 +37,7 @@ async def test_shown_photos_are_found_by_id_and_by_url_each_by_itself(listings: 
 
     async def found(ids: list[str], urls: list[str]) -> list[tuple[str, str, datetime | None]]:
         shown = await answers.showing(ids, [url_key(url) for url in urls])
-        return sorted((one.listing_key, one.photo.photo, one.due_at) for one in shown)
+        return sorted((one.listing_key, one.photo.object_id, one.due_at) for one in shown)
 
     ids = [image_id(FEED, key, name) for key in ("X1", "X2", "X3", "X4") for name in "ab"]
     everything = [("X1", "a", NOW), ("X1", "b", None), ("X2", "a", NOW), ("X2", "b", after(9)), ("X4", "a", None)]
@@ -89,7 +89,7 @@ async def test_the_answer_of_a_photo_is_found_by_any_of_its_urls(listings: Listi
 
 async def test_what_a_view_makes_more_urgent_is_missing_in_an_answer(listings: Listings, answers: Answers) -> None:
     outdated = a_held_photo("o", announced_at=after(1))
-    spent = a_photo("s", spent_url=url_key("https://photos.example.com/s.jpg"))
+    spent = a_photo("s", used_url_key=url_key("https://photos.example.com/s.jpg"))
     await listings.write([a_listing(a_held_photo("h", forced_at=NOW), a_photo("p"), outdated, spent)])
     (answer,) = await answers.answers([KEY], 1)
     assert answer.missing == {image_id(FEED, KEY, name): place for name, place in (("p", 1), ("o", 2))}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from prometheus_client import CollectorRegistry
 
 from shared.clock import utc_now
-from shared.consumer import Consumer, Lane
+from shared.consumer import Consumer, Subscription
 from shared.dead_letters import DeadLetters
 from shared.events.records import Record
 from shared.events.topics import IMAGE_OUTDATED, MANIFEST
@@ -26,7 +26,9 @@ async def test_what_was_read_is_delivered_again_though_nothing_was_ever_committe
         await ending.wait()
 
     dead_letters = DeadLetters(broker, settings.topic_prefix, "downloader", utc_now, registry)
-    consumer = Consumer(settings, "downloader", [Lane(IMAGE_OUTDATED, handle, batches=9)], dead_letters, registry)
+    consumer = Consumer(
+        settings, "downloader", [Subscription(IMAGE_OUTDATED, handle, batches=9)], dead_letters, registry
+    )
     topic = settings.topic(IMAGE_OUTDATED)
     await broker.publish(Outgoing(topic, b"X1", value) for value in (b"a", b"b"))
     await consumer.start()

@@ -12,7 +12,7 @@ import pytest
 from shared.domain.failures import Failure, Reason
 from shared.domain.freshness import Position, Version
 from shared.domain.image import Claim, Photo, Status, image_id, url_key
-from shared.domain.listing import UNDECIDED, Listing, Recorded, RemovalReason, SetAside
+from shared.domain.listing import UNTIL_DECIDED, Listing, Recorded, RemovalReason, SetAside
 from shared.domain.priority import Priority
 from shared.stores import mongo
 from shared.stores.errors import StoreUnavailable
@@ -23,7 +23,7 @@ from tests.contract.conftest import KEYS, RENDERER
 
 EVERYTHING = Photo(
     id=image_id(FEED, KEY, "photo-1"),
-    photo="photo-1",
+    object_id="photo-1",
     media_key="k-1",
     url="https://photos.example.com/1.jpg?sig=é",
     url_keys=(url_key("a"), url_key("b")),
@@ -452,10 +452,12 @@ async def test_what_turned_hidden_is_counted_by_feed_reason_and_time(listings: L
 
 
 async def test_what_is_held_for_a_decision_is_found_and_is_not_due(listings: Listings) -> None:
-    held = [away(f"A{number}", since=-9, held_until=UNDECIDED) for number in range(3)]
+    held = [away(f"A{number}", since=-9, held_until=UNTIL_DECIDED) for number in range(3)]
     kept = away("kept", since=-9, held_until=after(60))
-    owner = away("owner", since=-9, held_until=UNDECIDED, reason=RemovalReason.OPT_OUT)
-    await listings.write([*held, kept, owner, away("due", since=-9), away("other", held_until=UNDECIDED, feed="other")])
+    owner = away("owner", since=-9, held_until=UNTIL_DECIDED, reason=RemovalReason.OPT_OUT)
+    await listings.write(
+        [*held, kept, owner, away("due", since=-9), away("other", held_until=UNTIL_DECIDED, feed="other")]
+    )
     found = await listings.held(FEED, RemovalReason.LISTING_INACTIVE, 9)
     assert sorted(one.key for one in found) == ["A0", "A1", "A2"]
     assert {one.hidden for one in found} == {held[0].hidden}
@@ -465,12 +467,12 @@ async def test_what_is_held_for_a_decision_is_found_and_is_not_due(listings: Lis
 
 
 async def test_what_an_operator_had_removed_is_read_as_it_was_written(listings: Listings) -> None:
-    left = replace(hidden(), left_at=after(-0.000001), was_displayed=False, held_until=after(9))
+    left = replace(hidden(), off_market_at=after(-0.000001), was_displayed=False, held_until=after(9))
     whole = a_listing(
-        is_blocked=True,
-        blocked=("i1", "i2"),
+        is_removed_by_operator=True,
+        removed_image_ids=("i1", "i2"),
         hidden=left,
-        discards=(a_discard(left_at=after(0.5), record_gone_at=after(2)),),
+        discards=(a_discard(off_market_at=after(0.5), unshown_at=after(2)),),
     )
     await listings.write([whole])
     assert await listings.get(FEED, KEY) == replace(whole, revision=1)

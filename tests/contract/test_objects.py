@@ -13,7 +13,7 @@ import pytest
 
 from shared.clock import utc_now
 from shared.domain import keys
-from shared.domain.audit import Held
+from shared.domain.audit import StoredObject
 from shared.settings import Settings
 from shared.stores.errors import StoreUnavailable
 from shared.stores.memory import MemoryObjects
@@ -136,7 +136,7 @@ async def test_a_bucket_is_read_page_by_page_every_object_once(
 ) -> None:  # fmt: skip
     names = ["f/l/p/1/a", "f/l/p/1/b", "f/l/p-2/1/a", "f/l/p.3/1/a", "f/l/p~2F/1/a", "f/l-2/p/1/a", "f/L/p/1/a"]
     await put(objects, tmp_path, Bucket.PUBLIC, {name: b"x" * (1 + number) for number, name in enumerate(names)})
-    found: list[Held] = []
+    found: list[StoredObject] = []
     while page := await objects.page(Bucket.PUBLIC, "f/", found[-1].key if found else "", limit):
         assert len(page) <= limit
         found += page

@@ -12,29 +12,29 @@ import pytest
 from shared.clock import utc_now
 from shared.domain.failures import Failure, Reason
 from shared.domain.image import Claim, Status, image_id
-from shared.domain.listing import UNDECIDED, Listing, RemovalReason
-from shared.domain.pace import Pace
+from shared.domain.listing import UNTIL_DECIDED, Listing, RemovalReason
 from shared.domain.priority import Priority
+from shared.domain.throughput import Throughput
 from shared.render import Renderer
 from shared.stores import mongo
 from shared.stores.audits import Audit
-from shared.stores.freezes import Decision, Freeze
 from shared.stores.mongo import (
     Database,
     MongoAnswers,
     MongoAttempts,
     MongoAudits,
     MongoBudgets,
-    MongoFreezes,
     MongoLeases,
     MongoListings,
-    MongoPaces,
+    MongoRemovalHolds,
     MongoRemovals,
     MongoSweeps,
+    MongoThroughputs,
 )
 from shared.stores.records import Attempt, Removal
-from shared.stores.rows import Wanted
-from shared.stores.sweeps import Sweep, Wish
+from shared.stores.removal_holds import Decision, RemovalHold
+from shared.stores.summaries import Wanted
+from shared.stores.sweeps import Sweep, SweepRequest
 from tests.builders import FEED, NOW, a_discard, a_held_photo, a_listing, a_photo, after, hidden
 from tests.servers import Servers, a_room
 
@@ -62,7 +62,7 @@ def a_thousandfold() -> Iterator[Listing]:
                 claim = Claim(worker=f"w-{index % 7}", until=after(80))
                 yield a_listing(held, a_photo("c", key=key, feed=feed, claim=claim), key=key, feed=feed)
             case 4 if index % 5 == 0:
-                burst = replace(hidden(since=-index, remove_at=-index), held_until=UNDECIDED if index % 3 else None)
+                burst = replace(hidden(since=-index, remove_at=-index), held_until=UNTIL_DECIDED if index % 3 else None)
                 yield a_listing(held, key=key, feed=feed, hidden=burst)
             case 6 if index % 5 == 0:
                 failed = a_photo("f", key=key, feed=feed, failure=Failure(Reason.GONE))
@@ -228,9 +228,9 @@ async def test_what_is_counted_is_counted_in_the_index_alone(database: Database,
 
 async def test_the_records_beside_the_listings_are_found_by_index(database: Database) -> None:
     attempts, removals, leases = MongoAttempts(database), MongoRemovals(database), MongoLeases(database)
-    budgets, paces, sweeps = MongoBudgets(database), MongoPaces(database), MongoSweeps(database)
-    freezes, audits = MongoFreezes(database), MongoAudits(database)
-    freeze = Freeze(
+    budgets, throughputs, sweeps = MongoBudgets(database), MongoThroughputs(database), MongoSweeps(database)
+    removal_holds, audits = MongoRemovalHolds(database), MongoAudits(database)
+    freeze = RemovalHold(
         feed=FEED, reason=RemovalReason.OPT_OUT, at=NOW, since=after(-3_600), hidden=50, displayed=9
     )  # fmt: skip
     queries: list[Callable[[], Awaitable[object]]] = [
@@ -244,16 +244,16 @@ async def test_the_records_beside_the_listings_are_found_by_index(database: Data
         lambda: _all_of(removals.between(after(10), after(20), FEED)),
         lambda: removals.newest(after(10), after(20), None, (after(15), "x"), 5),
         lambda: removals.newest(after(10), after(20), FEED, (after(15), "x"), 5),
-        freezes.all,
-        lambda: freezes.begin(freeze),
-        lambda: freezes.decide(FEED, Decision.RESUME, NOW),
+        removal_holds.all,
+        lambda: removal_holds.begin(freeze),
+        lambda: removal_holds.decide(FEED, Decision.RESUME, NOW),
         lambda: audits.newest(2),
         lambda: audits.save(Audit(started_at=NOW, drift={})),
         lambda: leases.hold("release", "w", NOW, after(9)),
         lambda: leases.release("release", "w"),
-        lambda: paces.put(FEED, Pace(NOW, 5.0)),
-        lambda: paces.get(FEED),
-        lambda: sweeps.ask(FEED, Wish(at=NOW)),
+        lambda: throughputs.put(FEED, Throughput(NOW, 5.0)),
+        lambda: throughputs.get(FEED),
+        lambda: sweeps.ask(FEED, SweepRequest(at=NOW)),
         lambda: sweeps.get(FEED),
         lambda: sweeps.write(Sweep(feed=FEED)),
         lambda: budgets.get(FEED),

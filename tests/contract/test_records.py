@@ -13,18 +13,18 @@ from shared.domain.listing import RemovalReason
 from shared.stores import mongo
 from shared.stores.audits import Audit, Audits, MemoryAudits
 from shared.stores.budgets import Budgets, MemoryBudgets
-from shared.stores.freezes import Decision, Freeze, Freezes, MemoryFreezes
-from shared.stores.memory import MemoryAttempts, MemoryLeases, MemoryMarks, MemoryRemovals
+from shared.stores.memory import MemoryAttempts, MemoryHandledDeadLetters, MemoryLeases, MemoryRemovals
 from shared.stores.mongo import (
     MongoAttempts,
     MongoAudits,
     MongoBudgets,
-    MongoFreezes,
+    MongoHandledDeadLetters,
     MongoLeases,
-    MongoMarks,
+    MongoRemovalHolds,
     MongoRemovals,
 )
-from shared.stores.records import Attempt, Attempts, Behind, Leases, Marks, Place, Removal, Removals
+from shared.stores.records import Attempt, Attempts, Behind, HandledDeadLetters, Leases, Place, Removal, Removals
+from shared.stores.removal_holds import Decision, MemoryRemovalHolds, RemovalHold, RemovalHolds
 from tests.builders import FEED, KEY, NOW, after
 from tests.servers import Room
 
@@ -37,8 +37,8 @@ class Stores:
     removals: Removals
     leases: Leases
     budgets: Budgets
-    marks: Marks
-    freezes: Freezes
+    marks: HandledDeadLetters
+    removal_holds: RemovalHolds
     audits: Audits
 
 
@@ -51,8 +51,8 @@ async def stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
             MemoryRemovals(),
             MemoryLeases(),
             MemoryBudgets(),
-            MemoryMarks(),
-            MemoryFreezes(),
+            MemoryHandledDeadLetters(),
+            MemoryRemovalHolds(),
             MemoryAudits(),
         )
         return
@@ -64,8 +64,8 @@ async def stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
             MongoRemovals(database),
             MongoLeases(database),
             MongoBudgets(database),
-            MongoMarks(database),
-            MongoFreezes(database),
+            MongoHandledDeadLetters(database),
+            MongoRemovalHolds(database),
             MongoAudits(database),
         )
         await database.client.drop_database(room.db)
@@ -139,7 +139,7 @@ async def test_the_same_removal_again_changes_nothing(stores: Stores) -> None:
 
 async def test_evidence_is_read_as_it_was_written(stores: Stores) -> None:
     full = removal(
-        "1", mls_status="Closed", left_at=after(-60), record_gone_at=after(-1), remained=("f/l/p/1/a", "f/l/p/1/b")
+        "1", mls_status="Closed", off_market_at=after(-60), unshown_at=after(-1), remained=("f/l/p/1/a", "f/l/p/1/b")
     )
     await stores.removals.add([full])
     assert list(await stores.removals.of_listing(FEED, KEY)) == [full]
@@ -172,31 +172,31 @@ async def test_pages_of_evidence_come_newest_first_and_each_once(stores: Stores)
         assert found == expected
 
 
-def a_freeze(feed: str = FEED, reason: RemovalReason = RemovalReason.LISTING_INACTIVE, at: float = 0) -> Freeze:
-    return Freeze(
+def a_freeze(feed: str = FEED, reason: RemovalReason = RemovalReason.LISTING_INACTIVE, at: float = 0) -> RemovalHold:
+    return RemovalHold(
         feed=feed, reason=reason, at=after(at), since=after(at - 3_600), hidden=60, displayed=40, by_sweep=True
     )
 
 
 async def test_a_freeze_is_in_force_until_it_is_decided_about(stores: Stores) -> None:
     inactive, opt_out, other = a_freeze(), a_freeze(reason=RemovalReason.OPT_OUT), a_freeze("other")
-    assert list(await stores.freezes.all()) == []
+    assert list(await stores.removal_holds.all()) == []
     for one in (other, inactive, opt_out):
-        assert await stores.freezes.begin(one)
-    assert list(await stores.freezes.all()) == [other, inactive, opt_out]
-    assert not await stores.freezes.begin(a_freeze(at=9))
-    assert await stores.freezes.decide(FEED, Decision.DISCARD, after(10)) == 2
+        assert await stores.removal_holds.begin(one)
+    assert list(await stores.removal_holds.all()) == [other, inactive, opt_out]
+    assert not await stores.removal_holds.begin(a_freeze(at=9))
+    assert await stores.removal_holds.decide(FEED, Decision.DISCARD, after(10)) == 2
     decided = replace(inactive, decision=Decision.DISCARD, decided_at=after(10))
-    assert (await stores.freezes.all())[1] == decided
-    assert await stores.freezes.decide(FEED, Decision.RESUME, after(11)) == 0
-    assert await stores.freezes.decide("nobody", Decision.RESUME, after(11)) == 0
+    assert (await stores.removal_holds.all())[1] == decided
+    assert await stores.removal_holds.decide(FEED, Decision.RESUME, after(11)) == 0
+    assert await stores.removal_holds.decide("nobody", Decision.RESUME, after(11)) == 0
     again = a_freeze(at=20)
-    assert await stores.freezes.begin(again)
-    assert list(await stores.freezes.all())[1] == again
+    assert await stores.removal_holds.begin(again)
+    assert list(await stores.removal_holds.all())[1] == again
 
 
 async def test_of_many_who_freeze_at_once_one_does(stores: Stores) -> None:
-    begun = await asyncio.gather(*(stores.freezes.begin(a_freeze(at=number)) for number in range(8)))
+    begun = await asyncio.gather(*(stores.removal_holds.begin(a_freeze(at=number)) for number in range(8)))
     assert begun.count(True) == 1
 
 

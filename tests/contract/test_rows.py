@@ -9,12 +9,12 @@ from shared.domain.image import Claim, Status
 from shared.domain.listing import RemovalReason
 from shared.domain.priority import Priority
 from shared.stores.listings import Listings
-from shared.stores.rows import Row, Wanted
+from shared.stores.summaries import ListingSummary, Wanted
 from tests.builders import FEED, NOW, a_held_photo, a_listing, a_photo, after, hidden
 from tests.contract.test_listings import due
 
 
-def keys_of(rows: Sequence[Row]) -> list[str]:
+def keys_of(rows: Sequence[ListingSummary]) -> list[str]:
     return [row.listing_key for row in rows]
 
 
@@ -23,7 +23,7 @@ async def test_a_row_sums_a_listing_up(listings: Listings) -> None:
     claimed = a_photo("d", not_before=after(90), released_at=NOW, claim=Claim(worker="w", until=after(80)))
     await listings.write([a_listing(*gone, a_held_photo("c"), claimed)])
     (row,) = await listings.search(Wanted(feed=FEED), "", 10)
-    assert row == Row(
+    assert row == ListingSummary(
         feed=FEED, listing_key="X1", standard_status="Active", city="Guelph", hidden=None,
         counts={Status.FAILED: 2, Status.DOWNLOADED: 1, Status.PENDING: 1}, reasons=(Reason.GONE,),
         priority=Priority.ROUTINE, wanting=3, in_work=1, due_at=after(50),

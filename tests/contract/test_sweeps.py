@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from shared.domain.pace import Pace
+from shared.domain.throughput import Throughput
 from shared.stores import mongo
-from shared.stores.paces import MemoryPaces, Paces
-from shared.stores.sweeps import Found, MemorySweeps, Sweep, Sweeps, Wish
+from shared.stores.sweeps import Found, MemorySweeps, Sweep, SweepRequest, Sweeps
+from shared.stores.throughputs import MemoryThroughputs, Throughputs
 from tests.builders import FEED, NOW, after
 from tests.servers import Room
 
@@ -21,18 +21,18 @@ WHOLE = Sweep(
 
 
 @pytest.fixture(params=["memory", pytest.param("mongo", marks=pytest.mark.servers)])
-async def stores(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Sweeps, Paces]]:
+async def stores(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Sweeps, Throughputs]]:
     if request.param == "memory":
-        yield MemorySweeps(), MemoryPaces()
+        yield MemorySweeps(), MemoryThroughputs()
         return
     room: Room = request.getfixturevalue("room")
     async with mongo.connect(room.servers.mongo, room.db) as database:
-        yield mongo.MongoSweeps(database), mongo.MongoPaces(database)
+        yield mongo.MongoSweeps(database), mongo.MongoThroughputs(database)
         await database.client.drop_database(room.db)
 
 
 @pytest.fixture
-def sweeps(stores: tuple[Sweeps, Paces]) -> Sweeps:
+def sweeps(stores: tuple[Sweeps, Throughputs]) -> Sweeps:
     return stores[0]
 
 
@@ -55,20 +55,20 @@ async def test_only_who_read_last_may_write(sweeps: Sweeps) -> None:
 async def test_a_wish_is_left_beside_what_is_written(sweeps: Sweeps, is_first: bool) -> None:
     if not is_first:
         assert await sweeps.write(WHOLE)
-    read, wish = await sweeps.get(FEED), Wish(at=after(9), dry_run=True)
+    read, wish = await sweeps.get(FEED), SweepRequest(at=after(9), dry_run=True)
     await sweeps.ask(FEED, wish)
     assert await sweeps.write(replace(read, failures=3)), "a wish is in nobody's way"
     found = await sweeps.get(FEED)
     assert (found.wish, found.open_wish, found.failures) == (wish, wish, 3)
     assert await sweeps.write(replace(found, answered=wish.at))
     assert (await sweeps.get(FEED)).open_wish is None
-    await sweeps.ask(FEED, Wish(at=after(10)))
-    assert (await sweeps.get(FEED)).open_wish == Wish(at=after(10))
+    await sweeps.ask(FEED, SweepRequest(at=after(10)))
+    assert (await sweeps.get(FEED)).open_wish == SweepRequest(at=after(10))
 
 
-async def test_the_last_pace_is_kept(stores: tuple[Sweeps, Paces]) -> None:
-    _, paces = stores
-    assert await paces.get(FEED) is None
-    await paces.put(FEED, Pace(NOW, 1.5))
-    await paces.put(FEED, Pace(after(5), 2.5))
-    assert (await paces.get(FEED), await paces.get("other")) == (Pace(after(5), 2.5), None)
+async def test_the_last_pace_is_kept(stores: tuple[Sweeps, Throughputs]) -> None:
+    _, throughputs = stores
+    assert await throughputs.get(FEED) is None
+    await throughputs.put(FEED, Throughput(NOW, 1.5))
+    await throughputs.put(FEED, Throughput(after(5), 2.5))
+    assert (await throughputs.get(FEED), await throughputs.get("other")) == (Throughput(after(5), 2.5), None)

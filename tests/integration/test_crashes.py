@@ -71,7 +71,7 @@ async def test_two_downloaders_that_are_killed_again_and_again_lose_nothing(room
             port = whole.url(name).rpartition(":")[2]
             assert await whole.stop(name, signal.SIGKILL) == -signal.SIGKILL
             claims = {
-                (one.key, photo.photo)
+                (one.key, photo.object_id)
                 for one in await whole.listings()
                 for photo in one.photos
                 if photo.claim and photo.claim.worker.endswith(port)
@@ -80,7 +80,9 @@ async def test_two_downloaders_that_are_killed_again_and_again_lose_nothing(room
             in_hand |= claims
 
             async def are_done(claims: set[tuple[str, str]] = claims) -> bool:
-                done = {(one.key, photo.photo) for one in await whole.listings() for photo in one.photos if photo.copy}
+                done = {
+                    (one.key, photo.object_id) for one in await whole.listings() for photo in one.photos if photo.copy
+                }
                 return claims <= done
 
             # By whoever has their events by now; the slots of the dead would come back after 30 s, the claims after 80.

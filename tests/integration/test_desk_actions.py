@@ -12,10 +12,10 @@ import pytest
 
 from local.sandbox import Sandbox
 from shared.clock import utc_now
-from shared.domain.listing import UNDECIDED, RemovalReason
+from shared.domain.listing import UNTIL_DECIDED, RemovalReason
 from shared.render import Renderer
 from shared.stores import mongo
-from shared.stores.freezes import Decision, Freeze
+from shared.stores.removal_holds import Decision, RemovalHold
 from tests import system
 from tests.desks import a_browser, asked_for, sign_in
 from tests.servers import Room
@@ -148,25 +148,25 @@ async def test_frozen_removals_are_decided_once(
     await whole.see(record_of(mls, key), feed="other")
     images = await whole.downloaded(key, 4)
     async with mongo.connect(whole.room.servers.mongo, whole.room.db) as database:
-        freezes, listings = mongo.MongoFreezes(database), mongo.MongoListings(database, Renderer(""))
+        removal_holds, listings = mongo.MongoRemovalHolds(database), mongo.MongoListings(database, Renderer(""))
 
         async def held_until() -> datetime | None:
             listing = await listings.get("other", key)
             return listing.hidden.held_until if listing and listing.hidden else None
 
         async def decided() -> Decision | None:
-            (freeze,) = [one for one in await freezes.all() if one.feed == "other"]
+            (freeze,) = [one for one in await removal_holds.all() if one.feed == "other"]
             return freeze.decision
 
         now = utc_now()
-        assert await freezes.begin(
-            Freeze(
+        assert await removal_holds.begin(
+            RemovalHold(
                 feed="other", reason=RemovalReason.LISTING_INACTIVE, at=now, since=now - timedelta(hours=1),
                 hidden=60, displayed=20,
             )
         )  # fmt: skip
         await whole.see(mls.withdraw(key), feed="other")
-        await until(lambda: is_equal(held_until, UNDECIDED), "its removal to be held")
+        await until(lambda: is_equal(held_until, UNTIL_DECIDED), "its removal to be held")
 
         page = await asked_for(desk, decision.value, feed="other")
         assert "removals of other are frozen: 60 of 80 listings turned hidden" in page.text
@@ -184,7 +184,7 @@ async def test_frozen_removals_are_decided_once(
             assert not any([await whole.opens(image["url"]) for image in images])
         else:
             assert "Their copies are kept, hidden, until the feed shows the listings again" in done
-            await until(lambda: is_between(held_until, now, UNDECIDED), "it to be held for some days alone")
+            await until(lambda: is_between(held_until, now, UNTIL_DECIDED), "it to be held for some days alone")
             await whole.see(mls.market.reactivate(key), feed="other")
             shown = await until(lambda: whole.images(key), "the listing to be shown again")
             assert [image["url"] for image in shown] == [image["url"] for image in images]

@@ -52,24 +52,24 @@ async def test_everything_that_a_run_wrote_is_free_of_the_token(
             image_hosts=[mls.host, mover.host], token_env="SANDBOX_TOKEN", max_attempts=2, request_timeout_seconds=2.0
         )
         async with system.running(room, feeds, tmp_path, log_level="debug", serve_wait_seconds=0.1) as whole:
-            good, moved, *bad = (str(record["ListingKey"]) for record in mls.properties())
+            good, is_newer, *bad = (str(record["ListingKey"]) for record in mls.properties())
             for key, trouble in zip(bad, TROUBLES.values(), strict=True):
                 mls.misbehave(listing=key, **trouble)
-            listing = mls.market.listing(moved)
+            listing = mls.market.listing(is_newer)
             record = mls.market.property(listing)
             media = [{**row, "MediaURL": mover.url()} for row in mls.market.media(listing)]
             await whole.see(
-                *(one for one in mls.properties() if one["ListingKey"] != moved), {**record, "Media": media}
+                *(one for one in mls.properties() if one["ListingKey"] != is_newer), {**record, "Media": media}
             )
             await whole.send("listing-seen", b"{", key=b"broken")
             await whole.downloaded(good, 2)
 
             async def all_failed() -> bool:
-                images = [image for key in (moved, *bad) for image in await whole.images(key)]
+                images = [image for key in (is_newer, *bad) for image in await whole.images(key)]
                 return len(images) == 2 * len(TROUBLES) + 2 and all(image["status"] == "failed" for image in images)
 
             await until(all_failed, "the other photos to fail")
-            written = await _everything(whole, [good, moved, *bad])
+            written = await _everything(whole, [good, is_newer, *bad])
     assert all(one.headers["Authorization"] == f"Bearer {TOKEN}" for one in mls.image_log)
     assert all(f"Authorization: Bearer {TOKEN}\r\n" in request for request in mover.requests)
     assert mover.requests

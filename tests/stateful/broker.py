@@ -33,7 +33,7 @@ class Topics:
 
 
 @dataclass
-class Lane:
+class Subscription:
     """How far one group has read one topic."""
 
     topics: Topics

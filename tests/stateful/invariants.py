@@ -96,7 +96,7 @@ class Invariants:
                     assert variant.key in held[Bucket.PUBLIC], "3: a variant of a recorded copy is gone"
             if listing.is_displayed:
                 is_leaving = any(gone.whole and gone.image_id == photo.id for gone in listing.discards)
-                assert photo.status is Status.DOWNLOADED or listing.due_of(photo) or is_leaving, "1: forgotten"
+                assert photo.status is Status.DOWNLOADED or listing.photo_due_at(photo) or is_leaving, "1: forgotten"
 
     def _leaves_nothing_behind(self) -> None:
         """Leases are for what is lost: where nothing was, whoever hears of a photo sees it through or puts it back."""
@@ -175,14 +175,16 @@ class Invariants:
         for listing in self._listings():
             found += [listing.removal_due_at] if listing.removal_due_at else []
             found += [
-                due for photo in listing.photos if (due := listing.due_of(photo)) and self._can_be_had(listing, photo)
+                due
+                for photo in listing.photos
+                if (due := listing.photo_due_at(photo)) and self._can_be_had(listing, photo)
             ]  # fmt: skip
         return found
 
     def _can_be_had(self, listing: Listing, photo: Photo) -> bool:
         """Whether it is not given up for good: what cannot be decoded is tried anew every day, to no avail."""
         is_given_up = photo.failure and retry.is_given_up(photo.failure, photo.attempts, FEEDS[listing.feed])
-        return not is_given_up or self._world.mls.is_good((listing.feed, listing.key), photo.photo)
+        return not is_given_up or self._world.mls.is_good((listing.feed, listing.key), photo.object_id)
 
     def _is_as_at_the_mls(self, one: ListingId) -> None:
         there = self._world.mls.listings[one]
@@ -191,10 +193,10 @@ class Invariants:
         if not there.is_displayed:
             assert not listing.photos, "7: photos of a hidden listing"
             return
-        assert [photo.photo for photo in listing.photos] == list(there.photos), "1: not the photos of the MLS"
+        assert [photo.object_id for photo in listing.photos] == list(there.photos), "1: not the photos of the MLS"
         for photo in listing.photos:
-            if self._world.mls.is_good(one, photo.photo):
-                body = self._world.mls.bytes_of(one, photo.photo) or b""
+            if self._world.mls.is_good(one, photo.object_id):
+                body = self._world.mls.bytes_of(one, photo.object_id) or b""
                 assert photo.status is Status.DOWNLOADED, f"1: {photo}"
                 assert photo.copy is not None
                 assert photo.copy.sha256 == hashlib.sha256(body).hexdigest(), "1: not the newest version"
@@ -243,7 +245,7 @@ class Invariants:
         assert [len(origin.requests) for origin in world.mls.origins.values()] == asked, "6: reading again fetched"
 
     def _reads_again(self) -> None:
-        for lane in self._world.lanes.values():
+        for lane in self._world.subscriptions.values():
             lane.at = [0 for _ in lane.at]
         for _ in range(_ROUNDS):
             self._world.work()

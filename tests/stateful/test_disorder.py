@@ -165,13 +165,13 @@ class Disorder(RuleBasedStateMachine):
     @rule(group=st.sampled_from(list(HEARS)), back=st.integers(1, 50))
     def a_group_reads_again(self, group: str, back: int) -> None:
         for topic in HEARS[group]:
-            lane = self.world.lanes[group, topic]
+            lane = self.world.subscriptions[group, topic]
             lane.at = [max(0, at - back) for at in lane.at]
 
     @rule(group=st.sampled_from(["downloader", "resolver"]))
     def hints_are_lost(self, group: str) -> None:
         for topic in HEARS[group]:
-            self.world.lanes[group, topic].lose()
+            self.world.subscriptions[group, topic].lose()
 
     @rule(one=listings, photo=photos, priority=st.sampled_from([Priority.ROUTINE, Priority.VIEWED]))
     def an_operator_forces(self, one: ListingId, photo: str, priority: Priority) -> None:

@@ -60,16 +60,16 @@ class WatchedListings(MemoryListings):
         if before.copy is None or before.copy is after.copy:
             return
         if after.copy is None and self._objects.has(copy_keys(before.copy)):
-            self.faults.append(f"{after.photo}: a good copy was dropped")
+            self.faults.append(f"{after.object_id}: a good copy was dropped")
         elif after.copy and _is_another(before.copy, after.copy) and _version(after.copy) < _version(before.copy):
-            self.faults.append(f"{after.photo}: a good copy was replaced by one of an older version")
+            self.faults.append(f"{after.object_id}: a good copy was replaced by one of an older version")
 
     def _is_by_its_holder(self, before: Photo, after: Photo) -> None:
         if after.copy is None or (before.copy and not _is_another(before.copy, after.copy)):
             return
         writer = current()
         if writer is None or before.claim is None or before.claim.worker != writer.name:
-            self.faults.append(f"{after.photo}: a copy recorded by one who has no claim to it")
+            self.faults.append(f"{after.object_id}: a copy recorded by one who has no claim to it")
 
     @property
     def documents(self) -> dict[ListingId, dict[str, object]]:

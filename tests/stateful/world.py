@@ -42,13 +42,13 @@ from shared.stores.answers import Answers
 from shared.stores.budgets import Budgets, MemoryBudgets
 from shared.stores.documents import ListingId
 from shared.stores.errors import StoreUnavailable
-from shared.stores.freezes import Freezes, MemoryFreezes
 from shared.stores.listings import Listings
 from shared.stores.memory import MemoryAttempts, MemoryLeases, MemoryRemovals
 from shared.stores.objects import Objects
 from shared.stores.records import Attempts, Leases, Removals
+from shared.stores.removal_holds import MemoryRemovalHolds, RemovalHolds
 from tests.simulated import SimulatedTime
-from tests.stateful.broker import Lane, Topics
+from tests.stateful.broker import Subscription, Topics
 from tests.stateful.mls import Mls, OriginFetcher
 from tests.stateful.processes import BrokerDoor, Died, Door, ListingsDoor, Process, new_task
 from tests.stateful.watched import WatchedListings, WatchedObjects
@@ -137,10 +137,10 @@ class World:
         self.objects = WatchedObjects(self.clock)
         self.listings = WatchedListings(RENDERER, self.clock, self.objects)
         self.attempts, self.removals, self.leases = MemoryAttempts(), MemoryRemovals(), MemoryLeases()
-        self.freezes = MemoryFreezes()
+        self.removal_holds = MemoryRemovalHolds()
         self.budgets = MemoryBudgets(self.clock)
-        self.lanes = {
-            (group, topic): Lane(self.topics, topic) for group, heard in HEARS.items() for topic in heard
+        self.subscriptions = {
+            (group, topic): Subscription(self.topics, topic) for group, heard in HEARS.items() for topic in heard
         }  # fmt: skip
         self._numbers = itertools.count()
         self.operator = Process[Service]("operator")
@@ -210,7 +210,9 @@ class World:
         listings, dead_letters, publisher = self._parts(process, "janitor")
         recorder = Recorder(listings, FEEDS, dead_letters, self.clock, CollectorRegistry())
         lease = Lease(cast("Leases", Door(process, self.leases)), "removal", process.name, self.clock)
-        guard = Guard(listings, cast("Freezes", Door(process, self.freezes)), FEEDS, self.clock, CollectorRegistry())
+        guard = Guard(
+            listings, cast("RemovalHolds", Door(process, self.removal_holds)), FEEDS, self.clock, CollectorRegistry()
+        )
         remover = Remover(
             listings, cast("Objects", Door(process, self.objects)), cast("Removals", Door(process, self.removals)),
             guard, lease, publisher, RENDERER, self.clock, CollectorRegistry(),
@@ -247,12 +249,12 @@ class World:
 
     def hear(self, place: str, topic: str, most: int) -> None:
         """Let a process take the next records of a topic; the batch before it may be under way still."""
-        lane = self.lanes[place.split("-", maxsplit=1)[0], topic]
+        lane = self.subscriptions[place.split("-", maxsplit=1)[0], topic]
         if records := lane.take(most):
             process = self.processes[place]
             self._begin(process, self._see_through(process, lane, records), f"{topic} {next(self._numbers)}")
 
-    async def _see_through(self, process: Process[Service], lane: Lane, records: Sequence[Record]) -> None:
+    async def _see_through(self, process: Process[Service], lane: Subscription, records: Sequence[Record]) -> None:
         """As the consumer does: infrastructure that is away is waited for, what a dead one had is delivered again."""
         wait = 0.2
         try:
@@ -331,7 +333,7 @@ class World:
         for place, _ in self.everybody():
             if not twins and not place.endswith("0"):
                 continue
-            for (group, topic), lane in self.lanes.items():
+            for (group, topic), lane in self.subscriptions.items():
                 while place.startswith(group) and lane.behind:
                     self.hear(place, topic, 10)
             self.round(place)
@@ -339,12 +341,12 @@ class World:
     @property
     def is_busy(self) -> bool:
         """Whether anything is under way or unread."""
-        return any(lane.behind for lane in self.lanes.values()) or any(
+        return any(lane.behind for lane in self.subscriptions.values()) or any(
             process.service.at_work for process in (*self.processes.values(), self.operator)
         )
 
     @property
     def disturbances(self) -> int:
         """How often something was lost, or not ended, or not at once: the number tells whether it happened again."""
-        lost = sum(len(lane.lost) for lane in self.lanes.values())
+        lost = sum(len(lane.lost) for lane in self.subscriptions.values())
         return self._stops_before + sum(process.stops for process in (*self.processes.values(), self.operator)) + lost

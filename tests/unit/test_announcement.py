@@ -22,7 +22,7 @@ def read(record: Row, **rules: Any) -> Announcement:
 
 
 def shown(record: Row, **rules: Any) -> list[str]:
-    return [photo.photo for photo in read(record, **rules).photos or ()]
+    return [photo.object_id for photo in read(record, **rules).photos or ()]
 
 
 def test_a_record_is_read_as_it_is() -> None:
@@ -33,7 +33,7 @@ def test_a_record_is_read_as_it_is() -> None:
     assert said.version.position == Position(NOW, 2, 9)
     assert said.photos is not None
     (photo,) = said.photos
-    assert (photo.photo, photo.media_key, photo.caption) == ("o", "m", "Hall")
+    assert (photo.object_id, photo.media_key, photo.caption) == ("o", "m", "Hall")
     assert (photo.url, photo.url_keys) == (row["MediaURL"], url_keys([str(row["MediaURL"])]))
     assert photo.own_changed_at == after(3)
     assert said.set_aside == ()
@@ -148,7 +148,7 @@ def test_status_and_permissions_of_the_listing_decide_whether_it_is_hidden(
 )
 def test_one_bad_photo_is_set_aside_with_its_reason_and_the_others_go_on(row: object, named: str, reason: str) -> None:
     said = read(a_record(row, a_row("z")))
-    assert [photo.photo for photo in said.photos or ()] == ["z"]
+    assert [photo.object_id for photo in said.photos or ()] == ["z"]
     (aside,) = said.set_aside
     assert aside.media_key == named
     assert reason in aside.reason
@@ -200,7 +200,7 @@ def test_of_several_sizes_the_largest_allowed_is_taken(sizes: list[str | None], 
     said = read(a_record(*rows))
     assert said.photos is not None
     (photo,) = said.photos
-    assert photo.photo == "o"
+    assert photo.object_id == "o"
     assert photo.url == f"https://p.example.com/{taken}"
     assert photo.url_keys == url_keys([str(row["MediaURL"]) for row in rows])
     assert said.set_aside == ()
@@ -321,7 +321,7 @@ def test_whatever_is_in_the_rows_the_record_is_read(rows: list[object], more: Ro
     photos = said.photos or ()
     assert said.photos is not None or len(said.set_aside) == len(rows) > 0
     assert len(photos) + len(said.set_aside) <= len(rows)
-    assert len({photo.photo for photo in photos}) == len(photos)
+    assert len({photo.object_id for photo in photos}) == len(photos)
     assert bool(photos or said.set_aside) == bool(rows)
 
 

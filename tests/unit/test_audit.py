@@ -14,7 +14,7 @@ from ops import audit as auditing
 from services.janitor.audit import DailyAudit
 from shared.audit import Step, Walk
 from shared.domain.audit import Drift, Finding, is_read
-from shared.domain.image import TO_BE_REMADE, Claim, Copy, Status
+from shared.domain.image import REBUILD_WANTED, Claim, Copy, Status
 from shared.domain.listing import Listing, RemovalReason, copy_keys
 from shared.lease import Lease
 from shared.render import Renderer
@@ -217,7 +217,7 @@ async def test_lost_variants_are_made_of_the_original(place: Place) -> None:
     (lost, other) = (await place.listing()).photos
     assert (done.due_again, done.removed) == (1, 0)
     assert (lost.due_at, lost.forced_at, lost.status) == (NOW, NOW, Status.DOWNLOADED)
-    assert lost.copy == replace(copied(), rendering=TO_BE_REMADE)
+    assert lost.copy == replace(copied(), rendering=REBUILD_WANTED)
     assert other.due_at is None
     assert place.objects.held[Bucket.ORIGINALS][OF_ORIGINAL] == ORIGINAL
 
@@ -276,7 +276,7 @@ async def test_what_is_recorded_while_it_is_removed_is_due(place: Place) -> None
     await place.puts(Bucket.PUBLIC, FULL, b"x")
     done = await place.repairs(Finding(Drift.ORPHAN, FULL, False, FEED, "X1"))
     assert (done.removed, done.due_again) == (1, 1)
-    assert (await place.listing()).photos[0].is_remade
+    assert (await place.listing()).photos[0].wants_rebuild
 
 
 @pytest.mark.parametrize("facts", [{"hidden": hidden()}, {"claim": Claim(worker="w", until=after(9))}])

@@ -332,8 +332,8 @@ def test_images_that_fail_again_and_again_do_not_open_the_breaker_and_as_many_ot
 def test_what_our_own_budget_stopped_says_nothing_of_the_origin() -> None:
     desk = Desk(**UNPACED)
     desk.fail(9, Reason.FORBIDDEN)
-    put_back = desk.take(1).sends[0]
-    done = Done(put_back.slot, "image", None, Failure(Reason.THROTTLED, "the feed's budget is spent"))
+    deferred = desk.take(1).sends[0]
+    done = Done(deferred.slot, "image", None, Failure(Reason.THROTTLED, "the feed's budget is spent"))
     desk.ledger = budget.give_back(desk.ledger, desk.feed, [done], NOW, jitter=0.0)
     assert not desk.ledger.frozen_until
     assert len(desk.ledger.run_images) == 9

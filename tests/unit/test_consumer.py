@@ -12,7 +12,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import IllegalStateError
 from prometheus_client import CollectorRegistry
 
-from shared.consumer import Consumer, Handle, Lane
+from shared.consumer import Consumer, Handle, Subscription
 from shared.dead_letters import DeadLetters
 from shared.events.records import Record
 from shared.kafka import BrokerUnavailable
@@ -62,7 +62,7 @@ class Hands:
 
 @asynccontextmanager
 async def consuming(handle: Handle, stream: Stream, **rules: Any) -> AsyncIterator[None]:
-    lane = Lane("t", handle, within_seconds=0.0, **rules)
+    lane = Subscription("t", handle, within_seconds=0.0, **rules)
     consumer = Consumer(Settings(), "downloader", [], cast("DeadLetters", None), CollectorRegistry())
     task = asyncio.create_task(consumer._consume(cast("Any", stream), lane))
     try:
@@ -100,8 +100,10 @@ class Group:
 )
 async def test_each_topic_is_told_by_its_own_progress(behind: dict[str, int], finished: str, stuck: list[str]) -> None:
     seconds, registry, hands = [0.0], CollectorRegistry(), Hands()
-    lanes = [Lane(topic, hands, within_seconds=0.0) for topic in behind]
-    consumer = Consumer(Settings(), "downloader", lanes, cast("DeadLetters", None), registry, lambda: seconds[0])
+    subscriptions = [Subscription(topic, hands, within_seconds=0.0) for topic in behind]
+    consumer = Consumer(
+        Settings(), "downloader", subscriptions, cast("DeadLetters", None), registry, lambda: seconds[0]
+    )
     for topic in behind:
         assert registry.get_sample_value("listing_images_records_total", {"topic": topic}) == 0
     consumer.app = cast("Any", SimpleNamespace(consumer=Group(behind)))
@@ -136,8 +138,8 @@ async def test_to_look_while_the_broker_or_a_partition_is_away_is_no_fault(
             return position
 
     monkeypatch.setattr("shared.consumer._ASK_SECONDS", 0.05)
-    lanes = [Lane("t", Hands())]
-    consumer = Consumer(Settings(), "downloader", lanes, cast("DeadLetters", None), CollectorRegistry())
+    subscriptions = [Subscription("t", Hands())]
+    consumer = Consumer(Settings(), "downloader", subscriptions, cast("DeadLetters", None), CollectorRegistry())
     consumer.app = cast("Any", SimpleNamespace(consumer=Away({"t": 1})))
     with pytest.raises(type(fault), match=str(fault)) if fault else nullcontext():
         await consumer.look()
@@ -145,12 +147,12 @@ async def test_to_look_while_the_broker_or_a_partition_is_away_is_no_fault(
 
 async def test_what_is_in_hand_is_work_of_its_topic_though_nothing_is_left_to_read() -> None:
     seconds, hands, stream = [0.0], Hands(), Stream()
-    lanes = [Lane("t", hands, within_seconds=0.0), Lane("other", hands)]
+    subscriptions = [Subscription("t", hands, within_seconds=0.0), Subscription("other", hands)]
     consumer = Consumer(
-        Settings(), "downloader", lanes, cast("DeadLetters", None), CollectorRegistry(), lambda: seconds[0]
+        Settings(), "downloader", subscriptions, cast("DeadLetters", None), CollectorRegistry(), lambda: seconds[0]
     )
     consumer.app = cast("Any", SimpleNamespace(consumer=Group({"t": 0, "other": 0})))
-    task = asyncio.create_task(consumer._consume(cast("Any", stream), lanes[0]))
+    task = asyncio.create_task(consumer._consume(cast("Any", stream), subscriptions[0]))
     stream.arrive(0)
     await come(lambda: len(hands.begun) == 1)
     seconds[0] = STUCK_SECONDS + 1

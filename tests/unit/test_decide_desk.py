@@ -31,7 +31,7 @@ OUTDATED = a_held_photo("a", announced_at=after(9), failure=Failure(Reason.TIMEO
         (a_listing(a_held_photo("a"), hidden=hidden()), Tone.OFF, "does not list it any more", "hidden"),
         (a_listing(hidden=hidden(reason=RemovalReason.OPT_OUT)), Tone.OFF, "does not want", "Nothing of it is held"),
         (a_listing(a_held_photo("a"), hidden=hidden(remove_at=-1)), Tone.OFF, "Not shown", "being removed"),
-        (a_listing(a_photo("a", spent_url=a_photo("a").url_keys[0])), Tone.WAITS, "None", "works once"),
+        (a_listing(a_photo("a", used_url_key=a_photo("a").url_keys[0])), Tone.WAITS, "None", "works once"),
         (a_listing(a_photo("a", not_before=after(7_200))), Tone.WAITS, "None", "due in 2 h"),
         (a_listing(a_photo("a").released(NOW)), Tone.WAITS, "None", "1 in work now"),
     ],

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from services.downloader.decide import Settled, abandoned, claim, left_unsaid, settle, wanted
-from services.downloader.outcomes import Downloaded, Outcome, PutBack, Unchanged
+from services.downloader.outcomes import Deferred, Downloaded, Outcome, Unchanged
 from shared.domain.failures import Failure, Reason
 from shared.domain.image import Claim, Copy, Photo, Status
 from shared.domain.listing import Listing, RemovalReason, copy_keys
@@ -35,7 +35,7 @@ def outdated(
 
 def taken(listing: Listing, *asked: Event[ImageOutdated], at_work: Sequence[str] = ()) -> list[str]:
     ids = {a_photo(name).id for name in at_work}
-    return [photo.photo for photo in wanted(listing, asked or [outdated()], "w", ids, NOW)]
+    return [photo.object_id for photo in wanted(listing, asked or [outdated()], "w", ids, NOW)]
 
 
 @pytest.mark.parametrize(
@@ -124,13 +124,13 @@ def test_what_an_earlier_life_finished_just_before_its_end_is_said_again(
 ) -> None:
     listing = a_listing(a_held_photo(copy=a_copy(checked_at=after(checked_at))), a_photo("b"))
     found = left_unsaid(listing, [outdated(at=after(asked_at)), outdated("b", at=after(-2))], started_at=NOW)
-    assert [photo.photo for photo in found] == (["a"] if said_again else [])
+    assert [photo.object_id for photo in found] == (["a"] if said_again else [])
 
 
 def test_what_an_earlier_life_had_in_hand_is_due_now_and_nothing_else() -> None:
     ours, theirs = a_photo("a", claim=OURS, released_at=NOW, not_before=after(80)), a_photo("b", claim=THEIRS)
     listing = a_listing(ours, theirs, a_photo("c", claim=OURS), a_photo("d"))
-    assert abandoned(listing, "w", {a_photo("c").id}, after(5)) == [ours.put_back(after(5))]
+    assert abandoned(listing, "w", {a_photo("c").id}, after(5)) == [ours.deferred(after(5))]
 
 
 def claimed(**facts: Any) -> Photo:
@@ -276,8 +276,8 @@ def test_a_forced_photo_stays_forced_until_it_is_given_up(reason: Reason, left: 
 
 def test_what_is_put_back_is_as_it_was_and_due_when_told() -> None:
     before = claimed(attempts=2, failure=Failure(Reason.TIMEOUT), attempted_at=NOW)
-    found, photo = settled(PutBack(after(33)), before)
-    assert photo == before.put_back(after(33))
+    found, photo = settled(Deferred(after(33)), before)
+    assert photo == before.deferred(after(33))
     assert found == Settled(found.listing)
 
 
@@ -292,7 +292,7 @@ LOST = {
 
 @pytest.mark.parametrize("name", LOST)
 @pytest.mark.parametrize(
-    "outcome", [Unchanged(None, None), Failure(Reason.GONE), PutBack(NOW)], ids=["304", "404", "no"]
+    "outcome", [Unchanged(None, None), Failure(Reason.GONE), Deferred(NOW)], ids=["304", "404", "no"]
 )
 def test_a_lost_claim_changes_nothing(name: str, outcome: Outcome) -> None:
     found, _ = settled(outcome, claimed(copy=OLD), LOST[name])

@@ -37,10 +37,10 @@ def test_every_photo_of_a_hidden_listing_goes_for_its_reason(reason: RemovalReas
     begun = begin(listing, NOW)
     assert begun.photos == ()
     assert begun.hidden == listing.hidden
-    assert {one.photo for one in removing(begun)} == {"a", "b"}
+    assert {one.object_id for one in removing(begun)} == {"a", "b"}
     for one in removing(begun):
         assert (one.reason, one.since, one.whole) == (reason, after(-9), True)
-    (of_a,) = (one for one in removing(begun) if one.photo == "a")
+    (of_a,) = (one for one in removing(begun) if one.object_id == "a")
     assert keys_of(of_a) == {*copy_keys(a_copy("a"))}
 
 

@@ -137,7 +137,7 @@ def test_only_the_photos_asked_for_are_raised() -> None:
     listing = a_listing(a_photo("a"), a_photo("b"), a_held_photo("c"))
     found = raised(listing, [photo.id for photo in listing.photos[1:]], VIEWED, a_feed(), NOW)
     assert found is not None
-    assert [photo.photo for photo in found.released] == ["b"]
+    assert [photo.object_id for photo in found.released] == ["b"]
     assert found.listing.photos[0] == listing.photos[0]
     assert found.listing.photo(found.released[0].id) == found.released[0]
 

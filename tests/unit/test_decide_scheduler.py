@@ -86,7 +86,7 @@ def test_a_recheck_makes_the_old_copies_due_at_their_listings_moment() -> None:
     listing = a_listing(held("old", 8), held("exactly", 7), held("new", 6), a_photo("missing"))
     done = decide.recheck(listing, feed, week_ago, NOW, NOW)
     forced = [photo for photo in done.listing.photos if photo.forced_at]
-    assert (done.photos, [photo.photo for photo in forced]) == (2, ["old", "exactly"])
+    assert (done.photos, [photo.object_id for photo in forced]) == (2, ["old", "exactly"])
     assert {photo.not_before for photo in forced} == {schedule.slot(feed, "X1", NOW)}
     assert decide.recheck(done.listing, feed, week_ago, NOW, NOW) == decide.Rechecked(done.listing, 0)
 

@@ -70,7 +70,7 @@ def test_every_example_is_of_a_kind_that_is_tried_here() -> None:
 
 def test_the_example_of_a_listing_is_recorded_as_the_photos_that_are_said() -> None:
     listing = recorded(EXAMPLES[ListingSeen][1])
-    shown = [[str(one.order), one.photo, one.media_key, one.caption, one.id] for one in listing.photos]
+    shown = [[str(one.order), one.object_id, one.media_key, one.caption, one.id] for one in listing.photos]
     assert shown == table("order | photo | row that is fetched | caption | image id")
     assert len(shown) == 2
     assert [len(photo.url_keys) for photo in listing.photos] == [3, 3]

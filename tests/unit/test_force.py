@@ -25,7 +25,7 @@ ALL = Wanted()
 
 def forced_ids(listing: Listing, wanted: Wanted = ALL) -> list[str]:
     due = force.due_again(listing, wanted, Priority.SEARCHED, LATER)
-    return [photo.photo for photo in due.photos if photo.forced_at == LATER] if due else []
+    return [photo.object_id for photo in due.photos if photo.forced_at == LATER] if due else []
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def forced_ids(listing: Listing, wanted: Wanted = ALL) -> list[str]:
         (a_photo().released(after(590)), True),
         (a_photo(claim=Claim(worker="w", until=after(700))), False),
         (a_photo(claim=Claim(worker="w", until=after(500))), True),
-        (a_photo(spent_url=url_key("https://photos.example.com/a.jpg")), False),
+        (a_photo(used_url_key=url_key("https://photos.example.com/a.jpg")), False),
     ],
     ids=["held", "pending", "given up", "released", "in work", "its worker is gone", "its URL works once"],
 )

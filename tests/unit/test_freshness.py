@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.freshness import Position, Version, is_old, moved, newest, parse_timestamp
+from shared.domain.freshness import Position, Version, is_newer, is_stale, newest, parse_timestamp
 from tests.builders import NOW, after
 
 TIMES = st.none() | st.integers(0, 2).map(after)
@@ -35,7 +35,7 @@ def version(modified_at: datetime | None, media_changed_at: datetime | None, off
 def test_a_time_moved_if_it_is_newer_or_first_known(
     now: datetime | None, before: datetime | None, expected: bool
 ) -> None:
-    assert moved(now, before) is expected
+    assert is_newer(now, before) is expected
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_statement_is_old_if_neither_time_is_newer_and_one_is_older(
 ) -> None:
     (modified, media), (known_modified, known_media) = ([moment(one) for one in times] for times in (said, recorded))
     ours, theirs = version(modified, media, 2), version(known_modified, known_media, 1)
-    assert is_old(ours, theirs) is old
+    assert is_stale(ours, theirs) is old
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_with_equal_times_or_none_the_later_on_the_topic_decides(
 ) -> None:
     ours = Version(modified_at=at, media_changed_at=at, position=said)
     theirs = Version(modified_at=at, media_changed_at=at, position=recorded)
-    assert is_old(ours, theirs) is old
+    assert is_stale(ours, theirs) is old
 
 
 VERSIONS = st.builds(version, TIMES, TIMES, st.none() | st.integers(0, 2))
@@ -97,13 +97,13 @@ VERSIONS = st.builds(version, TIMES, TIMES, st.none() | st.integers(0, 2))
 
 @given(VERSIONS, VERSIONS)
 def test_of_two_statements_at_most_one_is_old_unless_they_are_one(one: Version, other: Version) -> None:
-    if is_old(one, other) and is_old(other, one):
+    if is_stale(one, other) and is_stale(other, one):
         assert one.position == other.position
 
 
 @given(VERSIONS)
 def test_the_very_same_event_again_is_old(one: Version) -> None:
-    assert is_old(one, one) is (one.position is not None)
+    assert is_stale(one, one) is (one.position is not None)
 
 
 @pytest.mark.parametrize(

@@ -55,15 +55,15 @@ class Studio:
         self, feed: Feed, listing_key: str, photo: Photo, permit: Permit, _: Permit, received: Received, fetched: Told
     ) -> Outcome:
         assert await permit() is None
-        self.begun.append(photo.photo)
+        self.begun.append(photo.object_id)
         received(1_000)
-        await self.gates.setdefault(photo.photo, asyncio.Event()).wait()
+        await self.gates.setdefault(photo.object_id, asyncio.Event()).wait()
         await fetched(self.failure or NotModified(None, None))
         if self.fault:
             raise self.fault
         if self.failure:
             return self.failure
-        return Downloaded(a_copy(photo.photo, key=listing_key))
+        return Downloaded(a_copy(photo.object_id, key=listing_key))
 
     async def storage_answers(self) -> None:
         if self.is_storage_away:

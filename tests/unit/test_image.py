@@ -53,7 +53,7 @@ def test_a_released_photo_is_due_again_when_its_lease_of_two_minutes_ends() -> N
 
 
 def test_a_photo_put_back_is_due_when_told() -> None:
-    photo = a_photo(claim=Claim(worker="w", until=NOW), released_at=NOW).put_back(after(3))
+    photo = a_photo(claim=Claim(worker="w", until=NOW), released_at=NOW).deferred(after(3))
     assert (photo.released_at, photo.claim, photo.due_at) == (None, None, after(3))
 
 
@@ -125,7 +125,7 @@ def test_a_listing_is_as_urgent_as_the_most_urgent_of_its_due_photos(
     listing: Listing, due_at: datetime | None, priority: Priority, released: str
 ) -> None:
     assert (listing.due_at, listing.priority) == (due_at, priority)
-    assert [photo.photo for photo in listing.released] == released.split()
+    assert [photo.object_id for photo in listing.released] == released.split()
 
 
 @pytest.mark.parametrize(

@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.pace import (
-    Pace,
+from shared.domain.priority import Priority
+from shared.domain.throughput import (
+    Throughput,
     allowed_per_second,
     expected_per_second,
     seconds_until_done,
     seconds_until_turn,
     sustained_per_second,
 )
-from shared.domain.priority import Priority
 from tests.builders import NOW, a_feed, after
 
 FREE = {"requests_per_second": 0.0, "batch_pause_seconds": 0.0}
@@ -55,18 +55,18 @@ def test_hours_days_and_the_reserve_bound_what_goes_on_all_day(rules: dict[str, 
 @pytest.mark.parametrize(
     ("rules", "measured", "rate"),
     [
-        ({}, Pace(NOW, 5.0), 5.0),
-        ({}, Pace(NOW, 50.0), 12.8),
-        (FREE, Pace(NOW, 50.0), 50.0),
+        ({}, Throughput(NOW, 5.0), 5.0),
+        ({}, Throughput(NOW, 50.0), 12.8),
+        (FREE, Throughput(NOW, 50.0), 50.0),
         ({}, None, 12.8),
-        ({}, Pace(NOW, 0.0), 12.8),
-        ({}, Pace(after(-3_600), 5.0), 12.8),
+        ({}, Throughput(NOW, 0.0), 12.8),
+        ({}, Throughput(after(-3_600), 5.0), 12.8),
         (FREE, None, None),
-        (FREE, Pace(after(-3_600), 5.0), None),
+        (FREE, Throughput(after(-3_600), 5.0), None),
     ],
 )
 def test_the_measured_rate_is_expected_while_it_is_fresh_and_allowed(
-    rules: dict[str, float], measured: Pace | None, rate: float | None
+    rules: dict[str, float], measured: Throughput | None, rate: float | None
 ) -> None:
     assert expected_per_second(a_feed(**rules), measured, NOW) == (rate and pytest.approx(rate))
 

@@ -400,7 +400,7 @@ def told(story: Told) -> tuple[Listing, bool]:
 def _downloaded(listing: Listing | None) -> Listing:
     """Return the listing with a copy of every photo's newest version."""
     assert listing is not None
-    held = [replace(one, copy=a_copy(one.photo, mls_changed_at=one.announced_at)) for one in listing.photos]
+    held = [replace(one, copy=a_copy(one.object_id, mls_changed_at=one.announced_at)) for one in listing.photos]
     return listing.with_photos(held)
 
 
@@ -408,10 +408,10 @@ def _downloaded(listing: Listing | None) -> Listing:
 def test_the_story(name: str) -> None:
     story = STORIES[name]
     listing, changed = told(story)
-    assert [photo.photo for photo in listing.photos] == story.shows.split()
+    assert [photo.object_id for photo in listing.photos] == story.shows.split()
     assert [photo.order for photo in listing.photos] == list(range(len(listing.photos)))
-    assert {photo.photo for photo in listing.photos if listing.due_of(photo)} == set(story.due.split())
-    assert [discard.photo for discard in listing.discards] == story.discards.split()
+    assert {photo.object_id for photo in listing.photos if listing.photo_due_at(photo)} == set(story.due.split())
+    assert [discard.object_id for discard in listing.discards] == story.discards.split()
     assert all(discard.whole and discard.remove_at == NOW for discard in listing.discards)
     assert all(discard.reason is (story.hidden or RemovalReason.PHOTO_WITHDRAWN) for discard in listing.discards)
     assert (listing.hidden and listing.hidden.reason) == story.hidden
@@ -574,7 +574,7 @@ def test_what_may_have_been_passed_over_while_its_listing_was_hidden_is_due_when
     hidden = heard(a_record(own("a", 0), at=1, StandardStatus="Closed"), first.with_photos([photo]), now=after(1))
     assert the_photo(hidden).not_before == photo.not_before
     shown = the_photo(heard(a_record(own("a", 0), at=2), hidden, now=after(2)))
-    assert shown == (photo.put_back(after(2)) if is_due else photo)
+    assert shown == (photo.deferred(after(2)) if is_due else photo)
 
 
 def test_what_was_removed_of_a_hidden_listing_is_not_recorded_anew_when_it_is_said_again() -> None:
@@ -584,7 +584,7 @@ def test_what_was_removed_of_a_hidden_listing_is_not_recorded_anew_when_it_is_sa
     assert heard(a_record(A, StandardStatus="Closed"), removed, offset=1, now=after(60)) is None
     back = heard(a_record(A, at=1), removed, offset=2, now=after(60))
     assert back is not None
-    assert [photo.photo for photo in back.photos] == ["a"]
+    assert [photo.object_id for photo in back.photos] == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -682,7 +682,7 @@ def facts(listing: Listing | None) -> object:
     """Return what the MLS decides of a listing, without what we made of it and when."""
     assert listing is not None
     photos = [
-        (one.photo, one.media_key, one.url, one.url_keys, one.order, one.caption, one.announced_at)
+        (one.object_id, one.media_key, one.url, one.url_keys, one.order, one.caption, one.announced_at)
         for one in listing.photos
     ]
     hidden_by = listing.hidden and listing.hidden.reason
@@ -751,9 +751,9 @@ def test_a_photo_remembers_the_event_that_announced_its_newest_version() -> None
     assert [photo.cause for photo in first.photos] == ["first", "first"]
     newer = {"MediaModificationTimestamp": stamp(9)}
     second = caused(first, a_record(a_row("b", **newer), a_row("c", **own), a_row("a", **own), at=9), "second")
-    assert {photo.photo: photo.cause for photo in second.photos} == {"a": "first", "b": "second", "c": "second"}
+    assert {photo.object_id: photo.cause for photo in second.photos} == {"a": "first", "b": "second", "c": "second"}
     touched = caused(second, without(a_record(at=10), "Media"), "third")
-    assert {photo.photo: photo.cause for photo in touched.photos} == {"a": "first", "b": "second", "c": "second"}
+    assert {photo.object_id: photo.cause for photo in touched.photos} == {"a": "first", "b": "second", "c": "second"}
 
 
 def test_only_a_listing_that_was_displayed_has_left_the_market() -> None:
@@ -764,13 +764,13 @@ def test_only_a_listing_that_was_displayed_has_left_the_market() -> None:
     assert never and never.hidden and left and left.hidden and still and still.hidden  # noqa: PT018 - for the types
     assert not never.hidden.was_displayed
     for one in (left.hidden, still.hidden):
-        assert (one.was_displayed, one.since, one.left_at) == (True, after(65), after(60))
+        assert (one.was_displayed, one.since, one.off_market_at) == (True, after(65), after(60))
 
 
 def test_a_withdrawn_photo_knows_when_by_the_mls_it_went() -> None:
     left = heard(a_record(B, at=60), heard(a_record(A, B)), now=after(65))
     assert left
-    assert [(one.photo, one.since, one.left_at) for one in left.discards] == [("a", after(65), after(60))]
+    assert [(one.object_id, one.since, one.off_market_at) for one in left.discards] == [("a", after(65), after(60))]
 
 
 def test_a_photo_that_is_withdrawn_of_a_hidden_listing_was_not_shown_since_that_was_hidden() -> None:
@@ -778,7 +778,7 @@ def test_a_photo_that_is_withdrawn_of_a_hidden_listing_was_not_shown_since_that_
     fewer = heard(a_record(B, at=90, StandardStatus="Closed"), left, now=after(95))
     assert fewer
     (gone,) = fewer.discards
-    assert (gone.since, gone.left_at, gone.record_gone_at) == (after(65), after(60), after(95))
+    assert (gone.since, gone.off_market_at, gone.unshown_at) == (after(65), after(60), after(95))
 
 
 def test_a_photo_that_is_withdrawn_while_its_hidden_listings_copies_are_kept_goes_for_that() -> None:
@@ -787,7 +787,7 @@ def test_a_photo_that_is_withdrawn_while_its_hidden_listings_copies_are_kept_goe
         heard(a_record(A, B)), announcement.read(feed, a_record(B, StandardStatus="Closed")), feed, NOW
     )
     assert left
-    assert [(one.photo, one.reason) for one in left.discards] == [("a", RemovalReason.PHOTO_WITHDRAWN)]
+    assert [(one.object_id, one.reason) for one in left.discards] == [("a", RemovalReason.PHOTO_WITHDRAWN)]
 
 
 def test_a_listing_that_stays_hidden_after_its_photos_went_learns_of_none() -> None:

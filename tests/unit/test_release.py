@@ -19,7 +19,7 @@ from shared.lease import Lease
 from shared.publisher import Publisher
 from shared.render import Renderer
 from shared.stores.memory import MemoryLeases, MemoryListings
-from shared.stores.paces import MemoryPaces
+from shared.stores.throughputs import MemoryThroughputs
 from tests.builders import FEED, NOW, a_feed, a_held_photo, a_listing, a_photo, after
 
 FREE = {"requests_per_second": 0.0, "batch_pause_seconds": 0.0}
@@ -75,7 +75,7 @@ class Scheduler:
 
 
 def _done(photo: Photo) -> Photo:
-    held = a_held_photo(photo.photo, key="any").copy
+    held = a_held_photo(photo.object_id, key="any").copy
     return replace(photo, released_at=None, copy=held, forced_at=None)
 
 
@@ -244,17 +244,17 @@ async def test_what_was_heard_though_the_broker_failed_stays_claimed(monkeypatch
 
 
 async def test_the_measured_rate_is_recorded_by_the_holder_while_there_is_work() -> None:
-    scheduler, paces = Scheduler(), MemoryPaces()
-    await scheduler.release.report(paces)
-    assert await paces.get(FEED) is None
+    scheduler, throughputs = Scheduler(), MemoryThroughputs()
+    await scheduler.release.report(throughputs)
+    assert await throughputs.get(FEED) is None
     await scheduler.write(queue(Priority.ROUTINE, 40, 100))
     await scheduler.tick()
     await scheduler.finish_all()
     await scheduler.tick(4)
-    await scheduler.another("two").report(paces)
-    assert await paces.get(FEED) is None
-    await scheduler.release.report(paces)
-    pace = await paces.get(FEED)
-    assert pace is not None
-    assert pace.at == after(4.25)
-    assert pace.finished_per_second == pytest.approx(32 / 4 * 1.25)
+    await scheduler.another("two").report(throughputs)
+    assert await throughputs.get(FEED) is None
+    await scheduler.release.report(throughputs)
+    throughput = await throughputs.get(FEED)
+    assert throughput is not None
+    assert throughput.at == after(4.25)
+    assert throughput.finished_per_second == pytest.approx(32 / 4 * 1.25)

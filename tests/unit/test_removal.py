@@ -23,9 +23,9 @@ from shared.kafka import Broker, Outgoing
 from shared.lease import Lease
 from shared.publisher import Publisher
 from shared.render import Renderer
-from shared.stores.freezes import Decision, MemoryFreezes
 from shared.stores.memory import MemoryLeases, MemoryListings, MemoryObjects, MemoryRemovals
 from shared.stores.objects import Bucket
+from shared.stores.removal_holds import Decision, MemoryRemovalHolds
 from tests.builders import (
     FEED,
     KEY,
@@ -122,7 +122,7 @@ class World:
     listings: MemoryListings = field(default_factory=lambda: MemoryListings(RENDERER))
     objects: Locked = field(default_factory=Locked)
     removals: MemoryRemovals = field(default_factory=MemoryRemovals)
-    freezes: MemoryFreezes = field(default_factory=MemoryFreezes)
+    removal_holds: MemoryRemovalHolds = field(default_factory=MemoryRemovalHolds)
     leases: MemoryLeases = field(default_factory=MemoryLeases)
     broker: Heard = field(default_factory=Heard)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
@@ -131,7 +131,7 @@ class World:
         """Return the loop of a new process; one of the same name is the same worker, started again."""
         of, self.registry = (mortality or Mortality()).of, CollectorRegistry()
         feeds = {FEED: a_feed(**rules)}
-        guard = Guard(of(self.listings), of(self.freezes), feeds, self.clock, self.registry)
+        guard = Guard(of(self.listings), of(self.removal_holds), feeds, self.clock, self.registry)
         lease = Lease(self.leases, "removal", name, self.clock)
         publisher = Publisher(cast("Broker", of(self.broker)), "", "janitor", self.clock)
         return Remover(
@@ -194,7 +194,7 @@ async def test_a_hidden_listing_goes_with_everything_it_had(world: World) -> Non
     await world.has(a_hidden_listing(standard_status="Closed"), a_listing(*photos("X2"), key="X2"))
     world.stores(*copy_keys(unknown))
     assert await world.a_janitor().sweep() == 1
-    assert world.keys == {key for photo in photos("X2") for key in copy_keys(a_copy(photo.photo, key="X2"))}
+    assert world.keys == {key for photo in photos("X2") for key in copy_keys(a_copy(photo.object_id, key="X2"))}
     assert ((await world.listing()).photos, (await world.listing()).discards) == ((), ())
     assert await world.evidence() == sorted((one.id, "listing-inactive") for one in photos())
     of_b = next(event for event in world.broker.events if event["image_id"] == photos()[1].id)
@@ -204,12 +204,12 @@ async def test_a_hidden_listing_goes_with_everything_it_had(world: World) -> Non
 
 
 async def test_the_evidence_says_when_what_and_why(world: World) -> None:
-    left = replace(hidden(since=-9, remove_at=-4), left_at=NOW - timedelta(minutes=3))
+    left = replace(hidden(since=-9, remove_at=-4), off_market_at=NOW - timedelta(minutes=3))
     await world.has(a_hidden_listing(standard_status="Closed", hidden=left))
     await world.a_janitor().sweep()
     for one in await world.removals.of_listing(FEED, KEY):
-        assert (one.mls_status, one.left_at, one.hidden_at) == ("Closed", left.left_at, left.since)
-        assert (one.record_gone_at, one.removed_at, one.objects, one.remained) == (NOW, NOW, 3, ())
+        assert (one.mls_status, one.off_market_at, one.hidden_at) == ("Closed", left.off_market_at, left.since)
+        assert (one.unshown_at, one.removed_at, one.objects, one.remained) == (NOW, NOW, 3, ())
 
 
 async def test_a_photo_alone_goes_and_the_others_stay(world: World) -> None:
@@ -258,7 +258,7 @@ async def test_what_storage_will_not_delete_is_said_and_tried_again_and_holds_up
     assert world.keys == set()
     of_b = [one for one in await world.removals.of_listing(FEED, KEY) if one.image_id == photos()[1].id]
     assert [len(one.remained) for one in of_b] == [1, 0]
-    assert {one.record_gone_at for one in of_b} == {NOW}, "a second try is not when the record went"
+    assert {one.unshown_at for one in of_b} == {NOW}, "a second try is not when the record went"
     assert [event["image_id"] for event in world.broker.events].count(photos()[1].id) == 1
 
 
@@ -345,7 +345,7 @@ async def test_a_listing_that_comes_back_at_any_step_ends_served_and_complete(af
         await downloaded(world)
         listing = await world.listing()
         assert listing.is_displayed, step
-        assert [photo.photo for photo in listing.photos] == ["a", "b", "c"], step
+        assert [photo.object_id for photo in listing.photos] == ["a", "b", "c"], step
         assert all(photo.copy for photo in listing.photos), step
         assert world.keys == {key for photo in listing.photos if photo.copy for key in copy_keys(photo.copy)}, step
     else:
@@ -399,7 +399,7 @@ async def test_a_janitor_that_wakes_after_it_was_overtaken_leaves_no_record_with
     setattr(slow, store, Stalling(getattr(slow, store), method, meanwhile, after=after))
     await slow.sweep()
     listing = await world.listing()
-    assert [listing.due_of(photo) for photo in listing.photos if photo.copy is None] == [world.now] * lost
+    assert [listing.photo_due_at(photo) for photo in listing.photos if photo.copy is None] == [world.now] * lost
     await downloaded(world)
     listing = await world.listing()
     assert len(listing.photos) == PHOTOS
@@ -419,11 +419,11 @@ async def told(world: World, key: str, **fields: Any) -> Listing:
 async def downloaded(world: World) -> None:
     """Get a copy of every photo that is due, as a downloader would."""
     listing = await world.listing()
-    due = [photo for photo in listing.photos if listing.due_of(photo) and photo.copy is None]
+    due = [photo for photo in listing.photos if listing.photo_due_at(photo) and photo.copy is None]
     for photo in due:
-        world.stores(*copy_keys(a_copy(photo.photo)))
+        world.stores(*copy_keys(a_copy(photo.object_id)))
     assert not await world.listings.write(
-        [listing.with_photos(replace(photo, copy=a_copy(photo.photo), announced_at=NOW) for photo in due)]
+        [listing.with_photos(replace(photo, copy=a_copy(photo.object_id), announced_at=NOW) for photo in due)]
     )
 
 
@@ -465,7 +465,7 @@ async def test_a_burst_is_held_and_an_ordinary_day_is_not(
     assert await removed(world, *leaving) == (0 if is_frozen else gone)
     assert bool(world.keys) is is_frozen
     assert world.metric("removals_frozen", feed=FEED, reason="listing-inactive") == is_frozen
-    assert [one.hidden for one in await world.freezes.all()] == [gone] * is_frozen
+    assert [one.hidden for one in await world.removal_holds.all()] == [gone] * is_frozen
 
 
 async def test_the_first_of_a_burst_is_not_deleted_while_the_others_still_arrive(world: World) -> None:
@@ -483,7 +483,7 @@ async def test_a_burst_that_no_janitor_watched_is_held_and_goes_as_it_is_decided
     await world.a_janitor().sweep()
     assert await removed(world, *before, *leaving) == 0
     assert world.metric("removals_frozen", feed=FEED, reason="listing-inactive") == 1
-    assert await world.freezes.decide(FEED, Decision.RESUME, world.now) == 1
+    assert await world.removal_holds.decide(FEED, Decision.RESUME, world.now) == 1
     world.later(2)
     await world.a_janitor().sweep()
     assert await removed(world, *before, *leaving) == 81
@@ -549,7 +549,7 @@ async def test_resuming_removes_what_was_held_and_does_not_freeze_again_for_it(w
     leaving = burst(80)
     await world.has(*leaving, *displayed(10))
     await world.a_janitor().sweep()
-    assert await world.freezes.decide(FEED, Decision.RESUME, world.now) == 1
+    assert await world.removal_holds.decide(FEED, Decision.RESUME, world.now) == 1
     world.later(1)
     janitor = world.a_janitor()
     await janitor.sweep()
@@ -566,7 +566,7 @@ async def test_discarding_keeps_the_copies_hidden_for_72_hours_for_the_feed_to_s
     leaving = [*burst(79), *burst(1, since=-2)]  # the last is not due yet
     await world.has(*leaving, *displayed(10))
     await world.a_janitor().sweep()
-    assert await world.freezes.decide(FEED, Decision.DISCARD, world.now) == 1
+    assert await world.removal_holds.decide(FEED, Decision.DISCARD, world.now) == 1
     janitor = world.a_janitor()
     for seconds in (10, 72 * 3_600 - 20):
         world.later(seconds)
@@ -611,7 +611,7 @@ async def test_whoever_hides_a_mass_of_listings_meets_the_guard(
     world.later(6)
     await world.a_janitor().sweep()
     assert await removed(world, *shown) == 0
-    assert [str(one.reason) for one in await world.freezes.all()] == [reason]
+    assert [str(one.reason) for one in await world.removal_holds.all()] == [reason]
 
 
 async def test_a_janitor_that_dies_while_it_holds_a_burst_deletes_none_of_it() -> None:
@@ -626,7 +626,7 @@ async def test_a_janitor_that_dies_while_it_holds_a_burst_deletes_none_of_it() -
             break
         await world.a_janitor().sweep()
         assert await removed(world, *leaving) == 0
-        await world.freezes.decide(FEED, Decision.RESUME, world.now)
+        await world.removal_holds.decide(FEED, Decision.RESUME, world.now)
         with pytest.raises(Died):
             await world.a_janitor(Mortality(5)).sweep()
         world.later(1)
@@ -697,7 +697,7 @@ async def test_a_forced_listing_that_is_allowed_comes_back_with_whatever_the_mls
     assert not removals.is_anything_forced(listing, ())
     listing = await hear(world, said_at(at), offset)
     assert listing.is_displayed
-    assert [photo.photo for photo in listing.photos] == ["a", "b", "c"]
+    assert [photo.object_id for photo in listing.photos] == ["a", "b", "c"]
     assert listing.due_at == NOW
 
 
@@ -720,26 +720,31 @@ async def test_a_forced_image_goes_alone_and_stays_away_until_it_is_allowed(worl
     assert await world.evidence() == [(b.id, "forced")]
     for at, offset in ((0, 1), (60, 2)):
         listing = await hear(world, said_at(at), offset)
-        assert [(photo.photo, photo.order) for photo in listing.photos] == [("a", 0), ("c", 1)]
+        assert [(photo.object_id, photo.order) for photo in listing.photos] == [("a", 0), ("c", 1)]
         assert listing.due_at is None or at == 60
     assert await world.a_janitor().sweep() == 0
     await change(world, removals.allowed, b.id)
     listing = await hear(world, said_at(60), offset=2)
-    assert [(photo.photo, photo.order) for photo in listing.photos] == [("a", 0), ("b", 1), ("c", 2)]
+    assert [(photo.object_id, photo.order) for photo in listing.photos] == [("a", 0), ("b", 1), ("c", 2)]
     assert listing.photos[0].copy
-    assert listing.due_of(listing.photos[1]) == NOW
+    assert listing.photo_due_at(listing.photos[1]) == NOW
 
 
 @pytest.mark.parametrize("images", [[], [photos()[1].id]])
 async def test_what_is_forced_after_its_listing_left_was_not_shown_since_then(world: World, images: list[str]) -> None:
-    left = replace(hidden(since=-90, remove_at=900), left_at=NOW - timedelta(minutes=3))
+    left = replace(hidden(since=-90, remove_at=900), off_market_at=NOW - timedelta(minutes=3))
     await world.has(a_listing(*photos(), hidden=left))
     await change(world, removals.forced, *images)
     await world.a_janitor().sweep()
     evidence = await world.removals.of_listing(FEED, KEY)
     assert len(evidence) == len(images or PHOTOS * [0])
     for one in evidence:
-        assert (one.reason, one.left_at, one.hidden_at, one.record_gone_at) == ("forced", left.left_at, left.since, NOW)
+        assert (one.reason, one.off_market_at, one.hidden_at, one.unshown_at) == (
+            "forced",
+            left.off_market_at,
+            left.since,
+            NOW,
+        )
 
 
 async def test_to_allow_a_listing_allows_its_images_too_and_to_allow_an_image_no_listing(world: World) -> None:
@@ -749,12 +754,12 @@ async def test_to_allow_a_listing_allows_its_images_too_and_to_allow_an_image_no
     await change(world, removals.forced)
     await change(world, removals.allowed, a.id)
     listing = await world.listing()
-    assert (listing.is_blocked, listing.blocked) == (True, (b.id,))
+    assert (listing.is_removed_by_operator, listing.removed_image_ids) == (True, (b.id,))
     assert not removals.is_anything_forced(listing, [a.id])
     assert removals.is_anything_forced(listing, [b.id])
     await change(world, removals.allowed)
     listing = await world.listing()
-    assert (listing.is_blocked, listing.blocked) == (False, ())
+    assert (listing.is_removed_by_operator, listing.removed_image_ids) == (False, ())
 
 
 async def test_what_is_forced_in_a_frozen_feed_goes_all_the_same(world: World) -> None:

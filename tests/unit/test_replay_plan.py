@@ -80,7 +80,7 @@ async def record_all(store: MemoryListings, found: Sequence[Record], now: dateti
 
 
 async def due(store: MemoryListings) -> int:
-    return sum(one.due_of(photo) is not None for one in await store.page(FEED, "", 100) for photo in one.photos)
+    return sum(one.photo_due_at(photo) is not None for one in await store.page(FEED, "", 100) for photo in one.photos)
 
 
 async def planned(

@@ -29,8 +29,8 @@ from shared import compression
 from shared.domain.failures import Failure, Reason
 from shared.domain.image import image_id, url_key
 from shared.domain.listing import RemovalReason
-from shared.domain.pace import Pace
 from shared.domain.priority import Priority
+from shared.domain.throughput import Throughput
 from shared.events.codec import encode
 from shared.events.images import ImageRemoved
 from shared.events.records import Record
@@ -542,7 +542,7 @@ async def test_a_photo_that_waits_for_its_turn_says_when_that_is(
     listings = (a_listing(*viewed), a_listing(mine, key="X2"))
     async with a_resolver(*listings, clock=lambda: NOW, serve_wait_seconds=0) as resolver:
         if measured:
-            await resolver.paces.put(FEED, Pace(NOW, measured))
+            await resolver.throughputs.put(FEED, Throughput(NOW, measured))
         readings, ahead_of = 0, resolver.listings.ahead_of
 
         async def counted(*asked: Any) -> int:

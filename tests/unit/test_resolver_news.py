@@ -100,7 +100,7 @@ async def test_who_waits_for_a_photo_is_sent_to_it_at_once_by_its_event(
     async with a_resolver(listing) as resolver, hearing(resolver):
         for photo in listing.photos:
             asking = await resolver.is_waited_for(photo)
-            held = replace(photo, copy=a_copy(photo.photo))
+            held = replace(photo, copy=a_copy(photo.object_id))
             changed = await resolver.record(photos=listing.with_photos([held]).photos)
             began = asyncio.get_running_loop().time()
             await kafka.say_downloaded(changed, held)

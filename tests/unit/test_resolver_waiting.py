@@ -10,25 +10,25 @@ from services.resolver.catalog import Name
 from services.resolver.decide import Absent, Missing
 from services.resolver.kept import Overloaded
 from services.resolver.queue import Queue
-from shared.domain.pace import Pace
 from shared.domain.priority import Priority
+from shared.domain.throughput import Throughput
 from shared.kafka import BrokerUnavailable
 from shared.stores.errors import StoreUnavailable
 from shared.stores.memory import MemoryListings
-from shared.stores.paces import MemoryPaces
+from shared.stores.throughputs import MemoryThroughputs
 from tests.answering import RENDERER, a_resolver
 from tests.builders import FEED, NOW, a_copy, a_feed, a_listing, a_photo, after
 from tests.system import PATIENCE_SECONDS
 
 
-class Slow(MemoryPaces):
+class Slow(MemoryThroughputs):
     """Paces that come when they may."""
 
     def __init__(self) -> None:
         super().__init__()
         self.is_asked, self.may_come = asyncio.Event(), asyncio.Event()
 
-    async def get(self, feed: str) -> Pace | None:
+    async def get(self, feed: str) -> Throughput | None:
         """Answer late."""
         self.is_asked.set()
         await self.may_come.wait()
@@ -36,23 +36,23 @@ class Slow(MemoryPaces):
 
 
 async def test_who_leaves_takes_the_estimate_of_nobody_else_along() -> None:
-    paces = Slow()
-    await paces.put(FEED, Pace(NOW, 0.5))
+    throughputs = Slow()
+    await throughputs.put(FEED, Throughput(NOW, 0.5))
     listings = MemoryListings(RENDERER)
     await listings.write([a_listing(a_photo("a", priority=Priority.VIEWED, not_before=after(-60)))])
-    queue = Queue(listings, paces, {FEED: a_feed()}, lambda: NOW)
+    queue = Queue(listings, throughputs, {FEED: a_feed()}, lambda: NOW)
     leaving, staying = (asyncio.create_task(queue.seconds(FEED)) for _ in range(2))
-    await paces.is_asked.wait()
+    await throughputs.is_asked.wait()
     leaving.cancel()
     await asyncio.wait([leaving])
-    paces.may_come.set()
+    throughputs.may_come.set()
     assert await staying == 2
 
 
 async def test_an_estimate_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     photo = a_photo("a", priority=Priority.VIEWED)
     async with a_resolver(a_listing(photo), clock=lambda: NOW, serve_wait_seconds=0) as resolver:
-        monkeypatch.setattr(resolver.paces, "get", Slow().get)
+        monkeypatch.setattr(resolver.throughputs, "get", Slow().get)
         async with asyncio.timeout(3):
             answer = await resolver.http.get(f"/api/images/serve?id={photo.id}")
         assert (answer.status, answer.headers["Retry-After"]) == (503, "5")

@@ -7,7 +7,7 @@ import pytest
 
 from services.downloader.decide import claim, settle, wanted
 from services.downloader.download import Download
-from services.downloader.outcomes import Downloaded, Outcome, PutBack
+from services.downloader.outcomes import Deferred, Downloaded, Outcome
 from shared.domain.failures import Failure, Reason
 from shared.domain.image import Photo, Status
 from shared.domain.listing import Listing
@@ -30,29 +30,29 @@ def ended(outcome: Outcome, photo: Photo | None = None) -> tuple[Listing, Photo]
 @pytest.mark.parametrize("reason", [Reason.THROTTLED, Reason.ORIGIN_ERROR, Reason.TIMEOUT, Reason.BROKEN_IMAGE])
 def test_a_url_that_failed_is_not_asked_for_again(reason: Reason) -> None:
     listing, photo = ended(Failure(reason))
-    assert photo.waits_for_url
+    assert photo.waits_for_new_url
     assert (photo.status, listing.due_at) == (Status.FAILED, None)
     assert wanted(listing, [], "w", (), after(1_000_000)) == []
 
 
 def test_a_url_that_was_not_asked_for_stays_good() -> None:
-    listing, photo = ended(PutBack(after(9)))
-    assert not photo.waits_for_url
+    listing, photo = ended(Deferred(after(9)))
+    assert not photo.waits_for_new_url
     assert listing.due_at == after(9)
 
 
 def test_a_url_that_was_asked_for_although_its_bytes_were_lost_is_spent() -> None:
-    assert ended(PutBack(after(9), url_is_spent=True))[1].waits_for_url
+    assert ended(Deferred(after(9), url_is_used=True))[1].waits_for_new_url
 
 
-REMADE = replace(ended(Downloaded(a_copy()))[1], claim=None, not_before=NOW).remade(after(1))
+REMADE = replace(ended(Downloaded(a_copy()))[1], claim=None, not_before=NOW).marked_for_rebuild(after(1))
 
 
 def test_variants_are_made_anew_of_the_original_although_the_url_is_spent() -> None:
     assert a_listing(REMADE).due_at == after(1)
-    assert claim(REMADE, "w", SINGLE, after(1)).spent_url == REMADE.spent_url
-    for outcome in (PutBack(after(9)), Failure(Reason.ENCODER_KILLED)):
-        assert ended(outcome, REMADE)[1].waits_for_url
+    assert claim(REMADE, "w", SINGLE, after(1)).used_url_key == REMADE.used_url_key
+    for outcome in (Deferred(after(9)), Failure(Reason.ENCODER_KILLED)):
+        assert ended(outcome, REMADE)[1].waits_for_new_url
     assert ended(Downloaded(a_copy()), REMADE)[0].due_at is None
 
 
@@ -71,13 +71,13 @@ async def test_a_lost_original_spends_no_url_twice() -> None:
 
 def test_what_is_made_anew_spends_no_url() -> None:
     announced_anew = replace(REMADE, url="https://photos.example.com/signed-anew.jpg")
-    assert not claim(announced_anew, "w", SINGLE, after(1)).waits_for_url
-    assert not ended(Downloaded(a_copy()), announced_anew)[1].waits_for_url
+    assert not claim(announced_anew, "w", SINGLE, after(1)).waits_for_new_url
+    assert not ended(Downloaded(a_copy()), announced_anew)[1].waits_for_new_url
 
 
 def test_a_newer_version_is_not_made_of_the_old_original() -> None:
     newer = replace(REMADE, announced_at=after(50))
-    assert (newer.is_remade, newer.due_at) == (False, None)
+    assert (newer.wants_rebuild, newer.due_at) == (False, None)
 
 
 def test_a_worker_that_dies_may_have_asked() -> None:
@@ -105,5 +105,5 @@ def test_a_newer_version_under_the_same_url_waits_too() -> None:
 def test_other_feeds_ask_again() -> None:
     usual = a_feed()
     claimed = claim(a_photo(), "w", usual, NOW)
-    assert not claimed.waits_for_url
+    assert not claimed.waits_for_new_url
     assert claimed.due_at is not None

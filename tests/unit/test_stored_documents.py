@@ -14,7 +14,7 @@ from ops import freeze
 from services.downloader import budget
 from shared import budgets
 from shared.render import Renderer
-from shared.stores import documents, rows
+from shared.stores import documents, summaries
 from shared.stores.budgets import Stored
 from tests import examples, golden_files
 from tests.builders import NOW, after
@@ -65,7 +65,7 @@ def test_a_listing_that_lacks_the_fields_added_later_is_read_with_their_defaults
 
 def row_of(stored: dict[str, Any]) -> list[Any]:
     """Read the row of a stored listing; return its fields in a fixed order."""
-    row = rows.from_document(stored)
+    row = summaries.from_document(stored)
     return [
         row.feed, row.listing_key, row.standard_status, row.city, row.hidden, dict(row.counts), row.reasons,
         row.priority, row.wanting, row.in_work, row.due_at, row.photos,
@@ -80,7 +80,7 @@ def test_rows_are_read_from_stored_listings_as_ever() -> None:
 @pytest.mark.parametrize("name", LISTINGS)
 def test_every_field_that_queries_name_is_stored(name: str) -> None:
     stored = golden_files.read("mongo/listings")[name]
-    for field in (*documents.RECORDED, *rows.FIELDS):
+    for field in (*documents.RECORDED, *summaries.FIELDS):
         assert field.split(".")[0] in stored or field in {"in_work", "due_at"}, field
 
 

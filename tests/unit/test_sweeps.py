@@ -26,9 +26,9 @@ from shared.lease import Lease
 from shared.publisher import Publisher
 from shared.recording import Recorder
 from shared.render import Renderer
-from shared.stores.freezes import Decision, MemoryFreezes
 from shared.stores.memory import MemoryLeases, MemoryListings
-from shared.stores.sweeps import MemorySweeps, Sweep, Wish
+from shared.stores.removal_holds import Decision, MemoryRemovalHolds
+from shared.stores.sweeps import MemorySweeps, Sweep, SweepRequest
 from tests.builders import a_copy, a_feed, a_held_photo, a_listing, a_photo
 
 DAY = timedelta(days=1)
@@ -67,7 +67,7 @@ class Desk:
         dead = DeadLetters(broker, "", "scheduler", self.clock, CollectorRegistry())
         self.broker.recorder = Recorder(self.listings, {feed.name: feed}, dead, utc_now, CollectorRegistry())
         self.publisher = Publisher(broker, "", "scheduler", self.clock)
-        self.metrics, self.freezes = Metrics(self.registry), MemoryFreezes()
+        self.metrics, self.removal_holds = Metrics(self.registry), MemoryRemovalHolds()
         self.readers: list[FeedReader] = []
         self.pause_seconds = pause_seconds
         self.sweeper = self.another("one")
@@ -90,7 +90,7 @@ class Desk:
             self.readers.append(reader)
         lease = Lease(self.leases, "scheduler", name, self.clock)
         return Sweeper(
-            self.feed, reader, self.listings, self.sweeps, self.freezes, lease, self.publisher, self.clock,
+            self.feed, reader, self.listings, self.sweeps, self.removal_holds, lease, self.publisher, self.clock,
             self.metrics,
         )  # fmt: skip
 
@@ -102,7 +102,7 @@ class Desk:
     async def swept(self) -> Sweep:
         """Have an operator ask for a sweep, and see it through."""
         self.now += timedelta(seconds=1)
-        await self.sweeps.ask(self.feed.name, Wish(at=self.now))
+        await self.sweeps.ask(self.feed.name, SweepRequest(at=self.now))
         await self.sweeper.round()
         return await self.sweep()
 
@@ -284,7 +284,7 @@ async def test_one_of_many_schedulers_sweeps(mls: Sandbox, desk: Desk) -> None:
     other = desk.another("two")
     await desk.later(timedelta(seconds=1))
     mls.change_photo(keys(mls)[4])
-    await desk.sweeps.ask(desk.feed.name, Wish(at=desk.now))
+    await desk.sweeps.ask(desk.feed.name, SweepRequest(at=desk.now))
     await other.round()
     assert desk.published() == 0
     await desk.sweeper.round()
@@ -375,7 +375,7 @@ async def test_a_dry_run_says_what_it_would_do_and_does_nothing(mls: Sandbox, de
     mls.change_photo(keys(mls)[4])
     mls.withdraw(keys(mls)[5])
     before = await desk.sweep()
-    await desk.sweeps.ask(desk.feed.name, Wish(at=desk.now, dry_run=True))
+    await desk.sweeps.ask(desk.feed.name, SweepRequest(at=desk.now, dry_run=True))
     await desk.later(timedelta(seconds=1))
     after = await desk.sweep()
     assert (after.open_wish, after.found.asked_for, after.found.missing, after.found.published) == (None, 2, 1, 0)
@@ -480,7 +480,7 @@ async def test_a_sweep_that_finds_most_listings_missing_freezes_their_removal_be
     for key in keys(mls)[:120]:
         leave(mls, key)
     await desk.later(DAY)
-    (freeze,) = await desk.freezes.all()
+    (freeze,) = await desk.removal_holds.all()
     assert desk.published() == 50, "the first group, which is no burst by itself"
     assert (freeze.feed, freeze.reason, freeze.decision) == ("sandbox", RemovalReason.LISTING_INACTIVE, None)
     assert (freeze.hidden, freeze.displayed) == (120, 10)
@@ -505,14 +505,14 @@ async def test_listings_that_only_the_list_lacks_stay_and_nobody_is_asked(
     sweep = await desk.swept()
     assert (sweep.found.missing, sweep.found.gone) == (120, 0)
     assert len(await desk.listings.displayed_keys("sandbox", "", 999)) == 130
-    assert await desk.freezes.all() == []
+    assert await desk.removal_holds.all() == []
 
 
 async def test_fewer_that_are_gone_are_an_ordinary_day(mls: Sandbox, desk: Desk) -> None:
     for key in keys(mls)[:25]:
         mls.forget(key)
     assert (await desk.swept()).found.gone == 25
-    assert await desk.freezes.all() == []
+    assert await desk.removal_holds.all() == []
 
 
 @pytest.mark.parametrize(
@@ -533,11 +533,11 @@ async def test_an_operators_decision_holds_for_the_rest_of_the_sweep(
     await desk.later(DAY)
     assert len(await desk.listings.displayed_keys("sandbox", "", 999)) == 80
     desk.now += timedelta(seconds=1)
-    await desk.freezes.decide("sandbox", decision, desk.now)
+    await desk.removal_holds.decide("sandbox", decision, desk.now)
     for _ in range(20):
         await desk.later(timedelta(seconds=10))
     assert len(await desk.listings.displayed_keys("sandbox", "", 999)) == displayed
-    (freeze,) = await desk.freezes.all()
+    (freeze,) = await desk.removal_holds.all()
     assert freeze.decision is last, "only what the MLS itself tells after a discard is asked about anew"
 
 
@@ -548,7 +548,7 @@ async def test_what_is_gone_after_a_discard_stays_also_where_others_are_told(lar
     await desk.later(DAY)
     gone = (await desk.sweep()).found.gone
     desk.now += timedelta(seconds=1)
-    await desk.freezes.decide("sandbox", Decision.DISCARD, desk.now)
+    await desk.removal_holds.decide("sandbox", Decision.DISCARD, desk.now)
     for _ in range(20):
         await desk.later(timedelta(seconds=10))
     assert len(await desk.listings.displayed_keys("sandbox", "", 999)) == 10 + 60 - gone
@@ -590,7 +590,7 @@ async def test_copies_that_were_not_asked_for_in_days_are_due_over_the_hours() -
     await desk.later(SETTLE)
     due = [(await desk.listings.get(desk.feed.name, f"X{number}")) for number in range(250)]
     photos = [photo for listing in due if listing for photo in listing.photos if photo.forced_at]
-    assert [photo.photo for photo in photos] == ["stale"] * 250
+    assert [photo.object_id for photo in photos] == ["stale"] * 250
     assert desk.count("sweep_rechecked_total") == 250
     start = (await desk.sweep()).swept
     assert start is not None
@@ -603,7 +603,7 @@ async def test_copies_that_were_not_asked_for_in_days_are_due_over_the_hours() -
 async def test_a_wanted_recheck_is_due_at_once_and_a_dry_one_only_counted() -> None:
     desk = Desk(a_feed(recheck_days=7.0, sweep_hours=4.0))
     await desk.listings.write([a_listing(old("a", 8, desk.now, key="X1"))])
-    await desk.sweeps.ask(desk.feed.name, Wish(at=desk.now, dry_run=True))
+    await desk.sweeps.ask(desk.feed.name, SweepRequest(at=desk.now, dry_run=True))
     await desk.sweeper.round()
     assert ((await desk.sweep()).found.compared, (await desk.listing("X1")).due_at) == (1, None)
     sweep = await desk.swept()

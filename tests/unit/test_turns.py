@@ -9,11 +9,11 @@ from ops import explain
 from shared.budgets import BudgetUse, Silence
 from shared.domain.failures import Failure, Reason
 from shared.domain.image import Claim
-from shared.domain.pace import Pace
 from shared.domain.priority import Priority
+from shared.domain.throughput import Throughput
 from shared.render import Renderer
 from shared.stores.memory import MemoryListings
-from shared.stores.paces import MemoryPaces
+from shared.stores.throughputs import MemoryThroughputs
 from tests.builders import FEED, NOW, a_feed, a_held_photo, a_listing, a_photo, after
 
 RENDERER = Renderer("https://cdn.example.com")
@@ -31,10 +31,10 @@ async def listings() -> MemoryListings:
 
 
 async def test_a_due_photo_has_its_place_and_its_time(listings: MemoryListings) -> None:
-    paces, listing = MemoryPaces(), await listings.get(FEED, "X1")
+    throughputs, listing = MemoryThroughputs(), await listings.get(FEED, "X1")
     assert listing is not None
-    await paces.put(FEED, Pace(NOW, 4.0))
-    turns = await explain.turns(listings, paces, listing, FREE, UNUSED, NOW)
+    await throughputs.put(FEED, Throughput(NOW, 4.0))
+    turns = await explain.turns(listings, throughputs, listing, FREE, UNUSED, NOW)
     assert set(turns.values()) == {explain.Turn(40, after(10))}
     assert len(turns) == 10
     photo = listing.photos[0]
@@ -48,14 +48,14 @@ async def test_a_due_photo_has_its_place_and_its_time(listings: MemoryListings) 
 async def test_where_no_pace_is_known_a_turn_has_the_rules_time_or_none(listings: MemoryListings) -> None:
     listing = a_listing(a_photo("0", not_before=after(-1), priority=Priority.ROUTINE))
     for feed, about in ((a_feed(viewed_reserve=0.0), after(40 / 16)), (FREE, None)):
-        turns = await explain.turns(listings, MemoryPaces(), listing, feed, UNUSED, NOW)
+        turns = await explain.turns(listings, MemoryThroughputs(), listing, feed, UNUSED, NOW)
         assert [turn.about for turn in turns.values()] == [about]
 
 
 async def test_a_photo_that_is_not_due_yet_has_no_turn_and_is_said_when_it_is(listings: MemoryListings) -> None:
     photo = a_photo("0", not_before=after(86_400), failure=Failure(Reason.GONE), attempts=6)
     listing = a_listing(photo)
-    assert await explain.turns(listings, MemoryPaces(), listing, FREE, UNUSED, NOW) == {}
+    assert await explain.turns(listings, MemoryThroughputs(), listing, FREE, UNUSED, NOW) == {}
     said = explain.of_photo(listing, photo, [], FREE, RENDERER, NOW).lines
     assert "tried again 2026-11-24T09:00:00+00:00 (in 24 h)" in said[0]
     assert not any("in the queue" in line for line in said)
@@ -64,16 +64,16 @@ async def test_a_photo_that_is_not_due_yet_has_no_turn_and_is_said_when_it_is(li
 async def test_what_is_here_or_under_way_has_no_turn(listings: MemoryListings) -> None:
     claimed = replace(a_photo("c"), claim=Claim(worker="w", until=after(60)))
     listing = a_listing(a_held_photo("h"), a_photo("r").released(NOW), claimed)
-    assert await explain.turns(listings, MemoryPaces(), listing, FREE, UNUSED, NOW) == {}
+    assert await explain.turns(listings, MemoryThroughputs(), listing, FREE, UNUSED, NOW) == {}
 
 
 @pytest.mark.parametrize(("until", "about"), [(None, None), (after(-5), after(10)), (after(3_600), after(3_610))])
 async def test_nothing_moves_while_the_feed_is_silent(
     listings: MemoryListings, until: datetime | None, about: datetime | None
 ) -> None:
-    paces, listing = MemoryPaces(), await listings.get(FEED, "X1")
+    throughputs, listing = MemoryThroughputs(), await listings.get(FEED, "X1")
     assert listing is not None
-    await paces.put(FEED, Pace(NOW, 4.0))
+    await throughputs.put(FEED, Throughput(NOW, 4.0))
     silence = Silence(by="origin", since=None, until=until, reason="429")
-    turns = await explain.turns(listings, paces, listing, FREE, replace(UNUSED, silences=[silence]), NOW)
+    turns = await explain.turns(listings, throughputs, listing, FREE, replace(UNUSED, silences=[silence]), NOW)
     assert set(turns.values()) == {explain.Turn(40, about)}

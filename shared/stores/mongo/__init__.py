@@ -11,13 +11,13 @@ from shared.stores.mongo.connection import (
     ping,
     server_time,
 )
-from shared.stores.mongo.freezes import MongoFreezes
 from shared.stores.mongo.indexes import INDEXES, apply_indexes, missing_indexes
 from shared.stores.mongo.leases import MongoLeases
 from shared.stores.mongo.listings import MongoListings
-from shared.stores.mongo.paces import MongoPaces
-from shared.stores.mongo.records import MongoAttempts, MongoMarks, MongoRemovals
+from shared.stores.mongo.records import MongoAttempts, MongoHandledDeadLetters, MongoRemovals
+from shared.stores.mongo.removal_holds import MongoRemovalHolds
 from shared.stores.mongo.sweeps import MongoSweeps
+from shared.stores.mongo.throughputs import MongoThroughputs
 
 __all__ = [
     "INDEXES",
@@ -27,13 +27,13 @@ __all__ = [
     "MongoAttempts",
     "MongoAudits",
     "MongoBudgets",
-    "MongoFreezes",
+    "MongoHandledDeadLetters",
     "MongoLeases",
     "MongoListings",
-    "MongoMarks",
-    "MongoPaces",
+    "MongoRemovalHolds",
     "MongoRemovals",
     "MongoSweeps",
+    "MongoThroughputs",
     "apply_indexes",
     "connect",
     "connect_for_answers",

@@ -56,7 +56,7 @@ class MongoAnswers:
         ]
         read = await asyncio.gather(*map(self._aggregate, pipelines))
         found = [from_document(document) for documents in read for document in documents]
-        return [ShownPhoto(one.feed, one.key, photo, one.due_of(photo)) for one in found for photo in one.photos]
+        return [ShownPhoto(one.feed, one.key, photo, one.photo_due_at(photo)) for one in found for photo in one.photos]
 
     async def photo_answers(self, url_keys: Collection[str], *, every: bool) -> Sequence[PhotoAnswer]:
         """Return the answers of displayed listings' photos that were announced under one of the URLs.

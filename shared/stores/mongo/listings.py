@@ -9,15 +9,15 @@ from pymongo import ASCENDING, ReplaceOne
 from pymongo.errors import BulkWriteError
 
 from shared.domain.image import Status
-from shared.domain.listing import UNDECIDED, Listing, Recorded, RemovalReason
+from shared.domain.listing import UNTIL_DECIDED, Listing, Recorded, RemovalReason
 from shared.domain.priority import Priority
 from shared.render import Renderer
-from shared.stores import rows
+from shared.stores import summaries
 from shared.stores.documents import RECORDED, Document, ListingId, document_id, from_document, recorded, to_document
 from shared.stores.listings import FeedCounts
 from shared.stores.mongo.connection import Database, translated
 from shared.stores.mongo.indexes import COUNTED
-from shared.stores.rows import Row, Wanted
+from shared.stores.summaries import ListingSummary, Wanted
 
 _BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
 """Before everything: a range that an index answers by itself, where `$exists` reads the documents."""
@@ -179,7 +179,7 @@ class MongoListings:
 
     async def held(self, feed: str, reason: RemovalReason, limit: int) -> Sequence[Listing]:
         """Return hidden listings whose copies are held until an operator decides."""
-        query = {"feed": feed, "hidden.reason": reason, "hidden.held_until": UNDECIDED}
+        query = {"feed": feed, "hidden.reason": reason, "hidden.held_until": UNTIL_DECIDED}
         return await self._find(query, limit=limit, hint="held")
 
     async def claimed_by(self, worker: str, limit: int) -> Sequence[Listing]:
@@ -239,7 +239,7 @@ class MongoListings:
                 return
             after = max(row["last"] for row in rows)
 
-    async def search(self, wanted: Wanted, after: str, limit: int) -> Sequence[Row]:
+    async def search(self, wanted: Wanted, after: str, limit: int) -> Sequence[ListingSummary]:
         """Return listings by key, those after the key given; "" begins."""
         query: Document = {"feed": wanted.feed, "listing_key": {"$gt": after}}
         if wanted.prefix:
@@ -256,25 +256,25 @@ class MongoListings:
         hint = next((hint for *_, hint in asked if hint != "listing_key_1_feed_1"), "listing_key_1_feed_1")
         return await self._rows(query, [("listing_key", ASCENDING)], limit, hint)
 
-    async def queue(self, feed: str, now: datetime, limit: int, *, by_age: bool) -> Sequence[Row]:
+    async def queue(self, feed: str, now: datetime, limit: int, *, by_age: bool) -> Sequence[ListingSummary]:
         """Return listings with due photos in the order of `due`, or by age alone."""
         query: Document = {"feed": feed, "due_at": {"$lte": now}}
         if by_age:
             return await self._rows(query, [("due_at", ASCENDING)], limit, "due_by_age")
-        found = await self._most_urgent(feed, now, limit, rows.FIELDS, _LONGEST_SEARCH_MS)
-        return [rows.from_document(one) for one in found]
+        found = await self._most_urgent(feed, now, limit, summaries.FIELDS, _LONGEST_SEARCH_MS)
+        return [summaries.from_document(one) for one in found]
 
-    async def coming(self, feed: str, now: datetime, limit: int) -> Sequence[Row]:
+    async def coming(self, feed: str, now: datetime, limit: int) -> Sequence[ListingSummary]:
         """Return listings whose next attempt is yet to come, or being made, soonest first."""
         query = {"feed": feed, "due_at": {"$gt": now}}
         return await self._rows(query, [("due_at", ASCENDING)], limit, "due_by_age")
 
-    async def _rows(self, query: Document, sort: list[tuple[str, int]], limit: int, hint: str) -> list[Row]:
+    async def _rows(self, query: Document, sort: list[tuple[str, int]], limit: int, hint: str) -> list[ListingSummary]:
         with translated():
             cursor = self._collection.find(
-                query, rows.FIELDS, sort=sort, limit=limit, hint=hint, max_time_ms=_LONGEST_SEARCH_MS
+                query, summaries.FIELDS, sort=sort, limit=limit, hint=hint, max_time_ms=_LONGEST_SEARCH_MS
             )
-            return [rows.from_document(document) for document in await cursor.to_list(None)]
+            return [summaries.from_document(document) for document in await cursor.to_list(None)]
 
     async def _find(
         self, query: Document, sort: list[tuple[str, int]] | None = None, limit: int = 0, hint: str | None = None

@@ -8,7 +8,7 @@ from pymongo import ASCENDING, DESCENDING, InsertOne, UpdateOne
 
 from shared.stores.documents import Document
 from shared.stores.mongo.connection import Database, translated
-from shared.stores.records import Attempt, Behind, Place, Removal, Tally
+from shared.stores.records import Attempt, Behind, Place, Removal, Tally, removal_facts
 
 
 class MongoAttempts:
@@ -57,7 +57,7 @@ class MongoRemovals:
     async def add(self, removals: Sequence[Removal]) -> None:
         """Record; the same removal again changes nothing."""
         if removals:
-            documents = [asdict(removal) for removal in removals]
+            documents = [removal_facts(removal) for removal in removals]
             requests = [UpdateOne({"_id": one.pop("id")}, {"$setOnInsert": one}, upsert=True) for one in documents]
             with translated():
                 await self._collection.bulk_write(requests, ordered=False)
@@ -94,10 +94,16 @@ class MongoRemovals:
 
 
 def _removal(document: Document) -> Removal:
-    return Removal(id=document.pop("_id"), remained=tuple(document.pop("remained", ())), **document)
+    return Removal(
+        id=document.pop("_id"),
+        off_market_at=document.pop("left_at", None),
+        unshown_at=document.pop("record_gone_at", None),
+        remained=tuple(document.pop("remained", ())),
+        **document,
+    )
 
 
-class MongoMarks:
+class MongoHandledDeadLetters:
     """Marks of dead letters in MongoDB."""
 
     def __init__(self, database: Database) -> None:

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pymongo.errors import DuplicateKeyError
 
 from shared.stores.mongo.connection import Database, translated
-from shared.stores.sweeps import Found, Sweep, Wish
+from shared.stores.sweeps import Found, Sweep, SweepRequest
 
 
 class MongoSweeps:
@@ -20,7 +20,7 @@ class MongoSweeps:
             document = await self._collection.find_one({"_id": feed}, {"_id": 0})
         facts = document or {}
         if wish := facts.get("wish"):
-            facts["wish"] = Wish(**wish)
+            facts["wish"] = SweepRequest(**wish)
         if found := facts.get("found"):
             facts["found"] = Found(**found)
         return Sweep(feed=feed, **facts)
@@ -37,7 +37,7 @@ class MongoSweeps:
                 return False
         return bool(result.matched_count or result.upserted_id)
 
-    async def ask(self, feed: str, wish: Wish) -> None:
+    async def ask(self, feed: str, wish: SweepRequest) -> None:
         """Leave a wish in place of any before it."""
         change = {"$set": {"wish": asdict(wish)}, "$setOnInsert": {"revision": 0}}
         with translated():

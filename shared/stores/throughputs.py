@@ -2,29 +2,29 @@
 
 from typing import Protocol
 
-from shared.domain.pace import Pace
+from shared.domain.throughput import Throughput
 
 
-class Paces(Protocol):
+class Throughputs(Protocol):
     """The collection of paces."""
 
-    async def put(self, feed: str, pace: Pace) -> None:
+    async def put(self, feed: str, throughput: Throughput) -> None:
         """Record what was measured last."""
 
-    async def get(self, feed: str) -> Pace | None:
+    async def get(self, feed: str) -> Throughput | None:
         """Return what was measured last, or None."""
 
 
-class MemoryPaces:
+class MemoryThroughputs:
     """The paces in a dictionary."""
 
     def __init__(self) -> None:
-        self._paces: dict[str, Pace] = {}
+        self._paces: dict[str, Throughput] = {}
 
-    async def put(self, feed: str, pace: Pace) -> None:
+    async def put(self, feed: str, throughput: Throughput) -> None:
         """Record what was measured last."""
-        self._paces[feed] = pace
+        self._paces[feed] = throughput
 
-    async def get(self, feed: str) -> Pace | None:
+    async def get(self, feed: str) -> Throughput | None:
         """Return what was measured last, or None."""
         return self._paces.get(feed)

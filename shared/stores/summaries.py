@@ -27,7 +27,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class ListingSummary:
     """One listing; `reasons` are those of its photos' last failures, `wanting` how many want an attempt."""
 
     feed: str
@@ -55,10 +55,10 @@ FIELDS = (
 """What of a document a row is read from."""
 
 
-def from_document(document: Mapping[str, Any]) -> Row:
+def from_document(document: Mapping[str, Any]) -> ListingSummary:
     """Read a row from a listing's document, whole or with just its FIELDS."""
     failures = (photo.get("failure") for photo in document["photos"])
-    return Row(
+    return ListingSummary(
         feed=document["feed"],
         listing_key=document["listing_key"],
         standard_status=document["standard_status"],

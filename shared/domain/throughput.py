@@ -13,7 +13,7 @@ _BELIEVED_FOR = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class Throughput:
     """How many of a feed's photos were finished a second, as the scheduler last saw it."""
 
     at: datetime
@@ -33,7 +33,7 @@ def sustained_per_second(feed: Feed) -> float:
     return min(allowed_per_second(feed), *(budget * share or inf for budget in budgets))
 
 
-def expected_per_second(feed: Feed, measured: Pace | None, now: datetime) -> float | None:
+def expected_per_second(feed: Feed, measured: Throughput | None, now: datetime) -> float | None:
     """How many photos a second to expect: as measured of late, and no more than the rules allow. None: unknown."""
     allowed = sustained_per_second(feed)
     if measured and measured.finished_per_second > 0 and now - measured.at <= _BELIEVED_FOR:

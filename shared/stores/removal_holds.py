@@ -17,7 +17,7 @@ class Decision(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Freeze:
+class RemovalHold:
     """The removals of one feed for one reason do not go on. With a decision it is over, and kept as the last one."""
 
     feed: str
@@ -44,30 +44,30 @@ class Freeze:
         return f"removals of {self.feed} are frozen: {hidden} within the hour after {since}"
 
 
-class Freezes(Protocol):
+class RemovalHolds(Protocol):
     """The last freeze of each feed and reason."""
 
-    async def all(self) -> Sequence[Freeze]:
+    async def all(self) -> Sequence[RemovalHold]:
         """Return the last freeze of each feed and reason, by feed; those without a decision are in force."""
 
-    async def begin(self, freeze: Freeze) -> bool:
+    async def begin(self, freeze: RemovalHold) -> bool:
         """Record a freeze; False where one of the same feed and reason is in force already."""
 
     async def decide(self, feed: str, decision: Decision, now: datetime) -> int:
         """Decide about a feed's freezes in force; return how many there were."""
 
 
-class MemoryFreezes:
+class MemoryRemovalHolds:
     """The freezes in a dictionary."""
 
     def __init__(self) -> None:
-        self._last: dict[tuple[str, RemovalReason], Freeze] = {}
+        self._last: dict[tuple[str, RemovalReason], RemovalHold] = {}
 
-    async def all(self) -> Sequence[Freeze]:
+    async def all(self) -> Sequence[RemovalHold]:
         """Return the last freeze of each feed and reason, by feed."""
         return [self._last[one] for one in sorted(self._last)]
 
-    async def begin(self, freeze: Freeze) -> bool:
+    async def begin(self, freeze: RemovalHold) -> bool:
         """Record a freeze; False where one of the same feed and reason is in force already."""
         last = self._last.get((freeze.feed, freeze.reason))
         if last is not None and last.decision is None:
