@@ -85,7 +85,7 @@ async def _heard(whole: System) -> list[float]:
     counts = []
     for name in ("scheduler", "janitor"):
         text = (await whole.http.get(f"{whole.url(name)}/metrics")).text
-        lines = [line for line in text.splitlines() if line.startswith("listing_images_heard_total")]
+        lines = [line for line in text.splitlines() if line.startswith("listing_images_announcements_total")]
         counts.append(sum(float(line.rsplit(" ", 1)[1]) for line in lines))
     return counts
 

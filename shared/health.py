@@ -51,9 +51,9 @@ class Health:
         faults = await self._out_of_reach()
         if faults.keys() != set(self._told):
             if faults:
-                _logger.warning("out-of-reach", **faults)
+                _logger.warning("dependency-unavailable", **faults)
             else:
-                _logger.info("within-reach")
+                _logger.info("dependency-available")
         self._told = tuple(faults)
 
     async def faults(self) -> dict[str, str]:

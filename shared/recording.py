@@ -53,7 +53,7 @@ class Recorder:
         self._dead_letters = dead_letters
         self._clock = clock
         self._outcomes = Counter(
-            "listing_images_heard", "Listings heard of, by what came of it", ["outcome"], registry=registry
+            "listing_images_announcements", "Listings heard of, by what came of it", ["outcome"], registry=registry
         )
 
     async def record(self, records: Sequence[Record]) -> None:

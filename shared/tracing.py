@@ -28,7 +28,7 @@ def configure(service: str) -> Callable[[], object]:
     try:
         tell, close = _open_telemetry(service)
     except ImportError:
-        _logger.warning("no-traces", hint=f"{_COLLECTOR} is set; install listing-images[otel] to have traces")
+        _logger.warning("tracing-unavailable", hint=f"{_COLLECTOR} is set; install listing-images[otel] to have traces")
         return lambda: None
     _teller[:] = [tell]
     return close

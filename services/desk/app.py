@@ -171,7 +171,7 @@ async def _said(request: web.Request, handler: Handler) -> web.StreamResponse:
     except Refused as refused:
         return _error(request, refused.status, refused.detail)
     except (StoreUnavailable, BrokerUnavailable) as fault:
-        _logger.warning("unavailable", error=str(fault))
+        _logger.warning("desk-dependency-unavailable", error=str(fault))
         return _error(request, 503, f"{fault}. Try again when it answers.")
     except web.HTTPException as refused:
         return _error(request, refused.status, f"{refused.reason}.")

@@ -354,7 +354,7 @@ class Handler:
             return self._put_back(turn.download, self._clock())
         except (StoreUnavailable, OSError) as fault:
             self._is_storage_away = True
-            _logger.warning("storage-away", image_id=turn.photo.id, error=str(fault))
+            _logger.warning("storage-unavailable", image_id=turn.photo.id, error=str(fault))
             return self._put_back(turn.download, self._clock() + _STORAGE_AWAY)
         except Exception:
             _logger.exception("attempt-failed", feed=feed.name, image_id=turn.photo.id)

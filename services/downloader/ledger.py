@@ -262,7 +262,7 @@ class OriginBudget:
             if known.ended:
                 await self._change(feed, lambda _, __: (None, None))
         except StoreUnavailable as fault:
-            _logger.warning("budget-unsettled", feed=feed.name, downloads=len(known.ended), error=str(fault))
+            _logger.warning("ledger-write-failed", feed=feed.name, downloads=len(known.ended), error=str(fault))
 
     async def _plan_anew(self, download: Download, *, unused: datetime | None) -> bool:
         """Plan one more request, instead of an `unused` one where there is one."""
@@ -368,7 +368,7 @@ def _done(download: Download, failure: Failure | None) -> Done:
 def _report(feed: Feed, before: Ledger, after: Ledger) -> None:
     """Tell operators once, by the worker that wrote it."""
     if after.frozen_until > before.frozen_until:
-        _logger.warning("feed-frozen", feed=feed.name, reason=after.reason)
+        _logger.warning("feed-throttled", feed=feed.name, reason=after.reason)
     if after.breaker and not before.breaker:
         _logger.warning("breaker-opened", feed=feed.name, reason=after.reason)
     if before.breaker and not after.breaker:

@@ -89,4 +89,4 @@ def log_end(one: ListingId, done: Ended) -> None:
         case Unchanged():
             _logger.info("image-unchanged", **facts)
         case Deferred(until):
-            _logger.info("image-put-back", **facts, until=until.isoformat())
+            _logger.info("image-deferred", **facts, until=until.isoformat())

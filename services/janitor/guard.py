@@ -46,7 +46,7 @@ class Guard:
         self._frozen: Frozen = {}
         self._looked_at: datetime | None = None
         self._gauge = Gauge(
-            "listing_images_removals_frozen",
+            "listing_images_removals_held",
             "1 while a feed's removals for a reason wait for an operator",
             ["feed", "reason"],
             registry=registry,
@@ -104,7 +104,7 @@ class Guard:
         freeze = RemovalHold(feed=feed.name, reason=reason, at=now, since=since, hidden=hidden, displayed=displayed)
         if await self._freezes.begin(freeze):
             _logger.error(
-                "removals-frozen",
+                "removals-held",
                 feed=feed.name,
                 reason=str(freeze),
                 hint=f"imagectl removals resume {feed.name}, or imagectl removals discard {feed.name}",

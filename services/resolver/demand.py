@@ -46,7 +46,9 @@ class Demand:
         self._clock = clock
         self._asked: OrderedDict[tuple[ListingId, Priority], set[str]] = OrderedDict()
         self._more = asyncio.Event()
-        self._raised = Counter("listing_images_raised", "Photos raised in priority", ["priority"], registry=registry)
+        self._raised = Counter(
+            "listing_images_priority_raised", "Photos raised in priority", ["priority"], registry=registry
+        )
         self._dropped = Counter("listing_images_demand_dropped", "Listings whose demand was dropped", registry=registry)
 
     def ask(self, one: ListingId, images: Collection[str], to: Priority) -> None:

@@ -115,7 +115,7 @@ class Front:
             _logger.warning("store-unavailable", error=str(fault), request_id=request_id)
             return answers.problem(ProblemFound(503, "the database does not answer; try again", retry_after=2))
         except TimeoutError:
-            _logger.warning("answer-took-too-long", route=request.path[:200], request_id=request_id)
+            _logger.warning("answer-timed-out", route=request.path[:200], request_id=request_id)
             return answers.problem(ProblemFound(503, "it took too long; try again", retry_after=2))
         except Exception:
             _logger.exception("answer-failed", route=request.path[:200], request_id=request_id)

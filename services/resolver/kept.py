@@ -66,9 +66,9 @@ class _Told(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Return every count as it is now."""
-        hits = CounterMetricFamily("listing_images_kept_hits", "Answered from memory", labels=["kind"])
-        misses = CounterMetricFamily("listing_images_kept_misses", "Had to be read or awaited", labels=["kind"])
-        size = GaugeMetricFamily("listing_images_kept_bytes", "Memory that kept answers take", labels=["kind"])
+        hits = CounterMetricFamily("listing_images_cache_hits", "Answered from memory", labels=["kind"])
+        misses = CounterMetricFamily("listing_images_cache_misses", "Had to be read or awaited", labels=["kind"])
+        size = GaugeMetricFamily("listing_images_cache_bytes", "Memory that kept answers take", labels=["kind"])
         for one in self._counts:
             hits.add_metric([one.kind], one.hits)
             misses.add_metric([one.kind], one.misses)

@@ -58,7 +58,7 @@ class Release:
         self._expired = Counter(
             "listing_images_leases_expired", "Photos due again, for nobody finished them", ["feed"], registry=registry
         )
-        self._in_work = Gauge("listing_images_in_work", "Photos released, unfinished", ["feed"], registry=registry)
+        self._in_work = Gauge("listing_images_in_flight", "Photos released, unfinished", ["feed"], registry=registry)
 
     async def tick(self) -> int:
         """Release what has room, feed by feed; return how many photos. Raises StoreUnavailable, BrokerUnavailable."""

@@ -158,7 +158,7 @@ class Sweeper:
 
     async def _compared(self, reader: FeedReader, sweep: Sweep, run: Run, now: datetime) -> tuple[Sweep, Plan]:
         """Read which listings are on the market, and plan to ask for those that are news and those that are missing."""
-        _logger.info("sweep-begun", feed=self._feed.name, start=run.start.isoformat(), wanted=run.wish is not None)
+        _logger.info("sweep-started", feed=self._feed.name, start=run.start.isoformat(), wanted=run.wish is not None)
         sweep = await self._save(replace(sweep, found=Found()))
         if not sweep.reached and not run.is_dry:
             sweep = replace(sweep, reached=dict.fromkeys(await reader.clocks(), now))
@@ -233,7 +233,7 @@ class Sweeper:
                 displayed=plan.displayed - missing, by_sweep=True,
             )  # fmt: skip
             if await self._freezes.begin(freeze):
-                _logger.error("removals-frozen", feed=self._feed.name, reason=str(freeze))
+                _logger.error("removals-held", feed=self._feed.name, reason=str(freeze))
         return not plan.is_discarded
 
     # What changed

@@ -19,7 +19,7 @@ from tests.servers import Room
 from tests.system import System, until
 
 LISTINGS = 56
-FROZEN = 'listing_images_removals_frozen{feed="sandbox",reason="listing-inactive"} 1.0'
+FROZEN = 'listing_images_removals_held{feed="sandbox",reason="listing-inactive"} 1.0'
 THAWED = FROZEN.replace("1.0", "0.0")
 ALL_REMOVED = f'listing_images_removed_total{{reason="listing-inactive"}} {LISTINGS - 1}.0'
 
@@ -75,7 +75,7 @@ async def test_a_burst_is_hidden_and_held_until_an_operator_decides(room: Room, 
         assert "removals discard sandbox" in shown
         ((feed, reason, hidden, displayed),) = await frozen(whole)  # counted as soon as it was a burst
         assert (feed, reason, hidden + displayed) == ("sandbox", "listing-inactive", LISTINGS)
-        assert '"removals-frozen"' in whole.log("janitor")
+        assert '"removals-held"' in whole.log("janitor")
 
         said_of_it = await imagectl(whole, "removals", "discard", "sandbox")
         assert "stay hidden with their copies until the feed shows them again, for 72 hours at most" in said_of_it

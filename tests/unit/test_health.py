@@ -43,6 +43,6 @@ async def test_what_is_out_of_reach_is_logged_once_and_when_it_is_back() -> None
         for _ in range(3):
             await health.tell()
     assert said == [
-        {"event": "out-of-reach", "log_level": "warning", "mongo": "MongoDB: refused"},
-        {"event": "within-reach", "log_level": "info"},
+        {"event": "dependency-unavailable", "log_level": "warning", "mongo": "MongoDB: refused"},
+        {"event": "dependency-available", "log_level": "info"},
     ]

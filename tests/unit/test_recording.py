@@ -38,7 +38,7 @@ class Side:
         await self._recorder.record(events(said))
 
     def counted(self, outcome: str) -> float:
-        return self._registry.get_sample_value("listing_images_heard_total", {"outcome": outcome}) or 0.0
+        return self._registry.get_sample_value("listing_images_announcements_total", {"outcome": outcome}) or 0.0
 
 
 def events(said: Sequence[dict[str, Any]]) -> list[Record]:

@@ -175,11 +175,11 @@ async def test_only_who_holds_the_lease_releases_and_the_next_takes_over() -> No
     assert len(await scheduler.tick()) == 32
     await scheduler.finish_all()
     await scheduler.tick()
-    assert of_the_first.get_sample_value("listing_images_in_work", {"feed": FEED}) == 0
+    assert of_the_first.get_sample_value("listing_images_in_flight", {"feed": FEED}) == 0
     assert await scheduler.tick(5, other) == []
     assert len(await scheduler.tick(6, other)) == 0
     await scheduler.tick()
-    assert of_the_first.get_sample_value("listing_images_in_work", {"feed": FEED}) is None, "one says how many"
+    assert of_the_first.get_sample_value("listing_images_in_flight", {"feed": FEED}) is None, "one says how many"
 
 
 async def test_one_that_still_believes_in_its_lease_releases_nothing_twice() -> None:

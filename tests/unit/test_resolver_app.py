@@ -413,9 +413,9 @@ async def test_answers_are_counted_by_route_and_memory_by_kind() -> None:
             await resolver.http.get(LISTING)
         name, route = "listing_images_answer_seconds_count", "/api/listings/{key}/images"
         assert resolver.metric(name, route=route, status="200") == 3
-        assert resolver.metric("listing_images_kept_hits_total", kind="page") == 2
-        assert resolver.metric("listing_images_kept_misses_total", kind="page") == 1
-        assert resolver.metric("listing_images_kept_bytes", kind="page") > 10_000
+        assert resolver.metric("listing_images_cache_hits_total", kind="page") == 2
+        assert resolver.metric("listing_images_cache_misses_total", kind="page") == 1
+        assert resolver.metric("listing_images_cache_bytes", kind="page") > 10_000
 
 
 async def test_ten_thousand_views_of_a_cold_listing_are_one_event_a_photo() -> None:
@@ -562,7 +562,7 @@ async def test_long_keys_that_nobody_has_take_their_share_of_the_memory() -> Non
         for number in range(10):
             key = f"{number}{'x' * 5_000}"
             assert (await resolver.http.get(f"/api/listings/{key}/images")).status == 404
-        assert resolver.metric("listing_images_kept_bytes", kind="page") > 10 * 5_000
+        assert resolver.metric("listing_images_cache_bytes", kind="page") > 10 * 5_000
 
 
 async def test_a_photo_by_url_is_read_once_and_hidden_at_once() -> None:

@@ -161,7 +161,7 @@ async def test_a_megabyte_of_memory_is_kept_to_by_all_kinds_of_answers_together(
                 assert (await resolver.http.get("/api/images/resolve", params={"url": photo.url})).status == 200
                 serve = await resolver.http.get(f"/api/images/serve?id={photo.id}", allow_redirects=False)
                 assert serve.status == 302
-        kept = [resolver.metric("listing_images_kept_bytes", kind=kind) for kind in ("page", "image", "url")]
+        kept = [resolver.metric("listing_images_cache_bytes", kind=kind) for kind in ("page", "image", "url")]
         assert 900_000 < sum(kept) <= 1_000_000
         assert min(kept) > 0
 
@@ -178,11 +178,11 @@ async def test_what_is_missing_in_a_search_is_raised_behind_the_answer_and_said_
         page = {"listing_keys": [KEY]}
         assert (await resolver.http.post("/api/images/resolve", json=page)).status == 200
         assert (await resolver.http.get(LISTING, params={"context": "search"})).status == 200
-        assert resolver.metric("listing_images_raised_total", priority="searched") == 0
+        assert resolver.metric("listing_images_priority_raised_total", priority="searched") == 0
         may_read.set()
 
         async def is_raised() -> bool:
-            return resolver.metric("listing_images_raised_total", priority="searched") == 1
+            return resolver.metric("listing_images_priority_raised_total", priority="searched") == 1
 
         await until(is_raised, "it is raised")
         (listing,) = await resolver.listings.by_key(KEY)
