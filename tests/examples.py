@@ -148,7 +148,7 @@ def ledgers() -> Mapping[str, Ledger]:
     }  # fmt: skip
 
 
-PACE = Throughput(at=DATE, finished_per_second=1.5)
+THROUGHPUT = Throughput(at=DATE, finished_per_second=1.5)
 ATTEMPTS = [
     Attempt(image_id=IMAGE, feed=FEED, listing_key=KEY, at=DATE, result="downloaded", detail="", milliseconds=250),
     Attempt(image_id=IMAGE, feed=FEED, listing_key=KEY, at=after(-1), result="forbidden", detail="HTTP 403",
@@ -175,12 +175,12 @@ SWEEPS = [
         try_again_at=after(30), compare_again_at=after(3_600),
     ),
 ]  # fmt: skip
-WISH = SweepRequest(at=DATE, dry_run=True)
+SWEEP_REQUEST = SweepRequest(at=DATE, dry_run=True)
 AUDITS = [
     Audit(started_at=DATE, feed=FEED, bucket="public", after="X1", listings=10, objects=40, drift={"missing": 1}),
     Audit(started_at=NOW, finished_at=after(60), drift={"orphan": 2, "wrong-size": 0}),
 ]
-FREEZES = [
+REMOVAL_HOLDS = [
     RemovalHold(feed=FEED, reason=RemovalReason.LISTING_INACTIVE, at=DATE, since=after(-60), hidden=50, displayed=100),
     RemovalHold(
         feed=FEED, reason=RemovalReason.OPT_OUT, at=NOW, since=after(-60), hidden=5, displayed=10, by_sweep=True,
