@@ -29,7 +29,7 @@ from rich.text import Text
 from shared.domain.feed import Feed
 from shared.kafka import BrokerUnavailable
 from shared.settings import Settings, SettingsInvalid, load
-from shared.stores.errors import StoreUnavailable
+from shared.stores.errors import Contention, StoreUnavailable
 
 Result = TypeVar("Result")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
@@ -70,6 +70,8 @@ def run(
         return asyncio.run(call())
     except (BrokerUnavailable, StoreUnavailable) as fault:
         fail(f"{fault}\n{_HINT}")
+    except Contention as error:
+        fail(str(error))
     except BrokenPipeError:  # of our own output: servers' faults are those above
         raise
     except OSError as fault:

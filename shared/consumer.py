@@ -24,7 +24,7 @@ from shared.events.records import Record
 from shared.kafka import BrokerUnavailable
 from shared.progress import Progress
 from shared.settings import Settings, worker_name
-from shared.stores.errors import StoreUnavailable
+from shared.stores.errors import Contention, StoreUnavailable
 
 Handle = Callable[[Sequence[Record]], Awaitable[None]]
 
@@ -181,6 +181,8 @@ class Consumer:
                 return await lane.handle(records)
             except (StoreUnavailable, BrokerUnavailable) as fault:
                 _logger.warning("waiting-for-infrastructure", topic=lane.topic, error=str(fault), seconds=wait)
+            except Contention as error:
+                _logger.warning("batch-contended", topic=lane.topic, error=str(error), seconds=wait)
             except Exception as fault:
                 _logger.exception("handler-failed", topic=lane.topic, records=len(records))
                 if len(records) > 1:

@@ -18,7 +18,7 @@ from shared.domain.feed import Feed
 from shared.health import TELL_SECONDS, Health, serving
 from shared.kafka import BrokerUnavailable, missing_topics
 from shared.settings import Settings, SettingsInvalid, load, unknown
-from shared.stores.errors import StoreUnavailable
+from shared.stores.errors import Contention, StoreUnavailable
 
 Serve = Callable[[Settings, Mapping[str, Feed], asyncio.Event], Coroutine[None, None, None]]
 
@@ -174,6 +174,10 @@ async def _keep_going(loop: Loop, ending: asyncio.Event) -> None:
             failures += 1
             pause = min(0.2 * 2**failures, 5.0)
             _logger.warning("waiting-for-infrastructure", loop=loop.name, error=str(fault), seconds=pause)
+        except Contention as error:
+            failures += 1
+            pause = min(0.2 * 2**failures, 5.0)
+            _logger.warning("loop-contended", loop=loop.name, error=str(error), seconds=pause)
         except Exception:
             failures += 1
             pause = min(0.2 * 2**failures, 5.0)

@@ -30,7 +30,7 @@ from shared.render import Renderer
 from shared.runtime import Loop, looping
 from shared.settings import Settings
 from shared.stores import mongo
-from shared.stores.errors import StoreUnavailable
+from shared.stores.errors import Contention, StoreUnavailable
 from shared.stores.removal_holds import Decision
 
 SERVICE = "desk"
@@ -173,6 +173,9 @@ async def _said(request: web.Request, handler: Handler) -> web.StreamResponse:
     except (StoreUnavailable, BrokerUnavailable) as fault:
         _logger.warning("desk-dependency-unavailable", error=str(fault))
         return _error(request, 503, f"{fault}. Try again when it answers.")
+    except Contention as error:
+        _logger.warning("desk-action-contended", error=str(error))
+        return _error(request, 503, f"Not done: {error}.")
     except web.HTTPException as refused:
         return _error(request, refused.status, f"{refused.reason}.")
     except Exception:

@@ -34,7 +34,7 @@ from shared.kafka import BrokerUnavailable
 from shared.publisher import Publisher
 from shared.render import Renderer
 from shared.stores.documents import ListingId
-from shared.stores.errors import StoreUnavailable
+from shared.stores.errors import Contention, StoreUnavailable
 from shared.stores.listings import Listings
 from shared.stores.records import Attempts
 
@@ -453,7 +453,7 @@ async def _until_done(act: Callable[[], Awaitable[T]]) -> T:
     while True:
         try:
             return await act()
-        except (StoreUnavailable, BrokerUnavailable) as fault:
+        except (StoreUnavailable, Contention, BrokerUnavailable) as fault:
             if time.monotonic() > give_up:
                 raise
             _logger.warning("waiting-for-infrastructure", error=str(fault), seconds=wait)

@@ -9,7 +9,7 @@ from shared.events.codec import Event
 from shared.events.images import ImageOutdated
 from shared.kafka import BrokerUnavailable
 from shared.stores.documents import ListingId
-from shared.stores.errors import StoreUnavailable
+from shared.stores.errors import Contention, StoreUnavailable
 
 Asked = Mapping[ListingId, Sequence[Event[ImageOutdated]]]
 Work = Callable[[Asked], Awaitable[None]]
@@ -65,7 +65,7 @@ class Line:
         try:
             if asked:
                 await work(asked)
-        except (StoreUnavailable, BrokerUnavailable) as fault:
+        except (StoreUnavailable, Contention, BrokerUnavailable) as fault:
             _end(group, fault)
         except Exception as fault:  # noqa: BLE001 - it is raised where the end is awaited
             if len(group) == 1:

@@ -19,7 +19,7 @@ from shared.events.images import ImageOutdated, OutdatedReason
 from shared.kafka import BrokerUnavailable
 from shared.publisher import Publisher
 from shared.stores.documents import ListingId
-from shared.stores.errors import StoreUnavailable
+from shared.stores.errors import Contention, StoreUnavailable
 from shared.stores.listings import Listings
 
 _logger = log.get(__name__)
@@ -78,7 +78,7 @@ class Demand:
         try:
             for priority in dict.fromkeys(priority for _, priority in wanted):
                 await self._raise({one: images for (one, to), images in wanted.items() if to is priority}, priority)
-        except (StoreUnavailable, BrokerUnavailable) as fault:
+        except (StoreUnavailable, Contention, BrokerUnavailable) as fault:
             # Whoever still wants them asks again within seconds.
             self._dropped.inc(len(wanted))
             _logger.warning("demand-dropped", listings=len(wanted), error=str(fault))

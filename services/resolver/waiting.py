@@ -18,7 +18,7 @@ from shared.domain.image import Copy
 from shared.kafka import BrokerUnavailable
 from shared.stores.answers import ShownPhoto
 from shared.stores.documents import ListingId
-from shared.stores.errors import StoreUnavailable
+from shared.stores.errors import Contention, StoreUnavailable
 
 LOOK_SECONDS = 0.5
 """How often a watch looks by itself, in case the event is lost."""
@@ -105,7 +105,7 @@ class Waiting:
     async def _raise(self, watch: _Watch) -> None:
         try:
             await self._demand.now(watch.one, watch.image_id)
-        except (StoreUnavailable, BrokerUnavailable) as fault:
+        except (StoreUnavailable, Contention, BrokerUnavailable) as fault:
             _logger.warning("demand-dropped", image_id=watch.image_id, error=str(fault))
 
     async def _now(self, watch: _Watch) -> Seen:

@@ -1,0 +1,103 @@
+"""Changes listings that others may write at the same time (optimistic concurrency): read, decide, write, decide again.
+
+A write names the revision that was read. The store refuses it if someone else has written since; the refused listing is
+then read anew and the decision is made again.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Protocol
+
+from shared.domain.listing import Listing
+from shared.stores.documents import ListingId
+from shared.stores.errors import Contention
+
+MAX_ATTEMPTS = 20
+_FIRST_PAUSE_SECONDS = 0.002
+_MAX_PAUSE_SECONDS = 0.1
+
+Readings = Mapping[ListingId, Listing]
+"""Listings as they were read, by id. A listing that is not recorded is absent."""
+
+
+class _Listings(Protocol):
+    async def get_many(self, ids: Collection[ListingId]) -> Readings: ...
+
+    async def write(self, listings: Iterable[Listing]) -> Collection[ListingId]: ...
+
+
+async def update(
+    listings: _Listings, ids: Collection[ListingId], rule: Callable[[Listing], Listing | None]
+) -> list[Listing]:
+    """Apply a rule to each of the listings that is recorded, and write what it changes.
+
+    The rule takes a listing and returns it changed, or None for no change. It is called again, with a new reading, if
+    the write is refused. Returns the listings that were written, as the rule returned them. Raises StoreUnavailable,
+    and Contention if a write is refused MAX_ATTEMPTS times.
+    """
+    written: list[Listing] = []
+    attempts = OptimisticUpdate(listings, ids)
+    async for readings in attempts:
+        written += await attempts.write(after for listing in readings.values() if (after := rule(listing)))
+    return written
+
+
+class OptimisticUpdate:
+    """An update of several listings, as a loop over attempts: for decisions that look at all listings together.
+
+    ::
+
+        attempts = OptimisticUpdate(listings, ids)
+        async for readings in attempts:
+            written = await attempts.write(decide(readings))
+
+    The first attempt reads all the listings, each further attempt those that the previous one was refused; a random
+    pause lies between. The loop ends when nothing was refused. After MAX_ATTEMPTS attempts it raises Contention.
+    """
+
+    def __init__(self, listings: _Listings, ids: Collection[ListingId], readings: Readings | None = None) -> None:
+        """Prepare an update of the listings `ids`; `readings` saves the first read where the caller has made it."""
+        self.ids = ids
+        """The listings of this attempt; after Contention, those that were not written."""
+        self._listings = listings
+        self._readings = readings
+        self._refused = ids
+        self._attempt = 0
+
+    def __aiter__(self) -> "OptimisticUpdate":
+        return self
+
+    async def __anext__(self) -> Readings:
+        self.ids = self._refused
+        if not self.ids:
+            raise StopAsyncIteration
+        if self._attempt == MAX_ATTEMPTS:
+            count = len(self.ids)
+            what = "a listing" if count == 1 else f"{count} listings"
+            raise Contention(f"others changed {what} before each of {MAX_ATTEMPTS} attempts to write; try again")
+        if self._attempt:
+            await back_off(self._attempt)
+        if self._attempt or self._readings is None:
+            self._readings = await self._listings.get_many(self.ids)
+        self._attempt += 1
+        self._refused = ()
+        return self._readings
+
+    async def write(self, changed: Iterable[Listing]) -> list[Listing]:
+        """Write changed listings, once in each attempt; return those that were written. Raises StoreUnavailable.
+
+        The next attempt is about the others. Listings that are not passed are done with.
+        """
+        changed = list(changed)
+        self._refused = await self._listings.write(changed)
+        return [listing for listing in changed if (listing.feed, listing.key) not in self._refused]
+
+
+async def back_off(attempt: int, chance: Callable[[], float] = random.random) -> None:
+    """Pause before attempt number `attempt` (the first retry is 1), longer each time, at most 0.1 seconds.
+
+    `chance` returns a number from 0 to 1, the share of the longest pause that is taken: it keeps writers apart that
+    were refused together.
+    """
+    await asyncio.sleep(chance() * min(_FIRST_PAUSE_SECONDS * 2**attempt, _MAX_PAUSE_SECONDS))
