@@ -1,0 +1,225 @@
+"""The resolver's HTTP answers stay as they are: status, headers and body of each route, in every case."""
+
+import gzip
+import json
+from typing import Any
+
+import aiohttp
+from yarl import URL
+
+from services.resolver.description import openapi
+from shared.domain.failures import Failure, Reason
+from tests import examples, golden_files
+from tests.answering import Resolver, a_resolver
+from tests.builders import KEY, NOW, a_held_photo, a_listing, a_photo
+
+SHOWN = examples.shown()
+IDS = {photo.caption or photo.url.split("/")[-1].removesuffix(".jpg"): photo.id for photo in SHOWN.photos}
+GONE = a_photo("gone-at-origin", key="gone", failure=Failure(Reason.GONE), attempts=1, attempted_at=NOW)
+LISTINGS = [
+    SHOWN,
+    a_listing(GONE, key="gone"),
+    a_listing(key="no photos"),
+    a_listing(a_held_photo(key="both"), key="both"),
+    a_listing(a_held_photo(key="both", feed="other feed"), key="both", feed="other feed"),
+    *(one for name, one in examples.listings().items() if name in {"hidden", "blocked"}),
+]
+LISTING = f"/api/listings/{KEY}/images"
+POST = "POST /api/images/resolve"
+URL_OF_A_COPY = "https%3A%2F%2Fphotos.example.com%2Fdownloaded.jpg"
+UNKNOWN = "0" * 32
+OF_EACH_TEXT = {"date", "content-length", "etag"}
+"""Headers that differ with every change of a text, and with time."""
+
+QUESTIONS: dict[str, dict[str, Any]] = {
+    f"GET {LISTING}": {},
+    f"GET {LISTING}?context=search&feed=proptx-idx": {},
+    f"GET {LISTING}?feed=nobody": {},
+    f"GET {LISTING}?context=other": {},
+    f"GET {LISTING}?feed=a&feed=b": {},
+    f"GET {LISTING}?feed=%FF": {},
+    f"HEAD {LISTING}": {},
+    f"OPTIONS {LISTING}": {"headers": {"Origin": "https://site.example.com", "Access-Control-Request-Method": "GET"}},
+    f"DELETE {LISTING}": {},
+    "GET /api/listings/both/images": {},
+    "GET /api/listings/both/images?feed=other%20feed": {},
+    "GET /api/listings/hidden/images": {},
+    "GET /api/listings/blocked/images": {},
+    "GET /api/listings/no%20photos/images": {},
+    "GET /api/listings/unknown/images": {},
+    f"{POST} (several)": {"json": {"listing_keys": [KEY, "gone", "both", "hidden", "unknown", KEY]}},
+    f"{POST} (in one feed)": {
+        "json": {"listing_keys": ["both"], "feed": "other feed", "photos_per_listing": 2, "context": "view"}
+    },
+    f"{POST} (no keys)": {"json": {"listing_keys": []}},
+    f"{POST} (201 keys)": {"json": {"listing_keys": [str(number) for number in range(201)]}},
+    f"{POST} (no JSON)": {"data": b"no JSON"},
+    f"{POST} (too large)": {"data": b"x" * 1_000_001},
+    f"{POST} (unknown field)": {"json": {"listing_keys": [KEY], "other": 1}},
+    f"{POST} (wrong values)": {"json": {"listing_keys": 1, "photos_per_listing": "a", "context": "other", "feed": 2}},
+    f"GET /api/images/resolve?url={URL_OF_A_COPY}": {},
+    f"GET /api/images/resolve?url={URL_OF_A_COPY}&listing={KEY}": {},
+    f"GET /api/images/resolve?url={URL_OF_A_COPY}&listing=other": {},
+    "GET /api/images/resolve?url=https%3A%2F%2Fphotos.example.com%2Fsmall.jpg": {},
+    "GET /api/images/resolve?url=unknown": {},
+    "GET /api/images/resolve": {},
+    f"GET /api/images/resolve?url={'x' * 8_001}": {},
+    "PUT /api/images/resolve": {},
+    f"GET /api/images/serve?id={IDS['downloaded']}": {},
+    f"GET /api/images/serve?id={IDS['downloaded']}&variant=thumb": {},
+    f"GET /api/images/serve?id={IDS['downloaded']}&variant=card": {},
+    f"GET /api/images/serve?id={IDS['downloaded']}&variant=other": {},
+    f"GET /api/images/serve?url={URL_OF_A_COPY}": {},
+    f"GET /api/images/serve?id={IDS['outdated']}": {},
+    f"GET /api/images/serve?id={IDS['released']}": {},
+    f"GET /api/images/serve?id={IDS['released']}&variant=other": {},
+    f"GET /api/images/serve?id={IDS['failed']}": {},
+    f"GET /api/images/serve?id={IDS['spent']}": {},
+    f"GET /api/images/serve?id={GONE.id}": {},
+    f"GET /api/images/serve?id={GONE.id}&variant=other": {},
+    f"GET /api/images/serve?id={UNKNOWN}": {},
+    "GET /api/images/serve?url=unknown": {},
+    "GET /api/images/serve": {},
+    f"GET /api/images/serve?id={UNKNOWN}&url=unknown": {},
+    "GET /healthz": {},
+    "GET /readyz": {},
+    "GET /nothing": {},
+    "GET /assets/nothing": {},
+}
+LONG_TEXTS = [
+    "/api/docs", "/api/openapi.json", "/metrics", "/assets/listing-photos.js", "/assets/listing-photos.d.ts",
+    "/assets/listing-images-client.js", "/assets/thumbhash.js",
+]  # fmt: skip
+
+
+def lower_case(answer: aiohttp.ClientResponse) -> dict[str, str]:
+    """Return an answer's headers, their names in lower case."""
+    return {name.lower(): value for name, value in answer.headers.items()}
+
+
+async def asked(resolver: Resolver, question: str, **given: Any) -> dict[str, Any]:
+    """Ask; return the answer's status, headers and body."""
+    method, path = question.partition(" (")[0].split(" ", 1)
+    headers = {"Accept-Encoding": "identity", "X-Request-Id": "golden", **given.pop("headers", {})}
+    answer = await resolver.http.request(
+        method, URL(path, encoded=True), allow_redirects=False, headers=headers, **given
+    )
+    body, found = await answer.read(), lower_case(answer)
+    del found["date"]
+    if found.get("content-encoding") == "gzip":
+        body = gzip.decompress(body)
+        del found["content-length"]  # it depends on the version of zlib
+    is_json = "json" in found.get("content-type", "") and body
+    return {
+        "status": answer.status,
+        "headers": found,
+        "body": json.loads(body) if is_json else body.decode().splitlines(),
+    }
+
+
+def shortened(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Name the headers that all answers have once, and a body that is there already by its question."""
+    always = dict(set.intersection(*(set(one["headers"].items()) for one in found.values())))
+    first: dict[str, str] = {}
+    for question, one in found.items():
+        for name in always:
+            del one["headers"][name]
+        text = golden_files.to_json(one["body"])
+        if len(text) > 200 and first.setdefault(text, question) != question:
+            one["body"] = f"as of {first[text]}"
+    return {"headers of all": always, "answers": found}
+
+
+async def test_every_answer_stays() -> None:
+    async with a_resolver(*LISTINGS, clock=lambda: NOW, serve_wait_seconds=0) as resolver:
+        found = {
+            question.replace("x" * 8_001, "x…"): await asked(resolver, question, **given)
+            for question, given in QUESTIONS.items()
+        }
+        golden_files.check("resolver/answers", shortened(found))
+
+
+async def test_what_the_client_has_already_is_answered_as_ever() -> None:
+    async with a_resolver(*LISTINGS, clock=lambda: NOW, serve_wait_seconds=0) as resolver:
+        found = {}
+        for path in (LISTING, f"/api/images/resolve?url={URL_OF_A_COPY}", f"/api/images/serve?id={IDS['downloaded']}"):
+            etag = (await asked(resolver, f"GET {path}"))["headers"]["etag"]
+            found[path] = await asked(resolver, f"GET {path}", headers={"If-None-Match": etag})
+            packed = {"Accept-Encoding": "gzip"}
+            found[f"{path} (gzip)"] = await asked(resolver, f"GET {path}", headers=packed)
+        search = {"json": {"listing_keys": ["both", "unknown"]}}
+        etag = (await asked(resolver, POST, **search))["headers"]["etag"]
+        found[POST] = await asked(resolver, POST, **search, headers={"If-None-Match": etag})
+        for one in found.values():
+            if isinstance(one["body"], dict):
+                one["body"] = sorted(one["body"])  # the other golden file has the bodies
+        golden_files.check("resolver/conditional-answers", shortened(found))
+
+
+async def test_answers_while_a_server_is_away_stay() -> None:
+    async with a_resolver(*LISTINGS, clock=lambda: NOW, serve_wait_seconds=0, cors_origins="") as resolver:
+        await asked(resolver, f"GET {LISTING}")
+        resolver.parts.catalog.forget_all()
+        resolver.listings.is_away = True
+        resolver.health.is_started = True
+        found = {
+            question: await asked(resolver, question, **given)
+            for question, given in (
+                ("GET /api/listings/both/images", {}),
+                (POST, {"json": {"listing_keys": ["both"]}}),
+                (f"GET /api/images/resolve?url={URL_OF_A_COPY}", {}),
+                (f"GET /api/images/serve?id={IDS['downloaded']}", {}),
+                ("GET /readyz", {}),
+            )
+        }
+        resolver.listings.is_away = False
+        found["GET /readyz (ready)"] = await asked(resolver, "GET /readyz")
+        resolver.health.is_draining = True
+        found["GET /readyz (draining)"] = await asked(resolver, "GET /readyz")
+        resolver.health.stuck = lambda: ["listing-seen"]
+        found["GET /healthz (stuck)"] = await asked(resolver, "GET /healthz")
+        golden_files.check("resolver/answers-while-away", shortened(found))
+
+
+async def test_headers_of_long_texts_stay() -> None:
+    async with a_resolver() as resolver:
+        found = {}
+        for path in LONG_TEXTS:
+            headers = {"Accept-Encoding": "identity", "X-Request-Id": "golden"}
+            answer = await resolver.http.head(path, headers=headers)
+            kept = {name: one for name, one in lower_case(answer).items() if name not in OF_EACH_TEXT}
+            found[path] = {"status": answer.status, "headers": kept, "body": ""}
+        golden_files.check("resolver/long-texts", shortened(found))
+
+
+async def test_the_routes_stay() -> None:
+    async with a_resolver() as resolver:
+        routes = {(one.method, one.resource.canonical) for one in resolver.app.router.routes() if one.resource}
+        golden_files.check("resolver/routes", sorted(f"{method} {path}" for method, path in routes))
+
+
+async def test_what_a_view_publishes_stays() -> None:
+    async with a_resolver(*LISTINGS, clock=lambda: NOW, serve_wait_seconds=0) as resolver:
+        await resolver.is_waited_for(SHOWN.photos[0])
+        (event, *_) = resolver.said.records
+        headers = {name: value.decode() for name, value in event.headers}
+        golden_files.check(
+            "resolver/view", {"topic": event.topic, "key": (event.key or b"").decode(), "headers": headers}
+        )
+
+
+def without_prose(value: Any) -> Any:
+    """Leave out descriptions and summaries: people read them, programs do not."""
+    if isinstance(value, dict):
+        return {
+            name: without_prose(one)
+            for name, one in value.items()
+            if name not in {"description", "summary"} or not isinstance(one, str)
+        }
+    return [without_prose(one) for one in value] if isinstance(value, list) else value
+
+
+def test_the_openapi_document_stays_but_for_its_prose() -> None:
+    document = without_prose(openapi())
+    del document["info"]["version"]
+    golden_files.check("resolver/openapi", document)
