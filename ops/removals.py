@@ -7,11 +7,9 @@ from datetime import datetime
 from shared.clock import Clock
 from shared.domain.listing import Hidden, Listing, RemovalReason
 from shared.domain.reconcile import whole
+from shared.stores import updates
 from shared.stores.documents import ListingId
-from shared.stores.errors import StoreUnavailable
 from shared.stores.listings import Listings
-
-_MOST_ROUNDS = 20
 
 Change = Callable[[Listing, datetime], Listing]
 
@@ -64,11 +62,6 @@ def is_anything_forced(listing: Listing, images: Collection[str]) -> bool:
 
 
 async def change(listings: Listings, one: ListingId, rule: Change, clock: Clock) -> Listing:
-    """Change a listing; where another was faster, read and decide again. Raises StoreUnavailable."""
-    for _ in range(_MOST_ROUNDS):
-        listing = await listings.get(*one)
-        assert listing is not None  # noqa: S101 - no listing is ever deleted
-        after = rule(listing, clock())
-        if not await listings.write([after]):
-            return after
-    raise StoreUnavailable(f"listing {one[1]} changed under every attempt to write it")
+    """Apply a rule to a listing and write the result; return it. Raises StoreUnavailable and Contention."""
+    (written,) = await updates.update(listings, [one], lambda listing: rule(listing, clock()))
+    return written

@@ -18,11 +18,10 @@ from shared.events.codec import Undecodable, decode
 from shared.events.listings import ListingSeen
 from shared.events.records import Record
 from shared.stores.documents import ListingId
-from shared.stores.errors import StoreUnavailable
 from shared.stores.listings import Listings
+from shared.stores.updates import OptimisticUpdate
 
 _logger = log.get(__name__)
-_MOST_ROUNDS = 20
 _LONGEST_ID = 100
 
 
@@ -59,7 +58,7 @@ class Recorder:
     async def record(self, records: Sequence[Record]) -> None:
         """Record a batch in two reads and one write; what cannot be understood goes to the dead letters.
 
-        Raises StoreUnavailable and BrokerUnavailable; the same batch again does no harm.
+        Raises StoreUnavailable, Contention and BrokerUnavailable; the same batch again does no harm.
         """
         heard: dict[ListingId, list[_Statement]] = {}
         dead: list[tuple[Record, str]] = []
@@ -117,23 +116,16 @@ class Recorder:
         return {one: statements for one, statements in news.items() if statements}, recorded.keys()
 
     async def _write(self, said: Mapping[ListingId, Sequence[Announcement]], known: Collection[ListingId]) -> int:
-        """Write what changed; where another was faster, read and decide again."""
-        left, written = dict(said), 0
-        for _ in range(_MOST_ROUNDS):
-            if not left:
-                return written
-            read = [one for one in left if one in known]
-            before = await self._listings.get_many(read) if read else {}
-            changed = [
-                listing for one, some in left.items() if (listing := self._after(before.get(one), some)) is not None
-            ]
-            refused = known = await self._listings.write(changed)
-            written += len(changed) - len(refused)
-            for listing in changed:
-                if (listing.feed, listing.key) not in refused:
-                    _report(listing, left[listing.feed, listing.key][-1])
-            left = {one: left[one] for one in refused}
-        raise StoreUnavailable(f"{len(left)} listings changed under every attempt to write them")
+        """Write the listings that the announcements change; return how many. Raises StoreUnavailable and Contention."""
+        read = [one for one in said if one in known]
+        attempts = OptimisticUpdate(self._listings, said.keys(), await self._listings.get_many(read) if read else {})
+        written = 0
+        async for readings in attempts:
+            changed = [self._after(readings.get(one), said[one]) for one in attempts.ids]
+            for listing in await attempts.write(after for after in changed if after):
+                written += 1
+                _report(listing, said[listing.feed, listing.key][-1])
+        return written
 
     def _after(self, listing: Listing | None, said: Iterable[Announcement]) -> Listing | None:
         """Return the listing after all statements, or None where none changes it."""

@@ -24,13 +24,14 @@ from shared.lease import Lease
 from shared.publisher import Publisher
 from shared.render import Renderer
 from shared.stores.documents import ListingId
+from shared.stores.errors import Contention
 from shared.stores.listings import Listings
 from shared.stores.objects import Bucket, Objects
 from shared.stores.records import Removal, Removals
+from shared.stores.updates import OptimisticUpdate
 
 _AT_ONCE = 25
 """Listings a round: some thousand images at most MLSs, which is what one multi-delete takes."""
-_MOST_ROUNDS = 20
 
 _logger = log.get(__name__)
 
@@ -113,7 +114,10 @@ class Remover:
         now = self._clock()
         await self._removals.add([_evidence(one, now) for one in held])
         await self._publisher.publish(self._event(one, now) for one in held if not one.remained)
-        await self._finish(leaving, gone)
+        try:
+            await self._finish(leaving, gone)
+        except Contention as error:
+            _logger.warning("removal-contended", error=str(error))  # the next round repeats the removal
         self._report(held)
 
     async def _with_found(self, listing: Listing) -> Listing:
@@ -167,27 +171,26 @@ class Remover:
         )
 
     async def _finish(self, listings: Sequence[Listing], gone: Sequence[Gone]) -> None:
-        """Take what is gone off the record. Left undone by contention, the next round repeats the removal."""
+        """Take what is gone off the record. Raises StoreUnavailable and Contention."""
         done: dict[ListingId, set[Discard]] = defaultdict(set)
         remained: dict[ListingId, set[Discard]] = defaultdict(set)
         for one in gone:
             (remained if one.remained else done)[one.listing.feed, one.listing.key].add(one.discard)
-        now, left = self._clock(), list(listings)
-        for _ in range(_MOST_ROUNDS):
-            refused = await self._listings.write(
-                decide.put_off(
-                    decide.finish(one, done[one.feed, one.key]), remained[one.feed, one.key], now
-                )
-                for one in left
-            )  # fmt: skip
-            if not refused:
-                return
-            changed = (await self._listings.get_many(refused)).values()
-            left = [await self._without_lost(one, done[one.feed, one.key]) for one in changed]
+        now = self._clock()
+        readings = {(listing.feed, listing.key): listing for listing in listings}
+        attempts = OptimisticUpdate(self._listings, readings.keys(), readings)
+        async for current in attempts:
+            changed = [await self._without_lost(listing, done[one]) for one, listing in current.items()]
+            await attempts.write(
+                decide.put_off(decide.finish(one, done[one.feed, one.key]), remained[one.feed, one.key], now)
+                for one in changed
+            )
 
     async def _without_lost(self, listing: Listing, gone: Collection[Discard]) -> Listing:
         """Look whether what was deleted is a copy again by now, and whether that is there."""
         doubted = decide.doubtful(listing, gone)
+        if not doubted:
+            return listing
         prefixes = {keys.photo_prefix(listing.feed, listing.key, photo.object_id) for photo in doubted}
         found = [await self._by_photo(bucket, prefixes) for bucket in Bucket]
         held = {key for by_photo in found for some in by_photo.values() for key in some}

@@ -21,12 +21,12 @@ from shared.publisher import Publisher
 from shared.stores.documents import ListingId
 from shared.stores.errors import Contention, StoreUnavailable
 from shared.stores.listings import Listings
+from shared.stores.updates import OptimisticUpdate
 
 _logger = log.get(__name__)
 _LONGEST_QUEUE = 10_000
 _ROUND_SECONDS = 0.1
 _AT_ONCE = 50
-_MOST_ROUNDS = 10
 
 
 class Demand:
@@ -62,7 +62,7 @@ class Demand:
         self._more.set()
 
     async def now(self, one: ListingId, image_id: str) -> None:
-        """Raise an image that a person waits for. Raises StoreUnavailable and BrokerUnavailable."""
+        """Raise an image that a person waits for. Raises StoreUnavailable, Contention and BrokerUnavailable."""
         if one[0] in self._feeds:
             await self._raise({one: {image_id}}, Priority.VIEWED)
 
@@ -84,24 +84,19 @@ class Demand:
             _logger.warning("demand-dropped", listings=len(wanted), error=str(fault))
 
     async def _raise(self, wanted: Mapping[ListingId, Collection[str]], to: Priority) -> None:
-        left = dict(wanted)
-        for _ in range(_MOST_ROUNDS):
-            known = await self._listings.get_many(list(left))
+        attempts = OptimisticUpdate(self._listings, wanted.keys())
+        async for known in attempts:
             now = self._clock()
-            raised = [
-                more
+            raised = {
+                one: more
                 for one, listing in known.items()
-                if (more := decide.raised(listing, left[one], to, self._feeds[listing.feed], now))
-            ]
-            if any(more.released for more in raised):
+                if (more := decide.raised(listing, wanted[one], to, self._feeds[listing.feed], now))
+            }
+            if any(more.released for more in raised.values()):
                 await self._publisher.ping()  # nothing is marked that could not be said
-            refused = await self._listings.write(more.listing for more in raised)
-            written = [more for more in raised if (more.listing.feed, more.listing.key) not in refused]
-            await self._say(written, known)
+            written = await attempts.write(more.listing for more in raised.values())
+            await self._say([raised[listing.feed, listing.key] for listing in written], known)
             self._raised.labels(to).inc(len(written))
-            left = {one: left[one] for one in refused}
-            if not left:
-                return
 
     async def _say(self, raised: Sequence[Raised], known: Mapping[ListingId, Listing]) -> None:
         try:

@@ -464,7 +464,7 @@ async def test_a_burst_is_held_and_an_ordinary_day_is_not(
     await world.a_janitor(removal_freeze_share=share).sweep()
     assert await removed(world, *leaving) == (0 if is_frozen else gone)
     assert bool(world.keys) is is_frozen
-    assert world.metric("removals_frozen", feed=FEED, reason="listing-inactive") == is_frozen
+    assert world.metric("removals_held", feed=FEED, reason="listing-inactive") == is_frozen
     assert [one.hidden for one in await world.removal_holds.all()] == [gone] * is_frozen
 
 
@@ -482,7 +482,7 @@ async def test_a_burst_that_no_janitor_watched_is_held_and_goes_as_it_is_decided
     await world.has(*before, *leaving, *displayed(10))
     await world.a_janitor().sweep()
     assert await removed(world, *before, *leaving) == 0
-    assert world.metric("removals_frozen", feed=FEED, reason="listing-inactive") == 1
+    assert world.metric("removals_held", feed=FEED, reason="listing-inactive") == 1
     assert await world.removal_holds.decide(FEED, Decision.RESUME, world.now) == 1
     world.later(2)
     await world.a_janitor().sweep()
@@ -514,7 +514,7 @@ async def test_an_opt_out_is_not_held_up_by_a_feed_that_loses_its_listings_and_a
     world.later(1)
     await world.a_janitor().sweep()
     assert await removed(world, *mass) == 0
-    assert world.metric("removals_frozen", feed=FEED, reason="opt-out") == 1
+    assert world.metric("removals_held", feed=FEED, reason="opt-out") == 1
 
 
 async def test_withdrawn_photos_superseded_and_forced_ones_go_on_while_a_feed_is_frozen(world: World) -> None:
@@ -534,14 +534,14 @@ async def test_a_janitor_that_was_succeeded_says_nothing_of_freezes_and_delays(w
     await world.has(*burst(80), *displayed(10))
     first = world.a_janitor(name="first")
     await first.sweep()
-    assert world.metric("removals_frozen", feed=FEED, reason="listing-inactive") == 1
+    assert world.metric("removals_held", feed=FEED, reason="listing-inactive") == 1
     assert world.metric("removal_late_seconds") == 0  # all are held
     assert await world.leases.hold("removal", "second", NOW, NOW) is False
     await world.leases.release("removal", "first")
     assert await world.leases.hold("removal", "second", NOW, NOW + timedelta(minutes=10))
     world.later(60)
     await first.sweep()
-    assert world.metric("removals_frozen", feed=FEED, reason="listing-inactive") is None
+    assert world.metric("removals_held", feed=FEED, reason="listing-inactive") is None
     assert world.metric("removal_late_seconds") == 0
 
 
@@ -554,7 +554,7 @@ async def test_resuming_removes_what_was_held_and_does_not_freeze_again_for_it(w
     janitor = world.a_janitor()
     await janitor.sweep()
     assert await removed(world, *leaving) == 80
-    assert world.metric("removals_frozen", feed=FEED, reason="listing-inactive") == 0
+    assert world.metric("removals_held", feed=FEED, reason="listing-inactive") == 0
     again = burst(FEWEST, since=2)
     world.later(7)
     await world.has(*again)
