@@ -26,7 +26,7 @@ class Health:
         self.is_draining = False
         self.is_started = False
         self._told: Collection[str] = ()
-        self.stuck: Callable[[], Sequence[str]] = tuple
+        self.stuck_topics: Callable[[], Sequence[str]] = tuple
         """The topics that stand still; with any, the process had better be started again."""
 
     def routes(self) -> list[web.RouteDef]:
@@ -38,7 +38,7 @@ class Health:
         ]
 
     async def _healthz(self, _: web.Request) -> web.Response:
-        if stuck := self.stuck():
+        if stuck := self.stuck_topics():
             return _answer({"status": "stuck", "topics": list(stuck)}, 503)
         return _answer({"status": "alive"}, 200)
 

@@ -100,13 +100,16 @@ async def work(
     """Consume and run the loops until told to stop, answering the probes meanwhile."""
     app = web.Application()
     app.add_routes(health.routes())
-    health.stuck = lambda: consumer.topics if consumer.has_crashed else consumer.stuck
+    health.stuck_topics = lambda: consumer.topics if consumer.has_crashed else consumer.stuck_topics
     async with serving(app, settings.host, port):
         await wait_for_topics(settings, consumer.topics, stop)
         if stop.is_set():
             return
         await consumer.start()
-        own = [Loop("progress", consumer.look, _LOOK_SECONDS), Loop("health", health.tell, TELL_SECONDS, endless=True)]
+        own = [
+            Loop("progress", consumer.check_progress, _LOOK_SECONDS),
+            Loop("health", health.tell, TELL_SECONDS, endless=True),
+        ]
         async with looping([*loops, *own]):
             health.is_started = True
             _logger.info("started", port=port)

@@ -66,9 +66,13 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         )
         subscriptions = [
             Subscription(
-                IMAGE_OUTDATED_VIEWED, handler.handle_viewed, batch=10, batches=_VIEWED_BATCHES, within_seconds=0.01
+                IMAGE_OUTDATED_VIEWED,
+                handler.handle_viewed,
+                batch_size=10,
+                concurrency=_VIEWED_BATCHES,
+                gather_seconds=0.01,
             ),
-            Subscription(IMAGE_OUTDATED, handler.handle, batch=10, batches=_BATCHES),
+            Subscription(IMAGE_OUTDATED, handler.handle, batch_size=10, concurrency=_BATCHES),
         ]
         consumer = Consumer(settings, SERVICE, subscriptions, dead_letters, registry)
         health = Health(

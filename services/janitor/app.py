@@ -53,7 +53,7 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         remover = Remover(
             listings, objects, mongo.MongoRemovals(database), guard, lease, publisher, renderer, utc_now, registry
         )
-        lane = Subscription(LISTING_SEEN, recorder.record, batch=100, within_seconds=_LISTEN_SECONDS)
+        lane = Subscription(LISTING_SEEN, recorder.record, batch_size=100, gather_seconds=_LISTEN_SECONDS)
         consumer = Consumer(settings, SERVICE, [lane], dead_letters, registry)
         health = Health(
             {"mongo": lambda: mongo.ping(database), "kafka": broker.ping, "objects": objects.ping}, registry

@@ -51,7 +51,7 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         # One lease for all loops, named after the oldest of them.
         lease = Lease(mongo.MongoLeases(database), "release", worker_name(settings, SERVICE), utc_now)
         release = Release(listings, lease, publisher, feeds, utc_now, registry)
-        lane = Subscription(LISTING_SEEN, recorder.record, batch=50, batches=2, within_seconds=0.05)
+        lane = Subscription(LISTING_SEEN, recorder.record, batch_size=50, concurrency=2, gather_seconds=0.05)
         consumer = Consumer(settings, SERVICE, [lane], dead_letters, registry)
         health = Health({"mongo": lambda: mongo.ping(database), "kafka": broker.ping}, registry)
         throughputs = mongo.MongoThroughputs(database)

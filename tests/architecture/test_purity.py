@@ -14,7 +14,7 @@ PURE = [
     PROJECT / "services" / "scheduler" / "window.py",
     PROJECT / "services" / "downloader" / "budget.py",
     PROJECT / "services" / "desk" / "charts.py",
-    PROJECT / "shared" / "progress.py",
+    PROJECT / "shared" / "consumer" / "progress.py",
 ]
 IMPURE_MODULES = {"asyncio", "logging", "os", "pathlib", "random", "socket", "subprocess", "threading", "time", "uuid"}
 IMPURE_CALLS = {"now", "utcnow", "today", "open", "print", "input", "sleep", "random", "uuid4"}

@@ -27,7 +27,7 @@ async def test_what_was_read_is_delivered_again_though_nothing_was_ever_committe
 
     dead_letters = DeadLetters(broker, settings.topic_prefix, "downloader", utc_now, registry)
     consumer = Consumer(
-        settings, "downloader", [Subscription(IMAGE_OUTDATED, handle, batches=9)], dead_letters, registry
+        settings, "downloader", [Subscription(IMAGE_OUTDATED, handle, concurrency=9)], dead_letters, registry
     )
     topic = settings.topic(IMAGE_OUTDATED)
     await broker.publish(Outgoing(topic, b"X1", value) for value in (b"a", b"b"))

@@ -21,7 +21,7 @@ from shared.stores.errors import StoreUnavailable
 )
 async def test_what_stands_still_is_named(stuck: list[str], status: int, said: object) -> None:
     health, app = Health({}, CollectorRegistry()), web.Application()
-    health.stuck = lambda: stuck
+    health.stuck_topics = lambda: stuck
     app.add_routes(health.routes())
     async with TestClient(TestServer(app)) as client:
         answer = await client.get("/healthz")

@@ -2,9 +2,9 @@
 
 import pytest
 
-from shared.progress import Progress
+from shared.consumer.progress import Progress
 
-BEGAN = Progress(done=5, since=0.0)
+BEGAN = Progress(finished=5, moved_at=0.0)
 LATE = 601
 
 
@@ -20,11 +20,11 @@ LATE = 601
 def test_only_standing_still_with_work_at_hand_is_being_stuck(
     done: int, has_work: bool, is_waiting: bool, expected: bool
 ) -> None:
-    seen = BEGAN.seen(done, has_work=has_work, is_waiting=is_waiting, now=LATE)
+    seen = BEGAN.observed(done, has_work=has_work, is_waiting=is_waiting, now=LATE)
     assert seen.is_stuck(LATE) is expected
 
 
 def test_it_takes_ten_minutes() -> None:
-    seen = BEGAN.seen(5, has_work=True, is_waiting=False, now=600)
+    seen = BEGAN.observed(5, has_work=True, is_waiting=False, now=600)
     assert not seen.is_stuck(600)
     assert seen.is_stuck(600.1)

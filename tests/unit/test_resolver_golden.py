@@ -176,7 +176,7 @@ async def test_answers_while_a_server_is_away_stay() -> None:
         found["GET /readyz (ready)"] = await asked(resolver, "GET /readyz")
         resolver.health.is_draining = True
         found["GET /readyz (draining)"] = await asked(resolver, "GET /readyz")
-        resolver.health.stuck = lambda: ["listing-seen"]
+        resolver.health.stuck_topics = lambda: ["listing-seen"]
         found["GET /healthz (stuck)"] = await asked(resolver, "GET /healthz")
         golden_files.check("resolver/answers-while-away", shortened(found))
 

@@ -1,0 +1,99 @@
+"""Forming batches of a topic's records, handling some of them at the same time, and acknowledging them in order."""
+
+import asyncio
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import faust
+
+from shared.consumer.dispatch import Dispatcher
+from shared.consumer.subscription import Subscription
+from shared.events.records import Record
+
+
+@dataclass(frozen=True, slots=True)
+class _StartedBatch:
+    task: asyncio.Task[None]
+    events: "list[faust.Event]"
+
+
+class BatchRunner:
+    """Runs the batches of one subscription.
+
+    `on_acknowledged` is called after each acknowledged record. Once `stopping` is set, no further batch is started.
+    """
+
+    def __init__(
+        self,
+        subscription: Subscription,
+        dispatcher: Dispatcher,
+        stopping: asyncio.Event,
+        on_acknowledged: Callable[[], None],
+    ) -> None:
+        self._subscription = subscription
+        self._dispatcher = dispatcher
+        self._stopping = stopping
+        self._on_acknowledged = on_acknowledged
+        self._in_flight: set[asyncio.Task[None]] = set()
+
+    @property
+    def in_flight(self) -> Collection[asyncio.Task[None]]:
+        """The tasks of the batches that are being handled now."""
+        return self._in_flight
+
+    async def run(self, stream: "faust.Stream[bytes]") -> None:
+        """Read the topic's records from Faust's stream and run their batches, without end."""
+        stream.enable_acks = False  # otherwise reading the next event acknowledges the one before it
+        arrived: asyncio.Queue[faust.Event] = asyncio.Queue(self._subscription.batch_size)
+        started: asyncio.Queue[_StartedBatch] = asyncio.Queue()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._start_batches(arrived, started))
+            tasks.create_task(self._acknowledge(stream, started))
+            async for event in stream.events():
+                await arrived.put(event)
+
+    async def _start_batches(
+        self, arrived: "asyncio.Queue[faust.Event]", started: asyncio.Queue[_StartedBatch]
+    ) -> None:
+        capacity = asyncio.Semaphore(self._subscription.concurrency)
+        while True:
+            # Before the batch is formed: all records that arrive while none can be started go into one batch.
+            await capacity.acquire()
+            events = await self._next_batch(arrived)
+            if self._stopping.is_set():
+                return
+            records = [_record(event) for event in events]
+            task = asyncio.create_task(self._dispatcher.dispatch(self._subscription, records))
+            self._in_flight.add(task)
+            task.add_done_callback(self._in_flight.discard)
+            task.add_done_callback(lambda _: capacity.release())
+            started.put_nowait(_StartedBatch(task, events))
+
+    async def _next_batch(self, arrived: "asyncio.Queue[faust.Event]") -> "list[faust.Event]":
+        """Wait for an event, then up to `gather_seconds` for more; return them all."""
+        events = [await arrived.get()]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._subscription.gather_seconds):
+                while len(events) < self._subscription.batch_size:
+                    events.append(await arrived.get())
+        return events
+
+    async def _acknowledge(self, stream: "faust.Stream[bytes]", started: asyncio.Queue[_StartedBatch]) -> None:
+        """Acknowledge batches in the order of their start, so that no commit passes a batch that is in work."""
+        while True:
+            batch = await started.get()
+            await asyncio.wait([batch.task])
+            if batch.task.cancelled() or batch.task.exception():
+                return
+            for event in batch.events:
+                await stream.ack(event)
+                self._on_acknowledged()
+
+
+def _record(event: "faust.Event") -> Record:
+    message = event.message
+    at = datetime.fromtimestamp(message.timestamp, UTC)
+    headers = tuple(message.headers or ())
+    return Record(message.topic, message.partition, message.offset, at, message.key, message.value, headers)

@@ -1,0 +1,101 @@
+"""The consumer of a service: its subscriptions as one Faust app, and a watch on their progress."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import prometheus_client as prometheus
+
+from shared.consumer import faust_app
+from shared.consumer.batches import BatchRunner
+from shared.consumer.dispatch import Dispatcher
+from shared.consumer.progress import Progress
+from shared.consumer.subscription import Subscription
+from shared.dead_letters import DeadLetters
+from shared.settings import Settings
+
+
+class Consumer:
+    """Reads the subscriptions of one service as a member of its consumer group.
+
+    `monotonic` returns seconds; tests replace it.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        service: str,
+        subscriptions: Sequence[Subscription],
+        dead_letters: DeadLetters,
+        registry: prometheus.CollectorRegistry,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._dispatcher = Dispatcher(dead_letters)
+        self._stopping = asyncio.Event()
+        self._monotonic = monotonic
+        self._finished: Counter[str] = Counter()
+        self._records = prometheus.Counter(
+            "listing_images_records", "Records read and finished", ["topic"], registry=registry
+        )
+        self._lag = prometheus.Gauge(
+            "listing_images_lag", "Records of this worker's share yet to read", ["topic"], registry=registry
+        )
+        self.topics = [settings.topic(subscription.topic) for subscription in subscriptions]
+        self._progress = {topic: Progress(0, monotonic()) for topic in self.topics}
+        for topic in self.topics:
+            self._records.labels(topic)  # from 0: an alert sees a topic of which no record was ever finished
+        self.app = faust_app.create(settings, service)
+        self._runners = {
+            topic: BatchRunner(subscription, self._dispatcher, self._stopping, partial(self._count_finished, topic))
+            for topic, subscription in zip(self.topics, subscriptions, strict=True)
+        }
+        for topic, runner in self._runners.items():
+            faust_app.add_agent(self.app, topic, runner.run)
+
+    async def start(self) -> None:
+        """Join the consumer group and begin to read."""
+        await self.app.start()
+
+    async def stop(self, within_seconds: float) -> None:
+        """Start no further batch, finish those in flight, and leave the group.
+
+        Batches that are not finished within the time are delivered again, to whichever worker gets their partition.
+        """
+        self._stopping.set()
+        if in_flight := [task for runner in self._runners.values() for task in runner.in_flight]:
+            await asyncio.wait(in_flight, timeout=within_seconds)
+        await self.app.stop()
+
+    @property
+    def has_crashed(self) -> bool:
+        """Return True if Faust has given up: the process should end, and be started again."""
+        return bool(self.app.crashed)
+
+    @property
+    def stuck_topics(self) -> Sequence[str]:
+        """The topics that have records, none of which was finished for STUCK_SECONDS although no server was away."""
+        return [topic for topic, progress in self._progress.items() if progress.is_stuck(self._monotonic())]
+
+    async def check_progress(self) -> None:
+        """Ask Kafka how many records are yet to be read, and update `stuck_topics` and the lag metric.
+
+        Only Kafka knows: a consumer whose connection died silently receives nothing, as if there were nothing to read.
+        Raises BrokerUnavailable.
+        """
+        if self._stopping.is_set() or (lag := await faust_app.lag(self.app)) is None:
+            return
+        for topic, runner in self._runners.items():
+            unread = lag.get(topic, 0)
+            self._lag.labels(topic).set(unread)
+            self._progress[topic] = self._progress[topic].observed(
+                self._finished[topic],
+                has_work=unread > 0 or bool(runner.in_flight),
+                is_waiting=self._dispatcher.is_waiting,
+                now=self._monotonic(),
+            )
+
+    def _count_finished(self, topic: str) -> None:
+        self._records.labels(topic).inc()
+        self._finished[topic] += 1

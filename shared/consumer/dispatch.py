@@ -1,0 +1,70 @@
+"""Calling a handler until it succeeds: outages are waited out, and a record that makes it fail is a dead letter."""
+
+import asyncio
+from collections.abc import Sequence
+
+from shared import log
+from shared.consumer.subscription import Subscription
+from shared.dead_letters import DeadLetters
+from shared.events.records import Record
+from shared.kafka import BrokerUnavailable
+from shared.stores.errors import Contention, StoreUnavailable
+
+_logger = log.get(__name__)
+_FIRST_WAIT_SECONDS = 0.2
+_MAX_WAIT_SECONDS = 5.0
+
+
+class Dispatcher:
+    """Hands the batches of a service's subscriptions to their handlers."""
+
+    def __init__(self, dead_letters: DeadLetters) -> None:
+        self._dead_letters = dead_letters
+        self._waiting = 0
+
+    @property
+    def is_waiting(self) -> bool:
+        """Return True while at least one batch waits for a store or for Kafka to be available again."""
+        return self._waiting > 0
+
+    async def dispatch(self, subscription: Subscription, records: Sequence[Record]) -> None:
+        """Call the subscription's handler with the records; return once each is handled or is a dead letter.
+
+        While a store or Kafka is unavailable, and after Contention, the whole batch is tried again, with exponential
+        backoff. After any other exception each record is tried alone; one that fails alone is put to the dead letters.
+        """
+        wait_seconds = _FIRST_WAIT_SECONDS
+        while True:
+            try:
+                return await subscription.handle(records)
+            except (StoreUnavailable, BrokerUnavailable) as error:
+                _logger.warning(
+                    "waiting-for-infrastructure", topic=subscription.topic, error=str(error), seconds=wait_seconds
+                )
+            except Contention as error:
+                _logger.warning("batch-contended", topic=subscription.topic, error=str(error), seconds=wait_seconds)
+            except Exception as error:
+                _logger.exception("handler-failed", topic=subscription.topic, records=len(records))
+                if len(records) > 1:
+                    for record in records:
+                        await self.dispatch(subscription, [record])
+                    return None
+                return await self._put_dead_letter(records[0], error)
+            await self._wait(wait_seconds)
+            wait_seconds = min(wait_seconds * 2, _MAX_WAIT_SECONDS)
+
+    async def _put_dead_letter(self, record: Record, error: Exception) -> None:
+        wait_seconds = _FIRST_WAIT_SECONDS
+        while True:
+            try:
+                return await self._dead_letters.put(record, f"internal error: {type(error).__name__}")
+            except BrokerUnavailable:
+                await self._wait(wait_seconds)
+                wait_seconds = min(wait_seconds * 2, _MAX_WAIT_SECONDS)
+
+    async def _wait(self, seconds: float) -> None:
+        self._waiting += 1
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self._waiting -= 1

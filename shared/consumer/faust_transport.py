@@ -1,0 +1,43 @@
+"""Faust's Kafka transport, changed to lose no record of a partition of which nothing was committed yet.
+
+While partitions are handed out, Faust throws away the records that it fetched, and seeks to the committed offsets.
+It leaves a partition without a committed offset where it was, so the records thrown away were never delivered.
+
+Faust has no public method to seek to the beginning, only one to ask Kafka where it is, which can fail. So the change
+calls a method of the protected `_thread`. It is proven on the versions of PROVEN_ON, and a test fails when others are
+installed: find out then whether Faust still needs the change, and whether tests/contract/test_consumer.py passes with
+it; then name the new versions here.
+"""
+
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from faust.transport.drivers import aiokafka as driver
+
+if TYPE_CHECKING:
+    import faust
+
+PROVEN_ON = {"faust-streaming": "0.15.3", "aiokafka": "0.14.0"}
+"""Versions by the name of the distribution."""
+
+
+class Consumer(driver.Consumer):  # type: ignore[misc]
+    """Faust's consumer, which seeks to the beginning of each partition that has no committed offset."""
+
+    logger = logging.getLogger("faust.consumer")  # below "faust", whose level shared/log.py sets
+
+    async def seek_to_committed(self) -> Mapping["faust.types.TP", int]:
+        """Seek each assigned partition to its committed offset, or else to its beginning; return the offsets."""
+        committed: Mapping[faust.types.TP, int] = await super().seek_to_committed()
+        if uncommitted := [partition for partition, offset in committed.items() if not offset]:
+            with suppress(driver.IllegalStateError):  # a partition was revoked meanwhile
+                await self._thread.seek_to_beginning(*uncommitted)
+        return committed
+
+
+class Transport(driver.Transport):  # type: ignore[misc]
+    """Faust's transport with the consumer above."""
+
+    Consumer = Consumer
