@@ -25,6 +25,7 @@ from shared.domain.priority import Priority
 from shared.domain.variants import parse_variants
 from shared.stores import mongo
 from tests import system
+from tests.origins import FakePermit
 from tests.servers import Servers, a_room
 from tests.system import System, until
 
@@ -136,16 +137,10 @@ def _cpu_of_fetching(feeds: str, urls: Sequence[str]) -> float:
 
 
 async def _fetch_all(feeds: str, urls: Sequence[str]) -> None:
-    async def permit() -> None:
-        return None
-
     feed = parse_feeds(feeds)["sandbox"]
     async with Fetcher({}) as fetcher:
         for first in range(0, len(urls), 10):
             with tempfile.TemporaryDirectory() as folder:
                 await asyncio.gather(
-                    *(
-                        fetcher.fetch(url, feed, Path(folder), None, permit, lambda _: None, permit)
-                        for url in urls[first : first + 10]
-                    )
+                    *(fetcher.fetch(url, feed, Path(folder), None, FakePermit()) for url in urls[first : first + 10])
                 )

@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from shared.domain.feed import Feed
 PHOTO = bytes(range(256)) * 1000
 PUBLIC = "93.184.216.34"
 
+Permission = Callable[[], Coroutine[None, None, Failure | None]]
 Reply = bytes | Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -127,6 +128,22 @@ async def always() -> None:
 
 
 @dataclass
+class FakePermit:
+    """A permit that asks two functions, and remembers the sizes and the answers that it is told of."""
+
+    wait_for_request: Permission = always
+    confirm_request: Permission = always
+    received: list[int] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+
+    def count_received(self, size: int) -> None:
+        self.received.append(size)
+
+    async def report_answer(self, answer: Answer) -> None:
+        self.answers.append(answer)
+
+
+@dataclass
 class Door:
     """A fetcher with the arguments that most tests do not care for."""
 
@@ -139,10 +156,10 @@ class Door:
         url: str,
         feed: Feed,
         held: Validators | None = None,
-        permit: Callable[[], Awaitable[Failure | None]] = always,
-        in_time: Callable[[], Awaitable[Failure | None]] = always,
+        permit: Permission = always,
+        in_time: Permission = always,
     ) -> Answer:
-        return await self.fetcher.fetch(url, feed, self.into, held, permit, self.received.append, in_time)
+        return await self.fetcher.fetch(url, feed, self.into, held, FakePermit(permit, in_time, self.received))
 
 
 def failed(outcome: Answer, reason: Reason) -> Failure:

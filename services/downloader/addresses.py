@@ -1,4 +1,4 @@
-"""What may be fetched at all? Takes a URL apart in one strict way, and knows which addresses are off limits."""
+"""Parses URLs strictly, and decides which hosts and IP addresses a feed may fetch from."""
 
 import re
 from collections.abc import Iterable
@@ -9,14 +9,14 @@ from urllib.parse import urljoin
 from shared.domain.failures import Failure, Reason
 from shared.domain.hosts import canonical_host, host_allowed
 
-_LONGEST_URL = 8_192
+_MAX_URL_LENGTH = 8_192
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
-# One strict reading instead of urllib's lenient one, so that no other parser can see another host than we did.
+# Stricter than urllib, so that no other parser can find another host in the same URL.
 _URL = re.compile(r"(?P<scheme>https?)://(?P<authority>[^/?#]*)(?P<target>[^#]*)(?:#.*)?", re.IGNORECASE)
 _AUTHORITY = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[\]@]+)(?::(?P<port>[0-9]{0,5}))?")
 
-# From the IANA special-purpose registries. Our own table: `ipaddress.is_global` changed between patch releases.
+# From the IANA special-purpose registries. Not `ipaddress.is_global`: its answers changed between patch releases.
 _REFUSED_IPV4 = tuple(
     map(
         IPv4Network,
@@ -24,18 +24,18 @@ _REFUSED_IPV4 = tuple(
             *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
             *("192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15"),
             *("198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3"),
-            "168.63.129.16/32",  # public by number, but answers Azure's machines with their own secrets
+            "168.63.129.16/32",  # a public address, but on Azure's machines a metadata service that hands out secrets
         ),
     )
 )
-_GLOBAL_IPV6 = IPv6Network("2000::/3")  # everything else is local, multicast, mapped IPv4, NAT64 or not given out
+_GLOBAL_IPV6 = IPv6Network("2000::/3")  # all else is local, multicast, mapped IPv4, NAT64 or unassigned
 _REFUSED_IPV6 = tuple(
     map(
         IPv6Network,
         (
             "2001::/23",  # Teredo, benchmarking, ORCHID
             "2001:db8::/32",
-            "2002::/16",  # 6to4: any IPv4 address in disguise
+            "2002::/16",  # 6to4: may contain any IPv4 address
             "3fff::/20",
         ),
     )
@@ -43,50 +43,55 @@ _REFUSED_IPV6 = tuple(
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A URL that a feed may fetch: canonical host (IPv6 without brackets), port, and path with query as given."""
+class FetchTarget:
+    """A URL that a feed may fetch, in parts: canonical host (IPv6 without brackets), port, and path with query."""
 
     scheme: str
     host: str
     port: int
-    target: str = field(repr=False)  # signed: for no log
+    target: str = field(repr=False)  # may hold a signature, so it must not be logged
 
     @property
     def authority(self) -> str:
-        """The Host header: the host, and the port where it is not the scheme's own."""
+        """The value of the Host header: the host, and the port unless it is the scheme's default."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
     @property
     def url(self) -> str:
-        """The URL put together again from the parts that were checked."""
+        """The URL, assembled from the parts that were checked."""
         return f"{self.scheme}://{self.authority}{self.target}"
 
 
-def place(url: str, image_hosts: Iterable[str]) -> Place | Failure:
-    """Return where a URL leads, or BAD_URL or REFUSED_HOST. The failure's detail holds the host's name at most."""
-    fault = _text_fault(url)
-    if fault:
-        return Failure(Reason.BAD_URL, fault)
-    found = _take_apart(url)
-    if isinstance(found, Failure) or host_allowed(found.host, found.port, image_hosts):
-        return found
-    return Failure(Reason.REFUSED_HOST, f"{found.host} port {found.port} is not in the feed's image_hosts")
+def fetch_target(url: str, image_hosts: Iterable[str]) -> FetchTarget | Failure:
+    """Parse a URL and check its host against the feed's `image_hosts`.
+
+    Return its parts, or a Failure: BAD_URL, or REFUSED_HOST if the host is not listed. The failure's detail holds at
+    most the host's name, never the rest of the URL.
+    """
+    if error := _text_error(url):
+        return Failure(Reason.BAD_URL, error)
+    target = _parse(url)
+    if isinstance(target, Failure) or host_allowed(target.host, target.port, image_hosts):
+        return target
+    return Failure(Reason.REFUSED_HOST, f"{target.host} port {target.port} is not in the feed's image_hosts")
 
 
-def redirected(base: Place, location: str, image_hosts: Iterable[str]) -> Place | Failure:
-    """Return where a redirect leads, its `Location` taken relative to the URL that gave it."""
-    fault = _text_fault(location)  # first, as urljoin drops tabs and line ends
-    if fault:
-        return Failure(Reason.BAD_URL, f"redirect from {base.host}: {fault}")
+def redirect_target(base: FetchTarget, location: str, image_hosts: Iterable[str]) -> FetchTarget | Failure:
+    """Parse the `Location` of a redirect, relative to the URL `base` that sent it, as `fetch_target` parses a URL."""
+    if error := _text_error(location):  # before urljoin, which removes tabs and line ends
+        return Failure(Reason.BAD_URL, f"redirect from {base.host}: {error}")
     try:
-        return place(urljoin(base.url, location), image_hosts)
+        return fetch_target(urljoin(base.url, location), image_hosts)
     except ValueError:
         return Failure(Reason.BAD_URL, f"redirect from {base.host} to something that is no URL")
 
 
-def address_refused(address: str) -> bool:
-    """Say whether an IP address is anything but global unicast: then only a sandbox may connect to it."""
+def is_refused_address(address: str) -> bool:
+    """Return True if the IP address is not global unicast, or is no IP address.
+
+    Only feeds with `allow_private_addresses` may connect to such an address.
+    """
     try:
         ip = ip_address(address)
     except ValueError:
@@ -96,25 +101,26 @@ def address_refused(address: str) -> bool:
     return ip.scope_id is not None or ip not in _GLOBAL_IPV6 or any(ip in network for network in _REFUSED_IPV6)
 
 
-def _text_fault(url: str) -> str:
-    if len(url) > _LONGEST_URL:
-        return f"the URL is longer than {_LONGEST_URL} characters"
+def _text_error(url: str) -> str:
+    """Return what is wrong with the URL's length or characters, or an empty string."""
+    if len(url) > _MAX_URL_LENGTH:
+        return f"the URL is longer than {_MAX_URL_LENGTH} characters"
     if not url.isprintable() or " " in url or "\\" in url:
         return "the URL holds a blank, a backslash or a control character"
     return ""
 
 
-def _take_apart(url: str) -> Place | Failure:
+def _parse(url: str) -> FetchTarget | Failure:
     parts = _URL.fullmatch(url)
     if parts is None:
         return Failure(Reason.BAD_URL, "the URL does not start with http:// or https://")
     authority = _AUTHORITY.fullmatch(parts["authority"])
     host = canonical_host(authority["host"]) if authority else None
     if authority is None or host is None:
-        return Failure(Reason.BAD_URL, "what stands for the host is not a host name or a plain IP address alone")
+        return Failure(Reason.BAD_URL, "the URL's host is neither a plain host name nor a plain IP address")
     scheme = parts["scheme"].lower()
     port = int(authority["port"] or _DEFAULT_PORTS[scheme])
     if not 1 <= port <= 65_535:
         return Failure(Reason.BAD_URL, "the URL's port is not between 1 and 65535")
-    target = parts["target"]
-    return Place(scheme, host, port, target if target.startswith("/") else "/" + target)
+    path_and_query = parts["target"]
+    return FetchTarget(scheme, host, port, path_and_query if path_and_query.startswith("/") else "/" + path_and_query)

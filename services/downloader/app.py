@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from prometheus_client import CollectorRegistry
 
-from services.downloader.download import Download
+from services.downloader.download import Downloader
 from services.downloader.encoders import Encoders
 from services.downloader.fetch import Fetcher
 from services.downloader.handle import Handler
@@ -56,7 +56,7 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
             renderer,
             dead_letters,
             OriginBudget(mongo.MongoBudgets(database), worker),
-            Download(fetcher, encoders, objects, settings.variants, utc_now),
+            Downloader(fetcher, encoders, objects, settings.variants, utc_now).download,
             objects.ping,
             feeds,
             timedelta(hours=settings.superseded_hours),

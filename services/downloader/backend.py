@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import httpcore
 
-from services.downloader.addresses import address_refused
+from services.downloader.addresses import is_refused_address
 from shared.domain.hosts import is_address
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -52,7 +52,7 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
 
     async def _checked(self, host: str, port: int) -> Sequence[str]:
         found = [host] if is_address(host) else await self._look_up(host, port)
-        if not self._allow_private and any(map(address_refused, found)):
+        if not self._allow_private and any(map(is_refused_address, found)):
             raise AddressRefused
         return found
 

@@ -1,4 +1,4 @@
-"""How does a body of unknown size and honesty become a file? A piece at a time, counted and hashed on the way."""
+"""Writes a body of unknown size and honesty to a file, a piece at a time, counted and hashed on the way."""
 
 import hashlib
 import tempfile
@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from shared.domain.failures import Failure, Reason
 
@@ -15,8 +16,8 @@ _COMPRESSED = frozenset({"gzip", "x-gzip", "deflate"})
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """A whole body in a file that is now the caller's; size in bytes, hash in hex."""
+class SavedBody:
+    """A whole body in a file that now belongs to the caller; size in bytes, hash in hex."""
 
     path: Path
     file_size: int
@@ -24,15 +25,15 @@ class Kept:
 
 
 class BadBody(Exception):
-    """The body is of no use; `failure` says why."""
+    """The body cannot be used; `failure` says why."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)
         self.failure = Failure(reason, detail)
 
 
-async def keep(pieces: AsyncIterator[bytes], encoding: str, into: Path, limit: int) -> Kept:
-    """Write a body, decoded, into a new file in the directory `into`; no file is left where this raises.
+async def save(pieces: AsyncIterator[bytes], encoding: str, into: Path, limit: int) -> SavedBody:
+    """Decode a body and write it to a new file in the directory `into`; leave no file if this raises.
 
     `encoding` is the Content-Encoding, empty for none. Raises BadBody if the body is empty, over `limit` bytes when
     decoded, or cannot be decoded; OSError if the disk is full.
@@ -47,16 +48,16 @@ async def keep(pieces: AsyncIterator[bytes], encoding: str, into: Path, limit: i
             file.write(piece)
         if not size:
             raise BadBody(Reason.BROKEN_BODY, "the body is empty")
-    return Kept(Path(file.name), size, digest.hexdigest())
+    return SavedBody(Path(file.name), size, digest.hexdigest())
 
 
 @contextmanager
-def _new_file(into: Path) -> Iterator["tempfile._TemporaryFileWrapper[bytes]"]:
-    """Open a new file in `into`, which is gone again if the block raises."""
+def _new_file(into: Path) -> Iterator[IO[bytes]]:
+    """Open a new file in the directory `into`, and delete it again if the block raises."""
     with tempfile.NamedTemporaryFile(dir=into, prefix="fetch-", delete=False) as file:
         try:
             yield file
-            file.flush()  # here, where a full disk still removes the file
+            file.flush()  # inside the `try`, so that a full disk deletes the file too
         except BaseException:
             Path(file.name).unlink()
             raise
@@ -71,8 +72,11 @@ def _decoded(pieces: AsyncIterator[bytes], encoding: str) -> AsyncIterator[bytes
 
 
 async def _inflated(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Inflate what came compressed although we asked for none, as stores do that keep it so; it may be a bomb."""
-    inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # 32: gzip or zlib, told by its first bytes
+    """Yield the body decompressed, in pieces of bounded size, as it may be a decompression bomb.
+
+    Requests ask for no compression, but object stores send a file compressed if it was stored so.
+    """
+    inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # 32: detects gzip or zlib by the first bytes
     try:
         async for raw in pieces:
             rest = raw
@@ -80,7 +84,7 @@ async def _inflated(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
                 yield inflate.decompress(rest, _PIECE_BYTES)
                 rest = inflate.unconsumed_tail
             if inflate.eof:
-                return  # what follows the end would only fill the memory
+                return  # bytes after the end are not read: they would only fill the memory
     except zlib.error as error:
         raise BadBody(Reason.BROKEN_BODY, "the compressed body is damaged") from error
     raise BadBody(Reason.BROKEN_BODY, "the compressed body ended early")

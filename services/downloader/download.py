@@ -1,16 +1,17 @@
-"""One photo from its origin into our storage: fetched, checked, made into its variants, stored."""
+"""Downloads one photo: from its origin, checked and encoded to variants, into object storage."""
 
 import asyncio
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from services.downloader.answers import Answer, Fetched, NotModified, Validators
+from services.downloader.answers import Fetched, NotModified, Validators
 from services.downloader.encoders import Encoders
-from services.downloader.fetch import Fetcher, Permit, Received
+from services.downloader.fetch import Fetcher
 from services.downloader.outcomes import Downloaded, Outcome, Unchanged
-from services.downloader.picture import Encoded
+from services.downloader.permit import Permit
+from services.downloader.picture import Encoded, EncodedVariant
 from shared.clock import Clock
 from shared.domain import keys
 from shared.domain.failures import Failure, Reason
@@ -20,11 +21,9 @@ from shared.domain.priority import Priority
 from shared.domain.variants import VariantSpec, rendering
 from shared.stores.objects import Bucket, Objects
 
-Told = Callable[[Answer], Awaitable[None]]
 
-
-class Download:
-    """Downloads photos, each by itself."""
+class Downloader:
+    """Downloads photos; keeps no state between them."""
 
     def __init__(
         self, fetcher: Fetcher, encoders: Encoders, objects: Objects, specs: Sequence[VariantSpec], clock: Clock
@@ -36,42 +35,40 @@ class Download:
         self._rendering = rendering(self._specs)
         self._clock = clock
 
-    async def __call__(
-        self,
-        feed: Feed,
-        listing_key: str,
-        photo: Photo,
-        permit: Permit,
-        in_time: Permit,
-        received: Received,
-        fetched: Told,
-    ) -> Outcome:
-        """Attempt to get a good copy; `fetched` is told as soon as the origin has nothing more to do with it.
+    async def download(self, feed: Feed, listing_key: str, photo: Photo, permit: Permit) -> Outcome:
+        """Attempt to get a good copy of the photo: fetch, check, encode and store it.
 
-        A bad photo is an outcome. Raises StoreUnavailable where storage is away, OSError where the disk is full.
+        If only its variants are out of date, rebuild them from the stored original, without a request to the origin.
+        `permit.report_answer` is called once, as soon as the origin is no longer needed.
+
+        Return Downloaded, Unchanged, or the Failure of a bad photo. Raises StoreUnavailable if object storage cannot be
+        reached, OSError if the disk is full.
         """
         with tempfile.TemporaryDirectory(prefix="listing-images-") as folder:
-            held = await self._original(photo, Path(folder))
-            if held and not photo.is_outdated:
-                await fetched(NotModified(held.etag, held.last_modified))  # nothing came from the origin
-                return await self._made(feed, listing_key, photo, held, Path(folder))
+            original = await self._stored_original(photo, Path(folder))
+            if original and not photo.is_outdated:
+                await permit.report_answer(NotModified(original.etag, original.last_modified))
+                return await self._encode(feed, listing_key, photo, original)
             if photo.wants_rebuild and feed.single_use_urls:
-                await fetched(NotModified(None, None))
+                await permit.report_answer(NotModified(None, None))
                 return Failure(Reason.INTERNAL_ERROR, "the stored original is lost, and its URL works once")
-            validators = self._validators(photo, held)
-            answer = await self._fetcher.fetch(photo.url, feed, Path(folder), validators, permit, received, in_time)
-            await fetched(answer)
+            validators = self._validators(photo, original)
+            answer = await self._fetcher.fetch(photo.url, feed, Path(folder), validators, permit)
+            await permit.report_answer(answer)
             if isinstance(answer, Failure):
                 return answer
-            if isinstance(answer, NotModified) and held:
-                same = replace(held, etag=answer.etag, last_modified=answer.last_modified)
-                return await self._made(feed, listing_key, photo, same, Path(folder))
+            if isinstance(answer, NotModified) and original:
+                original = replace(original, etag=answer.etag, last_modified=answer.last_modified)
+                return await self._encode(feed, listing_key, photo, original)
             if isinstance(answer, NotModified) or self._is_held(photo, answer):
                 return Unchanged(answer.etag, answer.last_modified)
-            return await self._made(feed, listing_key, photo, answer, Path(folder))
+            return await self._encode(feed, listing_key, photo, answer)
 
-    async def _original(self, photo: Photo, folder: Path) -> Fetched | None:
-        """Return the stored original where its variants are of other settings."""
+    async def _stored_original(self, photo: Photo, folder: Path) -> Fetched | None:
+        """Save the photo's stored original in the folder, if its variants are of other settings than today's.
+
+        Return None if they are not, if there is no copy, or if storage does not have the original.
+        """
         copy = photo.copy
         if copy is None or copy.rendering == self._rendering:
             return None
@@ -80,19 +77,13 @@ class Download:
             return None
         return Fetched(path, copy.file_size, copy.sha256, copy.etag, copy.last_modified)
 
-    async def _made(
-        self, feed: Feed, listing_key: str, photo: Photo, source: Fetched, folder: Path
-    ) -> Downloaded | Failure:
-        urgent = photo.priority is Priority.VIEWED
-        encoded = await self._encoders.encode(source.path, folder, self._specs, feed.max_pixels, urgent=urgent)
-        if isinstance(encoded, Failure):
-            return encoded
-        return Downloaded(await self._store(feed.name, listing_key, photo, source, encoded))
+    def _validators(self, photo: Photo, original: Fetched | None) -> Validators | None:
+        """Return the validators of the copy, or None if the origin's bytes are needed whatever their version.
 
-    def _validators(self, photo: Photo, held: Fetched | None) -> Validators | None:
-        """Ask only for something newer, unless the same bytes are wanted in another rendering and were lost."""
+        They are needed if there is no copy, or if its variants must be rebuilt and its original is lost.
+        """
         copy = photo.copy
-        if copy is None or (copy.rendering != self._rendering and held is None):
+        if copy is None or (copy.rendering != self._rendering and original is None):
             return None
         return Validators(copy.etag, copy.last_modified)
 
@@ -100,42 +91,52 @@ class Download:
         copy = photo.copy
         return copy is not None and (copy.sha256, copy.rendering) == (fetched.sha256, self._rendering)
 
-    async def _store(self, feed: str, listing_key: str, photo: Photo, fetched: Fetched, encoded: Encoded) -> Copy:
-        folder = keys.folder(feed, listing_key, photo.object_id, fetched.sha256)
-        original_key = f"{folder}original.{encoded.extension}"
-        variants = tuple(
-            Variant(
-                name=one.name,
-                key=f"{folder}{one.name}-{self._rendering}.{one.extension}",
-                content_type=one.content_type,
-                width=one.width,
-                height=one.height,
-                file_size=one.file_size,
-            )
-            for one in encoded.variants
+    async def _encode(self, feed: Feed, listing_key: str, photo: Photo, source: Fetched) -> Downloaded | Failure:
+        """Encode the variants into the folder of the source file, and store all files."""
+        is_urgent = photo.priority is Priority.VIEWED
+        encoded = await self._encoders.encode(
+            source.path, source.path.parent, self._specs, feed.max_pixels, urgent=is_urgent
         )
-        paths = [one.path for one in encoded.variants]
+        if isinstance(encoded, Failure):
+            return encoded
+        folder = keys.folder(feed.name, listing_key, photo.object_id, source.sha256)
+        return Downloaded(await self._store(folder, source, encoded))
+
+    async def _store(self, folder: str, source: Fetched, encoded: Encoded) -> Copy:
+        """Store the original and its variants under keys in `folder`."""
+        original_key = f"{folder}original.{encoded.extension}"
+        variants = tuple(self._variant(folder, variant) for variant in encoded.variants)
         await asyncio.gather(
-            self._objects.put(Bucket.ORIGINALS, original_key, fetched.path, encoded.content_type),
+            self._objects.put(Bucket.ORIGINALS, original_key, source.path, encoded.content_type),
             *(
-                self._objects.put(Bucket.PUBLIC, variant.key, path, variant.content_type)
-                for variant, path in zip(variants, paths, strict=True)
+                self._objects.put(Bucket.PUBLIC, variant.key, file.path, variant.content_type)
+                for variant, file in zip(variants, encoded.variants, strict=True)
             ),
         )
         now = self._clock()
         return Copy(
-            sha256=fetched.sha256,
+            sha256=source.sha256,
             original_key=original_key,
             content_type=encoded.content_type,
             width=encoded.width,
             height=encoded.height,
-            file_size=fetched.file_size,
+            file_size=source.file_size,
             variants=variants,
             rendering=self._rendering,
             thumbhash=encoded.thumbhash,
-            etag=fetched.etag,
-            last_modified=fetched.last_modified,
-            mls_changed_at=None,  # known only when it is settled
+            etag=source.etag,
+            last_modified=source.last_modified,
+            mls_changed_at=None,  # set when the outcome is settled
             downloaded_at=now,
             checked_at=now,
+        )
+
+    def _variant(self, folder: str, encoded: EncodedVariant) -> Variant:
+        return Variant(
+            name=encoded.name,
+            key=f"{folder}{encoded.name}-{self._rendering}.{encoded.extension}",
+            content_type=encoded.content_type,
+            width=encoded.width,
+            height=encoded.height,
+            file_size=encoded.file_size,
         )

@@ -14,11 +14,10 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from services.downloader import decide, news
 from services.downloader.answers import Answer
 from services.downloader.decide import Settled
-from services.downloader.download import Told
-from services.downloader.fetch import Permit, Received
 from services.downloader.ledger import Batch, Download, OriginBudget
 from services.downloader.line import Asked, Line
 from services.downloader.outcomes import Deferred, Ended, Outcome
+from services.downloader.permit import Permit
 from shared import log
 from shared.clock import Clock
 from shared.dead_letters import DeadLetters
@@ -39,7 +38,7 @@ from shared.stores.listings import Listings
 from shared.stores.records import Attempts
 
 T = TypeVar("T")
-Attempting = Callable[[Feed, str, Photo, Permit, Permit, Received, Told], Coroutine[None, None, Outcome]]
+Attempting = Callable[[Feed, str, Photo, Permit], Coroutine[None, None, Outcome]]
 
 _AT_ONCE = 3
 """Groups of a feed's photos: one downloads, one encodes, one waits for its turn in the budget."""
@@ -336,15 +335,10 @@ class Handler:
         return Ended(turn.photo, outcome, int(seconds * 1000))
 
     async def _outcome(self, feed: Feed, listing_key: str, turn: Turn, batch: Batch) -> Outcome:
-        async def fetched(answer: Answer) -> None:
-            failure = answer if isinstance(answer, Failure) else None
-            await self._budget.finished(turn.download, failure, batch=batch)
-
         if self._ending.is_set():
             return self._put_back(turn.download, self._clock())
-        attempt = asyncio.create_task(
-            self._download(feed, listing_key, turn.photo, *self._permits(turn.download), turn.download.receive, fetched)
-        )
+        permit = _BudgetPermit(self._budget, batch, turn.download)
+        attempt = asyncio.create_task(self._download(feed, listing_key, turn.photo, permit))
         self._downloads.add(attempt)
         try:
             outcome = await attempt
@@ -366,21 +360,6 @@ class Handler:
     @staticmethod
     def _put_back(download: Download, until: datetime) -> Deferred:
         return Deferred(until, url_is_used=download.sent_at is not None)
-
-    def _permits(self, download: Download) -> tuple[Permit, Permit]:
-        """Return what is asked before every request, and once more where it is about to be written.
-
-        The first request was granted, a redirect needs another.
-        """
-        asks = iter([self._budget.at_turn])
-
-        async def permit() -> Failure | None:
-            return _refusal(await next(asks, self._budget.permit)(download))
-
-        async def in_time() -> Failure | None:
-            return _refusal(await self._budget.in_time(download))
-
-        return permit, in_time
 
     async def _settle(self, feed: Feed, one: ListingId, ended: Sequence[Ended]) -> Sequence[Settled]:
         """Write the outcomes into the listing as it is now; return them, none where it is not recorded any more."""
@@ -441,6 +420,32 @@ def _urgency(wanted: Iterable[Sequence[Photo]]) -> Priority:
     """Return as what a batch takes from the budget: the reserve is for batches of viewed images alone."""
     priorities = {photo.priority for photos in wanted for photo in photos}
     return most_urgent(*priorities - {Priority.VIEWED}) if len(priorities) > 1 else most_urgent(*priorities)
+
+
+class _BudgetPermit:
+    """The permit of a photo that the budget granted a download."""
+
+    def __init__(self, budget: OriginBudget, batch: Batch, download: Download) -> None:
+        self._budget = budget
+        self._batch = batch
+        self._download = download
+        self._is_first = True
+
+    async def wait_for_request(self) -> Failure | None:
+        # The grant planned a time for the first request. Each redirect's request needs a time of its own.
+        wait = self._budget.at_turn if self._is_first else self._budget.permit
+        self._is_first = False
+        return _refusal(await wait(self._download))
+
+    async def confirm_request(self) -> Failure | None:
+        return _refusal(await self._budget.in_time(self._download))
+
+    def count_received(self, size: int) -> None:
+        self._download.receive(size)
+
+    async def report_answer(self, answer: Answer) -> None:
+        failure = answer if isinstance(answer, Failure) else None
+        await self._budget.finished(self._download, failure, batch=self._batch)
 
 
 def _refusal(allowed: bool) -> Failure | None:

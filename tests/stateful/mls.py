@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum, auto
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from services.downloader.answers import Answer, Fetched, NotModified, Validators
+from services.downloader.permit import Permit
 from shared.domain.failures import Failure, Reason
 from shared.domain.feed import Feed
 from shared.stores.documents import ListingId
@@ -196,12 +197,10 @@ class OriginFetcher:
         feed: Feed,
         into: Path,
         validators: Validators | None,
-        permit: Callable[[], Awaitable[Failure | None]],
-        received: Callable[[int], None],
-        in_time: Callable[[], Awaitable[Failure | None]],
+        permit: Permit,
     ) -> Answer:
         """Fetch, conditionally where something is held."""
-        if refused := await permit() or await in_time():
+        if refused := await permit.wait_for_request() or await permit.confirm_request():
             return refused
         try:
             async with asyncio.timeout(feed.request_timeout_seconds):
@@ -210,7 +209,7 @@ class OriginFetcher:
             return Failure(Reason.TIMEOUT, "no complete answer")
         if isinstance(body, Failure):
             return body
-        received(len(body))
+        permit.count_received(len(body))
         sha256 = hashlib.sha256(body).hexdigest()
         etag = f'"{sha256[:8]}"' if feed.name == "a" else None
         if validators and etag and validators.etag == etag:
@@ -219,11 +218,11 @@ class OriginFetcher:
         path.write_bytes(body)
         return Fetched(path, len(body), sha256, etag, None)
 
-    async def _follow(self, feed: str, url: str, permit: Callable[[], Awaitable[Failure | None]]) -> bytes | Failure:
+    async def _follow(self, feed: str, url: str, permit: Permit) -> bytes | Failure:
         answer = await self._mls.get(feed, url)
         if not self._mls.origins[feed].redirects or isinstance(answer, Failure):
             return answer
-        return await permit() or await self._mls.get(feed, url)
+        return await permit.wait_for_request() or await self._mls.get(feed, url)
 
 
 def _text(moment: datetime | None) -> str | None:

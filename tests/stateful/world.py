@@ -13,7 +13,7 @@ import orjson
 from prometheus_client import CollectorRegistry
 
 from ops import audit as auditing
-from services.downloader.download import Download
+from services.downloader.download import Downloader
 from services.downloader.encoders import Encoders
 from services.downloader.fetch import Fetcher
 from services.downloader.handle import Handler
@@ -227,8 +227,8 @@ class World:
         handler = Handler(
             listings, cast("Attempts", Door(process, self.attempts)), publisher, RENDERER, dead_letters,
             OriginBudget(budgets, process.name, monotonic=self.loop.time),
-            Download(fetcher, encoders, objects, SPECS, self.clock), objects.ping, FEEDS, SUPERSEDED_FOR, process.name,
-            self.clock, CollectorRegistry(),
+            Downloader(fetcher, encoders, objects, SPECS, self.clock).download, objects.ping, FEEDS, SUPERSEDED_FOR,
+            process.name, self.clock, CollectorRegistry(),
         )  # fmt: skip
         return Service(handler.handle)
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.downloader.addresses import Place, address_refused, place, redirected
+from services.downloader.addresses import FetchTarget, fetch_target, is_refused_address, redirect_target
 from shared.domain.failures import Failure, Reason
 
 
@@ -23,7 +23,7 @@ from shared.domain.failures import Failure, Reason
     ],
 )
 def test_an_address_that_is_not_global_unicast_is_refused(address: str) -> None:
-    assert address_refused(address)
+    assert is_refused_address(address)
 
 
 @pytest.mark.parametrize(
@@ -35,27 +35,27 @@ def test_an_address_that_is_not_global_unicast_is_refused(address: str) -> None:
     ],
 )
 def test_a_global_unicast_address_is_let_through(address: str) -> None:
-    assert not address_refused(address)
+    assert not is_refused_address(address)
 
 
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("https://photos.example.com/a.jpg", Place("https", "photos.example.com", 443, "/a.jpg")),
-        ("HTTP://Photos.Example.com./a", Place("http", "photos.example.com", 80, "/a")),
-        ("https://photos.example.com", Place("https", "photos.example.com", 443, "/")),
-        ("https://photos.example.com?w=1", Place("https", "photos.example.com", 443, "/?w=1")),
-        ("https://photos.example.com:443/a#top", Place("https", "photos.example.com", 443, "/a")),
-        ("https://photos.example.com:/a", Place("https", "photos.example.com", 443, "/a")),
+        ("https://photos.example.com/a.jpg", FetchTarget("https", "photos.example.com", 443, "/a.jpg")),
+        ("HTTP://Photos.Example.com./a", FetchTarget("http", "photos.example.com", 80, "/a")),
+        ("https://photos.example.com", FetchTarget("https", "photos.example.com", 443, "/")),
+        ("https://photos.example.com?w=1", FetchTarget("https", "photos.example.com", 443, "/?w=1")),
+        ("https://photos.example.com:443/a#top", FetchTarget("https", "photos.example.com", 443, "/a")),
+        ("https://photos.example.com:/a", FetchTarget("https", "photos.example.com", 443, "/a")),
         (
             "https://photos.example.com/a//b/@c:d%2F?e=f@g://",
-            Place("https", "photos.example.com", 443, "/a//b/@c:d%2F?e=f@g://"),
+            FetchTarget("https", "photos.example.com", 443, "/a//b/@c:d%2F?e=f@g://"),
         ),
-        ("https://photos.example.com/é.jpg", Place("https", "photos.example.com", 443, "/é.jpg")),
+        ("https://photos.example.com/é.jpg", FetchTarget("https", "photos.example.com", 443, "/é.jpg")),
     ],
 )
-def test_a_good_url_is_taken_apart(url: str, expected: Place) -> None:
-    assert place(url, ["photos.example.com"]) == expected
+def test_a_good_url_is_taken_apart(url: str, expected: FetchTarget) -> None:
+    assert fetch_target(url, ["photos.example.com"]) == expected
 
 
 @pytest.mark.parametrize(
@@ -70,8 +70,8 @@ def test_a_good_url_is_taken_apart(url: str, expected: Place) -> None:
     ],
 )
 def test_a_redirect_is_taken_relative_to_where_it_came_from(location: str, expected: str) -> None:
-    led_to = redirected(Place("http", "photos.example.com", 80, "/x/a?b"), location, ["photos.example.com"])
-    assert isinstance(led_to, Place)
+    led_to = redirect_target(FetchTarget("http", "photos.example.com", 80, "/x/a?b"), location, ["photos.example.com"])
+    assert isinstance(led_to, FetchTarget)
     assert led_to.url == expected
 
 
@@ -90,14 +90,14 @@ def test_a_redirect_is_taken_relative_to_where_it_came_from(location: str, expec
     ],
 )
 def test_a_redirect_elsewhere_is_refused(location: str, reason: Reason) -> None:
-    led_to = redirected(Place("https", "photos.example.com", 443, "/"), location, ["photos.example.com"])
+    led_to = redirect_target(FetchTarget("https", "photos.example.com", 443, "/"), location, ["photos.example.com"])
     assert isinstance(led_to, Failure)
     assert led_to.reason is reason
 
 
 def test_a_place_shows_no_path_where_it_could_be_logged() -> None:
-    found = place("https://photos.example.com/secret?signature=secret", ["photos.example.com"])
-    assert isinstance(found, Place)
+    found = fetch_target("https://photos.example.com/secret?signature=secret", ["photos.example.com"])
+    assert isinstance(found, FetchTarget)
     assert "secret" not in repr(found)
 
 
@@ -115,10 +115,10 @@ URLS = st.builds(
 @given(URLS, URLS)
 def test_httpx_sees_the_host_and_port_that_were_checked(url: str, location: str) -> None:
     hosts = ["photos.example.com"]
-    first = place(url, hosts)
-    second = redirected(Place("https", "photos.example.com", 443, "/a"), location, hosts)
+    first = fetch_target(url, hosts)
+    second = redirect_target(FetchTarget("https", "photos.example.com", 443, "/a"), location, hosts)
     for found in (first, second):
-        if isinstance(found, Place):
+        if isinstance(found, FetchTarget):
             read = httpx.URL(found.url)
             port = read.port or {"http": 80, "https": 443}[read.scheme]
             assert (read.scheme, read.raw_host.decode(), port) == (found.scheme, "photos.example.com", found.port)

@@ -7,13 +7,14 @@ from typing import Any, cast
 import pytest
 
 from services.downloader.answers import Answer, Fetched, NotModified, Validators
-from services.downloader.download import Download
+from services.downloader.download import Downloader
 from services.downloader.outcomes import Downloaded
 from services.downloader.picture import Encoded, EncodedVariant
 from shared.domain.variants import VariantSpec, parse_variants
 from shared.stores.memory import MemoryObjects
 from shared.stores.objects import Bucket
 from tests.builders import KEY, NOW, a_copy, a_feed, a_held_photo, after
+from tests.origins import FakePermit
 
 HELD = a_copy()
 NEWER = a_held_photo(announced_at=after(50), copy=HELD)
@@ -55,12 +56,9 @@ async def test_a_newer_version_is_asked_for_conditionally_where_the_original_is_
         (tmp_path / "held").write_bytes(b"held")
         await objects.put(Bucket.ORIGINALS, HELD.original_key, tmp_path / "held", "image/jpeg")
 
-    async def fetched(_: object) -> None:
-        pass
-
-    nobody, specs = cast("Any", None), parse_variants("full=300:webp:80")
-    download = Download(cast("Any", origin), cast("Any", encoders), objects, specs, lambda: NOW)
-    outcome = await download(a_feed(), KEY, NEWER, nobody, nobody, nobody, fetched)
+    specs = parse_variants("full=300:webp:80")
+    downloader = Downloader(cast("Any", origin), cast("Any", encoders), objects, specs, lambda: NOW)
+    outcome = await downloader.download(a_feed(), KEY, NEWER, FakePermit())
     assert isinstance(outcome, Downloaded)
     made_of = (origin.asked, encoders.source, outcome.copy.sha256, outcome.copy.etag)
     if is_lost:

@@ -271,12 +271,12 @@ FIRST_FETCH = """
 import asyncio, sys
 from pathlib import Path
 from services.downloader.fetch import Fetcher
-from tests.origins import always, sandbox
+from tests.origins import FakePermit, sandbox
 
 async def story():
     async with Fetcher({}) as fetcher:
         before = set(sys.modules)
-        await fetcher.fetch("http://127.0.0.1:1/", sandbox("127.0.0.1:1"), Path(), None, always, print, always)
+        await fetcher.fetch("http://127.0.0.1:1/", sandbox("127.0.0.1:1"), Path(), None, FakePermit())
         print(*(set(sys.modules) - before))
 
 asyncio.run(story())

@@ -9,8 +9,9 @@ import httpcore
 import httpx
 import pytest
 
-from services.downloader import fetch
+from services.downloader import fetch, http_errors
 from services.downloader.answers import Fetched
+from services.downloader.backend import AddressRefused
 from services.downloader.fetch import Fetcher
 from shared.domain.failures import Failure, Reason
 from tests.origins import (
@@ -273,12 +274,20 @@ def exceptions_of(library: object) -> set[type[Exception]]:
     return {kind for kind in vars(library).values() if isinstance(kind, type) and issubclass(kind, Exception)}
 
 
-def test_every_exception_of_httpx_is_mapped_or_known_as_a_bug() -> None:
-    wrong_use = {kind for kind in exceptions_of(httpx) if issubclass(kind, (httpx.StreamError, httpx.CookieConflict))}
-    assert {kind for kind in exceptions_of(httpx) - wrong_use if not issubclass(kind, fetch.FOREIGN)} == set()
+def test_every_exception_of_httpx_is_mapped_or_raised_only_by_its_client() -> None:
+    raised_by_client = {
+        kind
+        for kind in exceptions_of(httpx)
+        if issubclass(kind, (httpx.HTTPError, httpx.StreamError, httpx.CookieConflict))
+    }
+    assert exceptions_of(httpx) - raised_by_client - set(http_errors.HTTP_ERRORS) == set()
 
 
 HTTPCORE = exceptions_of(httpcore) - {httpcore.ConnectionNotAvailable}  # the pool's signal to itself
+
+
+def test_every_exception_of_httpcore_is_mapped() -> None:
+    assert {kind for kind in HTTPCORE if not issubclass(kind, http_errors.HTTP_ERRORS)} == set()
 
 
 @pytest.mark.parametrize("kind", sorted(HTTPCORE | {ssl.SSLError}, key=str), ids=lambda kind: kind.__name__)
@@ -304,13 +313,15 @@ async def test_every_exception_of_httpcore_becomes_a_failure(tmp_path: Path, kin
 @pytest.mark.parametrize(
     ("kinds", "reason"),
     [
-        ([httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ReadTimeout, httpx.WriteTimeout], Reason.TIMEOUT),
-        ([httpx.ConnectError, httpx.ReadError, httpx.WriteError, httpx.CloseError], Reason.UNREACHABLE),
-        ([httpx.ProxyError, ssl.SSLError, ssl.SSLCertVerificationError], Reason.UNREACHABLE),
-        ([httpx.UnsupportedProtocol, httpx.InvalidURL], Reason.BAD_URL),
-        ([httpx.LocalProtocolError, httpx.RemoteProtocolError, httpx.HTTPStatusError], Reason.ORIGIN_ERROR),
-        ([httpx.TooManyRedirects], Reason.TOO_MANY_REDIRECTS),
-        ([httpx.DecodingError], Reason.BROKEN_BODY),
+        (
+            [httpcore.ConnectTimeout, httpcore.PoolTimeout, httpcore.ReadTimeout, httpcore.WriteTimeout],
+            Reason.TIMEOUT,
+        ),
+        ([httpcore.ConnectError, httpcore.ReadError, httpcore.WriteError], Reason.UNREACHABLE),
+        ([httpcore.ProxyError, ssl.SSLError, ssl.SSLCertVerificationError], Reason.UNREACHABLE),
+        ([httpcore.UnsupportedProtocol, httpx.InvalidURL], Reason.BAD_URL),
+        ([httpcore.LocalProtocolError, httpcore.RemoteProtocolError], Reason.ORIGIN_ERROR),
+        ([AddressRefused], Reason.REFUSED_ADDRESS),
     ],
 )
 def test_a_foreign_exception_has_its_reason_and_its_text_stays_behind(
@@ -319,6 +330,6 @@ def test_a_foreign_exception_has_its_reason_and_its_text_stays_behind(
     for kind in kinds:
         error = kind.__new__(kind)
         error.args = ("https://photos.example.com/?signature=secret",)
-        failure = fetch.failure_of(error, "photos.example.com")
+        failure = http_errors.failure_of(error, "photos.example.com")
         assert failure.reason is reason
         assert "secret" not in failure.detail

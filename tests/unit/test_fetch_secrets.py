@@ -172,7 +172,7 @@ async def test_neither_token_nor_url_is_logged_or_shown(
     caplog.set_level(logging.INFO)
     origin.replies |= {"/secret": redirect("/secret?2"), "/secret?2": answer(b"", "403 Forbidden")}
     outcome = await door(origin.url("/secret"), sandbox(origin.host, token_env="PHOTO_TOKEN"))
-    shown = f"{outcome!r} {door.fetcher!r} {vars(door.fetcher)['_transports']!r} {caplog.text}"
+    shown = f"{outcome!r} {door.fetcher!r} {vars(door.fetcher)['_pools']!r} {caplog.text}"
     assert failed(outcome, Reason.FORBIDDEN)
     assert TOKEN not in shown
     assert "secret" not in shown

@@ -13,11 +13,10 @@ from prometheus_client import CollectorRegistry
 
 from services.downloader import budget, handle
 from services.downloader.answers import NotModified
-from services.downloader.download import Told
-from services.downloader.fetch import Permit, Received
 from services.downloader.handle import Handler
 from services.downloader.ledger import Batch, OriginBudget
 from services.downloader.outcomes import Downloaded, Outcome
+from services.downloader.permit import Permit
 from shared.dead_letters import DeadLetters
 from shared.domain.failures import Failure, Reason
 from shared.domain.feed import Feed
@@ -51,14 +50,12 @@ class Studio:
     failure: Failure | None = None
     is_storage_away: bool = False
 
-    async def __call__(
-        self, feed: Feed, listing_key: str, photo: Photo, permit: Permit, _: Permit, received: Received, fetched: Told
-    ) -> Outcome:
-        assert await permit() is None
+    async def __call__(self, feed: Feed, listing_key: str, photo: Photo, permit: Permit) -> Outcome:
+        assert await permit.wait_for_request() is None
         self.begun.append(photo.object_id)
-        received(1_000)
+        permit.count_received(1_000)
         await self.gates.setdefault(photo.object_id, asyncio.Event()).wait()
-        await fetched(self.failure or NotModified(None, None))
+        await permit.report_answer(self.failure or NotModified(None, None))
         if self.fault:
             raise self.fault
         if self.failure:

@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from services.downloader.decide import claim, settle, wanted
-from services.downloader.download import Download
+from services.downloader.download import Downloader
 from services.downloader.outcomes import Deferred, Downloaded, Outcome
 from shared.domain.failures import Failure, Reason
 from shared.domain.image import Photo, Status
@@ -14,6 +14,7 @@ from shared.domain.listing import Listing
 from shared.domain.variants import parse_variants
 from shared.stores.memory import MemoryObjects
 from tests.builders import NOW, a_copy, a_feed, a_listing, a_photo, a_record, a_row, after, heard, stamp
+from tests.origins import FakePermit
 
 SINGLE = a_feed(single_use_urls=True)
 
@@ -57,16 +58,11 @@ def test_variants_are_made_anew_of_the_original_although_the_url_is_spent() -> N
 
 
 async def test_a_lost_original_spends_no_url_twice() -> None:
-    told: list[object] = []
-    nobody = cast("Any", None)  # neither an origin nor an encoder is asked
-
-    async def fetched(answer: object) -> None:
-        told.append(answer)
-
-    download = Download(nobody, nobody, MemoryObjects(lambda: NOW), parse_variants("full=300:webp:80"), lambda: NOW)
-    outcome = await download(SINGLE, "X1", REMADE, nobody, nobody, nobody, fetched)
+    nobody, permit = cast("Any", None), FakePermit()  # neither an origin nor an encoder is asked
+    downloader = Downloader(nobody, nobody, MemoryObjects(lambda: NOW), parse_variants("full=300:webp:80"), lambda: NOW)
+    outcome = await downloader.download(SINGLE, "X1", REMADE, permit)
     assert isinstance(outcome, Failure)
-    assert (outcome.reason, len(told)) == (Reason.INTERNAL_ERROR, 1)
+    assert (outcome.reason, len(permit.answers)) == (Reason.INTERNAL_ERROR, 1)
 
 
 def test_what_is_made_anew_spends_no_url() -> None:

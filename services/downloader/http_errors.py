@@ -1,0 +1,41 @@
+"""Maps the exceptions that a bad URL, network or origin causes in httpx and httpcore to failures of a photo."""
+
+import ssl
+
+import httpcore
+import httpx
+
+from services.downloader.backend import AddressRefused
+from shared.domain.failures import Failure, Reason
+
+_REASONS: tuple[tuple[type[Exception], Reason, str], ...] = (
+    (AddressRefused, Reason.REFUSED_ADDRESS, "leads to a private or reserved address"),
+    (httpcore.TimeoutException, Reason.TIMEOUT, "no answer in time"),
+    (httpcore.NetworkError, Reason.UNREACHABLE, "no connection, or it broke"),
+    (httpcore.ProxyError, Reason.UNREACHABLE, "a proxy failed"),
+    (ssl.SSLError, Reason.UNREACHABLE, "TLS failed"),
+    (httpcore.UnsupportedProtocol, Reason.BAD_URL, "not http or https"),
+    (httpx.InvalidURL, Reason.BAD_URL, "not a URL"),
+    (
+        httpcore.LocalProtocolError,
+        Reason.ORIGIN_ERROR,
+        "the request cannot be sent; look at the feed's headers and token",
+    ),
+    (httpcore.ProtocolError, Reason.ORIGIN_ERROR, "the answer is not HTTP"),
+)
+"""Exception, reason, words for people; of two that match, the first counts."""
+
+HTTP_ERRORS = tuple(kind for kind, *_ in _REASONS)
+"""All exceptions that a URL, the network or an origin may cause. Any other of httpx or httpcore is a bug of ours."""
+
+BODY_CUT_SHORT = (httpcore.RemoteProtocolError, httpcore.ReadError)
+"""The exceptions that mean, while a body is read, that it ended before its end."""
+
+
+def failure_of(error: Exception, host: str) -> Failure:
+    """Return the failure for one of HTTP_ERRORS that a request to `host` raised.
+
+    Its detail leaves out the exception's own text, which may quote URLs and headers.
+    """
+    reason, words = next((reason, words) for kind, reason, words in _REASONS if isinstance(error, kind))
+    return Failure(reason, f"{host}: {words} ({type(error).__name__})")
