@@ -7,6 +7,7 @@ from datetime import datetime
 from ops.words import many
 from shared.audit import Walk
 from shared.clock import Clock
+from shared.domain import lifecycle
 from shared.domain.audit import ORPHAN_AFTER, Drift, Finding, unreferenced_keys
 from shared.domain.image import Copy, Photo
 from shared.domain.listing import Discard, Listing, RemovalReason
@@ -109,13 +110,13 @@ def due_again(listing: Listing, lost: set[str], now: datetime) -> Listing | None
         if copy is None or photo.is_claimed(now) or not (original_lost or variants_lost):
             photos.append(photo)
         elif original_lost and variants_lost:
-            photos.append(replace(photo.deferred(now), copy=None, attempts=0, failure=None))
+            photos.append(replace(lifecycle.defer(photo, now), copy=None, attempts=0, failure=None))
             discards.append(_rest(photo, copy, now))
         elif original_lost:
             # Of no rendering: neither asked for conditionally nor taken for what is wanted.
-            photos.append(replace(photo.deferred(now), copy=replace(copy, rendering=""), forced_at=now))
+            photos.append(replace(lifecycle.defer(photo, now), copy=replace(copy, rendering=""), forced_at=now))
         else:
-            photos.append(photo.marked_for_rebuild(now))
+            photos.append(lifecycle.rebuild(photo, now))
     if all(now is was for now, was in zip(photos, listing.photos, strict=True)):
         return None
     return replace(listing, photos=tuple(photos), discards=tuple(discards))

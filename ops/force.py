@@ -1,16 +1,17 @@
 """An operator wants photos fetched again: which are due now, and what does it cost?"""
 
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
 from ops.pages import pages, rewrite
 from shared.clock import Clock
+from shared.domain import lifecycle
 from shared.domain.failures import Reason
 from shared.domain.image import Photo
 from shared.domain.listing import Listing
-from shared.domain.priority import Priority, most_urgent
+from shared.domain.priority import Priority
 from shared.stores.listings import Listings
 
 
@@ -60,13 +61,9 @@ class Forced:
 def due_again(listing: Listing, wanted: Wanted, priority: Priority, now: datetime) -> Listing | None:
     """Return the listing with what is wanted of it due now; None where nothing is. Pure."""
     chosen = _chosen(listing, wanted, now)
-    due = [_forced(photo, priority, now) for photo in chosen if listing.photo_due_at(_forced(photo, priority, now))]
+    forced = [lifecycle.force(photo, priority, now) for photo in chosen]
+    due = [photo for photo in forced if listing.photo_due_at(photo)]
     return listing.with_photos(due) if due else None
-
-
-def _forced(photo: Photo, priority: Priority, now: datetime) -> Photo:
-    again = photo.deferred(now)
-    return replace(again, forced_at=now, priority=most_urgent(photo.priority, priority))
 
 
 def _chosen(listing: Listing, wanted: Wanted, now: datetime) -> list[Photo]:

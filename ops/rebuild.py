@@ -6,6 +6,7 @@ from datetime import datetime
 
 from ops.pages import pages, rewrite
 from shared.clock import Clock
+from shared.domain import lifecycle
 from shared.domain.listing import Listing
 from shared.stores.listings import Listings
 
@@ -22,7 +23,7 @@ class Rebuilt:
 def due_again(listing: Listing, rendering: str, now: datetime) -> Listing | None:
     """Return the listing with photos of other settings due now; None where it has none. Pure."""
     changed = [
-        photo.marked_for_rebuild(now)
+        lifecycle.rebuild(photo, now)
         for photo in listing.photos
         if photo.copy and photo.copy.rendering != rendering and photo.forced_at is None and not photo.is_claimed(now)
     ]

@@ -8,6 +8,7 @@ from typing import Any
 from ops import freeze
 from services.downloader import budget
 from services.downloader.budget import Breaker, Done, Grant, Ledger
+from shared.domain import lifecycle
 from shared.domain.failures import Failure, Reason
 from shared.domain.freshness import Position
 from shared.domain.image import REBUILD_WANTED, Claim, image_id, url_key, url_keys
@@ -34,7 +35,7 @@ def shown() -> Listing:
     photos = [
         a_photo("pending", url_keys=many_urls, caption="The  kitchen\nin the morning", cause="event-1"),
         a_photo("viewed", priority=Priority.VIEWED, announced_at=MLS_TIME, has_own_timestamp=True),
-        a_photo("released", priority=Priority.SEARCHED).released(DATE),
+        lifecycle.release(a_photo("released", priority=Priority.SEARCHED), DATE),
         a_photo("claimed", priority=Priority.POPULAR, released_at=NOW, not_before=after(120),
                 claim=Claim(worker="downloader-1", until=after(90))),
         a_photo("failed", attempts=3, attempted_at=DATE, failure=Failure(Reason.FORBIDDEN, "HTTP 403"),

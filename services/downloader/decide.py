@@ -5,20 +5,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from services.downloader.outcomes import Deferred, Downloaded, Outcome, Unchanged
-from shared.clock import to_millisecond
-from shared.domain import retry
+from shared.domain import lifecycle
 from shared.domain.failures import Failure
 from shared.domain.feed import Feed
-from shared.domain.freshness import is_newer, newest
-from shared.domain.image import Claim, Copy, Photo, url_key
+from shared.domain.image import Copy, Photo
 from shared.domain.listing import Discard, Listing, RemovalReason, superseded
-from shared.domain.priority import Priority, most_urgent
-from shared.domain.reconcile import base_priority
+from shared.domain.priority import area_priority
 from shared.events.codec import Event
 from shared.events.images import ImageOutdated, OutdatedReason
 
-_CLAIM_MARGIN = timedelta(seconds=60)
-"""Beyond the request's own deadline: waiting for a turn, for an encoder, and for storage."""
 _STORAGE_BUSY = timedelta(seconds=3)
 _LOST_CLAIM_KEPT = timedelta(hours=1)
 _RECENT = timedelta(minutes=2)
@@ -43,48 +38,17 @@ def wanted(
         photo = found.get(event.data.image_id) or photos.get(event.data.image_id)
         if photo is None or photo.id in at_work:
             continue
-        photo = _as_asked(photo, event)
-        if listing.photo_due_at(photo) and _is_free(photo, worker, now):
+        is_forced = event.data.reason is OutdatedReason.FORCED
+        photo = lifecycle.request(photo, event.data.priority, event.time if is_forced else None)
+        if lifecycle.can_claim(listing, photo, worker, now):
             found[photo.id] = photo
     return list(found.values())
-
-
-def _as_asked(photo: Photo, event: Event[ImageOutdated]) -> Photo:
-    photo = replace(photo, priority=most_urgent(photo.priority, event.data.priority))
-    last = newest(photo.attempted_at, photo.copy.checked_at if photo.copy else None)
-    if event.data.reason is OutdatedReason.FORCED and (last is None or event.time > last):
-        return replace(photo, forced_at=to_millisecond(event.time))
-    return photo
-
-
-def _is_free(photo: Photo, worker: str, now: datetime) -> bool:
-    """Whether it is released or due, and no other worker has it. One of our own from an earlier life is free."""
-    if photo.claim is not None and photo.is_claimed(now) and photo.claim.worker != worker:
-        return False
-    return photo.released_at is not None or photo.forced_at is not None or photo.not_before <= now
-
-
-def claim(photo: Photo, worker: str, feed: Feed, now: datetime) -> Photo:
-    """Return the photo in the worker's hands for long enough to see it through."""
-    until = now + timedelta(milliseconds=int(feed.request_timeout_seconds * 1000)) + _CLAIM_MARGIN
-    return replace(
-        photo,
-        claim=Claim(worker=worker, until=until),
-        released_at=photo.released_at or now,
-        not_before=until,
-        # Already now: a worker that dies in the middle may have asked.
-        used_url_key=_spent(photo) if feed.single_use_urls else None,
-    )
-
-
-def _spent(photo: Photo) -> str | None:
-    return photo.used_url_key if photo.wants_rebuild else url_key(photo.url)
 
 
 def abandoned(listing: Listing, worker: str, at_work: Collection[str], now: datetime) -> list[Photo]:
     """Return, due now, the photos that an earlier life of the worker had in hand."""
     return [
-        photo.deferred(now)
+        lifecycle.defer(photo, now)
         for photo in listing.photos
         if photo.claim is not None and photo.claim.worker == worker and photo.id not in at_work
     ]
@@ -114,32 +78,31 @@ def settle(
     photo = listing.photo(claimed.id)
     if photo is None or photo.claim != claimed.claim:
         return Settled(_not_ours(listing, claimed, outcome, now))
-    photo = replace(photo, released_at=None, claim=None)
+    priority = area_priority(feed, listing.city)
     match outcome:
         case Deferred(until, url_is_used):
-            left = photo if url_is_used or photo.wants_rebuild else replace(photo, used_url_key=None)
-            return Settled(listing.with_photos([left.deferred(until)]))
+            after = lifecycle.settle_deferred(photo, until, url_is_used=url_is_used)
+            return Settled(listing.with_photos([after]))
         case Failure():
-            return Settled(listing.with_photos([_failed(photo, claimed, outcome, feed, now, jitter)]))
-        case Unchanged():
-            held = _checked(photo, claimed, outcome, now)
-            done = _done(photo, claimed, held, base_priority(feed, listing.city), now)
-            return Settled(listing.with_photos([done]), copy=held)
+            after = lifecycle.settle_failed(photo, claimed, outcome, feed, now, jitter)
+            return Settled(listing.with_photos([after]))
+        case Unchanged(etag, last_modified):
+            after = lifecycle.settle_unchanged(photo, claimed, etag, last_modified, priority, now)
+            return Settled(listing.with_photos([after]), copy=after.copy)
         case Downloaded(copy):
-            return _downloaded(listing, photo, claimed, copy, feed, superseded_for, now)
+            after = lifecycle.settle_downloaded(photo, claimed, copy, priority, now)
+            return _downloaded(listing, photo, after, now, superseded_for)
 
 
-def _downloaded(
-    listing: Listing, photo: Photo, claimed: Photo, copy: Copy, feed: Feed, superseded_for: timedelta, now: datetime
-) -> Settled:
+def _downloaded(listing: Listing, photo: Photo, after: Photo, now: datetime, superseded_for: timedelta) -> Settled:
+    copy = after.copy
+    assert copy is not None  # noqa: S101 - it was downloaded
     if any(discard.removing and discard.touches(copy) for discard in listing.discards):
         # The same bytes as a version whose objects are disappearing right now: store them again once it is over.
-        return Settled(listing.with_photos([photo.deferred(now + _STORAGE_BUSY)]))
-    copy = replace(copy, mls_changed_at=_belongs_to(photo, claimed))
-    done = _done(photo, claimed, copy, base_priority(feed, listing.city), now)
+        return Settled(listing.with_photos([lifecycle.defer(photo, now + _STORAGE_BUSY)]))
     discards = [_spared(discard, copy) for discard in listing.discards]
     discards.append(superseded(photo, copy, now, now + superseded_for))
-    left = replace(listing.with_photos([done]), discards=tuple(discard for discard in discards if discard))
+    left = replace(listing.with_photos([after]), discards=tuple(discard for discard in discards if discard))
     return Settled(left, copy=copy, changed=photo.copy is None or photo.copy.sha256 != copy.sha256)
 
 
@@ -147,49 +110,6 @@ def _spared(discard: Discard, copy: Copy) -> Discard | None:
     """Return what is still to be removed: nothing that the new copy uses again."""
     left = discard.without(copy)
     return left if left.whole or left.public_keys or left.original_keys else None
-
-
-def _checked(photo: Photo, claimed: Photo, outcome: Unchanged, now: datetime) -> Copy:
-    assert photo.copy is not None  # noqa: S101 - only the holder of the claim replaces a copy
-    return replace(
-        photo.copy,
-        etag=outcome.etag,
-        last_modified=outcome.last_modified,
-        mls_changed_at=_belongs_to(photo, claimed),
-        checked_at=now,
-    )
-
-
-def _belongs_to(photo: Photo, claimed: Photo) -> datetime | None:
-    """Return the MLS time of the version fetched: the one announced when the fetch began, not one announced since."""
-    return claimed.announced_at if is_newer(photo.announced_at, claimed.announced_at) else photo.announced_at
-
-
-def _done(photo: Photo, claimed: Photo, copy: Copy, base: Priority, now: datetime) -> Photo:
-    return replace(
-        photo,
-        copy=copy,
-        failure=None,
-        attempts=0,
-        attempted_at=now,
-        not_before=now,
-        priority=base,
-        forced_at=None if photo.forced_at == claimed.forced_at else photo.forced_at,
-    )
-
-
-def _failed(photo: Photo, claimed: Photo, failure: Failure, feed: Feed, now: datetime, jitter: float) -> Photo:
-    was_given_up = photo.failure is not None and retry.is_given_up(photo.failure, photo.attempts, feed)
-    attempts = 1 if was_given_up else photo.attempts + 1
-    was_announced_anew = is_newer(photo.announced_at, claimed.announced_at)
-    return replace(
-        photo,
-        failure=failure,
-        attempts=attempts,
-        attempted_at=now,
-        not_before=now if was_announced_anew else retry.next_attempt(failure, attempts, feed, now, jitter),
-        forced_at=None if retry.is_given_up(failure, attempts, feed) else photo.forced_at,
-    )
 
 
 def _not_ours(listing: Listing, claimed: Photo, outcome: Outcome, now: datetime) -> Listing:

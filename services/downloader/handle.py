@@ -21,6 +21,7 @@ from services.downloader.permit import Permit
 from shared import log
 from shared.clock import Clock
 from shared.dead_letters import DeadLetters
+from shared.domain import lifecycle
 from shared.domain.failures import Failure, Reason
 from shared.domain.feed import Feed
 from shared.domain.image import Photo
@@ -217,7 +218,7 @@ class Handler:
             )
             if not batch.downloads:
                 until = batch.earliest or self._clock()
-                deferred = ((known[one], [photo.deferred(until) for photo in wanted[one]]) for one in wanted)
+                deferred = ((known[one], [lifecycle.defer(photo, until) for photo in wanted[one]]) for one in wanted)
                 return await self._listings.write(listing.with_photos(photos) for listing, photos in deferred)
             work = await self._granted(feed, is_viewed, known, asked, wanted, batch.downloads)
             running.append(asyncio.create_task(self._see_through(feed, work, batch)))
@@ -295,7 +296,7 @@ class Handler:
         turns: dict[ListingId, list[Turn]] = {}
         for (one, photo), download in zip(photos, downloads, strict=False):
             download.image_id = photo.id
-            turns.setdefault(one, []).append(Turn(decide.claim(photo, self._worker, feed, now), download))
+            turns.setdefault(one, []).append(Turn(lifecycle.claim(photo, self._worker, feed, now), download))
         return turns
 
     async def _see_through(self, feed: Feed, work: Mapping[ListingId, Sequence[Turn]], batch: Batch) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from shared.domain import lifecycle
 from shared.domain.image import Photo
 from shared.domain.listing import UNTIL_DECIDED, Discard, Hidden, Listing, RemovalReason, copy_keys
 from shared.domain.reconcile import whole
@@ -63,7 +64,7 @@ def doubtful(listing: Listing, gone: Collection[Discard]) -> tuple[Photo, ...]:
 def without_lost(listing: Listing, doubted: Collection[Photo], held: Collection[str], now: datetime) -> Listing:
     """Return the listing where those of the photos have no copy, and are due, of which an object is not held."""
     return listing.with_photos(
-        replace(photo.deferred(now), copy=None)
+        replace(lifecycle.defer(photo, now), copy=None)
         for photo in doubted
         if photo.copy and not set(held).issuperset(copy_keys(photo.copy))
     )

@@ -16,8 +16,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from services.janitor import decide
 from services.janitor.guard import Guard
 from shared import log
-from shared.clock import Clock, to_millisecond
+from shared.clock import Clock
 from shared.domain import keys
+from shared.domain.freshness import to_millisecond
 from shared.domain.listing import Discard, Listing
 from shared.events.images import ImageRemoved
 from shared.lease import Lease

@@ -2,24 +2,22 @@
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum, auto
 
-from shared.domain import retry
+from shared.domain import lifecycle
 from shared.domain.failures import Reason
 from shared.domain.feed import Feed
 from shared.domain.image import Copy, Photo, Variant
 from shared.domain.listing import Listing
-from shared.domain.priority import Priority, most_urgent
+from shared.domain.priority import Priority
 from shared.stores.answers import ShownPhoto
 
 SOON_SECONDS = 5
 """Retry-After while a photo is on its way and nothing says that it takes longer."""
 _LONGEST_QUEUE_SECONDS = 3_600.0
 """An estimate of more says nothing; when a photo is due is known, and said however late it is."""
-RETRY_VIEWED_AFTER = timedelta(minutes=1)
-"""A failed photo that is viewed is tried again at once, if its last attempt is over so long ago."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,24 +34,15 @@ def raised(listing: Listing, images: Collection[str], to: Priority, feed: Feed, 
     released: list[Photo] = []
     for photo in listing.photos:
         if photo.id in images and listing.photo_due_at(photo):
-            after = replace(photo, priority=most_urgent(photo.priority, to))
-            if to is Priority.VIEWED and _goes_now(photo, feed, now):
-                after = after.released(now)
-                released.append(after)
+            if to is Priority.VIEWED:
+                after = lifecycle.view(photo, feed, now)
+                if lifecycle.is_released_by_view(photo, feed, now):
+                    released.append(after)
+            else:
+                after = lifecycle.raise_priority(photo, to)
             if after != photo:
                 changed.append(after)
     return Raised(listing.with_photos(changed), tuple(released)) if changed else None
-
-
-def _goes_now(photo: Photo, feed: Feed, now: datetime) -> bool:
-    """Whether a view releases the photo: the first view, or the first a while after a failure."""
-    if photo.is_claimed(now):
-        return False
-    if photo.failure is None:
-        return photo.priority is not Priority.VIEWED
-    if photo.released_at is not None or retry.is_given_up(photo.failure, photo.attempts, feed):
-        return False
-    return photo.attempted_at is None or photo.attempted_at + RETRY_VIEWED_AFTER <= now
 
 
 class Missing(Enum):

@@ -1,10 +1,11 @@
 """What does a sweep conclude? Which listings are news, which are gone, which copies to ask for. Pure."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from services.scheduler import schedule
+from shared.domain import lifecycle
 from shared.domain.announcement import Announcement
 from shared.domain.feed import Feed
 from shared.domain.freshness import is_newer
@@ -45,7 +46,7 @@ def recheck(listing: Listing, feed: Feed, before: datetime, start: datetime, now
     """Make due what was last asked for before that time, at the listing's own moment in the hours from `start` on."""
     due_at = max(now, schedule.slot(feed, listing.key, start))
     due = [
-        replace(photo, forced_at=now, not_before=due_at)
+        lifecycle.recheck(photo, due_at, now)
         for photo in listing.recheckable
         if photo.copy and photo.copy.checked_at <= before
     ]

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from services.scheduler.window import Window
 from shared import log, tracing
 from shared.clock import Clock
+from shared.domain import lifecycle
 from shared.domain.feed import Feed
 from shared.domain.image import Photo
 from shared.domain.listing import Listing
@@ -121,7 +122,7 @@ class Release:
         by_listing: dict[ListingId, tuple[Listing, list[Photo]]] = {}
         for one in chosen:
             _, photos = by_listing.setdefault((one.listing.feed, one.listing.key), (one.listing, []))
-            photos.append(one.photo.released(now))
+            photos.append(lifecycle.release(one.photo, now))
         refused = await self._listings.write(listing.with_photos(photos) for listing, photos in by_listing.values())
         return [marked for one, marked in by_listing.items() if one not in refused]
 

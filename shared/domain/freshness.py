@@ -46,6 +46,11 @@ def newest(*moments: datetime | None) -> datetime | None:
     return max((moment for moment in moments if moment is not None), default=None)
 
 
+def to_millisecond(moment: datetime) -> datetime:
+    """Return the time cut to whole milliseconds, which is what MongoDB stores of it."""
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
 def parse_timestamp(value: object) -> datetime | None:
     """Read a RESO timestamp; one without a zone is UTC. Null is None; anything else raises ValueError."""
     if value is None:

@@ -3,16 +3,13 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from shared.domain.failures import Failure
 from shared.domain.freshness import is_newer
 from shared.domain.priority import Priority
-
-LEASE = timedelta(seconds=120)
-"""What was released and is not finished by then is due again: a lost event, a worker that never came back."""
 
 _IDENTITY = json.JSONEncoder(ensure_ascii=False)
 
@@ -146,22 +143,9 @@ class Photo:
         """When the next attempt is due; None when there is nothing to do."""
         return self.not_before if self.wants_attempt else None
 
-    def marked_for_rebuild(self, now: datetime) -> "Photo":
-        """Return it with its variants due anew, of the stored original."""
-        copy = replace(self.copy, rendering=REBUILD_WANTED) if self.copy else None
-        return replace(self.deferred(now), copy=copy, forced_at=now)
-
     def is_claimed(self, now: datetime) -> bool:
         """Whether a worker has it in hand."""
         return self.claim is not None and now < self.claim.until
-
-    def released(self, now: datetime) -> "Photo":
-        """Return it on its way to a downloader, until the lease ends."""
-        return replace(self, released_at=now, not_before=now + LEASE, claim=None)
-
-    def deferred(self, not_before: datetime) -> "Photo":
-        """Return it without lease or claim, due at the given time."""
-        return replace(self, not_before=not_before, released_at=None, claim=None)
 
 
 def image_id(feed: str, listing_key: str, photo: str) -> str:

@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from shared.domain.feed import Feed
+
 
 class Priority(StrEnum):
     """Most urgent first; `rank` is what indexes sort by (0 is most urgent)."""
@@ -23,3 +25,9 @@ _RANKS = {priority: rank for rank, priority in enumerate(Priority)}
 def most_urgent(*priorities: Priority) -> Priority:
     """Return the most urgent of the given priorities; routine where there is none."""
     return min(priorities, key=lambda priority: priority.rank, default=Priority.ROUTINE)
+
+
+def area_priority(feed: Feed, city: str | None) -> Priority:
+    """Return the priority of photos that nobody asked for: popular if the feed lists their city, else routine."""
+    popular = {area.casefold() for area in feed.popular_areas}
+    return Priority.POPULAR if city is not None and city.strip().casefold() in popular else Priority.ROUTINE

@@ -4,12 +4,13 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from shared.domain import lifecycle
 from shared.domain.announcement import AnnouncedPhoto, Announcement
 from shared.domain.feed import Feed
 from shared.domain.freshness import is_newer, is_stale, newest
 from shared.domain.image import Photo, image_id
 from shared.domain.listing import Discard, Hidden, Listing, RemovalReason
-from shared.domain.priority import Priority, most_urgent
+from shared.domain.priority import Priority, area_priority, most_urgent
 
 GRACE = timedelta(seconds=5)
 """Copies of a hidden listing stay this long, unseen: one that comes right back keeps them. The contract allows 30 s."""
@@ -26,7 +27,7 @@ def record(listing: Listing | None, said: Announcement, feed: Feed, now: datetim
     if hidden and known.hidden and not known.photos and known.hidden.removal_at <= now:
         announced: tuple[Photo, ...] = ()  # they were removed: a listing that stays hidden learns of none again
     else:
-        announced = _photos(known, said, media_changed_at, base_priority(feed, city), now)
+        announced = _photos(known, said, media_changed_at, area_priority(feed, city), now)
     if known.hidden and hidden is None:
         announced = tuple(_shown_again(photo, now) for photo in announced)
     recorded = replace(
@@ -111,7 +112,7 @@ def _waited(photo: Photo, url: str, now: datetime) -> dict[str, Any]:
 
 def _shown_again(photo: Photo, now: datetime) -> Photo:
     """What was released before its listing was hidden may have been passed over meanwhile."""
-    return photo.deferred(now) if photo.released_at is not None and not photo.is_claimed(now) else photo
+    return lifecycle.defer(photo, now) if photo.released_at is not None and not photo.is_claimed(now) else photo
 
 
 def _announced_again(photo: Photo, said: Announcement, changed_at: datetime | None, now: datetime) -> dict[str, Any]:
@@ -183,8 +184,3 @@ def whole(
         original_keys=(copy.original_key,) if copy else (),
         whole=True,
     )
-
-
-def base_priority(feed: Feed, city: str | None) -> Priority:
-    popular = {area.casefold() for area in feed.popular_areas}
-    return Priority.POPULAR if city is not None and city.strip().casefold() in popular else Priority.ROUTINE

@@ -8,7 +8,7 @@ import pytest
 from local.plan import PROJECT
 
 PURE = [
-    *sorted((PROJECT / "shared" / "domain").glob("*.py")),
+    *sorted((PROJECT / "shared" / "domain").rglob("*.py")),
     *sorted((PROJECT / "services").glob("*/decide.py")),
     PROJECT / "services" / "scheduler" / "schedule.py",
     PROJECT / "services" / "scheduler" / "window.py",

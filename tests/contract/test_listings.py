@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from shared.domain import lifecycle
 from shared.domain.failures import Failure, Reason
 from shared.domain.freshness import Position, Version
 from shared.domain.image import Claim, Photo, Status, image_id, url_key
@@ -304,10 +305,10 @@ async def test_ahead_in_the_queue_is_the_more_urgent_and_the_longer_due(
 
 async def test_what_is_released_and_unfinished_is_in_work_until_the_lease_ends(listings: Listings) -> None:
     assert await listings.in_work(FEED, NOW) == 0
-    two = a_listing(a_photo("a").released(NOW), a_photo("b").released(NOW), a_photo("c"))
-    other = a_listing(a_photo("a", key="X2").released(after(-60)), key="X2")
-    not_shown = a_listing(a_photo("a", key="X3").released(NOW), key="X3", hidden=hidden())
-    elsewhere = a_listing(a_photo("a", feed="other").released(NOW), feed="other")
+    two = a_listing(lifecycle.release(a_photo("a"), NOW), lifecycle.release(a_photo("b"), NOW), a_photo("c"))
+    other = a_listing(lifecycle.release(a_photo("a", key="X2"), after(-60)), key="X2")
+    not_shown = a_listing(lifecycle.release(a_photo("a", key="X3"), NOW), key="X3", hidden=hidden())
+    elsewhere = a_listing(lifecycle.release(a_photo("a", feed="other"), NOW), feed="other")
     await listings.write([two, other, not_shown, elsewhere])
     assert await listings.in_work(FEED, NOW) == 3
     assert await listings.in_work(FEED, after(60)) == 2
@@ -379,7 +380,7 @@ async def test_a_feed_is_counted(listings: Listings, at_once: int, monkeypatch: 
     await listings.write(
         [
             a_listing(a_photo("p"), failed, a_held_photo("d"), a_held_photo("e"), key="X1"),
-            a_listing(outdated, a_photo("p").released(NOW), key="X2"),
+            a_listing(outdated, lifecycle.release(a_photo("p"), NOW), key="X2"),
             a_listing(a_photo("p", not_before=after(-9)), a_held_photo("d"), key="X3", hidden=hidden()),
             a_listing(key="X4"),
             a_listing(a_photo("p", not_before=after(-99)), feed="other"),

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from shared.clock import utc_now
+from shared.domain import lifecycle
 from shared.domain.failures import Failure, Reason
 from shared.domain.image import Claim, Status, image_id
 from shared.domain.listing import UNTIL_DECIDED, Listing, RemovalReason
@@ -57,7 +58,7 @@ def a_thousandfold() -> Iterator[Listing]:
             case 0 | 1:
                 yield a_listing(held, wanted, key=key, feed=feed)
             case 2 if index % 5 == 0:
-                yield a_listing(held, wanted.released(NOW), key=key, feed=feed)
+                yield a_listing(held, lifecycle.release(wanted, NOW), key=key, feed=feed)
             case 3 if index % 5 == 0:
                 claim = Claim(worker=f"w-{index % 7}", until=after(80))
                 yield a_listing(held, a_photo("c", key=key, feed=feed, claim=claim), key=key, feed=feed)

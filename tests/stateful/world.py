@@ -26,10 +26,10 @@ from services.resolver.demand import Demand
 from services.resolver.kept import Terms
 from services.scheduler.release import Release
 from shared.audit import Walk
-from shared.clock import to_millisecond
 from shared.dead_letters import DeadLetters
 from shared.domain.failures import Failure, Reason
 from shared.domain.feed import Feed
+from shared.domain.freshness import to_millisecond
 from shared.domain.variants import VariantSpec, parse_variants
 from shared.events import topics
 from shared.events.records import Record

@@ -7,6 +7,7 @@ import pytest
 from ops.explain import Turn
 from services.desk import decide
 from services.desk.decide import Tone
+from shared.domain import lifecycle
 from shared.domain.failures import Failure, Reason
 from shared.domain.image import Status
 from shared.domain.listing import Listing, RemovalReason, SetAside
@@ -33,7 +34,7 @@ OUTDATED = a_held_photo("a", announced_at=after(9), failure=Failure(Reason.TIMEO
         (a_listing(a_held_photo("a"), hidden=hidden(remove_at=-1)), Tone.OFF, "Not shown", "being removed"),
         (a_listing(a_photo("a", used_url_key=a_photo("a").url_keys[0])), Tone.WAITS, "None", "works once"),
         (a_listing(a_photo("a", not_before=after(7_200))), Tone.WAITS, "None", "due in 2 h"),
-        (a_listing(a_photo("a").released(NOW)), Tone.WAITS, "None", "1 in work now"),
+        (a_listing(lifecycle.release(a_photo("a"), NOW)), Tone.WAITS, "None", "1 in work now"),
     ],
 )  # fmt: skip
 def test_the_verdict_says_how_it_is_and_why(listing: Listing, tone: Tone, title: str, why: str) -> None:

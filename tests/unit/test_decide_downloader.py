@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from services.downloader.decide import Settled, abandoned, claim, left_unsaid, settle, wanted
+from services.downloader.decide import Settled, abandoned, left_unsaid, settle, wanted
 from services.downloader.outcomes import Deferred, Downloaded, Outcome, Unchanged
+from shared.domain import lifecycle
 from shared.domain.failures import Failure, Reason
 from shared.domain.image import Claim, Copy, Photo, Status
 from shared.domain.listing import Listing, RemovalReason, copy_keys
@@ -44,7 +45,7 @@ def taken(listing: Listing, *asked: Event[ImageOutdated], at_work: Sequence[str]
         (a_photo(), True),
         (a_photo(not_before=after(1)), False),
         (a_photo(not_before=after(-1)), True),
-        (a_photo().released(NOW), True),
+        (lifecycle.release(a_photo(), NOW), True),
         (a_photo(not_before=after(1), forced_at=NOW), True),
         (a_photo(claim=THEIRS, released_at=NOW, not_before=after(80)), False),
         (a_photo(claim=OURS, released_at=NOW, not_before=after(80)), True),
@@ -110,7 +111,7 @@ def test_any_other_reason_does_not_fetch_what_is_held(reason: OutdatedReason) ->
 
 @pytest.mark.parametrize("released_at", [None, after(-5)])
 def test_a_claim_lasts_for_the_request_and_a_margin(released_at: datetime | None) -> None:
-    photo = claim(a_photo(released_at=released_at), "w", a_feed(request_timeout_seconds=20.0), NOW)
+    photo = lifecycle.claim(a_photo(released_at=released_at), "w", a_feed(request_timeout_seconds=20.0), NOW)
     assert photo.claim == Claim(worker="w", until=after(80))
     assert (photo.released_at, photo.not_before) == (released_at or NOW, after(80))
 
@@ -130,7 +131,7 @@ def test_what_an_earlier_life_finished_just_before_its_end_is_said_again(
 def test_what_an_earlier_life_had_in_hand_is_due_now_and_nothing_else() -> None:
     ours, theirs = a_photo("a", claim=OURS, released_at=NOW, not_before=after(80)), a_photo("b", claim=THEIRS)
     listing = a_listing(ours, theirs, a_photo("c", claim=OURS), a_photo("d"))
-    assert abandoned(listing, "w", {a_photo("c").id}, after(5)) == [ours.deferred(after(5))]
+    assert abandoned(listing, "w", {a_photo("c").id}, after(5)) == [lifecycle.defer(ours, after(5))]
 
 
 def claimed(**facts: Any) -> Photo:
@@ -277,7 +278,7 @@ def test_a_forced_photo_stays_forced_until_it_is_given_up(reason: Reason, left: 
 def test_what_is_put_back_is_as_it_was_and_due_when_told() -> None:
     before = claimed(attempts=2, failure=Failure(Reason.TIMEOUT), attempted_at=NOW)
     found, photo = settled(Deferred(after(33)), before)
-    assert photo == before.deferred(after(33))
+    assert photo == lifecycle.defer(before, after(33))
     assert found == Settled(found.listing)
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from services.resolver.decide import (
-    RETRY_VIEWED_AFTER,
     SOON_SECONDS,
     Absent,
     Missing,
@@ -16,6 +15,7 @@ from services.resolver.decide import (
     shown,
     variant,
 )
+from shared.domain import lifecycle
 from shared.domain.failures import Failure, Reason
 from shared.domain.image import Claim, Photo
 from shared.domain.listing import Listing
@@ -25,7 +25,7 @@ from tests.builders import FEED, KEY, NOW, a_copy, a_discard, a_feed, a_held_pho
 
 VIEWED, SEARCHED, POPULAR, ROUTINE = Priority.VIEWED, Priority.SEARCHED, Priority.POPULAR, Priority.ROUTINE
 TIMEOUT = Failure(Reason.TIMEOUT)
-LONG_AGO = NOW - RETRY_VIEWED_AFTER
+LONG_AGO = NOW - lifecycle.RETRY_VIEWED_AFTER
 
 
 def failed(reason: Reason = Reason.TIMEOUT, at: datetime = LONG_AGO, attempts: int = 1, **facts: Any) -> Photo:
@@ -75,7 +75,7 @@ def test_a_later_view_changes_nothing() -> None:
 
 
 def test_a_view_releases_again_what_was_released_as_routine() -> None:
-    photo, released = asked(a_photo().released(after(-9)), VIEWED)
+    photo, released = asked(lifecycle.release(a_photo(), after(-9)), VIEWED)
     assert released
     assert photo is not None
     assert photo.released_at == NOW
@@ -149,7 +149,7 @@ def test_only_the_photos_asked_for_are_raised() -> None:
         (a_held_photo(announced_at=after(1)), a_copy()),
         (a_held_photo(failure=Failure(Reason.GONE), announced_at=after(1)), a_copy()),
         (a_photo(), Absent(Missing.ON_ITS_WAY, NOW)),
-        (a_photo().released(NOW), Absent(Missing.ON_ITS_WAY, None)),
+        (lifecycle.release(a_photo(), NOW), Absent(Missing.ON_ITS_WAY, None)),
         (failed(), Absent(Missing.LATER, after(3_600))),
         (failed(released_at=NOW), Absent(Missing.ON_ITS_WAY, None)),
         (failed(at=after(1), released_at=NOW), Absent(Missing.LATER, after(3_600))),

@@ -7,6 +7,7 @@ import pytest
 
 from ops import force
 from ops.force import Forced, Wanted
+from shared.domain import lifecycle
 from shared.domain.failures import Failure, Reason
 from shared.domain.image import Claim, Photo, url_key
 from shared.domain.listing import Listing
@@ -34,7 +35,7 @@ def forced_ids(listing: Listing, wanted: Wanted = ALL) -> list[str]:
         (a_held_photo(), True),
         (a_photo(), True),
         (a_photo(failure=GONE, attempts=6, not_before=after(86_400)), True),
-        (a_photo().released(after(590)), True),
+        (lifecycle.release(a_photo(), after(590)), True),
         (a_photo(claim=Claim(worker="w", until=after(700))), False),
         (a_photo(claim=Claim(worker="w", until=after(500))), True),
         (a_photo(used_url_key=url_key("https://photos.example.com/a.jpg")), False),

@@ -18,6 +18,7 @@ from services.downloader.ledger import Batch, OriginBudget
 from services.downloader.outcomes import Downloaded, Outcome
 from services.downloader.permit import Permit
 from shared.dead_letters import DeadLetters
+from shared.domain import lifecycle
 from shared.domain.failures import Failure, Reason
 from shared.domain.feed import Feed
 from shared.domain.image import Claim, Photo
@@ -242,7 +243,7 @@ async def test_a_photo_is_not_forgotten_where_another_that_came_free_meanwhile_h
         monkeypatch.setattr(work.listings, "write", write)
         listing = await work.listings.get(FEED, "X3")
         assert listing is not None
-        await write([listing.with_photos([photos[0].released(NOW)])])
+        await write([listing.with_photos([lifecycle.release(photos[0], NOW)])])
         return await write(listings)
 
     monkeypatch.setattr(work.listings, "write", disturbed)

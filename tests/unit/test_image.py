@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.domain import lifecycle
 from shared.domain.failures import Failure, Reason
 from shared.domain.image import Claim, Status, image_id, url_key, url_keys
 from shared.domain.listing import Listing, RemovalReason, copy_keys, superseded
@@ -48,12 +49,12 @@ def test_a_forced_photo_is_due_though_its_copy_is_the_newest() -> None:
 
 
 def test_a_released_photo_is_due_again_when_its_lease_of_two_minutes_ends() -> None:
-    photo = a_photo(claim=Claim(worker="w", until=NOW)).released(after(1))
+    photo = lifecycle.release(a_photo(claim=Claim(worker="w", until=NOW)), after(1))
     assert (photo.released_at, photo.claim, photo.due_at) == (after(1), None, after(121))
 
 
 def test_a_photo_put_back_is_due_when_told() -> None:
-    photo = a_photo(claim=Claim(worker="w", until=NOW), released_at=NOW).deferred(after(3))
+    photo = lifecycle.defer(a_photo(claim=Claim(worker="w", until=NOW), released_at=NOW), after(3))
     assert (photo.released_at, photo.claim, photo.due_at) == (None, None, after(3))
 
 

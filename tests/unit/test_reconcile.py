@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.domain import announcement, reconcile
+from shared.domain import announcement, lifecycle, reconcile
 from shared.domain.failures import Failure, Reason
 from shared.domain.freshness import Position
 from shared.domain.image import Claim, Photo, Status, url_key
@@ -574,7 +574,7 @@ def test_what_may_have_been_passed_over_while_its_listing_was_hidden_is_due_when
     hidden = heard(a_record(own("a", 0), at=1, StandardStatus="Closed"), first.with_photos([photo]), now=after(1))
     assert the_photo(hidden).not_before == photo.not_before
     shown = the_photo(heard(a_record(own("a", 0), at=2), hidden, now=after(2)))
-    assert shown == (photo.deferred(after(2)) if is_due else photo)
+    assert shown == (lifecycle.defer(photo, after(2)) if is_due else photo)
 
 
 def test_what_was_removed_of_a_hidden_listing_is_not_recorded_anew_when_it_is_said_again() -> None:

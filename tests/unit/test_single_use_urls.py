@@ -5,9 +5,10 @@ from typing import Any, cast
 
 import pytest
 
-from services.downloader.decide import claim, settle, wanted
+from services.downloader.decide import settle, wanted
 from services.downloader.download import Downloader
 from services.downloader.outcomes import Deferred, Downloaded, Outcome
+from shared.domain import lifecycle
 from shared.domain.failures import Failure, Reason
 from shared.domain.image import Photo, Status
 from shared.domain.listing import Listing
@@ -21,7 +22,7 @@ SINGLE = a_feed(single_use_urls=True)
 
 def ended(outcome: Outcome, photo: Photo | None = None) -> tuple[Listing, Photo]:
     """Return the listing after its photo was claimed and the outcome settled."""
-    claimed = claim(photo or a_photo(), "w", SINGLE, NOW)
+    claimed = lifecycle.claim(photo or a_photo(), "w", SINGLE, NOW)
     listing = settle(
         a_listing(claimed), claimed, outcome, feed=SINGLE, superseded_for=after(1) - NOW, now=after(1), jitter=0.0
     ).listing
@@ -46,12 +47,12 @@ def test_a_url_that_was_asked_for_although_its_bytes_were_lost_is_spent() -> Non
     assert ended(Deferred(after(9), url_is_used=True))[1].waits_for_new_url
 
 
-REMADE = replace(ended(Downloaded(a_copy()))[1], claim=None, not_before=NOW).marked_for_rebuild(after(1))
+REMADE = lifecycle.rebuild(replace(ended(Downloaded(a_copy()))[1], claim=None, not_before=NOW), after(1))
 
 
 def test_variants_are_made_anew_of_the_original_although_the_url_is_spent() -> None:
     assert a_listing(REMADE).due_at == after(1)
-    assert claim(REMADE, "w", SINGLE, after(1)).used_url_key == REMADE.used_url_key
+    assert lifecycle.claim(REMADE, "w", SINGLE, after(1)).used_url_key == REMADE.used_url_key
     for outcome in (Deferred(after(9)), Failure(Reason.ENCODER_KILLED)):
         assert ended(outcome, REMADE)[1].waits_for_new_url
     assert ended(Downloaded(a_copy()), REMADE)[0].due_at is None
@@ -67,7 +68,7 @@ async def test_a_lost_original_spends_no_url_twice() -> None:
 
 def test_what_is_made_anew_spends_no_url() -> None:
     announced_anew = replace(REMADE, url="https://photos.example.com/signed-anew.jpg")
-    assert not claim(announced_anew, "w", SINGLE, after(1)).waits_for_new_url
+    assert not lifecycle.claim(announced_anew, "w", SINGLE, after(1)).waits_for_new_url
     assert not ended(Downloaded(a_copy()), announced_anew)[1].waits_for_new_url
 
 
@@ -77,7 +78,7 @@ def test_a_newer_version_is_not_made_of_the_old_original() -> None:
 
 
 def test_a_worker_that_dies_may_have_asked() -> None:
-    claimed = claim(a_photo(), "w", SINGLE, NOW)
+    claimed = lifecycle.claim(a_photo(), "w", SINGLE, NOW)
     assert a_listing(claimed).due_at is None
 
 
@@ -100,6 +101,6 @@ def test_a_newer_version_under_the_same_url_waits_too() -> None:
 
 def test_other_feeds_ask_again() -> None:
     usual = a_feed()
-    claimed = claim(a_photo(), "w", usual, NOW)
+    claimed = lifecycle.claim(a_photo(), "w", usual, NOW)
     assert not claimed.waits_for_new_url
     assert claimed.due_at is not None

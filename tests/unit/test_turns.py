@@ -7,6 +7,7 @@ import pytest
 
 from ops import explain
 from shared.budgets import BudgetUse, Silence
+from shared.domain import lifecycle
 from shared.domain.failures import Failure, Reason
 from shared.domain.image import Claim
 from shared.domain.priority import Priority
@@ -63,7 +64,7 @@ async def test_a_photo_that_is_not_due_yet_has_no_turn_and_is_said_when_it_is(li
 
 async def test_what_is_here_or_under_way_has_no_turn(listings: MemoryListings) -> None:
     claimed = replace(a_photo("c"), claim=Claim(worker="w", until=after(60)))
-    listing = a_listing(a_held_photo("h"), a_photo("r").released(NOW), claimed)
+    listing = a_listing(a_held_photo("h"), lifecycle.release(a_photo("r"), NOW), claimed)
     assert await explain.turns(listings, MemoryThroughputs(), listing, FREE, UNUSED, NOW) == {}
 
 

@@ -1,0 +1,134 @@
+"""How does an attempt of a photo go? It is released, claimed, and settled by its outcome, or deferred without one."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from shared.domain import retry
+from shared.domain.failures import Failure
+from shared.domain.feed import Feed
+from shared.domain.freshness import is_newer
+from shared.domain.image import Claim, Copy, Photo, url_key
+from shared.domain.listing import Listing
+from shared.domain.priority import Priority
+
+LEASE = timedelta(seconds=120)
+"""How long a released photo may stay unfinished. Then it is due again: its event was lost, or its worker died."""
+_CLAIM_MARGIN = timedelta(seconds=60)
+"""What a claim lasts beyond the request's own deadline: waiting for a slot, for an encoder, and for storage."""
+
+
+def release(photo: Photo, now: datetime) -> Photo:
+    """Return the photo in flight, without a claim: due again when its lease ends (`LEASE`)."""
+    return replace(photo, released_at=now, not_before=now + LEASE, claim=None)
+
+
+def can_claim(listing: Listing, photo: Photo, worker: str | None, now: datetime) -> bool:
+    """Return True if the worker may claim this photo: it wants an attempt, and is released, forced or due.
+
+    The claim of another worker forbids it until that claim's lease ends. The worker's own claim does not: it was made
+    by an earlier run of that worker. `worker` None stands for a worker that has made no claim.
+    """
+    if listing.photo_due_at(photo) is None:
+        return False
+    if photo.claim is not None and photo.is_claimed(now) and photo.claim.worker != worker:
+        return False
+    return photo.released_at is not None or photo.forced_at is not None or photo.not_before <= now
+
+
+def claim(photo: Photo, worker: str, feed: Feed, now: datetime) -> Photo:
+    """Return the photo claimed by the worker, for as long as one request and what surrounds it may take.
+
+    Of a feed with single-use URLs, the URL counts as used from here on: a worker that dies may have asked for it.
+    """
+    until = now + timedelta(milliseconds=int(feed.request_timeout_seconds * 1000)) + _CLAIM_MARGIN
+    return replace(
+        photo,
+        claim=Claim(worker=worker, until=until),
+        released_at=photo.released_at or now,
+        not_before=until,
+        used_url_key=_used_url_key(photo) if feed.single_use_urls else None,
+    )
+
+
+def _used_url_key(photo: Photo) -> str | None:
+    return photo.used_url_key if photo.wants_rebuild else url_key(photo.url)
+
+
+def defer(photo: Photo, until: datetime) -> Photo:
+    """Return the photo without lease and claim, to be attempted from the given time on; no attempt is counted."""
+    return replace(photo, not_before=until, released_at=None, claim=None)
+
+
+def settle_deferred(photo: Photo, until: datetime, *, url_is_used: bool) -> Photo:
+    """Return the claimed photo deferred. If the origin was not asked, its single-use URL can still be used."""
+    is_kept = url_is_used or photo.wants_rebuild
+    return replace(defer(photo, until), used_url_key=photo.used_url_key if is_kept else None)
+
+
+def settle_failed(
+    photo: Photo, claimed: Photo, failure: Failure, feed: Feed, now: datetime, jitter: float
+) -> Photo:  # fmt: skip
+    """Return the claimed photo after its attempt failed: one more attempt counted, the next one due by `retry`.
+
+    `claimed` is the photo as it was when its attempt began: if the MLS has announced a newer version since, that one is
+    due now. A copy stays. `jitter` in 0…1 spreads retries.
+    """
+    was_given_up = photo.failure is not None and retry.is_given_up(photo.failure, photo.attempts, feed)
+    attempts = 1 if was_given_up else photo.attempts + 1
+    is_newer_announced = is_newer(photo.announced_at, claimed.announced_at)
+    return replace(
+        photo,
+        released_at=None,
+        claim=None,
+        failure=failure,
+        attempts=attempts,
+        attempted_at=now,
+        not_before=now if is_newer_announced else retry.next_attempt(failure, attempts, feed, now, jitter),
+        forced_at=None if retry.is_given_up(failure, attempts, feed) else photo.forced_at,
+    )
+
+
+def settle_unchanged(
+    photo: Photo, claimed: Photo, etag: str | None, last_modified: str | None, priority: Priority, now: datetime
+) -> Photo:
+    """Return the claimed photo after the origin confirmed its copy, with the validators for the next request.
+
+    `claimed` is the photo as it was when its attempt began, `priority` what its listing's area gives it.
+    """
+    assert photo.copy is not None  # noqa: S101 - only the holder of the claim replaces a copy
+    copy = replace(
+        photo.copy,
+        etag=etag,
+        last_modified=last_modified,
+        mls_changed_at=_version_fetched(photo, claimed),
+        checked_at=now,
+    )
+    return _succeeded(photo, claimed, copy, priority, now)
+
+
+def settle_downloaded(photo: Photo, claimed: Photo, copy: Copy, priority: Priority, now: datetime) -> Photo:
+    """Return the claimed photo with the copy that its attempt has stored.
+
+    `claimed` is the photo as it was when its attempt began, `priority` what its listing's area gives it.
+    """
+    return _succeeded(photo, claimed, replace(copy, mls_changed_at=_version_fetched(photo, claimed)), priority, now)
+
+
+def _version_fetched(photo: Photo, claimed: Photo) -> datetime | None:
+    """Return the MLS time of the version fetched: the one announced when the fetch began, not one announced since."""
+    return claimed.announced_at if is_newer(photo.announced_at, claimed.announced_at) else photo.announced_at
+
+
+def _succeeded(photo: Photo, claimed: Photo, copy: Copy, priority: Priority, now: datetime) -> Photo:
+    return replace(
+        photo,
+        released_at=None,
+        claim=None,
+        copy=copy,
+        failure=None,
+        attempts=0,
+        attempted_at=now,
+        not_before=now,
+        priority=priority,
+        forced_at=None if photo.forced_at == claimed.forced_at else photo.forced_at,
+    )
