@@ -11,7 +11,7 @@ from typing import TypeVar
 import orjson
 
 from ops.replay import CARRIES, Filter, Source
-from shared.domain import announcement, reconcile
+from shared.domain import announcement, lifecycle, reconcile
 from shared.domain.announcement import ImpossibleRecord
 from shared.domain.feed import Feed
 from shared.domain.freshness import Position, Version, is_stale
@@ -265,11 +265,8 @@ class _OfImages:
         return True
 
 
-def begins(listing: Listing, photo: Photo, asked: ImageOutdated, at: datetime, now: datetime) -> bool:
-    """Whether an `image-outdated` of that time has a downloader begin; what is stale or in work is left alone. Pure."""
-    last = photo.copy.checked_at if photo.copy else photo.attempted_at
-    if asked.reason is OutdatedReason.FORCED and (last is None or at > last):
-        photo = replace(photo, forced_at=at)
-    if not listing.photo_due_at(photo) or photo.is_claimed(now):
-        return False
-    return photo.released_at is not None or photo.forced_at is not None or photo.not_before <= now
+def begins(listing: Listing, photo: Photo, requested: ImageOutdated, at: datetime, now: datetime) -> bool:
+    """Return True if an `image-outdated` event published at that time makes a downloader begin. Pure."""
+    is_forced = requested.reason is OutdatedReason.FORCED
+    photo = lifecycle.request(photo, requested.priority, at if is_forced else None)
+    return lifecycle.can_claim(listing, photo, None, now)

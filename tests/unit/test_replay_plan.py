@@ -1,7 +1,8 @@
 """What a replay is said to do is what the services then do."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import itertools
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -172,29 +173,44 @@ def outdated(photo: Photo, reason: OutdatedReason = OutdatedReason.MISSING) -> I
     return ImageOutdated(feed=FEED, listing_key=KEY, image_id=photo.id, reason=reason)
 
 
-PHOTOS = st.builds(
-    lambda held, newer, released, claim, wait, failed, checked: a_photo(
-        copy=a_copy(checked_at=after(checked)) if held else None,
-        announced_at=after(1) if newer else NOW,
-        released_at=NOW if released else None,
-        claim=Claim(worker="w", until=after(claim)) if claim else None,
-        not_before=after(wait),
-        failure=Failure(Reason.GONE) if failed else None,
-        attempted_at=after(checked) if failed else None,
-    ),
-    held=st.booleans(), newer=st.booleans(), released=st.booleans(), claim=st.sampled_from([0, 3_000, 4_000]),
-    wait=st.sampled_from([0, 4_000]), failed=st.booleans(), checked=st.sampled_from([-10, 10]),
-)  # fmt: skip
+TIMES = tuple(after(seconds) for seconds in (-10, 0, 10))
+"""Times before, at and after the event's, which is published at NOW."""
 
 
-@given(photo=PHOTOS, reason=st.sampled_from(list(OutdatedReason)), is_hidden=st.booleans())
-def test_an_image_is_said_to_be_fetched_where_a_downloader_would_begin(
-    photo: Photo, reason: OutdatedReason, is_hidden: bool
-) -> None:
-    listing: Listing = a_listing(photo, hidden=hidden() if is_hidden else None)
-    asked = outdated(photo, reason)
-    claimed = decide.wanted(listing, [Event(asked, "1", NOW)], "nobody", (), LATER)
-    assert replay_plan.begins(listing, listing.photos[0], asked, NOW, LATER) == bool(claimed)
+def photos() -> Iterator[Photo]:
+    """Yield a photo for every combination of the facts that decide whether a downloader begins."""
+    copies = (None, *(a_copy(checked_at=checked_at) for checked_at in TIMES))
+    claims = (None, Claim(worker="w", until=after(3_000)), Claim(worker="w", until=after(4_000)))
+    for copy, announced_at, released_at, claim, not_before, attempted_at, forced_at in itertools.product(
+        copies, (NOW, after(1)), (None, NOW), claims, (NOW, after(4_000)), (None, *TIMES), (None, after(-20))
+    ):
+        yield a_photo(
+            copy=copy,
+            announced_at=announced_at,
+            released_at=released_at,
+            claim=claim,
+            not_before=not_before,
+            attempted_at=attempted_at,
+            forced_at=forced_at,
+        )
+
+
+def test_a_forced_copy_whose_attempt_has_failed_since_is_not_counted_as_a_download() -> None:
+    """The copy was last checked before the event, but an attempt after the event failed: the event is done with."""
+    photo = a_held_photo(attempted_at=after(5), failure=Failure(Reason.GONE))
+    listing = a_listing(replace(photo, copy=a_copy(checked_at=after(-5))))
+    asked = outdated(photo, OutdatedReason.FORCED)
+    assert decide.wanted(listing, [Event(asked, "1", NOW)], "nobody", (), LATER) == []
+    assert not replay_plan.begins(listing, listing.photos[0], asked, NOW, LATER)
+
+
+@pytest.mark.parametrize("reason", list(OutdatedReason))
+def test_an_image_is_said_to_be_fetched_where_a_downloader_would_begin(reason: OutdatedReason) -> None:
+    for photo, is_hidden in itertools.product(photos(), (False, True)):
+        listing: Listing = a_listing(photo, hidden=hidden() if is_hidden else None)
+        asked = outdated(photo, reason)
+        claimed = decide.wanted(listing, [Event(asked, "1", NOW)], "nobody", (), LATER)
+        assert replay_plan.begins(listing, listing.photos[0], asked, NOW, LATER) == bool(claimed), photo
 
 
 async def test_an_image_is_fetched_once_and_news_change_nothing() -> None:
