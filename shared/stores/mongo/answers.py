@@ -1,4 +1,4 @@
-"""What is answered of displayed listings, read from MongoDB without threads (docs/adr/0033)."""
+"""What is answered of displayed listings, read from MongoDB without threads (docs/adr/0003)."""
 
 import asyncio
 import time

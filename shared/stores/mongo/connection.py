@@ -18,7 +18,7 @@ from shared.stores.errors import StoreUnavailable
 Database: TypeAlias = "AsyncIOMotorDatabase[Document]"
 """Motor's database; its classes take type arguments for the type checker only."""
 AnswersDatabase: TypeAlias = AsyncDatabase[Document]
-"""The same by PyMongo's own asyncio client, which needs no threads: see docs/adr/0033."""
+"""The same by PyMongo's own asyncio client, which needs no threads: see docs/adr/0003."""
 
 _CALL_SECONDS = 20.0
 _CLOSING_SECONDS = 0.5
