@@ -12,10 +12,11 @@ from shared.domain.audit import ORPHAN_AFTER, Drift, Finding, unreferenced_keys
 from shared.domain.image import Copy, Photo
 from shared.domain.listing import Discard, Listing, RemovalReason
 from shared.stores.documents import ListingId
+from shared.stores.errors import Contention
 from shared.stores.listings import Listings
 from shared.stores.objects import Bucket, Objects
+from shared.stores.updates import OptimisticUpdate
 
-_MOST_ROUNDS = 20
 _MOST_KEPT = 1_000
 
 
@@ -38,6 +39,8 @@ class Repair:
         self._listings = listings
         self._objects = objects
         self._clock = clock
+        self.not_repaired = 0
+        """Listings that others changed before each attempt to write them."""
 
     async def __call__(self, findings: Sequence[Finding], done: Audited) -> None:
         """Make lost copies due and remove orphans. Raises StoreUnavailable."""
@@ -45,37 +48,44 @@ class Repair:
         for one in findings:
             by_listing.setdefault((one.feed, one.listing_key), []).append(one)
         for one_listing, found in by_listing.items():
-            await self._of_listing(one_listing, found, done)
+            try:
+                await self._of_listing(one_listing, found, done)
+            except Contention:
+                self.not_repaired += 1
 
     async def _of_listing(self, one: ListingId, found: Sequence[Finding], done: Audited) -> None:
         """Look again: the record may have changed since, and what it names by now is not removed."""
-        lost = {finding.key for finding in found if finding.drift is not Drift.ORPHAN}
-        tried, removed = set[str](), set[str]()
-        for _ in range(_MOST_ROUNDS):
-            listing = await self._listings.get(*one)
-            orphans = {finding.key for finding in found if finding.drift is Drift.ORPHAN} - tried
-            if listing:
-                orphans = unreferenced_keys(listing, orphans)
-            # What was removed and is named after all is lost: a download stored the same bytes again in between.
-            after = due_again(listing, lost | removed, self._clock()) if listing else None
-            # Bad originals first: what is made anew must not be made of them.
-            bad = _originals_of(listing, after) & lost if listing and after else set[str]()
-            for bucket, is_original in ((Bucket.PUBLIC, False), (Bucket.ORIGINALS, True)):
-                going = [each.key for each in found if each.is_original is is_original and each.key in orphans | bad]
-                removed |= orphans.intersection(going).difference(await self._objects.delete(bucket, going))
-            tried |= orphans
-            if listing and after and not await self._listings.write([after]):
-                done.due_again += sum(now is not was for now, was in zip(after.photos, listing.photos, strict=True))
-                break
-            if not orphans and after is None:
-                break
+        removed = await self._remove_orphans(one, [finding for finding in found if finding.drift is Drift.ORPHAN])
         done.removed += len(removed)
+        drifted = {finding.key for finding in found if finding.drift is not Drift.ORPHAN}
+        attempts = OptimisticUpdate(self._listings, [one])
+        async for readings in attempts:
+            for listing in readings.values():
+                # What was removed and is named after all is lost: a download stored the same bytes again in between.
+                after = due_again(listing, drifted | removed, self._clock())
+                if after is None:
+                    continue
+                # Bad originals first: what is made anew must not be made of them.
+                await self._objects.delete(Bucket.ORIGINALS, _originals_of(listing, after) & drifted)
+                if await attempts.write([after]):
+                    done.due_again += sum(now is not was for now, was in zip(after.photos, listing.photos, strict=True))
+
+    async def _remove_orphans(self, one: ListingId, found: Sequence[Finding]) -> set[str]:
+        """Delete those of the objects that no record names by now; return the keys of those that were deleted."""
+        listing = await self._listings.get(*one) if found else None
+        orphans = {finding.key for finding in found}
+        if listing:
+            orphans = unreferenced_keys(listing, orphans)
+        for bucket, is_original in ((Bucket.PUBLIC, False), (Bucket.ORIGINALS, True)):
+            going = [each.key for each in found if each.is_original is is_original and each.key in orphans]
+            orphans.difference_update(await self._objects.delete(bucket, going))
+        return orphans
 
 
 async def run(
     walk: Walk, repair: Repair | None, tell: Callable[[Audited], object] = lambda _: None
 ) -> Audited:  # fmt: skip
-    """Walk to the end, repairing if told to. Raises StoreUnavailable."""
+    """Walk to the end, repairing if told to. Raises StoreUnavailable, and Contention after the last page."""
     done, place, pending = Audited(), walk.begin, list[Finding]()
     while place:
         step = await walk.step(place)
@@ -92,6 +102,9 @@ async def run(
         tell(done)
     if repair:
         await repair(pending, done)
+        if repair.not_repaired:
+            what = many(repair.not_repaired, "listing was", "listings were")
+            raise Contention(f"{what} not repaired: others changed them before each attempt to write; repair again")
     return done
 
 

@@ -3,9 +3,8 @@
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 
-from ops.pages import pages, rewrite
+from ops import pages
 from shared.clock import Clock
 from shared.domain import lifecycle
 from shared.domain.failures import Reason
@@ -82,26 +81,28 @@ async def force(
     dry_run: bool,
     tell: Callable[[Forced], object] = lambda _: None,
 ) -> Forced:
-    """Go through a feed, page by page; doing it again does no harm. Raises StoreUnavailable."""
+    """Go through a feed, page by page; doing it again does no harm. Raises StoreUnavailable and Contention."""
+
+    def rule(listing: Listing, now: datetime) -> Listing | None:
+        return due_again(listing, wanted, priority, now)
+
     done = Forced()
-    async for page in pages(listings, feed, wanted.listing_keys):
-        now = clock()
-        rule = partial(due_again, wanted=wanted, priority=priority, now=now)
-        changed = await rewrite(listings, page, rule, dry_run=dry_run)
-        done += _count(page, changed, wanted, now)
+    async for page in pages.rewrite(listings, feed, rule, clock, keys=wanted.listing_keys, dry_run=dry_run):
+        done += _count(page, wanted)
         tell(done)
     return done
 
 
-def _count(page: Sequence[Listing], changed: Sequence[Listing], wanted: Wanted, now: datetime) -> Forced:
-    meant = [one for one in page if wanted.covers(one)]
+def _count(page: pages.Page, wanted: Wanted) -> Forced:
+    now = page.at
+    meant = [one for one in page.read if wanted.covers(one)]
     shown = [one for one in meant if one.is_displayed]
-    photos = [photo for one in changed for photo in one.photos if photo.forced_at == now]
+    photos = [photo for one in page.changed for photo in one.photos if photo.forced_at == now]
     wanting = sum(len(_chosen(one, wanted, now)) for one in shown)
-    sizes = [photo.copy.file_size for one in page for photo in one.photos if photo.copy]
+    sizes = [photo.copy.file_size for one in page.read for photo in one.photos if photo.copy]
     return Forced(
-        looked_at=len(page),
-        listings=len(changed),
+        looked_at=len(page.read),
+        listings=len(page.changed),
         photos=len(photos),
         in_work=sum(wanted.covers_photo(photo) and photo.is_claimed(now) for one in shown for photo in one.photos),
         not_to_be_had=max(0, wanting - len(photos)),

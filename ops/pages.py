@@ -1,41 +1,69 @@
-"""Goes through many listings: page by page, each written only if nobody else was faster."""
+"""Applies a rule to all listings of a feed, page by page, while services write the same listings."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
 
+from ops.words import many
+from shared.clock import Clock
 from shared.domain.listing import Listing
+from shared.stores.errors import Contention
 from shared.stores.listings import Listings
+from shared.stores.updates import MAX_ATTEMPTS, OptimisticUpdate
 
-_AT_ONCE = 200
-_MOST_ROUNDS = 20
+_PAGE_SIZE = 200
+
+Rule = Callable[[Listing, datetime], Listing | None]
+"""Takes a listing and the time; returns the listing changed, or None for no change."""
 
 
-async def pages(listings: Listings, feed: str, keys: Sequence[str] = ()) -> AsyncIterator[Sequence[Listing]]:
-    """Yield a feed's listings page by page; only those with the keys, where some are given."""
-    if keys:
-        left = iter(dict.fromkeys(keys))
-        while some := [(feed, key) for key in islice(left, _AT_ONCE)]:
-            yield list((await listings.get_many(some)).values())
-        return
-    last = ""
-    while page := await listings.page(feed, last, _AT_ONCE):
-        yield page
-        last = page[-1].key
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of listings as they were read at a time, and those that the rule changed."""
+
+    at: datetime
+    read: Sequence[Listing]
+    changed: Sequence[Listing]
 
 
 async def rewrite(
-    listings: Listings, page: Sequence[Listing], rule: Callable[[Listing], Listing | None], *, dry_run: bool
-) -> list[Listing]:
-    """Write what the rule changes of a page; where another was faster, read and decide again. Return what was written.
+    listings: Listings, feed: str, rule: Rule, clock: Clock, *, keys: Sequence[str] = (), dry_run: bool
+) -> AsyncIterator[Page]:
+    """Apply a rule to a feed's listings and write what it changes; yield each page when it is written.
 
-    The dry run returns what would be.
+    `keys` restricts it to listings with these ListingKeys. A dry run writes nothing and yields what would be written.
+    Raises StoreUnavailable; and Contention, after the last page, with the number of listings that were not written
+    because others kept changing them.
     """
-    written: list[Listing] = []
-    for _ in range(_MOST_ROUNDS):
-        changed = [after for one in page if (after := rule(one))]
-        refused = () if dry_run else await listings.write(changed)
-        written += [one for one in changed if (one.feed, one.key) not in refused]
-        if not refused:
-            break
-        page = list((await listings.get_many(refused)).values())
-    return written
+    not_written = 0
+    async for page in _pages(listings, feed, keys):
+        now = clock()
+        if dry_run:
+            yield Page(now, page, [after for listing in page if (after := rule(listing, now))])
+            continue
+        attempts = OptimisticUpdate.of_read(listings, page)
+        written: list[Listing] = []
+        with suppress(Contention):
+            async for readings in attempts:
+                changed = (rule(listing, now) for listing in readings.values())
+                written += await attempts.write(filter(None, changed))
+        not_written += len(attempts.ids)
+        yield Page(now, page, written)
+    if not_written:
+        what = many(not_written, f"listing of {feed} was", f"listings of {feed} were")
+        raise Contention(f"{what} not written: others changed them before each of {MAX_ATTEMPTS} attempts; try again")
+
+
+async def _pages(listings: Listings, feed: str, keys: Sequence[str]) -> AsyncIterator[Sequence[Listing]]:
+    """Yield a feed's listings page by page; only those with the keys, where some are given."""
+    if keys:
+        remaining = iter(dict.fromkeys(keys))
+        while ids := [(feed, key) for key in islice(remaining, _PAGE_SIZE)]:
+            yield list((await listings.get_many(ids)).values())
+        return
+    last = ""
+    while page := await listings.page(feed, last, _PAGE_SIZE):
+        yield page
+        last = page[-1].key

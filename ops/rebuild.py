@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from ops.pages import pages, rewrite
+from ops import pages
 from shared.clock import Clock
 from shared.domain import lifecycle
 from shared.domain.listing import Listing
@@ -39,11 +39,14 @@ async def rebuild(
     dry_run: bool,
     tell: Callable[[Rebuilt], object] = lambda _: None,
 ) -> Rebuilt:
-    """Go through a feed, page by page; doing it again does no harm. Raises StoreUnavailable."""
+    """Go through a feed, page by page; doing it again does no harm. Raises StoreUnavailable and Contention."""
+
+    def rule(listing: Listing, now: datetime) -> Listing | None:
+        return due_again(listing, rendering, now)
+
     done = Rebuilt()
-    async for page in pages(listings, feed):
-        changed = await rewrite(listings, page, lambda listing: due_again(listing, rendering, clock()), dry_run=dry_run)
-        photos = sum(photo.forced_at is not None for one in changed for photo in one.photos)
-        done = Rebuilt(done.looked_at + len(page), done.listings + len(changed), done.photos + photos)
+    async for page in pages.rewrite(listings, feed, rule, clock, dry_run=dry_run):
+        photos = sum(photo.forced_at is not None for one in page.changed for photo in one.photos)
+        done = Rebuilt(done.looked_at + len(page.read), done.listings + len(page.changed), done.photos + photos)
         tell(done)
     return done

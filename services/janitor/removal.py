@@ -178,8 +178,7 @@ class Remover:
         for one in gone:
             (remained if one.remained else done)[one.listing.feed, one.listing.key].add(one.discard)
         now = self._clock()
-        readings = {(listing.feed, listing.key): listing for listing in listings}
-        attempts = OptimisticUpdate(self._listings, readings.keys(), readings)
+        attempts = OptimisticUpdate.of_read(self._listings, listings)
         async for current in attempts:
             changed = [await self._without_lost(listing, done[one]) for one, listing in current.items()]
             await attempts.write(

@@ -65,6 +65,12 @@ class OptimisticUpdate:
         self._refused = ids
         self._attempt = 0
 
+    @classmethod
+    def of_read(cls, listings: _Listings, read: Iterable[Listing]) -> "OptimisticUpdate":
+        """Return an update of listings that the caller has just read: the first attempt takes these readings."""
+        readings = {(listing.feed, listing.key): listing for listing in read}
+        return cls(listings, readings.keys(), readings)
+
     def __aiter__(self) -> "OptimisticUpdate":
         return self
 

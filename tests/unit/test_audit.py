@@ -1,7 +1,7 @@
 """Do records and objects agree? What is found, what an interrupted walk goes on with, and what a repair leaves."""
 
 import hashlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -19,6 +19,8 @@ from shared.domain.listing import Listing, RemovalReason, copy_keys
 from shared.lease import Lease
 from shared.render import Renderer
 from shared.stores.audits import MemoryAudits
+from shared.stores.documents import ListingId
+from shared.stores.errors import Contention
 from shared.stores.memory import MemoryLeases, MemoryListings, MemoryObjects
 from shared.stores.objects import Bucket
 from tests.builders import FEED, NOW, a_copy, a_discard, a_held_photo, a_listing, a_photo, after, hidden
@@ -365,3 +367,17 @@ async def test_a_janitor_that_was_succeeded_shows_no_drift(place: Place) -> None
     janitor.audit._lease = await held_by_another(place)
     await janitor.audit.step()
     assert (janitor.metric("drift", kind="missing"), janitor.metric("checked", what="listings")) == (None, None)
+
+
+async def test_a_repair_that_others_keep_from_being_written_is_not_silent(place: Place) -> None:
+    class RefusingListings(MemoryListings):
+        """Listings that another changes before each write of ours."""
+
+        async def write(self, listings: Iterable[Listing]) -> Collection[ListingId]:
+            return [(listing.feed, listing.key) for listing in listings]
+
+    contested = RefusingListings(RENDERER)
+    await MemoryListings.write(contested, [listed("a")])
+    repair = auditing.Repair(contested, place.objects, lambda: NOW)
+    with pytest.raises(Contention, match="1 listing was not repaired"):
+        await auditing.run(Walk(contested, place.objects, lambda: NOW, [FEED]), repair)

@@ -14,6 +14,7 @@ from shared.domain.listing import Listing
 from shared.domain.priority import Priority
 from shared.render import Renderer
 from shared.stores.documents import ListingId
+from shared.stores.errors import Contention
 from shared.stores.memory import MemoryListings
 from tests.builders import FEED, NOW, a_discard, a_held_photo, a_listing, a_photo, after, hidden
 
@@ -79,15 +80,16 @@ def test_filters_combine(filters: dict[str, Any], expected: list[str]) -> None:
 
 
 class Contested(MemoryListings):
-    """Listings of which one is written by somebody else right before our first write of it."""
+    """Listings of which another writes one right before our first write of it, or before each of them."""
 
     contested = "X3"
+    is_contested_forever = False
 
     async def write(self, listings: Any) -> Any:
         ours = list(listings)
         if self.contested in [one.key for one in ours]:
             known = (await self.get(FEED, self.contested)) or a_listing()
-            self.contested = ""
+            self.contested = self.contested if self.is_contested_forever else ""
             await super().write([replace(known, city="Elsewhere")])
         return await super().write(ours)
 
@@ -152,3 +154,12 @@ def test_of_photos_without_any_known_size_no_bytes_are_expected() -> None:
 
 async def everything(store: MemoryListings) -> dict[ListingId, Listing]:
     return dict(await store.get_many([(FEED, f"X{n}") for n in range(450)]))
+
+
+async def test_listings_that_others_keep_changing_are_counted_as_not_written_and_all_others_are_due() -> None:
+    store = await a_store()
+    store.is_contested_forever = True
+    with pytest.raises(Contention, match="1 listing of proptx-idx was not written"):
+        await force.force(store, FEED, Wanted(), Priority.POPULAR, lambda: LATER, dry_run=False)
+    due = [one.key for one in (await everything(store)).values() if one.due_at == LATER]
+    assert (len(due), "X3" in due) == (448, False)
