@@ -21,7 +21,7 @@ from shared.domain.feed import Feed, parse_feeds
 from shared.domain.freshness import Position
 from shared.events.records import Record
 from shared.events.topics import LISTING_SEEN
-from shared.kafka import Broker, Span
+from shared.kafka import Broker, OffsetRange
 from shared.render import Renderer
 from shared.stores import mongo
 from tests import system
@@ -52,7 +52,9 @@ async def run(servers: Servers) -> list[Row]:
             topic = f"{room.prefix}{LISTING_SEEN}"
             for reading in range(READINGS):
                 await _publish(servers.kafka, topic, _changed_at(reading))
-            source = replay.from_topic(servers.kafka, topic, await kafka.spans(servers.kafka, topic, None, None))
+            source = replay.from_topic(
+                servers.kafka, topic, await kafka.offset_ranges(servers.kafka, topic, None, None)
+            )
             nothing_new = await _planned(source, listings, feed, changing=0)
             all_new = await _planned(_changing(), listings, feed, changing=source.events)
             plain = await _one_by_one(source, listings, feed)
@@ -105,11 +107,11 @@ def _rows(name: str, took: tuple[float, float], plain: float) -> list[Row]:
 def _changing() -> Source:
     """As many events, made as they are read; each is newer than all before it, and so are its photos."""
 
-    async def read(_: Sequence[Span]) -> AsyncIterator[Sequence[Record]]:
+    async def read(_: Sequence[OffsetRange]) -> AsyncIterator[Sequence[Record]]:
         for first in range(0, LISTINGS * READINGS, 500):
             yield [_heard(offset) for offset in range(first, first + 500)]
 
-    return Source([Span(0, 0, LISTINGS * READINGS)], read)
+    return Source([OffsetRange(0, 0, LISTINGS * READINGS)], read)
 
 
 def _heard(offset: int) -> Record:
@@ -151,7 +153,7 @@ async def _publish(bootstrap: str, topic: str, changed_at: str) -> None:
 async def _caught_up(whole: System, topic: str) -> None:
     async def nothing_left() -> bool:
         groups = {f"{whole.room.prefix}{name}": [topic] for name in ("scheduler", "janitor")}
-        behind = await kafka.lag(whole.room.servers.kafka, groups)
+        behind = await kafka.lag_of_groups(whole.room.servers.kafka, groups)
         await asyncio.sleep(0.5)
         return not any(sum(left.values()) for left in behind.values())
 

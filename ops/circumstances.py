@@ -43,7 +43,7 @@ async def of_events(settings: Settings, stores: Stores, listing_key: str, now: d
 async def _named(settings: Settings, stores: Stores, listing_key: str, now: datetime) -> Sequence[str]:
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS):
-            is_any = await kafka.oldest(settings.kafka, settings.topic(DEAD_LETTER))
+            is_any = await kafka.oldest_record_at(settings.kafka, settings.topic(DEAD_LETTER))
     except TimeoutError:
         raise BrokerUnavailable(f"Kafka: no answer within {_PATIENCE_SECONDS:.0f} s") from None
     found = await letters.naming(settings, stores.marks, listing_key) if is_any else ()

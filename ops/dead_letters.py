@@ -15,9 +15,9 @@ import orjson
 
 from shared import kafka
 from shared.domain.freshness import Position
-from shared.events.records import Record, again
+from shared.events.records import Record, first_position_headers
 from shared.events.topics import DEAD_LETTER, MANIFEST
-from shared.kafka import Broker, Outgoing, Span
+from shared.kafka import Broker, OffsetRange, Outgoing
 from shared.settings import Settings
 from shared.stores.records import HandledDeadLetters, Place
 
@@ -169,24 +169,26 @@ async def unhandled(settings: Settings, marks: HandledDeadLetters) -> AsyncItera
     Raises BrokerUnavailable and StoreUnavailable.
     """
     topic = settings.topic(DEAD_LETTER)
-    oldest = await kafka.oldest(settings.kafka, topic)
+    oldest = await kafka.oldest_record_at(settings.kafka, topic)
     handled = await marks.since(oldest) if oldest else ()
-    async for records in kafka.read(settings.kafka, topic, await kafka.spans(settings.kafka, topic, None, None)):
+    async for records in kafka.read(
+        settings.kafka, topic, await kafka.offset_ranges(settings.kafka, topic, None, None)
+    ):
         yield [letter for record in records if (letter := read(record)).place not in handled]
 
 
 async def count(settings: Settings, marks: HandledDeadLetters) -> int:
     """Return how many dead letters nobody has dealt with. Raises BrokerUnavailable and StoreUnavailable."""
     topic = settings.topic(DEAD_LETTER)
-    oldest = await kafka.oldest(settings.kafka, topic)
+    oldest = await kafka.oldest_record_at(settings.kafka, topic)
     if oldest is None:
         return 0
-    there = await kafka.spans(settings.kafka, topic, None, None)
+    there = await kafka.offset_ranges(settings.kafka, topic, None, None)
     handled = Counter(any(_holds(span, place) for span in there) for place in await marks.since(oldest))
     return sum(span.end - span.start for span in there) - handled[True]
 
 
-def _holds(span: Span, place: Place) -> bool:
+def _holds(span: OffsetRange, place: Place) -> bool:
     return place.partition == span.partition and span.start <= place.offset < span.end
 
 
@@ -202,9 +204,9 @@ async def groups(settings: Settings, marks: HandledDeadLetters) -> Sequence[Grou
 async def one(settings: Settings, offset: int) -> DeadLetter | None:
     """Return the dead letter at an offset, handled or not; None where there is none."""
     topic = settings.topic(DEAD_LETTER)
-    for span in await kafka.spans(settings.kafka, topic, None, None):
+    for span in await kafka.offset_ranges(settings.kafka, topic, None, None):
         if span.start <= offset < span.end:
-            wanted = [Span(span.partition, offset, offset + 1)]
+            wanted = [OffsetRange(span.partition, offset, offset + 1)]
             found = [read(one) async for records in kafka.read(settings.kafka, topic, wanted) for one in records]
             return found[0] if found else None
     return None
@@ -247,7 +249,7 @@ async def requeue(
 def _again(origin: Origin, letter: DeadLetter) -> Outgoing:
     """Return the record as it was, and as old as it was: it became a dead letter when it arrived."""
     stood = Position(letter.place.at, origin.partition, origin.offset)
-    return Outgoing(origin.topic, letter.key, letter.value, again(stood))
+    return Outgoing(origin.topic, letter.key, letter.value, first_position_headers(stood))
 
 
 async def _origins(

@@ -16,7 +16,7 @@ from shared.domain.feed import Feed
 from shared.events.topics import LISTING_SEEN, MANIFEST
 from shared.kafka import BrokerUnavailable
 from shared.render import Renderer
-from shared.settings import Settings, secret, unknown
+from shared.settings import Settings, read_secret, unknown_variables
 from shared.stores import mongo
 from shared.stores.errors import StoreUnavailable
 from shared.stores.minio_objects import MinioObjects
@@ -50,7 +50,7 @@ class Finding:
 
 async def examine(settings: Settings, feeds: Mapping[str, Feed]) -> AsyncIterator[Finding]:
     """Look at everything, one after the other; never raises for what is out of reach."""
-    for finding in (*of_feeds(settings, feeds), *of_settings(unknown(feeds))):
+    for finding in (*of_feeds(settings, feeds), *of_settings(unknown_variables(feeds))):
         yield finding
     checks: Sequence[tuple[str, Callable[[Settings], Awaitable[Sequence[Finding]]], str]] = (
         ("kafka", _kafka, "is it running, and does IMAGES_KAFKA name it?"),
@@ -77,7 +77,7 @@ def of_feeds(settings: Settings, feeds: Mapping[str, Feed]) -> Sequence[Finding]
     missing = [
         Finding(f"feed {feed.name}", State.FAULT, said, f"set {name} for the services")
         for feed, name in tokens
-        if not secret(name)
+        if not read_secret(name)
     ]
     return missing or [Finding("feeds", State.OK, f"{settings.feeds} has {', '.join(feeds)}")]
 
@@ -102,7 +102,7 @@ def of_feeds_that_left(feeds: Collection[str], displayed: Mapping[str, int]) -> 
 
 
 async def _kafka(settings: Settings) -> Sequence[Finding]:
-    faults = await kafka.topic_faults(settings.kafka, settings.topic_prefix, MANIFEST)
+    faults = await kafka.topic_differences(settings.kafka, settings.topic_prefix, MANIFEST)
     found = [
         Finding(f"topic {name}", State.FAULT, "; ".join(wrong), "imagectl topics apply")
         for name, wrong in faults.items()
@@ -110,7 +110,7 @@ async def _kafka(settings: Settings) -> Sequence[Finding]:
     ]
     found = found or [Finding("topics", State.OK, f"all {len(faults)} are as they should be")]
     if LISTING_SEEN in {name.removeprefix(settings.topic_prefix) for name, wrong in faults.items() if not wrong}:
-        ahead = await kafka.spans(settings.kafka, settings.topic(LISTING_SEEN), utc_now() + _SKEW, None)
+        ahead = await kafka.offset_ranges(settings.kafka, settings.topic(LISTING_SEEN), utc_now() + _SKEW, None)
         found.append(_clock("kafka", _SKEW) if ahead else Finding("clock of kafka", State.OK, _NOT_AHEAD))
     return found
 

@@ -11,8 +11,8 @@ import orjson
 
 from ops.replay import Source
 from shared.domain.freshness import Position
-from shared.events.records import Record, again
-from shared.kafka import Span
+from shared.events.records import Record, first_position_headers
+from shared.kafka import OffsetRange
 
 _AT_ONCE = 500
 
@@ -41,10 +41,10 @@ def from_file(path: Path) -> Source:
     """
     with path.open("rb") as file:
         lines = sum(1 for _ in file)
-    return Source([Span(0, 0, lines)] if lines else [], lambda spans: _records(path, spans))
+    return Source([OffsetRange(0, 0, lines)] if lines else [], lambda spans: _records(path, spans))
 
 
-async def _records(path: Path, spans: Sequence[Span]) -> AsyncIterator[Sequence[Record]]:
+async def _records(path: Path, spans: Sequence[OffsetRange]) -> AsyncIterator[Sequence[Record]]:
     for span in spans:
         with path.open("rb") as file:
             records = _read(islice(enumerate(file), span.start, span.end))
@@ -57,7 +57,9 @@ def _read(numbered: Iterator[tuple[int, bytes]]) -> Iterator[Record]:
         try:
             facts = orjson.loads(raw)
             at = datetime.fromisoformat(facts["at"]).astimezone(UTC) if "at" in facts else datetime.now(UTC)
-            stood = again(Position(at, int(facts.get("partition", 0)), int(facts.get("offset", number))))
+            stood = first_position_headers(
+                Position(at, int(facts.get("partition", 0)), int(facts.get("offset", number)))
+            )
             yield Record("", 0, number, at, _bytes(facts, "key"), _bytes(facts, "value"), stood)
         except (ValueError, TypeError, AttributeError) as fault:
             raise NotExported(f"line {number + 1} is not what `imagectl export` writes: {fault}") from None

@@ -9,9 +9,9 @@ from shared import kafka
 from shared.events.codec import AnyEvent, Undecodable, decode
 from shared.events.images import ImageDownloaded, ImageOutdated, ImageRemoved
 from shared.events.listings import ListingSeen
-from shared.events.records import Record, again
+from shared.events.records import Record, first_position_headers
 from shared.events.topics import IMAGE_DOWNLOADED, IMAGE_OUTDATED, IMAGE_OUTDATED_VIEWED, IMAGE_REMOVED, LISTING_SEEN
-from shared.kafka import Broker, Outgoing, Span
+from shared.kafka import Broker, OffsetRange, Outgoing
 
 CARRIES: Mapping[str, type[AnyEvent]] = {
     LISTING_SEEN: ListingSeen,
@@ -23,14 +23,14 @@ CARRIES: Mapping[str, type[AnyEvent]] = {
 """What each topic carries that can be replayed; dead letters are requeued instead."""
 _AT_ONCE = 500
 
-Read = Callable[[Sequence[Span]], AsyncIterator[Sequence[Record]]]
+Read = Callable[[Sequence[OffsetRange]], AsyncIterator[Sequence[Record]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where the events are: a topic's partitions, or a file's lines as partition 0."""
 
-    spans: Sequence[Span]
+    spans: Sequence[OffsetRange]
     read: Read
 
     @property
@@ -60,7 +60,7 @@ class Filter:
 class Replayed:
     """How far a replay is; `left` is where it goes on."""
 
-    left: list[Span]
+    left: list[OffsetRange]
     published: int = 0
     looked_at: int = 0
 
@@ -87,7 +87,10 @@ async def run(
             some = records[first : first + at_once]
             meant = [record for record in some if wanted.covers(record, CARRIES[topic])]
             await broker.publish(
-                [Outgoing(full_topic, record.key, record.value, again(record.position)) for record in meant]
+                [
+                    Outgoing(full_topic, record.key, record.value, first_position_headers(record.position))
+                    for record in meant
+                ]
             )
             done.published += len(meant)
             done.looked_at += len(some)
@@ -97,7 +100,7 @@ async def run(
                 await asyncio.sleep(max(0.0, began + done.published / rate - time.monotonic()))
 
 
-def _behind(left: Sequence[Span], last: Record) -> list[Span]:
+def _behind(left: Sequence[OffsetRange], last: Record) -> list[OffsetRange]:
     is_newer = [
         replace(span, start=max(span.start, last.offset + 1)) if span.partition == last.partition else span
         for span in left
@@ -105,21 +108,21 @@ def _behind(left: Sequence[Span], last: Record) -> list[Span]:
     return [span for span in is_newer if span.start < span.end]
 
 
-def from_topic(bootstrap: str, full_topic: str, spans: Sequence[Span]) -> Source:
+def from_topic(bootstrap: str, full_topic: str, spans: Sequence[OffsetRange]) -> Source:
     """Return the events of a topic."""
     return Source(spans, lambda wanted: kafka.read(bootstrap, full_topic, wanted))
 
 
-def spans_text(spans: Sequence[Span]) -> str:
+def spans_text(spans: Sequence[OffsetRange]) -> str:
     """Write where a replay goes on, for `--resume`."""
     return ",".join(f"{span.partition}:{span.start}-{span.end}" for span in spans)
 
 
-def parse_spans(text: str) -> list[Span]:
+def parse_spans(text: str) -> list[OffsetRange]:
     """Read what `spans_text` wrote. Raises ValueError."""
     try:
         parts = [part.partition(":") for part in text.split(",")]
-        return [Span(int(partition), *map(int, offsets.split("-"))) for partition, _, offsets in parts]
+        return [OffsetRange(int(partition), *map(int, offsets.split("-"))) for partition, _, offsets in parts]
     except (ValueError, TypeError):
         raise ValueError(
             f"--resume {text!r} is not what an interrupted replay printed, such as 0:120-900,1:80-850"

@@ -82,7 +82,9 @@ async def lag(settings: Settings) -> Mapping[str, Mapping[str, int]]:
     hears = {service: [settings.topic(topic) for topic in topics] for service, topics in HEARS.items()}
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS):
-            behind = await kafka.lag(settings.kafka, {settings.topic(name): full for name, full in hears.items()})
+            behind = await kafka.lag_of_groups(
+                settings.kafka, {settings.topic(name): full for name, full in hears.items()}
+            )
     except TimeoutError:
         raise kafka.BrokerUnavailable(f"Kafka: no answer within {_PATIENCE_SECONDS:.0f} s") from None
     return {

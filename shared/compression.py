@@ -10,12 +10,12 @@ small one is for what is compressed once in a process's life."""
 _WORTH_IT = 1_000
 
 
-def packed(plain: bytes, level: int = FAST) -> bytes:
+def gzipped(plain: bytes, level: int = FAST) -> bytes:
     """Return the bytes as gzip; the same for the same bytes."""
     return gzip.compress(plain, level, mtime=0)
 
 
-def is_wanted(request: web.Request, plain: bytes) -> bool:
+def should_compress(request: web.Request, plain: bytes) -> bool:
     """Whether an answer of these bytes is to be sent as gzip."""
     return len(plain) >= _WORTH_IT and _takes_gzip(request)
 

@@ -13,7 +13,7 @@ from shared.stores.errors import StoreUnavailable
 
 Ping = Callable[[], Awaitable[object]]
 _PATIENCE_SECONDS = 4.0
-TELL_SECONDS = 10.0
+LOG_SECONDS = 10.0
 _logger = log.get(__name__)
 
 
@@ -46,7 +46,7 @@ class Health:
         faults = await self.faults()
         return _answer({"status": "not ready" if faults else "ready", "faults": faults}, 503 if faults else 200)
 
-    async def tell(self) -> None:
+    async def log_changes(self) -> None:
         """Log what is out of reach, where that has changed since the last time: no probe may be there to ask."""
         faults = await self._out_of_reach()
         if faults.keys() != set(self._told):
@@ -74,8 +74,8 @@ class Health:
             generate_latest(self._registry),
             {"Content-Type": CONTENT_TYPE_LATEST, "Vary": "Accept-Encoding"},
         )
-        if compression.is_wanted(request, body):
-            body, headers["Content-Encoding"] = compression.packed(body), "gzip"
+        if compression.should_compress(request, body):
+            body, headers["Content-Encoding"] = compression.gzipped(body), "gzip"
         return web.Response(body=body, headers=headers)
 
 

@@ -20,7 +20,7 @@ from aiokafka.errors import (
 )
 
 from shared.events.records import Headers, Record
-from shared.events.topics import MOST_BYTES, Topic
+from shared.events.topics import MAX_RECORD_BYTES, Topic
 
 _CREATE = "create what is missing with: imagectl init"
 _REPLICAS = 3
@@ -71,7 +71,7 @@ class Broker:
                     acks="all",
                     enable_idempotence=True,
                     linger_ms=2,
-                    max_request_size=2 * MOST_BYTES,
+                    max_request_size=2 * MAX_RECORD_BYTES,
                     request_timeout_ms=10_000,
                 )
                 try:
@@ -103,7 +103,7 @@ async def _sent(producer: AIOKafkaProducer, record: Outgoing) -> Awaitable[objec
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class OffsetRange:
     """Records of one partition, from the offset `start` to the one before `end`."""
 
     partition: int
@@ -111,7 +111,9 @@ class Span:
     end: int
 
 
-async def spans(bootstrap: str, topic: str, since: datetime | None, until: datetime | None) -> list[Span]:
+async def offset_ranges(
+    bootstrap: str, topic: str, since: datetime | None, until: datetime | None
+) -> list[OffsetRange]:
     """Return where the records of a time lie, by their timestamps; null is the beginning, or the end as it is now.
 
     Raises BrokerUnavailable.
@@ -121,7 +123,9 @@ async def spans(bootstrap: str, topic: str, since: datetime | None, until: datet
         starts = await _offsets_at(consumer, partitions, since, begins, ends)
         stops = await _offsets_at(consumer, partitions, until, ends, ends)
     return [
-        Span(one.partition, max(starts[one], begins[one]), stops[one]) for one in partitions if starts[one] < stops[one]
+        OffsetRange(one.partition, max(starts[one], begins[one]), stops[one])
+        for one in partitions
+        if starts[one] < stops[one]
     ]
 
 
@@ -139,7 +143,7 @@ async def _offsets_at(
     return {one: found[one].offset if found.get(one) else ends[one] for one in partitions}
 
 
-async def read(bootstrap: str, topic: str, wanted: Sequence[Span]) -> AsyncIterator[Sequence[Record]]:
+async def read(bootstrap: str, topic: str, wanted: Sequence[OffsetRange]) -> AsyncIterator[Sequence[Record]]:
     """Read just these records, batch by batch, each partition in its order, and end. Raises BrokerUnavailable."""
     if not wanted:
         return
@@ -218,7 +222,7 @@ async def _create(admin: AIOKafkaAdminClient, name: str, topic: Topic, replicas:
     return "created"
 
 
-async def topic_faults(bootstrap: str, prefix: str, manifest: Sequence[Topic]) -> dict[str, list[str]]:
+async def topic_differences(bootstrap: str, prefix: str, manifest: Sequence[Topic]) -> dict[str, list[str]]:
     """Return how each topic differs from the manifest, by full name, changing nothing. Raises BrokerUnavailable."""
     names = {f"{prefix}{topic.name}": topic for topic in manifest}
     async with _admin(bootstrap) as admin:
@@ -251,7 +255,7 @@ def _differences(topic: Topic, partitions: int, config: Mapping[str, str]) -> li
     return faults
 
 
-async def lag(bootstrap: str, hears: Mapping[str, Sequence[str]]) -> dict[str, dict[str, int]]:
+async def lag_of_groups(bootstrap: str, hears: Mapping[str, Sequence[str]]) -> dict[str, dict[str, int]]:
     """Return how many records of each of its topics each group has not committed yet. Raises BrokerUnavailable."""
     async with _admin(bootstrap) as admin:
         committed = {group: await _committed(admin, group) for group in hears}
@@ -278,7 +282,7 @@ def _behind(
     return behind
 
 
-async def oldest(bootstrap: str, topic: str) -> datetime | None:
+async def oldest_record_at(bootstrap: str, topic: str) -> datetime | None:
     """Return when the oldest record of a topic was written; None where there is none. Raises BrokerUnavailable."""
     async with _asker(bootstrap, [topic]) as (consumer, partitions):
         found = await consumer.offsets_for_times(dict.fromkeys(partitions, 0))
@@ -319,7 +323,7 @@ async def _reader(bootstrap: str) -> AsyncIterator[AIOKafkaConsumer]:
         retry_backoff_ms=20,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
-        max_partition_fetch_bytes=2 * MOST_BYTES,
+        max_partition_fetch_bytes=2 * MAX_RECORD_BYTES,
     )
     with _translated():
         try:

@@ -148,4 +148,4 @@ def _report(listing: Listing, said: Announcement) -> None:
         displayed=listing.is_displayed,
         photos=len(listing.photos),
     )
-    tracing.tell("record", said.event_id, 0.0, feed=listing.feed, listing_key=listing.key)
+    tracing.record_span("record", said.event_id, 0.0, feed=listing.feed, listing_key=listing.key)

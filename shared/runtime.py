@@ -15,9 +15,9 @@ from aiohttp import web
 from shared import log, tracing
 from shared.consumer import Consumer
 from shared.domain.feed import Feed
-from shared.health import TELL_SECONDS, Health, serving
+from shared.health import LOG_SECONDS, Health, serving
 from shared.kafka import BrokerUnavailable, missing_topics
-from shared.settings import Settings, SettingsInvalid, load, unknown
+from shared.settings import Settings, SettingsInvalid, load, unknown_variables
 from shared.stores.errors import Contention, StoreUnavailable
 
 Serve = Callable[[Settings, Mapping[str, Feed], asyncio.Event], Coroutine[None, None, None]]
@@ -27,13 +27,13 @@ Serve = Callable[[Settings, Mapping[str, Feed], asyncio.Event], Coroutine[None, 
 class Loop:
     """Work that goes on by the clock: a round, then a pause. A round is finished when the service ends.
 
-    Unless it is `endless`: it then only listens, and is cut off.
+    Unless it is `is_cancellable`: it then only listens, and is cut off.
     """
 
     name: str
     round: Callable[[], Awaitable[object]]
     pause_seconds: float
-    endless: bool = False
+    is_cancellable: bool = False
 
 
 _logger = log.get(__name__)
@@ -55,7 +55,7 @@ def run(service: str, serve: Serve, new_loop: Callable[[], asyncio.AbstractEvent
             print(f"{service}: {fault}", file=sys.stderr)  # noqa: T201 - logging is not configured yet
         sys.exit(_UNUSABLE)
     log.configure(service, settings.log_level, settings.log_format)
-    for name, meant in unknown(feeds).items():
+    for name, meant in unknown_variables(feeds).items():
         _logger.warning("unknown-setting", name=name, meant=meant or "none of .env.example")
     send_last_traces = tracing.configure(service)
     _give_memory_back()
@@ -108,9 +108,9 @@ async def work(
         await consumer.start()
         own = [
             Loop("progress", consumer.check_progress, _LOOK_SECONDS),
-            Loop("health", health.tell, TELL_SECONDS, endless=True),
+            Loop("health", health.log_changes, LOG_SECONDS, is_cancellable=True),
         ]
-        async with looping([*loops, *own]):
+        async with running_loops([*loops, *own]):
             health.is_started = True
             _logger.info("started", port=port)
             await _stopped_or_crashed(stop, consumer)
@@ -149,7 +149,7 @@ async def _stopped_or_crashed(stop: asyncio.Event, consumer: Consumer) -> None:
 
 
 @asynccontextmanager
-async def looping(loops: Sequence[Loop]) -> AsyncIterator[None]:
+async def running_loops(loops: Sequence[Loop]) -> AsyncIterator[None]:
     """Keep loops going for as long as the context lasts."""
     ending = asyncio.Event()
     tasks = {asyncio.create_task(_keep_going(loop, ending)): loop for loop in loops}
@@ -158,7 +158,7 @@ async def looping(loops: Sequence[Loop]) -> AsyncIterator[None]:
     finally:
         ending.set()
         # What a round has marked as said must be said: it is seen through.
-        if rounds := [task for task, loop in tasks.items() if not loop.endless]:
+        if rounds := [task for task, loop in tasks.items() if not loop.is_cancellable]:
             await asyncio.wait(rounds, timeout=_ROUND_SECONDS)
         for task in tasks:
             task.cancel()

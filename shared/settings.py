@@ -134,12 +134,12 @@ class Settings(BaseSettings):
         return f"{self.topic_prefix}{name}"
 
 
-def secret(name: str) -> str:
+def read_secret(name: str) -> str:
     """Read a variable that `feeds.toml` names, from where settings come from; empty where there is none."""
     return os.environ.get(name) or dotenv_values(".env").get(name) or ""
 
 
-def unknown(feeds: Mapping[str, Feed]) -> dict[str, str]:
+def unknown_variables(feeds: Mapping[str, Feed]) -> dict[str, str]:
     """Return the variables that look like settings and are none, each with the setting that may be meant, or ""."""
     known = [f"IMAGES_{name.upper()}" for name in Settings.model_fields]
     others = {name for feed in feeds.values() for name in (feed.token_env, feed.reso_token_env)} | {_OF_COMPOSE}

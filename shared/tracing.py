@@ -34,7 +34,7 @@ def configure(service: str) -> Callable[[], object]:
     return close
 
 
-def tell(name: str, correlation_id: str, seconds: float, **facts: str | int | bool) -> None:
+def record_span(name: str, correlation_id: str, seconds: float, **facts: str | int | bool) -> None:
     """Tell of something that took so long and ended now. Does nothing without a collector."""
     if _teller and correlation_id:
         _teller[0](name, correlation_id, seconds, facts)

@@ -19,7 +19,7 @@ from shared.domain.listing import Listing
 from shared.health import Health, serving
 from shared.kafka import Broker, BrokerUnavailable, Outgoing
 from shared.render import Renderer
-from shared.runtime import Loop, looping
+from shared.runtime import Loop, running_loops
 from shared.settings import Settings
 from shared.stores.answers import Answer, PhotoAnswer, ShownPhoto
 from shared.stores.documents import ListingId
@@ -142,7 +142,7 @@ async def a_resolver(*listings: Listing, clock: Clock = utc_now, **settings: Any
     app = create_app(parts, health)
     async with (
         serving(app, "127.0.0.1", port, front.Runner),
-        looping([Loop("demand", parts.demand.work, 0.0)]),
+        running_loops([Loop("demand", parts.demand.work, 0.0)]),
         aiohttp.ClientSession(
             f"http://127.0.0.1:{port}", auto_decompress=False, connector=aiohttp.TCPConnector(limit=0)
         ) as http,

@@ -16,7 +16,7 @@ from ops.words import many
 from shared.clock import utc_now
 from shared.domain.feed import Feed
 from shared.events.listings import ListingSeen
-from shared.events.topics import MOST_BYTES
+from shared.events.topics import MAX_RECORD_BYTES
 from shared.kafka import Broker
 from shared.publisher import Publisher
 from shared.settings import Settings
@@ -88,7 +88,7 @@ def _usable(file: Path, unusable: list[Unusable], progress: Progress, bar: TaskI
 
 def _fault(row: listings_file.Record) -> str | None:
     try:
-        is_too_large = len(orjson.dumps(row)) > MOST_BYTES - 1_000
+        is_too_large = len(orjson.dumps(row)) > MAX_RECORD_BYTES - 1_000
     except TypeError as fault:  # JSON may say it, an event cannot: half a character, a whole number of 65 bits
         return f"cannot be sent: {fault}"
-    return f"larger than a record may be, {MOST_BYTES:,} bytes" if is_too_large else None
+    return f"larger than a record may be, {MAX_RECORD_BYTES:,} bytes" if is_too_large else None

@@ -21,7 +21,7 @@ from shared import budgets, kafka
 from shared.clock import utc_now
 from shared.domain.feed import Feed
 from shared.events.topics import MANIFEST
-from shared.kafka import Broker, Span
+from shared.kafka import Broker, OffsetRange
 from shared.settings import Settings
 
 app = typer.Typer()
@@ -42,7 +42,7 @@ class _Asked:
     since: datetime | None
     until: datetime | None
     file: Path | None = None
-    resume: Sequence[Span] | None = None
+    resume: Sequence[OffsetRange] | None = None
     wanted: Filter = field(default_factory=Filter)
 
 
@@ -144,7 +144,7 @@ async def _source(settings: Settings, asked: _Asked) -> Source:
     if asked.file:
         source = exporting.from_file(asked.file)
         return Source(asked.resume or source.spans, source.read)
-    spans = asked.resume or await kafka.spans(settings.kafka, full, asked.since, asked.until)
+    spans = asked.resume or await kafka.offset_ranges(settings.kafka, full, asked.since, asked.until)
     return replaying.from_topic(settings.kafka, full, spans)
 
 
@@ -170,7 +170,7 @@ async def _plan(
 
 async def _run(settings: Settings, asked: _Asked, rate: float, done: Replayed, *, quiet: bool) -> None:
     source, broker = await _source(settings, asked), Broker(settings.kafka)
-    done.left = list[Span](source.spans)
+    done.left = list[OffsetRange](source.spans)
     try:
         with terminal.progress(quiet=quiet) as progress:
             bar = progress.add_task("publishing", total=source.events, done=0, unit="events")

@@ -35,7 +35,7 @@ def diff(as_json: terminal.Json = False) -> None:
     """Show how the topics differ from their manifest. Nothing is changed; the exit code is 1 where one differs."""
 
     async def look(settings: Settings, _: Mapping[str, Feed]) -> dict[str, list[str]]:
-        return await kafka.topic_faults(settings.kafka, settings.topic_prefix, MANIFEST)
+        return await kafka.topic_differences(settings.kafka, settings.topic_prefix, MANIFEST)
 
     found = terminal.run(look)
     if as_json:

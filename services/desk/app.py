@@ -24,10 +24,10 @@ from services.desk.watch import SAMPLE_SECONDS, History, Watch
 from shared import log
 from shared.clock import utc_now
 from shared.domain.feed import Feed
-from shared.health import TELL_SECONDS, Health, serving
+from shared.health import LOG_SECONDS, Health, serving
 from shared.kafka import Broker, BrokerUnavailable
 from shared.render import Renderer
-from shared.runtime import Loop, looping
+from shared.runtime import Loop, running_loops
 from shared.settings import Settings
 from shared.stores import mongo
 from shared.stores.errors import Contention, StoreUnavailable
@@ -69,10 +69,10 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         app = create_app(parts, broker, Signing(door, Sessions(monotonic)), health, registry)
         async with (
             serving(app, settings.host, settings.desk_port),
-            looping(
+            running_loops(
                 [
                     Loop("sample", watch.sample, SAMPLE_SECONDS),
-                    Loop("health", health.tell, TELL_SECONDS, endless=True),
+                    Loop("health", health.log_changes, LOG_SECONDS, is_cancellable=True),
                 ]
             ),
         ):

@@ -22,7 +22,7 @@ from shared.kafka import Broker
 from shared.publisher import Publisher
 from shared.render import Renderer
 from shared.runtime import Loop, work
-from shared.settings import Settings, secret, worker_name
+from shared.settings import Settings, read_secret, worker_name
 from shared.stores import mongo
 from shared.stores.minio_objects import MinioObjects
 
@@ -94,4 +94,4 @@ async def _cut_off(handler: Handler, stop: asyncio.Event) -> None:
 
 def _tokens(feeds: Mapping[str, Feed]) -> dict[str, str]:
     names = {feed.token_env for feed in feeds.values() if feed.token_env}
-    return {name: secret(name) for name in names}
+    return {name: read_secret(name) for name in names}

@@ -80,7 +80,7 @@ def log_end(one: ListingId, done: Ended) -> None:
     facts = {"feed": feed, "listing_key": listing_key, "image_id": done.photo.id, "ms": done.milliseconds}
     facts["correlation_id"] = done.photo.cause
     word, seconds = result(done.outcome), done.milliseconds / 1000
-    tracing.tell("download", done.photo.cause, seconds, result=word, image_id=done.photo.id)
+    tracing.record_span("download", done.photo.cause, seconds, result=word, image_id=done.photo.id)
     match done.outcome:
         case Downloaded(copy):
             _logger.info("image-downloaded", **facts, bytes=copy.file_size, pixels=copy.width * copy.height)

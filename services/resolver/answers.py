@@ -54,7 +54,7 @@ class Body:
     def gzipped(self) -> bytes:
         """The same, compressed."""
         if self._gzipped is None:
-            self._gzipped = compression.packed(self.plain, self._level)
+            self._gzipped = compression.gzipped(self.plain, self._level)
         return self._gzipped
 
     @property
@@ -88,7 +88,7 @@ def found(
     request: web.Request, body: Body, content_type: str = "application/json", cached: str = CACHED
 ) -> web.Response:
     """Answer with text, compressed where the client takes it, or with 304 where the client has it already."""
-    is_gzipped = compression.is_wanted(request, body.plain)
+    is_gzipped = compression.should_compress(request, body.plain)
     # A strong validator names one representation: the compressed one has its own.
     headers = {
         "ETag": f'"{body.digest}-gzip"' if is_gzipped else f'"{body.digest}"',

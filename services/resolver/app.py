@@ -20,11 +20,11 @@ from shared import log
 from shared.clock import Clock, utc_now
 from shared.dead_letters import DeadLetters
 from shared.domain.feed import Feed
-from shared.health import TELL_SECONDS, Health, serving
+from shared.health import LOG_SECONDS, Health, serving
 from shared.kafka import Broker
 from shared.publisher import Publisher
 from shared.render import Renderer
-from shared.runtime import Loop, looping
+from shared.runtime import Loop, running_loops
 from shared.settings import Settings
 from shared.stores import mongo
 from shared.stores.answers import Answers
@@ -65,11 +65,11 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         app = create_app(parts, health)
         loops = [
             Loop("demand", parts.demand.work, _NO_PAUSE),
-            Loop("news", parts.news.follow, 1.0, endless=True),
+            Loop("news", parts.news.follow, 1.0, is_cancellable=True),
             Loop("kafka", parts.news.check, 1.0),
-            Loop("health", health.tell, TELL_SECONDS, endless=True),
+            Loop("health", health.log_changes, LOG_SECONDS, is_cancellable=True),
         ]
-        async with serving(app, settings.host, settings.resolver_port, front.Runner), looping(loops):
+        async with serving(app, settings.host, settings.resolver_port, front.Runner), running_loops(loops):
             with suppress(TimeoutError):
                 async with asyncio.timeout(_CATCH_UP_SECONDS):
                     await parts.news.is_following.wait()

@@ -24,7 +24,7 @@ from shared.publisher import Publisher
 from shared.recording import Recorder
 from shared.render import Renderer
 from shared.runtime import Loop, work
-from shared.settings import Settings, secret, worker_name
+from shared.settings import Settings, read_secret, worker_name
 from shared.stores import mongo
 
 SERVICE = "scheduler"
@@ -72,7 +72,7 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
                 closing.push_async_callback(reader.aclose)
             sweeper = Sweeper(feed, reader, listings, sweeps, removal_holds, lease, publisher, utc_now, metrics)
             # Endless: it waits for MLSs, and may be cut off anywhere.
-            loops.append(Loop(f"sweep {feed.name}", sweeper.round, _SWEEP_SECONDS, endless=True))
+            loops.append(Loop(f"sweep {feed.name}", sweeper.round, _SWEEP_SECONDS, is_cancellable=True))
         await work(settings, settings.scheduler_port, consumer, loops, health, stop)
         await lease.give_back()
 
@@ -80,4 +80,4 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
 def _reader(feed: Feed) -> FeedReader | None:
     if not feed.reso_url:
         return None
-    return FeedReader(feed, MlsClient(feed, secret(feed.reso_token_env) if feed.reso_token_env else ""))
+    return FeedReader(feed, MlsClient(feed, read_secret(feed.reso_token_env) if feed.reso_token_env else ""))

@@ -13,7 +13,7 @@ from shared.domain import announcement
 from shared.domain.announcement import Announcement, ImpossibleRecord
 from shared.domain.feed import Feed
 from shared.events.listings import ListingSeen
-from shared.events.topics import MOST_BYTES
+from shared.events.topics import MAX_RECORD_BYTES
 from shared.publisher import Publisher
 from shared.stores.listings import Listings
 
@@ -68,10 +68,10 @@ class News:
         """Publish listings and wait until the broker has them. Raises BrokerUnavailable."""
         sent: list[ListingSeen] = []
         for record in records:
-            if len(orjson.dumps(record)) < MOST_BYTES * 0.9:
+            if len(orjson.dumps(record)) < MAX_RECORD_BYTES * 0.9:
                 sent.append(ListingSeen(feed=self._feed.name, record=record))
             else:
-                self._unusable(record, f"it is over {MOST_BYTES:,} bytes with its envelope")
+                self._unusable(record, f"it is over {MAX_RECORD_BYTES:,} bytes with its envelope")
         await self._publisher.publish(sent)
         self._metrics.published.labels(self._feed.name, why).inc(len(sent))
 

@@ -135,7 +135,7 @@ class Release:
                 worker = one.photo.claim.worker if one.photo.claim else None
                 _logger.warning("lease-expired", **facts, released_at=str(one.photo.released_at), worker=worker)
             _logger.info("image-released", **facts, correlation_id=one.photo.cause)
-            tracing.tell("wait", one.photo.cause, (now - one.photo.not_before).total_seconds(), **facts)
+            tracing.record_span("wait", one.photo.cause, (now - one.photo.not_before).total_seconds(), **facts)
 
 
 def outdated(listing: Listing, photo: Photo) -> ImageOutdated:

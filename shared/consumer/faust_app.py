@@ -9,7 +9,7 @@ from pathlib import Path
 import faust
 from faust.transport.drivers.aiokafka import IllegalStateError
 
-from shared.consumer.faust_transport import Transport
+from shared.consumer.faust_transport import FaustTransport
 from shared.kafka import BrokerUnavailable
 from shared.settings import Settings, worker_name
 
@@ -43,7 +43,7 @@ def create(settings: Settings, service: str) -> "faust.App":
         autodiscover=False,
         datadir=str(Path(tempfile.gettempdir()) / f"faust-{service}-{port}"),
     )
-    app.transport = Transport(app.conf.broker_consumer, app)
+    app.transport = FaustTransport(app.conf.broker_consumer, app)
     return app
 
 

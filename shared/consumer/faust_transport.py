@@ -23,7 +23,7 @@ PROVEN_ON = {"faust-streaming": "0.15.3", "aiokafka": "0.14.0"}
 """Versions by the name of the distribution."""
 
 
-class Consumer(driver.Consumer):  # type: ignore[misc]
+class FaustConsumer(driver.Consumer):  # type: ignore[misc]
     """Faust's consumer, which seeks to the beginning of each partition that has no committed offset."""
 
     logger = logging.getLogger("faust.consumer")  # below "faust", whose level shared/log.py sets
@@ -37,7 +37,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         return committed
 
 
-class Transport(driver.Transport):  # type: ignore[misc]
+class FaustTransport(driver.Transport):  # type: ignore[misc]
     """Faust's transport with the consumer above."""
 
-    Consumer = Consumer
+    Consumer = FaustConsumer

@@ -29,7 +29,7 @@ class Record:
         return (_position(said) if said else None) or Position(self.at, self.partition, self.offset)
 
 
-def again(position: Position) -> Headers:
+def first_position_headers(position: Position) -> Headers:
     """Return what keeps a record that is published again as old as it was: it is no news of its listing."""
     return ((_FIRST_POSITION, f"{position.at.isoformat()} {position.partition} {position.offset}".encode()),)
 

@@ -11,7 +11,7 @@ IMAGE_REMOVED = "image-removed"
 DEAD_LETTER = "dead-letter"
 
 _DAY_MS = 86_400_000
-MOST_BYTES = 4 * 1024 * 1024
+MAX_RECORD_BYTES = 4 * 1024 * 1024
 """The largest record that a topic takes: a listing of 500 photos in several sizes is about 2.5 MB."""
 
 
@@ -39,9 +39,9 @@ class Topic:
 
 # The broker's own clock on listing-seen: among equal MLS timestamps the later event on the topic decides.
 _BROKER_TIME = {"message.timestamp.type": "LogAppendTime"}
-_RECORDS = {"max.message.bytes": str(MOST_BYTES)}
+_RECORDS = {"max.message.bytes": str(MAX_RECORD_BYTES)}
 # Whatever the other topics took, its headers added, must fit.
-_ANY_RECORD = {"max.message.bytes": str(2 * MOST_BYTES)}
+_ANY_RECORD = {"max.message.bytes": str(2 * MAX_RECORD_BYTES)}
 # On dead-letter too: marks of a topic that was lost with its Kafka are then older than all of a new one.
 
 MANIFEST: tuple[Topic, ...] = (

@@ -12,7 +12,7 @@ from aiokafka.errors import MessageSizeTooLargeError
 
 from local.plan import PROJECT, SERVICES
 from local.sandbox import Sandbox
-from shared.events.topics import MOST_BYTES
+from shared.events.topics import MAX_RECORD_BYTES
 from tests.system import System, until
 
 
@@ -278,10 +278,10 @@ async def test_what_its_producer_compressed_is_unpacked_by_the_broker(whole: Sys
     topic = f"{whole.room.prefix}listing-seen"
     event = {"type": "listing-seen.v1", "data": {"feed": "sandbox", "property": record_of(mls, key)}}
     async with AIOKafkaProducer(
-        bootstrap_servers=whole.room.servers.kafka, compression_type="gzip", max_request_size=3 * MOST_BYTES
+        bootstrap_servers=whole.room.servers.kafka, compression_type="gzip", max_request_size=3 * MAX_RECORD_BYTES
     ) as producer:
         with pytest.raises(MessageSizeTooLargeError):  # by the broker, which sees its true size
-            await producer.send_and_wait(topic, b" " * 2 * MOST_BYTES)
+            await producer.send_and_wait(topic, b" " * 2 * MAX_RECORD_BYTES)
         await producer.send_and_wait(topic, json.dumps(event).encode(), key=key.encode())
     await whole.downloaded(key, 4)
 

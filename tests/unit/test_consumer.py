@@ -274,7 +274,7 @@ async def test_partitions_without_a_committed_offset_are_sought_to_their_beginni
     never, zero, later = (TopicPartition("t", number) for number in range(3))
     thread = FaustThread({never: None, zero: 0, later: 7}, is_revoked)
     consumer = faust_app.create(Settings(), "downloader").consumer
-    assert isinstance(consumer, faust_transport.Consumer)
+    assert isinstance(consumer, faust_transport.FaustConsumer)
     consumer._thread.thread_loop.close()
     consumer._thread = thread
     assert await consumer.seek_to_committed() == thread.committed
@@ -291,4 +291,4 @@ def test_the_changed_transport_is_proven_on_the_installed_faust_and_aiokafka() -
 
 
 def test_faust_logs_of_the_changed_consumer_have_the_level_of_faust() -> None:
-    assert faust_transport.Consumer.logger.name.startswith("faust.")
+    assert faust_transport.FaustConsumer.logger.name.startswith("faust.")

@@ -21,7 +21,7 @@ from shared.events.codec import Event, decode, encode
 from shared.events.images import ImageDownloaded, ImageRemoved
 from shared.events.listings import ListingSeen
 from shared.events.records import Record
-from shared.events.topics import MANIFEST, MOST_BYTES
+from shared.events.topics import MANIFEST, MAX_RECORD_BYTES
 from shared.settings import read_feeds
 from tests.builders import NOW, Row, a_record, a_row, heard, without
 
@@ -139,7 +139,7 @@ def test_the_table_of_topics_is_the_manifests() -> None:
 
 
 def test_limits_are_the_codes() -> None:
-    assert f"at most {MOST_BYTES:,} bytes" in TEXT
+    assert f"at most {MAX_RECORD_BYTES:,} bytes" in TEXT
     assert f"shows\n{MOST_PHOTOS} photos at most" in TEXT
 
 

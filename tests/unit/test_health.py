@@ -38,10 +38,10 @@ async def test_what_is_out_of_reach_is_logged_once_and_when_it_is_back() -> None
     health = Health({"mongo": ping, "s3": lambda: asyncio.sleep(0)}, CollectorRegistry())
     with capture_logs() as said:
         for _ in range(3):
-            await health.tell()
+            await health.log_changes()
         away.clear()
         for _ in range(3):
-            await health.tell()
+            await health.log_changes()
     assert said == [
         {"event": "dependency-unavailable", "log_level": "warning", "mongo": "MongoDB: refused"},
         {"event": "dependency-available", "log_level": "info"},

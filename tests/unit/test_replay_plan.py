@@ -25,7 +25,7 @@ from shared.events.images import ImageOutdated, ImageRemoved, OutdatedReason
 from shared.events.listings import ListingSeen
 from shared.events.records import Record
 from shared.events.topics import IMAGE_OUTDATED, IMAGE_REMOVED, LISTING_SEEN
-from shared.kafka import Outgoing, Span
+from shared.kafka import OffsetRange, Outgoing
 from shared.recording import Recorder
 from shared.render import Renderer
 from shared.stores.memory import MemoryListings
@@ -62,11 +62,11 @@ def said(record: dict[str, Any], feed: str = FEED) -> bytes:
 
 
 def source(found: Sequence[Record]) -> Source:
-    async def read(spans: Sequence[Span]) -> AsyncIterator[Sequence[Record]]:
+    async def read(spans: Sequence[OffsetRange]) -> AsyncIterator[Sequence[Record]]:
         for span in spans:
             yield [record for record in found if span.start <= record.offset < span.end]
 
-    return Source([Span(0, 0, len(found))], read)
+    return Source([OffsetRange(0, 0, len(found))], read)
 
 
 async def record_all(store: MemoryListings, found: Sequence[Record], now: datetime) -> int:
@@ -245,7 +245,7 @@ class Kept:
 
 
 async def published(
-    found: Sequence[Record], spans: Sequence[Span] | None = None, wanted: Filter = ALL, rate: float = 0.0,
+    found: Sequence[Record], spans: Sequence[OffsetRange] | None = None, wanted: Filter = ALL, rate: float = 0.0,
     broker: Kept | None = None, done: replay.Replayed | None = None,
 ) -> Kept:  # fmt: skip
     broker, events = broker or Kept(), source(found)

@@ -77,14 +77,14 @@ async def test_a_short_text_is_sent_as_it_is(path: str) -> None:
 async def test_what_is_kept_is_compressed_once_however_often_it_is_asked_for(
     monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    packed, compressed = compression.packed, 0
+    packed, compressed = compression.gzipped, 0
 
     def counted(*given: Any) -> bytes:
         nonlocal compressed
         compressed += 1
         return packed(*given)
 
-    monkeypatch.setattr(compression, "packed", counted)
+    monkeypatch.setattr(compression, "gzipped", counted)
     async with a_resolver(FULL) as resolver:
         for _ in range(3):
             answer = await resolver.http.get(path, headers={"Accept-Encoding": "gzip"})

@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from shared.domain.feed import Feed, parse_feeds
-from shared.settings import Settings, SettingsInvalid, load, secret, unknown, worker_name
+from shared.settings import Settings, SettingsInvalid, load, read_secret, unknown_variables, worker_name
 from tests.builders import FEED, a_feed
 
 ROOT = Path(__file__).parents[2]
@@ -61,11 +61,11 @@ def test_a_variable_wins_over_the_env_file_which_wins_over_the_default(
 def test_a_token_that_a_feed_names_is_read_from_where_settings_are(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    assert secret("A_TOKEN") == ""
+    assert read_secret("A_TOKEN") == ""
     (tmp_path / ".env").write_text("A_TOKEN=of-the-file\n")
-    assert secret("A_TOKEN") == "of-the-file"
+    assert read_secret("A_TOKEN") == "of-the-file"
     monkeypatch.setenv("A_TOKEN", "of-the-environment")
-    assert secret("A_TOKEN") == "of-the-environment"
+    assert read_secret("A_TOKEN") == "of-the-environment"
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_what_looks_like_a_setting_and_is_none_is_named_with_what_may_be_meant(
     monkeypatch.setenv("IMAGES_LOGLEVEL", "debug")
     monkeypatch.setenv("IMAGES_TOKEN_OF_MLS", "t")
     monkeypatch.setenv("IMAGES_FEEDS_FILE", "feeds.toml")
-    assert unknown({FEED: a_feed(token_env="IMAGES_TOKEN_OF_MLS")}) == {
+    assert unknown_variables({FEED: a_feed(token_env="IMAGES_TOKEN_OF_MLS")}) == {
         "IMAGES_LOGLEVEL": "IMAGES_LOG_LEVEL",
         "IMAGES_RESOLVR_PORT": "IMAGES_RESOLVER_PORT",
     }

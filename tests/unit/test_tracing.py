@@ -29,10 +29,10 @@ async def test_a_collector_gets_one_trace_a_photo(monkeypatch: pytest.MonkeyPatc
     try:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{unused_tcp_port}")
         send = tracing.configure("downloader")
-        tracing.tell("wait", "ingest-1", 2.0, image_id="a")
-        tracing.tell("download", "ingest-1", 0.5, result="downloaded")
-        tracing.tell("download", "ingest-2", 0.5, result="gone")
-        tracing.tell("download", "", 0.5, result="of nobody knows what")
+        tracing.record_span("wait", "ingest-1", 2.0, image_id="a")
+        tracing.record_span("download", "ingest-1", 0.5, result="downloaded")
+        tracing.record_span("download", "ingest-2", 0.5, result="gone")
+        tracing.record_span("download", "", 0.5, result="of nobody knows what")
         await asyncio.to_thread(send)
     finally:
         await runner.cleanup()
@@ -50,5 +50,5 @@ async def test_a_collector_gets_one_trace_a_photo(monkeypatch: pytest.MonkeyPatc
 def test_without_a_collector_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
     tracing.configure("downloader")()
-    tracing.tell("download", "ingest-1", 0.5)
+    tracing.record_span("download", "ingest-1", 0.5)
     assert tracing._teller == []
