@@ -9,10 +9,11 @@ from prometheus_client import CollectorRegistry
 
 from services.resolver import description, front
 from services.resolver.assets import Assets
+from services.resolver.cache_metrics import CacheMetrics
 from services.resolver.catalog import Catalog
 from services.resolver.demand import Demand
-from services.resolver.kept import Terms
 from services.resolver.news import News
+from services.resolver.policy import CachePolicy
 from services.resolver.queue import Queue
 from services.resolver.routes import Routes
 from services.resolver.waiting import Waiting
@@ -96,9 +97,8 @@ class Parts:
     ) -> None:
         self.settings = settings
         self.registry = registry
-        self.catalog = Catalog(
-            answers, Terms(asyncio.get_running_loop().time, registry), settings.resolver_cache_mb * 1_000_000
-        )
+        policy = CachePolicy(asyncio.get_running_loop().time)
+        self.catalog = Catalog(answers, policy, CacheMetrics(registry), settings.resolver_cache_mb * 1_000_000)
         publisher = Publisher(broker, settings.topic_prefix, SERVICE, clock)
         self.demand = Demand(listings, publisher, feeds, clock, registry)
         self.waiting = Waiting(self.catalog, self.demand, clock, registry)

@@ -10,7 +10,9 @@ from typing import NamedTuple, TypeVar
 import orjson
 
 from services.resolver.answers import Body
-from services.resolver.kept import DEAF_SECONDS, HEARING_SECONDS, Kept, Terms
+from services.resolver.cache import ReadThroughCache
+from services.resolver.cache_metrics import CacheMetrics
+from services.resolver.policy import TTL_SECONDS, TTL_WITHOUT_EVENTS_SECONDS, CachePolicy
 from shared.domain.priority import Priority
 from shared.stores.answers import Answer, Answers, PhotoAnswer, ShownPhoto
 from shared.stores.documents import ListingId
@@ -85,14 +87,20 @@ Shown = TypeVar("Shown", PhotoAnswer, ShownPhoto)
 class Catalog:
     """Reads listings for answering; keeps what it read for a moment."""
 
-    def __init__(self, answers: Answers, terms: Terms, most_bytes: int) -> None:
+    def __init__(self, answers: Answers, policy: CachePolicy, metrics: CacheMetrics, max_bytes: int) -> None:
         self._answers = answers
-        self._terms = terms
-        pages_bytes = int(most_bytes * _PAGES_SHARE)
-        others_bytes = (most_bytes - pages_bytes) // 2
-        self._pages = Kept("page", self._load_pages, _groups_of_pages, _pages_size, pages_bytes, terms)
-        self._images = Kept("image", self._load_images, _groups_of_images, _images_size, others_bytes, terms)
-        self._by_url = Kept("url", self._load_by_url, _groups_of_urls, _pages_size, others_bytes, terms)
+        self._policy = policy
+        pages_bytes = int(max_bytes * _PAGES_SHARE)
+        others_bytes = (max_bytes - pages_bytes) // 2
+        self._pages = ReadThroughCache(
+            self._load_pages, _groups_of_pages, _pages_size, pages_bytes, policy, metrics.counts("page")
+        )
+        self._images = ReadThroughCache(
+            self._load_images, _groups_of_images, _images_size, others_bytes, policy, metrics.counts("image")
+        )
+        self._by_url = ReadThroughCache(
+            self._load_by_url, _groups_of_urls, _pages_size, others_bytes, policy, metrics.counts("url")
+        )
 
     async def pages(self, questions: Collection[Question]) -> Mapping[Question, Sequence[Page]]:
         """Return each question's answers, one a feed where the listing is displayed. Raises StoreUnavailable."""
@@ -104,7 +112,7 @@ class Catalog:
 
     async def image(self, name: Name) -> ShownPhoto | None:
         """Return a photo that a displayed listing shows, one with a copy first. Raises StoreUnavailable."""
-        found = await self._images.one(name)
+        found = await self._images.get_one(name)
         return min(found, key=lambda one: (one.photo.copy is None, one.feed, one.listing_key), default=None)
 
     async def by_url(self, name: Name) -> Page | None:
@@ -112,36 +120,36 @@ class Catalog:
 
         Raises StoreUnavailable.
         """
-        found = await self._by_url.one(name)
+        found = await self._by_url.get_one(name)
         return found[0] if found else None
 
     @property
     def is_failing(self) -> bool:
         """Whether the database is away, and answers may be older than they should be."""
-        return self._terms.is_failing
+        return self._policy.is_database_unavailable
 
     def hears(self, does: bool) -> None:
         """Keep answers for a shorter time while Kafka does not tell of changes."""
-        self._terms.seconds = HEARING_SECONDS if does else DEAF_SECONDS
+        self._policy.ttl_seconds = TTL_SECONDS if does else TTL_WITHOUT_EVENTS_SECONDS
 
     def forget(self, listing_key: str, image_id: str, *, for_good: bool = False) -> None:
         """Read anew what an event says has changed; for good where it was removed."""
-        self._pages.forget(listing_key, for_good=for_good)
-        self._images.forget(listing_key, image_id, for_good=for_good)
-        self._by_url.forget(listing_key, for_good=for_good)
+        self._pages.invalidate(listing_key, remove=for_good)
+        self._images.invalidate(listing_key, image_id, remove=for_good)
+        self._by_url.invalidate(listing_key, remove=for_good)
         # For good, so that a flood of made-up URLs costs the events no more than it cost to read them.
-        self._images.forget(_UNKNOWN, for_good=True)
-        self._by_url.forget(_UNKNOWN, for_good=True)
+        self._images.invalidate(_UNKNOWN, remove=True)
+        self._by_url.invalidate(_UNKNOWN, remove=True)
 
     def forget_image(self, image_id: str) -> None:
         """Read an image anew."""
-        self._images.forget(image_id, for_good=False)
+        self._images.invalidate(image_id, remove=False)
 
     def forget_all(self) -> None:
         """Read everything anew: events may have been missed."""
-        self._pages.forget_all()
-        self._images.forget_all()
-        self._by_url.forget_all()
+        self._pages.invalidate_all()
+        self._images.invalidate_all()
+        self._by_url.invalidate_all()
 
     async def _load_pages(self, questions: Collection[Question]) -> Mapping[Question, Sequence[Page]]:
         """Read listings that are asked for whole, and the first photos of the others: two queries, whoever asks."""

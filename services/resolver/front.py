@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from services.resolver import answers
 from services.resolver.answers import ProblemFound
-from services.resolver.kept import Overloaded
+from services.resolver.batches import Overloaded
 from shared import log
 from shared.stores.errors import StoreUnavailable
 

@@ -8,10 +8,10 @@ from datetime import datetime
 from prometheus_client import CollectorRegistry, Gauge
 
 from services.resolver import decide
+from services.resolver.batches import Overloaded
 from services.resolver.catalog import Catalog, Name
 from services.resolver.decide import Absent, Missing
 from services.resolver.demand import Demand
-from services.resolver.kept import Overloaded
 from shared import log
 from shared.clock import Clock
 from shared.domain.image import Copy

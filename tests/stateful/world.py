@@ -21,9 +21,10 @@ from services.downloader.ledger import OriginBudget
 from services.downloader.picture import Encoded, EncodedVariant
 from services.janitor.guard import Guard
 from services.janitor.removal import Remover
+from services.resolver.cache_metrics import CacheMetrics
 from services.resolver.catalog import Catalog
 from services.resolver.demand import Demand
-from services.resolver.kept import Terms
+from services.resolver.policy import CachePolicy
 from services.scheduler.release import Release
 from shared.audit import Walk
 from shared.dead_letters import DeadLetters
@@ -234,7 +235,9 @@ class World:
 
     def _resolver(self, process: Process[Service]) -> Service:
         listings, _, publisher = self._parts(process, "resolver")
-        catalog = Catalog(cast("Answers", listings), Terms(self.loop.time, CollectorRegistry()), 1_000_000)
+        catalog = Catalog(
+            cast("Answers", listings), CachePolicy(self.loop.time), CacheMetrics(CollectorRegistry()), 1_000_000
+        )
         demand = Demand(listings, publisher, FEEDS, self.clock, CollectorRegistry())
 
         async def hear(records: Sequence[Record]) -> None:

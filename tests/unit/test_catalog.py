@@ -4,8 +4,9 @@ import asyncio
 
 from prometheus_client import CollectorRegistry
 
+from services.resolver.cache_metrics import CacheMetrics
 from services.resolver.catalog import Catalog, Question
-from services.resolver.kept import Terms
+from services.resolver.policy import CachePolicy
 from tests.answering import Watched
 from tests.builders import FEED, a_held_photo, a_listing, a_photo
 
@@ -21,7 +22,9 @@ async def test_questions_of_any_shape_that_come_together_are_two_queries() -> No
             *(a_listing(a_photo(key=f"Y{number}"), key=f"Y{number}") for number in range(50)),
         ]
     )
-    catalog = Catalog(listings, Terms(asyncio.get_running_loop().time, CollectorRegistry()), 10_000_000)
+    catalog = Catalog(
+        listings, CachePolicy(asyncio.get_running_loop().time), CacheMetrics(CollectorRegistry()), 10_000_000
+    )
     feeds, photos_of_each = (FEED, "other", None, "no such"), (None, 1, 3, 6, 99)
     shapes = [Question("X1", feed, photos) for feed in feeds for photos in photos_of_each]
     shapes += [Question("X2", None, 55), Question("X2", None, 2)]

@@ -6,9 +6,10 @@ from typing import Any
 import aiohttp
 import pytest
 
+from services.resolver import batches as batches_module
 from services.resolver import catalog as catalog_module
 from services.resolver import demand as demand_module
-from services.resolver import kept as kept_module
+from services.resolver import policy
 from services.resolver import waiting as waiting_module
 from shared.domain.priority import Priority
 from shared.kafka import BrokerUnavailable
@@ -35,7 +36,7 @@ async def is_shed(answer: aiohttp.ClientResponse) -> bool:
 async def test_more_questions_than_can_be_read_are_shed_and_later_ones_answered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(kept_module, "_MOST_AWAITED", 5)
+    monkeypatch.setattr(batches_module, "MAX_PENDING_KEYS", 5)
     async with a_resolver(FULL) as resolver:
         assert (await resolver.http.get(LISTING)).status == 200
         read, may_read = resolver.listings.answers, asyncio.Event()
@@ -131,9 +132,9 @@ async def test_what_no_event_tells_is_shown_within_two_seconds_whether_kafka_is_
 async def test_while_kafka_tells_of_no_changes_answers_are_kept_for_a_shorter_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert kept_module.DEAF_SECONDS < kept_module.HEARING_SECONDS
-    monkeypatch.setattr(catalog_module, "HEARING_SECONDS", 60.0)
-    monkeypatch.setattr(catalog_module, "DEAF_SECONDS", 0.0)
+    assert policy.TTL_WITHOUT_EVENTS_SECONDS < policy.TTL_SECONDS
+    monkeypatch.setattr(catalog_module, "TTL_SECONDS", 60.0)
+    monkeypatch.setattr(catalog_module, "TTL_WITHOUT_EVENTS_SECONDS", 0.0)
     async with a_resolver(FULL) as resolver:
         news = resolver.parts.news
         news.is_following.set()

@@ -76,7 +76,7 @@ def kafka(monkeypatch: pytest.MonkeyPatch) -> Kafka:
 @pytest.fixture
 def kept_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have answers kept until an event says otherwise."""
-    monkeypatch.setattr(catalog_module, "HEARING_SECONDS", 60.0)
+    monkeypatch.setattr(catalog_module, "TTL_SECONDS", 60.0)
 
 
 @asynccontextmanager

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from services.resolver.batches import Overloaded
 from services.resolver.catalog import Name
 from services.resolver.decide import Absent, Missing
-from services.resolver.kept import Overloaded
 from services.resolver.queue import Queue
 from shared.domain.priority import Priority
 from shared.domain.throughput import Throughput

@@ -1,0 +1,193 @@
+"""Reads keys in batches: all callers that want a key at the same time share one reading of it."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Mapping, Set
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Generic, TypeVar
+
+from shared.stores.errors import StoreUnavailable
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+WAIT_TIMEOUT_SECONDS = 5.0
+"""How long callers wait for a batch at most, the time in the queue included."""
+MAX_PENDING_KEYS = 4_000
+"""About as many as are read in a second; a caller with more is better off at another replica, or a little later."""
+_MAX_BATCH_KEYS = 200
+_CONCURRENCY = 2
+_SMALL_BATCH_KEYS = 16
+"""While another batch is read, a batch takes up to half of all pending keys, but may always have this many: of two
+batches of the same size, one is read while the other's callers are answered."""
+_MIN_BATCH_KEYS = 12
+"""While another batch is read, a batch with fewer keys lingers for more."""
+_LINGER_SECONDS = 0.003
+"""How long a small batch lingers. A large and a tiny batch in turn, as they form by themselves, would leave both the
+database and this process idle half of the time."""
+
+
+class Overloaded(Exception):
+    """More keys are pending than can be read in time; the caller should try again a little later."""
+
+
+@dataclass(slots=True, eq=False)
+class Batch(Generic[Key, Value]):
+    """Keys that are read together, and the callers that wait for them."""
+
+    keys: dict[Key, None] = field(default_factory=dict)
+    outcome: Mapping[Key, Value] | Exception | None = None
+    """The values by key, or why there are none; None until the batch has ended."""
+    is_outdated: bool = False
+    """True if all keys were invalidated while they were read: the values may be from before."""
+    invalidated_tags: set[Hashable] = field(default_factory=set)
+    """Tags that were invalidated while the keys were read: values with these tags may be from before."""
+    has_lingered: bool = False
+    deadline: asyncio.TimerHandle | None = None
+    _traceback: TracebackType | None = None
+    _waiters: list[asyncio.Future[None]] = field(default_factory=list)
+    """One future for each caller, so that a caller that is cancelled cancels nobody else's."""
+
+    async def result(self) -> Mapping[Key, Value]:
+        """Wait for the batch to end and return its values by key. Raises what the reading raised, and TimeoutError."""
+        if self.outcome is None:
+            ended = asyncio.get_running_loop().create_future()
+            self._waiters.append(ended)
+            await ended
+        if isinstance(self.outcome, Exception):
+            # Each caller raises it from where it was met; else each would add its frames to all others' traceback.
+            raise self.outcome.with_traceback(self._traceback)
+        assert self.outcome is not None  # noqa: S101 - the batch has ended
+        return self.outcome
+
+    def end(self, outcome: Mapping[Key, Value] | Exception) -> None:
+        """Set the outcome and wake all callers that wait for it."""
+        self.outcome = outcome
+        if isinstance(outcome, Exception):
+            self._traceback = outcome.__traceback__
+        for ended in self._waiters:
+            if not ended.done():
+                ended.set_result(None)
+        if self.deadline:
+            self.deadline.cancel()
+
+
+class BatchedReader(Generic[Key, Value]):
+    """Queues keys, and reads them in at most two batches at a time.
+
+    `read` returns the values of a batch's keys. If `read` raises StoreUnavailable, all queued batches end with that
+    error too: each would wait as long, for the same end.
+    """
+
+    def __init__(self, read: Callable[[Batch[Key, Value]], Awaitable[Mapping[Key, Value]]]) -> None:
+        self._read = read
+        self._pending: dict[Key, Batch[Key, Value]] = {}
+        """By key, the batch that will bring it."""
+        self._queue: deque[Batch[Key, Value]] = deque()
+        self._running: dict[asyncio.Task[None], Batch[Key, Value]] = {}
+
+    @property
+    def is_idle(self) -> bool:
+        """True if no batch is being read or queued."""
+        return not self._running and not self._queue
+
+    def request(self, key: Key) -> Batch[Key, Value]:
+        """Return the batch that will bring a key; the key is queued unless it is pending. Raises Overloaded."""
+        return self._joined(key) or self._add(key, self._batch_for(1))
+
+    def request_all(self, keys: Iterable[Key], expected: int) -> Mapping[Batch[Key, Value], Collection[Key]]:
+        """Return the batches that will bring the keys, each with its part of them. Raises Overloaded.
+
+        Keys that are not pending are queued in one batch, which has room for `expected` keys.
+        """
+        batches: dict[Batch[Key, Value], list[Key]] = {}
+        own: Batch[Key, Value] | None = None
+        for key in keys:
+            batch = self._joined(key)
+            if batch is None:
+                own = own or self._batch_for(expected)
+                batch = self._add(key, own)
+            batches.setdefault(batch, []).append(key)
+        return batches
+
+    def invalidate(self, tags: Set[Hashable]) -> None:
+        """Mark the batches that are being read as possibly outdated for these tags; new callers do not join them."""
+        for batch in self._running.values():
+            batch.invalidated_tags |= tags
+
+    def invalidate_all(self) -> None:
+        """Mark the batches that are being read as possibly outdated; new callers do not join them."""
+        for batch in self._running.values():
+            batch.is_outdated = True
+
+    def _joined(self, key: Key) -> Batch[Key, Value] | None:
+        """Return the pending batch of a key, None if there is none that a new caller may join. Raises Overloaded."""
+        batch = self._pending.get(key)
+        if batch is None or batch.is_outdated or batch.invalidated_tags:
+            if len(self._pending) >= MAX_PENDING_KEYS:
+                raise Overloaded
+            return None
+        return batch
+
+    def _batch_for(self, keys: int) -> Batch[Key, Value]:
+        """Return the last queued batch if it has room for so many keys, else a new one at the queue's end."""
+        if self._queue and self._has_room(self._queue[-1], keys):
+            return self._queue[-1]
+        loop = asyncio.get_running_loop()
+        batch: Batch[Key, Value] = Batch()
+        self._queue.append(batch)
+        loop.call_soon(self._read_next)
+        loop.call_later(_LINGER_SECONDS, self._end_linger, batch)
+        batch.deadline = loop.call_later(WAIT_TIMEOUT_SECONDS, self._end, batch, TimeoutError())
+        return batch
+
+    def _has_room(self, batch: Batch[Key, Value], keys: int) -> bool:
+        size = len(batch.keys) + keys
+        limit = min(len(self._pending) // 2, _MAX_BATCH_KEYS) if self._running else _MAX_BATCH_KEYS
+        return size <= limit or size <= _SMALL_BATCH_KEYS
+
+    def _add(self, key: Key, batch: Batch[Key, Value]) -> Batch[Key, Value]:
+        self._pending[key] = batch
+        batch.keys[key] = None
+        if len(batch.keys) == _MIN_BATCH_KEYS:
+            asyncio.get_running_loop().call_soon(self._read_next)
+        return batch
+
+    def _read_next(self) -> None:
+        """Begin to read the first queued batch, if a batch may be read now and this one lingers no longer."""
+        if self._queue and len(self._running) < _CONCURRENCY and self._is_ready(self._queue[0]):
+            batch = self._queue.popleft()
+            task = asyncio.create_task(self._run(batch))
+            self._running[task] = batch
+            task.add_done_callback(self._running.pop)
+            task.add_done_callback(lambda _: self._read_next())
+
+    def _is_ready(self, batch: Batch[Key, Value]) -> bool:
+        return not self._running or batch.has_lingered or len(batch.keys) >= _MIN_BATCH_KEYS
+
+    def _end_linger(self, batch: Batch[Key, Value]) -> None:
+        batch.has_lingered = True
+        self._read_next()
+
+    async def _run(self, batch: Batch[Key, Value]) -> None:
+        try:
+            self._end(batch, await self._read(batch))
+        except StoreUnavailable as error:
+            for failed in (batch, *self._queue):
+                self._end(failed, error)
+        except Exception as error:  # noqa: BLE001 - every caller that waits for the batch raises it
+            self._end(batch, error)
+        finally:
+            self._end(batch, StoreUnavailable("the resolver is being stopped"))
+
+    def _end(self, batch: Batch[Key, Value], outcome: Mapping[Key, Value] | Exception) -> None:
+        """End a batch unless it has ended: its keys are no longer pending, and its callers get the outcome."""
+        if batch.outcome is not None:
+            return
+        batch.end(outcome)
+        if batch in self._queue:  # its time was over before it could be read
+            self._queue.remove(batch)
+        for key in batch.keys:
+            if self._pending.get(key) is batch:
+                del self._pending[key]

@@ -1,0 +1,152 @@
+"""A read-through cache: answers from memory while an entry is fresh, and reads all that is missing in batches.
+
+Its jobs are apart: `entries.py` holds what was read, `batches.py` reads what is missing once for all callers, and
+`policy.py` decides how long an entry may answer, also while the database is unavailable.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Mapping
+from typing import Generic, TypeVar
+
+from services.resolver.batches import Batch, BatchedReader
+from services.resolver.cache_metrics import CacheCounts
+from services.resolver.entries import CacheEntries, Entry
+from services.resolver.policy import LOAD_TIMEOUT_SECONDS, STALE_IF_ERROR_SECONDS, CachePolicy
+from shared.stores.errors import StoreUnavailable
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+
+class ReadThroughCache(Generic[Key, Value]):
+    """Values of one kind by key.
+
+    `load` reads the values of keys from the database and returns one for each. `tags_of` returns, for a key and its
+    value, the tags by which events invalidate the entry; `size_of` returns the bytes that it takes.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[Collection[Key]], Awaitable[Mapping[Key, Value]]],
+        tags_of: Callable[[Key, Value], Iterable[Hashable]],
+        size_of: Callable[[Key, Value], int],
+        max_bytes: int,
+        policy: CachePolicy,
+        counts: CacheCounts,
+    ) -> None:
+        self._load = load
+        self._tags_of = tags_of
+        self._size_of = size_of
+        self._policy = policy
+        self._counts = counts
+        self._entries: CacheEntries[Key, Value] = CacheEntries(max_bytes, counts)
+        self._entry = self._entries.by_key.get  # every answer asks for one: a method of our own would cost a call more
+        self._reader: BatchedReader[Key, Value] = BatchedReader(self._read)
+
+    def fresh(self, key: Key) -> Value | None:
+        """Return the value of a key if its entry is fresh, else None. Never waits."""
+        entry = self._entry(key)
+        if entry is None or entry.fresh_until <= self._policy.now():
+            return None
+        self._counts.hits += 1
+        return entry.value
+
+    def last(self, key: Key) -> Value | None:
+        """Return the value of a key that was read last, fresh or stale; None if there is no entry."""
+        entry = self._entry(key)
+        return entry.value if entry else None
+
+    async def get_one(self, key: Key) -> Value:
+        """Return the value of one key, as `get` does but in less time. Raises the same errors."""
+        now, entry = self._policy.now(), self._entry(key)
+        if entry is not None and (entry.fresh_until > now or self._serves_stale(key, entry, now)):
+            self._counts.hits += 1
+            return entry.value
+        self._counts.misses += 1
+        return (await self._values(self._reader.request(key), (key,)))[key]
+
+    async def get(self, keys: Collection[Key]) -> dict[Key, Value]:
+        """Return the value of each key; those that are not in memory are read together.
+
+        Raises StoreUnavailable, TimeoutError after 5 s, and Overloaded if too many keys are pending.
+        """
+        now, found, missing = self._policy.now(), dict[Key, Value](), list[Key]()
+        for key in keys:
+            entry = self._entry(key)
+            if entry is not None and (entry.fresh_until > now or self._serves_stale(key, entry, now)):
+                found[key] = entry.value
+            else:
+                missing.append(key)
+        batches = self._reader.request_all(missing, len(keys))
+        self._counts.hits += len(found)
+        self._counts.misses += len(missing)
+        for batch, batch_keys in batches.items():
+            found.update(await self._values(batch, batch_keys))
+        return found
+
+    def invalidate(self, *tags: Hashable, remove: bool) -> None:
+        """Have the entries with one of these tags read again before they answer.
+
+        With `remove` they are removed; without, they still answer while the database is unavailable.
+        """
+        self._reader.invalidate(set(tags))
+        keys = self._entries.tagged(tags)
+        self._entries.expire(keys)
+        if remove:
+            for key in keys:
+                self._entries.remove(key)
+
+    def invalidate_all(self) -> None:
+        """Have all entries read again before they answer, except while the database is unavailable."""
+        self._reader.invalidate_all()
+        self._entries.expire(self._entries.by_key)
+
+    def _serves_stale(self, key: Key, entry: Entry[Value], now: float) -> bool:
+        """Return True if a stale entry may answer; if nothing else is being read, have its key read as a probe."""
+        if not self._policy.allows_stale(entry.read_at, now):
+            return False
+        if self._reader.is_idle:
+            self._reader.request(key)
+        return True
+
+    async def _values(self, batch: Batch[Key, Value], keys: Collection[Key]) -> Mapping[Key, Value]:
+        """Return the values of keys that a batch brings; stale ones if it finds the database unavailable."""
+        try:
+            values = await batch.result()
+        except StoreUnavailable:
+            stale = self._entries.values_read_after(keys, self._policy.now() - STALE_IF_ERROR_SECONDS)
+            if stale is None:
+                raise
+            return stale
+        return {key: values[key] for key in keys}
+
+    async def _read(self, batch: Batch[Key, Value]) -> Mapping[Key, Value]:
+        """Load the values of a batch, keep them, and return them."""
+        read_at = self._policy.now()
+        values = await self._load_in_time(batch.keys)
+        if not batch.is_outdated:
+            for key, value in values.items():
+                self._keep(key, value, read_at, batch)
+        self._entries.evict(self._policy.now() - STALE_IF_ERROR_SECONDS)
+        return values
+
+    async def _load_in_time(self, keys: Collection[Key]) -> Mapping[Key, Value]:
+        """Load values, and tell the policy whether the database answered. Raises StoreUnavailable."""
+        try:
+            async with asyncio.timeout(LOAD_TIMEOUT_SECONDS):
+                values = await self._load(keys)
+        except TimeoutError:
+            self._policy.on_load_failed()
+            raise StoreUnavailable(f"no answer within {LOAD_TIMEOUT_SECONDS:.0f} s") from None
+        except StoreUnavailable:
+            self._policy.on_load_failed()
+            raise
+        self._policy.on_loaded()
+        return values
+
+    def _keep(self, key: Key, value: Value, read_at: float, batch: Batch[Key, Value]) -> None:
+        """Add an entry, unless one of its tags was invalidated while it was read."""
+        tags = frozenset(self._tags_of(key, value))
+        if batch.invalidated_tags.isdisjoint(tags):
+            fresh_until = read_at + self._policy.ttl_seconds
+            self._entries.put(key, Entry(value, tags, self._size_of(key, value), read_at, fresh_until))

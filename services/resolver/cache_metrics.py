@@ -1,0 +1,44 @@
+"""What caches count, and how Prometheus gets it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+
+@dataclass(slots=True)
+class CacheCounts:
+    """The counts of one cache: plain numbers, because every answer adds to them."""
+
+    kind: str
+    """The value of the metrics' label `kind`."""
+    hits: int = 0
+    misses: int = 0
+    bytes: int = 0
+
+
+class CacheMetrics(Collector):
+    """Exports the counts of several caches to Prometheus."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._counts: list[CacheCounts] = []
+        registry.register(self)
+
+    def counts(self, kind: str) -> CacheCounts:
+        """Return new counts that are exported under the label `kind`."""
+        counts = CacheCounts(kind)
+        self._counts.append(counts)
+        return counts
+
+    def collect(self) -> Iterable[Metric]:
+        """Return all counts as they are now; called by Prometheus' registry."""
+        hits = CounterMetricFamily("listing_images_cache_hits", "Answered from memory", labels=["kind"])
+        misses = CounterMetricFamily("listing_images_cache_misses", "Had to be read or awaited", labels=["kind"])
+        size = GaugeMetricFamily("listing_images_cache_bytes", "Memory that kept answers take", labels=["kind"])
+        for counts in self._counts:
+            hits.add_metric([counts.kind], counts.hits)
+            misses.add_metric([counts.kind], counts.misses)
+            size.add_metric([counts.kind], counts.bytes)
+        return hits, misses, size

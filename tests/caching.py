@@ -1,0 +1,32 @@
+"""A database for tests of the resolver's cache: it counts its queries, and can be slow, hang or fail."""
+
+import asyncio
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Source:
+    """Returns for each key the key and the number of the query that read it: `a1`, `b1`, then `a2`."""
+
+    queries: list[set[str]] = field(default_factory=list)
+    """The keys of each query so far."""
+    error: Exception | None = None
+    """What queries raise instead of returning."""
+    open: asyncio.Event = field(default_factory=asyncio.Event)
+    """A query returns once the event is set that stood here when it began."""
+
+    async def load(self, keys: Collection[str]) -> Mapping[str, str]:
+        """Return the values of keys, once `open` is set. Raises `error` if there is one."""
+        self.queries.append(set(keys))
+        number = len(self.queries)
+        await self.open.wait()
+        if self.error:
+            raise self.error
+        return {key: f"{key}{number}" for key in keys}
+
+
+async def settle() -> None:
+    """Let all tasks run until each waits for something else than a turn."""
+    for _ in range(20):
+        await asyncio.sleep(0)
