@@ -12,10 +12,9 @@ from services.resolver.decide import Raised
 from shared import log
 from shared.clock import Clock
 from shared.domain.feed import Feed
-from shared.domain.image import Photo
 from shared.domain.listing import Listing
 from shared.domain.priority import Priority
-from shared.events.images import ImageOutdated, OutdatedReason
+from shared.events.images import ImageOutdated
 from shared.kafka import BrokerUnavailable
 from shared.publisher import Publisher
 from shared.stores.documents import ListingId
@@ -100,29 +99,11 @@ class Demand:
 
     async def _say(self, raised: Sequence[Raised], known: Mapping[ListingId, Listing]) -> None:
         try:
-            await self._publisher.publish(event for more in raised for event in _events(more.listing, more.released))
+            await self._publisher.publish(
+                ImageOutdated.of(more.listing, photo) for more in raised for photo in more.released
+            )
         except BrokerUnavailable:
             # As they were, so that the next view raises them, and not only once their lease ends.
             unsaid = [known[more.listing.feed, more.listing.key] for more in raised if more.released]
             await self._listings.write(one.reverted() for one in unsaid)
             raise
-
-
-def _events(listing: Listing, photos: Sequence[Photo]) -> list[ImageOutdated]:
-    return [
-        ImageOutdated(
-            feed=listing.feed,
-            listing_key=listing.key,
-            image_id=photo.id,
-            reason=_reason(photo),
-            priority=Priority.VIEWED,
-            correlation_id=photo.cause,
-        )
-        for photo in photos
-    ]
-
-
-def _reason(photo: Photo) -> OutdatedReason:
-    if photo.failure is not None:
-        return OutdatedReason.RETRY
-    return OutdatedReason.MISSING if photo.copy is None else OutdatedReason.CHANGED

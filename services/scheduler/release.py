@@ -14,7 +14,7 @@ from shared.domain.feed import Feed
 from shared.domain.image import Photo
 from shared.domain.listing import Listing
 from shared.domain.throughput import Throughput
-from shared.events.images import ImageOutdated, OutdatedReason
+from shared.events.images import ImageOutdated
 from shared.kafka import BrokerUnavailable
 from shared.lease import Lease
 from shared.publisher import Publisher
@@ -87,7 +87,7 @@ class Release:
         await self._publisher.ping()  # nothing is marked that could not be said
         marked = await self._mark(chosen, now)
         try:
-            await self._publisher.publish(outdated(one, photo) for one, photos in marked for photo in photos)
+            await self._publisher.publish(ImageOutdated.of(one, photo) for one, photos in marked for photo in photos)
         except BrokerUnavailable:
             # Due as before, and not only once the lease ends; who heard of it all the same has claimed it by now.
             await self._listings.write(one.reverted() for one, _ in marked)
@@ -136,22 +136,6 @@ class Release:
                 _logger.warning("lease-expired", **facts, released_at=str(one.photo.released_at), worker=worker)
             _logger.info("image-released", **facts, correlation_id=one.photo.cause)
             tracing.record_span("wait", one.photo.cause, (now - one.photo.not_before).total_seconds(), **facts)
-
-
-def outdated(listing: Listing, photo: Photo) -> ImageOutdated:
-    """Say that the photo needs an attempt, and why."""
-    return ImageOutdated(
-        feed=listing.feed, listing_key=listing.key, image_id=photo.id, reason=_reason(photo), priority=photo.priority,
-        correlation_id=photo.cause,
-    )  # fmt: skip
-
-
-def _reason(photo: Photo) -> OutdatedReason:
-    if photo.failure is not None:
-        return OutdatedReason.RETRY
-    if photo.copy is None:
-        return OutdatedReason.MISSING
-    return OutdatedReason.CHANGED if photo.is_outdated else OutdatedReason.FORCED
 
 
 def _due(listings: Iterable[Listing], now: datetime) -> list[Chosen]:

@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.domain.listing import RemovalReason
+from shared.domain.image import Photo
+from shared.domain.listing import Listing, RemovalReason
 from shared.domain.priority import Priority
 
 
@@ -41,6 +42,26 @@ class ImageOutdated(_OfImage):
 
     reason: OutdatedReason = OutdatedReason.MISSING
     priority: Priority = Priority.ROUTINE
+
+    @classmethod
+    def of(cls, listing: Listing, photo: Photo) -> "ImageOutdated":
+        """Return the event that asks for an attempt of this photo, with its priority and the reason for the attempt."""
+        return cls(
+            feed=listing.feed,
+            listing_key=listing.key,
+            image_id=photo.id,
+            reason=_reason(photo),
+            priority=photo.priority,
+            correlation_id=photo.cause,
+        )
+
+
+def _reason(photo: Photo) -> OutdatedReason:
+    if photo.failure is not None:
+        return OutdatedReason.RETRY
+    if photo.copy is None:
+        return OutdatedReason.MISSING
+    return OutdatedReason.CHANGED if photo.is_outdated else OutdatedReason.FORCED
 
 
 class VariantDownloaded(BaseModel):
