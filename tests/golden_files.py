@@ -43,6 +43,16 @@ def read(name: str) -> Any:
     return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"), object_hook=_from_json)
 
 
+def common_headers_apart(answers: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Take the headers that all answers have out of each, and name them once: the golden file is shorter."""
+    common = dict(set.intersection(*(set(one["headers"].items()) for one in answers.values())))
+    rest = {
+        question: one | {"headers": {name: value for name, value in one["headers"].items() if name not in common}}
+        for question, one in answers.items()
+    }
+    return {"headers of all": common, "answers": rest}
+
+
 def to_json(found: object) -> str:
     """Write `found` as sorted, indented JSON. A datetime becomes {"$date": …}, to tell it from a text."""
     return json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False, default=_default) + "\n"

@@ -3,16 +3,31 @@
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from ops import doctor, status
+from services.downloader import news
+from services.downloader.outcomes import Deferred, Downloaded, Unchanged
+from services.scheduler.odata import Kind
+from shared import budgets
+from shared.clock import utc_now
+from shared.dead_letters import DeadLetters
 from shared.domain import image, keys, variants
+from shared.domain.audit import Drift
+from shared.domain.failures import Failure, Reason
+from shared.domain.image import Status
+from shared.domain.listing import RemovalReason
+from shared.domain.priority import Priority
 from shared.events.topics import MANIFEST
+from shared.kafka import Broker
+from shared.recording import Recorder
 from shared.render import Renderer
 from shared.settings import Settings
 from shared.stores import documents
+from shared.stores.memory import MemoryListings
 from shared.stores.mongo.indexes import COUNTED, INDEXES
 from tests import golden_files
-from tests.builders import FEED
+from tests.builders import FEED, NOW, a_copy, a_feed
 
 TEXTS = {
     "plain": "X5678", "space": "a b", "slash": "a/b", "escaped": "a~2Fb", "percent": "a%2Fb", "line break": "a\nb",
@@ -125,3 +140,30 @@ def test_indexes_keep_their_names_and_definitions() -> None:
     }
     golden_files.check("mongo/indexes", found)
     assert len(COUNTED) == 8
+
+
+def test_the_values_of_metrics_labels_stay() -> None:
+    copy = a_copy()
+    found = {
+        "status": list(Status),
+        "priority": list(Priority),
+        "window": list(budgets.TITLES),
+        "result of an attempt": [
+            *(news.result(Failure(reason)) for reason in Reason),
+            news.result(Unchanged(None, None)),
+            news.result(Downloaded(copy)),
+            news.result(Deferred(NOW)),
+        ],
+        "kind of a sweep's error": list(Kind),
+        "kind of drift": list(Drift),
+        "reason of a removal": list(RemovalReason),
+    }
+    golden_files.check("names/label-values", found)
+
+
+async def test_what_comes_of_an_announcement_is_counted_under_the_same_names() -> None:
+    registry, listings = CollectorRegistry(), MemoryListings(Renderer("https://cdn.example.com"))
+    dead_letters = DeadLetters(Broker("nowhere:9"), "", "scheduler", utc_now, registry)
+    await Recorder(listings, {FEED: a_feed()}, dead_letters, utc_now, registry).record([])
+    outcomes = {sample.labels.get("outcome") for family in registry.collect() for sample in family.samples}
+    assert outcomes - {None} == {"written", "unchanged", "dead"}
