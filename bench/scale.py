@@ -33,7 +33,6 @@ from shared.publisher import Publisher
 from shared.render import Renderer
 from shared.stores import mongo
 from shared.stores.documents import Document, to_document
-from shared.stores.listings import Listings
 from shared.stores.mongo import Database, MongoListings
 from tests.builders import FEED, a_copy, a_discard, a_listing, a_photo
 from tests.servers import Servers, a_room
@@ -209,7 +208,7 @@ async def _ticks(database: Database) -> list[Row]:
 
     lease = Lease(mongo.MongoLeases(database), "release", "bench", clock)
     publisher = Publisher(broker, "", "scheduler", clock)
-    release = Release(cast("Listings", timed), lease, publisher, {FEED: RULES}, clock, CollectorRegistry())
+    release = Release(cast("MongoListings", timed), lease, publisher, {FEED: RULES}, clock, CollectorRegistry())
     took: list[float] = []
     released, waiting, before = 0, list[Mapping[str, str]](), 0
     for tick in range(WARM_UP_TICKS + TICKS):

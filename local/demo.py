@@ -27,7 +27,7 @@ from shared.clock import utc_now
 from shared.domain.image import Status
 from shared.render import Renderer
 from shared.stores import mongo
-from shared.stores.listings import FeedCounts
+from shared.stores.listing_reports import FeedCounts
 
 FEED = "sandbox"
 LISTINGS = 40

@@ -13,7 +13,7 @@ from shared.domain.image import Copy, Photo
 from shared.domain.listing import Discard, Listing, RemovalReason
 from shared.stores.documents import ListingId
 from shared.stores.errors import Contention
-from shared.stores.listings import Listings
+from shared.stores.listings import ListingRecords
 from shared.stores.objects import Bucket, Objects
 from shared.stores.updates import OptimisticUpdate
 
@@ -35,7 +35,7 @@ class Audited:
 class Repair:
     """Repairs what an audit found."""
 
-    def __init__(self, listings: Listings, objects: Objects, clock: Clock) -> None:
+    def __init__(self, listings: ListingRecords, objects: Objects, clock: Clock) -> None:
         self._listings = listings
         self._objects = objects
         self._clock = clock

@@ -15,8 +15,9 @@ from shared.domain.listing import UNTIL_DECIDED, Hidden, Listing
 from shared.domain.priority import Priority
 from shared.domain.throughput import expected_per_second, seconds_until_turn
 from shared.render import Renderer
-from shared.stores.listings import Listings
+from shared.stores.listing_search import ListingSearch
 from shared.stores.records import Attempt, Attempts
+from shared.stores.release_queue import ReleaseQueue
 from shared.stores.throughputs import Throughputs
 
 _ATTEMPTS_SHOWN = 2_000
@@ -43,7 +44,7 @@ class Turn:
     about: datetime | None
 
 
-async def find(listings: Listings, what: str) -> tuple[Sequence[Listing], str | None]:
+async def find(listings: ListingSearch, what: str) -> tuple[Sequence[Listing], str | None]:
     """Find what is meant by a ListingKey, an image's id or an MLS URL; with the image's id where it is one photo."""
     if found := await listings.by_key(what):
         return found, None
@@ -56,7 +57,7 @@ async def find(listings: Listings, what: str) -> tuple[Sequence[Listing], str | 
 
 
 async def turns(
-    listings: Listings, throughputs: Throughputs, listing: Listing, feed: Feed, use: BudgetUse, now: datetime
+    listings: ReleaseQueue, throughputs: Throughputs, listing: Listing, feed: Feed, use: BudgetUse, now: datetime
 ) -> Mapping[str, Turn]:
     """Return the turn of every due photo that waits for its release, by image id. Photos due together share a place.
 

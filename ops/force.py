@@ -11,7 +11,8 @@ from shared.domain.failures import Reason
 from shared.domain.image import Photo
 from shared.domain.listing import Listing
 from shared.domain.priority import Priority
-from shared.stores.listings import Listings
+from shared.stores.listing_search import ListingSearch
+from shared.stores.listings import ListingRecords
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +73,7 @@ def _chosen(listing: Listing, wanted: Wanted, now: datetime) -> list[Photo]:
 
 
 async def force(
-    listings: Listings,
+    listings: ListingRecords,
     feed: str,
     wanted: Wanted,
     priority: Priority,
@@ -113,7 +114,7 @@ def _count(page: pages.Page, wanted: Wanted) -> Forced:
 
 
 async def left_out(
-    listings: Listings, keys: Sequence[str], chosen: Collection[str], feeds: Collection[str]
+    listings: ListingSearch, keys: Sequence[str], chosen: Collection[str], feeds: Collection[str]
 ) -> AsyncIterator[str]:
     """Say why listings that are named are not among those of the chosen feeds. Raises StoreUnavailable."""
     for key in dict.fromkeys(keys):

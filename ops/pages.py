@@ -10,7 +10,7 @@ from ops.words import many
 from shared.clock import Clock
 from shared.domain.listing import Listing
 from shared.stores.errors import Contention
-from shared.stores.listings import Listings
+from shared.stores.listings import ListingRecords
 from shared.stores.updates import MAX_ATTEMPTS, OptimisticUpdate
 
 _PAGE_SIZE = 200
@@ -29,7 +29,7 @@ class Page:
 
 
 async def rewrite(
-    listings: Listings, feed: str, rule: Rule, clock: Clock, *, keys: Sequence[str] = (), dry_run: bool
+    listings: ListingRecords, feed: str, rule: Rule, clock: Clock, *, keys: Sequence[str] = (), dry_run: bool
 ) -> AsyncIterator[Page]:
     """Apply a rule to a feed's listings and write what it changes; yield each page when it is written.
 
@@ -56,7 +56,7 @@ async def rewrite(
         raise Contention(f"{what} not written: others changed them before each of {MAX_ATTEMPTS} attempts; try again")
 
 
-async def _pages(listings: Listings, feed: str, keys: Sequence[str]) -> AsyncIterator[Sequence[Listing]]:
+async def _pages(listings: ListingRecords, feed: str, keys: Sequence[str]) -> AsyncIterator[Sequence[Listing]]:
     """Yield a feed's listings page by page; only those with the keys, where some are given."""
     if keys:
         remaining = iter(dict.fromkeys(keys))

@@ -8,7 +8,7 @@ from ops import pages
 from shared.clock import Clock
 from shared.domain import lifecycle
 from shared.domain.listing import Listing
-from shared.stores.listings import Listings
+from shared.stores.listings import ListingRecords
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ def due_again(listing: Listing, rendering: str, now: datetime) -> Listing | None
 
 
 async def rebuild(
-    listings: Listings,
+    listings: ListingRecords,
     feed: str,
     rendering: str,
     clock: Clock,

@@ -9,7 +9,7 @@ from shared.domain.listing import Hidden, Listing, RemovalReason
 from shared.domain.reconcile import whole
 from shared.stores import updates
 from shared.stores.documents import ListingId
-from shared.stores.listings import Listings
+from shared.stores.listings import ListingRecords
 
 Change = Callable[[Listing, datetime], Listing]
 
@@ -61,7 +61,7 @@ def is_anything_forced(listing: Listing, images: Collection[str]) -> bool:
     )
 
 
-async def change(listings: Listings, one: ListingId, rule: Change, clock: Clock) -> Listing:
+async def change(listings: ListingRecords, one: ListingId, rule: Change, clock: Clock) -> Listing:
     """Apply a rule to a listing and write the result; return it. Raises StoreUnavailable and Contention."""
     (written,) = await updates.update(listings, [one], lambda listing: rule(listing, clock()))
     return written

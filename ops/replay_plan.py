@@ -23,7 +23,7 @@ from shared.events.listings import ListingSeen
 from shared.events.records import Record
 from shared.events.topics import LISTING_SEEN
 from shared.stores.documents import ListingId
-from shared.stores.listings import Listings
+from shared.stores.listings import ListingRecords
 
 Result = TypeVar("Result")
 _MOST_REASONS = 20
@@ -65,7 +65,7 @@ async def plan(
     topic: str,
     source: Source,
     wanted: Filter,
-    listings: Listings,
+    listings: ListingRecords,
     feeds: Mapping[str, Feed],
     now: datetime,
     tell: Callable[[int], object] = lambda _: None,
@@ -149,7 +149,7 @@ class _Changed:
 class _OfListings:
     """Replays `listing-seen`: each event meets the listing as the events before it would have left it."""
 
-    def __init__(self, listings: Listings, feeds: Mapping[str, Feed], now: datetime) -> None:
+    def __init__(self, listings: ListingRecords, feeds: Mapping[str, Feed], now: datetime) -> None:
         self.plan = Plan()
         self._listings = listings
         self._feeds = feeds
@@ -221,7 +221,7 @@ def _due(listing: Listing) -> int:
 class _OfImages:
     """Replays of the other topics: an `image-outdated` may begin a download, news of images change no record."""
 
-    def __init__(self, topic: str, listings: Listings, feeds: Mapping[str, Feed], now: datetime) -> None:
+    def __init__(self, topic: str, listings: ListingRecords, feeds: Mapping[str, Feed], now: datetime) -> None:
         self.plan = Plan()
         self._carried = CARRIES[topic]
         self._listings = listings

@@ -15,7 +15,7 @@ from shared.domain.feed import Feed
 from shared.domain.priority import Priority
 from shared.events.topics import IMAGE_OUTDATED, IMAGE_OUTDATED_VIEWED, LISTING_SEEN
 from shared.settings import Settings
-from shared.stores.listings import FeedCounts
+from shared.stores.listing_reports import FeedCounts
 from shared.stores.removal_holds import RemovalHold
 
 HEARS = {

@@ -8,7 +8,6 @@ from shared.render import Renderer
 from shared.settings import Settings
 from shared.stores import mongo
 from shared.stores.budgets import Budgets
-from shared.stores.listings import Listings
 from shared.stores.records import Attempts, HandledDeadLetters
 from shared.stores.removal_holds import RemovalHolds
 from shared.stores.throughputs import Throughputs
@@ -18,7 +17,7 @@ from shared.stores.throughputs import Throughputs
 class Stores:
     """One of each."""
 
-    listings: Listings
+    listings: mongo.MongoListings
     attempts: Attempts
     budgets: Budgets
     throughputs: Throughputs

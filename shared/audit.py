@@ -15,7 +15,7 @@ from shared.domain import audit, keys
 from shared.domain.audit import Drift, Finding, StoredObject
 from shared.domain.listing import Listing
 from shared.stores.documents import ListingId
-from shared.stores.listings import Listings
+from shared.stores.listings import ListingRecords
 from shared.stores.objects import Bucket, Objects
 
 _LISTINGS = 20
@@ -53,7 +53,7 @@ class Walk:
 
     def __init__(
         self,
-        listings: Listings,
+        listings: ListingRecords,
         objects: Objects,
         clock: Clock,
         feeds: Sequence[str],

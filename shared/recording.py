@@ -18,7 +18,7 @@ from shared.events.codec import Undecodable, decode
 from shared.events.listings import ListingSeen
 from shared.events.records import Record
 from shared.stores.documents import ListingId
-from shared.stores.listings import Listings
+from shared.stores.listings import ListingRecords
 from shared.stores.updates import OptimisticUpdate
 
 _logger = log.get(__name__)
@@ -41,7 +41,7 @@ class Recorder:
 
     def __init__(
         self,
-        listings: Listings,
+        listings: ListingRecords,
         feeds: Mapping[str, Feed],
         dead_letters: DeadLetters,
         clock: Clock,

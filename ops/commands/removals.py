@@ -16,7 +16,8 @@ from shared.domain.listing import Listing
 from shared.render import Renderer
 from shared.settings import Settings
 from shared.stores import mongo
-from shared.stores.listings import Listings
+from shared.stores.listing_search import ListingSearch
+from shared.stores.listings import ListingRecords
 from shared.stores.removal_holds import Decision, RemovalHold
 
 app = typer.Typer(
@@ -53,7 +54,7 @@ def force(
         f"{many(len(images), 'image')} of listing {listing_keys[0]}" if images else many(len(listing_keys), "listing")
     )
 
-    async def go(listings: Listings) -> list[Listing]:
+    async def go(listings: mongo.MongoListings) -> list[Listing]:
         found = [await _find(listings, key, feed) for key in _only_one_with_images(listing_keys, images)]
         for listing in found:
             _refuse_unknown(listing, images, {photo.id for photo in listing.photos} | set(listing.removed_image_ids))
@@ -75,7 +76,7 @@ def allow(listing_keys: Keys, image: Images = None, feed: OfFeed = None, as_json
     """
     images = image or []
 
-    async def go(listings: Listings) -> list[Listing]:
+    async def go(listings: mongo.MongoListings) -> list[Listing]:
         found = [await _find(listings, key, feed) for key in _only_one_with_images(listing_keys, images)]
         for listing in found:
             _refuse_unknown(listing, images, set(listing.removed_image_ids))
@@ -143,13 +144,13 @@ def _decide(feed: str, decision: Decision, said: str, as_json: bool) -> None:
 
 
 async def _with_listings(
-    go: Callable[[Listings], Awaitable[list[Listing]]], settings: Settings, _: Mapping[str, Feed]
+    go: Callable[[mongo.MongoListings], Awaitable[list[Listing]]], settings: Settings, _: Mapping[str, Feed]
 ) -> list[Listing]:
     async with mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db) as database:
         return await go(mongo.MongoListings(database, Renderer(settings.public_root)))
 
 
-async def _find(listings: Listings, key: str, feed: str | None) -> Listing:
+async def _find(listings: ListingSearch, key: str, feed: str | None) -> Listing:
     found = [one for one in await listings.by_key(key) if feed in (None, one.feed)]
     if not found:
         terminal.fail(f"no listing {key!r} is recorded; was it ever published?")
@@ -158,7 +159,7 @@ async def _find(listings: Listings, key: str, feed: str | None) -> Listing:
     return found[0]
 
 
-async def _change_all(listings: Listings, found: Sequence[Listing], rule: removing.Change) -> list[Listing]:
+async def _change_all(listings: ListingRecords, found: Sequence[Listing], rule: removing.Change) -> list[Listing]:
     return [await removing.change(listings, (one.feed, one.key), rule, utc_now) for one in found]
 
 

@@ -16,8 +16,8 @@ from shared.domain.feed import Feed
 from shared.settings import Settings
 from shared.stores import mongo
 from shared.stores.documents import ListingId
-from shared.stores.listings import Listings
 from shared.stores.removal_holds import RemovalHold
+from shared.stores.removal_queue import RemovalQueue
 from shared.stores.sweeps import Sweep, SweepRequest, Sweeps
 
 app = typer.Typer(
@@ -109,7 +109,7 @@ def removals(
         raise typer.Exit(terminal.FAILED)
 
 
-async def _gone(listings: Listings, patience: float, tell: Callable[[int], object]) -> int:
+async def _gone(listings: RemovalQueue, patience: float, tell: Callable[[int], object]) -> int:
     """Wait until nothing is due that was due at the beginning; return of how many listings it was."""
     at, waited_for, moved_at = utc_now(), set[ListingId](), monotonic()
     before: set[ListingId] | None = None

@@ -15,7 +15,7 @@ from shared.clock import Clock
 from shared.domain.feed import Feed
 from shared.kafka import BrokerUnavailable
 from shared.settings import Settings
-from shared.stores.listings import FeedCounts
+from shared.stores.listing_reports import FeedCounts
 from shared.stores.records import Attempts
 
 Value = TypeVar("Value")

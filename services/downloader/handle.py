@@ -35,7 +35,7 @@ from shared.publisher import Publisher
 from shared.render import Renderer
 from shared.stores.documents import ListingId
 from shared.stores.errors import Contention, StoreUnavailable
-from shared.stores.listings import Listings
+from shared.stores.listings import ListingRecords
 from shared.stores.records import Attempts
 
 T = TypeVar("T")
@@ -71,7 +71,7 @@ class Handler:
 
     def __init__(
         self,
-        listings: Listings,
+        listings: ListingRecords,
         attempts: Attempts,
         publisher: Publisher,
         renderer: Renderer,

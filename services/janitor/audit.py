@@ -13,7 +13,7 @@ from shared.clock import Clock
 from shared.domain.audit import Drift
 from shared.lease import Lease
 from shared.stores.audits import Audit, Audits
-from shared.stores.listings import Listings
+from shared.stores.listings import ListingRecords
 from shared.stores.objects import Bucket, Objects
 
 _EVERY = timedelta(days=1)
@@ -28,7 +28,7 @@ class DailyAudit:
 
     def __init__(
         self,
-        listings: Listings,
+        listings: ListingRecords,
         objects: Objects,
         audits: Audits,
         lease: Lease,

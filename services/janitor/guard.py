@@ -14,8 +14,8 @@ from shared.clock import Clock
 from shared.domain.burst import FEWEST, is_burst
 from shared.domain.feed import Feed
 from shared.domain.listing import Listing, RemovalReason
-from shared.stores.listings import Listings
 from shared.stores.removal_holds import RemovalHold, RemovalHolds
+from shared.stores.removal_queue import RemovalQueue
 
 _LOOK_EVERY = timedelta(seconds=1)
 """Less than the grace that a hidden listing has: a burst is seen before any of it is due."""
@@ -33,7 +33,7 @@ class Guard:
 
     def __init__(
         self,
-        listings: Listings,
+        listings: RemovalQueue,
         removal_holds: RemovalHolds,
         feeds: Mapping[str, Feed],
         clock: Clock,

@@ -26,9 +26,9 @@ from shared.publisher import Publisher
 from shared.render import Renderer
 from shared.stores.documents import ListingId
 from shared.stores.errors import Contention
-from shared.stores.listings import Listings
 from shared.stores.objects import Bucket, Objects
 from shared.stores.records import Removal, Removals
+from shared.stores.removal_queue import RemovalQueue
 from shared.stores.updates import OptimisticUpdate
 
 _AT_ONCE = 25
@@ -56,7 +56,7 @@ class Remover:
 
     def __init__(
         self,
-        listings: Listings,
+        listings: RemovalQueue,
         objects: Objects,
         removals: Removals,
         guard: Guard,

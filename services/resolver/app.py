@@ -29,7 +29,7 @@ from shared.runtime import Loop, running_loops
 from shared.settings import Settings
 from shared.stores import mongo
 from shared.stores.answers import Answers
-from shared.stores.listings import Listings
+from shared.stores.release_queue import ReleaseQueue
 from shared.stores.throughputs import Throughputs
 
 SERVICE = "resolver"
@@ -87,7 +87,7 @@ class Parts:
         self,
         settings: Settings,
         feeds: Mapping[str, Feed],
-        listings: Listings,
+        listings: ReleaseQueue,
         answers: Answers,
         throughputs: Throughputs,
         broker: Broker,

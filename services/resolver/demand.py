@@ -19,7 +19,7 @@ from shared.kafka import BrokerUnavailable
 from shared.publisher import Publisher
 from shared.stores.documents import ListingId
 from shared.stores.errors import Contention, StoreUnavailable
-from shared.stores.listings import Listings
+from shared.stores.listings import ListingRecords
 from shared.stores.updates import OptimisticUpdate
 
 _logger = log.get(__name__)
@@ -33,7 +33,7 @@ class Demand:
 
     def __init__(
         self,
-        listings: Listings,
+        listings: ListingRecords,
         publisher: Publisher,
         feeds: Mapping[str, Feed],
         clock: Clock,

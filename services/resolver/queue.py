@@ -9,7 +9,7 @@ from shared.domain.feed import Feed
 from shared.domain.priority import Priority
 from shared.domain.throughput import expected_per_second, seconds_until_turn
 from shared.stores.errors import StoreUnavailable
-from shared.stores.listings import Listings
+from shared.stores.release_queue import ReleaseQueue
 from shared.stores.throughputs import Throughputs
 
 _KEPT_SECONDS = 1.0
@@ -20,7 +20,9 @@ _LOOK_SECONDS = 0.5
 class Queue:
     """What waits before a viewed photo that is due: by the pace that the scheduler measured."""
 
-    def __init__(self, listings: Listings, throughputs: Throughputs, feeds: Mapping[str, Feed], clock: Clock) -> None:
+    def __init__(
+        self, listings: ReleaseQueue, throughputs: Throughputs, feeds: Mapping[str, Feed], clock: Clock
+    ) -> None:
         self._listings = listings
         self._paces = throughputs
         self._feeds = feeds

@@ -10,7 +10,7 @@ from shared.clock import Clock
 from shared.domain.feed import Feed
 from shared.lease import Lease
 from shared.stores.budgets import Budgets
-from shared.stores.listings import FeedCounts, Listings
+from shared.stores.listing_reports import FeedCounts, ListingReports
 
 
 class Gauges:
@@ -18,7 +18,7 @@ class Gauges:
 
     def __init__(
         self,
-        listings: Listings,
+        listings: ListingReports,
         ledgers: Budgets,
         lease: Lease,
         feeds: Mapping[str, Feed],

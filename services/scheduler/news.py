@@ -15,7 +15,7 @@ from shared.domain.feed import Feed
 from shared.events.listings import ListingSeen
 from shared.events.topics import MAX_RECORD_BYTES
 from shared.publisher import Publisher
-from shared.stores.listings import Listings
+from shared.stores.listings import ListingRecords
 
 _logger = log.get(__name__)
 
@@ -42,7 +42,7 @@ class Metrics:
 class News:
     """What one feed's MLS says that is not recorded."""
 
-    def __init__(self, feed: Feed, listings: Listings, publisher: Publisher, metrics: Metrics) -> None:
+    def __init__(self, feed: Feed, listings: ListingRecords, publisher: Publisher, metrics: Metrics) -> None:
         self._feed = feed
         self._listings = listings
         self._publisher = publisher

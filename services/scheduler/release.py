@@ -19,7 +19,7 @@ from shared.kafka import BrokerUnavailable
 from shared.lease import Lease
 from shared.publisher import Publisher
 from shared.stores.documents import ListingId
-from shared.stores.listings import Listings
+from shared.stores.release_queue import ReleaseQueue
 from shared.stores.throughputs import Throughputs
 
 _logger = log.get(__name__)
@@ -41,7 +41,7 @@ class Release:
 
     def __init__(
         self,
-        listings: Listings,
+        listings: ReleaseQueue,
         lease: Lease,
         publisher: Publisher,
         feeds: Mapping[str, Feed],

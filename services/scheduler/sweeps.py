@@ -22,7 +22,7 @@ from shared.domain.feed import Feed
 from shared.domain.listing import RemovalReason
 from shared.lease import Lease
 from shared.publisher import Publisher
-from shared.stores.listings import Listings
+from shared.stores.release_queue import ReleaseQueue
 from shared.stores.removal_holds import Decision, RemovalHold, RemovalHolds
 from shared.stores.sweeps import Found, Sweep, SweepRequest, Sweeps
 
@@ -82,7 +82,7 @@ class Sweeper:
         self,
         feed: Feed,
         reader: FeedReader | None,
-        listings: Listings,
+        listings: ReleaseQueue,
         sweeps: Sweeps,
         removal_holds: RemovalHolds,
         lease: Lease,

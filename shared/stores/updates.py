@@ -7,11 +7,11 @@ then read anew and the decision is made again.
 import asyncio
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Protocol
 
 from shared.domain.listing import Listing
 from shared.stores.documents import ListingId
 from shared.stores.errors import Contention
+from shared.stores.listings import ListingRecords
 
 MAX_ATTEMPTS = 20
 _FIRST_PAUSE_SECONDS = 0.002
@@ -21,14 +21,8 @@ Readings = Mapping[ListingId, Listing]
 """Listings as they were read, by id. A listing that is not recorded is absent."""
 
 
-class _Listings(Protocol):
-    async def get_many(self, ids: Collection[ListingId]) -> Readings: ...
-
-    async def write(self, listings: Iterable[Listing]) -> Collection[ListingId]: ...
-
-
 async def update(
-    listings: _Listings, ids: Collection[ListingId], rule: Callable[[Listing], Listing | None]
+    listings: ListingRecords, ids: Collection[ListingId], rule: Callable[[Listing], Listing | None]
 ) -> list[Listing]:
     """Apply a rule to each of the listings that is recorded, and write what it changes.
 
@@ -56,7 +50,7 @@ class OptimisticUpdate:
     pause lies between. The loop ends when nothing was refused. After MAX_ATTEMPTS attempts it raises Contention.
     """
 
-    def __init__(self, listings: _Listings, ids: Collection[ListingId], readings: Readings | None = None) -> None:
+    def __init__(self, listings: ListingRecords, ids: Collection[ListingId], readings: Readings | None = None) -> None:
         """Prepare an update of the listings `ids`; `readings` saves the first read where the caller has made it."""
         self.ids = ids
         """The listings of this attempt; after Contention, those that were not written."""
@@ -66,7 +60,7 @@ class OptimisticUpdate:
         self._attempt = 0
 
     @classmethod
-    def of_read(cls, listings: _Listings, read: Iterable[Listing]) -> "OptimisticUpdate":
+    def of_read(cls, listings: ListingRecords, read: Iterable[Listing]) -> "OptimisticUpdate":
         """Return an update of listings that the caller has just read: the first attempt takes these readings."""
         readings = {(listing.feed, listing.key): listing for listing in read}
         return cls(listings, readings.keys(), readings)

@@ -1,17 +1,18 @@
 """The stores that a contract is proved on: the one in memory, and the real one."""
 
 from collections.abc import AsyncIterator
+from typing import TypeAlias
 
 import pytest
 
 from shared.render import Renderer
 from shared.stores import mongo
 from shared.stores.answers import Answers
-from shared.stores.listings import Listings
 from shared.stores.memory import MemoryListings
 from shared.stores.mongo import MongoAnswers, MongoListings
 from tests.servers import Room
 
+Listings: TypeAlias = MemoryListings | MongoListings
 RENDERER = Renderer("https://cdn.example.com")
 KEYS = ["a/b", "a~2Fb", "a b", " ", "a\nb", "é", "e\u0301", "家🏠", "$x", "a.b", ".", "\x00", "X" * 5_000, "0"]
 """Keys that an MLS may have, however unlikely."""

@@ -15,11 +15,10 @@ from shared.stores import mongo
 from shared.stores.answers import Answer, Answers
 from shared.stores.documents import ListingId
 from shared.stores.errors import StoreUnavailable
-from shared.stores.listings import Listings
 from shared.stores.memory import MemoryListings
 from shared.stores.mongo import MongoAnswers, MongoListings
 from tests.builders import FEED, KEY, NOW, a_discard, a_held_photo, a_listing, a_photo, after, hidden
-from tests.contract.conftest import KEYS, RENDERER
+from tests.contract.conftest import KEYS, RENDERER, Listings
 from tests.servers import Room
 
 

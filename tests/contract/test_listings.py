@@ -17,10 +17,9 @@ from shared.domain.listing import UNTIL_DECIDED, Listing, Recorded, RemovalReaso
 from shared.domain.priority import Priority
 from shared.stores import mongo
 from shared.stores.errors import StoreUnavailable
-from shared.stores.listings import Listings
 from shared.stores.mongo import MongoListings
 from tests.builders import FEED, KEY, NOW, a_copy, a_discard, a_held_photo, a_listing, a_photo, after, hidden
-from tests.contract.conftest import KEYS, RENDERER
+from tests.contract.conftest import KEYS, RENDERER, Listings
 
 EVERYTHING = Photo(
     id=image_id(FEED, KEY, "photo-1"),
@@ -374,7 +373,7 @@ async def test_a_photo_that_is_no_longer_shown_is_not_found(listings: Listings) 
 
 @pytest.mark.parametrize("at_once", [1, 2, 5_000])
 async def test_a_feed_is_counted(listings: Listings, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.stores.mongo.listings._COUNTED_AT_ONCE", at_once)
+    monkeypatch.setattr("shared.stores.mongo.listing_reports._COUNT_BATCH_SIZE", at_once)
     failed = a_photo("f", failure=Failure(Reason.TIMEOUT), not_before=after(60))
     outdated = a_held_photo("o", announced_at=after(1), priority=Priority.VIEWED, not_before=after(5))
     await listings.write(

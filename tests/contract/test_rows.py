@@ -8,9 +8,9 @@ from shared.domain.failures import Failure, Reason
 from shared.domain.image import Claim, Status
 from shared.domain.listing import RemovalReason
 from shared.domain.priority import Priority
-from shared.stores.listings import Listings
 from shared.stores.summaries import ListingSummary, Wanted
 from tests.builders import FEED, NOW, a_held_photo, a_listing, a_photo, after, hidden
+from tests.contract.conftest import Listings
 from tests.contract.test_listings import due
 
 

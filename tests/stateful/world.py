@@ -43,8 +43,7 @@ from shared.stores.answers import Answers
 from shared.stores.budgets import Budgets, MemoryBudgets
 from shared.stores.documents import ListingId
 from shared.stores.errors import StoreUnavailable
-from shared.stores.listings import Listings
-from shared.stores.memory import MemoryAttempts, MemoryLeases, MemoryRemovals
+from shared.stores.memory import MemoryAttempts, MemoryLeases, MemoryListings, MemoryRemovals
 from shared.stores.objects import Objects
 from shared.stores.records import Attempts, Leases, Removals
 from shared.stores.removal_holds import MemoryRemovalHolds, RemovalHolds
@@ -192,10 +191,10 @@ class World:
         self.elapse(0)
         self.boot(place, old.name if same_name else f"{place}-{next(self._numbers)}")
 
-    def _parts(self, process: Process[Service], service: str) -> tuple[Listings, DeadLetters, Publisher]:
+    def _parts(self, process: Process[Service], service: str) -> tuple[MemoryListings, DeadLetters, Publisher]:
         broker = BrokerDoor(process, self.topics)
         return (
-            cast("Listings", ListingsDoor(process, self.listings)),
+            cast("MemoryListings", ListingsDoor(process, self.listings)),
             DeadLetters(broker, "", service, self.clock, CollectorRegistry()),
             Publisher(broker, "", service, self.clock),
         )
@@ -289,7 +288,7 @@ class World:
             self._begin(self.operator, self._round(self._repair), "repair")
 
     async def _repair(self) -> None:
-        listings = cast("Listings", ListingsDoor(self.operator, self.listings))
+        listings = cast("MemoryListings", ListingsDoor(self.operator, self.listings))
         objects = cast("Objects", Door(self.operator, self.objects))
         walk = Walk(listings, objects, self.clock, list(FEEDS), read=0.0)
         await auditing.run(walk, auditing.Repair(listings, objects, self.clock))

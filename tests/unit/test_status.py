@@ -10,7 +10,7 @@ from ops.imagectl import app
 from ops.status import Status
 from shared.budgets import BudgetUse
 from shared.domain.priority import Priority
-from shared.stores.listings import FeedCounts
+from shared.stores.listing_reports import FeedCounts
 from tests.builders import NOW, after
 
 

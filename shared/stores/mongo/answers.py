@@ -18,7 +18,7 @@ from shared.stores.documents import (
     to_document,
 )
 from shared.stores.errors import StoreUnavailable
-from shared.stores.listings import Listings
+from shared.stores.listings import ListingRecords
 from shared.stores.mongo.connection import AnswersDatabase, translated
 
 _ONE_BATCH = 1_000
@@ -33,7 +33,7 @@ _RECORDING_SECONDS = 1.0
 class MongoAnswers:
     """The answers in MongoDB. `listings` records those that had to be rendered anew."""
 
-    def __init__(self, database: AnswersDatabase, listings: Listings, renderer: Renderer) -> None:
+    def __init__(self, database: AnswersDatabase, listings: ListingRecords, renderer: Renderer) -> None:
         self._collection = database["listings"]
         self._listings = listings
         self._renderer = renderer

@@ -1,13 +1,9 @@
-"""The stores in memory: the same contract as the real ones, for tests of everything above them."""
+"""The listings in memory, for tests: documents in a dictionary, as MongoDB would store them."""
 
 import operator
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 
-from shared.clock import Clock, utc_now
-from shared.domain.audit import StoredObject
 from shared.domain.image import Status
 from shared.domain.listing import UNTIL_DECIDED, Listing, Recorded, RemovalReason
 from shared.domain.priority import Priority
@@ -23,9 +19,7 @@ from shared.stores.documents import (
     recorded,
     to_document,
 )
-from shared.stores.listings import FeedCounts
-from shared.stores.objects import Bucket
-from shared.stores.records import Attempt, Behind, Place, Removal, Tally
+from shared.stores.listing_reports import FeedCounts
 from shared.stores.summaries import ListingSummary, Wanted
 
 
@@ -217,143 +211,3 @@ class MemoryListings:
     async def coming(self, feed: str, now: datetime, limit: int) -> Sequence[ListingSummary]:
         """Return listings whose next attempt is yet to come, or being made, soonest first."""
         return [summaries.from_document(one) for one in self._by_age(feed, lambda due_at: due_at > now)[:limit]]
-
-
-class MemoryAttempts:
-    """The history of attempts in a list."""
-
-    def __init__(self) -> None:
-        self._attempts: list[Attempt] = []
-
-    async def add(self, attempts: Sequence[Attempt]) -> None:
-        """Append."""
-        self._attempts += attempts
-
-    async def of_images(self, image_ids: Sequence[str], limit: int) -> Sequence[Attempt]:
-        """Return the newest attempts of the images, newest first."""
-        ours = [one for one in self._attempts if one.image_id in image_ids]
-        return sorted(ours, key=lambda one: one.at, reverse=True)[:limit]
-
-    async def latest(self, limit: int) -> Sequence[Attempt]:
-        """Return the newest attempts of all, newest first."""
-        return sorted(self._attempts, key=lambda one: one.at, reverse=True)[:limit]
-
-    async def by_minute(self, since: datetime, until: datetime) -> Sequence[Tally]:
-        """Count attempts by minute and result, from `since` to before `until`."""
-        counted = Counter(
-            (one.at.replace(second=0, microsecond=0), one.result) for one in self._attempts if since <= one.at < until
-        )
-        return [Tally(minute, result, count) for (minute, result), count in counted.items()]
-
-
-class MemoryRemovals:
-    """The evidence of removals in a dictionary."""
-
-    def __init__(self) -> None:
-        self._removals: dict[str, Removal] = {}
-
-    async def add(self, removals: Sequence[Removal]) -> None:
-        """Record; the same removal again changes nothing."""
-        for removal in removals:
-            self._removals.setdefault(removal.id, removal)
-
-    async def of_listing(self, feed: str, listing_key: str) -> Sequence[Removal]:
-        """Return the evidence of a listing, oldest first."""
-        ours = [one for one in self._removals.values() if (one.feed, one.listing_key) == (feed, listing_key)]
-        return sorted(ours, key=lambda one: one.removed_at)
-
-    async def between(self, begin: datetime, end: datetime, feed: str | None) -> AsyncIterator[Removal]:
-        """Yield the evidence of a period, its end excluded, oldest first; of one feed or of all."""
-        ours = [one for one in self._removals.values() if begin <= one.removed_at < end and feed in (None, one.feed)]
-        for one in sorted(ours, key=lambda one: one.removed_at):
-            yield one
-
-    async def newest(
-        self, begin: datetime, end: datetime, feed: str | None, after: Behind | None, most: int
-    ) -> Sequence[Removal]:
-        """Return so much of the same at most, newest first; from behind a removal on where one is given."""
-        ours = [one async for one in self.between(begin, end, feed) if not after or (one.removed_at, one.id) < after]
-        return sorted(ours, key=lambda one: (one.removed_at, one.id), reverse=True)[:most]
-
-
-class MemoryHandledDeadLetters:
-    """Marks of dead letters in a dictionary."""
-
-    def __init__(self) -> None:
-        self.handled: dict[Place, str] = {}
-
-    async def add(self, places: Sequence[Place], how: str) -> None:
-        """Mark dead letters as handled. The same again changes nothing."""
-        for place in places:
-            self.handled.setdefault(place, how)
-
-    async def since(self, oldest: datetime) -> Collection[Place]:
-        """Return the marks of dead letters that are as new as that."""
-        return {place for place in self.handled if place.at >= oldest}
-
-
-class MemoryLeases:
-    """Leases in a dictionary."""
-
-    def __init__(self) -> None:
-        self._held: dict[str, tuple[str, datetime]] = {}
-
-    async def hold(self, name: str, holder: str, now: datetime, until: datetime) -> bool:
-        """Take or keep the lease; False while another holds it."""
-        current = self._held.get(name)
-        if current is not None and current[0] != holder and current[1] > now:
-            return False
-        self._held[name] = (holder, until)
-        return True
-
-    async def release(self, name: str, holder: str) -> None:
-        """Give the lease back."""
-        if self._held.get(name, ("", None))[0] == holder:
-            del self._held[name]
-
-    async def holders(self, now: datetime) -> Mapping[str, str]:
-        """Return who holds each lease that has not ended."""
-        return {name: holder for name, (holder, until) in self._held.items() if until > now}
-
-
-class MemoryObjects:
-    """Both buckets as dictionaries."""
-
-    def __init__(self, clock: Clock = utc_now) -> None:
-        self.held: dict[Bucket, dict[str, bytes]] = {bucket: {} for bucket in Bucket}
-        self._clock = clock
-        self.stored_at: dict[tuple[Bucket, str], datetime] = {}
-
-    async def put(self, bucket: Bucket, key: str, source: Path, content_type: str) -> None:
-        """Store the file's bytes under the key."""
-        self.held[bucket][key] = source.read_bytes()  # noqa: ASYNC240 - a small file of a test
-        self.stored_at[bucket, key] = self._clock()
-
-    async def get(self, bucket: Bucket, key: str) -> bytes | None:
-        """Return an object's bytes, or None where there is none."""
-        return self.held[bucket].get(key)
-
-    async def save(self, bucket: Bucket, key: str, into: Path) -> bool:
-        """Write an object's bytes into a file; False where there is no object."""
-        found = self.held[bucket].get(key)
-        if found is not None:
-            into.write_bytes(found)  # noqa: ASYNC240 - a small file of a test
-        return found is not None
-
-    async def list(self, bucket: Bucket, prefix: str) -> Collection[str]:
-        """Return the keys below a prefix."""
-        return [key for key in self.held[bucket] if key.startswith(prefix)]
-
-    async def page(self, bucket: Bucket, prefix: str, after: str, limit: int) -> Sequence[StoredObject]:
-        """Return the objects below a prefix, those after the key given; "" begins."""
-        keys = sorted(key for key in self.held[bucket] if key.startswith(prefix) and key > after)[:limit]
-        return [StoredObject(key, len(self.held[bucket][key]), self.stored_at[bucket, key]) for key in keys]
-
-    async def delete(self, bucket: Bucket, keys: Collection[str]) -> Collection[str]:
-        """Delete objects; one that is not there is no error. Return those that were refused: none."""
-        for key in keys:
-            self.held[bucket].pop(key, None)
-        return ()
-
-    async def ping(self) -> None:
-        """Always reachable."""

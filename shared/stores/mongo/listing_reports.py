@@ -1,0 +1,90 @@
+"""Counts and tables of the listings in MongoDB."""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+
+from pymongo import ASCENDING
+
+from shared.domain.image import Status
+from shared.domain.priority import Priority
+from shared.stores import summaries
+from shared.stores.documents import Document
+from shared.stores.listing_reports import FeedCounts
+from shared.stores.mongo.connection import translated
+from shared.stores.mongo.indexes import COUNTED
+from shared.stores.mongo.listing_records import MAX_SEARCH_MILLISECONDS
+from shared.stores.mongo.release_queue import MongoReleaseQueue
+from shared.stores.summaries import ListingSummary
+
+_BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
+"""Before everything: a range that an index answers by itself, where `$exists` reads the documents."""
+_COUNT_BATCH_SIZE = 5_000
+"""Listings: a server with little to spare counts so many in some ten milliseconds."""
+
+
+class MongoListingReports(MongoReleaseQueue):
+    """Implements ListingReports."""
+
+    async def feeds(self) -> Sequence[str]:
+        """Return the names of the feeds that listings are recorded of: of each one key of the index is read."""
+        names = [""]
+        with translated():
+            while found := await self._collection.find(
+                {"feed": {"$gt": names[-1]}}, {"_id": 0, "feed": 1}, sort=[("feed", ASCENDING)], limit=1, hint="counted"
+            ).to_list(None):
+                names.append(found[0]["feed"])
+        return names[1:]
+
+    async def counts(self, feed: str, now: datetime) -> FeedCounts:
+        """Count a feed's listings, images and queue, from indexes alone.
+
+        Some thousand listings a question, so that whatever else is asked meanwhile need not wait for all of them. What
+        changes between two questions may be counted as it was or as it is.
+        """
+        rows = [row for displayed in (True, False) async for row in self._tally(feed, displayed=displayed)]
+        query = {"feed": feed, "due_at": {"$gte": _BEGINNING}}
+        with translated():
+            cursor = self._collection.find(query, {"_id": 0, "due_at": 1}, hint="due_by_age").sort("due_at").limit(1)
+            oldest = await cursor.to_list(None)
+        queued = {priority.value: sum(row[priority.value] for row in rows) for priority in Priority}
+        return FeedCounts(
+            listings=sum(row["listings"] for row in rows),
+            displayed=sum(row["listings"] for row in rows if row["displayed"]),
+            images={status: sum(row[status.value] for row in rows) for status in Status},
+            queued={priority: photos for priority, photos in queued.items() if photos},
+            in_work=await self.in_work(feed, now),
+            oldest_due_at=oldest[0]["due_at"] if oldest else None,
+        )
+
+    async def _tally(self, feed: str, *, displayed: bool) -> AsyncIterator[Document]:
+        """Yield sums over some thousand listings each."""
+        after, sums = "", {name.split(".")[1]: {"$sum": f"${name}"} for name in COUNTED}
+        group = {"_id": None, "listings": {"$sum": 1}, **sums}
+        while True:
+            rows = await self._aggregate(
+                [
+                    {"$match": {"feed": feed, "displayed": displayed, "listing_key": {"$gt": after}}},
+                    {"$sort": {"listing_key": ASCENDING}},
+                    {"$limit": _COUNT_BATCH_SIZE},
+                    {"$group": group | {"last": {"$max": "$listing_key"}}},
+                ],
+                hint="counted",
+            )
+            for row in rows:
+                yield {**row, "displayed": displayed}
+            if sum(row["listings"] for row in rows) < _COUNT_BATCH_SIZE:
+                return
+            after = max(row["last"] for row in rows)
+
+    async def queue(self, feed: str, now: datetime, limit: int, *, by_age: bool) -> Sequence[ListingSummary]:
+        """Return listings with due photos in the order of `due`, or by age alone."""
+        query: Document = {"feed": feed, "due_at": {"$lte": now}}
+        if by_age:
+            return await self._summaries(query, [("due_at", ASCENDING)], limit, "due_by_age")
+        found = await self._most_urgent(feed, now, limit, summaries.FIELDS, MAX_SEARCH_MILLISECONDS)
+        return [summaries.from_document(one) for one in found]
+
+    async def coming(self, feed: str, now: datetime, limit: int) -> Sequence[ListingSummary]:
+        """Return listings whose next attempt is yet to come, or being made, soonest first."""
+        query = {"feed": feed, "due_at": {"$gt": now}}
+        return await self._summaries(query, [("due_at", ASCENDING)], limit, "due_by_age")
