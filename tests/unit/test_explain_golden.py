@@ -1,0 +1,116 @@
+"""What `imagectl explain`, `status` and `compliance` say stays as it is: operators and their scripts look for it."""
+
+import json
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from ops import circumstances, compliance, explain, terminal
+from ops.explain import Turn
+from ops.imagectl import app
+from ops.status import Status
+from shared import budgets
+from shared.domain.image import Status as ImageStatus
+from shared.domain.priority import Priority
+from shared.render import Renderer
+from shared.stores.budgets import Stored
+from shared.stores.listing_reports import FeedCounts
+from tests import examples, golden_files
+from tests.builders import NOW, a_feed, after
+
+RENDERER = Renderer("https://cdn.example.com")
+LISTINGS = examples.listings()
+
+
+def explained(name: str) -> list[str]:
+    """Return all that is said of a listing and its photos, ten seconds after NOW."""
+    listing, now, feed = LISTINGS[name], after(10), a_feed(max_attempts=3)
+    lines = list(explain.of_listing(listing, now))
+    for photo in listing.photos:
+        turn = {"viewed": Turn(1, after(70)), "undated": Turn(0, None)}.get(photo.media_key)
+        attempts = [one for one in examples.ATTEMPTS if photo.media_key == "downloaded"]
+        attempts = [replaced(one, photo.id) for one in attempts]
+        lines += explain.of_photo(listing, photo, attempts, feed, RENDERER, now, turn).lines
+    return lines
+
+
+def replaced(attempt: Any, image_id: str) -> Any:
+    """Return the attempt as one of another image."""
+    return replace(attempt, image_id=image_id)
+
+
+def test_explain_says_as_ever_why_a_listing_is_as_it_is() -> None:
+    golden_files.check("imagectl/explain", {name: explained(name) for name in LISTINGS})
+
+
+def test_explain_says_as_ever_what_keeps_a_feed_silent() -> None:
+    found = {
+        name: circumstances.of_feed(examples.LEDGER_FEED, budgets.use(examples.LEDGER_FEED, stored))
+        for name, ledger in golden_files.read("mongo/ledgers").items()
+        for stored in [Stored(ledger, 1, after(60))]
+    }
+    golden_files.check("imagectl/explain-feeds", found)
+
+
+def test_explain_says_as_ever_what_to_check() -> None:
+    asked = [("X1", 0, False), ("X1", 2, False), ("a b", 0, True), ("https://photos.example.com/1.jpg", 0, False)]
+    found = {f"{what} {waiting} {named}": list(circumstances.to_check(what, waiting, is_named=named))
+             for what, waiting, named in asked}  # fmt: skip
+    golden_files.check("imagectl/explain-unknown", found)
+
+
+def test_times_are_said_as_ever() -> None:
+    seconds = [-200_000, -86_400, -7_200, -120, -1, 0, 1, 119, 120, 7_200, 172_800]
+    found = {str(one): explain.when(after(one), NOW) for one in seconds} | {"none": explain.when(None, NOW)}
+    golden_files.check("imagectl/times", found)
+
+
+def test_compliance_says_as_ever_what_was_removed() -> None:
+    found = {name: list(compliance.of_listing(listing, examples.REMOVALS)) for name, listing in LISTINGS.items()}
+    found |= {one.id: [compliance.of_removal(one)] for one in examples.REMOVALS}
+    golden_files.check("imagectl/compliance", found)
+
+
+def a_status(counts: FeedCounts, ledger: str, **facts: Any) -> Status:
+    """Return how two feeds stand, one of them unused."""
+    use = budgets.use(examples.LEDGER_FEED, Stored(golden_files.read("mongo/ledgers")[ledger], 1, after(60)))
+    unused = budgets.use(a_feed(name="other"), Stored({}, 0, after(60)))
+    until_done: dict[Priority, float | None] = {Priority.VIEWED: 2.5, Priority.ROUTINE: 7_200.0}
+    given: dict[str, Any] = {
+        "at": after(60), "feeds": {"proptx-idx": counts, "other": a_count()},
+        "seconds_until_done": {"proptx-idx": until_done, "other": dict.fromkeys(Priority)},
+        "budgets": {"proptx-idx": use, "other": unused},
+        "lag": {"scheduler": {"listing-seen": 3}, "janitor": {"listing-seen": 0},
+                "downloader": {"image-outdated.viewed": 0, "image-outdated": 1_234}},
+        "dead_letters": 1_002,
+    }  # fmt: skip
+    return Status(**given, **facts)
+
+
+def a_count(oldest_due_at: datetime | None = None, in_work: int = 0) -> FeedCounts:
+    """Return the counts of a feed."""
+    return FeedCounts(
+        listings=1_200, displayed=1_000, images={one: 10 ** number for number, one in enumerate(ImageStatus)},
+        queued={"viewed": 5, "routine": 10_000}, in_work=in_work, oldest_due_at=oldest_due_at,
+    )  # fmt: skip
+
+
+STATUSES = {
+    "busy": a_status(a_count(after(-30), 7), "busy", removals_frozen=[]),
+    "frozen": a_status(a_count(after(3_660)), "all fields", removals_frozen=examples.REMOVAL_HOLDS),
+}
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["words", "json"])
+def test_status_shows_the_same_as_ever(monkeypatch: pytest.MonkeyPatch, form: list[str]) -> None:
+    found = {}
+    for name, status in STATUSES.items():
+        for fault in ("", "Kafka: no answer")[: 2 if name == "frozen" else 1]:
+            monkeypatch.setattr(terminal, "run", lambda *_, given=(status, fault): given)
+            done = CliRunner().invoke(app, ["status", *form])
+            lines = [line.rstrip() for line in done.stdout.splitlines()]
+            found[f"{name} {fault}".strip()] = [done.exit_code, json.loads(done.stdout) if form else lines]
+    golden_files.check(f"imagectl/status{''.join(form)}", found)
