@@ -79,16 +79,10 @@ class Health:
         return web.Response(body=body, headers=headers)
 
 
-def _runner(app: web.Application) -> web.AppRunner:
-    return web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=5)
-
-
 @asynccontextmanager
-async def serving(
-    app: web.Application, host: str, port: int, runner_for: Callable[[web.Application], web.AppRunner] = _runner
-) -> AsyncIterator[None]:
-    """Serve an application for as long as the context lasts."""
-    runner = runner_for(app)
+async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[None]:
+    """Serve an application on host and port for as long as the context lasts."""
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=5)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port, reuse_address=True).start()

@@ -11,12 +11,12 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from local import ports
-from services.resolver import front
+from services.resolver import http_server
 from services.resolver.app import Parts, create_app
 from shared.clock import Clock, utc_now
 from shared.domain.image import Photo
 from shared.domain.listing import Listing
-from shared.health import Health, serving
+from shared.health import Health
 from shared.kafka import Broker, BrokerUnavailable, Outgoing
 from shared.render import Renderer
 from shared.runtime import Loop, running_loops
@@ -141,7 +141,7 @@ async def a_resolver(*listings: Listing, clock: Clock = utc_now, **settings: Any
     health = Health({}, registry)
     app = create_app(parts, health)
     async with (
-        serving(app, "127.0.0.1", port, front.Runner),
+        http_server.serving(app, "127.0.0.1", port),
         running_loops([Loop("demand", parts.demand.work, 0.0)]),
         aiohttp.ClientSession(
             f"http://127.0.0.1:{port}", auto_decompress=False, connector=aiohttp.TCPConnector(limit=0)

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, suppress
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from services.resolver import description, front
+from services.resolver import description, http_server, middleware
 from services.resolver.assets import Assets
 from services.resolver.cache_metrics import CacheMetrics
 from services.resolver.catalog import Catalog
@@ -21,7 +21,7 @@ from shared import log
 from shared.clock import Clock, utc_now
 from shared.dead_letters import DeadLetters
 from shared.domain.feed import Feed
-from shared.health import LOG_SECONDS, Health, serving
+from shared.health import LOG_SECONDS, Health
 from shared.kafka import Broker
 from shared.publisher import Publisher
 from shared.render import Renderer
@@ -70,7 +70,7 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
             Loop("kafka", parts.news.check, 1.0),
             Loop("health", health.log_changes, LOG_SECONDS, is_cancellable=True),
         ]
-        async with serving(app, settings.host, settings.resolver_port, front.Runner), running_loops(loops):
+        async with http_server.serving(app, settings.host, settings.resolver_port), running_loops(loops):
             with suppress(TimeoutError):
                 async with asyncio.timeout(_CATCH_UP_SECONDS):
                     await parts.news.is_following.wait()
@@ -113,7 +113,7 @@ class Parts:
 
 def create_app(parts: Parts, health: Health) -> web.Application:
     """Return the HTTP application."""
-    passed = front.Front(parts.settings.cors, lambda: parts.catalog.is_failing, parts.registry)
-    app = web.Application(client_max_size=front.LARGEST_BODY, middlewares=[passed.middleware()])
+    outer = middleware.HttpMiddleware(parts.settings.cors, lambda: parts.catalog.is_failing, parts.registry)
+    app = web.Application(client_max_size=middleware.MAX_BODY_BYTES, middlewares=[outer.for_aiohttp()])
     app.add_routes([*parts.routes.table(), *description.routes(), *Assets().routes(), *health.routes()])
     return app

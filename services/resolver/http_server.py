@@ -1,0 +1,142 @@
+"""Serves the resolver's application over HTTP with limits of our own.
+
+The connection is a subclass of aiohttp's `RequestHandler`, whose methods are public but not documented as an interface.
+This works with aiohttp 3.14.5; tests/unit/test_http_server.py fails if a later version changes what is used here.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
+
+from services.resolver import answers, middleware
+from services.resolver.answers import ProblemFound
+
+MAX_LINE_BYTES = 32_768
+"""Of the request line: an MLS's URL may be long, and every byte of it percent-encoded."""
+IDLE_TIMEOUT_SECONDS = 75.0
+"""How long a client may take to send a whole head: longer than proxies keep connections, nginx's 60 s among them."""
+WRITE_TIMEOUT_SECONDS = 30.0
+"""How long a client may take to read what was sent before more can be sent."""
+_SHUTDOWN_TIMEOUT_SECONDS = 5.0
+
+_Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+@asynccontextmanager
+async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[None]:
+    """Serve the application on host and port for as long as the context lasts.
+
+    A client that disconnects cancels the handler of its request.
+    """
+    async with AsyncExitStack() as closing:
+        app_runner = web.AppRunner(app)
+        await app_runner.setup()
+        closing.push_async_callback(app_runner.cleanup)
+        assert app_runner.server is not None  # noqa: S101 - setup() has made it
+        runner = web.ServerRunner(_Server(app_runner.server), shutdown_timeout=_SHUTDOWN_TIMEOUT_SECONDS)
+        await runner.setup()
+        closing.push_async_callback(runner.cleanup)
+        await web.TCPSite(runner, host, port, reuse_address=True).start()
+        yield
+
+
+class _Server(web.Server):
+    """Handles requests as the given server does, on connections of our own kind."""
+
+    def __init__(self, server: web.Server) -> None:
+        super().__init__(
+            _refusing_expectations(server.request_handler),
+            request_factory=server.request_factory,
+            handler_cancellation=True,
+        )
+
+    def __call__(self) -> web.RequestHandler:
+        return _Connection(
+            self,
+            loop=asyncio.get_running_loop(),
+            access_log=None,  # type: ignore[arg-type]  # aiohttp accepts None for no access log
+            max_line_size=MAX_LINE_BYTES,
+            keepalive_timeout=IDLE_TIMEOUT_SECONDS,
+        )
+
+
+class _Connection(web.RequestHandler):
+    """A connection that answers bytes that are not HTTP with a problem, and ends if its client does not read."""
+
+    _write_deadline: asyncio.TimerHandle | None = None
+
+    def pause_writing(self) -> None:
+        """Begin to wait for a client that does not read; called by asyncio."""
+        super().pause_writing()
+        if self.transport is not None:
+            loop = asyncio.get_running_loop()
+            self._write_deadline = loop.call_later(WRITE_TIMEOUT_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Stop waiting, for the client reads again; called by asyncio."""
+        super().resume_writing()
+        self._cancel_write_deadline()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Stop waiting, for the connection has ended; called by asyncio."""
+        super().connection_lost(exc)
+        self._cancel_write_deadline()
+
+    def _cancel_write_deadline(self) -> None:
+        if self._write_deadline is not None:
+            self._write_deadline.cancel()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Return the problem for a request that cannot be parsed; called by aiohttp."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun already")
+        if isinstance(exc, LineTooLong):
+            return _last_answer(ProblemFound(413, "the address or a header is too long"))
+        return _last_answer(ProblemFound(status, "the request is not valid HTTP"))
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send an answer; if the rest of the request's body cannot be read, end the connection with it."""
+        if request.content.exception() is not None:
+            resp.force_close()
+        return await super().finish_response(request, resp, start_time)
+
+    def log_exception(self, *args: object, **kw: object) -> None:
+        """Log an error as aiohttp does, except for a malformed body that is found while its rest is read."""
+        if not isinstance(kw.get("exc_info"), web.RequestPayloadError):
+            super().log_exception(*args, **kw)
+
+
+def _last_answer(problem: ProblemFound) -> web.Response:
+    """Return a problem as an answer that ends the connection, with the headers that the middleware would add.
+
+    The connection ends because it is not certain where the next request begins.
+    """
+    response = answers.problem(problem)
+    response.headers.update(middleware.DATA_HEADERS | {"X-Request-Id": middleware.new_request_id()})
+    response.force_close()
+    return response
+
+
+def _refusing_expectations(handler: _Handler) -> _Handler:
+    """Return a handler that answers 417 to an unknown `Expect` header, and all else as `handler` does.
+
+    aiohttp would answer before any middleware, and repeat the header's value.
+    """
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        if request.headers.get("Expect", "").lower() not in ("", "100-continue"):
+            return _last_answer(ProblemFound(417, "Expect may say 100-continue and nothing else"))
+        return await handler(request)
+
+    return handle

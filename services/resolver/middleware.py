@@ -1,0 +1,156 @@
+"""What every answer goes through: a request id, problems in place of errors, headers, and the count of its time."""
+
+import random
+import re
+import time
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
+
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from services.resolver import answers
+from services.resolver.answers import ProblemFound
+from services.resolver.batches import Overloaded
+from shared import log
+from shared.stores.errors import Contention, StoreUnavailable
+
+MAX_BODY_BYTES = 1_000_000
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_ACCEPTED_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_HEADERS = {
+    "Server": "listing-images",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+}
+DATA_HEADERS = _HEADERS | {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+}
+"""The headers of all answers but pages, which have a Content-Security-Policy of their own."""
+_CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "ETag, Retry-After, Warning, X-Request-Id",
+}
+_CORS_PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, HEAD, POST",
+    "Access-Control-Allow-Headers": "Content-Type, If-None-Match, X-Request-Id",
+    "Access-Control-Max-Age": "86400",
+}
+_STALE_WARNING = '110 - "Response is Stale"'
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_logger = log.get(__name__)
+
+
+class HttpMiddleware:
+    """The application's only middleware.
+
+    `origins` are the sites whose pages may read answers ("*" means all). `is_stale` returns True while answers may be
+    older than they should be, because the database is unavailable.
+    """
+
+    def __init__(self, origins: Collection[str], is_stale: Callable[[], bool], registry: CollectorRegistry) -> None:
+        self._origins = origins
+        self._allows_all_origins = "*" in origins
+        self._is_stale = is_stale
+        self._answer_seconds = Histogram(
+            "listing_images_answer_seconds", "Time to answer", ["route", "status"], registry=registry, buckets=_BUCKETS
+        )
+        self._shed = Counter("listing_images_shed", "Refused, for more was asked than can be read", registry=registry)
+        self._histograms: dict[tuple[web.AbstractResource | None, int], Histogram] = {}
+        """The histogram's children by route and status: to look one up by its labels costs as much as to count."""
+
+    def for_aiohttp(self) -> Middleware:
+        """Return the middleware as the function that `web.Application` takes."""
+
+        @web.middleware
+        async def handle(request: web.Request, handler: _Handler) -> web.StreamResponse:
+            return await self._handle(request, handler)
+
+        return handle
+
+    async def _handle(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        began = time.perf_counter()
+        given = request.headers.get("X-Request-Id", "")
+        request_id = given if _ACCEPTED_REQUEST_ID.fullmatch(given) else new_request_id()
+        response = await self._answer(request, handler, request_id)
+        headers = response.headers
+        headers.update(_HEADERS if "Content-Security-Policy" in headers else DATA_HEADERS)
+        headers["X-Request-Id"] = request_id
+        if self._allows_all_origins:
+            headers.update(_CORS)
+        elif self._origins:
+            _allow_origin(request, headers, self._origins)
+        if request.method == "OPTIONS" and "Access-Control-Allow-Origin" in headers:
+            headers.update(_CORS_PREFLIGHT)
+        if response.status < 400 and self._is_stale():
+            headers["Warning"] = _STALE_WARNING
+        self._histogram(request, response).observe(time.perf_counter() - began)
+        return response
+
+    async def _answer(self, request: web.Request, handler: _Handler, request_id: str) -> web.StreamResponse:
+        """Return the handler's answer, or a problem for what it raises; details that no client needs are logged."""
+        try:
+            return await handler(request)
+        except ProblemFound as problem:
+            return answers.problem(problem)
+        except web.HTTPException as refusal:
+            return _refused(request, refusal)
+        except web.RequestPayloadError:
+            return answers.problem(ProblemFound(400, "the body is not what its headers say"))
+        except Overloaded:
+            self._shed.inc()
+            return answers.problem(ProblemFound(503, "too many ask at once; try again", retry_after=1))
+        except StoreUnavailable as error:
+            _logger.warning("store-unavailable", error=str(error), request_id=request_id)
+            return answers.problem(ProblemFound(503, "the database does not answer; try again", retry_after=2))
+        except Contention as error:
+            _logger.warning("answer-contended", error=str(error), request_id=request_id)
+            return answers.problem(ProblemFound(503, "others change the same listing; try again", retry_after=2))
+        except TimeoutError:
+            _logger.warning("answer-timed-out", route=request.path[:200], request_id=request_id)
+            return answers.problem(ProblemFound(503, "it took too long; try again", retry_after=2))
+        except Exception:
+            _logger.exception("answer-failed", route=request.path[:200], request_id=request_id)
+            return answers.problem(ProblemFound(500, "the resolver's log says more"))
+
+    def _histogram(self, request: web.Request, response: web.StreamResponse) -> Histogram:
+        resource = request.match_info.route.resource
+        histogram = self._histograms.get((resource, response.status))
+        if histogram is None:
+            route = resource.canonical if resource else "none"
+            histogram = self._answer_seconds.labels(route, str(response.status))
+            self._histograms[resource, response.status] = histogram
+        return histogram
+
+
+def new_request_id() -> str:
+    """Return 16 random hexadecimal digits, for a request that brings no id that can be repeated."""
+    return f"{random.getrandbits(64):016x}"
+
+
+def _refused(request: web.Request, refusal: web.HTTPException) -> web.Response:
+    """Return aiohttp's own refusal of a request as a problem; an OPTIONS request of a known address gets 204."""
+    if isinstance(refusal, web.HTTPMethodNotAllowed):
+        allowed = {"Allow": ", ".join(sorted({*refusal.allowed_methods, "OPTIONS"}))}
+        if request.method == "OPTIONS":
+            return web.Response(status=204, headers=allowed)
+        response = answers.problem(ProblemFound(405, "this address takes other methods; see the Allow header"))
+        response.headers.update(allowed)
+        return response
+    details = {
+        404: "there is nothing at this address; /api/docs lists what there is",
+        413: f"a body may have at most {MAX_BODY_BYTES:,} bytes",
+    }
+    return answers.problem(ProblemFound(refusal.status, details.get(refusal.status, refusal.reason)))
+
+
+def _allow_origin(request: web.Request, headers: MutableMapping[str, str], origins: Collection[str]) -> None:
+    """Add the CORS headers to an answer if the request comes from a page of one of the sites.
+
+    `Vary: Origin` is always added: caches must know that the answer depends on who asks.
+    """
+    headers["Vary"] = ", ".join(filter(None, [headers.get("Vary"), "Origin"]))
+    if (origin := request.headers.get("Origin")) in origins:
+        headers.update(_CORS | {"Access-Control-Allow-Origin": str(origin)})
