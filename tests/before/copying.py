@@ -1,0 +1,120 @@
+"""Read every document by the stores and write it by them into another database: does anything get lost on the way?"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from services.downloader import budget
+from shared.render import Renderer
+from shared.stores import mongo
+
+Document = dict[str, Any]
+
+_LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+_MOST = 10_000
+_NOT_KEPT = {
+    "listings": {"rendered_by"},  # newer rules may render anew
+    "budgets": {"revision"},
+    "sweeps": {"revision"},
+    "attempts": {"_id"},  # chosen by the server
+}
+"""By collection: fields whose value may differ once the document is written again."""
+_HELD_BRIEFLY = {"leases"}
+"""Collections whose documents are written anew all the time."""
+
+
+async def lost(before: mongo.Database, after: mongo.Database, public_root: str) -> Sequence[str]:
+    """Copy every document of `before` through today's stores into `after`, which is empty; return what got lost.
+
+    Each entry names a collection, a document and a field. Fields that are new are no loss.
+    """
+    await _copy_listings(before, after, public_root)
+    await _copy_by_feed(before, after)
+    await _copy_records(before, after)
+    return [
+        f"{name}: {fault}"
+        for name in sorted(await before.list_collection_names())
+        if name not in _HELD_BRIEFLY
+        for fault in _compared(await _documents(before, name), await _documents(after, name))
+    ]
+
+
+async def _copy_listings(before: mongo.Database, after: mongo.Database, public_root: str) -> None:
+    renderer = Renderer(public_root)
+    ids = [(one["feed"], one["listing_key"]) async for one in before["listings"].find({})]
+    found = await mongo.MongoListings(before, renderer).get_many(ids)
+    as_read = [replace(one, revision=one.revision - 1) for one in found.values()]
+    assert not await mongo.MongoListings(after, renderer).write(as_read)
+
+
+async def _copy_by_feed(before: mongo.Database, after: mongo.Database) -> None:
+    """Copy what is one document a feed: ledgers, paces, sweeps with their wishes, and freezes."""
+    budgets, paces, sweeps = mongo.MongoBudgets(after), mongo.MongoThroughputs(after), mongo.MongoSweeps(after)
+    for feed in await before["budgets"].distinct("_id"):
+        ledger = budget.from_document((await mongo.MongoBudgets(before).get(feed)).document)
+        assert await budgets.replace(feed, budget.to_document(ledger), (await budgets.get(feed)).revision)
+    for feed in await before["paces"].distinct("_id"):
+        pace = await mongo.MongoThroughputs(before).get(feed)
+        assert pace is not None
+        await paces.put(feed, pace)
+    for feed in await before["sweeps"].distinct("_id"):
+        sweep = await mongo.MongoSweeps(before).get(feed)
+        assert await sweeps.write(replace(sweep, revision=0))
+        if sweep.wish:
+            await sweeps.ask(feed, sweep.wish)
+    for freeze in await mongo.MongoRemovalHolds(before).all():
+        assert await mongo.MongoRemovalHolds(after).begin(freeze)
+
+
+async def _copy_records(before: mongo.Database, after: mongo.Database) -> None:
+    """Copy what happened: attempts, removals, audits, and the marks of dead letters."""
+    images = await before["attempts"].distinct("image_id")
+    await mongo.MongoAttempts(after).add(await mongo.MongoAttempts(before).of_images(images, _MOST))
+    async for one in before["removals"].aggregate([{"$group": {"_id": ["$feed", "$listing_key"]}}]):
+        await mongo.MongoRemovals(after).add(await mongo.MongoRemovals(before).of_listing(*one["_id"]))
+    for audit in await mongo.MongoAudits(before).newest(_MOST):
+        await mongo.MongoAudits(after).save(audit)
+    how = await before["dead_letters"].distinct("how")
+    assert len(how) == 1, "the store does not tell which mark says what"
+    await mongo.MongoHandledDeadLetters(after).add(
+        list(await mongo.MongoHandledDeadLetters(before).since(_LONG_AGO)), how[0]
+    )
+
+
+async def _documents(database: mongo.Database, name: str) -> dict[str, Document]:
+    """Return the documents of a collection without what is not kept, by id, or by content where that is not kept."""
+    found: dict[str, Document] = {}
+    async for document in database[name].find({}):
+        kept = {field: value for field, value in document.items() if field not in _NOT_KEPT.get(name, ())}
+        found[str(kept.get("_id", sorted(kept.items(), key=str)))] = kept
+    return found
+
+
+def _compared(before: dict[str, Document], after: dict[str, Document]) -> Iterator[str]:
+    for name, document in before.items():
+        if name not in after:
+            yield f"{name!r} is not there"
+        else:
+            yield from (f"{name!r}: {fault}" for fault in differences(document, after[name]))
+
+
+def differences(before: object, after: object, path: str = "") -> Iterator[str]:
+    """Yield each value of `before` that `after` lacks or has another value for; what only `after` has is no matter."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for name, value in before.items():
+            if name not in after:
+                yield f"{path}.{name} is missing"
+            else:
+                yield from differences(_read(name, value), _read(name, after[name]), f"{path}.{name}")
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        for place, (old, new) in enumerate(zip(before, after, strict=True)):
+            yield from differences(old, new, f"{path}[{place}]")
+    elif before != after:
+        yield f"{path} was {before!r} and is {after!r}"
+
+
+def _read(name: str, value: object) -> object:
+    """Read an answer that is recorded as JSON."""
+    return json.loads(value) if name == "json" and isinstance(value, str) else value

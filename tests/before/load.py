@@ -1,0 +1,132 @@
+"""Load a dump into servers, under any names: database, topic prefix and buckets are the room's."""
+
+import asyncio
+from collections import defaultdict
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import PurePath
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.structs import RecordMetadata
+from pymongo import AsyncMongoClient, IndexModel
+
+from tests.before.files import CONTENT_TYPES, GROUPS, Dump, Line
+from tests.before.save import storage
+from tests.servers import Room
+
+
+async def load(dump: Dump, room: Room) -> None:
+    """Put everything of the dump into the room, which must be empty. Indexes and topics are as the old code made them.
+
+    Records get the broker's present time, for it deletes what is older than a topic keeps.
+    """
+    appended_at = await load_records(dump, room)
+    await load_offsets(dump, room)
+    await load_documents(dump, room.servers.mongo, room.db, appended_at)
+    load_objects(dump, room)
+
+
+async def load_documents(
+    dump: Dump,
+    uri: str,
+    db: str,
+    appended_at: dict[tuple[int, int], int] | None = None,
+    *,
+    with_indexes: bool = True,
+) -> None:
+    """Insert every document, then create every index, by some of which the server removes what has expired.
+
+    `appended_at` says when each dead letter was appended, in milliseconds, by partition and offset: the marks of
+    dead letters name that time.
+    """
+    documents, indexes = defaultdict[str, list[Line]](list), defaultdict[str, list[Line]](list)
+    for line in dump.read("documents"):
+        if "index" in line:
+            indexes[line["collection"]].append(line["index"])
+        else:
+            documents[line["collection"]].append(line["document"])
+    if appended_at:
+        documents["dead_letters"] = [_marked_at(one, appended_at) for one in documents["dead_letters"]]
+    async with AsyncMongoClient[Line](uri, tz_aware=True) as client:
+        for name, found in documents.items():
+            await client[db][name].insert_many(found)
+        for name, found in indexes.items() if with_indexes else ():
+            await client[db][name].create_indexes([_index(one) for one in found])
+
+
+def _index(described: Line) -> IndexModel:
+    options = {name: value for name, value in described.items() if name not in {"v", "key", "ns"}}
+    return IndexModel([(name, int(direction)) for name, direction in described["key"].items()], **options)
+
+
+def _marked_at(mark: Line, appended_at: dict[tuple[int, int], int]) -> Line:
+    at = datetime.fromtimestamp(appended_at[mark["partition"], mark["offset"]] / 1000, UTC)
+    return {**mark, "_id": f"{mark['partition']}/{mark['offset']}/{at.isoformat()}", "at": at}
+
+
+def load_objects(dump: Dump, room: Room) -> None:
+    """Create both buckets and put every object into its own."""
+    client = storage(room.servers)
+    buckets = {"public": room.bucket, "originals": room.originals_bucket}
+    for name in buckets.values():
+        client.make_bucket(name)
+    for one in dump.read("objects"):
+        client.put_object(
+            buckets[one["bucket"]],
+            one["key"],
+            BytesIO(one["body"]),
+            len(one["body"]),
+            CONTENT_TYPES[PurePath(one["key"]).suffix],
+            {"Cache-Control": "public, max-age=31536000, immutable"},
+        )
+
+
+async def load_records(dump: Dump, room: Room) -> dict[tuple[int, int], int]:
+    """Create every topic and append its records at the offsets that they had.
+
+    Returns when each dead letter was appended, in milliseconds, by partition and offset.
+    """
+    lines = list(dump.read("records"))
+    topics = [
+        NewTopic(f"{room.prefix}{one['topic']}", one["partitions"], 1, topic_configs=one["config"])
+        for one in lines
+        if "topic" in one
+    ]
+    admin = AIOKafkaAdminClient(bootstrap_servers=room.servers.kafka)
+    await admin.start()
+    await admin.create_topics(topics)
+    await admin.close()
+    appended_at: dict[tuple[int, int], int] = {}
+    async with AIOKafkaProducer(bootstrap_servers=room.servers.kafka, linger_ms=5) as producer:
+        sent = [(one, await _send(producer, room, one)) for one in lines if "record" in one]
+        for line, sending in sent:
+            done = await sending
+            assert done.offset == line["offset"], line
+            if line["record"] == "dead-letter":
+                appended_at[done.partition, done.offset] = done.timestamp
+    return appended_at
+
+
+async def _send(producer: AIOKafkaProducer, room: Room, line: Line) -> "asyncio.Future[RecordMetadata]":
+    headers = list(line["headers"].items())
+    topic = f"{room.prefix}{line['record']}"
+    sending: asyncio.Future[RecordMetadata] = await producer.send(
+        topic, line["value"], line["key"], line["partition"], headers=headers
+    )
+    return sending
+
+
+async def load_offsets(dump: Dump, room: Room) -> None:
+    """Commit for each consumer group up to where it had read."""
+    for group in GROUPS:
+        read = {
+            TopicPartition(f"{room.prefix}{one['topic']}", one["partition"]): one["offset"]
+            for one in dump.read("offsets")
+            if one["group"] == group
+        }
+        async with AIOKafkaConsumer(
+            bootstrap_servers=room.servers.kafka, group_id=f"{room.prefix}{group}", enable_auto_commit=False
+        ) as consumer:
+            consumer.assign(list(read))
+            await consumer.commit(read)

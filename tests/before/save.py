@@ -1,0 +1,76 @@
+"""Save all that a stopped system holds: documents and indexes, objects, records, and how far each group has read."""
+
+from collections.abc import AsyncIterator, Iterator
+from urllib.parse import urlsplit
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
+from minio import Minio
+from pymongo import AsyncMongoClient
+
+from shared.events.topics import MANIFEST
+from tests.before.files import GROUPS, Dump, Line
+from tests.servers import Room, Servers
+
+
+async def save(room: Room, dump: Dump) -> None:
+    """Write everything of the room into the dump's folder."""
+    dump.write("documents", [line async for line in documents(room)])
+    dump.write("objects", objects(room))
+    dump.write("records", [line async for line in records(room)])
+    dump.write("offsets", [line async for line in offsets(room)])
+
+
+async def documents(room: Room) -> AsyncIterator[Line]:
+    """Yield each index and each document, by collection."""
+    async with AsyncMongoClient[Line](room.servers.mongo, tz_aware=True) as client:
+        database = client[room.db]
+        for name in sorted(await database.list_collection_names()):
+            async for index in await database[name].list_indexes():
+                if index["name"] != "_id_":
+                    yield {"collection": name, "index": index}
+            async for document in database[name].find({}, sort=[("_id", 1)]):
+                yield {"collection": name, "document": document}
+
+
+def storage(servers: Servers) -> Minio:
+    """Return a client of the servers' object storage."""
+    endpoint = urlsplit(servers.s3_endpoint)
+    return Minio(endpoint.netloc, servers.s3_access_key, servers.s3_secret_key, secure=endpoint.scheme == "https")
+
+
+def objects(room: Room) -> Iterator[Line]:
+    """Yield each object of both buckets."""
+    client = storage(room.servers)
+    for bucket, name in (("public", room.bucket), ("originals", room.originals_bucket)):
+        for found in client.list_objects(name, recursive=True):
+            with client.get_object(name, str(found.object_name)) as answer:
+                yield {"bucket": bucket, "key": found.object_name, "body": answer.read()}
+
+
+async def records(room: Room) -> AsyncIterator[Line]:
+    """Yield each topic, followed by its records in the order of their partitions and offsets."""
+    for topic in MANIFEST:
+        yield {"topic": topic.name, "partitions": topic.partitions, "config": topic.full_config}
+        async with AIOKafkaConsumer(
+            f"{room.prefix}{topic.name}", bootstrap_servers=room.servers.kafka, auto_offset_reset="earliest"
+        ) as consumer:
+            ends = await consumer.end_offsets(consumer.assignment())
+            found = [await consumer.getone(at) for at, end in ends.items() for _ in range(end)]
+        for one in sorted(found, key=lambda one: (one.partition, one.offset)):
+            line = {name: getattr(one, name) for name in ("partition", "offset", "timestamp", "key", "value")}
+            yield {"record": topic.name, **line, "headers": dict(one.headers)}
+
+
+async def offsets(room: Room) -> AsyncIterator[Line]:
+    """Yield up to where each consumer group has read, by its service, topic and partition."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=room.servers.kafka)
+    await admin.start()
+    try:
+        for group in GROUPS:
+            found = await admin.list_consumer_group_offsets(f"{room.prefix}{group}")
+            for at, one in sorted(found.items()):
+                topic = at.topic.removeprefix(room.prefix)
+                yield {"group": group, "topic": topic, "partition": at.partition, "offset": one.offset}
+    finally:
+        await admin.close()

@@ -1,0 +1,235 @@
+"""Today's code goes on with what an older version left: its documents, indexes, objects, records and offsets.
+
+The dumps and the way to make them are described in `tests/before/README.md`.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from typer.testing import CliRunner
+
+from ops.imagectl import app
+from shared.stores import mongo
+from tests import system
+from tests.before import copying
+from tests.before.files import DUMPS, Dump
+from tests.before.load import load, load_documents
+from tests.before.origin import Origin, serving
+from tests.before.save import storage
+from tests.servers import Room, Servers, a_room
+from tests.system import System, until
+
+Document = dict[str, Any]
+
+V1 = Dump(DUMPS / "v1")
+GONE, FORBIDDEN, HTML = "E12000011", "W12000012", "W12000013"
+"""Listings of the dump with photos that failed: one photo, and all three of the others."""
+CHANGED, AGAIN, KEPT, UNREAD, HELD = "C12000001", "C12000010", "R12000005", "N12000017", "B060"
+"""Listings with a superseded version, forced photos, copies that are kept while hidden, a withdrawal that was not read
+yet, and removals that an operator has to decide about."""
+
+
+@dataclass(frozen=True)
+class Upgraded:
+    """A system of today's code on the data of before; `answers` are its resolver's, before anything else started."""
+
+    whole: System
+    origin: Origin
+    before: Sequence[Document]
+    """The listings as they were dumped."""
+    answers: Sequence[tuple[Document, Document]]
+    """What the resolver answered then, and what it answers now."""
+
+    async def listing(self, feed: str, key: str) -> Document:
+        """Return a listing's document as it is now."""
+        async with mongo.connect(self.whole.room.servers.mongo, self.whole.room.db) as database:
+            found = await database["listings"].find_one({"feed": feed, "listing_key": key})
+            assert found is not None, f"{feed} {key}"
+            return found
+
+    async def settled(self, feed: str, key: str, *statuses: str) -> Document:
+        """Wait until the photos of a listing have these statuses, each by an attempt that is over.
+
+        Returns its document.
+        """
+
+        async def is_settled() -> Document | None:
+            found = await self.listing(feed, key)
+            is_over = not any(one["released_at"] or (one["forced_at"] and one["copy"]) for one in found["photos"])
+            return found if is_over and [one["status"] for one in found["photos"]] == list(statuses) else None
+
+        return await until(is_settled, f"{statuses} of {feed} {key}", seconds=30)
+
+    def held_objects(self, listing: Document) -> Collection[str]:
+        """Return those of a listing's recorded public objects that are in storage."""
+        room = self.whole.room
+        prefix = f"{listing['feed']}/{listing['listing_key']}/"
+        there = {one.object_name for one in storage(room.servers).list_objects(room.bucket, prefix, recursive=True)}
+        return there & {one["key"] for photo in listing["photos"] for one in photo["copy"]["variants"]}
+
+    async def imagectl(self, *arguments: str) -> Any:
+        """Run a command that must succeed in this process, which is quicker; return the JSON that it prints."""
+        done = await asyncio.to_thread(CliRunner().invoke, app, [*arguments, "--json"], env=self.whole.env)
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)
+
+
+def dumped(feed: str, key: str) -> Document:
+    """Return a listing's document as it was dumped."""
+    return next(one for one in listings() if (one["feed"], one["listing_key"]) == (feed, key))
+
+
+def listings() -> list[Document]:
+    """Return the listings' documents as they were dumped."""
+    return [one["document"] for one in V1.read("documents") if one["collection"] == "listings" and "document" in one]
+
+
+def path_of(photo: Document) -> str:
+    """Return the path of a photo at its origin."""
+    return urlsplit(photo["url"]).path
+
+
+def first_failed(key: str) -> int:
+    """Return the place of the first photo of a listing that had failed."""
+    return [photo["status"] for photo in dumped("sandbox", key)["photos"]].index("failed")
+
+
+@pytest.fixture(scope="module")
+async def upgraded(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Upgraded]:
+    room, origin, settings = a_room(servers), Origin(), V1.settings
+    await load(V1, room)
+    origin.failing = {
+        path_of(dumped("sandbox", key)["photos"][first_failed(key)]): status
+        for key, status in ((GONE, 404), (FORBIDDEN, 403), (HTML, 200))
+    }
+    in_force = {name: settings[name] for name in ("variants", "public_url", "superseded_hours", "serve_wait_seconds")}
+    folder = tmp_path_factory.mktemp("upgraded")
+    async with (
+        serving(origin, settings["origin_port"]),
+        system.running(room, V1.feeds, folder, "resolver", **in_force) as whole,
+    ):
+        answers = [(one, await answer(whole, one)) for one in V1.read("answers")]
+        await whole.start("scheduler", "downloader", "janitor", "desk")
+        yield Upgraded(whole, origin, listings(), answers)
+
+
+async def answer(whole: System, asked: Document) -> Document:
+    """Ask the resolver the same again."""
+    found = await whole.http.request(asked["method"], asked["path"], json=asked["body"])
+    location, body = found.headers.get("Location"), found.json() if found.status_code == 200 else None
+    return {**asked, "status": found.status_code, "location": location, "json": body}
+
+
+async def test_every_document_is_read_and_written_again_without_loss(room: Room) -> None:
+    """Before any index removes what has expired."""
+    await load_documents(V1, room.servers.mongo, room.db, with_indexes=False)
+    async with (
+        mongo.connect(room.servers.mongo, room.db) as before,
+        mongo.connect(room.servers.mongo, f"{room.db}-again") as after,
+    ):
+        assert await copying.lost(before, after, V1.settings["public_url"]) == []
+
+
+async def test_the_resolver_answers_as_before(upgraded: Upgraded) -> None:
+    assert [fault for then, now in upgraded.answers for fault in copying.differences(then, now, then["path"])] == []
+    assert len(upgraded.answers) > 100
+
+
+async def test_photos_that_were_due_are_downloaded_or_fail_again_for_their_reason(upgraded: Upgraded) -> None:
+    here = ("downloaded",) * 3
+    for one in upgraded.before:
+        if one["feed"] == "sandbox" and one["displayed"] and one["listing_key"] not in {GONE, FORBIDDEN, HTML, UNREAD}:
+            await upgraded.settled("sandbox", one["listing_key"], *here[: len(one["photos"])])
+    forced = await upgraded.imagectl("force", GONE, "--failed", "gone", "--feed", "sandbox")  # given up for a day
+    assert forced["sandbox"]["photos"] == 1
+    for key, reason in ((GONE, "gone"), (FORBIDDEN, "forbidden"), (HTML, "not-an-image")):
+        assert (await failed_again(upgraded, key))["reason"] == reason
+
+
+async def failed_again(upgraded: Upgraded, key: str) -> Document:
+    """Wait until the first failed photo of a listing has failed once more, and the others are here; return why."""
+    place = first_failed(key)
+    before = dumped("sandbox", key)["photos"][place]["attempted_at"]
+    statuses = ["failed" if order == place else "downloaded" for order in range(3)]
+
+    async def is_tried() -> Document | None:
+        photo = (await upgraded.settled("sandbox", key, *statuses))["photos"][place]
+        return dict(photo["failure"]) if photo["attempted_at"] > before else None
+
+    return await until(is_tried, f"another attempt of {key}")
+
+
+async def test_events_that_were_not_read_are_read(upgraded: Upgraded) -> None:
+    await upgraded.settled("sandbox", "NEW3", *("downloaded",) * 3)
+    await upgraded.whole.hidden(UNREAD)
+
+
+async def test_a_frozen_feed_stays_frozen_until_it_is_thawed(upgraded: Upgraded) -> None:
+    status = await upgraded.imagectl("status")
+    assert [one["reason"] for one in status["budgets"]["other"]["silences"]] == ["the MLS asked us to"]
+    assert not status["budgets"]["sandbox"]["silences"], "the origin asked for a minute, long ago"
+    assert {photo["status"] for photo in (await upgraded.listing("other", "NEW2"))["photos"]} == {"pending"}
+    await upgraded.imagectl("thaw", "other")
+    await upgraded.settled("other", "NEW2", *("downloaded",) * 3)
+
+
+async def test_removals_that_are_due_end_and_those_that_are_held_wait(upgraded: Upgraded) -> None:
+    async def is_removed() -> bool:
+        return not (await upgraded.listing("sandbox", CHANGED))["discards"]
+
+    (superseded,) = dumped("sandbox", CHANGED)["discards"]
+    await until(is_removed, "the superseded version to be removed")
+    evidence = await upgraded.imagectl("compliance", CHANGED, "--feed", "sandbox")
+    assert [(one["image_id"], one["reason"]) for one in evidence] == [(superseded["image_id"], "superseded")]
+    for feed, key in (("other", KEPT), ("bulk", HELD)):
+        found = await upgraded.listing(feed, key)
+        assert len(upgraded.held_objects(found)) == 3 * len(found["photos"]) > 0
+    status = await upgraded.imagectl("status")
+    assert [(one["feed"], one["hidden"]) for one in status["removals_frozen"]] == [("bulk", 52)]
+    await upgraded.imagectl("removals", "resume", "bulk", "--yes")
+    held = dumped("bulk", HELD)
+
+    async def is_gone() -> bool:
+        return not (await upgraded.listing("bulk", HELD))["photos"] and not upgraded.held_objects(held)
+
+    await until(is_gone, "what was held to be removed")
+
+
+async def test_commands_read_what_was_recorded(upgraded: Upgraded) -> None:
+    evidence = await upgraded.imagectl("compliance", "--from", "2026-11-01", "--to", "2999-01-01")
+    before = [one["document"] for one in V1.read("documents") if one["collection"] == "removals" and "document" in one]
+    assert {one["_id"] for one in before} <= {one["id"] for one in evidence}
+    letters = await upgraded.imagectl("dead-letters", "list")
+    assert sum(one["letters"] for one in letters) == 3, "one of four is dealt with"
+    keys = sorted({one["listing_key"] for one in upgraded.before if one["photos"]})
+    for key in keys:
+        assert await upgraded.imagectl("explain", key)
+
+
+async def test_a_sweep_that_was_asked_for_is_answered(upgraded: Upgraded) -> None:
+    wish = next(
+        one["document"]["wish"]
+        for one in V1.read("documents")
+        if one.get("document", {}).get("_id") == "other" and one["collection"] == "sweeps"
+    )
+
+    async def is_answered() -> bool:
+        async with mongo.connect(upgraded.whole.room.servers.mongo, upgraded.whole.room.db) as database:
+            found = await database["sweeps"].find_one({"_id": "other"})
+        return found is not None and found["answered"] == wish["at"]
+
+    await until(is_answered, "the sweep that an operator asked for")
+
+
+async def test_nothing_that_was_downloaded_is_fetched_again(upgraded: Upgraded) -> None:
+    photos = [photo for one in upgraded.before for photo in one["photos"]]
+    wanted = {path_of(photo) for photo in photos if photo["status"] != "downloaded"}
+    held = [photo for photo in photos if path_of(photo) not in wanted]
+    asked = {photo["id"]: upgraded.origin.statuses[path_of(photo)] for photo in held}
+    assert asked == {photo["id"]: [304] if photo["forced_at"] else [] for photo in held}
+    assert len(asked) > 30
