@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from services.downloader.news import image_downloaded
+from services.downloader.events import image_downloaded
 from shared.clock import utc_now
 from shared.domain.image import Copy
 from shared.domain.listing import Listing, RemovalReason

@@ -1,4 +1,4 @@
-"""Wires the downloader: hears what is outdated, fetches it within the feeds' budgets, stores it and says so."""
+"""Wires the downloader: it consumes `image-outdated`, fetches photos within the feeds' budgets, and stores them."""
 
 import asyncio
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from services.downloader.download import Downloader
 from services.downloader.encoders import Encoders
 from services.downloader.fetch import Fetcher
-from services.downloader.handle import Handler
+from services.downloader.handle import Handler, Parts
 from services.downloader.ledger import OriginBudget
 from shared.clock import utc_now
 from shared.consumer import Consumer, Subscription
@@ -27,15 +27,15 @@ from shared.stores import mongo
 from shared.stores.minio_objects import MinioObjects
 
 SERVICE = "downloader"
-_BATCHES = 30
-"""Enough to hold all that the scheduler releases of a slow feed, so that the others' need not wait on the topic."""
-_VIEWED_BATCHES = 20
-_PATIENCE_SECONDS = 4.0
-"""So long downloads under way may go on after SIGTERM; consumers wait for 6 s in all, and settling takes time too."""
+_ROUTINE_CONCURRENCY = 30
+"""Batches at a time. Enough for all that is released of a slow feed, so that other feeds do not wait on the topic."""
+_VIEWED_CONCURRENCY = 20
+_DRAIN_SECONDS = 4.0
+"""How long downloads under way may go on after SIGTERM. Consumers wait for 6 s in all, and settling takes time too."""
 
 
 async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Event) -> None:
-    """Run until told to stop."""
+    """Run the downloader until `stop` is set."""
     async with AsyncExitStack() as closing:
         database = await closing.enter_async_context(
             mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db)
@@ -48,47 +48,47 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         fetcher = await closing.enter_async_context(Fetcher(_tokens(feeds)))
         registry, worker = CollectorRegistry(), worker_name(settings, SERVICE)
         renderer = Renderer(settings.public_root)
-        dead_letters = DeadLetters(broker, settings.topic_prefix, SERVICE, utc_now, registry)
-        handler = Handler(
-            mongo.MongoListings(database, renderer),
-            mongo.MongoAttempts(database),
-            Publisher(broker, settings.topic_prefix, SERVICE, utc_now),
-            renderer,
-            dead_letters,
-            OriginBudget(mongo.MongoBudgets(database), worker),
-            Downloader(fetcher, encoders, objects, settings.variants, utc_now).download,
-            objects.ping,
-            feeds,
-            timedelta(hours=settings.superseded_hours),
-            worker,
-            utc_now,
-            registry,
+        parts = Parts(
+            listings=mongo.MongoListings(database, renderer),
+            attempts=mongo.MongoAttempts(database),
+            publisher=Publisher(broker, settings.topic_prefix, SERVICE, utc_now),
+            renderer=renderer,
+            dead_letters=DeadLetters(broker, settings.topic_prefix, SERVICE, utc_now, registry),
+            budget=OriginBudget(mongo.MongoBudgets(database), worker),
+            download=Downloader(fetcher, encoders, objects, settings.variants, utc_now).download,
+            ping_storage=objects.ping,
+            feeds=feeds,
+            superseded_for=timedelta(hours=settings.superseded_hours),
+            worker=worker,
+            clock=utc_now,
+            registry=registry,
         )
-        subscriptions = [
-            Subscription(
-                IMAGE_OUTDATED_VIEWED,
-                handler.handle_viewed,
-                batch_size=10,
-                concurrency=_VIEWED_BATCHES,
-                gather_seconds=0.01,
-            ),
-            Subscription(IMAGE_OUTDATED, handler.handle, batch_size=10, concurrency=_BATCHES),
-        ]
-        consumer = Consumer(settings, SERVICE, subscriptions, dead_letters, registry)
-        health = Health(
-            {"mongo": lambda: mongo.ping(database), "kafka": broker.ping, "objects": objects.ping}, registry
-        )
+        pings = {"mongo": lambda: mongo.ping(database), "kafka": broker.ping, "objects": objects.ping}
+        handler, health = Handler(parts), Health(pings, registry)
+        draining = asyncio.create_task(_drain(handler, stop))
+        closing.callback(draining.cancel)
         resuming = Loop("resume", handler.resume, pause_seconds=30.0)
-        ending = asyncio.create_task(_cut_off(handler, stop))
-        closing.callback(ending.cancel)
+        consumer = _consumer(settings, handler, parts)
         await work(settings, settings.downloader_port, consumer, [resuming], health, stop)
 
 
-async def _cut_off(handler: Handler, stop: asyncio.Event) -> None:
-    """Let what is in hand come to its end for a while, then put it back: another worker has it at once."""
+def _consumer(settings: Settings, handler: Handler, parts: Parts) -> Consumer:
+    viewed = Subscription(
+        IMAGE_OUTDATED_VIEWED,
+        handler.handle_viewed,
+        batch_size=10,
+        concurrency=_VIEWED_CONCURRENCY,
+        gather_seconds=0.01,
+    )
+    routine = Subscription(IMAGE_OUTDATED, handler.handle, batch_size=10, concurrency=_ROUTINE_CONCURRENCY)
+    return Consumer(settings, SERVICE, [viewed, routine], parts.dead_letters, parts.registry)
+
+
+async def _drain(handler: Handler, stop: asyncio.Event) -> None:
+    """Once `stop` is set, let downloads under way end for a while, then defer the rest, for another worker to take."""
     await stop.wait()
     handler.drain()
-    await asyncio.sleep(_PATIENCE_SECONDS)
+    await asyncio.sleep(_DRAIN_SECONDS)
     handler.cut_off()
 
 

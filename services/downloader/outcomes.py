@@ -1,4 +1,4 @@
-"""What came of one attempt to get a good copy of a photo."""
+"""The outcomes of an attempt to get a good copy of a photo."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,14 +9,14 @@ from shared.domain.image import Copy, Photo
 
 @dataclass(frozen=True, slots=True)
 class Downloaded:
-    """Other bytes, or another rendering of the same, stored under the copy's keys."""
+    """A copy was stored: of other bytes than before, or of the same bytes with other variants."""
 
     copy: Copy
 
 
 @dataclass(frozen=True, slots=True)
 class Unchanged:
-    """The copy that we hold is the origin's; by these validators it is asked for the next time."""
+    """The origin still has the version of our copy. The validators are for the next conditional request."""
 
     etag: str | None
     last_modified: str | None
@@ -24,20 +24,35 @@ class Unchanged:
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """There was no attempt, or none that says anything of the photo: the budget is spent, our own storage is away."""
+    """There was no attempt, or one that says nothing about the photo: the photo is due again at `until`.
+
+    `url_is_used` is True if a request was sent all the same.
+    """
 
     until: datetime
     url_is_used: bool = False
-    """Whether the origin was asked all the same."""
 
 
 Outcome = Downloaded | Unchanged | Failure | Deferred
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """A claimed photo and what came of it."""
+class EndedAttempt:
+    """A photo as it was claimed, the outcome of its attempt, and how long the attempt took."""
 
     photo: Photo
     outcome: Outcome
     milliseconds: int
+
+
+def result_of(outcome: Outcome) -> str:
+    """Return the outcome as one word, or the failure's reason: for the metric's label and the history of attempts."""
+    match outcome:
+        case Downloaded():
+            return "downloaded"
+        case Unchanged():
+            return "unchanged"
+        case Deferred():
+            return "put-back"
+        case Failure(reason):
+            return reason.value

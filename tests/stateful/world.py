@@ -16,7 +16,7 @@ from ops import audit as auditing
 from services.downloader.download import Downloader
 from services.downloader.encoders import Encoders
 from services.downloader.fetch import Fetcher
-from services.downloader.handle import Handler
+from services.downloader.handle import Handler, Parts
 from services.downloader.ledger import OriginBudget
 from services.downloader.picture import Encoded, EncodedVariant
 from services.janitor.guard import Guard
@@ -42,7 +42,7 @@ from shared.render import Renderer
 from shared.stores.answers import Answers
 from shared.stores.budgets import Budgets, MemoryBudgets
 from shared.stores.documents import ListingId
-from shared.stores.errors import StoreUnavailable
+from shared.stores.errors import Contention, StoreUnavailable
 from shared.stores.memory import MemoryAttempts, MemoryLeases, MemoryListings, MemoryRemovals
 from shared.stores.objects import Objects
 from shared.stores.records import Attempts, Leases, Removals
@@ -224,13 +224,22 @@ class World:
         budgets = cast("Budgets", Door(process, self.budgets))
         objects = cast("Objects", Door(process, self.objects.of(process)))
         fetcher, encoders = cast("Fetcher", OriginFetcher(self.mls)), cast("Encoders", _Encoders())
-        handler = Handler(
-            listings, cast("Attempts", Door(process, self.attempts)), publisher, RENDERER, dead_letters,
-            OriginBudget(budgets, process.name, monotonic=self.loop.time),
-            Downloader(fetcher, encoders, objects, SPECS, self.clock).download, objects.ping, FEEDS, SUPERSEDED_FOR,
-            process.name, self.clock, CollectorRegistry(),
-        )  # fmt: skip
-        return Service(handler.handle)
+        parts = Parts(
+            listings=listings,
+            attempts=cast("Attempts", Door(process, self.attempts)),
+            publisher=publisher,
+            renderer=RENDERER,
+            dead_letters=dead_letters,
+            budget=OriginBudget(budgets, process.name, monotonic=self.loop.time),
+            download=Downloader(fetcher, encoders, objects, SPECS, self.clock).download,
+            ping_storage=objects.ping,
+            feeds=FEEDS,
+            superseded_for=SUPERSEDED_FOR,
+            worker=process.name,
+            clock=self.clock,
+            registry=CollectorRegistry(),
+        )
+        return Service(Handler(parts).handle)
 
     def _resolver(self, process: Process[Service]) -> Service:
         listings, _, publisher = self._parts(process, "resolver")
@@ -263,7 +272,7 @@ class World:
             while True:
                 try:
                     return await process.service.hear(records)
-                except (StoreUnavailable, BrokerUnavailable):
+                except (StoreUnavailable, Contention, BrokerUnavailable):
                     await asyncio.sleep(wait)
                     wait = min(wait * 2, 5.0)
         except (Died, asyncio.CancelledError):
@@ -279,7 +288,7 @@ class World:
     async def _round(self, work: Callable[[], Awaitable[object]]) -> None:
         try:
             await work()
-        except (StoreUnavailable, BrokerUnavailable):
+        except (StoreUnavailable, Contention, BrokerUnavailable):
             await asyncio.sleep(0.4)
 
     def repair(self) -> None:
@@ -313,7 +322,7 @@ class World:
 
     def _unexpected(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         fault = context.get("exception")
-        if fault is not None and not isinstance(fault, (Died, StoreUnavailable, BrokerUnavailable)):
+        if fault is not None and not isinstance(fault, (Died, StoreUnavailable, Contention, BrokerUnavailable)):
             self.bugs.append(fault)
 
     def announce(self, one: ListingId, record: Mapping[str, Any]) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from services.downloader import budget, handle
+from services.downloader import budget, feed_handler
 from services.downloader.answers import NotModified
-from services.downloader.handle import Handler
+from services.downloader.handle import Handler, Parts
 from services.downloader.ledger import Batch, OriginBudget
 from services.downloader.outcomes import Downloaded, Outcome
 from services.downloader.permit import Permit
@@ -29,7 +29,7 @@ from shared.publisher import Publisher
 from shared.render import Renderer
 from shared.stores.budgets import MemoryBudgets
 from shared.stores.documents import ListingId
-from shared.stores.errors import StoreUnavailable
+from shared.stores.errors import Contention, StoreUnavailable
 from shared.stores.memory import MemoryAttempts, MemoryListings
 from tests.builders import FEED, NOW, a_copy, a_feed, a_listing, a_photo, after
 
@@ -51,7 +51,7 @@ class Studio:
     failure: Failure | None = None
     is_storage_away: bool = False
 
-    async def __call__(self, feed: Feed, listing_key: str, photo: Photo, permit: Permit) -> Outcome:
+    async def download(self, feed: Feed, listing_key: str, photo: Photo, permit: Permit) -> Outcome:
         assert await permit.wait_for_request() is None
         self.begun.append(photo.object_id)
         permit.count_received(1_000)
@@ -117,17 +117,27 @@ async def work(feed: Feed) -> AsyncIterator[Work]:
     renderer, broker, studio, registry = Renderer("http://x"), Deaf("nowhere"), Studio(), CollectorRegistry()
     listings, budgets = MemoryListings(renderer), MemoryBudgets()
     feeds = {FEED: feed, "other": replace(feed, name="other")}
-    handler = Handler(
-        listings, MemoryAttempts(), Publisher(broker, "", "downloader", lambda: after(9)), renderer,
-        DeadLetters(broker, "", "downloader", lambda: after(9), registry), OriginBudget(budgets, "w"), studio,
-        studio.storage_answers, feeds, timedelta(hours=1), "w", lambda: after(9), registry,
-    )  # fmt: skip
+    parts = Parts(
+        listings=listings,
+        attempts=MemoryAttempts(),
+        publisher=Publisher(broker, "", "downloader", lambda: after(9)),
+        renderer=renderer,
+        dead_letters=DeadLetters(broker, "", "downloader", lambda: after(9), registry),
+        budget=OriginBudget(budgets, "w"),
+        download=studio.download,
+        ping_storage=studio.storage_answers,
+        feeds=feeds,
+        superseded_for=timedelta(hours=1),
+        worker="w",
+        clock=lambda: after(9),
+        registry=registry,
+    )
     await listings.write([a_listing(a_photo("a", key="X1"), key="X1"), a_listing(a_photo("b", key="X2"), key="X2")])
-    found = Work(studio, listings, budgets, handler)
+    found = Work(studio, listings, budgets, Handler(parts))
     yield found
     for task in found.tasks:
         task.cancel()
-        with suppress(asyncio.CancelledError, StoreUnavailable):
+        with suppress(asyncio.CancelledError, StoreUnavailable, Contention):
             await task
 
 
@@ -197,7 +207,7 @@ async def test_a_view_takes_no_photo_whose_claim_is_being_written(work: Work, mo
 
 @pytest.mark.parametrize("feed", [a_feed(requests_per_second=0.0, batch_pause_seconds=0.0, concurrency=1)])
 async def test_what_the_budget_does_not_grant_in_time_is_put_back(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handle, "_HELD_SECONDS", 0.3)
+    monkeypatch.setattr(feed_handler, "_MAX_BUDGET_WAIT_SECONDS", 0.3)
     work.ask("X1", "a", "X2", "b")
     await come(lambda: work.studio.begun == ["a"])
     async with asyncio.timeout(5):
@@ -259,7 +269,7 @@ async def test_a_listing_that_changes_under_every_attempt_is_tried_again_from_th
         return {(one.feed, one.key) for one in listings}
 
     monkeypatch.setattr(work.listings, "write", never)
-    with pytest.raises(StoreUnavailable, match="changed"):
+    with pytest.raises(Contention, match="changed"):
         await work.ask("X1", "a")
 
 
@@ -337,7 +347,7 @@ async def test_an_unwell_origin_is_probed_with_a_photo_that_did_not_fail_before(
         work.ask("X1", "a", "X2", "b")
     else:
         work.ask("X1", "a")
-        await come(lambda: any(work.handler._waiting))  # it asks the budget
+        await come(lambda: bool(work.handler._in_flight.all()))  # it asks the budget
         work.ask("X2", "b")
     await come(lambda: bool(work.studio.begun))
     assert work.studio.begun == ["b"]

@@ -6,8 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from ops import doctor, status
-from services.downloader import news
-from services.downloader.outcomes import Deferred, Downloaded, Unchanged
+from services.downloader.outcomes import Deferred, Downloaded, Unchanged, result_of
 from services.scheduler.odata import Kind
 from shared import budgets
 from shared.clock import utc_now
@@ -149,10 +148,10 @@ def test_the_values_of_metrics_labels_stay() -> None:
         "priority": list(Priority),
         "window": list(budgets.TITLES),
         "result of an attempt": [
-            *(news.result(Failure(reason)) for reason in Reason),
-            news.result(Unchanged(None, None)),
-            news.result(Downloaded(copy)),
-            news.result(Deferred(NOW)),
+            *(result_of(Failure(reason)) for reason in Reason),
+            result_of(Unchanged(None, None)),
+            result_of(Downloaded(copy)),
+            result_of(Deferred(NOW)),
         ],
         "kind of a sweep's error": list(Kind),
         "kind of drift": list(Drift),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from services.downloader.news import image_downloaded
+from services.downloader.events import image_downloaded
 from services.resolver import catalog as catalog_module
 from services.resolver import news as news_module
 from services.resolver import waiting as waiting_module

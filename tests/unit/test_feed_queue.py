@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from services.downloader.line import MOST_TOGETHER, Asked, Line
+from services.downloader.feed_queue import MAX_GROUP_EVENTS, FeedQueue, Requested
 from shared.stores.errors import StoreUnavailable
 
 
@@ -19,7 +19,7 @@ class Bench:
     begun: list[dict[str, int]] = field(default_factory=list)
     fault: Callable[[set[str]], Exception | None] = lambda _: None
 
-    async def __call__(self, asked: Asked) -> None:
+    async def __call__(self, asked: Requested) -> None:
         self.begun.append({key: len(events) for (_, key), events in asked.items()})
         await self.gate.acquire()
         if fault := self.fault({key for _, key in asked}):
@@ -30,7 +30,7 @@ class Bench:
             self.gate.release()
 
 
-def asked(**events: int) -> Asked:
+def asked(**events: int) -> Requested:
     return {("feed", key): cast("Any", [object()] * count) for key, count in events.items()}
 
 
@@ -45,8 +45,9 @@ async def settled() -> None:
 
 
 async def test_those_that_wait_together_go_together() -> None:
-    line, bench = Line(1), Bench()
-    tasks = started(*(line.see_through(asked(**{key: 1}), bench) for key in "ABCA"))
+    bench = Bench()
+    queue = FeedQueue(bench, 1)
+    tasks = started(*(queue.submit(asked(**{key: 1})) for key in "ABCA"))
     await asyncio.sleep(0)
     bench.end()
     await asyncio.gather(*tasks)
@@ -54,19 +55,21 @@ async def test_those_that_wait_together_go_together() -> None:
 
 
 async def test_a_group_is_no_larger_than_one_grant_can_serve() -> None:
-    line, bench = Line(1), Bench()
-    tasks = started(line.see_through(asked(first=1), bench))
+    bench = Bench()
+    queue = FeedQueue(bench, 1)
+    tasks = started(queue.submit(asked(first=1)))
     await asyncio.sleep(0)
-    tasks += started(*(line.see_through(asked(**{f"L{number}": 1}), bench) for number in range(25)))
+    tasks += started(*(queue.submit(asked(**{f"L{number}": 1})) for number in range(25)))
     await asyncio.sleep(0)
     bench.end()
     await asyncio.gather(*tasks)
-    assert [sum(group.values()) for group in bench.begun] == [1, MOST_TOGETHER, MOST_TOGETHER, 5]
+    assert [sum(group.values()) for group in bench.begun] == [1, MAX_GROUP_EVENTS, MAX_GROUP_EVENTS, 5]
 
 
 async def test_as_many_groups_are_at_work_as_there_is_room_for() -> None:
-    line, bench = Line(2), Bench()
-    tasks = started(*(line.see_through(asked(**{key: MOST_TOGETHER}), bench) for key in "ABC"))
+    bench = Bench()
+    queue = FeedQueue(bench, 2)
+    tasks = started(*(queue.submit(asked(**{key: MAX_GROUP_EVENTS})) for key in "ABC"))
     await settled()
     assert len(bench.begun) == 2
     bench.end()
@@ -75,8 +78,9 @@ async def test_as_many_groups_are_at_work_as_there_is_room_for() -> None:
 
 
 async def test_a_store_that_is_away_is_heard_of_by_all_whose_photos_it_held_up() -> None:
-    line, bench = Line(1), Bench(fault=lambda _: StoreUnavailable("away"))
-    tasks = started(*(line.see_through(asked(**{key: 1}), bench) for key in "ABC"))
+    bench = Bench(fault=lambda _: StoreUnavailable("away"))
+    queue = FeedQueue(bench, 1)
+    tasks = started(*(queue.submit(asked(**{key: 1})) for key in "ABC"))
     await asyncio.sleep(0)
     bench.end()
     ends = await asyncio.gather(*tasks, return_exceptions=True)
@@ -85,9 +89,10 @@ async def test_a_store_that_is_away_is_heard_of_by_all_whose_photos_it_held_up()
 
 
 async def test_a_fault_is_raised_once_all_the_rest_is_done_too() -> None:
-    line, bench = Line(2), Bench(fault=lambda keys: StoreUnavailable("away") if "A" in keys else None)
-    (task,) = started(line.see_through(asked(A=MOST_TOGETHER, B=1), bench))
-    (other,) = started(line.see_through(asked(C=1), bench))
+    bench = Bench(fault=lambda keys: StoreUnavailable("away") if "A" in keys else None)
+    queue = FeedQueue(bench, 2)
+    (task,) = started(queue.submit(asked(A=MAX_GROUP_EVENTS, B=1)))
+    (other,) = started(queue.submit(asked(C=1)))
     await settled()
     assert [set(group) for group in bench.begun] == [{"A"}, {"B", "C"}]
     bench.end(1)
@@ -100,8 +105,9 @@ async def test_a_fault_is_raised_once_all_the_rest_is_done_too() -> None:
 
 
 async def test_a_fault_of_one_listing_costs_the_others_nothing() -> None:
-    line, bench = Line(1), Bench(fault=lambda keys: ValueError("B") if "B" in keys else None)
-    tasks = started(*(line.see_through(asked(**{key: 1}), bench) for key in "ABC"))
+    bench = Bench(fault=lambda keys: ValueError("B") if "B" in keys else None)
+    queue = FeedQueue(bench, 1)
+    tasks = started(*(queue.submit(asked(**{key: 1})) for key in "ABC"))
     await asyncio.sleep(0)
     bench.end()
     ends = await asyncio.gather(*tasks, return_exceptions=True)
@@ -110,8 +116,9 @@ async def test_a_fault_of_one_listing_costs_the_others_nothing() -> None:
 
 @pytest.mark.parametrize("who", [0, 1])
 async def test_one_who_is_cancelled_takes_its_own_photos_along_and_leaves_the_line(who: int) -> None:
-    line, bench = Line(1), Bench()
-    tasks = started(*(line.see_through(asked(**{key: 1}), bench) for key in "ABC"))
+    bench = Bench()
+    queue = FeedQueue(bench, 1)
+    tasks = started(*(queue.submit(asked(**{key: 1})) for key in "ABC"))
     await settled()
     tasks[who].cancel()
     await settled()
@@ -121,8 +128,9 @@ async def test_one_who_is_cancelled_takes_its_own_photos_along_and_leaves_the_li
 
 
 async def test_nobody_waits_for_ever_for_one_who_was_cancelled() -> None:
-    line, bench = Line(1), Bench()
-    tasks = started(*(line.see_through(asked(**{key: 1}), bench) for key in "ABC"))
+    bench = Bench()
+    queue = FeedQueue(bench, 1)
+    tasks = started(*(queue.submit(asked(**{key: 1})) for key in "ABC"))
     await settled()
     bench.end(1)
     await tasks[0]
@@ -134,8 +142,9 @@ async def test_nobody_waits_for_ever_for_one_who_was_cancelled() -> None:
 
 
 async def test_those_behind_one_who_was_cancelled_are_not_left_over() -> None:
-    line, bench = Line(1), Bench()
-    tasks = started(*(line.see_through(asked(**{key: MOST_TOGETHER}), bench) for key in "ABC"))
+    bench = Bench()
+    queue = FeedQueue(bench, 1)
+    tasks = started(*(queue.submit(asked(**{key: MAX_GROUP_EVENTS})) for key in "ABC"))
     await settled()
     tasks[1].cancel()
     await settled()

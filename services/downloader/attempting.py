@@ -1,0 +1,136 @@
+"""Attempts claimed photos: each attempt ends with an outcome, whatever happens to it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import datetime, timedelta
+
+from prometheus_client import CollectorRegistry, Histogram
+
+from services.downloader.answers import Answer
+from services.downloader.claiming import ClaimedPhoto
+from services.downloader.ledger import Batch, Download, OriginBudget
+from services.downloader.outcomes import Deferred, EndedAttempt, Outcome
+from services.downloader.permit import Permit
+from shared import log
+from shared.clock import Clock
+from shared.domain.failures import Failure, Reason
+from shared.domain.feed import Feed
+from shared.domain.image import Photo
+from shared.stores.errors import StoreUnavailable
+
+DownloadPhoto = Callable[[Feed, str, Photo, Permit], Coroutine[None, None, Outcome]]
+"""`Downloader.download`, or a test's fake of it."""
+
+_STORAGE_RETRY_AFTER = timedelta(seconds=10)
+
+_logger = log.get(__name__)
+
+
+class Attempter:
+    """Runs the attempts of all feeds, and can end those that are under way."""
+
+    def __init__(
+        self,
+        download: DownloadPhoto,
+        ping_storage: Callable[[], Awaitable[None]],
+        budget: OriginBudget,
+        clock: Clock,
+        registry: CollectorRegistry,
+    ) -> None:
+        """Take what downloads a photo, and `ping_storage`, which raises StoreUnavailable if storage does not answer."""
+        self._download = download
+        self._ping_storage = ping_storage
+        self._budget = budget
+        self._clock = clock
+        self._downloads: set[asyncio.Task[Outcome]] = set()
+        self._cut_off = asyncio.Event()
+        self._is_storage_unavailable = False
+        self._seconds = Histogram(
+            "listing_images_attempt_seconds", "From the claim to the outcome", ["feed"], registry=registry
+        )
+
+    async def check_storage(self) -> None:
+        """Raise StoreUnavailable if an attempt could not reach object storage and it still does not answer.
+
+        Called before photos are claimed: no origin is asked for bytes that could not be stored.
+        """
+        if self._is_storage_unavailable:
+            await self._ping_storage()
+            self._is_storage_unavailable = False
+
+    async def attempt(self, feed: Feed, listing_key: str, claimed: ClaimedPhoto, batch: Batch) -> EndedAttempt:
+        """Attempt to download the photo with its granted download, one of `batch`. Raises only CancelledError."""
+        began = self._clock()
+        outcome = await self._outcome(feed, listing_key, claimed, batch)
+        seconds = (self._clock() - began).total_seconds()
+        self._seconds.labels(feed.name).observe(seconds)
+        return EndedAttempt(claimed.photo, outcome, int(seconds * 1000))
+
+    async def end_batch(self, batch: Batch) -> None:
+        """Give the batch's slots back to the feed's budget, and charge it for what was used."""
+        await self._budget.settle(batch)
+
+    def cut_off(self) -> None:
+        """End the attempts under way, and every later one at once: their photos are deferred, due at once."""
+        self._cut_off.set()
+        for download in self._downloads:
+            download.cancel()
+
+    async def _outcome(self, feed: Feed, listing_key: str, claimed: ClaimedPhoto, batch: Batch) -> Outcome:
+        photo, download = claimed.photo, claimed.download
+        if self._cut_off.is_set():
+            return _deferred(download, self._clock())
+        permit = BudgetPermit(self._budget, batch, download)
+        task = asyncio.create_task(self._download(feed, listing_key, photo, permit))
+        self._downloads.add(task)
+        try:
+            outcome = await task
+        except asyncio.CancelledError:
+            if not self._cut_off.is_set():
+                raise
+            return _deferred(download, self._clock())
+        except (StoreUnavailable, OSError) as error:
+            self._is_storage_unavailable = True
+            _logger.warning("storage-unavailable", image_id=photo.id, error=str(error))
+            return _deferred(download, self._clock() + _STORAGE_RETRY_AFTER)
+        except Exception:
+            _logger.exception("attempt-failed", feed=feed.name, image_id=photo.id)
+            return Failure(Reason.INTERNAL_ERROR)
+        finally:
+            self._downloads.discard(task)
+        return _deferred(download, download.due_at) if download.due_at else outcome
+
+
+class BudgetPermit:
+    """The permit of a photo that the feed's budget granted a download."""
+
+    def __init__(self, budget: OriginBudget, batch: Batch, download: Download) -> None:
+        """Take the granted download, and the batch that it is part of."""
+        self._budget = budget
+        self._batch = batch
+        self._download = download
+        self._is_first = True
+
+    async def wait_for_request(self) -> Failure | None:
+        # The grant planned a time for the first request. Each redirect's request needs a time of its own.
+        wait = self._budget.at_turn if self._is_first else self._budget.permit
+        self._is_first = False
+        return _refusal(await wait(self._download))
+
+    async def confirm_request(self) -> Failure | None:
+        return _refusal(await self._budget.in_time(self._download))
+
+    def count_received(self, size: int) -> None:
+        self._download.receive(size)
+
+    async def report_answer(self, answer: Answer) -> None:
+        failure = answer if isinstance(answer, Failure) else None
+        await self._budget.finished(self._download, failure, batch=self._batch)
+
+
+def _refusal(is_allowed: bool) -> Failure | None:
+    return None if is_allowed else Failure(Reason.THROTTLED, "the feed's budget is spent")
+
+
+def _deferred(download: Download, until: datetime) -> Deferred:
+    return Deferred(until, url_is_used=download.sent_at is not None)

@@ -1,0 +1,199 @@
+"""Claims photos for this worker: as many as the feed's budget grants downloads."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from services.downloader import decide
+from services.downloader.feed_queue import Requested
+from services.downloader.in_flight import Claims, InFlight
+from services.downloader.ledger import Batch, Download, OriginBudget
+from shared.clock import Clock
+from shared.domain import lifecycle
+from shared.domain.feed import Feed
+from shared.domain.image import Photo
+from shared.domain.listing import Listing
+from shared.domain.priority import Priority, most_urgent
+from shared.stores.documents import ListingId
+from shared.stores.errors import Contention
+from shared.stores.listings import ListingRecords
+from shared.stores.updates import OptimisticUpdate
+
+Readings = Mapping[ListingId, Listing]
+Wanted = Mapping[ListingId, Sequence[Photo]]
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedPhoto:
+    """A photo as it was claimed, and the download that the budget granted for it."""
+
+    photo: Photo
+    download: Download
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedListing:
+    """The photos of one listing that were claimed together; `claims` releases them."""
+
+    listing_id: ListingId
+    photos: Sequence[ClaimedPhoto]
+    claims: Claims
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What was claimed, out of which batch of the budget, and which listings to look at again.
+
+    Those are the listings of which photos were not granted yet, or that others changed meanwhile. `batch` is None if
+    nothing was granted; else the caller must have it settled, even if `listings` is empty.
+    """
+
+    batch: Batch | None = None
+    listings: Sequence[ClaimedListing] = ()
+    again: Collection[ListingId] = ()
+
+
+class Claimer:
+    """Claims photos of one feed that came by one subscription."""
+
+    def __init__(
+        self,
+        feed: Feed,
+        listings: ListingRecords,
+        budget: OriginBudget,
+        in_flight: InFlight,
+        worker: str,
+        clock: Clock,
+        *,
+        is_viewed: bool,
+    ) -> None:
+        self._feed = feed
+        self._listings = listings
+        self._budget = budget
+        self._in_flight = in_flight
+        self._worker = worker
+        self._clock = clock
+        self._is_viewed = is_viewed
+
+    async def claim(self, readings: Readings, requested: Requested, wait_seconds: float) -> Claimed:
+        """Claim the requested photos, of the listings as they were read, that the budget grants downloads for.
+
+        Waits up to `wait_seconds` for the budget; if it grants nothing by then, all of them are deferred. Meanwhile the
+        photos count as waiting, as to defer them costs a write and another release. Raises StoreUnavailable, and
+        Contention if others changed the listings before each attempt to claim any photo.
+        """
+        wanted = self._wanted(readings, requested, self._in_flight.unavailable(is_viewed=self._is_viewed))
+        photos = [photo for photos in wanted.values() for photo in photos]
+        if not photos:
+            return Claimed()
+        with self._in_flight.waiting({photo.id for photo in photos}, is_viewed=self._is_viewed):
+            batch = await self._budget.take(
+                self._feed,
+                len(photos),
+                _priority(photos),
+                wait_seconds,
+                failed_before=all(photo.failure for photo in photos),
+            )
+            try:
+                if not batch.downloads:
+                    return Claimed(again=await self._defer(readings, wanted, batch))
+                claimed = await self._claim_granted(readings, requested, wanted, batch.downloads)
+            except BaseException:
+                await self._budget.settle(batch)
+                raise
+        claimed_counts = {listing.listing_id: len(listing.photos) for listing in claimed}
+        again = [listing_id for listing_id, photos in wanted.items() if claimed_counts.get(listing_id, 0) < len(photos)]
+        return Claimed(batch, claimed, again)
+
+    def _wanted(
+        self, readings: Readings, requested: Requested, unavailable: Collection[str]
+    ) -> dict[ListingId, list[Photo]]:
+        now = self._clock()
+        return {
+            listing_id: photos
+            for listing_id, listing in readings.items()
+            if (photos := decide.wanted(listing, requested[listing_id], self._worker, unavailable, now))
+        }
+
+    async def _defer(self, readings: Readings, wanted: Wanted, batch: Batch) -> Collection[ListingId]:
+        """Defer the photos until the budget expects to grant downloads; return the listings that others changed."""
+        until = batch.earliest or self._clock()
+        return await self._listings.write(
+            readings[listing_id].with_photos([lifecycle.defer(photo, until) for photo in photos])
+            for listing_id, photos in wanted.items()
+        )
+
+    async def _claim_granted(
+        self, readings: Readings, requested: Requested, wanted: Wanted, downloads: Sequence[Download]
+    ) -> Sequence[ClaimedListing]:
+        """Claim as many of the wanted photos as there are downloads.
+
+        Each download has a planned time soon. So if others change a listing before its claim is written, its download
+        goes to what that listing, or another one that they changed, wants now.
+        """
+        claimed: dict[ListingId, ClaimedListing] = {}
+        image_ids = {photo.id for photos in wanted.values() for photo in photos}
+        update = OptimisticUpdate(self._listings, list(wanted), readings)
+        try:
+            async for current in update:
+                if current is not readings:
+                    wanted = self._still_wanted(current, requested, image_ids)
+                # Registered before the write: the other subscription may read the claim before we know that it is
+                # written, and take it for the claim of an earlier run of this worker.
+                shares = self._share_out(wanted, downloads)
+                claimed |= shares
+                written = await update.write(_with_claims(current, shares.values()))
+                for listing_id in shares.keys() - {(listing.feed, listing.key) for listing in written}:
+                    claimed.pop(listing_id).claims.close()
+                used = {photo.download.slot for listing in claimed.values() for photo in listing.photos}
+                downloads = [download for download in downloads if download.slot not in used]
+        except Contention:
+            if not claimed:
+                raise
+        except BaseException:
+            for listing in claimed.values():
+                listing.claims.close()
+            raise
+        return list(claimed.values())
+
+    def _still_wanted(self, readings: Readings, requested: Requested, image_ids: Collection[str]) -> Wanted:
+        """Return which of the photos `image_ids` may be claimed of the listings as they are now."""
+        unavailable = self._in_flight.unavailable(is_viewed=self._is_viewed, except_waiting=image_ids)
+        wanted = self._wanted(readings, requested, unavailable)
+        # No others: a photo that became available meanwhile would get the grant of one that is not looked at again.
+        return {
+            listing_id: [photo for photo in photos if photo.id in image_ids] for listing_id, photos in wanted.items()
+        }
+
+    def _share_out(self, wanted: Wanted, downloads: Sequence[Download]) -> dict[ListingId, ClaimedListing]:
+        """Give each download to a photo, and register those photos as claimed."""
+        now = self._clock()
+        photos = [
+            (listing_id, photo)
+            for listing_id, photos in wanted.items()
+            for photo in photos
+            if not self._in_flight.is_claimed(photo.id)  # the other subscription was faster
+        ]
+        # Photos that have not failed come first: a single grant may be the probe of an origin behind an open breaker.
+        photos.sort(key=lambda pair: pair[1].failure is not None)
+        shares: dict[ListingId, list[ClaimedPhoto]] = {}
+        for (listing_id, photo), download in zip(photos, downloads, strict=False):
+            download.image_id = photo.id
+            claimed = ClaimedPhoto(lifecycle.claim(photo, self._worker, self._feed, now), download)
+            shares.setdefault(listing_id, []).append(claimed)
+        return {
+            listing_id: ClaimedListing(
+                listing_id, photos, self._in_flight.claim(claimed.photo.id for claimed in photos)
+            )
+            for listing_id, photos in shares.items()
+        }
+
+
+def _with_claims(readings: Readings, claimed_listings: Iterable[ClaimedListing]) -> Iterable[Listing]:
+    for listing in claimed_listings:
+        yield readings[listing.listing_id].with_photos([claimed.photo for claimed in listing.photos])
+
+
+def _priority(photos: Sequence[Photo]) -> Priority:
+    """Return the most urgent priority, to ask the budget with; viewed only if all are, as it may use the reserve."""
+    priorities = {photo.priority for photo in photos}
+    return most_urgent(*priorities - {Priority.VIEWED}) if len(priorities) > 1 else most_urgent(*priorities)

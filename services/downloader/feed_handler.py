@@ -1,0 +1,105 @@
+"""The whole story of one group of a feed's photos: read, claim, download, settle, report."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+from services.downloader.attempting import Attempter
+from services.downloader.claiming import ClaimedListing, Claimer
+from services.downloader.feed_queue import FeedQueue, Requested
+from services.downloader.ledger import Batch
+from services.downloader.outcomes import EndedAttempt
+from services.downloader.reporting import Reporter
+from services.downloader.retrying import all_done, until_available
+from services.downloader.settling import Settler
+from shared.domain.feed import Feed
+from shared.domain.priority import Priority
+from shared.stores.errors import Contention
+from shared.stores.listings import ListingRecords
+from shared.stores.updates import MAX_ATTEMPTS
+
+_MAX_BUDGET_WAIT_SECONDS = 8.0
+"""How long a group waits for all that it wants of the budget: about as long as a scheduler's release lasts."""
+_LINGER_SECONDS = 1.5
+"""How long a finished photo waits for others of its listing, to be settled in one write, unless a person waits."""
+
+
+class FeedHandler:
+    """Handles the photos of one feed that one subscription requests, group by group."""
+
+    def __init__(
+        self,
+        feed: Feed,
+        listings: ListingRecords,
+        claimer: Claimer,
+        attempter: Attempter,
+        settler: Settler,
+        reporter: Reporter,
+        concurrency: int,
+    ) -> None:
+        """Take the feed, the objects that each do a part of the work, and how many groups are handled at a time."""
+        self._feed = feed
+        self._listings = listings
+        self._claimer = claimer
+        self._attempter = attempter
+        self._settler = settler
+        self._reporter = reporter
+        self._queue = FeedQueue(self._handle_group, concurrency)
+
+    async def handle(self, requested: Requested) -> None:
+        """Queue the requested photos, and return when each of them is settled, deferred or found to need no attempt.
+
+        Raises StoreUnavailable, Contention and BrokerUnavailable; to handle the same photos again does no harm.
+        """
+        await self._queue.submit(requested)
+
+    async def _handle_group(self, requested: Requested) -> None:
+        remaining, running = dict(requested), list[asyncio.Task[None]]()
+        wait_until = time.monotonic() + _MAX_BUDGET_WAIT_SECONDS
+        max_grants = sum(map(len, requested.values()))  # a round for each, if the budget grants them one at a time
+        try:
+            for _ in range(MAX_ATTEMPTS + max_grants):
+                readings = await self._listings.get_many(list(remaining))
+                await self._reporter.republish_unannounced(readings, remaining)
+                claimed = await self._claimer.claim(readings, remaining, wait_until - time.monotonic())
+                if claimed.batch:
+                    running.append(asyncio.create_task(self._attempt_all(claimed.listings, claimed.batch)))
+                remaining = {listing_id: remaining[listing_id] for listing_id in claimed.again}
+                if not remaining:
+                    return
+            raise Contention(f"{len(remaining)} listings changed before each attempt to claim their photos")
+        except asyncio.CancelledError:
+            for task in running:
+                task.cancel()
+            raise
+        finally:
+            await all_done(running)
+
+    async def _attempt_all(self, listings: Sequence[ClaimedListing], batch: Batch) -> None:
+        try:
+            await all_done(self._attempt_listing(listing, batch) for listing in listings)
+        finally:
+            await self._attempter.end_batch(batch)
+
+    async def _attempt_listing(self, listing: ClaimedListing, batch: Batch) -> None:
+        """Download the photos of a listing concurrently, and settle together those that end together."""
+        listing_key = listing.listing_id[1]
+        pending = {
+            asyncio.create_task(self._attempter.attempt(self._feed, listing_key, claimed, batch))
+            for claimed in listing.photos
+        }
+        is_awaited = any(claimed.photo.priority in (Priority.VIEWED, Priority.SEARCHED) for claimed in listing.photos)
+        with listing.claims:
+            while pending:
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                if pending and not is_awaited:
+                    more, pending = await asyncio.wait(pending, timeout=_LINGER_SECONDS)
+                    done |= more
+                await self._settle(listing, [task.result() for task in done])
+
+    async def _settle(self, listing: ClaimedListing, ended: Sequence[EndedAttempt]) -> None:
+        # Waits however long the store is away: if outcomes were lost, the origin would be asked again.
+        settled = await until_available(lambda: self._settler.settle(self._feed, listing.listing_id, ended))
+        # Before the report and the end of the batch: a photo that is due again at once may be requested by then.
+        listing.claims.release({attempt.photo.id for attempt in ended})
+        await self._reporter.report(listing.listing_id, ended, settled)

@@ -1,0 +1,111 @@
+"""Reports what came of attempts: as events, in the history of attempts, as metrics, in the log and in traces."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from prometheus_client import CollectorRegistry, Counter
+
+from services.downloader import decide
+from services.downloader.decide import Settled
+from services.downloader.events import image_downloaded
+from services.downloader.feed_queue import Requested
+from services.downloader.outcomes import Deferred, Downloaded, EndedAttempt, Unchanged, result_of
+from services.downloader.retrying import until_available
+from shared import log, tracing
+from shared.clock import Clock
+from shared.domain.failures import Failure
+from shared.domain.listing import Listing
+from shared.events.images import ImageDownloaded
+from shared.publisher import Publisher
+from shared.stores.documents import ListingId
+from shared.stores.records import Attempt, Attempts
+
+_logger = log.get(__name__)
+
+
+class Reporter:
+    """Reports the attempts of all feeds."""
+
+    def __init__(
+        self,
+        publisher: Publisher,
+        attempts: Attempts,
+        url: Callable[[str], str],
+        clock: Clock,
+        registry: CollectorRegistry,
+    ) -> None:
+        """Take where events and the history of attempts go, and `url`, which returns an object key's public URL."""
+        self._publisher = publisher
+        self._attempts = attempts
+        self._url = url
+        self._clock = clock
+        self._started_at = clock()
+        self._results = Counter(
+            "listing_images_attempts", "Attempts to get a copy, by result", ["feed", "result"], registry=registry
+        )
+
+    async def report(self, listing_id: ListingId, ended: Sequence[EndedAttempt], settled: Sequence[Settled]) -> None:
+        """Publish an event for each good copy of a settled attempt, then add the attempts to the history, and log them.
+
+        Waits for Kafka and the store if they cannot be reached, and raises after minutes, as `until_available` does.
+        """
+        now = self._clock()
+        events = [
+            image_downloaded(settled[-1].listing, attempt.photo.id, outcome.copy, self._url, changed=outcome.changed)
+            for attempt, outcome in zip(ended, settled, strict=False)
+            if outcome.copy
+        ]
+        history = [
+            Attempt(
+                image_id=attempt.photo.id,
+                feed=listing_id[0],
+                listing_key=listing_id[1],
+                at=now,
+                result=result_of(attempt.outcome),
+                detail=attempt.outcome.detail if isinstance(attempt.outcome, Failure) else "",
+                milliseconds=attempt.milliseconds,
+            )
+            for attempt in ended
+            if not isinstance(attempt.outcome, Deferred)
+        ]
+        await until_available(lambda: self._publish(events))
+        await until_available(lambda: self._attempts.add(history))
+        for attempt in ended:
+            self._results.labels(listing_id[0], result_of(attempt.outcome)).inc()
+            _log(listing_id, attempt)
+
+    async def republish_unannounced(self, listings: Mapping[ListingId, Listing], requested: Requested) -> None:
+        """Publish the events of copies that a worker may have stored and died before it could publish them.
+
+        These are requested photos, whose request is older than this process, with a copy that was stored shortly before
+        this process started. Raises BrokerUnavailable.
+        """
+        await self._publish(
+            [
+                image_downloaded(listing, photo.id, photo.copy, self._url, changed=True)
+                for listing_id, listing in listings.items()
+                for photo in decide.left_unsaid(listing, requested[listing_id], self._started_at)
+                if photo.copy
+            ]
+        )
+
+    async def _publish(self, events: Iterable[ImageDownloaded | None]) -> None:
+        await self._publisher.publish(event for event in events if event)
+
+
+def _log(listing_id: ListingId, attempt: EndedAttempt) -> None:
+    """Log an attempt, and add its span to the photo's trace."""
+    feed, listing_key = listing_id
+    photo, milliseconds = attempt.photo, attempt.milliseconds
+    facts = {"feed": feed, "listing_key": listing_key, "image_id": photo.id, "ms": milliseconds}
+    facts["correlation_id"] = photo.cause
+    result = result_of(attempt.outcome)
+    tracing.record_span("download", photo.cause, milliseconds / 1000, result=result, image_id=photo.id)
+    match attempt.outcome:
+        case Downloaded(copy):
+            _logger.info("image-downloaded", **facts, bytes=copy.file_size, pixels=copy.width * copy.height)
+        case Failure(reason, detail):
+            _logger.warning("image-failed", **facts, reason=reason.value, detail=detail)
+        case Unchanged():
+            _logger.info("image-unchanged", **facts)
+        case Deferred(until):
+            _logger.info("image-deferred", **facts, until=until.isoformat())

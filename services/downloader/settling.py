@@ -1,0 +1,59 @@
+"""Writes the outcomes of attempts into their listing."""
+
+import random
+from collections.abc import Sequence
+from datetime import timedelta
+
+from services.downloader import decide
+from services.downloader.decide import Settled
+from services.downloader.outcomes import EndedAttempt
+from shared.clock import Clock
+from shared.domain.feed import Feed
+from shared.domain.listing import Listing
+from shared.stores.documents import ListingId
+from shared.stores.listings import ListingRecords
+from shared.stores.updates import OptimisticUpdate
+
+
+class Settler:
+    """Settles attempts of all feeds."""
+
+    def __init__(self, listings: ListingRecords, superseded_for: timedelta, clock: Clock) -> None:
+        """Take the store, and how long a superseded copy stays public."""
+        self._listings = listings
+        self._superseded_for = superseded_for
+        self._clock = clock
+
+    async def settle(self, feed: Feed, listing_id: ListingId, ended: Sequence[EndedAttempt]) -> Sequence[Settled]:
+        """Write the outcomes of ended attempts into their listing as it is now, in one write.
+
+        Return one Settled for each attempt, in their order, or none if the listing is not recorded any more. Raises
+        StoreUnavailable, and Contention if others changed the listing before each attempt to write.
+        """
+        settled: Sequence[Settled] = ()
+        update = OptimisticUpdate(self._listings, [listing_id])
+        async for readings in update:
+            if (listing := readings.get(listing_id)) is None:
+                return ()
+            settled = self._decide(feed, listing, ended)
+            if settled[-1].listing is not listing:
+                await update.write([settled[-1].listing])
+        return settled
+
+    def _decide(self, feed: Feed, listing: Listing, ended: Sequence[EndedAttempt]) -> list[Settled]:
+        """Settle one outcome after the other; the listing of each Settled holds all outcomes up to its own."""
+        now, settled = self._clock(), list[Settled]()
+        for attempt in ended:
+            settled.append(
+                decide.settle(
+                    listing,
+                    attempt.photo,
+                    attempt.outcome,
+                    feed=feed,
+                    superseded_for=self._superseded_for,
+                    now=now,
+                    jitter=random.random(),  # noqa: S311 - spreads retries, keeps no secret
+                )
+            )
+            listing = settled[-1].listing
+        return settled
