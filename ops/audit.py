@@ -8,9 +8,8 @@ from ops.words import many
 from shared.audit import Walk
 from shared.clock import Clock
 from shared.domain import lifecycle
-from shared.domain.audit import ORPHAN_AFTER, Drift, Finding, unreferenced_keys
-from shared.domain.image import Copy, Photo
-from shared.domain.listing import Discard, Listing, RemovalReason
+from shared.domain.audit import Drift, Finding, unreferenced_keys
+from shared.domain.listing import Listing
 from shared.stores.documents import ListingId
 from shared.stores.errors import Contention
 from shared.stores.listings import ListingRecords
@@ -123,11 +122,10 @@ def due_again(listing: Listing, lost: set[str], now: datetime) -> Listing | None
         if copy is None or photo.is_claimed(now) or not (original_lost or variants_lost):
             photos.append(photo)
         elif original_lost and variants_lost:
-            photos.append(replace(lifecycle.defer(photo, now), copy=None, attempts=0, failure=None))
-            discards.append(_rest(photo, copy, now))
+            photos.append(lifecycle.lose_copy(photo, now))
+            discards.append(lifecycle.discard_lost_copy(photo, copy, now))
         elif original_lost:
-            # Of no rendering: neither asked for conditionally nor taken for what is wanted.
-            photos.append(replace(lifecycle.defer(photo, now), copy=replace(copy, rendering=""), forced_at=now))
+            photos.append(lifecycle.lose_original(photo, now))
         else:
             photos.append(lifecycle.rebuild(photo, now))
     if all(now is was for now, was in zip(photos, listing.photos, strict=True)):
@@ -139,15 +137,6 @@ def _originals_of(before: Listing, after: Listing) -> set[str]:
     """Return the originals of the photos that differ."""
     pairs = zip(before.photos, after.photos, strict=True)
     return {was.copy.original_key for was, now in pairs if was is not now and was.copy}
-
-
-def _rest(photo: Photo, copy: Copy, now: datetime) -> Discard:
-    """Return what is left of a lost copy, to go unless the next copy uses it again."""
-    return Discard(
-        image_id=photo.id, object_id=photo.object_id, reason=RemovalReason.SUPERSEDED, since=now,
-        remove_at=now + ORPHAN_AFTER, public_keys=tuple(variant.key for variant in copy.variants),
-        original_keys=(copy.original_key,), whole=False,
-    )  # fmt: skip
 
 
 def in_words(done: Audited) -> Iterable[str]:

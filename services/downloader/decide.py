@@ -1,7 +1,7 @@
 """Which photos does a batch claim, and what do its outcomes leave of the listing? Pure."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from services.downloader.outcomes import Deferred, Downloaded, Outcome, Unchanged
@@ -9,13 +9,12 @@ from shared.domain import lifecycle
 from shared.domain.failures import Failure
 from shared.domain.feed import Feed
 from shared.domain.image import Copy, Photo
-from shared.domain.listing import Discard, Listing, RemovalReason, superseded
+from shared.domain.listing import Listing
 from shared.domain.priority import area_priority
 from shared.events.codec import Event
 from shared.events.images import ImageOutdated, OutdatedReason
 
 _STORAGE_BUSY = timedelta(seconds=3)
-_LOST_CLAIM_KEPT = timedelta(hours=1)
 _RECENT = timedelta(minutes=2)
 
 
@@ -77,7 +76,9 @@ def settle(
     """Write what came of a claimed photo into its listing as that is now."""
     photo = listing.photo(claimed.id)
     if photo is None or photo.claim != claimed.claim:
-        return Settled(_not_ours(listing, claimed, outcome, now))
+        if isinstance(outcome, Downloaded):
+            return Settled(lifecycle.discard_unclaimed(listing, claimed, outcome.copy, now))
+        return Settled(listing)
     priority = area_priority(feed, listing.city)
     match outcome:
         case Deferred(until, url_is_used):
@@ -100,33 +101,5 @@ def _downloaded(listing: Listing, photo: Photo, after: Photo, now: datetime, sup
     if any(discard.removing and discard.touches(copy) for discard in listing.discards):
         # The same bytes as a version whose objects are disappearing right now: store them again once it is over.
         return Settled(listing.with_photos([lifecycle.defer(photo, now + _STORAGE_BUSY)]))
-    discards = [_spared(discard, copy) for discard in listing.discards]
-    discards.append(superseded(photo, copy, now, now + superseded_for))
-    left = replace(listing.with_photos([after]), discards=tuple(discard for discard in discards if discard))
+    left = lifecycle.supersede(listing, after, now, now + superseded_for)
     return Settled(left, copy=copy, changed=photo.copy is None or photo.copy.sha256 != copy.sha256)
-
-
-def _spared(discard: Discard, copy: Copy) -> Discard | None:
-    """Return what is still to be removed: nothing that the new copy uses again."""
-    left = discard.without(copy)
-    return left if left.whole or left.public_keys or left.original_keys else None
-
-
-def _not_ours(listing: Listing, claimed: Photo, outcome: Outcome, now: datetime) -> Listing:
-    """Return the listing where the photo went, or another worker took it over: what was stored for it must go again."""
-    if not isinstance(outcome, Downloaded):
-        return listing
-    photo = listing.photo(claimed.id)
-    left_with = listing.hidden.reason if listing.hidden else RemovalReason.PHOTO_WITHDRAWN
-    orphan = Discard(
-        image_id=claimed.id,
-        object_id=claimed.object_id,
-        reason=RemovalReason.SUPERSEDED if photo else left_with,
-        since=now,
-        remove_at=now + _LOST_CLAIM_KEPT if photo else now,
-        public_keys=tuple(variant.key for variant in outcome.copy.variants),
-        original_keys=(outcome.copy.original_key,),
-        whole=False,
-    )
-    left = _spared(orphan, photo.copy) if photo and photo.copy else orphan
-    return replace(listing, discards=(*listing.discards, left)) if left else listing

@@ -1,13 +1,11 @@
 """What must go now, what is left once it has gone, and when does a feed's removal look like its fault? Pure."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 
 from shared.domain import lifecycle
 from shared.domain.image import Photo
 from shared.domain.listing import UNTIL_DECIDED, Discard, Hidden, Listing, RemovalReason, copy_keys
-from shared.domain.reconcile import whole
 from shared.stores.removal_holds import Decision, RemovalHold
 
 GUARDED = (RemovalReason.LISTING_INACTIVE, RemovalReason.OPT_OUT)
@@ -15,40 +13,6 @@ GUARDED = (RemovalReason.LISTING_INACTIVE, RemovalReason.OPT_OUT)
 BURST = timedelta(hours=1)
 KEPT_AFTER_DISCARD = timedelta(hours=72)
 """What an operator called the feed's fault is kept so long, hidden, for the feed to show it again: a weekend."""
-_AGAIN = timedelta(minutes=1)
-
-
-def begin(listing: Listing, now: datetime) -> Listing:
-    """Return the listing with everything whose time has come marked `removing`: nothing calls it back.
-
-    Where the whole listing goes, all of it goes now, superseded versions too.
-    """
-    leaving, photos, until = listing.discards, listing.photos, now
-    if listing.hidden is not None and listing.hidden.removal_at <= now:
-        hidden = listing.hidden
-        leaving += tuple(whole(photo, hidden.reason, hidden, now) for photo in photos)
-        until = max((discard.remove_at for discard in leaving), default=now) if photos else now
-        photos = ()
-    return replace(listing, photos=photos, discards=tuple(_marked(_joined(leaving), until)))
-
-
-def removing(listing: Listing) -> tuple[Discard, ...]:
-    """Return what is being removed."""
-    return tuple(discard for discard in listing.discards if discard.removing)
-
-
-def with_found(discard: Discard, public: Collection[str], originals: Collection[str]) -> Discard:
-    """Return the discard with the objects that were found in store, so that the record knows of them before they go."""
-    return replace(
-        discard,
-        public_keys=tuple(dict.fromkeys((*discard.public_keys, *sorted(public)))),
-        original_keys=tuple(dict.fromkeys((*discard.original_keys, *sorted(originals)))),
-    )
-
-
-def finish(listing: Listing, gone: Collection[Discard]) -> Listing:
-    """Return the listing without what is gone; photos that came back meanwhile are due from now on."""
-    return replace(listing, discards=tuple(discard for discard in listing.discards if discard not in gone))
 
 
 def doubtful(listing: Listing, gone: Collection[Discard]) -> tuple[Photo, ...]:
@@ -64,19 +28,9 @@ def doubtful(listing: Listing, gone: Collection[Discard]) -> tuple[Photo, ...]:
 def without_lost(listing: Listing, doubted: Collection[Photo], held: Collection[str], now: datetime) -> Listing:
     """Return the listing where those of the photos have no copy, and are due, of which an object is not held."""
     return listing.with_photos(
-        replace(lifecycle.defer(photo, now), copy=None)
+        lifecycle.lose_copy(photo, now)
         for photo in doubted
         if photo.copy and not set(held).issuperset(copy_keys(photo.copy))
-    )
-
-
-def put_off(listing: Listing, remained: Collection[Discard], now: datetime) -> Listing:
-    """Return the listing where storage refused to delete an object of these: they are tried again in a minute."""
-    return replace(
-        listing,
-        discards=tuple(
-            replace(discard, remove_at=now + _AGAIN) if discard in remained else discard for discard in listing.discards
-        ),
     )
 
 
@@ -114,18 +68,4 @@ def held(
         until = None
     if until == listing.hidden.held_until:
         return None
-    return replace(listing, hidden=replace(listing.hidden, held_until=until))
-
-
-def _marked(discards: Sequence[Discard], until: datetime) -> list[Discard]:
-    return [replace(discard, removing=discard.removing or discard.remove_at <= until) for discard in discards]
-
-
-def _joined(discards: Sequence[Discard]) -> list[Discard]:
-    """Where a whole photo goes, its superseded versions go with it, in one removal that names all their URLs."""
-    wholes = {discard.image_id: discard for discard in reversed(discards) if discard.whole}
-    others = [discard for discard in discards if discard is not wholes.get(discard.image_id)]
-    for other in others:
-        if into := wholes.get(other.image_id):
-            wholes[other.image_id] = with_found(into, other.public_keys, other.original_keys)
-    return [*wholes.values(), *(other for other in others if other.image_id not in wholes)]
+    return lifecycle.hold(listing, until)

@@ -17,7 +17,7 @@ from services.janitor import decide
 from services.janitor.guard import Guard
 from shared import log
 from shared.clock import Clock
-from shared.domain import keys
+from shared.domain import keys, lifecycle
 from shared.domain.freshness import to_millisecond
 from shared.domain.listing import Discard, Listing
 from shared.events.images import ImageRemoved
@@ -103,7 +103,7 @@ class Remover:
     async def _remove(self, listings: Sequence[Listing]) -> None:
         """See one round through. A listing that changed meanwhile is left for the next, which decides again."""
         now = self._clock()
-        begun = await asyncio.gather(*(self._with_found(decide.begin(listing, now)) for listing in listings))
+        begun = await asyncio.gather(*(self._with_found(lifecycle.begin_removal(listing, now)) for listing in listings))
         if not await self._lease.is_held():
             return
         refused = await self._listings.write(begun)
@@ -123,7 +123,7 @@ class Remover:
 
     async def _with_found(self, listing: Listing) -> Listing:
         """Look for objects that no record knows of, so that nothing of a photo stays; written down before they go."""
-        wholes = [discard for discard in decide.removing(listing) if discard.whole]
+        wholes = [discard for discard in listing.removing if discard.whole]
         if not wholes:
             return listing
         prefixes = {one: keys.photo_prefix(listing.feed, listing.key, one.object_id) for one in wholes}
@@ -135,7 +135,7 @@ class Remover:
             self._by_photo(Bucket.PUBLIC, below), self._by_photo(Bucket.ORIGINALS, below)
         )
         found = {
-            one: decide.with_found(one, public.get(prefix, ()), originals.get(prefix, ()))
+            one: lifecycle.add_objects(one, public.get(prefix, ()), originals.get(prefix, ()))
             for one, prefix in prefixes.items()
         }
         return replace(listing, discards=tuple(found.get(discard, discard) for discard in listing.discards))
@@ -150,7 +150,7 @@ class Remover:
 
     async def _delete(self, listings: Sequence[Listing]) -> list[Gone]:
         """Delete what all of the listings discard, in one go for each bucket."""
-        leaving = [(listing, discard) for listing in listings for discard in decide.removing(listing)]
+        leaving = [(listing, discard) for listing in listings for discard in listing.removing]
         refused = await asyncio.gather(
             self._objects.delete(Bucket.PUBLIC, [key for _, one in leaving for key in one.public_keys]),
             self._objects.delete(Bucket.ORIGINALS, [key for _, one in leaving for key in one.original_keys]),
@@ -182,7 +182,9 @@ class Remover:
         async for current in attempts:
             changed = [await self._without_lost(listing, done[one]) for one, listing in current.items()]
             await attempts.write(
-                decide.put_off(decide.finish(one, done[one.feed, one.key]), remained[one.feed, one.key], now)
+                lifecycle.retry_removal(
+                    lifecycle.finish_removal(one, done[one.feed, one.key]), remained[one.feed, one.key], now
+                )
                 for one in changed
             )
 

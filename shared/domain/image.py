@@ -15,6 +15,8 @@ _IDENTITY = json.JSONEncoder(ensure_ascii=False)
 
 REBUILD_WANTED = "-"
 """In place of a copy's rendering: of no settings' hash, so never taken for what is wanted."""
+NO_RENDERING = ""
+"""In place of a copy's rendering whose original is lost: variants cannot be made again, nor the copy rechecked."""
 
 
 class Status(StrEnum):

@@ -189,6 +189,11 @@ class Listing:
         return min(leaving, default=None)
 
     @property
+    def removing(self) -> tuple[Discard, ...]:
+        """The discards whose removal has begun: their objects may be disappearing."""
+        return tuple(discard for discard in self.discards if discard.removing)
+
+    @property
     def counts(self) -> Mapping[Status, int]:
         """How many photos have each status."""
         return Counter(photo.status for photo in self.photos)
@@ -206,15 +211,3 @@ class Recorded:
 def copy_keys(copy: Copy) -> tuple[str, ...]:
     """Every object key that a copy needs."""
     return (copy.original_key, *(variant.key for variant in copy.variants))
-
-
-def superseded(photo: Photo, by: Copy, now: datetime, remove_at: datetime) -> Discard | None:
-    """Return what of the photo's present copy the new one does not use; None where it uses all."""
-    old = photo.copy
-    if old is None:
-        return None
-    discard = Discard(
-        image_id=photo.id, object_id=photo.object_id, reason=RemovalReason.SUPERSEDED, since=now, remove_at=remove_at,
-        public_keys=tuple(variant.key for variant in old.variants), original_keys=(old.original_key,), whole=False,
-    ).without(by)  # fmt: skip
-    return discard if discard.public_keys or discard.original_keys else None

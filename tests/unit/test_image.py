@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from shared.domain import lifecycle
 from shared.domain.failures import Failure, Reason
 from shared.domain.image import Claim, Status, image_id, url_key, url_keys
-from shared.domain.listing import Listing, RemovalReason, copy_keys, superseded
+from shared.domain.listing import Listing
 from shared.domain.priority import Priority, most_urgent
 from tests.builders import NOW, a_copy, a_discard, a_held_photo, a_listing, a_photo, after, hidden
 
@@ -153,25 +153,3 @@ def test_photos_are_found_and_replaced_by_id() -> None:
     assert listing.photo("nothing") is None
     changed = listing.with_photos([b, a_photo("of another listing")])
     assert changed.photos == (listing.photos[0], b, *listing.photos[2:])
-
-
-def test_what_a_new_copy_does_not_use_is_superseded() -> None:
-    old, new = a_copy(sha256="aa" * 32), a_copy(sha256="bb" * 32)
-    discard = superseded(a_photo(copy=old), new, NOW, after(60))
-    assert discard is not None
-    assert {*discard.public_keys, *discard.original_keys} == {*copy_keys(old)}
-    assert (discard.reason, discard.remove_at, discard.whole) == (RemovalReason.SUPERSEDED, after(60), False)
-    assert superseded(a_photo(copy=old), a_copy(sha256="aa" * 32), NOW, NOW) is None
-    assert superseded(a_photo(), new, NOW, NOW) is None
-
-
-def test_another_rendering_of_the_same_bytes_supersedes_only_the_variants() -> None:
-    old = a_copy()
-    new = a_copy(variants=a_copy(sha256="bb" * 32).variants)
-    discard = superseded(a_photo(copy=old), new, NOW, NOW)
-    assert discard is not None
-    assert discard.original_keys == ()
-    assert discard.public_keys == tuple(variant.key for variant in old.variants)
-    assert discard.touches(old)
-    assert not discard.touches(new)
-    assert discard.without(old).public_keys == ()

@@ -4,6 +4,12 @@ A transition takes the photo (or its listing) as it was read, and returns it as 
 reads these facts and calls these functions; a test finds whoever changes a fact in another place.
 """
 
+from shared.domain.lifecycle.announcements import (
+    ListingFacts,
+    announce,
+    announce_again,
+    announce_listing,
+)
 from shared.domain.lifecycle.attempts import (
     LEASE,
     can_claim,
@@ -15,6 +21,18 @@ from shared.domain.lifecycle.attempts import (
     settle_failed,
     settle_unchanged,
 )
+from shared.domain.lifecycle.discards import (
+    add_objects,
+    begin_removal,
+    discard_lost_copy,
+    discard_unclaimed,
+    finish_removal,
+    lose_copy,
+    lose_original,
+    retry_removal,
+    supersede,
+    withdraw,
+)
 from shared.domain.lifecycle.requests import (
     RETRY_VIEWED_AFTER,
     force,
@@ -25,23 +43,53 @@ from shared.domain.lifecycle.requests import (
     request,
     view,
 )
+from shared.domain.lifecycle.visibility import (
+    GRACE,
+    allow_again,
+    hide,
+    hold,
+    remove_listing,
+    remove_photos,
+    show,
+)
 
 __all__ = [
+    "GRACE",
     "LEASE",
     "RETRY_VIEWED_AFTER",
+    "ListingFacts",
+    "add_objects",
+    "allow_again",
+    "announce",
+    "announce_again",
+    "announce_listing",
+    "begin_removal",
     "can_claim",
     "claim",
     "defer",
+    "discard_lost_copy",
+    "discard_unclaimed",
+    "finish_removal",
     "force",
+    "hide",
+    "hold",
     "is_released_by_view",
+    "lose_copy",
+    "lose_original",
     "raise_priority",
     "rebuild",
     "recheck",
     "release",
+    "remove_listing",
+    "remove_photos",
     "request",
+    "retry_removal",
     "settle_deferred",
     "settle_downloaded",
     "settle_failed",
     "settle_unchanged",
+    "show",
+    "supersede",
     "view",
+    "withdraw",
 ]

@@ -1,10 +1,11 @@
-"""What must go now, and what is left once it has gone?"""
+"""Which objects must go, when, and what remains of the record once they are gone?"""
 
 from dataclasses import replace
 
 import pytest
 
-from services.janitor.decide import begin, finish, removing
+from shared.domain.image import Copy, Photo
+from shared.domain.lifecycle import begin_removal, finish_removal, supersede
 from shared.domain.listing import Discard, Listing, RemovalReason, copy_keys
 from tests.builders import NOW, a_copy, a_discard, a_held_photo, a_listing, a_photo, after, hidden
 
@@ -21,32 +22,32 @@ def keys_of(discard: Discard) -> set[str]:
 @pytest.mark.parametrize("seconds", [-1, 0])
 def test_what_is_due_is_marked_and_what_is_not_stays(seconds: float) -> None:
     due, later = a_discard("a", remove_at=after(seconds)), a_discard("b", remove_at=after(1))
-    begun = begin(a_listing(discards=(due, later)), NOW)
-    assert removing(begun) == (replace(due, removing=True),)
+    begun = begin_removal(a_listing(discards=(due, later)), NOW)
+    assert begun.removing == (replace(due, removing=True),)
     assert later in begun.discards
 
 
 def test_a_hidden_listing_stays_whole_until_its_time_has_come() -> None:
     listing = a_listing(a_held_photo(), hidden=hidden(remove_at=1))
-    assert begin(listing, NOW) == listing
+    assert begin_removal(listing, NOW) == listing
 
 
 @pytest.mark.parametrize("reason", [RemovalReason.LISTING_INACTIVE, RemovalReason.OPT_OUT])
 def test_every_photo_of_a_hidden_listing_goes_for_its_reason(reason: RemovalReason) -> None:
     listing = a_listing(a_held_photo("a"), a_photo("b"), hidden=hidden(since=-9, remove_at=0, reason=reason))
-    begun = begin(listing, NOW)
+    begun = begin_removal(listing, NOW)
     assert begun.photos == ()
     assert begun.hidden == listing.hidden
-    assert {one.object_id for one in removing(begun)} == {"a", "b"}
-    for one in removing(begun):
+    assert {one.object_id for one in begun.removing} == {"a", "b"}
+    for one in begun.removing:
         assert (one.reason, one.since, one.whole) == (reason, after(-9), True)
-    (of_a,) = (one for one in removing(begun) if one.object_id == "a")
+    (of_a,) = (one for one in begun.removing if one.object_id == "a")
     assert keys_of(of_a) == {*copy_keys(a_copy("a"))}
 
 
 def test_superseded_versions_go_with_the_whole_photo_in_one_removal() -> None:
-    begun = begin(a_listing(discards=(SUPERSEDED, WITHDRAWN, OF_B)), NOW)
-    (gone,) = removing(begun)
+    begun = begin_removal(a_listing(discards=(SUPERSEDED, WITHDRAWN, OF_B)), NOW)
+    (gone,) = begun.removing
     assert (gone.reason, gone.whole) == (RemovalReason.PHOTO_WITHDRAWN, True)
     assert keys_of(gone) == {*copy_keys(OLD), *copy_keys(NEW)}
     assert begun.discards == (gone, OF_B)
@@ -54,13 +55,13 @@ def test_superseded_versions_go_with_the_whole_photo_in_one_removal() -> None:
 
 def test_superseded_versions_go_with_a_hidden_listing_too() -> None:
     listing = a_listing(a_held_photo("a", copy=NEW), hidden=hidden(remove_at=0), discards=(SUPERSEDED,))
-    (gone,) = removing(begin(listing, NOW))
+    (gone,) = begin_removal(listing, NOW).removing
     assert keys_of(gone) == {*copy_keys(OLD), *copy_keys(NEW)}
 
 
 def test_a_photo_withdrawn_twice_is_removed_once() -> None:
     again = replace(WITHDRAWN, since=after(-1), public_keys=("k",), original_keys=())
-    (gone,) = removing(begin(a_listing(discards=(WITHDRAWN, again)), NOW))
+    (gone,) = begin_removal(a_listing(discards=(WITHDRAWN, again)), NOW).removing
     assert keys_of(gone) == {*copy_keys(NEW), "k"}
     assert gone.since == WITHDRAWN.since
 
@@ -75,28 +76,54 @@ def test_a_photo_withdrawn_twice_is_removed_once() -> None:
     ],
 )
 def test_to_begin_again_changes_nothing(listing: Listing) -> None:
-    begun = begin(listing, NOW)
-    again = begin(begun, NOW)
+    begun = begin_removal(listing, NOW)
+    again = begin_removal(begun, NOW)
     assert again.photos == begun.photos
     assert sorted(again.discards, key=repr) == sorted(begun.discards, key=repr)
 
 
 def test_what_was_begun_goes_on_though_its_time_was_put_off() -> None:
     begun = a_discard(remove_at=after(60), removing=True)
-    assert removing(begin(a_listing(discards=(begun,)), NOW)) == (begun,)
+    assert begin_removal(a_listing(discards=(begun,)), NOW).removing == (begun,)
 
 
 def test_what_is_gone_leaves_the_record_and_a_photo_that_came_back_is_due() -> None:
     returned = a_photo("a")
-    begun = begin(a_listing(returned, discards=(WITHDRAWN, OF_B)), NOW)
+    begun = begin_removal(a_listing(returned, discards=(WITHDRAWN, OF_B)), NOW)
     assert begun.due_at is None
-    finished = finish(begun, removing(begun))
+    finished = finish_removal(begun, begun.removing)
     assert finished.discards == (OF_B,)
     assert finished.due_at == returned.not_before
 
 
 def test_what_was_added_while_objects_were_deleted_stays_to_be_removed() -> None:
-    begun = begin(a_listing(discards=(WITHDRAWN,)), NOW)
+    begun = begin_removal(a_listing(discards=(WITHDRAWN,)), NOW)
     late = a_discard("a", held=OLD, reason=RemovalReason.PHOTO_WITHDRAWN)
-    finished = finish(replace(begun, discards=(*begun.discards, late)), removing(begun))
+    finished = finish_removal(replace(begun, discards=(*begun.discards, late)), begun.removing)
     assert finished.discards == (late,)
+
+
+def superseding(photo: Photo, copy: Copy, *discards: Discard) -> tuple[Discard, ...]:
+    """Return the discards of a listing that shows the photo, after the photo got the copy."""
+    listing = a_listing(photo, discards=discards)
+    after_it = supersede(listing, replace(listing.photos[0], copy=copy), NOW, after(60))
+    assert after_it.photos[0].copy == copy
+    return after_it.discards
+
+
+def test_objects_that_a_new_copy_does_not_use_are_superseded() -> None:
+    (discard,) = superseding(a_photo(copy=OLD), NEW)
+    assert keys_of(discard) == {*copy_keys(OLD)}
+    assert (discard.reason, discard.remove_at, discard.whole) == (RemovalReason.SUPERSEDED, after(60), False)
+    assert superseding(a_photo(copy=OLD), OLD) == ()
+    assert superseding(a_photo(), NEW) == ()
+
+
+def test_another_rendering_of_the_same_bytes_supersedes_only_the_variants() -> None:
+    new = a_copy(variants=a_copy(sha256="bb" * 32).variants)
+    (discard,) = superseding(a_photo(copy=a_copy()), new)
+    assert discard.original_keys == ()
+    assert discard.public_keys == tuple(variant.key for variant in a_copy().variants)
+    assert discard.touches(a_copy())
+    assert not discard.touches(new)
+    assert discard.without(a_copy()).public_keys == ()

@@ -1,0 +1,101 @@
+"""What does an announcement change of a photo? Something newer makes it due; the same again changes nothing."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from shared.domain.announcement import AnnouncedPhoto
+from shared.domain.freshness import is_newer
+from shared.domain.image import Photo, image_id
+from shared.domain.priority import Priority, most_urgent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListingFacts:
+    """What an announcement says for all photos of its listing."""
+
+    feed: str
+    listing_key: str
+    media_changed_at: datetime | None
+    """The newest MLS timestamp of the listing's media: the version of photos without a timestamp of their own."""
+    priority: Priority
+    """The least that the listing's area gives its photos."""
+    event_id: str
+    """The id of the `listing-seen` event; empty where there is none."""
+
+
+def announce(announced: AnnouncedPhoto, order: int, facts: ListingFacts, now: datetime) -> Photo:
+    """Return a photo that its listing did not show before, due now; `order` is its place among the photos, from 0."""
+    return Photo(
+        id=image_id(facts.feed, facts.listing_key, announced.object_id),
+        object_id=announced.object_id,
+        media_key=announced.media_key,
+        url=announced.url,
+        url_keys=announced.url_keys,
+        order=order,
+        caption=announced.caption,
+        announced_at=announced.own_changed_at or facts.media_changed_at,
+        has_own_timestamp=announced.own_changed_at is not None,
+        priority=facts.priority,
+        not_before=now,
+        cause=facts.event_id,
+    )
+
+
+def announce_again(
+    photo: Photo, announced: AnnouncedPhoto, order: int, facts: ListingFacts, now: datetime
+) -> Photo:  # fmt: skip
+    """Return the photo as it is announced now; `order` is its place among the listing's photos, from 0.
+
+    A newer version, or another URL where the last one was used up, makes it due now unless it is in flight.
+    """
+    changed_at = announced.own_changed_at or facts.media_changed_at
+    # One replace for all: a burst brings the photos of a whole market, and each replace takes microseconds.
+    changes = {**_new_url(photo, announced.url, now), **_new_version(photo, changed_at, facts.event_id, now)}
+    return replace(
+        photo,
+        url=announced.url,
+        media_key=announced.media_key,
+        url_keys=announced.url_keys,
+        order=order,
+        caption=announced.caption,
+        has_own_timestamp=announced.own_changed_at is not None,
+        priority=most_urgent(photo.priority, facts.priority),
+        **changes,
+    )
+
+
+def announce_listing(photo: Photo, facts: ListingFacts, now: datetime) -> Photo:
+    """Return the photo after an announcement of its listing that says nothing about photos.
+
+    The listing's media timestamp counts for a photo without a timestamp of its own, as a newer version.
+    """
+    if photo.has_own_timestamp:
+        return photo
+    changes = _new_version(photo, facts.media_changed_at, facts.event_id, now)
+    return replace(photo, **changes) if changes else photo
+
+
+def _new_url(photo: Photo, url: str, now: datetime) -> dict[str, Any]:
+    is_awaited = photo.waits_for_new_url and url != photo.url and not photo.is_claimed(now)
+    return {"not_before": now} if is_awaited else {}
+
+
+def _new_version(photo: Photo, changed_at: datetime | None, event_id: str, now: datetime) -> dict[str, Any]:
+    """Return the fields that a version of this MLS time changes: a newer one ends every wait and forgives failures."""
+    if not is_newer(changed_at, photo.announced_at):
+        return _restated(photo, changed_at)
+    is_in_flight = photo.released_at is not None or photo.claim is not None
+    changes: dict[str, Any] = {} if is_in_flight else {"not_before": now}
+    return {**changes, "announced_at": changed_at, "attempts": 0, "failure": None, "cause": event_id}
+
+
+def _restated(photo: Photo, changed_at: datetime | None) -> dict[str, Any]:
+    """Return the fields that an older time for the same picture changes, as when a photo gets a timestamp of its own.
+
+    The copy then belongs to that time, or a later change would look older than the copy.
+    """
+    if changed_at is None or changed_at == photo.announced_at:
+        return {}
+    copy = photo.copy if photo.copy is None or photo.is_outdated else replace(photo.copy, mls_changed_at=changed_at)
+    return {"announced_at": changed_at, "copy": copy}

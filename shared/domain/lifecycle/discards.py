@@ -1,0 +1,161 @@
+"""Which objects must go, and when? A discard is ordered, begun, and finished once its objects are deleted."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from shared.domain.audit import ORPHAN_AFTER
+from shared.domain.image import NO_RENDERING, Copy, Photo
+from shared.domain.lifecycle.attempts import defer
+from shared.domain.listing import Discard, Hidden, Listing, RemovalReason
+
+_RETRY_AFTER = timedelta(minutes=1)
+_UNCLAIMED_KEPT_FOR = timedelta(hours=1)
+"""The worker that took the photo over may be storing the same objects."""
+
+
+def withdraw(
+    photo: Photo, reason: RemovalReason, hidden: Hidden | None, now: datetime, *, off_market_at: datetime | None = None
+) -> Discard:
+    """Return the discard, due now, of every version of a photo that its listing shows no more.
+
+    `hidden` is what hid the listing before; then the photo counts as not shown since that time. `off_market_at` is when
+    the listing left the market by the MLS's clock, if `hidden` is None.
+    """
+    copy = photo.copy
+    return Discard(
+        image_id=photo.id,
+        object_id=photo.object_id,
+        reason=reason,
+        since=hidden.since if hidden else now,
+        off_market_at=hidden.off_market_at if hidden else off_market_at,
+        unshown_at=now,
+        remove_at=now,
+        public_keys=tuple(variant.key for variant in copy.variants) if copy else (),
+        original_keys=(copy.original_key,) if copy else (),
+        whole=True,
+    )
+
+
+def supersede(listing: Listing, photo: Photo, now: datetime, remove_at: datetime) -> Listing:
+    """Return the listing with this photo, which has a new copy, in place of the one with the same id.
+
+    Objects that only the former copy used are discarded at `remove_at`; objects that the new copy uses are taken out of
+    all discards.
+    """
+    former = listing.photo(photo.id)
+    copy = photo.copy
+    assert copy is not None  # noqa: S101 - it was downloaded
+    discards = [_without(discard, copy) for discard in listing.discards]
+    if former is not None and former.copy is not None:
+        discards.append(_without(_discard(photo, former.copy, RemovalReason.SUPERSEDED, now, remove_at), copy))
+    remaining = tuple(discard for discard in discards if discard)
+    return replace(listing.with_photos([photo]), discards=remaining)
+
+
+def discard_unclaimed(listing: Listing, claimed: Photo, copy: Copy, now: datetime) -> Listing:
+    """Return the listing with a discard of objects that were stored for a photo whose claim was lost meanwhile.
+
+    Objects that the photo's present copy uses stay. They go now if the listing shows the photo no more, else in an
+    hour. `claimed` is the photo as it was when its attempt began.
+    """
+    photo = listing.photo(claimed.id)
+    if photo is None:
+        reason = listing.hidden.reason if listing.hidden else RemovalReason.PHOTO_WITHDRAWN
+        discard: Discard | None = _discard(claimed, copy, reason, now, now)
+    else:
+        discard = _discard(claimed, copy, RemovalReason.SUPERSEDED, now, now + _UNCLAIMED_KEPT_FOR)
+        discard = _without(discard, photo.copy) if photo.copy else discard
+    return replace(listing, discards=(*listing.discards, discard)) if discard else listing
+
+
+def lose_copy(photo: Photo, now: datetime) -> Photo:
+    """Return the photo without its copy, objects of which are lost: due now, with all attempts."""
+    return replace(defer(photo, now), copy=None, attempts=0, failure=None)
+
+
+def discard_lost_copy(photo: Photo, copy: Copy, now: datetime) -> Discard:
+    """Return the discard of a lost copy's remaining objects, due in a day: the next copy may use them again."""
+    return _discard(photo, copy, RemovalReason.SUPERSEDED, now, now + ORPHAN_AFTER)
+
+
+def lose_original(photo: Photo, now: datetime) -> Photo:
+    """Return the photo, whose stored original is lost, due now; its variants are served until it is downloaded again.
+
+    Its copy is of no rendering from here on: neither rechecked nor taken for the wanted rendering.
+    """
+    copy = replace(photo.copy, rendering=NO_RENDERING) if photo.copy else None
+    return replace(defer(photo, now), copy=copy, forced_at=now)
+
+
+def begin_removal(listing: Listing, now: datetime) -> Listing:
+    """Return the listing with every discard that is due marked `removing`, which nothing takes back.
+
+    If the whole listing goes, its photos are withdrawn, and all its discards go now, of superseded copies too.
+    """
+    discards, photos, until = listing.discards, listing.photos, now
+    if listing.hidden is not None and listing.hidden.removal_at <= now:
+        hidden = listing.hidden
+        discards += tuple(withdraw(photo, hidden.reason, hidden, now) for photo in photos)
+        until = max((discard.remove_at for discard in discards), default=now) if photos else now
+        photos = ()
+    return replace(listing, photos=photos, discards=tuple(_marked(_joined(discards), until)))
+
+
+def add_objects(discard: Discard, public_keys: Collection[str], original_keys: Collection[str]) -> Discard:
+    """Return the discard with more objects: those found in storage are recorded before they are deleted."""
+    return replace(
+        discard,
+        public_keys=tuple(dict.fromkeys((*discard.public_keys, *sorted(public_keys)))),
+        original_keys=tuple(dict.fromkeys((*discard.original_keys, *sorted(original_keys)))),
+    )
+
+
+def finish_removal(listing: Listing, removed: Collection[Discard]) -> Listing:
+    """Return the listing without these discards, whose objects are deleted. Photos that were shown again are due."""
+    return replace(listing, discards=tuple(discard for discard in listing.discards if discard not in removed))
+
+
+def retry_removal(listing: Listing, refused: Collection[Discard], now: datetime) -> Listing:
+    """Return the listing with these discards, of which storage refused to delete an object, due again in a minute."""
+    return replace(
+        listing,
+        discards=tuple(
+            replace(discard, remove_at=now + _RETRY_AFTER) if discard in refused else discard
+            for discard in listing.discards
+        ),
+    )
+
+
+def _marked(discards: Sequence[Discard], until: datetime) -> list[Discard]:
+    return [replace(discard, removing=discard.removing or discard.remove_at <= until) for discard in discards]
+
+
+def _joined(discards: Sequence[Discard]) -> list[Discard]:
+    """Join the discards of superseded copies into that of their whole photo: one removal names all its URLs."""
+    wholes = {discard.image_id: discard for discard in reversed(discards) if discard.whole}
+    others = [discard for discard in discards if discard is not wholes.get(discard.image_id)]
+    for other in others:
+        if whole := wholes.get(other.image_id):
+            wholes[other.image_id] = add_objects(whole, other.public_keys, other.original_keys)
+    return [*wholes.values(), *(other for other in others if other.image_id not in wholes)]
+
+
+def _discard(photo: Photo, copy: Copy, reason: RemovalReason, now: datetime, remove_at: datetime) -> Discard:
+    """Return the discard of one copy of a photo, not of its other versions."""
+    return Discard(
+        image_id=photo.id,
+        object_id=photo.object_id,
+        reason=reason,
+        since=now,
+        remove_at=remove_at,
+        public_keys=tuple(variant.key for variant in copy.variants),
+        original_keys=(copy.original_key,),
+        whole=False,
+    )
+
+
+def _without(discard: Discard, copy: Copy) -> Discard | None:
+    """Return the discard without the objects that a copy uses; None if nothing remains of it."""
+    remaining = discard.without(copy)
+    return remaining if remaining.whole or remaining.public_keys or remaining.original_keys else None

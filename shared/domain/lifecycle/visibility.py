@@ -1,0 +1,90 @@
+"""May the public see a listing and its photos? The MLS and operators hide them, and show them again."""
+
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from shared.domain.announcement import Announcement
+from shared.domain.feed import Feed
+from shared.domain.freshness import newest
+from shared.domain.image import Photo
+from shared.domain.lifecycle.attempts import defer
+from shared.domain.lifecycle.discards import withdraw
+from shared.domain.listing import Hidden, Listing, RemovalReason
+
+GRACE = timedelta(seconds=5)
+"""Copies of a hidden listing stay this long, unseen: one that comes right back keeps them. The contract allows 30 s."""
+
+
+def hide(listing: Listing, announcement: Announcement, feed: Feed, now: datetime) -> Hidden | None:
+    """Return what hides the listing after this announcement: why, since when, and until when its copies stay.
+
+    None if it is displayed. What an operator removed stays hidden whatever the MLS announces.
+    """
+    if listing.is_removed_by_operator:
+        return listing.hidden
+    if announcement.hidden_by is None:
+        return None
+    before, version = listing.hidden, announcement.version
+    since = before.since if before else now
+    keep = feed.keep_after_inactive if announcement.may_be_kept else timedelta(0)
+    return Hidden(
+        reason=announcement.hidden_by,
+        since=since,
+        remove_at=since + max(keep, GRACE),
+        off_market_at=before.off_market_at if before else newest(version.modified_at, version.media_changed_at),
+        was_displayed=before.was_displayed if before else listing.seen_at is not None,
+        held_until=before.held_until if before and before.reason is announcement.hidden_by else None,
+    )
+
+
+def show(photo: Photo, now: datetime) -> Photo:
+    """Return the photo of a listing that is displayed again: due now if it was in flight and is not claimed.
+
+    A downloader may have passed over the photo while its listing was hidden.
+    """
+    return defer(photo, now) if photo.released_at is not None and not photo.is_claimed(now) else photo
+
+
+def hold(listing: Listing, until: datetime | None) -> Listing:
+    """Return the hidden listing with its copies held until the given time; None ends the hold."""
+    assert listing.hidden is not None  # noqa: S101 - of a displayed listing no removal is due
+    return replace(listing, hidden=replace(listing.hidden, held_until=until))
+
+
+def remove_listing(listing: Listing, now: datetime) -> Listing:
+    """Return the listing as an operator has it removed: hidden whatever the MLS announces, its copies to go now."""
+    before = listing.hidden or Hidden(reason=RemovalReason.FORCED, since=now, remove_at=now)
+    hidden = replace(before, reason=RemovalReason.FORCED, remove_at=now, held_until=None)
+    discards = tuple(replace(discard, remove_at=min(discard.remove_at, now)) for discard in listing.discards)
+    return replace(listing, is_removed_by_operator=True, hidden=hidden, discards=discards)
+
+
+def remove_photos(listing: Listing, image_ids: Collection[str], now: datetime) -> Listing:
+    """Return the listing as an operator has these photos removed: withdrawn now, whatever the MLS announces."""
+    remaining = [photo for photo in listing.photos if photo.id not in image_ids]
+    removed = [photo for photo in listing.photos if photo.id in image_ids]
+    return replace(
+        listing,
+        photos=tuple(replace(photo, order=order) for order, photo in enumerate(remaining)),
+        discards=(
+            *listing.discards,
+            *(withdraw(photo, RemovalReason.FORCED, listing.hidden, now) for photo in removed),
+        ),
+        removed_image_ids=tuple(dict.fromkeys((*listing.removed_image_ids, *image_ids))),
+    )
+
+
+def allow_again(listing: Listing, image_ids: Collection[str]) -> Listing:
+    """Return the listing with what operators removed allowed again: these photos, or all if none is named.
+
+    The version that the MLS announced last is forgotten, so that its next announcement counts, even the same again.
+    """
+    return replace(
+        listing,
+        is_removed_by_operator=listing.is_removed_by_operator and bool(image_ids),
+        removed_image_ids=tuple(one for one in listing.removed_image_ids if image_ids and one not in image_ids),
+        modified_at=None,
+        media_changed_at=None,
+        position=None,
+    )
