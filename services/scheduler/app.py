@@ -8,10 +8,10 @@ from prometheus_client import CollectorRegistry
 
 from services.scheduler.feed_reader import FeedReader
 from services.scheduler.gauges import Gauges
-from services.scheduler.news import Metrics
 from services.scheduler.odata import MlsClient
 from services.scheduler.release import Release
-from services.scheduler.sweeps import Sweeper
+from services.scheduler.sweep_metrics import SweepMetrics
+from services.scheduler.sweeps import Sweeper, SweepStores
 from shared.clock import utc_now
 from shared.consumer import Consumer, Subscription
 from shared.dead_letters import DeadLetters
@@ -61,17 +61,14 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
             Loop("pace", lambda: release.report(throughputs), _PACE_SECONDS),
             Loop("gauges", gauges.look, _GAUGE_SECONDS),
         ]
-        sweeps, removal_holds, metrics = (
-            mongo.MongoSweeps(database),
-            mongo.MongoRemovalHolds(database),
-            Metrics(registry),
-        )
+        stores = SweepStores(listings, mongo.MongoSweeps(database), mongo.MongoRemovalHolds(database))
+        metrics = SweepMetrics(registry)
         for feed in feeds.values():
             reader = _reader(feed)
             if reader:
                 closing.push_async_callback(reader.aclose)
-            sweeper = Sweeper(feed, reader, listings, sweeps, removal_holds, lease, publisher, utc_now, metrics)
-            # Endless: it waits for MLSs, and may be cut off anywhere.
+            sweeper = Sweeper(feed, reader, stores, lease, publisher, utc_now, metrics)
+            # It waits for an MLS, and may be cancelled anywhere.
             loops.append(Loop(f"sweep {feed.name}", sweeper.round, _SWEEP_SECONDS, is_cancellable=True))
         await work(settings, settings.scheduler_port, consumer, loops, health, stop)
         await lease.give_back()

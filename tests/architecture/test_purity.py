@@ -11,6 +11,7 @@ PURE = [
     *sorted((PROJECT / "shared" / "domain").rglob("*.py")),
     *sorted((PROJECT / "services").glob("*/decide.py")),
     PROJECT / "services" / "scheduler" / "schedule.py",
+    PROJECT / "services" / "scheduler" / "sweep_plan.py",
     PROJECT / "services" / "scheduler" / "window.py",
     PROJECT / "services" / "downloader" / "budget.py",
     PROJECT / "services" / "desk" / "charts.py",

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 import pytest
 
 from local.sandbox import Sandbox
-from services.scheduler.feed_reader import FeedReader, in_groups
+from services.scheduler.feed_reader import FeedReader, key_groups
 from services.scheduler.odata import MlsClient, MlsUnavailable
 from shared.domain.feed import parse_feeds
 from tests.builders import after
@@ -25,8 +25,8 @@ async def mls(tmp_path: Path) -> AsyncIterator[Sandbox]:
 @pytest.fixture
 async def reader(mls: Sandbox, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FeedReader]:
     """A reader with small pages."""
-    monkeypatch.setattr("services.scheduler.feed_reader._FULL_RECORDS", 3)
-    monkeypatch.setattr("services.scheduler.feed_reader._BARE_ROWS", 5)
+    monkeypatch.setattr("services.scheduler.feed_reader._RECORD_PAGE_SIZE", 3)
+    monkeypatch.setattr("services.scheduler.feed_reader._ROW_PAGE_SIZE", 5)
     feed = parse_feeds(mls.feeds_toml(reso_url=mls.web_api, reso_token_env="T"))["sandbox"]
     found = FeedReader(feed, MlsClient(feed, "t", pause_seconds=0.0))
     yield found
@@ -45,8 +45,8 @@ def by_key(records: Iterable[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-async def changed(reader: FeedReader, clock: str = "ModificationTimestamp", since: Any = LONG_AGO) -> list[Any]:
-    return [record async for changes in reader.changes(clock, since) for record in changes.records]
+async def changed(reader: FeedReader, field: str = "ModificationTimestamp", since: Any = LONG_AGO) -> list[Any]:
+    return [record async for changes in reader.changes(field, since) for record in changes.records]
 
 
 # With photos
@@ -94,7 +94,7 @@ async def test_many_changes_at_one_moment_are_all_read(mls: Sandbox, reader: Fee
 async def test_expand_is_tried_once_where_it_is_refused(
     mls: Sandbox, reader: FeedReader, status: Literal[400, 501], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.scheduler.feed_reader._BARE_ROWS", 1_000)
+    monkeypatch.setattr("services.scheduler.feed_reader._ROW_PAGE_SIZE", 1_000)
     mls.allow_expand(False, status)
     for _ in range(3):
         await reader.records(list(all_of(mls))[:2])
@@ -104,7 +104,7 @@ async def test_expand_is_tried_once_where_it_is_refused(
 
 async def test_a_refusal_that_is_not_about_expand_is_passed_on(mls: Sandbox, reader: FeedReader) -> None:
     with pytest.raises(MlsUnavailable, match="400"):
-        await changed(reader, clock="Not a field")
+        await changed(reader, field="Not a field")
     mls.requests.clear()
     await reader.records(list(all_of(mls))[:2])
     assert mls.requests["/odata/Media"] == 0
@@ -120,13 +120,13 @@ class Scripted:
         self.asked: list[dict[str, str]] = []
 
         async def asked(url: Any) -> Any:
-            from services.scheduler.odata import Page
+            from services.scheduler.odata import ODataPage
 
             resource = url.path.rpartition("/")[2]
             self.asked.append({"": resource, **dict(parse_qsl(url.query.decode()))})
-            return Page(rows.get(resource, []), None)
+            return ODataPage(rows.get(resource, []), None)
 
-        monkeypatch.setattr(reader._client, "_asked", asked)
+        monkeypatch.setattr(reader._client, "_request", asked)
 
 
 async def test_rows_of_others_are_left_out(reader: FeedReader, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,7 +160,7 @@ async def test_only_an_mls_that_is_sure_says_that_there_are_no_photos(
 
 async def test_the_market_is_read_by_key_with_timestamps_only(mls: Sandbox, reader: FeedReader) -> None:
     mls.withdraw(next(iter(all_of(mls))))
-    rows = [row async for page in reader.on_the_market() for row in page]
+    rows = [row async for page in reader.market() for row in page]
     assert {row["ListingKey"] for row in rows} == set(list(all_of(mls))[1:])
     assert set(rows[0]) == {"ListingKey", "StandardStatus", "ModificationTimestamp", "MediaChangeTimestamp"}
 
@@ -169,7 +169,7 @@ async def test_no_query_ever_skips(reader: FeedReader, monkeypatch: pytest.Monke
     rows = [{"ListingKey": key, "ModificationTimestamp": "2026-11-23T09:00:00Z", "Media": []} for key in "ABCDE"]
     script = Scripted(reader, monkeypatch, Property=rows)
     await changed(reader)
-    async for _ in reader.on_the_market():
+    async for _ in reader.market():
         pass
     assert len(script.asked) > 4
     assert not [asked for asked in script.asked if "$skip" in asked]
@@ -180,17 +180,17 @@ async def test_plain_resos_photo_clock_is_taken_where_ampres_is_missing(
     reader: FeedReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Scripted(reader, monkeypatch, Property=[{"ListingKey": "A", "PhotosChangeTimestamp": None}])
-    assert await reader.clocks() == ("ModificationTimestamp", "PhotosChangeTimestamp")
+    assert await reader.timestamp_fields() == ("ModificationTimestamp", "PhotosChangeTimestamp")
 
 
 async def test_an_mls_without_a_photo_clock_has_one_clock(reader: FeedReader, monkeypatch: pytest.MonkeyPatch) -> None:
     Scripted(reader, monkeypatch, Property=[{"ListingKey": "A"}])
-    assert await reader.clocks() == ("ModificationTimestamp",)
+    assert await reader.timestamp_fields() == ("ModificationTimestamp",)
 
 
 def test_groups_fit_into_a_request() -> None:
     keys = [f"{number:010}" for number in range(120)]
-    assert [len(group) for group in in_groups(keys)] == [50, 50, 20]
-    assert [len(group) for group in in_groups(["x" * 700] * 5)] == [2, 2, 1]
-    assert [len(group) for group in in_groups(["x" * 5_000, "y"])] == [1, 1]
-    assert list(in_groups([])) == []
+    assert [len(group) for group in key_groups(keys)] == [50, 50, 20]
+    assert [len(group) for group in key_groups(["x" * 700] * 5)] == [2, 2, 1]
+    assert [len(group) for group in key_groups(["x" * 5_000, "y"])] == [1, 1]
+    assert list(key_groups([])) == []

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from services.scheduler.odata import Kind, MlsClient, MlsUnavailable, Page
+from services.scheduler.odata import MlsClient, MlsFailure, MlsUnavailable, ODataPage
 from tests.builders import a_feed
 
 TOKEN = "s3cret"
@@ -37,7 +37,7 @@ class Mls:
         bounds = {"pause_seconds": 0.0, **bounds}
         return MlsClient(a_feed(reso_url=f"{self.url}/odata", **rules), token, **bounds)
 
-    async def ask(self, client: MlsClient | None = None, options: Mapping[str, str] | None = None) -> Page:
+    async def ask(self, client: MlsClient | None = None, options: Mapping[str, str] | None = None) -> ODataPage:
         client = client or self.client()
         try:
             return await client.page("Property", options or {})
@@ -123,7 +123,7 @@ async def test_without_a_token_or_a_safe_way_nothing_is_asked(
 ) -> None:
     mls.answers = [rows()]
     fault = await mls.fails(mls.client(rules, token))
-    assert (fault.kind, said in str(fault), "s3cret" in str(fault)) == (Kind.REFUSED, True, False)
+    assert (fault.failure, said in str(fault), "s3cret" in str(fault)) == (MlsFailure.REFUSED, True, False)
     assert mls.requests == []
 
 
@@ -136,7 +136,7 @@ async def test_without_a_token_or_a_safe_way_nothing_is_asked(
 )  # fmt: skip
 async def test_a_next_link_to_anywhere_else_is_not_followed(mls: Mls, link: str) -> None:
     mls.answers = [rows("a", link=link)]
-    assert (await mls.fails()).kind is Kind.BAD_ANSWER
+    assert (await mls.fails()).failure is MlsFailure.BAD_ANSWER
     assert {request.host for request in mls.requests} == {mls.url.removeprefix("http://")}
 
 
@@ -159,33 +159,33 @@ async def test_next_links_that_never_end_are_left(mls: Mls) -> None:
 @pytest.mark.parametrize(
     ("answer", "kind", "asked"),
     [
-        (status(400), Kind.BAD_QUERY, 1),
-        (status(501), Kind.BAD_QUERY, 1),
-        (status(401), Kind.REFUSED, 1),
-        (status(403), Kind.REFUSED, 1),
-        (status(429), Kind.THROTTLED, 4),
-        (status(404), Kind.MLS_ERROR, 4),
-        (status(500), Kind.MLS_ERROR, 4),
-        (status(503), Kind.MLS_ERROR, 4),
-        (status(204), Kind.MLS_ERROR, 4),
-        (body(b"<html>Sorry</html>"), Kind.BAD_ANSWER, 4),
-        (body(b""), Kind.BAD_ANSWER, 4),
-        (body(b'{"value": ['), Kind.BAD_ANSWER, 4),
-        (body(b"[]"), Kind.BAD_ANSWER, 4),
-        (body(b'{"value": {}}'), Kind.BAD_ANSWER, 4),
-        (body(b'{"value": [1]}'), Kind.BAD_ANSWER, 4),
-        (body(b'{"error": {"code": "x"}}'), Kind.BAD_ANSWER, 4),
-        (body(b'{"error": {"code": "x"}, "value": []}'), Kind.BAD_ANSWER, 4),
-        (body(b"not gzip", **{"Content-Encoding": "gzip"}), Kind.BAD_ANSWER, 4),
-        (body(gzip.compress(b'{"value": []}')[:-9], **{"Content-Encoding": "gzip"}), Kind.BAD_ANSWER, 4),
-        (body(b"?", **{"Content-Encoding": "br"}), Kind.BAD_ANSWER, 4),
+        (status(400), MlsFailure.BAD_QUERY, 1),
+        (status(501), MlsFailure.BAD_QUERY, 1),
+        (status(401), MlsFailure.REFUSED, 1),
+        (status(403), MlsFailure.REFUSED, 1),
+        (status(429), MlsFailure.THROTTLED, 4),
+        (status(404), MlsFailure.MLS_ERROR, 4),
+        (status(500), MlsFailure.MLS_ERROR, 4),
+        (status(503), MlsFailure.MLS_ERROR, 4),
+        (status(204), MlsFailure.MLS_ERROR, 4),
+        (body(b"<html>Sorry</html>"), MlsFailure.BAD_ANSWER, 4),
+        (body(b""), MlsFailure.BAD_ANSWER, 4),
+        (body(b'{"value": ['), MlsFailure.BAD_ANSWER, 4),
+        (body(b"[]"), MlsFailure.BAD_ANSWER, 4),
+        (body(b'{"value": {}}'), MlsFailure.BAD_ANSWER, 4),
+        (body(b'{"value": [1]}'), MlsFailure.BAD_ANSWER, 4),
+        (body(b'{"error": {"code": "x"}}'), MlsFailure.BAD_ANSWER, 4),
+        (body(b'{"error": {"code": "x"}, "value": []}'), MlsFailure.BAD_ANSWER, 4),
+        (body(b"not gzip", **{"Content-Encoding": "gzip"}), MlsFailure.BAD_ANSWER, 4),
+        (body(gzip.compress(b'{"value": []}')[:-9], **{"Content-Encoding": "gzip"}), MlsFailure.BAD_ANSWER, 4),
+        (body(b"?", **{"Content-Encoding": "br"}), MlsFailure.BAD_ANSWER, 4),
     ],
 )
 async def test_a_bad_answer_is_named_and_tried_again_where_that_may_help(
-    mls: Mls, answer: Answer, kind: Kind, asked: int
+    mls: Mls, answer: Answer, kind: MlsFailure, asked: int
 ) -> None:
     mls.answers = [answer]
-    assert ((await mls.fails()).kind, len(mls.requests)) == (kind, asked)
+    assert ((await mls.fails()).failure, len(mls.requests)) == (kind, asked)
 
 
 async def test_what_passes_by_itself_is_waited_for(mls: Mls) -> None:
@@ -207,22 +207,22 @@ async def test_retry_after_is_waited_for(mls: Mls, number: int, form: str) -> No
 async def test_a_long_retry_after_is_left_to_another_time(mls: Mls) -> None:
     mls.answers = [status(429, **{"Retry-After": "3600"})]
     fault = await mls.fails()
-    assert (fault.kind, fault.wait_seconds, len(mls.requests)) == (Kind.THROTTLED, 3600.0, 1)
+    assert (fault.failure, fault.wait_seconds, len(mls.requests)) == (MlsFailure.THROTTLED, 3600.0, 1)
 
 
 async def test_gzip_is_inflated_up_to_the_limit(mls: Mls) -> None:
     page = json.dumps({"value": [{"ListingKey": "C1", "PublicRemarks": "x" * 1_000}]}).encode()
     mls.answers = [body(gzip.compress(page), **{"Content-Encoding": "gzip"})]
-    assert len((await mls.ask(mls.client(most_bytes=len(page)))).rows) == 1
-    fault = await mls.fails(mls.client(most_bytes=len(page) - 1))
-    assert (fault.kind, len(mls.requests)) == (Kind.TOO_LARGE, 2)
+    assert len((await mls.ask(mls.client(max_bytes=len(page)))).rows) == 1
+    fault = await mls.fails(mls.client(max_bytes=len(page) - 1))
+    assert (fault.failure, len(mls.requests)) == (MlsFailure.TOO_LARGE, 2)
     mls.answers = [body(page)]
-    assert (await mls.fails(mls.client(most_bytes=len(page) - 1))).kind is Kind.TOO_LARGE
+    assert (await mls.fails(mls.client(max_bytes=len(page) - 1))).failure is MlsFailure.TOO_LARGE
 
 
 async def test_a_bomb_is_left_at_the_limit(mls: Mls) -> None:
     mls.answers = [body(gzip.compress(b" " * 20_000_000), **{"Content-Encoding": "gzip"})]
-    assert (await mls.fails(mls.client(most_bytes=1_000_000))).kind is Kind.TOO_LARGE
+    assert (await mls.fails(mls.client(max_bytes=1_000_000))).failure is MlsFailure.TOO_LARGE
 
 
 async def test_an_mls_that_is_silent_or_away_is_left_in_time(mls: Mls) -> None:
@@ -239,9 +239,9 @@ async def test_an_mls_that_is_silent_or_away_is_left_in_time(mls: Mls) -> None:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     mls.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    assert (await mls.fails(mls.client(request_seconds=0.1))).kind is Kind.TIMEOUT
+    assert (await mls.fails(mls.client(request_seconds=0.1))).failure is MlsFailure.TIMEOUT
     await runner.cleanup()
-    assert (await mls.fails()).kind is Kind.UNREACHABLE
+    assert (await mls.fails()).failure is MlsFailure.UNREACHABLE
 
 
 async def test_no_fault_repeats_the_url_or_the_token(mls: Mls) -> None:

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 
 from ops import doctor, status
 from services.downloader.outcomes import Deferred, Downloaded, Unchanged, result_of
-from services.scheduler.odata import Kind
+from services.scheduler.odata import MlsFailure
 from shared import budgets
 from shared.clock import utc_now
 from shared.dead_letters import DeadLetters
@@ -153,7 +153,7 @@ def test_the_values_of_metrics_labels_stay() -> None:
             result_of(Downloaded(copy)),
             result_of(Deferred(NOW)),
         ],
-        "kind of a sweep's error": list(Kind),
+        "kind of a sweep's error": list(MlsFailure),
         "kind of drift": list(Drift),
         "reason of a removal": list(RemovalReason),
     }

@@ -67,7 +67,7 @@ def test_the_last_start_is_todays_or_yesterdays(now: str, start: str) -> None:
 def test_what_was_missed_is_owed_once_however_often_it_was_missed(
     swept: str | None, now: str, owed: str | None
 ) -> None:
-    assert schedule.owed(TORONTO, utc(swept) if swept else None, utc(now)) == (utc(owed) if owed else None)
+    assert schedule.due_start(TORONTO, utc(swept) if swept else None, utc(now)) == (utc(owed) if owed else None)
 
 
 @pytest.mark.parametrize("zone", ZONES)
@@ -76,7 +76,7 @@ def test_a_year_has_one_sweep_for_each_local_day(zone: str, sweep_at: str) -> No
     feed = a_feed(time_zone=zone, sweep_at=sweep_at)
     now, swept, days = utc("2026-01-01T12:00"), None, list[datetime]()
     while now < utc("2027-01-01T12:00"):
-        if start := schedule.owed(feed, swept, now):
+        if start := schedule.due_start(feed, swept, now):
             swept = start
             days.append(start)
         now += timedelta(hours=3)
@@ -94,11 +94,11 @@ def test_a_year_has_one_sweep_for_each_local_day(zone: str, sweep_at: str) -> No
 )
 def test_a_sweep_that_was_just_finished_is_not_owed_and_a_day_later_one_is(now: datetime, zone: str, at: time) -> None:
     feed = a_feed(time_zone=zone, sweep_at=f"{at.hour:02}:{at.minute:02}")
-    start = schedule.owed(feed, None, now)
+    start = schedule.due_start(feed, None, now)
     assert start is not None
     assert now - timedelta(hours=26) < start <= now
-    assert schedule.owed(feed, start, now) is None
-    assert schedule.owed(feed, start, now + timedelta(hours=26)) is not None
+    assert schedule.due_start(feed, start, now) is None
+    assert schedule.due_start(feed, start, now + timedelta(hours=26)) is not None
 
 
 def test_listings_have_their_moments_evenly_over_the_hours_and_keep_them() -> None:

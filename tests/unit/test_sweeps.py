@@ -11,10 +11,11 @@ from prometheus_client import CollectorRegistry
 
 from local.sandbox import Sandbox
 from services.scheduler import schedule
+from services.scheduler.change_follower import FOLLOW_EVERY
 from services.scheduler.feed_reader import FeedReader
-from services.scheduler.news import Metrics
 from services.scheduler.odata import MlsClient
-from services.scheduler.sweeps import FOLLOW_EVERY, SETTLE, Sweeper
+from services.scheduler.sweep_metrics import SweepMetrics
+from services.scheduler.sweeps import START_DELAY, Sweeper, SweepStores
 from shared.clock import utc_now
 from shared.dead_letters import DeadLetters
 from shared.domain.feed import Feed, parse_feeds
@@ -67,7 +68,7 @@ class Desk:
         dead = DeadLetters(broker, "", "scheduler", self.clock, CollectorRegistry())
         self.broker.recorder = Recorder(self.listings, {feed.name: feed}, dead, utc_now, CollectorRegistry())
         self.publisher = Publisher(broker, "", "scheduler", self.clock)
-        self.metrics, self.removal_holds = Metrics(self.registry), MemoryRemovalHolds()
+        self.metrics, self.removal_holds = SweepMetrics(self.registry), MemoryRemovalHolds()
         self.readers: list[FeedReader] = []
         self.pause_seconds = pause_seconds
         self.sweeper = self.another("one")
@@ -89,10 +90,8 @@ class Desk:
             reader = FeedReader(self.feed, MlsClient(self.feed, "secret", pause_seconds=self.pause_seconds))
             self.readers.append(reader)
         lease = Lease(self.leases, "scheduler", name, self.clock)
-        return Sweeper(
-            self.feed, reader, self.listings, self.sweeps, self.removal_holds, lease, self.publisher, self.clock,
-            self.metrics,
-        )  # fmt: skip
+        stores = SweepStores(self.listings, self.sweeps, self.removal_holds)
+        return Sweeper(self.feed, reader, stores, lease, self.publisher, self.clock, self.metrics)
 
     async def later(self, wait: timedelta) -> None:
         """Let time pass, then do a round."""
@@ -134,7 +133,7 @@ async def mls(tmp_path: Path) -> AsyncIterator[Sandbox]:
 async def desk(mls: Sandbox) -> AsyncIterator[Desk]:
     """A desk that has heard of every listing."""
     async with Desk(feed_of(mls)) as found:
-        await found.later(SETTLE)
+        await found.later(START_DELAY)
         assert found.published() == 30
         yield found
 
@@ -208,7 +207,7 @@ async def test_an_opted_out_listing_is_hidden_and_no_news_each_day(mls: Sandbox,
 async def test_what_was_never_recorded_and_may_not_be_shown_is_not_published(mls: Sandbox) -> None:
     mls.withdraw(keys(mls)[4])
     async with Desk(feed_of(mls)) as desk:
-        await desk.later(SETTLE)
+        await desk.later(START_DELAY)
         assert desk.published() == 29
         await desk.later(FOLLOW_EVERY)
         assert desk.published() == 0
@@ -300,7 +299,7 @@ async def test_a_feed_that_is_never_swept_counts_from_the_start_and_only_where_i
         began = other.now
         for _ in range(3):
             await other.later(DAY)
-        assert other.registry.get_sample_value(*shown) == (began + SETTLE).timestamp()
+        assert other.registry.get_sample_value(*shown) == (began + START_DELAY).timestamp()
         other.leases = MemoryLeases()
         assert await Lease(other.leases, "scheduler", "two", other.clock).is_held()
         other.sweeper = other.another("one")
@@ -310,9 +309,9 @@ async def test_a_feed_that_is_never_swept_counts_from_the_start_and_only_where_i
 
 async def test_a_missed_sweep_waits_until_the_topics_are_read(mls: Sandbox) -> None:
     async with Desk(feed_of(mls)) as desk:
-        await desk.later(SETTLE / 2)
+        await desk.later(START_DELAY / 2)
         assert desk.published() == 0
-        await desk.later(SETTLE / 2)
+        await desk.later(START_DELAY / 2)
         assert desk.published() == 30
 
 
@@ -323,7 +322,7 @@ async def test_the_daily_sweep_begins_at_its_local_time_whenever_the_last_one_wa
     async with Desk(feed_of(mls)) as desk:
         desk.now = datetime(2026, 10, day, 20, 0, tzinfo=UTC)
         desk.sweeper = desk.another("one")
-        await desk.later(SETTLE)
+        await desk.later(START_DELAY)
         for _ in range(hours):
             await desk.later(timedelta(hours=1))
         await desk.later(timedelta(minutes=59, seconds=29))
@@ -338,7 +337,7 @@ async def test_a_large_sweep_is_spread_over_its_hours(tmp_path: Path) -> None:
         Sandbox(listings=120, photos=1, widest=320, cache=tmp_path) as mls,
         Desk(feed_of(mls, sweep_hours=0.005)) as desk,
     ):
-        await desk.later(SETTLE)
+        await desk.later(START_DELAY)
         assert desk.published() == 50
         await desk.later(timedelta(seconds=5))
         assert desk.published() == 0
@@ -351,7 +350,7 @@ async def test_a_large_sweep_is_spread_over_its_hours(tmp_path: Path) -> None:
 
 async def test_groups_follow_their_listings_moments_at_most_ten_seconds_apart(tmp_path: Path) -> None:
     async with Sandbox(listings=120, photos=1, widest=320, cache=tmp_path) as mls, Desk(feed_of(mls)) as desk:
-        await desk.later(SETTLE)
+        await desk.later(START_DELAY)
         order = sorted(keys(mls), key=lambda key: schedule.slot(desk.feed, key, desk.now))
         for group in (order[:50], order[50:100], order[100:]):
             assert {one.key for one in desk.broker.taken} == {key.encode() for key in group}
@@ -363,10 +362,10 @@ async def test_groups_follow_their_listings_moments_at_most_ten_seconds_apart(tm
 
 async def test_a_sweep_that_broke_off_goes_on_with_what_is_left(tmp_path: Path) -> None:
     async with Sandbox(listings=120, photos=1, widest=320, cache=tmp_path) as mls, Desk(feed_of(mls)) as desk:
-        await desk.later(SETTLE)
+        await desk.later(START_DELAY)
         assert desk.published() == 50
         desk.sweeper = desk.another("two")
-        await desk.later(SETTLE)
+        await desk.later(START_DELAY)
         await desk.later(timedelta(seconds=10))
         assert desk.published() == 70
 
@@ -495,13 +494,13 @@ async def test_listings_that_only_the_list_lacks_stay_and_nobody_is_asked(
 ) -> None:
     mls, desk = larger
     lost = keys(mls)[:120]
-    whole = FeedReader.on_the_market
+    whole = FeedReader.market
 
     async def half(self: FeedReader) -> AsyncIterator[Any]:
         async for rows in whole(self):
             yield [row for row in rows if row["ListingKey"] not in lost]
 
-    monkeypatch.setattr(FeedReader, "on_the_market", half)
+    monkeypatch.setattr(FeedReader, "market", half)
     sweep = await desk.swept()
     assert (sweep.found.missing, sweep.found.gone) == (120, 0)
     assert len(await desk.listings.displayed_keys("sandbox", "", 999)) == 130
@@ -587,7 +586,7 @@ async def test_copies_that_were_not_asked_for_in_days_are_due_over_the_hours() -
                 )
             ]
         )  # fmt: skip
-    await desk.later(SETTLE)
+    await desk.later(START_DELAY)
     due = [(await desk.listings.get(desk.feed.name, f"X{number}")) for number in range(250)]
     photos = [photo for listing in due if listing for photo in listing.photos if photo.forced_at]
     assert [photo.object_id for photo in photos] == ["stale"] * 250
@@ -613,5 +612,5 @@ async def test_a_wanted_recheck_is_due_at_once_and_a_dry_one_only_counted() -> N
 async def test_without_days_no_copy_is_asked_for_again() -> None:
     desk = Desk(a_feed())
     await desk.listings.write([a_listing(old("a", 999, desk.now, key="X1"))])
-    await desk.later(SETTLE)
+    await desk.later(START_DELAY)
     assert (await desk.listing("X1")).due_at is None

@@ -1,0 +1,76 @@
+"""Which property records of an MLS say something that is not recorded? Those are published as `listing-seen`."""
+
+from collections.abc import Sequence
+
+import orjson
+
+from services.scheduler import decide
+from services.scheduler.odata import PropertyRecord
+from services.scheduler.sweep_metrics import SweepMetrics
+from shared import log
+from shared.domain import announcement
+from shared.domain.announcement import Announcement, ImpossibleRecord
+from shared.domain.feed import Feed
+from shared.events.listings import ListingSeen
+from shared.events.topics import MAX_RECORD_BYTES
+from shared.publisher import Publisher
+from shared.stores.listings import ListingRecords
+
+_logger = log.get(__name__)
+_MAX_PROPERTY_BYTES = MAX_RECORD_BYTES * 0.9
+"""Leaves room for the event's envelope."""
+
+
+class ChangeFilter:
+    """Reads one feed's property records, compares them with the recorded listings, and publishes them."""
+
+    def __init__(self, feed: Feed, listings: ListingRecords, publisher: Publisher, metrics: SweepMetrics) -> None:
+        self._feed = feed
+        self._listings = listings
+        self._publisher = publisher
+        self._metrics = metrics
+
+    def read(self, records: Sequence[PropertyRecord]) -> list[Announcement]:
+        """Return the records as announcements, read by the feed's rules.
+
+        An impossible record is left out, counted and logged.
+        """
+        self._metrics.read.labels(self._feed.name).inc(len(records))
+        announcements: list[Announcement] = []
+        for record in records:
+            try:
+                announcements.append(announcement.read(self._feed, record))
+            except ImpossibleRecord as error:
+                self._count_unusable(record, str(error))
+        return announcements
+
+    async def changed_keys(self, announcements: Sequence[Announcement]) -> list[str]:
+        """Return the ListingKeys of the announcements that differ from the recorded listings, in their order.
+
+        Raises StoreUnavailable.
+        """
+        recorded = await self._listings.recorded([(listing.feed, listing.listing_key) for listing in announcements])
+        return [
+            listing.listing_key
+            for listing in announcements
+            if decide.is_news(listing, recorded.get((listing.feed, listing.listing_key)))
+        ]
+
+    async def publish(self, records: Sequence[PropertyRecord], why: str) -> None:
+        """Publish the records as `listing-seen`, and wait until Kafka has them. `why` is the label of the metric.
+
+        A record that is too large for the topic is left out, counted and logged. Raises BrokerUnavailable.
+        """
+        events: list[ListingSeen] = []
+        for record in records:
+            if len(orjson.dumps(record)) < _MAX_PROPERTY_BYTES:
+                events.append(ListingSeen(feed=self._feed.name, record=record))
+            else:
+                self._count_unusable(record, f"it is over {MAX_RECORD_BYTES:,} bytes with its envelope")
+        await self._publisher.publish(events)
+        self._metrics.published.labels(self._feed.name, why).inc(len(events))
+
+    def _count_unusable(self, record: PropertyRecord, reason: str) -> None:
+        self._metrics.unusable.labels(self._feed.name).inc()
+        key = str(record.get("ListingKey"))[:200]
+        _logger.warning("record-unusable", feed=self._feed.name, listing_key=key, reason=reason)

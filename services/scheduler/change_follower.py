@@ -1,0 +1,47 @@
+"""Between two sweeps of an MLS: publish the listings that changed, by the MLS's own timestamps."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from services.scheduler.change_filter import ChangeFilter
+from services.scheduler.feed_reader import Changes, FeedReader
+from services.scheduler.sweep_record import SweepRecord
+from shared.stores.sweeps import Sweep
+
+FOLLOW_EVERY = timedelta(minutes=5)
+OVERLAP = timedelta(minutes=20)
+"""Read again each time: an MLS may show a record later than its timestamp says, and its clock is not ours."""
+
+
+class ChangeFollower:
+    """Follows the changes of one feed's MLS."""
+
+    def __init__(self, reader: FeedReader, changes: ChangeFilter, record: SweepRecord) -> None:
+        self._reader = reader
+        self._changes = changes
+        self._record = record
+
+    def is_due(self, sweep: Sweep, now: datetime) -> bool:
+        """Return True if the market was compared once, and the changes were not read within FOLLOW_EVERY."""
+        return bool(sweep.reached) and (not sweep.followed_at or now - sweep.followed_at >= FOLLOW_EVERY)
+
+    async def follow(self, sweep: Sweep, now: datetime) -> None:
+        """Publish the records that changed since the last time, and record up to when all changes are published.
+
+        Raises MlsUnavailable, Superseded, StoreUnavailable, BrokerUnavailable.
+        """
+        for field in await self._reader.timestamp_fields():
+            since = sweep.reached.get(field, now)
+            async for page in self._reader.changes(field, since - OVERLAP):
+                await self._publish(page)
+                # Never later than now: a record of the year 2099 would end all following.
+                reached = {**sweep.reached, field: max(since, min(page.reached, now))}
+                sweep = await self._record.write(replace(sweep, reached=reached))
+        error = sweep.error if sweep.compare_again_at else ""
+        await self._record.write(replace(sweep, followed_at=now, failures=0, error=error, try_again_at=None))
+
+    async def _publish(self, page: Changes) -> None:
+        announcements = {listing.listing_key: listing for listing in self._changes.read(page.records)}
+        changed = {*await self._changes.changed_keys(list(announcements.values()))}
+        await self._record.check_lease()
+        await self._changes.publish([each for each in page.records if each.get("ListingKey") in changed], "changed")

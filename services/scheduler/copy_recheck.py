@@ -1,0 +1,48 @@
+"""The sweep of a feed without an MLS to ask: copies not checked for days are made due to be asked for again."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from services.scheduler import decide
+from services.scheduler.sweep_metrics import SweepMetrics
+from services.scheduler.sweep_plan import SweepRun
+from services.scheduler.sweep_record import SweepRecord
+from shared.domain.feed import Feed
+from shared.stores.release_queue import ReleaseQueue
+from shared.stores.sweeps import Found, Sweep
+
+_BATCH_SIZE = 50
+
+
+class CopyRecheck:
+    """Rechecks the copies of one feed."""
+
+    def __init__(self, feed: Feed, listings: ReleaseQueue, record: SweepRecord, metrics: SweepMetrics) -> None:
+        self._feed = feed
+        self._listings = listings
+        self._record = record
+        self._metrics = metrics
+
+    async def run(self, sweep: Sweep, run: SweepRun, now: datetime) -> tuple[Sweep, Found]:
+        """Make each copy due that was not checked for `recheck_days`; return the record and the sweep's counts.
+
+        The due times are spread over the feed's `sweep_hours`; in a sweep that an operator requested they are now.
+        A dry run only counts. Raises Superseded, StoreUnavailable.
+        """
+        before, found = now - timedelta(days=self._feed.recheck_days), Found()
+        if run.is_dry:
+            return sweep, Found(compared=await self._listings.recheck_count(self._feed.name, before))
+        feed = replace(self._feed, sweep_hours=0.0) if run.request else self._feed
+        while feed.recheck_days:
+            await self._record.check_lease()
+            page = await self._listings.recheck_due(feed.name, before, _BATCH_SIZE)
+            if not page:
+                break
+            due = [decide.recheck(listing, feed, before, run.start, now) for listing in page]
+            refused = await self._listings.write(rechecked.listing for rechecked in due)
+            written = [each for each in due if (each.listing.feed, each.listing.key) not in refused]
+            photos = sum(rechecked.photos for rechecked in written)
+            found = replace(found, compared=found.compared + len(written), published=found.published + photos)
+            self._metrics.rechecked.labels(feed.name).inc(photos)
+            sweep = await self._record.write(replace(sweep, found=found))
+        return sweep, found

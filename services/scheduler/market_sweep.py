@@ -1,0 +1,155 @@
+"""A sweep of an MLS's whole market: compare the market with the records, then ask for what differs, group by group."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from services.scheduler import decide, sweep_plan
+from services.scheduler.change_filter import ChangeFilter
+from services.scheduler.feed_reader import FeedReader
+from services.scheduler.odata import MlsFailure, MlsUnavailable, PropertyRecord
+from services.scheduler.sweep_plan import Comparison, KeyGroup, SweepPlan, SweepRun
+from services.scheduler.sweep_record import SweepRecord
+from shared import log
+from shared.clock import Clock
+from shared.domain.burst import is_burst
+from shared.domain.feed import Feed
+from shared.domain.listing import RemovalReason
+from shared.stores.listings import ListingRecords
+from shared.stores.removal_holds import Decision, RemovalHold, RemovalHolds
+from shared.stores.sweeps import Found, Sweep
+
+_logger = log.get(__name__)
+_BATCH_SIZE = 5_000
+_REMOVAL_REASON = RemovalReason.LISTING_INACTIVE
+"""The reason with which the copies are removed of a listing that its MLS no longer has."""
+
+
+class MarketSweep:
+    """Sweeps the market of one feed's MLS, a step at a time."""
+
+    def __init__(
+        self,
+        feed: Feed,
+        reader: FeedReader,
+        listings: ListingRecords,
+        removal_holds: RemovalHolds,
+        changes: ChangeFilter,
+        record: SweepRecord,
+        clock: Clock,
+    ) -> None:
+        self._feed = feed
+        self._reader = reader
+        self._listings = listings
+        self._removal_holds = removal_holds
+        self._changes = changes
+        self._record = record
+        self._clock = clock
+        self._plan: SweepPlan | None = None
+
+    def forget(self) -> None:
+        """Drop the plan of the sweep that is under way: the next step begins with a new comparison."""
+        self._plan = None
+
+    async def step(self, sweep: Sweep, run: SweepRun, now: datetime) -> tuple[Sweep, Found | None]:
+        """Compare the market with the records if that is still to be done; then ask for each group that is due.
+
+        Return the record as it was written last, and the sweep's counts once no group is left, until then None.
+        Raises MlsUnavailable, Superseded, StoreUnavailable, BrokerUnavailable.
+        """
+        if self._plan is None or self._plan.run.request != run.request:
+            self._plan = None
+            sweep, comparison = await self._compare(sweep, run, now)
+            self._plan = sweep_plan.plan(self._feed, run, comparison)
+        plan = self._plan
+        while plan.groups and now >= plan.next_at:
+            await self._ask_next_group(plan)
+            plan.next_at = now + plan.gap
+            sweep = await self._record.write(replace(sweep, found=plan.found))
+        if plan.groups:
+            return sweep, None
+        self._plan = None
+        return sweep, plan.found
+
+    async def _compare(self, sweep: Sweep, run: SweepRun, now: datetime) -> tuple[Sweep, Comparison]:
+        """Read the market and compare it with the records, noting how many listings were compared so far."""
+        _logger.info(
+            "sweep-started", feed=self._feed.name, start=run.start.isoformat(), wanted=run.request is not None
+        )  # fmt: skip
+        sweep = await self._record.write(replace(sweep, found=Found()))
+        if not sweep.reached and not run.is_dry:
+            sweep = replace(sweep, reached=dict.fromkeys(await self._reader.timestamp_fields(), now))
+        changed, on_market = list[str](), set[str]()
+        async for rows in self._reader.market():
+            displayed = [listing for listing in self._changes.read(rows) if listing.hidden_by is None]
+            on_market |= {listing.listing_key for listing in displayed}
+            changed += await self._changes.changed_keys(displayed)
+            sweep = await self._record.write(replace(sweep, found=Found(compared=len(on_market))))
+        missing, recorded = await self._missing_from(on_market)
+        if recorded and not on_market:
+            raise MlsUnavailable(
+                MlsFailure.INCOMPLETE,
+                f"the MLS lists no listing as displayed, and {recorded:,} are; an empty list says nothing",
+            )
+        return sweep, Comparison(on_market=on_market, changed=changed, missing=missing, displayed=recorded)
+
+    async def _missing_from(self, on_market: set[str]) -> tuple[list[str], int]:
+        """Return the ListingKeys of displayed listings that are not on the market, and how many are displayed."""
+        missing, displayed, last = list[str](), 0, ""
+        while keys := await self._listings.displayed_keys(self._feed.name, last, _BATCH_SIZE):
+            missing += [key for key in keys if key not in on_market]
+            displayed, last = displayed + len(keys), keys[-1]
+        return missing, displayed
+
+    async def _ask_next_group(self, plan: SweepPlan) -> None:
+        """Ask the MLS for the plan's first group, publish the answer, and remove the group from the plan."""
+        group = plan.groups[0]
+        if not plan.run.is_dry:
+            published, gone = await self._publish_answer(plan, group)
+            plan.found = replace(
+                plan.found, published=plan.found.published + published + gone, gone=plan.found.gone + gone
+            )
+        plan.found = replace(plan.found, left=plan.found.left - len(group.keys))
+        plan.groups.popleft()
+
+    async def _publish_answer(self, plan: SweepPlan, group: KeyGroup) -> tuple[int, int]:
+        """Ask for a group's records and publish them, and the missing listings that the MLS has no record of.
+
+        Return how many records were published, and how many listings as gone. An answer without the witness is no
+        proof that a listing is gone.
+        """
+        asks_witness = group.are_missing and plan.witness
+        answer = await self._reader.records([*group.keys, plan.witness] if asks_witness else group.keys)
+        gone = list[PropertyRecord]()
+        if group.are_missing and plan.witness in answer:
+            gone = [decide.gone(key) for key in group.keys if key not in answer]
+        records = [record for key, record in answer.items() if key in group.keys]
+        hides = group.are_missing and any(listing.hidden_by for listing in self._changes.read(records))
+        await self._record.check_lease()
+        if (gone or hides) and not await self._may_hide_gone(plan, is_told_by_mls=hides):
+            gone = []
+        await self._changes.publish(records, "missing" if group.are_missing else "news")
+        await self._changes.publish(gone, "gone")
+        return len(records), len(gone)
+
+    async def _may_hide_gone(self, plan: SweepPlan, *, is_told_by_mls: bool) -> bool:
+        """Return True if listings that the MLS has no record of may be hidden; hold the removals of a burst first.
+
+        The janitor detects a burst by the listings that turn hidden within an hour, and a sweep takes hours: so the
+        sweep looks for one by itself. After an operator discarded the burst, no such listing is hidden in this sweep.
+        `is_told_by_mls` is True if the MLS has records of missing listings which say that they are off the market:
+        these are hidden even then, and their removals are held for another decision, as no operator has seen them.
+        """
+        holds = {hold.reason: hold for hold in await self._removal_holds.all() if hold.feed == self._feed.name}
+        last, missing = holds.get(_REMOVAL_REASON), plan.found.missing
+        if last and last.decided_at and last.decided_at >= plan.run.start:
+            plan.is_discarded = last.decision is Decision.DISCARD
+            if not (plan.is_discarded and is_told_by_mls):
+                return not plan.is_discarded
+        if is_burst(missing, plan.displayed - missing, self._feed):
+            hold = RemovalHold(
+                feed=self._feed.name, reason=_REMOVAL_REASON, at=self._clock(), since=plan.run.start, hidden=missing,
+                displayed=plan.displayed - missing, by_sweep=True,
+            )  # fmt: skip
+            if await self._removal_holds.begin(hold):
+                _logger.error("removals-held", feed=self._feed.name, reason=str(hold))
+        return not plan.is_discarded

@@ -1,0 +1,86 @@
+"""Which listings does a sweep ask the MLS for, in which order and how fast? Pure."""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+
+from services.scheduler import schedule
+from services.scheduler.feed_reader import key_groups
+from shared.domain.feed import Feed
+from shared.stores.sweeps import Found, SweepRequest
+
+_MAX_GAP = timedelta(seconds=10)
+"""Between two groups, however many hours a sweep has: a change that is found late is shown, or hidden, late."""
+
+
+@dataclass(frozen=True, slots=True)
+class SweepRun:
+    """A sweep that is due: the daily one that starts at `start`, or one that an operator requested."""
+
+    start: datetime
+    request: SweepRequest | None = None
+
+    @property
+    def is_dry(self) -> bool:
+        """Return True if the sweep only counts what it would publish."""
+        return self.request is not None and self.request.dry_run
+
+
+@dataclass(frozen=True, slots=True)
+class KeyGroup:
+    """ListingKeys to ask for in one request; `are_missing` if they are displayed, but not on the MLS's market."""
+
+    keys: Sequence[str]
+    are_missing: bool
+
+
+@dataclass(slots=True)
+class SweepPlan:
+    """The rest of a sweep of an MLS's market, after the market was compared with the records."""
+
+    run: SweepRun
+    next_at: datetime
+    """When the next group is asked for."""
+    gap: timedelta
+    """The time between two groups."""
+    groups: deque[KeyGroup]
+    found: Found
+    """The counts so far."""
+    displayed: int
+    """How many listings were displayed when the sweep began."""
+    witness: str = ""
+    """The ListingKey of a listing on the market: an answer without it does not prove that other listings are gone."""
+    is_discarded: bool = False
+    """True if an operator discarded the burst that the sweep found, as the feed's fault."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """An MLS's market, compared with the recorded listings: ListingKeys, and how many listings are displayed."""
+
+    on_market: set[str]
+    changed: Sequence[str]
+    missing: Sequence[str]
+    displayed: int
+
+
+def plan(feed: Feed, run: SweepRun, comparison: Comparison) -> SweepPlan:
+    """Plan to ask for the missing and the changed listings, in groups, evenly over the feed's `sweep_hours`.
+
+    The missing ones come first, since they may have to be hidden; each kind is in the order of the listings' times in
+    the sweep (`schedule.slot`). A requested sweep asks for all groups without delay.
+    """
+    slot = partial(schedule.slot, feed, start=run.start)
+    groups = [KeyGroup(keys, are_missing=True) for keys in key_groups(sorted(comparison.missing, key=slot))]
+    groups += [KeyGroup(keys, are_missing=False) for keys in key_groups(sorted(comparison.changed, key=slot))]
+    gap = timedelta(hours=feed.sweep_hours) / len(groups) if groups and not run.request else timedelta(0)
+    to_ask = len(comparison.changed) + len(comparison.missing)
+    found = Found(
+        compared=len(comparison.on_market), asked_for=to_ask, missing=len(comparison.missing), left=to_ask
+    )  # fmt: skip
+    return SweepPlan(
+        run=run, next_at=run.start, gap=min(gap, _MAX_GAP), groups=deque(groups), found=found,
+        displayed=comparison.displayed, witness=next(iter(comparison.on_market), ""),
+    )  # fmt: skip

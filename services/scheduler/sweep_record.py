@@ -1,0 +1,35 @@
+"""The stored record of one feed's sweeps, which only the scheduler that holds the lease may write."""
+
+from dataclasses import replace
+
+from shared.lease import Lease
+from shared.stores.sweeps import Sweep, Sweeps
+
+
+class Superseded(Exception):
+    """Another scheduler runs the sweeps now: this one has lost the lease, or the other wrote the record."""
+
+
+class SweepRecord:
+    """Reads and writes the record of one feed's sweeps."""
+
+    def __init__(self, feed: str, sweeps: Sweeps, lease: Lease) -> None:
+        self._feed = feed
+        self._sweeps = sweeps
+        self._lease = lease
+
+    async def read(self) -> Sweep:
+        """Return the record as it is stored. Raises StoreUnavailable."""
+        return await self._sweeps.get(self._feed)
+
+    async def write(self, sweep: Sweep) -> Sweep:
+        """Store the record and return it with its new revision. Raises Superseded, StoreUnavailable."""
+        await self.check_lease()
+        if not await self._sweeps.write(sweep):
+            raise Superseded
+        return replace(sweep, revision=sweep.revision + 1)
+
+    async def check_lease(self) -> None:
+        """Raise Superseded if this scheduler does not hold the lease. Raises StoreUnavailable."""
+        if not await self._lease.is_held():
+            raise Superseded
