@@ -20,9 +20,9 @@ from bench.rows import Row
 from shared.clock import utc_now
 from shared.domain.failures import Reason
 from shared.stores import mongo
+from shared.stores.attempts import Attempt
 from shared.stores.documents import Document
 from shared.stores.mongo import Database
-from shared.stores.records import Attempt
 from tests import system
 from tests.builders import FEED
 from tests.servers import DESK_TOKEN, Servers, a_room

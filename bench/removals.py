@@ -30,7 +30,7 @@ from shared.render import Renderer
 from shared.stores import mongo
 from shared.stores.minio_objects import MinioObjects
 from shared.stores.objects import Bucket
-from shared.stores.records import Removal
+from shared.stores.removals import Removal
 from tests.builders import FEED, a_feed, a_held_photo, a_listing, hidden
 from tests.contract.test_objects import settings_of
 from tests.servers import Room, Servers, a_room

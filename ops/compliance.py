@@ -5,7 +5,7 @@ from datetime import datetime
 
 from ops.words import many
 from shared.domain.listing import Listing
-from shared.stores.records import Removal
+from shared.stores.removals import Removal
 
 _REASONS = {
     "listing-inactive": "the listing left the market",

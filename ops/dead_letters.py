@@ -19,7 +19,7 @@ from shared.events.records import Record, first_position_headers
 from shared.events.topics import DEAD_LETTER, MANIFEST
 from shared.kafka import Broker, OffsetRange, Outgoing
 from shared.settings import Settings
-from shared.stores.records import HandledDeadLetters, Place
+from shared.stores.handled_dead_letters import HandledDeadLetters, RecordPlace
 
 _DIGITS = re.compile(r"\d+")
 _LONGEST_SHOWN = 20_000
@@ -38,7 +38,7 @@ class Origin:
 class DeadLetter:
     """One dead letter. `origin` is null where its headers do not say where it came from."""
 
-    place: Place
+    place: RecordPlace
     reason: str
     service: str
     origin: Origin | None
@@ -103,7 +103,7 @@ def read(record: Record) -> DeadLetter:
     except (KeyError, ValueError):
         origin = None
     return DeadLetter(
-        place=Place(record.partition, record.offset, record.at),
+        place=RecordPlace(record.partition, record.offset, record.at),
         reason=headers.get("dead_letter_reason", "no reason given"),
         service=headers.get("dead_letter_service", "unknown"),
         origin=origin,
@@ -188,7 +188,7 @@ async def count(settings: Settings, marks: HandledDeadLetters) -> int:
     return sum(span.end - span.start for span in there) - handled[True]
 
 
-def _holds(span: OffsetRange, place: Place) -> bool:
+def _holds(span: OffsetRange, place: RecordPlace) -> bool:
     return place.partition == span.partition and span.start <= place.offset < span.end
 
 

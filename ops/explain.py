@@ -15,8 +15,8 @@ from shared.domain.listing import UNTIL_DECIDED, Hidden, Listing
 from shared.domain.priority import Priority
 from shared.domain.throughput import expected_per_second, seconds_until_turn
 from shared.render import Renderer
+from shared.stores.attempts import Attempt, Attempts
 from shared.stores.listing_search import ListingSearch
-from shared.stores.records import Attempt, Attempts
 from shared.stores.release_queue import ReleaseQueue
 from shared.stores.throughputs import Throughputs
 

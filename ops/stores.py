@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from shared.render import Renderer
 from shared.settings import Settings
 from shared.stores import mongo
+from shared.stores.attempts import Attempts
 from shared.stores.budgets import Budgets
-from shared.stores.records import Attempts, HandledDeadLetters
+from shared.stores.handled_dead_letters import HandledDeadLetters
 from shared.stores.removal_holds import RemovalHolds
 from shared.stores.throughputs import Throughputs
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from shared.clock import Clock
 from shared.stores.errors import StoreUnavailable
-from shared.stores.records import Leases
+from shared.stores.leases import Leases
 
 _HOLD = timedelta(seconds=10)
 _GIVING_BACK_SECONDS = 0.5

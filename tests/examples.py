@@ -15,9 +15,11 @@ from shared.domain.image import REBUILD_WANTED, Claim, image_id, url_key, url_ke
 from shared.domain.listing import UNTIL_DECIDED, Hidden, Listing, RemovalReason, SetAside
 from shared.domain.priority import Priority
 from shared.domain.throughput import Throughput
+from shared.stores.attempts import Attempt
 from shared.stores.audits import Audit
-from shared.stores.records import Attempt, Place, Removal
+from shared.stores.handled_dead_letters import RecordPlace
 from shared.stores.removal_holds import Decision, RemovalHold
+from shared.stores.removals import Removal
 from shared.stores.sweeps import Found, Sweep, SweepRequest
 from tests.builders import FEED, KEY, NOW, a_copy, a_discard, a_feed, a_held_photo, a_listing, a_photo, after
 
@@ -166,7 +168,7 @@ REMOVALS = [
         remained=("proptx-idx/X1/a/5a/full.webp",),
     ),
 ]  # fmt: skip
-MARKED = {"requeued": Place(0, 12, DATE), "dropped": Place(1, 0, NOW)}
+MARKED = {"requeued": RecordPlace(0, 12, DATE), "dropped": RecordPlace(1, 0, NOW)}
 SWEEPS = [
     Sweep(feed="never-swept"),
     Sweep(

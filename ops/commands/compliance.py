@@ -16,7 +16,7 @@ from shared.domain.listing import Listing
 from shared.render import Renderer
 from shared.settings import Settings
 from shared.stores import mongo
-from shared.stores.records import Removal, removal_facts
+from shared.stores.removals import Removal, removal_facts
 
 app = typer.Typer()
 

@@ -13,7 +13,8 @@ from ops.words import many
 from shared.domain.failures import POLICIES, Reason
 from shared.domain.image import Photo, Status
 from shared.domain.listing import UNTIL_DECIDED, Listing, RemovalReason
-from shared.stores.records import Attempt, Removal
+from shared.stores.attempts import Attempt
+from shared.stores.removals import Removal
 
 _HIDDEN = {
     RemovalReason.LISTING_INACTIVE: "the MLS does not list it any more",

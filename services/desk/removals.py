@@ -9,8 +9,8 @@ from ops.words import many
 from services.desk.actions import Asked, OfFeed, OfListing
 from services.desk.view import Parts, address, page, refuse, text
 from shared.domain.listing import Listing
-from shared.stores.records import Behind, Removal
 from shared.stores.removal_holds import Decision
+from shared.stores.removals import Removal, RemovalCursor
 
 _SHOWN = 100
 _PERIOD = timedelta(days=7)
@@ -53,7 +53,7 @@ def _cursor(last: Removal) -> str:
     return f"{last.removed_at.isoformat()} {last.id}"
 
 
-def _behind(request: web.Request) -> Behind | None:
+def _behind(request: web.Request) -> RemovalCursor | None:
     """Return where the page before ended; None on the first."""
     if not (given := text(request, "after")):
         return None

@@ -19,7 +19,7 @@ from shared.domain.feed import Feed
 from shared.render import Renderer
 from shared.settings import Settings
 from shared.stores.audits import Audits
-from shared.stores.records import Removals
+from shared.stores.removals import Removals
 
 SESSION = "session"
 _LONGEST_TEXT = 8_000

@@ -15,8 +15,8 @@ from shared.clock import Clock
 from shared.domain.feed import Feed
 from shared.kafka import BrokerUnavailable
 from shared.settings import Settings
+from shared.stores.attempts import Attempts
 from shared.stores.listing_reports import FeedCounts
-from shared.stores.records import Attempts
 
 Value = TypeVar("Value")
 

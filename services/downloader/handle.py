@@ -24,9 +24,9 @@ from shared.events.images import ImageOutdated
 from shared.events.records import Record
 from shared.publisher import Publisher
 from shared.render import Renderer
+from shared.stores.attempts import Attempts
 from shared.stores.documents import ListingId
 from shared.stores.listings import ListingRecords
-from shared.stores.records import Attempts
 
 _ROUTINE_CONCURRENCY = 3
 """Groups of a feed's photos at a time: one downloads, one encodes, one waits for the budget."""

@@ -16,8 +16,8 @@ from shared.domain.failures import Failure
 from shared.domain.listing import Listing
 from shared.events.images import ImageDownloaded
 from shared.publisher import Publisher
+from shared.stores.attempts import Attempt, Attempts
 from shared.stores.documents import ListingId
-from shared.stores.records import Attempt, Attempts
 
 _logger = log.get(__name__)
 

@@ -27,8 +27,8 @@ from shared.render import Renderer
 from shared.stores.documents import ListingId
 from shared.stores.errors import Contention
 from shared.stores.objects import Bucket, Objects
-from shared.stores.records import Removal, Removals
 from shared.stores.removal_queue import RemovalQueue
+from shared.stores.removals import Removal, Removals
 from shared.stores.updates import OptimisticUpdate
 
 _AT_ONCE = 25

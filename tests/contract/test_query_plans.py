@@ -18,6 +18,7 @@ from shared.domain.priority import Priority
 from shared.domain.throughput import Throughput
 from shared.render import Renderer
 from shared.stores import mongo
+from shared.stores.attempts import Attempt
 from shared.stores.audits import Audit
 from shared.stores.mongo import (
     Database,
@@ -32,8 +33,8 @@ from shared.stores.mongo import (
     MongoSweeps,
     MongoThroughputs,
 )
-from shared.stores.records import Attempt, Removal
 from shared.stores.removal_holds import Decision, RemovalHold
+from shared.stores.removals import Removal
 from shared.stores.summaries import Wanted
 from shared.stores.sweeps import Sweep, SweepRequest
 from tests.builders import FEED, NOW, a_discard, a_held_photo, a_listing, a_photo, after, hidden

@@ -11,9 +11,19 @@ import pytest
 from shared.clock import utc_now
 from shared.domain.listing import RemovalReason
 from shared.stores import mongo
-from shared.stores.audits import Audit, Audits, MemoryAudits
+from shared.stores.attempts import Attempt, Attempts
+from shared.stores.audits import Audit, Audits
 from shared.stores.budgets import Budgets, MemoryBudgets
-from shared.stores.memory import MemoryAttempts, MemoryHandledDeadLetters, MemoryLeases, MemoryRemovals
+from shared.stores.handled_dead_letters import HandledDeadLetters, RecordPlace
+from shared.stores.leases import Leases
+from shared.stores.memory import (
+    MemoryAttempts,
+    MemoryAudits,
+    MemoryHandledDeadLetters,
+    MemoryLeases,
+    MemoryRemovalHolds,
+    MemoryRemovals,
+)
 from shared.stores.mongo import (
     MongoAttempts,
     MongoAudits,
@@ -23,8 +33,8 @@ from shared.stores.mongo import (
     MongoRemovalHolds,
     MongoRemovals,
 )
-from shared.stores.records import Attempt, Attempts, Behind, HandledDeadLetters, Leases, Place, Removal, Removals
-from shared.stores.removal_holds import Decision, MemoryRemovalHolds, RemovalHold, RemovalHolds
+from shared.stores.removal_holds import Decision, RemovalHold, RemovalHolds
+from shared.stores.removals import Removal, RemovalCursor, Removals
 from tests.builders import FEED, KEY, NOW, after
 from tests.servers import Room
 
@@ -163,7 +173,7 @@ async def test_pages_of_evidence_come_newest_first_and_each_once(stores: Stores)
         (None, [last, other, *reversed(at_once), first]), (FEED, [last, *reversed(at_once), first]),
         ("nobody", []),
     ):  # fmt: skip
-        behind: Behind | None = None
+        behind: RemovalCursor | None = None
         found: list[Removal] = []
         while page := await stores.removals.newest(after(1), after(9), feed, behind, 2):
             assert len(page) <= 2
@@ -285,7 +295,7 @@ async def test_no_spending_is_lost_among_many_workers(stores: Stores) -> None:
 async def test_a_mark_is_of_one_dead_letter_and_stays(stores: Stores) -> None:
     # The database lets marks of long ago expire.
     now = utc_now()
-    place, earlier = Place(0, 7, now), Place(0, 7, now - timedelta(days=2))
+    place, earlier = RecordPlace(0, 7, now), RecordPlace(0, 7, now - timedelta(days=2))
     await stores.marks.add([], "dropped")
     await stores.marks.add([place, earlier], "dropped")
     await stores.marks.add([place], "requeued")

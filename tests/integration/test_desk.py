@@ -12,7 +12,7 @@ import pytest
 from local.sandbox import Sandbox
 from shared.domain.failures import POLICIES, Reason
 from shared.stores import mongo
-from shared.stores.records import Removal
+from shared.stores.removals import Removal
 from tests.desks import a_browser, asked_for, csrf_of, sign_in
 from tests.servers import DESK_TOKEN
 from tests.system import System, until

@@ -40,13 +40,15 @@ from shared.publisher import Publisher
 from shared.recording import Recorder
 from shared.render import Renderer
 from shared.stores.answers import Answers
+from shared.stores.attempts import Attempts
 from shared.stores.budgets import Budgets, MemoryBudgets
 from shared.stores.documents import ListingId
 from shared.stores.errors import Contention, StoreUnavailable
-from shared.stores.memory import MemoryAttempts, MemoryLeases, MemoryListings, MemoryRemovals
+from shared.stores.leases import Leases
+from shared.stores.memory import MemoryAttempts, MemoryLeases, MemoryListings, MemoryRemovalHolds, MemoryRemovals
 from shared.stores.objects import Objects
-from shared.stores.records import Attempts, Leases, Removals
-from shared.stores.removal_holds import MemoryRemovalHolds, RemovalHolds
+from shared.stores.removal_holds import RemovalHolds
+from shared.stores.removals import Removals
 from tests.simulated import SimulatedTime
 from tests.stateful.broker import Subscription, Topics
 from tests.stateful.mls import Mls, OriginFetcher

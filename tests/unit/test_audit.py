@@ -18,10 +18,9 @@ from shared.domain.image import REBUILD_WANTED, Claim, Copy, Status
 from shared.domain.listing import Listing, RemovalReason, copy_keys
 from shared.lease import Lease
 from shared.render import Renderer
-from shared.stores.audits import MemoryAudits
 from shared.stores.documents import ListingId
 from shared.stores.errors import Contention
-from shared.stores.memory import MemoryLeases, MemoryListings, MemoryObjects
+from shared.stores.memory import MemoryAudits, MemoryLeases, MemoryListings, MemoryObjects
 from shared.stores.objects import Bucket
 from tests.builders import FEED, NOW, a_copy, a_discard, a_held_photo, a_listing, a_photo, after, hidden
 

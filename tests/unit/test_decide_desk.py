@@ -11,7 +11,8 @@ from shared.domain import lifecycle
 from shared.domain.failures import Failure, Reason
 from shared.domain.image import Status
 from shared.domain.listing import Listing, RemovalReason, SetAside
-from shared.stores.records import Attempt, Removal
+from shared.stores.attempts import Attempt
+from shared.stores.removals import Removal
 from tests.builders import FEED, KEY, NOW, a_held_photo, a_listing, a_photo, after, hidden
 
 GONE = Failure(Reason.GONE, "photos.example.com answered 404")

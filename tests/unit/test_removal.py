@@ -23,9 +23,9 @@ from shared.kafka import Broker, Outgoing
 from shared.lease import Lease
 from shared.publisher import Publisher
 from shared.render import Renderer
-from shared.stores.memory import MemoryLeases, MemoryListings, MemoryObjects, MemoryRemovals
+from shared.stores.memory import MemoryLeases, MemoryListings, MemoryObjects, MemoryRemovalHolds, MemoryRemovals
 from shared.stores.objects import Bucket
-from shared.stores.removal_holds import Decision, MemoryRemovalHolds
+from shared.stores.removal_holds import Decision
 from tests.builders import (
     FEED,
     KEY,

@@ -27,9 +27,9 @@ from shared.lease import Lease
 from shared.publisher import Publisher
 from shared.recording import Recorder
 from shared.render import Renderer
-from shared.stores.memory import MemoryLeases, MemoryListings
-from shared.stores.removal_holds import Decision, MemoryRemovalHolds
-from shared.stores.sweeps import MemorySweeps, Sweep, SweepRequest
+from shared.stores.memory import MemoryLeases, MemoryListings, MemoryRemovalHolds, MemorySweeps
+from shared.stores.removal_holds import Decision
+from shared.stores.sweeps import Sweep, SweepRequest
 from tests.builders import a_copy, a_feed, a_held_photo, a_listing, a_photo
 
 DAY = timedelta(days=1)

@@ -1,14 +1,23 @@
 """The stores in memory, for tests of everything above them. They keep the same contract as the real ones."""
 
+from shared.stores.memory.attempts import MemoryAttempts
+from shared.stores.memory.audits import MemoryAudits
+from shared.stores.memory.handled_dead_letters import MemoryHandledDeadLetters
+from shared.stores.memory.leases import MemoryLeases
 from shared.stores.memory.listings import MemoryListings
 from shared.stores.memory.objects import MemoryObjects
-from shared.stores.memory.records import MemoryAttempts, MemoryHandledDeadLetters, MemoryLeases, MemoryRemovals
+from shared.stores.memory.removal_holds import MemoryRemovalHolds
+from shared.stores.memory.removals import MemoryRemovals
+from shared.stores.memory.sweeps import MemorySweeps
 
 __all__ = [
     "MemoryAttempts",
+    "MemoryAudits",
     "MemoryHandledDeadLetters",
     "MemoryLeases",
     "MemoryListings",
     "MemoryObjects",
+    "MemoryRemovalHolds",
     "MemoryRemovals",
+    "MemorySweeps",
 ]

@@ -1,6 +1,7 @@
 """The door to MongoDB: the only package that knows Motor and PyMongo. A module a collection, or a few alike."""
 
 from shared.stores.mongo.answers import MongoAnswers
+from shared.stores.mongo.attempts import MongoAttempts
 from shared.stores.mongo.audits import MongoAudits
 from shared.stores.mongo.budgets import MongoBudgets
 from shared.stores.mongo.connection import (
@@ -11,11 +12,12 @@ from shared.stores.mongo.connection import (
     ping,
     server_time,
 )
+from shared.stores.mongo.handled_dead_letters import MongoHandledDeadLetters
 from shared.stores.mongo.indexes import INDEXES, apply_indexes, missing_indexes
 from shared.stores.mongo.leases import MongoLeases
 from shared.stores.mongo.listings import MongoListings
-from shared.stores.mongo.records import MongoAttempts, MongoHandledDeadLetters, MongoRemovals
 from shared.stores.mongo.removal_holds import MongoRemovalHolds
+from shared.stores.mongo.removals import MongoRemovals
 from shared.stores.mongo.sweeps import MongoSweeps
 from shared.stores.mongo.throughputs import MongoThroughputs
 

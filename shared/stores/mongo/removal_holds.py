@@ -1,7 +1,6 @@
-"""The freezes in MongoDB."""
+"""The holds of removals in MongoDB."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import datetime
 
 from pymongo import ASCENDING
@@ -14,39 +13,61 @@ from shared.stores.removal_holds import Decision, RemovalHold
 
 
 class MongoRemovalHolds:
-    """The freezes in MongoDB: one document a feed and reason."""
+    """Implements RemovalHolds: one document for each feed and reason."""
 
     def __init__(self, database: Database) -> None:
         self._collection = database["freezes"]
 
     async def all(self) -> Sequence[RemovalHold]:
-        """Return the last freeze of each feed and reason, by feed."""
         with translated():
             documents = await self._collection.find({}, sort=[("_id", ASCENDING)]).to_list(None)
-        return [_freeze(document) for document in documents]
+        return [_from_document(document) for document in documents]
 
-    async def begin(self, freeze: RemovalHold) -> bool:
-        """Record a freeze; False where one of the same feed and reason is in force already."""
-        query = {"_id": f"{freeze.feed}\n{freeze.reason}", "decision": {"$ne": None}}
+    async def begin(self, hold: RemovalHold) -> bool:
+        query = {"_id": _id(hold.feed, hold.reason), "decision": {"$ne": None}}
         with translated():
             try:
-                await self._collection.replace_one(query, asdict(freeze), upsert=True)
+                await self._collection.replace_one(query, _to_document(hold), upsert=True)
             except DuplicateKeyError:
                 return False
         return True
 
     async def decide(self, feed: str, decision: Decision, now: datetime) -> int:
-        """Decide about a feed's freezes in force; return how many there were."""
-        query = {"_id": {"$in": [f"{feed}\n{reason}" for reason in RemovalReason]}, "decision": None}
+        query = {"_id": {"$in": [_id(feed, reason) for reason in RemovalReason]}, "decision": None}
         with translated():
             result = await self._collection.update_many(query, {"$set": {"decision": decision, "decided_at": now}})
         return int(result.modified_count)
 
 
-def _freeze(document: Document) -> RemovalHold:
-    decision = document.pop("decision")
+def _id(feed: str, reason: RemovalReason) -> str:
+    return f"{feed}\n{reason}"
+
+
+def _to_document(hold: RemovalHold) -> Document:
+    return {
+        "feed": hold.feed,
+        "reason": hold.reason,
+        "at": hold.at,
+        "since": hold.since,
+        "hidden": hold.hidden,
+        "displayed": hold.displayed,
+        "by_sweep": hold.by_sweep,
+        "decision": hold.decision,
+        "decided_at": hold.decided_at,
+    }
+
+
+def _from_document(document: Document) -> RemovalHold:
+    """Read a hold; documents of the first releases lack `by_sweep`."""
+    decision = document["decision"]
     return RemovalHold(
-        reason=RemovalReason(document.pop("reason")),
+        feed=document["feed"],
+        reason=RemovalReason(document["reason"]),
+        at=document["at"],
+        since=document["since"],
+        hidden=document["hidden"],
+        displayed=document["displayed"],
+        by_sweep=document.get("by_sweep", False),
         decision=Decision(decision) if decision else None,
-        **{name: value for name, value in document.items() if name != "_id"},
+        decided_at=document["decided_at"],
     )
