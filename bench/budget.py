@@ -10,13 +10,15 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 from bench.rows import Row
-from services.downloader.budget import limits_of
-from services.downloader.ledger import Batch, Download, OriginBudget
 from shared.clock import utc_now
 from shared.domain.feed import Feed
 from shared.domain.priority import Priority
+from shared.origin_budget.budget import OriginBudget
+from shared.origin_budget.downloads import Batch
+from shared.origin_budget.downloads import GrantedDownload as Download
+from shared.origin_budget.limits import limits_of
 from shared.stores import mongo
-from shared.stores.budgets import Budgets, Stored
+from shared.stores.ledgers import Ledgers, StoredLedger
 from tests.servers import Servers, a_room, running
 
 WORKERS, SECONDS, WARM_UP_SECONDS = 8, 15.0, 3.0
@@ -37,19 +39,19 @@ FEEDS = {
 class Counted:
     """The ledgers in MongoDB, counting what is read and written."""
 
-    budgets: Budgets
+    ledgers: Ledgers
     reads: int = 0
     writes: int = 0
 
-    async def get(self, feed: str) -> Stored:
+    async def get(self, feed: str) -> StoredLedger:
         """Count and pass on."""
         self.reads += 1
-        return await self.budgets.get(feed)
+        return await self.ledgers.get(feed)
 
     async def replace(self, feed: str, document: Mapping[str, object], expected_revision: int) -> bool:
         """Count and pass on, refused writes too."""
         self.writes += 1
-        return await self.budgets.replace(feed, document, expected_revision)
+        return await self.ledgers.replace(feed, document, expected_revision)
 
 
 @dataclass
@@ -102,7 +104,7 @@ async def _measure(servers: Servers, feed: Feed, *, wanted: int, viewed: bool = 
         workers = list[OriginBudget]()
         for _ in range(WORKERS + viewed):
             database = await closing.enter_async_context(mongo.connect(servers.mongo, room.db))
-            found.ledgers.append(Counted(mongo.MongoBudgets(database)))
+            found.ledgers.append(Counted(mongo.MongoLedgers(database)))
             workers.append(OriginBudget(found.ledgers[-1], f"worker-{len(workers)}"))
         people = [_people(workers.pop(), feed, found)] if viewed else []
         await asyncio.gather(*(_work(worker, feed, wanted, found) for worker in workers), *people)

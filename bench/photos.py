@@ -18,11 +18,12 @@ import psutil
 from bench import origin, plain
 from bench.origin import Origin
 from bench.rows import Row
-from services.downloader.budget import SECOND, limits_of
 from services.downloader.fetch import Fetcher
 from shared.domain.feed import parse_feeds
 from shared.domain.priority import Priority
 from shared.domain.variants import parse_variants
+from shared.origin_budget.limits import limits_of
+from shared.origin_budget.moments import SECOND_MICROS
 from shared.stores import mongo
 from tests import system
 from tests.origins import FakePermit
@@ -60,7 +61,7 @@ async def run(servers: Servers) -> list[Row]:
             run = await _ours(servers, folder / "paced", photos, photos.feeds_toml(free=False), VARIANTS["JPEG"])
             feed = parse_feeds(photos.feeds_toml(free=False))["sandbox"]
             limits = limits_of(feed, Priority.ROUTINE)
-            most = limits.per_window / limits.window * SECOND
+            most = limits.per_window / limits.window * SECOND_MICROS
             rows.append(Row("small photos, by a feed's limits as shipped", run.rate, "photos/s", most, "the limits"))
     return rows
 

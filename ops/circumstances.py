@@ -10,11 +10,13 @@ from ops import status
 from ops.explain import when
 from ops.stores import Stores
 from ops.words import many
-from shared import budgets, kafka
-from shared.budgets import BudgetUse
+from shared import kafka
 from shared.domain.feed import Feed
 from shared.events.topics import DEAD_LETTER, LISTING_SEEN, MANIFEST
 from shared.kafka import BrokerUnavailable
+from shared.origin_budget import use as budget_use
+from shared.origin_budget.reading import read_use
+from shared.origin_budget.use import BudgetUse
 from shared.settings import Settings
 
 _PATIENCE_SECONDS = 4.0
@@ -23,11 +25,11 @@ _PATIENCE_SECONDS = 4.0
 
 def of_feed(feed: Feed, use: BudgetUse) -> Sequence[str]:
     """Say what silences the feed's origin, and which of its budgets are spent."""
-    lines = [f"the feed {feed.name} is silent: {silence.in_words()}" for silence in use.silences]
+    lines = [f"the feed {feed.name} is silent: {suspension.in_words()}" for suspension in use.suspensions]
     for window in use.windows:
-        if window.name != "second" and not window.left_for_routine:
-            rest = f"; the last {window.left:,.0f} are kept for people who wait" if window.left else ""
-            what = budgets.TITLES[window.name]
+        if window.name != "second" and not window.remaining_for_routine:
+            rest = f"; the last {window.remaining:,.0f} are kept for people who wait" if window.remaining else ""
+            what = budget_use.TITLES[window.name]
             lines.append(f"the feed {feed.name} has used {window.used:,} of its {window.limit:,.0f} {what}{rest}")
     return lines
 
@@ -66,11 +68,7 @@ async def of_unknown(
         lines += [*to_check(what, waiting, is_named=bool(named)), *named]
     except BrokerUnavailable as fault:
         lines.append(f"whether records wait to be read, or dead letters name it, is not known: {fault}")
-    return lines + [
-        line
-        for feed in feeds.values()
-        for line in of_feed(feed, budgets.use(feed, await stores.budgets.get(feed.name)))
-    ]
+    return lines + [line for feed in feeds.values() for line in of_feed(feed, await read_use(stores.ledgers, feed))]
 
 
 def to_check(what: str, waiting: int, *, is_named: bool) -> Iterator[str]:

@@ -2,9 +2,9 @@
 
 from math import ceil, inf
 
-from shared.budgets import BudgetUse
 from shared.domain.feed import Feed
 from shared.domain.throughput import allowed_per_second
+from shared.origin_budget.use import BudgetUse
 
 _LENGTHS = {"hour": 3_600.0, "day": 86_400.0, "bytes_hour": 3_600.0}
 
@@ -20,6 +20,6 @@ def seconds_for(downloads: int, received: int | None, feed: Feed, use: BudgetUse
     for window in use.windows:
         if window.name in _LENGTHS:
             wanted = (received or 0) if window.name == "bytes_hour" else downloads
-            rounds = ceil(max(0.0, wanted - window.left_for_routine) / max(1.0, window.limit * share))
+            rounds = ceil(max(0.0, wanted - window.remaining_for_routine) / max(1.0, window.limit * share))
             waits.append(rounds * _LENGTHS[window.name])
     return max(waits)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ops.words import many
-from shared.budgets import BudgetUse
 from shared.domain import retry
 from shared.domain.failures import POLICIES
 from shared.domain.feed import Feed
@@ -14,6 +13,7 @@ from shared.domain.image import Photo, Status, url_key
 from shared.domain.listing import UNTIL_DECIDED, Hidden, Listing
 from shared.domain.priority import Priority
 from shared.domain.throughput import expected_per_second, seconds_until_turn
+from shared.origin_budget.use import BudgetUse
 from shared.render import Renderer
 from shared.stores.attempts import Attempt, Attempts
 from shared.stores.listing_search import ListingSearch
@@ -74,8 +74,8 @@ async def turns(
         if place not in places:
             ahead = await listings.ahead_of(feed.name, *place, now)
             seconds = seconds_until_turn(ahead, per_second)
-            is_known = seconds is not None and use.silent_until is not None
-            begin = max(now, use.silent_until or now)
+            is_known = seconds is not None and use.suspended_until is not None
+            begin = max(now, use.suspended_until or now)
             places[place] = Turn(ahead, begin + timedelta(seconds=seconds or 0) if is_known else None)
         found[photo.id] = places[place]
     return found

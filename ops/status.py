@@ -2,18 +2,21 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from ops import dead_letters as letters
 from ops.stores import Stores
-from shared import budgets, kafka
-from shared.budgets import BudgetUse
+from shared import kafka
 from shared.clock import utc_now
 from shared.domain import throughput
 from shared.domain.feed import Feed
 from shared.domain.priority import Priority
 from shared.events.topics import IMAGE_OUTDATED, IMAGE_OUTDATED_VIEWED, LISTING_SEEN
+from shared.origin_budget import use as budget_use
+from shared.origin_budget.reading import read_use
+from shared.origin_budget.use import BudgetUse
 from shared.settings import Settings
 from shared.stores.listing_reports import FeedCounts
 from shared.stores.removal_holds import RemovalHold
@@ -57,11 +60,17 @@ async def gather(settings: Settings, feeds: Mapping[str, Feed], stores: Stores, 
         seconds_until_done={
             feed.name: await _until_done(stores, feed, counts[feed.name], now) for feed in feeds.values()
         },
-        budgets={name: budgets.use(feed, await stores.budgets.get(name)) for name, feed in feeds.items()},
+        budgets={name: await read_use(stores.ledgers, feed) for name, feed in feeds.items()},
         lag=await lag(settings) if with_kafka else None,
         dead_letters=await letters.count(settings, stores.marks) if with_kafka else None,
         removals_frozen=[one for one in await stores.removal_holds.all() if one.decision is None],
     )
+
+
+def to_json(found: Status) -> dict[str, Any]:
+    """Return the status as `status --json` publishes it, under keys that never change; times stay datetimes."""
+    budgets = {feed: budget_use.to_json(use) for feed, use in found.budgets.items()}
+    return asdict(replace(found, budgets={})) | {"budgets": budgets}
 
 
 def idle_until(counts: FeedCounts, now: datetime) -> datetime | None:

@@ -8,8 +8,8 @@ from shared.render import Renderer
 from shared.settings import Settings
 from shared.stores import mongo
 from shared.stores.attempts import Attempts
-from shared.stores.budgets import Budgets
 from shared.stores.handled_dead_letters import HandledDeadLetters
+from shared.stores.ledgers import Ledgers
 from shared.stores.removal_holds import RemovalHolds
 from shared.stores.throughputs import Throughputs
 
@@ -20,7 +20,7 @@ class Stores:
 
     listings: mongo.MongoListings
     attempts: Attempts
-    budgets: Budgets
+    ledgers: Ledgers
     throughputs: Throughputs
     marks: HandledDeadLetters
     removal_holds: RemovalHolds
@@ -31,7 +31,7 @@ def of(database: mongo.Database, renderer: Renderer) -> Stores:
     return Stores(
         listings=mongo.MongoListings(database, renderer),
         attempts=mongo.MongoAttempts(database),
-        budgets=mongo.MongoBudgets(database),
+        ledgers=mongo.MongoLedgers(database),
         throughputs=mongo.MongoThroughputs(database),
         marks=mongo.MongoHandledDeadLetters(database),
         removal_holds=mongo.MongoRemovalHolds(database),

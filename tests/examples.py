@@ -5,9 +5,6 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from ops import freeze
-from services.downloader import budget
-from services.downloader.budget import Breaker, Done, Grant, Ledger
 from shared.domain import lifecycle
 from shared.domain.failures import Failure, Reason
 from shared.domain.freshness import Position
@@ -15,6 +12,12 @@ from shared.domain.image import REBUILD_WANTED, Claim, image_id, url_key, url_ke
 from shared.domain.listing import UNTIL_DECIDED, Hidden, Listing, RemovalReason, SetAside
 from shared.domain.priority import Priority
 from shared.domain.throughput import Throughput
+from shared.origin_budget import codec, grants, pause
+from shared.origin_budget.accounting import EndedDownload, with_ended
+from shared.origin_budget.advance import advanced
+from shared.origin_budget.grants import Demand, Grant
+from shared.origin_budget.ledger import Breaker, Ledger, Pause
+from shared.origin_budget.moments import Moment, to_moment
 from shared.stores.attempts import Attempt
 from shared.stores.audits import Audit
 from shared.stores.handled_dead_letters import RecordPlace
@@ -100,18 +103,17 @@ class _Budget:
 
     def take(self, wanted: int, priority: Priority, seconds: float) -> Grant:
         self._asked += 1
-        written, grant = budget.take(
-            self.ledger, LEDGER_FEED, wanted, priority, after(seconds), holder=f"w-l-{self._asked}", slot_seconds=30
-        )
+        demand = Demand(count=wanted, priority=priority, holder=f"w-l-{self._asked}", slot_seconds=30)
+        written, grant = grants.take(self.ledger, LEDGER_FEED, demand, after(seconds))
         self.ledger = written or self.ledger
         return grant
 
     def end(self, grant: Grant, seconds: float, failure: Failure | None = None, received: int = 0) -> None:
         done = [
-            Done(one.slot, f"image-{self._asked}-{number}", one.at, failure, received)
-            for number, one in enumerate(grant.sends)
+            EndedDownload(one.slot, f"image-{self._asked}-{number}", one.at, failure, received)
+            for number, one in enumerate(grant.requests)
         ]
-        self.ledger = budget.give_back(self.ledger, LEDGER_FEED, done, after(seconds), jitter=0.5)
+        self.ledger = with_ended(self.ledger, LEDGER_FEED, done, after(seconds), jitter=0.5)
 
 
 def ledgers() -> Mapping[str, Ledger]:
@@ -129,24 +131,25 @@ def ledgers() -> Mapping[str, Ledger]:
         unwell.end(unwell.take(2, Priority.VIEWED, 50 + 2 * turn), 51 + 2 * turn, Failure(Reason.TIMEOUT))
     is_open = unwell.ledger
     unwell.take(1, Priority.ROUTINE, 60)
-    halted = freeze.frozen(budget.to_document(busy.ledger), "asked by the MLS", NOW, None)
-    halted_for = freeze.frozen({}, "too fast", NOW, timedelta(hours=1))
+    halted = pause.paused(codec.to_document(busy.ledger), "asked by the MLS", NOW, None)
+    halted_for = pause.paused({}, "too fast", NOW, timedelta(hours=1))
     return {
         "never used": Ledger(),
-        "idle": budget.advance(busy.ledger, LEDGER_FEED, after(600)),
+        "idle": advanced(busy.ledger, LEDGER_FEED, after(600)),
         "busy": busy.ledger,
-        "kept for a viewed image": replace(busy.ledger, viewed_until=budget._micros(after(60.5))),
+        "kept for a viewed image": replace(busy.ledger, viewed_slot_until=to_moment(after(60.5))),
         "throttled": throttled.ledger,
         "silent as the origin asked": named.ledger,
         "failing": failing.ledger,
         "breaker open": is_open,
         "breaker probing": unwell.ledger,
-        "halted": budget.from_document(halted),
-        "halted for an hour": budget.from_document(halted_for),
-        "thawed": budget.from_document(freeze.thawed(halted)),
+        "halted": codec.from_document(halted),
+        "halted for an hour": codec.from_document(halted_for),
+        "thawed": codec.from_document(pause.resumed(halted)),
         "all fields": replace(
-            busy.ledger, viewed_until=1, frozen_until=2, throttled=3, run_images=("a",), run_of=Reason.GONE, reason="r",
-            breaker=Breaker(Reason.UNREACHABLE, 2.0, 5, "slot"), halt=budget.Halt(6, 0, "h"),
+            busy.ledger, viewed_slot_until=Moment(1), throttled_until=Moment(2), throttlings=3, failed_images=("a",),
+            failed_reason=Reason.GONE, reason="r", breaker=Breaker(Reason.UNREACHABLE, 2.0, Moment(5), "slot"),
+            pause=Pause(Moment(6), None, "h"),
         ),
     }  # fmt: skip
 

@@ -11,10 +11,10 @@ from ops import circumstances, terminal
 from ops import explain as explaining
 from ops import stores as opening
 from ops.stores import Stores
-from shared import budgets
 from shared.clock import utc_now
 from shared.domain.feed import Feed
 from shared.domain.listing import Listing
+from shared.origin_budget.reading import read_use
 from shared.render import Renderer
 from shared.settings import Settings
 
@@ -62,7 +62,7 @@ async def _explained(
     if feed is None:
         around.append(f"the feed {listing.feed} is not in {settings.feeds}: nothing of it is fetched any more")
         feed = Feed(name=listing.feed, image_hosts=())
-    use = budgets.use(feed, await stores.budgets.get(feed.name))
+    use = await read_use(stores.ledgers, feed)
     around += circumstances.of_feed(feed, use)
     attempts = await explaining.history(stores.attempts, listing)
     turns = await explaining.turns(stores.listings, stores.throughputs, listing, feed, use, now)

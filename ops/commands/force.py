@@ -12,11 +12,11 @@ from ops import force as forcing
 from ops import stores as opening
 from ops.force import Forced, Wanted
 from ops.stores import Stores
-from shared import budgets
 from shared.clock import utc_now
 from shared.domain.failures import Reason
 from shared.domain.feed import Feed
 from shared.domain.priority import Priority
+from shared.origin_budget.reading import read_use
 from shared.settings import Settings
 
 app = typer.Typer()
@@ -88,14 +88,14 @@ async def _go_through(
             done = await forcing.force(
                 stores.listings, feed.name, wanted, priority, utc_now, dry_run=dry_run, tell=tell
             )
-            use = budgets.use(feed, await stores.budgets.get(feed.name))
+            use = await read_use(stores.ledgers, feed)
             seconds = estimate.seconds_for(done.photos, done.bytes_expected, feed, use)
             looked_at += done.looked_at
             found[feed.name] = {
                 **dataclasses.asdict(done),
                 "bytes_expected": done.bytes_expected,
                 "seconds_at_least": seconds,
-                "silences": [silence.in_words() for silence in use.silences],
+                "silences": [suspension.in_words() for suspension in use.suspensions],
             }
     return found
 

@@ -1,19 +1,19 @@
-"""`imagectl freeze` and `thaw`: no request to a feed's origin until further notice."""
+"""`imagectl freeze` and `thaw`: an operator pauses a feed's requests to its origin, or ends the pause."""
 
-import dataclasses
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated
 
 import typer
 
-from ops import freeze as freezing
+from ops import pause as pausing
 from ops import stores as opening
 from ops import terminal, words
-from shared import budgets
-from shared.budgets import BudgetUse
 from shared.domain.feed import Feed
+from shared.origin_budget import use as budget_use
+from shared.origin_budget.reading import read_use
+from shared.origin_budget.use import BudgetUse
 from shared.settings import Settings
-from shared.stores.budgets import Budgets
+from shared.stores.ledgers import Ledgers
 
 app = typer.Typer()
 
@@ -32,37 +32,40 @@ def freeze(
 ) -> None:
     """Stop all requests to a feed's origin.
 
-    Viewed and routine alike, within a fraction of a second. What is held is served on. A freeze survives restarts;
+    Viewed and routine alike, within a fraction of a second. Copies are served on. A freeze survives restarts;
     `imagectl thaw` ends it.
     """
-    span = terminal.read_as(words.duration, lasting) if lasting else None
-    _show(feed, _changed(feed, lambda stored: freezing.freeze(stored, feed, reason, span)), as_json=as_json)
+    duration = terminal.read_as(words.duration, lasting) if lasting else None
+    _show(feed, _changed(feed, lambda ledgers: pausing.pause(ledgers, feed, reason, duration)), as_json=as_json)
 
 
 @app.command(epilog="Example: imagectl thaw proptx-idx")
 def thaw(feed: _Feed, as_json: terminal.Json = False) -> None:
     """Allow requests to a feed's origin again.
 
-    That ends an operator's freeze, the origin's own, and an open breaker.
+    That ends an operator's freeze, a silence that the origin asked for, and an open breaker.
     """
-    _show(feed, _changed(feed, lambda stored: freezing.thaw(stored, feed)), as_json=as_json)
+    _show(feed, _changed(feed, lambda ledgers: pausing.resume(ledgers, feed)), as_json=as_json)
 
 
-def _changed(feed: str, change: Callable[[Budgets], Awaitable[None]]) -> BudgetUse:
+def _changed(feed: str, change: Callable[[Ledgers], Awaitable[None]]) -> BudgetUse:
+    """Apply the change to the ledgers, and return the feed's use after it; ends the command on an error."""
+
     async def write(settings: Settings, feeds: Mapping[str, Feed]) -> BudgetUse:
         (rules,) = terminal.feeds_named(feed, feeds, settings)
         async with opening.opened(settings) as stores:
-            await change(stores.budgets)
-            return budgets.use(rules, await stores.budgets.get(feed))
+            await change(stores.ledgers)
+            return await read_use(stores.ledgers, rules)
 
     return terminal.run(write)
 
 
 def _show(feed: str, use: BudgetUse, *, as_json: bool) -> None:
+    """Print what suspends the feed now."""
     if as_json:
-        terminal.print_json({"feed": feed, "silences": [dataclasses.asdict(one) for one in use.silences]})
+        terminal.print_json({"feed": feed, "silences": budget_use.suspensions_to_json(use)})
         return
-    for silence in use.silences:
-        terminal.say(f"{feed}: {silence.in_words()}")
-    if not use.silences:
-        terminal.say(f"{feed}: open; what was put off is asked for within ten seconds")
+    for suspension in use.suspensions:
+        terminal.say(f"{feed}: {suspension.in_words()}")
+    if not use.suspensions:
+        terminal.say(f"{feed}: open; photos that were deferred are asked for within ten seconds")

@@ -17,11 +17,12 @@ from ops import stores as opening
 from ops.export import NotExported
 from ops.replay import CARRIES, Filter, Replayed, Source
 from ops.replay_plan import Plan
-from shared import budgets, kafka
+from shared import kafka
 from shared.clock import utc_now
 from shared.domain.feed import Feed
 from shared.events.topics import MANIFEST
 from shared.kafka import Broker, OffsetRange
+from shared.origin_budget.reading import read_use
 from shared.settings import Settings
 
 app = typer.Typer()
@@ -162,7 +163,7 @@ async def _plan(
             )  # fmt: skip
         costs = dict[str, dict[str, Any]]()
         for name, downloads in found.downloads.items():
-            use, expected = budgets.use(feeds[name], await stores.budgets.get(name)), found.bytes_expected(name)
+            use, expected = await read_use(stores.ledgers, feeds[name]), found.bytes_expected(name)
             seconds = estimate.seconds_for(max(0, downloads), expected, feeds[name], use)
             costs[name] = {"downloads": downloads, "bytes_expected": expected, "seconds_at_least": seconds}
     return found, costs

@@ -1,7 +1,6 @@
 """`imagectl status`: how everything stands."""
 
 import asyncio
-import dataclasses
 import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,11 +17,11 @@ from ops import status as standing
 from ops import stores as opening
 from ops import terminal, words
 from ops.status import Status
-from shared.budgets import TITLES, Window
 from shared.domain.feed import Feed
 from shared.domain.image import Status as ImageStatus
 from shared.domain.priority import Priority
 from shared.kafka import BrokerUnavailable
+from shared.origin_budget.use import TITLES, WindowUse
 from shared.settings import Settings
 from shared.stores.errors import StoreUnavailable
 
@@ -62,7 +61,7 @@ def status(
 
 def _print(found: Status, fault: str, *, as_json: bool) -> None:
     if as_json:
-        terminal.print_json(dataclasses.asdict(found) | {"fault": fault})
+        terminal.print_json(standing.to_json(found) | {"fault": fault})
     else:
         terminal.show(_shown(found))
     if fault:
@@ -99,7 +98,7 @@ def _screen(*, as_json: bool) -> Iterator[Callable[[Status, str], object]]:
     """Yield what shows a look: as a line of JSON, on a screen of its own, or below the last one where there is none."""
     if as_json:
         yield lambda found, fault: print(
-            json.dumps(dataclasses.asdict(found) | {"fault": fault}, default=terminal.in_json), flush=True
+            json.dumps(standing.to_json(found) | {"fault": fault}, default=terminal.in_json), flush=True
         )
     elif terminal.out.is_terminal:
         with Live(console=terminal.out, auto_refresh=False, screen=True) as live:
@@ -122,10 +121,10 @@ def _shown(found: Status, fault: str = "") -> RenderableType:
     return Group(*stale, *map(Text, _asking(found)), table, *map(Text, _lines(found)))
 
 
-def _left(windows: Sequence[Window], name: str) -> str:
+def _left(windows: Sequence[WindowUse], name: str) -> str:
     for window in windows:
         if window.name == name:
-            return f"{window.left:,.0f} of {window.limit:,.0f}"
+            return f"{window.remaining:,.0f} of {window.limit:,.0f}"
     return ""
 
 
@@ -163,7 +162,7 @@ def _asking(found: Status) -> Iterator[str]:
     for one in found.removals_frozen:
         yield f"{one}: `imagectl removals resume {one.feed}` if that is right, `removals discard {one.feed}` if not"
     for feed, use in found.budgets.items():
-        yield from (f"{feed}: {silence.in_words()}" for silence in use.silences)
+        yield from (f"{feed}: {suspension.in_words()}" for suspension in use.suspensions)
 
 
 def _lines(found: Status) -> Iterator[str]:

@@ -8,13 +8,14 @@ from typing import ClassVar
 
 from aiohttp import web
 
-from ops import estimate, force, freeze, rebuild, words
+from ops import estimate, force, pause, rebuild, words
 from ops.words import many
 from services.desk.view import SESSION, Parts, address, clean, page, refuse, see_other
-from shared import budgets, log
+from shared import log
 from shared.domain.listing import Listing
 from shared.domain.priority import Priority
 from shared.domain.variants import rendering
+from shared.origin_budget.reading import read_use
 
 Asked = Mapping[str, str]
 """What an action is about, by the names that it takes."""
@@ -127,7 +128,7 @@ class Force(OfListing):
         """Say how many photos would be due, and what that costs."""
         done = await self._force(asked, dry_run=True)
         feed = self._parts.feeds[asked["feed"]]
-        use = budgets.use(feed, await self._parts.stores.budgets.get(feed.name))
+        use = await read_use(self._parts.stores.ledgers, feed)
         seconds = estimate.seconds_for(done.photos, done.bytes_expected, feed, use)
         lines = [f"{many(done.photos, 'photo')} of listing {asked['key']} would be due at once, ahead of routine work."]
         if seconds >= 1:
@@ -178,7 +179,7 @@ class PauseFeed(OfFeed):
             lasting = words.duration(asked["lasting"]) if asked["lasting"] else None
         except ValueError as fault:
             refuse(400, f"For how long: {fault}")
-        await freeze.freeze(self._parts.stores.budgets, asked["feed"], asked["reason"], lasting)
+        await pause.pause(self._parts.stores.ledgers, asked["feed"], asked["reason"], lasting)
         until = f"for {asked['lasting']}" if lasting else "until it is thawed"
         return f"{asked['feed']} is frozen {until}."
 
@@ -200,7 +201,7 @@ class Thaw(OfFeed):
     async def carry_out(self, asked: Asked) -> str:
         """Thaw it."""
         self.check(asked)
-        await freeze.thaw(self._parts.stores.budgets, asked["feed"])
+        await pause.resume(self._parts.stores.ledgers, asked["feed"])
         return f"{asked['feed']} is open again."
 
 

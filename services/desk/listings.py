@@ -11,12 +11,12 @@ from ops import circumstances, explain
 from ops.explain import Turn
 from services.desk import decide
 from services.desk.view import Parts, address, known_feed, page, refuse, see_other, text
-from shared import budgets
-from shared.budgets import BudgetUse
 from shared.domain.failures import POLICIES, Reason
 from shared.domain.feed import Feed
 from shared.domain.image import Photo, Status
 from shared.domain.listing import Listing
+from shared.origin_budget.reading import read_use
+from shared.origin_budget.use import BudgetUse
 from shared.stores.summaries import ListingSummary, Wanted
 
 _LISTINGS = 50
@@ -107,7 +107,7 @@ class ListingPages:
         rules = self._parts.feeds.get(feed)
         around, turn = [_UNKNOWN_FEED], None
         if rules:
-            use = budgets.use(rules, await self._parts.stores.budgets.get(feed))
+            use = await read_use(self._parts.stores.ledgers, rules)
             around, turn = [*circumstances.of_feed(rules, use)], await self._next_turn(listing, rules, use)
         attempts = await explain.history(self._parts.stores.attempts, listing)
         removals = await self._parts.removals.of_listing(feed, key)

@@ -12,9 +12,9 @@ from services.desk import charts
 from services.desk.charts import Chart
 from services.desk.view import Parts, page, text
 from services.desk.watch import MINUTE, MINUTES, Snapshot
-from shared.budgets import TITLES
 from shared.domain.failures import POLICIES, Reason
 from shared.domain.image import Status
+from shared.origin_budget.use import TITLES
 
 _LATEST = 12
 _DONE = {"downloaded", "unchanged"}

@@ -3,8 +3,8 @@
 from aiohttp import web
 
 from services.desk.view import Parts, known_feed, page, text
-from shared import budgets
 from shared.domain import throughput
+from shared.origin_budget.reading import read_use
 
 _SHOWN = 100
 
@@ -28,7 +28,7 @@ class QueuePages:
             "feed": feed,
             "is_by_age": is_by_age,
             "counts": counts,
-            "use": budgets.use(rules, await stores.budgets.get(feed)),
+            "use": await read_use(stores.ledgers, rules),
             "seconds": throughput.seconds_until_done(
                 counts.queued, throughput.expected_per_second(rules, await stores.throughputs.get(feed), now)
             ),

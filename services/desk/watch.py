@@ -9,11 +9,11 @@ from typing import TypeVar
 
 from ops import dead_letters, status
 from ops.stores import Stores
-from shared import budgets
-from shared.budgets import BudgetUse
 from shared.clock import Clock
 from shared.domain.feed import Feed
 from shared.kafka import BrokerUnavailable
+from shared.origin_budget import use as budget_use
+from shared.origin_budget.use import BudgetUse
 from shared.settings import Settings
 from shared.stores.attempts import Attempts
 from shared.stores.listing_reports import FeedCounts
@@ -77,14 +77,17 @@ class Watch:
     async def _look(self) -> Snapshot:
         now = self._clock()
         (lag, letters, fault), feeds = await asyncio.gather(self._topics(), self._counts(now))
-        ledgers = {name: await self._stores.budgets.get(name) for name in self._feeds}
+        ledgers = {name: await self._stores.ledgers.get(name) for name in self._feeds}
         requests = Counter[datetime]()
-        for ledger in ledgers.values():
-            requests.update(budgets.requests_by_minute(ledger))
+        for stored in ledgers.values():
+            requests.update(budget_use.requests_by_minute(stored.ledger))
         return Snapshot(
             at=now,
             feeds=feeds,
-            budgets={name: budgets.use(feed, ledgers[name]) for name, feed in self._feeds.items()},
+            budgets={
+                name: budget_use.of_ledger(feed, ledgers[name].ledger, ledgers[name].now)
+                for name, feed in self._feeds.items()
+            },
             requests=requests,
             lag=lag,
             dead_letters=letters,

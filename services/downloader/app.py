@@ -11,7 +11,6 @@ from services.downloader.download import Downloader
 from services.downloader.encoders import Encoders
 from services.downloader.fetch import Fetcher
 from services.downloader.handle import Handler, Parts
-from services.downloader.ledger import OriginBudget
 from shared.clock import utc_now
 from shared.consumer import Consumer, Subscription
 from shared.dead_letters import DeadLetters
@@ -19,6 +18,7 @@ from shared.domain.feed import Feed
 from shared.events.topics import IMAGE_OUTDATED, IMAGE_OUTDATED_VIEWED
 from shared.health import Health
 from shared.kafka import Broker
+from shared.origin_budget.budget import OriginBudget
 from shared.publisher import Publisher
 from shared.render import Renderer
 from shared.runtime import Loop, work
@@ -54,7 +54,7 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
             publisher=Publisher(broker, settings.topic_prefix, SERVICE, utc_now),
             renderer=renderer,
             dead_letters=DeadLetters(broker, settings.topic_prefix, SERVICE, utc_now, registry),
-            budget=OriginBudget(mongo.MongoBudgets(database), worker),
+            budget=OriginBudget(mongo.MongoLedgers(database), worker),
             download=Downloader(fetcher, encoders, objects, settings.variants, utc_now).download,
             ping_storage=objects.ping,
             feeds=feeds,

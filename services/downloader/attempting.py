@@ -8,7 +8,6 @@ from prometheus_client import CollectorRegistry, Histogram
 
 from services.downloader.answers import Answer
 from services.downloader.claiming import ClaimedPhoto
-from services.downloader.ledger import Batch, Download, OriginBudget
 from services.downloader.outcomes import Deferred, EndedAttempt, Outcome
 from services.downloader.permit import Permit
 from shared import log
@@ -16,7 +15,9 @@ from shared.clock import Clock
 from shared.domain.failures import Failure, Reason
 from shared.domain.feed import Feed
 from shared.domain.image import Photo
-from shared.stores.errors import StoreUnavailable
+from shared.origin_budget.budget import OriginBudget
+from shared.origin_budget.downloads import Batch, GrantedDownload
+from shared.stores.errors import Contention, StoreUnavailable
 
 DownloadPhoto = Callable[[Feed, str, Photo, Permit], Coroutine[None, None, Outcome]]
 """`Downloader.download`, or a test's fake of it."""
@@ -89,7 +90,7 @@ class Attempter:
             if not self._cut_off.is_set():
                 raise
             return _deferred(download, self._clock())
-        except (StoreUnavailable, OSError) as error:
+        except (StoreUnavailable, Contention, OSError) as error:
             self._is_storage_unavailable = True
             _logger.warning("storage-unavailable", image_id=photo.id, error=str(error))
             return _deferred(download, self._clock() + _STORAGE_RETRY_AFTER)
@@ -104,7 +105,7 @@ class Attempter:
 class BudgetPermit:
     """The permit of a photo that the feed's budget granted a download."""
 
-    def __init__(self, budget: OriginBudget, batch: Batch, download: Download) -> None:
+    def __init__(self, budget: OriginBudget, batch: Batch, download: GrantedDownload) -> None:
         """Take the granted download, and the batch that it is part of."""
         self._budget = budget
         self._batch = batch
@@ -132,5 +133,5 @@ def _refusal(is_allowed: bool) -> Failure | None:
     return None if is_allowed else Failure(Reason.THROTTLED, "the feed's budget is spent")
 
 
-def _deferred(download: Download, until: datetime) -> Deferred:
+def _deferred(download: GrantedDownload, until: datetime) -> Deferred:
     return Deferred(until, url_is_used=download.sent_at is not None)

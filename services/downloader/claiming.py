@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from services.downloader import decide
 from services.downloader.feed_queue import Requested
 from services.downloader.in_flight import Claims, InFlight
-from services.downloader.ledger import Batch, Download, OriginBudget
 from shared.clock import Clock
 from shared.domain import lifecycle
 from shared.domain.feed import Feed
 from shared.domain.image import Photo
 from shared.domain.listing import Listing
 from shared.domain.priority import Priority, most_urgent
+from shared.origin_budget.budget import OriginBudget
+from shared.origin_budget.downloads import Batch, GrantedDownload
 from shared.stores.documents import ListingId
 from shared.stores.errors import Contention
 from shared.stores.listings import ListingRecords
@@ -27,7 +28,7 @@ class ClaimedPhoto:
     """A photo as it was claimed, and the download that the budget granted for it."""
 
     photo: Photo
-    download: Download
+    download: GrantedDownload
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ class Claimer:
         )
 
     async def _claim_granted(
-        self, readings: Readings, requested: Requested, wanted: Wanted, downloads: Sequence[Download]
+        self, readings: Readings, requested: Requested, wanted: Wanted, downloads: Sequence[GrantedDownload]
     ) -> Sequence[ClaimedListing]:
         """Claim as many of the wanted photos as there are downloads.
 
@@ -164,7 +165,7 @@ class Claimer:
             listing_id: [photo for photo in photos if photo.id in image_ids] for listing_id, photos in wanted.items()
         }
 
-    def _share_out(self, wanted: Wanted, downloads: Sequence[Download]) -> dict[ListingId, ClaimedListing]:
+    def _share_out(self, wanted: Wanted, downloads: Sequence[GrantedDownload]) -> dict[ListingId, ClaimedListing]:
         """Give each download to a photo, and register those photos as claimed."""
         now = self._clock()
         photos = [

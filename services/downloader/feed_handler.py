@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from services.downloader.attempting import Attempter
 from services.downloader.claiming import ClaimedListing, Claimer
 from services.downloader.feed_queue import FeedQueue, Requested
-from services.downloader.ledger import Batch
 from services.downloader.outcomes import EndedAttempt
 from services.downloader.reporting import Reporter
 from services.downloader.retrying import all_done, until_available
 from services.downloader.settling import Settler
 from shared.domain.feed import Feed
 from shared.domain.priority import Priority
+from shared.origin_budget.downloads import Batch
 from shared.stores.errors import Contention
 from shared.stores.listings import ListingRecords
 from shared.stores.updates import MAX_ATTEMPTS

@@ -11,7 +11,6 @@ from services.downloader.attempting import Attempter, DownloadPhoto
 from services.downloader.claiming import Claimer
 from services.downloader.feed_handler import FeedHandler
 from services.downloader.in_flight import InFlight
-from services.downloader.ledger import OriginBudget
 from services.downloader.reporting import Reporter
 from services.downloader.retrying import all_done
 from services.downloader.settling import Settler
@@ -22,6 +21,7 @@ from shared.domain.feed import Feed
 from shared.events.codec import Event, Undecodable, decode
 from shared.events.images import ImageOutdated
 from shared.events.records import Record
+from shared.origin_budget.budget import OriginBudget
 from shared.publisher import Publisher
 from shared.render import Renderer
 from shared.stores.attempts import Attempts

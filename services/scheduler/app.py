@@ -55,7 +55,7 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         consumer = Consumer(settings, SERVICE, [lane], dead_letters, registry)
         health = Health({"mongo": lambda: mongo.ping(database), "kafka": broker.ping}, registry)
         throughputs = mongo.MongoThroughputs(database)
-        gauges = Gauges(listings, mongo.MongoBudgets(database), lease, feeds, utc_now, registry)
+        gauges = Gauges(listings, mongo.MongoLedgers(database), lease, feeds, utc_now, registry)
         loops = [
             Loop("release", release.tick, _TICK_SECONDS),
             Loop("pace", lambda: release.report(throughputs), _PACE_SECONDS),

@@ -5,11 +5,12 @@ from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from shared import budgets
 from shared.clock import Clock
 from shared.domain.feed import Feed
 from shared.lease import Lease
-from shared.stores.budgets import Budgets
+from shared.origin_budget.reading import read_use
+from shared.origin_budget.use import BudgetUse, SuspendedBy
+from shared.stores.ledgers import Ledgers
 from shared.stores.listing_reports import FeedCounts, ListingReports
 
 
@@ -19,7 +20,7 @@ class Gauges:
     def __init__(
         self,
         listings: ListingReports,
-        ledgers: Budgets,
+        ledgers: Ledgers,
         lease: Lease,
         feeds: Mapping[str, Feed],
         clock: Clock,
@@ -38,19 +39,19 @@ class Gauges:
         self._queued = gauge("queued", "Photos that want an attempt", "priority")
         self._oldest = gauge("oldest_due_seconds", "How long the longest due photo has waited")
         self._used = gauge("budget_used_ratio", "Of each limit of feeds.toml, used in its window", "window")
-        self._frozen = gauge("origin_frozen", "1 while the origin or an operator keeps requests back")
+        self._stopped = gauge("requests_stopped", "1 while the origin or an operator keeps requests back")
         self._open = gauge("breaker_open", "1 while the origin is unwell and only probed")
 
     async def look(self) -> None:
         """Set all of them. Raises StoreUnavailable."""
         if not await self._lease.is_held():
-            for gauge in (self._photos, self._queued, self._oldest, self._used, self._frozen, self._open):
+            for gauge in (self._photos, self._queued, self._oldest, self._used, self._stopped, self._open):
                 gauge.clear()
             return
         for feed in self._feeds.values():
             now = self._clock()
             self._count(feed.name, await self._listings.counts(feed.name, now), now)
-            self._spend(feed.name, budgets.use(feed, await self._ledgers.get(feed.name)))
+            self._spend(feed.name, await read_use(self._ledgers, feed))
 
     def _count(self, feed: str, counts: FeedCounts, now: datetime) -> None:
         for status, photos in counts.images.items():
@@ -61,9 +62,9 @@ class Gauges:
         waited = (now - counts.oldest_due_at).total_seconds() if counts.oldest_due_at else 0.0
         self._oldest.labels(feed).set(max(0.0, waited))
 
-    def _spend(self, feed: str, use: budgets.BudgetUse) -> None:
+    def _spend(self, feed: str, use: BudgetUse) -> None:
         for window in use.windows:
             self._used.labels(feed, window.name).set(window.used / window.limit)
-        silenced_by = {silence.by for silence in use.silences}
-        self._frozen.labels(feed).set(bool(silenced_by & {"operator", "origin"}))
-        self._open.labels(feed).set("breaker" in silenced_by)
+        suspended_by = {suspension.by for suspension in use.suspensions}
+        self._stopped.labels(feed).set(bool(suspended_by & {SuspendedBy.OPERATOR, SuspendedBy.ORIGIN}))
+        self._open.labels(feed).set(SuspendedBy.BREAKER in suspended_by)

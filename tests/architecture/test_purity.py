@@ -7,13 +7,17 @@ import pytest
 
 from local.plan import PROJECT
 
+PURE_BUDGET = (
+    "accounting", "advance", "breaker", "codec", "grants", "ledger", "limits", "moments", "pacing", "pause",
+    "suspension", "throttling", "use", "windows",
+)  # fmt: skip
 PURE = [
+    *(PROJECT / "shared" / "origin_budget" / f"{name}.py" for name in PURE_BUDGET),
     *sorted((PROJECT / "shared" / "domain").rglob("*.py")),
     *sorted((PROJECT / "services").glob("*/decide.py")),
     PROJECT / "services" / "scheduler" / "schedule.py",
     PROJECT / "services" / "scheduler" / "sweep_plan.py",
     PROJECT / "services" / "scheduler" / "window.py",
-    PROJECT / "services" / "downloader" / "budget.py",
     PROJECT / "services" / "desk" / "charts.py",
     PROJECT / "shared" / "consumer" / "progress.py",
 ]

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from services.downloader import budget
+from shared.origin_budget import codec
 from shared.render import Renderer
 from shared.stores import mongo
 
@@ -51,10 +51,10 @@ async def _copy_listings(before: mongo.Database, after: mongo.Database, public_r
 
 async def _copy_by_feed(before: mongo.Database, after: mongo.Database) -> None:
     """Copy what is one document a feed: ledgers, paces, sweeps with their wishes, and freezes."""
-    budgets, paces, sweeps = mongo.MongoBudgets(after), mongo.MongoThroughputs(after), mongo.MongoSweeps(after)
+    ledgers, paces, sweeps = mongo.MongoLedgers(after), mongo.MongoThroughputs(after), mongo.MongoSweeps(after)
     for feed in await before["budgets"].distinct("_id"):
-        ledger = budget.from_document((await mongo.MongoBudgets(before).get(feed)).document)
-        assert await budgets.replace(feed, budget.to_document(ledger), (await budgets.get(feed)).revision)
+        ledger = (await mongo.MongoLedgers(before).get(feed)).ledger
+        assert await ledgers.replace(feed, codec.to_document(ledger), (await ledgers.get(feed)).revision)
     for feed in await before["paces"].distinct("_id"):
         pace = await mongo.MongoThroughputs(before).get(feed)
         assert pace is not None

@@ -25,8 +25,8 @@ from shared.stores.mongo import (
     MongoAnswers,
     MongoAttempts,
     MongoAudits,
-    MongoBudgets,
     MongoLeases,
+    MongoLedgers,
     MongoListings,
     MongoRemovalHolds,
     MongoRemovals,
@@ -230,7 +230,7 @@ async def test_what_is_counted_is_counted_in_the_index_alone(database: Database,
 
 async def test_the_records_beside_the_listings_are_found_by_index(database: Database) -> None:
     attempts, removals, leases = MongoAttempts(database), MongoRemovals(database), MongoLeases(database)
-    budgets, throughputs, sweeps = MongoBudgets(database), MongoThroughputs(database), MongoSweeps(database)
+    budgets, throughputs, sweeps = MongoLedgers(database), MongoThroughputs(database), MongoSweeps(database)
     removal_holds, audits = MongoRemovalHolds(database), MongoAudits(database)
     freeze = RemovalHold(
         feed=FEED, reason=RemovalReason.OPT_OUT, at=NOW, since=after(-3_600), hidden=50, displayed=9

@@ -13,9 +13,9 @@ from shared.domain.listing import RemovalReason
 from shared.stores import mongo
 from shared.stores.attempts import Attempt, Attempts
 from shared.stores.audits import Audit, Audits
-from shared.stores.budgets import Budgets, MemoryBudgets
 from shared.stores.handled_dead_letters import HandledDeadLetters, RecordPlace
 from shared.stores.leases import Leases
+from shared.stores.ledgers import Ledgers, MemoryLedgers
 from shared.stores.memory import (
     MemoryAttempts,
     MemoryAudits,
@@ -27,9 +27,9 @@ from shared.stores.memory import (
 from shared.stores.mongo import (
     MongoAttempts,
     MongoAudits,
-    MongoBudgets,
     MongoHandledDeadLetters,
     MongoLeases,
+    MongoLedgers,
     MongoRemovalHolds,
     MongoRemovals,
 )
@@ -46,7 +46,7 @@ class Stores:
     attempts: Attempts
     removals: Removals
     leases: Leases
-    budgets: Budgets
+    ledgers: Ledgers
     marks: HandledDeadLetters
     removal_holds: RemovalHolds
     audits: Audits
@@ -60,7 +60,7 @@ async def stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
             MemoryAttempts(),
             MemoryRemovals(),
             MemoryLeases(),
-            MemoryBudgets(),
+            MemoryLedgers(),
             MemoryHandledDeadLetters(),
             MemoryRemovalHolds(),
             MemoryAudits(),
@@ -73,7 +73,7 @@ async def stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
             MongoAttempts(database),
             MongoRemovals(database),
             MongoLeases(database),
-            MongoBudgets(database),
+            MongoLedgers(database),
             MongoHandledDeadLetters(database),
             MongoRemovalHolds(database),
             MongoAudits(database),
@@ -254,7 +254,7 @@ async def test_of_many_who_want_a_lease_at_once_one_gets_it(stores: Stores, has_
 
 async def test_a_ledger_is_empty_before_the_first_write(stores: Stores) -> None:
     before = utc_now()
-    stored = await stores.budgets.get(FEED)
+    stored = await stores.ledgers.get(FEED)
     assert (dict(stored.document), stored.revision) == ({}, 0)
     # The server's clock may differ, but here it is the same machine's.
     assert abs(stored.now - before) < timedelta(minutes=5)
@@ -263,32 +263,32 @@ async def test_a_ledger_is_empty_before_the_first_write(stores: Stores) -> None:
 
 async def test_a_ledger_is_read_as_it_was_written(stores: Stores) -> None:
     ledger = {"spent": [1, 2.5], "until": NOW, "batches": {"w-1": {"granted": 8}}, "frozen": None}
-    await stores.budgets.get(FEED)
-    assert await stores.budgets.replace(FEED, ledger, 0)
-    stored = await stores.budgets.get(FEED)
+    await stores.ledgers.get(FEED)
+    assert await stores.ledgers.replace(FEED, ledger, 0)
+    stored = await stores.ledgers.get(FEED)
     assert (dict(stored.document), stored.revision) == (ledger, 1)
-    assert (await stores.budgets.get("other")).revision == 0
+    assert (await stores.ledgers.get("other")).revision == 0
 
 
 async def test_a_stale_ledger_is_refused(stores: Stores) -> None:
-    await stores.budgets.get(FEED)
-    assert await stores.budgets.replace(FEED, {"by": "first"}, 0)
-    assert not await stores.budgets.replace(FEED, {"by": "second"}, 0)
-    assert not await stores.budgets.replace(FEED, {"by": "third"}, 2)
-    assert dict((await stores.budgets.get(FEED)).document) == {"by": "first"}
+    await stores.ledgers.get(FEED)
+    assert await stores.ledgers.replace(FEED, {"by": "first"}, 0)
+    assert not await stores.ledgers.replace(FEED, {"by": "second"}, 0)
+    assert not await stores.ledgers.replace(FEED, {"by": "third"}, 2)
+    assert dict((await stores.ledgers.get(FEED)).document) == {"by": "first"}
 
 
 async def test_no_spending_is_lost_among_many_workers(stores: Stores) -> None:
     async def spend() -> None:
         while True:
-            stored = await stores.budgets.get(FEED)
+            stored = await stores.ledgers.get(FEED)
             spent = stored.document.get("spent", 0)
             assert isinstance(spent, int)
-            if await stores.budgets.replace(FEED, {"spent": spent + 1}, stored.revision):
+            if await stores.ledgers.replace(FEED, {"spent": spent + 1}, stored.revision):
                 return
 
     await asyncio.gather(*(spend() for _ in range(12)))
-    stored = await stores.budgets.get(FEED)
+    stored = await stores.ledgers.get(FEED)
     assert (dict(stored.document), stored.revision) == ({"spent": 12}, 12)
 
 

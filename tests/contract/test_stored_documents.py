@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from bson import ObjectId
 
-from services.downloader import budget
+from shared.origin_budget import codec
 from shared.render import Renderer
 from shared.stores import mongo
 from shared.stores.removal_holds import Decision
@@ -63,19 +63,19 @@ async def test_listings_go_through_mongodb_unchanged(database: mongo.Database) -
 
 
 async def test_budgets(database: mongo.Database) -> None:
-    store = mongo.MongoBudgets(database)
+    store = mongo.MongoLedgers(database)
     for name, ledger in (("busy", examples.ledgers()["busy"]), ("all", examples.ledgers()["all fields"])):
         assert (await store.get(name)).revision == 0
-        assert await store.replace(name, budget.to_document(ledger), 0)
+        assert await store.replace(name, codec.to_document(ledger), 0)
     await store.get("never used")
     await check(database, "budgets")
 
 
 async def test_stored_budgets_are_read(database: mongo.Database) -> None:
     await put_golden(database, "budgets")
-    store = mongo.MongoBudgets(database)
+    store = mongo.MongoLedgers(database)
     stored = await store.get("all")
-    assert budget.from_document(stored.document) == examples.ledgers()["all fields"]
+    assert codec.from_document(stored.document) == examples.ledgers()["all fields"]
     assert (stored.revision, (await store.get("never used")).document) == (1, {})
 
 

@@ -17,7 +17,6 @@ from services.downloader.download import Downloader
 from services.downloader.encoders import Encoders
 from services.downloader.fetch import Fetcher
 from services.downloader.handle import Handler, Parts
-from services.downloader.ledger import OriginBudget
 from services.downloader.picture import Encoded, EncodedVariant
 from services.janitor.guard import Guard
 from services.janitor.removal import Remover
@@ -36,15 +35,16 @@ from shared.events import topics
 from shared.events.records import Record
 from shared.kafka import BrokerUnavailable
 from shared.lease import Lease
+from shared.origin_budget.budget import OriginBudget
 from shared.publisher import Publisher
 from shared.recording import Recorder
 from shared.render import Renderer
 from shared.stores.answers import Answers
 from shared.stores.attempts import Attempts
-from shared.stores.budgets import Budgets, MemoryBudgets
 from shared.stores.documents import ListingId
 from shared.stores.errors import Contention, StoreUnavailable
 from shared.stores.leases import Leases
+from shared.stores.ledgers import Ledgers, MemoryLedgers
 from shared.stores.memory import MemoryAttempts, MemoryLeases, MemoryListings, MemoryRemovalHolds, MemoryRemovals
 from shared.stores.objects import Objects
 from shared.stores.removal_holds import RemovalHolds
@@ -140,7 +140,7 @@ class World:
         self.listings = WatchedListings(RENDERER, self.clock, self.objects)
         self.attempts, self.removals, self.leases = MemoryAttempts(), MemoryRemovals(), MemoryLeases()
         self.removal_holds = MemoryRemovalHolds()
-        self.budgets = MemoryBudgets(self.clock)
+        self.budgets = MemoryLedgers(self.clock)
         self.subscriptions = {
             (group, topic): Subscription(self.topics, topic) for group, heard in HEARS.items() for topic in heard
         }  # fmt: skip
@@ -223,7 +223,7 @@ class World:
 
     def _downloader(self, process: Process[Service]) -> Service:
         listings, dead_letters, publisher = self._parts(process, "downloader")
-        budgets = cast("Budgets", Door(process, self.budgets))
+        budgets = cast("Ledgers", Door(process, self.budgets))
         objects = cast("Objects", Door(process, self.objects.of(process)))
         fetcher, encoders = cast("Fetcher", OriginFetcher(self.mls)), cast("Encoders", _Encoders())
         parts = Parts(

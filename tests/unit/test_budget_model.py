@@ -18,16 +18,22 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from ops import freeze
-from services.downloader import budget
-from services.downloader.budget import Done, Ledger
 from shared.domain.failures import Failure, Reason
 from shared.domain.feed import Feed
 from shared.domain.priority import Priority
+from shared.origin_budget import codec, grants, pause, suspension
+from shared.origin_budget.accounting import EndedDownload, with_ended
+from shared.origin_budget.advance import CLOCK_STEP_MICROS
+from shared.origin_budget.breaker import OPENS_AFTER
+from shared.origin_budget.grants import Demand
+from shared.origin_budget.ledger import Ledger
+from shared.origin_budget.limits import LATE_MICROS, MAX_PAUSE_VIEWED_SECONDS
+from shared.origin_budget.moments import SECOND_MICROS
+from shared.origin_budget.pacing import is_on_time
 
 pytestmark = pytest.mark.slow
 
-SECOND = budget.SECOND
+SECOND = SECOND_MICROS
 START = 1_750_000_000 * SECOND
 SLOT_SECONDS = 30.0
 NEVER = 1 << 62
@@ -96,7 +102,7 @@ class Workers(RuleBasedStateMachine):
         self.grants = 0
         self.running: list[Running] = []
         self.sent: list[Sent] = []
-        self.silences: list[tuple[int, int]] = []
+        self.suspensions: list[tuple[int, int]] = []
         self.halted: tuple[int, int] | None = None
         self.received: list[tuple[int, int]] = []
         self.failed: set[str] = set()
@@ -105,26 +111,19 @@ class Workers(RuleBasedStateMachine):
         wanted=st.integers(1, 12),
         priority=st.sampled_from([Priority.VIEWED, Priority.ROUTINE, Priority.ROUTINE]),
         skew=st.integers(-SKEW, SKEW),
-        late=st.integers(0, budget.LATE),
+        late=st.integers(0, LATE_MICROS),
     )
     def take(self, wanted: int, priority: Priority, skew: int, late: int) -> None:
         self.grants += 1
-        stored, grant = budget.take(
-            self.ledger,
-            self.feed,
-            wanted,
-            priority,
-            self.told(skew),
-            holder=f"grant{self.grants}",
-            slot_seconds=SLOT_SECONDS,
-        )
-        assert len(grant.sends) <= min(wanted, self.feed.batch_size)
-        assert (grant.earliest is None) == (len(grant.sends) == wanted)
+        demand = Demand(count=wanted, priority=priority, holder=f"grant{self.grants}", slot_seconds=SLOT_SECONDS)
+        stored, grant = grants.take(self.ledger, self.feed, demand, self.told(skew))
+        assert len(grant.requests) <= min(wanted, self.feed.batch_size)
+        assert (grant.ask_again_at is None) == (len(grant.requests) == wanted)
         if stored:
             self.store(stored)
-        if grant.sends:
+        if grant.requests:
             self.check_bytes()
-        for number, send in enumerate(grant.sends):
+        for number, send in enumerate(grant.requests):
             sends_at = self.true_time(send.at, skew) + late
             image = f"image {(self.grants + number) % IMAGES}"
             self.running.append(Running(send.slot, image, priority is Priority.VIEWED, skew, send.at, late, sends_at))
@@ -157,13 +156,13 @@ class Workers(RuleBasedStateMachine):
         self.running = [one for one in self.running if one not in dead]
 
     @precondition(lambda self: self.running)
-    @rule(data=st.data(), late=st.integers(0, budget.LATE))
+    @rule(data=st.data(), late=st.integers(0, LATE_MICROS))
     def ask_for_one_more(self, data: st.DataObject, late: int) -> None:
         """A redirect follows, or a moment was missed and is planned anew."""
         one = data.draw(st.sampled_from(self.running))
         missed = one.at if one.sends_at is not None else None
         priority = Priority.VIEWED if one.viewed else Priority.ROUTINE
-        stored, grant = budget.take_request(
+        stored, grant = grants.take_request(
             self.ledger,
             self.feed,
             one.slot,
@@ -174,8 +173,8 @@ class Workers(RuleBasedStateMachine):
         )
         if stored:
             self.store(stored)
-        if grant.sends:
-            one.at, one.is_redirect, one.late = grant.sends[0].at, True, late
+        if grant.requests:
+            one.at, one.is_redirect, one.late = grant.requests[0].at, True, late
             one.sends_at = self.true_time(one.at, one.skew) + late
         elif missed:
             one.unused.append(missed)
@@ -185,7 +184,7 @@ class Workers(RuleBasedStateMachine):
     def set_the_clock_back(self, by: int) -> None:
         """Somebody corrects the store's clock; what was planned by the old one is not sent."""
         self.store_ahead -= by
-        self.silences.clear()
+        self.suspensions.clear()
         self.halted = None
         for one in list(self.running):
             if one.sends_at is not None:
@@ -200,8 +199,8 @@ class Workers(RuleBasedStateMachine):
         """An operator silences the feed."""
         self.end_of_halt()
         lasting = timedelta(seconds=seconds) if seconds else None
-        self.ledger = budget.from_document(
-            freeze.frozen(budget.to_document(self.ledger), "by hand", self.told(0), lasting)
+        self.ledger = codec.from_document(
+            pause.paused(codec.to_document(self.ledger), "by hand", self.told(0), lasting)
         )
         end = self.now + seconds * SECOND - SKEW if seconds else NEVER
         self.halted = self.now + SKEW, end
@@ -211,14 +210,14 @@ class Workers(RuleBasedStateMachine):
     def thaw(self) -> None:
         """The operator opens it again."""
         self.end_of_halt()
-        self.silences = [(begin, min(end, self.now)) for begin, end in self.silences]
-        self.ledger = budget.from_document(freeze.thawed(budget.to_document(self.ledger)))
+        self.suspensions = [(begin, min(end, self.now)) for begin, end in self.suspensions]
+        self.ledger = codec.from_document(pause.resumed(codec.to_document(self.ledger)))
 
     def end_of_halt(self) -> None:
         """What was silent until now stays on record."""
         if self.halted:
             begin, end = self.halted
-            self.silences.append((begin, min(end, self.now)))
+            self.suspensions.append((begin, min(end, self.now)))
         self.halted = None
 
     @invariant()
@@ -254,31 +253,30 @@ class Workers(RuleBasedStateMachine):
     @invariant()
     def a_silenced_feed_is_silent(self) -> None:
         if hasattr(self, "feed"):
-            for begin, end in [*self.silences, *([self.halted] if self.halted else [])]:
+            for begin, end in [*self.suspensions, *([self.halted] if self.halted else [])]:
                 assert not [one for one in self.sent if begin < one.at < end]
 
     @invariant()
     def the_stored_ledger_is_the_ledger(self) -> None:
         if hasattr(self, "feed"):
-            assert budget.from_document(budget.to_document(self.ledger)) == self.ledger
+            assert codec.from_document(codec.to_document(self.ledger)) == self.ledger
 
     def teardown(self) -> None:
         """Whatever happened, the feed comes back by itself: asking when told to leads to a grant."""
         if not hasattr(self, "feed"):
             return
         self.running.clear()
-        self.ledger = replace(self.ledger, halt=None)  # that alone waits for a person
+        self.ledger = replace(self.ledger, pause=None)  # that alone waits for a person
         for attempt in range(400):
             now = self.told(0)
-            stored, grant = budget.take(
-                self.ledger, self.feed, 1, Priority.ROUTINE, now, holder=f"last{attempt}", slot_seconds=SLOT_SECONDS
-            )
-            if grant.sends:
+            demand = Demand(count=1, priority=Priority.ROUTINE, holder=f"last{attempt}", slot_seconds=SLOT_SECONDS)
+            stored, grant = grants.take(self.ledger, self.feed, demand, now)
+            if grant.requests:
                 return
             self.store(stored or self.ledger)
-            assert grant.earliest is not None
-            assert grant.earliest > now - timedelta(seconds=budget.CLOCK_STEP / SECOND)
-            self.now += max(SECOND // 5, (grant.earliest - now) // timedelta(microseconds=1))
+            assert grant.ask_again_at is not None
+            assert grant.ask_again_at > now - timedelta(seconds=CLOCK_STEP_MICROS / SECOND)
+            self.now += max(SECOND // 5, (grant.ask_again_at - now) // timedelta(microseconds=1))
         pytest.fail(f"nothing is granted any more: {self.feed} {self.ledger} {grant} {now}")
 
     # What the rules above are made of.
@@ -298,26 +296,26 @@ class Workers(RuleBasedStateMachine):
     def leave(self, one: Running, moment: int) -> None:
         one.sends_at = None
         told = at(moment + self.store_ahead + one.skew)
-        if budget.barred_until(self.ledger, one.slot, told):
+        if suspension.refused_until(self.ledger, one.slot, told):
             one.unused.append(one.at)
             return
-        assert budget.is_in_time(self.feed, one.at, told)
+        assert is_on_time(self.feed, one.at, told)
         one.sent_at = told
-        heeds_pause = not one.viewed or self.feed.batch_pause_seconds <= budget.LONGEST_PAUSE_VIEWED
+        heeds_pause = not one.viewed or self.feed.batch_pause_seconds <= MAX_PAUSE_VIEWED_SECONDS
         self.sent.append(Sent(moment, one.viewed, heeds_pause and not one.is_redirect))
 
     def end(self, some: Sequence[Running], failure: Failure | None, received: int) -> None:
         skew = some[0].skew
-        done = [Done(one.slot, one.image, one.sent_at, failure, received, tuple(one.unused)) for one in some]
-        frozen, was_open = self.ledger.frozen_until, self.ledger.breaker
+        done = [EndedDownload(one.slot, one.image, one.sent_at, failure, received, tuple(one.unused)) for one in some]
+        frozen, was_open = self.ledger.throttled_until, self.ledger.breaker
         self.failed |= {one.image for one in some if failure}
-        self.store(budget.give_back(self.ledger, self.feed, done, self.told(skew), jitter=0.5))
-        if self.ledger.frozen_until > frozen:
+        self.store(with_ended(self.ledger, self.feed, done, self.told(skew), jitter=0.5))
+        if self.ledger.throttled_until > frozen:
             # Sent within the clocks' difference is not yet a breach.
-            end = self.true_time(at(self.ledger.frozen_until), 0) - SKEW
-            self.silences.append((self.now + 2 * SKEW, end))
+            end = self.true_time(at(self.ledger.throttled_until), 0) - SKEW
+            self.suspensions.append((self.now + 2 * SKEW, end))
         if (breaker := self.ledger.breaker) and not was_open:
-            assert len(self.failed) >= budget.OPENS_AFTER[breaker.reason]
+            assert len(self.failed) >= OPENS_AFTER[breaker.reason]
         self.received += [(self.now, received) for _ in some]
         self.running = [one for one in self.running if one not in some]
 

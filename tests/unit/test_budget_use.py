@@ -7,15 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops import estimate, freeze
-from services.downloader import budget
-from services.downloader.budget import Breaker, Done, Grant, Ledger
-from shared import budgets
-from shared.budgets import BudgetUse
+from ops import estimate
 from shared.domain.failures import Failure, Reason
 from shared.domain.feed import Feed
 from shared.domain.priority import Priority
-from shared.stores.budgets import Stored
+from shared.origin_budget import codec, grants, pause
+from shared.origin_budget.accounting import EndedDownload, with_ended
+from shared.origin_budget.grants import Demand, Grant
+from shared.origin_budget.ledger import Breaker, Ledger
+from shared.origin_budget.moments import Moment
+from shared.origin_budget.use import BudgetUse, of_ledger, to_json
 from tests.builders import NOW, a_feed, after
 
 RULES: dict[str, Any] = {
@@ -34,32 +35,31 @@ class Desk:
 
     def take(self, wanted: int, at: datetime) -> Grant:
         self.asked += 1
-        stored, grant = budget.take(
-            self.ledger, self.feed, wanted, Priority.VIEWED, at, holder=f"g{self.asked}", slot_seconds=30
-        )
+        demand = Demand(count=wanted, priority=Priority.VIEWED, holder=f"g{self.asked}", slot_seconds=30)
+        stored, grant = grants.take(self.ledger, self.feed, demand, at)
         self.ledger = stored or self.ledger
         return grant
 
     def end(self, grant: Grant, at: datetime, failure: Failure | None = None, received: int = 0) -> None:
-        done = [Done(one.slot, one.slot, one.at, failure, received) for one in grant.sends]
-        self.ledger = budget.give_back(self.ledger, self.feed, done, at, jitter=0.0)
+        done = [EndedDownload(one.slot, one.slot, one.at, failure, received) for one in grant.requests]
+        self.ledger = with_ended(self.ledger, self.feed, done, at, jitter=0.0)
 
     def use(self, at: datetime) -> BudgetUse:
-        return budgets.use(self.feed, Stored(budget.to_document(self.ledger), 1, at))
+        return of_ledger(self.feed, self.ledger, at)
 
 
 def left(use: BudgetUse) -> dict[str, float]:
-    return {window.name: window.left for window in use.windows}
+    return {window.name: window.remaining for window in use.windows}
 
 
 def test_a_ledger_that_was_never_written_is_unused() -> None:
-    use = budgets.use(a_feed(**RULES), Stored({}, 0, NOW))
+    use = of_ledger(a_feed(**RULES), Ledger(), NOW)
     assert left(use) == {"second": 20, "hour": 100, "day": 1_000, "bytes_hour": 50_000}
-    assert (use.running, use.slots, use.silences) == (0, 10, [])
+    assert (use.running, use.slots, use.suspensions) == (0, 10, [])
 
 
 def test_windows_without_a_limit_are_not_named() -> None:
-    assert [window.name for window in budgets.use(a_feed(), Stored({}, 0, NOW)).windows] == ["second"]
+    assert [window.name for window in of_ledger(a_feed(), Ledger(), NOW).windows] == ["second"]
 
 
 def test_what_was_granted_and_received_is_missing_from_every_window() -> None:
@@ -69,7 +69,7 @@ def test_what_was_granted_and_received_is_missing_from_every_window() -> None:
     use = desk.use(after(1.1))
     assert left(use) == {"second": 20 - 3, "hour": 90, "day": 990, "bytes_hour": 43_000}
     assert use.running == 3
-    assert {window.name: window.left_for_routine for window in use.windows} == {
+    assert {window.name: window.remaining_for_routine for window in use.windows} == {
         "second": 16 - 3, "hour": 70, "day": 790, "bytes_hour": 33_000,
     }  # fmt: skip
 
@@ -84,7 +84,7 @@ def test_what_is_said_to_be_left_of_an_hour_and_a_day_is_what_the_rules_grant(
         at += timedelta(seconds=seconds)
     use = left(desk.use(at))
     has_room = min(use["hour"], use["day"], use["bytes_hour"]) > 0
-    sends = desk.take(1, at).sends
+    sends = desk.take(1, at).requests
     assert has_room == (bool(sends) and sends[0].at == at)
 
 
@@ -93,36 +93,36 @@ def test_what_is_said_to_be_left_of_an_hour_and_a_day_is_what_the_rules_grant(
     [
         (Ledger(), NOW, []),
         (
-            Ledger(breaker=Breaker(Reason.FORBIDDEN, 2.0, 1), reason="10 in a row"),
+            Ledger(breaker=Breaker(Reason.FORBIDDEN, 2.0, Moment(1)), reason="10 in a row"),
             NOW,
             ["its breaker is open: 10 in a row"],
         ),
     ],
 )
 def test_a_silence_is_said_with_its_reason(ledger: Ledger, at: datetime, said: list[str]) -> None:
-    use = budgets.use(a_feed(), Stored(budget.to_document(ledger), 1, at))
-    assert [silence.in_words() for silence in use.silences] == said
+    use = of_ledger(a_feed(), ledger, at)
+    assert [silence.in_words() for silence in use.suspensions] == said
 
 
 def test_an_origins_silence_is_said_for_as_long_as_the_rules_heed_it() -> None:
     desk = Desk()
     desk.end(desk.take(1, NOW), NOW, Failure(Reason.THROTTLED, wait_seconds=60))
-    (silence,) = desk.use(after(59)).silences
+    (silence,) = desk.use(after(59)).suspensions
     assert (silence.by, silence.until) == ("origin", after(60))
     assert silence.in_words().startswith("frozen until 2026-11-23 09:01:00 UTC: the origin asks for fewer requests")
-    assert desk.use(after(60)).silences == []
+    assert desk.use(after(60)).suspensions == []
 
 
 def test_an_operators_freeze_is_said_until_it_ends() -> None:
     for lasting, until in ((None, None), (timedelta(hours=2), after(7_200))):
-        document = freeze.frozen(budget.to_document(Ledger()), "by hand", NOW, lasting)
-        use = budgets.use(a_feed(), Stored(document, 1, after(7_199)))
-        assert use.is_frozen
-        assert [(one.by, one.since, one.until, one.reason) for one in use.silences] == [
+        document = pause.paused(codec.to_document(Ledger()), "by hand", NOW, lasting)
+        use = of_ledger(a_feed(), codec.from_document(document), after(7_199))
+        assert use.is_paused
+        assert [(one.by, one.since, one.until, one.reason) for one in use.suspensions] == [
             ("operator", NOW, until, "by hand")
         ]
-        assert budgets.use(a_feed(), Stored(document, 1, after(7_200))).is_frozen == (lasting is None)
-        assert not budgets.use(a_feed(), Stored(freeze.thawed(document), 1, NOW)).silences
+        assert of_ledger(a_feed(), codec.from_document(document), after(7_200)).is_paused == (lasting is None)
+        assert not of_ledger(a_feed(), codec.from_document(pause.resumed(document)), NOW).suspensions
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_the_time_that_downloads_take_follows_from_the_tightest_budget(
     rules: dict[str, Any], downloads: int, received: int | None, seconds: float
 ) -> None:
     feed: Feed = a_feed(**{"requests_per_second": 20.0, "batch_pause_seconds": 0.0, **rules})
-    use = budgets.use(feed, Stored({}, 0, NOW))
+    use = of_ledger(feed, Ledger(), NOW)
     assert estimate.seconds_for(downloads, received, feed, use) == pytest.approx(seconds)
 
 
@@ -150,3 +150,22 @@ def test_what_is_used_already_makes_it_longer() -> None:
     assert estimate.seconds_for(8, None, desk.feed, desk.use(NOW)) == 0.0
     desk.end(desk.take(1, NOW), NOW)
     assert estimate.seconds_for(8, None, desk.feed, desk.use(NOW)) == 3_600.0
+
+
+def test_the_use_is_published_under_keys_that_never_change() -> None:
+    desk = Desk(requests_per_second=0.0, requests_per_day=0, bytes_per_hour=0)
+    desk.end(desk.take(1, NOW), NOW, Failure(Reason.THROTTLED, wait_seconds=60))
+    assert to_json(desk.use(NOW)) == {
+        "at": NOW,
+        "windows": [{"name": "hour", "limit": 100, "used": 1, "left": 99, "left_for_routine": 79}],
+        "running": 0,
+        "slots": 10,
+        "silences": [
+            {
+                "by": "origin",
+                "since": None,
+                "until": after(60),
+                "reason": "the origin asks for fewer requests (429): silent for 60 s",
+            }
+        ],
+    }

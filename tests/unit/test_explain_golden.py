@@ -12,11 +12,11 @@ from ops import circumstances, compliance, explain, terminal
 from ops.explain import Turn
 from ops.imagectl import app
 from ops.status import Status
-from shared import budgets
 from shared.domain.image import Status as ImageStatus
 from shared.domain.priority import Priority
+from shared.origin_budget import codec
+from shared.origin_budget.use import of_ledger
 from shared.render import Renderer
-from shared.stores.budgets import Stored
 from shared.stores.listing_reports import FeedCounts
 from tests import examples, golden_files
 from tests.builders import NOW, a_feed, after
@@ -47,11 +47,9 @@ def test_explain_says_as_ever_why_a_listing_is_as_it_is() -> None:
 
 
 def test_explain_says_as_ever_what_keeps_a_feed_silent() -> None:
-    found = {
-        name: circumstances.of_feed(examples.LEDGER_FEED, budgets.use(examples.LEDGER_FEED, stored))
-        for name, ledger in golden_files.read("mongo/ledgers").items()
-        for stored in [Stored(ledger, 1, after(60))]
-    }
+    feed, stored = examples.LEDGER_FEED, golden_files.read("mongo/ledgers")
+    uses = {name: of_ledger(feed, codec.from_document(document), after(60)) for name, document in stored.items()}
+    found = {name: circumstances.of_feed(feed, use) for name, use in uses.items()}
     golden_files.check("imagectl/explain-feeds", found)
 
 
@@ -76,8 +74,8 @@ def test_compliance_says_as_ever_what_was_removed() -> None:
 
 def a_status(counts: FeedCounts, ledger: str, **facts: Any) -> Status:
     """Return how two feeds stand, one of them unused."""
-    use = budgets.use(examples.LEDGER_FEED, Stored(golden_files.read("mongo/ledgers")[ledger], 1, after(60)))
-    unused = budgets.use(a_feed(name="other"), Stored({}, 0, after(60)))
+    use = of_ledger(examples.LEDGER_FEED, codec.from_document(golden_files.read("mongo/ledgers")[ledger]), after(60))
+    unused = of_ledger(a_feed(name="other"), codec.from_document({}), after(60))
     until_done: dict[Priority, float | None] = {Priority.VIEWED: 2.5, Priority.ROUTINE: 7_200.0}
     given: dict[str, Any] = {
         "at": after(60), "feeds": {"proptx-idx": counts, "other": a_count()},

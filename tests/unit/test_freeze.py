@@ -3,8 +3,7 @@
 import asyncio
 from datetime import timedelta
 
-from ops import freeze
-from services.downloader import budget
+from ops import pause
 from shared.domain.failures import Failure, Reason
 from shared.domain.priority import Priority
 from tests.simulated import now, simulated
@@ -23,13 +22,13 @@ def test_what_is_granted_and_not_yet_sent_is_not_sent_once_an_operator_froze_the
             batch = await worker.take(feed, 3, priority)
             last = batch.downloads[-1]
             assert await worker.at_turn(batch.downloads[0])
-            await asyncio.sleep((last.at - START).total_seconds() - now() - KNOWN_WITHIN)
-            await freeze.freeze(budgets, feed.name, "the MLS asked us to", None)
+            await asyncio.sleep((last.planned_at - START).total_seconds() - now() - KNOWN_WITHIN)
+            await pause.pause(budgets, feed.name, "the MLS asked us to", None)
             assert not await worker.at_turn(last)
             assert last.due_at
             assert last.due_at > START + timedelta(seconds=now())
             await worker.settle(batch)
-            await freeze.thaw(budgets, feed.name)
+            await pause.resume(budgets, feed.name)
 
     simulated(story())
 
@@ -37,13 +36,13 @@ def test_what_is_granted_and_not_yet_sent_is_not_sent_once_an_operator_froze_the
 def test_a_frozen_feed_grants_nothing_to_anyone_until_it_is_thawed() -> None:
     async def story() -> None:
         feed, budgets = a_feed(), CountedBudgets()
-        await freeze.freeze(budgets, feed.name, "", None)
+        await pause.pause(budgets, feed.name, "", None)
         for priority in (ROUTINE, VIEWED):
             refused = await a_worker(budgets).take(feed, 3, priority)
             assert (refused.downloads, refused.earliest is not None) == ([], True)
         await asyncio.sleep(86_400)
         assert not (await a_worker(budgets).take(feed, 3, ROUTINE)).downloads
-        await freeze.thaw(budgets, feed.name)
+        await pause.resume(budgets, feed.name)
         assert len((await a_worker(budgets).take(feed, 3, ROUTINE)).downloads) == 3
 
     simulated(story())
@@ -52,7 +51,7 @@ def test_a_frozen_feed_grants_nothing_to_anyone_until_it_is_thawed() -> None:
 def test_a_freeze_for_a_time_ends_by_itself() -> None:
     async def story() -> None:
         feed, budgets = a_feed(), CountedBudgets()
-        await freeze.freeze(budgets, feed.name, "", timedelta(seconds=20))
+        await pause.pause(budgets, feed.name, "", timedelta(seconds=20))
         await asyncio.sleep(15)
         refused = await a_worker(budgets).take(feed, 1, ROUTINE)
         assert refused.earliest == START + timedelta(seconds=20)
@@ -71,7 +70,7 @@ def test_a_thaw_ends_the_origins_own_silence_too_even_in_the_worker_that_heard_o
         throttled = Failure(Reason.THROTTLED, wait_seconds=3_600)
         await worker.finished(batch.downloads[0], throttled, batch=batch)
         assert not (await worker.take(feed, 1, ROUTINE)).downloads
-        await freeze.thaw(budgets, feed.name)
+        await pause.resume(budgets, feed.name)
         again = await worker.take(feed, 1, ROUTINE)
         assert await worker.at_turn(again.downloads[0])
 
@@ -87,8 +86,8 @@ def test_a_thaw_closes_an_open_breaker() -> None:
             download.image_id = download.slot
             assert await worker.at_turn(download)
             await worker.finished(download, Failure(Reason.FORBIDDEN), batch=batch)
-        assert budget.from_document((await budgets.get(feed.name)).document).breaker
-        await freeze.thaw(budgets, feed.name)
+        assert (await budgets.get(feed.name)).ledger.breaker
+        await pause.resume(budgets, feed.name)
         assert len((await worker.take(feed, 5, VIEWED)).downloads) == 5
 
     simulated(story())

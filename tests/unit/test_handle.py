@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from services.downloader import budget, feed_handler
+from services.downloader import feed_handler
 from services.downloader.answers import NotModified
 from services.downloader.handle import Handler, Parts
-from services.downloader.ledger import Batch, OriginBudget
 from services.downloader.outcomes import Downloaded, Outcome
 from services.downloader.permit import Permit
 from shared.dead_letters import DeadLetters
@@ -25,11 +24,16 @@ from shared.domain.image import Claim, Photo
 from shared.domain.listing import Listing
 from shared.events.records import Record
 from shared.kafka import Broker, Outgoing
+from shared.origin_budget import codec
+from shared.origin_budget.budget import OriginBudget
+from shared.origin_budget.downloads import Batch
+from shared.origin_budget.ledger import Breaker, Ledger
+from shared.origin_budget.moments import to_moment
 from shared.publisher import Publisher
 from shared.render import Renderer
-from shared.stores.budgets import MemoryBudgets
 from shared.stores.documents import ListingId
 from shared.stores.errors import Contention, StoreUnavailable
+from shared.stores.ledgers import MemoryLedgers
 from shared.stores.memory import MemoryAttempts, MemoryListings
 from tests.builders import FEED, NOW, a_copy, a_feed, a_listing, a_photo, after
 
@@ -78,7 +82,7 @@ class Work:
 
     studio: Studio
     listings: MemoryListings
-    budgets: MemoryBudgets
+    budgets: MemoryLedgers
     handler: Handler
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -115,7 +119,7 @@ def feed() -> Feed:
 @pytest.fixture
 async def work(feed: Feed) -> AsyncIterator[Work]:
     renderer, broker, studio, registry = Renderer("http://x"), Deaf("nowhere"), Studio(), CollectorRegistry()
-    listings, budgets = MemoryListings(renderer), MemoryBudgets()
+    listings, budgets = MemoryListings(renderer), MemoryLedgers()
     feeds = {FEED: feed, "other": replace(feed, name="other")}
     parts = Parts(
         listings=listings,
@@ -300,7 +304,7 @@ async def test_what_is_cut_off_is_due_at_once_and_holds_neither_claim_nor_slot(w
     await task
     photo = await work.photo("X1")
     assert (photo.claim, photo.due_at, photo.attempts) == (None, after(9), 0)
-    assert (await work.budgets.get(FEED)).document["slots"] == {}
+    assert (await work.budgets.get(FEED)).ledger.slots == {}
     await work.ask("X2", "b")
     assert work.studio.begun == ["a"], "nothing more is begun"
 
@@ -308,7 +312,7 @@ async def test_what_is_cut_off_is_due_at_once_and_holds_neither_claim_nor_slot(w
 @pytest.mark.parametrize("feed", [a_feed(requests_per_second=0.0, batch_pause_seconds=0.0, bytes_per_hour=10**9)])
 async def test_what_was_received_is_charged_though_the_download_failed_or_was_cut_off(work: Work) -> None:
     async def charged() -> int:
-        return sum(size for _, size in (await work.budgets.get(FEED)).document["received"])  # type: ignore[attr-defined]
+        return sum(size for _, size in (await work.budgets.get(FEED)).ledger.hour_bytes)
 
     work.studio.failure = Failure(Reason.BROKEN_BODY)
     work.studio.end("a")
@@ -327,7 +331,7 @@ async def test_photos_that_fail_one_after_the_other_open_the_breaker_by_their_nu
     work.studio.failure = Failure(Reason.TIMEOUT)
     work.studio.end(*photos)
     await work.ask("X3", photos[0], *(word for name in photos[1:] for word in ("X3", name)))
-    assert (await work.budgets.get(FEED)).document["breaker"]
+    assert (await work.budgets.get(FEED)).ledger.breaker
 
 
 async def failed_before(work: Work, key: str) -> None:
@@ -339,9 +343,9 @@ async def failed_before(work: Work, key: str) -> None:
 
 @pytest.mark.parametrize("together", [True, False])
 async def test_an_unwell_origin_is_probed_with_a_photo_that_did_not_fail_before(work: Work, together: bool) -> None:
-    seen = round((await work.budgets.get(FEED)).now.timestamp() * budget.SECOND)
-    unwell = budget.Ledger(breaker=budget.Breaker(Reason.UNREACHABLE, 2.0, seen))
-    await work.budgets.replace(FEED, budget.to_document(unwell), 0)
+    now = to_moment((await work.budgets.get(FEED)).now)
+    unwell = Ledger(breaker=Breaker(Reason.UNREACHABLE, 2.0, now))
+    await work.budgets.replace(FEED, codec.to_document(unwell), 0)
     await failed_before(work, "X1")
     if together:
         work.ask("X1", "a", "X2", "b")

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from services.downloader import budget
-from services.downloader.ledger import Batch, Download, OriginBudget, SharedClock
 from shared.domain.failures import Failure, Reason
 from shared.domain.feed import Feed
 from shared.domain.priority import Priority
-from shared.stores.budgets import MemoryBudgets, Stored
-from shared.stores.errors import StoreUnavailable
+from shared.origin_budget.budget import OriginBudget
+from shared.origin_budget.clock import SharedClock
+from shared.origin_budget.downloads import Batch, GrantedDownload
+from shared.stores.errors import Contention, StoreUnavailable
+from shared.stores.ledgers import MemoryLedgers, StoredLedger
 from tests.simulated import now, simulated
 
 pytestmark = pytest.mark.slow
@@ -30,27 +31,31 @@ UNPACED = {**NO_PAUSE, "requests_per_second": 0.0}
 
 
 @dataclass
-class CountedBudgets(MemoryBudgets):
+class CountedBudgets(MemoryLedgers):
     """Ledgers in memory that count their writes, and that can be away."""
 
     writes: int = 0
     is_away: bool = False
+    is_contended: bool = False
+    """True while another writer is always faster."""
 
     def __post_init__(self) -> None:
         super().__init__(lambda: START + timedelta(seconds=now()))
 
-    async def get(self, feed: str) -> Stored:
+    async def get(self, feed: str) -> StoredLedger:
         self._check()
         return await super().get(feed)
 
     async def replace(self, feed: str, document: Mapping[str, object], expected_revision: int) -> bool:
         self._check()
+        if self.is_contended:
+            return False
         is_written = await super().replace(feed, document, expected_revision)
         self.writes += is_written
         return is_written
 
     def forget(self) -> None:
-        self._ledgers.clear()
+        self._stored.clear()
 
     def _check(self) -> None:
         if self.is_away:
@@ -68,7 +73,7 @@ class Origin:
     running: int = 0
     most: int = 0
 
-    async def download(self, worker: OriginBudget, download: Download, batch: Batch) -> None:
+    async def download(self, worker: OriginBudget, download: GrantedDownload, batch: Batch) -> None:
         download.image_id = download.slot
         if not await worker.at_turn(download):
             await worker.finished(download, THROTTLED, batch=batch)
@@ -87,7 +92,7 @@ def a_feed(**rules: Any) -> Feed:
     return Feed(name="feed", image_hosts=("images.example.com",), **rules)
 
 
-def a_worker(budgets: MemoryBudgets, name: str | None = None) -> OriginBudget:
+def a_worker(budgets: MemoryLedgers, name: str | None = None) -> OriginBudget:
     """A worker, of a name of its own unless given."""
     return OriginBudget(budgets, name or f"worker-{next(_NUMBERS)}", monotonic=now, chance=lambda: 0.5)
 
@@ -108,7 +113,7 @@ async def a_batch(worker: OriginBudget, origin: Origin, feed: Feed) -> None:
     await asyncio.gather(*(origin.download(worker, one, batch) for one in batch.downloads))
 
 
-async def many_work(budgets: MemoryBudgets, origin: Origin, feed: Feed, seconds: float, workers: int = 8) -> None:
+async def many_work(budgets: MemoryLedgers, origin: Origin, feed: Feed, seconds: float, workers: int = 8) -> None:
     await asyncio.gather(*(work(a_worker(budgets), origin, feed, seconds) for _ in range(workers)))
 
 
@@ -355,7 +360,7 @@ def test_a_refused_connection_leaves_one_probe_at_a_time_until_the_origin_is_wel
 def test_a_person_waits_less_than_three_seconds_while_routine_work_runs_at_full_rate(rules: dict[str, Any]) -> None:
     feed, origin, waits = a_feed(**rules), Origin(), list[float]()
 
-    async def people(budgets: MemoryBudgets) -> None:
+    async def people(budgets: MemoryLedgers) -> None:
         worker = a_worker(budgets)
         for second in range(5, 55, 10):
             await asyncio.sleep(second + 0.137 * second - now())
@@ -384,7 +389,7 @@ def test_a_moment_that_was_missed_is_planned_anew_within_the_rate() -> None:
         first, second = batch.downloads
         await asyncio.sleep(1)
         assert await worker.at_turn(first)
-        assert first.at > START + timedelta(seconds=1)
+        assert first.planned_at > START + timedelta(seconds=1)
         assert await worker.at_turn(second)
         await worker.settle(batch)
 
@@ -400,11 +405,11 @@ def test_a_request_whose_connection_took_too_long_waits_for_another_moment_in_th
         await asyncio.sleep(0.03)
         assert await worker.in_time(first)
         assert await worker.at_turn(second)
-        missed = second.at
+        missed = second.planned_at
         await asyncio.sleep(0.06)
         assert await worker.in_time(second)
-        assert second.at > missed
-        assert now() >= (second.at - START).total_seconds() - 0.01
+        assert second.planned_at > missed
+        assert now() >= (second.planned_at - START).total_seconds() - 0.01
         await worker.settle(batch)
 
     simulated(story())
@@ -455,7 +460,7 @@ def test_a_redirect_that_the_budget_refuses_is_due_later_and_no_fault_of_the_ori
         assert not await worker.permit(download)
         assert download.due_at is not None
         await worker.finished(download, THROTTLED, batch=batch)
-        assert not budget.from_document((await budgets.get(feed.name)).document).frozen_until
+        assert not (await budgets.get(feed.name)).ledger.throttled_until
 
     simulated(story())
 
@@ -473,7 +478,23 @@ def test_what_ended_while_the_store_was_away_is_accounted_for_by_the_next_write(
         budgets.is_away = False
         again = await worker.take(feed, 1, ROUTINE)
         assert again.downloads
-        assert again.downloads[0].at >= START + timedelta(seconds=1.5)
+        assert again.downloads[0].planned_at >= START + timedelta(seconds=1.5)
+
+    simulated(story())
+
+
+def test_what_ended_under_contention_is_accounted_for_by_the_next_write() -> None:
+    async def story() -> None:
+        feed, budgets = a_feed(**UNPACED, concurrency=1), CountedBudgets()
+        worker = a_worker(budgets)
+        batch = await worker.take(feed, 1, ROUTINE)
+        assert await worker.at_turn(batch.downloads[0])
+        budgets.is_contended = True
+        await worker.finished(batch.downloads[0], None, batch=batch)
+        with pytest.raises(Contention):
+            await worker.take(feed, 1, ROUTINE)
+        budgets.is_contended = False
+        assert (await worker.take(feed, 1, ROUTINE)).downloads
 
     simulated(story())
 
@@ -500,7 +521,7 @@ class Slow(CountedBudgets):
         super().__init__()
         self.seconds = list(seconds)
 
-    async def get(self, feed: str) -> Stored:
+    async def get(self, feed: str) -> StoredLedger:
         await asyncio.sleep(self.seconds.pop(0) if self.seconds else 0.0)
         return await super().get(feed)
 
@@ -512,7 +533,7 @@ def test_nothing_is_planned_by_an_answer_that_took_too_long_to_tell_the_time(sec
         await worker.settle(await worker.take(feed, 1, ROUTINE))
         await asyncio.sleep(90_000)  # two clocks part by seconds
         batch = await worker.take(feed, 1, ROUTINE)
-        assert (batch.downloads[0].at - START).total_seconds() == pytest.approx(now(), abs=0.6)
+        assert (batch.downloads[0].planned_at - START).total_seconds() == pytest.approx(now(), abs=0.6)
 
     simulated(story())
 

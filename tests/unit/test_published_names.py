@@ -8,7 +8,6 @@ from prometheus_client import CollectorRegistry
 from ops import doctor, status
 from services.downloader.outcomes import Deferred, Downloaded, Unchanged, result_of
 from services.scheduler.odata import MlsFailure
-from shared import budgets
 from shared.clock import utc_now
 from shared.dead_letters import DeadLetters
 from shared.domain import image, keys, variants
@@ -19,6 +18,7 @@ from shared.domain.listing import RemovalReason
 from shared.domain.priority import Priority
 from shared.events.topics import MANIFEST
 from shared.kafka import Broker
+from shared.origin_budget import use as budget_use
 from shared.recording import Recorder
 from shared.render import Renderer
 from shared.settings import Settings
@@ -146,7 +146,7 @@ def test_the_values_of_metrics_labels_stay() -> None:
     found = {
         "status": list(Status),
         "priority": list(Priority),
-        "window": list(budgets.TITLES),
+        "window": list(budget_use.TITLES),
         "result of an attempt": [
             *(result_of(Failure(reason)) for reason in Reason),
             result_of(Unchanged(None, None)),

@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 from ops import terminal
 from ops.imagectl import app
 from ops.status import Status
-from shared.budgets import BudgetUse
 from shared.domain.priority import Priority
+from shared.origin_budget.use import BudgetUse
 from shared.stores.listing_reports import FeedCounts
 from tests.builders import NOW, after
 
@@ -20,7 +20,7 @@ def a_status(oldest: datetime | None, in_work: int) -> Status:
     )  # fmt: skip
     return Status(
         at=NOW, feeds={"sandbox": counts}, seconds_until_done={"sandbox": {Priority.VIEWED: 0.1}},
-        budgets={"sandbox": BudgetUse(at=NOW, windows=(), running=0, slots=8, silences=())},
+        budgets={"sandbox": BudgetUse(at=NOW, windows=(), running=0, slots=8, suspensions=())},
         lag=None, dead_letters=None, removals_frozen=[],
     )  # fmt: skip
 

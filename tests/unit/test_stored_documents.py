@@ -1,4 +1,4 @@
-"""Stored documents keep their names, types and units: databases that exist must be read by every later program.
+"""StoredLedger documents keep their names, types and units: databases that exist must be read by every later program.
 
 The documents that only MongoDB's stores write are compared in tests/contract/test_stored_documents.py.
 """
@@ -10,12 +10,10 @@ from typing import Any
 
 import pytest
 
-from ops import freeze
-from services.downloader import budget
-from shared import budgets
+from shared.origin_budget import codec, pause
+from shared.origin_budget.use import of_ledger, requests_by_minute
 from shared.render import Renderer
 from shared.stores import documents, summaries
-from shared.stores.budgets import Stored
 from tests import examples, golden_files
 from tests.builders import NOW, after
 
@@ -85,37 +83,37 @@ def test_every_field_that_queries_name_is_stored(name: str) -> None:
 
 
 def test_ledgers_are_stored_as_ever() -> None:
-    golden_files.check("mongo/ledgers", {name: budget.to_document(ledger) for name, ledger in LEDGERS.items()})
+    golden_files.check("mongo/ledgers", {name: codec.to_document(ledger) for name, ledger in LEDGERS.items()})
 
 
 @pytest.mark.parametrize("name", LEDGERS)
 def test_a_ledger_stored_by_an_older_release_is_read_equal(name: str) -> None:
-    assert budget.from_document(golden_files.read("mongo/ledgers")[name]) == LEDGERS[name]
+    assert codec.from_document(golden_files.read("mongo/ledgers")[name]) == LEDGERS[name]
 
 
 def test_an_empty_ledger_document_is_an_unused_ledger() -> None:
-    assert budget.from_document({}) == LEDGERS["never used"]
+    assert codec.from_document({}) == LEDGERS["never used"]
 
 
 def test_an_operators_freeze_changes_the_stored_ledger_as_ever() -> None:
     stored = golden_files.read("mongo/ledgers")
     found = {
-        "frozen": freeze.frozen(stored["breaker probing"], "asked by the MLS", NOW, None),
-        "frozen for an hour, never used": freeze.frozen({}, "too fast", NOW, timedelta(hours=1)),
-        "thawed": freeze.thawed(stored["all fields"]),
-        "thawed, never used": freeze.thawed({}),
+        "frozen": pause.paused(stored["breaker probing"], "asked by the MLS", NOW, None),
+        "frozen for an hour, never used": pause.paused({}, "too fast", NOW, timedelta(hours=1)),
+        "thawed": pause.resumed(stored["all fields"]),
+        "thawed, never used": pause.resumed({}),
     }
     golden_files.check("mongo/ledgers-changed-by-operators", found)
 
 
 def use_of(ledger: dict[str, Any]) -> list[Any]:
     """Read the use of a stored ledger a minute after NOW; return its fields in a fixed order."""
-    use = budgets.use(examples.LEDGER_FEED, Stored(ledger, 1, after(60)))
+    use = of_ledger(examples.LEDGER_FEED, codec.from_document(ledger), after(60))
     return [
-        use.at, use.running, use.slots, use.silent_until, use.is_frozen,
-        [[one.name, one.limit, one.used, one.left, one.left_for_routine] for one in use.windows],
-        [[one.by, one.since, one.until, one.reason, one.in_words()] for one in use.silences],
-        [[at, count] for at, count in budgets.requests_by_minute(Stored(ledger, 1, after(60))).items()],
+        use.at, use.running, use.slots, use.suspended_until, use.is_paused,
+        [[one.name, one.limit, one.used, one.remaining, one.remaining_for_routine] for one in use.windows],
+        [[one.by, one.since, one.until, one.reason, one.in_words()] for one in use.suspensions],
+        [[at, count] for at, count in requests_by_minute(codec.from_document(ledger)).items()],
     ]  # fmt: skip
 
 

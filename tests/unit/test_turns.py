@@ -6,12 +6,12 @@ from datetime import datetime
 import pytest
 
 from ops import explain
-from shared.budgets import BudgetUse, Silence
 from shared.domain import lifecycle
 from shared.domain.failures import Failure, Reason
 from shared.domain.image import Claim
 from shared.domain.priority import Priority
 from shared.domain.throughput import Throughput
+from shared.origin_budget.use import BudgetUse, SuspendedBy, Suspension
 from shared.render import Renderer
 from shared.stores.memory import MemoryListings
 from shared.stores.throughputs import MemoryThroughputs
@@ -19,7 +19,7 @@ from tests.builders import FEED, NOW, a_feed, a_held_photo, a_listing, a_photo, 
 
 RENDERER = Renderer("https://cdn.example.com")
 FREE = a_feed(requests_per_second=0.0, batch_pause_seconds=0.0)
-UNUSED = BudgetUse(at=NOW, windows=(), running=0, slots=8, silences=())
+UNUSED = BudgetUse(at=NOW, windows=(), running=0, slots=8, suspensions=())
 
 
 @pytest.fixture
@@ -75,6 +75,6 @@ async def test_nothing_moves_while_the_feed_is_silent(
     throughputs, listing = MemoryThroughputs(), await listings.get(FEED, "X1")
     assert listing is not None
     await throughputs.put(FEED, Throughput(NOW, 4.0))
-    silence = Silence(by="origin", since=None, until=until, reason="429")
-    turns = await explain.turns(listings, throughputs, listing, FREE, replace(UNUSED, silences=[silence]), NOW)
+    silence = Suspension(by=SuspendedBy.ORIGIN, since=None, until=until, reason="429")
+    turns = await explain.turns(listings, throughputs, listing, FREE, replace(UNUSED, suspensions=[silence]), NOW)
     assert set(turns.values()) == {explain.Turn(40, about)}

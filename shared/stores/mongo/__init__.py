@@ -3,7 +3,6 @@
 from shared.stores.mongo.answers import MongoAnswers
 from shared.stores.mongo.attempts import MongoAttempts
 from shared.stores.mongo.audits import MongoAudits
-from shared.stores.mongo.budgets import MongoBudgets
 from shared.stores.mongo.connection import (
     AnswersDatabase,
     Database,
@@ -15,6 +14,7 @@ from shared.stores.mongo.connection import (
 from shared.stores.mongo.handled_dead_letters import MongoHandledDeadLetters
 from shared.stores.mongo.indexes import INDEXES, apply_indexes, missing_indexes
 from shared.stores.mongo.leases import MongoLeases
+from shared.stores.mongo.ledgers import MongoLedgers
 from shared.stores.mongo.listings import MongoListings
 from shared.stores.mongo.removal_holds import MongoRemovalHolds
 from shared.stores.mongo.removals import MongoRemovals
@@ -28,9 +28,9 @@ __all__ = [
     "MongoAnswers",
     "MongoAttempts",
     "MongoAudits",
-    "MongoBudgets",
     "MongoHandledDeadLetters",
     "MongoLeases",
+    "MongoLedgers",
     "MongoListings",
     "MongoRemovalHolds",
     "MongoRemovals",

@@ -1,0 +1,80 @@
+"""What is left of a ledger as time goes by? Old requests leave their windows, slots of dead workers come back."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from shared.domain.feed import Feed
+from shared.domain.priority import Priority
+from shared.origin_budget import suspension
+from shared.origin_budget.ledger import Ledger
+from shared.origin_budget.limits import limits_of
+from shared.origin_budget.moments import SECOND_MICROS, Moment, to_moment
+from shared.origin_budget.windows import DAY, HOUR
+
+CLOCK_STEP_MICROS = 5 * SECOND_MICROS
+"""Readings of the store's clock may differ by less; one that is further behind means that the clock was set back."""
+
+
+def advanced(ledger: Ledger, feed: Feed, now: datetime) -> Ledger:
+    """Return the ledger as of `now`: what left its window is dropped, and slots that expired are free.
+
+    For each expired slot as many bytes are counted as one file may have, for nobody is left to tell how many came. A
+    store's clock that was set back makes the ledger go on as if no time had passed.
+    """
+    moment = to_moment(now)
+    if ledger.as_of > moment + CLOCK_STEP_MICROS:
+        ledger = _set_back(ledger, ledger.as_of - moment)
+    as_of = max(ledger.as_of, moment)
+    window = limits_of(feed, Priority.VIEWED).window
+    hour_bytes = ledger.hour_bytes
+    for expires_at in ledger.slots.values():
+        if expires_at <= as_of:
+            hour_bytes = HOUR.added(hour_bytes, expires_at, feed.max_file_bytes)
+    return replace(
+        ledger,
+        as_of=as_of,
+        slots={slot: expires_at for slot, expires_at in ledger.slots.items() if expires_at > as_of},
+        planned=tuple(at for at in ledger.planned if at > as_of - window),
+        hour_requests=HOUR.recent(ledger.hour_requests, as_of),
+        day_requests=DAY.recent(ledger.day_requests, as_of),
+        hour_bytes=HOUR.recent(hour_bytes, as_of) if feed.bytes_per_hour else (),
+        pause=ledger.pause if suspension.is_paused(ledger, as_of) else None,
+    )
+
+
+def with_earlier_life_expired(ledger: Ledger, worker: str, life: str, now: datetime) -> Ledger:
+    """Return the ledger in which slots that a worker took before this life of its process expire now.
+
+    Their connections ended with the process. A slot's name begins with its worker's, then its life's.
+    """
+    of_worker, of_life, moment = f"{worker}-", f"{worker}-{life}-", to_moment(now)
+    dead = {slot for slot in ledger.slots if slot.startswith(of_worker) and not slot.startswith(of_life)}
+    if not dead:
+        return ledger
+    slots = {slot: min(until, moment) if slot in dead else until for slot, until in ledger.slots.items()}
+    return replace(ledger, slots=slots)
+
+
+def _set_back(ledger: Ledger, micros: int) -> Ledger:
+    """Return the ledger with all its times moved into the past, but for an operator's pause.
+
+    The pause may have been written by the new clock, and rather lasts longer.
+    """
+
+    def moved(at: Moment) -> Moment:
+        return Moment(at - micros)
+
+    breaker = ledger.breaker
+    return replace(
+        ledger,
+        as_of=moved(ledger.as_of),
+        slots={slot: moved(until) for slot, until in ledger.slots.items()},
+        planned=tuple(map(moved, ledger.planned)),
+        hour_requests=HOUR.set_back(ledger.hour_requests, micros),
+        day_requests=DAY.set_back(ledger.day_requests, micros),
+        hour_bytes=HOUR.set_back(ledger.hour_bytes, micros),
+        batch_latest=moved(ledger.batch_latest),
+        viewed_slot_until=moved(ledger.viewed_slot_until),
+        throttled_until=moved(ledger.throttled_until),
+        breaker=breaker and replace(breaker, probe_at=moved(breaker.probe_at)),
+    )

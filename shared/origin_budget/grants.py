@@ -1,0 +1,178 @@
+"""How many downloads may begin, and when may each send its request? Grants, from a feed's ledger.
+
+Each granted request has a planned time of its own, so one ledger operation serves a batch. `now` is always the store's
+time: workers whose clocks differ by seconds could not keep a limit of one second.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from shared.domain.feed import Feed
+from shared.domain.priority import Priority
+from shared.origin_budget import suspension
+from shared.origin_budget.advance import advanced
+from shared.origin_budget.ledger import Ledger
+from shared.origin_budget.limits import HORIZON_VIEWED_MICROS, Limits, limits_of
+from shared.origin_budget.moments import LONG_AGO, SECOND_MICROS, Moment, to_datetime, to_micros
+from shared.origin_budget.pacing import LEAD_MICROS, next_time, with_planned, without_planned
+
+_BUSY_MICROS = 200_000
+"""When to ask again where all downloads that are allowed at a time are running."""
+_BUSY_VIEWED_MICROS = 50_000
+"""The same for a viewed image."""
+_KEPT_FOR_VIEWED_MICROS = 500_000
+"""A slot that comes back is kept this long for a viewed image that asked in vain; it asks again sooner."""
+_PROBE_YIELDS_MICROS = 3 * SECOND_MICROS
+"""So much later images that failed before may probe: others that wait are there by then, from the topic too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """Downloads that a worker asks for."""
+
+    count: int
+    priority: Priority
+    holder: str
+    """A unique name for this demand; the slots granted are named by it and a number."""
+    slot_seconds: float
+    """How long after its planned time a download's slot is kept, should its worker die."""
+    failed_before: bool = False
+    """True if all the photos failed before: an unwell origin is better probed with others."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRequest:
+    """One request that may be sent at `at`, the store's time, not before and not much after: see `is_on_time`."""
+
+    slot: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The requests that were granted, in the order of their times."""
+
+    requests: tuple[PlannedRequest, ...] = ()
+    ask_again_at: datetime | None = None
+    """When to ask for those that were not granted; None where all were."""
+
+
+def take(ledger: Ledger, feed: Feed, demand: Demand, now: datetime) -> tuple[Ledger | None, Grant]:
+    """Grant downloads, as many as are demanded or at most a batch, each with a slot and a planned request.
+
+    Routine work gets all that one horizon holds, or is told when to come for it: many who ask would else get one
+    request each, at one write each. Returns the ledger to store, None where nothing is to be stored, and the grant.
+    """
+    ledger, if_refused = _brought_to(ledger, feed, now)
+    if (ask_again_at := _suspended_until(ledger, demand)) is not None:
+        return if_refused, _refusal(ask_again_at)
+    limits, is_viewed = limits_of(feed, demand.priority), demand.priority is Priority.VIEWED
+    free_slots = _free_slots(ledger, feed, limits, is_viewed)
+    if free_slots <= 0:
+        asking = _with_slot_kept(ledger) if is_viewed else None
+        return asking or if_refused, _refusal(ledger.as_of + (_BUSY_VIEWED_MICROS if is_viewed else _BUSY_MICROS))
+
+    count = min(demand.count, 1 if ledger.breaker else feed.batch_size, free_slots)
+    taken, times = _planned(ledger, limits, demand, count)
+    last = times[-1] if times else next_time(ledger, limits)
+    if last > ledger.as_of + limits.horizon:
+        return if_refused, _refusal(last - limits.horizon)
+    rest_at = None
+    if len(times) < demand.count:
+        rest_at = max(ledger.as_of, Moment(next_time(taken, limits) - limits.horizon))
+        if len(times) == free_slots and not ledger.breaker:
+            rest_at = max(rest_at, Moment(ledger.as_of + _BUSY_MICROS))
+    return _granted(taken, demand, times, rest_at)
+
+
+def take_request(
+    ledger: Ledger,
+    feed: Feed,
+    slot: str,
+    priority: Priority,
+    now: datetime,
+    *,
+    slot_seconds: float,
+    unused: datetime | None = None,
+) -> tuple[Ledger | None, Grant]:
+    """Grant one more request to a running download: a redirect's, or another for an `unused` planned time.
+
+    It heeds the rates and suspensions, not the pause between batches, and may be planned further ahead, for the
+    download has begun. A download whose slot expired is refused where no slot is free. Returns the ledger to store,
+    None where nothing is to be stored, and the grant.
+    """
+    ledger, if_refused = _brought_to(ledger, feed, now)
+    if unused:
+        ledger = without_planned(ledger, (unused,))
+    if (until := suspension.refused_until(ledger, slot, now)) is not None:
+        return if_refused, Grant((), until)
+    limits = replace(limits_of(feed, priority), batch=0, horizon=HORIZON_VIEWED_MICROS)
+    if slot not in ledger.slots and len(ledger.slots) >= feed.concurrency:
+        return if_refused, _refusal(ledger.as_of + _BUSY_MICROS)
+    at = next_time(ledger, limits)
+    if at > ledger.as_of + limits.horizon:
+        return if_refused, _refusal(at - limits.horizon)
+    taken = _with_slot(with_planned(ledger, limits, at), slot, at, slot_seconds)
+    return taken, Grant((PlannedRequest(slot, to_datetime(at)),))
+
+
+def _brought_to(ledger: Ledger, feed: Feed, now: datetime) -> tuple[Ledger, Ledger | None]:
+    """Return the ledger as of now, and what to store if nothing is granted: only that the clock was set back."""
+    current = advanced(ledger, feed, now)
+    return current, current if current.as_of < ledger.as_of else None
+
+
+def _refusal(ask_again_at: int) -> Grant:
+    return Grant((), to_datetime(ask_again_at))
+
+
+def _suspended_until(ledger: Ledger, demand: Demand) -> Moment | None:
+    """Return when to ask again while the demand gets nothing from a suspended feed; None where it may get something."""
+    if (ask_again_at := suspension.grants_resume_at(ledger)) is not None:
+        return ask_again_at
+    if ledger.breaker and demand.failed_before:
+        yields_until = Moment(ledger.breaker.probe_at + _PROBE_YIELDS_MICROS)
+        return yields_until if ledger.as_of < yields_until else None
+    return None
+
+
+def _free_slots(ledger: Ledger, feed: Feed, limits: Limits, is_viewed: bool) -> int:
+    """Return how many more downloads may run; one slot is kept for a viewed image that found none."""
+    kept = int(not is_viewed and ledger.as_of < ledger.viewed_slot_until)
+    return min(limits.downloads, feed.concurrency - kept) - len(ledger.slots)
+
+
+def _planned(ledger: Ledger, limits: Limits, demand: Demand, count: int) -> tuple[Ledger, list[Moment]]:
+    """Plan up to `count` requests within the horizon; return the ledger with their slots, and their times."""
+    if demand.priority is Priority.VIEWED:
+        latest = ledger.as_of + limits.horizon
+    else:
+        latest = next_time(ledger, limits) + limits.horizon - LEAD_MICROS
+    times = list[Moment]()
+    while len(times) < count and (at := next_time(ledger, limits)) <= latest:
+        slot = f"{demand.holder}-{len(times)}"
+        ledger = _with_slot(with_planned(ledger, limits, at), slot, at, demand.slot_seconds)
+        times.append(at)
+    return ledger, times
+
+
+def _granted(ledger: Ledger, demand: Demand, times: list[Moment], rest_at: Moment | None) -> tuple[Ledger, Grant]:
+    """Return the ledger after a grant, and the grant: the probe is on its way, a viewed image has its slot."""
+    requests = tuple(PlannedRequest(f"{demand.holder}-{number}", to_datetime(at)) for number, at in enumerate(times))
+    if (breaker := ledger.breaker) is not None:
+        ledger = replace(ledger, breaker=replace(breaker, probe_slot=requests[0].slot))
+        rest_at = rest_at and Moment(ledger.as_of + suspension.probe_patience_micros(breaker))
+    if demand.priority is Priority.VIEWED:
+        ledger = replace(ledger, viewed_slot_until=LONG_AGO)
+    return ledger, Grant(requests, None if rest_at is None else to_datetime(rest_at))
+
+
+def _with_slot(ledger: Ledger, slot: str, at: Moment, slot_seconds: float) -> Ledger:
+    return replace(ledger, slots={**ledger.slots, slot: Moment(at + to_micros(slot_seconds))})
+
+
+def _with_slot_kept(ledger: Ledger) -> Ledger | None:
+    """Return the ledger in which the next slot that comes back is kept for a viewed image; None where it says so."""
+    if ledger.viewed_slot_until > ledger.as_of + _KEPT_FOR_VIEWED_MICROS // 2:
+        return None
+    return replace(ledger, viewed_slot_until=Moment(ledger.as_of + _KEPT_FOR_VIEWED_MICROS))

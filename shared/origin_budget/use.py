@@ -1,0 +1,177 @@
+"""How much of a feed's budget is used, and is the feed suspended? What operators see of its ledger."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from math import floor
+
+from shared.domain.feed import Feed
+from shared.origin_budget import suspension
+from shared.origin_budget.ledger import Ledger
+from shared.origin_budget.limits import second_micros
+from shared.origin_budget.moments import Moment, to_datetime, to_moment
+from shared.origin_budget.windows import DAY, HOUR, BucketedWindow, Tally
+
+TITLES = {
+    "second": "requests a second",
+    "hour": "requests an hour",
+    "day": "requests a day",
+    "bytes_hour": "bytes an hour",
+}
+"""What each window counts, in words, by the window's name."""
+
+
+class SuspendedBy(StrEnum):
+    """Who or what suspends a feed; the values are published in `--json`."""
+
+    OPERATOR = "operator"
+    ORIGIN = "origin"
+    BREAKER = "breaker"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowUse:
+    """One limit of a feed, and how much of it was used in the window that ends now."""
+
+    name: str
+    """A key of `TITLES`."""
+    limit: float
+    used: int
+    remaining: float
+    remaining_for_routine: float
+    """The same without the reserve for viewed images."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspension:
+    """One reason why a feed gets no request."""
+
+    by: SuspendedBy
+    since: datetime | None
+    """When it began; None where the ledger does not say."""
+    until: datetime | None
+    """When it ends; None where nobody can tell."""
+    reason: str
+
+    def in_words(self) -> str:
+        """Return who or what suspends the feed, until when and why, as operators read it."""
+        until = f"until {self.until:%Y-%m-%d %H:%M:%S} UTC" if self.until else "until it is thawed"
+        who = {
+            SuspendedBy.OPERATOR: f"frozen by an operator {until}",
+            SuspendedBy.ORIGIN: f"frozen {until}",
+            SuspendedBy.BREAKER: "its breaker is open",
+        }
+        return who[self.by] + (f": {self.reason}" if self.reason else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetUse:
+    """A feed's budget at one moment."""
+
+    at: datetime
+    windows: Sequence[WindowUse]
+    """The windows that have a limit, in the order of `TITLES`."""
+    running: int
+    """Downloads that have a slot now."""
+    slots: int
+    """How many downloads may have one."""
+    suspensions: Sequence[Suspension]
+
+    @property
+    def suspended_until(self) -> datetime | None:
+        """When the origin may be asked again: `at` where nothing suspends it, None where nobody can tell."""
+        ends = [suspended.until for suspended in self.suspensions]
+        return None if None in ends else max([self.at, *filter(None, ends)])
+
+    @property
+    def is_paused(self) -> bool:
+        """True if an operator paused the feed."""
+        return any(suspended.by is SuspendedBy.OPERATOR for suspended in self.suspensions)
+
+
+def of_ledger(feed: Feed, ledger: Ledger, now: datetime) -> BudgetUse:
+    """Return how much of its budget a feed has used, and its suspensions, by its ledger at the store's time `now`."""
+    moment = to_moment(now)
+    windows = [
+        _window("second", feed.requests_per_second, _of_last_second(feed, ledger, moment), feed),
+        _window("hour", feed.requests_per_hour, _used(HOUR, ledger.hour_requests, moment), feed),
+        _window("day", feed.requests_per_day, _used(DAY, ledger.day_requests, moment), feed),
+        _window("bytes_hour", feed.bytes_per_hour, _used(HOUR, ledger.hour_bytes, moment), feed),
+    ]
+    return BudgetUse(
+        at=now,
+        windows=[window for window in windows if window.limit],
+        running=sum(expires_at > moment for expires_at in ledger.slots.values()),
+        slots=feed.concurrency,
+        suspensions=_suspensions(ledger, moment),
+    )
+
+
+def requests_by_minute(ledger: Ledger) -> Mapping[datetime, int]:
+    """Return how many requests each minute had, by the minute's begin, of the last hour's minutes that had any."""
+    return {to_datetime(HOUR.starts_at(bucket)): amount for bucket, amount in ledger.hour_requests}
+
+
+def to_json(use: BudgetUse) -> Mapping[str, object]:
+    """Return the use as `--json` publishes it, under keys that never change; times stay datetimes."""
+    return {
+        "at": use.at,
+        "windows": [
+            {
+                "name": window.name,
+                "limit": window.limit,
+                "used": window.used,
+                "left": window.remaining,
+                "left_for_routine": window.remaining_for_routine,
+            }
+            for window in use.windows
+        ],
+        "running": use.running,
+        "slots": use.slots,
+        "silences": suspensions_to_json(use),
+    }
+
+
+def suspensions_to_json(use: BudgetUse) -> Sequence[Mapping[str, object]]:
+    """Return the suspensions as `--json` publishes them, under keys that never change; times stay datetimes."""
+    return [
+        {"by": found.by, "since": found.since, "until": found.until, "reason": found.reason}
+        for found in use.suspensions
+    ]
+
+
+def _window(name: str, limit: float, used: int, feed: Feed) -> WindowUse:
+    routine = floor(limit * (1 - feed.viewed_reserve) + 1e-9)
+    return WindowUse(
+        name=name,
+        limit=limit,
+        used=used,
+        remaining=max(0.0, limit - used),
+        remaining_for_routine=max(0.0, float(routine - used)),
+    )
+
+
+def _of_last_second(feed: Feed, ledger: Ledger, now: Moment) -> int:
+    """Return how many requests were sent in the last second, or in the longer window of a rate below one a second."""
+    length = second_micros(feed.requests_per_second) if feed.requests_per_second else 0
+    return sum(now - length < at <= now for at in ledger.planned)
+
+
+def _used(window: BucketedWindow, tally: Tally, now: Moment) -> int:
+    return sum(amount for _, amount in window.recent(tally, now))
+
+
+def _suspensions(ledger: Ledger, now: Moment) -> list[Suspension]:
+    found = list[Suspension]()
+    if (pause := ledger.pause) and suspension.is_paused(ledger, now):
+        until = to_datetime(pause.until) if pause.until else None
+        found.append(
+            Suspension(by=SuspendedBy.OPERATOR, since=to_datetime(pause.since), until=until, reason=pause.reason)
+        )
+    if ledger.throttled_until > now:
+        until = to_datetime(ledger.throttled_until)
+        found.append(Suspension(by=SuspendedBy.ORIGIN, since=None, until=until, reason=ledger.reason))
+    if ledger.breaker:
+        found.append(Suspension(by=SuspendedBy.BREAKER, since=None, until=None, reason=ledger.reason))
+    return found

@@ -1,0 +1,73 @@
+"""Sliding windows: how much does a period hold, and when does it hold less?
+
+The last second is known by each planned time. An hour and a day are counted in buckets, which keeps ledgers small.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shared.origin_budget.moments import LONG_AGO, SECOND_MICROS, Moment
+
+SLACK_MICROS = 5 * SECOND_MICROS
+"""An hour and a day are counted this much longer, for requests that are sent late."""
+
+Tally = tuple[tuple[int, int], ...]
+"""Pairs of a bucket's number and the amount in it, oldest first. The number is the bucket's begin over its width."""
+
+
+@dataclass(frozen=True, slots=True)
+class BucketedWindow:
+    """A long window, counted in buckets of `width` microseconds: at most one bucket's width of capacity is lost."""
+
+    length: int
+    width: int
+
+    def starts_at(self, bucket: int) -> Moment:
+        """Return the moment at which a bucket begins."""
+        return Moment(bucket * self.width)
+
+    def leaves_at(self, bucket: int) -> Moment:
+        """Return the moment at which the end of a bucket has left the window."""
+        return Moment((bucket + 1) * self.width + self.length + SLACK_MICROS)
+
+    def recent(self, tally: Tally, now: Moment) -> Tally:
+        """Return the part of a tally that counts in the window that ends `now`."""
+        return tuple(counted for counted in tally if now < self.leaves_at(counted[0]))
+
+    def added(self, tally: Tally, at: Moment, amount: int) -> Tally:
+        """Return the tally with an amount added at a moment; a negative amount is taken away, down to zero."""
+        counts = dict(tally)
+        counts[at // self.width] = counts.get(at // self.width, 0) + amount
+        return tuple(sorted((bucket, count) for bucket, count in counts.items() if count > 0))
+
+    def set_back(self, tally: Tally, micros: int) -> Tally:
+        """Return the tally with each bucket moved into the past by so many microseconds, in whole buckets."""
+        return tuple((bucket - micros // self.width, amount) for bucket, amount in tally)
+
+    def below_limit_from(self, tally: Tally, limit: int) -> Moment:
+        """Return the moment from which on the window holds less than `limit`; LONG_AGO where it does so now.
+
+        A limit of 0 is none.
+        """
+        total, at = sum(amount for _, amount in tally), LONG_AGO
+        for bucket, amount in tally:
+            if not limit or total < limit:
+                break
+            total, at = total - amount, self.leaves_at(bucket)
+        return at
+
+
+HOUR = BucketedWindow(3_600 * SECOND_MICROS, 60 * SECOND_MICROS)
+DAY = BucketedWindow(86_400 * SECOND_MICROS, 900 * SECOND_MICROS)
+
+
+def next_gap(planned: Sequence[Moment], at: Moment, limit: int, window_micros: int) -> Moment:
+    """Return the earliest moment from `at` on at which one more request keeps every window within the limit.
+
+    `planned` are the planned times, in order; windows before and after `at` are looked at. A limit of 0 is none.
+    """
+    if limit:
+        for first, last in zip(planned, planned[limit - 1 :], strict=False):
+            if last - first < window_micros and last - window_micros < at < first + window_micros:
+                at = Moment(first + window_micros)
+    return at

@@ -1,0 +1,100 @@
+"""The ledgers of origin budgets: one document a feed, shared by all workers.
+
+Every write is conditional on the revision that was read.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Protocol, TypeVar
+
+from shared.clock import Clock, utc_now
+from shared.origin_budget import codec
+from shared.origin_budget.codec import Document
+from shared.origin_budget.ledger import Ledger
+from shared.stores import updates
+from shared.stores.errors import Contention
+
+T = TypeVar("T")
+
+MAX_ATTEMPTS = 60
+"""All workers of a feed write the same ledger: an attempt is refused more often than of a listing."""
+
+
+@dataclass(frozen=True)
+class StoredLedger:
+    """A feed's ledger as it was read."""
+
+    document: Document
+    """The stored document, with fields that this program may not know; empty before the first write."""
+    revision: int
+    """How many times the ledger was written."""
+    now: datetime
+    """The store's own time when the ledger was read."""
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger that the document holds."""
+        return codec.from_document(self.document)
+
+
+class Ledgers(Protocol):
+    """The collection of ledgers."""
+
+    async def get(self, feed: str) -> StoredLedger:
+        """Return the feed's ledger, an empty document of revision 0 before the first write. Raises StoreUnavailable."""
+
+    async def replace(self, feed: str, document: Document, expected_revision: int) -> bool:
+        """Write the feed's ledger if its revision is still the expected one. Raises StoreUnavailable.
+
+        Return True if it was written, False if another writer was faster.
+        """
+
+
+async def update(
+    ledgers: Ledgers,
+    feed: str,
+    rule: Callable[[StoredLedger], tuple[Document | None, T]],
+    chance: Callable[[], float] = random.random,
+) -> T:
+    """Apply a rule to the feed's ledger, write what it changes, and return its answer.
+
+    The rule takes the ledger as it was read. It returns the document to write, or None to write nothing, and its
+    answer. It is called again, with a new reading and after a pause, if the write is refused; `chance` returns a
+    number from 0 to 1, the share of the longest pause that is taken. Raises StoreUnavailable, and Contention if the
+    write is refused MAX_ATTEMPTS times.
+    """
+    for attempt in range(MAX_ATTEMPTS):
+        stored = await ledgers.get(feed)
+        document, answer = rule(stored)
+        if document is None or await ledgers.replace(feed, document, stored.revision):
+            return answer
+        await updates.back_off(attempt, chance)
+    raise Contention(
+        f"others changed the budget of feed {feed} before each of {MAX_ATTEMPTS} attempts to write; try again"
+    )
+
+
+class MemoryLedgers:
+    """The ledgers in a dictionary."""
+
+    def __init__(self, clock: Clock = utc_now) -> None:
+        self._clock = clock
+        self._stored: dict[str, tuple[Document, int]] = {}
+
+    async def get(self, feed: str) -> StoredLedger:
+        document, revision = self._stored.get(feed, ({}, 0))
+        stored = StoredLedger(document, revision, self._clock())
+        await asyncio.sleep(0)  # as with a server, others come in between
+        return stored
+
+    async def replace(self, feed: str, document: Document, expected_revision: int) -> bool:
+        await asyncio.sleep(0)
+        _, revision = self._stored.get(feed, ({}, 0))
+        if revision != expected_revision:
+            return False
+        self._stored[feed] = document, revision + 1
+        return True
