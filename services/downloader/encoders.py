@@ -11,7 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from services.downloader import encoder, picture
+from services.downloader import encoder
+from services.downloader.memory import KEPT_BYTES
 from services.downloader.picture import Encoded
 from shared import log
 from shared.domain.failures import Failure, Reason
@@ -29,7 +30,7 @@ DEADLINE_SECONDS = 90.0
 _MALLOC = {
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
-    "MALLOC_TRIM_THRESHOLD_": str(picture.KEPT_MEMORY),
+    "MALLOC_TRIM_THRESHOLD_": str(KEPT_BYTES),
 }
 """Keeps an ordinary photo's memory for the next one; to fetch it anew took 24 of 150 ms of computing a photo."""
 _LONGEST_LINE = 1_000_000

@@ -56,7 +56,7 @@ def _is_avif(head: bytes) -> bool:
     return head[4:8] == b"ftyp" and any(brands[at : at + 4] in (b"avif", b"avis") for at in range(0, len(brands), 4))
 
 
-def announced(source: Path, kind: Kind) -> tuple[int, int]:
+def announced_sides(source: Path, kind: Kind) -> tuple[int, int]:
     """Return the sides of an AVIF as its header says them; (0, 0) where it does not, and for every other format.
 
     The decoder refuses sides over its own limit as if the header could not be read.

@@ -1,13 +1,17 @@
-"""A still WebP is read by libwebp's own call, and made smaller on the way where that serves.
+"""Decodes a still WebP by libwebp's own functions, at a smaller size where that serves.
 
-Pillow reads every WebP as an animation: two canvases, the frame as bytes, then a picture of it, 16 bytes a pixel. The
-library that it brings needs 4, and next to none for a lossy photo that is made smaller as it is read. The layouts are
-those of libwebp's `webp/decode.h`, which stay as they are within a major number of its ABI.
+Pillow reads every WebP as an animation, at 16 bytes a pixel: two canvases, the frame as bytes, and a picture of it. The
+libwebp that comes with Pillow needs 4, and next to none for a lossy photo that is made smaller while it is decoded. The
+structures below are those of libwebp's `webp/decode.h`, which do not change within a major version of its ABI.
 """
 
 import ctypes
 from dataclasses import dataclass, field
 
+from PIL import _webp
+
+_LIBWEBP = ctypes.CDLL(_webp.__file__)
+"""libwebp, found by the file of Pillow's extension, which is linked to it. Pillow has no public name for it."""
 _ABI = 0x0200
 _RGBA = 1
 _OK, _OUT_OF_MEMORY = 0, 1
@@ -48,8 +52,8 @@ class _Config(ctypes.Structure):
 
 
 @dataclass(frozen=True, slots=True)
-class Still:
-    """A WebP that is no animation, by its header; sides in pixels."""
+class StillWebp:
+    """The bytes of a WebP that is no animation, and what its header says; sides in pixels."""
 
     content: bytes = field(repr=False)
     sides: tuple[int, int]
@@ -57,33 +61,33 @@ class Still:
     is_lossless: bool
 
 
-def still(library: ctypes.CDLL, content: bytes) -> Still | None:
-    """Read the header; None for an animation, and for a header that means nothing."""
-    found = _Features()
-    status = library.WebPGetFeaturesInternal(content, ctypes.c_size_t(len(content)), ctypes.byref(found), _ABI)
-    if status != _OK or found.has_animation:
+def read_still(content: bytes) -> StillWebp | None:
+    """Read the header of a WebP. Return None for an animation, and for a header that makes no sense."""
+    features = _Features()
+    status = _LIBWEBP.WebPGetFeaturesInternal(content, ctypes.c_size_t(len(content)), ctypes.byref(features), _ABI)
+    if status != _OK or features.has_animation:
         return None
-    return Still(content, (found.width, found.height), bool(found.has_alpha), found.format == _LOSSLESS)
+    return StillWebp(content, (features.width, features.height), bool(features.has_alpha), features.format == _LOSSLESS)
 
 
-def pixels(library: ctypes.CDLL, photo: Still, sides: tuple[int, int]) -> bytearray:
-    """Decode at these sides, in pixels, averaged where the photo is larger: RGBA, 4 bytes a pixel.
+def decode(photo: StillWebp, sides: tuple[int, int]) -> bytearray:
+    """Decode a photo at these sides, averaged where the photo is larger. Return RGBA, 4 bytes a pixel.
 
-    Raises MemoryError, and ValueError for bytes that end early or mean nothing.
+    Raises MemoryError, and ValueError for bytes that end early or make no sense.
     """
     config = _Config()
-    if not library.WebPInitDecoderConfigInternal(ctypes.byref(config), _ABI):
-        raise ValueError("libwebp has another ABI than it had")
+    if not _LIBWEBP.WebPInitDecoderConfigInternal(ctypes.byref(config), _ABI):
+        raise ValueError("libwebp has another ABI than expected")
     width, height = sides
-    made = bytearray(4 * width * height)
+    pixels = bytearray(4 * width * height)
     config.output.colorspace, config.output.is_external_memory = _RGBA, 1
-    config.output.rgba = ctypes.addressof(ctypes.c_char.from_buffer(made))
-    config.output.stride, config.output.size = 4 * width, len(made)
+    config.output.rgba = ctypes.addressof(ctypes.c_char.from_buffer(pixels))
+    config.output.stride, config.output.size = 4 * width, len(pixels)
     config.options.use_scaling = sides != photo.sides
     config.options.scaled_width, config.options.scaled_height = sides
-    status = library.WebPDecode(photo.content, ctypes.c_size_t(len(photo.content)), ctypes.byref(config))
+    status = _LIBWEBP.WebPDecode(photo.content, ctypes.c_size_t(len(photo.content)), ctypes.byref(config))
     if status == _OUT_OF_MEMORY:
         raise MemoryError
     if status != _OK:
         raise ValueError(f"libwebp says {status}")
-    return made
+    return pixels

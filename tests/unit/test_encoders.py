@@ -183,7 +183,7 @@ async def test_a_child_that_hangs_is_replaced_at_its_deadline(tmp_path: Path) ->
 HOSTILE = """#!{python}
 import os, sys, time
 sys.path.insert(0, os.getcwd())
-from services.downloader import encoder, picture
+from services.downloader import encoder, memory, picture
 
 def encode(source, *rest):
     end = time.process_time() + float(source.read_bytes().partition(b"spin for ")[2] or 0)
@@ -193,7 +193,7 @@ def encode(source, *rest):
 
 really_encode, picture.encode = picture.encode, encode
 encoder.CPU_SECONDS = 2
-picture._memory_needed = lambda *_: 0
+memory.needed = lambda *_: 0
 encoder.main()
 """
 

@@ -84,4 +84,4 @@ def test_a_change_of_any_byte_of_a_png_is_found(tmp_path: Path) -> None:
     ids=["AVIF", "bomb", "no sides", "PNG"],
 )
 def test_an_avif_announces_its_sides(tmp_path: Path, kind: Kind, content: bytes, sides: tuple[int, int]) -> None:
-    assert magic.announced(pictures.written(tmp_path, content), kind) == sides
+    assert magic.announced_sides(pictures.written(tmp_path, content), kind) == sides

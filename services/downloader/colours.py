@@ -1,0 +1,34 @@
+"""Converts a decoded photo to sRGB."""
+
+import io
+
+from PIL import Image, ImageCms
+
+_COLOUR_MODES = ("RGB", "YCbCr")
+_SRGB = ImageCms.createProfile("sRGB")
+
+
+def in_srgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
+    """Return the picture in sRGB, without metadata, of mode RGB, YCbCr (as some JPEGs store it) or RGBA.
+
+    It is RGBA only if a pixel is not opaque. A profile that cannot be read, or does not fit, is ignored.
+    """
+    alpha = image.getchannel("A") if image.mode in ("LA", "RGBA") else None
+    opaque_mode = image.mode.rstrip("AX")
+    colour = _with_profile(image if image.mode == opaque_mode else image.convert(opaque_mode), icc_profile)
+    colour.info = {}
+    if alpha is not None and alpha.getextrema() != (255, 255):
+        colour.putalpha(alpha)
+    return colour
+
+
+def _with_profile(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
+    try:
+        profile = ImageCms.getOpenProfile(io.BytesIO(icc_profile or b""))
+        if image.mode in _COLOUR_MODES and ImageCms.getProfileDescription(profile).startswith("sRGB"):
+            return image
+        fitting = image.convert("RGB") if profile.profile.xcolor_space == "RGB " else image
+        converted = ImageCms.profileToProfile(fitting, profile, _SRGB, outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        converted = None
+    return converted or (image if image.mode in _COLOUR_MODES else image.convert("RGB"))

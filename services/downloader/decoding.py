@@ -1,0 +1,112 @@
+"""Decodes the untrusted bytes of a photo, after all checks that need no decoding."""
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import (
+    AvifImagePlugin,
+    GifImagePlugin,
+    Image,
+    JpegImagePlugin,
+    PngImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
+
+from services.downloader import colours, exif, magic, memory, resizing, webp
+from services.downloader.resizing import Sides
+from shared.domain.failures import Failure, Reason
+from shared.domain.variants import VariantSpec
+
+_PLUGINS = (AvifImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin)
+"""The formats that Pillow reads here: importing a plugin registers its format, and no other."""
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the pool of children keeps every core busy; a thread more only costs memory
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedPhoto:
+    """A photo at its largest variant's size: upright, in sRGB, of mode RGB, RGBA, or YCbCr as some JPEGs store it.
+
+    `sides` are the upright sides of the photo as received, `rights` the EXIF block that its variants carry.
+    """
+
+    image: Image.Image
+    sides: Sides
+    rights: bytes
+
+
+def decode(
+    source: Path, kind: magic.Kind, specs: Sequence[VariantSpec], max_pixels: int, memory_limit: int | None
+) -> DecodedPhoto | Failure:
+    """Decode a file of the given kind, as large as its largest variant of `specs`, within `memory_limit` bytes.
+
+    Return a Failure for bad bytes, whatever they are, and for more pixels or memory than allowed. Raises MemoryError if
+    the estimate was too low, and OSError if the file cannot be read.
+    """
+    # Pillow raises its error at twice the limit. The limit also guards what opening a WebP would allocate.
+    Image.MAX_IMAGE_PIXELS = max_pixels // 2
+    is_read_whole = kind in (magic.WEBP, magic.AVIF)
+    if is_read_whole and memory_limit is not None and 2 * source.stat().st_size > memory_limit:
+        return Failure(Reason.TOO_MUCH_MEMORY, "the file is too large for a format that is read as a whole")
+    if math.prod(magic.announced_sides(source, kind)) > max_pixels:
+        return _too_many_pixels(max_pixels)
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(source, formats=[kind.decoder]) as image:
+            if math.prod(image.size) > max_pixels:
+                return _too_many_pixels(max_pixels)
+            magic.check_ending(source, kind)
+            return _decode(image, source, specs, memory_limit)
+    except Image.DecompressionBombError:
+        return _too_many_pixels(max_pixels)
+    except MemoryError:
+        raise
+    except UnidentifiedImageError:
+        return Failure(Reason.BROKEN_IMAGE, f"a {kind.decoder} without a readable header")
+    except Exception as error:  # noqa: BLE001  # decoders raise nearly everything over hostile bytes
+        return Failure(Reason.BROKEN_IMAGE, f"{kind.decoder}: {str(error)[:200] or type(error).__name__}")
+
+
+def _too_many_pixels(max_pixels: int) -> Failure:
+    return Failure(Reason.TOO_MANY_PIXELS, f"the picture has more than {max_pixels} pixels")
+
+
+def _decode(
+    image: Image.Image, source: Path, specs: Sequence[VariantSpec], memory_limit: int | None
+) -> DecodedPhoto | Failure:
+    stored = image.size
+    size = _stored_size(stored, exif.orientation(image), specs)
+    if isinstance(image, JpegImagePlugin.JpegImageFile):
+        # Decodes at a half, a quarter or an eighth, where that is still large enough, and in the file's own colours.
+        image.draft("YCbCr" if _is_ycbcr(image) else None, size)
+    still = webp.read_still(source.read_bytes()) if image.format == "WEBP" else None
+    needed = memory.needed(image, size) if still is None else memory.needed_webp(still, size)
+    if memory_limit is not None and needed > memory_limit:
+        return Failure(Reason.TOO_MUCH_MEMORY, f"the picture needs about {needed // 10**6} MB to decode")
+    if needed > memory.KEPT_BYTES:
+        memory.give_back()  # so that a large photo starts with nothing
+    with memory.limited(memory_limit):
+        if still is None:
+            image.load()
+        orientation = exif.orientation(image)  # again: a PNG may say it after its pixels
+        size = _stored_size(stored, orientation, specs)
+        small = resizing.shrunk(image, stored, size) if still is None else resizing.shrunk_webp(still, size)
+    small = exif.turned_upright(colours.in_srgb(small, image.info.get("icc_profile")), orientation)
+    return DecodedPhoto(small, exif.upright_sides(stored, orientation), exif.rights(image))
+
+
+def _stored_size(stored: Sides, orientation: int, specs: Sequence[VariantSpec]) -> Sides:
+    """Return the sides of the largest variant, turned as the picture is stored."""
+    largest = resizing.largest_variant(exif.upright_sides(stored, orientation), specs)
+    return exif.upright_sides(largest, orientation)
+
+
+def _is_ycbcr(image: JpegImagePlugin.JpegImageFile) -> bool:
+    """Return True if libjpeg surely takes the file's three components for YCbCr.
+
+    The rules are those of its default_decompress_parms. Other files it converts from what they are.
+    """
+    components = [layer[0] for layer in image.layer]
+    return components == [1, 2, 3] and image.info.get("adobe_transform", 1) == 1

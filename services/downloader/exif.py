@@ -1,0 +1,51 @@
+"""Reads the EXIF tags of a photo that matter: its orientation, and who holds the rights."""
+
+from PIL import Image
+
+_ORIENTATION, _ARTIST, _COPYRIGHT = 0x0112, 0x013B, 0x8298
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_MAX_TEXT_BYTES = 2_000  # a longer text is no name; and the EXIF block of a JPEG holds no more than 65 kB
+
+
+def orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation of the picture, 1 (upright) to 8; 1 if it has none, or one that means nothing."""
+    value = _tags(image).get(_ORIENTATION)
+    return value if isinstance(value, int) and value in _TURNS else 1
+
+
+def turned_upright(image: Image.Image, orientation: int) -> Image.Image:
+    """Return a picture, stored in the given orientation, turned upright."""
+    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
+
+
+def upright_sides(sides: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """Return the sides, in pixels, of a picture after it was turned upright; or, of an upright one, as it is stored."""
+    return (sides[1], sides[0]) if orientation >= 5 else sides
+
+
+def rights(image: Image.Image) -> bytes:
+    """Return the EXIF block for variants: artist and copyright, byte for byte, and nothing else. Empty without both."""
+    tags, kept = _tags(image), Image.Exif()
+    for tag in (_ARTIST, _COPYRIGHT):
+        if value := tags.get(tag):
+            text = value if isinstance(value, bytes) else str(value).encode("latin-1", "replace")
+            kept[tag] = text[:_MAX_TEXT_BYTES]
+    return kept.tobytes() if kept else b""
+
+
+def _tags(image: Image.Image) -> dict[int, object]:
+    """Return the tags that matter, as far as they were read: `Image.getexif` would decode a whole PNG to find them."""
+    try:
+        found = Image.Exif()
+        found.load(image.info.get("exif") or b"")
+        return {tag: found[tag] for tag in (_ORIENTATION, _ARTIST, _COPYRIGHT) if tag in found}
+    except Exception:  # noqa: BLE001  # metadata that cannot be read is no reason to refuse a photo
+        return {}

@@ -1,0 +1,76 @@
+"""Estimates and limits the memory that decoding a photo takes."""
+
+import ctypes
+import math
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image, JpegImagePlugin
+
+from services.downloader.resizing import FINE_PIXELS, Sides, sides_decoded
+from services.downloader.webp import StillWebp
+
+KEPT_BYTES = 40 * 2**20
+"""Memory that a process may keep from one photo for the next; a photo of 1920 x 1280 pixels takes 35 MB."""
+
+
+def needed(image: Image.Image, size: Sides) -> int:
+    """Estimate how many bytes it takes to decode an opened photo and encode it at `size`, its largest variant's sides.
+
+    The numbers were measured. Only the file's header has been read so far.
+    """
+    pixels, largest = math.prod(image.size), math.prod(size)
+    decoded = pixels * {"1": 1, "L": 1, "P": 1, "I;16": 2, "YCbCr": 5}.get(image.mode, 4)
+    shrinking = 8 * largest + 8_000_000
+    if image.format == "WEBP":
+        decoded = 16 * pixels  # an animation: its decoder keeps two canvases, the frame as bytes, and a picture of it
+    elif image.format == "AVIF":
+        decoded = (12 if image.mode == "RGBA" else 9) * pixels
+    elif isinstance(image, JpegImagePlugin.JpegImageFile):
+        decoded += _coefficients(image) if image.info.get("progressive") else 0
+    else:
+        shrinking = (22 if image.has_transparency_data else 14) * largest + 17_000_000  # bands, multiplied by alpha
+    return max(decoded + shrinking, 17 * largest + 8_000_000)
+
+
+def needed_webp(photo: StillWebp, size: Sides) -> int:
+    """Estimate how many bytes it takes to decode a still WebP and encode it at `size`, its largest variant's sides."""
+    pixels, read, largest = (math.prod(sides) for sides in (photo.sides, sides_decoded(photo, size), size))
+    decoded = 4 * pixels if photo.is_lossless else 2 * pixels if photo.has_alpha else 0
+    shrinking = (22 if photo.has_alpha else 14) * largest + 17_000_000
+    decoded += 4 * (read + min(read, FINE_PIXELS))
+    return max(decoded + shrinking, 17 * largest + 8_000_000)
+
+
+def _coefficients(image: JpegImagePlugin.JpegImageFile) -> int:
+    """Return the bytes of a progressive JPEG's coefficients: two each, all held until the last scan is read."""
+    per_pixel = {0: 6, 1: 4, 2: 3}.get(JpegImagePlugin.get_sampling(image), 2 * len(image.getbands()))
+    scale = image.decoderconfig[0] if image.decoderconfig else 1
+    return per_pixel * math.prod(image.size) * scale**2
+
+
+@contextmanager
+def limited(extra: int | None) -> Iterator[None]:
+    """Limit this process, while the block runs, to `extra` bytes of memory more than it has now; None: no limit.
+
+    An allocation beyond the limit raises MemoryError. Does nothing without Linux's /proc.
+    """
+    statm = Path("/proc/self/statm")
+    if extra is None or not statm.exists():
+        yield
+        return
+    data = int(statm.read_text().split()[5]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (data + extra, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+def give_back() -> None:
+    """Return the memory that earlier photos left in this process to the system, if the C library is glibc."""
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)

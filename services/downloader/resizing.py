@@ -1,0 +1,105 @@
+"""Computes the sizes of variants, and resizes pictures in little memory."""
+
+import math
+from collections.abc import Sequence
+
+from PIL import Image
+
+from services.downloader import webp
+from services.downloader.webp import StillWebp
+from shared.domain.variants import FORMATS, VariantSpec
+
+Sides = tuple[int, int]
+"""Width and height in pixels."""
+
+FINE_PIXELS = 8_000_000
+"""A picture of at most this many pixels is averaged down to twice its final size only, which leaves more to the sharp
+filter. A larger one is averaged down as far as whole factors go."""
+_BAND_PIXELS = 1_000_000
+
+
+def variant_size(sides: Sides, spec: VariantSpec) -> Sides:
+    """Return a variant's sides for a photo of these sides: never larger, at least 1, and within its format's limit."""
+    width, height = sides
+    longest = FORMATS[spec.format].longest_side
+    scale = min(1.0, spec.width / width, longest / height, longest / width)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def largest_variant(sides: Sides, specs: Sequence[VariantSpec]) -> Sides:
+    """Return the sides of the variant with the most pixels."""
+    return max((variant_size(sides, spec) for spec in specs), key=math.prod)
+
+
+def resized(image: Image.Image, size: Sides, box: tuple[float, float, float, float] | None = None) -> Image.Image:
+    """Return the picture, or the part of it in `box`, at another size, by the filter that keeps edges sharp.
+
+    The two colour channels of a YCbCr picture are averaged instead, which takes a quarter less time: a variant keeps
+    only a quarter of them anyway.
+    """
+    if image.mode != "YCbCr":
+        return image.resize(size, Image.Resampling.LANCZOS, box, reducing_gap=3.0)
+    filters = (Image.Resampling.LANCZOS, Image.Resampling.BOX, Image.Resampling.BOX)
+    channels = [image.getchannel(number).resize(size, by, box) for number, by in enumerate(filters)]
+    return Image.merge("YCbCr", channels)
+
+
+def shrunk(image: Image.Image, stored: Sides, size: Sides) -> Image.Image:
+    """Return the decoded photo at the largest variant's size, before anything else is done to it.
+
+    `stored` are the photo's own sides: `image` may have been decoded smaller. Whole pixels are averaged first, band by
+    band, so that no full copy of a large picture is made; then comes the sharp filter.
+    """
+    factor = _factor(image.size, size)
+    scale = max(1, round(stored[0] / image.width)) * factor
+    reduced = _reduced(image, factor)
+    box = (0, 0, min(reduced.width, stored[0] / scale), min(reduced.height, stored[1] / scale))
+    return resized(reduced, size, box)
+
+
+def shrunk_webp(photo: StillWebp, size: Sides) -> Image.Image:
+    """Decode a still WebP, and return it at the largest variant's size."""
+    mode, sides = "RGBA" if photo.has_alpha else "RGBX", sides_decoded(photo, size)
+    image = Image.frombuffer(mode, sides, webp.decode(photo, sides), "raw", mode, 0, 1)
+    if mode == "RGBX" and math.prod(sides) <= FINE_PIXELS:
+        image = image.convert("RGB")  # costs a copy, but then three bytes a pixel are resized instead of four
+    return shrunk(image, sides, size)
+
+
+def sides_decoded(photo: StillWebp, size: Sides) -> Sides:
+    """Return the sides at which to decode a still WebP that is wanted at `size`.
+
+    A lossy one with alpha is decoded in full: libwebp would mix the colours of invisible pixels with visible ones.
+    """
+    factor = 1 if photo.has_alpha and not photo.is_lossless else _factor(photo.sides, size)
+    return math.ceil(photo.sides[0] / factor), math.ceil(photo.sides[1] / factor)
+
+
+def _factor(sides: Sides, size: Sides) -> int:
+    """Return by which whole number to divide the sides before the sharp filter resizes the rest."""
+    times = min(sides[0] // size[0], sides[1] // size[1])
+    return max(1, times if math.prod(sides) > FINE_PIXELS else times // 2)
+
+
+def _reduced(image: Image.Image, factor: int) -> Image.Image:
+    """Return the picture with its sides divided by `factor`, in a mode that can be resized."""
+    if factor == 1 and image.mode in ("L", "RGB", "RGBX", "YCbCr", "CMYK") and not image.has_transparency_data:
+        return image
+    width, height = image.size
+    rows = max(1, _BAND_PIXELS // width // factor) * factor
+    whole = None
+    for top in range(0, height, rows):
+        band = _resizable(image.crop((0, top, width, min(top + rows, height)))).reduce(factor)
+        whole = whole or Image.new(band.mode, (math.ceil(width / factor), math.ceil(height / factor)))
+        whole.paste(band, (0, top // factor))
+    assert whole is not None  # noqa: S101 - a picture has a row
+    return whole
+
+
+def _resizable(image: Image.Image) -> Image.Image:
+    """Return the picture in a mode that can be resized: a palette, for one, has no average of two colours."""
+    if image.mode.startswith("I"):
+        return image.convert("I").point(lambda value: value / 256).convert("L")  # from 16 bits
+    if image.mode != "LA" and image.has_transparency_data:
+        return image.convert("RGBA")
+    return image if image.mode in ("L", "LA", "RGB", "YCbCr", "CMYK") else image.convert("RGB")
