@@ -225,7 +225,7 @@ async def _ticks(database: Database) -> list[Row]:
         moment[0] += timedelta(seconds=TICK_SECONDS)
     grown = (process.memory_info().rss - before) / 1e6
     rows = [Row(f"photos released in {TICKS} ticks", released, "photos"), *spread("a tick of the scheduler", took)]
-    for name, what in (("in_work", "what is in work"), ("due", "the most urgent"), ("oldest_due", "the oldest")):
+    for name, what in (("in_flight", "what is in flight"), ("due", "the most urgent"), ("oldest_due", "the oldest")):
         rows += spread(f"  of it: {what}", timed.milliseconds[name])
     rows += spread("  of it: marked as released", timed.milliseconds["write"])
     return [*rows, Row(f"memory grown in {TICKS} ticks", grown, "MB")]
@@ -264,7 +264,7 @@ QUESTIONS: Mapping[str, tuple[Callable[[MongoListings], Awaitable[object]], str]
         lambda store: store.ahead_of(FEED, Priority.ROUTINE, utc_now(), utc_now()),
         "due_at",
     ),
-    "photos in work": (lambda store: store.in_work(FEED, utc_now()), "leased_until"),
+    "photos in work": (lambda store: store.in_flight(FEED, utc_now()), "leased_until"),
     "20 listings to remove from": (lambda store: store.removal_due(utc_now(), 20), "removal_due_at"),
     "listings that turned hidden within the hour": (
         lambda store: store.turned_hidden(
@@ -272,7 +272,7 @@ QUESTIONS: Mapping[str, tuple[Callable[[MongoListings], Awaitable[object]], str]
         ),
         "hidden.since",
     ),
-    "listings that are displayed": (lambda store: store.displayed(FEED), "photos.status"),
+    "listings that are displayed": (lambda store: store.displayed_count(FEED), "photos.status"),
     "50 listings that are held": (lambda store: store.held(FEED, RemovalReason.LISTING_INACTIVE, 50), "seen_at"),
     "5,000 keys for a sweep to compare": (lambda store: store.displayed_keys(FEED, "W8", 5_000), "photos.status"),
     "500 of them as they are recorded": (

@@ -143,12 +143,12 @@ async def _follow(listings: mongo.MongoListings, wanted: int) -> tuple[FeedCount
         counts = await listings.counts(FEED, utc_now())
         done, failed, left = counts.images[Status.DOWNLOADED], counts.images[Status.FAILED], sum(counts.queued.values())
         words = (
-            f"queued {max(0, left - counts.in_work)}, downloading {counts.in_work}, done {done}, failed {failed}, "
+            f"queued {max(0, left - counts.in_flight)}, downloading {counts.in_flight}, done {done}, failed {failed}, "
             f"{max(0, done - first) / (time.monotonic() - began):.1f} photos/s"
         )
         progress.update(bar, completed=done + failed, words=words)
         is_idle = counts.oldest_due_at is None or counts.oldest_due_at > utc_now() + _SOON
-        return done + failed >= wanted and is_idle and not counts.in_work
+        return done + failed >= wanted and is_idle and not counts.in_flight
 
     with progress:
         await _until(is_done, "the photos")

@@ -122,7 +122,7 @@ async def _mongo(settings: Settings, feeds: Mapping[str, Feed]) -> Sequence[Find
         missing = await mongo.missing_indexes(database)
         holders = await mongo.MongoLeases(database).holders(utc_now())
         listings = mongo.MongoListings(database, Renderer(settings.public_root))
-        left = {} if missing else {feed: await listings.displayed(feed) for feed in await listings.feeds()}
+        left = {} if missing else {feed: await listings.displayed_count(feed) for feed in await listings.feeds()}
     found = [_clock("mongo", skew), *of_feeds_that_left(feeds, left)]
     if missing:
         said = f"{', '.join(missing)} missing; queries read whole collections"

@@ -70,13 +70,16 @@ async def gather(settings: Settings, feeds: Mapping[str, Feed], stores: Stores, 
 def to_json(found: Status) -> dict[str, Any]:
     """Return the status as `status --json` publishes it, under keys that never change; times stay datetimes."""
     budgets = {feed: budget_use.to_json(use) for feed, use in found.budgets.items()}
-    return asdict(replace(found, budgets={})) | {"budgets": budgets}
+    facts = asdict(replace(found, budgets={})) | {"budgets": budgets}
+    for counts in facts["feeds"].values():
+        counts["in_work"] = counts.pop("in_flight")
+    return facts
 
 
 def idle_until(counts: FeedCounts, now: datetime) -> datetime | None:
     """When the first of a feed's photos is due, where none is yet and none is in work. Pure."""
     due_at = counts.oldest_due_at
-    return due_at if due_at and due_at > now and not counts.in_work else None
+    return due_at if due_at and due_at > now and not counts.in_flight else None
 
 
 async def _until_done(stores: Stores, feed: Feed, counts: FeedCounts, now: datetime) -> Mapping[Priority, float | None]:

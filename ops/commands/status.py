@@ -151,7 +151,7 @@ _ROWS: Mapping[str, _Show] = {
     "  displayed": lambda found, feed: f"{found.feeds[feed].displayed:,}",
     **{f"images {one}": partial(_images, status=one) for one in ImageStatus},
     **{f"queued {one}": partial(_queued, priority=one) for one in Priority},
-    "  of them in work": lambda found, feed: f"{found.feeds[feed].in_work:,}",
+    "  of them in work": lambda found, feed: f"{found.feeds[feed].in_flight:,}",
     "oldest due": _late,
     "downloads running": lambda found, feed: f"{found.budgets[feed].running} of {found.budgets[feed].slots}",
 }

@@ -17,7 +17,7 @@ from shared.domain.image import Photo, Status
 from shared.domain.listing import Listing
 from shared.origin_budget.reading import read_use
 from shared.origin_budget.use import BudgetUse
-from shared.stores.summaries import ListingSummary, Wanted
+from shared.stores.summaries import ListingFilter, ListingSummary
 
 _LISTINGS = 50
 _LISTINGS_OF_PHOTOS = 15
@@ -75,7 +75,7 @@ class ListingPages:
         return page(request, "found.html", context, status=200 if rows else 404)
 
     async def _beginning_with(self, feed: str, prefix: str) -> Sequence[ListingSummary]:
-        return await self._parts.stores.listings.search(Wanted(feed=feed, prefix=prefix), "", _LISTINGS)
+        return await self._parts.stores.listings.search(ListingFilter(feed=feed, prefix=prefix), "", _LISTINGS)
 
     async def _listings(self, request: web.Request) -> web.Response:
         wanted = _wanted(request, self._parts)
@@ -148,9 +148,9 @@ class ListingPages:
         )
 
 
-def _wanted(request: web.Request, parts: Parts) -> Wanted:
+def _wanted(request: web.Request, parts: Parts) -> ListingFilter:
     shown = _choice(request, "shown", _Shown)
-    return Wanted(
+    return ListingFilter(
         feed=known_feed(parts, text(request, "feed")),
         prefix=text(request, "key"),
         status=_choice(request, "status", Status),
@@ -172,7 +172,7 @@ def _choice(request: web.Request, name: str, choices: type[Choice]) -> Choice | 
     return choices(value) if value else None
 
 
-def _paged(wanted: Wanted, rows: Sequence[ListingSummary], most: int, path: str) -> Mapping[str, object]:
+def _paged(wanted: ListingFilter, rows: Sequence[ListingSummary], most: int, path: str) -> Mapping[str, object]:
     """What a page of a table is made of; one row more than it shows says that there is another page."""
     query = {
         "feed": wanted.feed,

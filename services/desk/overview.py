@@ -72,7 +72,7 @@ def _totals(seen: Snapshot) -> Mapping[str, int]:
     return {
         "listings": sum(counts.listings for counts in feeds),
         "displayed": sum(counts.displayed for counts in feeds),
-        "in_work": sum(counts.in_work for counts in feeds),
+        "in_work": sum(counts.in_flight for counts in feeds),
         "queued": seen.queued,
         **{status.value: sum(counts.images.get(status, 0) for counts in feeds) for status in Status},
     }

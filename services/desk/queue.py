@@ -33,7 +33,7 @@ class QueuePages:
                 counts.queued, throughput.expected_per_second(rules, await stores.throughputs.get(feed), now)
             ),
             "due": await stores.listings.queue(feed, now, _SHOWN, by_age=is_by_age),
-            "coming": await stores.listings.coming(feed, now, _SHOWN),
+            "coming": await stores.listings.upcoming(feed, now, _SHOWN),
             "most": _SHOWN,
         }
         return page(request, "queue.html", context)

@@ -97,7 +97,7 @@ class Guard:
         hidden = await self._listings.turned_hidden(feed.name, reason, since, until)
         if hidden < FEWEST:
             return False
-        displayed = await self._listings.displayed(feed.name)
+        displayed = await self._listings.displayed_count(feed.name)
         if not is_burst(hidden, displayed, feed):
             return False
         now = self._clock()

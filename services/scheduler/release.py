@@ -77,7 +77,7 @@ class Release:
                     await throughputs.put(feed, Throughput(window.at, window.finished_per_second))
 
     async def _release(self, feed: Feed, now: datetime) -> int:
-        window = self._windows[feed.name].observed(await self._listings.in_work(feed.name, now), now, feed)
+        window = self._windows[feed.name].observed(await self._listings.in_flight(feed.name, now), now, feed)
         self._windows[feed.name] = window
         self._in_work.labels(feed.name).set(window.in_work)
         room = window.room(feed)

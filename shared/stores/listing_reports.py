@@ -19,7 +19,7 @@ class FeedCounts:
     """Photos by status."""
     queued: Mapping[str, int]
     """Photos that want an attempt, by the name of their priority; a priority without any is absent."""
-    in_work: int
+    in_flight: int
     """Photos in flight."""
     oldest_due_at: datetime | None
     """When the photo that has been due longest became due; None if no photo wants an attempt."""
@@ -37,5 +37,5 @@ class ListingReports(Protocol):
     async def queue(self, feed: str, now: datetime, limit: int, *, by_age: bool) -> Sequence[ListingSummary]:
         """Return up to `limit` listings with due photos, as `ReleaseQueue.due` sorts them, or the longest due first."""
 
-    async def coming(self, feed: str, now: datetime, limit: int) -> Sequence[ListingSummary]:
+    async def upcoming(self, feed: str, now: datetime, limit: int) -> Sequence[ListingSummary]:
         """Return up to `limit` listings whose next attempt is not due yet, or in flight, the soonest first."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from shared.domain.listing import Listing
-from shared.stores.summaries import ListingSummary, Wanted
+from shared.stores.summaries import ListingFilter, ListingSummary
 
 
 class ListingSearch(Protocol):
@@ -19,5 +19,5 @@ class ListingSearch(Protocol):
     async def by_url_key(self, url_key: str) -> Sequence[Listing]:
         """Return the listings with a photo that was announced under the URL with this key (`image.url_key`)."""
 
-    async def search(self, wanted: Wanted, after: str, limit: int) -> Sequence[ListingSummary]:
+    async def search(self, wanted: ListingFilter, after: str, limit: int) -> Sequence[ListingSummary]:
         """Return up to `limit` matching listings by ListingKey, beginning behind the key `after`; "" is the start."""

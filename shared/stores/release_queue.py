@@ -18,7 +18,7 @@ class ReleaseQueue(ListingRecords, Protocol):
     async def oldest_due(self, feed: str, now: datetime, limit: int) -> Sequence[Listing]:
         """Return up to `limit` listings with due photos, the longest due first, whatever their priority."""
 
-    async def in_work(self, feed: str, now: datetime) -> int:
+    async def in_flight(self, feed: str, now: datetime) -> int:
         """Return how many photos are in flight, of listings that hold a lease that has not ended."""
 
     async def ahead_of(self, feed: str, priority: Priority, due_at: datetime, now: datetime) -> int:

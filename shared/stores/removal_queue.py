@@ -23,5 +23,5 @@ class RemovalQueue(ListingRecords, Protocol):
         The period begins after `since` and ends at `until`, which is part of it.
         """
 
-    async def displayed(self, feed: str) -> int:
+    async def displayed_count(self, feed: str) -> int:
         """Return how many of a feed's listings are displayed."""

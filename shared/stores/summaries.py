@@ -12,7 +12,7 @@ from shared.domain.priority import Priority
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class ListingFilter:
     """Which of a feed's listings are asked for; what is null or empty does not matter."""
 
     feed: str
@@ -39,7 +39,7 @@ class ListingSummary:
     reasons: tuple[Reason, ...]
     priority: Priority
     wanting: int
-    in_work: int
+    in_flight: int
     due_at: datetime | None
 
     @property
@@ -68,12 +68,12 @@ def from_document(document: Mapping[str, Any]) -> ListingSummary:
         reasons=tuple(dict.fromkeys(Reason(failure["reason"]) for failure in failures if failure)),
         priority=Priority(document["priority"]),
         wanting=document["wanting"],
-        in_work=document.get("in_work", 0),
+        in_flight=document.get("in_work", 0),
         due_at=document.get("due_at"),
     )
 
 
-def is_wanted(document: Mapping[str, Any], wanted: Wanted) -> bool:
+def matches(document: Mapping[str, Any], wanted: ListingFilter) -> bool:
     """Whether a listing's document is asked for."""
     photos = document["photos"]
     return (

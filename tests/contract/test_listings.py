@@ -303,15 +303,15 @@ async def test_ahead_in_the_queue_is_the_more_urgent_and_the_longer_due(
 
 
 async def test_what_is_released_and_unfinished_is_in_work_until_the_lease_ends(listings: Listings) -> None:
-    assert await listings.in_work(FEED, NOW) == 0
+    assert await listings.in_flight(FEED, NOW) == 0
     two = a_listing(lifecycle.release(a_photo("a"), NOW), lifecycle.release(a_photo("b"), NOW), a_photo("c"))
     other = a_listing(lifecycle.release(a_photo("a", key="X2"), after(-60)), key="X2")
     not_shown = a_listing(lifecycle.release(a_photo("a", key="X3"), NOW), key="X3", hidden=hidden())
     elsewhere = a_listing(lifecycle.release(a_photo("a", feed="other"), NOW), feed="other")
     await listings.write([two, other, not_shown, elsewhere])
-    assert await listings.in_work(FEED, NOW) == 3
-    assert await listings.in_work(FEED, after(60)) == 2
-    assert await listings.in_work(FEED, after(120)) == 0
+    assert await listings.in_flight(FEED, NOW) == 3
+    assert await listings.in_flight(FEED, after(60)) == 2
+    assert await listings.in_flight(FEED, after(120)) == 0
 
 
 async def test_removals_are_due_the_oldest_first_in_every_feed(listings: Listings) -> None:
@@ -386,7 +386,7 @@ async def test_a_feed_is_counted(listings: Listings, at_once: int, monkeypatch: 
         ]
     )
     found = await listings.counts(FEED, NOW)
-    assert (found.listings, found.displayed, found.in_work, found.oldest_due_at) == (4, 3, 1, NOW)
+    assert (found.listings, found.displayed, found.in_flight, found.oldest_due_at) == (4, 3, 1, NOW)
     assert found.images == {Status.PENDING: 3, Status.FAILED: 1, Status.DOWNLOADED: 3, Status.OUTDATED: 1}
     assert found.queued == {Priority.VIEWED.value: 1, Priority.ROUTINE.value: 3}
 
@@ -402,7 +402,7 @@ async def test_the_feeds_that_listings_are_recorded_of_are_named(listings: Listi
 
 async def test_a_feed_without_listings_counts_nothing(listings: Listings) -> None:
     found = await listings.counts(FEED, NOW)
-    assert (found.listings, found.displayed, found.in_work, found.oldest_due_at) == (0, 0, 0, None)
+    assert (found.listings, found.displayed, found.in_flight, found.oldest_due_at) == (0, 0, 0, None)
     assert set(found.images.values()) == {0}
     assert found.queued == {}
 
@@ -448,7 +448,7 @@ async def test_what_turned_hidden_is_counted_by_feed_reason_and_time(listings: L
     assert await listings.turned_hidden(FEED, inactive, after(-1), after(99)) == 5
     assert await listings.turned_hidden(FEED, opt_out, after(-1), after(99)) == 1
     assert await listings.turned_hidden("nobody", inactive, after(-1), after(99)) == 0
-    assert (await listings.displayed(FEED), await listings.displayed("nobody")) == (1, 0)
+    assert (await listings.displayed_count(FEED), await listings.displayed_count("nobody")) == (1, 0)
 
 
 async def test_what_is_held_for_a_decision_is_found_and_is_not_due(listings: Listings) -> None:

@@ -35,7 +35,7 @@ from shared.stores.mongo import (
 )
 from shared.stores.removal_holds import Decision, RemovalHold
 from shared.stores.removals import Removal
-from shared.stores.summaries import Wanted
+from shared.stores.summaries import ListingFilter
 from shared.stores.sweeps import Sweep, SweepRequest
 from tests.builders import FEED, NOW, a_discard, a_held_photo, a_listing, a_photo, after, hidden
 from tests.servers import Servers, a_room
@@ -128,7 +128,7 @@ QUERIES: dict[str, Callable[[Stores], Awaitable[object]]] = {
     "page": lambda on: on.listings.page(FEED, "X1", 50),
     "due": lambda on: on.listings.due(FEED, NOW, 500),
     "oldest_due": lambda on: on.listings.oldest_due(FEED, NOW, 20),
-    "in_work": lambda on: on.listings.in_work(FEED, NOW),
+    "in_flight": lambda on: on.listings.in_flight(FEED, NOW),
     "ahead_of": lambda on: on.listings.ahead_of(FEED, Priority.POPULAR, NOW, NOW),
     "recorded": lambda on: on.listings.recorded([(FEED, f"X{index}") for index in range(50)]),
     "displayed_keys": lambda on: on.listings.displayed_keys(FEED, "X1", 500),
@@ -137,7 +137,7 @@ QUERIES: dict[str, Callable[[Stores], Awaitable[object]]] = {
     "removal_due": lambda on: on.listings.removal_due(NOW, 20),
     "turned_hidden": lambda on: on.listings.turned_hidden(FEED, RemovalReason.LISTING_INACTIVE, after(-2_000), NOW),
     "feeds": lambda on: on.listings.feeds(),
-    "displayed": lambda on: on.listings.displayed(FEED),
+    "displayed_count": lambda on: on.listings.displayed_count(FEED),
     "held": lambda on: on.listings.held(FEED, RemovalReason.LISTING_INACTIVE, 500),
     "claimed_by": lambda on: on.listings.claimed_by("w-3", 100),
     "by_key": lambda on: on.listings.by_key("X7"),
@@ -150,17 +150,25 @@ QUERIES: dict[str, Callable[[Stores], Awaitable[object]]] = {
     "answers whole": lambda on: on.answers.answers([f"X{index}" for index in range(50)], None),
     "answers rendered anew": lambda on: on.newer.answers(["X7"], None),
     "counts": lambda on: on.listings.counts(FEED, NOW),
-    "search": lambda on: on.listings.search(Wanted(feed=FEED), "X1", 50),
-    "search by prefix": lambda on: on.listings.search(Wanted(feed=FEED, prefix="X12"), "X123", 50),
-    "search by status": lambda on: on.listings.search(Wanted(feed=FEED, status=Status.PENDING), "X1", 50),
-    "search by reason": lambda on: on.listings.search(Wanted(feed=FEED, reason=Reason.GONE), "", 50),
-    "search by city": lambda on: on.listings.search(Wanted(feed=FEED, city="Guelph"), "X1", 50),
-    "search by what is hidden": lambda on: on.listings.search(Wanted(feed=FEED, displayed=False), "X1", 50),
+    "search": lambda on: on.listings.search(ListingFilter(feed=FEED), "X1", 50),
+    "search by prefix": lambda on: on.listings.search(ListingFilter(feed=FEED, prefix="X12"), "X123", 50),
+    "search by status": lambda on: on.listings.search(ListingFilter(feed=FEED, status=Status.PENDING), "X1", 50),
+    "search by reason": lambda on: on.listings.search(ListingFilter(feed=FEED, reason=Reason.GONE), "", 50),
+    "search by city": lambda on: on.listings.search(ListingFilter(feed=FEED, city="Guelph"), "X1", 50),
+    "search by what is hidden": lambda on: on.listings.search(ListingFilter(feed=FEED, displayed=False), "X1", 50),
     "queue": lambda on: on.listings.queue(FEED, NOW, 50, by_age=False),
     "queue by age": lambda on: on.listings.queue(FEED, NOW, 50, by_age=True),
-    "coming": lambda on: on.listings.coming(FEED, NOW, 50),
+    "upcoming": lambda on: on.listings.upcoming(FEED, NOW, 50),
 }
-ANSWERED_BY_INDEX_ALONE = {"ahead_of", "feeds", "in_work", "counts", "displayed", "displayed_keys", "recheck_count"}
+ANSWERED_BY_INDEX_ALONE = {
+    "ahead_of",
+    "feeds",
+    "in_flight",
+    "counts",
+    "displayed_count",
+    "displayed_keys",
+    "recheck_count",
+}
 SORTED = {
     "due",
     "oldest_due",

@@ -8,7 +8,7 @@ from shared.domain.failures import Failure, Reason
 from shared.domain.image import Claim, Status
 from shared.domain.listing import RemovalReason
 from shared.domain.priority import Priority
-from shared.stores.summaries import ListingSummary, Wanted
+from shared.stores.summaries import ListingFilter, ListingSummary
 from tests.builders import FEED, NOW, a_held_photo, a_listing, a_photo, after, hidden
 from tests.contract.conftest import Listings
 from tests.contract.test_listings import due
@@ -22,11 +22,11 @@ async def test_a_row_sums_a_listing_up(listings: Listings) -> None:
     gone = [a_photo(name, failure=Failure(Reason.GONE), attempts=1, not_before=after(50)) for name in ("a", "b")]
     claimed = a_photo("d", not_before=after(90), released_at=NOW, claim=Claim(worker="w", until=after(80)))
     await listings.write([a_listing(*gone, a_held_photo("c"), claimed)])
-    (row,) = await listings.search(Wanted(feed=FEED), "", 10)
+    (row,) = await listings.search(ListingFilter(feed=FEED), "", 10)
     assert row == ListingSummary(
         feed=FEED, listing_key="X1", standard_status="Active", city="Guelph", hidden=None,
         counts={Status.FAILED: 2, Status.DOWNLOADED: 1, Status.PENDING: 1}, reasons=(Reason.GONE,),
-        priority=Priority.ROUTINE, wanting=3, in_work=1, due_at=after(50),
+        priority=Priority.ROUTINE, wanting=3, in_flight=1, due_at=after(50),
     )  # fmt: skip
     assert row.photos == 4
 
@@ -58,20 +58,20 @@ async def test_what_is_asked_for_is_found(listings: Listings, wanted: dict[str, 
             a_listing(a_held_photo(key="b1", feed="other"), key="b1", feed="other"),
         ]
     )
-    assert keys_of(await listings.search(Wanted(feed=FEED, **wanted), "", 10)) == found  # type: ignore[arg-type]
+    assert keys_of(await listings.search(ListingFilter(feed=FEED, **wanted), "", 10)) == found  # type: ignore[arg-type]
 
 
 async def test_a_search_goes_on_where_it_ended(listings: Listings) -> None:
     await listings.write([a_listing(key=f"k{number}") for number in range(5)])
-    first = await listings.search(Wanted(feed=FEED, prefix="k"), "", 2)
-    second = await listings.search(Wanted(feed=FEED, prefix="k"), first[-1].listing_key, 2)
+    first = await listings.search(ListingFilter(feed=FEED, prefix="k"), "", 2)
+    second = await listings.search(ListingFilter(feed=FEED, prefix="k"), first[-1].listing_key, 2)
     assert (keys_of(first), keys_of(second)) == (["k0", "k1"], ["k2", "k3"])
-    assert keys_of(await listings.search(Wanted(feed=FEED), "k3", 2)) == ["k4"]
+    assert keys_of(await listings.search(ListingFilter(feed=FEED), "k3", 2)) == ["k4"]
 
 
 async def test_a_hidden_listing_says_why(listings: Listings) -> None:
     await listings.write([a_listing(a_held_photo(), hidden=hidden(reason=RemovalReason.OPT_OUT))])
-    (row,) = await listings.search(Wanted(feed=FEED), "", 10)
+    (row,) = await listings.search(ListingFilter(feed=FEED), "", 10)
     assert (row.hidden, row.due_at, row.wanting) == (RemovalReason.OPT_OUT, None, 0)
 
 
@@ -89,4 +89,4 @@ async def test_the_queue_is_in_the_order_in_which_listings_are_due(listings: Lis
     assert keys_of(await listings.queue(FEED, NOW, 10, by_age=False)) == ["seen", "late", "later"]
     assert keys_of(await listings.queue(FEED, NOW, 2, by_age=False)) == ["seen", "late"]
     assert keys_of(await listings.queue(FEED, NOW, 1, by_age=True)) == ["late"]
-    assert keys_of(await listings.coming(FEED, NOW, 10)) == ["soon", "far"]
+    assert keys_of(await listings.upcoming(FEED, NOW, 10)) == ["soon", "far"]

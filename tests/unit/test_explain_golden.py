@@ -92,7 +92,7 @@ def a_count(oldest_due_at: datetime | None = None, in_work: int = 0) -> FeedCoun
     """Return the counts of a feed."""
     return FeedCounts(
         listings=1_200, displayed=1_000, images={one: 10 ** number for number, one in enumerate(ImageStatus)},
-        queued={"viewed": 5, "routine": 10_000}, in_work=in_work, oldest_due_at=oldest_due_at,
+        queued={"viewed": 5, "routine": 10_000}, in_flight=in_work, oldest_due_at=oldest_due_at,
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from tests.builders import NOW, after
 
 def a_status(oldest: datetime | None, in_work: int) -> Status:
     counts = FeedCounts(
-        listings=1, displayed=1, images={}, queued={"viewed": 2}, in_work=in_work, oldest_due_at=oldest
+        listings=1, displayed=1, images={}, queued={"viewed": 2}, in_flight=in_work, oldest_due_at=oldest
     )  # fmt: skip
     return Status(
         at=NOW, feeds={"sandbox": counts}, seconds_until_done={"sandbox": {Priority.VIEWED: 0.1}},

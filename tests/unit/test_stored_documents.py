@@ -66,7 +66,7 @@ def row_of(stored: dict[str, Any]) -> list[Any]:
     row = summaries.from_document(stored)
     return [
         row.feed, row.listing_key, row.standard_status, row.city, row.hidden, dict(row.counts), row.reasons,
-        row.priority, row.wanting, row.in_work, row.due_at, row.photos,
+        row.priority, row.wanting, row.in_flight, row.due_at, row.photos,
     ]  # fmt: skip
 
 

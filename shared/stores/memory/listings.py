@@ -20,7 +20,7 @@ from shared.stores.documents import (
     to_document,
 )
 from shared.stores.listing_reports import FeedCounts
-from shared.stores.summaries import ListingSummary, Wanted
+from shared.stores.summaries import ListingFilter, ListingSummary
 
 
 class MemoryListings:
@@ -73,7 +73,7 @@ class MemoryListings:
         ours = [one for one in self._documents.values() if one["feed"] == feed and "due_at" in one]
         return sorted((one for one in ours if is_wanted(one["due_at"])), key=operator.itemgetter("due_at"))
 
-    async def in_work(self, feed: str, now: datetime) -> int:
+    async def in_flight(self, feed: str, now: datetime) -> int:
         """Return how many photos are released and unfinished, of listings whose lease has not ended."""
         ours = [one for one in self._documents.values() if one["feed"] == feed and "leased_until" in one]
         return sum(one["in_work"] for one in ours if one["leased_until"] > now)
@@ -123,7 +123,7 @@ class MemoryListings:
         """Return the names of the feeds that listings are recorded of, in order."""
         return sorted({one["feed"] for one in self._documents.values()})
 
-    async def displayed(self, feed: str) -> int:
+    async def displayed_count(self, feed: str) -> int:
         """Return how many of a feed's listings are displayed."""
         return sum(one["feed"] == feed and one["displayed"] for one in self._documents.values())
 
@@ -192,14 +192,14 @@ class MemoryListings:
             displayed=sum(one["displayed"] for one in ours),
             images={status: sum(one["counts"].get(status, 0) for one in ours) for status in Status},
             queued={priority: photos for priority, photos in queued.items() if photos},
-            in_work=await self.in_work(feed, now),
+            in_flight=await self.in_flight(feed, now),
             oldest_due_at=min((one["due_at"] for one in ours if "due_at" in one), default=None),
         )
 
-    async def search(self, wanted: Wanted, after: str, limit: int) -> Sequence[ListingSummary]:
+    async def search(self, wanted: ListingFilter, after: str, limit: int) -> Sequence[ListingSummary]:
         """Return listings by key, those after the key given; "" begins."""
         found = [
-            one for one in self._documents.values() if summaries.is_wanted(one, wanted) and one["listing_key"] > after
+            one for one in self._documents.values() if summaries.matches(one, wanted) and one["listing_key"] > after
         ]
         return [summaries.from_document(one) for one in sorted(found, key=operator.itemgetter("listing_key"))[:limit]]
 
@@ -208,6 +208,6 @@ class MemoryListings:
         found = self._by_age(feed, lambda due_at: due_at <= now) if by_age else self._most_urgent(feed, now)
         return [summaries.from_document(one) for one in found[:limit]]
 
-    async def coming(self, feed: str, now: datetime, limit: int) -> Sequence[ListingSummary]:
+    async def upcoming(self, feed: str, now: datetime, limit: int) -> Sequence[ListingSummary]:
         """Return listings whose next attempt is yet to come, or being made, soonest first."""
         return [summaries.from_document(one) for one in self._by_age(feed, lambda due_at: due_at > now)[:limit]]

@@ -52,7 +52,7 @@ class MongoListingReports(MongoReleaseQueue):
             displayed=sum(row["listings"] for row in rows if row["displayed"]),
             images={status: sum(row[status.value] for row in rows) for status in Status},
             queued={priority: photos for priority, photos in queued.items() if photos},
-            in_work=await self.in_work(feed, now),
+            in_flight=await self.in_flight(feed, now),
             oldest_due_at=oldest[0]["due_at"] if oldest else None,
         )
 
@@ -84,7 +84,7 @@ class MongoListingReports(MongoReleaseQueue):
         found = await self._most_urgent(feed, now, limit, summaries.FIELDS, MAX_SEARCH_MILLISECONDS)
         return [summaries.from_document(one) for one in found]
 
-    async def coming(self, feed: str, now: datetime, limit: int) -> Sequence[ListingSummary]:
+    async def upcoming(self, feed: str, now: datetime, limit: int) -> Sequence[ListingSummary]:
         """Return listings whose next attempt is yet to come, or being made, soonest first."""
         query = {"feed": feed, "due_at": {"$gt": now}}
         return await self._summaries(query, [("due_at", ASCENDING)], limit, "due_by_age")

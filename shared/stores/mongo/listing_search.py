@@ -7,7 +7,7 @@ from pymongo import ASCENDING
 from shared.domain.listing import Listing
 from shared.stores.documents import Document
 from shared.stores.mongo.listing_records import MongoListingRecords
-from shared.stores.summaries import ListingSummary, Wanted
+from shared.stores.summaries import ListingFilter, ListingSummary
 
 _LAST_CHARACTER = "\U0010ffff"
 
@@ -27,7 +27,7 @@ class MongoListingSearch(MongoListingRecords):
         """Return the listings with a photo announced under this URL."""
         return await self._find({"photos.url_keys": url_key})
 
-    async def search(self, wanted: Wanted, after: str, limit: int) -> Sequence[ListingSummary]:
+    async def search(self, wanted: ListingFilter, after: str, limit: int) -> Sequence[ListingSummary]:
         """Return listings by key, those after the key given; "" begins."""
         query: Document = {"feed": wanted.feed, "listing_key": {"$gt": after}}
         if wanted.prefix:

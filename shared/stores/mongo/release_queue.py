@@ -42,7 +42,7 @@ class MongoReleaseQueue(MongoListingRecords):
         query = {"feed": feed, "due_at": {"$lte": now}}
         return await self._find(query, sort=[("due_at", ASCENDING)], limit=limit, hint="due_by_age")
 
-    async def in_work(self, feed: str, now: datetime) -> int:
+    async def in_flight(self, feed: str, now: datetime) -> int:
         """Return how many photos are released and unfinished, of listings whose lease has not ended."""
         pipeline: list[Document] = [
             {"$match": {"feed": feed, "leased_until": {"$gt": now}}},

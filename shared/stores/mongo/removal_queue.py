@@ -28,6 +28,6 @@ class MongoRemovalQueue(MongoListingRecords):
         query = {"feed": feed, "hidden.reason": reason, "hidden.was_displayed": True, "hidden.since": within}
         return await self._count(query, hint="turned_hidden")
 
-    async def displayed(self, feed: str) -> int:
+    async def displayed_count(self, feed: str) -> int:
         """Return how many of a feed's listings are displayed."""
         return await self._count({"feed": feed, "displayed": True}, hint="counted")
