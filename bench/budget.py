@@ -118,8 +118,8 @@ async def _work(worker: OriginBudget, feed: Feed, wanted: int, found: Found) -> 
     while time.monotonic() < found.until:
         batch = await worker.take(feed, wanted, Priority.ROUTINE)
         running |= {asyncio.create_task(_download(worker, one, batch, found.sent)) for one in batch.downloads}
-        if batch.earliest and not batch.downloads:
-            await asyncio.sleep((batch.earliest - utc_now()).total_seconds())
+        if batch.ask_again_at and not batch.downloads:
+            await asyncio.sleep((batch.ask_again_at - utc_now()).total_seconds())
     await asyncio.gather(*running)
 
 
@@ -136,11 +136,11 @@ async def _people(worker: OriginBudget, feed: Feed, found: Found) -> None:
 
 
 async def _download(worker: OriginBudget, download: Download, batch: Batch, sent: list[float]) -> None:
-    if await worker.at_turn(download):
+    if await worker.wait_for_planned_time(download):
         sent.append(time.monotonic())
         await asyncio.sleep(random.uniform(*DOWNLOAD_SECONDS))
     download.receive(250_000)
-    await worker.finished(download, None, batch=batch)
+    await worker.record_end(download, None, batch=batch)
 
 
 def main() -> int:

@@ -24,8 +24,7 @@ from shared.settings import Settings
 from shared.stores.answers import Answer, PhotoAnswer, ShownPhoto
 from shared.stores.documents import ListingId
 from shared.stores.errors import StoreUnavailable
-from shared.stores.memory import MemoryListings
-from shared.stores.throughputs import MemoryThroughputs
+from shared.stores.memory import MemoryListings, MemoryThroughputs
 from tests.builders import FEED, KEY, a_feed
 from tests.system import until
 

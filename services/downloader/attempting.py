@@ -69,7 +69,7 @@ class Attempter:
 
     async def end_batch(self, batch: Batch) -> None:
         """Give the batch's slots back to the feed's budget, and charge it for what was used."""
-        await self._budget.settle(batch)
+        await self._budget.give_back(batch)
 
     def cut_off(self) -> None:
         """End the attempts under way, and every later one at once: their photos are deferred, due at once."""
@@ -114,19 +114,19 @@ class BudgetPermit:
 
     async def wait_for_request(self) -> Failure | None:
         # The grant planned a time for the first request. Each redirect's request needs a time of its own.
-        wait = self._budget.at_turn if self._is_first else self._budget.permit
+        wait = self._budget.wait_for_planned_time if self._is_first else self._budget.wait_for_another_request
         self._is_first = False
         return _refusal(await wait(self._download))
 
     async def confirm_request(self) -> Failure | None:
-        return _refusal(await self._budget.in_time(self._download))
+        return _refusal(await self._budget.confirm_on_time(self._download))
 
     def count_received(self, size: int) -> None:
         self._download.receive(size)
 
     async def report_answer(self, answer: Answer) -> None:
         failure = answer if isinstance(answer, Failure) else None
-        await self._budget.finished(self._download, failure, batch=self._batch)
+        await self._budget.record_end(self._download, failure, batch=self._batch)
 
 
 def _refusal(is_allowed: bool) -> Failure | None:

@@ -99,7 +99,7 @@ class Claimer:
                     return Claimed(again=await self._defer(readings, wanted, batch))
                 claimed = await self._claim_granted(readings, requested, wanted, batch.downloads)
             except BaseException:
-                await self._budget.settle(batch)
+                await self._budget.give_back(batch)
                 raise
         claimed_counts = {listing.listing_id: len(listing.photos) for listing in claimed}
         again = [listing_id for listing_id, photos in wanted.items() if claimed_counts.get(listing_id, 0) < len(photos)]
@@ -117,7 +117,7 @@ class Claimer:
 
     async def _defer(self, readings: Readings, wanted: Wanted, batch: Batch) -> Collection[ListingId]:
         """Defer the photos until the budget expects to grant downloads; return the listings that others changed."""
-        until = batch.earliest or self._clock()
+        until = batch.ask_again_at or self._clock()
         return await self._listings.write(
             readings[listing_id].with_photos([lifecycle.defer(photo, until) for photo in photos])
             for listing_id, photos in wanted.items()

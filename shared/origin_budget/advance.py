@@ -42,13 +42,14 @@ def advanced(ledger: Ledger, feed: Feed, now: datetime) -> Ledger:
     )
 
 
-def with_earlier_life_expired(ledger: Ledger, worker: str, life: str, now: datetime) -> Ledger:
-    """Return the ledger in which slots that a worker took before this life of its process expire now.
+def with_earlier_runs_expired(ledger: Ledger, worker: str, run: str, now: datetime) -> Ledger:
+    """Return the ledger in which the slots of earlier runs of a worker expire now.
 
-    Their connections ended with the process. A slot's name begins with its worker's, then its life's.
+    Their connections ended with the process that held them. A slot's name is made of its worker's, its run's and more,
+    joined by dashes.
     """
-    of_worker, of_life, moment = f"{worker}-", f"{worker}-{life}-", to_moment(now)
-    dead = {slot for slot in ledger.slots if slot.startswith(of_worker) and not slot.startswith(of_life)}
+    of_worker, of_run, moment = f"{worker}-", f"{worker}-{run}-", to_moment(now)
+    dead = {slot for slot in ledger.slots if slot.startswith(of_worker) and not slot.startswith(of_run)}
     if not dead:
         return ledger
     slots = {slot: min(until, moment) if slot in dead else until for slot, until in ledger.slots.items()}

@@ -1,13 +1,20 @@
-"""May this request go now? The shell around the rules: one ledger write to take a batch, one to give it back.
+"""The origin budget as a worker asks it: may this request go now, and when may the next?
 
-A batch's story: `take`, then `at_turn` before each request (and `permit` before each redirect), `in_time` as it is
-written, `finished` after each download, `settle` at the end. What ended is accounted for by the next write of this
-process, whoever makes it; a process that dies says nothing: its slots come back when it starts again under its name,
-else by expiry.
+A batch of downloads goes through these methods of OriginBudget:
+
+1. `take`: get downloads granted, with one write of the feed's ledger.
+2. `wait_for_planned_time` before a download's first request, `wait_for_another_request` before each redirect's.
+3. `confirm_on_time` when the request's connection is made and it is about to be written.
+4. `record_end` when the origin has answered.
+5. `give_back`: free what is left of the batch, with one more write.
+
+An end is accounted for by this process's next write of the ledger, whichever method makes it. A process that dies
+accounts for nothing: its slots are free when it starts again under its name, or when they expire.
 """
 
 import asyncio
 import hashlib
+import itertools
 import random
 import time
 import uuid
@@ -15,7 +22,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from itertools import count
 from typing import Generic, TypeVar
 
 from shared import log
@@ -24,7 +30,7 @@ from shared.domain.feed import Feed
 from shared.domain.priority import Priority
 from shared.origin_budget import codec, grants, suspension, throttling
 from shared.origin_budget.accounting import EndedDownload, with_ended
-from shared.origin_budget.advance import with_earlier_life_expired
+from shared.origin_budget.advance import with_earlier_runs_expired
 from shared.origin_budget.cache import LedgerCache
 from shared.origin_budget.clock import SharedClock
 from shared.origin_budget.codec import Document
@@ -39,49 +45,51 @@ from shared.stores.errors import Contention, StoreUnavailable
 from shared.stores.ledgers import Ledgers, StoredLedger
 
 MAX_WAIT_SECONDS = 2.0
-"""How long to wait for a grant; what comes later is better put back as due."""
+"""How long `take` waits for a grant unless it is told otherwise; photos that must wait longer are better deferred."""
 _SLOT_MARGIN_SECONDS = 10.0
-"""A batch is given back within this after its last download's time ran out."""
+"""How long after its timeout a download still has its slot: its batch is given back by then."""
 _MAX_PLANS = 3
-"""How often a request that misses its planned time gets another."""
+"""How many planned times a request gets, one after the other, if it misses them."""
 _LOOK_AHEAD = timedelta(milliseconds=20)
-"""The ledger is read so long before a request's planned time, not in it."""
+"""The ledger is read so long before a request's planned time, as to read it takes time."""
 _MAX_SLEEP_SECONDS = 2 * HORIZON_VIEWED_MICROS / SECOND_MICROS
-"""Nothing is planned further ahead; a longer wait is a clock's fault."""
+"""Nothing is planned further ahead. A longer wait would come from a clock that was set."""
 _SPREAD_SECONDS, _SPREAD_VIEWED_SECONDS = 0.05, 0.02
-"""Those who wait for the same moment do not all ask at once; routine work plans ahead by more than that."""
+"""Waiters for the same moment ask again spread over this time; routine requests are planned further ahead than that."""
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _logger = log.get(__name__)
 
 T = TypeVar("T")
 Rule = Callable[[Ledger, datetime], tuple[Ledger | None, T]]
-"""From the ledger and the store's time to the ledger to write (None: nothing to write) and the answer."""
+"""Takes the ledger and the store's time; returns the ledger to write, or None to write nothing, and its answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Change(Generic[T]):
-    """What one write changed: the ledger before and after it, how many ends it accounts for, and the rule's answer."""
+    """One change of a ledger."""
 
     before: Ledger
     after: Ledger
     ended: int
+    """How many ended downloads it accounts for."""
     answer: T
+    """The rule's answer."""
 
 
 @dataclass(slots=True)
 class _FeedState:
-    """What this process has yet to write of a feed, and who in it waits."""
+    """What this process knows of a feed that the ledger does not say yet, and its tasks that wait."""
 
     throttled_until: datetime = _LONG_AGO
-    """Until when an answer that is not in the ledger yet suspends the feed."""
-    is_taken_over: bool = False
-    """True once the slots of an earlier life of this worker were given back."""
+    """Until when an origin's answer that no write accounts for yet suspends the feed."""
+    is_earlier_run_expired: bool = False
+    """True once the slots that an earlier run of this worker held were freed."""
     ended: list[EndedDownload] = field(default_factory=list)
-    """The ends that no write accounts for yet, in their order."""
+    """The ended downloads that no write accounts for yet, in the order of their ends."""
     writing: asyncio.Lock = field(default_factory=asyncio.Lock)
-    given_back: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when slots of this process came back, for those of it who wait."""
+    slots_freed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when slots of this process are free again, to wake its tasks that wait for a grant."""
 
 
 class OriginBudget:
@@ -95,10 +103,13 @@ class OriginBudget:
         monotonic: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """Take the worker's name, the same again after a restart, by which it knows the slots of its earlier life."""
-        # A hash, as names hold dots, which MongoDB takes for paths.
-        self._worker, self._life = hashlib.sha256(worker.encode()).hexdigest()[:8], uuid.uuid4().hex[:8]
-        self._grants = count()
+        """Take the worker's name, a monotonic clock in seconds, and a source of numbers from 0 to 1 for jitter.
+
+        A worker keeps its name over restarts, and frees the slots of its earlier run by it.
+        """
+        # A hash: names may contain dots, and MongoDB takes the dots of a key for a path.
+        self._worker, self._run = hashlib.sha256(worker.encode()).hexdigest()[:8], uuid.uuid4().hex[:8]
+        self._grant_numbers = itertools.count()
         self._monotonic = monotonic
         self._chance = chance
         self._clock = SharedClock(monotonic)
@@ -107,50 +118,52 @@ class OriginBudget:
         self._is_closed = False
 
     def close(self) -> None:
-        """Grant nothing more: who waits is told so at once."""
+        """Grant nothing more. Every `take` that waits, and every later one, returns an empty batch at once."""
         self._is_closed = True
         for state in self._feeds.values():
-            state.given_back.set()
+            state.slots_freed.set()
 
     async def take(
         self,
         feed: Feed,
-        wanted: int,
+        count: int,
         priority: Priority,
         wait_seconds: float = MAX_WAIT_SECONDS,
         *,
         failed_before: bool = False,
     ) -> Batch:
-        """Take up to `wanted` downloads; waits up to `wait_seconds` where none can be granted at once.
+        """Take up to `count` downloads from the feed's budget, at most a batch; return those that were granted.
 
-        `failed_before` says that all that is wanted did: it is not what an unwell origin should be probed with.
-
-        Raises StoreUnavailable where the ledger cannot be read or written.
+        If none is granted, asks again until one is, for up to `wait_seconds`. `failed_before` is True if all the photos
+        failed before: an unwell origin is better probed with others. Raises StoreUnavailable and Contention.
         """
         state, give_up = self._state(feed), self._monotonic() + wait_seconds
         demand = Demand(
-            count=wanted,
+            count=count,
             priority=priority,
-            holder=f"{self._worker}-{self._life}-{next(self._grants)}",
+            holder=f"{self._worker}-{self._run}-{next(self._grant_numbers)}",
             slot_seconds=_slot_seconds(feed),
             failed_before=failed_before,
         )
-        while wanted > 0 and not self._is_closed:
-            state.given_back.clear()
+        while count > 0 and not self._is_closed:
+            state.slots_freed.clear()
             grant = await self._change(feed, lambda ledger, now: grants.take(ledger, feed, demand, now))
             wait = self._seconds_until(grant.ask_again_at)
             if grant.requests or self._monotonic() + wait > give_up:
-                downloads = [GrantedDownload(one.slot, one.at, feed, priority) for one in grant.requests]
+                downloads = [GrantedDownload(request.slot, request.at, feed, priority) for request in grant.requests]
                 return Batch(feed, downloads, grant.ask_again_at)
             spread = self._chance() * (_SPREAD_VIEWED_SECONDS if priority is Priority.VIEWED else _SPREAD_SECONDS)
             with suppress(TimeoutError):
-                await asyncio.wait_for(state.given_back.wait(), wait + 0.005 + spread)
+                await asyncio.wait_for(state.slots_freed.wait(), wait + 0.005 + spread)
         return Batch(feed, [], None)
 
-    async def at_turn(self, download: GrantedDownload) -> bool:
-        """Wait for the download's moment. True: send now; False: do not, it is due again at `download.due_at`.
+    async def wait_for_planned_time(self, download: GrantedDownload) -> bool:
+        """Wait until the planned time of the download's next request; return True if the request may be sent now.
 
-        Raises StoreUnavailable where nobody can tell whether the feed is suspended.
+        A planned time that was missed is replaced by another, which is waited for. If the feed is suspended by then, or
+        the budget has no other time, return False: `download.due_at` says when to try the photo again. Raises
+        StoreUnavailable and Contention if the ledger, which says whether the feed is suspended, cannot be read or
+        written.
         """
         feed, state = download.feed, self._state(download.feed)
         for _ in range(_MAX_PLANS):
@@ -169,22 +182,34 @@ class OriginBudget:
         download.refuse(download.due_at or self._clock.now())
         return False
 
-    async def in_time(self, download: GrantedDownload) -> bool:
-        """Say whether the request may still go, its connection made: one that missed its moment waits for another."""
-        if not is_on_time(download.feed, download.planned_at, self._clock.now()) and not await self.at_turn(download):
-            download.sent_at = download.sent_at if download.is_request_written else None
-            return False
+    async def confirm_on_time(self, download: GrantedDownload) -> bool:
+        """Return True if the download's request may be written now that its connection is made.
+
+        A request that missed its planned time meanwhile waits for another, as in `wait_for_planned_time`. If it gets
+        none, return False: `download.due_at` says when to try the photo again. Raises StoreUnavailable and Contention.
+        """
+        if not is_on_time(download.feed, download.planned_at, self._clock.now()):
+            is_allowed = await self.wait_for_planned_time(download)
+            if not is_allowed:
+                download.sent_at = download.sent_at if download.is_request_written else None
+                return False
         download.is_request_written = True
         return True
 
-    async def permit(self, download: GrantedDownload) -> bool:
-        """Wait for the moment of one more request of a running download, a redirect's. False: the budget has none."""
-        return await self._plan_anew(download, unused=None) and await self.at_turn(download)
+    async def wait_for_another_request(self, download: GrantedDownload) -> bool:
+        """Plan one more request of a running download, a redirect's, and wait for its planned time.
 
-    async def finished(self, download: GrantedDownload, failure: Failure | None, *, batch: Batch) -> None:
-        """Note how a download ended; a throttling is written at once, the rest with the last.
+        Return True if it may be sent now. Return False if the budget has no time for it or the feed is suspended:
+        `download.due_at` says when to try the photo again. Raises StoreUnavailable and Contention.
+        """
+        return await self._plan_anew(download, unused=None) and await self.wait_for_planned_time(download)
 
-        While the store is away nothing is lost and nothing raised: this process's next write carries it.
+    async def record_end(self, download: GrantedDownload, failure: Failure | None, *, batch: Batch) -> None:
+        """Record that a download of the batch ended, with the origin's failure or None for a good answer.
+
+        The ledger is written at once if the origin throttles, and with the end of the batch's last download; other ends
+        are accounted for by the next write. If the ledger cannot be written, that is logged, and this process's next
+        write accounts for the end too. A download whose end is recorded already is ignored.
         """
         if download not in batch.running:
             return
@@ -193,14 +218,18 @@ class OriginBudget:
         state.ended.append(ended)
         is_throttled = failure and ended.sent_at and (failure.reason is Reason.THROTTLED or failure.wait_seconds)
         if failure and is_throttled:
-            # This process holds back at once, before the ledger can say so.
+            # This process sends nothing more from now on, not only once the ledger says so.
             seconds = throttling.bounded(failure.wait_seconds or 0.0)
             state.throttled_until = max(state.throttled_until, self._clock.now() + timedelta(seconds=seconds))
         if is_throttled or not batch.running:
             await self._account(download.feed)
 
-    async def settle(self, batch: Batch) -> None:
-        """Give the batch's slots back and account for it; what never ended says nothing of the origin."""
+    async def give_back(self, batch: Batch) -> None:
+        """Free the slots of the batch's downloads whose end is not recorded, and account for all ends.
+
+        Such a download says nothing of the origin. If the ledger cannot be written, that is logged, and this process's
+        next write accounts for the batch.
+        """
         self._state(batch.feed).ended += [replace(download.ended(None), sent_at=None) for download in batch.running]
         batch.running.clear()
         await self._account(batch.feed)
@@ -214,7 +243,10 @@ class OriginBudget:
             _logger.warning("ledger-write-failed", feed=feed.name, downloads=len(state.ended), error=str(error))
 
     async def _plan_anew(self, download: GrantedDownload, *, unused: datetime | None) -> bool:
-        """Plan one more request, instead of an `unused` one where there is one."""
+        """Plan one more request of the download, in place of the `unused` planned time unless that is None.
+
+        Return True if the budget has a time for it, which is then `download.planned_at`; else set `download.due_at`.
+        """
         feed = download.feed
 
         def rule(ledger: Ledger, now: datetime) -> tuple[Ledger | None, Grant]:
@@ -230,14 +262,17 @@ class OriginBudget:
         return True
 
     async def _change(self, feed: Feed, rule: Rule[T]) -> T:
-        """Account for what ended, then apply a rule; return its answer. Raises StoreUnavailable and Contention."""
+        """Account for all ended downloads, apply a rule to the ledger after that, and write; return the rule's answer.
+
+        Raises StoreUnavailable and Contention.
+        """
         state = self._state(feed)
 
         def decide(stored: StoredLedger) -> tuple[Document | None, _Change[T]]:
             before, now, ended = stored.ledger, self._clock.now(), tuple(state.ended)
             ledger = before
-            if not state.is_taken_over:
-                ledger = with_earlier_life_expired(ledger, self._worker, self._life, now)
+            if not state.is_earlier_run_expired:
+                ledger = with_earlier_runs_expired(ledger, self._worker, self._run, now)
             if ended:
                 ledger = with_ended(ledger, feed, ended, now, jitter=self._chance())
             changed, answer = rule(ledger, now)
@@ -247,12 +282,12 @@ class OriginBudget:
 
         async with state.writing:
             change = await ledger_store.update(self._ledgers, feed.name, decide, self._chance)
-            state.is_taken_over = True
+            state.is_earlier_run_expired = True
             del state.ended[: change.ended]
             if change.ended:
-                state.given_back.set()
+                state.slots_freed.set()
             if not state.ended:
-                state.throttled_until = _LONG_AGO  # the ledger says it now, and the suspension may have been ended
+                state.throttled_until = _LONG_AGO  # the ledger says so now, and an operator may end it there
             _report(feed, change.before, change.after)
             return change.answer
 
@@ -277,7 +312,7 @@ def _slot_seconds(feed: Feed) -> float:
 
 
 def _report(feed: Feed, before: Ledger, after: Ledger) -> None:
-    """Log what an operator should know, once, by the worker that wrote it."""
+    """Log that the feed was throttled, or its breaker opened or closed: once, by the worker that wrote the change."""
     if after.throttled_until > before.throttled_until:
         _logger.warning("feed-throttled", feed=feed.name, reason=after.reason)
     if after.breaker and not before.breaker:

@@ -57,7 +57,7 @@ class Batch:
     feed: Feed
     downloads: list[GrantedDownload]
     """In the order of their planned times."""
-    earliest: datetime | None
+    ask_again_at: datetime | None
     """When to ask for the rest; None where all was granted, or nothing is granted any more."""
     running: list[GrantedDownload] = field(init=False)
     """The downloads that did not end yet."""

@@ -3,7 +3,6 @@
 Every write is conditional on the revision that was read.
 """
 
-import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from datetime import datetime
 from functools import cached_property
 from typing import Protocol, TypeVar
 
-from shared.clock import Clock, utc_now
 from shared.origin_budget import codec
 from shared.origin_budget.codec import Document
 from shared.origin_budget.ledger import Ledger
@@ -76,25 +74,3 @@ async def update(
     raise Contention(
         f"others changed the budget of feed {feed} before each of {MAX_ATTEMPTS} attempts to write; try again"
     )
-
-
-class MemoryLedgers:
-    """The ledgers in a dictionary."""
-
-    def __init__(self, clock: Clock = utc_now) -> None:
-        self._clock = clock
-        self._stored: dict[str, tuple[Document, int]] = {}
-
-    async def get(self, feed: str) -> StoredLedger:
-        document, revision = self._stored.get(feed, ({}, 0))
-        stored = StoredLedger(document, revision, self._clock())
-        await asyncio.sleep(0)  # as with a server, others come in between
-        return stored
-
-    async def replace(self, feed: str, document: Document, expected_revision: int) -> bool:
-        await asyncio.sleep(0)
-        _, revision = self._stored.get(feed, ({}, 0))
-        if revision != expected_revision:
-            return False
-        self._stored[feed] = document, revision + 1
-        return True

@@ -1,4 +1,4 @@
-"""How fast each feed's photos are finished, as the scheduler measures it: one record a feed, for whoever estimates."""
+"""How fast each feed's photos are finished: one record a feed, measured by the scheduler, read by all who estimate."""
 
 from typing import Protocol
 
@@ -6,25 +6,10 @@ from shared.domain.throughput import Throughput
 
 
 class Throughputs(Protocol):
-    """The collection of paces."""
+    """The latest throughput of each feed."""
 
     async def put(self, feed: str, throughput: Throughput) -> None:
-        """Record what was measured last."""
+        """Record the feed's latest measurement in place of the one before. Raises StoreUnavailable."""
 
     async def get(self, feed: str) -> Throughput | None:
-        """Return what was measured last, or None."""
-
-
-class MemoryThroughputs:
-    """The paces in a dictionary."""
-
-    def __init__(self) -> None:
-        self._paces: dict[str, Throughput] = {}
-
-    async def put(self, feed: str, throughput: Throughput) -> None:
-        """Record what was measured last."""
-        self._paces[feed] = throughput
-
-    async def get(self, feed: str) -> Throughput | None:
-        """Return what was measured last, or None."""
-        return self._paces.get(feed)
+        """Return the feed's latest measurement, or None if there was none yet. Raises StoreUnavailable."""

@@ -1,4 +1,4 @@
-"""Both stores of budgets keep the same promises."""
+"""Both stores of ledgers, in memory and in MongoDB, keep the same contract."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,7 +10,8 @@ from shared.origin_budget import codec
 from shared.origin_budget.ledger import Breaker, Ledger
 from shared.origin_budget.moments import Moment
 from shared.stores import mongo
-from shared.stores.ledgers import Ledgers, MemoryLedgers
+from shared.stores.ledgers import Ledgers
+from shared.stores.memory import MemoryLedgers
 from tests.servers import Room
 
 LEDGER = Ledger(
@@ -31,7 +32,7 @@ LEDGER = Ledger(
 
 
 @pytest.fixture(params=["memory", pytest.param("mongo", marks=pytest.mark.servers)])
-async def budgets(request: pytest.FixtureRequest) -> AsyncIterator[Ledgers]:
+async def ledgers(request: pytest.FixtureRequest) -> AsyncIterator[Ledgers]:
     if request.param == "memory":
         yield MemoryLedgers()
         return
@@ -41,45 +42,45 @@ async def budgets(request: pytest.FixtureRequest) -> AsyncIterator[Ledgers]:
         await database.client.drop_database(room.db)
 
 
-async def test_a_feed_without_a_ledger_has_an_empty_one(budgets: Ledgers) -> None:
-    stored = await budgets.get("feed")
+async def test_a_feed_without_a_ledger_has_an_empty_one(ledgers: Ledgers) -> None:
+    stored = await ledgers.get("feed")
     assert (stored.document, stored.revision) == ({}, 0)
 
 
-async def test_a_ledger_that_was_written_is_read_back_as_it_was(budgets: Ledgers) -> None:
-    before = await budgets.get("feed")
-    assert await budgets.replace("feed", codec.to_document(LEDGER), before.revision)
-    stored = await budgets.get("feed")
+async def test_a_ledger_that_was_written_is_read_back_as_it_was(ledgers: Ledgers) -> None:
+    before = await ledgers.get("feed")
+    assert await ledgers.replace("feed", codec.to_document(LEDGER), before.revision)
+    stored = await ledgers.get("feed")
     assert codec.from_document(stored.document) == LEDGER
     assert stored.revision == before.revision + 1
 
 
-async def test_a_write_by_an_old_revision_is_refused_and_changes_nothing(budgets: Ledgers) -> None:
-    old = await budgets.get("feed")
-    assert await budgets.replace("feed", {"seen": 1}, old.revision)
-    assert not await budgets.replace("feed", {"seen": 2}, old.revision)
-    assert (await budgets.get("feed")).document == {"seen": 1}
+async def test_a_write_by_an_old_revision_is_refused_and_changes_nothing(ledgers: Ledgers) -> None:
+    old = await ledgers.get("feed")
+    assert await ledgers.replace("feed", {"seen": 1}, old.revision)
+    assert not await ledgers.replace("feed", {"seen": 2}, old.revision)
+    assert (await ledgers.get("feed")).document == {"seen": 1}
 
 
-async def test_feeds_do_not_touch_each_other(budgets: Ledgers) -> None:
-    await budgets.get("one")
-    assert await budgets.replace("one", {"seen": 1}, 0)
-    assert (await budgets.get("other")).document == {}
+async def test_feeds_do_not_touch_each_other(ledgers: Ledgers) -> None:
+    await ledgers.get("one")
+    assert await ledgers.replace("one", {"seen": 1}, 0)
+    assert (await ledgers.get("other")).document == {}
 
 
-async def test_of_writes_at_once_by_one_revision_a_single_one_wins(budgets: Ledgers) -> None:
-    revision = (await budgets.get("feed")).revision
-    won = await asyncio.gather(*(budgets.replace("feed", {"seen": number}, revision) for number in range(10)))
+async def test_of_writes_at_once_by_one_revision_a_single_one_wins(ledgers: Ledgers) -> None:
+    revision = (await ledgers.get("feed")).revision
+    won = await asyncio.gather(*(ledgers.replace("feed", {"seen": number}, revision) for number in range(10)))
     assert sum(won) == 1
-    assert (await budgets.get("feed")).document == {"seen": won.index(True)}
+    assert (await ledgers.get("feed")).document == {"seen": won.index(True)}
 
 
-async def test_first_readers_at_once_all_get_the_same_empty_ledger(budgets: Ledgers) -> None:
-    found = await asyncio.gather(*(budgets.get("feed") for _ in range(10)))
+async def test_first_readers_at_once_all_get_the_same_empty_ledger(ledgers: Ledgers) -> None:
+    found = await asyncio.gather(*(ledgers.get("feed") for _ in range(10)))
     assert {one.revision for one in found} == {0}
 
 
-async def test_the_stores_time_never_goes_back_between_readings(budgets: Ledgers) -> None:
-    times = [(await budgets.get("feed")).now for _ in range(10)]
+async def test_the_stores_time_never_goes_back_between_readings(ledgers: Ledgers) -> None:
+    times = [(await ledgers.get("feed")).now for _ in range(10)]
     assert times == sorted(times)
     assert times[0].tzinfo is not None

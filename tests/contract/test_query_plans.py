@@ -238,7 +238,7 @@ async def test_what_is_counted_is_counted_in_the_index_alone(database: Database,
 
 async def test_the_records_beside_the_listings_are_found_by_index(database: Database) -> None:
     attempts, removals, leases = MongoAttempts(database), MongoRemovals(database), MongoLeases(database)
-    budgets, throughputs, sweeps = MongoLedgers(database), MongoThroughputs(database), MongoSweeps(database)
+    ledgers, throughputs, sweeps = MongoLedgers(database), MongoThroughputs(database), MongoSweeps(database)
     removal_holds, audits = MongoRemovalHolds(database), MongoAudits(database)
     freeze = RemovalHold(
         feed=FEED, reason=RemovalReason.OPT_OUT, at=NOW, since=after(-3_600), hidden=50, displayed=9
@@ -266,8 +266,8 @@ async def test_the_records_beside_the_listings_are_found_by_index(database: Data
         lambda: sweeps.ask(FEED, SweepRequest(at=NOW)),
         lambda: sweeps.get(FEED),
         lambda: sweeps.write(Sweep(feed=FEED)),
-        lambda: budgets.get(FEED),
-        lambda: budgets.replace(FEED, {}, 0),
+        lambda: ledgers.get(FEED),
+        lambda: ledgers.replace(FEED, {}, 0),
     ]
     for query in queries:
         for plan in await explained(database, query):

@@ -15,12 +15,13 @@ from shared.stores.attempts import Attempt, Attempts
 from shared.stores.audits import Audit, Audits
 from shared.stores.handled_dead_letters import HandledDeadLetters, RecordPlace
 from shared.stores.leases import Leases
-from shared.stores.ledgers import Ledgers, MemoryLedgers
+from shared.stores.ledgers import Ledgers
 from shared.stores.memory import (
     MemoryAttempts,
     MemoryAudits,
     MemoryHandledDeadLetters,
     MemoryLeases,
+    MemoryLedgers,
     MemoryRemovalHolds,
     MemoryRemovals,
 )

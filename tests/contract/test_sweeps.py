@@ -7,9 +7,9 @@ import pytest
 
 from shared.domain.throughput import Throughput
 from shared.stores import mongo
-from shared.stores.memory import MemorySweeps
+from shared.stores.memory import MemorySweeps, MemoryThroughputs
 from shared.stores.sweeps import Found, Sweep, SweepRequest, Sweeps
-from shared.stores.throughputs import MemoryThroughputs, Throughputs
+from shared.stores.throughputs import Throughputs
 from tests.builders import FEED, NOW, after
 from tests.servers import Room
 

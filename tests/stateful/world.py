@@ -44,8 +44,15 @@ from shared.stores.attempts import Attempts
 from shared.stores.documents import ListingId
 from shared.stores.errors import Contention, StoreUnavailable
 from shared.stores.leases import Leases
-from shared.stores.ledgers import Ledgers, MemoryLedgers
-from shared.stores.memory import MemoryAttempts, MemoryLeases, MemoryListings, MemoryRemovalHolds, MemoryRemovals
+from shared.stores.ledgers import Ledgers
+from shared.stores.memory import (
+    MemoryAttempts,
+    MemoryLeases,
+    MemoryLedgers,
+    MemoryListings,
+    MemoryRemovalHolds,
+    MemoryRemovals,
+)
 from shared.stores.objects import Objects
 from shared.stores.removal_holds import RemovalHolds
 from shared.stores.removals import Removals
@@ -140,7 +147,7 @@ class World:
         self.listings = WatchedListings(RENDERER, self.clock, self.objects)
         self.attempts, self.removals, self.leases = MemoryAttempts(), MemoryRemovals(), MemoryLeases()
         self.removal_holds = MemoryRemovalHolds()
-        self.budgets = MemoryLedgers(self.clock)
+        self.ledgers = MemoryLedgers(self.clock)
         self.subscriptions = {
             (group, topic): Subscription(self.topics, topic) for group, heard in HEARS.items() for topic in heard
         }  # fmt: skip
@@ -223,7 +230,7 @@ class World:
 
     def _downloader(self, process: Process[Service]) -> Service:
         listings, dead_letters, publisher = self._parts(process, "downloader")
-        budgets = cast("Ledgers", Door(process, self.budgets))
+        ledgers = cast("Ledgers", Door(process, self.ledgers))
         objects = cast("Objects", Door(process, self.objects.of(process)))
         fetcher, encoders = cast("Fetcher", OriginFetcher(self.mls)), cast("Encoders", _Encoders())
         parts = Parts(
@@ -232,7 +239,7 @@ class World:
             publisher=publisher,
             renderer=RENDERER,
             dead_letters=dead_letters,
-            budget=OriginBudget(budgets, process.name, monotonic=self.loop.time),
+            budget=OriginBudget(ledgers, process.name, monotonic=self.loop.time),
             download=Downloader(fetcher, encoders, objects, SPECS, self.clock).download,
             ping_storage=objects.ping,
             feeds=FEEDS,

@@ -12,7 +12,7 @@ from shared.domain.feed import Feed
 from shared.domain.priority import Priority
 from shared.origin_budget import breaker, codec, grants, suspension
 from shared.origin_budget.accounting import EndedDownload, with_ended
-from shared.origin_budget.advance import advanced, with_earlier_life_expired
+from shared.origin_budget.advance import advanced, with_earlier_runs_expired
 from shared.origin_budget.grants import Demand, Grant
 from shared.origin_budget.ledger import Ledger
 from shared.origin_budget.limits import limits_of
@@ -188,10 +188,10 @@ def test_a_worker_that_comes_back_has_the_slots_of_its_earlier_life_at_once_and_
     desk = Desk(**UNPACED, bytes_per_hour=10_000, max_file_bytes=3_000, concurrency=4, viewed_reserve=0.0)
     names = ("w1-a-0", "w1-b-0", "w11-a-0", "w2-a-0")
     desk.ledger = replace(Ledger(), slots={name: advanced(Ledger(), desk.feed, after(60)).as_of for name in names})
-    left = advanced(with_earlier_life_expired(desk.ledger, "w1", "b", NOW), desk.feed, NOW)
+    left = advanced(with_earlier_runs_expired(desk.ledger, "w1", "b", NOW), desk.feed, NOW)
     assert list(left.slots) == ["w1-b-0", "w11-a-0", "w2-a-0"]
     assert [amount for _, amount in left.hour_bytes] == [3_000]  # as much as the dead may have received
-    assert with_earlier_life_expired(left, "w1", "b", NOW) is left
+    assert with_earlier_runs_expired(left, "w1", "b", NOW) is left
 
 
 def test_what_is_accounted_for_twice_counts_once() -> None:

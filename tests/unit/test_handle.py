@@ -33,8 +33,7 @@ from shared.publisher import Publisher
 from shared.render import Renderer
 from shared.stores.documents import ListingId
 from shared.stores.errors import Contention, StoreUnavailable
-from shared.stores.ledgers import MemoryLedgers
-from shared.stores.memory import MemoryAttempts, MemoryListings
+from shared.stores.memory import MemoryAttempts, MemoryLedgers, MemoryListings
 from tests.builders import FEED, NOW, a_copy, a_feed, a_listing, a_photo, after
 
 
@@ -82,7 +81,7 @@ class Work:
 
     studio: Studio
     listings: MemoryListings
-    budgets: MemoryLedgers
+    ledgers: MemoryLedgers
     handler: Handler
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -119,7 +118,7 @@ def feed() -> Feed:
 @pytest.fixture
 async def work(feed: Feed) -> AsyncIterator[Work]:
     renderer, broker, studio, registry = Renderer("http://x"), Deaf("nowhere"), Studio(), CollectorRegistry()
-    listings, budgets = MemoryListings(renderer), MemoryLedgers()
+    listings, ledgers = MemoryListings(renderer), MemoryLedgers()
     feeds = {FEED: feed, "other": replace(feed, name="other")}
     parts = Parts(
         listings=listings,
@@ -127,7 +126,7 @@ async def work(feed: Feed) -> AsyncIterator[Work]:
         publisher=Publisher(broker, "", "downloader", lambda: after(9)),
         renderer=renderer,
         dead_letters=DeadLetters(broker, "", "downloader", lambda: after(9), registry),
-        budget=OriginBudget(budgets, "w"),
+        budget=OriginBudget(ledgers, "w"),
         download=studio.download,
         ping_storage=studio.storage_answers,
         feeds=feeds,
@@ -137,7 +136,7 @@ async def work(feed: Feed) -> AsyncIterator[Work]:
         registry=registry,
     )
     await listings.write([a_listing(a_photo("a", key="X1"), key="X1"), a_listing(a_photo("b", key="X2"), key="X2")])
-    found = Work(studio, listings, budgets, Handler(parts))
+    found = Work(studio, listings, ledgers, Handler(parts))
     yield found
     for task in found.tasks:
         task.cancel()
@@ -304,7 +303,7 @@ async def test_what_is_cut_off_is_due_at_once_and_holds_neither_claim_nor_slot(w
     await task
     photo = await work.photo("X1")
     assert (photo.claim, photo.due_at, photo.attempts) == (None, after(9), 0)
-    assert (await work.budgets.get(FEED)).ledger.slots == {}
+    assert (await work.ledgers.get(FEED)).ledger.slots == {}
     await work.ask("X2", "b")
     assert work.studio.begun == ["a"], "nothing more is begun"
 
@@ -312,7 +311,7 @@ async def test_what_is_cut_off_is_due_at_once_and_holds_neither_claim_nor_slot(w
 @pytest.mark.parametrize("feed", [a_feed(requests_per_second=0.0, batch_pause_seconds=0.0, bytes_per_hour=10**9)])
 async def test_what_was_received_is_charged_though_the_download_failed_or_was_cut_off(work: Work) -> None:
     async def charged() -> int:
-        return sum(size for _, size in (await work.budgets.get(FEED)).ledger.hour_bytes)
+        return sum(size for _, size in (await work.ledgers.get(FEED)).ledger.hour_bytes)
 
     work.studio.failure = Failure(Reason.BROKEN_BODY)
     work.studio.end("a")
@@ -331,7 +330,7 @@ async def test_photos_that_fail_one_after_the_other_open_the_breaker_by_their_nu
     work.studio.failure = Failure(Reason.TIMEOUT)
     work.studio.end(*photos)
     await work.ask("X3", photos[0], *(word for name in photos[1:] for word in ("X3", name)))
-    assert (await work.budgets.get(FEED)).ledger.breaker
+    assert (await work.ledgers.get(FEED)).ledger.breaker
 
 
 async def failed_before(work: Work, key: str) -> None:
@@ -343,9 +342,9 @@ async def failed_before(work: Work, key: str) -> None:
 
 @pytest.mark.parametrize("together", [True, False])
 async def test_an_unwell_origin_is_probed_with_a_photo_that_did_not_fail_before(work: Work, together: bool) -> None:
-    now = to_moment((await work.budgets.get(FEED)).now)
+    now = to_moment((await work.ledgers.get(FEED)).now)
     unwell = Ledger(breaker=Breaker(Reason.UNREACHABLE, 2.0, now))
-    await work.budgets.replace(FEED, codec.to_document(unwell), 0)
+    await work.ledgers.replace(FEED, codec.to_document(unwell), 0)
     await failed_before(work, "X1")
     if together:
         work.ask("X1", "a", "X2", "b")

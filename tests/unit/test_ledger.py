@@ -16,7 +16,8 @@ from shared.origin_budget.budget import OriginBudget
 from shared.origin_budget.clock import SharedClock
 from shared.origin_budget.downloads import Batch, GrantedDownload
 from shared.stores.errors import Contention, StoreUnavailable
-from shared.stores.ledgers import MemoryLedgers, StoredLedger
+from shared.stores.ledgers import StoredLedger
+from shared.stores.memory import MemoryLedgers
 from tests.simulated import now, simulated
 
 pytestmark = pytest.mark.slow
@@ -31,7 +32,7 @@ UNPACED = {**NO_PAUSE, "requests_per_second": 0.0}
 
 
 @dataclass
-class CountedBudgets(MemoryLedgers):
+class CountedLedgers(MemoryLedgers):
     """Ledgers in memory that count their writes, and that can be away."""
 
     writes: int = 0
@@ -75,8 +76,8 @@ class Origin:
 
     async def download(self, worker: OriginBudget, download: GrantedDownload, batch: Batch) -> None:
         download.image_id = download.slot
-        if not await worker.at_turn(download):
-            await worker.finished(download, THROTTLED, batch=batch)
+        if not await worker.wait_for_planned_time(download):
+            await worker.record_end(download, THROTTLED, batch=batch)
             return
         self.requests.append(now())
         self.running += 1
@@ -85,16 +86,16 @@ class Origin:
         await asyncio.sleep(self.seconds)
         self.running -= 1
         download.receive(1_000)
-        await worker.finished(download, failure, batch=batch)
+        await worker.record_end(download, failure, batch=batch)
 
 
 def a_feed(**rules: Any) -> Feed:
     return Feed(name="feed", image_hosts=("images.example.com",), **rules)
 
 
-def a_worker(budgets: MemoryLedgers, name: str | None = None) -> OriginBudget:
+def a_worker(ledgers: MemoryLedgers, name: str | None = None) -> OriginBudget:
     """A worker, of a name of its own unless given."""
-    return OriginBudget(budgets, name or f"worker-{next(_NUMBERS)}", monotonic=now, chance=lambda: 0.5)
+    return OriginBudget(ledgers, name or f"worker-{next(_NUMBERS)}", monotonic=now, chance=lambda: 0.5)
 
 
 async def work(worker: OriginBudget, origin: Origin, feed: Feed, until: float, priority: Priority = ROUTINE) -> None:
@@ -103,8 +104,8 @@ async def work(worker: OriginBudget, origin: Origin, feed: Feed, until: float, p
     while now() < until:
         batch = await worker.take(feed, 8, priority)
         running |= {asyncio.create_task(origin.download(worker, one, batch)) for one in batch.downloads}
-        if not batch.downloads and batch.earliest:
-            await asyncio.sleep((batch.earliest - START).total_seconds() - now())
+        if not batch.downloads and batch.ask_again_at:
+            await asyncio.sleep((batch.ask_again_at - START).total_seconds() - now())
     await asyncio.gather(*running)
 
 
@@ -113,8 +114,8 @@ async def a_batch(worker: OriginBudget, origin: Origin, feed: Feed) -> None:
     await asyncio.gather(*(origin.download(worker, one, batch) for one in batch.downloads))
 
 
-async def many_work(budgets: MemoryLedgers, origin: Origin, feed: Feed, seconds: float, workers: int = 8) -> None:
-    await asyncio.gather(*(work(a_worker(budgets), origin, feed, seconds) for _ in range(workers)))
+async def many_work(ledgers: MemoryLedgers, origin: Origin, feed: Feed, seconds: float, workers: int = 8) -> None:
+    await asyncio.gather(*(work(a_worker(ledgers), origin, feed, seconds) for _ in range(workers)))
 
 
 def most_in(window: float, times: Sequence[float]) -> int:
@@ -151,7 +152,7 @@ def test_eight_workers_use_nine_tenths_of_what_a_feed_allows_and_never_more(
 
 
 async def _eight(origin: Origin, feed: Feed, seconds: int) -> None:
-    await many_work(CountedBudgets(), origin, feed, seconds)
+    await many_work(CountedLedgers(), origin, feed, seconds)
 
 
 # One write to take, one to settle
@@ -159,30 +160,30 @@ async def _eight(origin: Origin, feed: Feed, seconds: int) -> None:
 
 def test_a_batch_is_taken_with_one_write_and_settled_with_one() -> None:
     async def story() -> int:
-        budgets, origin = CountedBudgets(), Origin()
-        await a_batch(a_worker(budgets), origin, a_feed(concurrency=10))
+        ledgers, origin = CountedLedgers(), Origin()
+        await a_batch(a_worker(ledgers), origin, a_feed(concurrency=10))
         assert len(origin.requests) == 8
-        return budgets.writes
+        return ledgers.writes
 
     assert simulated(story()) == 2
 
 
 def test_many_workers_under_load_write_less_than_once_a_download() -> None:
     async def story() -> None:
-        budgets, origin = CountedBudgets(), Origin()
-        await many_work(budgets, origin, a_feed(requests_per_second=50.0, concurrency=32), 20)
-        assert budgets.writes < 0.5 * len(origin.requests)
+        ledgers, origin = CountedLedgers(), Origin()
+        await many_work(ledgers, origin, a_feed(requests_per_second=50.0, concurrency=32), 20)
+        assert ledgers.writes < 0.5 * len(origin.requests)
 
     simulated(story())
 
 
 def test_a_worker_is_woken_when_its_own_process_gives_slots_back() -> None:
     async def story() -> float:
-        feed, worker = a_feed(**UNPACED, concurrency=1), a_worker(CountedBudgets())
+        feed, worker = a_feed(**UNPACED, concurrency=1), a_worker(CountedLedgers())
         batch = await worker.take(feed, 1, ROUTINE)
         waiting = asyncio.create_task(worker.take(feed, 1, ROUTINE))
         await asyncio.sleep(0.05)
-        await worker.settle(batch)
+        await worker.give_back(batch)
         given_back = now()
         assert (await waiting).downloads
         return now() - given_back
@@ -192,19 +193,19 @@ def test_a_worker_is_woken_when_its_own_process_gives_slots_back() -> None:
 
 def test_who_finds_nothing_for_two_seconds_is_told_when_to_come_back() -> None:
     async def story() -> None:
-        feed, worker = a_feed(concurrency=1), a_worker(CountedBudgets())
+        feed, worker = a_feed(concurrency=1), a_worker(CountedLedgers())
         await worker.take(feed, 1, ROUTINE)
         batch = await worker.take(feed, 1, ROUTINE)
         assert not batch.downloads
         assert 1.5 < now() < 2.5
-        assert batch.earliest is not None
+        assert batch.ask_again_at is not None
 
     simulated(story())
 
 
 def test_a_budget_that_is_closed_grants_nothing_and_lets_nobody_wait() -> None:
     async def story() -> None:
-        feed, worker = a_feed(concurrency=1), a_worker(CountedBudgets())
+        feed, worker = a_feed(concurrency=1), a_worker(CountedLedgers())
         await worker.take(feed, 1, ROUTINE)
         waiting = asyncio.create_task(worker.take(feed, 1, ROUTINE))
         await asyncio.sleep(0.05)
@@ -219,20 +220,20 @@ def test_a_budget_that_is_closed_grants_nothing_and_lets_nobody_wait() -> None:
 
 def test_nothing_wanted_takes_nothing() -> None:
     async def story() -> None:
-        budgets = CountedBudgets()
-        assert not (await a_worker(budgets).take(a_feed(), 0, ROUTINE)).downloads
-        assert not budgets.writes
+        ledgers = CountedLedgers()
+        assert not (await a_worker(ledgers).take(a_feed(), 0, ROUTINE)).downloads
+        assert not ledgers.writes
 
     simulated(story())
 
 
 def test_downloads_that_never_end_or_were_never_begun_are_given_back_by_settle() -> None:
     async def story() -> None:
-        feed, worker = a_feed(requests_per_hour=8, concurrency=8, viewed_reserve=0.0), a_worker(CountedBudgets())
+        feed, worker = a_feed(requests_per_hour=8, concurrency=8, viewed_reserve=0.0), a_worker(CountedLedgers())
         batch = await worker.take(feed, 8, ROUTINE)
-        assert await worker.at_turn(batch.downloads[0])
-        await worker.settle(batch)
-        await worker.settle(batch)
+        assert await worker.wait_for_planned_time(batch.downloads[0])
+        await worker.give_back(batch)
+        await worker.give_back(batch)
         assert len((await worker.take(feed, 8, ROUTINE)).downloads) == 7
 
     simulated(story())
@@ -240,21 +241,21 @@ def test_downloads_that_never_end_or_were_never_begun_are_given_back_by_settle()
 
 def test_the_slots_of_a_worker_that_died_come_back() -> None:
     async def story() -> None:
-        feed, budgets = a_feed(**UNPACED, concurrency=4, viewed_reserve=0.0), CountedBudgets()
-        await a_worker(budgets).take(feed, 4, ROUTINE)
-        assert not (await a_worker(budgets).take(feed, 4, ROUTINE)).downloads
+        feed, ledgers = a_feed(**UNPACED, concurrency=4, viewed_reserve=0.0), CountedLedgers()
+        await a_worker(ledgers).take(feed, 4, ROUTINE)
+        assert not (await a_worker(ledgers).take(feed, 4, ROUTINE)).downloads
         await asyncio.sleep(feed.request_timeout_seconds + 10)
-        assert len((await a_worker(budgets).take(feed, 4, ROUTINE)).downloads) == 4
+        assert len((await a_worker(ledgers).take(feed, 4, ROUTINE)).downloads) == 4
 
     simulated(story())
 
 
 def test_a_worker_that_starts_again_under_its_name_has_its_slots_back_at_once() -> None:
     async def story() -> None:
-        feed, budgets = a_feed(**UNPACED, concurrency=4, viewed_reserve=0.0), CountedBudgets()
-        await a_worker(budgets, "a").take(feed, 2, ROUTINE)
-        await a_worker(budgets, "b").take(feed, 2, ROUTINE)
-        again = a_worker(budgets, "a")
+        feed, ledgers = a_feed(**UNPACED, concurrency=4, viewed_reserve=0.0), CountedLedgers()
+        await a_worker(ledgers, "a").take(feed, 2, ROUTINE)
+        await a_worker(ledgers, "b").take(feed, 2, ROUTINE)
+        again = a_worker(ledgers, "a")
         assert len((await again.take(feed, 4, ROUTINE)).downloads) == 2
         assert not (await again.take(feed, 4, ROUTINE)).downloads
 
@@ -276,7 +277,7 @@ def test_once_an_origin_asks_for_silence_no_worker_sends_anything(failure: Failu
     origin = Origin(answer=lambda second: failure if 10 <= second < 10.05 else None)
 
     async def story() -> None:
-        await many_work(CountedBudgets(), origin, a_feed(requests_per_second=100.0, concurrency=32, **NO_PAUSE), 30)
+        await many_work(CountedLedgers(), origin, a_feed(requests_per_second=100.0, concurrency=32, **NO_PAUSE), 30)
 
     simulated(story())
     asked = min(second for second in origin.requests if second >= 10) + origin.seconds
@@ -300,31 +301,31 @@ def test_an_origin_error_that_names_no_time_silences_nobody() -> None:
 
 def test_what_was_planned_when_the_silence_began_is_due_when_it_ends() -> None:
     async def story() -> None:
-        feed, budgets = a_feed(requests_per_second=8.0, **NO_PAUSE), CountedBudgets()
-        one, other = a_worker(budgets), a_worker(budgets)
+        feed, ledgers = a_feed(requests_per_second=8.0, **NO_PAUSE), CountedLedgers()
+        one, other = a_worker(ledgers), a_worker(ledgers)
         planned = await one.take(feed, 8, ROUTINE)
         silenced = await other.take(feed, 2, VIEWED)  # the other of the two is still running
-        assert await other.at_turn(silenced.downloads[0])
-        await other.finished(silenced.downloads[0], Failure(Reason.THROTTLED, wait_seconds=60.0), batch=silenced)
+        assert await other.wait_for_planned_time(silenced.downloads[0])
+        await other.record_end(silenced.downloads[0], Failure(Reason.THROTTLED, wait_seconds=60.0), batch=silenced)
         last = planned.downloads[-1]
-        assert not await one.at_turn(last)
+        assert not await one.wait_for_planned_time(last)
         assert last.due_at is not None
         assert 59 < (last.due_at - START).total_seconds() < 62
-        await one.settle(planned)
+        await one.give_back(planned)
 
     simulated(story())
 
 
 def test_a_worker_that_was_silenced_holds_back_before_it_can_write_so() -> None:
     async def story() -> None:
-        feed, budgets = a_feed(**UNPACED), CountedBudgets()
-        worker = a_worker(budgets)
+        feed, ledgers = a_feed(**UNPACED), CountedLedgers()
+        worker = a_worker(ledgers)
         batch = await worker.take(feed, 2, ROUTINE)
         first, second = batch.downloads
-        assert await worker.at_turn(first)
-        budgets.is_away = True
-        await worker.finished(first, Failure(Reason.THROTTLED, wait_seconds=5.0), batch=batch)
-        assert not await worker.at_turn(second)
+        assert await worker.wait_for_planned_time(first)
+        ledgers.is_away = True
+        await worker.record_end(first, Failure(Reason.THROTTLED, wait_seconds=5.0), batch=batch)
+        assert not await worker.wait_for_planned_time(second)
         assert second.due_at is not None
         assert 5 <= (second.due_at - START).total_seconds() < 5.1
 
@@ -360,8 +361,8 @@ def test_a_refused_connection_leaves_one_probe_at_a_time_until_the_origin_is_wel
 def test_a_person_waits_less_than_three_seconds_while_routine_work_runs_at_full_rate(rules: dict[str, Any]) -> None:
     feed, origin, waits = a_feed(**rules), Origin(), list[float]()
 
-    async def people(budgets: MemoryLedgers) -> None:
-        worker = a_worker(budgets)
+    async def people(ledgers: MemoryLedgers) -> None:
+        worker = a_worker(ledgers)
         for second in range(5, 55, 10):
             await asyncio.sleep(second + 0.137 * second - now())
             began = now()
@@ -371,8 +372,8 @@ def test_a_person_waits_less_than_three_seconds_while_routine_work_runs_at_full_
             waits.append(now() - began)
 
     async def story() -> None:
-        budgets = CountedBudgets()
-        await asyncio.gather(many_work(budgets, origin, feed, 65), people(budgets))
+        ledgers = CountedLedgers()
+        await asyncio.gather(many_work(ledgers, origin, feed, 65), people(ledgers))
 
     simulated(story())
     assert max(waits) < 3
@@ -384,48 +385,48 @@ def test_a_person_waits_less_than_three_seconds_while_routine_work_runs_at_full_
 
 def test_a_moment_that_was_missed_is_planned_anew_within_the_rate() -> None:
     async def story() -> None:
-        feed, worker = a_feed(requests_per_second=2.0, viewed_reserve=0.0), a_worker(CountedBudgets())
+        feed, worker = a_feed(requests_per_second=2.0, viewed_reserve=0.0), a_worker(CountedLedgers())
         batch = await worker.take(feed, 2, ROUTINE)
         first, second = batch.downloads
         await asyncio.sleep(1)
-        assert await worker.at_turn(first)
+        assert await worker.wait_for_planned_time(first)
         assert first.planned_at > START + timedelta(seconds=1)
-        assert await worker.at_turn(second)
-        await worker.settle(batch)
+        assert await worker.wait_for_planned_time(second)
+        await worker.give_back(batch)
 
     simulated(story())
 
 
 def test_a_request_whose_connection_took_too_long_waits_for_another_moment_in_the_rate() -> None:
     async def story() -> None:
-        feed, worker = a_feed(requests_per_second=2.0, viewed_reserve=0.0), a_worker(CountedBudgets())
+        feed, worker = a_feed(requests_per_second=2.0, viewed_reserve=0.0), a_worker(CountedLedgers())
         batch = await worker.take(feed, 2, ROUTINE)
         first, second = batch.downloads
-        assert await worker.at_turn(first)
+        assert await worker.wait_for_planned_time(first)
         await asyncio.sleep(0.03)
-        assert await worker.in_time(first)
-        assert await worker.at_turn(second)
+        assert await worker.confirm_on_time(first)
+        assert await worker.wait_for_planned_time(second)
         missed = second.planned_at
         await asyncio.sleep(0.06)
-        assert await worker.in_time(second)
+        assert await worker.confirm_on_time(second)
         assert second.planned_at > missed
         assert now() >= (second.planned_at - START).total_seconds() - 0.01
-        await worker.settle(batch)
+        await worker.give_back(batch)
 
     simulated(story())
 
 
 def test_a_request_whose_moment_passed_while_the_feed_fell_silent_was_never_sent() -> None:
     async def story() -> None:
-        feed, worker = a_feed(requests_per_second=2.0, viewed_reserve=0.0), a_worker(CountedBudgets())
+        feed, worker = a_feed(requests_per_second=2.0, viewed_reserve=0.0), a_worker(CountedLedgers())
         batch = await worker.take(feed, 2, ROUTINE)
         first, second = batch.downloads
-        assert await worker.at_turn(first)
-        assert await worker.at_turn(second)
-        assert await worker.in_time(second)
-        await worker.finished(second, Failure(Reason.THROTTLED, "429", 60.0), batch=batch)
+        assert await worker.wait_for_planned_time(first)
+        assert await worker.wait_for_planned_time(second)
+        assert await worker.confirm_on_time(second)
+        await worker.record_end(second, Failure(Reason.THROTTLED, "429", 60.0), batch=batch)
         await asyncio.sleep(1)
-        assert not await worker.in_time(first)
+        assert not await worker.confirm_on_time(first)
         assert first.sent_at is None
         assert first.due_at
         assert first.due_at > START + timedelta(seconds=60)
@@ -437,14 +438,14 @@ def test_every_redirect_waits_for_its_own_place_in_the_rate() -> None:
     sent = list[float]()
 
     async def story() -> None:
-        feed, worker = a_feed(requests_per_second=2.0, viewed_reserve=0.0), a_worker(CountedBudgets())
+        feed, worker = a_feed(requests_per_second=2.0, viewed_reserve=0.0), a_worker(CountedLedgers())
         batch = await worker.take(feed, 1, ROUTINE)
-        assert await worker.at_turn(batch.downloads[0])
+        assert await worker.wait_for_planned_time(batch.downloads[0])
         sent.append(now())
         for _ in range(5):
-            assert await worker.permit(batch.downloads[0])
+            assert await worker.wait_for_another_request(batch.downloads[0])
             sent.append(now())
-        await worker.finished(batch.downloads[0], None, batch=batch)
+        await worker.record_end(batch.downloads[0], None, batch=batch)
 
     simulated(story())
     assert most_in(1.0, sent) == 2
@@ -452,30 +453,30 @@ def test_every_redirect_waits_for_its_own_place_in_the_rate() -> None:
 
 def test_a_redirect_that_the_budget_refuses_is_due_later_and_no_fault_of_the_origin() -> None:
     async def story() -> None:
-        feed, budgets = a_feed(requests_per_hour=1), CountedBudgets()
-        worker = a_worker(budgets)
+        feed, ledgers = a_feed(requests_per_hour=1), CountedLedgers()
+        worker = a_worker(ledgers)
         batch = await worker.take(feed, 1, ROUTINE)
         download = batch.downloads[0]
-        assert await worker.at_turn(download)
-        assert not await worker.permit(download)
+        assert await worker.wait_for_planned_time(download)
+        assert not await worker.wait_for_another_request(download)
         assert download.due_at is not None
-        await worker.finished(download, THROTTLED, batch=batch)
-        assert not (await budgets.get(feed.name)).ledger.throttled_until
+        await worker.record_end(download, THROTTLED, batch=batch)
+        assert not (await ledgers.get(feed.name)).ledger.throttled_until
 
     simulated(story())
 
 
 def test_what_ended_while_the_store_was_away_is_accounted_for_by_the_next_write() -> None:
     async def story() -> None:
-        feed, budgets = a_feed(**UNPACED, concurrency=1), CountedBudgets()
-        worker = a_worker(budgets)
+        feed, ledgers = a_feed(**UNPACED, concurrency=1), CountedLedgers()
+        worker = a_worker(ledgers)
         batch = await worker.take(feed, 1, ROUTINE)
-        assert await worker.at_turn(batch.downloads[0])
-        budgets.is_away = True
-        await worker.finished(batch.downloads[0], Failure(Reason.THROTTLED, wait_seconds=1.5), batch=batch)
+        assert await worker.wait_for_planned_time(batch.downloads[0])
+        ledgers.is_away = True
+        await worker.record_end(batch.downloads[0], Failure(Reason.THROTTLED, wait_seconds=1.5), batch=batch)
         with pytest.raises(StoreUnavailable):
             await worker.take(feed, 1, ROUTINE)
-        budgets.is_away = False
+        ledgers.is_away = False
         again = await worker.take(feed, 1, ROUTINE)
         assert again.downloads
         assert again.downloads[0].planned_at >= START + timedelta(seconds=1.5)
@@ -485,15 +486,15 @@ def test_what_ended_while_the_store_was_away_is_accounted_for_by_the_next_write(
 
 def test_what_ended_under_contention_is_accounted_for_by_the_next_write() -> None:
     async def story() -> None:
-        feed, budgets = a_feed(**UNPACED, concurrency=1), CountedBudgets()
-        worker = a_worker(budgets)
+        feed, ledgers = a_feed(**UNPACED, concurrency=1), CountedLedgers()
+        worker = a_worker(ledgers)
         batch = await worker.take(feed, 1, ROUTINE)
-        assert await worker.at_turn(batch.downloads[0])
-        budgets.is_contended = True
-        await worker.finished(batch.downloads[0], None, batch=batch)
+        assert await worker.wait_for_planned_time(batch.downloads[0])
+        ledgers.is_contended = True
+        await worker.record_end(batch.downloads[0], None, batch=batch)
         with pytest.raises(Contention):
             await worker.take(feed, 1, ROUTINE)
-        budgets.is_contended = False
+        ledgers.is_contended = False
         assert (await worker.take(feed, 1, ROUTINE)).downloads
 
     simulated(story())
@@ -501,11 +502,11 @@ def test_what_ended_under_contention_is_accounted_for_by_the_next_write() -> Non
 
 def test_a_ledger_that_was_deleted_by_hand_begins_anew() -> None:
     async def story() -> None:
-        feed, budgets = a_feed(), CountedBudgets()
-        worker = a_worker(budgets)
+        feed, ledgers = a_feed(), CountedLedgers()
+        worker = a_worker(ledgers)
         for _ in range(3):
-            await worker.settle(await worker.take(feed, 1, ROUTINE))
-        budgets.forget()
+            await worker.give_back(await worker.take(feed, 1, ROUTINE))
+        ledgers.forget()
         assert (await worker.take(feed, 1, ROUTINE)).downloads
 
     simulated(story())
@@ -514,7 +515,7 @@ def test_a_ledger_that_was_deleted_by_hand_begins_anew() -> None:
 # The store's clock
 
 
-class Slow(CountedBudgets):
+class Slow(CountedLedgers):
     """Ledgers whose next answers take so long each."""
 
     def __init__(self, *seconds: float) -> None:
@@ -530,7 +531,7 @@ class Slow(CountedBudgets):
 def test_nothing_is_planned_by_an_answer_that_took_too_long_to_tell_the_time(seconds: Sequence[float]) -> None:
     async def story() -> None:
         feed, worker = a_feed(requests_per_second=0.5, concurrency=1), a_worker(Slow(0.0, *seconds))
-        await worker.settle(await worker.take(feed, 1, ROUTINE))
+        await worker.give_back(await worker.take(feed, 1, ROUTINE))
         await asyncio.sleep(90_000)  # two clocks part by seconds
         batch = await worker.take(feed, 1, ROUTINE)
         assert (batch.downloads[0].planned_at - START).total_seconds() == pytest.approx(now(), abs=0.6)

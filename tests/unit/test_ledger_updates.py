@@ -5,7 +5,8 @@ import pytest
 from shared.origin_budget.codec import Document
 from shared.stores import ledgers
 from shared.stores.errors import Contention
-from shared.stores.ledgers import MAX_ATTEMPTS, MemoryLedgers, StoredLedger
+from shared.stores.ledgers import MAX_ATTEMPTS, StoredLedger
+from shared.stores.memory import MemoryLedgers
 from tests.simulated import simulated
 
 FEED = "feed"

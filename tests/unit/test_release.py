@@ -18,8 +18,7 @@ from shared.kafka import BrokerUnavailable
 from shared.lease import Lease
 from shared.publisher import Publisher
 from shared.render import Renderer
-from shared.stores.memory import MemoryLeases, MemoryListings
-from shared.stores.throughputs import MemoryThroughputs
+from shared.stores.memory import MemoryLeases, MemoryListings, MemoryThroughputs
 from tests.builders import FEED, NOW, a_feed, a_held_photo, a_listing, a_photo, after
 
 FREE = {"requests_per_second": 0.0, "batch_pause_seconds": 0.0}

@@ -14,8 +14,7 @@ from shared.domain.priority import Priority
 from shared.domain.throughput import Throughput
 from shared.kafka import BrokerUnavailable
 from shared.stores.errors import StoreUnavailable
-from shared.stores.memory import MemoryListings
-from shared.stores.throughputs import MemoryThroughputs
+from shared.stores.memory import MemoryListings, MemoryThroughputs
 from tests.answering import RENDERER, a_resolver
 from tests.builders import FEED, NOW, a_copy, a_feed, a_listing, a_photo, after
 from tests.system import PATIENCE_SECONDS

@@ -13,8 +13,7 @@ from shared.domain.priority import Priority
 from shared.domain.throughput import Throughput
 from shared.origin_budget.use import BudgetUse, SuspendedBy, Suspension
 from shared.render import Renderer
-from shared.stores.memory import MemoryListings
-from shared.stores.throughputs import MemoryThroughputs
+from shared.stores.memory import MemoryListings, MemoryThroughputs
 from tests.builders import FEED, NOW, a_feed, a_held_photo, a_listing, a_photo, after
 
 RENDERER = Renderer("https://cdn.example.com")

@@ -4,20 +4,24 @@ from shared.stores.memory.attempts import MemoryAttempts
 from shared.stores.memory.audits import MemoryAudits
 from shared.stores.memory.handled_dead_letters import MemoryHandledDeadLetters
 from shared.stores.memory.leases import MemoryLeases
+from shared.stores.memory.ledgers import MemoryLedgers
 from shared.stores.memory.listings import MemoryListings
 from shared.stores.memory.objects import MemoryObjects
 from shared.stores.memory.removal_holds import MemoryRemovalHolds
 from shared.stores.memory.removals import MemoryRemovals
 from shared.stores.memory.sweeps import MemorySweeps
+from shared.stores.memory.throughputs import MemoryThroughputs
 
 __all__ = [
     "MemoryAttempts",
     "MemoryAudits",
     "MemoryHandledDeadLetters",
     "MemoryLeases",
+    "MemoryLedgers",
     "MemoryListings",
     "MemoryObjects",
     "MemoryRemovalHolds",
     "MemoryRemovals",
     "MemorySweeps",
+    "MemoryThroughputs",
 ]

@@ -8,7 +8,7 @@ from shared.stores.mongo.connection import Database, translated
 
 
 class MongoLedgers:
-    """The ledgers in MongoDB: one document a feed, read together with the server's clock."""
+    """Implements Ledgers: one document for each feed, read together with the server's clock."""
 
     def __init__(self, database: Database) -> None:
         self._collection = database["budgets"]

@@ -1,0 +1,16 @@
+"""The throughputs of feeds in memory, for tests."""
+
+from shared.domain.throughput import Throughput
+
+
+class MemoryThroughputs:
+    """Implements Throughputs in a dictionary, by feed."""
+
+    def __init__(self) -> None:
+        self._measured: dict[str, Throughput] = {}
+
+    async def put(self, feed: str, throughput: Throughput) -> None:
+        self._measured[feed] = throughput
+
+    async def get(self, feed: str) -> Throughput | None:
+        return self._measured.get(feed)
