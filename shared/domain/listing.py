@@ -71,15 +71,6 @@ class Discard:
         """Whether a copy uses one of the keys."""
         return not {*copy_keys(copy)}.isdisjoint({*self.public_keys, *self.original_keys})
 
-    def without(self, copy: Copy) -> "Discard":
-        """Leave out the keys that a copy uses again."""
-        used = set(copy_keys(copy))
-        return replace(
-            self,
-            public_keys=tuple(key for key in self.public_keys if key not in used),
-            original_keys=tuple(key for key in self.original_keys if key not in used),
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetAside:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from shared.domain.audit import ORPHAN_AFTER
 from shared.domain.image import NO_RENDERING, Copy, Photo
 from shared.domain.lifecycle.attempts import defer
-from shared.domain.listing import Discard, Hidden, Listing, RemovalReason
+from shared.domain.listing import Discard, Hidden, Listing, RemovalReason, copy_keys
 
 _RETRY_AFTER = timedelta(minutes=1)
 _UNCLAIMED_KEPT_FOR = timedelta(hours=1)
@@ -157,5 +157,10 @@ def _discard(photo: Photo, copy: Copy, reason: RemovalReason, now: datetime, rem
 
 def _without(discard: Discard, copy: Copy) -> Discard | None:
     """Return the discard without the objects that a copy uses; None if nothing remains of it."""
-    remaining = discard.without(copy)
+    used = set(copy_keys(copy))
+    remaining = replace(
+        discard,
+        public_keys=tuple(key for key in discard.public_keys if key not in used),
+        original_keys=tuple(key for key in discard.original_keys if key not in used),
+    )
     return remaining if remaining.whole or remaining.public_keys or remaining.original_keys else None
