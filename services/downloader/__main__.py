@@ -1,4 +1,4 @@
-"""Run the downloader: `python -m services.downloader`."""
+"""Runs the downloader: `python -m services.downloader`."""
 
 import uvloop
 

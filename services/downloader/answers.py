@@ -1,4 +1,4 @@
-"""What did the origin say? Its status and headers, read as what follows for the copy that we hold."""
+"""Reads the status and headers of an origin's answer."""
 
 import re
 from collections.abc import Mapping
@@ -18,26 +18,26 @@ _REASONS = {
     410: Reason.GONE,
     429: Reason.THROTTLED,
 }
-_MAY_ASK_FOR_SILENCE = frozenset({429, 503})
+_MAY_THROTTLE = frozenset({429, 503})
 _VALIDATOR = re.compile(r"[\x20-\x7e]{1,1000}")
 
 
 @dataclass(frozen=True, slots=True)
 class Validators:
-    """What the origin said of the copy that we hold, to be asked only for something newer."""
+    """The ETag and Last-Modified that the origin sent with our copy, for a conditional request."""
 
     etag: str | None
     last_modified: str | None
 
     def as_headers(self) -> dict[str, str]:
-        """The headers of a conditional request; none where there is nothing to compare by."""
-        given = {"If-None-Match": self.etag, "If-Modified-Since": self.last_modified}
-        return {name: value for name, value in given.items() if value and _VALIDATOR.fullmatch(value)}
+        """Return the headers of a conditional request; none if there is no validator that a header can hold."""
+        headers = {"If-None-Match": self.etag, "If-Modified-Since": self.last_modified}
+        return {name: value for name, value in headers.items() if value and _VALIDATOR.fullmatch(value)}
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A whole body in a file that is now the caller's; size in bytes, hash in hex."""
+    """A whole body, in a file that now belongs to the caller; size in bytes, hash in hex."""
 
     path: Path
     file_size: int
@@ -48,7 +48,7 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class NotModified:
-    """The copy that we hold is still the origin's, by these validators."""
+    """The origin still has the version of our copy. The validators are for the next conditional request."""
 
     etag: str | None
     last_modified: str | None
@@ -56,7 +56,7 @@ class NotModified:
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """The origin says that the photo is elsewhere, which may be anywhere."""
+    """The origin says that the photo is at `location`, a URL that is not checked yet."""
 
     location: str
 
@@ -67,7 +67,11 @@ Answer = Fetched | NotModified | Failure
 def read(
     status: int, headers: Mapping[str, str], host: str, conditions: Mapping[str, str], now: datetime
 ) -> NotModified | Redirect | Failure:
-    """Read an answer that brings no photo. `conditions` are the conditional headers that were sent."""
+    """Return what an answer without a photo means, by its status and headers.
+
+    `host` is named in a failure's detail, `conditions` are the conditional headers that were sent, and `now` is what a
+    date in `Retry-After` is compared with.
+    """
     if status == 304 and conditions:
         etag, last_modified = validators(headers)
         return NotModified(
@@ -76,12 +80,12 @@ def read(
     if status in _REDIRECTS and "Location" in headers:
         return Redirect(headers["Location"])
     reason = _REASONS.get(status, Reason.ORIGIN_ERROR)
-    wait = retry_after(headers.get("Retry-After", ""), now) if status in _MAY_ASK_FOR_SILENCE else None
+    wait = retry_after(headers.get("Retry-After", ""), now) if status in _MAY_THROTTLE else None
     return Failure(reason, f"{host} answered {status}", wait)
 
 
 def validators(headers: Mapping[str, str]) -> tuple[str | None, str | None]:
-    """Return ETag and Last-Modified where they can be stored and sent back as they are."""
+    """Return the ETag and Last-Modified of an answer; None for one that cannot be stored and sent back as it is."""
     etag, last_modified = headers.get("ETag", ""), headers.get("Last-Modified", "")
     return (
         etag if _VALIDATOR.fullmatch(etag) else None,

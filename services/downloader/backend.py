@@ -1,4 +1,4 @@
-"""Where may a connection go? httpcore's network with a gate: a name is resolved once, and its addresses are checked."""
+"""Connects httpcore to origins: resolves a name once, checks its addresses, and dials only what was checked."""
 
 import asyncio
 import socket
@@ -12,7 +12,7 @@ from services.downloader.addresses import is_refused_address
 from shared.domain.hosts import is_address
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
-"""From a host's name and port to its IP addresses, best first; OSError where the name is not known."""
+"""A function that returns the IP addresses of a host and port, the best first; raises OSError for an unknown name."""
 
 
 class AddressRefused(Exception):
@@ -20,16 +20,16 @@ class AddressRefused(Exception):
 
 
 async def resolve_name(host: str, port: int) -> Sequence[str]:
-    """Ask the system for the addresses of a name. Raises OSError where it knows none."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+    """Return the addresses that the system's resolver has for a name. Raises OSError if it has none."""
+    results = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in results))
 
 
 class CheckedBackend(httpcore.AsyncNetworkBackend):
-    """Connects to an address that was checked, never to a name that could by then lead elsewhere."""
+    """Connects to addresses that were checked, never to a name, which may have another address by then."""
 
     def __init__(self, resolve: Resolve, dial: httpcore.AsyncNetworkBackend, allow_private: bool) -> None:
-        """Take who resolves names, who makes connections, and whether private addresses are allowed."""
+        """Take what resolves names, what makes connections, and whether private addresses are allowed."""
         self._resolve = resolve
         self._dial = dial
         self._allow_private = allow_private
@@ -42,32 +42,36 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Connect to the first address that answers. Raises AddressRefused, ConnectError or ConnectTimeout."""
-        found = await self._checked(host, port)
-        share = timeout / len(found) if timeout else None  # so that one silent address leaves time for the next
-        for address in found[:-1]:
+        """Connect to the first of the host's addresses that answers.
+
+        Raises AddressRefused if any of them is private or reserved, httpcore.ConnectError or ConnectTimeout if none
+        answers.
+        """
+        addresses = await self._checked_addresses(host, port)
+        share = timeout / len(addresses) if timeout else None  # so that one silent address leaves time for the next
+        for address in addresses[:-1]:
             with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
                 return _Connection(await self._dial.connect_tcp(address, port, share, local_address, socket_options))
-        return _Connection(await self._dial.connect_tcp(found[-1], port, share, local_address, socket_options))
+        return _Connection(await self._dial.connect_tcp(addresses[-1], port, share, local_address, socket_options))
 
-    async def _checked(self, host: str, port: int) -> Sequence[str]:
-        found = [host] if is_address(host) else await self._look_up(host, port)
-        if not self._allow_private and any(map(is_refused_address, found)):
+    async def _checked_addresses(self, host: str, port: int) -> Sequence[str]:
+        addresses = [host] if is_address(host) else await self._look_up(host, port)
+        if not self._allow_private and any(map(is_refused_address, addresses)):
             raise AddressRefused
-        return found
+        return addresses
 
     async def _look_up(self, host: str, port: int) -> Sequence[str]:
         try:
-            found = await self._resolve(host, port)
+            addresses = await self._resolve(host, port)
         except (OSError, UnicodeError) as error:
             raise httpcore.ConnectError("the name is not known") from error
-        if not found:
+        if not addresses:
             raise httpcore.ConnectError("the name has no address")
-        return found
+        return addresses
 
 
 class _Connection(httpcore.AsyncNetworkStream):
-    """A connection that is closed when its TLS handshake is cancelled; httpcore 1.0.9 leaves it open for ever."""
+    """A connection that is closed if its TLS handshake is cancelled; httpcore 1.0.9 would leave it open for ever."""
 
     def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
         self._stream = stream

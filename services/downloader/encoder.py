@@ -1,6 +1,6 @@
-"""The child that decodes untrusted bytes: one photo a line on its standard input, one answer a line on its output.
+"""The child process that decodes untrusted bytes: reads one photo's job a line from stdin, writes its answer to stdout.
 
-It knows no setting and no secret. What kills it costs one attempt; `encoders` starts another.
+It knows no setting and no secret. Bytes that kill it cost one attempt; `encoders` starts another child.
 """
 
 import json
@@ -18,23 +18,23 @@ from shared.domain.failures import Failure, Reason
 from shared.domain.variants import VariantSpec
 
 CPU_SECONDS = 30
-"""Of computing for one photo; the kernel ends a child that takes more. A photo of 60 megapixels takes about 3."""
+"""How long a child may compute for one photo before the kernel ends it. A photo of 60 megapixels takes about 3 s."""
 
 
-def request(source: Path, into: Path, specs: tuple[VariantSpec, ...], max_pixels: int, memory: int) -> bytes:
-    """Write one job as a line."""
+def to_line(source: Path, into: Path, specs: tuple[VariantSpec, ...], max_pixels: int, memory_limit: int) -> bytes:
+    """Return the job of one photo, with the arguments of `picture.encode`, as the line to write to a child."""
     job = {
         "source": str(source),
         "into": str(into),
         "specs": [asdict(spec) for spec in specs],
         "max_pixels": max_pixels,
-        "memory": memory,
+        "memory_limit": memory_limit,
     }
     return json.dumps(job).encode() + b"\n"
 
 
 def read_answer(line: bytes) -> picture.Encoded | Failure:
-    """Read what a child answered. Raises ValueError or KeyError where it wrote something else."""
+    """Return what a child answered. Raises ValueError or KeyError if the line is no answer."""
     answer = json.loads(line)
     if "failure" in answer:
         return Failure(Reason(answer["failure"]), str(answer["detail"]))
@@ -45,7 +45,7 @@ def read_answer(line: bytes) -> picture.Encoded | Failure:
 
 
 def main() -> None:
-    """Work until the input ends, which it does when the parent does."""
+    """Do one job after the other until stdin ends, as it does when the parent process ends."""
     for line in sys.stdin.buffer:
         _limit_cpu()
         answer = _encode(json.loads(line))
@@ -55,22 +55,23 @@ def main() -> None:
 
 def _encode(job: Mapping[str, Any]) -> dict[str, object]:
     specs = tuple(VariantSpec(**spec) for spec in job["specs"])
-    made = picture.encode(Path(job["source"]), Path(job["into"]), specs, job["max_pixels"], job["memory"])
-    if isinstance(made, Failure):
-        return {"failure": made.reason.value, "detail": made.detail}
-    answer = asdict(made)
+    encoded = picture.encode(Path(job["source"]), Path(job["into"]), specs, job["max_pixels"], job["memory_limit"])
+    if isinstance(encoded, Failure):
+        return {"failure": encoded.reason.value, "detail": encoded.detail}
+    answer = asdict(encoded)
     for variant in answer["variants"]:
         variant["path"] = str(variant["path"])
     return answer
 
 
 def _limit_cpu() -> None:
+    """Let the kernel end this process after CPU_SECONDS more of computing."""
     used = os.times()
-    soft = int(used.user + used.system) + CPU_SECONDS
-    resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+    soft_limit = int(used.user + used.system) + CPU_SECONDS
+    resource.setrlimit(resource.RLIMIT_CPU, (soft_limit, resource.getrlimit(resource.RLIMIT_CPU)[1]))
 
 
 if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # nobody is there to hear of a parent that was killed meanwhile
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # ends the process silently if its parent was killed meanwhile
     main()

@@ -1,4 +1,4 @@
-"""What is a file by its bytes, and is it all there? Looks at structure only and decodes nothing."""
+"""Tells the format of a photo by its bytes, and whether the file is complete. Looks at structure, decodes nothing."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A format that listing photos come in; `decoder` is the library's name for it."""
+    """A format that listing photos come in; `decoder` is Pillow's name for it."""
 
     decoder: str
     content_type: str
@@ -26,7 +26,7 @@ AVIF = Kind("AVIF", "image/avif", "avif")
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _AVIF_SIDES = re.compile(rb"\0\0\0\x14ispe\0{4}(.{4})(.{4})", re.DOTALL)
 _JPEG_MARKER = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")
-"""Every one but those without a length that may lie among pixels."""
+"""All markers but those that stand among pixels and have no length field."""
 _JPEG_END = b"\xff\xd9"
 _GIF_TRAILER, _GIF_EXTENSION, _GIF_FRAME = b";", b"!", b","
 
@@ -36,7 +36,7 @@ class EndsEarly(Exception):
 
 
 def kind_of(source: Path) -> Kind | None:
-    """Tell a listing photo's format by its first bytes; None for every other format and for an empty file."""
+    """Return a photo's format, told by its first bytes; None for any other format, and for an empty file."""
     with source.open("rb") as file:
         head = file.read(64)
     if head.startswith(b"\xff\xd8\xff"):
@@ -51,15 +51,15 @@ def kind_of(source: Path) -> Kind | None:
 
 
 def _is_avif(head: bytes) -> bool:
-    # HEIC shares the container and the brand mif1: only avif and avis, as major or compatible brand, are AVIF.
+    # HEIC has the same container and the brand mif1 too. Only avif or avis, as major or compatible brand, means AVIF.
     brands = head[8:12] + head[16 : int.from_bytes(head[:4], "big")]
-    return head[4:8] == b"ftyp" and any(brands[at : at + 4] in (b"avif", b"avis") for at in range(0, len(brands), 4))
+    return head[4:8] == b"ftyp" and any(brands[i : i + 4] in (b"avif", b"avis") for i in range(0, len(brands), 4))
 
 
 def announced_sides(source: Path, kind: Kind) -> tuple[int, int]:
-    """Return the sides of an AVIF as its header says them; (0, 0) where it does not, and for every other format.
+    """Return width and height of an AVIF as its header announces them; (0, 0) if it does not, and for other formats.
 
-    The decoder refuses sides over its own limit as if the header could not be read.
+    For sides over its own limit the decoder only says that the header cannot be read, which would hide the reason.
     """
     if kind is not AVIF:
         return 0, 0
@@ -71,8 +71,8 @@ def announced_sides(source: Path, kind: Kind) -> tuple[int, int]:
 def check_ending(source: Path, kind: Kind) -> None:
     """Raise EndsEarly for a JPEG, PNG or GIF that is cut or damaged where the decoder would not notice.
 
-    The decoder finds a cut WebP and AVIF itself; it does without the last marker of one JPEG in thirty, reads a PNG no
-    further than its last pixel, without the checksums of what follows, and a GIF no further than its first frame.
+    The decoder notices a cut WebP or AVIF itself. But it accepts one JPEG in thirty without its last marker, reads a
+    PNG only up to its last pixel, without later checksums, and a GIF only up to the end of its first frame.
     """
     check = {JPEG: _check_jpeg, PNG: _check_png, GIF: _check_gif}.get(kind)
     if check is not None:
@@ -86,14 +86,15 @@ def _check_jpeg(file: BinaryIO) -> None:
 
 
 def _next_marker(file: BinaryIO) -> bytes:
+    """Move the file behind the next marker that has a length, or ends the picture, and return that marker."""
     while True:
-        at, block = file.tell(), file.read(4_096)
+        start, block = file.tell(), file.read(4_096)
         if found := _JPEG_MARKER.search(block):
-            file.seek(at + found.end())
+            file.seek(start + found.end())
             return found[0]
         if len(block) < 2:
             raise EndsEarly("the data ends early")
-        file.seek(-1, os.SEEK_CUR)  # a marker may lie across
+        file.seek(-1, os.SEEK_CUR)  # a marker may lie across two blocks
 
 
 def _check_png(file: BinaryIO) -> None:
@@ -107,6 +108,7 @@ def _check_png(file: BinaryIO) -> None:
 
 
 def _checksum(file: BinaryIO, length: int, crc: int) -> int:
+    """Read the next `length` bytes, and return the CRC-32 of them and of what `crc` is the CRC-32 of."""
     while length:
         block = _read(file, min(length, 65_536))
         crc = zlib.crc32(block, crc)
@@ -132,6 +134,7 @@ def _skip_colour_table(file: BinaryIO, flags: int) -> None:
 
 
 def _read(file: BinaryIO, size: int) -> bytes:
+    """Read exactly `size` bytes. Raises EndsEarly if there are fewer."""
     data = file.read(size)
     if len(data) < size:
         raise EndsEarly("the data ends early")

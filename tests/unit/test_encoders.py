@@ -16,6 +16,7 @@ from PIL import Image
 from services.downloader import encoder, encoders
 from services.downloader.encoders import Encoders
 from services.downloader.picture import Encoded
+from services.downloader.shares import Shares
 from shared.domain.failures import Failure, Reason
 from shared.domain.variants import VariantSpec
 from tests import pictures
@@ -223,7 +224,7 @@ async def test_a_child_that_computes_for_too_long_is_ended_and_replaced(tmp_path
 
 @pytest.mark.usefixtures("hostile")
 async def test_a_photo_that_takes_more_memory_than_was_estimated_fails_and_its_child_goes_on(tmp_path: Path) -> None:
-    async with Encoders(1, memory=encoders.IDLE_CHILD + 25_000_000, deadline=DEADLINE) as pool:
+    async with Encoders(1, memory=encoders.IDLE_CHILD_BYTES + 25_000_000, deadline=DEADLINE) as pool:
         work = Work(pool, tmp_path)
         before = children()
         assert failure(await work.start("large", large())) is Reason.TOO_MUCH_MEMORY
@@ -274,7 +275,7 @@ async def test_the_limit_holds_where_a_header_promises_less_than_the_data_takes(
     photo = bytearray(large("AVIF"))
     at = photo.index(b"ispe") + 8
     photo[at : at + 8] = bytes([0, 0, 0, 64, 0, 0, 0, 48])
-    async with Encoders(1, memory=encoders.IDLE_CHILD + 25_000_000, deadline=DEADLINE) as pool:
+    async with Encoders(1, memory=encoders.IDLE_CHILD_BYTES + 25_000_000, deadline=DEADLINE) as pool:
         work = Work(pool, tmp_path)
         (child,) = children()
         assert failure(await work.start("liar", bytes(photo))) in (Reason.BROKEN_IMAGE, Reason.TOO_MUCH_MEMORY)
@@ -305,7 +306,7 @@ async def test_a_photo_that_is_cancelled_while_a_child_works_leaves_the_pool_who
 
 
 async def test_who_is_cancelled_just_as_the_turn_comes_passes_it_on() -> None:
-    shares = encoders._Shares(1)
+    shares = Shares(1)
     done: list[str] = []
 
     async def take(name: str) -> None:
@@ -321,7 +322,7 @@ async def test_who_is_cancelled_just_as_the_turn_comes_passes_it_on() -> None:
 
 
 async def test_nobody_overtakes_one_who_waits_for_many() -> None:
-    shares = encoders._Shares(2)
+    shares = Shares(2)
     done: list[str] = []
 
     async def take(name: str, number: int) -> None:
@@ -379,6 +380,6 @@ def test_a_child_whose_parent_was_killed_ends_without_a_word(tmp_path: Path) -> 
     assert child.stdin
     assert child.stdout
     child.stdout.close()
-    job = encoder.request(pictures.written(tmp_path, SMALL), tmp_path, SPECS, MANY, encoders.MEMORY)
+    job = encoder.to_line(pictures.written(tmp_path, SMALL), tmp_path, SPECS, MANY, encoders.MEMORY_BYTES)
     _, said = child.communicate(job, timeout=30)
     assert (child.returncode, said) == (-signal.SIGPIPE, b"")

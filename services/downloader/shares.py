@@ -1,0 +1,51 @@
+"""Divides something into equal shares, and hands them out by urgency and order of arrival."""
+
+import asyncio
+import heapq
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import count
+
+
+class Shares:
+    """A number of equal shares. Urgent callers come first; nobody overtakes a caller that waits for several shares."""
+
+    def __init__(self, size: int) -> None:
+        """Take how many shares there are."""
+        self._free = size
+        self._arrivals = count()
+        self._waiting: list[tuple[bool, int, int, asyncio.Future[None]]] = []
+
+    @asynccontextmanager
+    async def hold(self, shares: int, *, urgent: bool) -> AsyncIterator[None]:
+        """Wait for so many shares, and hold them while the block runs."""
+        turn = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (not urgent, next(self._arrivals), shares, turn))
+        self._hand_out()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._give_back(shares)
+            self._hand_out()
+            raise
+        try:
+            yield
+        finally:
+            self._give_back(shares)
+
+    def _give_back(self, shares: int) -> None:
+        self._free += shares
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        while self._waiting:
+            _, _, shares, turn = self._waiting[0]
+            if turn.cancelled():
+                heapq.heappop(self._waiting)
+                continue
+            if shares > self._free:
+                return
+            heapq.heappop(self._waiting)
+            self._free -= shares
+            turn.set_result(None)
