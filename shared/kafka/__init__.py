@@ -1,0 +1,24 @@
+"""The door to Kafka for everything but consumer groups, which shared/consumer reads: publishing, reading, topics.
+
+Vendor exceptions stop here: every function raises BrokerUnavailable if Kafka does not answer or refuses.
+"""
+
+from shared.kafka.broker import Broker, Outgoing
+from shared.kafka.clients import BrokerUnavailable
+from shared.kafka.reading import OffsetRange, follow, lag_of_groups, offset_ranges, oldest_record_at, read
+from shared.kafka.topics import apply_topics, missing_topics, topic_differences
+
+__all__ = [
+    "Broker",
+    "BrokerUnavailable",
+    "OffsetRange",
+    "Outgoing",
+    "apply_topics",
+    "follow",
+    "lag_of_groups",
+    "missing_topics",
+    "offset_ranges",
+    "oldest_record_at",
+    "read",
+    "topic_differences",
+]

@@ -1,0 +1,86 @@
+"""Publishing records to Kafka."""
+
+import asyncio
+from collections.abc import Awaitable, Iterable
+from dataclasses import dataclass
+from typing import cast
+
+from aiokafka import AIOKafkaProducer
+
+from shared.events.records import Headers
+from shared.events.topics import MAX_RECORD_BYTES
+from shared.kafka.clients import errors_translated
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A record to publish; `topic` is the full name."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+
+class Broker:
+    """The producer of a process. It connects at the first call."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+        self._producer: AIOKafkaProducer | None = None
+        self._starting = asyncio.Lock()
+
+    async def publish(self, records: Iterable[Outgoing]) -> None:
+        """Publish the records in order, and return once Kafka has stored them all.
+
+        Raises BrokerUnavailable; some of the records may be stored then.
+        """
+        with errors_translated():
+            producer = await self._connected_producer()
+            stored = [await _send(producer, record) for record in records]
+            await asyncio.gather(*stored)
+
+    async def ping(self) -> None:
+        """Raise BrokerUnavailable if Kafka does not answer within three seconds."""
+        with errors_translated():
+            producer = await self._connected_producer()
+            async with asyncio.timeout(3):
+                await producer.client.fetch_all_metadata()
+
+    async def _connected_producer(self) -> AIOKafkaProducer:
+        async with self._starting:
+            if self._producer is None:
+                producer = AIOKafkaProducer(
+                    bootstrap_servers=self._bootstrap,
+                    acks="all",
+                    enable_idempotence=True,
+                    linger_ms=2,
+                    max_request_size=2 * MAX_RECORD_BYTES,
+                    request_timeout_ms=10_000,
+                )
+                try:
+                    await producer.start()
+                except BaseException:
+                    await producer.stop()
+                    raise
+                self._producer = producer
+            return self._producer
+
+    async def close(self) -> None:
+        """Send the buffered records and disconnect. Raises BrokerUnavailable."""
+        if self._producer is not None:
+            with errors_translated():
+                await self._producer.stop()
+
+
+async def _send(producer: AIOKafkaProducer, record: Outgoing) -> Awaitable[object]:
+    """Put a record into the producer's buffer; return an awaitable that ends once Kafka has stored the record."""
+    headers = list(record.headers)
+    if record.key is not None or record.value is not None:
+        stored = await producer.send(record.topic, value=record.value, key=record.key, headers=headers)
+    else:  # aiokafka's `send` refuses a record without key and value; other producers make them, so dead letters do too
+        batch = producer.create_batch()
+        batch.append(key=None, value=None, timestamp=None, headers=headers)
+        partition = min(await producer.partitions_for(record.topic))
+        stored = await producer.send_batch(batch, record.topic, partition=partition)
+    return cast("Awaitable[object]", stored)

@@ -1,0 +1,58 @@
+"""aiokafka's clients as context managers, with its exceptions translated."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
+
+from shared.events.topics import MAX_RECORD_BYTES
+
+CREATE_HINT = "create what is missing with: imagectl init"
+
+
+class BrokerUnavailable(Exception):
+    """Kafka could not be reached or refused the record; the same call may succeed later."""
+
+
+@asynccontextmanager
+async def connected_reader(bootstrap: str) -> AsyncIterator[AIOKafkaConsumer]:
+    """Yield a started consumer that is in no group and has no partitions. Raises BrokerUnavailable."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap,
+        retry_backoff_ms=20,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        max_partition_fetch_bytes=2 * MAX_RECORD_BYTES,
+    )
+    with errors_translated():
+        try:
+            await consumer.start()
+            yield consumer
+        finally:
+            await consumer.stop()
+
+
+@asynccontextmanager
+async def connected_admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    """Yield a started client for topics and groups. Raises BrokerUnavailable."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=10_000)
+    with errors_translated():
+        try:
+            await admin.start()
+            yield admin
+        finally:
+            await admin.close()
+
+
+@contextmanager
+def errors_translated() -> Iterator[None]:
+    """Raise BrokerUnavailable in place of aiokafka's errors, failed connections and timeouts."""
+    try:
+        yield
+    except UnknownTopicOrPartitionError as error:
+        raise BrokerUnavailable(f"Kafka: a topic is missing; {CREATE_HINT}") from error
+    except (KafkaError, OSError, TimeoutError) as error:
+        name = type(error).__name__
+        raise BrokerUnavailable(f"Kafka: {name}: {str(error).removeprefix(f'{name}: ')}") from error

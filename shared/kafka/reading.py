@@ -1,0 +1,163 @@
+"""Reading records outside of any consumer group: all of a range, or all new ones; and how far groups are behind."""
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupCoordinatorNotAvailableError
+
+from shared.events.records import Record
+from shared.kafka.clients import (
+    CREATE_HINT,
+    BrokerUnavailable,
+    connected_admin,
+    connected_reader,
+    errors_translated,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetRange:
+    """The records of one partition from the offset `start` to the offset before `end`."""
+
+    partition: int
+    start: int
+    end: int
+
+
+async def offset_ranges(
+    bootstrap: str, topic: str, since: datetime | None, until: datetime | None
+) -> list[OffsetRange]:
+    """Return the ranges of a topic's records with timestamps from `since` to before `until`; empty ones are left out.
+
+    None stands for the beginning of the topic, or for its end at this moment. Raises BrokerUnavailable.
+    """
+    async with _offset_reader(bootstrap, [topic]) as (consumer, partitions):
+        begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
+        starts = await _offsets_at(consumer, since, default=begins, ends=ends)
+        stops = await _offsets_at(consumer, until, default=ends, ends=ends)
+    return [
+        OffsetRange(partition.partition, max(starts[partition], begins[partition]), stops[partition])
+        for partition in partitions
+        if starts[partition] < stops[partition]
+    ]
+
+
+async def _offsets_at(
+    consumer: AIOKafkaConsumer,
+    at: datetime | None,
+    *,
+    default: Mapping[TopicPartition, int],
+    ends: Mapping[TopicPartition, int],
+) -> Mapping[TopicPartition, int]:
+    """Return each partition's first offset at or after a time, its end if there is none; `default` for None."""
+    if at is None:
+        return default
+    found = await consumer.offsets_for_times(dict.fromkeys(ends, int(at.timestamp() * 1000)))
+    return {partition: found[partition].offset if found.get(partition) else end for partition, end in ends.items()}
+
+
+async def read(bootstrap: str, topic: str, ranges: Sequence[OffsetRange]) -> AsyncIterator[Sequence[Record]]:
+    """Yield the records of the ranges in batches, each partition in its order. Raises BrokerUnavailable."""
+    if not ranges:
+        return
+    ends = {TopicPartition(topic, wanted.partition): wanted.end for wanted in ranges}
+    async with connected_reader(bootstrap) as consumer:
+        consumer.assign(list(ends))
+        for wanted in ranges:
+            consumer.seek(TopicPartition(topic, wanted.partition), wanted.start)
+        while ends:
+            batches = await consumer.getmany(*ends, timeout_ms=500, max_records=500)
+            for partition, messages in batches.items():
+                yield [_record(message) for message in messages if message.offset < ends[partition]]
+            # By position, not by the last record's offset: expired records and transaction markers are never delivered.
+            ends = {partition: end for partition, end in ends.items() if await consumer.position(partition) < end}
+
+
+@asynccontextmanager
+async def follow(bootstrap: str, topics: Sequence[str]) -> AsyncIterator[AsyncIterator[Record]]:
+    """Yield an iterator over the records that are published to the topics from now on, without end.
+
+    The reader is in no consumer group: each process that follows a topic gets all records. Raises BrokerUnavailable.
+    """
+    consumer = AIOKafkaConsumer(
+        *topics, bootstrap_servers=bootstrap, auto_offset_reset="latest", enable_auto_commit=False
+    )
+    with errors_translated():
+        try:
+            await consumer.start()
+            await consumer.seek_to_end()
+            yield _records(consumer)
+        finally:
+            await consumer.stop()
+
+
+async def _records(consumer: AIOKafkaConsumer) -> AsyncIterator[Record]:
+    async for message in consumer:
+        yield _record(message)
+
+
+def _record(message: ConsumerRecord) -> Record:
+    at = datetime.fromtimestamp(message.timestamp / 1000, UTC)
+    headers = tuple(message.headers)
+    return Record(message.topic, message.partition, message.offset, at, message.key, message.value, headers)
+
+
+async def lag_of_groups(bootstrap: str, topics_by_group: Mapping[str, Sequence[str]]) -> dict[str, dict[str, int]]:
+    """Return how many records each consumer group has not committed yet, by group and topic.
+
+    Raises BrokerUnavailable.
+    """
+    async with connected_admin(bootstrap) as admin:
+        committed = {group: await _committed(admin, group) for group in topics_by_group}
+    topics = sorted({topic for topics in topics_by_group.values() for topic in topics})
+    async with _offset_reader(bootstrap, topics) as (consumer, partitions):
+        begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
+    lag = {group: dict.fromkeys(topics, 0) for group, topics in topics_by_group.items()}
+    for partition in partitions:
+        for group, by_topic in lag.items():
+            if partition.topic in by_topic:
+                next_offset = max(committed[group].get(partition, -1), begins[partition])
+                by_topic[partition.topic] += ends[partition] - next_offset
+    return lag
+
+
+async def _committed(admin: AIOKafkaAdminClient, group: str) -> dict[TopicPartition, int]:
+    try:
+        offsets = await admin.list_consumer_group_offsets(group)
+    except GroupCoordinatorNotAvailableError:  # no group has ever committed to this Kafka
+        return {}
+    return {partition: committed.offset for partition, committed in offsets.items()}
+
+
+async def oldest_record_at(bootstrap: str, topic: str) -> datetime | None:
+    """Return the timestamp of a topic's oldest record; None if the topic is empty. Raises BrokerUnavailable."""
+    async with _offset_reader(bootstrap, [topic]) as (consumer, partitions):
+        found = await consumer.offsets_for_times(dict.fromkeys(partitions, 0))
+    timestamps = [first.timestamp for first in found.values() if first]
+    return datetime.fromtimestamp(min(timestamps) / 1000, UTC) if timestamps else None
+
+
+@asynccontextmanager
+async def _offset_reader(
+    bootstrap: str, topics: Iterable[str]
+) -> AsyncIterator[tuple[AIOKafkaConsumer, Sequence[TopicPartition]]]:
+    """Yield a consumer to ask for offsets, and all partitions of the topics.
+
+    The partitions are not assigned to the consumer: it would fetch megabytes of records that nobody reads, and answer
+    only after each fetch has waited half a second for more. Raises BrokerUnavailable if a topic does not exist.
+    """
+    async with connected_admin(bootstrap) as admin:
+        described = await admin.describe_topics(list(topics))
+    partitions = sorted(
+        TopicPartition(topic["topic"], partition["partition"])
+        for topic in described
+        for partition in topic["partitions"]
+    )
+    if missing := {*topics} - {partition.topic for partition in partitions}:
+        raise BrokerUnavailable(f"Kafka: there is no topic {', '.join(sorted(missing))}; {CREATE_HINT}")
+    async with connected_reader(bootstrap) as consumer:
+        yield consumer, partitions
