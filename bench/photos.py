@@ -61,7 +61,7 @@ async def run(servers: Servers) -> list[Row]:
             run = await _ours(servers, folder / "paced", photos, photos.feeds_toml(free=False), VARIANTS["JPEG"])
             feed = parse_feeds(photos.feeds_toml(free=False))["sandbox"]
             limits = limits_of(feed, Priority.ROUTINE)
-            most = limits.per_window / limits.window * SECOND_MICROS
+            most = limits.requests_per_window / limits.window_micros * SECOND_MICROS
             rows.append(Row("small photos, by a feed's limits as shipped", run.rate, "photos/s", most, "the limits"))
     return rows
 

@@ -1,4 +1,4 @@
-"""How long do so many downloads take? By the feed's budgets, and what is left of them."""
+"""How long do so many downloads take at least? An estimate from a feed's limits and what is left of them."""
 
 from math import ceil, inf
 
@@ -6,20 +6,21 @@ from shared.domain.feed import Feed
 from shared.domain.throughput import allowed_per_second
 from shared.origin_budget.use import BudgetUse
 
-_LENGTHS = {"hour": 3_600.0, "day": 86_400.0, "bytes_hour": 3_600.0}
+_WINDOW_SECONDS = {"hour": 3_600.0, "day": 86_400.0, "bytes_hour": 3_600.0}
 
 
-def seconds_for(downloads: int, received: int | None, feed: Feed, use: BudgetUse) -> float:
-    """Return how long downloads that nobody waits for take at least; the windows go on from what is used of them.
+def seconds_for(downloads: int, received_bytes: int | None, feed: Feed, use: BudgetUse) -> float:
+    """Return how many seconds so many downloads of routine priority take at least, whichever limit is the tightest.
 
-    `received` is how many bytes they bring, null where nobody knows. Pure.
+    `received_bytes` is how much they bring together, None if that is not known. What is used of the feed's windows by
+    now, its `use`, is no longer available to them. Pure.
     """
     share = 1.0 - feed.viewed_reserve
-    by_rate = min(allowed_per_second(feed), feed.requests_per_second * share or inf)
-    waits = [downloads / by_rate]
+    per_second = min(allowed_per_second(feed), feed.requests_per_second * share or inf)
+    seconds = [downloads / per_second]
     for window in use.windows:
-        if window.name in _LENGTHS:
-            wanted = (received or 0) if window.name == "bytes_hour" else downloads
-            rounds = ceil(max(0.0, wanted - window.remaining_for_routine) / max(1.0, window.limit * share))
-            waits.append(rounds * _LENGTHS[window.name])
-    return max(waits)
+        if window.name in _WINDOW_SECONDS:
+            amount = (received_bytes or 0) if window.name == "bytes_hour" else downloads
+            more_windows = ceil(max(0.0, amount - window.remaining_for_routine) / max(1.0, window.limit * share))
+            seconds.append(more_windows * _WINDOW_SECONDS[window.name])
+    return max(seconds)

@@ -1,4 +1,4 @@
-"""Pauses a feed's origin by an operator's order, or ends that: two changes of its ledger, which every request heeds."""
+"""Pauses a feed's requests by an operator's order, and ends the pause: two changes of the feed's ledger."""
 
 from datetime import timedelta
 
@@ -8,10 +8,10 @@ from shared.stores.ledgers import Ledgers
 
 
 async def pause(ledgers: Ledgers, feed: str, reason: str, lasting: timedelta | None) -> None:
-    """Stop all requests to the feed's origin, viewed and routine alike, for so long or until `resume`.
+    """Stop all requests to the feed's origin, of viewed photos too, for as long as `lasting`; None: until `resume`.
 
-    What is not sent by then is not sent, for workers look at the ledger right before each request. Raises
-    StoreUnavailable and Contention.
+    Requests that are granted and not sent yet are stopped too, as workers read the ledger right before each request.
+    Raises StoreUnavailable and Contention.
     """
     await ledger_store.update(
         ledgers, feed, lambda stored: (rules.paused(stored.document, reason, stored.now, lasting), None)
@@ -19,7 +19,7 @@ async def pause(ledgers: Ledgers, feed: str, reason: str, lasting: timedelta | N
 
 
 async def resume(ledgers: Ledgers, feed: str) -> None:
-    """Allow requests to the feed's origin again: end a pause, a throttling and an open breaker.
+    """Allow requests to the feed's origin again: end its pause, its throttling and its open breaker.
 
     Raises StoreUnavailable and Contention.
     """

@@ -59,7 +59,7 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         loops = [
             Loop("release", release.tick, _TICK_SECONDS),
             Loop("pace", lambda: release.report(throughputs), _PACE_SECONDS),
-            Loop("gauges", gauges.look, _GAUGE_SECONDS),
+            Loop("gauges", gauges.update, _GAUGE_SECONDS),
         ]
         stores = SweepStores(listings, mongo.MongoSweeps(database), mongo.MongoRemovalHolds(database))
         metrics = SweepMetrics(registry)

@@ -1,4 +1,4 @@
-"""How does each feed stand? Figures for Prometheus, from the one scheduler that holds the lease: all say the same."""
+"""Metrics of each feed that every scheduler could read from the store: its photos, its queue and its budget."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -15,7 +15,7 @@ from shared.stores.listing_reports import FeedCounts, ListingReports
 
 
 class Gauges:
-    """Set every so often; a scheduler without the lease shows none, so that no old figure stands beside a new one."""
+    """The gauges of all feeds. Only the scheduler that holds the lease shows them: others would show stale values."""
 
     def __init__(
         self,
@@ -26,45 +26,50 @@ class Gauges:
         clock: Clock,
         registry: CollectorRegistry,
     ) -> None:
+        """Register the gauges with the registry; they have no values before the first `update`."""
         self._listings = listings
         self._ledgers = ledgers
         self._lease = lease
         self._feeds = feeds
         self._clock = clock
 
-        def gauge(name: str, words: str, *labels: str) -> Gauge:
-            return Gauge(f"listing_images_{name}", words, ["feed", *labels], registry=registry)
+        self._gauges: list[Gauge] = []
+
+        def gauge(name: str, meaning: str, *labels: str) -> Gauge:
+            registered = Gauge(f"listing_images_{name}", meaning, ["feed", *labels], registry=registry)
+            self._gauges.append(registered)
+            return registered
 
         self._photos = gauge("photos", "Photos by status", "status")
         self._queued = gauge("queued", "Photos that want an attempt", "priority")
-        self._oldest = gauge("oldest_due_seconds", "How long the longest due photo has waited")
-        self._used = gauge("budget_used_ratio", "Of each limit of feeds.toml, used in its window", "window")
-        self._stopped = gauge("requests_stopped", "1 while the origin or an operator keeps requests back")
-        self._open = gauge("breaker_open", "1 while the origin is unwell and only probed")
+        self._oldest_due = gauge("oldest_due_seconds", "How long the longest due photo has waited")
+        self._budget_used = gauge("budget_used_ratio", "Share of each limit used in its window", "window")
+        self._requests_stopped = gauge("requests_stopped", "1 while the origin or an operator keeps requests back")
+        self._breaker_open = gauge("breaker_open", "1 while the origin is unwell and only probed")
 
-    async def look(self) -> None:
-        """Set all of them. Raises StoreUnavailable."""
+    async def update(self) -> None:
+        """Set all gauges by what the stores say, or clear them if the lease is not held. Raises StoreUnavailable."""
         if not await self._lease.is_held():
-            for gauge in (self._photos, self._queued, self._oldest, self._used, self._stopped, self._open):
+            for gauge in self._gauges:
                 gauge.clear()
             return
         for feed in self._feeds.values():
             now = self._clock()
-            self._count(feed.name, await self._listings.counts(feed.name, now), now)
-            self._spend(feed.name, await read_use(self._ledgers, feed))
+            self._set_counts(feed.name, await self._listings.counts(feed.name, now), now)
+            self._set_budget(feed.name, await read_use(self._ledgers, feed))
 
-    def _count(self, feed: str, counts: FeedCounts, now: datetime) -> None:
+    def _set_counts(self, feed: str, counts: FeedCounts, now: datetime) -> None:
         for status, photos in counts.images.items():
             self._photos.labels(feed, status).set(photos)
         self._queued.remove_by_labels({"feed": feed})
         for priority, photos in counts.queued.items():
             self._queued.labels(feed, priority).set(photos)
         waited = (now - counts.oldest_due_at).total_seconds() if counts.oldest_due_at else 0.0
-        self._oldest.labels(feed).set(max(0.0, waited))
+        self._oldest_due.labels(feed).set(max(0.0, waited))
 
-    def _spend(self, feed: str, use: BudgetUse) -> None:
+    def _set_budget(self, feed: str, use: BudgetUse) -> None:
         for window in use.windows:
-            self._used.labels(feed, window.name).set(window.used / window.limit)
+            self._budget_used.labels(feed, window.name).set(window.used / window.limit)
         suspended_by = {suspension.by for suspension in use.suspensions}
-        self._stopped.labels(feed).set(bool(suspended_by & {SuspendedBy.OPERATOR, SuspendedBy.ORIGIN}))
-        self._open.labels(feed).set(SuspendedBy.BREAKER in suspended_by)
+        self._requests_stopped.labels(feed).set(bool(suspended_by & {SuspendedBy.OPERATOR, SuspendedBy.ORIGIN}))
+        self._breaker_open.labels(feed).set(SuspendedBy.BREAKER in suspended_by)

@@ -1,4 +1,4 @@
-"""How fast does a feed's queue move, and when is a photo's turn? From what its rules let pass and what is measured."""
+"""How fast are a feed's photos finished, and when is a photo's turn? From the feed's limits and what was measured."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,46 +8,55 @@ from math import inf
 from shared.domain.feed import Feed
 from shared.domain.priority import Priority
 
-_BELIEVED_FOR = timedelta(minutes=10)
-"""A rate that was measured longer ago says nothing of today's downloaders."""
+_MEASUREMENT_VALID_FOR = timedelta(minutes=10)
+"""An older measurement says nothing of today's downloaders."""
 
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """How many of a feed's photos were finished a second, as the scheduler last saw it."""
+    """A measurement: how many attempts of a feed ended a second, by the scheduler that released the photos."""
 
     at: datetime
     finished_per_second: float
 
 
 def allowed_per_second(feed: Feed) -> float:
-    """What the feed's rates allow in the long run of seconds, infinite without any; hours and days are left out."""
-    pauses = feed.batch_size / feed.batch_pause_seconds if feed.batch_pause_seconds else inf
-    return min(feed.requests_per_second or inf, pauses)
+    """Return how many requests a second the feed's rate and its pauses between batches allow; infinite without both.
+
+    Limits an hour and a day are left out, and so is the reserve for viewed photos.
+    """
+    by_pauses = feed.batch_size / feed.batch_pause_seconds if feed.batch_pause_seconds else inf
+    return min(feed.requests_per_second or inf, by_pauses)
 
 
 def sustained_per_second(feed: Feed) -> float:
-    """What the feed's rates allow all day for photos that nobody waits for; infinite without any."""
-    budgets = (feed.requests_per_second, feed.requests_per_hour / 3_600, feed.requests_per_day / 86_400)
+    """Return how many requests a second a feed allows all day without its reserve; infinite without limits."""
+    limits = (feed.requests_per_second, feed.requests_per_hour / 3_600, feed.requests_per_day / 86_400)
     share = 1.0 - feed.viewed_reserve
-    return min(allowed_per_second(feed), *(budget * share or inf for budget in budgets))
+    return min(allowed_per_second(feed), *(limit * share or inf for limit in limits))
 
 
 def expected_per_second(feed: Feed, measured: Throughput | None, now: datetime) -> float | None:
-    """How many photos a second to expect: as measured of late, and no more than the rules allow. None: unknown."""
+    """Return how many photos a second to expect: as measured within ten minutes, but at most what the limits sustain.
+
+    Without such a measurement, what the limits sustain; None if there is no limit either.
+    """
     allowed = sustained_per_second(feed)
-    if measured and measured.finished_per_second > 0 and now - measured.at <= _BELIEVED_FOR:
+    if measured and measured.finished_per_second > 0 and now - measured.at <= _MEASUREMENT_VALID_FOR:
         return min(measured.finished_per_second, allowed)
     return None if allowed == inf else allowed
 
 
 def seconds_until_turn(ahead: int, per_second: float | None) -> float | None:
-    """How long until so many photos are finished, and the next has its turn; None where the rate is unknown."""
+    """Return in how many seconds a photo has its turn that `ahead` photos are ahead of; None if the rate is unknown."""
     return ahead / per_second if per_second else None
 
 
 def seconds_until_done(queued: Mapping[str, int], per_second: float | None) -> Mapping[Priority, float | None]:
-    """How long until each priority's queue is empty: everything more urgent goes before it."""
+    """Return in how many seconds the queue of each priority is empty; None for each if the rate is unknown.
+
+    `queued` are the photos in the queue by priority; more urgent ones go first.
+    """
     done, ahead = dict[Priority, float | None](), 0
     for priority in Priority:
         ahead += queued.get(priority, 0)

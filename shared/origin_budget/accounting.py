@@ -1,4 +1,4 @@
-"""What does the end of a download change? Its slot is free, its bytes are counted, and it tells how the origin is."""
+"""Accounts for ended downloads: frees their slots, counts their bytes, and learns from the origin's answers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from shared.origin_budget.pacing import without_planned
 from shared.origin_budget.windows import HOUR
 
 _BEFORE_SENDING = {Reason.BAD_URL, Reason.REFUSED_HOST, Reason.REFUSED_ADDRESS}
-"""Failures found before anything was sent: nothing was learned of the origin."""
+"""Reasons of failures that are found before a request is sent: they say nothing of the origin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,20 +24,20 @@ class EndedDownload:
     slot: str
     image_id: str
     sent_at: datetime | None
-    """When its last request was sent; None where the download says nothing of the origin."""
+    """When its last request was sent; None if the download says nothing of the origin."""
     failure: Failure | None = None
-    """Why the origin gave no image; None where it gave one, or where nothing is known."""
+    """The origin's failure; None if it answered well, or did not answer."""
     received_bytes: int = 0
     unused: tuple[datetime, ...] = ()
-    """Planned times at which nothing was sent: they are free again."""
+    """Planned times at which no request was sent: they are free again."""
 
 
 def with_ended(ledger: Ledger, feed: Feed, ended: Sequence[EndedDownload], now: datetime, *, jitter: float) -> Ledger:
     """Return the ledger after downloads ended, given in the order of their ends.
 
-    Their slots and unused planned times are free, their bytes counted; throttling and breaker follow the origin's
-    answers. An end that is accounted for twice changes no slot, byte or request. `jitter` in [0, 1] spreads the ends of
-    throttlings.
+    Their slots and unused planned times are free, and their bytes counted. The origin's answers may throttle the
+    feed, and open or close its breaker. A download that is accounted for twice changes slots, bytes and requests once.
+    `jitter`, from 0 to 1, makes a throttling without a named time up to a quarter longer.
     """
     ledger = advanced(ledger, feed, now)
     for end in ended:
@@ -56,7 +56,7 @@ def _without_slot(ledger: Ledger, end: EndedDownload) -> Ledger:
 
 
 def _after_answer(ledger: Ledger, end: EndedDownload, jitter: float) -> Ledger:
-    """Return the ledger with what the end says of the origin: throttling, a step towards the breaker, or health."""
+    """Return the ledger after what the download says of the origin, if anything: throttling, breaker."""
     if end.sent_at is None or (end.failure and end.failure.reason in _BEFORE_SENDING):
         return ledger
     ledger = throttling.after_answer(ledger, end.failure, to_moment(end.sent_at), jitter)

@@ -1,4 +1,4 @@
-"""What is left of a ledger as time goes by? Old requests leave their windows, slots of dead workers come back."""
+"""Brings a ledger up to date: old requests leave their windows, and slots of dead workers are free again."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -12,20 +12,20 @@ from shared.origin_budget.moments import SECOND_MICROS, Moment, to_moment
 from shared.origin_budget.windows import DAY, HOUR
 
 CLOCK_STEP_MICROS = 5 * SECOND_MICROS
-"""Readings of the store's clock may differ by less; one that is further behind means that the clock was set back."""
+"""A reading of the store's clock that is further behind the ledger means that the clock was set back."""
 
 
 def advanced(ledger: Ledger, feed: Feed, now: datetime) -> Ledger:
-    """Return the ledger as of `now`: what left its window is dropped, and slots that expired are free.
+    """Return the ledger as of `now`, the store's time: without requests that left their windows and slots that expired.
 
-    For each expired slot as many bytes are counted as one file may have, for nobody is left to tell how many came. A
-    store's clock that was set back makes the ledger go on as if no time had passed.
+    For each expired slot the bytes of the largest allowed file are counted, as its dead worker cannot tell how many it
+    received. If the store's clock was set back, the ledger goes on as if no time had passed.
     """
     moment = to_moment(now)
     if ledger.as_of > moment + CLOCK_STEP_MICROS:
         ledger = _set_back(ledger, ledger.as_of - moment)
     as_of = max(ledger.as_of, moment)
-    window = limits_of(feed, Priority.VIEWED).window
+    window = limits_of(feed, Priority.VIEWED).window_micros
     hour_bytes = ledger.hour_bytes
     for expires_at in ledger.slots.values():
         if expires_at <= as_of:
@@ -57,9 +57,9 @@ def with_earlier_runs_expired(ledger: Ledger, worker: str, run: str, now: dateti
 
 
 def _set_back(ledger: Ledger, micros: int) -> Ledger:
-    """Return the ledger with all its times moved into the past, but for an operator's pause.
+    """Return the ledger with all its times moved into the past, except those of an operator's pause.
 
-    The pause may have been written by the new clock, and rather lasts longer.
+    The pause may have been written by the new clock already, and had better last too long than too short.
     """
 
     def moved(at: Moment) -> Moment:

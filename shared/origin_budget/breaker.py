@@ -1,4 +1,4 @@
-"""Is the origin unwell? A circuit breaker that opens after images that fail alike in a row, and closes by a probe."""
+"""A circuit breaker: opens after many photos in a row failed for the same reason, and closes when a probe succeeds."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,25 +8,26 @@ from shared.origin_budget.ledger import Breaker, Ledger
 from shared.origin_budget.moments import Moment, to_micros
 
 OPENS_AFTER: Mapping[Reason, int] = {Reason.FORBIDDEN: 10, Reason.GONE: 40, Reason.UNREACHABLE: 8}
-"""How many images that fail alike in a row open the breaker. A listing may lose all its photos; a whole share that is
-gone has no end."""
+"""After how many photos in a row it opens. A listing may lose all its photos; if a whole part of an origin is gone,
+there is no end of them."""
 _FIRST_PROBE_SECONDS, _LONGEST_PROBE_SECONDS = 2.0, 30.0
-"""The first and the longest wait between probes."""
-_ALIKE = {
+"""The first and the longest wait before a probe; each is twice as long as the last."""
+_COUNTED_AS = {
     Reason.FORBIDDEN: Reason.FORBIDDEN,
     Reason.GONE: Reason.GONE,
     Reason.UNREACHABLE: Reason.UNREACHABLE,
     Reason.TIMEOUT: Reason.UNREACHABLE,
 }
-"""The reasons that the breaker counts, each with the reason that it is counted as."""
+"""The reasons of failures that count, and as which reason each counts."""
 _UNWELL = {Reason.THROTTLED, Reason.ORIGIN_ERROR, Reason.UNREACHABLE, Reason.TIMEOUT}
-"""Failures of the origin itself: they end no row, and close no breaker."""
+"""Reasons that show no healthy origin: they end no row of failures, and close no breaker."""
 
 
 def after_answer(ledger: Ledger, slot: str, image_id: str, failure: Failure | None) -> Ledger:
-    """Return the ledger after a download ended: a row of failures grows or ends, the breaker opens or closes.
+    """Return the ledger after the origin answered for a photo; `failure` is None for a good answer.
 
-    `failure` is None where the origin gave the image. While the breaker is open only its probe's end counts.
+    A row of failures grows or ends, and the breaker opens at its length. While it is open, only the answer to the
+    probe, the download that has its `probe_slot`, counts: it closes the breaker or doubles the wait.
     """
     if ledger.breaker is None:
         return _counted(ledger, image_id, failure)
@@ -34,7 +35,8 @@ def after_answer(ledger: Ledger, slot: str, image_id: str, failure: Failure | No
 
 
 def _counted(ledger: Ledger, image_id: str, failure: Failure | None) -> Ledger:
-    counted_as = _ALIKE.get(failure.reason) if failure else None
+    """Return the ledger with the answer in its row of failures, and with an open breaker if the row is long enough."""
+    counted_as = _COUNTED_AS.get(failure.reason) if failure else None
     if counted_as is None:
         is_unwell = failure and failure.reason in _UNWELL
         return ledger if is_unwell or not ledger.failed_images else _without_row(ledger)
@@ -51,9 +53,9 @@ def _counted(ledger: Ledger, image_id: str, failure: Failure | None) -> Ledger:
 
 
 def _probed(ledger: Ledger, breaker: Breaker, failure: Failure | None) -> Ledger:
-    """Return the ledger after a probe: closed where it found the origin well, else with a longer wait."""
-    is_well = failure is None or (failure.reason not in _UNWELL and _ALIKE.get(failure.reason) is not breaker.reason)
-    if is_well:
+    """Return the ledger after a probe: with a closed breaker if the origin is healthy, else with a longer wait."""
+    is_unwell = failure and (failure.reason in _UNWELL or _COUNTED_AS.get(failure.reason) is breaker.reason)
+    if not is_unwell:
         return replace(_without_row(ledger), breaker=None)
     wait_seconds = min(2 * breaker.wait_seconds, _LONGEST_PROBE_SECONDS)
     return replace(

@@ -1,4 +1,4 @@
-"""What does this process know of the ledgers? The newest that it read or wrote of each feed."""
+"""The ledgers as this process knows them: of each feed the newest that it read or wrote."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,27 +12,27 @@ from shared.stores.errors import StoreUnavailable
 from shared.stores.ledgers import Ledgers, StoredLedger
 
 _KNOWN_WITHIN_SECONDS = 0.1
-"""How old the knowledge of a suspension that another worker wrote may be when a request goes out."""
+"""A ledger that was read longer ago is read again before a request is sent: the feed may be suspended by now."""
 _MAX_READINGS = 3
 _UNKNOWN = -1
-"""A revision that any stored ledger is newer than."""
+"""A revision lower than that of any stored ledger."""
 
 
 @dataclass(slots=True)
 class _Cached:
     stored: StoredLedger = field(default_factory=lambda: StoredLedger({}, _UNKNOWN, datetime.min.replace(tzinfo=UTC)))
     read_at: float = float("-inf")
-    """When the latest reading began, by the monotonic clock."""
+    """When the latest reading began, in seconds of the monotonic clock."""
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def keep(self, stored: StoredLedger) -> None:
-        """Keep a ledger unless a newer one is known: readings and writes may end in another order than they began."""
+        """Keep a ledger unless a newer one is kept: readings and writes may end in another order than they began."""
         if stored.revision >= self.stored.revision:
             self.stored = stored
 
 
 class LedgerCache:
-    """A `Ledgers` that remembers. Each reading teaches the shared clock the store's time."""
+    """Implements Ledgers, and keeps the newest ledger of each feed. Each reading sets the shared clock."""
 
     def __init__(self, ledgers: Ledgers, clock: SharedClock, monotonic: Callable[[], float]) -> None:
         self._ledgers = ledgers
@@ -41,9 +41,9 @@ class LedgerCache:
         self._cached: dict[str, _Cached] = {}
 
     async def get(self, feed: str) -> StoredLedger:
-        """Read the feed's ledger; return the newest that is known. Raises StoreUnavailable.
+        """Read the feed's ledger, and return the newest that is known, which a concurrent call may have read.
 
-        It is raised, too, if the store answers so slowly that the shared clock cannot tell its time.
+        Raises StoreUnavailable, also if the store answers too slowly to set the shared clock by its time.
         """
         cached = self._of(feed)
         for _ in range(_MAX_READINGS):
@@ -57,10 +57,10 @@ class LedgerCache:
         raise StoreUnavailable("the store answers too slowly to tell the time by it, and requests are planned by that")
 
     async def replace(self, feed: str, document: Document, expected_revision: int) -> bool:
-        """Write the feed's ledger if its revision is still the expected one. Raises StoreUnavailable.
+        """Write the feed's ledger if its revision is still the expected one, and keep it. Raises StoreUnavailable.
 
-        Return True if it was written. A refused write forgets the revision: whatever is stored now counts, even if it
-        was put back by hand.
+        Return True if it was written. If not, the next reading is kept whatever its revision, as an operator may have
+        put an older ledger back.
         """
         cached = self._of(feed)
         is_written = await self._ledgers.replace(feed, document, expected_revision)
@@ -71,9 +71,9 @@ class LedgerCache:
         return is_written
 
     async def refresh(self, feed: str) -> None:
-        """Read the feed's ledger unless it was read just now. Raises StoreUnavailable.
+        """Read the feed's ledger and keep it, unless it was read within 0.1 s. Raises StoreUnavailable.
 
-        One reading serves all who ask at the same time.
+        Concurrent calls share one reading.
         """
         cached = self._of(feed)
         async with cached.reading:
@@ -81,7 +81,7 @@ class LedgerCache:
                 await self.get(feed)
 
     def newest(self, feed: str) -> Ledger:
-        """Return the newest ledger of the feed that is known, an unused one before the first reading."""
+        """Return the newest ledger of the feed that is known; an unused ledger before the first reading."""
         return self._of(feed).stored.ledger
 
     def _of(self, feed: str) -> _Cached:

@@ -1,6 +1,6 @@
-"""How is a ledger stored? One document whose keys never change: ledgers that exist are read by every later program.
+"""How a ledger is stored: a document whose keys never change, as every later program must read the ledgers that exist.
 
-Keys that this program does not know are dropped by `to_document`; `with_pause` and `without_suspensions` keep them.
+`to_document` drops keys that this program does not know; `with_pause` and `without_suspensions` keep them.
 """
 
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ from shared.origin_budget.moments import Moment
 from shared.origin_budget.windows import Tally
 
 Document = Mapping[str, Any]
-"""A ledger as MongoDB keeps it."""
+"""A ledger as it is stored."""
 
 
 def to_document(ledger: Ledger) -> Document:
-    """Return the document to store for a ledger, of values that JSON and BSON keep exactly."""
+    """Return the document to store for a ledger. JSON and BSON keep its values exactly."""
     return {
         "seen": ledger.as_of,
         "slots": dict(ledger.slots),
@@ -32,7 +32,7 @@ def to_document(ledger: Ledger) -> Document:
 
 
 def from_document(stored: Document) -> Ledger:
-    """Return the ledger of a stored document; what an older program did not write is as in an unused ledger."""
+    """Return the ledger of a stored document. Keys that an older program did not write are as in an unused ledger."""
     unused = Ledger()
     run_of = stored.get("run_of")
     return Ledger(
@@ -56,12 +56,12 @@ def from_document(stored: Document) -> Ledger:
 
 
 def with_pause(stored: Document, pause: Pause) -> Document:
-    """Return a stored ledger with an operator's pause in it, and nothing else changed."""
+    """Return the stored ledger with an operator's pause, and nothing else changed."""
     return {**stored, "halt": _pause_document(pause)}
 
 
 def without_suspensions(stored: Document) -> Document:
-    """Return a stored ledger without pause, throttling and open breaker, and nothing else changed."""
+    """Return the stored ledger without pause, throttling and open breaker, and nothing else changed."""
     return {**stored, **_suspensions(Ledger())}
 
 
@@ -98,5 +98,5 @@ def _pause(stored: Document | None) -> Pause | None:
 
 
 def _pause_document(pause: Pause) -> Document:
-    """Return a pause as it is stored, an end that is not known as 0."""
+    """Return a pause as it is stored: without an end, `until` is 0."""
     return {"since": pause.since, "until": pause.until or 0, "reason": pause.reason}

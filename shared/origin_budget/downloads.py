@@ -1,4 +1,4 @@
-"""What a worker holds of a feed's budget: downloads that were granted, in batches."""
+"""What a worker holds of a feed's budget: batches of granted downloads."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,38 +11,39 @@ from shared.origin_budget.accounting import EndedDownload
 
 @dataclass(slots=True)
 class GrantedDownload:
-    """One granted download: the right to run it, and a planned time for its next request."""
+    """A granted download: the right to run it, and a planned time for its next request."""
 
     slot: str
     planned_at: datetime
-    """When its next request goes, by the store's clock."""
+    """When its next request may be sent, by the store's clock."""
     feed: Feed
     priority: Priority
     image_id: str = ""
-    """The image that it is used for, set by the worker."""
+    """The image that it downloads, set by the worker."""
     sent_at: datetime | None = None
-    """When its latest request was let go; None where none was."""
+    """When its latest request was allowed; None if none was."""
     is_request_written: bool = False
-    """True if a request of it was written to a connection."""
+    """True if one of its requests was written to a connection."""
     due_at: datetime | None = None
-    """When to try again, where the budget refused a request of it."""
+    """When to try the photo again, if the budget refused a request; else None."""
     unused: list[datetime] = field(default_factory=list)
-    """Planned times at which nothing was sent."""
+    """Planned times at which no request was sent."""
     received_bytes: int = 0
 
     def receive(self, count: int) -> None:
-        """Count bytes that came, so that they are charged however the download ends."""
+        """Add bytes that were received to those that the budget is charged for, however the download ends."""
         self.received_bytes += count
 
     def refuse(self, due_at: datetime) -> None:
-        """Note that its next request must not go, and when to try again."""
+        """Give up the planned time of its next request, which must not be sent, and set when to try the photo again."""
         self.due_at = due_at
         self.unused.append(self.planned_at)
 
     def ended(self, failure: Failure | None) -> EndedDownload:
-        """Return how it ended, for the ledger; `failure` is None where the origin gave the image.
+        """Return what to account for at its end; `failure` is the origin's, None for a good answer.
 
-        What our own budget refused says nothing of the origin; a planned time at which nothing was sent is free again.
+        A download that our own budget refused says nothing of the origin. A planned time of which nothing was sent is
+        unused.
         """
         never_sent = [self.planned_at] if self.sent_at is None and self.due_at is None else []
         sent_at = None if self.due_at else self.sent_at
@@ -52,15 +53,15 @@ class GrantedDownload:
 
 @dataclass(slots=True)
 class Batch:
-    """What a feed's ledger granted at once."""
+    """The downloads that a feed's ledger granted with one write."""
 
     feed: Feed
     downloads: list[GrantedDownload]
     """In the order of their planned times."""
     ask_again_at: datetime | None
-    """When to ask for the rest; None where all was granted, or nothing is granted any more."""
+    """When to ask for downloads that were not granted; None if all were, or if the budget is closed."""
     running: list[GrantedDownload] = field(init=False)
-    """The downloads that did not end yet."""
+    """The downloads whose end is not recorded yet."""
 
     def __post_init__(self) -> None:
         self.running = list(self.downloads)

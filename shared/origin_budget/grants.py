@@ -1,7 +1,7 @@
-"""How many downloads may begin, and when may each send its request? Grants, from a feed's ledger.
+"""How many downloads may start, and when may each send its request? Grants, from a feed's ledger.
 
-Each granted request has a planned time of its own, so one ledger operation serves a batch. `now` is always the store's
-time: workers whose clocks differ by seconds could not keep a limit of one second.
+Each granted request has a planned time of its own, which is why one write of the ledger serves a whole batch. `now` is
+always the store's time: workers whose clocks differ by seconds could not keep a limit of one second.
 """
 
 from dataclasses import dataclass, replace
@@ -17,32 +17,32 @@ from shared.origin_budget.moments import LONG_AGO, SECOND_MICROS, Moment, to_dat
 from shared.origin_budget.pacing import LEAD_MICROS, next_time, with_planned, without_planned
 
 _BUSY_MICROS = 200_000
-"""When to ask again where all downloads that are allowed at a time are running."""
+"""How soon to ask again while as many downloads run as may at a time."""
 _BUSY_VIEWED_MICROS = 50_000
-"""The same for a viewed image."""
+"""The same for viewed photos."""
 _KEPT_FOR_VIEWED_MICROS = 500_000
-"""A slot that comes back is kept this long for a viewed image that asked in vain; it asks again sooner."""
+"""The next free slot is kept this long for a viewed photo that found none; its worker asks again sooner."""
 _PROBE_YIELDS_MICROS = 3 * SECOND_MICROS
-"""So much later images that failed before may probe: others that wait are there by then, from the topic too."""
+"""Photos that failed before may probe so much later than others, which have arrived from the topic by then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demand:
-    """Downloads that a worker asks for."""
+    """What a worker asks a feed's ledger for: downloads of one priority."""
 
     count: int
     priority: Priority
     holder: str
-    """A unique name for this demand; the slots granted are named by it and a number."""
+    """A name that no other demand has; the granted slots are named by it and a number."""
     slot_seconds: float
-    """How long after its planned time a download's slot is kept, should its worker die."""
+    """How long after its planned time a download's slot expires, in case its worker dies."""
     failed_before: bool = False
-    """True if all the photos failed before: an unwell origin is better probed with others."""
+    """True if all the photos failed before: if the breaker is open, others had better be the probe."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedRequest:
-    """One request that may be sent at `at`, the store's time, not before and not much after: see `is_on_time`."""
+    """A granted request, to be sent at `at`, the store's time, not before and not much after (`pacing.is_on_time`)."""
 
     slot: str
     at: datetime
@@ -50,18 +50,19 @@ class PlannedRequest:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """The requests that were granted, in the order of their times."""
+    """The requests that were granted, in the order of their planned times."""
 
     requests: tuple[PlannedRequest, ...] = ()
     ask_again_at: datetime | None = None
-    """When to ask for those that were not granted; None where all were."""
+    """When to ask for the requests that were not granted; None if all were."""
 
 
 def take(ledger: Ledger, feed: Feed, demand: Demand, now: datetime) -> tuple[Ledger | None, Grant]:
-    """Grant downloads, as many as are demanded or at most a batch, each with a slot and a planned request.
+    """Grant as many of the demanded downloads as the feed's limits allow now, at most a batch.
 
-    Routine work gets all that one horizon holds, or is told when to come for it: many who ask would else get one
-    request each, at one write each. Returns the ledger to store, None where nothing is to be stored, and the grant.
+    Each gets a slot and a planned request. Routine demands get all that one horizon holds, or a time at which to ask
+    for that: if many workers asked, each would otherwise get one request at the price of one write. Return the ledger
+    to store, or None if there is nothing to store, and the grant.
     """
     ledger, if_refused = _brought_to(ledger, feed, now)
     if (ask_again_at := _suspended_until(ledger, demand)) is not None:
@@ -69,17 +70,17 @@ def take(ledger: Ledger, feed: Feed, demand: Demand, now: datetime) -> tuple[Led
     limits, is_viewed = limits_of(feed, demand.priority), demand.priority is Priority.VIEWED
     free_slots = _free_slots(ledger, feed, limits, is_viewed)
     if free_slots <= 0:
-        asking = _with_slot_kept(ledger) if is_viewed else None
-        return asking or if_refused, _refusal(ledger.as_of + (_BUSY_VIEWED_MICROS if is_viewed else _BUSY_MICROS))
+        keeping = _with_slot_kept(ledger) if is_viewed else None
+        return keeping or if_refused, _refusal(ledger.as_of + (_BUSY_VIEWED_MICROS if is_viewed else _BUSY_MICROS))
 
     count = min(demand.count, 1 if ledger.breaker else feed.batch_size, free_slots)
     taken, times = _planned(ledger, limits, demand, count)
     last = times[-1] if times else next_time(ledger, limits)
-    if last > ledger.as_of + limits.horizon:
-        return if_refused, _refusal(last - limits.horizon)
+    if last > ledger.as_of + limits.horizon_micros:
+        return if_refused, _refusal(last - limits.horizon_micros)
     rest_at = None
     if len(times) < demand.count:
-        rest_at = max(ledger.as_of, Moment(next_time(taken, limits) - limits.horizon))
+        rest_at = max(ledger.as_of, Moment(next_time(taken, limits) - limits.horizon_micros))
         if len(times) == free_slots and not ledger.breaker:
             rest_at = max(rest_at, Moment(ledger.as_of + _BUSY_MICROS))
     return _granted(taken, demand, times, rest_at)
@@ -95,29 +96,30 @@ def take_request(
     slot_seconds: float,
     unused: datetime | None = None,
 ) -> tuple[Ledger | None, Grant]:
-    """Grant one more request to a running download: a redirect's, or another for an `unused` planned time.
+    """Grant one more request to the running download that has `slot`: a redirect's, or one for a time it missed.
 
-    It heeds the rates and suspensions, not the pause between batches, and may be planned further ahead, for the
-    download has begun. A download whose slot expired is refused where no slot is free. Returns the ledger to store,
-    None where nothing is to be stored, and the grant.
+    `unused` is the planned time that it missed, which is free again; None if it missed none. The request keeps rates
+    and suspensions, but not the pause between batches, and may be planned further ahead, as the download has started.
+    A download whose slot expired gets none if no slot is free. Return the ledger to store, or None if there is nothing
+    to store, and the grant of one request or none.
     """
     ledger, if_refused = _brought_to(ledger, feed, now)
     if unused:
         ledger = without_planned(ledger, (unused,))
     if (until := suspension.refused_until(ledger, slot, now)) is not None:
         return if_refused, Grant((), until)
-    limits = replace(limits_of(feed, priority), batch=0, horizon=HORIZON_VIEWED_MICROS)
+    limits = replace(limits_of(feed, priority), batch_size=0, horizon_micros=HORIZON_VIEWED_MICROS)
     if slot not in ledger.slots and len(ledger.slots) >= feed.concurrency:
         return if_refused, _refusal(ledger.as_of + _BUSY_MICROS)
     at = next_time(ledger, limits)
-    if at > ledger.as_of + limits.horizon:
-        return if_refused, _refusal(at - limits.horizon)
+    if at > ledger.as_of + limits.horizon_micros:
+        return if_refused, _refusal(at - limits.horizon_micros)
     taken = _with_slot(with_planned(ledger, limits, at), slot, at, slot_seconds)
     return taken, Grant((PlannedRequest(slot, to_datetime(at)),))
 
 
 def _brought_to(ledger: Ledger, feed: Feed, now: datetime) -> tuple[Ledger, Ledger | None]:
-    """Return the ledger as of now, and what to store if nothing is granted: only that the clock was set back."""
+    """Return the ledger as of now, and what to store if nothing is granted: None unless the clock was set back."""
     current = advanced(ledger, feed, now)
     return current, current if current.as_of < ledger.as_of else None
 
@@ -127,7 +129,7 @@ def _refusal(ask_again_at: int) -> Grant:
 
 
 def _suspended_until(ledger: Ledger, demand: Demand) -> Moment | None:
-    """Return when to ask again while the demand gets nothing from a suspended feed; None where it may get something."""
+    """Return when to ask again while the suspended feed grants nothing to the demand; None if it may grant."""
     if (ask_again_at := suspension.grants_resume_at(ledger)) is not None:
         return ask_again_at
     if ledger.breaker and demand.failed_before:
@@ -137,17 +139,17 @@ def _suspended_until(ledger: Ledger, demand: Demand) -> Moment | None:
 
 
 def _free_slots(ledger: Ledger, feed: Feed, limits: Limits, is_viewed: bool) -> int:
-    """Return how many more downloads may run; one slot is kept for a viewed image that found none."""
+    """Return how many more downloads may run, without a slot that is kept for a viewed photo."""
     kept = int(not is_viewed and ledger.as_of < ledger.viewed_slot_until)
     return min(limits.downloads, feed.concurrency - kept) - len(ledger.slots)
 
 
 def _planned(ledger: Ledger, limits: Limits, demand: Demand, count: int) -> tuple[Ledger, list[Moment]]:
-    """Plan up to `count` requests within the horizon; return the ledger with their slots, and their times."""
+    """Plan up to `count` requests within the horizon. Return the ledger with them and their slots, and their times."""
     if demand.priority is Priority.VIEWED:
-        latest = ledger.as_of + limits.horizon
+        latest = ledger.as_of + limits.horizon_micros
     else:
-        latest = next_time(ledger, limits) + limits.horizon - LEAD_MICROS
+        latest = next_time(ledger, limits) + limits.horizon_micros - LEAD_MICROS
     times = list[Moment]()
     while len(times) < count and (at := next_time(ledger, limits)) <= latest:
         slot = f"{demand.holder}-{len(times)}"
@@ -157,11 +159,14 @@ def _planned(ledger: Ledger, limits: Limits, demand: Demand, count: int) -> tupl
 
 
 def _granted(ledger: Ledger, demand: Demand, times: list[Moment], rest_at: Moment | None) -> tuple[Ledger, Grant]:
-    """Return the ledger after a grant, and the grant: the probe is on its way, a viewed image has its slot."""
+    """Return the ledger after the requests at `times` were granted, and the grant.
+
+    If the breaker is open, its probe is the first of them. A slot that was kept for a viewed photo is taken.
+    """
     requests = tuple(PlannedRequest(f"{demand.holder}-{number}", to_datetime(at)) for number, at in enumerate(times))
     if (breaker := ledger.breaker) is not None:
         ledger = replace(ledger, breaker=replace(breaker, probe_slot=requests[0].slot))
-        rest_at = rest_at and Moment(ledger.as_of + suspension.probe_patience_micros(breaker))
+        rest_at = rest_at and Moment(ledger.as_of + suspension.probe_retry_micros(breaker))
     if demand.priority is Priority.VIEWED:
         ledger = replace(ledger, viewed_slot_until=LONG_AGO)
     return ledger, Grant(requests, None if rest_at is None else to_datetime(rest_at))
@@ -172,7 +177,7 @@ def _with_slot(ledger: Ledger, slot: str, at: Moment, slot_seconds: float) -> Le
 
 
 def _with_slot_kept(ledger: Ledger) -> Ledger | None:
-    """Return the ledger in which the next slot that comes back is kept for a viewed image; None where it says so."""
+    """Return the ledger in which the next free slot is kept for a viewed photo; None if it is kept already."""
     if ledger.viewed_slot_until > ledger.as_of + _KEPT_FOR_VIEWED_MICROS // 2:
         return None
     return replace(ledger, viewed_slot_until=Moment(ledger.as_of + _KEPT_FOR_VIEWED_MICROS))

@@ -1,4 +1,4 @@
-"""What does a feed allow one priority? Its numbers of `feeds.toml` as shares, and the batches that use them best."""
+"""What does a feed allow one priority? Its limits of `feeds.toml` as shares, and the batches that use them best."""
 
 from dataclasses import dataclass, replace
 from math import ceil, floor
@@ -8,116 +8,114 @@ from shared.domain.priority import Priority
 from shared.origin_budget.moments import SECOND_MICROS, to_micros
 
 LATE_MICROS = 40_000
-"""A paced request that missed its planned time by more is not sent but planned anew."""
+"""A paced request that missed its planned time by more is not sent but planned again."""
 LATE_UNPACED_MICROS = 2 * SECOND_MICROS
-"""The same where only hours and days are counted, for these windows have a slack."""
+"""The same for a feed whose requests are counted an hour and a day only: these windows have a slack."""
 _MARGIN_MICROS = 2 * LATE_MICROS
-"""A second is counted as 1.08 s: one request may be late, the network and the clocks have as much again."""
+"""A second is counted as 1.08 s: a request may be late, and the network and the clocks have as much again."""
 
 _HORIZON_MICROS = SECOND_MICROS
-"""No routine request is planned further ahead: a crashed worker wastes at most that, and a pause undoes little."""
+"""No routine request is planned further ahead: a worker that crashes wastes no more, and a pause undoes little."""
 _HORIZON_SLOW_MICROS = 100_000
-"""The same where a window holds one request: a person's request is planned behind what was planned before it."""
+"""The same where a window holds one request: a viewed photo's request is planned behind what is planned already."""
 HORIZON_VIEWED_MICROS = 5 * SECOND_MICROS
-"""No viewed request is planned further ahead."""
+"""No request of a viewed photo is planned further ahead."""
 MAX_PAUSE_VIEWED_SECONDS = 1.0
-"""A longer pause between batches is not heeded for a viewed image: the contract serves one within 3 s."""
+"""Requests of viewed photos ignore a longer pause between batches: the contract serves them within 3 s."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """A feed's numbers as they hold for one priority; 0 is no limit, and durations are in microseconds."""
+    """A feed's limits as they hold for one priority; 0 is no limit."""
 
     downloads: int
-    """Downloads at a time."""
-    per_window: int
-    """Requests in each window of `window` microseconds, about a second."""
-    window: int
-    hour: int
-    """Requests an hour."""
-    day: int
-    """Requests a day."""
-    received: int
-    """Bytes an hour."""
-    horizon: int
+    """How many downloads may run at a time."""
+    requests_per_window: int
+    """How many requests any window of `window_micros` may hold."""
+    window_micros: int
+    """The length of that window: a second or, at a lower rate, as long as one request takes, and a margin."""
+    requests_per_hour: int
+    requests_per_day: int
+    bytes_per_hour: int
+    horizon_micros: int
     """How far ahead a request may be planned."""
-    batch: int = 0
-    """Requests between two pauses."""
-    step: int = 0
-    """The least distance of two requests of a batch."""
-    pause: int = 0
-    """The least distance of two batches."""
+    batch_size: int = 0
+    """How many requests lie between two pauses; 0: there are no batches."""
+    step_micros: int = 0
+    """The least time between two requests of a batch."""
+    pause_micros: int = 0
+    """The least time between the last request of a batch and the first of the next."""
 
 
 def limits_of(feed: Feed, priority: Priority) -> Limits:
     """Return a feed's limits for one priority.
 
-    Only viewed images may use all of each limit, and need not heed a long pause between batches; the others leave the
-    reserve.
+    Viewed photos may use all of each limit; other priorities leave the reserve. Viewed photos ignore a long pause
+    between batches.
     """
     is_viewed = priority is Priority.VIEWED
     share = 1.0 if is_viewed else 1.0 - feed.viewed_reserve
     rate = feed.requests_per_second
-    per_window = _share_of(max(1, floor(rate)), share) if rate else 0
-    slow = _HORIZON_SLOW_MICROS if per_window == 1 else _HORIZON_MICROS
+    requests_per_window = _share_of(max(1, floor(rate)), share) if rate else 0
+    horizon_micros = _HORIZON_SLOW_MICROS if requests_per_window == 1 else _HORIZON_MICROS
     limits = Limits(
         downloads=_share_of(feed.concurrency, share),
-        per_window=per_window,
-        window=second_micros(rate) + _MARGIN_MICROS if rate else 0,
-        hour=_share_of(feed.requests_per_hour, share),
-        day=_share_of(feed.requests_per_day, share),
-        received=_share_of(feed.bytes_per_hour, share),
-        horizon=HORIZON_VIEWED_MICROS if is_viewed else slow,
+        requests_per_window=requests_per_window,
+        window_micros=second_micros(rate) + _MARGIN_MICROS if rate else 0,
+        requests_per_hour=_share_of(feed.requests_per_hour, share),
+        requests_per_day=_share_of(feed.requests_per_day, share),
+        bytes_per_hour=_share_of(feed.bytes_per_hour, share),
+        horizon_micros=HORIZON_VIEWED_MICROS if is_viewed else horizon_micros,
     )
-    return _with_short_pause(limits, feed) if is_viewed else _in_batches(limits, feed)
+    return _with_short_pause(limits, feed) if is_viewed else _with_best_batches(limits, feed)
 
 
 def second_micros(requests_per_second: float) -> int:
-    """Return the length of the window that the rate counts over: a second, or as long as one request takes."""
+    """Return how many microseconds the rate counts over: a second or, at a lower rate, as long as one request takes."""
     return ceil(SECOND_MICROS / min(requests_per_second, 1.0))
 
 
 def is_paced(feed: Feed) -> bool:
-    """Return True if the feed has a rate a second or pauses, and its requests planned times to keep."""
+    """Return True if the feed limits requests a second or pauses between batches, so that planned times are exact."""
     return bool(feed.requests_per_second or feed.batch_pause_seconds)
 
 
 def _share_of(limit: int, share: float) -> int:
-    """Return one priority's share of a limit, never nothing: routine work would starve behind a limit of one."""
+    """Return one priority's share of a limit, at least 1: routine photos would never be fetched at a limit of 1."""
     return max(1, floor(limit * share + 1e-9)) if limit else 0
 
 
 def _with_short_pause(limits: Limits, feed: Feed) -> Limits:
-    """Return the limits with the feed's batches and pause, where the pause is short enough for a viewed image."""
+    """Return the limits with the feed's batches and pause if the pause is short enough for viewed photos."""
     if not 0 < feed.batch_pause_seconds <= MAX_PAUSE_VIEWED_SECONDS:
         return limits
-    return replace(limits, batch=feed.batch_size, pause=_pause_micros(feed))
+    return replace(limits, batch_size=feed.batch_size, pause_micros=_pause_micros(feed))
 
 
-def _in_batches(limits: Limits, feed: Feed) -> Limits:
-    """Return the limits with the batch, at most `batch_size`, and the step in it that use the rate best.
+def _with_best_batches(limits: Limits, feed: Feed) -> Limits:
+    """Return the limits with the batch size, at most the feed's, and the step in a batch that use the rate best.
 
-    Of requests in such batches, the first and the one that is `per_window` later must be a window apart. Without a
-    pause, or with one that is shorter than the rate's own distance, the flow is even.
+    In a flow of such batches, a request and the one `requests_per_window` later must be a window apart. If the pause is
+    shorter than the even distance of requests at the full rate, or there is none, all distances are even.
     """
     pause = _pause_micros(feed)
     # As many rounds of all slots as fit: a round that is not full would make the slots wait for the pause.
     largest = feed.batch_size - feed.batch_size % min(feed.batch_size, limits.downloads)
-    if not limits.per_window:
-        return replace(limits, batch=largest, pause=pause)
-    even = ceil(limits.window / limits.per_window)
+    if not limits.requests_per_window:
+        return replace(limits, batch_size=largest, pause_micros=pause)
+    even = ceil(limits.window_micros / limits.requests_per_window)
     if pause <= even:
-        return replace(limits, batch=largest, step=even, pause=even)
+        return replace(limits, batch_size=largest, step_micros=even, pause_micros=even)
     best, fastest = limits, 0.0
-    for batch in range(1, largest + 1):
-        whole, rest = divmod(limits.per_window, batch)
-        step = ceil(max(0, limits.window - whole * pause) / max(1, whole * (batch - 1) + rest))
-        cycle = max((batch - 1) * step + pause, batch * even)
-        if step <= pause and batch / cycle >= fastest:
-            best, fastest = replace(limits, batch=batch, step=step, pause=pause), batch / cycle
+    for size in range(1, largest + 1):
+        whole, rest = divmod(limits.requests_per_window, size)
+        step = ceil(max(0, limits.window_micros - whole * pause) / max(1, whole * (size - 1) + rest))
+        cycle = max((size - 1) * step + pause, size * even)
+        if step <= pause and size / cycle >= fastest:
+            best, fastest = replace(limits, batch_size=size, step_micros=step, pause_micros=pause), size / cycle
     return best
 
 
 def _pause_micros(feed: Feed) -> int:
-    """Return the pause between batches with the lateness that a request may have; 0 where the feed has none."""
+    """Return the pause between batches, and how late a request may be on top of it; 0 if the feed has no pause."""
     return to_micros(feed.batch_pause_seconds) + LATE_MICROS if feed.batch_pause_seconds else 0

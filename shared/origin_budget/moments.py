@@ -1,6 +1,7 @@
-"""Moments of the store's clock, the one unit of time in ledgers: whole microseconds since 1970.
+"""Moments of the store's clock, the only unit of time in ledgers: whole microseconds since 1970.
 
-JSON and BSON keep integers exactly. Durations are plain integers, in microseconds where a name ends in `MICROS`.
+JSON and BSON keep integers exactly. Durations are plain integers; the name of a duration in microseconds ends in
+`micros`.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -11,18 +12,18 @@ Moment = NewType("Moment", int)
 """A time of the store's clock, in whole microseconds since 1970."""
 
 LONG_AGO = Moment(0)
-"""Before anything that a ledger counts."""
+"""A moment before everything that a ledger counts."""
 SECOND_MICROS = 1_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def to_moment(at: datetime) -> Moment:
-    """Return an aware datetime as a moment, cut to the microsecond."""
+    """Return the moment of an aware datetime."""
     return Moment((at - _EPOCH) // timedelta(microseconds=1))
 
 
 def to_datetime(moment: int) -> datetime:
-    """Return a moment as a datetime in UTC."""
+    """Return the datetime of a moment, in UTC."""
     return _EPOCH + timedelta(microseconds=moment)
 
 

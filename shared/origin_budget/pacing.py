@@ -1,4 +1,4 @@
-"""When may the next request go? Planned times that keep every window and every pause."""
+"""When may the next request be sent? Planned times that keep every window and every pause between batches."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -11,34 +11,34 @@ from shared.origin_budget.moments import Moment, to_moment
 from shared.origin_budget.windows import DAY, HOUR, next_gap
 
 LEAD_MICROS = 40_000
-"""Between a grant and its first paced request: the time that claiming the photos takes."""
+"""The first paced request of a grant is planned so far ahead, as its photo must be claimed first."""
 _EARLY_MICROS = LATE_MICROS // 4
-"""A request may go so much before its planned time: clocks differ."""
+"""A request may be sent so much before its planned time, as clocks differ."""
 
 
 def next_time(ledger: Ledger, limits: Limits) -> Moment:
-    """Return the earliest moment at which one more request breaks no limit."""
+    """Return the earliest moment from the ledger's on at which one more request keeps all limits."""
     at = max(
-        Moment(ledger.as_of + (LEAD_MICROS if limits.per_window or limits.pause else 0)),
-        HOUR.below_limit_from(ledger.hour_requests, limits.hour),
-        DAY.below_limit_from(ledger.day_requests, limits.day),
-        HOUR.below_limit_from(ledger.hour_bytes, limits.received),
+        Moment(ledger.as_of + (LEAD_MICROS if limits.requests_per_window or limits.pause_micros else 0)),
+        HOUR.below_limit_from(ledger.hour_requests, limits.requests_per_hour),
+        DAY.below_limit_from(ledger.day_requests, limits.requests_per_day),
+        HOUR.below_limit_from(ledger.hour_bytes, limits.bytes_per_hour),
     )
-    if limits.batch:
-        distance = limits.pause if ledger.batch_requests >= limits.batch else limits.step
+    if limits.batch_size:
+        distance = limits.pause_micros if ledger.batch_requests >= limits.batch_size else limits.step_micros
         at = max(at, Moment(ledger.batch_latest + distance))
-    return next_gap(ledger.planned, at, limits.per_window, limits.window)
+    return next_gap(ledger.planned, at, limits.requests_per_window, limits.window_micros)
 
 
 def with_planned(ledger: Ledger, limits: Limits, at: Moment) -> Ledger:
-    """Return the ledger with one more request planned for `at`, counted in every window and in its batch."""
+    """Return the ledger with one more request planned for the moment `at`, and counted in each window and its batch."""
     batch_requests, batch_latest = ledger.batch_requests, ledger.batch_latest
-    if limits.batch:
-        is_new_batch = at >= batch_latest + limits.pause
+    if limits.batch_size:
+        is_new_batch = at >= batch_latest + limits.pause_micros
         batch_requests, batch_latest = 1 if is_new_batch else batch_requests + 1, at
     return replace(
         ledger,
-        planned=tuple(sorted((*ledger.planned, at))) if limits.per_window else (),
+        planned=tuple(sorted((*ledger.planned, at))) if limits.requests_per_window else (),
         hour_requests=HOUR.added(ledger.hour_requests, at, 1),
         day_requests=DAY.added(ledger.day_requests, at, 1),
         batch_requests=batch_requests,
@@ -47,7 +47,7 @@ def with_planned(ledger: Ledger, limits: Limits, at: Moment) -> Ledger:
 
 
 def without_planned(ledger: Ledger, unused: Iterable[datetime]) -> Ledger:
-    """Return the ledger without planned requests that were never sent, given by their planned times."""
+    """Return the ledger without requests that were planned and never sent, given by their planned times."""
     planned, hour, day = list(ledger.planned), ledger.hour_requests, ledger.day_requests
     for at in map(to_moment, unused):
         if at in planned:
@@ -57,6 +57,6 @@ def without_planned(ledger: Ledger, unused: Iterable[datetime]) -> Ledger:
 
 
 def is_on_time(feed: Feed, planned_at: datetime, now: datetime) -> bool:
-    """Return True if a request planned for `planned_at` may go now; a little early is the clocks' doing."""
+    """Return True if a request that was planned for `planned_at` may be sent now: it is neither early nor too late."""
     late = LATE_MICROS if is_paced(feed) else LATE_UNPACED_MICROS
     return -_EARLY_MICROS <= to_moment(now) - to_moment(planned_at) <= late

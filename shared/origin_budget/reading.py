@@ -1,4 +1,4 @@
-"""Reads how much of a feed's budget is used now: for commands, the desk and the scheduler's metrics."""
+"""Reads how much of its budget a feed uses now, for operators' commands, the desk and metrics."""
 
 from shared.domain.feed import Feed
 from shared.origin_budget import use
@@ -7,7 +7,7 @@ from shared.stores.ledgers import Ledgers
 
 
 async def read_use(ledgers: Ledgers, feed: Feed) -> BudgetUse:
-    """Return how much of its budget the feed has used, and its suspensions, at the store's own time.
+    """Read the feed's ledger; return how much of its budget the feed uses, and its suspensions, at the store's time.
 
     Raises StoreUnavailable.
     """

@@ -1,4 +1,4 @@
-"""May a feed's origin be asked at all? Not while an operator paused it, it throttles, or its breaker is open."""
+"""Is a feed suspended? It gets no request while an operator pauses it, its origin throttles, or its breaker is open."""
 
 from datetime import datetime
 
@@ -6,34 +6,34 @@ from shared.origin_budget.ledger import Breaker, Ledger
 from shared.origin_budget.moments import SECOND_MICROS, Moment, to_datetime, to_micros, to_moment
 
 PAUSE_ASK_AGAIN_MICROS = 10 * SECOND_MICROS
-"""When to ask again while an operator pauses the feed, for nobody knows when the pause ends."""
+"""How soon to ask again while an operator pauses the feed: the pause may end before its time."""
 PROBE_ASK_AGAIN_SECONDS = 5.0
-"""When to ask again at the latest while a probe is under way."""
+"""How soon to ask again, at the latest, while a probe runs."""
 
 
 def is_paused(ledger: Ledger, now: Moment) -> bool:
-    """Return True if an operator's pause is in force."""
+    """Return True if an operator pauses the feed and the pause has not ended by itself."""
     return ledger.pause is not None and (ledger.pause.until is None or ledger.pause.until > now)
 
 
 def grants_resume_at(ledger: Ledger) -> Moment | None:
-    """Return when to ask again for a grant while none is given to anybody.
+    """Return when to ask for a grant again while the suspended feed grants nothing.
 
-    None: grants are given, if only one for a probe.
+    None if it may grant something: it is not suspended, or its open breaker may grant a probe.
     """
     if (ask_again_at := _held_until(ledger, ledger.as_of)) is not None:
         return ask_again_at
     if (breaker := ledger.breaker) is None:
         return None
     if breaker.probe_slot in ledger.slots:
-        return Moment(ledger.as_of + probe_patience_micros(breaker))
+        return Moment(ledger.as_of + probe_retry_micros(breaker))
     return breaker.probe_at if breaker.probe_at > ledger.as_of else None
 
 
 def refused_until(ledger: Ledger, slot: str, now: datetime) -> datetime | None:
-    """Return until when a granted request must not be sent, for the feed was suspended after the grant.
+    """Return until when a request that was granted must not be sent, because the feed was suspended after the grant.
 
-    None: it may be sent. An open breaker lets only its probe, known by its slot, go.
+    None if it may be sent. While the breaker is open only its probe may, which has the breaker's `probe_slot`.
     """
     moment = to_moment(now)
     if (held_until := _held_until(ledger, moment)) is not None:
@@ -43,13 +43,13 @@ def refused_until(ledger: Ledger, slot: str, now: datetime) -> datetime | None:
     return None
 
 
-def probe_patience_micros(breaker: Breaker) -> int:
-    """Return how long to wait before asking again while the breaker's probe is under way."""
+def probe_retry_micros(breaker: Breaker) -> int:
+    """Return how soon to ask for a grant again while the breaker's probe runs, in microseconds."""
     return to_micros(min(breaker.wait_seconds, PROBE_ASK_AGAIN_SECONDS))
 
 
 def _held_until(ledger: Ledger, now: Moment) -> Moment | None:
-    """Return when to ask again while a pause or a throttling is in force; None where neither is."""
+    """Return when to ask again while the feed is paused or throttled; None if it is neither."""
     if ledger.pause and is_paused(ledger, now):
         ask_again_at = Moment(now + PAUSE_ASK_AGAIN_MICROS)
         return min(ledger.pause.until or ask_again_at, ask_again_at)

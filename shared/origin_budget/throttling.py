@@ -1,4 +1,4 @@
-"""How long does an origin want silence? As long as it says, else ever longer while it goes on answering 429."""
+"""How long does an origin get no request after it asked for fewer? As long as it says, or ever longer."""
 
 from dataclasses import replace
 
@@ -7,18 +7,18 @@ from shared.origin_budget.ledger import Ledger
 from shared.origin_budget.moments import SECOND_MICROS, Moment, to_micros
 
 MIN_SECONDS, MAX_SECONDS = 1.0, 86_400.0
-"""A throttling for which the origin names a time lasts that long, within these bounds."""
+"""The bounds of a throttling for which the origin names a time."""
 _FIRST_SECONDS, _LONGEST_SECONDS = 1.0, 300.0
-"""The first and the longest throttling for which the origin names no time."""
+"""The first and the longest throttling for which the origin names no time; each lasts twice as long as the last."""
 _CALM_MICROS = 10 * SECOND_MICROS
-"""A success so long after a throttling ends the doubling; right behind a throttling, any origin lets some pass."""
+"""A good answer so long after a throttling ends the doubling; right after one, any origin answers some requests."""
 
 
 def after_answer(ledger: Ledger, failure: Failure | None, sent_at: Moment, jitter: float) -> Ledger:
-    """Return the ledger after an origin's answer to a request sent at `sent_at`; no failure is a good answer.
+    """Return the ledger after the origin answered a request sent at `sent_at`; `failure` is None for a good answer.
 
-    A failure that throttles or names a time to wait suspends the feed; `jitter` in [0, 1] makes a suspension without a
-    named time up to a quarter longer. A good answer, some time after the last throttling, ends the doubling.
+    A 429 and a failure that names a time to wait throttle the feed. A throttling without a named time is up to a
+    quarter longer, by `jitter` from 0 to 1. A good answer some time after the last throttling ends the doubling.
     """
     if failure is None:
         is_calm = sent_at >= ledger.throttled_until + _CALM_MICROS
@@ -29,14 +29,15 @@ def after_answer(ledger: Ledger, failure: Failure | None, sent_at: Moment, jitte
 
 
 def bounded(seconds: float) -> float:
-    """Return the time that an origin named, in seconds, within the bounds that are heeded."""
+    """Return the seconds that an origin named, cut to the bounds of a throttling."""
     return min(max(MIN_SECONDS, seconds), MAX_SECONDS)
 
 
 def _throttled(ledger: Ledger, failure: Failure, sent_at: Moment, jitter: float) -> Ledger:
-    """Return the ledger throttled for the time that the failure names, or for 1, 2, 4 … 300 s where it names none.
+    """Return the ledger throttled for the seconds that the failure names, or for 1, 2, 4 … 300 s if it names none.
 
-    Answers to requests sent before an earlier throttling ended belong to that one: only a named time prolongs it.
+    An answer to a request that was sent before the last throttling ended belongs to that throttling, and only a named
+    time makes it longer.
     """
     if failure.wait_seconds is not None:
         seconds = bounded(failure.wait_seconds)

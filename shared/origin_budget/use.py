@@ -1,4 +1,4 @@
-"""How much of a feed's budget is used, and is the feed suspended? What operators see of its ledger."""
+"""How much of its budget does a feed use, and is it suspended? What operators see of a ledger."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ TITLES = {
     "day": "requests a day",
     "bytes_hour": "bytes an hour",
 }
-"""What each window counts, in words, by the window's name."""
+"""By the name of a window: what its limit counts, in words."""
 
 
 class SuspendedBy(StrEnum):
-    """Who or what suspends a feed; the values are published in `--json`."""
+    """What suspends a feed. The values are those of `by` in `--json`."""
 
     OPERATOR = "operator"
     ORIGIN = "origin"
@@ -32,7 +32,7 @@ class SuspendedBy(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowUse:
-    """One limit of a feed, and how much of it was used in the window that ends now."""
+    """One limit of a feed, and how much of it is used in the window that ends now."""
 
     name: str
     """A key of `TITLES`."""
@@ -40,7 +40,7 @@ class WindowUse:
     used: int
     remaining: float
     remaining_for_routine: float
-    """The same without the reserve for viewed images."""
+    """What photos of other priorities than viewed may still use: `remaining` without the reserve."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,13 +49,13 @@ class Suspension:
 
     by: SuspendedBy
     since: datetime | None
-    """When it began; None where the ledger does not say."""
+    """When it began; None if the ledger does not say."""
     until: datetime | None
-    """When it ends; None where nobody can tell."""
+    """When it ends; None if that is not known."""
     reason: str
 
     def in_words(self) -> str:
-        """Return who or what suspends the feed, until when and why, as operators read it."""
+        """Return a phrase for operators: what suspends the feed, until when and why."""
         until = f"until {self.until:%Y-%m-%d %H:%M:%S} UTC" if self.until else "until it is thawed"
         who = {
             SuspendedBy.OPERATOR: f"frozen by an operator {until}",
@@ -71,27 +71,27 @@ class BudgetUse:
 
     at: datetime
     windows: Sequence[WindowUse]
-    """The windows that have a limit, in the order of `TITLES`."""
+    """The windows for which the feed has a limit, in the order of `TITLES`."""
     running: int
-    """Downloads that have a slot now."""
+    """How many downloads have a slot now."""
     slots: int
-    """How many downloads may have one."""
+    """How many downloads may have a slot."""
     suspensions: Sequence[Suspension]
 
     @property
     def suspended_until(self) -> datetime | None:
-        """When the origin may be asked again: `at` where nothing suspends it, None where nobody can tell."""
-        ends = [suspended.until for suspended in self.suspensions]
+        """When the last suspension ends: `at` if the feed is not suspended, None if that is not known."""
+        ends = [suspension.until for suspension in self.suspensions]
         return None if None in ends else max([self.at, *filter(None, ends)])
 
     @property
     def is_paused(self) -> bool:
         """True if an operator paused the feed."""
-        return any(suspended.by is SuspendedBy.OPERATOR for suspended in self.suspensions)
+        return any(suspension.by is SuspendedBy.OPERATOR for suspension in self.suspensions)
 
 
 def of_ledger(feed: Feed, ledger: Ledger, now: datetime) -> BudgetUse:
-    """Return how much of its budget a feed has used, and its suspensions, by its ledger at the store's time `now`."""
+    """Return how much of its budget a feed uses, and its suspensions, from its ledger at the store's time `now`."""
     moment = to_moment(now)
     windows = [
         _window("second", feed.requests_per_second, _of_last_second(feed, ledger, moment), feed),
@@ -109,12 +109,12 @@ def of_ledger(feed: Feed, ledger: Ledger, now: datetime) -> BudgetUse:
 
 
 def requests_by_minute(ledger: Ledger) -> Mapping[datetime, int]:
-    """Return how many requests each minute had, by the minute's begin, of the last hour's minutes that had any."""
+    """Return the requests of each minute of the last hour that had any, by the minute's begin."""
     return {to_datetime(HOUR.starts_at(bucket)): amount for bucket, amount in ledger.hour_requests}
 
 
 def to_json(use: BudgetUse) -> Mapping[str, object]:
-    """Return the use as `--json` publishes it, under keys that never change; times stay datetimes."""
+    """Return the use under the keys that `--json` publishes, which never change. Times stay datetimes."""
     return {
         "at": use.at,
         "windows": [
@@ -134,7 +134,7 @@ def to_json(use: BudgetUse) -> Mapping[str, object]:
 
 
 def suspensions_to_json(use: BudgetUse) -> Sequence[Mapping[str, object]]:
-    """Return the suspensions as `--json` publishes them, under keys that never change; times stay datetimes."""
+    """Return the suspensions under the keys that `--json` publishes, which never change. Times stay datetimes."""
     return [
         {"by": found.by, "since": found.since, "until": found.until, "reason": found.reason}
         for found in use.suspensions
@@ -153,7 +153,7 @@ def _window(name: str, limit: float, used: int, feed: Feed) -> WindowUse:
 
 
 def _of_last_second(feed: Feed, ledger: Ledger, now: Moment) -> int:
-    """Return how many requests were sent in the last second, or in the longer window of a rate below one a second."""
+    """Return how many requests were sent in the window of the feed's rate, a second or more; 0 without a rate."""
     length = second_micros(feed.requests_per_second) if feed.requests_per_second else 0
     return sum(now - length < at <= now for at in ledger.planned)
 

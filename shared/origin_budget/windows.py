@@ -1,6 +1,7 @@
-"""Sliding windows: how much does a period hold, and when does it hold less?
+"""Sliding windows: how much does a period hold, and from when on does it hold less?
 
-The last second is known by each planned time. An hour and a day are counted in buckets, which keeps ledgers small.
+The planned time of each request of about the last second is known. An hour and a day are counted in buckets, which
+keeps ledgers small.
 """
 
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 
 from shared.origin_budget.moments import LONG_AGO, SECOND_MICROS, Moment
 
-SLACK_MICROS = 5 * SECOND_MICROS
+_SLACK_MICROS = 5 * SECOND_MICROS
 """An hour and a day are counted this much longer, for requests that are sent late."""
 
 Tally = tuple[tuple[int, int], ...]
@@ -17,37 +18,38 @@ Tally = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class BucketedWindow:
-    """A long window, counted in buckets of `width` microseconds: at most one bucket's width of capacity is lost."""
+    """A sliding window that is counted in buckets: an amount leaves it at most one bucket's width too late."""
 
-    length: int
-    width: int
+    length_micros: int
+    width_micros: int
+    """The width of a bucket."""
 
     def starts_at(self, bucket: int) -> Moment:
-        """Return the moment at which a bucket begins."""
-        return Moment(bucket * self.width)
+        """Return the moment at which a bucket, given by its number, begins."""
+        return Moment(bucket * self.width_micros)
 
     def leaves_at(self, bucket: int) -> Moment:
-        """Return the moment at which the end of a bucket has left the window."""
-        return Moment((bucket + 1) * self.width + self.length + SLACK_MICROS)
+        """Return the moment at which the end of a bucket, given by its number, has left the window."""
+        return Moment((bucket + 1) * self.width_micros + self.length_micros + _SLACK_MICROS)
 
     def recent(self, tally: Tally, now: Moment) -> Tally:
-        """Return the part of a tally that counts in the window that ends `now`."""
+        """Return the buckets of a tally that have not left the window that ends `now`."""
         return tuple(counted for counted in tally if now < self.leaves_at(counted[0]))
 
     def added(self, tally: Tally, at: Moment, amount: int) -> Tally:
-        """Return the tally with an amount added at a moment; a negative amount is taken away, down to zero."""
-        counts = dict(tally)
-        counts[at // self.width] = counts.get(at // self.width, 0) + amount
-        return tuple(sorted((bucket, count) for bucket, count in counts.items() if count > 0))
+        """Return the tally with an amount added at a moment; a negative amount is taken away, at most down to zero."""
+        amounts, bucket = dict(tally), at // self.width_micros
+        amounts[bucket] = amounts.get(bucket, 0) + amount
+        return tuple(sorted((bucket, counted) for bucket, counted in amounts.items() if counted > 0))
 
     def set_back(self, tally: Tally, micros: int) -> Tally:
-        """Return the tally with each bucket moved into the past by so many microseconds, in whole buckets."""
-        return tuple((bucket - micros // self.width, amount) for bucket, amount in tally)
+        """Return the tally moved into the past by so many microseconds, rounded down to whole buckets."""
+        return tuple((bucket - micros // self.width_micros, amount) for bucket, amount in tally)
 
     def below_limit_from(self, tally: Tally, limit: int) -> Moment:
-        """Return the moment from which on the window holds less than `limit`; LONG_AGO where it does so now.
+        """Return the moment from which on the window holds less than `limit`, if nothing is added.
 
-        A limit of 0 is none.
+        LONG_AGO if it holds less now, or if the limit is 0, which is none.
         """
         total, at = sum(amount for _, amount in tally), LONG_AGO
         for bucket, amount in tally:
@@ -62,9 +64,10 @@ DAY = BucketedWindow(86_400 * SECOND_MICROS, 900 * SECOND_MICROS)
 
 
 def next_gap(planned: Sequence[Moment], at: Moment, limit: int, window_micros: int) -> Moment:
-    """Return the earliest moment from `at` on at which one more request keeps every window within the limit.
+    """Return the earliest moment from `at` on at which one more request keeps each window within the limit.
 
-    `planned` are the planned times, in order; windows before and after `at` are looked at. A limit of 0 is none.
+    `planned` are the planned times of requests, in order; windows that begin before `at` and after it are kept. A
+    limit of 0 is none.
     """
     if limit:
         for first, last in zip(planned, planned[limit - 1 :], strict=False):

@@ -1,6 +1,6 @@
-"""The ledgers of origin budgets: one document a feed, shared by all workers.
+"""The ledgers of origin budgets: one document for each feed, shared by all workers.
 
-Every write is conditional on the revision that was read.
+A write names the revision that was read, and is refused if another writer was faster.
 """
 
 import random
@@ -19,7 +19,7 @@ from shared.stores.errors import Contention
 T = TypeVar("T")
 
 MAX_ATTEMPTS = 60
-"""All workers of a feed write the same ledger: an attempt is refused more often than of a listing."""
+"""More than for listings: all workers of a feed write the same ledger, and are refused more often."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class StoredLedger:
     """A feed's ledger as it was read."""
 
     document: Document
-    """The stored document, with fields that this program may not know; empty before the first write."""
+    """The stored document, with keys that this program may not know; empty before the first write."""
     revision: int
     """How many times the ledger was written."""
     now: datetime
