@@ -96,7 +96,7 @@ async def _one_by_one(listings: mongo.MongoListings, feed: Feed) -> float:
         record = json.loads(_event(number, "2026-11-23T09:00:00Z"))["data"]["property"]
         said = announcement.read(feed, record, Position(datetime.now(UTC), 0, number))
         known = await listings.get(said.feed, said.listing_key)
-        listing = reconcile.record(known, said, feed, datetime.now(UTC))
+        listing = reconcile.apply(known, said, feed, datetime.now(UTC))
         if listing is not None:
             await listings.write([listing])
     return PLAIN / (time.monotonic() - began)

@@ -83,7 +83,7 @@ async def _record_all(listings: mongo.MongoListings, feed: Feed) -> None:
             announcement.read(feed, _record(number, _changed_at(READINGS)), Position(utc_now(), 0, 0))
             for number in range(first, first + 500)
         ]
-        await listings.write(one for each in said if (one := reconcile.record(None, each, feed, utc_now())))
+        await listings.write(one for each in said if (one := reconcile.apply(None, each, feed, utc_now())))
 
 
 async def _planned(source: Source, listings: mongo.MongoListings, feed: Feed, *, changing: int) -> tuple[float, float]:
@@ -128,7 +128,7 @@ async def _one_by_one(source: Source, listings: mongo.MongoListings, feed: Feed)
         for record in records:
             said = announcement.read(feed, json.loads(record.value or b"")["data"]["property"], record.position)
             known = await listings.get(said.feed, said.listing_key)
-            reconcile.record(known, said, feed, utc_now())
+            reconcile.apply(known, said, feed, utc_now())
             done += 1
     return (time.monotonic() - began) / done
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from ops.words import many
 from shared.domain import retry
-from shared.domain.failures import POLICIES
+from shared.domain.failures import REASONS
 from shared.domain.feed import Feed
 from shared.domain.image import Photo, Status, url_key
 from shared.domain.listing import UNTIL_DECIDED, Hidden, Listing
@@ -137,7 +137,7 @@ def of_photo(
         lines.append(f"  held: {of_newest}, downloaded {when(photo.copy.downloaded_at, now)}")
     lines.append(f"  {_served(listing, photo, renderer)}")
     if photo.failure:
-        meaning = POLICIES[photo.failure.reason].meaning
+        meaning = REASONS[photo.failure.reason].meaning
         lines.append(f"  last failure: {photo.failure.reason}: {meaning}; {photo.failure.detail}")
     lines += [f"  {_attempt(one, now)}" for one in attempts if one.image_id == photo.id]
     return Explained(photo.id, photo.status, tuple(lines), turn)
@@ -177,7 +177,7 @@ def next_step(listing: Listing, photo: Photo, feed: Feed, now: datetime, say: Sa
 
 
 def _attempt(one: Attempt, now: datetime) -> str:
-    known = {reason.value: policy.meaning for reason, policy in POLICIES.items()}
+    known = {reason.value: rule.meaning for reason, rule in REASONS.items()}
     meaning = f" ({known[one.result]})" if one.result in known else ""
     detail = f": {one.detail}" if one.detail else ""
     return f"{when(one.at, now)}: {one.result}{meaning}{detail}, {one.milliseconds} ms"

@@ -12,7 +12,7 @@ import orjson
 
 from ops.replay import CARRIES, Filter, Source
 from shared.domain import announcement, lifecycle, reconcile
-from shared.domain.announcement import ImpossibleRecord
+from shared.domain.announcement import InvalidPropertyRecord
 from shared.domain.feed import Feed
 from shared.domain.freshness import Position, Version, is_stale
 from shared.domain.image import Photo
@@ -90,7 +90,7 @@ def _readable(records: Iterable[Record], read: Callable[[Record], Result], plan:
     for record in records:
         try:
             yield read(record)
-        except ImpossibleRecord as fault:
+        except InvalidPropertyRecord as fault:
             plan.refuse(str(fault))
 
 
@@ -173,11 +173,11 @@ class _OfListings:
     def _read(self, record: Record) -> _Said:
         event = decode(record.value, ListingSeen, record.at)
         if isinstance(event, Undecodable):
-            raise ImpossibleRecord(event.reason)
+            raise InvalidPropertyRecord(event.reason)
         feed, said = self._feeds.get(event.data.feed), event.data.record
         if feed is None:
-            raise ImpossibleRecord(f"the feed {event.data.feed[:100]!r} is not in feeds.toml")
-        key, version = announcement.listing_key(said), announcement.stamped(said)
+            raise InvalidPropertyRecord(f"the feed {event.data.feed[:100]!r} is not in feeds.toml")
+        key, version = announcement.listing_key(said), announcement.read_version(said)
         fingerprint = hash(orjson.dumps(said))
         return _Said((feed.name, key), feed, said, record.position, version, fingerprint)
 
@@ -189,9 +189,9 @@ class _OfListings:
             return self.plan.count(changes=False)
         try:
             announced = announcement.read(said.feed, said.record, said.position)
-        except ImpossibleRecord as fault:
+        except InvalidPropertyRecord as fault:
             return self.plan.refuse(str(fault))
-        after = reconcile.record(before, announced, said.feed, self._now)
+        after = reconcile.apply(before, announced, said.feed, self._now)
         if after is not None:
             self._note(before, after)
             known[said.one] = after
@@ -243,9 +243,9 @@ class _OfImages:
     def _read(self, record: Record) -> tuple[ImageOutdated | ImageDownloaded | ImageRemoved, datetime]:
         event = decode(record.value, self._carried, record.at)
         if isinstance(event, Undecodable):
-            raise ImpossibleRecord(event.reason)
+            raise InvalidPropertyRecord(event.reason)
         if event.data.feed not in self._feeds:
-            raise ImpossibleRecord(f"the feed {event.data.feed[:100]!r} is not in feeds.toml")
+            raise InvalidPropertyRecord(f"the feed {event.data.feed[:100]!r} is not in feeds.toml")
         return event.data, event.time  # type: ignore[return-value]
 
     def _begins(self, listing: Listing | None, asked: ImageOutdated, at: datetime) -> bool:

@@ -106,7 +106,7 @@ class Walk:
                 self._all(Bucket.PUBLIC, prefix), self._all(Bucket.ORIGINALS, prefix)
             )
             seen = len(public) + len(originals)
-            findings = audit.compare(listing, public, originals, self._clock())
+            findings = audit.find_drift(listing, public, originals, self._clock())
             findings += await self._wrong_hashes(listing, {one.key for one in findings})
             again = await self._listings.get(listing.feed, listing.key) if findings else listing
             if again is None or again.revision == listing.revision:
@@ -127,7 +127,7 @@ class Walk:
         found: list[Finding] = []
         for photo in listing.photos:
             copy = photo.copy
-            if copy is None or copy.original_key in known or not audit.is_read(photo, self._read, self._salt):
+            if copy is None or copy.original_key in known or not audit.is_sampled(photo, self._read, self._salt):
                 continue
             async with self._reading:
                 content = await self._objects.get(Bucket.ORIGINALS, copy.original_key)
@@ -141,7 +141,7 @@ class Walk:
         page = await self._objects.page(bucket, self._below, place.after, _KEYS)
         by_listing: dict[ListingId, list[StoredObject]] = defaultdict(list)
         for held in page:
-            if one := keys.listing_of(held.key):
+            if one := keys.listing_id_of(held.key):
                 by_listing[one].append(held)
         recorded = await self._listings.get_many(by_listing)
         now = self._clock()
@@ -150,7 +150,7 @@ class Walk:
             for one, below in by_listing.items()
             if one not in recorded
             for held in below
-            if audit.orphan(held, now)
+            if audit.is_orphan(held, now)
         ]
         after = Place(None, bucket, page[-1].key) if len(page) == _KEYS else self._place_after(place)
         return Step(0, len(page), findings, after)

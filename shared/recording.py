@@ -10,7 +10,7 @@ from shared import log, tracing
 from shared.clock import Clock
 from shared.dead_letters import DeadLetters
 from shared.domain import announcement, reconcile
-from shared.domain.announcement import Announcement, ImpossibleRecord
+from shared.domain.announcement import Announcement, InvalidPropertyRecord
 from shared.domain.feed import Feed
 from shared.domain.freshness import Version, is_stale
 from shared.domain.listing import Listing
@@ -66,7 +66,7 @@ class Recorder:
             try:
                 one, statement = self._understood(record)
                 heard.setdefault(one, []).append(statement)
-            except ImpossibleRecord as fault:
+            except InvalidPropertyRecord as fault:
                 dead.append((record, str(fault)))
         news, known = await self._news(heard)
         said: dict[ListingId, list[Announcement]] = {}
@@ -74,7 +74,7 @@ class Recorder:
             for statement in statements:
                 try:
                     said.setdefault(one, []).append(_read(statement))
-                except ImpossibleRecord as fault:
+                except InvalidPropertyRecord as fault:
                     dead.append((statement.source, str(fault)))
         written = await self._write(said, known)
         # Last, so that a batch that is tried again because a store was away leaves no second dead letter.
@@ -88,11 +88,11 @@ class Recorder:
     def _understood(self, source: Record) -> tuple[ListingId, _Statement]:
         event = decode(source.value, ListingSeen, source.at)
         if isinstance(event, Undecodable):
-            raise ImpossibleRecord(event.reason)
+            raise InvalidPropertyRecord(event.reason)
         feed, record = self._feeds.get(event.data.feed), event.data.record
         if feed is None:
-            raise ImpossibleRecord(f"the feed {event.data.feed[:100]!r} is not in feeds.toml")
-        key, version = announcement.listing_key(record), announcement.stamped(record, source.position)
+            raise InvalidPropertyRecord(f"the feed {event.data.feed[:100]!r} is not in feeds.toml")
+        key, version = announcement.listing_key(record), announcement.read_version(record, source.position)
         return (feed.name, key), _Statement(source, feed, record, event.id[:_LONGEST_ID], version)
 
     async def _news(
@@ -131,7 +131,7 @@ class Recorder:
         """Return the listing after all statements, or None where none changes it."""
         now, before = self._clock(), listing
         for one in said:
-            listing = reconcile.record(listing, one, self._feeds[one.feed], now) or listing
+            listing = reconcile.apply(listing, one, self._feeds[one.feed], now) or listing
         return None if listing is before else listing
 
 

@@ -57,7 +57,7 @@ def heard(
     """Return the listing as the record leaves it, read from that place of its topic; None where it says nothing new."""
     rules = feed or a_feed()
     said = announcement.read(rules, record, Position(NOW, 0, offset))
-    return reconcile.record(known, said, rules, now)
+    return reconcile.apply(known, said, rules, now)
 
 
 def a_copy(photo: str = "a", *, key: str = KEY, feed: str = FEED, sha256: str = "5a" * 32, **facts: Any) -> Copy:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from ops.explain import Turn
 from ops.words import many
-from shared.domain.failures import POLICIES, Reason
+from shared.domain.failures import REASONS, Reason
 from shared.domain.image import Photo, Status
 from shared.domain.listing import UNTIL_DECIDED, Listing, RemovalReason
 from shared.stores.attempts import Attempt
@@ -99,7 +99,7 @@ def _missing(missing: Sequence[Photo]) -> Iterator[str]:
         if reason is None:
             yield f"{_photos(count)} waiting for a first attempt."
         else:
-            yield f"{_photos(count)}: {reason.value}; {POLICIES[reason].meaning}."
+            yield f"{_photos(count)}: {reason.value}; {REASONS[reason].meaning}."
     if waiting := sum(photo.waits_for_new_url for photo in missing):
         yield f"{_photos(waiting)} had a URL that works once; the MLS must announce another."
 
@@ -168,7 +168,7 @@ def _to_come(listing: Listing) -> Iterator[Moment]:
 
 def _attempted(one: Attempt) -> Moment:
     tone = Tone.GOOD if one.result in _DONE else Tone.BAD
-    meaning = POLICIES[Reason(one.result)].meaning if one.result in set(Reason) else ""
+    meaning = REASONS[Reason(one.result)].meaning if one.result in set(Reason) else ""
     said = "; ".join(part for part in (meaning, one.detail, f"{one.milliseconds:,} ms") if part)
     return Moment(one.at, tone, one.result, said, one.image_id)
 

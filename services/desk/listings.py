@@ -11,7 +11,7 @@ from ops import circumstances, explain
 from ops.explain import Turn
 from services.desk import decide
 from services.desk.view import Parts, address, known_feed, page, refuse, see_other, text
-from shared.domain.failures import POLICIES, Reason
+from shared.domain.failures import REASONS, Reason
 from shared.domain.feed import Feed
 from shared.domain.image import Photo, Status
 from shared.domain.listing import Listing
@@ -117,7 +117,7 @@ class ListingPages:
             "photos": [self._shown(listing, photo) for photo in listing.photos],
             "timeline": decide.timeline(listing, attempts, removals)[:_MOMENTS],
             "removals": removals,
-            "policies": POLICIES,
+            "reasons": REASONS,
         }
         return page(request, "listing.html", context)
 
@@ -188,6 +188,6 @@ def _paged(wanted: ListingFilter, rows: Sequence[ListingSummary], most: int, pat
         "rows": rows[:most],
         "following": following,
         "statuses": list(Status),
-        "policies": POLICIES,
+        "reasons": REASONS,
         "query": query,
     }

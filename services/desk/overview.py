@@ -12,7 +12,7 @@ from services.desk import charts
 from services.desk.charts import Chart
 from services.desk.view import Parts, page, text
 from services.desk.watch import MINUTE, MINUTES, Snapshot
-from shared.domain.failures import POLICIES, Reason
+from shared.domain.failures import REASONS, Reason
 from shared.domain.image import Status
 from shared.origin_budget.use import TITLES
 
@@ -60,7 +60,7 @@ class Overview:
             "hour": _hour(seen, minutes, parts.watch.queue),
             "totals": _totals(seen),
             "statuses": list(Status),
-            "policies": POLICIES,
+            "reasons": REASONS,
             "titles": TITLES,
             "latest": latest,
         }

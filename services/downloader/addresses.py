@@ -7,7 +7,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from urllib.parse import urljoin
 
 from shared.domain.failures import Failure, Reason
-from shared.domain.hosts import canonical_host, host_allowed
+from shared.domain.hosts import canonical_host, is_allowed_host
 
 _MAX_URL_LENGTH = 8_192
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -72,7 +72,7 @@ def fetch_target(url: str, image_hosts: Iterable[str]) -> FetchTarget | Failure:
     if error := _text_error(url):
         return Failure(Reason.BAD_URL, error)
     target = _parse(url)
-    if isinstance(target, Failure) or host_allowed(target.host, target.port, image_hosts):
+    if isinstance(target, Failure) or is_allowed_host(target.host, target.port, image_hosts):
         return target
     return Failure(Reason.REFUSED_HOST, f"{target.host} port {target.port} is not in the feed's image_hosts")
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from shared.domain.failures import Failure, Reason
-from shared.domain.retry import retry_after
+from shared.domain.retry import parse_retry_after
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _REASONS = {
@@ -80,7 +80,7 @@ def read(
     if status in _REDIRECTS and "Location" in headers:
         return Redirect(headers["Location"])
     reason = _REASONS.get(status, Reason.ORIGIN_ERROR)
-    wait = retry_after(headers.get("Retry-After", ""), now) if status in _MAY_THROTTLE else None
+    wait = parse_retry_after(headers.get("Retry-After", ""), now) if status in _MAY_THROTTLE else None
     return Failure(reason, f"{host} answered {status}", wait)
 
 

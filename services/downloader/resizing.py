@@ -21,7 +21,7 @@ _BAND_PIXELS = 1_000_000
 def variant_size(sides: Sides, spec: VariantSpec) -> Sides:
     """Return a variant's sides for a photo of these sides: never larger, at least 1, and within its format's limit."""
     width, height = sides
-    longest = FORMATS[spec.format].longest_side
+    longest = FORMATS[spec.format].max_side_pixels
     scale = min(1.0, spec.width / width, longest / height, longest / width)
     return max(1, round(width * scale)), max(1, round(height * scale))
 

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from services.janitor import decide
 from shared import log
 from shared.clock import Clock
-from shared.domain.burst import FEWEST, is_burst
+from shared.domain.burst import MIN_HIDDEN, is_burst
 from shared.domain.feed import Feed
 from shared.domain.listing import Listing, RemovalReason
 from shared.stores.removal_holds import RemovalHold, RemovalHolds
@@ -95,7 +95,7 @@ class Guard:
             return False
         since, until = decide.hour_counted(begin, last)
         hidden = await self._listings.turned_hidden(feed.name, reason, since, until)
-        if hidden < FEWEST:
+        if hidden < MIN_HIDDEN:
             return False
         displayed = await self._listings.displayed_count(feed.name)
         if not is_burst(hidden, displayed, feed):

@@ -9,7 +9,7 @@ from services.scheduler.odata import PropertyRecord
 from services.scheduler.sweep_metrics import SweepMetrics
 from shared import log
 from shared.domain import announcement
-from shared.domain.announcement import Announcement, ImpossibleRecord
+from shared.domain.announcement import Announcement, InvalidPropertyRecord
 from shared.domain.feed import Feed
 from shared.events.listings import ListingSeen
 from shared.events.topics import MAX_RECORD_BYTES
@@ -40,7 +40,7 @@ class ChangeFilter:
         for record in records:
             try:
                 announcements.append(announcement.read(self._feed, record))
-            except ImpossibleRecord as error:
+            except InvalidPropertyRecord as error:
                 self._count_unusable(record, str(error))
         return announcements
 

@@ -9,10 +9,10 @@ from shared.domain import lifecycle
 from shared.domain.announcement import Announcement
 from shared.domain.feed import Feed
 from shared.domain.freshness import is_newer
-from shared.domain.listing import Listing, Recorded, RemovalReason
+from shared.domain.listing import Listing, RecordedState, RemovalReason
 
 
-def is_news(said: Announcement, recorded: Recorded | None) -> bool:
+def is_news(said: Announcement, recorded: RecordedState | None) -> bool:
     """Whether the MLS says something that is not recorded: another version, or that it is displayed, or is not.
 
     What may not be shown and was never recorded is no news. An opt-out stays one until its timestamps move: the rows

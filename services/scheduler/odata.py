@@ -21,7 +21,7 @@ import stamina
 
 from shared.clock import Clock, utc_now
 from shared.domain.feed import Feed
-from shared.domain.retry import retry_after
+from shared.domain.retry import parse_retry_after
 
 Row = dict[str, Any]
 """One row of an OData answer, by field."""
@@ -188,7 +188,9 @@ class MlsClient:
 
     def _failure_of(self, response: httpx.Response) -> MlsUnavailable:
         status = response.status_code
-        wait = retry_after(response.headers.get("Retry-After", ""), self._clock()) if status in {429, 503} else None
+        wait = (
+            parse_retry_after(response.headers.get("Retry-After", ""), self._clock()) if status in {429, 503} else None
+        )
         return MlsUnavailable(_BY_STATUS.get(status, MlsFailure.MLS_ERROR), f"the MLS answered {status}", wait)
 
     def _page(self, body: bytes, url: httpx.URL) -> ODataPage:

@@ -18,7 +18,7 @@ _OLDEST = datetime.min.replace(tzinfo=UTC)
 _LONGEST_WORD = 100
 
 
-class ImpossibleRecord(ValueError):
+class InvalidPropertyRecord(ValueError):
     """A Property record that cannot be understood as a whole; it belongs in the dead letters."""
 
 
@@ -68,7 +68,7 @@ class _Row(NamedTuple):
 def read(
     feed: Feed, record: Mapping[str, object], position: Position | None = None, event_id: str = ""
 ) -> Announcement:
-    """Read a RESO Property record as the MLS gave it. Raises ImpossibleRecord where nothing can be made of it."""
+    """Read a RESO Property record as the MLS gave it. Raises InvalidPropertyRecord where nothing can be made of it."""
     key = listing_key(record)
     rows, unusable = _rows(feed, record.get("Media"))
     hidden_by, may_be_kept = _hidden_by(feed, record)
@@ -92,10 +92,10 @@ def read(
     )
 
 
-def stamped(record: Mapping[str, object], position: Position | None = None) -> Version | None:
+def read_version(record: Mapping[str, object], position: Position | None = None) -> Version | None:
     """Return how new a record is by its own fields alone; None where its rows must be read for that.
 
-    Raises ImpossibleRecord where a timestamp is none.
+    Raises InvalidPropertyRecord where a timestamp is none.
     """
     modified_at, media_changed_at = _timestamp(record, "ModificationTimestamp"), _own_media_timestamp(record)
     if media_changed_at is None or not isinstance(record.get("Media"), (list, type(None))):
@@ -108,7 +108,7 @@ def _own_media_timestamp(record: Mapping[str, object]) -> datetime | None:
 
 
 def listing_key(record: Mapping[str, object]) -> str:
-    """Return the ListingKey. Raises ImpossibleRecord where there is none."""
+    """Return the ListingKey. Raises InvalidPropertyRecord where there is none."""
     return _required_text(record, "ListingKey")
 
 
@@ -127,7 +127,7 @@ def _rows(feed: Feed, media: object) -> tuple[list[_Row] | None, tuple[SetAside,
     if media is None:
         return None, ()
     if not isinstance(media, list):
-        raise ImpossibleRecord(f"Media must be a list of rows, not {type(media).__name__}")
+        raise InvalidPropertyRecord(f"Media must be a list of rows, not {type(media).__name__}")
     rows: list[_Row] = []
     unusable: list[SetAside] = []
     for index, raw in enumerate(media):
@@ -233,13 +233,13 @@ def _timestamp(record: Mapping[str, object], name: str) -> datetime | None:
     try:
         return parse_timestamp(record.get(name))
     except ValueError:
-        raise ImpossibleRecord(f"{name} is not a timestamp") from None
+        raise InvalidPropertyRecord(f"{name} is not a timestamp") from None
 
 
 def _required_text(record: Mapping[str, object], name: str) -> str:
     text = _text(record.get(name))
     if text is None:
-        raise ImpossibleRecord(f"{name} is missing")
+        raise InvalidPropertyRecord(f"{name} is missing")
     return text
 
 

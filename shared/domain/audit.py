@@ -1,4 +1,4 @@
-"""Do a listing's record and its objects agree? What is recorded must be held, and nothing else."""
+"""Do a listing's record and its stored objects agree? Each object of a record is stored, and no other."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -8,14 +8,14 @@ from enum import StrEnum
 
 from shared.domain.image import Copy, Photo
 from shared.domain.keys import photo_prefix
-from shared.domain.listing import Listing
+from shared.domain.listing import Listing, copy_keys
 
 ORPHAN_AFTER = timedelta(days=1)
-"""What no record knows of may be on its way into one: a download stores its objects before it is settled."""
+"""A younger object may be on its way into a record: a download stores its objects before it is settled."""
 
 
 class Drift(StrEnum):
-    """How record and storage may disagree."""
+    """How record and storage disagree about an object."""
 
     MISSING = "missing"
     EMPTY = "empty"
@@ -26,7 +26,7 @@ class Drift(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """An object as storage lists it."""
+    """An object as storage lists it; the size is in bytes."""
 
     key: str
     size: int
@@ -35,7 +35,7 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One object on which record and storage disagree; an orphan belongs to no image."""
+    """An object on which record and storage disagree; `image_id` is None for an orphan, which belongs to no image."""
 
     drift: Drift
     key: str
@@ -45,45 +45,48 @@ class Finding:
     image_id: str | None = None
 
 
-def compare(
+def find_drift(
     listing: Listing, public: Sequence[StoredObject], originals: Sequence[StoredObject], now: datetime
 ) -> list[Finding]:  # fmt: skip
-    """Compare a listing with all objects below its prefix."""
-    found: list[Finding] = []
-    for is_original, held in ((False, public), (True, originals)):
-        sizes = {one.key: one.size for one in held}
+    """Compare a listing with all objects below its prefix in both buckets, and return the objects that disagree."""
+    findings: list[Finding] = []
+    for is_original, stored in ((False, public), (True, originals)):
+        sizes = {found.key: found.size for found in stored}
         for photo, copy in _copies(listing):
-            for key, size in _expected(copy, is_original=is_original).items():
+            for key, size in _recorded_sizes(copy, is_original=is_original).items():
                 if drift := _drift(sizes.get(key), size):
-                    found.append(Finding(drift, key, is_original, listing.feed, listing.key, photo.id))
-        unknown = unreferenced_keys(listing, sizes)
-        found += [
-            Finding(Drift.ORPHAN, one.key, is_original, listing.feed, listing.key)
-            for one in held
-            if one.key in unknown and orphan(one, now)
+                    findings.append(Finding(drift, key, is_original, listing.feed, listing.key, photo.id))
+        unreferenced = unreferenced_keys(listing, sizes)
+        findings += [
+            Finding(Drift.ORPHAN, found.key, is_original, listing.feed, listing.key)
+            for found in stored
+            if found.key in unreferenced and is_orphan(found, now)
         ]
-    return found
+    return findings
 
 
 def unreferenced_keys(listing: Listing, keys: Iterable[str]) -> set[str]:
-    """Return those of the keys that no copy and no discard names, and that no download under way may have stored."""
-    known = {key for _, copy in _copies(listing) for key in (copy.original_key, *(one.key for one in copy.variants))}
-    known |= {key for discard in listing.discards for key in (*discard.public_keys, *discard.original_keys)}
-    in_work = tuple(
+    """Return those of the keys that no copy and no discard of the listing names.
+
+    Keys of photos in flight are left out: a download may have stored these objects already.
+    """
+    named = {key for _, copy in _copies(listing) for key in copy_keys(copy)}
+    named |= {key for discard in listing.discards for key in (*discard.public_keys, *discard.original_keys)}
+    in_flight = tuple(
         photo_prefix(listing.feed, listing.key, photo.object_id)
         for photo in listing.photos
         if photo.released_at is not None or photo.claim is not None
     )
-    return {key for key in keys if key not in known and not key.startswith(in_work)}
+    return {key for key in keys if key not in named and not key.startswith(in_flight)}
 
 
-def orphan(held: StoredObject, now: datetime) -> bool:
-    """Whether an object that no record knows of has been there too long to be on its way into one."""
-    return held.stored_at < now - ORPHAN_AFTER
+def is_orphan(stored: StoredObject, now: datetime) -> bool:
+    """Return True if an object that no record names is an orphan: too old to be on its way into a record."""
+    return stored.stored_at < now - ORPHAN_AFTER
 
 
-def is_read(photo: Photo, share: float, salt: str) -> bool:
-    """Whether the photo's original is read in this audit: a share of them, others at every salt."""
+def is_sampled(photo: Photo, share: float, salt: str) -> bool:
+    """Return True if this audit reads the photo's original. `share` in 0…1 of all are read, others for each salt."""
     chance = int.from_bytes(hashlib.sha256(f"{salt}|{photo.id}".encode()).digest()[:8]) / 2**64
     return chance < share
 
@@ -92,15 +95,15 @@ def _copies(listing: Listing) -> Iterator[tuple[Photo, Copy]]:
     return ((photo, photo.copy) for photo in listing.photos if photo.copy)
 
 
-def _expected(copy: Copy, *, is_original: bool) -> Mapping[str, int]:
+def _recorded_sizes(copy: Copy, *, is_original: bool) -> Mapping[str, int]:
     if is_original:
         return {copy.original_key: copy.file_size}
     return {variant.key: variant.file_size for variant in copy.variants}
 
 
-def _drift(held: int | None, recorded: int) -> Drift | None:
-    if held is None:
+def _drift(stored_size: int | None, recorded_size: int) -> Drift | None:
+    if stored_size is None:
         return Drift.MISSING
-    if held == recorded:
+    if stored_size == recorded_size:
         return None
-    return Drift.WRONG_SIZE if held else Drift.EMPTY
+    return Drift.WRONG_SIZE if stored_size else Drift.EMPTY

@@ -1,11 +1,15 @@
-"""When does what leaves a feed look like the feed's fault? Pure."""
+"""When are so many listings hidden at once that the feed may be at fault? Pure."""
 
 from shared.domain.feed import Feed
 
-FEWEST = 50
-"""So many listings have to turn hidden, whatever share of the feed they are: a small feed has such days."""
+MIN_HIDDEN = 50
+"""Fewer hidden listings are no burst, whatever share of the feed they are: a small feed has such days."""
 
 
 def is_burst(hidden: int, displayed: int, feed: Feed) -> bool:
-    """Whether so many listings turned hidden, and so many are still displayed, that an operator has to look."""
-    return hidden >= FEWEST and hidden > feed.removal_freeze_share * (displayed + hidden)
+    """Return True if a feed's hidden listings are a burst, for which removals wait until an operator decides.
+
+    `hidden` counts the listings hidden within an hour, `displayed` those that the feed still displays. A burst is at
+    least `MIN_HIDDEN` listings and more than the feed's `removal_freeze_share` of both together.
+    """
+    return hidden >= MIN_HIDDEN and hidden > feed.removal_freeze_share * (displayed + hidden)

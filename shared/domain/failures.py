@@ -1,11 +1,12 @@
-"""Why did an attempt fail, and what follows? One table, read by the downloader, `explain` and the docs."""
+"""Why did an attempt fail, and what follows from that? docs/failures.md shows the table to operators."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """Every way in which an attempt to get a good copy can end badly."""
+    """Why an attempt to get a good copy of a photo failed."""
 
     GONE = "gone"
     FORBIDDEN = "forbidden"
@@ -27,42 +28,36 @@ class Reason(StrEnum):
     INTERNAL_ERROR = "internal-error"
 
 
-class Then(StrEnum):
-    """What the record does next."""
-
-    RETRY = "retry"
-    """Due again after a growing wait, up to the feed's `max_attempts`."""
-    FINAL = "final"
-    """Nothing until the MLS announces something newer, or a day has passed."""
-
-
 @dataclass(frozen=True, slots=True)
-class Policy:
-    """What follows from a reason, and its meaning in words for an operator."""
+class ReasonRule:
+    """What follows from a reason for a failed attempt, and its meaning in words for an operator."""
 
-    then: Then
+    is_final: bool
+    """True: no attempt until the MLS announces something newer or a day has passed. False: attempts go on after growing
+    waits, up to the feed's `max_attempts`."""
     meaning: str
 
 
-POLICIES: dict[Reason, Policy] = {
-    Reason.GONE: Policy(Then.FINAL, "the origin says that the photo does not exist (404, 410)"),
-    Reason.FORBIDDEN: Policy(Then.RETRY, "the origin refuses (401, 403): an expired URL or a wrong token"),
-    Reason.THROTTLED: Policy(Then.RETRY, "the origin asks for fewer requests (429)"),
-    Reason.ORIGIN_ERROR: Policy(Then.RETRY, "the origin answered with an error (5xx or another unexpected status)"),
-    Reason.UNREACHABLE: Policy(Then.RETRY, "no connection: name not found, refused, reset, or TLS failed"),
-    Reason.TIMEOUT: Policy(Then.RETRY, "no complete answer within request_timeout_seconds, or a body that drips"),
-    Reason.BROKEN_BODY: Policy(Then.RETRY, "the body ended early or was empty"),
-    Reason.TOO_LARGE: Policy(Then.RETRY, "the file is larger than max_file_bytes"),
-    Reason.TOO_MANY_REDIRECTS: Policy(Then.RETRY, "more than 3 redirects"),
-    Reason.BAD_URL: Policy(Then.FINAL, "the URL is not one that may be fetched"),
-    Reason.REFUSED_HOST: Policy(Then.FINAL, "the host or port is not in the feed's image_hosts"),
-    Reason.REFUSED_ADDRESS: Policy(Then.RETRY, "the host's name leads to a private or reserved address"),
-    Reason.NOT_AN_IMAGE: Policy(Then.RETRY, "the bytes are not JPEG, PNG, WebP, GIF or AVIF"),
-    Reason.BROKEN_IMAGE: Policy(Then.RETRY, "the picture ends early or cannot be decoded"),
-    Reason.TOO_MANY_PIXELS: Policy(Then.RETRY, "the picture has more pixels than max_pixels"),
-    Reason.TOO_MUCH_MEMORY: Policy(Then.RETRY, "decoding needs more memory than a picture may take"),
-    Reason.ENCODER_KILLED: Policy(Then.RETRY, "the process that decoded the picture died of it, or took too long"),
-    Reason.INTERNAL_ERROR: Policy(Then.RETRY, "a fault of our own; the downloader's log says more"),
+_FINAL, _RETRIED = True, False
+REASONS: Mapping[Reason, ReasonRule] = {
+    Reason.GONE: ReasonRule(_FINAL, "the origin says that the photo does not exist (404, 410)"),
+    Reason.FORBIDDEN: ReasonRule(_RETRIED, "the origin refuses (401, 403): an expired URL or a wrong token"),
+    Reason.THROTTLED: ReasonRule(_RETRIED, "the origin asks for fewer requests (429)"),
+    Reason.ORIGIN_ERROR: ReasonRule(_RETRIED, "the origin answered with an error (5xx or another unexpected status)"),
+    Reason.UNREACHABLE: ReasonRule(_RETRIED, "no connection: name not found, refused, reset, or TLS failed"),
+    Reason.TIMEOUT: ReasonRule(_RETRIED, "no complete answer within request_timeout_seconds, or a body that drips"),
+    Reason.BROKEN_BODY: ReasonRule(_RETRIED, "the body ended early or was empty"),
+    Reason.TOO_LARGE: ReasonRule(_RETRIED, "the file is larger than max_file_bytes"),
+    Reason.TOO_MANY_REDIRECTS: ReasonRule(_RETRIED, "more than 3 redirects"),
+    Reason.BAD_URL: ReasonRule(_FINAL, "the URL is not one that may be fetched"),
+    Reason.REFUSED_HOST: ReasonRule(_FINAL, "the host or port is not in the feed's image_hosts"),
+    Reason.REFUSED_ADDRESS: ReasonRule(_RETRIED, "the host's name leads to a private or reserved address"),
+    Reason.NOT_AN_IMAGE: ReasonRule(_RETRIED, "the bytes are not JPEG, PNG, WebP, GIF or AVIF"),
+    Reason.BROKEN_IMAGE: ReasonRule(_RETRIED, "the picture ends early or cannot be decoded"),
+    Reason.TOO_MANY_PIXELS: ReasonRule(_RETRIED, "the picture has more pixels than max_pixels"),
+    Reason.TOO_MUCH_MEMORY: ReasonRule(_RETRIED, "decoding needs more memory than a picture may take"),
+    Reason.ENCODER_KILLED: ReasonRule(_RETRIED, "the process that decoded the picture died of it, or took too long"),
+    Reason.INTERNAL_ERROR: ReasonRule(_RETRIED, "a fault of our own; the downloader's log says more"),
 }
 
 
@@ -73,4 +68,4 @@ class Failure:
     reason: Reason
     detail: str = ""
     wait_seconds: float | None = None
-    """What the origin's Retry-After asked for, for the whole feed; null where it asked for nothing."""
+    """Seconds of silence that the origin's Retry-After asked of the whole feed; None if it asked for none."""

@@ -135,7 +135,7 @@ def _value_fault(key: str, value: object, kind: object) -> str | None:
                 f"at least {low}" if high == float("inf") else f"between {low} and {high:,}"
             )
     if key == "image_hosts" and isinstance(value, list):
-        return "; ".join(f"has {host!r}: {fault}" for host in value if (fault := hosts.pattern_fault(host)))
+        return "; ".join(f"has {host!r}: {fault}" for host in value if (fault := hosts.pattern_error(host)))
     if key == "reso_url" and value and not _is_web_api_root(str(value)):
         return f"is {value!r}; it must be an http(s) URL or empty"
     if key == "sweep_at" and not _CLOCK_TIME.fullmatch(str(value)):

@@ -1,4 +1,4 @@
-"""Which of two statements of the MLS is newer? MLS time is compared with MLS time only, never with our own clock."""
+"""Which of two announcements is newer? MLS times are compared with MLS times only, never with our own clock."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 @dataclass(frozen=True, slots=True, order=True)
 class Position:
-    """An event's place on its topic: the broker's time, then partition and offset. Decides where times are equal."""
+    """An event's place on its topic: the broker's time, the partition, the offset. Positions sort from old to new."""
 
     at: datetime
     partition: int = 0
@@ -15,7 +15,10 @@ class Position:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """How new a statement about a listing is."""
+    """How new an announcement of a listing is: the MLS's timestamps of listing and photos, and the event's position.
+
+    A part is None if the announcement lacks it.
+    """
 
     modified_at: datetime | None
     media_changed_at: datetime | None
@@ -23,42 +26,52 @@ class Version:
 
 
 def is_newer(after: datetime | None, before: datetime | None) -> bool:
-    """Whether `after` is newer than `before`; something known is newer than nothing."""
+    """Return True if `after` is later than `before`. A time is newer than none, and none is newer than nothing."""
     return after is not None and (before is None or after > before)
 
 
-def is_stale(said: Version, recorded: Version) -> bool:
-    """Whether a statement is older than what is recorded, or the very same event again.
+def is_stale(announced: Version, recorded: Version) -> bool:
+    """Return True if the announced version is older than the recorded one, or is the very same event again.
 
-    It is old if neither of its timestamps is newer and one is older. With equal timestamps, or with none at all, the
-    later one on the topic decides.
+    It is older if neither of its timestamps is newer and one is older. With equal timestamps, or with none at all, the
+    version with the later position is newer; if a position is missing, the announced version is not stale.
     """
-    pairs = ((said.modified_at, recorded.modified_at), (said.media_changed_at, recorded.media_changed_at))
+    pairs = (
+        (announced.modified_at, recorded.modified_at),
+        (announced.media_changed_at, recorded.media_changed_at),
+    )
     if any(is_newer(ours, theirs) for ours, theirs in pairs):
         return False
     if any(ours is not None and is_newer(theirs, ours) for ours, theirs in pairs):
         return True
-    return said.position is not None and recorded.position is not None and said.position <= recorded.position
+    return (
+        announced.position is not None
+        and recorded.position is not None
+        and announced.position <= recorded.position
+    )  # fmt: skip
 
 
-def newest(*moments: datetime | None) -> datetime | None:
-    """Return the newest of the moments that are known."""
-    return max((moment for moment in moments if moment is not None), default=None)
+def newest(*times: datetime | None) -> datetime | None:
+    """Return the latest of the given times; None if all are None."""
+    return max((time for time in times if time is not None), default=None)
 
 
-def to_millisecond(moment: datetime) -> datetime:
+def to_millisecond(time: datetime) -> datetime:
     """Return the time cut to whole milliseconds, which is what MongoDB stores of it."""
-    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+    return time.replace(microsecond=time.microsecond // 1000 * 1000)
 
 
 def parse_timestamp(value: object) -> datetime | None:
-    """Read a RESO timestamp; one without a zone is UTC. Null is None; anything else raises ValueError."""
+    """Read a RESO timestamp as a time in UTC; without a zone it counts as UTC. None stays None.
+
+    Raises ValueError if the value is anything else than an ISO 8601 string within the years 1 to 9999.
+    """
     if value is None:
         return None
     if not isinstance(value, str):
         raise ValueError(f"a timestamp must be an ISO 8601 string, not {type(value).__name__}")  # noqa: TRY004
-    moment = datetime.fromisoformat(value.strip().upper())  # RFC 3339 allows "t" and "z", Python does not
+    time = datetime.fromisoformat(value.strip().upper())  # RFC 3339 allows "t" and "z", Python does not
     try:
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     except OverflowError:
         raise ValueError("a timestamp must lie between the years 1 and 9999") from None

@@ -1,4 +1,4 @@
-"""Which hosts may a feed fetch from? The grammar of `image_hosts`, for the check at start and for every request."""
+"""Which hosts may a feed fetch from? Parses `image_hosts`, at the start of a service and for every request."""
 
 import re
 from collections.abc import Iterable
@@ -9,54 +9,57 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _PATTERN = re.compile(r"(\*\.)?(\[[^\[\]]*\]|[^:\[\]]*)(?::([0-9]{1,5}))?")
-_LONGEST_NAME = 253
+_MAX_NAME_LENGTH = 253
 _WEB_PORTS = (80, 443)
 
 
 @dataclass(frozen=True, slots=True)
 class _Pattern:
-    """One entry of `image_hosts`, taken apart."""
+    """A parsed entry of `image_hosts`. `host` is canonical; `covers_subdomains` allows names below it, not itself."""
 
     host: str
     covers_subdomains: bool
     ports: tuple[int, ...]
 
     def allows(self, host: str, port: int) -> bool:
-        named = host.endswith("." + self.host) if self.covers_subdomains else host == self.host
-        return named and port in self.ports
+        """Return True if this entry allows the canonical host and the port."""
+        is_named = host.endswith("." + self.host) if self.covers_subdomains else host == self.host
+        return is_named and port in self.ports
 
 
-def host_allowed(host: str, port: int, patterns: Iterable[str]) -> bool:
-    """Say whether one of the `image_hosts` allows the host, however it is spelled, and the port."""
+def is_allowed_host(host: str, port: int, patterns: Iterable[str]) -> bool:
+    """Return True if one of the `image_hosts` patterns allows the port of this host, however the host is spelled."""
     canonical = canonical_host(host)
     parsed = (_parse(pattern) for pattern in patterns)
-    return canonical is not None and any(isinstance(one, _Pattern) and one.allows(canonical, port) for one in parsed)
+    return canonical is not None and any(
+        isinstance(pattern, _Pattern) and pattern.allows(canonical, port) for pattern in parsed
+    )
 
 
-def pattern_fault(pattern: str) -> str | None:
-    """Say what is wrong with one entry of `image_hosts`, in words that follow its quoted text; None if it is right."""
+def pattern_error(pattern: str) -> str | None:
+    """Return what is wrong with an entry of `image_hosts`, as words after its quoted text; None if it is valid."""
     parsed = _parse(pattern)
     return parsed if isinstance(parsed, str) else None
 
 
 def canonical_host(host: str) -> str | None:
-    """Return the one spelling in which hosts are compared and connected to; None if it names no host.
+    """Return the spelling in which hosts are compared and connected to; None if the text is no valid host.
 
-    Names come out in lower case, as ASCII (IDNA) and without a trailing dot, addresses in their shortest form and
-    without brackets. The short, octal and hexadecimal forms of IPv4 and zones of IPv6 are no hosts here: readers of
-    a URL disagree about them.
+    Names are returned in lower case, as ASCII (IDNA) and without a trailing dot, addresses in their shortest form and
+    without brackets. Short, octal and hexadecimal forms of IPv4 and zones of IPv6 are not valid: programs disagree
+    about their meaning.
     """
     if ":" in host:
         return _ipv6(host)
     name = _ascii(host.removesuffix("."))
     labels = name.split(".")
-    if len(name) > _LONGEST_NAME or not all(_LABEL.fullmatch(label) for label in labels):
+    if len(name) > _MAX_NAME_LENGTH or not all(_LABEL.fullmatch(label) for label in labels):
         return None
     return _ipv4(name) if _NUMBER.fullmatch(labels[-1]) else name
 
 
 def is_address(host: str) -> bool:
-    """Say whether a canonical host is an IP address, not a name."""
+    """Return True if a canonical host is an IP address, False if it is a name."""
     return ":" in host or _NUMBER.fullmatch(host.rpartition(".")[2]) is not None
 
 
@@ -76,8 +79,8 @@ def _ipv4(host: str) -> str | None:
 
 
 def _ascii(name: str) -> str:
-    """Return the name as IDNA; empty where that would turn it into another name (full-width dots, ß, ligatures)."""
-    if name.isascii() or len(name) > _LONGEST_NAME:
+    """Return the name as IDNA; empty if that would turn it into another name (full-width dots, ß, ligatures)."""
+    if name.isascii() or len(name) > _MAX_NAME_LENGTH:
         return name.lower()
     try:
         encoded = name.encode("idna")

@@ -191,7 +191,7 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class RecordedState:
     """What is recorded of the MLS's last statement about a listing, without its photos."""
 
     version: Version

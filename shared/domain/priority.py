@@ -1,4 +1,4 @@
-"""Who goes first? A person who waits, then search results, then popular areas, then the rest."""
+"""Which photos are attempted first? Those that a person waits for, then search results, popular areas, and the rest."""
 
 from enum import StrEnum
 
@@ -6,7 +6,7 @@ from shared.domain.feed import Feed
 
 
 class Priority(StrEnum):
-    """Most urgent first; `rank` is what indexes sort by (0 is most urgent)."""
+    """The order of the queue, most urgent first."""
 
     VIEWED = "viewed"
     SEARCHED = "searched"
@@ -15,7 +15,7 @@ class Priority(StrEnum):
 
     @property
     def rank(self) -> int:
-        """Position in the queue's order, 0 first."""
+        """The place in the queue's order, from 0 for the most urgent; indexes sort by it."""
         return _RANKS[self]
 
 
@@ -23,7 +23,7 @@ _RANKS = {priority: rank for rank, priority in enumerate(Priority)}
 
 
 def most_urgent(*priorities: Priority) -> Priority:
-    """Return the most urgent of the given priorities; routine where there is none."""
+    """Return the most urgent of the given priorities; routine if none is given."""
     return min(priorities, key=lambda priority: priority.rank, default=Priority.ROUTINE)
 
 

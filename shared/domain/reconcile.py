@@ -1,10 +1,10 @@
-"""What follows from a statement of the MLS for what we hold? Photos are compared as a set; an old event is void."""
+"""What does an announcement change of a recorded listing? A stale announcement changes nothing."""
 
 from dataclasses import replace
 from datetime import datetime
 
 from shared.domain import lifecycle
-from shared.domain.announcement import Announcement
+from shared.domain.announcement import AnnouncedPhoto, Announcement
 from shared.domain.feed import Feed
 from shared.domain.freshness import is_stale, newest
 from shared.domain.image import Photo, image_id
@@ -13,68 +13,90 @@ from shared.domain.listing import Discard, Hidden, Listing, RemovalReason
 from shared.domain.priority import area_priority
 
 
-def record(listing: Listing | None, said: Announcement, feed: Feed, now: datetime) -> Listing | None:
-    """Return the listing as the statement leaves it; None where the statement is old or says nothing new."""
-    known = listing or Listing(feed=said.feed, key=said.listing_key)
-    if listing is not None and is_stale(said.version, known.version):
+def apply(listing: Listing | None, announcement: Announcement, feed: Feed, now: datetime) -> Listing | None:
+    """Return the listing as the announcement leaves it, to be written; None if the announcement changes nothing.
+
+    `listing` is None if it was never recorded. A stale announcement changes nothing, nor does one that only repeats
+    what is recorded.
+    """
+    known = listing or Listing(feed=announcement.feed, key=announcement.listing_key)
+    version = announcement.version
+    if listing is not None and is_stale(version, known.version):
         return None
-    media_changed_at = newest(said.version.media_changed_at, known.media_changed_at)
-    city = said.city or known.city
-    hidden = lifecycle.hide(known, said, feed, now)
-    if hidden and known.hidden and not known.photos and known.hidden.removal_at <= now:
-        announced: tuple[Photo, ...] = ()  # they were removed: a listing that stays hidden learns of none again
-    else:
-        facts = ListingFacts(
-            feed=known.feed,
-            listing_key=known.key,
-            media_changed_at=media_changed_at,
-            priority=area_priority(feed, city),
-            event_id=said.event_id,
-        )
-        announced = _photos(known, said, facts, now)
-    if known.hidden and hidden is None:
-        announced = tuple(lifecycle.show(photo, now) for photo in announced)
-    recorded = replace(
-        known,
-        standard_status=said.standard_status,
-        city=city,
-        modified_at=newest(said.version.modified_at, known.modified_at),
+    hidden = lifecycle.hide(known, announcement, feed, now)
+    media_changed_at = newest(version.media_changed_at, known.media_changed_at)
+    city = announcement.city or known.city
+    facts = ListingFacts(
+        feed=known.feed,
+        listing_key=known.key,
         media_changed_at=media_changed_at,
-        position=said.version.position or known.position,
-        hidden=hidden,
-        photos=announced,
-        discards=known.discards + _withdrawn(known, announced, said, hidden, now),
-        set_aside=said.set_aside if said.set_aside or said.photos is not None else known.set_aside,
+        priority=area_priority(feed, city),
+        event_id=announcement.event_id,
     )
-    if listing is not None and replace(recorded, position=known.position) == known:
+    photos = _photos(known, announcement, hidden, facts, now)
+    has_rows = bool(announcement.set_aside) or announcement.photos is not None
+    reconciled = replace(
+        known,
+        standard_status=announcement.standard_status,
+        city=city,
+        modified_at=newest(version.modified_at, known.modified_at),
+        media_changed_at=media_changed_at,
+        position=version.position or known.position,
+        hidden=hidden,
+        photos=photos,
+        discards=known.discards + _withdrawn(known, photos, announcement, hidden, now),
+        set_aside=announcement.set_aside if has_rows else known.set_aside,
+    )
+    if listing is not None and replace(reconciled, position=known.position) == known:
         return None
-    return replace(recorded, seen_at=now)
+    return replace(reconciled, seen_at=now)
 
 
-def _photos(known: Listing, said: Announcement, facts: ListingFacts, now: datetime) -> tuple[Photo, ...]:
-    if said.photos is None:
-        return tuple(lifecycle.announce_listing(photo, facts, now) for photo in known.photos)
-    before = {photo.object_id: photo for photo in known.photos}
-    allowed = said.photos
-    if known.removed_image_ids:
-        allowed = tuple(
-            one for one in allowed if image_id(known.feed, known.key, one.object_id) not in known.removed_image_ids
+def _photos(
+    listing: Listing, announcement: Announcement, hidden: Hidden | None, facts: ListingFacts, now: datetime
+) -> tuple[Photo, ...]:
+    """Return the photos that the listing shows after the announcement, in order."""
+    if hidden and listing.hidden and not listing.photos and listing.hidden.removal_at <= now:
+        return ()  # they were removed: a listing that stays hidden gets no photos again
+    if announcement.photos is None:
+        photos = tuple(lifecycle.announce_listing(photo, facts, now) for photo in listing.photos)
+    else:
+        photos = _announced(listing, announcement.photos, facts, now)
+    is_shown_again = listing.hidden is not None and hidden is None
+    return tuple(lifecycle.show(photo, now) for photo in photos) if is_shown_again else photos
+
+
+def _announced(
+    listing: Listing, announced: tuple[AnnouncedPhoto, ...], facts: ListingFacts, now: datetime
+) -> tuple[Photo, ...]:
+    """Return the announced photos, without those that an operator has removed."""
+    recorded = {photo.object_id: photo for photo in listing.photos}
+    if listing.removed_image_ids:
+        announced = tuple(
+            photo
+            for photo in announced
+            if image_id(listing.feed, listing.key, photo.object_id) not in listing.removed_image_ids
         )
     return tuple(
-        lifecycle.announce_again(photo, announced, order, facts, now)
-        if (photo := before.get(announced.object_id))
-        else lifecycle.announce(announced, order, facts, now)
-        for order, announced in enumerate(allowed)
+        lifecycle.announce_again(photo, announced_photo, order, facts, now)
+        if (photo := recorded.get(announced_photo.object_id))
+        else lifecycle.announce(announced_photo, order, facts, now)
+        for order, announced_photo in enumerate(announced)
     )
 
 
 def _withdrawn(
-    known: Listing, shown: tuple[Photo, ...], said: Announcement, hidden: Hidden | None, now: datetime
+    listing: Listing, shown: tuple[Photo, ...], announcement: Announcement, hidden: Hidden | None, now: datetime
 ) -> tuple[Discard, ...]:
-    """Return the orders to remove what is shown no more; a listing that goes as a whole is the reason, not its list."""
-    still = {photo.id for photo in shown}
-    gone = [photo for photo in known.photos if photo.id not in still]
-    off_market_at = newest(said.version.modified_at, said.version.media_changed_at)
-    all_go = hidden is not None and hidden.remove_at <= now + lifecycle.GRACE
-    reason = hidden.reason if hidden and all_go else RemovalReason.PHOTO_WITHDRAWN
-    return tuple(lifecycle.withdraw(photo, reason, known.hidden, now, off_market_at=off_market_at) for photo in gone)
+    """Return the discards of photos that the listing shows no more.
+
+    If the whole listing goes at once, the reason is why it is hidden, not that the photo is withdrawn.
+    """
+    shown_ids = {photo.id for photo in shown}
+    withdrawn = [photo for photo in listing.photos if photo.id not in shown_ids]
+    off_market_at = newest(announcement.version.modified_at, announcement.version.media_changed_at)
+    goes_at_once = hidden is not None and hidden.remove_at <= now + lifecycle.GRACE
+    reason = hidden.reason if hidden and goes_at_once else RemovalReason.PHOTO_WITHDRAWN
+    return tuple(
+        lifecycle.withdraw(photo, reason, listing.hidden, now, off_market_at=off_market_at) for photo in withdrawn
+    )

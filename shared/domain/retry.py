@@ -1,26 +1,30 @@
-"""When is it tried again after a failed attempt: by our rules, and by what the origin asks for?"""
+"""When is a photo attempted again after a failure? The feed's rules decide, and what the origin asks for."""
 
 import re
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
-from shared.domain.failures import POLICIES, Failure, Then
+from shared.domain.failures import REASONS, Failure
 from shared.domain.feed import Feed
 
 GIVEN_UP_FOR = timedelta(days=1)
-"""A photo that was given up is tried again after a day, or when the MLS announces something newer."""
-_LONGEST_RETRY_AFTER = 86_400.0
+"""How long a photo stays given up, unless the MLS announces something newer before."""
+_MAX_RETRY_AFTER_SECONDS = 86_400.0
 
 
 def is_given_up(failure: Failure, attempts: int, feed: Feed) -> bool:
-    """Whether no attempt is left until something newer is announced or a day has passed."""
-    return POLICIES[failure.reason].then is Then.FINAL or attempts >= feed.max_attempts
+    """Return True if a photo whose last of `attempts` attempts failed so is given up.
+
+    Then no attempt is left until the MLS announces something newer or a day has passed (`GIVEN_UP_FOR`).
+    """
+    return REASONS[failure.reason].is_final or attempts >= feed.max_attempts
 
 
 def next_attempt(failure: Failure, attempts: int, feed: Feed, now: datetime, jitter: float) -> datetime:
-    """Return when to try again after `attempts` attempts, the last of which failed.
+    """Return when a photo is due again whose last of `attempts` attempts failed just now.
 
-    `jitter` in 0…1 spreads photos that failed together over half of the wait, so that they do not return together.
+    The wait doubles with each attempt, and is at least what the origin asked for. `jitter` in 0…1 prolongs the wait by
+    up to a half: photos that failed together are not attempted together again.
     """
     if is_given_up(failure, attempts, feed):
         return now + GIVEN_UP_FOR
@@ -29,14 +33,17 @@ def next_attempt(failure: Failure, attempts: int, feed: Feed, now: datetime, jit
     return now + timedelta(seconds=max(wait, failure.wait_seconds or 0.0))
 
 
-def retry_after(value: str, now: datetime) -> float | None:
-    """Read a Retry-After header, seconds or a date, as seconds from now, at most a day; None where it says nothing."""
+def parse_retry_after(value: str, now: datetime) -> float | None:
+    """Read the value of a Retry-After header (RFC 9110, 10.2.3), which is a number of seconds or a date.
+
+    Returns seconds from now, at most a day; None if the value is neither, or a date in the past.
+    """
     value = value.strip()
     if re.fullmatch(r"[0-9]{1,100}", value):
-        return min(float(value), _LONGEST_RETRY_AFTER)
+        return min(float(value), _MAX_RETRY_AFTER_SECONDS)
     try:
         date = parsedate_to_datetime(value)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
     seconds = ((date if date.tzinfo else date.replace(tzinfo=UTC)) - now).total_seconds()
-    return min(seconds, _LONGEST_RETRY_AFTER) if seconds >= 0 else None
+    return min(seconds, _MAX_RETRY_AFTER_SECONDS) if seconds >= 0 else None

@@ -1,4 +1,4 @@
-"""Which renderings of a photo do we hold? The variants setting, checked, and the hash that URLs carry of it."""
+"""Which variants does a photo get? Parses the variants setting, and hashes it for the keys of the variants."""
 
 import hashlib
 import re
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 RENDERING_RULES = 2
-"""Version of the rules that turn a photo into its variants: raised whenever the same photo would give other bytes."""
+"""The version of the rules that make variants: raised whenever the same photo would give other bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A file format that variants are written in; `longest_side` in pixels is what the format can hold."""
+    """A file format of variants. No side of a picture in this format is longer than `max_side_pixels`."""
 
     extension: str
     content_type: str
-    longest_side: int
+    max_side_pixels: int
 
 
 FORMATS = MappingProxyType(
@@ -30,7 +30,7 @@ _SHAPE = "name=width:format:quality, such as full=1600:webp:80"
 
 @dataclass(frozen=True, slots=True)
 class VariantSpec:
-    """One rendering to make: at most `width` pixels wide, in a format of `FORMATS`, quality 1 to 100."""
+    """A variant to make: at most `width` pixels wide, in a format of `FORMATS`, with a quality of 1 to 100."""
 
     name: str
     width: int
@@ -38,42 +38,42 @@ class VariantSpec:
     quality: int
 
     def __str__(self) -> str:
-        """Write it as in the setting."""
+        """Return the variant as it is written in the setting."""
         return f"{self.name}={self.width}:{self.format}:{self.quality}"
 
     @property
     def extension(self) -> str:
-        """The end of the file's name, without a dot."""
+        """The file name's extension, without a dot."""
         return FORMATS[self.format].extension
 
     @property
     def content_type(self) -> str:
-        """What the file is served as."""
+        """The Content-Type that the file is served with."""
         return FORMATS[self.format].content_type
 
 
 def parse_variants(setting: str) -> tuple[VariantSpec, ...]:
-    """Read a variants setting such as `thumb=320:webp:75,full=1600:webp:80`; widest first.
+    """Parse a variants setting such as `thumb=320:webp:75,full=1600:webp:80`; return its variants, widest first.
 
-    Raises ValueError that names every fault.
+    Raises ValueError with all errors at once.
     """
     specs: list[VariantSpec] = []
-    faults: list[str] = []
+    errors: list[str] = []
     for text in filter(None, (part.strip() for part in setting.split(","))):
         try:
-            specs.append(_parse_one(text))
-        except ValueError as fault:
-            faults.append(str(fault))
+            specs.append(_parse_spec(text))
+        except ValueError as error:
+            errors.append(str(error))
     names = [spec.name for spec in specs]
-    faults += [f"the variant {name!r} is given twice" for name in sorted({n for n in names if names.count(n) > 1})]
-    if not faults and "full" not in names:
-        faults.append("a variant named 'full' is required: it is the one that an image's own url opens")
-    if faults:
-        raise ValueError("; ".join(faults))
+    errors += [f"the variant {name!r} is given twice" for name in sorted({n for n in names if names.count(n) > 1})]
+    if not errors and "full" not in names:
+        errors.append("a variant named 'full' is required: it is the one that an image's own url opens")
+    if errors:
+        raise ValueError("; ".join(errors))
     return tuple(sorted(specs, key=lambda spec: (-spec.width, spec.name)))
 
 
-def _parse_one(text: str) -> VariantSpec:
+def _parse_spec(text: str) -> VariantSpec:
     name, _, rendering = (part.strip() for part in text.partition("="))
     if not re.fullmatch(r"[a-z0-9-]+", name):
         raise ValueError(f"{text!r}: a variant's name is of a-z, 0-9 and '-'; write {_SHAPE}")
@@ -92,13 +92,16 @@ def _parse_one(text: str) -> VariantSpec:
     )
 
 
-def _whole_number(text: str, what: str, value: str, least: int, most: int) -> int:
-    if not re.fullmatch(r"[0-9]{1,6}", value) or not least <= int(value) <= most:
-        raise ValueError(f"{text!r}: the {what} must be a whole number from {least} to {most}")
+def _whole_number(text: str, name: str, value: str, minimum: int, maximum: int) -> int:
+    if not re.fullmatch(r"[0-9]{1,6}", value) or not minimum <= int(value) <= maximum:
+        raise ValueError(f"{text!r}: the {name} must be a whole number from {minimum} to {maximum}")
     return int(value)
 
 
 def rendering(specs: tuple[VariantSpec, ...]) -> str:
-    """Return 8 hex digits of the variants and the rendering rules; the order of the variants does not matter."""
+    """Return the hash of the variants and of the rules that make them, as 8 hex digits.
+
+    Keys carry it, so that other bytes never appear under an old URL. The order of the variants does not matter.
+    """
     parts = sorted(map(str, specs))
     return hashlib.sha256(f"{RENDERING_RULES},{','.join(parts)}".encode()).hexdigest()[:8]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from shared.domain.failures import POLICIES, Failure, Reason
+from shared.domain.failures import REASONS, Failure, Reason
 from shared.origin_budget.ledger import Breaker, Ledger
 from shared.origin_budget.moments import Moment, to_micros
 
@@ -47,7 +47,7 @@ def _counted(ledger: Ledger, image_id: str, failure: Failure | None) -> Ledger:
     ledger = replace(ledger, failed_images=row, failed_reason=counted_as)
     if len(row) < OPENS_AFTER[counted_as]:
         return ledger
-    reason = f"{len(row)} images in a row failed: {POLICIES[counted_as].meaning}; probes test the origin"
+    reason = f"{len(row)} images in a row failed: {REASONS[counted_as].meaning}; probes test the origin"
     opened = Breaker(counted_as, _FIRST_PROBE_SECONDS, _probe_at(ledger, _FIRST_PROBE_SECONDS))
     return replace(ledger, breaker=opened, reason=reason)
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from shared.domain.failures import POLICIES, Failure, Reason
+from shared.domain.failures import REASONS, Failure, Reason
 from shared.origin_budget.ledger import Ledger
 from shared.origin_budget.moments import SECOND_MICROS, Moment, to_micros
 
@@ -50,5 +50,5 @@ def _throttled(ledger: Ledger, failure: Failure, sent_at: Moment, jitter: float)
     until = Moment(ledger.as_of + to_micros(seconds))
     if until <= ledger.throttled_until:
         return ledger
-    reason = f"{POLICIES[failure.reason].meaning}: silent for {seconds:.0f} s"
+    reason = f"{REASONS[failure.reason].meaning}: silent for {seconds:.0f} s"
     return replace(ledger, throttled_until=until, reason=reason)

@@ -10,7 +10,7 @@ from typing import Any
 from shared.domain.failures import Failure, Reason
 from shared.domain.freshness import Position, Version
 from shared.domain.image import Claim, Copy, Photo, Status, Variant
-from shared.domain.listing import Discard, Hidden, Listing, Recorded, RemovalReason, SetAside
+from shared.domain.listing import Discard, Hidden, Listing, RecordedState, RemovalReason, SetAside
 from shared.domain.priority import Priority
 from shared.render import Renderer
 
@@ -66,10 +66,10 @@ RECORDED = ("feed", "listing_key", "modified_at", "media_changed_at", "position"
 """The fields that `recorded` reads."""
 
 
-def recorded(document: Mapping[str, Any]) -> Recorded:
+def recorded(document: Mapping[str, Any]) -> RecordedState:
     """Read what the MLS last said of a listing from the fields RECORDED."""
     hidden = document.get("hidden")
-    return Recorded(
+    return RecordedState(
         version=Version(
             modified_at=_moment(document["modified_at"]),
             media_changed_at=_moment(document["media_changed_at"]),

@@ -6,7 +6,7 @@ The parts with a purpose of their own are in `release_queue`, `removal_queue`, `
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from shared.domain.listing import Listing, Recorded
+from shared.domain.listing import Listing, RecordedState
 from shared.stores.documents import ListingId
 
 
@@ -29,7 +29,7 @@ class ListingRecords(Protocol):
         since it was read. The others are written all the same. A listing that is not recorded yet is inserted.
         """
 
-    async def recorded(self, ids: Collection[ListingId]) -> Mapping[ListingId, Recorded]:
+    async def recorded(self, ids: Collection[ListingId]) -> Mapping[ListingId, RecordedState]:
         """Return by id which version of each listing is recorded, in one round trip and without reading photos.
 
         Those that are not recorded are absent.

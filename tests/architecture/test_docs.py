@@ -6,15 +6,14 @@ from typer.main import get_command
 
 from local.plan import PROJECT
 from ops.imagectl import app
-from shared.domain.failures import POLICIES, Then
+from shared.domain.failures import REASONS
 
 
 def test_the_table_of_failures_is_the_codes() -> None:
     text = (PROJECT / "docs" / "failures.md").read_text()
     rows = re.findall(r"^\| `([a-z-]+)` \| (.+) \| (final|tried again) \|$", text, re.MULTILINE)
     expected = [
-        (reason.value, policy.meaning, "final" if policy.then is Then.FINAL else "tried again")
-        for reason, policy in POLICIES.items()
+        (reason.value, rule.meaning, "final" if rule.is_final else "tried again") for reason, rule in REASONS.items()
     ]
     assert rows == expected
 

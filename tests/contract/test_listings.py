@@ -13,7 +13,7 @@ from shared.domain import lifecycle
 from shared.domain.failures import Failure, Reason
 from shared.domain.freshness import Position, Version
 from shared.domain.image import Claim, Photo, Status, image_id, url_key
-from shared.domain.listing import UNTIL_DECIDED, Listing, Recorded, RemovalReason, SetAside
+from shared.domain.listing import UNTIL_DECIDED, Listing, RecordedState, RemovalReason, SetAside
 from shared.domain.priority import Priority
 from shared.stores import mongo
 from shared.stores.errors import StoreUnavailable
@@ -237,8 +237,8 @@ async def test_what_the_mls_last_said_is_read_without_the_photos(listings: Listi
     )  # fmt: skip
     said = Version(modified_at=NOW, media_changed_at=after(0.000001), position=Position(NOW))
     assert await listings.recorded([(FEED, KEY), (FEED, "hidden"), (FEED, "elsewhere"), ("nowhere", KEY)]) == {
-        (FEED, KEY): Recorded(said, is_displayed=True, hidden_by=None),
-        (FEED, "hidden"): Recorded(
+        (FEED, KEY): RecordedState(said, is_displayed=True, hidden_by=None),
+        (FEED, "hidden"): RecordedState(
             replace(said, media_changed_at=NOW), is_displayed=False, hidden_by=RemovalReason.OPT_OUT
         ),
     }

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from local.plan import PROJECT
 from local.sandbox import Sandbox
 from ops.imagectl import app
-from shared.domain.failures import POLICIES, Reason
+from shared.domain.failures import REASONS, Reason
 from tests.servers import Room
 from tests.system import System, until
 
@@ -270,7 +270,7 @@ async def test_a_photo_that_failed_is_explained_to_the_end(whole: System, mls: S
 
     async def is_explained() -> bool:
         _, found, _ = await run(whole, "explain", key)
-        wanted = (POLICIES[Reason.GONE].meaning, "there is no copy, so a view waits for one", "the full variant of")
+        wanted = (REASONS[Reason.GONE].meaning, "there is no copy, so a view waits for one", "the full variant of")
         return all(said in found for said in wanted)
 
     await until(is_explained, "what failed and what is served")

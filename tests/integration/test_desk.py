@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from local.sandbox import Sandbox
-from shared.domain.failures import POLICIES, Reason
+from shared.domain.failures import REASONS, Reason
 from shared.stores import mongo
 from shared.stores.removals import Removal
 from tests.desks import a_browser, asked_for, csrf_of, sign_in
@@ -161,7 +161,7 @@ async def test_a_listing_without_photos_says_why_first(
     page = await until(all_failed, "four failures")
     first, rest = page.text.split('aria-label="Why it is as it is"')[1].split("<h2>Photos</h2>")
     assert "4 photos: gone" in first
-    assert POLICIES[Reason.GONE].meaning in first
+    assert REASONS[Reason.GONE].meaning in first
     assert rest.count(">failed<") == 4
     for row in record_of(mls, key)["Media"]:
         assert row["MediaURL"] not in page.text, "the MLS's own URL"

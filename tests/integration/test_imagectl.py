@@ -16,7 +16,7 @@ import pytest
 
 from local.plan import PROJECT
 from local.sandbox import Sandbox
-from shared.domain.failures import POLICIES, Reason
+from shared.domain.failures import REASONS, Reason
 from tests.proxies import Proxy, through
 from tests.system import System, until
 from tests.terminals import BACK_AGAIN, CTRL_C, OWN_SCREEN, Terminal, a_terminal
@@ -133,7 +133,7 @@ async def test_a_listing_an_image_and_a_url_are_explained(whole: System, mls: Sa
     for what in (key, next(image["id"] for image in images if image["status"] == "failed")):
         code, output = await whole.run("imagectl", "explain", what)
         assert code == 0, output
-        for said in ("it is displayed, with 4 photos", POLICIES[Reason.GONE].meaning, "given up for now; tried again"):
+        for said in ("it is displayed, with 4 photos", REASONS[Reason.GONE].meaning, "given up for now; tried again"):
             assert said in output, output
     code, output = await whole.run("imagectl", "explain", record["Media"][0]["MediaURL"], "--json")
     (found,) = json.loads(output)

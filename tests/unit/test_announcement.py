@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain import announcement
-from shared.domain.announcement import MOST_PHOTOS, Announcement, ImpossibleRecord
+from shared.domain.announcement import MOST_PHOTOS, Announcement, InvalidPropertyRecord
 from shared.domain.freshness import Position
 from shared.domain.image import url_keys
 from shared.domain.listing import RemovalReason
@@ -41,7 +41,7 @@ def test_a_record_is_read_as_it_is() -> None:
 
 @pytest.mark.parametrize("key", [None, "", "  ", [], {}, True, 1.5])
 def test_a_record_without_a_listing_key_is_impossible(key: object) -> None:
-    with pytest.raises(ImpossibleRecord, match="ListingKey is missing"):
+    with pytest.raises(InvalidPropertyRecord, match="ListingKey is missing"):
         read(a_record(ListingKey=key))
 
 
@@ -51,7 +51,7 @@ def test_a_listing_key_may_be_a_number() -> None:
 
 @pytest.mark.parametrize("media", ["", "none", 0, 1, True, False, {}, {"value": []}])
 def test_media_that_is_no_list_is_impossible_and_never_no_photos(media: object) -> None:
-    with pytest.raises(ImpossibleRecord, match="Media must be a list"):
+    with pytest.raises(InvalidPropertyRecord, match="Media must be a list"):
         read(a_record(Media=media))
 
 
@@ -65,7 +65,7 @@ def test_absent_and_null_media_say_nothing_and_an_empty_list_says_that_there_are
 @pytest.mark.parametrize("value", ["yesterday", "", 5, 1.5, True, [], {}, "2026-13-01", "0001-01-01T00:00+14:00"])
 def test_a_timestamp_that_is_none_makes_the_record_impossible(name: str, value: object) -> None:
     record = without(a_record(), "MediaChangeTimestamp") | {name: value}
-    with pytest.raises(ImpossibleRecord, match=f"{name} is not a timestamp"):
+    with pytest.raises(InvalidPropertyRecord, match=f"{name} is not a timestamp"):
         read(record)
 
 
@@ -327,5 +327,5 @@ def test_whatever_is_in_the_rows_the_record_is_read(rows: list[object], more: Ro
 
 @given(st.dictionaries(st.sampled_from([*a_record(), "MlgCanView", "InternetEntireListingDisplayYN"]), ANYTHING))
 def test_whatever_is_in_a_record_it_is_read_or_refused_as_a_whole(record: Row) -> None:
-    with contextlib.suppress(ImpossibleRecord):
+    with contextlib.suppress(InvalidPropertyRecord):
         assert read(record).listing_key

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from ops import audit as auditing
 from services.janitor.audit import DailyAudit
 from shared.audit import Step, Walk
-from shared.domain.audit import Drift, Finding, is_read
+from shared.domain.audit import Drift, Finding, is_sampled
 from shared.domain.image import REBUILD_WANTED, Claim, Copy, Status
 from shared.domain.listing import Listing, RemovalReason, copy_keys
 from shared.lease import Lease
@@ -201,11 +201,11 @@ async def test_a_sample_looks_at_every_nth_listing(place: Place) -> None:
 
 def test_each_salt_reads_another_share_of_the_originals() -> None:
     photos = [a_photo(f"{number}") for number in range(1_000)]
-    first, second = ({photo.id for photo in photos if is_read(photo, 0.1, salt)} for salt in ("1", "2"))
+    first, second = ({photo.id for photo in photos if is_sampled(photo, 0.1, salt)} for salt in ("1", "2"))
     assert 60 < len(first) < 140
     assert first != second
-    assert not any(is_read(photo, 0.0, "1") for photo in photos)
-    assert all(is_read(photo, 1.0, "1") for photo in photos)
+    assert not any(is_sampled(photo, 0.0, "1") for photo in photos)
+    assert all(is_sampled(photo, 1.0, "1") for photo in photos)
 
 
 # Repair

@@ -10,7 +10,7 @@ from services.scheduler import decide, schedule
 from shared.domain import announcement
 from shared.domain.freshness import Version
 from shared.domain.image import Photo
-from shared.domain.listing import Recorded, RemovalReason
+from shared.domain.listing import RecordedState, RemovalReason
 from tests.builders import (
     NOW,
     Row,
@@ -30,13 +30,15 @@ from tests.builders import (
 GONE, OPT_OUT = RemovalReason.LISTING_INACTIVE, RemovalReason.OPT_OUT
 
 
-def recorded(modified: float | None = 0, media: float | None = 0, hidden_by: RemovalReason | None = None) -> Recorded:
+def recorded(
+    modified: float | None = 0, media: float | None = 0, hidden_by: RemovalReason | None = None
+) -> RecordedState:
     version = Version(
         modified_at=None if modified is None else after(modified),
         media_changed_at=None if media is None else after(media),
         position=None,
     )
-    return Recorded(version, is_displayed=hidden_by is None, hidden_by=hidden_by)
+    return RecordedState(version, is_displayed=hidden_by is None, hidden_by=hidden_by)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +61,7 @@ def recorded(modified: float | None = 0, media: float | None = 0, hidden_by: Rem
         (a_record(at=1), recorded(hidden_by=OPT_OUT), True),
     ],
 )
-def test_news_is_what_is_not_recorded(said: Row, known: Recorded | None, news: bool) -> None:
+def test_news_is_what_is_not_recorded(said: Row, known: RecordedState | None, news: bool) -> None:
     assert decide.is_news(announcement.read(a_feed(), without(said, "Media")), known) is news
 
 

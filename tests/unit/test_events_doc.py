@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from local.plan import PROJECT
 from shared.dead_letters import DeadLetters
 from shared.domain import announcement, keys
-from shared.domain.announcement import MOST_PHOTOS, ImpossibleRecord
+from shared.domain.announcement import MOST_PHOTOS, InvalidPropertyRecord
 from shared.domain.feed import Feed
 from shared.domain.image import image_id
 from shared.domain.listing import Listing, RemovalReason
@@ -194,7 +194,7 @@ def outcome(record: Row) -> object:
     """Return in the tables' words what becomes of a record, or what is announced where nothing is wrong with it."""
     try:
         said = announcement.read(FEEDS["proptx-idx"], record)
-    except ImpossibleRecord:
+    except InvalidPropertyRecord:
         return "dead letter"
     return "set aside" if said.set_aside else replace(said, event_id="")
 
@@ -226,7 +226,7 @@ def becomes(media: Row) -> str:
     assert known is not None
     try:
         after = heard({**without(a_record(at=5), "Media"), **media}, known, offset=1)
-    except ImpossibleRecord:
+    except InvalidPropertyRecord:
         return "stay: dead letter"
     assert after is not None
     assert all(discard.reason is RemovalReason.PHOTO_WITHDRAWN for discard in after.discards)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.domain.hosts import canonical_host, host_allowed, is_address, pattern_fault
+from shared.domain.hosts import canonical_host, is_address, is_allowed_host, pattern_error
 
 
 @pytest.mark.parametrize(
@@ -27,8 +27,8 @@ from shared.domain.hosts import canonical_host, host_allowed, is_address, patter
     ],
 )
 def test_a_listed_host_is_allowed_however_it_is_spelled(pattern: str, host: str, port: int) -> None:
-    assert pattern_fault(pattern) is None
-    assert host_allowed(host, port, ["other.example.org", pattern])
+    assert pattern_error(pattern) is None
+    assert is_allowed_host(host, port, ["other.example.org", pattern])
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_a_listed_host_is_allowed_however_it_is_spelled(pattern: str, host: str,
     ],
 )
 def test_any_other_host_or_port_is_not_allowed(pattern: str, host: str, port: int) -> None:
-    assert not host_allowed(host, port, [pattern])
+    assert not is_allowed_host(host, port, [pattern])
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_any_other_host_or_port_is_not_allowed(pattern: str, host: str, port: in
     ],
 )
 def test_a_wrong_entry_of_image_hosts_is_told_in_words(pattern: str, fault: str) -> None:
-    assert fault in (pattern_fault(pattern) or "")
+    assert fault in (pattern_error(pattern) or "")
 
 
 @pytest.mark.parametrize(

@@ -113,14 +113,14 @@ def test_no_listing_lives_within_another(one: tuple[str, str, str], other: tuple
 def test_a_key_tells_its_listing_or_says_that_it_cannot(feed: str, listing_key: str) -> None:
     key = keys.folder(feed, listing_key, "p", "5a" * 32) + "full.webp"
     is_long = max(len(keys.part(feed)), len(keys.part(listing_key))) > 180
-    assert keys.listing_of(key) == (None if is_long else (feed, listing_key))
+    assert keys.listing_id_of(key) == (None if is_long else (feed, listing_key))
 
 
 @pytest.mark.parametrize("listing", ["", "a", "a/", "a b/c", "f/~e9", "f/~FF", "f/..", "f/a~2fb", "/", "a/b/c"])
 def test_what_is_no_key_of_ours_belongs_to_no_listing(listing: str) -> None:
-    assert keys.listing_of(f"{listing}/p/5a5a5a5a5a5a5a5a/full.webp") is None
+    assert keys.listing_id_of(f"{listing}/p/5a5a5a5a5a5a5a5a/full.webp") is None
 
 
 @pytest.mark.parametrize("rest", ["", "/p", "/p/full.webp", "/p/5a5a/full.webp", "/p/5a5a5a5a5a5a5a5a", "/26/11/x"])
 def test_what_is_not_shaped_as_our_keys_belongs_to_no_listing(rest: str) -> None:
-    assert keys.listing_of(f"f/X1{rest}") is None
+    assert keys.listing_id_of(f"f/X1{rest}") is None

@@ -693,7 +693,7 @@ def lived(statements: Sequence[Statement], *, downloads: bool = False) -> Listin
     listing: Listing | None = None
     for one in statements:
         said = announcement.read(a_feed(), one.record, one.position)
-        listing = reconcile.record(listing, said, a_feed(), NOW) or listing
+        listing = reconcile.apply(listing, said, a_feed(), NOW) or listing
         if downloads:
             listing = _downloaded(listing)
     return listing
@@ -714,7 +714,7 @@ def test_a_replay_makes_nothing_due(life_and_arrivals: tuple[list[Statement], li
     life, arrivals = life_and_arrivals
     held = lived(life, downloads=True)
     for one in arrivals:
-        assert reconcile.record(held, announcement.read(a_feed(), one.record, one.position), a_feed(), NOW) is None
+        assert reconcile.apply(held, announcement.read(a_feed(), one.record, one.position), a_feed(), NOW) is None
 
 
 @settings(max_examples=100, deadline=None)
@@ -726,7 +726,7 @@ def test_no_photo_is_shown_twice_and_none_is_lost_unremoved(
     ever: set[str] = set()
     for one in life_and_arrivals[1]:
         said = announcement.read(a_feed(), one.record, one.position)
-        listing = reconcile.record(listing, said, a_feed(), NOW) or listing
+        listing = reconcile.apply(listing, said, a_feed(), NOW) or listing
         assert listing is not None
         ids = [photo.id for photo in listing.photos]
         ever |= set(ids)
@@ -740,7 +740,7 @@ def test_a_photo_of_another_listing_or_feed_is_another_image() -> None:
 
 def caused(known: Listing | None, record: Row, event_id: str) -> Listing:
     said = announcement.read(a_feed(), record, event_id=event_id)
-    after = reconcile.record(known, said, a_feed(), NOW)
+    after = reconcile.apply(known, said, a_feed(), NOW)
     assert after is not None
     return after
 
@@ -783,7 +783,7 @@ def test_a_photo_that_is_withdrawn_of_a_hidden_listing_was_not_shown_since_that_
 
 def test_a_photo_that_is_withdrawn_while_its_hidden_listings_copies_are_kept_goes_for_that() -> None:
     feed = a_feed(keep_after_inactive_hours=1)
-    left = reconcile.record(
+    left = reconcile.apply(
         heard(a_record(A, B)), announcement.read(feed, a_record(B, StandardStatus="Closed")), feed, NOW
     )
     assert left

@@ -16,7 +16,7 @@ from services.downloader.decide import settle
 from services.downloader.outcomes import Downloaded
 from services.janitor.guard import Guard
 from services.janitor.removal import Remover
-from shared.domain.burst import FEWEST
+from shared.domain.burst import MIN_HIDDEN
 from shared.domain.image import Claim, Photo
 from shared.domain.listing import Listing, RemovalReason, copy_keys
 from shared.kafka import Broker, Outgoing
@@ -449,11 +449,11 @@ async def removed(world: World, *listings: Listing) -> int:
 @pytest.mark.parametrize(
     ("gone", "left", "share", "is_frozen"),
     [
-        (FEWEST, 150, 0.2, True),  # 50 of 200
-        (FEWEST, 200, 0.2, False),  # 50 of 250 is the share, not more
-        (FEWEST - 1, 0, 0.2, False),  # all of a small feed
-        (FEWEST, 0, 1.0, False),  # never
-        (FEWEST, 500, 0.0, True),
+        (MIN_HIDDEN, 150, 0.2, True),  # 50 of 200
+        (MIN_HIDDEN, 200, 0.2, False),  # 50 of 250 is the share, not more
+        (MIN_HIDDEN - 1, 0, 0.2, False),  # all of a small feed
+        (MIN_HIDDEN, 0, 1.0, False),  # never
+        (MIN_HIDDEN, 500, 0.0, True),
     ],
 )
 async def test_a_burst_is_held_and_an_ordinary_day_is_not(
@@ -469,7 +469,7 @@ async def test_a_burst_is_held_and_an_ordinary_day_is_not(
 
 
 async def test_the_first_of_a_burst_is_not_deleted_while_the_others_still_arrive(world: World) -> None:
-    leaving = burst(FEWEST, since=-4.5)
+    leaving = burst(MIN_HIDDEN, since=-4.5)
     first = burst(1, since=-5.5)
     await world.has(*first, *leaving)
     await world.a_janitor().sweep()
@@ -490,7 +490,7 @@ async def test_a_burst_that_no_janitor_watched_is_held_and_goes_as_it_is_decided
 
 
 async def test_what_left_in_many_hours_that_no_janitor_watched_goes(world: World) -> None:
-    leaving = [one for hour in range(8) for one in burst(FEWEST - 1, since=-3_600 * (hour * 1.1 + 1.1))]
+    leaving = [one for hour in range(8) for one in burst(MIN_HIDDEN - 1, since=-3_600 * (hour * 1.1 + 1.1))]
     await world.has(*leaving, *displayed(10))
     await world.a_janitor().sweep()
     assert await removed(world, *leaving) == len(leaving)
@@ -504,12 +504,12 @@ async def test_what_was_never_shown_does_not_count(world: World) -> None:
 
 
 async def test_an_opt_out_is_not_held_up_by_a_feed_that_loses_its_listings_and_a_mass_of_them_is(world: World) -> None:
-    inactive, owners = burst(80), burst(FEWEST - 1, since=-7, reason=RemovalReason.OPT_OUT)
+    inactive, owners = burst(80), burst(MIN_HIDDEN - 1, since=-7, reason=RemovalReason.OPT_OUT)
     await world.has(*inactive, *owners, *displayed(10))
     await world.a_janitor().sweep()
     assert (await removed(world, *inactive), await removed(world, *owners)) == (0, len(owners))
 
-    mass = burst(FEWEST, since=-8, reason=RemovalReason.OPT_OUT)
+    mass = burst(MIN_HIDDEN, since=-8, reason=RemovalReason.OPT_OUT)
     await world.has(*mass)
     world.later(1)
     await world.a_janitor().sweep()
@@ -555,7 +555,7 @@ async def test_resuming_removes_what_was_held_and_does_not_freeze_again_for_it(w
     await janitor.sweep()
     assert await removed(world, *leaving) == 80
     assert world.metric("removals_held", feed=FEED, reason="listing-inactive") == 0
-    again = burst(FEWEST, since=2)
+    again = burst(MIN_HIDDEN, since=2)
     world.later(7)
     await world.has(*again)
     await janitor.sweep()

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.failures import POLICIES, Failure, Reason, Then
-from shared.domain.retry import GIVEN_UP_FOR, is_given_up, next_attempt, retry_after
+from shared.domain.failures import REASONS, Failure, Reason
+from shared.domain.retry import GIVEN_UP_FOR, is_given_up, next_attempt, parse_retry_after
 from tests.builders import NOW, a_feed
 
 FINAL = {Reason.GONE, Reason.BAD_URL, Reason.REFUSED_HOST}
@@ -23,9 +23,9 @@ def wait(
 
 
 def test_every_reason_has_its_policy_and_says_what_it_means() -> None:
-    assert set(POLICIES) == set(Reason)
-    assert all(policy.meaning for policy in POLICIES.values())
-    assert {reason for reason, policy in POLICIES.items() if policy.then is Then.FINAL} == FINAL
+    assert set(REASONS) == set(Reason)
+    assert all(rule.meaning for rule in REASONS.values())
+    assert {reason for reason, rule in REASONS.items() if rule.is_final} == FINAL
 
 
 @pytest.mark.parametrize("reason", sorted(FINAL))
@@ -103,4 +103,4 @@ def test_by_any_allowed_rules_the_next_attempt_is_later_and_within_bounds(
     ],
 )
 def test_retry_after_is_read_as_seconds_or_a_date_within_a_day(value: str, seconds: float | None) -> None:
-    assert retry_after(value, NOW) == seconds
+    assert parse_retry_after(value, NOW) == seconds

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from shared.domain.image import Status
-from shared.domain.listing import UNTIL_DECIDED, Listing, Recorded, RemovalReason
+from shared.domain.listing import UNTIL_DECIDED, Listing, RecordedState, RemovalReason
 from shared.domain.priority import Priority
 from shared.render import Renderer
 from shared.stores import summaries
@@ -88,7 +88,7 @@ class MemoryListings:
             or (name == priority and one["due_at"] < due_at)
         )
 
-    async def recorded(self, ids: Collection[ListingId]) -> Mapping[ListingId, Recorded]:
+    async def recorded(self, ids: Collection[ListingId]) -> Mapping[ListingId, RecordedState]:
         """Return what was last said of those of the listings that are recorded."""
         return {one: recorded(self._documents[one]) for one in ids if one in self._documents}
 

@@ -6,7 +6,7 @@ from typing import TypeAlias
 from pymongo import ASCENDING, ReplaceOne
 from pymongo.errors import BulkWriteError
 
-from shared.domain.listing import Listing, Recorded
+from shared.domain.listing import Listing, RecordedState
 from shared.render import Renderer
 from shared.stores import summaries
 from shared.stores.documents import RECORDED, Document, ListingId, document_id, from_document, recorded, to_document
@@ -58,7 +58,7 @@ class MongoListingRecords:
                 return {(one["feed"], one["listing_key"]) for one in refused}
         return ()
 
-    async def recorded(self, ids: Collection[ListingId]) -> Mapping[ListingId, Recorded]:
+    async def recorded(self, ids: Collection[ListingId]) -> Mapping[ListingId, RecordedState]:
         """Return what was last said of those of the listings that are recorded."""
         query = {"_id": {"$in": [document_id(*one) for one in ids]}}
         with translated():
