@@ -23,7 +23,7 @@ from shared.stores.audits import Audit
 from shared.stores.handled_dead_letters import RecordPlace
 from shared.stores.removal_holds import Decision, RemovalHold
 from shared.stores.removals import Removal
-from shared.stores.sweeps import Found, Sweep, SweepRequest
+from shared.stores.sweeps import SweepCounts, SweepRequest, SweepState
 from tests.builders import FEED, KEY, NOW, a_copy, a_discard, a_feed, a_held_photo, a_listing, a_photo, after
 
 IMAGE = image_id(FEED, KEY, "a")
@@ -173,12 +173,12 @@ REMOVALS = [
 ]  # fmt: skip
 MARKED = {"requeued": RecordPlace(0, 12, DATE), "dropped": RecordPlace(1, 0, NOW)}
 SWEEPS = [
-    Sweep(feed="never-swept"),
-    Sweep(
-        feed=FEED, revision=4, answered=after(-9), swept=after(-8), finished_at=after(-7), followed_at=after(-6),
-        reached={"ModificationTimestamp": DATE, "PhotosChangeTimestamp": NOW},
-        found=Found(compared=1, asked_for=2, missing=3, left=4, published=5, gone=6), error="HTTP 500", failures=2,
-        try_again_at=after(30), compare_again_at=after(3_600),
+    SweepState(feed="never-swept"),
+    SweepState(
+        feed=FEED, revision=4, answered_request_at=after(-9), last_finished_start=after(-8), finished_at=after(-7),
+        followed_at=after(-6), published_until={"ModificationTimestamp": DATE, "PhotosChangeTimestamp": NOW},
+        counts=SweepCounts(compared=1, asked_for=2, missing=3, remaining=4, published=5, gone=6),
+        error="HTTP 500", failures=2, try_again_at=after(30), compare_again_at=after(3_600),
     ),
 ]  # fmt: skip
 SWEEP_REQUEST = SweepRequest(at=DATE, dry_run=True)

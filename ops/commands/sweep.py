@@ -1,7 +1,6 @@
 """`imagectl sweep`: what is otherwise done by the clock, now and to its end."""
 
 import asyncio
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import Annotated
@@ -18,7 +17,7 @@ from shared.stores import mongo
 from shared.stores.documents import ListingId
 from shared.stores.removal_holds import RemovalHold
 from shared.stores.removal_queue import RemovalQueue
-from shared.stores.sweeps import Sweep, SweepRequest, Sweeps
+from shared.stores.sweeps import SweepRequest, Sweeps, SweepState, counts_to_json
 
 app = typer.Typer(
     help="Do now what is otherwise done by the clock. It is seen through to its end.",
@@ -50,20 +49,20 @@ def freshness(
     recheck_days.
     """
 
-    async def see_through(settings: Settings, feeds: Mapping[str, Feed]) -> dict[str, Sweep]:
+    async def see_through(settings: Settings, feeds: Mapping[str, Feed]) -> dict[str, SweepState]:
         names = _to_sweep(settings, feeds, feed)
         wish = SweepRequest(at=utc_now(), dry_run=dry_run)
         async with mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db) as database:
             sweeps = mongo.MongoSweeps(database)
             for name in names:
-                await sweeps.ask(name, wish)
+                await sweeps.request(name, wish)
             with terminal.progress(quiet=as_json) as progress:
                 bars = {name: progress.add_task(name, total=None, done=0, unit="listings") for name in names}
 
-                def tell(now: Sweep) -> None:
-                    found = now.found
-                    done, total = found.asked_for - found.left, found.asked_for or None
-                    progress.update(bars[now.feed], completed=done, total=total, done=found.compared)
+                def tell(now: SweepState) -> None:
+                    counts = now.counts
+                    done, total = counts.asked_for - counts.remaining, counts.asked_for or None
+                    progress.update(bars[now.feed], completed=done, total=total, done=counts.compared)
 
                 answers = await asyncio.gather(*(_answered(sweeps, name, wish, tell) for name in names))
         return {one.feed: one for one in answers}
@@ -127,13 +126,10 @@ async def _gone(listings: RemovalQueue, patience: float, tell: Callable[[int], o
     return len(waited_for)
 
 
-def _print(done: Mapping[str, Sweep], dry_run: bool, as_json: bool) -> None:
+def _print(done: Mapping[str, SweepState], dry_run: bool, as_json: bool) -> None:
     if as_json:
         terminal.print_json(
-            {
-                name: dataclasses.asdict(one.found) | {"dry_run": dry_run, "error": one.error}
-                for name, one in done.items()
-            }
+            {name: counts_to_json(one.counts) | {"dry_run": dry_run, "error": one.error} for name, one in done.items()}
         )
     else:
         for name, one in done.items():
@@ -149,17 +145,17 @@ def _to_sweep(settings: Settings, feeds: Mapping[str, Feed], wanted: str | None)
     return names
 
 
-async def _answered(sweeps: Sweeps, feed: str, wish: SweepRequest, tell: Callable[[Sweep], object]) -> Sweep:
+async def _answered(sweeps: Sweeps, feed: str, wish: SweepRequest, tell: Callable[[SweepState], object]) -> SweepState:
     """Watch the feed's record until its wish is seen through."""
     before = now = await sweeps.get(feed)
     moved_at, patience = monotonic(), _BEGUN_WITHIN_SECONDS
-    while now.answered != wish.at:
+    while now.answered_request_at != wish.at:
         if now.revision != before.revision:
             before, moved_at, patience = now, monotonic(), _STALLED_AFTER_SECONDS
             tell(now)
         if monotonic() - moved_at > patience:
             terminal.fail(f"{feed}: no scheduler took it up in {patience:.0f} s; it will be done once one runs")
-        if now.wish != wish:
+        if now.request != wish:
             terminal.fail(f"{feed}: another `imagectl sweep` was started since; that one goes on")
         await asyncio.sleep(_LOOK_SECONDS)
         now = await sweeps.get(feed)
@@ -167,8 +163,8 @@ async def _answered(sweeps: Sweeps, feed: str, wish: SweepRequest, tell: Callabl
     return now
 
 
-def _in_words(done: Sweep, dry_run: bool) -> str:
-    found = done.found
+def _in_words(done: SweepState, dry_run: bool) -> str:
+    found = done.counts
     if done.error:
         return f"nothing is concluded: {done.error}"
     if not found.asked_for:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from services.scheduler.change_filter import ChangeFilter
 from services.scheduler.feed_reader import Changes, FeedReader
 from services.scheduler.sweep_record import SweepRecord
-from shared.stores.sweeps import Sweep
+from shared.stores.sweeps import SweepState
 
 FOLLOW_EVERY = timedelta(minutes=5)
 OVERLAP = timedelta(minutes=20)
@@ -21,22 +21,22 @@ class ChangeFollower:
         self._changes = changes
         self._record = record
 
-    def is_due(self, sweep: Sweep, now: datetime) -> bool:
+    def is_due(self, sweep: SweepState, now: datetime) -> bool:
         """Return True if the market was compared once, and the changes were not read within FOLLOW_EVERY."""
-        return bool(sweep.reached) and (not sweep.followed_at or now - sweep.followed_at >= FOLLOW_EVERY)
+        return bool(sweep.published_until) and (not sweep.followed_at or now - sweep.followed_at >= FOLLOW_EVERY)
 
-    async def follow(self, sweep: Sweep, now: datetime) -> None:
+    async def follow(self, sweep: SweepState, now: datetime) -> None:
         """Publish the records that changed since the last time, and record up to when all changes are published.
 
         Raises MlsUnavailable, Superseded, StoreUnavailable, BrokerUnavailable.
         """
         for field in await self._reader.timestamp_fields():
-            since = sweep.reached.get(field, now)
+            since = sweep.published_until.get(field, now)
             async for page in self._reader.changes(field, since - OVERLAP):
                 await self._publish(page)
                 # Never later than now: a record of the year 2099 would end all following.
-                reached = {**sweep.reached, field: max(since, min(page.reached, now))}
-                sweep = await self._record.write(replace(sweep, reached=reached))
+                reached = {**sweep.published_until, field: max(since, min(page.reached, now))}
+                sweep = await self._record.write(replace(sweep, published_until=reached))
         error = sweep.error if sweep.compare_again_at else ""
         await self._record.write(replace(sweep, followed_at=now, failures=0, error=error, try_again_at=None))
 

@@ -9,7 +9,7 @@ from services.scheduler.sweep_plan import SweepRun
 from services.scheduler.sweep_record import SweepRecord
 from shared.domain.feed import Feed
 from shared.stores.release_queue import ReleaseQueue
-from shared.stores.sweeps import Found, Sweep
+from shared.stores.sweeps import SweepCounts, SweepState
 
 _BATCH_SIZE = 50
 
@@ -23,15 +23,15 @@ class CopyRecheck:
         self._record = record
         self._metrics = metrics
 
-    async def run(self, sweep: Sweep, run: SweepRun, now: datetime) -> tuple[Sweep, Found]:
+    async def run(self, sweep: SweepState, run: SweepRun, now: datetime) -> tuple[SweepState, SweepCounts]:
         """Make each copy due that was not checked for `recheck_days`; return the record and the sweep's counts.
 
         The due times are spread over the feed's `sweep_hours`; in a sweep that an operator requested they are now.
         A dry run only counts. Raises Superseded, StoreUnavailable.
         """
-        before, found = now - timedelta(days=self._feed.recheck_days), Found()
+        before, counts = now - timedelta(days=self._feed.recheck_days), SweepCounts()
         if run.is_dry:
-            return sweep, Found(compared=await self._listings.recheck_count(self._feed.name, before))
+            return sweep, SweepCounts(compared=await self._listings.recheck_count(self._feed.name, before))
         feed = replace(self._feed, sweep_hours=0.0) if run.request else self._feed
         while feed.recheck_days:
             await self._record.check_lease()
@@ -42,7 +42,7 @@ class CopyRecheck:
             refused = await self._listings.write(rechecked.listing for rechecked in due)
             written = [each for each in due if (each.listing.feed, each.listing.key) not in refused]
             photos = sum(rechecked.photos for rechecked in written)
-            found = replace(found, compared=found.compared + len(written), published=found.published + photos)
+            counts = replace(counts, compared=counts.compared + len(written), published=counts.published + photos)
             self._metrics.rechecked.labels(feed.name).inc(photos)
-            sweep = await self._record.write(replace(sweep, found=found))
-        return sweep, found
+            sweep = await self._record.write(replace(sweep, counts=counts))
+        return sweep, counts

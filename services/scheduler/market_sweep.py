@@ -16,7 +16,7 @@ from shared.domain.feed import Feed
 from shared.domain.listing import RemovalReason
 from shared.stores.listings import ListingRecords
 from shared.stores.removal_holds import Decision, RemovalHold, RemovalHolds
-from shared.stores.sweeps import Found, Sweep
+from shared.stores.sweeps import SweepCounts, SweepState
 
 _logger = log.get(__name__)
 _BATCH_SIZE = 5_000
@@ -50,7 +50,7 @@ class MarketSweep:
         """Drop the plan of the sweep that is under way: the next step begins with a new comparison."""
         self._plan = None
 
-    async def step(self, sweep: Sweep, run: SweepRun, now: datetime) -> tuple[Sweep, Found | None]:
+    async def step(self, sweep: SweepState, run: SweepRun, now: datetime) -> tuple[SweepState, SweepCounts | None]:
         """Compare the market with the records if that is still to be done; then ask for each group that is due.
 
         Return the record as it was written last, and the sweep's counts once no group is left, until then None.
@@ -64,26 +64,26 @@ class MarketSweep:
         while plan.groups and now >= plan.next_at:
             await self._ask_next_group(plan)
             plan.next_at = now + plan.gap
-            sweep = await self._record.write(replace(sweep, found=plan.found))
+            sweep = await self._record.write(replace(sweep, counts=plan.counts))
         if plan.groups:
             return sweep, None
         self._plan = None
-        return sweep, plan.found
+        return sweep, plan.counts
 
-    async def _compare(self, sweep: Sweep, run: SweepRun, now: datetime) -> tuple[Sweep, Comparison]:
+    async def _compare(self, sweep: SweepState, run: SweepRun, now: datetime) -> tuple[SweepState, Comparison]:
         """Read the market and compare it with the records, noting how many listings were compared so far."""
         _logger.info(
             "sweep-started", feed=self._feed.name, start=run.start.isoformat(), wanted=run.request is not None
         )  # fmt: skip
-        sweep = await self._record.write(replace(sweep, found=Found()))
-        if not sweep.reached and not run.is_dry:
-            sweep = replace(sweep, reached=dict.fromkeys(await self._reader.timestamp_fields(), now))
+        sweep = await self._record.write(replace(sweep, counts=SweepCounts()))
+        if not sweep.published_until and not run.is_dry:
+            sweep = replace(sweep, published_until=dict.fromkeys(await self._reader.timestamp_fields(), now))
         changed, on_market = list[str](), set[str]()
         async for rows in self._reader.market():
             displayed = [listing for listing in self._changes.read(rows) if listing.hidden_by is None]
             on_market |= {listing.listing_key for listing in displayed}
             changed += await self._changes.changed_keys(displayed)
-            sweep = await self._record.write(replace(sweep, found=Found(compared=len(on_market))))
+            sweep = await self._record.write(replace(sweep, counts=SweepCounts(compared=len(on_market))))
         missing, recorded = await self._missing_from(on_market)
         if recorded and not on_market:
             raise MlsUnavailable(
@@ -105,10 +105,10 @@ class MarketSweep:
         group = plan.groups[0]
         if not plan.run.is_dry:
             published, gone = await self._publish_answer(plan, group)
-            plan.found = replace(
-                plan.found, published=plan.found.published + published + gone, gone=plan.found.gone + gone
+            plan.counts = replace(
+                plan.counts, published=plan.counts.published + published + gone, gone=plan.counts.gone + gone
             )
-        plan.found = replace(plan.found, left=plan.found.left - len(group.keys))
+        plan.counts = replace(plan.counts, remaining=plan.counts.remaining - len(group.keys))
         plan.groups.popleft()
 
     async def _publish_answer(self, plan: SweepPlan, group: KeyGroup) -> tuple[int, int]:
@@ -140,7 +140,7 @@ class MarketSweep:
         these are hidden even then, and their removals are held for another decision, as no operator has seen them.
         """
         holds = {hold.reason: hold for hold in await self._removal_holds.all() if hold.feed == self._feed.name}
-        last, missing = holds.get(_REMOVAL_REASON), plan.found.missing
+        last, missing = holds.get(_REMOVAL_REASON), plan.counts.missing
         if last and last.decided_at and last.decided_at >= plan.run.start:
             plan.is_discarded = last.decision is Decision.DISCARD
             if not (plan.is_discarded and is_told_by_mls):

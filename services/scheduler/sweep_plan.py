@@ -9,7 +9,7 @@ from functools import partial
 from services.scheduler import schedule
 from services.scheduler.feed_reader import key_groups
 from shared.domain.feed import Feed
-from shared.stores.sweeps import Found, SweepRequest
+from shared.stores.sweeps import SweepCounts, SweepRequest
 
 _MAX_GAP = timedelta(seconds=10)
 """Between two groups, however many hours a sweep has: a change that is found late is shown, or hidden, late."""
@@ -46,7 +46,7 @@ class SweepPlan:
     gap: timedelta
     """The time between two groups."""
     groups: deque[KeyGroup]
-    found: Found
+    counts: SweepCounts
     """The counts so far."""
     displayed: int
     """How many listings were displayed when the sweep began."""
@@ -77,10 +77,10 @@ def plan(feed: Feed, run: SweepRun, comparison: Comparison) -> SweepPlan:
     groups += [KeyGroup(keys, are_missing=False) for keys in key_groups(sorted(comparison.changed, key=slot))]
     gap = timedelta(hours=feed.sweep_hours) / len(groups) if groups and not run.request else timedelta(0)
     to_ask = len(comparison.changed) + len(comparison.missing)
-    found = Found(
-        compared=len(comparison.on_market), asked_for=to_ask, missing=len(comparison.missing), left=to_ask
+    counts = SweepCounts(
+        compared=len(comparison.on_market), asked_for=to_ask, missing=len(comparison.missing), remaining=to_ask
     )  # fmt: skip
     return SweepPlan(
-        run=run, next_at=run.start, gap=min(gap, _MAX_GAP), groups=deque(groups), found=found,
+        run=run, next_at=run.start, gap=min(gap, _MAX_GAP), groups=deque(groups), counts=counts,
         displayed=comparison.displayed, witness=next(iter(comparison.on_market), ""),
     )  # fmt: skip

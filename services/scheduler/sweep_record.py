@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from shared.lease import Lease
-from shared.stores.sweeps import Sweep, Sweeps
+from shared.stores.sweeps import Sweeps, SweepState
 
 
 class Superseded(Exception):
@@ -18,11 +18,11 @@ class SweepRecord:
         self._sweeps = sweeps
         self._lease = lease
 
-    async def read(self) -> Sweep:
+    async def read(self) -> SweepState:
         """Return the record as it is stored. Raises StoreUnavailable."""
         return await self._sweeps.get(self._feed)
 
-    async def write(self, sweep: Sweep) -> Sweep:
+    async def write(self, sweep: SweepState) -> SweepState:
         """Store the record and return it with its new revision. Raises Superseded, StoreUnavailable."""
         await self.check_lease()
         if not await self._sweeps.write(sweep):

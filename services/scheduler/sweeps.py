@@ -25,7 +25,7 @@ from shared.lease import Lease
 from shared.publisher import Publisher
 from shared.stores.release_queue import ReleaseQueue
 from shared.stores.removal_holds import RemovalHolds
-from shared.stores.sweeps import Found, Sweep, Sweeps
+from shared.stores.sweeps import SweepCounts, Sweeps, SweepState
 
 _logger = log.get(__name__)
 
@@ -91,8 +91,8 @@ class Sweeper:
             self._forget_plan()
             self._metrics.succeeded_at.remove_by_labels({"feed": self._feed.name})
 
-    async def _step(self, sweep: Sweep, now: datetime) -> None:
-        if sweep.try_again_at and now < sweep.try_again_at and not sweep.open_wish:
+    async def _step(self, sweep: SweepState, now: datetime) -> None:
+        if sweep.try_again_at and now < sweep.try_again_at and not sweep.open_request:
             return
         run = self._due_run(sweep, now)
         try:
@@ -103,36 +103,36 @@ class Sweeper:
         except MlsUnavailable as error:
             await self._record_failure(run, error, now)
 
-    def _due_run(self, sweep: Sweep, now: datetime) -> SweepRun | None:
+    def _due_run(self, sweep: SweepState, now: datetime) -> SweepRun | None:
         """Return the sweep that is due: an operator's request, else the daily sweep unless it must wait, else None."""
-        if sweep.open_wish:
-            return SweepRun(now, sweep.open_wish)
+        if sweep.open_request:
+            return SweepRun(now, sweep.open_request)
         if now < max(self._may_start_at, sweep.compare_again_at or now):
             return None
-        start = schedule.due_start(self._feed, sweep.swept, now)
+        start = schedule.due_start(self._feed, sweep.last_finished_start, now)
         return SweepRun(start) if start else None
 
-    async def _advance(self, sweep: Sweep, run: SweepRun, now: datetime) -> Sweep:
+    async def _advance(self, sweep: SweepState, run: SweepRun, now: datetime) -> SweepState:
         """Do the next step of the sweep, and record its end after the last one; return the record as written."""
-        found: Found | None
+        counts: SweepCounts | None
         if self._market:
-            sweep, found = await self._market.step(sweep, run, now)
+            sweep, counts = await self._market.step(sweep, run, now)
         else:
-            sweep, found = await self._recheck.run(sweep, run, now)
-        return await self._record_end(sweep, run, found) if found else sweep
+            sweep, counts = await self._recheck.run(sweep, run, now)
+        return await self._record_end(sweep, run, counts) if counts else sweep
 
-    async def _record_end(self, sweep: Sweep, run: SweepRun, found: Found) -> Sweep:
+    async def _record_end(self, sweep: SweepState, run: SweepRun, counts: SweepCounts) -> SweepState:
         now = self._clock()
-        sweep = replace(sweep, found=found, error="", failures=0, try_again_at=None, compare_again_at=None)
+        sweep = replace(sweep, counts=counts, error="", failures=0, try_again_at=None, compare_again_at=None)
         if run.request:
-            sweep = replace(sweep, answered=run.request.at)
+            sweep = replace(sweep, answered_request_at=run.request.at)
         if not run.is_dry:
-            sweep = replace(sweep, swept=schedule.last_start(self._feed, run.start), finished_at=now)
+            sweep = replace(sweep, last_finished_start=schedule.last_start(self._feed, run.start), finished_at=now)
         sweep = await self._record.write(sweep)
         self._metrics.sweeps.labels(self._feed.name, "done").inc()
         _logger.info(
-            "sweep-done", feed=self._feed.name, dry_run=run.is_dry, compared=found.compared, missing=found.missing,
-            published=found.published, gone=found.gone,
+            "sweep-done", feed=self._feed.name, dry_run=run.is_dry, compared=counts.compared, missing=counts.missing,
+            published=counts.published, gone=counts.gone,
         )  # fmt: skip
         return sweep
 
@@ -151,7 +151,7 @@ class Sweeper:
         sweep = replace(sweep, compare_again_at=again_at) if is_incomplete else replace(sweep, try_again_at=again_at)
         if run and run.request:
             self._forget_plan()
-            sweep = replace(sweep, answered=run.request.at)
+            sweep = replace(sweep, answered_request_at=run.request.at)
         await self._record.write(sweep)
         self._metrics.errors.labels(self._feed.name, error.failure).inc()
         if run:

@@ -62,8 +62,8 @@ async def _copy_by_feed(before: mongo.Database, after: mongo.Database) -> None:
     for feed in await before["sweeps"].distinct("_id"):
         sweep = await mongo.MongoSweeps(before).get(feed)
         assert await sweeps.write(replace(sweep, revision=0))
-        if sweep.wish:
-            await sweeps.ask(feed, sweep.wish)
+        if sweep.request:
+            await sweeps.request(feed, sweep.request)
     for freeze in await mongo.MongoRemovalHolds(before).all():
         assert await mongo.MongoRemovalHolds(after).begin(freeze)
 

@@ -189,7 +189,7 @@ class Story:
         await whole.stop("scheduler", signal.SIGKILL)
         await whole.stop("janitor")
         async with mongo.connect(whole.room.servers.mongo, whole.room.db) as database:
-            await mongo.MongoSweeps(database).ask("other", SweepRequest(at=utc_now()))
+            await mongo.MongoSweeps(database).request("other", SweepRequest(at=utc_now()))
         await whole.see(mls.withdraw(unread), self.record(released, ListingKey="NEW3"))
 
     async def answers(self) -> list[Record]:

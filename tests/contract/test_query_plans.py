@@ -36,7 +36,7 @@ from shared.stores.mongo import (
 from shared.stores.removal_holds import Decision, RemovalHold
 from shared.stores.removals import Removal
 from shared.stores.summaries import ListingFilter
-from shared.stores.sweeps import Sweep, SweepRequest
+from shared.stores.sweeps import SweepRequest, SweepState
 from tests.builders import FEED, NOW, a_discard, a_held_photo, a_listing, a_photo, after, hidden
 from tests.servers import Servers, a_room
 
@@ -263,9 +263,9 @@ async def test_the_records_beside_the_listings_are_found_by_index(database: Data
         lambda: leases.release("release", "w"),
         lambda: throughputs.put(FEED, Throughput(NOW, 5.0)),
         lambda: throughputs.get(FEED),
-        lambda: sweeps.ask(FEED, SweepRequest(at=NOW)),
+        lambda: sweeps.request(FEED, SweepRequest(at=NOW)),
         lambda: sweeps.get(FEED),
-        lambda: sweeps.write(Sweep(feed=FEED)),
+        lambda: sweeps.write(SweepState(feed=FEED)),
         lambda: ledgers.get(FEED),
         lambda: ledgers.replace(FEED, {}, 0),
     ]

@@ -139,8 +139,8 @@ async def test_sweeps(database: mongo.Database) -> None:
     for sweep in examples.SWEEPS:
         for revision in range(sweep.revision + 1):
             assert await store.write(replace(sweep, revision=revision))
-    await store.ask(FEED, examples.SWEEP_REQUEST)
-    await store.ask("only asked for", examples.SWEEP_REQUEST)
+    await store.request(FEED, examples.SWEEP_REQUEST)
+    await store.request("only asked for", examples.SWEEP_REQUEST)
     await check(database, "sweeps")
 
 
@@ -149,8 +149,8 @@ async def test_stored_sweeps_are_read(database: mongo.Database) -> None:
     store = mongo.MongoSweeps(database)
     never, swept = examples.SWEEPS
     assert await store.get(never.feed) == replace(never, revision=1)
-    assert await store.get(FEED) == replace(swept, revision=swept.revision + 1, wish=examples.SWEEP_REQUEST)
-    assert (await store.get("only asked for")).open_wish == examples.SWEEP_REQUEST
+    assert await store.get(FEED) == replace(swept, revision=swept.revision + 1, request=examples.SWEEP_REQUEST)
+    assert (await store.get("only asked for")).open_request == examples.SWEEP_REQUEST
 
 
 async def test_audits(database: mongo.Database) -> None:

@@ -8,15 +8,15 @@ import pytest
 from shared.domain.throughput import Throughput
 from shared.stores import mongo
 from shared.stores.memory import MemorySweeps, MemoryThroughputs
-from shared.stores.sweeps import Found, Sweep, SweepRequest, Sweeps
+from shared.stores.sweeps import SweepCounts, SweepRequest, Sweeps, SweepState
 from shared.stores.throughputs import Throughputs
 from tests.builders import FEED, NOW, after
 from tests.servers import Room
 
-WHOLE = Sweep(
-    feed=FEED, answered=NOW, swept=after(1), finished_at=after(2), followed_at=after(3),
-    reached={"ModificationTimestamp": after(4), "MediaChangeTimestamp": after(5)},
-    found=Found(compared=6, asked_for=5, missing=4, left=3, published=2, gone=1),
+WHOLE = SweepState(
+    feed=FEED, answered_request_at=NOW, last_finished_start=after(1), finished_at=after(2), followed_at=after(3),
+    published_until={"ModificationTimestamp": after(4), "MediaChangeTimestamp": after(5)},
+    counts=SweepCounts(compared=6, asked_for=5, missing=4, remaining=3, published=2, gone=1),
     error="it is away", failures=2, try_again_at=after(6), compare_again_at=after(7),
 )  # fmt: skip
 
@@ -38,10 +38,10 @@ def sweeps(stores: tuple[Sweeps, Throughputs]) -> Sweeps:
 
 
 async def test_a_sweep_comes_back_as_it_was_written(sweeps: Sweeps) -> None:
-    assert await sweeps.get(FEED) == Sweep(feed=FEED)
+    assert await sweeps.get(FEED) == SweepState(feed=FEED)
     assert await sweeps.write(WHOLE)
     assert await sweeps.get(FEED) == replace(WHOLE, revision=1)
-    assert await sweeps.get("other") == Sweep(feed="other")
+    assert await sweeps.get("other") == SweepState(feed="other")
 
 
 async def test_only_who_read_last_may_write(sweeps: Sweeps) -> None:
@@ -57,14 +57,14 @@ async def test_a_wish_is_left_beside_what_is_written(sweeps: Sweeps, is_first: b
     if not is_first:
         assert await sweeps.write(WHOLE)
     read, wish = await sweeps.get(FEED), SweepRequest(at=after(9), dry_run=True)
-    await sweeps.ask(FEED, wish)
+    await sweeps.request(FEED, wish)
     assert await sweeps.write(replace(read, failures=3)), "a wish is in nobody's way"
     found = await sweeps.get(FEED)
-    assert (found.wish, found.open_wish, found.failures) == (wish, wish, 3)
-    assert await sweeps.write(replace(found, answered=wish.at))
-    assert (await sweeps.get(FEED)).open_wish is None
-    await sweeps.ask(FEED, SweepRequest(at=after(10)))
-    assert (await sweeps.get(FEED)).open_wish == SweepRequest(at=after(10))
+    assert (found.request, found.open_request, found.failures) == (wish, wish, 3)
+    assert await sweeps.write(replace(found, answered_request_at=wish.at))
+    assert (await sweeps.get(FEED)).open_request is None
+    await sweeps.request(FEED, SweepRequest(at=after(10)))
+    assert (await sweeps.get(FEED)).open_request == SweepRequest(at=after(10))
 
 
 async def test_the_last_pace_is_kept(stores: tuple[Sweeps, Throughputs]) -> None:

@@ -13,7 +13,7 @@ from ops.dead_letters import Requeued
 from ops.imagectl import app
 from ops.rebuild import Rebuilt
 from ops.replay_plan import Plan
-from shared.stores.sweeps import Found, Sweep
+from shared.stores.sweeps import SweepCounts, SweepState
 
 COST = {"downloads": 1, "bytes_expected": 1, "seconds_at_least": 1.0}
 FORCED = {
@@ -25,8 +25,10 @@ PLAN = Plan(
 )  # fmt: skip
 
 
-def a_sweep(asked_for: int) -> Sweep:
-    return Sweep(feed="sandbox", found=Found(compared=1, asked_for=asked_for, missing=1, published=1, gone=1))
+def a_sweep(asked_for: int) -> SweepState:
+    return SweepState(
+        feed="sandbox", counts=SweepCounts(compared=1, asked_for=asked_for, missing=1, published=1, gone=1)
+    )
 
 
 @pytest.mark.parametrize(

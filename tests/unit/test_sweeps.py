@@ -29,7 +29,7 @@ from shared.recording import Recorder
 from shared.render import Renderer
 from shared.stores.memory import MemoryLeases, MemoryListings, MemoryRemovalHolds, MemorySweeps
 from shared.stores.removal_holds import Decision
-from shared.stores.sweeps import Sweep, SweepRequest
+from shared.stores.sweeps import SweepRequest, SweepState
 from tests.builders import a_copy, a_feed, a_held_photo, a_listing, a_photo
 
 DAY = timedelta(days=1)
@@ -98,14 +98,14 @@ class Desk:
         self.now += wait
         await self.sweeper.round()
 
-    async def swept(self) -> Sweep:
+    async def swept(self) -> SweepState:
         """Have an operator ask for a sweep, and see it through."""
         self.now += timedelta(seconds=1)
-        await self.sweeps.ask(self.feed.name, SweepRequest(at=self.now))
+        await self.sweeps.request(self.feed.name, SweepRequest(at=self.now))
         await self.sweeper.round()
         return await self.sweep()
 
-    async def sweep(self) -> Sweep:
+    async def sweep(self) -> SweepState:
         return await self.sweeps.get(self.feed.name)
 
     async def listing(self, key: str) -> Listing:
@@ -150,7 +150,7 @@ def keys(mls: Sandbox) -> list[str]:
 
 
 async def test_a_feed_that_was_never_swept_is_read_whole_and_again_only_the_next_day(desk: Desk) -> None:
-    assert (await desk.sweep()).found.compared == 30
+    assert (await desk.sweep()).counts.compared == 30
     displayed = await desk.listings.displayed_keys("sandbox", "", 99)
     assert [len((await desk.listing(key)).photos) for key in displayed] == [PHOTOS] * 30
     await desk.later(timedelta(seconds=1))
@@ -168,7 +168,7 @@ async def test_a_photo_that_changed_without_an_event_is_found(mls: Sandbox, desk
     assert [one.announced_at == other.announced_at for one, other in zip(before.photos, after.photos, strict=True)] == [
         True, False, True,
     ]  # fmt: skip
-    assert (desk.published(), sweep.found.published, sweep.found.missing) == (1, 1, 0)
+    assert (desk.published(), sweep.counts.published, sweep.counts.missing) == (1, 1, 0)
 
 
 async def test_a_listing_that_left_the_market_without_an_event_is_hidden(mls: Sandbox, desk: Desk) -> None:
@@ -177,7 +177,7 @@ async def test_a_listing_that_left_the_market_without_an_event_is_hidden(mls: Sa
     sweep = await desk.swept()
     assert (await desk.listing(key)).standard_status == "Expired"
     assert not (await desk.listing(key)).is_displayed
-    assert (sweep.found.missing, sweep.found.gone) == (1, 0)
+    assert (sweep.counts.missing, sweep.counts.gone) == (1, 0)
 
 
 async def test_a_listing_that_the_mls_has_no_more_is_deleted_and_may_come_back(mls: Sandbox, desk: Desk) -> None:
@@ -188,7 +188,7 @@ async def test_a_listing_that_the_mls_has_no_more_is_deleted_and_may_come_back(m
     hidden = (await desk.listing(key)).hidden
     assert hidden is not None
     assert hidden.reason is RemovalReason.LISTING_INACTIVE
-    assert (sweep.found.missing, sweep.found.gone) == (1, 1)
+    assert (sweep.counts.missing, sweep.counts.gone) == (1, 1)
     mls.market.listings[key] = held
     await desk.swept()
     assert (await desk.listing(key)).is_displayed
@@ -239,7 +239,7 @@ async def test_what_the_mls_shows_late_is_found_within_twenty_minutes_of_its_sta
     mls.touch(keys(mls)[4])
     await desk.later(FOLLOW_EVERY)
     assert desk.published() == 1
-    reached = (await desk.sweep()).reached["ModificationTimestamp"]
+    reached = (await desk.sweep()).published_until["ModificationTimestamp"]
     late = mls.market.listing(keys(mls)[5])
     late.modified_at = (reached - timedelta(minutes=minutes)).isoformat()
     await desk.later(FOLLOW_EVERY)
@@ -283,7 +283,7 @@ async def test_one_of_many_schedulers_sweeps(mls: Sandbox, desk: Desk) -> None:
     other = desk.another("two")
     await desk.later(timedelta(seconds=1))
     mls.change_photo(keys(mls)[4])
-    await desk.sweeps.ask(desk.feed.name, SweepRequest(at=desk.now))
+    await desk.sweeps.request(desk.feed.name, SweepRequest(at=desk.now))
     await other.round()
     assert desk.published() == 0
     await desk.sweeper.round()
@@ -345,7 +345,7 @@ async def test_a_large_sweep_is_spread_over_its_hours(tmp_path: Path) -> None:
         assert desk.published() == 50
         await desk.later(timedelta(seconds=7))
         assert desk.published() == 20
-        assert (await desk.sweep()).swept is not None
+        assert (await desk.sweep()).last_finished_start is not None
 
 
 async def test_groups_follow_their_listings_moments_at_most_ten_seconds_apart(tmp_path: Path) -> None:
@@ -374,11 +374,15 @@ async def test_a_dry_run_says_what_it_would_do_and_does_nothing(mls: Sandbox, de
     mls.change_photo(keys(mls)[4])
     mls.withdraw(keys(mls)[5])
     before = await desk.sweep()
-    await desk.sweeps.ask(desk.feed.name, SweepRequest(at=desk.now, dry_run=True))
+    await desk.sweeps.request(desk.feed.name, SweepRequest(at=desk.now, dry_run=True))
     await desk.later(timedelta(seconds=1))
     after = await desk.sweep()
-    assert (after.open_wish, after.found.asked_for, after.found.missing, after.found.published) == (None, 2, 1, 0)
-    assert (after.swept, after.reached, desk.published()) == (before.swept, before.reached, 0)
+    assert (after.open_request, after.counts.asked_for, after.counts.missing, after.counts.published) == (None, 2, 1, 0)
+    assert (after.last_finished_start, after.published_until, desk.published()) == (
+        before.last_finished_start,
+        before.published_until,
+        0,
+    )
 
 
 # Broken answers conclude nothing
@@ -399,7 +403,7 @@ async def test_an_mls_in_trouble_changes_nothing_and_is_asked_again_later(
     mls.withdraw(key)
     mls.misbehave(on="odata", **trouble)
     sweep = await desk.swept()
-    assert (desk.published(), sweep.open_wish, bool(sweep.error)) == (0, None, True)
+    assert (desk.published(), sweep.open_request, bool(sweep.error)) == (0, None, True)
     assert desk.count("sweeps_total", result="failed") == 1
     assert len(await desk.listings.displayed_keys("sandbox", "", 99)) == 30
     mls.behave()
@@ -502,7 +506,7 @@ async def test_listings_that_only_the_list_lacks_stay_and_nobody_is_asked(
 
     monkeypatch.setattr(FeedReader, "market", half)
     sweep = await desk.swept()
-    assert (sweep.found.missing, sweep.found.gone) == (120, 0)
+    assert (sweep.counts.missing, sweep.counts.gone) == (120, 0)
     assert len(await desk.listings.displayed_keys("sandbox", "", 999)) == 130
     assert await desk.removal_holds.all() == []
 
@@ -510,7 +514,7 @@ async def test_listings_that_only_the_list_lacks_stay_and_nobody_is_asked(
 async def test_fewer_that_are_gone_are_an_ordinary_day(mls: Sandbox, desk: Desk) -> None:
     for key in keys(mls)[:25]:
         mls.forget(key)
-    assert (await desk.swept()).found.gone == 25
+    assert (await desk.swept()).counts.gone == 25
     assert await desk.removal_holds.all() == []
 
 
@@ -545,7 +549,7 @@ async def test_what_is_gone_after_a_discard_stays_also_where_others_are_told(lar
     for number, key in enumerate(keys(mls)[:120]):
         (forget if number % 2 else expire)(mls, key)
     await desk.later(DAY)
-    gone = (await desk.sweep()).found.gone
+    gone = (await desk.sweep()).counts.gone
     desk.now += timedelta(seconds=1)
     await desk.removal_holds.decide("sandbox", Decision.DISCARD, desk.now)
     for _ in range(20):
@@ -563,7 +567,7 @@ async def test_an_answer_that_lacks_what_is_surely_there_deletes_nothing(
 
     monkeypatch.setattr(FeedReader, "records", nothing)
     sweep = await desk.swept()
-    assert (sweep.found.missing, sweep.found.gone, desk.published()) == (1, 0, 0)
+    assert (sweep.counts.missing, sweep.counts.gone, desk.published()) == (1, 0, 0)
 
 
 # Copies of a feed without an MLS to ask
@@ -591,7 +595,7 @@ async def test_copies_that_were_not_asked_for_in_days_are_due_over_the_hours() -
     photos = [photo for listing in due if listing for photo in listing.photos if photo.forced_at]
     assert [photo.object_id for photo in photos] == ["stale"] * 250
     assert desk.count("sweep_rechecked_total") == 250
-    start = (await desk.sweep()).swept
+    start = (await desk.sweep()).last_finished_start
     assert start is not None
     ends = start + timedelta(hours=4)
     assert all(desk.now <= photo.not_before <= max(ends, desk.now) for photo in photos)
@@ -602,11 +606,11 @@ async def test_copies_that_were_not_asked_for_in_days_are_due_over_the_hours() -
 async def test_a_wanted_recheck_is_due_at_once_and_a_dry_one_only_counted() -> None:
     desk = Desk(a_feed(recheck_days=7.0, sweep_hours=4.0))
     await desk.listings.write([a_listing(old("a", 8, desk.now, key="X1"))])
-    await desk.sweeps.ask(desk.feed.name, SweepRequest(at=desk.now, dry_run=True))
+    await desk.sweeps.request(desk.feed.name, SweepRequest(at=desk.now, dry_run=True))
     await desk.sweeper.round()
-    assert ((await desk.sweep()).found.compared, (await desk.listing("X1")).due_at) == (1, None)
+    assert ((await desk.sweep()).counts.compared, (await desk.listing("X1")).due_at) == (1, None)
     sweep = await desk.swept()
-    assert (sweep.found.published, (await desk.listing("X1")).due_at) == (1, desk.now)
+    assert (sweep.counts.published, (await desk.listing("X1")).due_at) == (1, desk.now)
 
 
 async def test_without_days_no_copy_is_asked_for_again() -> None:

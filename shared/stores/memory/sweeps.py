@@ -2,27 +2,24 @@
 
 from dataclasses import replace
 
-from shared.stores.sweeps import Sweep, SweepRequest
+from shared.stores.sweeps import SweepRequest, SweepState
 
 
 class MemorySweeps:
-    """The sweeps in a dictionary."""
+    """Implements Sweeps."""
 
     def __init__(self) -> None:
-        self._sweeps: dict[str, Sweep] = {}
+        self._states: dict[str, SweepState] = {}
 
-    async def get(self, feed: str) -> Sweep:
-        """Return the feed's sweeps, an empty record before the first write."""
-        return self._sweeps.get(feed, Sweep(feed=feed))
+    async def get(self, feed: str) -> SweepState:
+        return self._states.get(feed, SweepState(feed=feed))
 
-    async def write(self, sweep: Sweep) -> bool:
-        """Write all but the wish if the revision is still the recorded one; False where another was faster."""
-        known = await self.get(sweep.feed)
-        if known.revision != sweep.revision:
+    async def write(self, state: SweepState) -> bool:
+        current = await self.get(state.feed)
+        if current.revision != state.revision:
             return False
-        self._sweeps[sweep.feed] = replace(sweep, revision=sweep.revision + 1, wish=known.wish)
+        self._states[state.feed] = replace(state, revision=state.revision + 1, request=current.request)
         return True
 
-    async def ask(self, feed: str, wish: SweepRequest) -> None:
-        """Leave a wish in place of any before it."""
-        self._sweeps[feed] = replace(await self.get(feed), wish=wish)
+    async def request(self, feed: str, request: SweepRequest) -> None:
+        self._states[feed] = replace(await self.get(feed), request=request)
