@@ -1,13 +1,16 @@
-"""What time is it? Shells ask here, rules are told."""
+"""The current time, as a function that services pass on and tests replace; rules get the time as an argument."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-
-from shared.domain.freshness import to_millisecond
 
 Clock = Callable[[], datetime]
 
 
 def utc_now() -> datetime:
-    """Return now in UTC, to the millisecond, so that what is read back from a store is equal."""
+    """Return the current time in UTC, cut to the millisecond, since a time read back from MongoDB must equal it."""
     return to_millisecond(datetime.now(UTC))
+
+
+def to_millisecond(moment: datetime) -> datetime:
+    """Return a time cut to the millisecond, which is the precision of MongoDB."""
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)

@@ -1,28 +1,28 @@
-"""Which text is worth compressing, and who takes it so?"""
+"""Compressing HTTP answers with gzip."""
 
 import gzip
 
 from aiohttp import web
 
 FAST, SMALL = 1, 9
-"""Levels. JSON of many alike photos shrinks to an eighth with the fast one, in a third of the time of level 6; the
-small one is for what is compressed once in a process's life."""
-_WORTH_IT = 1_000
+"""Levels of gzip. FAST shrinks the JSON of many similar photos to an eighth, in a third of the time of level 6.
+SMALL is for bodies that are compressed once in the life of a process."""
+_MIN_BYTES = 1_000
 
 
 def gzipped(plain: bytes, level: int = FAST) -> bytes:
-    """Return the bytes as gzip; the same for the same bytes."""
+    """Return the bytes compressed with gzip; equal bytes give equal results."""
     return gzip.compress(plain, level, mtime=0)
 
 
 def should_compress(request: web.Request, plain: bytes) -> bool:
-    """Whether an answer of these bytes is to be sent as gzip."""
-    return len(plain) >= _WORTH_IT and _takes_gzip(request)
+    """Return True if the client accepts gzip and the body is large enough to be worth compressing."""
+    return len(plain) >= _MIN_BYTES and _accepts_gzip(request)
 
 
-def _takes_gzip(request: web.Request) -> bool:
-    for one in request.headers.get("Accept-Encoding", "").split(","):
-        coding, _, weight = one.partition(";")
+def _accepts_gzip(request: web.Request) -> bool:
+    for accepted in request.headers.get("Accept-Encoding", "").split(","):
+        coding, _, weight = accepted.partition(";")
         if coding.strip().lower() == "gzip":
             return weight.replace(" ", "").rstrip("0.") != "q="
     return False

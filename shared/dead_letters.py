@@ -1,4 +1,4 @@
-"""Where unreadable and impossible events go, value and key unchanged, so that the consumer can go on."""
+"""The topic for records that cannot be understood, so that a consumer can go on behind them."""
 
 from prometheus_client import CollectorRegistry, Counter
 
@@ -7,11 +7,11 @@ from shared.events.records import Record
 from shared.events.topics import DEAD_LETTER, MANIFEST
 from shared.kafka import Broker, Outgoing
 
-_LONGEST_REASON = 500
+_MAX_REASON_CHARACTERS = 500
 
 
 class DeadLetters:
-    """The dead letters of one service."""
+    """Writes the dead letters of one service."""
 
     def __init__(
         self, broker: Broker, topic_prefix: str, service: str, clock: Clock, registry: CollectorRegistry
@@ -23,13 +23,16 @@ class DeadLetters:
         self._put = Counter(
             "listing_images_dead_letters", "Records set aside as dead letters", ["topic"], registry=registry
         )
-        for one in MANIFEST:  # from 0: an alert sees no rise in a count that begins with the first letter
-            self._put.labels(f"{topic_prefix}{one.name}")
+        for topic in MANIFEST:  # from 0: to an alert, a count that begins with its first dead letter does not rise
+            self._put.labels(f"{topic_prefix}{topic.name}")
 
     async def put(self, record: Record, reason: str) -> None:
-        """Set one record aside for an operator. Raises BrokerUnavailable."""
+        """Publish a copy of the record to `dead-letter`, with headers that name the reason and the record's origin.
+
+        Key and value stay unchanged. Return once Kafka has stored the copy. Raises BrokerUnavailable.
+        """
         headers = {
-            "dead_letter_reason": reason[:_LONGEST_REASON],
+            "dead_letter_reason": reason[:_MAX_REASON_CHARACTERS],
             "dead_letter_topic": record.topic,
             "dead_letter_partition": str(record.partition),
             "dead_letter_offset": str(record.offset),

@@ -1,4 +1,4 @@
-"""Is the process alive, is it ready, what does it count? The three routes that every service answers."""
+"""The three routes that every service answers: is the process alive, is it ready, and its metrics."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
@@ -12,25 +12,30 @@ from shared.kafka import BrokerUnavailable
 from shared.stores.errors import StoreUnavailable
 
 Ping = Callable[[], Awaitable[object]]
-_PATIENCE_SECONDS = 4.0
+_PING_SECONDS = 4.0
 LOG_SECONDS = 10.0
+"""How often a service logs changes of its dependencies."""
 _logger = log.get(__name__)
 
 
 class Health:
-    """What the probes are told. `pings` raise while a dependency is out of reach."""
+    """The health of one process.
+
+    `pings` are functions by the name of a dependency; each raises StoreUnavailable or BrokerUnavailable while the
+    dependency does not answer.
+    """
 
     def __init__(self, pings: Mapping[str, Ping], registry: CollectorRegistry) -> None:
         self._pings = pings
         self._registry = registry
         self.is_draining = False
         self.is_started = False
-        self._told: Collection[str] = ()
+        self._logged: Collection[str] = ()
         self.stuck_topics: Callable[[], Sequence[str]] = tuple
-        """The topics that stand still; with any, the process had better be started again."""
+        """Returns the topics whose consumer stands still; if there are any, /healthz answers 503, for a restart."""
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the routes to serve."""
+        """Return the routes /healthz, /readyz and /metrics."""
         return [
             web.get("/healthz", self._healthz),
             web.get("/readyz", self._readyz),
@@ -38,8 +43,8 @@ class Health:
         ]
 
     async def _healthz(self, _: web.Request) -> web.Response:
-        if stuck := self.stuck_topics():
-            return _answer({"status": "stuck", "topics": list(stuck)}, 503)
+        if topics := self.stuck_topics():
+            return _answer({"status": "stuck", "topics": list(topics)}, 503)
         return _answer({"status": "alive"}, 200)
 
     async def _readyz(self, _: web.Request) -> web.Response:
@@ -47,27 +52,30 @@ class Health:
         return _answer({"status": "not ready" if faults else "ready", "faults": faults}, 503 if faults else 200)
 
     async def log_changes(self) -> None:
-        """Log what is out of reach, where that has changed since the last time: no probe may be there to ask."""
-        faults = await self._out_of_reach()
-        if faults.keys() != set(self._told):
+        """Log which dependencies are unavailable, if they are others than at the last call.
+
+        So the log has them even where nothing asks /readyz.
+        """
+        faults = await self._unavailable()
+        if faults.keys() != set(self._logged):
             if faults:
                 _logger.warning("dependency-unavailable", **faults)
             else:
                 _logger.info("dependency-available")
-        self._told = tuple(faults)
+        self._logged = tuple(faults)
 
     async def faults(self) -> dict[str, str]:
-        """Return what keeps the service from its work, by name."""
-        faults = await self._out_of_reach()
+        """Return why the service is not ready, by the name of a dependency or "service"; empty if it is ready."""
+        faults = await self._unavailable()
         if not self.is_started:
             faults["service"] = "starting"
         if self.is_draining:
             faults["service"] = "draining"
         return faults
 
-    async def _out_of_reach(self) -> dict[str, str]:
-        answers = await asyncio.gather(*(_fault(ping) for ping in self._pings.values()))
-        return {name: fault for name, fault in zip(self._pings, answers, strict=True) if fault}
+    async def _unavailable(self) -> dict[str, str]:
+        errors = await asyncio.gather(*(_error_of(ping) for ping in self._pings.values()))
+        return {name: error for name, error in zip(self._pings, errors, strict=True) if error}
 
     async def _metrics(self, request: web.Request) -> web.Response:
         body, headers = (
@@ -91,14 +99,14 @@ async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[N
         await runner.cleanup()
 
 
-async def _fault(ping: Ping) -> str | None:
+async def _error_of(ping: Ping) -> str | None:
     try:
-        async with asyncio.timeout(_PATIENCE_SECONDS):
+        async with asyncio.timeout(_PING_SECONDS):
             await ping()
     except TimeoutError:
         return "no answer in time"
-    except (StoreUnavailable, BrokerUnavailable) as fault:
-        return str(fault)
+    except (StoreUnavailable, BrokerUnavailable) as error:
+        return str(error)
     return None
 
 

@@ -1,15 +1,19 @@
-"""Logs are events with fields, one line a thing that happened; never a URL of the MLS, never a token."""
+"""Logging: each line is an event with fields. No line has a URL of the MLS or a token."""
 
 import logging
 import sys
 
 import structlog
 
-_WAITED_FOR = ("Unable connect to", "Topic %s not found in cluster metadata")
+_EXPECTED_MESSAGES = ("Unable connect to", "Topic %s not found in cluster metadata")
 
 
 def configure(service: str, level: str, form: str) -> None:
-    """Send this process's logs to standard output as JSON lines, or readable on a console."""
+    """Write this process's logs to standard output.
+
+    `level` is a name of a logging level, `form` is "json" for a JSON object a line or "console" for colored text.
+    Libraries are logged from warnings on.
+    """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -25,13 +29,13 @@ def configure(service: str, level: str, form: str) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer], foreign_pre_chain=shared
         )
     )
-    handler.addFilter(_is_news)
+    handler.addFilter(_is_unexpected)
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
     for chatty in ("aiokafka", "faust", "mode", "httpx", "httpcore", "pymongo", "kafka", "aiohttp.access"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
-    # It warns of each try of each call; what comes of them all is told by the one who called.
+    # It warns of each try of a request; our caller logs the outcome of them all.
     logging.getLogger("urllib3").setLevel(max(logging.ERROR, root.level))
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -42,12 +46,12 @@ def configure(service: str, level: str, form: str) -> None:
     structlog.contextvars.bind_contextvars(service=service)
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    """Leave out what aiokafka calls an error and the services wait for, saying so in words of their own."""
-    return not (record.name.startswith("aiokafka") and str(record.msg).startswith(_WAITED_FOR))
+def _is_unexpected(record: logging.LogRecord) -> bool:
+    """Return False for aiokafka's errors about conditions that services wait out and log themselves."""
+    return not (record.name.startswith("aiokafka") and str(record.msg).startswith(_EXPECTED_MESSAGES))
 
 
 def get(name: str) -> structlog.stdlib.BoundLogger:
-    """Return a logger whose calls name an event and its fields."""
+    """Return a logger whose methods take the name of an event and its fields: `info("started", port=8080)`."""
     logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return logger

@@ -1,4 +1,4 @@
-"""Says events: each is written once as a CloudEvent and sent to its topic under its ListingKey."""
+"""Publishing events: each is a CloudEvent on the topic of its type, with the ListingKey as the record's key."""
 
 from collections.abc import Iterable
 
@@ -15,7 +15,7 @@ _TOPICS = {ListingSeen: LISTING_SEEN, ImageDownloaded: IMAGE_DOWNLOADED, ImageRe
 
 
 class Publisher:
-    """The voice of one service."""
+    """Publishes the events of one service, which is their `source`."""
 
     def __init__(self, broker: Broker, topic_prefix: str, source: str, clock: Clock) -> None:
         self._broker = broker
@@ -24,7 +24,10 @@ class Publisher:
         self._clock = clock
 
     async def publish(self, events: Iterable[AnyEvent]) -> None:
-        """Publish events and wait until the broker has them all. Raises BrokerUnavailable."""
+        """Publish the events in order, and return once Kafka has stored them all.
+
+        Raises BrokerUnavailable; some of the events may be stored then.
+        """
         now = self._clock()
         await self._broker.publish(
             Outgoing(
@@ -37,7 +40,7 @@ class Publisher:
         )
 
     async def ping(self) -> None:
-        """Raise BrokerUnavailable while the broker does not answer."""
+        """Raise BrokerUnavailable if Kafka does not answer."""
         await self._broker.ping()
 
 

@@ -1,4 +1,4 @@
-"""How a service lives: settings or a clear refusal, then work until SIGTERM, then what is in hand is finished."""
+"""The life of a service process: check the settings, work until SIGTERM, finish the work in hand, end."""
 
 import asyncio
 import ctypes
@@ -25,9 +25,9 @@ Serve = Callable[[Settings, Mapping[str, Feed], asyncio.Event], Coroutine[None, 
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """Work that goes on by the clock: a round, then a pause. A round is finished when the service ends.
+    """A function that is called again and again, `pause_seconds` after it has returned.
 
-    Unless it is `is_cancellable`: it then only listens, and is cut off.
+    When the service stops, a round under way is finished, or cancelled if `is_cancellable`.
     """
 
     name: str
@@ -37,52 +37,56 @@ class Loop:
 
 
 _logger = log.get(__name__)
-_ROUND_SECONDS = 2.0
+_LAST_ROUND_SECONDS = 2.0
 _DRAIN_SECONDS = 5.5
-_LOOK_SECONDS = 10.0
-_UNUSABLE = 2
-_COLLECTED_AFTER = 10_000, 20, 20
-"""Python's 700, 10 and 10 look at what a service keeps so often that it takes a twentieth of the resolver's CPU."""
+_PROGRESS_SECONDS = 10.0
+_UNUSABLE_SETTINGS = 2
+_GC_THRESHOLDS = 10_000, 20, 20
+"""With Python's 700, 10 and 10, garbage collection takes a twentieth of the resolver's CPU."""
 _M_TRIM_THRESHOLD, _M_ARENA_MAX = -1, -8  # glibc's malloc.h
 
 
 def run(service: str, serve: Serve, new_loop: Callable[[], asyncio.AbstractEventLoop] | None = None) -> None:
-    """Run one service until it is told to stop. Ends with status 2 where the settings cannot be used."""
+    """Run a service until SIGTERM or SIGINT, then end the process.
+
+    `serve` does the work until its event is set. `new_loop` makes the event loop; asyncio's own is the default. The
+    exit status is 0, 2 if the settings cannot be used, and 1 if the consumer crashed.
+    """
     try:
         settings, feeds = load()
     except SettingsInvalid as invalid:
         for fault in invalid.faults:
             print(f"{service}: {fault}", file=sys.stderr)  # noqa: T201 - logging is not configured yet
-        sys.exit(_UNUSABLE)
+        sys.exit(_UNUSABLE_SETTINGS)
     log.configure(service, settings.log_level, settings.log_format)
-    for name, meant in unknown_variables(feeds).items():
-        _logger.warning("unknown-setting", name=name, meant=meant or "none of .env.example")
+    for name, similar in unknown_variables(feeds).items():
+        _logger.warning("unknown-setting", name=name, meant=similar or "none of .env.example")
     send_last_traces = tracing.configure(service)
-    _give_memory_back()
-    gc.freeze()  # modules stay: a full collection that looks at them again takes 50 ms, in the middle of an answer
-    gc.set_threshold(*_COLLECTED_AFTER)
+    _configure_malloc()
+    gc.freeze()  # imported modules are not collected again: that would take 50 ms, in the middle of an answer
+    gc.set_threshold(*_GC_THRESHOLDS)
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(_until_stopped(serve, settings, feeds))
     send_last_traces()
-    _leave()
+    _exit_now()
 
 
-def _leave() -> None:
-    """End without waiting for threads: one that waits for a server that hangs would keep the process for as long."""
-    with suppress(OSError):  # nobody may be reading any more
+def _exit_now() -> None:
+    """End the process without waiting for its threads: one of them may wait for a server that hangs."""
+    with suppress(OSError):  # the reader of the output may be gone
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(0)
 
 
-def _give_memory_back() -> None:
-    """Let the C library, where it is glibc, return what a burst took: by default each thread keeps a heap of its own.
+def _configure_malloc() -> None:
+    """Have glibc use one heap for all threads and return freed memory to the system; do nothing on other C libraries.
 
-    A scheduler that hears of 80,000 photos at once takes 155 MB instead of 203, and 122 afterwards, at the same speed.
+    A scheduler that records 80,000 photos at once takes 155 MB instead of 203, and 122 MB later, at the same speed.
     """
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
         mallopt(_M_ARENA_MAX, 1)
-        mallopt(_M_TRIM_THRESHOLD, 128 * 1024)  # said outright, it no longer grows with the largest block freed
+        mallopt(_M_TRIM_THRESHOLD, 128 * 1024)  # glibc's default, which would grow if it were not set
 
 
 async def _until_stopped(serve: Serve, settings: Settings, feeds: Mapping[str, Feed]) -> None:
@@ -97,7 +101,11 @@ async def _until_stopped(serve: Serve, settings: Settings, feeds: Mapping[str, F
 async def work(
     settings: Settings, port: int, consumer: Consumer, loops: Sequence[Loop], health: Health, stop: asyncio.Event
 ) -> None:
-    """Consume and run the loops until told to stop, answering the probes meanwhile."""
+    """Serve the health routes on the port, then run the consumer and the loops until `stop` is set.
+
+    Wait first for Kafka and the topics. At the end finish the batches in flight. Ends the process with status 1 if the
+    consumer crashed.
+    """
     app = web.Application()
     app.add_routes(health.routes())
     health.stuck_topics = lambda: consumer.topics if consumer.has_crashed else consumer.stuck_topics
@@ -107,7 +115,7 @@ async def work(
             return
         await consumer.start()
         own = [
-            Loop("progress", consumer.check_progress, _LOOK_SECONDS),
+            Loop("progress", consumer.check_progress, _PROGRESS_SECONDS),
             Loop("health", health.log_changes, LOG_SECONDS, is_cancellable=True),
         ]
         async with running_loops([*loops, *own]):
@@ -122,20 +130,20 @@ async def work(
 
 
 async def wait_for_topics(settings: Settings, names: Sequence[str], stop: asyncio.Event) -> None:
-    """Wait until Kafka answers and has the topics; say what is missing meanwhile."""
+    """Return once Kafka answers and has the topics (full names), or `stop` is set; log what is missing meanwhile."""
     while not stop.is_set():
         try:
             missing = await missing_topics(settings.kafka, names)
             if not missing:
                 return
             _logger.warning("waiting-for-topics", missing=missing, hint="create them with: imagectl init")
-        except BrokerUnavailable as fault:
-            _logger.warning("waiting-for-kafka", error=str(fault))
+        except BrokerUnavailable as error:
+            _logger.warning("waiting-for-kafka", error=str(error))
         await sleep_unless(stop, 1.0)
 
 
 async def sleep_unless(stop: asyncio.Event, seconds: float) -> None:
-    """Sleep, but not past the order to stop."""
+    """Sleep for the time, or until `stop` is set."""
     try:
         async with asyncio.timeout(seconds):
             await stop.wait()
@@ -150,33 +158,36 @@ async def _stopped_or_crashed(stop: asyncio.Event, consumer: Consumer) -> None:
 
 @asynccontextmanager
 async def running_loops(loops: Sequence[Loop]) -> AsyncIterator[None]:
-    """Keep loops going for as long as the context lasts."""
+    """Run the loops in the background for as long as the context lasts.
+
+    At its end the rounds under way have two seconds to finish, and are cancelled then; cancellable ones at once.
+    """
     ending = asyncio.Event()
-    tasks = {asyncio.create_task(_keep_going(loop, ending)): loop for loop in loops}
+    tasks = {asyncio.create_task(_run_loop(loop, ending)): loop for loop in loops}
     try:
         yield
     finally:
         ending.set()
-        # What a round has marked as said must be said: it is seen through.
+        # A round that has recorded photos as released must still publish their events.
         if rounds := [task for task, loop in tasks.items() if not loop.is_cancellable]:
-            await asyncio.wait(rounds, timeout=_ROUND_SECONDS)
+            await asyncio.wait(rounds, timeout=_LAST_ROUND_SECONDS)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _keep_going(loop: Loop, ending: asyncio.Event) -> None:
-    """Keep a loop going whatever one of its rounds meets."""
+async def _run_loop(loop: Loop, ending: asyncio.Event) -> None:
+    """Call a loop's round until `ending` is set; after an exception log it, and pause with exponential backoff."""
     failures = 0
     while not ending.is_set():
         pause = loop.pause_seconds
         try:
             await loop.round()
             failures = 0
-        except (StoreUnavailable, BrokerUnavailable) as fault:
+        except (StoreUnavailable, BrokerUnavailable) as error:
             failures += 1
             pause = min(0.2 * 2**failures, 5.0)
-            _logger.warning("waiting-for-infrastructure", loop=loop.name, error=str(fault), seconds=pause)
+            _logger.warning("waiting-for-infrastructure", loop=loop.name, error=str(error), seconds=pause)
         except Contention as error:
             failures += 1
             pause = min(0.2 * 2**failures, 5.0)

@@ -1,4 +1,4 @@
-"""Every setting of every service: environment variables and `.env`. A wrong one stops the start, all faults named."""
+"""The settings of all services, from environment variables and `.env`. Every fault is named before a service starts."""
 
 import difflib
 import os
@@ -16,12 +16,12 @@ from shared.domain.feed import Feed, FeedsInvalid, parse_feeds
 from shared.domain.variants import VariantSpec, parse_variants
 
 Port = Annotated[int, Field(ge=1, le=65_535)]
-_SHORTEST_TOKEN = 16
-_OF_COMPOSE = "IMAGES_FEEDS_FILE"  # docker-compose.yml's own
+_MIN_TOKEN_CHARACTERS = 16
+_COMPOSE_VARIABLE = "IMAGES_FEEDS_FILE"  # read by docker-compose.yml only
 
 
 class SettingsInvalid(Exception):
-    """The settings cannot be used; `faults` names every reason, one a line."""
+    """The settings cannot be used; `faults` has a sentence for each reason, to show to the operator."""
 
     def __init__(self, faults: list[str]) -> None:
         super().__init__("\n".join(faults))
@@ -29,7 +29,7 @@ class SettingsInvalid(Exception):
 
 
 class Settings(BaseSettings):
-    """The settings, checked. `.env.example` explains each."""
+    """The settings, checked. `.env.example` explains each of them."""
 
     model_config = SettingsConfigDict(env_prefix="IMAGES_", env_file=".env", extra="ignore", frozen=True)
 
@@ -85,8 +85,10 @@ class Settings(BaseSettings):
     @field_validator("desk_token")
     @classmethod
     def _is_hard_to_guess(cls, value: SecretStr) -> SecretStr:
-        if 0 < len(value.get_secret_value()) < _SHORTEST_TOKEN:
-            raise ValueError(f"it must have at least {_SHORTEST_TOKEN} characters, or be empty: then nobody signs in")
+        if 0 < len(value.get_secret_value()) < _MIN_TOKEN_CHARACTERS:
+            raise ValueError(
+                f"it must have at least {_MIN_TOKEN_CHARACTERS} characters, or be empty: then nobody signs in"
+            )
         return value
 
     @field_validator("kafka")
@@ -121,67 +123,70 @@ class Settings(BaseSettings):
 
     @property
     def cors(self) -> frozenset[str]:
-        """The origins whose pages may read answers; "*" is all of them."""
+        """The web origins whose pages may read the resolver's answers; "*" stands for all."""
         return frozenset(_split(self.cors_origins))
 
     @property
     def public_root(self) -> str:
-        """What every public URL begins with, without the last slash."""
+        """The part that every public URL begins with, without a slash at its end."""
         return self.public_url or f"{self.s3_endpoint}/{self.bucket}"
 
     def topic(self, name: str) -> str:
-        """The full name of a topic."""
+        """Return the full name of a topic: the prefix and its name."""
         return f"{self.topic_prefix}{name}"
 
 
 def read_secret(name: str) -> str:
-    """Read a variable that `feeds.toml` names, from where settings come from; empty where there is none."""
+    """Return the value of a variable that `feeds.toml` names, from the environment or `.env`; empty if not set."""
     return os.environ.get(name) or dotenv_values(".env").get(name) or ""
 
 
 def unknown_variables(feeds: Mapping[str, Feed]) -> dict[str, str]:
-    """Return the variables that look like settings and are none, each with the setting that may be meant, or ""."""
-    known = [f"IMAGES_{name.upper()}" for name in Settings.model_fields]
-    others = {name for feed in feeds.values() for name in (feed.token_env, feed.reso_token_env)} | {_OF_COMPOSE}
+    """Return the variables that begin with IMAGES_ but are no setting, each with the setting of the most similar name.
+
+    That is empty if no name is similar. Variables that a feed names for its tokens are left out.
+    """
+    names = [f"IMAGES_{name.upper()}" for name in Settings.model_fields]
+    others = {name for feed in feeds.values() for name in (feed.token_env, feed.reso_token_env)} | {_COMPOSE_VARIABLE}
     given = {name.upper() for name in (*os.environ, *dotenv_values(".env")) if name.upper().startswith("IMAGES_")}
     return {
-        name: next(iter(difflib.get_close_matches(name, known, 1)), "") for name in sorted(given - {*known, *others})
+        name: next(iter(difflib.get_close_matches(name, names, 1)), "") for name in sorted(given - {*names, *others})
     }
 
 
 def worker_name(settings: Settings, service: str) -> str:
-    """Name one process among all workers, the same again after a restart: host, service and port."""
+    """Return the name of a worker: host, service and port, so the same after a restart."""
     return f"{socket.gethostname()}-{service}-{getattr(settings, f'{service}_port')}"
 
 
 def load() -> tuple[Settings, dict[str, Feed]]:
-    """Read the settings and the feeds. Raises SettingsInvalid with every fault of both at once."""
+    """Return the settings and the feeds by name. Raises SettingsInvalid with the faults of both together."""
     faults: list[str] = []
     settings: Settings | None = None
     try:
         settings = Settings()
-    except ValidationError as fault:
-        faults += [_in_words(one["loc"], one["msg"]) for one in fault.errors()]
+    except ValidationError as error:
+        faults += [_fault_text(found["loc"], found["msg"]) for found in error.errors()]
     feeds: dict[str, Feed] = {}
     try:
         feeds = read_feeds(settings.feeds if settings else _feeds_path())
-    except FeedsInvalid as fault:
-        faults += fault.faults
+    except FeedsInvalid as error:
+        faults += error.faults
     if settings is None or faults:
         raise SettingsInvalid(faults)
     return settings, feeds
 
 
 def read_feeds(path: Path) -> dict[str, Feed]:
-    """Read `feeds.toml` at the path. Raises FeedsInvalid."""
+    """Return the feeds of the file at `path`, by name. Raises FeedsInvalid."""
     try:
         return parse_feeds(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as fault:
-        raise FeedsInvalid([f"IMAGES_FEEDS: {path} cannot be read: {fault}"]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise FeedsInvalid([f"IMAGES_FEEDS: {path} cannot be read: {error}"]) from None
 
 
 def _split(value: str) -> list[str]:
-    return [one.strip() for one in value.split(",") if one.strip()]
+    return [item.strip() for item in value.split(",") if item.strip()]
 
 
 def _is_http(value: str, *, with_path: bool) -> bool:
@@ -195,7 +200,7 @@ def _is_http(value: str, *, with_path: bool) -> bool:
 
 
 def _feeds_path() -> Path:
-    """Find the feeds even though another setting is wrong, so that their faults are named in the same breath."""
+    """Return the setting IMAGES_FEEDS although another setting is wrong, so that the feeds are checked too."""
 
     class _OnlyFeeds(BaseSettings):
         model_config = SettingsConfigDict(env_prefix="IMAGES_", env_file=".env", extra="ignore")
@@ -204,6 +209,6 @@ def _feeds_path() -> Path:
     return _OnlyFeeds().feeds
 
 
-def _in_words(loc: tuple[int | str, ...], message: str) -> str:
+def _fault_text(loc: tuple[int | str, ...], message: str) -> str:
     name = f"IMAGES_{str(loc[0]).upper()}: " if loc else ""
     return f"{name}{message.removeprefix('Value error, ')}"

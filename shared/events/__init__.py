@@ -1,1 +1,1 @@
-"""What is said on the topics: CloudEvents, read and written at the edge of every service."""
+"""The events on the topics: CloudEvents, as Pydantic models."""

@@ -1,4 +1,4 @@
-"""From bytes to events and back: CloudEvents 1.0, structured mode. Decoding never raises."""
+"""Decoding and encoding events: CloudEvents 1.0 in structured mode, that is, as one JSON object."""
 
 import uuid
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ Data = TypeVar("Data", bound=AnyEvent)
 
 @dataclass(frozen=True, slots=True)
 class Event(Generic[Data]):
-    """One event as read: its data, and what the envelope said of it."""
+    """A decoded event: its data, and the id and time of its envelope."""
 
     data: Data
     id: str
@@ -27,7 +27,7 @@ class Event(Generic[Data]):
 
 @dataclass(frozen=True, slots=True)
 class Undecodable:
-    """A value that is no event of the wanted type; `reason` is for people."""
+    """The value of a record that is no event of the expected type; `reason` is a sentence for people."""
 
     reason: str
 
@@ -41,19 +41,22 @@ class _Envelope(BaseModel):
     time: object = None
 
 
-def decode(value: bytes | None, wanted: type[Data], received_at: datetime) -> Event[Data] | Undecodable:
-    """Read one value as an event of the wanted type. What other producers left out is filled in."""
+def decode(value: bytes | None, expected: type[Data], received_at: datetime) -> Event[Data] | Undecodable:
+    """Return the record's value as an event of the expected type, or why it is none. Never raises.
+
+    An event without an id gets a random one; an event without a readable time gets `received_at`.
+    """
     if value is None:
         return Undecodable("the value is null")
     try:
         envelope = _Envelope.model_validate(orjson.loads(value))
-        if envelope.type != wanted.TYPE:
-            return Undecodable(f"the type is {envelope.type[:100]!r}; this topic carries {wanted.TYPE}")
-        data = wanted.model_validate(envelope.data)
-    except orjson.JSONDecodeError as fault:
-        return Undecodable(f"not JSON: {fault}")
-    except ValidationError as fault:
-        return Undecodable(_in_words(fault))
+        if envelope.type != expected.TYPE:
+            return Undecodable(f"the type is {envelope.type[:100]!r}; this topic carries {expected.TYPE}")
+        data = expected.model_validate(envelope.data)
+    except orjson.JSONDecodeError as error:
+        return Undecodable(f"not JSON: {error}")
+    except ValidationError as error:
+        return Undecodable(_reason_text(error))
     except RecursionError:
         return Undecodable("nested too deeply")
     event_id = envelope.id if isinstance(envelope.id, str) and envelope.id else str(uuid.uuid4())
@@ -61,7 +64,7 @@ def decode(value: bytes | None, wanted: type[Data], received_at: datetime) -> Ev
 
 
 def encode(data: AnyEvent, *, source: str, now: datetime) -> bytes:
-    """Write an event as one JSON object in UTF-8."""
+    """Return the event as a CloudEvent with a random id: one JSON object in UTF-8."""
     return orjson.dumps(
         {
             "specversion": "1.0",
@@ -78,13 +81,13 @@ def encode(data: AnyEvent, *, source: str, now: datetime) -> bytes:
 
 
 def _moment(value: object) -> datetime | None:
-    """Read an envelope's time; what cannot be read is as if it were not there, like all that is optional."""
+    """Return the time of an envelope, None if it is missing or unreadable: it is optional."""
     try:
         return parse_timestamp(value)
     except ValueError:
         return None
 
 
-def _in_words(fault: ValidationError) -> str:
-    """Name every field that is wrong, without repeating the value: it may hold what must not be shown."""
-    return "; ".join(f"{'.'.join(map(str, one['loc'])) or 'event'}: {one['msg']}" for one in fault.errors())
+def _reason_text(error: ValidationError) -> str:
+    """Name every field that is wrong, without its value, which may be a secret."""
+    return "; ".join(f"{'.'.join(map(str, found['loc'])) or 'event'}: {found['msg']}" for found in error.errors())

@@ -1,4 +1,4 @@
-"""Events about images."""
+"""The events about images; docs/events.md explains their fields."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -12,7 +12,7 @@ from shared.domain.priority import Priority
 
 
 class OutdatedReason(StrEnum):
-    """Why a download is asked for."""
+    """Why a photo needs an attempt."""
 
     MISSING = "missing"
     CHANGED = "changed"
@@ -27,7 +27,7 @@ class _OfImage(BaseModel):
     listing_key: str = Field(min_length=1)
     image_id: str = Field(min_length=1)
     correlation_id: str = Field(default="", exclude=True)
-    """The id of the `listing-seen` that it all began with; it travels as a header, not in the data."""
+    """The id of the `listing-seen` that announced the photo's version; a header of the record, not part of the data."""
 
     @property
     def subject(self) -> str:
@@ -36,7 +36,7 @@ class _OfImage(BaseModel):
 
 
 class ImageOutdated(_OfImage):
-    """Our copy is missing or older than the MLS's."""
+    """A photo has no copy, or its copy is older than the version that the MLS announced."""
 
     TYPE: ClassVar[str] = "image-outdated.v1"
 
@@ -65,7 +65,7 @@ def _reason(photo: Photo) -> OutdatedReason:
 
 
 class VariantDownloaded(BaseModel):
-    """One rendering; sides in pixels, size in bytes."""
+    """One variant of a copy: width and height in pixels, file size in bytes."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -77,7 +77,7 @@ class VariantDownloaded(BaseModel):
 
 
 class ImageDownloaded(_OfImage):
-    """A copy is stored and recorded. `changed` is false where the bytes were the same."""
+    """A copy of a photo was stored and recorded. `changed` is False if its original has the same bytes as before."""
 
     TYPE: ClassVar[str] = "image-downloaded.v1"
 
@@ -95,7 +95,7 @@ class ImageDownloaded(_OfImage):
 
 
 class ImageRemoved(_OfImage):
-    """An image, or a superseded version of it, is no longer held. `urls` is every public URL that stops working."""
+    """The copy of a photo, or a superseded copy, was removed. `urls` are all public URLs that no longer work."""
 
     TYPE: ClassVar[str] = "image-removed.v1"
 

@@ -1,4 +1,4 @@
-"""Events about listings."""
+"""The event about listings; docs/events.md explains its fields."""
 
 from typing import Any, ClassVar
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class ListingSeen(BaseModel):
-    """An ingest, or the feed reader, saw a listing at the MLS. `property` is the RESO record as the MLS gave it."""
+    """A listing was read at the MLS, by an ingest or by the scheduler. `record` is its property record, unchanged."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", validate_by_name=True, validate_by_alias=True)
     TYPE: ClassVar[str] = "listing-seen.v1"
@@ -16,5 +16,5 @@ class ListingSeen(BaseModel):
 
     @property
     def subject(self) -> str:
-        """The ListingKey as given; empty where it is missing."""
+        """The ListingKey as it was given; empty if it is missing."""
         return str(self.record.get("ListingKey") or "")

@@ -1,4 +1,4 @@
-"""What a broker hands over, before anything is understood of it."""
+"""Kafka records as they are read, before they are decoded."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _FIRST_POSITION = "first_position"
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One Kafka record; `topic` is its full name."""
+    """A Kafka record. `topic` is its full name, `at` its timestamp."""
 
     topic: str
     partition: int
@@ -24,19 +24,22 @@ class Record:
 
     @property
     def position(self) -> Position:
-        """Where it stands on its topic; of one that was published again, where it stood at first."""
-        said = dict(self.headers).get(_FIRST_POSITION) if self.headers else None
-        return (_position(said) if said else None) or Position(self.at, self.partition, self.offset)
+        """The record's position on its topic; of a replayed or requeued record, its first position."""
+        first = dict(self.headers).get(_FIRST_POSITION) if self.headers else None
+        return (_position(first) if first else None) or Position(self.at, self.partition, self.offset)
 
 
 def first_position_headers(position: Position) -> Headers:
-    """Return what keeps a record that is published again as old as it was: it is no news of its listing."""
+    """Return the headers for a record that is published again: they keep its first position.
+
+    So the record stays older than those that followed it, and changes nothing that they changed.
+    """
     return ((_FIRST_POSITION, f"{position.at.isoformat()} {position.partition} {position.offset}".encode()),)
 
 
-def _position(said: bytes) -> Position | None:
+def _position(text: bytes) -> Position | None:
     try:
-        at, partition, offset = said.decode().split()
+        at, partition, offset = text.decode().split()
         return Position(datetime.fromisoformat(at).astimezone(UTC), int(partition), int(offset))
-    except (ValueError, OverflowError):  # not ours
+    except (ValueError, OverflowError):  # another producer's header
         return None

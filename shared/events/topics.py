@@ -1,4 +1,4 @@
-"""Which topics are there? The one manifest that `imagectl topics apply` creates them from."""
+"""The manifest of all topics, from which `imagectl topics apply` creates them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ DEAD_LETTER = "dead-letter"
 
 _DAY_MS = 86_400_000
 MAX_RECORD_BYTES = 4 * 1024 * 1024
-"""The largest record that a topic takes: a listing of 500 photos in several sizes is about 2.5 MB."""
+"""The largest record that a topic accepts: a listing of 500 photos in several sizes has about 2.5 MB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One topic as it should be; `name` is without the prefix."""
+    """A topic of the manifest. `name` is without the prefix; records are kept for `days`."""
 
     name: str
     partitions: int
@@ -26,23 +26,23 @@ class Topic:
 
     @property
     def full_config(self) -> dict[str, str]:
-        """The broker's settings of the topic."""
+        """The topic's configuration at the broker, by Kafka's names."""
         return {
             "retention.ms": str(self.days * _DAY_MS),
             "cleanup.policy": "delete",
-            # What a producer compressed the broker unpacks: a codec that aiokafka lacks would end all consumers, and no
-            # record is larger, unpacked, than dead-letter takes.
+            # The broker decompresses records: a codec that aiokafka lacks would end all consumers, and no record may be
+            # larger, decompressed, than dead-letter accepts.
             "compression.type": "uncompressed",
             **self.config,
         }
 
 
-# The broker's own clock on listing-seen: among equal MLS timestamps the later event on the topic decides.
+# Timestamps of listing-seen are by the broker's clock: among equal MLS timestamps the later event on the topic decides.
+# Those of dead-letter too: handled dead letters of a Kafka that was lost are then older than all letters of a new one.
 _BROKER_TIME = {"message.timestamp.type": "LogAppendTime"}
 _RECORDS = {"max.message.bytes": str(MAX_RECORD_BYTES)}
-# Whatever the other topics took, its headers added, must fit.
+# A record of any other topic must fit, with the headers that are added.
 _ANY_RECORD = {"max.message.bytes": str(2 * MAX_RECORD_BYTES)}
-# On dead-letter too: marks of a topic that was lost with its Kafka are then older than all of a new one.
 
 MANIFEST: tuple[Topic, ...] = (
     Topic(LISTING_SEEN, partitions=6, days=30, config={**_RECORDS, **_BROKER_TIME}),

@@ -11,7 +11,7 @@ from shared import tracing
 
 @pytest.fixture(autouse=True)
 def _off_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracing, "_teller", [])
+    monkeypatch.setattr(tracing, "_recorder", [])
 
 
 async def test_a_collector_gets_one_trace_a_photo(monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int) -> None:
@@ -32,7 +32,7 @@ async def test_a_collector_gets_one_trace_a_photo(monkeypatch: pytest.MonkeyPatc
         tracing.record_span("wait", "ingest-1", 2.0, image_id="a")
         tracing.record_span("download", "ingest-1", 0.5, result="downloaded")
         tracing.record_span("download", "ingest-2", 0.5, result="gone")
-        tracing.record_span("download", "", 0.5, result="of nobody knows what")
+        tracing.record_span("download", "", 0.5, result="of a photo without a correlation id")
         await asyncio.to_thread(send)
     finally:
         await runner.cleanup()
@@ -51,4 +51,4 @@ def test_without_a_collector_nothing_is_told(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
     tracing.configure("downloader")()
     tracing.record_span("download", "ingest-1", 0.5)
-    assert tracing._teller == []
+    assert tracing._recorder == []
