@@ -34,7 +34,7 @@ def test_an_address_that_is_not_global_unicast_is_refused(address: str) -> None:
         *("2606:4700::6810:84e5", "2a00:1450:4001::1", "2001:200::1", "2001:4860:4860::8888", "2003::1", "2620:4f::1"),
     ],
 )
-def test_a_global_unicast_address_is_let_through(address: str) -> None:
+def test_a_global_unicast_address_is_allowed(address: str) -> None:
     assert not is_refused_address(address)
 
 
@@ -54,7 +54,7 @@ def test_a_global_unicast_address_is_let_through(address: str) -> None:
         ("https://photos.example.com/é.jpg", FetchTarget("https", "photos.example.com", 443, "/é.jpg")),
     ],
 )
-def test_a_good_url_is_taken_apart(url: str, expected: FetchTarget) -> None:
+def test_an_allowed_url_is_parsed(url: str, expected: FetchTarget) -> None:
     assert fetch_target(url, ["photos.example.com"]) == expected
 
 
@@ -69,7 +69,7 @@ def test_a_good_url_is_taken_apart(url: str, expected: FetchTarget) -> None:
         ("//photos.example.com:443/b", "http://photos.example.com:443/b"),
     ],
 )
-def test_a_redirect_is_taken_relative_to_where_it_came_from(location: str, expected: str) -> None:
+def test_a_redirect_is_resolved_relative_to_the_url_that_sent_it(location: str, expected: str) -> None:
     led_to = redirect_target(FetchTarget("http", "photos.example.com", 80, "/x/a?b"), location, ["photos.example.com"])
     assert isinstance(led_to, FetchTarget)
     assert led_to.url == expected
@@ -89,13 +89,13 @@ def test_a_redirect_is_taken_relative_to_where_it_came_from(location: str, expec
         ("http://[::ffff:127.0.0.1]/", Reason.REFUSED_HOST),
     ],
 )
-def test_a_redirect_elsewhere_is_refused(location: str, reason: Reason) -> None:
+def test_a_redirect_to_a_host_that_is_not_listed_is_refused(location: str, reason: Reason) -> None:
     led_to = redirect_target(FetchTarget("https", "photos.example.com", 443, "/"), location, ["photos.example.com"])
     assert isinstance(led_to, Failure)
     assert led_to.reason is reason
 
 
-def test_a_place_shows_no_path_where_it_could_be_logged() -> None:
+def test_the_repr_of_a_target_does_not_show_the_path() -> None:
     found = fetch_target("https://photos.example.com/secret?signature=secret", ["photos.example.com"])
     assert isinstance(found, FetchTarget)
     assert "secret" not in repr(found)

@@ -28,7 +28,7 @@ HELD = Validators('"v1"', "Sun, 22 Nov 2026 09:00:00 GMT")
         *[(503, asked, Reason.ORIGIN_ERROR, wait) for asked, wait in WAITS],
     ],
 )
-def test_every_status_has_its_reason_and_some_a_wait(
+def test_each_status_has_its_reason_and_429_and_503_a_wait(
     status: int, retry_after: str, reason: Reason, wait: float | None
 ) -> None:
     found = answers.read(status, {"Retry-After": retry_after}, "photos.example.com", {}, NOW)
@@ -36,7 +36,7 @@ def test_every_status_has_its_reason_and_some_a_wait(
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_says_where_to(status: int) -> None:
+def test_a_redirect_has_its_location(status: int) -> None:
     assert answers.read(status, {"Location": "/b"}, "photos.example.com", {}, NOW) == Redirect("/b")
 
 
@@ -48,7 +48,9 @@ def test_a_redirect_says_where_to(status: int) -> None:
         ({"ETag": "\n", "Last-Modified": IN_HALF_A_MINUTE}, NotModified(HELD.etag, IN_HALF_A_MINUTE)),
     ],
 )
-def test_not_modified_keeps_what_the_origin_does_not_repeat(headers: dict[str, str], expected: NotModified) -> None:
+def test_not_modified_keeps_validators_that_the_origin_does_not_repeat(
+    headers: dict[str, str], expected: NotModified
+) -> None:
     assert answers.read(304, headers, "photos.example.com", HELD.as_headers(), NOW) == expected
 
 

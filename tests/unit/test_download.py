@@ -48,7 +48,7 @@ class Encoders:
 
 
 @pytest.mark.parametrize("is_lost", [False, True])
-async def test_a_newer_version_is_asked_for_conditionally_where_the_original_is_held(
+async def test_a_newer_version_is_requested_conditionally_only_if_the_original_is_stored(
     tmp_path: Path, is_lost: bool
 ) -> None:
     objects, origin, encoders = MemoryObjects(lambda: NOW), Origin(), Encoders()

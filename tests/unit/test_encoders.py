@@ -127,7 +127,7 @@ def failure(made: Encoded | Failure) -> Reason | None:
     return made.reason if isinstance(made, Failure) else None
 
 
-async def test_photos_are_done_side_by_side_and_each_gets_its_own_answer(two: Work, tmp_path: Path) -> None:
+async def test_photos_are_encoded_concurrently_and_each_gets_its_own_answer(two: Work, tmp_path: Path) -> None:
     made = await asyncio.gather(*(two.start(str(at)) for at in range(6)), two.start("broken", b"<html>"))
     assert failure(made.pop()) is Reason.NOT_AN_IMAGE
     for at, each in enumerate(made):
@@ -150,7 +150,7 @@ async def test_an_urgent_photo_goes_before_those_that_wait(one: Work, slow: byte
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSEGV, signal.SIGXCPU])
-async def test_a_child_that_is_killed_costs_its_photo_alone(two: Work, slow: bytes, how: signal.Signals) -> None:
+async def test_a_killed_child_fails_only_its_own_photo(two: Work, slow: bytes, how: signal.Signals) -> None:
     before = effort()
     job = two.start("killed", slow)
     (victim,) = await at_work(1, before)
@@ -162,7 +162,7 @@ async def test_a_child_that_is_killed_costs_its_photo_alone(two: Work, slow: byt
     assert victim not in children()
 
 
-async def test_a_child_that_dies_with_nothing_to_do_costs_no_photo(two: Work) -> None:
+async def test_an_idle_child_that_dies_fails_no_photo(two: Work) -> None:
     for process in two.pool._all:
         os.kill(process.pid, signal.SIGKILL)
     await asyncio.gather(*(process.wait() for process in two.pool._all))
@@ -244,7 +244,7 @@ def large(form: str = "PNG") -> bytes:
     return pictures.encoded(Image.new("RGB", (5000, 4000), pictures.RED), form)
 
 
-async def test_a_photo_that_needs_more_than_its_share_is_done_with_more(tmp_path: Path) -> None:
+async def test_a_photo_that_needs_more_than_one_share_gets_several(tmp_path: Path) -> None:
     async with Encoders(4, memory=4 * 60_000_000, deadline=DEADLINE) as pool:
         work = Work(pool, tmp_path)
         small = [work.start(str(at)) for at in range(4)]
@@ -254,7 +254,7 @@ async def test_a_photo_that_needs_more_than_its_share_is_done_with_more(tmp_path
         await work.is_whole(4)
 
 
-async def test_whoever_needs_all_the_memory_is_alone(tmp_path: Path) -> None:
+async def test_a_photo_that_needs_all_the_memory_is_encoded_alone(tmp_path: Path) -> None:
     async with Encoders(2, memory=170_000_000, deadline=DEADLINE) as pool:
         work = Work(pool, tmp_path)
         before = set(children())
@@ -264,14 +264,14 @@ async def test_whoever_needs_all_the_memory_is_alone(tmp_path: Path) -> None:
         await work.is_whole(2)
 
 
-async def test_a_photo_that_needs_more_than_there_is_fails_and_costs_nothing_else(tmp_path: Path) -> None:
+async def test_a_photo_that_needs_more_than_all_the_memory_fails_alone(tmp_path: Path) -> None:
     async with Encoders(2, memory=120_000_000, deadline=DEADLINE) as pool:
         work = Work(pool, tmp_path)
         assert failure(await work.start("large", large())) is Reason.TOO_MUCH_MEMORY
         await work.is_whole(2)
 
 
-async def test_the_limit_holds_where_a_header_promises_less_than_the_data_takes(tmp_path: Path) -> None:
+async def test_the_memory_limit_holds_if_the_header_understates_the_sides(tmp_path: Path) -> None:
     photo = bytearray(large("AVIF"))
     at = photo.index(b"ispe") + 8
     photo[at : at + 8] = bytes([0, 0, 0, 64, 0, 0, 0, 48])
@@ -305,7 +305,7 @@ async def test_a_photo_that_is_cancelled_while_a_child_works_leaves_the_pool_who
     await two.is_whole(2)
 
 
-async def test_who_is_cancelled_just_as_the_turn_comes_passes_it_on() -> None:
+async def test_a_share_given_to_a_cancelled_caller_goes_to_the_next() -> None:
     shares = Shares(1)
     done: list[str] = []
 
@@ -321,7 +321,7 @@ async def test_who_is_cancelled_just_as_the_turn_comes_passes_it_on() -> None:
     assert done == ["other"]
 
 
-async def test_nobody_overtakes_one_who_waits_for_many() -> None:
+async def test_no_caller_overtakes_one_that_waits_for_several_shares() -> None:
     shares = Shares(2)
     done: list[str] = []
 
@@ -338,7 +338,7 @@ async def test_nobody_overtakes_one_who_waits_for_many() -> None:
     assert done == ["many", "one"]
 
 
-async def test_closing_ends_all_children_even_at_work(tmp_path: Path, slow: bytes) -> None:
+async def test_closing_kills_all_children_even_busy_ones(tmp_path: Path, slow: bytes) -> None:
     async with Encoders(2, deadline=DEADLINE) as pool:
         work = Work(pool, tmp_path)
         await work.is_whole(2)
@@ -352,7 +352,7 @@ async def test_closing_ends_all_children_even_at_work(tmp_path: Path, slow: byte
     assert not children()
 
 
-async def test_children_end_when_their_parent_is_gone(one: Work) -> None:
+async def test_a_child_ends_when_its_stdin_closes(one: Work) -> None:
     (child,) = children()
     process = next(iter(one.pool._all))
     assert process.stdin is not None
@@ -360,7 +360,9 @@ async def test_children_end_when_their_parent_is_gone(one: Work) -> None:
     await until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
 
 
-async def test_children_know_neither_settings_nor_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_children_have_neither_settings_nor_tokens_in_their_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("IMAGES_S3_SECRET_KEY", "hunter2")
     monkeypatch.setenv("MLS_TOKEN", "hunter2")
     async with Encoders(1) as pool:
@@ -372,7 +374,7 @@ async def test_children_know_neither_settings_nor_tokens(tmp_path: Path, monkeyp
     assert {"PATH"} < set(known) <= {"PATH", "LC_CTYPE", *encoders._MALLOC}
 
 
-def test_a_child_whose_parent_was_killed_ends_without_a_word(tmp_path: Path) -> None:
+def test_a_child_whose_parent_was_killed_ends_silently(tmp_path: Path) -> None:
     child = subprocess.Popen(
         [sys.executable, "-m", "services.downloader.encoder"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,

@@ -52,7 +52,7 @@ def left(door: Door) -> list[Path]:
 # Bodies
 
 
-async def test_a_photo_ends_in_a_new_file_with_its_size_hash_and_validators(origin: Origin, door: Door) -> None:
+async def test_a_photo_is_saved_to_a_new_file_with_its_size_hash_and_validators(origin: Origin, door: Door) -> None:
     origin.replies["/photo.jpg"] = answer(PHOTO, ETag='"v1"', Last_Modified="Sun, 22 Nov 2026 09:00:00 GMT")
     outcome = await door(origin.url(), sandbox(origin.host))
     assert isinstance(outcome, Fetched)
@@ -74,7 +74,7 @@ GOOD_BODIES: dict[str, Reply] = {
 
 
 @pytest.mark.parametrize("reply", GOOD_BODIES.values(), ids=GOOD_BODIES.keys())
-async def test_a_body_is_taken_however_it_is_sent(origin: Origin, door: Door, reply: Reply) -> None:
+async def test_a_good_body_is_saved_whatever_its_encoding_and_framing(origin: Origin, door: Door, reply: Reply) -> None:
     origin.replies["/photo.jpg"] = reply
     outcome = await door(origin.url(), sandbox(origin.host))
     assert isinstance(outcome, Fetched), outcome
@@ -123,7 +123,7 @@ RECEIVED: dict[str, tuple[Reply, int]] = {
 
 
 @pytest.mark.parametrize(("reply", "size"), RECEIVED.values(), ids=RECEIVED.keys())
-async def test_every_byte_that_came_is_counted_whatever_becomes_of_it(
+async def test_every_received_byte_is_counted_whatever_the_outcome(
     origin: Origin, door: Door, reply: Reply, size: int
 ) -> None:
     origin.replies["/photo.jpg"] = reply
@@ -131,13 +131,13 @@ async def test_every_byte_that_came_is_counted_whatever_becomes_of_it(
     assert sum(door.received) == size
 
 
-async def test_a_body_that_is_too_large_counts_as_far_as_it_was_read(origin: Origin, door: Door) -> None:
+async def test_of_a_body_that_is_too_large_the_bytes_read_are_counted(origin: Origin, door: Door) -> None:
     origin.replies["/photo.jpg"] = endlessly(PHOTO, b"HTTP/1.1 200 OK\r\n\r\n")
     failed(await door(origin.url(), sandbox(origin.host)), Reason.TOO_LARGE)
     assert 1_000_000 < sum(door.received) <= 1_000_000 + 65_536
 
 
-async def test_a_redirects_body_counts_beside_the_photos(origin: Origin, door: Door) -> None:
+async def test_the_body_of_a_redirect_is_counted_too(origin: Origin, door: Door) -> None:
     origin.replies["/1"] = redirect("/photo.jpg")
     await door(origin.url("/1"), sandbox(origin.host))
     assert sum(door.received) == len(b"moved") + len(PHOTO)
@@ -150,7 +150,7 @@ async def test_a_connection_with_an_unread_body_is_closed(origin: Origin, door: 
 
 
 @pytest.mark.parametrize("reply", [answer(PHOTO), then_close(b"HTTP/1.1 200 OK\r\n\r\n" + PHOTO)])
-async def test_a_body_of_exactly_the_limit_is_taken_and_one_byte_more_is_not(
+async def test_a_body_of_exactly_the_limit_is_accepted_and_one_byte_more_is_not(
     origin: Origin, door: Door, reply: Reply
 ) -> None:
     origin.replies["/photo.jpg"] = reply
@@ -161,7 +161,7 @@ async def test_a_body_of_exactly_the_limit_is_taken_and_one_byte_more_is_not(
 # Answers without a photo; what follows from each status is in test_answers
 
 
-async def test_an_unchanged_photo_moves_no_bytes(origin: Origin, door: Door) -> None:
+async def test_a_304_returns_not_modified_and_leaves_no_file(origin: Origin, door: Door) -> None:
     origin.replies["/photo.jpg"] = answer(status="304 Not Modified", ETag='"v2"')
     outcome = await door(origin.url(), sandbox(origin.host), Validators('"v1"', None))
     assert outcome == NotModified('"v2"', None)
@@ -169,20 +169,20 @@ async def test_an_unchanged_photo_moves_no_bytes(origin: Origin, door: Door) -> 
 
 
 @pytest.mark.parametrize("held", [None, Validators(None, None), Validators("", "é")])
-async def test_not_modified_is_no_answer_where_nothing_was_held(
+async def test_a_304_to_an_unconditional_request_is_an_origin_error(
     origin: Origin, door: Door, held: Validators | None
 ) -> None:
     origin.replies["/photo.jpg"] = answer(status="304 Not Modified")
     failed(await door(origin.url(), sandbox(origin.host), held), Reason.ORIGIN_ERROR)
 
 
-async def test_retry_after_is_read_by_the_injected_clock(origin: Origin, door: Door) -> None:
+async def test_a_retry_after_date_is_compared_with_the_given_clock(origin: Origin, door: Door) -> None:
     origin.replies["/photo.jpg"] = answer(b"slow down", "429 Slow", Retry_After="Mon, 23 Nov 2026 10:00:00 GMT")
     failure = failed(await door(origin.url(), sandbox(origin.host)), Reason.THROTTLED)
     assert failure == Failure(Reason.THROTTLED, "127.0.0.1 answered 429", 3600.0)
 
 
-async def test_an_error_page_that_never_ends_costs_neither_its_meaning_nor_the_deadline(
+async def test_an_endless_error_page_still_has_its_reason_and_ends_before_the_deadline(
     origin: Origin, door: Door
 ) -> None:
     origin.replies["/photo.jpg"] = endlessly(b"x", b"HTTP/1.1 404 Not Found\r\n\r\n", pause=0.02)
@@ -193,7 +193,7 @@ async def test_an_error_page_that_never_ends_costs_neither_its_meaning_nor_the_d
 # Connections
 
 
-async def test_a_connection_is_used_again_after_a_photo_a_redirect_and_an_error(origin: Origin, door: Door) -> None:
+async def test_a_connection_is_reused_after_a_photo_a_redirect_and_an_error(origin: Origin, door: Door) -> None:
     origin.replies |= {"/moved": redirect("/photo.jpg"), "/gone": answer(b"no such photo", "404 Not Found")}
     for path in ("/photo.jpg", "/moved", "/gone", "/photo.jpg"):
         await door(origin.url(path), sandbox(origin.host))
@@ -217,7 +217,7 @@ async def test_closing_the_fetcher_closes_its_connections(origin: Origin, tmp_pa
 # Redirects and permits; redirects that lead elsewhere are in test_hostile_urls
 
 
-async def test_three_redirects_are_followed_and_every_request_asks_for_a_permit(origin: Origin, door: Door) -> None:
+async def test_three_redirects_are_followed_and_each_request_waits_for_the_permit(origin: Origin, door: Door) -> None:
     origin.replies |= {"/1": redirect("/2", "301 Moved"), "/2": redirect("?3", "303 See Other")}
     origin.replies |= {"/2?3": redirect(origin.url(), "308 Permanent Redirect")}
     seen: list[int] = []
@@ -230,7 +230,7 @@ async def test_three_redirects_are_followed_and_every_request_asks_for_a_permit(
 
 
 @pytest.mark.parametrize("granted", [0, 1, 2])
-async def test_without_a_permit_nothing_is_asked(origin: Origin, door: Door, granted: int) -> None:
+async def test_a_request_without_a_permit_is_not_sent(origin: Origin, door: Door, granted: int) -> None:
     origin.replies |= {"/1": redirect("/2", "307 Temporary Redirect"), "/2": redirect("/photo.jpg")}
     refusal = Failure(Reason.THROTTLED, "the feed's budget is spent", 30.0)
 
@@ -242,9 +242,7 @@ async def test_without_a_permit_nothing_is_asked(origin: Origin, door: Door, gra
 
 
 @pytest.mark.parametrize("granted", [0, 1])
-async def test_a_request_that_missed_its_moment_while_connecting_is_not_sent(
-    origin: Origin, door: Door, granted: int
-) -> None:
+async def test_a_request_that_is_late_after_connecting_is_not_sent(origin: Origin, door: Door, granted: int) -> None:
     origin.replies["/1"] = redirect("/photo.jpg")
     refusal = Failure(Reason.THROTTLED, "the feed's budget is spent", 30.0)
 
@@ -258,7 +256,7 @@ async def test_a_request_that_missed_its_moment_while_connecting_is_not_sent(
     assert isinstance(await door(url, feed), Fetched)  # and its connection is no trouble to others
 
 
-async def test_waiting_for_another_moment_is_not_the_origins_time(origin: Origin, door: Door) -> None:
+async def test_waiting_to_confirm_a_request_does_not_count_towards_the_timeout(origin: Origin, door: Door) -> None:
     async def slow() -> None:
         await asyncio.sleep(0.6)
 
@@ -283,13 +281,13 @@ asyncio.run(story())
 """
 
 
-async def test_a_services_first_request_loads_nothing_in_the_moment_it_has() -> None:
+async def test_a_services_first_request_imports_no_module() -> None:
     command = [sys.executable, "-c", FIRST_FETCH]
     process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
     assert (await process.communicate())[0] == b"\n"
 
 
-async def test_a_url_that_may_not_be_fetched_takes_no_permit(origin: Origin, door: Door) -> None:
+async def test_a_refused_url_does_not_ask_for_a_permit(origin: Origin, door: Door) -> None:
     async def permit() -> Failure | None:
         raise AssertionError("asked")
 
@@ -303,12 +301,14 @@ async def test_a_loop_of_redirects_ends(origin: Origin, door: Door) -> None:
 
 
 @pytest.mark.parametrize("status", ["201 Created", "206 Partial Content", "300 Multiple Choices", "500 Oops"])
-async def test_a_body_with_another_status_is_no_photo(origin: Origin, door: Door, status: str) -> None:
+async def test_a_body_with_another_status_than_200_or_203_is_an_origin_error(
+    origin: Origin, door: Door, status: str
+) -> None:
     origin.replies["/photo.jpg"] = answer(PHOTO, status)
     failed(await door(origin.url(), sandbox(origin.host)), Reason.ORIGIN_ERROR)
     assert left(door) == []
 
 
-async def test_a_redirect_to_nowhere_is_an_origin_error(origin: Origin, door: Door) -> None:
+async def test_a_redirect_without_a_location_is_an_origin_error(origin: Origin, door: Door) -> None:
     origin.replies["/1"] = answer(b"", "302 Found")
     failed(await door(origin.url("/1"), sandbox(origin.host)), Reason.ORIGIN_ERROR)

@@ -68,7 +68,9 @@ SLOW: dict[str, Reply] = {
 
 
 @pytest.mark.parametrize("reply", SLOW.values(), ids=SLOW.keys())
-async def test_the_deadline_holds_from_connect_to_last_byte(origin: Origin, door: Door, reply: Reply) -> None:
+async def test_the_timeout_covers_everything_from_connect_to_last_byte(
+    origin: Origin, door: Door, reply: Reply
+) -> None:
     origin.replies["/photo.jpg"] = reply
     async with asyncio.timeout(2):
         failed(await door(origin.url(), sandbox(origin.host, seconds=0.3)), Reason.TIMEOUT)
@@ -82,7 +84,7 @@ def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("short_grace")
 @pytest.mark.parametrize("piece", [b"x", b""], ids=["drips", "stalls"])
-async def test_a_body_that_all_but_stands_still_is_given_up_long_before_the_deadline(
+async def test_a_body_below_the_minimum_rate_fails_long_before_the_timeout(
     origin: Origin, door: Door, piece: bytes
 ) -> None:
     origin.replies["/photo.jpg"] = endlessly(piece, answer(b"x" * 10, length=5_000), pause=0.02)
@@ -92,7 +94,7 @@ async def test_a_body_that_all_but_stands_still_is_given_up_long_before_the_dead
 
 
 @pytest.mark.usefixtures("short_grace")
-async def test_a_slow_body_has_as_long_as_the_deadline_gives_it(origin: Origin, door: Door) -> None:
+async def test_a_body_above_the_minimum_rate_may_take_until_the_timeout(origin: Origin, door: Door) -> None:
     async def slowly(writer: asyncio.StreamWriter) -> None:
         await write(writer, answer(length=40_000))
         for _ in range(20):  # for 0.8 s at the least, each piece good for 2
@@ -106,7 +108,7 @@ async def test_a_slow_body_has_as_long_as_the_deadline_gives_it(origin: Origin, 
 
 
 @pytest.mark.slow
-async def test_a_body_may_rest_for_as_long_as_the_deadline_lets_it(origin: Origin, door: Door) -> None:
+async def test_a_body_may_pause_for_longer_than_the_usual_read_timeout(origin: Origin, door: Door) -> None:
     async def resting(writer: asyncio.StreamWriter) -> None:
         await write(writer, answer(b"x" * 100, length=200))
         await asyncio.sleep(6)
@@ -116,7 +118,7 @@ async def test_a_body_may_rest_for_as_long_as_the_deadline_lets_it(origin: Origi
     assert isinstance(await door(origin.url(), sandbox(origin.host, seconds=20)), Fetched)
 
 
-async def test_the_deadline_holds_over_redirects_together(origin: Origin, door: Door) -> None:
+async def test_the_timeout_covers_all_redirects_together(origin: Origin, door: Door) -> None:
     async def later(writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.15)  # the origin's slowness; each alone is within the deadline
         await write(writer, redirect("/photo.jpg"))
@@ -126,7 +128,7 @@ async def test_the_deadline_holds_over_redirects_together(origin: Origin, door: 
     assert len(origin.requests) > 1
 
 
-async def test_waiting_for_permits_is_not_the_origins_time(origin: Origin, door: Door) -> None:
+async def test_waiting_for_a_permit_does_not_count_towards_the_timeout(origin: Origin, door: Door) -> None:
     async def slow() -> None:
         await asyncio.sleep(0.6)
 
@@ -134,7 +136,7 @@ async def test_waiting_for_permits_is_not_the_origins_time(origin: Origin, door:
     assert isinstance(await door(origin.url("/1"), sandbox(origin.host, seconds=0.5), permit=slow), Fetched)
 
 
-async def test_the_deadline_goes_on_where_it_stood_when_a_permit_comes(origin: Origin, door: Door) -> None:
+async def test_the_timeout_continues_after_a_permit_where_it_stood_before(origin: Origin, door: Door) -> None:
     async def slow() -> None:
         await asyncio.sleep(0.2)
 
@@ -143,7 +145,7 @@ async def test_the_deadline_goes_on_where_it_stood_when_a_permit_comes(origin: O
         failed(await door(origin.url("/1"), sandbox(origin.host, seconds=0.3), permit=slow), Reason.TIMEOUT)
 
 
-async def test_the_deadline_holds_for_the_name_service(tmp_path: Path) -> None:
+async def test_the_timeout_covers_name_resolution(tmp_path: Path) -> None:
     async def never(host: str, port: int) -> Sequence[str]:
         await asyncio.Event().wait()
         return []
@@ -153,13 +155,13 @@ async def test_the_deadline_holds_for_the_name_service(tmp_path: Path) -> None:
         failed(await Door(fetcher, tmp_path)("http://photos.example.com/", feed), Reason.TIMEOUT)
 
 
-async def test_a_stalled_tls_handshake_is_given_up_and_its_connection_closed(origin: Origin, door: Door) -> None:
+async def test_a_stalled_tls_handshake_times_out_and_its_connection_is_closed(origin: Origin, door: Door) -> None:
     # the origin reads the handshake as a request that never ends
     failed(await door(f"https://{origin.host}/", sandbox(origin.host, seconds=0.3)), Reason.TIMEOUT)
     await asyncio.wait_for(origin.closed.wait(), 2)
 
 
-async def test_a_timeout_that_is_not_the_deadlines_is_not_blamed_on_the_origin(origin: Origin, door: Door) -> None:
+async def test_a_timeout_error_of_the_permit_is_raised_and_not_blamed_on_the_origin(origin: Origin, door: Door) -> None:
     asked = 0
 
     async def stalled() -> None:
@@ -173,7 +175,7 @@ async def test_a_timeout_that_is_not_the_deadlines_is_not_blamed_on_the_origin(o
         await door(origin.url("/1"), sandbox(origin.host), permit=stalled)
 
 
-async def test_a_cancelled_fetch_raises_and_leaves_nothing(origin: Origin, door: Door) -> None:
+async def test_a_cancelled_fetch_raises_and_leaves_no_file_and_no_connection(origin: Origin, door: Door) -> None:
     origin.replies["/photo.jpg"] = endlessly(b"x", b"HTTP/1.1 200 OK\r\n\r\n", pause=0.01)
     task = asyncio.create_task(door(origin.url(), sandbox(origin.host)))
     async with asyncio.timeout(2):
@@ -201,7 +203,7 @@ NO_HTTP: dict[str, Reply] = {
 
 
 @pytest.mark.parametrize("reply", NO_HTTP.values(), ids=NO_HTTP.keys())
-async def test_what_is_not_http_is_an_origin_error(origin: Origin, door: Door, reply: Reply) -> None:
+async def test_an_answer_that_is_not_http_is_an_origin_error(origin: Origin, door: Door, reply: Reply) -> None:
     origin.replies["/photo.jpg"] = reply
     failed(await door(origin.url(), sandbox(origin.host)), Reason.ORIGIN_ERROR)
 
@@ -244,13 +246,13 @@ async def test_a_name_without_an_address_is_unreachable(tmp_path: Path, error: E
         failed(await Door(fetcher, tmp_path)("http://photos.example.com/", feed), Reason.UNREACHABLE)
 
 
-async def test_the_systems_names_are_resolved(origin: Origin, door: Door) -> None:
+async def test_names_are_resolved_by_the_system_by_default(origin: Origin, door: Door) -> None:
     host = f"localhost:{origin.port}"
     assert isinstance(await door(f"http://{host}/photo.jpg", sandbox(host)), Fetched)
     assert f"Host: {host}\r\n" in origin.requests[0]
 
 
-async def test_the_next_address_is_tried_where_the_first_is_dead(origin: Origin, tmp_path: Path) -> None:
+async def test_the_next_address_is_tried_if_the_first_refuses(origin: Origin, tmp_path: Path) -> None:
     dial = Detour(origin, dead=frozenset({"2606:4700::1"}))
     async with Fetcher({}, resolve=Names([["2606:4700::1", PUBLIC]]), dial=dial) as fetcher:
         feed = sandbox("photos.example.com", private=False)
@@ -324,7 +326,7 @@ async def test_every_exception_of_httpcore_becomes_a_failure(tmp_path: Path, kin
         ([AddressRefused], Reason.REFUSED_ADDRESS),
     ],
 )
-def test_a_foreign_exception_has_its_reason_and_its_text_stays_behind(
+def test_each_exception_has_its_reason_and_its_own_text_is_left_out(
     kinds: list[type[Exception]], reason: Reason
 ) -> None:
     for kind in kinds:

@@ -50,7 +50,7 @@ async def door(tmp_path: Path) -> AsyncIterator[Door]:
         yield Door(fetcher, tmp_path)
 
 
-async def test_a_request_names_this_software_and_carries_nothing_of_others(origin: Origin, door: Door) -> None:
+async def test_a_request_has_only_the_expected_headers_and_names_this_software(origin: Origin, door: Door) -> None:
     origin.replies["/photo.jpg"] = answer(PHOTO, Set_Cookie="session=1; Path=/")
     origin.replies["/moved"] = answer(b"", "302 Found", Location="/photo.jpg", Set_Cookie="session=1; Path=/")
     for path in ("/photo.jpg", "/moved"):
@@ -63,7 +63,7 @@ async def test_a_request_names_this_software_and_carries_nothing_of_others(origi
         assert any(line.startswith("user-agent: listing-images/") for line in lines)
 
 
-async def test_a_feeds_headers_are_sent_but_do_not_move_the_host(origin: Origin, door: Door) -> None:
+async def test_a_feeds_headers_are_sent_except_its_host_header(origin: Origin, door: Door) -> None:
     headers = {"user-agent": "agreed name", "X-Key": "schlüssel", "host": "evil.org"}
     assert isinstance(await door(origin.url(), sandbox(origin.host, headers=headers)), Fetched)
     assert "user-agent: agreed name\r\n" in origin.requests[0].lower()
@@ -74,18 +74,18 @@ async def test_a_feeds_headers_are_sent_but_do_not_move_the_host(origin: Origin,
     ]
 
 
-async def test_a_header_that_cannot_be_sent_is_a_failure_that_does_not_show_it(origin: Origin, door: Door) -> None:
+async def test_an_unsendable_header_is_a_failure_whose_detail_does_not_quote_it(origin: Origin, door: Door) -> None:
     feed = sandbox(origin.host, headers={"X-Key": f"a\r\n{TOKEN}"})
     assert TOKEN not in failed(await door(origin.url(), feed), Reason.ORIGIN_ERROR).detail
 
 
-async def test_a_url_arrives_as_it_was_given(origin: Origin, door: Door) -> None:
+async def test_the_origin_receives_the_url_unchanged(origin: Origin, door: Door) -> None:
     path = "/sig:AbC_-~!$&'()*+,;=@/rs:fit:3840/plain//L3Ry.jpg%2Fx%20y?a=b%26c&d=[e]|"
     origin.replies[path] = answer(PHOTO)
     assert isinstance(await door(origin.url(path) + "#part", sandbox(origin.host)), Fetched)
 
 
-async def test_a_held_copy_is_asked_for_conditionally(origin: Origin, door: Door) -> None:
+async def test_validators_are_sent_as_conditional_headers(origin: Origin, door: Door) -> None:
     held = Validators('"v1"', "Sun, 22 Nov 2026 09:00:00 GMT")
     assert isinstance(await door(origin.url(), sandbox(origin.host), held), Fetched)
     assert 'If-None-Match: "v1"\r\n' in origin.requests[0]
@@ -95,7 +95,7 @@ async def test_a_held_copy_is_asked_for_conditionally(origin: Origin, door: Door
 # TLS
 
 
-async def test_tls_is_by_name_to_the_checked_address_and_carries_the_token(secure: Origin, tmp_path: Path) -> None:
+async def test_tls_verifies_the_name_while_connecting_to_the_checked_address(secure: Origin, tmp_path: Path) -> None:
     dial = Detour(secure)
     async with Fetcher(TOKENS, resolve=Names([[PUBLIC]]), dial=dial, tls=trusting()) as fetcher:
         feed = sandbox("photos.example.com", private=False, token_env="PHOTO_TOKEN")
@@ -133,7 +133,9 @@ async def test_a_token_never_goes_over_plain_http(origin: Origin, tmp_path: Path
     assert TOKEN not in origin.requests[0]
 
 
-async def test_a_token_is_dropped_where_a_redirect_leaves_https(origin: Origin, secure: Origin, tmp_path: Path) -> None:
+async def test_a_token_is_not_sent_after_a_redirect_from_https_to_http(
+    origin: Origin, secure: Origin, tmp_path: Path
+) -> None:
     secure.replies["/photo.jpg"] = redirect("http://photos.example.com/photo.jpg")
     dial = Detour(origin, by_port={443: secure})
     async with Fetcher(TOKENS, resolve=Names([[PUBLIC]]), dial=dial, tls=trusting()) as fetcher:
@@ -143,7 +145,7 @@ async def test_a_token_is_dropped_where_a_redirect_leaves_https(origin: Origin, 
     assert TOKEN not in origin.requests[0]
 
 
-async def test_a_redirect_to_a_host_that_is_not_the_feeds_takes_no_token_there(origin: Origin, door: Door) -> None:
+async def test_a_token_is_not_sent_to_a_redirects_host_that_is_not_listed(origin: Origin, door: Door) -> None:
     async with running(Origin()) as elsewhere:
         origin.replies["/photo.jpg"] = redirect(elsewhere.url())
         failed(await door(origin.url(), sandbox(origin.host, token_env="PHOTO_TOKEN")), Reason.REFUSED_HOST)
@@ -157,7 +159,7 @@ async def test_a_feed_without_a_token_sends_none(origin: Origin, door: Door) -> 
 
 
 @pytest.mark.parametrize("tokens", [{}, {"PHOTO_TOKEN": ""}])
-async def test_a_token_that_is_not_set_is_told_without_a_request(
+async def test_a_missing_token_is_a_failure_that_names_it_without_a_request(
     origin: Origin, tmp_path: Path, tokens: dict[str, str]
 ) -> None:
     async with Fetcher(tokens) as fetcher:
@@ -166,7 +168,7 @@ async def test_a_token_that_is_not_set_is_told_without_a_request(
     assert origin.connections == 0
 
 
-async def test_neither_token_nor_url_is_logged_or_shown(
+async def test_neither_token_nor_url_is_in_logs_details_or_reprs(
     origin: Origin, door: Door, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)

@@ -1,4 +1,4 @@
-"""The story of a batch where timing matters: its photos, its listings and its servers do not wait for each other."""
+"""Tests the handling of batches where timing matters: races of photos, listings, subscriptions and servers."""
 
 import asyncio
 import json
@@ -37,56 +37,59 @@ from shared.stores.memory import MemoryAttempts, MemoryLedgers, MemoryListings
 from tests.builders import FEED, NOW, a_copy, a_feed, a_listing, a_photo, after
 
 
-class Deaf(Broker):
-    """Takes everything."""
+class FakeBroker(Broker):
+    """Accepts all records, and keeps none."""
 
     async def publish(self, records: Iterable[Outgoing]) -> None:
         list(records)
 
 
 @dataclass
-class Studio:
-    """Downloads that end when told; `begun` counts them by photo."""
+class FakeDownloads:
+    """Downloads that go on until the test calls `finish` for their photo, and then succeed, fail or raise.
 
-    begun: list[str] = field(default_factory=list)
+    `started` has the photos' object ids in the order in which their downloads started.
+    """
+
+    started: list[str] = field(default_factory=list)
     gates: dict[str, asyncio.Event] = field(default_factory=dict)
-    fault: Exception | None = None
+    error: Exception | None = None
     failure: Failure | None = None
-    is_storage_away: bool = False
+    is_storage_unavailable: bool = False
 
     async def download(self, feed: Feed, listing_key: str, photo: Photo, permit: Permit) -> Outcome:
         assert await permit.wait_for_request() is None
-        self.begun.append(photo.object_id)
+        self.started.append(photo.object_id)
         permit.count_received(1_000)
         await self.gates.setdefault(photo.object_id, asyncio.Event()).wait()
         await permit.report_answer(self.failure or NotModified(None, None))
-        if self.fault:
-            raise self.fault
+        if self.error:
+            raise self.error
         if self.failure:
             return self.failure
         return Downloaded(a_copy(photo.object_id, key=listing_key))
 
-    async def storage_answers(self) -> None:
-        if self.is_storage_away:
-            raise StoreUnavailable("away")
+    async def ping_storage(self) -> None:
+        if self.is_storage_unavailable:
+            raise StoreUnavailable("unavailable")
 
-    def end(self, *photos: str) -> None:
+    def finish(self, *photos: str) -> None:
         for photo in photos:
             self.gates.setdefault(photo, asyncio.Event()).set()
 
 
 @dataclass
-class Work:
-    """A handler on stores in memory, with listings X1 of photo `a` and X2 of photo `b`."""
+class System:
+    """A handler with stores in memory, which hold the listings X1 with photo `a`, and X2 with photo `b`."""
 
-    studio: Studio
+    downloads: FakeDownloads
     listings: MemoryListings
     ledgers: MemoryLedgers
     handler: Handler
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
-    def ask(self, key: str, photo: str, *more: str, feed: str = FEED, priority: str = "") -> asyncio.Task[None]:
-        """Hand over a batch: photos by their listing's key and name."""
+    def request(self, key: str, photo: str, *more: str, feed: str = FEED, priority: str = "") -> asyncio.Task[None]:
+        """Start to handle a batch that requests photos, each given by its listing's key and its object id."""
         names = [(key, photo), *zip(more[::2], more[1::2], strict=True)]
         data = [
             {
@@ -97,10 +100,10 @@ class Work:
             }
             for key, photo in names
         ]
-        values = [json.dumps({"type": "image-outdated.v1", "data": one}).encode() for one in data]
+        values = [json.dumps({"type": "image-outdated.v1", "data": fields}).encode() for fields in data]
         records = [Record("image-outdated", 0, 0, NOW, None, value) for value in values]
-        work = self.handler.handle_viewed if priority == "viewed" else self.handler.handle
-        self.tasks.append(asyncio.create_task(work(records)))
+        handle = self.handler.handle_viewed if priority == "viewed" else self.handler.handle
+        self.tasks.append(asyncio.create_task(handle(records)))
         return self.tasks[-1]
 
     async def photo(self, key: str) -> Photo:
@@ -111,13 +114,18 @@ class Work:
 
 @pytest.fixture
 def feed() -> Feed:
-    """A feed that may be asked as fast as one likes."""
+    """A feed without limits of rate."""
     return a_feed(requests_per_second=0.0, batch_pause_seconds=0.0)
 
 
 @pytest.fixture
-async def work(feed: Feed) -> AsyncIterator[Work]:
-    renderer, broker, studio, registry = Renderer("http://x"), Deaf("nowhere"), Studio(), CollectorRegistry()
+async def system(feed: Feed) -> AsyncIterator[System]:
+    renderer, broker, downloads, registry = (
+        Renderer("http://x"),
+        FakeBroker("nowhere"),
+        FakeDownloads(),
+        CollectorRegistry(),
+    )
     listings, ledgers = MemoryListings(renderer), MemoryLedgers()
     feeds = {FEED: feed, "other": replace(feed, name="other")}
     parts = Parts(
@@ -127,8 +135,8 @@ async def work(feed: Feed) -> AsyncIterator[Work]:
         renderer=renderer,
         dead_letters=DeadLetters(broker, "", "downloader", lambda: after(9), registry),
         budget=OriginBudget(ledgers, "w"),
-        download=studio.download,
-        ping_storage=studio.storage_answers,
+        download=downloads.download,
+        ping_storage=downloads.ping_storage,
         feeds=feeds,
         superseded_for=timedelta(hours=1),
         worker="w",
@@ -136,98 +144,102 @@ async def work(feed: Feed) -> AsyncIterator[Work]:
         registry=registry,
     )
     await listings.write([a_listing(a_photo("a", key="X1"), key="X1"), a_listing(a_photo("b", key="X2"), key="X2")])
-    found = Work(studio, listings, ledgers, Handler(parts))
-    yield found
-    for task in found.tasks:
+    system = System(downloads, listings, ledgers, Handler(parts))
+    yield system
+    for task in system.tasks:
         task.cancel()
         with suppress(asyncio.CancelledError, StoreUnavailable, Contention):
             await task
 
 
-async def come(true: Callable[[], bool]) -> None:
-    """Wait until something is so."""
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until the condition is true, 5 seconds at most."""
     async with asyncio.timeout(5):
-        while not true():  # noqa: ASYNC110 - nothing sets an event
+        while not condition():  # noqa: ASYNC110 - nothing sets an event
             await asyncio.sleep(0.005)
 
 
-async def test_a_photo_that_is_due_again_is_taken_while_others_of_its_batch_are_under_way(work: Work) -> None:
-    work.ask("X1", "a", "X2", "b")
-    await come(lambda: set(work.studio.begun) == {"a", "b"})
-    listing = await work.listings.get(FEED, "X1")
+async def test_a_photo_that_is_due_again_is_attempted_while_others_of_its_batch_are_in_flight(system: System) -> None:
+    system.request("X1", "a", "X2", "b")
+    await until(lambda: set(system.downloads.started) == {"a", "b"})
+    listing = await system.listings.get(FEED, "X1")
     assert listing is not None
-    await work.listings.write([listing.with_photos([replace(listing.photos[0], announced_at=after(5))])])
-    work.studio.end("a")
+    await system.listings.write([listing.with_photos([replace(listing.photos[0], announced_at=after(5))])])
+    system.downloads.finish("a")
     async with asyncio.timeout(5):
-        while (await work.photo("X1")).copy is None:  # noqa: ASYNC110 - as above
+        while (await system.photo("X1")).copy is None:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.005)
-    work.ask("X1", "a")
-    await come(lambda: work.studio.begun.count("a") == 2)
+    system.request("X1", "a")
+    await until(lambda: system.downloads.started.count("a") == 2)
 
 
 @pytest.mark.parametrize("feed", [a_feed(requests_per_second=0.0, batch_pause_seconds=0.0, concurrency=2)])
-async def test_what_the_budget_grants_a_moment_later_is_waited_for_in_hand(work: Work) -> None:
+async def test_photos_wait_for_grants_that_come_a_moment_later(system: System) -> None:
     photos = [f"p{number}" for number in range(6)]
-    await work.listings.write([a_listing(*(a_photo(name, key="X3") for name in photos), key="X3")])
-    work.studio.end(*photos)
-    await work.ask("X3", photos[0], *(word for name in photos[1:] for word in ("X3", name)))
-    assert sorted(work.studio.begun) == photos
+    await system.listings.write([a_listing(*(a_photo(name, key="X3") for name in photos), key="X3")])
+    system.downloads.finish(*photos)
+    await system.request("X3", photos[0], *(word for name in photos[1:] for word in ("X3", name)))
+    assert sorted(system.downloads.started) == photos
 
 
 @pytest.mark.parametrize("feed", [a_feed(requests_per_second=1.0, batch_size=1, batch_pause_seconds=0.0)])
-async def test_a_view_passes_those_that_wait_in_hand_though_the_photo_is_one_of_them(work: Work) -> None:
+async def test_a_viewed_photo_is_taken_over_from_the_routine_photos_that_wait_for_grants(system: System) -> None:
     photos = [f"p{number}" for number in range(6)]
-    await work.listings.write([a_listing(*(a_photo(name, key="X3") for name in photos), key="X3")])
-    work.studio.end(*photos)
-    routine = work.ask("X3", photos[0], *(word for name in photos[1:] for word in ("X3", name)), priority="routine")
-    await come(lambda: work.studio.begun == ["p0"])
-    await work.ask("X3", "p5", priority="viewed")
-    assert work.studio.begun.index("p5") <= 3, "of six a second apart"
+    await system.listings.write([a_listing(*(a_photo(name, key="X3") for name in photos), key="X3")])
+    system.downloads.finish(*photos)
+    routine = system.request(
+        "X3", photos[0], *(word for name in photos[1:] for word in ("X3", name)), priority="routine"
+    )
+    await until(lambda: system.downloads.started == ["p0"])
+    await system.request("X3", "p5", priority="viewed")
+    assert system.downloads.started.index("p5") <= 3, "of six a second apart"
     await routine
-    assert sorted(work.studio.begun) == photos, "each once"
+    assert sorted(system.downloads.started) == photos, "each once"
 
 
-async def test_a_view_takes_no_photo_whose_claim_is_being_written(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
-    write, written, answered = work.listings.write, asyncio.Event(), asyncio.Event()
+async def test_a_viewed_photo_is_not_taken_over_while_its_claim_is_being_written(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, written, answered = system.listings.write, asyncio.Event(), asyncio.Event()
 
     async def slow(listings: Iterable[Listing]) -> Collection[ListingId]:
-        monkeypatch.setattr(work.listings, "write", write)
+        monkeypatch.setattr(system.listings, "write", write)
         refused = await write(listings)
         written.set()
         await answered.wait()
         return refused
 
-    monkeypatch.setattr(work.listings, "write", slow)
-    routine = work.ask("X1", "a", priority="routine")
+    monkeypatch.setattr(system.listings, "write", slow)
+    routine = system.request("X1", "a", priority="routine")
     await written.wait()
-    viewed = work.ask("X1", "a", priority="viewed")
+    viewed = system.request("X1", "a", priority="viewed")
     await asyncio.sleep(0.05)
     answered.set()
-    work.studio.end("a")
+    system.downloads.finish("a")
     await asyncio.gather(routine, viewed)
-    assert work.studio.begun == ["a"], "asked for once, whoever wants it"
+    assert system.downloads.started == ["a"], "downloaded once, whoever requests it"
 
 
 @pytest.mark.parametrize("feed", [a_feed(requests_per_second=0.0, batch_pause_seconds=0.0, concurrency=1)])
-async def test_what_the_budget_does_not_grant_in_time_is_put_back(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_photos_without_a_grant_in_time_are_deferred(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed_handler, "_MAX_BUDGET_WAIT_SECONDS", 0.3)
-    work.ask("X1", "a", "X2", "b")
-    await come(lambda: work.studio.begun == ["a"])
+    system.request("X1", "a", "X2", "b")
+    await until(lambda: system.downloads.started == ["a"])
     async with asyncio.timeout(5):
-        while (waiting := await work.photo("X2")).not_before <= NOW:  # noqa: ASYNC110 - as above
+        while (waiting := await system.photo("X2")).not_before <= NOW:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.05)
     assert (waiting.released_at, waiting.claim) == (None, None)
-    assert work.studio.begun == ["a"]
+    assert system.downloads.started == ["a"]
 
 
-async def test_what_was_granted_is_used_though_the_listing_changed_meanwhile(
-    work: Work, monkeypatch: pytest.MonkeyPatch
+async def test_a_grant_is_used_even_if_the_listing_changes_before_the_claim(
+    system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, taken = work.listings.write, list[int]()
+    write, taken = system.listings.write, list[int]()
 
     async def disturbed(listings: Iterable[Listing]) -> Collection[ListingId]:
-        monkeypatch.setattr(work.listings, "write", write)
-        listing = await work.listings.get(FEED, "X1")
+        monkeypatch.setattr(system.listings, "write", write)
+        listing = await system.listings.get(FEED, "X1")
         assert listing is not None
         await write([replace(listing, city="Elsewhere")])
         return await write(listings)
@@ -238,146 +250,146 @@ async def test_what_was_granted_is_used_though_the_listing_changed_meanwhile(
 
     take = OriginBudget.take
     monkeypatch.setattr(OriginBudget, "take", counted)
-    monkeypatch.setattr(work.listings, "write", disturbed)
-    work.studio.end("a")
-    await work.ask("X1", "a")
-    assert (work.studio.begun, taken) == (["a"], [1])
+    monkeypatch.setattr(system.listings, "write", disturbed)
+    system.downloads.finish("a")
+    await system.request("X1", "a")
+    assert (system.downloads.started, taken) == (["a"], [1])
 
 
-async def test_a_photo_is_not_forgotten_where_another_that_came_free_meanwhile_has_its_grant(
-    work: Work, monkeypatch: pytest.MonkeyPatch
+async def test_a_photo_that_becomes_available_later_does_not_get_the_grant_of_another(
+    system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photos = [a_photo(name, key="X3") for name in ("c", "a", "b")]
     of_another = replace(photos[0], claim=Claim(worker="another", until=after(80)), not_before=after(80))
-    await work.listings.write([a_listing(of_another, *photos[1:], key="X3")])
-    write = work.listings.write
+    await system.listings.write([a_listing(of_another, *photos[1:], key="X3")])
+    write = system.listings.write
 
     async def disturbed(listings: Iterable[Listing]) -> Collection[ListingId]:
-        monkeypatch.setattr(work.listings, "write", write)
-        listing = await work.listings.get(FEED, "X3")
+        monkeypatch.setattr(system.listings, "write", write)
+        listing = await system.listings.get(FEED, "X3")
         assert listing is not None
         await write([listing.with_photos([lifecycle.release(photos[0], NOW)])])
         return await write(listings)
 
-    monkeypatch.setattr(work.listings, "write", disturbed)
-    work.studio.end("a", "b", "c")
-    await work.ask("X3", "c", "X3", "a", "X3", "b")
-    assert {"a", "b"} <= set(work.studio.begun)
+    monkeypatch.setattr(system.listings, "write", disturbed)
+    system.downloads.finish("a", "b", "c")
+    await system.request("X3", "c", "X3", "a", "X3", "b")
+    assert {"a", "b"} <= set(system.downloads.started)
 
 
-async def test_a_listing_that_changes_under_every_attempt_is_tried_again_from_the_beginning(
-    work: Work, monkeypatch: pytest.MonkeyPatch
+async def test_a_listing_that_changes_before_each_attempt_to_claim_raises_contention(
+    system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def never(listings: Iterable[Listing]) -> Collection[ListingId]:
-        return {(one.feed, one.key) for one in listings}
+        return {(listing.feed, listing.key) for listing in listings}
 
-    monkeypatch.setattr(work.listings, "write", never)
+    monkeypatch.setattr(system.listings, "write", never)
     with pytest.raises(Contention, match="changed"):
-        await work.ask("X1", "a")
+        await system.request("X1", "a")
 
 
-async def test_a_feed_that_is_slow_holds_up_no_other(work: Work) -> None:
-    await work.listings.write([a_listing(a_photo("c", key="Y", feed="other"), key="Y", feed="other")])
+async def test_a_slow_feed_does_not_delay_other_feeds(system: System) -> None:
+    await system.listings.write([a_listing(a_photo("c", key="Y", feed="other"), key="Y", feed="other")])
     for number in range(30):
         name = f"s{number}"
-        await work.listings.write([a_listing(a_photo(name, key=name), key=name)])
-        work.ask(name, name)
-    await come(lambda: len(work.studio.begun) > 2)
-    work.studio.end("c")
-    await asyncio.wait_for(work.ask("Y", "c", feed="other"), 5)
+        await system.listings.write([a_listing(a_photo(name, key=name), key=name)])
+        system.request(name, name)
+    await until(lambda: len(system.downloads.started) > 2)
+    system.downloads.finish("c")
+    await asyncio.wait_for(system.request("Y", "c", feed="other"), 5)
 
 
-async def test_a_photo_is_downloaded_once_however_often_it_is_asked_for(work: Work) -> None:
+async def test_a_photo_is_downloaded_once_however_often_it_is_requested(system: System) -> None:
     for _ in range(5):
-        work.ask("X1", "a", "X1", "a")
-    await come(lambda: bool(work.studio.begun))
-    work.studio.end("a")
-    await asyncio.gather(*work.tasks)
-    assert work.studio.begun == ["a"]
+        system.request("X1", "a", "X1", "a")
+    await until(lambda: bool(system.downloads.started))
+    system.downloads.finish("a")
+    await asyncio.gather(*system.tasks)
+    assert system.downloads.started == ["a"]
 
 
-async def test_what_is_cut_off_is_due_at_once_and_holds_neither_claim_nor_slot(work: Work) -> None:
-    task = work.ask("X1", "a")
-    await come(lambda: bool(work.studio.begun))
-    work.handler.cut_off()
+async def test_a_download_that_is_cut_off_is_due_at_once_without_claim_or_slot(system: System) -> None:
+    task = system.request("X1", "a")
+    await until(lambda: bool(system.downloads.started))
+    system.handler.cut_off()
     await task
-    photo = await work.photo("X1")
+    photo = await system.photo("X1")
     assert (photo.claim, photo.due_at, photo.attempts) == (None, after(9), 0)
-    assert (await work.ledgers.get(FEED)).ledger.slots == {}
-    await work.ask("X2", "b")
-    assert work.studio.begun == ["a"], "nothing more is begun"
+    assert (await system.ledgers.get(FEED)).ledger.slots == {}
+    await system.request("X2", "b")
+    assert system.downloads.started == ["a"], "no other download starts"
 
 
 @pytest.mark.parametrize("feed", [a_feed(requests_per_second=0.0, batch_pause_seconds=0.0, bytes_per_hour=10**9)])
-async def test_what_was_received_is_charged_though_the_download_failed_or_was_cut_off(work: Work) -> None:
+async def test_received_bytes_are_charged_even_if_the_download_fails_or_is_cut_off(system: System) -> None:
     async def charged() -> int:
-        return sum(size for _, size in (await work.ledgers.get(FEED)).ledger.hour_bytes)
+        return sum(size for _, size in (await system.ledgers.get(FEED)).ledger.hour_bytes)
 
-    work.studio.failure = Failure(Reason.BROKEN_BODY)
-    work.studio.end("a")
-    await work.ask("X1", "a")
-    assert ((await work.photo("X1")).failure, await charged()) == (work.studio.failure, 1_000)
-    task = work.ask("X2", "b")
-    await come(lambda: "b" in work.studio.begun)
-    work.handler.cut_off()
+    system.downloads.failure = Failure(Reason.BROKEN_BODY)
+    system.downloads.finish("a")
+    await system.request("X1", "a")
+    assert ((await system.photo("X1")).failure, await charged()) == (system.downloads.failure, 1_000)
+    task = system.request("X2", "b")
+    await until(lambda: "b" in system.downloads.started)
+    system.handler.cut_off()
     await task
     assert await charged() == 2_000
 
 
-async def test_photos_that_fail_one_after_the_other_open_the_breaker_by_their_number(work: Work) -> None:
+async def test_enough_photos_that_fail_in_a_row_open_the_breaker(system: System) -> None:
     photos = [f"p{number}" for number in range(8)]
-    await work.listings.write([a_listing(*(a_photo(name, key="X3") for name in photos), key="X3")])
-    work.studio.failure = Failure(Reason.TIMEOUT)
-    work.studio.end(*photos)
-    await work.ask("X3", photos[0], *(word for name in photos[1:] for word in ("X3", name)))
-    assert (await work.ledgers.get(FEED)).ledger.breaker
+    await system.listings.write([a_listing(*(a_photo(name, key="X3") for name in photos), key="X3")])
+    system.downloads.failure = Failure(Reason.TIMEOUT)
+    system.downloads.finish(*photos)
+    await system.request("X3", photos[0], *(word for name in photos[1:] for word in ("X3", name)))
+    assert (await system.ledgers.get(FEED)).ledger.breaker
 
 
-async def failed_before(work: Work, key: str) -> None:
-    listing = await work.listings.get(FEED, key)
+async def failed_before(system: System, key: str) -> None:
+    listing = await system.listings.get(FEED, key)
     assert listing is not None
     failed = replace(listing.photos[0], failure=Failure(Reason.TIMEOUT), attempts=1)
-    await work.listings.write([listing.with_photos([failed])])
+    await system.listings.write([listing.with_photos([failed])])
 
 
 @pytest.mark.parametrize("together", [True, False])
-async def test_an_unwell_origin_is_probed_with_a_photo_that_did_not_fail_before(work: Work, together: bool) -> None:
-    now = to_moment((await work.ledgers.get(FEED)).now)
+async def test_a_breakers_probe_is_a_photo_that_has_not_failed_before(system: System, together: bool) -> None:
+    now = to_moment((await system.ledgers.get(FEED)).now)
     unwell = Ledger(breaker=Breaker(Reason.UNREACHABLE, 2.0, now))
-    await work.ledgers.replace(FEED, codec.to_document(unwell), 0)
-    await failed_before(work, "X1")
+    await system.ledgers.replace(FEED, codec.to_document(unwell), 0)
+    await failed_before(system, "X1")
     if together:
-        work.ask("X1", "a", "X2", "b")
+        system.request("X1", "a", "X2", "b")
     else:
-        work.ask("X1", "a")
-        await come(lambda: bool(work.handler._in_flight.all()))  # it asks the budget
-        work.ask("X2", "b")
-    await come(lambda: bool(work.studio.begun))
-    assert work.studio.begun == ["b"]
+        system.request("X1", "a")
+        await until(lambda: bool(system.handler._in_flight.all()))  # it waits for the budget
+        system.request("X2", "b")
+    await until(lambda: bool(system.downloads.started))
+    assert system.downloads.started == ["b"]
 
 
-async def test_while_storage_is_away_no_origin_is_asked(work: Work) -> None:
-    work.studio.fault, work.studio.is_storage_away = StoreUnavailable("away"), True
-    work.studio.end("a", "b")
-    await work.ask("X1", "a")
-    photo = await work.photo("X1")
+async def test_while_storage_is_unavailable_no_origin_is_asked(system: System) -> None:
+    system.downloads.error, system.downloads.is_storage_unavailable = StoreUnavailable("unavailable"), True
+    system.downloads.finish("a", "b")
+    await system.request("X1", "a")
+    photo = await system.photo("X1")
     assert (photo.claim, photo.attempts, photo.due_at) == (None, 0, after(19))
     with pytest.raises(StoreUnavailable):
-        await work.ask("X2", "b")
-    assert work.studio.begun == ["a"]
-    work.studio.fault, work.studio.is_storage_away = None, False
-    await work.ask("X2", "b")
-    assert (await work.photo("X2")).copy is not None
+        await system.request("X2", "b")
+    assert system.downloads.started == ["a"]
+    system.downloads.error, system.downloads.is_storage_unavailable = None, False
+    await system.request("X2", "b")
+    assert (await system.photo("X2")).copy is not None
 
 
-async def test_a_worker_puts_back_what_its_earlier_life_had_in_hand_and_not_what_it_has_now(work: Work) -> None:
-    listing = await work.listings.get(FEED, "X2")
+async def test_a_restarted_worker_defers_the_photos_of_its_earlier_run_and_not_those_in_flight(system: System) -> None:
+    listing = await system.listings.get(FEED, "X2")
     assert listing is not None
-    work.ask("X1", "a")
-    await come(lambda: bool(work.studio.begun))
-    claim = (await work.photo("X1")).claim
+    system.request("X1", "a")
+    await until(lambda: bool(system.downloads.started))
+    claim = (await system.photo("X1")).claim
     assert claim is not None
-    await work.listings.write([listing.with_photos([replace(listing.photos[0], claim=claim, released_at=NOW)])])
-    await work.handler.resume()
-    assert ((await work.photo("X1")).claim, (await work.photo("X2")).claim) == (claim, None)
-    assert (await work.photo("X2")).due_at == after(9)
+    await system.listings.write([listing.with_photos([replace(listing.photos[0], claim=claim, released_at=NOW)])])
+    await system.handler.resume()
+    assert ((await system.photo("X1")).claim, (await system.photo("X2")).claim) == (claim, None)
+    assert (await system.photo("X2")).due_at == after(9)

@@ -84,7 +84,7 @@ async def door(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Door]:
 
 
 @pytest.mark.parametrize(("url", "reason"), HOSTILE)
-async def test_a_hostile_url_reaches_nothing_and_is_not_repeated(
+async def test_a_hostile_url_makes_no_connection_and_is_not_quoted(
     trap: Origin, door: Door, url: str, reason: Reason
 ) -> None:
     url = url.replace("{trap}", trap.host).replace("{port}", str(trap.port))
@@ -100,7 +100,7 @@ async def test_a_hostile_url_reaches_nothing_and_is_not_repeated(
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "127.0.0.1.", "photos.example.com", "a.b.example.com", "bücher.example", "xn--z9.example.com"]
 )
-async def test_the_trap_would_be_seen_by_a_sandbox_feed(trap: Origin, door: Door, host: str) -> None:
+async def test_a_sandbox_feed_does_reach_the_trap(trap: Origin, door: Door, host: str) -> None:
     asked = len(trap.requests)
     feed = sandbox(*(f"{listed}:{trap.port}" for listed in LISTED))
     outcome = await door(f"http://{host}:{trap.port}/photo.jpg", feed)
@@ -119,7 +119,7 @@ async def test_the_trap_would_be_seen_by_a_sandbox_feed(trap: Origin, door: Door
         *(["64:ff9b::7f00:1"], ["2002:7f00:1::"], ["2001:0:4136:e378::1"], ["0.0.0.0"], ["224.0.0.1"], ["fe80::1%lo"]),  # noqa: S104
     ],
 )
-async def test_one_refused_address_refuses_the_whole_name(trap: Origin, tmp_path: Path, found: list[str]) -> None:
+async def test_a_name_with_one_refused_address_is_refused(trap: Origin, tmp_path: Path, found: list[str]) -> None:
     dial = Detour(trap)
     async with Fetcher({}, resolve=Names([found]), dial=dial) as fetcher:
         url, feed = "http://photos.example.com/photo.jpg", sandbox("photos.example.com", private=False)
@@ -128,7 +128,7 @@ async def test_one_refused_address_refuses_the_whole_name(trap: Origin, tmp_path
     assert not any(address in failure.detail for address in found)
 
 
-async def test_a_name_that_changes_its_answer_gets_only_the_address_that_was_checked(tmp_path: Path) -> None:
+async def test_only_the_checked_address_is_dialled_if_a_name_changes_its_answer(tmp_path: Path) -> None:
     names = Names([[PUBLIC], ["127.0.0.1"]])
     url, feed = "http://photos.example.com/photo.jpg", sandbox("photos.example.com", private=False)
     async with running(Origin({"/photo.jpg": answer(PHOTO, Connection="close")})) as origin:
@@ -142,7 +142,7 @@ async def test_a_name_that_changes_its_answer_gets_only_the_address_that_was_che
     assert "Host: photos.example.com\r\n" in origin.requests[0]
 
 
-async def test_a_feed_never_gets_the_connection_of_another(trap: Origin, tmp_path: Path) -> None:
+async def test_a_feed_never_reuses_a_connection_of_another_feed(trap: Origin, tmp_path: Path) -> None:
     async with Fetcher({}) as fetcher:
         door = Door(fetcher, tmp_path)
         assert isinstance(await door(trap.url(), sandbox(trap.host)), Fetched)
@@ -174,7 +174,7 @@ async def test_a_feed_never_gets_the_connection_of_another(trap: Origin, tmp_pat
         ("https://inside.example.com/secret", Reason.REFUSED_ADDRESS),
     ],
 )
-async def test_a_redirect_leads_nowhere_that_a_first_url_may_not(
+async def test_a_redirect_is_checked_like_a_first_url(
     trap: Origin, tmp_path: Path, location: str, reason: Reason
 ) -> None:
     location = location.replace("{trap}", trap.host).replace("{port}", str(trap.port))

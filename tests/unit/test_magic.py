@@ -51,7 +51,7 @@ def test_a_format_is_told_by_its_first_bytes(tmp_path: Path, head: bytes, kind: 
 @pytest.mark.parametrize(
     ("kind", "content"), [(GIF, GIF_FILE), (PNG, PNG_FILE), (JPEG, JPEG_FILE)], ids=["GIF", "PNG", "JPEG"]
 )
-def test_every_cut_is_found(tmp_path: Path, kind: Kind, content: bytes) -> None:
+def test_a_file_cut_anywhere_is_found(tmp_path: Path, kind: Kind, content: bytes) -> None:
     magic.check_ending(pictures.written(tmp_path, content), kind)
     magic.check_ending(pictures.written(tmp_path, content + b"whatever follows"), kind)
     for size in range(8, len(content)):

@@ -118,7 +118,7 @@ GOOD = {
 
 @pytest.mark.parametrize("spec", [WEBP, JPEG], ids=["to WebP", "to JPEG"])
 @pytest.mark.parametrize(("content_type", "content"), GOOD.values(), ids=GOOD)
-def test_a_photo_of_every_kind_keeps_its_picture(
+def test_a_photo_of_each_format_keeps_its_colours_and_sides(
     tmp_path: Path, content_type: str, content: bytes, spec: VariantSpec
 ) -> None:
     made = good(tmp_path, content, spec)
@@ -147,7 +147,7 @@ def test_a_grey_photo_stays_grey(tmp_path: Path, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", ["photo.html", "photo.jpg", "photo", "photo.webp"])
-def test_a_photo_is_told_by_its_bytes_whatever_its_name(tmp_path: Path, name: str) -> None:
+def test_the_format_is_told_by_the_bytes_whatever_the_files_name(tmp_path: Path, name: str) -> None:
     made = encode(tmp_path, pictures.encoded(COLOURFUL, "PNG"), name=name)
     assert isinstance(made, Encoded)
     assert (made.content_type, made.extension) == ("image/png", "png")
@@ -172,7 +172,7 @@ def test_a_photo_is_told_by_its_bytes_whatever_its_name(tmp_path: Path, name: st
     ],
     ids=["empty", "a byte", "HTML", "SVG", "HEIC", "BMP", "TIFF", "ICO", "JPEG 2000", "PDF", "EPS", "WAV", "noise"],
 )
-def test_what_is_no_listing_photo_is_not_an_image(tmp_path: Path, content: bytes) -> None:
+def test_bytes_of_any_other_format_are_not_an_image(tmp_path: Path, content: bytes) -> None:
     assert reason(encode(tmp_path, content, name="photo.jpg")) is Reason.NOT_AN_IMAGE
 
 
@@ -223,20 +223,20 @@ def test_a_photo_that_fails_its_checksums_or_makes_no_sense_is_broken(tmp_path: 
 
 @pytest.mark.parametrize("side", [8_000, 16_000, 60_000])
 @pytest.mark.parametrize("name", pictures.bombs(8_000))
-def test_a_header_of_too_many_pixels_is_enough(tmp_path: Path, name: str, side: int) -> None:
+def test_too_many_pixels_are_refused_by_the_header_alone(tmp_path: Path, name: str, side: int) -> None:
     made = encode(tmp_path, pictures.bombs(side)[name], memory=20_000_000)
     assert reason(made) is Reason.TOO_MANY_PIXELS
 
 
 @pytest.mark.parametrize("content", WHOLE.values(), ids=WHOLE)
-def test_the_cap_is_the_last_number_of_pixels_that_is_allowed(tmp_path: Path, content: bytes) -> None:
+def test_exactly_the_maximum_of_pixels_is_allowed(tmp_path: Path, content: bytes) -> None:
     assert isinstance(encode(tmp_path, content, max_pixels=64 * 48), Encoded)
     assert reason(encode(tmp_path, content, max_pixels=64 * 48 - 1)) is Reason.TOO_MANY_PIXELS
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "AVIF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_photo_stands_upright_however_the_camera_was_held(tmp_path: Path, form: str, orientation: int) -> None:
+def test_the_exif_orientation_is_applied_and_removed(tmp_path: Path, form: str, orientation: int) -> None:
     stored = pictures.turned(COLOURFUL, orientation)
     tags = pictures.exif({pictures.ORIENTATION: orientation})
     made = good(tmp_path, pictures.encoded(stored, form, exif=tags, quality=90), VariantSpec("full", 32, "webp", 90))
@@ -344,7 +344,7 @@ SEE_THROUGH = {
 
 
 @pytest.mark.parametrize("content", SEE_THROUGH.values(), ids=SEE_THROUGH)
-def test_what_is_see_through_stays_so_in_webp_and_is_white_in_jpeg(tmp_path: Path, content: bytes) -> None:
+def test_transparency_is_kept_in_webp_and_white_in_jpeg(tmp_path: Path, content: bytes) -> None:
     half = [VariantSpec("full", 32, form, 90) for form in ("webp", "jpeg")]
     webp, jpeg = (shown(good(tmp_path, content, spec)) for spec in half)
     assert (webp.mode, jpeg.mode) == ("RGBA", "RGB")
@@ -353,7 +353,7 @@ def test_what_is_see_through_stays_so_in_webp_and_is_white_in_jpeg(tmp_path: Pat
 
 
 @pytest.mark.parametrize("lossless", [False, True])
-def test_what_a_webp_hides_does_not_colour_what_is_seen(tmp_path: Path, lossless: bool) -> None:
+def test_the_colours_of_invisible_pixels_of_a_webp_do_not_bleed(tmp_path: Path, lossless: bool) -> None:
     shape = Image.linear_gradient("L").resize((640, 480)).point(lambda value: 255 * (value % 8 < 4))
     photo = Image.composite(Image.new("RGB", shape.size, "blue"), Image.new("RGB", shape.size, "red"), shape)
     photo.putalpha(shape)
@@ -370,7 +370,7 @@ def test_a_webp_of_24_megapixels_needs_little_memory(tmp_path: Path, lossless: b
     assert isinstance(encode(tmp_path, content, memory=memory), Encoded)
 
 
-def test_an_alpha_that_hides_nothing_is_dropped(tmp_path: Path) -> None:
+def test_an_opaque_alpha_channel_is_dropped(tmp_path: Path) -> None:
     assert shown(good(tmp_path, pictures.encoded(COLOURFUL.convert("RGBA"), "PNG"))).mode == "RGB"
 
 
@@ -401,7 +401,7 @@ def test_a_variant_is_never_enlarged_and_fits_its_format(
     assert near(shown(made).convert("RGB").getpixel((0, 0)), (255, 0, 0))  # type: ignore[arg-type]
 
 
-def test_a_tall_jpeg_may_be_taller_than_a_webp(tmp_path: Path) -> None:
+def test_a_jpeg_variant_may_be_taller_than_webp_allows(tmp_path: Path) -> None:
     content = pictures.encoded(Image.new("RGB", (2, 20_000), "red"), "PNG")
     made = good(tmp_path, content, VariantSpec("thumb", 16, "webp", 50), VariantSpec("full", 1600, "jpeg", 50))
     assert [(one.name, one.width, one.height) for one in made.variants] == [("full", 2, 20_000), ("thumb", 2, 16_383)]
@@ -475,12 +475,12 @@ def test_the_thumbhash_shows_where_the_colours_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "AVIF", "GIF"])
-def test_a_photo_that_needs_more_memory_than_it_may_take_is_refused(tmp_path: Path, form: str) -> None:
+def test_a_photo_that_needs_more_than_the_memory_limit_is_refused(tmp_path: Path, form: str) -> None:
     content = pictures.encoded(Image.new("RGB", (2000, 1500)), form)
     assert reason(encode(tmp_path, content, memory=3_000_000)) is Reason.TOO_MUCH_MEMORY
 
 
-def test_a_file_that_cannot_be_read_is_no_fault_of_the_photo(tmp_path: Path) -> None:
+def test_a_missing_file_raises_instead_of_a_failure(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         picture.encode(tmp_path / "missing", tmp_path, (WEBP,), MANY)
 
@@ -495,7 +495,7 @@ def test_large_photos_are_shrunk_without_a_shift(tmp_path: Path) -> None:
         assert max(abs(a - b) for a, b in zip(found, wanted, strict=True)) <= 12
 
 
-def test_the_files_are_what_they_say(tmp_path: Path) -> None:
+def test_each_variants_file_has_its_extension_and_content_type(tmp_path: Path) -> None:
     made = good(tmp_path, pictures.encoded(COLOURFUL, "PNG"), VariantSpec("a", 32, "jpeg", 80), WEBP)
     for one in made.variants:
         assert one.path.suffix == f".{one.extension}"

@@ -30,27 +30,27 @@ def ended(outcome: Outcome, photo: Photo | None = None) -> tuple[Listing, Photo]
 
 
 @pytest.mark.parametrize("reason", [Reason.THROTTLED, Reason.ORIGIN_ERROR, Reason.TIMEOUT, Reason.BROKEN_IMAGE])
-def test_a_url_that_failed_is_not_asked_for_again(reason: Reason) -> None:
+def test_after_a_failure_the_url_is_not_requested_again(reason: Reason) -> None:
     listing, photo = ended(Failure(reason))
     assert photo.waits_for_new_url
     assert (photo.status, listing.due_at) == (Status.FAILED, None)
     assert wanted(listing, [], "w", (), after(1_000_000)) == []
 
 
-def test_a_url_that_was_not_asked_for_stays_good() -> None:
+def test_a_url_that_was_not_requested_can_still_be_used() -> None:
     listing, photo = ended(Deferred(after(9)))
     assert not photo.waits_for_new_url
     assert listing.due_at == after(9)
 
 
-def test_a_url_that_was_asked_for_although_its_bytes_were_lost_is_spent() -> None:
+def test_a_url_that_was_requested_is_used_even_if_its_bytes_were_lost() -> None:
     assert ended(Deferred(after(9), url_is_used=True))[1].waits_for_new_url
 
 
 REMADE = lifecycle.rebuild(replace(ended(Downloaded(a_copy()))[1], claim=None, not_before=NOW), after(1))
 
 
-def test_variants_are_made_anew_of_the_original_although_the_url_is_spent() -> None:
+def test_a_rebuild_uses_the_stored_original_although_the_url_is_used() -> None:
     assert a_listing(REMADE).due_at == after(1)
     assert lifecycle.claim(REMADE, "w", SINGLE, after(1)).used_url_key == REMADE.used_url_key
     for outcome in (Deferred(after(9)), Failure(Reason.ENCODER_KILLED)):
@@ -58,7 +58,7 @@ def test_variants_are_made_anew_of_the_original_although_the_url_is_spent() -> N
     assert ended(Downloaded(a_copy()), REMADE)[0].due_at is None
 
 
-async def test_a_lost_original_spends_no_url_twice() -> None:
+async def test_a_rebuild_without_its_original_fails_without_a_request() -> None:
     nobody, permit = cast("Any", None), FakePermit()  # neither an origin nor an encoder is asked
     downloader = Downloader(nobody, nobody, MemoryObjects(lambda: NOW), parse_variants("full=300:webp:80"), lambda: NOW)
     outcome = await downloader.download(SINGLE, "X1", REMADE, permit)
@@ -66,23 +66,23 @@ async def test_a_lost_original_spends_no_url_twice() -> None:
     assert (outcome.reason, len(permit.answers)) == (Reason.INTERNAL_ERROR, 1)
 
 
-def test_what_is_made_anew_spends_no_url() -> None:
+def test_a_rebuild_uses_no_url() -> None:
     announced_anew = replace(REMADE, url="https://photos.example.com/signed-anew.jpg")
     assert not lifecycle.claim(announced_anew, "w", SINGLE, after(1)).waits_for_new_url
     assert not ended(Downloaded(a_copy()), announced_anew)[1].waits_for_new_url
 
 
-def test_a_newer_version_is_not_made_of_the_old_original() -> None:
+def test_a_newer_version_is_no_rebuild_of_the_old_original() -> None:
     newer = replace(REMADE, announced_at=after(50))
     assert (newer.wants_rebuild, newer.due_at) == (False, None)
 
 
-def test_a_worker_that_dies_may_have_asked() -> None:
+def test_a_claim_alone_counts_the_url_as_used() -> None:
     claimed = lifecycle.claim(a_photo(), "w", SINGLE, NOW)
     assert a_listing(claimed).due_at is None
 
 
-def test_another_url_is_tried_at_once() -> None:
+def test_a_new_url_is_due_at_once() -> None:
     listing, _ = ended(Failure(Reason.FORBIDDEN))
     record = a_record(a_row("a", MediaURL="https://images.example.com/signed-anew.jpg"))
     again = heard(record, listing, feed=SINGLE, offset=9, now=after(5))
@@ -90,7 +90,7 @@ def test_another_url_is_tried_at_once() -> None:
     assert again.due_at == after(5)
 
 
-def test_a_newer_version_under_the_same_url_waits_too() -> None:
+def test_a_newer_version_under_the_used_url_waits_for_a_new_url() -> None:
     listing, photo = ended(Downloaded(a_copy()))
     record = a_record(a_row("a", MediaURL=photo.url, MediaModificationTimestamp=stamp(50)), at=50)
     again = heard(record, listing, feed=SINGLE, now=after(5))
@@ -99,7 +99,7 @@ def test_a_newer_version_under_the_same_url_waits_too() -> None:
     assert again.due_at is None
 
 
-def test_other_feeds_ask_again() -> None:
+def test_feeds_without_single_use_urls_request_a_url_again() -> None:
     usual = a_feed()
     claimed = lifecycle.claim(a_photo(), "w", usual, NOW)
     assert not claimed.waits_for_new_url
