@@ -1,4 +1,4 @@
-"""Origins for tests: real servers on loopback that answer with whatever bytes they like, and the way to them."""
+"""Origins for tests: real servers on loopback that answer with any bytes, and fakes of what leads to them."""
 
 import asyncio
 import ssl
@@ -23,7 +23,7 @@ Reply = bytes | Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 @dataclass
 class Origin:
-    """A server that answers each path with given bytes, and remembers every connection and request."""
+    """A server that answers each path with a given reply, counts its connections, and keeps each request's head."""
 
     replies: dict[str, Reply] = field(default_factory=lambda: {"/photo.jpg": answer(PHOTO)})
     requests: list[str] = field(default_factory=list)
@@ -77,17 +77,20 @@ async def running(origin: Origin, tls: ssl.SSLContext | None = None) -> AsyncIte
 
 
 def answer(body: bytes = b"", status: str = "200 OK", length: int | None = None, **headers: str) -> bytes:
-    """A whole HTTP answer; `length` lies about the body's; header names are given with underscores."""
+    """Return a whole HTTP answer. `length` is a wrong Content-Length; header names are given with underscores."""
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body) if length is None else length}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 def redirect(location: str, status: str = "302 Found") -> bytes:
+    """Return an HTTP answer that redirects to the location."""
     return answer(b"moved", status, Location=location)
 
 
 def then_close(reply: bytes) -> Reply:
+    """Return a reply that sends these bytes and closes the connection."""
+
     async def reply_and_close(writer: asyncio.StreamWriter) -> None:
         await write(writer, reply)
         writer.close()
@@ -96,7 +99,7 @@ def then_close(reply: bytes) -> Reply:
 
 
 def endlessly(piece: bytes, first: bytes = b"", pause: float = 0.0) -> Reply:
-    """Send the piece again and again, every `pause` seconds."""
+    """Return a reply that sends `first`, then `piece` every `pause` seconds for as long as the connection lives."""
 
     async def drip(writer: asyncio.StreamWriter) -> None:
         await write(writer, first)
@@ -108,17 +111,20 @@ def endlessly(piece: bytes, first: bytes = b"", pause: float = 0.0) -> Reply:
 
 
 async def silence(writer: asyncio.StreamWriter) -> None:
+    """Never answer."""
     await asyncio.Event().wait()
 
 
-def sandbox(*hosts: str, private: bool = True, seconds: float = 5.0, most: int = 1_000_000, **rules: object) -> Feed:
-    """A feed of these hosts; `private` says whether it may connect to loopback."""
+def a_sandbox(
+    *hosts: str, private: bool = True, seconds: float = 5.0, max_bytes: int = 1_000_000, **rules: object
+) -> Feed:
+    """Return a feed of these hosts, with a timeout of `seconds`; `private` allows connections to loopback."""
     defaults = {
         "name": "sandbox",
         "image_hosts": hosts,
         "allow_private_addresses": private,
         "request_timeout_seconds": seconds,
-        "max_file_bytes": most,
+        "max_file_bytes": max_bytes,
     }
     return Feed(**(defaults | rules))  # type: ignore[arg-type]
 
@@ -129,7 +135,7 @@ async def always() -> None:
 
 @dataclass
 class FakePermit:
-    """A permit that asks two functions, and remembers the sizes and the answers that it is told of."""
+    """A permit made of two functions, which keeps the sizes and answers that are reported to it."""
 
     wait_for_request: Permission = always
     confirm_request: Permission = always
@@ -144,8 +150,11 @@ class FakePermit:
 
 
 @dataclass
-class Door:
-    """A fetcher with the arguments that most tests do not care for."""
+class PhotoFetch:
+    """Calls a fetcher with defaults for the arguments that most tests leave out.
+
+    Photos are saved in the folder `into`; `received` has the sizes of the pieces that were counted.
+    """
 
     fetcher: Fetcher
     into: Path
@@ -155,38 +164,44 @@ class Door:
         self,
         url: str,
         feed: Feed,
-        held: Validators | None = None,
-        permit: Permission = always,
-        in_time: Permission = always,
+        validators: Validators | None = None,
+        wait: Permission = always,
+        confirm: Permission = always,
     ) -> Answer:
-        return await self.fetcher.fetch(url, feed, self.into, held, FakePermit(permit, in_time, self.received))
+        return await self.fetcher.fetch(url, feed, self.into, validators, FakePermit(wait, confirm, self.received))
 
 
-def failed(outcome: Answer, reason: Reason) -> Failure:
-    """Return the failure, which must have this reason."""
-    assert isinstance(outcome, Failure), outcome
-    assert outcome.reason is reason, outcome
-    return outcome
+def failed(answer: Answer, reason: Reason) -> Failure:
+    """Return the answer as a failure, and check that it has this reason."""
+    assert isinstance(answer, Failure), answer
+    assert answer.reason is reason, answer
+    return answer
 
 
 @dataclass
-class Names:
-    """A name service; remembers what it was asked. Gives each answer once, the last one for good."""
+class FakeResolver:
+    """Resolves any name to the given addresses: to each of `answers` once, in order, and to the last one for ever.
+
+    `hosts` has the names that were looked up.
+    """
 
     answers: list[Sequence[str]]
-    asked: list[str] = field(default_factory=list)
+    hosts: list[str] = field(default_factory=list)
 
     async def __call__(self, host: str, port: int) -> Sequence[str]:
-        self.asked.append(host)
+        self.hosts.append(host)
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
 
 @dataclass
-class Detour(httpcore.AsyncNetworkBackend):
-    """Connects to a test's origin in place of the address asked for, which it remembers; `dead` ones refuse."""
+class FakeDialer(httpcore.AsyncNetworkBackend):
+    """Connects to a test's origin in place of any address, but not for addresses in `refusing`.
+
+    `dialled` has each address with its port; `by_port` has the origins of some ports.
+    """
 
     origin: Origin
-    dead: frozenset[str] = frozenset()
+    refusing: frozenset[str] = frozenset()
     by_port: dict[int, Origin] = field(default_factory=dict)
     dialled: list[str] = field(default_factory=list)
 
@@ -199,14 +214,14 @@ class Detour(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         self.dialled.append(f"{host} {port}")
-        if host in self.dead:
+        if host in self.refusing:
             raise httpcore.ConnectError
         target = self.by_port.get(port, self.origin)
         return await httpcore.AnyIOBackend().connect_tcp("127.0.0.1", target.port, timeout)
 
 
 def certified(folder: Path) -> ssl.SSLContext:
-    """TLS for a server that holds the certificate of photos.example.com."""
+    """Return the TLS context of a server with the certificate of photos.example.com, written to a file in `folder`."""
     pem = folder / "origin.pem"
     pem.write_text(PEM)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -215,7 +230,7 @@ def certified(folder: Path) -> ssl.SSLContext:
 
 
 def trusting() -> ssl.SSLContext:
-    """TLS for a client that trusts that certificate and no other."""
+    """Return the TLS context of a client that trusts that certificate and no other."""
     return ssl.create_default_context(cadata=PEM[PEM.index("-----BEGIN CERT") :])
 
 

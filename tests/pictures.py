@@ -1,6 +1,6 @@
-"""Pictures of every kind that an origin may send, and some that it should not: small, and made anew for each test.
+"""Builds small pictures of each format that an origin may send, and of some that it should not.
 
-Most show four corners of different colours, so that a turned or cut picture is told by its pixels.
+Most have four quarters of different colours, so that a test can tell by the pixels whether a picture was turned or cut.
 """
 
 import io
@@ -32,14 +32,14 @@ _STORED_AS = {
 
 
 def corners(width: int = 64, height: int = 48) -> Image.Image:
-    """Return an RGB picture of four quarters in the colours of `CORNERS`."""
+    """Return an RGB picture whose four quarters have the colours of `CORNERS`."""
     image = Image.new("RGB", (2, 2))
     image.putdata(CORNERS)
     return image.resize((width, height), Image.Resampling.NEAREST)
 
 
 def glass(width: int = 64, height: int = 48) -> Image.Image:
-    """Return the corners, the upper half opaque and the lower half not there at all."""
+    """Return the picture of `corners` with an opaque upper half and a fully transparent lower half."""
     image = corners(width, height)
     alpha = Image.new("L", image.size, 255)
     alpha.paste(0, (0, height // 2, width, height))
@@ -48,18 +48,18 @@ def glass(width: int = 64, height: int = 48) -> Image.Image:
 
 
 def grain(width: int = 64, height: int = 48) -> Image.Image:
-    """Return an RGB picture that does not compress well, so that a cut in its file takes pixels away."""
+    """Return an RGB picture of noise. It does not compress well, so each cut of its file loses pixels."""
     noise = Image.effect_noise((width, height), 80)
     return Image.merge("RGB", (noise, noise.transpose(Image.Transpose.ROTATE_180), noise))
 
 
 def turned(image: Image.Image, orientation: int) -> Image.Image:
-    """Return the picture as a camera stores it that says `orientation`."""
+    """Return the picture as a camera stores it when it writes this EXIF orientation."""
     return image.transpose(_STORED_AS[orientation]) if orientation in _STORED_AS else image
 
 
 def exif(tags: Mapping[int, object], gps: Mapping[int, object] | None = None) -> bytes:
-    """Return an EXIF block with the tags and, if given, a place on Earth."""
+    """Return an EXIF block with these tags and GPS tags."""
     block = Image.Exif()
     for tag, value in tags.items():
         block[tag] = value
@@ -69,7 +69,7 @@ def exif(tags: Mapping[int, object], gps: Mapping[int, object] | None = None) ->
 
 
 def encoded(image: Image.Image, form: str, **options: object) -> bytes:
-    """Return the picture as a file of Pillow's format `form`, with that format's own options."""
+    """Return the bytes of the picture as a file of Pillow's format `form`, written with these options."""
     file = io.BytesIO()
     image.save(file, form, **options)
     return file.getvalue()
@@ -78,30 +78,33 @@ def encoded(image: Image.Image, form: str, **options: object) -> bytes:
 def png(
     size: tuple[int, int], *, depth: int, colour_type: int, rows: bytes, extra: tuple[tuple[bytes, bytes], ...] = ()
 ) -> bytes:
-    """Return a PNG of raw rows (each with its filter byte), in depths that Pillow cannot write."""
+    """Return a PNG made of raw rows, each with its filter byte. Its depth may be one that Pillow cannot write."""
     header = struct.pack(">IIBBBBB", *size, depth, colour_type, 0, 0, 0)
     chunks = (b"IHDR", header), *extra, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(name, data) for name, data in chunks)
 
 
 def png_chunk(name: bytes, data: bytes) -> bytes:
-    """Return one chunk of a PNG, its checksum right."""
+    """Return one chunk of a PNG with a correct checksum."""
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
 def with_late_chunk(file: bytes, name: bytes, data: bytes) -> bytes:
-    """Return the PNG with a chunk after its pixels."""
+    """Return the PNG `file` with a chunk inserted after its pixels."""
     end = file.rindex(b"IEND") - 4
     return file[:end] + png_chunk(name, data) + file[end:]
 
 
 def damaged(file: bytes, at: int) -> bytes:
-    """Return the file with one byte changed."""
+    """Return the file with all bits of the byte at this position inverted."""
     return file[:at] + bytes([file[at] ^ 0xFF]) + file[at + 1 :]
 
 
 def bombs(side: int) -> dict[str, bytes]:
-    """Return files of a few hundred bytes that announce `side` x `side` pixels, by format; `side` up to 16,384."""
+    """Return, by format, files of a few hundred bytes whose headers announce `side` x `side` pixels.
+
+    Lossless and extended WebP can announce sides of up to 16,384 pixels.
+    """
     small = Image.new("RGB", (16, 16), RED)
     jpeg = bytearray(encoded(small, "JPEG"))
     frame = jpeg.index(b"\xff\xc0")
@@ -133,19 +136,19 @@ def bombs(side: int) -> dict[str, bytes]:
 
 
 def rgb_profile(name: str, red: XYZ, green: XYZ, blue: XYZ, gamma: float) -> bytes:
-    """Return an ICC profile of three primaries (XYZ under D50) and one gamma."""
+    """Return an ICC profile of RGB with three primaries (XYZ under D50) and one gamma."""
     primaries = {b"rXYZ": red, b"gXYZ": green, b"bXYZ": blue}
     curves = dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), _curve(gamma))
     return _profile(b"RGB ", b"XYZ ", name, {tag: _xyz(value) for tag, value in primaries.items()} | curves)
 
 
 def grey_profile(gamma: float) -> bytes:
-    """Return an ICC profile for grey pictures."""
+    """Return an ICC profile of grey with this gamma."""
     return _profile(b"GRAY", b"XYZ ", "a grey", {b"kTRC": _curve(gamma)})
 
 
 def cmyk_profile() -> bytes:
-    """Return an ICC profile of a press whose cyan is a neutral grey, and whose other inks are without any colour."""
+    """Return an ICC profile of CMYK whose cyan ink prints a neutral grey, and whose other inks print nothing."""
     straight = bytes(range(256))
     table = b"".join(bytes([128 if cyan else 255, 128, 128]) for cyan in (0, 1) for _ in range(8))
     unchanged = b"".join(_fixed(float(value)) for value in (1, 0, 0, 0, 1, 0, 0, 0, 1))
@@ -197,7 +200,7 @@ ADOBE_RGB = rgb_profile("Adobe", (0.6097, 0.3111, 0.0195), (0.2053, 0.6257, 0.06
 
 
 def written(folder: Path, content: bytes, name: str = "download") -> Path:
-    """Write a file as a download leaves it and return its path."""
+    """Write the bytes to a file in the folder, and return its path."""
     path = folder / name
     path.write_bytes(content)
     return path

@@ -1,4 +1,4 @@
-"""Which URLs and addresses may be fetched? Tables of what is let through and what is not."""
+"""Tests which URLs and addresses may be fetched, in tables of those that are allowed and those that are refused."""
 
 import httpx
 import pytest
@@ -70,9 +70,9 @@ def test_an_allowed_url_is_parsed(url: str, expected: FetchTarget) -> None:
     ],
 )
 def test_a_redirect_is_resolved_relative_to_the_url_that_sent_it(location: str, expected: str) -> None:
-    led_to = redirect_target(FetchTarget("http", "photos.example.com", 80, "/x/a?b"), location, ["photos.example.com"])
-    assert isinstance(led_to, FetchTarget)
-    assert led_to.url == expected
+    target = redirect_target(FetchTarget("http", "photos.example.com", 80, "/x/a?b"), location, ["photos.example.com"])
+    assert isinstance(target, FetchTarget)
+    assert target.url == expected
 
 
 @pytest.mark.parametrize(
@@ -90,9 +90,9 @@ def test_a_redirect_is_resolved_relative_to_the_url_that_sent_it(location: str, 
     ],
 )
 def test_a_redirect_to_a_host_that_is_not_listed_is_refused(location: str, reason: Reason) -> None:
-    led_to = redirect_target(FetchTarget("https", "photos.example.com", 443, "/"), location, ["photos.example.com"])
-    assert isinstance(led_to, Failure)
-    assert led_to.reason is reason
+    target = redirect_target(FetchTarget("https", "photos.example.com", 443, "/"), location, ["photos.example.com"])
+    assert isinstance(target, Failure)
+    assert target.reason is reason
 
 
 def test_the_repr_of_a_target_does_not_show_the_path() -> None:

@@ -1,4 +1,4 @@
-"""What follows from each status and header? Tables; no network."""
+"""Tests what each status and header of an answer means, in tables, without a network."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""A copy of other settings: of a newer version its origin is asked as conditionally as ever."""
+"""Tests the download of a newer version of a photo whose copy was made with other variants settings."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,13 +20,13 @@ HELD = a_copy()
 NEWER = a_held_photo(announced_at=after(50), copy=HELD)
 
 
-class Origin:
-    """Answers 304 to whoever asks conditionally."""
+class FakeFetcher:
+    """Returns NotModified to conditional requests, else a file; `validators` are those of the last request."""
 
-    asked: Validators | None = None
+    validators: Validators | None = None
 
     async def fetch(self, url: str, feed: object, into: Path, validators: Validators | None, *_: object) -> Answer:
-        self.asked = validators
+        self.validators = validators
         if validators:
             return NotModified('"v2"', None)
         path = into / "fetch-1"
@@ -34,8 +34,8 @@ class Origin:
         return Fetched(path, 7, "0f" * 32, '"v3"', None)
 
 
-class Encoders:
-    """Say what they were given."""
+class FakeEncoders:
+    """Writes a variant of a few bytes; `source` has the bytes of the last photo."""
 
     source = b""
 
@@ -51,16 +51,16 @@ class Encoders:
 async def test_a_newer_version_is_requested_conditionally_only_if_the_original_is_stored(
     tmp_path: Path, is_lost: bool
 ) -> None:
-    objects, origin, encoders = MemoryObjects(lambda: NOW), Origin(), Encoders()
+    objects, fetcher, encoders = MemoryObjects(lambda: NOW), FakeFetcher(), FakeEncoders()
     if not is_lost:
         (tmp_path / "held").write_bytes(b"held")
         await objects.put(Bucket.ORIGINALS, HELD.original_key, tmp_path / "held", "image/jpeg")
 
     specs = parse_variants("full=300:webp:80")
-    downloader = Downloader(cast("Any", origin), cast("Any", encoders), objects, specs, lambda: NOW)
+    downloader = Downloader(cast("Any", fetcher), cast("Any", encoders), objects, specs, lambda: NOW)
     outcome = await downloader.download(a_feed(), KEY, NEWER, FakePermit())
     assert isinstance(outcome, Downloaded)
-    made_of = (origin.asked, encoders.source, outcome.copy.sha256, outcome.copy.etag)
+    made_of = (fetcher.validators, encoders.source, outcome.copy.sha256, outcome.copy.etag)
     if is_lost:
         assert made_of == (None, b"fetched", "0f" * 32, '"v3"')
     else:

@@ -1,4 +1,4 @@
-"""Does a fetch survive any network? Origins that stall, drip, break off and speak no HTTP; names that lead nowhere."""
+"""Tests fetches from origins that stall, drip, break off or speak no HTTP, and of names without an address."""
 
 import asyncio
 import ssl
@@ -16,17 +16,17 @@ from services.downloader.fetch import Fetcher
 from shared.domain.failures import Failure, Reason
 from tests.origins import (
     PUBLIC,
-    Detour,
-    Door,
-    Names,
+    FakeDialer,
+    FakeResolver,
     Origin,
+    PhotoFetch,
     Reply,
+    a_sandbox,
     answer,
     endlessly,
     failed,
     redirect,
     running,
-    sandbox,
     silence,
     then_close,
     write,
@@ -42,13 +42,13 @@ async def origin() -> AsyncIterator[Origin]:
 
 
 @pytest.fixture
-async def door(tmp_path: Path) -> AsyncIterator[Door]:
+async def fetch_photo(tmp_path: Path) -> AsyncIterator[PhotoFetch]:
     async with Fetcher({}) as fetcher:
-        yield Door(fetcher, tmp_path)
+        yield PhotoFetch(fetcher, tmp_path)
 
 
-def left(door: Door) -> list[Path]:
-    return list(door.into.iterdir())
+def files_in(fetch_photo: PhotoFetch) -> list[Path]:
+    return list(fetch_photo.into.iterdir())
 
 
 # Time
@@ -69,12 +69,12 @@ SLOW: dict[str, Reply] = {
 
 @pytest.mark.parametrize("reply", SLOW.values(), ids=SLOW.keys())
 async def test_the_timeout_covers_everything_from_connect_to_last_byte(
-    origin: Origin, door: Door, reply: Reply
+    origin: Origin, fetch_photo: PhotoFetch, reply: Reply
 ) -> None:
     origin.replies["/photo.jpg"] = reply
     async with asyncio.timeout(2):
-        failed(await door(origin.url(), sandbox(origin.host, seconds=0.3)), Reason.TIMEOUT)
-    assert left(door) == []
+        failed(await fetch_photo(origin.url(), a_sandbox(origin.host, seconds=0.3)), Reason.TIMEOUT)
+    assert files_in(fetch_photo) == []
 
 
 @pytest.fixture
@@ -85,64 +85,68 @@ def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("short_grace")
 @pytest.mark.parametrize("piece", [b"x", b""], ids=["drips", "stalls"])
 async def test_a_body_below_the_minimum_rate_fails_long_before_the_timeout(
-    origin: Origin, door: Door, piece: bytes
+    origin: Origin, fetch_photo: PhotoFetch, piece: bytes
 ) -> None:
     origin.replies["/photo.jpg"] = endlessly(piece, answer(b"x" * 10, length=5_000), pause=0.02)
-    failure = failed(await door(origin.url(), sandbox(origin.host, seconds=4)), Reason.TIMEOUT)
+    failure = failed(await fetch_photo(origin.url(), a_sandbox(origin.host, seconds=4)), Reason.TIMEOUT)
     assert failure.detail == "the body drips: under 1000 bytes a second"
-    assert left(door) == []
+    assert files_in(fetch_photo) == []
 
 
 @pytest.mark.usefixtures("short_grace")
-async def test_a_body_above_the_minimum_rate_may_take_until_the_timeout(origin: Origin, door: Door) -> None:
+async def test_a_body_above_the_minimum_rate_may_take_until_the_timeout(
+    origin: Origin, fetch_photo: PhotoFetch
+) -> None:
     async def slowly(writer: asyncio.StreamWriter) -> None:
         await write(writer, answer(length=40_000))
-        for _ in range(20):  # for 0.8 s at the least, each piece good for 2
+        for _ in range(20):  # for 0.8 s at least; each piece allows 2 s more
             await write(writer, b"x" * 2_000)
             await asyncio.sleep(0.04)
 
     origin.replies["/photo.jpg"] = slowly
-    outcome = await door(origin.url(), sandbox(origin.host, seconds=30))
+    outcome = await fetch_photo(origin.url(), a_sandbox(origin.host, seconds=30))
     assert isinstance(outcome, Fetched), outcome
     assert outcome.file_size == 40_000
 
 
 @pytest.mark.slow
-async def test_a_body_may_pause_for_longer_than_the_usual_read_timeout(origin: Origin, door: Door) -> None:
+async def test_a_body_may_pause_for_longer_than_the_usual_read_timeout(origin: Origin, fetch_photo: PhotoFetch) -> None:
     async def resting(writer: asyncio.StreamWriter) -> None:
         await write(writer, answer(b"x" * 100, length=200))
         await asyncio.sleep(6)
         await write(writer, b"x" * 100)
 
     origin.replies["/photo.jpg"] = resting
-    assert isinstance(await door(origin.url(), sandbox(origin.host, seconds=20)), Fetched)
+    assert isinstance(await fetch_photo(origin.url(), a_sandbox(origin.host, seconds=20)), Fetched)
 
 
-async def test_the_timeout_covers_all_redirects_together(origin: Origin, door: Door) -> None:
+async def test_the_timeout_covers_all_redirects_together(origin: Origin, fetch_photo: PhotoFetch) -> None:
     async def later(writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(0.15)  # the origin's slowness; each alone is within the deadline
+        await asyncio.sleep(0.15)  # the origin's time; each request alone is within the timeout
         await write(writer, redirect("/photo.jpg"))
 
     origin.replies["/photo.jpg"] = later
-    failed(await door(origin.url(), sandbox(origin.host, seconds=0.4)), Reason.TIMEOUT)
+    failed(await fetch_photo(origin.url(), a_sandbox(origin.host, seconds=0.4)), Reason.TIMEOUT)
     assert len(origin.requests) > 1
 
 
-async def test_waiting_for_a_permit_does_not_count_towards_the_timeout(origin: Origin, door: Door) -> None:
+async def test_waiting_for_a_permit_does_not_count_towards_the_timeout(origin: Origin, fetch_photo: PhotoFetch) -> None:
     async def slow() -> None:
         await asyncio.sleep(0.6)
 
     origin.replies["/1"] = redirect("/photo.jpg")
-    assert isinstance(await door(origin.url("/1"), sandbox(origin.host, seconds=0.5), permit=slow), Fetched)
+    assert isinstance(await fetch_photo(origin.url("/1"), a_sandbox(origin.host, seconds=0.5), wait=slow), Fetched)
 
 
-async def test_the_timeout_continues_after_a_permit_where_it_stood_before(origin: Origin, door: Door) -> None:
+async def test_the_timeout_continues_after_a_permit_where_it_stood_before(
+    origin: Origin, fetch_photo: PhotoFetch
+) -> None:
     async def slow() -> None:
         await asyncio.sleep(0.2)
 
     origin.replies |= {"/1": redirect("/2"), "/2": silence}
     async with asyncio.timeout(2):
-        failed(await door(origin.url("/1"), sandbox(origin.host, seconds=0.3), permit=slow), Reason.TIMEOUT)
+        failed(await fetch_photo(origin.url("/1"), a_sandbox(origin.host, seconds=0.3), wait=slow), Reason.TIMEOUT)
 
 
 async def test_the_timeout_covers_name_resolution(tmp_path: Path) -> None:
@@ -151,17 +155,21 @@ async def test_the_timeout_covers_name_resolution(tmp_path: Path) -> None:
         return []
 
     async with Fetcher({}, resolve=never) as fetcher:
-        feed = sandbox("photos.example.com", seconds=0.2)
-        failed(await Door(fetcher, tmp_path)("http://photos.example.com/", feed), Reason.TIMEOUT)
+        feed = a_sandbox("photos.example.com", seconds=0.2)
+        failed(await PhotoFetch(fetcher, tmp_path)("http://photos.example.com/", feed), Reason.TIMEOUT)
 
 
-async def test_a_stalled_tls_handshake_times_out_and_its_connection_is_closed(origin: Origin, door: Door) -> None:
-    # the origin reads the handshake as a request that never ends
-    failed(await door(f"https://{origin.host}/", sandbox(origin.host, seconds=0.3)), Reason.TIMEOUT)
+async def test_a_stalled_tls_handshake_times_out_and_its_connection_is_closed(
+    origin: Origin, fetch_photo: PhotoFetch
+) -> None:
+    # the origin has no TLS: it takes the handshake for a request that never ends
+    failed(await fetch_photo(f"https://{origin.host}/", a_sandbox(origin.host, seconds=0.3)), Reason.TIMEOUT)
     await asyncio.wait_for(origin.closed.wait(), 2)
 
 
-async def test_a_timeout_error_of_the_permit_is_raised_and_not_blamed_on_the_origin(origin: Origin, door: Door) -> None:
+async def test_a_timeout_error_of_the_permit_is_raised_and_not_blamed_on_the_origin(
+    origin: Origin, fetch_photo: PhotoFetch
+) -> None:
     asked = 0
 
     async def stalled() -> None:
@@ -172,19 +180,21 @@ async def test_a_timeout_error_of_the_permit_is_raised_and_not_blamed_on_the_ori
 
     origin.replies["/1"] = redirect("/photo.jpg")
     with pytest.raises(TimeoutError, match="store"):
-        await door(origin.url("/1"), sandbox(origin.host), permit=stalled)
+        await fetch_photo(origin.url("/1"), a_sandbox(origin.host), wait=stalled)
 
 
-async def test_a_cancelled_fetch_raises_and_leaves_no_file_and_no_connection(origin: Origin, door: Door) -> None:
+async def test_a_cancelled_fetch_raises_and_leaves_no_file_and_no_connection(
+    origin: Origin, fetch_photo: PhotoFetch
+) -> None:
     origin.replies["/photo.jpg"] = endlessly(b"x", b"HTTP/1.1 200 OK\r\n\r\n", pause=0.01)
-    task = asyncio.create_task(door(origin.url(), sandbox(origin.host)))
+    task = asyncio.create_task(fetch_photo(origin.url(), a_sandbox(origin.host)))
     async with asyncio.timeout(2):
-        while not left(door):  # noqa: ASYNC110 - a file sets no event
+        while not files_in(fetch_photo):  # noqa: ASYNC110 - a new file sets no event
             await asyncio.sleep(0.005)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert left(door) == []
+    assert files_in(fetch_photo) == []
     await asyncio.wait_for(origin.closed.wait(), 2)
 
 
@@ -203,35 +213,40 @@ NO_HTTP: dict[str, Reply] = {
 
 
 @pytest.mark.parametrize("reply", NO_HTTP.values(), ids=NO_HTTP.keys())
-async def test_an_answer_that_is_not_http_is_an_origin_error(origin: Origin, door: Door, reply: Reply) -> None:
+async def test_an_answer_that_is_not_http_is_an_origin_error(
+    origin: Origin, fetch_photo: PhotoFetch, reply: Reply
+) -> None:
     origin.replies["/photo.jpg"] = reply
-    failed(await door(origin.url(), sandbox(origin.host)), Reason.ORIGIN_ERROR)
+    failed(await fetch_photo(origin.url(), a_sandbox(origin.host)), Reason.ORIGIN_ERROR)
 
 
-async def test_a_reset_connection_is_a_failure(origin: Origin, door: Door) -> None:
+async def test_a_reset_connection_is_a_failure(origin: Origin, fetch_photo: PhotoFetch) -> None:
     async def reset(writer: asyncio.StreamWriter) -> None:
         writer.transport.abort()
 
     origin.replies["/photo.jpg"] = reset
-    outcome = await door(origin.url(), sandbox(origin.host))
+    outcome = await fetch_photo(origin.url(), a_sandbox(origin.host))
     assert isinstance(outcome, Failure)
-    assert outcome.reason in {Reason.UNREACHABLE, Reason.ORIGIN_ERROR}  # the kernel may report a plain end
+    assert outcome.reason in {
+        Reason.UNREACHABLE,
+        Reason.ORIGIN_ERROR,
+    }  # by what the kernel reports
 
 
-async def test_a_refused_connection_is_unreachable(door: Door) -> None:
+async def test_a_refused_connection_is_unreachable(fetch_photo: PhotoFetch) -> None:
     async with running(Origin()) as origin:
         pass
-    failed(await door(origin.url(), sandbox(origin.host)), Reason.UNREACHABLE)
+    failed(await fetch_photo(origin.url(), a_sandbox(origin.host)), Reason.UNREACHABLE)
 
 
-async def test_a_server_without_tls_is_unreachable_over_https(origin: Origin, door: Door) -> None:
+async def test_a_server_without_tls_is_unreachable_over_https(origin: Origin, fetch_photo: PhotoFetch) -> None:
     async def no_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await write(writer, answer(b"plain http only", "400 Bad Request"))
         writer.close()
 
     async with await asyncio.start_server(no_tls, "127.0.0.1", 0) as server:
         host = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        failed(await door(f"https://{host}/", sandbox(host)), Reason.UNREACHABLE)
+        failed(await fetch_photo(f"https://{host}/", a_sandbox(host)), Reason.UNREACHABLE)
 
 
 @pytest.mark.parametrize("error", [OSError("no such name"), TimeoutError(), UnicodeError(), None])
@@ -242,21 +257,21 @@ async def test_a_name_without_an_address_is_unreachable(tmp_path: Path, error: E
         return []
 
     async with Fetcher({}, resolve=unknown) as fetcher:
-        feed = sandbox("photos.example.com")
-        failed(await Door(fetcher, tmp_path)("http://photos.example.com/", feed), Reason.UNREACHABLE)
+        feed = a_sandbox("photos.example.com")
+        failed(await PhotoFetch(fetcher, tmp_path)("http://photos.example.com/", feed), Reason.UNREACHABLE)
 
 
-async def test_names_are_resolved_by_the_system_by_default(origin: Origin, door: Door) -> None:
+async def test_names_are_resolved_by_the_system_by_default(origin: Origin, fetch_photo: PhotoFetch) -> None:
     host = f"localhost:{origin.port}"
-    assert isinstance(await door(f"http://{host}/photo.jpg", sandbox(host)), Fetched)
+    assert isinstance(await fetch_photo(f"http://{host}/photo.jpg", a_sandbox(host)), Fetched)
     assert f"Host: {host}\r\n" in origin.requests[0]
 
 
 async def test_the_next_address_is_tried_if_the_first_refuses(origin: Origin, tmp_path: Path) -> None:
-    dial = Detour(origin, dead=frozenset({"2606:4700::1"}))
-    async with Fetcher({}, resolve=Names([["2606:4700::1", PUBLIC]]), dial=dial) as fetcher:
-        feed = sandbox("photos.example.com", private=False)
-        assert isinstance(await Door(fetcher, tmp_path)("http://photos.example.com/photo.jpg", feed), Fetched)
+    dial = FakeDialer(origin, refusing=frozenset({"2606:4700::1"}))
+    async with Fetcher({}, resolve=FakeResolver([["2606:4700::1", PUBLIC]]), dial=dial) as fetcher:
+        feed = a_sandbox("photos.example.com", private=False)
+        assert isinstance(await PhotoFetch(fetcher, tmp_path)("http://photos.example.com/photo.jpg", feed), Fetched)
     assert dial.dialled == ["2606:4700::1 80", f"{PUBLIC} 80"]
 
 
@@ -266,7 +281,7 @@ async def test_proxies_of_the_environment_are_not_used(
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     async with Fetcher({}) as fetcher:
-        assert isinstance(await Door(fetcher, tmp_path)(origin.url(), sandbox(origin.host)), Fetched)
+        assert isinstance(await PhotoFetch(fetcher, tmp_path)(origin.url(), a_sandbox(origin.host)), Fetched)
 
 
 # Exceptions
@@ -285,7 +300,7 @@ def test_every_exception_of_httpx_is_mapped_or_raised_only_by_its_client() -> No
     assert exceptions_of(httpx) - raised_by_client - set(http_errors.HTTP_ERRORS) == set()
 
 
-HTTPCORE = exceptions_of(httpcore) - {httpcore.ConnectionNotAvailable}  # the pool's signal to itself
+HTTPCORE = exceptions_of(httpcore) - {httpcore.ConnectionNotAvailable}  # never leaves the pool
 
 
 def test_every_exception_of_httpcore_is_mapped() -> None:
@@ -305,9 +320,9 @@ async def test_every_exception_of_httpcore_becomes_a_failure(tmp_path: Path, kin
         ) -> httpcore.AsyncNetworkStream:
             raise kind("https://photos.example.com/?signature=secret")
 
-    async with Fetcher({}, resolve=Names([[PUBLIC]]), dial=Failing()) as fetcher:
-        feed = sandbox("photos.example.com", private=False)
-        outcome = await Door(fetcher, tmp_path)("http://photos.example.com/", feed)
+    async with Fetcher({}, resolve=FakeResolver([[PUBLIC]]), dial=Failing()) as fetcher:
+        feed = a_sandbox("photos.example.com", private=False)
+        outcome = await PhotoFetch(fetcher, tmp_path)("http://photos.example.com/", feed)
     assert isinstance(outcome, Failure)
     assert "secret" not in outcome.detail
 

@@ -1,4 +1,4 @@
-"""What do origins learn of us, and who sees the token? Every header of every request, over http and TLS."""
+"""Tests which headers origins receive, over http and TLS, and that the token goes nowhere else."""
 
 import logging
 import ssl
@@ -13,16 +13,16 @@ from shared.domain.failures import Reason
 from tests.origins import (
     PHOTO,
     PUBLIC,
-    Detour,
-    Door,
-    Names,
+    FakeDialer,
+    FakeResolver,
     Origin,
+    PhotoFetch,
+    a_sandbox,
     answer,
     certified,
     failed,
     redirect,
     running,
-    sandbox,
     trusting,
 )
 
@@ -45,16 +45,18 @@ async def secure(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Orig
 
 
 @pytest.fixture
-async def door(tmp_path: Path) -> AsyncIterator[Door]:
+async def fetch_photo(tmp_path: Path) -> AsyncIterator[PhotoFetch]:
     async with Fetcher(TOKENS) as fetcher:
-        yield Door(fetcher, tmp_path)
+        yield PhotoFetch(fetcher, tmp_path)
 
 
-async def test_a_request_has_only_the_expected_headers_and_names_this_software(origin: Origin, door: Door) -> None:
+async def test_a_request_has_only_the_expected_headers_and_names_this_software(
+    origin: Origin, fetch_photo: PhotoFetch
+) -> None:
     origin.replies["/photo.jpg"] = answer(PHOTO, Set_Cookie="session=1; Path=/")
     origin.replies["/moved"] = answer(b"", "302 Found", Location="/photo.jpg", Set_Cookie="session=1; Path=/")
     for path in ("/photo.jpg", "/moved"):
-        await door(origin.url(path), sandbox(origin.host))
+        await fetch_photo(origin.url(path), a_sandbox(origin.host))
     for request in origin.requests:
         lines = request.lower().split("\r\n")
         names = sorted(line.partition(":")[0] for line in lines[1:] if line)
@@ -63,9 +65,9 @@ async def test_a_request_has_only_the_expected_headers_and_names_this_software(o
         assert any(line.startswith("user-agent: listing-images/") for line in lines)
 
 
-async def test_a_feeds_headers_are_sent_except_its_host_header(origin: Origin, door: Door) -> None:
+async def test_a_feeds_headers_are_sent_except_its_host_header(origin: Origin, fetch_photo: PhotoFetch) -> None:
     headers = {"user-agent": "agreed name", "X-Key": "schlüssel", "host": "evil.org"}
-    assert isinstance(await door(origin.url(), sandbox(origin.host, headers=headers)), Fetched)
+    assert isinstance(await fetch_photo(origin.url(), a_sandbox(origin.host, headers=headers)), Fetched)
     assert "user-agent: agreed name\r\n" in origin.requests[0].lower()
     assert "listing-images" not in origin.requests[0]
     assert "schlüssel" in origin.requests[0].encode("latin-1").decode()
@@ -74,20 +76,22 @@ async def test_a_feeds_headers_are_sent_except_its_host_header(origin: Origin, d
     ]
 
 
-async def test_an_unsendable_header_is_a_failure_whose_detail_does_not_quote_it(origin: Origin, door: Door) -> None:
-    feed = sandbox(origin.host, headers={"X-Key": f"a\r\n{TOKEN}"})
-    assert TOKEN not in failed(await door(origin.url(), feed), Reason.ORIGIN_ERROR).detail
+async def test_an_unsendable_header_is_a_failure_whose_detail_does_not_quote_it(
+    origin: Origin, fetch_photo: PhotoFetch
+) -> None:
+    feed = a_sandbox(origin.host, headers={"X-Key": f"a\r\n{TOKEN}"})
+    assert TOKEN not in failed(await fetch_photo(origin.url(), feed), Reason.ORIGIN_ERROR).detail
 
 
-async def test_the_origin_receives_the_url_unchanged(origin: Origin, door: Door) -> None:
+async def test_the_origin_receives_the_url_unchanged(origin: Origin, fetch_photo: PhotoFetch) -> None:
     path = "/sig:AbC_-~!$&'()*+,;=@/rs:fit:3840/plain//L3Ry.jpg%2Fx%20y?a=b%26c&d=[e]|"
     origin.replies[path] = answer(PHOTO)
-    assert isinstance(await door(origin.url(path) + "#part", sandbox(origin.host)), Fetched)
+    assert isinstance(await fetch_photo(origin.url(path) + "#part", a_sandbox(origin.host)), Fetched)
 
 
-async def test_validators_are_sent_as_conditional_headers(origin: Origin, door: Door) -> None:
-    held = Validators('"v1"', "Sun, 22 Nov 2026 09:00:00 GMT")
-    assert isinstance(await door(origin.url(), sandbox(origin.host), held), Fetched)
+async def test_validators_are_sent_as_conditional_headers(origin: Origin, fetch_photo: PhotoFetch) -> None:
+    validators = Validators('"v1"', "Sun, 22 Nov 2026 09:00:00 GMT")
+    assert isinstance(await fetch_photo(origin.url(), a_sandbox(origin.host), validators), Fetched)
     assert 'If-None-Match: "v1"\r\n' in origin.requests[0]
     assert "If-Modified-Since: Sun, 22 Nov 2026 09:00:00 GMT\r\n" in origin.requests[0]
 
@@ -96,10 +100,10 @@ async def test_validators_are_sent_as_conditional_headers(origin: Origin, door: 
 
 
 async def test_tls_verifies_the_name_while_connecting_to_the_checked_address(secure: Origin, tmp_path: Path) -> None:
-    dial = Detour(secure)
-    async with Fetcher(TOKENS, resolve=Names([[PUBLIC]]), dial=dial, tls=trusting()) as fetcher:
-        feed = sandbox("photos.example.com", private=False, token_env="PHOTO_TOKEN")
-        assert isinstance(await Door(fetcher, tmp_path)(PUBLIC_URL, feed), Fetched)
+    dial = FakeDialer(secure)
+    async with Fetcher(TOKENS, resolve=FakeResolver([[PUBLIC]]), dial=dial, tls=trusting()) as fetcher:
+        feed = a_sandbox("photos.example.com", private=False, token_env="PHOTO_TOKEN")
+        assert isinstance(await PhotoFetch(fetcher, tmp_path)(PUBLIC_URL, feed), Fetched)
     assert dial.dialled == [f"{PUBLIC} 443"]
     assert "Host: photos.example.com\r\n" in secure.requests[0]
     assert BEARER in secure.requests[0]
@@ -110,15 +114,15 @@ async def test_tls_verifies_the_name_while_connecting_to_the_checked_address(sec
     [
         ("https://other.example.com/photo.jpg", trusting()),
         (f"https://{PUBLIC}/photo.jpg", trusting()),
-        (PUBLIC_URL, None),  # certifi's authorities did not sign it
+        (PUBLIC_URL, None),  # no authority of certifi's signed it
     ],
 )
 async def test_a_wrong_certificate_is_unreachable(
     secure: Origin, tmp_path: Path, url: str, tls: ssl.SSLContext | None
 ) -> None:
-    async with Fetcher(TOKENS, resolve=Names([[PUBLIC]]), dial=Detour(secure), tls=tls) as fetcher:
-        feed = sandbox("*.example.com", PUBLIC, private=False, token_env="PHOTO_TOKEN")
-        failed(await Door(fetcher, tmp_path)(url, feed), Reason.UNREACHABLE)
+    async with Fetcher(TOKENS, resolve=FakeResolver([[PUBLIC]]), dial=FakeDialer(secure), tls=tls) as fetcher:
+        feed = a_sandbox("*.example.com", PUBLIC, private=False, token_env="PHOTO_TOKEN")
+        failed(await PhotoFetch(fetcher, tmp_path)(url, feed), Reason.UNREACHABLE)
     assert secure.requests == []
 
 
@@ -127,9 +131,9 @@ async def test_a_wrong_certificate_is_unreachable(
 
 @pytest.mark.parametrize("headers", [{}, {"authorization": f"Bearer {TOKEN}"}])
 async def test_a_token_never_goes_over_plain_http(origin: Origin, tmp_path: Path, headers: dict[str, str]) -> None:
-    async with Fetcher(TOKENS, resolve=Names([[PUBLIC]]), dial=Detour(origin)) as fetcher:
-        feed = sandbox("photos.example.com", private=False, token_env="PHOTO_TOKEN", headers=headers)
-        assert isinstance(await Door(fetcher, tmp_path)("http://photos.example.com/photo.jpg", feed), Fetched)
+    async with Fetcher(TOKENS, resolve=FakeResolver([[PUBLIC]]), dial=FakeDialer(origin)) as fetcher:
+        feed = a_sandbox("photos.example.com", private=False, token_env="PHOTO_TOKEN", headers=headers)
+        assert isinstance(await PhotoFetch(fetcher, tmp_path)("http://photos.example.com/photo.jpg", feed), Fetched)
     assert TOKEN not in origin.requests[0]
 
 
@@ -137,24 +141,26 @@ async def test_a_token_is_not_sent_after_a_redirect_from_https_to_http(
     origin: Origin, secure: Origin, tmp_path: Path
 ) -> None:
     secure.replies["/photo.jpg"] = redirect("http://photos.example.com/photo.jpg")
-    dial = Detour(origin, by_port={443: secure})
-    async with Fetcher(TOKENS, resolve=Names([[PUBLIC]]), dial=dial, tls=trusting()) as fetcher:
-        feed = sandbox("photos.example.com", private=False, token_env="PHOTO_TOKEN")
-        assert isinstance(await Door(fetcher, tmp_path)(PUBLIC_URL, feed), Fetched)
+    dial = FakeDialer(origin, by_port={443: secure})
+    async with Fetcher(TOKENS, resolve=FakeResolver([[PUBLIC]]), dial=dial, tls=trusting()) as fetcher:
+        feed = a_sandbox("photos.example.com", private=False, token_env="PHOTO_TOKEN")
+        assert isinstance(await PhotoFetch(fetcher, tmp_path)(PUBLIC_URL, feed), Fetched)
     assert BEARER in secure.requests[0]
     assert TOKEN not in origin.requests[0]
 
 
-async def test_a_token_is_not_sent_to_a_redirects_host_that_is_not_listed(origin: Origin, door: Door) -> None:
+async def test_a_token_is_not_sent_to_a_redirects_host_that_is_not_listed(
+    origin: Origin, fetch_photo: PhotoFetch
+) -> None:
     async with running(Origin()) as elsewhere:
         origin.replies["/photo.jpg"] = redirect(elsewhere.url())
-        failed(await door(origin.url(), sandbox(origin.host, token_env="PHOTO_TOKEN")), Reason.REFUSED_HOST)
+        failed(await fetch_photo(origin.url(), a_sandbox(origin.host, token_env="PHOTO_TOKEN")), Reason.REFUSED_HOST)
         assert BEARER in origin.requests[0]
         assert elsewhere.connections == 0
 
 
-async def test_a_feed_without_a_token_sends_none(origin: Origin, door: Door) -> None:
-    await door(origin.url(), sandbox(origin.host))
+async def test_a_feed_without_a_token_sends_none(origin: Origin, fetch_photo: PhotoFetch) -> None:
+    await fetch_photo(origin.url(), a_sandbox(origin.host))
     assert "authorization" not in origin.requests[0].lower()
 
 
@@ -163,18 +169,18 @@ async def test_a_missing_token_is_a_failure_that_names_it_without_a_request(
     origin: Origin, tmp_path: Path, tokens: dict[str, str]
 ) -> None:
     async with Fetcher(tokens) as fetcher:
-        outcome = await Door(fetcher, tmp_path)(origin.url(), sandbox(origin.host, token_env="PHOTO_TOKEN"))
+        outcome = await PhotoFetch(fetcher, tmp_path)(origin.url(), a_sandbox(origin.host, token_env="PHOTO_TOKEN"))
     assert "PHOTO_TOKEN" in failed(outcome, Reason.FORBIDDEN).detail
     assert origin.connections == 0
 
 
 async def test_neither_token_nor_url_is_in_logs_details_or_reprs(
-    origin: Origin, door: Door, caplog: pytest.LogCaptureFixture
+    origin: Origin, fetch_photo: PhotoFetch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     origin.replies |= {"/secret": redirect("/secret?2"), "/secret?2": answer(b"", "403 Forbidden")}
-    outcome = await door(origin.url("/secret"), sandbox(origin.host, token_env="PHOTO_TOKEN"))
-    shown = f"{outcome!r} {door.fetcher!r} {vars(door.fetcher)['_pools']!r} {caplog.text}"
+    outcome = await fetch_photo(origin.url("/secret"), a_sandbox(origin.host, token_env="PHOTO_TOKEN"))
+    shown = f"{outcome!r} {fetch_photo.fetcher!r} {vars(fetch_photo.fetcher)['_pools']!r} {caplog.text}"
     assert failed(outcome, Reason.FORBIDDEN)
     assert TOKEN not in shown
     assert "secret" not in shown

@@ -173,6 +173,21 @@ async def test_a_photo_that_is_due_again_is_attempted_while_others_of_its_batch_
     await until(lambda: system.downloads.started.count("a") == 2)
 
 
+async def test_a_photo_that_is_due_again_is_attempted_while_another_of_its_listing_is_in_flight(system: System) -> None:
+    await system.listings.write([a_listing(a_photo("a", key="X3"), a_photo("b", key="X3"), key="X3")])
+    system.request("X3", "a", "X3", "b")
+    await until(lambda: set(system.downloads.started) == {"a", "b"})
+    listing = await system.listings.get(FEED, "X3")
+    assert listing is not None
+    await system.listings.write([listing.with_photos([replace(listing.photos[0], announced_at=after(5))])])
+    system.downloads.finish("a")
+    async with asyncio.timeout(5):
+        while (await system.photo("X3")).copy is None:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.005)
+    system.request("X3", "a")
+    await until(lambda: system.downloads.started.count("a") == 2)
+
+
 @pytest.mark.parametrize("feed", [a_feed(requests_per_second=0.0, batch_pause_seconds=0.0, concurrency=2)])
 async def test_photos_wait_for_grants_that_come_a_moment_later(system: System) -> None:
     photos = [f"p{number}" for number in range(6)]
@@ -275,6 +290,24 @@ async def test_a_photo_that_becomes_available_later_does_not_get_the_grant_of_an
     system.downloads.finish("a", "b", "c")
     await system.request("X3", "c", "X3", "a", "X3", "b")
     assert {"a", "b"} <= set(system.downloads.started)
+
+
+async def test_a_photo_that_another_worker_claims_first_is_left_to_that_worker(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, claim = system.listings.write, Claim(worker="another", until=after(80))
+
+    async def disturbed(listings: Iterable[Listing]) -> Collection[ListingId]:
+        monkeypatch.setattr(system.listings, "write", write)
+        listing = await system.listings.get(FEED, "X1")
+        assert listing is not None
+        await write([listing.with_photos([replace(listing.photos[0], claim=claim, not_before=after(80))])])
+        return await write(listings)
+
+    monkeypatch.setattr(system.listings, "write", disturbed)
+    system.downloads.finish("a")
+    await system.request("X1", "a")
+    assert (system.downloads.started, (await system.photo("X1")).claim) == ([], claim)
 
 
 async def test_a_listing_that_changes_before_each_attempt_to_claim_raises_contention(

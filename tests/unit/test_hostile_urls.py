@@ -1,4 +1,4 @@
-"""Can a URL, a name or a redirect lead us where we must not go? A trap on loopback that must see nothing."""
+"""Tests that no URL, name or redirect leads to a refused host or address: a trap on loopback must see no connection."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,12 +8,24 @@ import pytest
 from services.downloader.answers import Fetched
 from services.downloader.fetch import Fetcher
 from shared.domain.failures import Reason
-from tests.origins import PHOTO, PUBLIC, Detour, Door, Names, Origin, answer, failed, redirect, running, sandbox
+from tests.origins import (
+    PHOTO,
+    PUBLIC,
+    FakeDialer,
+    FakeResolver,
+    Origin,
+    PhotoFetch,
+    a_sandbox,
+    answer,
+    failed,
+    redirect,
+    running,
+)
 
 LISTED = ("127.0.0.1", "[::1]", "localhost", "photos.example.com", "*.example.com", "xn--bcher-kva.example")
 LOOPBACK_ON_LISTED_PORT = "http://{}:{{port}}/secret"
 
-# {trap} is the trap's host with port, {port} its port; every listed host, of LISTED, is listed with that port.
+# {trap} stands for the trap's host with port, {port} for its port. The feed lists each host of LISTED with that port.
 NO_URL = [
     *("", "secret.jpg", "//{trap}/secret", "http:///secret", "https://", "http://:{port}/secret", "http://?@{trap}"),
     *("ftp://{trap}/secret", "file://{trap}/secret", "gopher://{trap}/secret", "ws://{trap}/secret"),
@@ -77,39 +89,39 @@ async def trap() -> AsyncIterator[Origin]:
 
 
 @pytest.fixture(scope="module")
-async def door(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Door]:
-    """A fetcher for which every name leads to loopback."""
-    async with Fetcher({}, resolve=Names([["127.0.0.1"]])) as fetcher:
-        yield Door(fetcher, tmp_path_factory.mktemp("photos"))
+async def fetch_photo(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PhotoFetch]:
+    """A fetcher that resolves every name to loopback."""
+    async with Fetcher({}, resolve=FakeResolver([["127.0.0.1"]])) as fetcher:
+        yield PhotoFetch(fetcher, tmp_path_factory.mktemp("photos"))
 
 
 @pytest.mark.parametrize(("url", "reason"), HOSTILE)
 async def test_a_hostile_url_makes_no_connection_and_is_not_quoted(
-    trap: Origin, door: Door, url: str, reason: Reason
+    trap: Origin, fetch_photo: PhotoFetch, url: str, reason: Reason
 ) -> None:
     url = url.replace("{trap}", trap.host).replace("{port}", str(trap.port))
     asked = trap.connections
-    strict = sandbox(*(f"{host}:{trap.port}" for host in LISTED), name="strict", private=False)
-    failure = failed(await door(url, strict), reason)
+    strict = a_sandbox(*(f"{host}:{trap.port}" for host in LISTED), name="strict", private=False)
+    failure = failed(await fetch_photo(url, strict), reason)
     assert trap.connections == asked
     assert "secret" not in failure.detail
     assert not url or url not in failure.detail
-    assert list(door.into.iterdir()) == []
+    assert list(fetch_photo.into.iterdir()) == []
 
 
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "127.0.0.1.", "photos.example.com", "a.b.example.com", "bücher.example", "xn--z9.example.com"]
 )
-async def test_a_sandbox_feed_does_reach_the_trap(trap: Origin, door: Door, host: str) -> None:
+async def test_a_sandbox_feed_does_reach_the_trap(trap: Origin, fetch_photo: PhotoFetch, host: str) -> None:
     asked = len(trap.requests)
-    feed = sandbox(*(f"{listed}:{trap.port}" for listed in LISTED))
-    outcome = await door(f"http://{host}:{trap.port}/photo.jpg", feed)
+    feed = a_sandbox(*(f"{listed}:{trap.port}" for listed in LISTED))
+    outcome = await fetch_photo(f"http://{host}:{trap.port}/photo.jpg", feed)
     assert isinstance(outcome, Fetched)
     assert len(trap.requests) == asked + 1
     outcome.path.unlink()
 
 
-# Names
+# FakeResolver
 
 
 @pytest.mark.parametrize(
@@ -120,34 +132,36 @@ async def test_a_sandbox_feed_does_reach_the_trap(trap: Origin, door: Door, host
     ],
 )
 async def test_a_name_with_one_refused_address_is_refused(trap: Origin, tmp_path: Path, found: list[str]) -> None:
-    dial = Detour(trap)
-    async with Fetcher({}, resolve=Names([found]), dial=dial) as fetcher:
-        url, feed = "http://photos.example.com/photo.jpg", sandbox("photos.example.com", private=False)
-        failure = failed(await Door(fetcher, tmp_path)(url, feed), Reason.REFUSED_ADDRESS)
+    dial = FakeDialer(trap)
+    async with Fetcher({}, resolve=FakeResolver([found]), dial=dial) as fetcher:
+        url, feed = "http://photos.example.com/photo.jpg", a_sandbox("photos.example.com", private=False)
+        failure = failed(await PhotoFetch(fetcher, tmp_path)(url, feed), Reason.REFUSED_ADDRESS)
     assert dial.dialled == []
     assert not any(address in failure.detail for address in found)
 
 
 async def test_only_the_checked_address_is_dialled_if_a_name_changes_its_answer(tmp_path: Path) -> None:
-    names = Names([[PUBLIC], ["127.0.0.1"]])
-    url, feed = "http://photos.example.com/photo.jpg", sandbox("photos.example.com", private=False)
+    resolver = FakeResolver([[PUBLIC], ["127.0.0.1"]])
+    url, feed = "http://photos.example.com/photo.jpg", a_sandbox("photos.example.com", private=False)
     async with running(Origin({"/photo.jpg": answer(PHOTO, Connection="close")})) as origin:
-        dial = Detour(origin)
-        async with Fetcher({}, resolve=names, dial=dial) as fetcher:
-            door = Door(fetcher, tmp_path)
-            assert isinstance(await door(url, feed), Fetched)
-            assert (names.asked, dial.dialled) == (["photos.example.com"], [f"{PUBLIC} 80"])
-            failed(await door(url, feed), Reason.REFUSED_ADDRESS)
+        dial = FakeDialer(origin)
+        async with Fetcher({}, resolve=resolver, dial=dial) as fetcher:
+            fetch_photo = PhotoFetch(fetcher, tmp_path)
+            assert isinstance(await fetch_photo(url, feed), Fetched)
+            assert (resolver.hosts, dial.dialled) == (["photos.example.com"], [f"{PUBLIC} 80"])
+            failed(await fetch_photo(url, feed), Reason.REFUSED_ADDRESS)
     assert dial.dialled == [f"{PUBLIC} 80"]
     assert "Host: photos.example.com\r\n" in origin.requests[0]
 
 
 async def test_a_feed_never_reuses_a_connection_of_another_feed(trap: Origin, tmp_path: Path) -> None:
     async with Fetcher({}) as fetcher:
-        door = Door(fetcher, tmp_path)
-        assert isinstance(await door(trap.url(), sandbox(trap.host)), Fetched)
+        fetch_photo = PhotoFetch(fetcher, tmp_path)
+        assert isinstance(await fetch_photo(trap.url(), a_sandbox(trap.host)), Fetched)
         asked = len(trap.requests)
-        failed(await door(trap.url(), sandbox(trap.host, name="strict", private=False)), Reason.REFUSED_ADDRESS)
+        failed(
+            await fetch_photo(trap.url(), a_sandbox(trap.host, name="strict", private=False)), Reason.REFUSED_ADDRESS
+        )
     assert len(trap.requests) == asked
 
 
@@ -180,10 +194,10 @@ async def test_a_redirect_is_checked_like_a_first_url(
     location = location.replace("{trap}", trap.host).replace("{port}", str(trap.port))
     trapped = trap.connections
     async with running(Origin({"/1": redirect(location)})) as origin:
-        dial = Detour(origin)
-        async with Fetcher({}, resolve=Names([[PUBLIC], ["127.0.0.1"]]), dial=dial) as fetcher:
-            feed = sandbox("photos.example.com", "inside.example.com", private=False)
-            failure = failed(await Door(fetcher, tmp_path)("http://photos.example.com/1", feed), reason)
+        dial = FakeDialer(origin)
+        async with Fetcher({}, resolve=FakeResolver([[PUBLIC], ["127.0.0.1"]]), dial=dial) as fetcher:
+            feed = a_sandbox("photos.example.com", "inside.example.com", private=False)
+            failure = failed(await PhotoFetch(fetcher, tmp_path)("http://photos.example.com/1", feed), reason)
         assert len(origin.requests) == 1
     assert dial.dialled == [f"{PUBLIC} 80"]
     assert trap.connections == trapped

@@ -1,4 +1,4 @@
-"""What is a file by its bytes, and is it all there?"""
+"""Tests how the format of a file is told by its bytes, and whether it is complete."""
 
 from pathlib import Path
 

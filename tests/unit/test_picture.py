@@ -1,4 +1,4 @@
-"""What becomes of each kind of file? Real decoders and encoders, small pictures."""
+"""Tests what becomes of each format and of bad files, with real decoders and encoders, on small pictures."""
 
 import base64
 import io
@@ -34,24 +34,25 @@ def encode(
 
 
 def good(folder: Path, content: bytes, *specs: VariantSpec) -> Encoded:
-    made = encode(folder, content, *specs)
-    assert isinstance(made, Encoded), made
-    return made
+    """Encode a photo, and check that this succeeds."""
+    encoded = encode(folder, content, *specs)
+    assert isinstance(encoded, Encoded), encoded
+    return encoded
 
 
-def shown(made: Encoded) -> Image.Image:
-    """Return the first variant's picture."""
-    with Image.open(made.variants[0].path) as image:
+def shown(encoded: Encoded) -> Image.Image:
+    """Return the picture of the first variant's file."""
+    with Image.open(encoded.variants[0].path) as image:
         image.load()
         return image
 
 
-def reason(made: Encoded | Failure) -> Reason | None:
-    return made.reason if isinstance(made, Failure) else None
+def reason(encoded: Encoded | Failure) -> Reason | None:
+    return encoded.reason if isinstance(encoded, Failure) else None
 
 
 def quarters(image: Image.Image) -> list[Colour]:
-    """Return the colours in the middle of the four quarters."""
+    """Return the colours in the middle of the picture's quarters, in the order of `CORNERS`."""
     width, height = image.size
     rgb = image.convert("RGB")
     found = []
@@ -64,15 +65,15 @@ def quarters(image: Image.Image) -> list[Colour]:
 
 
 def near(found: Colour, expected: Colour, by: int = 14) -> bool:
-    return all(abs(one - other) <= by for one, other in zip(found, expected, strict=True))
+    return all(abs(found_value - value) <= by for found_value, value in zip(found, expected, strict=True))
 
 
 def all_near(found: list[Colour], expected: tuple[Colour, ...], by: int = 14) -> bool:
-    return all(near(one, other, by) for one, other in zip(found, expected, strict=True))
+    return all(near(colour, expected_colour, by) for colour, expected_colour in zip(found, expected, strict=True))
 
 
 def deep(colour: Colour) -> bytes:
-    """Return the colour as 16 bits a channel."""
+    """Return the colour at 16 bits a channel, big-endian."""
     return b"".join(bytes([value, 0]) for value in colour)
 
 
@@ -121,9 +122,9 @@ GOOD = {
 def test_a_photo_of_each_format_keeps_its_colours_and_sides(
     tmp_path: Path, content_type: str, content: bytes, spec: VariantSpec
 ) -> None:
-    made = good(tmp_path, content, spec)
-    image = shown(made)
-    assert (made.content_type, (made.width, made.height)) == (content_type, image.size)
+    encoded = good(tmp_path, content, spec)
+    image = shown(encoded)
+    assert (encoded.content_type, (encoded.width, encoded.height)) == (content_type, image.size)
     assert (image.format, image.mode) == (spec.format.upper(), "RGB")
     assert all_near(quarters(image), CORNERS, 20)
 
@@ -148,9 +149,9 @@ def test_a_grey_photo_stays_grey(tmp_path: Path, content: bytes) -> None:
 
 @pytest.mark.parametrize("name", ["photo.html", "photo.jpg", "photo", "photo.webp"])
 def test_the_format_is_told_by_the_bytes_whatever_the_files_name(tmp_path: Path, name: str) -> None:
-    made = encode(tmp_path, pictures.encoded(COLOURFUL, "PNG"), name=name)
-    assert isinstance(made, Encoded)
-    assert (made.content_type, made.extension) == ("image/png", "png")
+    encoded = encode(tmp_path, pictures.encoded(COLOURFUL, "PNG"), name=name)
+    assert isinstance(encoded, Encoded)
+    assert (encoded.content_type, encoded.extension) == ("image/png", "png")
 
 
 @pytest.mark.parametrize(
@@ -224,8 +225,8 @@ def test_a_photo_that_fails_its_checksums_or_makes_no_sense_is_broken(tmp_path: 
 @pytest.mark.parametrize("side", [8_000, 16_000, 60_000])
 @pytest.mark.parametrize("name", pictures.bombs(8_000))
 def test_too_many_pixels_are_refused_by_the_header_alone(tmp_path: Path, name: str, side: int) -> None:
-    made = encode(tmp_path, pictures.bombs(side)[name], memory=20_000_000)
-    assert reason(made) is Reason.TOO_MANY_PIXELS
+    encoded = encode(tmp_path, pictures.bombs(side)[name], memory=20_000_000)
+    assert reason(encoded) is Reason.TOO_MANY_PIXELS
 
 
 @pytest.mark.parametrize("content", WHOLE.values(), ids=WHOLE)
@@ -239,9 +240,9 @@ def test_exactly_the_maximum_of_pixels_is_allowed(tmp_path: Path, content: bytes
 def test_the_exif_orientation_is_applied_and_removed(tmp_path: Path, form: str, orientation: int) -> None:
     stored = pictures.turned(COLOURFUL, orientation)
     tags = pictures.exif({pictures.ORIENTATION: orientation})
-    made = good(tmp_path, pictures.encoded(stored, form, exif=tags, quality=90), VariantSpec("full", 32, "webp", 90))
-    image = shown(made)
-    assert (made.width, made.height, *image.size) == (64, 48, 32, 24)
+    encoded = good(tmp_path, pictures.encoded(stored, form, exif=tags, quality=90), VariantSpec("full", 32, "webp", 90))
+    image = shown(encoded)
+    assert (encoded.width, encoded.height, *image.size) == (64, 48, 32, 24)
     assert all_near(quarters(image), CORNERS, 30)
     assert pictures.ORIENTATION not in image.getexif()
 
@@ -316,11 +317,11 @@ def test_of_the_metadata_only_artist_and_copyright_are_left(tmp_path: Path, form
         },
         gps={1: "N", 2: (43.0, 39.0, 11.0)},
     )
-    made = good(tmp_path, pictures.encoded(COLOURFUL, form, exif=tags, xmp=b"<x>SecretXMP</x>"), spec)
-    content = made.variants[0].path.read_bytes()
+    encoded = good(tmp_path, pictures.encoded(COLOURFUL, form, exif=tags, xmp=b"<x>SecretXMP</x>"), spec)
+    content = encoded.variants[0].path.read_bytes()
     assert "\u00a9 2026 Jos\u00e9\0".encode() in content
     assert b"Secret" not in content
-    found = shown(made).getexif()
+    found = shown(encoded).getexif()
     assert set(found) == {pictures.ARTIST, pictures.COPYRIGHT}
     assert not found.get_ifd(pictures.GPS)
 
@@ -328,9 +329,9 @@ def test_of_the_metadata_only_artist_and_copyright_are_left(tmp_path: Path, form
 @pytest.mark.parametrize("spec", [WEBP, JPEG], ids=["WebP", "JPEG"])
 def test_a_copyright_of_any_length_is_no_reason_to_fail(tmp_path: Path, spec: VariantSpec) -> None:
     tags = pictures.exif({pictures.COPYRIGHT: "c" * 100_000})
-    made = good(tmp_path, pictures.encoded(COLOURFUL, "PNG", exif=tags), spec)
-    assert str(shown(made).getexif()[pictures.COPYRIGHT]).startswith("ccc")
-    assert made.variants[0].file_size < 10_000
+    encoded = good(tmp_path, pictures.encoded(COLOURFUL, "PNG", exif=tags), spec)
+    assert str(shown(encoded).getexif()[pictures.COPYRIGHT]).startswith("ccc")
+    assert encoded.variants[0].file_size < 10_000
 
 
 GLASS = pictures.glass()
@@ -393,29 +394,30 @@ def test_an_opaque_alpha_channel_is_dropped(tmp_path: Path) -> None:
 def test_a_variant_is_never_enlarged_and_fits_its_format(
     tmp_path: Path, sides: tuple[int, int], width: int, expected: tuple[int, int]
 ) -> None:
-    made = good(
+    encoded = good(
         tmp_path, pictures.encoded(Image.new("RGB", sides, "red"), "PNG"), VariantSpec("full", width, "webp", 50)
     )
-    assert (made.width, made.height) == sides
-    assert shown(made).size == (made.variants[0].width, made.variants[0].height) == expected
-    assert near(shown(made).convert("RGB").getpixel((0, 0)), (255, 0, 0))  # type: ignore[arg-type]
+    assert (encoded.width, encoded.height) == sides
+    assert shown(encoded).size == (encoded.variants[0].width, encoded.variants[0].height) == expected
+    assert near(shown(encoded).convert("RGB").getpixel((0, 0)), (255, 0, 0))  # type: ignore[arg-type]
 
 
 def test_a_jpeg_variant_may_be_taller_than_webp_allows(tmp_path: Path) -> None:
     content = pictures.encoded(Image.new("RGB", (2, 20_000), "red"), "PNG")
-    made = good(tmp_path, content, VariantSpec("thumb", 16, "webp", 50), VariantSpec("full", 1600, "jpeg", 50))
-    assert [(one.name, one.width, one.height) for one in made.variants] == [("full", 2, 20_000), ("thumb", 2, 16_383)]
+    encoded = good(tmp_path, content, VariantSpec("thumb", 16, "webp", 50), VariantSpec("full", 1600, "jpeg", 50))
+    sides = {variant.name: (variant.width, variant.height) for variant in encoded.variants}
+    assert list(sides.items()) == [("full", (2, 20_000)), ("thumb", (2, 16_383))]
 
 
 def test_equal_variants_share_one_file(tmp_path: Path) -> None:
     specs = [VariantSpec(name, width, "webp", 80) for name, width in (("full", 1600), ("card", 800), ("thumb", 32))]
     other = VariantSpec("sharp", 800, "webp", 95)
-    made = good(tmp_path, pictures.encoded(COLOURFUL, "JPEG"), *specs, other)
-    paths = {one.name: one.path for one in made.variants}
-    assert [one.name for one in made.variants] == ["full", "card", "sharp", "thumb"]
+    encoded = good(tmp_path, pictures.encoded(COLOURFUL, "JPEG"), *specs, other)
+    paths = {variant.name: variant.path for variant in encoded.variants}
+    assert [variant.name for variant in encoded.variants] == ["full", "card", "sharp", "thumb"]
     assert paths["full"] == paths["card"]
     assert len(set(paths.values())) == 3
-    assert {one.path: one.file_size for one in made.variants} == {path: path.stat().st_size for path in paths.values()}
+    assert all(variant.file_size == variant.path.stat().st_size for variant in encoded.variants)
 
 
 def renumbered(jpeg: bytes) -> bytes:
@@ -443,34 +445,34 @@ def renumbered(jpeg: bytes) -> bytes:
 def test_a_jpeg_keeps_its_colours_however_it_stores_them(
     tmp_path: Path, jpeg: bytes, specs: tuple[VariantSpec, ...]
 ) -> None:
-    made = good(tmp_path, jpeg, *specs)
-    for variant in made.variants:
+    encoded = good(tmp_path, jpeg, *specs)
+    for variant in encoded.variants:
         with Image.open(variant.path) as image:
             assert all_near(quarters(image), CORNERS)
 
 
 def test_a_smaller_jpeg_is_as_sharp_as_one_resized_in_rgb(tmp_path: Path) -> None:
     photo = draw(Shot("B0", 4, 0, 1), 1_920)
-    made = shown(good(tmp_path, photo, VariantSpec("full", 1_500, "jpeg", 95)))
+    encoded = shown(good(tmp_path, photo, VariantSpec("full", 1_500, "jpeg", 95)))
     with Image.open(io.BytesIO(photo)) as image:
-        expected = image.convert("RGB").resize(made.size, Image.Resampling.LANCZOS)
+        expected = image.convert("RGB").resize(encoded.size, Image.Resampling.LANCZOS)
     saved = Image.open(io.BytesIO(pictures.encoded(expected, "JPEG", quality=95)))
-    ours, theirs = (sum(ImageStat.Stat(ImageChops.difference(one, expected)).rms) for one in (made, saved))
+    ours, theirs = (sum(ImageStat.Stat(ImageChops.difference(image, expected)).rms) for image in (encoded, saved))
     assert ours < theirs * 1.05
 
 
 @pytest.mark.parametrize("colour", [pictures.RED, pictures.BLUE, (128, 128, 128)])
 def test_the_thumbhash_is_a_small_picture_of_the_same_colour(tmp_path: Path, colour: Colour) -> None:
-    made = good(tmp_path, pictures.encoded(Image.new("RGB", (90, 60), colour), "PNG"))
-    width, height, pixels = thash.thumb_hash_to_rgba(base64.b64decode(made.thumbhash, validate=True))
+    encoded = good(tmp_path, pictures.encoded(Image.new("RGB", (90, 60), colour), "PNG"))
+    width, height, pixels = thash.thumb_hash_to_rgba(base64.b64decode(encoded.thumbhash, validate=True))
     small = Image.frombytes("RGBA", (width, height), bytes(pixels))
     assert width > height
     assert all_near(quarters(small), (colour,) * 4, 12)
 
 
 def test_the_thumbhash_shows_where_the_colours_are(tmp_path: Path) -> None:
-    made = good(tmp_path, pictures.encoded(COLOURFUL, "PNG"))
-    width, height, pixels = thash.thumb_hash_to_rgba(base64.b64decode(made.thumbhash))
+    encoded = good(tmp_path, pictures.encoded(COLOURFUL, "PNG"))
+    width, height, pixels = thash.thumb_hash_to_rgba(base64.b64decode(encoded.thumbhash))
     assert all_near(quarters(Image.frombytes("RGBA", (width, height), bytes(pixels))), CORNERS, 70)
 
 
@@ -491,18 +493,18 @@ def test_large_photos_are_shrunk_without_a_shift(tmp_path: Path) -> None:
         image = shown(good(tmp_path, pictures.encoded(wide, form, **options), VariantSpec("full", 101, "webp", 100)))
         expected = wide.resize(image.size, Image.Resampling.LANCZOS)
         middle = image.crop((45, 0, 56, 76)), expected.crop((45, 0, 56, 76))
-        found, wanted = (one.convert("L").resize((11, 1), Image.Resampling.BOX).tobytes() for one in middle)
+        found, wanted = (part.convert("L").resize((11, 1), Image.Resampling.BOX).tobytes() for part in middle)
         assert max(abs(a - b) for a, b in zip(found, wanted, strict=True)) <= 12
 
 
 def test_each_variants_file_has_its_extension_and_content_type(tmp_path: Path) -> None:
-    made = good(tmp_path, pictures.encoded(COLOURFUL, "PNG"), VariantSpec("a", 32, "jpeg", 80), WEBP)
-    for one in made.variants:
-        assert one.path.suffix == f".{one.extension}"
-        assert Image.open(io.BytesIO(one.path.read_bytes())).get_format_mimetype() == one.content_type
+    encoded = good(tmp_path, pictures.encoded(COLOURFUL, "PNG"), VariantSpec("a", 32, "jpeg", 80), WEBP)
+    for variant in encoded.variants:
+        assert variant.path.suffix == f".{variant.extension}"
+        assert Image.open(io.BytesIO(variant.path.read_bytes())).get_format_mimetype() == variant.content_type
 
 
 def test_a_jpeg_is_written_progressive(tmp_path: Path) -> None:
-    made = good(tmp_path, pictures.encoded(COLOURFUL, "JPEG"), JPEG)
-    with Image.open(made.variants[0].path) as written:
+    encoded = good(tmp_path, pictures.encoded(COLOURFUL, "JPEG"), JPEG)
+    with Image.open(encoded.variants[0].path) as written:
         assert (written.format, written.info.get("progressive")) == ("JPEG", 1)

@@ -1,4 +1,4 @@
-"""Where the MLS's URLs work once, one is asked for once: then the record waits for another."""
+"""Tests feeds with single-use URLs: each URL is requested once, and then the photo waits for a new URL."""
 
 from dataclasses import replace
 from typing import Any, cast
@@ -20,7 +20,7 @@ from tests.origins import FakePermit
 SINGLE = a_feed(single_use_urls=True)
 
 
-def ended(outcome: Outcome, photo: Photo | None = None) -> tuple[Listing, Photo]:
+def settled(outcome: Outcome, photo: Photo | None = None) -> tuple[Listing, Photo]:
     """Return the listing after its photo was claimed and the outcome settled."""
     claimed = lifecycle.claim(photo or a_photo(), "w", SINGLE, NOW)
     listing = settle(
@@ -31,49 +31,49 @@ def ended(outcome: Outcome, photo: Photo | None = None) -> tuple[Listing, Photo]
 
 @pytest.mark.parametrize("reason", [Reason.THROTTLED, Reason.ORIGIN_ERROR, Reason.TIMEOUT, Reason.BROKEN_IMAGE])
 def test_after_a_failure_the_url_is_not_requested_again(reason: Reason) -> None:
-    listing, photo = ended(Failure(reason))
+    listing, photo = settled(Failure(reason))
     assert photo.waits_for_new_url
     assert (photo.status, listing.due_at) == (Status.FAILED, None)
     assert wanted(listing, [], "w", (), after(1_000_000)) == []
 
 
 def test_a_url_that_was_not_requested_can_still_be_used() -> None:
-    listing, photo = ended(Deferred(after(9)))
+    listing, photo = settled(Deferred(after(9)))
     assert not photo.waits_for_new_url
     assert listing.due_at == after(9)
 
 
 def test_a_url_that_was_requested_is_used_even_if_its_bytes_were_lost() -> None:
-    assert ended(Deferred(after(9), url_is_used=True))[1].waits_for_new_url
+    assert settled(Deferred(after(9), url_is_used=True))[1].waits_for_new_url
 
 
-REMADE = lifecycle.rebuild(replace(ended(Downloaded(a_copy()))[1], claim=None, not_before=NOW), after(1))
+TO_REBUILD = lifecycle.rebuild(replace(settled(Downloaded(a_copy()))[1], claim=None, not_before=NOW), after(1))
 
 
 def test_a_rebuild_uses_the_stored_original_although_the_url_is_used() -> None:
-    assert a_listing(REMADE).due_at == after(1)
-    assert lifecycle.claim(REMADE, "w", SINGLE, after(1)).used_url_key == REMADE.used_url_key
+    assert a_listing(TO_REBUILD).due_at == after(1)
+    assert lifecycle.claim(TO_REBUILD, "w", SINGLE, after(1)).used_url_key == TO_REBUILD.used_url_key
     for outcome in (Deferred(after(9)), Failure(Reason.ENCODER_KILLED)):
-        assert ended(outcome, REMADE)[1].waits_for_new_url
-    assert ended(Downloaded(a_copy()), REMADE)[0].due_at is None
+        assert settled(outcome, TO_REBUILD)[1].waits_for_new_url
+    assert settled(Downloaded(a_copy()), TO_REBUILD)[0].due_at is None
 
 
 async def test_a_rebuild_without_its_original_fails_without_a_request() -> None:
-    nobody, permit = cast("Any", None), FakePermit()  # neither an origin nor an encoder is asked
-    downloader = Downloader(nobody, nobody, MemoryObjects(lambda: NOW), parse_variants("full=300:webp:80"), lambda: NOW)
-    outcome = await downloader.download(SINGLE, "X1", REMADE, permit)
+    unused, permit = cast("Any", None), FakePermit()  # neither a fetcher nor an encoder is called
+    downloader = Downloader(unused, unused, MemoryObjects(lambda: NOW), parse_variants("full=300:webp:80"), lambda: NOW)
+    outcome = await downloader.download(SINGLE, "X1", TO_REBUILD, permit)
     assert isinstance(outcome, Failure)
     assert (outcome.reason, len(permit.answers)) == (Reason.INTERNAL_ERROR, 1)
 
 
 def test_a_rebuild_uses_no_url() -> None:
-    announced_anew = replace(REMADE, url="https://photos.example.com/signed-anew.jpg")
-    assert not lifecycle.claim(announced_anew, "w", SINGLE, after(1)).waits_for_new_url
-    assert not ended(Downloaded(a_copy()), announced_anew)[1].waits_for_new_url
+    with_new_url = replace(TO_REBUILD, url="https://photos.example.com/signed-anew.jpg")
+    assert not lifecycle.claim(with_new_url, "w", SINGLE, after(1)).waits_for_new_url
+    assert not settled(Downloaded(a_copy()), with_new_url)[1].waits_for_new_url
 
 
 def test_a_newer_version_is_no_rebuild_of_the_old_original() -> None:
-    newer = replace(REMADE, announced_at=after(50))
+    newer = replace(TO_REBUILD, announced_at=after(50))
     assert (newer.wants_rebuild, newer.due_at) == (False, None)
 
 
@@ -83,7 +83,7 @@ def test_a_claim_alone_counts_the_url_as_used() -> None:
 
 
 def test_a_new_url_is_due_at_once() -> None:
-    listing, _ = ended(Failure(Reason.FORBIDDEN))
+    listing, _ = settled(Failure(Reason.FORBIDDEN))
     record = a_record(a_row("a", MediaURL="https://images.example.com/signed-anew.jpg"))
     again = heard(record, listing, feed=SINGLE, offset=9, now=after(5))
     assert again is not None
@@ -91,7 +91,7 @@ def test_a_new_url_is_due_at_once() -> None:
 
 
 def test_a_newer_version_under_the_used_url_waits_for_a_new_url() -> None:
-    listing, photo = ended(Downloaded(a_copy()))
+    listing, photo = settled(Downloaded(a_copy()))
     record = a_record(a_row("a", MediaURL=photo.url, MediaModificationTimestamp=stamp(50)), at=50)
     again = heard(record, listing, feed=SINGLE, now=after(5))
     assert again is not None
