@@ -168,7 +168,7 @@ def _check_feeds(settings: Mapping[str, str]) -> None:
     try:
         read_feeds(Path(settings["IMAGES_FEEDS"]))
     except FeedsInvalid as invalid:
-        raise LocalError("\n".join(invalid.faults)) from None
+        raise LocalError("\n".join(invalid.errors)) from None
 
 
 def _check(settings: Mapping[str, str]) -> None:

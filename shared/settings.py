@@ -171,7 +171,7 @@ def load() -> tuple[Settings, dict[str, Feed]]:
     try:
         feeds = read_feeds(settings.feeds if settings else _feeds_path())
     except FeedsInvalid as error:
-        faults += error.faults
+        faults += error.errors
     if settings is None or faults:
         raise SettingsInvalid(faults)
     return settings, feeds

@@ -1,4 +1,4 @@
-"""What does the MLS say of a listing? Reads a RESO Property record by the feed's rules; a bad photo is set aside."""
+"""What does the MLS announce of a listing? Reads property records by the feed's rules; bad photos are set aside."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,20 +11,23 @@ from shared.domain.freshness import Position, Version, newest, parse_timestamp
 from shared.domain.image import url_keys
 from shared.domain.listing import RemovalReason, SetAside
 
-MOST_PHOTOS = 500
+MAX_PHOTOS = 500
 _SIZES = ("largest", "large", "medium", "small", "thumbnail")
-_WANTED = (("MediaStatus", "active"), ("MediaCategory", "photo"))
+_REQUIRED = (("MediaStatus", "active"), ("MediaCategory", "photo"))
 _OLDEST = datetime.min.replace(tzinfo=UTC)
-_LONGEST_WORD = 100
+_MAX_CACHED_LENGTH = 100
 
 
 class InvalidPropertyRecord(ValueError):
-    """A Property record that cannot be understood as a whole; it belongs in the dead letters."""
+    """A property record that cannot be understood at all. It becomes a dead letter, with this message as the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnouncedPhoto:
-    """One photo as the MLS announced it, in the largest size allowed."""
+    """A photo as the MLS announced it, in the largest size that the feed allows.
+
+    `url_keys` are the keys of all its URLs, of any size; `own_changed_at` is None without a timestamp of its own.
+    """
 
     object_id: str
     media_key: str
@@ -36,9 +39,10 @@ class AnnouncedPhoto:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announcement:
-    """One statement of the MLS about one listing. `photos` is None where it says nothing about them.
+    """A property record as read by the feed's rules; `photos` in order.
 
-    So it is where not one row can be understood: that is an error upstream, which is never "no photos".
+    `photos` is None if the record says nothing about photos, or if none of its rows can be understood: an error of the
+    MLS never means "no photos". `hidden_by` is None if the listing may be shown.
     """
 
     feed: str
@@ -46,7 +50,7 @@ class Announcement:
     standard_status: str | None
     hidden_by: RemovalReason | None
     may_be_kept: bool
-    """Whether the feed's keep_after_inactive_hours apply; an opt-out or MlgCanView false is removed at once."""
+    """True if the feed's `keep_after_inactive_hours` applies; False for an opt-out and for MlgCanView false."""
     city: str | None
     version: Version
     photos: tuple[AnnouncedPhoto, ...] | None
@@ -55,6 +59,8 @@ class Announcement:
 
 
 class _Row(NamedTuple):
+    """A row of `Media`; `refusal` says why the feed's rules forbid to touch it, None if they do not."""
+
     object_id: str
     media_key: str
     url: str
@@ -68,7 +74,10 @@ class _Row(NamedTuple):
 def read(
     feed: Feed, record: Mapping[str, object], position: Position | None = None, event_id: str = ""
 ) -> Announcement:
-    """Read a RESO Property record as the MLS gave it. Raises InvalidPropertyRecord where nothing can be made of it."""
+    """Read a property record as the MLS gave it. Raises InvalidPropertyRecord if it cannot be understood as a whole.
+
+    `position` is the place of its event on the topic and `event_id` the event's id, if an event brought it.
+    """
     key = listing_key(record)
     rows, unusable = _rows(feed, record.get("Media"))
     hidden_by, may_be_kept = _hidden_by(feed, record)
@@ -93,9 +102,9 @@ def read(
 
 
 def read_version(record: Mapping[str, object], position: Position | None = None) -> Version | None:
-    """Return how new a record is by its own fields alone; None where its rows must be read for that.
+    """Return how new a property record is, without reading its photos; None if that needs the photos' timestamps.
 
-    Raises InvalidPropertyRecord where a timestamp is none.
+    Raises InvalidPropertyRecord if a timestamp cannot be read.
     """
     modified_at, media_changed_at = _timestamp(record, "ModificationTimestamp"), _own_media_timestamp(record)
     if media_changed_at is None or not isinstance(record.get("Media"), (list, type(None))):
@@ -108,11 +117,12 @@ def _own_media_timestamp(record: Mapping[str, object]) -> datetime | None:
 
 
 def listing_key(record: Mapping[str, object]) -> str:
-    """Return the ListingKey. Raises InvalidPropertyRecord where there is none."""
+    """Return the ListingKey of a property record. Raises InvalidPropertyRecord if it has none."""
     return _required_text(record, "ListingKey")
 
 
 def _hidden_by(feed: Feed, record: Mapping[str, object]) -> tuple[RemovalReason | None, bool]:
+    """Return why the listing may not be shown, None if it may, and whether its copies may be kept meanwhile."""
     if _is_explicit_false(record.get("InternetEntireListingDisplayYN")):
         return RemovalReason.OPT_OUT, False
     if _is_explicit_false(record.get("MlgCanView")):
@@ -124,6 +134,7 @@ def _hidden_by(feed: Feed, record: Mapping[str, object]) -> tuple[RemovalReason 
 
 
 def _rows(feed: Feed, media: object) -> tuple[list[_Row] | None, tuple[SetAside, ...]]:
+    """Return the rows of `Media` that can be understood, None without `Media`, and those that cannot."""
     if media is None:
         return None, ()
     if not isinstance(media, list):
@@ -133,10 +144,10 @@ def _rows(feed: Feed, media: object) -> tuple[list[_Row] | None, tuple[SetAside,
     for index, raw in enumerate(media):
         try:
             rows.append(_row(feed, raw))
-        except ValueError as fault:
+        except ValueError as error:
             name = raw.get("MediaKey") if isinstance(raw, dict) else None
-            unusable.append(SetAside(media_key=str(name or f"Media[{index}]")[:200], reason=str(fault)[:300]))
-    return rows, tuple(unusable[:MOST_PHOTOS])
+            unusable.append(SetAside(media_key=str(name or f"Media[{index}]")[:200], reason=str(error)[:300]))
+    return rows, tuple(unusable[:MAX_PHOTOS])
 
 
 def _row(feed: Feed, raw: object) -> _Row:
@@ -163,41 +174,45 @@ def _row(feed: Feed, raw: object) -> _Row:
 
 
 def _refusal(feed: Feed, raw: Mapping[str, object]) -> str | None:
-    """Say why the row may not be touched; None where it may."""
+    """Return why the feed's rules forbid to touch the row; None if they do not."""
     size = _text(raw.get("ImageSizeDescription"))
     if size is not None and _plain(size) in _plain_set(feed.never_sizes):
         return f"size {size} is one of never_sizes"
     listed = _texts(raw.get("Permission"))
     if listed and _plain_set(feed.permissions).isdisjoint(map(_plain, listed)):
         return f"permission {', '.join(listed)} is none of permissions"
-    for name, wanted in _WANTED:
-        said = _text(raw.get(name))
-        if said is not None and _plain(said) != wanted:
-            return f"{name} is {said}"
+    for name, required in _REQUIRED:
+        value = _text(raw.get(name))
+        if value is not None and _plain(value) != required:
+            return f"{name} is {value}"
     return None
 
 
 def _photos(rows: Sequence[_Row]) -> tuple[tuple[AnnouncedPhoto, ...], tuple[SetAside, ...]]:
-    by_photo: dict[str, list[_Row]] = {}
+    """Return the photos of the rows in the MLS's order, at most `MAX_PHOTOS`, and the others with the reason."""
+    rows_by_photo: dict[str, list[_Row]] = {}
     for row in rows:
-        by_photo.setdefault(row.object_id, []).append(row)
-    chosen: list[tuple[float, str, AnnouncedPhoto]] = []
+        rows_by_photo.setdefault(row.object_id, []).append(row)
+    shown: list[tuple[float, str, AnnouncedPhoto]] = []
     set_aside: list[SetAside] = []
-    for photo, sizes in by_photo.items():
+    for object_id, sizes in rows_by_photo.items():
         allowed = [row for row in sizes if row.refusal is None]
         if allowed:
             order = min(row.order for row in allowed)
-            chosen.append((order, photo, _largest(allowed, sizes)))
+            shown.append((order, object_id, _largest(allowed, sizes)))
         else:
             set_aside.append(SetAside(media_key=sizes[0].media_key, reason=sizes[0].refusal or ""))
-    chosen.sort(key=lambda item: item[:2])
-    too_many = f"a listing shows at most {MOST_PHOTOS} photos"
-    set_aside += [SetAside(media_key=item.media_key, reason=too_many) for _, _, item in chosen[MOST_PHOTOS:]]
-    return tuple(item for _, _, item in chosen[:MOST_PHOTOS]), tuple(set_aside[:MOST_PHOTOS])
+    shown.sort(key=lambda photo: photo[:2])
+    too_many = f"a listing shows at most {MAX_PHOTOS} photos"
+    set_aside += [SetAside(media_key=photo.media_key, reason=too_many) for _, _, photo in shown[MAX_PHOTOS:]]
+    return tuple(photo for _, _, photo in shown[:MAX_PHOTOS]), tuple(set_aside[:MAX_PHOTOS])
 
 
 def _largest(allowed: Sequence[_Row], sizes: Sequence[_Row]) -> AnnouncedPhoto:
-    """Take the largest allowed size; of the same size twice, the newer row, then the later one in the record."""
+    """Return the photo in its largest allowed size; of equal sizes the newer row counts, then the later one.
+
+    `allowed` are those of its rows, all of them in `sizes`, that the feed's rules do not forbid.
+    """
     best = max(reversed(allowed), key=lambda row: (-row.size_rank, row.changed_at or _OLDEST))
     return AnnouncedPhoto(
         object_id=best.object_id,
@@ -211,7 +226,7 @@ def _largest(allowed: Sequence[_Row], sizes: Sequence[_Row]) -> AnnouncedPhoto:
 
 
 def _size_rank(size: str | None) -> int:
-    """Rank a size, largest 0; a row without a size counts as Largest, an unknown one comes last."""
+    """Return the rank of a size: 0 for Largest and for a row without a size, the highest for an unknown size."""
     if size is None:
         return 0
     plain = _plain(size)
@@ -219,7 +234,7 @@ def _size_rank(size: str | None) -> int:
 
 
 def _order(value: object) -> float:
-    """RESO's raw Order; missing or unreadable is last."""
+    """Return RESO's Order as a number; infinity, which sorts last, if it is missing or cannot be read."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return float("inf")
     try:
@@ -244,7 +259,7 @@ def _required_text(record: Mapping[str, object], name: str) -> str:
 
 
 def _text(value: object) -> str | None:
-    """Read a text; a number is taken as its digits, anything else and the empty text as missing."""
+    """Return a text as it is and a whole number as its digits; None for a blank text and for anything else."""
     if isinstance(value, str):
         return value if value.strip() else None
     if isinstance(value, int) and not isinstance(value, bool):
@@ -253,9 +268,10 @@ def _text(value: object) -> str | None:
 
 
 def _texts(value: object) -> list[str]:
+    """Return the texts of a list, or of a text with commas between them."""
     if isinstance(value, str):
-        return [one.strip() for one in value.split(",") if one.strip()]
-    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+        return [text.strip() for text in value.split(",") if text.strip()]
+    return [text for text in value if isinstance(text, str)] if isinstance(value, list) else []
 
 
 def _is_explicit_false(value: object) -> bool:
@@ -263,8 +279,8 @@ def _is_explicit_false(value: object) -> bool:
 
 
 def _plain(text: str) -> str:
-    """Fold case and spaces: servers write both "Active Under Contract" and "ActiveUnderContract"."""
-    return _plain_word(text) if len(text) <= _LONGEST_WORD else "".join(text.split()).casefold()
+    """Return the text without case and spaces: MLSs write both "Active Under Contract" and "ActiveUnderContract"."""
+    return _plain_word(text) if len(text) <= _MAX_CACHED_LENGTH else "".join(text.split()).casefold()
 
 
 @lru_cache(maxsize=1_000)  # a market's records say the same few words in every row
@@ -274,5 +290,5 @@ def _plain_word(text: str) -> str:
 
 @cache
 def _plain_set(names: tuple[str, ...]) -> frozenset[str]:
-    """Fold what `feeds.toml` lists, once for all rows of a feed."""
+    """Return the names of a list in `feeds.toml` without case and spaces, computed once for all rows."""
     return frozenset(map(_plain, names))

@@ -1,4 +1,4 @@
-"""What does a feed allow? One table of `feeds.toml`: its hosts, budgets, display rules and retries."""
+"""What does a feed allow? Parses `feeds.toml`: hosts, origin budget, display rules and retries of each feed."""
 
 import re
 import tomllib
@@ -16,7 +16,10 @@ from shared.domain import hosts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feed:
-    """The rules of one feed. Units are in the names; `0` for a rate means no limit."""
+    """The rules of a feed: one table of `feeds.toml`, described in feeds.example.toml.
+
+    Units are in the names; 0 for a rate means no limit.
+    """
 
     name: str
     image_hosts: tuple[str, ...]
@@ -53,16 +56,16 @@ class Feed:
 
     @property
     def keep_after_inactive(self) -> timedelta:
-        """How long the copies of a listing that left the market may be kept, hidden."""
+        """How long the copies of a listing that is off the market stay, hidden, before they are removed."""
         return timedelta(hours=self.keep_after_inactive_hours)
 
 
 class FeedsInvalid(ValueError):
-    """feeds.toml cannot be used; `faults` names every reason, one a line."""
+    """feeds.toml cannot be used. `errors` has a line for each reason, which says what must be changed."""
 
-    def __init__(self, faults: list[str]) -> None:
-        super().__init__("\n".join(faults))
-        self.faults = faults
+    def __init__(self, errors: list[str]) -> None:
+        super().__init__("\n".join(errors))
+        self.errors = errors
 
 
 _RANGES: Mapping[str, tuple[float, float]] = {
@@ -88,45 +91,46 @@ _RANGES: Mapping[str, tuple[float, float]] = {
 
 
 def parse_feeds(text: str) -> dict[str, Feed]:
-    """Read `feeds.toml`. Raises FeedsInvalid with every fault at once."""
+    """Parse the text of `feeds.toml`; return the feeds by name. Raises FeedsInvalid with all errors at once."""
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as fault:
-        raise FeedsInvalid([f"feeds.toml: not valid TOML: {fault}"]) from None
+    except tomllib.TOMLDecodeError as error:
+        raise FeedsInvalid([f"feeds.toml: not valid TOML: {error}"]) from None
     tables = document.get("feeds")
     if not isinstance(tables, dict) or not tables:
         raise FeedsInvalid(["feeds.toml: no feed; add a table such as [feeds.proptx-idx] with image_hosts"])
-    faults = [
+    errors = [
         f"feeds.toml: {name} is not known; feeds are tables named [feeds.NAME]" for name in document.keys() - {"feeds"}
     ]
     feeds: dict[str, Feed] = {}
     for name, table in tables.items():
-        found = _faults(name, table)
-        faults += [f"feeds.toml: [feeds.{name}] {fault}" for fault in found]
-        if not found:
+        table_errors = _table_errors(name, table)
+        errors += [f"feeds.toml: [feeds.{name}] {error}" for error in table_errors]
+        if not table_errors:
             feeds[name] = Feed(name=name, **{key: _frozen(value) for key, value in table.items()})
-    if faults:
-        raise FeedsInvalid(faults)
+    if errors:
+        raise FeedsInvalid(errors)
     return feeds
 
 
-def _faults(name: str, table: object) -> list[str]:
+def _table_errors(name: str, table: object) -> list[str]:
     if not isinstance(table, dict):
         return ["must be a table"]
-    known = {item.name: item for item in fields(Feed) if item.name != "name"}
-    faults = [] if _NAME.fullmatch(name) else ["the name may have letters, digits, dots, dashes and underscores only"]
-    faults += [f"{key} is not a known key" for key in table if key not in known]
+    known = {field.name: field for field in fields(Feed) if field.name != "name"}
+    errors = [] if _NAME.fullmatch(name) else ["the name may have letters, digits, dots, dashes and underscores only"]
+    errors += [f"{key} is not a known key" for key in table if key not in known]
     if not table.get("image_hosts"):
-        faults.append('image_hosts is missing; name the hosts, such as ["images.example.com"]')
+        errors.append('image_hosts is missing; name the hosts, such as ["images.example.com"]')
     for key, value in table.items():
-        if key in known and (fault := _value_fault(key, value, known[key].type)):
-            faults.append(f"{key} {fault}")
-    return faults + _faults_together(table)
+        if key in known and (error := _value_error(key, value, known[key].type)):
+            errors.append(f"{key} {error}")
+    return errors + _combined_errors(table)
 
 
-def _value_fault(key: str, value: object, kind: object) -> str | None:
-    is_right, wanted = _KINDS[kind]
-    if not is_right(value):
+def _value_error(key: str, value: object, kind: object) -> str | None:
+    """Return what is wrong with a value, in words that follow its key; None if it is valid."""
+    is_valid, wanted = _KINDS[kind]
+    if not is_valid(value):
         return f"is {value!r}; it must be {wanted}"
     if key in _RANGES and isinstance(value, (int, float)):
         low, high = _RANGES[key]
@@ -135,7 +139,7 @@ def _value_fault(key: str, value: object, kind: object) -> str | None:
                 f"at least {low}" if high == float("inf") else f"between {low} and {high:,}"
             )
     if key == "image_hosts" and isinstance(value, list):
-        return "; ".join(f"has {host!r}: {fault}" for host in value if (fault := hosts.pattern_error(host)))
+        return "; ".join(f"has {host!r}: {error}" for host in value if (error := hosts.pattern_error(host)))
     if key == "reso_url" and value and not _is_web_api_root(str(value)):
         return f"is {value!r}; it must be an http(s) URL or empty"
     if key == "sweep_at" and not _CLOCK_TIME.fullmatch(str(value)):
@@ -163,15 +167,15 @@ def _is_time_zone(name: str) -> bool:
     return True
 
 
-def _faults_together(table: Mapping[str, object]) -> list[str]:
-    base, longest = table.get("retry_base_seconds", 30.0), table.get("retry_max_seconds", 21_600.0)
-    if isinstance(base, (int, float)) and isinstance(longest, (int, float)) and longest < base:
-        return [f"retry_max_seconds is {longest}; it must be at least retry_base_seconds ({base})"]
+def _combined_errors(table: Mapping[str, object]) -> list[str]:
+    base, maximum = table.get("retry_base_seconds", 30.0), table.get("retry_max_seconds", 21_600.0)
+    if isinstance(base, (int, float)) and isinstance(maximum, (int, float)) and maximum < base:
+        return [f"retry_max_seconds is {maximum}; it must be at least retry_base_seconds ({base})"]
     return []
 
 
 def _is_texts(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
 
 def _is_whole(value: object) -> bool:
@@ -180,8 +184,8 @@ def _is_whole(value: object) -> bool:
 
 def _is_headers(value: object) -> bool:
     return isinstance(value, dict) and all(
-        _HEADER_NAME.fullmatch(name) and isinstance(one, str) and _HEADER_VALUE.fullmatch(one)
-        for name, one in value.items()
+        _HEADER_NAME.fullmatch(name) and isinstance(text, str) and _HEADER_VALUE.fullmatch(text)
+        for name, text in value.items()
     )
 
 
@@ -200,7 +204,7 @@ _KINDS: Mapping[object, tuple[Callable[[object], bool], str]] = {
 
 
 def _frozen(value: object) -> Any:
-    """Make a TOML value fit for a frozen record."""
+    """Return a TOML value as an immutable value of the same contents."""
     if isinstance(value, list):
         return tuple(value)
     return MappingProxyType(dict(value)) if isinstance(value, dict) else value

@@ -1,4 +1,4 @@
-"""What do we know of one photo, and what follows from it? Status and due time are always computed from these facts."""
+"""What is recorded of a photo? Its status and its due time are computed from these facts, never stored on their own."""
 
 import hashlib
 import json
@@ -14,13 +14,13 @@ from shared.domain.priority import Priority
 _IDENTITY = json.JSONEncoder(ensure_ascii=False)
 
 REBUILD_WANTED = "-"
-"""In place of a copy's rendering: of no settings' hash, so never taken for what is wanted."""
+"""In place of a copy's rendering whose variants are to be made again: no rendering has this hash."""
 NO_RENDERING = ""
 """In place of a copy's rendering whose original is lost: variants cannot be made again, nor the copy rechecked."""
 
 
 class Status(StrEnum):
-    """What an image is for the outside."""
+    """An image's status by the contract."""
 
     PENDING = "pending"
     FAILED = "failed"
@@ -30,7 +30,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """One rendering of a copy in the public bucket; sides in pixels, size in bytes."""
+    """A variant of a copy, as stored in the public bucket under `key`; sides in pixels, size in bytes."""
 
     name: str
     key: str
@@ -42,7 +42,10 @@ class Variant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copy:
-    """What we hold of an image: the original as received, and its variants, widest first."""
+    """The stored files of a photo: the original as received, and its variants, widest first.
+
+    Sides in pixels and the size in bytes are the original's. `etag` and `last_modified` are the origin's validators.
+    """
 
     sha256: str
     original_key: str
@@ -52,29 +55,29 @@ class Copy:
     file_size: int
     variants: tuple[Variant, ...]
     rendering: str
-    """The hash of the settings that the variants were made by, see `variants.rendering`."""
+    """The hash of the settings and rules that made the variants (`variants.rendering`)."""
     thumbhash: str
     etag: str | None
     last_modified: str | None
     mls_changed_at: datetime | None
-    """The MLS's timestamp of the version that these bytes belong to."""
+    """The MLS's timestamp of the version that the copy is of; None if the MLS gave none."""
     downloaded_at: datetime
     checked_at: datetime
 
     @property
     def has_validator(self) -> bool:
-        """Whether the origin said how to ask for something newer only."""
+        """True if the origin gave a validator, so that the copy can be rechecked."""
         return bool(self.etag or self.last_modified)
 
     @property
     def full(self) -> Variant:
-        """The variant that answers' sizes and URL speak of."""
+        """The variant named `full`, whose URL and sizes answers give as the image's."""
         return next(variant for variant in self.variants if variant.name == "full")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A worker has the photo in hand until the lease ends; then it is due again."""
+    """A worker's lease on a photo that it attempts; when the lease ends, the photo is due again."""
 
     worker: str
     until: datetime
@@ -82,24 +85,24 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Photo:
-    """One photo that its listing shows."""
+    """A photo that its listing shows."""
 
     id: str
     object_id: str
     media_key: str
     url: str
-    """The MLS's own URL: fetched from, never shown."""
+    """The MLS's URL, to fetch from; no answer, event or log line shows it."""
     url_keys: tuple[str, ...]
-    """Hashes of every announced URL, any size, that the photo is resolved by."""
+    """The keys (`url_key`) of all announced URLs, of any size; `?url=` finds the photo by them."""
     order: int
     caption: str
     announced_at: datetime | None
-    """The MLS's timestamp of the newest version."""
+    """The MLS's timestamp of the newest announced version; None if the MLS gave none."""
     has_own_timestamp: bool
-    """False where the listing's timestamp stands in."""
+    """False if `announced_at` is the listing's timestamp, for want of one of the photo's own."""
     priority: Priority
     not_before: datetime
-    """The earliest time for the next attempt, if one is wanted; the end of the lease while released."""
+    """When the next attempt is due, if one is wanted; while the photo is in flight, when its lease ends."""
     released_at: datetime | None = None
     claim: Claim | None = None
     forced_at: datetime | None = None
@@ -107,60 +110,60 @@ class Photo:
     attempted_at: datetime | None = None
     failure: Failure | None = None
     cause: str = ""
-    """The id of the event that announced the newest version: it follows the photo through logs and events."""
+    """The id of the event that announced the newest version: the correlation id of logs and events."""
     used_url_key: str | None = None
-    """The key of the URL that was asked for, where the feed's URLs work once."""
+    """The key (`url_key`) of the URL that was used, if the feed has single-use URLs."""
     copy: Copy | None = None
 
     @property
     def is_outdated(self) -> bool:
-        """Whether the MLS announced a newer version than the copy's."""
+        """True if there is a copy, and the MLS announced a newer version."""
         return self.copy is not None and is_newer(self.announced_at, self.copy.mls_changed_at)
 
     @property
     def status(self) -> Status:
-        """One of four, by the contract's vocabulary."""
+        """The photo's status by the contract, computed from copy, failure and versions."""
         if self.copy is not None:
             return Status.OUTDATED if self.is_outdated else Status.DOWNLOADED
         return Status.PENDING if self.failure is None else Status.FAILED
 
     @property
     def waits_for_new_url(self) -> bool:
-        """Whether nothing can be tried before the MLS announces another URL."""
+        """True if the photo's single-use URL was used: no fetch is possible before the MLS announces another."""
         return self.used_url_key is not None and self.used_url_key == url_key(self.url)
 
     @property
     def wants_rebuild(self) -> bool:
-        """Whether only its variants are wanted anew, of the stored original: the origin is not asked."""
+        """True if a rebuild is wanted, and the MLS announced nothing newer: the origin is not asked."""
         return self.copy is not None and self.copy.rendering == REBUILD_WANTED and not self.is_outdated
 
     @property
     def wants_attempt(self) -> bool:
-        """Whether a copy is missing, older than the MLS's, or asked for again by an operator, and can be had."""
+        """True if the copy is missing or outdated, or an attempt was forced, and an attempt is possible."""
         is_wanted = self.copy is None or self.is_outdated or self.forced_at is not None
         return is_wanted and (self.wants_rebuild or not self.waits_for_new_url)
 
     @property
     def due_at(self) -> datetime | None:
-        """When the next attempt is due; None when there is nothing to do."""
+        """When the next attempt is due if the listing allows it (`Listing.photo_due_at`); None if none is wanted."""
         return self.not_before if self.wants_attempt else None
 
     def is_claimed(self, now: datetime) -> bool:
-        """Whether a worker has it in hand."""
+        """Return True if a worker holds a claim on the photo now."""
         return self.claim is not None and now < self.claim.until
 
 
-def image_id(feed: str, listing_key: str, photo: str) -> str:
-    """Return the deterministic, URL-safe id of a photo: 32 hex digits."""
-    identity = _IDENTITY.encode([feed, listing_key, photo]).encode()
+def image_id(feed: str, listing_key: str, object_id: str) -> str:
+    """Return the id of a photo: 32 hex digits of a hash, always the same for the same photo."""
+    identity = _IDENTITY.encode([feed, listing_key, object_id]).encode()
     return hashlib.sha256(identity).hexdigest()[:32]
 
 
 def url_key(url: str) -> str:
-    """Return what an announced URL is found by: short, so that the index over millions of them stays small."""
+    """Return the key that an announced URL is found by: 24 hex digits of a hash, to keep the index small."""
     return hashlib.sha256(url.encode()).hexdigest()[:24]
 
 
 def url_keys(urls: Sequence[str]) -> tuple[str, ...]:
-    """Return the keys of several URLs, without repeats, in order."""
+    """Return the keys of the URLs in their order, each key once."""
     return tuple(dict.fromkeys(url_key(url) for url in urls))

@@ -1,4 +1,4 @@
-"""What do we know of one listing? It is the aggregate: every change of a photo is one conditional write of it."""
+"""What is recorded of a listing? It is the aggregate: a change of a photo is a conditional write of its listing."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -12,7 +12,7 @@ from shared.domain.priority import Priority, most_urgent
 
 
 class RemovalReason(StrEnum):
-    """Why an image, or a version of it, must no longer be held."""
+    """Why a photo, or a version of it, is removed."""
 
     LISTING_INACTIVE = "listing-inactive"
     PHOTO_WITHDRAWN = "photo-withdrawn"
@@ -22,35 +22,35 @@ class RemovalReason(StrEnum):
 
 
 UNTIL_DECIDED = datetime(9999, 1, 1, tzinfo=UTC)
-"""Until when copies are held that an operator has to decide about."""
+"""The end of a hold that waits for an operator's decision."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hidden:
-    """The listing may not be shown; its copies are removed at `remove_at`, or later where the guard holds them."""
+    """Why and since when a listing is hidden. Its copies are removed at `remove_at`, or when a hold on them ends."""
 
     reason: RemovalReason
     since: datetime
     remove_at: datetime
     off_market_at: datetime | None = None
-    """When it left the market, by the MLS's own clock."""
+    """When the listing left the market, by the MLS's clock; None if the MLS gave no time."""
     was_displayed: bool = True
-    """False where the very first statement hid it: such a listing left no market."""
+    """False if the first announcement of the listing hid it: it was never on the market."""
     held_until: datetime | None = None
-    """Set where so many listings of the feed turned hidden at once that it may be the feed's fault."""
+    """The end of the hold on the copies (`UNTIL_DECIDED`: an operator must decide); None without a hold."""
 
     @property
     def removal_at(self) -> datetime:
-        """When its copies go."""
+        """When the listing's copies are removed: the later of `remove_at` and the end of a hold."""
         return self.remove_at if self.held_until is None else max(self.remove_at, self.held_until)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discard:
-    """Objects that nothing shows any more, to be removed at `remove_at`.
+    """An order to remove objects from `remove_at` on, and why.
 
-    `whole` means every version of the photo; otherwise only the named keys. Once `removing` is set, objects may be
-    disappearing at any moment, and nothing may be stored under those keys until the discard is gone.
+    With `whole`, it covers every version of the photo, else only the named keys. Once `removing` is set, the objects
+    may disappear at any moment, and nothing may be stored under their keys until the discard is finished.
     """
 
     image_id: str
@@ -63,18 +63,18 @@ class Discard:
     whole: bool
     removing: bool = False
     off_market_at: datetime | None = None
-    """When it left the market, by the MLS's own clock."""
+    """When the listing left the market, by the MLS's clock; None if it did not, or the MLS gave no time."""
     unshown_at: datetime | None = None
-    """When the record showed the photo no more; null where that is `since`."""
+    """When the record showed the photo no more; None if that is `since`."""
 
     def touches(self, copy: Copy) -> bool:
-        """Whether a copy uses one of the keys."""
+        """Return True if the copy uses an object that this discard removes."""
         return not {*copy_keys(copy)}.isdisjoint({*self.public_keys, *self.original_keys})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetAside:
-    """A row of `Media` that is not shown, and why."""
+    """A row of `Media` that is not shown, and the reason in words."""
 
     media_key: str
     reason: str
@@ -82,7 +82,7 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """One listing of one feed; `revision` 0 has never been written."""
+    """A listing of a feed. `revision` counts its writes; 0 was never written."""
 
     feed: str
     key: str
@@ -98,35 +98,38 @@ class Listing:
     discards: tuple[Discard, ...] = ()
     set_aside: tuple[SetAside, ...] = ()
     is_removed_by_operator: bool = False
-    """An operator had it removed: it stays hidden whatever the MLS says, until that is lifted."""
+    """True if an operator removed the listing: it stays hidden, whatever the MLS announces, until allowed again."""
     removed_image_ids: tuple[str, ...] = ()
-    """The ids of single images that an operator had removed: they are not shown again until that is lifted."""
+    """The ids of photos that an operator removed: they are not shown before they are allowed again."""
 
     @property
     def is_displayed(self) -> bool:
-        """Whether the public may see it."""
+        """True if the public may see the listing."""
         return self.hidden is None
 
     @property
     def version(self) -> Version:
-        """How new the recorded statement is."""
+        """The version of the last announcement that was recorded."""
         return Version(modified_at=self.modified_at, media_changed_at=self.media_changed_at, position=self.position)
 
     def photo(self, image_id: str) -> Photo | None:
-        """Return the photo with this id, if the listing shows it."""
+        """Return the photo with this id; None if the listing does not show it."""
         return next((photo for photo in self.photos if photo.id == image_id), None)
 
     def with_photos(self, changed: Iterable[Photo]) -> "Listing":
-        """Replace photos by id; the others stay as they are."""
+        """Return the listing with these photos in place of those with the same ids; other photos are ignored."""
         by_id = {photo.id: photo for photo in changed}
         return replace(self, photos=tuple(by_id.get(photo.id, photo) for photo in self.photos))
 
     def reverted(self) -> "Listing":
-        """Return what takes back the one write that followed this reading; refused where others followed."""
+        """Return a copy that reverts the write made from this reading; the store refuses it if others wrote since."""
         return replace(self, revision=self.revision + 1)
 
     def photo_due_at(self, photo: Photo) -> datetime | None:
-        """When the photo's next attempt is due: never while hidden, nor while its objects are still being removed."""
+        """Return when the photo's next attempt is due; None if none is wanted or allowed.
+
+        None is allowed while the listing is hidden, or while the photo's objects are still being removed.
+        """
         if self.hidden is not None:
             return None
         if self.discards and any(gone.whole and gone.image_id == photo.id for gone in self.discards):
@@ -135,24 +138,26 @@ class Listing:
 
     @property
     def due_at(self) -> datetime | None:
-        """When its most urgent photo needs an attempt."""
+        """When the first attempt of any of its photos is due; None if none is."""
         return min((due for photo in self.photos if (due := self.photo_due_at(photo))), default=None)
 
     @property
     def priority(self) -> Priority:
-        """The most urgent of the photos that want an attempt."""
+        """The most urgent priority of the photos that want an attempt; routine if none does."""
         return most_urgent(*(photo.priority for photo in self.photos if self.photo_due_at(photo)))
 
     @property
     def queued(self) -> Mapping[Priority, tuple[datetime, int]]:
-        """By priority: when the first of its photos is due that want an attempt, and how many those are."""
-        wanting = [(photo.priority, due_at) for photo in self.photos if (due_at := self.photo_due_at(photo))]
-        by_priority = {one: [due_at for priority, due_at in wanting if priority is one] for one in Priority}
-        return {one: (min(due), len(due)) for one, due in by_priority.items() if due}
+        """Of the photos that want an attempt, by priority: when the first is due, and how many they are."""
+        times: dict[Priority, list[datetime]] = {priority: [] for priority in Priority}
+        for photo in self.photos:
+            if due_at := self.photo_due_at(photo):
+                times[photo.priority].append(due_at)
+        return {priority: (min(due), len(due)) for priority, due in times.items() if due}
 
     @property
     def released(self) -> tuple[Photo, ...]:
-        """The photos that are on their way to a downloader or in its hands."""
+        """The photos in flight, claimed ones included."""
         return tuple(
             photo
             for photo in self.photos
@@ -161,19 +166,19 @@ class Listing:
 
     @property
     def recheckable(self) -> tuple[Photo, ...]:
-        """The photos whose copies can be asked for again, conditionally, and want no attempt otherwise."""
+        """The photos that can be rechecked: they have a copy with a validator, and want no attempt otherwise."""
         if not self.is_displayed:
             return ()
         return tuple(photo for photo in self.photos if photo.copy and photo.copy.has_validator and not photo.due_at)
 
     @property
     def checked_at(self) -> datetime | None:
-        """When the copy was last asked for that was not for the longest time, of those that can be."""
+        """When the copy was last checked that waits longest for a recheck; None if no photo can be rechecked."""
         return min((photo.copy.checked_at for photo in self.recheckable if photo.copy), default=None)
 
     @property
     def removal_due_at(self) -> datetime | None:
-        """When the next object must be removed; None where there is nothing to remove."""
+        """When the next object must be removed; None if there is nothing to remove."""
         leaving = [discard.remove_at for discard in self.discards]
         if self.hidden is not None and self.photos:
             leaving.append(self.hidden.removal_at)
@@ -186,13 +191,13 @@ class Listing:
 
     @property
     def counts(self) -> Mapping[Status, int]:
-        """How many photos have each status."""
+        """How many photos have each status; a status without photos is left out."""
         return Counter(photo.status for photo in self.photos)
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedState:
-    """What is recorded of the MLS's last statement about a listing, without its photos."""
+    """What is recorded of a listing's last announcement, without its photos; `hidden_by` is None if it is displayed."""
 
     version: Version
     is_displayed: bool
@@ -200,5 +205,5 @@ class RecordedState:
 
 
 def copy_keys(copy: Copy) -> tuple[str, ...]:
-    """Every object key that a copy needs."""
+    """Return the keys of all objects of a copy, the original's first."""
     return (copy.original_key, *(variant.key for variant in copy.variants))

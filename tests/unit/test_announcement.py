@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain import announcement
-from shared.domain.announcement import MOST_PHOTOS, Announcement, InvalidPropertyRecord
+from shared.domain.announcement import MAX_PHOTOS, Announcement, InvalidPropertyRecord
 from shared.domain.freshness import Position
 from shared.domain.image import url_keys
 from shared.domain.listing import RemovalReason
@@ -288,9 +288,9 @@ def test_a_caption_that_names_a_url_of_the_photo_is_none(described: str) -> None
 
 
 def test_a_listing_shows_at_most_so_many_photos_and_the_rest_is_set_aside() -> None:
-    said = read(a_record(*(a_row(f"k{index}", Order=index) for index in range(MOST_PHOTOS + 2))))
-    assert len(said.photos or ()) == MOST_PHOTOS
-    assert [one.media_key for one in said.set_aside] == [f"k{MOST_PHOTOS}", f"k{MOST_PHOTOS + 1}"]
+    said = read(a_record(*(a_row(f"k{index}", Order=index) for index in range(MAX_PHOTOS + 2))))
+    assert len(said.photos or ()) == MAX_PHOTOS
+    assert [one.media_key for one in said.set_aside] == [f"k{MAX_PHOTOS}", f"k{MAX_PHOTOS + 1}"]
 
 
 def test_the_feed_says_which_sizes_and_permissions_are_allowed() -> None:

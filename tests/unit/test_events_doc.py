@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from local.plan import PROJECT
 from shared.dead_letters import DeadLetters
 from shared.domain import announcement, keys
-from shared.domain.announcement import MOST_PHOTOS, InvalidPropertyRecord
+from shared.domain.announcement import MAX_PHOTOS, InvalidPropertyRecord
 from shared.domain.feed import Feed
 from shared.domain.image import image_id
 from shared.domain.listing import Listing, RemovalReason
@@ -140,7 +140,7 @@ def test_the_table_of_topics_is_the_manifests() -> None:
 
 def test_limits_are_the_codes() -> None:
     assert f"at most {MAX_RECORD_BYTES:,} bytes" in TEXT
-    assert f"shows\n{MOST_PHOTOS} photos at most" in TEXT
+    assert f"shows\n{MAX_PHOTOS} photos at most" in TEXT
 
 
 def test_the_headers_of_a_dead_letter_are_those_that_are_written() -> None:

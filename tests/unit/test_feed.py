@@ -16,8 +16,8 @@ HOSTS = 'image_hosts = ["photos.example.com"]'
 def faults(text: str) -> list[str]:
     with pytest.raises(FeedsInvalid) as raised:
         parse_feeds(text)
-    assert str(raised.value) == "\n".join(raised.value.faults)
-    return raised.value.faults
+    assert str(raised.value) == "\n".join(raised.value.errors)
+    return raised.value.errors
 
 
 def one_feed(*lines: str) -> str:
