@@ -85,9 +85,9 @@ async def run(
     walk: Walk, repair: Repair | None, tell: Callable[[Audited], object] = lambda _: None
 ) -> Audited:  # fmt: skip
     """Walk to the end, repairing if told to. Raises StoreUnavailable, and Contention after the last page."""
-    done, place, pending = Audited(), walk.begin, list[Finding]()
-    while place:
-        step = await walk.step(place)
+    done, cursor, pending = Audited(), walk.start, list[Finding]()
+    while cursor:
+        step = await walk.step(cursor)
         done.listings += step.listings
         done.objects += step.objects
         for one in step.findings:
@@ -97,7 +97,7 @@ async def run(
             # A step late: a listing of keys goes on after the last one of a page, which had better still be there.
             await repair(pending, done)
             pending = list(step.findings)
-        place = step.next
+        cursor = step.next
         tell(done)
     if repair:
         await repair(pending, done)

@@ -1,7 +1,7 @@
-"""Walks records and objects side by side, a page a step; it can stop anywhere, and lists no bucket as a whole.
+"""Compares records with stored objects, one page a step, so that a walk can stop after any step and go on later.
 
-First each feed's listings, each with what is stored below its prefix; then the keys of both buckets, for objects of
-listings that no record knows of.
+First come each feed's listings, each with the objects below its prefix; then the keys of both buckets, which finds
+objects of listings that are not recorded. No bucket is read as a whole.
 """
 
 import asyncio
@@ -18,16 +18,20 @@ from shared.stores.documents import ListingId
 from shared.stores.listings import ListingRecords
 from shared.stores.objects import Bucket, Objects
 
-_LISTINGS = 20
-_KEYS = 1_000
-_MOST_LOOKS = 3
-_READ_AT_ONCE = 2
+_LISTINGS_PAGE_SIZE = 20
+_KEYS_PAGE_SIZE = 1_000
+_MAX_COMPARISONS = 3
+"""How often a listing is compared that is written meanwhile, before it is left to the next audit."""
+_READ_CONCURRENCY = 2
 """Originals in memory at a time: each may be as large as a feed allows."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a walk is: in a feed's listings, or among a bucket's keys, after the one given."""
+class AuditCursor:
+    """How far a walk has come: in the listings of `feed`, or in the keys of `bucket`; the other is None.
+
+    The next page begins behind the ListingKey or object key `after`; "" is the start.
+    """
 
     feed: str | None
     bucket: Bucket | None
@@ -36,98 +40,105 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one step of a walk looked at and found, and where the next begins; None at the end."""
+    """What one step of a walk compared and found. `next` is None after the last step."""
 
     listings: int
     objects: int
     findings: Sequence[Finding]
-    next: Place | None
+    next: AuditCursor | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditScope:
+    """What an audit compares."""
+
+    feeds: Sequence[str]
+    with_buckets: bool = True
+    """True if objects of listings that are not recorded are looked for too, by listing both buckets."""
+    key_prefix: str = ""
+    """Of a bucket only the keys with this prefix are listed."""
+    every: int = 1
+    """Of n listings one is compared."""
+    read_share: float = 1.0
+    """The share of originals, from 0 to 1, whose bytes are read and compared with their hash."""
+    salt: str = ""
+    """Chooses which originals are read if not all are: another salt, other originals."""
 
 
 class Walk:
-    """A walk through some feeds' listings and, if wanted, the keys of both buckets `below` a prefix.
+    """A walk through listings and buckets, one page a step; another process can go on at any cursor."""
 
-    `every` takes each n-th listing; `read` is the share of originals whose bytes are compared with their hash, and
-    `salt` chooses which.
-    """
-
-    def __init__(
-        self,
-        listings: ListingRecords,
-        objects: Objects,
-        clock: Clock,
-        feeds: Sequence[str],
-        *,
-        below: str = "",
-        every: int = 1,
-        buckets: bool = True,
-        read: float = 1.0,
-        salt: str = "",
-    ) -> None:
+    def __init__(self, listings: ListingRecords, objects: Objects, clock: Clock, scope: AuditScope) -> None:
         self._listings = listings
         self._objects = objects
         self._clock = clock
-        self._below = below
-        self._every = every
-        self._read = read
-        self._salt = salt
-        self._passed = 0
-        self._reading = asyncio.Semaphore(_READ_AT_ONCE)
-        self._places = [Place(feed, None) for feed in feeds]
-        if buckets:
-            self._places += [Place(None, bucket) for bucket in Bucket]
+        self._scope = scope
+        self._listings_passed = 0
+        self._reading = asyncio.Semaphore(_READ_CONCURRENCY)
+        self._sections = [AuditCursor(feed, None) for feed in scope.feeds]
+        if scope.with_buckets:
+            self._sections += [AuditCursor(None, bucket) for bucket in Bucket]
 
     @property
-    def begin(self) -> Place | None:
-        """Where it begins."""
-        return self._places[0] if self._places else None
+    def start(self) -> AuditCursor | None:
+        """The cursor of the first step; None if the scope is empty."""
+        return self._sections[0] if self._sections else None
 
-    async def step(self, place: Place) -> Step:
-        """Look at the next page from here on. Raises StoreUnavailable."""
-        if place.feed is not None:
-            return await self._listings_after(place, place.feed)
-        assert place.bucket is not None  # noqa: S101 - a place is one or the other
-        return await self._keys_after(place, place.bucket)
+    async def step(self, cursor: AuditCursor) -> Step:
+        """Compare the page of listings, or of a bucket's keys, at a cursor. Raises StoreUnavailable."""
+        if cursor.feed is not None:
+            return await self._compare_listings(cursor, cursor.feed)
+        assert cursor.bucket is not None  # noqa: S101 - a cursor has a feed or a bucket
+        return await self._find_orphans(cursor, cursor.bucket)
 
-    async def _listings_after(self, place: Place, feed: str) -> Step:
-        page = await self._listings.page(feed, place.after, _LISTINGS)
-        chosen = [one for number, one in enumerate(page, self._passed) if number % self._every == 0]
-        self._passed += len(page)
-        looked = await asyncio.gather(*(self._look(listing) for listing in chosen))
-        findings = [finding for _, found in looked for finding in found]
-        after = Place(feed, None, page[-1].key) if len(page) == _LISTINGS else self._place_after(place)
-        return Step(len(chosen), sum(objects for objects, _ in looked), findings, after)
+    async def _compare_listings(self, cursor: AuditCursor, feed: str) -> Step:
+        page = await self._listings.page(feed, cursor.after, _LISTINGS_PAGE_SIZE)
+        chosen = [one for number, one in enumerate(page, self._listings_passed) if number % self._scope.every == 0]
+        self._listings_passed += len(page)
+        compared = await asyncio.gather(*(self._compare(listing) for listing in chosen))
+        is_full = len(page) == _LISTINGS_PAGE_SIZE
+        return Step(
+            listings=len(chosen),
+            objects=sum(objects for objects, _ in compared),
+            findings=[finding for _, findings in compared for finding in findings],
+            next=AuditCursor(feed, None, page[-1].key) if is_full else self._section_after(cursor),
+        )
 
-    async def _look(self, listing: Listing) -> tuple[int, Sequence[Finding]]:
-        """Compare one listing with its objects; one that changed meanwhile is looked at again."""
-        prefix, seen = keys.listing_prefix(listing.feed, listing.key), 0
-        for _ in range(_MOST_LOOKS):
+    async def _compare(self, listing: Listing) -> tuple[int, Sequence[Finding]]:
+        """Compare a listing with its objects, again if it was written meanwhile; return their count and what differs.
+
+        A listing that is written during each comparison has no findings.
+        """
+        prefix, stored = keys.listing_prefix(listing.feed, listing.key), 0
+        for _ in range(_MAX_COMPARISONS):
             public, originals = await asyncio.gather(
-                self._all(Bucket.PUBLIC, prefix), self._all(Bucket.ORIGINALS, prefix)
+                self._list(Bucket.PUBLIC, prefix), self._list(Bucket.ORIGINALS, prefix)
             )
-            seen = len(public) + len(originals)
+            stored = len(public) + len(originals)
             findings = audit.find_drift(listing, public, originals, self._clock())
-            findings += await self._wrong_hashes(listing, {one.key for one in findings})
-            again = await self._listings.get(listing.feed, listing.key) if findings else listing
-            if again is None or again.revision == listing.revision:
-                return seen, findings
-            listing = again
-        return seen, ()
+            findings += await self._wrong_hashes(listing, {finding.key for finding in findings})
+            current = await self._listings.get(listing.feed, listing.key) if findings else listing
+            if current is None or current.revision == listing.revision:
+                return stored, findings
+            listing = current
+        return stored, ()
 
-    async def _all(self, bucket: Bucket, prefix: str) -> list[StoredObject]:
-        held: list[StoredObject] = []
-        while page := await self._objects.page(bucket, prefix, held[-1].key if held else "", _KEYS):
-            held += page
-            if len(page) < _KEYS:
+    async def _list(self, bucket: Bucket, prefix: str) -> list[StoredObject]:
+        """Return all objects below a listing's prefix."""
+        found: list[StoredObject] = []
+        while page := await self._objects.page(bucket, prefix, found[-1].key if found else "", _KEYS_PAGE_SIZE):
+            found += page
+            if len(page) < _KEYS_PAGE_SIZE:
                 break
-        return held
+        return found
 
-    async def _wrong_hashes(self, listing: Listing, known: set[str]) -> list[Finding]:
-        """Read originals one after the other, those that nothing is known against."""
+    async def _wrong_hashes(self, listing: Listing, drifted_keys: set[str]) -> list[Finding]:
+        """Read the sampled originals, but for those that have drifted; return those whose bytes have another hash."""
         found: list[Finding] = []
+        read_share, salt = self._scope.read_share, self._scope.salt
         for photo in listing.photos:
             copy = photo.copy
-            if copy is None or copy.original_key in known or not audit.is_sampled(photo, self._read, self._salt):
+            if copy is None or copy.original_key in drifted_keys or not audit.is_sampled(photo, read_share, salt):
                 continue
             async with self._reading:
                 content = await self._objects.get(Bucket.ORIGINALS, copy.original_key)
@@ -137,31 +148,33 @@ class Walk:
                 found.append(drift)
         return found
 
-    async def _keys_after(self, place: Place, bucket: Bucket) -> Step:
-        page = await self._objects.page(bucket, self._below, place.after, _KEYS)
+    async def _find_orphans(self, cursor: AuditCursor, bucket: Bucket) -> Step:
+        """Find the orphans among a page of a bucket's keys whose listing is not recorded at all."""
+        page = await self._objects.page(bucket, self._scope.key_prefix, cursor.after, _KEYS_PAGE_SIZE)
         by_listing: dict[ListingId, list[StoredObject]] = defaultdict(list)
-        for held in page:
-            if one := keys.listing_id_of(held.key):
-                by_listing[one].append(held)
+        for stored in page:
+            if listing_id := keys.listing_id_of(stored.key):
+                by_listing[listing_id].append(stored)
         recorded = await self._listings.get_many(by_listing)
         now = self._clock()
         findings = [
-            Finding(Drift.ORPHAN, held.key, bucket is Bucket.ORIGINALS, *one)
-            for one, below in by_listing.items()
-            if one not in recorded
-            for held in below
-            if audit.is_orphan(held, now)
+            Finding(Drift.ORPHAN, stored.key, bucket is Bucket.ORIGINALS, *listing_id)
+            for listing_id, objects in by_listing.items()
+            if listing_id not in recorded
+            for stored in objects
+            if audit.is_orphan(stored, now)
         ]
-        after = Place(None, bucket, page[-1].key) if len(page) == _KEYS else self._place_after(place)
-        return Step(0, len(page), findings, after)
+        is_full = len(page) == _KEYS_PAGE_SIZE
+        following = AuditCursor(None, bucket, page[-1].key) if is_full else self._section_after(cursor)
+        return Step(listings=0, objects=len(page), findings=findings, next=following)
 
-    def _place_after(self, place: Place) -> Place | None:
-        """Return what comes after a feed or a bucket that was walked; a feed that is no more counts as the last."""
-        rest = iter(self._places)
-        for one in rest:
-            if (one.feed, one.bucket) == (place.feed, place.bucket):
+    def _section_after(self, cursor: AuditCursor) -> AuditCursor | None:
+        """Return the start of what follows a cursor's feed or bucket; None after the last, or if it is not in scope."""
+        sections = iter(self._sections)
+        for section in sections:
+            if (section.feed, section.bucket) == (cursor.feed, cursor.bucket):
                 break
-        return next(rest, None)
+        return next(sections, None)
 
 
 def _sha256(content: bytes) -> str:

@@ -11,7 +11,7 @@ import typer
 from ops import audit as auditing
 from ops import terminal
 from ops.words import many
-from shared.audit import Walk
+from shared.audit import AuditScope, Walk
 from shared.clock import utc_now
 from shared.domain import keys
 from shared.domain.feed import Feed
@@ -54,10 +54,10 @@ def audit(
             listings = mongo.MongoListings(database, Renderer(settings.public_root))
             total = sum([(await listings.counts(name, utc_now())).listings for name in names])
             every = max(1, total // (sample * len(names))) if sample else 1
-            walk = Walk(
-                listings, objects, utc_now, names,
-                below=f"{keys.part(feed)}/" if feed else "", every=every, buckets=sample is None,
-            )  # fmt: skip
+            scope = AuditScope(
+                feeds=names, with_buckets=sample is None, key_prefix=f"{keys.part(feed)}/" if feed else "", every=every
+            )
+            walk = Walk(listings, objects, utc_now, scope)
             bar = closing.enter_context(terminal.progress(quiet=as_json))
             task = bar.add_task("comparing", total=total // every, done=0, unit="listings")
 

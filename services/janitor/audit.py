@@ -1,4 +1,4 @@
-"""The daily audit: a page of records and objects a step, at a low rate, from where the last janitor left off."""
+"""The daily audit: one page of records and objects a step, at a low rate. Any janitor can go on with another's."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from prometheus_client import CollectorRegistry, Gauge
 
 from shared import log
-from shared.audit import Place, Step, Walk
+from shared.audit import AuditCursor, AuditScope, Step, Walk
 from shared.clock import Clock
 from shared.domain.audit import Drift
 from shared.lease import Lease
@@ -17,14 +17,14 @@ from shared.stores.listings import ListingRecords
 from shared.stores.objects import Bucket, Objects
 
 _EVERY = timedelta(days=1)
-_READ = 0.01
-"""The share of originals that are read: all of them in some months, and few enough to pay for."""
+_READ_SHARE = 0.01
+"""The share of originals that are read each day: all of them in some months, and few enough to pay for."""
 
 _logger = log.get(__name__)
 
 
 class DailyAudit:
-    """The loop of the one janitor that holds the lease; it finds, and repairs nothing."""
+    """The loop of the one janitor that holds the lease. It reports drift and repairs nothing."""
 
     def __init__(
         self,
@@ -55,7 +55,10 @@ class DailyAudit:
         )  # fmt: skip
 
     async def step(self) -> None:
-        """Go one page on, or begin anew a day after the last began. Raises StoreUnavailable."""
+        """Compare the next page, if an audit is under way or the last began a day ago. Raises StoreUnavailable.
+
+        Without the lease it only clears the gauges.
+        """
         if not await self._lease.is_held():
             self._drift.clear()  # another janitor's figures count
             self._checked.clear()
@@ -67,33 +70,37 @@ class DailyAudit:
             return
         under_way = newest[0] if newest and newest[0].finished_at is None else Audit(started_at=now, drift={})
         salt = f"{under_way.started_at:%Y-%m-%d}"
-        walk = Walk(self._listings, self._objects, self._clock, self._feeds, read=_READ, salt=salt)
-        place = _place(under_way) or walk.begin
-        assert place is not None  # noqa: S101 - there are always two buckets
-        step = await walk.step(place)
+        scope = AuditScope(feeds=self._feeds, read_share=_READ_SHARE, salt=salt)
+        walk = Walk(self._listings, self._objects, self._clock, scope)
+        cursor = _cursor(under_way) or walk.start
+        assert cursor is not None  # noqa: S101 - there are always two buckets
+        step = await walk.step(cursor)
         await self._audits.save(_after(under_way, step, self._clock()))
-        for one in step.findings:
-            _logger.warning("audit-drift", kind=one.drift.value, key=one.key, image_id=one.image_id)
+        for finding in step.findings:
+            _logger.warning("audit-drift", kind=finding.drift.value, key=finding.key, image_id=finding.image_id)
 
     def _report(self, newest: Sequence[Audit]) -> None:
+        """Set the gauges: progress from the newest audit, drift from the newest that is finished."""
         if newest:
             self._checked.labels("listings").set(newest[0].listings)
             self._checked.labels("objects").set(newest[0].objects)
-        if last := next((one for one in newest if one.finished_at), None):
+        if last := next((audit for audit in newest if audit.finished_at), None):
             self._finished.set(last.finished_at.timestamp() if last.finished_at else 0)
             for kind in Drift:
                 self._drift.labels(kind.value).set(last.drift.get(kind, 0))
 
 
-def _place(audit: Audit) -> Place | None:
+def _cursor(audit: Audit) -> AuditCursor | None:
+    """Return how far an audit has come; None before its first step and after its last."""
     if audit.feed is None and audit.bucket is None:
         return None
-    return Place(audit.feed, Bucket(audit.bucket) if audit.bucket else None, audit.after)
+    return AuditCursor(audit.feed, Bucket(audit.bucket) if audit.bucket else None, audit.after)
 
 
 def _after(audit: Audit, step: Step, now: datetime) -> Audit:
+    """Return an audit after one more step; finished if the step was the last."""
     drift = Counter(audit.drift)
-    drift.update(one.drift.value for one in step.findings)
+    drift.update(finding.drift.value for finding in step.findings)
     return replace(
         audit,
         listings=audit.listings + step.listings,

@@ -25,7 +25,7 @@ from services.resolver.catalog import Catalog
 from services.resolver.demand import Demand
 from services.resolver.policy import CachePolicy
 from services.scheduler.release import Release
-from shared.audit import Walk
+from shared.audit import AuditScope, Walk
 from shared.dead_letters import DeadLetters
 from shared.domain.failures import Failure, Reason
 from shared.domain.feed import Feed
@@ -308,7 +308,7 @@ class World:
     async def _repair(self) -> None:
         listings = cast("MemoryListings", ListingsDoor(self.operator, self.listings))
         objects = cast("Objects", Door(self.operator, self.objects))
-        walk = Walk(listings, objects, self.clock, list(FEEDS), read=0.0)
+        walk = Walk(listings, objects, self.clock, AuditScope(feeds=list(FEEDS), read_share=0.0))
         await auditing.run(walk, auditing.Repair(listings, objects, self.clock))
 
     def ask(self, work: Callable[[Service], Coroutine[Any, Any, None]]) -> None:

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from ops import audit as auditing
 from services.janitor.audit import DailyAudit
-from shared.audit import Step, Walk
+from shared.audit import AuditScope, Step, Walk
 from shared.domain.audit import Drift, Finding, is_sampled
 from shared.domain.image import REBUILD_WANTED, Claim, Copy, Status
 from shared.domain.listing import Listing, RemovalReason, copy_keys
@@ -58,12 +58,12 @@ class Place:
             self.objects.held[Bucket.PUBLIC][key] = b"x"
             self.objects.stored_at[Bucket.PUBLIC, key] = after(-2 * 86_400)
 
-    def walk(self, *feeds: str, **how: object) -> Walk:
+    def walk(self, *feeds: str, **scope: Any) -> Walk:
         self.now = max(self.now, NOW)
-        return Walk(self.listings, self.objects, lambda: self.now, feeds or (FEED,), **how)  # type: ignore[arg-type]
+        return Walk(self.listings, self.objects, lambda: self.now, AuditScope(feeds=feeds or (FEED,), **scope))
 
-    async def found(self, **how: object) -> list[tuple[Drift, str]]:
-        done = await auditing.run(self.walk(**how), None)
+    async def found(self, **scope: Any) -> list[tuple[Drift, str]]:
+        done = await auditing.run(self.walk(**scope), None)
         assert done.drift == {kind: sum(one.drift == kind for one in done.findings) for kind in done.drift}
         return sorted((one.drift, one.key) for one in done.findings)
 
@@ -146,8 +146,8 @@ async def test_an_object_that_no_record_knows_of_counts_after_a_day(place: Place
     await place.puts(Bucket.PUBLIC, "proptx-idx/nobody/b/0123456789abcdef/full-1.webp", b"x")
     await place.puts(Bucket.PUBLIC, "not ours", b"x")
     assert await place.found() == sorted((Drift.ORPHAN, key) for key in orphans)
-    assert await place.found(below="other/") == sorted((Drift.ORPHAN, key) for key in orphans if key != orphans[2])
-    assert await place.found(buckets=False) == sorted((Drift.ORPHAN, key) for key in orphans[:2])
+    assert await place.found(key_prefix="other/") == sorted((Drift.ORPHAN, key) for key in orphans if key != orphans[2])
+    assert await place.found(with_buckets=False) == sorted((Drift.ORPHAN, key) for key in orphans[:2])
 
 
 async def test_what_is_to_be_removed_or_in_work_is_no_orphan(place: Place) -> None:
@@ -173,7 +173,9 @@ async def test_a_listing_that_changes_while_it_is_looked_at_is_looked_at_again(p
             return await place.objects.page(bucket, prefix, after, limit)
 
     place.now = NOW
-    done = await auditing.run(Walk(place.listings, Moving(), lambda: NOW, [FEED], buckets=False), None)
+    done = await auditing.run(
+        Walk(place.listings, Moving(), lambda: NOW, AuditScope(feeds=[FEED], with_buckets=False)), None
+    )
     assert [one.drift for one in done.findings] == [Drift.ORPHAN]  # the original, which the record no longer names
 
 
@@ -182,7 +184,7 @@ async def test_a_walk_goes_on_where_another_left_off_and_sees_all_once(place: Pl
     await place.has(*(listed("a", key=key) for key in keys))
     place.strews(2_500)
     steps: list[Step] = []
-    next_place = place.walk("empty", FEED).begin
+    next_place = place.walk("empty", FEED).start
     while next_place:
         steps.append(await place.walk("empty", FEED).step(next_place))
         next_place = steps[-1].next
@@ -195,7 +197,7 @@ async def test_a_walk_goes_on_where_another_left_off_and_sees_all_once(place: Pl
 
 async def test_a_sample_looks_at_every_nth_listing(place: Place) -> None:
     await place.has(*(listed("a", key=f"Y{number:03}") for number in range(50)))
-    done = await auditing.run(place.walk(every=5, buckets=False), None)
+    done = await auditing.run(place.walk(every=5, with_buckets=False), None)
     assert done.listings == 10
 
 
@@ -379,4 +381,4 @@ async def test_a_repair_that_others_keep_from_being_written_is_not_silent(place:
     await MemoryListings.write(contested, [listed("a")])
     repair = auditing.Repair(contested, place.objects, lambda: NOW)
     with pytest.raises(Contention, match="1 listing was not repaired"):
-        await auditing.run(Walk(contested, place.objects, lambda: NOW, [FEED]), repair)
+        await auditing.run(Walk(contested, place.objects, lambda: NOW, AuditScope(feeds=[FEED])), repair)
