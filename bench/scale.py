@@ -21,7 +21,7 @@ from bson.raw_bson import RawBSONDocument
 from prometheus_client import CollectorRegistry
 
 from bench.rows import Row
-from services.scheduler.release import Release
+from services.scheduler.release import Releaser
 from shared.clock import utc_now
 from shared.domain.feed import Feed
 from shared.domain.image import Photo
@@ -208,7 +208,7 @@ async def _ticks(database: Database) -> list[Row]:
 
     lease = Lease(mongo.MongoLeases(database), "release", "bench", clock)
     publisher = Publisher(broker, "", "scheduler", clock)
-    release = Release(cast("MongoListings", timed), lease, publisher, {FEED: RULES}, clock, CollectorRegistry())
+    release = Releaser(cast("MongoListings", timed), lease, publisher, {FEED: RULES}, clock, CollectorRegistry())
     took: list[float] = []
     released, waiting, before = 0, list[Mapping[str, str]](), 0
     for tick in range(WARM_UP_TICKS + TICKS):

@@ -1,7 +1,7 @@
-"""Wires the scheduler: hears of listings, records them, releases what is due, and sweeps."""
+"""Wires the scheduler: it records listings, releases due photos, and runs the freshness sweeps."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack
 
 from prometheus_client import CollectorRegistry
@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from services.scheduler.feed_reader import FeedReader
 from services.scheduler.gauges import Gauges
 from services.scheduler.odata import MlsClient
-from services.scheduler.release import Release
+from services.scheduler.release import Releaser
 from services.scheduler.sweep_metrics import SweepMetrics
 from services.scheduler.sweeps import Sweeper, SweepStores
 from shared.clock import utc_now
@@ -28,15 +28,15 @@ from shared.settings import Settings, read_secret, worker_name
 from shared.stores import mongo
 
 SERVICE = "scheduler"
-_TICK_SECONDS = 0.25
-_PACE_SECONDS = 5.0
+_RELEASE_SECONDS = 0.25
+_THROUGHPUT_SECONDS = 5.0
 _GAUGE_SECONDS = 60.0
 """Counting a feed of 100,000 listings takes a third of a second."""
 _SWEEP_SECONDS = 1.0
 
 
 async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Event) -> None:
-    """Run until told to stop."""
+    """Run the scheduler until `stop` is set."""
     async with AsyncExitStack() as closing:
         database = await closing.enter_async_context(
             mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db)
@@ -50,31 +50,38 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         publisher = Publisher(broker, settings.topic_prefix, SERVICE, utc_now)
         # One lease for all loops, named after the oldest of them.
         lease = Lease(mongo.MongoLeases(database), "release", worker_name(settings, SERVICE), utc_now)
-        release = Release(listings, lease, publisher, feeds, utc_now, registry)
-        lane = Subscription(LISTING_SEEN, recorder.record, batch_size=50, concurrency=2, gather_seconds=0.05)
-        consumer = Consumer(settings, SERVICE, [lane], dead_letters, registry)
-        health = Health({"mongo": lambda: mongo.ping(database), "kafka": broker.ping}, registry)
+        releaser = Releaser(listings, lease, publisher, feeds, utc_now, registry)
         throughputs = mongo.MongoThroughputs(database)
         gauges = Gauges(listings, mongo.MongoLedgers(database), lease, feeds, utc_now, registry)
-        loops = [
-            Loop("release", release.tick, _TICK_SECONDS),
-            Loop("pace", lambda: release.report(throughputs), _PACE_SECONDS),
-            Loop("gauges", gauges.update, _GAUGE_SECONDS),
-        ]
         stores = SweepStores(listings, mongo.MongoSweeps(database), mongo.MongoRemovalHolds(database))
-        metrics = SweepMetrics(registry)
-        for feed in feeds.values():
-            reader = _reader(feed)
-            if reader:
-                closing.push_async_callback(reader.aclose)
-            sweeper = Sweeper(feed, reader, stores, lease, publisher, utc_now, metrics)
-            # It waits for an MLS, and may be cancelled anywhere.
-            loops.append(Loop(f"sweep {feed.name}", sweeper.round, _SWEEP_SECONDS, is_cancellable=True))
+        loops = [
+            Loop("release", releaser.tick, _RELEASE_SECONDS),
+            Loop("throughput", lambda: releaser.record_throughputs(throughputs), _THROUGHPUT_SECONDS),
+            Loop("gauges", gauges.update, _GAUGE_SECONDS),
+            *_sweep_loops(feeds, stores, lease, publisher, SweepMetrics(registry), closing),
+        ]
+        seen = Subscription(LISTING_SEEN, recorder.record, batch_size=50, concurrency=2, gather_seconds=0.05)
+        consumer = Consumer(settings, SERVICE, [seen], dead_letters, registry)
+        health = Health({"mongo": lambda: mongo.ping(database), "kafka": broker.ping}, registry)
         await work(settings, settings.scheduler_port, consumer, loops, health, stop)
         await lease.give_back()
 
 
-def _reader(feed: Feed) -> FeedReader | None:
-    if not feed.reso_url:
-        return None
-    return FeedReader(feed, MlsClient(feed, read_secret(feed.reso_token_env) if feed.reso_token_env else ""))
+def _sweep_loops(
+    feeds: Mapping[str, Feed],
+    stores: SweepStores,
+    lease: Lease,
+    publisher: Publisher,
+    metrics: SweepMetrics,
+    closing: AsyncExitStack,
+) -> Iterator[Loop]:
+    """Yield a loop for each feed's sweeps; `closing` closes the connections to the MLSs."""
+    for feed in feeds.values():
+        reader = None
+        if feed.reso_url:
+            token = read_secret(feed.reso_token_env) if feed.reso_token_env else ""
+            reader = FeedReader(feed, MlsClient(feed, token))
+            closing.push_async_callback(reader.aclose)
+        sweeper = Sweeper(feed, reader, stores, lease, publisher, utc_now, metrics)
+        # A round may wait for an MLS for minutes, and can be repeated: so it is cancelled at the end.
+        yield Loop(f"sweep {feed.name}", sweeper.round, _SWEEP_SECONDS, is_cancellable=True)

@@ -1,4 +1,4 @@
-"""Releases what is due, most urgent first: marks photos with a lease, then tells the downloaders."""
+"""Releasing due photos, the most urgent first: each gets a lease, then `image-outdated` is published for it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,21 +23,32 @@ from shared.stores.release_queue import ReleaseQueue
 from shared.stores.throughputs import Throughputs
 
 _logger = log.get(__name__)
-_MOST_LISTINGS = 100
-_BY_AGE = 0.1
-"""The share released by age alone, so that nothing starves."""
+_MAX_LISTINGS = 100
+_OLDEST_SHARE = 0.1
+"""The share of photos that is released by age alone, so that no priority waits forever."""
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class DuePhoto:
     """A due photo, and its listing as it was read."""
 
     listing: Listing
     photo: Photo
 
 
-class Release:
-    """The loop of the one scheduler that holds the lease; two would do no harm, for marking is conditional."""
+@dataclass(frozen=True, slots=True)
+class _ReleasedListing:
+    """A listing as it was read before the release, and its photos as they were written by it."""
+
+    listing: Listing
+    photos: list[Photo]
+
+
+class Releaser:
+    """Releases the due photos of all feeds, in the one scheduler that holds the lease.
+
+    If two schedulers release at the same time, no photo is released twice, since each write is conditional.
+    """
 
     def __init__(
         self,
@@ -53,24 +64,27 @@ class Release:
         self._publisher = publisher
         self._feeds = feeds
         self._clock = clock
-        self._by_age = dict.fromkeys(feeds, 0.0)
+        self._oldest_owed = dict.fromkeys(feeds, 0.0)
         self._windows = {name: Window(clock()) for name in feeds}
         self._released = Counter("listing_images_released", "Photos released", ["feed"], registry=registry)
         self._expired = Counter(
             "listing_images_leases_expired", "Photos due again, for nobody finished them", ["feed"], registry=registry
         )
-        self._in_work = Gauge("listing_images_in_flight", "Photos released, unfinished", ["feed"], registry=registry)
+        self._in_flight = Gauge("listing_images_in_flight", "Photos released, unfinished", ["feed"], registry=registry)
 
     async def tick(self) -> int:
-        """Release what has room, feed by feed; return how many photos. Raises StoreUnavailable, BrokerUnavailable."""
+        """Release due photos of each feed, up to the capacity of its release window; return how many.
+
+        Raises StoreUnavailable, BrokerUnavailable.
+        """
         if not await self._lease.is_held():
-            self._in_work.clear()  # another scheduler's figures count
+            self._in_flight.clear()  # the scheduler that holds the lease shows this metric
             return 0
         now = self._clock()
         return sum([await self._release(feed, now) for feed in self._feeds.values()])
 
-    async def report(self, throughputs: Throughputs) -> None:
-        """Record how fast each feed's photos are finished, for whoever estimates. Raises StoreUnavailable."""
+    async def record_throughputs(self, throughputs: Throughputs) -> None:
+        """Store the measured throughput of each feed that has photos in flight. Raises StoreUnavailable."""
         if await self._lease.is_held():
             for feed, window in self._windows.items():
                 if window.in_work:
@@ -79,79 +93,89 @@ class Release:
     async def _release(self, feed: Feed, now: datetime) -> int:
         window = self._windows[feed.name].observed(await self._listings.in_flight(feed.name, now), now, feed)
         self._windows[feed.name] = window
-        self._in_work.labels(feed.name).set(window.in_work)
-        room = window.room(feed)
-        chosen = await self._choose(feed.name, room, now) if room else []
-        if not chosen:
+        self._in_flight.labels(feed.name).set(window.in_work)
+        capacity = window.room(feed)
+        due = await self._most_urgent(feed.name, capacity, now) if capacity else []
+        if not due:
             return 0
-        await self._publisher.ping()  # nothing is marked that could not be said
-        marked = await self._mark(chosen, now)
+        await self._publisher.ping()  # without Kafka no photo gets a lease
+        released = await self._write_leases(due, now)
         try:
-            await self._publisher.publish(ImageOutdated.of(one, photo) for one, photos in marked for photo in photos)
+            await self._publisher.publish(
+                ImageOutdated.of(each.listing, photo) for each in released for photo in each.photos
+            )
         except BrokerUnavailable:
-            # Due as before, and not only once the lease ends; who heard of it all the same has claimed it by now.
-            await self._listings.write(one.reverted() for one, _ in marked)
+            # So the photos are due at once, not only when their leases end. A downloader that got an event all the same
+            # has claimed the photo by now, and then this write is refused.
+            await self._listings.write(each.listing.reverted() for each in released)
             raise
-        ids = {photo.id for _, photos in marked for photo in photos}
-        self._report([one for one in chosen if one.photo.id in ids], now)
+        ids = {photo.id for each in released for photo in each.photos}
+        self._log([due_photo for due_photo in due if due_photo.photo.id in ids], now)
         self._windows[feed.name] = window.released(len(ids))
         self._released.labels(feed.name).inc(len(ids))
         return len(ids)
 
-    async def _choose(self, feed: str, room: int, now: datetime) -> list[Chosen]:
-        """Return at most `room` due photos: a few by age alone, the rest by priority and age."""
-        # No more than this tick's share is owed: what there was no need to release while nothing was due is not.
-        self._by_age[feed] = min(self._by_age[feed] + room * _BY_AGE, max(1.0, room * _BY_AGE))
-        chosen: dict[str, Chosen] = {}
-        if old := int(self._by_age[feed]):
-            oldest = _due(await self._listings.oldest_due(feed, now, min(old, _MOST_LISTINGS)), now)
-            chosen = {one.photo.id: one for one in sorted(oldest, key=_age)[:old]}
-            self._by_age[feed] -= len(chosen)
-        urgent = _due(await self._listings.due(feed, now, min(room, _MOST_LISTINGS)), now)
-        for one in sorted(urgent, key=_urgency):
-            if len(chosen) >= room:
+    async def _most_urgent(self, feed: str, limit: int, now: datetime) -> list[DuePhoto]:
+        """Return at most `limit` due photos: a tenth by age alone, the others by priority and age."""
+        # Fractions add up over the ticks, but ticks without due photos do not: one tick's share is the most.
+        self._oldest_owed[feed] = min(
+            self._oldest_owed[feed] + limit * _OLDEST_SHARE, max(1.0, limit * _OLDEST_SHARE)
+        )  # fmt: skip
+        chosen: dict[str, DuePhoto] = {}
+        if by_age := int(self._oldest_owed[feed]):
+            oldest = _due(await self._listings.oldest_due(feed, now, min(by_age, _MAX_LISTINGS)), now)
+            chosen = {each.photo.id: each for each in sorted(oldest, key=_age)[:by_age]}
+            self._oldest_owed[feed] -= len(chosen)
+        urgent = _due(await self._listings.due(feed, now, min(limit, _MAX_LISTINGS)), now)
+        for each in sorted(urgent, key=_urgency):
+            if len(chosen) >= limit:
                 break
-            chosen[one.photo.id] = one
+            chosen[each.photo.id] = each
         return list(chosen.values())
 
-    async def _mark(self, chosen: Sequence[Chosen], now: datetime) -> list[tuple[Listing, list[Photo]]]:
-        """Give the photos their lease, in one write; return them with their listings as they were read.
+    async def _write_leases(self, due: Sequence[DuePhoto], now: datetime) -> list[_ReleasedListing]:
+        """Record the photos as released, in one write; return the listings that were written.
 
-        A listing that changed meanwhile is left for the next tick.
+        A listing that was written by another since it was read is left out, and released at the next tick.
         """
-        by_listing: dict[ListingId, tuple[Listing, list[Photo]]] = {}
-        for one in chosen:
-            _, photos = by_listing.setdefault((one.listing.feed, one.listing.key), (one.listing, []))
-            photos.append(lifecycle.release(one.photo, now))
-        refused = await self._listings.write(listing.with_photos(photos) for listing, photos in by_listing.values())
-        return [marked for one, marked in by_listing.items() if one not in refused]
+        by_listing: dict[ListingId, _ReleasedListing] = {}
+        for each in due:
+            listing_id = (each.listing.feed, each.listing.key)
+            released = by_listing.setdefault(listing_id, _ReleasedListing(each.listing, []))
+            released.photos.append(lifecycle.release(each.photo, now))
+        refused = await self._listings.write(each.listing.with_photos(each.photos) for each in by_listing.values())
+        return [released for listing_id, released in by_listing.items() if listing_id not in refused]
 
-    def _report(self, released: Iterable[Chosen], now: datetime) -> None:
-        for one in released:
-            facts = {"feed": one.listing.feed, "listing_key": one.listing.key, "image_id": one.photo.id}
-            if one.photo.released_at is not None:
-                # An event was lost, or a worker: rare, and otherwise seen only as a photo that comes late.
-                self._expired.labels(one.listing.feed).inc()
-                worker = one.photo.claim.worker if one.photo.claim else None
-                _logger.warning("lease-expired", **facts, released_at=str(one.photo.released_at), worker=worker)
-            _logger.info("image-released", **facts, correlation_id=one.photo.cause)
-            tracing.record_span("wait", one.photo.cause, (now - one.photo.not_before).total_seconds(), **facts)
+    def _log(self, released: Iterable[DuePhoto], now: datetime) -> None:
+        for each in released:
+            listing, photo = each.listing, each.photo
+            fields = {"feed": listing.feed, "listing_key": listing.key, "image_id": photo.id}
+            if photo.released_at is not None:
+                # An event was lost or a worker died: rare, and otherwise only seen as a photo that comes late.
+                self._expired.labels(listing.feed).inc()
+                worker = photo.claim.worker if photo.claim else None
+                _logger.warning("lease-expired", **fields, released_at=str(photo.released_at), worker=worker)
+            _logger.info("image-released", **fields, correlation_id=photo.cause)
+            tracing.record_span("wait", photo.cause, (now - photo.not_before).total_seconds(), **fields)
 
 
-def _due(listings: Iterable[Listing], now: datetime) -> list[Chosen]:
+def _due(listings: Iterable[Listing], now: datetime) -> list[DuePhoto]:
     return [
-        Chosen(listing, photo)
+        DuePhoto(listing, photo)
         for listing in listings
         for photo in listing.photos
         if (due_at := listing.photo_due_at(photo)) and due_at <= now
     ]
 
 
-def _age(one: Chosen) -> tuple[datetime, int]:
-    return one.photo.not_before, one.photo.order
+def _age(due: DuePhoto) -> tuple[datetime, int]:
+    return due.photo.not_before, due.photo.order
 
 
-def _urgency(one: Chosen) -> tuple[int, datetime, bool, str, int]:
-    """Among equals the listings' first photos, which search pages show; then listing by listing, to be few writes."""
-    is_first = one.photo is one.listing.photos[0]
-    return one.photo.priority.rank, one.photo.not_before, not is_first, one.listing.key, one.photo.order
+def _urgency(due: DuePhoto) -> tuple[int, datetime, bool, str, int]:
+    """Return the sort key of a due photo: priority, age, a listing's first photo before others, listing, order.
+
+    Search pages show first photos. Photos of one listing follow each other, since they are released in one write.
+    """
+    is_first = due.photo is due.listing.photos[0]
+    return due.photo.priority.rank, due.photo.not_before, not is_first, due.listing.key, due.photo.order

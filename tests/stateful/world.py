@@ -24,7 +24,7 @@ from services.resolver.cache_metrics import CacheMetrics
 from services.resolver.catalog import Catalog
 from services.resolver.demand import Demand
 from services.resolver.policy import CachePolicy
-from services.scheduler.release import Release
+from services.scheduler.release import Releaser
 from shared.audit import AuditScope, Walk
 from shared.dead_letters import DeadLetters
 from shared.domain.failures import Failure, Reason
@@ -212,7 +212,7 @@ class World:
         listings, dead_letters, publisher = self._parts(process, "scheduler")
         recorder = Recorder(listings, FEEDS, dead_letters, self.clock, CollectorRegistry())
         lease = Lease(cast("Leases", Door(process, self.leases)), "release", process.name, self.clock)
-        release = Release(listings, lease, publisher, FEEDS, self.clock, CollectorRegistry())
+        release = Releaser(listings, lease, publisher, FEEDS, self.clock, CollectorRegistry())
         return Service(recorder.record, release.tick)
 
     def _janitor(self, process: Process[Service]) -> Service:

@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 from prometheus_client import CollectorRegistry
 
-from services.scheduler.release import Release
+from services.scheduler.release import Releaser
 from shared.domain.image import Claim, Photo
 from shared.domain.listing import Listing
 from shared.domain.priority import Priority
@@ -52,15 +52,15 @@ class Scheduler:
     def clock(self) -> datetime:
         return self.now
 
-    def another(self, name: str) -> Release:
+    def another(self, name: str) -> Releaser:
         lease, publisher = Lease(self.leases, "scheduler", name, self.clock), cast("Publisher", self.said)
         self.registry = CollectorRegistry()
-        return Release(self.listings, lease, publisher, {FEED: self.feed}, self.clock, self.registry)
+        return Releaser(self.listings, lease, publisher, {FEED: self.feed}, self.clock, self.registry)
 
     async def write(self, listings: Sequence[Listing]) -> None:
         assert not await self.listings.write(listings)
 
-    async def tick(self, seconds: float = 0.25, release: Release | None = None) -> list[str]:
+    async def tick(self, seconds: float = 0.25, release: Releaser | None = None) -> list[str]:
         """Let time pass and release; return the listing keys of what was said."""
         self.now = after((self.now - NOW).total_seconds() + seconds)
         said = len(self.said.events)
@@ -244,15 +244,15 @@ async def test_what_was_heard_though_the_broker_failed_stays_claimed(monkeypatch
 
 async def test_the_measured_rate_is_recorded_by_the_holder_while_there_is_work() -> None:
     scheduler, throughputs = Scheduler(), MemoryThroughputs()
-    await scheduler.release.report(throughputs)
+    await scheduler.release.record_throughputs(throughputs)
     assert await throughputs.get(FEED) is None
     await scheduler.write(queue(Priority.ROUTINE, 40, 100))
     await scheduler.tick()
     await scheduler.finish_all()
     await scheduler.tick(4)
-    await scheduler.another("two").report(throughputs)
+    await scheduler.another("two").record_throughputs(throughputs)
     assert await throughputs.get(FEED) is None
-    await scheduler.release.report(throughputs)
+    await scheduler.release.record_throughputs(throughputs)
     throughput = await throughputs.get(FEED)
     assert throughput is not None
     assert throughput.at == after(4.25)
