@@ -20,7 +20,7 @@ from shared.stores.listings import ListingRecords
 from shared.stores.updates import OptimisticUpdate
 
 Readings = Mapping[ListingId, Listing]
-Wanted = Mapping[ListingId, Sequence[Photo]]
+Claimable = Mapping[ListingId, Sequence[Photo]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,10 @@ class ClaimedListing:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """What was claimed, out of which batch of the budget, and which listings to look at again.
+    """The listings of which photos were claimed, the batch that the budget granted for them, and what remains.
 
-    Those are the listings of which photos were not granted yet, or that others changed meanwhile. `batch` is None if
-    nothing was granted; else the caller must have it settled, even if `listings` is empty.
+    `again` are listings to read and claim again: some of their photos were not granted yet, or others changed them.
+    `batch` is None if nothing was granted; else its slots must be given back, even if no photo was claimed.
     """
 
     batch: Batch | None = None
@@ -78,12 +78,12 @@ class Claimer:
     async def claim(self, readings: Readings, requested: Requested, wait_seconds: float) -> Claimed:
         """Claim the requested photos, of the listings as they were read, that the budget grants downloads for.
 
-        Waits up to `wait_seconds` for the budget; if it grants nothing by then, all of them are deferred. Meanwhile the
-        photos count as waiting, as to defer them costs a write and another release. Raises StoreUnavailable, and
-        Contention if others changed the listings before each attempt to claim any photo.
+        Wait up to `wait_seconds` for the budget, as deferring a photo costs a write and another release. If it grants
+        nothing by then, defer all of them. Raises StoreUnavailable, and Contention if others changed the listings
+        before each attempt to claim a photo.
         """
-        wanted = self._wanted(readings, requested, self._in_flight.unavailable(is_viewed=self._is_viewed))
-        photos = [photo for photos in wanted.values() for photo in photos]
+        claimable = self._claimable(readings, requested, self._in_flight.unavailable(is_viewed=self._is_viewed))
+        photos = [photo for photos in claimable.values() for photo in photos]
         if not photos:
             return Claimed()
         with self._in_flight.waiting({photo.id for photo in photos}, is_viewed=self._is_viewed):
@@ -96,51 +96,51 @@ class Claimer:
             )
             try:
                 if not batch.downloads:
-                    return Claimed(again=await self._defer(readings, wanted, batch))
-                claimed = await self._claim_granted(readings, requested, wanted, batch.downloads)
+                    return Claimed(again=await self._defer(readings, claimable, batch))
+                claimed = await self._claim_granted(readings, requested, claimable, batch.downloads)
             except BaseException:
                 await self._budget.give_back(batch)
                 raise
-        claimed_counts = {listing.listing_id: len(listing.photos) for listing in claimed}
-        again = [listing_id for listing_id, photos in wanted.items() if claimed_counts.get(listing_id, 0) < len(photos)]
+        counts = {listing.listing_id: len(listing.photos) for listing in claimed}
+        again = [listing_id for listing_id, photos in claimable.items() if counts.get(listing_id, 0) < len(photos)]
         return Claimed(batch, claimed, again)
 
-    def _wanted(
+    def _claimable(
         self, readings: Readings, requested: Requested, unavailable: Collection[str]
     ) -> dict[ListingId, list[Photo]]:
         now = self._clock()
         return {
             listing_id: photos
             for listing_id, listing in readings.items()
-            if (photos := decide.wanted(listing, requested[listing_id], self._worker, unavailable, now))
+            if (photos := decide.claimable(listing, requested[listing_id], self._worker, unavailable, now))
         }
 
-    async def _defer(self, readings: Readings, wanted: Wanted, batch: Batch) -> Collection[ListingId]:
+    async def _defer(self, readings: Readings, claimable: Claimable, batch: Batch) -> Collection[ListingId]:
         """Defer the photos until the budget expects to grant downloads; return the listings that others changed."""
         until = batch.ask_again_at or self._clock()
         return await self._listings.write(
             readings[listing_id].with_photos([lifecycle.defer(photo, until) for photo in photos])
-            for listing_id, photos in wanted.items()
+            for listing_id, photos in claimable.items()
         )
 
     async def _claim_granted(
-        self, readings: Readings, requested: Requested, wanted: Wanted, downloads: Sequence[GrantedDownload]
+        self, readings: Readings, requested: Requested, claimable: Claimable, downloads: Sequence[GrantedDownload]
     ) -> Sequence[ClaimedListing]:
-        """Claim as many of the wanted photos as there are downloads.
+        """Claim as many of the claimable photos as there are downloads.
 
-        Each download has a planned time soon. So if others change a listing before its claim is written, its download
-        goes to what that listing, or another one that they changed, wants now.
+        Each download has a planned time, soon. So if others change a listing before its claim is written, its download
+        is not given back, but goes to a photo that is still claimable in one of the changed listings.
         """
         claimed: dict[ListingId, ClaimedListing] = {}
-        image_ids = {photo.id for photos in wanted.values() for photo in photos}
-        update = OptimisticUpdate(self._listings, list(wanted), readings)
+        image_ids = {photo.id for photos in claimable.values() for photo in photos}
+        update = OptimisticUpdate(self._listings, list(claimable), readings)
         try:
             async for current in update:
                 if current is not readings:
-                    wanted = self._still_wanted(current, requested, image_ids)
+                    claimable = self._still_claimable(current, requested, image_ids)
                 # Registered before the write: the other subscription may read the claim before we know that it is
                 # written, and take it for the claim of an earlier run of this worker.
-                shares = self._share_out(wanted, downloads)
+                shares = self._share_out(claimable, downloads)
                 claimed |= shares
                 written = await update.write(_with_claims(current, shares.values()))
                 for listing_id in shares.keys() - {(listing.feed, listing.key) for listing in written}:
@@ -156,21 +156,21 @@ class Claimer:
             raise
         return list(claimed.values())
 
-    def _still_wanted(self, readings: Readings, requested: Requested, image_ids: Collection[str]) -> Wanted:
-        """Return which of the photos `image_ids` may be claimed of the listings as they are now."""
+    def _still_claimable(self, readings: Readings, requested: Requested, image_ids: Collection[str]) -> Claimable:
+        """Return those of the photos `image_ids` that may be claimed in the listings as they are now."""
         unavailable = self._in_flight.unavailable(is_viewed=self._is_viewed, except_waiting=image_ids)
-        wanted = self._wanted(readings, requested, unavailable)
-        # No others: a photo that became available meanwhile would get the grant of one that is not looked at again.
+        claimable = self._claimable(readings, requested, unavailable)
+        # No other photos: one that became available meanwhile would take the grant of one that is not read again.
         return {
-            listing_id: [photo for photo in photos if photo.id in image_ids] for listing_id, photos in wanted.items()
+            listing_id: [photo for photo in photos if photo.id in image_ids] for listing_id, photos in claimable.items()
         }
 
-    def _share_out(self, wanted: Wanted, downloads: Sequence[GrantedDownload]) -> dict[ListingId, ClaimedListing]:
+    def _share_out(self, claimable: Claimable, downloads: Sequence[GrantedDownload]) -> dict[ListingId, ClaimedListing]:
         """Give each download to a photo, and register those photos as claimed."""
         now = self._clock()
         photos = [
             (listing_id, photo)
-            for listing_id, photos in wanted.items()
+            for listing_id, photos in claimable.items()
             for photo in photos
             if not self._in_flight.is_claimed(photo.id)  # the other subscription was faster
         ]

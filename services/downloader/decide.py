@@ -1,4 +1,4 @@
-"""Which photos does a batch claim, and what do its outcomes leave of the listing? Pure."""
+"""Decides which requested photos a worker may claim, and what the outcome of an attempt changes in its listing."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -15,27 +15,40 @@ from shared.events.codec import Event
 from shared.events.images import ImageOutdated, OutdatedReason
 
 _STORAGE_BUSY = timedelta(seconds=3)
-_RECENT = timedelta(minutes=2)
+"""When to attempt a photo again whose new copy has the same keys as objects that are being deleted."""
+_UNANNOUNCED_WITHIN = timedelta(minutes=2)
+"""How long before its restart a worker may have stored a copy without publishing the event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A listing after an outcome was written into it. `copy` is set where it now holds a good one, `changed` if new."""
+    """A listing with an outcome written into it.
+
+    `copy` is the photo's copy if the outcome made or confirmed one; `changed` is True if its bytes are new.
+    """
 
     listing: Listing
     copy: Copy | None = None
     changed: bool = False
 
 
-def wanted(
-    listing: Listing, asked: Sequence[Event[ImageOutdated]], worker: str, at_work: Collection[str], now: datetime
+def claimable(
+    listing: Listing,
+    requested: Sequence[Event[ImageOutdated]],
+    worker: str,
+    unavailable: Collection[str],
+    now: datetime,
 ) -> list[Photo]:
-    """Return the photos that may be claimed, as asked for; what is stale, doubled, removed or in work falls out."""
+    """Return the photos of a listing that the worker may claim, with the priorities that the events request.
+
+    Left out are photos that need no attempt, that another worker claimed, that the listing no longer shows, or whose
+    ids are in `unavailable`. A photo that several events request is returned once.
+    """
     photos = {photo.id: photo for photo in listing.photos}
     found: dict[str, Photo] = {}
-    for event in asked:
+    for event in requested:
         photo = found.get(event.data.image_id) or photos.get(event.data.image_id)
-        if photo is None or photo.id in at_work:
+        if photo is None or photo.id in unavailable:
             continue
         is_forced = event.data.reason is OutdatedReason.FORCED
         photo = lifecycle.request(photo, event.data.priority, event.time if is_forced else None)
@@ -44,22 +57,28 @@ def wanted(
     return list(found.values())
 
 
-def abandoned(listing: Listing, worker: str, at_work: Collection[str], now: datetime) -> list[Photo]:
-    """Return, due now, the photos that an earlier life of the worker had in hand."""
+def abandoned(listing: Listing, worker: str, in_hand: Collection[str], now: datetime) -> list[Photo]:
+    """Return, deferred and due now, the photos that the worker claimed but does not have in hand.
+
+    An earlier run of the worker claimed them, and ended before it settled them. `in_hand` are ids of photos.
+    """
     return [
         lifecycle.defer(photo, now)
         for photo in listing.photos
-        if photo.claim is not None and photo.claim.worker == worker and photo.id not in at_work
+        if photo.claim is not None and photo.claim.worker == worker and photo.id not in in_hand
     ]
 
 
-def left_unsaid(listing: Listing, asked: Sequence[Event[ImageOutdated]], started_at: datetime) -> list[Photo]:
-    """Return photos that a worker before this one may have finished without living to say so."""
-    ids = {event.data.image_id for event in asked if event.time < started_at}
+def unannounced(listing: Listing, requested: Sequence[Event[ImageOutdated]], started_at: datetime) -> list[Photo]:
+    """Return the photos with a copy whose `image-downloaded` a worker may have died before publishing.
+
+    They were requested before this worker started, and their copy was stored or checked within two minutes before.
+    """
+    ids = {event.data.image_id for event in requested if event.time < started_at}
     return [
         photo
         for photo in listing.photos
-        if photo.id in ids and photo.copy and started_at - _RECENT < photo.copy.checked_at < started_at
+        if photo.id in ids and photo.copy and started_at - _UNANNOUNCED_WITHIN < photo.copy.checked_at < started_at
     ]
 
 
@@ -73,7 +92,12 @@ def settle(
     now: datetime,
     jitter: float,
 ) -> Settled:
-    """Write what came of a claimed photo into its listing as that is now."""
+    """Return the listing, as it is now, with the outcome of an attempt written into it.
+
+    `claimed` is the photo as it was claimed. If it was withdrawn or claimed by another worker since, only a discard of
+    what the attempt stored is added. `superseded_for` is how long a superseded copy stays; `jitter` in 0…1 spreads
+    retries.
+    """
     photo = listing.photo(claimed.id)
     if photo is None or photo.claim != claimed.claim:
         if isinstance(outcome, Downloaded):
@@ -99,7 +123,7 @@ def _downloaded(listing: Listing, photo: Photo, after: Photo, now: datetime, sup
     copy = after.copy
     assert copy is not None  # noqa: S101 - it was downloaded
     if any(discard.removing and discard.touches(copy) for discard in listing.discards):
-        # The same bytes as a version whose objects are disappearing right now: store them again once it is over.
+        # Objects of the same keys, of an older version, are being deleted now. They must be stored again after that.
         return Settled(listing.with_photos([lifecycle.defer(photo, now + _STORAGE_BUSY)]))
-    left = lifecycle.supersede(listing, after, now, now + superseded_for)
-    return Settled(left, copy=copy, changed=photo.copy is None or photo.copy.sha256 != copy.sha256)
+    settled = lifecycle.supersede(listing, after, now, now + superseded_for)
+    return Settled(settled, copy=copy, changed=photo.copy is None or photo.copy.sha256 != copy.sha256)

@@ -83,7 +83,7 @@ class Reporter:
             [
                 image_downloaded(listing, photo.id, photo.copy, self._url, changed=True)
                 for listing_id, listing in listings.items()
-                for photo in decide.left_unsaid(listing, requested[listing_id], self._started_at)
+                for photo in decide.unannounced(listing, requested[listing_id], self._started_at)
                 if photo.copy
             ]
         )

@@ -1,4 +1,4 @@
-"""Which photos does a batch claim, and what do its outcomes leave of the listing?"""
+"""Tests which requested photos a worker may claim, and what each outcome changes in its listing."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.downloader.decide import Settled, abandoned, left_unsaid, settle, wanted
+from services.downloader.decide import Settled, abandoned, claimable, settle, unannounced
 from services.downloader.outcomes import Deferred, Downloaded, Outcome, Unchanged
 from shared.domain import lifecycle
 from shared.domain.failures import Failure, Reason
@@ -34,13 +34,14 @@ def outdated(
     return Event(data=data, id="1", time=at)
 
 
-def taken(listing: Listing, *asked: Event[ImageOutdated], at_work: Sequence[str] = ()) -> list[str]:
-    ids = {a_photo(name).id for name in at_work}
-    return [photo.object_id for photo in wanted(listing, asked or [outdated()], "w", ids, NOW)]
+def claimable_ids(listing: Listing, *requested: Event[ImageOutdated], unavailable: Sequence[str] = ()) -> list[str]:
+    """Return the object ids of the photos that worker w may claim; by default photo `a` is requested."""
+    ids = {a_photo(name).id for name in unavailable}
+    return [photo.object_id for photo in claimable(listing, requested or [outdated()], "w", ids, NOW)]
 
 
 @pytest.mark.parametrize(
-    ("photo", "free"),
+    ("photo", "is_claimable"),
     [
         (a_photo(), True),
         (a_photo(not_before=after(1)), False),
@@ -56,8 +57,8 @@ def taken(listing: Listing, *asked: Event[ImageOutdated], at_work: Sequence[str]
         (a_photo(failure=Failure(Reason.GONE), not_before=after(86_400)), False),
     ],
 )
-def test_a_photo_that_is_released_or_due_and_in_nobodys_hands_is_claimed(photo: Photo, free: bool) -> None:
-    assert taken(a_listing(photo)) == (["a"] if free else [])
+def test_a_photo_is_claimable_if_it_is_due_and_not_claimed_by_another(photo: Photo, is_claimable: bool) -> None:
+    assert claimable_ids(a_listing(photo)) == (["a"] if is_claimable else [])
 
 
 @pytest.mark.parametrize(
@@ -70,19 +71,19 @@ def test_a_photo_that_is_released_or_due_and_in_nobodys_hands_is_claimed(photo: 
     ],
     ids=["hidden", "being removed", "not shown", "no photos"],
 )
-def test_what_may_not_be_fetched_is_not_claimed(listing: Listing) -> None:
-    assert taken(listing) == []
+def test_a_photo_that_its_listing_does_not_show_is_not_claimable(listing: Listing) -> None:
+    assert claimable_ids(listing) == []
 
 
-def test_a_photo_asked_for_twice_or_at_work_already_is_claimed_once() -> None:
+def test_a_photo_requested_twice_is_returned_once_and_an_unavailable_one_not_at_all() -> None:
     listing = a_listing(a_photo("a"), a_photo("b"), a_photo("c"))
-    asked = [outdated("b"), outdated("a"), outdated("b"), outdated("c")]
-    assert taken(listing, *asked, at_work=["c"]) == ["b", "a"]
+    requested = [outdated("b"), outdated("a"), outdated("b"), outdated("c")]
+    assert claimable_ids(listing, *requested, unavailable=["c"]) == ["b", "a"]
 
 
-def test_the_most_urgent_of_the_askings_counts() -> None:
-    asked = [outdated(priority=Priority.VIEWED), outdated(priority=Priority.POPULAR)]
-    (photo,) = wanted(a_listing(a_photo(priority=Priority.SEARCHED)), asked, "w", (), NOW)
+def test_the_most_urgent_requested_priority_counts() -> None:
+    requested = [outdated(priority=Priority.VIEWED), outdated(priority=Priority.POPULAR)]
+    (photo,) = claimable(a_listing(a_photo(priority=Priority.SEARCHED)), requested, "w", (), NOW)
     assert photo.priority is Priority.VIEWED
 
 
@@ -95,18 +96,18 @@ def test_the_most_urgent_of_the_askings_counts() -> None:
         (a_photo(not_before=after(60)), after(-9), True),
         (a_photo(not_before=after(60), attempted_at=NOW), after(1), True),
         (a_photo(not_before=after(60), attempted_at=NOW), after(0), False),
-        # Tried since and failed: heard of again, it is not forced anew.
+        # It was attempted since and failed: the same event, delivered again, does not force it anew.
         (a_held_photo(announced_at=after(1), attempted_at=after(5), not_before=after(60)), after(2), False),
     ],
 )
-def test_a_forced_photo_is_fetched_unless_it_was_since(photo: Photo, at: datetime, is_forced: bool) -> None:
-    found = wanted(a_listing(photo), [outdated(reason=OutdatedReason.FORCED, at=at)], "w", (), NOW)
-    assert [one.forced_at for one in found] == ([at] if is_forced else [])
+def test_a_photo_is_forced_unless_it_was_attempted_since(photo: Photo, at: datetime, is_forced: bool) -> None:
+    found = claimable(a_listing(photo), [outdated(reason=OutdatedReason.FORCED, at=at)], "w", (), NOW)
+    assert [photo.forced_at for photo in found] == ([at] if is_forced else [])
 
 
 @pytest.mark.parametrize("reason", [OutdatedReason.MISSING, OutdatedReason.CHANGED, OutdatedReason.RETRY])
-def test_any_other_reason_does_not_fetch_what_is_held(reason: OutdatedReason) -> None:
-    assert taken(a_listing(a_held_photo()), outdated(reason=reason, at=after(9))) == []
+def test_only_the_reason_forced_makes_a_downloaded_photo_claimable(reason: OutdatedReason) -> None:
+    assert claimable_ids(a_listing(a_held_photo()), outdated(reason=reason, at=after(9))) == []
 
 
 @pytest.mark.parametrize("released_at", [None, after(-5)])
@@ -117,32 +118,32 @@ def test_a_claim_lasts_for_the_request_and_a_margin(released_at: datetime | None
 
 
 @pytest.mark.parametrize(
-    ("checked_at", "asked_at", "said_again"),
+    ("checked_at", "requested_at", "is_unannounced"),
     [(-1, -2, True), (-119, -2, True), (-120, -2, False), (0, -2, False), (1, -2, False), (-1, 0, False)],
 )
-def test_what_an_earlier_life_finished_just_before_its_end_is_said_again(
-    checked_at: float, asked_at: float, said_again: bool
+def test_a_copy_stored_shortly_before_the_start_is_unannounced(
+    checked_at: float, requested_at: float, is_unannounced: bool
 ) -> None:
     listing = a_listing(a_held_photo(copy=a_copy(checked_at=after(checked_at))), a_photo("b"))
-    found = left_unsaid(listing, [outdated(at=after(asked_at)), outdated("b", at=after(-2))], started_at=NOW)
-    assert [photo.object_id for photo in found] == (["a"] if said_again else [])
+    found = unannounced(listing, [outdated(at=after(requested_at)), outdated("b", at=after(-2))], started_at=NOW)
+    assert [photo.object_id for photo in found] == (["a"] if is_unannounced else [])
 
 
-def test_what_an_earlier_life_had_in_hand_is_due_now_and_nothing_else() -> None:
+def test_only_photos_that_an_earlier_run_claimed_are_abandoned() -> None:
     ours, theirs = a_photo("a", claim=OURS, released_at=NOW, not_before=after(80)), a_photo("b", claim=THEIRS)
     listing = a_listing(ours, theirs, a_photo("c", claim=OURS), a_photo("d"))
     assert abandoned(listing, "w", {a_photo("c").id}, after(5)) == [lifecycle.defer(ours, after(5))]
 
 
 def claimed(**facts: Any) -> Photo:
-    """Return a photo in our hands."""
+    """Return a photo that worker w has claimed."""
     return a_photo(**{"claim": OURS, "released_at": NOW, "not_before": OURS.until, **facts})
 
 
 def settled(
     outcome: Outcome, photo: Photo | None = None, listing: Listing | None = None, **more: Any
 ) -> tuple[Settled, Photo | None]:
-    """Settle an outcome of a claimed photo into a listing, by default the one that it was claimed of."""
+    """Settle an outcome of a claimed photo; `listing` is its listing as it is now, by default as it was claimed."""
     photo = photo or claimed()
     listing = a_listing(photo) if listing is None else listing
     facts = {"feed": a_feed(), "superseded_for": timedelta(hours=1), "now": after(9), "jitter": 0.0, **more}
@@ -150,7 +151,7 @@ def settled(
     return found, found.listing.photo(photo.id)
 
 
-def test_a_first_copy_leaves_nothing_to_do() -> None:
+def test_after_a_first_copy_the_photo_is_downloaded_and_not_due() -> None:
     before = claimed(attempts=3, failure=Failure(Reason.TIMEOUT), priority=Priority.VIEWED)
     found, photo = settled(Downloaded(NEW), before)
     assert photo is not None
@@ -160,7 +161,7 @@ def test_a_first_copy_leaves_nothing_to_do() -> None:
     assert (found.copy, found.changed, found.listing.discards) == (NEW, True, ())
 
 
-def test_a_newer_copy_supersedes_the_old_for_a_while() -> None:
+def test_a_newer_copy_supersedes_the_old_one_which_is_removed_later() -> None:
     found, photo = settled(Downloaded(NEW), claimed(copy=OLD, announced_at=after(1)))
     assert photo is not None
     assert photo.copy == replace(NEW, mls_changed_at=after(1))
@@ -170,7 +171,7 @@ def test_a_newer_copy_supersedes_the_old_for_a_while() -> None:
     assert (discard.reason, discard.remove_at) == (RemovalReason.SUPERSEDED, after(9 + 3_600))
 
 
-def test_the_same_bytes_again_are_no_change_and_supersede_nothing() -> None:
+def test_the_same_bytes_again_change_and_supersede_nothing() -> None:
     found, photo = settled(Downloaded(OLD), claimed(copy=OLD, announced_at=after(1)))
     assert photo is not None
     assert photo.status is Status.DOWNLOADED
@@ -178,7 +179,7 @@ def test_the_same_bytes_again_are_no_change_and_supersede_nothing() -> None:
     assert found.copy == photo.copy
 
 
-def test_a_copy_that_is_stored_again_is_not_removed_as_superseded() -> None:
+def test_a_superseded_copy_that_is_stored_again_is_not_removed() -> None:
     listing = a_listing(claimed(copy=NEW), discards=(a_discard(held=OLD, remove_at=after(60)), a_discard("b")))
     found, _ = settled(Downloaded(OLD), listing.photos[0], listing)
     kept, superseded = found.listing.discards
@@ -186,7 +187,7 @@ def test_a_copy_that_is_stored_again_is_not_removed_as_superseded() -> None:
     assert {*superseded.public_keys, *superseded.original_keys} == {*copy_keys(NEW)}
 
 
-def test_bytes_whose_objects_are_being_removed_are_stored_again_a_little_later() -> None:
+def test_a_photo_whose_objects_are_being_deleted_is_attempted_again_a_little_later() -> None:
     listing = a_listing(claimed(), discards=(a_discard(held=NEW, removing=True),))
     found, photo = settled(Downloaded(NEW), listing.photos[0], listing)
     assert photo is not None
@@ -218,7 +219,7 @@ def test_a_copy_belongs_to_the_version_announced_when_its_fetch_began(
     assert photo.due_at == (after(9) if status is Status.OUTDATED else None)
 
 
-def test_an_unchanged_copy_gets_its_new_validators() -> None:
+def test_an_unchanged_copy_gets_the_new_validators() -> None:
     found, photo = settled(Unchanged('"v2"', "Mon"), claimed(copy=OLD, announced_at=after(1)))
     assert photo is not None
     expected = replace(OLD, etag='"v2"', last_modified="Mon", mls_changed_at=after(1), checked_at=after(9))
@@ -227,15 +228,15 @@ def test_an_unchanged_copy_gets_its_new_validators() -> None:
 
 
 @pytest.mark.parametrize("outcome", [Downloaded(NEW), Unchanged(None, None)])
-@pytest.mark.parametrize(("forced_since", "left"), [(NOW, None), (after(5), after(5))])
-def test_what_was_forced_is_done_unless_it_was_forced_again_since(
-    outcome: Outcome, forced_since: datetime, left: datetime | None
+@pytest.mark.parametrize(("forced_since", "forced_after"), [(NOW, None), (after(5), after(5))])
+def test_a_success_ends_the_forcing_unless_the_photo_was_forced_again_since(
+    outcome: Outcome, forced_since: datetime, forced_after: datetime | None
 ) -> None:
     before = claimed(copy=OLD, forced_at=NOW)
     _, photo = settled(outcome, before, a_listing(replace(before, forced_at=forced_since)))
     assert photo is not None
-    assert photo.forced_at == left
-    assert bool(photo.due_at) is bool(left)
+    assert photo.forced_at == forced_after
+    assert bool(photo.due_at) is bool(forced_after)
 
 
 @pytest.mark.parametrize(
@@ -262,20 +263,20 @@ def test_a_failed_photo_waits_for_its_next_attempt_and_keeps_its_copy(
     assert found == Settled(found.listing)
 
 
-def test_what_failed_while_something_newer_was_announced_is_due_at_once() -> None:
+def test_a_photo_that_failed_while_a_newer_version_was_announced_is_due_at_once() -> None:
     _, photo = settled(Failure(Reason.GONE), claimed(), a_listing(claimed(announced_at=after(1))))
     assert photo is not None
     assert photo.due_at == after(9)
 
 
-@pytest.mark.parametrize(("reason", "left"), [(Reason.TIMEOUT, NOW), (Reason.GONE, None)])
-def test_a_forced_photo_stays_forced_until_it_is_given_up(reason: Reason, left: datetime | None) -> None:
+@pytest.mark.parametrize(("reason", "forced_after"), [(Reason.TIMEOUT, NOW), (Reason.GONE, None)])
+def test_a_forced_photo_stays_forced_until_it_is_given_up(reason: Reason, forced_after: datetime | None) -> None:
     _, photo = settled(Failure(reason), claimed(copy=OLD, forced_at=NOW))
     assert photo is not None
-    assert (photo.forced_at, photo.copy) == (left, OLD)
+    assert (photo.forced_at, photo.copy) == (forced_after, OLD)
 
 
-def test_what_is_put_back_is_as_it_was_and_due_when_told() -> None:
+def test_a_deferred_photo_is_due_at_the_given_time_and_otherwise_unchanged() -> None:
     before = claimed(attempts=2, failure=Failure(Reason.TIMEOUT), attempted_at=NOW)
     found, photo = settled(Deferred(after(33)), before)
     assert photo == lifecycle.defer(before, after(33))
@@ -295,7 +296,7 @@ LOST = {
 @pytest.mark.parametrize(
     "outcome", [Unchanged(None, None), Failure(Reason.GONE), Deferred(NOW)], ids=["304", "404", "no"]
 )
-def test_a_lost_claim_changes_nothing(name: str, outcome: Outcome) -> None:
+def test_an_outcome_without_bytes_changes_nothing_if_the_claim_was_lost(name: str, outcome: Outcome) -> None:
     found, _ = settled(outcome, claimed(copy=OLD), LOST[name])
     assert found == Settled(LOST[name])
 
@@ -310,7 +311,7 @@ def test_a_lost_claim_changes_nothing(name: str, outcome: Outcome) -> None:
         ("withdrawn and back", RemovalReason.SUPERSEDED, after(9 + 3_600)),
     ],
 )
-def test_what_was_stored_under_a_lost_claim_is_removed(name: str, reason: RemovalReason, remove_at: datetime) -> None:
+def test_objects_stored_under_a_lost_claim_are_removed(name: str, reason: RemovalReason, remove_at: datetime) -> None:
     found, _ = settled(Downloaded(NEW), claimed(), LOST[name])
     assert (found.copy, found.changed, found.listing.photos) == (None, False, LOST[name].photos)
     (orphan,) = found.listing.discards
@@ -319,13 +320,13 @@ def test_what_was_stored_under_a_lost_claim_is_removed(name: str, reason: Remova
 
 
 @pytest.mark.parametrize("held", [OLD, replace(OLD, etag=None)])
-def test_what_another_stored_just_the_same_stays(held: Copy) -> None:
+def test_objects_that_another_worker_stored_under_the_same_keys_stay(held: Copy) -> None:
     listing = a_listing(a_held_photo(copy=held))
     found, _ = settled(Downloaded(OLD), claimed(), listing)
     assert found.listing == listing
 
 
-def test_a_listing_hidden_meanwhile_still_gets_its_copy_to_be_removed_with_the_rest() -> None:
+def test_a_copy_of_a_listing_hidden_meanwhile_is_recorded_and_removed_with_the_others() -> None:
     listing = a_listing(claimed(), hidden=hidden())
     found, photo = settled(Downloaded(NEW), listing.photos[0], listing)
     assert photo is not None
@@ -334,7 +335,7 @@ def test_a_listing_hidden_meanwhile_still_gets_its_copy_to_be_removed_with_the_r
 
 
 @pytest.mark.parametrize(("city", "priority"), [("Toronto", Priority.POPULAR), ("Guelph", Priority.ROUTINE)])
-def test_a_done_photo_falls_back_to_its_areas_priority(city: str, priority: Priority) -> None:
+def test_after_a_success_the_photo_has_its_areas_priority(city: str, priority: Priority) -> None:
     before = claimed(priority=Priority.VIEWED)
     feed = a_feed(popular_areas=("Toronto",))
     _, photo = settled(Downloaded(NEW), before, a_listing(before, city=city), feed=feed)

@@ -200,7 +200,7 @@ def test_a_forced_copy_whose_attempt_has_failed_since_is_not_counted_as_a_downlo
     photo = a_held_photo(attempted_at=after(5), failure=Failure(Reason.GONE))
     listing = a_listing(replace(photo, copy=a_copy(checked_at=after(-5))))
     asked = outdated(photo, OutdatedReason.FORCED)
-    assert decide.wanted(listing, [Event(asked, "1", NOW)], "nobody", (), LATER) == []
+    assert decide.claimable(listing, [Event(asked, "1", NOW)], "nobody", (), LATER) == []
     assert not replay_plan.begins(listing, listing.photos[0], asked, NOW, LATER)
 
 
@@ -209,7 +209,7 @@ def test_an_image_is_said_to_be_fetched_where_a_downloader_would_begin(reason: O
     for photo, is_hidden in itertools.product(photos(), (False, True)):
         listing: Listing = a_listing(photo, hidden=hidden() if is_hidden else None)
         asked = outdated(photo, reason)
-        claimed = decide.wanted(listing, [Event(asked, "1", NOW)], "nobody", (), LATER)
+        claimed = decide.claimable(listing, [Event(asked, "1", NOW)], "nobody", (), LATER)
         assert replay_plan.begins(listing, listing.photos[0], asked, NOW, LATER) == bool(claimed), photo
 
 

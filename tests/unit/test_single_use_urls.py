@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from services.downloader.decide import settle, wanted
+from services.downloader.decide import claimable, settle
 from services.downloader.download import Downloader
 from services.downloader.outcomes import Deferred, Downloaded, Outcome
 from shared.domain import lifecycle
@@ -34,7 +34,7 @@ def test_after_a_failure_the_url_is_not_requested_again(reason: Reason) -> None:
     listing, photo = settled(Failure(reason))
     assert photo.waits_for_new_url
     assert (photo.status, listing.due_at) == (Status.FAILED, None)
-    assert wanted(listing, [], "w", (), after(1_000_000)) == []
+    assert claimable(listing, [], "w", (), after(1_000_000)) == []
 
 
 def test_a_url_that_was_not_requested_can_still_be_used() -> None:
