@@ -68,9 +68,9 @@ class Guard:
             return
         frozen = {(one.feed, one.reason): one for one in await self._freezes.all()}
         for feed in self._feeds.values():
-            for reason in decide.GUARDED:
+            for reason in decide.GUARDED_REASONS:
                 last = frozen.get((feed.name, reason))
-                await self._freeze_if_burst(feed, reason, last, now - decide.BURST)
+                await self._freeze_if_burst(feed, reason, last, now - decide.BURST_WINDOW)
         await self._read()
         for freeze in self._frozen.values():
             if freeze.decision is not None:
@@ -83,7 +83,7 @@ class Guard:
 
     async def _look_back(self, due: Sequence[Listing]) -> None:
         """Freeze for a burst that no janitor watched, before the first of it goes."""
-        for name, reason, since in decide.hours_missed(due, self._clock()):
+        for name, reason, since in decide.uncounted_hours(due, self._clock()):
             feed, last = self._feeds.get(name), self._frozen.get((name, reason))
             if feed and await self._freeze_if_burst(feed, reason, last, since - _BEFORE):
                 await self._read()
@@ -93,7 +93,7 @@ class Guard:
     ) -> bool:
         if last is not None and last.decision is None:
             return False
-        since, until = decide.hour_counted(begin, last)
+        since, until = decide.counted_interval(begin, last)
         hidden = await self._listings.turned_hidden(feed.name, reason, since, until)
         if hidden < MIN_HIDDEN:
             return False
@@ -122,6 +122,6 @@ class Guard:
     async def _read(self) -> None:
         self._frozen = {(one.feed, one.reason): one for one in await self._freezes.all()}
         for feed in self._feeds:
-            for reason in decide.GUARDED:
+            for reason in decide.GUARDED_REASONS:
                 freeze = self._frozen.get((feed, reason))
                 self._gauge.labels(feed, reason.value).set(freeze is not None and freeze.decision is None)

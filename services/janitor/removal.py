@@ -196,7 +196,7 @@ class Remover:
         prefixes = {keys.photo_prefix(listing.feed, listing.key, photo.object_id) for photo in doubted}
         found = [await self._by_photo(bucket, prefixes) for bucket in Bucket]
         held = {key for by_photo in found for some in by_photo.values() for key in some}
-        return decide.without_lost(listing, doubted, held, self._clock())
+        return decide.without_lost_copies(listing, doubted, held, self._clock())
 
     def _report(self, gone: Iterable[Gone]) -> None:
         for one in gone:

@@ -1,4 +1,4 @@
-"""What follows from a question: which photos become more urgent, and what can be shown of one. Pure."""
+"""Which photos does a request make more urgent, and what can be shown of a photo? Pure."""
 
 import math
 from collections.abc import Collection, Sequence
@@ -15,79 +15,99 @@ from shared.domain.priority import Priority
 from shared.stores.answers import ShownPhoto
 
 SOON_SECONDS = 5
-"""Retry-After while a photo is on its way and nothing says that it takes longer."""
-_LONGEST_QUEUE_SECONDS = 3_600.0
-"""An estimate of more says nothing; when a photo is due is known, and said however late it is."""
+"""Retry-After for a photo in flight, unless its turn in the queue is known to come later."""
+_MAX_QUEUE_SECONDS = 3_600.0
+"""A longer estimate of the queue says nothing. When a photo is due is known, however late that is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """A listing with photos more urgent than before; `released` are those that a person waits for."""
+    """A listing with photos of raised priority; `released` are those of them that must be published as viewed."""
 
     listing: Listing
     released: tuple[Photo, ...]
 
 
-def raised(listing: Listing, images: Collection[str], to: Priority, feed: Feed, now: datetime) -> Raised | None:
-    """Raise those of the images that want an attempt; None where nothing changes, as at every view but the first."""
+def raise_photos(
+    listing: Listing, image_ids: Collection[str], priority: Priority, feed: Feed, now: datetime
+) -> Raised | None:  # fmt: skip
+    """Raise those of the photos that want an attempt to the priority; a view also releases them.
+
+    None if that changes nothing, as at each view of a photo but the first.
+    """
     changed: list[Photo] = []
     released: list[Photo] = []
     for photo in listing.photos:
-        if photo.id in images and listing.photo_due_at(photo):
-            if to is Priority.VIEWED:
+        if photo.id in image_ids and listing.photo_due_at(photo):
+            if priority is Priority.VIEWED:
                 after = lifecycle.view(photo, feed, now)
                 if lifecycle.is_released_by_view(photo, feed, now):
                     released.append(after)
             else:
-                after = lifecycle.raise_priority(photo, to)
+                after = lifecycle.raise_priority(photo, priority)
             if after != photo:
                 changed.append(after)
     return Raised(listing.with_photos(changed), tuple(released)) if changed else None
 
 
-class Missing(Enum):
+class Absence(Enum):
     """Why there is nothing to show of a photo."""
 
     GONE = auto()
+    """The origin said that the photo does not exist."""
     ON_ITS_WAY = auto()
+    """It is in flight, or waits for its first attempt."""
     LATER = auto()
+    """Its last attempt failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """No copy: why, and when the next attempt is due; None where there is none, or it is in work already."""
+    """There is no copy. `due_at` is when the next attempt is due; None if none is, or if the photo is in flight."""
 
-    why: Missing
+    reason: Absence
     due_at: datetime | None
 
 
-def shown(found: ShownPhoto, asked_at: datetime) -> Copy | Absent:
-    """Return what can be shown of a photo to someone who asked then."""
+def find_copy(found: ShownPhoto, requested_at: datetime) -> Copy | Absent:
+    """Return the photo's copy, or why there is none.
+
+    A failure counts for the photo's visitor, who asked at `requested_at`, only if the attempt ended since: an older one
+    does not say that the attempt under way fails.
+    """
     photo, due_at = found.photo, found.due_at
     if photo.copy is not None:
         return photo.copy
     if photo.failure is not None and photo.failure.reason is Reason.GONE:
-        return Absent(Missing.GONE, due_at)
-    has_failed_since = photo.failure is not None and photo.attempted_at is not None and photo.attempted_at >= asked_at
+        return Absent(Absence.GONE, due_at)
+    has_failed_since = (
+        photo.failure is not None and photo.attempted_at is not None and photo.attempted_at >= requested_at
+    )
     if photo.released_at is not None and not has_failed_since:
-        # It is due again once its lease ends, which says nothing of when it comes.
-        return Absent(Missing.ON_ITS_WAY, None)
-    return Absent(Missing.ON_ITS_WAY if photo.failure is None else Missing.LATER, due_at)
+        # Its due time is the end of its lease, which says nothing of when the photo comes.
+        return Absent(Absence.ON_ITS_WAY, None)
+    return Absent(Absence.ON_ITS_WAY if photo.failure is None else Absence.LATER, due_at)
 
 
-def retry_after(absent: Absent, queue_seconds: float | None, now: datetime) -> int:
-    """Return after how many seconds to ask for an absent photo again: once it is due and had its turn."""
+def retry_after_seconds(absent: Absent, queue_seconds: float | None, now: datetime) -> int:
+    """Return after how many seconds an absent photo is worth asking for again: when it is due and had its turn.
+
+    `queue_seconds` is how long viewed photos that are due now take; None if unknown.
+    """
     if absent.due_at is None:
         return SOON_SECONDS
-    queued = min(queue_seconds or 0.0, _LONGEST_QUEUE_SECONDS)
+    queued = min(queue_seconds or 0.0, _MAX_QUEUE_SECONDS)
     seconds = max(0.0, (absent.due_at - now).total_seconds()) + queued
-    earliest = SOON_SECONDS if absent.why is Missing.ON_ITS_WAY else 1
+    earliest = SOON_SECONDS if absent.reason is Absence.ON_ITS_WAY else 1
     return max(earliest, math.ceil(seconds))
 
 
-def variant(copy: Copy, name: str, known: Collection[str]) -> Variant | None:
-    """Return the named variant; one that a copy of older settings lacks is answered by its full one."""
-    found: Sequence[Variant] = [one for one in copy.variants if one.name == name]
+def find_variant(copy: Copy, name: str, configured: Collection[str]) -> Variant | None:
+    """Return the copy's variant of this name; None if the name is unknown.
+
+    A copy made by older settings may lack a variant that is configured now: then its full one is returned.
+    """
+    found: Sequence[Variant] = [variant for variant in copy.variants if variant.name == name]
     if found:
         return found[0]
-    return copy.full if name in known else None
+    return copy.full if name in configured else None

@@ -89,7 +89,7 @@ class Demand:
             raised = {
                 one: more
                 for one, listing in known.items()
-                if (more := decide.raised(listing, wanted[one], to, self._feeds[listing.feed], now))
+                if (more := decide.raise_photos(listing, wanted[one], to, self._feeds[listing.feed], now))
             }
             if any(more.released for more in raised.values()):
                 await self._publisher.ping()  # nothing is marked that could not be said

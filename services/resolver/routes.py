@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from services.resolver import answers, decide
 from services.resolver.answers import Body, refuse
 from services.resolver.catalog import Catalog, Name, Page, Question
-from services.resolver.decide import Absent, Missing
+from services.resolver.decide import Absence, Absent
 from services.resolver.demand import Demand
 from services.resolver.models import MOST_LISTINGS, Context, ResolveRequest
 from services.resolver.queue import Queue
@@ -114,14 +114,14 @@ class Routes:
         found = await self._catalog.image(_name(request))
         if found is None:
             refuse(404, _UNKNOWN)
-        shown: Seen = decide.shown(found, self._clock())
-        if isinstance(shown, Absent) and shown.why is not Missing.GONE:
+        shown: Seen = decide.find_copy(found, self._clock())
+        if isinstance(shown, Absent) and shown.reason is not Absence.GONE:
             if variant not in self._variants:
                 self._no_such_variant()
             shown = await self._waiting.wait(found, shown, self._wait_seconds)
-        if isinstance(shown, Absent) and shown.why is not Missing.GONE:
+        if isinstance(shown, Absent) and shown.reason is not Absence.GONE:
             seconds = await self._queue.seconds(found.feed) if shown.due_at else None
-            later = decide.retry_after(shown, seconds, self._clock())
+            later = decide.retry_after_seconds(shown, seconds, self._clock())
             return answers.placeholder(503, "Photo on its way", retry_after=later)
         return self._show(request, shown, variant)
 
@@ -129,7 +129,7 @@ class Routes:
         if shown is None:
             refuse(404, _UNKNOWN)
         if isinstance(shown, Copy):
-            variant = decide.variant(shown, name, self._variants)
+            variant = decide.find_variant(shown, name, self._variants)
             if variant is None:
                 self._no_such_variant()
             return answers.elsewhere(request, self._renderer.url(variant.key))

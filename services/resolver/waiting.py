@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from services.resolver import decide
 from services.resolver.batches import Overloaded
 from services.resolver.catalog import Catalog, Name
-from services.resolver.decide import Absent, Missing
+from services.resolver.decide import Absence, Absent
 from services.resolver.demand import Demand
 from shared import log
 from shared.clock import Clock
@@ -90,7 +90,7 @@ class Waiting:
             await self._raise(watch)
             while watch.waiters:
                 watch.last = await self._now(watch)
-                if not (isinstance(watch.last, Absent) and watch.last.why is Missing.ON_ITS_WAY):
+                if not (isinstance(watch.last, Absent) and watch.last.reason is Absence.ON_ITS_WAY):
                     return
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LOOK_SECONDS):
@@ -115,4 +115,4 @@ class Waiting:
         except (StoreUnavailable, Overloaded, TimeoutError) as fault:
             _logger.warning("waiting-for-infrastructure", error=str(fault) or "no answer in time")
             return watch.last
-        return decide.shown(found, watch.since) if found else None
+        return decide.find_copy(found, watch.since) if found else None

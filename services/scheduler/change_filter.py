@@ -53,7 +53,7 @@ class ChangeFilter:
         return [
             listing.listing_key
             for listing in announcements
-            if decide.is_news(listing, recorded.get((listing.feed, listing.listing_key)))
+            if decide.is_unrecorded(listing, recorded.get((listing.feed, listing.listing_key)))
         ]
 
     async def publish(self, records: Sequence[PropertyRecord], why: str) -> None:

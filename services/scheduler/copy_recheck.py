@@ -38,7 +38,7 @@ class CopyRecheck:
             page = await self._listings.recheck_due(feed.name, before, _BATCH_SIZE)
             if not page:
                 break
-            due = [decide.recheck(listing, feed, before, run.start, now) for listing in page]
+            due = [decide.schedule_rechecks(listing, feed, before, run.start, now) for listing in page]
             refused = await self._listings.write(rechecked.listing for rechecked in due)
             written = [each for each in due if (each.listing.feed, each.listing.key) not in refused]
             photos = sum(rechecked.photos for rechecked in written)

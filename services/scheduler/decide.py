@@ -1,4 +1,4 @@
-"""What does a sweep conclude? Which listings are news, which are gone, which copies to ask for. Pure."""
+"""What does a sweep conclude of a listing: is it unrecorded, is it gone, which copies must be rechecked? Pure."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,42 +12,49 @@ from shared.domain.freshness import is_newer
 from shared.domain.listing import Listing, RecordedState, RemovalReason
 
 
-def is_news(said: Announcement, recorded: RecordedState | None) -> bool:
-    """Whether the MLS says something that is not recorded: another version, or that it is displayed, or is not.
+def is_unrecorded(announcement: Announcement, recorded: RecordedState | None) -> bool:
+    """Return True if the announcement says something that is not recorded, so that a sweep must publish it.
 
-    What may not be shown and was never recorded is no news. An opt-out stays one until its timestamps move: the rows
-    that are read for comparison do not tell of it.
+    That is a newer version, or that the listing is displayed or is not. A listing that was never recorded (None) counts
+    only if it may be shown. A recorded opt-out counts only with a newer version: the rows that a sweep reads to compare
+    do not say whether it still holds.
     """
     if recorded is None:
-        return said.hidden_by is None
-    ours, theirs = recorded.version, said.version
+        return announcement.hidden_by is None
+    ours, theirs = recorded.version, announcement.version
     if is_newer(theirs.modified_at, ours.modified_at) or is_newer(theirs.media_changed_at, ours.media_changed_at):
         return True
-    return (said.hidden_by is None) is not recorded.is_displayed and recorded.hidden_by is not RemovalReason.OPT_OUT
+    is_displayed = announcement.hidden_by is None
+    return is_displayed is not recorded.is_displayed and recorded.hidden_by is not RemovalReason.OPT_OUT
 
 
-def gone(listing_key: str) -> dict[str, Any]:
-    """Return the record of a listing that its MLS no longer has: what may not be viewed is deleted.
+def gone_record(listing_key: str) -> dict[str, Any]:
+    """Return the property record of a listing that its MLS no longer has: it may not be viewed.
 
-    It has no timestamp, so it is never old, and whatever the MLS says of the listing later is newer.
+    It has no timestamps: it is never stale, and whatever the MLS announces of the listing later is newer.
     """
     return {"ListingKey": listing_key, "MlgCanView": False}
 
 
 @dataclass(frozen=True, slots=True)
 class Rechecked:
-    """A listing with copies that are due to be asked for again, and how many."""
+    """A listing with rechecks scheduled, and the number of photos that are to be rechecked."""
 
     listing: Listing
     photos: int
 
 
-def recheck(listing: Listing, feed: Feed, before: datetime, start: datetime, now: datetime) -> Rechecked:
-    """Make due what was last asked for before that time, at the listing's own moment in the hours from `start` on."""
+def schedule_rechecks(
+    listing: Listing, feed: Feed, checked_before: datetime, start: datetime, now: datetime
+) -> Rechecked:  # fmt: skip
+    """Schedule a recheck of each of the listing's copies that was last checked at the given time or before.
+
+    They are due at the listing's own time within the feed's sweep hours from `start` on, but not before now.
+    """
     due_at = max(now, schedule.slot(feed, listing.key, start))
     due = [
         lifecycle.recheck(photo, due_at, now)
         for photo in listing.recheckable
-        if photo.copy and photo.copy.checked_at <= before
+        if photo.copy and photo.copy.checked_at <= checked_before
     ]
     return Rechecked(listing.with_photos(due), len(due))

@@ -121,7 +121,7 @@ class MarketSweep:
         answer = await self._reader.records([*group.keys, plan.witness] if asks_witness else group.keys)
         gone = list[PropertyRecord]()
         if group.are_missing and plan.witness in answer:
-            gone = [decide.gone(key) for key in group.keys if key not in answer]
+            gone = [decide.gone_record(key) for key in group.keys if key not in answer]
         records = [record for key, record in answer.items() if key in group.keys]
         hides = group.are_missing and any(listing.hidden_by for listing in self._changes.read(records))
         await self._record.check_lease()

@@ -87,14 +87,14 @@ class Releaser:
         """Store the measured throughput of each feed that has photos in flight. Raises StoreUnavailable."""
         if await self._lease.is_held():
             for feed, window in self._windows.items():
-                if window.in_work:
+                if window.in_flight:
                     await throughputs.put(feed, Throughput(window.at, window.finished_per_second))
 
     async def _release(self, feed: Feed, now: datetime) -> int:
         window = self._windows[feed.name].observed(await self._listings.in_flight(feed.name, now), now, feed)
         self._windows[feed.name] = window
-        self._in_flight.labels(feed.name).set(window.in_work)
-        capacity = window.room(feed)
+        self._in_flight.labels(feed.name).set(window.in_flight)
+        capacity = window.capacity(feed)
         due = await self._most_urgent(feed.name, capacity, now) if capacity else []
         if not due:
             return 0

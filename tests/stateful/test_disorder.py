@@ -249,7 +249,7 @@ class Disorder(RuleBasedStateMachine):
         async def open_photo(resolver: Service) -> None:
             catalog, demand = resolver.front()
             if found := await catalog.image(Name(image)):
-                shown = decide.shown(found, self.world.clock())
+                shown = decide.find_copy(found, self.world.clock())
                 self.promises.photo_seen(image, shown)
                 if isinstance(shown, decide.Absent):
                     await demand.now(one, image)

@@ -8,12 +8,12 @@ import pytest
 
 from services.resolver.decide import (
     SOON_SECONDS,
+    Absence,
     Absent,
-    Missing,
-    raised,
-    retry_after,
-    shown,
-    variant,
+    find_copy,
+    find_variant,
+    raise_photos,
+    retry_after_seconds,
 )
 from shared.domain import lifecycle
 from shared.domain.failures import Failure, Reason
@@ -38,7 +38,7 @@ def failed(reason: Reason = Reason.TIMEOUT, at: datetime = LONG_AGO, attempts: i
 
 def asked(photo: Photo, to: Priority) -> tuple[Photo | None, bool]:
     """Return the photo as a question leaves it, None where it changes nothing, and whether it was released."""
-    found = raised(a_listing(photo), [photo.id], to, a_feed(), NOW)
+    found = raise_photos(a_listing(photo), [photo.id], to, a_feed(), NOW)
     return (found.listing.photos[0], bool(found.released)) if found else (None, False)
 
 
@@ -130,12 +130,12 @@ def test_a_view_of_a_failed_photo_tries_again_after_a_minute_if_attempts_are_lef
     ids=["downloaded", "hidden", "being removed", "not asked for", "no photos"],
 )
 def test_what_wants_no_attempt_is_left_alone(listing: Listing) -> None:
-    assert raised(listing, [a_photo("a").id], VIEWED, a_feed(), NOW) is None
+    assert raise_photos(listing, [a_photo("a").id], VIEWED, a_feed(), NOW) is None
 
 
 def test_only_the_photos_asked_for_are_raised() -> None:
     listing = a_listing(a_photo("a"), a_photo("b"), a_held_photo("c"))
-    found = raised(listing, [photo.id for photo in listing.photos[1:]], VIEWED, a_feed(), NOW)
+    found = raise_photos(listing, [photo.id for photo in listing.photos[1:]], VIEWED, a_feed(), NOW)
     assert found is not None
     assert [photo.object_id for photo in found.released] == ["b"]
     assert found.listing.photos[0] == listing.photos[0]
@@ -148,24 +148,24 @@ def test_only_the_photos_asked_for_are_raised() -> None:
         (a_held_photo(), a_copy()),
         (a_held_photo(announced_at=after(1)), a_copy()),
         (a_held_photo(failure=Failure(Reason.GONE), announced_at=after(1)), a_copy()),
-        (a_photo(), Absent(Missing.ON_ITS_WAY, NOW)),
-        (lifecycle.release(a_photo(), NOW), Absent(Missing.ON_ITS_WAY, None)),
-        (failed(), Absent(Missing.LATER, after(3_600))),
-        (failed(released_at=NOW), Absent(Missing.ON_ITS_WAY, None)),
-        (failed(at=after(1), released_at=NOW), Absent(Missing.LATER, after(3_600))),
-        (failed(at=NOW), Absent(Missing.LATER, after(3_600))),
-        (failed(at=NOW, released_at=NOW), Absent(Missing.LATER, after(3_600))),
-        (failed(at=after(-1), released_at=NOW), Absent(Missing.ON_ITS_WAY, None)),
-        (failed(Reason.GONE), Absent(Missing.GONE, after(3_600))),
-        (failed(Reason.GONE, released_at=NOW), Absent(Missing.GONE, after(3_600))),
+        (a_photo(), Absent(Absence.ON_ITS_WAY, NOW)),
+        (lifecycle.release(a_photo(), NOW), Absent(Absence.ON_ITS_WAY, None)),
+        (failed(), Absent(Absence.LATER, after(3_600))),
+        (failed(released_at=NOW), Absent(Absence.ON_ITS_WAY, None)),
+        (failed(at=after(1), released_at=NOW), Absent(Absence.LATER, after(3_600))),
+        (failed(at=NOW), Absent(Absence.LATER, after(3_600))),
+        (failed(at=NOW, released_at=NOW), Absent(Absence.LATER, after(3_600))),
+        (failed(at=after(-1), released_at=NOW), Absent(Absence.ON_ITS_WAY, None)),
+        (failed(Reason.GONE), Absent(Absence.GONE, after(3_600))),
+        (failed(Reason.GONE, released_at=NOW), Absent(Absence.GONE, after(3_600))),
     ],
 )
 def test_a_copy_is_shown_and_without_one_why_there_is_none(photo: Photo, expected: object) -> None:
-    assert shown(ShownPhoto(FEED, KEY, photo, photo.due_at), NOW) == expected
+    assert find_copy(ShownPhoto(FEED, KEY, photo, photo.due_at), NOW) == expected
 
 
 def test_a_photo_whose_objects_are_being_removed_is_on_its_way_at_no_known_time() -> None:
-    assert shown(ShownPhoto(FEED, KEY, a_photo(), None), NOW) == Absent(Missing.ON_ITS_WAY, None)
+    assert find_copy(ShownPhoto(FEED, KEY, a_photo(), None), NOW) == Absent(Absence.ON_ITS_WAY, None)
 
 
 @pytest.mark.parametrize(
@@ -182,28 +182,28 @@ def test_a_photo_whose_objects_are_being_removed_is_on_its_way_at_no_known_time(
 def test_a_variant_is_found_by_name_and_one_that_an_old_copy_lacks_is_its_full_one(
     name: str, known: set[str], found: str | None
 ) -> None:
-    one = variant(a_copy(), name, known)
+    one = find_variant(a_copy(), name, known)
     assert (one and one.name) == found
 
 
 @pytest.mark.parametrize(
     ("why", "due", "queue_seconds", "expected"),
     [
-        (Missing.ON_ITS_WAY, None, None, SOON_SECONDS),
-        (Missing.ON_ITS_WAY, None, 900.0, SOON_SECONDS),
-        (Missing.ON_ITS_WAY, -60, None, SOON_SECONDS),
-        (Missing.ON_ITS_WAY, -60, 2.0, SOON_SECONDS),
-        (Missing.ON_ITS_WAY, -60, 40.2, 41),
-        (Missing.ON_ITS_WAY, 90, None, 90),
-        (Missing.ON_ITS_WAY, 90, 40.2, 131),
-        (Missing.ON_ITS_WAY, 90, 1e9, 3_690),
-        (Missing.LATER, -1, None, 1),
-        (Missing.LATER, 30, 0.0, 30),
-        (Missing.LATER, 86_400, None, 86_400),
+        (Absence.ON_ITS_WAY, None, None, SOON_SECONDS),
+        (Absence.ON_ITS_WAY, None, 900.0, SOON_SECONDS),
+        (Absence.ON_ITS_WAY, -60, None, SOON_SECONDS),
+        (Absence.ON_ITS_WAY, -60, 2.0, SOON_SECONDS),
+        (Absence.ON_ITS_WAY, -60, 40.2, 41),
+        (Absence.ON_ITS_WAY, 90, None, 90),
+        (Absence.ON_ITS_WAY, 90, 40.2, 131),
+        (Absence.ON_ITS_WAY, 90, 1e9, 3_690),
+        (Absence.LATER, -1, None, 1),
+        (Absence.LATER, 30, 0.0, 30),
+        (Absence.LATER, 86_400, None, 86_400),
     ],
 )
 def test_it_is_worth_asking_again_once_it_is_due_and_had_its_turn(
-    why: Missing, due: float | None, queue_seconds: float | None, expected: int
+    why: Absence, due: float | None, queue_seconds: float | None, expected: int
 ) -> None:
     absent = Absent(why, None if due is None else after(due))
-    assert retry_after(absent, queue_seconds, NOW) == expected
+    assert retry_after_seconds(absent, queue_seconds, NOW) == expected

@@ -62,20 +62,20 @@ def recorded(
     ],
 )
 def test_news_is_what_is_not_recorded(said: Row, known: RecordedState | None, news: bool) -> None:
-    assert decide.is_news(announcement.read(a_feed(), without(said, "Media")), known) is news
+    assert decide.is_unrecorded(announcement.read(a_feed(), without(said, "Media")), known) is news
 
 
 def test_what_is_gone_is_hidden_and_not_kept_and_comes_back_when_the_mls_has_it_again() -> None:
     feed = a_feed(keep_after_inactive_hours=24.0)
     known = heard(a_record(a_row()), feed=feed, offset=1)
-    gone = heard(decide.gone("X1"), known, feed=feed, offset=2)
+    gone = heard(decide.gone_record("X1"), known, feed=feed, offset=2)
     assert gone is not None
     assert gone.hidden is not None
     assert (gone.hidden.reason, gone.hidden.remove_at <= after(5), len(gone.photos)) == (GONE, True, 1)
     back = heard(a_record(a_row()), gone, feed=feed, offset=3)
     assert back is not None
     assert back.is_displayed
-    assert heard(decide.gone("X1"), back, feed=feed, offset=2) is None, "replayed, it is old"
+    assert heard(decide.gone_record("X1"), back, feed=feed, offset=2) is None, "replayed, it is old"
 
 
 def held(name: str, days: float, **facts: Any) -> Photo:
@@ -86,20 +86,20 @@ def held(name: str, days: float, **facts: Any) -> Photo:
 def test_a_recheck_makes_the_old_copies_due_at_their_listings_moment() -> None:
     feed, week_ago = a_feed(sweep_hours=4.0), NOW - timedelta(days=7)
     listing = a_listing(held("old", 8), held("exactly", 7), held("new", 6), a_photo("missing"))
-    done = decide.recheck(listing, feed, week_ago, NOW, NOW)
+    done = decide.schedule_rechecks(listing, feed, week_ago, NOW, NOW)
     forced = [photo for photo in done.listing.photos if photo.forced_at]
     assert (done.photos, [photo.object_id for photo in forced]) == (2, ["old", "exactly"])
     assert {photo.not_before for photo in forced} == {schedule.slot(feed, "X1", NOW)}
-    assert decide.recheck(done.listing, feed, week_ago, NOW, NOW) == decide.Rechecked(done.listing, 0)
+    assert decide.schedule_rechecks(done.listing, feed, week_ago, NOW, NOW) == decide.Rechecked(done.listing, 0)
 
 
 def test_a_moment_that_is_over_is_now_and_what_is_hidden_or_wanted_anyway_is_left() -> None:
     feed = a_feed(sweep_hours=4.0)
-    done = decide.recheck(a_listing(held("a", 8)), feed, NOW, NOW - timedelta(hours=9), NOW)
+    done = decide.schedule_rechecks(a_listing(held("a", 8)), feed, NOW, NOW - timedelta(hours=9), NOW)
     assert done.listing.due_at == NOW
     for listing in (
         a_listing(held("a", 8), hidden=hidden()),
         a_listing(held("a", 8, announced_at=after(1))),
         a_listing(held("a", 8, forced_at=after(-5))),
     ):
-        assert decide.recheck(listing, feed, NOW, NOW, NOW) == decide.Rechecked(listing, 0)
+        assert decide.schedule_rechecks(listing, feed, NOW, NOW, NOW) == decide.Rechecked(listing, 0)

@@ -296,7 +296,7 @@ async def test_ten_thousand_who_wait_for_one_photo_share_one_event_and_wake_toge
     async with a_resolver(a_listing(photo)) as resolver:
         found = await resolver.parts.catalog.image(Name(photo.id))
         assert found is not None
-        absent = decide.shown(found, resolver.parts.routes._clock())
+        absent = decide.find_copy(found, resolver.parts.routes._clock())
         assert isinstance(absent, Absent)
         waits = (resolver.parts.waiting.wait(found, absent, PATIENCE_SECONDS) for _ in range(10_000))
         waiting = [asyncio.create_task(one) for one in waits]

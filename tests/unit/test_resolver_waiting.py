@@ -8,7 +8,7 @@ import pytest
 
 from services.resolver.batches import Overloaded
 from services.resolver.catalog import Name
-from services.resolver.decide import Absent, Missing
+from services.resolver.decide import Absence, Absent
 from services.resolver.queue import Queue
 from shared.domain.priority import Priority
 from shared.domain.throughput import Throughput
@@ -82,7 +82,7 @@ async def test_who_waits_while_a_server_is_away_is_sent_to_the_photo_once_both_a
 
         with monkeypatch.context() as outage:
             outage.setattr(getattr(resolver.parts, part), call, away)
-            absent = Absent(Missing.ON_ITS_WAY, None)
+            absent = Absent(Absence.ON_ITS_WAY, None)
             waiting = asyncio.create_task(resolver.parts.waiting.wait(found, absent, PATIENCE_SECONDS))
             await is_met.wait()
         await resolver.record(photos=(replace(photo, copy=copy),))

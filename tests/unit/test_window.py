@@ -33,23 +33,25 @@ FREE = {"requests_per_second": 0.0, "batch_pause_seconds": 0.0}
 def test_the_window_holds_a_few_seconds_worth_and_no_more_than_the_rules_let_pass(
     finished_per_second: float, rules: dict[str, float], size: int
 ) -> None:
-    window = Window(NOW, finished_per_second=finished_per_second, watched_seconds=10.0)
+    window = Window(NOW, finished_per_second=finished_per_second, observed_seconds=10.0)
     assert window.size(a_feed(**rules)) == size
 
 
-@pytest.mark.parametrize(("in_work", "room"), [(0, 32), (30, 2), (32, 0), (500, 0)])
-def test_there_is_room_for_what_is_not_in_work(in_work: int, room: int) -> None:
-    assert Window(NOW, in_work).room(a_feed()) == room
+@pytest.mark.parametrize(("in_flight", "room"), [(0, 32), (30, 2), (32, 0), (500, 0)])
+def test_there_is_room_for_what_is_not_in_flight(in_flight: int, room: int) -> None:
+    assert Window(NOW, in_flight).capacity(a_feed()) == room
 
 
 @pytest.mark.parametrize(("finished_per_second", "size"), [(0.0, 32), (2.0, 32), (12.0, 56)])
-def test_of_a_feed_that_was_hardly_watched_some_are_in_work_to_find_out(finished_per_second: float, size: int) -> None:
-    assert Window(NOW, 0, finished_per_second, watched_seconds=9.9).size(a_feed()) == size
+def test_of_a_feed_that_was_hardly_watched_some_are_in_flight_to_find_out(
+    finished_per_second: float, size: int
+) -> None:
+    assert Window(NOW, 0, finished_per_second, observed_seconds=9.9).size(a_feed()) == size
 
 
 def test_what_is_released_takes_room() -> None:
     window = Window(NOW).released(20).released(5)
-    assert (window.in_work, window.room(a_feed())) == (25, 7)
+    assert (window.in_flight, window.capacity(a_feed())) == (25, 7)
 
 
 @pytest.mark.parametrize("seconds", [0, -5])
@@ -57,12 +59,12 @@ def test_a_clock_that_stands_still_or_goes_back_teaches_nothing(seconds: float) 
     assert Window(NOW, 30, 4.0).observed(10, after(seconds), a_feed()) == Window(after(seconds), 10, 4.0)
 
 
-def test_where_nothing_was_in_work_nothing_is_learnt() -> None:
+def test_where_nothing_was_in_flight_nothing_is_learnt() -> None:
     assert Window(NOW, 0, 4.0).observed(0, after(60), a_feed()) == Window(after(60), 0, 4.0)
 
 
 @pytest.mark.parametrize(
-    ("before", "seconds", "in_work", "rate"),
+    ("before", "seconds", "in_flight", "rate"),
     [
         (Window(NOW, 30, 0.0, 0.0), 1, 20, 10.0),
         (Window(NOW, 30, 4.0, 3.0), 1, 20, 5.5),
@@ -76,10 +78,10 @@ def test_where_nothing_was_in_work_nothing_is_learnt() -> None:
         (Window(NOW, 100, 4.0, 10.0), 1, 0, 125.0),
     ],
 )
-def test_the_rate_follows_what_was_finished(before: Window, seconds: float, in_work: int, rate: float) -> None:
-    found = before.observed(in_work, after(seconds), a_feed())
+def test_the_rate_follows_what_was_finished(before: Window, seconds: float, in_flight: int, rate: float) -> None:
+    found = before.observed(in_flight, after(seconds), a_feed())
     assert found.finished_per_second == pytest.approx(rate)
-    assert (found.at, found.in_work) == (after(seconds), in_work)
+    assert (found.at, found.in_flight) == (after(seconds), in_flight)
 
 
 @pytest.mark.parametrize("per_second", [0.5, 1, 4, 10, 60, 150, 300])
@@ -88,12 +90,12 @@ def test_downloaders_of_any_speed_are_never_without_work_and_have_no_more_than_f
 ) -> None:
     feed, window, finished = a_feed(**FREE), Window(NOW), 0.0
     for tick in range(1, 4 * 120):
-        window = window.released(window.room(feed))
+        window = window.released(window.capacity(feed))
         finished += per_second / 4
-        window = window.observed(max(0, window.in_work - int(finished)), after(tick / 4), feed)
+        window = window.observed(max(0, window.in_flight - int(finished)), after(tick / 4), feed)
         finished -= int(finished)
         if tick > 8:
-            assert window.in_work > 0
+            assert window.in_flight > 0
         if tick > 4 * 60:
             assert window.size(feed) - feed.concurrency <= ceil(5 * per_second)
 
@@ -108,7 +110,7 @@ def test_a_trickle_that_is_done_at_once_teaches_how_much_came_and_no_more() -> N
 def test_one_that_is_always_empty_grows_to_a_bound() -> None:
     feed, window = a_feed(**FREE), Window(NOW)
     for tick in range(1, 10_000):
-        window = window.released(window.room(feed)).observed(0, after(tick / 4), feed)
+        window = window.released(window.capacity(feed)).observed(0, after(tick / 4), feed)
     assert (window.size(feed), window.finished_per_second) == (2_000, 2_000)
 
 
@@ -123,10 +125,10 @@ def test_it_shrinks_when_downloaders_stop() -> None:
     st.integers(0, 10_000), st.floats(0, 10_000), st.integers(0, 10_000), st.floats(0.001, 3_600), st.integers(1, 10)
 )
 def test_there_is_always_a_window_and_it_is_bounded(
-    before: int, rate: float, in_work: int, seconds: float, batch_size: int
+    before: int, rate: float, in_flight: int, seconds: float, batch_size: int
 ) -> None:
     feed = a_feed(batch_size=batch_size, **FREE)
-    window = Window(NOW, before, rate).observed(in_work, after(seconds), feed)
+    window = Window(NOW, before, rate).observed(in_flight, after(seconds), feed)
     assert window.finished_per_second >= 0
     assert 1 <= window.size(feed) <= 2_000
-    assert 0 <= window.room(feed) <= window.size(feed)
+    assert 0 <= window.capacity(feed) <= window.size(feed)
