@@ -1,4 +1,4 @@
-"""Runs an audit now, and repairs what it finds: lost copies are made due, orphans removed."""
+"""Runs an audit at once, and repairs what it finds: photos with lost objects become due, orphans are removed."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,141 +9,161 @@ from shared.audit import Walk
 from shared.clock import Clock
 from shared.domain import lifecycle
 from shared.domain.audit import Drift, Finding, unreferenced_keys
-from shared.domain.listing import Listing
+from shared.domain.image import Photo
+from shared.domain.listing import Discard, Listing
 from shared.stores.documents import ListingId
 from shared.stores.errors import Contention
 from shared.stores.listings import ListingRecords
 from shared.stores.objects import Bucket, Objects
 from shared.stores.updates import OptimisticUpdate
 
-_MOST_KEPT = 1_000
+_MAX_FINDINGS = 1_000
 
 
 @dataclass(slots=True)
 class Audited:
-    """How much was looked at, what was found (the first thousand by name), and what was repaired."""
+    """What an audit read, found and repaired; `imagectl audit --json` prints these names."""
 
     listings: int = 0
     objects: int = 0
     drift: dict[str, int] = field(default_factory=dict)
+    """How many objects have drifted, by kind."""
     findings: list[Finding] = field(default_factory=list)
+    """The first thousand of them."""
     due_again: int = 0
+    """Photos that are due because objects of their copies were lost."""
     removed: int = 0
+    """Orphans that were deleted."""
 
 
 class Repair:
-    """Repairs what an audit found."""
+    """Repairs the findings of an audit."""
 
     def __init__(self, listings: ListingRecords, objects: Objects, clock: Clock) -> None:
         self._listings = listings
         self._objects = objects
         self._clock = clock
         self.not_repaired = 0
-        """Listings that others changed before each attempt to write them."""
+        """The number of listings that others changed before each attempt to write them."""
 
-    async def __call__(self, findings: Sequence[Finding], done: Audited) -> None:
-        """Make lost copies due and remove orphans. Raises StoreUnavailable."""
+    async def __call__(self, findings: Sequence[Finding], audited: Audited) -> None:
+        """Make photos with lost objects due and delete orphans; count both in `audited`. Raises StoreUnavailable."""
         by_listing: dict[ListingId, list[Finding]] = {}
-        for one in findings:
-            by_listing.setdefault((one.feed, one.listing_key), []).append(one)
-        for one_listing, found in by_listing.items():
+        for finding in findings:
+            by_listing.setdefault((finding.feed, finding.listing_key), []).append(finding)
+        for listing_id, of_listing in by_listing.items():
             try:
-                await self._of_listing(one_listing, found, done)
+                await self._repair(listing_id, of_listing, audited)
             except Contention:
                 self.not_repaired += 1
 
-    async def _of_listing(self, one: ListingId, found: Sequence[Finding], done: Audited) -> None:
-        """Look again: the record may have changed since, and what it names by now is not removed."""
-        removed = await self._remove_orphans(one, [finding for finding in found if finding.drift is Drift.ORPHAN])
-        done.removed += len(removed)
-        drifted = {finding.key for finding in found if finding.drift is not Drift.ORPHAN}
-        attempts = OptimisticUpdate(self._listings, [one])
+    async def _repair(self, listing_id: ListingId, findings: Sequence[Finding], audited: Audited) -> None:
+        """Repair the findings of one listing, read again: its record may have changed since they were found."""
+        orphans = [finding for finding in findings if finding.drift is Drift.ORPHAN]
+        removed = await self._remove_orphans(listing_id, orphans)
+        audited.removed += len(removed)
+        drifted = {finding.key for finding in findings if finding.drift is not Drift.ORPHAN}
+        attempts = OptimisticUpdate(self._listings, [listing_id])
         async for readings in attempts:
             for listing in readings.values():
-                # What was removed and is named after all is lost: a download stored the same bytes again in between.
-                after = due_again(listing, drifted | removed, self._clock())
-                if after is None:
+                # A removed orphan that the record names by now is lost: a download has stored the same bytes meanwhile.
+                repaired = repair_listing(listing, drifted | removed, self._clock())
+                if repaired is None:
                     continue
-                # Bad originals first: what is made anew must not be made of them.
-                await self._objects.delete(Bucket.ORIGINALS, _originals_of(listing, after) & drifted)
-                if await attempts.write([after]):
-                    done.due_again += sum(now is not was for now, was in zip(after.photos, listing.photos, strict=True))
+                # Drifted originals go first, so that nothing is rebuilt from them.
+                await self._objects.delete(Bucket.ORIGINALS, _changed_originals(listing, repaired) & drifted)
+                if await attempts.write([repaired]):
+                    audited.due_again += _changed_photos(listing, repaired)
 
-    async def _remove_orphans(self, one: ListingId, found: Sequence[Finding]) -> set[str]:
-        """Delete those of the objects that no record names by now; return the keys of those that were deleted."""
-        listing = await self._listings.get(*one) if found else None
-        orphans = {finding.key for finding in found}
+    async def _remove_orphans(self, listing_id: ListingId, orphans: Sequence[Finding]) -> set[str]:
+        """Delete those of the orphans that the record still does not name; return the keys of those deleted."""
+        listing = await self._listings.get(*listing_id) if orphans else None
+        keys = {orphan.key for orphan in orphans}
         if listing:
-            orphans = unreferenced_keys(listing, orphans)
+            keys = unreferenced_keys(listing, keys)
         for bucket, is_original in ((Bucket.PUBLIC, False), (Bucket.ORIGINALS, True)):
-            going = [each.key for each in found if each.is_original is is_original and each.key in orphans]
-            orphans.difference_update(await self._objects.delete(bucket, going))
-        return orphans
+            in_bucket = [orphan.key for orphan in orphans if orphan.is_original is is_original and orphan.key in keys]
+            keys.difference_update(await self._objects.delete(bucket, in_bucket))
+        return keys
 
 
 async def run(
-    walk: Walk, repair: Repair | None, tell: Callable[[Audited], object] = lambda _: None
+    walk: Walk, repair: Repair | None, on_progress: Callable[[Audited], object] = lambda _: None
 ) -> Audited:  # fmt: skip
-    """Walk to the end, repairing if told to. Raises StoreUnavailable, and Contention after the last page."""
-    done, cursor, pending = Audited(), walk.start, list[Finding]()
+    """Audit all that the walk covers, repair the findings if there is a repair, and return the counts.
+
+    `on_progress` gets the counts after each step. Raises StoreUnavailable; and Contention, after the last step, if
+    listings were not repaired.
+    """
+    audited, cursor, unrepaired = Audited(), walk.start, list[Finding]()
     while cursor:
         step = await walk.step(cursor)
-        done.listings += step.listings
-        done.objects += step.objects
-        for one in step.findings:
-            done.drift[one.drift.value] = done.drift.get(one.drift.value, 0) + 1
-        done.findings += step.findings[: _MOST_KEPT - len(done.findings)]
+        audited.listings += step.listings
+        audited.objects += step.objects
+        for finding in step.findings:
+            audited.drift[finding.drift.value] = audited.drift.get(finding.drift.value, 0) + 1
+        audited.findings += step.findings[: _MAX_FINDINGS - len(audited.findings)]
         if repair:
-            # A step late: a listing of keys goes on after the last one of a page, which had better still be there.
-            await repair(pending, done)
-            pending = list(step.findings)
+            # A step later: the next step lists keys from the last one of this step on, which must not be deleted yet.
+            await repair(unrepaired, audited)
+            unrepaired = list(step.findings)
         cursor = step.next
-        tell(done)
+        on_progress(audited)
     if repair:
-        await repair(pending, done)
+        await repair(unrepaired, audited)
         if repair.not_repaired:
             what = many(repair.not_repaired, "listing was", "listings were")
             raise Contention(f"{what} not repaired: others changed them before each attempt to write; repair again")
-    return done
+    return audited
 
 
-def due_again(listing: Listing, lost: set[str], now: datetime) -> Listing | None:
-    """Return the listing with every photo due of whose copy an object is lost; None where there is none. Pure.
+def repair_listing(listing: Listing, lost: set[str], now: datetime) -> Listing | None:
+    """Return the listing with all photos due of whose copies an object is lost; None if there is none. Pure.
 
-    With the original left, variants are made of it; with the variants left, they are served until the MLS has sent the
-    original again; with neither, there is no copy.
+    `lost` are the keys of lost objects. If the original is left, the photo is rebuilt from it; if the variants are
+    left, they are served until the photo is downloaded again; with neither, the photo has no copy. Hidden listings and
+    claimed photos are left alone.
     """
     if not listing.is_displayed:
         return None
-    photos, discards = [], list(listing.discards)
-    for photo in listing.photos:
-        copy, original_lost = photo.copy, photo.copy is not None and photo.copy.original_key in lost
-        variants_lost = copy is not None and any(variant.key in lost for variant in copy.variants)
-        if copy is None or photo.is_claimed(now) or not (original_lost or variants_lost):
-            photos.append(photo)
-        elif original_lost and variants_lost:
-            photos.append(lifecycle.lose_copy(photo, now))
-            discards.append(lifecycle.discard_lost_copy(photo, copy, now))
-        elif original_lost:
-            photos.append(lifecycle.lose_original(photo, now))
-        else:
-            photos.append(lifecycle.rebuild(photo, now))
-    if all(now is was for now, was in zip(photos, listing.photos, strict=True)):
+    repaired = [_repair_photo(photo, lost, now) for photo in listing.photos]
+    if all(photo is before for (photo, _), before in zip(repaired, listing.photos, strict=True)):
         return None
-    return replace(listing, photos=tuple(photos), discards=tuple(discards))
+    discards = (discard for _, discard in repaired if discard)
+    return replace(
+        listing, photos=tuple(photo for photo, _ in repaired), discards=(*listing.discards, *discards)
+    )  # fmt: skip
 
 
-def _originals_of(before: Listing, after: Listing) -> set[str]:
-    """Return the originals of the photos that differ."""
+def _repair_photo(photo: Photo, lost: set[str], now: datetime) -> tuple[Photo, Discard | None]:
+    """Return the photo as it is repaired, and the discard of what is left of a lost copy."""
+    copy = photo.copy
+    if copy is None or photo.is_claimed(now):
+        return photo, None
+    is_original_lost = copy.original_key in lost
+    is_variant_lost = any(variant.key in lost for variant in copy.variants)
+    if is_original_lost and is_variant_lost:
+        return lifecycle.lose_copy(photo, now), lifecycle.discard_lost_copy(photo, copy, now)
+    if is_original_lost:
+        return lifecycle.lose_original(photo, now), None
+    return (lifecycle.rebuild(photo, now) if is_variant_lost else photo), None
+
+
+def _changed_photos(before: Listing, after: Listing) -> int:
+    return sum(photo is not former for photo, former in zip(after.photos, before.photos, strict=True))
+
+
+def _changed_originals(before: Listing, after: Listing) -> set[str]:
+    """Return the keys of the originals of all photos that differ."""
     pairs = zip(before.photos, after.photos, strict=True)
-    return {was.copy.original_key for was, now in pairs if was is not now and was.copy}
+    return {former.copy.original_key for former, photo in pairs if former is not photo and former.copy}
 
 
-def in_words(done: Audited) -> Iterable[str]:
-    """Say what was found and done."""
-    yield f"{many(done.listings, 'listing')} and {many(done.objects, 'object')} looked at"
-    for one in done.findings[:20]:
-        bucket = Bucket.ORIGINALS if one.is_original else Bucket.PUBLIC
-        yield f"  {one.drift}: {one.key} ({bucket}) of listing {one.listing_key} of {one.feed}"
-    found = ", ".join(f"{count:,} {kind}" for kind, count in sorted(done.drift.items()))
+def in_words(audited: Audited) -> Iterable[str]:
+    """Yield the lines that tell an operator what was read, the first twenty findings, and how many there are."""
+    yield f"{many(audited.listings, 'listing')} and {many(audited.objects, 'object')} looked at"
+    for finding in audited.findings[:20]:
+        bucket = Bucket.ORIGINALS if finding.is_original else Bucket.PUBLIC
+        yield f"  {finding.drift}: {finding.key} ({bucket}) of listing {finding.listing_key} of {finding.feed}"
+    found = ", ".join(f"{count:,} {kind}" for kind, count in sorted(audited.drift.items()))
     yield f"found: {found or 'records and objects agree'}"

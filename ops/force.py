@@ -1,4 +1,4 @@
-"""An operator wants photos fetched again: which are due now, and what does it cost?"""
+"""Forces photos: an operator wants them attempted again, although nothing newer was announced. What does it cost?"""
 
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -16,113 +16,123 @@ from shared.stores.listings import ListingRecords
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """Which photos: all filters that are given must fit. With none, all of the feed."""
+class PhotoFilter:
+    """Selects photos of a feed: those that fit all filters given; without any, all of them."""
 
     listing_keys: tuple[str, ...] = ()
     failed: Reason | None = None
     city: str | None = None
 
-    def covers(self, listing: Listing) -> bool:
-        """Whether the listing is meant."""
+    def selects_listing(self, listing: Listing) -> bool:
+        """Return True if photos of this listing may be selected, by its key and its city."""
         is_city = self.city is None or (listing.city or "").strip().casefold() == self.city.strip().casefold()
         return is_city and (not self.listing_keys or listing.key in self.listing_keys)
 
-    def covers_photo(self, photo: Photo) -> bool:
-        """Whether the photo, of a listing that is meant, is meant."""
+    def selects(self, photo: Photo) -> bool:
+        """Return True for a selected photo of a selected listing: for all, or if its last attempt failed so."""
         return self.failed is None or (photo.failure is not None and photo.failure.reason is self.failed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forced:
-    """What came of it, or would: `photos` are due now, the rest of what was meant cannot be had."""
+    """How much was forced, or would be by a dry run; `imagectl force --json` prints these names."""
 
     looked_at: int = 0
+    """Listings that were read."""
     listings: int = 0
     photos: int = 0
+    """Photos that are due now."""
     in_work: int = 0
-    """In a downloader's hands right now."""
+    """Selected photos that a downloader has claimed, which are left alone."""
     not_to_be_had: int = 0
-    """Their URL works once and was used, or their objects are still being removed."""
+    """Selected photos without a possible attempt: the single-use URL was used, or their objects are being removed."""
     hidden: int = 0
-    """Listings that are not displayed: they are left alone."""
+    """Selected listings that are not displayed, which are left alone."""
     sized: int = 0
+    """Copies of known size, whose bytes are in `bytes_sized`."""
     bytes_sized: int = 0
 
     @property
     def bytes_expected(self) -> int | None:
-        """About how many bytes will come: a photo without a known size counts as the average. None: nothing known."""
+        """About how many bytes the downloads bring, by the average of the known copies; None if no copy is known."""
         return round(self.bytes_sized / self.sized * self.photos) if self.sized else None
 
     def __add__(self, other: "Forced") -> "Forced":
         return Forced(**{name: getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__})
 
 
-def due_again(listing: Listing, wanted: Wanted, priority: Priority, now: datetime) -> Listing | None:
-    """Return the listing with what is wanted of it due now; None where nothing is. Pure."""
-    chosen = _chosen(listing, wanted, now)
-    forced = [lifecycle.force(photo, priority, now) for photo in chosen]
+def force_photos(listing: Listing, selected: PhotoFilter, priority: Priority, now: datetime) -> Listing | None:
+    """Return the listing with its selected photos forced, due now; None if no attempt of any is possible. Pure."""
+    forced = [lifecycle.force(photo, priority, now) for photo in _free_photos(listing, selected, now)]
     due = [photo for photo in forced if listing.photo_due_at(photo)]
     return listing.with_photos(due) if due else None
 
 
-def _chosen(listing: Listing, wanted: Wanted, now: datetime) -> list[Photo]:
-    if not listing.is_displayed or not wanted.covers(listing):
+def _free_photos(listing: Listing, selected: PhotoFilter, now: datetime) -> list[Photo]:
+    """Return the listing's selected photos that nobody has claimed; none if the listing is hidden."""
+    if not listing.is_displayed or not selected.selects_listing(listing):
         return []
-    return [photo for photo in listing.photos if wanted.covers_photo(photo) and not photo.is_claimed(now)]
+    return [photo for photo in listing.photos if selected.selects(photo) and not photo.is_claimed(now)]
 
 
 async def force(
     listings: ListingRecords,
     feed: str,
-    wanted: Wanted,
+    selected: PhotoFilter,
     priority: Priority,
     clock: Clock,
     *,
     dry_run: bool,
-    tell: Callable[[Forced], object] = lambda _: None,
+    on_progress: Callable[[Forced], object] = lambda _: None,
 ) -> Forced:
-    """Go through a feed, page by page; doing it again does no harm. Raises StoreUnavailable and Contention."""
+    """Force the selected photos of a feed, page by page, and return the counts.
+
+    A photo that is forced already is forced again. `on_progress` gets the counts after each page. Raises
+    StoreUnavailable and Contention.
+    """
 
     def rule(listing: Listing, now: datetime) -> Listing | None:
-        return due_again(listing, wanted, priority, now)
+        return force_photos(listing, selected, priority, now)
 
-    done = Forced()
-    async for page in pages.rewrite(listings, feed, rule, clock, keys=wanted.listing_keys, dry_run=dry_run):
-        done += _count(page, wanted)
-        tell(done)
-    return done
+    forced = Forced()
+    async for page in pages.rewrite(listings, feed, rule, clock, keys=selected.listing_keys, dry_run=dry_run):
+        forced += _count(page, selected)
+        on_progress(forced)
+    return forced
 
 
-def _count(page: pages.Page, wanted: Wanted) -> Forced:
-    now = page.at
-    meant = [one for one in page.read if wanted.covers(one)]
-    shown = [one for one in meant if one.is_displayed]
-    photos = [photo for one in page.changed for photo in one.photos if photo.forced_at == now]
-    wanting = sum(len(_chosen(one, wanted, now)) for one in shown)
-    sizes = [photo.copy.file_size for one in page.read for photo in one.photos if photo.copy]
+def _count(page: pages.Page, selected: PhotoFilter) -> Forced:
+    listings = [listing for listing in page.read if selected.selects_listing(listing)]
+    displayed = [listing for listing in listings if listing.is_displayed]
+    photos = [photo for listing in displayed for photo in listing.photos if selected.selects(photo)]
+    claimed = sum(photo.is_claimed(page.at) for photo in photos)
+    forced = sum(photo.forced_at == page.at for listing in page.changed for photo in listing.photos)
+    sizes = [photo.copy.file_size for listing in page.read for photo in listing.photos if photo.copy]
     return Forced(
         looked_at=len(page.read),
         listings=len(page.changed),
-        photos=len(photos),
-        in_work=sum(wanted.covers_photo(photo) and photo.is_claimed(now) for one in shown for photo in one.photos),
-        not_to_be_had=max(0, wanting - len(photos)),
-        hidden=len(meant) - len(shown),
+        photos=forced,
+        in_work=claimed,
+        not_to_be_had=max(0, len(photos) - claimed - forced),
+        hidden=len(listings) - len(displayed),
         sized=len(sizes),
         bytes_sized=sum(sizes),
     )
 
 
-async def left_out(
-    listings: ListingSearch, keys: Sequence[str], chosen: Collection[str], feeds: Collection[str]
+async def explain_left_out(
+    listings: ListingSearch, listing_keys: Sequence[str], selected_feeds: Collection[str], feeds: Collection[str]
 ) -> AsyncIterator[str]:
-    """Say why listings that are named are not among those of the chosen feeds. Raises StoreUnavailable."""
-    for key in dict.fromkeys(keys):
-        recorded = sorted(one.feed for one in await listings.by_key(key))
+    """Yield, for each of the ListingKeys that no selected feed has, a line that says why, and what to do.
+
+    `feeds` are all feeds of feeds.toml. Raises StoreUnavailable.
+    """
+    for key in dict.fromkeys(listing_keys):
+        recorded = sorted(listing.feed for listing in await listings.by_key(key))
         if not recorded:
             yield f"{key} is not recorded; see: imagectl explain {key}"
         elif known := [feed for feed in recorded if feed in feeds]:
-            if not set(known) & set(chosen):
+            if not set(known) & set(selected_feeds):
                 yield f"{key} is recorded of feed {', '.join(known)}; name that with --feed"
         else:
             gone = ", ".join(recorded)

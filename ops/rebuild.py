@@ -1,4 +1,4 @@
-"""Has the variants made anew where they are of other settings, from the stored originals."""
+"""Rebuilds photos whose variants were made by other settings, from their stored originals."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,15 +13,18 @@ from shared.stores.listings import ListingRecords
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """How many listings were looked at, and how many photos of how many of them are to be made anew."""
+    """How many listings were read, and how many photos of how many listings are to be rebuilt."""
 
     looked_at: int = 0
     listings: int = 0
     photos: int = 0
 
 
-def due_again(listing: Listing, rendering: str, now: datetime) -> Listing | None:
-    """Return the listing with photos of other settings due now; None where it has none. Pure."""
+def rebuild_photos(listing: Listing, rendering: str, now: datetime) -> Listing | None:
+    """Return the listing with a rebuild due of each copy of another rendering; None if there is none to do. Pure.
+
+    Photos that are forced or claimed are left alone, and hidden listings too.
+    """
     changed = [
         lifecycle.rebuild(photo, now)
         for photo in listing.photos
@@ -37,16 +40,21 @@ async def rebuild(
     clock: Clock,
     *,
     dry_run: bool,
-    tell: Callable[[Rebuilt], object] = lambda _: None,
+    on_progress: Callable[[Rebuilt], object] = lambda _: None,
 ) -> Rebuilt:
-    """Go through a feed, page by page; doing it again does no harm. Raises StoreUnavailable and Contention."""
+    """Mark the photos of a feed for a rebuild whose copies are of another rendering, page by page; return the counts.
+
+    `on_progress` gets the counts after each page. Raises StoreUnavailable and Contention.
+    """
 
     def rule(listing: Listing, now: datetime) -> Listing | None:
-        return due_again(listing, rendering, now)
+        return rebuild_photos(listing, rendering, now)
 
-    done = Rebuilt()
+    rebuilt = Rebuilt()
     async for page in pages.rewrite(listings, feed, rule, clock, dry_run=dry_run):
-        photos = sum(photo.forced_at is not None for one in page.changed for photo in one.photos)
-        done = Rebuilt(done.looked_at + len(page.read), done.listings + len(page.changed), done.photos + photos)
-        tell(done)
-    return done
+        photos = sum(photo.forced_at is not None for listing in page.changed for photo in listing.photos)
+        rebuilt = Rebuilt(
+            rebuilt.looked_at + len(page.read), rebuilt.listings + len(page.changed), rebuilt.photos + photos
+        )
+        on_progress(rebuilt)
+    return rebuilt

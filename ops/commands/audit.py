@@ -61,11 +61,11 @@ def audit(
             bar = closing.enter_context(terminal.progress(quiet=as_json))
             task = bar.add_task("comparing", total=total // every, done=0, unit="listings")
 
-            def tell(done: auditing.Audited) -> None:
+            def on_progress(done: auditing.Audited) -> None:
                 bar.update(task, completed=done.listings, done=done.listings)
 
             repairing = auditing.Repair(listings, objects, utc_now) if repair else None
-            return await auditing.run(walk, repairing, tell)
+            return await auditing.run(walk, repairing, on_progress)
 
     asking = repair and terminal.asks(yes=yes)
     done = terminal.run(partial(look, repair=repair and not asking))

@@ -10,7 +10,7 @@ import typer
 from ops import estimate, terminal, words
 from ops import force as forcing
 from ops import stores as opening
-from ops.force import Forced, Wanted
+from ops.force import Forced, PhotoFilter
 from ops.stores import Stores
 from shared.clock import utc_now
 from shared.domain.failures import Reason
@@ -44,8 +44,8 @@ def force(
     newer one is here, and asked for again conditionally. Where no listing is named, at a terminal, the dry run goes
     first, and then it asks.
     """
-    wanted = Wanted(listing_keys=tuple(listings or ()), failed=failed, city=city)
-    if feed is None and wanted == Wanted():
+    wanted = PhotoFilter(listing_keys=tuple(listings or ()), failed=failed, city=city)
+    if feed is None and wanted == PhotoFilter():
         terminal.fail("name listings, or say --feed, --failed or --city")
 
     async def go_through(
@@ -55,7 +55,7 @@ def force(
         names = [one.name for one in chosen]
         async with opening.opened(settings) as stores:
             done = await _go_through(stores, chosen, wanted, priority, dry_run=dry_run, quiet=as_json)
-            left_out = forcing.left_out(stores.listings, wanted.listing_keys, names, feeds)
+            left_out = forcing.explain_left_out(stores.listings, wanted.listing_keys, names, feeds)
             return done, [line async for line in left_out]
 
     asking = not (listings or dry_run) and terminal.asks(yes=yes)
@@ -73,7 +73,7 @@ def force(
 
 
 async def _go_through(
-    stores: Stores, feeds: list[Feed], wanted: Wanted, priority: Priority, *, dry_run: bool, quiet: bool
+    stores: Stores, feeds: list[Feed], wanted: PhotoFilter, priority: Priority, *, dry_run: bool, quiet: bool
 ) -> dict[str, dict[str, Any]]:
     counts = [(await stores.listings.counts(feed.name, utc_now())).listings for feed in feeds]
     total = len(wanted.listing_keys) * len(feeds) or sum(counts)
@@ -82,11 +82,11 @@ async def _go_through(
         bar = progress.add_task("looking" if dry_run else "forcing", total=total, done=0, unit="listings")
         for feed in feeds:
 
-            def tell(so_far: Forced, before: int = looked_at) -> None:
+            def on_progress(so_far: Forced, before: int = looked_at) -> None:
                 progress.update(bar, completed=before + so_far.looked_at, done=before + so_far.looked_at)
 
             done = await forcing.force(
-                stores.listings, feed.name, wanted, priority, utc_now, dry_run=dry_run, tell=tell
+                stores.listings, feed.name, wanted, priority, utc_now, dry_run=dry_run, on_progress=on_progress
             )
             use = await read_use(stores.ledgers, feed)
             seconds = estimate.seconds_for(done.photos, done.bytes_expected, feed, use)

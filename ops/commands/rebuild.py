@@ -45,11 +45,13 @@ def rebuild(
                 for name in names:
                     before = sum(one.looked_at for one in done.values())
 
-                    def tell(so_far: rebuilding.Rebuilt, before: int = before) -> None:
+                    def on_progress(so_far: rebuilding.Rebuilt, before: int = before) -> None:
                         looked_at = before + so_far.looked_at
                         progress.update(bar, completed=looked_at, done=looked_at)
 
-                    done[name] = await rebuilding.rebuild(listings, name, wanted, utc_now, dry_run=dry_run, tell=tell)
+                    done[name] = await rebuilding.rebuild(
+                        listings, name, wanted, utc_now, dry_run=dry_run, on_progress=on_progress
+                    )
         return done
 
     asking = not dry_run and terminal.asks(yes=yes)

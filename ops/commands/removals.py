@@ -59,7 +59,7 @@ def force(
         for listing in found:
             _refuse_unknown(listing, images, {photo.id for photo in listing.photos} | set(listing.removed_image_ids))
         terminal.confirm(f"This removes every copy of {what}.", yes=yes)
-        return await _change_all(listings, found, partial(removing.forced, images=images))
+        return await _change_all(listings, found, partial(removing.remove, image_ids=images))
 
     done = terminal.run(partial(_with_listings, go))
     _tell(
@@ -80,9 +80,9 @@ def allow(listing_keys: Keys, image: Images = None, feed: OfFeed = None, as_json
         found = [await _find(listings, key, feed) for key in _only_one_with_images(listing_keys, images)]
         for listing in found:
             _refuse_unknown(listing, images, set(listing.removed_image_ids))
-            if not removing.is_anything_forced(listing, images):
+            if not removing.is_removed(listing, images):
                 terminal.fail(f"nothing of listing {listing.key} was removed by an operator")
-        return await _change_all(listings, found, partial(removing.allowed, images=images))
+        return await _change_all(listings, found, partial(removing.allow_again, image_ids=images))
 
     done = terminal.run(partial(_with_listings, go))
     _tell(done, as_json, lambda one: f"{one.feed} {one.key}: allowed; shown again when the MLS is next heard of it")

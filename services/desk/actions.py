@@ -148,7 +148,7 @@ class Force(OfListing):
 
     async def _force(self, asked: Asked, *, dry_run: bool) -> force.Forced:
         self.check(asked)
-        wanted = force.Wanted(listing_keys=(asked["key"],))
+        wanted = force.PhotoFilter(listing_keys=(asked["key"],))
         listings, clock = self._parts.stores.listings, self._parts.clock
         done = await force.force(listings, asked["feed"], wanted, Priority.SEARCHED, clock, dry_run=dry_run)
         return done if done.looked_at else refuse(404, "nothing is recorded of this listing")

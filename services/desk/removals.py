@@ -125,7 +125,7 @@ class Remove(OfListing):
         listing = await self.listing(asked)
         one = listing.feed, listing.key
         await removals.change(
-            self._parts.stores.listings, one, lambda found, now: removals.forced(found, now, ()), self._parts.clock
+            self._parts.stores.listings, one, lambda found, now: removals.remove(found, now, ()), self._parts.clock
         )
         return f"Listing {listing.key} is being removed, and stays away until that is lifted."
 
@@ -147,10 +147,10 @@ class Allow(OfListing):
         self._refuse_free(listing)
         one = listing.feed, listing.key
         await removals.change(
-            self._parts.stores.listings, one, lambda found, now: removals.allowed(found, now, ()), self._parts.clock
+            self._parts.stores.listings, one, lambda found, now: removals.allow_again(found, now, ()), self._parts.clock
         )
         return f"Listing {listing.key} is allowed; it is shown again when the MLS is next heard of it."
 
     def _refuse_free(self, listing: Listing) -> None:
-        if not removals.is_anything_forced(listing, ()):
+        if not removals.is_removed(listing, ()):
             refuse(409, "nothing of this listing was removed by an operator")

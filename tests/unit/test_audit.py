@@ -299,7 +299,7 @@ async def test_a_bad_original_that_is_not_fetched_again_now_stays(place: Place, 
     ],
 )
 def test_what_is_in_work_or_no_more_shown_is_left_alone(listing: Listing) -> None:
-    assert auditing.due_again(listing, {FULL, OF_ORIGINAL}, NOW) is None
+    assert auditing.repair_listing(listing, {FULL, OF_ORIGINAL}, NOW) is None
 
 
 # Every day

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ops import force
-from ops.force import Forced, Wanted
+from ops.force import Forced, PhotoFilter
 from shared.domain import lifecycle
 from shared.domain.failures import Failure, Reason
 from shared.domain.image import Claim, Photo, url_key
@@ -22,11 +22,11 @@ GONE = Failure(Reason.GONE)
 LATER = after(600)
 
 
-ALL = Wanted()
+ALL = PhotoFilter()
 
 
-def forced_ids(listing: Listing, wanted: Wanted = ALL) -> list[str]:
-    due = force.due_again(listing, wanted, Priority.SEARCHED, LATER)
+def forced_ids(listing: Listing, wanted: PhotoFilter = ALL) -> list[str]:
+    due = force.force_photos(listing, wanted, Priority.SEARCHED, LATER)
     return [photo.object_id for photo in due.photos if photo.forced_at == LATER] if due else []
 
 
@@ -44,14 +44,14 @@ def forced_ids(listing: Listing, wanted: Wanted = ALL) -> list[str]:
     ids=["held", "pending", "given up", "released", "in work", "its worker is gone", "its URL works once"],
 )
 def test_a_photo_that_can_be_had_is_due_now_at_the_priority(photo: Photo, is_due: bool) -> None:
-    due = force.due_again(a_listing(photo), Wanted(), Priority.SEARCHED, LATER)
+    due = force.force_photos(a_listing(photo), PhotoFilter(), Priority.SEARCHED, LATER)
     assert (due is not None) == is_due
     if due:
         assert (due.due_at, due.priority) == (LATER, Priority.SEARCHED)
 
 
 def test_a_photo_that_is_more_urgent_already_stays_so() -> None:
-    due = force.due_again(a_listing(a_photo(priority=Priority.VIEWED)), Wanted(), Priority.ROUTINE, LATER)
+    due = force.force_photos(a_listing(a_photo(priority=Priority.VIEWED)), PhotoFilter(), Priority.ROUTINE, LATER)
     assert due
     assert due.priority is Priority.VIEWED
 
@@ -76,7 +76,7 @@ def test_a_hidden_listing_and_a_photo_whose_objects_are_going_are_never_touched(
     ],
 )
 def test_filters_combine(filters: dict[str, Any], expected: list[str]) -> None:
-    assert forced_ids(a_listing(a_held_photo("a"), a_photo("b", failure=GONE)), Wanted(**filters)) == expected
+    assert forced_ids(a_listing(a_held_photo("a"), a_photo("b", failure=GONE)), PhotoFilter(**filters)) == expected
 
 
 class Contested(MemoryListings):
@@ -107,11 +107,11 @@ async def test_a_whole_feed_is_gone_through_and_what_another_wrote_meanwhile_sta
     done = await force.force(
         store,
         FEED,
-        Wanted(),
+        PhotoFilter(),
         Priority.POPULAR,
         lambda: LATER,
         dry_run=False,
-        tell=lambda so_far: told.append(so_far.looked_at),
+        on_progress=lambda so_far: told.append(so_far.looked_at),
     )
     assert (done.looked_at, done.listings, done.photos, done.hidden) == (450, 449, 898, 1)
     assert told == [200, 400, 450]
@@ -123,14 +123,19 @@ async def test_a_whole_feed_is_gone_through_and_what_another_wrote_meanwhile_sta
 async def test_a_dry_run_counts_the_same_and_writes_nothing() -> None:
     store = await a_store()
     before = await everything(store)
-    done = await force.force(store, FEED, Wanted(), Priority.POPULAR, lambda: LATER, dry_run=True)
+    done = await force.force(store, FEED, PhotoFilter(), Priority.POPULAR, lambda: LATER, dry_run=True)
     assert (done.photos, done.bytes_expected) == (898, 898 * 400_000)
     assert await everything(store) == before
 
 
 async def test_listings_that_are_named_are_read_alone() -> None:
     done = await force.force(
-        await a_store(), FEED, Wanted(listing_keys=("X1", "X7", "X9999")), Priority.POPULAR, lambda: NOW, dry_run=True
+        await a_store(),
+        FEED,
+        PhotoFilter(listing_keys=("X1", "X7", "X9999")),
+        Priority.POPULAR,
+        lambda: NOW,
+        dry_run=True,
     )
     assert (done.looked_at, done.photos, done.hidden) == (2, 2, 1)
 
@@ -138,12 +143,12 @@ async def test_listings_that_are_named_are_read_alone() -> None:
 async def test_of_a_listing_that_is_named_and_left_out_it_is_said_why() -> None:
     store = await a_store()
     await store.write([a_listing(key="OLD", feed="closed"), a_listing(key="X1", feed="closed")])
-    said = [one async for one in force.left_out(store, ("X1", "OLD", "NEW", "NEW"), [FEED], [FEED, "other"])]
+    said = [one async for one in force.explain_left_out(store, ("X1", "OLD", "NEW", "NEW"), [FEED], [FEED, "other"])]
     assert said == [
         "OLD is recorded of feed closed, which is not among the feeds any more: nothing of it is fetched",
         "NEW is not recorded; see: imagectl explain NEW",
     ]
-    assert [one async for one in force.left_out(store, ("X3",), ["other"], [FEED, "other"])] == [
+    assert [one async for one in force.explain_left_out(store, ("X3",), ["other"], [FEED, "other"])] == [
         f"X3 is recorded of feed {FEED}; name that with --feed"
     ]
 
@@ -160,6 +165,6 @@ async def test_listings_that_others_keep_changing_are_counted_as_not_written_and
     store = await a_store()
     store.is_contested_forever = True
     with pytest.raises(Contention, match="1 listing of proptx-idx was not written"):
-        await force.force(store, FEED, Wanted(), Priority.POPULAR, lambda: LATER, dry_run=False)
+        await force.force(store, FEED, PhotoFilter(), Priority.POPULAR, lambda: LATER, dry_run=False)
     due = [one.key for one in (await everything(store)).values() if one.due_at == LATER]
     assert (len(due), "X3" in due) == (448, False)

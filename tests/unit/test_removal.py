@@ -650,7 +650,7 @@ async def test_how_late_the_oldest_removal_is_can_be_seen(world: World) -> None:
 
 
 async def change(world: World, rule: Callable[..., Listing], *images: str) -> None:
-    await removals.change(world.listings, (FEED, KEY), partial(rule, images=images), world.clock)
+    await removals.change(world.listings, (FEED, KEY), partial(rule, image_ids=images), world.clock)
 
 
 def said_at(at: float | None, **fields: Any) -> dict[str, Any]:
@@ -668,7 +668,7 @@ async def test_a_forced_listing_goes_at_once_with_all_its_versions_and_stays_awa
     old = a_discard("a", held=a_copy("a", sha256="aa" * 32), remove_at=NOW + timedelta(hours=24))
     await world.has(a_listing(*photos(), discards=(old,)))
     world.stores(*copy_keys(a_copy("a", sha256="aa" * 32)))
-    await change(world, removals.forced)
+    await change(world, removals.remove)
     assert not (await world.listing()).is_displayed
     await world.a_janitor().sweep()
     assert world.keys == set()
@@ -689,12 +689,12 @@ async def test_a_forced_listing_that_is_allowed_comes_back_with_whatever_the_mls
     world: World, at: float | None, offset: int
 ) -> None:
     await world.has(a_listing(*photos()))
-    await change(world, removals.forced)
+    await change(world, removals.remove)
     await world.a_janitor().sweep()
-    await change(world, removals.allowed)
+    await change(world, removals.allow_again)
     listing = await world.listing()
     assert not listing.is_displayed
-    assert not removals.is_anything_forced(listing, ())
+    assert not removals.is_removed(listing, ())
     listing = await hear(world, said_at(at), offset)
     assert listing.is_displayed
     assert [photo.object_id for photo in listing.photos] == ["a", "b", "c"]
@@ -703,9 +703,9 @@ async def test_a_forced_listing_that_is_allowed_comes_back_with_whatever_the_mls
 
 async def test_a_forced_listing_that_is_allowed_stays_hidden_where_the_mls_says_so(world: World) -> None:
     await world.has(a_listing(*photos()))
-    await change(world, removals.forced)
+    await change(world, removals.remove)
     await world.a_janitor().sweep()
-    await change(world, removals.allowed)
+    await change(world, removals.allow_again)
     listing = await hear(world, said_at(0, StandardStatus="Closed"))
     assert listing.hidden
     assert listing.hidden.reason is RemovalReason.LISTING_INACTIVE
@@ -714,7 +714,7 @@ async def test_a_forced_listing_that_is_allowed_stays_hidden_where_the_mls_says_
 async def test_a_forced_image_goes_alone_and_stays_away_until_it_is_allowed(world: World) -> None:
     a, b, c = photos()
     await world.has(a_listing(a, b, c))
-    await change(world, removals.forced, b.id)
+    await change(world, removals.remove, b.id)
     await world.a_janitor().sweep()
     assert world.keys == {*copy_keys(a_copy("a")), *copy_keys(a_copy("c"))}
     assert await world.evidence() == [(b.id, "forced")]
@@ -723,7 +723,7 @@ async def test_a_forced_image_goes_alone_and_stays_away_until_it_is_allowed(worl
         assert [(photo.object_id, photo.order) for photo in listing.photos] == [("a", 0), ("c", 1)]
         assert listing.due_at is None or at == 60
     assert await world.a_janitor().sweep() == 0
-    await change(world, removals.allowed, b.id)
+    await change(world, removals.allow_again, b.id)
     listing = await hear(world, said_at(60), offset=2)
     assert [(photo.object_id, photo.order) for photo in listing.photos] == [("a", 0), ("b", 1), ("c", 2)]
     assert listing.photos[0].copy
@@ -734,7 +734,7 @@ async def test_a_forced_image_goes_alone_and_stays_away_until_it_is_allowed(worl
 async def test_what_is_forced_after_its_listing_left_was_not_shown_since_then(world: World, images: list[str]) -> None:
     left = replace(hidden(since=-90, remove_at=900), off_market_at=NOW - timedelta(minutes=3))
     await world.has(a_listing(*photos(), hidden=left))
-    await change(world, removals.forced, *images)
+    await change(world, removals.remove, *images)
     await world.a_janitor().sweep()
     evidence = await world.removals.of_listing(FEED, KEY)
     assert len(evidence) == len(images or PHOTOS * [0])
@@ -750,14 +750,14 @@ async def test_what_is_forced_after_its_listing_left_was_not_shown_since_then(wo
 async def test_to_allow_a_listing_allows_its_images_too_and_to_allow_an_image_no_listing(world: World) -> None:
     a, b, _ = photos()
     await world.has(a_listing(*photos()))
-    await change(world, removals.forced, a.id, b.id)
-    await change(world, removals.forced)
-    await change(world, removals.allowed, a.id)
+    await change(world, removals.remove, a.id, b.id)
+    await change(world, removals.remove)
+    await change(world, removals.allow_again, a.id)
     listing = await world.listing()
     assert (listing.is_removed_by_operator, listing.removed_image_ids) == (True, (b.id,))
-    assert not removals.is_anything_forced(listing, [a.id])
-    assert removals.is_anything_forced(listing, [b.id])
-    await change(world, removals.allowed)
+    assert not removals.is_removed(listing, [a.id])
+    assert removals.is_removed(listing, [b.id])
+    await change(world, removals.allow_again)
     listing = await world.listing()
     assert (listing.is_removed_by_operator, listing.removed_image_ids) == (False, ())
 
@@ -766,7 +766,7 @@ async def test_what_is_forced_in_a_frozen_feed_goes_all_the_same(world: World) -
     await world.has(*burst(80), a_hidden_listing(hidden=hidden(since=-6, remove_at=-1)))
     await world.a_janitor().sweep()
     assert world.keys
-    await change(world, removals.forced)
+    await change(world, removals.remove)
     await world.a_janitor().sweep()
     assert await world.evidence() == sorted((one.id, "forced") for one in photos())
 
@@ -774,7 +774,7 @@ async def test_what_is_forced_in_a_frozen_feed_goes_all_the_same(world: World) -
 async def test_a_download_under_way_does_not_bring_a_forced_image_back(world: World) -> None:
     a = replace(photos()[0], claim=Claim(worker="w", until=NOW + timedelta(seconds=80)), released_at=NOW)
     await world.has(a_listing(a))
-    await change(world, removals.forced, a.id)
+    await change(world, removals.remove, a.id)
     settled = settle(
         await world.listing(), a, Downloaded(a_copy("a", sha256="cc" * 32)), feed=a_feed(),
         superseded_for=timedelta(hours=24), now=world.now, jitter=0.0,
