@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from local.sandbox.album import SCENES, Shot, width_of
+from local.sandbox.album import Shot, width_of
+from local.sandbox.scenes import SCENES
 
 Record = dict[str, object]
 
@@ -320,5 +321,5 @@ def _listing(index: int, photos: int, at: str, widest: int) -> Listing:
 
 def _photo(key: str, number: int, index: int, at: str, widest: int) -> Photo:
     object_id = str(uuid.uuid5(uuid.NAMESPACE_URL, f"sandbox-mls/{key}/{number}"))
-    caption, _ = SCENES[number % len(SCENES)]
+    caption = SCENES[number % len(SCENES)].caption
     return Photo(object_id, Shot(key, number, index, 1), min(widest, width_of(index)), caption, at)

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from local.sandbox import NoPictures, Sandbox
-from local.sandbox.album import SCENES, Shot, draw, pictures_in, width_of
+from local.sandbox.album import Shot, draw, pictures_in, width_of
 from local.sandbox.odata import BadQuery, page, parse_filter
+from local.sandbox.scenes import SCENES
 from shared.domain.announcement import read
 from shared.domain.feed import Feed, parse_feeds
 
