@@ -38,7 +38,7 @@ class Attempter:
         clock: Clock,
         registry: CollectorRegistry,
     ) -> None:
-        """Take what downloads a photo, and `ping_storage`, which raises StoreUnavailable if storage does not answer."""
+        """Take the function that downloads a photo, and one that raises StoreUnavailable if storage does not answer."""
         self._download = download
         self._ping_storage = ping_storage
         self._budget = budget
@@ -60,7 +60,12 @@ class Attempter:
             self._is_storage_unavailable = False
 
     async def attempt(self, feed: Feed, listing_key: str, claimed: ClaimedPhoto, batch: Batch) -> EndedAttempt:
-        """Attempt to download the photo with its granted download, one of `batch`. Raises only CancelledError."""
+        """Download the claimed photo, and return the outcome of this attempt and how long it took.
+
+        `batch` is the batch of the budget that the photo's granted download belongs to. The photo is deferred if the
+        budget stops the download, storage cannot be reached, or `cut_off` was called. An unexpected exception is
+        logged, and the outcome is a failure. Raises only CancelledError.
+        """
         began = self._clock()
         outcome = await self._outcome(feed, listing_key, claimed, batch)
         seconds = (self._clock() - began).total_seconds()
@@ -103,10 +108,10 @@ class Attempter:
 
 
 class BudgetPermit:
-    """The permit of a photo that the feed's budget granted a download."""
+    """The Permit of one photo: asks the feed's budget, and reports to it, for the download that it granted."""
 
     def __init__(self, budget: OriginBudget, batch: Batch, download: GrantedDownload) -> None:
-        """Take the granted download, and the batch that it is part of."""
+        """Take the budget, the granted download, and the batch that it belongs to."""
         self._budget = budget
         self._batch = batch
         self._download = download

@@ -33,7 +33,7 @@ class ClaimedPhoto:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedListing:
-    """The photos of one listing that were claimed together; `claims` releases them."""
+    """The photos of one listing that were claimed together; `claims` keeps them registered until they are released."""
 
     listing_id: ListingId
     photos: Sequence[ClaimedPhoto]
@@ -54,7 +54,7 @@ class Claimed:
 
 
 class Claimer:
-    """Claims photos of one feed that came by one subscription."""
+    """Claims photos of one feed that one subscription requests."""
 
     def __init__(
         self,
@@ -67,6 +67,7 @@ class Claimer:
         *,
         is_viewed: bool,
     ) -> None:
+        """Take the name of this worker; `is_viewed` is True for the subscription of viewed photos."""
         self._feed = feed
         self._listings = listings
         self._budget = budget
@@ -116,7 +117,7 @@ class Claimer:
         }
 
     async def _defer(self, readings: Readings, claimable: Claimable, batch: Batch) -> Collection[ListingId]:
-        """Defer the photos until the budget expects to grant downloads; return the listings that others changed."""
+        """Defer the photos until the budget may grant downloads; return the listings that others changed meanwhile."""
         until = batch.ask_again_at or self._clock()
         return await self._listings.write(
             readings[listing_id].with_photos([lifecycle.defer(photo, until) for photo in photos])
@@ -166,7 +167,7 @@ class Claimer:
         }
 
     def _share_out(self, claimable: Claimable, downloads: Sequence[GrantedDownload]) -> dict[ListingId, ClaimedListing]:
-        """Give each download to a photo, and register those photos as claimed."""
+        """Assign each download to a photo, register those photos as claimed, and return them by listing."""
         now = self._clock()
         photos = [
             (listing_id, photo)

@@ -70,9 +70,10 @@ def abandoned(listing: Listing, worker: str, in_hand: Collection[str], now: date
 
 
 def unannounced(listing: Listing, requested: Sequence[Event[ImageOutdated]], started_at: datetime) -> list[Photo]:
-    """Return the photos with a copy whose `image-downloaded` a worker may have died before publishing.
+    """Return the requested photos whose copy may never have been announced by `image-downloaded`.
 
-    They were requested before this worker started, and their copy was stored or checked within two minutes before.
+    A worker may have died after it stored the copy and before it published the event, if the photo was requested before
+    this worker started, and its copy was stored or checked within two minutes before the start.
     """
     ids = {event.data.image_id for event in requested if event.time < started_at}
     return [

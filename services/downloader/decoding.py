@@ -44,7 +44,7 @@ def decode(
     """Decode a file of the given kind, as large as its largest variant of `specs`, within `memory_limit` bytes.
 
     Return a Failure for bad bytes, whatever they are, and for more pixels or memory than allowed. Raises MemoryError if
-    the estimate was too low, and OSError if the file cannot be read.
+    decoding needs more memory than was estimated.
     """
     # Pillow raises its error at twice the limit. The limit also guards what opening a WebP would allocate.
     Image.MAX_IMAGE_PIXELS = max_pixels // 2
@@ -98,7 +98,7 @@ def _decode(
 
 
 def _stored_size(stored: Sides, orientation: int, specs: Sequence[VariantSpec]) -> Sides:
-    """Return the sides of the largest variant, turned as the picture is stored."""
+    """Return the sides that the largest variant has before it is turned upright, as the picture is stored."""
     largest = resizing.largest_variant(exif.upright_sides(stored, orientation), specs)
     return exif.upright_sides(largest, orientation)
 

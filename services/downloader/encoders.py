@@ -48,7 +48,10 @@ class Encoders:
     def __init__(
         self, children: int | None = None, memory: int = MEMORY_BYTES, deadline: float = DEADLINE_SECONDS
     ) -> None:
-        """Take the number of children (default: one for each core, at most MAX_CHILDREN), bytes and seconds."""
+        """Take the number of children, the bytes that they may take together, and the seconds that a photo may take.
+
+        The default number is one for each core, at most MAX_CHILDREN.
+        """
         self._size = children or min(os.cpu_count() or 1, MAX_CHILDREN)
         self._memory = memory
         self._deadline = deadline
@@ -109,7 +112,7 @@ class Encoders:
         return encoded
 
     async def _take(self) -> asyncio.subprocess.Process:
-        """Return an idle child that is alive, or a new one."""
+        """Take a living child out of the idle ones, or start one."""
         while self._idle:
             child = self._idle.pop()
             if child.returncode is None:

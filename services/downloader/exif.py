@@ -22,12 +22,12 @@ def orientation(image: Image.Image) -> int:
 
 
 def turned_upright(image: Image.Image, orientation: int) -> Image.Image:
-    """Return a picture, stored in the given orientation, turned upright."""
+    """Return the picture turned upright; `orientation` is the EXIF orientation that it is stored in."""
     return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
 
 
 def upright_sides(sides: tuple[int, int], orientation: int) -> tuple[int, int]:
-    """Return the sides, in pixels, of a picture after it was turned upright; or, of an upright one, as it is stored."""
+    """Return the upright sides of a picture with these stored sides; and the other way round, as turning swaps them."""
     return (sides[1], sides[0]) if orientation >= 5 else sides
 
 

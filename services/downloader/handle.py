@@ -123,12 +123,12 @@ class Handler:
         """
         parts = self._parts
         claimed = await parts.listings.claimed_by(parts.worker, _MAX_RESUMED)
-        in_hand, now = self._in_flight.all(), parts.clock()
+        in_hand, now = self._in_flight.image_ids(), parts.clock()
         abandoned = [(listing, decide.abandoned(listing, parts.worker, in_hand, now)) for listing in claimed]
         await parts.listings.write(listing.with_photos(photos) for listing, photos in abandoned if photos)
 
     def drain(self) -> None:
-        """Start no more downloads: the budget grants none, and photos that wait for it are deferred, due at once."""
+        """Start no more downloads: photos that wait for the budget are deferred. Downloads under way go on."""
         self._parts.budget.close()
 
     def cut_off(self) -> None:

@@ -17,7 +17,7 @@ class InFlight:
         self._waiting_routine: set[str] = set()
         self._waiting_viewed: set[str] = set()
 
-    def all(self) -> set[str]:
+    def image_ids(self) -> set[str]:
         """Return the ids of all photos in hand."""
         return self._claimed | self._waiting_routine | self._waiting_viewed
 

@@ -46,7 +46,7 @@ class EndedAttempt:
 
 
 def result_of(outcome: Outcome) -> str:
-    """Return the outcome as one word, or the failure's reason: for the metric's label and the history of attempts."""
+    """Return the label of an outcome in metrics and in the history of attempts; that of a failure is its reason."""
     match outcome:
         case Downloaded():
             return "downloaded"

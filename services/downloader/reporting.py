@@ -44,9 +44,10 @@ class Reporter:
         )
 
     async def report(self, listing_id: ListingId, ended: Sequence[EndedAttempt], settled: Sequence[Settled]) -> None:
-        """Publish an event for each good copy of a settled attempt, then add the attempts to the history, and log them.
+        """Publish `image-downloaded` for each copy that an attempt made or confirmed; add the attempts to the history.
 
-        Waits for Kafka and the store if they cannot be reached, and raises after minutes, as `until_available` does.
+        `settled` are the results of settling the attempts, in their order, or empty if the listing is not recorded any
+        more. Also counts and logs the attempts. While Kafka or the store is unavailable, waits as `until_available`.
         """
         now = self._clock()
         events = [
@@ -74,10 +75,9 @@ class Reporter:
             _log(listing_id, attempt)
 
     async def republish_unannounced(self, listings: Mapping[ListingId, Listing], requested: Requested) -> None:
-        """Publish the events of copies that a worker may have stored and died before it could publish them.
+        """Publish `image-downloaded` for requested photos whose copy may never have been announced.
 
-        These are requested photos, whose request is older than this process, with a copy that was stored shortly before
-        this process started. Raises BrokerUnavailable.
+        A worker may have died after it stored the copy and before it published the event. Raises BrokerUnavailable.
         """
         await self._publish(
             [

@@ -27,7 +27,7 @@ def variant_size(sides: Sides, spec: VariantSpec) -> Sides:
 
 
 def largest_variant(sides: Sides, specs: Sequence[VariantSpec]) -> Sides:
-    """Return the sides of the variant with the most pixels."""
+    """Return the sides of the variant with the most pixels, for a photo of these sides."""
     return max((variant_size(sides, spec) for spec in specs), key=math.prod)
 
 

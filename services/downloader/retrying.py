@@ -1,4 +1,4 @@
-"""Ways to await work that must not be lost: until its server is back, and to the end of all of it."""
+"""Awaits work that must not be lost: retries it while a server is unavailable, and lets concurrent work end."""
 
 import asyncio
 import time
@@ -38,7 +38,7 @@ async def until_available(act: Callable[[], Awaitable[T]]) -> T:
 
 
 async def all_done(work: Iterable[Awaitable[None]]) -> None:
-    """Await all of the work, concurrently, to its end; then raise the first error of any of it."""
+    """Await all awaitables concurrently, each to its end, even if others fail; then raise the first error."""
     for result in await asyncio.gather(*work, return_exceptions=True):
         if isinstance(result, BaseException):
             raise result

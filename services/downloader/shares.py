@@ -1,4 +1,4 @@
-"""Divides something into equal shares, and hands them out by urgency and order of arrival."""
+"""Hands out equal shares of something, such as memory, by urgency and order of arrival."""
 
 import asyncio
 import heapq
@@ -8,7 +8,7 @@ from itertools import count
 
 
 class Shares:
-    """A number of equal shares. Urgent callers come first; nobody overtakes a caller that waits for several shares."""
+    """Hands out a fixed number of shares. Urgent callers come first; nobody overtakes one that waits for several."""
 
     def __init__(self, size: int) -> None:
         """Take how many shares there are."""
@@ -18,7 +18,7 @@ class Shares:
 
     @asynccontextmanager
     async def hold(self, shares: int, *, urgent: bool) -> AsyncIterator[None]:
-        """Wait for so many shares, and hold them while the block runs."""
+        """Wait for this number of shares, and hold them while the block runs; an urgent caller waits less."""
         turn = asyncio.get_running_loop().create_future()
         heapq.heappush(self._waiting, (not urgent, next(self._arrivals), shares, turn))
         self._hand_out()
