@@ -1,4 +1,4 @@
-"""How are listings read from an MLS? In pages, each with all of its photos; what is in doubt is not said."""
+"""How are listings read from an MLS? In pages, each record with all of its photos, or without Media if in doubt."""
 
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
@@ -28,9 +28,9 @@ async def reader(mls: Sandbox, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     monkeypatch.setattr("services.scheduler.feed_reader._RECORD_PAGE_SIZE", 3)
     monkeypatch.setattr("services.scheduler.feed_reader._ROW_PAGE_SIZE", 5)
     feed = parse_feeds(mls.feeds_toml(reso_url=mls.web_api, reso_token_env="T"))["sandbox"]
-    found = FeedReader(feed, MlsClient(feed, "t", pause_seconds=0.0))
-    yield found
-    await found.aclose()
+    small = FeedReader(feed, MlsClient(feed, "t", pause_seconds=0.0))
+    yield small
+    await small.aclose()
 
 
 def all_of(mls: Sandbox) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def all_of(mls: Sandbox) -> dict[str, Any]:
 
 
 def by_key(records: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """Return the records by key, their photos in one order: where they are read beside the record it is theirs."""
+    """Return the records by ListingKey, each with its Media rows sorted: the order depends on how they were read."""
     return {
         record["ListingKey"]: {**record, "Media": sorted(record["Media"], key=lambda row: str(row["MediaKey"]))}
         for record in records
@@ -53,17 +53,17 @@ async def changed(reader: FeedReader, field: str = "ModificationTimestamp", sinc
 
 
 @pytest.mark.parametrize("expands", [True, False])
-async def test_records_come_whole_with_photos_expanded_or_beside_them(
+async def test_records_are_read_with_their_photos_even_if_the_mls_cannot_expand_them(
     mls: Sandbox, reader: FeedReader, expands: bool
 ) -> None:
     mls.allow_expand(expands)
     wanted = list(all_of(mls))[2:5]
-    found = await reader.records([*wanted, "nobody's"])
+    found = await reader.records([*wanted, "unknown"])
     assert by_key(found.values()) == {key: all_of(mls)[key] for key in wanted}
 
 
 @pytest.mark.parametrize("expands", [True, False])
-async def test_every_change_is_read_oldest_first_over_pages_and_links(
+async def test_every_change_is_read_oldest_first_over_all_pages(
     mls: Sandbox, reader: FeedReader, expands: bool
 ) -> None:
     mls.allow_expand(expands)
@@ -80,18 +80,18 @@ async def test_changes_since_a_time_are_read_up_to_the_newest(mls: Sandbox, read
     reached = [changes.reached async for changes in reader.changes("ModificationTimestamp", since)][-1]
     key = list(all_of(mls))[3]
     mls.change_photo(key, media_only=True)
-    assert [one["ListingKey"] for one in await changed(reader, "MediaChangeTimestamp", reached)][-1] == key
-    assert key not in {one["ListingKey"] for one in await changed(reader, since=reached)}
+    assert [record["ListingKey"] for record in await changed(reader, "MediaChangeTimestamp", reached)][-1] == key
+    assert key not in {record["ListingKey"] for record in await changed(reader, since=reached)}
 
 
-async def test_many_changes_at_one_moment_are_all_read(mls: Sandbox, reader: FeedReader) -> None:
+async def test_changes_of_the_same_time_on_several_pages_are_all_read(mls: Sandbox, reader: FeedReader) -> None:
     for listing in mls.market.listings.values():
         listing.modified_at = "2026-11-23T09:00:00.123Z"
-    assert {one["ListingKey"] for one in await changed(reader)} == set(all_of(mls))
+    assert {record["ListingKey"] for record in await changed(reader)} == set(all_of(mls))
 
 
 @pytest.mark.parametrize("status", [400, 501])
-async def test_expand_is_tried_once_where_it_is_refused(
+async def test_expand_is_tried_only_once_if_the_mls_refuses_it(
     mls: Sandbox, reader: FeedReader, status: Literal[400, 501], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("services.scheduler.feed_reader._ROW_PAGE_SIZE", 1_000)
@@ -102,7 +102,9 @@ async def test_expand_is_tried_once_where_it_is_refused(
     assert mls.requests["/odata/Media"] == 3, "one for all the listings of a group"
 
 
-async def test_a_refusal_that_is_not_about_expand_is_passed_on(mls: Sandbox, reader: FeedReader) -> None:
+async def test_a_query_refused_for_another_reason_raises_and_expand_is_still_used(
+    mls: Sandbox, reader: FeedReader
+) -> None:
     with pytest.raises(MlsUnavailable, match="400"):
         await changed(reader, field="Not a field")
     mls.requests.clear()
@@ -110,30 +112,32 @@ async def test_a_refusal_that_is_not_about_expand_is_passed_on(mls: Sandbox, rea
     assert mls.requests["/odata/Media"] == 0
 
 
-# What is in doubt
+# Answers that leave doubts
 
 
 class Scripted:
-    """A client that gives rows by resource, whatever the query, and takes note of it."""
+    """Makes the reader's client answer with given rows by resource, and keeps the queries in `queries`."""
 
     def __init__(self, reader: FeedReader, monkeypatch: pytest.MonkeyPatch, **rows: list[dict[str, Any]]) -> None:
-        self.asked: list[dict[str, str]] = []
+        self.queries: list[dict[str, str]] = []
 
-        async def asked(url: Any) -> Any:
+        async def request(url: Any) -> Any:
             from services.scheduler.odata import ODataPage
 
             resource = url.path.rpartition("/")[2]
-            self.asked.append({"": resource, **dict(parse_qsl(url.query.decode()))})
+            self.queries.append({"": resource, **dict(parse_qsl(url.query.decode()))})
             return ODataPage(rows.get(resource, []), None)
 
-        monkeypatch.setattr(reader._client, "_request", asked)
+        monkeypatch.setattr(reader._client, "_request", request)
 
 
-async def test_rows_of_others_are_left_out(reader: FeedReader, monkeypatch: pytest.MonkeyPatch) -> None:
-    of_office = {"MediaKey": "o", "ResourceRecordKey": "A", "ResourceName": "Office"}
-    mine, theirs = ({"MediaKey": key, "ResourceRecordKey": key, "ResourceName": "Property"} for key in "AB")
-    Scripted(reader, monkeypatch, Property=[{"ListingKey": "A"}, {"ListingKey": "B"}], Media=[mine, theirs, of_office])
-    assert await reader.records(["A"]) == {"A": {"ListingKey": "A", "Media": [mine]}}
+async def test_rows_of_other_listings_and_resources_are_left_out(
+    reader: FeedReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office = {"MediaKey": "o", "ResourceRecordKey": "A", "ResourceName": "Office"}
+    listed, other = ({"MediaKey": key, "ResourceRecordKey": key, "ResourceName": "Property"} for key in "AB")
+    Scripted(reader, monkeypatch, Property=[{"ListingKey": "A"}, {"ListingKey": "B"}], Media=[listed, other, office])
+    assert await reader.records(["A"]) == {"A": {"ListingKey": "A", "Media": [listed]}}
 
 
 @pytest.mark.parametrize(
@@ -147,7 +151,7 @@ async def test_rows_of_others_are_left_out(reader: FeedReader, monkeypatch: pyte
         ({"ListingKey": "A", "Media": [{"MediaKey": "a"}], "Media@odata.nextLink": "x"}, False),
     ],
 )
-async def test_only_an_mls_that_is_sure_says_that_there_are_no_photos(
+async def test_media_is_empty_only_if_the_mls_counts_no_photos(
     reader: FeedReader, monkeypatch: pytest.MonkeyPatch, record: dict[str, Any], says_no_photos: bool
 ) -> None:
     Scripted(reader, monkeypatch, Property=[record], Media=[])
@@ -155,10 +159,12 @@ async def test_only_an_mls_that_is_sure_says_that_there_are_no_photos(
     assert ("Media" in found, found.get("Media")) == ((True, []) if says_no_photos else (False, None))
 
 
-# Which are on the market
+# The market
 
 
-async def test_the_market_is_read_by_key_with_timestamps_only(mls: Sandbox, reader: FeedReader) -> None:
+async def test_the_market_has_displayed_statuses_only_with_keys_and_timestamps(
+    mls: Sandbox, reader: FeedReader
+) -> None:
     mls.withdraw(next(iter(all_of(mls))))
     rows = [row async for page in reader.market() for row in page]
     assert {row["ListingKey"] for row in rows} == set(list(all_of(mls))[1:])
@@ -171,24 +177,26 @@ async def test_no_query_ever_skips(reader: FeedReader, monkeypatch: pytest.Monke
     await changed(reader)
     async for _ in reader.market():
         pass
-    assert len(script.asked) > 4
-    assert not [asked for asked in script.asked if "$skip" in asked]
-    assert all(int(asked["$top"]) <= 5 for asked in script.asked)
+    assert len(script.queries) > 4
+    assert not [query for query in script.queries if "$skip" in query]
+    assert all(int(query["$top"]) <= 5 for query in script.queries)
 
 
-async def test_plain_resos_photo_clock_is_taken_where_ampres_is_missing(
+async def test_the_photos_timestamp_of_reso_is_used_if_the_one_of_ampre_is_missing(
     reader: FeedReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Scripted(reader, monkeypatch, Property=[{"ListingKey": "A", "PhotosChangeTimestamp": None}])
     assert await reader.timestamp_fields() == ("ModificationTimestamp", "PhotosChangeTimestamp")
 
 
-async def test_an_mls_without_a_photo_clock_has_one_clock(reader: FeedReader, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_mls_without_a_photos_timestamp_has_one_timestamp_field(
+    reader: FeedReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Scripted(reader, monkeypatch, Property=[{"ListingKey": "A"}])
     assert await reader.timestamp_fields() == ("ModificationTimestamp",)
 
 
-def test_groups_fit_into_a_request() -> None:
+def test_groups_of_keys_fit_into_a_request() -> None:
     keys = [f"{number:010}" for number in range(120)]
     assert [len(group) for group in key_groups(keys)] == [50, 50, 20]
     assert [len(group) for group in key_groups(["x" * 700] * 5)] == [2, 2, 1]

@@ -1,4 +1,4 @@
-"""How is an MLS asked? Within bounds, politely, whatever it answers; its token goes to nobody else."""
+"""How does the client ask an MLS? Within its limits, whatever the MLS answers; no other host gets the token."""
 
 import asyncio
 import gzip
@@ -22,7 +22,7 @@ Answer = Callable[[web.Request], web.StreamResponse]
 
 
 class Mls:
-    """An origin on loopback that answers each request with what is next; the last answer goes on for ever."""
+    """An MLS on loopback that gives each request the next of its answers, and the last one to all further requests."""
 
     def __init__(self) -> None:
         self.answers: list[Answer] = []
@@ -76,10 +76,10 @@ def body(data: bytes, **headers: str) -> Answer:
     return lambda _: web.Response(body=data, headers=headers)
 
 
-# Asking
+# Requests
 
 
-async def test_a_query_is_asked_as_it_is_meant(mls: Mls) -> None:
+async def test_a_query_is_escaped_and_sent_without_cookies_or_referer(mls: Mls) -> None:
     mls.answers = [rows("C1")]
     page = await mls.ask(options={"$filter": "ListingKey in ('a&b','c''d é')", "$top": "5"})
     (request,) = mls.requests
@@ -90,7 +90,7 @@ async def test_a_query_is_asked_as_it_is_meant(mls: Mls) -> None:
     assert not {"Authorization", "Cookie", "Referer"} & set(request.headers)
 
 
-async def test_requests_keep_a_pause_between_them(mls: Mls) -> None:
+async def test_two_requests_are_a_pause_apart(mls: Mls) -> None:
     mls.answers = [rows("a", link="?next=1"), rows("b", link="?next=2"), rows("c")]
     client, began = mls.client(pause_seconds=0.1), monotonic()
     pages = [page async for page in client.following(await client.page("Property", {}))]
@@ -112,18 +112,18 @@ async def test_the_token_goes_with_every_request_to_the_mls(mls: Mls) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rules", "token", "said"),
+    ("rules", "token", "message"),
     [
         (WITH_TOKEN, "", "there is no value for MLS_TOKEN"),
         ({"reso_token_env": "MLS_TOKEN"}, "s3cret", "a token goes over https only"),
     ],
 )
-async def test_without_a_token_or_a_safe_way_nothing_is_asked(
-    mls: Mls, rules: Mapping[str, Any], token: str, said: str
+async def test_no_request_is_sent_without_a_token_or_with_one_over_plain_http(
+    mls: Mls, rules: Mapping[str, Any], token: str, message: str
 ) -> None:
     mls.answers = [rows()]
-    fault = await mls.fails(mls.client(rules, token))
-    assert (fault.failure, said in str(fault), "s3cret" in str(fault)) == (MlsFailure.REFUSED, True, False)
+    error = await mls.fails(mls.client(rules, token))
+    assert (error.failure, message in str(error), "s3cret" in str(error)) == (MlsFailure.REFUSED, True, False)
     assert mls.requests == []
 
 
@@ -134,7 +134,7 @@ async def test_without_a_token_or_a_safe_way_nothing_is_asked(
         "http://me:secret@127.0.0.1/odata", "ftp://127.0.0.1/odata", "http://[", "http://127.0.0.1:99999/",
     ],
 )  # fmt: skip
-async def test_a_next_link_to_anywhere_else_is_not_followed(mls: Mls, link: str) -> None:
+async def test_a_next_link_to_another_host_is_not_followed(mls: Mls, link: str) -> None:
     mls.answers = [rows("a", link=link)]
     assert (await mls.fails()).failure is MlsFailure.BAD_ANSWER
     assert {request.host for request in mls.requests} == {mls.url.removeprefix("http://")}
@@ -145,7 +145,7 @@ async def test_a_redirect_is_not_followed(mls: Mls) -> None:
     assert "answered 302" in str(await mls.fails(mls.client(WITH_TOKEN)))
 
 
-async def test_next_links_that_never_end_are_left(mls: Mls) -> None:
+async def test_next_links_are_followed_a_hundred_times_at_most(mls: Mls) -> None:
     mls.answers = [rows("a", link="?again=1")]
     client = mls.client()
     pages = [page async for page in client.following(await client.page("Property", {}))]
@@ -153,11 +153,11 @@ async def test_next_links_that_never_end_are_left(mls: Mls) -> None:
     assert len(pages) == 101
 
 
-# Troubles
+# Failures
 
 
 @pytest.mark.parametrize(
-    ("answer", "kind", "asked"),
+    ("answer", "failure", "requests"),
     [
         (status(400), MlsFailure.BAD_QUERY, 1),
         (status(501), MlsFailure.BAD_QUERY, 1),
@@ -181,14 +181,14 @@ async def test_next_links_that_never_end_are_left(mls: Mls) -> None:
         (body(b"?", **{"Content-Encoding": "br"}), MlsFailure.BAD_ANSWER, 4),
     ],
 )
-async def test_a_bad_answer_is_named_and_tried_again_where_that_may_help(
-    mls: Mls, answer: Answer, kind: MlsFailure, asked: int
+async def test_each_failure_is_named_and_those_that_may_pass_are_tried_again(
+    mls: Mls, answer: Answer, failure: MlsFailure, requests: int
 ) -> None:
     mls.answers = [answer]
-    assert ((await mls.fails()).failure, len(mls.requests)) == (kind, asked)
+    assert ((await mls.fails()).failure, len(mls.requests)) == (failure, requests)
 
 
-async def test_what_passes_by_itself_is_waited_for(mls: Mls) -> None:
+async def test_a_request_succeeds_after_failures_that_pass(mls: Mls) -> None:
     mls.answers = [status(500), body(b"<html>"), status(429, **{"Retry-After": "0"}), rows("C1")]
     assert (await mls.ask()).rows == [{"ListingKey": "C1"}]
 
@@ -204,28 +204,28 @@ async def test_retry_after_is_waited_for(mls: Mls, number: int, form: str) -> No
     assert 0.9 <= monotonic() - began < 5
 
 
-async def test_a_long_retry_after_is_left_to_another_time(mls: Mls) -> None:
+async def test_a_long_retry_after_is_reported_and_not_waited_for(mls: Mls) -> None:
     mls.answers = [status(429, **{"Retry-After": "3600"})]
-    fault = await mls.fails()
-    assert (fault.failure, fault.wait_seconds, len(mls.requests)) == (MlsFailure.THROTTLED, 3600.0, 1)
+    error = await mls.fails()
+    assert (error.failure, error.wait_seconds, len(mls.requests)) == (MlsFailure.THROTTLED, 3600.0, 1)
 
 
-async def test_gzip_is_inflated_up_to_the_limit(mls: Mls) -> None:
+async def test_a_body_is_read_up_to_the_limit_of_decompressed_bytes(mls: Mls) -> None:
     page = json.dumps({"value": [{"ListingKey": "C1", "PublicRemarks": "x" * 1_000}]}).encode()
     mls.answers = [body(gzip.compress(page), **{"Content-Encoding": "gzip"})]
     assert len((await mls.ask(mls.client(max_bytes=len(page)))).rows) == 1
-    fault = await mls.fails(mls.client(max_bytes=len(page) - 1))
-    assert (fault.failure, len(mls.requests)) == (MlsFailure.TOO_LARGE, 2)
+    error = await mls.fails(mls.client(max_bytes=len(page) - 1))
+    assert (error.failure, len(mls.requests)) == (MlsFailure.TOO_LARGE, 2)
     mls.answers = [body(page)]
     assert (await mls.fails(mls.client(max_bytes=len(page) - 1))).failure is MlsFailure.TOO_LARGE
 
 
-async def test_a_bomb_is_left_at_the_limit(mls: Mls) -> None:
+async def test_a_compressed_body_that_grows_beyond_the_limit_is_refused(mls: Mls) -> None:
     mls.answers = [body(gzip.compress(b" " * 20_000_000), **{"Content-Encoding": "gzip"})]
     assert (await mls.fails(mls.client(max_bytes=1_000_000))).failure is MlsFailure.TOO_LARGE
 
 
-async def test_an_mls_that_is_silent_or_away_is_left_in_time(mls: Mls) -> None:
+async def test_a_silent_mls_times_out_and_a_stopped_one_is_unreachable(mls: Mls) -> None:
     async def silent(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
@@ -244,8 +244,8 @@ async def test_an_mls_that_is_silent_or_away_is_left_in_time(mls: Mls) -> None:
     assert (await mls.fails()).failure is MlsFailure.UNREACHABLE
 
 
-async def test_no_fault_repeats_the_url_or_the_token(mls: Mls) -> None:
+async def test_no_error_message_has_the_url_or_the_token(mls: Mls) -> None:
     for answer in (status(500), status(401), body(b"<html>"), rows("a", link="http://x/?token=s3cret")):
         mls.answers = [answer]
-        fault = await mls.fails(mls.client(WITH_TOKEN))
-        assert not [one for one in ("s3cret", "http://", "odata") if one in str(fault)], fault
+        error = await mls.fails(mls.client(WITH_TOKEN))
+        assert not [secret for secret in ("s3cret", "http://", "odata") if secret in str(error)], error

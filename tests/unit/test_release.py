@@ -1,4 +1,4 @@
-"""What is released, in which order, and by whom? The most urgent first, one in ten by age; never one photo twice."""
+"""Which photos are released, in which order and by whom? The most urgent first, a tenth by age; no photo twice."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -24,16 +24,16 @@ from tests.builders import FEED, NOW, a_feed, a_held_photo, a_listing, a_photo, 
 FREE = {"requests_per_second": 0.0, "batch_pause_seconds": 0.0}
 
 
-class Said:
-    """A publisher that keeps what was said."""
+class MemoryPublisher:
+    """A publisher that keeps the events; while `is_unavailable`, it refuses them."""
 
     def __init__(self) -> None:
         self.events: list[ImageOutdated] = []
-        self.goes_away = False
+        self.is_unavailable = False
 
     async def publish(self, events: Iterable[ImageOutdated]) -> None:
-        if self.goes_away:
-            raise BrokerUnavailable("away")
+        if self.is_unavailable:
+            raise BrokerUnavailable("unavailable")
         self.events += events
 
     async def ping(self) -> None:
@@ -41,19 +41,20 @@ class Said:
 
 
 class Scheduler:
-    """A queue in memory, and as many releasing processes as a test wants."""
+    """Listings in memory, and the releasers of one or more schedulers; `now` is their clock."""
 
     def __init__(self, **rules: object) -> None:
         self.feed = a_feed(**{**FREE, **rules})
-        self.listings, self.leases, self.said = MemoryListings(Renderer("http://x")), MemoryLeases(), Said()
+        self.listings, self.leases = MemoryListings(Renderer("http://x")), MemoryLeases()
+        self.publisher = MemoryPublisher()
         self.now = NOW
-        self.release = self.another("one")
+        self.release = self.another("first")
 
     def clock(self) -> datetime:
         return self.now
 
     def another(self, name: str) -> Releaser:
-        lease, publisher = Lease(self.leases, "scheduler", name, self.clock), cast("Publisher", self.said)
+        lease, publisher = Lease(self.leases, "scheduler", name, self.clock), cast("Publisher", self.publisher)
         self.registry = CollectorRegistry()
         return Releaser(self.listings, lease, publisher, {FEED: self.feed}, self.clock, self.registry)
 
@@ -61,16 +62,16 @@ class Scheduler:
         assert not await self.listings.write(listings)
 
     async def tick(self, seconds: float = 0.25, release: Releaser | None = None) -> list[str]:
-        """Let time pass and release; return the listing keys of what was said."""
+        """Let time pass and release; return the ListingKeys of the events that were published."""
         self.now = after((self.now - NOW).total_seconds() + seconds)
-        said = len(self.said.events)
+        before = len(self.publisher.events)
         await (release or self.release).tick()
-        return [event.listing_key for event in self.said.events[said:]]
+        return [event.listing_key for event in self.publisher.events[before:]]
 
     async def finish_all(self) -> None:
-        """Have the downloaders be done with everything that is in work."""
+        """Record every photo in flight as downloaded."""
         page = await self.listings.page(FEED, "", 10_000)
-        await self.write([one.with_photos(map(_done, one.released)) for one in page if one.released])
+        await self.write([listing.with_photos(map(_done, listing.released)) for listing in page if listing.released])
 
 
 def _done(photo: Photo) -> Photo:
@@ -79,7 +80,7 @@ def _done(photo: Photo) -> Photo:
 
 
 def queue(priority: Priority, listings: int, age: float, photos: int = 1) -> list[Listing]:
-    """Return listings of that priority, the first due so long before NOW and each a second later."""
+    """Return listings with due photos of a priority, the first due `age` seconds before NOW, then a second apart."""
     return [
         a_listing(
             *(
@@ -92,21 +93,21 @@ def queue(priority: Priority, listings: int, age: float, photos: int = 1) -> lis
     ]
 
 
-async def test_the_most_urgent_go_first_and_the_longest_due_among_equals() -> None:
+async def test_the_most_urgent_photos_are_released_first_and_among_equals_the_longest_due() -> None:
     scheduler = Scheduler()
     for priority in reversed(Priority):
         await scheduler.write(queue(priority, 5, 100))
     released = await scheduler.tick()
     # All twenty fit; two of them by age alone, and these happen to be the most urgent too.
     assert len(released) == 20
-    events = scheduler.said.events
-    assert [event.priority for event in sorted(events, key=lambda one: one.priority.rank)] == [
+    events = scheduler.publisher.events
+    assert [event.priority for event in sorted(events, key=lambda event: event.priority.rank)] == [
         priority for priority in Priority for _ in range(5)
     ]
 
 
 @pytest.mark.parametrize("idle_ticks", [0, 12])
-async def test_of_more_than_has_room_the_most_urgent_are_taken_and_one_in_ten_by_age(idle_ticks: int) -> None:
+async def test_beyond_the_capacity_nine_in_ten_are_released_by_urgency_and_one_by_age(idle_ticks: int) -> None:
     scheduler = Scheduler()
     for _ in range(idle_ticks):
         assert await scheduler.tick() == []
@@ -119,7 +120,7 @@ async def test_of_more_than_has_room_the_most_urgent_are_taken_and_one_in_ten_by
     )
 
 
-async def test_the_first_photos_go_before_the_others_and_those_listing_by_listing() -> None:
+async def test_first_photos_are_released_before_others_and_those_listing_by_listing() -> None:
     scheduler = Scheduler()
     await scheduler.write(
         [a_listing(*(a_photo(f"{n}", key=key, order=n) for n in range(10)), key=key) for key in "GJBEADHCIF"]
@@ -128,24 +129,24 @@ async def test_the_first_photos_go_before_the_others_and_those_listing_by_listin
     assert released == {**dict.fromkeys("DEFGHIJ", 1), "A": 10, "B": 10, "C": 5}
 
 
-async def test_nothing_starves_behind_an_endless_stream_of_urgent_work() -> None:
+async def test_routine_photos_are_released_although_urgent_ones_never_end() -> None:
     scheduler = Scheduler()
     await scheduler.write(queue(Priority.ROUTINE, 10, 10_000))
-    left, rounds = {f"routine{number:03}" for number in range(10)}, 0
-    while left and rounds < 20:
+    waiting, rounds = {f"routine{number:03}" for number in range(10)}, 0
+    while waiting and rounds < 20:
         urgent = [
             a_listing(a_photo("u", key=f"U{rounds}-{number}", priority=Priority.VIEWED), key=f"U{rounds}-{number}")
             for number in range(40)
         ]
         await scheduler.write(urgent)
-        left -= {*await scheduler.tick()}
+        waiting -= {*await scheduler.tick()}
         await scheduler.finish_all()
         rounds += 1
-    assert not left
+    assert not waiting
     assert rounds <= 6
 
 
-async def test_a_photo_is_promoted_where_it_stands() -> None:
+async def test_a_photo_of_raised_priority_is_released_earlier() -> None:
     scheduler = Scheduler(batch_size=1)
     await scheduler.write(queue(Priority.ROUTINE, 50, 100))
     listing = await scheduler.listings.get(FEED, "routine049")
@@ -155,7 +156,7 @@ async def test_a_photo_is_promoted_where_it_stands() -> None:
     assert len(await scheduler.listings.page(FEED, "", 99)) == 50
 
 
-async def test_what_is_released_is_not_released_again_before_its_lease_of_two_minutes_ends() -> None:
+async def test_a_released_photo_is_not_released_again_before_its_lease_of_two_minutes_ends() -> None:
     scheduler = Scheduler()
     await scheduler.write(queue(Priority.ROUTINE, 3, 100, photos=2))
     assert len(await scheduler.tick()) == 6
@@ -166,36 +167,40 @@ async def test_what_is_released_is_not_released_again_before_its_lease_of_two_mi
     assert scheduler.registry.get_sample_value(*expired) == 6
 
 
-async def test_only_who_holds_the_lease_releases_and_the_next_takes_over() -> None:
+async def test_only_the_scheduler_with_the_lease_releases_and_another_takes_over_when_the_lease_ends() -> None:
     scheduler = Scheduler()
-    of_the_first = scheduler.registry
-    other = scheduler.another("two")
+    first_registry = scheduler.registry
+    other = scheduler.another("second")
     await scheduler.write(queue(Priority.ROUTINE, 40, 100))
     assert len(await scheduler.tick()) == 32
     await scheduler.finish_all()
     await scheduler.tick()
-    assert of_the_first.get_sample_value("listing_images_in_flight", {"feed": FEED}) == 0
+    assert first_registry.get_sample_value("listing_images_in_flight", {"feed": FEED}) == 0
     assert await scheduler.tick(5, other) == []
     assert len(await scheduler.tick(6, other)) == 0
     await scheduler.tick()
-    assert of_the_first.get_sample_value("listing_images_in_flight", {"feed": FEED}) is None, "one says how many"
+    assert first_registry.get_sample_value("listing_images_in_flight", {"feed": FEED}) is None, (
+        "only the scheduler with the lease shows it"
+    )
 
 
-async def test_one_that_still_believes_in_its_lease_releases_nothing_twice() -> None:
+async def test_two_schedulers_that_both_take_the_lease_for_theirs_release_no_photo_twice() -> None:
     scheduler = Scheduler()
-    other = scheduler.another("two")
+    other = scheduler.another("second")
     await scheduler.write(queue(Priority.ROUTINE, 100, 1_000))
     await scheduler.tick()
-    await scheduler.leases.release("scheduler", "one")
+    await scheduler.leases.release("scheduler", "first")
     for _ in range(8):
         await scheduler.tick(0.25, other)
         await scheduler.tick(0.25, scheduler.release)
         await scheduler.finish_all()
-    ids = [event.image_id for event in scheduler.said.events]
+    ids = [event.image_id for event in scheduler.publisher.events]
     assert (len(ids), len(set(ids))) == (100, 100)
 
 
-async def test_a_listing_that_changed_meanwhile_is_left_for_the_next_tick(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_listing_written_since_it_was_read_is_released_at_the_next_tick(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     scheduler = Scheduler()
     await scheduler.write(queue(Priority.ROUTINE, 2, 100))
     read = await scheduler.listings.due(FEED, NOW, 100)
@@ -211,38 +216,38 @@ async def test_a_listing_that_changed_meanwhile_is_left_for_the_next_tick(monkey
     assert await scheduler.tick() == [read[0].key]
 
 
-async def test_what_the_broker_did_not_take_is_due_as_before() -> None:
+async def test_photos_whose_events_kafka_refused_are_due_as_before() -> None:
     scheduler = Scheduler()
     await scheduler.write(queue(Priority.ROUTINE, 3, 100, photos=2))
     before = await scheduler.listings.page(FEED, "", 10)
-    scheduler.said.goes_away = True
+    scheduler.publisher.is_unavailable = True
     with pytest.raises(BrokerUnavailable):
         await scheduler.tick()
-    after_it = await scheduler.listings.page(FEED, "", 10)
-    assert after_it == [replace(one, revision=one.revision + 2) for one in before]
-    scheduler.said.goes_away = False
+    after_failure = await scheduler.listings.page(FEED, "", 10)
+    assert after_failure == [replace(listing, revision=listing.revision + 2) for listing in before]
+    scheduler.publisher.is_unavailable = False
     assert len(await scheduler.tick()) == 6
 
 
-async def test_what_was_heard_though_the_broker_failed_stays_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_photo_claimed_although_kafka_failed_stays_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
     scheduler = Scheduler()
     await scheduler.write(queue(Priority.ROUTINE, 2, 100))
 
     async def publish(_: object) -> None:
-        heard = await scheduler.listings.get(FEED, "routine000")
-        assert heard is not None
+        listing = await scheduler.listings.get(FEED, "routine000")
+        assert listing is not None
         claim = Claim(worker="w", until=after(80))
-        await scheduler.write([heard.with_photos([replace(heard.photos[0], claim=claim)])])
-        raise BrokerUnavailable("away")
+        await scheduler.write([listing.with_photos([replace(listing.photos[0], claim=claim)])])
+        raise BrokerUnavailable("unavailable")
 
     with monkeypatch.context() as failing:
-        failing.setattr(scheduler.said, "publish", publish)
+        failing.setattr(scheduler.publisher, "publish", publish)
         with pytest.raises(BrokerUnavailable):
             await scheduler.tick()
     assert await scheduler.tick() == ["routine001"]
 
 
-async def test_the_measured_rate_is_recorded_by_the_holder_while_there_is_work() -> None:
+async def test_the_scheduler_with_the_lease_records_the_throughput_while_photos_are_in_flight() -> None:
     scheduler, throughputs = Scheduler(), MemoryThroughputs()
     await scheduler.release.record_throughputs(throughputs)
     assert await throughputs.get(FEED) is None
@@ -250,7 +255,7 @@ async def test_the_measured_rate_is_recorded_by_the_holder_while_there_is_work()
     await scheduler.tick()
     await scheduler.finish_all()
     await scheduler.tick(4)
-    await scheduler.another("two").record_throughputs(throughputs)
+    await scheduler.another("second").record_throughputs(throughputs)
     assert await throughputs.get(FEED) is None
     await scheduler.release.record_throughputs(throughputs)
     throughput = await throughputs.get(FEED)

@@ -1,4 +1,4 @@
-"""When does the daily sweep run? Once a day, also where the clocks change; what was missed is owed once."""
+"""When does the daily sweep run? Once a day, also when the clocks change; a missed sweep is due once."""
 
 from datetime import UTC, datetime, time, timedelta
 from itertools import pairwise
@@ -34,7 +34,7 @@ def utc(text: str) -> datetime:
         ("02:00", "2026-11-01", "2026-11-01T07:00"),
     ],
 )
-def test_a_sweep_starts_at_its_local_time_also_where_that_is_missing_or_comes_twice(
+def test_a_sweep_starts_at_its_local_time_even_if_that_is_skipped_or_comes_twice(
     sweep_at: str, day: str, start: str
 ) -> None:
     assert schedule.start_of(a_feed(sweep_at=sweep_at), datetime.fromisoformat(day).date()) == utc(start)
@@ -49,12 +49,12 @@ def test_a_sweep_starts_at_its_local_time_also_where_that_is_missing_or_comes_tw
         ("2026-11-24T05:00:01", "2026-11-23T07:00"),
     ],
 )
-def test_the_last_start_is_todays_or_yesterdays(now: str, start: str) -> None:
+def test_the_last_start_is_the_newest_one_that_is_not_in_the_future(now: str, start: str) -> None:
     assert schedule.last_start(TORONTO, utc(now)) == utc(start)
 
 
 @pytest.mark.parametrize(
-    ("swept", "now", "owed"),
+    ("swept", "now", "due"),
     [
         (None, "2026-11-23T12:00", "2026-11-23T07:00"),
         ("2026-11-23T07:00", "2026-11-23T12:00", None),
@@ -64,10 +64,8 @@ def test_the_last_start_is_todays_or_yesterdays(now: str, start: str) -> None:
         ("2026-11-02T07:00", "2026-11-23T12:00", "2026-11-23T07:00"),
     ],
 )
-def test_what_was_missed_is_owed_once_however_often_it_was_missed(
-    swept: str | None, now: str, owed: str | None
-) -> None:
-    assert schedule.due_start(TORONTO, utc(swept) if swept else None, utc(now)) == (utc(owed) if owed else None)
+def test_of_several_missed_sweeps_only_the_newest_is_due(swept: str | None, now: str, due: str | None) -> None:
+    assert schedule.due_start(TORONTO, utc(swept) if swept else None, utc(now)) == (utc(due) if due else None)
 
 
 @pytest.mark.parametrize("zone", ZONES)
@@ -92,7 +90,7 @@ def test_a_year_has_one_sweep_for_each_local_day(zone: str, sweep_at: str) -> No
     st.sampled_from(ZONES),
     st.times(),
 )
-def test_a_sweep_that_was_just_finished_is_not_owed_and_a_day_later_one_is(now: datetime, zone: str, at: time) -> None:
+def test_no_sweep_is_due_after_one_was_finished_until_a_day_later(now: datetime, zone: str, at: time) -> None:
     feed = a_feed(time_zone=zone, sweep_at=f"{at.hour:02}:{at.minute:02}")
     start = schedule.due_start(feed, None, now)
     assert start is not None
@@ -101,11 +99,11 @@ def test_a_sweep_that_was_just_finished_is_not_owed_and_a_day_later_one_is(now: 
     assert schedule.due_start(feed, start, now + timedelta(hours=26)) is not None
 
 
-def test_listings_have_their_moments_evenly_over_the_hours_and_keep_them() -> None:
+def test_listings_are_spread_evenly_over_the_hours_of_a_sweep_in_the_same_way_each_time() -> None:
     feed = a_feed(sweep_hours=4.0)
     slots = [schedule.slot(feed, f"C{number}", NOW) for number in range(4_000)]
     assert slots == [schedule.slot(feed, f"C{number}", NOW) for number in range(4_000)]
-    quarters = [sum(after(3_600 * hour) <= one < after(3_600 * (hour + 1)) for one in slots) for hour in range(4)]
+    quarters = [sum(after(3_600 * hour) <= slot < after(3_600 * (hour + 1)) for slot in slots) for hour in range(4)]
     assert sum(quarters) == 4_000
     assert min(quarters) > 850
     assert schedule.slot(a_feed(sweep_hours=0.0), "C1", NOW) == NOW
