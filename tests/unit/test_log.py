@@ -1,4 +1,4 @@
-"""What a service's log says, and what it need not say twice."""
+"""What a service logs, and which messages of libraries it leaves out."""
 
 import json
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 from local.plan import PROJECT
 
-SAYS = """
+PROGRAM = """
 import logging
 from shared import log
 log.configure("resolver", "info", "json")
@@ -17,8 +17,8 @@ log.get("services.resolver").warning("waiting-for-topics", missing=["image-remov
 """
 
 
-def test_what_is_waited_for_is_said_once_and_in_our_words() -> None:
-    done = subprocess.run([sys.executable, "-c", SAYS], cwd=PROJECT, capture_output=True, text=True, check=True)
+def test_aiokafkas_errors_about_awaited_conditions_are_not_logged() -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=PROJECT, capture_output=True, text=True, check=True)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [line["event"] for line in lines] == ["Heartbeat failed", "waiting-for-topics"]
     assert {line["service"] for line in lines} == {"resolver"}

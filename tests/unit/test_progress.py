@@ -9,7 +9,7 @@ LATE = 601
 
 
 @pytest.mark.parametrize(
-    ("done", "has_work", "is_waiting", "expected"),
+    ("finished", "has_work", "is_waiting", "expected"),
     [
         pytest.param(5, True, False, True, id="work is there and nothing is finished"),
         pytest.param(6, True, False, False, id="something was finished"),
@@ -17,14 +17,14 @@ LATE = 601
         pytest.param(5, True, True, False, id="a server is away"),
     ],
 )
-def test_only_standing_still_with_work_at_hand_is_being_stuck(
-    done: int, has_work: bool, is_waiting: bool, expected: bool
+def test_a_consumer_is_stuck_if_it_has_work_finishes_nothing_and_waits_for_no_server(
+    finished: int, has_work: bool, is_waiting: bool, expected: bool
 ) -> None:
-    seen = BEGAN.observed(done, has_work=has_work, is_waiting=is_waiting, now=LATE)
-    assert seen.is_stuck(LATE) is expected
+    observed = BEGAN.observed(finished, has_work=has_work, is_waiting=is_waiting, now=LATE)
+    assert observed.is_stuck(LATE) is expected
 
 
-def test_it_takes_ten_minutes() -> None:
-    seen = BEGAN.observed(5, has_work=True, is_waiting=False, now=600)
-    assert not seen.is_stuck(600)
-    assert seen.is_stuck(600.1)
+def test_a_consumer_is_stuck_after_more_than_ten_minutes() -> None:
+    observed = BEGAN.observed(5, has_work=True, is_waiting=False, now=600)
+    assert not observed.is_stuck(600)
+    assert observed.is_stuck(600.1)

@@ -1,4 +1,4 @@
-"""Are the settings right? A wrong one stops the start, all faults named; the examples list what there is."""
+"""How are settings read and checked? And do the example files list all of them, with their defaults?"""
 
 import tomllib
 from dataclasses import fields
@@ -16,7 +16,7 @@ FEEDS = '[feeds.f]\nimage_hosts = ["photos.example.com"]\n'
 
 
 @pytest.fixture(autouse=True)
-def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Run in an empty directory, without any setting."""
     for name in Settings.model_fields:
         monkeypatch.delenv(f"IMAGES_{name.upper()}", raising=False)
@@ -30,12 +30,12 @@ def faults() -> list[str]:
     return raised.value.faults
 
 
-def test_everything_has_a_default_but_the_feeds() -> None:
+def test_every_setting_has_a_default_but_feeds_must_exist() -> None:
     (fault,) = faults()
     assert fault.startswith("IMAGES_FEEDS: feeds.toml cannot be read")
 
 
-def test_the_settings_come_from_the_environment_and_the_feeds_from_their_file(
+def test_settings_are_read_from_the_environment_and_feeds_from_the_file_that_it_names(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "f.toml").write_text(FEEDS)
@@ -58,9 +58,7 @@ def test_a_variable_wins_over_the_env_file_which_wins_over_the_default(
     assert settings.topic("listing-seen") == "of-the-file.listing-seen"
 
 
-def test_a_token_that_a_feed_names_is_read_from_where_settings_are(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_secret_is_read_from_the_environment_or_the_env_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert read_secret("A_TOKEN") == ""
     (tmp_path / ".env").write_text("A_TOKEN=of-the-file\n")
     assert read_secret("A_TOKEN") == "of-the-file"
@@ -76,7 +74,7 @@ def test_a_token_that_a_feed_names_is_read_from_where_settings_are(
         ("https://cdn.example.com/photos/", "https://cdn.example.com/photos"),
     ],
 )
-def test_public_urls_begin_with_what_is_given_or_the_buckets_address(public_url: str, root: str) -> None:
+def test_public_urls_begin_with_the_public_url_or_else_the_buckets_address(public_url: str, root: str) -> None:
     assert Settings(public_url=public_url).public_root == root
 
 
@@ -131,7 +129,7 @@ def test_public_urls_begin_with_what_is_given_or_the_buckets_address(public_url:
         ("FEEDS", "nowhere/feeds.toml", "cannot be read"),
     ],
 )
-def test_a_wrong_setting_is_named_with_the_reason(
+def test_a_wrong_setting_is_named_with_a_reason(
     name: str, value: str, fault: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "feeds.toml").write_text(FEEDS)
@@ -171,13 +169,13 @@ def test_the_two_buckets_must_differ_whatever_else_is_wrong(
     assert len(found) == (1 if port == "8080" else 2)
 
 
-def test_feeds_that_are_no_text_are_named(tmp_path: Path) -> None:
+def test_a_feeds_file_that_is_not_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "feeds.toml").write_bytes(b"\xff")
     (found,) = faults()
     assert found.startswith("IMAGES_FEEDS: feeds.toml cannot be read")
 
 
-def test_no_secret_is_written_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_secret_is_part_of_a_text_or_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IMAGES_MONGO", "mongodb://user:hunter2@db.example.com")
     monkeypatch.setenv("IMAGES_S3_SECRET_KEY", "hunter2")
     settings = Settings()
@@ -186,7 +184,7 @@ def test_no_secret_is_written_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not any("hunter2" in fault for fault in faults())
 
 
-def test_what_looks_like_a_setting_and_is_none_is_named_with_what_may_be_meant(
+def test_an_unknown_variable_is_named_with_the_most_similar_setting(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -213,7 +211,7 @@ def example_lines() -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-def test_the_example_lists_exactly_the_settings() -> None:
+def test_the_example_lists_every_setting() -> None:
     assert set(example_lines()) == {f"IMAGES_{name.upper()}" for name in Settings.model_fields}
 
 
@@ -224,25 +222,29 @@ def test_the_example_gives_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None
     assert Settings() == defaults
 
 
-def test_the_contracts_defaults() -> None:
+def test_the_defaults_are_those_of_the_contract() -> None:
     settings = Settings()
     assert (settings.mongo_db, settings.bucket, settings.originals_bucket) == (
         "listing_images", "listing-images", "listing-originals",
     )  # fmt: skip
-    assert [str(one) for one in settings.variants] == ["full=1600:webp:80", "card=800:webp:78", "thumb=320:webp:75"]
+    assert [str(variant) for variant in settings.variants] == [
+        "full=1600:webp:80",
+        "card=800:webp:78",
+        "thumb=320:webp:75",
+    ]
     assert (settings.serve_wait_seconds, settings.superseded_hours) == (8, 24)
     ports = (settings.resolver_port, settings.downloader_port, settings.scheduler_port, settings.janitor_port)
     assert ports == (8080, 8081, 8082, 8083)
 
 
 @pytest.mark.parametrize("token", ["short", "x" * 15])
-def test_a_token_of_the_desk_is_hard_to_guess_or_there_is_none(token: str) -> None:
+def test_the_desks_token_has_at_least_16_characters_or_is_empty(token: str) -> None:
     assert Settings().desk_token.get_secret_value() == ""
     with pytest.raises(ValidationError, match="at least 16 characters"):
         Settings(desk_token=SecretStr(token))
 
 
-def test_the_example_of_feeds_is_right_lists_every_key_and_gives_the_defaults() -> None:
+def test_the_example_of_feeds_lists_every_key_with_its_default() -> None:
     text = (ROOT / "feeds.example.toml").read_text()
     (feed,) = parse_feeds(text).values()
     (table,) = tomllib.loads(text)["feeds"].values()

@@ -1,4 +1,4 @@
-"""A service that cannot work does not start, and says everything that is wrong at once."""
+"""A service with wrong settings does not start, and names every fault at once."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ def start(name: str, folder: Path, **settings: str) -> subprocess.CompletedProce
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_every_wrong_setting_and_feed_is_named_at_once(service: str, tmp_path: Path) -> None:
+def test_a_service_names_every_wrong_setting_and_feed_and_exits(service: str, tmp_path: Path) -> None:
     feeds = tmp_path / "feeds.toml"
     feeds.write_text(
         '[feeds.a]\nimage_hosts = []\nconcurrency = 99\n[feeds.b]\nimage_hosts = ["x.example.com"]\nspeed = 1\n'
@@ -41,13 +41,13 @@ def test_every_wrong_setting_and_feed_is_named_at_once(service: str, tmp_path: P
     assert all(line.startswith(f"{service}: ") for line in done.stderr.splitlines())
 
 
-def test_a_feeds_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_feeds_file_is_named(tmp_path: Path) -> None:
     done = start("services.scheduler", tmp_path, feeds=str(tmp_path / "nowhere.toml"))
     assert done.returncode == 2
     assert "nowhere.toml" in done.stderr
 
 
-def test_imagectl_names_them_too_and_says_what_to_do_where_nothing_answers(tmp_path: Path) -> None:
+def test_imagectl_fails_with_wrong_settings_without_a_traceback(tmp_path: Path) -> None:
     feeds = tmp_path / "feeds.toml"
     feeds.write_text('[feeds.a]\nimage_hosts = ["x.example.com"]\n')
     wrong = start("ops.imagectl", tmp_path, feeds=str(feeds), kafka="")
