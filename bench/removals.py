@@ -31,7 +31,7 @@ from shared.stores import mongo
 from shared.stores.minio_objects import MinioObjects
 from shared.stores.objects import Bucket
 from shared.stores.removals import Removal
-from tests.builders import FEED, a_feed, a_held_photo, a_listing, hidden
+from tests.builders import FEED, a_downloaded_photo, a_feed, a_listing, hidden
 from tests.contract.test_objects import settings_of
 from tests.servers import Room, Servers, a_room
 
@@ -87,7 +87,7 @@ class _Parts:
 def _hidden(prefix: str, count: int) -> list[Listing]:
     return [
         a_listing(
-            *(a_held_photo(f"{photo}", key=f"{prefix}{number}") for photo in range(PHOTOS)),
+            *(a_downloaded_photo(f"{photo}", key=f"{prefix}{number}") for photo in range(PHOTOS)),
             key=f"{prefix}{number}", hidden=replace(hidden(), held_until=None),
         )
         for number in range(count)

@@ -30,7 +30,7 @@ from shared.render import Renderer
 from shared.stores import mongo
 from shared.stores.documents import to_document
 from tests import system
-from tests.builders import a_held_photo, a_listing
+from tests.builders import a_downloaded_photo, a_listing
 from tests.servers import Room, Servers, a_room
 from tests.system import System
 from tests.tools import debian
@@ -149,7 +149,7 @@ def _page() -> Sequence[str]:
 def _listing(number: int) -> Listing:
     key = _key(number)
     photos = [
-        a_held_photo(
+        a_downloaded_photo(
             f"{number}-{photo}", key=key, feed=FEED, caption="A bright room", url=_url(number, photo),
             url_keys=url_keys([_url(number, photo), f"{number}/{photo}/m", f"{number}/{photo}/s"]),
         )

@@ -109,7 +109,7 @@ def _moulds(now: datetime) -> Iterator[Listing]:
             later = now + timedelta(hours=1)
             yield _listing([_photo(0, not_before=later, attempts=2), *held[1:]])
         elif index == 4:
-            leaving = a_discard("0", held=held[0].copy, remove_at=_SINCE)
+            leaving = a_discard("0", copy=held[0].copy, remove_at=_SINCE)
             yield _listing(held, discards=(leaving,))
         elif index in (6, 8):
             gone = Hidden(reason=RemovalReason.LISTING_INACTIVE, since=now, remove_at=now + timedelta(days=1))

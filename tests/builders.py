@@ -1,4 +1,4 @@
-"""Small builders of what tests speak of: a feed, a listing, a photo, a copy, a RESO record. All else has a default."""
+"""Builders of feeds, listings, photos, copies and property records: a test names the fields that matter to it."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,52 +16,58 @@ FEED = "proptx-idx"
 KEY = "X1"
 
 Row = dict[str, Any]
-"""One row of `Media`, or a whole Property record."""
+"""A row of `Media`, or a whole property record."""
 
 
 def after(seconds: float) -> datetime:
-    """Return the moment so many seconds after NOW."""
+    """Return the time so many seconds after NOW."""
     return NOW + timedelta(seconds=seconds)
 
 
 def stamp(seconds: float) -> str:
-    """Write the moment so many seconds after NOW as an MLS does."""
+    """Return the time so many seconds after NOW, written as in a property record."""
     return after(seconds).isoformat().replace("+00:00", "Z")
 
 
 def a_feed(**rules: Any) -> Feed:
-    """Return a feed with the default rules but for those given."""
+    """Return a feed with the given rules, and the default for each other rule."""
     given: dict[str, Any] = {"name": FEED, "image_hosts": ("photos.example.com",), **rules}
     return Feed(**given)
 
 
 def a_row(key: str = "a", **fields: Any) -> Row:
-    """Return a row of `Media` with what is required, and the fields given; one given as None is there and null."""
+    """Return a row of `Media` with a key, a URL, and the given fields. A field given as None is null."""
     return {"MediaKey": key, "MediaURL": f"https://photos.example.com/{key}.jpg", **fields}
 
 
 def a_record(*rows: object, key: str = KEY, at: float | None = 0, **fields: Any) -> Row:
-    """Return a Property record of an active listing with these rows, changed so many seconds after NOW."""
+    """Return a property record of an active listing with these rows, changed `at` seconds after NOW.
+
+    It has no timestamps if `at` is None.
+    """
     stamps = {} if at is None else {"ModificationTimestamp": stamp(at), "MediaChangeTimestamp": stamp(at)}
     return {"ListingKey": key, "StandardStatus": "Active", "City": "Guelph", **stamps, "Media": list(rows), **fields}
 
 
 def without(record: Row, *names: str) -> Row:
-    """Return the record without some fields."""
+    """Return a copy of the record without the named fields."""
     return {name: value for name, value in record.items() if name not in names}
 
 
-def heard(
-    record: Row, known: Listing | None = None, *, feed: Feed | None = None, offset: int = 0, now: datetime = NOW
+def announced(
+    record: Row, listing: Listing | None = None, *, feed: Feed | None = None, offset: int = 0, now: datetime = NOW
 ) -> Listing | None:
-    """Return the listing as the record leaves it, read from that place of its topic; None where it says nothing new."""
+    """Return the listing after the property record was announced, at this offset of its topic.
+
+    None if that changes nothing. `listing` is the listing before, None if it was never recorded.
+    """
     rules = feed or a_feed()
-    said = announcement.read(rules, record, Position(NOW, 0, offset))
-    return reconcile.apply(known, said, rules, now)
+    found = announcement.read(rules, record, Position(NOW, 0, offset))
+    return reconcile.apply(listing, found, rules, now)
 
 
 def a_copy(photo: str = "a", *, key: str = KEY, feed: str = FEED, sha256: str = "5a" * 32, **facts: Any) -> Copy:
-    """Return a copy in two variants, of the version that the MLS announced at NOW."""
+    """Return a copy of the photo with two variants, of the version that the MLS announced at NOW."""
     folder = keys.folder(feed, key, photo, sha256)
     variants = tuple(
         Variant(
@@ -79,7 +85,7 @@ def a_copy(photo: str = "a", *, key: str = KEY, feed: str = FEED, sha256: str = 
 
 
 def a_photo(name: str = "a", *, key: str = KEY, feed: str = FEED, **facts: Any) -> Photo:
-    """Return a photo announced and due at NOW, of which there is no copy."""
+    """Return a photo without a copy, announced and due at NOW."""
     url = f"https://photos.example.com/{name}.jpg"
     plain = Photo(
         id=image_id(feed, key, name), object_id=name, media_key=name, url=url, url_keys=url_keys([url]), order=0,
@@ -88,13 +94,13 @@ def a_photo(name: str = "a", *, key: str = KEY, feed: str = FEED, **facts: Any) 
     return replace(plain, **facts)
 
 
-def a_held_photo(name: str = "a", *, key: str = KEY, feed: str = FEED, **facts: Any) -> Photo:
-    """Return a photo of whose newest version there is a copy."""
+def a_downloaded_photo(name: str = "a", *, key: str = KEY, feed: str = FEED, **facts: Any) -> Photo:
+    """Return a photo with a copy of its newest version."""
     return a_photo(name, key=key, feed=feed, **{"copy": a_copy(name, key=key, feed=feed), **facts})
 
 
 def a_listing(*photos: Photo, key: str = KEY, feed: str = FEED, **facts: Any) -> Listing:
-    """Return a displayed listing that shows the photos in this order."""
+    """Return a displayed listing with the photos in this order."""
     in_order = tuple(replace(photo, order=order) for order, photo in enumerate(photos))
     plain = Listing(
         feed=feed, key=key, standard_status="Active", city="Guelph", modified_at=NOW, media_changed_at=NOW,
@@ -104,15 +110,15 @@ def a_listing(*photos: Photo, key: str = KEY, feed: str = FEED, **facts: Any) ->
 
 
 def hidden(since: float = 0, remove_at: float = 5, reason: RemovalReason = RemovalReason.LISTING_INACTIVE) -> Hidden:
-    """Return what hides a listing; times in seconds after NOW."""
+    """Return what hides a listing, with the times given in seconds after NOW."""
     return Hidden(reason=reason, since=after(since), remove_at=after(remove_at))
 
 
-def a_discard(photo: str = "a", *, held: Copy | None = None, **facts: Any) -> Discard:
-    """Return the order to remove at NOW what a copy of the photo was stored under, as superseded."""
-    held = held or a_copy(photo)
+def a_discard(photo: str = "a", *, copy: Copy | None = None, **facts: Any) -> Discard:
+    """Return the discard, due at NOW, of a superseded copy of the photo."""
+    copy = copy or a_copy(photo)
     plain = Discard(
         image_id=image_id(FEED, KEY, photo), object_id=photo, reason=RemovalReason.SUPERSEDED, since=NOW, remove_at=NOW,
-        public_keys=tuple(variant.key for variant in held.variants), original_keys=(held.original_key,), whole=False,
+        public_keys=tuple(variant.key for variant in copy.variants), original_keys=(copy.original_key,), whole=False,
     )  # fmt: skip
     return replace(plain, **facts)

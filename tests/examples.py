@@ -24,7 +24,7 @@ from shared.stores.handled_dead_letters import RecordPlace
 from shared.stores.removal_holds import Decision, RemovalHold
 from shared.stores.removals import Removal
 from shared.stores.sweeps import SweepCounts, SweepRequest, SweepState
-from tests.builders import FEED, KEY, NOW, a_copy, a_discard, a_feed, a_held_photo, a_listing, a_photo, after
+from tests.builders import FEED, KEY, NOW, a_copy, a_discard, a_downloaded_photo, a_feed, a_listing, a_photo, after
 
 IMAGE = image_id(FEED, KEY, "a")
 DATE = NOW.replace(microsecond=123000)
@@ -48,16 +48,16 @@ def shown() -> Listing:
         a_photo("spent", attempts=1, attempted_at=NOW, failure=Failure(Reason.TIMEOUT),
                 used_url_key=url_key("https://photos.example.com/spent.jpg")),
         a_photo("undated", announced_at=None),
-        a_held_photo("downloaded", attempts=1, attempted_at=NOW),
-        a_held_photo("outdated", copy=old, announced_at=after(60)),
-        a_held_photo("forced", forced_at=DATE),
-        a_held_photo("remade", copy=a_copy("remade", rendering=REBUILD_WANTED, etag=None), forced_at=NOW),
+        a_downloaded_photo("downloaded", attempts=1, attempted_at=NOW),
+        a_downloaded_photo("outdated", copy=old, announced_at=after(60)),
+        a_downloaded_photo("forced", forced_at=DATE),
+        a_downloaded_photo("remade", copy=a_copy("remade", rendering=REBUILD_WANTED, etag=None), forced_at=NOW),
     ]  # fmt: skip
     gone, version = a_copy("gone"), a_copy("downloaded", sha256="6b" * 32)
     discards = (
-        a_discard("gone", held=gone, whole=True, reason=RemovalReason.PHOTO_WITHDRAWN, remove_at=after(5),
+        a_discard("gone", copy=gone, whole=True, reason=RemovalReason.PHOTO_WITHDRAWN, remove_at=after(5),
                   off_market_at=MLS_TIME, unshown_at=after(-1)),
-        a_discard("downloaded", held=version, remove_at=after(86_400)),
+        a_discard("downloaded", copy=version, remove_at=after(86_400)),
         a_discard("forced-out", whole=True, removing=True, reason=RemovalReason.FORCED, since=DATE),
     )  # fmt: skip
     return a_listing(
@@ -69,7 +69,7 @@ def shown() -> Listing:
 
 def listings() -> Mapping[str, Listing]:
     """Return listings in every state, by a name of the state."""
-    held, missing = a_held_photo("held"), a_photo("missing")
+    held, missing = a_downloaded_photo("held"), a_photo("missing")
 
     def hidden(reason: RemovalReason, **facts: Any) -> Hidden:
         return Hidden(reason=reason, since=DATE, remove_at=after(5), **facts)

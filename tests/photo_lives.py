@@ -238,9 +238,9 @@ def discarded() -> dict[str, Iterable[ListingRun]]:
     photo = a_photo("a", copy=OLD, claim=CLAIM)
     listing, without = a_listing(photo), a_listing(hidden=hidden(remove_at=0))
     orders = {
-        "kept": a_discard("a", held=NEW, remove_at=after(60)),
-        "due": a_discard("a", held=NEW),
-        "removing": a_discard("a", held=NEW, removing=True),
+        "kept": a_discard("a", copy=NEW, remove_at=after(60)),
+        "due": a_discard("a", copy=NEW),
+        "removing": a_discard("a", copy=NEW, removing=True),
     }
     ordered = [a_listing(photo, discards=(discard,)) for discard in orders.values()]
     all_go = [replace(listing, hidden=hidden(remove_at=0)) for listing in (listing, ordered[0])]

@@ -17,7 +17,7 @@ from shared.stores.documents import ListingId
 from shared.stores.errors import StoreUnavailable
 from shared.stores.memory import MemoryListings
 from shared.stores.mongo import MongoAnswers, MongoListings
-from tests.builders import FEED, KEY, NOW, a_discard, a_held_photo, a_listing, a_photo, after, hidden
+from tests.builders import FEED, KEY, NOW, a_discard, a_downloaded_photo, a_listing, a_photo, after, hidden
 from tests.contract.conftest import KEYS, RENDERER, Listings
 from tests.servers import Room
 
@@ -27,7 +27,7 @@ async def test_shown_photos_are_found_by_id_and_by_url_each_by_itself(listings: 
     leaving = image_id(FEED, "X4", "a")
     await listings.write(
         [
-            a_listing(a_photo("a"), a_held_photo("b"), key="X1"),
+            a_listing(a_photo("a"), a_downloaded_photo("b"), key="X1"),
             a_listing(a_photo("a", key="X2"), late, key="X2"),
             a_listing(a_photo("a", key="X3"), key="X3", hidden=hidden()),
             a_listing(a_photo("a", key="X4"), key="X4", discards=(replace(a_discard(whole=True), image_id=leaving),)),
@@ -55,7 +55,7 @@ async def test_shown_photos_are_found_by_id_and_by_url_each_by_itself(listings: 
 async def test_the_answer_of_a_photo_is_found_by_any_of_its_urls(listings: Listings, answers: Answers) -> None:
     two, held = (
         url_key("https://photos.example.com/a.jpg"),
-        a_held_photo("h", key="X2", url_keys=(url_key("https://h"),)),
+        a_downloaded_photo("h", key="X2", url_keys=(url_key("https://h"),)),
     )
     written = [
         a_listing(a_photo("b"), a_photo("a", url_keys=(two, url_key("large"))), key="X1"),
@@ -87,9 +87,9 @@ async def test_the_answer_of_a_photo_is_found_by_any_of_its_urls(listings: Listi
 
 
 async def test_what_a_view_makes_more_urgent_is_missing_in_an_answer(listings: Listings, answers: Answers) -> None:
-    outdated = a_held_photo("o", announced_at=after(1))
+    outdated = a_downloaded_photo("o", announced_at=after(1))
     spent = a_photo("s", used_url_key=url_key("https://photos.example.com/s.jpg"))
-    await listings.write([a_listing(a_held_photo("h", forced_at=NOW), a_photo("p"), outdated, spent)])
+    await listings.write([a_listing(a_downloaded_photo("h", forced_at=NOW), a_photo("p"), outdated, spent)])
     (answer,) = await answers.answers([KEY], 1)
     assert answer.missing == {image_id(FEED, KEY, name): place for name, place in (("p", 1), ("o", 2))}
 
@@ -99,7 +99,7 @@ def ids_in(answer: Answer) -> list[str]:
 
 
 async def test_an_answer_holds_the_photos_in_order_ready_to_send(listings: Listings, answers: Answers) -> None:
-    listing = a_listing(a_photo("z"), a_held_photo("a"), a_photo("m"))
+    listing = a_listing(a_photo("z"), a_downloaded_photo("a"), a_photo("m"))
     await listings.write([listing])
     (answer,) = await answers.answers([KEY], None)
     assert (answer.feed, answer.listing_key) == (FEED, KEY)
@@ -172,7 +172,7 @@ async def databases(room: Room) -> AsyncIterator[Databases]:
 
 
 async def test_what_older_rules_rendered_is_rendered_anew_when_read_and_recorded(databases: Databases) -> None:
-    listing, newer = a_listing(a_held_photo("a"), a_held_photo("b")), Renderer("https://new.example.com")
+    listing, newer = a_listing(a_downloaded_photo("a"), a_downloaded_photo("b")), Renderer("https://new.example.com")
     await databases.stores("https://old.example.com")[0].write([listing])
     listings, answers = databases.stores("https://new.example.com")
     (photo,) = await answers.photo_answers(listing.photos[1].url_keys, every=False)
@@ -189,7 +189,7 @@ async def test_what_turns_hidden_before_it_is_rendered_anew_is_not_answered(
     databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, _ = databases.stores("https://old.example.com")
-    await old.write([a_listing(a_held_photo("a"))])
+    await old.write([a_listing(a_downloaded_photo("a"))])
     listings, answers = databases.stores("https://new.example.com")
     read = listings.get_many
 
@@ -206,7 +206,7 @@ async def test_two_of_different_settings_do_not_record_by_turns_without_end(data
     addresses = ["https://a.example.com", "https://b.example.com"]
     stores = [databases.stores(address) for address in addresses]
     (listings, _), _ = stores
-    await listings.write([a_listing(a_held_photo("a"))])
+    await listings.write([a_listing(a_downloaded_photo("a"))])
     for _ in range(5):
         for (_, answers), address in zip(stores, addresses, strict=True):
             (answer,) = await answers.answers([KEY], None)
@@ -225,7 +225,7 @@ async def test_an_answer_does_not_wait_for_its_record(
             raise StoreUnavailable("full")
         await asyncio.sleep(60)
 
-    await databases.stores("https://old.example.com")[0].write([a_listing(a_held_photo("a"))])
+    await databases.stores("https://old.example.com")[0].write([a_listing(a_downloaded_photo("a"))])
     listings, answers = databases.stores("https://new.example.com")
     monkeypatch.setattr(listings, "write", cannot)
     (answer,) = await asyncio.wait_for(answers.answers([KEY], None), 5)

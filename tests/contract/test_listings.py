@@ -18,7 +18,7 @@ from shared.domain.priority import Priority
 from shared.stores import mongo
 from shared.stores.errors import StoreUnavailable
 from shared.stores.mongo import MongoListings
-from tests.builders import FEED, KEY, NOW, a_copy, a_discard, a_held_photo, a_listing, a_photo, after, hidden
+from tests.builders import FEED, KEY, NOW, a_copy, a_discard, a_downloaded_photo, a_listing, a_photo, after, hidden
 from tests.contract.conftest import KEYS, RENDERER, Listings
 
 EVERYTHING = Photo(
@@ -39,7 +39,7 @@ EVERYTHING = Photo(
     attempts=3,
     attempted_at=after(3),
     failure=Failure(Reason.GONE, "photos.example.com answered 404"),
-    copy=a_held_photo("photo-1").copy,
+    copy=a_downloaded_photo("photo-1").copy,
 )
 
 
@@ -69,7 +69,7 @@ def due(key: str, at: float, priority: Priority = Priority.ROUTINE, feed: str = 
             discards=(a_discard("a"), a_discard("b", whole=True, removing=True, remove_at=after(3))),
             set_aside=(SetAside(media_key="k", reason="why"),),
         ),
-        a_listing(*(a_held_photo(f"photo-{index}") for index in range(500))),
+        a_listing(*(a_downloaded_photo(f"photo-{index}") for index in range(500))),
     ],
     ids=["bare", "one photo", "every fact", "hidden", "500 photos"],
 )
@@ -175,7 +175,7 @@ DUE = [
         a_photo("b", key="routine-oldest", not_before=after(1), priority=Priority.VIEWED),
         key="routine-oldest",
     ),
-    a_listing(a_held_photo(key="held"), key="held"),
+    a_listing(a_downloaded_photo(key="held"), key="held"),
     a_listing(a_photo(key="hidden", not_before=after(-99)), key="hidden", hidden=hidden()),
     a_listing(key="empty"),
 ]
@@ -222,7 +222,7 @@ async def test_by_age_alone_the_oldest_is_due_first(listings: Listings, limit: i
 async def test_what_is_done_is_no_longer_due(listings: Listings) -> None:
     await listings.write([due("X1", 0)])
     (listing,) = await listings.due(FEED, NOW, 1)
-    await listings.write([listing.with_photos([a_held_photo("a")])])
+    await listings.write([listing.with_photos([a_downloaded_photo("a")])])
     assert keys_of(await listings.due(FEED, after(99), 9)) == []
     assert keys_of(await listings.oldest_due(FEED, after(99), 9)) == []
 
@@ -256,7 +256,7 @@ async def test_displayed_keys_come_in_order_page_by_page(listings: Listings) -> 
 async def test_copies_that_were_not_asked_for_lately_are_found_the_longest_ago_first(listings: Listings) -> None:
     def held(key: str, checked_at: float, feed: str = FEED, **facts: Any) -> Photo:
         copy = a_copy("h", key=key, feed=feed, checked_at=after(checked_at), **facts)
-        return a_held_photo("h", key=key, feed=feed, copy=copy)
+        return a_downloaded_photo("h", key=key, feed=feed, copy=copy)
 
     await listings.write(
         [
@@ -375,12 +375,12 @@ async def test_a_photo_that_is_no_longer_shown_is_not_found(listings: Listings) 
 async def test_a_feed_is_counted(listings: Listings, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.stores.mongo.listing_reports._COUNT_BATCH_SIZE", at_once)
     failed = a_photo("f", failure=Failure(Reason.TIMEOUT), not_before=after(60))
-    outdated = a_held_photo("o", announced_at=after(1), priority=Priority.VIEWED, not_before=after(5))
+    outdated = a_downloaded_photo("o", announced_at=after(1), priority=Priority.VIEWED, not_before=after(5))
     await listings.write(
         [
-            a_listing(a_photo("p"), failed, a_held_photo("d"), a_held_photo("e"), key="X1"),
+            a_listing(a_photo("p"), failed, a_downloaded_photo("d"), a_downloaded_photo("e"), key="X1"),
             a_listing(outdated, lifecycle.release(a_photo("p"), NOW), key="X2"),
-            a_listing(a_photo("p", not_before=after(-9)), a_held_photo("d"), key="X3", hidden=hidden()),
+            a_listing(a_photo("p", not_before=after(-9)), a_downloaded_photo("d"), key="X3", hidden=hidden()),
             a_listing(key="X4"),
             a_listing(a_photo("p", not_before=after(-99)), feed="other"),
         ]

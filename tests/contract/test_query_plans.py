@@ -37,7 +37,7 @@ from shared.stores.removal_holds import Decision, RemovalHold
 from shared.stores.removals import Removal
 from shared.stores.summaries import ListingFilter
 from shared.stores.sweeps import SweepRequest, SweepState
-from tests.builders import FEED, NOW, a_discard, a_held_photo, a_listing, a_photo, after, hidden
+from tests.builders import FEED, NOW, a_discard, a_downloaded_photo, a_listing, a_photo, after, hidden
 from tests.servers import Servers, a_room
 
 RENDERER = Renderer("https://cdn.example.com")
@@ -51,7 +51,7 @@ def a_thousandfold() -> Iterator[Listing]:
     priorities = list(Priority)
     for index in range(LISTINGS):
         key, feed = f"X{index}", "other" if index % 10 == 9 else FEED
-        held = a_held_photo("h", key=key, feed=feed)
+        held = a_downloaded_photo("h", key=key, feed=feed)
         wanted = a_photo(
             "w", key=key, feed=feed, not_before=after(-index), priority=priorities[index % 4], url_keys=(f"u{index}",)
         )

@@ -9,7 +9,7 @@ from shared.domain.image import Claim, Status
 from shared.domain.listing import RemovalReason
 from shared.domain.priority import Priority
 from shared.stores.summaries import ListingFilter, ListingSummary
-from tests.builders import FEED, NOW, a_held_photo, a_listing, a_photo, after, hidden
+from tests.builders import FEED, NOW, a_downloaded_photo, a_listing, a_photo, after, hidden
 from tests.contract.conftest import Listings
 from tests.contract.test_listings import due
 
@@ -21,7 +21,7 @@ def keys_of(rows: Sequence[ListingSummary]) -> list[str]:
 async def test_a_row_sums_a_listing_up(listings: Listings) -> None:
     gone = [a_photo(name, failure=Failure(Reason.GONE), attempts=1, not_before=after(50)) for name in ("a", "b")]
     claimed = a_photo("d", not_before=after(90), released_at=NOW, claim=Claim(worker="w", until=after(80)))
-    await listings.write([a_listing(*gone, a_held_photo("c"), claimed)])
+    await listings.write([a_listing(*gone, a_downloaded_photo("c"), claimed)])
     (row,) = await listings.search(ListingFilter(feed=FEED), "", 10)
     assert row == ListingSummary(
         feed=FEED, listing_key="X1", standard_status="Active", city="Guelph", hidden=None,
@@ -50,12 +50,12 @@ async def test_a_row_sums_a_listing_up(listings: Listings) -> None:
 async def test_what_is_asked_for_is_found(listings: Listings, wanted: dict[str, object], found: list[str]) -> None:
     await listings.write(
         [
-            a_listing(a_held_photo(key="a1"), key="a1", city="Toronto"),
+            a_listing(a_downloaded_photo(key="a1"), key="a1", city="Toronto"),
             a_listing(key="a(b"),
             a_listing(a_photo(key="b1", failure=Failure(Reason.GONE)), key="b1"),
             a_listing(a_photo(key="b2", failure=Failure(Reason.TIMEOUT)), key="b2", city="Toronto"),
-            a_listing(a_held_photo(key="b3"), key="b3", hidden=hidden()),
-            a_listing(a_held_photo(key="b1", feed="other"), key="b1", feed="other"),
+            a_listing(a_downloaded_photo(key="b3"), key="b3", hidden=hidden()),
+            a_listing(a_downloaded_photo(key="b1", feed="other"), key="b1", feed="other"),
         ]
     )
     assert keys_of(await listings.search(ListingFilter(feed=FEED, **wanted), "", 10)) == found  # type: ignore[arg-type]
@@ -70,7 +70,7 @@ async def test_a_search_goes_on_where_it_ended(listings: Listings) -> None:
 
 
 async def test_a_hidden_listing_says_why(listings: Listings) -> None:
-    await listings.write([a_listing(a_held_photo(), hidden=hidden(reason=RemovalReason.OPT_OUT))])
+    await listings.write([a_listing(a_downloaded_photo(), hidden=hidden(reason=RemovalReason.OPT_OUT))])
     (row,) = await listings.search(ListingFilter(feed=FEED), "", 10)
     assert (row.hidden, row.due_at, row.wanting) == (RemovalReason.OPT_OUT, None, 0)
 

@@ -22,7 +22,7 @@ from shared.stores.documents import ListingId
 from shared.stores.errors import Contention
 from shared.stores.memory import MemoryAudits, MemoryLeases, MemoryListings, MemoryObjects
 from shared.stores.objects import Bucket
-from tests.builders import FEED, NOW, a_copy, a_discard, a_held_photo, a_listing, a_photo, after, hidden
+from tests.builders import FEED, NOW, a_copy, a_discard, a_downloaded_photo, a_listing, a_photo, after, hidden
 
 ORIGINAL = b"the bytes as received"
 SHA256 = hashlib.sha256(ORIGINAL).hexdigest()
@@ -98,7 +98,7 @@ def copied(photo: str = "a", key: str = "X1", **facts: Any) -> Copy:
 
 
 def listed(*names: str, key: str = "X1", **facts: Any) -> Listing:
-    photos = [a_held_photo(name, key=key, copy=copied(name, key)) for name in names]
+    photos = [a_downloaded_photo(name, key=key, copy=copied(name, key)) for name in names]
     return a_listing(*photos, key=key, **facts)
 
 
@@ -151,7 +151,7 @@ async def test_an_object_that_no_record_knows_of_counts_after_a_day(place: Place
 
 
 async def test_what_is_to_be_removed_or_in_work_is_no_orphan(place: Place) -> None:
-    old = a_discard("a", held=a_copy("a", sha256="aa" * 32), remove_at=after(9))
+    old = a_discard("a", copy=a_copy("a", sha256="aa" * 32), remove_at=after(9))
     in_work = a_photo("w", claim=Claim(worker="w", until=after(60)))
     await place.has(a_listing(in_work, discards=(old,)))
     for key in (*copy_keys(a_copy("a", sha256="aa" * 32)), *copy_keys(a_copy("w"))):
@@ -284,7 +284,7 @@ async def test_what_is_recorded_while_it_is_removed_is_due(place: Place) -> None
 
 @pytest.mark.parametrize("facts", [{"hidden": hidden()}, {"claim": Claim(worker="w", until=after(9))}])
 async def test_a_bad_original_that_is_not_fetched_again_now_stays(place: Place, facts: dict[str, Any]) -> None:
-    photo = a_held_photo("a", copy=copied(), claim=facts.get("claim"))
+    photo = a_downloaded_photo("a", copy=copied(), claim=facts.get("claim"))
     await place.has(a_listing(photo, hidden=facts.get("hidden")))
     await place.repairs(Finding(Drift.WRONG_HASH, OF_ORIGINAL, True, FEED, "X1", photo.id))
     assert OF_ORIGINAL in place.keys
@@ -293,7 +293,7 @@ async def test_a_bad_original_that_is_not_fetched_again_now_stays(place: Place, 
 @pytest.mark.parametrize(
     "listing",
     [
-        a_listing(a_held_photo("a", copy=copied(), claim=Claim(worker="w", until=after(9)))),
+        a_listing(a_downloaded_photo("a", copy=copied(), claim=Claim(worker="w", until=after(9)))),
         listed("a", hidden=hidden()),
         a_listing(a_photo("a")),
     ],

@@ -8,12 +8,12 @@ from services.resolver.cache_metrics import CacheMetrics
 from services.resolver.catalog import Catalog, Question
 from services.resolver.policy import CachePolicy
 from tests.answering import Watched
-from tests.builders import FEED, a_held_photo, a_listing, a_photo
+from tests.builders import FEED, a_downloaded_photo, a_listing, a_photo
 
 
 async def test_questions_of_any_shape_that_come_together_are_two_queries() -> None:
     listings = Watched()
-    held = [a_held_photo(f"p{number}", key="X1") for number in range(5)]
+    held = [a_downloaded_photo(f"p{number}", key="X1") for number in range(5)]
     await listings.write(
         [
             a_listing(*held, a_photo("p5", key="X1"), key="X1"),

@@ -13,26 +13,31 @@ from shared.domain.image import Status
 from shared.domain.listing import Listing, RemovalReason, SetAside
 from shared.stores.attempts import Attempt
 from shared.stores.removals import Removal
-from tests.builders import FEED, KEY, NOW, a_held_photo, a_listing, a_photo, after, hidden
+from tests.builders import FEED, KEY, NOW, a_downloaded_photo, a_listing, a_photo, after, hidden
 
 GONE = Failure(Reason.GONE, "photos.example.com answered 404")
 NO_URL = SetAside(media_key="k", reason="no URL")
-OUTDATED = a_held_photo("a", announced_at=after(9), failure=Failure(Reason.TIMEOUT))
+OUTDATED = a_downloaded_photo("a", announced_at=after(9), failure=Failure(Reason.TIMEOUT))
 
 
 @pytest.mark.parametrize(
     ("listing", "tone", "title", "why"),
     [
-        (a_listing(a_held_photo("a")), Tone.GOOD, "All 1 photo are here", ""),
+        (a_listing(a_downloaded_photo("a")), Tone.GOOD, "All 1 photo are here", ""),
         (a_listing(), Tone.OFF, "no photos that may be shown", ""),
         (a_listing(set_aside=(NO_URL, replace(NO_URL, media_key="l"))), Tone.OFF, "no photos", "2 rows"),
         (a_listing(a_photo("a"), a_photo("b")), Tone.WAITS, "None of its 2 photos", "2 photos waiting"),
         (a_listing(a_photo("a", failure=GONE)), Tone.BAD, "None of its 1 photo", "1 photo: gone; the origin says"),
-        (a_listing(a_held_photo("a"), a_photo("b", failure=GONE)), Tone.BAD, "1 of its 2 photos is missing", "gone"),
+        (
+            a_listing(a_downloaded_photo("a"), a_photo("b", failure=GONE)),
+            Tone.BAD,
+            "1 of its 2 photos is missing",
+            "gone",
+        ),
         (a_listing(OUTDATED), Tone.WAITS, "1 in an older version", "timeout"),
-        (a_listing(a_held_photo("a"), hidden=hidden()), Tone.OFF, "does not list it any more", "hidden"),
+        (a_listing(a_downloaded_photo("a"), hidden=hidden()), Tone.OFF, "does not list it any more", "hidden"),
         (a_listing(hidden=hidden(reason=RemovalReason.OPT_OUT)), Tone.OFF, "does not want", "Nothing of it is held"),
-        (a_listing(a_held_photo("a"), hidden=hidden(remove_at=-1)), Tone.OFF, "Not shown", "being removed"),
+        (a_listing(a_downloaded_photo("a"), hidden=hidden(remove_at=-1)), Tone.OFF, "Not shown", "being removed"),
         (a_listing(a_photo("a", used_url_key=a_photo("a").url_keys[0])), Tone.WAITS, "None", "works once"),
         (a_listing(a_photo("a", not_before=after(7_200))), Tone.WAITS, "None", "due in 2 h"),
         (a_listing(lifecycle.release(a_photo("a"), NOW)), Tone.WAITS, "None", "1 in work now"),
@@ -73,7 +78,7 @@ def test_the_timeline_is_in_order_with_what_is_to_come_first() -> None:
 
 
 def test_a_hidden_listings_timeline_says_when_its_copies_go() -> None:
-    found = decide.timeline(a_listing(a_held_photo("a"), hidden=hidden(since=-1, remove_at=50)), [], [])
+    found = decide.timeline(a_listing(a_downloaded_photo("a"), hidden=hidden(since=-1, remove_at=50)), [], [])
     assert [one.what for one in found][:1] == ["copies are to be removed"]
     assert "hidden" in [one.what for one in found]
 

@@ -16,7 +16,19 @@ from shared.domain.listing import Listing, RemovalReason, copy_keys
 from shared.domain.priority import Priority
 from shared.events.codec import Event
 from shared.events.images import ImageOutdated, OutdatedReason
-from tests.builders import FEED, KEY, NOW, a_copy, a_discard, a_feed, a_held_photo, a_listing, a_photo, after, hidden
+from tests.builders import (
+    FEED,
+    KEY,
+    NOW,
+    a_copy,
+    a_discard,
+    a_downloaded_photo,
+    a_feed,
+    a_listing,
+    a_photo,
+    after,
+    hidden,
+)
 
 OURS = Claim(worker="w", until=after(80))
 THEIRS = Claim(worker="other", until=after(80))
@@ -51,9 +63,9 @@ def claimable_ids(listing: Listing, *requested: Event[ImageOutdated], unavailabl
         (a_photo(claim=THEIRS, released_at=NOW, not_before=after(80)), False),
         (a_photo(claim=OURS, released_at=NOW, not_before=after(80)), True),
         (a_photo(claim=Claim(worker="other", until=NOW), released_at=after(-80)), True),
-        (a_held_photo(), False),
-        (a_held_photo(announced_at=after(1)), True),
-        (a_held_photo(forced_at=NOW), True),
+        (a_downloaded_photo(), False),
+        (a_downloaded_photo(announced_at=after(1)), True),
+        (a_downloaded_photo(forced_at=NOW), True),
         (a_photo(failure=Failure(Reason.GONE), not_before=after(86_400)), False),
     ],
 )
@@ -90,14 +102,14 @@ def test_the_most_urgent_requested_priority_counts() -> None:
 @pytest.mark.parametrize(
     ("photo", "at", "is_forced"),
     [
-        (a_held_photo(), after(1), True),
-        (a_held_photo(), after(0), False),
-        (a_held_photo(), after(-1), False),
+        (a_downloaded_photo(), after(1), True),
+        (a_downloaded_photo(), after(0), False),
+        (a_downloaded_photo(), after(-1), False),
         (a_photo(not_before=after(60)), after(-9), True),
         (a_photo(not_before=after(60), attempted_at=NOW), after(1), True),
         (a_photo(not_before=after(60), attempted_at=NOW), after(0), False),
         # It was attempted since and failed: the same event, delivered again, does not force it anew.
-        (a_held_photo(announced_at=after(1), attempted_at=after(5), not_before=after(60)), after(2), False),
+        (a_downloaded_photo(announced_at=after(1), attempted_at=after(5), not_before=after(60)), after(2), False),
     ],
 )
 def test_a_photo_is_forced_unless_it_was_attempted_since(photo: Photo, at: datetime, is_forced: bool) -> None:
@@ -107,7 +119,7 @@ def test_a_photo_is_forced_unless_it_was_attempted_since(photo: Photo, at: datet
 
 @pytest.mark.parametrize("reason", [OutdatedReason.MISSING, OutdatedReason.CHANGED, OutdatedReason.RETRY])
 def test_only_the_reason_forced_makes_a_downloaded_photo_claimable(reason: OutdatedReason) -> None:
-    assert claimable_ids(a_listing(a_held_photo()), outdated(reason=reason, at=after(9))) == []
+    assert claimable_ids(a_listing(a_downloaded_photo()), outdated(reason=reason, at=after(9))) == []
 
 
 @pytest.mark.parametrize("released_at", [None, after(-5)])
@@ -124,7 +136,7 @@ def test_a_claim_lasts_for_the_request_and_a_margin(released_at: datetime | None
 def test_a_copy_stored_shortly_before_the_start_is_unannounced(
     checked_at: float, requested_at: float, is_unannounced: bool
 ) -> None:
-    listing = a_listing(a_held_photo(copy=a_copy(checked_at=after(checked_at))), a_photo("b"))
+    listing = a_listing(a_downloaded_photo(copy=a_copy(checked_at=after(checked_at))), a_photo("b"))
     found = unannounced(listing, [outdated(at=after(requested_at)), outdated("b", at=after(-2))], started_at=NOW)
     assert [photo.object_id for photo in found] == (["a"] if is_unannounced else [])
 
@@ -180,7 +192,7 @@ def test_the_same_bytes_again_change_and_supersede_nothing() -> None:
 
 
 def test_a_superseded_copy_that_is_stored_again_is_not_removed() -> None:
-    listing = a_listing(claimed(copy=NEW), discards=(a_discard(held=OLD, remove_at=after(60)), a_discard("b")))
+    listing = a_listing(claimed(copy=NEW), discards=(a_discard(copy=OLD, remove_at=after(60)), a_discard("b")))
     found, _ = settled(Downloaded(OLD), listing.photos[0], listing)
     kept, superseded = found.listing.discards
     assert kept == a_discard("b")
@@ -188,7 +200,7 @@ def test_a_superseded_copy_that_is_stored_again_is_not_removed() -> None:
 
 
 def test_a_photo_whose_objects_are_being_deleted_is_attempted_again_a_little_later() -> None:
-    listing = a_listing(claimed(), discards=(a_discard(held=NEW, removing=True),))
+    listing = a_listing(claimed(), discards=(a_discard(copy=NEW, removing=True),))
     found, photo = settled(Downloaded(NEW), listing.photos[0], listing)
     assert photo is not None
     assert (photo.copy, photo.claim, photo.released_at, photo.due_at) == (None, None, None, after(12))
@@ -287,7 +299,7 @@ LOST = {
     "withdrawn": a_listing(),
     "gone with its listing": a_listing(hidden=hidden(reason=RemovalReason.OPT_OUT)),
     "taken over": a_listing(claimed(claim=THEIRS)),
-    "done by another": a_listing(a_held_photo(copy=OLD)),
+    "done by another": a_listing(a_downloaded_photo(copy=OLD)),
     "withdrawn and back": a_listing(a_photo()),
 }
 
@@ -321,7 +333,7 @@ def test_objects_stored_under_a_lost_claim_are_removed(name: str, reason: Remova
 
 @pytest.mark.parametrize("held", [OLD, replace(OLD, etag=None)])
 def test_objects_that_another_worker_stored_under_the_same_keys_stay(held: Copy) -> None:
-    listing = a_listing(a_held_photo(copy=held))
+    listing = a_listing(a_downloaded_photo(copy=held))
     found, _ = settled(Downloaded(OLD), claimed(), listing)
     assert found.listing == listing
 

@@ -21,7 +21,19 @@ from shared.domain.image import Claim, Photo
 from shared.domain.listing import Listing
 from shared.domain.priority import Priority
 from shared.stores.answers import ShownPhoto
-from tests.builders import FEED, KEY, NOW, a_copy, a_discard, a_feed, a_held_photo, a_listing, a_photo, after, hidden
+from tests.builders import (
+    FEED,
+    KEY,
+    NOW,
+    a_copy,
+    a_discard,
+    a_downloaded_photo,
+    a_feed,
+    a_listing,
+    a_photo,
+    after,
+    hidden,
+)
 
 VIEWED, SEARCHED, POPULAR, ROUTINE = Priority.VIEWED, Priority.SEARCHED, Priority.POPULAR, Priority.ROUTINE
 TIMEOUT = Failure(Reason.TIMEOUT)
@@ -82,7 +94,7 @@ def test_a_view_releases_again_what_was_released_as_routine() -> None:
 
 
 def test_a_view_of_an_outdated_copy_releases_it_too() -> None:
-    _, released = asked(a_held_photo(announced_at=after(1)), VIEWED)
+    _, released = asked(a_downloaded_photo(announced_at=after(1)), VIEWED)
     assert released
 
 
@@ -121,7 +133,7 @@ def test_a_view_of_a_failed_photo_tries_again_after_a_minute_if_attempts_are_lef
 @pytest.mark.parametrize(
     "listing",
     [
-        a_listing(a_held_photo("a")),
+        a_listing(a_downloaded_photo("a")),
         a_listing(a_photo("a"), hidden=hidden()),
         a_listing(a_photo("a"), discards=(a_discard("a", whole=True),)),
         a_listing(a_photo("b")),
@@ -134,7 +146,7 @@ def test_what_wants_no_attempt_is_left_alone(listing: Listing) -> None:
 
 
 def test_only_the_photos_asked_for_are_raised() -> None:
-    listing = a_listing(a_photo("a"), a_photo("b"), a_held_photo("c"))
+    listing = a_listing(a_photo("a"), a_photo("b"), a_downloaded_photo("c"))
     found = raise_photos(listing, [photo.id for photo in listing.photos[1:]], VIEWED, a_feed(), NOW)
     assert found is not None
     assert [photo.object_id for photo in found.released] == ["b"]
@@ -145,9 +157,9 @@ def test_only_the_photos_asked_for_are_raised() -> None:
 @pytest.mark.parametrize(
     ("photo", "expected"),
     [
-        (a_held_photo(), a_copy()),
-        (a_held_photo(announced_at=after(1)), a_copy()),
-        (a_held_photo(failure=Failure(Reason.GONE), announced_at=after(1)), a_copy()),
+        (a_downloaded_photo(), a_copy()),
+        (a_downloaded_photo(announced_at=after(1)), a_copy()),
+        (a_downloaded_photo(failure=Failure(Reason.GONE), announced_at=after(1)), a_copy()),
         (a_photo(), Absent(Absence.ON_ITS_WAY, NOW)),
         (lifecycle.release(a_photo(), NOW), Absent(Absence.ON_ITS_WAY, None)),
         (failed(), Absent(Absence.LATER, after(3_600))),

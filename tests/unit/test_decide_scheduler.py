@@ -15,14 +15,14 @@ from tests.builders import (
     NOW,
     Row,
     a_copy,
+    a_downloaded_photo,
     a_feed,
-    a_held_photo,
     a_listing,
     a_photo,
     a_record,
     a_row,
     after,
-    heard,
+    announced,
     hidden,
     without,
 )
@@ -67,19 +67,19 @@ def test_news_is_what_is_not_recorded(said: Row, known: RecordedState | None, ne
 
 def test_what_is_gone_is_hidden_and_not_kept_and_comes_back_when_the_mls_has_it_again() -> None:
     feed = a_feed(keep_after_inactive_hours=24.0)
-    known = heard(a_record(a_row()), feed=feed, offset=1)
-    gone = heard(decide.gone_record("X1"), known, feed=feed, offset=2)
+    known = announced(a_record(a_row()), feed=feed, offset=1)
+    gone = announced(decide.gone_record("X1"), known, feed=feed, offset=2)
     assert gone is not None
     assert gone.hidden is not None
     assert (gone.hidden.reason, gone.hidden.remove_at <= after(5), len(gone.photos)) == (GONE, True, 1)
-    back = heard(a_record(a_row()), gone, feed=feed, offset=3)
+    back = announced(a_record(a_row()), gone, feed=feed, offset=3)
     assert back is not None
     assert back.is_displayed
-    assert heard(decide.gone_record("X1"), back, feed=feed, offset=2) is None, "replayed, it is old"
+    assert announced(decide.gone_record("X1"), back, feed=feed, offset=2) is None, "replayed, it is old"
 
 
 def held(name: str, days: float, **facts: Any) -> Photo:
-    photo = a_held_photo(name, copy=a_copy(name, checked_at=NOW - timedelta(days=days)))
+    photo = a_downloaded_photo(name, copy=a_copy(name, checked_at=NOW - timedelta(days=days)))
     return replace(photo, **facts)
 
 

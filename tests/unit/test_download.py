@@ -13,11 +13,11 @@ from services.downloader.picture import Encoded, EncodedVariant
 from shared.domain.variants import VariantSpec, parse_variants
 from shared.stores.memory import MemoryObjects
 from shared.stores.objects import Bucket
-from tests.builders import KEY, NOW, a_copy, a_feed, a_held_photo, after
+from tests.builders import KEY, NOW, a_copy, a_downloaded_photo, a_feed, after
 from tests.origins import FakePermit
 
 HELD = a_copy()
-NEWER = a_held_photo(announced_at=after(50), copy=HELD)
+NEWER = a_downloaded_photo(announced_at=after(50), copy=HELD)
 
 
 class FakeFetcher:

@@ -23,7 +23,7 @@ from shared.events.listings import ListingSeen
 from shared.events.records import Record
 from shared.events.topics import MANIFEST, MAX_RECORD_BYTES
 from shared.settings import read_feeds
-from tests.builders import NOW, Row, a_record, a_row, heard, without
+from tests.builders import NOW, Row, a_record, a_row, announced, without
 
 TEXT = (PROJECT / "docs" / "events.md").read_text()
 FEEDS = read_feeds(PROJECT / "feeds.example.toml")
@@ -58,7 +58,7 @@ def seen(value: bytes) -> tuple[Feed, Row]:
 
 def recorded(value: bytes) -> Listing:
     feed, record = seen(value)
-    listing = heard(record, feed=feed)
+    listing = announced(record, feed=feed)
     assert listing is not None
     return listing
 
@@ -82,7 +82,7 @@ def test_the_short_form_is_read_and_takes_a_listing_away() -> None:
     short, whole = EXAMPLES[ListingSeen]
     assert set(orjson.loads(short)) == {"type", "data"}
     feed, record = seen(short)
-    gone = heard(record, recorded(whole), feed=feed, offset=1)
+    gone = announced(record, recorded(whole), feed=feed, offset=1)
     assert gone is not None
     assert gone.hidden is not None
     assert gone.hidden.reason is RemovalReason.LISTING_INACTIVE
@@ -222,10 +222,10 @@ MEDIA: dict[str, object] = {
 
 
 def becomes(media: Row) -> str:
-    known = heard(a_record(a_row("a"), a_row("b")))
+    known = announced(a_record(a_row("a"), a_row("b")))
     assert known is not None
     try:
-        after = heard({**without(a_record(at=5), "Media"), **media}, known, offset=1)
+        after = announced({**without(a_record(at=5), "Media"), **media}, known, offset=1)
     except InvalidPropertyRecord:
         return "stay: dead letter"
     assert after is not None

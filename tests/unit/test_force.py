@@ -16,7 +16,7 @@ from shared.render import Renderer
 from shared.stores.documents import ListingId
 from shared.stores.errors import Contention
 from shared.stores.memory import MemoryListings
-from tests.builders import FEED, NOW, a_discard, a_held_photo, a_listing, a_photo, after, hidden
+from tests.builders import FEED, NOW, a_discard, a_downloaded_photo, a_listing, a_photo, after, hidden
 
 GONE = Failure(Reason.GONE)
 LATER = after(600)
@@ -33,7 +33,7 @@ def forced_ids(listing: Listing, wanted: PhotoFilter = ALL) -> list[str]:
 @pytest.mark.parametrize(
     ("photo", "is_due"),
     [
-        (a_held_photo(), True),
+        (a_downloaded_photo(), True),
         (a_photo(), True),
         (a_photo(failure=GONE, attempts=6, not_before=after(86_400)), True),
         (lifecycle.release(a_photo(), after(590)), True),
@@ -57,7 +57,7 @@ def test_a_photo_that_is_more_urgent_already_stays_so() -> None:
 
 
 def test_a_hidden_listing_and_a_photo_whose_objects_are_going_are_never_touched() -> None:
-    assert forced_ids(a_listing(a_held_photo(), hidden=hidden())) == []
+    assert forced_ids(a_listing(a_downloaded_photo(), hidden=hidden())) == []
     assert forced_ids(a_listing(a_photo("a"), a_photo("b"), discards=(a_discard("a", whole=True),))) == ["b"]
 
 
@@ -76,7 +76,9 @@ def test_a_hidden_listing_and_a_photo_whose_objects_are_going_are_never_touched(
     ],
 )
 def test_filters_combine(filters: dict[str, Any], expected: list[str]) -> None:
-    assert forced_ids(a_listing(a_held_photo("a"), a_photo("b", failure=GONE)), PhotoFilter(**filters)) == expected
+    assert (
+        forced_ids(a_listing(a_downloaded_photo("a"), a_photo("b", failure=GONE)), PhotoFilter(**filters)) == expected
+    )
 
 
 class Contested(MemoryListings):
@@ -96,7 +98,7 @@ class Contested(MemoryListings):
 
 async def a_store() -> Contested:
     store = Contested(Renderer("https://cdn.example.com"))
-    many = [a_listing(a_held_photo(key=f"X{n}"), a_photo("b", key=f"X{n}"), key=f"X{n}") for n in range(450)]
+    many = [a_listing(a_downloaded_photo(key=f"X{n}"), a_photo("b", key=f"X{n}"), key=f"X{n}") for n in range(450)]
     many[7] = replace(many[7], hidden=hidden())
     await MemoryListings.write(store, many)
     return store

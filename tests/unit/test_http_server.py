@@ -14,11 +14,11 @@ from aiohttp import web
 from services.resolver import http_server
 from services.resolver import routes as routes_module
 from tests.answering import a_resolver
-from tests.builders import KEY, a_held_photo, a_listing
+from tests.builders import KEY, a_downloaded_photo, a_listing
 from tests.system import until
 
 LISTING = f"/api/listings/{KEY}/images"
-FULL = a_listing(*(a_held_photo(f"p{number}") for number in range(25)))
+FULL = a_listing(*(a_downloaded_photo(f"p{number}") for number in range(25)))
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ async def test_who_asks_and_does_not_read_is_waited_for_only_so_long(
 ) -> None:
     monkeypatch.setattr(http_server, "WRITE_TIMEOUT_SECONDS", 0.5)
     asked = 200
-    async with a_resolver(a_listing(*(a_held_photo(f"p{number}") for number in range(400)))) as resolver:
+    async with a_resolver(a_listing(*(a_downloaded_photo(f"p{number}") for number in range(400)))) as resolver:
         length = int((await resolver.http.head(LISTING)).headers["Content-Length"])
         client = socket.create_connection(("127.0.0.1", resolver.port))
         client.setblocking(False)

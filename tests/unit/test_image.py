@@ -12,7 +12,7 @@ from shared.domain.failures import Failure, Reason
 from shared.domain.image import Claim, Status, image_id, url_key, url_keys
 from shared.domain.listing import Listing
 from shared.domain.priority import Priority, most_urgent
-from tests.builders import NOW, a_copy, a_discard, a_held_photo, a_listing, a_photo, after, hidden
+from tests.builders import NOW, a_copy, a_discard, a_downloaded_photo, a_listing, a_photo, after, hidden
 
 FAILED = Failure(Reason.TIMEOUT)
 
@@ -44,7 +44,7 @@ def test_the_status_and_what_is_due_follow_from_the_facts(
 
 
 def test_a_forced_photo_is_due_though_its_copy_is_the_newest() -> None:
-    photo = a_held_photo(forced_at=NOW)
+    photo = a_downloaded_photo(forced_at=NOW)
     assert (photo.status, photo.due_at) == (Status.DOWNLOADED, NOW)
 
 
@@ -106,7 +106,7 @@ def test_the_most_urgent_goes_first(priorities: list[Priority], expected: Priori
 PHOTOS = (
     a_photo("a", not_before=after(9), priority=Priority.POPULAR),
     a_photo("b", not_before=after(3)),
-    a_held_photo("c", priority=Priority.VIEWED, not_before=after(1)),
+    a_downloaded_photo("c", priority=Priority.VIEWED, not_before=after(1)),
     a_photo("d", not_before=after(60), released_at=NOW, failure=FAILED),
 )
 

@@ -7,7 +7,7 @@ from shared.domain.failures import Failure, Reason
 from shared.domain.image import Photo
 from shared.domain.priority import Priority
 from shared.events.images import ImageOutdated, OutdatedReason
-from tests.builders import FEED, KEY, NOW, a_held_photo, a_listing, a_photo, after
+from tests.builders import FEED, KEY, NOW, a_downloaded_photo, a_listing, a_photo, after
 
 FAILED = Failure(Reason.TIMEOUT)
 
@@ -17,9 +17,9 @@ FAILED = Failure(Reason.TIMEOUT)
     [
         (a_photo(), OutdatedReason.MISSING),
         (a_photo(failure=FAILED), OutdatedReason.RETRY),
-        (a_held_photo(announced_at=after(1)), OutdatedReason.CHANGED),
-        (a_held_photo(announced_at=after(1), failure=FAILED), OutdatedReason.RETRY),
-        (lifecycle.force(a_held_photo(), Priority.ROUTINE, NOW), OutdatedReason.FORCED),
+        (a_downloaded_photo(announced_at=after(1)), OutdatedReason.CHANGED),
+        (a_downloaded_photo(announced_at=after(1), failure=FAILED), OutdatedReason.RETRY),
+        (lifecycle.force(a_downloaded_photo(), Priority.ROUTINE, NOW), OutdatedReason.FORCED),
     ],
 )
 def test_an_event_says_why_the_photo_needs_an_attempt(photo: Photo, reason: OutdatedReason) -> None:

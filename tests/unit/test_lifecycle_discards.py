@@ -7,11 +7,11 @@ import pytest
 from shared.domain.image import Copy, Photo
 from shared.domain.lifecycle import begin_removal, finish_removal, supersede
 from shared.domain.listing import Discard, Listing, RemovalReason, copy_keys
-from tests.builders import NOW, a_copy, a_discard, a_held_photo, a_listing, a_photo, after, hidden
+from tests.builders import NOW, a_copy, a_discard, a_downloaded_photo, a_listing, a_photo, after, hidden
 
 OLD, NEW = a_copy("a", sha256="aa" * 32), a_copy("a", sha256="bb" * 32)
-WITHDRAWN = a_discard("a", held=NEW, reason=RemovalReason.PHOTO_WITHDRAWN, whole=True)
-SUPERSEDED = a_discard("a", held=OLD, remove_at=after(60))
+WITHDRAWN = a_discard("a", copy=NEW, reason=RemovalReason.PHOTO_WITHDRAWN, whole=True)
+SUPERSEDED = a_discard("a", copy=OLD, remove_at=after(60))
 OF_B = a_discard("b", remove_at=after(60))
 
 
@@ -28,13 +28,13 @@ def test_what_is_due_is_marked_and_what_is_not_stays(seconds: float) -> None:
 
 
 def test_a_hidden_listing_stays_whole_until_its_time_has_come() -> None:
-    listing = a_listing(a_held_photo(), hidden=hidden(remove_at=1))
+    listing = a_listing(a_downloaded_photo(), hidden=hidden(remove_at=1))
     assert begin_removal(listing, NOW) == listing
 
 
 @pytest.mark.parametrize("reason", [RemovalReason.LISTING_INACTIVE, RemovalReason.OPT_OUT])
 def test_every_photo_of_a_hidden_listing_goes_for_its_reason(reason: RemovalReason) -> None:
-    listing = a_listing(a_held_photo("a"), a_photo("b"), hidden=hidden(since=-9, remove_at=0, reason=reason))
+    listing = a_listing(a_downloaded_photo("a"), a_photo("b"), hidden=hidden(since=-9, remove_at=0, reason=reason))
     begun = begin_removal(listing, NOW)
     assert begun.photos == ()
     assert begun.hidden == listing.hidden
@@ -54,7 +54,7 @@ def test_superseded_versions_go_with_the_whole_photo_in_one_removal() -> None:
 
 
 def test_superseded_versions_go_with_a_hidden_listing_too() -> None:
-    listing = a_listing(a_held_photo("a", copy=NEW), hidden=hidden(remove_at=0), discards=(SUPERSEDED,))
+    listing = a_listing(a_downloaded_photo("a", copy=NEW), hidden=hidden(remove_at=0), discards=(SUPERSEDED,))
     (gone,) = begin_removal(listing, NOW).removing
     assert keys_of(gone) == {*copy_keys(OLD), *copy_keys(NEW)}
 
@@ -69,9 +69,9 @@ def test_a_photo_withdrawn_twice_is_removed_once() -> None:
 @pytest.mark.parametrize(
     "listing",
     [
-        a_listing(a_held_photo("a"), a_photo("b"), hidden=hidden(remove_at=0), discards=(SUPERSEDED, OF_B)),
+        a_listing(a_downloaded_photo("a"), a_photo("b"), hidden=hidden(remove_at=0), discards=(SUPERSEDED, OF_B)),
         a_listing(a_photo("c"), discards=(SUPERSEDED, WITHDRAWN, OF_B)),
-        a_listing(discards=(SUPERSEDED, a_discard("a", held=NEW))),
+        a_listing(discards=(SUPERSEDED, a_discard("a", copy=NEW))),
         a_listing(),
     ],
 )
@@ -98,7 +98,7 @@ def test_what_is_gone_leaves_the_record_and_a_photo_that_came_back_is_due() -> N
 
 def test_what_was_added_while_objects_were_deleted_stays_to_be_removed() -> None:
     begun = begin_removal(a_listing(discards=(WITHDRAWN,)), NOW)
-    late = a_discard("a", held=OLD, reason=RemovalReason.PHOTO_WITHDRAWN)
+    late = a_discard("a", copy=OLD, reason=RemovalReason.PHOTO_WITHDRAWN)
     finished = finish_removal(replace(begun, discards=(*begun.discards, late)), begun.removing)
     assert finished.discards == (late,)
 

@@ -24,7 +24,7 @@ from tests.builders import (
     a_record,
     a_row,
     after,
-    heard,
+    announced,
     stamp,
     without,
 )
@@ -390,8 +390,8 @@ def told(story: Told) -> tuple[Listing, bool]:
     """Return where a story ends, and whether the last statement changed anything."""
     listing: Listing | None = None
     for record, offset in zip(story.said[:-1], story.offsets, strict=False):
-        listing = _downloaded(heard(record, listing, offset=offset) or listing)
-    last = heard(story.said[-1], listing, offset=story.offsets[len(story.said) - 1])
+        listing = _downloaded(announced(record, listing, offset=offset) or listing)
+    last = announced(story.said[-1], listing, offset=story.offsets[len(story.said) - 1])
     end = last or listing
     assert end is not None
     return end, last is not None
@@ -430,47 +430,47 @@ def the_photo(listing: Listing | None) -> Photo:
 
 
 def test_a_new_photo_is_due_at_once_by_its_listings_time_or_its_own() -> None:
-    plain, with_own = (the_photo(heard(a_record(row, at=3), now=after(9))) for row in (A, own("a", 1)))
+    plain, with_own = (the_photo(announced(a_record(row, at=3), now=after(9))) for row in (A, own("a", 1)))
     assert (plain.announced_at, plain.has_own_timestamp, plain.not_before) == (after(3), False, after(9))
     assert (with_own.announced_at, with_own.has_own_timestamp, with_own.not_before) == (after(1), True, after(9))
     assert plain.status is Status.PENDING
 
 
 def test_a_url_signed_anew_is_fetched_and_resolved_by_from_now_on() -> None:
-    first = heard(a_record(A))
-    photo = the_photo(heard(a_record(a_row("a", MediaURL="https://photos.example.com/2")), first, offset=1))
+    first = announced(a_record(A))
+    photo = the_photo(announced(a_record(a_row("a", MediaURL="https://photos.example.com/2")), first, offset=1))
     assert photo.url == "https://photos.example.com/2"
     assert photo.url_keys == (url_key(photo.url),)
 
 
 def test_a_copy_stays_and_is_outdated_until_the_newer_version_is_there() -> None:
-    first = _downloaded(heard(a_record(A)))
-    photo = the_photo(heard(a_record(A, at=1), first))
+    first = _downloaded(announced(a_record(A)))
+    photo = the_photo(announced(a_record(A, at=1), first))
     assert photo.copy == the_photo(first).copy
     assert photo.status is Status.OUTDATED
 
 
 def test_a_copy_belongs_to_the_older_time_that_its_photo_was_given_since() -> None:
-    held = _downloaded(heard(a_record(A, at=5)))
-    restated = heard(a_record(own("a", 1), at=6), held)
+    held = _downloaded(announced(a_record(A, at=5)))
+    restated = announced(a_record(own("a", 1), at=6), held)
     photo = the_photo(restated)
     assert photo.copy is not None
     assert (photo.copy.mls_changed_at, photo.status) == (after(1), Status.DOWNLOADED)
-    assert the_photo(heard(a_record(own("a", 2), at=7), restated)).status is Status.OUTDATED
+    assert the_photo(announced(a_record(own("a", 2), at=7), restated)).status is Status.OUTDATED
 
 
 def test_an_outdated_copy_stays_outdated_where_its_photo_is_given_an_older_time() -> None:
-    outdated = heard(a_record(A, at=5), _downloaded(heard(a_record(A))))
-    assert the_photo(heard(a_record(own("a", 1), at=6), outdated)).status is Status.OUTDATED
+    outdated = announced(a_record(A, at=5), _downloaded(announced(a_record(A))))
+    assert the_photo(announced(a_record(own("a", 1), at=6), outdated)).status is Status.OUTDATED
 
 
 def test_something_newer_ends_every_wait_and_gives_all_attempts_back() -> None:
-    first = heard(a_record(A))
+    first = announced(a_record(A))
     failed = replace(
         the_photo(first), attempts=6, failure=Failure(Reason.GONE), attempted_at=NOW, not_before=after(86_400)
     )
     assert first is not None
-    photo = the_photo(heard(a_record(A, at=1), first.with_photos([failed]), now=after(60)))
+    photo = the_photo(announced(a_record(A, at=1), first.with_photos([failed]), now=after(60)))
     assert (photo.attempts, photo.failure, photo.not_before) == (0, None, after(60))
 
 
@@ -480,28 +480,28 @@ def test_something_newer_ends_every_wait_and_gives_all_attempts_back() -> None:
     ids=["released", "claimed"],
 )
 def test_something_newer_leaves_a_photo_in_work_to_who_has_it(facts: dict[str, object]) -> None:
-    first = heard(a_record(A))
+    first = announced(a_record(A))
     assert first is not None
     in_work = replace(the_photo(first), not_before=after(80), **facts)  # type: ignore[arg-type]
-    photo = the_photo(heard(a_record(A, at=1), first.with_photos([in_work]), now=after(60)))
+    photo = the_photo(announced(a_record(A, at=1), first.with_photos([in_work]), now=after(60)))
     assert photo.not_before == after(80)
     assert (photo.released_at, photo.claim) == (in_work.released_at, in_work.claim)
     assert photo.announced_at == after(1)
 
 
 def test_the_same_again_leaves_a_failed_photo_to_wait() -> None:
-    first = heard(a_record(A))
+    first = announced(a_record(A))
     assert first is not None
     failed = replace(the_photo(first), attempts=2, failure=Failure(Reason.TIMEOUT), not_before=after(60))
     photo = the_photo(
-        heard(a_record(a_row("a", Order=7, ShortDescription="Hall")), first.with_photos([failed]), offset=1)
+        announced(a_record(a_row("a", Order=7, ShortDescription="Hall")), first.with_photos([failed]), offset=1)
     )
     assert (photo.attempts, photo.failure, photo.not_before) == (2, failed.failure, after(60))
 
 
 def test_a_withdrawn_photos_objects_are_named_in_what_must_go() -> None:
-    first = _downloaded(heard(a_record(A)))
-    second = heard(a_record(at=1), first, now=after(9))
+    first = _downloaded(announced(a_record(A)))
+    second = announced(a_record(at=1), first, now=after(9))
     assert second is not None
     (discard,) = second.discards
     held = a_copy("a")
@@ -511,7 +511,7 @@ def test_a_withdrawn_photos_objects_are_named_in_what_must_go() -> None:
 
 
 def test_a_photo_that_comes_back_waits_until_its_objects_are_gone() -> None:
-    listing = heard(a_record(A, at=2), heard(a_record(at=1), heard(a_record(A))))
+    listing = announced(a_record(A, at=2), announced(a_record(at=1), announced(a_record(A))))
     assert listing is not None
     assert listing.due_at is None
     assert replace(listing, discards=()).due_at == NOW
@@ -531,7 +531,7 @@ def test_a_photo_that_comes_back_waits_until_its_objects_are_gone() -> None:
 def test_copies_of_a_hidden_listing_are_kept_as_long_as_the_feed_allows(
     fields: Row, keep_hours: float, seconds: float
 ) -> None:
-    listing = heard(a_record(A, **fields), feed=a_feed(keep_after_inactive_hours=keep_hours))
+    listing = announced(a_record(A, **fields), feed=a_feed(keep_after_inactive_hours=keep_hours))
     assert listing is not None
     assert listing.hidden is not None
     assert listing.hidden.remove_at == NOW + timedelta(seconds=seconds)
@@ -541,16 +541,16 @@ def test_copies_of_a_hidden_listing_are_kept_as_long_as_the_feed_allows(
 
 def test_an_opt_out_ends_the_time_that_a_sold_listing_may_be_kept() -> None:
     vow = a_feed(keep_after_inactive_hours=24.0)
-    sold = heard(a_record(A, StandardStatus="Closed"), feed=vow)
-    listing = heard(a_record(A, at=1, InternetEntireListingDisplayYN=False), sold, feed=vow, now=after(600))
+    sold = announced(a_record(A, StandardStatus="Closed"), feed=vow)
+    listing = announced(a_record(A, at=1, InternetEntireListingDisplayYN=False), sold, feed=vow, now=after(600))
     assert listing is not None
     assert listing.hidden is not None
     assert (listing.hidden.since, listing.hidden.remove_at) == (NOW, after(5))
 
 
 def test_a_listing_stays_hidden_since_it_was_first_hidden() -> None:
-    sold = heard(a_record(A, StandardStatus="Closed"))
-    again = heard(a_record(A, at=1, StandardStatus="Expired"), sold, now=after(600))
+    sold = announced(a_record(A, StandardStatus="Closed"))
+    again = announced(a_record(A, at=1, StandardStatus="Expired"), sold, now=after(600))
     assert again is not None
     assert again.hidden is not None
     assert (again.hidden.since, again.hidden.remove_at) == (NOW, after(5))
@@ -568,21 +568,21 @@ def test_a_listing_stays_hidden_since_it_was_first_hidden() -> None:
 def test_what_may_have_been_passed_over_while_its_listing_was_hidden_is_due_when_it_is_shown_again(
     in_work: dict[str, Any], is_due: bool
 ) -> None:
-    first = heard(a_record(own("a", 0)))
+    first = announced(a_record(own("a", 0)))
     photo = replace(the_photo(first), **in_work)
     assert first is not None
-    hidden = heard(a_record(own("a", 0), at=1, StandardStatus="Closed"), first.with_photos([photo]), now=after(1))
+    hidden = announced(a_record(own("a", 0), at=1, StandardStatus="Closed"), first.with_photos([photo]), now=after(1))
     assert the_photo(hidden).not_before == photo.not_before
-    shown = the_photo(heard(a_record(own("a", 0), at=2), hidden, now=after(2)))
+    shown = the_photo(announced(a_record(own("a", 0), at=2), hidden, now=after(2)))
     assert shown == (lifecycle.defer(photo, after(2)) if is_due else photo)
 
 
 def test_what_was_removed_of_a_hidden_listing_is_not_recorded_anew_when_it_is_said_again() -> None:
-    sold = heard(a_record(A, StandardStatus="Closed"))
+    sold = announced(a_record(A, StandardStatus="Closed"))
     assert sold is not None
     removed = replace(sold, photos=())
-    assert heard(a_record(A, StandardStatus="Closed"), removed, offset=1, now=after(60)) is None
-    back = heard(a_record(A, at=1), removed, offset=2, now=after(60))
+    assert announced(a_record(A, StandardStatus="Closed"), removed, offset=1, now=after(60)) is None
+    back = announced(a_record(A, at=1), removed, offset=2, now=after(60))
     assert back is not None
     assert [photo.object_id for photo in back.photos] == ["a"]
 
@@ -597,27 +597,27 @@ def test_what_was_removed_of_a_hidden_listing_is_not_recorded_anew_when_it_is_sa
     ],
 )
 def test_photos_of_popular_areas_come_before_the_rest(city: str | None, priority: Priority) -> None:
-    assert the_photo(heard(a_record(A, City=city), feed=a_feed(popular_areas=("Toronto",)))).priority is priority
+    assert the_photo(announced(a_record(A, City=city), feed=a_feed(popular_areas=("Toronto",)))).priority is priority
 
 
 def test_a_record_without_a_city_leaves_the_city_and_a_more_urgent_photo_stays_so() -> None:
     popular = a_feed(popular_areas=("Toronto",))
-    first = heard(a_record(A, City="Toronto"), feed=popular)
+    first = announced(a_record(A, City="Toronto"), feed=popular)
     assert first is not None
     viewed = first.with_photos([replace(the_photo(first), priority=Priority.VIEWED)])
-    second = heard(a_record(A, at=1, City=None), viewed, feed=popular)
+    second = announced(a_record(A, at=1, City=None), viewed, feed=popular)
     assert second is not None
     assert second.city == "Toronto"
     assert the_photo(second).priority is Priority.VIEWED
 
 
 def test_the_listing_was_seen_when_it_was_written() -> None:
-    first = heard(a_record(A), now=after(1))
-    second = heard(a_record(A, at=1), first, now=after(2))
+    first = announced(a_record(A), now=after(1))
+    second = announced(a_record(A, at=1), first, now=after(2))
     assert first is not None
     assert second is not None
     assert (first.seen_at, second.seen_at) == (after(1), after(2))
-    assert heard(a_record(A, at=1), second, now=after(3)) is None
+    assert announced(a_record(A, at=1), second, now=after(3)) is None
 
 
 @dataclass(frozen=True)
@@ -757,10 +757,10 @@ def test_a_photo_remembers_the_event_that_announced_its_newest_version() -> None
 
 
 def test_only_a_listing_that_was_displayed_has_left_the_market() -> None:
-    never = heard(a_record(A, StandardStatus="Closed"))
-    shown = heard(a_record(A))
-    left = heard(a_record(A, at=60, StandardStatus="Closed"), shown, now=after(65))
-    still = heard(a_record(A, at=90, StandardStatus="Expired"), left, now=after(95))
+    never = announced(a_record(A, StandardStatus="Closed"))
+    shown = announced(a_record(A))
+    left = announced(a_record(A, at=60, StandardStatus="Closed"), shown, now=after(65))
+    still = announced(a_record(A, at=90, StandardStatus="Expired"), left, now=after(95))
     assert never and never.hidden and left and left.hidden and still and still.hidden  # noqa: PT018 - for the types
     assert not never.hidden.was_displayed
     for one in (left.hidden, still.hidden):
@@ -768,14 +768,14 @@ def test_only_a_listing_that_was_displayed_has_left_the_market() -> None:
 
 
 def test_a_withdrawn_photo_knows_when_by_the_mls_it_went() -> None:
-    left = heard(a_record(B, at=60), heard(a_record(A, B)), now=after(65))
+    left = announced(a_record(B, at=60), announced(a_record(A, B)), now=after(65))
     assert left
     assert [(one.object_id, one.since, one.off_market_at) for one in left.discards] == [("a", after(65), after(60))]
 
 
 def test_a_photo_that_is_withdrawn_of_a_hidden_listing_was_not_shown_since_that_was_hidden() -> None:
-    left = heard(a_record(A, B, at=60, StandardStatus="Closed"), heard(a_record(A, B)), now=after(65))
-    fewer = heard(a_record(B, at=90, StandardStatus="Closed"), left, now=after(95))
+    left = announced(a_record(A, B, at=60, StandardStatus="Closed"), announced(a_record(A, B)), now=after(65))
+    fewer = announced(a_record(B, at=90, StandardStatus="Closed"), left, now=after(95))
     assert fewer
     (gone,) = fewer.discards
     assert (gone.since, gone.off_market_at, gone.unshown_at) == (after(65), after(60), after(95))
@@ -784,20 +784,20 @@ def test_a_photo_that_is_withdrawn_of_a_hidden_listing_was_not_shown_since_that_
 def test_a_photo_that_is_withdrawn_while_its_hidden_listings_copies_are_kept_goes_for_that() -> None:
     feed = a_feed(keep_after_inactive_hours=1)
     left = reconcile.apply(
-        heard(a_record(A, B)), announcement.read(feed, a_record(B, StandardStatus="Closed")), feed, NOW
+        announced(a_record(A, B)), announcement.read(feed, a_record(B, StandardStatus="Closed")), feed, NOW
     )
     assert left
     assert [(one.object_id, one.reason) for one in left.discards] == [("a", RemovalReason.PHOTO_WITHDRAWN)]
 
 
 def test_a_listing_that_stays_hidden_after_its_photos_went_learns_of_none() -> None:
-    gone = heard(a_record(A, StandardStatus="Closed"))
+    gone = announced(a_record(A, StandardStatus="Closed"))
     assert gone
     removed = replace(gone, photos=())
-    assert heard(a_record(A, StandardStatus="Closed"), removed, offset=1, now=after(6)) is None
-    kept = heard(a_record(A, StandardStatus="Closed"), removed, offset=1, now=after(4))
+    assert announced(a_record(A, StandardStatus="Closed"), removed, offset=1, now=after(6)) is None
+    kept = announced(a_record(A, StandardStatus="Closed"), removed, offset=1, now=after(4))
     assert kept
     assert len(kept.photos) == 1, "until then it may come right back"
-    back = heard(a_record(A), removed, offset=1, now=after(6))
+    back = announced(a_record(A), removed, offset=1, now=after(6))
     assert back
     assert (back.is_displayed, len(back.photos)) == (True, 1)

@@ -19,7 +19,7 @@ from shared.lease import Lease
 from shared.publisher import Publisher
 from shared.render import Renderer
 from shared.stores.memory import MemoryLeases, MemoryListings, MemoryThroughputs
-from tests.builders import FEED, NOW, a_feed, a_held_photo, a_listing, a_photo, after
+from tests.builders import FEED, NOW, a_downloaded_photo, a_feed, a_listing, a_photo, after
 
 FREE = {"requests_per_second": 0.0, "batch_pause_seconds": 0.0}
 
@@ -75,7 +75,7 @@ class Scheduler:
 
 
 def _done(photo: Photo) -> Photo:
-    held = a_held_photo(photo.object_id, key="any").copy
+    held = a_downloaded_photo(photo.object_id, key="any").copy
     return replace(photo, released_at=None, copy=held, forced_at=None)
 
 

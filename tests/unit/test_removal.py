@@ -32,13 +32,13 @@ from tests.builders import (
     NOW,
     a_copy,
     a_discard,
+    a_downloaded_photo,
     a_feed,
-    a_held_photo,
     a_listing,
     a_photo,
     a_record,
     a_row,
-    heard,
+    announced,
     hidden,
 )
 
@@ -181,7 +181,7 @@ def world() -> World:
 
 
 def photos(key: str = KEY, count: int = PHOTOS) -> list[Photo]:
-    return [a_held_photo(name, key=key) for name in "abcdefgh"[:count]]
+    return [a_downloaded_photo(name, key=key) for name in "abcdefgh"[:count]]
 
 
 def a_hidden_listing(key: str = KEY, **facts: Any) -> Listing:
@@ -214,7 +214,7 @@ async def test_the_evidence_says_when_what_and_why(world: World) -> None:
 
 async def test_a_photo_alone_goes_and_the_others_stay(world: World) -> None:
     a, b, _ = photos()
-    discard = a_discard("c", held=a_copy("c"), reason=RemovalReason.PHOTO_WITHDRAWN, whole=True)
+    discard = a_discard("c", copy=a_copy("c"), reason=RemovalReason.PHOTO_WITHDRAWN, whole=True)
     await world.has(a_listing(a, b, discards=(discard,)))
     world.stores(*copy_keys(a_copy("c")))
     await world.a_janitor().sweep()
@@ -224,9 +224,9 @@ async def test_a_photo_alone_goes_and_the_others_stay(world: World) -> None:
 
 async def test_an_opt_out_goes_as_one_and_a_superseded_version_when_its_hours_are_over(world: World) -> None:
     old, new = a_copy("a", sha256="aa" * 32), a_copy("a", sha256="bb" * 32)
-    superseded = a_discard("a", held=old, remove_at=NOW + timedelta(hours=24))
+    superseded = a_discard("a", copy=old, remove_at=NOW + timedelta(hours=24))
     opted_out = a_hidden_listing("X2", hidden=hidden(since=-9, remove_at=-4, reason=RemovalReason.OPT_OUT))
-    await world.has(a_listing(a_held_photo("a", copy=new), discards=(superseded,)), opted_out)
+    await world.has(a_listing(a_downloaded_photo("a", copy=new), discards=(superseded,)), opted_out)
     world.stores(*copy_keys(old))
     await world.a_janitor().sweep()
     assert {reason for _, reason in await world.evidence("X2")} == {"opt-out"}
@@ -291,8 +291,8 @@ async def steps(world: World) -> int:
 
 def everything() -> list[Listing]:
     """Return something to remove for every reason."""
-    old = a_discard("a", held=a_copy("a", sha256="aa" * 32), remove_at=NOW - timedelta(seconds=1))
-    withdrawn = a_discard("c", held=a_copy("c"), reason=RemovalReason.PHOTO_WITHDRAWN, whole=True)
+    old = a_discard("a", copy=a_copy("a", sha256="aa" * 32), remove_at=NOW - timedelta(seconds=1))
+    withdrawn = a_discard("c", copy=a_copy("c"), reason=RemovalReason.PHOTO_WITHDRAWN, whole=True)
     return [
         a_listing(*photos()[:2], discards=(old, withdrawn)),
         a_hidden_listing("X2"),
@@ -410,7 +410,7 @@ async def test_a_janitor_that_wakes_after_it_was_overtaken_leaves_no_record_with
 async def told(world: World, key: str, **fields: Any) -> Listing:
     """Record what the MLS says a minute after NOW of a listing with its photos."""
     said = a_record(*(a_row(name) for name in "abc"), key=key, at=60, **fields)
-    listing = heard(said, await world.listing(key), now=world.now)
+    listing = announced(said, await world.listing(key), now=world.now)
     assert listing
     assert not await world.listings.write([listing])
     return listing
@@ -434,7 +434,7 @@ def burst(size: int, since: float = -6, **facts: Any) -> list[Listing]:
     """Return listings that turned hidden together, and are due."""
     gone = hidden(since=since, remove_at=since + 5, **facts)
     keys = [f"H{since}-{number}" for number in range(size)]
-    return [a_listing(a_held_photo("a", key=key), key=key, hidden=gone) for key in keys]
+    return [a_listing(a_downloaded_photo("a", key=key), key=key, hidden=gone) for key in keys]
 
 
 def displayed(size: int) -> list[Listing]:
@@ -519,8 +519,8 @@ async def test_an_opt_out_is_not_held_up_by_a_feed_that_loses_its_listings_and_a
 
 async def test_withdrawn_photos_superseded_and_forced_ones_go_on_while_a_feed_is_frozen(world: World) -> None:
     forced = a_hidden_listing("F", hidden=hidden(since=-1, remove_at=-1, reason=RemovalReason.FORCED))
-    old = a_discard("a", held=a_copy("a", sha256="aa" * 32))
-    withdrawn = a_discard("c", held=a_copy("c"), reason=RemovalReason.PHOTO_WITHDRAWN, whole=True)
+    old = a_discard("a", copy=a_copy("a", sha256="aa" * 32))
+    withdrawn = a_discard("c", copy=a_copy("c"), reason=RemovalReason.PHOTO_WITHDRAWN, whole=True)
     other = a_listing(*photos()[:2], discards=(old, withdrawn))
     leaving = burst(80)
     await world.has(*leaving, forced, other)
@@ -604,7 +604,7 @@ async def test_an_owner_who_opts_out_of_a_held_listing_is_not_kept_waiting(world
 async def test_whoever_hides_a_mass_of_listings_meets_the_guard(
     world: World, fields: dict[str, Any], reason: str
 ) -> None:
-    shown = [a_listing(a_held_photo("a", key=f"S{number}"), key=f"S{number}") for number in range(60)]
+    shown = [a_listing(a_downloaded_photo("a", key=f"S{number}"), key=f"S{number}") for number in range(60)]
     await world.has(*shown)
     for one in shown:
         assert not (await told(world, one.key, **fields)).is_displayed
@@ -659,13 +659,13 @@ def said_at(at: float | None, **fields: Any) -> dict[str, Any]:
 
 async def hear(world: World, record: dict[str, Any], offset: int = 0) -> Listing:
     """Record what the MLS says, if it says anything new; return the listing as it is then."""
-    if after := heard(record, await world.listing(), offset=offset, now=world.now):
+    if after := announced(record, await world.listing(), offset=offset, now=world.now):
         assert not await world.listings.write([after])
     return await world.listing()
 
 
 async def test_a_forced_listing_goes_at_once_with_all_its_versions_and_stays_away(world: World) -> None:
-    old = a_discard("a", held=a_copy("a", sha256="aa" * 32), remove_at=NOW + timedelta(hours=24))
+    old = a_discard("a", copy=a_copy("a", sha256="aa" * 32), remove_at=NOW + timedelta(hours=24))
     await world.has(a_listing(*photos(), discards=(old,)))
     world.stores(*copy_keys(a_copy("a", sha256="aa" * 32)))
     await change(world, removals.remove)

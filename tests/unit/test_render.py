@@ -9,7 +9,7 @@ import pytest
 from shared.domain.failures import Failure, Reason
 from shared.domain.image import Photo
 from shared.render import Renderer
-from tests.builders import KEY, NOW, a_copy, a_held_photo, a_listing, a_photo, after, hidden
+from tests.builders import KEY, NOW, a_copy, a_downloaded_photo, a_listing, a_photo, after, hidden
 
 RENDERER = Renderer("https://cdn.example.com/photos")
 FOLDER = f"https://cdn.example.com/photos/proptx-idx/{KEY}/a/5a5a5a5a5a5a5a5a"
@@ -26,7 +26,7 @@ def rendered(photo: Photo) -> dict[str, object]:
 
 
 def test_a_copy_is_shown_as_its_full_variant_with_all_variants() -> None:
-    photo = a_held_photo(caption="Hall", order=3)
+    photo = a_downloaded_photo(caption="Hall", order=3)
     assert rendered(photo) == {
         "id": photo.id,
         "order": 3,
@@ -80,9 +80,9 @@ def test_without_a_copy_the_url_serves_it_and_sizes_are_null() -> None:
     [
         (a_photo(), "pending", False),
         (a_photo(failure=Failure(Reason.GONE, "photos.example.com answered 404")), "failed", False),
-        (a_held_photo(), "downloaded", True),
-        (a_held_photo(announced_at=after(1)), "outdated", True),
-        (a_held_photo(announced_at=after(1), failure=Failure(Reason.GONE)), "outdated", True),
+        (a_downloaded_photo(), "downloaded", True),
+        (a_downloaded_photo(announced_at=after(1)), "outdated", True),
+        (a_downloaded_photo(announced_at=after(1), failure=Failure(Reason.GONE)), "outdated", True),
     ],
 )
 def test_every_status_has_the_same_fields_and_a_copy_is_shown_while_there_is_one(
@@ -95,7 +95,7 @@ def test_every_status_has_the_same_fields_and_a_copy_is_shown_while_there_is_one
     assert bool(image["variants"]) is has_copy
 
 
-@pytest.mark.parametrize("photo", [a_photo(), a_held_photo(), a_photo(failure=Failure(Reason.GONE, "why"))])
+@pytest.mark.parametrize("photo", [a_photo(), a_downloaded_photo(), a_photo(failure=Failure(Reason.GONE, "why"))])
 def test_the_mlss_url_is_in_no_answer(photo: Photo) -> None:
     fragment = RENDERER.fragment(photo)
     assert "photos.example.com" not in fragment
@@ -131,9 +131,9 @@ def test_times_are_written_in_utc(moment: datetime, written: str) -> None:
 
 
 def test_a_listing_has_one_fragment_a_photo_in_order_and_none_while_hidden() -> None:
-    listing = a_listing(a_held_photo("a"), a_photo("b"))
+    listing = a_listing(a_downloaded_photo("a"), a_photo("b"))
     assert RENDERER.fragments(listing) == [RENDERER.fragment(photo) for photo in listing.photos]
-    assert RENDERER.fragments(a_listing(a_held_photo("a"), hidden=hidden())) == []
+    assert RENDERER.fragments(a_listing(a_downloaded_photo("a"), hidden=hidden())) == []
     assert RENDERER.fragments(a_listing()) == []
 
 

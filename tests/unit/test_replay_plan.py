@@ -34,8 +34,8 @@ from tests.builders import (
     KEY,
     NOW,
     a_copy,
+    a_downloaded_photo,
     a_feed,
-    a_held_photo,
     a_listing,
     a_photo,
     a_record,
@@ -150,8 +150,8 @@ async def test_what_cannot_be_read_is_counted_by_reason() -> None:
 async def test_what_would_be_hidden_shown_withdrawn_and_fetched_is_said() -> None:
     store = a_store()
     shown, away = (
-        a_listing(a_held_photo("a"), a_held_photo("b")),
-        a_listing(a_held_photo(key="X2"), key="X2", hidden=hidden()),
+        a_listing(a_downloaded_photo("a"), a_downloaded_photo("b")),
+        a_listing(a_downloaded_photo(key="X2"), key="X2", hidden=hidden()),
     )
     await store.write([shown, away])
     closed = said(a_record(a_row("a"), at=1, StandardStatus="Closed"))
@@ -197,7 +197,7 @@ def photos() -> Iterator[Photo]:
 
 def test_a_forced_copy_whose_attempt_has_failed_since_is_not_counted_as_a_download() -> None:
     """The copy was last checked before the event, but an attempt after the event failed: the event is done with."""
-    photo = a_held_photo(attempted_at=after(5), failure=Failure(Reason.GONE))
+    photo = a_downloaded_photo(attempted_at=after(5), failure=Failure(Reason.GONE))
     listing = a_listing(replace(photo, copy=a_copy(checked_at=after(-5))))
     asked = outdated(photo, OutdatedReason.FORCED)
     assert decide.claimable(listing, [Event(asked, "1", NOW)], "nobody", (), LATER) == []

@@ -32,11 +32,11 @@ from shared.events.topics import DEAD_LETTER, IMAGE_DOWNLOADED, IMAGE_REMOVED
 from shared.stores.answers import ShownPhoto
 from shared.stores.errors import Contention
 from tests.answering import RENDERER, a_resolver
-from tests.builders import FEED, KEY, NOW, a_copy, a_held_photo, a_listing, a_photo, after, hidden
+from tests.builders import FEED, KEY, NOW, a_copy, a_downloaded_photo, a_listing, a_photo, after, hidden
 from tests.system import PATIENCE_SECONDS, until
 
 LISTING = f"/api/listings/{KEY}/images"
-FULL = a_listing(*(a_held_photo(f"p{number}") for number in range(25)))
+FULL = a_listing(*(a_downloaded_photo(f"p{number}") for number in range(25)))
 
 
 KEPT_TEXTS = [LISTING, "/api/openapi.json", "/api/docs", "/assets/listing-photos.js", "/assets/listing-photos.d.ts"]
@@ -107,7 +107,7 @@ async def test_each_representation_has_its_validator_and_either_is_recognised(pa
 
 
 async def test_a_redirect_is_recognised_by_its_validator() -> None:
-    photo = a_held_photo("a")
+    photo = a_downloaded_photo("a")
     async with a_resolver(a_listing(photo)) as resolver:
 
         async def serve(**headers: str) -> aiohttp.ClientResponse:
@@ -122,7 +122,7 @@ async def test_a_redirect_is_recognised_by_its_validator() -> None:
 
 @pytest.mark.parametrize("key", ["a b", "a/b", "{a}", "a%2Fb", "100%", "..", "a+b&c?d#e;f", "ä\u0308", "a\\b", "\n"])
 async def test_a_listing_is_found_by_its_key_whatever_is_in_it(key: str) -> None:
-    async with a_resolver(a_listing(a_held_photo("a", key=key), key=key), a_listing(key="other")) as resolver:
+    async with a_resolver(a_listing(a_downloaded_photo("a", key=key), key=key), a_listing(key="other")) as resolver:
         path = URL(f"/api/listings/{quote(key, safe='').replace('.', '%2E')}/images", encoded=True)
         found = await resolver.http.get(path, headers={"Accept-Encoding": "identity"})
         assert (found.status, (await found.json())["listing_key"]) == (200, key)
@@ -406,7 +406,7 @@ async def test_long_keys_that_nobody_has_take_their_share_of_the_memory() -> Non
 
 async def test_a_photo_by_url_is_read_once_and_hidden_at_once() -> None:
     urls = [f"https://photos.example.com/{name}.jpg" for name in "ab"]
-    listing = a_listing(a_held_photo("a"), a_photo("b"))
+    listing = a_listing(a_downloaded_photo("a"), a_photo("b"))
     async with a_resolver(listing) as resolver:
         asked = [resolver.http.get("/api/images/resolve", params={"url": url}) for url in urls * 20]
         answers = await asyncio.gather(*asked)
@@ -423,9 +423,11 @@ async def test_a_photo_by_url_is_read_once_and_hidden_at_once() -> None:
 async def test_of_several_photos_under_one_url_one_with_a_copy_is_answered_whatever_else_is_asked() -> None:
     keys = (url_key("u"),)
     several = [
-        a_listing(a_photo("a", key="A", url_keys=keys), a_held_photo("b", key="A", url_keys=keys), key="A"),
+        a_listing(a_photo("a", key="A", url_keys=keys), a_downloaded_photo("b", key="A", url_keys=keys), key="A"),
         a_listing(a_photo("c", key="B", url_keys=(url_key("v"),)), key="B"),
-        a_listing(a_held_photo("d", key="C"), a_held_photo("e", key="C", url_keys=(url_key("v"),)), key="C"),
+        a_listing(
+            a_downloaded_photo("d", key="C"), a_downloaded_photo("e", key="C", url_keys=(url_key("v"),)), key="C"
+        ),
     ]
     async with a_resolver(*several) as resolver:
         asked = [{"url": "u"}, {"url": "v"}, {"url": "https://photos.example.com/d.jpg"}]
@@ -439,7 +441,7 @@ async def test_a_url_that_was_unknown_is_known_once_an_event_tells_of_its_listin
     async with a_resolver() as resolver:
         asked = {"url": "https://photos.example.com/a.jpg", **narrowed}
         assert (await resolver.http.get("/api/images/resolve", params=asked)).status == 404
-        listing = a_listing(a_held_photo("a"))
+        listing = a_listing(a_downloaded_photo("a"))
         await resolver.listings.write([listing])
         assert (await resolver.http.get("/api/images/resolve", params=asked)).status == 404, "what was read is kept"
         resolver.parts.catalog.forget(KEY, listing.photos[0].id)
@@ -449,8 +451,8 @@ async def test_a_url_that_was_unknown_is_known_once_an_event_tells_of_its_listin
 async def test_a_photo_is_found_in_its_listing_though_others_show_it_too() -> None:
     keys = (url_key("u"),)
     both = [
-        a_listing(a_held_photo("a", key="A", url_keys=keys), key="A"),
-        a_listing(a_held_photo("b", key="B"), a_held_photo("a", key="B", url_keys=keys), key="B"),
+        a_listing(a_downloaded_photo("a", key="A", url_keys=keys), key="A"),
+        a_listing(a_downloaded_photo("b", key="B"), a_downloaded_photo("a", key="B", url_keys=keys), key="B"),
     ]
     async with a_resolver(*both) as resolver:
         asked = [{"url": "u", "listing": "B"}, {"url": "https://photos.example.com/b.jpg"}, {"url": "u"}]
@@ -462,7 +464,7 @@ async def test_a_photo_is_found_in_its_listing_though_others_show_it_too() -> No
 async def test_of_several_photos_under_a_url_one_with_a_copy_is_shown() -> None:
     keys = (url_key("u"),)
     bare = a_listing(a_photo("a", key="A", url_keys=keys), key="A")
-    held = a_listing(a_held_photo("b", key="B", url_keys=keys), key="B")
+    held = a_listing(a_downloaded_photo("b", key="B", url_keys=keys), key="B")
     async with a_resolver(bare, held) as resolver:
         found = await (await resolver.http.get("/api/images/resolve", params={"url": "u"})).json()
         assert found["id"] == held.photos[0].id

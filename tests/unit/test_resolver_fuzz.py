@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.answering import Resolver, a_resolver
-from tests.builders import KEY, a_held_photo, a_listing, a_photo
+from tests.builders import KEY, a_downloaded_photo, a_listing, a_photo
 
 pytestmark = pytest.mark.slow
 
@@ -24,7 +24,7 @@ NASTY = [
     "${jndi:ldap://x}", "{{7*7}}", "$ne", '{"$gt":""}', "http://169.254.169.254/", "file:///etc/passwd", "é", "家🏠",
     "\ud800", "\xff", "a" * 9_000, "-1", "1e999", "NaN", "null", "true", ";", "&&", "||", "\u202e", "//", "\\", "*",
 ]  # fmt: skip
-LISTING = a_listing(a_held_photo("a"), a_photo("b"))
+LISTING = a_listing(a_downloaded_photo("a"), a_photo("b"))
 IDS = [photo.id for photo in LISTING.photos]
 PATHS = ["/api/listings/{}/images", "/api/images/resolve", "/api/images/serve", "/{}", "/api/{}", "/metrics/{}"]
 FIELDS = ["feed", "context", "url", "listing", "id", "variant", "listing_keys", "photos_per_listing"]

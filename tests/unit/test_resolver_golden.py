@@ -11,7 +11,7 @@ from services.resolver.description import openapi
 from shared.domain.failures import Failure, Reason
 from tests import examples, golden_files
 from tests.answering import Resolver, a_resolver
-from tests.builders import KEY, NOW, a_held_photo, a_listing, a_photo
+from tests.builders import KEY, NOW, a_downloaded_photo, a_listing, a_photo
 
 SHOWN = examples.shown()
 IDS = {photo.caption or photo.url.split("/")[-1].removesuffix(".jpg"): photo.id for photo in SHOWN.photos}
@@ -20,8 +20,8 @@ LISTINGS = [
     SHOWN,
     a_listing(GONE, key="gone"),
     a_listing(key="no photos"),
-    a_listing(a_held_photo(key="both"), key="both"),
-    a_listing(a_held_photo(key="both", feed="other feed"), key="both", feed="other feed"),
+    a_listing(a_downloaded_photo(key="both"), key="both"),
+    a_listing(a_downloaded_photo(key="both", feed="other feed"), key="both", feed="other feed"),
     *(one for name, one in examples.listings().items() if name in {"hidden", "blocked"}),
 ]
 LISTING = f"/api/listings/{KEY}/images"

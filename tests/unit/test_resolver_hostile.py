@@ -11,13 +11,13 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.answering import Resolver, a_resolver
-from tests.builders import FEED, KEY, a_held_photo, a_listing, a_photo
+from tests.builders import FEED, KEY, a_downloaded_photo, a_listing, a_photo
 
 HERE, ELSEWHERE, BOTH = "zq7-here", "zq7-elsewhere", "zq7-both"
 MARK = "zq7<script>"
 """In everything that is sent, so that it is recognised in what comes back."""
 MISSING = a_photo("b")
-LISTING = a_listing(a_held_photo("a"), MISSING)
+LISTING = a_listing(a_downloaded_photo("a"), MISSING)
 NOBODY = "0" * 32
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -26,7 +26,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 async def resolver() -> AsyncIterator[Resolver]:
     """A resolver that waits for nothing, of listings in several feeds."""
     in_feeds = [
-        a_listing(a_held_photo(key=key, feed=feed), key=key, feed=feed)
+        a_listing(a_downloaded_photo(key=key, feed=feed), key=key, feed=feed)
         for feed, key in ((HERE, "A"), (ELSEWHERE, "B"), (HERE, BOTH), (ELSEWHERE, BOTH))
     ]
     async with a_resolver(LISTING, *in_feeds, serve_wait_seconds=0) as running:

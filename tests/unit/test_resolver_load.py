@@ -15,11 +15,11 @@ from shared.domain.priority import Priority
 from shared.kafka import BrokerUnavailable
 from shared.stores.answers import Answer
 from tests.answering import Resolver, a_resolver
-from tests.builders import KEY, a_held_photo, a_listing, a_photo, hidden
+from tests.builders import KEY, a_downloaded_photo, a_listing, a_photo, hidden
 from tests.system import until
 
 LISTING = f"/api/listings/{KEY}/images"
-FULL = a_listing(a_held_photo("a"))
+FULL = a_listing(a_downloaded_photo("a"))
 
 
 async def is_shed(answer: aiohttp.ClientResponse) -> bool:
@@ -153,7 +153,9 @@ async def test_while_kafka_tells_of_no_changes_answers_are_kept_for_a_shorter_ti
 
 
 async def test_a_megabyte_of_memory_is_kept_to_by_all_kinds_of_answers_together() -> None:
-    many = [a_listing(*(a_held_photo(f"{n}", key=f"X{key}") for n in range(25)), key=f"X{key}") for key in range(16)]
+    many = [
+        a_listing(*(a_downloaded_photo(f"{n}", key=f"X{key}") for n in range(25)), key=f"X{key}") for key in range(16)
+    ]
     async with a_resolver(*many, resolver_cache_mb=1) as resolver:
         for listing in many:
             assert (await resolver.http.get(f"/api/listings/{listing.key}/images")).status == 200

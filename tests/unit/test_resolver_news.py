@@ -20,7 +20,7 @@ from shared.events.records import Record
 from shared.events.topics import IMAGE_DOWNLOADED, IMAGE_REMOVED
 from shared.kafka import BrokerUnavailable
 from tests.answering import RENDERER, Resolver, a_resolver
-from tests.builders import FEED, KEY, NOW, a_copy, a_held_photo, a_listing, a_photo
+from tests.builders import FEED, KEY, NOW, a_copy, a_downloaded_photo, a_listing, a_photo
 
 LISTING = f"/api/listings/{KEY}/images"
 
@@ -122,7 +122,7 @@ async def test_whatever_was_said_while_nobody_followed_is_read_once_someone_does
             with pytest.raises(BrokerUnavailable):
                 await following
         assert not resolver.parts.news.is_following.is_set(), "answers are kept for a shorter time meanwhile"
-        await resolver.record(photos=(a_held_photo("a"),))
+        await resolver.record(photos=(a_downloaded_photo("a"),))
         assert await status() == "pending", "what was read is kept"
         async with hearing(resolver):
             assert await status() == "downloaded"
@@ -131,7 +131,7 @@ async def test_whatever_was_said_while_nobody_followed_is_read_once_someone_does
 @pytest.mark.usefixtures("kept_for_long")
 @pytest.mark.parametrize("by", ["id", "url", "url and listing"])
 async def test_a_photo_that_was_unknown_is_served_once_an_event_tells_of_it(kafka: Kafka, by: str) -> None:
-    photo = a_held_photo("a")
+    photo = a_downloaded_photo("a")
     listing, facts = a_listing(photo), {"id": photo.id, "url": photo.url, "listing": KEY}
     asked = {name: facts[name] for name in by.split(" and ")}
     async with a_resolver() as resolver, hearing(resolver):
@@ -160,7 +160,7 @@ async def test_a_photo_that_was_unknown_is_served_once_an_event_tells_of_it(kafk
 async def test_a_photo_that_was_removed_is_shown_to_nobody_though_the_database_is_away(
     kafka: Kafka, path: str, asked: Mapping[str, str]
 ) -> None:
-    mine, other = a_held_photo("a"), a_held_photo("b", key="X2")
+    mine, other = a_downloaded_photo("a"), a_downloaded_photo("b", key="X2")
     async with a_resolver(a_listing(mine), a_listing(other, key="X2")) as resolver, hearing(resolver):
 
         async def status(photo: Photo, key: str) -> int:

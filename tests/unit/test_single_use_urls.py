@@ -14,7 +14,7 @@ from shared.domain.image import Photo, Status
 from shared.domain.listing import Listing
 from shared.domain.variants import parse_variants
 from shared.stores.memory import MemoryObjects
-from tests.builders import NOW, a_copy, a_feed, a_listing, a_photo, a_record, a_row, after, heard, stamp
+from tests.builders import NOW, a_copy, a_feed, a_listing, a_photo, a_record, a_row, after, announced, stamp
 from tests.origins import FakePermit
 
 SINGLE = a_feed(single_use_urls=True)
@@ -85,7 +85,7 @@ def test_a_claim_alone_counts_the_url_as_used() -> None:
 def test_a_new_url_is_due_at_once() -> None:
     listing, _ = settled(Failure(Reason.FORBIDDEN))
     record = a_record(a_row("a", MediaURL="https://images.example.com/signed-anew.jpg"))
-    again = heard(record, listing, feed=SINGLE, offset=9, now=after(5))
+    again = announced(record, listing, feed=SINGLE, offset=9, now=after(5))
     assert again is not None
     assert again.due_at == after(5)
 
@@ -93,7 +93,7 @@ def test_a_new_url_is_due_at_once() -> None:
 def test_a_newer_version_under_the_used_url_waits_for_a_new_url() -> None:
     listing, photo = settled(Downloaded(a_copy()))
     record = a_record(a_row("a", MediaURL=photo.url, MediaModificationTimestamp=stamp(50)), at=50)
-    again = heard(record, listing, feed=SINGLE, now=after(5))
+    again = announced(record, listing, feed=SINGLE, now=after(5))
     assert again is not None
     assert again.photos[0].status is Status.OUTDATED
     assert again.due_at is None

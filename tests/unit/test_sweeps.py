@@ -30,7 +30,7 @@ from shared.render import Renderer
 from shared.stores.memory import MemoryLeases, MemoryListings, MemoryRemovalHolds, MemorySweeps
 from shared.stores.removal_holds import Decision
 from shared.stores.sweeps import SweepRequest, SweepState
-from tests.builders import a_copy, a_feed, a_held_photo, a_listing, a_photo
+from tests.builders import a_copy, a_downloaded_photo, a_feed, a_listing, a_photo
 
 DAY = timedelta(days=1)
 PHOTOS = 3
@@ -605,7 +605,7 @@ async def test_an_answer_without_the_witness_hides_nothing(
 
 def a_checked_photo(name: str, days: float, now: datetime, **facts: Any) -> Photo:
     key = facts.pop("key")
-    return a_held_photo(name, key=key, copy=a_copy(name, key=key, checked_at=now - days * DAY, **facts))
+    return a_downloaded_photo(name, key=key, copy=a_copy(name, key=key, checked_at=now - days * DAY, **facts))
 
 
 async def test_copies_not_checked_for_days_are_due_spread_over_the_hours() -> None:

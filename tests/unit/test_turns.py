@@ -14,7 +14,7 @@ from shared.domain.throughput import Throughput
 from shared.origin_budget.use import BudgetUse, SuspendedBy, Suspension
 from shared.render import Renderer
 from shared.stores.memory import MemoryListings, MemoryThroughputs
-from tests.builders import FEED, NOW, a_feed, a_held_photo, a_listing, a_photo, after
+from tests.builders import FEED, NOW, a_downloaded_photo, a_feed, a_listing, a_photo, after
 
 RENDERER = Renderer("https://cdn.example.com")
 FREE = a_feed(requests_per_second=0.0, batch_pause_seconds=0.0)
@@ -63,7 +63,7 @@ async def test_a_photo_that_is_not_due_yet_has_no_turn_and_is_said_when_it_is(li
 
 async def test_what_is_here_or_under_way_has_no_turn(listings: MemoryListings) -> None:
     claimed = replace(a_photo("c"), claim=Claim(worker="w", until=after(60)))
-    listing = a_listing(a_held_photo("h"), lifecycle.release(a_photo("r"), NOW), claimed)
+    listing = a_listing(a_downloaded_photo("h"), lifecycle.release(a_photo("r"), NOW), claimed)
     assert await explain.turns(listings, MemoryThroughputs(), listing, FREE, UNUSED, NOW) == {}
 
 
