@@ -23,7 +23,7 @@ from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
 
 from bench.rows import Row
 from local import ports
-from local.plan import PROJECT
+from local.config import PROJECT
 from shared.domain.image import url_keys
 from shared.domain.listing import Listing
 from shared.render import Renderer

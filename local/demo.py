@@ -20,7 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from local import ports, stack
-from local.plan import PROJECT
+from local.config import PROJECT
 from local.ports import http_status
 from local.processes import LocalError, Process, Program, ensure, lock
 from shared.clock import utc_now

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from local import plan, servers
-from local.plan import PROJECT, SERVICES, Plan
+from local import config, servers
+from local.config import PROJECT, SERVICES, StackConfig
 from local.ports import http_status
 from local.processes import LocalError, Process, Program, Say, ensure, lock, recorded, stop
 
@@ -50,16 +50,17 @@ def up(
     """
     given, began = dict(given or {}), time.monotonic()
     with lock(home, say):
-        made = plan.make(home, given, with_services=bool(system.services))
-        _stop_unwanted(home, made, say)
-        started = ensure(_servers(home, made), home, PROJECT, say)
-        services = _services(made.settings, given, system)
+        stack = config.prepare(home, given, with_services=bool(system.services))
+        _stop_unwanted(home, stack, say)
+        started = ensure(_servers(home, stack), home, PROJECT, say)
+        services = _services(stack.settings, given, system)
         if services and (started or not all(Process(one.name, home).is_running(one) for one in services)):
-            with _preparing(system.init, made.settings, given, home, services):  # they start meanwhile, and wait for it
+            # The services start meanwhile; each waits until its topics, buckets and indexes are there.
+            with _preparing(system.init, stack.settings, given, home, services):
                 started += ensure(services, home, PROJECT, say)
     seconds = time.monotonic() - began
     say(f"ready in {seconds:.1f} s; settings in {home / 'stack.env'}" if started else "everything is running already")
-    return made.settings
+    return stack.settings
 
 
 def down(home: Path = HOME, say: Say = print) -> None:
@@ -84,15 +85,15 @@ def status(home: Path = HOME) -> list[tuple[str, str, str, str]]:
 
     What else was started here is `running`, if it is.
     """
-    made = plan.recall(home)
-    if made is None:
+    stack = config.saved(home)
+    if stack is None:
         return []
     elsewhere = [
-        (name, "elsewhere", "", made.settings[variable])
-        for variable, name in plan.ELSEWHERE.items()
-        if name not in made.servers
+        (name, "elsewhere", "", stack.settings[variable])
+        for variable, name in config.SERVER_VARIABLES.items()
+        if name not in stack.servers
     ]
-    parts = [_state(home, one) for one in _servers(home, made) + _services(made.settings, {}, EVERYTHING)]
+    parts = [_state(home, one) for one in _servers(home, stack) + _services(stack.settings, {}, EVERYTHING)]
     others = [one for one in recorded(home) if one.name not in {name for name, *_ in elsewhere + parts}]
     return elsewhere + parts + [(one.name, "running", str(found.pid), "") for one in others if (found := one.running())]
 
@@ -104,9 +105,9 @@ def _state(home: Path, program: Program) -> tuple[str, str, str, str]:
     return program.name, "ready" if program.answers() else "not ready", str(found.pid), program.address
 
 
-def _servers(home: Path, made: Plan) -> list[Program]:
-    keys = made.settings["IMAGES_S3_ACCESS_KEY"], made.settings["IMAGES_S3_SECRET_KEY"]
-    return servers.programs(made.servers, home, made.ports, *keys)
+def _servers(home: Path, stack: StackConfig) -> list[Program]:
+    keys = stack.settings["IMAGES_S3_ACCESS_KEY"], stack.settings["IMAGES_S3_SECRET_KEY"]
+    return servers.programs(stack.servers, home, stack.ports, *keys)
 
 
 def _services(settings: Mapping[str, str], given: Mapping[str, str], system: System) -> list[Program]:
@@ -114,9 +115,10 @@ def _services(settings: Mapping[str, str], given: Mapping[str, str], system: Sys
 
 
 def _service(name: str, command: Sequence[str], settings: Mapping[str, str], given: Mapping[str, str]) -> Program:
-    others = {plan.port_variable(other) for other in SERVICES if other != name}  # moving those is no reason to restart
+    # A service is not restarted because the port of another one changed.
+    others = {config.port_variable(other) for other in SERVICES if other != name}
     host = settings["IMAGES_HOST"].replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - where to ask, not where to listen
-    port, feeds = int(settings[plan.port_variable(name)]), Path(settings["IMAGES_FEEDS"])
+    port, feeds = int(settings[config.port_variable(name)]), Path(settings["IMAGES_FEEDS"])
     return Program(
         name=name,
         command=command,
@@ -127,9 +129,9 @@ def _service(name: str, command: Sequence[str], settings: Mapping[str, str], giv
     )
 
 
-def _stop_unwanted(home: Path, made: Plan, say: Say) -> None:
+def _stop_unwanted(home: Path, stack: StackConfig, say: Say) -> None:
     """Stop a server of ours where another was given since."""
-    unwanted = (Process(name, home) for name in servers.PORTS if name not in made.servers)
+    unwanted = (Process(name, home) for name in servers.PORTS if name not in stack.servers)
     for name in stop(unwanted):
         say(f"{name}: stopped, another is given")
 

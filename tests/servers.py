@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from local import plan, ports, stack
+from local import config, ports, stack
 from local.servers import kafka, mongod
 
 KAFKA_IMAGE = "apache/kafka:4.3.1"
@@ -43,7 +43,7 @@ class Room:
     db: str
     bucket: str
     originals_bucket: str
-    ports: Mapping[str, int] = field(default_factory=lambda: ports.assign(plan.SERVICES, {}, (), {}))
+    ports: Mapping[str, int] = field(default_factory=lambda: ports.assign(config.SERVICES, {}, (), {}))
 
     def env(self, **more: object) -> dict[str, str]:
         """Every IMAGES_* for a subprocess; `more` are settings by their short names: `env(serve_wait_seconds=1)`."""
@@ -57,7 +57,7 @@ class Room:
             **{f"{service}_port": port for service, port in self.ports.items()},
             **more,
         }
-        return plan.in_force({f"IMAGES_{name.upper()}": str(value) for name, value in own.items()})
+        return config.with_defaults({f"IMAGES_{name.upper()}": str(value) for name, value in own.items()})
 
 
 def a_room(servers: Servers) -> Room:

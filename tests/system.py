@@ -14,8 +14,8 @@ import httpx
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import ConsumerRecord
 
-from local import plan, ports
-from local.plan import PROJECT, SERVICES
+from local import config, ports
+from local.config import PROJECT, SERVICES
 from shared.domain.listing import Listing
 from shared.render import Renderer
 from shared.stores import mongo
@@ -74,7 +74,7 @@ class System:
             service = name.partition("-")[0]
             if name not in self._ports:
                 self._ports[name] = ports.choose(set(self._ports.values()))
-            port = {plan.port_variable(service): str(self._ports[name])}
+            port = {config.port_variable(service): str(self._ports[name])}
             with (self.logs / f"{name}.log").open("ab") as log:
                 self._running[name] = await asyncio.create_subprocess_exec(
                     sys.executable, "-m", f"services.{service}",

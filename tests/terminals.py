@@ -7,7 +7,7 @@ import termios
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
-from local.plan import PROJECT
+from local.config import PROJECT
 
 CTRL_C = b"\x03"
 OWN_SCREEN, BACK_AGAIN = "\x1b[?1049h", "\x1b[?1049l"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import brotli
 
-from local.plan import PROJECT
+from local.config import PROJECT
 
 _FOLDER = PROJECT / ".local" / "tools"
 _CHROMIUM = "@sparticuz/chromium@153.0.0"

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from local.plan import PROJECT, SERVICES
+from local.config import PROJECT, SERVICES
 from shared.settings import Settings
 
 COMPOSE: dict[str, Any] = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())

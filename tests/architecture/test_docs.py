@@ -4,7 +4,7 @@ import re
 
 from typer.main import get_command
 
-from local.plan import PROJECT
+from local.config import PROJECT
 from ops.imagectl import app
 from shared.domain.failures import REASONS
 

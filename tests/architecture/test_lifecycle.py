@@ -7,7 +7,7 @@ from dataclasses import fields
 from functools import cache
 from pathlib import Path
 
-from local.plan import PROJECT
+from local.config import PROJECT
 from shared.domain import lifecycle
 from shared.domain.image import Photo
 

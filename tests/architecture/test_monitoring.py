@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from local.plan import PROJECT
+from local.config import PROJECT
 from tests import tools
 
 MONITORING = PROJECT / "ops" / "monitoring"

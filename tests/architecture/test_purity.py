@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from local.plan import PROJECT
+from local.config import PROJECT
 
 PURE_BUDGET = (
     "accounting", "advance", "breaker", "codec", "grants", "ledger", "limits", "moments", "pacing", "pause",

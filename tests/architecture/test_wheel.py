@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hatchling.builders.wheel import WheelBuilder
 
-from local.plan import PROJECT
+from local.config import PROJECT
 
 
 def test_the_wheel_has_every_file_of_its_packages(tmp_path: Path) -> None:

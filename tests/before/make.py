@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from local.plan import PROJECT
+from local.config import PROJECT
 from local.sandbox import Sandbox
 from shared.clock import utc_now
 from shared.stores import mongo

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from local import ports
-from local.plan import PROJECT
+from local.config import PROJECT
 from tests import tools
 from tests.servers import Room
 from tests.system import until

@@ -12,7 +12,7 @@ import pytest
 from playwright.async_api import Browser, Locator, Page, expect
 
 from local import ports
-from local.plan import PROJECT
+from local.config import PROJECT
 from local.sandbox import Sandbox
 from tests.e2e.site import layout_shift, looking_at
 from tests.system import System, until

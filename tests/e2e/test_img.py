@@ -10,7 +10,7 @@ from aiohttp import web
 from playwright.async_api import Browser, Route
 
 from local import ports
-from local.plan import PROJECT
+from local.config import PROJECT
 from local.sandbox import Sandbox
 from shared.health import serving
 from tests.e2e.site import layout_shift, looking_at

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from local.plan import PROJECT
+from local.config import PROJECT
 from services.resolver.models import Image, ListingImages, Variant
 from tests import tools
 

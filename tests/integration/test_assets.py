@@ -2,7 +2,7 @@
 
 import pytest
 
-from local.plan import PROJECT
+from local.config import PROJECT
 from tests.system import System
 
 ASSETS = {file.name: file.read_text() for file in sorted((PROJECT / "services" / "resolver" / "assets").iterdir())}

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from local.plan import PROJECT
+from local.config import PROJECT
 from local.sandbox import Sandbox
 from ops.imagectl import app
 from shared.domain.failures import REASONS, Reason

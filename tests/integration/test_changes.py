@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from local.plan import SERVICES
+from local.config import SERVICES
 from local.sandbox import Sandbox
 from tests import system
 from tests.integration.test_crashes import recorded, stored

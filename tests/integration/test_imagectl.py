@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from local.plan import PROJECT
+from local.config import PROJECT
 from local.sandbox import Sandbox
 from shared.domain.failures import REASONS, Reason
 from tests.proxies import Proxy, through

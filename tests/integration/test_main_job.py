@@ -10,7 +10,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
 
-from local.plan import PROJECT, SERVICES
+from local.config import PROJECT, SERVICES
 from local.sandbox import Sandbox
 from shared.events.topics import MAX_RECORD_BYTES
 from tests.system import System, until

@@ -18,8 +18,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from minio import Minio
 
-from local import plan, ports, stack
-from local.plan import PROJECT
+from local import config, ports, stack
+from local.config import PROJECT
 from local.processes import LocalError, Process
 from tests.builders import a_record, a_row
 
@@ -43,7 +43,7 @@ ELSEWHERE = {"IMAGES_KAFKA": "127.0.0.1:1", "IMAGES_MONGO": "mongodb://127.0.0.1
 
 def fakes(init: str = "pass") -> stack.System:
     """Services that only say that they are ready, and a program that prepares for them."""
-    services = {name: (sys.executable, "-c", FAKE, name) for name in plan.SERVICES}
+    services = {name: (sys.executable, "-c", FAKE, name) for name in config.SERVICES}
     return stack.System((sys.executable, "-c", init), services)
 
 
@@ -134,26 +134,28 @@ def test_up_does_nothing_where_everything_runs(server_home: Path) -> None:
 
 def test_every_setting_in_force_is_written_down(home: Path) -> None:
     settings = stack.up(home, ELSEWHERE | {"IMAGES_S3_SECRET_KEY": "s=cret"}, system=fakes())
-    assert plan.last(home) == settings
+    assert config.saved_settings(home) == settings
     assert settings.items() >= ELSEWHERE.items()
     assert settings["IMAGES_S3_SECRET_KEY"] == "s=cret"
     assert settings["IMAGES_PUBLIC_URL"] == "http://s3/listing-images"
-    assert all(ports.http_status(int(settings[plan.port_variable(name)]), "/readyz") == 200 for name in plan.SERVICES)
+    assert all(
+        ports.http_status(int(settings[config.port_variable(name)]), "/readyz") == 200 for name in config.SERVICES
+    )
     assert (home / "stack.env").stat().st_mode & 0o077 == 0, "it holds credentials"
 
 
 def test_given_servers_are_not_started(home: Path) -> None:
     stack.up(home, ELSEWHERE, system=fakes())
-    assert pids(home, *plan.SERVICES, "kafka", "mongod", "s3").keys() == set(plan.SERVICES)
+    assert pids(home, *config.SERVICES, "kafka", "mongod", "s3").keys() == set(config.SERVICES)
 
 
 def test_a_changed_port_restarts_just_its_service(home: Path) -> None:
     before = stack.up(home, ELSEWHERE, system=fakes())
-    running = pids(home, *plan.SERVICES)
-    port = str(ports.choose({int(before[plan.port_variable(name)]) for name in plan.SERVICES}))
+    running = pids(home, *config.SERVICES)
+    port = str(ports.choose({int(before[config.port_variable(name)]) for name in config.SERVICES}))
     after = stack.up(home, ELSEWHERE | {"IMAGES_RESOLVER_PORT": port}, system=fakes())
-    assert after == plan.last(home) == {**before, "IMAGES_RESOLVER_PORT": port}
-    now = pids(home, *plan.SERVICES)
+    assert after == config.saved_settings(home) == {**before, "IMAGES_RESOLVER_PORT": port}
+    now = pids(home, *config.SERVICES)
     assert {name for name in now if now[name] != running[name]} == {"resolver"}
 
 
@@ -169,10 +171,10 @@ def test_other_feeds_restart_the_services(home: Path, tmp_path_factory: pytest.T
     given = ELSEWHERE | {"IMAGES_FEEDS": str(feeds)}
     feeds.write_text('[feeds.one]\nimage_hosts = ["a.example.com"]')
     assert stack.up(home, given, system=fakes())["IMAGES_FEEDS"] == str(feeds)
-    running = pids(home, *plan.SERVICES)
+    running = pids(home, *config.SERVICES)
     feeds.write_text('[feeds.two]\nimage_hosts = ["a.example.com"]')
     stack.up(home, given, system=fakes())
-    assert not set(pids(home, *plan.SERVICES).values()) & set(running.values())
+    assert not set(pids(home, *config.SERVICES).values()) & set(running.values())
 
 
 def test_a_given_port_that_a_stranger_has_is_named_with_its_variable(home: Path) -> None:
@@ -180,7 +182,7 @@ def test_a_given_port_that_a_stranger_has_is_named_with_its_variable(home: Path)
         port = stranger.getsockname()[1]
         with pytest.raises(LocalError, match=rf"IMAGES_JANITOR_PORT is {port}, but another program"):
             stack.up(home, ELSEWHERE | {"IMAGES_JANITOR_PORT": str(port)}, system=fakes())
-    assert pids(home, *plan.SERVICES) == {}
+    assert pids(home, *config.SERVICES) == {}
 
 
 def test_every_wrong_setting_is_named_before_anything_starts(home: Path) -> None:
@@ -195,7 +197,7 @@ def test_feeds_that_cannot_be_used_are_named_and_what_runs_goes_on(home: Path, t
     feeds.write_text('[feeds.one]\nimage_hosts = ["a.example.com"]')
     given = ELSEWHERE | {"IMAGES_FEEDS": str(feeds)}
     stack.up(home, given, system=fakes())
-    running, remembered = pids(home, *plan.SERVICES), plan.last(home)
+    running, remembered = pids(home, *config.SERVICES), config.saved_settings(home)
     for broken in ("[feeds.one", "[feeds.one]"):
         feeds.write_text(broken)
         with pytest.raises(LocalError, match=r"feeds"):
@@ -203,26 +205,26 @@ def test_feeds_that_cannot_be_used_are_named_and_what_runs_goes_on(home: Path, t
     feeds.unlink()
     with pytest.raises(LocalError, match=r"IMAGES_FEEDS: .*broken.toml cannot be read"):
         stack.up(home, given | {"IMAGES_LOG_LEVEL": "debug"}, system=fakes())
-    assert (pids(home, *plan.SERVICES), plan.last(home)) == (running, remembered)
+    assert (pids(home, *config.SERVICES), config.saved_settings(home)) == (running, remembered)
 
 
 def test_an_init_that_fails_is_shown_and_the_next_up_goes_on(home: Path) -> None:
     with pytest.raises(LocalError, match="no broker"):
         stack.up(home, ELSEWHERE, system=fakes("raise SystemExit('no broker')"))
-    assert pids(home, *plan.SERVICES) == {}
+    assert pids(home, *config.SERVICES) == {}
     stack.up(home, ELSEWHERE, system=fakes())
-    assert len(pids(home, *plan.SERVICES)) == len(plan.SERVICES)
+    assert len(pids(home, *config.SERVICES)) == len(config.SERVICES)
 
 
 def test_a_dead_service_is_started_alone_after_what_prepares_for_it(home: Path) -> None:
     stack.up(home, ELSEWHERE, system=fakes())
-    before = pids(home, *plan.SERVICES)
+    before = pids(home, *config.SERVICES)
     dead = Process("janitor", home).running()
     assert dead is not None
     dead.kill()
     dead.wait(5)
     stack.up(home, ELSEWHERE, system=fakes(f"open({str(home / 'prepared')!r}, 'w').close()"))
-    after = pids(home, *plan.SERVICES)
+    after = pids(home, *config.SERVICES)
     assert {name for name in after if after[name] != before[name]} == {"janitor"}
     assert (home / "prepared").exists()
 
@@ -290,7 +292,7 @@ async def publish(home: Path, record: Mapping[str, object]) -> None:
     (home / "mine.json").write_text(json.dumps(record))
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "ops.imagectl", "publish", str(home / "mine.json"), "--feed", "sandbox",
-        cwd=PROJECT, env={**os.environ, **plan.last(home)}, stdout=asyncio.subprocess.DEVNULL,
+        cwd=PROJECT, env={**os.environ, **config.saved_settings(home)}, stdout=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     assert await process.wait() == 0
 
@@ -303,7 +305,7 @@ async def test_the_demo_goes_through_twice_and_leaves_what_it_says_to_open(home:
     assert len(re.findall(r"after [\d.]+ s the listing shows the new picture", first)) == 2
     assert "photos are gone from both buckets" in first
     states = {name: state for name, state, _, _ in await asyncio.to_thread(stack.status, home)}
-    assert states == dict.fromkeys([*plan.SERVICES, "kafka", "mongod", "s3"], "ready") | {
+    assert states == dict.fromkeys([*config.SERVICES, "kafka", "mongod", "s3"], "ready") | {
         "sandbox": "running", "site": "running",
     }  # fmt: skip
     async with httpx.AsyncClient(trust_env=False) as http:

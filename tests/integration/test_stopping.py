@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from local.plan import SERVICES
+from local.config import SERVICES
 from local.sandbox import Sandbox
 from tests import system
 from tests.proxies import through

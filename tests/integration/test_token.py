@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from local.plan import SERVICES
+from local.config import SERVICES
 from local.sandbox import Sandbox
 from shared.events.topics import MANIFEST
 from shared.stores import mongo

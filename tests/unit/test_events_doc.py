@@ -10,7 +10,7 @@ import orjson
 import pytest
 from prometheus_client import CollectorRegistry
 
-from local.plan import PROJECT
+from local.config import PROJECT
 from shared.dead_letters import DeadLetters
 from shared.domain import announcement, keys
 from shared.domain.announcement import MAX_PHOTOS, InvalidPropertyRecord

@@ -11,7 +11,7 @@ import typer.main
 from typer.core import TyperCommand, TyperGroup
 from typer.testing import CliRunner
 
-from local.plan import PROJECT
+from local.config import PROJECT
 from ops.imagectl import app
 
 RUNNER = CliRunner()

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-from local.plan import PROJECT
+from local.config import PROJECT
 
 PROGRAM = """
 import logging

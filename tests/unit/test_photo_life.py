@@ -8,7 +8,7 @@ from typing import get_type_hints
 
 import pytest
 
-from local.plan import PROJECT
+from local.config import PROJECT
 from shared.domain import lifecycle
 from shared.domain.image import Photo
 from shared.domain.listing import Listing

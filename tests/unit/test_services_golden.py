@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.registry import Collector
 
 from local import ports
-from local.plan import SERVICES
+from local.config import SERVICES
 from shared import runtime
 from shared.consumer import Consumer
 from shared.domain.feed import parse_feeds

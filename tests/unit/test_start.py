@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from local.plan import PROJECT, SERVICES
+from local.config import PROJECT, SERVICES
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from local.plan import PROJECT
+from local.config import PROJECT
 from ops import terminal
 from ops.dead_letters import Group
 from ops.imagectl import PIPE_CLOSED, app

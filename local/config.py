@@ -1,0 +1,206 @@
+"""The configuration of the local stack: every setting, each server's and service's port, and which servers to start."""
+
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import SecretStr, ValidationError
+
+from local import ports, servers
+from local.processes import LocalError, Process
+from local.servers import mongod, s3
+from shared.domain.feed import FeedsInvalid
+from shared.settings import Settings, read_feeds
+
+PROJECT = Path(__file__).parents[1]
+SERVICES = ("scheduler", "downloader", "resolver", "janitor", "desk")
+SERVER_VARIABLES = {"IMAGES_KAFKA": "kafka", "IMAGES_MONGO": "mongod", "IMAGES_S3_ENDPOINT": "s3"}
+"""The variables that name a server, and our server that is not started if the variable is given."""
+
+
+@dataclass(frozen=True, slots=True)
+class StackConfig:
+    """The configuration that `make up` starts."""
+
+    settings: Mapping[str, str]
+    """Every IMAGES_* variable with its value, given or chosen or the default."""
+    ports: Mapping[str, int]
+    """The ports that were chosen, by the name of the server's or service's port."""
+    servers: tuple[str, ...]
+    """The names of the servers to start: those that no given variable replaces."""
+
+
+def prepare(home: Path, given: Mapping[str, str], *, with_services: bool) -> StackConfig:
+    """Choose and save the configuration of the stack in the directory `home`.
+
+    `given` are environment variables; only IMAGES_* ones that are not empty count, and they win over what is chosen
+    here. Ports stay as they were saved the last time. `feeds.toml` is checked if `with_services` is True.
+
+    Raises:
+        LocalError: another program listens on a given port, or settings or feeds are invalid; the message names
+            every fault. Nothing is saved then.
+    """
+    given = {name: value for name, value in given.items() if name.startswith("IMAGES_") and value}
+    given = {name: value for name, value in given.items() if not _names_own_server(home, name, value)}
+    given_ports = _given_ports(home, given)
+    chosen = _choose_ports(home, given_ports)
+    addresses = _addresses(chosen) | {port_variable(name): str(port) for name, port in (chosen | given_ports).items()}
+    settings = with_defaults(addresses | {"IMAGES_DESK_TOKEN": _desk_token(home)} | given)
+    _check(settings)
+    if with_services:
+        _check_feeds(settings)
+    _save(home, chosen, settings)
+    ours = tuple(name for variable, name in SERVER_VARIABLES.items() if variable not in given)
+    return StackConfig(settings, chosen, ours)
+
+
+def with_defaults(given: Mapping[str, str]) -> dict[str, str]:
+    """Return the value of every IMAGES_* variable: the given one, else the default. Other given names are left out."""
+    settings = {_variable(name): _text(field.default) for name, field in Settings.model_fields.items()}
+    settings["IMAGES_FEEDS"] = str(_default_feeds())
+    settings |= {name: value for name, value in given.items() if name in settings}
+    settings["IMAGES_FEEDS"] = str(PROJECT / settings["IMAGES_FEEDS"])  # for readers in other directories
+    settings["IMAGES_PUBLIC_URL"] = settings["IMAGES_PUBLIC_URL"] or (
+        f"{settings['IMAGES_S3_ENDPOINT'].rstrip('/')}/{settings['IMAGES_BUCKET']}"
+    )
+    return settings
+
+
+def saved_settings(home: Path) -> dict[str, str]:
+    """Return the IMAGES_* that the last `make up` wrote to stack.env; empty before the first."""
+    file = home / "stack.env"
+    lines = file.read_text().splitlines() if file.exists() else []
+    return dict(line.split("=", 1) for line in lines)
+
+
+def saved_ports(home: Path) -> dict[str, int]:
+    """Return the ports that the last `make up` chose, by name; empty before the first."""
+    try:
+        return dict(json.loads((home / "ports.json").read_text()))
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def saved(home: Path) -> StackConfig | None:
+    """Return the configuration of the last `make up`, None before the first."""
+    settings, chosen = saved_settings(home), saved_ports(home)
+    if not settings or not chosen:
+        return None
+    settings = with_defaults(settings)  # an older version of this project saved fewer
+    own = _addresses(chosen)
+    ours = tuple(name for variable, name in SERVER_VARIABLES.items() if settings[variable] == own[variable])
+    return StackConfig(settings, chosen, ours)
+
+
+def _desk_token(home: Path) -> str:
+    """Return the saved token of the desk, else a new one, so that operators need not set one to sign in."""
+    return saved_settings(home).get("IMAGES_DESK_TOKEN") or secrets.token_urlsafe(18)
+
+
+def port_variable(service: str) -> str:
+    """Return the name of the variable that holds a service's port: `IMAGES_RESOLVER_PORT` for `resolver`."""
+    return f"IMAGES_{service.upper()}_PORT"
+
+
+def _variable(field: str) -> str:
+    return f"IMAGES_{field.upper()}"
+
+
+def _text(default: object) -> str:
+    return default.get_secret_value() if isinstance(default, SecretStr) else str(default)
+
+
+def _default_feeds() -> Path:
+    own = PROJECT / "feeds.toml"
+    return own if own.exists() else PROJECT / "feeds.example.toml"
+
+
+def _addresses(chosen: Mapping[str, int]) -> dict[str, str]:
+    return {
+        "IMAGES_KAFKA": f"127.0.0.1:{chosen['kafka']}",
+        "IMAGES_MONGO": mongod.uri(chosen["mongod"]),
+        "IMAGES_S3_ENDPOINT": s3.endpoint(chosen["s3.port"]),
+    }
+
+
+def _names_own_server(home: Path, name: str, value: str) -> bool:
+    """Return True if a variable names a server of this stack, as in a shell that has loaded its stack.env."""
+    chosen = saved_ports(home)
+    return name in SERVER_VARIABLES and bool(chosen) and value == _addresses(chosen)[name]
+
+
+def _given_ports(home: Path, given: Mapping[str, str]) -> dict[str, int]:
+    """Return the given port of each service that has one.
+
+    Raises:
+        LocalError: another program listens on a port, or two services have the same.
+    """
+    given_ports = {name: int(value) for name in SERVICES if _is_port(value := given.get(port_variable(name), ""))}
+    for name, port in given_ports.items():
+        if port not in _ports_of_running_services(home) and not ports.is_free(port):
+            raise LocalError(
+                f"{port_variable(name)} is {port}, but another program listens on port {port}. "
+                f"Stop that program, or give another port in {port_variable(name)}"
+            )
+        if list(given_ports.values()).count(port) > 1:
+            raise LocalError(f"{port_variable(name)} is {port}, which is given to another service too")
+    return given_ports
+
+
+def _is_port(text: str) -> bool:
+    """Return True if a text is a port number. Anything else is left to the check of all settings, which names it."""
+    return text.isdecimal() and 0 < int(text) < 65_536
+
+
+def _choose_ports(home: Path, given_ports: Mapping[str, int]) -> dict[str, int]:
+    """Return a port for each port of a server, and for each service whose port is not given."""
+    names = [port for group in servers.PORTS.values() for port in group]
+    names += [name for name in SERVICES if name not in given_ports]
+    previous = saved_ports(home)
+    ours = _ports_of_running_services(home) | {
+        previous[port]
+        for server, group in servers.PORTS.items()
+        if Process(server, home).running()
+        for port in group
+        if port in previous
+    }
+    defaults = {name: int(Settings.model_fields[f"{name}_port"].default) for name in SERVICES}
+    return ports.assign(names, previous, ours, defaults, given_ports.values())
+
+
+def _ports_of_running_services(home: Path) -> set[int]:
+    settings = saved_settings(home)
+    return {int(settings[port_variable(name)]) for name in SERVICES if settings and Process(name, home).running()}
+
+
+def _check_feeds(settings: Mapping[str, str]) -> None:
+    try:
+        read_feeds(Path(settings["IMAGES_FEEDS"]))
+    except FeedsInvalid as invalid:
+        raise LocalError("\n".join(invalid.errors)) from None
+
+
+def _check(settings: Mapping[str, str]) -> None:
+    try:
+        Settings.model_validate({name.removeprefix("IMAGES_").lower(): value for name, value in settings.items()})
+    except ValidationError as invalid:
+        faults = [
+            f"{_variable('_'.join(map(str, fault['loc'])))}: {fault['msg'].removeprefix('Value error, ')}"
+            for fault in invalid.errors()
+        ]
+        raise LocalError("\n".join(faults)) from None
+
+
+def _save(home: Path, chosen: Mapping[str, int], settings: Mapping[str, str]) -> None:
+    _replace(home / "ports.json", json.dumps(chosen, indent=2))
+    _replace(home / "stack.env", "".join(f"{name}={value}\n" for name, value in settings.items()))
+
+
+def _replace(file: Path, text: str) -> None:
+    """Write a file in one step, readable by its owner only: the text may hold credentials."""
+    draft = file.with_suffix(".new")
+    draft.touch(mode=0o600)
+    draft.write_text(text)
+    draft.replace(file)
