@@ -45,7 +45,7 @@ def read_answer(line: bytes) -> picture.Encoded | Failure:
 
 
 def main() -> None:
-    """Do one job after the other until stdin ends, as it does when the parent process ends."""
+    """Read a job, encode its photo and write the answer, again and again until stdin ends with the parent process."""
     for line in sys.stdin.buffer:
         _limit_cpu()
         answer = _encode(json.loads(line))

@@ -1,4 +1,4 @@
-"""The whole story of one group of a feed's photos: read, claim, download, settle, report."""
+"""Handles the requested photos of one feed, group by group: reads, claims, downloads, settles and reports them."""
 
 import asyncio
 import time
@@ -98,7 +98,7 @@ class FeedHandler:
                 await self._settle(listing, [task.result() for task in done])
 
     async def _settle(self, listing: ClaimedListing, ended: Sequence[EndedAttempt]) -> None:
-        # Waits however long the store is away: if outcomes were lost, the origin would be asked again.
+        # Waits while the store is unavailable: if outcomes were lost, the origin would be asked for the bytes again.
         settled = await until_available(lambda: self._settler.settle(self._feed, listing.listing_id, ended))
         # Before the report and the end of the batch: a photo that is due again at once may be requested by then.
         listing.claims.release({attempt.photo.id for attempt in ended})

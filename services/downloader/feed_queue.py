@@ -29,7 +29,7 @@ class QueuedListing:
 
 
 class FeedQueue:
-    """The queue of one feed: `handle` is called with one group of listings after the other."""
+    """The queue of one feed. Calls a function with groups of listings, in the order of their arrival."""
 
     def __init__(self, handle: Callable[[Requested], Awaitable[None]], concurrency: int) -> None:
         """Take the function that handles a group, and how many groups may be handled at a time."""
@@ -57,8 +57,8 @@ class FeedQueue:
     def _next_group(self) -> list[QueuedListing]:
         """Remove the listings that have waited longest, about MAX_GROUP_EVENTS events, from the queue.
 
-        No listing is left behind: each call of `submit` adds at most MAX_GROUP_EVENTS events, and takes as many, or all
-        that there are. A call that finds none left only waits.
+        No listing stays in the queue for ever: each call of `submit` adds at most MAX_GROUP_EVENTS events, and takes as
+        many, or all that there are. A call that finds the queue empty only waits for its listings.
         """
         group: list[QueuedListing] = []
         while self._waiting and sum(len(listing.events) for listing in group) < MAX_GROUP_EVENTS:

@@ -8,8 +8,8 @@ from typing import Self
 class InFlight:
     """The image ids of the photos that this worker has in hand.
 
-    A photo is *waiting* until the budget grants its download, then *claimed* until its outcome is settled. Photos that
-    visitors view come by a subscription of their own, which may take over a photo that the routine one waits for.
+    A photo is *waiting* until the budget grants its download, then *claimed* until its outcome is settled. Viewed
+    photos come by a subscription of their own, which may take over a photo for which the routine subscription waits.
     """
 
     def __init__(self) -> None:

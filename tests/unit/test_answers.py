@@ -24,8 +24,8 @@ HELD = Validators('"v1"', "Sun, 22 Nov 2026 09:00:00 GMT")
         *[(status, "60", Reason.FORBIDDEN, None) for status in (401, 403)],
         *[(status, "60", Reason.GONE, None) for status in (404, 410)],
         (408, "60", Reason.TIMEOUT, None),
-        *[(429, asked, Reason.THROTTLED, wait) for asked, wait in WAITS],
-        *[(503, asked, Reason.ORIGIN_ERROR, wait) for asked, wait in WAITS],
+        *[(429, retry_after, Reason.THROTTLED, wait) for retry_after, wait in WAITS],
+        *[(503, retry_after, Reason.ORIGIN_ERROR, wait) for retry_after, wait in WAITS],
     ],
 )
 def test_each_status_has_its_reason_and_429_and_503_a_wait(

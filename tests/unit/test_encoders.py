@@ -132,8 +132,8 @@ async def test_photos_are_encoded_concurrently_and_each_gets_its_own_answer(pair
     assert failure(results.pop()) is Reason.NOT_AN_IMAGE
     for at, each in enumerate(results):
         assert isinstance(each, Encoded)
-        assert {one.path.parent for one in each.variants} == {tmp_path / str(at)}
-        assert all(one.path.stat().st_size == one.file_size for one in each.variants)
+        assert {variant.path.parent for variant in each.variants} == {tmp_path / str(at)}
+        assert all(variant.path.stat().st_size == variant.file_size for variant in each.variants)
     assert len(children()) == 2
 
 

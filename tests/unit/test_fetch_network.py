@@ -170,12 +170,12 @@ async def test_a_stalled_tls_handshake_times_out_and_its_connection_is_closed(
 async def test_a_timeout_error_of_the_permit_is_raised_and_not_blamed_on_the_origin(
     origin: Origin, fetch_photo: PhotoFetch
 ) -> None:
-    asked = 0
+    calls = 0
 
     async def stalled() -> None:
-        nonlocal asked
-        asked += 1
-        if asked == 2:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
             raise TimeoutError("the budget's store")
 
     origin.replies["/1"] = redirect("/photo.jpg")

@@ -100,10 +100,10 @@ async def test_a_hostile_url_makes_no_connection_and_is_not_quoted(
     trap: Origin, fetch_photo: PhotoFetch, url: str, reason: Reason
 ) -> None:
     url = url.replace("{trap}", trap.host).replace("{port}", str(trap.port))
-    asked = trap.connections
+    before = trap.connections
     strict = a_sandbox(*(f"{host}:{trap.port}" for host in LISTED), name="strict", private=False)
     failure = failed(await fetch_photo(url, strict), reason)
-    assert trap.connections == asked
+    assert trap.connections == before
     assert "secret" not in failure.detail
     assert not url or url not in failure.detail
     assert list(fetch_photo.into.iterdir()) == []
@@ -113,11 +113,11 @@ async def test_a_hostile_url_makes_no_connection_and_is_not_quoted(
     "host", ["127.0.0.1", "127.0.0.1.", "photos.example.com", "a.b.example.com", "bücher.example", "xn--z9.example.com"]
 )
 async def test_a_sandbox_feed_does_reach_the_trap(trap: Origin, fetch_photo: PhotoFetch, host: str) -> None:
-    asked = len(trap.requests)
+    before = len(trap.requests)
     feed = a_sandbox(*(f"{listed}:{trap.port}" for listed in LISTED))
     outcome = await fetch_photo(f"http://{host}:{trap.port}/photo.jpg", feed)
     assert isinstance(outcome, Fetched)
-    assert len(trap.requests) == asked + 1
+    assert len(trap.requests) == before + 1
     outcome.path.unlink()
 
 
@@ -158,11 +158,11 @@ async def test_a_feed_never_reuses_a_connection_of_another_feed(trap: Origin, tm
     async with Fetcher({}) as fetcher:
         fetch_photo = PhotoFetch(fetcher, tmp_path)
         assert isinstance(await fetch_photo(trap.url(), a_sandbox(trap.host)), Fetched)
-        asked = len(trap.requests)
+        before = len(trap.requests)
         failed(
             await fetch_photo(trap.url(), a_sandbox(trap.host, name="strict", private=False)), Reason.REFUSED_ADDRESS
         )
-    assert len(trap.requests) == asked
+    assert len(trap.requests) == before
 
 
 # Redirects
