@@ -16,7 +16,9 @@ import psutil
 from prometheus_client import CollectorRegistry
 
 from bench.rows import Row
+from services.janitor.evidence import RemovalReports
 from services.janitor.guard import Guard
+from services.janitor.photo_objects import PhotoObjects
 from services.janitor.removal import Remover
 from shared import log
 from shared.clock import utc_now
@@ -79,9 +81,8 @@ class _Parts:
         feeds = {FEED: a_feed(removal_freeze_share=1.0)}
         guard = Guard(self.listings, mongo.MongoRemovalHolds(database), feeds, utc_now, registry)
         lease = Lease(mongo.MongoLeases(database), "removal", "bench", utc_now)
-        self.remover = Remover(
-            self.listings, objects, self.removals, guard, lease, self.publisher, self.renderer, utc_now, registry
-        )
+        reports = RemovalReports(self.removals, self.publisher, self.renderer, registry)
+        self.remover = Remover(self.listings, PhotoObjects(objects), reports, guard, lease, utc_now, registry)
 
 
 def _hidden(prefix: str, count: int) -> list[Listing]:

@@ -1,4 +1,4 @@
-"""Wires the janitor: hears of listings, records them, removes what must no longer be held, audits what is."""
+"""Wires the janitor: it records listings, removes what must no longer be held, and audits what is held."""
 
 import asyncio
 from collections.abc import Mapping
@@ -7,7 +7,9 @@ from contextlib import AsyncExitStack
 from prometheus_client import CollectorRegistry
 
 from services.janitor.audit import DailyAudit
+from services.janitor.evidence import RemovalReports
 from services.janitor.guard import Guard
+from services.janitor.photo_objects import PhotoObjects
 from services.janitor.removal import Remover
 from shared.clock import utc_now
 from shared.consumer import Consumer, Subscription
@@ -26,14 +28,14 @@ from shared.stores import mongo
 from shared.stores.minio_objects import MinioObjects
 
 SERVICE = "janitor"
-_LISTEN_SECONDS = 0.25
-"""How long a batch is gathered: longer than the scheduler's, so that it is the one that writes and this one looks."""
-_SWEEP_SECONDS = 0.5
-_AUDIT_SECONDS = 1.0
+_GATHER_SECONDS = 0.25
+"""Longer than the scheduler's: mostly the scheduler writes an announcement, and the janitor finds it recorded."""
+_SWEEP_PAUSE_SECONDS = 0.5
+_AUDIT_PAUSE_SECONDS = 1.0
 
 
 async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Event) -> None:
-    """Run until told to stop."""
+    """Run the janitor until `stop` is set; it finishes the work in hand before it returns."""
     async with AsyncExitStack() as closing:
         database = await closing.enter_async_context(
             mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db)
@@ -50,17 +52,16 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         publisher = Publisher(broker, settings.topic_prefix, SERVICE, utc_now)
         recorder = Recorder(listings, feeds, dead_letters, utc_now, registry)
         guard = Guard(listings, mongo.MongoRemovalHolds(database), feeds, utc_now, registry)
-        remover = Remover(
-            listings, objects, mongo.MongoRemovals(database), guard, lease, publisher, renderer, utc_now, registry
-        )
-        lane = Subscription(LISTING_SEEN, recorder.record, batch_size=100, gather_seconds=_LISTEN_SECONDS)
-        consumer = Consumer(settings, SERVICE, [lane], dead_letters, registry)
+        reports = RemovalReports(mongo.MongoRemovals(database), publisher, renderer, registry)
+        remover = Remover(listings, PhotoObjects(objects), reports, guard, lease, utc_now, registry)
+        subscription = Subscription(LISTING_SEEN, recorder.record, batch_size=100, gather_seconds=_GATHER_SECONDS)
+        consumer = Consumer(settings, SERVICE, [subscription], dead_letters, registry)
         health = Health(
             {"mongo": lambda: mongo.ping(database), "kafka": broker.ping, "objects": objects.ping}, registry
         )
         audit = DailyAudit(
             listings, objects, mongo.MongoAudits(database), lease, sorted(feeds), utc_now, registry
         )  # fmt: skip
-        loops = [Loop("removal", remover.sweep, _SWEEP_SECONDS), Loop("audit", audit.step, _AUDIT_SECONDS)]
+        loops = [Loop("removal", remover.sweep, _SWEEP_PAUSE_SECONDS), Loop("audit", audit.step, _AUDIT_PAUSE_SECONDS)]
         await work(settings, settings.janitor_port, consumer, loops, health, stop)
-        await lease.give_back()
+        await lease.release()

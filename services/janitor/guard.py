@@ -1,6 +1,7 @@
-"""Holds removals where a feed seems to have lost its listings: display stops all the same, nothing is deleted.
+"""Holds removals of a feed that seems to have lost its listings: they are hidden all the same, but nothing is deleted.
 
-The count is of what turned hidden, not of what is due: it is made before the first of a burst may go.
+What is counted is listings that turned hidden, not listings whose removal is due: so a burst is found before the
+removal of its first listing is due.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,19 +18,20 @@ from shared.domain.listing import Listing, RemovalReason
 from shared.stores.removal_holds import RemovalHold, RemovalHolds
 from shared.stores.removal_queue import RemovalQueue
 
-_LOOK_EVERY = timedelta(seconds=1)
-"""Less than the grace that a hidden listing has: a burst is seen before any of it is due."""
-_AT_ONCE = 50
-_BEFORE = timedelta(milliseconds=1)
-"""What turned hidden after a moment is counted; the first of a burst counts, too."""
+_UPDATE_INTERVAL = timedelta(seconds=1)
+"""Shorter than the time between hiding and removal of a listing: a burst is found before any removal of it is due."""
+_BATCH_SIZE = 50
+_JUST_BEFORE = timedelta(milliseconds=1)
+"""The store counts what turned hidden after a moment; counted from just before it, the moment itself is included."""
 
-Frozen = Mapping[tuple[str, RemovalReason], RemovalHold]
+HoldsByReason = Mapping[tuple[str, RemovalReason], RemovalHold]
+"""The last hold of each feed and reason, decided or not."""
 
 _logger = log.get(__name__)
 
 
 class Guard:
-    """Counts for each feed what turned hidden within the hour; freezes, and lets go as an operator decides."""
+    """Begins a hold when a feed hides a burst of listings within an hour, and carries out what operators decide."""
 
     def __init__(
         self,
@@ -40,11 +42,11 @@ class Guard:
         registry: CollectorRegistry,
     ) -> None:
         self._listings = listings
-        self._freezes = removal_holds
+        self._removal_holds = removal_holds
         self._feeds = feeds
         self._clock = clock
-        self._frozen: Frozen = {}
-        self._looked_at: datetime | None = None
+        self._holds: HoldsByReason = {}
+        self._updated_at: datetime | None = None
         self._gauge = Gauge(
             "listing_images_removals_held",
             "1 while a feed's removals for a reason wait for an operator",
@@ -52,45 +54,58 @@ class Guard:
             registry=registry,
         )
 
-    async def let_through(self, due: Sequence[Listing]) -> Sequence[Listing]:
-        """Return those of the listings that may be removed now; the others are written down as held."""
-        await self.look()
-        await self._look_back(due)
-        now = self._clock()
-        held = {(one.feed, one.key): after for one in due if (after := decide.held(one, self._frozen, now))}
-        await self._listings.write(held.values())
-        return [one for one in due if (one.feed, one.key) not in held]
+    async def removable(self, due: Sequence[Listing]) -> Sequence[Listing]:
+        """Return those of the listings due for removal that no hold covers; record the others as held.
 
-    async def look(self) -> None:
-        """Freeze what has to be, and let go of what was decided about; once a second, however often it is called."""
+        Raises StoreUnavailable.
+        """
+        await self.update_holds()
+        await self._hold_unwatched_bursts(due)
         now = self._clock()
-        if self._looked_at is not None and now < self._looked_at + _LOOK_EVERY:
+        held = {
+            (listing.feed, listing.key): after
+            for listing in due
+            if (after := decide.held(listing, self._holds, now)) is not None
+        }
+        if held:
+            await self._listings.write(held.values())
+        return [listing for listing in due if (listing.feed, listing.key) not in held]
+
+    async def update_holds(self) -> None:
+        """Begin holds for new bursts and release what operators have decided about; at most once a second.
+
+        Raises StoreUnavailable.
+        """
+        now = self._clock()
+        if self._updated_at is not None and now < self._updated_at + _UPDATE_INTERVAL:
             return
-        frozen = {(one.feed, one.reason): one for one in await self._freezes.all()}
+        await self._read_holds()
         for feed in self._feeds.values():
             for reason in decide.GUARDED_REASONS:
-                last = frozen.get((feed.name, reason))
-                await self._freeze_if_burst(feed, reason, last, now - decide.BURST_WINDOW)
-        await self._read()
-        for freeze in self._frozen.values():
-            if freeze.decision is not None:
-                await self._let_go(freeze, now)
-        self._looked_at = now
+                await self._hold_if_burst(feed, reason, now - decide.BURST_WINDOW)
+        await self._read_holds()
+        for hold in self._holds.values():
+            if hold.decision is not None:
+                await self._release_held(hold, now)
+        self._updated_at = now
 
-    def forget(self) -> None:
-        """Show nothing: another janitor looks, and no old figure may stand beside its own."""
+    def clear_gauge(self) -> None:
+        """Remove all values of the gauge: the janitor that holds the lease now shows them."""
         self._gauge.clear()
 
-    async def _look_back(self, due: Sequence[Listing]) -> None:
-        """Freeze for a burst that no janitor watched, before the first of it goes."""
-        for name, reason, since in decide.uncounted_hours(due, self._clock()):
-            feed, last = self._feeds.get(name), self._frozen.get((name, reason))
-            if feed and await self._freeze_if_burst(feed, reason, last, since - _BEFORE):
-                await self._read()
+    async def _hold_unwatched_bursts(self, due: Sequence[Listing]) -> None:
+        """Begin a hold for each burst among the due listings that happened while no janitor ran."""
+        for feed_name, reason, since in decide.uncounted_hours(due, self._clock()):
+            feed = self._feeds.get(feed_name)
+            if feed and await self._hold_if_burst(feed, reason, since - _JUST_BEFORE):
+                await self._read_holds()
 
-    async def _freeze_if_burst(
-        self, feed: Feed, reason: RemovalReason, last: RemovalHold | None, begin: datetime
-    ) -> bool:
+    async def _hold_if_burst(self, feed: Feed, reason: RemovalReason, begin: datetime) -> bool:
+        """Begin a hold if the listings hidden within the hour after `begin` are a burst; return True if they are.
+
+        While a hold is in force nothing is counted. Listings about which an operator has decided do not count.
+        """
+        last = self._holds.get((feed.name, reason))
         if last is not None and last.decision is None:
             return False
         since, until = decide.counted_interval(begin, last)
@@ -101,27 +116,28 @@ class Guard:
         if not is_burst(hidden, displayed, feed):
             return False
         now = self._clock()
-        freeze = RemovalHold(feed=feed.name, reason=reason, at=now, since=since, hidden=hidden, displayed=displayed)
-        if await self._freezes.begin(freeze):
+        hold = RemovalHold(feed=feed.name, reason=reason, at=now, since=since, hidden=hidden, displayed=displayed)
+        if await self._removal_holds.begin(hold):
             _logger.error(
                 "removals-held",
                 feed=feed.name,
-                reason=str(freeze),
+                reason=str(hold),
                 hint=f"imagectl removals resume {feed.name}, or imagectl removals discard {feed.name}",
             )
         return True
 
-    async def _let_go(self, freeze: RemovalHold, now: datetime) -> None:
-        """Give listings that were held for a decision their time, as it was decided."""
-        while waiting := await self._listings.held(freeze.feed, freeze.reason, _AT_ONCE):
-            freed = [after for one in waiting if (after := decide.held(one, self._frozen, now))]
-            refused = await self._listings.write(freed)
-            if len(refused) == len(freed):
-                return  # all of them are changing under us: the next look goes on
+    async def _release_held(self, hold: RemovalHold, now: datetime) -> None:
+        """Carry out a decision: give all listings that were held for it the time at which they are removed now."""
+        while held := await self._listings.held(hold.feed, hold.reason, _BATCH_SIZE):
+            released = [after for listing in held if (after := decide.held(listing, self._holds, now)) is not None]
+            refused = await self._listings.write(released)
+            if len(refused) == len(released):
+                return  # others change all of them; the next update goes on
 
-    async def _read(self) -> None:
-        self._frozen = {(one.feed, one.reason): one for one in await self._freezes.all()}
+    async def _read_holds(self) -> None:
+        """Read all holds, and set the gauge by them."""
+        self._holds = {(hold.feed, hold.reason): hold for hold in await self._removal_holds.all()}
         for feed in self._feeds:
             for reason in decide.GUARDED_REASONS:
-                freeze = self._frozen.get((feed, reason))
-                self._gauge.labels(feed, reason.value).set(freeze is not None and freeze.decision is None)
+                hold = self._holds.get((feed, reason))
+                self._gauge.labels(feed, reason.value).set(hold is not None and hold.decision is None)

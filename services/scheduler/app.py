@@ -64,7 +64,7 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         consumer = Consumer(settings, SERVICE, [seen], dead_letters, registry)
         health = Health({"mongo": lambda: mongo.ping(database), "kafka": broker.ping}, registry)
         await work(settings, settings.scheduler_port, consumer, loops, health, stop)
-        await lease.give_back()
+        await lease.release()
 
 
 def _sweep_loops(

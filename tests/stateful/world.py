@@ -18,7 +18,9 @@ from services.downloader.encoders import Encoders
 from services.downloader.fetch import Fetcher
 from services.downloader.handle import Handler, Parts
 from services.downloader.picture import Encoded, EncodedVariant
+from services.janitor.evidence import RemovalReports
 from services.janitor.guard import Guard
+from services.janitor.photo_objects import PhotoObjects
 from services.janitor.removal import Remover
 from services.resolver.cache_metrics import CacheMetrics
 from services.resolver.catalog import Catalog
@@ -222,10 +224,11 @@ class World:
         guard = Guard(
             listings, cast("RemovalHolds", Door(process, self.removal_holds)), FEEDS, self.clock, CollectorRegistry()
         )
+        removals, objects = Door(process, self.removals), Door(process, self.objects)
+        reports = RemovalReports(cast("Removals", removals), publisher, RENDERER, CollectorRegistry())
         remover = Remover(
-            listings, cast("Objects", Door(process, self.objects)), cast("Removals", Door(process, self.removals)),
-            guard, lease, publisher, RENDERER, self.clock, CollectorRegistry(),
-        )  # fmt: skip
+            listings, PhotoObjects(cast("Objects", objects)), reports, guard, lease, self.clock, CollectorRegistry()
+        )
         return Service(recorder.record, remover.sweep)
 
     def _downloader(self, process: Process[Service]) -> Service:

@@ -1,0 +1,89 @@
+"""Reports removals: evidence in the store, `image-removed` for caches and the CDN, metrics and log lines."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from prometheus_client import CollectorRegistry, Counter
+
+from services.janitor.photo_objects import DeletedDiscard
+from shared import log
+from shared.domain.freshness import to_millisecond
+from shared.events.images import ImageRemoved
+from shared.publisher import Publisher
+from shared.render import Renderer
+from shared.stores.removals import Removal, Removals
+
+_MAX_LOGGED_KEYS = 5
+
+_logger = log.get(__name__)
+
+
+class RemovalReports:
+    """Writes the evidence of removals and publishes their events."""
+
+    def __init__(
+        self, removals: Removals, publisher: Publisher, renderer: Renderer, registry: CollectorRegistry
+    ) -> None:
+        self._removals = removals
+        self._publisher = publisher
+        self._renderer = renderer
+        self._removed = Counter("listing_images_removed", "Images removed, by reason", ["reason"], registry=registry)
+        self._refused = Counter(
+            "listing_images_removal_refused", "Objects that storage refused to delete", registry=registry
+        )
+
+    async def record(self, deleted: Sequence[DeletedDiscard], now: datetime) -> None:
+        """Store the evidence of deleted discards, then publish `image-removed` for those of which nothing remained.
+
+        To do so again changes no evidence and publishes the same events. Raises StoreUnavailable and BrokerUnavailable.
+        """
+        await self._removals.add([_evidence(one, now) for one in deleted])
+        await self._publisher.publish(self._event(one, now) for one in deleted if not one.remained)
+
+    def count(self, deleted: Iterable[DeletedDiscard]) -> None:
+        """Count and log each deleted discard as removed, or as refused if storage refused to delete an object of it."""
+        for one in deleted:
+            facts = {
+                "feed": one.listing.feed,
+                "listing_key": one.listing.key,
+                "image_id": one.discard.image_id,
+                "reason": one.discard.reason.value,
+                "objects": one.object_count,
+            }
+            if one.remained:
+                self._refused.inc(len(one.remained))
+                _logger.error("removal-refused", **facts, remained=one.remained[:_MAX_LOGGED_KEYS])
+            else:
+                self._removed.labels(one.discard.reason).inc()
+                _logger.info("image-removed", **facts)
+
+    def _event(self, deleted: DeletedDiscard, now: datetime) -> ImageRemoved:
+        return ImageRemoved(
+            feed=deleted.listing.feed,
+            listing_key=deleted.listing.key,
+            image_id=deleted.discard.image_id,
+            reason=deleted.discard.reason,
+            removed_at=now,
+            urls=tuple(self._renderer.url(key) for key in deleted.discard.public_keys),
+        )
+
+
+def _evidence(deleted: DeletedDiscard, now: datetime) -> Removal:
+    """Return the evidence of a removal; its id is the same each time that the same removal is repeated."""
+    discard, remained = deleted.discard, sorted(deleted.remained)
+    identity = "|".join([discard.image_id, discard.reason, discard.since.isoformat(), *remained])
+    return Removal(
+        id=hashlib.sha256(identity.encode()).hexdigest()[:32],
+        feed=deleted.listing.feed,
+        listing_key=deleted.listing.key,
+        image_id=discard.image_id,
+        reason=discard.reason.value,
+        mls_status=deleted.listing.standard_status,
+        off_market_at=to_millisecond(discard.off_market_at) if discard.off_market_at else None,
+        hidden_at=discard.since,
+        unshown_at=discard.unshown_at or discard.since,
+        removed_at=now,
+        objects=deleted.object_count,
+        remained=tuple(remained),
+    )

@@ -1,0 +1,213 @@
+"""When are the removals of a feed held, what goes on meanwhile, and what does an operator's decision do?"""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from shared.domain.burst import MIN_HIDDEN
+from shared.domain.listing import Listing, RemovalReason
+from shared.stores.removal_holds import Decision
+from tests.builders import FEED, NOW, a_copy, a_discard, a_downloaded_photo, a_listing, a_photo, hidden
+from tests.janitors import Died, Mortality, World, a_hidden_listing, burst, photos
+
+
+@pytest.fixture
+def world() -> World:
+    """An empty world at NOW."""
+    return World()
+
+
+def displayed(size: int) -> list[Listing]:
+    return [a_listing(a_photo(key=f"D{number}"), key=f"D{number}") for number in range(size)]
+
+
+@pytest.mark.parametrize(
+    ("gone", "left", "share", "is_frozen"),
+    [
+        (MIN_HIDDEN, 150, 0.2, True),  # 50 of 200
+        (MIN_HIDDEN, 200, 0.2, False),  # 50 of 250 is the share, not more
+        (MIN_HIDDEN - 1, 0, 0.2, False),  # all of a small feed
+        (MIN_HIDDEN, 0, 1.0, False),  # never
+        (MIN_HIDDEN, 500, 0.0, True),
+    ],
+)
+async def test_a_burst_is_held_and_an_ordinary_day_is_not(
+    world: World, gone: int, left: int, share: float, is_frozen: bool
+) -> None:
+    leaving = burst(gone)
+    await world.has(*leaving, *displayed(left))
+    await world.a_janitor(removal_freeze_share=share).sweep()
+    assert await world.removed_count(*leaving) == (0 if is_frozen else gone)
+    assert bool(world.keys) is is_frozen
+    assert world.metric("removals_held", feed=FEED, reason="listing-inactive") == is_frozen
+    assert [one.hidden for one in await world.removal_holds.all()] == [gone] * is_frozen
+
+
+async def test_the_first_of_a_burst_is_not_deleted_while_the_others_still_arrive(world: World) -> None:
+    leaving = burst(MIN_HIDDEN, since=-4.5)
+    first = burst(1, since=-5.5)
+    await world.has(*first, *leaving)
+    await world.a_janitor().sweep()
+    assert await world.removed_count(*first) == 0
+
+
+@pytest.mark.parametrize("hours", [1.1, 30.0])
+async def test_a_burst_that_no_janitor_watched_is_held_and_goes_as_it_is_decided(world: World, hours: float) -> None:
+    before, leaving = burst(1, since=-3_600 * (hours + 2)), burst(80, since=-3_600 * hours)
+    await world.has(*before, *leaving, *displayed(10))
+    await world.a_janitor().sweep()
+    assert await world.removed_count(*before, *leaving) == 0
+    assert world.metric("removals_held", feed=FEED, reason="listing-inactive") == 1
+    assert await world.removal_holds.decide(FEED, Decision.RESUME, world.now) == 1
+    world.later(2)
+    await world.a_janitor().sweep()
+    assert await world.removed_count(*before, *leaving) == 81
+
+
+async def test_what_left_in_many_hours_that_no_janitor_watched_goes(world: World) -> None:
+    leaving = [one for hour in range(8) for one in burst(MIN_HIDDEN - 1, since=-3_600 * (hour * 1.1 + 1.1))]
+    await world.has(*leaving, *displayed(10))
+    await world.a_janitor().sweep()
+    assert await world.removed_count(*leaving) == len(leaving)
+
+
+async def test_what_was_never_shown_does_not_count(world: World) -> None:
+    leaving = [replace(one, hidden=replace(one.hidden, was_displayed=False)) for one in burst(80) if one.hidden]
+    await world.has(*leaving, *displayed(10))
+    await world.a_janitor().sweep()
+    assert await world.removed_count(*leaving) == 80
+
+
+async def test_an_opt_out_is_not_held_up_by_a_feed_that_loses_its_listings_and_a_mass_of_them_is(world: World) -> None:
+    inactive, owners = burst(80), burst(MIN_HIDDEN - 1, since=-7, reason=RemovalReason.OPT_OUT)
+    await world.has(*inactive, *owners, *displayed(10))
+    await world.a_janitor().sweep()
+    assert (await world.removed_count(*inactive), await world.removed_count(*owners)) == (0, len(owners))
+
+    mass = burst(MIN_HIDDEN, since=-8, reason=RemovalReason.OPT_OUT)
+    await world.has(*mass)
+    world.later(1)
+    await world.a_janitor().sweep()
+    assert await world.removed_count(*mass) == 0
+    assert world.metric("removals_held", feed=FEED, reason="opt-out") == 1
+
+
+async def test_withdrawn_photos_superseded_and_forced_ones_go_on_while_a_feed_is_frozen(world: World) -> None:
+    forced = a_hidden_listing("F", hidden=hidden(since=-1, remove_at=-1, reason=RemovalReason.FORCED))
+    old = a_discard("a", copy=a_copy("a", sha256="aa" * 32))
+    withdrawn = a_discard("c", copy=a_copy("c"), reason=RemovalReason.PHOTO_WITHDRAWN, whole=True)
+    other = a_listing(*photos()[:2], discards=(old, withdrawn))
+    leaving = burst(80)
+    await world.has(*leaving, forced, other)
+    await world.a_janitor().sweep()
+    assert await world.removed_count(*leaving) == 0
+    assert await world.removed_count(forced) == 1
+    assert (await world.listing()).discards == ()
+
+
+async def test_a_janitor_that_was_succeeded_says_nothing_of_freezes_and_delays(world: World) -> None:
+    await world.has(*burst(80), *displayed(10))
+    first = world.a_janitor(name="first")
+    await first.sweep()
+    assert world.metric("removals_held", feed=FEED, reason="listing-inactive") == 1
+    assert world.metric("removal_late_seconds") == 0  # all are held
+    assert await world.leases.hold("removal", "second", NOW, NOW) is False
+    await world.leases.release("removal", "first")
+    assert await world.leases.hold("removal", "second", NOW, NOW + timedelta(minutes=10))
+    world.later(60)
+    await first.sweep()
+    assert world.metric("removals_held", feed=FEED, reason="listing-inactive") is None
+    assert world.metric("removal_late_seconds") == 0
+
+
+async def test_resuming_removes_what_was_held_and_does_not_freeze_again_for_it(world: World) -> None:
+    leaving = burst(80)
+    await world.has(*leaving, *displayed(10))
+    await world.a_janitor().sweep()
+    assert await world.removal_holds.decide(FEED, Decision.RESUME, world.now) == 1
+    world.later(1)
+    janitor = world.a_janitor()
+    await janitor.sweep()
+    assert await world.removed_count(*leaving) == 80
+    assert world.metric("removals_held", feed=FEED, reason="listing-inactive") == 0
+    again = burst(MIN_HIDDEN, since=2)
+    world.later(7)
+    await world.has(*again)
+    await janitor.sweep()
+    assert await world.removed_count(*again) == 0, "a burst after the decision is another burst"
+
+
+async def test_discarding_keeps_the_copies_hidden_for_72_hours_for_the_feed_to_show_them_again(world: World) -> None:
+    leaving = [*burst(79), *burst(1, since=-2)]  # the last is not due yet
+    await world.has(*leaving, *displayed(10))
+    await world.a_janitor().sweep()
+    assert await world.removal_holds.decide(FEED, Decision.DISCARD, world.now) == 1
+    janitor = world.a_janitor()
+    for seconds in (10, 72 * 3_600 - 20):
+        world.later(seconds)
+        await janitor.sweep()
+        assert await world.removed_count(*leaving) == 0
+    assert not (await world.announce(leaving[0].key, StandardStatus="Closed")).is_displayed
+    shown = await world.announce(leaving[1].key)
+    assert shown.is_displayed
+    assert shown.photos[0].copy
+    await janitor.sweep()
+    assert await world.removed_count(*leaving) == 0, "to be told again that they are inactive changes nothing"
+    world.later(20)
+    await janitor.sweep()
+    assert await world.removed_count(*leaving) == len(leaving) - 1
+    assert (await world.listing(leaving[1].key)).photos
+
+
+async def test_an_owner_who_opts_out_of_a_held_listing_is_not_kept_waiting(world: World) -> None:
+    leaving = burst(80)
+    await world.has(*leaving)
+    await world.a_janitor().sweep()
+    await world.announce(leaving[0].key, InternetEntireListingDisplayYN=False)
+    await world.a_janitor().sweep()
+    assert await world.removed_count(*leaving) == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"StandardStatus": "Closed"}, "listing-inactive"),
+        ({"MlgCanView": False}, "listing-inactive"),  # as the sweep says of keys that the MLS no longer has
+        ({"InternetEntireListingDisplayYN": False}, "opt-out"),
+    ],
+)
+async def test_whoever_hides_a_mass_of_listings_meets_the_guard(
+    world: World, fields: dict[str, Any], reason: str
+) -> None:
+    shown = [a_listing(a_downloaded_photo("a", key=f"S{number}"), key=f"S{number}") for number in range(60)]
+    await world.has(*shown)
+    for one in shown:
+        assert not (await world.announce(one.key, **fields)).is_displayed
+    world.later(6)
+    await world.a_janitor().sweep()
+    assert await world.removed_count(*shown) == 0
+    assert [str(one.reason) for one in await world.removal_holds.all()] == [reason]
+
+
+async def test_a_janitor_that_dies_while_it_holds_a_burst_deletes_none_of_it() -> None:
+    for step in range(1, 60):
+        world, leaving = World(), burst(60)
+        await world.has(*leaving)
+        try:
+            await world.a_janitor(Mortality(step, after=bool(step % 2)).wrap).sweep()
+        except Died:
+            world.later(1)
+        else:
+            break
+        await world.a_janitor().sweep()
+        assert await world.removed_count(*leaving) == 0
+        await world.removal_holds.decide(FEED, Decision.RESUME, world.now)
+        with pytest.raises(Died):
+            await world.a_janitor(Mortality(5).wrap).sweep()
+        world.later(1)
+        await world.a_janitor().sweep()
+        assert await world.removed_count(*leaving) == 60
+    else:
+        pytest.fail("the sweep never came to its end")

@@ -1,0 +1,159 @@
+"""What an operator removes is hidden at once, goes within seconds, and stays away until it is allowed again."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+
+from ops import removals
+from services.downloader.decide import settle
+from services.downloader.outcomes import Downloaded
+from shared.domain.image import Claim
+from shared.domain.listing import Listing, RemovalReason, copy_keys
+from tests.builders import FEED, KEY, NOW, a_copy, a_discard, a_feed, a_listing, a_record, a_row, announced, hidden
+from tests.janitors import PHOTOS, World, a_hidden_listing, burst, photos
+
+
+@pytest.fixture
+def world() -> World:
+    """An empty world at NOW."""
+    return World()
+
+
+async def change(world: World, rule: Callable[..., Listing], *images: str) -> None:
+    await removals.change(world.listings, (FEED, KEY), partial(rule, image_ids=images), world.clock)
+
+
+def said_at(at: float | None, **fields: Any) -> dict[str, Any]:
+    return a_record(*(a_row(name) for name in "abc"), at=at, **fields)
+
+
+async def hear(world: World, record: dict[str, Any], offset: int = 0) -> Listing:
+    """Record what the MLS says, if it says anything new; return the listing as it is then."""
+    if after := announced(record, await world.listing(), offset=offset, now=world.now):
+        assert not await world.listings.write([after])
+    return await world.listing()
+
+
+async def test_a_forced_listing_goes_at_once_with_all_its_versions_and_stays_away(world: World) -> None:
+    old = a_discard("a", copy=a_copy("a", sha256="aa" * 32), remove_at=NOW + timedelta(hours=24))
+    await world.has(a_listing(*photos(), discards=(old,)))
+    world.stores(*copy_keys(a_copy("a", sha256="aa" * 32)))
+    await change(world, removals.remove)
+    assert not (await world.listing()).is_displayed
+    await world.a_janitor().sweep()
+    assert world.keys == set()
+    assert await world.evidence() == sorted((one.id, "forced") for one in photos())
+    assert {event["reason"] for event in world.broker.events} == {"forced"}
+    for at, offset in ((0, 1), (60, 2), (120, 3)):  # the same again, and newer ones
+        listing = await hear(world, said_at(at), offset)
+        assert (listing.is_displayed, listing.photos, listing.due_at) == (False, (), None)
+    assert await world.a_janitor().sweep() == 0
+
+
+@pytest.mark.parametrize(
+    ("at", "offset"),
+    [(0, 0), (-60, 0), (60, 1), (None, 0)],
+    ids=["the same", "an older one", "a newer one", "the same without a time"],
+)
+async def test_a_forced_listing_that_is_allowed_comes_back_with_whatever_the_mls_says_next(
+    world: World, at: float | None, offset: int
+) -> None:
+    await world.has(a_listing(*photos()))
+    await change(world, removals.remove)
+    await world.a_janitor().sweep()
+    await change(world, removals.allow_again)
+    listing = await world.listing()
+    assert not listing.is_displayed
+    assert not removals.is_removed(listing, ())
+    listing = await hear(world, said_at(at), offset)
+    assert listing.is_displayed
+    assert [photo.object_id for photo in listing.photos] == ["a", "b", "c"]
+    assert listing.due_at == NOW
+
+
+async def test_a_forced_listing_that_is_allowed_stays_hidden_where_the_mls_says_so(world: World) -> None:
+    await world.has(a_listing(*photos()))
+    await change(world, removals.remove)
+    await world.a_janitor().sweep()
+    await change(world, removals.allow_again)
+    listing = await hear(world, said_at(0, StandardStatus="Closed"))
+    assert listing.hidden
+    assert listing.hidden.reason is RemovalReason.LISTING_INACTIVE
+
+
+async def test_a_forced_image_goes_alone_and_stays_away_until_it_is_allowed(world: World) -> None:
+    a, b, c = photos()
+    await world.has(a_listing(a, b, c))
+    await change(world, removals.remove, b.id)
+    await world.a_janitor().sweep()
+    assert world.keys == {*copy_keys(a_copy("a")), *copy_keys(a_copy("c"))}
+    assert await world.evidence() == [(b.id, "forced")]
+    for at, offset in ((0, 1), (60, 2)):
+        listing = await hear(world, said_at(at), offset)
+        assert [(photo.object_id, photo.order) for photo in listing.photos] == [("a", 0), ("c", 1)]
+        assert listing.due_at is None or at == 60
+    assert await world.a_janitor().sweep() == 0
+    await change(world, removals.allow_again, b.id)
+    listing = await hear(world, said_at(60), offset=2)
+    assert [(photo.object_id, photo.order) for photo in listing.photos] == [("a", 0), ("b", 1), ("c", 2)]
+    assert listing.photos[0].copy
+    assert listing.photo_due_at(listing.photos[1]) == NOW
+
+
+@pytest.mark.parametrize("images", [[], [photos()[1].id]])
+async def test_what_is_forced_after_its_listing_left_was_not_shown_since_then(world: World, images: list[str]) -> None:
+    left = replace(hidden(since=-90, remove_at=900), off_market_at=NOW - timedelta(minutes=3))
+    await world.has(a_listing(*photos(), hidden=left))
+    await change(world, removals.remove, *images)
+    await world.a_janitor().sweep()
+    evidence = await world.removals.of_listing(FEED, KEY)
+    assert len(evidence) == len(images or PHOTOS * [0])
+    for one in evidence:
+        assert (one.reason, one.off_market_at, one.hidden_at, one.unshown_at) == (
+            "forced",
+            left.off_market_at,
+            left.since,
+            NOW,
+        )
+
+
+async def test_to_allow_a_listing_allows_its_images_too_and_to_allow_an_image_no_listing(world: World) -> None:
+    a, b, _ = photos()
+    await world.has(a_listing(*photos()))
+    await change(world, removals.remove, a.id, b.id)
+    await change(world, removals.remove)
+    await change(world, removals.allow_again, a.id)
+    listing = await world.listing()
+    assert (listing.is_removed_by_operator, listing.removed_image_ids) == (True, (b.id,))
+    assert not removals.is_removed(listing, [a.id])
+    assert removals.is_removed(listing, [b.id])
+    await change(world, removals.allow_again)
+    listing = await world.listing()
+    assert (listing.is_removed_by_operator, listing.removed_image_ids) == (False, ())
+
+
+async def test_what_is_forced_in_a_frozen_feed_goes_all_the_same(world: World) -> None:
+    await world.has(*burst(80), a_hidden_listing(hidden=hidden(since=-6, remove_at=-1)))
+    await world.a_janitor().sweep()
+    assert world.keys
+    await change(world, removals.remove)
+    await world.a_janitor().sweep()
+    assert await world.evidence() == sorted((one.id, "forced") for one in photos())
+
+
+async def test_a_download_under_way_does_not_bring_a_forced_image_back(world: World) -> None:
+    a = replace(photos()[0], claim=Claim(worker="w", until=NOW + timedelta(seconds=80)), released_at=NOW)
+    await world.has(a_listing(a))
+    await change(world, removals.remove, a.id)
+    settled = settle(
+        await world.listing(), a, Downloaded(a_copy("a", sha256="cc" * 32)), feed=a_feed(),
+        superseded_for=timedelta(hours=24), now=world.now, jitter=0.0,
+    )  # fmt: skip
+    world.stores(*copy_keys(a_copy("a", sha256="cc" * 32)))
+    assert not await world.listings.write([settled.listing])
+    await world.a_janitor().sweep()
+    assert (world.keys, (await world.listing()).photos) == (set(), ())

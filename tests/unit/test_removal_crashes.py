@@ -1,0 +1,118 @@
+"""What does a removal sweep leave, wherever its janitor dies or stalls, and whoever comes back meanwhile?"""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from shared.domain.listing import Listing, RemovalReason, copy_keys
+from tests.builders import KEY, NOW, a_copy, a_discard, a_listing, hidden
+from tests.janitors import PHOTOS, Died, Mortality, Stall, World, a_hidden_listing, photos
+
+
+@pytest.fixture
+def world() -> World:
+    """An empty world at NOW."""
+    return World()
+
+
+async def steps(world: World) -> int:
+    """Count the steps of a whole sweep."""
+    mortality = Mortality(10_000)
+    await world.a_janitor(mortality.wrap).sweep()
+    return 10_000 - mortality.calls_left
+
+
+def everything() -> list[Listing]:
+    """Return something to remove for every reason."""
+    old = a_discard("a", copy=a_copy("a", sha256="aa" * 32), remove_at=NOW - timedelta(seconds=1))
+    withdrawn = a_discard("c", copy=a_copy("c"), reason=RemovalReason.PHOTO_WITHDRAWN, whole=True)
+    return [
+        a_listing(*photos()[:2], discards=(old, withdrawn)),
+        a_hidden_listing("X2"),
+        a_hidden_listing("X3", hidden=hidden(since=-9, remove_at=-4, reason=RemovalReason.OPT_OUT)),
+    ]
+
+
+async def stocked() -> World:
+    world = World()
+    await world.has(*everything())
+    world.stores(*copy_keys(a_copy("a", sha256="aa" * 32)), *copy_keys(a_copy("c")), *copy_keys(a_copy("b", key="X2")))
+    return world
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_a_janitor_that_dies_at_any_step_is_followed_by_one_that_ends_it(after: bool) -> None:
+    straight = await stocked()
+    count = await steps(straight)
+    assert count > 10
+    for step in range(1, count + 1):
+        world = await stocked()
+        with pytest.raises(Died):
+            await world.a_janitor(Mortality(step, after=after).wrap).sweep()
+        world.later(1)
+        await world.a_janitor().sweep()
+        assert world.keys == straight.keys, step
+        for key in (KEY, "X2", "X3"):
+            assert await world.evidence(key) == await straight.evidence(key), step
+            left, wanted = await world.listing(key), await straight.listing(key)
+            assert replace(left, revision=0) == replace(wanted, revision=0), step
+        said = {(event["image_id"], event["reason"], *event["urls"]) for event in world.broker.events}
+        assert said == {(event["image_id"], event["reason"], *event["urls"]) for event in straight.broker.events}, step
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_a_listing_that_comes_back_at_any_step_ends_served_and_complete(after: bool) -> None:
+    """The janitor dies, the listing is active again, is downloaded if due, and the next janitor ends what was begun."""
+    for step in range(1, 40):
+        world = World()
+        await world.has(a_hidden_listing())
+        try:
+            await world.a_janitor(Mortality(step, after=after).wrap).sweep()
+        except Died:
+            world.later(1)
+        else:
+            break
+        await world.announce(KEY)
+        await world.download()
+        await world.a_janitor().sweep()
+        await world.download()
+        listing = await world.listing()
+        assert listing.is_displayed, step
+        assert [photo.object_id for photo in listing.photos] == ["a", "b", "c"], step
+        assert all(photo.copy for photo in listing.photos), step
+        assert world.keys == {key for photo in listing.photos if photo.copy for key in copy_keys(photo.copy)}, step
+    else:
+        pytest.fail("the sweep never came to its end")
+
+
+@pytest.mark.parametrize(
+    ("store", "method", "after", "lost"),
+    [("listings", "write", True, 0), ("objects", "delete", False, PHOTOS), ("removals", "add", False, 0)],
+    ids=["it had marked them", "it was about to delete them", "it had deleted them"],
+)
+async def test_a_janitor_that_wakes_after_it_was_overtaken_leaves_no_record_without_its_bytes(
+    world: World, store: str, method: str, after: bool, lost: int
+) -> None:
+    """It stands still for a minute at some step of a removal.
+
+    Another removes the listing, the listing comes back, and the same bytes are stored again; then it wakes.
+    """
+
+    async def meanwhile() -> None:
+        world.later(60)
+        assert await world.a_janitor(name="other").sweep() == 1
+        assert world.keys == set()
+        await world.announce(KEY)
+        await world.download()
+
+    await world.has(a_hidden_listing())
+    stall = Stall(getattr(world, store), method, meanwhile, after=after)
+    await world.a_janitor(stall.wrap, name="slow").sweep()
+    listing = await world.listing()
+    assert [listing.photo_due_at(photo) for photo in listing.photos if photo.copy is None] == [world.now] * lost
+    await world.download()
+    listing = await world.listing()
+    assert len(listing.photos) == PHOTOS
+    assert all(photo.copy for photo in listing.photos)
+    assert world.keys == {key for photo in listing.photos if photo.copy for key in copy_keys(photo.copy)}
