@@ -33,7 +33,7 @@ def displayed(size: int) -> list[Listing]:
         (MIN_HIDDEN, 500, 0.0, True),
     ],
 )
-async def test_a_burst_is_held_and_an_ordinary_day_is_not(
+async def test_removals_are_held_if_enough_listings_and_a_large_share_turn_hidden_in_an_hour(
     world: World, gone: int, left: int, share: float, is_frozen: bool
 ) -> None:
     leaving = burst(gone)
@@ -45,7 +45,7 @@ async def test_a_burst_is_held_and_an_ordinary_day_is_not(
     assert [one.hidden for one in await world.removal_holds.all()] == [gone] * is_frozen
 
 
-async def test_the_first_of_a_burst_is_not_deleted_while_the_others_still_arrive(world: World) -> None:
+async def test_the_first_due_listing_of_a_burst_is_held_before_the_others_are_due(world: World) -> None:
     leaving = burst(MIN_HIDDEN, since=-4.5)
     first = burst(1, since=-5.5)
     await world.has(*first, *leaving)
@@ -54,7 +54,7 @@ async def test_the_first_of_a_burst_is_not_deleted_while_the_others_still_arrive
 
 
 @pytest.mark.parametrize("hours", [1.1, 30.0])
-async def test_a_burst_that_no_janitor_watched_is_held_and_goes_as_it_is_decided(world: World, hours: float) -> None:
+async def test_a_burst_while_no_janitor_ran_is_held_and_removed_once_it_is_resumed(world: World, hours: float) -> None:
     before, leaving = burst(1, since=-3_600 * (hours + 2)), burst(80, since=-3_600 * hours)
     await world.has(*before, *leaving, *displayed(10))
     await world.a_janitor().sweep()
@@ -66,21 +66,23 @@ async def test_a_burst_that_no_janitor_watched_is_held_and_goes_as_it_is_decided
     assert await world.removed_count(*before, *leaving) == 81
 
 
-async def test_what_left_in_many_hours_that_no_janitor_watched_goes(world: World) -> None:
+async def test_listings_hidden_over_many_hours_while_no_janitor_ran_are_removed(world: World) -> None:
     leaving = [one for hour in range(8) for one in burst(MIN_HIDDEN - 1, since=-3_600 * (hour * 1.1 + 1.1))]
     await world.has(*leaving, *displayed(10))
     await world.a_janitor().sweep()
     assert await world.removed_count(*leaving) == len(leaving)
 
 
-async def test_what_was_never_shown_does_not_count(world: World) -> None:
+async def test_listings_that_were_never_displayed_do_not_count_as_a_burst(world: World) -> None:
     leaving = [replace(one, hidden=replace(one.hidden, was_displayed=False)) for one in burst(80) if one.hidden]
     await world.has(*leaving, *displayed(10))
     await world.a_janitor().sweep()
     assert await world.removed_count(*leaving) == 80
 
 
-async def test_an_opt_out_is_not_held_up_by_a_feed_that_loses_its_listings_and_a_mass_of_them_is(world: World) -> None:
+async def test_opt_outs_are_removed_during_a_burst_of_inactive_listings(
+    world: World,
+) -> None:
     inactive, owners = burst(80), burst(MIN_HIDDEN - 1, since=-7, reason=RemovalReason.OPT_OUT)
     await world.has(*inactive, *owners, *displayed(10))
     await world.a_janitor().sweep()
@@ -94,7 +96,7 @@ async def test_an_opt_out_is_not_held_up_by_a_feed_that_loses_its_listings_and_a
     assert world.metric("removals_held", feed=FEED, reason="opt-out") == 1
 
 
-async def test_withdrawn_photos_superseded_and_forced_ones_go_on_while_a_feed_is_frozen(world: World) -> None:
+async def test_withdrawn_superseded_and_forced_photos_are_removed_while_a_burst_is_held(world: World) -> None:
     forced = a_hidden_listing("F", hidden=hidden(since=-1, remove_at=-1, reason=RemovalReason.FORCED))
     old = a_discard("a", copy=a_copy("a", sha256="aa" * 32))
     withdrawn = a_discard("c", copy=a_copy("c"), reason=RemovalReason.PHOTO_WITHDRAWN, whole=True)
@@ -107,7 +109,7 @@ async def test_withdrawn_photos_superseded_and_forced_ones_go_on_while_a_feed_is
     assert (await world.listing()).discards == ()
 
 
-async def test_a_janitor_that_was_succeeded_says_nothing_of_freezes_and_delays(world: World) -> None:
+async def test_a_janitor_that_lost_its_lease_clears_its_gauges(world: World) -> None:
     await world.has(*burst(80), *displayed(10))
     first = world.a_janitor(name="first")
     await first.sweep()
@@ -122,7 +124,7 @@ async def test_a_janitor_that_was_succeeded_says_nothing_of_freezes_and_delays(w
     assert world.metric("removal_late_seconds") == 0
 
 
-async def test_resuming_removes_what_was_held_and_does_not_freeze_again_for_it(world: World) -> None:
+async def test_resuming_removes_held_listings_and_does_not_hold_them_again(world: World) -> None:
     leaving = burst(80)
     await world.has(*leaving, *displayed(10))
     await world.a_janitor().sweep()
@@ -139,7 +141,7 @@ async def test_resuming_removes_what_was_held_and_does_not_freeze_again_for_it(w
     assert await world.removed_count(*again) == 0, "a burst after the decision is another burst"
 
 
-async def test_discarding_keeps_the_copies_hidden_for_72_hours_for_the_feed_to_show_them_again(world: World) -> None:
+async def test_a_discarded_burst_stays_hidden_with_its_copies_for_72_hours(world: World) -> None:
     leaving = [*burst(79), *burst(1, since=-2)]  # the last is not due yet
     await world.has(*leaving, *displayed(10))
     await world.a_janitor().sweep()
@@ -161,7 +163,7 @@ async def test_discarding_keeps_the_copies_hidden_for_72_hours_for_the_feed_to_s
     assert (await world.listing(leaving[1].key)).photos
 
 
-async def test_an_owner_who_opts_out_of_a_held_listing_is_not_kept_waiting(world: World) -> None:
+async def test_a_held_listing_that_its_owner_opts_out_of_is_removed_at_once(world: World) -> None:
     leaving = burst(80)
     await world.has(*leaving)
     await world.a_janitor().sweep()
@@ -178,7 +180,7 @@ async def test_an_owner_who_opts_out_of_a_held_listing_is_not_kept_waiting(world
         ({"InternetEntireListingDisplayYN": False}, "opt-out"),
     ],
 )
-async def test_whoever_hides_a_mass_of_listings_meets_the_guard(
+async def test_a_burst_is_held_whatever_field_of_the_record_hides_it(
     world: World, fields: dict[str, Any], reason: str
 ) -> None:
     shown = [a_listing(a_downloaded_photo("a", key=f"S{number}"), key=f"S{number}") for number in range(60)]
@@ -191,7 +193,7 @@ async def test_whoever_hides_a_mass_of_listings_meets_the_guard(
     assert [str(one.reason) for one in await world.removal_holds.all()] == [reason]
 
 
-async def test_a_janitor_that_dies_while_it_holds_a_burst_deletes_none_of_it() -> None:
+async def test_a_janitor_that_dies_while_it_begins_a_hold_removes_no_held_listing() -> None:
     for step in range(1, 60):
         world, leaving = World(), burst(60)
         await world.has(*leaving)

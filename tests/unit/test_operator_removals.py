@@ -38,7 +38,7 @@ async def hear(world: World, record: dict[str, Any], offset: int = 0) -> Listing
     return await world.listing()
 
 
-async def test_a_forced_listing_goes_at_once_with_all_its_versions_and_stays_away(world: World) -> None:
+async def test_a_forced_listing_is_removed_at_once_with_superseded_copies_and_stays_away(world: World) -> None:
     old = a_discard("a", copy=a_copy("a", sha256="aa" * 32), remove_at=NOW + timedelta(hours=24))
     await world.has(a_listing(*photos(), discards=(old,)))
     world.stores(*copy_keys(a_copy("a", sha256="aa" * 32)))
@@ -59,7 +59,7 @@ async def test_a_forced_listing_goes_at_once_with_all_its_versions_and_stays_awa
     [(0, 0), (-60, 0), (60, 1), (None, 0)],
     ids=["the same", "an older one", "a newer one", "the same without a time"],
 )
-async def test_a_forced_listing_that_is_allowed_comes_back_with_whatever_the_mls_says_next(
+async def test_an_allowed_listing_is_shown_again_with_the_next_announcement_even_an_older_one(
     world: World, at: float | None, offset: int
 ) -> None:
     await world.has(a_listing(*photos()))
@@ -75,7 +75,7 @@ async def test_a_forced_listing_that_is_allowed_comes_back_with_whatever_the_mls
     assert listing.due_at == NOW
 
 
-async def test_a_forced_listing_that_is_allowed_stays_hidden_where_the_mls_says_so(world: World) -> None:
+async def test_an_allowed_listing_stays_hidden_if_the_next_announcement_hides_it(world: World) -> None:
     await world.has(a_listing(*photos()))
     await change(world, removals.remove)
     await world.a_janitor().sweep()
@@ -85,7 +85,7 @@ async def test_a_forced_listing_that_is_allowed_stays_hidden_where_the_mls_says_
     assert listing.hidden.reason is RemovalReason.LISTING_INACTIVE
 
 
-async def test_a_forced_image_goes_alone_and_stays_away_until_it_is_allowed(world: World) -> None:
+async def test_a_forced_image_is_removed_alone_and_stays_away_until_it_is_allowed(world: World) -> None:
     a, b, c = photos()
     await world.has(a_listing(a, b, c))
     await change(world, removals.remove, b.id)
@@ -105,7 +105,7 @@ async def test_a_forced_image_goes_alone_and_stays_away_until_it_is_allowed(worl
 
 
 @pytest.mark.parametrize("images", [[], [photos()[1].id]])
-async def test_what_is_forced_after_its_listing_left_was_not_shown_since_then(world: World, images: list[str]) -> None:
+async def test_the_evidence_says_since_when_forced_images_were_hidden(world: World, images: list[str]) -> None:
     left = replace(hidden(since=-90, remove_at=900), off_market_at=NOW - timedelta(minutes=3))
     await world.has(a_listing(*photos(), hidden=left))
     await change(world, removals.remove, *images)
@@ -121,7 +121,9 @@ async def test_what_is_forced_after_its_listing_left_was_not_shown_since_then(wo
         )
 
 
-async def test_to_allow_a_listing_allows_its_images_too_and_to_allow_an_image_no_listing(world: World) -> None:
+async def test_allowing_a_listing_allows_its_images_but_not_the_reverse(
+    world: World,
+) -> None:
     a, b, _ = photos()
     await world.has(a_listing(*photos()))
     await change(world, removals.remove, a.id, b.id)
@@ -136,7 +138,7 @@ async def test_to_allow_a_listing_allows_its_images_too_and_to_allow_an_image_no
     assert (listing.is_removed_by_operator, listing.removed_image_ids) == (False, ())
 
 
-async def test_what_is_forced_in_a_frozen_feed_goes_all_the_same(world: World) -> None:
+async def test_a_forced_listing_is_removed_while_its_feeds_removals_are_held(world: World) -> None:
     await world.has(*burst(80), a_hidden_listing(hidden=hidden(since=-6, remove_at=-1)))
     await world.a_janitor().sweep()
     assert world.keys
@@ -145,7 +147,7 @@ async def test_what_is_forced_in_a_frozen_feed_goes_all_the_same(world: World) -
     assert await world.evidence() == sorted((one.id, "forced") for one in photos())
 
 
-async def test_a_download_under_way_does_not_bring_a_forced_image_back(world: World) -> None:
+async def test_a_download_in_flight_does_not_bring_a_forced_image_back(world: World) -> None:
     a = replace(photos()[0], claim=Claim(worker="w", until=NOW + timedelta(seconds=80)), released_at=NOW)
     await world.has(a_listing(a))
     await change(world, removals.remove, a.id)

@@ -17,7 +17,7 @@ def world() -> World:
     return World()
 
 
-async def test_a_hidden_listing_goes_with_everything_it_had(world: World) -> None:
+async def test_all_objects_of_a_hidden_listing_are_deleted_also_unrecorded_ones(world: World) -> None:
     unknown = a_copy("b", sha256="ee" * 32)  # stored by a worker that died before it could say so
     await world.has(a_hidden_listing(standard_status="Closed"), a_listing(*photos("X2"), key="X2"))
     world.stores(*copy_keys(unknown))
@@ -31,7 +31,7 @@ async def test_a_hidden_listing_goes_with_everything_it_had(world: World) -> Non
     assert world.metric("removed_total", reason="listing-inactive") == PHOTOS
 
 
-async def test_the_evidence_says_when_what_and_why(world: World) -> None:
+async def test_the_evidence_has_the_listings_status_times_and_count_of_objects(world: World) -> None:
     left = replace(hidden(since=-9, remove_at=-4), off_market_at=NOW - timedelta(minutes=3))
     await world.has(a_hidden_listing(standard_status="Closed", hidden=left))
     await world.a_janitor().sweep()
@@ -40,7 +40,7 @@ async def test_the_evidence_says_when_what_and_why(world: World) -> None:
         assert (one.unshown_at, one.removed_at, one.objects, one.remained) == (NOW, NOW, 3, ())
 
 
-async def test_a_photo_alone_goes_and_the_others_stay(world: World) -> None:
+async def test_a_withdrawn_photo_is_removed_and_the_others_stay(world: World) -> None:
     a, b, _ = photos()
     discard = a_discard("c", copy=a_copy("c"), reason=RemovalReason.PHOTO_WITHDRAWN, whole=True)
     await world.has(a_listing(a, b, discards=(discard,)))
@@ -50,7 +50,7 @@ async def test_a_photo_alone_goes_and_the_others_stay(world: World) -> None:
     assert await world.evidence() == [(discard.image_id, "photo-withdrawn")]
 
 
-async def test_an_opt_out_goes_as_one_and_a_superseded_version_when_its_hours_are_over(world: World) -> None:
+async def test_an_opted_out_listing_is_removed_at_once_and_a_superseded_copy_when_it_is_due(world: World) -> None:
     old, new = a_copy("a", sha256="aa" * 32), a_copy("a", sha256="bb" * 32)
     superseded = a_discard("a", copy=old, remove_at=NOW + timedelta(hours=24))
     opted_out = a_hidden_listing("X2", hidden=hidden(since=-9, remove_at=-4, reason=RemovalReason.OPT_OUT))
@@ -66,7 +66,7 @@ async def test_an_opt_out_goes_as_one_and_a_superseded_version_when_its_hours_ar
     assert world.broker.events[-1]["urls"] == [RENDERER.url(one.key) for one in old.variants]
 
 
-async def test_what_storage_will_not_delete_is_said_and_tried_again_and_holds_up_nothing_else(world: World) -> None:
+async def test_an_object_that_storage_refuses_to_delete_is_reported_and_retried_while_others_go(world: World) -> None:
     await world.has(a_hidden_listing(), a_hidden_listing("X2"))
     locked = copy_keys(a_copy("b"))[0]
     world.objects.locked = {locked}
@@ -90,7 +90,7 @@ async def test_what_storage_will_not_delete_is_said_and_tried_again_and_holds_up
     assert [event["image_id"] for event in world.broker.events].count(photos()[1].id) == 1
 
 
-async def test_many_listings_are_a_few_requests_in_all(world: World) -> None:
+async def test_many_listings_are_removed_with_few_requests(world: World) -> None:
     calls: list[str] = []
 
     class CountingStore:
@@ -111,7 +111,7 @@ async def test_many_listings_are_a_few_requests_in_all(world: World) -> None:
     assert world.keys == set()
 
 
-async def test_how_late_the_oldest_removal_is_can_be_seen(world: World) -> None:
+async def test_a_gauge_shows_how_long_the_oldest_removal_has_been_due(world: World) -> None:
     await world.has(a_hidden_listing(hidden=hidden(since=-100, remove_at=-95)))
     janitor = world.a_janitor(Mortality(6).wrap)
     with pytest.raises(Died):

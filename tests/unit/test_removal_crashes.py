@@ -42,7 +42,7 @@ async def stocked() -> World:
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-async def test_a_janitor_that_dies_at_any_step_is_followed_by_one_that_ends_it(after: bool) -> None:
+async def test_a_removal_that_a_dead_janitor_left_at_any_step_is_finished_by_the_next(after: bool) -> None:
     straight = await stocked()
     count = await steps(straight)
     assert count > 10
@@ -62,7 +62,7 @@ async def test_a_janitor_that_dies_at_any_step_is_followed_by_one_that_ends_it(a
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-async def test_a_listing_that_comes_back_at_any_step_ends_served_and_complete(after: bool) -> None:
+async def test_a_listing_shown_again_after_any_step_of_its_removal_is_complete_in_the_end(after: bool) -> None:
     """The janitor dies, the listing is active again, is downloaded if due, and the next janitor ends what was begun."""
     for step in range(1, 40):
         world = World()
@@ -91,7 +91,7 @@ async def test_a_listing_that_comes_back_at_any_step_ends_served_and_complete(af
     [("listings", "write", True, 0), ("objects", "delete", False, PHOTOS), ("removals", "add", False, 0)],
     ids=["it had marked them", "it was about to delete them", "it had deleted them"],
 )
-async def test_a_janitor_that_wakes_after_it_was_overtaken_leaves_no_record_without_its_bytes(
+async def test_a_janitor_that_stalled_and_was_overtaken_leaves_no_copy_without_its_objects(
     world: World, store: str, method: str, after: bool, lost: int
 ) -> None:
     """It stands still for a minute at some step of a removal.
