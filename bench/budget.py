@@ -19,7 +19,7 @@ from shared.origin_budget.downloads import GrantedDownload as Download
 from shared.origin_budget.limits import limits_of
 from shared.stores import mongo
 from shared.stores.ledgers import Ledgers, StoredLedger
-from tests.servers import Servers, a_room, running
+from tests.servers import Servers, a_namespace, running
 
 WORKERS, SECONDS, WARM_UP_SECONDS = 8, 15.0, 3.0
 DOWNLOAD_SECONDS = (0.05, 0.25)
@@ -99,16 +99,16 @@ def _cost(found: Found) -> float:
 
 
 async def _measure(servers: Servers, feed: Feed, *, wanted: int, viewed: bool = False) -> Found:
-    found, room = Found(time.monotonic() + SECONDS), a_room(servers)
+    found, namespace = Found(time.monotonic() + SECONDS), a_namespace(servers)
     async with AsyncExitStack() as closing:
         workers = list[OriginBudget]()
         for _ in range(WORKERS + viewed):
-            database = await closing.enter_async_context(mongo.connect(servers.mongo, room.db))
+            database = await closing.enter_async_context(mongo.connect(servers.mongo, namespace.db))
             found.ledgers.append(Counted(mongo.MongoLedgers(database)))
             workers.append(OriginBudget(found.ledgers[-1], f"worker-{len(workers)}"))
         people = [_people(workers.pop(), feed, found)] if viewed else []
         await asyncio.gather(*(_work(worker, feed, wanted, found) for worker in workers), *people)
-        await database.client.drop_database(room.db)
+        await database.client.drop_database(namespace.db)
     return found
 
 

@@ -25,7 +25,7 @@ from shared.stores.documents import Document
 from shared.stores.mongo import Database
 from tests import system
 from tests.builders import FEED
-from tests.servers import DESK_TOKEN, Servers, a_room
+from tests.servers import DESK_TOKEN, Servers, a_namespace
 from tests.system import System
 
 ATTEMPTS, LOOKS, PLAIN = scale.LISTINGS, 8, 3
@@ -41,17 +41,17 @@ _PLAIN = "the listings' photos counted by one aggregation"
 
 async def run(servers: Servers) -> list[Row]:
     """Measure the first page of a desk that has just begun, and refreshes of its numbers."""
-    room = a_room(servers)
+    namespace = a_namespace(servers)
     with tempfile.TemporaryDirectory() as folder:
-        async with mongo.connect(servers.mongo, room.db, call_seconds=3_600.0) as database:
+        async with mongo.connect(servers.mongo, namespace.db, call_seconds=3_600.0) as database:
             await scale.load(database)
             await _attempt(database)
             try:
                 plain = [await _plain(database) for _ in range(PLAIN)]
-                async with system.running(room, FEEDS, Path(folder), "desk") as whole:
+                async with system.running(namespace, FEEDS, Path(folder), "desk") as whole:
                     return await _rows(whole, statistics.median(plain))
             finally:
-                await database.client.drop_database(room.db)
+                await database.client.drop_database(namespace.db)
 
 
 async def _rows(whole: System, plain: float) -> list[Row]:

@@ -19,7 +19,7 @@ from shared.domain.freshness import Position
 from shared.render import Renderer
 from shared.stores import mongo
 from tests import system
-from tests.servers import Servers, a_room
+from tests.servers import Servers, a_namespace
 from tests.system import System, until
 
 LISTINGS, PHOTOS, PLAIN = 2_000, 40, 100
@@ -34,10 +34,10 @@ requests_per_second = 0.1
 async def run(servers: Servers) -> list[Row]:
     """Measure a burst of new listings, then the same listings again."""
     with tempfile.TemporaryDirectory() as folder:
-        room = a_room(servers)
-        async with system.running(room, FEEDS, Path(folder), "scheduler", "janitor") as whole:
+        namespace = a_namespace(servers)
+        async with system.running(namespace, FEEDS, Path(folder), "scheduler", "janitor") as whole:
             feed = parse_feeds(FEEDS)["sandbox"]
-            async with mongo.connect(servers.mongo, f"{room.db}plain") as database:
+            async with mongo.connect(servers.mongo, f"{namespace.db}plain") as database:
                 await mongo.apply_indexes(database)
                 plain = await _one_by_one(mongo.MongoListings(database, Renderer("http://x")), feed)
                 naive = await _photo_by_photo(database, feed)
@@ -63,8 +63,8 @@ async def _burst(whole: System, scheduler: psutil.Process, changed_at: str) -> t
     values = [_event(number, changed_at) for number in range(LISTINGS)]
     before = await _heard(whole)
     began = time.monotonic()
-    async with AIOKafkaProducer(bootstrap_servers=whole.room.servers.kafka, linger_ms=5) as producer:
-        topic = f"{whole.room.prefix}listing-seen"
+    async with AIOKafkaProducer(bootstrap_servers=whole.namespace.servers.kafka, linger_ms=5) as producer:
+        topic = f"{whole.namespace.prefix}listing-seen"
         sent = [await producer.send(topic, value, key=b"%d" % number) for number, value in enumerate(values)]
         await asyncio.gather(*sent)
 

@@ -15,7 +15,7 @@ from services.downloader.encoders import Encoders
 from shared.domain.variants import parse_variants
 from shared.stores import mongo
 from tests import system
-from tests.servers import Servers, a_room
+from tests.servers import Servers, a_namespace
 
 LISTINGS, PHOTOS, WIDTH, STEP = 200, 25, 240, 1_000
 VARIANTS = "thumb=320:webp:75,card=800:webp:78,full=1600:webp:80"
@@ -30,14 +30,14 @@ async def run(servers: Servers) -> list[Row]:
 
 async def _over_time(servers: Servers, folder: Path) -> list[Row]:
     rows: list[Row] = []
-    room = a_room(servers)
+    namespace = a_namespace(servers)
     async with (
         origin.serving(folder / "origin", listings=LISTINGS, photos=PHOTOS, width=WIDTH) as photos,
-        system.running(room, photos.feeds_toml(), folder, "scheduler", "downloader") as whole,
-        mongo.connect(servers.mongo, room.db) as database,
+        system.running(namespace, photos.feeds_toml(), folder, "scheduler", "downloader") as whole,
+        mongo.connect(servers.mongo, namespace.db) as database,
     ):
         downloader = psutil.Process(whole.pid("downloader"))
-        await whole.see(*photos.records)
+        await whole.publish_listings(*photos.records)
         for done in range(STEP, LISTINGS * PHOTOS + 1, STEP):
             await all_recorded(whole, database, done)
             rows.append(Row(f"memory of the downloader itself after {done:,} photos", _rss(downloader), "MB"))

@@ -27,7 +27,7 @@ from shared.origin_budget.moments import SECOND_MICROS
 from shared.stores import mongo
 from tests import system
 from tests.origins import FakePermit
-from tests.servers import Servers, a_room
+from tests.servers import Servers, a_namespace
 from tests.system import System, until
 
 LISTINGS, PHOTOS, WIDTH = 31, 8, 1920
@@ -92,16 +92,16 @@ async def _compared(
 
 async def _ours(servers: Servers, folder: Path, photos: Origin, feeds: str, variants: str) -> Run:
     await asyncio.to_thread(folder.mkdir)
-    room = a_room(servers)
+    namespace = a_namespace(servers)
     async with (
-        system.running(room, feeds, folder, "scheduler", "downloader", variants=variants) as whole,
-        mongo.connect(servers.mongo, room.db) as database,
+        system.running(namespace, feeds, folder, "scheduler", "downloader", variants=variants) as whole,
+        mongo.connect(servers.mongo, namespace.db) as database,
     ):
-        await whole.see(photos.records[0])
+        await whole.publish_listings(photos.records[0])
         await all_recorded(whole, database, PHOTOS)
         downloader, measured = psutil.Process(whole.pid("downloader")), len(photos.urls) - PHOTOS
         before, began = _cpu(downloader), time.monotonic()
-        await whole.see(*photos.records[1:])
+        await whole.publish_listings(*photos.records[1:])
         await all_recorded(whole, database, len(photos.urls))
         return Run(measured / (time.monotonic() - began), (_cpu(downloader) - before) / measured)
 
@@ -115,7 +115,7 @@ async def all_recorded(whole: System, database: mongo.Database, photos: int, sec
         rows = await database["listings"].aggregate([sums]).to_list(None)
         return bool(rows) and bool(rows[0]["here"] >= photos)
 
-    await until(all_here, f"{photos} photos of {whole.room.db}", seconds=seconds)
+    await until(all_here, f"{photos} photos of {whole.namespace.db}", seconds=seconds)
 
 
 def _cpu(process: psutil.Process) -> float:

@@ -35,7 +35,7 @@ from shared.stores.objects import Bucket
 from shared.stores.removals import Removal
 from tests.builders import FEED, a_downloaded_photo, a_feed, a_listing, hidden
 from tests.contract.test_objects import settings_of
-from tests.servers import Room, Servers, a_room
+from tests.servers import Namespace, Servers, a_namespace
 
 PHOTOS = 40
 REMOVED, PLAIN = 125, 5
@@ -45,14 +45,14 @@ REMOVED, PLAIN = 125, 5
 async def run(servers: Servers) -> list[Row]:
     """Store everything, then remove it three ways."""
     log.configure("bench", "warning", "json")  # a line an image would be measured too
-    room = a_room(servers)
-    await apply_topics(servers.kafka, room.prefix, MANIFEST)
-    objects = MinioObjects(settings_of(room))
+    namespace = a_namespace(servers)
+    await apply_topics(servers.kafka, namespace.prefix, MANIFEST)
+    objects = MinioObjects(settings_of(namespace))
     await objects.apply_buckets()
     try:
-        async with mongo.connect(servers.mongo, room.db) as database:
+        async with mongo.connect(servers.mongo, namespace.db) as database:
             await mongo.apply_indexes(database)
-            parts = _Parts(room, database, objects)
+            parts = _Parts(namespace, database, objects)
             try:
                 raw = await _raw(objects, _hidden("R", PLAIN * 4))
                 plain = await _photo_by_photo(parts, _hidden("P", PLAIN))
@@ -72,12 +72,12 @@ async def run(servers: Servers) -> list[Row]:
 class _Parts:
     """What a janitor is made of."""
 
-    def __init__(self, room: Room, database: mongo.Database, objects: MinioObjects) -> None:
+    def __init__(self, namespace: Namespace, database: mongo.Database, objects: MinioObjects) -> None:
         self.renderer, registry = Renderer("https://cdn.example.com"), CollectorRegistry()
-        self.broker, self.objects = Broker(room.servers.kafka), objects
+        self.broker, self.objects = Broker(namespace.servers.kafka), objects
         self.listings = mongo.MongoListings(database, self.renderer)
         self.removals = mongo.MongoRemovals(database)
-        self.publisher = Publisher(self.broker, room.prefix, "janitor", utc_now)
+        self.publisher = Publisher(self.broker, namespace.prefix, "janitor", utc_now)
         feeds = {FEED: a_feed(removal_freeze_share=1.0)}
         guard = Guard(self.listings, mongo.MongoRemovalHolds(database), feeds, utc_now, registry)
         lease = Lease(mongo.MongoLeases(database), "removal", "bench", utc_now)

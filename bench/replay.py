@@ -25,7 +25,7 @@ from shared.kafka import Broker, OffsetRange
 from shared.render import Renderer
 from shared.stores import mongo
 from tests import system
-from tests.servers import Servers, a_room
+from tests.servers import Servers, a_namespace
 from tests.system import System, until
 
 LISTINGS, PHOTOS, READINGS, PLAIN = 10_000, 10, 10, 500
@@ -41,15 +41,15 @@ requests_per_second = 0.1
 
 async def run(servers: Servers) -> list[Row]:
     """Measure the plan of events that say nothing new, publish them again, and let scheduler and janitor hear all."""
-    feed, room = parse_feeds(FEEDS)["sandbox"], a_room(servers)
+    feed, namespace = parse_feeds(FEEDS)["sandbox"], a_namespace(servers)
     with tempfile.TemporaryDirectory() as folder:
         async with (
-            system.running(room, FEEDS, Path(folder), "resolver") as whole,
-            mongo.connect(servers.mongo, room.db) as database,
+            system.running(namespace, FEEDS, Path(folder), "resolver") as whole,
+            mongo.connect(servers.mongo, namespace.db) as database,
         ):
             listings = mongo.MongoListings(database, Renderer(""))
             await _record_all(listings, feed)
-            topic = f"{room.prefix}{LISTING_SEEN}"
+            topic = f"{namespace.prefix}{LISTING_SEEN}"
             for reading in range(READINGS):
                 await _publish(servers.kafka, topic, _changed_at(reading))
             source = replay.from_topic(
@@ -152,8 +152,8 @@ async def _publish(bootstrap: str, topic: str, changed_at: str) -> None:
 
 async def _caught_up(whole: System, topic: str) -> None:
     async def nothing_left() -> bool:
-        groups = {f"{whole.room.prefix}{name}": [topic] for name in ("scheduler", "janitor")}
-        behind = await kafka.lag_of_groups(whole.room.servers.kafka, groups)
+        groups = {f"{whole.namespace.prefix}{name}": [topic] for name in ("scheduler", "janitor")}
+        behind = await kafka.lag_of_groups(whole.namespace.servers.kafka, groups)
         await asyncio.sleep(0.5)
         return not any(sum(left.values()) for left in behind.values())
 

@@ -31,7 +31,7 @@ from shared.stores import mongo
 from shared.stores.documents import to_document
 from tests import system
 from tests.builders import a_downloaded_photo, a_listing
-from tests.servers import Room, Servers, a_room
+from tests.servers import Namespace, Servers, a_namespace
 from tests.system import System
 from tests.tools import debian
 from tests.truth import a_version, truth_of
@@ -51,19 +51,19 @@ _CONSTANT, _NAIVE = "a constant answer of the same bytes", "one document a photo
 
 async def run(servers: Servers) -> list[Row]:
     """Measure each kind of question."""
-    room = a_room(servers)
+    namespace = a_namespace(servers)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        await _fill(room)
-        async with system.running(room, FEEDS, folder, "resolver") as ours:
+        await _fill(namespace)
+        async with system.running(namespace, FEEDS, folder, "resolver") as ours:
             hot = (await ours.http.get(f"/api/listings/{_key(7)}/images")).content
             assert len(orjson.loads(hot)["images"]) == PHOTOS
             (folder / "constant").write_bytes(hot)
-            async with _naive(room, folder / "constant") as naive:
+            async with _naive(namespace, folder / "constant") as naive:
                 rows = await _rows(ours.url("resolver"), naive, folder)
-                async with system.running(room, FEEDS, folder, "resolver", resolver_cache_mb=1) as forgetful:
+                async with system.running(namespace, FEEDS, folder, "resolver", resolver_cache_mb=1) as forgetful:
                     rows.append(await _kept_nowhere(forgetful.url("resolver"), naive, folder))
-            return [*rows, *await _wakes(room, ours)]
+            return [*rows, *await _wakes(namespace, ours)]
 
 
 async def _rows(ours: str, naive: str, folder: Path) -> list[Row]:
@@ -103,10 +103,10 @@ async def _by_turns(
     return Row(name, max(found[ours]), unit, max(found[naive]), against)
 
 
-async def _wakes(room: Room, ours: System) -> list[Row]:
+async def _wakes(namespace: Namespace, ours: System) -> list[Row]:
     """How long a waiting visitor waits on after `image-downloaded` is on the topic; nothing else goes on."""
     loop, took = asyncio.get_running_loop(), list[float]()
-    async with truth_of(room) as truth:
+    async with truth_of(namespace) as truth:
         for number in range(WOKEN):
             key = f"W{number}"
             listing = await truth.begin(key, None)
@@ -158,13 +158,15 @@ def _listing(number: int) -> Listing:
     return a_listing(*photos, key=key, feed=FEED)
 
 
-async def _fill(room: Room) -> None:
+async def _fill(namespace: Namespace) -> None:
     """Record the listings as they are, and photo by photo with what a naive answer needs."""
-    renderer = Renderer(f"{room.servers.s3_endpoint}/{room.bucket}")
-    plain: AsyncIOMotorCollection[dict[str, object]] = AsyncIOMotorClient(room.servers.mongo)[room.db]["photos"]
+    renderer = Renderer(f"{namespace.servers.s3_endpoint}/{namespace.bucket}")
+    plain: AsyncIOMotorCollection[dict[str, object]] = AsyncIOMotorClient(namespace.servers.mongo)[namespace.db][
+        "photos"
+    ]
     await plain.create_index([("listing_key", 1), ("order", 1)])
     await plain.create_index("url")
-    async with mongo.connect(room.servers.mongo, room.db) as database:
+    async with mongo.connect(namespace.servers.mongo, namespace.db) as database:
         store = mongo.MongoListings(database, renderer)
         for first in range(0, LISTINGS, 200):
             some = [_listing(number) for number in range(first, first + 200)]
@@ -179,10 +181,17 @@ async def _fill(room: Room) -> None:
 
 
 @asynccontextmanager
-async def _naive(room: Room, constant: Path) -> AsyncIterator[str]:
+async def _naive(namespace: Namespace, constant: Path) -> AsyncIterator[str]:
     port = ports.choose(set())
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bench.naive", str(port), room.servers.mongo, room.db, str(constant), cwd=PROJECT
+        sys.executable,
+        "-m",
+        "bench.naive",
+        str(port),
+        namespace.servers.mongo,
+        namespace.db,
+        str(constant),
+        cwd=PROJECT,
     )
     try:
         await asyncio.to_thread(_await_port, port)

@@ -35,7 +35,7 @@ from shared.stores import mongo
 from shared.stores.documents import Document, to_document
 from shared.stores.mongo import Database, MongoListings
 from tests.builders import FEED, a_copy, a_discard, a_listing, a_photo
-from tests.servers import Servers, a_room
+from tests.servers import Servers, a_namespace
 
 LISTINGS = int(os.environ.get("LISTINGS", "100000"))
 PHOTOS, TICKS, WARM_UP_TICKS, TICK_SECONDS = 25, 200, 60, 0.25
@@ -50,8 +50,8 @@ _AT_ONCE = 200
 
 async def run(servers: Servers) -> list[Row]:
     """Load the market, then measure a scheduler's ticks and every other question that a loop asks."""
-    room = a_room(servers)
-    async with mongo.connect(servers.mongo, room.db, call_seconds=3_600.0) as database:
+    namespace = a_namespace(servers)
+    async with mongo.connect(servers.mongo, namespace.db, call_seconds=3_600.0) as database:
         await load(database)
         gc.collect()
         gc.freeze()  # as every service does
@@ -62,7 +62,7 @@ async def run(servers: Servers) -> list[Row]:
                 *[row for name in QUESTIONS for row in await _question(database, name)],
             ]
         finally:
-            await database.client.drop_database(room.db)
+            await database.client.drop_database(namespace.db)
 
 
 # The market: half of it waits for its first download, the rest is as a market is on any day.

@@ -1,20 +1,20 @@
-"""Fixtures that any test may ask for; whoever asks for the servers is marked `servers`."""
+"""Fixtures of all tests. A test that uses the servers is marked `servers`."""
 
 import signal
 from collections.abc import Iterator
 
 import pytest
 
-from tests.servers import Room, Servers, a_room, running
+from tests.servers import Namespace, Servers, a_namespace, running
 
 
 def pytest_configure() -> None:
-    """Let the programs that tests start hear Ctrl-C: what a shell runs in the background is deaf to it."""
+    """Handle SIGINT in programs that tests start: a shell has its background processes ignore it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what uses the servers, so that `-m 'not servers'` needs none; begin with what waits for a minute."""
+    """Mark the tests that use the servers, for `-m 'not servers'`; run those with a timeout of their own first."""
     for item in items:
         if isinstance(item, pytest.Function) and "servers" in item.fixturenames:
             item.add_marker(pytest.mark.servers)
@@ -23,12 +23,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
-    """Real servers, shared by the whole run."""
-    with running() as found:
-        yield found
+    """The real servers, shared by all tests of the run."""
+    with running() as started:
+        yield started
 
 
 @pytest.fixture
-def room(servers: Servers) -> Room:
-    """A place on the servers that no other test uses."""
-    return a_room(servers)
+def namespace(servers: Servers) -> Namespace:
+    """Names on the servers that no other test uses."""
+    return a_namespace(servers)

@@ -22,7 +22,7 @@ S3_IMAGE = "quay.io/minio/minio:RELEASE.2025-09-07T16-13-09Z"
 
 @dataclass(frozen=True)
 class Servers:
-    """Where the servers are, as the settings want it."""
+    """The addresses and keys of the servers, named as the settings are."""
 
     kafka: str
     mongo: str
@@ -31,12 +31,12 @@ class Servers:
     s3_secret_key: str
 
 
-DESK_TOKEN = "what-operators-sign-in-with"
+DESK_TOKEN = "token-of-the-test-desk"
 
 
 @dataclass(frozen=True)
-class Room:
-    """A place on the servers that no other test uses: names for everything, and free ports for services."""
+class Namespace:
+    """The names on the servers that only one test uses, and free ports for its services."""
 
     servers: Servers
     prefix: str
@@ -46,7 +46,7 @@ class Room:
     ports: Mapping[str, int] = field(default_factory=lambda: ports.assign(config.SERVICES, {}, (), {}))
 
     def env(self, **more: object) -> dict[str, str]:
-        """Every IMAGES_* for a subprocess; `more` are settings by their short names: `env(serve_wait_seconds=1)`."""
+        """Return the IMAGES_* variables of a process; `more` are settings by field: `env(serve_wait_seconds=1)`."""
         own = {
             **vars(self.servers),
             "topic_prefix": self.prefix,
@@ -60,15 +60,15 @@ class Room:
         return config.with_defaults({f"IMAGES_{name.upper()}": str(value) for name, value in own.items()})
 
 
-def a_room(servers: Servers) -> Room:
-    """A new room; nothing in it exists yet."""
+def a_namespace(servers: Servers) -> Namespace:
+    """Return a new namespace, in which nothing exists."""
     token = secrets.token_hex(4)
-    return Room(servers, f"t{token}.", f"t{token}", f"t{token}-images", f"t{token}-originals")
+    return Namespace(servers, f"t{token}.", f"t{token}", f"t{token}-images", f"t{token}-originals")
 
 
 @contextlib.contextmanager
 def running() -> Iterator[Servers]:
-    """The servers, stopped at the end."""
+    """Run the servers for as long as the context lasts."""
     with _containers() if _docker_answers() else _processes() as servers:
         yield servers
 
@@ -85,12 +85,12 @@ def _processes() -> Iterator[Servers]:
 
 
 def servers_of(settings: Mapping[str, str]) -> Servers:
-    """The servers that the IMAGES_* name."""
+    """Return the servers that IMAGES_* variables name."""
     return Servers(**{name: settings[f"IMAGES_{name.upper()}"] for name in Servers.__dataclass_fields__})
 
 
 def _docker_answers() -> bool:
-    """Whether the engine answers, not just the client."""
+    """Return True if a Docker engine answers; a client alone is not enough."""
     if not shutil.which("docker"):
         return False
     return subprocess.run(["docker", "version"], capture_output=True, timeout=20, check=False).returncode == 0
@@ -98,7 +98,7 @@ def _docker_answers() -> bool:
 
 @contextlib.contextmanager
 def _containers() -> Iterator[Servers]:
-    """Each listens on the same port inside and outside, for Kafka and Mongo tell clients where to connect."""
+    """Run the servers in containers. Their ports are the same inside and outside, since Kafka and MongoDB tell them."""
     taken: set[int] = set()
     broker, mongo, s3 = (ports.choose(taken) for _ in range(3))
     keys = {"MINIO_ROOT_USER": "minioadmin", "MINIO_ROOT_PASSWORD": secrets.token_hex(16)}

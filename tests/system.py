@@ -1,4 +1,4 @@
-"""The services as real processes in a room of their own, as tests drive them: from outside."""
+"""The services as real processes in a namespace of their own; tests drive them from outside."""
 
 import asyncio
 import json
@@ -19,17 +19,17 @@ from local.config import PROJECT, SERVICES
 from shared.domain.listing import Listing
 from shared.render import Renderer
 from shared.stores import mongo
-from tests.servers import Room
+from tests.servers import Namespace
 
 Value = TypeVar("Value")
 Record = Mapping[str, Any]
 
-PATIENCE_SECONDS = 90.0  # less than the `timeout` of a test, which does not say what was waited for
+MAX_WAIT_SECONDS = 90.0  # less than the timeout of a test, whose message does not say what was awaited
 LOOK_SECONDS = 0.05
 
 
-async def until(look: Callable[[], Awaitable[Value | None]], what: str, seconds: float = PATIENCE_SECONDS) -> Value:
-    """Look until there is something; return it."""
+async def until(look: Callable[[], Awaitable[Value | None]], what: str, seconds: float = MAX_WAIT_SECONDS) -> Value:
+    """Call `look` until its result is true, and return that; fail after the time, with `what` was awaited."""
     deadline = asyncio.get_running_loop().time() + seconds
     while not (found := await look()):
         assert asyncio.get_running_loop().time() < deadline, f"waited {seconds:.0f} s for {what}"
@@ -38,17 +38,19 @@ async def until(look: Callable[[], Awaitable[Value | None]], what: str, seconds:
 
 
 class System:
-    """The services of one room; `http` asks the resolver."""
+    """The services of one namespace. `http` is a client of the resolver."""
 
-    def __init__(self, room: Room, feeds: Path, logs: Path, producer: AIOKafkaProducer, **settings: object) -> None:
-        self.room = room
-        self.env = room.env(feeds=feeds, **settings)
+    def __init__(
+        self, namespace: Namespace, feeds: Path, logs: Path, producer: AIOKafkaProducer, **settings: object
+    ) -> None:
+        self.namespace = namespace
+        self.env = namespace.env(feeds=feeds, **settings)
         self.logs = logs
         self.http = httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{room.ports['resolver']}", timeout=20, trust_env=False
+            base_url=f"http://127.0.0.1:{namespace.ports['resolver']}", timeout=20, trust_env=False
         )
         self._producer = producer
-        self._ports = dict(room.ports)
+        self._ports = dict(namespace.ports)
         self._running: dict[str, asyncio.subprocess.Process] = {}
 
     # Processes
@@ -59,7 +61,7 @@ class System:
         assert code == 0, output
 
     async def run(self, program: str, *arguments: str, **env: str) -> tuple[int, str]:
-        """Run `imagectl`, with other variables where they are given; return its exit code and what it printed."""
+        """Run `imagectl`, with `env` added to its environment; return its exit code and its output."""
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", f"ops.{program}", *arguments,
             cwd=PROJECT, env={**os.environ, **self.env, "COLUMNS": "160", **env},
@@ -69,7 +71,7 @@ class System:
         return process.returncode or 0, output.decode()
 
     async def start(self, *names: str) -> None:
-        """Start services and wait until they are ready; `downloader-2` is another downloader, at a port of its own."""
+        """Start services and wait until they are ready. `downloader-2` is a second downloader, at its own port."""
         for name in names:
             service = name.partition("-")[0]
             if name not in self._ports:
@@ -91,33 +93,33 @@ class System:
             return False
 
     def pid(self, name: str) -> int:
-        """A service's process id."""
+        """Return the process id of a service."""
         return self._running[name].pid
 
     def url(self, name: str) -> str:
-        """Where a service listens."""
+        """Return the URL at which a service listens."""
         return f"http://127.0.0.1:{self._ports[name]}"
 
     async def stop(self, name: str, number: int = signal.SIGTERM) -> int:
-        """Send a service the signal and wait for its end; return its exit code."""
+        """Send a service a signal and wait for its end; return its exit code."""
         process = self._running.pop(name)
         if process.returncode is None:
             process.send_signal(number)
         return await asyncio.wait_for(process.wait(), 15)
 
     async def close(self) -> None:
-        """Stop everything."""
+        """Stop all services."""
         await asyncio.gather(*(self.stop(name) for name in tuple(self._running)))
         await self.http.aclose()
 
     def log(self, name: str) -> str:
-        """What a service has logged."""
+        """Return the log of a service."""
         return (self.logs / f"{name}.log").read_text()
 
-    async def account(self) -> AsyncIterator[str]:
-        """Tell what is due, why, and what each service logged last, for whoever reads why a test failed."""
+    async def diagnostics(self) -> AsyncIterator[str]:
+        """Yield the status, explanations of due listings, and the end of each log, for the report of a failed test."""
         yield (await self.run("imagectl", "status"))[1]
-        due = [one.key for one in await self.listings() if one.due_at]
+        due = [listing.key for listing in await self.listings() if listing.due_at]
         for key in due[:3]:
             yield (await self.run("imagectl", "explain", key))[1]
         for log in sorted(self.logs.glob("*.log")):
@@ -125,20 +127,22 @@ class System:
 
     # Topics
 
-    async def see(self, *records: Record, feed: str = "sandbox") -> None:
-        """Publish listings as an ingest does."""
+    async def publish_listings(self, *records: Record, feed: str = "sandbox") -> None:
+        """Publish `listing-seen` for the property records, as an ingest does."""
         for record in records:
             event = {"type": "listing-seen.v1", "data": {"feed": feed, "property": record}}
             await self.send("listing-seen", json.dumps(event).encode(), key=str(record.get("ListingKey")).encode())
 
     async def send(self, topic: str, value: bytes | None, key: bytes | None = None) -> None:
-        """Publish any value."""
-        await self._producer.send_and_wait(f"{self.room.prefix}{topic}", value=value, key=key)
+        """Publish a record with any value."""
+        await self._producer.send_and_wait(f"{self.namespace.prefix}{topic}", value=value, key=key)
 
     async def records(self, topic: str) -> Sequence[ConsumerRecord]:
-        """Return everything on a topic."""
+        """Return all records of a topic."""
         consumer = AIOKafkaConsumer(
-            f"{self.room.prefix}{topic}", bootstrap_servers=self.room.servers.kafka, auto_offset_reset="earliest"
+            f"{self.namespace.prefix}{topic}",
+            bootstrap_servers=self.namespace.servers.kafka,
+            auto_offset_reset="earliest",
         )
         await consumer.start()
         try:
@@ -157,72 +161,74 @@ class System:
         events = [json.loads(record.value) for record in await self.records(topic) if record.value]
         return [event["data"] for event in events if event["data"].get("listing_key") == listing_key]
 
-    async def caught_up(self) -> None:
-        """Wait until scheduler and janitor have read every listing that was published."""
+    async def wait_until_read(self) -> None:
+        """Wait until scheduler and janitor have read every published listing."""
 
-        async def nothing_left() -> bool:
+        async def is_read() -> bool:
             code, output = await self.run("imagectl", "status", "--json")
             assert code == 0, output
             lag = json.loads(output)["lag"]
             return not lag["scheduler"]["listing-seen"] and not lag["janitor"]["listing-seen"]
 
-        await until(nothing_left, "all listings to be read")
+        await until(is_read, "all listings to be read")
 
-    # What is recorded, and what is answered
+    # Records and answers
 
     async def listings(self) -> Sequence[Listing]:
-        """Return every listing as it is recorded."""
+        """Return all recorded listings."""
         async with mongo.connect(self.env["IMAGES_MONGO"], self.env["IMAGES_MONGO_DB"]) as database:
             return await mongo.MongoListings(database, Renderer("http://x")).page("sandbox", "", 1_000)
 
     async def images(self, key: str, **query: str) -> list[dict[str, Any]]:
-        """Return a listing's images; none where it is not shown."""
+        """Return a listing's images as the resolver answers them; none if the listing is not displayed."""
         answer = await self.http.get(f"/api/listings/{key}/images", params=query)
         assert answer.status_code in (200, 404), answer.text
         return list(answer.json().get("images", []))
 
-    async def downloaded(self, key: str, photos: int) -> list[dict[str, Any]]:
-        """Wait until a listing shows so many photos, all of the newest version; return them."""
+    async def wait_until_downloaded(self, key: str, photos: int) -> list[dict[str, Any]]:
+        """Wait until a listing shows this number of photos, all with copies of their newest version; return them."""
 
-        async def all_here() -> list[dict[str, Any]] | None:
+        async def all_downloaded() -> list[dict[str, Any]] | None:
             images = await self.images(key, context="search")
-            here = [image for image in images if image["status"] == "downloaded"]
-            return images if len(here) == len(images) == photos else None
+            downloaded = [image for image in images if image["status"] == "downloaded"]
+            return images if len(downloaded) == len(images) == photos else None
 
         try:
-            return await until(all_here, f"the {photos} photos of {key}")
+            return await until(all_downloaded, f"the {photos} photos of {key}")
         except AssertionError as error:
             for command in (["explain", key], ["status"]):
                 error.add_note((await self.run("imagectl", *command))[1])
             raise
 
-    async def hidden(self, key: str) -> None:
-        """Wait until a listing is not shown."""
+    async def wait_until_hidden(self, key: str) -> None:
+        """Wait until the resolver answers 404 for a listing."""
 
         async def is_hidden() -> bool:
             return (await self.http.get(f"/api/listings/{key}/images")).status_code == 404
 
         await until(is_hidden, f"{key} to be hidden")
 
-    async def opens(self, url: str) -> bool:
-        """Whether a public URL opens."""
+    async def is_open(self, url: str) -> bool:
+        """Return True if a public URL answers 200."""
         return (await self.http.get(url)).status_code == 200
 
 
 @asynccontextmanager
-async def running(room: Room, feeds: str, folder: Path, *services: str, **settings: object) -> AsyncIterator[System]:
-    """Run services, all unless named, with these feeds for as long as the context lasts."""
+async def running(
+    namespace: Namespace, feeds: str, folder: Path, *services: str, **settings: object
+) -> AsyncIterator[System]:
+    """Run the named services, or all, for as long as the context lasts; `feeds` is the text of feeds.toml."""
     path = folder / "feeds.toml"
     path.write_text(feeds)
-    async with AIOKafkaProducer(bootstrap_servers=room.servers.kafka) as producer:
-        system = System(room, path, folder, producer, **settings)
+    async with AIOKafkaProducer(bootstrap_servers=namespace.servers.kafka) as producer:
+        system = System(namespace, path, folder, producer, **settings)
         try:
             await system.init()
             await system.start(*(services or SERVICES))
             yield system
         except AssertionError as error:
-            async for part in system.account():
-                error.add_note(part)
+            async for note in system.diagnostics():
+                error.add_note(note)
             raise
         finally:
             await system.close()

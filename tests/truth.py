@@ -16,7 +16,7 @@ from shared.render import Renderer
 from shared.stores import mongo
 from shared.stores.mongo import MongoListings
 from tests.builders import a_copy, a_listing, a_photo
-from tests.servers import Room
+from tests.servers import Namespace
 from tests.system import until
 
 FEED = "sandbox"
@@ -34,7 +34,7 @@ def a_version(key: str, number: int) -> Copy:
 
 @dataclass(frozen=True)
 class Truth:
-    """The record of one room, and the voice of the services that change it."""
+    """The record of one namespace, and the voice of the services that change it."""
 
     listings: MongoListings
     publisher: Publisher
@@ -79,13 +79,13 @@ class Truth:
 
 
 @asynccontextmanager
-async def truth_of(room: Room) -> AsyncIterator[Truth]:
-    """Open the record of a room whose services are running."""
-    renderer, broker = Renderer(f"{room.servers.s3_endpoint}/{room.bucket}"), Broker(room.servers.kafka)
-    async with mongo.connect(room.servers.mongo, room.db) as database:
+async def truth_of(namespace: Namespace) -> AsyncIterator[Truth]:
+    """Open the record of a namespace whose services are running."""
+    renderer, broker = Renderer(f"{namespace.servers.s3_endpoint}/{namespace.bucket}"), Broker(namespace.servers.kafka)
+    async with mongo.connect(namespace.servers.mongo, namespace.db) as database:
         try:
             await broker.ping()  # the first call connects
-            publisher = Publisher(broker, room.prefix, "test", utc_now)
+            publisher = Publisher(broker, namespace.prefix, "test", utc_now)
             yield Truth(MongoListings(database, renderer), publisher, renderer)
         finally:
             await broker.close()

@@ -1,4 +1,4 @@
-"""Load a dump into servers, under any names: database, topic prefix and buckets are the room's."""
+"""Load a dump into servers, under any names: database, topic prefix and buckets are the namespace's."""
 
 import asyncio
 from collections import defaultdict
@@ -13,18 +13,18 @@ from pymongo import AsyncMongoClient, IndexModel
 
 from tests.before.files import CONTENT_TYPES, GROUPS, Dump, Line
 from tests.before.save import storage
-from tests.servers import Room
+from tests.servers import Namespace
 
 
-async def load(dump: Dump, room: Room) -> None:
-    """Put everything of the dump into the room, which must be empty. Indexes and topics are as the old code made them.
+async def load(dump: Dump, namespace: Namespace) -> None:
+    """Put everything of the dump into the empty namespace. Indexes and topics are as the old code made them.
 
     Records get the broker's present time, for it deletes what is older than a topic keeps.
     """
-    appended_at = await load_records(dump, room)
-    await load_offsets(dump, room)
-    await load_documents(dump, room.servers.mongo, room.db, appended_at)
-    load_objects(dump, room)
+    appended_at = await load_records(dump, namespace)
+    await load_offsets(dump, namespace)
+    await load_documents(dump, namespace.servers.mongo, namespace.db, appended_at)
+    load_objects(dump, namespace)
 
 
 async def load_documents(
@@ -65,10 +65,10 @@ def _marked_at(mark: Line, appended_at: dict[tuple[int, int], int]) -> Line:
     return {**mark, "_id": f"{mark['partition']}/{mark['offset']}/{at.isoformat()}", "at": at}
 
 
-def load_objects(dump: Dump, room: Room) -> None:
+def load_objects(dump: Dump, namespace: Namespace) -> None:
     """Create both buckets and put every object into its own."""
-    client = storage(room.servers)
-    buckets = {"public": room.bucket, "originals": room.originals_bucket}
+    client = storage(namespace.servers)
+    buckets = {"public": namespace.bucket, "originals": namespace.originals_bucket}
     for name in buckets.values():
         client.make_bucket(name)
     for one in dump.read("objects"):
@@ -82,24 +82,24 @@ def load_objects(dump: Dump, room: Room) -> None:
         )
 
 
-async def load_records(dump: Dump, room: Room) -> dict[tuple[int, int], int]:
+async def load_records(dump: Dump, namespace: Namespace) -> dict[tuple[int, int], int]:
     """Create every topic and append its records at the offsets that they had.
 
     Returns when each dead letter was appended, in milliseconds, by partition and offset.
     """
     lines = list(dump.read("records"))
     topics = [
-        NewTopic(f"{room.prefix}{one['topic']}", one["partitions"], 1, topic_configs=one["config"])
+        NewTopic(f"{namespace.prefix}{one['topic']}", one["partitions"], 1, topic_configs=one["config"])
         for one in lines
         if "topic" in one
     ]
-    admin = AIOKafkaAdminClient(bootstrap_servers=room.servers.kafka)
+    admin = AIOKafkaAdminClient(bootstrap_servers=namespace.servers.kafka)
     await admin.start()
     await admin.create_topics(topics)
     await admin.close()
     appended_at: dict[tuple[int, int], int] = {}
-    async with AIOKafkaProducer(bootstrap_servers=room.servers.kafka, linger_ms=5) as producer:
-        sent = [(one, await _send(producer, room, one)) for one in lines if "record" in one]
+    async with AIOKafkaProducer(bootstrap_servers=namespace.servers.kafka, linger_ms=5) as producer:
+        sent = [(one, await _send(producer, namespace, one)) for one in lines if "record" in one]
         for line, sending in sent:
             done = await sending
             assert done.offset == line["offset"], line
@@ -108,25 +108,25 @@ async def load_records(dump: Dump, room: Room) -> dict[tuple[int, int], int]:
     return appended_at
 
 
-async def _send(producer: AIOKafkaProducer, room: Room, line: Line) -> "asyncio.Future[RecordMetadata]":
+async def _send(producer: AIOKafkaProducer, namespace: Namespace, line: Line) -> "asyncio.Future[RecordMetadata]":
     headers = list(line["headers"].items())
-    topic = f"{room.prefix}{line['record']}"
+    topic = f"{namespace.prefix}{line['record']}"
     sending: asyncio.Future[RecordMetadata] = await producer.send(
         topic, line["value"], line["key"], line["partition"], headers=headers
     )
     return sending
 
 
-async def load_offsets(dump: Dump, room: Room) -> None:
+async def load_offsets(dump: Dump, namespace: Namespace) -> None:
     """Commit for each consumer group up to where it had read."""
     for group in GROUPS:
         read = {
-            TopicPartition(f"{room.prefix}{one['topic']}", one["partition"]): one["offset"]
+            TopicPartition(f"{namespace.prefix}{one['topic']}", one["partition"]): one["offset"]
             for one in dump.read("offsets")
             if one["group"] == group
         }
         async with AIOKafkaConsumer(
-            bootstrap_servers=room.servers.kafka, group_id=f"{room.prefix}{group}", enable_auto_commit=False
+            bootstrap_servers=namespace.servers.kafka, group_id=f"{namespace.prefix}{group}", enable_auto_commit=False
         ) as consumer:
             consumer.assign(list(read))
             await consumer.commit(read)

@@ -69,7 +69,7 @@ class Story:
 
     async def find(self, collection: str, query: Record, what: str, seconds: float = 60) -> Record:
         """Wait for a document."""
-        async with mongo.connect(self.whole.room.servers.mongo, self.whole.room.db) as database:
+        async with mongo.connect(self.whole.namespace.servers.mongo, self.whole.namespace.db) as database:
             return await until(lambda: database[collection].find_one(query), what, seconds)
 
     async def photo(self, key: str, feed: str = "sandbox", **facts: object) -> None:
@@ -88,7 +88,7 @@ class Story:
         self.mls.misbehave(kind="html", listing=html)
         await self.imagectl("sweep", "freshness", "--feed", "sandbox")
         for key in set(self.keys.values()) - {gone, forbidden, html}:
-            await self.whole.downloaded(key, PHOTOS)
+            await self.whole.wait_until_downloaded(key, PHOTOS)
         await self.photo(gone, failure__reason="gone")
         await self.photo(forbidden, failure__reason="forbidden")
         await self.photo(html, failure__reason="not-an-image")
@@ -96,7 +96,7 @@ class Story:
     async def change(self) -> None:
         """What the MLS changes: pictures, order, captions, and what may be shown."""
         changed, outdated, reordered, withdrawn, kept, opted_out, plain, *_ = self.keys.values()
-        see, mls = self.whole.see, self.mls
+        see, mls = self.whole.publish_listings, self.mls
         await see(self.record(changed), self.record(kept), feed="other")
         await self.photo(kept, "other", status="downloaded", order=2)
         await self.photo(changed, "other", status="downloaded", order=2)
@@ -141,15 +141,15 @@ class Story:
         Few of them have photos.
         """
         rows = self.record(self.keys["plain"])["Media"][:4]
-        await self.whole.see(*self.bulk(range(BULK), rows), feed="bulk")
+        await self.whole.publish_listings(*self.bulk(range(BULK), rows), feed="bulk")
         for key in ("B000", "B060", "B109"):
             await self.photo(key, "bulk", status="downloaded")
         hidden = self.bulk(range(52), rows, InternetEntireListingDisplayYN=False)
-        await self.whole.see(*hidden, feed="bulk")
+        await self.whole.publish_listings(*hidden, feed="bulk")
         await self.find("freezes", {"reason": "opt-out"}, "the first freeze")
         await self.imagectl("removals", "resume", "bulk", "--yes")
         await self.removed("B000", "opt-out")
-        await self.whole.see(*self.bulk(range(52, 104), rows, StandardStatus="Expired"), feed="bulk")
+        await self.whole.publish_listings(*self.bulk(range(52, 104), rows, StandardStatus="Expired"), feed="bulk")
         await self.find("freezes", {"reason": "listing-inactive"}, "the second freeze")
         await self.find("listings", {"listing_key": "B060", "hidden.held_until": {"$exists": True}}, "a held listing")
 
@@ -169,28 +169,28 @@ class Story:
         await self.find("audits", {"finished_at": {"$ne": None}}, "the audit")
         await self.find("paces", {}, "a pace")
         (before, *_) = await whole.images(changed, feed="sandbox")
-        await whole.see(mls.change_photo(changed, 0))
+        await whole.publish_listings(mls.change_photo(changed, 0))
         query = {"listing_key": changed, "feed": "sandbox", "discards.reason": "superseded"}
         await self.find("listings", query, f"the version that replaces {before['url']}")
         mls.misbehave(kind="slow", delay_seconds=18, listing=claimed)
-        await whole.see(mls.change_photo(claimed, 0))
+        await whole.publish_listings(mls.change_photo(claimed, 0))
         await self.photo(claimed, claim__worker={"$exists": True})
         mls.misbehave(kind="status", status=429, retry_after=60, listing=throttled)
-        await whole.see(mls.change_photo(throttled, 0))
+        await whole.publish_listings(mls.change_photo(throttled, 0))
         await self.find("attempts", {"listing_key": throttled, "result": "throttled"}, "a throttled photo")
         await whole.stop("downloader", signal.SIGKILL)
         await self.imagectl("freeze", "other", "--reason", "the MLS asked us to")
         await self.imagectl("force", again)
-        await whole.see(mls.change_photo(released, 1), self.record(released, ListingKey="NEW1"))
-        await whole.see(self.record(released, ListingKey="NEW2"), feed="other")
+        await whole.publish_listings(mls.change_photo(released, 1), self.record(released, ListingKey="NEW1"))
+        await whole.publish_listings(self.record(released, ListingKey="NEW2"), feed="other")
         await self.photo(released, released_at={"$ne": None})
         await self.photo("NEW1", released_at={"$ne": None})
         await self.photo("NEW2", "other", released_at={"$ne": None})
         await whole.stop("scheduler", signal.SIGKILL)
         await whole.stop("janitor")
-        async with mongo.connect(whole.room.servers.mongo, whole.room.db) as database:
+        async with mongo.connect(whole.namespace.servers.mongo, whole.namespace.db) as database:
             await mongo.MongoSweeps(database).request("other", SweepRequest(at=utc_now()))
-        await whole.see(mls.withdraw(unread), self.record(released, ListingKey="NEW3"))
+        await whole.publish_listings(mls.withdraw(unread), self.record(released, ListingKey="NEW3"))
 
     async def answers(self) -> list[Record]:
         """Ask the resolver everything; return what it answers."""
@@ -199,7 +199,7 @@ class Story:
         shown.remove(unread)
         asked = [f"/api/listings/{key}/images" for key in shown]
         asked += [f"/api/listings/{self.keys['changed']}/images?feed={feed}" for feed in ("sandbox", "other", "nobody")]
-        async with mongo.connect(self.whole.room.servers.mongo, self.whole.room.db) as database:
+        async with mongo.connect(self.whole.namespace.servers.mongo, self.whole.namespace.db) as database:
             listings = await database["listings"].find({"photos.0": {"$exists": True}}).to_list(None)
             removals = await database["removals"].find({}).to_list(None)
         photos = [photo for one in listings if one["listing_key"] != unread for photo in one["photos"]]
@@ -228,10 +228,10 @@ async def make(dump: Dump) -> None:
     """Start servers and services, tell the story, and save what is left of it."""
     dump.folder.mkdir()
     with servers.running() as found, tempfile.TemporaryDirectory() as logs:
-        room = servers.a_room(found)
+        namespace = servers.a_namespace(found)
         async with (
             Sandbox(listings=len(PARTS), photos=PHOTOS, widest=64, port=PORT) as mls,
-            system.running(room, feeds_of(mls), Path(logs), **SETTINGS) as whole,
+            system.running(namespace, feeds_of(mls), Path(logs), **SETTINGS) as whole,
         ):
             story = Story(whole, mls)
             for act in (story.begin, story.change, story.operate, story.lose_listings, story.leave_off):
@@ -240,7 +240,7 @@ async def make(dump: Dump) -> None:
             dump.write("answers", await story.answers())
             await asyncio.gather(whole.stop("resolver"), whole.stop("desk"))
             (dump.folder / "feeds.toml").write_text(feeds_of(mls))
-        await save(room, dump)
+        await save(namespace, dump)
     dump.write("settings", [{**SETTINGS, "origin_port": PORT, "commit": commit(), "made_at": utc_now()}])
 
 

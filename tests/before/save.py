@@ -10,21 +10,21 @@ from pymongo import AsyncMongoClient
 
 from shared.events.topics import MANIFEST
 from tests.before.files import GROUPS, Dump, Line
-from tests.servers import Room, Servers
+from tests.servers import Namespace, Servers
 
 
-async def save(room: Room, dump: Dump) -> None:
-    """Write everything of the room into the dump's folder."""
-    dump.write("documents", [line async for line in documents(room)])
-    dump.write("objects", objects(room))
-    dump.write("records", [line async for line in records(room)])
-    dump.write("offsets", [line async for line in offsets(room)])
+async def save(namespace: Namespace, dump: Dump) -> None:
+    """Write everything of the namespace into the dump's folder."""
+    dump.write("documents", [line async for line in documents(namespace)])
+    dump.write("objects", objects(namespace))
+    dump.write("records", [line async for line in records(namespace)])
+    dump.write("offsets", [line async for line in offsets(namespace)])
 
 
-async def documents(room: Room) -> AsyncIterator[Line]:
+async def documents(namespace: Namespace) -> AsyncIterator[Line]:
     """Yield each index and each document, by collection."""
-    async with AsyncMongoClient[Line](room.servers.mongo, tz_aware=True) as client:
-        database = client[room.db]
+    async with AsyncMongoClient[Line](namespace.servers.mongo, tz_aware=True) as client:
+        database = client[namespace.db]
         for name in sorted(await database.list_collection_names()):
             async for index in await database[name].list_indexes():
                 if index["name"] != "_id_":
@@ -39,21 +39,21 @@ def storage(servers: Servers) -> Minio:
     return Minio(endpoint.netloc, servers.s3_access_key, servers.s3_secret_key, secure=endpoint.scheme == "https")
 
 
-def objects(room: Room) -> Iterator[Line]:
+def objects(namespace: Namespace) -> Iterator[Line]:
     """Yield each object of both buckets."""
-    client = storage(room.servers)
-    for bucket, name in (("public", room.bucket), ("originals", room.originals_bucket)):
+    client = storage(namespace.servers)
+    for bucket, name in (("public", namespace.bucket), ("originals", namespace.originals_bucket)):
         for found in client.list_objects(name, recursive=True):
             with client.get_object(name, str(found.object_name)) as answer:
                 yield {"bucket": bucket, "key": found.object_name, "body": answer.read()}
 
 
-async def records(room: Room) -> AsyncIterator[Line]:
+async def records(namespace: Namespace) -> AsyncIterator[Line]:
     """Yield each topic, followed by its records in the order of their partitions and offsets."""
     for topic in MANIFEST:
         yield {"topic": topic.name, "partitions": topic.partitions, "config": topic.full_config}
         async with AIOKafkaConsumer(
-            f"{room.prefix}{topic.name}", bootstrap_servers=room.servers.kafka, auto_offset_reset="earliest"
+            f"{namespace.prefix}{topic.name}", bootstrap_servers=namespace.servers.kafka, auto_offset_reset="earliest"
         ) as consumer:
             ends = await consumer.end_offsets(consumer.assignment())
             found = [await consumer.getone(at) for at, end in ends.items() for _ in range(end)]
@@ -62,15 +62,15 @@ async def records(room: Room) -> AsyncIterator[Line]:
             yield {"record": topic.name, **line, "headers": dict(one.headers)}
 
 
-async def offsets(room: Room) -> AsyncIterator[Line]:
+async def offsets(namespace: Namespace) -> AsyncIterator[Line]:
     """Yield up to where each consumer group has read, by its service, topic and partition."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=room.servers.kafka)
+    admin = AIOKafkaAdminClient(bootstrap_servers=namespace.servers.kafka)
     await admin.start()
     try:
         for group in GROUPS:
-            found = await admin.list_consumer_group_offsets(f"{room.prefix}{group}")
+            found = await admin.list_consumer_group_offsets(f"{namespace.prefix}{group}")
             for at, one in sorted(found.items()):
-                topic = at.topic.removeprefix(room.prefix)
+                topic = at.topic.removeprefix(namespace.prefix)
                 yield {"group": group, "topic": topic, "partition": at.partition, "offset": one.offset}
     finally:
         await admin.close()

@@ -10,7 +10,7 @@ from shared.stores import mongo
 from shared.stores.answers import Answers
 from shared.stores.memory import MemoryListings
 from shared.stores.mongo import MongoAnswers, MongoListings
-from tests.servers import Room
+from tests.servers import Namespace
 
 Listings: TypeAlias = MemoryListings | MongoListings
 RENDERER = Renderer("https://cdn.example.com")
@@ -24,11 +24,11 @@ async def listings(request: pytest.FixtureRequest) -> AsyncIterator[Listings]:
     if request.param == "memory":
         yield MemoryListings(RENDERER)
         return
-    room: Room = request.getfixturevalue("room")
-    async with mongo.connect(room.servers.mongo, room.db) as database:
+    namespace: Namespace = request.getfixturevalue("namespace")
+    async with mongo.connect(namespace.servers.mongo, namespace.db) as database:
         await mongo.apply_indexes(database)
         yield MongoListings(database, RENDERER)
-        await database.client.drop_database(room.db)
+        await database.client.drop_database(namespace.db)
 
 
 @pytest.fixture
@@ -37,6 +37,6 @@ async def answers(request: pytest.FixtureRequest, listings: Listings) -> AsyncIt
     if isinstance(listings, MemoryListings):
         yield listings
         return
-    room: Room = request.getfixturevalue("room")
-    async with mongo.connect_for_answers(room.servers.mongo, room.db) as database:
+    namespace: Namespace = request.getfixturevalue("namespace")
+    async with mongo.connect_for_answers(namespace.servers.mongo, namespace.db) as database:
         yield MongoAnswers(database, listings, RENDERER)

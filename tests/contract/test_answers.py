@@ -19,7 +19,7 @@ from shared.stores.memory import MemoryListings
 from shared.stores.mongo import MongoAnswers, MongoListings
 from tests.builders import FEED, KEY, NOW, a_discard, a_downloaded_photo, a_listing, a_photo, after, hidden
 from tests.contract.conftest import KEYS, RENDERER, Listings
-from tests.servers import Room
+from tests.servers import Namespace
 
 
 async def test_shown_photos_are_found_by_id_and_by_url_each_by_itself(listings: Listings, answers: Answers) -> None:
@@ -164,11 +164,11 @@ class Databases:
 
 
 @pytest.fixture
-async def databases(room: Room) -> AsyncIterator[Databases]:
-    where = room.servers.mongo, room.db
+async def databases(namespace: Namespace) -> AsyncIterator[Databases]:
+    where = namespace.servers.mongo, namespace.db
     async with mongo.connect(*where) as writing, mongo.connect_for_answers(*where) as reading:
         yield Databases(writing, reading)
-        await writing.client.drop_database(room.db)
+        await writing.client.drop_database(namespace.db)
 
 
 async def test_what_older_rules_rendered_is_rendered_anew_when_read_and_recorded(databases: Databases) -> None:

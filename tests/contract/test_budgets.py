@@ -12,7 +12,7 @@ from shared.origin_budget.moments import Moment
 from shared.stores import mongo
 from shared.stores.ledgers import Ledgers
 from shared.stores.memory import MemoryLedgers
-from tests.servers import Room
+from tests.servers import Namespace
 
 LEDGER = Ledger(
     as_of=Moment(1_750_000_000_000_000),
@@ -36,10 +36,10 @@ async def ledgers(request: pytest.FixtureRequest) -> AsyncIterator[Ledgers]:
     if request.param == "memory":
         yield MemoryLedgers()
         return
-    room: Room = request.getfixturevalue("room")
-    async with mongo.connect(room.servers.mongo, room.db) as database:
+    namespace: Namespace = request.getfixturevalue("namespace")
+    async with mongo.connect(namespace.servers.mongo, namespace.db) as database:
         yield mongo.MongoLedgers(database)
-        await database.client.drop_database(room.db)
+        await database.client.drop_database(namespace.db)
 
 
 async def test_a_feed_without_a_ledger_has_an_empty_one(ledgers: Ledgers) -> None:

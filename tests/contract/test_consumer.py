@@ -12,12 +12,14 @@ from shared.events.records import Record
 from shared.events.topics import IMAGE_OUTDATED, MANIFEST
 from shared.kafka import Broker, Outgoing, apply_topics
 from shared.settings import Settings
-from tests.servers import Room
+from tests.servers import Namespace
 from tests.system import until
 
 
-async def test_what_was_read_is_delivered_again_though_nothing_was_ever_committed(room: Room) -> None:
-    settings = Settings(kafka=room.servers.kafka, topic_prefix=room.prefix, downloader_port=room.ports["downloader"])
+async def test_what_was_read_is_delivered_again_though_nothing_was_ever_committed(namespace: Namespace) -> None:
+    settings = Settings(
+        kafka=namespace.servers.kafka, topic_prefix=namespace.prefix, downloader_port=namespace.ports["downloader"]
+    )
     await apply_topics(settings.kafka, settings.topic_prefix, MANIFEST)
     broker, registry, read, ending = Broker(settings.kafka), CollectorRegistry(), list[int](), asyncio.Event()
 

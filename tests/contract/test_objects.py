@@ -19,27 +19,27 @@ from shared.stores.errors import StoreUnavailable
 from shared.stores.memory import MemoryObjects
 from shared.stores.minio_objects import MinioObjects
 from shared.stores.objects import Bucket, Objects
-from tests.servers import Room
+from tests.servers import Namespace
 
 BOTH = list(Bucket)
 PARTS = ["X5678", "a b", "a/b", "a~b", "é", "家🏠", ".", "..", "a+b%20", "?#&", "\x00", "x" * 300, "a", "A"]
 
 
-def settings_of(room: Room) -> Settings:
-    """Return the settings of a room's object storage."""
+def settings_of(namespace: Namespace) -> Settings:
+    """Return the settings of a namespace's object storage."""
     return Settings(
-        s3_endpoint=room.servers.s3_endpoint,
-        s3_access_key=room.servers.s3_access_key,
-        s3_secret_key=room.servers.s3_secret_key,
-        bucket=room.bucket,
-        originals_bucket=room.originals_bucket,
+        s3_endpoint=namespace.servers.s3_endpoint,
+        s3_access_key=namespace.servers.s3_access_key,
+        s3_secret_key=namespace.servers.s3_secret_key,
+        bucket=namespace.bucket,
+        originals_bucket=namespace.originals_bucket,
     )
 
 
 @pytest.fixture
-async def real(room: Room) -> AsyncIterator[MinioObjects]:
+async def real(namespace: Namespace) -> AsyncIterator[MinioObjects]:
     """The buckets of an S3 server, empty."""
-    objects = MinioObjects(settings_of(room))
+    objects = MinioObjects(settings_of(namespace))
     await objects.apply_buckets()
     yield objects
     objects.close()
@@ -181,30 +181,36 @@ def fetched(url: str, method: str = "GET") -> tuple[int, Message, bytes]:
 
 @pytest.mark.parametrize("part", PARTS, ids=lambda part: repr(part)[:12])
 async def test_a_public_url_opens_for_everyone_exactly_as_given(
-    real: MinioObjects, room: Room, tmp_path: Path, part: str
+    real: MinioObjects, namespace: Namespace, tmp_path: Path, part: str
 ) -> None:
     key = keys.folder("f", part, part, "5a" * 32) + "full-12345678.webp"
     await put(real, tmp_path, Bucket.PUBLIC, {key: b"bytes"})
-    status, headers, content = await asyncio.to_thread(fetched, f"{settings_of(room).public_root}/{key}")
+    status, headers, content = await asyncio.to_thread(fetched, f"{settings_of(namespace).public_root}/{key}")
     assert (status, content) == (200, b"bytes")
     assert headers["Content-Type"] == "image/webp"
     assert headers["Cache-Control"] == "public, max-age=31536000, immutable"
 
 
-async def test_nobody_else_reads_an_original_or_lists_a_bucket(real: MinioObjects, room: Room, tmp_path: Path) -> None:
+async def test_nobody_else_reads_an_original_or_lists_a_bucket(
+    real: MinioObjects, namespace: Namespace, tmp_path: Path
+) -> None:
     for bucket in BOTH:
         await put(real, tmp_path, bucket, {"f/l/a": b"bytes"})
-    endpoint = room.servers.s3_endpoint
-    for path in (f"{room.originals_bucket}/f/l/a", f"{room.originals_bucket}/", f"{room.bucket}/?list-type=2"):
+    endpoint = namespace.servers.s3_endpoint
+    for path in (
+        f"{namespace.originals_bucket}/f/l/a",
+        f"{namespace.originals_bucket}/",
+        f"{namespace.bucket}/?list-type=2",
+    ):
         status, _, content = await asyncio.to_thread(fetched, f"{endpoint}/{path}")
         assert status == 403, path
         assert b"bytes" not in content
 
 
-async def test_nobody_else_writes_or_deletes(real: MinioObjects, room: Room, tmp_path: Path) -> None:
+async def test_nobody_else_writes_or_deletes(real: MinioObjects, namespace: Namespace, tmp_path: Path) -> None:
     await put(real, tmp_path, Bucket.PUBLIC, {"f/l/a": b"bytes"})
 
-    url = f"{room.servers.s3_endpoint}/{room.bucket}/f/l/a"
+    url = f"{namespace.servers.s3_endpoint}/{namespace.bucket}/f/l/a"
     for method in ("PUT", "DELETE", "POST"):
         status, _, _ = await asyncio.to_thread(fetched, url, method)
         assert status in {403, 405}, method
@@ -226,16 +232,16 @@ async def test_large_files_come_and_go_a_piece_at_a_time(real: MinioObjects, tmp
 
 
 async def test_the_buckets_are_made_once_and_keep_what_they_hold(
-    real: MinioObjects, room: Room, tmp_path: Path
+    real: MinioObjects, namespace: Namespace, tmp_path: Path
 ) -> None:
     await put(real, tmp_path, Bucket.PUBLIC, {"f/l/a": b"bytes"})
-    assert list(await real.apply_buckets()) == [room.bucket, room.originals_bucket]
+    assert list(await real.apply_buckets()) == [namespace.bucket, namespace.originals_bucket]
     assert await real.get(Bucket.PUBLIC, "f/l/a") == b"bytes"
 
 
-async def test_missing_buckets_are_named_with_the_remedy(room: Room, tmp_path: Path) -> None:
-    objects = MinioObjects(settings_of(room))
-    with pytest.raises(StoreUnavailable, match=f"bucket {room.bucket} is missing; create it with: imagectl init"):
+async def test_missing_buckets_are_named_with_the_remedy(namespace: Namespace, tmp_path: Path) -> None:
+    objects = MinioObjects(settings_of(namespace))
+    with pytest.raises(StoreUnavailable, match=f"bucket {namespace.bucket} is missing; create it with: imagectl init"):
         await objects.ping()
     with pytest.raises(StoreUnavailable):
         await put(objects, tmp_path, Bucket.PUBLIC, {"f/l/a": b"bytes"})

@@ -38,7 +38,7 @@ from shared.stores.removals import Removal
 from shared.stores.summaries import ListingFilter
 from shared.stores.sweeps import SweepRequest, SweepState
 from tests.builders import FEED, NOW, a_discard, a_downloaded_photo, a_listing, a_photo, after, hidden
-from tests.servers import Servers, a_room
+from tests.servers import Servers, a_namespace
 
 RENDERER = Renderer("https://cdn.example.com")
 NEWER = Renderer("https://new.example.com")
@@ -93,8 +93,8 @@ class Stores(NamedTuple):
 @pytest.fixture(scope="module")
 async def database(servers: Servers) -> AsyncIterator[Database]:
     """A database with its indexes and some thousand listings."""
-    room = a_room(servers)
-    async with mongo.connect(servers.mongo, room.db) as found:
+    namespace = a_namespace(servers)
+    async with mongo.connect(servers.mongo, namespace.db) as found:
         await mongo.apply_indexes(found)
         everything = list(a_thousandfold())
         for first in range(0, LISTINGS, 500):
@@ -111,7 +111,7 @@ async def database(servers: Servers) -> AsyncIterator[Database]:
         )  # fmt: skip
         await MongoRemovals(found).add([a_removal(index) for index in range(LISTINGS)])
         yield found
-        await found.client.drop_database(room.db)
+        await found.client.drop_database(namespace.db)
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,7 @@ from shared.stores.mongo import (
 from shared.stores.removal_holds import Decision, RemovalHold, RemovalHolds
 from shared.stores.removals import Removal, RemovalCursor, Removals
 from tests.builders import FEED, KEY, NOW, after
-from tests.servers import Room
+from tests.servers import Namespace
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ async def stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
             MemoryAudits(),
         )
         return
-    room: Room = request.getfixturevalue("room")
-    async with mongo.connect(room.servers.mongo, room.db) as database:
+    namespace: Namespace = request.getfixturevalue("namespace")
+    async with mongo.connect(namespace.servers.mongo, namespace.db) as database:
         await mongo.apply_indexes(database)
         yield Stores(
             MongoAttempts(database),
@@ -79,7 +79,7 @@ async def stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
             MongoRemovalHolds(database),
             MongoAudits(database),
         )
-        await database.client.drop_database(room.db)
+        await database.client.drop_database(namespace.db)
 
 
 def attempt(image: str, at: datetime, result: str = "downloaded") -> Attempt:

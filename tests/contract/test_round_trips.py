@@ -17,7 +17,7 @@ from shared.recording import Recorder
 from shared.render import Renderer
 from shared.stores import mongo
 from tests.builders import FEED, a_feed, a_record, a_row
-from tests.servers import Room
+from tests.servers import Namespace
 
 LISTINGS, PHOTOS = 50, 40
 
@@ -61,12 +61,14 @@ class Counted:
 
 
 @pytest.fixture
-async def counted(room: Room) -> AsyncIterator[Counted]:
+async def counted(namespace: Namespace) -> AsyncIterator[Counted]:
     asked = Asked()
-    client: AsyncIOMotorClient[Any] = AsyncIOMotorClient(room.servers.mongo, tz_aware=True, event_listeners=[asked])
-    await mongo.apply_indexes(client[room.db])
-    yield Counted(client[room.db], asked)
-    await client.drop_database(room.db)
+    client: AsyncIOMotorClient[Any] = AsyncIOMotorClient(
+        namespace.servers.mongo, tz_aware=True, event_listeners=[asked]
+    )
+    await mongo.apply_indexes(client[namespace.db])
+    yield Counted(client[namespace.db], asked)
+    await client.drop_database(namespace.db)
     client.close()
 
 

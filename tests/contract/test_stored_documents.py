@@ -18,19 +18,19 @@ from shared.stores import mongo
 from shared.stores.removal_holds import Decision
 from tests import examples, golden_files
 from tests.builders import FEED, KEY, NOW, after
-from tests.servers import Room
+from tests.servers import Namespace
 
 RENDERER = Renderer("https://cdn.example.com")
 FOREVER = NOW - timedelta(days=1), NOW + timedelta(days=1)
 
 
 @pytest.fixture
-async def database(room: Room) -> AsyncIterator[mongo.Database]:
+async def database(namespace: Namespace) -> AsyncIterator[mongo.Database]:
     """A database without documents or indexes."""
-    async with mongo.connect(room.servers.mongo, room.db) as opened:
+    async with mongo.connect(namespace.servers.mongo, namespace.db) as opened:
         await mongo.apply_indexes(opened)
         yield opened
-        await opened.client.drop_database(room.db)
+        await opened.client.drop_database(namespace.db)
 
 
 async def check(database: mongo.Database, collection: str) -> None:

@@ -11,7 +11,7 @@ from shared.stores.memory import MemorySweeps, MemoryThroughputs
 from shared.stores.sweeps import SweepCounts, SweepRequest, Sweeps, SweepState
 from shared.stores.throughputs import Throughputs
 from tests.builders import FEED, NOW, after
-from tests.servers import Room
+from tests.servers import Namespace
 
 WHOLE = SweepState(
     feed=FEED, answered_request_at=NOW, last_finished_start=after(1), finished_at=after(2), followed_at=after(3),
@@ -26,10 +26,10 @@ async def stores(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Sweeps, 
     if request.param == "memory":
         yield MemorySweeps(), MemoryThroughputs()
         return
-    room: Room = request.getfixturevalue("room")
-    async with mongo.connect(room.servers.mongo, room.db) as database:
+    namespace: Namespace = request.getfixturevalue("namespace")
+    async with mongo.connect(namespace.servers.mongo, namespace.db) as database:
         yield mongo.MongoSweeps(database), mongo.MongoThroughputs(database)
-        await database.client.drop_database(room.db)
+        await database.client.drop_database(namespace.db)
 
 
 @pytest.fixture

@@ -10,22 +10,22 @@ from urllib.parse import urlsplit
 from local import ports
 from local.config import PROJECT
 from tests import tools
-from tests.servers import Room
+from tests.servers import Namespace
 from tests.system import until
 
 EXAMPLES = PROJECT / "docs" / "examples" / "cdn"
 
 
-def _configuration(room: Room, port: int, folder: Path) -> str:
-    """Return the example with this room's addresses; each replaced text must be there."""
+def _configuration(namespace: Namespace, port: int, folder: Path) -> str:
+    """Return the example with this namespace's addresses; each replaced text must be there."""
     text = (EXAMPLES / "nginx.conf").read_text()
     own_folders = "".join(
         f"{kind}_temp_path {folder}/{kind}; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     for old, new in (
-        ("127.0.0.1:8080", f"127.0.0.1:{room.ports['resolver']}"),
-        ("127.0.0.1:9000", urlsplit(room.servers.s3_endpoint).netloc),
-        ("/listing-images/;", f"/{room.bucket}/;"),
+        ("127.0.0.1:8080", f"127.0.0.1:{namespace.ports['resolver']}"),
+        ("127.0.0.1:9000", urlsplit(namespace.servers.s3_endpoint).netloc),
+        ("/listing-images/;", f"/{namespace.bucket}/;"),
         ("listen 8090;", f"listen 127.0.0.1:{port};"),
         ("/var/cache/nginx/", f"{folder}/"),
         ("http {", f"http {{ access_log off; {own_folders}"),
@@ -36,11 +36,11 @@ def _configuration(room: Room, port: int, folder: Path) -> str:
 
 
 @asynccontextmanager
-async def nginx(room: Room, port: int, folder: Path) -> AsyncIterator[None]:
-    """Run nginx before a room's resolver and storage for as long as the context lasts."""
+async def nginx(namespace: Namespace, port: int, folder: Path) -> AsyncIterator[None]:
+    """Run nginx before a namespace's resolver and storage for as long as the context lasts."""
     tool = tools.debian("nginx", "nginx", "nginx-common")
     configuration = folder / "nginx.conf"
-    configuration.write_text(_configuration(room, port, folder))
+    configuration.write_text(_configuration(namespace, port, folder))
     own = f"daemon off; pid {folder}/nginx.pid;" + (" user root;" if os.geteuid() == 0 else "")
     with (folder / "nginx.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(

@@ -12,7 +12,7 @@ from local.sandbox import Sandbox
 from tests import system, tools
 from tests.e2e import cdn
 from tests.e2e.site import Site
-from tests.servers import Servers, a_room
+from tests.servers import Servers, a_namespace
 from tests.system import System
 
 
@@ -48,11 +48,11 @@ async def whole(
 ) -> AsyncIterator[System]:
     """The four services on the shared servers, their photos behind the cache that docs/cdn.md describes."""
     feeds = "\n".join([mls.feeds_toml(), mls.feeds_toml(feed="other")])
-    room, port = a_room(servers), ports.choose(set())
+    namespace, port = a_namespace(servers), ports.choose(set())
     settings = {"serve_wait_seconds": 2, "public_url": f"http://127.0.0.1:{port}/photos"}
     async with (
-        cdn.nginx(room, port, cache),
-        system.running(room, feeds, tmp_path_factory.mktemp("e2e"), **settings) as all_four,
+        cdn.nginx(namespace, port, cache),
+        system.running(namespace, feeds, tmp_path_factory.mktemp("e2e"), **settings) as all_four,
     ):
         yield all_four
 

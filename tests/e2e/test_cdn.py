@@ -21,7 +21,7 @@ from aiohttp.test_utils import TestServer
 from local import ports
 from local.sandbox import Sandbox
 from tests.e2e.cdn import EXAMPLES, nginx
-from tests.servers import Room
+from tests.servers import Namespace
 from tests.system import System, until
 
 
@@ -40,7 +40,7 @@ async def cdn(whole: System) -> Any:
 async def test_answers_are_kept_for_a_moment_and_validators_pass(
     whole: System, mls: Sandbox, cdn: httpx.AsyncClient, key: str
 ) -> None:
-    await whole.see({**record_of(mls, key), "ListingKey": f"{key}/ä b"})
+    await whole.publish_listings({**record_of(mls, key), "ListingKey": f"{key}/ä b"})
     path = f"/api/listings/{key}%2F%C3%A4%20b/images?context=search"
 
     async def kept() -> httpx.Response | None:
@@ -62,7 +62,7 @@ async def test_errors_and_placeholders_are_never_kept(
     whole: System, mls: Sandbox, cdn: httpx.AsyncClient, key: str
 ) -> None:
     mls.misbehave(kind="slow", listing=key, delay_seconds=20)
-    await whole.see(record_of(mls, key))
+    await whole.publish_listings(record_of(mls, key))
     image = (await until(lambda: whole.images(key, context="search"), f"{key} to be recorded"))[0]
     for path, status in (
         ("/api/listings/nowhere/images", 404),
@@ -86,8 +86,8 @@ async def test_errors_and_placeholders_are_never_kept(
 async def test_a_photo_is_kept_whatever_is_put_behind_its_url(
     whole: System, mls: Sandbox, cdn: httpx.AsyncClient, key: str
 ) -> None:
-    await whole.see(record_of(mls, key))
-    url = (await whole.downloaded(key, 4))[0]["variants"][-1]["url"]
+    await whole.publish_listings(record_of(mls, key))
+    url = (await whole.wait_until_downloaded(key, 4))[0]["variants"][-1]["url"]
     first, second = await cdn.get(url), await cdn.get(f"{url}?list-type=2", headers={"Authorization": "x"})
     assert [one.headers["X-Cache"] for one in (first, second)] == ["MISS", "HIT"]
     assert first.content == second.content
@@ -98,7 +98,9 @@ async def test_a_photo_is_kept_whatever_is_put_behind_its_url(
     assert (await cdn.put(url, content=b"x")).status_code == 403
 
 
-async def test_many_who_ask_at_once_for_a_photo_are_one_question_to_storage(room: Room, tmp_path: Path) -> None:
+async def test_many_who_ask_at_once_for_a_photo_are_one_question_to_storage(
+    namespace: Namespace, tmp_path: Path
+) -> None:
     asked, another_asks = 0, asyncio.Event()
 
     async def answer(_: web.Request) -> web.Response:
@@ -115,8 +117,8 @@ async def test_many_who_ask_at_once_for_a_photo_are_one_question_to_storage(room
     app.router.add_get("/{key:.+}", answer)
     port = ports.choose(set())
     async with TestServer(app) as storage:
-        servers = dataclasses.replace(room.servers, s3_endpoint=str(storage.make_url("")))
-        here = dataclasses.replace(room, servers=servers)
+        servers = dataclasses.replace(namespace.servers, s3_endpoint=str(storage.make_url("")))
+        here = dataclasses.replace(namespace, servers=servers)
         limits = httpx.Limits(max_connections=None)
         async with (
             nginx(here, port, tmp_path),
@@ -131,13 +133,13 @@ async def test_many_who_ask_at_once_for_a_photo_are_one_question_to_storage(room
 async def test_a_removed_photo_is_purged_and_its_listing_expires(
     whole: System, mls: Sandbox, cdn: httpx.AsyncClient, key: str, cache: Path
 ) -> None:
-    await whole.see(record_of(mls, key))
-    images = await whole.downloaded(key, 4)
+    await whole.publish_listings(record_of(mls, key))
+    images = await whole.wait_until_downloaded(key, 4)
     urls = [variant["url"] for image in images for variant in image["variants"]]
     for url in urls:
         assert (await cdn.get(url)).status_code == 200
     assert (await cdn.get(f"/api/listings/{key}/images")).status_code == 200
-    await whole.see(mls.withdraw(key))
+    await whole.publish_listings(mls.withdraw(key))
 
     async def is_hidden() -> bool:
         return (await cdn.get(f"/api/listings/{key}/images")).status_code == 404
@@ -198,8 +200,8 @@ async def test_cloudflares_rules_cover_what_the_system_serves(whole: System, mls
         assert rule["action"] == "set_cache_settings"
         return dict(rule["action_parameters"])
 
-    await whole.see(record_of(mls, key))
-    images = await whole.downloaded(key, 4)
+    await whole.publish_listings(record_of(mls, key))
+    images = await whole.wait_until_downloaded(key, 4)
     photos = settings(urlsplit(images[0]["url"]).path)
     assert (photos["cache"], photos["edge_ttl"]["mode"]) == (True, "respect_origin")
     assert photos["edge_ttl"]["status_code_ttl"] == [{"status_code_range": {"from": 300, "to": 599}, "value": -1}]

@@ -45,8 +45,8 @@ async def test_why_has_this_listing_no_photos_is_answered_in_two_clicks_and_put_
     key: str,
 ) -> None:
     mls.misbehave(kind="status", status=404, listing=key)
-    await whole.see(mls.market.property(mls.market.listing(key)))
-    await whole.caught_up()
+    await whole.publish_listings(mls.market.property(mls.market.listing(key)))
+    await whole.wait_until_read()
     await expect(page.locator("#reason-gone")).to_be_visible(timeout=PATIENCE_MS)  # the numbers refresh by themselves
 
     await page.get_by_role("searchbox").fill(key)
@@ -59,7 +59,7 @@ async def test_why_has_this_listing_no_photos_is_answered_in_two_clicks_and_put_
     await page.get_by_role("link", name="Fetch again…").click()
     await page.get_by_role("button", name="Fetch again").click()
     await expect(page.get_by_role("status")).to_contain_text("4 photos of listing", timeout=PATIENCE_MS)
-    await whole.downloaded(key, 4)
+    await whole.wait_until_downloaded(key, 4)
     await page.reload()
     await expect(verdict).to_contain_text("All 4 photos are here", timeout=PATIENCE_MS)
     picture = page.locator("ul.photos img").first
@@ -70,8 +70,8 @@ async def test_why_has_this_listing_no_photos_is_answered_in_two_clicks_and_put_
 async def test_it_fits_a_phone_in_the_dark_and_obeys_the_keyboard(
     page: Page, whole: System, mls: Sandbox, key: str
 ) -> None:
-    await whole.see(mls.market.property(mls.market.listing(key)))
-    await whole.downloaded(key, 4)
+    await whole.publish_listings(mls.market.property(mls.market.listing(key)))
+    await whole.wait_until_downloaded(key, 4)
     offset = await dead_letter(page, whole, key)
     await page.set_viewport_size(PHONE)  # type: ignore[arg-type]
     await page.emulate_media(color_scheme="dark")

@@ -39,9 +39,9 @@ async def titles(whole: System, mls: Sandbox, _keys: Iterator[str]) -> Mapping[s
     """Four listings whose photos are here; their titles by key."""
     keys = [next(_keys) for _ in PRICES]
     for key in keys:
-        await whole.see(mls.market.property(mls.market.listing(key)))
+        await whole.publish_listings(mls.market.property(mls.market.listing(key)))
     for key in keys:
-        await whole.downloaded(key, 4)
+        await whole.wait_until_downloaded(key, 4)
     return {key: f"{12 + number} <Main> St" for number, key in enumerate(keys)}
 
 

@@ -73,8 +73,8 @@ async def shifted_by(browser: Browser, image: Mapping[str, Any], attributes: Map
 async def test_an_img_written_from_one_answer_holds_its_place(
     browser: Browser, whole: System, mls: Sandbox, key: str, width: int
 ) -> None:
-    await whole.see(mls.market.property(mls.market.listing(key)))
-    image, attributes = (await whole.downloaded(key, 4))[0], documented()
+    await whole.publish_listings(mls.market.property(mls.market.listing(key)))
+    image, attributes = (await whole.wait_until_downloaded(key, 4))[0], documented()
     assert await shifted_by(browser, image, attributes, width) == 0
     without_place = {name: value for name, value in attributes.items() if name not in {"width", "height"}}
     assert await shifted_by(browser, image, without_place, width) > 0.01, "or nothing is measured"

@@ -16,7 +16,7 @@ GALLERY = "listing-photos"
 
 
 async def see(whole: System, mls: Sandbox, key: str, **changes: Any) -> None:
-    await whole.see({**mls.market.property(mls.market.listing(key)), **changes})
+    await whole.publish_listings({**mls.market.property(mls.market.listing(key)), **changes})
 
 
 async def become(page: Page, state: str) -> None:
@@ -33,7 +33,7 @@ async def known(whole: System, mls: Sandbox, _keys: Any) -> str:
     """A listing whose photos are here."""
     key = str(next(_keys))
     await see(whole, mls, key)
-    await whole.downloaded(key, 4)
+    await whole.wait_until_downloaded(key, 4)
     return key
 
 
@@ -110,7 +110,7 @@ async def test_what_cannot_be_shown_is_said(
     browser: Browser, site: Site, whole: System, mls: Sandbox, key: str
 ) -> None:
     for feed in ("sandbox", "other"):
-        await whole.see(mls.market.property(mls.market.listing(key)), feed=feed)
+        await whole.publish_listings(mls.market.property(mls.market.listing(key)), feed=feed)
         await until(lambda feed=feed: whole.images(key, feed=feed, context="search"), f"{key} of {feed}")  # type: ignore[misc]
     async with looking_at(browser, site.with_gallery(listing="no/such ?&#listing")) as page:
         await become(page, "empty")
@@ -128,8 +128,8 @@ async def test_what_cannot_be_shown_is_said(
 
 async def test_captions_stay_text(browser: Browser, site: Site, whole: System, mls: Sandbox, key: str) -> None:
     hostile = '"><img src=x onerror=self.hit=1><script>self.hit=1</script>'
-    await whole.see(mls.rename(key, hostile, 0))
-    await whole.downloaded(key, 4)
+    await whole.publish_listings(mls.rename(key, hostile, 0))
+    await whole.wait_until_downloaded(key, 4)
     async with looking_at(browser, site.with_gallery(listing=key)) as page:
         await photos_here(page, 4)
         await expect(page.locator(f"{GALLERY} li img").first).to_have_attribute("alt", hostile)

@@ -6,7 +6,7 @@ import pytest
 
 from local.sandbox import Sandbox
 from tests import system
-from tests.servers import Servers, a_room
+from tests.servers import Servers, a_namespace
 from tests.system import System
 
 
@@ -23,7 +23,7 @@ async def whole(servers: Servers, mls: Sandbox, tmp_path_factory: pytest.TempPat
     strict = {"requests_per_second": 1.0, "batch_size": 1, "concurrency": 2}
     feeds = "\n".join([mls.feeds_toml(), mls.feeds_toml(feed="other"), mls.feeds_toml(feed="strict", **strict)])
     async with system.running(
-        a_room(servers), feeds, tmp_path_factory.mktemp("system"), serve_wait_seconds=3
+        a_namespace(servers), feeds, tmp_path_factory.mktemp("system"), serve_wait_seconds=3
     ) as all_four:
         yield all_four
 

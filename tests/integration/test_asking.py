@@ -58,8 +58,8 @@ async def agree(terminal: Terminal) -> str:
 
 
 async def test_photos_are_fetched_again_once_their_cost_is_agreed_to(whole: System, mls: Sandbox, key: str) -> None:
-    await whole.see(record_of(mls, key, City="Askwith"))
-    await whole.downloaded(key, 4)
+    await whole.publish_listings(record_of(mls, key, City="Askwith"))
+    await whole.wait_until_downloaded(key, 4)
     force = ("force", "--city", "askwith", "--feed", "sandbox")
     async with asked(whole, *force) as terminal:
         assert re.search(
@@ -73,15 +73,15 @@ async def test_photos_are_fetched_again_once_their_cost_is_agreed_to(whole: Syst
         assert '"photos": 4' in await agree(terminal)
     await until(lambda: has_begun(mls, key, 8), "every photo to be asked for again")
 
-    await whole.downloaded(key, 4)
+    await whole.wait_until_downloaded(key, 4)
     async with a_terminal(whole.env, "ops.imagectl", *force, "--yes") as terminal:
         assert await terminal.end(MOST_SECONDS) == 0
     await until(lambda: has_begun(mls, key, 12), "every photo to be asked for again, unasked")
 
 
 async def test_a_script_is_not_asked(whole: System, mls: Sandbox, key: str) -> None:
-    await whole.see(record_of(mls, key, City="Scriptville"))
-    await whole.downloaded(key, 4)
+    await whole.publish_listings(record_of(mls, key, City="Scriptville"))
+    await whole.wait_until_downloaded(key, 4)
     code, output = await whole.run("imagectl", "force", "--city", "Scriptville")
     assert (code, "4 photos of 1 listing due now" in output, "[y/N]" in output) == (0, True, False), output
     await until(lambda: has_begun(mls, key, 8), "every photo to be asked for again")
@@ -92,16 +92,16 @@ async def has_begun(mls: Sandbox, key: str, requests: int) -> bool:
 
 
 async def test_a_named_listing_is_fetched_again_without_a_question(whole: System, mls: Sandbox, key: str) -> None:
-    await whole.see(record_of(mls, key))
-    await whole.downloaded(key, 4)
+    await whole.publish_listings(record_of(mls, key))
+    await whole.wait_until_downloaded(key, 4)
     async with a_terminal(whole.env, "ops.imagectl", "force", key) as terminal:
         assert await terminal.end(MOST_SECONDS) == 0
     await until(lambda: has_begun(mls, key, 8), "every photo to be asked for again")
 
 
 async def test_variants_are_made_anew_once_their_number_is_agreed_to(whole: System, mls: Sandbox, key: str) -> None:
-    await whole.see(record_of(mls, key))
-    before = await whole.downloaded(key, 4)
+    await whole.publish_listings(record_of(mls, key))
+    before = await whole.wait_until_downloaded(key, 4)
     async with asked(whole, "rebuild", "--feed", "sandbox", IMAGES_VARIANTS="full=200:jpeg:80") as terminal:
         assert re.search(r"sandbox: \d+ photos of \d+ listings? would be made anew Make them anew\?", said(terminal))
         await refuse(terminal)
@@ -146,9 +146,9 @@ async def test_more_than_one_dead_letter_is_sent_again_once_that_is_agreed_to(
 async def test_an_audit_says_what_it_found_and_repairs_once_that_is_agreed_to(
     whole: System, mls: Sandbox, key: str
 ) -> None:
-    await whole.see(record_of(mls, key), feed="other")
-    (first, *_) = await whole.downloaded(key, 4)
-    objects = MinioObjects(settings_of(whole.room))
+    await whole.publish_listings(record_of(mls, key), feed="other")
+    (first, *_) = await whole.wait_until_downloaded(key, 4)
+    objects = MinioObjects(settings_of(whole.namespace))
     try:
         await objects.delete(Bucket.PUBLIC, [first["url"].removeprefix(f"{whole.env['IMAGES_PUBLIC_URL']}/")])
     finally:
@@ -157,9 +157,9 @@ async def test_an_audit_says_what_it_found_and_repairs_once_that_is_agreed_to(
     async with asked(whole, *repair) as terminal:
         assert "found: 1 missing Make lost copies due, and remove orphans?" in said(terminal)
         await refuse(terminal)
-    assert not await whole.opens(first["url"])
+    assert not await whole.is_open(first["url"])
     async with asked(whole, *repair) as terminal:
         assert "repaired: 1 photo is due again, 0 orphans removed" in await agree(terminal)
-    await until(lambda: whole.opens(first["url"]), "the lost copy")
+    await until(lambda: whole.is_open(first["url"]), "the lost copy")
     async with a_terminal(whole.env, "ops.imagectl", *repair) as terminal:
         assert await terminal.end(MOST_SECONDS) == 0, "nothing to ask about"

@@ -19,7 +19,7 @@ from local.config import PROJECT
 from local.sandbox import Sandbox
 from ops.imagectl import app
 from shared.domain.failures import REASONS, Reason
-from tests.servers import Room
+from tests.servers import Namespace
 from tests.system import System, until
 
 Answer = Any
@@ -55,7 +55,7 @@ async def dead_letters(system: System, number: int) -> list[dict[str, Any]]:
 async def test_a_frozen_feed_is_asked_for_nothing_until_it_is_thawed(whole: System, mls: Sandbox, key: str) -> None:
     answer = await asked(whole, "freeze", "other", "--reason", "the MLS asked us to")
     assert [silence["by"] for silence in answer["silences"]] == ["operator"]
-    await whole.see(record_of(mls, key), feed="other")
+    await whole.publish_listings(record_of(mls, key), feed="other")
 
     async def is_put_off() -> str | None:
         (found,) = await asked(whole, "explain", key)
@@ -78,7 +78,7 @@ async def test_a_frozen_feed_is_asked_for_nothing_until_it_is_thawed(whole: Syst
 async def test_a_feed_frozen_for_a_time_thaws_by_itself(whole: System, mls: Sandbox, key: str) -> None:
     (silence,) = (await asked(whole, "freeze", "other", "--for", "6s"))["silences"]
     ends = datetime.fromisoformat(silence["until"])
-    await whole.see(record_of(mls, key), feed="other")
+    await whole.publish_listings(record_of(mls, key), feed="other")
     await until(lambda: _all_here(whole, key), "the photos without a thaw")
     for image in await whole.images(key, feed="other"):
         assert datetime.fromisoformat(image["downloaded_at"]) >= ends
@@ -93,7 +93,7 @@ async def _all_here(whole: System, key: str) -> bool:
 
 async def test_what_failed_for_one_reason_is_forced_and_comes(whole: System, mls: Sandbox, key: str) -> None:
     mls.misbehave(kind="status", status=404, listing=key, count=1)
-    await whole.see(record_of(mls, key))
+    await whole.publish_listings(record_of(mls, key))
 
     async def is_settled() -> bool:
         images = await whole.images(key, context="search")
@@ -104,7 +104,7 @@ async def test_what_failed_for_one_reason_is_forced_and_comes(whole: System, mls
     planned = (await asked(whole, *order, "--dry-run"))["sandbox"]
     assert (planned["photos"], planned["bytes_expected"] > 0) == (1, True)
     assert (await asked(whole, *order, "--priority", "viewed"))["sandbox"]["photos"] == 1
-    await whole.downloaded(key, 4)
+    await whole.wait_until_downloaded(key, 4)
     code, _, errors = await run(whole, "force", "nowhere")
     assert (code, "not recorded" in errors) == (1, True), errors
 
@@ -139,9 +139,9 @@ async def test_a_replayed_withdrawal_of_a_listing_that_came_back_does_not_hide_i
 ) -> None:
     """A sweep's withdrawal has no timestamp: where it stood among the events is all that tells that it is old."""
     record = {name: value for name, value in record_of(mls, key).items() if not name.endswith("Timestamp")}
-    await whole.see({"ListingKey": key, "MlgCanView": False})
-    await whole.see(record)
-    await whole.downloaded(key, 4)
+    await whole.publish_listings({"ListingKey": key, "MlgCanView": False})
+    await whole.publish_listings(record)
+    await whole.wait_until_downloaded(key, 4)
     before = await whole.images(key)
     code, lines, errors = await run(whole, "export", "listing-seen", "--from", "1h")
     assert code == 0, errors
@@ -153,7 +153,7 @@ async def test_a_replayed_withdrawal_of_a_listing_that_came_back_does_not_hide_i
     assert (await asked(whole, *replay, "--dry-run"))["changing"] == 0
     for topic in (replay, ["replay", "listing-seen", "--from", "1h", "--listing", key, "--yes", "--rate", "0"]):
         await asked(whole, *topic)
-        await whole.caught_up()
+        await whole.wait_until_read()
         assert await whole.images(key) == before
     assert not await whole.events("image-removed", key)
 
@@ -161,12 +161,12 @@ async def test_a_replayed_withdrawal_of_a_listing_that_came_back_does_not_hide_i
     del said_now["at"]
     file.write_text(json.dumps(said_now))
     await asked(whole, *replay)
-    await whole.hidden(key)
+    await whole.wait_until_hidden(key)
 
 
 async def test_a_replay_goes_on_where_ctrl_c_stopped_it(whole: System, mls: Sandbox, key: str) -> None:
-    await whole.see(*[record_of(mls, key)] * 6)
-    await whole.downloaded(key, 4)
+    await whole.publish_listings(*[record_of(mls, key)] * 6)
+    await whole.wait_until_downloaded(key, 4)
 
     async def replayed() -> int:
         return [record.key for record in await whole.records("listing-seen")].count(key.encode()) - 6
@@ -194,9 +194,9 @@ async def test_a_replay_is_planned_run_and_changes_nothing(
     old["ModificationTimestamp"] = old["MediaChangeTimestamp"] = "2020-01-01T00:00:00Z"
     for row in old["Media"]:
         row.pop("MediaModificationTimestamp", None)
-    await whole.see(old, new)
-    await whole.downloaded(key, 4)
-    await whole.caught_up()
+    await whole.publish_listings(old, new)
+    await whole.wait_until_downloaded(key, 4)
+    await whole.wait_until_read()
     before = await whole.images(key)
 
     topic = ["replay", "listing-seen", "--from", "1h", "--listing", key]
@@ -215,7 +215,7 @@ async def test_a_replay_is_planned_run_and_changes_nothing(
     left = f"0:0-{len(file.read_text().splitlines())}"
     again = ["replay", "listing-seen", "--file", str(file), "--listing", key, "--resume", left, "--yes"]
     assert (await asked(whole, *again))["published"] == 4
-    await whole.caught_up()
+    await whole.wait_until_read()
     assert await whole.images(key) == before
     assert mls.begun[key] == 4
     values = [record.value for record in await whole.records("listing-seen") if record.key == key.encode()]
@@ -249,8 +249,8 @@ async def test_the_doctor_asks_the_desk(
     whole: System, mls: Sandbox, key: str, tmp_path: Path, setting: str, value: str, what: str, state: str, said: str
 ) -> None:
     if setting == "FEEDS":
-        await whole.see(record_of(mls, key), feed="other")
-        await whole.caught_up()
+        await whole.publish_listings(record_of(mls, key), feed="other")
+        await whole.wait_until_read()
         (tmp_path / value).write_text(mls.feeds_toml())
         value = str(tmp_path / value)
     code, output, _ = await run(whole, "doctor", "--json", env={f"IMAGES_{setting}": value})
@@ -266,7 +266,7 @@ async def test_the_doctor_asks_the_desk(
 
 async def test_a_photo_that_failed_is_explained_to_the_end(whole: System, mls: Sandbox, key: str) -> None:
     mls.misbehave(kind="status", status=404, listing=key, count=1)
-    await whole.see(record_of(mls, key))
+    await whole.publish_listings(record_of(mls, key))
 
     async def is_explained() -> bool:
         _, found, _ = await run(whole, "explain", key)
@@ -276,13 +276,13 @@ async def test_a_photo_that_failed_is_explained_to_the_end(whole: System, mls: S
     await until(is_explained, "what failed and what is served")
 
 
-async def test_the_doctor_says_what_is_missing_where_nothing_was_created(room: Room, tmp_path: Path) -> None:
+async def test_the_doctor_says_what_is_missing_where_nothing_was_created(namespace: Namespace, tmp_path: Path) -> None:
     feeds = tmp_path / "feeds.toml"
     feeds.write_text('[feeds.a]\nimage_hosts = ["a.example.com"]\ntoken_env = "NOWHERE_SET"\n')
-    system = System(room, feeds, tmp_path, None)
+    system = System(namespace, feeds, tmp_path, None)
     found = {finding["what"]: finding for finding in await asked(system, "doctor", code=1)}
     faults = {what: finding["advice"] for what, finding in found.items() if finding["state"] == "fault"}
-    assert faults[f"topic {room.prefix}listing-seen"] == "imagectl topics apply"
+    assert faults[f"topic {namespace.prefix}listing-seen"] == "imagectl topics apply"
     assert faults["indexes"] == "imagectl indexes apply"
     assert "imagectl init" in faults["buckets"]
     assert "NOWHERE_SET" in faults["feed a"]

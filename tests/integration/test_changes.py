@@ -13,7 +13,7 @@ from local.sandbox import Sandbox
 from tests import system
 from tests.integration.test_crashes import recorded, stored
 from tests.integration.test_disorder import at_rest, change
-from tests.servers import Room
+from tests.servers import Namespace
 from tests.system import System, until
 
 SECOND = ("downloader-2", "scheduler-2", "janitor-2", "resolver-2")
@@ -24,18 +24,18 @@ REMOVED_SECONDS = 30.0
 
 
 @pytest.mark.timeout(300)
-async def test_what_changes_under_a_crowd_is_soon_as_at_the_mls(room: Room, tmp_path: Path) -> None:
+async def test_what_changes_under_a_crowd_is_soon_as_at_the_mls(namespace: Namespace, tmp_path: Path) -> None:
     chance = random.Random(7)
     async with (
         Sandbox(listings=20, photos=6, widest=320) as mls,
-        system.running(room, mls.feeds_toml(), tmp_path) as whole,
+        system.running(namespace, mls.feeds_toml(), tmp_path) as whole,
     ):
         await whole.start(*SECOND)
         async with a_crowd(whole, list(mls.market.listings), chance):
-            await whole.see(*mls.properties())
+            await whole.publish_listings(*mls.properties())
             for _ in range(ROUNDS):
-                await whole.see(*(change(mls, chance) for _ in range(CHANGES)))
-                await whole.caught_up()
+                await whole.publish_listings(*(change(mls, chance) for _ in range(CHANGES)))
+                await whole.wait_until_read()
                 await at_rest(whole, mls, REST_SECONDS)
 
         async def nothing_else_is_held() -> bool:

@@ -15,7 +15,7 @@ from shared.stores import mongo
 from shared.stores.minio_objects import MinioObjects
 from shared.stores.objects import Bucket
 from tests import system
-from tests.servers import Room
+from tests.servers import Namespace
 from tests.system import System, until
 
 
@@ -28,14 +28,14 @@ async def here(whole: System, keys: list[str]) -> int:
 
 async def stored(whole: System) -> set[str]:
     """Every key in either bucket."""
-    room = whole.room
+    namespace = whole.namespace
     objects = MinioObjects(
         Settings(
-            s3_endpoint=room.servers.s3_endpoint,
-            s3_access_key=room.servers.s3_access_key,
-            s3_secret_key=room.servers.s3_secret_key,
-            bucket=room.bucket,
-            originals_bucket=room.originals_bucket,
+            s3_endpoint=namespace.servers.s3_endpoint,
+            s3_access_key=namespace.servers.s3_access_key,
+            s3_secret_key=namespace.servers.s3_secret_key,
+            bucket=namespace.bucket,
+            originals_bucket=namespace.originals_bucket,
         )
     )
     try:
@@ -52,15 +52,17 @@ def recorded(listings: Sequence[Listing]) -> set[str]:
     }
 
 
-async def test_two_downloaders_that_are_killed_again_and_again_lose_nothing(room: Room, tmp_path: Path) -> None:
+async def test_two_downloaders_that_are_killed_again_and_again_lose_nothing(
+    namespace: Namespace, tmp_path: Path
+) -> None:
     async with (
         Sandbox(listings=20, photos=10, widest=320) as mls,
-        system.running(room, mls.feeds_toml(concurrency=16), tmp_path) as whole,
+        system.running(namespace, mls.feeds_toml(concurrency=16), tmp_path) as whole,
     ):
         await whole.start("downloader-2")
         mls.misbehave(kind="slow", delay_seconds=0.4)
         keys = [str(record["ListingKey"]) for record in mls.properties()]
-        await whole.see(*mls.properties())
+        await whole.publish_listings(*mls.properties())
         in_hand: set[tuple[str, str]] = set()
         for name, moment in (("downloader", 20), ("downloader-2", 60), ("downloader", 100)):
 
@@ -100,15 +102,17 @@ async def test_two_downloaders_that_are_killed_again_and_again_lose_nothing(room
         assert await stored(whole) == recorded(await whole.listings())
 
 
-async def test_a_downloader_that_must_end_gives_back_what_it_cannot_finish(room: Room, tmp_path: Path) -> None:
+async def test_a_downloader_that_must_end_gives_back_what_it_cannot_finish(
+    namespace: Namespace, tmp_path: Path
+) -> None:
     async with (
         Sandbox(listings=3, photos=4, widest=320) as mls,
-        system.running(room, mls.feeds_toml(request_timeout_seconds=60.0), tmp_path) as whole,
-        mongo.connect(room.servers.mongo, room.db) as database,
+        system.running(namespace, mls.feeds_toml(request_timeout_seconds=60.0), tmp_path) as whole,
+        mongo.connect(namespace.servers.mongo, namespace.db) as database,
     ):
         slow, *others = (str(record["ListingKey"]) for record in mls.properties())
         mls.misbehave(kind="slow", listing=slow, delay_seconds=60)
-        await whole.see(*mls.properties())
+        await whole.publish_listings(*mls.properties())
 
         async def only_slow_ones_left() -> bool:
             return await here(whole, others) == 8 and mls.image_requests == 12
@@ -121,17 +125,17 @@ async def test_a_downloader_that_must_end_gives_back_what_it_cannot_finish(room:
         assert not [photo for one in await whole.listings() for photo in one.photos if photo.claim]
         mls.behave()
         await whole.start("downloader-2")  # another: it need not wait for the end of anything
-        await whole.downloaded(slow, 4)
+        await whole.wait_until_downloaded(slow, 4)
         assert mls.image_requests == 16
 
 
-async def test_every_service_drains_and_ends_in_time(room: Room, tmp_path: Path) -> None:
+async def test_every_service_drains_and_ends_in_time(namespace: Namespace, tmp_path: Path) -> None:
     async with (
         Sandbox(listings=10, photos=4, widest=320) as mls,
-        system.running(room, mls.feeds_toml(), tmp_path) as whole,
+        system.running(namespace, mls.feeds_toml(), tmp_path) as whole,
     ):
         mls.misbehave(kind="slow", delay_seconds=1.0)
-        await whole.see(*mls.properties())
+        await whole.publish_listings(*mls.properties())
         keys = [str(record["ListingKey"]) for record in mls.properties()]
 
         async def under_way() -> bool:
@@ -153,20 +157,22 @@ async def test_every_service_drains_and_ends_in_time(room: Room, tmp_path: Path)
         assert mls.image_requests <= 40 + asked
 
 
-async def test_a_janitor_that_dies_in_the_middle_is_followed_by_one_that_ends_it(room: Room, tmp_path: Path) -> None:
+async def test_a_janitor_that_dies_in_the_middle_is_followed_by_one_that_ends_it(
+    namespace: Namespace, tmp_path: Path
+) -> None:
     async with (
         Sandbox(listings=12, photos=4, widest=320) as mls,
-        system.running(room, mls.feeds_toml(), tmp_path) as whole,
+        system.running(namespace, mls.feeds_toml(), tmp_path) as whole,
     ):
         keys = [str(record["ListingKey"]) for record in mls.properties()]
-        await whole.see(*mls.properties())
+        await whole.publish_listings(*mls.properties())
 
         async def all_here() -> bool:
             return await here(whole, keys) == 48
 
         await until(all_here, "all downloads")
         urls = [image["url"] for key in keys for image in await whole.images(key)]
-        await whole.see(*(mls.withdraw(key) for key in keys))
+        await whole.publish_listings(*(mls.withdraw(key) for key in keys))
 
         async def removed() -> list[dict[str, Any]]:
             return [event for key in keys for event in await whole.events("image-removed", key)]
@@ -179,4 +185,4 @@ async def test_a_janitor_that_dies_in_the_middle_is_followed_by_one_that_ends_it
             return len({event["image_id"] for event in await removed()}) == 48
 
         await until(all_removed, "all removals")
-        assert not any([await whole.opens(url) for url in urls])
+        assert not any([await whole.is_open(url) for url in urls])

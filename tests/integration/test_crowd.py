@@ -12,7 +12,7 @@ import pytest
 
 from local.sandbox import Sandbox
 from tests import system
-from tests.servers import Room
+from tests.servers import Namespace
 from tests.system import System, until
 
 VIEWERS = min(10_000, resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 1_000)
@@ -38,14 +38,14 @@ async def metric(ours: System, name: str) -> float:
 
 @pytest.mark.usefixtures("_many_connections")
 async def test_a_crowd_before_one_cold_image_costs_one_event_and_one_download(
-    room: Room, mls: Sandbox, key: str, tmp_path: Path
+    namespace: Namespace, mls: Sandbox, key: str, tmp_path: Path
 ) -> None:
     services = ("janitor", "resolver")  # who records listings and who answers: of itself nothing is due
     async with (
-        system.running(room, mls.feeds_toml(), tmp_path, *services, serve_wait_seconds=WAIT_SECONDS) as ours,
+        system.running(namespace, mls.feeds_toml(), tmp_path, *services, serve_wait_seconds=WAIT_SECONDS) as ours,
         aiohttp.ClientSession(ours.url("resolver"), connector=aiohttp.TCPConnector(limit=0)) as http,
     ):
-        await ours.see(mls.market.property(mls.market.listing(key)))
+        await ours.publish_listings(mls.market.property(mls.market.listing(key)))
         images = await until(lambda: ours.images(key, context="search"), f"{key} to be recorded")
 
         async def view() -> tuple[int, str]:

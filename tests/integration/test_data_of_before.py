@@ -21,7 +21,7 @@ from tests.before.files import DUMPS, Dump
 from tests.before.load import load, load_documents
 from tests.before.origin import Origin, serving
 from tests.before.save import storage
-from tests.servers import Room, Servers, a_room
+from tests.servers import Namespace, Servers, a_namespace
 from tests.system import System, until
 
 Document = dict[str, Any]
@@ -47,7 +47,7 @@ class Upgraded:
 
     async def listing(self, feed: str, key: str) -> Document:
         """Return a listing's document as it is now."""
-        async with mongo.connect(self.whole.room.servers.mongo, self.whole.room.db) as database:
+        async with mongo.connect(self.whole.namespace.servers.mongo, self.whole.namespace.db) as database:
             found = await database["listings"].find_one({"feed": feed, "listing_key": key})
             assert found is not None, f"{feed} {key}"
             return found
@@ -67,9 +67,11 @@ class Upgraded:
 
     def held_objects(self, listing: Document) -> Collection[str]:
         """Return those of a listing's recorded public objects that are in storage."""
-        room = self.whole.room
+        namespace = self.whole.namespace
         prefix = f"{listing['feed']}/{listing['listing_key']}/"
-        there = {one.object_name for one in storage(room.servers).list_objects(room.bucket, prefix, recursive=True)}
+        there = {
+            one.object_name for one in storage(namespace.servers).list_objects(namespace.bucket, prefix, recursive=True)
+        }
         return there & {one["key"] for photo in listing["photos"] for one in photo["copy"]["variants"]}
 
     async def imagectl(self, *arguments: str) -> Any:
@@ -101,8 +103,8 @@ def first_failed(key: str) -> int:
 
 @pytest.fixture(scope="module")
 async def upgraded(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Upgraded]:
-    room, origin, settings = a_room(servers), Origin(), V1.settings
-    await load(V1, room)
+    namespace, origin, settings = a_namespace(servers), Origin(), V1.settings
+    await load(V1, namespace)
     origin.failing = {
         path_of(dumped("sandbox", key)["photos"][first_failed(key)]): status
         for key, status in ((GONE, 404), (FORBIDDEN, 403), (HTML, 200))
@@ -111,7 +113,7 @@ async def upgraded(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -
     folder = tmp_path_factory.mktemp("upgraded")
     async with (
         serving(origin, settings["origin_port"]),
-        system.running(room, V1.feeds, folder, "resolver", **in_force) as whole,
+        system.running(namespace, V1.feeds, folder, "resolver", **in_force) as whole,
     ):
         answers = [(one, await answer(whole, one)) for one in V1.read("answers")]
         await whole.start("scheduler", "downloader", "janitor", "desk")
@@ -125,12 +127,12 @@ async def answer(whole: System, asked: Document) -> Document:
     return {**asked, "status": found.status_code, "location": location, "json": body}
 
 
-async def test_every_document_is_read_and_written_again_without_loss(room: Room) -> None:
+async def test_every_document_is_read_and_written_again_without_loss(namespace: Namespace) -> None:
     """Before any index removes what has expired."""
-    await load_documents(V1, room.servers.mongo, room.db, with_indexes=False)
+    await load_documents(V1, namespace.servers.mongo, namespace.db, with_indexes=False)
     async with (
-        mongo.connect(room.servers.mongo, room.db) as before,
-        mongo.connect(room.servers.mongo, f"{room.db}-again") as after,
+        mongo.connect(namespace.servers.mongo, namespace.db) as before,
+        mongo.connect(namespace.servers.mongo, f"{namespace.db}-again") as after,
     ):
         assert await copying.lost(before, after, V1.settings["public_url"]) == []
 
@@ -166,7 +168,7 @@ async def failed_again(upgraded: Upgraded, key: str) -> Document:
 
 async def test_events_that_were_not_read_are_read(upgraded: Upgraded) -> None:
     await upgraded.settled("sandbox", "NEW3", *("downloaded",) * 3)
-    await upgraded.whole.hidden(UNREAD)
+    await upgraded.whole.wait_until_hidden(UNREAD)
 
 
 async def test_a_frozen_feed_stays_frozen_until_it_is_thawed(upgraded: Upgraded) -> None:
@@ -219,7 +221,7 @@ async def test_a_sweep_that_was_asked_for_is_answered(upgraded: Upgraded) -> Non
     )
 
     async def is_answered() -> bool:
-        async with mongo.connect(upgraded.whole.room.servers.mongo, upgraded.whole.room.db) as database:
+        async with mongo.connect(upgraded.whole.namespace.servers.mongo, upgraded.whole.namespace.db) as database:
             found = await database["sweeps"].find_one({"_id": "other"})
         return found is not None and found["answered"] == wish["at"]
 

@@ -60,9 +60,9 @@ async def names(whole: System, mls: Sandbox, several_keys: Iterator[str]) -> Asy
     }
     keys = {name: str(record["ListingKey"]) for name, record in records.items()}
     mls.misbehave(kind="slow", listing=keys["slow"], delay_seconds=30)
-    await whole.see(*records.values())
-    await whole.see(records["twice"], feed="other")
-    images = await whole.downloaded(keys["key"], 4)
+    await whole.publish_listings(*records.values())
+    await whole.publish_listings(records["twice"], feed="other")
+    images = await whole.wait_until_downloaded(keys["key"], 4)
     for name, feed in (("twice", "sandbox"), ("twice", "other"), ("slow", "sandbox")):
         await until(lambda name=name, feed=feed: whole.images(keys[name], feed=feed, context="search"), name)  # type: ignore[misc]
     announced = str(httpx.QueryParams({"url": records["key"]["Media"][0]["MediaURL"]}))[4:]

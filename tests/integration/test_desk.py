@@ -152,7 +152,7 @@ async def test_a_listing_without_photos_says_why_first(
     whole: System, mls: Sandbox, desk: httpx.AsyncClient, key: str
 ) -> None:
     mls.misbehave(kind="status", status=404, listing=key)
-    await whole.see(record_of(mls, key))
+    await whole.publish_listings(record_of(mls, key))
 
     async def all_failed() -> httpx.Response | None:
         found = await desk.get("/search", params={"q": key}, follow_redirects=True)
@@ -171,14 +171,14 @@ async def test_a_listing_without_photos_says_why_first(
     mls.behave()
     after = await do(desk, "force", feed="sandbox", key=key)
     assert "4 photos of listing" in after
-    await whole.downloaded(key, 4)
+    await whole.wait_until_downloaded(key, 4)
 
 
 async def test_what_the_mls_sends_is_text(whole: System, mls: Sandbox, desk: httpx.AsyncClient, key: str) -> None:
     record = record_of(mls, key, ListingKey=f"{HOSTILE}{key}", City=HOSTILE, StandardStatus="Active")
     for row in record["Media"]:
         row["ShortDescription"] = HOSTILE
-    await whole.see(record)
+    await whole.publish_listings(record)
     await whole.send("listing-seen", f'{{"type":"{"<b>x</b>"}","data":{{}}}}'.encode(), key=HOSTILE.encode())
 
     async def is_recorded() -> httpx.Response | None:
@@ -240,10 +240,10 @@ async def test_dead_letters_are_shown_without_urls_and_dropped(
 async def test_a_listing_is_removed_for_good_and_allowed_again(
     whole: System, mls: Sandbox, desk: httpx.AsyncClient, key: str
 ) -> None:
-    await whole.see(record_of(mls, key))
-    await whole.downloaded(key, 4)
+    await whole.publish_listings(record_of(mls, key))
+    await whole.wait_until_downloaded(key, 4)
     assert "stays away" in await do(desk, "remove", feed="sandbox", key=key)
-    await whole.hidden(key)
+    await whole.wait_until_hidden(key)
 
     async def is_proved() -> bool:
         page = await desk.get("/listing", params={"feed": "sandbox", "key": key})
@@ -265,7 +265,7 @@ async def test_evidence_is_paged_through_newest_first(whole: System, desk: httpx
         )
         for number in range(250)
     ]  # fmt: skip
-    async with mongo.connect(whole.room.servers.mongo, whole.room.db) as database:
+    async with mongo.connect(whole.namespace.servers.mongo, whole.namespace.db) as database:
         await mongo.MongoRemovals(database).add(evidence)
     page = await desk.get("/removals", params={"feed": "strict", "from": "2025-01-01", "to": "2025-01-02"})
     keys, pages = re.findall(r"key=(P\d+)", page.text), 1

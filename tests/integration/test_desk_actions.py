@@ -18,7 +18,7 @@ from shared.stores import mongo
 from shared.stores.removal_holds import Decision, RemovalHold
 from tests import system
 from tests.desks import a_browser, asked_for, sign_in
-from tests.servers import Room
+from tests.servers import Namespace
 from tests.system import System, until
 
 
@@ -94,15 +94,15 @@ async def sent(whole: System, keys: list[str]) -> int:
 # Variants
 
 
-async def test_variants_are_made_anew_once(room: Room, tmp_path: Path) -> None:
+async def test_variants_are_made_anew_once(namespace: Namespace, tmp_path: Path) -> None:
     async with (
         Sandbox(listings=1, photos=3, widest=320) as mls,
-        system.running(room, mls.feeds_toml(), tmp_path, variants="full=300:webp:80") as whole,
+        system.running(namespace, mls.feeds_toml(), tmp_path, variants="full=300:webp:80") as whole,
     ):
         (record,) = mls.properties()
         key = str(record["ListingKey"])
-        await whole.see(record)
-        before, asked = await whole.downloaded(key, 3), mls.image_requests
+        await whole.publish_listings(record)
+        before, asked = await whole.wait_until_downloaded(key, 3), mls.image_requests
         for name in ("downloader", "resolver", "desk"):
             await whole.stop(name)
         whole.env["IMAGES_VARIANTS"] = "full=200:jpeg:80"
@@ -112,7 +112,7 @@ async def test_variants_are_made_anew_once(room: Room, tmp_path: Path) -> None:
             anew = await asked_for(desk, "rebuild", feed="sandbox")
             assert "the MLS is not asked" in anew.text
             await anew.is_refused_without_its_token()
-            await whole.caught_up()
+            await whole.wait_until_read()
             assert await whole.images(key) == before
             assert "sandbox is being looked at" in await anew.click_twice()
 
@@ -145,9 +145,9 @@ async def has_looked(whole: System, times: int) -> bool:
 async def test_frozen_removals_are_decided_once(
     whole: System, mls: Sandbox, desk: httpx.AsyncClient, key: str, decision: Decision
 ) -> None:
-    await whole.see(record_of(mls, key), feed="other")
-    images = await whole.downloaded(key, 4)
-    async with mongo.connect(whole.room.servers.mongo, whole.room.db) as database:
+    await whole.publish_listings(record_of(mls, key), feed="other")
+    images = await whole.wait_until_downloaded(key, 4)
+    async with mongo.connect(whole.namespace.servers.mongo, whole.namespace.db) as database:
         removal_holds, listings = mongo.MongoRemovalHolds(database), mongo.MongoListings(database, Renderer(""))
 
         async def held_until() -> datetime | None:
@@ -165,14 +165,14 @@ async def test_frozen_removals_are_decided_once(
                 hidden=60, displayed=20,
             )
         )  # fmt: skip
-        await whole.see(mls.withdraw(key), feed="other")
+        await whole.publish_listings(mls.withdraw(key), feed="other")
         await until(lambda: is_equal(held_until, UNTIL_DECIDED), "its removal to be held")
 
         page = await asked_for(desk, decision.value, feed="other")
         assert "removals of other are frozen: 60 of 80 listings turned hidden" in page.text
         await page.is_refused_without_its_token()
         assert await decided() is None
-        assert all([await whole.opens(image["url"]) for image in images])
+        assert all([await whole.is_open(image["url"]) for image in images])
 
         done = await page.click_twice()
         assert await decided() is decision
@@ -181,14 +181,14 @@ async def test_frozen_removals_are_decided_once(
         if decision is Decision.RESUME:
             assert "Every copy of those listings is removed now." in done
             await until(lambda: is_gone(whole, key, 4), "all removals")
-            assert not any([await whole.opens(image["url"]) for image in images])
+            assert not any([await whole.is_open(image["url"]) for image in images])
         else:
             assert "Their copies are kept, hidden, until the feed shows the listings again" in done
             await until(lambda: is_between(held_until, now, UNTIL_DECIDED), "it to be held for some days alone")
-            await whole.see(mls.market.reactivate(key), feed="other")
+            await whole.publish_listings(mls.market.reactivate(key), feed="other")
             shown = await until(lambda: whole.images(key), "the listing to be shown again")
             assert [image["url"] for image in shown] == [image["url"] for image in images]
-            assert all([await whole.opens(image["url"]) for image in images])
+            assert all([await whole.is_open(image["url"]) for image in images])
             assert await whole.events("image-removed", key) == []
 
 

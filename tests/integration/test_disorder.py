@@ -12,23 +12,23 @@ import pytest
 
 from local.sandbox import Sandbox
 from tests import system
-from tests.servers import Room
+from tests.servers import Namespace
 from tests.system import System, until
 
 LISTINGS, PHOTOS, CHANGES = 10, 3, 40
 KILLED = ("downloader", "scheduler", "janitor", "downloader")
 GARBAGE = (None, b"no event", b'{"type":"listing-seen.v1","data":{"feed":"unheard-of","property":{"ListingKey":"X"}}}')
 PER_SECOND, WATCHED_SECONDS = 2, 5
-PATIENCE_SECONDS = 150.0
+MAX_WAIT_SECONDS = 150.0
 """A scheduler that dies right between marking and saying so costs a lease of two minutes."""
 
 
 @pytest.mark.timeout(240)
-async def test_all_is_well_in_the_end_whatever_came_in_between(room: Room, tmp_path: Path) -> None:
+async def test_all_is_well_in_the_end_whatever_came_in_between(namespace: Namespace, tmp_path: Path) -> None:
     chance = random.Random(23)
     async with (
         Sandbox(listings=LISTINGS, photos=PHOTOS, widest=320) as mls,
-        system.running(room, mls.feeds_toml(max_attempts=30, requests_per_second=PER_SECOND), tmp_path) as whole,
+        system.running(namespace, mls.feeds_toml(max_attempts=30, requests_per_second=PER_SECOND), tmp_path) as whole,
     ):
         await mls.draw_ahead()
         mls.misbehave(kind="status", status=500, share=0.1)
@@ -41,11 +41,11 @@ async def test_all_is_well_in_the_end_whatever_came_in_between(room: Room, tmp_p
             await whole.stop(killed, signal.SIGKILL)
             await whole.start(killed)
         mls.behave()
-        await whole.see(*mls.properties())
+        await whole.publish_listings(*mls.properties())
         await at_rest(whole, mls)
 
         shown = await urls_of(whole, mls)
-        assert all([await whole.opens(url) for url in shown])
+        assert all([await whole.is_open(url) for url in shown])
         for listing in mls.market.listings.values():
             for image in await whole.images(listing.key, context="search"):
                 assert mls.host not in json.dumps(image)
@@ -55,8 +55,8 @@ async def test_all_is_well_in_the_end_whatever_came_in_between(room: Room, tmp_p
             for one in await whole.events("image-removed", key)
             for url in one["urls"]
         }
-        assert not any([await whole.opens(url) for url in removed - shown])
-        assert not [url for url in ever - shown - removed if not await whole.opens(url)], "gone without a word"
+        assert not any([await whole.is_open(url) for url in removed - shown])
+        assert not [url for url in ever - shown - removed if not await whole.is_open(url)], "gone without a word"
         dead = await whole.records("dead-letter")
         assert len(dead) >= 2 * len(GARBAGE), "scheduler and janitor say what they cannot read"
         for name in ("scheduler", "downloader", "resolver", "janitor"):
@@ -65,8 +65,8 @@ async def test_all_is_well_in_the_end_whatever_came_in_between(room: Room, tmp_p
 
         assert most_within(WATCHED_SECONDS, [one.at for one in mls.image_log]) <= PER_SECOND * (WATCHED_SECONDS + 1)
         asked = mls.image_requests
-        await whole.see(*mls.properties(), *mls.properties())
-        await whole.caught_up()
+        await whole.publish_listings(*mls.properties(), *mls.properties())
+        await whole.wait_until_read()
         await at_rest(whole, mls)
         assert mls.image_requests == asked, "what is known already is not fetched again"
 
@@ -101,7 +101,7 @@ async def publish(whole: System, records: Sequence[Mapping[str, Any]], chance: r
     for value in GARBAGE:
         await whole.send("listing-seen", value, key=b"garbage")
         await whole.send(chance.choice(["image-outdated", "image-outdated.viewed"]), value, key=b"garbage")
-    await whole.see(*records)
+    await whole.publish_listings(*records)
 
 
 async def urls_of(whole: System, mls: Sandbox) -> set[str]:
@@ -110,7 +110,7 @@ async def urls_of(whole: System, mls: Sandbox) -> set[str]:
     return {variant["url"] for image in images for variant in image["variants"]}
 
 
-async def at_rest(whole: System, mls: Sandbox, seconds: float = PATIENCE_SECONDS) -> None:
+async def at_rest(whole: System, mls: Sandbox, seconds: float = MAX_WAIT_SECONDS) -> None:
     """Wait until every listing is shown as the MLS has it, or not at all."""
 
     async def is_as_at_the_mls() -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 from local.sandbox import Sandbox
 from tests import system
-from tests.servers import Room
+from tests.servers import Namespace
 from tests.system import System, until
 
 
@@ -21,15 +21,15 @@ async def ask_for(whole: System, lane: str, key: str, images: list[dict[str, Any
         await asyncio.gather(*(whole.send(lane, event, key=as_key.encode()) for as_key in (key, f"{key}, elsewhere")))
 
 
-async def test_two_downloaders_ask_for_each_photo_once_whoever_wants_it(room: Room, tmp_path: Path) -> None:
+async def test_two_downloaders_ask_for_each_photo_once_whoever_wants_it(namespace: Namespace, tmp_path: Path) -> None:
     async with (
         Sandbox(listings=8, photos=6, widest=320) as mls,
-        system.running(room, mls.feeds_toml(), tmp_path) as whole,
+        system.running(namespace, mls.feeds_toml(), tmp_path) as whole,
     ):
         await whole.start("downloader-2")
         mls.misbehave(kind="slow", delay_seconds=0.5)
         keys = [str(record["ListingKey"]) for record in mls.properties()]
-        await asyncio.gather(whole.see(*mls.properties()), whole.see(*mls.properties()))
+        await asyncio.gather(whole.publish_listings(*mls.properties()), whole.publish_listings(*mls.properties()))
         for key in keys:
             images = await until(lambda key=key: whole.images(key), f"{key} to be recorded")  # type: ignore[misc]
             await asyncio.gather(
@@ -38,7 +38,7 @@ async def test_two_downloaders_ask_for_each_photo_once_whoever_wants_it(room: Ro
                 *(whole.images(key) for _ in range(5)),
             )
         for key in keys:
-            await whole.downloaded(key, 6)
+            await whole.wait_until_downloaded(key, 6)
         for key in keys:
             await ask_for(whole, "image-outdated", key, await whole.images(key))
 
@@ -64,15 +64,15 @@ async def test_what_changed_during_the_download_is_settled_rightly(
 
     for key in keys:
         mls.misbehave(kind="slow", listing=key, delay_seconds=15.0, count=4)
-    await whole.see(*(mls.market.property(mls.market.listing(key)) for key in keys))
+    await whole.publish_listings(*(mls.market.property(mls.market.listing(key)) for key in keys))
 
     async def all_under_way() -> bool:
         return all(mls.begun[key] == 4 for key in keys)
 
     await until(all_under_way, "all downloads to begin")
     before = {key: await shown(key) for key in keys}
-    await whole.see(mls.reorder(reordered), mls.change_photo(changed), mls.withdraw_photo(shortened))
-    await whole.see(mls.withdraw(hidden), mls.reactivate(hidden))
+    await whole.publish_listings(mls.reorder(reordered), mls.change_photo(changed), mls.withdraw_photo(shortened))
+    await whole.publish_listings(mls.withdraw(hidden), mls.reactivate(hidden))
 
     async def all_recorded() -> bool:
         return (
@@ -84,10 +84,10 @@ async def test_what_changed_during_the_download_is_settled_rightly(
     assert not [one for key in keys for one in await whole.images(key) if one["status"] != "pending"], "still under way"
     mls.behave()
 
-    after = {key: await whole.downloaded(key, 3 if key == shortened else 4) for key in keys}
+    after = {key: await whole.wait_until_downloaded(key, 3 if key == shortened else 4) for key in keys}
     assert [image["id"] for image in after[reordered]] == list(await shown(reordered))
     assert set(before[reordered]) == {image["id"] for image in after[reordered]}
     assert after[changed][0]["media_changed_at"] > after[changed][1]["media_changed_at"]
     assert [image["id"] for image in after[hidden]] == list(before[hidden])
     assert [mls.begun[key] for key in (reordered, changed, shortened)] == [4, 5, 4]
-    assert all([await whole.opens(image["url"]) for images in after.values() for image in images])
+    assert all([await whole.is_open(image["url"]) for images in after.values() for image in images])

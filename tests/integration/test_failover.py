@@ -16,7 +16,7 @@ import pytest
 from local import ports
 from local.sandbox import Sandbox
 from tests import system
-from tests.servers import Room
+from tests.servers import Namespace
 from tests.system import System, until
 
 LISTINGS, PHOTOS = 30, 10
@@ -46,8 +46,10 @@ async def goes_on(scheduler: System) -> float:
 
 
 @pytest.mark.timeout(300)
-async def test_a_scheduler_that_stands_still_or_dies_is_followed_by_the_other(room: Room, tmp_path: Path) -> None:
-    other = replace(room, ports={**room.ports, "scheduler": ports.choose(set(room.ports.values()))})
+async def test_a_scheduler_that_stands_still_or_dies_is_followed_by_the_other(
+    namespace: Namespace, tmp_path: Path
+) -> None:
+    other = replace(namespace, ports={**namespace.ports, "scheduler": ports.choose(set(namespace.ports.values()))})
     async with Sandbox(listings=LISTINGS, photos=PHOTOS, widest=320) as mls:
         feeds = mls.feeds_toml(**UNLIMITED)
         mls.misbehave(kind="slow", delay_seconds=4.0)  # so that there is work when the other takes over
@@ -55,7 +57,7 @@ async def test_a_scheduler_that_stands_still_or_dies_is_followed_by_the_other(ro
         for folder in folders:
             folder.mkdir()
         async with (
-            system.running(room, feeds, folders[0], "scheduler", "downloader", "resolver") as first,
+            system.running(namespace, feeds, folders[0], "scheduler", "downloader", "resolver") as first,
             system.running(other, feeds, folders[1], "scheduler") as second,
         ):
             keys = list(mls.market.listings)
@@ -82,7 +84,7 @@ async def test_a_scheduler_that_stands_still_or_dies_is_followed_by_the_other(ro
 
 async def publish(to: System, mls: Sandbox, keys: Sequence[str]) -> None:
     """Publish the listings and wait until they are recorded."""
-    await to.see(*(mls.market.property(mls.market.listing(key)) for key in keys))
+    await to.publish_listings(*(mls.market.property(mls.market.listing(key)) for key in keys))
 
     async def all_known() -> bool:
         return not (await page(to, keys))["unknown"]

@@ -34,7 +34,7 @@ async def test_a_file_is_published(whole: System, mls: Sandbox, key: str, tmp_pa
     file.write_text(json.dumps({"value": [record_of(mls, key)]}))
     code, output = await whole.run("imagectl", "publish", str(file), "--feed", "sandbox")
     assert (code, "published 1 listing" in output) == (0, True), output
-    await whole.downloaded(key, 4)
+    await whole.wait_until_downloaded(key, 4)
 
 
 async def test_what_cannot_be_published_is_named_and_the_rest_goes_out(
@@ -51,7 +51,7 @@ async def test_what_cannot_be_published_is_named_and_the_rest_goes_out(
     answer = json.loads(output)
     assert answer["published"] == 1
     assert [one["where"] for one in answer["unusable"]] == ["line 1", "X65bits", "Xhalf", "line 5"]
-    await whole.downloaded(key, 4)
+    await whole.wait_until_downloaded(key, 4)
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,8 @@ async def test_a_wrong_call_says_what_to_do(whole: System, arguments: list[str],
 
 
 async def test_the_status_counts_what_is_there(whole: System, mls: Sandbox, key: str) -> None:
-    await whole.see(record_of(mls, key))
-    await whole.downloaded(key, 4)
+    await whole.publish_listings(record_of(mls, key))
+    await whole.wait_until_downloaded(key, 4)
     code, output = await whole.run("imagectl", "status", "--json")
     found = json.loads(output)
     assert code == 0
@@ -123,7 +123,7 @@ async def test_the_config_shows_everything_but_secrets(whole: System) -> None:
 async def test_a_listing_an_image_and_a_url_are_explained(whole: System, mls: Sandbox, key: str) -> None:
     mls.misbehave(kind="status", status=404, listing=key, count=1)
     record = record_of(mls, key)
-    await whole.see(record)
+    await whole.publish_listings(record)
 
     async def is_settled() -> list[dict[str, Any]] | None:
         images = await whole.images(key, context="search")
@@ -145,7 +145,7 @@ async def test_a_listing_an_image_and_a_url_are_explained(whole: System, mls: Sa
 @pytest.fixture
 async def to_kafka(whole: System) -> AsyncIterator[Proxy]:
     """A way to Kafka that can be cut; it is where a command begins to ask."""
-    async with through(whole.room.servers.kafka) as proxy:
+    async with through(whole.namespace.servers.kafka) as proxy:
         yield proxy
 
 
@@ -153,8 +153,8 @@ async def to_kafka(whole: System) -> AsyncIterator[Proxy]:
 async def test_a_listing_is_explained_while_kafka_is_away(
     whole: System, mls: Sandbox, to_kafka: Proxy, key: str, is_silent: bool
 ) -> None:
-    await whole.see(record_of(mls, key))
-    await whole.downloaded(key, 4)
+    await whole.publish_listings(record_of(mls, key))
+    await whole.wait_until_downloaded(key, 4)
     (to_kafka.fall_silent if is_silent else to_kafka.refuse)()
     for what, code, said in (
         (key, 0, ["it is displayed, with 4 photos", "whether dead letters name it is not known: Kafka"]),
@@ -194,7 +194,7 @@ async def test_a_status_shows_the_rest_while_kafka_is_silent(whole: System, to_k
 async def test_ctrl_c_ends_a_command_that_waits_for_a_silent_database(
     whole: System, arguments: list[str], said: str
 ) -> None:
-    async with through(urlsplit(whole.room.servers.mongo).netloc) as to_mongo:
+    async with through(urlsplit(whole.namespace.servers.mongo).netloc) as to_mongo:
         to_mongo.fall_silent()
         env = {**os.environ, **whole.env, "IMAGES_MONGO": f"mongodb://{to_mongo.address}/?directConnection=true"}
         process = await asyncio.create_subprocess_exec(
@@ -216,16 +216,16 @@ async def test_a_watched_status_is_a_live_screen_until_ctrl_c(
     whole: System, mls: Sandbox, to_kafka: Proxy, several_keys: Iterator[str]
 ) -> None:
     first, second = next(several_keys), next(several_keys)
-    await whole.see(record_of(mls, first))
-    await whole.downloaded(first, 4)
-    async with through(urlsplit(whole.room.servers.mongo).netloc) as to_mongo:
+    await whole.publish_listings(record_of(mls, first))
+    await whole.wait_until_downloaded(first, 4)
+    async with through(urlsplit(whole.namespace.servers.mongo).netloc) as to_mongo:
         away = {
             "IMAGES_KAFKA": to_kafka.address,
             "IMAGES_MONGO": f"mongodb://{to_mongo.address}/?directConnection=true",
         }
         async with a_terminal({**whole.env, **away}, "ops.imagectl", "status", "--watch") as terminal:
             before = await until(lambda: displayed(terminal), "the first screen")
-            await whole.see(record_of(mls, second))
+            await whole.publish_listings(record_of(mls, second))
             await until(lambda: displayed(terminal, before + 1), "the listing on the screen")
             for server, name, cut in (
                 (to_kafka, "Kafka", to_kafka.fall_silent),

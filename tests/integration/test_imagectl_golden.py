@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from ops.imagectl import app
 from shared.stores import mongo
 from tests import golden_files
-from tests.servers import Room
+from tests.servers import Namespace
 from tests.system import until
 
 pytestmark = pytest.mark.timeout(400)
@@ -87,13 +87,13 @@ EXPORT = "export dead-letter"
 
 
 class Imagectl:
-    """Runs commands in this process, on one room."""
+    """Runs commands in this process, on one namespace."""
 
-    def __init__(self, room: Room, folder: Path) -> None:
-        self._room, self._folder = room, folder
+    def __init__(self, namespace: Namespace, folder: Path) -> None:
+        self._namespace, self._folder = namespace, folder
         (folder / "feeds.toml").write_text(FEEDS)
         (folder / "listings.ndjson").write_text('{"ListingKey": "X9"}\n{"City": "Toronto"}\nno JSON\n')
-        self._env = room.env(feeds=folder / "feeds.toml")
+        self._env = namespace.env(feeds=folder / "feeds.toml")
 
     async def run(self, command: str, *form: str) -> dict[str, Any]:
         """Run a command; return its exit code and what it printed, but for names and times of this run."""
@@ -113,16 +113,17 @@ class Imagectl:
             return [self._lasting(one) for one in found]
         if isinstance(found, str):
             return self._text(found)
-        return "(a port)" if found in self._room.ports.values() else found
+        return "(a port)" if found in self._namespace.ports.values() else found
 
     def _text(self, text: str) -> str:
-        """Replace names of the room, ports, this machine, times and distances."""
-        room, servers = self._room, self._room.servers
+        """Replace names of the namespace, ports, this machine, times and distances."""
+        namespace, servers = self._namespace, self._namespace.servers
         for name, value in {
             "feeds.toml": str(self._folder / "feeds.toml"), "listings.ndjson": str(self._folder / "listings.ndjson"),
-            "t.": room.prefix, "images-bucket": room.bucket, "originals-bucket": room.originals_bucket, "db": room.db,
+            "t.": namespace.prefix, "images-bucket": namespace.bucket, "originals-bucket": namespace.originals_bucket,
+            "db": namespace.db,
             "kafka:9092": servers.kafka, "http://s3:9000": servers.s3_endpoint, "s3-key": servers.s3_access_key,
-            **{f"{service}-port": str(port) for service, port in room.ports.items()}, "host": socket.gethostname(),
+            **{f"{service}-port": str(port) for service, port in namespace.ports.items()}, "host": socket.gethostname(),
         }.items():  # fmt: skip
             text = text.replace(value, name)
         text = re.sub(r"\((?:in )?[\d.]+ (?:s|min|h|d)(?: ago)?\)", "(…)", text)
@@ -132,9 +133,9 @@ class Imagectl:
 
 
 @pytest.fixture
-async def database(room: Room) -> AsyncIterator[mongo.Database]:
+async def database(namespace: Namespace) -> AsyncIterator[mongo.Database]:
     """The golden documents, with the indexes but for those that delete old documents."""
-    async with mongo.connect(room.servers.mongo, room.db) as opened:
+    async with mongo.connect(namespace.servers.mongo, namespace.db) as opened:
         await mongo.apply_indexes(opened)
         for collection in ("attempts", "dead_letters"):
             await opened[collection].drop_index("expiry")
@@ -145,27 +146,27 @@ async def database(room: Room) -> AsyncIterator[mongo.Database]:
         for name, documents in (stored | {"listings": listings, "budgets": budgets}).items():
             await opened[name].insert_many(documents)
         yield opened
-        await opened.client.drop_database(room.db)
+        await opened.client.drop_database(namespace.db)
 
 
 @pytest.fixture
-async def imagectl(room: Room, database: mongo.Database, tmp_path: Path) -> Imagectl:
+async def imagectl(namespace: Namespace, database: mongo.Database, tmp_path: Path) -> Imagectl:
     """The commands, with topics, buckets, two events and two dead letters."""
-    found = Imagectl(room, tmp_path)
+    found = Imagectl(namespace, tmp_path)
     assert (await found.run("init", "--json"))["exit code"] == 0
     for collection in ("attempts", "dead_letters"):
         await database[collection].drop_index("expiry")
-    async with AIOKafkaProducer(bootstrap_servers=room.servers.kafka) as producer:
+    async with AIOKafkaProducer(bootstrap_servers=namespace.servers.kafka) as producer:
         for offset, (event, key) in enumerate(EVENTS):
             value = json.dumps(event).encode()
-            await producer.send_and_wait(f"{room.prefix}listing-seen", value, key=key.encode())
+            await producer.send_and_wait(f"{namespace.prefix}listing-seen", value, key=key.encode())
             headers = {
-                "dead_letter_reason": f"reason {offset}", "dead_letter_topic": f"{room.prefix}listing-seen",
+                "dead_letter_reason": f"reason {offset}", "dead_letter_topic": f"{namespace.prefix}listing-seen",
                 "dead_letter_partition": "0", "dead_letter_offset": str(offset),
                 "dead_letter_service": "scheduler", "dead_letter_at": "2026-11-23T09:00:00+00:00",
             }  # fmt: skip
             await producer.send_and_wait(
-                f"{room.prefix}dead-letter", value, key=key.encode(),
+                f"{namespace.prefix}dead-letter", value, key=key.encode(),
                 headers=[(name, one.encode()) for name, one in headers.items()],
             )  # fmt: skip
     return found

@@ -21,8 +21,8 @@ def record_of(mls: Sandbox, key: str) -> Mapping[str, Any]:
 
 
 async def test_a_listing_goes_in_and_its_photos_come_out(whole: System, mls: Sandbox, key: str) -> None:
-    await whole.see(record_of(mls, key))
-    images = await whole.downloaded(key, 4)
+    await whole.publish_listings(record_of(mls, key))
+    images = await whole.wait_until_downloaded(key, 4)
 
     assert [image["order"] for image in images] == [0, 1, 2, 3]
     assert mls.begun[key] == 4
@@ -39,8 +39,8 @@ async def test_a_listing_goes_in_and_its_photos_come_out(whole: System, mls: San
 
 
 async def test_it_is_said_once_for_each_photo(whole: System, mls: Sandbox, key: str) -> None:
-    await whole.see(record_of(mls, key))
-    images = await whole.downloaded(key, 4)
+    await whole.publish_listings(record_of(mls, key))
+    images = await whole.wait_until_downloaded(key, 4)
     said = await whole.events("image-downloaded", key)
     assert sorted(event["image_id"] for event in said) == sorted(image["id"] for image in images)
     by_id = {event["image_id"]: event for event in said}
@@ -53,8 +53,8 @@ async def test_it_is_said_once_for_each_photo(whole: System, mls: Sandbox, key: 
 
 
 async def test_the_mls_url_is_shown_nowhere(whole: System, mls: Sandbox, key: str) -> None:
-    await whole.see(record_of(mls, key))
-    await whole.downloaded(key, 4)
+    await whole.publish_listings(record_of(mls, key))
+    await whole.wait_until_downloaded(key, 4)
     answer = await whole.http.get(f"/api/listings/{key}/images")
     assert mls.host not in answer.text
     for topic in ("image-outdated", "image-outdated.viewed", "image-downloaded", "image-removed"):
@@ -64,28 +64,28 @@ async def test_the_mls_url_is_shown_nowhere(whole: System, mls: Sandbox, key: st
 
 
 async def test_originals_are_stored_beside_and_not_public(whole: System, mls: Sandbox, key: str) -> None:
-    await whole.see(record_of(mls, key))
-    images = await whole.downloaded(key, 4)
+    await whole.publish_listings(record_of(mls, key))
+    images = await whole.wait_until_downloaded(key, 4)
     path = images[0]["url"].removeprefix(f"{whole.env['IMAGES_PUBLIC_URL']}/").rsplit("/", 1)[0]
-    endpoint, bucket = whole.env["IMAGES_S3_ENDPOINT"], whole.room.originals_bucket
+    endpoint, bucket = whole.env["IMAGES_S3_ENDPOINT"], whole.namespace.originals_bucket
     original = await whole.http.get(f"{endpoint}/{bucket}/{path}/original.jpg")
     assert original.status_code in (401, 403)
 
 
 async def test_publishing_the_same_again_fetches_nothing(whole: System, mls: Sandbox, key: str) -> None:
     record = record_of(mls, key)
-    await whole.see(record)
-    before = await whole.downloaded(key, 4)
-    await whole.see(record, record, {**record, "PublicRemarks": "other words"})
-    await whole.caught_up()
-    assert await whole.downloaded(key, 4) == before
+    await whole.publish_listings(record)
+    before = await whole.wait_until_downloaded(key, 4)
+    await whole.publish_listings(record, record, {**record, "PublicRemarks": "other words"})
+    await whole.wait_until_read()
+    assert await whole.wait_until_downloaded(key, 4) == before
     assert mls.begun[key] == 4
 
 
 async def test_a_changed_photo_is_fetched_alone_and_its_old_url_lives_on(whole: System, mls: Sandbox, key: str) -> None:
-    await whole.see(record_of(mls, key))
-    before = await whole.downloaded(key, 4)
-    await whole.see(mls.change_photo(key, 2))
+    await whole.publish_listings(record_of(mls, key))
+    before = await whole.wait_until_downloaded(key, 4)
+    await whole.publish_listings(mls.change_photo(key, 2))
 
     async def is_new() -> list[dict[str, Any]] | None:
         images = await whole.images(key)
@@ -96,14 +96,14 @@ async def test_a_changed_photo_is_fetched_alone_and_its_old_url_lives_on(whole: 
         image["url"] for image in before if image["order"] != 2
     ]
     assert mls.begun[key] == 5
-    assert await whole.opens(before[2]["url"])
-    assert await whole.opens(after[2]["url"])
+    assert await whole.is_open(before[2]["url"])
+    assert await whole.is_open(after[2]["url"])
 
 
 async def test_reordering_and_new_urls_fetch_nothing(whole: System, mls: Sandbox, key: str) -> None:
-    await whole.see(record_of(mls, key))
-    before = await whole.downloaded(key, 4)
-    await whole.see(mls.reorder(key, [3, 2, 1, 0]), mls.rename(key, "A sunny kitchen", 0))
+    await whole.publish_listings(record_of(mls, key))
+    before = await whole.wait_until_downloaded(key, 4)
+    await whole.publish_listings(mls.reorder(key, [3, 2, 1, 0]), mls.rename(key, "A sunny kitchen", 0))
 
     async def is_reordered() -> list[dict[str, Any]] | None:
         images = await whole.images(key)
@@ -111,14 +111,14 @@ async def test_reordering_and_new_urls_fetch_nothing(whole: System, mls: Sandbox
 
     after = await until(is_reordered, "the new order")
     assert [image["url"] for image in after] == [image["url"] for image in reversed(before)]
-    await whole.caught_up()
+    await whole.wait_until_read()
     assert mls.begun[key] == 4
 
 
 async def test_a_withdrawn_photo_goes_from_answer_and_storage(whole: System, mls: Sandbox, key: str) -> None:
-    await whole.see(record_of(mls, key))
-    before = await whole.downloaded(key, 4)
-    await whole.see(mls.withdraw_photo(key, 1))
+    await whole.publish_listings(record_of(mls, key))
+    before = await whole.wait_until_downloaded(key, 4)
+    await whole.publish_listings(mls.withdraw_photo(key, 1))
 
     async def is_said() -> list[dict[str, Any]]:
         return await whole.events("image-removed", key)
@@ -128,15 +128,15 @@ async def test_a_withdrawn_photo_goes_from_answer_and_storage(whole: System, mls
     assert said["image_id"] == before[1]["id"]
     assert sorted(said["urls"]) == sorted(one["url"] for one in before[1]["variants"])
     assert [image["id"] for image in await whole.images(key)] == [before[which]["id"] for which in (0, 2, 3)]
-    assert not await whole.opens(before[1]["url"])
-    assert await whole.opens(before[0]["url"])
+    assert not await whole.is_open(before[1]["url"])
+    assert await whole.is_open(before[0]["url"])
 
 
 async def test_an_inactive_listing_is_hidden_and_its_bytes_go(whole: System, mls: Sandbox, key: str) -> None:
-    await whole.see(record_of(mls, key))
-    before = await whole.downloaded(key, 4)
-    await whole.see(mls.withdraw(key))
-    await whole.hidden(key)
+    await whole.publish_listings(record_of(mls, key))
+    before = await whole.wait_until_downloaded(key, 4)
+    await whole.publish_listings(mls.withdraw(key))
+    await whole.wait_until_hidden(key)
 
     async def is_said() -> list[dict[str, Any]] | None:
         said = await whole.events("image-removed", key)
@@ -144,28 +144,28 @@ async def test_an_inactive_listing_is_hidden_and_its_bytes_go(whole: System, mls
 
     said = await until(is_said, "the removal")
     assert {event["reason"] for event in said} == {"listing-inactive"}
-    assert not any([await whole.opens(image["url"]) for image in before])
+    assert not any([await whole.is_open(image["url"]) for image in before])
     assert (await whole.http.get("/api/images/serve", params={"id": before[0]["id"]})).status_code == 404
 
-    await whole.see(mls.reactivate(key))
-    assert [image["id"] for image in await whole.downloaded(key, 4)] == [image["id"] for image in before]
+    await whole.publish_listings(mls.reactivate(key))
+    assert [image["id"] for image in await whole.wait_until_downloaded(key, 4)] == [image["id"] for image in before]
 
 
 async def test_a_listing_that_comes_right_back_keeps_its_photos(whole: System, mls: Sandbox, key: str) -> None:
-    await whole.see(record_of(mls, key))
-    before = await whole.downloaded(key, 4)
-    await whole.see(mls.withdraw(key), mls.reactivate(key))
-    await whole.caught_up()
-    assert await whole.downloaded(key, 4) == before
+    await whole.publish_listings(record_of(mls, key))
+    before = await whole.wait_until_downloaded(key, 4)
+    await whole.publish_listings(mls.withdraw(key), mls.reactivate(key))
+    await whole.wait_until_read()
+    assert await whole.wait_until_downloaded(key, 4) == before
     assert mls.begun[key] == 4
-    assert await whole.opens(before[0]["url"])
+    assert await whole.is_open(before[0]["url"])
 
 
 async def test_an_opt_out_is_removed_as_one(whole: System, mls: Sandbox, key: str) -> None:
-    await whole.see(record_of(mls, key))
-    await whole.downloaded(key, 4)
-    await whole.see(mls.opt_out(key))
-    await whole.hidden(key)
+    await whole.publish_listings(record_of(mls, key))
+    await whole.wait_until_downloaded(key, 4)
+    await whole.publish_listings(mls.opt_out(key))
+    await whole.wait_until_hidden(key)
 
     async def reasons() -> set[str] | None:
         said = await whole.events("image-removed", key)
@@ -178,15 +178,15 @@ async def test_a_failing_origin_is_asked_again_until_it_is_well(whole: System, m
     mls.misbehave(kind="status", status=500, listing=key, count=3)
     mls.misbehave(kind="html", listing=key, count=2)
     mls.misbehave(kind="truncated", listing=key, count=1)
-    await whole.see(record_of(mls, key))
-    await whole.downloaded(key, 4)
+    await whole.publish_listings(record_of(mls, key))
+    await whole.wait_until_downloaded(key, 4)
     assert mls.begun[key] == 10
 
 
 async def test_a_key_in_two_feeds_is_ambiguous_until_one_is_named(whole: System, mls: Sandbox, key: str) -> None:
     record = record_of(mls, key)
-    await whole.see(record)
-    await whole.see(record, feed="other")
+    await whole.publish_listings(record)
+    await whole.publish_listings(record, feed="other")
     for feed in ("sandbox", "other"):
         await until(lambda feed=feed: whole.images(key, feed=feed), f"{key} of {feed}")  # type: ignore[misc]
     assert (await whole.http.get(f"/api/listings/{key}/images")).status_code == 409
@@ -197,7 +197,7 @@ async def test_a_key_in_two_feeds_is_ambiguous_until_one_is_named(whole: System,
 async def test_unusual_keys_never_collide_and_their_urls_open(whole: System, mls: Sandbox, key: str) -> None:
     record = record_of(mls, key)
     keys = [f"{key}/a", f"{key}%2Fa", f"{key} a", f"{key}~2Fa", f"{key}é", "..", f"{key}#?&+"]
-    await whole.see(*({**record, "ListingKey": one} for one in keys))
+    await whole.publish_listings(*({**record, "ListingKey": one} for one in keys))
     urls: set[str] = set()
     for one in keys:
 
@@ -208,7 +208,7 @@ async def test_unusual_keys_never_collide_and_their_urls_open(whole: System, mls
 
         images = await until(all_here, f"the photos of {one!r}")
         urls |= {image["url"] for image in images}
-        assert await whole.opens(images[0]["url"])
+        assert await whole.is_open(images[0]["url"])
     assert len(urls) == 4 * len(keys)
 
 
@@ -229,8 +229,8 @@ async def test_what_cannot_be_read_goes_to_the_dead_letters_and_the_rest_goes_on
     for value in hostile:
         await whole.send("listing-seen", value, key=b"hostile")
         await whole.send("image-outdated", value, key=b"hostile")
-    await whole.see(record_of(mls, key))
-    await whole.downloaded(key, 4)
+    await whole.publish_listings(record_of(mls, key))
+    await whole.wait_until_downloaded(key, 4)
 
     async def all_dead() -> list[Any] | None:
         dead = [record for record in await whole.records("dead-letter") if record.key == b"hostile"]
@@ -252,7 +252,7 @@ async def test_what_cannot_be_read_goes_to_the_dead_letters_and_the_rest_goes_on
         assert sorted(map(repr, (record.value for record in of_service))) == sorted(map(repr, hostile))
         for record in of_service:
             head = dict(record.headers)
-            assert head["dead_letter_topic"].decode() == f"{whole.room.prefix}{topic}"
+            assert head["dead_letter_topic"].decode() == f"{whole.namespace.prefix}{topic}"
             assert int(head["dead_letter_partition"]) in range(6)
             assert int(head["dead_letter_offset"]) >= 0
             assert 0 < len(head["dead_letter_reason"].decode()) <= 500
@@ -260,8 +260,8 @@ async def test_what_cannot_be_read_goes_to_the_dead_letters_and_the_rest_goes_on
 
 
 async def test_a_record_with_neither_key_nor_value_goes_to_the_dead_letters_too(whole: System) -> None:
-    topic = f"{whole.room.prefix}listing-seen"
-    async with AIOKafkaProducer(bootstrap_servers=whole.room.servers.kafka) as producer:
+    topic = f"{whole.namespace.prefix}listing-seen"
+    async with AIOKafkaProducer(bootstrap_servers=whole.namespace.servers.kafka) as producer:
         batch = producer.create_batch()
         batch.append(key=None, value=None, timestamp=None)
         await (await producer.send_batch(batch, topic, partition=0))
@@ -271,19 +271,19 @@ async def test_a_record_with_neither_key_nor_value_goes_to_the_dead_letters_too(
         return [head["dead_letter_service"] for head in heads] if len(heads) >= 2 else None
 
     assert sorted(await until(all_dead, "the dead letters")) == [b"janitor", b"scheduler"]
-    await whole.caught_up()
+    await whole.wait_until_read()
 
 
 async def test_what_its_producer_compressed_is_unpacked_by_the_broker(whole: System, mls: Sandbox, key: str) -> None:
-    topic = f"{whole.room.prefix}listing-seen"
+    topic = f"{whole.namespace.prefix}listing-seen"
     event = {"type": "listing-seen.v1", "data": {"feed": "sandbox", "property": record_of(mls, key)}}
     async with AIOKafkaProducer(
-        bootstrap_servers=whole.room.servers.kafka, compression_type="gzip", max_request_size=3 * MAX_RECORD_BYTES
+        bootstrap_servers=whole.namespace.servers.kafka, compression_type="gzip", max_request_size=3 * MAX_RECORD_BYTES
     ) as producer:
         with pytest.raises(MessageSizeTooLargeError):  # by the broker, which sees its true size
             await producer.send_and_wait(topic, b" " * 2 * MAX_RECORD_BYTES)
         await producer.send_and_wait(topic, json.dumps(event).encode(), key=key.encode())
-    await whole.downloaded(key, 4)
+    await whole.wait_until_downloaded(key, 4)
 
 
 async def test_one_bad_photo_does_not_stop_the_others(whole: System, mls: Sandbox, key: str) -> None:
@@ -296,8 +296,8 @@ async def test_one_bad_photo_does_not_stop_the_others(whole: System, mls: Sandbo
         None,
         {"MediaKey": "y", "MediaURL": "file:///etc/passwd"},
     ]
-    await whole.see({**record, "Media": [*broken, *rows]})
-    assert len(await whole.downloaded(key, 3)) == 3
+    await whole.publish_listings({**record, "Media": [*broken, *rows]})
+    assert len(await whole.wait_until_downloaded(key, 3)) == 3
 
 
 async def test_every_service_says_how_it_is(whole: System) -> None:
@@ -321,12 +321,12 @@ async def test_every_service_says_how_it_is(whole: System) -> None:
 async def test_a_consumer_says_what_it_has_yet_to_read(
     whole: System, mls: Sandbox, key: str, name: str, topics: list[str]
 ) -> None:
-    await whole.see(record_of(mls, key))
-    await whole.downloaded(key, 4)
+    await whole.publish_listings(record_of(mls, key))
+    await whole.wait_until_downloaded(key, 4)
 
     async def nothing_left() -> bool:
         lines = (await whole.http.get(f"{whole.url(name)}/metrics")).text.splitlines()
-        lag = [f'listing_images_lag{{topic="{whole.room.prefix}{topic}"}} 0.0' for topic in topics]
+        lag = [f'listing_images_lag{{topic="{whole.namespace.prefix}{topic}"}} 0.0' for topic in topics]
         read = [line for line in lines if line.startswith("listing_images_records_total{")]
         return {*lag} <= {*lines} and len(read) == len(topics) and any(not line.endswith(" 0.0") for line in read)
 
@@ -347,7 +347,7 @@ async def test_one_id_follows_a_photo_through_logs_and_headers(whole: System, ml
     data = {"feed": "sandbox", "property": record_of(mls, key)}
     event = {"type": "listing-seen.v1", "id": f"ingest-{key}", "data": data}
     await whole.send("listing-seen", json.dumps(event).encode(), key=key.encode())
-    await whole.downloaded(key, 4)
+    await whole.wait_until_downloaded(key, 4)
 
     async def said() -> bool:
         return len(await whole.events("image-downloaded", key)) == 4

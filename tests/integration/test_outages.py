@@ -17,7 +17,7 @@ from local.sandbox import Sandbox
 from shared.stores import mongo
 from tests import system
 from tests.proxies import through
-from tests.servers import Room, Servers
+from tests.servers import Namespace, Servers
 from tests.system import System, until
 
 pytestmark = pytest.mark.timeout(240)
@@ -75,7 +75,7 @@ async def is_well(whole: System) -> None:
 
 async def downloaded(whole: System, photos: int) -> None:
     """Wait until so many photos are recorded as here."""
-    async with mongo.connect(whole.room.servers.mongo, whole.room.db) as database:
+    async with mongo.connect(whole.namespace.servers.mongo, whole.namespace.db) as database:
 
         async def all_here() -> bool:
             counts = [one["counts"].get("downloaded", 0) async for one in database["listings"].find({}, {"counts": 1})]
@@ -94,21 +94,21 @@ async def under_way(mls: Sandbox, requests: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["mongo", "objects"])
-async def test_work_waits_for_a_store_that_is_away(room: Room, tmp_path: Path, name: str) -> None:
+async def test_work_waits_for_a_store_that_is_away(namespace: Namespace, tmp_path: Path, name: str) -> None:
     async with (
         Sandbox(listings=8, photos=5, widest=320) as mls,
-        through(urlsplit(room.servers.mongo).netloc) as to_mongo,
-        through(urlsplit(room.servers.s3_endpoint).netloc) as to_s3,
+        through(urlsplit(namespace.servers.mongo).netloc) as to_mongo,
+        through(urlsplit(namespace.servers.s3_endpoint).netloc) as to_s3,
     ):
         behind = dataclasses.replace(
-            room.servers,
+            namespace.servers,
             mongo=f"mongodb://{to_mongo.address}/?directConnection=true",
             s3_endpoint=f"http://{to_s3.address}",
         )
-        feeds, theirs = mls.feeds_toml(), dataclasses.replace(room, servers=behind)
+        feeds, theirs = mls.feeds_toml(), dataclasses.replace(namespace, servers=behind)
         async with system.running(theirs, feeds, tmp_path, *SERVICES) as whole:
             mls.misbehave(kind="slow", delay_seconds=0.3)
-            await whole.see(*mls.properties()[:6])
+            await whole.publish_listings(*mls.properties()[:6])
             await under_way(mls, 12)
             if name == "mongo":
                 to_mongo.fall_silent()
@@ -117,7 +117,7 @@ async def test_work_waits_for_a_store_that_is_away(room: Room, tmp_path: Path, n
             asked = mls.image_requests
             await is_away(whole, name, SERVICES if name == "mongo" else ["downloader"])
             assert mls.image_requests - asked <= 30, "no more than what was in hand"
-            await whole.see(*mls.properties()[6:])
+            await whole.publish_listings(*mls.properties()[6:])
             (to_mongo if name == "mongo" else to_s3).mend()
             await is_well(whole)
             await downloaded(whole, 40)
@@ -145,15 +145,17 @@ def broker(servers: Servers, tmp_path: Path) -> Iterator[tuple[Servers, psutil.P
         stack.down(home)
 
 
-async def test_work_waits_for_kafka(room: Room, broker: tuple[Servers, psutil.Process], tmp_path: Path) -> None:
+async def test_work_waits_for_kafka(
+    namespace: Namespace, broker: tuple[Servers, psutil.Process], tmp_path: Path
+) -> None:
     servers, kafka = broker
-    theirs = dataclasses.replace(room, servers=servers)
+    theirs = dataclasses.replace(namespace, servers=servers)
     async with (
         Sandbox(listings=6, photos=5, widest=320) as mls,
         system.running(theirs, mls.feeds_toml(), tmp_path, *SERVICES) as whole,
     ):
         mls.misbehave(kind="slow", delay_seconds=0.3)
-        await whole.see(*mls.properties())
+        await whole.publish_listings(*mls.properties())
         await under_way(mls, 12)
         kafka.send_signal(signal.SIGSTOP)
         try:

@@ -6,7 +6,7 @@ from typing import Any
 
 from local.sandbox import Sandbox
 from tests import system
-from tests.servers import Room
+from tests.servers import Namespace
 from tests.system import System, until
 
 
@@ -18,17 +18,17 @@ async def bytes_left(whole: System) -> int:
     return int(window["left"])
 
 
-async def test_other_variants_are_made_without_the_origin(room: Room, tmp_path: Path) -> None:
+async def test_other_variants_are_made_without_the_origin(namespace: Namespace, tmp_path: Path) -> None:
     async with (
         Sandbox(listings=2, photos=3, widest=320) as mls,
         system.running(
-            room, mls.feeds_toml(bytes_per_hour=10**9, single_use_urls=True), tmp_path, variants="full=300:webp:80"
+            namespace, mls.feeds_toml(bytes_per_hour=10**9, single_use_urls=True), tmp_path, variants="full=300:webp:80"
         ) as whole,
     ):
         key, other = (str(record["ListingKey"]) for record in mls.properties())
-        await whole.see(*mls.properties())
-        before = await whole.downloaded(key, 3)
-        await whole.downloaded(other, 3)
+        await whole.publish_listings(*mls.properties())
+        before = await whole.wait_until_downloaded(key, 3)
+        await whole.wait_until_downloaded(other, 3)
         asked, spent = mls.image_requests, await bytes_left(whole)
 
         for name in ("downloader", "resolver"):
@@ -50,7 +50,7 @@ async def test_other_variants_are_made_without_the_origin(room: Room, tmp_path: 
         assert [one["name"] for one in after[0]["variants"]] == ["full", "thumb"]
         assert {image["content_type"] for image in after} == {"image/jpeg"}
         assert after[0]["downloaded_at"]
-        assert await whole.opens(after[0]["url"])
-        assert await whole.opens(before[0]["url"])  # superseded, but not yet removed
+        assert await whole.is_open(after[0]["url"])
+        assert await whole.is_open(before[0]["url"])  # superseded, but not yet removed
         code, output = await whole.run("imagectl", "rebuild")
         assert "0 photos of 0 listings" in output

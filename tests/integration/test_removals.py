@@ -15,7 +15,7 @@ from shared.stores.minio_objects import MinioObjects
 from shared.stores.objects import Bucket
 from tests import system
 from tests.contract.test_objects import settings_of
-from tests.servers import Room
+from tests.servers import Namespace
 from tests.system import System, until
 
 LISTINGS = 56
@@ -45,29 +45,29 @@ async def imagectl(whole: System, *arguments: str) -> str:
     return output
 
 
-async def test_a_burst_is_hidden_and_held_until_an_operator_decides(room: Room, tmp_path: Path) -> None:
+async def test_a_burst_is_hidden_and_held_until_an_operator_decides(namespace: Namespace, tmp_path: Path) -> None:
     async with (
         Sandbox(listings=LISTINGS, photos=1, widest=320) as mls,
-        system.running(room, mls.feeds_toml(), tmp_path, superseded_hours=0.0005) as whole,
+        system.running(namespace, mls.feeds_toml(), tmp_path, superseded_hours=0.0005) as whole,
     ):
         owner, first, *_ = keys = [str(record["ListingKey"]) for record in mls.properties()]
-        await whole.see(*mls.properties())
-        before = {key: (await whole.downloaded(key, 1))[0]["url"] for key in keys}
+        await whole.publish_listings(*mls.properties())
+        before = {key: (await whole.wait_until_downloaded(key, 1))[0]["url"] for key in keys}
 
-        await whole.see(mls.change_photo(first, 0))  # the old version goes when its hours are over
+        await whole.publish_listings(mls.change_photo(first, 0))  # the old version goes when its hours are over
         (superseded,) = await said(whole, first, 1)
         assert superseded["reason"] == "superseded"
-        assert not await whole.opens(before[first])
-        before[first] = (await whole.downloaded(first, 1))[0]["url"]
+        assert not await whole.is_open(before[first])
+        before[first] = (await whole.wait_until_downloaded(first, 1))[0]["url"]
 
-        await whole.see(*(mls.withdraw(key) for key in keys if key != owner))
+        await whole.publish_listings(*(mls.withdraw(key) for key in keys if key != owner))
 
         await until(lambda: shows(whole, FROZEN), "the freeze")
-        await whole.hidden(first)
-        await whole.see(mls.opt_out(owner))
+        await whole.wait_until_hidden(first)
+        await whole.publish_listings(mls.opt_out(owner))
         assert [event["reason"] for event in await said(whole, owner, 1)] == ["opt-out"]
-        assert not await whole.opens(before[owner])
-        assert all([await whole.opens(before[key]) for key in keys if key != owner])
+        assert not await whole.is_open(before[owner])
+        assert all([await whole.is_open(before[key]) for key in keys if key != owner])
         for command in (["removals", "list"], ["status"]):
             shown = " ".join((await imagectl(whole, *command)).split())
             assert re.search(rf"removals of sandbox are frozen: \d+ of {LISTINGS}", shown)
@@ -83,19 +83,19 @@ async def test_a_burst_is_hidden_and_held_until_an_operator_decides(room: Room, 
         assert "UTC: discard" in await imagectl(whole, "removals", "list")
         await until(lambda: shows(whole, THAWED), "the janitor to hear of it")
         assert (await whole.http.get(f"/api/listings/{first}/images")).status_code == 404
-        await whole.see(*(mls.market.reactivate(key) for key in keys if key != owner))
-        assert {key: (await whole.downloaded(key, 1))[0]["url"] for key in keys if key != owner} == {
+        await whole.publish_listings(*(mls.market.reactivate(key) for key in keys if key != owner))
+        assert {key: (await whole.wait_until_downloaded(key, 1))[0]["url"] for key in keys if key != owner} == {
             key: url for key, url in before.items() if key != owner
         }
-        assert all([await whole.opens(before[key]) for key in keys if key != owner])
+        assert all([await whole.is_open(before[key]) for key in keys if key != owner])
         assert mls.image_requests == LISTINGS + 1, "every copy was kept"
 
-        await whole.see(*(mls.withdraw(key) for key in keys if key != owner))
+        await whole.publish_listings(*(mls.withdraw(key) for key in keys if key != owner))
         await until(lambda: shows(whole, FROZEN), "the freeze of what is lost after all")
         await imagectl(whole, "removals", "resume", "sandbox")
         assert await frozen(whole) == []
         await until(lambda: shows(whole, ALL_REMOVED), "all removals")
-        assert not any([await whole.opens(url) for url in before.values()])
+        assert not any([await whole.is_open(url) for url in before.values()])
         assert not await shows(whole, FROZEN)
         period = ("--from", "1h", "--to", "2999-01-01")
         evidence = json.loads(await imagectl(whole, "compliance", *period, "--json"))
@@ -116,14 +116,14 @@ async def shows(whole: System, line: str) -> bool:
 async def test_a_listing_that_left_is_hidden_at_once_and_its_bytes_are_gone_in_half_a_minute(
     whole: System, mls: Sandbox, key: str
 ) -> None:
-    await whole.see(record_of(mls, key))
-    images = await whole.downloaded(key, 4)
+    await whole.publish_listings(record_of(mls, key))
+    images = await whole.wait_until_downloaded(key, 4)
     prefix = images[0]["url"].removeprefix(f"{whole.env['IMAGES_PUBLIC_URL']}/").rsplit("/", 3)[0]
-    objects = MinioObjects(settings_of(whole.room))
+    objects = MinioObjects(settings_of(whole.namespace))
     try:
         assert [len(await objects.list(bucket, prefix)) for bucket in Bucket] == [12, 4]
-        await whole.see(mls.withdraw(key))
-        await whole.hidden(key)
+        await whole.publish_listings(mls.withdraw(key))
+        await whole.wait_until_hidden(key)
 
         async def nothing_left() -> bool:
             return not any([await objects.list(bucket, prefix) for bucket in Bucket])
@@ -140,26 +140,26 @@ async def test_a_listing_that_left_is_hidden_at_once_and_its_bytes_are_gone_in_h
 async def test_what_an_operator_had_removed_stays_away_until_it_is_allowed(
     whole: System, mls: Sandbox, key: str
 ) -> None:
-    await whole.see(record_of(mls, key))
-    images = await whole.downloaded(key, 4)
+    await whole.publish_listings(record_of(mls, key))
+    images = await whole.wait_until_downloaded(key, 4)
     code, output = await whole.run("imagectl", "removals", "force", key)
     assert (code, "Give --yes" in output) == (1, True)
 
     await imagectl(whole, "removals", "force", key, "--image", images[1]["id"], "--yes")
     (event,) = await said(whole, key, 1)
     assert (event["image_id"], event["reason"]) == (images[1]["id"], "forced")
-    assert not await whole.opens(images[1]["url"])
-    await whole.see(record_of(mls, key), mls.touch(key))
-    await whole.caught_up()
+    assert not await whole.is_open(images[1]["url"])
+    await whole.publish_listings(record_of(mls, key), mls.touch(key))
+    await whole.wait_until_read()
     assert [one["id"] for one in await whole.images(key)] == [images[which]["id"] for which in (0, 2, 3)]
     served = await whole.http.get("/api/images/serve", params={"id": images[1]["id"]})
     assert served.status_code == 404
 
     await imagectl(whole, "removals", "force", key, "--yes")
-    await whole.hidden(key)
+    await whole.wait_until_hidden(key)
     await said(whole, key, 4)
-    await whole.see(record_of(mls, key), mls.touch(key))
-    await whole.caught_up()
+    await whole.publish_listings(record_of(mls, key), mls.touch(key))
+    await whole.wait_until_read()
     assert (await whole.http.get(f"/api/listings/{key}/images")).status_code == 404
     words = await imagectl(whole, "compliance", key)
     assert words.count("an operator had it removed (forced, status ") == 4
@@ -172,8 +172,8 @@ async def test_what_an_operator_had_removed_stays_away_until_it_is_allowed(
         assert (hidden <= removed, one["objects"] > 1, one["remained"]) == (True, True, [])
 
     await imagectl(whole, "removals", "allow", key)
-    await whole.see(record_of(mls, key))
-    assert [one["id"] for one in await whole.downloaded(key, 4)] == [one["id"] for one in images]
+    await whole.publish_listings(record_of(mls, key))
+    assert [one["id"] for one in await whole.wait_until_downloaded(key, 4)] == [one["id"] for one in images]
     code, output = await whole.run("imagectl", "removals", "allow", key)
     assert (code, "nothing of listing" in output) == (1, True)
 
@@ -181,12 +181,12 @@ async def test_what_an_operator_had_removed_stays_away_until_it_is_allowed(
 async def test_a_sweep_of_removals_ends_when_all_is_gone_or_says_what_keeps_it(
     whole: System, mls: Sandbox, key: str
 ) -> None:
-    await whole.see(record_of(mls, key))
-    await whole.downloaded(key, 4)
+    await whole.publish_listings(record_of(mls, key))
+    await whole.wait_until_downloaded(key, 4)
     await whole.stop("janitor")
     try:
-        await whole.see(mls.withdraw(key))
-        await whole.hidden(key)
+        await whole.publish_listings(mls.withdraw(key))
+        await whole.wait_until_hidden(key)
 
         async def is_missed() -> str | None:
             code, output = await whole.run("imagectl", "sweep", "removals", "--wait", "1")
@@ -205,10 +205,10 @@ async def test_a_sweep_of_removals_ends_when_all_is_gone_or_says_what_keeps_it(
 async def test_an_audit_finds_what_is_lost_and_its_repair_brings_it_back(
     whole: System, mls: Sandbox, key: str, tmp_path: Path
 ) -> None:
-    await whole.see(record_of(mls, key))
-    images = await whole.downloaded(key, 4)
+    await whole.publish_listings(record_of(mls, key))
+    images = await whole.wait_until_downloaded(key, 4)
     lost, _, emptied, _ = [one["url"].removeprefix(f"{whole.env['IMAGES_PUBLIC_URL']}/") for one in images]
-    objects = MinioObjects(settings_of(whole.room))
+    objects = MinioObjects(settings_of(whole.namespace))
     try:
         await objects.delete(Bucket.PUBLIC, [lost])
         (tmp_path / "empty").touch()

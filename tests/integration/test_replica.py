@@ -9,7 +9,7 @@ import httpx
 
 from tests import system
 from tests.proxies import through
-from tests.servers import Room
+from tests.servers import Namespace
 from tests.system import System, until
 from tests.truth import FEEDS, Truth, a_version, truth_of
 
@@ -46,11 +46,11 @@ async def heard_after(ours: System, truth: Truth, key: str, version: int, *names
 
 
 async def test_a_new_resolver_is_ready_once_it_hears_and_then_each_hears_every_event(
-    room: Room, tmp_path: Path
+    namespace: Namespace, tmp_path: Path
 ) -> None:
-    async with through(room.servers.kafka) as kafka:
-        theirs = dataclasses.replace(room, servers=dataclasses.replace(room.servers, kafka=kafka.address))
-        async with system.running(theirs, FEEDS, tmp_path, "resolver") as ours, truth_of(room) as truth:
+    async with through(namespace.servers.kafka) as kafka:
+        theirs = dataclasses.replace(namespace, servers=dataclasses.replace(namespace.servers, kafka=kafka.address))
+        async with system.running(theirs, FEEDS, tmp_path, "resolver") as ours, truth_of(namespace) as truth:
             await truth.begin("R1", a_version("R1", 1))
             kafka.fall_silent()
             starting = asyncio.create_task(ours.start("resolver-2"))

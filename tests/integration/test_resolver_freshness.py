@@ -14,7 +14,7 @@ import aiohttp
 from shared.domain.listing import Listing
 from tests import system
 from tests.builders import hidden
-from tests.servers import Room
+from tests.servers import Namespace
 from tests.truth import FEEDS, Truth, a_version, truth_of
 
 KEYS = ("F1", "F2", "F3")
@@ -156,8 +156,10 @@ async def go_through(truth: Truth, story: Story) -> None:
         await asyncio.sleep(seconds)
 
 
-async def test_under_load_no_answer_is_too_old_and_after_an_event_none_is_old(room: Room, tmp_path: Path) -> None:
-    async with system.running(room, FEEDS, tmp_path, "resolver") as ours, truth_of(room) as truth:
+async def test_under_load_no_answer_is_too_old_and_after_an_event_none_is_old(
+    namespace: Namespace, tmp_path: Path
+) -> None:
+    async with system.running(namespace, FEEDS, tmp_path, "resolver") as ours, truth_of(namespace) as truth:
         stories = [Story(key, await truth.begin(key, a_version(key, 1))) for key in KEYS]
         now = asyncio.get_running_loop().time()
         for story in stories:

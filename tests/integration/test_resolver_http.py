@@ -19,8 +19,8 @@ def record_of(mls: Sandbox, key: str) -> Mapping[str, Any]:
 async def known(whole: System, mls: Sandbox, several_keys: Iterator[str]) -> str:
     """A listing whose photos are here."""
     key = str(next(several_keys))
-    await whole.see(record_of(mls, key))
-    await whole.downloaded(key, 4)
+    await whole.publish_listings(record_of(mls, key))
+    await whole.wait_until_downloaded(key, 4)
     return key
 
 

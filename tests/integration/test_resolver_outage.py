@@ -10,7 +10,7 @@ import httpx
 
 from tests import system
 from tests.proxies import through
-from tests.servers import Room
+from tests.servers import Namespace
 from tests.system import System, until
 from tests.truth import FEEDS, a_version, truth_of
 
@@ -53,13 +53,13 @@ async def served_for(ours: System, question: str, status: int) -> float:
         await asyncio.sleep(0.1)
 
 
-async def test_a_database_that_hangs_is_taken_for_one_that_is_away(room: Room, tmp_path: Path) -> None:
-    async with through(urlsplit(room.servers.mongo).netloc) as to_mongo:
-        behind = dataclasses.replace(room.servers, mongo=f"mongodb://{to_mongo.address}/?directConnection=true")
-        theirs = dataclasses.replace(room, servers=behind)
+async def test_a_database_that_hangs_is_taken_for_one_that_is_away(namespace: Namespace, tmp_path: Path) -> None:
+    async with through(urlsplit(namespace.servers.mongo).netloc) as to_mongo:
+        behind = dataclasses.replace(namespace.servers, mongo=f"mongodb://{to_mongo.address}/?directConnection=true")
+        theirs = dataclasses.replace(namespace, servers=behind)
         async with (
             system.running(theirs, FEEDS, tmp_path, "resolver", serve_wait_seconds=WAIT_SECONDS) as ours,
-            truth_of(room) as truth,
+            truth_of(namespace) as truth,
         ):
             held, missing = await truth.begin("O1", a_version("O1", 1)), await truth.begin("O2", None)
             known = "/api/listings/O1/images"

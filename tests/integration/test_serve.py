@@ -25,8 +25,8 @@ async def serve(whole: System, **query: str) -> httpx.Response:
 
 async def test_a_copy_is_redirected_to_in_the_variant_asked_for(whole: System, mls: Sandbox, key: str) -> None:
     record = record_of(mls, key)
-    await whole.see(record)
-    image = (await whole.downloaded(key, 4))[0]
+    await whole.publish_listings(record)
+    image = (await whole.wait_until_downloaded(key, 4))[0]
     for variant in image["variants"]:
         answer = await serve(whole, id=image["id"], variant=variant["name"])
         assert (answer.status_code, answer.headers["Location"]) == (302, variant["url"])
@@ -43,17 +43,17 @@ async def test_a_copy_is_redirected_to_in_the_variant_asked_for(whole: System, m
 
 async def test_all_who_wait_share_one_download(whole: System, mls: Sandbox, key: str) -> None:
     mls.misbehave(kind="slow", listing=key, delay_seconds=1.0, count=4)
-    await whole.see(record_of(mls, key))
+    await whole.publish_listings(record_of(mls, key))
     image = (await recorded(whole, key))[0]
     answers = await asyncio.gather(*(serve(whole, id=image["id"]) for _ in range(40)))
     assert {answer.status_code for answer in answers} == {302}
-    await whole.downloaded(key, 4)
+    await whole.wait_until_downloaded(key, 4)
     assert mls.begun[key] == 4
 
 
 async def test_a_photo_that_does_not_come_in_time_has_a_placeholder(whole: System, mls: Sandbox, key: str) -> None:
     mls.misbehave(kind="slow", listing=key, delay_seconds=5.0)
-    await whole.see(record_of(mls, key))
+    await whole.publish_listings(record_of(mls, key))
     image = (await recorded(whole, key))[0]
     assert image["url"] == f"/api/images/serve?id={image['id']}"
     assert (image["variants"], image["width"], image["content_type"]) == ([], None, None)
@@ -63,14 +63,14 @@ async def test_a_photo_that_does_not_come_in_time_has_a_placeholder(whole: Syste
     assert answer.headers["Cache-Control"] == "no-store"
     assert int(answer.headers["Retry-After"]) >= 1
     mls.behave()
-    await whole.downloaded(key, 4)
+    await whole.wait_until_downloaded(key, 4)
 
 
 async def test_a_photo_that_the_origin_no_longer_has_is_404_with_a_picture(
     whole: System, mls: Sandbox, key: str
 ) -> None:
     mls.misbehave(kind="status", status=404, listing=key)
-    await whole.see(record_of(mls, key))
+    await whole.publish_listings(record_of(mls, key))
     image = (await recorded(whole, key))[0]
 
     async def is_failed() -> bool:
@@ -81,7 +81,7 @@ async def test_a_photo_that_the_origin_no_longer_has_is_404_with_a_picture(
     assert answer.status_code == 404
     assert answer.headers["Content-Type"].startswith("image/svg+xml")
     mls.behave()
-    await whole.see(mls.change_photo(key, 0))
+    await whole.publish_listings(mls.change_photo(key, 0))
 
     async def is_back() -> bool:
         return bool((await whole.images(key))[0]["status"] == "downloaded")
@@ -90,8 +90,8 @@ async def test_a_photo_that_the_origin_no_longer_has_is_404_with_a_picture(
 
 
 async def test_what_is_not_recorded_cannot_be_served(whole: System, mls: Sandbox, key: str) -> None:
-    await whole.see(record_of(mls, key))
-    image = (await whole.downloaded(key, 4))[0]
+    await whole.publish_listings(record_of(mls, key))
+    image = (await whole.wait_until_downloaded(key, 4))[0]
     for query in (
         {"id": "0" * 32},
         {"id": "../etc/passwd"},
@@ -111,7 +111,7 @@ async def test_a_viewed_photo_passes_a_backlog(whole: System, mls: Sandbox, key:
     """Of a feed that takes a request a second: its last photo is viewed and comes long before its turn."""
     record = record_of(mls, key)
     listings = [{**record, "ListingKey": f"{key}-{number}"} for number in range(15)]
-    await whole.see(*listings, feed="strict")
+    await whole.publish_listings(*listings, feed="strict")
     last = listings[-1]["ListingKey"]
     image = (await until(lambda: whole.images(last, context="search"), "the backlog to be recorded"))[3]
     began = asyncio.get_running_loop().time()
@@ -121,7 +121,7 @@ async def test_a_viewed_photo_passes_a_backlog(whole: System, mls: Sandbox, key:
     here = [await whole.images(one["ListingKey"], context="search") for one in listings]
     assert sum(image["status"] == "downloaded" for images in here for image in images) <= waited * 2 + 4
     gone = mls.withdraw(key)
-    await whole.see(*({**gone, "ListingKey": one["ListingKey"]} for one in listings), feed="strict")
+    await whole.publish_listings(*({**gone, "ListingKey": one["ListingKey"]} for one in listings), feed="strict")
 
 
 async def until_served(whole: System, image_id: str) -> httpx.Response:

@@ -11,7 +11,7 @@ from local.config import SERVICES
 from local.sandbox import Sandbox
 from tests import system
 from tests.proxies import through
-from tests.servers import Room
+from tests.servers import Namespace
 
 MOST_SECONDS = 10.0
 
@@ -19,19 +19,19 @@ MOST_SECONDS = 10.0
 @pytest.mark.parametrize("hangs", ["mongodb", "s3"])
 @pytest.mark.parametrize("silent_seconds", [0.0, 6.0])
 async def test_a_service_ends_in_time_though_a_server_hangs(
-    room: Room, mls: Sandbox, key: str, tmp_path: Path, hangs: str, silent_seconds: float
+    namespace: Namespace, mls: Sandbox, key: str, tmp_path: Path, hangs: str, silent_seconds: float
 ) -> None:
-    servers, loop = room.servers, asyncio.get_running_loop()
+    servers, loop = namespace.servers, asyncio.get_running_loop()
     there = servers.mongo if hangs == "mongodb" else servers.s3_endpoint
     async with through(urlsplit(there).netloc) as proxy:
         if hangs == "mongodb":
             behind = dataclasses.replace(servers, mongo=f"mongodb://{proxy.address}/?directConnection=true")
         else:
             behind = dataclasses.replace(servers, s3_endpoint=f"http://{proxy.address}")
-        theirs = dataclasses.replace(room, servers=behind)
+        theirs = dataclasses.replace(namespace, servers=behind)
         async with system.running(theirs, mls.feeds_toml(), tmp_path, *SERVICES) as whole:
             proxy.fall_silent()
-            await whole.see(mls.market.property(mls.market.listing(key)))
+            await whole.publish_listings(mls.market.property(mls.market.listing(key)))
             await asyncio.sleep(silent_seconds)
 
             async def end(name: str) -> tuple[int, float]:

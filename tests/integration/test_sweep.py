@@ -9,7 +9,7 @@ import pytest
 from local.sandbox import Sandbox
 from shared.stores import mongo
 from tests import system
-from tests.servers import Servers, a_room
+from tests.servers import Servers, a_namespace
 from tests.system import System, until
 
 TOKEN = "let-me-in"
@@ -28,17 +28,17 @@ async def swept(servers: Servers, asked: Sandbox, tmp_path_factory: pytest.TempP
     feeds = asked.feeds_toml(**asks) + asked.feeds_toml(feed="plain", recheck_days=0.000001)
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("SANDBOX_MLS_TOKEN", TOKEN)
-        async with system.running(a_room(servers), feeds, tmp_path_factory.mktemp("swept")) as whole:
+        async with system.running(a_namespace(servers), feeds, tmp_path_factory.mktemp("swept")) as whole:
             assert (await sweep(whole))["published"] == 9
             for key in asked.market.listings:
-                await whole.downloaded(key, 2)
+                await whole.wait_until_downloaded(key, 2)
             await until(lambda: has_followed(whole), "the first look at what changed")
             yield whole
 
 
 async def has_followed(whole: System) -> bool:
     """Whether what changed is read already: while it is, it may find by itself what a test asks a sweep for."""
-    async with mongo.connect(whole.room.servers.mongo, whole.room.db) as database:
+    async with mongo.connect(whole.namespace.servers.mongo, whole.namespace.db) as database:
         return (await mongo.MongoSweeps(database).get("sandbox")).followed_at is not None
 
 
@@ -66,18 +66,18 @@ async def test_what_changed_without_an_event_is_found_and_served(swept: System, 
     async def is_served() -> bool:
         first, second = await swept.images(changed)
         assert first["url"] == before[0]["url"]
-        return second["url"] != before[1]["url"] and await swept.opens(second["url"])
+        return second["url"] != before[1]["url"] and await swept.is_open(second["url"])
 
     await until(is_served, "the new picture")
-    await swept.hidden(withdrawn)
-    await swept.hidden(forgotten)
+    await swept.wait_until_hidden(withdrawn)
+    await swept.wait_until_hidden(forgotten)
     assert TOKEN not in swept.log("scheduler")
 
 
 async def test_copies_of_a_feed_without_an_mls_are_asked_for_conditionally(swept: System, asked: Sandbox) -> None:
     record = next(iter(asked.properties()))
     key = str(record["ListingKey"])
-    await swept.see(record, feed="plain")
+    await swept.publish_listings(record, feed="plain")
 
     async def all_here() -> list[dict[str, Any]] | None:
         images = await swept.images(key, feed="plain")

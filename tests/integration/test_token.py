@@ -14,7 +14,7 @@ from shared.stores import mongo
 from tests import origins, system
 from tests.desks import a_browser, sign_in
 from tests.origins import Origin
-from tests.servers import Room
+from tests.servers import Namespace
 from tests.system import System, until
 
 TOKEN = "tok-5f2c81d09e774b6a"
@@ -40,7 +40,7 @@ PAGES = [
 
 
 async def test_everything_that_a_run_wrote_is_free_of_the_token(
-    room: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    namespace: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SANDBOX_TOKEN", TOKEN)
     async with (
@@ -51,18 +51,18 @@ async def test_everything_that_a_run_wrote_is_free_of_the_token(
         feeds = mls.feeds_toml(
             image_hosts=[mls.host, mover.host], token_env="SANDBOX_TOKEN", max_attempts=2, request_timeout_seconds=2.0
         )
-        async with system.running(room, feeds, tmp_path, log_level="debug", serve_wait_seconds=0.1) as whole:
+        async with system.running(namespace, feeds, tmp_path, log_level="debug", serve_wait_seconds=0.1) as whole:
             good, is_newer, *bad = (str(record["ListingKey"]) for record in mls.properties())
             for key, trouble in zip(bad, TROUBLES.values(), strict=True):
                 mls.misbehave(listing=key, **trouble)
             listing = mls.market.listing(is_newer)
             record = mls.market.property(listing)
             media = [{**row, "MediaURL": mover.url()} for row in mls.market.media(listing)]
-            await whole.see(
+            await whole.publish_listings(
                 *(one for one in mls.properties() if one["ListingKey"] != is_newer), {**record, "Media": media}
             )
             await whole.send("listing-seen", b"{", key=b"broken")
-            await whole.downloaded(good, 2)
+            await whole.wait_until_downloaded(good, 2)
 
             async def all_failed() -> bool:
                 images = [image for key in (is_newer, *bad) for image in await whole.images(key)]

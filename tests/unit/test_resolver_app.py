@@ -33,7 +33,7 @@ from shared.stores.answers import ShownPhoto
 from shared.stores.errors import Contention
 from tests.answering import RENDERER, a_resolver
 from tests.builders import FEED, KEY, NOW, a_copy, a_downloaded_photo, a_listing, a_photo, after, hidden
-from tests.system import PATIENCE_SECONDS, until
+from tests.system import MAX_WAIT_SECONDS, until
 
 LISTING = f"/api/listings/{KEY}/images"
 FULL = a_listing(*(a_downloaded_photo(f"p{number}") for number in range(25)))
@@ -298,7 +298,7 @@ async def test_ten_thousand_who_wait_for_one_photo_share_one_event_and_wake_toge
         assert found is not None
         absent = decide.find_copy(found, resolver.parts.routes._clock())
         assert isinstance(absent, Absent)
-        waits = (resolver.parts.waiting.wait(found, absent, PATIENCE_SECONDS) for _ in range(10_000))
+        waits = (resolver.parts.waiting.wait(found, absent, MAX_WAIT_SECONDS) for _ in range(10_000))
         waiting = [asyncio.create_task(one) for one in waits]
 
         async def all_wait() -> bool:

@@ -17,7 +17,7 @@ from shared.stores.errors import StoreUnavailable
 from shared.stores.memory import MemoryListings, MemoryThroughputs
 from tests.answering import RENDERER, a_resolver
 from tests.builders import FEED, NOW, a_copy, a_feed, a_listing, a_photo, after
-from tests.system import PATIENCE_SECONDS
+from tests.system import MAX_WAIT_SECONDS
 
 
 class Slow(MemoryThroughputs):
@@ -83,7 +83,7 @@ async def test_who_waits_while_a_server_is_away_is_sent_to_the_photo_once_both_a
         with monkeypatch.context() as outage:
             outage.setattr(getattr(resolver.parts, part), call, away)
             absent = Absent(Absence.ON_ITS_WAY, None)
-            waiting = asyncio.create_task(resolver.parts.waiting.wait(found, absent, PATIENCE_SECONDS))
+            waiting = asyncio.create_task(resolver.parts.waiting.wait(found, absent, MAX_WAIT_SECONDS))
             await is_met.wait()
         await resolver.record(photos=(replace(photo, copy=copy),))
         resolver.parts.waiting.tell(photo.id)
