@@ -12,10 +12,10 @@ from shared.domain.image import REBUILD_WANTED, Claim, image_id, url_key, url_ke
 from shared.domain.listing import UNTIL_DECIDED, Hidden, Listing, RemovalReason, SetAside
 from shared.domain.priority import Priority
 from shared.domain.throughput import Throughput
-from shared.origin_budget import codec, grants, pause
-from shared.origin_budget.accounting import EndedDownload, with_ended
+from shared.origin_budget import codec, pause
+from shared.origin_budget.accounting import EndedDownload
 from shared.origin_budget.advance import advanced
-from shared.origin_budget.grants import Demand, Grant
+from shared.origin_budget.grants import Grant
 from shared.origin_budget.ledger import Breaker, Ledger, Pause
 from shared.origin_budget.moments import Moment, to_moment
 from shared.stores.attempts import Attempt
@@ -24,6 +24,7 @@ from shared.stores.handled_dead_letters import RecordPlace
 from shared.stores.removal_holds import Decision, RemovalHold
 from shared.stores.removals import Removal
 from shared.stores.sweeps import SweepCounts, SweepRequest, SweepState
+from tests.budgets import FeedBudget
 from tests.builders import FEED, KEY, NOW, a_copy, a_discard, a_downloaded_photo, a_feed, a_listing, a_photo, after
 
 IMAGE = image_id(FEED, KEY, "a")
@@ -95,42 +96,36 @@ LEDGER_FEED = a_feed(
 """Every limit is set."""
 
 
-class _Budget:
-    """One ledger, written by the downloader's own rules."""
+def _a_budget() -> FeedBudget:
+    return FeedBudget(LEDGER_FEED, holder="w-l-")
 
-    def __init__(self) -> None:
-        self.ledger, self._asked = Ledger(), 0
 
-    def take(self, wanted: int, priority: Priority, seconds: float) -> Grant:
-        self._asked += 1
-        demand = Demand(count=wanted, priority=priority, holder=f"w-l-{self._asked}", slot_seconds=30)
-        written, grant = grants.take(self.ledger, LEDGER_FEED, demand, after(seconds))
-        self.ledger = written or self.ledger
-        return grant
-
-    def end(self, grant: Grant, seconds: float, failure: Failure | None = None, received: int = 0) -> None:
-        done = [
-            EndedDownload(one.slot, f"image-{self._asked}-{number}", one.at, failure, received)
-            for number, one in enumerate(grant.requests)
-        ]
-        self.ledger = with_ended(self.ledger, LEDGER_FEED, done, after(seconds), jitter=0.5)
+def _end(
+    budget: FeedBudget, grant: Grant, seconds: float, failure: Failure | None = None, received_bytes: int = 0
+) -> None:
+    """End the downloads of the budget's latest grant; each is of an image of its own."""
+    ended = [
+        EndedDownload(request.slot, f"image-{budget.demands}-{number}", request.at, failure, received_bytes)
+        for number, request in enumerate(grant.requests)
+    ]
+    budget.account(ended, seconds, jitter=0.5)
 
 
 def ledgers() -> Mapping[str, Ledger]:
     """Return ledgers in every state, by a name of the state. Read them at 60 seconds after NOW."""
-    busy = _Budget()
+    busy = _a_budget()
     for seconds in (0.0, 30.0, 59.7):
-        busy.end(busy.take(2, Priority.ROUTINE, seconds), seconds + 0.2, received=123_456)
-    busy.take(2, Priority.VIEWED, 59.9)
-    throttled, named = _Budget(), _Budget()
-    throttled.end(throttled.take(2, Priority.ROUTINE, 59), 59.5, Failure(Reason.THROTTLED))
-    named.end(named.take(1, Priority.ROUTINE, 59), 59.5, Failure(Reason.THROTTLED, "HTTP 429", wait_seconds=90.0))
-    failing, unwell = _Budget(), _Budget()
-    failing.end(failing.take(1, Priority.VIEWED, 59), 59.5, Failure(Reason.FORBIDDEN))
+        _end(busy, busy.take(2, seconds, Priority.ROUTINE), seconds + 0.2, received_bytes=123_456)
+    busy.take(2, 59.9, Priority.VIEWED)
+    throttled, named = _a_budget(), _a_budget()
+    _end(throttled, throttled.take(2, 59, Priority.ROUTINE), 59.5, Failure(Reason.THROTTLED))
+    _end(named, named.take(1, 59, Priority.ROUTINE), 59.5, Failure(Reason.THROTTLED, "HTTP 429", wait_seconds=90.0))
+    failing, unwell = _a_budget(), _a_budget()
+    _end(failing, failing.take(1, 59, Priority.VIEWED), 59.5, Failure(Reason.FORBIDDEN))
     for turn in range(4):
-        unwell.end(unwell.take(2, Priority.VIEWED, 50 + 2 * turn), 51 + 2 * turn, Failure(Reason.TIMEOUT))
+        _end(unwell, unwell.take(2, 50 + 2 * turn, Priority.VIEWED), 51 + 2 * turn, Failure(Reason.TIMEOUT))
     is_open = unwell.ledger
-    unwell.take(1, Priority.ROUTINE, 60)
+    unwell.take(1, 60, Priority.ROUTINE)
     halted = pause.paused(codec.to_document(busy.ledger), "asked by the MLS", NOW, None)
     halted_for = pause.paused({}, "too fast", NOW, timedelta(hours=1))
     return {

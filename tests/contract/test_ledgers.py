@@ -42,12 +42,12 @@ async def ledgers(request: pytest.FixtureRequest) -> AsyncIterator[Ledgers]:
         await database.client.drop_database(namespace.db)
 
 
-async def test_a_feed_without_a_ledger_has_an_empty_one(ledgers: Ledgers) -> None:
+async def test_a_ledger_is_an_empty_document_before_the_first_write(ledgers: Ledgers) -> None:
     stored = await ledgers.get("feed")
     assert (stored.document, stored.revision) == ({}, 0)
 
 
-async def test_a_ledger_that_was_written_is_read_back_as_it_was(ledgers: Ledgers) -> None:
+async def test_a_written_ledger_is_read_back_equal(ledgers: Ledgers) -> None:
     before = await ledgers.get("feed")
     assert await ledgers.replace("feed", codec.to_document(LEDGER), before.revision)
     stored = await ledgers.get("feed")
@@ -55,29 +55,29 @@ async def test_a_ledger_that_was_written_is_read_back_as_it_was(ledgers: Ledgers
     assert stored.revision == before.revision + 1
 
 
-async def test_a_write_by_an_old_revision_is_refused_and_changes_nothing(ledgers: Ledgers) -> None:
+async def test_a_write_with_an_old_revision_is_refused_and_changes_nothing(ledgers: Ledgers) -> None:
     old = await ledgers.get("feed")
     assert await ledgers.replace("feed", {"seen": 1}, old.revision)
     assert not await ledgers.replace("feed", {"seen": 2}, old.revision)
     assert (await ledgers.get("feed")).document == {"seen": 1}
 
 
-async def test_feeds_do_not_touch_each_other(ledgers: Ledgers) -> None:
+async def test_each_feed_has_a_ledger_of_its_own(ledgers: Ledgers) -> None:
     await ledgers.get("one")
     assert await ledgers.replace("one", {"seen": 1}, 0)
     assert (await ledgers.get("other")).document == {}
 
 
-async def test_of_writes_at_once_by_one_revision_a_single_one_wins(ledgers: Ledgers) -> None:
+async def test_of_concurrent_writes_with_one_revision_a_single_write_succeeds(ledgers: Ledgers) -> None:
     revision = (await ledgers.get("feed")).revision
     won = await asyncio.gather(*(ledgers.replace("feed", {"seen": number}, revision) for number in range(10)))
     assert sum(won) == 1
     assert (await ledgers.get("feed")).document == {"seen": won.index(True)}
 
 
-async def test_first_readers_at_once_all_get_the_same_empty_ledger(ledgers: Ledgers) -> None:
+async def test_concurrent_first_readers_all_get_an_empty_ledger(ledgers: Ledgers) -> None:
     found = await asyncio.gather(*(ledgers.get("feed") for _ in range(10)))
-    assert {one.revision for one in found} == {0}
+    assert {stored.revision for stored in found} == {0}
 
 
 async def test_the_stores_time_never_goes_back_between_readings(ledgers: Ledgers) -> None:
