@@ -66,6 +66,21 @@ def announced(
     return reconcile.apply(listing, found, rules, now)
 
 
+def with_copies(listing: Listing | None) -> Listing:
+    """Return the recorded listing with a copy of each photo's newest version."""
+    assert listing is not None
+    return listing.with_photos(
+        replace(photo, copy=a_copy(photo.object_id, mls_changed_at=photo.announced_at)) for photo in listing.photos
+    )
+
+
+def only_photo(listing: Listing | None) -> Photo:
+    """Return the photo of a recorded listing that has just one."""
+    assert listing is not None
+    (photo,) = listing.photos
+    return photo
+
+
 def a_copy(photo: str = "a", *, key: str = KEY, feed: str = FEED, sha256: str = "5a" * 32, **facts: Any) -> Copy:
     """Return a copy of the photo with two variants, of the version that the MLS announced at NOW."""
     folder = keys.folder(feed, key, photo, sha256)
