@@ -31,10 +31,10 @@ from shared.stores import mongo
 from shared.stores.documents import to_document
 from tests import system
 from tests.builders import a_downloaded_photo, a_listing
+from tests.listing_writer import a_version, listing_writer
 from tests.servers import Namespace, Servers, a_namespace
 from tests.system import System
 from tests.tools import debian
-from tests.truth import a_version, truth_of
 
 LISTINGS, PHOTOS, ON_A_PAGE = 4_000, 25, 50
 SECONDS, CONNECTIONS = 5, 32
@@ -106,16 +106,16 @@ async def _by_turns(
 async def _wakes(namespace: Namespace, ours: System) -> list[Row]:
     """How long a waiting visitor waits on after `image-downloaded` is on the topic; nothing else goes on."""
     loop, took = asyncio.get_running_loop(), list[float]()
-    async with truth_of(namespace) as truth:
+    async with listing_writer(namespace) as writer:
         for number in range(WOKEN):
             key = f"W{number}"
-            listing = await truth.begin(key, None)
+            listing = await writer.record(key, None)
             waiting = asyncio.create_task(
                 ours.http.get(f"{ours.url('resolver')}/api/images/serve?id={listing.photos[0].id}")
             )
             await asyncio.sleep(0.25)
-            after = await truth.change(key, copy=a_version(key, number))
-            await truth.say_downloaded(after)
+            after = await writer.change(key, copy=a_version(key, number))
+            await writer.publish_downloaded(after)
             said_at = loop.time()
             assert (await waiting).status_code == 302
             took.append((loop.time() - said_at) * 1_000)

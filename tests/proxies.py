@@ -1,4 +1,4 @@
-"""A way to a server that can be cut, so that a test takes it from one system and from nobody else."""
+"""A TCP proxy that can interrupt connections: a test takes a server away from one system only."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,56 +6,56 @@ from contextlib import asynccontextmanager, suppress
 
 
 class Proxy:
-    """Passes TCP connections on, unless told to be silent, as a dead machine is, or to refuse, as a dead server."""
+    """Forwards TCP connections to a server; can stop to forward, as a dead machine, or refuse, as a stopped server."""
 
     def __init__(self, target: str) -> None:
         self._host, _, port = target.rpartition(":")
         self._port = int(port)
-        self._through = asyncio.Event()
-        self._through.set()
+        self._forwarding = asyncio.Event()
+        self._forwarding.set()
         self._refuses = False
         self.tasks: set[asyncio.Task[None]] = set()
         self.address = ""
 
     def fall_silent(self) -> None:
-        """Take connections and let nothing through."""
-        self._through.clear()
+        """Accept connections, but forward no byte from now on."""
+        self._forwarding.clear()
 
     def refuse(self) -> None:
-        """Break every connection, and each new one."""
+        """Close every connection, and each new one."""
         self._refuses = True
         for task in self.tasks:
             task.cancel()
 
-    def mend(self) -> None:
-        """Let everything through again, what waited too."""
+    def restore(self) -> None:
+        """Forward again, also what arrived meanwhile on open connections."""
         self._refuses = False
-        self._through.set()
+        self._forwarding.set()
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection."""
+        """Forward one connection until it ends."""
         try:
-            await self._through.wait()
+            await self._forwarding.wait()
             if not self._refuses:
                 with suppress(OSError):
-                    there, back = await asyncio.open_connection(self._host, self._port)
-                    await asyncio.gather(self._pass(reader, back), self._pass(there, writer))
+                    server_reader, server_writer = await asyncio.open_connection(self._host, self._port)
+                    await asyncio.gather(self._forward(reader, server_writer), self._forward(server_reader, writer))
         finally:
             writer.close()
 
-    async def _pass(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    async def _forward(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         try:
-            while piece := await source.read(65_536):
-                await self._through.wait()
-                sink.write(piece)
+            while chunk := await source.read(65_536):
+                await self._forwarding.wait()
+                sink.write(chunk)
                 await sink.drain()
         finally:
             sink.close()
 
 
 @asynccontextmanager
-async def through(target: str) -> AsyncIterator[Proxy]:
-    """Listen on a free port of loopback, for `host:port`, as long as the context lasts."""
+async def proxy_to(target: str) -> AsyncIterator[Proxy]:
+    """Run a proxy to `host:port` on a free port of loopback for as long as the context lasts."""
     proxy = Proxy(target)
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

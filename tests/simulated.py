@@ -1,4 +1,4 @@
-"""A loop in which waiting takes no time: hours of the system's life are played in milliseconds."""
+"""An event loop with simulated time: a wait of hours takes no time."""
 
 import asyncio
 import selectors
@@ -9,36 +9,37 @@ T = TypeVar("T")
 
 
 class SimulatedTime(asyncio.SelectorEventLoop):
-    """When nothing can run, the clock moves to the next moment at which something can."""
+    """An event loop whose clock jumps to the next timer as soon as no task can run."""
 
     def __init__(self) -> None:
         self._now = 0.0
-        super().__init__(_Impatient(self))
+        super().__init__(_AdvancingSelector(self))
 
     def time(self) -> float:
         return self._now
 
-    def go_on(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         self._now += seconds
 
 
-class _Impatient(selectors.DefaultSelector):
+class _AdvancingSelector(selectors.DefaultSelector):
     def __init__(self, loop: SimulatedTime) -> None:
         super().__init__()
         self._loop = loop
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        assert timeout is not None, "everybody waits for nothing"
-        self._loop.go_on(timeout)
-        found: list[tuple[selectors.SelectorKey, int]] = super().select(0)
-        return found
+        assert timeout is not None, "every task waits, and no timer will end it"
+        self._loop.advance(timeout)
+        events: list[tuple[selectors.SelectorKey, int]] = super().select(0)
+        return events
 
 
-def simulated(story: Coroutine[Any, Any, T]) -> T:
+def run_simulated(main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in simulated time; return its result."""
     with asyncio.Runner(loop_factory=SimulatedTime) as runner:
-        return runner.run(story)
+        return runner.run(main)
 
 
 def now() -> float:
-    """Seconds since the story began."""
+    """Return the simulated seconds since the loop began."""
     return asyncio.get_running_loop().time()

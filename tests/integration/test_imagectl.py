@@ -17,7 +17,7 @@ import pytest
 from local.config import PROJECT
 from local.sandbox import Sandbox
 from shared.domain.failures import REASONS, Reason
-from tests.proxies import Proxy, through
+from tests.proxies import Proxy, proxy_to
 from tests.system import System, until
 from tests.terminals import BACK_AGAIN, CTRL_C, OWN_SCREEN, Terminal, a_terminal
 
@@ -145,7 +145,7 @@ async def test_a_listing_an_image_and_a_url_are_explained(whole: System, mls: Sa
 @pytest.fixture
 async def to_kafka(whole: System) -> AsyncIterator[Proxy]:
     """A way to Kafka that can be cut; it is where a command begins to ask."""
-    async with through(whole.namespace.servers.kafka) as proxy:
+    async with proxy_to(whole.namespace.servers.kafka) as proxy:
         yield proxy
 
 
@@ -194,7 +194,7 @@ async def test_a_status_shows_the_rest_while_kafka_is_silent(whole: System, to_k
 async def test_ctrl_c_ends_a_command_that_waits_for_a_silent_database(
     whole: System, arguments: list[str], said: str
 ) -> None:
-    async with through(urlsplit(whole.namespace.servers.mongo).netloc) as to_mongo:
+    async with proxy_to(urlsplit(whole.namespace.servers.mongo).netloc) as to_mongo:
         to_mongo.fall_silent()
         env = {**os.environ, **whole.env, "IMAGES_MONGO": f"mongodb://{to_mongo.address}/?directConnection=true"}
         process = await asyncio.create_subprocess_exec(
@@ -218,7 +218,7 @@ async def test_a_watched_status_is_a_live_screen_until_ctrl_c(
     first, second = next(several_keys), next(several_keys)
     await whole.publish_listings(record_of(mls, first))
     await whole.wait_until_downloaded(first, 4)
-    async with through(urlsplit(whole.namespace.servers.mongo).netloc) as to_mongo:
+    async with proxy_to(urlsplit(whole.namespace.servers.mongo).netloc) as to_mongo:
         away = {
             "IMAGES_KAFKA": to_kafka.address,
             "IMAGES_MONGO": f"mongodb://{to_mongo.address}/?directConnection=true",
@@ -235,7 +235,7 @@ async def test_a_watched_status_is_a_live_screen_until_ctrl_c(
                 await until(partial(says, terminal, f"{name}: "), f"{name} to be said to be away")
                 assert "this is how it stood at" in terminal.screen
                 assert await displayed(terminal, before + 1)
-                server.mend()
+                server.restore()
                 await until(lambda: is_well(terminal), f"{name} to be back")
             terminal.press(CTRL_C)
             assert await terminal.end(MOST_SECONDS) == 130

@@ -16,7 +16,7 @@ from local.processes import Process
 from local.sandbox import Sandbox
 from shared.stores import mongo
 from tests import system
-from tests.proxies import through
+from tests.proxies import proxy_to
 from tests.servers import Namespace, Servers
 from tests.system import System, until
 
@@ -97,8 +97,8 @@ async def under_way(mls: Sandbox, requests: int) -> None:
 async def test_work_waits_for_a_store_that_is_away(namespace: Namespace, tmp_path: Path, name: str) -> None:
     async with (
         Sandbox(listings=8, photos=5, widest=320) as mls,
-        through(urlsplit(namespace.servers.mongo).netloc) as to_mongo,
-        through(urlsplit(namespace.servers.s3_endpoint).netloc) as to_s3,
+        proxy_to(urlsplit(namespace.servers.mongo).netloc) as to_mongo,
+        proxy_to(urlsplit(namespace.servers.s3_endpoint).netloc) as to_s3,
     ):
         behind = dataclasses.replace(
             namespace.servers,
@@ -118,7 +118,7 @@ async def test_work_waits_for_a_store_that_is_away(namespace: Namespace, tmp_pat
             await is_away(whole, name, SERVICES if name == "mongo" else ["downloader"])
             assert mls.image_requests - asked <= 30, "no more than what was in hand"
             await whole.publish_listings(*mls.properties()[6:])
-            (to_mongo if name == "mongo" else to_s3).mend()
+            (to_mongo if name == "mongo" else to_s3).restore()
             await is_well(whole)
             await downloaded(whole, 40)
             times = Counter((one.listing_key, one.photo) for one in mls.image_log)

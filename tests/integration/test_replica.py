@@ -8,10 +8,10 @@ from pathlib import Path
 import httpx
 
 from tests import system
-from tests.proxies import through
+from tests.listing_writer import FEEDS, ListingWriter, a_version, listing_writer
+from tests.proxies import proxy_to
 from tests.servers import Namespace
 from tests.system import System, until
-from tests.truth import FEEDS, Truth, a_version, truth_of
 
 ROUNDS = 5
 AT_ONCE_SECONDS = 0.3
@@ -24,20 +24,20 @@ async def shown(ours: System, name: str, key: str) -> str:
     return str(answer.json()["images"][0]["url"])
 
 
-async def heard_after(ours: System, truth: Truth, key: str, version: int, *names: str) -> list[float]:
+async def heard_after(ours: System, writer: ListingWriter, key: str, version: int, *names: str) -> list[float]:
     """Change a photo, say so, and return how many seconds later each resolver shows it.
 
     Each is asked just before, so that it has an answer which it would keep for a second.
     """
     loop, copy = asyncio.get_running_loop(), a_version(key, version)
     for name in names:
-        assert await shown(ours, name, key) != truth.renderer.url(copy.full.key)
-    listing = await truth.change(key, copy=copy)
-    await truth.say_downloaded(listing)
+        assert await shown(ours, name, key) != writer.renderer.url(copy.full.key)
+    listing = await writer.change(key, copy=copy)
+    await writer.publish_downloaded(listing)
     said_at = loop.time()
 
     async def seconds(name: str) -> float:
-        while await shown(ours, name, key) != truth.renderer.url(copy.full.key):
+        while await shown(ours, name, key) != writer.renderer.url(copy.full.key):
             assert loop.time() - said_at < 10, f"{name} never shows it"
             await asyncio.sleep(0.01)
         return loop.time() - said_at
@@ -48,10 +48,10 @@ async def heard_after(ours: System, truth: Truth, key: str, version: int, *names
 async def test_a_new_resolver_is_ready_once_it_hears_and_then_each_hears_every_event(
     namespace: Namespace, tmp_path: Path
 ) -> None:
-    async with through(namespace.servers.kafka) as kafka:
+    async with proxy_to(namespace.servers.kafka) as kafka:
         theirs = dataclasses.replace(namespace, servers=dataclasses.replace(namespace.servers, kafka=kafka.address))
-        async with system.running(theirs, FEEDS, tmp_path, "resolver") as ours, truth_of(namespace) as truth:
-            await truth.begin("R1", a_version("R1", 1))
+        async with system.running(theirs, FEEDS, tmp_path, "resolver") as ours, listing_writer(namespace) as writer:
+            await writer.record("R1", a_version("R1", 1))
             kafka.fall_silent()
             starting = asyncio.create_task(ours.start("resolver-2"))
 
@@ -64,10 +64,10 @@ async def test_a_new_resolver_is_ready_once_it_hears_and_then_each_hears_every_e
             answer = await until(answered, "the new resolver to answer")
             assert (answer.status_code, answer.json()["faults"]) == (503, {"service": "starting"})
             assert not starting.done()
-            kafka.mend()
+            kafka.restore()
             await starting
             names = ("resolver-2", "resolver")
-            rounds = [await heard_after(ours, truth, "R1", 2 + number, *names) for number in range(ROUNDS)]
+            rounds = [await heard_after(ours, writer, "R1", 2 + number, *names) for number in range(ROUNDS)]
             assert rounds[0][0] < AT_ONCE_SECONDS, "the first event after it was ready"
             for name, seconds in zip(names, zip(*rounds, strict=True), strict=True):
                 assert statistics.median(seconds) < AT_ONCE_SECONDS, (name, seconds)

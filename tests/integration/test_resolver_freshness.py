@@ -1,4 +1,4 @@
-"""Many ask while the truth changes: each answer is held against what was true when it was asked for."""
+"""Many ask while the writer changes: each answer is held against what was true when it was asked for."""
 
 import asyncio
 import itertools
@@ -14,8 +14,8 @@ import aiohttp
 from shared.domain.listing import Listing
 from tests import system
 from tests.builders import hidden
+from tests.listing_writer import FEEDS, ListingWriter, a_version, listing_writer
 from tests.servers import Namespace
-from tests.truth import FEEDS, Truth, a_version, truth_of
 
 KEYS = ("F1", "F2", "F3")
 KINDS = ("listing", "search", "url", "serve")
@@ -133,8 +133,8 @@ async def asked_all_the_time(server: str, stories: list[Story]) -> AsyncIterator
             client.cancel()
 
 
-async def go_through(truth: Truth, story: Story) -> None:
-    """Change one listing's truth step by step."""
+async def go_through(writer: ListingWriter, story: Story) -> None:
+    """Change one listing's writer step by step."""
     loop = asyncio.get_running_loop()
     number = 1
     for step, seconds in STEPS:
@@ -142,14 +142,14 @@ async def go_through(truth: Truth, story: Story) -> None:
         match step:
             case "downloaded":
                 number += 1
-                after = await truth.change(story.key, copy=a_version(story.key, number))
+                after = await writer.change(story.key, copy=a_version(story.key, number))
             case "shown":
-                after = await truth.change(story.key, hidden=None)
+                after = await writer.change(story.key, hidden=None)
             case _:
-                after = await truth.change(story.key, hidden=hidden(remove_at=1e7))
+                after = await writer.change(story.key, hidden=hidden(remove_at=1e7))
         done, said_at = loop.time(), None
         if step in ("downloaded", "removed"):
-            await (truth.say_downloaded(after) if step == "downloaded" else truth.say_removed(after))
+            await (writer.publish_downloaded(after) if step == "downloaded" else writer.publish_removed(after))
             said_at = loop.time()
         state = HIDDEN if step in ("hidden", "removed") else f"{number:016x}"
         story.changes.append(Change(state, began, done, said_at))
@@ -159,13 +159,13 @@ async def go_through(truth: Truth, story: Story) -> None:
 async def test_under_load_no_answer_is_too_old_and_after_an_event_none_is_old(
     namespace: Namespace, tmp_path: Path
 ) -> None:
-    async with system.running(namespace, FEEDS, tmp_path, "resolver") as ours, truth_of(namespace) as truth:
-        stories = [Story(key, await truth.begin(key, a_version(key, 1))) for key in KEYS]
+    async with system.running(namespace, FEEDS, tmp_path, "resolver") as ours, listing_writer(namespace) as writer:
+        stories = [Story(key, await writer.record(key, a_version(key, 1))) for key in KEYS]
         now = asyncio.get_running_loop().time()
         for story in stories:
             story.changes.append(Change(f"{1:016x}", now, now, None))
         async with asked_all_the_time(ours.url("resolver"), stories):
-            await asyncio.gather(*(go_through(truth, story) for story in stories))
+            await asyncio.gather(*(go_through(writer, story) for story in stories))
     for story in stories:
         untrue = [one for one in story.seen if not story.was_true(one)]
         assert not untrue, (len(untrue), len(story.seen), untrue[:3], story.changes)

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 import httpx
 
 from tests import system
-from tests.proxies import through
+from tests.listing_writer import FEEDS, a_version, listing_writer
+from tests.proxies import proxy_to
 from tests.servers import Namespace
 from tests.system import System, until
-from tests.truth import FEEDS, a_version, truth_of
 
 STALE = '110 - "Response is Stale"'
 WAIT_SECONDS = 2.0
@@ -54,14 +54,14 @@ async def served_for(ours: System, question: str, status: int) -> float:
 
 
 async def test_a_database_that_hangs_is_taken_for_one_that_is_away(namespace: Namespace, tmp_path: Path) -> None:
-    async with through(urlsplit(namespace.servers.mongo).netloc) as to_mongo:
+    async with proxy_to(urlsplit(namespace.servers.mongo).netloc) as to_mongo:
         behind = dataclasses.replace(namespace.servers, mongo=f"mongodb://{to_mongo.address}/?directConnection=true")
         theirs = dataclasses.replace(namespace, servers=behind)
         async with (
             system.running(theirs, FEEDS, tmp_path, "resolver", serve_wait_seconds=WAIT_SECONDS) as ours,
-            truth_of(namespace) as truth,
+            listing_writer(namespace) as writer,
         ):
-            held, missing = await truth.begin("O1", a_version("O1", 1)), await truth.begin("O2", None)
+            held, missing = await writer.record("O1", a_version("O1", 1)), await writer.record("O2", None)
             known = "/api/listings/O1/images"
             serve, waits = (f"/api/images/serve?id={one.photos[0].id}" for one in (held, missing))
             assert (await ours.http.get(waits)).status_code == 503
@@ -95,7 +95,7 @@ async def test_a_database_that_hangs_is_taken_for_one_that_is_away(namespace: Na
                 served_for(ours, known, 200), served_for(ours, "O1", 200), served_for(ours, serve, 302)
             ):
                 assert kept_since + OLDEST_SECONDS - 5 < last < silent_since + OLDEST_SECONDS
-            to_mongo.mend()
+            to_mongo.restore()
 
             async def is_well() -> bool:
                 answer = await ours.http.get(known)

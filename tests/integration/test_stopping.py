@@ -10,7 +10,7 @@ import pytest
 from local.config import SERVICES
 from local.sandbox import Sandbox
 from tests import system
-from tests.proxies import through
+from tests.proxies import proxy_to
 from tests.servers import Namespace
 
 MOST_SECONDS = 10.0
@@ -23,7 +23,7 @@ async def test_a_service_ends_in_time_though_a_server_hangs(
 ) -> None:
     servers, loop = namespace.servers, asyncio.get_running_loop()
     there = servers.mongo if hangs == "mongodb" else servers.s3_endpoint
-    async with through(urlsplit(there).netloc) as proxy:
+    async with proxy_to(urlsplit(there).netloc) as proxy:
         if hangs == "mongodb":
             behind = dataclasses.replace(servers, mongo=f"mongodb://{proxy.address}/?directConnection=true")
         else:

@@ -7,7 +7,7 @@ from shared.stores import ledgers
 from shared.stores.errors import Contention
 from shared.stores.ledgers import MAX_ATTEMPTS, StoredLedger
 from shared.stores.memory import MemoryLedgers
-from tests.simulated import simulated
+from tests.simulated import run_simulated
 
 FEED = "feed"
 
@@ -38,19 +38,19 @@ def one_more(stored: StoredLedger) -> tuple[Document, int]:
 
 def test_a_refused_update_is_decided_again_from_what_the_other_wrote() -> None:
     store = ContendedLedgers(refusals=2)
-    assert simulated(ledgers.update(store, FEED, one_more)) == 1
-    assert simulated(store.get(FEED)).document == {"batch": 1}
+    assert run_simulated(ledgers.update(store, FEED, one_more)) == 1
+    assert run_simulated(store.get(FEED)).document == {"batch": 1}
     assert store.readings == 4
 
 
 def test_a_rule_that_writes_nothing_leaves_the_ledger_alone() -> None:
     store = MemoryLedgers()
-    assert simulated(ledgers.update(store, FEED, lambda stored: (None, stored.revision))) == 0
-    assert simulated(store.get(FEED)).revision == 0
+    assert run_simulated(ledgers.update(store, FEED, lambda stored: (None, stored.revision))) == 0
+    assert run_simulated(store.get(FEED)).revision == 0
 
 
 def test_an_update_that_is_always_refused_ends_with_contention() -> None:
     store = ContendedLedgers(refusals=MAX_ATTEMPTS)
     with pytest.raises(Contention, match="the budget of feed feed before each of 60 attempts"):
-        simulated(ledgers.update(store, FEED, one_more))
+        run_simulated(ledgers.update(store, FEED, one_more))
     assert store.readings == MAX_ATTEMPTS

@@ -13,7 +13,7 @@ from shared.stores.memory import MemoryLedgers
 from tests.budget_workers import THROTTLED, CountedLedgers, Origin, a_worker, many_work, most_in, one_batch, seconds_at
 from tests.budgets import UNPACED
 from tests.builders import a_feed, after
-from tests.simulated import now, simulated
+from tests.simulated import now, run_simulated
 
 pytestmark = pytest.mark.slow
 
@@ -43,7 +43,7 @@ def test_eight_workers_use_nine_tenths_of_what_a_feed_allows_and_never_more(
     rules: dict[str, Any], least: float, most: int, seconds: int
 ) -> None:
     origin = Origin()
-    simulated(many_work(CountedLedgers(), origin, a_feed(**rules), seconds))
+    run_simulated(many_work(CountedLedgers(), origin, a_feed(**rules), seconds))
     assert len(origin.requests) >= 0.9 * least * (seconds - 1)
     assert most_in(1.0, origin.requests) <= most
     assert origin.max_running <= a_feed(**rules).concurrency
@@ -59,7 +59,7 @@ def test_a_batch_is_taken_with_one_write_and_given_back_with_another() -> None:
         assert len(origin.requests) == 8
         return ledgers.writes
 
-    assert simulated(story()) == 2
+    assert run_simulated(story()) == 2
 
 
 def test_many_workers_under_load_write_less_than_once_a_request() -> None:
@@ -68,7 +68,7 @@ def test_many_workers_under_load_write_less_than_once_a_request() -> None:
         await many_work(ledgers, origin, a_feed(requests_per_second=50.0, concurrency=32), 20)
         assert ledgers.writes < 0.5 * len(origin.requests)
 
-    simulated(story())
+    run_simulated(story())
 
 
 def test_a_task_that_waits_is_woken_when_its_process_frees_slots() -> None:
@@ -82,7 +82,7 @@ def test_a_task_that_waits_is_woken_when_its_process_frees_slots() -> None:
         assert (await waiting).downloads
         return now() - freed_at
 
-    assert simulated(story()) == 0
+    assert run_simulated(story()) == 0
 
 
 def test_a_worker_that_gets_nothing_within_two_seconds_is_told_when_to_ask_again() -> None:
@@ -94,7 +94,7 @@ def test_a_worker_that_gets_nothing_within_two_seconds_is_told_when_to_ask_again
         assert 1.5 < now() < 2.5
         assert batch.ask_again_at is not None
 
-    simulated(story())
+    run_simulated(story())
 
 
 def test_a_closed_budget_grants_nothing_and_ends_all_waits() -> None:
@@ -109,7 +109,7 @@ def test_a_closed_budget_grants_nothing_and_ends_all_waits() -> None:
         assert now() == closed_at
         assert not (await worker.take(replace(feed, name="other"), 1, ROUTINE)).downloads
 
-    simulated(story())
+    run_simulated(story())
 
 
 def test_to_take_no_download_writes_nothing() -> None:
@@ -118,7 +118,7 @@ def test_to_take_no_download_writes_nothing() -> None:
         assert not (await a_worker(ledgers).take(a_feed(), 0, ROUTINE)).downloads
         assert not ledgers.writes
 
-    simulated(story())
+    run_simulated(story())
 
 
 def test_give_back_frees_downloads_that_did_not_end_or_did_not_start() -> None:
@@ -130,7 +130,7 @@ def test_give_back_frees_downloads_that_did_not_end_or_did_not_start() -> None:
         await worker.give_back(batch)
         assert len((await worker.take(feed, 8, ROUTINE)).downloads) == 7
 
-    simulated(story())
+    run_simulated(story())
 
 
 def test_the_slots_of_a_dead_worker_are_free_after_the_timeout() -> None:
@@ -141,7 +141,7 @@ def test_the_slots_of_a_dead_worker_are_free_after_the_timeout() -> None:
         await asyncio.sleep(feed.request_timeout_seconds + 10)
         assert len((await a_worker(ledgers).take(feed, 4, ROUTINE)).downloads) == 4
 
-    simulated(story())
+    run_simulated(story())
 
 
 def test_a_worker_that_restarts_under_its_name_has_its_slots_free_at_once() -> None:
@@ -153,7 +153,7 @@ def test_a_worker_that_restarts_under_its_name_has_its_slots_free_at_once() -> N
         assert len((await again.take(feed, 4, ROUTINE)).downloads) == 2
         assert not (await again.take(feed, 4, ROUTINE)).downloads
 
-    simulated(story())
+    run_simulated(story())
 
 
 # Viewed photos
@@ -192,7 +192,7 @@ def test_a_viewed_photo_is_fetched_within_three_seconds_at_full_routine_load(
         ledgers = CountedLedgers()
         await asyncio.gather(many_work(ledgers, origin, feed, 65), viewers(ledgers))
 
-    simulated(story())
+    run_simulated(story())
     assert max(waits) < 3
     assert origin.max_running <= feed.concurrency
 
@@ -211,7 +211,7 @@ def test_a_request_that_missed_its_planned_time_gets_another_within_the_rate() -
         assert await worker.wait_for_planned_time(second)
         await worker.give_back(batch)
 
-    simulated(story())
+    run_simulated(story())
 
 
 def test_a_request_whose_connection_took_too_long_waits_for_another_planned_time() -> None:
@@ -230,7 +230,7 @@ def test_a_request_whose_connection_took_too_long_waits_for_another_planned_time
         assert now() >= seconds_at(second.planned_at) - 0.01
         await worker.give_back(batch)
 
-    simulated(story())
+    run_simulated(story())
 
 
 def test_a_request_that_missed_its_planned_time_is_not_sent_if_the_feed_was_throttled_since() -> None:
@@ -248,7 +248,7 @@ def test_a_request_that_missed_its_planned_time_is_not_sent_if_the_feed_was_thro
         assert first.due_at
         assert first.due_at > after(60)
 
-    simulated(story())
+    run_simulated(story())
 
 
 def test_each_redirect_waits_for_a_planned_time_of_its_own() -> None:
@@ -264,7 +264,7 @@ def test_each_redirect_waits_for_a_planned_time_of_its_own() -> None:
             sent.append(now())
         await worker.record_end(batch.downloads[0], None, batch=batch)
 
-    simulated(story())
+    run_simulated(story())
     assert most_in(1.0, sent) == 2
 
 
@@ -280,7 +280,7 @@ def test_a_redirect_that_the_budget_refuses_is_due_later_and_does_not_throttle_t
         await worker.record_end(download, THROTTLED, batch=batch)
         assert not (await ledgers.get(feed.name)).ledger.throttled_until
 
-    simulated(story())
+    run_simulated(story())
 
 
 def test_an_end_is_accounted_for_by_the_next_write_if_the_store_was_unavailable() -> None:
@@ -298,7 +298,7 @@ def test_an_end_is_accounted_for_by_the_next_write_if_the_store_was_unavailable(
         assert again.downloads
         assert again.downloads[0].planned_at >= after(1.5)
 
-    simulated(story())
+    run_simulated(story())
 
 
 def test_an_end_is_accounted_for_by_the_next_write_after_contention() -> None:
@@ -314,7 +314,7 @@ def test_an_end_is_accounted_for_by_the_next_write_after_contention() -> None:
         ledgers.is_contended = False
         assert (await worker.take(feed, 1, ROUTINE)).downloads
 
-    simulated(story())
+    run_simulated(story())
 
 
 def test_a_ledger_that_was_deleted_by_hand_starts_again_unused() -> None:
@@ -326,4 +326,4 @@ def test_a_ledger_that_was_deleted_by_hand_starts_again_unused() -> None:
         ledgers.delete_all()
         assert (await worker.take(feed, 1, ROUTINE)).downloads
 
-    simulated(story())
+    run_simulated(story())

@@ -11,7 +11,7 @@ from shared.domain.priority import Priority
 from tests.budget_workers import THROTTLED, CountedLedgers, Origin, a_worker, many_work, most_in, seconds_at
 from tests.budgets import UNPACED
 from tests.builders import a_feed, after
-from tests.simulated import now, simulated
+from tests.simulated import now, run_simulated
 
 VIEWED, ROUTINE = Priority.VIEWED, Priority.ROUTINE
 NO_PAUSE = {"batch_pause_seconds": 0.0}
@@ -35,7 +35,7 @@ def test_no_worker_sends_a_request_while_the_origin_throttles(failure: Failure, 
     async def story() -> None:
         await many_work(CountedLedgers(), origin, a_feed(requests_per_second=100.0, concurrency=32, **NO_PAUSE), 30)
 
-    simulated(story())
+    run_simulated(story())
     throttled_at = min(second for second in origin.requests if second >= 10) + origin.answer_seconds
     ends_at = throttled_at + throttled_seconds
     assert not [second for second in origin.requests if throttled_at + 0.1 < second < ends_at]
@@ -45,7 +45,7 @@ def test_no_worker_sends_a_request_while_the_origin_throttles(failure: Failure, 
 @pytest.mark.slow
 def test_an_origin_that_goes_on_answering_429_is_asked_ever_less_often() -> None:
     origin = Origin(answer=lambda _: THROTTLED)
-    simulated(many_work(CountedLedgers(), origin, a_feed(), 120))
+    run_simulated(many_work(CountedLedgers(), origin, a_feed(), 120))
     bursts = sorted({round(second) for second in origin.requests})
     assert len(bursts) < 15
     assert most_in(60.0, [second for second in origin.requests if second > 60]) < 30
@@ -54,7 +54,7 @@ def test_an_origin_that_goes_on_answering_429_is_asked_ever_less_often() -> None
 @pytest.mark.slow
 def test_an_origin_error_without_a_named_time_does_not_throttle() -> None:
     origin = Origin(answer=lambda _: Failure(Reason.ORIGIN_ERROR))
-    simulated(many_work(CountedLedgers(), origin, a_feed(), 20))
+    run_simulated(many_work(CountedLedgers(), origin, a_feed(), 20))
     assert len(origin.requests) > 200
 
 
@@ -73,7 +73,7 @@ def test_a_request_that_was_planned_before_a_throttling_is_due_when_it_ends() ->
         assert 59 < seconds_at(last.due_at) < 62
         await first.give_back(planned)
 
-    simulated(story())
+    run_simulated(story())
 
 
 @pytest.mark.slow
@@ -90,13 +90,13 @@ def test_a_throttled_worker_sends_nothing_even_before_it_can_write_the_ledger() 
         assert second.due_at is not None
         assert 5 <= seconds_at(second.due_at) < 5.1
 
-    simulated(story())
+    run_simulated(story())
 
 
 @pytest.mark.slow
 def test_refused_connections_leave_one_probe_at_a_time_until_the_origin_is_healthy() -> None:
     origin = Origin(answer=lambda second: REFUSED if 10 <= second < 70 else None)
-    simulated(many_work(CountedLedgers(), origin, a_feed(), 120))
+    run_simulated(many_work(CountedLedgers(), origin, a_feed(), 120))
     probes = [second for second in origin.requests if 12 <= second < 70]
     assert 2 <= len(probes) <= 8
     assert most_in(1.5, probes) == 1
@@ -120,7 +120,7 @@ def test_a_granted_request_is_not_sent_once_an_operator_paused_the_feed() -> Non
             await worker.give_back(batch)
             await pausing.resume(ledgers, feed.name)
 
-    simulated(story())
+    run_simulated(story())
 
 
 def test_a_paused_feed_grants_nothing_until_it_is_resumed() -> None:
@@ -135,7 +135,7 @@ def test_a_paused_feed_grants_nothing_until_it_is_resumed() -> None:
         await pausing.resume(ledgers, feed.name)
         assert len((await a_worker(ledgers).take(feed, 3, ROUTINE)).downloads) == 3
 
-    simulated(story())
+    run_simulated(story())
 
 
 def test_a_pause_for_a_time_ends_by_itself() -> None:
@@ -148,7 +148,7 @@ def test_a_pause_for_a_time_ends_by_itself() -> None:
         await asyncio.sleep(5)
         assert (await a_worker(ledgers).take(feed, 1, ROUTINE)).downloads
 
-    simulated(story())
+    run_simulated(story())
 
 
 def test_to_resume_a_feed_ends_its_throttling_even_in_the_worker_that_was_throttled() -> None:
@@ -164,7 +164,7 @@ def test_to_resume_a_feed_ends_its_throttling_even_in_the_worker_that_was_thrott
         again = await worker.take(feed, 1, ROUTINE)
         assert await worker.wait_for_planned_time(again.downloads[0])
 
-    simulated(story())
+    run_simulated(story())
 
 
 def test_to_resume_a_feed_closes_its_breaker() -> None:
@@ -180,4 +180,4 @@ def test_to_resume_a_feed_closes_its_breaker() -> None:
         await pausing.resume(ledgers, feed.name)
         assert len((await worker.take(feed, 5, VIEWED)).downloads) == 5
 
-    simulated(story())
+    run_simulated(story())

@@ -12,7 +12,7 @@ from shared.stores.errors import StoreUnavailable
 from shared.stores.ledgers import StoredLedger
 from tests.budget_workers import CountedLedgers, a_worker, seconds_at
 from tests.builders import a_feed
-from tests.simulated import now, simulated
+from tests.simulated import now, run_simulated
 
 pytestmark = pytest.mark.slow
 
@@ -40,7 +40,7 @@ def test_nothing_is_planned_by_a_reading_that_took_too_long(seconds: Sequence[fl
         batch = await worker.take(feed, 1, ROUTINE)
         assert seconds_at(batch.downloads[0].planned_at) == pytest.approx(now(), abs=0.6)
 
-    simulated(story())
+    run_simulated(story())
 
 
 def test_a_store_that_answers_too_slowly_to_tell_the_time_is_unavailable() -> None:
@@ -50,7 +50,7 @@ def test_a_store_that_answers_too_slowly_to_tell_the_time_is_unavailable() -> No
             await worker.take(feed, 1, ROUTINE)
         assert (await worker.take(feed, 1, ROUTINE)).downloads
 
-    simulated(story())
+    run_simulated(story())
 
 
 @pytest.mark.parametrize(

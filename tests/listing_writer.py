@@ -1,4 +1,4 @@
-"""What is recorded and said of listings, changed by the test itself, so that it knows when."""
+"""Writes listings and publishes events in place of the services, so that a test knows when each happens."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -28,46 +28,49 @@ allow_private_addresses = true
 
 
 def a_version(key: str, number: int) -> Copy:
-    """Return a copy of the listing's photo; the number is in its hash, and so in its URL."""
+    """Return a copy of the listing's photo with the number in its hash, and so in its URL."""
     return a_copy(key=key, feed=FEED, sha256=f"{number:016x}" + "0" * 48)
 
 
 @dataclass(frozen=True)
-class Truth:
-    """The record of one namespace, and the voice of the services that change it."""
+class ListingWriter:
+    """Writes the listings of one namespace, and publishes the events that the services publish of them."""
 
     listings: MongoListings
     publisher: Publisher
     renderer: Renderer
 
-    async def begin(self, key: str, copy: Copy | None) -> Listing:
-        """Record a listing with one photo."""
+    async def record(self, key: str, copy: Copy | None) -> Listing:
+        """Record a new listing with one photo; return it."""
         listing = a_listing(a_photo(key=key, feed=FEED, copy=copy), key=key, feed=FEED)
         assert not await self.listings.write([listing])
         return listing
 
     async def change(self, key: str, *, copy: Copy | None = None, **facts: Any) -> Listing:
-        """Record facts of a listing, or another copy of its photo, whatever else is recorded of it meanwhile."""
+        """Record other facts of a listing, or another copy of its photo; return the listing.
+
+        If a service writes the listing meanwhile, the change is made again.
+        """
 
         async def changed() -> Listing | None:
-            known = await self.listings.get(FEED, key)
-            assert known is not None
-            photos = (replace(known.photos[0], copy=copy, failure=None),) if copy else known.photos
-            after = replace(known, photos=photos, **facts)
+            recorded = await self.listings.get(FEED, key)
+            assert recorded is not None
+            photos = (replace(recorded.photos[0], copy=copy, failure=None),) if copy else recorded.photos
+            after = replace(recorded, photos=photos, **facts)
             return None if await self.listings.write([after]) else after
 
         return await until(changed, "the change to be recorded")
 
-    async def say_downloaded(self, listing: Listing) -> None:
-        """Publish `image-downloaded`; it is on the topic when this returns."""
+    async def publish_downloaded(self, listing: Listing) -> None:
+        """Publish `image-downloaded` of the listing's photo; return once Kafka has stored it."""
         photo = listing.photos[0]
         assert photo.copy is not None
         event = image_downloaded(listing, photo.id, photo.copy, self.renderer.url, changed=True)
         assert event is not None
         await self.publisher.publish([event])
 
-    async def say_removed(self, listing: Listing) -> None:
-        """Publish `image-removed`; it is on the topic when this returns."""
+    async def publish_removed(self, listing: Listing) -> None:
+        """Publish `image-removed` of the listing's photo; return once Kafka has stored it."""
         await self.publisher.publish(
             [
                 ImageRemoved(
@@ -79,13 +82,13 @@ class Truth:
 
 
 @asynccontextmanager
-async def truth_of(namespace: Namespace) -> AsyncIterator[Truth]:
-    """Open the record of a namespace whose services are running."""
+async def listing_writer(namespace: Namespace) -> AsyncIterator[ListingWriter]:
+    """Connect to the servers of a namespace for as long as the context lasts."""
     renderer, broker = Renderer(f"{namespace.servers.s3_endpoint}/{namespace.bucket}"), Broker(namespace.servers.kafka)
     async with mongo.connect(namespace.servers.mongo, namespace.db) as database:
         try:
             await broker.ping()  # the first call connects
             publisher = Publisher(broker, namespace.prefix, "test", utc_now)
-            yield Truth(MongoListings(database, renderer), publisher, renderer)
+            yield ListingWriter(MongoListings(database, renderer), publisher, renderer)
         finally:
             await broker.close()
