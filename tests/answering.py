@@ -1,4 +1,4 @@
-"""A resolver in this process, on stores in memory, answering real HTTP."""
+"""A resolver for tests: it runs in the test's process with stores in memory, and answers over real HTTP."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from local import ports
 from services.resolver import http_server
-from services.resolver.app import Parts, create_app
+from services.resolver.app import Parts, Resources, connect_parts, create_app
 from shared.clock import Clock, utc_now
 from shared.domain.image import Photo
 from shared.domain.listing import Listing
@@ -31,119 +31,127 @@ from tests.system import until
 RENDERER = Renderer("https://cdn.example.com")
 
 
-class Said(Broker):
-    """A broker that keeps what is published, and can be away."""
+class MemoryBroker(Broker):
+    """A broker that keeps the records that are published, and can be unavailable."""
 
     def __init__(self) -> None:
         super().__init__("nowhere:9")
         self.records: list[Outgoing] = []
-        self.is_away = False
-        self.goes_away = False
+        self.is_unavailable = False
+        self.fails_at_publish = False
+        """If True, it still answers a ping and becomes unavailable with the next publish."""
 
     async def publish(self, records: Iterable[Outgoing]) -> None:
-        """Keep the records."""
-        self.is_away |= self.goes_away
+        """Keep the records. Raises BrokerUnavailable."""
+        self.is_unavailable |= self.fails_at_publish
         await self.ping()
         self.records += records
 
     async def ping(self) -> None:
-        """Raise while away."""
-        if self.is_away:
+        """Raise BrokerUnavailable if the broker is unavailable."""
+        if self.is_unavailable:
             raise BrokerUnavailable("away")
 
 
-class Watched(MemoryListings):
-    """The listings in memory; counts questions, and can be away."""
+class CountingListings(MemoryListings):
+    """Listings in memory that count the queries for answers, and can be unavailable."""
 
     def __init__(self) -> None:
         super().__init__(RENDERER)
-        self.readings = 0
-        self.is_away = False
+        self.queries = 0
+        self.is_unavailable = False
 
     async def get_many(self, ids: Collection[ListingId]) -> Mapping[ListingId, Listing]:
-        """Answer, uncounted: who asks wants to write."""
-        if self.is_away:
+        """Return the listings; not counted, because it is no query for an answer. Raises StoreUnavailable."""
+        if self.is_unavailable:
             raise StoreUnavailable("away")
         return await super().get_many(ids)
 
-    async def answers(self, *asked: Any) -> list[Answer]:
-        """Count and answer."""
+    async def answers(self, *query: Any) -> list[Answer]:
         self._count()
-        return list(await super().answers(*asked))
+        return list(await super().answers(*query))
 
-    async def showing(self, *asked: Any) -> list[ShownPhoto]:
-        """Count and answer."""
+    async def showing(self, *query: Any) -> list[ShownPhoto]:
         self._count()
-        return list(await super().showing(*asked))
+        return list(await super().showing(*query))
 
-    async def photo_answers(self, *asked: Any, every: bool) -> list[PhotoAnswer]:
-        """Count and answer."""
+    async def photo_answers(self, *query: Any, every: bool) -> list[PhotoAnswer]:
         self._count()
-        return list(await super().photo_answers(*asked, every=every))
+        return list(await super().photo_answers(*query, every=every))
 
     def _count(self) -> None:
-        if self.is_away:
+        if self.is_unavailable:
             raise StoreUnavailable("away")
-        self.readings += 1
+        self.queries += 1
 
 
 @dataclass
 class Resolver:
-    """The running resolver: `http` asks it, `said` is what it published."""
+    """A running resolver: `http` sends it requests, `broker` has what it published."""
 
+    resources: Resources
     parts: Parts
-    listings: Watched
+    listings: CountingListings
     throughputs: MemoryThroughputs
     port: int
-    said: Said
+    broker: MemoryBroker
     http: aiohttp.ClientSession
     health: Health = field(repr=False)
     app: web.Application = field(repr=False)
 
     def metric(self, name: str, **labels: str) -> float:
-        """Return what the resolver counts."""
-        return self.parts.registry.get_sample_value(name, labels) or 0.0
+        """Return the value of a metric, 0 if there is none with these labels."""
+        return self.resources.registry.get_sample_value(name, labels) or 0.0
 
     async def record(self, **facts: Any) -> Listing:
-        """Record facts of the listing, whatever else is being recorded of it."""
+        """Change facts of the listing KEY, whatever else is written to it meanwhile; return it as written."""
 
-        async def recorded() -> Listing | None:
-            (known,) = await self.listings.by_key(KEY)
-            after = replace(known, **facts)
+        async def written() -> Listing | None:
+            (listing,) = await self.listings.by_key(KEY)
+            after = replace(listing, **facts)
             return None if await self.listings.write([after]) else after
 
-        return await until(recorded, "the facts to be recorded")
+        return await until(written, "the facts to be recorded")
 
-    async def is_waited_for(self, photo: Photo) -> "asyncio.Task[aiohttp.ClientResponse]":
-        """Have a visitor wait for a photo; return once it was raised, looked at, and not there."""
-        readings = self.listings.readings
-        path = f"/api/images/serve?id={photo.id}"
-        asking = asyncio.create_task(self.http.get(path, allow_redirects=False))
+    async def begin_waiting(self, photo: Photo) -> "asyncio.Task[aiohttp.ClientResponse]":
+        """Have a visitor ask for a photo without a copy; return the request once it waits for the download.
 
-        async def waits() -> bool:
-            return self.listings.readings >= readings + 2
+        By then the photo was raised in priority, read again, and had no copy.
+        """
+        before = self.listings.queries
+        request = self.http.get(f"/api/images/serve?id={photo.id}", allow_redirects=False)
+        waiting = asyncio.create_task(request)
 
-        await until(waits, "the visitor to wait", seconds=10)
-        return asking
+        async def was_read_twice() -> bool:
+            return self.listings.queries >= before + 2
+
+        await until(was_read_twice, "the visitor to wait", seconds=10)
+        return waiting
 
 
 @asynccontextmanager
 async def a_resolver(*listings: Listing, clock: Clock = utc_now, **settings: Any) -> AsyncIterator[Resolver]:
-    """Run a resolver that knows these listings, with these settings."""
-    store, said, registry, port = Watched(), Said(), CollectorRegistry(), ports.choose(set())
+    """Run a resolver with these listings recorded, and with these settings, for as long as the context lasts."""
+    store, broker, throughputs, port = CountingListings(), MemoryBroker(), MemoryThroughputs(), ports.choose(set())
     await store.write(listings)
-    feeds = {FEED: a_feed()}
-    throughputs = MemoryThroughputs()
-    parts = Parts(
-        Settings(_env_file=None, **settings), feeds, store, store, throughputs, said, RENDERER, registry, clock
+    resources = Resources(
+        settings=Settings(_env_file=None, **settings),
+        feeds={FEED: a_feed()},
+        listings=store,
+        answers=store,
+        throughputs=throughputs,
+        broker=broker,
+        renderer=RENDERER,
+        registry=CollectorRegistry(),
+        clock=clock,
     )
-    health = Health({}, registry)
-    app = create_app(parts, health)
+    parts, health = connect_parts(resources), Health({}, resources.registry)
+    app = create_app(resources, parts, health)
     async with (
         http_server.serving(app, "127.0.0.1", port),
-        running_loops([Loop("demand", parts.demand.work, 0.0)]),
+        running_loops([Loop("demand", parts.demand.run_round, 0.0)]),
         aiohttp.ClientSession(
             f"http://127.0.0.1:{port}", auto_decompress=False, connector=aiohttp.TCPConnector(limit=0)
         ) as http,
     ):
-        yield Resolver(parts, store, throughputs, port, said, http, health, app)
+        yield Resolver(resources, parts, store, throughputs, port, broker, http, health, app)

@@ -1,4 +1,4 @@
-"""How answers look on the wire: problems by RFC 9457, validators, encodings, the picture where there is none."""
+"""How answers look on the wire: problems (RFC 9457), validators, encodings, redirects and placeholders."""
 
 import hashlib
 from typing import NoReturn
@@ -23,7 +23,7 @@ _TITLES = {
 
 
 class ProblemFound(Exception):
-    """What keeps a question from its answer; it is written as a problem."""
+    """A request gets a problem instead of its answer. `detail` says what to do; `retry_after` is in seconds."""
 
     def __init__(self, status: int, detail: str, *, retry_after: int | None = None) -> None:
         super().__init__(detail)
@@ -33,7 +33,7 @@ class ProblemFound(Exception):
 
 
 class Body:
-    """The bytes of an answer; hashed and compressed once, for as long as it is kept, and not before someone asks."""
+    """The bytes of an answer. They are hashed and compressed when first asked for, and only once."""
 
     __slots__ = ("_digest", "_gzipped", "_level", "plain")
 
@@ -45,31 +45,31 @@ class Body:
 
     @property
     def digest(self) -> str:
-        """What both representations are recognised by."""
+        """The hash of the plain bytes, in hexadecimal; the ETags of both representations are made of it."""
         if self._digest is None:
             self._digest = hashlib.blake2b(self.plain, digest_size=12).hexdigest()
         return self._digest
 
     @property
     def gzipped(self) -> bytes:
-        """The same, compressed."""
+        """The bytes compressed with gzip."""
         if self._gzipped is None:
             self._gzipped = compression.gzipped(self.plain, self._level)
         return self._gzipped
 
     @property
-    def most_bytes(self) -> int:
-        """What it takes once it is compressed, too; what does not compress is a little longer than before."""
+    def max_bytes(self) -> int:
+        """The most memory that the body takes, once it is compressed too; compression may add a few bytes."""
         return len(self.plain) * 2 + 100
 
 
 def refuse(status: int, detail: str) -> NoReturn:
-    """Answer with a problem instead."""
+    """Raise ProblemFound, so that the middleware answers with this problem."""
     raise ProblemFound(status, detail)
 
 
 def problem(found: ProblemFound) -> web.Response:
-    """Write a problem; its `detail` says what to do and repeats nothing of the question."""
+    """Return a problem as an answer. Its `detail` must repeat nothing of the request."""
     body = {
         "type": "about:blank",
         "title": _TITLES.get(found.status, "It did not work"),
@@ -84,18 +84,18 @@ def problem(found: ProblemFound) -> web.Response:
     )
 
 
-def found(
-    request: web.Request, body: Body, content_type: str = "application/json", cached: str = CACHED
+def text(
+    request: web.Request, body: Body, content_type: str = "application/json", cache_control: str = CACHED
 ) -> web.Response:
-    """Answer with text, compressed where the client takes it, or with 304 where the client has it already."""
+    """Answer with a text, gzipped if the client accepts that and it is worth it; 304 if the client has the text."""
     is_gzipped = compression.should_compress(request, body.plain)
     # A strong validator names one representation: the compressed one has its own.
     headers = {
         "ETag": f'"{body.digest}-gzip"' if is_gzipped else f'"{body.digest}"',
-        "Cache-Control": cached,
+        "Cache-Control": cache_control,
         "Vary": "Accept-Encoding",
     }
-    if _has(request, body.digest):
+    if _client_has(request, body.digest):
         return web.Response(status=304, headers=headers)
     headers["Content-Type"] = content_type
     if is_gzipped:
@@ -103,15 +103,15 @@ def found(
     return web.Response(body=body.gzipped if is_gzipped else body.plain, headers=headers)
 
 
-def elsewhere(request: web.Request, url: str) -> web.Response:
-    """Send the client to a public URL, or answer with 304 where it was sent there before."""
+def redirect(request: web.Request, url: str) -> web.Response:
+    """Answer with 302 to a public URL; 304 if the client was redirected there before."""
     digest = Body(url.encode()).digest
     headers = {"Location": url, "Cache-Control": CACHED, "ETag": f'"{digest}"'}
-    return web.Response(status=304 if _has(request, digest) else 302, headers=headers)
+    return web.Response(status=304 if _client_has(request, digest) else 302, headers=headers)
 
 
 def placeholder(status: int, words: str, *, retry_after: int | None = None) -> web.Response:
-    """Answer with a picture that says why there is none."""
+    """Answer with an SVG picture that shows `words`, in place of a photo; `retry_after` is in seconds."""
     headers = {"Cache-Control": _NOT_CACHED}
     if retry_after is not None:
         headers["Retry-After"] = str(retry_after)
@@ -120,13 +120,13 @@ def placeholder(status: int, words: str, *, retry_after: int | None = None) -> w
     )
 
 
-def _has(request: web.Request, digest: str) -> bool:
-    """Whether the client has either representation: If-None-Match compares weakly."""
+def _client_has(request: web.Request, digest: str) -> bool:
+    """Return True if If-None-Match names either representation of a text with this digest. It compares weakly."""
     given = request.headers.get("If-None-Match")
     if given is None:
         return False
-    tags = {one.strip().removeprefix("W/").strip('"').removesuffix("-gzip") for one in given.split(",")}
-    return digest in tags or given.strip() == "*"
+    digests = {tag.strip().removeprefix("W/").strip('"').removesuffix("-gzip") for tag in given.split(",")}
+    return digest in digests or given.strip() == "*"
 
 
 _PICTURE = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 320 213" width="320" height="213" role="img">

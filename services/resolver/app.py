@@ -1,22 +1,24 @@
-"""Wires the resolver: answers frontends from MongoDB, hears what changed, raises what is asked for."""
+"""The resolver: answers frontends from MongoDB, and raises the priority of photos that visitors ask for."""
 
 import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from services.resolver import description, http_server, middleware
+from services.resolver.answer_cache import AnswerCache
+from services.resolver.answer_routes import AnswerRoutes
 from services.resolver.assets import Assets
 from services.resolver.cache_metrics import CacheMetrics
-from services.resolver.catalog import Catalog
-from services.resolver.demand import Demand
-from services.resolver.news import News
+from services.resolver.demand import DemandQueue
+from services.resolver.invalidation import CacheInvalidation
 from services.resolver.policy import CachePolicy
-from services.resolver.queue import Queue
-from services.resolver.routes import Routes
-from services.resolver.waiting import Waiting
+from services.resolver.serve_route import ServeRoute
+from services.resolver.wait_estimates import WaitEstimates
+from services.resolver.waiters import Waiters
 from shared import log
 from shared.clock import Clock, utc_now
 from shared.dead_letters import DeadLetters
@@ -34,86 +36,110 @@ from shared.stores.throughputs import Throughputs
 
 SERVICE = "resolver"
 _NO_PAUSE = 0.0
-_CATCH_UP_SECONDS = 5.0
-"""How long a new resolver is not ready for want of Kafka; reads go on without it."""
+_KAFKA_WAIT_SECONDS = 5.0
+"""How long a starting resolver waits for Kafka before it is ready; it answers without Kafka too."""
 
 _logger = log.get(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What the resolver is given from outside: settings, stores, Kafka, a clock. Tests give stores in memory."""
+
+    settings: Settings
+    feeds: Mapping[str, Feed]
+    listings: ReleaseQueue
+    answers: Answers
+    throughputs: Throughputs
+    broker: Broker
+    renderer: Renderer
+    registry: CollectorRegistry
+    clock: Clock = utc_now
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of a resolver, connected to each other."""
+
+    cache: AnswerCache
+    demand: DemandQueue
+    waiters: Waiters
+    invalidation: CacheInvalidation
+    answer_routes: AnswerRoutes
+    serve_route: ServeRoute
+
+
 async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Event) -> None:
-    """Run until told to stop."""
+    """Run the resolver until `stop` is set."""
     async with AsyncExitStack() as closing:
-        where = settings.mongo.get_secret_value(), settings.mongo_db
-        database = await closing.enter_async_context(mongo.connect(*where))
-        answers = await closing.enter_async_context(mongo.connect_for_answers(*where))
-        broker = Broker(settings.kafka)
-        closing.push_async_callback(broker.close)
-        registry = CollectorRegistry()
-        renderer = Renderer(settings.public_root)
-        # Kafka is no reason to take the resolver out of service: without it answers are kept for a shorter time.
-        health = Health({"mongo": lambda: mongo.ping(database)}, registry)
-        listings = mongo.MongoListings(database, renderer)
-        parts = Parts(
-            settings,
-            feeds,
-            listings,
-            mongo.MongoAnswers(answers, listings, renderer),
-            mongo.MongoThroughputs(database),
-            broker,
-            renderer,
-            registry,
-        )
-        app = create_app(parts, health)
+        resources, health = await _connect(settings, feeds, closing)
+        parts = connect_parts(resources)
         loops = [
-            Loop("demand", parts.demand.work, _NO_PAUSE),
-            Loop("news", parts.news.follow, 1.0, is_cancellable=True),
-            Loop("kafka", parts.news.check, 1.0),
+            Loop("demand", parts.demand.run_round, _NO_PAUSE),
+            Loop("invalidation", parts.invalidation.follow, 1.0, is_cancellable=True),
+            Loop("kafka", parts.invalidation.check, 1.0),
             Loop("health", health.log_changes, LOG_SECONDS, is_cancellable=True),
         ]
+        app = create_app(resources, parts, health)
         async with http_server.serving(app, settings.host, settings.resolver_port), running_loops(loops):
             with suppress(TimeoutError):
-                async with asyncio.timeout(_CATCH_UP_SECONDS):
-                    await parts.news.is_following.wait()
+                async with asyncio.timeout(_KAFKA_WAIT_SECONDS):
+                    await parts.invalidation.is_following.wait()
             health.is_started = True
             _logger.info("started", port=settings.resolver_port)
             await stop.wait()
             health.is_draining = True
 
 
-class Parts:
-    """What the resolver is made of, each given to those that need it."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        feeds: Mapping[str, Feed],
-        listings: ReleaseQueue,
-        answers: Answers,
-        throughputs: Throughputs,
-        broker: Broker,
-        renderer: Renderer,
-        registry: CollectorRegistry,
-        clock: Clock = utc_now,
-    ) -> None:
-        self.settings = settings
-        self.registry = registry
-        policy = CachePolicy(asyncio.get_running_loop().time)
-        self.catalog = Catalog(answers, policy, CacheMetrics(registry), settings.resolver_cache_mb * 1_000_000)
-        publisher = Publisher(broker, settings.topic_prefix, SERVICE, clock)
-        self.demand = Demand(listings, publisher, feeds, clock, registry)
-        self.waiting = Waiting(self.catalog, self.demand, clock, registry)
-        dead_letters = DeadLetters(broker, settings.topic_prefix, SERVICE, clock, registry)
-        self.news = News(settings, broker, dead_letters, self.catalog, self.waiting)
-        variants = [spec.name for spec in settings.variants]
-        queue = Queue(listings, throughputs, feeds, clock)
-        self.routes = Routes(
-            self.catalog, self.demand, self.waiting, queue, renderer, variants, settings.serve_wait_seconds, clock
-        )
+async def _connect(settings: Settings, feeds: Mapping[str, Feed], closing: AsyncExitStack) -> tuple[Resources, Health]:
+    """Connect to MongoDB and Kafka until `closing` ends; return the resources, and the health of what they need."""
+    address = settings.mongo.get_secret_value(), settings.mongo_db
+    database = await closing.enter_async_context(mongo.connect(*address))
+    answers = await closing.enter_async_context(mongo.connect_for_answers(*address))
+    broker = Broker(settings.kafka)
+    closing.push_async_callback(broker.close)
+    renderer, registry = Renderer(settings.public_root), CollectorRegistry()
+    listings = mongo.MongoListings(database, renderer)
+    resources = Resources(
+        settings=settings,
+        feeds=feeds,
+        listings=listings,
+        answers=mongo.MongoAnswers(answers, listings, renderer),
+        throughputs=mongo.MongoThroughputs(database),
+        broker=broker,
+        renderer=renderer,
+        registry=registry,
+    )
+    # Without Kafka the resolver stays ready: it answers as before, from entries with a shorter TTL.
+    return resources, Health({"mongo": lambda: mongo.ping(database)}, registry)
 
 
-def create_app(parts: Parts, health: Health) -> web.Application:
-    """Return the HTTP application."""
-    outer = middleware.HttpMiddleware(parts.settings.cors, lambda: parts.catalog.is_failing, parts.registry)
+def connect_parts(given: Resources) -> Parts:
+    """Return the parts of a resolver that uses the given resources. Must be called while an event loop runs."""
+    settings, clock, registry = given.settings, given.clock, given.registry
+    policy = CachePolicy(asyncio.get_running_loop().time)
+    cache = AnswerCache(given.answers, policy, CacheMetrics(registry), settings.resolver_cache_mb * 1_000_000)
+    publisher = Publisher(given.broker, settings.topic_prefix, SERVICE, clock)
+    demand = DemandQueue(given.listings, publisher, given.feeds, clock, registry)
+    waiters = Waiters(cache, demand, clock, registry)
+    dead_letters = DeadLetters(given.broker, settings.topic_prefix, SERVICE, clock, registry)
+    estimates = WaitEstimates(given.listings, given.throughputs, given.feeds, clock)
+    variants = [variant.name for variant in settings.variants]
+    return Parts(
+        cache=cache,
+        demand=demand,
+        waiters=waiters,
+        invalidation=CacheInvalidation(settings, given.broker, dead_letters, cache, waiters),
+        answer_routes=AnswerRoutes(cache, demand, clock),
+        serve_route=ServeRoute(cache, waiters, estimates, given.renderer, variants, settings.serve_wait_seconds, clock),
+    )
+
+
+def create_app(given: Resources, parts: Parts, health: Health) -> web.Application:
+    """Return the HTTP application with all routes of the resolver."""
+    outer = middleware.HttpMiddleware(given.settings.cors, lambda: parts.cache.is_database_unavailable, given.registry)
     app = web.Application(client_max_size=middleware.MAX_BODY_BYTES, middlewares=[outer.for_aiohttp()])
-    app.add_routes([*parts.routes.table(), *description.routes(), *Assets().routes(), *health.routes()])
+    app.add_routes(parts.answer_routes.routes())
+    app.add_routes(parts.serve_route.routes())
+    app.add_routes([*description.routes(), *Assets().routes(), *health.routes()])
     return app

@@ -32,7 +32,7 @@ class Assets:
         name = request.match_info["name"]
         if name not in self._assets:
             refuse(404, f"there is no such file; there is {', '.join(sorted(self._assets))}")
-        return answers.found(request, self._assets[name], _TYPES[_suffix(name)], _CACHED)
+        return answers.text(request, self._assets[name], _TYPES[_suffix(name)], _CACHED)
 
 
 def _files(folder: Traversable) -> Iterator[Traversable]:

@@ -1,7 +1,6 @@
-"""Raises the priority of what people ask for, once an image and not once a view, behind the answer."""
+"""Demand: photos without a copy that visitors ask for. Their priority is raised behind the answer."""
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 
@@ -23,13 +22,16 @@ from shared.stores.listings import ListingRecords
 from shared.stores.updates import OptimisticUpdate
 
 _logger = log.get(__name__)
-_LONGEST_QUEUE = 10_000
+MAX_QUEUED_LISTINGS = 10_000
 _ROUND_SECONDS = 0.1
-_AT_ONCE = 50
+_BATCH_SIZE = 50
 
 
-class Demand:
-    """What is asked for and not there. The queue is bounded: under a flood it drops, and counts what it dropped."""
+class DemandQueue:
+    """Listings whose photos are to be raised in priority.
+
+    The queue is bounded: when it is full, demand for further listings is dropped and counted.
+    """
 
     def __init__(
         self,
@@ -43,67 +45,80 @@ class Demand:
         self._publisher = publisher
         self._feeds = feeds
         self._clock = clock
-        self._asked: OrderedDict[tuple[ListingId, Priority], set[str]] = OrderedDict()
-        self._more = asyncio.Event()
+        self._queued: dict[tuple[ListingId, Priority], set[str]] = {}
+        """The image ids to raise, by listing and priority."""
+        self._has_more = asyncio.Event()
         self._raised = Counter(
             "listing_images_priority_raised", "Photos raised in priority", ["priority"], registry=registry
         )
         self._dropped = Counter("listing_images_demand_dropped", "Listings whose demand was dropped", registry=registry)
 
-    def ask(self, one: ListingId, images: Collection[str], to: Priority) -> None:
-        """Note that images of a listing were asked for; returns at once."""
-        if one[0] not in self._feeds:
+    def add(self, listing_id: ListingId, image_ids: Collection[str], priority: Priority) -> None:
+        """Queue photos of a listing to be raised to a priority; those of a feed that is not configured are ignored."""
+        if listing_id[0] not in self._feeds:
             return
-        if (one, to) not in self._asked and len(self._asked) >= _LONGEST_QUEUE:
+        if (listing_id, priority) not in self._queued and len(self._queued) >= MAX_QUEUED_LISTINGS:
             self._dropped.inc()
             return
-        self._asked.setdefault((one, to), set()).update(images)
-        self._more.set()
+        self._queued.setdefault((listing_id, priority), set()).update(image_ids)
+        self._has_more.set()
 
-    async def now(self, one: ListingId, image_id: str) -> None:
-        """Raise an image that a person waits for. Raises StoreUnavailable, Contention and BrokerUnavailable."""
-        if one[0] in self._feeds:
-            await self._raise({one: {image_id}}, Priority.VIEWED)
+    async def raise_now(self, listing_id: ListingId, image_id: str) -> None:
+        """Raise a photo that a visitor waits for to priority `viewed`, past the queue.
 
-    async def work(self) -> None:
-        """Raise what was asked for, most urgent first; one round, which waits a while for something to do."""
+        Raises StoreUnavailable, Contention and BrokerUnavailable.
+        """
+        if listing_id[0] in self._feeds:
+            await self._raise({listing_id: {image_id}}, Priority.VIEWED)
+
+    async def run_round(self) -> None:
+        """Raise the photos of up to 50 queued listings, the most urgent first. Waits up to 0.1 s for the first.
+
+        Demand that cannot be written or published is dropped and counted: visitors who still want it ask again within
+        seconds.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(_ROUND_SECONDS):
-                await self._more.wait()
-        taken = sorted(self._asked, key=lambda asked: asked[1].rank)[:_AT_ONCE]
-        wanted = {asked: self._asked.pop(asked) for asked in taken}
-        if not self._asked:
-            self._more.clear()
+                await self._has_more.wait()
+        first = sorted(self._queued, key=lambda queued: queued[1].rank)[:_BATCH_SIZE]
+        batch = {queued: self._queued.pop(queued) for queued in first}
+        if not self._queued:
+            self._has_more.clear()
         try:
-            for priority in dict.fromkeys(priority for _, priority in wanted):
-                await self._raise({one: images for (one, to), images in wanted.items() if to is priority}, priority)
-        except (StoreUnavailable, Contention, BrokerUnavailable) as fault:
-            # Whoever still wants them asks again within seconds.
-            self._dropped.inc(len(wanted))
-            _logger.warning("demand-dropped", listings=len(wanted), error=str(fault))
+            for priority in dict.fromkeys(priority for _, priority in batch):
+                await self._raise({listing: ids for (listing, to), ids in batch.items() if to is priority}, priority)
+        except (StoreUnavailable, Contention, BrokerUnavailable) as error:
+            self._dropped.inc(len(batch))
+            _logger.warning("demand-dropped", listings=len(batch), error=str(error))
 
-    async def _raise(self, wanted: Mapping[ListingId, Collection[str]], to: Priority) -> None:
-        attempts = OptimisticUpdate(self._listings, wanted.keys())
-        async for known in attempts:
+    async def _raise(self, image_ids: Mapping[ListingId, Collection[str]], priority: Priority) -> None:
+        """Raise photos of several listings to a priority, and publish `image-outdated` for those that are released."""
+        attempts = OptimisticUpdate(self._listings, image_ids.keys())
+        async for readings in attempts:
             now = self._clock()
             raised = {
-                one: more
-                for one, listing in known.items()
-                if (more := decide.raise_photos(listing, wanted[one], to, self._feeds[listing.feed], now))
+                listing_id: change
+                for listing_id, listing in readings.items()
+                if (
+                    change := decide.raise_photos(
+                        listing, image_ids[listing_id], priority, self._feeds[listing.feed], now
+                    )
+                )
             }
-            if any(more.released for more in raised.values()):
-                await self._publisher.ping()  # nothing is marked that could not be said
-            written = await attempts.write(more.listing for more in raised.values())
-            await self._say([raised[listing.feed, listing.key] for listing in written], known)
-            self._raised.labels(to).inc(len(written))
+            if any(change.released for change in raised.values()):
+                await self._publisher.ping()  # no photo is marked as released while no event can be published
+            written = await attempts.write(change.listing for change in raised.values())
+            await self._publish([raised[listing.feed, listing.key] for listing in written], readings)
+            self._raised.labels(priority).inc(len(written))
 
-    async def _say(self, raised: Sequence[Raised], known: Mapping[ListingId, Listing]) -> None:
+    async def _publish(self, raised: Sequence[Raised], readings: Mapping[ListingId, Listing]) -> None:
+        """Publish `image-outdated` for all released photos. If it fails, revert their listings and raise the error."""
         try:
             await self._publisher.publish(
-                ImageOutdated.of(more.listing, photo) for more in raised for photo in more.released
+                ImageOutdated.of(change.listing, photo) for change in raised for photo in change.released
             )
         except BrokerUnavailable:
-            # As they were, so that the next view raises them, and not only once their lease ends.
-            unsaid = [known[more.listing.feed, more.listing.key] for more in raised if more.released]
-            await self._listings.write(one.reverted() for one in unsaid)
+            # Reverted, so that the next view raises them again, and not only the end of their lease.
+            unpublished = [readings[change.listing.feed, change.listing.key] for change in raised if change.released]
+            await self._listings.write(listing.reverted() for listing in unpublished)
             raise

@@ -30,11 +30,11 @@ def routes() -> list[web.RouteDef]:
 
 
 async def _openapi(request: web.Request) -> web.Response:
-    return answers.found(request, _document())
+    return answers.text(request, _document())
 
 
 async def _docs(request: web.Request) -> web.Response:
-    answer = answers.found(request, _page(), "text/html; charset=utf-8", "public, max-age=60")
+    answer = answers.text(request, _page(), "text/html; charset=utf-8", "public, max-age=60")
     answer.headers["Content-Security-Policy"] = _PAGE_POLICY
     return answer
 

@@ -1,20 +1,24 @@
-"""What goes in and out over HTTP: request bodies that are checked, and the shapes that the API's description has."""
+"""What goes in and out over HTTP. Requests are checked by these models; the API's description is made of them all."""
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic_core import PydanticCustomError
 
 from shared.domain.image import Status
 from shared.domain.priority import Priority
 
-MOST_LISTINGS = 200
-MOST_PHOTOS = 500
+MAX_LISTINGS = 200
+MAX_PHOTOS = 500
+MAX_PARAMETER_CHARACTERS = 8_000
+
+_Text = Annotated[str, Field(max_length=MAX_PARAMETER_CHARACTERS)]
 
 
 class Context(StrEnum):
-    """Why it is asked: it sets the priority of photos that are missing."""
+    """Why photos are asked for; sets the priority of those that are missing."""
 
     VIEW = "view"
     SEARCH = "search"
@@ -25,33 +29,45 @@ class Context(StrEnum):
         return Priority.VIEWED if self is Context.VIEW else Priority.SEARCHED
 
 
-class ListingPath(BaseModel):
-    """Which listing."""
+class _Parameters(BaseModel):
+    """Parameters of a path or query."""
 
-    ListingKey: str = Field(description="The MLS's key, percent-encoded.")
+    model_config = ConfigDict(frozen=True)
 
 
-class ListingQuery(BaseModel):
-    """How a listing is asked for."""
+class ListingPath(_Parameters):
+    """The listing in a path."""
 
-    feed: str | None = Field(default=None, description="The feed; needed where the key is displayed in several.")
+    ListingKey: _Text = Field(description="The MLS's key, percent-encoded.")
+
+
+class ListingQuery(_Parameters):
+    """How a listing's photos are asked for."""
+
+    feed: _Text | None = Field(default=None, description="The feed; needed where the key is displayed in several.")
     context: Context = Field(default=Context.VIEW, description="Why it is asked.")
 
 
-class UrlQuery(BaseModel):
+class UrlQuery(_Parameters):
     """A photo by its URL at the MLS."""
 
-    url: str = Field(description="The MLS's URL, percent-encoded.")
-    listing: str | None = Field(default=None, description="Narrows to one ListingKey.")
+    url: _Text = Field(description="The MLS's URL, percent-encoded.")
+    listing: _Text | None = Field(default=None, description="Narrows to one ListingKey.")
 
 
-class ServeQuery(BaseModel):
+class ServeQuery(_Parameters):
     """A photo by either `id` or `url`."""
 
-    id: str | None = Field(default=None, description="The image's id.")
-    url: str | None = Field(default=None, description="The MLS's URL, percent-encoded.")
-    listing: str | None = Field(default=None, description="Narrows `url` to one ListingKey.")
-    variant: str | None = Field(default=None, description="A variant's name; `full` if not given.")
+    id: _Text | None = Field(default=None, description="The image's id.")
+    url: _Text | None = Field(default=None, description="The MLS's URL, percent-encoded.")
+    listing: _Text | None = Field(default=None, description="Narrows `url` to one ListingKey.")
+    variant: _Text | None = Field(default=None, description="A variant's name; `full` if not given.")
+
+    @model_validator(mode="after")
+    def _has_id_or_url(self) -> Self:
+        if (self.id is None) == (self.url is None):
+            raise PydanticCustomError("id_or_url", "name the image by either ?id= or ?url=")
+        return self
 
 
 class ResolveRequest(BaseModel):
@@ -64,11 +80,11 @@ class ResolveRequest(BaseModel):
     )
 
     listing_keys: Annotated[list[Annotated[str, Field(min_length=1, max_length=500)]], Field(min_length=1)] = Field(
-        description="ListingKeys; more than 200 are 413.", json_schema_extra={"maxItems": MOST_LISTINGS}
+        description="ListingKeys; more than 200 are 413.", json_schema_extra={"maxItems": MAX_LISTINGS}
     )
     feed: str | None = Field(default=None, description="The feed; needed for keys that are displayed in several.")
     photos_per_listing: int = Field(
-        default=1, ge=1, le=MOST_PHOTOS, strict=True, description="How many of the first photos."
+        default=1, ge=1, le=MAX_PHOTOS, strict=True, description="How many of the first photos."
     )
     context: Context = Field(default=Context.SEARCH, description="Why it is asked.")
 

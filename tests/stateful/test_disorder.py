@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from services.resolver import decide
-from services.resolver.catalog import Name, Question
+from services.resolver.lookups import ListingLookup, PhotoLookup
 from shared.domain.failures import Failure, Reason
 from shared.domain.image import image_id
 from shared.domain.priority import Priority
@@ -231,13 +231,13 @@ class Disorder(RuleBasedStateMachine):
     @rule(one=listings, moment=moments)
     def a_person_looks(self, one: ListingId, moment: float) -> None:
         async def look(resolver: Service) -> None:
-            catalog, demand = resolver.front()
-            question = Question(one[1], one[0], None)
-            pages = (await catalog.pages([question]))[question]
-            self.promises.page_seen(one, [page.body.plain for page in pages])
-            for page in pages:
-                demand.ask(one, page.missing, Priority.VIEWED)
-            await demand.work()
+            cache, demand = resolver.front()
+            lookup = ListingLookup(one[1], one[0], None)
+            answers = (await cache.listings([lookup]))[lookup]
+            self.promises.page_seen(one, [answer.body.plain for answer in answers])
+            for answer in answers:
+                demand.add(one, answer.missing_image_ids, Priority.VIEWED)
+            await demand.run_round()
 
         self.world.ask(look)
         self.world.elapse(moment)
@@ -247,12 +247,12 @@ class Disorder(RuleBasedStateMachine):
         image = image_id(*one, photo)
 
         async def open_photo(resolver: Service) -> None:
-            catalog, demand = resolver.front()
-            if found := await catalog.image(Name(image)):
+            cache, demand = resolver.front()
+            if found := await cache.photo(PhotoLookup(image)):
                 shown = decide.find_copy(found, self.world.clock())
                 self.promises.photo_seen(image, shown)
                 if isinstance(shown, decide.Absent):
-                    await demand.now(one, image)
+                    await demand.raise_now(one, image)
 
         self.world.ask(open_photo)
         self.world.elapse(moment)

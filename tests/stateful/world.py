@@ -22,9 +22,9 @@ from services.janitor.evidence import RemovalReports
 from services.janitor.guard import Guard
 from services.janitor.photo_objects import PhotoObjects
 from services.janitor.removal import Remover
+from services.resolver.answer_cache import AnswerCache
 from services.resolver.cache_metrics import CacheMetrics
-from services.resolver.catalog import Catalog
-from services.resolver.demand import Demand
+from services.resolver.demand import DemandQueue
 from services.resolver.policy import CachePolicy
 from services.scheduler.release import Releaser
 from shared.audit import AuditScope, Walk
@@ -120,15 +120,15 @@ class Service:
 
     hear: Hears
     round: Callable[[], Awaitable[object]] | None = None
-    catalog: Catalog | None = None
-    demand: Demand | None = None
+    cache: AnswerCache | None = None
+    demand: DemandQueue | None = None
     at_work: dict[str, "asyncio.Task[None]"] = field(default_factory=dict)
 
-    def front(self) -> tuple[Catalog, Demand]:
+    def front(self) -> tuple[AnswerCache, DemandQueue]:
         """What answers people; the resolver alone has it."""
-        assert self.catalog is not None
+        assert self.cache is not None
         assert self.demand is not None
-        return self.catalog, self.demand
+        return self.cache, self.demand
 
 
 async def _hears_nothing(records: Sequence[Record]) -> None:
@@ -255,18 +255,18 @@ class World:
 
     def _resolver(self, process: Process[Service]) -> Service:
         listings, _, publisher = self._parts(process, "resolver")
-        catalog = Catalog(
+        cache = AnswerCache(
             cast("Answers", listings), CachePolicy(self.loop.time), CacheMetrics(CollectorRegistry()), 1_000_000
         )
-        demand = Demand(listings, publisher, FEEDS, self.clock, CollectorRegistry())
+        demand = DemandQueue(listings, publisher, FEEDS, self.clock, CollectorRegistry())
 
         async def hear(records: Sequence[Record]) -> None:
             for record in records:
                 for listing in await self.listings.by_key((record.key or b"").decode("utf-8", "replace")):
                     for photo in listing.photos:
-                        catalog.forget(listing.key, photo.id)
+                        cache.invalidate(listing.key, photo.id)
 
-        return Service(hear, demand.work, catalog, demand)
+        return Service(hear, demand.run_round, cache, demand)
 
     # What processes do
 

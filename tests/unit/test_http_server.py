@@ -11,8 +11,7 @@ from contextlib import suppress
 import pytest
 from aiohttp import web
 
-from services.resolver import http_server
-from services.resolver import routes as routes_module
+from services.resolver import http_server, request_parsing
 from tests.answering import a_resolver
 from tests.builders import KEY, a_downloaded_photo, a_listing
 from tests.system import until
@@ -153,7 +152,7 @@ async def test_a_body_that_turns_out_wrong_after_the_answer_is_no_fault_of_ours(
 
 
 async def test_a_body_that_never_ends_costs_its_sender_a_503(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routes_module, "BODY_SECONDS", 0.1)
+    monkeypatch.setattr(request_parsing, "BODY_TIMEOUT_SECONDS", 0.1)
     async with a_resolver() as resolver:
         start = b"POST /api/images/resolve HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\n{"
         reader, writer = await asyncio.open_connection("127.0.0.1", resolver.port)

@@ -138,7 +138,7 @@ async def test_no_question_is_answered_by_a_fault_of_ours_or_repeated() -> None:
         each = QUESTIONS // CONNECTIONS
         await asyncio.gather(*(ask(resolver, Asker(seed), each) for seed in range(CONNECTIONS)))
         assert (await resolver.http.get("/healthz")).status == 200
-        counted = resolver.parts.registry.get_sample_value
+        counted = resolver.resources.registry.get_sample_value
         assert counted("listing_images_answer_seconds_count", {"route": "none", "status": "500"}) is None
 
 

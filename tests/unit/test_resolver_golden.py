@@ -156,8 +156,8 @@ async def test_what_the_client_has_already_is_answered_as_ever() -> None:
 async def test_answers_while_a_server_is_away_stay() -> None:
     async with a_resolver(*LISTINGS, clock=lambda: NOW, serve_wait_seconds=0, cors_origins="") as resolver:
         await asked(resolver, f"GET {LISTING}")
-        resolver.parts.catalog.forget_all()
-        resolver.listings.is_away = True
+        resolver.parts.cache.invalidate_all()
+        resolver.listings.is_unavailable = True
         resolver.health.is_started = True
         found = {
             question: await asked(resolver, question, **given)
@@ -169,7 +169,7 @@ async def test_answers_while_a_server_is_away_stay() -> None:
                 ("GET /readyz", {}),
             )
         }
-        resolver.listings.is_away = False
+        resolver.listings.is_unavailable = False
         found["GET /readyz (ready)"] = await asked(resolver, "GET /readyz")
         resolver.health.is_draining = True
         found["GET /readyz (draining)"] = await asked(resolver, "GET /readyz")
@@ -197,8 +197,8 @@ async def test_the_routes_stay() -> None:
 
 async def test_what_a_view_publishes_stays() -> None:
     async with a_resolver(*LISTINGS, clock=lambda: NOW, serve_wait_seconds=0) as resolver:
-        await resolver.is_waited_for(SHOWN.photos[0])
-        (event, *_) = resolver.said.records
+        await resolver.begin_waiting(SHOWN.photos[0])
+        (event, *_) = resolver.broker.records
         headers = {name: value.decode() for name, value in event.headers}
         golden_files.check(
             "resolver/view", {"topic": event.topic, "key": (event.key or b"").decode(), "headers": headers}

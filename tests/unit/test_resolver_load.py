@@ -1,4 +1,4 @@
-"""More is asked than can be read, or Kafka falls silent: what does a client see, and what comes after?"""
+"""Load shedding, and times without events: what do clients see, and is all as before afterwards?"""
 
 import asyncio
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 import aiohttp
 import pytest
 
+from services.resolver import answer_cache as answer_cache_module
 from services.resolver import batches as batches_module
-from services.resolver import catalog as catalog_module
 from services.resolver import demand as demand_module
 from services.resolver import policy
-from services.resolver import waiting as waiting_module
+from services.resolver import waiters as waiters_module
 from shared.domain.priority import Priority
 from shared.kafka import BrokerUnavailable
 from shared.stores.answers import Answer
@@ -23,7 +23,7 @@ FULL = a_listing(a_downloaded_photo("a"))
 
 
 async def is_shed(answer: aiohttp.ClientResponse) -> bool:
-    """Whether a question was refused as one too many, in the way that clients are told of."""
+    """Return True if a request was shed; it then has the problem and the headers that clients are promised."""
     if answer.content_type != "application/problem+json":
         return False
     problem = await answer.json()
@@ -33,86 +33,113 @@ async def is_shed(answer: aiohttp.ClientResponse) -> bool:
     return True
 
 
-async def test_more_questions_than_can_be_read_are_shed_and_later_ones_answered(
+async def test_requests_for_more_than_can_be_read_are_shed_and_later_ones_answered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(batches_module, "MAX_PENDING_KEYS", 5)
     async with a_resolver(FULL) as resolver:
         assert (await resolver.http.get(LISTING)).status == 200
-        read, may_read = resolver.listings.answers, asyncio.Event()
+        read, may_return = resolver.listings.answers, asyncio.Event()
 
-        async def slowly(*asked: Any) -> list[Answer]:
-            await may_read.wait()
-            return await read(*asked)
+        async def read_slowly(*query: Any) -> list[Answer]:
+            await may_return.wait()
+            return await read(*query)
 
-        monkeypatch.setattr(resolver.listings, "answers", slowly)
-        asking = [asyncio.create_task(resolver.http.get(f"/api/listings/U{n}/images")) for n in range(30)]
+        monkeypatch.setattr(resolver.listings, "answers", read_slowly)
+        requests = [asyncio.create_task(resolver.http.get(f"/api/listings/U{n}/images")) for n in range(30)]
 
-        async def enough_are_refused() -> bool:
-            return sum(task.done() for task in asking) == 25
+        async def all_but_five_have_ended() -> bool:
+            return sum(request.done() for request in requests) == 25
 
-        await until(enough_are_refused, "all but five to be refused", seconds=10)
-        assert all([await is_shed(task.result()) for task in asking if task.done()])
+        await until(all_but_five_have_ended, "all but five to be refused", seconds=10)
+        assert all([await is_shed(request.result()) for request in requests if request.done()])
         assert resolver.metric("listing_images_shed_total") == 25
-        assert (await resolver.http.get(LISTING)).status == 200, "what is kept is answered"
-        may_read.set()
-        answers = await asyncio.gather(*asking)
+        assert (await resolver.http.get(LISTING)).status == 200, "a fresh entry answers"
+        may_return.set()
+        answers = await asyncio.gather(*requests)
         assert sorted(answer.status for answer in answers) == [404] * 5 + [503] * 25
-        again = await asyncio.gather(*(resolver.http.get(f"/api/listings/V{n}/images") for n in range(5)))
-        assert {answer.status for answer in again} == {404}
+        later = await asyncio.gather(*(resolver.http.get(f"/api/listings/V{n}/images") for n in range(5)))
+        assert {answer.status for answer in later} == {404}
 
 
-async def test_more_photos_waited_for_than_can_be_watched_are_shed_and_later_ones_watched(
+async def test_visitors_who_wait_for_more_photos_than_are_watched_are_shed_and_later_ones_wait(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(waiting_module, "_MOST_WATCHES", 2)
+    monkeypatch.setattr(waiters_module, "MAX_AWAITED_PHOTOS", 2)
     photos = [a_photo(f"p{number}") for number in range(5)]
     async with a_resolver(a_listing(*photos), serve_wait_seconds=0.3) as resolver:
-        asked = [f"/api/images/serve?id={photo.id}" for photo in photos]
-        answers = await asyncio.gather(*(resolver.http.get(path) for path in asked))
+        paths = [f"/api/images/serve?id={photo.id}" for photo in photos]
+        answers = await asyncio.gather(*(resolver.http.get(path) for path in paths))
         assert [await is_shed(answer) for answer in answers].count(True) == 3
         assert resolver.metric("listing_images_shed_total") == 3
 
-        async def nobody_is_watched() -> bool:
-            return not resolver.parts.waiting._watches
+        async def is_idle() -> bool:
+            return not resolver.parts.waiters._awaited
 
-        await until(nobody_is_watched, "the watches to end", seconds=5)
-        answer = await resolver.http.get(asked[-1])
+        await until(is_idle, "the watches to end", seconds=5)
+        answer = await resolver.http.get(paths[-1])
         assert (answer.status, answer.headers["Content-Type"]) == (503, "image/svg+xml")
 
 
-async def test_what_a_full_queue_of_demand_drops_is_counted_where_operators_look(
+async def test_demand_that_a_full_queue_drops_is_counted_in_the_metrics_and_delays_no_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(demand_module, "_LONGEST_QUEUE", 5)
+    monkeypatch.setattr(demand_module, "MAX_QUEUED_LISTINGS", 5)
     keys = [f"D{number}" for number in range(30)]
     async with a_resolver(*(a_listing(a_photo("a", key=key), key=key) for key in keys)) as resolver:
         plain = {"Accept-Encoding": "identity"}
-        asked = {"listing_keys": keys, "context": "view"}
-        page = await resolver.http.post("/api/images/resolve", json=asked, headers=plain)
-        assert (page.status, len((await page.json())["listings"])) == (200, 30), "nobody waits for it"
+        body = {"listing_keys": keys, "context": "view"}
+        page = await resolver.http.post("/api/images/resolve", json=body, headers=plain)
+        assert (page.status, len((await page.json())["listings"])) == (200, 30)
         metrics = await resolver.http.get("/metrics", headers=plain)
         assert "listing_images_demand_dropped_total 25.0" in (await metrics.text()).splitlines()
 
-        async def those_in_it_are_said() -> bool:
-            return len(resolver.said.records) == 5
+        async def the_queued_are_published() -> bool:
+            return len(resolver.broker.records) == 5
 
-        await until(those_in_it_are_said, "the events of what was not dropped", seconds=10)
+        await until(the_queued_are_published, "the events of the demand that was not dropped", seconds=10)
 
 
-async def readings_of_two_views(resolver: Resolver) -> int:
-    """Return how often the database is asked for what is asked twice, one after the other."""
-    resolver.parts.catalog.forget_all()
-    before = resolver.listings.readings
+async def test_demand_of_a_search_is_raised_after_the_answer_and_publishes_nothing() -> None:
+    async with a_resolver(a_listing(a_photo("a"))) as resolver:
+        read, may_return = resolver.listings.get_many, asyncio.Event()
+
+        async def read_slowly(*query: Any) -> Any:
+            await may_return.wait()
+            return await read(*query)
+
+        resolver.listings.get_many = read_slowly  # type: ignore[method-assign, assignment]
+        page = {"listing_keys": [KEY]}
+        assert (await resolver.http.post("/api/images/resolve", json=page)).status == 200
+        assert (await resolver.http.get(LISTING, params={"context": "search"})).status == 200
+        assert resolver.metric("listing_images_priority_raised_total", priority="searched") == 0
+        may_return.set()
+
+        async def is_raised() -> bool:
+            return resolver.metric("listing_images_priority_raised_total", priority="searched") == 1
+
+        await until(is_raised, "the photo to be raised")
+        (listing,) = await resolver.listings.by_key(KEY)
+        assert listing.photos[0].priority is Priority.SEARCHED
+        assert resolver.broker.records == []
+
+
+# The TTL, with and without events
+
+
+async def queries_of_two_views(resolver: Resolver) -> int:
+    """Return how many queries two views of a listing take, one after the other, from an empty cache."""
+    resolver.parts.cache.invalidate_all()
+    before = resolver.listings.queries
     for _ in range(2):
         assert (await resolver.http.get(LISTING)).status == 200
-    return resolver.listings.readings - before
+    return resolver.listings.queries - before
 
 
-@pytest.mark.parametrize("is_heard", [True, False])
-async def test_what_no_event_tells_is_shown_within_two_seconds_whether_kafka_is_heard_or_not(is_heard: bool) -> None:
+@pytest.mark.parametrize("events_arrive", [True, False])
+async def test_a_change_without_an_event_is_shown_within_two_seconds(events_arrive: bool) -> None:
     async with a_resolver(FULL) as resolver:
-        resolver.parts.catalog.hears(is_heard)
+        resolver.parts.cache.choose_ttl(events_arrive=events_arrive)
         photo = FULL.photos[0]
         paths = [LISTING, f"/api/images/resolve?url={photo.url}", f"/api/images/serve?id={photo.id}"]
 
@@ -129,65 +156,22 @@ async def test_what_no_event_tells_is_shown_within_two_seconds_whether_kafka_is_
         await until(is_hidden, "the listing to be hidden", seconds=2)
 
 
-async def test_while_kafka_tells_of_no_changes_answers_are_kept_for_a_shorter_time(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_without_events_from_kafka_answers_have_the_shorter_ttl(monkeypatch: pytest.MonkeyPatch) -> None:
     assert policy.TTL_WITHOUT_EVENTS_SECONDS < policy.TTL_SECONDS
-    monkeypatch.setattr(catalog_module, "TTL_SECONDS", 60.0)
-    monkeypatch.setattr(catalog_module, "TTL_WITHOUT_EVENTS_SECONDS", 0.0)
+    monkeypatch.setattr(answer_cache_module, "TTL_SECONDS", 60.0)
+    monkeypatch.setattr(answer_cache_module, "TTL_WITHOUT_EVENTS_SECONDS", 0.0)
     async with a_resolver(FULL) as resolver:
-        news = resolver.parts.news
-        news.is_following.set()
-        await news.check()
-        assert await readings_of_two_views(resolver) == 1
-        resolver.said.is_away = True
+        invalidation = resolver.parts.invalidation
+        invalidation.is_following.set()
+        await invalidation.check()
+        assert await queries_of_two_views(resolver) == 1
+        resolver.broker.is_unavailable = True
         with pytest.raises(BrokerUnavailable):
-            await news.check()
-        assert await readings_of_two_views(resolver) == 2, "a consumer says nothing of a broker that went away"
-        resolver.said.is_away = False
-        await news.check()
-        assert await readings_of_two_views(resolver) == 1
-        news.is_following.clear()
-        await news.check()
-        assert await readings_of_two_views(resolver) == 2, "the broker is there, and is not followed"
-
-
-async def test_a_megabyte_of_memory_is_kept_to_by_all_kinds_of_answers_together() -> None:
-    many = [
-        a_listing(*(a_downloaded_photo(f"{n}", key=f"X{key}") for n in range(25)), key=f"X{key}") for key in range(16)
-    ]
-    async with a_resolver(*many, resolver_cache_mb=1) as resolver:
-        for listing in many:
-            assert (await resolver.http.get(f"/api/listings/{listing.key}/images")).status == 200
-        for listing in many[:2]:
-            for photo in listing.photos:
-                assert (await resolver.http.get("/api/images/resolve", params={"url": photo.url})).status == 200
-                serve = await resolver.http.get(f"/api/images/serve?id={photo.id}", allow_redirects=False)
-                assert serve.status == 302
-        kept = [resolver.metric("listing_images_cache_bytes", kind=kind) for kind in ("page", "image", "url")]
-        assert 900_000 < sum(kept) <= 1_000_000
-        assert min(kept) > 0
-
-
-async def test_what_is_missing_in_a_search_is_raised_behind_the_answer_and_said_to_nobody() -> None:
-    async with a_resolver(a_listing(a_photo("a"))) as resolver:
-        read, may_read = resolver.listings.get_many, asyncio.Event()
-
-        async def held_up(*asked: Any) -> Any:
-            await may_read.wait()
-            return await read(*asked)
-
-        resolver.listings.get_many = held_up  # type: ignore[method-assign, assignment]
-        page = {"listing_keys": [KEY]}
-        assert (await resolver.http.post("/api/images/resolve", json=page)).status == 200
-        assert (await resolver.http.get(LISTING, params={"context": "search"})).status == 200
-        assert resolver.metric("listing_images_priority_raised_total", priority="searched") == 0
-        may_read.set()
-
-        async def is_raised() -> bool:
-            return resolver.metric("listing_images_priority_raised_total", priority="searched") == 1
-
-        await until(is_raised, "it is raised")
-        (listing,) = await resolver.listings.by_key(KEY)
-        assert listing.photos[0].priority is Priority.SEARCHED
-        assert resolver.said.records == []
+            await invalidation.check()
+        assert await queries_of_two_views(resolver) == 2, "the broker is unavailable, though the consumer has not ended"
+        resolver.broker.is_unavailable = False
+        await invalidation.check()
+        assert await queries_of_two_views(resolver) == 1
+        invalidation.is_following.clear()
+        await invalidation.check()
+        assert await queries_of_two_views(resolver) == 2, "the broker answers, but its events are not followed"

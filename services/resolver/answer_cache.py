@@ -1,0 +1,215 @@
+"""The resolver's cache of answers: by listing, by photo and by URL, each read through from MongoDB."""
+
+import asyncio
+import itertools
+from collections.abc import Collection, Mapping, Sequence
+from typing import TypeVar
+
+import orjson
+
+from services.resolver.answers import Body
+from services.resolver.cache import ReadThroughCache
+from services.resolver.cache_metrics import CacheMetrics
+from services.resolver.cached_answers import CachedAnswer
+from services.resolver.lookups import ListingLookup, PhotoLookup
+from services.resolver.policy import TTL_SECONDS, TTL_WITHOUT_EVENTS_SECONDS, CachePolicy
+from shared.stores.answers import Answer, Answers, PhotoAnswer, ShownPhoto
+
+_LISTINGS_SHARE = 0.75
+"""The listings' share of the memory: their answers are large and asked for by many; photos are asked for one by one."""
+_UNKNOWN = ""
+"""The tag of lookups that found nothing: any event may be about what they look for."""
+_ENTRY_BYTES = 1_000
+"""The memory that an entry takes beside the bytes of its answer."""
+_CHARACTER_BYTES = 4
+_MISSING_ID_BYTES = 100
+_PHOTO_BYTES = 4_000
+"""The memory that a photo's facts take, with those of its copy."""
+
+Result = TypeVar("Result", PhotoAnswer, ShownPhoto)
+
+
+class AnswerCache:
+    """Answers about displayed listings and their photos, from memory or else from `answers`.
+
+    `max_bytes` is for all that is cached together. All methods that read raise StoreUnavailable while the database is
+    unavailable and nothing cached may answer, TimeoutError after 5 s, and Overloaded if too much is being read.
+    """
+
+    def __init__(self, answers: Answers, policy: CachePolicy, metrics: CacheMetrics, max_bytes: int) -> None:
+        self._answers = answers
+        self._policy = policy
+        listings_bytes = int(max_bytes * _LISTINGS_SHARE)
+        photos_bytes = (max_bytes - listings_bytes) // 2
+        self._listings = ReadThroughCache(
+            self._load_listings, _listing_tags, _answers_size, listings_bytes, policy, metrics.counts("page")
+        )
+        self._photos = ReadThroughCache(
+            self._load_photos, _photo_tags, _photos_size, photos_bytes, policy, metrics.counts("image")
+        )
+        self._photo_answers = ReadThroughCache(
+            self._load_photo_answers, _photo_answer_tags, _answers_size, photos_bytes, policy, metrics.counts("url")
+        )
+
+    async def listings(self, lookups: Collection[ListingLookup]) -> Mapping[ListingLookup, Sequence[CachedAnswer]]:
+        """Return the answers of each lookup, one for each feed that displays the listing; none if no feed does."""
+        return await self._listings.get(lookups)
+
+    def fresh_listing(self, lookup: ListingLookup) -> Sequence[CachedAnswer] | None:
+        """Return the answers of a lookup if they are fresh in memory, else None. Never waits."""
+        return self._listings.fresh(lookup)
+
+    async def photo(self, lookup: PhotoLookup) -> ShownPhoto | None:
+        """Return the photo of a lookup, None if no displayed listing shows it. Of several, one with a copy."""
+        photos = await self._photos.get_one(lookup)
+        return min(photos, key=lambda shown: (shown.photo.copy is None, shown.feed, shown.listing_key), default=None)
+
+    async def photo_answer(self, lookup: PhotoLookup) -> CachedAnswer | None:
+        """Return the answer about the photo of a lookup by URL, None if no displayed listing shows it.
+
+        Of several photos that were announced under the URL, the answer is about one with a copy.
+        """
+        answers = await self._photo_answers.get_one(lookup)
+        return answers[0] if answers else None
+
+    @property
+    def is_database_unavailable(self) -> bool:
+        """True if the last query found the database unavailable; answers may be older than they should be."""
+        return self._policy.is_database_unavailable
+
+    def choose_ttl(self, *, events_arrive: bool) -> None:
+        """Keep answers for 1 s if events from Kafka invalidate them, for 0.5 s if no events arrive."""
+        self._policy.ttl_seconds = TTL_SECONDS if events_arrive else TTL_WITHOUT_EVENTS_SECONDS
+
+    def invalidate(self, listing_key: str, image_id: str, *, remove: bool = False) -> None:
+        """Have all answers about a listing, and about a photo that an event names, read again.
+
+        With `remove`, for a photo that was removed, they do not even answer while the database is unavailable.
+        """
+        self._listings.invalidate(listing_key, remove=remove)
+        self._photos.invalidate(listing_key, image_id, remove=remove)
+        self._photo_answers.invalidate(listing_key, remove=remove)
+        # Removed, so that a flood of made-up URLs costs events no more than it cost to read them.
+        self._photos.invalidate(_UNKNOWN, remove=True)
+        self._photo_answers.invalidate(_UNKNOWN, remove=True)
+
+    def invalidate_photo(self, image_id: str) -> None:
+        """Have a photo read again, but not the answers about its listing."""
+        self._photos.invalidate(image_id, remove=False)
+
+    def invalidate_all(self) -> None:
+        """Have everything read again, because events may have been missed."""
+        self._listings.invalidate_all()
+        self._photos.invalidate_all()
+        self._photo_answers.invalidate_all()
+
+    async def _load_listings(
+        self, lookups: Collection[ListingLookup]
+    ) -> Mapping[ListingLookup, Sequence[CachedAnswer]]:
+        """Read the answers of lookups in two queries: one for whole listings, one for the first photos of others."""
+        whole = {lookup.listing_key for lookup in lookups if lookup.max_photos is None}
+        partial = [(key, photos) for key, _, photos in lookups if photos is not None and key not in whole]
+        queries = [(whole, None), ({key for key, _ in partial}, max((photos for _, photos in partial), default=0))]
+        found = await asyncio.gather(*(self._answers.answers(keys, photos) for keys, photos in queries if keys))
+        answers_by_key: dict[str, list[Answer]] = {}
+        for answer in itertools.chain(*found):
+            answers_by_key.setdefault(answer.listing_key, []).append(answer)
+        return {
+            lookup: [
+                self._listing_answer(lookup, answer)
+                for answer in answers_by_key.get(lookup.listing_key, ())
+                if lookup.feed in (None, answer.feed)
+            ]
+            for lookup in lookups
+        }
+
+    def _listing_answer(self, lookup: ListingLookup, answer: Answer) -> CachedAnswer:
+        """Return the answer to cache; the cached one if it is the same, for its bytes are hashed and compressed."""
+        count = lookup.max_photos
+        plain = b'{"feed":%s,"listing_key":%s,"images":[%s]}' % (
+            orjson.dumps(answer.feed),
+            orjson.dumps(answer.listing_key),
+            ",".join(answer.rendered[:count]).encode(),
+        )
+        missing = [image_id for image_id, place in answer.missing.items() if count is None or place < count]
+        for cached in self._listings.last(lookup) or ():
+            if cached.body.plain == plain and cached.missing_image_ids == missing:
+                return cached
+        return CachedAnswer((answer.feed, answer.listing_key), Body(plain), missing)
+
+    async def _load_photos(self, lookups: Collection[PhotoLookup]) -> Mapping[PhotoLookup, Sequence[ShownPhoto]]:
+        """Read the photos of lookups by id and by URL, in one query."""
+        image_ids = [lookup.image_id for lookup in lookups if lookup.image_id is not None]
+        url_keys = [lookup.url_key for lookup in lookups if lookup.url_key is not None]
+        photos_by_key: dict[str, list[ShownPhoto]] = {}
+        for shown in await self._answers.showing(image_ids, url_keys):
+            for key in (shown.photo.id, *shown.photo.url_keys):
+                photos_by_key.setdefault(key, []).append(shown)
+        return _admitted(lookups, photos_by_key)
+
+    async def _load_photo_answers(
+        self, lookups: Collection[PhotoLookup]
+    ) -> Mapping[PhotoLookup, Sequence[CachedAnswer]]:
+        """Read the answers about photos by URL, in one query, or two if the first did not find a copy for all."""
+        answers = await self._answers.photo_answers({lookup.key for lookup in lookups}, every=False)
+        found = _answers_of(lookups, answers)
+        # The query returns the first photo of each listing: another one of it may be the right one, or have a copy.
+        others = [lookup for lookup in lookups if not found[lookup] or not found[lookup][0].has_copy]
+        if others and answers:
+            more = await self._answers.photo_answers({lookup.key for lookup in others}, every=True)
+            found |= _answers_of(others, more)
+        return {lookup: [_photo_answer(answer) for answer in answers] for lookup, answers in found.items()}
+
+
+def _answers_of(
+    lookups: Collection[PhotoLookup], answers: Collection[PhotoAnswer]
+) -> dict[PhotoLookup, Sequence[PhotoAnswer]]:
+    """Return the answers of each lookup by URL, those of photos with a copy first."""
+    answers_by_url: dict[str, list[PhotoAnswer]] = {}
+    for answer in sorted(answers, key=lambda answer: (not answer.has_copy, answer.feed, answer.listing_key)):
+        for url_key in answer.url_keys:
+            answers_by_url.setdefault(url_key, []).append(answer)
+    return _admitted(lookups, answers_by_url)
+
+
+def _photo_answer(answer: PhotoAnswer) -> CachedAnswer:
+    missing = (answer.image_id,) if answer.is_missing else ()
+    return CachedAnswer((answer.feed, answer.listing_key), Body(answer.json.encode()), missing)
+
+
+def _admitted(
+    lookups: Collection[PhotoLookup], results: Mapping[str, Sequence[Result]]
+) -> dict[PhotoLookup, Sequence[Result]]:
+    """Return for each lookup the results that were found by its id or URL, of its listing if it names one."""
+    return {
+        lookup: [result for result in results.get(lookup.key, ()) if lookup.admits(result.listing_key)]
+        for lookup in lookups
+    }
+
+
+def _listing_tags(lookup: ListingLookup, _: Sequence[CachedAnswer]) -> Sequence[str]:
+    return (lookup.listing_key,)
+
+
+def _photo_tags(lookup: PhotoLookup, photos: Sequence[ShownPhoto]) -> Sequence[str]:
+    tags = [tag for shown in photos for tag in (shown.photo.id, shown.listing_key)]
+    return [*tags, *filter(None, (lookup.image_id, lookup.listing_key))] or [_UNKNOWN]
+
+
+def _photo_answer_tags(lookup: PhotoLookup, answers: Sequence[CachedAnswer]) -> Sequence[str]:
+    return [*(answer.listing_key for answer in answers), *filter(None, (lookup.listing_key,))] or [_UNKNOWN]
+
+
+def _answers_size(lookup: ListingLookup | PhotoLookup, answers: Sequence[CachedAnswer]) -> int:
+    """Return the memory that an entry of answers takes, in bytes, once they are compressed too."""
+    sizes = (answer.body.max_bytes + _MISSING_ID_BYTES * len(answer.missing_image_ids) for answer in answers)
+    return sum(sizes) + _entry_size(lookup)
+
+
+def _photos_size(lookup: PhotoLookup, photos: Sequence[ShownPhoto]) -> int:
+    return len(photos) * _PHOTO_BYTES + _entry_size(lookup)
+
+
+def _entry_size(lookup: ListingLookup | PhotoLookup) -> int:
+    """Return the memory of an entry without its value, in bytes: clients that make up keys may make up long ones."""
+    return _ENTRY_BYTES + sum(_CHARACTER_BYTES * len(part) for part in lookup if isinstance(part, str))

@@ -1,0 +1,85 @@
+"""The routes that answer with JSON about listings and photos; the photos that an answer lacks become demand."""
+
+from collections.abc import Sequence
+
+import orjson
+from aiohttp import web
+
+from services.resolver import answers, request_parsing
+from services.resolver.answer_cache import AnswerCache
+from services.resolver.answers import Body, refuse
+from services.resolver.cached_answers import CachedAnswer
+from services.resolver.demand import DemandQueue
+from services.resolver.lookups import ListingLookup, PhotoLookup
+from services.resolver.models import ListingQuery, UrlQuery
+from shared.clock import Clock
+from shared.domain.image import url_key
+from shared.domain.priority import Priority
+
+
+class AnswerRoutes:
+    """A listing's photos, the photos of a page of search results, and one photo by the MLS's URL."""
+
+    def __init__(self, cache: AnswerCache, demand: DemandQueue, clock: Clock) -> None:
+        self._cache = cache
+        self._demand = demand
+        self._clock = clock
+
+    def routes(self) -> Sequence[web.RouteDef]:
+        """Return the routes for aiohttp."""
+        return [
+            web.get("/api/listings/{key:[^/]+}/images", self.listing),  # aiohttp's own pattern refuses braces in keys
+            web.get("/api/images/resolve", self.photo_by_url),
+            web.post("/api/images/resolve", self.search_page),
+        ]
+
+    async def listing(self, request: web.Request) -> web.Response:
+        """Answer with all photos of one listing, in order."""
+        key, query = request_parsing.listing_key(request), request_parsing.query(request, ListingQuery)
+        lookup = ListingLookup(key, query.feed, None)
+        found = self._cache.fresh_listing(lookup)
+        if found is None:
+            found = (await self._cache.listings([lookup]))[lookup]
+        if not found:
+            refuse(404, "no displayed listing has this key")
+        if len(found) > 1:
+            refuse(409, "the key is displayed in several feeds; name one with ?feed=")
+        self._add_demand(found[0], query.context.priority)
+        return answers.text(request, found[0].body)
+
+    async def search_page(self, request: web.Request) -> web.Response:
+        """Answer with the first photos of many listings, for one page of search results."""
+        asked = await request_parsing.search(request)
+        keys = dict.fromkeys(asked.listing_keys)
+        lookups = [ListingLookup(key, asked.feed, asked.photos_per_listing) for key in keys]
+        found = await self._cache.listings(lookups)
+        displayed, unknown, ambiguous = [], [], []
+        for lookup in lookups:
+            match found[lookup]:
+                case []:
+                    unknown.append(lookup.listing_key)
+                case [answer]:
+                    self._add_demand(answer, asked.context.priority)
+                    displayed.append(orjson.dumps(lookup.listing_key) + b":" + answer.body.plain)
+                case _:
+                    ambiguous.append(lookup.listing_key)
+        body = b'{"listings":{%s},"unknown":%s,"ambiguous":%s}' % (
+            b",".join(displayed),
+            orjson.dumps(unknown),
+            orjson.dumps(ambiguous),
+        )
+        return answers.text(request, Body(body))
+
+    async def photo_by_url(self, request: web.Request) -> web.Response:
+        """Answer with one photo, for a client that has the MLS's URL and nothing else."""
+        query = request_parsing.query(request, UrlQuery)
+        answer = await self._cache.photo_answer(PhotoLookup(None, url_key(query.url), query.listing))
+        if answer is None:
+            refuse(404, "no displayed listing shows a photo announced under this URL")
+        self._add_demand(answer, Priority.VIEWED)
+        return answers.text(request, answer.body)
+
+    def _add_demand(self, answer: CachedAnswer, priority: Priority) -> None:
+        """Queue the photos that an answer lacks to be raised to a priority, unless they were lately."""
+        if answer.missing_image_ids and answer.notes_demand(priority, self._clock()):
+            self._demand.add(answer.listing_id, answer.missing_image_ids, priority)

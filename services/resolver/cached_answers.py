@@ -1,0 +1,41 @@
+"""An answer as it is cached: its bytes, and the demand for photos that it lacks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from services.resolver.answers import Body
+from shared.domain.priority import Priority
+from shared.stores.documents import ListingId
+
+_REPEAT_DEMAND_AFTER = timedelta(seconds=5)
+"""When demand for photos that are still missing is repeated: the first time it may have been dropped."""
+
+
+@dataclass(slots=True)
+class CachedAnswer:
+    """The answer about a listing, or about one of its photos; its bytes are made once for all clients."""
+
+    listing_id: ListingId
+    body: Body
+    missing_image_ids: Sequence[str]
+    """The photos in the answer that want an attempt, because there is no copy of their newest version."""
+    _demanded_as: Priority = Priority.ROUTINE
+    _demanded_at: datetime | None = None
+
+    @property
+    def listing_key(self) -> str:
+        """The ListingKey of the answer's listing."""
+        return self.listing_id[1]
+
+    def notes_demand(self, priority: Priority, now: datetime) -> bool:
+        """Return True if the missing photos are to be raised to `priority`, and remember that they were.
+
+        They are raised once for each answer and priority, not at every view: at the first view, at a view of a more
+        urgent priority, and again after five seconds.
+        """
+        is_recent = self._demanded_at is not None and now < self._demanded_at + _REPEAT_DEMAND_AFTER
+        if is_recent and priority.rank >= self._demanded_as.rank:
+            return False
+        self._demanded_as, self._demanded_at = priority, now
+        return True

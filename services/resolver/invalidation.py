@@ -1,0 +1,71 @@
+"""Follows the events about photos: each invalidates cached answers and wakes the visitors who wait for its photo."""
+
+import asyncio
+
+from services.resolver.answer_cache import AnswerCache
+from services.resolver.waiters import Waiters
+from shared import log
+from shared.dead_letters import DeadLetters
+from shared.events.codec import Undecodable, decode
+from shared.events.images import ImageDownloaded, ImageRemoved
+from shared.events.records import Record
+from shared.events.topics import IMAGE_DOWNLOADED, IMAGE_REMOVED
+from shared.kafka import Broker, BrokerUnavailable, follow
+from shared.settings import Settings
+
+_logger = log.get(__name__)
+
+
+class CacheInvalidation:
+    """Invalidates the cache by `image-downloaded` and `image-removed`.
+
+    Both topics are followed from their end. Events that are missed cost a second at most, the TTL of cached answers.
+    """
+
+    def __init__(
+        self, settings: Settings, broker: Broker, dead_letters: DeadLetters, cache: AnswerCache, waiters: Waiters
+    ) -> None:
+        self._bootstrap = settings.kafka
+        self._broker = broker
+        self._dead_letters = dead_letters
+        self._downloaded_topic = settings.topic(IMAGE_DOWNLOADED)
+        self._removed_topic = settings.topic(IMAGE_REMOVED)
+        self._cache = cache
+        self._waiters = waiters
+        self.is_following = asyncio.Event()
+        """Set while every event from now on will be read."""
+
+    async def follow(self) -> None:
+        """Read events until Kafka becomes unavailable. Raises BrokerUnavailable."""
+        try:
+            async with follow(self._bootstrap, [self._downloaded_topic, self._removed_topic]) as records:
+                self._cache.invalidate_all()
+                self.is_following.set()
+                async for record in records:
+                    await self._apply(record)
+        finally:
+            self.is_following.clear()
+
+    async def check(self) -> None:
+        """Ask whether Kafka answers, and choose the cache's TTL by that. Raises BrokerUnavailable.
+
+        It is asked apart, because a consumer does not report that the broker is unavailable.
+        """
+        try:
+            await self._broker.ping()
+        except BrokerUnavailable:
+            self._cache.choose_ttl(events_arrive=False)
+            raise
+        self._cache.choose_ttl(events_arrive=self.is_following.is_set())
+
+    async def _apply(self, record: Record) -> None:
+        """Invalidate what an event names, and wake who waits for it. A record that is no event is a dead letter."""
+        is_removal = record.topic == self._removed_topic
+        kind: type[ImageDownloaded | ImageRemoved] = ImageRemoved if is_removal else ImageDownloaded
+        event = decode(record.value, kind, record.at)
+        if isinstance(event, Undecodable):
+            await self._dead_letters.put(record, event.reason)
+            _logger.warning("dead-letter", topic=record.topic, offset=record.offset, reason=event.reason)
+            return
+        self._cache.invalidate(event.data.listing_key, event.data.image_id, remove=is_removal)
+        self._waiters.wake(event.data.image_id)

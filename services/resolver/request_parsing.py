@@ -1,0 +1,104 @@
+"""Reads requests as the models of `models.py` describe them; what a model does not allow is refused with a problem.
+
+A refusal repeats nothing of the request but the names of parameters that the models have.
+"""
+
+import asyncio
+from functools import cache
+from typing import NoReturn, TypeVar
+
+import orjson
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from services.resolver.answers import refuse
+from services.resolver.models import MAX_LISTINGS, Context, ListingPath, ResolveRequest
+
+BODY_TIMEOUT_SECONDS = 5.0
+"""How long a client may take to send a body."""
+_MAX_REPORTED_ERRORS = 5
+_NAMES = {"ListingKey": "the key"}
+"""What parameters are called in problems, if not by their names."""
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def listing_key(request: web.Request) -> str:
+    """Return the ListingKey in a request's path."""
+    return _validated(ListingPath, {"ListingKey": request.match_info["key"]}).ListingKey
+
+
+def query(request: web.Request, model: type[Model]) -> Model:
+    """Return a request's query parameters as a model.
+
+    An empty parameter counts as absent. Parameters that the model does not have are ignored. One that is given twice
+    is refused with 400, one that is too long with 413, a value that is not allowed with 422.
+    """
+    if not request.rel_url.raw_query_string:
+        parameters: Model = _without_parameters(model)
+        return parameters
+    given = request.query
+    values = {name: value for name, value in given.items() if value}
+    if len(values) < len(given):  # one is empty or given twice
+        for name in model.model_fields:
+            if len(given.getall(name, ())) > 1:
+                refuse(400, f"{name} is given twice")
+    return _validated(model, values)
+
+
+async def search(request: web.Request) -> ResolveRequest:
+    """Return a request's JSON body; refused with 400 if it is no JSON, with 422 or 413 if the model does not allow it.
+
+    Raises TimeoutError if the client does not send the whole body in time.
+    """
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
+            body = await request.read()
+        asked = ResolveRequest.model_validate(orjson.loads(body))
+    except orjson.JSONDecodeError:
+        refuse(400, "the body is not JSON")
+    except ValidationError as error:
+        refuse(422, "; ".join(_body_error(details) for details in error.errors()[:_MAX_REPORTED_ERRORS]))
+    if len(asked.listing_keys) > MAX_LISTINGS:
+        refuse(413, f"at most {MAX_LISTINGS} listing_keys at once")
+    return asked
+
+
+@cache
+def _without_parameters(model: type[Model]) -> Model:
+    """Return the model of a request without parameters; refused if the model requires one.
+
+    It is made once, for most requests have none.
+    """
+    return _validated(model, {})
+
+
+def _validated(model: type[Model], values: dict[str, str]) -> Model:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        _refuse_parameter(error.errors()[0])
+
+
+def _refuse_parameter(error: ErrorDetails) -> NoReturn:
+    """Refuse a request for the first error that a model found in its parameters."""
+    name = ".".join(_NAMES.get(str(part), str(part)) for part in error["loc"])
+    match error["type"]:
+        case "missing":
+            refuse(400, f"{name} is missing")
+        case "string_unicode":
+            refuse(400, f"{name} is not UTF-8")
+        case "string_too_long":
+            refuse(413, f"{name} is too long")
+        case "enum":
+            refuse(422, f"{name} must be one of {', '.join(Context)}")
+        case _:
+            refuse(400, error["msg"])
+
+
+def _body_error(error: ErrorDetails) -> str:
+    """Return what is wrong with a body's field. A field that the client made up is not named."""
+    if error["type"] == "extra_forbidden":
+        return f"there are no fields but {', '.join(ResolveRequest.model_fields)}"
+    return f"{'.'.join(map(str, error['loc'])) or 'body'}: {error['msg']}"

@@ -1,0 +1,85 @@
+"""The route that leads to a photo itself: a redirect to the copy's public URL, or a placeholder."""
+
+from collections.abc import Sequence
+from typing import NoReturn
+
+from aiohttp import web
+
+from services.resolver import answers, decide, request_parsing
+from services.resolver.answer_cache import AnswerCache
+from services.resolver.answers import refuse
+from services.resolver.decide import Absence, Absent
+from services.resolver.lookups import PhotoLookup
+from services.resolver.models import ServeQuery
+from services.resolver.wait_estimates import WaitEstimates
+from services.resolver.waiters import PhotoState, Waiters
+from shared.clock import Clock
+from shared.domain.image import Copy, url_key
+from shared.render import Renderer
+
+_PATH = "/api/images/serve"
+_UNKNOWN = "no displayed listing shows this image"
+
+
+class ServeRoute:
+    """Serves photos: `variants` are the names of the setting, `wait_seconds` is how long a request waits for a copy."""
+
+    def __init__(
+        self,
+        cache: AnswerCache,
+        waiters: Waiters,
+        estimates: WaitEstimates,
+        renderer: Renderer,
+        variants: Sequence[str],
+        wait_seconds: float,
+        clock: Clock,
+    ) -> None:
+        self._cache = cache
+        self._waiters = waiters
+        self._estimates = estimates
+        self._renderer = renderer
+        self._variants = variants
+        self._wait_seconds = wait_seconds
+        self._clock = clock
+
+    def routes(self) -> Sequence[web.RouteDef]:
+        """Return the route for aiohttp."""
+        return [web.get(_PATH, self.serve)]
+
+    async def serve(self, request: web.Request) -> web.Response:
+        """Redirect to a photo's copy; without one, wait for its download, then redirect or send a placeholder."""
+        query = request_parsing.query(request, ServeQuery)
+        variant = query.variant or "full"
+        shown = await self._cache.photo(_lookup(query))
+        if shown is None:
+            refuse(404, _UNKNOWN)
+        state: PhotoState = decide.find_copy(shown, self._clock())
+        if isinstance(state, Absent) and state.reason is not Absence.GONE:
+            if variant not in self._variants:
+                self._refuse_variant()
+            state = await self._waiters.wait(shown, state, self._wait_seconds)
+        if isinstance(state, Absent) and state.reason is not Absence.GONE:
+            queue_seconds = await self._estimates.seconds(shown.feed) if state.due_at else None
+            retry_after = decide.retry_after_seconds(state, queue_seconds, self._clock())
+            return answers.placeholder(503, "Photo on its way", retry_after=retry_after)
+        return self._settled(request, state, variant)
+
+    def _settled(self, request: web.Request, state: PhotoState, variant_name: str) -> web.Response:
+        """Answer for a photo that is not waited for: it has a copy, is gone at the origin, or is shown no longer."""
+        if state is None:
+            refuse(404, _UNKNOWN)
+        if isinstance(state, Copy):
+            variant = decide.find_variant(state, variant_name, self._variants)
+            if variant is None:
+                self._refuse_variant()
+            return answers.redirect(request, self._renderer.url(variant.key))
+        return answers.placeholder(404, "Photo not available")
+
+    def _refuse_variant(self) -> NoReturn:
+        refuse(404, f"there is no such variant; there is {', '.join(self._variants)}")
+
+
+def _lookup(query: ServeQuery) -> PhotoLookup:
+    if query.url is not None:
+        return PhotoLookup(None, url_key(query.url), query.listing)
+    return PhotoLookup(query.id)
