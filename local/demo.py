@@ -1,4 +1,4 @@
-"""The whole system at work with a sandbox MLS: `python -m local.demo [--photos ~/Pictures] [--listings 40]`."""
+"""Show the whole system with a sandbox MLS: `python -m local.demo [--photos ~/Pictures] [--listings 40]`."""
 
 import argparse
 import asyncio
@@ -33,80 +33,84 @@ FEED = "sandbox"
 LISTINGS = 40
 PHOTOS = 8
 PORTS = {"sandbox": 8070, "site": 8060}
-_PATIENCE_SECONDS = 600
-_LOOK_SECONDS = 0.25
+_TIMEOUT_SECONDS = 600
+_POLL_SECONDS = 0.25
 _SOON = timedelta(minutes=1)
-"""What is due later is not waited for: a photo that was given up is tried again a day later."""
+"""Photos that are due later are not waited for: a given-up photo is tried again a day later."""
 
 console = Console(highlight=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """Where everything is."""
+    """A running demo: where it keeps its files, and the addresses of its parts."""
 
     home: Path
+    """The directory of the demo's files."""
     mls: str
+    """The sandbox MLS, such as http://127.0.0.1:8070."""
     site: str
+    """The example site."""
     env: Mapping[str, str]
+    """Every IMAGES_* variable of the stack."""
 
     @property
     def resolver(self) -> str:
-        """The resolver's address."""
+        """Return the resolver's address, such as http://127.0.0.1:8080."""
         return f"http://127.0.0.1:{self.env['IMAGES_RESOLVER_PORT']}"
 
 
 async def play(demo: Demo) -> None:
-    """Send listings through, show what happens, change one photo, withdraw one listing."""
+    """Publish all listings, wait for their photos, change two photos, withdraw a listing, and print what happens."""
     async with (
         mongo.connect(demo.env["IMAGES_MONGO"], demo.env["IMAGES_MONGO_DB"]) as database,
         httpx.AsyncClient(timeout=30) as http,
     ):
         listings = mongo.MongoListings(database, Renderer(demo.env["IMAGES_PUBLIC_URL"]))
         records = (await http.get(f"{demo.mls}/control/properties")).json()
-        if withdrawn := [one["ListingKey"] for one in records if one["StandardStatus"] != "Active"]:
-            for key in withdrawn:
+        if inactive := [record["ListingKey"] for record in records if record["StandardStatus"] != "Active"]:
+            for key in inactive:
                 await _control(http, demo, "reactivate", key=key)
             records = (await http.get(f"{demo.mls}/control/properties")).json()
         _write_site(demo, records)
 
-        _step(f"{len(records)} listings of the sandbox MLS go in, as an ingest would send them")
+        _step(f"publishing {len(records)} listings of the sandbox MLS, as a listing ingest would")
         before = await _requests(http, demo)
         _publish(demo, records)
         console.print(f"  watch them arrive: [bold]{demo.site}[/]")
-        counts, seconds = await _follow(listings, sum(len(_photos(one)) for one in records))
+        counts, seconds = await _follow(listings, sum(len(_photos(record)) for record in records))
         fetched = await _requests(http, demo) - before
         rate = f", {fetched / seconds:.1f} photos/s" if fetched else ": nothing had changed, so nothing was fetched"
         console.print(
             f"  {counts.images[Status.DOWNLOADED]} photos here, {counts.images[Status.FAILED]} failed; "
             f"{fetched} requests to the MLS{rate}"
         )
-        changed, unsaid, withdrawn = (record["ListingKey"] for record in records[:3])
-        _step(f"the MLS changes a photo of listing {changed}")
+        changed, unannounced, withdrawn = (record["ListingKey"] for record in records[:3])
+        _step(f"the MLS changes a photo of listing {changed}, and an event announces it")
         await _change_a_photo(http, demo, changed, lambda record: _publish(demo, [record]))
-        console.print("  the old URL still opens for a day, so no page breaks; the other photos were not fetched again")
-        _step(f"it changes one of listing {unsaid} and nobody says so: the daily sweep finds it, here at once")
-        await _change_a_photo(http, demo, unsaid, lambda _: _imagectl(demo, "sweep", "freshness", "--feed", FEED))
+        console.print("  the old URL still opens for a day, so that no page breaks; no other photo was fetched again")
+        _step(f"the MLS changes a photo of listing {unannounced} without an event; a freshness sweep finds it")
+        await _change_a_photo(http, demo, unannounced, lambda _: _imagectl(demo, "sweep", "freshness", "--feed", FEED))
         await _withdraw(http, demo, withdrawn)
 
 
 async def _change_a_photo(
-    http: httpx.AsyncClient, demo: Demo, key: str, tell: Callable[[Mapping[str, Any]], object]
+    http: httpx.AsyncClient, demo: Demo, key: str, announce: Callable[[Mapping[str, Any]], object]
 ) -> None:
     before = await _images(http, demo, key)
-    which = random.randrange(len(before))
-    record = await _control(http, demo, "change-photo", key=key, photo=which)
+    position = random.randrange(len(before))
+    record = await _control(http, demo, "change-photo", key=key, photo=position)
     began = time.monotonic()
-    await asyncio.to_thread(tell, record)
+    await asyncio.to_thread(announce, record)
 
     async def is_new() -> bool:
-        now = (await _images(http, demo, key))[which]
-        return bool(now["status"] == "downloaded" and now["media_changed_at"] != before[which]["media_changed_at"])
+        now = (await _images(http, demo, key))[position]
+        return bool(now["status"] == "downloaded" and now["media_changed_at"] != before[position]["media_changed_at"])
 
     await _until(is_new, f"the new picture of {key}")
-    now = (await _images(http, demo, key))[which]
+    now = (await _images(http, demo, key))[position]
     console.print(f"  after {time.monotonic() - began:.1f} s the listing shows the new picture")
-    console.print(f"    before {before[which]['url']}\n    now    {now['url']}", soft_wrap=True)
+    console.print(f"    before {before[position]['url']}\n    now    {now['url']}", soft_wrap=True)
 
 
 async def _withdraw(http: httpx.AsyncClient, demo: Demo, key: str) -> None:
@@ -123,13 +127,13 @@ async def _withdraw(http: httpx.AsyncClient, demo: Demo, key: str) -> None:
         return not any([(await http.head(url)).is_success for url in urls])
 
     await _until(is_hidden, f"listing {key} to be hidden")
-    console.print(f"  after {time.monotonic() - began:.1f} s it is not shown any more")
+    console.print(f"  after {time.monotonic() - began:.1f} s the listing is not shown any more")
     await _until(is_gone, f"the bytes of listing {key} to be gone")
     console.print(f"  after {time.monotonic() - began:.1f} s its {len(urls)} photos are gone from both buckets")
 
 
 async def _follow(listings: mongo.MongoListings, wanted: int) -> tuple[FeedCounts, float]:
-    """Show the work until every photo is here or has failed; return the counts and the seconds it took."""
+    """Show progress until `wanted` photos are downloaded or failed; return the feed's counts and the seconds."""
     began = time.monotonic()
     progress = Progress(
         BarColumn(40), TextColumn("{task.completed}/{task.total}  {task.fields[words]}"), console=console
@@ -141,10 +145,14 @@ async def _follow(listings: mongo.MongoListings, wanted: int) -> tuple[FeedCount
     async def is_done() -> bool:
         nonlocal counts
         counts = await listings.counts(FEED, utc_now())
-        done, failed, left = counts.images[Status.DOWNLOADED], counts.images[Status.FAILED], sum(counts.queued.values())
+        done, failed, queued = (
+            counts.images[Status.DOWNLOADED],
+            counts.images[Status.FAILED],
+            sum(counts.queued.values()),
+        )
         words = (
-            f"queued {max(0, left - counts.in_flight)}, downloading {counts.in_flight}, done {done}, failed {failed}, "
-            f"{max(0, done - first) / (time.monotonic() - began):.1f} photos/s"
+            f"queued {max(0, queued - counts.in_flight)}, downloading {counts.in_flight}, done {done}, "
+            f"failed {failed}, {max(0, done - first) / (time.monotonic() - began):.1f} photos/s"
         )
         progress.update(bar, completed=done + failed, words=words)
         is_idle = counts.oldest_due_at is None or counts.oldest_due_at > utc_now() + _SOON
@@ -154,17 +162,18 @@ async def _follow(listings: mongo.MongoListings, wanted: int) -> tuple[FeedCount
         await _until(is_done, "the photos")
     console.print()
     seconds = time.monotonic() - began
-    # Counted once more: the last photo may have come between two questions of one count.
+    # Counted again: one count is several queries, and the last photo may have arrived between two of them.
     return await listings.counts(FEED, utc_now()), seconds
 
 
-async def _until(is_so: Callable[[], Awaitable[bool]], what: str) -> None:
+async def _until(is_done: Callable[[], Awaitable[bool]], what: str) -> None:
+    """Wait until `is_done` returns True; raise LocalError that names `what` after ten minutes."""
     try:
-        async with asyncio.timeout(_PATIENCE_SECONDS):
-            while not await is_so():  # noqa: ASYNC110 - what is waited for is in other processes
-                await asyncio.sleep(_LOOK_SECONDS)
+        async with asyncio.timeout(_TIMEOUT_SECONDS):
+            while not await is_done():  # noqa: ASYNC110 - the change happens in other processes
+                await asyncio.sleep(_POLL_SECONDS)
     except TimeoutError:
-        raise LocalError(f"waited {_PATIENCE_SECONDS} s for {what}; `make logs` shows what the services do") from None
+        raise LocalError(f"waited {_TIMEOUT_SECONDS} s for {what}; `make logs` shows the services' logs") from None
 
 
 async def _images(http: httpx.AsyncClient, demo: Demo, key: str) -> list[dict[str, Any]]:
@@ -204,25 +213,31 @@ def _imagectl(demo: Demo, *arguments: str) -> None:
 
 
 def _write_site(demo: Demo, records: Sequence[Mapping[str, Any]]) -> None:
-    """The site's own listings: what it knows of them besides the pictures."""
+    """Write the listings that the example site shows, with all that it knows of them besides the pictures."""
     listings = [
         {
-            "key": one["ListingKey"],
-            "title": one.get("UnparsedAddress") or one["ListingKey"],
-            "place": one.get("City") or "",
-            "price": one.get("ListPrice"),
+            "key": record["ListingKey"],
+            "title": record.get("UnparsedAddress") or record["ListingKey"],
+            "place": record.get("City") or "",
+            "price": record.get("ListPrice"),
         }
-        for one in records
+        for record in records
     ]
     (demo.home / "site.json").write_text(json.dumps(listings))
 
 
-def _step(words: str) -> None:
-    console.print(f"\n[bold]{words}[/]")
+def _step(title: str) -> None:
+    console.print(f"\n[bold]{title}[/]")
 
 
 def prepare(photos: Path | None, listings: int) -> Demo:
-    """Have the stack, the sandbox MLS and the example site running. Raises LocalError."""
+    """Start the sandbox MLS, the stack and the example site, those that do not run already.
+
+    `photos` is a folder of pictures to show instead of drawn ones; `listings` is how many the MLS has.
+
+    Raises:
+        LocalError: a program cannot start; the message says what to do.
+    """
     home = stack.HOME / "demo"
     home.mkdir(parents=True, exist_ok=True)
     chosen = _choose_ports(home)
@@ -237,11 +252,11 @@ def prepare(photos: Path | None, listings: int) -> Demo:
         answers=lambda: http_status(chosen["sandbox"], "/control/requests") == 200,
         address=mls,
     )  # fmt: skip
-    _have(sandbox)
+    _run(sandbox)
     feeds = home / "feeds.toml"
     feeds.write_text(httpx.get(f"{mls}/control/feeds.toml").text)
-    # Always the stack's own servers: a demo has no business on anybody's Kafka.
-    env = stack.up(stack.HOME, {"IMAGES_FEEDS": str(feeds)}, _say)
+    # The demo never uses given servers: it must not publish to anybody's Kafka.
+    env = stack.up(stack.HOME, {"IMAGES_FEEDS": str(feeds)}, _report)
     demo = Demo(home, mls, site, env)
     if not (home / "site.json").exists():
         _write_site(demo, [])
@@ -254,48 +269,49 @@ def prepare(photos: Path | None, listings: int) -> Demo:
         answers=lambda: http_status(chosen["site"], "/") == 200,
         address=site,
     )  # fmt: skip
-    _have(gallery)
+    _run(gallery)
     return demo
 
 
-def _have(program: Program) -> None:
-    with lock(stack.HOME, _say):
-        ensure([program], stack.HOME, PROJECT, _say)
+def _run(program: Program) -> None:
+    with lock(stack.HOME, _report):
+        ensure([program], stack.HOME, PROJECT, _report)
 
 
 def _choose_ports(home: Path) -> dict[str, int]:
     file = home / "ports.json"
-    kept = json.loads(file.read_text()) if file.exists() else {}
-    ours = {kept[name] for name in PORTS if name in kept and Process(name, stack.HOME).running()}
-    chosen = ports.assign(PORTS, kept, ours, PORTS)
+    previous = json.loads(file.read_text()) if file.exists() else {}
+    ours = {previous[name] for name in PORTS if name in previous and Process(name, stack.HOME).running()}
+    chosen = ports.assign(PORTS, previous, ours, PORTS)
     file.write_text(json.dumps(chosen))
     return chosen
 
 
-def _say(words: str) -> None:
-    console.print(f"  {words}", style="dim")
+def _report(line: str) -> None:
+    console.print(f"  {line}", style="dim")
 
 
-def _farewell(demo: Demo) -> None:
+def _print_addresses(demo: Demo) -> None:
     desk = f"http://127.0.0.1:{demo.env['IMAGES_DESK_PORT']}"
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for what, where in (
+    for part, address in (
         ("the gallery, pictures from object storage", demo.site),
         ("the desk, for operators", desk),
         ("the API's description", f"{demo.resolver}/api/docs"),
         ("the sandbox MLS, with buttons to change it", demo.mls),
     ):
-        table.add_row(f"  {what}", f"[bold]{where}[/]")
+        table.add_row(f"  {part}", f"[bold]{address}[/]")
     _step("open")
     console.print(table)
     console.print(f"  sign in to the desk with  {demo.env['IMAGES_DESK_TOKEN']}", soft_wrap=True)
-    _step("go on")
-    console.print("  .venv/bin/imagectl status    how it stands\n  make logs                    what the services do")
+    _step("next")
+    console.print("  .venv/bin/imagectl status    feeds, queues and services at a glance")
+    console.print("  make logs                    the logs of all services")
     console.print("  make down                    stop everything; the data stays")
 
 
 def main() -> int:
-    """Play the demo; 0 if it went through."""
+    """Run the demo and return the exit code: 0 if it worked, 1 if not, 130 if interrupted."""
     parser = argparse.ArgumentParser(
         prog="python -m local.demo",
         description="Shows the whole system at work with a sandbox MLS.",
@@ -303,24 +319,24 @@ def main() -> int:
     )
     parser.add_argument("--photos", type=Path, help="a folder of your own pictures instead of drawn ones")
     parser.add_argument(
-        "--listings", type=int, default=LISTINGS, help=f"how many the MLS has, three at least ({LISTINGS})"
+        "--listings", type=int, default=LISTINGS, help=f"how many listings the MLS has, at least 3 ({LISTINGS})"
     )
-    asked = parser.parse_args()
-    if asked.listings < 3:  # one is changed, one changed in silence, one withdrawn
-        parser.error("--listings must be three at least")
+    options = parser.parse_args()
+    if options.listings < 3:  # two have a photo changed, and one is withdrawn
+        parser.error("--listings must be at least 3")
     began = time.monotonic()
     try:
-        _step("starting a sandbox MLS, Kafka, MongoDB, an S3 server and the services")
-        demo = prepare(asked.photos, asked.listings)
+        _step("starting the sandbox MLS, Kafka, MongoDB, an S3 server and the services")
+        demo = prepare(options.photos, options.listings)
         asyncio.run(play(demo))
-    except (LocalError, httpx.HTTPError, subprocess.CalledProcessError) as fault:
-        console.print(f"\n[red]the demo stopped:[/] {fault or type(fault).__name__}", soft_wrap=True)
+    except (LocalError, httpx.HTTPError, subprocess.CalledProcessError) as error:
+        console.print(f"\n[red]the demo stopped:[/] {error or type(error).__name__}", soft_wrap=True)
         return 1
     except KeyboardInterrupt:
-        console.print("\ninterrupted; what was started goes on running: `make down` stops it")
+        console.print("\ninterrupted; the programs that were started go on: `make down` stops them")
         return 130
-    console.print(f"\nall of it took {time.monotonic() - began:.0f} s")
-    _farewell(demo)
+    console.print(f"\nthe demo took {time.monotonic() - began:.0f} s")
+    _print_addresses(demo)
     return 0
 
 

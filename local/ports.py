@@ -1,4 +1,4 @@
-"""Ports on the loopback interface: which are free, which the stack takes, and what answers on one."""
+"""Ports of the loopback interface: find free ones, assign them to servers, and ask an HTTP server for its status."""
 
 import http.client
 import random
@@ -6,11 +6,11 @@ import socket
 from collections.abc import Container, Iterable, Mapping
 
 FIRST, LAST = 20_000, 31_999
-"""Below the range that systems give to outgoing connections, so that a port is still free when the stack returns."""
+"""The range of ports to choose from: below that of outgoing connections, so that ports stay free between starts."""
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on the loopback interface at the port."""
+    """Return True if a server could listen on this port of the loopback interface."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -21,7 +21,7 @@ def is_free(port: int) -> bool:
 
 
 def choose(taken: set[int]) -> int:
-    """A free port that is not among those already promised to others; it is added to them."""
+    """Return a free port that is not in `taken`, and add it to `taken`."""
     while (port := random.randint(FIRST, LAST)) in taken or not is_free(port):
         pass
     taken.add(port)
@@ -30,24 +30,25 @@ def choose(taken: set[int]) -> int:
 
 def assign(
     names: Iterable[str],
-    kept: Mapping[str, int],
+    previous: Mapping[str, int],
     ours: Container[int],
     preferred: Mapping[str, int],
-    promised: Iterable[int] = (),
+    reserved: Iterable[int] = (),
 ) -> dict[str, int]:
-    """Give each name a port: the one it had, else the one it prefers, else any.
+    """Return a port for each name: its `previous` one, else its `preferred` one, else any free one.
 
-    A port counts only while it is free, or held by a process of `ours`; none of those `promised` is given.
+    The previous port is used again only if it is free or in `ours`, the ports on which our own processes listen. No
+    port in `reserved` is used.
     """
-    promised = set(promised)
-    taken = promised | set(kept.values())
+    reserved = set(reserved)
+    taken = reserved | set(previous.values())
     assigned = {}
     for name in names:
-        had, likes = kept.get(name), preferred.get(name)
-        if had and had not in promised and (had in ours or is_free(had)):
-            assigned[name] = had
-        elif likes and likes not in taken and is_free(likes):
-            assigned[name] = likes
+        last, wanted = previous.get(name), preferred.get(name)
+        if last and last not in reserved and (last in ours or is_free(last)):
+            assigned[name] = last
+        elif wanted and wanted not in taken and is_free(wanted):
+            assigned[name] = wanted
         else:
             assigned[name] = choose(taken)
         taken.add(assigned[name])
@@ -55,7 +56,7 @@ def assign(
 
 
 def http_status(port: int, path: str, host: str = "127.0.0.1") -> int:
-    """The status that an HTTP server gives to a GET, 0 for no answer within 2 s."""
+    """Return the status of the answer to `GET path`, 0 if there is none within 2 s."""
     connection = http.client.HTTPConnection(host, port, timeout=2)
     try:
         connection.request("GET", path)

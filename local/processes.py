@@ -1,6 +1,8 @@
-"""Programs that outlive the one that starts them: pid files that cannot mistake a stranger for ours, logs, stopping.
+"""Background processes of the stack: start, check and stop them, with a pid file and a log for each.
 
-Run as a script this is the launcher: it records the new process before the program begins; nothing starts unrecorded.
+Run as a script, this file is the launcher: it writes the pid file of a new process before the program begins, so that
+no process runs without one. The pid file holds the start time too, so that a later process with the same pid is not
+mistaken for it.
 """
 
 import contextlib
@@ -20,55 +22,60 @@ import psutil
 
 POLL_SECONDS = 0.1
 STOP_SECONDS = 15.0
-"""How long a process has to end by itself before it is killed."""
+"""The seconds that a process has to end after SIGTERM, before it is killed."""
 KILL_SECONDS = 5.0
-"""How long a killed process may take to vanish; only a stuck disk makes it last."""
+"""The seconds that a killed process may take to end; only a disk that hangs makes it last."""
 
-Say = Callable[[str], None]
-"""Told the news, one line each, while something starts or stops."""
+Report = Callable[[str], None]
+"""A function that gets a line of text for each step while processes start or stop, such as `print`."""
 
 
 class LocalError(Exception):
-    """What keeps the local stack from running, said for the person at the terminal."""
+    """The local stack cannot run. The message tells the person at the terminal why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What to run: the command, its environment beside ours, how to prepare for it, how to tell that it answers."""
+    """A program that the stack runs in the background."""
 
     name: str
     command: Sequence[str]
     answers: Callable[[], bool]
+    """Returns True if the program is ready for requests."""
     environment: Mapping[str, str] = field(default_factory=dict)
+    """Environment variables in addition to those of this process."""
     prepare: Callable[[], None] = lambda: None
+    """Called before the program starts, to make its files."""
     depends: str = ""
-    """Text of the files it reads at its start: where that changes it is another program."""
+    """The text of the files that the program reads at its start. It is restarted if the text changes."""
     address: str = ""
 
     @property
     def fingerprint(self) -> str:
-        """A short hash; a running process of another fingerprint is out of date."""
+        """Return a short hash of command, environment and files: a process started with another one is outdated."""
         facts = [list(self.command), sorted(self.environment.items()), self.depends]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A pid file: line 1 is the pid alone, for `kill`; then when it started and what of."""
+    """The content of a pid file. Its first line is the pid alone, so that `kill` can read it."""
 
     pid: int
     started: float
+    """Seconds from the boot of the machine to the start of the process."""
     fingerprint: str
+    """The fingerprint of the program."""
 
     def write(self, path: Path) -> None:
-        """Store it in one step; a reader never sees half a record."""
+        """Write the pid file in one step, so that no reader sees half of it."""
         draft = path.with_suffix(".new")
         draft.write_text(f"{self.pid}\nstarted={self.started}\nfingerprint={self.fingerprint}\n")
         draft.replace(path)
 
     @classmethod
     def read(cls, path: Path) -> "Record | None":
-        """None where there is no readable record."""
+        """Return the content of a pid file, None if there is none or if it cannot be read."""
         try:
             pid, started, fingerprint = path.read_text().splitlines()
             return cls(int(pid), float(started.removeprefix("started=")), fingerprint.removeprefix("fingerprint="))
@@ -78,7 +85,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One named process of the stack that lives in the directory `home`."""
+    """A background process, running or not, by its name. `home` is the directory of its pid file and its log."""
 
     name: str
     home: Path
@@ -92,7 +99,7 @@ class Process:
         return self.home / "logs" / f"{self.name}.log"
 
     def running(self) -> psutil.Process | None:
-        """The live process, or None: nothing recorded, ended, or the pid is somebody else's by now."""
+        """Return the running process, else None: it has no pid file, has ended, or another process has its pid now."""
         record = Record.read(self.pid_file)
         try:
             if record is None or abs(_started(record.pid) - record.started) > 0.05:
@@ -103,12 +110,16 @@ class Process:
             return None
 
     def is_running(self, program: Program) -> bool:
-        """Whether exactly this program runs: the same command, environment and files."""
+        """Return True if the process runs this program with the same command, environment and files."""
         record = Record.read(self.pid_file)
         return self.running() is not None and record is not None and record.fingerprint == program.fingerprint
 
     def start(self, program: Program, directory: Path) -> None:
-        """Start it in the background with its output in the log. Raises LocalError if it cannot be executed."""
+        """Start a program in the background. Its output is appended to the log.
+
+        Raises:
+            LocalError: the program cannot be executed.
+        """
         for path in (self.pid_file, self.log):
             path.parent.mkdir(parents=True, exist_ok=True)
         position = self.log_size()
@@ -127,11 +138,11 @@ class Process:
             raise LocalError(f"{self.name} cannot be started:\n{self.tail(since=position)}")
 
     def log_size(self) -> int:
-        """Bytes in the log, 0 where there is none."""
+        """Return the size of the log in bytes, 0 if there is none."""
         return self.log.stat().st_size if self.log.exists() else 0
 
     def tail(self, lines: int = 30, since: int = 0) -> str:
-        """The last lines of the log, indented; of what was written after the position `since`, if given."""
+        """Return the last lines of the log, indented; only lines after the position `since` in bytes, at most 64 kB."""
         if not self.log.exists():
             return "  (no log)"
         with self.log.open("rb") as log:
@@ -142,33 +153,39 @@ class Process:
 
 
 @contextlib.contextmanager
-def lock(home: Path, say: Say) -> Iterator[None]:
-    """Let only one at a time change what runs in the directory; the others wait for it."""
+def lock(home: Path, report: Report) -> Iterator[None]:
+    """Hold the lock of a directory during the context: only one command at a time starts or stops its processes."""
     home.mkdir(parents=True, exist_ok=True)
     with (home / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("waiting: the stack is being started or stopped by another command")
+            report("waiting: the stack is being started or stopped by another command")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def recorded(home: Path) -> list[Process]:
-    """Every process that was ever started here, whether it runs or not."""
+    """Return all processes that have a pid file in the directory, by name, whether they run or not."""
     return [Process(path.stem, home) for path in sorted((home / "run").glob("*.pid"))]
 
 
-def ensure(programs: Iterable[Program], home: Path, directory: Path, say: Say, seconds: float = 60.0) -> list[str]:
-    """Have the programs running and answering, all at once; those that already do are left alone.
+def ensure(
+    programs: Iterable[Program], home: Path, directory: Path, report: Report, seconds: float = 60.0
+) -> list[str]:
+    """Start the programs that do not run, wait until all of them are ready, and return the names of those started.
 
-    Returns the names of those started. Raises LocalError with the end of the log of one that ended or never answered.
+    A process that runs an outdated program is restarted. `home` is the directory of pid files and logs, `directory`
+    the working directory of the programs. All must be ready within `seconds`.
+
+    Raises:
+        LocalError: a program ended or is not ready in time; the message holds the end of its log.
     """
     programs = list(programs)
     began = time.monotonic()
     logs: dict[str, int] = {}
-    for name in _stop_changed(programs, home):  # all of them first: they may want each other's ports
-        say(f"{name}: restarting, its settings changed")
+    for name in _stop_changed(programs, home):  # all of them before any start: their ports may be exchanged
+        report(f"{name}: restarting, its settings changed")
     for program in programs:
         process = Process(program.name, home)
         if process.running():
@@ -176,52 +193,58 @@ def ensure(programs: Iterable[Program], home: Path, directory: Path, say: Say, s
         program.prepare()
         logs[program.name] = process.log_size()
         process.start(program, directory)
-    _await_answers(programs, home, logs, began, seconds, say)
+    _await_answers(programs, home, logs, began + seconds, report)
     return list(logs)
 
 
 def _stop_changed(programs: Iterable[Program], home: Path) -> list[str]:
-    return stop(process for one in programs if not (process := Process(one.name, home)).is_running(one))
+    processes = [(program, Process(program.name, home)) for program in programs]
+    return stop(process for program, process in processes if not process.is_running(program))
 
 
 def _await_answers(
-    programs: Sequence[Program], home: Path, logs: Mapping[str, int], began: float, seconds: float, say: Say
+    programs: Sequence[Program], home: Path, logs: Mapping[str, int], deadline: float, report: Report
 ) -> None:
-    waiting = list(programs)
+    waiting, began = list(programs), time.monotonic()
     reminder = 5.0
     while waiting:
         passed = time.monotonic() - began
         for program in list(waiting):
-            if _answers(program, home, logs, overdue=passed > seconds):
+            if _answers(program, home, logs, overdue=time.monotonic() > deadline):
                 waiting.remove(program)
                 if program.name in logs:
-                    say(f"{program.name}: ready in {passed:.1f} s, {program.address}")
+                    report(f"{program.name}: ready in {passed:.1f} s, {program.address}")
         if waiting and passed > reminder:
-            say(f"{', '.join(program.name for program in waiting)}: not ready yet, {passed:.0f} s")
+            report(f"{', '.join(program.name for program in waiting)}: not ready yet, {passed:.0f} s")
             reminder += 5.0
         if waiting:
             time.sleep(POLL_SECONDS)
-    for program in programs:  # what took a port in the meantime may have answered for one that has ended since
+    for program in programs:  # a stranger that took the port of an ended process may have answered in its place
         _answers(program, home, logs, overdue=False)
 
 
 def _answers(program: Program, home: Path, logs: Mapping[str, int], *, overdue: bool) -> bool:
+    """Return True if a program is ready, False if it may still become so.
+
+    Raises:
+        LocalError: the program has ended, or is `overdue`.
+    """
     process = Process(program.name, home)
     alive = process.running() is not None
     if alive and program.answers():
         return True
     if alive and not overdue:
         return False
-    what = "does not answer in time" if alive else "ended by itself while it was starting"
+    problem = "does not answer in time" if alive else "ended by itself while it was starting"
     tail = process.tail(since=logs.get(program.name, 0))
     raise LocalError(
-        f"{program.name} {what}. The end of {process.log}:\n{tail}\n"
-        "Put that right and run `up` again, which goes on from here; `down` and then `up` begin afresh"
+        f"{program.name} {problem}. The end of {process.log}:\n{tail}\n"
+        "Correct the cause and run `up` again, which starts only what is missing"
     )
 
 
 def stop(processes: Iterable[Process], seconds: float = STOP_SECONDS) -> list[str]:
-    """Ask them to end, all at once; kill what is left after so many seconds. Returns the names of those that ran."""
+    """Stop processes all at once, kill those that still run after `seconds`, and return the names of those that ran."""
     running = [(process, found) for process in processes if (found := process.running())]
     for _, found in running:
         _signal(found, signal.SIGTERM)
@@ -241,7 +264,7 @@ def _signal(process: psutil.Process, number: int) -> None:
 
 
 def _kill_group(process: psutil.Process) -> None:
-    """Kill it with its children: the launcher made it the head of its own group."""
+    """Kill a process with its children: the launcher made it the leader of a process group."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
 
@@ -253,7 +276,7 @@ def _await_end(running: Iterable[tuple[Process, psutil.Process]], seconds: float
 
 
 def _started(pid: int) -> float:
-    """Seconds from the machine's boot to the process's start: unlike the time of day it never moves."""
+    """Return the seconds from the machine's boot to a process's start, which no change of the clock moves."""
     return psutil.Process(pid).create_time() - psutil.boot_time()
 
 
@@ -267,5 +290,5 @@ def _launch(pid_file: str, fingerprint: str, *command: str) -> None:
 if __name__ == "__main__":
     try:
         _launch(*sys.argv[1:])
-    except OSError as fault:
-        sys.exit(str(fault))
+    except OSError as error:
+        sys.exit(str(error))

@@ -16,18 +16,20 @@ from dotenv import dotenv_values
 from local import config, servers
 from local.config import PROJECT, SERVICES, StackConfig
 from local.ports import http_status
-from local.processes import LocalError, Process, Program, Say, ensure, lock, recorded, stop
+from local.processes import LocalError, Process, Program, Report, ensure, lock, recorded, stop
 
 HOME = Path(os.environ.get("LOCAL_DIR") or PROJECT / ".local").absolute()
-"""Where data, logs, pids and stack.env are, unless a caller names another directory."""
+"""The default directory of data, logs, pid files and stack.env."""
 
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """What runs on the servers: the command that prepares them, and the command of each service."""
+    """The programs that use the servers."""
 
     init: Sequence[str]
+    """The command that creates topics, buckets and indexes."""
     services: Mapping[str, Sequence[str]]
+    """The command of each service, by its name."""
 
 
 EVERYTHING = System(
@@ -40,40 +42,49 @@ SERVERS_ONLY = System(init=(), services={})
 def up(
     home: Path = HOME,
     given: Mapping[str, str] | None = None,
-    say: Say = print,
+    report: Report = print,
     system: System = EVERYTHING,
 ) -> Mapping[str, str]:
-    """Have everything running and ready, starting just what is not; return every IMAGES_* in force.
+    """Start the servers and services that do not run, wait until all are ready, and return every IMAGES_* in force.
 
-    `given` are the IMAGES_* that win over what the stack would choose; other names in it are passed on to the
-    services. Raises LocalError, saying what to do; calling it again goes on from there.
+    IMAGES_* variables in `given` win over those that the stack would choose; variables of other names are passed on
+    to the services. `home` is the directory of data and logs.
+
+    Raises:
+        LocalError: a program cannot start, or a setting is wrong; the message says what to do. Another call starts
+            what is still missing.
     """
     given, began = dict(given or {}), time.monotonic()
-    with lock(home, say):
+    with lock(home, report):
         stack = config.prepare(home, given, with_services=bool(system.services))
-        _stop_unwanted(home, stack, say)
-        started = ensure(_servers(home, stack), home, PROJECT, say)
+        _stop_unwanted(home, stack, report)
+        started = ensure(_servers(home, stack), home, PROJECT, report)
         services = _services(stack.settings, given, system)
-        if services and (started or not all(Process(one.name, home).is_running(one) for one in services)):
+        if services and (started or not all(Process(service.name, home).is_running(service) for service in services)):
             # The services start meanwhile; each waits until its topics, buckets and indexes are there.
             with _preparing(system.init, stack.settings, given, home, services):
-                started += ensure(services, home, PROJECT, say)
+                started += ensure(services, home, PROJECT, report)
     seconds = time.monotonic() - began
-    say(f"ready in {seconds:.1f} s; settings in {home / 'stack.env'}" if started else "everything is running already")
+    report(
+        f"ready in {seconds:.1f} s; settings in {home / 'stack.env'}" if started else "everything is running already"
+    )
     return stack.settings
 
 
-def down(home: Path = HOME, say: Say = print) -> None:
-    """Stop the services, then the servers; the data stays."""
-    with lock(home, say):
+def down(home: Path = HOME, report: Report = print) -> None:
+    """Stop the services, then the servers. All data stays."""
+    with lock(home, report):
         processes = recorded(home)
-        stopped = stop(one for one in processes if one.name not in servers.PORTS)
-        stopped += stop(one for one in processes if one.name in servers.PORTS)
-    say(f"stopped: {', '.join(stopped)}; the data stays in {home / 'data'}" if stopped else "nothing was running")
+        stopped = stop(process for process in processes if process.name not in servers.PORTS)
+        stopped += stop(process for process in processes if process.name in servers.PORTS)
+    report(f"stopped: {', '.join(stopped)}; the data stays in {home / 'data'}" if stopped else "nothing was running")
 
 
 def given_settings() -> dict[str, str]:
-    """What the project's `.env` and the environment say, which wins; of the latter IMAGES_* and what `.env` names."""
+    """Return the variables of the project's `.env`, and the environment's IMAGES_* and others that `.env` names.
+
+    The environment wins. Empty lines of `.env` do not count.
+    """
     from_file = {name: value for name, value in dotenv_values(PROJECT / ".env").items() if value}
     return from_file | {
         name: value for name, value in os.environ.items() if name.startswith("IMAGES_") or name in from_file
@@ -81,9 +92,10 @@ def given_settings() -> dict[str, str]:
 
 
 def status(home: Path = HOME) -> list[tuple[str, str, str, str]]:
-    """(name, state, pid, address) of each part; the state is `ready`, `not ready`, `stopped` or `elsewhere`.
+    """Return (name, state, pid, address) of each server and service; pid and address may be empty.
 
-    What else was started here is `running`, if it is.
+    The state is `ready`, `not ready`, `stopped`, or `elsewhere` for a server that a setting names. Other programs that
+    were started in the directory, as the demo's are, are listed as `running`, unless they have ended.
     """
     stack = config.saved(home)
     if stack is None:
@@ -93,9 +105,10 @@ def status(home: Path = HOME) -> list[tuple[str, str, str, str]]:
         for variable, name in config.SERVER_VARIABLES.items()
         if name not in stack.servers
     ]
-    parts = [_state(home, one) for one in _servers(home, stack) + _services(stack.settings, {}, EVERYTHING)]
-    others = [one for one in recorded(home) if one.name not in {name for name, *_ in elsewhere + parts}]
-    return elsewhere + parts + [(one.name, "running", str(found.pid), "") for one in others if (found := one.running())]
+    programs = _servers(home, stack) + _services(stack.settings, {}, EVERYTHING)
+    listed = elsewhere + [_state(home, program) for program in programs]
+    others = [process for process in recorded(home) if process.name not in {name for name, *_ in listed}]
+    return listed + [(other.name, "running", str(found.pid), "") for other in others if (found := other.running())]
 
 
 def _state(home: Path, program: Program) -> tuple[str, str, str, str]:
@@ -129,11 +142,11 @@ def _service(name: str, command: Sequence[str], settings: Mapping[str, str], giv
     )
 
 
-def _stop_unwanted(home: Path, stack: StackConfig, say: Say) -> None:
-    """Stop a server of ours where another was given since."""
+def _stop_unwanted(home: Path, stack: StackConfig, report: Report) -> None:
+    """Stop each server of ours in whose place a setting names another server now."""
     unwanted = (Process(name, home) for name in servers.PORTS if name not in stack.servers)
     for name in stop(unwanted):
-        say(f"{name}: stopped, another is given")
+        report(f"{name}: stopped, a setting names another server")
 
 
 @contextlib.contextmanager
@@ -144,10 +157,11 @@ def _preparing(
     home: Path,
     services: Sequence[Program],
 ) -> Iterator[None]:
-    """Make topics, buckets and indexes ready meanwhile.
+    """Run the command that creates topics, buckets and indexes during the context, and wait for its end.
 
-    Raises LocalError if that fails, before any other fault; the services are stopped then, so that the next try makes
-    them ready again.
+    Raises:
+        LocalError: the command failed, even if an error was raised in the context. The services are stopped then, so
+            that the next `up` runs the command again.
     """
     environment = {**os.environ, **given, **settings}
     with tempfile.TemporaryFile("w+") as output:
@@ -156,17 +170,17 @@ def _preparing(
             yield
         finally:
             if process.wait():
-                stop(Process(one.name, home) for one in services)
+                stop(Process(service.name, home) for service in services)
                 output.seek(0)
-                said = output.read().rstrip()
-                raise LocalError(f"topics, buckets and indexes cannot be made ready:\n{said}") from None
+                printed = output.read().rstrip()
+                raise LocalError(f"topics, buckets and indexes cannot be made ready:\n{printed}") from None
 
 
 def _print_status(home: Path) -> int:
-    """Print the table; 0 if everything is ready, 1 if not."""
+    """Print a table of all servers and services. Return the exit code: 0 if everything is ready, else 1."""
     rows = status(home)
     if not rows:
-        print(f"nothing was ever started in {home}; `up` does")
+        print(f"nothing was ever started in {home}; `up` starts it")
         return 1
     for row in [("NAME", "STATE", "PID", "ADDRESS"), *rows]:
         print("{:<12}{:<11}{:<9}{}".format(*row))
@@ -174,13 +188,19 @@ def _print_status(home: Path) -> int:
 
 
 def _show_logs(home: Path, names: Sequence[str], *, follow: bool) -> int:
-    """Print the last lines of the logs, all or those named; with `follow` until interrupted."""
-    known = {path.stem: path for path in sorted((home / "logs").glob("*.log"))}
-    if unknown := [name for name in names if name not in known]:
-        raise LocalError(f"no log of {', '.join(unknown)}; there is {', '.join(known) or 'none yet'}")
-    if not known:
+    """Print the last 50 lines of the logs of these names, of all if there are none. Return the exit code of `tail`.
+
+    With `follow`, new lines are printed until the person interrupts it.
+
+    Raises:
+        LocalError: there is no log of a name, or none at all.
+    """
+    logs = {path.stem: path for path in sorted((home / "logs").glob("*.log"))}
+    if unlogs := [name for name in names if name not in logs]:
+        raise LocalError(f"no log of {', '.join(unlogs)}; there is {', '.join(logs) or 'none yet'}")
+    if not logs:
         raise LocalError(f"no logs in {home / 'logs'} yet; `up` starts what writes them")
-    files = [str(known[name]) for name in names or known]
+    files = [str(logs[name]) for name in names or logs]
     with contextlib.suppress(KeyboardInterrupt):
         return subprocess.run(["tail", "-n", "50", *(["-F"] if follow else []), *files], check=False).returncode
     return 0
@@ -197,34 +217,36 @@ def _arguments() -> argparse.ArgumentParser:
         "--home", type=Path, default=HOME, help="directory of data, logs and pids (LOCAL_DIR, else .local)"
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    start = commands.add_parser("up", help="start what does not run yet; returns when all of it is ready")
-    start.add_argument("--servers-only", action="store_true", help="no services, no topics")
+    start = commands.add_parser("up", help="start everything that does not run yet, and return when all is ready")
+    start.add_argument("--servers-only", action="store_true", help="start Kafka, MongoDB and the S3 server only")
     commands.add_parser("down", help="stop everything; the data stays")
-    commands.add_parser("status", help="what runs, and where; exit code 1 unless all of it is ready")
-    logs = commands.add_parser("logs", help="the end of the logs")
-    logs.add_argument("-f", "--follow", action="store_true", help="go on until interrupted")
-    logs.add_argument("names", nargs="*", metavar="NAME", help="services or servers; all without")
+    commands.add_parser("status", help="list what runs, and where; exit code 1 unless all is ready")
+    show = commands.add_parser("logs", help="the end of the logs")
+    show.add_argument("-f", "--follow", action="store_true", help="print new lines until interrupted")
+    show.add_argument("names", nargs="*", metavar="NAME", help="services or servers; all if none is named")
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code."""
-    asked = _arguments().parse_args(arguments)
-    home: Path = asked.home.absolute()
+    """Run a command of the command line and return its exit code: 0 if it worked, 1 if not, 130 if interrupted."""
+    options = _arguments().parse_args(arguments)
+    home: Path = options.home.absolute()
     try:
-        if asked.command == "up":
-            up(home, given_settings(), system=SERVERS_ONLY if asked.servers_only else EVERYTHING)
-        elif asked.command == "down":
+        if options.command == "up":
+            up(home, given_settings(), system=SERVERS_ONLY if options.servers_only else EVERYTHING)
+        elif options.command == "down":
             down(home)
-        elif asked.command == "status":
+        elif options.command == "status":
             return _print_status(home)
         else:
-            return _show_logs(home, asked.names, follow=asked.follow)
-    except LocalError as fault:
-        print(f"error: {fault}", file=sys.stderr)
+            return _show_logs(home, options.names, follow=options.follow)
+    except LocalError as error:
+        print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; what was started goes on running: `up` completes it, `down` stops it", file=sys.stderr)
+        print(
+            "interrupted; programs that were started go on: `up` starts the others, `down` stops all", file=sys.stderr
+        )
         return 130
     return 0
 

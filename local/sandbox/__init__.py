@@ -1,7 +1,7 @@
-"""A sandbox MLS: listings, photos, a RESO Web API and everything that can go wrong with them, on this machine only."""
+"""A sandbox MLS on this machine: listings, photos, a RESO Web API, and faults that tests ask for."""
 
 from local.sandbox.album import NoPictures
+from local.sandbox.faults import Fault
 from local.sandbox.server import ImageRequest, Sandbox
-from local.sandbox.trouble import Trouble
 
-__all__ = ["ImageRequest", "NoPictures", "Sandbox", "Trouble"]
+__all__ = ["Fault", "ImageRequest", "NoPictures", "Sandbox"]

@@ -10,26 +10,32 @@ from local.sandbox import NoPictures, Sandbox
 
 
 def main() -> int:
-    """Serve until interrupted; 2 where the arguments cannot be used."""
-    wanted = _arguments()
+    """Serve until interrupted. Return the exit code: 0, or 2 if the arguments cannot be used."""
+    options = _arguments()
     try:
         mls = Sandbox(
-            listings=wanted.listings, photos=wanted.photos, folder=wanted.folder, port=wanted.port, cache=wanted.cache
+            listings=options.listings,
+            photos=options.photos,
+            folder=options.folder,
+            port=options.port,
+            cache=options.cache,
         )
         asyncio.run(_serve(mls))
-    except (NoPictures, OSError) as fault:
-        print(f"sandbox MLS: {fault}", file=sys.stderr)
+    except (NoPictures, OSError) as error:
+        print(f"sandbox MLS: {error}", file=sys.stderr)
         return 2
     return 0
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m local.sandbox", description="A small MLS on this machine only.")
-    parser.add_argument("--port", type=int, default=0, help="0, the default, takes a free one")
+    parser = argparse.ArgumentParser(prog="python -m local.sandbox", description="Serves a small MLS on this machine.")
+    parser.add_argument("--port", type=int, default=0, help="0, the default: any free port")
     parser.add_argument("--listings", type=_count, default=40)
     parser.add_argument("--photos", type=_count, default=8, help="photos of each listing")
-    parser.add_argument("--folder", type=Path, help="show the JPEG, PNG and WebP files of this folder, not drawings")
-    parser.add_argument("--cache", type=Path, help="keep drawn pictures in this folder; a temporary one if not given")
+    parser.add_argument(
+        "--folder", type=Path, help="show the JPEG, PNG and WebP files of this folder instead of drawings"
+    )
+    parser.add_argument("--cache", type=Path, help="keep drawn pictures in this folder (a temporary one)")
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""Where do the bytes of a photo come from? Drawn, or copied from a folder; made once, kept on disk."""
+"""The JPEG files of the sandbox's photos: drawn or copied from a folder, made once and kept on disk."""
 
 import asyncio
 import random
@@ -15,41 +15,43 @@ _FILES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 
 
 class NoPictures(ValueError):
-    """The folder given holds no JPEG, PNG or WebP file."""
+    """The folder does not exist, or holds no JPEG, PNG or WebP file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """Everything that the bytes of one photo follow from; `number` counts the listing's photos as first published."""
+    """What decides the bytes of a photo."""
 
     listing_key: str
     number: int
+    """The photo's position, from 0, among the listing's photos as first published."""
     index: int
-    """Counts all photos of the MLS: which file of a folder it shows."""
+    """The photo's position among all photos of the MLS, which chooses a file of the folder."""
     version: int
+    """1, and 1 more for each change of the photo."""
 
     def size(self, width: int) -> tuple[int, int]:
-        """Return width and height in pixels of a drawn picture."""
+        """Return the width and height in pixels of the photo, drawn `width` pixels wide."""
         return width, round(width * (0.75 if self.number % 4 == 3 else 2 / 3))
 
 
 def width_of(index: int) -> int:
-    """Return how wide the largest size of a photo is: most cameras' 1600 or 1920 px, now and then 2560 or 3840."""
+    """Return the width in pixels of a photo's largest size: mostly 1600 or 1920, for some 2560 or 3840."""
     return 3840 if index % 80 == 40 else 2560 if index % 20 == 10 else 1920 if index % 4 == 0 else 1600
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """Return the picture files of a folder and its subfolders, by name.
+    """Return the JPEG, PNG and WebP files of a folder and its subfolders, sorted by path.
 
     Raises:
-        NoPictures: there are none, or no such folder.
+        NoPictures: the folder has none, or does not exist.
     """
     folder = folder.expanduser()
     if not folder.is_dir():
-        raise NoPictures(f"{folder} is no folder; name one that holds JPEG, PNG or WebP files")
+        raise NoPictures(f"{folder} is not a folder; name a folder that holds JPEG, PNG or WebP files")
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _FILES and path.is_file())
     if not found:
-        raise NoPictures(f"{folder} holds no JPEG, PNG or WebP file; put some there or leave the folder out")
+        raise NoPictures(f"{folder} holds no JPEG, PNG or WebP file; put pictures there, or name no folder")
     return found
 
 
@@ -78,7 +80,7 @@ def _plate(shot: Shot) -> str:
 
 
 class Album:
-    """The JPEG of every shot, made off the event loop and kept in the folder `cache`; shows `files`, if any."""
+    """Makes the JPEG of every photo in threads, and keeps it in the folder `cache`. Shows `files`, if there are any."""
 
     def __init__(self, cache: Path, files: list[Path], threads: int) -> None:
         self._cache, self._files = cache, files
@@ -87,10 +89,10 @@ class Album:
         self.made = 0
 
     async def jpeg(self, shot: Shot, width: int) -> bytes:
-        """Return the picture, at most `width` px wide; those who ask at the same time share one drawing."""
+        """Return a photo as a JPEG at most `width` pixels wide. Calls at the same time share one drawing."""
         path = self._cache / f"{shot.listing_key}-{shot.number}-v{shot.version}-{width}.jpg"
-        if (kept := _read(path)) is not None:
-            return kept
+        if (cached := _read(path)) is not None:
+            return cached
         if path not in self._making:
             made = asyncio.get_running_loop().run_in_executor(self._pool, self._make, shot, width, path)
             self._making[path] = made
@@ -106,7 +108,7 @@ class Album:
         return made
 
     def _copied(self, shot: Shot, width: int) -> bytes | None:
-        """Return the file that the shot shows; None without files, or where this one cannot be read after all."""
+        """Return the file that the photo shows, None if there are no files, or if this file cannot be read."""
         if not self._files:
             return None
         file = self._files[shot.index % len(self._files)]
@@ -116,7 +118,7 @@ class Album:
             return None
 
     def close(self) -> None:
-        """Stop drawing; what is being drawn is finished first."""
+        """Cancel the drawings that wait, and wait for those that have begun."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 

@@ -1,4 +1,4 @@
-"""What does the sandbox MLS list? Listings and photos that change, their RESO records and signed image URLs."""
+"""The listings of the sandbox MLS: how they change, their RESO records and their signed image URLs."""
 
 import base64
 import hashlib
@@ -26,7 +26,10 @@ _KINDS = ("Detached", "Semi-Detached", "Condo Apartment", "Att/Row/Townhouse")
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """One of the sizes that every photo is offered in; `width` None is the photo's own."""
+    """A size in which every photo is offered: its ImageSizeDescription, its suffix in keys, and who may see it.
+
+    `width` is in pixels; None is the photo's own width.
+    """
 
     name: str
     suffix: str
@@ -44,28 +47,29 @@ SIZES = (
 
 @dataclass(slots=True)
 class Photo:
-    """One photo of a listing, in all sizes."""
+    """A photo of a listing, in all its sizes."""
 
     object_id: str
     shot: Shot
     width: int
-    """Pixels of its largest size."""
+    """The width in pixels of the largest size."""
     caption: str
     modified_at: str
+    """The MediaModificationTimestamp."""
 
     def width_in(self, size: Size) -> int:
-        """Return the pixels of its width in that size."""
+        """Return the photo's width in pixels in a size."""
         return min(self.width, size.width or self.width)
 
     @property
-    def buster(self) -> str:
-        """Say in the URL which version it is, so that no cache gives an older one."""
+    def cache_buster(self) -> str:
+        """Return the part of the URL that names the photo's version, so that no cache answers with an older one."""
         return "".join(char for char in self.modified_at if char.isdigit())
 
 
 @dataclass(slots=True)
 class Listing:
-    """One listing with its photos in order; `facts` are the RESO fields that never change."""
+    """A listing with its photos in order. `facts` are the RESO fields that never change."""
 
     key: str
     facts: Record
@@ -79,17 +83,17 @@ class Listing:
     def __post_init__(self) -> None:
         self.first_status = self.status
 
-    def photo(self, which: int | str) -> Photo:
-        """Return a photo by its position or MediaObjectID; KeyError where there is none."""
+    def photo(self, position_or_id: int | str) -> Photo:
+        """Return a photo by its position, from 0, or by its MediaObjectID. Raise KeyError if there is none."""
         for position, photo in enumerate(self.photos):
-            if which in (position, photo.object_id):
+            if position_or_id in (position, photo.object_id):
                 return photo
-        raise KeyError(f"listing {self.key} has no photo {which}; it has {len(self.photos)}, counted from 0")
+        raise KeyError(f"listing {self.key} has no photo {position_or_id}; it has {len(self.photos)}, counted from 0")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """Which picture a URL asks for."""
+class Requested:
+    """The photo and size that an image URL names."""
 
     listing: Listing
     photo: Photo
@@ -97,17 +101,20 @@ class Asked:
 
 
 class BadSignature(ValueError):
-    """The signature of an image URL is wrong, or its time is over."""
+    """The signature of an image URL is wrong, or its key has expired."""
 
 
 class Market:
-    """The listings, and the one clock whose timestamps only rise. `root` is where the URLs begin, without a slash."""
+    """All listings of the MLS, and the clock of its timestamps.
+
+    Pictures are at most `widest` pixels wide. `root` is the beginning of all image URLs, without a slash at its end.
+    """
 
     def __init__(self, listings: int, photos: int, *, widest: int = 3840) -> None:
         self.root = ""
         self._last = datetime.now(UTC)
         self._keys = [b"sandbox-1"]
-        """Signing keys that are still good, the newest last."""
+        """The keys whose signatures are valid, the newest last."""
         start = self._last - timedelta(days=20)
         step = timedelta(days=19) / max(1, listings)
         self.listings: dict[str, Listing] = {}
@@ -116,22 +123,23 @@ class Market:
             self.listings[listing.key] = listing
 
     def now(self) -> str:
-        """Return a timestamp later than every one before."""
+        """Return the time as text, always later than all timestamps before."""
         self._last = max(datetime.now(UTC), self._last + timedelta(milliseconds=1))
         return _text(self._last)
 
     def listing(self, key: str) -> Listing:
-        """Return a listing; KeyError with a message where there is none."""
+        """Return a listing by its ListingKey. Raise KeyError with a message if there is none."""
         if key not in self.listings:
             raise KeyError(f"there is no listing {key}; the first is {next(iter(self.listings), 'none')}")
         return self.listings[key]
 
-    # Every change below moves the listing's timestamps and returns its record as it is then.
+    # Each method below changes the listing's timestamps and returns its record after the change.
 
     def change_photo(self, key: str, photo: int | str = 0, *, media_only: bool = False) -> Record:
-        """Give a photo other bytes, so another MediaModificationTimestamp and URL too.
+        """Replace the picture of a photo, which changes its MediaModificationTimestamp and its URLs too.
 
-        With `media_only` the MediaChangeTimestamp moves and the ModificationTimestamp stays, as AMPRE's may.
+        With `media_only`, the listing's MediaChangeTimestamp changes and its ModificationTimestamp stays, as it may at
+        AMPRE.
         """
 
         def change(listing: Listing) -> None:
@@ -143,7 +151,7 @@ class Market:
         return self._changed(key, change, record=not media_only)
 
     def reorder(self, key: str, order: list[int] | None = None) -> Record:
-        """Put the photos into another order: the present positions in their new order, or the last photo first."""
+        """Reorder the photos: `order` lists the present positions in the new order. None puts the last photo first."""
 
         def change(listing: Listing) -> None:
             count = len(listing.photos)
@@ -155,7 +163,7 @@ class Market:
         return self._changed(key, change)
 
     def rename(self, key: str, caption: str, photo: int | str = 0) -> Record:
-        """Give a photo another caption; its bytes and own timestamp stay."""
+        """Change the caption of a photo. Its picture and its own timestamp stay."""
 
         def change(listing: Listing) -> None:
             listing.photo(photo).caption = caption
@@ -163,7 +171,7 @@ class Market:
         return self._changed(key, change)
 
     def withdraw_photo(self, key: str, photo: int | str = -1) -> Record:
-        """Take a photo off the listing, the last one unless named; its URLs are 404 from now on."""
+        """Remove a photo from its listing, the last one by default. Its URLs answer 404 from then on."""
 
         def change(listing: Listing) -> None:
             listing.photos.remove(listing.photo(len(listing.photos) - 1 if photo == -1 else photo))
@@ -171,11 +179,11 @@ class Market:
         return self._changed(key, change)
 
     def withdraw(self, key: str, status: str = "Expired") -> Record:
-        """Take a listing off the market."""
+        """Take a listing off the market by changing its status."""
         return self._changed(key, lambda listing: setattr(listing, "status", status), media=False)
 
     def reactivate(self, key: str) -> Record:
-        """Put a listing back on the market as it was, opted in."""
+        """Give a listing its first status again, and undo its opt-out."""
 
         def change(listing: Listing) -> None:
             listing.status, listing.is_opted_out = listing.first_status, False
@@ -183,19 +191,19 @@ class Market:
         return self._changed(key, change, media=False)
 
     def opt_out(self, key: str) -> Record:
-        """Say that the seller wants no display on the internet."""
+        """Opt a listing out of display on the internet."""
         return self._changed(key, lambda listing: setattr(listing, "is_opted_out", True), media=False)
 
     def touch(self, key: str) -> Record:
-        """Move the listing's ModificationTimestamp as for a new price; its photos stay."""
+        """Change only the ModificationTimestamp of a listing, as a new price would."""
         return self._changed(key, lambda _: None, media=False)
 
     def re_sign(self, *, expire: bool = False) -> None:
-        """Sign all image URLs anew, which moves no timestamp; with `expire`, the old ones are 403 from now on."""
+        """Sign all image URLs with a new key; no timestamp changes. With `expire`, the old URLs answer 403."""
         self._keys = [*([] if expire else self._keys), f"sandbox-{self.now()}".encode()]
 
     def forget(self, key: str) -> None:
-        """Have a listing no more, not even as withdrawn; its pictures are 404 from now on."""
+        """Delete a listing. Its record and its pictures answer 404 from then on."""
         del self.listings[self.listing(key).key]
 
     def _changed(
@@ -208,15 +216,15 @@ class Market:
         return self.property(listing)
 
     def properties(self) -> list[Record]:
-        """Return every listing's RESO Property record with Media expanded."""
+        """Return the RESO Property records of all listings, with Media."""
         return [self.property(listing) for listing in self.listings.values()]
 
     def property(self, listing: Listing) -> Record:
-        """Return one RESO Property record with Media expanded."""
+        """Return the RESO Property record of a listing, with Media."""
         return self.bare(listing) | {"Media": self.media(listing)}
 
     def bare(self, listing: Listing) -> Record:
-        """Return one RESO Property record without Media."""
+        """Return the RESO Property record of a listing, without Media."""
         return {
             **listing.facts,
             "StandardStatus": listing.status,
@@ -228,7 +236,7 @@ class Market:
         }
 
     def media(self, listing: Listing) -> list[Record]:
-        """Return one RESO Media row for each size of each photo."""
+        """Return the RESO Media rows of a listing: a row for each size of each photo."""
         placed = enumerate(listing.photos)
         return [self._row(listing, photo, order, size) for order, photo in placed for size in SIZES]
 
@@ -256,19 +264,19 @@ class Market:
         }
 
     def url(self, listing: Listing, photo: Photo, size: Size) -> str:
-        """Return the URL of a photo in one size: signature, size and cache buster in the path, as AMPRE's have it."""
+        """Return the URL of a photo in a size. Its path holds signature, size and cache buster, as at AMPRE."""
         source = _base64(f"{listing.key}/{photo.object_id}/{size.suffix}".encode())
         width = photo.width_in(size)
         mark = "" if size.suffix == "nw" else "/wm:.5:so:0:50:.4"
-        signed = f"rs:fit:{width}:{width}{mark}/cb:{photo.buster}/{source}.jpg"
+        signed = f"rs:fit:{width}:{width}{mark}/cb:{photo.cache_buster}/{source}.jpg"
         return f"{self.root}/{_signature(self._keys[-1], signed)}/{signed}"
 
-    def asked(self, path: str) -> Asked:
-        """Read the path of an image URL.
+    def requested(self, path: str) -> Requested:
+        """Return the photo that the path of an image URL names.
 
         Raises:
-            BadSignature: it was not signed here, or has expired.
-            KeyError: the photo or its listing is not there any more.
+            BadSignature: the URL was not signed here, or its key has expired.
+            KeyError: the photo or its listing does not exist any more.
         """
         signature, _, signed = path.lstrip("/").partition("/")
         if not any(hmac.compare_digest(signature, _signature(key, signed)) for key in self._keys):
@@ -277,7 +285,7 @@ class Market:
         decoded = base64.urlsafe_b64decode(source + "=" * (-len(source) % 4)).decode()
         key, object_id, suffix = decoded.split("/")
         listing = self.listing(key)
-        return Asked(listing, listing.photo(object_id), next(size for size in SIZES if size.suffix == suffix))
+        return Requested(listing, listing.photo(object_id), next(size for size in SIZES if size.suffix == suffix))
 
 
 def _signature(key: bytes, signed: str) -> str:

@@ -1,4 +1,4 @@
-"""How much of OData does the sandbox speak? `$filter`, `$orderby`, `$select`, `$skip` and `$top` over flat records."""
+"""The part of OData that the sandbox supports: `$filter`, `$orderby`, `$select`, `$skip`, `$top` over flat records."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -9,9 +9,9 @@ from operator import eq, ge, gt, le, lt, ne
 Record = dict[str, object]
 Test = Callable[[Mapping[str, object]], bool]
 
-MOST_AT_ONCE = 1000
+MAX_PAGE = 1000
 _DEFAULT_PAGE = 100
-_MOST_SKIPPED = 100_000
+_MAX_SKIP = 100_000
 _COMPARISONS: dict[str, Callable[..., bool]] = {"eq": eq, "ne": ne, "gt": gt, "ge": ge, "lt": lt, "le": le}
 _TOKEN = re.compile(
     r"\s*(?:(?P<text>'(?:[^']|'')*')|(?P<time>\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d))"
@@ -20,7 +20,7 @@ _TOKEN = re.compile(
 
 
 class BadQuery(ValueError):
-    """A query option that cannot be read, or is not supported; `status` is HTTP's, 400 or 501."""
+    """A query option is invalid or not supported. `status` is the HTTP status of the answer, 400 or 501."""
 
     def __init__(self, detail: str, status: int = 400) -> None:
         super().__init__(detail)
@@ -28,61 +28,67 @@ class BadQuery(ValueError):
 
 
 def parse_filter(text: str) -> Test:
-    """Return the test that a `$filter` describes: comparisons, `in`, `and`, `or`, `not` and parentheses."""
+    """Return a function that returns True for the records that match a `$filter`.
+
+    Comparisons, `in`, `and`, `or`, `not` and parentheses are supported.
+
+    Raises:
+        BadQuery: the filter cannot be parsed.
+    """
     return _Parser(text).whole()
 
 
 class _Parser:
-    """Recursive descent over the tokens of one `$filter`."""
+    """A recursive descent parser of the tokens of one `$filter`."""
 
     def __init__(self, text: str) -> None:
         self._tokens = _tokens(text)
-        self._at = 0
+        self._position = 0
 
     def whole(self) -> Test:
-        test = self._either()
+        test = self._any_of()
         if self._peek() != ("end", ""):
-            raise BadQuery(f"$filter goes on with {self._peek()[1]!r} where it should end")
+            raise BadQuery(f"$filter continues with {self._peek()[1]!r} where its end is expected")
         return test
 
-    def _either(self) -> Test:
-        tests = [self._both()]
-        while self._took("word", "or"):
-            tests.append(self._both())
+    def _any_of(self) -> Test:
+        tests = [self._all_of()]
+        while self._accept("word", "or"):
+            tests.append(self._all_of())
         return lambda record: any(test(record) for test in tests)
 
-    def _both(self) -> Test:
-        tests = [self._one()]
-        while self._took("word", "and"):
-            tests.append(self._one())
+    def _all_of(self) -> Test:
+        tests = [self._term()]
+        while self._accept("word", "and"):
+            tests.append(self._term())
         return lambda record: all(test(record) for test in tests)
 
-    def _one(self) -> Test:
-        if self._took("word", "not"):
-            test = self._one()
+    def _term(self) -> Test:
+        if self._accept("word", "not"):
+            test = self._term()
             return lambda record: not test(record)
-        if self._took("mark", "("):
-            test = self._either()
-            self._must("mark", ")")
+        if self._accept("mark", "("):
+            test = self._any_of()
+            self._expect("mark", ")")
             return test
         return self._comparison()
 
     def _comparison(self) -> Test:
-        name, operator = self._must("word"), self._must("word")
+        name, operator = self._expect("word"), self._expect("word")
         if operator == "in":
             values = self._values()
             return lambda record: any(_holds(eq, record.get(name), value) for value in values)
         if operator not in _COMPARISONS:
-            raise BadQuery(f"$filter: {operator!r} is no comparison; known are {', '.join(_COMPARISONS)}, in")
+            raise BadQuery(f"$filter: {operator!r} is not a comparison; use one of {', '.join(_COMPARISONS)}, in")
         compare, value = _COMPARISONS[operator], self._value()
         return lambda record: _holds(compare, record.get(name), value)
 
     def _values(self) -> list[object]:
-        self._must("mark", "(")
+        self._expect("mark", "(")
         values = [self._value()]
-        while self._took("mark", ","):
+        while self._accept("mark", ","):
             values.append(self._value())
-        self._must("mark", ")")
+        self._expect("mark", ")")
         return values
 
     def _value(self) -> object:
@@ -95,27 +101,27 @@ class _Parser:
             return float(text)
         if kind == "word" and text in {"true", "false", "null"}:
             return {"true": True, "false": False, "null": None}[text]
-        raise BadQuery(f"$filter: {text!r} is no value; texts stand in 'single quotes'")
+        raise BadQuery(f"$filter: {text!r} is not a value; write texts in 'single quotes'")
 
     def _peek(self) -> tuple[str, str]:
-        return self._tokens[self._at]
+        return self._tokens[self._position]
 
     def _next(self) -> tuple[str, str]:
         token = self._peek()
-        self._at = min(self._at + 1, len(self._tokens) - 1)
+        self._position = min(self._position + 1, len(self._tokens) - 1)
         return token
 
-    def _took(self, kind: str, text: str) -> bool:
+    def _accept(self, kind: str, text: str) -> bool:
         found = self._peek() == (kind, text)
         if found:
             self._next()
         return found
 
-    def _must(self, kind: str, text: str | None = None) -> str:
-        found, said = self._next()
-        if found != kind or text not in {None, said}:
-            raise BadQuery(f"$filter: {said or 'the end'!r} where {text or 'a name'} should stand")
-        return said
+    def _expect(self, kind: str, text: str | None = None) -> str:
+        found, token = self._next()
+        if found != kind or text not in {None, token}:
+            raise BadQuery(f"$filter: {token or 'the end'!r} where {text or 'a name'} is expected")
+        return token
 
 
 def _tokens(text: str) -> list[tuple[str, str]]:
@@ -124,7 +130,7 @@ def _tokens(text: str) -> list[tuple[str, str]]:
     while at < len(text):
         match = _TOKEN.match(text, at)
         if match is None or match.lastgroup is None:
-            raise BadQuery(f"$filter cannot be read from {text[at : at + 20]!r} on")
+            raise BadQuery(f"$filter cannot be parsed from {text[at : at + 20]!r} on")
         tokens.append((match.lastgroup, match[match.lastgroup]))
         at = match.end()
     return [*tokens, ("end", "")]
@@ -134,31 +140,37 @@ def _time(text: str) -> datetime:
     try:
         return datetime.fromisoformat(text).astimezone(UTC)
     except ValueError:
-        raise BadQuery(f"{text} is no timestamp") from None
+        raise BadQuery(f"{text} is not a timestamp") from None
 
 
-def _holds(compare: Callable[..., bool], held: object, value: object) -> bool:
-    if isinstance(value, datetime) and isinstance(held, str):
-        held = _time(held)
+def _holds(compare: Callable[..., bool], field: object, value: object) -> bool:
+    if isinstance(value, datetime) and isinstance(field, str):
+        field = _time(field)
     try:
-        return compare(held, value)
-    except TypeError:  # null compared with a value, a number with a text: never true
+        return compare(field, value)
+    except TypeError:  # null with a value, or a number with a text
         return False
 
 
 def page(records: Sequence[Record], options: Mapping[str, str]) -> tuple[list[Record], int | None]:
-    """Return the records that the options ask for, and the `$skip` of the next page if there is one."""
-    is_wanted = parse_filter(options["$filter"]) if options.get("$filter") else None
-    chosen = [record for record in records if is_wanted is None or is_wanted(record)]
+    """Return the records of one page, and the `$skip` of the next page, None if there is none.
+
+    `options` are the query options by name, such as `$top`.
+
+    Raises:
+        BadQuery: an option is invalid.
+    """
+    matches = parse_filter(options["$filter"]) if options.get("$filter") else None
+    chosen = [record for record in records if matches is None or matches(record)]
     for name, is_descending in reversed(_orders(options.get("$orderby", ""))):
-        chosen.sort(key=partial(_place, name), reverse=is_descending)
-    skip = _whole(options, "$skip", 0, _MOST_SKIPPED)
-    top = _whole(options, "$top", _DEFAULT_PAGE, MOST_AT_ONCE)
+        chosen.sort(key=partial(_sort_key, name), reverse=is_descending)
+    skip = _whole(options, "$skip", 0, _MAX_SKIP)
+    top = _whole(options, "$top", _DEFAULT_PAGE, MAX_PAGE)
     after = skip + top
     return chosen[skip:after], after if top and after < len(chosen) else None
 
 
-def _place(name: str, record: Record) -> tuple[float, str]:
+def _sort_key(name: str, record: Record) -> tuple[float, str]:
     value = record.get(name)
     return (value, "") if isinstance(value, (int, float)) else (0, str(value or ""))
 
@@ -168,7 +180,7 @@ def _orders(text: str) -> list[tuple[str, bool]]:
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, _, direction = part.partition(" ")
         if direction.strip() not in {"", "asc", "desc"} or not name.isidentifier():
-            raise BadQuery(f"$orderby: {part!r} must read NAME, NAME asc or NAME desc")
+            raise BadQuery(f"$orderby: {part!r} must be NAME, NAME asc or NAME desc")
         orders.append((name, direction.strip() == "desc"))
     return orders
 
@@ -181,6 +193,6 @@ def _whole(options: Mapping[str, str], name: str, default: int, most: int) -> in
 
 
 def selected(record: Record, select: str) -> Record:
-    """Return the fields that `$select` names; all of them if it is empty."""
+    """Return the fields of a record that `$select` names, all fields if it is empty."""
     names = {name.strip() for name in select.split(",")}
     return {name: value for name, value in record.items() if not select or name in names}

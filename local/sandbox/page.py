@@ -1,4 +1,4 @@
-"""What does a person see of the sandbox MLS? One page: listings, links, and buttons that change things."""
+"""The page of the sandbox MLS for people: listings, links, and buttons that change listings."""
 
 from collections.abc import Iterable
 from html import escape
@@ -39,7 +39,7 @@ _CHANGES = (
 
 
 def index(listings: Iterable[Listing], image_requests: int) -> str:
-    """Return the page as HTML."""
+    """Return the page as HTML. `image_requests` is the number of requests for pictures so far."""
     listings = list(listings)
     photos = sum(len(listing.photos) for listing in listings)
     cards = "\n".join(_card(listing) for listing in listings)
@@ -47,9 +47,9 @@ def index(listings: Iterable[Listing], image_requests: int) -> str:
 <meta name="viewport" content="width=device-width,initial-scale=1"><link rel="icon" href="data:,">
 <style>{_STYLE}</style>
 <header><h1>Sandbox <b>MLS</b></h1>
-<p>The MLS side: {len(listings)} listings with {photos} photos that exist on this machine only.
-Its pictures were asked for {image_requests:,} times. A button changes something here, as an agent would;
-who reads the Web API or gets the events then hears of it.</p>
+<p>{len(listings)} listings with {photos} photos, on this machine only.
+Its pictures were requested {image_requests:,} times.
+The buttons change listings as an agent would. Only the Web API shows the changes: the sandbox publishes no events.</p>
 <nav>
 <a href="/odata/Property?$expand=Media&amp;$top=3">RESO Web API</a><a href="/control/requests">Requests</a>
 <a href="/control/properties">All records</a><a href="/control/feeds.toml">feeds.toml</a></nav>

@@ -1,4 +1,4 @@
-"""How does the sandbox MLS answer? Signed pictures, a RESO Web API, a control API and a page, on loopback."""
+"""The server of the sandbox MLS: signed pictures, a RESO Web API, a control API and a page, on loopback."""
 
 import asyncio
 import json
@@ -18,17 +18,16 @@ from pydantic import ValidationError, validate_call
 
 from local.sandbox import odata, page
 from local.sandbox.album import Album, pictures_in
-from local.sandbox.market import SIZES, Asked, BadSignature, Listing, Market, Record
-from local.sandbox.trouble import Trouble, Troubles, cut
+from local.sandbox.faults import Fault, Faults, cut
+from local.sandbox.market import BadSignature, Listing, Market, Record, Requested
 
-_LARGEST = SIZES[2]
 _SIGNED = "/{signature:[A-Za-z0-9_-]{43}}/{rest:.+}"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True)
 class ImageRequest:
-    """One request for a picture. Keys are empty where the URL was not good; `at` is monotonic seconds."""
+    """A request for a picture and its status. The names are empty if the URL was invalid; `at` is monotonic seconds."""
 
     at: float
     listing_key: str
@@ -41,9 +40,10 @@ class ImageRequest:
 class Sandbox:
     """A small RESO-like MLS on loopback: `async with Sandbox(listings=3, photos=2) as mls: …`.
 
-    `photos` a listing, drawn, or read from `folder`; `widest` in pixels makes small pictures for fast tests. `token`
-    and `image_token` are bearer tokens that the Web API and the pictures then ask for. Drawn pictures stay in `cache`,
-    a temporary folder unless given. `allow_expand(False)` refuses `$expand=Media` with 400, or with 501.
+    Each listing has `photos` photos, drawn, or read from `folder`. No picture is wider than `widest` pixels: small ones
+    make tests fast. The port is any free one if `port` is 0. `tokens` are the bearer tokens that the Web API ("odata")
+    and the pictures ("images") require; without one, no token is required. Drawn pictures are kept in the folder
+    `cache`, by default in a temporary one.
 
     Raises:
         NoPictures: the folder holds no picture.
@@ -57,20 +57,19 @@ class Sandbox:
         folder: Path | str | None = None,
         port: int = 0,
         widest: int = 3840,
-        token: str | None = None,
-        image_token: str | None = None,
+        tokens: Mapping[Literal["odata", "images"], str] | None = None,
         cache: Path | None = None,
     ) -> None:
         self._files = pictures_in(Path(folder)) if folder is not None else []
-        self._wanted_port, self._cache = port, cache if folder is None else None
-        self._tokens = {"/odata": token, "image": image_token}
+        self._port, self._cache = port, cache if folder is None else None
+        self._tokens = tokens or {}
         self.market = market = Market(listings, photos, widest=widest)
-        self.troubles = Troubles()
+        self.faults = Faults()
         self.can_expand, self._expand_refusal = True, 400
         self.requests: Counter[str] = Counter()
-        """Requests by path, the control API's and the pages' left out."""
+        """The number of requests by path, without those for the control API and the page."""
         self.begun: Counter[str] = Counter()
-        """Requests for pictures by listing key, counted as they arrive; the log has them once they are answered."""
+        """The number of requests for pictures by ListingKey, counted on arrival. `image_log` has the answered ones."""
         self.image_log: deque[ImageRequest] = deque(maxlen=20_000)
         self.url = ""
         self.properties = market.properties
@@ -86,17 +85,17 @@ class Sandbox:
 
     @property
     def web_api(self) -> str:
-        """Root of the RESO Web API, as `reso_url` has it."""
+        """Return the root of the RESO Web API, for `reso_url` in feeds.toml."""
         return f"{self.url}/odata"
 
     @property
     def host(self) -> str:
-        """Host and port, as `image_hosts` has it."""
+        """Return host and port, for `image_hosts` in feeds.toml."""
         return self.url.removeprefix("http://")
 
     @property
     def image_requests(self) -> int:
-        """Requests for pictures, of whatever listing."""
+        """Return the number of requests for pictures of all listings."""
         return self.begun.total()
 
     async def __aenter__(self) -> Self:
@@ -106,7 +105,7 @@ class Sandbox:
         self._album = Album(cache, self._files, threads=2)
         self._runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=0.2)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self._wanted_port).start()
+        await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
         self.url = self.market.root = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
         return self
 
@@ -117,9 +116,9 @@ class Sandbox:
             self._temporary.cleanup()
 
     def feeds_toml(self, *, feed: str = "sandbox", **overrides: object) -> str:
-        """Return a whole `feeds.toml` with one table for this MLS: generous rates, quick retries. Needs the URL.
+        """Return a feeds.toml with one feed for this running MLS, with high rates and short retries.
 
-        Nothing reads the Web API unless asked: `feeds_toml(reso_url=mls.web_api)`.
+        `overrides` are settings of the feed. Sweeps read the Web API only with `reso_url=mls.web_api`.
         """
         rules: dict[str, object] = {
             "image_hosts": [self.host],
@@ -135,28 +134,28 @@ class Sandbox:
         lines = [f"{name} = {_toml(value)}" for name, value in (rules | overrides).items()]
         return "\n".join([f"[feeds.{json.dumps(feed)}]", *lines, ""])
 
-    def misbehave(self, **trouble: object) -> None:
-        """Answer wrongly from now on; the arguments are those of `Trouble`, such as kind="html", count=3."""
-        self.troubles.add(Trouble.model_validate(trouble))
+    def misbehave(self, **fault: object) -> None:
+        """Inject a fault from the next request on. The arguments are the fields of `Fault`: kind="html", count=3."""
+        self.faults.add(Fault.model_validate(fault))
 
     def behave(self) -> None:
-        """Answer rightly again, and expand Media."""
-        self.troubles.clear()
+        """Remove all faults, and allow `$expand=Media` again."""
+        self.faults.clear()
         self.can_expand = True
 
     def allow_expand(self, allowed: bool, status: Literal[400, 501] = 400) -> None:
-        """Say whether `$expand=Media` works, and what it is refused with: OData names both."""
+        """Allow `$expand=Media`, or refuse it with a status; OData allows both 400 and 501."""
         self.can_expand, self._expand_refusal = allowed, status
 
     def reset(self) -> None:
-        """Forget all counts and troubles. The listings stay: to turn time back would break what MLSs promise."""
+        """Remove all counts and faults. The listings stay: the timestamps of an MLS never go back."""
         self.behave()
         self.requests.clear()
         self.image_log.clear()
         self.begun.clear()
 
     async def draw_ahead(self) -> None:
-        """Make the largest size of every photo before anybody asks, one at a time."""
+        """Draw the largest size of every photo before it is requested, one at a time."""
         for listing in [*self.market.listings.values()]:
             for photo in [*listing.photos]:
                 await self._album.jpeg(photo.shot, photo.width)
@@ -186,72 +185,72 @@ class Sandbox:
             self.requests[request.path] += 1
         if not request.path.startswith("/odata/"):
             return await handler(request)
-        if not self._is_allowed(request, "/odata"):
-            return _odata_error(401, "a bearer token is needed")
-        trouble = await self.troubles.strike("odata")
-        if trouble is not None and (instead := trouble.answer()) is not None:
+        if not self._is_allowed(request, "odata"):
+            return _odata_error(401, "a bearer token is required")
+        fault = await self.faults.apply("odata")
+        if fault is not None and (instead := fault.answer()) is not None:
             return instead
         response = await self._answered(request, handler)
-        if trouble is not None and trouble.kind == "truncated" and isinstance(response.body, bytes):
+        if fault is not None and fault.kind == "truncated" and isinstance(response.body, bytes):
             return await cut(request, response.body, "application/json")
-        if "gzip" in request.headers.get("Accept-Encoding", ""):  # aiohttp itself would rather deflate
+        if "gzip" in request.headers.get("Accept-Encoding", ""):  # aiohttp would choose deflate
             response.enable_compression(web.ContentCoding.gzip)
         return response
 
     async def _answered(self, request: web.Request, handler: Handler) -> web.Response:
         try:
             return cast("web.Response", await handler(request))
-        except odata.BadQuery as fault:
-            return _odata_error(fault.status, str(fault))
+        except odata.BadQuery as error:
+            return _odata_error(error.status, str(error))
         except KeyError as missing:
             return _odata_error(404, str(missing.args[0]))
 
-    def _is_allowed(self, request: web.Request, what: str) -> bool:
-        token = self._tokens[what]
+    def _is_allowed(self, request: web.Request, on: Literal["odata", "images"]) -> bool:
+        token = self._tokens.get(on)
         return token is None or request.headers.get("Authorization") == f"Bearer {token}"
 
     # Pictures
 
     async def _image(self, request: web.Request) -> web.StreamResponse:
-        asked, refusal = self._asked(request)
-        self.begun[asked.listing.key if asked else ""] += 1
-        response = await self._picture(request, asked) if asked else web.Response(status=refusal)
-        self._log(request, asked, response.status)
+        requested, refusal = self._requested(request)
+        self.begun[requested.listing.key if requested else ""] += 1
+        response = await self._picture(request, requested) if requested else web.Response(status=refusal)
+        self._log(request, requested, response.status)
         return response
 
-    def _asked(self, request: web.Request) -> tuple[Asked | None, int]:
-        if not self._is_allowed(request, "image"):
+    def _requested(self, request: web.Request) -> tuple[Requested | None, int]:
+        if not self._is_allowed(request, "images"):
             return None, 401
         try:
-            return self.market.asked(request.path), 200
+            return self.market.requested(request.path), 200
         except BadSignature:
             return None, 403
         except KeyError:
             return None, 404
 
-    async def _picture(self, request: web.Request, asked: Asked) -> web.StreamResponse:
-        trouble = await self.troubles.strike("images", asked.listing.key)
-        if trouble is not None and (instead := trouble.answer()) is not None:
+    async def _picture(self, request: web.Request, requested: Requested) -> web.StreamResponse:
+        fault = await self.faults.apply("images", requested.listing.key)
+        if fault is not None and (instead := fault.answer()) is not None:
             return instead
-        shot, width = asked.photo.shot, asked.photo.width_in(asked.size)
+        shot, width = requested.photo.shot, requested.photo.width_in(requested.size)
         response = web.Response(content_type="image/jpeg", headers={"Cache-Control": "public, max-age=86400"})
         response.etag = f"{shot.listing_key}-{shot.number}-v{shot.version}-{width}"
-        response.last_modified = datetime.fromisoformat(asked.photo.modified_at)
+        response.last_modified = datetime.fromisoformat(requested.photo.modified_at)
         if _is_held(request, response):
             response.set_status(304)
             return response
         body = await self._album.jpeg(shot, width)
-        if trouble is not None and trouble.kind == "truncated":
+        if fault is not None and fault.kind == "truncated":
             return await cut(request, body, "image/jpeg")
         response.body = body
         return response
 
-    def _log(self, request: web.Request, asked: Asked | None, status: int) -> None:
-        names = (asked.listing.key, asked.photo.object_id, asked.size.name) if asked else ("", "", "")
+    def _log(self, request: web.Request, requested: Requested | None, status: int) -> None:
+        names = (requested.listing.key, requested.photo.object_id, requested.size.name) if requested else ("", "", "")
         self.image_log.append(ImageRequest(monotonic(), *names, status, request.headers))
 
     async def _preview(self, request: web.Request) -> web.Response:
-        """A picture for the page, which no count shows and no trouble touches."""
+        """Answer with a picture for the page, which is not counted and gets no fault."""
         try:
             photo = self.market.listing(request.match_info["key"]).photo(request.match_info["photo"])
         except KeyError as missing:
@@ -303,8 +302,8 @@ class Sandbox:
     async def _change(self, request: web.Request) -> web.Response:
         name = request.match_info["change"]
         if name not in self._controls:
-            known = ", ".join(["misbehave", *self._controls])
-            raise web.HTTPNotFound(text=f"{name} is not known; known are {known}")
+            names = ", ".join(["misbehave", *self._controls])
+            raise web.HTTPNotFound(text=f"there is no change {name}; there are {names}")
         arguments = await _json(request)
         return _controlled(lambda: self._controls[name](**arguments))
 
@@ -312,8 +311,8 @@ class Sandbox:
         return web.json_response(
             {
                 "image_requests": self.image_requests,
-                "images_by_status": Counter(str(one.status) for one in self.image_log),
-                "images_by_size": Counter(one.size or "unknown" for one in self.image_log),
+                "images_by_status": Counter(str(answered.status) for answered in self.image_log),
+                "images_by_size": Counter(answered.size or "unknown" for answered in self.image_log),
                 "pictures_made": self._album.made,
                 "requests": self.requests,
             }
@@ -331,10 +330,10 @@ class Sandbox:
 
 
 def _is_held(request: web.Request, response: web.Response) -> bool:
-    """Whether the caller holds this very version; an ETag outweighs a date, as RFC 9110 13.2.2 has it."""
+    """Return True if the caller has this version already. An ETag outweighs a date (RFC 9110, 13.2.2)."""
     if request.if_none_match is not None:
-        held = response.etag
-        return any(tag.value in {"*", held.value if held else None} for tag in request.if_none_match)
+        etag = response.etag
+        return any(tag.value in {"*", etag.value if etag else None} for tag in request.if_none_match)
     since, modified = request.if_modified_since, response.headers["Last-Modified"]
     return since is not None and parsedate_to_datetime(modified) <= since
 
@@ -344,7 +343,7 @@ def _odata_error(status: int, message: str) -> web.Response:
 
 
 async def _json(request: web.Request) -> dict[str, object]:
-    """Read the arguments. Only as JSON by name: a form on some other site could send anything else to loopback."""
+    """Return the arguments of a change. Only `application/json` is read: forms of other sites cannot send that."""
     if request.content_type != "application/json":
         raise web.HTTPUnsupportedMediaType(text="send the arguments as application/json")
     try:
@@ -361,11 +360,11 @@ def _controlled(change: Callable[[], object]) -> web.Response:
         return web.json_response({"ok": True, "property": change()})
     except KeyError as missing:
         return web.json_response({"ok": False, "error": str(missing.args[0])}, status=404)
-    except (ValidationError, ValueError, TypeError) as fault:
-        return web.json_response({"ok": False, "error": str(fault)}, status=400)
+    except (ValidationError, ValueError, TypeError) as error:
+        return web.json_response({"ok": False, "error": str(error)}, status=400)
 
 
 def _toml(value: object) -> str:
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{json.dumps(key)} = {_toml(one)}" for key, one in value.items()) + "}"
+        return "{" + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + "}"
     return json.dumps(value, ensure_ascii=False)

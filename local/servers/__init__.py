@@ -1,4 +1,4 @@
-"""The three real servers of the stack as plain processes, each described as a program for `local.processes`."""
+"""The three real servers of the stack as plain processes: Kafka, mongod and an S3 server."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -7,13 +7,19 @@ from local.processes import Program
 from local.servers import kafka, mongod, s3
 
 PORTS: dict[str, tuple[str, ...]] = {"mongod": mongod.PORTS, "s3": s3.PORTS, "kafka": kafka.PORTS}
-"""Every server and the ports that it opens. Kafka is last, so that the others start while it is prepared."""
+"""The names of the ports that each server opens. Kafka is last, so that the others start while it is prepared."""
 
 
 def programs(
     names: Iterable[str], home: Path, ports: Mapping[str, int], access_key: str, secret_key: str
 ) -> list[Program]:
-    """The servers of these names with data under `home`/data. Raises LocalError where a runtime is missing."""
+    """Return how to run the servers of these names, with their data in `home`/data.
+
+    `ports` has a port for each name in `PORTS`; the keys are those of the S3 server's only user.
+
+    Raises:
+        LocalError: the program of a server is not installed.
+    """
     data = home / "data"
     build = {
         "mongod": lambda: mongod.program(data / "mongod", ports),

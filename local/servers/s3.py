@@ -1,4 +1,4 @@
-"""An S3 server as one process: SeaweedFS with its master, volume server, filer and S3 door together."""
+"""An S3 server as one process: SeaweedFS with its master, volume server, filer and S3 gateway."""
 
 import shutil
 import sysconfig
@@ -10,7 +10,7 @@ from local.ports import http_status
 from local.processes import LocalError, Program
 
 PORTS = tuple(f"{part}.port{kind}" for part in ("s3", "master", "volume", "filer", "admin") for kind in ("", ".grpc"))
-"""Named as its options are. Each is given, or it would take a fixed one."""
+"""The ports, named as the options of `weed mini` are. Each is set: the defaults are fixed ports."""
 
 OPTIONS = (
     "-ip=127.0.0.1",
@@ -26,7 +26,11 @@ OPTIONS = (
 
 
 def program(data: Path, ports: Mapping[str, int], access_key: str, secret_key: str) -> Program:
-    """The server with its files in the folder and one identity that may do everything. Raises LocalError without it."""
+    """Return how to run the server with its files in the folder `data`, and one user with these keys and all rights.
+
+    Raises:
+        LocalError: SeaweedFS is not installed.
+    """
     listening = [f"-{name}={ports[name]}" for name in PORTS]
     return Program(
         name="s3",
@@ -39,17 +43,17 @@ def program(data: Path, ports: Mapping[str, int], access_key: str, secret_key: s
 
 
 def endpoint(port: int) -> str:
-    """Where clients reach it."""
+    """Return the URL that clients connect to."""
     return f"http://127.0.0.1:{port}"
 
 
 def _answers(port: int, master_port: int) -> bool:
-    """Whether it would take a file: the S3 door opens before the first volume is there."""
+    """Return True if the server accepts objects: its S3 gateway answers before the first volume is ready."""
     return http_status(port, "/healthz") == 200 and http_status(master_port, "/dir/assign") == 200
 
 
 def _weed() -> str:
-    """The one in the wheel, else the system's."""
+    """Return the path of `weed`: in the installed wheel, else on the PATH."""
     if found := shutil.which("weed", path=sysconfig.get_path("scripts")) or shutil.which("weed"):
         return found
     raise LocalError(

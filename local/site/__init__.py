@@ -1,1 +1,1 @@
-"""An example of a listing site: it asks the resolver for its pictures and never sees an MLS's URL."""
+"""An example of a listing site: it gets its pictures from the resolver, and never the URLs of the MLS."""

@@ -11,30 +11,30 @@ _PAGE = Path(__file__).with_name("gallery.html")
 
 
 def main() -> None:
-    """Serve until interrupted."""
-    asked = _arguments()
+    """Serve the site until interrupted."""
+    options = _arguments()
     app = web.Application()
-    app.add_routes([web.get("/", _Gallery(asked.resolver, asked.feed, asked.listings))])
-    web.run_app(app, host="127.0.0.1", port=asked.port, print=None, access_log=None, loop=asyncio.new_event_loop())
+    app.add_routes([web.get("/", _Gallery(options.resolver, options.feed, options.listings))])
+    web.run_app(app, host="127.0.0.1", port=options.port, print=None, access_log=None, loop=asyncio.new_event_loop())
 
 
 class _Gallery:
-    """The page, with the site's own listings in it; the pictures come from the resolver's answers."""
+    """The handler of the only page. The page holds the listings; its script asks the resolver for their pictures."""
 
     def __init__(self, resolver: str, feed: str, listings: Path) -> None:
-        self._asking = {"resolver": resolver, "feed": feed}
+        self._source = {"resolver": resolver, "feed": feed}
         self._listings = listings
 
     async def __call__(self, _: web.Request) -> web.Response:
         listings = json.loads(await asyncio.to_thread(self._listings.read_text, encoding="utf-8"))
         page = await asyncio.to_thread(_PAGE.read_text, encoding="utf-8")
         # "<" must not end the script that the data stands in.
-        data = json.dumps(self._asking | {"listings": listings}).replace("<", "\\u003c")
+        data = json.dumps(self._source | {"listings": listings}).replace("<", "\\u003c")
         return web.Response(text=page.replace("__DATA__", data), content_type="text/html")
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m local.site", description="An example of a listing site.")
+    parser = argparse.ArgumentParser(prog="python -m local.site", description="Serves an example of a listing site.")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--resolver", required=True, help="where the resolver answers, such as http://127.0.0.1:8080")
     parser.add_argument("--feed", required=True, help="the feed that the listings belong to")

@@ -126,7 +126,7 @@ def test_a_dead_server_is_started_alone(server_home: Path) -> None:
 def test_up_does_nothing_where_everything_runs(server_home: Path) -> None:
     stack.up(server_home, system=stack.SERVERS_ONLY)
     before, news = pids(server_home, "kafka", "mongod", "s3"), list[str]()
-    stack.up(server_home, say=news.append, system=stack.SERVERS_ONLY)
+    stack.up(server_home, report=news.append, system=stack.SERVERS_ONLY)
     assert news == ["everything is running already"]
     assert pids(server_home, "kafka", "mongod", "s3") == before
     assert len(before) == 3

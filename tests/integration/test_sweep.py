@@ -17,7 +17,7 @@ TOKEN = "let-me-in"
 
 @pytest.fixture(scope="module")
 async def asked() -> AsyncIterator[Sandbox]:
-    async with Sandbox(listings=9, photos=2, widest=320, token=TOKEN) as running:
+    async with Sandbox(listings=9, photos=2, widest=320, tokens={"odata": TOKEN}) as running:
         yield running
 
 

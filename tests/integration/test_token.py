@@ -44,7 +44,7 @@ async def test_everything_that_a_run_wrote_is_free_of_the_token(
 ) -> None:
     monkeypatch.setenv("SANDBOX_TOKEN", TOKEN)
     async with (
-        Sandbox(listings=len(TROUBLES) + 2, photos=2, widest=320, image_token=TOKEN) as mls,
+        Sandbox(listings=len(TROUBLES) + 2, photos=2, widest=320, tokens={"images": TOKEN}) as mls,
         origins.running(Origin()) as elsewhere,
         origins.running(Origin({"/photo.jpg": origins.redirect(elsewhere.url())})) as mover,
     ):

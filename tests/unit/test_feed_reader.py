@@ -18,7 +18,7 @@ LONG_AGO = after(-400 * 86_400)
 
 @pytest.fixture
 async def mls(tmp_path: Path) -> AsyncIterator[Sandbox]:
-    async with Sandbox(listings=7, photos=2, widest=320, token="t", cache=tmp_path) as running:
+    async with Sandbox(listings=7, photos=2, widest=320, tokens={"odata": "t"}, cache=tmp_path) as running:
         yield running
 
 

@@ -68,8 +68,8 @@ def test_a_preferred_port_never_costs_another_name_the_one_that_it_had(free: lis
 
 
 def test_a_promised_port_is_given_to_nobody(free: list[int]) -> None:
-    kept, likes = free
-    assigned = ports.assign(["kafka", "resolver"], {"kafka": kept}, (), {"resolver": likes}, promised=free)
+    previous, wanted = free
+    assigned = ports.assign(["kafka", "resolver"], {"kafka": previous}, (), {"resolver": wanted}, reserved=free)
     assert not set(assigned.values()) & set(free)
 
 

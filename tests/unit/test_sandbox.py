@@ -281,7 +281,7 @@ async def test_an_empty_body_is_a_picture_of_no_bytes(mls: Sandbox, web: httpx.A
 
 
 async def test_bearer_tokens_guard_pictures_and_web_api() -> None:
-    guarded = Sandbox(listings=1, photos=1, widest=240, token="api", image_token="pictures")
+    guarded = Sandbox(listings=1, photos=1, widest=240, tokens={"odata": "api", "images": "pictures"})
     async with guarded as mls, httpx.AsyncClient(trust_env=False) as web:
         feed, url = f"{mls.url}/odata/Property", url_of(record_of(mls))
         calls = [(feed, "api"), (feed, "no"), (url, "pictures"), (url, "no")]
