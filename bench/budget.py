@@ -1,11 +1,9 @@
-"""The budget that eight workers share on one real MongoDB: how much of the allowed rate they keep, and at what cost."""
+"""The origin budget that eight workers share in MongoDB: how much of the rate they use, and at how many writes."""
 
 import asyncio
-import itertools
 import random
 import sys
 import time
-from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
@@ -14,8 +12,8 @@ from shared.clock import utc_now
 from shared.domain.feed import Feed
 from shared.domain.priority import Priority
 from shared.origin_budget.budget import OriginBudget
-from shared.origin_budget.downloads import Batch
-from shared.origin_budget.downloads import GrantedDownload as Download
+from shared.origin_budget.codec import Document
+from shared.origin_budget.downloads import Batch, GrantedDownload
 from shared.origin_budget.limits import limits_of
 from shared.stores import mongo
 from shared.stores.ledgers import Ledgers, StoredLedger
@@ -36,38 +34,40 @@ FEEDS = {
 
 
 @dataclass
-class Counted:
-    """The ledgers in MongoDB, counting what is read and written."""
+class CountedLedgers:
+    """The ledgers in MongoDB, with counts of readings and writes."""
 
     ledgers: Ledgers
     reads: int = 0
     writes: int = 0
+    """Refused writes count too."""
 
     async def get(self, feed: str) -> StoredLedger:
-        """Count and pass on."""
         self.reads += 1
         return await self.ledgers.get(feed)
 
-    async def replace(self, feed: str, document: Mapping[str, object], expected_revision: int) -> bool:
-        """Count and pass on, refused writes too."""
+    async def replace(self, feed: str, document: Document, expected_revision: int) -> bool:
         self.writes += 1
         return await self.ledgers.replace(feed, document, expected_revision)
 
 
 @dataclass
-class Found:
-    """Moments at which requests went out, in seconds of one clock; and what a viewed image waited for its turn."""
+class Measured:
+    """What the workers of one run sent. Times are seconds of the monotonic clock."""
 
     until: float
+    """When the run ends."""
     sent: list[float] = field(default_factory=list)
+    """The time of each request."""
     viewed_waits: list[float] = field(default_factory=list)
-    ledgers: list[Counted] = field(default_factory=list)
+    """How many seconds each viewed photo waited for its request."""
+    ledgers: list[CountedLedgers] = field(default_factory=list)
 
     @property
     def per_second(self) -> float:
-        """Requests a second, the first seconds and what was planned for after the end left out."""
+        """Requests a second, without the warm-up and without requests that were planned for after the end."""
         begin, end = self.until - SECONDS + WARM_UP_SECONDS, self.until
-        return sum(begin <= moment < end for moment in self.sent) / (end - begin)
+        return sum(begin <= at < end for at in self.sent) / (end - begin)
 
     @property
     def most_in_a_second(self) -> int:
@@ -75,67 +75,72 @@ class Found:
         times = sorted(self.sent)
         return max(sum(begin <= other < begin + 1 for other in times[number:]) for number, begin in enumerate(times))
 
+    @property
+    def writes_per_request(self) -> float:
+        """How many writes of the ledger a request costs."""
+        return sum(ledgers.writes for ledgers in self.ledgers) / len(self.sent)
+
 
 async def run(servers: Servers) -> list[Row]:
-    """Measure each feed with batches of eight, and one of them with one ledger operation an image."""
+    """Measure each feed with batches of eight, one of them with batches of one too, and one with viewed photos."""
     rows: list[Row] = []
     for name, feed in FEEDS.items():
         limit = limits_of(feed, Priority.ROUTINE).requests_per_window
-        found = await _measure(servers, feed, wanted=8)
+        measured = await _measure(servers, feed, batch_size=8)
         rows += [
-            Row(f"{name}: routine requests", found.per_second, "requests/s", limit, "the limit"),
-            Row(f"{name}: most in any second", found.most_in_a_second, "requests", limit, "the limit"),
+            Row(f"{name}: routine requests", measured.per_second, "requests/s", limit, "the limit"),
+            Row(f"{name}: most in any second", measured.most_in_a_second, "requests", limit, "the limit"),
         ]
-    single = await _measure(servers, feed, wanted=1)
-    rows.append(Row(f"{name}: ledger writes", _cost(found), "a request", _cost(single), "each image asks for itself"))
-    watched = await _measure(servers, FEEDS["as in feeds.example.toml"], wanted=8, viewed=True)
-    worst = max(watched.viewed_waits) * 1_000
-    rows.append(Row("a viewed image waits for its turn, at worst", worst, "ms", 3_000.0, "what the contract allows"))
+    single = (await _measure(servers, feed, batch_size=1)).writes_per_request
+    cost = measured.writes_per_request
+    rows.append(Row(f"{name}: ledger writes", cost, "a request", single, "each image asks for itself"))
+    with_viewed = await _measure(servers, FEEDS["as in feeds.example.toml"], batch_size=8, has_viewed=True)
+    longest = max(with_viewed.viewed_waits) * 1_000
+    rows.append(Row("a viewed image waits for its turn, at worst", longest, "ms", 3_000.0, "what the contract allows"))
     return rows
 
 
-def _cost(found: Found) -> float:
-    return sum(one.writes for one in found.ledgers) / len(found.sent)
-
-
-async def _measure(servers: Servers, feed: Feed, *, wanted: int, viewed: bool = False) -> Found:
-    found, namespace = Found(time.monotonic() + SECONDS), a_namespace(servers)
+async def _measure(servers: Servers, feed: Feed, *, batch_size: int, has_viewed: bool = False) -> Measured:
+    """Let eight workers take batches until the time is up; with viewed photos, another worker takes those."""
+    measured, namespace = Measured(time.monotonic() + SECONDS), a_namespace(servers)
     async with AsyncExitStack() as closing:
         workers = list[OriginBudget]()
-        for _ in range(WORKERS + viewed):
+        for _ in range(WORKERS + has_viewed):
             database = await closing.enter_async_context(mongo.connect(servers.mongo, namespace.db))
-            found.ledgers.append(Counted(mongo.MongoLedgers(database)))
-            workers.append(OriginBudget(found.ledgers[-1], f"worker-{len(workers)}"))
-        people = [_people(workers.pop(), feed, found)] if viewed else []
-        await asyncio.gather(*(_work(worker, feed, wanted, found) for worker in workers), *people)
+            measured.ledgers.append(CountedLedgers(mongo.MongoLedgers(database)))
+            workers.append(OriginBudget(measured.ledgers[-1], f"worker-{len(workers)}"))
+        viewers = [_fetch_viewed(workers.pop(), feed, measured)] if has_viewed else []
+        await asyncio.gather(*(_fetch_routine(worker, feed, batch_size, measured) for worker in workers), *viewers)
         await database.client.drop_database(namespace.db)
-    return found
+    return measured
 
 
-async def _work(worker: OriginBudget, feed: Feed, wanted: int, found: Found) -> None:
-    """Ask for batch after batch, as a downloader does: what cannot be had now is due again when the budget says."""
+async def _fetch_routine(worker: OriginBudget, feed: Feed, batch_size: int, measured: Measured) -> None:
+    """Take batch after batch, as a downloader does: after a refusal, ask again when the budget says so."""
     running: set[asyncio.Task[None]] = set()
-    while time.monotonic() < found.until:
-        batch = await worker.take(feed, wanted, Priority.ROUTINE)
-        running |= {asyncio.create_task(_download(worker, one, batch, found.sent)) for one in batch.downloads}
+    while time.monotonic() < measured.until:
+        batch = await worker.take(feed, batch_size, Priority.ROUTINE)
+        running |= {
+            asyncio.create_task(_download(worker, download, batch, measured.sent)) for download in batch.downloads
+        }
         if batch.ask_again_at and not batch.downloads:
             await asyncio.sleep((batch.ask_again_at - utc_now()).total_seconds())
     await asyncio.gather(*running)
 
 
-async def _people(worker: OriginBudget, feed: Feed, found: Found) -> None:
-    """One viewed image a second."""
-    for _ in itertools.takewhile(lambda _: time.monotonic() < found.until - 2, itertools.count()):
+async def _fetch_viewed(worker: OriginBudget, feed: Feed, measured: Measured) -> None:
+    """Fetch one viewed photo a second, about, and measure how long each waits for its request."""
+    while time.monotonic() < measured.until - 2:
         await asyncio.sleep(0.5 + random.random())
-        began = time.monotonic()
+        started_at = time.monotonic()
         batch = await worker.take(feed, 1, Priority.VIEWED)
-        for one in batch.downloads:
+        for download in batch.downloads:
             sent: list[float] = []
-            await _download(worker, one, batch, sent)
-            found.viewed_waits.append(sent[0] - began)
+            await _download(worker, download, batch, sent)
+            measured.viewed_waits.append(sent[0] - started_at)
 
 
-async def _download(worker: OriginBudget, download: Download, batch: Batch, sent: list[float]) -> None:
+async def _download(worker: OriginBudget, download: GrantedDownload, batch: Batch, sent: list[float]) -> None:
     if await worker.wait_for_planned_time(download):
         sent.append(time.monotonic())
         await asyncio.sleep(random.uniform(*DOWNLOAD_SECONDS))
@@ -144,7 +149,7 @@ async def _download(worker: OriginBudget, download: Download, batch: Batch, sent
 
 
 def main() -> int:
-    """Measure against servers of this run's own, and print what was found."""
+    """Start servers, run the benchmark against them, and print its rows."""
     with running() as servers:
         for row in asyncio.run(run(servers)):
             ratio = f"{row.ratio:.2f} of {row.baseline:,.1f} ({row.against})" if row.baseline and row.ratio else ""

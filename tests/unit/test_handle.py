@@ -8,7 +8,7 @@ import pytest
 
 from shared.domain.failures import Failure, Reason
 from shared.domain.feed import Feed
-from shared.stores.errors import StoreUnavailable
+from shared.stores.errors import Contention, StoreUnavailable
 from tests.builders import FEED, NOW, a_feed, a_listing, a_photo, after
 from tests.downloading import HandlerRun, a_handler_run, until
 
@@ -125,6 +125,14 @@ async def test_while_storage_is_unavailable_no_origin_is_asked(run: HandlerRun) 
     run.downloads.error, run.downloads.is_storage_unavailable = None, False
     await run.request("X2", "b")
     assert (await run.photo("X2")).copy is not None
+
+
+async def test_a_photo_is_deferred_if_its_feeds_ledger_cannot_be_written_for_contention(run: HandlerRun) -> None:
+    run.downloads.error = Contention("others wrote first")
+    run.downloads.finish("a")
+    await run.request("X1", "a")
+    photo = await run.photo("X1")
+    assert (photo.claim, photo.attempts, photo.due_at) == (None, 0, after(19))
 
 
 async def test_a_restarted_worker_defers_the_photos_of_its_earlier_run_and_not_those_in_flight(run: HandlerRun) -> None:
