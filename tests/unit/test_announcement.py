@@ -1,4 +1,4 @@
-"""What does a RESO record say? Tables of fields as MLSs write them, and of what is set aside, with its reason."""
+"""What does the MLS announce? Tables of fields as MLSs write them, and of rows that are set aside, with the reason."""
 
 import contextlib
 from typing import Any
@@ -25,22 +25,27 @@ def shown(record: Row, **rules: Any) -> list[str]:
     return [photo.object_id for photo in read(record, **rules).photos or ()]
 
 
-def test_a_record_is_read_as_it_is() -> None:
+def test_each_field_of_a_property_record_is_read() -> None:
     row = a_row("m", MediaObjectID="o", Order=1, ShortDescription="Hall", MediaModificationTimestamp=stamp(3))
-    said = announcement.read(a_feed(), a_record(row, at=7), Position(NOW, 2, 9))
-    assert (said.feed, said.listing_key, said.standard_status, said.city) == ("proptx-idx", "X1", "Active", "Guelph")
-    assert (said.version.modified_at, said.version.media_changed_at) == (after(7), after(7))
-    assert said.version.position == Position(NOW, 2, 9)
-    assert said.photos is not None
-    (photo,) = said.photos
+    found = announcement.read(a_feed(), a_record(row, at=7), Position(NOW, 2, 9))
+    assert (found.feed, found.listing_key, found.standard_status, found.city) == (
+        "proptx-idx",
+        "X1",
+        "Active",
+        "Guelph",
+    )
+    assert (found.version.modified_at, found.version.media_changed_at) == (after(7), after(7))
+    assert found.version.position == Position(NOW, 2, 9)
+    assert found.photos is not None
+    (photo,) = found.photos
     assert (photo.object_id, photo.media_key, photo.caption) == ("o", "m", "Hall")
     assert (photo.url, photo.url_keys) == (row["MediaURL"], url_keys([str(row["MediaURL"])]))
     assert photo.own_changed_at == after(3)
-    assert said.set_aside == ()
+    assert found.set_aside == ()
 
 
 @pytest.mark.parametrize("key", [None, "", "  ", [], {}, True, 1.5])
-def test_a_record_without_a_listing_key_is_impossible(key: object) -> None:
+def test_a_record_without_a_listing_key_is_invalid(key: object) -> None:
     with pytest.raises(InvalidPropertyRecord, match="ListingKey is missing"):
         read(a_record(ListingKey=key))
 
@@ -50,12 +55,12 @@ def test_a_listing_key_may_be_a_number() -> None:
 
 
 @pytest.mark.parametrize("media", ["", "none", 0, 1, True, False, {}, {"value": []}])
-def test_media_that_is_no_list_is_impossible_and_never_no_photos(media: object) -> None:
+def test_media_that_is_no_list_is_invalid_and_never_means_no_photos(media: object) -> None:
     with pytest.raises(InvalidPropertyRecord, match="Media must be a list"):
         read(a_record(Media=media))
 
 
-def test_absent_and_null_media_say_nothing_and_an_empty_list_says_that_there_are_none() -> None:
+def test_absent_or_null_media_says_nothing_and_an_empty_list_means_no_photos() -> None:
     assert read(without(a_record(), "Media")).photos is None
     assert read(a_record(Media=None)).photos is None
     assert read(a_record(Media=[])).photos == ()
@@ -63,7 +68,7 @@ def test_absent_and_null_media_say_nothing_and_an_empty_list_says_that_there_are
 
 @pytest.mark.parametrize("name", ["ModificationTimestamp", "MediaChangeTimestamp", "PhotosChangeTimestamp"])
 @pytest.mark.parametrize("value", ["yesterday", "", 5, 1.5, True, [], {}, "2026-13-01", "0001-01-01T00:00+14:00"])
-def test_a_timestamp_that_is_none_makes_the_record_impossible(name: str, value: object) -> None:
+def test_a_timestamp_that_cannot_be_read_makes_the_record_invalid(name: str, value: object) -> None:
     record = without(a_record(), "MediaChangeTimestamp") | {name: value}
     with pytest.raises(InvalidPropertyRecord, match=f"{name} is not a timestamp"):
         read(record)
@@ -81,7 +86,7 @@ def test_a_timestamp_that_is_none_makes_the_record_impossible(name: str, value: 
         ({"Media": None}, None),
     ],
 )
-def test_the_media_timestamp_is_the_first_of_three_that_is_given(fields: Row, changed_at: float | None) -> None:
+def test_the_media_timestamp_is_the_first_given_of_three(fields: Row, changed_at: float | None) -> None:
     rows = [a_row(key, MediaModificationTimestamp=stamp(at)) for key, at in (("a", 3), ("b", 4))]
     record = without(a_record(*rows, a_row("c")), "MediaChangeTimestamp") | fields
     assert read(record).version.media_changed_at == (None if changed_at is None else after(changed_at))
@@ -112,11 +117,11 @@ def test_the_media_timestamp_is_the_first_of_three_that_is_given(fields: Row, ch
         ({"InternetEntireListingDisplayYN": False, "MlgCanView": False}, OPT_OUT, False),
     ],
 )
-def test_status_and_permissions_of_the_listing_decide_whether_it_is_hidden(
+def test_status_and_permissions_decide_whether_a_listing_is_hidden(
     fields: Row, hidden_by: RemovalReason | None, may_be_kept: bool
 ) -> None:
-    said = read(a_record(**fields))
-    assert (said.hidden_by, said.may_be_kept) == (hidden_by, may_be_kept)
+    found = read(a_record(**fields))
+    assert (found.hidden_by, found.may_be_kept) == (hidden_by, may_be_kept)
 
 
 @pytest.mark.parametrize(
@@ -146,12 +151,12 @@ def test_status_and_permissions_of_the_listing_decide_whether_it_is_hidden(
         (a_row(MediaCategory="Document"), "a", "MediaCategory is Document"),
     ],
 )
-def test_one_bad_photo_is_set_aside_with_its_reason_and_the_others_go_on(row: object, named: str, reason: str) -> None:
-    said = read(a_record(row, a_row("z")))
-    assert [photo.object_id for photo in said.photos or ()] == ["z"]
-    (aside,) = said.set_aside
-    assert aside.media_key == named
-    assert reason in aside.reason
+def test_a_bad_row_is_set_aside_with_its_reason_and_other_rows_are_shown(row: object, named: str, reason: str) -> None:
+    found = read(a_record(row, a_row("z")))
+    assert [photo.object_id for photo in found.photos or ()] == ["z"]
+    (row_aside,) = found.set_aside
+    assert row_aside.media_key == named
+    assert reason in row_aside.reason
 
 
 @pytest.mark.parametrize(
@@ -175,7 +180,7 @@ def test_one_bad_photo_is_set_aside_with_its_reason_and_the_others_go_on(row: ob
         {"ShortDescription": 5, "LongDescription": []},
     ],
 )
-def test_a_photo_that_nothing_forbids_is_shown(fields: Row) -> None:
+def test_a_row_that_no_rule_forbids_is_shown(fields: Row) -> None:
     assert shown(a_record(a_row("a", **fields))) == ["a"]
 
 
@@ -197,19 +202,19 @@ def test_of_several_sizes_the_largest_allowed_is_taken(sizes: list[str | None], 
         a_row(f"k{index}", MediaObjectID="o", ImageSizeDescription=size, MediaURL=f"https://p.example.com/{size}")
         for index, size in enumerate(sizes)
     ]
-    said = read(a_record(*rows))
-    assert said.photos is not None
-    (photo,) = said.photos
+    found = read(a_record(*rows))
+    assert found.photos is not None
+    (photo,) = found.photos
     assert photo.object_id == "o"
     assert photo.url == f"https://p.example.com/{taken}"
     assert photo.url_keys == url_keys([str(row["MediaURL"]) for row in rows])
-    assert said.set_aside == ()
+    assert found.set_aside == ()
 
 
 @pytest.mark.parametrize(
     ("stamps", "taken"), [((1, 2), 1), ((2, 1), 0), ((1, 1), 1), ((None, None), 1), ((1, None), 0), ((None, 1), 1)]
 )
-def test_of_one_photo_twice_the_newer_row_is_taken_then_the_later(
+def test_of_two_rows_of_one_photo_the_newer_is_taken_else_the_later(
     stamps: tuple[float | None, float | None], taken: int
 ) -> None:
     rows = [
@@ -219,14 +224,14 @@ def test_of_one_photo_twice_the_newer_row_is_taken_then_the_later(
     assert [photo.url for photo in read(a_record(*rows)).photos or ()] == [f"https://p.example.com/{taken}"]
 
 
-def test_a_photo_none_of_whose_sizes_is_allowed_is_set_aside_once() -> None:
+def test_a_photo_without_an_allowed_size_is_set_aside_once() -> None:
     rows = [
         a_row("k1", MediaObjectID="o", ImageSizeDescription="LargestNoWatermark"),
         a_row("k2", MediaObjectID="o", Permission=["Private"]),
     ]
-    said = read(a_record(*rows))
-    assert said.photos == ()
-    assert [(one.media_key, one.reason) for one in said.set_aside] == [
+    found = read(a_record(*rows))
+    assert found.photos == ()
+    assert [(one.media_key, one.reason) for one in found.set_aside] == [
         ("k1", "size LargestNoWatermark is one of never_sizes")
     ]
 
@@ -248,11 +253,11 @@ def test_a_photo_none_of_whose_sizes_is_allowed_is_set_aside_once() -> None:
         ({"a": 10**400, "b": 7}, "b a"),
     ],
 )
-def test_photos_come_in_their_order_ties_by_key_and_the_missing_last(orders: Row, expected: str) -> None:
+def test_photos_are_sorted_by_order_then_key_and_those_without_order_come_last(orders: Row, expected: str) -> None:
     assert shown(a_record(*(a_row(key, Order=order) for key, order in orders.items()))) == expected.split()
 
 
-def test_the_order_of_a_photo_is_the_first_of_its_allowed_sizes() -> None:
+def test_a_photos_order_is_the_lowest_of_its_allowed_sizes() -> None:
     rows = [
         a_row("a1", MediaObjectID="a", Order=9, ImageSizeDescription="Large"),
         a_row("a2", MediaObjectID="a", Order=1, ImageSizeDescription="Small"),
@@ -272,14 +277,14 @@ def test_the_order_of_a_photo_is_the_first_of_its_allowed_sizes() -> None:
     ],
 )
 def test_the_caption_is_the_short_description_else_the_long_one(short: object, long: object, caption: str) -> None:
-    said = read(a_record(a_row(ShortDescription=short, LongDescription=long)))
-    assert [photo.caption for photo in said.photos or ()] == [caption]
+    found = read(a_record(a_row(ShortDescription=short, LongDescription=long)))
+    assert [photo.caption for photo in found.photos or ()] == [caption]
 
 
 @pytest.mark.parametrize(
     "described", ["https://photos.example.com/small.jpg", "See HTTPS://x and https://photos.example.com/a.jpg!"]
 )
-def test_a_caption_that_names_a_url_of_the_photo_is_none(described: str) -> None:
+def test_a_caption_with_a_url_of_the_photo_is_left_empty(described: str) -> None:
     sizes = [
         a_row("a", MediaObjectID="1", ShortDescription=described),
         a_row("small", MediaObjectID="1", ImageSizeDescription="Small"),
@@ -287,13 +292,13 @@ def test_a_caption_that_names_a_url_of_the_photo_is_none(described: str) -> None
     assert [photo.caption for photo in read(a_record(*sizes)).photos or ()] == [""]
 
 
-def test_a_listing_shows_at_most_so_many_photos_and_the_rest_is_set_aside() -> None:
-    said = read(a_record(*(a_row(f"k{index}", Order=index) for index in range(MAX_PHOTOS + 2))))
-    assert len(said.photos or ()) == MAX_PHOTOS
-    assert [one.media_key for one in said.set_aside] == [f"k{MAX_PHOTOS}", f"k{MAX_PHOTOS + 1}"]
+def test_photos_beyond_the_maximum_are_set_aside() -> None:
+    found = read(a_record(*(a_row(f"k{index}", Order=index) for index in range(MAX_PHOTOS + 2))))
+    assert len(found.photos or ()) == MAX_PHOTOS
+    assert [one.media_key for one in found.set_aside] == [f"k{MAX_PHOTOS}", f"k{MAX_PHOTOS + 1}"]
 
 
-def test_the_feed_says_which_sizes_and_permissions_are_allowed() -> None:
+def test_the_feeds_rules_decide_which_sizes_and_permissions_are_allowed() -> None:
     row = a_row(Permission=["Broker"], ImageSizeDescription="LargestNoWatermark")
     assert shown(a_record(row), never_sizes=(), permissions=("Broker",)) == ["a"]
 
@@ -316,16 +321,16 @@ MAYBE_ROW = st.fixed_dictionaries(
 
 
 @given(st.lists(MAYBE_ROW | ANYTHING, max_size=5), st.fixed_dictionaries({}, optional={"StandardStatus": ANYTHING}))
-def test_whatever_is_in_the_rows_the_record_is_read(rows: list[object], more: Row) -> None:
-    said = read(a_record(*rows, **more))
-    photos = said.photos or ()
-    assert said.photos is not None or len(said.set_aside) == len(rows) > 0
-    assert len(photos) + len(said.set_aside) <= len(rows)
+def test_a_record_with_any_rows_is_read(rows: list[object], more: Row) -> None:
+    found = read(a_record(*rows, **more))
+    photos = found.photos or ()
+    assert found.photos is not None or len(found.set_aside) == len(rows) > 0
+    assert len(photos) + len(found.set_aside) <= len(rows)
     assert len({photo.object_id for photo in photos}) == len(photos)
-    assert bool(photos or said.set_aside) == bool(rows)
+    assert bool(photos or found.set_aside) == bool(rows)
 
 
 @given(st.dictionaries(st.sampled_from([*a_record(), "MlgCanView", "InternetEntireListingDisplayYN"]), ANYTHING))
-def test_whatever_is_in_a_record_it_is_read_or_refused_as_a_whole(record: Row) -> None:
+def test_any_record_is_read_or_invalid(record: Row) -> None:
     with contextlib.suppress(InvalidPropertyRecord):
         assert read(record).listing_key

@@ -1,4 +1,4 @@
-"""Do records and objects agree? What is found, what an interrupted walk goes on with, and what a repair leaves."""
+"""Do records and objects agree? What an audit finds, how a walk continues, and what a repair changes."""
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable
@@ -29,8 +29,8 @@ SHA256 = hashlib.sha256(ORIGINAL).hexdigest()
 RENDERER = Renderer("https://cdn.example.com")
 
 
-class Place:
-    """Listings and buckets, and a clock; what is stored was stored two days ago unless said otherwise."""
+class Stores:
+    """Listings, buckets and a clock. Objects are stored two days before NOW unless a test sets the clock."""
 
     def __init__(self, folder: Path) -> None:
         self.now = after(-2 * 86_400)
@@ -38,21 +38,21 @@ class Place:
         self.objects = MemoryObjects(lambda: self.now)
         self._folder = folder
 
-    async def puts(self, bucket: Bucket, key: str, content: bytes) -> None:
+    async def put(self, bucket: Bucket, key: str, content: bytes) -> None:
         source = self._folder / "source"
         source.write_bytes(content)
         await self.objects.put(bucket, key, source, "image/webp")
 
-    async def has(self, *listings: Listing) -> None:
+    async def record(self, *listings: Listing) -> None:
         """Record listings, with the objects of all their copies."""
         assert not await self.listings.write(listings)
         for copy in (photo.copy for listing in listings for photo in listing.photos if photo.copy):
-            await self.puts(Bucket.ORIGINALS, copy.original_key, ORIGINAL)
+            await self.put(Bucket.ORIGINALS, copy.original_key, ORIGINAL)
             for variant in copy.variants:
-                await self.puts(Bucket.PUBLIC, variant.key, bytes(variant.file_size))
+                await self.put(Bucket.PUBLIC, variant.key, bytes(variant.file_size))
 
-    def strews(self, count: int) -> None:
-        """Store objects that no record knows of."""
+    def add_orphans(self, count: int) -> None:
+        """Store objects that no record names."""
         for number in range(count):
             key = f"proptx-idx/Z{number}/a/0123456789abcdef/full-1.webp"
             self.objects.held[Bucket.PUBLIC][key] = b"x"
@@ -62,19 +62,21 @@ class Place:
         self.now = max(self.now, NOW)
         return Walk(self.listings, self.objects, lambda: self.now, AuditScope(feeds=feeds or (FEED,), **scope))
 
-    async def found(self, **scope: Any) -> list[tuple[Drift, str]]:
-        done = await auditing.run(self.walk(**scope), None)
-        assert done.drift == {kind: sum(one.drift == kind for one in done.findings) for kind in done.drift}
-        return sorted((one.drift, one.key) for one in done.findings)
+    async def find_drift(self, **scope: Any) -> list[tuple[Drift, str]]:
+        audited = await auditing.run(self.walk(**scope), None)
+        assert audited.drift == {
+            kind: sum(finding.drift == kind for finding in audited.findings) for kind in audited.drift
+        }
+        return sorted((finding.drift, finding.key) for finding in audited.findings)
 
-    async def repaired(self) -> auditing.Audited:
+    async def audit_and_repair(self) -> auditing.Audited:
         walk = self.walk()
         return await auditing.run(walk, auditing.Repair(self.listings, self.objects, lambda: self.now))
 
-    async def repairs(self, *found: Finding) -> auditing.Audited:
-        done, self.now = auditing.Audited(), max(self.now, NOW)
-        await auditing.Repair(self.listings, self.objects, lambda: self.now)(found, done)
-        return done
+    async def repair(self, *findings: Finding) -> auditing.Audited:
+        audited, self.now = auditing.Audited(), max(self.now, NOW)
+        await auditing.Repair(self.listings, self.objects, lambda: self.now)(findings, audited)
+        return audited
 
     @property
     def keys(self) -> set[str]:
@@ -87,53 +89,54 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    """Nothing recorded, nothing stored."""
-    return Place(tmp_path)
+def stores(tmp_path: Path) -> Stores:
+    """Empty stores."""
+    return Stores(tmp_path)
 
 
 def copied(photo: str = "a", key: str = "X1", **facts: Any) -> Copy:
-    """Return a copy whose original is ORIGINAL."""
+    """Return a copy of the photo whose original is ORIGINAL."""
     return a_copy(photo, key=key, sha256=SHA256, file_size=len(ORIGINAL), **facts)
 
 
 def listed(*names: str, key: str = "X1", **facts: Any) -> Listing:
+    """Return a listing of downloaded photos whose originals are ORIGINAL."""
     photos = [a_downloaded_photo(name, key=key, copy=copied(name, key)) for name in names]
     return a_listing(*photos, key=key, **facts)
 
 
 FULL, THUMB = (variant.key for variant in copied().variants)
-OF_ORIGINAL = copied().original_key
+ORIGINAL_KEY = copied().original_key
 
 
-async def test_what_agrees_is_not_spoken_of(place: Place) -> None:
-    await place.has(listed("a", "b"), listed("a", key="X2"))
-    done = await auditing.run(place.walk(), None)
-    assert (done.listings, done.objects, done.findings) == (2, 18, [])
-    assert list(auditing.in_words(done))[-1] == "found: records and objects agree"
+async def test_nothing_is_found_if_records_and_objects_agree(stores: Stores) -> None:
+    await stores.record(listed("a", "b"), listed("a", key="X2"))
+    audited = await auditing.run(stores.walk(), None)
+    assert (audited.listings, audited.objects, audited.findings) == (2, 18, [])
+    assert list(auditing.in_words(audited))[-1] == "found: records and objects agree"
 
 
 @pytest.mark.parametrize(
     ("harm", "drift", "key"),
     [
         (lambda held: held[Bucket.PUBLIC].pop(FULL), Drift.MISSING, FULL),
-        (lambda held: held[Bucket.ORIGINALS].pop(OF_ORIGINAL), Drift.MISSING, OF_ORIGINAL),
+        (lambda held: held[Bucket.ORIGINALS].pop(ORIGINAL_KEY), Drift.MISSING, ORIGINAL_KEY),
         (lambda held: held[Bucket.PUBLIC].update({THUMB: b""}), Drift.EMPTY, THUMB),
         (lambda held: held[Bucket.PUBLIC].update({THUMB: b"x"}), Drift.WRONG_SIZE, THUMB),
-        (lambda held: held[Bucket.ORIGINALS].update({OF_ORIGINAL: ORIGINAL + b"x"}), Drift.WRONG_SIZE, OF_ORIGINAL),
-        (lambda held: held[Bucket.ORIGINALS].update({OF_ORIGINAL: ORIGINAL[::-1]}), Drift.WRONG_HASH, OF_ORIGINAL),
+        (lambda held: held[Bucket.ORIGINALS].update({ORIGINAL_KEY: ORIGINAL + b"x"}), Drift.WRONG_SIZE, ORIGINAL_KEY),
+        (lambda held: held[Bucket.ORIGINALS].update({ORIGINAL_KEY: ORIGINAL[::-1]}), Drift.WRONG_HASH, ORIGINAL_KEY),
     ],
 )
 async def test_every_kind_of_drift_is_found(
-    place: Place, harm: Callable[[dict[Bucket, dict[str, bytes]]], object], drift: Drift, key: str
+    stores: Stores, harm: Callable[[dict[Bucket, dict[str, bytes]]], object], drift: Drift, key: str
 ) -> None:
-    await place.has(listed("a", "b"))
-    harm(place.objects.held)
-    assert await place.found() == [(drift, key)]
+    await stores.record(listed("a", "b"))
+    harm(stores.objects.held)
+    assert await stores.find_drift() == [(drift, key)]
 
 
-async def test_an_object_that_no_record_knows_of_counts_after_a_day(place: Place) -> None:
-    await place.has(listed("a"))
+async def test_an_object_that_no_record_names_is_an_orphan_after_a_day(stores: Stores) -> None:
+    await stores.record(listed("a"))
     orphans = [
         "proptx-idx/X1/gone/0123456789abcdef/full-1.webp",  # of a photo that its listing does not show
         copied("a").original_key.replace("original.jpg", "original.png"),
@@ -141,64 +144,68 @@ async def test_an_object_that_no_record_knows_of_counts_after_a_day(place: Place
         "other/X~2F1/a/0123456789abcdef/full-1.webp",
     ]
     for key in orphans:
-        await place.puts(Bucket.PUBLIC, key, b"x")
-    place.now = after(-86_399)
-    await place.puts(Bucket.PUBLIC, "proptx-idx/nobody/b/0123456789abcdef/full-1.webp", b"x")
-    await place.puts(Bucket.PUBLIC, "not ours", b"x")
-    assert await place.found() == sorted((Drift.ORPHAN, key) for key in orphans)
-    assert await place.found(key_prefix="other/") == sorted((Drift.ORPHAN, key) for key in orphans if key != orphans[2])
-    assert await place.found(with_buckets=False) == sorted((Drift.ORPHAN, key) for key in orphans[:2])
+        await stores.put(Bucket.PUBLIC, key, b"x")
+    stores.now = after(-86_399)
+    await stores.put(Bucket.PUBLIC, "proptx-idx/nobody/b/0123456789abcdef/full-1.webp", b"x")
+    await stores.put(Bucket.PUBLIC, "not ours", b"x")
+    assert await stores.find_drift() == sorted((Drift.ORPHAN, key) for key in orphans)
+    assert await stores.find_drift(key_prefix="other/") == sorted(
+        (Drift.ORPHAN, key) for key in orphans if key != orphans[2]
+    )
+    assert await stores.find_drift(with_buckets=False) == sorted((Drift.ORPHAN, key) for key in orphans[:2])
 
 
-async def test_what_is_to_be_removed_or_in_work_is_no_orphan(place: Place) -> None:
+async def test_objects_of_discards_and_of_claimed_photos_are_no_orphans(stores: Stores) -> None:
     old = a_discard("a", copy=a_copy("a", sha256="aa" * 32), remove_at=after(9))
-    in_work = a_photo("w", claim=Claim(worker="w", until=after(60)))
-    await place.has(a_listing(in_work, discards=(old,)))
+    claimed = a_photo("w", claim=Claim(worker="w", until=after(60)))
+    await stores.record(a_listing(claimed, discards=(old,)))
     for key in (*copy_keys(a_copy("a", sha256="aa" * 32)), *copy_keys(a_copy("w"))):
-        await place.puts(Bucket.ORIGINALS if "original" in key else Bucket.PUBLIC, key, b"x")
-    assert await place.found() == []
+        await stores.put(Bucket.ORIGINALS if "original" in key else Bucket.PUBLIC, key, b"x")
+    assert await stores.find_drift() == []
 
 
-async def test_a_listing_that_changes_while_it_is_looked_at_is_looked_at_again(place: Place) -> None:
-    """Its new copy's objects are listed, the record that names them was read before: that is no drift."""
-    await place.has(listed("a"))
+async def test_a_listing_that_changes_while_it_is_audited_is_read_again(stores: Stores) -> None:
+    """The objects of a new copy are listed after the record was read: that is no drift."""
+    await stores.record(listed("a"))
 
     class Moving(MemoryObjects):
         async def page(self, bucket: Bucket, prefix: str, after: str, limit: int):  # type: ignore[no-untyped-def]
-            if bucket is Bucket.PUBLIC and prefix and FULL in place.objects.held[Bucket.PUBLIC]:
-                listing = await place.listing()
-                assert not await place.listings.write([replace(listing, photos=())])
+            if bucket is Bucket.PUBLIC and prefix and FULL in stores.objects.held[Bucket.PUBLIC]:
+                listing = await stores.listing()
+                assert not await stores.listings.write([replace(listing, photos=())])
                 for key in (FULL, THUMB):
-                    place.objects.held[Bucket.PUBLIC].pop(key)
-            return await place.objects.page(bucket, prefix, after, limit)
+                    stores.objects.held[Bucket.PUBLIC].pop(key)
+            return await stores.objects.page(bucket, prefix, after, limit)
 
-    place.now = NOW
-    done = await auditing.run(
-        Walk(place.listings, Moving(), lambda: NOW, AuditScope(feeds=[FEED], with_buckets=False)), None
+    stores.now = NOW
+    audited = await auditing.run(
+        Walk(stores.listings, Moving(), lambda: NOW, AuditScope(feeds=[FEED], with_buckets=False)), None
     )
-    assert [one.drift for one in done.findings] == [Drift.ORPHAN]  # the original, which the record no longer names
+    assert [finding.drift for finding in audited.findings] == [
+        Drift.ORPHAN
+    ]  # the original, which the record no longer names
 
 
-async def test_a_walk_goes_on_where_another_left_off_and_sees_all_once(place: Place) -> None:
+async def test_a_walk_continues_where_another_stopped_and_reads_all_once(stores: Stores) -> None:
     keys = [f"Y{number:03}" for number in range(50)]
-    await place.has(*(listed("a", key=key) for key in keys))
-    place.strews(2_500)
+    await stores.record(*(listed("a", key=key) for key in keys))
+    stores.add_orphans(2_500)
     steps: list[Step] = []
-    next_place = place.walk("empty", FEED).start
-    while next_place:
-        steps.append(await place.walk("empty", FEED).step(next_place))
-        next_place = steps[-1].next
+    cursor = stores.walk("empty", FEED).start
+    while cursor:
+        steps.append(await stores.walk("empty", FEED).step(cursor))
+        cursor = steps[-1].next
     assert sum(step.listings for step in steps) == 50
-    orphans = [one.key for step in steps for one in step.findings]
+    orphans = [finding.key for step in steps for finding in step.findings]
     assert len(orphans) == len(set(orphans)) == 2_500
     assert max(step.listings for step in steps) == 20
     assert max(len(step.findings) for step in steps) <= 1_000
 
 
-async def test_a_sample_looks_at_every_nth_listing(place: Place) -> None:
-    await place.has(*(listed("a", key=f"Y{number:03}") for number in range(50)))
-    done = await auditing.run(place.walk(every=5, with_buckets=False), None)
-    assert done.listings == 10
+async def test_a_sample_audits_every_nth_listing(stores: Stores) -> None:
+    await stores.record(*(listed("a", key=f"Y{number:03}") for number in range(50)))
+    audited = await auditing.run(stores.walk(every=5, with_buckets=False), None)
+    assert audited.listings == 10
 
 
 def test_each_salt_reads_another_share_of_the_originals() -> None:
@@ -213,81 +220,81 @@ def test_each_salt_reads_another_share_of_the_originals() -> None:
 # Repair
 
 
-async def test_lost_variants_are_made_of_the_original(place: Place) -> None:
-    await place.has(listed("a", "b"))
-    del place.objects.held[Bucket.PUBLIC][THUMB]
-    done = await place.repaired()
-    (lost, other) = (await place.listing()).photos
-    assert (done.due_again, done.removed) == (1, 0)
+async def test_a_photo_with_lost_variants_is_rebuilt_from_its_original(stores: Stores) -> None:
+    await stores.record(listed("a", "b"))
+    del stores.objects.held[Bucket.PUBLIC][THUMB]
+    audited = await stores.audit_and_repair()
+    lost, other = (await stores.listing()).photos
+    assert (audited.due_again, audited.removed) == (1, 0)
     assert (lost.due_at, lost.forced_at, lost.status) == (NOW, NOW, Status.DOWNLOADED)
     assert lost.copy == replace(copied(), rendering=REBUILD_WANTED)
     assert other.due_at is None
-    assert place.objects.held[Bucket.ORIGINALS][OF_ORIGINAL] == ORIGINAL
+    assert stores.objects.held[Bucket.ORIGINALS][ORIGINAL_KEY] == ORIGINAL
 
 
-async def test_a_lost_original_is_fetched_again_while_its_variants_are_served(place: Place) -> None:
-    await place.has(listed("a"))
-    place.objects.held[Bucket.ORIGINALS][OF_ORIGINAL] = ORIGINAL[::-1]
-    await place.repaired()
-    (photo,) = (await place.listing()).photos
+async def test_a_photo_with_a_lost_original_is_due_and_keeps_its_variants(stores: Stores) -> None:
+    await stores.record(listed("a"))
+    stores.objects.held[Bucket.ORIGINALS][ORIGINAL_KEY] = ORIGINAL[::-1]
+    await stores.audit_and_repair()
+    (photo,) = (await stores.listing()).photos
     assert (photo.due_at, photo.status) == (NOW, Status.DOWNLOADED)
-    assert OF_ORIGINAL not in place.keys, "nothing is made of bytes that are not those received"
+    assert ORIGINAL_KEY not in stores.keys, "no variant is made from bytes that were not received"
 
 
-async def test_with_nothing_left_there_is_no_copy_and_the_photo_is_due(place: Place) -> None:
-    await place.has(listed("a"))
-    for key in (FULL, OF_ORIGINAL):
-        place.objects.held[Bucket.ORIGINALS if "original" in key else Bucket.PUBLIC].pop(key)
-    await place.repaired()
-    listing = await place.listing()
+async def test_a_photo_with_lost_original_and_variants_is_due_without_a_copy(stores: Stores) -> None:
+    await stores.record(listed("a"))
+    for key in (FULL, ORIGINAL_KEY):
+        stores.objects.held[Bucket.ORIGINALS if "original" in key else Bucket.PUBLIC].pop(key)
+    await stores.audit_and_repair()
+    listing = await stores.listing()
     assert (listing.photos[0].status, listing.due_at) == (Status.PENDING, NOW)
-    (rest,) = listing.discards
-    assert (rest.reason, rest.remove_at, rest.whole) == (RemovalReason.SUPERSEDED, after(86_400), False)
-    assert await place.found() == []
+    (discard,) = listing.discards
+    assert (discard.reason, discard.remove_at, discard.whole) == (RemovalReason.SUPERSEDED, after(86_400), False)
+    assert await stores.find_drift() == []
 
 
-async def test_orphans_are_removed_and_nothing_else(place: Place) -> None:
-    await place.has(listed("a"))
-    before = place.keys
-    place.strews(1_200)
-    done = await place.repaired()
-    assert (done.removed, done.due_again) == (1_200, 0)
-    assert place.keys == before
-    assert (await place.listing()).revision == 1
+async def test_orphans_are_removed_and_nothing_else(stores: Stores) -> None:
+    await stores.record(listed("a"))
+    before = stores.keys
+    stores.add_orphans(1_200)
+    audited = await stores.audit_and_repair()
+    assert (audited.removed, audited.due_again) == (1_200, 0)
+    assert stores.keys == before
+    assert (await stores.listing()).revision == 1
 
 
-async def test_what_a_record_names_since_it_was_found_is_not_removed(place: Place) -> None:
-    strays = [
+async def test_an_orphan_that_a_record_names_by_now_is_not_removed(stores: Stores) -> None:
+    orphans = [
         Finding(Drift.ORPHAN, key, is_original, FEED, "X1")
-        for key, is_original in ((FULL, False), (THUMB, False), (OF_ORIGINAL, True))
+        for key, is_original in ((FULL, False), (THUMB, False), (ORIGINAL_KEY, True))
     ]
-    await place.has(listed("a"))
-    done = await place.repairs(*strays)
-    assert (done.removed, done.due_again) == (0, 0)
-    assert {FULL, THUMB, OF_ORIGINAL} <= place.keys
+    await stores.record(listed("a"))
+    audited = await stores.repair(*orphans)
+    assert (audited.removed, audited.due_again) == (0, 0)
+    assert {FULL, THUMB, ORIGINAL_KEY} <= stores.keys
 
 
-async def test_what_is_recorded_while_it_is_removed_is_due(place: Place) -> None:
+async def test_a_photo_recorded_while_its_objects_are_removed_as_orphans_is_due(stores: Stores) -> None:
     class Slow(MemoryObjects):
         async def delete(self, bucket: Bucket, keys: Collection[str]) -> Collection[str]:
             refused = await super().delete(bucket, keys)
             if FULL in keys:
-                assert not await place.listings.write([listed("a")])
+                assert not await stores.listings.write([listed("a")])
             return refused
 
-    place.objects = Slow(lambda: place.now)
-    await place.puts(Bucket.PUBLIC, FULL, b"x")
-    done = await place.repairs(Finding(Drift.ORPHAN, FULL, False, FEED, "X1"))
-    assert (done.removed, done.due_again) == (1, 1)
-    assert (await place.listing()).photos[0].wants_rebuild
+    stores.objects = Slow(lambda: stores.now)
+    await stores.put(Bucket.PUBLIC, FULL, b"x")
+    audited = await stores.repair(Finding(Drift.ORPHAN, FULL, False, FEED, "X1"))
+    assert (audited.removed, audited.due_again) == (1, 1)
+    assert (await stores.listing()).photos[0].wants_rebuild
 
 
 @pytest.mark.parametrize("facts", [{"hidden": hidden()}, {"claim": Claim(worker="w", until=after(9))}])
-async def test_a_bad_original_that_is_not_fetched_again_now_stays(place: Place, facts: dict[str, Any]) -> None:
+async def test_a_drifted_original_stays_if_its_photo_is_not_repaired_now(stores: Stores, facts: dict[str, Any]) -> None:
     photo = a_downloaded_photo("a", copy=copied(), claim=facts.get("claim"))
-    await place.has(a_listing(photo, hidden=facts.get("hidden")))
-    await place.repairs(Finding(Drift.WRONG_HASH, OF_ORIGINAL, True, FEED, "X1", photo.id))
-    assert OF_ORIGINAL in place.keys
+    await stores.record(a_listing(photo, hidden=facts.get("hidden")))
+    await stores.repair(Finding(Drift.WRONG_HASH, ORIGINAL_KEY, True, FEED, "X1", photo.id))
+    assert ORIGINAL_KEY in stores.keys
 
 
 @pytest.mark.parametrize(
@@ -298,79 +305,79 @@ async def test_a_bad_original_that_is_not_fetched_again_now_stays(place: Place, 
         a_listing(a_photo("a")),
     ],
 )
-def test_what_is_in_work_or_no_more_shown_is_left_alone(listing: Listing) -> None:
-    assert auditing.repair_listing(listing, {FULL, OF_ORIGINAL}, NOW) is None
+def test_claimed_photos_and_hidden_listings_are_not_repaired(listing: Listing) -> None:
+    assert auditing.repair_listing(listing, {FULL, ORIGINAL_KEY}, NOW) is None
 
 
 # Every day
 
 
 class Janitor:
-    """The audit's loop as a new process runs it."""
+    """The daily audit as a new process runs it."""
 
-    def __init__(self, place: Place, audits: MemoryAudits) -> None:
+    def __init__(self, stores: Stores, audits: MemoryAudits) -> None:
         self.registry = CollectorRegistry()
-        lease = Lease(MemoryLeases(), "removal", "w", lambda: place.now)
+        lease = Lease(MemoryLeases(), "removal", "w", lambda: stores.now)
         self.audit = DailyAudit(
-            place.listings, place.objects, audits, lease, [FEED], lambda: place.now, self.registry
+            stores.listings, stores.objects, audits, lease, [FEED], lambda: stores.now, self.registry
         )  # fmt: skip
 
     def metric(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(f"listing_images_audit_{name}", labels)
 
 
-async def held_by_another(place: Place) -> Lease:
+async def lease_of_another(stores: Stores) -> Lease:
     leases = MemoryLeases()
-    assert await Lease(leases, "removal", "other", lambda: place.now).is_held()
-    return Lease(leases, "removal", "w", lambda: place.now)
+    assert await Lease(leases, "removal", "other", lambda: stores.now).is_held()
+    return Lease(leases, "removal", "w", lambda: stores.now)
 
 
-async def test_the_daily_audit_goes_on_in_the_next_process_ends_and_begins_anew_the_next_day(place: Place) -> None:
-    await place.has(*(listed("a", key=f"Y{number:03}") for number in range(50)))
-    del place.objects.held[Bucket.PUBLIC][copied("a", "Y007").variants[0].key]
-    place.now, audits = NOW, MemoryAudits()
+async def test_a_daily_audit_continues_in_the_next_process_and_begins_again_the_next_day(stores: Stores) -> None:
+    await stores.record(*(listed("a", key=f"Y{number:03}") for number in range(50)))
+    del stores.objects.held[Bucket.PUBLIC][copied("a", "Y007").variants[0].key]
+    stores.now, audits = NOW, MemoryAudits()
     steps = 0
     while not (newest := await audits.newest(1)) or newest[0].finished_at is None:
-        await Janitor(place, audits).audit.step()
-        place.now += timedelta(seconds=1)
+        await Janitor(stores, audits).audit.step()
+        stores.now += timedelta(seconds=1)
         steps += 1
     assert (newest[0].listings, newest[0].drift) == (50, {"missing": 1})
-    janitor = Janitor(place, audits)
+    janitor = Janitor(stores, audits)
     await janitor.audit.step()
     assert janitor.metric("drift", kind="missing") == 1
     assert janitor.metric("drift", kind="orphan") == 0
     assert janitor.metric("checked", what="listings") == 50
     assert janitor.metric("finished_timestamp_seconds") == newest[0].finished_at.timestamp()
     assert len(await audits.newest(9)) == 1
-    place.now = NOW + timedelta(days=1)
+    stores.now = NOW + timedelta(days=1)
     await janitor.audit.step()
     begun = await audits.newest(9)
-    assert [one.listings for one in begun] == [20, 50]
+    assert [audit.listings for audit in begun] == [20, 50]
     assert janitor.metric("drift", kind="missing") == 1
     assert steps == 5
 
 
-async def test_two_janitors_audit_once(place: Place) -> None:
+async def test_a_janitor_without_the_lease_audits_nothing(stores: Stores) -> None:
     audits = MemoryAudits()
-    janitor = Janitor(place, audits)
-    janitor.audit._lease = await held_by_another(place)
+    janitor = Janitor(stores, audits)
+    janitor.audit._lease = await lease_of_another(stores)
     await janitor.audit.step()
     assert not await audits.newest(1)
 
 
-async def test_a_janitor_that_was_succeeded_shows_no_drift(place: Place) -> None:
-    await place.has(listed("a"))
-    del place.objects.held[Bucket.PUBLIC][THUMB]
-    place.now, janitor = NOW, Janitor(place, MemoryAudits())
+async def test_a_janitor_that_lost_the_lease_shows_no_drift(stores: Stores) -> None:
+    await stores.record(listed("a"))
+    del stores.objects.held[Bucket.PUBLIC][THUMB]
+    stores.now, janitor = NOW, Janitor(stores, MemoryAudits())
     for _ in range(5):
         await janitor.audit.step()
     assert (janitor.metric("drift", kind="missing"), janitor.metric("checked", what="listings")) == (1, 1)
-    janitor.audit._lease = await held_by_another(place)
+    janitor.audit._lease = await lease_of_another(stores)
     await janitor.audit.step()
     assert (janitor.metric("drift", kind="missing"), janitor.metric("checked", what="listings")) == (None, None)
 
 
-async def test_a_repair_that_others_keep_from_being_written_is_not_silent(place: Place) -> None:
+async def test_a_listing_that_others_keep_changing_is_reported_as_not_repaired(stores: Stores) -> None:
     class RefusingListings(MemoryListings):
         """Listings that another changes before each write of ours."""
 
@@ -379,6 +386,6 @@ async def test_a_repair_that_others_keep_from_being_written_is_not_silent(place:
 
     contested = RefusingListings(RENDERER)
     await MemoryListings.write(contested, [listed("a")])
-    repair = auditing.Repair(contested, place.objects, lambda: NOW)
+    repair = auditing.Repair(contested, stores.objects, lambda: NOW)
     with pytest.raises(Contention, match="1 listing was not repaired"):
-        await auditing.run(Walk(contested, place.objects, lambda: NOW, AuditScope(feeds=[FEED])), repair)
+        await auditing.run(Walk(contested, stores.objects, lambda: NOW, AuditScope(feeds=[FEED])), repair)

@@ -1,4 +1,4 @@
-"""What follows from a question: which photos become more urgent, and what can be shown of one?"""
+"""Which photos does a request make more urgent, and what can be shown of a photo?"""
 
 from dataclasses import replace
 from datetime import datetime
@@ -41,15 +41,15 @@ LONG_AGO = NOW - lifecycle.RETRY_VIEWED_AFTER
 
 
 def failed(reason: Reason = Reason.TIMEOUT, at: datetime = LONG_AGO, attempts: int = 1, **facts: Any) -> Photo:
-    """Return a photo whose last attempt failed then, and which waits for the next."""
+    """Return a viewed photo whose last attempt failed at this time, with the next one due in an hour."""
     plain = a_photo(
         failure=Failure(reason), attempted_at=at, attempts=attempts, not_before=after(3_600), priority=VIEWED
     )
     return replace(plain, **facts)
 
 
-def asked(photo: Photo, to: Priority) -> tuple[Photo | None, bool]:
-    """Return the photo as a question leaves it, None where it changes nothing, and whether it was released."""
+def raised(photo: Photo, to: Priority) -> tuple[Photo | None, bool]:
+    """Return the photo raised to the priority, None if nothing changed, and whether it was released."""
     found = raise_photos(a_listing(photo), [photo.id], to, a_feed(), NOW)
     return (found.listing.photos[0], bool(found.released)) if found else (None, False)
 
@@ -68,43 +68,43 @@ def asked(photo: Photo, to: Priority) -> tuple[Photo | None, bool]:
 def test_a_search_raises_the_priority_and_never_lowers_it(
     before: Priority, to: Priority, expected: Priority | None
 ) -> None:
-    photo, released = asked(a_photo(priority=before), to)
+    photo, released = raised(a_photo(priority=before), to)
     assert (photo and photo.priority) == expected
     assert not released
 
 
 @pytest.mark.parametrize("before", [ROUTINE, POPULAR, SEARCHED])
 def test_the_first_view_releases_the_photo_at_once(before: Priority) -> None:
-    photo, released = asked(a_photo(priority=before, not_before=after(99)), VIEWED)
+    photo, released = raised(a_photo(priority=before, not_before=after(99)), VIEWED)
     assert released
     assert photo == replace(a_photo(), priority=VIEWED, released_at=NOW, not_before=after(120))
 
 
 def test_a_later_view_changes_nothing() -> None:
-    first, _ = asked(a_photo(), VIEWED)
+    first, _ = raised(a_photo(), VIEWED)
     assert first is not None
-    assert asked(first, VIEWED) == (None, False)
+    assert raised(first, VIEWED) == (None, False)
 
 
-def test_a_view_releases_again_what_was_released_as_routine() -> None:
-    photo, released = asked(lifecycle.release(a_photo(), after(-9)), VIEWED)
+def test_a_view_releases_a_photo_again_that_was_released_as_routine() -> None:
+    photo, released = raised(lifecycle.release(a_photo(), after(-9)), VIEWED)
     assert released
     assert photo is not None
     assert photo.released_at == NOW
 
 
-def test_a_view_of_an_outdated_copy_releases_it_too() -> None:
-    _, released = asked(a_downloaded_photo(announced_at=after(1)), VIEWED)
+def test_a_view_releases_an_outdated_photo() -> None:
+    _, released = raised(a_downloaded_photo(announced_at=after(1)), VIEWED)
     assert released
 
 
-def test_a_photo_in_a_workers_hands_is_only_raised() -> None:
+def test_a_view_of_a_claimed_photo_only_raises_its_priority() -> None:
     claimed = a_photo(claim=Claim(worker="w", until=after(60)), released_at=NOW, not_before=after(60))
-    assert asked(claimed, VIEWED) == (replace(claimed, priority=VIEWED), False)
+    assert raised(claimed, VIEWED) == (replace(claimed, priority=VIEWED), False)
 
 
-def test_a_photo_whose_worker_never_came_back_is_released() -> None:
-    photo, released = asked(a_photo(claim=Claim(worker="w", until=NOW), released_at=after(-60)), VIEWED)
+def test_a_view_releases_a_photo_whose_claim_has_ended() -> None:
+    photo, released = raised(a_photo(claim=Claim(worker="w", until=NOW), released_at=after(-60)), VIEWED)
     assert released
     assert photo is not None
     assert photo.claim is None
@@ -126,8 +126,8 @@ def test_a_photo_whose_worker_never_came_back_is_released() -> None:
         (failed(at=NOW, priority=ROUTINE), False),
     ],
 )
-def test_a_view_of_a_failed_photo_tries_again_after_a_minute_if_attempts_are_left(photo: Photo, released: bool) -> None:
-    assert asked(photo, VIEWED)[1] is released
+def test_a_view_releases_a_failed_photo_after_a_minute_if_attempts_are_left(photo: Photo, released: bool) -> None:
+    assert raised(photo, VIEWED)[1] is released
 
 
 @pytest.mark.parametrize(
@@ -139,13 +139,13 @@ def test_a_view_of_a_failed_photo_tries_again_after_a_minute_if_attempts_are_lef
         a_listing(a_photo("b")),
         a_listing(),
     ],
-    ids=["downloaded", "hidden", "being removed", "not asked for", "no photos"],
+    ids=["downloaded", "hidden", "being removed", "not requested", "no photos"],
 )
-def test_what_wants_no_attempt_is_left_alone(listing: Listing) -> None:
+def test_photos_that_want_no_attempt_are_not_raised(listing: Listing) -> None:
     assert raise_photos(listing, [a_photo("a").id], VIEWED, a_feed(), NOW) is None
 
 
-def test_only_the_photos_asked_for_are_raised() -> None:
+def test_only_the_requested_photos_are_raised() -> None:
     listing = a_listing(a_photo("a"), a_photo("b"), a_downloaded_photo("c"))
     found = raise_photos(listing, [photo.id for photo in listing.photos[1:]], VIEWED, a_feed(), NOW)
     assert found is not None
@@ -172,16 +172,16 @@ def test_only_the_photos_asked_for_are_raised() -> None:
         (failed(Reason.GONE, released_at=NOW), Absent(Absence.GONE, after(3_600))),
     ],
 )
-def test_a_copy_is_shown_and_without_one_why_there_is_none(photo: Photo, expected: object) -> None:
+def test_a_copy_is_found_or_the_reason_for_its_absence(photo: Photo, expected: object) -> None:
     assert find_copy(ShownPhoto(FEED, KEY, photo, photo.due_at), NOW) == expected
 
 
-def test_a_photo_whose_objects_are_being_removed_is_on_its_way_at_no_known_time() -> None:
+def test_a_photo_that_is_being_removed_is_on_its_way_without_a_due_time() -> None:
     assert find_copy(ShownPhoto(FEED, KEY, a_photo(), None), NOW) == Absent(Absence.ON_ITS_WAY, None)
 
 
 @pytest.mark.parametrize(
-    ("name", "known", "found"),
+    ("name", "configured", "found"),
     [
         ("full", {"full", "thumb"}, "full"),
         ("thumb", {"full", "thumb"}, "thumb"),
@@ -191,15 +191,15 @@ def test_a_photo_whose_objects_are_being_removed_is_on_its_way_at_no_known_time(
         ("", {"full"}, None),
     ],
 )
-def test_a_variant_is_found_by_name_and_one_that_an_old_copy_lacks_is_its_full_one(
-    name: str, known: set[str], found: str | None
+def test_a_variant_is_found_by_name_and_the_full_one_stands_for_a_configured_one_that_is_missing(
+    name: str, configured: set[str], found: str | None
 ) -> None:
-    one = find_variant(a_copy(), name, known)
-    assert (one and one.name) == found
+    variant = find_variant(a_copy(), name, configured)
+    assert (variant and variant.name) == found
 
 
 @pytest.mark.parametrize(
-    ("why", "due", "queue_seconds", "expected"),
+    ("reason", "due", "queue_seconds", "expected"),
     [
         (Absence.ON_ITS_WAY, None, None, SOON_SECONDS),
         (Absence.ON_ITS_WAY, None, 900.0, SOON_SECONDS),
@@ -214,8 +214,8 @@ def test_a_variant_is_found_by_name_and_one_that_an_old_copy_lacks_is_its_full_o
         (Absence.LATER, 86_400, None, 86_400),
     ],
 )
-def test_it_is_worth_asking_again_once_it_is_due_and_had_its_turn(
-    why: Absence, due: float | None, queue_seconds: float | None, expected: int
+def test_retry_after_is_when_the_photo_is_due_and_had_its_turn(
+    reason: Absence, due: float | None, queue_seconds: float | None, expected: int
 ) -> None:
-    absent = Absent(why, None if due is None else after(due))
+    absent = Absent(reason, None if due is None else after(due))
     assert retry_after_seconds(absent, queue_seconds, NOW) == expected

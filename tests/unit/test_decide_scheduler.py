@@ -1,4 +1,4 @@
-"""Which listings are news, which sets are believed, which copies are asked for again?"""
+"""What does a sweep conclude of a listing: is it unrecorded, is it gone, which copies must be rechecked?"""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -42,7 +42,7 @@ def recorded(
 
 
 @pytest.mark.parametrize(
-    ("said", "known", "news"),
+    ("record", "recorded_state", "is_unrecorded"),
     [
         (a_record(), None, True),
         (a_record(StandardStatus="Closed"), None, False),
@@ -61,45 +61,48 @@ def recorded(
         (a_record(at=1), recorded(hidden_by=OPT_OUT), True),
     ],
 )
-def test_news_is_what_is_not_recorded(said: Row, known: RecordedState | None, news: bool) -> None:
-    assert decide.is_unrecorded(announcement.read(a_feed(), without(said, "Media")), known) is news
+def test_an_announcement_is_unrecorded_if_version_or_visibility_differ(
+    record: Row, recorded_state: RecordedState | None, is_unrecorded: bool
+) -> None:
+    assert decide.is_unrecorded(announcement.read(a_feed(), without(record, "Media")), recorded_state) is is_unrecorded
 
 
-def test_what_is_gone_is_hidden_and_not_kept_and_comes_back_when_the_mls_has_it_again() -> None:
+def test_a_gone_listing_is_hidden_at_once_and_shown_when_the_mls_has_it_again() -> None:
     feed = a_feed(keep_after_inactive_hours=24.0)
-    known = announced(a_record(a_row()), feed=feed, offset=1)
-    gone = announced(decide.gone_record("X1"), known, feed=feed, offset=2)
+    shown = announced(a_record(a_row()), feed=feed, offset=1)
+    gone = announced(decide.gone_record("X1"), shown, feed=feed, offset=2)
     assert gone is not None
     assert gone.hidden is not None
     assert (gone.hidden.reason, gone.hidden.remove_at <= after(5), len(gone.photos)) == (GONE, True, 1)
     back = announced(a_record(a_row()), gone, feed=feed, offset=3)
     assert back is not None
     assert back.is_displayed
-    assert announced(decide.gone_record("X1"), back, feed=feed, offset=2) is None, "replayed, it is old"
+    assert announced(decide.gone_record("X1"), back, feed=feed, offset=2) is None, "replayed, it is stale"
 
 
-def held(name: str, days: float, **facts: Any) -> Photo:
+def checked(name: str, days: float, **facts: Any) -> Photo:
+    """Return a downloaded photo whose copy was last checked so many days before NOW."""
     photo = a_downloaded_photo(name, copy=a_copy(name, checked_at=NOW - timedelta(days=days)))
     return replace(photo, **facts)
 
 
-def test_a_recheck_makes_the_old_copies_due_at_their_listings_moment() -> None:
+def test_old_copies_are_rechecked_at_their_listings_time() -> None:
     feed, week_ago = a_feed(sweep_hours=4.0), NOW - timedelta(days=7)
-    listing = a_listing(held("old", 8), held("exactly", 7), held("new", 6), a_photo("missing"))
-    done = decide.schedule_rechecks(listing, feed, week_ago, NOW, NOW)
-    forced = [photo for photo in done.listing.photos if photo.forced_at]
-    assert (done.photos, [photo.object_id for photo in forced]) == (2, ["old", "exactly"])
+    listing = a_listing(checked("old", 8), checked("exactly", 7), checked("new", 6), a_photo("missing"))
+    result = decide.schedule_rechecks(listing, feed, week_ago, NOW, NOW)
+    forced = [photo for photo in result.listing.photos if photo.forced_at]
+    assert (result.photos, [photo.object_id for photo in forced]) == (2, ["old", "exactly"])
     assert {photo.not_before for photo in forced} == {schedule.slot(feed, "X1", NOW)}
-    assert decide.schedule_rechecks(done.listing, feed, week_ago, NOW, NOW) == decide.Rechecked(done.listing, 0)
+    assert decide.schedule_rechecks(result.listing, feed, week_ago, NOW, NOW) == decide.Rechecked(result.listing, 0)
 
 
-def test_a_moment_that_is_over_is_now_and_what_is_hidden_or_wanted_anyway_is_left() -> None:
+def test_a_recheck_whose_time_is_over_is_due_now_and_hidden_or_due_photos_get_none() -> None:
     feed = a_feed(sweep_hours=4.0)
-    done = decide.schedule_rechecks(a_listing(held("a", 8)), feed, NOW, NOW - timedelta(hours=9), NOW)
-    assert done.listing.due_at == NOW
+    result = decide.schedule_rechecks(a_listing(checked("a", 8)), feed, NOW, NOW - timedelta(hours=9), NOW)
+    assert result.listing.due_at == NOW
     for listing in (
-        a_listing(held("a", 8), hidden=hidden()),
-        a_listing(held("a", 8, announced_at=after(1))),
-        a_listing(held("a", 8, forced_at=after(-5))),
+        a_listing(checked("a", 8), hidden=hidden()),
+        a_listing(checked("a", 8, announced_at=after(1))),
+        a_listing(checked("a", 8, forced_at=after(-5))),
     ):
         assert decide.schedule_rechecks(listing, feed, NOW, NOW, NOW) == decide.Rechecked(listing, 0)

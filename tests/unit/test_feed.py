@@ -1,4 +1,4 @@
-"""Is feeds.toml right? Every fault is named at once, and the ranges are the contract's."""
+"""Is feeds.toml valid? All errors are named at once, and the ranges are the contract's."""
 
 import contextlib
 from dataclasses import fields
@@ -13,7 +13,7 @@ from shared.domain.feed import Feed, FeedsInvalid, parse_feeds
 HOSTS = 'image_hosts = ["photos.example.com"]'
 
 
-def faults(text: str) -> list[str]:
+def errors(text: str) -> list[str]:
     with pytest.raises(FeedsInvalid) as raised:
         parse_feeds(text)
     assert str(raised.value) == "\n".join(raised.value.errors)
@@ -24,7 +24,7 @@ def one_feed(*lines: str) -> str:
     return "\n".join(["[feeds.f]", HOSTS, *lines])
 
 
-def test_a_feed_needs_its_hosts_and_nothing_else() -> None:
+def test_a_feed_needs_image_hosts_only() -> None:
     assert parse_feeds(one_feed()) == {"f": Feed(name="f", image_hosts=("photos.example.com",))}
 
 
@@ -77,7 +77,7 @@ def test_several_feeds_each_have_their_rules() -> None:
 
 
 @pytest.mark.parametrize("value", [0, 1.5, 60])
-def test_a_whole_number_will_do_where_a_number_is_wanted(value: float) -> None:
+def test_a_whole_number_is_a_number(value: float) -> None:
     assert parse_feeds(one_feed(f"batch_pause_seconds = {value}"))["f"].batch_pause_seconds == value
 
 
@@ -112,14 +112,14 @@ def test_the_ends_of_a_range_are_allowed(key: str, least: float, most: float | N
 
 
 @pytest.mark.parametrize(("key", "least", "most"), RANGES)
-def test_beyond_the_ends_of_a_range_is_a_fault(key: str, least: float, most: float | None) -> None:
+def test_a_value_beyond_its_range_is_an_error(key: str, least: float, most: float | None) -> None:
     for value in (least - one_step(key), *([] if most is None else [most + one_step(key)]), -(10**30)):
-        (fault,) = faults(one_feed(f"{key} = {value}"))
-        assert fault.startswith(f"feeds.toml: [feeds.f] {key} is {value}; it must be ")
+        (error,) = errors(one_feed(f"{key} = {value}"))
+        assert error.startswith(f"feeds.toml: [feeds.f] {key} is {value}; it must be ")
 
 
 @pytest.mark.parametrize(
-    ("line", "fault"),
+    ("line", "error"),
     [
         ("concurrency = 8.0", "concurrency is 8.0; it must be a whole number"),
         ("concurrency = true", "concurrency is True; it must be a whole number"),
@@ -163,14 +163,14 @@ def test_beyond_the_ends_of_a_range_is_a_fault(key: str, least: float, most: flo
         ('name = "x"', "name is not a known key"),
     ],
 )
-def test_a_wrong_value_is_named_with_what_it_must_be(line: str, fault: str) -> None:
-    (found,) = faults(one_feed(line))
+def test_a_wrong_value_is_named_with_what_it_must_be(line: str, error: str) -> None:
+    (found,) = errors(one_feed(line))
     assert found.startswith("feeds.toml: [feeds.f] ")
-    assert found.endswith(fault)
+    assert found.endswith(error)
 
 
 @pytest.mark.parametrize(
-    ("hosts", "fault"),
+    ("hosts", "error"),
     [
         ("[]", "image_hosts is missing"),
         ('""', "image_hosts is missing"),
@@ -180,13 +180,13 @@ def test_a_wrong_value_is_named_with_what_it_must_be(line: str, fault: str) -> N
         ('[""]', "image_hosts has ''"),
     ],
 )
-def test_a_wrong_host_is_named(hosts: str, fault: str) -> None:
-    found = faults(f"[feeds.f]\nimage_hosts = {hosts}")
-    assert any(fault in one for one in found)
+def test_a_wrong_host_is_named(hosts: str, error: str) -> None:
+    found = errors(f"[feeds.f]\nimage_hosts = {hosts}")
+    assert any(error in one for one in found)
 
 
 @pytest.mark.parametrize(
-    ("text", "fault"),
+    ("text", "error"),
     [
         ("", "no feed"),
         ("[feeds]", "no feed"),
@@ -202,13 +202,13 @@ def test_a_wrong_host_is_named(hosts: str, fault: str) -> None:
         ("[feeds.f]", "image_hosts is missing"),
     ],
 )
-def test_a_file_that_is_no_feeds_is_refused_with_the_reason(text: str, fault: str) -> None:
-    (found,) = faults(text)
-    assert fault in found
+def test_a_file_without_feeds_is_refused_with_the_reason(text: str, error: str) -> None:
+    (found,) = errors(text)
+    assert error in found
 
 
-def test_every_fault_of_every_feed_is_named_at_once() -> None:
-    found = faults(
+def test_all_errors_of_all_feeds_are_named_at_once() -> None:
+    found = errors(
         """
         extra = 1
         [feeds.a]
@@ -238,7 +238,7 @@ def test_every_fault_of_every_feed_is_named_at_once() -> None:
     ]
     assert len(found) == len(named)
     for name in named:
-        assert sum(name in fault for fault in found) == 1, name
+        assert sum(name in error for error in found) == 1, name
 
 
 TOML_VALUES = st.sampled_from(
@@ -248,7 +248,7 @@ LINES = st.dictionaries(st.sampled_from([*(item.name for item in fields(Feed)), 
 
 
 @given(LINES)
-def test_whatever_is_written_it_is_read_or_its_faults_are_named(lines: dict[str, str]) -> None:
+def test_any_text_is_read_or_its_errors_are_named(lines: dict[str, str]) -> None:
     text = "\n".join(["[feeds.f]", *(f"{key} = {value}" for key, value in lines.items())])
     with contextlib.suppress(FeedsInvalid):
         feed = parse_feeds(text)["f"]

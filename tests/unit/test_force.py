@@ -1,4 +1,4 @@
-"""Which photos does an operator's order make due, and what is left alone?"""
+"""Which photos does `imagectl force` make due, and which does it leave alone?"""
 
 from dataclasses import replace
 from typing import Any
@@ -25,8 +25,9 @@ LATER = after(600)
 ALL = PhotoFilter()
 
 
-def forced_ids(listing: Listing, wanted: PhotoFilter = ALL) -> list[str]:
-    due = force.force_photos(listing, wanted, Priority.SEARCHED, LATER)
+def forced_ids(listing: Listing, selected: PhotoFilter = ALL) -> list[str]:
+    """Return the object ids of the photos that are forced."""
+    due = force.force_photos(listing, selected, Priority.SEARCHED, LATER)
     return [photo.object_id for photo in due.photos if photo.forced_at == LATER] if due else []
 
 
@@ -41,22 +42,30 @@ def forced_ids(listing: Listing, wanted: PhotoFilter = ALL) -> list[str]:
         (a_photo(claim=Claim(worker="w", until=after(500))), True),
         (a_photo(used_url_key=url_key("https://photos.example.com/a.jpg")), False),
     ],
-    ids=["held", "pending", "given up", "released", "in work", "its worker is gone", "its URL works once"],
+    ids=[
+        "downloaded",
+        "pending",
+        "given up",
+        "released",
+        "claimed",
+        "its claim has ended",
+        "its single-use URL is used",
+    ],
 )
-def test_a_photo_that_can_be_had_is_due_now_at_the_priority(photo: Photo, is_due: bool) -> None:
+def test_a_photo_that_an_attempt_is_possible_of_is_due_now_with_the_priority(photo: Photo, is_due: bool) -> None:
     due = force.force_photos(a_listing(photo), PhotoFilter(), Priority.SEARCHED, LATER)
     assert (due is not None) == is_due
     if due:
         assert (due.due_at, due.priority) == (LATER, Priority.SEARCHED)
 
 
-def test_a_photo_that_is_more_urgent_already_stays_so() -> None:
+def test_a_more_urgent_photo_keeps_its_priority() -> None:
     due = force.force_photos(a_listing(a_photo(priority=Priority.VIEWED)), PhotoFilter(), Priority.ROUTINE, LATER)
     assert due
     assert due.priority is Priority.VIEWED
 
 
-def test_a_hidden_listing_and_a_photo_whose_objects_are_going_are_never_touched() -> None:
+def test_hidden_listings_and_photos_that_are_being_removed_are_not_forced() -> None:
     assert forced_ids(a_listing(a_downloaded_photo(), hidden=hidden())) == []
     assert forced_ids(a_listing(a_photo("a"), a_photo("b"), discards=(a_discard("a", whole=True),))) == ["b"]
 
@@ -75,24 +84,24 @@ def test_a_hidden_listing_and_a_photo_whose_objects_are_going_are_never_touched(
         ({"city": "Toronto", "failed": Reason.GONE}, []),
     ],
 )
-def test_filters_combine(filters: dict[str, Any], expected: list[str]) -> None:
+def test_a_photo_must_fit_all_filters(filters: dict[str, Any], expected: list[str]) -> None:
     assert (
         forced_ids(a_listing(a_downloaded_photo("a"), a_photo("b", failure=GONE)), PhotoFilter(**filters)) == expected
     )
 
 
 class Contested(MemoryListings):
-    """Listings of which another writes one right before our first write of it, or before each of them."""
+    """Listings of which another writer changes one before our first write of it, or before each write."""
 
     contested = "X3"
     is_contested_forever = False
 
     async def write(self, listings: Any) -> Any:
         ours = list(listings)
-        if self.contested in [one.key for one in ours]:
-            known = (await self.get(FEED, self.contested)) or a_listing()
+        if self.contested in [listing.key for listing in ours]:
+            recorded = (await self.get(FEED, self.contested)) or a_listing()
             self.contested = self.contested if self.is_contested_forever else ""
-            await super().write([replace(known, city="Elsewhere")])
+            await super().write([replace(recorded, city="Elsewhere")])
         return await super().write(ours)
 
 
@@ -104,8 +113,8 @@ async def a_store() -> Contested:
     return store
 
 
-async def test_a_whole_feed_is_gone_through_and_what_another_wrote_meanwhile_stays() -> None:
-    store, told = await a_store(), list[int]()
+async def test_a_whole_feed_is_forced_and_a_write_in_between_is_kept() -> None:
+    store, read_counts = await a_store(), list[int]()
     done = await force.force(
         store,
         FEED,
@@ -113,10 +122,10 @@ async def test_a_whole_feed_is_gone_through_and_what_another_wrote_meanwhile_sta
         Priority.POPULAR,
         lambda: LATER,
         dry_run=False,
-        on_progress=lambda so_far: told.append(so_far.looked_at),
+        on_progress=lambda so_far: read_counts.append(so_far.looked_at),
     )
     assert (done.looked_at, done.listings, done.photos, done.hidden) == (450, 449, 898, 1)
-    assert told == [200, 400, 450]
+    assert read_counts == [200, 400, 450]
     contested = await store.get(FEED, "X3")
     assert contested
     assert (contested.city, contested.due_at) == ("Elsewhere", LATER)
@@ -124,13 +133,13 @@ async def test_a_whole_feed_is_gone_through_and_what_another_wrote_meanwhile_sta
 
 async def test_a_dry_run_counts_the_same_and_writes_nothing() -> None:
     store = await a_store()
-    before = await everything(store)
+    before = await all_listings(store)
     done = await force.force(store, FEED, PhotoFilter(), Priority.POPULAR, lambda: LATER, dry_run=True)
     assert (done.photos, done.bytes_expected) == (898, 898 * 400_000)
-    assert await everything(store) == before
+    assert await all_listings(store) == before
 
 
-async def test_listings_that_are_named_are_read_alone() -> None:
+async def test_only_the_named_listings_are_read() -> None:
     done = await force.force(
         await a_store(),
         FEED,
@@ -142,31 +151,31 @@ async def test_listings_that_are_named_are_read_alone() -> None:
     assert (done.looked_at, done.photos, done.hidden) == (2, 2, 1)
 
 
-async def test_of_a_listing_that_is_named_and_left_out_it_is_said_why() -> None:
+async def test_a_named_listing_that_is_left_out_is_explained() -> None:
     store = await a_store()
     await store.write([a_listing(key="OLD", feed="closed"), a_listing(key="X1", feed="closed")])
-    said = [one async for one in force.explain_left_out(store, ("X1", "OLD", "NEW", "NEW"), [FEED], [FEED, "other"])]
-    assert said == [
+    lines = [line async for line in force.explain_left_out(store, ("X1", "OLD", "NEW", "NEW"), [FEED], [FEED, "other"])]
+    assert lines == [
         "OLD is recorded of feed closed, which is not among the feeds any more: nothing of it is fetched",
         "NEW is not recorded; see: imagectl explain NEW",
     ]
-    assert [one async for one in force.explain_left_out(store, ("X3",), ["other"], [FEED, "other"])] == [
+    assert [line async for line in force.explain_left_out(store, ("X3",), ["other"], [FEED, "other"])] == [
         f"X3 is recorded of feed {FEED}; name that with --feed"
     ]
 
 
-def test_of_photos_without_any_known_size_no_bytes_are_expected() -> None:
+def test_no_bytes_are_expected_if_no_size_is_known() -> None:
     assert Forced(photos=3).bytes_expected is None
 
 
-async def everything(store: MemoryListings) -> dict[ListingId, Listing]:
+async def all_listings(store: MemoryListings) -> dict[ListingId, Listing]:
     return dict(await store.get_many([(FEED, f"X{n}") for n in range(450)]))
 
 
-async def test_listings_that_others_keep_changing_are_counted_as_not_written_and_all_others_are_due() -> None:
+async def test_a_listing_that_others_keep_changing_is_reported_as_not_written() -> None:
     store = await a_store()
     store.is_contested_forever = True
     with pytest.raises(Contention, match="1 listing of proptx-idx was not written"):
         await force.force(store, FEED, PhotoFilter(), Priority.POPULAR, lambda: LATER, dry_run=False)
-    due = [one.key for one in (await everything(store)).values() if one.due_at == LATER]
+    due = [listing.key for listing in (await all_listings(store)).values() if listing.due_at == LATER]
     assert (len(due), "X3" in due) == (448, False)

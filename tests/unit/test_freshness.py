@@ -1,4 +1,4 @@
-"""Which statement is newer? Tables over both timestamps and the place on the topic."""
+"""Which of two versions is newer? Tables over both timestamps and the position on the topic."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -12,7 +12,7 @@ from tests.builders import NOW, after
 TIMES = st.none() | st.integers(0, 2).map(after)
 
 
-def moment(seconds: float | None) -> datetime | None:
+def time(seconds: float | None) -> datetime | None:
     return None if seconds is None else after(seconds)
 
 
@@ -32,14 +32,14 @@ def version(modified_at: datetime | None, media_changed_at: datetime | None, off
         (None, None, False),
     ],
 )
-def test_a_time_moved_if_it_is_newer_or_first_known(
+def test_a_time_is_newer_than_an_earlier_one_and_than_none(
     now: datetime | None, before: datetime | None, expected: bool
 ) -> None:
     assert is_newer(now, before) is expected
 
 
 @pytest.mark.parametrize(
-    ("said", "recorded", "old"),
+    ("announced", "recorded", "stale"),
     [
         ((1, 1), (0, 0), False),
         ((0, 0), (1, 1), True),
@@ -62,16 +62,16 @@ def test_a_time_moved_if_it_is_newer_or_first_known(
         ((None, 1), (1, 0), False),
     ],
 )
-def test_a_statement_is_old_if_neither_time_is_newer_and_one_is_older(
-    said: tuple[int | None, int | None], recorded: tuple[int | None, int | None], old: bool
+def test_a_version_is_stale_if_neither_time_is_newer_and_one_is_older(
+    announced: tuple[int | None, int | None], recorded: tuple[int | None, int | None], stale: bool
 ) -> None:
-    (modified, media), (known_modified, known_media) = ([moment(one) for one in times] for times in (said, recorded))
-    ours, theirs = version(modified, media, 2), version(known_modified, known_media, 1)
-    assert is_stale(ours, theirs) is old
+    (modified, media), (former_modified, former_media) = (map(time, times) for times in (announced, recorded))
+    newer, former = version(modified, media, 2), version(former_modified, former_media, 1)
+    assert is_stale(newer, former) is stale
 
 
 @pytest.mark.parametrize(
-    ("said", "recorded", "old"),
+    ("announced", "recorded", "stale"),
     [
         (Position(NOW, 0, 2), Position(NOW, 0, 1), False),
         (Position(NOW, 0, 1), Position(NOW, 0, 2), True),
@@ -84,25 +84,25 @@ def test_a_statement_is_old_if_neither_time_is_newer_and_one_is_older(
     ],
 )
 @pytest.mark.parametrize("at", [NOW, None])
-def test_with_equal_times_or_none_the_later_on_the_topic_decides(
-    said: Position | None, recorded: Position | None, old: bool, at: datetime | None
+def test_with_equal_times_or_none_the_later_position_decides(
+    announced: Position | None, recorded: Position | None, stale: bool, at: datetime | None
 ) -> None:
-    ours = Version(modified_at=at, media_changed_at=at, position=said)
+    ours = Version(modified_at=at, media_changed_at=at, position=announced)
     theirs = Version(modified_at=at, media_changed_at=at, position=recorded)
-    assert is_stale(ours, theirs) is old
+    assert is_stale(ours, theirs) is stale
 
 
 VERSIONS = st.builds(version, TIMES, TIMES, st.none() | st.integers(0, 2))
 
 
 @given(VERSIONS, VERSIONS)
-def test_of_two_statements_at_most_one_is_old_unless_they_are_one(one: Version, other: Version) -> None:
+def test_of_two_versions_at_most_one_is_stale_unless_their_positions_are_equal(one: Version, other: Version) -> None:
     if is_stale(one, other) and is_stale(other, one):
         assert one.position == other.position
 
 
 @given(VERSIONS)
-def test_the_very_same_event_again_is_old(one: Version) -> None:
+def test_the_same_event_again_is_stale(one: Version) -> None:
     assert is_stale(one, one) is (one.position is not None)
 
 
@@ -110,7 +110,7 @@ def test_the_very_same_event_again_is_old(one: Version) -> None:
     ("moments", "expected"),
     [((), None), ((None,), None), ((None, after(1)), after(1)), ((after(2), None, after(1)), after(2))],
 )
-def test_the_newest_of_what_is_known(moments: tuple[datetime | None, ...], expected: datetime | None) -> None:
+def test_the_newest_of_several_times(moments: tuple[datetime | None, ...], expected: datetime | None) -> None:
     assert newest(*moments) == expected
 
 
@@ -163,13 +163,13 @@ def test_a_timestamp_is_read_as_utc(text: str | None, expected: datetime | None)
     ],
     ids=repr,
 )
-def test_what_is_no_timestamp_raises(value: object) -> None:
+def test_a_value_that_is_no_timestamp_raises(value: object) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse_timestamp(value)
 
 
 @given(st.text() | st.floats() | st.integers() | st.binary())
-def test_whatever_is_given_it_is_read_or_refused(value: object) -> None:
+def test_any_value_is_read_or_refused(value: object) -> None:
     try:
         assert parse_timestamp(value) is not None
     except ValueError:
@@ -182,6 +182,6 @@ def test_whatever_is_given_it_is_read_or_refused(value: object) -> None:
         lambda offset: timedelta(minutes=offset.seconds // 60)
     ),
 )
-def test_any_moment_in_any_zone_is_the_same_moment(drawn: datetime, offset: timedelta) -> None:
+def test_a_time_in_any_zone_is_read_as_the_same_time(drawn: datetime, offset: timedelta) -> None:
     zoned = drawn.replace(tzinfo=timezone(offset))
     assert parse_timestamp(zoned.isoformat()) == zoned

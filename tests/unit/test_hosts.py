@@ -1,4 +1,4 @@
-"""Which hosts and ports may a feed name, and which does that allow? Tables of what is let through and what is not."""
+"""Which entries may image_hosts have, and which hosts and ports do they allow?"""
 
 import pytest
 
@@ -57,7 +57,7 @@ def test_any_other_host_or_port_is_not_allowed(pattern: str, host: str, port: in
 
 
 @pytest.mark.parametrize(
-    ("pattern", "fault"),
+    ("pattern", "error"),
     [
         ("", "not a host name"),
         ("*", "not a host name"),
@@ -80,8 +80,8 @@ def test_any_other_host_or_port_is_not_allowed(pattern: str, host: str, port: in
         ("-photos.example.com", "not a host name"),
     ],
 )
-def test_a_wrong_entry_of_image_hosts_is_told_in_words(pattern: str, fault: str) -> None:
-    assert fault in (pattern_error(pattern) or "")
+def test_a_wrong_entry_of_image_hosts_is_explained(pattern: str, error: str) -> None:
+    assert error in (pattern_error(pattern) or "")
 
 
 @pytest.mark.parametrize(
@@ -101,10 +101,10 @@ def test_a_wrong_entry_of_image_hosts_is_told_in_words(pattern: str, fault: str)
         *("exa mple.com", "exa\tmple.com", "exam\x00ple.com", "a/b", "a@b", "\ud800.com"),
     ],
 )
-def test_what_two_readers_could_take_for_different_hosts_is_no_host(host: str) -> None:
+def test_a_text_that_programs_read_as_different_hosts_is_no_host(host: str) -> None:
     assert canonical_host(host) is None
 
 
 @pytest.mark.parametrize(("host", "expected"), [("8.8.8.8", True), ("2606:4700::1", True), ("8.example.com", False)])
-def test_an_address_is_told_from_a_name(host: str, expected: bool) -> None:
+def test_addresses_and_names_are_told_apart(host: str, expected: bool) -> None:
     assert is_address(host) is expected

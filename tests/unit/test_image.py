@@ -1,4 +1,4 @@
-"""What follows from the facts of one photo, and of the listing that shows it?"""
+"""Which status, due time, priority and removal time follow from the facts of photos and their listing?"""
 
 import re
 from datetime import datetime
@@ -33,17 +33,17 @@ FAILED = Failure(Reason.TIMEOUT)
         (NOW, None, None, Status.OUTDATED, True),
     ],
 )
-def test_the_status_and_what_is_due_follow_from_the_facts(
+def test_status_and_due_time_follow_from_copy_versions_and_failure(
     announced_at: datetime | None, copied_at: datetime | str | None, failure: Failure | None, status: Status, due: bool
 ) -> None:
-    held = None if copied_at == "none" else a_copy(mls_changed_at=copied_at)
-    photo = a_photo(announced_at=announced_at, copy=held, failure=failure, not_before=after(7))
+    copy = None if copied_at == "none" else a_copy(mls_changed_at=copied_at)
+    photo = a_photo(announced_at=announced_at, copy=copy, failure=failure, not_before=after(7))
     assert photo.status is status
     assert photo.wants_attempt is due
     assert photo.due_at == (after(7) if due else None)
 
 
-def test_a_forced_photo_is_due_though_its_copy_is_the_newest() -> None:
+def test_a_forced_photo_is_due_although_its_copy_is_of_the_newest_version() -> None:
     photo = a_downloaded_photo(forced_at=NOW)
     assert (photo.status, photo.due_at) == (Status.DOWNLOADED, NOW)
 
@@ -53,7 +53,7 @@ def test_a_released_photo_is_due_again_when_its_lease_of_two_minutes_ends() -> N
     assert (photo.released_at, photo.claim, photo.due_at) == (after(1), None, after(121))
 
 
-def test_a_photo_put_back_is_due_when_told() -> None:
+def test_a_deferred_photo_is_due_at_the_given_time() -> None:
     photo = lifecycle.defer(a_photo(claim=Claim(worker="w", until=NOW), released_at=NOW), after(3))
     assert (photo.released_at, photo.claim, photo.due_at) == (None, None, after(3))
 
@@ -70,7 +70,7 @@ def test_a_claim_ends_with_its_lease(claim: Claim | None, at: float, expected: b
     assert a_photo(claim=claim).is_claimed(after(at)) is expected
 
 
-def test_an_image_id_stays_the_same_for_ever() -> None:
+def test_image_ids_and_url_keys_never_change() -> None:
     assert image_id("proptx-idx", "X5678", "photo-1") == "32e2ceab0c7758a30868997aad49ffd9"
     assert url_key("https://photos.example.com/a.jpg") == "7ebd96c787fc0c42e5d5c524"
 
@@ -86,7 +86,7 @@ def test_image_ids_are_url_safe_and_no_two_images_share_one(
     assert (image_id(*one) == image_id(*other)) is (one == other)
 
 
-def test_url_keys_come_in_order_without_repeats() -> None:
+def test_url_keys_keep_their_order_and_come_once_each() -> None:
     assert url_keys(["b", "a", "b"]) == (url_key("b"), url_key("a"))
 
 
@@ -99,7 +99,7 @@ def test_url_keys_come_in_order_without_repeats() -> None:
         ([Priority.POPULAR, Priority.SEARCHED], Priority.SEARCHED),
     ],
 )
-def test_the_most_urgent_goes_first(priorities: list[Priority], expected: Priority) -> None:
+def test_the_most_urgent_of_several_priorities(priorities: list[Priority], expected: Priority) -> None:
     assert most_urgent(*priorities) is expected
 
 
@@ -139,7 +139,9 @@ def test_a_listing_is_as_urgent_as_the_most_urgent_of_its_due_photos(
         (a_listing(a_photo(), hidden=hidden(remove_at=5), discards=(a_discard(remove_at=after(3)),)), after(3)),
     ],
 )
-def test_a_removal_is_due_with_the_first_object_that_must_go(listing: Listing, removal_due_at: datetime | None) -> None:
+def test_a_listings_removal_is_due_with_its_first_discard_or_as_a_whole(
+    listing: Listing, removal_due_at: datetime | None
+) -> None:
     assert listing.removal_due_at == removal_due_at
 
 

@@ -1,4 +1,4 @@
-"""Under which keys are objects stored? Escapes by the contract, and no two photos under one key."""
+"""Under which keys are objects stored? Parts are escaped by the contract, and no two photos share a key."""
 
 import re
 
@@ -42,7 +42,7 @@ TEXTS = st.text(min_size=1) | st.text(alphabet="aA.~/ %2E-_é\x00", min_size=1, 
         ("é" * 33 + "xx", "~C3~A9" * 33 + "xx"),
     ],
 )
-def test_unusual_bytes_are_escaped_and_the_usual_stay(text: str, written: str) -> None:
+def test_unusual_bytes_are_escaped(text: str, written: str) -> None:
     assert keys.part(text) == written
 
 
@@ -56,7 +56,7 @@ def test_long_parts_that_begin_alike_differ() -> None:
     assert keys.part("x" * 300) != keys.part("x" * 301)
 
 
-def test_a_version_lives_below_its_photo_and_the_photo_below_its_listing() -> None:
+def test_a_versions_prefix_begins_with_its_photos_and_that_with_its_listings() -> None:
     sha256 = "0123456789abcdef" * 4
     assert keys.listing_prefix("f", "X 1") == "f/X~201/"
     assert keys.photo_prefix("f", "X 1", "a/b") == "f/X~201/a~2Fb/"
@@ -65,7 +65,7 @@ def test_a_version_lives_below_its_photo_and_the_photo_below_its_listing() -> No
 
 @given(TEXTS)
 @example("." * 300)
-def test_a_part_never_needs_escaping_and_is_never_a_step_in_a_path(text: str) -> None:
+def test_a_part_needs_no_url_escaping_and_is_never_dots_only(text: str) -> None:
     written = keys.part(text)
     assert len(written) <= 200
     assert SAFE.fullmatch(written) or CUT.fullmatch(written)
@@ -78,7 +78,7 @@ def test_a_part_never_needs_escaping_and_is_never_a_step_in_a_path(text: str) ->
 @example("A", "a")
 @example("é", "e\u0301")
 @example("x" * 201, "x" * 202)
-def test_two_texts_never_have_one_part(one: str, other: str) -> None:
+def test_two_texts_never_have_the_same_part(one: str, other: str) -> None:
     assume(one != other)
     assert keys.part(one) != keys.part(other)
 
@@ -95,13 +95,15 @@ IDENTITIES = st.tuples(*[st.text(alphabet="a/. ~", min_size=1, max_size=4)] * 3)
 
 
 @given(IDENTITIES, IDENTITIES)
-def test_no_photo_lives_within_another(one: tuple[str, str, str], other: tuple[str, str, str]) -> None:
+def test_no_photos_prefix_begins_with_another_photos(one: tuple[str, str, str], other: tuple[str, str, str]) -> None:
     assume(one != other)
     assert not keys.photo_prefix(*one).startswith(keys.photo_prefix(*other))
 
 
 @given(IDENTITIES, IDENTITIES)
-def test_no_listing_lives_within_another(one: tuple[str, str, str], other: tuple[str, str, str]) -> None:
+def test_no_listings_prefix_begins_with_another_listings(
+    one: tuple[str, str, str], other: tuple[str, str, str]
+) -> None:
     assume(one[:2] != other[:2])
     assert not keys.listing_prefix(*one[:2]).startswith(keys.listing_prefix(*other[:2]))
 
@@ -110,17 +112,17 @@ def test_no_listing_lives_within_another(one: tuple[str, str, str], other: tuple
 @example("f", "..")
 @example("f~2E", "a/b")
 @example("f", "x" * 179 + "~" + "0123456789abcdef")
-def test_a_key_tells_its_listing_or_says_that_it_cannot(feed: str, listing_key: str) -> None:
+def test_a_keys_listing_can_be_read_back_unless_a_part_was_cut(feed: str, listing_key: str) -> None:
     key = keys.folder(feed, listing_key, "p", "5a" * 32) + "full.webp"
     is_long = max(len(keys.part(feed)), len(keys.part(listing_key))) > 180
     assert keys.listing_id_of(key) == (None if is_long else (feed, listing_key))
 
 
 @pytest.mark.parametrize("listing", ["", "a", "a/", "a b/c", "f/~e9", "f/~FF", "f/..", "f/a~2fb", "/", "a/b/c"])
-def test_what_is_no_key_of_ours_belongs_to_no_listing(listing: str) -> None:
+def test_a_key_with_wrong_parts_has_no_listing(listing: str) -> None:
     assert keys.listing_id_of(f"{listing}/p/5a5a5a5a5a5a5a5a/full.webp") is None
 
 
 @pytest.mark.parametrize("rest", ["", "/p", "/p/full.webp", "/p/5a5a/full.webp", "/p/5a5a5a5a5a5a5a5a", "/26/11/x"])
-def test_what_is_not_shaped_as_our_keys_belongs_to_no_listing(rest: str) -> None:
+def test_a_key_of_another_shape_has_no_listing(rest: str) -> None:
     assert keys.listing_id_of(f"f/X1{rest}") is None

@@ -1,4 +1,4 @@
-"""Which objects must go, when, and what remains of the record once they are gone?"""
+"""Which objects must go, and when? Discards are begun, joined and finished."""
 
 from dataclasses import replace
 
@@ -20,50 +20,50 @@ def keys_of(discard: Discard) -> set[str]:
 
 
 @pytest.mark.parametrize("seconds", [-1, 0])
-def test_what_is_due_is_marked_and_what_is_not_stays(seconds: float) -> None:
+def test_a_removal_begins_for_due_discards_only(seconds: float) -> None:
     due, later = a_discard("a", remove_at=after(seconds)), a_discard("b", remove_at=after(1))
     begun = begin_removal(a_listing(discards=(due, later)), NOW)
     assert begun.removing == (replace(due, removing=True),)
     assert later in begun.discards
 
 
-def test_a_hidden_listing_stays_whole_until_its_time_has_come() -> None:
+def test_a_hidden_listing_stays_until_its_removal_is_due() -> None:
     listing = a_listing(a_downloaded_photo(), hidden=hidden(remove_at=1))
     assert begin_removal(listing, NOW) == listing
 
 
 @pytest.mark.parametrize("reason", [RemovalReason.LISTING_INACTIVE, RemovalReason.OPT_OUT])
-def test_every_photo_of_a_hidden_listing_goes_for_its_reason(reason: RemovalReason) -> None:
+def test_all_photos_of_a_hidden_listing_are_withdrawn_with_its_reason(reason: RemovalReason) -> None:
     listing = a_listing(a_downloaded_photo("a"), a_photo("b"), hidden=hidden(since=-9, remove_at=0, reason=reason))
     begun = begin_removal(listing, NOW)
     assert begun.photos == ()
     assert begun.hidden == listing.hidden
-    assert {one.object_id for one in begun.removing} == {"a", "b"}
-    for one in begun.removing:
-        assert (one.reason, one.since, one.whole) == (reason, after(-9), True)
-    (of_a,) = (one for one in begun.removing if one.object_id == "a")
+    assert {discard.object_id for discard in begun.removing} == {"a", "b"}
+    for discard in begun.removing:
+        assert (discard.reason, discard.since, discard.whole) == (reason, after(-9), True)
+    (of_a,) = (discard for discard in begun.removing if discard.object_id == "a")
     assert keys_of(of_a) == {*copy_keys(a_copy("a"))}
 
 
-def test_superseded_versions_go_with_the_whole_photo_in_one_removal() -> None:
+def test_discards_of_superseded_copies_join_the_discard_of_the_whole_photo() -> None:
     begun = begin_removal(a_listing(discards=(SUPERSEDED, WITHDRAWN, OF_B)), NOW)
-    (gone,) = begun.removing
-    assert (gone.reason, gone.whole) == (RemovalReason.PHOTO_WITHDRAWN, True)
-    assert keys_of(gone) == {*copy_keys(OLD), *copy_keys(NEW)}
-    assert begun.discards == (gone, OF_B)
+    (discard,) = begun.removing
+    assert (discard.reason, discard.whole) == (RemovalReason.PHOTO_WITHDRAWN, True)
+    assert keys_of(discard) == {*copy_keys(OLD), *copy_keys(NEW)}
+    assert begun.discards == (discard, OF_B)
 
 
-def test_superseded_versions_go_with_a_hidden_listing_too() -> None:
+def test_superseded_copies_go_with_a_hidden_listing() -> None:
     listing = a_listing(a_downloaded_photo("a", copy=NEW), hidden=hidden(remove_at=0), discards=(SUPERSEDED,))
-    (gone,) = begin_removal(listing, NOW).removing
-    assert keys_of(gone) == {*copy_keys(OLD), *copy_keys(NEW)}
+    (discard,) = begin_removal(listing, NOW).removing
+    assert keys_of(discard) == {*copy_keys(OLD), *copy_keys(NEW)}
 
 
-def test_a_photo_withdrawn_twice_is_removed_once() -> None:
+def test_two_discards_of_a_whole_photo_become_one() -> None:
     again = replace(WITHDRAWN, since=after(-1), public_keys=("k",), original_keys=())
-    (gone,) = begin_removal(a_listing(discards=(WITHDRAWN, again)), NOW).removing
-    assert keys_of(gone) == {*copy_keys(NEW), "k"}
-    assert gone.since == WITHDRAWN.since
+    (discard,) = begin_removal(a_listing(discards=(WITHDRAWN, again)), NOW).removing
+    assert keys_of(discard) == {*copy_keys(NEW), "k"}
+    assert discard.since == WITHDRAWN.since
 
 
 @pytest.mark.parametrize(
@@ -75,19 +75,19 @@ def test_a_photo_withdrawn_twice_is_removed_once() -> None:
         a_listing(),
     ],
 )
-def test_to_begin_again_changes_nothing(listing: Listing) -> None:
+def test_beginning_a_removal_again_changes_nothing(listing: Listing) -> None:
     begun = begin_removal(listing, NOW)
     again = begin_removal(begun, NOW)
     assert again.photos == begun.photos
     assert sorted(again.discards, key=repr) == sorted(begun.discards, key=repr)
 
 
-def test_what_was_begun_goes_on_though_its_time_was_put_off() -> None:
+def test_a_begun_removal_goes_on_although_it_was_put_off() -> None:
     begun = a_discard(remove_at=after(60), removing=True)
     assert begin_removal(a_listing(discards=(begun,)), NOW).removing == (begun,)
 
 
-def test_what_is_gone_leaves_the_record_and_a_photo_that_came_back_is_due() -> None:
+def test_after_a_finished_removal_a_photo_shown_again_is_due() -> None:
     returned = a_photo("a")
     begun = begin_removal(a_listing(returned, discards=(WITHDRAWN, OF_B)), NOW)
     assert begun.due_at is None
@@ -96,7 +96,7 @@ def test_what_is_gone_leaves_the_record_and_a_photo_that_came_back_is_due() -> N
     assert finished.due_at == returned.not_before
 
 
-def test_what_was_added_while_objects_were_deleted_stays_to_be_removed() -> None:
+def test_a_discard_added_during_a_removal_stays() -> None:
     begun = begin_removal(a_listing(discards=(WITHDRAWN,)), NOW)
     late = a_discard("a", copy=OLD, reason=RemovalReason.PHOTO_WITHDRAWN)
     finished = finish_removal(replace(begun, discards=(*begun.discards, late)), begun.removing)

@@ -15,27 +15,31 @@ FINAL = {Reason.GONE, Reason.BAD_URL, Reason.REFUSED_HOST}
 
 
 def wait(
-    reason: Reason = Reason.TIMEOUT, attempts: int = 1, jitter: float = 0.0, asked: float | None = None, **rules: Any
+    reason: Reason = Reason.TIMEOUT,
+    attempts: int = 1,
+    jitter: float = 0.0,
+    requested: float | None = None,
+    **rules: Any,
 ) -> float:
     """Return the seconds until the next attempt."""
-    failure = Failure(reason, wait_seconds=asked)
+    failure = Failure(reason, wait_seconds=requested)
     return (next_attempt(failure, attempts, a_feed(**rules), NOW, jitter) - NOW).total_seconds()
 
 
-def test_every_reason_has_its_policy_and_says_what_it_means() -> None:
+def test_each_reason_has_a_rule_and_a_meaning() -> None:
     assert set(REASONS) == set(Reason)
     assert all(rule.meaning for rule in REASONS.values())
     assert {reason for reason, rule in REASONS.items() if rule.is_final} == FINAL
 
 
 @pytest.mark.parametrize("reason", sorted(FINAL))
-def test_a_final_reason_is_final_at_the_first_attempt_and_for_a_day(reason: Reason) -> None:
+def test_a_final_reason_gives_a_photo_up_at_the_first_attempt_for_a_day(reason: Reason) -> None:
     assert is_given_up(Failure(reason), 1, a_feed())
     assert wait(reason) == GIVEN_UP_FOR.total_seconds() == 86_400
 
 
 @pytest.mark.parametrize("reason", sorted(set(Reason) - FINAL))
-def test_any_other_reason_is_tried_again_up_to_the_most_attempts(reason: Reason) -> None:
+def test_other_reasons_give_a_photo_up_after_max_attempts(reason: Reason) -> None:
     feed = a_feed(max_attempts=3)
     assert [is_given_up(Failure(reason), attempts, feed) for attempts in (1, 2, 3, 4)] == [False, False, True, True]
     assert wait(reason, 3, max_attempts=3) == 86_400
@@ -44,18 +48,20 @@ def test_any_other_reason_is_tried_again_up_to_the_most_attempts(reason: Reason)
 @pytest.mark.parametrize(
     ("attempts", "seconds"), [(1, 30), (2, 60), (3, 120), (4, 240), (5, 480), (11, 21_600), (50, 21_600), (99, 21_600)]
 )
-def test_the_wait_doubles_with_each_attempt_up_to_the_longest(attempts: int, seconds: float) -> None:
+def test_the_wait_doubles_with_each_attempt_up_to_the_maximum(attempts: int, seconds: float) -> None:
     assert wait(attempts=attempts, max_attempts=100) == seconds
 
 
 @pytest.mark.parametrize(("jitter", "seconds"), [(0.0, 30.0), (0.5, 37.5), (1.0, 45.0)])
-def test_jitter_spreads_over_half_of_the_wait(jitter: float, seconds: float) -> None:
+def test_jitter_prolongs_the_wait_by_up_to_a_half(jitter: float, seconds: float) -> None:
     assert wait(jitter=jitter) == seconds
 
 
-@pytest.mark.parametrize(("asked", "seconds"), [(None, 30), (0.0, 30), (10.0, 30), (600.0, 600), (86_400.0, 86_400)])
-def test_what_the_origin_asked_for_is_waited_at_least(asked: float | None, seconds: float) -> None:
-    assert wait(Reason.THROTTLED, asked=asked) == seconds
+@pytest.mark.parametrize(
+    ("requested", "seconds"), [(None, 30), (0.0, 30), (10.0, 30), (600.0, 600), (86_400.0, 86_400)]
+)
+def test_the_wait_is_at_least_what_the_origin_requested_for(requested: float | None, seconds: float) -> None:
+    assert wait(Reason.THROTTLED, requested=requested) == seconds
 
 
 @given(
@@ -67,11 +73,11 @@ def test_what_the_origin_asked_for_is_waited_at_least(asked: float | None, secon
     st.integers(1, 100),
     st.none() | st.floats(0, 86_400),
 )
-def test_by_any_allowed_rules_the_next_attempt_is_later_and_within_bounds(
-    reason: Reason, attempts: int, jitter: float, base: float, longest: float, most: int, asked: float | None
+def test_the_next_attempt_is_later_and_within_bounds_for_any_allowed_rules(
+    reason: Reason, attempts: int, jitter: float, base: float, longest: float, most: int, requested: float | None
 ) -> None:
     seconds = wait(
-        reason, attempts, jitter, asked, retry_base_seconds=base, retry_max_seconds=longest, max_attempts=most
+        reason, attempts, jitter, requested, retry_base_seconds=base, retry_max_seconds=longest, max_attempts=most
     )
     assert timedelta(seconds=seconds) > timedelta(0)
     assert seconds <= max(longest * 1.5, 86_400) + 1

@@ -1,4 +1,4 @@
-"""When is a due photo's turn? `explain` says its place in the queue and an estimate."""
+"""When is a due photo's turn? `imagectl explain` says its place in the queue and an estimate."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -23,14 +23,14 @@ UNUSED = BudgetUse(at=NOW, windows=(), running=0, slots=8, suspensions=())
 
 @pytest.fixture
 async def listings() -> MemoryListings:
-    """A queue: forty photos that are popular, then ten of the listing X1 that is looked at."""
+    """A queue of forty popular photos, and then ten routine photos of the listing X1."""
     store = MemoryListings(RENDERER)
     popular = [a_photo(f"p{number}", key="P", priority=Priority.POPULAR) for number in range(40)]
     await store.write([a_listing(*popular, key="P"), a_listing(*(a_photo(f"{number}") for number in range(10)))])
     return store
 
 
-async def test_a_due_photo_has_its_place_and_its_time(listings: MemoryListings) -> None:
+async def test_a_due_photos_turn_has_a_place_and_an_estimate(listings: MemoryListings) -> None:
     throughputs, listing = MemoryThroughputs(), await listings.get(FEED, "X1")
     assert listing is not None
     await throughputs.put(FEED, Throughput(NOW, 4.0))
@@ -38,42 +38,42 @@ async def test_a_due_photo_has_its_place_and_its_time(listings: MemoryListings) 
     assert set(turns.values()) == {explain.Turn(40, after(10))}
     assert len(turns) == 10
     photo = listing.photos[0]
-    said = explain.of_photo(listing, photo, [], FREE, RENDERER, NOW, turns[photo.id])
+    explained = explain.of_photo(listing, photo, [], FREE, RENDERER, NOW, turns[photo.id])
     assert (
         "40 photos are ahead of it in the queue; its turn is about 2026-11-23T09:00:10+00:00 (in 10 s)"
-        in (said.lines[1])
+        in (explained.lines[1])
     )
 
 
-async def test_where_no_pace_is_known_a_turn_has_the_rules_time_or_none(listings: MemoryListings) -> None:
+async def test_without_a_measured_throughput_the_feeds_limits_give_the_estimate(listings: MemoryListings) -> None:
     listing = a_listing(a_photo("0", not_before=after(-1), priority=Priority.ROUTINE))
     for feed, about in ((a_feed(viewed_reserve=0.0), after(40 / 16)), (FREE, None)):
         turns = await explain.turns(listings, MemoryThroughputs(), listing, feed, UNUSED, NOW)
         assert [turn.about for turn in turns.values()] == [about]
 
 
-async def test_a_photo_that_is_not_due_yet_has_no_turn_and_is_said_when_it_is(listings: MemoryListings) -> None:
+async def test_a_waiting_photo_has_no_turn_but_a_due_time(listings: MemoryListings) -> None:
     photo = a_photo("0", not_before=after(86_400), failure=Failure(Reason.GONE), attempts=6)
     listing = a_listing(photo)
     assert await explain.turns(listings, MemoryThroughputs(), listing, FREE, UNUSED, NOW) == {}
-    said = explain.of_photo(listing, photo, [], FREE, RENDERER, NOW).lines
-    assert "tried again 2026-11-24T09:00:00+00:00 (in 24 h)" in said[0]
-    assert not any("in the queue" in line for line in said)
+    explained = explain.of_photo(listing, photo, [], FREE, RENDERER, NOW).lines
+    assert "tried again 2026-11-24T09:00:00+00:00 (in 24 h)" in explained[0]
+    assert not any("in the queue" in line for line in explained)
 
 
-async def test_what_is_here_or_under_way_has_no_turn(listings: MemoryListings) -> None:
+async def test_downloaded_and_released_photos_have_no_turn(listings: MemoryListings) -> None:
     claimed = replace(a_photo("c"), claim=Claim(worker="w", until=after(60)))
     listing = a_listing(a_downloaded_photo("h"), lifecycle.release(a_photo("r"), NOW), claimed)
     assert await explain.turns(listings, MemoryThroughputs(), listing, FREE, UNUSED, NOW) == {}
 
 
 @pytest.mark.parametrize(("until", "about"), [(None, None), (after(-5), after(10)), (after(3_600), after(3_610))])
-async def test_nothing_moves_while_the_feed_is_silent(
+async def test_a_suspended_feeds_turns_come_after_the_suspension(
     listings: MemoryListings, until: datetime | None, about: datetime | None
 ) -> None:
     throughputs, listing = MemoryThroughputs(), await listings.get(FEED, "X1")
     assert listing is not None
     await throughputs.put(FEED, Throughput(NOW, 4.0))
-    silence = Suspension(by=SuspendedBy.ORIGIN, since=None, until=until, reason="429")
-    turns = await explain.turns(listings, throughputs, listing, FREE, replace(UNUSED, suspensions=[silence]), NOW)
+    suspension = Suspension(by=SuspendedBy.ORIGIN, since=None, until=until, reason="429")
+    turns = await explain.turns(listings, throughputs, listing, FREE, replace(UNUSED, suspensions=[suspension]), NOW)
     assert set(turns.values()) == {explain.Turn(40, about)}

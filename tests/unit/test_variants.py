@@ -1,4 +1,4 @@
-"""Which variants settings are good, and which URLs do they give?"""
+"""Which variants settings are valid, and which rendering do they give?"""
 
 import pytest
 
@@ -32,14 +32,14 @@ def test_a_setting_is_read_widest_first(setting: str) -> None:
         ("full=800:JPG:80", "jpg", "image/jpeg"),
     ],
 )
-def test_a_format_has_its_names(text: str, extension: str, content_type: str) -> None:
+def test_a_format_has_an_extension_and_a_content_type(text: str, extension: str, content_type: str) -> None:
     (spec,) = parse_variants(text)
     assert (spec.extension, spec.content_type) == (extension, content_type)
     assert parse_variants(str(spec)) == (spec,)
 
 
 @pytest.mark.parametrize(
-    ("setting", "fault"),
+    ("setting", "error"),
     [
         ("", "a variant named 'full' is required"),
         ("thumb=320:webp:75", "a variant named 'full' is required"),
@@ -61,17 +61,19 @@ def test_a_format_has_its_names(text: str, extension: str, content_type: str) ->
         ("full=1600:webp:80,full=800:webp:80", "the variant 'full' is given twice"),
     ],
 )
-def test_a_wrong_setting_says_what_is_wrong(setting: str, fault: str) -> None:
-    with pytest.raises(ValueError, match=fault):
+def test_a_wrong_setting_says_what_is_wrong(setting: str, error: str) -> None:
+    with pytest.raises(ValueError, match=error):
         parse_variants(setting)
 
 
-def test_every_fault_is_named_at_once() -> None:
+def test_all_errors_are_named_at_once() -> None:
     with pytest.raises(ValueError, match=r"'A=1:webp:80'.*'b=800:gif:80'.*'c' is given twice"):
         parse_variants("A=1:webp:80,b=800:gif:80,c=800:webp:80,c=900:webp:80")
 
 
-def test_urls_change_with_anything_that_changes_bytes_and_with_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_rendering_changes_with_all_that_changes_bytes_and_with_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     default = parse_variants(DEFAULT)
     same = parse_variants("full=1600:webp:80,thumb=320:webp:75,card=800:webp:78")
     assert rendering(default) == rendering(same) == rendering(tuple(reversed(default)))

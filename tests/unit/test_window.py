@@ -1,4 +1,4 @@
-"""How many photos may be released and unfinished? A few seconds' worth, learnt from what is finished."""
+"""How many photos of a feed may be in flight? As many as are finished in some seconds."""
 
 from math import ceil
 
@@ -30,36 +30,34 @@ FREE = {"requests_per_second": 0.0, "batch_pause_seconds": 0.0}
         (50.0, {"batch_size": 30, "batch_pause_seconds": 10.0, "requests_per_second": 0.0}, 42),
     ],
 )
-def test_the_window_holds_a_few_seconds_worth_and_no_more_than_the_rules_let_pass(
+def test_the_window_is_what_some_seconds_finish_and_at_most_what_the_limits_allow(
     finished_per_second: float, rules: dict[str, float], size: int
 ) -> None:
     window = Window(NOW, finished_per_second=finished_per_second, observed_seconds=10.0)
     assert window.size(a_feed(**rules)) == size
 
 
-@pytest.mark.parametrize(("in_flight", "room"), [(0, 32), (30, 2), (32, 0), (500, 0)])
-def test_there_is_room_for_what_is_not_in_flight(in_flight: int, room: int) -> None:
-    assert Window(NOW, in_flight).capacity(a_feed()) == room
+@pytest.mark.parametrize(("in_flight", "capacity"), [(0, 32), (30, 2), (32, 0), (500, 0)])
+def test_capacity_is_the_size_less_the_photos_in_flight(in_flight: int, capacity: int) -> None:
+    assert Window(NOW, in_flight).capacity(a_feed()) == capacity
 
 
 @pytest.mark.parametrize(("finished_per_second", "size"), [(0.0, 32), (2.0, 32), (12.0, 56)])
-def test_of_a_feed_that_was_hardly_watched_some_are_in_flight_to_find_out(
-    finished_per_second: float, size: int
-) -> None:
+def test_the_first_window_is_four_batches_at_least(finished_per_second: float, size: int) -> None:
     assert Window(NOW, 0, finished_per_second, observed_seconds=9.9).size(a_feed()) == size
 
 
-def test_what_is_released_takes_room() -> None:
+def test_released_photos_take_capacity() -> None:
     window = Window(NOW).released(20).released(5)
     assert (window.in_flight, window.capacity(a_feed())) == (25, 7)
 
 
 @pytest.mark.parametrize("seconds", [0, -5])
-def test_a_clock_that_stands_still_or_goes_back_teaches_nothing(seconds: float) -> None:
+def test_a_clock_that_stands_still_or_goes_back_does_not_change_the_rate(seconds: float) -> None:
     assert Window(NOW, 30, 4.0).observed(10, after(seconds), a_feed()) == Window(after(seconds), 10, 4.0)
 
 
-def test_where_nothing_was_in_flight_nothing_is_learnt() -> None:
+def test_the_rate_does_not_change_without_photos_in_flight() -> None:
     assert Window(NOW, 0, 4.0).observed(0, after(60), a_feed()) == Window(after(60), 0, 4.0)
 
 
@@ -78,14 +76,14 @@ def test_where_nothing_was_in_flight_nothing_is_learnt() -> None:
         (Window(NOW, 100, 4.0, 10.0), 1, 0, 125.0),
     ],
 )
-def test_the_rate_follows_what_was_finished(before: Window, seconds: float, in_flight: int, rate: float) -> None:
+def test_the_rate_follows_the_photos_finished(before: Window, seconds: float, in_flight: int, rate: float) -> None:
     found = before.observed(in_flight, after(seconds), a_feed())
     assert found.finished_per_second == pytest.approx(rate)
     assert (found.at, found.in_flight) == (after(seconds), in_flight)
 
 
 @pytest.mark.parametrize("per_second", [0.5, 1, 4, 10, 60, 150, 300])
-def test_downloaders_of_any_speed_are_never_without_work_and_have_no_more_than_five_seconds_of_it(
+def test_downloaders_of_any_speed_have_some_work_and_at_most_five_seconds_of_it(
     per_second: float,
 ) -> None:
     feed, window, finished = a_feed(**FREE), Window(NOW), 0.0
@@ -100,21 +98,21 @@ def test_downloaders_of_any_speed_are_never_without_work_and_have_no_more_than_f
             assert window.size(feed) - feed.concurrency <= ceil(5 * per_second)
 
 
-def test_a_trickle_that_is_done_at_once_teaches_how_much_came_and_no_more() -> None:
+def test_the_rate_of_a_trickle_is_the_rate_of_its_releases() -> None:
     feed, window = a_feed(**FREE), Window(NOW)
     for tick in range(1, 4 * 3_600):
         window = window.released(1).observed(0, after(tick / 4), feed)
     assert window.finished_per_second == pytest.approx(4.0)
 
 
-def test_one_that_is_always_empty_grows_to_a_bound() -> None:
+def test_a_window_that_always_runs_empty_grows_to_the_maximum() -> None:
     feed, window = a_feed(**FREE), Window(NOW)
     for tick in range(1, 10_000):
         window = window.released(window.capacity(feed)).observed(0, after(tick / 4), feed)
     assert (window.size(feed), window.finished_per_second) == (2_000, 2_000)
 
 
-def test_it_shrinks_when_downloaders_stop() -> None:
+def test_the_window_shrinks_when_downloaders_stop() -> None:
     feed, window = a_feed(**FREE), Window(NOW, 400, 100.0, 10.0)
     for tick in range(1, 4 * 120):
         window = window.observed(400, after(tick * 0.25), feed)
@@ -124,7 +122,7 @@ def test_it_shrinks_when_downloaders_stop() -> None:
 @given(
     st.integers(0, 10_000), st.floats(0, 10_000), st.integers(0, 10_000), st.floats(0.001, 3_600), st.integers(1, 10)
 )
-def test_there_is_always_a_window_and_it_is_bounded(
+def test_the_size_is_always_from_one_to_the_maximum(
     before: int, rate: float, in_flight: int, seconds: float, batch_size: int
 ) -> None:
     feed = a_feed(batch_size=batch_size, **FREE)
