@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaProducer
 
 from bench.rows import Row
 from ops import replay, replay_plan
-from ops.replay import Filter, Replayed, Source
+from ops.replay import EventSource, Replay, ReplayProgress
 from shared import kafka
 from shared.clock import utc_now
 from shared.domain import announcement, reconcile
@@ -56,7 +56,7 @@ async def run(servers: Servers) -> list[Row]:
                 servers.kafka, topic, await kafka.offset_ranges(servers.kafka, topic, None, None)
             )
             nothing_new = await _planned(source, listings, feed, changing=0)
-            all_new = await _planned(_changing(), listings, feed, changing=source.events)
+            all_new = await _planned(_changing(), listings, feed, changing=source.size)
             plain = await _one_by_one(source, listings, feed)
             rate = await _run(servers.kafka, topic, source)
             before = await listings.counts(feed.name, utc_now())
@@ -64,10 +64,10 @@ async def run(servers: Servers) -> list[Row]:
             await _caught_up(whole, topic)
             after = await listings.counts(feed.name, utc_now())
     due = sum(after.queued.values()) - sum(before.queued.values())
-    events = f"{source.events:,} events"
+    events = f"{source.size:,} events"
     return [
-        *_rows(f"replay of {events} planned, nothing new", nothing_new, plain * source.events),
-        *_rows("the same, where each of them changes its listing", all_new, plain * source.events),
+        *_rows(f"replay of {events} planned, nothing new", nothing_new, plain * source.size),
+        *_rows("the same, where each of them changes its listing", all_new, plain * source.size),
         Row(f"replay of {events} published", rate, "events/s"),
         Row("photos due of it, once heard by scheduler and janitor", due, "photos"),
     ]
@@ -86,12 +86,14 @@ async def _record_all(listings: mongo.MongoListings, feed: Feed) -> None:
         await listings.write(one for each in said if (one := reconcile.apply(None, each, feed, utc_now())))
 
 
-async def _planned(source: Source, listings: mongo.MongoListings, feed: Feed, *, changing: int) -> tuple[float, float]:
+async def _planned(
+    source: EventSource, listings: mongo.MongoListings, feed: Feed, *, changing: int
+) -> tuple[float, float]:
     """Return the seconds that a plan took, and how many of them this process worked."""
     began, worked = time.monotonic(), time.process_time()
-    plan = await replay_plan.plan(LISTING_SEEN, source, Filter(), listings, {feed.name: feed}, utc_now())
+    plan = await replay_plan.plan(Replay(LISTING_SEEN, source), listings, {feed.name: feed}, utc_now())
     took = time.monotonic() - began, time.process_time() - worked
-    if (plan.events, plan.changing, plan.unchanged) != (source.events, changing, source.events - changing):
+    if (plan.events, plan.changing, plan.unchanged) != (source.size, changing, source.size - changing):
         raise RuntimeError(f"not what was published: {plan}")
     return took
 
@@ -104,14 +106,14 @@ def _rows(name: str, took: tuple[float, float], plain: float) -> list[Row]:
     ]
 
 
-def _changing() -> Source:
+def _changing() -> EventSource:
     """As many events, made as they are read; each is newer than all before it, and so are its photos."""
 
     async def read(_: Sequence[OffsetRange]) -> AsyncIterator[Sequence[Record]]:
         for first in range(0, LISTINGS * READINGS, 500):
             yield [_heard(offset) for offset in range(first, first + 500)]
 
-    return Source([OffsetRange(0, 0, LISTINGS * READINGS)], read)
+    return EventSource([OffsetRange(0, 0, LISTINGS * READINGS)], read)
 
 
 def _heard(offset: int) -> Record:
@@ -120,10 +122,10 @@ def _heard(offset: int) -> Record:
     return Record(LISTING_SEEN, 0, offset, utc_now(), b"C%d" % number, value, ())
 
 
-async def _one_by_one(source: Source, listings: mongo.MongoListings, feed: Feed) -> float:
+async def _one_by_one(source: EventSource, listings: mongo.MongoListings, feed: Feed) -> float:
     """Return the seconds an event takes with a read of its listing."""
     began, done = time.monotonic(), 0
-    some = [replace(span, end=min(span.end, span.start + PLAIN)) for span in source.spans[:1]]
+    some = [replace(span, end=min(span.end, span.start + PLAIN)) for span in source.ranges[:1]]
     async for records in source.read(some):
         for record in records:
             said = announcement.read(feed, json.loads(record.value or b"")["data"]["property"], record.position)
@@ -133,13 +135,13 @@ async def _one_by_one(source: Source, listings: mongo.MongoListings, feed: Feed)
     return (time.monotonic() - began) / done
 
 
-async def _run(bootstrap: str, topic: str, source: Source) -> float:
-    broker, done, began = Broker(bootstrap), Replayed([]), time.monotonic()
+async def _run(bootstrap: str, topic: str, source: EventSource) -> float:
+    broker, progress, began = Broker(bootstrap), ReplayProgress([]), time.monotonic()
     try:
-        await replay.run(LISTING_SEEN, topic, source, Filter(), broker, 0, done)
+        await replay.publish(Replay(LISTING_SEEN, source), topic, broker, 0, progress)
     finally:
         await broker.close()
-    return done.published / (time.monotonic() - began)
+    return progress.published / (time.monotonic() - began)
 
 
 async def _publish(bootstrap: str, topic: str, changed_at: str) -> None:

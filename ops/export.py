@@ -9,7 +9,7 @@ from pathlib import Path
 
 import orjson
 
-from ops.replay import Source
+from ops.replay import EventSource
 from shared.domain.freshness import Position
 from shared.events.records import Record, first_position_headers
 from shared.kafka import OffsetRange
@@ -34,14 +34,14 @@ def _written(name: str, raw: bytes | None) -> dict[str, str | None]:
         return {f"{name}_base64": base64.b64encode(raw or b"").decode()}
 
 
-def from_file(path: Path) -> Source:
+def from_file(path: Path) -> EventSource:
     """Return the events of a file; its lines are partition 0. Raises OSError, and reading it raises NotExported.
 
     A line is as old as its `at` says; one without is said now, as one is that an operator has changed.
     """
     with path.open("rb") as file:
         lines = sum(1 for _ in file)
-    return Source([OffsetRange(0, 0, lines)] if lines else [], lambda spans: _records(path, spans))
+    return EventSource([OffsetRange(0, 0, lines)] if lines else [], lambda spans: _records(path, spans))
 
 
 async def _records(path: Path, spans: Sequence[OffsetRange]) -> AsyncIterator[Sequence[Record]]:

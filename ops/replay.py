@@ -1,9 +1,12 @@
-"""Events published again, paced, and from where it was left; `replay_plan` says beforehand what that would do."""
+"""Publishes events of a topic again, at a limited rate; an interrupted replay can be resumed.
+
+`replay_plan` says beforehand what a replay would change.
+"""
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from shared import kafka
 from shared.events.codec import AnyEvent, Undecodable, decode
@@ -13,113 +16,122 @@ from shared.events.records import Record, first_position_headers
 from shared.events.topics import IMAGE_DOWNLOADED, IMAGE_OUTDATED, IMAGE_OUTDATED_VIEWED, IMAGE_REMOVED, LISTING_SEEN
 from shared.kafka import Broker, OffsetRange, Outgoing
 
-CARRIES: Mapping[str, type[AnyEvent]] = {
+EVENT_TYPES: Mapping[str, type[AnyEvent]] = {
     LISTING_SEEN: ListingSeen,
     IMAGE_OUTDATED: ImageOutdated,
     IMAGE_OUTDATED_VIEWED: ImageOutdated,
     IMAGE_DOWNLOADED: ImageDownloaded,
     IMAGE_REMOVED: ImageRemoved,
 }
-"""What each topic carries that can be replayed; dead letters are requeued instead."""
-_AT_ONCE = 500
+"""The topics that can be replayed, and the type of their events. Dead letters are requeued instead."""
+_BATCH_SIZE = 500
 
-Read = Callable[[Sequence[OffsetRange]], AsyncIterator[Sequence[Record]]]
+ReadRecords = Callable[[Sequence[OffsetRange]], AsyncIterator[Sequence[Record]]]
+"""Yields the records of some ranges in batches. It may be called several times."""
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """Where the events are: a topic's partitions, or a file's lines as partition 0."""
+class EventSource:
+    """Where a replay takes its events from: a topic, or a file whose lines count as offsets of partition 0."""
 
-    spans: Sequence[OffsetRange]
-    read: Read
+    ranges: Sequence[OffsetRange]
+    read: ReadRecords
 
     @property
-    def events(self) -> int:
-        """How many there are."""
-        return sum(span.end - span.start for span in self.spans)
+    def size(self) -> int:
+        """How many offsets the ranges have; fewer records may be left of them."""
+        return sum(offsets.end - offsets.start for offsets in self.ranges)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Filter:
-    """Which events are meant: those of a listing (by the record's key), of a feed, or all."""
+class EventFilter:
+    """Selects events of one listing, by the record's key, and of one feed; None selects all."""
 
     listing_key: str | None = None
     feed: str | None = None
 
-    def covers(self, record: Record, carried: type[AnyEvent]) -> bool:
-        """Whether the event is meant; with a feed given, one that cannot be read is not."""
-        if self.listing_key is not None and record.key != self.listing_key.encode():
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """The events to publish again: those of a topic, without the prefix, that a source has and a filter selects."""
+
+    topic: str
+    source: EventSource
+    filter: EventFilter = field(default_factory=EventFilter)
+
+    def selects(self, record: Record) -> bool:
+        """Return True if the filter selects the record. A record that cannot be read is of no feed."""
+        if self.filter.listing_key is not None and record.key != self.filter.listing_key.encode():
             return False
-        if self.feed is None:
+        if self.filter.feed is None:
             return True
-        event = decode(record.value, carried, record.at)
-        return not isinstance(event, Undecodable) and event.data.feed == self.feed
+        event = decode(record.value, EVENT_TYPES[self.topic], record.at)
+        return not isinstance(event, Undecodable) and event.data.feed == self.filter.feed
 
 
 @dataclass(slots=True)
-class Replayed:
-    """How far a replay is; `left` is where it goes on."""
+class ReplayProgress:
+    """How far a replay is: how many records it has read and published, and the ranges that remain."""
 
-    left: list[OffsetRange]
+    remaining: list[OffsetRange]
     published: int = 0
-    looked_at: int = 0
+    read: int = 0
 
 
-async def run(
-    topic: str,
+async def publish(
+    replay: Replay,
     full_topic: str,
-    source: Source,
-    wanted: Filter,
     broker: Broker,
     rate: float,
-    done: Replayed,
-    tell: Callable[[], object] = lambda: None,
+    progress: ReplayProgress,
+    on_progress: Callable[[], object] = lambda: None,
 ) -> None:
-    """Publish the events again, value and key unchanged, at most `rate` a second (0: as fast as Kafka takes them).
+    """Publish the selected events to the topic named `full_topic`, value and key unchanged.
 
-    Each says where it stood at first, so that an old one without timestamps is not taken for the newest.
-
-    `done` says at every moment where to go on: what is behind it is on the topic. Raises BrokerUnavailable.
+    `rate` is how many are published in a second at most, 0 for no limit. Each record's headers name its first position,
+    so that an old event without timestamps is not taken for the newest. `progress` is updated after each batch, and
+    `on_progress` is then called: an interrupted replay goes on at `progress.remaining`. Raises BrokerUnavailable.
     """
-    began, at_once = time.monotonic(), max(1, min(_AT_ONCE, int(rate / 4))) if rate else _AT_ONCE
-    async for records in source.read(source.spans):
-        for first in range(0, len(records), at_once):
-            some = records[first : first + at_once]
-            meant = [record for record in some if wanted.covers(record, CARRIES[topic])]
-            await broker.publish(
-                [
-                    Outgoing(full_topic, record.key, record.value, first_position_headers(record.position))
-                    for record in meant
-                ]
-            )
-            done.published += len(meant)
-            done.looked_at += len(some)
-            done.left = _behind(done.left, some[-1])
-            tell()
+    began = time.monotonic()
+    batch_size = max(1, min(_BATCH_SIZE, int(rate / 4))) if rate else _BATCH_SIZE
+    async for records in replay.source.read(replay.source.ranges):
+        for first in range(0, len(records), batch_size):
+            batch = records[first : first + batch_size]
+            selected = [record for record in batch if replay.selects(record)]
+            await broker.publish([_outgoing(full_topic, record) for record in selected])
+            progress.published += len(selected)
+            progress.read += len(batch)
+            progress.remaining = _after(progress.remaining, batch[-1])
+            on_progress()
             if rate:
-                await asyncio.sleep(max(0.0, began + done.published / rate - time.monotonic()))
+                await asyncio.sleep(max(0.0, began + progress.published / rate - time.monotonic()))
 
 
-def _behind(left: Sequence[OffsetRange], last: Record) -> list[OffsetRange]:
-    is_newer = [
-        replace(span, start=max(span.start, last.offset + 1)) if span.partition == last.partition else span
-        for span in left
+def _outgoing(full_topic: str, record: Record) -> Outgoing:
+    return Outgoing(full_topic, record.key, record.value, first_position_headers(record.position))
+
+
+def _after(ranges: Sequence[OffsetRange], last: Record) -> list[OffsetRange]:
+    """Return what remains of the ranges after the record `last`."""
+    remaining = [
+        replace(offsets, start=max(offsets.start, last.offset + 1)) if offsets.partition == last.partition else offsets
+        for offsets in ranges
     ]
-    return [span for span in is_newer if span.start < span.end]
+    return [offsets for offsets in remaining if offsets.start < offsets.end]
 
 
-def from_topic(bootstrap: str, full_topic: str, spans: Sequence[OffsetRange]) -> Source:
-    """Return the events of a topic."""
-    return Source(spans, lambda wanted: kafka.read(bootstrap, full_topic, wanted))
+def from_topic(bootstrap: str, full_topic: str, ranges: Sequence[OffsetRange]) -> EventSource:
+    """Return some ranges of a topic as the source of a replay."""
+    return EventSource(ranges, lambda wanted: kafka.read(bootstrap, full_topic, wanted))
 
 
-def spans_text(spans: Sequence[OffsetRange]) -> str:
-    """Write where a replay goes on, for `--resume`."""
-    return ",".join(f"{span.partition}:{span.start}-{span.end}" for span in spans)
+def ranges_text(ranges: Sequence[OffsetRange]) -> str:
+    """Write ranges for `--resume`, such as 0:120-900,1:80-850: each as partition, first offset, end offset."""
+    return ",".join(f"{offsets.partition}:{offsets.start}-{offsets.end}" for offsets in ranges)
 
 
-def parse_spans(text: str) -> list[OffsetRange]:
-    """Read what `spans_text` wrote. Raises ValueError."""
+def parse_ranges(text: str) -> list[OffsetRange]:
+    """Read ranges that `ranges_text` wrote. Raises ValueError with a sentence for the operator."""
     try:
         parts = [part.partition(":") for part in text.split(",")]
         return [OffsetRange(int(partition), *map(int, offsets.split("-"))) for partition, _, offsets in parts]

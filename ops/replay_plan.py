@@ -1,7 +1,8 @@
-"""What would a replay do? It asks the rules that the services ask, in order, on what earlier events would leave."""
+"""Plans a replay: asks the rules of the services what publishing the events again would change, and changes nothing.
 
-import pickle
-import zlib
+Each event is applied to its listing as the events before it would leave the listing.
+"""
+
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,15 +11,15 @@ from typing import TypeVar
 
 import orjson
 
-from ops.replay import CARRIES, Filter, Source
+from ops.replay import EVENT_TYPES, Replay
 from shared.domain import announcement, lifecycle, reconcile
 from shared.domain.announcement import InvalidPropertyRecord
 from shared.domain.feed import Feed
 from shared.domain.freshness import Position, Version, is_stale
 from shared.domain.image import Photo
 from shared.domain.listing import Listing
-from shared.events.codec import Undecodable, decode
-from shared.events.images import ImageDownloaded, ImageOutdated, ImageRemoved, OutdatedReason
+from shared.events.codec import AnyEvent, Data, Event, Undecodable, decode
+from shared.events.images import ImageOutdated, OutdatedReason
 from shared.events.listings import ListingSeen
 from shared.events.records import Record
 from shared.events.topics import LISTING_SEEN
@@ -26,247 +27,259 @@ from shared.stores.documents import ListingId
 from shared.stores.listings import ListingRecords
 
 Result = TypeVar("Result")
-_MOST_REASONS = 20
-_MOST_PLAIN = 100_000
-"""So many photos of changed listings are kept as they are, some 100 MB."""
+MAX_CHANGED_LISTINGS = 10_000
+"""A round of a plan begins no further listings once it keeps so many changed ones: 0.2 to 0.5 GB at 25 photos each."""
+_MAX_REASONS = 20
 
 
 @dataclass(slots=True)
-class Plan:
-    """What a replay would do. `downloads` are photos that become due, by feed; what is due already is not counted."""
+class ReplayPlan:
+    """What a replay would change, in numbers."""
 
     events: int = 0
     changing: int = 0
+    """Events that change a record or begin a download."""
     unchanged: int = 0
     unreadable: Counter[str] = field(default_factory=Counter)
+    """Events that would become dead letters, by reason."""
     listings_hidden: int = 0
     listings_shown: int = 0
     photos_withdrawn: int = 0
     downloads: Counter[str] = field(default_factory=Counter)
+    """Photos that become due, by feed; photos that are due already are not counted."""
     held: int = 0
+    """Copies whose sizes are known, from which `bytes_expected` takes the average."""
     bytes_held: int = 0
 
     def bytes_expected(self, feed: str) -> int | None:
-        """About how many bytes a feed's downloads bring, by the average of what is held. None: nothing known."""
+        """Return about how many bytes a feed's downloads bring; None if no copy's size is known."""
         return round(self.bytes_held / self.held * self.downloads[feed]) if self.held else None
 
-    def refuse(self, reason: str) -> None:
-        """Count an event that would become a dead letter."""
-        known = reason in self.unreadable or len(self.unreadable) < _MOST_REASONS
-        self.unreadable[reason if known else "other reasons"] += 1
+    def count_unreadable(self, reason: str) -> None:
+        """Count an event that would become a dead letter. After twenty reasons, further ones count as one."""
+        is_named = reason in self.unreadable or len(self.unreadable) < _MAX_REASONS
+        self.unreadable[reason if is_named else "other reasons"] += 1
 
     def count(self, *, changes: bool) -> None:
-        """Count an event that can be read."""
+        """Count an event that can be read, and whether it changes anything."""
         self.changing += changes
         self.unchanged += not changes
 
+    def count_copies(self, photos: Iterable[Photo]) -> None:
+        """Count the copies that the photos have, and their bytes."""
+        sizes = [photo.copy.file_size for photo in photos if photo.copy]
+        self.held += len(sizes)
+        self.bytes_held += sum(sizes)
+
 
 async def plan(
-    topic: str,
-    source: Source,
-    wanted: Filter,
+    replay: Replay,
     listings: ListingRecords,
     feeds: Mapping[str, Feed],
     now: datetime,
-    tell: Callable[[int], object] = lambda _: None,
-) -> Plan:
-    """Say what publishing the events again would do, without doing it; `tell` hears how many were looked at.
+    on_progress: Callable[[int], object] = lambda _: None,
+) -> ReplayPlan:
+    """Return what publishing the events again would change, without publishing them.
 
-    Raises BrokerUnavailable and StoreUnavailable.
+    The changed listings are kept until their events are planned. To bound their memory, a round begins no listing after
+    MAX_CHANGED_LISTINGS of them have changed: the next round reads the events again for the others. The keys of the
+    records tell the listings apart. `on_progress` gets the number of records that are planned. Raises BrokerUnavailable
+    and StoreUnavailable.
     """
-    carried, looked_at = CARRIES[topic], 0
-    planner = _OfListings(listings, feeds, now) if topic == LISTING_SEEN else _OfImages(topic, listings, feeds, now)
-    async for records in source.read(source.spans):
-        meant = [record for record in records if wanted.covers(record, carried)]
-        planner.plan.events += len(meant)
-        await planner.take(meant)
-        looked_at += len(records)
-        tell(looked_at)
-    return planner.plan
+    result, planned_keys, planned, is_complete = ReplayPlan(), set[bytes | None](), 0, False
+    while not is_complete:
+        planner = _planner(replay.topic, listings, feeds, now, result)
+        keys, is_complete = set[bytes | None](), True
+        async for records in replay.source.read(replay.source.ranges):
+            remaining = [record for record in records if record.key not in planned_keys]
+            if not planner.is_full:
+                keys.update(record.key for record in remaining)
+            batch = [record for record in remaining if record.key in keys]
+            is_complete = is_complete and len(batch) == len(remaining)
+            selected = [record for record in batch if replay.selects(record)]
+            result.events += len(selected)
+            await planner.add(selected)
+            planned += len(batch)
+            on_progress(planned)
+        planned_keys |= keys
+    return result
 
 
-def _readable(records: Iterable[Record], read: Callable[[Record], Result], plan: Plan) -> Iterator[Result]:
-    """Yield what can be read, and count the rest."""
+def _planner(
+    topic: str, listings: ListingRecords, feeds: Mapping[str, Feed], now: datetime, result: ReplayPlan
+) -> "_ListingPlanner | _ImagePlanner":
+    if topic == LISTING_SEEN:
+        return _ListingPlanner(listings, feeds, now, result)
+    return _ImagePlanner(EVENT_TYPES[topic], listings, feeds, now, result)
+
+
+def _read_all(records: Iterable[Record], read: Callable[[Record], Result], result: ReplayPlan) -> Iterator[Result]:
+    """Yield the records that can be read, as `read` returns them; count the others as unreadable."""
     for record in records:
         try:
             yield read(record)
-        except InvalidPropertyRecord as fault:
-            plan.refuse(str(fault))
+        except InvalidPropertyRecord as error:
+            result.count_unreadable(str(error))
+
+
+def _decoded(record: Record, event_type: type[Data], feeds: Mapping[str, Feed]) -> Event[Data]:
+    """Return a record's event. Raises InvalidPropertyRecord if it is none, or is of a feed that feeds.toml lacks."""
+    event = decode(record.value, event_type, record.at)
+    if isinstance(event, Undecodable):
+        raise InvalidPropertyRecord(event.reason)
+    if event.data.feed not in feeds:
+        raise InvalidPropertyRecord(f"the feed {event.data.feed[:100]!r} is not in feeds.toml")
+    return event
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
-    """One event that can be read so far; `version` where its own fields name it."""
+class _SeenEvent:
+    """A `listing-seen` event whose photos are not read yet. `version` is None if its own fields do not name it."""
 
-    one: ListingId
+    listing_id: ListingId
     feed: Feed
-    record: Mapping[str, object]
+    property_record: Mapping[str, object]
     position: Position
     version: Version | None
     fingerprint: int
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """What is remembered of a listing: enough to tell an event that says nothing new without reading its photos."""
+class _Latest:
+    """The announcement that a listing's record would be of. `fingerprint` is None if it is not of a replayed event."""
 
     version: Version
     fingerprint: int | None
 
-    def is_nothing_new(self, said: _Said) -> bool:
-        """Whether the event is the very statement that is recorded, or older."""
-        if said.fingerprint == self.fingerprint:
+    def includes(self, event: _SeenEvent) -> bool:
+        """Return True if the event is this very announcement or an older one: then it changes nothing."""
+        if event.fingerprint == self.fingerprint:
             return True
-        return said.version is not None and is_stale(replace(said.version, position=said.position), self.version)
+        return event.version is not None and is_stale(replace(event.version, position=event.position), self.version)
 
 
-class _Changed:
-    """Listings as earlier events would leave them: the first as they are, the others, which may be many, compressed."""
+class _ListingPlanner:
+    """Plans `listing-seen` events. It adds what they would change to `result`."""
 
-    def __init__(self) -> None:
-        self._plain: dict[ListingId, Listing] = {}
-        self._packed: dict[ListingId, bytes] = {}
-        self._photos = 0
-
-    def __contains__(self, one: object) -> bool:
-        return one in self._plain or one in self._packed
-
-    def __setitem__(self, one: ListingId, listing: Listing) -> None:
-        before = self._plain.pop(one, None)
-        self._photos += len(listing.photos) - (len(before.photos) if before else 0)
-        if self._photos <= _MOST_PLAIN and one not in self._packed:
-            self._plain[one] = listing
-        else:
-            self._photos -= len(listing.photos)
-            self._packed[one] = zlib.compress(pickle.dumps(listing), 1)
-
-    def __getitem__(self, one: ListingId) -> Listing:
-        if one in self._plain:
-            return self._plain[one]
-        return pickle.loads(zlib.decompress(self._packed[one]))  # type: ignore[no-any-return]  # noqa: S301 - our own
-
-
-class _OfListings:
-    """Replays `listing-seen`: each event meets the listing as the events before it would have left it."""
-
-    def __init__(self, listings: ListingRecords, feeds: Mapping[str, Feed], now: datetime) -> None:
-        self.plan = Plan()
+    def __init__(self, listings: ListingRecords, feeds: Mapping[str, Feed], now: datetime, result: ReplayPlan) -> None:
         self._listings = listings
         self._feeds = feeds
         self._now = now
-        self._seen: dict[ListingId, _Seen] = {}
-        self._changed = _Changed()
-        """A replay may change every listing; the others are read again when they are needed."""
+        self._result = result
+        self._latest: dict[ListingId, _Latest] = {}
+        """By this, most events that change nothing are told without their listing."""
+        self._changed: dict[ListingId, Listing] = {}
 
-    async def take(self, records: Sequence[Record]) -> None:
-        """Fold a batch, with one read of the listings that it may change."""
-        said = list(_readable(records, self._read, self.plan))
-        open_ = [one for one in said if one.one not in self._seen or not self._seen[one.one].is_nothing_new(one)]
-        ids = {one.one for one in open_}
-        changed = {one for one in ids if one in self._changed}
-        known = dict(await self._listings.get_many(ids - changed)) if ids else {}
-        known |= {one: self._changed[one] for one in changed}
-        self._measure(known.values())
-        for one in said:
-            self._fold(one, known)
+    @property
+    def is_full(self) -> bool:
+        """True if so many changed listings are kept that no further listing should be begun."""
+        return len(self._changed) >= MAX_CHANGED_LISTINGS
 
-    def _read(self, record: Record) -> _Said:
-        event = decode(record.value, ListingSeen, record.at)
-        if isinstance(event, Undecodable):
-            raise InvalidPropertyRecord(event.reason)
-        feed, said = self._feeds.get(event.data.feed), event.data.record
-        if feed is None:
-            raise InvalidPropertyRecord(f"the feed {event.data.feed[:100]!r} is not in feeds.toml")
-        key, version = announcement.listing_key(said), announcement.read_version(said)
-        fingerprint = hash(orjson.dumps(said))
-        return _Said((feed.name, key), feed, said, record.position, version, fingerprint)
+    async def add(self, records: Sequence[Record]) -> None:
+        """Add a batch of events to the plan. Reads the listings that it may change in one query."""
+        events = list(_read_all(records, self._read, self._result))
+        ids = {event.listing_id for event in events if not self._is_known(event)}
+        changed = {listing_id: self._changed[listing_id] for listing_id in ids if listing_id in self._changed}
+        recorded = dict(await self._listings.get_many(ids - changed.keys())) if ids else {}
+        recorded |= changed
+        self._result.count_copies(photo for listing in recorded.values() for photo in listing.photos)
+        for event in events:
+            self._add(event, recorded)
 
-    def _fold(self, said: _Said, known: dict[ListingId, Listing]) -> None:
-        before, seen = known.get(said.one), self._seen.get(said.one)
-        if seen is None and before is not None:
-            seen = self._seen[said.one] = _Seen(before.version, None)
-        if seen is not None and seen.is_nothing_new(said):
-            return self.plan.count(changes=False)
+    def _is_known(self, event: _SeenEvent) -> bool:
+        latest = self._latest.get(event.listing_id)
+        return latest is not None and latest.includes(event)
+
+    def _read(self, record: Record) -> _SeenEvent:
+        data = _decoded(record, ListingSeen, self._feeds).data
+        listing_id = data.feed, announcement.listing_key(data.record)
+        version, fingerprint = announcement.read_version(data.record), hash(orjson.dumps(data.record))
+        return _SeenEvent(listing_id, self._feeds[data.feed], data.record, record.position, version, fingerprint)
+
+    def _add(self, event: _SeenEvent, recorded: dict[ListingId, Listing]) -> None:
+        """Apply an event to its listing in `recorded`, and count what that changes."""
+        listing_id, before = event.listing_id, recorded.get(event.listing_id)
+        if before is not None:
+            self._latest.setdefault(listing_id, _Latest(before.version, None))
+        if self._is_known(event):
+            return self._result.count(changes=False)
         try:
-            announced = announcement.read(said.feed, said.record, said.position)
-        except InvalidPropertyRecord as fault:
-            return self.plan.refuse(str(fault))
-        after = reconcile.apply(before, announced, said.feed, self._now)
+            announced = announcement.read(event.feed, event.property_record, event.position)
+        except InvalidPropertyRecord as error:
+            return self._result.count_unreadable(str(error))
+        after = reconcile.apply(before, announced, event.feed, self._now)
         if after is not None:
-            self._note(before, after)
-            known[said.one] = after
-            self._changed[said.one] = after
-        if seen is None or not is_stale(announced.version, seen.version):
-            self._seen[said.one] = _Seen(after.version if after else seen.version, said.fingerprint)  # type: ignore[union-attr]
-        return self.plan.count(changes=after is not None)
+            recorded[listing_id] = self._changed[listing_id] = after
+            self._latest[listing_id] = _Latest(after.version, event.fingerprint)
+            self._count_effects(before, after)
+        elif not is_stale(announced.version, self._latest[listing_id].version):
+            self._latest[listing_id] = replace(self._latest[listing_id], fingerprint=event.fingerprint)
+        return self._result.count(changes=after is not None)
 
-    def _note(self, before: Listing | None, after: Listing) -> None:
-        """Count what the change costs, as the difference of what is due before and after it."""
+    def _count_effects(self, before: Listing | None, after: Listing) -> None:
+        """Count what turns hidden, shown, withdrawn or due by a change of a listing."""
         was_shown = before is not None and before.is_displayed
-        self.plan.listings_hidden += was_shown and not after.is_displayed
-        self.plan.listings_shown += before is not None and not was_shown and after.is_displayed
-        self.plan.photos_withdrawn += len(after.discards) - len(before.discards if before else ())
-        self.plan.downloads[after.feed] += _due(after) - (_due(before) if before else 0)
-
-    def _measure(self, listings: Iterable[Listing]) -> None:
-        sizes = [photo.copy.file_size for one in listings for photo in one.photos if photo.copy]
-        self.plan.held += len(sizes)
-        self.plan.bytes_held += sum(sizes)
+        self._result.listings_hidden += was_shown and not after.is_displayed
+        self._result.listings_shown += before is not None and not was_shown and after.is_displayed
+        self._result.photos_withdrawn += len(after.discards) - len(before.discards if before else ())
+        self._result.downloads[after.feed] += _photos_due(after) - (_photos_due(before) if before else 0)
 
 
-def _due(listing: Listing) -> int:
+def _photos_due(listing: Listing) -> int:
     return sum(listing.photo_due_at(photo) is not None for photo in listing.photos)
 
 
-class _OfImages:
-    """Replays of the other topics: an `image-outdated` may begin a download, news of images change no record."""
+class _ImagePlanner:
+    """Plans events of the other topics: an `image-outdated` may begin a download, other events change no record."""
 
-    def __init__(self, topic: str, listings: ListingRecords, feeds: Mapping[str, Feed], now: datetime) -> None:
-        self.plan = Plan()
-        self._carried = CARRIES[topic]
+    is_full = False
+
+    def __init__(
+        self,
+        event_type: type[AnyEvent],
+        listings: ListingRecords,
+        feeds: Mapping[str, Feed],
+        now: datetime,
+        result: ReplayPlan,
+    ) -> None:
+        self._event_type = event_type
         self._listings = listings
         self._feeds = feeds
         self._now = now
-        self._asked: set[str] = set()
+        self._result = result
+        self._begun: set[str] = set()
+        """The ids of the images whose downloads are counted."""
 
-    async def take(self, records: Sequence[Record]) -> None:
-        """Look at a batch, with one read of the listings that it speaks of."""
-        events = list(_readable(records, self._read, self.plan))
-        asking = [event for event in events if isinstance(event[0], ImageOutdated)]
-        known = await self._listings.get_many({(data.feed, data.listing_key) for data, _ in asking}) if asking else {}
-        for data, at in events:
+    async def add(self, records: Sequence[Record]) -> None:
+        """Add a batch of events to the plan. Reads the listings whose images it asks for in one query."""
+        events = list(_read_all(records, self._read, self._result))
+        ids = {(event.data.feed, event.data.listing_key) for event in events if isinstance(event.data, ImageOutdated)}
+        recorded = await self._listings.get_many(ids) if ids else {}
+        for event in events:
+            data = event.data
             begins = isinstance(data, ImageOutdated) and self._begins(
-                known.get((data.feed, data.listing_key)), data, at
+                recorded.get((data.feed, data.listing_key)), data, event.time
             )
-            self.plan.count(changes=begins)
+            self._result.count(changes=begins)
 
-    def _read(self, record: Record) -> tuple[ImageOutdated | ImageDownloaded | ImageRemoved, datetime]:
-        event = decode(record.value, self._carried, record.at)
-        if isinstance(event, Undecodable):
-            raise InvalidPropertyRecord(event.reason)
-        if event.data.feed not in self._feeds:
-            raise InvalidPropertyRecord(f"the feed {event.data.feed[:100]!r} is not in feeds.toml")
-        return event.data, event.time  # type: ignore[return-value]
+    def _read(self, record: Record) -> Event[AnyEvent]:
+        return _decoded(record, self._event_type, self._feeds)
 
-    def _begins(self, listing: Listing | None, asked: ImageOutdated, at: datetime) -> bool:
-        photo = listing.photo(asked.image_id) if listing else None
-        if (
-            listing is None
-            or photo is None
-            or photo.id in self._asked
-            or not begins(listing, photo, asked, at, self._now)
-        ):
+    def _begins(self, listing: Listing | None, requested: ImageOutdated, at: datetime) -> bool:
+        """Return True, and count the download, if the event published at that time begins one."""
+        photo = listing.photo(requested.image_id) if listing else None
+        if listing is None or photo is None or photo.id in self._begun:
             return False
-        self._asked.add(photo.id)
-        self.plan.downloads[listing.feed] += 1
-        if photo.copy:
-            self.plan.held += 1
-            self.plan.bytes_held += photo.copy.file_size
+        if not begins_download(listing, photo, requested, at, self._now):
+            return False
+        self._begun.add(photo.id)
+        self._result.downloads[listing.feed] += 1
+        self._result.count_copies([photo])
         return True
 
 
-def begins(listing: Listing, photo: Photo, requested: ImageOutdated, at: datetime, now: datetime) -> bool:
-    """Return True if an `image-outdated` event published at that time makes a downloader begin. Pure."""
+def begins_download(listing: Listing, photo: Photo, requested: ImageOutdated, at: datetime, now: datetime) -> bool:
+    """Return True if a downloader would begin a download for an `image-outdated` event published at the time `at`."""
     is_forced = requested.reason is OutdatedReason.FORCED
     photo = lifecycle.request(photo, requested.priority, at if is_forced else None)
     return lifecycle.can_claim(listing, photo, None, now)

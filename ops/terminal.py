@@ -1,6 +1,8 @@
 """What every command shares: settings, faults in one line, progress, and output for people and for machines."""
 
 import asyncio
+import functools
+import inspect
 import json
 import logging
 import os
@@ -8,7 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 from dotenv import dotenv_values
@@ -32,6 +34,7 @@ from shared.settings import Settings, SettingsInvalid, load
 from shared.stores.errors import Contention, StoreUnavailable
 
 Result = TypeVar("Result")
+Options = TypeVar("Options")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
@@ -39,6 +42,23 @@ FAILED, UNUSABLE_SETTINGS, INTERRUPTED = 1, 2, 130
 LOCAL_STACK = Path(".local/stack.env")
 _SERVERS = ("IMAGES_KAFKA", "IMAGES_MONGO", "IMAGES_S3_ENDPOINT")
 _HINT = "Is it running, and do the settings name it? `imagectl config` shows them; `make up` starts a stack."
+
+
+def with_options(options: type[Options]) -> Callable[[Callable[[Options], None]], Callable[..., None]]:
+    """Return a decorator for a Typer command that takes its options as one dataclass.
+
+    Each field is annotated as Typer wants a parameter annotated; `--help` lists the options in the order of the fields.
+    """
+
+    def decorate(command: Callable[[Options], None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def run_command(**given: Any) -> None:
+            command(options(**given))
+
+        run_command.__signature__ = inspect.signature(options)  # type: ignore[attr-defined]  # what Typer reads
+        return run_command
+
+    return decorate
 
 
 class _Console(Console):

@@ -12,7 +12,7 @@ from ops.audit import Audited
 from ops.dead_letters import Requeued
 from ops.imagectl import app
 from ops.rebuild import Rebuilt
-from ops.replay_plan import Plan
+from ops.replay_plan import ReplayPlan
 from shared.stores.sweeps import SweepCounts, SweepState
 
 COST = {"downloads": 1, "bytes_expected": 1, "seconds_at_least": 1.0}
@@ -20,7 +20,7 @@ FORCED = {
     "photos": 1, "listings": 1, "bytes_expected": 1, "seconds_at_least": 1.0, "looked_at": 1, "in_work": 1,
     "not_to_be_had": 1, "hidden": 1, "silences": (),
 }  # fmt: skip
-PLAN = Plan(
+PLAN = ReplayPlan(
     events=1, changing=1, unreadable=Counter(odd=1), listings_hidden=1, listings_shown=1, photos_withdrawn=1
 )  # fmt: skip
 

@@ -76,6 +76,6 @@ async def test_what_is_exported_is_read_back_byte_for_byte(tmp_path: Path) -> No
     file = tmp_path / "events.ndjson"
     file.write_bytes(b"".join(map(export.line, found)))
     source = export.from_file(file)
-    back = [record async for records in source.read(source.spans) for record in records]
+    back = [record async for records in source.read(source.ranges) for record in records]
     assert [(one.key, one.value, one.at) for one in back] == [(one.key, one.value, one.at) for one in found]
-    assert source.events == 4
+    assert source.size == 4
