@@ -1,4 +1,4 @@
-# One image for every service, `imagectl` included; which one runs is the command.
+# The image of every service and of `imagectl`; the command decides which of them runs.
 FROM python:3.12-slim AS build
 RUN pip install --no-cache-dir uv==0.13.9
 WORKDIR /app

@@ -1,4 +1,4 @@
-"""Run the benchmarks: `python -m bench [NAME …]`; a table, and bench-results.json."""
+"""Run the benchmarks: `python -m bench [NAME …]`. Prints a table and writes bench-results.json."""
 
 import asyncio
 import dataclasses
@@ -30,9 +30,9 @@ RESULTS = Path("bench-results.json")
 
 
 def main(names: list[str]) -> int:
-    """Run those named, or all; 2 where a name is unknown."""
+    """Run the benchmarks of these names, all if there are none. Return the exit code: 0, or 2 if a name is unknown."""
     if unknown := set(names) - set(BENCHMARKS):
-        print(f"no benchmark {', '.join(sorted(unknown))}; there is {', '.join(BENCHMARKS)}", file=sys.stderr)
+        print(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}", file=sys.stderr)
         return 2
     console, rows = Console(), list[Row]()
     with running() as servers:
@@ -41,16 +41,16 @@ def main(names: list[str]) -> int:
                 rows += asyncio.run(BENCHMARKS[name](servers))
     console.print(_table(rows))
     machine = {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.platform()}
-    found = [dataclasses.asdict(row) | {"ratio": row.ratio} for row in rows]
-    RESULTS.write_text(json.dumps({"machine": machine, "rows": found}, indent=2) + "\n")
+    results = [dataclasses.asdict(row) | {"ratio": row.ratio} for row in rows]
+    RESULTS.write_text(json.dumps({"machine": machine, "rows": results}, indent=2) + "\n")
     return 0
 
 
 def _table(rows: list[Row]) -> Table:
-    table = Table("what", box=None, header_style="bold")
-    for heading in ("measured", "baseline", "ratio"):
+    table = Table("measurement", box=None, header_style="bold")
+    for heading in ("result", "baseline", "ratio"):
         table.add_column(heading, justify="right")
-    table.add_column("baseline is")
+    table.add_column("what the baseline is")
     for row in rows:
         baseline = f"{row.baseline:,.1f}" if row.baseline else ""
         ratio = f"{row.ratio:.2f}" if row.ratio else ""

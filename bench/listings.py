@@ -1,4 +1,4 @@
-"""Listings reconciled per second in one burst, beside one write a listing, and one write a photo."""
+"""Listings recorded per second in a burst, compared with a write for each listing and a write for each photo."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ requests_per_second = 0.1
 
 
 async def run(servers: Servers) -> list[Row]:
-    """Measure a burst of new listings, then the same listings again."""
+    """Measure a burst of new listings, the same listings again, and the same listings with newer photos."""
     with tempfile.TemporaryDirectory() as folder:
         namespace = a_namespace(servers)
         async with system.running(namespace, FEEDS, Path(folder), "scheduler", "janitor") as whole:
@@ -46,22 +46,25 @@ async def run(servers: Servers) -> list[Row]:
             new, peak = await _burst(whole, scheduler, changed_at="2026-11-23T09:00:00Z")
             again, _ = await _burst(whole, scheduler, changed_at="2026-11-23T09:00:00Z")
             newer, later_peak = await _burst(whole, scheduler, changed_at="2026-11-23T10:00:00Z")
-    against = "one read and one write a listing"
+    against = "a read and a write for each listing"
     burst = f"a burst of {LISTINGS:,} listings of {PHOTOS} photos"
     return [
-        Row(f"{burst}, all new", new, "listings/s", naive, "one read a listing, one write a photo"),
+        Row(f"{burst}, all new", new, "listings/s", naive, "a read for each listing, a write for each photo"),
         Row(f"{burst}, all new", new, "listings/s", plain, against),
-        Row("the same listings again", again, "listings/s", plain, against),
-        Row("the same, every photo changed", newer, "listings/s", plain, against),
-        Row("scheduler's memory at most, first burst", peak / 1e6, "MB", before / 1e6, "before it"),
-        Row("scheduler's memory at most, third burst", later_peak / 1e6, "MB", peak / 1e6, "the first burst"),
+        Row("the same listings again, unchanged", again, "listings/s", plain, against),
+        Row("the same listings, every photo changed", newer, "listings/s", plain, against),
+        Row("peak memory of the scheduler, first burst", peak / 1e6, "MB", before / 1e6, "before the burst"),
+        Row("peak memory of the scheduler, third burst", later_peak / 1e6, "MB", peak / 1e6, "the first burst"),
     ]
 
 
 async def _burst(whole: System, scheduler: psutil.Process, changed_at: str) -> tuple[float, float]:
-    """Publish all listings; return how many a second both recorders were done with, and the scheduler's most bytes."""
+    """Publish all listings; return listings per second until scheduler and janitor had recorded them, and peak bytes.
+
+    The bytes are the scheduler's resident memory.
+    """
     values = [_event(number, changed_at) for number in range(LISTINGS)]
-    before = await _heard(whole)
+    before = await _recorded(whole)
     began = time.monotonic()
     async with AIOKafkaProducer(bootstrap_servers=whole.namespace.servers.kafka, linger_ms=5) as producer:
         topic = f"{whole.namespace.prefix}listing-seen"
@@ -70,18 +73,18 @@ async def _burst(whole: System, scheduler: psutil.Process, changed_at: str) -> t
 
     peak = 0
 
-    async def all_heard() -> bool:
+    async def all_recorded() -> bool:
         nonlocal peak
         await asyncio.sleep(0.1)
         peak = max(peak, scheduler.memory_info().rss)
-        return all(now - then >= LISTINGS for now, then in zip(await _heard(whole), before, strict=True))
+        return all(now - then >= LISTINGS for now, then in zip(await _recorded(whole), before, strict=True))
 
-    await until(all_heard, "the burst", seconds=300)
+    await until(all_recorded, "the burst", seconds=300)
     return LISTINGS / (time.monotonic() - began), peak
 
 
-async def _heard(whole: System) -> list[float]:
-    """How many listings each of both has heard of, by its own count."""
+async def _recorded(whole: System) -> list[float]:
+    """Return the announcements that the scheduler and the janitor have each recorded, by their own metrics."""
     counts = []
     for name in ("scheduler", "janitor"):
         text = (await whole.http.get(f"{whole.url(name)}/metrics")).text
@@ -94,26 +97,28 @@ async def _one_by_one(listings: mongo.MongoListings, feed: Feed) -> float:
     began = time.monotonic()
     for number in range(PLAIN):
         record = json.loads(_event(number, "2026-11-23T09:00:00Z"))["data"]["property"]
-        said = announcement.read(feed, record, Position(datetime.now(UTC), 0, number))
-        known = await listings.get(said.feed, said.listing_key)
-        listing = reconcile.apply(known, said, feed, datetime.now(UTC))
+        announced = announcement.read(feed, record, Position(datetime.now(UTC), 0, number))
+        recorded = await listings.get(announced.feed, announced.listing_key)
+        listing = reconcile.apply(recorded, announced, feed, datetime.now(UTC))
         if listing is not None:
             await listings.write([listing])
     return PLAIN / (time.monotonic() - began)
 
 
 async def _photo_by_photo(database: mongo.Database, feed: Feed) -> float:
-    """The plain way: a document a photo, looked up by listing, each written by itself if it changed."""
+    """Return listings per second with a document for each photo, which is written by itself if the photo changed."""
     photos = database["plain_photos"]
     await photos.create_index("listing_key")
     began = time.monotonic()
     for number in range(PLAIN):
         record = json.loads(_event(number, "2026-11-23T09:00:00Z"))["data"]["property"]
-        said = announcement.read(feed, record)
-        known = {one["_id"]: one for one in await photos.find({"listing_key": said.listing_key}).to_list(None)}
-        for order, photo in enumerate(said.photos or ()):
-            facts = {"listing_key": said.listing_key, "url": photo.url, "order": order, "at": photo.own_changed_at}
-            if known.get(photo.object_id) != facts:
+        announced = announcement.read(feed, record)
+        stored = {
+            photo["_id"]: photo for photo in await photos.find({"listing_key": announced.listing_key}).to_list(None)
+        }
+        for order, photo in enumerate(announced.photos or ()):
+            facts = {"listing_key": announced.listing_key, "url": photo.url, "order": order, "at": photo.own_changed_at}
+            if stored.get(photo.object_id) != facts:
                 await photos.update_one({"_id": photo.object_id}, {"$set": facts}, upsert=True)
     return PLAIN / (time.monotonic() - began)
 
@@ -125,7 +130,7 @@ def _event(number: int, changed_at: str) -> bytes:
 
 
 def _record(number: int, changed_at: str) -> Mapping[str, Any]:
-    """A record as an MLS has it: three sizes of every photo."""
+    """Return a listing-seen event, as JSON, whose property record has three sizes of every photo."""
     return {
         "ListingKey": f"C{number}",
         "StandardStatus": "Active",

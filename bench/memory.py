@@ -1,4 +1,4 @@
-"""What a downloader takes of memory: itself over thousands of photos, and a child at a photo of 24 megapixels."""
+"""The memory of a downloader over thousands of photos, and of an encoder at a photo of 24 megapixels."""
 
 import asyncio
 import tempfile
@@ -23,7 +23,7 @@ SIDES = (6_000, 4_000)
 
 
 async def run(servers: Servers) -> list[Row]:
-    """Measure; small photos, as it is their number that could make memory grow."""
+    """Measure both. The many photos are small: growth would follow their number, not their size."""
     with tempfile.TemporaryDirectory() as name:
         return [*await _over_time(servers, Path(name)), *await _largest(Path(name))]
 
@@ -40,25 +40,29 @@ async def _over_time(servers: Servers, folder: Path) -> list[Row]:
         await whole.publish_listings(*photos.records)
         for done in range(STEP, LISTINGS * PHOTOS + 1, STEP):
             await all_recorded(whole, database, done)
-            rows.append(Row(f"memory of the downloader itself after {done:,} photos", _rss(downloader), "MB"))
+            rows.append(
+                Row(f"memory of the downloader without its encoders, after {done:,} photos", _rss(downloader), "MB")
+            )
     grown = rows[-1].value - rows[0].value
-    return [*rows, Row(f"its growth over the last {LISTINGS * PHOTOS - STEP:,} photos", grown, "MB")]
+    return [*rows, Row(f"growth of that memory over the last {LISTINGS * PHOTOS - STEP:,} photos", grown, "MB")]
 
 
 async def _largest(folder: Path) -> list[Row]:
-    """The most that a child had in memory while it made the variants of a large photo."""
+    """Return, for each format, the peak memory in MB of a child process that encodes a large photo."""
     rows: list[Row] = []
-    for form in ("JPEG", "PNG", "WEBP", "GIF", "AVIF"):
-        source = folder / f"large.{form.lower()}"
-        Image.effect_noise((600, 400), 40).convert("RGB").resize(SIDES).save(source, form, quality=85, speed=9)
+    for image_format in ("JPEG", "PNG", "WEBP", "GIF", "AVIF"):
+        source = folder / f"large.{image_format.lower()}"
+        Image.effect_noise((600, 400), 40).convert("RGB").resize(SIDES).save(source, image_format, quality=85, speed=9)
         async with Encoders(2) as encoders:
             work = asyncio.create_task(encoders.encode(source, folder, parse_variants(VARIANTS), 60_000_000))
-            most = 0.0
+            peak = 0.0
             while not work.done():
-                most = max([most, *(_rss(child) for child in psutil.Process().children())])
+                peak = max([peak, *(_rss(child) for child in psutil.Process().children())])
                 await asyncio.sleep(0.005)
             made = work.result()
-        rows.append(Row(f"memory of an encoder, {form} of 24 megapixels: {type(made).__name__}", most, "MB"))
+        rows.append(
+            Row(f"peak memory of an encoder, {image_format} of 24 megapixels ({type(made).__name__})", peak, "MB")
+        )
     return rows
 
 

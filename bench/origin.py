@@ -1,4 +1,4 @@
-"""Photos as an MLS has them, served as plain files by nginx: an origin that takes next to no time of the machine's."""
+"""An origin for benchmarks: photos as plain files served by nginx, which costs very little CPU."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ from tests import tools
 from tests.system import until
 
 _DRAWN = 16
-"""So many different pictures; the others are the same files under other names."""
+"""The number of different pictures; further photos are hard links to them."""
 _CONFIG = """
 daemon off; master_process off; pid {folder}/nginx.pid; error_log stderr error;
 events {{ worker_connections 256; }}
@@ -31,22 +31,22 @@ http {{
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where the photos are, and the RESO records that announce them."""
+    """A running origin: its host and port, the URLs of its photos, and the RESO records that announce them."""
 
     host: str
     urls: Sequence[str]
     records: Sequence[Mapping[str, Any]]
 
     def feeds_toml(self, *, free: bool = True) -> str:
-        """The rules of a feed that may fetch as fast as it can, or else of one that has the limits by default."""
+        """Return a feeds.toml with one feed: with hardly any limits if `free`, else with the default limits."""
         rules = ["concurrency = 32", "batch_size = 10", "batch_pause_seconds = 0.0", "requests_per_second = 0.0"]
-        place = ["[feeds.sandbox]", f'image_hosts = ["{self.host}"]', "allow_private_addresses = true"]
-        return "\n".join([*place, *(rules if free else ()), ""])
+        feed = ["[feeds.sandbox]", f'image_hosts = ["{self.host}"]', "allow_private_addresses = true"]
+        return "\n".join([*feed, *(rules if free else ()), ""])
 
 
 @asynccontextmanager
 async def serving(folder: Path, *, listings: int, photos: int, width: int) -> AsyncIterator[Origin]:
-    """Draw the photos, `width` by two thirds of it, and serve them for as long as the context lasts."""
+    """Draw `photos` photos for each listing, `width` pixels wide, and serve them during the context."""
     await asyncio.to_thread(_draw, folder / "photos", listings, photos, width)
     port = ports.choose(set())
     config = folder / "nginx.conf"
@@ -75,6 +75,7 @@ async def _answers(url: str) -> bool:
 
 
 def _draw(folder: Path, listings: int, photos: int, width: int) -> None:
+    # Every fourth photo of a sandbox listing: all of them are 3:2.
     drawn = [draw(Shot("B0", 4 * number, 0, 1), width) for number in range(_DRAWN)]
     for listing in range(listings):
         (folder / str(listing)).mkdir(parents=True)

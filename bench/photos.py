@@ -1,7 +1,7 @@
-"""Photos per second from the event to being stored and recorded, beside scripts that only fetch and encode them.
+"""Photos per second from the event to the record, compared with scripts that only download and encode photos.
 
-All of them get the same files from the same nginx, after a first few that show them at work. Scheduler, downloader,
-Kafka, MongoDB and object storage share the machine's cores with the encoders; the scripts store nothing.
+All get the same files from the same nginx, after a few files to warm up. Scheduler, downloader, Kafka, MongoDB and
+object storage share the machine's cores with the encoders; the scripts store nothing.
 """
 
 import asyncio
@@ -32,8 +32,8 @@ from tests.system import System, until
 
 LISTINGS, PHOTOS, WIDTH = 31, 8, 1920
 _SMALL = 320
-"""Wide enough to be a photo, and so quickly made that nothing but the limits holds it up."""
-_PLAIN = "plain Pillow, each size from the larger"
+"""Photos of this width in pixels are encoded so fast that only the feed's limits slow them down."""
+_PLAIN = "a script with httpx and Pillow, each size from the next larger"
 VARIANTS = {
     "WebP": "full=1600:webp:80,card=800:webp:78,thumb=320:webp:75",
     "JPEG": "full=1600:jpeg:80,card=800:jpeg:80,thumb=320:jpeg:80",
@@ -42,14 +42,14 @@ VARIANTS = {
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one run of ours took: photos a second, and CPU seconds a photo of the downloader without its children."""
+    """A run of the services: photos per second, and the downloader's CPU seconds per photo without its encoders."""
 
     rate: float
     cpu: float
 
 
 async def run(servers: Servers) -> list[Row]:
-    """Measure both formats; ours before and after the scripts, as other work on the machine comes and goes."""
+    """Measure both formats. The services run before and after the scripts, because the machine's other load varies."""
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -61,8 +61,8 @@ async def run(servers: Servers) -> list[Row]:
             run = await _ours(servers, folder / "paced", photos, photos.feeds_toml(free=False), VARIANTS["JPEG"])
             feed = parse_feeds(photos.feeds_toml(free=False))["sandbox"]
             limits = limits_of(feed, Priority.ROUTINE)
-            most = limits.requests_per_window / limits.window_micros * SECOND_MICROS
-            rows.append(Row("small photos, by a feed's limits as shipped", run.rate, "photos/s", most, "the limits"))
+            rate = limits.requests_per_window / limits.window_micros * SECOND_MICROS
+            rows.append(Row("small photos of a feed with default limits", run.rate, "photos/s", rate, "the limits"))
     return rows
 
 
@@ -73,7 +73,7 @@ async def _compared(
     first = await _ours(servers, folder / f"{form}-1", photos, photos.feeds_toml(), variants)
     scripts = {
         _PLAIN: await asyncio.to_thread(plain.smaller_from_larger, photos.urls, specs),
-        "httpx and Pillow, each size from the original": await asyncio.to_thread(
+        "a script with httpx and Pillow, each size from the original": await asyncio.to_thread(
             plain.each_from_the_original, photos.urls, specs
         ),
     }
@@ -81,13 +81,13 @@ async def _compared(
         scripts["Scrapy's ImagesPipeline, one process"] = rate
     second = await _ours(servers, folder / f"{form}-2", photos, photos.feeds_toml(), variants)
     ours = 2 / (1 / first.rate + 1 / second.rate)
-    rows = [Row(f"{form}: event to recorded", ours, "photos/s", rate, name) for name, rate in scripts.items()]
+    rows = [Row(f"{form}: from event to record", ours, "photos/s", rate, name) for name, rate in scripts.items()]
     overhead = 1_000 * (min(first.cpu, second.cpu) - fetching)
-    name = f"{form}: the downloader's CPU beyond fetching and encoding"
+    name = f"{form}: CPU of the downloader without fetching and encoding"
     if form != "JPEG":
         return [*rows, Row(name, overhead, "ms/photo")]
-    aim = 8.0 * 18.3 / scripts[_PLAIN]
-    return [*rows, Row(name, overhead, "ms/photo", aim, "the aim: 8 ms where plain Pillow makes 18.3 photos/s")]
+    target = 8.0 * 18.3 / scripts[_PLAIN]
+    return [*rows, Row(name, overhead, "ms/photo", target, "the target: 8 ms if the Pillow script makes 18.3 photos/s")]
 
 
 async def _ours(servers: Servers, folder: Path, photos: Origin, feeds: str, variants: str) -> Run:
@@ -107,15 +107,15 @@ async def _ours(servers: Servers, folder: Path, photos: Origin, feeds: str, vari
 
 
 async def all_recorded(whole: System, database: mongo.Database, photos: int, seconds: float = 900) -> None:
-    """Wait until so many photos are recorded as here, asking seldom."""
+    """Wait until so many photos are recorded as downloaded, at most `seconds`. One query in 0.1 s costs little."""
 
-    async def all_here() -> bool:
+    async def is_complete() -> bool:
         await asyncio.sleep(0.1)
-        sums = {"$group": {"_id": None, "here": {"$sum": "$counts.downloaded"}}}
+        sums = {"$group": {"_id": None, "downloaded": {"$sum": "$counts.downloaded"}}}
         rows = await database["listings"].aggregate([sums]).to_list(None)
-        return bool(rows) and bool(rows[0]["here"] >= photos)
+        return bool(rows) and bool(rows[0]["downloaded"] >= photos)
 
-    await until(all_here, f"{photos} photos of {whole.namespace.db}", seconds=seconds)
+    await until(is_complete, f"{photos} photos of {whole.namespace.db}", seconds=seconds)
 
 
 def _cpu(process: psutil.Process) -> float:
@@ -124,13 +124,13 @@ def _cpu(process: psutil.Process) -> float:
 
 
 def _apart(work: object, photos: Origin) -> float:
-    """Run in a process of its own, whose CPU time is its work's alone."""
+    """Return the result of `work(feeds, urls)`, run in a process of its own so that its CPU time is only the work's."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         return float(pool.submit(work, photos.feeds_toml(), list(photos.urls)).result())  # type: ignore[arg-type]
 
 
 def _cpu_of_fetching(feeds: str, urls: Sequence[str]) -> float:
-    """CPU seconds a photo that our fetcher takes by itself."""
+    """Return the CPU seconds per photo of the fetcher alone."""
     asyncio.run(_fetch_all(feeds, urls[:8]))
     before = time.process_time()
     asyncio.run(_fetch_all(feeds, urls))

@@ -1,4 +1,4 @@
-"""What a script would do with the same photos: three ways to fetch and encode them with Pillow, on every core."""
+"""Scripts to compare with: three ways to download the same photos and encode them with Pillow on every core."""
 
 import json
 import os
@@ -20,21 +20,21 @@ from shared.domain.variants import VariantSpec
 Specs = Sequence[VariantSpec]
 _JPEG = {"progressive": True, "optimize": True}
 _WEBP = {"method": 2}
-"""As the service does; with Pillow's own default the scripts would take nearly twice as long."""
+"""The effort of the downloader; with Pillow's default the scripts would take nearly twice as long."""
 
 
 def smaller_from_larger(urls: Sequence[str], specs: Specs) -> float:
-    """Photos a second, each size made from the next larger one."""
+    """Return photos per second if each size is made from the next larger one."""
     return _rate(partial(_smaller_from_larger, specs), urls)
 
 
 def each_from_the_original(urls: Sequence[str], specs: Specs) -> float:
-    """Photos a second, each size made from the original, decoded anew as thumbnail scripts do."""
+    """Return photos per second if the original is decoded again for each size, as thumbnail scripts do."""
     return _rate(partial(_each_from_the_original, specs), urls)
 
 
 def scrapy(urls: Sequence[str], folder: Path) -> float | None:
-    """Photos a second of Scrapy's ImagesPipeline with three thumbnails, JPEG only; None where it is not installed."""
+    """Return photos per second of Scrapy's ImagesPipeline with three JPEG thumbnails, None if it is not installed."""
     given = json.dumps({"urls": list(urls), "folder": str(folder)})
     command = [sys.executable, "-m", "bench.scrapy_images"]
     done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=900, check=False)  # noqa: S603
@@ -46,9 +46,9 @@ def scrapy(urls: Sequence[str], folder: Path) -> float | None:
 
 
 def _rate(work: Callable[[str], None], urls: Sequence[str]) -> float:
-    # Spawned: a fork would copy the locks that other threads, MongoDB's client's, hold just then.
+    # Not forked: a fork would copy locks that other threads, such as those of MongoDB's client, hold at that moment.
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
-        list(pool.map(work, urls[: 2 * (os.cpu_count() or 1)]))  # so that no start is measured
+        list(pool.map(work, urls[: 2 * (os.cpu_count() or 1)]))  # warms the processes up
         began = time.monotonic()
         list(pool.map(work, urls, chunksize=4))
         return len(urls) / (time.monotonic() - began)
@@ -75,10 +75,10 @@ def _fetch(url: str) -> bytes:
     return _client().get(url).raise_for_status().content
 
 
-def _client(known: list[httpx.Client] = []) -> httpx.Client:  # noqa: B006 - one for the process
-    if not known:
-        known.append(httpx.Client(trust_env=False))
-    return known[0]
+def _client(clients: list[httpx.Client] = []) -> httpx.Client:  # noqa: B006 - one client for the process
+    if not clients:
+        clients.append(httpx.Client(trust_env=False))
+    return clients[0]
 
 
 def _save(picture: Image.Image, spec: VariantSpec) -> None:

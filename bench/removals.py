@@ -1,7 +1,7 @@
-"""Images removed per second, beside the same photo by photo, and beside what storage deletes with nothing else to do.
+"""Images removed per second, compared with a removal photo by photo, and with deletions of objects alone.
 
-The memory is the most that the janitor takes above where it began. `REMOVED` listings of 50,000 images take some
-minutes on two cores, most of them to store the objects first.
+The memory is the growth of the janitor to its peak. With 50,000 images the benchmark takes some minutes on two cores,
+mostly to store the objects first.
 """
 
 import asyncio
@@ -39,12 +39,12 @@ from tests.servers import Namespace, Servers, a_namespace
 
 PHOTOS = 40
 REMOVED, PLAIN = 125, 5
-"""Listings: 5,000 images by rounds of many listings, 200 photo by photo."""
+"""The numbers of listings: 5,000 images removed by the sweep, 200 photo by photo."""
 
 
 async def run(servers: Servers) -> list[Row]:
-    """Store everything, then remove it three ways."""
-    log.configure("bench", "warning", "json")  # a line an image would be measured too
+    """Measure three ways to remove images; the objects of each are stored first."""
+    log.configure("bench", "warning", "json")  # a log line for each image would be measured too
     namespace = a_namespace(servers)
     await apply_topics(servers.kafka, namespace.prefix, MANIFEST)
     objects = MinioObjects(settings_of(namespace))
@@ -63,14 +63,14 @@ async def run(servers: Servers) -> list[Row]:
         objects.close()
     name = f"images removed, {REMOVED} listings of {PHOTOS}"
     return [
-        Row(name, ours, "images/s", plain, "one after the other, photo by photo"),
-        Row(name, ours, "images/s", raw, "multi-deletes of known keys alone"),
-        Row("memory of a removal", memory, "MB"),
+        Row(name, ours, "images/s", plain, "a removal photo by photo"),
+        Row(name, ours, "images/s", raw, "multi-object deletes alone, of known keys"),
+        Row("growth of memory during the removals", memory, "MB"),
     ]
 
 
 class _Parts:
-    """What a janitor is made of."""
+    """The parts of a janitor, on real servers."""
 
     def __init__(self, namespace: Namespace, database: mongo.Database, objects: MinioObjects) -> None:
         self.renderer, registry = Renderer("https://cdn.example.com"), CollectorRegistry()
@@ -111,7 +111,7 @@ async def _store(objects: MinioObjects, listings: Sequence[Listing]) -> None:
 
 async def _raw(objects: MinioObjects, listings: Sequence[Listing]) -> float:
     await _store(objects, listings)
-    keys = [key for one in listings for photo in one.photos if photo.copy for key in copy_keys(photo.copy)]
+    keys = [key for listing in listings for photo in listing.photos if photo.copy for key in copy_keys(photo.copy)]
     began = time.monotonic()
     await asyncio.gather(
         objects.delete(Bucket.ORIGINALS, [key for key in keys if "/original." in key]),
@@ -121,44 +121,44 @@ async def _raw(objects: MinioObjects, listings: Sequence[Listing]) -> float:
 
 
 async def _photo_by_photo(parts: _Parts, listings: Sequence[Listing]) -> float:
-    """Do what a first version would: each photo's objects, evidence, event and record by themselves."""
+    """Return images per second if each photo's objects, evidence, event and record are written by themselves."""
     await _store(parts.objects, listings)
     await parts.listings.write(listings)
     began = time.monotonic()
-    for one in listings:
-        listing = await parts.listings.get(one.feed, one.key)
+    for stored in listings:
+        listing = await parts.listings.get(stored.feed, stored.key)
         while listing and listing.photos:
             photo, now = listing.photos[0], utc_now()
             for key in copy_keys(photo.copy) if photo.copy else ():
                 await parts.objects.delete(Bucket.ORIGINALS if "/original." in key else Bucket.PUBLIC, [key])
             line = Removal(
-                id=photo.id, feed=one.feed, listing_key=one.key, image_id=photo.id, reason="listing-inactive",
+                id=photo.id, feed=stored.feed, listing_key=stored.key, image_id=photo.id, reason="listing-inactive",
                 hidden_at=now, removed_at=now, objects=3,
             )  # fmt: skip
             await parts.removals.add([line])
             event = ImageRemoved(
-                feed=one.feed, listing_key=one.key, image_id=photo.id, reason="listing-inactive",
+                feed=stored.feed, listing_key=stored.key, image_id=photo.id, reason="listing-inactive",
                 removed_at=now, urls=(),
             )  # fmt: skip
             await parts.publisher.publish([event])
             await parts.listings.write([replace(listing, photos=listing.photos[1:])])
-            listing = await parts.listings.get(one.feed, one.key)
+            listing = await parts.listings.get(stored.feed, stored.key)
     return len(listings) * PHOTOS / (time.monotonic() - began)
 
 
 async def _rounds(parts: _Parts, listings: list[Listing]) -> tuple[float, float]:
-    """Return images a second, and by how many MB the process grew meanwhile at most."""
+    """Return images per second of the janitor's sweep, and the MB by which the process grew to its peak."""
     await _store(parts.objects, listings)
     for first in range(0, len(listings), 50):
         await parts.listings.write(listings[first : first + 50])
     listings.clear()
     gc.collect()
     process, count = psutil.Process(), REMOVED * PHOTOS
-    before = most = process.memory_info().rss
+    before = peak = process.memory_info().rss
     began = time.monotonic()
     sweep = asyncio.create_task(parts.remover.sweep())
     while not sweep.done():
         await asyncio.wait([sweep], timeout=0.2)
-        most = max(most, process.memory_info().rss)
+        peak = max(peak, process.memory_info().rss)
     assert await sweep == REMOVED
-    return count / (time.monotonic() - began), (most - before) / 1e6
+    return count / (time.monotonic() - began), (peak - before) / 1e6

@@ -1,11 +1,11 @@
-"""What a benchmark found, and how it is shown."""
+"""A result of a benchmark, as the table and bench-results.json have it."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure, beside what it is measured against; `baseline` is None where there is nothing to compare with."""
+    """A result and its baseline. `against` says what the baseline is; without a comparison `baseline` is None."""
 
     name: str
     value: float
@@ -15,5 +15,5 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """The value as a multiple of its baseline."""
+        """Return the value as a multiple of its baseline, None if there is no baseline."""
         return self.value / self.baseline if self.baseline else None

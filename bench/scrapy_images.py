@@ -1,4 +1,4 @@
-"""Scrapy's ImagesPipeline over the URLs on standard input: prints photos per second. Run in a process of its own."""
+"""Run Scrapy's ImagesPipeline over the URLs on standard input, and print photos per second."""
 
 import json
 import sys
@@ -9,18 +9,18 @@ from scrapy.crawler import CrawlerProcess
 
 
 class Photos(scrapy.Spider):  # type: ignore[misc]
-    """One item for each photo."""
+    """A spider that yields an item for each URL."""
 
     name = "photos"
 
     async def start(self):  # type: ignore[no-untyped-def]
-        """Hand all items to the pipeline; nothing is crawled."""
+        """Yield all items for the pipeline; no page is crawled."""
         for url in self.urls:
             yield {"image_urls": [url]}
 
 
 def main() -> None:
-    """Run one crawl."""
+    """Read the URLs, run the pipeline, and print photos per second; exit with a message if a photo is missing."""
     given = json.load(sys.stdin)
     process = CrawlerProcess(
         {
