@@ -126,8 +126,8 @@ def ledgers() -> Mapping[str, Ledger]:
         _end(unwell, unwell.take(2, 50 + 2 * turn, Priority.VIEWED), 51 + 2 * turn, Failure(Reason.TIMEOUT))
     is_open = unwell.ledger
     unwell.take(1, 60, Priority.ROUTINE)
-    halted = pause.paused(codec.to_document(busy.ledger), "asked by the MLS", NOW, None)
-    halted_for = pause.paused({}, "too fast", NOW, timedelta(hours=1))
+    paused = pause.paused(codec.to_document(busy.ledger), "asked by the MLS", NOW, None)
+    paused_for = pause.paused({}, "too fast", NOW, timedelta(hours=1))
     return {
         "never used": Ledger(),
         "idle": advanced(busy.ledger, LEDGER_FEED, after(600)),
@@ -138,9 +138,9 @@ def ledgers() -> Mapping[str, Ledger]:
         "failing": failing.ledger,
         "breaker open": is_open,
         "breaker probing": unwell.ledger,
-        "halted": codec.from_document(halted),
-        "halted for an hour": codec.from_document(halted_for),
-        "thawed": codec.from_document(pause.resumed(halted)),
+        "halted": codec.from_document(paused),
+        "halted for an hour": codec.from_document(paused_for),
+        "thawed": codec.from_document(pause.resumed(paused)),
         "all fields": replace(
             busy.ledger, viewed_slot_until=Moment(1), throttled_until=Moment(2), throttlings=3, failed_images=("a",),
             failed_reason=Reason.GONE, reason="r", breaker=Breaker(Reason.UNREACHABLE, 2.0, Moment(5), "slot"),

@@ -56,7 +56,10 @@ def _without_slot(ledger: Ledger, end: EndedDownload) -> Ledger:
 
 
 def _after_answer(ledger: Ledger, end: EndedDownload, jitter: float) -> Ledger:
-    """Return the ledger after what the download says of the origin, if anything: throttling, breaker."""
+    """Return the ledger after the origin's answer to a download, which may throttle the feed or change its breaker.
+
+    Nothing changes if no request was sent, or if our own budget refused it.
+    """
     if end.sent_at is None or (end.failure and end.failure.reason in _BEFORE_SENDING):
         return ledger
     ledger = throttling.after_answer(ledger, end.failure, to_moment(end.sent_at), jitter)

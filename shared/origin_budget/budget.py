@@ -118,7 +118,7 @@ class OriginBudget:
         self._is_closed = False
 
     def close(self) -> None:
-        """Grant nothing more. Every `take` that waits, and every later one, returns an empty batch at once."""
+        """Stop granting downloads: each `take` that waits, and each later one, returns an empty batch at once."""
         self._is_closed = True
         for state in self._feeds.values():
             state.slots_freed.set()

@@ -41,7 +41,7 @@ class LedgerCache:
         self._cached: dict[str, _Cached] = {}
 
     async def get(self, feed: str) -> StoredLedger:
-        """Read the feed's ledger, and return the newest that is known, which a concurrent call may have read.
+        """Read the feed's ledger and keep it; return the newest that is kept, which a concurrent call may have read.
 
         Raises StoreUnavailable, also if the store answers too slowly to set the shared clock by its time.
         """

@@ -24,10 +24,10 @@ class SharedClock:
         self._learned = monotonic()
 
     def learn(self, before: float, after: float, store_time: datetime) -> None:
-        """Narrow the bounds by a reading: the store's time, cut to the millisecond, at a moment between two others.
+        """Narrow the bounds by a reading: the store said that its time is `store_time`, cut to the millisecond.
 
-        `before` and `after` are those of the monotonic clock, in seconds. If no difference fits all readings, the
-        store's clock was set or another server answers, and only this reading counts.
+        It said so between `before` and `after`, two times of the monotonic clock in seconds. If no difference of the
+        clocks fits all readings, the store's clock was set or another server answers, and only this reading counts.
         """
         low, high = store_time.timestamp() - after, store_time.timestamp() + _STORE_RESOLUTION_SECONDS - before
         drifted = _DRIFT * max(0.0, after - self._learned)
@@ -38,7 +38,7 @@ class SharedClock:
 
     @property
     def is_known(self) -> bool:
-        """True if the bounds are narrow enough to plan by. They widen with time, and are not after an idle day."""
+        """True if the bounds are at most a second apart, which is narrow enough to plan requests by."""
         return self._high - self._low <= _KNOWN_WITHIN_SECONDS
 
     def now(self) -> datetime:

@@ -64,7 +64,7 @@ def take(ledger: Ledger, feed: Feed, demand: Demand, now: datetime) -> tuple[Led
     for that: if many workers asked, each would otherwise get one request at the price of one write. Return the ledger
     to store, or None if there is nothing to store, and the grant.
     """
-    ledger, if_refused = _brought_to(ledger, feed, now)
+    ledger, if_refused = _up_to_date(ledger, feed, now)
     if (ask_again_at := _suspended_until(ledger, demand)) is not None:
         return if_refused, _refusal(ask_again_at)
     limits, is_viewed = limits_of(feed, demand.priority), demand.priority is Priority.VIEWED
@@ -98,12 +98,12 @@ def take_request(
 ) -> tuple[Ledger | None, Grant]:
     """Grant one more request to the running download that has `slot`: a redirect's, or one for a time it missed.
 
-    `unused` is the planned time that it missed, which is free again; None if it missed none. The request keeps rates
-    and suspensions, but not the pause between batches, and may be planned further ahead, as the download has started.
-    A download whose slot expired gets none if no slot is free. Return the ledger to store, or None if there is nothing
-    to store, and the grant of one request or none.
+    `unused` is the planned time that it missed, which is free again; None if it missed none. As the download has
+    started, its request ignores the pause between batches and may be planned further ahead, but it keeps to the rates,
+    and none is granted while the feed is suspended. A download whose slot expired gets none if no slot is free. Return
+    the ledger to store, or None if there is nothing to store, and the grant of one request or none.
     """
-    ledger, if_refused = _brought_to(ledger, feed, now)
+    ledger, if_refused = _up_to_date(ledger, feed, now)
     if unused:
         ledger = without_planned(ledger, (unused,))
     if (until := suspension.refused_until(ledger, slot, now)) is not None:
@@ -118,7 +118,7 @@ def take_request(
     return taken, Grant((PlannedRequest(slot, to_datetime(at)),))
 
 
-def _brought_to(ledger: Ledger, feed: Feed, now: datetime) -> tuple[Ledger, Ledger | None]:
+def _up_to_date(ledger: Ledger, feed: Feed, now: datetime) -> tuple[Ledger, Ledger | None]:
     """Return the ledger as of now, and what to store if nothing is granted: None unless the clock was set back."""
     current = advanced(ledger, feed, now)
     return current, current if current.as_of < ledger.as_of else None
@@ -145,7 +145,7 @@ def _free_slots(ledger: Ledger, feed: Feed, limits: Limits, is_viewed: bool) -> 
 
 
 def _planned(ledger: Ledger, limits: Limits, demand: Demand, count: int) -> tuple[Ledger, list[Moment]]:
-    """Plan up to `count` requests within the horizon. Return the ledger with them and their slots, and their times."""
+    """Plan up to `count` requests within the horizon; return the ledger with them and their slots, and their times."""
     if demand.priority is Priority.VIEWED:
         latest = ledger.as_of + limits.horizon_micros
     else:

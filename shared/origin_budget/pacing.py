@@ -17,7 +17,7 @@ _EARLY_MICROS = LATE_MICROS // 4
 
 
 def next_time(ledger: Ledger, limits: Limits) -> Moment:
-    """Return the earliest moment from the ledger's on at which one more request keeps all limits."""
+    """Return the earliest moment, not before the ledger's, at which one more request stays within all limits."""
     at = max(
         Moment(ledger.as_of + (LEAD_MICROS if limits.requests_per_window or limits.pause_micros else 0)),
         HOUR.below_limit_from(ledger.hour_requests, limits.requests_per_hour),
