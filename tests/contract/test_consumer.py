@@ -1,4 +1,4 @@
-"""What Faust delivers when partitions are handed out again, on a real broker."""
+"""Which records does the consumer deliver after partitions were assigned again? On a real Kafka."""
 
 import asyncio
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from tests.servers import Namespace
 from tests.system import until
 
 
-async def test_what_was_read_is_delivered_again_though_nothing_was_ever_committed(namespace: Namespace) -> None:
+async def test_records_are_delivered_again_after_a_seek_although_none_was_ever_committed(namespace: Namespace) -> None:
     settings = Settings(
         kafka=namespace.servers.kafka, topic_prefix=namespace.prefix, downloader_port=namespace.ports["downloader"]
     )
@@ -35,9 +35,9 @@ async def test_what_was_read_is_delivered_again_though_nothing_was_ever_committe
     await broker.publish(Outgoing(topic, b"X1", value) for value in (b"a", b"b"))
     await consumer.start()
     try:
-        await until(lambda: came(read, 2), "both records")
-        await consumer.app.consumer.perform_seek()  # as when a worker joins, or this one slept
-        await until(lambda: came(read, 4), "both records again")
+        await until(lambda: has_read(read, 2), "both records")
+        await consumer.app.consumer.perform_seek()  # as after a rebalance
+        await until(lambda: has_read(read, 4), "both records again")
         assert sorted(read) == [0, 0, 1, 1]
     finally:
         ending.set()
@@ -45,6 +45,6 @@ async def test_what_was_read_is_delivered_again_though_nothing_was_ever_committe
         await broker.close()
 
 
-async def came(read: Sequence[int], times: int) -> bool:
-    """Whether so many records were read."""
+async def has_read(read: Sequence[int], times: int) -> bool:
+    """Return True if this number of records were read."""
     return len(read) >= times

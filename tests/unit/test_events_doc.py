@@ -1,4 +1,4 @@
-"""docs/events.md is what producers and consumers build on: its examples are read, and its tables are tried."""
+"""Is docs/events.md right? Its examples are decoded and recorded, and its tables are compared with the code."""
 
 import asyncio
 import re
@@ -35,14 +35,14 @@ def fenced(text: str) -> list[bytes]:
 
 
 def table(head: str, after: str = "") -> list[list[str]]:
-    """Return the cells below the first table with that head, after a heading; without marks of code and stress."""
+    """Return the rows of the first table with a head, after a heading: their cells without backticks and asterisks."""
     found = re.search(rf"^\| {re.escape(head)} \|\n\|[-|]+\|\n((?:\|.*\n)+)", TEXT[TEXT.index(after) :], re.MULTILINE)
     assert found, f"events.md has no table {head!r}"
     lines = found[1].replace("`", "").replace("**", "").splitlines()
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
 
 
-EXAMPLES = {kind: [one for one in fenced(TEXT) if orjson.loads(one)["type"] == kind.TYPE] for kind in
+EXAMPLES = {kind: [block for block in fenced(TEXT) if orjson.loads(block)["type"] == kind.TYPE] for kind in
             (ListingSeen, ImageDownloaded, ImageRemoved)}  # fmt: skip
 FIELDS = "field | needed | decides | missing | unreadable"
 OF_PROPERTY = table(FIELDS, "### Fields of Property")
@@ -63,14 +63,14 @@ def recorded(value: bytes) -> Listing:
     return listing
 
 
-def test_every_example_is_of_a_kind_that_is_tried_here() -> None:
+def test_every_example_is_of_a_tested_type() -> None:
     assert sum(map(len, EXAMPLES.values())) == len(fenced(TEXT))
     assert {kind: len(some) for kind, some in EXAMPLES.items()} == {ListingSeen: 2, ImageDownloaded: 1, ImageRemoved: 1}
 
 
-def test_the_example_of_a_listing_is_recorded_as_the_photos_that_are_said() -> None:
+def test_the_example_of_a_listing_is_recorded_with_the_photos_of_the_table() -> None:
     listing = recorded(EXAMPLES[ListingSeen][1])
-    shown = [[str(one.order), one.object_id, one.media_key, one.caption, one.id] for one in listing.photos]
+    shown = [[str(photo.order), photo.object_id, photo.media_key, photo.caption, photo.id] for photo in listing.photos]
     assert shown == table("order | photo | row that is fetched | caption | image id")
     assert len(shown) == 2
     assert [len(photo.url_keys) for photo in listing.photos] == [3, 3]
@@ -78,7 +78,7 @@ def test_the_example_of_a_listing_is_recorded_as_the_photos_that_are_said() -> N
     assert not listing.set_aside
 
 
-def test_the_short_form_is_read_and_takes_a_listing_away() -> None:
+def test_the_short_form_hides_a_listing() -> None:
     short, whole = EXAMPLES[ListingSeen]
     assert set(orjson.loads(short)) == {"type", "data"}
     feed, record = seen(short)
@@ -86,7 +86,7 @@ def test_the_short_form_is_read_and_takes_a_listing_away() -> None:
     assert gone is not None
     assert gone.hidden is not None
     assert gone.hidden.reason is RemovalReason.LISTING_INACTIVE
-    assert len(gone.photos) == 2, "its photos are as they were: it says nothing of them"
+    assert len(gone.photos) == 2, "its photos stay: the short form has no Media"
 
 
 def test_the_example_in_the_readme_is_a_displayed_listing_whose_photos_may_be_fetched() -> None:
@@ -100,16 +100,16 @@ def test_the_example_in_the_readme_is_a_displayed_listing_whose_photos_may_be_fe
 
 
 @each_image_event
-def test_the_example_of_an_image_event_is_what_is_written(kind: type[ImageDownloaded]) -> None:
+def test_the_example_of_an_image_event_is_as_encoded(kind: type[ImageDownloaded]) -> None:
     (example,) = EXAMPLES[kind]
     event = decode(example, kind, NOW)
     assert isinstance(event, Event), event
-    said, written = orjson.loads(example), orjson.loads(encode(event.data, source="", now=event.time))
-    assert said == {**written, "id": event.id, "source": said["source"]}
+    shown, encoded = orjson.loads(example), orjson.loads(encode(event.data, source="", now=event.time))
+    assert shown == {**encoded, "id": event.id, "source": shown["source"]}
     assert event.data.image_id == image_id(event.data.feed, event.data.listing_key, "7d31f0")
 
 
-def test_the_examples_urls_are_where_copies_are_stored() -> None:
+def test_the_urls_of_the_examples_are_those_of_stored_copies() -> None:
     downloaded, removed = (orjson.loads(EXAMPLES[kind][0])["data"] for kind in (ImageDownloaded, ImageRemoved))
     folder = keys.folder(downloaded["feed"], downloaded["listing_key"], "7d31f0", downloaded["sha256"])
     urls = [variant["url"] for variant in downloaded["variants"]]
@@ -122,43 +122,47 @@ def test_the_examples_urls_are_where_copies_are_stored() -> None:
 @each_image_event
 def test_the_table_of_an_image_event_has_the_models_fields_and_types(kind: type[ImageDownloaded]) -> None:
     schema = kind.model_json_schema(mode="serialization")["properties"]
-    expected = {name: _type(said) for name, said in schema.items()}
-    assert {name: said for name, said, _ in table("field | type | meaning", f"### `{kind.TYPE[:-3]}`")} == expected
+    expected = {name: _type_text(field) for name, field in schema.items()}
+    assert {
+        name: type_text for name, type_text, _ in table("field | type | meaning", f"### `{kind.TYPE[:-3]}`")
+    } == expected
 
 
 def test_every_reason_of_a_removal_is_explained() -> None:
     assert {reason for reason, _ in table("reason | the image")} == {reason.value for reason in RemovalReason}
 
 
-def test_the_table_of_topics_is_the_manifests() -> None:
-    said = {
-        (name, partitions, kept)
-        for name, _, _, partitions, kept in table("topic | says | written by | partitions | kept")
+def test_the_table_of_topics_equals_the_manifest() -> None:
+    topics = {
+        (name, partitions, days)
+        for name, _, _, partitions, days in table("topic | says | written by | partitions | kept")
     }
-    assert said == {(one.name, str(one.partitions), f"{one.days} day{'s' if one.days > 1 else ''}") for one in MANIFEST}
+    assert topics == {
+        (topic.name, str(topic.partitions), f"{topic.days} day{'s' if topic.days > 1 else ''}") for topic in MANIFEST
+    }
 
 
-def test_limits_are_the_codes() -> None:
+def test_the_limits_equal_those_of_the_code() -> None:
     assert f"at most {MAX_RECORD_BYTES:,} bytes" in TEXT
     assert f"shows\n{MAX_PHOTOS} photos at most" in TEXT
 
 
-def test_the_headers_of_a_dead_letter_are_those_that_are_written() -> None:
-    class Kept:
+def test_the_headers_of_a_dead_letter_are_all_named() -> None:
+    class NotingBroker:
         def __init__(self) -> None:
             self.names: set[str] = set()
 
         async def publish(self, records: Any) -> None:
             self.names = {name for record in records for name, _ in record.headers}
 
-    kept = Kept()
-    letters = DeadLetters(kept, "", "janitor", lambda: NOW, CollectorRegistry())  # type: ignore[arg-type]
+    broker = NotingBroker()
+    letters = DeadLetters(broker, "", "janitor", lambda: NOW, CollectorRegistry())  # type: ignore[arg-type]
     asyncio.run(letters.put(Record("listing-seen", 0, 0, NOW, b"k", None), "the value is null"))
-    assert set(re.findall(r"`(dead_letter_\w+)`", TEXT)) == kept.names
+    assert set(re.findall(r"`(dead_letter_\w+)`", TEXT)) == broker.names
 
 
 class Noting(dict[str, Any]):
-    """A record that notes which of its fields are asked for."""
+    """A dict that notes the names of the fields that are read."""
 
     def __init__(self, names: list[str], fields: Row) -> None:
         super().__init__(fields)
@@ -169,7 +173,7 @@ class Noting(dict[str, Any]):
         return super().get(name, default)
 
 
-def test_the_tables_name_exactly_the_fields_that_are_read() -> None:
+def test_the_tables_name_every_field_that_is_read() -> None:
     of_property, of_row = list[str](), list[str]()
     row = Noting(of_row, a_row())
     announcement.read(FEEDS["proptx-idx"], Noting(of_property, {"ListingKey": "X1", "Media": [row]}))
@@ -178,35 +182,37 @@ def test_the_tables_name_exactly_the_fields_that_are_read() -> None:
 
 
 NEEDED = {"ListingKey": "X1", "Media": [a_row()]}
-SPOILING: list[tuple[str, list[str], Callable[[str, object], Row], Row]] = [
+WRONG_FIELDS: list[tuple[str, list[str], Callable[[str, object], Row], Row]] = [
     *(
-        (said[0], said, lambda name, value: {**NEEDED, name: value}, without(NEEDED, said[0])) for said in OF_PROPERTY
+        (row[0], row, lambda name, value: {**NEEDED, name: value}, without(NEEDED, row[0])) for row in OF_PROPERTY
     ),
     *(
-        (said[0], said, lambda name, value: {**NEEDED, "Media": [{**a_row(), name: value}]},
-         {**NEEDED, "Media": [without(a_row(), said[0])]})
-        for said in OF_ROW
+        (row[0], row, lambda name, value: {**NEEDED, "Media": [{**a_row(), name: value}]},
+         {**NEEDED, "Media": [without(a_row(), row[0])]})
+        for row in OF_ROW
     ),
 ]  # fmt: skip
 
 
 def outcome(record: Row) -> object:
-    """Return in the tables' words what becomes of a record, or what is announced where nothing is wrong with it."""
+    """Return the tables' word for what a wrong record becomes, or the announcement of a right one."""
     try:
-        said = announcement.read(FEEDS["proptx-idx"], record)
+        read = announcement.read(FEEDS["proptx-idx"], record)
     except InvalidPropertyRecord:
         return "dead letter"
-    return "set aside" if said.set_aside else replace(said, event_id="")
+    return "set aside" if read.set_aside else replace(read, event_id="")
 
 
-@pytest.mark.parametrize(("name", "said", "spoilt", "left_out"), SPOILING, ids=[name for name, *_ in SPOILING])
-def test_what_is_missing_null_or_unreadable_is_what_the_tables_say(
-    name: str, said: list[str], spoilt: Callable[[str, object], Row], left_out: Row
+@pytest.mark.parametrize(
+    ("name", "row", "with_value", "left_out"), WRONG_FIELDS, ids=[name for name, *_ in WRONG_FIELDS]
+)
+def test_missing_null_and_unreadable_fields_have_the_effect_that_the_tables_name(
+    name: str, row: list[str], with_value: Callable[[str, object], Row], left_out: Row
 ) -> None:
-    _, needed, _, missing, unreadable = said
+    _, needed, _, missing, unreadable = row
     without_it = outcome(left_out)
-    assert outcome(spoilt(name, None)) == without_it
-    assert outcome(spoilt(name, UNREADABLE)) == (without_it if unreadable == "as missing" else unreadable)
+    assert outcome(with_value(name, None)) == without_it
+    assert outcome(with_value(name, UNREADABLE)) == (without_it if unreadable == "as missing" else unreadable)
     assert without_it == missing if needed == "yes" else not isinstance(without_it, str)
 
 
@@ -221,11 +227,12 @@ MEDIA: dict[str, object] = {
 }
 
 
-def becomes(media: Row) -> str:
-    known = announced(a_record(a_row("a"), a_row("b")))
-    assert known is not None
+def effect(media: Row) -> str:
+    """Return the table's word for what a record's Media does to two recorded photos."""
+    before = announced(a_record(a_row("a"), a_row("b")))
+    assert before is not None
     try:
-        after = announced({**without(a_record(at=5), "Media"), **media}, known, offset=1)
+        after = announced({**without(a_record(at=5), "Media"), **media}, before, offset=1)
     except InvalidPropertyRecord:
         return "stay: dead letter"
     assert after is not None
@@ -233,15 +240,15 @@ def becomes(media: Row) -> str:
     return {0: "go", 1: "that one goes", 2: "stay"}[len(after.photos)]
 
 
-def test_what_is_said_of_photos_is_what_becomes_of_them() -> None:
-    found = {"absent": becomes({}), **{name: becomes({"Media": media}) for name, media in MEDIA.items()}}
+def test_media_has_the_effect_on_photos_that_the_table_names() -> None:
+    found = {"absent": effect({}), **{name: effect({"Media": media}) for name, media in MEDIA.items()}}
     assert dict(table("Media | photos that are recorded".replace("Media", "`Media`", 1))) == found
 
 
-def _type(said: Row) -> str:
-    if "anyOf" in said:
-        return " or ".join(_type(one) for one in said["anyOf"])
-    if said.get("format") == "date-time":
+def _type_text(field: Row) -> str:
+    if "anyOf" in field:
+        return " or ".join(map(_type_text, field["anyOf"]))
+    if field.get("format") == "date-time":
         return "time"
     plain = {"string": "text", "integer": "number", "boolean": "yes or no", "array": "list", "null": "null"}
-    return plain[said.get("type", "string")]  # a reference is to an enumeration of texts
+    return plain[field.get("type", "string")]  # a reference is to an enumeration of texts
