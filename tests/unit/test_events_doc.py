@@ -135,7 +135,7 @@ def test_every_reason_of_a_removal_is_explained() -> None:
 def test_the_table_of_topics_equals_the_manifest() -> None:
     topics = {
         (name, partitions, days)
-        for name, _, _, partitions, days in table("topic | says | written by | partitions | kept")
+        for name, _, _, partitions, days in table("topic | its events say | written by | partitions | kept")
     }
     assert topics == {
         (topic.name, str(topic.partitions), f"{topic.days} day{'s' if topic.days > 1 else ''}") for topic in MANIFEST
