@@ -1,4 +1,4 @@
-"""Files that frontends load as they are: the web component, the client it uses, and their types."""
+"""Serves the files in `assets/`: the web component, the client that it uses, and their types."""
 
 from collections.abc import Iterator
 from importlib.resources import files
@@ -12,20 +12,20 @@ from services.resolver.answers import Body, refuse
 from shared import compression
 
 _CACHED = "public, max-age=300"
-"""The addresses stay and the files change with a release: pages have the new ones after minutes, else an ETag's 304."""
+"""A file keeps its address when a release changes it. Browsers ask again after five minutes; 304 if it is the same."""
 _TYPES = {".js": "text/javascript; charset=utf-8", ".ts": "text/plain; charset=utf-8"}
-"""Not by `mimetypes`: it depends on the machine, and takes .ts for video."""
+"""Not from `mimetypes`, which depends on the machine and takes .ts for a video."""
 
 
 class Assets:
-    """The files in `assets/`, read once, and compressed once when they are first asked for so."""
+    """The files in `assets/`: each is read at the start, and compressed when it is first requested with gzip."""
 
     def __init__(self) -> None:
         folder = files(__package__).joinpath("assets")
         self._assets = {file.name: Body(file.read_bytes(), compression.SMALL) for file in _files(folder)}
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the routes to serve."""
+        """Return the route for aiohttp."""
         return [web.get("/assets/{name}", self._serve)]
 
     async def _serve(self, request: web.Request) -> web.Response:

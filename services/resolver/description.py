@@ -1,4 +1,4 @@
-"""The API described: OpenAPI 3.1, made of the operations and the models, and a page that shows it."""
+"""The routes that describe the API: an OpenAPI 3.1 document made of operations and models, and a page of it."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -25,7 +25,7 @@ _PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; ba
 
 
 def routes() -> list[web.RouteDef]:
-    """Return the routes to serve."""
+    """Return the routes for aiohttp."""
     return [web.get("/api/openapi.json", _openapi), web.get("/api/docs", _docs)]
 
 
@@ -51,7 +51,7 @@ def _page() -> Body:
 
 @cache
 def openapi() -> Json:
-    """Return the OpenAPI 3.1 document."""
+    """Return the OpenAPI 3.1 document, ready for JSON."""
     paths: dict[str, Json] = {}
     for operation in OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
@@ -70,7 +70,7 @@ def openapi() -> Json:
 
 
 class _InOrder(GenerateJsonSchema):
-    """Leaves fields and examples in the order that the models give them."""
+    """Makes JSON schemas with fields and examples in the order of the models; Pydantic would sort them."""
 
     def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:
         return value
@@ -103,22 +103,22 @@ def _operation(operation: Operation) -> Json:
     return described
 
 
-def _parameters(where: str, model: type[BaseModel] | None) -> Iterator[Json]:
+def _parameters(place: str, model: type[BaseModel] | None) -> Iterator[Json]:
     if model is None:
         return
     described = model.model_json_schema()
     for name, schema in described["properties"].items():
         yield {
             "name": name,
-            "in": where,
+            "in": place,
             "required": name in described.get("required", []),
             "description": schema.pop("description"),
-            "schema": _given(schema, described.get("$defs", {})),
+            "schema": _without_null(schema, described.get("$defs", {})),
         }
 
 
-def _given(schema: Json, definitions: Json) -> Json:
-    """Return the schema of a parameter that is given: what may be left out is never null in a query."""
+def _without_null(schema: Json, definitions: Json) -> Json:
+    """Return the schema of a query parameter's value: an optional parameter is absent, never null."""
     kinds = [kind for kind in schema.get("anyOf", [schema]) if kind.get("type") != "null"]
     kind = definitions[kinds[0]["$ref"].rsplit("/", 1)[1]] if "$ref" in kinds[0] else kinds[0]
     default = {"default": schema["default"]} if schema.get("default") is not None else {}

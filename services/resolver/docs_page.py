@@ -1,4 +1,4 @@
-"""The API's description as a page: readable on a phone and in the dark, with nothing from elsewhere."""
+"""The API's description as an HTML page: for phones and dark screens too, and without files from other sites."""
 
 import html
 import json
@@ -14,9 +14,9 @@ Json = Mapping[str, Any]
 
 
 def page(document: Json) -> str:
-    """Return an OpenAPI document of these operations as HTML."""
-    asked = {operation.id: operation for operation in OPERATIONS}
-    described = [
+    """Return an OpenAPI document of the operations in `operations.py` as an HTML page."""
+    examples = {operation.id: operation.try_it for operation in OPERATIONS}
+    operations = [
         (method, path, operation)
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
@@ -26,20 +26,23 @@ def page(document: Json) -> str:
     return template.substitute(
         version=_text(document["info"]["version"]),
         about=_text(document["info"]["description"]),
-        contents="".join(
-            f'<li><a href="#{one["operationId"]}"><b class="{method}">{method}</b> {_text(one["summary"])}</a></li>'
-            for method, _, one in described
-        ),
+        contents="".join(_link(method, operation) for method, _, operation in operations),
         names="".join(f'<li><a href="#{name}">{name}</a></li>' for name in schemas),
         operations="".join(
-            _operation(method, path, one, asked[one["operationId"]].try_it, schemas) for method, path, one in described
+            _operation(method, path, operation, examples[operation["operationId"]], schemas)
+            for method, path, operation in operations
         ),
         schemas="".join(_model(name, schema) for name, schema in schemas.items()),
         headers="".join(
-            f"<dt><code>{name}</code></dt><dd>{_text(one['description'])}</dd>"
-            for name, one in document["components"]["headers"].items()
+            f"<dt><code>{name}</code></dt><dd>{_text(header['description'])}</dd>"
+            for name, header in document["components"]["headers"].items()
         ),
     )
+
+
+def _link(method: str, operation: Json) -> str:
+    text = f'<b class="{method}">{method}</b> {_text(operation["summary"])}'
+    return f'<li><a href="#{operation["operationId"]}">{text}</a></li>'
 
 
 def _operation(method: str, path: str, operation: Json, try_it: str, schemas: Json) -> str:
@@ -56,19 +59,21 @@ def _operation(method: str, path: str, operation: Json, try_it: str, schemas: Js
 
 def _parameters(operation: Json) -> str:
     rows = "".join(
-        f"<dt><code>{one['name']}</code> <small>{one['in']}{', required' if one['required'] else ''}</small></dt>"
-        f"<dd>{_text(one['description'])}{_choices(one['schema'])}</dd>"
-        for one in operation["parameters"]
+        f"<dt><code>{parameter['name']}</code> "
+        f"<small>{parameter['in']}{', required' if parameter['required'] else ''}</small></dt>"
+        f"<dd>{_text(parameter['description'])}{_choices(parameter['schema'])}</dd>"
+        for parameter in operation["parameters"]
     )
     return f"<h3>Parameters</h3><dl>{rows}</dl>" if rows else ""
 
 
 def _choices(schema: Json) -> str:
+    """Return the allowed values of a parameter and its default in words; empty if any text is allowed."""
     if "enum" not in schema:
         return ""
-    names = [f"<code>{_text(one)}</code>" for one in schema["enum"]]
+    values = [f"<code>{_text(value)}</code>" for value in schema["enum"]]
     default = f"; <code>{_text(schema['default'])}</code> if not given" if "default" in schema else ""
-    return f" {' or '.join(names)}{default}."
+    return f" {' or '.join(values)}{default}."
 
 
 def _body(operation: Json) -> str:
@@ -79,6 +84,7 @@ def _body(operation: Json) -> str:
 
 
 def _curl(arguments: str) -> str:
+    """Return an operation's example call as a shell command, its options on lines of their own."""
     path, *options = arguments.split(" ", 1)
     return " \\\n  ".join([f'curl "$RESOLVER{path}"', *options])
 
@@ -89,7 +95,7 @@ def _answer(item: tuple[str, Json]) -> str:
     named = [
         f"{_type(content['schema']) if '$ref' in content['schema'] else 'a picture'} as <code>{kind}</code>"
         for kind, content in kinds.items()
-        if set(kinds) != {PROBLEM}  # as the page says of all errors
+        if set(kinds) != {PROBLEM}  # the page's introduction names the form of errors
     ]
     return (
         f'<dt><code class="s{status[0]}">{status}</code></dt>'
@@ -98,6 +104,7 @@ def _answer(item: tuple[str, Json]) -> str:
 
 
 def _example(answer: Json, schemas: Json) -> str:
+    """Return the example of an answer's model, to be unfolded; empty if the answer has no body."""
     for content in answer.get("content", {}).values():
         example = schemas[content["schema"]["$ref"].rsplit("/", 1)[1]]["examples"][0]
         text = html.escape(json.dumps(example, indent=2, ensure_ascii=False))
@@ -108,8 +115,8 @@ def _example(answer: Json, schemas: Json) -> str:
 def _model(name: str, schema: Json) -> str:
     about = f'<section id="{name}"><h3>{name}</h3><p>{_text(schema.get("description", ""))}</p>'
     if "properties" not in schema:
-        choices = ", ".join(f"<code>{_text(one)}</code>" for one in schema.get("enum", []))
-        return f"{about}<p>{choices}</p></section>"
+        values = ", ".join(f"<code>{_text(value)}</code>" for value in schema.get("enum", []))
+        return f"{about}<p>{values}</p></section>"
     rows = "".join(
         f"<dt><code>{key}</code> <small>{_type(value)}{_default(value)}</small></dt>"
         f"<dd>{_text(value.get('description', ''))}</dd>"
@@ -123,7 +130,7 @@ def _default(schema: Json) -> str:
 
 
 def _type(schema: Json) -> str:
-    """Say a schema's type in words, with links to the models."""
+    """Return a schema's type in words, with links to the models."""
     if "$ref" in schema:
         name = schema["$ref"].rsplit("/", 1)[1]
         return f'<a href="#{name}">{name}</a>'
@@ -137,4 +144,5 @@ def _type(schema: Json) -> str:
 
 
 def _text(words: str) -> str:
+    """Return text as HTML; what stands in backticks becomes code."""
     return re.sub("`([^`]*)`", r"<code>\1</code>", html.escape(words))

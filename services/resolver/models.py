@@ -45,7 +45,7 @@ class ListingQuery(_Parameters):
     """How a listing's photos are asked for."""
 
     feed: _Text | None = Field(default=None, description="The feed; needed where the key is displayed in several.")
-    context: Context = Field(default=Context.VIEW, description="Why it is asked.")
+    context: Context = Field(default=Context.VIEW, description="Why the photos are asked for.")
 
 
 class UrlQuery(_Parameters):
@@ -86,7 +86,7 @@ class ResolveRequest(BaseModel):
     photos_per_listing: int = Field(
         default=1, ge=1, le=MAX_PHOTOS, strict=True, description="How many of the first photos."
     )
-    context: Context = Field(default=Context.SEARCH, description="Why it is asked.")
+    context: Context = Field(default=Context.SEARCH, description="Why the photos are asked for.")
 
 
 _FULL, _THUMB = (

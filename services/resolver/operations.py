@@ -1,4 +1,4 @@
-"""What can be asked of the resolver, and what may be answered: the facts that the API's description is made of."""
+"""The operations of the resolver's API: the facts that its OpenAPI document and its page are made of."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,12 +25,15 @@ HEADERS: Mapping[str, tuple[str, str]] = {
     "Location": ("string", "The photo's public URL, which never changes its bytes."),
     "Retry-After": ("integer", "Seconds after which to ask again."),
 }
-"""Each header's type and meaning."""
+"""By header: its JSON type and its description."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One status: when it is given, its headers, and the media types that its body may have; None is a picture."""
+    """The answer with one status: when it is given, its headers, and its possible bodies.
+
+    `content` maps a body's media type to its model, or to None for a picture.
+    """
 
     when: str
     headers: tuple[str, ...] = ("Cache-Control",)
@@ -39,7 +42,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One question: its route, its parameters as models, and its answers by status."""
+    """An operation: its route, the models of its parameters and body, and its answers by status."""
 
     id: str
     method: str
@@ -51,7 +54,7 @@ class Operation:
     query: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
     try_it: str = ""
-    """What a reader can paste after the resolver's address, or curl's arguments."""
+    """An example call: the path and query to put behind the resolver's address, with more arguments for curl."""
 
 
 def _found(when: str, model: type[BaseModel]) -> dict[int, Answer]:
@@ -59,7 +62,7 @@ def _found(when: str, model: type[BaseModel]) -> dict[int, Answer]:
     return {200: Answer(when, validators, {JSON: model}), 304: Answer("The client has it already.", validators, {})}
 
 
-_UNREADABLE = Answer("A parameter is missing, given twice, or no UTF-8.")
+_UNREADABLE = Answer("A parameter is missing, given twice, or not UTF-8.")
 _TOO_LONG = Answer("A parameter is longer than 8,000 characters.")
 _AWAY = Answer("The database does not answer.", ("Cache-Control", "Retry-After"))
 
@@ -69,7 +72,7 @@ OPERATIONS: tuple[Operation, ...] = (
         method="get",
         path="/api/listings/{ListingKey}/images",
         summary="All photos of one listing, in order",
-        about="Photos that are missing are fetched sooner: first of all for a listing's own page (`context=view`), "
+        about="Photos without a copy are fetched sooner: before all others for a listing's own page (`context=view`), "
         "before routine work for search results (`context=search`).",
         in_path=ListingPath,
         query=ListingQuery,
@@ -93,7 +96,7 @@ OPERATIONS: tuple[Operation, ...] = (
         body=ResolveRequest,
         answers={
             **_found("The photos by listing key.", ResolveAnswer),
-            400: Answer("The body is no JSON."),
+            400: Answer("The body is not JSON."),
             413: Answer("More than 200 keys, or a body of more than 1 MB."),
             422: Answer("The body has other fields or values than it may."),
             503: _AWAY,
@@ -105,7 +108,7 @@ OPERATIONS: tuple[Operation, ...] = (
         method="get",
         path="/api/images/resolve",
         summary="One photo by the MLS's own URL",
-        about="For callers that hold nothing else. The URL is compared exactly with those last announced, of any size "
+        about="For clients that have nothing else. The URL is compared exactly with those last announced, of any size "
         "of the photo; it is never fetched.",
         query=UrlQuery,
         answers={
@@ -122,12 +125,12 @@ OPERATIONS: tuple[Operation, ...] = (
         method="get",
         path="/api/images/serve",
         summary="The photo itself",
-        about="Sends to the copy's public URL. Where there is no copy yet it is fetched first of all, and the answer "
-        "waits some seconds for it; all who wait share the one download. Name the image by either `id` or `url`.",
+        about="Redirects to the copy's public URL. A photo without a copy is fetched before all others, and the answer "
+        "waits some seconds for it; all clients that wait share one download. Name the image by either `id` or `url`.",
         query=ServeQuery,
         answers={
-            302: Answer("To the photo.", ("Location", "ETag", "Cache-Control"), {}),
-            304: Answer("To the same address as before.", ("Location", "ETag", "Cache-Control"), {}),
+            302: Answer("Redirects to the photo.", ("Location", "ETag", "Cache-Control"), {}),
+            304: Answer("The photo is at the same address as before.", ("Location", "ETag", "Cache-Control"), {}),
             400: _UNREADABLE,
             404: Answer(
                 "Nothing that is displayed has this id, URL or variant (a problem), or the MLS no longer has the photo "

@@ -1,4 +1,4 @@
-"""The API's description: valid, complete by the route table, made of the models, readable as a page."""
+"""The API's description: valid, complete, made of the models, and readable as a page."""
 
 import re
 from html.parser import HTMLParser
@@ -16,12 +16,12 @@ DOCUMENT = description.openapi()
 SCHEMAS = DOCUMENT["components"]["schemas"]
 
 
-def test_it_is_valid_openapi_of_version_3_1() -> None:
+def test_the_document_is_valid_openapi_3_1() -> None:
     validate(DOCUMENT, cls=OpenAPIV31SpecValidator)
     assert DOCUMENT["openapi"].startswith("3.1.")
 
 
-def test_every_route_for_frontends_is_described_and_nothing_else() -> None:
+def test_exactly_the_routes_for_frontends_are_described() -> None:
     # Their routes can be listed without the parts that answering needs.
     table = [
         *AnswerRoutes.routes(AnswerRoutes.__new__(AnswerRoutes)),
@@ -35,7 +35,7 @@ def test_every_route_for_frontends_is_described_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("model", [Image, ListingImages, Problem, ResolveAnswer, ResolveRequest, Variant])
-def test_a_model_is_described_as_it_is_and_its_example_is_one(model: type[BaseModel]) -> None:
+def test_the_schema_of_a_model_has_its_fields_and_a_valid_example(model: type[BaseModel]) -> None:
     schema = SCHEMAS[model.__name__]
     assert list(schema["properties"]) == list(model.model_fields)
     assert set(schema.get("required", [])) == {
@@ -45,9 +45,11 @@ def test_a_model_is_described_as_it_is_and_its_example_is_one(model: type[BaseMo
         assert model.model_validate_json(model(**example).model_dump_json()) == model(**example)
 
 
-def test_parameters_are_described_as_what_is_given() -> None:
+def test_an_optional_parameter_is_described_without_null() -> None:
     operation = DOCUMENT["paths"]["/api/listings/{ListingKey}/images"]["get"]
-    assert [(one["name"], one["in"], one["required"], one["schema"]) for one in operation["parameters"]] == [
+    assert [
+        tuple(parameter[name] for name in ("name", "in", "required", "schema")) for parameter in operation["parameters"]
+    ] == [
         ("ListingKey", "path", True, {"type": "string"}),
         ("feed", "query", False, {"type": "string"}),
         ("context", "query", False, {"type": "string", "enum": ["view", "search"], "default": "view"}),
@@ -71,7 +73,7 @@ class _Links(HTMLParser):
                 self.loads.append(value or "")
 
 
-def test_the_page_shows_all_of_it_and_loads_nothing_from_elsewhere() -> None:
+def test_the_page_shows_the_whole_document_and_loads_nothing_from_other_sites() -> None:
     page = docs_page.page(DOCUMENT)
     links = _Links()
     links.feed(page)
@@ -81,9 +83,9 @@ def test_the_page_shows_all_of_it_and_loads_nothing_from_elsewhere() -> None:
         "/api/openapi.json", "/assets/listing-photos.js", "/assets/listing-photos.d.ts",
     }  # fmt: skip
     assert set(SCHEMAS) <= links.ids
-    operations = [one for methods in DOCUMENT["paths"].values() for one in methods.values()]
-    assert {one["operationId"] for one in operations} <= links.ids
+    operations = [operation for methods in DOCUMENT["paths"].values() for operation in methods.values()]
+    assert {operation["operationId"] for operation in operations} <= links.ids
     text = re.sub("<[^>]*>", "", page)
     for operation in operations:
-        for told in (*operation["parameters"], *operation["responses"].values()):
-            assert re.sub("`", "", told["description"]).replace("'", "&#x27;") in text
+        for part in (*operation["parameters"], *operation["responses"].values()):
+            assert re.sub("`", "", part["description"]).replace("'", "&#x27;") in text

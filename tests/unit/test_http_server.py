@@ -1,4 +1,4 @@
-"""The resolver's connections: what is not HTTP, heads and bodies that never end, and clients that do not read."""
+"""The resolver's connections: malformed requests, heads and bodies that do not end, and clients that do not read."""
 
 import asyncio
 import inspect
@@ -41,8 +41,8 @@ def test_aiohttp_has_what_our_server_passes_on() -> None:
     assert {"manager", "loop", "access_log", "max_line_size", "keepalive_timeout"} <= set(options)
 
 
-async def ask_plainly(port: int, *sent: bytes) -> bytes:
-    """Send bytes as they are; return all that comes back until the connection ends."""
+async def send_bytes(port: int, *sent: bytes) -> bytes:
+    """Send bytes over a connection of their own; return all that is received until the connection ends."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.writelines(sent)
     async with asyncio.timeout(10):
@@ -60,9 +60,9 @@ async def ask_plainly(port: int, *sent: bytes) -> bytes:
         b"POST /api/images/resolve HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
     ],
 )
-async def test_what_is_not_http_gets_a_problem_that_repeats_nothing(sent: bytes) -> None:
+async def test_bytes_that_are_not_http_get_a_problem_that_repeats_none_of_them(sent: bytes) -> None:
     async with a_resolver() as resolver:
-        answer = await ask_plainly(resolver.port, sent)
+        answer = await send_bytes(resolver.port, sent)
         head, _, body = answer.partition(b"\r\n\r\n")
         assert head.startswith((b"HTTP/1.1 400", b"HTTP/1.0 400"))
         assert b"application/problem+json" in head
@@ -74,12 +74,10 @@ async def test_what_is_not_http_gets_a_problem_that_repeats_nothing(sent: bytes)
 
 @pytest.mark.parametrize("path", [b"/healthz", b"/nothing"])
 @pytest.mark.parametrize("expected", [b"<script>", b"\xff", b"100-continue, <script>"])
-async def test_an_expectation_that_nobody_knows_is_a_problem_that_ends_the_connection(
-    path: bytes, expected: bytes
-) -> None:
+async def test_an_unknown_expect_header_gets_a_problem_that_ends_the_connection(path: bytes, expected: bytes) -> None:
     async with a_resolver() as resolver:
         sent = b"GET " + path + b" HTTP/1.1\r\nHost: a\r\nExpect: " + expected + b"\r\n\r\n"
-        head, _, body = (await ask_plainly(resolver.port, sent)).partition(b"\r\n\r\n")
+        head, _, body = (await send_bytes(resolver.port, sent)).partition(b"\r\n\r\n")
         assert (head.split()[1], json.loads(body)["status"]) == (b"417", 417)
         for line in (b"application/problem+json", b"nosniff", b"Server: listing-images", b"Connection: close"):
             assert line in head
@@ -87,7 +85,7 @@ async def test_an_expectation_that_nobody_knows_is_a_problem_that_ends_the_conne
         assert b"script" not in head + body
 
 
-async def test_who_expects_a_hundred_is_told_to_go_on_and_then_answered() -> None:
+async def test_a_client_that_expects_100_continue_gets_it_and_then_the_answer() -> None:
     async with a_resolver(FULL) as resolver:
         body = json.dumps({"listing_keys": [KEY]}).encode()
         reader, writer = await asyncio.open_connection("127.0.0.1", resolver.port)
@@ -108,9 +106,9 @@ async def test_who_expects_a_hundred_is_told_to_go_on_and_then_answered() -> Non
         b"GET /healthz HTTP/1.1\r\nHost: a\r\nCookie: " + b"x" * 100_000 + b"\r\n\r\n",
     ],
 )
-async def test_an_address_or_header_that_is_too_long_is_too_much(sent: bytes) -> None:
+async def test_an_address_or_header_that_is_too_long_gets_413(sent: bytes) -> None:
     async with a_resolver() as resolver:
-        head, _, body = (await ask_plainly(resolver.port, sent)).partition(b"\r\n\r\n")
+        head, _, body = (await send_bytes(resolver.port, sent)).partition(b"\r\n\r\n")
         assert b"application/problem+json" in head
         assert (head.split()[1], json.loads(body)["status"]) == (b"413", 413)
 
@@ -125,19 +123,19 @@ async def test_an_address_or_header_that_is_too_long_is_too_much(sent: bytes) ->
         (b"Transfer-Encoding: chunked\r\n", b"zz\r\nnot a chunk\r\n"),
     ],
 )
-async def test_a_body_that_is_not_what_its_headers_say_ends_the_connection_and_is_no_fault_of_ours(
+async def test_a_body_that_its_headers_describe_wrongly_ends_the_connection_and_logs_no_error(
     headers: bytes, body: bytes, path: bytes, status: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with a_resolver() as resolver:
         start = b"POST " + path + b" HTTP/1.1\r\nHost: a\r\n"
-        answer = await ask_plainly(resolver.port, start, headers, b"\r\n", body)
+        answer = await send_bytes(resolver.port, start, headers, b"\r\n", body)
         assert answer.split()[1] in (b"400", status)
         assert b"application/problem+json" in answer
         assert b"\r\nConnection: close\r\n" in answer or answer.startswith(b"HTTP/1.0 ")
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-async def test_a_body_that_turns_out_wrong_after_the_answer_is_no_fault_of_ours(
+async def test_a_body_that_turns_out_malformed_after_the_answer_logs_no_error(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with a_resolver() as resolver:
@@ -151,7 +149,7 @@ async def test_a_body_that_turns_out_wrong_after_the_answer_is_no_fault_of_ours(
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-async def test_a_body_that_never_ends_costs_its_sender_a_503(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_body_that_does_not_end_in_time_gets_503(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request_parsing, "BODY_TIMEOUT_SECONDS", 0.1)
     async with a_resolver() as resolver:
         start = b"POST /api/images/resolve HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\n{"
@@ -164,7 +162,7 @@ async def test_a_body_that_never_ends_costs_its_sender_a_503(monkeypatch: pytest
 
 
 @pytest.mark.parametrize("reads", [True, False])
-async def test_who_asks_and_does_not_read_is_waited_for_only_so_long(
+async def test_a_client_that_does_not_read_is_disconnected_after_the_write_timeout(
     monkeypatch: pytest.MonkeyPatch, reads: bool
 ) -> None:
     monkeypatch.setattr(http_server, "WRITE_TIMEOUT_SECONDS", 0.5)
@@ -186,16 +184,16 @@ async def test_who_asks_and_does_not_read_is_waited_for_only_so_long(
 
 @pytest.mark.parametrize("sent", [b"", b"GET /healthz HTTP/1.1\r\nHost: a\r\nX-A"])
 @pytest.mark.parametrize("before", [b"", b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"])
-async def test_a_connection_that_brings_no_whole_head_ends(
+async def test_a_connection_without_a_whole_head_ends_after_the_idle_timeout(
     monkeypatch: pytest.MonkeyPatch, before: bytes, sent: bytes
 ) -> None:
     monkeypatch.setattr(http_server, "IDLE_TIMEOUT_SECONDS", 0.2)
     async with a_resolver() as resolver:
-        answer = await ask_plainly(resolver.port, before, sent)
+        answer = await send_bytes(resolver.port, before, sent)
         assert answer.count(b"HTTP/1.1 ") == bool(before)
 
 
-async def test_a_head_that_comes_in_drops_is_not_waited_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_head_that_comes_byte_by_byte_does_not_extend_the_idle_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_server, "IDLE_TIMEOUT_SECONDS", 0.2)
     async with a_resolver() as resolver:
         reader, writer = await asyncio.open_connection("127.0.0.1", resolver.port)

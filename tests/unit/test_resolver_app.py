@@ -25,18 +25,18 @@ CACHED_TEXTS = [LISTING, "/api/openapi.json", "/api/docs", "/assets/listing-phot
 async def test_a_long_text_is_gzipped_for_clients_that_accept_it(path: str) -> None:
     async with a_resolver(FULL) as resolver:
         plain = await resolver.http.get(path, headers={"Accept-Encoding": "identity"})
-        packed = await resolver.http.get(path, headers={"Accept-Encoding": "br, GZIP;q=0.8"})
-        assert (plain.headers.get("Content-Encoding"), packed.headers["Content-Encoding"]) == (None, "gzip")
-        text = gzip.decompress(await packed.read())
-        assert text == await plain.read() or path == "/metrics", "once, and the same"
-        assert packed.headers["Content-Type"] == plain.headers["Content-Type"]
-        assert int(packed.headers["Content-Length"]) < len(text) / 2
-        assert plain.headers["Vary"] == packed.headers["Vary"] == "Accept-Encoding"
+        gzipped = await resolver.http.get(path, headers={"Accept-Encoding": "br, GZIP;q=0.8"})
+        assert (plain.headers.get("Content-Encoding"), gzipped.headers["Content-Encoding"]) == (None, "gzip")
+        text = gzip.decompress(await gzipped.read())
+        assert text == await plain.read() or path == "/metrics", "compressed once, from the same text"
+        assert gzipped.headers["Content-Type"] == plain.headers["Content-Type"]
+        assert int(gzipped.headers["Content-Length"]) < len(text) / 2
+        assert plain.headers["Vary"] == gzipped.headers["Vary"] == "Accept-Encoding"
         refused = await resolver.http.get(path, headers={"Accept-Encoding": "gzip;q=0, br"})
         assert "Content-Encoding" not in refused.headers
         head = await resolver.http.head(path, headers={"Accept-Encoding": "gzip"})
         assert (head.headers["Content-Encoding"], await head.read()) == ("gzip", b"")
-        assert head.headers["Content-Length"] == packed.headers["Content-Length"] or path == "/metrics"
+        assert head.headers["Content-Length"] == gzipped.headers["Content-Length"] or path == "/metrics"
 
 
 @pytest.mark.parametrize("path", ["/api/listings/X2/images", "/healthz", "/nothing", "/api/images/serve?id=x"])
@@ -51,36 +51,36 @@ async def test_a_short_text_is_never_gzipped(path: str) -> None:
 async def test_a_cached_text_is_gzipped_once_however_often_it_is_requested(
     monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    packed, compressed = compression.gzipped, 0
+    gzipped, calls = compression.gzipped, 0
 
     def counted(*given: Any) -> bytes:
-        nonlocal compressed
-        compressed += 1
-        return packed(*given)
+        nonlocal calls
+        calls += 1
+        return gzipped(*given)
 
     monkeypatch.setattr(compression, "gzipped", counted)
     async with a_resolver(FULL) as resolver:
         for _ in range(3):
             answer = await resolver.http.get(path, headers={"Accept-Encoding": "gzip"})
             assert answer.headers["Content-Encoding"] == "gzip"
-    assert compressed <= 1
+    assert calls <= 1
 
 
 @pytest.mark.parametrize("path", CACHED_TEXTS)
 async def test_each_representation_has_an_etag_of_its_own_and_either_gets_304(path: str) -> None:
     async with a_resolver(FULL) as resolver:
-        tags, lives = {}, set()
+        etags, lifetimes = {}, set()
         for coding in ("identity", "gzip"):
             answer = await resolver.http.get(path, headers={"Accept-Encoding": coding})
-            tags[coding] = answer.headers["ETag"]
-            lives.add(answer.headers["Cache-Control"])
-        assert tags["identity"] != tags["gzip"]
-        for given in (*tags.values(), f'W/{tags["gzip"]}, "x"', "*"):
+            etags[coding] = answer.headers["ETag"]
+            lifetimes.add(answer.headers["Cache-Control"])
+        assert etags["identity"] != etags["gzip"]
+        for given in (*etags.values(), f'W/{etags["gzip"]}, "x"', "*"):
             for coding in ("identity", "gzip"):
-                asked = {"Accept-Encoding": coding, "If-None-Match": given}
-                answer = await resolver.http.get(path, headers=asked)
-                assert (answer.status, answer.headers["ETag"], await answer.read()) == (304, tags[coding], b"")
-                assert lives == {answer.headers["Cache-Control"]}
+                headers = {"Accept-Encoding": coding, "If-None-Match": given}
+                answer = await resolver.http.get(path, headers=headers)
+                assert (answer.status, answer.headers["ETag"], await answer.read()) == (304, etags[coding], b"")
+                assert lifetimes == {answer.headers["Cache-Control"]}
                 assert answer.headers["Vary"] == "Accept-Encoding"
         assert (await resolver.http.get(path, headers={"If-None-Match": 'W/"other"'})).status == 200
 
@@ -93,10 +93,10 @@ async def test_a_redirect_has_an_etag_that_gets_304() -> None:
             return await resolver.http.get(f"/api/images/serve?id={photo.id}", headers=headers, allow_redirects=False)
 
         first = await serve()
-        etag, lives = first.headers["ETag"], first.headers["Cache-Control"]
+        etag, lifetime = first.headers["ETag"], first.headers["Cache-Control"]
         for given, status in ((etag, 304), (f'"x", W/{etag}', 304), ('"x"', 302)):
             answer = await serve(**{"If-None-Match": given})
-            assert (answer.status, answer.headers["ETag"], answer.headers["Cache-Control"]) == (status, etag, lives)
+            assert (answer.status, answer.headers["ETag"], answer.headers["Cache-Control"]) == (status, etag, lifetime)
 
 
 @pytest.mark.parametrize("key", ["a b", "a/b", "{a}", "a%2Fb", "100%", "..", "a+b&c?d#e;f", "ä\u0308", "a\\b", "\n"])
@@ -125,8 +125,8 @@ async def test_pages_of_the_origins_in_the_setting_may_read_answers(
         assert answer.headers.get("Access-Control-Allow-Origin") == allowed
         assert answer.headers["Vary"].endswith(vary)
         assert ("ETag" in answer.headers.get("Access-Control-Expose-Headers", "")) is (allowed is not None)
-        asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
-        preflight = await resolver.http.options("/api/images/resolve", headers=asked)
+        headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+        preflight = await resolver.http.options("/api/images/resolve", headers=headers)
         assert preflight.status == 204
         assert ("POST" in preflight.headers.get("Access-Control-Allow-Methods", "")) is (allowed is not None)
 
@@ -139,28 +139,28 @@ async def test_every_answer_has_a_request_id_and_the_security_headers() -> None:
             assert answer.headers["X-Content-Type-Options"] == "nosniff"
             assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
             assert "aiohttp" not in answer.headers["Server"]
-        for insane in ("a b", "x" * 65, "<script>", ""):
-            made = (await resolver.http.get(LISTING, headers={"X-Request-Id": insane})).headers["X-Request-Id"]
-            assert made != insane
+        for unfit in ("a b", "x" * 65, "<script>", ""):
+            made = (await resolver.http.get(LISTING, headers={"X-Request-Id": unfit})).headers["X-Request-Id"]
+            assert made != unfit
             assert made.isalnum()
 
 
-@pytest.mark.parametrize("known", [True, False])
-async def test_head_is_answered_like_get_without_a_body_on_every_route(known: bool) -> None:
-    photo = FULL.photos[0] if known else a_photo("unknown")
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_head_is_answered_like_get_without_a_body_on_every_route(is_known: bool) -> None:
+    photo = FULL.photos[0] if is_known else a_photo("unknown")
     queries = {"/api/images/resolve": f"?url={photo.url}", "/api/images/serve": f"?id={photo.id}"}
     async with a_resolver(FULL) as resolver:
         routes = [route for route in resolver.app.router.routes() if route.method == "GET"]
         assert len(routes) > 8
         for route in routes:
             path = route.resource.canonical if route.resource else ""
-            path = path.replace("{key}", KEY if known else "unknown") + queries.get(path, "")
-            path = path.replace("{name}", "listing-photos.js" if known else "unknown")
+            path = path.replace("{key}", KEY if is_known else "unknown") + queries.get(path, "")
+            path = path.replace("{name}", "listing-photos.js" if is_known else "unknown")
             get = await resolver.http.get(path, allow_redirects=False)
             head = await resolver.http.head(path, allow_redirects=False)
             assert await head.read() == b""
             assert head.status == get.status, path
-            assert head.status in (({200, 302} if known else {200, 404}) | {503}), path
+            assert head.status in (({200, 302} if is_known else {200, 404}) | {503}), path
             assert set(get.headers) - set(head.headers) <= {"Content-Length"}, path
             if path != "/metrics":
                 assert head.headers.get("Content-Length", "0") == get.headers["Content-Length"], path
@@ -205,10 +205,10 @@ async def test_contention_is_answered_with_503_and_retry_after(
 ) -> None:
     async with a_resolver(FULL) as resolver:
 
-        async def contended(*_: object) -> Any:
+        async def contend(*_: object) -> Any:
             raise Contention("others were faster")
 
-        monkeypatch.setattr(resolver.listings, "answers", contended)
+        monkeypatch.setattr(resolver.listings, "answers", contend)
         answer = await resolver.http.get(LISTING)
         problem = await answer.json()
         assert (answer.status, problem["detail"]) == (503, "others change the same listing; try again")

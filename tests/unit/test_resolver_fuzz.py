@@ -1,4 +1,4 @@
-"""Twenty thousand questions that nobody sane asks: none meets a fault of ours, none comes back in an answer."""
+"""Twenty thousand made-up requests: none gets a 500, and no answer repeats what was sent."""
 
 import asyncio
 import json
@@ -16,9 +16,9 @@ from tests.builders import KEY, a_downloaded_photo, a_listing, a_photo
 
 pytestmark = pytest.mark.slow
 
-QUESTIONS, CONNECTIONS = 20_000, 16
+REQUESTS, CONNECTIONS = 20_000, 16
 MARK = "zq7"
-"""In everything that is made up, so that it is recognised in an answer."""
+"""A part of everything that is made up, to recognise it in answers."""
 NASTY = [
     "", "\x00", "\r\nX-Evil: 1", "\n", "..", "../../etc/passwd", "%00", "%zz", "%", "'", '"', "<script>alert(1)",
     "${jndi:ldap://x}", "{{7*7}}", "$ne", '{"$gt":""}', "http://169.254.169.254/", "file:///etc/passwd", "é", "家🏠",
@@ -31,17 +31,17 @@ FIELDS = ["feed", "context", "url", "listing", "id", "variant", "listing_keys", 
 METHODS = ["GET", "GET", "GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE", "BREW"]
 
 READABLE = re.compile(rb"(GET|POST|HEAD|OPTIONS|PUT|DELETE|PATCH|TRACE) /[!-~]* HTTP/1.1\r\n")
-"""How a question begins of which a server must find the end; any other may cost its sender the connection."""
+"""A request line that a server must be able to parse; after any other line it may end the connection."""
 
 
-class Asker:
-    """Makes up questions, the same at every run."""
+class RequestMaker:
+    """Makes up requests; the same at every run for the same seed."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
 
-    def question(self) -> bytes:
-        """Return one request as bytes: well-formed for the most part."""
+    def request(self) -> bytes:
+        """Return a request as bytes; most are well-formed."""
         choose = self._random.choice
         target = choose(PATHS).format(self._quoted()) if self._random.random() < 0.98 else self._quoted()
         pairs = [f"{choose(FIELDS)}={self._quoted()}" for _ in range(self._random.randrange(4))]
@@ -92,60 +92,60 @@ class Asker:
 HEADERS = ["Accept-Encoding", "If-None-Match", "Origin", "X-Request-Id", "Content-Type", "Range", "X-Forwarded-For"]
 
 
-async def ask(resolver: Resolver, asker: Asker, count: int) -> None:
-    """Ask over one connection after another, for as long as each lives."""
-    asked = 0
-    while asked < count:
+async def send(resolver: Resolver, maker: RequestMaker, count: int) -> None:
+    """Send so many requests and check their answers; a new connection is opened when one ends."""
+    sent = 0
+    while sent < count:
         reader, writer = await asyncio.open_connection("127.0.0.1", resolver.port)
         try:
-            while asked < count:
-                asked += 1
-                question = asker.question()
-                writer.write(question)
-                if not await answered(reader, question):
+            while sent < count:
+                sent += 1
+                request = maker.request()
+                writer.write(request)
+                if not await check_answer(reader, request):
                     break
         finally:
             writer.close()
 
 
-async def answered(reader: asyncio.StreamReader, question: bytes) -> bool:
-    """Read one answer and judge it; False where the connection ends with it, as the answer says."""
+async def check_answer(reader: asyncio.StreamReader, request: bytes) -> bool:
+    """Read the answer to a request and assert that it is allowed. Return False if the connection ends with it."""
     async with asyncio.timeout(20):
         try:
             head = await reader.readuntil(b"\r\n\r\n")
-        except (asyncio.IncompleteReadError, ConnectionError) as fault:
-            raise AssertionError(f"the connection was dropped: {question!r}") from fault
+        except (asyncio.IncompleteReadError, ConnectionError) as error:
+            raise AssertionError(f"the connection was dropped: {request!r}") from error
         length = re.search(rb"(?i)^content-length: (\d+)", head, re.MULTILINE)
-        is_bare = question.startswith(b"HEAD ") or head[9:12] in (b"204", b"304")
+        is_bare = request.startswith(b"HEAD ") or head[9:12] in (b"204", b"304")
         body = await reader.readexactly(int(length[1])) if length and not is_bare else b""
     status = int(head[9:12])
-    assert status < 500 or status == 503, (question, head, body)
-    assert status != 503 or b"image/svg+xml" in head, (question, head, body)
-    assert b"X-Evil" not in head, (question, head)
+    assert status < 500 or status == 503, (request, head, body)
+    assert status != 503 or b"image/svg+xml" in head, (request, head, body)
+    assert b"X-Evil" not in head, (request, head)
     location = re.search(rb"(?i)^location: (.*?)\r", head, re.MULTILINE)
-    assert location is None or location[1].startswith(b"https://cdn.example.com/"), (question, head)
+    assert location is None or location[1].startswith(b"https://cdn.example.com/"), (request, head)
     if status >= 400 and not is_bare:
-        assert MARK.encode() not in body, (question, body)
-        assert b"application/problem+json" in head or b"image/svg+xml" in head, (question, head)
-    stays = head.startswith(b"HTTP/1.1 ") and b"connection: close" not in head.lower()
-    is_unmet = status == 417 and b"\r\nExpect: " in question
-    assert stays or is_unmet or (status == 400 and not READABLE.match(question)), (question, head)
-    return stays
+        assert MARK.encode() not in body, (request, body)
+        assert b"application/problem+json" in head or b"image/svg+xml" in head, (request, head)
+    is_kept_alive = head.startswith(b"HTTP/1.1 ") and b"connection: close" not in head.lower()
+    is_unmet = status == 417 and b"\r\nExpect: " in request
+    assert is_kept_alive or is_unmet or (status == 400 and not READABLE.match(request)), (request, head)
+    return is_kept_alive
 
 
-async def test_no_question_is_answered_by_a_fault_of_ours_or_repeated() -> None:
+async def test_no_made_up_request_gets_a_500_or_is_repeated_in_the_answer() -> None:
     async with a_resolver(LISTING, serve_wait_seconds=0, cors_origins="https://a.example.com") as resolver:
-        each = QUESTIONS // CONNECTIONS
-        await asyncio.gather(*(ask(resolver, Asker(seed), each) for seed in range(CONNECTIONS)))
+        each = REQUESTS // CONNECTIONS
+        await asyncio.gather(*(send(resolver, RequestMaker(seed), each) for seed in range(CONNECTIONS)))
         assert (await resolver.http.get("/healthz")).status == 200
         counted = resolver.resources.registry.get_sample_value
         assert counted("listing_images_answer_seconds_count", {"route": "none", "status": "500"}) is None
 
 
-async def test_the_api_is_as_it_is_described(tmp_path: Path) -> None:
-    """Schemathesis asks what the description allows and what it does not, and compares the answers with it.
+async def test_the_api_answers_as_its_description_says(tmp_path: Path) -> None:
+    """Schemathesis sends requests that the description allows and others, and compares the answers with it.
 
-    That exactly one of `id` and `url` must be given cannot be described: what is allowed may still be refused.
+    OpenAPI cannot say that exactly one of `id` and `url` must be given, so a request that it allows may be refused.
     """
     async with a_resolver(LISTING, serve_wait_seconds=0) as resolver:
         process = await asyncio.create_subprocess_exec(

@@ -1,4 +1,4 @@
-"""What can be got out of the resolver by who knows no listing, or by who writes what nobody should?"""
+"""What can a client learn from the resolver that knows no listing, or that sends malicious requests?"""
 
 import asyncio
 import itertools
@@ -15,16 +15,16 @@ from tests.builders import FEED, KEY, a_downloaded_photo, a_listing, a_photo
 
 HERE, ELSEWHERE, BOTH = "zq7-here", "zq7-elsewhere", "zq7-both"
 MARK = "zq7<script>"
-"""In everything that is sent, so that it is recognised in what comes back."""
+"""A part of everything that is sent, to recognise it in answers."""
 MISSING = a_photo("b")
 LISTING = a_listing(a_downloaded_photo("a"), MISSING)
-NOBODY = "0" * 32
+UNKNOWN_ID = "0" * 32
 SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.fixture(scope="module")
 async def resolver() -> AsyncIterator[Resolver]:
-    """A resolver that waits for nothing, of listings in several feeds."""
+    """A resolver that does not wait for downloads, with listings in several feeds."""
     in_feeds = [
         a_listing(a_downloaded_photo(key=key, feed=feed), key=key, feed=feed)
         for feed, key in ((HERE, "A"), (ELSEWHERE, "B"), (HERE, BOTH), (ELSEWHERE, BOTH))
@@ -33,11 +33,11 @@ async def resolver() -> AsyncIterator[Resolver]:
         yield running
 
 
-async def test_the_placeholder_says_what_it_is_to_eyes_and_ears_and_weighs_little(resolver: Resolver) -> None:
+async def test_the_placeholder_is_small_and_has_its_text_for_eyes_and_screen_readers(resolver: Resolver) -> None:
     answer = await resolver.http.get(f"/api/images/serve?id={MISSING.id}")
     body = await answer.read()
     assert (answer.status, answer.headers["Content-Type"], len(body) < 2_000) == (503, "image/svg+xml", True)
-    picture = ElementTree.fromstring(body)  # noqa: S314 - it is ours, and that it can be read is the question
+    picture = ElementTree.fromstring(body)  # noqa: S314 - the picture is ours, and the test is whether it can be parsed
     assert (picture.tag, picture.get("role"), picture[0].tag) == (f"{SVG}svg", "img", f"{SVG}title")
     assert [picture.findtext(f"{SVG}{tag}") for tag in ("title", "text")] == ["Photo on its way"] * 2
     assert b"http" not in body.replace(b"http://www.w3.org/2000/svg", b""), "nothing is loaded"
@@ -45,32 +45,33 @@ async def test_the_placeholder_says_what_it_is_to_eyes_and_ears_and_weighs_littl
 
 # Feeds
 
-PATHS_OF_NOBODY = [
+PATHS_OF_UNKNOWN = [
     "/api/listings/nobody/images?feed={}", "/api/images/resolve?url=http://nobody/&feed={}&listing=nobody",
-    f"/api/images/serve?id={NOBODY}&feed={{}}", f"/api/images/serve?id={NOBODY}&variant={{}}", "/{}", "/assets/{}",
+    f"/api/images/serve?id={UNKNOWN_ID}&feed={{}}", f"/api/images/serve?id={UNKNOWN_ID}&variant={{}}",
+    "/{}", "/assets/{}",
 ]  # fmt: skip
 
 
-async def asked_with(resolver: Resolver, path: str, feed: str) -> tuple[object, ...]:
-    """Return all that an answer says, but for its own id and hour."""
+async def answer_with(resolver: Resolver, path: str, feed: str) -> tuple[object, ...]:
+    """Return status, headers and body of the answer to a path with a feed in it, without its request id and date."""
     if path == "/api/images/resolve":
-        asking = resolver.http.post(path, json={"listing_keys": ["nobody"], "feed": feed})
+        request = resolver.http.post(path, json={"listing_keys": ["nobody"], "feed": feed})
     else:
-        asking = resolver.http.get(path.format(feed))
-    answer = await asking
+        request = resolver.http.get(path.format(feed))
+    answer = await request
     headers = {name: value for name, value in answer.headers.items() if name.lower() not in ("x-request-id", "date")}
     return answer.status, headers, await answer.read()
 
 
-@pytest.mark.parametrize("path", [*PATHS_OF_NOBODY, "/api/images/resolve"])
-async def test_a_feed_that_is_there_is_answered_like_one_that_is_not(resolver: Resolver, path: str) -> None:
-    of_nobody = await asked_with(resolver, path, "zq7-nothing")
+@pytest.mark.parametrize("path", [*PATHS_OF_UNKNOWN, "/api/images/resolve"])
+async def test_a_feed_that_exists_is_answered_like_one_that_does_not(resolver: Resolver, path: str) -> None:
+    of_unknown = await answer_with(resolver, path, "zq7-nothing")
     for feed in (HERE, ELSEWHERE, FEED):
-        assert await asked_with(resolver, path, feed) == of_nobody
+        assert await answer_with(resolver, path, feed) == of_unknown
 
 
-async def test_no_address_names_a_feed_to_who_knows_no_listing_of_it(resolver: Resolver) -> None:
-    for known in ("A", "B"):  # so that whatever counts by feed has counted
+async def test_no_route_names_a_feed_to_a_client_that_knows_no_listing_of_it(resolver: Resolver) -> None:
+    for known in ("A", "B"):  # so that metrics by feed, if there were any, would name the feed
         assert (await resolver.http.get(f"/api/listings/{known}/images")).status == 200
     routes = [route for route in resolver.app.router.routes() if route.method in ("GET", "POST")]
     assert len(routes) >= 10
@@ -78,15 +79,15 @@ async def test_no_address_names_a_feed_to_who_knows_no_listing_of_it(resolver: R
         path = re.sub("{.*?}", "nobody", route.resource.canonical if route.resource else "/")
         body = {"listing_keys": ["nobody", BOTH]} if route.method == "POST" else None
         answer = await resolver.http.request(route.method, path, json=body, headers={"Accept-Encoding": "identity"})
-        said = (await answer.text()).replace(BOTH, "")
-        assert "zq7" not in said + str(answer.headers), path
+        text = (await answer.text()).replace(BOTH, "")
+        assert "zq7" not in text + str(answer.headers), path
     ambiguous = await resolver.http.get(f"/api/listings/{BOTH}/images")
     assert (ambiguous.status, "zq7" in await ambiguous.text()) == (409, False)
 
 
-# What is sent
+# What requests contain
 
-WRITTEN_IN = [
+MARKED_REQUESTS = [
     ("GET", "/{}"), ("GET", "/api/{}"), ("GET", "/assets/{}"), ("GET", "/metrics/{}"),
     ("GET", "/api/listings/{}/images"), ("GET", "/api/listings/{}/images?context=view"),
     *(("GET", f"/api/listings/{KEY}/images?{query}") for query in ("context={}", "feed={}", "feed=a&feed={}")),
@@ -110,7 +111,7 @@ HEADERS = dict.fromkeys(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(("method", "path"), WRITTEN_IN)
+@pytest.mark.parametrize(("method", "path"), MARKED_REQUESTS)
 async def test_an_error_or_placeholder_repeats_nothing_of_path_query_or_headers(
     resolver: Resolver, method: str, path: str
 ) -> None:
@@ -128,7 +129,7 @@ async def test_an_error_repeats_nothing_of_a_body(resolver: Resolver, body: str)
     assert "zq7" not in await answer.text() + str(answer.headers)
 
 
-# What is no address, or two
+# Addresses and heads that could be parsed in two ways
 
 INJECTIONS = [
     "%0d%0aX-Evil:%201", "%0D%0A%0D%0A<script>", "%0a", "%00", "..", "../..", "..%2f..%2fetc%2fpasswd", "%2e%2e%2f",
@@ -143,23 +144,23 @@ TARGETS = [
 
 
 async def exchanged(port: int, sent: bytes) -> list[tuple[int, bytes, bytes]]:
-    """Send bytes as they are; return status, head and body of each answer until the connection ends."""
+    """Send bytes over a connection of their own; return status, head and body of each answer until it ends."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(sent)
     async with asyncio.timeout(10):
-        left = await reader.read()
+        rest = await reader.read()
     writer.close()
     answers = []
-    while left:
-        head, _, left = left.partition(b"\r\n\r\n")
+    while rest:
+        head, _, rest = rest.partition(b"\r\n\r\n")
         length = int(re.findall(rb"(?i)content-length: (\d+)", head)[0])
-        answers.append((int(head[9:12]), head, left[:length]))
-        left = left[length:]
+        answers.append((int(head[9:12]), head, rest[:length]))
+        rest = rest[length:]
     return answers
 
 
 @pytest.mark.parametrize("target", TARGETS)
-async def test_nothing_in_an_address_becomes_a_header_or_another_address(resolver: Resolver, target: str) -> None:
+async def test_no_part_of_an_address_becomes_a_header_or_another_address(resolver: Resolver, target: str) -> None:
     for injected in INJECTIONS:
         path = target.replace("{}", injected).encode()
         sent = b"GET " + path + b" HTTP/1.1\r\nHost: a\r\nX-Request-Id: a\r\nConnection: close\r\n\r\n"
@@ -192,7 +193,7 @@ SECOND = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n"
         POST + b"Content-Length: +1\r\n\r\n" + SECOND,
     ],
 )
-async def test_a_head_that_could_be_read_in_two_ways_is_read_in_none(resolver: Resolver, sent: bytes) -> None:
+async def test_a_head_that_could_be_parsed_in_two_ways_gets_400(resolver: Resolver, sent: bytes) -> None:
     ((status, head, body),) = await exchanged(resolver.port, sent)
     assert (status, json.loads(body)["status"]) == (400, 400)
     assert b"evil" not in (head + body).lower()
