@@ -1,4 +1,4 @@
-"""The documented nginx configuration, run as it is but for addresses and folders."""
+"""Run the documented nginx configuration, with only its addresses and folders replaced."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ EXAMPLES = PROJECT / "docs" / "examples" / "cdn"
 
 
 def _configuration(namespace: Namespace, port: int, folder: Path) -> str:
-    """Return the example with this namespace's addresses; each replaced text must be there."""
+    """Return the documented configuration with this namespace's addresses. Fail if a text to replace is missing."""
     text = (EXAMPLES / "nginx.conf").read_text()
     own_folders = "".join(
         f"{kind}_temp_path {folder}/{kind}; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -37,7 +37,7 @@ def _configuration(namespace: Namespace, port: int, folder: Path) -> str:
 
 @asynccontextmanager
 async def nginx(namespace: Namespace, port: int, folder: Path) -> AsyncIterator[None]:
-    """Run nginx before a namespace's resolver and storage for as long as the context lasts."""
+    """Run nginx in front of a namespace's resolver and storage during the context."""
     tool = tools.debian("nginx", "nginx", "nginx-common")
     configuration = folder / "nginx.conf"
     configuration.write_text(_configuration(namespace, port, folder))
@@ -57,4 +57,4 @@ async def nginx(namespace: Namespace, port: int, folder: Path) -> AsyncIterator[
 
 
 def _answers(port: int) -> bool:
-    return ports.http_status(port, "/healthz") == 404  # nginx's own: the resolver's is not for the outside
+    return ports.http_status(port, "/healthz") == 404  # nginx itself: /healthz of the resolver is not public

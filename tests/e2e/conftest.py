@@ -1,4 +1,4 @@
-"""A browser, a site of another origin, and a system with pictures large enough to choose a variant of."""
+"""Fixtures: a browser, a site of another origin, and a system whose photos are wide enough for all variants."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -18,7 +18,7 @@ from tests.system import System
 
 @pytest.fixture(scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    """A headless Chromium."""
+    """Yield a headless Chromium."""
     tool = tools.chromium()
     arguments = ["--no-sandbox", "--disable-gpu"]
     async with async_playwright() as driver:
@@ -31,14 +31,14 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest.fixture(scope="session")
 async def mls() -> AsyncIterator[Sandbox]:
-    """The sandbox MLS; its photos are 1,600 px wide and more."""
+    """Yield a sandbox MLS whose photos are at least 1,600 px wide."""
     async with Sandbox(listings=16, photos=4) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where nginx keeps what it caches."""
+    """Return the folder of nginx's cache."""
     return tmp_path_factory.mktemp("nginx")
 
 
@@ -46,7 +46,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def whole(
     servers: Servers, mls: Sandbox, cache: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[System]:
-    """The four services on the shared servers, their photos behind the cache that docs/cdn.md describes."""
+    """Yield the four services on the shared servers, with the cache of docs/cdn.md in front."""
     feeds = "\n".join([mls.feeds_toml(), mls.feeds_toml(feed="other")])
     namespace, port = a_namespace(servers), ports.choose(set())
     settings = {"serve_wait_seconds": 2, "public_url": f"http://127.0.0.1:{port}/photos"}
@@ -64,14 +64,14 @@ def _keys(mls: Sandbox) -> Iterator[str]:
 
 @pytest.fixture
 def key(_keys: Iterator[str], mls: Sandbox) -> Iterator[str]:
-    """A listing of the sandbox MLS that no other test uses; what misbehaves for it ends with the test."""
+    """Yield the key of a listing that no other test uses. Faults of the sandbox end with the test."""
     yield next(_keys)
     mls.behave()
 
 
 @pytest.fixture(scope="session")
 async def site(whole: System) -> AsyncIterator[Site]:
-    """A listing site, of another origin than the resolver and as strict as a site may be."""
+    """Yield a listing site of another origin than the resolver, with a strict Content-Security-Policy."""
     site = Site(resolver=whole.url("resolver"), pictures=whole.env["IMAGES_PUBLIC_URL"].removesuffix("/photos"))
     app = web.Application()
     app.add_routes([web.get("/", site.page)])

@@ -1,4 +1,4 @@
-"""The smallest listing site: one gallery between two paragraphs, and what a browser measures there."""
+"""A minimal listing site with a gallery between two paragraphs, and its layout shift in a browser."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,7 +10,7 @@ from aiohttp import web
 from playwright.async_api import Browser, Page
 
 NOWHERE = "http://127.0.0.1:9"
-"""Where no resolver answers."""
+"""The address of no server."""
 _MEASURE = """
 self.shifted = 0;
 new PerformanceObserver(list => { for (const entry of list.getEntries()) self.shifted += entry.value; })
@@ -28,14 +28,14 @@ listing-photos {{ display: grid; aspect-ratio: 4 / 3 }}
 
 @dataclass
 class Site:
-    """Where the site is, and what its pages may load."""
+    """The site's URL, and the URLs of the resolver and of the pictures that its pages may load."""
 
     resolver: str
     pictures: str
     url: str = ""
 
     async def page(self, request: web.Request) -> web.Response:
-        """Serve a page whose gallery has the query's attributes; nothing but what it needs may run or load."""
+        """Serve a page whose gallery has the query as attributes. Its policy forbids what the gallery does not need."""
         policy = (
             f"default-src 'none'; script-src {self.resolver}; connect-src {self.resolver} {NOWHERE}; "
             f"img-src {self.pictures} data:; style-src 'nonce-n'; "
@@ -49,7 +49,7 @@ class Site:
         )
 
     def with_gallery(self, **attributes: str) -> str:
-        """Return the address of the page with such a gallery."""
+        """Return the URL of the page whose gallery has these attributes."""
         return f"{self.url}/?{urlencode(attributes)}"
 
 
@@ -57,21 +57,24 @@ class Site:
 async def looking_at(
     browser: Browser, url: str, width: int = 1280, height: int = 900, density: float = 1
 ) -> AsyncIterator[Page]:
-    """Open a page in a window of its own, of so many dots a pixel; at its end, nothing may have gone wrong in it."""
+    """Open a page in a window of that size in CSS pixels, with `density` device pixels per CSS pixel.
+
+    At the end, the page must have had no errors and no violations of its policy.
+    """
     context = await browser.new_context(viewport={"width": width, "height": height}, device_scale_factor=density)
     try:
         page = await context.new_page()
-        faults: list[str] = []
-        page.on("pageerror", lambda fault: faults.append(str(fault)))
-        page.on("console", lambda said: faults.append(said.text) if "Content Security Policy" in said.text else None)
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda entry: errors.append(entry.text) if "Content Security Policy" in entry.text else None)
         await page.add_init_script(_MEASURE)
         await page.goto(url)
         yield page
-        assert not faults
+        assert not errors
     finally:
         await context.close()
 
 
 async def layout_shift(page: Page) -> float:
-    """How far the page has moved under its reader: the sum that Cumulative Layout Shift is of."""
+    """Return the sum of all layout shifts of the page so far."""
     return float(await page.evaluate("self.shifted"))

@@ -1,4 +1,4 @@
-"""The cache of docs/cdn.md before the running system: what it keeps, what it never keeps, how it forgets."""
+"""Test the cache of docs/cdn.md in front of a running system: what it caches, what not, and purges."""
 
 import asyncio
 import dataclasses
@@ -31,13 +31,13 @@ def record_of(mls: Sandbox, key: str) -> Mapping[str, Any]:
 
 @pytest.fixture
 async def cdn(whole: System) -> Any:
-    """Asks the cache."""
+    """Yield a client of the cache."""
     root = whole.env["IMAGES_PUBLIC_URL"].removesuffix("/photos")
     async with httpx.AsyncClient(base_url=root, trust_env=False, timeout=30) as client:
         yield client
 
 
-async def test_answers_are_kept_for_a_moment_and_validators_pass(
+async def test_answers_are_cached_for_seconds_and_conditional_requests_pass(
     whole: System, mls: Sandbox, cdn: httpx.AsyncClient, key: str
 ) -> None:
     await whole.publish_listings({**record_of(mls, key), "ListingKey": f"{key}/ä b"})
@@ -55,10 +55,10 @@ async def test_answers_are_kept_for_a_moment_and_validators_pass(
     assert from_a_page.headers["X-Cache"] == "MISS", "which site may read is part of an answer"
     held = await cdn.get(path, headers={"If-None-Match": answer.headers["ETag"]})
     is_same = held.headers["ETag"].removeprefix("W/") == answer.headers["ETag"].removeprefix("W/")
-    assert held.status_code == (304 if is_same else 200)  # 200 where a photo came meanwhile
+    assert held.status_code == (304 if is_same else 200)  # 200 if a photo was downloaded meanwhile
 
 
-async def test_errors_and_placeholders_are_never_kept(
+async def test_errors_and_placeholders_are_not_cached(
     whole: System, mls: Sandbox, cdn: httpx.AsyncClient, key: str
 ) -> None:
     mls.misbehave(kind="slow", listing=key, delay_seconds=20)
@@ -83,7 +83,7 @@ async def test_errors_and_placeholders_are_never_kept(
     assert (await cdn.get("/metrics")).status_code == 404
 
 
-async def test_a_photo_is_kept_whatever_is_put_behind_its_url(
+async def test_a_photo_is_cached_whatever_query_or_header_a_request_has(
     whole: System, mls: Sandbox, cdn: httpx.AsyncClient, key: str
 ) -> None:
     await whole.publish_listings(record_of(mls, key))
@@ -98,7 +98,7 @@ async def test_a_photo_is_kept_whatever_is_put_behind_its_url(
     assert (await cdn.put(url, content=b"x")).status_code == 403
 
 
-async def test_many_who_ask_at_once_for_a_photo_are_one_question_to_storage(
+async def test_many_requests_for_a_photo_at_once_are_one_request_to_storage(
     namespace: Namespace, tmp_path: Path
 ) -> None:
     asked, another_asks = 0, asyncio.Event()
@@ -149,7 +149,7 @@ async def test_a_removed_photo_is_purged_and_its_listing_expires(
 
     await until(is_hidden, f"{key} to be hidden by the cache, too")
     await until(is_said, "the removals")
-    assert (await cdn.get(urls[0])).headers["X-Cache"] == "HIT"  # without a purge it would be there for a year
+    assert (await cdn.get(urls[0])).headers["X-Cache"] == "HIT"  # without a purge the photo would stay for a year
 
     purging = await asyncio.create_subprocess_exec(
         sys.executable, str(EXAMPLES / "purge.py"),
@@ -166,7 +166,7 @@ async def test_a_removed_photo_is_purged_and_its_listing_expires(
         await purging.wait()
 
 
-async def test_cloudflare_is_told_a_hundred_urls_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_urls_are_purged_from_cloudflare_in_batches_of_100(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[str, str, Sequence[str]]] = []
 
     async def hear(request: web.Request) -> web.Response:
@@ -185,7 +185,7 @@ async def test_cloudflare_is_told_a_hundred_urls_at_a_time(monkeypatch: pytest.M
     assert {one[:2] for one in told} == {("/zones/z1/purge_cache", "Bearer secret")}
 
 
-async def test_cloudflares_rules_cover_what_the_system_serves(whole: System, mls: Sandbox, key: str) -> None:
+async def test_the_cloudflare_rules_cover_all_paths_of_the_system(whole: System, mls: Sandbox, key: str) -> None:
     rules = json.loads((EXAMPLES / "cloudflare-cache-rules.json").read_text())
     assert (rules["kind"], rules["phase"]) == ("zone", "http_request_cache_settings")
     on_the_host = re.compile(
@@ -195,7 +195,7 @@ async def test_cloudflares_rules_cover_what_the_system_serves(whole: System, mls
     assert len(by_prefix) == len(rules["rules"])
 
     def settings(path: str) -> Mapping[str, Any]:
-        """Return what the rules say of an address."""
+        """Return the settings that the rules apply to a URL."""
         (rule,) = [rule for prefix, rule in by_prefix.items() if path.startswith(prefix)]
         assert rule["action"] == "set_cache_settings"
         return dict(rule["action_parameters"])

@@ -1,4 +1,4 @@
-"""The desk in a browser, as an operator uses it, on the running system."""
+"""Test the desk in a browser, as an operator uses it, on a running system."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from urllib.parse import urlencode
@@ -18,7 +18,7 @@ PHONE = {"width": 390, "height": 844}
 
 @pytest.fixture
 async def page(browser: Browser, whole: System) -> AsyncIterator[Page]:
-    """The overview, signed in; what the browser complains of fails the test."""
+    """Yield the desk's overview, signed in. An error that the browser reports fails the test."""
     complaints: list[str] = []
     found = await browser.new_page(base_url=whole.url("desk"))
     found.set_default_timeout(PATIENCE_MS)
@@ -34,11 +34,11 @@ async def page(browser: Browser, whole: System) -> AsyncIterator[Page]:
 
 
 def is_complaint(said: ConsoleMessage) -> bool:
-    """Whether something is wrong; that a page is not there, where that is meant, is not."""
+    """Return True if a browser's message is an error, other than the 404 that a test expects."""
     return said.type == "error" and NOWHERE not in said.location["url"]
 
 
-async def test_why_has_this_listing_no_photos_is_answered_in_two_clicks_and_put_right(
+async def test_an_operator_finds_why_photos_are_missing_in_two_clicks_and_forces_them(
     page: Page,
     whole: System,
     mls: Sandbox,
@@ -67,7 +67,7 @@ async def test_why_has_this_listing_no_photos_is_answered_in_two_clicks_and_put_
     assert await picture.evaluate("async image => { await image.decode(); return image.naturalWidth }")
 
 
-async def test_it_fits_a_phone_in_the_dark_and_obeys_the_keyboard(
+async def test_the_desk_fits_a_phone_in_dark_mode_and_works_by_keyboard(
     page: Page, whole: System, mls: Sandbox, key: str
 ) -> None:
     await whole.publish_listings(mls.market.property(mls.market.listing(key)))
@@ -94,7 +94,7 @@ async def test_it_fits_a_phone_in_the_dark_and_obeys_the_keyboard(
 
 
 async def dead_letter(page: Page, whole: System, key: str) -> str:
-    """Have a dead letter; return its offset."""
+    """Make a dead letter, and return its offset."""
     await whole.send("listing-seen", b"not JSON " + b"x" * 300, key=key.encode())
     link = page.locator('a[href^="/dead-letter?offset="]').first
     for _ in range(PATIENCE_MS // 1_000):
@@ -106,7 +106,7 @@ async def dead_letter(page: Page, whole: System, key: str) -> str:
 
 
 def pages(whom: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Every page, and its heading."""
+    """Return the path and the heading of every page."""
     about = urlencode(whom)
     yield from (
         ("/", "Overview"), ("/listings", "Listings"), (f"/listing?{about}", whom["key"]), ("/photos", "Photos"),
@@ -123,7 +123,7 @@ def pages(whom: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 async def reaches_everything(page: Page, path: str) -> None:
-    """Press Tab from the content on: the focus must come by each link, field and button, in order, and be seen."""
+    """Press Tab through the content. The focus must reach each link, field and button in order, and be visible."""
     wanted = await page.evaluate(
         """() => {
             const reachable = 'a[href], button, input:not([type=hidden]), select, summary, [tabindex="0"]'

@@ -1,4 +1,4 @@
-"""The demo's gallery on small and large screens: photos of their size, nothing moves, nothing is beside the screen."""
+"""Test the demo's gallery on small and large screens: sizes of photos, layout shift, and horizontal overflow."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ CARD = "article listing-photos li:first-child"
 
 @dataclass(frozen=True)
 class Screen:
-    """A browser's window, and how many dots it has a pixel."""
+    """The size of a browser's window in CSS pixels, and its device pixels per CSS pixel."""
 
     width: int
     height: int
@@ -36,7 +36,7 @@ SCREENS = {"phone": Screen(390, 844, 3), "tablet": Screen(820, 1180, 2), "deskto
 
 @pytest.fixture(scope="module")
 async def titles(whole: System, mls: Sandbox, _keys: Iterator[str]) -> Mapping[str, str]:
-    """Four listings whose photos are here; their titles by key."""
+    """Publish four listings, wait for their photos, and return their titles by ListingKey."""
     keys = [next(_keys) for _ in PRICES]
     for key in keys:
         await whole.publish_listings(mls.market.property(mls.market.listing(key)))
@@ -49,7 +49,7 @@ async def titles(whole: System, mls: Sandbox, _keys: Iterator[str]) -> Mapping[s
 async def gallery(
     whole: System, titles: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[str]:
-    """Where the demo's site is."""
+    """Yield the URL of the demo's site."""
     listings, port = tmp_path_factory.mktemp("gallery") / "listings.json", ports.choose(set())
     known = [
         {"key": key, "title": title, "place": "Guelph", "price": price}
@@ -67,13 +67,13 @@ async def gallery(
 
 
 async def is_right(page: Page, screen: Screen) -> None:
-    """Nothing has moved, and nothing is beside the screen."""
+    """Check that the layout did not shift, and that the page is not wider than the screen."""
     assert await layout_shift(page) < 0.01
     assert await page.evaluate("document.documentElement.scrollWidth") <= screen.width
 
 
 async def is_of_its_size(img: Locator, image: Mapping[str, Any]) -> None:
-    """Of an image's files the smallest that has a dot for each of the screen's is here."""
+    """Check that the browser loaded the smallest variant with a pixel for each device pixel."""
     await expect(img).to_have_class("here", timeout=PATIENCE_MS)
     await expect(img).to_have_attribute("alt", image["alt"])
     dots, chosen = await img.evaluate("img => [img.clientWidth * devicePixelRatio, img.currentSrc]")
@@ -82,7 +82,7 @@ async def is_of_its_size(img: Locator, image: Mapping[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", SCREENS)
-async def test_the_gallery_fits_a_screen_with_photos_of_its_size(
+async def test_the_gallery_fits_the_screen_and_loads_photos_of_its_size(
     browser: Browser, whole: System, gallery: str, titles: Mapping[str, str], tmp_path: Path, name: str
 ) -> None:
     screen = SCREENS[name]

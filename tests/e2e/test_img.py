@@ -1,4 +1,4 @@
-"""The `<img>` that docs/frontend.md shows, written from one answer, in a browser: it holds its place."""
+"""Test the `<img>` of docs/frontend.md in a browser: it causes no layout shift."""
 
 import asyncio
 import re
@@ -42,7 +42,7 @@ def documented() -> dict[str, str]:
 
 
 async def shifted_by(browser: Browser, image: Mapping[str, Any], attributes: Mapping[str, str], width: int) -> float:
-    """Write the image into a page that people read already; return how far its text moved when the photo came."""
+    """Write the image into a loaded page, and return how far the text moved when the photo loaded."""
 
     async def page_of(_: web.Request) -> web.Response:
         return web.Response(text=_PAGE, content_type="text/html")
@@ -70,7 +70,7 @@ async def shifted_by(browser: Browser, image: Mapping[str, Any], attributes: Map
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-async def test_an_img_written_from_one_answer_holds_its_place(
+async def test_an_img_written_from_an_answer_causes_no_layout_shift(
     browser: Browser, whole: System, mls: Sandbox, key: str, width: int
 ) -> None:
     await whole.publish_listings(mls.market.property(mls.market.listing(key)))

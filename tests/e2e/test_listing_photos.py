@@ -1,4 +1,4 @@
-"""`<listing-photos>` in a browser, on a site of another origin, against the running system."""
+"""Test `<listing-photos>` in a browser, on a site of another origin, with a running system."""
 
 import base64
 from typing import Any
@@ -24,13 +24,13 @@ async def become(page: Page, state: str) -> None:
 
 
 async def photos_here(page: Page, photos: int) -> None:
-    """Wait until so many thumbnails are painted."""
+    """Wait until so many thumbnails are loaded."""
     await expect(page.locator(f"{GALLERY} [part=thumbnail] img.here")).to_have_count(photos, timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="module")
 async def known(whole: System, mls: Sandbox, _keys: Any) -> str:
-    """A listing whose photos are here."""
+    """Publish a listing, wait for its photos, and return its ListingKey."""
     key = str(next(_keys))
     await see(whole, mls, key)
     await whole.wait_until_downloaded(key, 4)
@@ -38,7 +38,7 @@ async def known(whole: System, mls: Sandbox, _keys: Any) -> str:
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-async def test_photos_appear_and_nothing_moves(
+async def test_photos_appear_without_layout_shift(
     browser: Browser, site: Site, whole: System, known: str, width: int
 ) -> None:
     images = await whole.images(known)
@@ -57,7 +57,7 @@ async def test_photos_appear_and_nothing_moves(
         assert await page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-async def test_keys_move_through_the_photos_and_the_focus_is_seen(browser: Browser, site: Site, known: str) -> None:
+async def test_keys_move_through_the_photos_and_the_focus_is_visible(browser: Browser, site: Site, known: str) -> None:
     async with looking_at(browser, site.with_gallery(listing=known)) as page:
         await become(page, "ready")
         count = page.locator(f"{GALLERY} [part=count]")
@@ -68,7 +68,7 @@ async def test_keys_move_through_the_photos_and_the_focus_is_seen(browser: Brows
             await page.keyboard.press(pressed)
             await expect(page.locator(f"{GALLERY} li").nth(number - 1)).to_be_in_viewport(ratio=0.99)
             await expect(count).to_contain_text(f"{number} / 4")
-        for _ in range(3):  # past the arrows to the one thumbnail that Tab stops at
+        for _ in range(3):  # past the arrows to the thumbnail that Tab reaches
             await page.keyboard.press("Tab")
         await page.keyboard.press("ArrowRight")
         assert (
@@ -81,19 +81,19 @@ async def test_keys_move_through_the_photos_and_the_focus_is_seen(browser: Brows
         assert await layout_shift(page) < 0.01
 
 
-async def test_where_the_photos_rested_before_a_key_is_forgotten(browser: Browser, site: Site, known: str) -> None:
-    """On a busy machine the browser begins to scroll long after the key; here it never does."""
+async def test_a_key_press_overrides_a_pending_scroll_position(browser: Browser, site: Site, known: str) -> None:
+    """On a busy machine the browser starts to scroll long after the key press; here it never starts."""
     async with looking_at(browser, site.with_gallery(listing=known)) as page:
         await become(page, "ready")
         slides = page.locator(f"{GALLERY} ul")
         await slides.evaluate("ul => { ul.scrollTo = () => {}; ul.dispatchEvent(new Event('scroll')); }")
         await page.keyboard.press("Tab")
         await page.keyboard.press("End")
-        await page.wait_for_timeout(300)  # a gallery says where its photos rest after 120 ms
+        await page.wait_for_timeout(300)  # the gallery notes its scroll position after 120 ms
         await expect(page.locator(f"{GALLERY} [part=count]")).to_contain_text("4 / 4")
 
 
-async def test_a_photo_that_is_missing_comes_by_itself(
+async def test_a_missing_photo_appears_once_it_is_downloaded(
     browser: Browser, site: Site, whole: System, mls: Sandbox, key: str
 ) -> None:
     mls.misbehave(kind="slow", listing=key, delay_seconds=3)
@@ -106,7 +106,7 @@ async def test_a_photo_that_is_missing_comes_by_itself(
         assert await layout_shift(page) < 0.01
 
 
-async def test_what_cannot_be_shown_is_said(
+async def test_the_gallery_says_why_it_shows_no_photos(
     browser: Browser, site: Site, whole: System, mls: Sandbox, key: str
 ) -> None:
     for feed in ("sandbox", "other"):
@@ -138,7 +138,10 @@ async def test_captions_stay_text(browser: Browser, site: Site, whole: System, m
 
 
 def painted(width: int, height: int, opacity: float) -> bytes:
-    """Return RGBA pixels: red grows across, green down, blue fades across, and the right is see-through at will."""
+    """Return RGBA pixels: red grows and blue falls from left to right, green grows downwards.
+
+    The left edge is opaque, the right edge has this opacity.
+    """
     return bytes(
         value
         for y in range(height)

@@ -1,4 +1,4 @@
-"""The component's JavaScript has the types that it says, and the declarations beside it are those."""
+"""Test the types of the component's JavaScript, and the declaration files beside it."""
 
 import re
 import subprocess
@@ -19,10 +19,10 @@ OPTIONS = (
 )
 
 
-def test_the_declarations_are_what_the_compiler_makes_of_the_code(tmp_path: Path) -> None:
+def test_the_declarations_equal_those_that_the_compiler_generates(tmp_path: Path) -> None:
     code, made = tmp_path / "code", tmp_path / "made"
     code.mkdir()
-    for file in ASSETS.glob("*.js"):  # alone: beside declarations, the compiler would believe those
+    for file in ASSETS.glob("*.js"):  # copied without declarations, which the compiler would use instead
         (code / file.name).write_text(file.read_text())
     command = [*tools.typescript(), *OPTIONS, "--outDir", str(made), str(code / "listing-photos.js")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
@@ -33,7 +33,7 @@ def test_the_declarations_are_what_the_compiler_makes_of_the_code(tmp_path: Path
 
 
 @pytest.mark.parametrize("model", [Image, Variant, ListingImages])
-def test_the_client_knows_every_field_of_an_answer(model: type[Image | Variant | ListingImages]) -> None:
+def test_the_client_s_types_have_every_field_of_an_answer(model: type[Image | Variant | ListingImages]) -> None:
     declared = (ASSETS / "listing-images-client.d.ts").read_text()
     body = re.search(rf"export type {model.__name__} = {{(.*?)\n}};", declared, re.DOTALL)
     assert body is not None

@@ -1,4 +1,4 @@
-"""The files that frontends load: right types, for pages of any site, cheap to ask for again."""
+"""Test the files that frontends load: content types, access from any site, and conditional requests."""
 
 import pytest
 
@@ -9,7 +9,7 @@ ASSETS = {file.name: file.read_text() for file in sorted((PROJECT / "services" /
 
 
 @pytest.mark.parametrize("name", ASSETS)
-async def test_a_file_is_served_as_what_it_is_to_pages_of_any_site(whole: System, name: str) -> None:
+async def test_a_file_is_served_with_its_content_type_to_pages_of_any_site(whole: System, name: str) -> None:
     answer = await whole.http.get(f"/assets/{name}", headers={"Origin": "https://site.example.com"})
     assert answer.text == ASSETS[name]
     kind = "javascript" if name.endswith(".js") else "plain"
@@ -19,7 +19,7 @@ async def test_a_file_is_served_as_what_it_is_to_pages_of_any_site(whole: System
     assert answer.headers["Cache-Control"] == "public, max-age=300"
 
 
-async def test_who_holds_a_file_is_told_so(whole: System) -> None:
+async def test_a_request_with_the_current_etag_gets_304(whole: System) -> None:
     etag = (await whole.http.get("/assets/listing-photos.js")).headers["ETag"]
     for held, status in ((etag, 304), (f'"other", W/{etag}', 304), ("*", 304), ('"other"', 200)):
         answer = await whole.http.get("/assets/listing-photos.js", headers={"If-None-Match": held})
@@ -28,7 +28,7 @@ async def test_who_holds_a_file_is_told_so(whole: System) -> None:
 
 
 @pytest.mark.parametrize("name", ["nothing.js", "..%2F__init__.py", "..%2Fassets.py", "%00", "__pycache__", ""])
-async def test_there_is_nothing_else_to_have(whole: System, name: str) -> None:
+async def test_other_paths_are_404(whole: System, name: str) -> None:
     answer = await whole.http.get(f"/assets/{name}")
     assert (answer.status_code, answer.headers["Content-Type"]) == (404, "application/problem+json")
     assert answer.headers["Cache-Control"] == "no-store"

@@ -1,4 +1,4 @@
-"""Visitors everywhere, two of each service, and a market that changes under them: nothing is forgotten, or late."""
+"""Test two of each service under many visitors while listings change: no change is lost or late."""
 
 import asyncio
 import random
@@ -12,19 +12,21 @@ from local.config import SERVICES
 from local.sandbox import Sandbox
 from tests import system
 from tests.integration.test_crashes import recorded, stored
-from tests.integration.test_disorder import at_rest, change
+from tests.integration.test_disorder import change, matches_mls
 from tests.servers import Namespace
 from tests.system import System, until
 
 SECOND = ("downloader-2", "scheduler-2", "janitor-2", "resolver-2")
 ROUNDS, CHANGES, VISITORS = 6, 20, 4
 REST_SECONDS = 60.0
-"""Half of a lease: what is forgotten is due again when that ends."""
+"""Half the time of a lease: a lost change would appear only when a lease ends."""
 REMOVED_SECONDS = 30.0
 
 
 @pytest.mark.timeout(300)
-async def test_what_changes_under_a_crowd_is_soon_as_at_the_mls(namespace: Namespace, tmp_path: Path) -> None:
+async def test_changes_during_many_requests_are_soon_answered_as_the_mls_has_them(
+    namespace: Namespace, tmp_path: Path
+) -> None:
     chance = random.Random(7)
     async with (
         Sandbox(listings=20, photos=6, widest=320) as mls,
@@ -36,7 +38,7 @@ async def test_what_changes_under_a_crowd_is_soon_as_at_the_mls(namespace: Names
             for _ in range(ROUNDS):
                 await whole.publish_listings(*(change(mls, chance) for _ in range(CHANGES)))
                 await whole.wait_until_read()
-                await at_rest(whole, mls, REST_SECONDS)
+                await matches_mls(whole, mls, REST_SECONDS)
 
         async def nothing_else_is_held() -> bool:
             return await stored(whole) == recorded(await whole.listings())
@@ -49,7 +51,7 @@ async def test_what_changes_under_a_crowd_is_soon_as_at_the_mls(namespace: Names
 
 @asynccontextmanager
 async def a_crowd(whole: System, keys: list[str], chance: random.Random) -> AsyncIterator[None]:
-    """Have visitors look at pages, listings and photos for as long as the context lasts."""
+    """Let visitors request search pages, listings and photos during the context."""
 
     async def visit() -> None:
         while True:

@@ -1,4 +1,4 @@
-"""Processes die, servers go away: nothing is lost, nothing is fetched that is held already."""
+"""Test killed and stopped processes: no work is lost, and no downloaded photo is fetched again."""
 
 import asyncio
 import json
@@ -19,15 +19,15 @@ from tests.servers import Namespace
 from tests.system import System, until
 
 
-async def here(whole: System, keys: list[str]) -> int:
-    """How many photos of the listings are here."""
+async def downloaded(whole: System, keys: list[str]) -> int:
+    """Return how many photos of the listings are downloaded."""
     body = {"listing_keys": keys, "photos_per_listing": 50}
     listings = (await whole.http.post("/api/images/resolve", json=body)).json()["listings"]
     return sum(image["status"] == "downloaded" for one in listings.values() for image in one["images"])
 
 
 async def stored(whole: System) -> set[str]:
-    """Every key in either bucket."""
+    """Return the keys of all objects in both buckets."""
     namespace = whole.namespace
     objects = MinioObjects(
         Settings(
@@ -45,14 +45,14 @@ async def stored(whole: System) -> set[str]:
 
 
 def recorded(listings: Sequence[Listing]) -> set[str]:
-    """Every key that a record names: of a copy, or of what is to be removed."""
+    """Return the keys of all objects that listings name, in copies and in discards."""
     copies = {key for one in listings for photo in one.photos if photo.copy for key in copy_keys(photo.copy)}
     return copies | {
         key for one in listings for left in one.discards for key in (*left.public_keys, *left.original_keys)
     }
 
 
-async def test_two_downloaders_that_are_killed_again_and_again_lose_nothing(
+async def test_no_photo_is_lost_or_fetched_twice_when_downloaders_are_killed(
     namespace: Namespace, tmp_path: Path
 ) -> None:
     async with (
@@ -63,48 +63,49 @@ async def test_two_downloaders_that_are_killed_again_and_again_lose_nothing(
         mls.misbehave(kind="slow", delay_seconds=0.4)
         keys = [str(record["ListingKey"]) for record in mls.properties()]
         await whole.publish_listings(*mls.properties())
-        in_hand: set[tuple[str, str]] = set()
+        all_claims: set[tuple[str, str]] = set()
         for name, moment in (("downloader", 20), ("downloader-2", 60), ("downloader", 100)):
 
             async def so_many(moment: int = moment) -> bool:
-                return await here(whole, keys) >= moment
+                return await downloaded(whole, keys) >= moment
 
             await until(so_many, f"{moment} downloads")
             port = whole.url(name).rpartition(":")[2]
             assert await whole.stop(name, signal.SIGKILL) == -signal.SIGKILL
             claims = {
-                (one.key, photo.object_id)
-                for one in await whole.listings()
-                for photo in one.photos
+                (listing.key, photo.object_id)
+                for listing in await whole.listings()
+                for photo in listing.photos
                 if photo.claim and photo.claim.worker.endswith(port)
             }
             await whole.start(name)
-            in_hand |= claims
+            all_claims |= claims
 
             async def are_done(claims: set[tuple[str, str]] = claims) -> bool:
                 done = {
-                    (one.key, photo.object_id) for one in await whole.listings() for photo in one.photos if photo.copy
+                    (listing.key, photo.object_id)
+                    for listing in await whole.listings()
+                    for photo in listing.photos
+                    if photo.copy
                 }
                 return claims <= done
 
-            # By whoever has their events by now; the slots of the dead would come back after 30 s, the claims after 80.
-            await until(are_done, f"what {name} had in hand", seconds=20)
+            # Another downloader has their events now. Slots of the killed one would end after 30 s, claims after 80 s.
+            await until(are_done, f"the photos that {name} had claimed", seconds=20)
 
         async def all_here() -> bool:
-            return await here(whole, keys) == 200
+            return await downloaded(whole, keys) == 200
 
         await until(all_here, "all 200 downloads")
-        assert in_hand, "they were killed in the middle of their work"
+        assert all_claims, "they were killed in the middle of their work"
         asked = Counter((one.listing_key, one.photo) for one in mls.image_log)
-        assert {photo for photo, times in asked.items() if times > 1} <= in_hand
+        assert {photo for photo, times in asked.items() if times > 1} <= all_claims
         said = {event["image_id"] for key in keys for event in await whole.events("image-downloaded", key)}
         assert len(said) == 200
         assert await stored(whole) == recorded(await whole.listings())
 
 
-async def test_a_downloader_that_must_end_gives_back_what_it_cannot_finish(
-    namespace: Namespace, tmp_path: Path
-) -> None:
+async def test_a_stopped_downloader_releases_its_claims_and_slots(namespace: Namespace, tmp_path: Path) -> None:
     async with (
         Sandbox(listings=3, photos=4, widest=320) as mls,
         system.running(namespace, mls.feeds_toml(request_timeout_seconds=60.0), tmp_path) as whole,
@@ -115,21 +116,21 @@ async def test_a_downloader_that_must_end_gives_back_what_it_cannot_finish(
         await whole.publish_listings(*mls.properties())
 
         async def only_slow_ones_left() -> bool:
-            return await here(whole, others) == 8 and mls.image_requests == 12
+            return await downloaded(whole, others) == 8 and mls.image_requests == 12
 
         await until(only_slow_ones_left, "the others")
         assert (await database["budgets"].find_one({"_id": "sandbox"}))["ledger"]["slots"]  # type: ignore[index]
         assert await whole.stop("downloader") == 0  # within 15 s
         assert "Traceback" not in whole.log("downloader")
         assert (await database["budgets"].find_one({"_id": "sandbox"}))["ledger"]["slots"] == {}  # type: ignore[index]
-        assert not [photo for one in await whole.listings() for photo in one.photos if photo.claim]
+        assert not [photo for listing in await whole.listings() for photo in listing.photos if photo.claim]
         mls.behave()
-        await whole.start("downloader-2")  # another: it need not wait for the end of anything
+        await whole.start("downloader-2")  # it need not wait until a lease ends
         await whole.wait_until_downloaded(slow, 4)
         assert mls.image_requests == 16
 
 
-async def test_every_service_drains_and_ends_in_time(namespace: Namespace, tmp_path: Path) -> None:
+async def test_every_service_drains_and_stops_in_time(namespace: Namespace, tmp_path: Path) -> None:
     async with (
         Sandbox(listings=10, photos=4, widest=320) as mls,
         system.running(namespace, mls.feeds_toml(), tmp_path) as whole,
@@ -147,19 +148,17 @@ async def test_every_service_drains_and_ends_in_time(namespace: Namespace, tmp_p
                 assert await whole.stop(name) == 0, whole.log(name)
             assert json.loads(whole.log(name).splitlines()[-1])["event"] == "stopped"
             assert "Traceback" not in whole.log(name), whole.log(name)
-        asked = mls.image_requests
+        requests = mls.image_requests
         await whole.start("downloader", "scheduler", "janitor", "resolver")
 
         async def all_here() -> bool:
-            return await here(whole, keys) == 40
+            return await downloaded(whole, keys) == 40
 
         await until(all_here, "all downloads")
-        assert mls.image_requests <= 40 + asked
+        assert mls.image_requests <= 40 + requests
 
 
-async def test_a_janitor_that_dies_in_the_middle_is_followed_by_one_that_ends_it(
-    namespace: Namespace, tmp_path: Path
-) -> None:
+async def test_a_new_janitor_finishes_the_removals_of_a_killed_one(namespace: Namespace, tmp_path: Path) -> None:
     async with (
         Sandbox(listings=12, photos=4, widest=320) as mls,
         system.running(namespace, mls.feeds_toml(), tmp_path) as whole,
@@ -168,7 +167,7 @@ async def test_a_janitor_that_dies_in_the_middle_is_followed_by_one_that_ends_it
         await whole.publish_listings(*mls.properties())
 
         async def all_here() -> bool:
-            return await here(whole, keys) == 48
+            return await downloaded(whole, keys) == 48
 
         await until(all_here, "all downloads")
         urls = [image["url"] for key in keys for image in await whole.images(key)]

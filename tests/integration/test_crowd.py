@@ -1,4 +1,4 @@
-"""A crowd before one cold image, with the real services: all wait, and it costs one event and one download."""
+"""Test many requests for an image without a copy: all wait for one event and one download."""
 
 import asyncio
 import re
@@ -16,14 +16,14 @@ from tests.servers import Namespace
 from tests.system import System, until
 
 VIEWERS = min(10_000, resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 1_000)
-"""Each takes a connection of this process and one of the resolver's."""
+"""The number of requests. Each uses a connection of this process and a connection of the resolver."""
 WAIT_SECONDS = 60
-"""As long as a resolver may let its visitors wait: the downloader is not even started when they come."""
+"""The longest wait that the resolver allows: the downloader starts only after the requests have arrived."""
 
 
 @pytest.fixture
 def _many_connections() -> Iterator[None]:
-    """Let this process and those that it starts have as many as the machine allows."""
+    """Raise the limit of open files for this process and those that it starts to the machine's maximum."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
     yield
@@ -31,16 +31,19 @@ def _many_connections() -> Iterator[None]:
 
 
 async def metric(ours: System, name: str) -> float:
-    """Return what the resolver counts."""
+    """Return the value of a metric of the resolver."""
     text = (await ours.http.get("/metrics")).text
     return float(re.findall(rf"^{name} (.+)$", text, re.MULTILINE)[0])
 
 
 @pytest.mark.usefixtures("_many_connections")
-async def test_a_crowd_before_one_cold_image_costs_one_event_and_one_download(
+async def test_many_requests_for_an_image_without_a_copy_cost_one_event_and_one_download(
     namespace: Namespace, mls: Sandbox, key: str, tmp_path: Path
 ) -> None:
-    services = ("janitor", "resolver")  # who records listings and who answers: of itself nothing is due
+    services = (
+        "janitor",
+        "resolver",
+    )  # the janitor records listings, the resolver answers; without a scheduler nothing is released
     async with (
         system.running(namespace, mls.feeds_toml(), tmp_path, *services, serve_wait_seconds=WAIT_SECONDS) as ours,
         aiohttp.ClientSession(ours.url("resolver"), connector=aiohttp.TCPConnector(limit=0)) as http,

@@ -1,4 +1,4 @@
-"""Real services on real servers, with events doubled, late, lost and broken, and processes killed in between."""
+"""Test the services with events that are doubled, late, lost or invalid, and with killed processes."""
 
 import json
 import random
@@ -20,11 +20,13 @@ KILLED = ("downloader", "scheduler", "janitor", "downloader")
 GARBAGE = (None, b"no event", b'{"type":"listing-seen.v1","data":{"feed":"unheard-of","property":{"ListingKey":"X"}}}')
 PER_SECOND, WATCHED_SECONDS = 2, 5
 MAX_WAIT_SECONDS = 150.0
-"""A scheduler that dies right between marking and saying so costs a lease of two minutes."""
+"""If the scheduler dies between `released_at` and its event, the photo is due again when a lease of 2 minutes ends."""
 
 
 @pytest.mark.timeout(240)
-async def test_all_is_well_in_the_end_whatever_came_in_between(namespace: Namespace, tmp_path: Path) -> None:
+async def test_answers_match_the_mls_after_disordered_events_and_killed_processes(
+    namespace: Namespace, tmp_path: Path
+) -> None:
     chance = random.Random(23)
     async with (
         Sandbox(listings=LISTINGS, photos=PHOTOS, widest=320) as mls,
@@ -33,16 +35,16 @@ async def test_all_is_well_in_the_end_whatever_came_in_between(namespace: Namesp
         await mls.draw_ahead()
         mls.misbehave(kind="status", status=500, share=0.1)
         mls.misbehave(kind="html", share=0.1)
-        said = disordered([*mls.properties(), *(change(mls, chance) for _ in range(CHANGES))], chance)
+        records = disordered([*mls.properties(), *(change(mls, chance) for _ in range(CHANGES))], chance)
         ever: set[str] = set()
         for number, killed in enumerate(KILLED):
-            await publish(whole, said[number :: len(KILLED)], chance)
+            await publish(whole, records[number :: len(KILLED)], chance)
             ever |= await urls_of(whole, mls)
             await whole.stop(killed, signal.SIGKILL)
             await whole.start(killed)
         mls.behave()
         await whole.publish_listings(*mls.properties())
-        await at_rest(whole, mls)
+        await matches_mls(whole, mls)
 
         shown = await urls_of(whole, mls)
         assert all([await whole.is_open(url) for url in shown])
@@ -52,52 +54,59 @@ async def test_all_is_well_in_the_end_whatever_came_in_between(namespace: Namesp
         removed = {
             url
             for key in mls.market.listings
-            for one in await whole.events("image-removed", key)
-            for url in one["urls"]
+            for event in await whole.events("image-removed", key)
+            for url in event["urls"]
         }
         assert not any([await whole.is_open(url) for url in removed - shown])
-        assert not [url for url in ever - shown - removed if not await whole.is_open(url)], "gone without a word"
+        assert not [url for url in ever - shown - removed if not await whole.is_open(url)], (
+            "every URL that stopped working is in an image-removed event"
+        )
         dead = await whole.records("dead-letter")
-        assert len(dead) >= 2 * len(GARBAGE), "scheduler and janitor say what they cannot read"
+        assert len(dead) >= 2 * len(GARBAGE), "scheduler and janitor copy invalid records to dead-letter"
         for name in ("scheduler", "downloader", "resolver", "janitor"):
             assert mls.host not in whole.log(name).replace(f"{mls.host} answered", ""), name
             assert "Traceback" not in whole.log(name), whole.log(name)[-3000:]
 
-        assert most_within(WATCHED_SECONDS, [one.at for one in mls.image_log]) <= PER_SECOND * (WATCHED_SECONDS + 1)
-        asked = mls.image_requests
+        assert max_within(WATCHED_SECONDS, [request.at for request in mls.image_log]) <= PER_SECOND * (
+            WATCHED_SECONDS + 1
+        )
+        requests = mls.image_requests
         await whole.publish_listings(*mls.properties(), *mls.properties())
         await whole.wait_until_read()
-        await at_rest(whole, mls)
-        assert mls.image_requests == asked, "what is known already is not fetched again"
+        await matches_mls(whole, mls)
+        assert mls.image_requests == requests, "downloaded photos are not fetched again"
 
 
 def change(mls: Sandbox, chance: random.Random) -> Mapping[str, Any]:
-    """Let something happen to one listing; return its record as it is then."""
+    """Change a listing at random, and return its record after the change."""
     key = chance.choice(list(mls.market.listings))
-    happening = chance.choice(
+    change_name = chance.choice(
         ["change_photo", "reorder", "withdraw_photo", "withdraw", "reactivate", "opt_out", "touch"]
     )
-    if happening == "withdraw_photo" and len(mls.market.listing(key).photos) == 1:
-        happening = "touch"
-    record: Mapping[str, Any] = getattr(mls.market, happening)(key)
+    if change_name == "withdraw_photo" and len(mls.market.listing(key).photos) == 1:
+        change_name = "touch"
+    record: Mapping[str, Any] = getattr(mls.market, change_name)(key)
     return record
 
 
 def disordered(records: Sequence[Mapping[str, Any]], chance: random.Random) -> list[Mapping[str, Any]]:
-    """Lose some of the records, double others, and let each arrive up to ten places too late or too early."""
-    kept = [record for record in records if chance.random() < 0.8]
-    doubled = [*enumerate(kept), *((place + chance.randrange(20), kept[place]) for place in range(0, len(kept), 3))]
-    return [record for _, record in sorted(doubled, key=lambda one: one[0] + chance.uniform(-10, 10))]
+    """Return the records with some lost, some doubled, and each moved by up to ten positions."""
+    remaining = [record for record in records if chance.random() < 0.8]
+    doubled = [
+        *enumerate(remaining),
+        *((place + chance.randrange(20), remaining[place]) for place in range(0, len(remaining), 3)),
+    ]
+    return [record for _, record in sorted(doubled, key=lambda placed: placed[0] + chance.uniform(-10, 10))]
 
 
-def most_within(seconds: float, times: Sequence[float]) -> int:
-    """The most that lie within so many seconds. The MLS notes when it has answered, a little after it was asked."""
+def max_within(seconds: float, times: Sequence[float]) -> int:
+    """Return the largest number of times within any `seconds`. The MLS logs the time of its answers."""
     ordered = sorted(times)
     return max(bisect_right(ordered, begin + seconds) - place for place, begin in enumerate(ordered))
 
 
 async def publish(whole: System, records: Sequence[Mapping[str, Any]], chance: random.Random) -> None:
-    """Publish them, with garbage in between."""
+    """Publish the records, with invalid records before them."""
     for value in GARBAGE:
         await whole.send("listing-seen", value, key=b"garbage")
         await whole.send(chance.choice(["image-outdated", "image-outdated.viewed"]), value, key=b"garbage")
@@ -105,20 +114,22 @@ async def publish(whole: System, records: Sequence[Mapping[str, Any]], chance: r
 
 
 async def urls_of(whole: System, mls: Sandbox) -> set[str]:
-    """Every public URL that is shown at the moment."""
+    """Return all public URLs in the resolver's answers."""
     images = [image for key in mls.market.listings for image in await whole.images(key, context="search")]
     return {variant["url"] for image in images for variant in image["variants"]}
 
 
-async def at_rest(whole: System, mls: Sandbox, seconds: float = MAX_WAIT_SECONDS) -> None:
-    """Wait until every listing is shown as the MLS has it, or not at all."""
+async def matches_mls(whole: System, mls: Sandbox, seconds: float = MAX_WAIT_SECONDS) -> None:
+    """Wait until each listing has all its photos in the answers if the MLS displays it, else none."""
 
     async def is_as_at_the_mls() -> bool:
         for listing in mls.market.listings.values():
             is_displayed = listing.status != "Expired" and not listing.is_opted_out
             images = await whole.images(listing.key, context="search")
-            if len(images) != len(listing.photos) * is_displayed or {one["status"] for one in images} - {"downloaded"}:
+            if len(images) != len(listing.photos) * is_displayed or {image["status"] for image in images} - {
+                "downloaded"
+            }:
                 return False
         return True
 
-    await until(is_as_at_the_mls, "all to be as at the MLS", seconds)
+    await until(is_as_at_the_mls, "all answers to match the MLS", seconds)

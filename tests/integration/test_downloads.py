@@ -1,4 +1,4 @@
-"""One needed version is one request to the MLS; a download ends rightly whatever became of its listing meanwhile."""
+"""Test downloads: a version is requested once, and a listing may change during its downloads."""
 
 import asyncio
 import json
@@ -14,14 +14,14 @@ from tests.system import System, until
 
 
 async def ask_for(whole: System, lane: str, key: str, images: list[dict[str, Any]]) -> None:
-    """Publish that photos are outdated, under two keys, so that two workers hear of the same photo."""
+    """Publish image-outdated events under two keys, so that two downloaders receive each photo."""
     for image in images:
         data = {"feed": "sandbox", "listing_key": key, "image_id": image["id"]}
         event = json.dumps({"type": "image-outdated.v1", "data": data}).encode()
         await asyncio.gather(*(whole.send(lane, event, key=as_key.encode()) for as_key in (key, f"{key}, elsewhere")))
 
 
-async def test_two_downloaders_ask_for_each_photo_once_whoever_wants_it(namespace: Namespace, tmp_path: Path) -> None:
+async def test_two_downloaders_request_each_photo_once(namespace: Namespace, tmp_path: Path) -> None:
     async with (
         Sandbox(listings=8, photos=6, widest=320) as mls,
         system.running(namespace, mls.feeds_toml(), tmp_path) as whole,
@@ -54,7 +54,7 @@ async def test_two_downloaders_ask_for_each_photo_once_whoever_wants_it(namespac
             assert "image-downloaded" in whole.log(name), f"{name} had no part in it"
 
 
-async def test_what_changed_during_the_download_is_settled_rightly(
+async def test_a_listing_that_changed_during_a_download_is_settled_correctly(
     whole: System, mls: Sandbox, several_keys: Iterator[str]
 ) -> None:
     reordered, changed, shortened, hidden = keys = [next(several_keys) for _ in range(4)]

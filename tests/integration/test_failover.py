@@ -1,4 +1,4 @@
-"""Two schedulers: one stands still for a minute or dies, the other goes on in seconds; nothing is released twice."""
+"""Test two schedulers: if one is suspended or killed, the other takes over in seconds; no photo is released twice."""
 
 import asyncio
 import json
@@ -21,21 +21,21 @@ from tests.system import System, until
 
 LISTINGS, PHOTOS = 30, 10
 TAKES_OVER_WITHIN, STANDS_STILL = 15.0, 60.0
-# No limits: what a budget puts back is rightly released again, and would hide what two schedulers do wrong.
+# No limits: photos that the origin budget defers are released again, which would hide a double release.
 UNLIMITED: dict[str, Any] = {
     "requests_per_second": 0, "batch_pause_seconds": 0, "batch_size": 10, "concurrency": 64, "viewed_reserve": 0.0,
 }  # fmt: skip
 
 
 async def released(scheduler: System) -> float:
-    """How many photos this process has released."""
+    """Return the number of photos that a scheduler has released."""
     text = (await scheduler.http.get(f"{scheduler.url('scheduler')}/metrics")).text
     lines = [line for line in text.splitlines() if line.startswith("listing_images_released_total")]
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
 
 
 async def goes_on(scheduler: System) -> float:
-    """Wait until the scheduler releases more; return the seconds that it took."""
+    """Wait until the scheduler releases another photo, and return the seconds that this took."""
     before, began = await released(scheduler), monotonic()
 
     async def more() -> bool:
@@ -46,13 +46,13 @@ async def goes_on(scheduler: System) -> float:
 
 
 @pytest.mark.timeout(300)
-async def test_a_scheduler_that_stands_still_or_dies_is_followed_by_the_other(
+async def test_the_other_scheduler_takes_over_from_a_stopped_or_killed_one(
     namespace: Namespace, tmp_path: Path
 ) -> None:
     other = replace(namespace, ports={**namespace.ports, "scheduler": ports.choose(set(namespace.ports.values()))})
     async with Sandbox(listings=LISTINGS, photos=PHOTOS, widest=320) as mls:
         feeds = mls.feeds_toml(**UNLIMITED)
-        mls.misbehave(kind="slow", delay_seconds=4.0)  # so that there is work when the other takes over
+        mls.misbehave(kind="slow", delay_seconds=4.0)  # so that photos are still due when the other takes over
         folders = [tmp_path / name for name in ("first", "second")]
         for folder in folders:
             folder.mkdir()
@@ -71,7 +71,7 @@ async def test_a_scheduler_that_stands_still_or_dies_is_followed_by_the_other(
                 await asyncio.sleep(STANDS_STILL - (monotonic() - stopped))
             finally:
                 os.kill(first.pid("scheduler"), signal.SIGCONT)
-            # It wakes in the middle of what it did, and believes that nothing has changed.
+            # The suspended scheduler continues, and does not know that its lease has ended.
             await publish(first, mls, later)
             await goes_on(second)
             await second.stop("scheduler", signal.SIGKILL)
@@ -93,7 +93,7 @@ async def publish(to: System, mls: Sandbox, keys: Sequence[str]) -> None:
 
 
 async def all_downloaded(by: System, keys: Sequence[str]) -> None:
-    """Wait for all photos of the listings."""
+    """Wait until all photos of the listings are downloaded."""
 
     async def all_here() -> bool:
         found = (await page(by, keys))["listings"].values()

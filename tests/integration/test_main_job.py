@@ -1,4 +1,4 @@
-"""Listings go in on Kafka, photos come out as local URLs; what changes at the MLS follows."""
+"""Test the main path: published listings become answers with public URLs, and follow changes at the MLS."""
 
 import json
 import re
@@ -20,7 +20,9 @@ def record_of(mls: Sandbox, key: str) -> Mapping[str, Any]:
     return mls.market.property(mls.market.listing(key))
 
 
-async def test_a_listing_goes_in_and_its_photos_come_out(whole: System, mls: Sandbox, key: str) -> None:
+async def test_the_photos_of_a_published_listing_are_answered_with_public_urls(
+    whole: System, mls: Sandbox, key: str
+) -> None:
     await whole.publish_listings(record_of(mls, key))
     images = await whole.wait_until_downloaded(key, 4)
 
@@ -38,7 +40,7 @@ async def test_a_listing_goes_in_and_its_photos_come_out(whole: System, mls: San
         assert datetime.fromisoformat(image["downloaded_at"])
 
 
-async def test_it_is_said_once_for_each_photo(whole: System, mls: Sandbox, key: str) -> None:
+async def test_image_downloaded_is_published_once_for_each_photo(whole: System, mls: Sandbox, key: str) -> None:
     await whole.publish_listings(record_of(mls, key))
     images = await whole.wait_until_downloaded(key, 4)
     said = await whole.events("image-downloaded", key)
@@ -52,7 +54,7 @@ async def test_it_is_said_once_for_each_photo(whole: System, mls: Sandbox, key: 
         assert len(event["sha256"]) == 64
 
 
-async def test_the_mls_url_is_shown_nowhere(whole: System, mls: Sandbox, key: str) -> None:
+async def test_no_answer_event_or_log_holds_an_mls_url(whole: System, mls: Sandbox, key: str) -> None:
     await whole.publish_listings(record_of(mls, key))
     await whole.wait_until_downloaded(key, 4)
     answer = await whole.http.get(f"/api/listings/{key}/images")
@@ -63,7 +65,7 @@ async def test_the_mls_url_is_shown_nowhere(whole: System, mls: Sandbox, key: st
         assert mls.url not in whole.log(name)
 
 
-async def test_originals_are_stored_beside_and_not_public(whole: System, mls: Sandbox, key: str) -> None:
+async def test_originals_are_stored_in_a_private_bucket(whole: System, mls: Sandbox, key: str) -> None:
     await whole.publish_listings(record_of(mls, key))
     images = await whole.wait_until_downloaded(key, 4)
     path = images[0]["url"].removeprefix(f"{whole.env['IMAGES_PUBLIC_URL']}/").rsplit("/", 1)[0]
@@ -72,7 +74,7 @@ async def test_originals_are_stored_beside_and_not_public(whole: System, mls: Sa
     assert original.status_code in (401, 403)
 
 
-async def test_publishing_the_same_again_fetches_nothing(whole: System, mls: Sandbox, key: str) -> None:
+async def test_publishing_the_same_record_again_fetches_nothing(whole: System, mls: Sandbox, key: str) -> None:
     record = record_of(mls, key)
     await whole.publish_listings(record)
     before = await whole.wait_until_downloaded(key, 4)
@@ -82,7 +84,9 @@ async def test_publishing_the_same_again_fetches_nothing(whole: System, mls: San
     assert mls.begun[key] == 4
 
 
-async def test_a_changed_photo_is_fetched_alone_and_its_old_url_lives_on(whole: System, mls: Sandbox, key: str) -> None:
+async def test_only_the_changed_photo_is_fetched_and_its_old_url_stays_open(
+    whole: System, mls: Sandbox, key: str
+) -> None:
     await whole.publish_listings(record_of(mls, key))
     before = await whole.wait_until_downloaded(key, 4)
     await whole.publish_listings(mls.change_photo(key, 2))
@@ -115,7 +119,7 @@ async def test_reordering_and_new_urls_fetch_nothing(whole: System, mls: Sandbox
     assert mls.begun[key] == 4
 
 
-async def test_a_withdrawn_photo_goes_from_answer_and_storage(whole: System, mls: Sandbox, key: str) -> None:
+async def test_a_withdrawn_photo_is_removed_from_answers_and_storage(whole: System, mls: Sandbox, key: str) -> None:
     await whole.publish_listings(record_of(mls, key))
     before = await whole.wait_until_downloaded(key, 4)
     await whole.publish_listings(mls.withdraw_photo(key, 1))
@@ -132,7 +136,7 @@ async def test_a_withdrawn_photo_goes_from_answer_and_storage(whole: System, mls
     assert await whole.is_open(before[0]["url"])
 
 
-async def test_an_inactive_listing_is_hidden_and_its_bytes_go(whole: System, mls: Sandbox, key: str) -> None:
+async def test_an_inactive_listing_is_hidden_and_its_objects_are_removed(whole: System, mls: Sandbox, key: str) -> None:
     await whole.publish_listings(record_of(mls, key))
     before = await whole.wait_until_downloaded(key, 4)
     await whole.publish_listings(mls.withdraw(key))
@@ -151,7 +155,7 @@ async def test_an_inactive_listing_is_hidden_and_its_bytes_go(whole: System, mls
     assert [image["id"] for image in await whole.wait_until_downloaded(key, 4)] == [image["id"] for image in before]
 
 
-async def test_a_listing_that_comes_right_back_keeps_its_photos(whole: System, mls: Sandbox, key: str) -> None:
+async def test_a_listing_that_is_soon_active_again_keeps_its_photos(whole: System, mls: Sandbox, key: str) -> None:
     await whole.publish_listings(record_of(mls, key))
     before = await whole.wait_until_downloaded(key, 4)
     await whole.publish_listings(mls.withdraw(key), mls.reactivate(key))
@@ -161,7 +165,7 @@ async def test_a_listing_that_comes_right_back_keeps_its_photos(whole: System, m
     assert await whole.is_open(before[0]["url"])
 
 
-async def test_an_opt_out_is_removed_as_one(whole: System, mls: Sandbox, key: str) -> None:
+async def test_the_removals_of_an_opt_out_have_its_reason(whole: System, mls: Sandbox, key: str) -> None:
     await whole.publish_listings(record_of(mls, key))
     await whole.wait_until_downloaded(key, 4)
     await whole.publish_listings(mls.opt_out(key))
@@ -174,7 +178,9 @@ async def test_an_opt_out_is_removed_as_one(whole: System, mls: Sandbox, key: st
     assert await until(reasons, "the removal") == {"opt-out"}
 
 
-async def test_a_failing_origin_is_asked_again_until_it_is_well(whole: System, mls: Sandbox, key: str) -> None:
+async def test_requests_to_a_failing_origin_are_repeated_until_they_succeed(
+    whole: System, mls: Sandbox, key: str
+) -> None:
     mls.misbehave(kind="status", status=500, listing=key, count=3)
     mls.misbehave(kind="html", listing=key, count=2)
     mls.misbehave(kind="truncated", listing=key, count=1)
@@ -183,7 +189,7 @@ async def test_a_failing_origin_is_asked_again_until_it_is_well(whole: System, m
     assert mls.begun[key] == 10
 
 
-async def test_a_key_in_two_feeds_is_ambiguous_until_one_is_named(whole: System, mls: Sandbox, key: str) -> None:
+async def test_a_key_displayed_in_two_feeds_is_409_without_a_feed(whole: System, mls: Sandbox, key: str) -> None:
     record = record_of(mls, key)
     await whole.publish_listings(record)
     await whole.publish_listings(record, feed="other")
@@ -212,7 +218,7 @@ async def test_unusual_keys_never_collide_and_their_urls_open(whole: System, mls
     assert len(urls) == 4 * len(keys)
 
 
-async def test_what_cannot_be_read_goes_to_the_dead_letters_and_the_rest_goes_on(
+async def test_invalid_records_become_dead_letters_and_later_ones_are_handled(
     whole: System, mls: Sandbox, key: str
 ) -> None:
     event = {"type": "listing-seen.v1", "data": {"feed": "sandbox", "property": record_of(mls, key)}}
@@ -259,7 +265,7 @@ async def test_what_cannot_be_read_goes_to_the_dead_letters_and_the_rest_goes_on
             assert datetime.fromisoformat(head["dead_letter_at"].decode())
 
 
-async def test_a_record_with_neither_key_nor_value_goes_to_the_dead_letters_too(whole: System) -> None:
+async def test_a_record_without_key_and_value_becomes_a_dead_letter(whole: System) -> None:
     topic = f"{whole.namespace.prefix}listing-seen"
     async with AIOKafkaProducer(bootstrap_servers=whole.namespace.servers.kafka) as producer:
         batch = producer.create_batch()
@@ -274,13 +280,13 @@ async def test_a_record_with_neither_key_nor_value_goes_to_the_dead_letters_too(
     await whole.wait_until_read()
 
 
-async def test_what_its_producer_compressed_is_unpacked_by_the_broker(whole: System, mls: Sandbox, key: str) -> None:
+async def test_the_size_limit_of_a_topic_counts_uncompressed_bytes(whole: System, mls: Sandbox, key: str) -> None:
     topic = f"{whole.namespace.prefix}listing-seen"
     event = {"type": "listing-seen.v1", "data": {"feed": "sandbox", "property": record_of(mls, key)}}
     async with AIOKafkaProducer(
         bootstrap_servers=whole.namespace.servers.kafka, compression_type="gzip", max_request_size=3 * MAX_RECORD_BYTES
     ) as producer:
-        with pytest.raises(MessageSizeTooLargeError):  # by the broker, which sees its true size
+        with pytest.raises(MessageSizeTooLargeError):  # the broker counts uncompressed bytes
             await producer.send_and_wait(topic, b" " * 2 * MAX_RECORD_BYTES)
         await producer.send_and_wait(topic, json.dumps(event).encode(), key=key.encode())
     await whole.wait_until_downloaded(key, 4)
@@ -300,7 +306,7 @@ async def test_one_bad_photo_does_not_stop_the_others(whole: System, mls: Sandbo
     assert len(await whole.wait_until_downloaded(key, 3)) == 3
 
 
-async def test_every_service_says_how_it_is(whole: System) -> None:
+async def test_every_service_answers_health_readiness_and_metrics(whole: System) -> None:
     for name in ("scheduler", "downloader", "resolver", "janitor"):
         assert (await whole.http.get(f"{whole.url(name)}/healthz")).status_code == 200
         assert (await whole.http.get(f"{whole.url(name)}/readyz")).json()["faults"] == {}
@@ -318,7 +324,7 @@ async def test_every_service_says_how_it_is(whole: System) -> None:
         ("downloader", ["image-outdated", "image-outdated.viewed"]),
     ],
 )
-async def test_a_consumer_says_what_it_has_yet_to_read(
+async def test_a_consumer_s_metrics_show_its_lag(
     whole: System, mls: Sandbox, key: str, name: str, topics: list[str]
 ) -> None:
     await whole.publish_listings(record_of(mls, key))
@@ -334,7 +340,7 @@ async def test_a_consumer_says_what_it_has_yet_to_read(
 
 
 @pytest.mark.parametrize("name", SERVICES)
-async def test_the_documented_metrics_are_those_that_it_shows(whole: System, name: str) -> None:
+async def test_each_service_has_the_documented_metrics(whole: System, name: str) -> None:
     text = (PROJECT / "docs" / "metrics.md").read_text()
     rows = re.findall(r"^\| `(listing_images_\w+)` \| (\w+) \| [^|]*\| ([a-z, ]+) \|", text, re.MULTILINE)
     documented = {(metric, kind) for metric, kind, services in rows if name in services.split(", ")}
@@ -343,7 +349,7 @@ async def test_the_documented_metrics_are_those_that_it_shows(whole: System, nam
     assert {(metric, kind) for metric, kind in found if not metric.endswith("_created")} == documented
 
 
-async def test_one_id_follows_a_photo_through_logs_and_headers(whole: System, mls: Sandbox, key: str) -> None:
+async def test_a_correlation_id_is_in_all_logs_and_headers_of_a_photo(whole: System, mls: Sandbox, key: str) -> None:
     data = {"feed": "sandbox", "property": record_of(mls, key)}
     event = {"type": "listing-seen.v1", "id": f"ingest-{key}", "data": data}
     await whole.send("listing-seen", json.dumps(event).encode(), key=key.encode())

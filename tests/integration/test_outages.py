@@ -1,4 +1,4 @@
-"""MongoDB, object storage or Kafka is away for half a minute: work waits, nothing is lost, nothing spins."""
+"""Test outages of MongoDB, object storage and Kafka of 30 s: no work is lost, and no service loops without a pause."""
 
 import asyncio
 import dataclasses
@@ -23,69 +23,74 @@ from tests.system import System, until
 pytestmark = pytest.mark.timeout(240)
 
 SERVICES = ("scheduler", "downloader")
-AWAY_SECONDS = 30.0
-MOST_LINES = 300
-"""In that time, over all photos in hand: what spins writes thousands."""
-MOST_CPU_SECONDS = 5.0
-"""In that time, of each service, where one was measured: what spins takes nearly all of it."""
+OUTAGE_SECONDS = 30.0
+MAX_LOG_LINES = 300
+"""The log lines of the downloader in an outage. A loop without a pause would write thousands."""
+MAX_CPU_SECONDS = 5.0
+"""The CPU seconds of each service in an outage: 1 was measured. A loop without a pause would take nearly 30."""
 
 
 async def faults(whole: System, service: str) -> Mapping[str, str]:
-    """What `/readyz` of a service says is away; its status must say the same."""
+    """Return the faults that `/readyz` of a service names; its status must be 503 if there are any, else 200."""
     answer = await whole.http.get(f"{whole.url(service)}/readyz")
     found = dict(answer.json()["faults"])
     assert answer.status_code == (503 if found else 200), answer.text
     return found
 
 
-async def is_away(whole: System, name: str, services: Collection[str]) -> None:
-    """See the server away for its time: `/readyz` of the services names it all the while, and none of them spins."""
-    back_at = asyncio.get_running_loop().time() + AWAY_SECONDS
-    lines, spent = len(whole.log("downloader").splitlines()), {one: cpu_seconds(whole, one) for one in SERVICES}
+async def wait_for_outage(whole: System, name: str, services: Collection[str]) -> None:
+    """Wait until the outage has lasted. `/readyz` of the services must name the server, and no service may loop."""
+    back_at = asyncio.get_running_loop().time() + OUTAGE_SECONDS
+    lines, spent = (
+        len(whole.log("downloader").splitlines()),
+        {service: cpu_seconds(whole, service) for service in SERVICES},
+    )
 
     async def named() -> bool:
-        return all([list(await faults(whole, one)) == [name] for one in services])
+        return all([list(await faults(whole, service)) == [name] for service in services])
 
-    await until(named, f"/readyz to say that {name} is away", seconds=AWAY_SECONDS / 2)
+    await until(named, f"/readyz to name {name}", seconds=OUTAGE_SECONDS / 2)
 
     async def long_enough() -> bool:
         return asyncio.get_running_loop().time() > back_at
 
     await until(long_enough, "the outage to last")
     assert await named()
-    for one in SERVICES:
-        assert cpu_seconds(whole, one) - spent[one] < MOST_CPU_SECONDS, one
-    assert len(whole.log("downloader").splitlines()) - lines <= MOST_LINES
+    for service in SERVICES:
+        assert cpu_seconds(whole, service) - spent[service] < MAX_CPU_SECONDS, service
+    assert len(whole.log("downloader").splitlines()) - lines <= MAX_LOG_LINES
 
 
 def cpu_seconds(whole: System, service: str) -> float:
-    """How long a service has computed, without the children that decode."""
+    """Return the CPU seconds of a service, without its encoders."""
     times = psutil.Process(whole.pid(service)).cpu_times()
     return float(times.user + times.system)
 
 
-async def is_well(whole: System) -> None:
-    """Wait until nothing is away."""
+async def wait_until_ready(whole: System) -> None:
+    """Wait until `/readyz` of all services names no fault."""
 
     async def nothing() -> bool:
-        return not any([await faults(whole, one) for one in SERVICES])
+        return not any([await faults(whole, service) for service in SERVICES])
 
-    await until(nothing, "/readyz to be well again")
+    await until(nothing, "/readyz to name no fault")
 
 
 async def downloaded(whole: System, photos: int) -> None:
-    """Wait until so many photos are recorded as here."""
+    """Wait until so many photos are recorded as downloaded."""
     async with mongo.connect(whole.namespace.servers.mongo, whole.namespace.db) as database:
 
-        async def all_here() -> bool:
-            counts = [one["counts"].get("downloaded", 0) async for one in database["listings"].find({}, {"counts": 1})]
+        async def all_downloaded() -> bool:
+            counts = [
+                listing["counts"].get("downloaded", 0) async for listing in database["listings"].find({}, {"counts": 1})
+            ]
             return bool(sum(counts) == photos)
 
-        await until(all_here, f"{photos} downloads")
+        await until(all_downloaded, f"{photos} downloads")
 
 
 async def under_way(mls: Sandbox, requests: int) -> None:
-    """Wait until the origin was asked so often."""
+    """Wait until the origin has had so many requests."""
 
     async def asked() -> bool:
         return mls.image_requests >= requests
@@ -94,7 +99,7 @@ async def under_way(mls: Sandbox, requests: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["mongo", "objects"])
-async def test_work_waits_for_a_store_that_is_away(namespace: Namespace, tmp_path: Path, name: str) -> None:
+async def test_work_continues_after_an_outage_of_a_store(namespace: Namespace, tmp_path: Path, name: str) -> None:
     async with (
         Sandbox(listings=8, photos=5, widest=320) as mls,
         proxy_to(urlsplit(namespace.servers.mongo).netloc) as to_mongo,
@@ -115,20 +120,22 @@ async def test_work_waits_for_a_store_that_is_away(namespace: Namespace, tmp_pat
             else:
                 to_s3.refuse()
             asked = mls.image_requests
-            await is_away(whole, name, SERVICES if name == "mongo" else ["downloader"])
-            assert mls.image_requests - asked <= 30, "no more than what was in hand"
+            await wait_for_outage(whole, name, SERVICES if name == "mongo" else ["downloader"])
+            assert mls.image_requests - asked <= 30, "only photos in flight"
             await whole.publish_listings(*mls.properties()[6:])
             (to_mongo if name == "mongo" else to_s3).restore()
-            await is_well(whole)
+            await wait_until_ready(whole)
             await downloaded(whole, 40)
-            times = Counter((one.listing_key, one.photo) for one in mls.image_log)
-            assert max(times.values()) <= (1 if name == "mongo" else 2), "asked for again only what could not be kept"
+            times = Counter((request.listing_key, request.photo) for request in mls.image_log)
+            assert max(times.values()) <= (1 if name == "mongo" else 2), (
+                "only photos that could not be stored are fetched again"
+            )
             assert not [line for line in whole.log("downloader").splitlines() if "Traceback" in line]
 
 
 @pytest.fixture
 def broker(servers: Servers, tmp_path: Path) -> Iterator[tuple[Servers, psutil.Process]]:
-    """The shared servers with a Kafka of this test's own, and its process."""
+    """Yield the shared servers with a Kafka of the test's own, and its process."""
     home = tmp_path / "kafka"
     given = {
         "IMAGES_MONGO": servers.mongo,
@@ -145,7 +152,7 @@ def broker(servers: Servers, tmp_path: Path) -> Iterator[tuple[Servers, psutil.P
         stack.down(home)
 
 
-async def test_work_waits_for_kafka(
+async def test_work_continues_after_an_outage_of_kafka(
     namespace: Namespace, broker: tuple[Servers, psutil.Process], tmp_path: Path
 ) -> None:
     servers, kafka = broker
@@ -159,10 +166,10 @@ async def test_work_waits_for_kafka(
         await under_way(mls, 12)
         kafka.send_signal(signal.SIGSTOP)
         try:
-            await is_away(whole, "kafka", SERVICES)
+            await wait_for_outage(whole, "kafka", SERVICES)
         finally:
             kafka.send_signal(signal.SIGCONT)
-        await is_well(whole)
+        await wait_until_ready(whole)
         await downloaded(whole, 30)
 
         async def all_said() -> bool:

@@ -1,4 +1,4 @@
-"""The variants change: they are made anew from the stored originals, and the origin is not asked."""
+"""Test a rebuild: new variants are made from the stored originals, without requests to the origin."""
 
 import json
 from pathlib import Path
@@ -10,15 +10,17 @@ from tests.servers import Namespace
 from tests.system import System, until
 
 
-async def bytes_left(whole: System) -> int:
-    """How many bytes the feed may still be asked for within the hour."""
+async def bytes_allowed(whole: System) -> int:
+    """Return the bytes that the feed's hourly limit still allows."""
     code, output = await whole.run("imagectl", "status", "--json")
     assert code == 0, output
     (window,) = [one for one in json.loads(output)["budgets"]["sandbox"]["windows"] if one["name"] == "bytes_hour"]
     return int(window["left"])
 
 
-async def test_other_variants_are_made_without_the_origin(namespace: Namespace, tmp_path: Path) -> None:
+async def test_new_variants_are_made_from_originals_without_requests_to_the_origin(
+    namespace: Namespace, tmp_path: Path
+) -> None:
     async with (
         Sandbox(listings=2, photos=3, widest=320) as mls,
         system.running(
@@ -29,7 +31,7 @@ async def test_other_variants_are_made_without_the_origin(namespace: Namespace, 
         await whole.publish_listings(*mls.properties())
         before = await whole.wait_until_downloaded(key, 3)
         await whole.wait_until_downloaded(other, 3)
-        asked, spent = mls.image_requests, await bytes_left(whole)
+        asked, spent = mls.image_requests, await bytes_allowed(whole)
 
         for name in ("downloader", "resolver"):
             await whole.stop(name)
@@ -46,7 +48,7 @@ async def test_other_variants_are_made_without_the_origin(namespace: Namespace, 
             return images if all(image["width"] == 200 for image in images) else None
 
         after = await until(made_anew, "the new variants")
-        assert (mls.image_requests, await bytes_left(whole)) == (asked, spent)
+        assert (mls.image_requests, await bytes_allowed(whole)) == (asked, spent)
         assert [one["name"] for one in after[0]["variants"]] == ["full", "thumb"]
         assert {image["content_type"] for image in after} == {"image/jpeg"}
         assert after[0]["downloaded_at"]

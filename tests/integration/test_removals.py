@@ -1,4 +1,4 @@
-"""What must go goes: by itself, at an operator's word, and not before it where a feed loses its listings at once."""
+"""Test removals: automatic ones, those of an operator, holds of bursts, sweeps and audits."""
 
 import asyncio
 import json
@@ -28,8 +28,8 @@ def record_of(mls: Sandbox, key: str) -> Mapping[str, Any]:
     return mls.market.property(mls.market.listing(key))
 
 
-async def said(whole: System, key: str, count: int) -> list[dict[str, Any]]:
-    """Wait for so many removals of a listing; the contract gives them 30 seconds."""
+async def wait_for_evidence(whole: System, key: str, count: int) -> list[dict[str, Any]]:
+    """Wait until there is evidence of `count` removals of a listing, at most the contract's 30 s; return the lines."""
 
     async def all_said() -> list[dict[str, Any]] | None:
         events = await whole.events("image-removed", key)
@@ -39,13 +39,13 @@ async def said(whole: System, key: str, count: int) -> list[dict[str, Any]]:
 
 
 async def imagectl(whole: System, *arguments: str) -> str:
-    """Run a command that must succeed; return what it printed."""
+    """Run an imagectl command, which must succeed, and return its output."""
     code, output = await whole.run("imagectl", *arguments)
     assert code == 0, output
     return output
 
 
-async def test_a_burst_is_hidden_and_held_until_an_operator_decides(namespace: Namespace, tmp_path: Path) -> None:
+async def test_the_removals_of_a_burst_wait_until_an_operator_decides(namespace: Namespace, tmp_path: Path) -> None:
     async with (
         Sandbox(listings=LISTINGS, photos=1, widest=320) as mls,
         system.running(namespace, mls.feeds_toml(), tmp_path, superseded_hours=0.0005) as whole,
@@ -54,8 +54,8 @@ async def test_a_burst_is_hidden_and_held_until_an_operator_decides(namespace: N
         await whole.publish_listings(*mls.properties())
         before = {key: (await whole.wait_until_downloaded(key, 1))[0]["url"] for key in keys}
 
-        await whole.publish_listings(mls.change_photo(first, 0))  # the old version goes when its hours are over
-        (superseded,) = await said(whole, first, 1)
+        await whole.publish_listings(mls.change_photo(first, 0))  # the superseded copy is removed after its hours
+        (superseded,) = await wait_for_evidence(whole, first, 1)
         assert superseded["reason"] == "superseded"
         assert not await whole.is_open(before[first])
         before[first] = (await whole.wait_until_downloaded(first, 1))[0]["url"]
@@ -65,7 +65,7 @@ async def test_a_burst_is_hidden_and_held_until_an_operator_decides(namespace: N
         await until(lambda: shows(whole, FROZEN), "the freeze")
         await whole.wait_until_hidden(first)
         await whole.publish_listings(mls.opt_out(owner))
-        assert [event["reason"] for event in await said(whole, owner, 1)] == ["opt-out"]
+        assert [event["reason"] for event in await wait_for_evidence(whole, owner, 1)] == ["opt-out"]
         assert not await whole.is_open(before[owner])
         assert all([await whole.is_open(before[key]) for key in keys if key != owner])
         for command in (["removals", "list"], ["status"]):
@@ -73,7 +73,7 @@ async def test_a_burst_is_hidden_and_held_until_an_operator_decides(namespace: N
             assert re.search(rf"removals of sandbox are frozen: \d+ of {LISTINGS}", shown)
         assert "imagectl removals resume sandbox" in shown
         assert "removals discard sandbox" in shown
-        ((feed, reason, hidden, displayed),) = await frozen(whole)  # counted as soon as it was a burst
+        ((feed, reason, hidden, displayed),) = await frozen(whole)  # the hold begins as soon as there is a burst
         assert (feed, reason, hidden + displayed) == ("sandbox", "listing-inactive", LISTINGS)
         assert '"removals-held"' in whole.log("janitor")
 
@@ -99,21 +99,21 @@ async def test_a_burst_is_hidden_and_held_until_an_operator_decides(namespace: N
         assert not await shows(whole, FROZEN)
         period = ("--from", "1h", "--to", "2999-01-01")
         evidence = json.loads(await imagectl(whole, "compliance", *period, "--json"))
-        assert len(evidence) == LISTINGS + 1  # and the superseded one
+        assert len(evidence) == LISTINGS + 1  # all photos and the superseded copy
 
 
 async def frozen(whole: System) -> list[tuple[str, str, int, int]]:
-    """Return whose removals wait for an operator, as a machine reads it."""
+    """Return the holds in `--json` of imagectl: (feed, reason, hidden, displayed)."""
     found = json.loads(await imagectl(whole, "status", "--json"))["removals_frozen"]
     return [(one["feed"], one["reason"], one["hidden"], one["displayed"]) for one in found]
 
 
 async def shows(whole: System, line: str) -> bool:
-    """Whether the janitor's metrics have the line."""
+    """Return True if the janitor's metrics have the line."""
     return line in (await whole.http.get(f"{whole.url('janitor')}/metrics")).text.splitlines()
 
 
-async def test_a_listing_that_left_is_hidden_at_once_and_its_bytes_are_gone_in_half_a_minute(
+async def test_a_listing_off_the_market_is_hidden_at_once_and_its_objects_are_removed_in_30_s(
     whole: System, mls: Sandbox, key: str
 ) -> None:
     await whole.publish_listings(record_of(mls, key))
@@ -131,13 +131,13 @@ async def test_a_listing_that_left_is_hidden_at_once_and_its_bytes_are_gone_in_h
         await until(nothing_left, "variants and originals to be gone", seconds=30)
     finally:
         objects.close()
-    (said_first, *others) = await said(whole, key, 4)
+    (said_first, *others) = await wait_for_evidence(whole, key, 4)
     assert len(others) == 3
     urls = {variant["url"] for image in images for variant in image["variants"]}
     assert {url for event in (said_first, *others) for url in event["urls"]} == urls
 
 
-async def test_what_an_operator_had_removed_stays_away_until_it_is_allowed(
+async def test_an_image_that_an_operator_removed_stays_removed_until_it_is_allowed_again(
     whole: System, mls: Sandbox, key: str
 ) -> None:
     await whole.publish_listings(record_of(mls, key))
@@ -146,7 +146,7 @@ async def test_what_an_operator_had_removed_stays_away_until_it_is_allowed(
     assert (code, "Give --yes" in output) == (1, True)
 
     await imagectl(whole, "removals", "force", key, "--image", images[1]["id"], "--yes")
-    (event,) = await said(whole, key, 1)
+    (event,) = await wait_for_evidence(whole, key, 1)
     assert (event["image_id"], event["reason"]) == (images[1]["id"], "forced")
     assert not await whole.is_open(images[1]["url"])
     await whole.publish_listings(record_of(mls, key), mls.touch(key))
@@ -157,7 +157,7 @@ async def test_what_an_operator_had_removed_stays_away_until_it_is_allowed(
 
     await imagectl(whole, "removals", "force", key, "--yes")
     await whole.wait_until_hidden(key)
-    await said(whole, key, 4)
+    await wait_for_evidence(whole, key, 4)
     await whole.publish_listings(record_of(mls, key), mls.touch(key))
     await whole.wait_until_read()
     assert (await whole.http.get(f"/api/listings/{key}/images")).status_code == 404
@@ -178,7 +178,7 @@ async def test_what_an_operator_had_removed_stays_away_until_it_is_allowed(
     assert (code, "nothing of listing" in output) == (1, True)
 
 
-async def test_a_sweep_of_removals_ends_when_all_is_gone_or_says_what_keeps_it(
+async def test_a_removal_sweep_ends_when_all_is_removed_or_reports_the_hold(
     whole: System, mls: Sandbox, key: str
 ) -> None:
     await whole.publish_listings(record_of(mls, key))
@@ -202,7 +202,7 @@ async def test_a_sweep_of_removals_ends_when_all_is_gone_or_says_what_keeps_it(
     assert len(await whole.events("image-removed", key)) == 4
 
 
-async def test_an_audit_finds_what_is_lost_and_its_repair_brings_it_back(
+async def test_an_audit_finds_lost_objects_and_its_repair_restores_them(
     whole: System, mls: Sandbox, key: str, tmp_path: Path
 ) -> None:
     await whole.publish_listings(record_of(mls, key))
@@ -239,7 +239,7 @@ async def test_an_audit_finds_what_is_lost_and_its_repair_brings_it_back(
 
 
 async def agree(whole: System) -> bool:
-    """Wait until records and objects agree."""
+    """Return True if an audit finds no drift."""
 
     async def nothing_found() -> bool:
         return not json.loads(await imagectl(whole, "audit", "--feed", "sandbox", "--json"))["drift"]
@@ -247,7 +247,7 @@ async def agree(whole: System) -> bool:
     return await until(nothing_found, "records and objects to agree")
 
 
-async def test_the_daily_audit_is_seen_on_the_metrics(whole: System) -> None:
+async def test_the_metrics_show_the_daily_audit(whole: System) -> None:
     async def is_finished() -> bool:
         metrics: httpx.Response = await whole.http.get(f"{whole.url('janitor')}/metrics")
         lines = metrics.text.splitlines()

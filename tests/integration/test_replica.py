@@ -1,4 +1,4 @@
-"""Two resolvers: each hears every event, and a new one takes part only once it does."""
+"""Test two resolvers: each reads every event, and a new one is ready only once it reads events."""
 
 import asyncio
 import dataclasses
@@ -15,37 +15,37 @@ from tests.system import System, until
 
 ROUNDS = 5
 AT_ONCE_SECONDS = 0.3
-"""Whoever does not hear the event shows the change half a second later or a whole one."""
+"""The longest delay with the event. Without the event, a change appears after half a second to a second."""
 
 
 async def shown(ours: System, name: str, key: str) -> str:
-    """Ask one resolver for the URL of a listing's photo."""
+    """Return the URL of a listing's photo from the resolver of this name."""
     answer = await ours.http.get(f"{ours.url(name)}/api/listings/{key}/images")
     return str(answer.json()["images"][0]["url"])
 
 
-async def heard_after(ours: System, writer: ListingWriter, key: str, version: int, *names: str) -> list[float]:
-    """Change a photo, say so, and return how many seconds later each resolver shows it.
+async def seconds_until_shown(ours: System, writer: ListingWriter, key: str, version: int, *names: str) -> list[float]:
+    """Change a photo, publish the event, and return the seconds until each resolver answers with the new version.
 
-    Each is asked just before, so that it has an answer which it would keep for a second.
+    Each resolver gets a request just before the change, so that it has the old answer in its cache for a second.
     """
     loop, copy = asyncio.get_running_loop(), a_version(key, version)
     for name in names:
         assert await shown(ours, name, key) != writer.renderer.url(copy.full.key)
     listing = await writer.change(key, copy=copy)
     await writer.publish_downloaded(listing)
-    said_at = loop.time()
+    published_at = loop.time()
 
     async def seconds(name: str) -> float:
         while await shown(ours, name, key) != writer.renderer.url(copy.full.key):
-            assert loop.time() - said_at < 10, f"{name} never shows it"
+            assert loop.time() - published_at < 10, f"{name} never shows the new version"
             await asyncio.sleep(0.01)
-        return loop.time() - said_at
+        return loop.time() - published_at
 
     return list(await asyncio.gather(*(seconds(name) for name in names)))
 
 
-async def test_a_new_resolver_is_ready_once_it_hears_and_then_each_hears_every_event(
+async def test_a_new_resolver_is_ready_once_it_reads_events_and_then_each_reads_every_event(
     namespace: Namespace, tmp_path: Path
 ) -> None:
     async with proxy_to(namespace.servers.kafka) as kafka:
@@ -67,7 +67,7 @@ async def test_a_new_resolver_is_ready_once_it_hears_and_then_each_hears_every_e
             kafka.restore()
             await starting
             names = ("resolver-2", "resolver")
-            rounds = [await heard_after(ours, writer, "R1", 2 + number, *names) for number in range(ROUNDS)]
-            assert rounds[0][0] < AT_ONCE_SECONDS, "the first event after it was ready"
+            rounds = [await seconds_until_shown(ours, writer, "R1", 2 + number, *names) for number in range(ROUNDS)]
+            assert rounds[0][0] < AT_ONCE_SECONDS, "the first event after the new resolver was ready"
             for name, seconds in zip(names, zip(*rounds, strict=True), strict=True):
                 assert statistics.median(seconds) < AT_ONCE_SECONDS, (name, seconds)

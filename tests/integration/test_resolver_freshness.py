@@ -1,4 +1,4 @@
-"""Many ask while the writer changes: each answer is held against what was true when it was asked for."""
+"""Test the freshness of answers under load: each is compared with the listing at the time of the request."""
 
 import asyncio
 import itertools
@@ -20,17 +20,17 @@ from tests.servers import Namespace
 KEYS = ("F1", "F2", "F3")
 KINDS = ("listing", "search", "url", "serve")
 CLIENTS = 3
-"""For each listing and kind of question."""
-THINKING_SECONDS = 0.01
+"""The number of clients for each listing and kind of request."""
+PAUSE_SECONDS = 0.01
 STEPS = (
     ("shown", 0.5), ("downloaded", 1.1), ("hidden", 2.5), ("shown", 1.1), ("removed", 1.1),
     ("shown", 1.1), ("downloaded", 1.1), ("removed", 1.1),
 )  # fmt: skip
-"""What happens, and for how many seconds it stays so: of what hides a listing no event tells, and an answer that is too
-old must have the time to be given."""
-MOST_SECONDS = 2.0
+"""The changes of a listing, and the seconds until the next. The step `hidden` has no event, so it lasts longer than the
+allowed age of an answer."""
+MAX_AGE_SECONDS = 2.0
 AT_ONCE_SECONDS = 0.25
-"""In the middle of all changes with an event; without hearing them it would be most of a second."""
+"""The limit of the median delay after an event. Without events it would be most of a second."""
 
 HIDDEN = "hidden"
 _VERSION = re.compile(r"/([0-9a-f]{16})/full-")
@@ -38,17 +38,20 @@ _VERSION = re.compile(r"/([0-9a-f]{16})/full-")
 
 @dataclass(frozen=True)
 class Change:
-    """What is true from some moment between `began` and `done` on; `said_at` is when its event was on the topic."""
+    """A change of a listing, which took effect between `began` and `done`.
+
+    `published_at` is when its event was on the topic, None if there was no event.
+    """
 
     state: str
     began: float
     done: float
-    said_at: float | None
+    published_at: float | None
 
 
 @dataclass(frozen=True)
 class Seen:
-    """One answer."""
+    """An answer of the resolver."""
 
     kind: str
     asked_at: float
@@ -58,37 +61,43 @@ class Seen:
 
 @dataclass
 class Story:
-    """What happened to one listing, and what was answered of it."""
+    """The changes of a listing, and the answers about it."""
 
     key: str
     listing: Listing
     changes: list[Change] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
 
-    def was_true(self, one: Seen) -> bool:
-        """Whether the answer was true at some moment from as long before the question as is allowed."""
+    def was_true(self, answer: Seen) -> bool:
+        """Return True if the answer was correct at some moment since its request, less the allowed age."""
         ends = [*(later.done for later in self.changes[1:]), float("inf")]
         return any(
-            change.state == one.state and change.began <= one.answered_at and end >= one.asked_at - MOST_SECONDS
+            change.state == answer.state
+            and change.began <= answer.answered_at
+            and end >= answer.asked_at - MAX_AGE_SECONDS
             for change, end in zip(self.changes, ends, strict=True)
         )
 
     def lags(self) -> Iterator[tuple[str, str, float]]:
-        """For each event and kind of question: how long after it was on the topic an answer was asked for that did
-        not know of it, and did until the next change."""
+        """Yield, for each event and kind of request, the kind, the new state and the delay in seconds.
+
+        The delay is the time from the event to the last request before the next change that still got an old answer.
+        """
         for change, later in itertools.pairwise(self.changes):
-            if change.said_at is not None:
+            if change.published_at is not None:
                 for kind in KINDS:
                     after = [
-                        one for one in self.seen if one.kind == kind and change.said_at < one.asked_at < later.began
+                        answer
+                        for answer in self.seen
+                        if answer.kind == kind and change.published_at < answer.asked_at < later.began
                     ]
-                    assert len(after) > 5, "enough asked to tell"
-                    old = [one.asked_at - change.said_at for one in after if one.state != change.state]
+                    assert len(after) > 5, "too few answers to measure a delay"
+                    old = [answer.asked_at - change.published_at for answer in after if answer.state != change.state]
                     yield kind, HIDDEN if change.state == HIDDEN else "shown", max(old, default=0.0)
 
 
 async def ask(http: aiohttp.ClientSession, kind: str, listing: Listing) -> str:
-    """Ask one question; return the version that is shown."""
+    """Send a request of a kind, and return the version of the photo in its answer."""
     photo = listing.photos[0]
     match kind:
         case "listing":
@@ -101,29 +110,29 @@ async def ask(http: aiohttp.ClientSession, kind: str, listing: Listing) -> str:
             asking = http.get("/api/images/serve", params={"id": photo.id}, allow_redirects=False)
     async with asking as answer:
         assert answer.status in (200, 302, 404)
-        said = answer.headers.get("Location", "") + await answer.text()
-    found = _VERSION.search(said)
+        text = answer.headers.get("Location", "") + await answer.text()
+    found = _VERSION.search(text)
     return found[1] if found else HIDDEN
 
 
 @asynccontextmanager
-async def asked_all_the_time(server: str, stories: list[Story]) -> AsyncIterator[None]:
-    """Have many clients ask every kind of question about every listing."""
+async def many_clients(server: str, stories: list[Story]) -> AsyncIterator[None]:
+    """Let clients send requests of every kind for every listing during the context."""
     loop = asyncio.get_running_loop()
 
-    async def keep_asking(http: aiohttp.ClientSession, kind: str, story: Story) -> None:
+    async def send_requests(http: aiohttp.ClientSession, kind: str, story: Story) -> None:
         while True:
             asked_at = loop.time()
             state = await ask(http, kind, story.listing)
             story.seen.append(Seen(kind, asked_at, loop.time(), state))
-            await asyncio.sleep(THINKING_SECONDS)
+            await asyncio.sleep(PAUSE_SECONDS)
 
     async with (
         aiohttp.ClientSession(server, connector=aiohttp.TCPConnector(limit=0)) as http,
         asyncio.TaskGroup() as all_of,
     ):
         clients = [
-            all_of.create_task(keep_asking(http, kind, story))
+            all_of.create_task(send_requests(http, kind, story))
             for story in stories
             for kind in KINDS
             for _ in range(CLIENTS)
@@ -133,8 +142,8 @@ async def asked_all_the_time(server: str, stories: list[Story]) -> AsyncIterator
             client.cancel()
 
 
-async def go_through(writer: ListingWriter, story: Story) -> None:
-    """Change one listing's writer step by step."""
+async def change_step_by_step(writer: ListingWriter, story: Story) -> None:
+    """Change a listing step by step, and note each change in its story."""
     loop = asyncio.get_running_loop()
     number = 1
     for step, seconds in STEPS:
@@ -147,16 +156,16 @@ async def go_through(writer: ListingWriter, story: Story) -> None:
                 after = await writer.change(story.key, hidden=None)
             case _:
                 after = await writer.change(story.key, hidden=hidden(remove_at=1e7))
-        done, said_at = loop.time(), None
+        done, published_at = loop.time(), None
         if step in ("downloaded", "removed"):
             await (writer.publish_downloaded(after) if step == "downloaded" else writer.publish_removed(after))
-            said_at = loop.time()
+            published_at = loop.time()
         state = HIDDEN if step in ("hidden", "removed") else f"{number:016x}"
-        story.changes.append(Change(state, began, done, said_at))
+        story.changes.append(Change(state, began, done, published_at))
         await asyncio.sleep(seconds)
 
 
-async def test_under_load_no_answer_is_too_old_and_after_an_event_none_is_old(
+async def test_under_load_answers_keep_to_their_age_limit_and_follow_events_at_once(
     namespace: Namespace, tmp_path: Path
 ) -> None:
     async with system.running(namespace, FEEDS, tmp_path, "resolver") as ours, listing_writer(namespace) as writer:
@@ -164,8 +173,8 @@ async def test_under_load_no_answer_is_too_old_and_after_an_event_none_is_old(
         now = asyncio.get_running_loop().time()
         for story in stories:
             story.changes.append(Change(f"{1:016x}", now, now, None))
-        async with asked_all_the_time(ours.url("resolver"), stories):
-            await asyncio.gather(*(go_through(writer, story) for story in stories))
+        async with many_clients(ours.url("resolver"), stories):
+            await asyncio.gather(*(change_step_by_step(writer, story) for story in stories))
     for story in stories:
         untrue = [one for one in story.seen if not story.was_true(one)]
         assert not untrue, (len(untrue), len(story.seen), untrue[:3], story.changes)

@@ -1,4 +1,4 @@
-"""The resolver's HTTP: what every client may rely on."""
+"""Test the resolver's HTTP: caching headers, batch calls, HEAD, errors, CORS and the API's description."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ def record_of(mls: Sandbox, key: str) -> Mapping[str, Any]:
 
 @pytest.fixture(scope="module")
 async def known(whole: System, mls: Sandbox, several_keys: Iterator[str]) -> str:
-    """A listing whose photos are here."""
+    """Return the key of a listing whose photos are downloaded."""
     key = str(next(several_keys))
     await whole.publish_listings(record_of(mls, key))
     await whole.wait_until_downloaded(key, 4)
@@ -25,7 +25,7 @@ async def known(whole: System, mls: Sandbox, several_keys: Iterator[str]) -> str
 
 
 @pytest.mark.parametrize("kind", ["listing", "page of results", "url"])
-async def test_an_answer_has_a_validator_and_a_short_life(whole: System, mls: Sandbox, known: str, kind: str) -> None:
+async def test_an_answer_has_an_etag_and_a_short_max_age(whole: System, mls: Sandbox, known: str, kind: str) -> None:
     async def ask(**headers: str) -> httpx.Response:
         match kind:
             case "listing":
@@ -45,7 +45,7 @@ async def test_an_answer_has_a_validator_and_a_short_life(whole: System, mls: Sa
     assert (await ask(**{"If-None-Match": '"other"'})).status_code == 200
 
 
-async def test_a_page_of_results_is_one_call(whole: System, known: str) -> None:
+async def test_a_page_of_search_results_is_answered_by_one_call(whole: System, known: str) -> None:
     body = {"listing_keys": [known, "nowhere", known], "photos_per_listing": 2}
     answer = (await whole.http.post("/api/images/resolve", json=body)).json()
     assert answer["unknown"] == ["nowhere"]
@@ -55,7 +55,7 @@ async def test_a_page_of_results_is_one_call(whole: System, known: str) -> None:
     assert [image["order"] for image in answer["listings"][known]["images"]] == [0, 1]
 
 
-async def test_head_works(whole: System, known: str) -> None:
+async def test_head_is_answered_like_get_without_a_body(whole: System, known: str) -> None:
     answer = await whole.http.head(f"/api/listings/{known}/images")
     assert (answer.status_code, answer.content) == (200, b"")
     assert int(answer.headers["Content-Length"]) > 100
@@ -93,7 +93,7 @@ async def test_head_works(whole: System, known: str) -> None:
         ("POST", "/api/images/resolve", b" " * 2_000_000, 413),
     ],
 )
-async def test_what_is_wrong_is_a_problem(
+async def test_invalid_requests_get_problem_json(
     whole: System, method: str, path: str, body: bytes | None, status: int
 ) -> None:
     headers = {"Content-Type": "application/json"} if body is not None else {}
@@ -106,7 +106,7 @@ async def test_what_is_wrong_is_a_problem(
     assert isinstance(problem["type"], str)
 
 
-async def test_pages_of_any_site_may_ask(whole: System, known: str) -> None:
+async def test_pages_of_any_site_may_call_the_api(whole: System, known: str) -> None:
     answer = await whole.http.get(f"/api/listings/{known}/images", headers={"Origin": "https://example.com"})
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     asked = {"Origin": "https://example.com", "Access-Control-Request-Method": "POST"}
@@ -116,7 +116,7 @@ async def test_pages_of_any_site_may_ask(whole: System, known: str) -> None:
     assert "Content-Type" in preflight.headers["Access-Control-Allow-Headers"]
 
 
-async def test_the_api_is_described(whole: System, known: str) -> None:
+async def test_the_api_has_an_openapi_description_and_docs(whole: System, known: str) -> None:
     document = (await whole.http.get("/api/openapi.json")).json()
     assert document["openapi"].startswith("3.1")
     assert set(document["paths"]) == {
@@ -127,6 +127,6 @@ async def test_the_api_is_described(whole: System, known: str) -> None:
     page = await whole.http.get("/api/docs")
     assert page.headers["Content-Type"].startswith("text/html")
     assert all(path in page.text for path in document["paths"])
-    assert "src=" not in page.text  # nothing from elsewhere
+    assert "src=" not in page.text  # the page loads no script of another host
     image = (await whole.images(known))[0]
     assert set(image) == set(document["components"]["schemas"]["Image"]["properties"])

@@ -1,4 +1,4 @@
-"""MongoDB takes connections and answers nothing: what is known is answered, the rest refused, all of it in time."""
+"""Test the resolver while MongoDB hangs: cached answers are served, other requests refused, all in time."""
 
 import asyncio
 import dataclasses
@@ -16,29 +16,29 @@ from tests.system import System, until
 
 STALE = '110 - "Response is Stale"'
 WAIT_SECONDS = 2.0
-"""How long `serve` may wait for a photo."""
-MOST_SECONDS = 5.0
-"""How long an answer may take, beside that."""
+"""The setting: how long `serve` may wait for a photo."""
+MAX_SECONDS = 5.0
+"""How long an answer may take, without the waiting of `serve`."""
 HANGS_SECONDS = 8.0
 OLDEST_SECONDS = 30.0
-"""How long after it was read an answer may be given, and is: what was read is older than the silence."""
+"""The greatest age of a cached answer in an outage. The entries were read before the outage began."""
 
 
-async def in_time(asking: Awaitable[httpx.Response], seconds: float = MOST_SECONDS) -> httpx.Response:
-    """Wait for an answer, no longer than it may take."""
-    async with asyncio.timeout(seconds + 1):  # for what lies between us
+async def in_time(asking: Awaitable[httpx.Response], seconds: float = MAX_SECONDS) -> httpx.Response:
+    """Return an answer; fail if it takes longer than `seconds`."""
+    async with asyncio.timeout(seconds + 1):  # the client takes time too
         return await asking
 
 
 def ask(ours: System, question: str) -> Awaitable[httpx.Response]:
-    """Ask for what is at a path, or for the search page of one key."""
+    """Return the request for a path, or for a page of search results with one ListingKey."""
     if question.startswith("/"):
         return ours.http.get(question)
     return ours.http.post("/api/images/resolve", json={"listing_keys": [question]})
 
 
 async def served_for(ours: System, question: str, status: int) -> float:
-    """Ask until it is no longer answered from memory, as each answer says; return when the last one was asked for."""
+    """Repeat a request until it gets 503. Return the loop's time of the last request that got a stale answer."""
     last = 0.0
     while True:
         asked_at = asyncio.get_running_loop().time()
@@ -53,7 +53,7 @@ async def served_for(ours: System, question: str, status: int) -> float:
         await asyncio.sleep(0.1)
 
 
-async def test_a_database_that_hangs_is_taken_for_one_that_is_away(namespace: Namespace, tmp_path: Path) -> None:
+async def test_a_database_that_hangs_counts_as_unavailable(namespace: Namespace, tmp_path: Path) -> None:
     async with proxy_to(urlsplit(namespace.servers.mongo).netloc) as to_mongo:
         behind = dataclasses.replace(namespace.servers, mongo=f"mongodb://{to_mongo.address}/?directConnection=true")
         theirs = dataclasses.replace(namespace, servers=behind)
@@ -72,7 +72,7 @@ async def test_a_database_that_hangs_is_taken_for_one_that_is_away(namespace: Na
             hangs_until = silent_since + HANGS_SECONDS
             said_stale = 0
 
-            async def keep_asking(question: str, status: int, seconds: float = MOST_SECONDS) -> None:
+            async def keep_asking(question: str, status: int, seconds: float = MAX_SECONDS) -> None:
                 nonlocal said_stale
                 while asyncio.get_running_loop().time() < hangs_until:
                     answer = await in_time(ask(ours, question), seconds)
@@ -84,7 +84,7 @@ async def test_a_database_that_hangs_is_taken_for_one_that_is_away(namespace: Na
                 *(keep_asking(known, 200) for _ in range(4)),
                 *(keep_asking("O1", 200) for _ in range(4)),
                 *(keep_asking(serve, 302) for _ in range(4)),
-                *(keep_asking(waits, 503, MOST_SECONDS + WAIT_SECONDS) for _ in range(4)),
+                *(keep_asking(waits, 503, MAX_SECONDS + WAIT_SECONDS) for _ in range(4)),
                 *(keep_asking(f"/api/listings/U{number}/images", 503) for number in range(8)),
                 *(keep_asking(f"U{number}", 503) for number in range(8)),
                 *(keep_asking(f"/api/images/resolve?url=http://u/{number}", 503) for number in range(8)),

@@ -1,4 +1,4 @@
-"""The picture itself: redirects, waiting for the one download, placeholders."""
+"""Test `serve`: redirects, waiting for a download, and placeholders."""
 
 import asyncio
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ def record_of(mls: Sandbox, key: str) -> Mapping[str, Any]:
 
 
 async def recorded(whole: System, key: str) -> list[dict[str, Any]]:
-    """Wait until a listing's photos are known, here or not."""
+    """Wait until a listing is recorded, and return its images, downloaded or not."""
     return await until(lambda: whole.images(key, context="search"), f"{key} to be recorded")
 
 
@@ -23,7 +23,7 @@ async def serve(whole: System, **query: str) -> httpx.Response:
     return await whole.http.get("/api/images/serve", params=query)
 
 
-async def test_a_copy_is_redirected_to_in_the_variant_asked_for(whole: System, mls: Sandbox, key: str) -> None:
+async def test_serve_redirects_to_the_requested_variant_of_a_copy(whole: System, mls: Sandbox, key: str) -> None:
     record = record_of(mls, key)
     await whole.publish_listings(record)
     image = (await whole.wait_until_downloaded(key, 4))[0]
@@ -41,7 +41,7 @@ async def test_a_copy_is_redirected_to_in_the_variant_asked_for(whole: System, m
             assert found.json()["id"] == image["id"]
 
 
-async def test_all_who_wait_share_one_download(whole: System, mls: Sandbox, key: str) -> None:
+async def test_all_waiting_requests_share_one_download(whole: System, mls: Sandbox, key: str) -> None:
     mls.misbehave(kind="slow", listing=key, delay_seconds=1.0, count=4)
     await whole.publish_listings(record_of(mls, key))
     image = (await recorded(whole, key))[0]
@@ -51,7 +51,7 @@ async def test_all_who_wait_share_one_download(whole: System, mls: Sandbox, key:
     assert mls.begun[key] == 4
 
 
-async def test_a_photo_that_does_not_come_in_time_has_a_placeholder(whole: System, mls: Sandbox, key: str) -> None:
+async def test_a_photo_that_is_not_downloaded_in_time_gets_a_placeholder(whole: System, mls: Sandbox, key: str) -> None:
     mls.misbehave(kind="slow", listing=key, delay_seconds=5.0)
     await whole.publish_listings(record_of(mls, key))
     image = (await recorded(whole, key))[0]
@@ -66,7 +66,7 @@ async def test_a_photo_that_does_not_come_in_time_has_a_placeholder(whole: Syste
     await whole.wait_until_downloaded(key, 4)
 
 
-async def test_a_photo_that_the_origin_no_longer_has_is_404_with_a_picture(
+async def test_a_photo_that_is_gone_at_the_origin_is_404_with_a_placeholder(
     whole: System, mls: Sandbox, key: str
 ) -> None:
     mls.misbehave(kind="status", status=404, listing=key)
@@ -89,7 +89,7 @@ async def test_a_photo_that_the_origin_no_longer_has_is_404_with_a_picture(
     await until(is_back, "the photo that came back")
 
 
-async def test_what_is_not_recorded_cannot_be_served(whole: System, mls: Sandbox, key: str) -> None:
+async def test_an_unrecorded_id_or_url_is_404(whole: System, mls: Sandbox, key: str) -> None:
     await whole.publish_listings(record_of(mls, key))
     image = (await whole.wait_until_downloaded(key, 4))[0]
     for query in (
@@ -107,8 +107,8 @@ async def test_what_is_not_recorded_cannot_be_served(whole: System, mls: Sandbox
     assert (await serve(whole, id=image["id"], url="x")).status_code == 400
 
 
-async def test_a_viewed_photo_passes_a_backlog(whole: System, mls: Sandbox, key: str) -> None:
-    """Of a feed that takes a request a second: its last photo is viewed and comes long before its turn."""
+async def test_a_viewed_photo_is_downloaded_before_a_backlog(whole: System, mls: Sandbox, key: str) -> None:
+    """The feed allows one request a second; the last photo is viewed, and is downloaded long before its turn."""
     record = record_of(mls, key)
     listings = [{**record, "ListingKey": f"{key}-{number}"} for number in range(15)]
     await whole.publish_listings(*listings, feed="strict")

@@ -1,4 +1,4 @@
-"""The local stack: started, stopped and started again as a developer does it, in a directory of its own."""
+"""Test the local stack and the demo: starting, stopping and starting again, in a directory of their own."""
 
 import asyncio
 import io
@@ -38,11 +38,11 @@ port = int(os.environ[f"IMAGES_{sys.argv[1].upper()}_PORT"])
 http.server.ThreadingHTTPServer(("127.0.0.1", port), Ready).serve_forever()
 """
 ELSEWHERE = {"IMAGES_KAFKA": "127.0.0.1:1", "IMAGES_MONGO": "mongodb://127.0.0.1:1", "IMAGES_S3_ENDPOINT": "http://s3"}
-"""Given servers; the stack starts none and asks none."""
+"""Settings that name all servers: the stack starts none of its own."""
 
 
 def fakes(init: str = "pass") -> stack.System:
-    """Services that only say that they are ready, and a program that prepares for them."""
+    """Return services that only answer that they are ready, and `init` as the program that prepares for them."""
     services = {name: (sys.executable, "-c", FAKE, name) for name in config.SERVICES}
     return stack.System((sys.executable, "-c", init), services)
 
@@ -54,14 +54,14 @@ def pids(home: Path, *names: str) -> dict[str, int]:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
-    """A directory whose processes are stopped at the end."""
+    """Yield a directory, and stop its processes at the end of the test."""
     yield tmp_path
     stack.down(tmp_path)
 
 
 @pytest.fixture(scope="module")
 def server_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A directory with real servers, one for all tests that want them."""
+    """Yield a directory with real servers, shared by all tests that need them."""
     home = tmp_path_factory.mktemp("stack")
     try:
         stack.up(home, system=stack.SERVERS_ONLY)
@@ -99,7 +99,7 @@ async def read(settings: Mapping[str, str]) -> tuple[bytes | None, str, bytes]:
 
 
 @pytest.mark.servers
-async def test_what_was_written_is_there_after_down_and_up(server_home: Path) -> None:
+async def test_data_in_all_servers_survives_down_and_up(server_home: Path) -> None:
     before = stack.up(server_home, system=stack.SERVERS_ONLY)
     await write(before)
     stack.down(server_home)
@@ -110,7 +110,7 @@ async def test_what_was_written_is_there_after_down_and_up(server_home: Path) ->
 
 
 @pytest.mark.servers
-def test_a_dead_server_is_started_alone(server_home: Path) -> None:
+def test_up_starts_only_the_server_that_died(server_home: Path) -> None:
     settings = stack.up(server_home, system=stack.SERVERS_ONLY)
     before = pids(server_home, "kafka", "mongod", "s3")
     dead = Process("s3", server_home).running()
@@ -123,16 +123,16 @@ def test_a_dead_server_is_started_alone(server_home: Path) -> None:
 
 
 @pytest.mark.servers
-def test_up_does_nothing_where_everything_runs(server_home: Path) -> None:
+def test_up_starts_nothing_if_everything_runs(server_home: Path) -> None:
     stack.up(server_home, system=stack.SERVERS_ONLY)
-    before, news = pids(server_home, "kafka", "mongod", "s3"), list[str]()
-    stack.up(server_home, report=news.append, system=stack.SERVERS_ONLY)
-    assert news == ["everything is running already"]
+    before, printed = pids(server_home, "kafka", "mongod", "s3"), list[str]()
+    stack.up(server_home, report=printed.append, system=stack.SERVERS_ONLY)
+    assert printed == ["everything is running already"]
     assert pids(server_home, "kafka", "mongod", "s3") == before
     assert len(before) == 3
 
 
-def test_every_setting_in_force_is_written_down(home: Path) -> None:
+def test_every_setting_in_force_is_written_to_stack_env(home: Path) -> None:
     settings = stack.up(home, ELSEWHERE | {"IMAGES_S3_SECRET_KEY": "s=cret"}, system=fakes())
     assert config.saved_settings(home) == settings
     assert settings.items() >= ELSEWHERE.items()
@@ -149,7 +149,7 @@ def test_given_servers_are_not_started(home: Path) -> None:
     assert pids(home, *config.SERVICES, "kafka", "mongod", "s3").keys() == set(config.SERVICES)
 
 
-def test_a_changed_port_restarts_just_its_service(home: Path) -> None:
+def test_a_changed_port_restarts_only_its_service(home: Path) -> None:
     before = stack.up(home, ELSEWHERE, system=fakes())
     running = pids(home, *config.SERVICES)
     port = str(ports.choose({int(before[config.port_variable(name)]) for name in config.SERVICES}))
@@ -166,7 +166,7 @@ def test_two_services_may_swap_their_ports(home: Path) -> None:
     assert stack.up(home, ELSEWHERE | swapped, system=fakes()) == {**before, **swapped}
 
 
-def test_other_feeds_restart_the_services(home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_changed_feeds_toml_restarts_the_services(home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     feeds = tmp_path_factory.mktemp("feeds") / "feeds.toml"
     given = ELSEWHERE | {"IMAGES_FEEDS": str(feeds)}
     feeds.write_text('[feeds.one]\nimage_hosts = ["a.example.com"]')
@@ -177,7 +177,7 @@ def test_other_feeds_restart_the_services(home: Path, tmp_path_factory: pytest.T
     assert not set(pids(home, *config.SERVICES).values()) & set(running.values())
 
 
-def test_a_given_port_that_a_stranger_has_is_named_with_its_variable(home: Path) -> None:
+def test_the_error_for_a_given_port_that_is_taken_names_its_variable(home: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as stranger:
         port = stranger.getsockname()[1]
         with pytest.raises(LocalError, match=rf"IMAGES_JANITOR_PORT is {port}, but another program"):
@@ -192,7 +192,7 @@ def test_every_wrong_setting_is_named_before_anything_starts(home: Path) -> None
     assert not (home / "stack.env").exists()
 
 
-def test_feeds_that_cannot_be_used_are_named_and_what_runs_goes_on(home: Path, tmp_path: Path) -> None:
+def test_an_invalid_feeds_toml_is_reported_and_running_services_stay(home: Path, tmp_path: Path) -> None:
     feeds = tmp_path / "broken.toml"
     feeds.write_text('[feeds.one]\nimage_hosts = ["a.example.com"]')
     given = ELSEWHERE | {"IMAGES_FEEDS": str(feeds)}
@@ -208,7 +208,7 @@ def test_feeds_that_cannot_be_used_are_named_and_what_runs_goes_on(home: Path, t
     assert (pids(home, *config.SERVICES), config.saved_settings(home)) == (running, remembered)
 
 
-def test_an_init_that_fails_is_shown_and_the_next_up_goes_on(home: Path) -> None:
+def test_the_error_of_a_failed_init_is_reported_and_the_next_up_succeeds(home: Path) -> None:
     with pytest.raises(LocalError, match="no broker"):
         stack.up(home, ELSEWHERE, system=fakes("raise SystemExit('no broker')"))
     assert pids(home, *config.SERVICES) == {}
@@ -216,7 +216,7 @@ def test_an_init_that_fails_is_shown_and_the_next_up_goes_on(home: Path) -> None
     assert len(pids(home, *config.SERVICES)) == len(config.SERVICES)
 
 
-def test_a_dead_service_is_started_alone_after_what_prepares_for_it(home: Path) -> None:
+def test_up_runs_init_again_and_starts_only_the_service_that_died(home: Path) -> None:
     stack.up(home, ELSEWHERE, system=fakes())
     before = pids(home, *config.SERVICES)
     dead = Process("janitor", home).running()
@@ -229,21 +229,21 @@ def test_a_dead_service_is_started_alone_after_what_prepares_for_it(home: Path) 
     assert (home / "prepared").exists()
 
 
-def test_a_service_that_cannot_go_on_is_shown_with_its_log(home: Path) -> None:
+def test_the_error_for_a_service_that_ended_holds_its_log(home: Path) -> None:
     with pytest.raises(LocalError, match=r"(?s)scheduler ended by itself.*cannot go on.*run `up` again"):
         stack.up(home, ELSEWHERE | {"IMAGES_BUCKET": "broken"}, system=fakes())
 
 
 def test_two_ups_at_once_start_each_service_once(home: Path) -> None:
-    news = list[str](), list[str]()
+    printed = list[str](), list[str]()
     with ThreadPoolExecutor(2) as pool:
-        ups = [pool.submit(stack.up, home, ELSEWHERE, said.append, fakes()) for said in news]
+        ups = [pool.submit(stack.up, home, ELSEWHERE, lines.append, fakes()) for lines in printed]
         assert ups[0].result() == ups[1].result()
-    assert sorted(said[-1] == "everything is running already" for said in news) == [False, True]
-    assert sum("waiting" in line for said in news for line in said) == 1
+    assert sorted(lines[-1] == "everything is running already" for lines in printed) == [False, True]
+    assert sum("waiting" in line for lines in printed for line in lines) == 1
 
 
-def test_what_env_names_beside_the_settings_reaches_the_services(home: Path) -> None:
+def test_variables_without_our_prefix_are_passed_on_to_the_services(home: Path) -> None:
     stack.up(home, ELSEWHERE | {"MLS_TOKEN": "t"}, system=fakes())
     service = Process("downloader", home).running()
     assert service is not None
@@ -251,7 +251,7 @@ def test_what_env_names_beside_the_settings_reaches_the_services(home: Path) -> 
     assert "MLS_TOKEN" not in (home / "stack.env").read_text()
 
 
-def test_status_and_logs_tell_what_runs(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_status_lists_all_processes_and_logs_prints_their_logs(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
     stack.up(home, ELSEWHERE, system=fakes())
     assert {state for _, state, _, _ in stack.status(home)} == {"ready", "elsewhere"}
     assert stack.main([f"--home={home}", "status"]) == 0
@@ -264,13 +264,13 @@ def test_status_and_logs_tell_what_runs(home: Path, capfd: pytest.CaptureFixture
     assert stack.main([f"--home={home}", "status"]) == 1
 
 
-# The demo stands here, for it takes the same ports: the tests of a file run one after the other.
+# The demo is tested here because it uses the same ports: the tests of a file run one after the other.
 
 DEMO_LISTINGS = 6
 
 
 async def demo(home: Path) -> str:
-    """Play the demo to its end; return what it prints."""
+    """Run the demo and return what it printed; it must succeed."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "local.demo", "--listings", str(DEMO_LISTINGS),
         cwd=PROJECT, env={**os.environ, "LOCAL_DIR": str(home), "COLUMNS": "120"},
@@ -281,14 +281,14 @@ async def demo(home: Path) -> str:
     return printed
 
 
-def told(printed: str) -> tuple[int, ...]:
-    """Read how many photos are here, how many failed, and what was asked of the MLS for them."""
+def counts_in(printed: str) -> tuple[int, ...]:
+    """Return the numbers of downloaded and failed photos and of requests to the MLS that the demo printed."""
     (found,) = re.findall(r"(\d+) photos here, (\d+) failed; (\d+) requests to the MLS", printed)
     return tuple(map(int, found))
 
 
 async def publish(home: Path, record: Mapping[str, object]) -> None:
-    """Publish a listing to the demo's feed, as README.md shows."""
+    """Publish a listing to the demo's feed by the command in README.md."""
     (home / "mine.json").write_text(json.dumps(record))
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "ops.imagectl", "publish", str(home / "mine.json"), "--feed", "sandbox",
@@ -298,10 +298,10 @@ async def publish(home: Path, record: Mapping[str, object]) -> None:
 
 
 @pytest.mark.servers
-async def test_the_demo_goes_through_twice_and_leaves_what_it_says_to_open(home: Path) -> None:
+async def test_the_demo_succeeds_twice_and_the_addresses_that_it_prints_open(home: Path) -> None:
     first = await demo(home)
     photos = DEMO_LISTINGS * 8
-    assert told(first) == (photos, 0, photos)
+    assert counts_in(first) == (photos, 0, photos)
     assert len(re.findall(r"after [\d.]+ s the listing shows the new picture", first)) == 2
     assert "photos are gone from both buckets" in first
     states = {name: state for name, state, _, _ in await asyncio.to_thread(stack.status, home)}
@@ -310,10 +310,10 @@ async def test_the_demo_goes_through_twice_and_leaves_what_it_says_to_open(home:
     }  # fmt: skip
     async with httpx.AsyncClient(trust_env=False) as http:
         opened = {"the gallery": 200, "the desk": 401, "the API's description": 200, "the sandbox MLS": 200}
-        for what, status in opened.items():
-            (address,) = re.findall(rf"{what}.* (http://\S+)", first)
+        for name, status in opened.items():
+            (address,) = re.findall(rf"{name}.* (http://\S+)", first)
             assert (await http.get(address, follow_redirects=True)).status_code == status, address
     await publish(home, a_record(a_row("1", MediaURL="https://elsewhere.example.com/1.jpg"), key="X1"))
-    # The withdrawn listing is back, with its photos; of the others nothing is fetched again, and for what was given up
-    # nobody waits.
-    assert told(await demo(home)) == (photos, 1, 8)
+    # The second run brings the withdrawn listing back with its 8 photos. No other photo is fetched again, and the demo
+    # does not wait for the photo that was given up.
+    assert counts_in(await demo(home)) == (photos, 1, 8)

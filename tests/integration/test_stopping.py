@@ -1,4 +1,4 @@
-"""SIGTERM while a server hangs: each service ends in the time that README.md promises."""
+"""Test SIGTERM while a server hangs: each service stops in the time that README.md states."""
 
 import asyncio
 import dataclasses
@@ -18,7 +18,7 @@ MOST_SECONDS = 10.0
 
 @pytest.mark.parametrize("hangs", ["mongodb", "s3"])
 @pytest.mark.parametrize("silent_seconds", [0.0, 6.0])
-async def test_a_service_ends_in_time_though_a_server_hangs(
+async def test_a_service_stops_in_time_although_a_server_hangs(
     namespace: Namespace, mls: Sandbox, key: str, tmp_path: Path, hangs: str, silent_seconds: float
 ) -> None:
     servers, loop = namespace.servers, asyncio.get_running_loop()

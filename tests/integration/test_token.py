@@ -1,4 +1,4 @@
-"""A token goes to the image hosts and nowhere else: not into a log, a record, an event, an answer or a page."""
+"""Test that a feed's token is sent to the image hosts only, and is in no log, record, event, answer or page."""
 
 import json
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ PAGES = [
 ]
 
 
-async def test_everything_that_a_run_wrote_is_free_of_the_token(
+async def test_no_log_record_event_answer_or_page_holds_the_token(
     namespace: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SANDBOX_TOKEN", TOKEN)

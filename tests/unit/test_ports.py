@@ -1,4 +1,4 @@
-"""Which ports the stack takes."""
+"""Test how ports are chosen and assigned."""
 
 import socket
 from collections.abc import Iterator
@@ -10,12 +10,12 @@ from local import ports
 
 @pytest.fixture
 def taken() -> Iterator[int]:
-    """A port that somebody listens on."""
+    """Return a port with a listener."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
 
 
-def test_a_port_that_somebody_listens_on_is_not_free(taken: int) -> None:
+def test_a_port_with_a_listener_is_not_free(taken: int) -> None:
     assert not ports.is_free(taken)
 
 
@@ -35,7 +35,7 @@ def test_no_port_is_chosen_twice() -> None:
 
 @pytest.fixture
 def free() -> list[int]:
-    """Two ports that nobody listens on."""
+    """Return two ports without a listener."""
     taken: set[int] = set()
     return [ports.choose(taken), ports.choose(taken)]
 
@@ -48,7 +48,7 @@ def test_a_name_keeps_the_port_that_its_own_process_holds(taken: int) -> None:
     assert ports.assign(["kafka"], {"kafka": taken}, {taken}, {}) == {"kafka": taken}
 
 
-def test_a_port_that_a_stranger_holds_by_now_is_given_up(taken: int) -> None:
+def test_a_name_gets_another_port_if_a_foreign_process_listens_on_its_own(taken: int) -> None:
     assert ports.assign(["kafka"], {"kafka": taken}, (), {})["kafka"] != taken
 
 
@@ -62,16 +62,16 @@ def test_a_preferred_port_that_is_taken_is_replaced_by_a_free_one(taken: int) ->
     assert ports.is_free(port)
 
 
-def test_a_preferred_port_never_costs_another_name_the_one_that_it_had(free: list[int]) -> None:
+def test_a_preferred_port_is_not_used_if_it_was_another_name_s(free: list[int]) -> None:
     assigned = ports.assign(["resolver", "kafka"], {"kafka": free[0]}, (), {"resolver": free[0]})
     assert assigned["kafka"] == free[0] != assigned["resolver"]
 
 
-def test_a_promised_port_is_given_to_nobody(free: list[int]) -> None:
+def test_a_reserved_port_is_assigned_to_no_name(free: list[int]) -> None:
     previous, wanted = free
     assigned = ports.assign(["kafka", "resolver"], {"kafka": previous}, (), {"resolver": wanted}, reserved=free)
     assert not set(assigned.values()) & set(free)
 
 
-def test_nothing_answers_on_a_free_port(free: list[int]) -> None:
+def test_the_status_of_a_port_without_a_listener_is_0(free: list[int]) -> None:
     assert ports.http_status(free[0], "/readyz") == 0

@@ -1,4 +1,4 @@
-"""Background processes: a pid file never makes us trust or kill a stranger."""
+"""Test background processes: starting, restarting and stopping them, pid files and the lock."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ def start(home: Path, program: Program = SLEEPER, seconds: float = 10) -> list[s
 
 @pytest.fixture
 def sleeper(tmp_path: Path) -> Iterator[Process]:
-    """A process that runs; whatever is left of it is killed at the end."""
+    """Yield a running process, and kill it at the end of the test if it still runs."""
     start(tmp_path)
     process = Process("sleeper", tmp_path)
     yield process
@@ -33,25 +33,25 @@ def sleeper(tmp_path: Path) -> Iterator[Process]:
 
 @pytest.fixture
 def stranger() -> Iterator["subprocess.Popen[bytes]"]:
-    """A process that is none of ours."""
+    """Yield a process that was not started by the stack."""
     with subprocess.Popen(["sleep", "60"]) as process:
         yield process
         process.kill()
 
 
-def test_what_runs_already_is_not_started_again(sleeper: Process) -> None:
+def test_a_running_program_is_not_started_again(sleeper: Process) -> None:
     before = sleeper.running()
     assert start(sleeper.home) == []
     assert sleeper.running() == before
 
 
-def test_it_outlives_the_terminal_that_started_it(sleeper: Process) -> None:
+def test_a_process_is_the_leader_of_its_own_session(sleeper: Process) -> None:
     found = sleeper.running()
     assert found is not None
     assert os.getsid(found.pid) == found.pid
 
 
-def test_what_died_is_started_again_whatever_its_pid_file_says(sleeper: Process) -> None:
+def test_a_dead_process_is_started_again_although_it_has_a_pid_file(sleeper: Process) -> None:
     before = sleeper.running()
     assert before is not None
     before.kill()
@@ -64,7 +64,7 @@ def test_what_died_is_started_again_whatever_its_pid_file_says(sleeper: Process)
     assert after.pid != before.pid
 
 
-def test_a_pid_that_a_stranger_has_by_now_is_neither_trusted_nor_killed(
+def test_a_foreign_process_with_the_recorded_pid_does_not_count_as_running_and_is_not_killed(
     sleeper: Process, stranger: "subprocess.Popen[bytes]"
 ) -> None:
     record = Record.read(sleeper.pid_file)
@@ -79,25 +79,25 @@ def test_a_pid_that_a_stranger_has_by_now_is_neither_trusted_nor_killed(
 
 
 @pytest.mark.parametrize("text", ["", "12", "x\nstarted=1\nfingerprint=f\n", "1\n2\n3\n4\n"])
-def test_a_damaged_pid_file_counts_as_none(tmp_path: Path, text: str) -> None:
+def test_a_damaged_pid_file_means_that_the_process_does_not_run(tmp_path: Path, text: str) -> None:
     process = Process("sleeper", tmp_path)
     process.pid_file.parent.mkdir()
     process.pid_file.write_text(text)
     assert process.running() is None
-    assert [one.name for one in recorded(tmp_path)] == ["sleeper"]
+    assert [process.name for process in recorded(tmp_path)] == ["sleeper"]
 
 
-def test_other_settings_restart_it(sleeper: Process) -> None:
+def test_a_changed_environment_restarts_a_program(sleeper: Process) -> None:
     before = sleeper.running()
     assert start(sleeper.home, replace(SLEEPER, environment={"IMAGES_BUCKET": "another"})) == ["sleeper"]
     assert sleeper.running() != before
 
 
-def test_another_file_that_it_reads_restarts_it(sleeper: Process) -> None:
+def test_a_changed_file_that_a_program_reads_restarts_it(sleeper: Process) -> None:
     assert start(sleeper.home, replace(SLEEPER, depends="[feeds.demo]")) == ["sleeper"]
 
 
-def test_one_that_ended_is_shown_though_a_stranger_answered_in_its_place(tmp_path: Path) -> None:
+def test_a_program_that_ended_is_reported_although_another_process_answers_on_its_port(tmp_path: Path) -> None:
     ending = "import time; time.sleep(1); print('address already in use', flush=True)"
     ended = Program("ended", [sys.executable, "-c", ending], answers=lambda: True)
     late = replace(SLEEPER, answers=lambda: Process("ended", tmp_path).running() is None)
@@ -106,7 +106,7 @@ def test_one_that_ended_is_shown_though_a_stranger_answered_in_its_place(tmp_pat
     stop(recorded(tmp_path))
 
 
-def test_stopping_ends_it_and_forgets_it(sleeper: Process) -> None:
+def test_stopping_ends_a_process_and_removes_its_pid_file(sleeper: Process) -> None:
     found = sleeper.running()
     assert stop([sleeper]) == ["sleeper"]
     assert found is not None
@@ -114,7 +114,7 @@ def test_stopping_ends_it_and_forgets_it(sleeper: Process) -> None:
     assert recorded(sleeper.home) == []
 
 
-def test_what_ignores_the_request_to_end_is_killed(tmp_path: Path) -> None:
+def test_a_process_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     process = Process("stubborn", tmp_path)
     program = Program("stubborn", [sys.executable, "-c", STUBBORN], answers=lambda: "up" in process.tail())
     start(tmp_path, program)
@@ -122,24 +122,24 @@ def test_what_ignores_the_request_to_end_is_killed(tmp_path: Path) -> None:
     assert process.running() is None
 
 
-def test_the_log_of_what_ends_at_once_is_in_the_message(tmp_path: Path) -> None:
+def test_the_error_for_a_program_that_ends_at_once_holds_its_log(tmp_path: Path) -> None:
     program = Program("broken", [sys.executable, "-c", "raise SystemExit('no such bucket')"], answers=lambda: False)
     with pytest.raises(LocalError, match=r"(?s)broken ended by itself .*no such bucket"):
         start(tmp_path, program)
 
 
-def test_what_never_answers_is_named_with_what_to_do(tmp_path: Path) -> None:
+def test_the_error_for_a_program_that_is_never_ready_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(LocalError, match=r"(?s)sleeper does not answer in time.*run `up` again"):
         start(tmp_path, replace(SLEEPER, answers=lambda: False), seconds=0.2)
     assert stop(recorded(tmp_path), seconds=0) == ["sleeper"]
 
 
-def test_a_program_that_does_not_exist_is_said_so(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_program_says_that_it_cannot_be_started(tmp_path: Path) -> None:
     with pytest.raises(LocalError, match=r"(?s)nothing cannot be started.*No such file"):
         start(tmp_path, Program("nothing", [str(tmp_path / "nothing")], answers=lambda: True))
 
 
-def test_stopping_ends_the_children_too(tmp_path: Path) -> None:
+def test_stopping_a_process_ends_its_children(tmp_path: Path) -> None:
     parent = "import subprocess, sys, signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + (
         "child = subprocess.Popen(['sleep', '60']); print('child', child.pid, flush=True); child.wait()"
     )
@@ -150,24 +150,24 @@ def test_stopping_ends_the_children_too(tmp_path: Path) -> None:
     assert psutil.wait_procs([child], timeout=5)[0] or child.status() == psutil.STATUS_ZOMBIE
 
 
-def test_only_one_at_a_time_holds_the_lock(tmp_path: Path) -> None:
-    news: list[str] = []
-    told, entered = threading.Event(), threading.Event()
+def test_a_second_command_waits_for_the_lock_and_reports_that(tmp_path: Path) -> None:
+    lines: list[str] = []
+    reported, entered = threading.Event(), threading.Event()
 
-    def say(line: str) -> None:
-        news.append(line)
-        told.set()
+    def report(line: str) -> None:
+        lines.append(line)
+        reported.set()
 
     def other() -> None:
-        with lock(tmp_path, say):
+        with lock(tmp_path, report):
             entered.set()
 
-    with lock(tmp_path, say):
-        assert news == []
+    with lock(tmp_path, report):
+        assert lines == []
         waiting = threading.Thread(target=other)
         waiting.start()
-        assert told.wait(5)
-        assert "waiting" in news[0]
+        assert reported.wait(5)
+        assert "waiting" in lines[0]
         assert not entered.is_set()
     waiting.join(5)
     assert entered.is_set()
@@ -182,6 +182,6 @@ def test_the_lock_of_a_killed_command_is_free_again(tmp_path: Path) -> None:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
         holder.send_signal(signal.SIGKILL)
-    news: list[str] = []
-    with lock(tmp_path, news.append):
-        assert news == []
+    lines: list[str] = []
+    with lock(tmp_path, lines.append):
+        assert lines == []
