@@ -1,4 +1,7 @@
-"""Writes down what the MLS says of a listing: whoever hears it first, scheduler or janitor. Old events change none."""
+"""Records listings as they are announced. Scheduler and janitor both read `listing-seen`; the first to read it writes.
+
+Stale announcements change nothing.
+"""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,22 +25,27 @@ from shared.stores.listings import ListingRecords
 from shared.stores.updates import OptimisticUpdate
 
 _logger = log.get(__name__)
-_LONGEST_ID = 100
+_MAX_EVENT_ID_CHARACTERS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class _Statement:
-    """An event whose rows are yet to be read; `version` is None where it takes them to know it."""
+class _PropertyRecord:
+    """The property record of one `listing-seen` event, whose `Media` rows are not read yet."""
 
     source: Record
     feed: Feed
-    record: Mapping[str, Any]
+    fields: Mapping[str, Any]
     event_id: str
     version: Version | None
+    """None if the version cannot be known without reading the rows."""
+
+    def read(self) -> Announcement:
+        """Return the announcement. Raises InvalidPropertyRecord."""
+        return announcement.read(self.feed, self.fields, self.source.position, self.event_id)
 
 
 class Recorder:
-    """Records batches of `listing-seen`."""
+    """Handles batches of `listing-seen`."""
 
     def __init__(
         self,
@@ -52,100 +60,98 @@ class Recorder:
         self._dead_letters = dead_letters
         self._clock = clock
         self._outcomes = Counter(
-            "listing_images_announcements", "Listings heard of, by what came of it", ["outcome"], registry=registry
+            "listing_images_announcements", "Listings announced, by outcome", ["outcome"], registry=registry
         )
 
     async def record(self, records: Sequence[Record]) -> None:
-        """Record a batch in two reads and one write; what cannot be understood goes to the dead letters.
+        """Write the listings that a batch of `listing-seen` changes; put records that are invalid to the dead letters.
 
-        Raises StoreUnavailable, Contention and BrokerUnavailable; the same batch again does no harm.
+        It takes two reads and one write for the whole batch. The same batch again changes nothing. Raises
+        StoreUnavailable, Contention and BrokerUnavailable.
         """
-        heard: dict[ListingId, list[_Statement]] = {}
-        dead: list[tuple[Record, str]] = []
-        for record in records:
-            try:
-                one, statement = self._understood(record)
-                heard.setdefault(one, []).append(statement)
-            except InvalidPropertyRecord as fault:
-                dead.append((record, str(fault)))
-        news, known = await self._news(heard)
-        said: dict[ListingId, list[Announcement]] = {}
-        for one, statements in news.items():
-            for statement in statements:
+        seen, invalid = self._decode(records)
+        recorded = await self._listings.recorded(list(seen)) if seen else {}
+        announcements: dict[ListingId, list[Announcement]] = {}
+        for listing_id, property_records in seen.items():
+            last = recorded.get(listing_id)
+            for property_record in property_records:
+                # Two services read each event. The second one finds it recorded by its version, and reads no rows.
+                if last and property_record.version and is_stale(property_record.version, last.version):
+                    continue
                 try:
-                    said.setdefault(one, []).append(_read(statement))
-                except InvalidPropertyRecord as fault:
-                    dead.append((statement.source, str(fault)))
-        written = await self._write(said, known)
-        # Last, so that a batch that is tried again because a store was away leaves no second dead letter.
-        for record, reason in dead:
-            await self._dead_letters.put(record, reason)
-            _logger.warning("dead-letter", topic=record.topic, offset=record.offset, reason=reason)
+                    announcements.setdefault(listing_id, []).append(property_record.read())
+                except InvalidPropertyRecord as error:
+                    invalid.append((property_record.source, str(error)))
+        written = await self._write(announcements, recorded.keys())
+        # Last: when a batch is tried again because a store was unavailable, this leaves no second dead letter.
+        await self._put_dead_letters(invalid)
         self._outcomes.labels("written").inc(written)
-        self._outcomes.labels("unchanged").inc(len(heard) - written)
-        self._outcomes.labels("dead").inc(len(dead))
+        self._outcomes.labels("unchanged").inc(len(seen) - written)
+        self._outcomes.labels("dead").inc(len(invalid))
 
-    def _understood(self, source: Record) -> tuple[ListingId, _Statement]:
-        event = decode(source.value, ListingSeen, source.at)
-        if isinstance(event, Undecodable):
-            raise InvalidPropertyRecord(event.reason)
-        feed, record = self._feeds.get(event.data.feed), event.data.record
-        if feed is None:
-            raise InvalidPropertyRecord(f"the feed {event.data.feed[:100]!r} is not in feeds.toml")
-        key, version = announcement.listing_key(record), announcement.read_version(record, source.position)
-        return (feed.name, key), _Statement(source, feed, record, event.id[:_LONGEST_ID], version)
+    def _decode(
+        self, records: Sequence[Record]
+    ) -> tuple[Mapping[ListingId, Sequence[_PropertyRecord]], list[tuple[Record, str]]]:
+        """Return the property records by listing, in their order, and the records that are invalid, each with why."""
+        seen: dict[ListingId, list[_PropertyRecord]] = {}
+        invalid: list[tuple[Record, str]] = []
+        for record in records:
+            event = decode(record.value, ListingSeen, record.at)
+            if isinstance(event, Undecodable):
+                invalid.append((record, event.reason))
+            elif (feed := self._feeds.get(event.data.feed)) is None:
+                invalid.append((record, f"the feed {event.data.feed[:100]!r} is not in feeds.toml"))
+            else:
+                fields, event_id = event.data.record, event.id[:_MAX_EVENT_ID_CHARACTERS]
+                try:
+                    listing_id = feed.name, announcement.listing_key(fields)
+                    version = announcement.read_version(fields, record.position)
+                except InvalidPropertyRecord as error:
+                    invalid.append((record, str(error)))
+                else:
+                    seen.setdefault(listing_id, []).append(_PropertyRecord(record, feed, fields, event_id, version))
+        return seen, invalid
 
-    async def _news(
-        self, heard: Mapping[ListingId, Sequence[_Statement]]
-    ) -> tuple[Mapping[ListingId, Sequence[_Statement]], Collection[ListingId]]:
-        """Return what is not recorded yet, and which of those listings are known.
+    async def _write(
+        self, announcements: Mapping[ListingId, Sequence[Announcement]], recorded: Collection[ListingId]
+    ) -> int:
+        """Write the listings that the announcements change; return how many.
 
-        Two services hear each event: the later of both tells it from the listing's timestamps, and reads no rows.
+        Only listings whose ids are in `recorded` are read before the first attempt. Raises StoreUnavailable and
+        Contention.
         """
-        recorded = await self._listings.recorded(list(heard)) if heard else {}
-        news = {
-            one: [
-                statement
-                for statement in statements
-                if statement.version is None
-                or (known := recorded.get(one)) is None
-                or not is_stale(statement.version, known.version)
-            ]
-            for one, statements in heard.items()
-        }
-        return {one: statements for one, statements in news.items() if statements}, recorded.keys()
-
-    async def _write(self, said: Mapping[ListingId, Sequence[Announcement]], known: Collection[ListingId]) -> int:
-        """Write the listings that the announcements change; return how many. Raises StoreUnavailable and Contention."""
-        read = [one for one in said if one in known]
-        attempts = OptimisticUpdate(self._listings, said.keys(), await self._listings.get_many(read) if read else {})
+        read = [listing_id for listing_id in announcements if listing_id in recorded]
+        current = await self._listings.get_many(read) if read else {}
         written = 0
+        attempts = OptimisticUpdate(self._listings, announcements.keys(), current)
         async for readings in attempts:
-            changed = [self._after(readings.get(one), said[one]) for one in attempts.ids]
-            for listing in await attempts.write(after for after in changed if after):
+            changed = [self._apply(readings.get(one), announcements[one]) for one in attempts.ids]
+            for listing in await attempts.write(listing for listing in changed if listing):
                 written += 1
-                _report(listing, said[listing.feed, listing.key][-1])
+                _report(listing, announcements[listing.feed, listing.key][-1])
         return written
 
-    def _after(self, listing: Listing | None, said: Iterable[Announcement]) -> Listing | None:
-        """Return the listing after all statements, or None where none changes it."""
-        now, before = self._clock(), listing
-        for one in said:
+    def _apply(self, before: Listing | None, announcements: Iterable[Announcement]) -> Listing | None:
+        """Return a listing after its announcements, in their order; None if none of them changes it."""
+        now, listing = self._clock(), before
+        for one in announcements:
             listing = reconcile.apply(listing, one, self._feeds[one.feed], now) or listing
         return None if listing is before else listing
 
+    async def _put_dead_letters(self, invalid: Iterable[tuple[Record, str]]) -> None:
+        for record, reason in invalid:
+            await self._dead_letters.put(record, reason)
+            _logger.warning("dead-letter", topic=record.topic, offset=record.offset, reason=reason)
 
-def _read(statement: _Statement) -> Announcement:
-    return announcement.read(statement.feed, statement.record, statement.source.position, statement.event_id)
 
-
-def _report(listing: Listing, said: Announcement) -> None:
+def _report(listing: Listing, last: Announcement) -> None:
+    """Log and trace that a listing was written for the last of its announcements."""
     _logger.info(
         "listing-recorded",
         feed=listing.feed,
         listing_key=listing.key,
-        correlation_id=said.event_id,
+        correlation_id=last.event_id,
         displayed=listing.is_displayed,
         photos=len(listing.photos),
     )
-    tracing.record_span("record", said.event_id, 0.0, feed=listing.feed, listing_key=listing.key)
+    tracing.record_span("record", last.event_id, 0.0, feed=listing.feed, listing_key=listing.key)

@@ -1,4 +1,4 @@
-"""How does a photo look in an answer? Written once, when its listing is written; reading joins ready fragments."""
+"""How does a photo look in an answer? Its JSON fragment is made when the listing is written; a read only joins them."""
 
 import hashlib
 from collections.abc import Iterable
@@ -10,72 +10,76 @@ from shared.domain.image import Copy, Photo, Variant
 from shared.domain.listing import Listing
 
 RULES = 3
-"""Raise it whenever a fragment, or what is recorded beside it, would look different.
+"""The version of these rules. Raise it whenever a fragment, or what is stored beside it, would look different.
 
-Older fragments are then rendered anew when read.
+Fragments of an older version are made anew when they are read.
 """
 
 
 class Renderer:
-    """Turns a listing's photos into JSON fragments; `version` tells fragments of other rules or settings apart."""
+    """Turns photos into JSON fragments, with URLs below a public root, which has no slash at its end."""
 
     def __init__(self, public_root: str) -> None:
         self._public_root = public_root
         self.version = hashlib.sha256(f"{RULES}|{public_root}".encode()).hexdigest()[:8]
+        """Tells stored fragments of these rules and this public root from others."""
 
     def url(self, key: str) -> str:
-        """Return the public URL of an object."""
+        """Return the public URL of the object with this key."""
         return f"{self._public_root}/{key}"
 
     def fragments(self, listing: Listing) -> list[str]:
-        """Return one JSON object a photo, in order; none for a listing that is not displayed."""
+        """Return the fragments of a listing's photos in their order; none if the listing is not displayed."""
         return [self.fragment(photo) for photo in listing.photos] if listing.is_displayed else []
 
     def fragment(self, photo: Photo) -> str:
-        """Return the contract's `Image` as JSON."""
+        """Return a photo as JSON: the schema `Image` of the resolver's OpenAPI description."""
         return orjson.dumps(
             {
                 "id": photo.id,
                 "order": photo.order,
                 "status": photo.status,
-                **(self._held(photo.copy) if photo.copy else _nothing_held(photo)),
+                **(self._copy_fields(photo.copy) if photo.copy else _fields_without_copy(photo)),
                 "alt": " ".join(photo.caption.split()) or f"Photo {photo.order + 1}",
                 "media_changed_at": _utc(photo.announced_at),
             },
             option=orjson.OPT_UTC_Z,
         ).decode()
 
-    def _held(self, copy: Copy) -> dict[str, object]:
+    def _copy_fields(self, copy: Copy) -> dict[str, object]:
         full = copy.full
         return {
             "url": self.url(full.key),
-            "srcset": ", ".join(f"{self.url(one.key)} {one.width}w" for one in _one_a_width(copy)),
+            "srcset": ", ".join(f"{self.url(variant.key)} {variant.width}w" for variant in _srcset_variants(copy)),
             "width": full.width,
             "height": full.height,
             "content_type": full.content_type,
             "file_size": full.file_size,
             "variants": [
                 {
-                    "name": one.name,
-                    "url": self.url(one.key),
-                    "width": one.width,
-                    "height": one.height,
-                    "file_size": one.file_size,
+                    "name": variant.name,
+                    "url": self.url(variant.key),
+                    "width": variant.width,
+                    "height": variant.height,
+                    "file_size": variant.file_size,
                 }
-                for one in copy.variants
+                for variant in copy.variants
             ],
             "thumbhash": copy.thumbhash,
             "downloaded_at": _utc(copy.downloaded_at),
         }
 
 
-def _one_a_width(copy: Copy) -> Iterable[Variant]:
-    """Return what browsers choose from, narrowest first: HTML allows a width once, and small photos have one width."""
+def _srcset_variants(copy: Copy) -> Iterable[Variant]:
+    """Return one variant for each width, the narrowest first, since HTML allows each width once in a srcset.
+
+    Of variants with the same width, as small photos have them, the full one is preferred, then the first.
+    """
     by_width = {variant.width: variant for variant in (*reversed(copy.variants), copy.full)}
     return (variant for _, variant in sorted(by_width.items()))
 
 
-def _nothing_held(photo: Photo) -> dict[str, object]:
+def _fields_without_copy(photo: Photo) -> dict[str, object]:
     return {
         "url": f"/api/images/serve?id={photo.id}",
         "srcset": "",
