@@ -276,14 +276,14 @@ QUESTIONS: Mapping[str, tuple[Callable[[MongoListings], Awaitable[object]], str]
     "50 listings that are held": (lambda store: store.held(FEED, RemovalReason.LISTING_INACTIVE, 50), "seen_at"),
     "5,000 keys for a sweep to compare": (lambda store: store.displayed_keys(FEED, "W8", 5_000), "photos.status"),
     "500 of them as they are recorded": (
-        lambda store: store.recorded([(FEED, f"W{_token(number).decode()}") for number in range(500)]),
+        lambda store: store.recorded_states([(FEED, f"W{_token(number).decode()}") for number in range(500)]),
         "modified_at",
     ),
     "50 listings to ask for again": (lambda store: store.recheck_due(FEED, utc_now(), 50), "checked_at"),
     "a worker's own claims": (lambda store: store.claimed_by("downloader-1", 100), "photos.claim.worker"),
     "a page of 20 listings to audit": (lambda store: store.page(FEED, "W8", 20), "seen_at"),
     "the listing of an image": (lambda store: store.by_image(_photo_id(0, _token(7).decode())), "photos.id"),
-    "one step of counting a feed": (lambda store: anext(store._tally(FEED, displayed=True)), "photos.status"),  # noqa: SLF001
+    "one step of counting a feed": (lambda store: anext(store._count_batches(FEED, displayed=True)), "photos.status"),  # noqa: SLF001
     "all steps of it": (lambda store: store.counts(FEED, utc_now()), "photos.status"),
 }
 """What is asked, and the field that a collection scan would have to look at instead."""

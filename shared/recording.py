@@ -70,7 +70,7 @@ class Recorder:
         StoreUnavailable, Contention and BrokerUnavailable.
         """
         seen, invalid = self._decode(records)
-        recorded = await self._listings.recorded(list(seen)) if seen else {}
+        recorded = await self._listings.recorded_states(list(seen)) if seen else {}
         announcements: dict[ListingId, list[Announcement]] = {}
         for listing_id, property_records in seen.items():
             last = recorded.get(listing_id)

@@ -49,7 +49,9 @@ class ChangeFilter:
 
         Raises StoreUnavailable.
         """
-        recorded = await self._listings.recorded([(listing.feed, listing.listing_key) for listing in announcements])
+        recorded = await self._listings.recorded_states(
+            [(listing.feed, listing.listing_key) for listing in announcements]
+        )
         return [
             listing.listing_key
             for listing in announcements

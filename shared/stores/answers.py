@@ -1,4 +1,4 @@
-"""What is answered of displayed listings: ready fragments, and the photos themselves."""
+"""What frontends get of displayed listings: fragments that are ready to send, and the photos themselves."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from shared.domain.image import Photo
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a frontend gets of a listing: one ready JSON fragment a photo, in order."""
+    """The answer of one listing: the JSON fragments of its photos, in order."""
 
     feed: str
     listing_key: str
     rendered: Sequence[str]
     missing: Mapping[str, int]
-    """Which photos want an attempt, for there is no copy of the newest version: their places by id."""
+    """By image id: the places, counted from 0, of all photos of the listing that want an attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +27,11 @@ class ShownPhoto:
     listing_key: str
     photo: Photo
     due_at: datetime | None
-    """When its next attempt is due."""
+    """When its next attempt is due; None if it wants none."""
 
 
 class PhotoAnswer(NamedTuple):
-    """What a frontend gets of one photo of a displayed listing: its ready JSON fragment."""
+    """The answer of one photo of a displayed listing: its JSON fragment."""
 
     feed: str
     listing_key: str
@@ -40,33 +40,39 @@ class PhotoAnswer(NamedTuple):
     json: str
     has_copy: bool
     is_missing: bool
-    """Whether it wants an attempt, for there is no copy of the newest version."""
+    """True if the photo wants an attempt, because its newest version is not downloaded."""
 
     @classmethod
-    def read(cls, listing: Mapping[str, Any], photo: Mapping[str, Any]) -> "PhotoAnswer":
-        """Read it from a listing's document, and what stands there of the photo."""
+    def from_documents(cls, listing: Mapping[str, Any], rendered: Mapping[str, Any]) -> "PhotoAnswer":
+        """Return the answer from a listing's document and the photo's element of its `rendered`."""
         return cls(
             listing["feed"],
             listing["listing_key"],
-            photo["id"],
-            photo["url_keys"],
-            photo["json"],
-            photo["has_copy"],
-            photo["id"] in listing["missing"],
+            rendered["id"],
+            rendered["url_keys"],
+            rendered["json"],
+            rendered["has_copy"],
+            rendered["id"] in listing["missing"],
         )
 
 
 class Answers(Protocol):
-    """The collection of listings, as it is read for those who look at them."""
+    """Reads displayed listings for frontends. Each method takes one round trip, and raises StoreUnavailable."""
 
     async def showing(self, image_ids: Collection[str], url_keys: Collection[str]) -> Sequence[ShownPhoto]:
-        """Return the photos of displayed listings that have one of the ids, or were announced under one of the URLs."""
+        """Return the photos of displayed listings with one of the ids, or announced under a URL with one of the keys.
+
+        A photo that both find may be returned twice.
+        """
 
     async def photo_answers(self, url_keys: Collection[str], *, every: bool) -> Sequence[PhotoAnswer]:
-        """Return the answers of displayed listings' photos that were announced under one of the URLs.
+        """Return the answers of photos of displayed listings that were announced under a URL with one of the keys.
 
-        In one round trip; of a listing every such photo or, sooner, only the first.
+        With `every`, all such photos of a listing; without, only the first one, which is faster.
         """
 
     async def answers(self, listing_keys: Collection[str], photos: int | None) -> Sequence[Answer]:
-        """Return the displayed listings' answers in every feed, with at most so many photos each, in one round trip."""
+        """Return the answers of the displayed listings with these ListingKeys, in every feed.
+
+        Each has the fragments of at most `photos` photos, of all if that is None.
+        """

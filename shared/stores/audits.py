@@ -1,4 +1,4 @@
-"""How far has the audit come, and what did it find? One record an audit; the newest may be under way."""
+"""How far has the audit come, and what has it found? One document for each audit; the newest may be unfinished."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,23 +8,30 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
-    """One audit: where it is, unless it is finished, and what it found so far, by kind of drift."""
+    """One daily audit, finished or not."""
 
     started_at: datetime
     finished_at: datetime | None = None
+    """None while the audit is under way."""
     feed: str | None = None
+    """The feed whose listings are being compared; None before the first step, after the last, and among buckets."""
     bucket: str | None = None
+    """The bucket whose keys are being listed; None while listings are compared, and after the last step."""
     after: str = ""
+    """The ListingKey or object key behind which the next page begins."""
     listings: int = 0
+    """Listings that were compared."""
     objects: int = 0
+    """Objects that were compared or listed."""
     drift: Mapping[str, int]
+    """How many objects of each kind of drift were found."""
 
 
 class Audits(Protocol):
-    """The audits, under way and finished."""
+    """Stores audits. Each method raises StoreUnavailable."""
 
     async def newest(self, limit: int) -> Sequence[Audit]:
-        """Return the newest audits, newest first."""
+        """Return the newest audits, at most `limit`, newest first."""
 
     async def save(self, audit: Audit) -> None:
-        """Write an audit as it now stands."""
+        """Write an audit, in place of the one with the same `started_at`."""

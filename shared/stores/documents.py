@@ -1,6 +1,7 @@
-"""A listing as a MongoDB document and back. All that can be computed is computed here, at the one place that writes.
+"""Turns listings into MongoDB documents and back. The names here are stored: they never change.
 
-MLS timestamps are kept as text, because BSON cuts a date to the millisecond and two versions may lie closer together.
+What indexes and answers need is computed here from the facts, at the one place that writes listings. MLS timestamps are
+stored as text, because BSON cuts a date to the millisecond and two versions may lie closer together.
 """
 
 from collections.abc import Mapping, Set
@@ -16,16 +17,16 @@ from shared.render import Renderer
 
 Document = dict[str, Any]
 ListingId = tuple[str, str]
-"""(feed, ListingKey)"""
+"""The feed and the ListingKey of a listing."""
 
 
 def document_id(feed: str, listing_key: str) -> str:
-    """Return the `_id`; a feed's name has no line break, so two identities never meet."""
+    """Return the `_id` of a listing's document. It is unique, since no feed's name has a line break."""
     return f"{feed}\n{listing_key}"
 
 
 def to_document(listing: Listing, revision: int, renderer: Renderer) -> Document:
-    """Write a listing, with all that follows from its facts."""
+    """Return a listing's document with a revision: its facts, what is computed from them, and the answers."""
     due_at = listing.due_at
     queued = listing.queued
     released = listing.released
@@ -45,11 +46,11 @@ def to_document(listing: Listing, revision: int, renderer: Renderer) -> Document
         "priority": listing.priority.value,
         "queue": {priority.value: {"due_at": first, "photos": photos} for priority, (first, photos) in queued.items()},
         "wanting": sum(photos for _, photos in queued.values()),
-        "missing": _missing(listing),
+        "missing": _missing_orders(listing),
         "counts": {status.value: count for status, count in listing.counts.items()},
         "photos": [_photo(photo) for photo in listing.photos],
         "discards": [_discard(discard) for discard in listing.discards],
-        "set_aside": [{"media_key": one.media_key, "reason": one.reason} for one in listing.set_aside],
+        "set_aside": [{"media_key": row.media_key, "reason": row.reason} for row in listing.set_aside],
         "is_blocked": listing.is_removed_by_operator,
         "blocked": listing.removed_image_ids,
         "rendered": _rendered(listing, renderer),
@@ -62,12 +63,20 @@ def to_document(listing: Listing, revision: int, renderer: Renderer) -> Document
     }
 
 
-RECORDED = ("feed", "listing_key", "modified_at", "media_changed_at", "position", "displayed", "hidden.reason")
-"""The fields that `recorded` reads."""
+RECORDED_STATE_FIELDS = (
+    "feed",
+    "listing_key",
+    "modified_at",
+    "media_changed_at",
+    "position",
+    "displayed",
+    "hidden.reason",
+)
+"""The fields that `read_recorded_state` reads, and the identity."""
 
 
-def recorded(document: Mapping[str, Any]) -> RecordedState:
-    """Read what the MLS last said of a listing from the fields RECORDED."""
+def read_recorded_state(document: Mapping[str, Any]) -> RecordedState:
+    """Return which version of a listing is recorded, from a document with at least RECORDED_STATE_FIELDS."""
     hidden = document.get("hidden")
     return RecordedState(
         version=Version(
@@ -81,7 +90,7 @@ def recorded(document: Mapping[str, Any]) -> RecordedState:
 
 
 def from_document(document: Mapping[str, Any]) -> Listing:
-    """Read a listing's facts; what was computed is computed again where it is asked for."""
+    """Return the listing of a document. What is computed in the document is not read."""
     return Listing(
         feed=document["feed"],
         key=document["listing_key"],
@@ -95,14 +104,14 @@ def from_document(document: Mapping[str, Any]) -> Listing:
         hidden=_read_hidden(document["hidden"]),
         photos=tuple(_read_photo(photo) for photo in document["photos"]),
         discards=tuple(_read_discard(discard) for discard in document["discards"]),
-        set_aside=tuple(SetAside(**one) for one in document["set_aside"]),
+        set_aside=tuple(SetAside(media_key=row["media_key"], reason=row["reason"]) for row in document["set_aside"]),
         is_removed_by_operator=document.get("is_blocked", False),
         removed_image_ids=tuple(document.get("blocked", ())),
     )
 
 
-def _missing(listing: Listing) -> Document:
-    """Where in the answer the photos are that a view or a search makes more urgent, by id."""
+def _missing_orders(listing: Listing) -> Document:
+    """Return the places in the answer, by id, of the photos that want an attempt: a view or search raises them."""
     return {
         photo.id: order
         for order, photo in enumerate(listing.photos)
@@ -111,21 +120,21 @@ def _missing(listing: Listing) -> Document:
 
 
 def _rendered(listing: Listing, renderer: Renderer) -> list[Document]:
-    """Make the answers of a listing's photos, each beside what it is found by: a query then brings one and no more."""
+    """Return the photos' fragments, each beside what queries find it by, so that a query can return a single one."""
     return [
         {"id": photo.id, "url_keys": photo.url_keys, "has_copy": photo.copy is not None, "json": fragment}
         for photo, fragment in zip(listing.photos, renderer.fragments(listing), strict=False)
     ]
 
 
-def fragments_of(document: Mapping[str, Any], photos: int | None) -> list[str]:
-    """Read the answers of the first so many photos."""
-    return [one["json"] for one in document["rendered"][:photos]]
+def read_fragments(document: Mapping[str, Any], limit: int | None) -> list[str]:
+    """Return the fragments of a document's first `limit` photos; of all if None."""
+    return [rendered["json"] for rendered in document["rendered"][:limit]]
 
 
-def announced_under(document: Mapping[str, Any], url_keys: Set[str]) -> list[Document]:
-    """Pick the answers of the photos that were announced under one of the URLs."""
-    return [one for one in document["rendered"] if not url_keys.isdisjoint(one["url_keys"])]
+def rendered_under_urls(document: Mapping[str, Any], url_keys: Set[str]) -> list[Document]:
+    """Return what `rendered` holds of the photos that were announced under a URL with one of these keys."""
+    return [rendered for rendered in document["rendered"] if not url_keys.isdisjoint(rendered["url_keys"])]
 
 
 def _photo(photo: Photo) -> Document:
@@ -155,7 +164,6 @@ def _photo(photo: Photo) -> Document:
 
 
 def _read_photo(document: Mapping[str, Any]) -> Photo:
-    """Read one photo's facts."""
     claim, failure, copy = document.get("claim"), document["failure"], document["copy"]
     return Photo(
         id=document["id"],
@@ -201,10 +209,22 @@ def _copy(copy: Copy) -> Document:
 
 
 def _read_copy(document: Mapping[str, Any]) -> Copy:
-    facts = dict(document)
-    facts["variants"] = tuple(Variant(**variant) for variant in document["variants"])
-    facts["mls_changed_at"] = _moment(document["mls_changed_at"])
-    return Copy(**facts)
+    return Copy(
+        sha256=document["sha256"],
+        original_key=document["original_key"],
+        content_type=document["content_type"],
+        width=document["width"],
+        height=document["height"],
+        file_size=document["file_size"],
+        variants=tuple(_read_variant(variant) for variant in document["variants"]),
+        rendering=document["rendering"],
+        thumbhash=document["thumbhash"],
+        etag=document["etag"],
+        last_modified=document["last_modified"],
+        mls_changed_at=_moment(document["mls_changed_at"]),
+        downloaded_at=document["downloaded_at"],
+        checked_at=document["checked_at"],
+    )
 
 
 def _variant(variant: Variant) -> Document:
@@ -216,6 +236,17 @@ def _variant(variant: Variant) -> Document:
         "height": variant.height,
         "file_size": variant.file_size,
     }
+
+
+def _read_variant(document: Mapping[str, Any]) -> Variant:
+    return Variant(
+        name=document["name"],
+        key=document["key"],
+        content_type=document["content_type"],
+        width=document["width"],
+        height=document["height"],
+        file_size=document["file_size"],
+    )
 
 
 def _discard(discard: Discard) -> Document:

@@ -29,8 +29,8 @@ class ListingRecords(Protocol):
         since it was read. The others are written all the same. A listing that is not recorded yet is inserted.
         """
 
-    async def recorded(self, ids: Collection[ListingId]) -> Mapping[ListingId, RecordedState]:
-        """Return by id which version of each listing is recorded, in one round trip and without reading photos.
+    async def recorded_states(self, ids: Collection[ListingId]) -> Mapping[ListingId, RecordedState]:
+        """Return by id which version of each listing is recorded, in one round trip; no photos are read.
 
         Those that are not recorded are absent.
         """

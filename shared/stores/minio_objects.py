@@ -59,7 +59,6 @@ class MinioObjects:
         self._threads = ThreadPoolExecutor(_WORKERS, thread_name_prefix="s3")
 
     async def put(self, bucket: Bucket, key: str, source: Path, content_type: str) -> None:
-        """Store the file's bytes under the key."""
         is_large = source.stat().st_size > _PART_BYTES  # noqa: ASYNC240 - of a file just written
         async with self._large if is_large else nullcontext():
             await self._run(
@@ -75,11 +74,9 @@ class MinioObjects:
             )
 
     async def get(self, bucket: Bucket, key: str) -> bytes | None:
-        """Return an object's bytes, or None where there is none."""
         return await self._run(lambda: self._read(self._names[bucket], key, lambda answer: bytes(answer.read())))
 
     async def save(self, bucket: Bucket, key: str, into: Path) -> bool:
-        """Write an object's bytes into a file, a piece at a time; False where there is no object."""
         return await self._run(lambda: bool(self._read(self._names[bucket], key, partial(_written, into))))
 
     def _read(self, name: str, key: str, read: Callable[[urllib3.BaseHTTPResponse], Result]) -> Result | None:
@@ -96,7 +93,6 @@ class MinioObjects:
             answer.release_conn()
 
     async def list(self, bucket: Bucket, prefix: str) -> Collection[str]:
-        """Return the keys below a prefix, at most 10,000."""
         return await self._run(
             lambda: [
                 str(found.object_name)
@@ -107,7 +103,6 @@ class MinioObjects:
         )
 
     async def page(self, bucket: Bucket, prefix: str, after: str, limit: int) -> Sequence[StoredObject]:
-        """Return the objects below a prefix, those after the key given; "" begins."""
         return await self._run(lambda: self._page(self._names[bucket], prefix, after, limit))
 
     def _page(self, name: str, prefix: str, after: str, limit: int) -> Sequence[StoredObject]:
@@ -115,7 +110,6 @@ class MinioObjects:
         return [StoredObject(str(one.object_name), one.size or 0, one.last_modified) for one in islice(found, limit)]
 
     async def delete(self, bucket: Bucket, keys: Collection[str]) -> Collection[str]:
-        """Delete objects, some hundred in each request; return the keys that the store refused to delete."""
         asked = [DeleteObject(key) for key in keys]
         parts = [asked[first : first + _DELETED_AT_ONCE] for first in range(0, len(asked), _DELETED_AT_ONCE)]
         refused = await asyncio.gather(*(self._run(partial(self._delete, self._names[bucket], part)) for part in parts))
@@ -126,7 +120,6 @@ class MinioObjects:
         return [str(fault.name) for fault in faults if fault.code != "NoSuchKey"]
 
     async def ping(self) -> None:
-        """Raise StoreUnavailable while the store does not answer or a bucket is missing."""
         for name in self._names.values():
             if not await self._run(lambda name=name: self._client.bucket_exists(name)):  # type: ignore[misc]
                 raise StoreUnavailable(f"object storage: bucket {name} is missing; create it with: imagectl init")

@@ -1,4 +1,4 @@
-"""Which feeds' removals wait for an operator, because so many listings turned hidden at once? One record a reason."""
+"""Which feeds' removals are held until an operator decides, because so many listings turned hidden within an hour?"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from shared.domain.listing import RemovalReason
 
 
 class Decision(StrEnum):
-    """What an operator says of a burst: the removals are right, or the feed was wrong."""
+    """What an operator decides about a hold: *resume* the removals, or *discard* the burst as the feed's fault."""
 
     RESUME = "resume"
     DISCARD = "discard"
@@ -18,24 +18,25 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemovalHold:
-    """The removals of one feed for one reason do not go on. With a decision it is over, and kept as the last one."""
+    """A hold of one feed's removals for one reason. It is in force until it has a decision."""
 
     feed: str
     reason: RemovalReason
     at: datetime
+    """When the hold began."""
     since: datetime
-    """The burst is what turned hidden from here on."""
+    """The burst is all listings that turned hidden after this time."""
     hidden: int
-    """How many listings had turned hidden when it began."""
+    """How many listings of the burst were hidden when the hold began."""
     displayed: int
-    """How many were still displayed."""
+    """How many listings of the feed were still displayed then."""
     by_sweep: bool = False
-    """Whether a sweep found it: these listings are missing on the market, and about to be hidden."""
+    """True if a freshness sweep found the burst: its listings are missing at the MLS, and not hidden yet."""
     decision: Decision | None = None
     decided_at: datetime | None = None
 
     def __str__(self) -> str:
-        """Say in one line what happened, for an operator."""
+        """Return one line for operators: why the removals are held."""
         count = f"{self.hidden:,} of {self.hidden + self.displayed:,} listings"
         if self.by_sweep:
             missing, at = f"{count} as displayed", f"{self.at:%Y-%m-%d %H:%M} UTC"
@@ -45,13 +46,13 @@ class RemovalHold:
 
 
 class RemovalHolds(Protocol):
-    """The last freeze of each feed and reason."""
+    """Stores the last hold of each feed and reason. Each method raises StoreUnavailable."""
 
     async def all(self) -> Sequence[RemovalHold]:
-        """Return the last freeze of each feed and reason, by feed; those without a decision are in force."""
+        """Return the last hold of each feed and reason, sorted by feed. Those without a decision are in force."""
 
     async def begin(self, hold: RemovalHold) -> bool:
-        """Record a freeze; False where one of the same feed and reason is in force already."""
+        """Store a new hold; return False, and change nothing, if one of the same feed and reason is in force."""
 
     async def decide(self, feed: str, decision: Decision, now: datetime) -> int:
-        """Decide about a feed's freezes in force; return how many there were."""
+        """Give a decision to all holds of a feed that are in force; return how many these were."""

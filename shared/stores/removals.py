@@ -8,7 +8,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
-    """Evidence of one image, or one superseded version of it, that is no longer held."""
+    """The evidence that one image, or a superseded copy of it, was removed."""
 
     id: str
     feed: str
@@ -16,22 +16,23 @@ class Removal:
     image_id: str
     reason: str
     hidden_at: datetime
-    """Since when it was not shown any more."""
+    """Since when the image was not shown any more."""
     removed_at: datetime
-    """When its bytes were gone from both buckets."""
+    """When its objects were deleted from both buckets."""
     objects: int
+    """How many objects the image or copy had."""
     mls_status: str | None = None
-    """What the MLS called the listing at that time."""
+    """The listing's StandardStatus at that time."""
     off_market_at: datetime | None = None
-    """When the listing or the photo left the market, by the MLS's own clock; None where it named no time."""
+    """When the listing or photo went off the market, by the MLS's clock; None if the MLS gave no time."""
     unshown_at: datetime | None = None
-    """When the listing's record showed it no more."""
+    """When the image was taken off the listing's record; None in evidence of the first releases."""
     remained: Sequence[str] = ()
-    """The objects that storage refused to delete; another line follows once they are gone."""
+    """Keys of objects that storage refused to delete. Another piece of evidence follows once they are deleted."""
 
 
 def removal_facts(removal: Removal) -> dict[str, object]:
-    """Return the evidence by the names that it is stored under, which `imagectl compliance --json` prints too."""
+    """Return evidence by the names under which it is stored, and which `imagectl compliance --json` prints."""
     return {
         "id": removal.id,
         "feed": removal.feed,
@@ -53,18 +54,21 @@ RemovalCursor = tuple[datetime, str]
 
 
 class Removals(Protocol):
-    """The evidence: one line for each image removed."""
+    """Stores evidence for good. Each method raises StoreUnavailable."""
 
     async def add(self, removals: Sequence[Removal]) -> None:
-        """Record; the same removal again changes nothing."""
+        """Store evidence. Evidence with an id that is stored already changes nothing."""
 
     async def of_listing(self, feed: str, listing_key: str) -> Sequence[Removal]:
         """Return the evidence of a listing, oldest first."""
 
     def between(self, begin: datetime, end: datetime, feed: str | None) -> AsyncIterator[Removal]:
-        """Yield the evidence of a period, its end excluded, oldest first; of one feed or of all."""
+        """Yield the evidence from `begin` to before `end`, oldest first; of all feeds if `feed` is None."""
 
     async def newest(
         self, begin: datetime, end: datetime, feed: str | None, after: RemovalCursor | None, limit: int
     ) -> Sequence[Removal]:
-        """Return so much of the same at most, newest first; from behind a removal on where one is given."""
+        """Return up to `limit` removals from `begin` to before `end`, newest first; of all feeds if `feed` is None.
+
+        They begin behind the removal `after`, or with the newest if that is None.
+        """

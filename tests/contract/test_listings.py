@@ -236,13 +236,13 @@ async def test_what_the_mls_last_said_is_read_without_the_photos(listings: Listi
         ]
     )  # fmt: skip
     said = Version(modified_at=NOW, media_changed_at=after(0.000001), position=Position(NOW))
-    assert await listings.recorded([(FEED, KEY), (FEED, "hidden"), (FEED, "elsewhere"), ("nowhere", KEY)]) == {
+    assert await listings.recorded_states([(FEED, KEY), (FEED, "hidden"), (FEED, "elsewhere"), ("nowhere", KEY)]) == {
         (FEED, KEY): RecordedState(said, is_displayed=True, hidden_by=None),
         (FEED, "hidden"): RecordedState(
             replace(said, media_changed_at=NOW), is_displayed=False, hidden_by=RemovalReason.OPT_OUT
         ),
     }
-    assert await listings.recorded([]) == {}
+    assert await listings.recorded_states([]) == {}
 
 
 async def test_displayed_keys_come_in_order_page_by_page(listings: Listings) -> None:

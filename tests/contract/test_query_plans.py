@@ -130,7 +130,7 @@ QUERIES: dict[str, Callable[[Stores], Awaitable[object]]] = {
     "oldest_due": lambda on: on.listings.oldest_due(FEED, NOW, 20),
     "in_flight": lambda on: on.listings.in_flight(FEED, NOW),
     "ahead_of": lambda on: on.listings.ahead_of(FEED, Priority.POPULAR, NOW, NOW),
-    "recorded": lambda on: on.listings.recorded([(FEED, f"X{index}") for index in range(50)]),
+    "recorded_states": lambda on: on.listings.recorded_states([(FEED, f"X{index}") for index in range(50)]),
     "displayed_keys": lambda on: on.listings.displayed_keys(FEED, "X1", 500),
     "recheck_due": lambda on: on.listings.recheck_due(FEED, NOW, 50),
     "recheck_count": lambda on: on.listings.recheck_count(FEED, NOW),

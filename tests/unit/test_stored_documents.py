@@ -39,9 +39,9 @@ def test_listings_are_stored_as_ever() -> None:
 def test_a_listing_stored_by_an_older_release_is_read_equal(name: str) -> None:
     stored, listing = golden_files.read("mongo/listings")[name], LISTINGS[name]
     assert documents.from_document(stored) == replace(listing, revision=listing.revision + 1)
-    assert documents.recorded(stored).version == listing.version
-    assert documents.recorded(stored).is_displayed is listing.is_displayed
-    assert documents.fragments_of(stored, None) == RENDERER.fragments(listing)
+    assert documents.read_recorded_state(stored).version == listing.version
+    assert documents.read_recorded_state(stored).is_displayed is listing.is_displayed
+    assert documents.read_fragments(stored, None) == RENDERER.fragments(listing)
 
 
 def changed(value: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
@@ -78,7 +78,7 @@ def test_rows_are_read_from_stored_listings_as_ever() -> None:
 @pytest.mark.parametrize("name", LISTINGS)
 def test_every_field_that_queries_name_is_stored(name: str) -> None:
     stored = golden_files.read("mongo/listings")[name]
-    for field in (*documents.RECORDED, *summaries.FIELDS):
+    for field in (*documents.RECORDED_STATE_FIELDS, *summaries.FIELDS):
         assert field.split(".")[0] in stored or field in {"in_work", "due_at"}, field
 
 

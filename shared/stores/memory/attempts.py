@@ -8,26 +8,22 @@ from shared.stores.attempts import Attempt, AttemptCount
 
 
 class MemoryAttempts:
-    """The history of attempts in a list."""
+    """Implements Attempts."""
 
     def __init__(self) -> None:
         self._attempts: list[Attempt] = []
 
     async def add(self, attempts: Sequence[Attempt]) -> None:
-        """Append."""
         self._attempts += attempts
 
     async def of_images(self, image_ids: Sequence[str], limit: int) -> Sequence[Attempt]:
-        """Return the newest attempts of the images, newest first."""
         ours = [one for one in self._attempts if one.image_id in image_ids]
         return sorted(ours, key=lambda one: one.at, reverse=True)[:limit]
 
     async def latest(self, limit: int) -> Sequence[Attempt]:
-        """Return the newest attempts of all, newest first."""
         return sorted(self._attempts, key=lambda one: one.at, reverse=True)[:limit]
 
     async def by_minute(self, since: datetime, until: datetime) -> Sequence[AttemptCount]:
-        """Count attempts by minute and result, from `since` to before `until`."""
         counted = Counter(
             (one.at.replace(second=0, microsecond=0), one.result) for one in self._attempts if since <= one.at < until
         )

@@ -7,15 +7,13 @@ from shared.stores.audits import Audit
 
 
 class MemoryAudits:
-    """The audits in a dictionary."""
+    """Implements Audits."""
 
     def __init__(self) -> None:
         self._audits: dict[datetime, Audit] = {}
 
     async def newest(self, limit: int) -> Sequence[Audit]:
-        """Return the newest audits, newest first."""
         return sorted(self._audits.values(), key=lambda one: one.started_at, reverse=True)[:limit]
 
     async def save(self, audit: Audit) -> None:
-        """Write an audit as it now stands."""
         self._audits[audit.started_at] = audit

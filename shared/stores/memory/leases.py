@@ -5,13 +5,12 @@ from datetime import datetime
 
 
 class MemoryLeases:
-    """Leases in a dictionary."""
+    """Implements Leases."""
 
     def __init__(self) -> None:
         self._held: dict[str, tuple[str, datetime]] = {}
 
     async def hold(self, name: str, holder: str, now: datetime, until: datetime) -> bool:
-        """Take or keep the lease; False while another holds it."""
         current = self._held.get(name)
         if current is not None and current[0] != holder and current[1] > now:
             return False
@@ -19,10 +18,8 @@ class MemoryLeases:
         return True
 
     async def release(self, name: str, holder: str) -> None:
-        """Give the lease back."""
         if self._held.get(name, ("", None))[0] == holder:
             del self._held[name]
 
     async def holders(self, now: datetime) -> Mapping[str, str]:
-        """Return who holds each lease that has not ended."""
         return {name: holder for name, (holder, until) in self._held.items() if until > now}

@@ -1,4 +1,4 @@
-"""The listings in memory, for tests: documents in a dictionary, as MongoDB would store them."""
+"""The listings in memory, for tests: the documents that MongoDB would store, in a dictionary."""
 
 import operator
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -13,10 +13,10 @@ from shared.stores.answers import Answer, PhotoAnswer, ShownPhoto
 from shared.stores.documents import (
     Document,
     ListingId,
-    announced_under,
-    fragments_of,
     from_document,
-    recorded,
+    read_fragments,
+    read_recorded_state,
+    rendered_under_urls,
     to_document,
 )
 from shared.stores.listing_reports import FeedCounts
@@ -24,22 +24,19 @@ from shared.stores.summaries import ListingFilter, ListingSummary
 
 
 class MemoryListings:
-    """The listings as documents in a dictionary, and what is answered of them."""
+    """Implements all that MongoListings implements, and Answers."""
 
     def __init__(self, renderer: Renderer) -> None:
         self._renderer = renderer
         self._documents: dict[ListingId, Document] = {}
 
     async def get(self, feed: str, listing_key: str) -> Listing | None:
-        """Return one listing, or None."""
         return (await self.get_many([(feed, listing_key)])).get((feed, listing_key))
 
     async def get_many(self, ids: Collection[ListingId]) -> Mapping[ListingId, Listing]:
-        """Return those of the listings that are recorded."""
         return {one: from_document(self._documents[one]) for one in ids if one in self._documents}
 
     async def write(self, listings: Iterable[Listing]) -> Collection[ListingId]:
-        """Write each listing unless another revision is recorded by now; return the ids of those that were refused."""
         refused: set[ListingId] = set()
         for one in listings:
             known = self._documents.get((one.feed, one.key))
@@ -50,16 +47,13 @@ class MemoryListings:
         return refused
 
     async def page(self, feed: str, after: str, limit: int) -> Sequence[Listing]:
-        """Return a feed's listings by key, those after the key given; "" begins."""
         ours = self._where(lambda one: one.feed == feed and one.key > after)
         return sorted(ours, key=lambda one: one.key)[:limit]
 
     async def due(self, feed: str, now: datetime, limit: int) -> Sequence[Listing]:
-        """Return listings with due photos, most urgent first, the longest due first among equals."""
         return [from_document(one) for one in self._most_urgent(feed, now)[:limit]]
 
     async def oldest_due(self, feed: str, now: datetime, limit: int) -> Sequence[Listing]:
-        """Return listings with due photos by age alone."""
         return [from_document(one) for one in self._by_age(feed, lambda due_at: due_at <= now)[:limit]]
 
     def _most_urgent(self, feed: str, now: datetime) -> list[Document]:
@@ -74,12 +68,10 @@ class MemoryListings:
         return sorted((one for one in ours if is_wanted(one["due_at"])), key=operator.itemgetter("due_at"))
 
     async def in_flight(self, feed: str, now: datetime) -> int:
-        """Return how many photos are released and unfinished, of listings whose lease has not ended."""
         ours = [one for one in self._documents.values() if one["feed"] == feed and "leased_until" in one]
         return sum(one["in_work"] for one in ours if one["leased_until"] > now)
 
     async def ahead_of(self, feed: str, priority: Priority, due_at: datetime, now: datetime) -> int:
-        """Return how many photos have their turn before one that is due then."""
         queued = [item for one in self._documents.values() if one["feed"] == feed for item in one["queue"].items()]
         return sum(
             one["photos"]
@@ -88,74 +80,60 @@ class MemoryListings:
             or (name == priority and one["due_at"] < due_at)
         )
 
-    async def recorded(self, ids: Collection[ListingId]) -> Mapping[ListingId, RecordedState]:
-        """Return what was last said of those of the listings that are recorded."""
-        return {one: recorded(self._documents[one]) for one in ids if one in self._documents}
+    async def recorded_states(self, ids: Collection[ListingId]) -> Mapping[ListingId, RecordedState]:
+        return {one: read_recorded_state(self._documents[one]) for one in ids if one in self._documents}
 
     async def displayed_keys(self, feed: str, after: str, limit: int) -> Sequence[str]:
-        """Return the keys of a feed's displayed listings in their order."""
         ours = self._where(lambda one: one.feed == feed and one.is_displayed and one.key > after)
         return sorted(one.key for one in ours)[:limit]
 
     async def recheck_due(self, feed: str, before: datetime, limit: int) -> Sequence[Listing]:
-        """Return listings with copies that were last asked for before that time, the longest ago first."""
         ours = [one for one in self._documents.values() if one["feed"] == feed and "checked_at" in one]
         due = sorted((one for one in ours if one["checked_at"] <= before), key=operator.itemgetter("checked_at"))
         return [from_document(one) for one in due[:limit]]
 
     async def recheck_count(self, feed: str, before: datetime) -> int:
-        """Return of how many listings there are copies that were last asked for before that time."""
         return len(await self.recheck_due(feed, before, len(self._documents)))
 
     async def removal_due(self, now: datetime, limit: int) -> Sequence[Listing]:
-        """Return listings of which something must be removed, the longest due first."""
         due = [one for one in self._documents.values() if "removal_due_at" in one and one["removal_due_at"] <= now]
         return [from_document(one) for one in sorted(due, key=operator.itemgetter("removal_due_at"))[:limit]]
 
     async def turned_hidden(self, feed: str, reason: RemovalReason, since: datetime, until: datetime) -> int:
-        """Return how many displayed listings turned hidden after `since`, up to `until`, and still are."""
         hidden = [one["hidden"] for one in self._documents.values() if one["feed"] == feed and one["hidden"]]
         return sum(
             one["reason"] == reason and "was_displayed" in one and since < one["since"] <= until for one in hidden
         )
 
     async def feeds(self) -> Sequence[str]:
-        """Return the names of the feeds that listings are recorded of, in order."""
         return sorted({one["feed"] for one in self._documents.values()})
 
     async def displayed_count(self, feed: str) -> int:
-        """Return how many of a feed's listings are displayed."""
         return sum(one["feed"] == feed and one["displayed"] for one in self._documents.values())
 
     async def held(self, feed: str, reason: RemovalReason, limit: int) -> Sequence[Listing]:
-        """Return hidden listings whose copies are held until an operator decides."""
         hidden = [one for one in self._documents.values() if one["feed"] == feed and one["hidden"]]
         waiting = [one for one in hidden if one["hidden"].get("held_until") == UNTIL_DECIDED]
         return [from_document(one) for one in waiting if one["hidden"]["reason"] == reason][:limit]
 
     async def claimed_by(self, worker: str, limit: int) -> Sequence[Listing]:
-        """Return listings of which the worker has photos in hand."""
         return self._where(lambda one: any(p.claim is not None and p.claim.worker == worker for p in one.photos))[
             :limit
         ]
 
     async def by_key(self, listing_key: str) -> Sequence[Listing]:
-        """Return the listings with this key, of every feed."""
         return self._where(lambda one: one.key == listing_key)
 
     async def by_image(self, image_id: str) -> Listing | None:
-        """Return the listing that shows the image."""
         return next(iter(self._where(lambda one: one.photo(image_id) is not None)), None)
 
     async def by_url_key(self, url_key: str) -> Sequence[Listing]:
-        """Return the listings with a photo announced under this URL."""
         return self._where(lambda one: any(url_key in photo.url_keys for photo in one.photos))
 
     def _where(self, is_wanted: Callable[[Listing], bool]) -> Sequence[Listing]:
         return [one for one in map(from_document, self._documents.values()) if is_wanted(one)]
 
     async def showing(self, image_ids: Collection[str], url_keys: Collection[str]) -> Sequence[ShownPhoto]:
-        """Return the photos of displayed listings that have one of the ids, or were announced under one of the URLs."""
         return [
             ShownPhoto(one.feed, one.key, photo, one.photo_due_at(photo))
             for one in self._where(lambda one: one.is_displayed)
@@ -164,24 +142,21 @@ class MemoryListings:
         ]
 
     async def photo_answers(self, url_keys: Collection[str], *, every: bool) -> Sequence[PhotoAnswer]:
-        """Return the answers of displayed listings' photos that were announced under one of the URLs."""
         return [
-            PhotoAnswer.read(document, photo)
+            PhotoAnswer.from_documents(document, rendered)
             for document in self._documents.values()
             if document["displayed"]
-            for photo in announced_under(document, frozenset(url_keys))[: None if every else 1]
+            for rendered in rendered_under_urls(document, frozenset(url_keys))[: None if every else 1]
         ]
 
     async def answers(self, listing_keys: Collection[str], photos: int | None) -> Sequence[Answer]:
-        """Return the displayed listings' answers, with at most so many photos each."""
         return [
-            Answer(one["feed"], one["listing_key"], fragments_of(one, photos), one["missing"])
+            Answer(one["feed"], one["listing_key"], read_fragments(one, photos), one["missing"])
             for one in self._documents.values()
             if one["listing_key"] in listing_keys and one["displayed"]
         ]
 
     async def counts(self, feed: str, now: datetime) -> FeedCounts:
-        """Count a feed's listings, images and queue."""
         ours = [one for one in self._documents.values() if one["feed"] == feed]
         queued = {
             priority.value: sum(one["queue"][priority]["photos"] for one in ours if priority in one["queue"])
@@ -197,17 +172,14 @@ class MemoryListings:
         )
 
     async def search(self, wanted: ListingFilter, after: str, limit: int) -> Sequence[ListingSummary]:
-        """Return listings by key, those after the key given; "" begins."""
         found = [
             one for one in self._documents.values() if summaries.matches(one, wanted) and one["listing_key"] > after
         ]
         return [summaries.from_document(one) for one in sorted(found, key=operator.itemgetter("listing_key"))[:limit]]
 
     async def queue(self, feed: str, now: datetime, limit: int, *, by_age: bool) -> Sequence[ListingSummary]:
-        """Return listings with due photos in the order of `due`, or by age alone."""
         found = self._by_age(feed, lambda due_at: due_at <= now) if by_age else self._most_urgent(feed, now)
         return [summaries.from_document(one) for one in found[:limit]]
 
     async def upcoming(self, feed: str, now: datetime, limit: int) -> Sequence[ListingSummary]:
-        """Return listings whose next attempt is yet to come, or being made, soonest first."""
         return [summaries.from_document(one) for one in self._by_age(feed, lambda due_at: due_at > now)[:limit]]

@@ -10,7 +10,7 @@ from shared.stores.objects import Bucket
 
 
 class MemoryObjects:
-    """Both buckets as dictionaries."""
+    """Implements Objects: each bucket is a dictionary of bytes by key."""
 
     def __init__(self, clock: Clock = utc_now) -> None:
         self.held: dict[Bucket, dict[str, bytes]] = {bucket: {} for bucket in Bucket}
@@ -18,35 +18,29 @@ class MemoryObjects:
         self.stored_at: dict[tuple[Bucket, str], datetime] = {}
 
     async def put(self, bucket: Bucket, key: str, source: Path, content_type: str) -> None:
-        """Store the file's bytes under the key."""
         self.held[bucket][key] = source.read_bytes()  # noqa: ASYNC240 - a small file of a test
         self.stored_at[bucket, key] = self._clock()
 
     async def get(self, bucket: Bucket, key: str) -> bytes | None:
-        """Return an object's bytes, or None where there is none."""
         return self.held[bucket].get(key)
 
     async def save(self, bucket: Bucket, key: str, into: Path) -> bool:
-        """Write an object's bytes into a file; False where there is no object."""
         found = self.held[bucket].get(key)
         if found is not None:
             into.write_bytes(found)  # noqa: ASYNC240 - a small file of a test
         return found is not None
 
     async def list(self, bucket: Bucket, prefix: str) -> Collection[str]:
-        """Return the keys below a prefix."""
         return [key for key in self.held[bucket] if key.startswith(prefix)]
 
     async def page(self, bucket: Bucket, prefix: str, after: str, limit: int) -> Sequence[StoredObject]:
-        """Return the objects below a prefix, those after the key given; "" begins."""
         keys = sorted(key for key in self.held[bucket] if key.startswith(prefix) and key > after)[:limit]
         return [StoredObject(key, len(self.held[bucket][key]), self.stored_at[bucket, key]) for key in keys]
 
     async def delete(self, bucket: Bucket, keys: Collection[str]) -> Collection[str]:
-        """Delete objects; one that is not there is no error. Return those that were refused: none."""
         for key in keys:
             self.held[bucket].pop(key, None)
         return ()
 
     async def ping(self) -> None:
-        """Always reachable."""
+        """Do nothing: memory is always available."""

@@ -7,23 +7,20 @@ from shared.stores.removals import Removal, RemovalCursor
 
 
 class MemoryRemovals:
-    """The evidence of removals in a dictionary."""
+    """Implements Removals."""
 
     def __init__(self) -> None:
         self._removals: dict[str, Removal] = {}
 
     async def add(self, removals: Sequence[Removal]) -> None:
-        """Record; the same removal again changes nothing."""
         for removal in removals:
             self._removals.setdefault(removal.id, removal)
 
     async def of_listing(self, feed: str, listing_key: str) -> Sequence[Removal]:
-        """Return the evidence of a listing, oldest first."""
         ours = [one for one in self._removals.values() if (one.feed, one.listing_key) == (feed, listing_key)]
         return sorted(ours, key=lambda one: one.removed_at)
 
     async def between(self, begin: datetime, end: datetime, feed: str | None) -> AsyncIterator[Removal]:
-        """Yield the evidence of a period, its end excluded, oldest first; of one feed or of all."""
         ours = [one for one in self._removals.values() if begin <= one.removed_at < end and feed in (None, one.feed)]
         for one in sorted(ours, key=lambda one: one.removed_at):
             yield one
@@ -31,6 +28,5 @@ class MemoryRemovals:
     async def newest(
         self, begin: datetime, end: datetime, feed: str | None, after: RemovalCursor | None, limit: int
     ) -> Sequence[Removal]:
-        """Return so much of the same at most, newest first; from behind a removal on where one is given."""
         ours = [one async for one in self.between(begin, end, feed) if not after or (one.removed_at, one.id) < after]
         return sorted(ours, key=lambda one: (one.removed_at, one.id), reverse=True)[:limit]

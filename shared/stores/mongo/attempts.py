@@ -11,33 +11,29 @@ from shared.stores.mongo.connection import Database, translated
 
 
 class MongoAttempts:
-    """The history of attempts in MongoDB."""
+    """Implements Attempts: one document for each attempt; an index deletes old ones."""
 
     def __init__(self, database: Database) -> None:
         self._collection = database["attempts"]
 
     async def add(self, attempts: Sequence[Attempt]) -> None:
-        """Append."""
         if attempts:
             with translated():
                 requests = [InsertOne(_to_document(attempt)) for attempt in attempts]
                 await self._collection.bulk_write(requests, ordered=False)
 
     async def of_images(self, image_ids: Sequence[str], limit: int) -> Sequence[Attempt]:
-        """Return the newest attempts of the images, newest first."""
         with translated():
             query = {"image_id": {"$in": list(image_ids)}}
             cursor = self._collection.find(query, {"_id": 0}, sort=[("at", DESCENDING)], limit=limit)
             return [_from_document(document) for document in await cursor.to_list(None)]
 
     async def latest(self, limit: int) -> Sequence[Attempt]:
-        """Return the newest attempts of all, newest first."""
         with translated():
             cursor = self._collection.find({}, {"_id": 0}, sort=[("at", DESCENDING)], limit=limit, hint="expiry")
             return [_from_document(document) for document in await cursor.to_list(None)]
 
     async def by_minute(self, since: datetime, until: datetime) -> Sequence[AttemptCount]:
-        """Count attempts by minute and result, from `since` to before `until`."""
         minute = {"$dateTrunc": {"date": "$at", "unit": "minute"}}
         pipeline: list[Document] = [
             {"$match": {"at": {"$gte": since, "$lt": until}}},

@@ -9,13 +9,12 @@ from shared.stores.mongo.connection import Database, translated
 
 
 class MongoLeases:
-    """Leases in MongoDB."""
+    """Implements Leases: one document for each lease."""
 
     def __init__(self, database: Database) -> None:
         self._collection = database["leases"]
 
     async def hold(self, name: str, holder: str, now: datetime, until: datetime) -> bool:
-        """Take or keep the lease; False while another holds it."""
         free = {"_id": name, "$or": [{"holder": holder}, {"until": {"$lte": now}}]}
         with translated():
             try:
@@ -25,12 +24,10 @@ class MongoLeases:
         return True
 
     async def release(self, name: str, holder: str) -> None:
-        """Give the lease back."""
         with translated():
             await self._collection.delete_one({"_id": name, "holder": holder})
 
     async def holders(self, now: datetime) -> Mapping[str, str]:
-        """Return who holds each lease that has not ended."""
         with translated():
             held = await self._collection.find({"until": {"$gt": now}}).to_list(None)
         return {one["_id"]: one["holder"] for one in held}

@@ -17,16 +17,16 @@ from shared.stores.mongo.release_queue import MongoReleaseQueue
 from shared.stores.summaries import ListingSummary
 
 _BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
-"""Before everything: a range that an index answers by itself, where `$exists` reads the documents."""
+"""Earlier than all times: a range from here is answered by the index alone, while `$exists` reads the documents."""
 _COUNT_BATCH_SIZE = 5_000
-"""Listings: a server with little to spare counts so many in some ten milliseconds."""
+"""Listings; even a small server counts so many in tens of milliseconds."""
 
 
 class MongoListingReports(MongoReleaseQueue):
     """Implements ListingReports."""
 
     async def feeds(self) -> Sequence[str]:
-        """Return the names of the feeds that listings are recorded of: of each one key of the index is read."""
+        # One index key is read for each feed; `distinct` would read all of them.
         names = [""]
         with translated():
             while found := await self._collection.find(
@@ -36,12 +36,12 @@ class MongoListingReports(MongoReleaseQueue):
         return names[1:]
 
     async def counts(self, feed: str, now: datetime) -> FeedCounts:
-        """Count a feed's listings, images and queue, from indexes alone.
+        """Count a feed's listings, photos and queue from indexes alone, in batches.
 
-        Some thousand listings a question, so that whatever else is asked meanwhile need not wait for all of them. What
-        changes between two questions may be counted as it was or as it is.
+        Other queries need not wait until all listings are counted. A listing that changes meanwhile is counted as it
+        was before or as it is after.
         """
-        rows = [row for displayed in (True, False) async for row in self._tally(feed, displayed=displayed)]
+        rows = [row for displayed in (True, False) async for row in self._count_batches(feed, displayed=displayed)]
         query = {"feed": feed, "due_at": {"$gte": _BEGINNING}}
         with translated():
             cursor = self._collection.find(query, {"_id": 0, "due_at": 1}, hint="due_by_age").sort("due_at").limit(1)
@@ -56,8 +56,8 @@ class MongoListingReports(MongoReleaseQueue):
             oldest_due_at=oldest[0]["due_at"] if oldest else None,
         )
 
-    async def _tally(self, feed: str, *, displayed: bool) -> AsyncIterator[Document]:
-        """Yield sums over some thousand listings each."""
+    async def _count_batches(self, feed: str, *, displayed: bool) -> AsyncIterator[Document]:
+        """Yield sums of COUNTED over one batch of a feed's displayed or hidden listings after the other."""
         after, sums = "", {name.split(".")[1]: {"$sum": f"${name}"} for name in COUNTED}
         group = {"_id": None, "listings": {"$sum": 1}, **sums}
         while True:
@@ -77,14 +77,12 @@ class MongoListingReports(MongoReleaseQueue):
             after = max(row["last"] for row in rows)
 
     async def queue(self, feed: str, now: datetime, limit: int, *, by_age: bool) -> Sequence[ListingSummary]:
-        """Return listings with due photos in the order of `due`, or by age alone."""
         query: Document = {"feed": feed, "due_at": {"$lte": now}}
         if by_age:
             return await self._summaries(query, [("due_at", ASCENDING)], limit, "due_by_age")
         found = await self._most_urgent(feed, now, limit, summaries.FIELDS, MAX_SEARCH_MILLISECONDS)
-        return [summaries.from_document(one) for one in found]
+        return [summaries.from_document(document) for document in found]
 
     async def upcoming(self, feed: str, now: datetime, limit: int) -> Sequence[ListingSummary]:
-        """Return listings whose next attempt is yet to come, or being made, soonest first."""
         query = {"feed": feed, "due_at": {"$gt": now}}
         return await self._summaries(query, [("due_at", ASCENDING)], limit, "due_by_age")

@@ -17,13 +17,15 @@ class MongoReleaseQueue(MongoListingRecords):
     """Implements ReleaseQueue."""
 
     async def due(self, feed: str, now: datetime, limit: int) -> Sequence[Listing]:
-        """Return listings with due photos, most urgent first, the longest due first among equals."""
-        return [from_document(one) for one in await self._most_urgent(feed, now, limit)]
+        return [from_document(document) for document in await self._most_urgent(feed, now, limit)]
 
     async def _most_urgent(
         self, feed: str, now: datetime, limit: int, fields: Fields = FACTS, milliseconds: int | None = None
     ) -> list[Document]:
-        """Read one priority after the other, each from its own index, until there are enough."""
+        """Return documents of listings with due photos, the most urgent first: priority by priority, each by its index.
+
+        A query that takes longer than `milliseconds` raises StoreUnavailable; None is no limit.
+        """
         found: dict[str, Document] = {}
         for priority in Priority:
             if len(found) >= limit:
@@ -34,16 +36,14 @@ class MongoReleaseQueue(MongoListingRecords):
                     {"feed": feed, due_at: {"$lte": now}}, fields, sort=[(due_at, ASCENDING)],
                     limit=limit - len(found), hint=f"due_{priority}", max_time_ms=milliseconds,
                 )  # fmt: skip
-                found |= {one["_id"]: one for one in await cursor.to_list(None)}
+                found |= {document["_id"]: document for document in await cursor.to_list(None)}
         return list(found.values())
 
     async def oldest_due(self, feed: str, now: datetime, limit: int) -> Sequence[Listing]:
-        """Return listings with due photos by age alone."""
         query = {"feed": feed, "due_at": {"$lte": now}}
         return await self._find(query, sort=[("due_at", ASCENDING)], limit=limit, hint="due_by_age")
 
     async def in_flight(self, feed: str, now: datetime) -> int:
-        """Return how many photos are released and unfinished, of listings whose lease has not ended."""
         pipeline: list[Document] = [
             {"$match": {"feed": feed, "leased_until": {"$gt": now}}},
             {"$group": {"_id": None, "sum": {"$sum": "$in_work"}}},
@@ -52,7 +52,6 @@ class MongoReleaseQueue(MongoListingRecords):
         return rows[0]["sum"] if rows else 0
 
     async def ahead_of(self, feed: str, priority: Priority, due_at: datetime, now: datetime) -> int:
-        """Return how many photos have their turn before one that is due then, counted in the index."""
         more_urgent = [one for one in Priority if one.rank < priority.rank]
         ahead = [(priority, {"$lt": due_at}), *((one, {"$lte": max(due_at, now)}) for one in more_urgent)]
         pipelines: list[tuple[list[Document], str]] = [
@@ -69,12 +68,10 @@ class MongoReleaseQueue(MongoListingRecords):
         return sum(row["sum"] for rows in found for row in rows)
 
     async def recheck_due(self, feed: str, before: datetime, limit: int) -> Sequence[Listing]:
-        """Return listings with copies that were last asked for before that time, the longest ago first."""
         query = {"feed": feed, "checked_at": {"$lte": before}}
         return await self._find(query, sort=[("checked_at", ASCENDING)], limit=limit, hint="recheck_due")
 
     async def recheck_count(self, feed: str, before: datetime) -> int:
-        """Return of how many listings there are copies that were last asked for before that time."""
         with translated():
             query = {"feed": feed, "checked_at": {"$lte": before}}
             return int(await self._collection.count_documents(query, hint="recheck_due"))

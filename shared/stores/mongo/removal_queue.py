@@ -13,21 +13,17 @@ class MongoRemovalQueue(MongoListingRecords):
     """Implements RemovalQueue."""
 
     async def removal_due(self, now: datetime, limit: int) -> Sequence[Listing]:
-        """Return listings of which something must be removed, the longest due first."""
         query = {"removal_due_at": {"$lte": now}}
         return await self._find(query, sort=[("removal_due_at", ASCENDING)], limit=limit, hint="removal_due")
 
     async def held(self, feed: str, reason: RemovalReason, limit: int) -> Sequence[Listing]:
-        """Return hidden listings whose copies are held until an operator decides."""
         query = {"feed": feed, "hidden.reason": reason, "hidden.held_until": UNTIL_DECIDED}
         return await self._find(query, limit=limit, hint="held")
 
     async def turned_hidden(self, feed: str, reason: RemovalReason, since: datetime, until: datetime) -> int:
-        """Return how many displayed listings turned hidden after `since`, up to `until`, and still are."""
         within = {"$gt": since, "$lte": until}
         query = {"feed": feed, "hidden.reason": reason, "hidden.was_displayed": True, "hidden.since": within}
         return await self._count(query, hint="turned_hidden")
 
     async def displayed_count(self, feed: str) -> int:
-        """Return how many of a feed's listings are displayed."""
         return await self._count({"feed": feed, "displayed": True}, hint="counted")

@@ -11,13 +11,12 @@ from shared.stores.removals import Removal, RemovalCursor, removal_facts
 
 
 class MongoRemovals:
-    """The evidence of removals in MongoDB."""
+    """Implements Removals: one document for each removal."""
 
     def __init__(self, database: Database) -> None:
         self._collection = database["removals"]
 
     async def add(self, removals: Sequence[Removal]) -> None:
-        """Record; the same removal again changes nothing."""
         if removals:
             documents = [removal_facts(removal) for removal in removals]
             requests = [UpdateOne({"_id": one.pop("id")}, {"$setOnInsert": one}, upsert=True) for one in documents]
@@ -25,14 +24,12 @@ class MongoRemovals:
                 await self._collection.bulk_write(requests, ordered=False)
 
     async def of_listing(self, feed: str, listing_key: str) -> Sequence[Removal]:
-        """Return the evidence of a listing, oldest first."""
         with translated():
             query = {"listing_key": listing_key, "feed": feed}
             documents = await self._collection.find(query, sort=[("removed_at", ASCENDING)]).to_list(None)
         return [_from_document(document) for document in documents]
 
     async def between(self, begin: datetime, end: datetime, feed: str | None) -> AsyncIterator[Removal]:
-        """Yield the evidence of a period, its end excluded, oldest first; of one feed or of all."""
         query: Document = {"removed_at": {"$gte": begin, "$lt": end}, **({"feed": feed} if feed else {})}
         hint = "evidence_of_feed" if feed else "evidence"
         with translated():
@@ -42,7 +39,6 @@ class MongoRemovals:
     async def newest(
         self, begin: datetime, end: datetime, feed: str | None, after: RemovalCursor | None, limit: int
     ) -> Sequence[Removal]:
-        """Return so much of the same at most, newest first; from behind a removal on where one is given."""
         query: Document = {"removed_at": {"$gte": begin, "$lt": end}, **({"feed": feed} if feed else {})}
         if after:
             at, removal_id = after
