@@ -1,4 +1,4 @@
-"""An MLS in memory: what it shows, what it says of it, and the origin that its photos are fetched from."""
+"""An MLS in memory: its listings, the property records of them, and the origin of its photos."""
 
 import asyncio
 import hashlib
@@ -17,12 +17,12 @@ from shared.stores.documents import ListingId
 from tests.simulated import now
 
 SIGNATURE = "signed-by-the-mls"
-"""In every URL of the MLS: it must be seen nowhere else."""
+"""In each URL of the MLS: it must appear nowhere else."""
 ORIGIN_SECONDS = 0.2
 
 
 class Retake(Enum):
-    """What a photo's bytes become."""
+    """Which bytes a photo gets."""
 
     NEW = auto()
     AS_AT_FIRST = auto()
@@ -31,7 +31,7 @@ class Retake(Enum):
 
 @dataclass(frozen=True)
 class Shot:
-    """A photo as the MLS has it. `picture` numbers its bytes: 0 are none that can be decoded."""
+    """A photo as the MLS has it. `picture` numbers its bytes; 0 stands for bytes that cannot be decoded."""
 
     picture: int
     changed_at: datetime
@@ -39,7 +39,7 @@ class Shot:
 
 @dataclass
 class Shown:
-    """One listing at the MLS, its photos in order."""
+    """A listing at the MLS, with its photos in order."""
 
     status: str = "Active"
     opted_out: bool = False
@@ -47,22 +47,23 @@ class Shown:
     modified_at: datetime | None = None
     media_changed_at: datetime | None = None
     pictures: dict[str, list[int]] = field(default_factory=dict)
-    """Of each photo, every picture that it ever was."""
+    """By photo, all pictures that it ever had."""
     signed: int = 0
-    said: list[Mapping[str, Any]] = field(default_factory=list)
-    """Every record that an ingest could have read, oldest first."""
+    """How often its URLs were signed."""
+    records: list[Mapping[str, Any]] = field(default_factory=list)
+    """All property records that an ingest could have read, oldest first."""
 
     @property
     def is_displayed(self) -> bool:
-        """Whether the public may see it."""
+        """True if the public may see the listing."""
         return self.status == "Active" and not self.opted_out
 
 
 @dataclass
 class Origin:
-    """How a feed's photo server is at the moment, and what it was asked."""
+    """How a feed's origin answers now, and which requests it got."""
 
-    fault: Failure | None = None
+    failure: Failure | None = None
     redirects: bool = False
     slow: float = 0.0
     requests: list[float] = field(default_factory=list)
@@ -74,29 +75,29 @@ class Origin:
 
 
 class Mls:
-    """All listings of all feeds."""
+    """The listings of all feeds, and their origins."""
 
     def __init__(self, ids: list[ListingId], clock: Callable[[], datetime]) -> None:
         self._clock = clock
         self._last = clock()
         self._pictures = 0
-        self.listings = {one: Shown() for one in ids}
+        self.listings = {listing_id: Shown() for listing_id in ids}
         self.origins = {feed: Origin() for feed, _ in ids}
         self._of_url: dict[str, tuple[ListingId, str]] = {}
 
     # What happens at the MLS
 
-    def show(self, one: ListingId, photo: str) -> None:
-        """Add the photo, or withdraw it."""
-        listing = self.listings[one]
+    def show(self, listing_id: ListingId, photo: str) -> None:
+        """Add the photo to the listing, or withdraw it if it is there."""
+        listing = self.listings[listing_id]
         if listing.photos.pop(photo, None) is None:
             listing.photos[photo] = shot = self._shot()
             listing.pictures.setdefault(photo, []).append(shot.picture)
         self._media_changed(listing)
 
-    def retake(self, one: ListingId, photo: str, now: Retake) -> None:
-        """Replace a photo's bytes."""
-        listing = self.listings[one]
+    def retake(self, listing_id: ListingId, photo: str, now: Retake) -> None:
+        """Give a photo other bytes, if the listing has it."""
+        listing = self.listings[listing_id]
         if photo in listing.photos:
             shot = self._shot()
             if now is not Retake.NEW:
@@ -106,24 +107,24 @@ class Mls:
             listing.pictures[photo].append(shot.picture)
             self._media_changed(listing)
 
-    def reorder(self, one: ListingId) -> None:
-        """Turn the order of the photos round."""
-        listing = self.listings[one]
+    def reorder(self, listing_id: ListingId) -> None:
+        """Reverse the order of the listing's photos."""
+        listing = self.listings[listing_id]
         listing.photos = dict(reversed(listing.photos.items()))
         self._media_changed(listing)
 
-    def status(self, one: ListingId, status: str, *, opted_out: bool) -> None:
-        """List it, close it, or opt it out of display."""
-        listing = self.listings[one]
+    def status(self, listing_id: ListingId, status: str, *, opted_out: bool) -> None:
+        """Set the listing's status, and whether its owner opted out."""
+        listing = self.listings[listing_id]
         listing.status, listing.opted_out = status, opted_out
-        listing.modified_at = self._moment()
+        listing.modified_at = self._time()
 
-    def speak(self, one: ListingId, *, with_media: bool = True, signs_anew: bool = True) -> None:
-        """Make the record that an ingest reads now; URLs may be signed anew without any change."""
-        listing = self.listings[one]
-        listing.signed += signs_anew
+    def write_record(self, listing_id: ListingId, *, with_media: bool = True, signs_urls: bool = True) -> None:
+        """Write the property record that an ingest reads now, with or without newly signed URLs."""
+        listing = self.listings[listing_id]
+        listing.signed += signs_urls
         record: dict[str, Any] = {
-            "ListingKey": one[1],
+            "ListingKey": listing_id[1],
             "StandardStatus": listing.status,
             "ModificationTimestamp": _text(listing.modified_at),
             "MediaChangeTimestamp": _text(listing.media_changed_at),
@@ -131,41 +132,41 @@ class Mls:
         }
         if with_media:
             record["Media"] = [
-                self._row(one, photo, shot, order) for order, (photo, shot) in enumerate(listing.photos.items())
+                self._row(listing_id, photo, shot, order) for order, (photo, shot) in enumerate(listing.photos.items())
             ]
-        listing.said.append({name: value for name, value in record.items() if value is not None})
+        listing.records.append({name: value for name, value in record.items() if value is not None})
 
-    def _row(self, one: ListingId, photo: str, shot: Shot, order: int) -> Mapping[str, Any]:
-        url = f"https://photos.example.com/{SIGNATURE}/{'/'.join(one)}/{photo}/{self.listings[one].signed}.jpg"
-        self._of_url[url] = one, photo
-        own = {"MediaModificationTimestamp": _text(shot.changed_at)} if one[0] == "a" else {}
+    def _row(self, listing_id: ListingId, photo: str, shot: Shot, order: int) -> Mapping[str, Any]:
+        url = f"https://photos.example.com/{SIGNATURE}/{'/'.join(listing_id)}/{photo}/{self.listings[listing_id].signed}.jpg"
+        self._of_url[url] = listing_id, photo
+        own = {"MediaModificationTimestamp": _text(shot.changed_at)} if listing_id[0] == "a" else {}
         return {"MediaKey": photo, "MediaURL": url, "Order": order, **own}
 
     def _shot(self) -> Shot:
         self._pictures += 1
-        return Shot(self._pictures, self._moment())
+        return Shot(self._pictures, self._time())
 
     def _media_changed(self, listing: Shown) -> None:
-        listing.media_changed_at = listing.modified_at = self._moment()
+        listing.media_changed_at = listing.modified_at = self._time()
 
-    def _moment(self) -> datetime:
-        """Now by the MLS's clock, which never says the same twice."""
+    def _time(self) -> datetime:
+        """Return the time by the MLS's clock, later than each time before."""
         self._last = max(self._clock(), self._last + timedelta(microseconds=1))
         return self._last
 
-    # What can be had of it
+    # What the origin answers
 
-    def bytes_of(self, one: ListingId, photo: str) -> bytes | None:
-        """The photo's bytes as they are now; None where it is gone."""
-        shot = self.listings[one].photos.get(photo)
-        return b"%s/%s/%d" % ("/".join(one).encode(), photo.encode(), shot.picture) if shot else None
+    def bytes_of(self, listing_id: ListingId, photo: str) -> bytes | None:
+        """Return the photo's bytes as they are now; None if the listing has it no more."""
+        shot = self.listings[listing_id].photos.get(photo)
+        return b"%s/%s/%d" % ("/".join(listing_id).encode(), photo.encode(), shot.picture) if shot else None
 
-    def is_good(self, one: ListingId, photo: str) -> bool:
-        """Whether the photo's bytes are a picture."""
-        return self.listings[one].photos[photo].picture != 0
+    def is_good(self, listing_id: ListingId, photo: str) -> bool:
+        """Return True if the photo's bytes can be decoded."""
+        return self.listings[listing_id].photos[photo].picture != 0
 
     async def get(self, feed: str, url: str) -> bytes | Failure:
-        """Answer one request for a photo, as the origin is by then."""
+        """Answer a request for a photo, as the origin is when the answer is due."""
         origin = self.origins[feed]
         origin.requests.append(now())
         if origin.silent_from < now() < origin.silent_until:
@@ -176,17 +177,17 @@ class Mls:
             await asyncio.sleep(origin.slow or ORIGIN_SECONDS)
         finally:
             origin.running -= 1
-        if origin.fault:
-            if origin.fault.wait_seconds:
-                # What another worker sends within a moment of it is allowed for.
+        if origin.failure:
+            if origin.failure.wait_seconds:
+                # Requests that other workers send in the next 0.2 s are allowed.
                 origin.silent_from = max(origin.silent_from, now() + 0.2)
-                origin.silent_until = max(origin.silent_until, now() + origin.fault.wait_seconds - 0.1)
-            return origin.fault
+                origin.silent_until = max(origin.silent_until, now() + origin.failure.wait_seconds - 0.1)
+            return origin.failure
         return self.bytes_of(*self._of_url[url]) or Failure(Reason.GONE, "the origin answered 404")
 
 
 class OriginFetcher:
-    """A downloader's way to the origins, in place of HTTP."""
+    """Fetches photos from the origins, in place of HTTP."""
 
     def __init__(self, mls: Mls) -> None:
         self._mls = mls
@@ -199,7 +200,7 @@ class OriginFetcher:
         validators: Validators | None,
         permit: Permit,
     ) -> Answer:
-        """Fetch, conditionally where something is held."""
+        """Fetch a photo, conditionally if there are validators. Answers as the real fetcher does."""
         if refused := await permit.wait_for_request() or await permit.confirm_request():
             return refused
         try:
@@ -225,5 +226,5 @@ class OriginFetcher:
         return await permit.wait_for_request() or await self._mls.get(feed, url)
 
 
-def _text(moment: datetime | None) -> str | None:
-    return moment.isoformat() if moment else None
+def _text(time: datetime | None) -> str | None:
+    return time.isoformat() if time else None

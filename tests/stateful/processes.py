@@ -1,4 +1,4 @@
-"""Processes in memory: each has its own doors to stores and broker, and may die or be cut off at any of them."""
+"""Processes in memory: each reaches stores and broker through doors, and may die, stall or be cut off at each call."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
@@ -14,46 +14,47 @@ Service = TypeVar("Service")
 
 STALL_SECONDS = 250.0
 STEP_SECONDS = 0.001
-"""What each call takes: others come in between."""
+"""How long each call takes: other processes act in between."""
 _CURRENT: ContextVar["Process[Any] | None"] = ContextVar("process", default=None)
 
 
 class Died(BaseException):
-    """The process is no more: nothing that it still tries has an effect."""
+    """The process is dead: its calls have no effect."""
 
 
 class Trouble(Enum):
-    """What happens at one of the steps of a process."""
+    """What happens to a process at one of its steps."""
 
     DEATH = auto()
-    AWAY = auto()
-    """The call fails, with or without having had its effect."""
+    OUTAGE = auto()
+    """The call fails, before or after its effect."""
     STALL = auto()
-    """The process stands still for longer than any lease lasts, and then goes on as if nothing had been."""
+    """The process stands still for longer than any lease lasts, and then goes on."""
 
 
 class Process(Generic[Service]):
-    """One running service. It has a name, which its successor may have too."""
+    """A running service. Its successor may have the same name."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.service: Service
         self.is_dead = False
         self.stops = 0
-        """How often it did not end, or not at once, what it had begun."""
-        self._fuse: tuple[int, Trouble] | None = None
+        """How often the process was killed, stalled or cut off."""
+        self._trouble: tuple[int, Trouble] | None = None
+        """The steps until the trouble, and its kind."""
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    def trouble(self, after: int, kind: Trouble) -> None:
-        """Let something happen so many steps from now."""
-        self._fuse = after, kind
+    def trouble_after(self, steps: int, kind: Trouble) -> None:
+        """Plan a trouble after so many further steps."""
+        self._trouble = steps, kind
 
     def heal(self) -> None:
-        """Let nothing more happen."""
-        self._fuse = None
+        """Cancel the planned trouble."""
+        self._trouble = None
 
     def start(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        """Begin work of this process."""
+        """Start a task of this process; it is cancelled when the process is killed."""
         token = _CURRENT.set(self)
         try:
             return asyncio.get_running_loop().create_task(work)
@@ -61,60 +62,60 @@ class Process(Generic[Service]):
             _CURRENT.reset(token)
 
     def kill(self) -> None:
-        """End it at once, wherever it is."""
+        """Kill the process at once: its tasks are cancelled, and its calls have no effect from here on."""
         self.is_dead = True
         self.stops += 1
         for task in self._tasks:
             task.cancel()
 
-    async def step(self, away: Callable[[str], Exception]) -> None:
-        """Pass one point at which something may happen."""
-        self._alive()
+    async def step(self, outage: Callable[[str], Exception]) -> None:
+        """Pass a step, at which a planned trouble may happen. Raises Died, or `outage` in an outage."""
+        self._raise_if_dead()
         await asyncio.sleep(STEP_SECONDS)
-        self._alive()
-        if self._fuse is None:
+        self._raise_if_dead()
+        if self._trouble is None:
             return
-        left, kind = self._fuse
-        self._fuse = (left - 1, kind) if left else None
-        if left:
+        steps, kind = self._trouble
+        self._trouble = (steps - 1, kind) if steps else None
+        if steps:
             return
         self.stops += 1
         match kind:
-            case Trouble.AWAY:
-                raise away("away")
+            case Trouble.OUTAGE:
+                raise outage("away")
             case Trouble.STALL:
                 await asyncio.sleep(STALL_SECONDS)
-                self.stops += 1  # until now
-                self._alive()
+                self.stops += 1  # it was stopped until now
+                self._raise_if_dead()
             case Trouble.DEATH:
                 self.kill()
                 raise Died
 
-    def _alive(self) -> None:
+    def _raise_if_dead(self) -> None:
         if self.is_dead:
             raise Died
 
     def adopt(self, task: "asyncio.Task[Any]") -> None:
-        """Take a task as one of this process."""
+        """Add a task to this process: it is cancelled when the process is killed."""
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
 
 def current() -> Process[Any] | None:
-    """Return the process that is at work just now; None for the test itself."""
+    """Return the process whose code runs now; None for the test itself."""
     return _CURRENT.get()
 
 
-def new_task(loop: asyncio.AbstractEventLoop, work: Any, **more: Any) -> "asyncio.Task[Any]":
-    """Make a task for a loop: it dies with the process that began it."""
-    task = asyncio.Task(work, loop=loop, **more)
+def new_task(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> "asyncio.Task[Any]":
+    """Create a task for a loop, and add it to the process whose code runs now, if any."""
+    task = asyncio.Task(work, loop=loop, **options)
     if process := _CURRENT.get():
         process.adopt(task)
     return task
 
 
 class Door:
-    """A process's way to a store: before and after each call something may happen."""
+    """A process's access to a store, with a step before and after each call."""
 
     def __init__(self, process: Process[Any], store: object) -> None:
         self._process = process
@@ -133,20 +134,20 @@ class Door:
 
 
 class ListingsDoor(Door):
-    """A bulk write is many writes: some of them may happen and others not."""
+    """A process's access to listings, with a step before each listing of a bulk write: some may stay unwritten."""
 
     async def write(self, listings: Iterable[Any]) -> set[Any]:
-        """Write one listing after the other."""
+        """Write the listings one by one; return the refused ones."""
         refused: set[Any] = set()
-        for one in listings:
+        for listing in listings:
             await self._process.step(StoreUnavailable)
-            refused |= set(await self._store.write([one]))  # type: ignore[attr-defined]
+            refused |= set(await self._store.write([listing]))  # type: ignore[attr-defined]
         await self._process.step(StoreUnavailable)
         return refused
 
 
 class BrokerDoor(Broker):
-    """A process's producer: of several records some may be taken and others not."""
+    """A process's producer, with a step before each record: some may be published, others not."""
 
     def __init__(self, process: Process[Any], topics: Topics) -> None:
         super().__init__("")
@@ -154,12 +155,12 @@ class BrokerDoor(Broker):
         self._topics = topics
 
     async def publish(self, records: Iterable[Outgoing]) -> None:
-        """Publish one record after the other."""
+        """Publish the records one by one."""
         for record in records:
             await self._process.step(BrokerUnavailable)
             self._topics.append(record.topic, record.key, record.value)
         await self._process.step(BrokerUnavailable)
 
     async def ping(self) -> None:
-        """Ask whether the broker is there."""
+        """Pass a step, as a call to the broker does."""
         await self._process.step(BrokerUnavailable)

@@ -1,6 +1,6 @@
-"""Whatever happens in whatever order, what must hold does: all services' real code in memory, on one virtual clock.
+"""The invariants hold in any order of events, crashes and time: all services' real code in memory, on a virtual clock.
 
-EXAMPLES=2000 plays that many other stories than the ones that every run plays; SHRINK=1 shortens one that fails.
+EXAMPLES=2000 plays so many random stories, instead of the same ones in each run. SHRINK=1 shortens a failing story.
 """
 
 import os
@@ -23,7 +23,7 @@ from shared.stores.documents import ListingId
 from tests.stateful.invariants import Invariants
 from tests.stateful.mls import Retake
 from tests.stateful.processes import BrokerDoor, Process, Trouble
-from tests.stateful.world import HEARS, LISTINGS, PHOTOS, SUPERSEDED_FOR, Service, World
+from tests.stateful.world import LISTINGS, PHOTOS, SUPERSEDED_FOR, TOPICS_READ, Service, World
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +31,7 @@ STORIES = settings(
     max_examples=int(os.environ.get("EXAMPLES", "60")),
     derandomize="EXAMPLES" not in os.environ,
     stateful_step_count=25,
-    # To make a story that fails shorter takes minutes; SHRINK=1 does it.
+    # Shortening a failing story takes minutes.
     phases=[Phase.generate, *([Phase.shrink] if "SHRINK" in os.environ else [])],
     deadline=None,
     database=None,
@@ -42,11 +42,11 @@ STORIES = settings(
 listings = st.sampled_from(LISTINGS)
 photos = st.sampled_from(PHOTOS)
 feeds = st.sampled_from(["a", "b"])
-moments = st.sampled_from([5.0, 0.0, 0.0015, 0.0035, 0.25])
-"""How long an action is let go on before the next thing happens: to its end, not at all, or into the middle."""
+durations = st.sampled_from([5.0, 0.0, 0.0015, 0.0035, 0.25])
+"""The seconds that an action gets before the next listing_id: to its end, none, or into its middle."""
 numbers = st.integers(0, 1)
 places = st.sampled_from([f"{name}-{number}" for name in ("downloader", "scheduler", "janitor") for number in (0, 1)])
-FAULTS = [
+FAILURES = [
     None,
     *(Failure(reason) for reason in (Reason.GONE, Reason.FORBIDDEN, Reason.THROTTLED, Reason.ORIGIN_ERROR)),
     *(Failure(reason) for reason in (Reason.UNREACHABLE, Reason.BROKEN_BODY, Reason.TOO_LARGE)),
@@ -60,165 +60,179 @@ GARBAGE = {
     "no event": b"{}",
     "nested too deeply": b"[" * 10_000,
     "a listing of an unknown feed": b'{"type":"listing-seen.v1","data":{"feed":"?","property":{"ListingKey":"X1"}}}',
-    "an impossible listing": b'{"type":"listing-seen.v1","data":{"feed":"a","property":{"Media":7}}}',
+    "an invalid property record": b'{"type":"listing-seen.v1","data":{"feed":"a","property":{"Media":7}}}',
     "an image of an unknown feed": b'{"type":"image-outdated.v1","data":{"feed":"?","listing_key":"X","image_id":"i"}}',
 }
 
 
 class Disorder(RuleBasedStateMachine):
-    """Things that happen, in any order."""
+    """The actions of the MLS, visitors, operators and processes, in any order."""
 
     def __init__(self) -> None:
         super().__init__()
         self.world = World()
-        self.promises = Invariants(self.world)
-        self.is_broken = False
+        self.checks = Invariants(self.world)
+        self.has_failed = False
 
     # At the MLS
 
-    @initialize(many=st.sampled_from([2, 1, 4]))
-    def the_market_opens(self, many: int) -> None:
-        for one in LISTINGS:
-            for photo in PHOTOS[:many]:
-                self.world.mls.show(one, photo)
-            self._said(one, is_told=True)
+    @initialize(count=st.sampled_from([2, 1, 4]))
+    def the_market_opens(self, count: int) -> None:
+        for listing_id in LISTINGS:
+            for photo in PHOTOS[:count]:
+                self.world.mls.show(listing_id, photo)
+            self._write_record(listing_id, is_announced=True)
 
-    @rule(one=listings, photo=photos, is_told=st.booleans())
-    def a_photo_is_added_or_withdrawn(self, one: ListingId, photo: str, is_told: bool) -> None:
-        self.world.mls.show(one, photo)
-        self._said(one, is_told=is_told)
+    @rule(listing_id=listings, photo=photos, is_announced=st.booleans())
+    def a_photo_is_added_or_withdrawn(self, listing_id: ListingId, photo: str, is_announced: bool) -> None:
+        self.world.mls.show(listing_id, photo)
+        self._write_record(listing_id, is_announced=is_announced)
 
-    @rule(one=listings, photo=photos, now=st.sampled_from(Retake), is_told=st.booleans())
-    def a_photo_is_retaken(self, one: ListingId, photo: str, now: Retake, is_told: bool) -> None:
-        self.world.mls.retake(one, photo, now)
-        self._said(one, is_told=is_told)
+    @rule(listing_id=listings, photo=photos, kind=st.sampled_from(Retake), is_announced=st.booleans())
+    def a_photo_is_retaken(self, listing_id: ListingId, photo: str, kind: Retake, is_announced: bool) -> None:
+        self.world.mls.retake(listing_id, photo, kind)
+        self._write_record(listing_id, is_announced=is_announced)
 
-    @rule(one=listings, is_told=st.booleans())
-    def photos_are_reordered(self, one: ListingId, is_told: bool) -> None:
-        self.world.mls.reorder(one)
-        self._said(one, is_told=is_told)
+    @rule(listing_id=listings, is_announced=st.booleans())
+    def photos_are_reordered(self, listing_id: ListingId, is_announced: bool) -> None:
+        self.world.mls.reorder(listing_id)
+        self._write_record(listing_id, is_announced=is_announced)
 
-    @rule(one=listings, status=st.sampled_from(["Active", "Closed"]), opted_out=st.booleans(), with_media=st.booleans())
-    def a_listing_leaves_or_returns(self, one: ListingId, status: str, opted_out: bool, with_media: bool) -> None:
-        self.world.mls.status(one, status, opted_out=opted_out)
-        self.world.mls.speak(one, with_media=with_media)
-        self.it_is_announced(one, 0)
+    @rule(
+        listing_id=listings,
+        status=st.sampled_from(["Active", "Closed"]),
+        opted_out=st.booleans(),
+        with_media=st.booleans(),
+    )
+    def a_listing_leaves_or_returns(
+        self, listing_id: ListingId, status: str, opted_out: bool, with_media: bool
+    ) -> None:
+        self.world.mls.status(listing_id, status, opted_out=opted_out)
+        self.world.mls.write_record(listing_id, with_media=with_media)
+        self.it_is_announced(listing_id, 0)
 
-    @rule(one=listings)
-    def urls_are_signed_anew(self, one: ListingId) -> None:
-        self._said(one, is_told=True)
+    @rule(listing_id=listings)
+    def urls_are_signed_anew(self, listing_id: ListingId) -> None:
+        self._write_record(listing_id, is_announced=True)
 
-    @rule(one=listings, age=st.integers(0, 3))
-    def it_is_announced(self, one: ListingId, age: int) -> None:
-        """Something that the MLS said now or earlier arrives, for the first time or again."""
-        if said := self.world.mls.listings[one].said[-1 - age :]:
-            self.world.announce(one, said[0])
+    @rule(listing_id=listings, age=st.integers(0, 3))
+    def it_is_announced(self, listing_id: ListingId, age: int) -> None:
+        """A record that the MLS wrote now or earlier is announced, for the first time or again."""
+        if records := self.world.mls.listings[listing_id].records[-1 - age :]:
+            self.world.announce(listing_id, records[0])
 
-    def _said(self, one: ListingId, *, is_told: bool) -> None:
-        self.world.mls.speak(one)
-        if is_told:
-            self.it_is_announced(one, 0)
+    def _write_record(self, listing_id: ListingId, *, is_announced: bool) -> None:
+        self.world.mls.write_record(listing_id)
+        if is_announced:
+            self.it_is_announced(listing_id, 0)
 
-    @rule(feed=feeds, fault=st.sampled_from(FAULTS), redirects=st.booleans(), slow=st.sampled_from([0.0, 2.0, 30.0]))
-    def the_origin_is(self, feed: str, fault: Failure | None, redirects: bool, slow: float) -> None:
+    @rule(
+        feed=feeds, failure=st.sampled_from(FAILURES), redirects=st.booleans(), slow=st.sampled_from([0.0, 2.0, 30.0])
+    )
+    def the_origin_is(self, feed: str, failure: Failure | None, redirects: bool, slow: float) -> None:
         origin = self.world.mls.origins[feed]
-        origin.fault, origin.redirects, origin.slow = fault, redirects, slow
+        origin.failure, origin.redirects, origin.slow = failure, redirects, slow
 
-    @rule(one=listings, photo=photos, stage=st.integers(16, 24))
-    def a_photo_becomes_again_what_is_being_removed(self, one: ListingId, photo: str, stage: int) -> None:
-        """Its first version is superseded, and back while a janitor stands still at one of the steps of its removal."""
-        self.a_photo_is_retaken(one, photo, Retake.NEW, is_told=True)
-        self.everybody_works(3, 5.0)
+    @rule(listing_id=listings, photo=photos, stage=st.integers(16, 24))
+    def a_photo_returns_to_a_version_that_is_being_removed(self, listing_id: ListingId, photo: str, stage: int) -> None:
+        """Its first version is superseded, and comes back while a janitor stalls at a step of its removal."""
+        self.a_photo_is_retaken(listing_id, photo, Retake.NEW, is_announced=True)
+        self.all_work(3, 5.0)
         self.world.elapse(SUPERSEDED_FOR.total_seconds())
-        self.world.processes["janitor-0"].trouble(stage, Trouble.STALL)
+        self.world.processes["janitor-0"].trouble_after(stage, Trouble.STALL)
         self.world.round("janitor-0")
         self.world.elapse(0.02)
-        self.a_photo_is_retaken(one, photo, Retake.AS_AT_FIRST, is_told=True)
-        self.everybody_works(3, 5.0)
+        self.a_photo_is_retaken(listing_id, photo, Retake.AS_AT_FIRST, is_announced=True)
+        self.all_work(3, 5.0)
 
-    @rule(one=listings, photo=photos, after=st.integers(4, 14))
-    def a_downloader_stalls_with_a_photo_until_another_has_it(self, one: ListingId, photo: str, after: int) -> None:
-        self.a_photo_is_retaken(one, photo, Retake.NEW, is_told=True)
-        self.everybody_works(1, 0.1)
+    @rule(listing_id=listings, photo=photos, after=st.integers(4, 14))
+    def a_downloader_stalls_until_another_has_claimed_its_photo(
+        self, listing_id: ListingId, photo: str, after: int
+    ) -> None:
+        self.a_photo_is_retaken(listing_id, photo, Retake.NEW, is_announced=True)
+        self.all_work(1, 0.1)
         for number in (0, 1):
-            self.world.processes[f"downloader-{number}"].trouble(after + 40 * number, Trouble.STALL)
+            self.world.processes[f"downloader-{number}"].trouble_after(after + 40 * number, Trouble.STALL)
         for seconds in (0.5, 130.0, 5.0, 130.0):
-            self.everybody_works(2, seconds)
+            self.all_work(2, seconds)
 
-    @rule(one=listings, photo=photos)
-    def a_listing_leaves_while_a_photo_of_it_is_on_its_way_and_returns(self, one: ListingId, photo: str) -> None:
-        self.a_photo_is_retaken(one, photo, Retake.NEW, is_told=True)
+    @rule(listing_id=listings, photo=photos)
+    def a_listing_leaves_and_returns_while_its_photo_is_in_flight(self, listing_id: ListingId, photo: str) -> None:
+        self.a_photo_is_retaken(listing_id, photo, Retake.NEW, is_announced=True)
         for place in ("scheduler-0", "scheduler-1"):
-            self.one_works(place, 10, 0.5)
+            self.a_process_works(place, 10, 0.5)
         for status, place in (("Closed", "scheduler-0"), ("Active", "downloader-0")):
-            self.a_listing_leaves_or_returns(one, status, opted_out=False, with_media=True)
-            self.one_works(place, 10, 0.5)
-        self.everybody_works(2, 0.25)
+            self.a_listing_leaves_or_returns(listing_id, status, opted_out=False, with_media=True)
+            self.a_process_works(place, 10, 0.5)
+        self.all_work(2, 0.25)
 
     # On the topics
 
-    @rule(topic=st.sampled_from([topics.LISTING_SEEN, topics.IMAGE_OUTDATED]), what=st.sampled_from(list(GARBAGE)))
-    def garbage_is_published(self, topic: str, what: str) -> None:
-        self.world.topics.append(topic, b"X1", GARBAGE[what])
-        self.promises.garbage[topic] += 1
+    @rule(topic=st.sampled_from([topics.LISTING_SEEN, topics.IMAGE_OUTDATED]), kind=st.sampled_from(list(GARBAGE)))
+    def garbage_is_published(self, topic: str, kind: str) -> None:
+        self.world.topics.append(topic, b"X1", GARBAGE[kind])
+        self.checks.garbage[topic] += 1
 
-    @rule(group=st.sampled_from(list(HEARS)), back=st.integers(1, 50))
+    @rule(group=st.sampled_from(list(TOPICS_READ)), back=st.integers(1, 50))
     def a_group_reads_again(self, group: str, back: int) -> None:
-        for topic in HEARS[group]:
-            lane = self.world.subscriptions[group, topic]
-            lane.at = [max(0, at - back) for at in lane.at]
+        for topic in TOPICS_READ[group]:
+            subscription = self.world.subscriptions[group, topic]
+            subscription.at = [max(0, at - back) for at in subscription.at]
 
     @rule(group=st.sampled_from(["downloader", "resolver"]))
-    def hints_are_lost(self, group: str) -> None:
-        for topic in HEARS[group]:
+    def unread_records_are_lost(self, group: str) -> None:
+        for topic in TOPICS_READ[group]:
             self.world.subscriptions[group, topic].lose()
 
-    @rule(one=listings, photo=photos, priority=st.sampled_from([Priority.ROUTINE, Priority.VIEWED]))
-    def an_operator_forces(self, one: ListingId, photo: str, priority: Priority) -> None:
+    @rule(listing_id=listings, photo=photos, priority=st.sampled_from([Priority.ROUTINE, Priority.VIEWED]))
+    def an_operator_forces(self, listing_id: ListingId, photo: str, priority: Priority) -> None:
         event = ImageOutdated(
-            feed=one[0], listing_key=one[1], image_id=image_id(*one, photo), reason=OutdatedReason.FORCED,
+            feed=listing_id[0],
+            listing_key=listing_id[1],
+            image_id=image_id(*listing_id, photo),
+            reason=OutdatedReason.FORCED,
             priority=priority,
-        )  # fmt: skip
-        voice = Publisher(BrokerDoor(Process("operator"), self.world.topics), "", "imagectl", self.world.clock)
-        self.world.loop.run_until_complete(voice.publish([event]))
-        self.promises.has_forced = True
+        )
+        publisher = Publisher(BrokerDoor(Process("operator"), self.world.topics), "", "imagectl", self.world.clock)
+        self.world.loop.run_until_complete(publisher.publish([event]))
+        self.checks.has_forced = True
 
-    @rule(moment=moments, days=st.booleans())
-    def an_operator_repairs(self, moment: float, days: bool) -> None:
-        """While the services go on; what nobody knows of counts after a day."""
-        self.world.elapse(90_000.0 if days else 0.0)
+    @rule(seconds=durations, waits_a_day=st.booleans())
+    def an_operator_repairs(self, seconds: float, waits_a_day: bool) -> None:
+        """An operator audits and repairs while the services go on; after a day, unrecorded objects are orphans."""
+        self.world.elapse(90_000.0 if waits_a_day else 0.0)
         self.world.repair()
-        self.world.elapse(moment)
+        self.world.elapse(seconds)
 
     # In the services
 
-    @rule(rounds=st.sampled_from([3, 1]), moment=moments)
-    def everybody_works(self, rounds: int, moment: float) -> None:
+    @rule(rounds=st.sampled_from([3, 1]), seconds=durations)
+    def all_work(self, rounds: int, seconds: float) -> None:
         for _ in range(rounds):
             self.world.work()
-            self.world.elapse(moment)
+            self.world.elapse(seconds)
 
     @rule(place=places, after=st.integers(0, 15), kind=st.sampled_from(Trouble), rounds=st.sampled_from([1, 3]))
-    def everybody_works_and_one_has_trouble(self, place: str, after: int, kind: Trouble, rounds: int) -> None:
-        self.world.processes[place].trouble(after, kind)
-        self.everybody_works(rounds, 5.0)
+    def all_work_and_one_has_trouble(self, place: str, after: int, kind: Trouble, rounds: int) -> None:
+        self.world.processes[place].trouble_after(after, kind)
+        self.all_work(rounds, 5.0)
 
     @rule(seconds=st.sampled_from([6.0, 40.0, 130.0, 400.0, 4_000.0, 90_000.0]))
-    def time_passes_and_everybody_works(self, seconds: float) -> None:
+    def time_passes_and_all_work(self, seconds: float) -> None:
         self.world.elapse(seconds)
-        self.everybody_works(2, 5.0)
+        self.all_work(2, 5.0)
 
-    @rule(place=places, most=st.sampled_from([10, 2]), moment=moments)
-    def one_works(self, place: str, most: int, moment: float) -> None:
-        for topic in HEARS[place.split("-", maxsplit=1)[0]]:
-            self.world.hear(place, topic, most)
+    @rule(place=places, limit=st.sampled_from([10, 2]), seconds=durations)
+    def a_process_works(self, place: str, limit: int, seconds: float) -> None:
+        for topic in TOPICS_READ[place.split("-", maxsplit=1)[0]]:
+            self.world.read(place, topic, limit)
         self.world.round(place)
-        self.world.elapse(moment)
+        self.world.elapse(seconds)
 
     @rule(number=numbers)
-    def a_scheduler_ticks_twice(self, number: int) -> None:
-        """What was released is not released again at once."""
-        if not any(process.service.at_work for process in self.world.processes.values()):
+    def a_scheduler_releases_twice(self, number: int) -> None:
+        """A photo is not released twice in a row."""
+        if not any(process.service.running for process in self.world.processes.values()):
             released = []
             for _ in range(2):
                 before = len(self.world.topics.all(topics.IMAGE_OUTDATED))
@@ -228,34 +242,34 @@ class Disorder(RuleBasedStateMachine):
                 released.append({orjson.loads(value)["data"]["image_id"] for value in values})
             assert not released[0] & released[1], "released twice"
 
-    @rule(one=listings, moment=moments)
-    def a_person_looks(self, one: ListingId, moment: float) -> None:
+    @rule(listing_id=listings, seconds=durations)
+    def a_visitor_looks_at_a_listing(self, listing_id: ListingId, seconds: float) -> None:
         async def look(resolver: Service) -> None:
             cache, demand = resolver.front()
-            lookup = ListingLookup(one[1], one[0], None)
+            lookup = ListingLookup(listing_id[1], listing_id[0], None)
             answers = (await cache.listings([lookup]))[lookup]
-            self.promises.page_seen(one, [answer.body.plain for answer in answers])
+            self.checks.check_answers([answer.body.plain for answer in answers])
             for answer in answers:
-                demand.add(one, answer.missing_image_ids, Priority.VIEWED)
+                demand.add(listing_id, answer.missing_image_ids, Priority.VIEWED)
             await demand.run_round()
 
-        self.world.ask(look)
-        self.world.elapse(moment)
+        self.world.request(look)
+        self.world.elapse(seconds)
 
-    @rule(one=listings, photo=photos, moment=moments)
-    def a_person_opens(self, one: ListingId, photo: str, moment: float) -> None:
-        image = image_id(*one, photo)
+    @rule(listing_id=listings, photo=photos, seconds=durations)
+    def a_visitor_opens_a_photo(self, listing_id: ListingId, photo: str, seconds: float) -> None:
+        photo_id = image_id(*listing_id, photo)
 
         async def open_photo(resolver: Service) -> None:
             cache, demand = resolver.front()
-            if found := await cache.photo(PhotoLookup(image)):
+            if found := await cache.photo(PhotoLookup(photo_id)):
                 shown = decide.find_copy(found, self.world.clock())
-                self.promises.photo_seen(image, shown)
+                self.checks.check_photo(photo_id, shown)
                 if isinstance(shown, decide.Absent):
-                    await demand.raise_now(one, image)
+                    await demand.raise_now(listing_id, photo_id)
 
-        self.world.ask(open_photo)
-        self.world.elapse(moment)
+        self.world.request(open_photo)
+        self.world.elapse(seconds)
 
     # In the machines
 
@@ -264,29 +278,29 @@ class Disorder(RuleBasedStateMachine):
         self.world.kill(place, same_name=same_name)
 
     @rule(place=places, after=st.integers(0, 12), kind=st.sampled_from(Trouble))
-    def trouble_is_ahead(self, place: str, after: int, kind: Trouble) -> None:
-        self.world.processes[place].trouble(after, kind)
+    def a_process_will_have_trouble(self, place: str, after: int, kind: Trouble) -> None:
+        self.world.processes[place].trouble_after(after, kind)
 
-    # What must hold
+    # Invariants
 
     @invariant()
-    def what_must_hold_does(self) -> None:
-        self.is_broken = True
+    def the_invariants_hold(self) -> None:
+        self.has_failed = True
         for place, process in self.world.processes.items():
             if process.is_dead:
                 self.world.kill(place, same_name=True)
-        self.promises.hold()
-        self.is_broken = False
+        self.checks.check()
+        self.has_failed = False
 
     def teardown(self) -> None:
-        """Let everything come to rest, unless the story ended before."""
+        """Check the invariants at rest, unless the story has failed before."""
         try:
-            if not self.is_broken:
-                self.promises.hold_at_rest()
+            if not self.has_failed:
+                self.checks.check_at_rest()
         finally:
             self.world.close()
 
 
 @pytest.mark.timeout(0 if "EXAMPLES" in os.environ else 120)
-def test_what_must_hold_does_in_any_order_of_events_crashes_and_time() -> None:
+def test_the_invariants_hold_in_any_order_of_events_crashes_and_time() -> None:
     run_state_machine_as_test(Disorder, settings=STORIES)

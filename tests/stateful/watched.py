@@ -1,4 +1,4 @@
-"""The stores in memory, watched: what may never happen is seen at the moment when it does."""
+"""The stores in memory, watched: they note a forbidden change when it is written."""
 
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
@@ -14,24 +14,24 @@ from shared.stores.memory import MemoryListings, MemoryObjects
 from shared.stores.objects import Bucket
 from tests.stateful.processes import Process, current
 
-_LOOKED_AFTER = timedelta(seconds=1)
+_VERIFIED_WITHIN = timedelta(seconds=1)
 
 
 class WatchedListings(MemoryListings):
-    """Sees every change of a listing, and remembers since when something is not to be shown any more."""
+    """Compares each change of a listing, and remembers since when a photo may not be shown."""
 
     def __init__(self, renderer: Renderer, clock: Clock, objects: "WatchedObjects") -> None:
         super().__init__(renderer)
         self._clock = clock
         self._objects = objects
-        self.faults: list[str] = []
+        self.violations: list[str] = []
         self.not_shown_since: dict[str, datetime] = {}
-        """By image."""
+        """By image id: since when the photo may not be shown."""
         self.ever_recorded: dict[str, tuple[ListingId, str]] = {}
-        """By object key: whose copy was ever recorded with it."""
+        """By object key: the listing and the image whose copy was recorded with it."""
 
     async def write(self, listings: Iterable[Listing]) -> Collection[ListingId]:
-        """Write, and compare before with after."""
+        """Write the listings one by one, and compare each with what was recorded before."""
         refused: set[ListingId] = set()
         for listing in listings:
             before = await self.get(listing.feed, listing.key)
@@ -46,39 +46,39 @@ class WatchedListings(MemoryListings):
         for photo in before.photos if before else ():
             if photo.id not in shown:
                 self.not_shown_since.setdefault(photo.id, self._clock())
-            is_removed = any(gone.whole and gone.image_id == photo.id for gone in after.discards)
+            is_removed = any(discard.whole and discard.image_id == photo.id for discard in after.discards)
             if (now := after.photo(photo.id)) and not is_removed:
-                self._compare_copies(photo, now)
-                self._is_by_its_holder(photo, now)
-        for image in shown:
-            self.not_shown_since.pop(image, None)
+                self._check_copy(photo, now)
+                self._check_claim(photo, now)
+        for image_id in shown:
+            self.not_shown_since.pop(image_id, None)
         for photo in after.photos:
             for key in copy_keys(photo.copy) if photo.copy else ():
                 self.ever_recorded[key] = (after.feed, after.key), photo.id
 
-    def _compare_copies(self, before: Photo, after: Photo) -> None:
+    def _check_copy(self, before: Photo, after: Photo) -> None:
         if before.copy is None or before.copy is after.copy:
             return
         if after.copy is None and self._objects.has(copy_keys(before.copy)):
-            self.faults.append(f"{after.object_id}: a good copy was dropped")
+            self.violations.append(f"{after.object_id}: a good copy was dropped")
         elif after.copy and _is_another(before.copy, after.copy) and _version(after.copy) < _version(before.copy):
-            self.faults.append(f"{after.object_id}: a good copy was replaced by one of an older version")
+            self.violations.append(f"{after.object_id}: a good copy was replaced by one of an older version")
 
-    def _is_by_its_holder(self, before: Photo, after: Photo) -> None:
+    def _check_claim(self, before: Photo, after: Photo) -> None:
         if after.copy is None or (before.copy and not _is_another(before.copy, after.copy)):
             return
         writer = current()
         if writer is None or before.claim is None or before.claim.worker != writer.name:
-            self.faults.append(f"{after.object_id}: a copy recorded by one who has no claim to it")
+            self.violations.append(f"{after.object_id}: a copy recorded by a worker without a claim")
 
     @property
     def documents(self) -> dict[ListingId, dict[str, object]]:
-        """Everything that is recorded, as it is stored."""
+        """All listings by id, as they are stored."""
         return dict(self._documents)
 
 
-def _is_another(one: Copy, other: Copy) -> bool:
-    return one.downloaded_at != other.downloaded_at
+def _is_another(former: Copy, other: Copy) -> bool:
+    return former.downloaded_at != other.downloaded_at
 
 
 def _version(copy: Copy) -> tuple[bool, datetime]:
@@ -86,7 +86,7 @@ def _version(copy: Copy) -> tuple[bool, datetime]:
 
 
 class WatchedObjects(MemoryObjects):
-    """Remembers everything that was ever stored, and what was left behind by a process that died."""
+    """Remembers all objects that were ever stored, who stored them, and what stalled processes deleted."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
@@ -95,26 +95,26 @@ class WatchedObjects(MemoryObjects):
         self.last_stored_by: dict[str, Process[Any]] = {}
 
     async def delete(self, bucket: Bucket, keys: Collection[str]) -> Collection[str]:
-        """Delete, and remember what was deleted by one that had stood still: it may have been overtaken."""
+        """Delete, and remember the objects that a process deleted after a stall: another may have overtaken it."""
         if (process := current()) and process.stops:
             self._deleted_late |= dict.fromkeys(keys, (self._clock(), process))
         return await super().delete(bucket, keys)
 
-    def is_for_the_audit(self, key: str) -> bool:
-        """Whether it was deleted by a process that stood still, and then did not come to look what it had done."""
+    def is_left_to_audit(self, key: str) -> bool:
+        """Return True if a stalled process deleted the object and has not verified since whether a copy was lost."""
         at, process = self._deleted_late.get(key, (None, None))
-        return process is not None and at is not None and (process.stops > 1 or self._clock() - at < _LOOKED_AFTER)
+        return process is not None and at is not None and (process.stops > 1 or self._clock() - at < _VERIFIED_WITHIN)
 
     def has(self, keys: Collection[str]) -> bool:
-        """Whether all of the objects are there."""
+        """Return True if all of the objects are stored."""
         return all(any(key in held for held in self.held.values()) for key in keys)
 
     def of(self, process: Process[Any]) -> "_Storing":
-        """A process's way to the buckets."""
+        """Return the buckets as the process uses them: its puts are remembered as its own."""
         return _Storing(self, process)
 
     async def put(self, bucket: Bucket, key: str, source: Path, content_type: str) -> None:
-        """Store and remember."""
+        """Store an object, and remember its key."""
         await super().put(bucket, key, source, content_type)
         self.ever[bucket].add(key)
 

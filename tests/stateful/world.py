@@ -1,4 +1,4 @@
-"""The whole system in memory: the real code of all services, on a clock that stands still while nobody waits."""
+"""The whole system in memory: the real code of all services, on a clock that moves only while all tasks wait."""
 
 import asyncio
 import itertools
@@ -67,7 +67,7 @@ from tests.stateful.watched import WatchedListings, WatchedObjects
 START = datetime(2026, 11, 23, 9, tzinfo=UTC)
 HOSTS = ("photos.example.com",)
 FEEDS = {
-    # A generous one with validators and timestamps of its own for each photo; a strict one without any.
+    # a: wide limits, validators, and a timestamp for each photo. b: narrow limits, and neither of them.
     "a": Feed(
         name="a", image_hosts=HOSTS, requests_per_second=4, batch_pause_seconds=0, viewed_reserve=0, concurrency=3,
         batch_size=5, requests_per_hour=25, max_attempts=3,
@@ -82,7 +82,7 @@ PHOTOS = ["p", "q", "r", "s"]
 SPECS = parse_variants("thumb=320:webp:75,full=1600:webp:80")
 SUPERSEDED_FOR = timedelta(minutes=2)
 RENDERER = Renderer("https://cdn.example.com")
-HEARS = {
+TOPICS_READ = {
     "scheduler": [topics.LISTING_SEEN],
     "janitor": [topics.LISTING_SEEN],
     "downloader": [topics.IMAGE_OUTDATED_VIEWED, topics.IMAGE_OUTDATED],
@@ -92,7 +92,7 @@ _WORKERS = {"scheduler": 2, "janitor": 2, "downloader": 2, "resolver": 1}
 
 
 class _Encoders:
-    """Pictures made at once: a variant is what it was made of, and its name."""
+    """Encodes at once: a variant's bytes are those of its source and its name."""
 
     async def encode(
         self, source: Path, into: Path, specs: Sequence[VariantSpec], max_pixels: int, *, urgent: bool
@@ -108,35 +108,35 @@ class _Encoders:
         return Encoded("image/jpeg", "jpg", 2000, 2000, "", tuple(variants))
 
 
-class Hears(Protocol):
-    """What handles batches of records."""
+class HandlesRecords(Protocol):
+    """A function that handles batches of records."""
 
     async def __call__(self, records: Sequence[Record]) -> None: ...
 
 
 @dataclass
 class Service:
-    """What a process does: with what it hears, and by the clock."""
+    """What a process does: `handle` takes the records that it reads, `round` is one round of its loop."""
 
-    hear: Hears
+    handle: HandlesRecords
     round: Callable[[], Awaitable[object]] | None = None
     cache: AnswerCache | None = None
     demand: DemandQueue | None = None
-    at_work: dict[str, "asyncio.Task[None]"] = field(default_factory=dict)
+    running: dict[str, "asyncio.Task[None]"] = field(default_factory=dict)
 
     def front(self) -> tuple[AnswerCache, DemandQueue]:
-        """What answers people; the resolver alone has it."""
+        """Return the cache and the demand queue, which the resolver alone has."""
         assert self.cache is not None
         assert self.demand is not None
         return self.cache, self.demand
 
 
-async def _hears_nothing(records: Sequence[Record]) -> None:
+async def _reads_nothing(records: Sequence[Record]) -> None:
     raise AssertionError(f"an operator reads no topics: {records}")
 
 
 class World:
-    """Everything: the MLS, the servers, the processes."""
+    """The MLS, the servers and the processes."""
 
     def __init__(self) -> None:
         self.loop = SimulatedTime()
@@ -151,27 +151,27 @@ class World:
         self.removal_holds = MemoryRemovalHolds()
         self.ledgers = MemoryLedgers(self.clock)
         self.subscriptions = {
-            (group, topic): Subscription(self.topics, topic) for group, heard in HEARS.items() for topic in heard
+            (group, topic): Subscription(self.topics, topic) for group, names in TOPICS_READ.items() for topic in names
         }  # fmt: skip
         self._numbers = itertools.count()
         self.operator = Process[Service]("operator")
-        self.operator.service = Service(_hears_nothing)
+        self.operator.service = Service(_reads_nothing)
         self.processes: dict[str, Process[Service]] = {}
         self._stops_before = 0
-        for name, many in _WORKERS.items():
-            for number in range(many):
+        for name, count in _WORKERS.items():
+            for number in range(count):
                 self.boot(f"{name}-{number}", f"{name}-{number}")
 
     def clock(self) -> datetime:
-        """Now, to the millisecond, as every process and server has it."""
+        """Return the time of all processes and servers, to the millisecond."""
         return to_millisecond(START + timedelta(seconds=self.loop.time()))
 
     def elapse(self, seconds: float) -> None:
-        """Let time pass, and whatever is under way go on."""
+        """Let so many seconds pass, in which all running tasks go on."""
         self.loop.run_until_complete(asyncio.sleep(seconds))
 
     def close(self) -> None:
-        """End everything."""
+        """Kill all processes and close the loop."""
         for process in (*self.processes.values(), self.operator):
             process.kill()
         self.elapse(1)
@@ -180,7 +180,7 @@ class World:
     # Processes
 
     def boot(self, place: str, name: str) -> None:
-        """Start a process in the place of another, under that one's name or a new one."""
+        """Start a process at the place (such as `downloader-0`), under the given name."""
         process = Process[Service](name)
         self.processes[place] = process
         self.loop.run_until_complete(self._boot(place.split("-", maxsplit=1)[0], process))
@@ -195,7 +195,7 @@ class World:
         process.service = build(process)
 
     def kill(self, place: str, *, same_name: bool) -> None:
-        """Kill a process and start its successor. What it had in hand is delivered again."""
+        """Kill the process at the place and start its successor. Records that it was handling are delivered again."""
         old = self.processes[place]
         old.kill()
         self._stops_before += old.stops
@@ -260,41 +260,41 @@ class World:
         )
         demand = DemandQueue(listings, publisher, FEEDS, self.clock, CollectorRegistry())
 
-        async def hear(records: Sequence[Record]) -> None:
+        async def handle(records: Sequence[Record]) -> None:
             for record in records:
                 for listing in await self.listings.by_key((record.key or b"").decode("utf-8", "replace")):
                     for photo in listing.photos:
                         cache.invalidate(listing.key, photo.id)
 
-        return Service(hear, demand.run_round, cache, demand)
+        return Service(handle, demand.run_round, cache, demand)
 
     # What processes do
 
-    def hear(self, place: str, topic: str, most: int) -> None:
-        """Let a process take the next records of a topic; the batch before it may be under way still."""
-        lane = self.subscriptions[place.split("-", maxsplit=1)[0], topic]
-        if records := lane.take(most):
+    def read(self, place: str, topic: str, limit: int) -> None:
+        """Let the process at the place read and handle the next records of a topic, beside earlier batches."""
+        subscription = self.subscriptions[place.split("-", maxsplit=1)[0], topic]
+        if records := subscription.take(limit):
             process = self.processes[place]
-            self._begin(process, self._see_through(process, lane, records), f"{topic} {next(self._numbers)}")
+            self._begin(process, self._handle(process, subscription, records), f"{topic} {next(self._numbers)}")
 
-    async def _see_through(self, process: Process[Service], lane: Subscription, records: Sequence[Record]) -> None:
-        """As the consumer does: infrastructure that is away is waited for, what a dead one had is delivered again."""
+    async def _handle(self, process: Process[Service], subscription: Subscription, records: Sequence[Record]) -> None:
+        """Handle a batch as the consumer does: retry during an outage, deliver it again if the process dies."""
         wait = 0.2
         try:
             while True:
                 try:
-                    return await process.service.hear(records)
+                    return await process.service.handle(records)
                 except (StoreUnavailable, Contention, BrokerUnavailable):
                     await asyncio.sleep(wait)
                     wait = min(wait * 2, 5.0)
         except (Died, asyncio.CancelledError):
-            lane.again(records)
+            subscription.redeliver(records)
             raise
 
     def round(self, place: str) -> None:
-        """Let a process do a round of its loop, unless the last one is under way still."""
+        """Let the process at the place run a round of its loop, unless the last round still runs."""
         process = self.processes[place]
-        if process.service.round and "round" not in process.service.at_work:
+        if process.service.round and "round" not in process.service.running:
             self._begin(process, self._round(process.service.round), "round")
 
     async def _round(self, work: Callable[[], Awaitable[object]]) -> None:
@@ -304,8 +304,8 @@ class World:
             await asyncio.sleep(0.4)
 
     def repair(self) -> None:
-        """Let an operator have records and objects compared, and repaired."""
-        if not self.operator.service.at_work:
+        """Let an operator run an audit with repair, unless one still runs."""
+        if not self.operator.service.running:
             self._begin(self.operator, self._round(self._repair), "repair")
 
     async def _repair(self) -> None:
@@ -314,62 +314,63 @@ class World:
         walk = Walk(listings, objects, self.clock, AuditScope(feeds=list(FEEDS), read_share=0.0))
         await auditing.run(walk, auditing.Repair(listings, objects, self.clock))
 
-    def ask(self, work: Callable[[Service], Coroutine[Any, Any, None]]) -> None:
-        """Ask the resolver; an answer may fail."""
+    def request(self, work: Callable[[Service], Coroutine[Any, Any, None]]) -> None:
+        """Let the resolver handle a request, which may fail."""
         process = self.processes["resolver-0"]
-        self._begin(process, self._round(partial(work, process.service)), f"question {next(self._numbers)}")
+        self._begin(process, self._round(partial(work, process.service)), f"request {next(self._numbers)}")
 
     def _begin(self, process: Process[Service], work: Coroutine[Any, Any, None], name: str) -> None:
         async def begin() -> None:
             task = process.start(work)
-            process.service.at_work[name] = task
+            process.service.running[name] = task
             task.add_done_callback(lambda task: self._ended(process, name, task))
 
         self.loop.run_until_complete(begin())
 
     def _ended(self, process: Process[Service], name: str, task: "asyncio.Task[None]") -> None:
-        process.service.at_work.pop(name)
-        if not task.cancelled() and (fault := task.exception()) and not isinstance(fault, Died):
-            self.bugs.append(fault)
+        process.service.running.pop(name)
+        if not task.cancelled() and (error := task.exception()) and not isinstance(error, Died):
+            self.bugs.append(error)
 
     def _unexpected(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        fault = context.get("exception")
-        if fault is not None and not isinstance(fault, (Died, StoreUnavailable, Contention, BrokerUnavailable)):
-            self.bugs.append(fault)
+        error = context.get("exception")
+        if error is not None and not isinstance(error, (Died, StoreUnavailable, Contention, BrokerUnavailable)):
+            self.bugs.append(error)
 
-    def announce(self, one: ListingId, record: Mapping[str, Any]) -> None:
-        """Publish what the MLS said of a listing, as an ingest does."""
-        event = {"type": "listing-seen.v1", "data": {"feed": one[0], "property": record}}
-        self.topics.append(topics.LISTING_SEEN, one[1].encode(), orjson.dumps(event))
+    def announce(self, listing_id: ListingId, record: Mapping[str, Any]) -> None:
+        """Publish a property record of a listing, as an ingest does."""
+        feed, listing_key = listing_id
+        event = {"type": "listing-seen.v1", "data": {"feed": feed, "property": record}}
+        self.topics.append(topics.LISTING_SEEN, listing_key.encode(), orjson.dumps(event))
 
-    # Rest
+    # All processes together
 
-    def everybody(self) -> Iterator[tuple[str, Process[Service]]]:
-        """Every place and the process in it; a dead one is followed by another first."""
+    def alive(self) -> Iterator[tuple[str, Process[Service]]]:
+        """Yield each place with its process. A dead process gets its successor first."""
         for place, process in list(self.processes.items()):
             if process.is_dead:
                 self.kill(place, same_name=True)
             yield place, self.processes[place]
 
-    def work(self, *, twins: bool = True) -> None:
-        """Let every process do whatever it has to do, or only the first of each kind."""
-        for place, _ in self.everybody():
-            if not twins and not place.endswith("0"):
+    def work(self, *, with_second: bool = True) -> None:
+        """Let all processes read all records and run a round; or only the first process of each service."""
+        for place, _ in self.alive():
+            if not with_second and not place.endswith("0"):
                 continue
-            for (group, topic), lane in self.subscriptions.items():
-                while place.startswith(group) and lane.behind:
-                    self.hear(place, topic, 10)
+            for (group, topic), subscription in self.subscriptions.items():
+                while place.startswith(group) and subscription.lag:
+                    self.read(place, topic, 10)
             self.round(place)
 
     @property
     def is_busy(self) -> bool:
-        """Whether anything is under way or unread."""
-        return any(lane.behind for lane in self.subscriptions.values()) or any(
-            process.service.at_work for process in (*self.processes.values(), self.operator)
+        """True if a task runs or a record is unread."""
+        return any(subscription.lag for subscription in self.subscriptions.values()) or any(
+            process.service.running for process in (*self.processes.values(), self.operator)
         )
 
     @property
     def disturbances(self) -> int:
-        """How often something was lost, or not ended, or not at once: the number tells whether it happened again."""
-        lost = sum(len(lane.lost) for lane in self.subscriptions.values())
+        """How many records were lost, and how often processes were stopped. It grows with each disturbance."""
+        lost = sum(len(subscription.lost) for subscription in self.subscriptions.values())
         return self._stops_before + sum(process.stops for process in (*self.processes.values(), self.operator)) + lost
