@@ -1,0 +1,132 @@
+"""A scheduler with stores in memory that sweeps the sandbox MLS."""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any, Self, cast
+
+from prometheus_client import CollectorRegistry
+
+from local.sandbox import Sandbox
+from services.scheduler.feed_reader import FeedReader
+from services.scheduler.odata import MlsClient
+from services.scheduler.sweep_metrics import SweepMetrics
+from services.scheduler.sweeps import START_DELAY, Sweeper, SweepStores
+from shared.clock import utc_now
+from shared.dead_letters import DeadLetters
+from shared.domain.feed import Feed, parse_feeds
+from shared.domain.listing import Listing
+from shared.events.records import Record
+from shared.kafka import Broker, BrokerUnavailable, Outgoing
+from shared.lease import Lease
+from shared.publisher import Publisher
+from shared.recording import Recorder
+from shared.render import Renderer
+from shared.stores.memory import MemoryLeases, MemoryListings, MemoryRemovalHolds, MemorySweeps
+from shared.stores.sweeps import SweepRequest, SweepState
+
+PHOTOS = 3
+
+
+class RecordingBroker:
+    """A broker whose records are recorded at once by `recorder`; while `is_unavailable`, it refuses them."""
+
+    def __init__(self) -> None:
+        self.recorder: Recorder | None = None
+        self.published: list[Outgoing] = []
+        self.is_unavailable = False
+
+    async def publish(self, records: Iterable[Outgoing]) -> None:
+        if self.is_unavailable:
+            raise BrokerUnavailable("unavailable")
+        for record in records:
+            self.published.append(record)
+            if self.recorder:
+                at = utc_now()
+                await self.recorder.record([Record(record.topic, 0, len(self.published), at, record.key, record.value)])
+
+    async def ping(self) -> None:
+        return
+
+
+class SweepingScheduler:
+    """A scheduler that sweeps the sandbox MLS, with stores in memory; `now` is its clock, which tests move."""
+
+    def __init__(self, feed: Feed, *, pause_seconds: float = 0.0) -> None:
+        self.feed, self.now = feed, utc_now()
+        self.listings, self.sweeps, self.leases = MemoryListings(Renderer("http://x")), MemorySweeps(), MemoryLeases()
+        self.broker, self.registry = RecordingBroker(), CollectorRegistry()
+        broker = cast("Broker", self.broker)
+        dead_letters = DeadLetters(broker, "", "scheduler", self.clock, CollectorRegistry())
+        self.broker.recorder = Recorder(self.listings, {feed.name: feed}, dead_letters, utc_now, CollectorRegistry())
+        self.publisher = Publisher(broker, "", "scheduler", self.clock)
+        self.metrics, self.removal_holds = SweepMetrics(self.registry), MemoryRemovalHolds()
+        self.readers: list[FeedReader] = []
+        self.pause_seconds = pause_seconds
+        self.sweeper = self.another("first")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for reader in self.readers:
+            await reader.aclose()
+
+    def clock(self) -> datetime:
+        return self.now
+
+    def another(self, name: str) -> Sweeper:
+        """Return the sweeper of another process that has just started."""
+        reader = None
+        if self.feed.reso_url:
+            reader = FeedReader(self.feed, MlsClient(self.feed, "secret", pause_seconds=self.pause_seconds))
+            self.readers.append(reader)
+        lease = Lease(self.leases, "scheduler", name, self.clock)
+        stores = SweepStores(self.listings, self.sweeps, self.removal_holds)
+        return Sweeper(self.feed, reader, stores, lease, self.publisher, self.clock, self.metrics)
+
+    async def later(self, wait: timedelta) -> None:
+        """Let time pass, then run a round."""
+        self.now += wait
+        await self.sweeper.round()
+
+    async def swept(self) -> SweepState:
+        """Request a sweep as an operator does, run it, and return its state."""
+        self.now += timedelta(seconds=1)
+        await self.sweeps.request(self.feed.name, SweepRequest(at=self.now))
+        await self.sweeper.round()
+        return await self.sweep()
+
+    async def sweep(self) -> SweepState:
+        return await self.sweeps.get(self.feed.name)
+
+    async def listing(self, key: str) -> Listing:
+        found = await self.listings.get(self.feed.name, key)
+        assert found is not None
+        return found
+
+    def count(self, name: str, **labels: str) -> float:
+        return self.registry.get_sample_value(f"listing_images_{name}", {"feed": self.feed.name, **labels}) or 0.0
+
+    def published(self) -> int:
+        """Return how many listings were published since the last call."""
+        count = len(self.broker.published)
+        self.broker.published.clear()
+        return count
+
+
+@asynccontextmanager
+async def a_recorded_market(mls: Sandbox) -> AsyncIterator[SweepingScheduler]:
+    """Run a scheduler that has recorded all listings of the MLS, at most one group of them."""
+    async with SweepingScheduler(feed_of(mls)) as scheduler:
+        await scheduler.later(START_DELAY)
+        assert scheduler.published() == len(keys(mls))
+        yield scheduler
+
+
+def feed_of(mls: Sandbox, **rules: Any) -> Feed:
+    return parse_feeds(mls.feeds_toml(reso_url=mls.web_api, **rules))["sandbox"]
+
+
+def keys(mls: Sandbox) -> list[str]:
+    return list(mls.market.listings)
