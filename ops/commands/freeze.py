@@ -23,7 +23,7 @@ _Feed = Annotated[str, typer.Argument(metavar="FEED", help="The feed in feeds.to
 @app.command(epilog='Example: imagectl freeze proptx-idx --for 2h --reason "the MLS asked us to"')
 def freeze(
     feed: _Feed,
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, for whoever looks next.")] = "",
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, for other operators.")] = "",
     lasting: Annotated[
         str | None,
         typer.Option("--for", metavar="DURATION", help="How long, as 30m, 2h or 3d; until thawed if not given."),
@@ -32,8 +32,8 @@ def freeze(
 ) -> None:
     """Stop all requests to a feed's origin.
 
-    Viewed and routine alike, within a fraction of a second. Copies are served on. A freeze survives restarts;
-    `imagectl thaw` ends it.
+    Requests for viewed photos stop too, within a fraction of a second. Copies are still served. The pause survives
+    restarts; `imagectl thaw` ends it.
     """
     duration = terminal.read_as(words.duration, lasting) if lasting else None
     _show(feed, _changed(feed, lambda ledgers: pausing.pause(ledgers, feed, reason, duration)), as_json=as_json)
@@ -43,7 +43,7 @@ def freeze(
 def thaw(feed: _Feed, as_json: terminal.Json = False) -> None:
     """Allow requests to a feed's origin again.
 
-    That ends an operator's freeze, a silence that the origin asked for, and an open breaker.
+    That ends an operator's pause, a throttling by the origin, and an open breaker.
     """
     _show(feed, _changed(feed, lambda ledgers: pausing.resume(ledgers, feed)), as_json=as_json)
 
