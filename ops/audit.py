@@ -15,7 +15,7 @@ from shared.stores.documents import ListingId
 from shared.stores.errors import Contention
 from shared.stores.listings import ListingRecords
 from shared.stores.objects import Bucket, Objects
-from shared.stores.updates import OptimisticUpdate
+from shared.stores.updates import MAX_ATTEMPTS, OptimisticUpdate
 
 _MAX_FINDINGS = 1_000
 
@@ -113,7 +113,7 @@ async def run(
         await repair(unrepaired, audited)
         if repair.not_repaired:
             what = many(repair.not_repaired, "listing was", "listings were")
-            raise Contention(f"{what} not repaired: others changed them before each attempt to write; repair again")
+            raise Contention(f"{what} not repaired: others changed them before each of {MAX_ATTEMPTS} attempts")
     return audited
 
 

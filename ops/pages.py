@@ -53,7 +53,7 @@ async def rewrite(
         yield Page(now, page, written)
     if not_written:
         what = many(not_written, f"listing of {feed} was", f"listings of {feed} were")
-        raise Contention(f"{what} not written: others changed them before each of {MAX_ATTEMPTS} attempts; try again")
+        raise Contention(f"{what} not written: others changed them before each of {MAX_ATTEMPTS} attempts")
 
 
 async def _pages(listings: ListingRecords, feed: str, keys: Sequence[str]) -> AsyncIterator[Sequence[Listing]]:

@@ -1,14 +1,16 @@
 """Removes listings or single photos as an operator orders, until an operator allows them again."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
+from ops.words import many
 from shared.clock import Clock
 from shared.domain import lifecycle
 from shared.domain.listing import Listing
-from shared.stores import updates
 from shared.stores.documents import ListingId
+from shared.stores.errors import Contention
 from shared.stores.listings import ListingRecords
+from shared.stores.updates import OptimisticUpdate
 
 Change = Callable[[Listing, datetime], Listing]
 """Takes a listing and the time; returns the listing changed."""
@@ -31,7 +33,21 @@ def is_removed(listing: Listing, image_ids: Collection[str]) -> bool:
     return listing.is_removed_by_operator or bool(listing.removed_image_ids)
 
 
-async def change(listings: ListingRecords, listing_id: ListingId, rule: Change, clock: Clock) -> Listing:
-    """Apply a rule to a recorded listing, write the result, and return it. Raises StoreUnavailable and Contention."""
-    (written,) = await updates.update(listings, [listing_id], lambda listing: rule(listing, clock()))
-    return written
+async def change(
+    listings: ListingRecords, ids: Sequence[ListingId], rule: Change, clock: Clock
+) -> list[Listing]:  # fmt: skip
+    """Apply a rule to recorded listings, write the results, and return them in the order of `ids`.
+
+    Raises StoreUnavailable; and Contention, which names the listings that others changed before each attempt to write
+    them, when all others are written.
+    """
+    written, attempts = dict[ListingId, Listing](), OptimisticUpdate(listings, ids)
+    try:
+        async for readings in attempts:
+            changed = [rule(listing, clock()) for listing in readings.values()]
+            written |= {(listing.feed, listing.key): listing for listing in await attempts.write(changed)}
+    except Contention:
+        keys = ", ".join(sorted(key for _, key in attempts.ids))
+        count = many(len(attempts.ids), "listing was", "listings were")
+        raise Contention(f"{count} not written ({keys}): others changed them before each attempt") from None
+    return [written[listing_id] for listing_id in ids]

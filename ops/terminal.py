@@ -91,7 +91,7 @@ def run(
     except (BrokerUnavailable, StoreUnavailable) as fault:
         fail(f"{fault}\n{_HINT}")
     except Contention as error:
-        fail(str(error))
+        fail(f"{error}\nIt is safe to run the command again.")
     except BrokenPipeError:  # of our own output: servers' faults are those above
         raise
     except OSError as fault:

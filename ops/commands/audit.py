@@ -1,4 +1,4 @@
-"""`imagectl audit`: do records and objects agree?"""
+"""`imagectl audit`: compares records with stored objects, and repairs what differs."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ import typer
 
 from ops import audit as auditing
 from ops import terminal
+from ops.audit import Audited
 from ops.words import many
 from shared.audit import AuditScope, Walk
 from shared.clock import utc_now
@@ -42,43 +43,53 @@ def audit(
     knows of counts after a day. `--repair` removes it, and has lost copies made anew from their originals, or fetched
     again; at a terminal it goes through all twice: to look, and once it may, to repair.
     """
-
-    async def look(settings: Settings, feeds: Mapping[str, Feed], *, repair: bool) -> auditing.Audited:
-        names = [one.name for one in terminal.feeds_named(feed, feeds, settings)]
-        async with AsyncExitStack() as closing:
-            database = await closing.enter_async_context(
-                mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db)
-            )
-            objects = MinioObjects(settings)
-            closing.callback(objects.close)
-            listings = mongo.MongoListings(database, Renderer(settings.public_root))
-            total = sum([(await listings.counts(name, utc_now())).listings for name in names])
-            every = max(1, total // (sample * len(names))) if sample else 1
-            scope = AuditScope(
-                feeds=names, with_buckets=sample is None, key_prefix=f"{keys.part(feed)}/" if feed else "", every=every
-            )
-            walk = Walk(listings, objects, utc_now, scope)
-            bar = closing.enter_context(terminal.progress(quiet=as_json))
-            task = bar.add_task("comparing", total=total // every, done=0, unit="listings")
-
-            def on_progress(done: auditing.Audited) -> None:
-                bar.update(task, completed=done.listings, done=done.listings)
-
-            repairing = auditing.Repair(listings, objects, utc_now) if repair else None
-            return await auditing.run(walk, repairing, on_progress)
-
-    asking = repair and terminal.asks(yes=yes)
-    done = terminal.run(partial(look, repair=repair and not asking))
-    if asking and done.drift:
-        terminal.ask("\n".join([*auditing.in_words(done), "Make lost copies due, and remove orphans?"]))
-        done = terminal.run(partial(look, repair=True))
+    asks = repair and terminal.asks(yes=yes)
+    audit_all = partial(_audit, feed, sample, quiet=as_json)
+    audited = terminal.run(partial(audit_all, repair=repair and not asks))
+    if asks and audited.drift:
+        terminal.ask("\n".join([*auditing.in_words(audited), "Make lost copies due, and remove orphans?"]))
+        audited = terminal.run(partial(audit_all, repair=True))
     if as_json:
-        terminal.print_json(dataclasses.asdict(done))
+        terminal.print_json(dataclasses.asdict(audited))
         return
-    for line in auditing.in_words(done):
+    for line in auditing.in_words(audited):
         terminal.say(line)
     if repair:
-        due = many(done.due_again, "photo is", "photos are")
-        terminal.say(f"repaired: {due} due again, {many(done.removed, 'orphan')} removed")
-    elif done.drift:
+        due = many(audited.due_again, "photo is", "photos are")
+        terminal.say(f"repaired: {due} due again, {many(audited.removed, 'orphan')} removed")
+    elif audited.drift:
         terminal.say("`imagectl audit --repair` makes lost copies due and removes orphans")
+
+
+async def _audit(
+    feed: str | None,
+    sample: int | None,
+    settings: Settings,
+    feeds: Mapping[str, Feed],
+    *,
+    repair: bool,
+    quiet: bool,
+) -> Audited:
+    """Audit one feed, or all if `feed` is None; repair the findings if `repair`; show the progress unless `quiet`.
+
+    `sample` is about how many listings of each feed are compared; None: all listings and both buckets.
+    """
+    names = [named.name for named in terminal.feeds_named(feed, feeds, settings)]
+    async with AsyncExitStack() as closing:
+        database = await closing.enter_async_context(
+            mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db)
+        )
+        objects = MinioObjects(settings)
+        closing.callback(objects.close)
+        listings = mongo.MongoListings(database, Renderer(settings.public_root))
+        total = sum([(await listings.counts(name, utc_now())).listings for name in names])
+        every = max(1, total // (sample * len(names))) if sample else 1
+        key_prefix = f"{keys.part(feed)}/" if feed else ""
+        scope = AuditScope(feeds=names, with_buckets=sample is None, key_prefix=key_prefix, every=every)
+        progress = closing.enter_context(terminal.progress(quiet=quiet))
+        bar = progress.add_task("comparing", total=total // every, done=0, unit="listings")
+        return await auditing.run(
+            Walk(listings, objects, utc_now, scope),
+            auditing.Repair(listings, objects, utc_now) if repair else None,
+            lambda audited: progress.update(bar, completed=audited.listings, done=audited.listings),
+        )

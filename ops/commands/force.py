@@ -1,7 +1,8 @@
-"""`imagectl force`: photos fetched again, now."""
+"""`imagectl force`: photos are attempted again, now."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
 
@@ -18,104 +19,130 @@ from shared.domain.feed import Feed
 from shared.domain.priority import Priority
 from shared.origin_budget.reading import read_use
 from shared.settings import Settings
+from shared.stores.errors import Contention
 
 app = typer.Typer()
 
+Result = Mapping[str, Any]
+"""What was forced of a feed, as `--json` prints it: the counts of Forced, the cost, and the feed's suspensions."""
 
-@app.command(epilog="Example: imagectl force --feed proptx-idx --failed forbidden --city Toronto --dry-run")
-def force(
-    listings: Annotated[list[str] | None, typer.Argument(metavar="LISTING", help="ListingKeys.")] = None,
-    feed: Annotated[str | None, typer.Option(metavar="FEED", help="Only of this feed of feeds.toml.")] = None,
+
+@dataclass(frozen=True, slots=True)
+class ForceOptions:
+    """The arguments and options of `imagectl force`."""
+
+    listings: Annotated[list[str] | None, typer.Argument(metavar="LISTING", help="ListingKeys.")] = None
+    feed: Annotated[str | None, typer.Option(metavar="FEED", help="Only of this feed of feeds.toml.")] = None
     failed: Annotated[
         Reason | None,
         typer.Option(metavar="REASON", help="Only what failed for this reason of docs/failures.md."),
-    ] = None,
-    city: Annotated[str | None, typer.Option(metavar="CITY", help="Only listings of this city.")] = None,
-    priority: Annotated[Priority, typer.Option(help="How urgent: routine waits for its turn.")] = Priority.SEARCHED,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Count downloads, bytes and time, and change nothing.")
-    ] = False,
-    yes: terminal.Yes = False,
-    as_json: terminal.Json = False,
-) -> None:
+    ] = None
+    city: Annotated[str | None, typer.Option(metavar="CITY", help="Only listings of this city.")] = None
+    priority: Annotated[Priority, typer.Option(help="How urgent: routine waits for its turn.")] = Priority.SEARCHED
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count downloads, bytes and time, and change nothing.")] = (
+        False
+    )
+    yes: terminal.Yes = False
+    as_json: terminal.Json = False
+
+    @property
+    def filter(self) -> PhotoFilter:
+        """The filter that selects the photos of each feed."""
+        return PhotoFilter(listing_keys=tuple(self.listings or ()), failed=self.failed, city=self.city)
+
+
+@app.command(epilog="Example: imagectl force --feed proptx-idx --failed forbidden --city Toronto --dry-run")
+@terminal.with_options(ForceOptions)
+def force(options: ForceOptions) -> None:
     """Fetch photos again, also those that were given up.
 
     Also those that did not change. Filters combine; hidden listings stay alone. A copy that is held is served until a
     newer one is here, and asked for again conditionally. Where no listing is named, at a terminal, the dry run goes
     first, and then it asks.
     """
-    wanted = PhotoFilter(listing_keys=tuple(listings or ()), failed=failed, city=city)
-    if feed is None and wanted == PhotoFilter():
+    if options.feed is None and options.filter == PhotoFilter():
         terminal.fail("name listings, or say --feed, --failed or --city")
-
-    async def go_through(
-        settings: Settings, feeds: Mapping[str, Feed], *, dry_run: bool
-    ) -> tuple[dict[str, dict[str, Any]], list[str]]:
-        chosen = terminal.feeds_named(feed, feeds, settings)
-        names = [one.name for one in chosen]
-        async with opening.opened(settings) as stores:
-            done = await _go_through(stores, chosen, wanted, priority, dry_run=dry_run, quiet=as_json)
-            left_out = forcing.explain_left_out(stores.listings, wanted.listing_keys, names, feeds)
-            return done, [line async for line in left_out]
-
-    asking = not (listings or dry_run) and terminal.asks(yes=yes)
-    done, left_out = terminal.run(partial(go_through, dry_run=dry_run or asking))
-    if asking and any(one["photos"] for one in done.values()):
-        terminal.ask("\n".join([*_lines(done, dry_run=True), "Fetch them again?"]))
-        done, left_out = terminal.run(partial(go_through, dry_run=False))
-    if as_json:
-        terminal.print_json(done)
+    asks = not (options.listings or options.dry_run) and terminal.asks(yes=options.yes)
+    results, left_out = terminal.run(partial(_force, options, dry_run=options.dry_run or asks))
+    if asks and any(result["photos"] for result in results.values()):
+        terminal.ask("\n".join([*_lines(results, dry_run=True), "Fetch them again?"]))
+        results, left_out = terminal.run(partial(_force, options, dry_run=False))
+    if options.as_json:
+        terminal.print_json(results)
     else:
-        for line in _lines(done, dry_run=dry_run):
+        for line in _lines(results, dry_run=options.dry_run):
             terminal.say(line)
     if left_out:
         terminal.fail("\n".join(left_out))
 
 
-async def _go_through(
-    stores: Stores, feeds: list[Feed], wanted: PhotoFilter, priority: Priority, *, dry_run: bool, quiet: bool
-) -> dict[str, dict[str, Any]]:
+async def _force(
+    options: ForceOptions, settings: Settings, feeds: Mapping[str, Feed], *, dry_run: bool
+) -> tuple[dict[str, Result], list[str]]:
+    """Force the photos of all selected feeds; return the results by feed, and why named listings are left out."""
+    selected = terminal.feeds_named(options.feed, feeds, settings)
+    names = [feed.name for feed in selected]
+    async with opening.opened(settings) as stores:
+        results = await _force_feeds(options, selected, stores, dry_run=dry_run)
+        left_out = forcing.explain_left_out(stores.listings, options.filter.listing_keys, names, feeds)
+        return results, [line async for line in left_out]
+
+
+async def _force_feeds(
+    options: ForceOptions, feeds: list[Feed], stores: Stores, *, dry_run: bool
+) -> dict[str, Result]:  # fmt: skip
+    """Force the photos of these feeds, and show the progress. Raises Contention after the last feed."""
     counts = [(await stores.listings.counts(feed.name, utc_now())).listings for feed in feeds]
-    total = len(wanted.listing_keys) * len(feeds) or sum(counts)
-    found, looked_at = dict[str, dict[str, Any]](), 0
-    with terminal.progress(quiet=quiet) as progress:
+    total = len(options.listings or ()) * len(feeds) or sum(counts)
+    results, read, contentions = dict[str, Result](), 0, list[str]()
+    with terminal.progress(quiet=options.as_json) as progress:
         bar = progress.add_task("looking" if dry_run else "forcing", total=total, done=0, unit="listings")
         for feed in feeds:
 
-            def on_progress(so_far: Forced, before: int = looked_at) -> None:
-                progress.update(bar, completed=before + so_far.looked_at, done=before + so_far.looked_at)
+            def on_progress(forced: Forced, before: int = read) -> None:
+                progress.update(bar, completed=before + forced.looked_at, done=before + forced.looked_at)
 
-            done = await forcing.force(
-                stores.listings, feed.name, wanted, priority, utc_now, dry_run=dry_run, on_progress=on_progress
-            )
-            use = await read_use(stores.ledgers, feed)
-            seconds = estimate.seconds_for(done.photos, done.bytes_expected, feed, use)
-            looked_at += done.looked_at
-            found[feed.name] = {
-                **dataclasses.asdict(done),
-                "bytes_expected": done.bytes_expected,
-                "seconds_at_least": seconds,
-                "silences": [suspension.in_words() for suspension in use.suspensions],
-            }
-    return found
-
-
-def _lines(done: Mapping[str, Mapping[str, Any]], *, dry_run: bool) -> Iterator[str]:
-    return (f"{name}: {_in_words(one, dry_run=dry_run)}" for name, one in done.items())
+            try:
+                forced = await forcing.force(
+                    stores.listings, feed.name, options.filter, options.priority, utc_now,
+                    dry_run=dry_run, on_progress=on_progress,
+                )  # fmt: skip
+            except Contention as error:
+                contentions.append(str(error))
+                continue
+            read += forced.looked_at
+            results[feed.name] = await _result(forced, feed, stores)
+    if contentions:
+        raise Contention("\n".join(contentions))
+    return results
 
 
-def _in_words(one: Mapping[str, Any], *, dry_run: bool) -> str:
-    said = (
-        f"{words.many(one['photos'], 'photo')} of {words.many(one['listings'], 'listing')} "
+async def _result(forced: Forced, feed: Feed, stores: Stores) -> Result:
+    use = await read_use(stores.ledgers, feed)
+    return {
+        **dataclasses.asdict(forced),
+        "bytes_expected": forced.bytes_expected,
+        "seconds_at_least": estimate.seconds_for(forced.photos, forced.bytes_expected, feed, use),
+        "silences": [suspension.in_words() for suspension in use.suspensions],
+    }
+
+
+def _lines(results: Mapping[str, Result], *, dry_run: bool) -> Iterator[str]:
+    return (f"{feed}: {_in_words(result, dry_run=dry_run)}" for feed, result in results.items())
+
+
+def _in_words(result: Result, *, dry_run: bool) -> str:
+    due = (
+        f"{words.many(result['photos'], 'photo')} of {words.many(result['listings'], 'listing')} "
         f"{'would be due' if dry_run else 'due'} now: "
-        f"about {words.size(one['bytes_expected'])}, "
-        f"at least {words.lasting(one['seconds_at_least'])} within the budget"
+        f"about {words.size(result['bytes_expected'])}, "
+        f"at least {words.lasting(result['seconds_at_least'])} within the budget"
     )
-    left = (
-        (one["in_work"], "photo", "in work already"),
-        (one["not_to_be_had"], "photo", "not to be had: the URL was used, or objects of it are being removed"),
-        (one["hidden"], "listing", "not displayed and left alone"),
+    not_forced = (
+        (result["in_work"], "photo", "in work already"),
+        (result["not_to_be_had"], "photo", "not to be had: the URL was used, or objects of it are being removed"),
+        (result["hidden"], "listing", "not displayed and left alone"),
     )
     return "; ".join(
-        [said, *(f"{words.many(count, what)} {why}" for count, what, why in left if count), *one["silences"]]
+        [due, *(f"{words.many(count, what)} {why}" for count, what, why in not_forced if count), *result["silences"]]
     )

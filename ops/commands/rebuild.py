@@ -1,4 +1,4 @@
-"""`imagectl rebuild`: other variants from the stored originals."""
+"""`imagectl rebuild`: variants are made again from the stored originals."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -9,6 +9,7 @@ import typer
 
 from ops import rebuild as rebuilding
 from ops import terminal
+from ops.rebuild import Rebuilt
 from ops.words import many
 from shared.clock import utc_now
 from shared.domain.feed import Feed
@@ -16,6 +17,7 @@ from shared.domain.variants import rendering
 from shared.render import Renderer
 from shared.settings import Settings
 from shared.stores import mongo
+from shared.stores.errors import Contention
 
 app = typer.Typer()
 
@@ -31,42 +33,51 @@ def rebuild(
 
     That is for after IMAGES_VARIANTS changed; the MLS is not asked. At a terminal it counts first, and asks.
     """
-
-    async def go_through(
-        settings: Settings, feeds: Mapping[str, Feed], *, dry_run: bool
-    ) -> dict[str, rebuilding.Rebuilt]:
-        names = [one.name for one in terminal.feeds_named(feed, feeds, settings)]
-        async with mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db) as database:
-            listings = mongo.MongoListings(database, Renderer(settings.public_root))
-            total = sum([(await listings.counts(name, utc_now())).listings for name in names])
-            wanted, done = rendering(settings.variants), dict[str, rebuilding.Rebuilt]()
-            with terminal.progress(quiet=as_json) as progress:
-                bar = progress.add_task("looking", total=total, done=0, unit="listings")
-                for name in names:
-                    before = sum(one.looked_at for one in done.values())
-
-                    def on_progress(so_far: rebuilding.Rebuilt, before: int = before) -> None:
-                        looked_at = before + so_far.looked_at
-                        progress.update(bar, completed=looked_at, done=looked_at)
-
-                    done[name] = await rebuilding.rebuild(
-                        listings, name, wanted, utc_now, dry_run=dry_run, on_progress=on_progress
-                    )
-        return done
-
-    asking = not dry_run and terminal.asks(yes=yes)
-    done = terminal.run(partial(go_through, dry_run=dry_run or asking))
-    if asking and any(one.photos for one in done.values()):
-        terminal.ask("\n".join([*_in_words(done, dry_run=True), "Make them anew?"]))
-        done = terminal.run(partial(go_through, dry_run=False))
+    asks = not dry_run and terminal.asks(yes=yes)
+    rebuild_all = partial(_rebuild, feed, quiet=as_json)
+    rebuilt = terminal.run(partial(rebuild_all, dry_run=dry_run or asks))
+    if asks and any(counts.photos for counts in rebuilt.values()):
+        terminal.ask("\n".join([*_in_words(rebuilt, dry_run=True), "Make them anew?"]))
+        rebuilt = terminal.run(partial(rebuild_all, dry_run=False))
     if as_json:
-        terminal.print_json({name: dataclasses.asdict(one) for name, one in done.items()})
+        terminal.print_json({name: dataclasses.asdict(counts) for name, counts in rebuilt.items()})
         return
-    for line in _in_words(done, dry_run=dry_run):
+    for line in _in_words(rebuilt, dry_run=dry_run):
         terminal.say(line)
 
 
-def _in_words(done: Mapping[str, rebuilding.Rebuilt], *, dry_run: bool) -> Iterator[str]:
+async def _rebuild(
+    feed: str | None, settings: Settings, feeds: Mapping[str, Feed], *, dry_run: bool, quiet: bool
+) -> dict[str, Rebuilt]:
+    """Mark the photos of one feed for a rebuild, or of all if `feed` is None; return the counts by feed.
+
+    Raises StoreUnavailable; and Contention after the last feed.
+    """
+    names = [named.name for named in terminal.feeds_named(feed, feeds, settings)]
+    async with mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db) as database:
+        listings = mongo.MongoListings(database, Renderer(settings.public_root))
+        total = sum([(await listings.counts(name, utc_now())).listings for name in names])
+        wanted, rebuilt, contentions = rendering(settings.variants), dict[str, Rebuilt](), list[str]()
+        with terminal.progress(quiet=quiet) as progress:
+            bar = progress.add_task("looking", total=total, done=0, unit="listings")
+            for name in names:
+                before = sum(counts.looked_at for counts in rebuilt.values())
+
+                def on_progress(counts: Rebuilt, before: int = before) -> None:
+                    progress.update(bar, completed=before + counts.looked_at, done=before + counts.looked_at)
+
+                try:
+                    rebuilt[name] = await rebuilding.rebuild(
+                        listings, name, wanted, utc_now, dry_run=dry_run, on_progress=on_progress
+                    )
+                except Contention as error:
+                    contentions.append(str(error))
+    if contentions:
+        raise Contention("\n".join(contentions))
+    return rebuilt
+
+
+def _in_words(rebuilt: Mapping[str, Rebuilt], *, dry_run: bool) -> Iterator[str]:
     what = "would be made anew" if dry_run else "due, to be made anew"
-    for name, one in done.items():
-        yield f"{name}: {many(one.photos, 'photo')} of {many(one.listings, 'listing')} {what}"
+    for name, counts in rebuilt.items():
+        yield f"{name}: {many(counts.photos, 'photo')} of {many(counts.listings, 'listing')} {what}"

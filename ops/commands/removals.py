@@ -17,7 +17,6 @@ from shared.render import Renderer
 from shared.settings import Settings
 from shared.stores import mongo
 from shared.stores.listing_search import ListingSearch
-from shared.stores.listings import ListingRecords
 from shared.stores.removal_holds import Decision, RemovalHold
 
 app = typer.Typer(
@@ -59,7 +58,8 @@ def force(
         for listing in found:
             _refuse_unknown(listing, images, {photo.id for photo in listing.photos} | set(listing.removed_image_ids))
         terminal.confirm(f"This removes every copy of {what}.", yes=yes)
-        return await _change_all(listings, found, partial(removing.remove, image_ids=images))
+        ids = [(listing.feed, listing.key) for listing in found]
+        return await removing.change(listings, ids, partial(removing.remove, image_ids=images), utc_now)
 
     done = terminal.run(partial(_with_listings, go))
     _tell(
@@ -82,7 +82,8 @@ def allow(listing_keys: Keys, image: Images = None, feed: OfFeed = None, as_json
             _refuse_unknown(listing, images, set(listing.removed_image_ids))
             if not removing.is_removed(listing, images):
                 terminal.fail(f"nothing of listing {listing.key} was removed by an operator")
-        return await _change_all(listings, found, partial(removing.allow_again, image_ids=images))
+        ids = [(listing.feed, listing.key) for listing in found]
+        return await removing.change(listings, ids, partial(removing.allow_again, image_ids=images), utc_now)
 
     done = terminal.run(partial(_with_listings, go))
     _tell(done, as_json, lambda one: f"{one.feed} {one.key}: allowed; shown again when the MLS is next heard of it")
@@ -157,10 +158,6 @@ async def _find(listings: ListingSearch, key: str, feed: str | None) -> Listing:
     if len(found) > 1:
         terminal.fail(f"listing {key!r} is in several feeds; name one with --feed: {', '.join(x.feed for x in found)}")
     return found[0]
-
-
-async def _change_all(listings: ListingRecords, found: Sequence[Listing], rule: removing.Change) -> list[Listing]:
-    return [await removing.change(listings, (one.feed, one.key), rule, utc_now) for one in found]
 
 
 def _only_one_with_images(listing_keys: Sequence[str], images: Sequence[str]) -> Sequence[str]:

@@ -175,7 +175,7 @@ async def _said(request: web.Request, handler: Handler) -> web.StreamResponse:
         return _error(request, 503, f"{fault}. Try again when it answers.")
     except Contention as error:
         _logger.warning("desk-action-contended", error=str(error))
-        return _error(request, 503, f"Not done: {error}.")
+        return _error(request, 503, f"Not done: {error}. It is safe to try again.")
     except web.HTTPException as refused:
         return _error(request, refused.status, f"{refused.reason}.")
     except Exception:

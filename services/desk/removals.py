@@ -1,6 +1,7 @@
 """What had to go: removals that wait for an operator, the evidence of those that were done, and the last audit."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from aiohttp import web
 
@@ -123,10 +124,8 @@ class Remove(OfListing):
     async def carry_out(self, asked: Asked) -> str:
         """Remove it."""
         listing = await self.listing(asked)
-        one = listing.feed, listing.key
-        await removals.change(
-            self._parts.stores.listings, one, lambda found, now: removals.remove(found, now, ()), self._parts.clock
-        )
+        listings, ids = self._parts.stores.listings, [(listing.feed, listing.key)]
+        await removals.change(listings, ids, partial(removals.remove, image_ids=()), self._parts.clock)
         return f"Listing {listing.key} is being removed, and stays away until that is lifted."
 
 
@@ -145,10 +144,8 @@ class Allow(OfListing):
         """Lift it."""
         listing = await self.listing(asked)
         self._refuse_free(listing)
-        one = listing.feed, listing.key
-        await removals.change(
-            self._parts.stores.listings, one, lambda found, now: removals.allow_again(found, now, ()), self._parts.clock
-        )
+        listings, ids = self._parts.stores.listings, [(listing.feed, listing.key)]
+        await removals.change(listings, ids, partial(removals.allow_again, image_ids=()), self._parts.clock)
         return f"Listing {listing.key} is allowed; it is shown again when the MLS is next heard of it."
 
     def _refuse_free(self, listing: Listing) -> None:

@@ -71,6 +71,4 @@ async def update(
         if document is None or await ledgers.replace(feed, document, stored.revision):
             return answer
         await updates.back_off(attempt, chance)
-    raise Contention(
-        f"others changed the budget of feed {feed} before each of {MAX_ATTEMPTS} attempts to write; try again"
-    )
+    raise Contention(f"others changed the budget of feed {feed} before each of {MAX_ATTEMPTS} attempts to write")

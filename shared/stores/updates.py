@@ -75,7 +75,7 @@ class OptimisticUpdate:
         if self._attempt == MAX_ATTEMPTS:
             count = len(self.ids)
             what = "a listing" if count == 1 else f"{count} listings"
-            raise Contention(f"others changed {what} before each of {MAX_ATTEMPTS} attempts to write; try again")
+            raise Contention(f"others changed {what} before each of {MAX_ATTEMPTS} attempts to write")
         if self._attempt:
             await back_off(self._attempt)
         if self._attempt or self._readings is None:

@@ -1,6 +1,6 @@
 """What an operator removes is hidden at once, goes within seconds, and stays away until it is allowed again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -13,6 +13,10 @@ from services.downloader.decide import settle
 from services.downloader.outcomes import Downloaded
 from shared.domain.image import Claim
 from shared.domain.listing import Listing, RemovalReason, copy_keys
+from shared.render import Renderer
+from shared.stores.documents import ListingId
+from shared.stores.errors import Contention
+from shared.stores.memory import MemoryListings
 from tests.builders import FEED, KEY, NOW, a_copy, a_discard, a_feed, a_listing, a_record, a_row, announced, hidden
 from tests.janitors import PHOTOS, World, a_hidden_listing, burst, photos
 
@@ -24,7 +28,7 @@ def world() -> World:
 
 
 async def change(world: World, rule: Callable[..., Listing], *images: str) -> None:
-    await removals.change(world.listings, (FEED, KEY), partial(rule, image_ids=images), world.clock)
+    await removals.change(world.listings, [(FEED, KEY)], partial(rule, image_ids=images), world.clock)
 
 
 def said_at(at: float | None, **fields: Any) -> dict[str, Any]:
@@ -159,3 +163,29 @@ async def test_a_download_in_flight_does_not_bring_a_forced_image_back(world: Wo
     assert not await world.listings.write([settled.listing])
     await world.a_janitor().sweep()
     assert (world.keys, (await world.listing()).photos) == (set(), ())
+
+
+async def test_removals_that_others_keep_from_being_written_are_named_and_all_others_are_written(world: World) -> None:
+    class RefusingListings(MemoryListings):
+        """Listings that another changes before each write of ours, but for the listing Y."""
+
+        async def write(self, listings: Iterable[Listing]) -> set[ListingId]:
+            ours = list(listings)
+            await super().write(listing for listing in ours if listing.key == "Y")
+            return {(listing.feed, listing.key) for listing in ours if listing.key != "Y"}
+
+    contested = RefusingListings(Renderer("https://cdn.example.com"))
+    await MemoryListings.write(contested, [a_listing(key=key) for key in ("Z", "Y", "X")])
+    ids = [(FEED, key) for key in ("Z", "Y", "X")]
+    with pytest.raises(Contention, match=r"^2 listings were not written \(X, Z\): others changed them"):
+        await removals.change(contested, ids, partial(removals.remove, image_ids=()), world.clock)
+    written = await contested.get(FEED, "Y")
+    assert written
+    assert written.is_removed_by_operator
+
+
+async def test_removed_listings_are_returned_in_the_order_in_which_they_were_named(world: World) -> None:
+    await world.has(*(a_listing(key=key) for key in ("A", "B", "C")))
+    ids = [(FEED, key) for key in ("C", "A", "B")]
+    removed = await removals.change(world.listings, ids, partial(removals.remove, image_ids=()), world.clock)
+    assert [listing.key for listing in removed] == ["C", "A", "B"]

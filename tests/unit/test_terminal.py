@@ -6,12 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from local.config import PROJECT
 from ops import terminal
 from ops.dead_letters import Group
 from ops.imagectl import PIPE_CLOSED, app
+from shared.stores.errors import Contention
 from tests.builders import NOW
 
 
@@ -58,3 +60,16 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Settings that can be used."""
     (tmp_path / "feeds.toml").write_text('[feeds.sandbox]\nimage_hosts = ["images.example.com"]\n')
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("settings")
+def test_contention_is_printed_with_the_advice_that_another_run_is_safe(capsys: pytest.CaptureFixture[str]) -> None:
+    async def write(*_: object) -> None:
+        raise Contention("2 listings of sandbox were not written: others changed them before each of 20 attempts")
+
+    with pytest.raises(typer.Exit) as ended:
+        terminal.run(write)
+    assert ended.value.exit_code == terminal.FAILED
+    printed = capsys.readouterr().err
+    assert "2 listings of sandbox were not written" in printed
+    assert "It is safe to run the command again." in printed
