@@ -52,9 +52,9 @@ class Health:
         return _answer({"status": "not ready" if faults else "ready", "faults": faults}, 503 if faults else 200)
 
     async def log_changes(self) -> None:
-        """Log which dependencies are unavailable, if they are others than at the last call.
+        """Log which dependencies are unavailable, if that has changed since the last call.
 
-        So the log has them even where nothing asks /readyz.
+        Each service calls this regularly, so that the log has outages even if nothing asks /readyz.
         """
         faults = await self._unavailable()
         if faults.keys() != set(self._logged):

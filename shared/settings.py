@@ -142,9 +142,9 @@ def read_secret(name: str) -> str:
 
 
 def unknown_variables(feeds: Mapping[str, Feed]) -> dict[str, str]:
-    """Return the variables that begin with IMAGES_ but are no setting, each with the setting of the most similar name.
+    """Return the set variables that begin with IMAGES_ but are no setting, each with the most similar setting.
 
-    That is empty if no name is similar. Variables that a feed names for its tokens are left out.
+    The similar setting is empty if there is none. Variables that a feed names for its tokens are left out.
     """
     names = [f"IMAGES_{name.upper()}" for name in Settings.model_fields]
     others = {name for feed in feeds.values() for name in (feed.token_env, feed.reso_token_env)} | {_COMPOSE_VARIABLE}
@@ -200,7 +200,7 @@ def _is_http(value: str, *, with_path: bool) -> bool:
 
 
 def _feeds_path() -> Path:
-    """Return the setting IMAGES_FEEDS although another setting is wrong, so that the feeds are checked too."""
+    """Return IMAGES_FEEDS without checking the other settings."""
 
     class _OnlyFeeds(BaseSettings):
         model_config = SettingsConfigDict(env_prefix="IMAGES_", env_file=".env", extra="ignore")

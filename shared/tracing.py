@@ -39,9 +39,10 @@ def configure(service: str) -> Callable[[], object]:
 
 
 def record_span(name: str, correlation_id: str, seconds: float, **attributes: str | int | bool) -> None:
-    """Record a span that took `seconds` and ends now, in the trace of the correlation id.
+    """Record a span that took `seconds` and ends now, in the trace of a photo.
 
-    Do nothing while tracing is off, or without a correlation id.
+    The trace is that of the correlation id, the id of the event that announced the photo. Do nothing while tracing is
+    off, or if the correlation id is empty.
     """
     if _recorder and correlation_id:
         _recorder[0](name, correlation_id, seconds, attributes)

@@ -14,7 +14,7 @@ OVERLAP = timedelta(minutes=20)
 
 
 class ChangeFollower:
-    """Follows the changes of one feed's MLS."""
+    """Publishes the changes of one feed's MLS between two sweeps."""
 
     def __init__(self, reader: FeedReader, changes: ChangeFilter, record: SweepRecord) -> None:
         self._reader = reader
@@ -22,11 +22,11 @@ class ChangeFollower:
         self._record = record
 
     def is_due(self, sweep: SweepState, now: datetime) -> bool:
-        """Return True if the market was compared once, and the changes were not read within FOLLOW_EVERY."""
+        """Return True if changes are to be read: a first sweep has begun, and FOLLOW_EVERY has passed."""
         return bool(sweep.published_until) and (not sweep.followed_at or now - sweep.followed_at >= FOLLOW_EVERY)
 
     async def follow(self, sweep: SweepState, now: datetime) -> None:
-        """Publish the records that changed since the last time, and record up to when all changes are published.
+        """Publish the property records that changed since the last time, and note until when changes are published.
 
         Raises MlsUnavailable, Superseded, StoreUnavailable, BrokerUnavailable.
         """

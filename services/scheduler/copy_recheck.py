@@ -24,7 +24,7 @@ class CopyRecheck:
         self._metrics = metrics
 
     async def run(self, sweep: SweepState, run: SweepRun, now: datetime) -> tuple[SweepState, SweepCounts]:
-        """Make each copy due that was not checked for `recheck_days`; return the record and the sweep's counts.
+        """Make each copy due that was not checked for `recheck_days`; return the state as written last, and the counts.
 
         The due times are spread over the feed's `sweep_hours`; in a sweep that an operator requested they are now.
         A dry run only counts. Raises Superseded, StoreUnavailable.

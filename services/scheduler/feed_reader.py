@@ -43,7 +43,7 @@ class FeedReader:
         self._timestamp_fields: tuple[str, ...] = ()
 
     async def aclose(self) -> None:
-        """Close every connection."""
+        """Close all connections to the MLS."""
         await self._client.aclose()
 
     async def timestamp_fields(self) -> tuple[str, ...]:
@@ -81,7 +81,7 @@ class FeedReader:
             options = _after(field, last)
 
     async def market(self) -> AsyncIterator[Sequence[PropertyRecord]]:
-        """Yield, page by page, every listing in a displayed status: its ListingKey, status and timestamps only."""
+        """Yield the market page by page: listings in displayed statuses, with key, status and timestamps only."""
         last, read = "", _ROW_PAGE_SIZE
         while read >= _ROW_PAGE_SIZE:
             read, before = 0, last

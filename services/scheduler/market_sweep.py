@@ -25,7 +25,7 @@ _REMOVAL_REASON = RemovalReason.LISTING_INACTIVE
 
 
 class MarketSweep:
-    """Sweeps the market of one feed's MLS, a step at a time."""
+    """Sweeps the market of one feed's MLS, a step at a time. The market are the listings in displayed statuses."""
 
     def __init__(
         self,
@@ -47,13 +47,13 @@ class MarketSweep:
         self._plan: SweepPlan | None = None
 
     def forget(self) -> None:
-        """Drop the plan of the sweep that is under way: the next step begins with a new comparison."""
+        """Drop the plan of the sweep under way: the next step compares the market anew."""
         self._plan = None
 
     async def step(self, sweep: SweepState, run: SweepRun, now: datetime) -> tuple[SweepState, SweepCounts | None]:
         """Compare the market with the records if that is still to be done; then ask for each group that is due.
 
-        Return the record as it was written last, and the sweep's counts once no group is left, until then None.
+        Return the state as written last, and the sweep's counts after the last group, None before that.
         Raises MlsUnavailable, Superseded, StoreUnavailable, BrokerUnavailable.
         """
         if self._plan is None or self._plan.run.request != run.request:
@@ -71,7 +71,10 @@ class MarketSweep:
         return sweep, plan.counts
 
     async def _compare(self, sweep: SweepState, run: SweepRun, now: datetime) -> tuple[SweepState, Comparison]:
-        """Read the market and compare it with the records, noting how many listings were compared so far."""
+        """Read the market and compare it with the records; return the state as written last, and the result.
+
+        Raises MlsUnavailable if the market is empty although listings are displayed.
+        """
         _logger.info(
             "sweep-started", feed=self._feed.name, start=run.start.isoformat(), wanted=run.request is not None
         )  # fmt: skip
@@ -125,25 +128,25 @@ class MarketSweep:
         records = [record for key, record in answer.items() if key in group.keys]
         hides = group.are_missing and any(listing.hidden_by for listing in self._changes.read(records))
         await self._record.check_lease()
-        if (gone or hides) and not await self._may_hide_gone(plan, is_told_by_mls=hides):
+        if (gone or hides) and not await self._may_hide_gone(plan, has_hidden_records=hides):
             gone = []
         await self._changes.publish(records, "missing" if group.are_missing else "news")
         await self._changes.publish(gone, "gone")
         return len(records), len(gone)
 
-    async def _may_hide_gone(self, plan: SweepPlan, *, is_told_by_mls: bool) -> bool:
+    async def _may_hide_gone(self, plan: SweepPlan, *, has_hidden_records: bool) -> bool:
         """Return True if listings that the MLS has no record of may be hidden; hold the removals of a burst first.
 
         The janitor detects a burst by the listings that turn hidden within an hour, and a sweep takes hours: so the
-        sweep looks for one by itself. After an operator discarded the burst, no such listing is hidden in this sweep.
-        `is_told_by_mls` is True if the MLS has records of missing listings which say that they are off the market:
-        these are hidden even then, and their removals are held for another decision, as no operator has seen them.
+        sweep looks for a burst by itself. After an operator discarded it, no listing without a record is hidden.
+        `has_hidden_records` is True if the MLS answered records of missing listings that are off the market: these are
+        hidden even then, and their removals are held for another decision, as no operator has seen them.
         """
         holds = {hold.reason: hold for hold in await self._removal_holds.all() if hold.feed == self._feed.name}
         last, missing = holds.get(_REMOVAL_REASON), plan.counts.missing
         if last and last.decided_at and last.decided_at >= plan.run.start:
             plan.is_discarded = last.decision is Decision.DISCARD
-            if not (plan.is_discarded and is_told_by_mls):
+            if not (plan.is_discarded and has_hidden_records):
                 return not plan.is_discarded
         if is_burst(missing, plan.displayed - missing, self._feed):
             hold = RemovalHold(

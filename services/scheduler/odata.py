@@ -116,7 +116,7 @@ class MlsClient:
         self._agent = f"listing-images/{version('listing-images')}"
 
     async def aclose(self) -> None:
-        """Close every connection."""
+        """Close all connections to the MLS."""
         await self._transport.aclose()
 
     async def page(self, resource: str, options: Mapping[str, str]) -> ODataPage:

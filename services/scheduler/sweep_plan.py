@@ -30,7 +30,10 @@ class SweepRun:
 
 @dataclass(frozen=True, slots=True)
 class KeyGroup:
-    """ListingKeys to ask for in one request; `are_missing` if they are displayed, but not on the MLS's market."""
+    """ListingKeys to ask the MLS for in one request.
+
+    `are_missing` is True if the listings are displayed, but not on the MLS's market; otherwise they have changed.
+    """
 
     keys: Sequence[str]
     are_missing: bool
@@ -38,7 +41,7 @@ class KeyGroup:
 
 @dataclass(slots=True)
 class SweepPlan:
-    """The rest of a sweep of an MLS's market, after the market was compared with the records."""
+    """The requests that a sweep is still to send, after an MLS's market was compared with the records."""
 
     run: SweepRun
     next_at: datetime
@@ -58,7 +61,11 @@ class SweepPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """An MLS's market, compared with the recorded listings: ListingKeys, and how many listings are displayed."""
+    """The result of comparing an MLS's market with the recorded listings.
+
+    `on_market`, `changed` and `missing` are ListingKeys: all on the market, those of them that differ from the records,
+    and displayed ones that are not on the market. `displayed` is how many listings are displayed.
+    """
 
     on_market: set[str]
     changed: Sequence[str]

@@ -1,4 +1,4 @@
-"""The stored record of one feed's sweeps, which only the scheduler that holds the lease may write."""
+"""The stored state of one feed's sweeps, which only the scheduler that holds the lease may write."""
 
 from dataclasses import replace
 
@@ -7,11 +7,11 @@ from shared.stores.sweeps import Sweeps, SweepState
 
 
 class Superseded(Exception):
-    """Another scheduler runs the sweeps now: this one has lost the lease, or the other wrote the record."""
+    """Another scheduler runs the sweeps now: this one has lost the lease, or the other has written the state."""
 
 
 class SweepRecord:
-    """Reads and writes the record of one feed's sweeps."""
+    """Reads and writes the state of one feed's sweeps."""
 
     def __init__(self, feed: str, sweeps: Sweeps, lease: Lease) -> None:
         self._feed = feed
@@ -19,11 +19,15 @@ class SweepRecord:
         self._lease = lease
 
     async def read(self) -> SweepState:
-        """Return the record as it is stored. Raises StoreUnavailable."""
+        """Return the state as it is stored. Raises StoreUnavailable."""
         return await self._sweeps.get(self._feed)
 
     async def write(self, sweep: SweepState) -> SweepState:
-        """Store the record and return it with its new revision. Raises Superseded, StoreUnavailable."""
+        """Store the state, and return it with its new revision.
+
+        Raises Superseded if this scheduler does not hold the lease, or the stored revision is another. Raises
+        StoreUnavailable.
+        """
         await self.check_lease()
         if not await self._sweeps.write(sweep):
             raise Superseded

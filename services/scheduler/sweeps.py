@@ -113,7 +113,7 @@ class Sweeper:
         return SweepRun(start) if start else None
 
     async def _advance(self, sweep: SweepState, run: SweepRun, now: datetime) -> SweepState:
-        """Do the next step of the sweep, and record its end after the last one; return the record as written."""
+        """Do the next step of the sweep, and note its end after the last step; return the state as written last."""
         counts: SweepCounts | None
         if self._market:
             sweep, counts = await self._market.step(sweep, run, now)
@@ -137,7 +137,7 @@ class Sweeper:
         return sweep
 
     async def _record_failure(self, run: SweepRun | None, error: MlsUnavailable, now: datetime) -> None:
-        """Record the error and when the MLS is asked again; end a sweep that an operator requested.
+        """Note the error and when the MLS is asked again; end a sweep that an operator requested.
 
         After an incomplete market only the comparison waits, for an hour, and changes are followed. After any other
         failure nothing is asked for, with exponential backoff, or for as long as the MLS requested.

@@ -81,7 +81,7 @@ class BatchRunner:
         return events
 
     async def _acknowledge(self, stream: "faust.Stream[bytes]", started: asyncio.Queue[_StartedBatch]) -> None:
-        """Acknowledge batches in the order of their start, so that no commit passes a batch that is in work."""
+        """Acknowledge batches in the order of their start, so that no batch in flight is committed."""
         while True:
             batch = await started.get()
             await asyncio.wait([batch.task])

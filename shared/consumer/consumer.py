@@ -1,4 +1,4 @@
-"""The consumer of a service: its subscriptions as one Faust app, and a watch on their progress."""
+"""The consumer of a service: a Faust app with all its subscriptions, and checks whether they make progress."""
 
 import asyncio
 import time
@@ -75,7 +75,7 @@ class Consumer:
 
     @property
     def stuck_topics(self) -> Sequence[str]:
-        """The topics that have records, none of which was finished for STUCK_SECONDS although no server was away."""
+        """The topics that have unread records, but none finished for STUCK_SECONDS although all servers answered."""
         return [topic for topic, progress in self._progress.items() if progress.is_stuck(self._monotonic())]
 
     async def check_progress(self) -> None:

@@ -89,5 +89,5 @@ def _moment(value: object) -> datetime | None:
 
 
 def _reason_text(error: ValidationError) -> str:
-    """Name every field that is wrong, without its value, which may be a secret."""
+    """Return the errors with the names of the fields, without the values, which may be secret."""
     return "; ".join(f"{'.'.join(map(str, found['loc'])) or 'event'}: {found['msg']}" for found in error.errors())

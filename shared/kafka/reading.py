@@ -61,7 +61,10 @@ async def _offsets_at(
 
 
 async def read(bootstrap: str, topic: str, ranges: Sequence[OffsetRange]) -> AsyncIterator[Sequence[Record]]:
-    """Yield the records of the ranges in batches, each partition in its order. Raises BrokerUnavailable."""
+    """Yield the records of the ranges of a topic, in batches of one partition, each partition in its order.
+
+    Raises BrokerUnavailable.
+    """
     if not ranges:
         return
     ends = {TopicPartition(topic, wanted.partition): wanted.end for wanted in ranges}
