@@ -14,6 +14,12 @@ from shared.domain.hosts import is_address
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """A function that returns the IP addresses of a host and port, the best first; raises OSError for an unknown name."""
 
+Dialer = httpcore.AsyncNetworkBackend
+"""An object that makes connections to IP addresses."""
+
+ANYIO_DIALER: Dialer = httpcore.AnyIOBackend()
+"""Makes connections with anyio. Keeps no state, so all feeds share it."""
+
 
 class AddressRefused(Exception):
     """The host's name leads to a private or reserved address."""
@@ -28,7 +34,7 @@ async def resolve_name(host: str, port: int) -> Sequence[str]:
 class CheckedBackend(httpcore.AsyncNetworkBackend):
     """Connects to addresses that were checked, never to a name, which may have another address by then."""
 
-    def __init__(self, resolve: Resolve, dial: httpcore.AsyncNetworkBackend, allow_private: bool) -> None:
+    def __init__(self, resolve: Resolve, dial: Dialer, allow_private: bool) -> None:
         """Take what resolves names, what makes connections, and whether private addresses are allowed."""
         self._resolve = resolve
         self._dial = dial

@@ -1,7 +1,7 @@
 """Fetches the bytes of a photo from its origin, within the feed's rules, whatever the origin does.
 
-Requests go straight to httpcore's connection pool: without a client there are no cookie jar, redirects, proxies or logs
-of URLs to switch off. Of httpx only the URL and header types are used.
+Requests go straight to the feed's transport: httpx's client would keep cookies, follow redirects, use proxies and log
+URLs.
 """
 
 import asyncio
@@ -14,30 +14,29 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import httpcore
 import httpx
 from anyio.lowlevel import checkpoint
 
 from services.downloader import addresses, answers, body
 from services.downloader.addresses import FetchTarget
 from services.downloader.answers import Answer, Fetched, Redirect, Validators
-from services.downloader.backend import CheckedBackend, Resolve, resolve_name
+from services.downloader.backend import ANYIO_DIALER, CheckedBackend, Dialer, Resolve, resolve_name
 from services.downloader.http_errors import BODY_CUT_SHORT, HTTP_ERRORS, failure_of
 from services.downloader.permit import Permit
+from services.downloader.transport import CheckedTransport
 from shared.clock import Clock, utc_now
 from shared.domain.failures import Failure, Reason
 from shared.domain.feed import Feed
 
 _MAX_REDIRECTS = 3
-_KEEP_ALIVE_SECONDS = 4.0
-"""Longer than the pause between batches. Many servers close an idle connection after 5 seconds, perhaps as a request is
-sent."""
 _BODY_GRACE_SECONDS = 20.0
 """How long a body may take whatever its rate. Equals the default of request_timeout_seconds, so that the rate limit
 below matters only to feeds with a longer timeout."""
 _MIN_BYTES_PER_SECOND = 1_000
 """The lowest average rate of a body after the grace period. At a lower rate not even a photo of 300 kB arrives within
 the longest timeout that a feed may have (300 s), and the download only occupies a slot. Kestrel has the same guard."""
+_NO_BODY = httpx.ByteStream(b"")
+"""With a stream given, httpx adds no headers of its own to a request."""
 _DRAIN_BYTES = 65_536
 _DRAIN_SECONDS = 0.25
 
@@ -63,14 +62,14 @@ class _Fetch:
 
 
 class Fetcher:
-    """Fetches photos of all feeds. Holds one connection pool for each feed; `aclose` closes them."""
+    """Fetches photos of all feeds. Holds one transport for each feed; `aclose` closes them."""
 
     def __init__(
         self,
         tokens: Mapping[str, str],
         *,
         resolve: Resolve = resolve_name,
-        dial: httpcore.AsyncNetworkBackend | None = None,
+        dial: Dialer = ANYIO_DIALER,
         tls: ssl.SSLContext | None = None,
         clock: Clock = utc_now,
     ) -> None:
@@ -81,11 +80,11 @@ class Fetcher:
         """
         self._tokens = tokens
         self._resolve = resolve
-        self._dial = dial or httpcore.AnyIOBackend()
+        self._dial = dial
         self._tls = tls or httpx.create_ssl_context(trust_env=False)
         self._clock = clock
         self._agent = f"listing-images/{version('listing-images')}"
-        self._pools: dict[str, httpcore.AsyncConnectionPool] = {}
+        self._transports: dict[str, CheckedTransport] = {}
 
     async def __aenter__(self) -> Self:
         # anyio takes a third of a second to load its backend on first use: too long for a request with a planned time.
@@ -99,9 +98,9 @@ class Fetcher:
 
     async def aclose(self) -> None:
         """Close all connections of all feeds."""
-        for pool in self._pools.values():
-            await pool.aclose()
-        self._pools.clear()
+        for transport in self._transports.values():
+            await transport.aclose()
+        self._transports.clear()
 
     async def fetch(self, url: str, feed: Feed, into: Path, validators: Validators | None, permit: Permit) -> Answer:
         """Fetch the URL within the feed's rules, and write the body to a new file in the directory `into`.
@@ -148,32 +147,33 @@ class Fetcher:
     async def _request(self, target: FetchTarget, fetch: _Fetch) -> Answer | Redirect:
         try:
             async with aclosing(await self._send(target, fetch)) as response:
-                headers = httpx.Headers(response.headers)
-                if response.status in {200, 203}:
-                    return await _save(response, headers, fetch)
+                if response.status_code in {200, 203}:
+                    return await _save(response, fetch)
                 await _drain(response, fetch.permit)
-                return answers.read(response.status, headers, target.host, fetch.conditions, self._clock())
+                return answers.read(
+                    response.status_code, response.headers, target.host, fetch.conditions, self._clock()
+                )
         except (body.BadBody, _NotPermitted) as error:
             return error.failure
         except HTTP_ERRORS as error:
             return failure_of(error, target.host)
 
-    async def _send(self, target: FetchTarget, fetch: _Fetch) -> httpcore.Response:
+    async def _send(self, target: FetchTarget, fetch: _Fetch) -> httpx.Response:
         async def trace(event: str, _: object) -> None:
             if event == "http11.send_request_headers.started" and (
                 refused := await fetch.permitted(fetch.permit.confirm_request())
             ):
                 raise _NotPermitted(refused)
 
-        url = httpx.URL(target.url)
-        request = httpcore.Request(
+        request = httpx.Request(
             "GET",
-            httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
-            headers=self._headers(target, fetch).raw,
+            target.url,
+            headers=self._headers(target, fetch),
+            stream=_NO_BODY,
             # The fetch as a whole has its deadline. This timeout is divided among the addresses of a name.
             extensions={"timeout": {"connect": fetch.feed.request_timeout_seconds}, "trace": trace},
         )
-        return await self._pool(fetch.feed).handle_async_request(request)
+        return await self._transport(fetch.feed).handle_async_request(request)
 
     def _headers(self, target: FetchTarget, fetch: _Fetch) -> httpx.Headers:
         headers = httpx.Headers(
@@ -194,17 +194,12 @@ class Fetcher:
             headers["Authorization"] = f"Bearer {self._tokens[feed.token_env]}"
         return headers
 
-    def _pool(self, feed: Feed) -> httpcore.AsyncConnectionPool:
-        # One pool for each feed: no feed may reuse a connection to a private address that only a sandbox feed may have.
-        if feed.name not in self._pools:
-            self._pools[feed.name] = httpcore.AsyncConnectionPool(
-                ssl_context=self._tls,
-                max_connections=feed.concurrency,
-                max_keepalive_connections=feed.concurrency,
-                keepalive_expiry=_KEEP_ALIVE_SECONDS,
-                network_backend=CheckedBackend(self._resolve, self._dial, feed.allow_private_addresses),
-            )
-        return self._pools[feed.name]
+    def _transport(self, feed: Feed) -> CheckedTransport:
+        # No feed may reuse a connection to a private address that only a sandbox feed may have.
+        if feed.name not in self._transports:
+            backend = CheckedBackend(self._resolve, self._dial, feed.allow_private_addresses)
+            self._transports[feed.name] = CheckedTransport(backend, self._tls, feed.concurrency)
+        return self._transports[feed.name]
 
 
 class _NotPermitted(Exception):
@@ -215,7 +210,8 @@ class _NotPermitted(Exception):
         self.failure = failure
 
 
-async def _save(response: httpcore.Response, headers: httpx.Headers, fetch: _Fetch) -> Fetched:
+async def _save(response: httpx.Response, fetch: _Fetch) -> Fetched:
+    headers = response.headers
     limit = fetch.feed.max_file_bytes
     if int(headers.get("Content-Length", 0)) > limit:
         raise body.BadBody(Reason.TOO_LARGE, f"the file is announced as over {limit} bytes")
@@ -230,11 +226,11 @@ async def _save(response: httpcore.Response, headers: httpx.Headers, fetch: _Fet
     return Fetched(saved.path, saved.file_size, saved.sha256, *answers.validators(headers))
 
 
-async def _pieces(response: httpcore.Response, slowest: asyncio.Timeout, permit: Permit) -> AsyncIterator[bytes]:
+async def _pieces(response: httpx.Response, slowest: asyncio.Timeout, permit: Permit) -> AsyncIterator[bytes]:
     """Yield the body piece by piece, and move the timeout `slowest` by the time that each piece's bytes may take."""
     latest = asyncio.get_running_loop().time() + _BODY_GRACE_SECONDS
     try:
-        async for piece in response.aiter_stream():
+        async for piece in response.aiter_raw():
             permit.count_received(len(piece))
             latest += len(piece) / _MIN_BYTES_PER_SECOND
             slowest.reschedule(latest)
@@ -243,12 +239,12 @@ async def _pieces(response: httpcore.Response, slowest: asyncio.Timeout, permit:
         raise body.BadBody(Reason.BROKEN_BODY, "the body ended early") from error
 
 
-async def _drain(response: httpcore.Response, permit: Permit) -> None:
+async def _drain(response: httpx.Response, permit: Permit) -> None:
     """Read the body of an answer without a photo, to reuse its connection; give up on a long or slow one."""
     size = 0
     with suppress(TimeoutError, *HTTP_ERRORS):
         async with asyncio.timeout(_DRAIN_SECONDS):
-            async for piece in response.aiter_stream():
+            async for piece in response.aiter_raw():
                 permit.count_received(len(piece))
                 size += len(piece)
                 if size > _DRAIN_BYTES:

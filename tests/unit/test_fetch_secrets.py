@@ -180,7 +180,7 @@ async def test_neither_token_nor_url_is_in_logs_details_or_reprs(
     caplog.set_level(logging.INFO)
     origin.replies |= {"/secret": redirect("/secret?2"), "/secret?2": answer(b"", "403 Forbidden")}
     outcome = await fetch_photo(origin.url("/secret"), a_sandbox(origin.host, token_env="PHOTO_TOKEN"))
-    shown = f"{outcome!r} {fetch_photo.fetcher!r} {vars(fetch_photo.fetcher)['_pools']!r} {caplog.text}"
+    shown = f"{outcome!r} {fetch_photo.fetcher!r} {vars(fetch_photo.fetcher)['_transports']!r} {caplog.text}"
     assert failed(outcome, Reason.FORBIDDEN)
     assert TOKEN not in shown
     assert "secret" not in shown
