@@ -1,4 +1,4 @@
-"""The door to object storage: the only module that knows minio-py, whose blocking calls run in threads of their own."""
+"""Object storage in any S3 server. Only this module imports minio-py; its blocking calls run in threads."""
 
 import asyncio
 import json
@@ -25,26 +25,26 @@ from shared.stores.objects import Bucket
 
 Result = TypeVar("Result")
 
-_WORKERS = 16
-_MOST_LISTED = 10_000
-_PIECE_BYTES = 262_144
+_THREADS = 16
+_MAX_LISTED_KEYS = 10_000
+_CHUNK_BYTES = 262_144
 _PART_BYTES = 5 * 2**20
-_LARGE_AT_ONCE = 2
-"""Uploads of files of several parts: each holds a part in memory, twice."""
-_DELETED_AT_ONCE = 250
-"""A request may name a thousand, which servers delete one after the other: several requests go on side by side."""
+_LARGE_UPLOAD_CONCURRENCY = 2
+"""Uploads of files of more than one part: each holds a part in memory, twice."""
+_DELETE_BATCH_SIZE = 250
+"""S3 allows a thousand keys in a request, but servers delete them one by one: several smaller requests run faster."""
 _IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
 class MinioObjects:
-    """Both buckets of any S3 server."""
+    """Implements Objects, and what `imagectl` needs to create and check the buckets."""
 
     def __init__(self, settings: Settings) -> None:
         endpoint = urlsplit(settings.s3_endpoint)
         timeout = urllib3.Timeout(connect=3, read=30)
         self._endpoint = settings.s3_endpoint
         self._pool = urllib3.PoolManager(
-            maxsize=_WORKERS, timeout=timeout, retries=urllib3.Retry(2, backoff_factor=0.2)
+            maxsize=_THREADS, timeout=timeout, retries=urllib3.Retry(2, backoff_factor=0.2)
         )
         self._client = Minio(
             endpoint.netloc,
@@ -55,12 +55,12 @@ class MinioObjects:
             http_client=self._pool,
         )
         self._names = {Bucket.PUBLIC: settings.bucket, Bucket.ORIGINALS: settings.originals_bucket}
-        self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
-        self._threads = ThreadPoolExecutor(_WORKERS, thread_name_prefix="s3")
+        self._large_uploads = asyncio.Semaphore(_LARGE_UPLOAD_CONCURRENCY)
+        self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="s3")
 
     async def put(self, bucket: Bucket, key: str, source: Path, content_type: str) -> None:
         is_large = source.stat().st_size > _PART_BYTES  # noqa: ASYNC240 - of a file just written
-        async with self._large if is_large else nullcontext():
+        async with self._large_uploads if is_large else nullcontext():
             await self._run(
                 lambda: self._client.fput_object(
                     self._names[bucket],
@@ -69,35 +69,36 @@ class MinioObjects:
                     content_type=content_type,
                     metadata=dict(_IMMUTABLE),
                     part_size=_PART_BYTES,
-                    num_parallel_uploads=1,  # each holds a part, as many more wait: files go side by side already
+                    num_parallel_uploads=1,  # files are uploaded side by side already
                 )
             )
 
     async def get(self, bucket: Bucket, key: str) -> bytes | None:
-        return await self._run(lambda: self._read(self._names[bucket], key, lambda answer: bytes(answer.read())))
+        return await self._run(lambda: self._read(self._names[bucket], key, lambda response: bytes(response.read())))
 
     async def save(self, bucket: Bucket, key: str, into: Path) -> bool:
-        return await self._run(lambda: bool(self._read(self._names[bucket], key, partial(_written, into))))
+        return await self._run(lambda: bool(self._read(self._names[bucket], key, partial(_write_chunks, into))))
 
     def _read(self, name: str, key: str, read: Callable[[urllib3.BaseHTTPResponse], Result]) -> Result | None:
+        """Return what `read` returns of the response to a request for an object; None if there is no such object."""
         try:
-            answer = self._client.get_object(name, key)
-        except S3Error as fault:
-            if fault.code in {"NoSuchKey", "NoSuchObject"}:
+            response = self._client.get_object(name, key)
+        except S3Error as error:
+            if error.code in {"NoSuchKey", "NoSuchObject"}:
                 return None
             raise
         try:
-            return read(answer)
+            return read(response)
         finally:
-            answer.close()
-            answer.release_conn()
+            response.close()
+            response.release_conn()
 
     async def list(self, bucket: Bucket, prefix: str) -> Collection[str]:
         return await self._run(
             lambda: [
                 str(found.object_name)
                 for found in islice(
-                    self._client.list_objects(self._names[bucket], prefix, recursive=True), _MOST_LISTED
+                    self._client.list_objects(self._names[bucket], prefix, recursive=True), _MAX_LISTED_KEYS
                 )
             ]
         )
@@ -107,17 +108,20 @@ class MinioObjects:
 
     def _page(self, name: str, prefix: str, after: str, limit: int) -> Sequence[StoredObject]:
         found = self._client.list_objects(name, prefix, recursive=True, start_after=after or None)
-        return [StoredObject(str(one.object_name), one.size or 0, one.last_modified) for one in islice(found, limit)]
+        return [
+            StoredObject(str(item.object_name), item.size or 0, item.last_modified) for item in islice(found, limit)
+        ]
 
     async def delete(self, bucket: Bucket, keys: Collection[str]) -> Collection[str]:
-        asked = [DeleteObject(key) for key in keys]
-        parts = [asked[first : first + _DELETED_AT_ONCE] for first in range(0, len(asked), _DELETED_AT_ONCE)]
-        refused = await asyncio.gather(*(self._run(partial(self._delete, self._names[bucket], part)) for part in parts))
-        return [key for some in refused for key in some]
+        objects = [DeleteObject(key) for key in keys]
+        batches = [objects[first : first + _DELETE_BATCH_SIZE] for first in range(0, len(objects), _DELETE_BATCH_SIZE)]
+        name = self._names[bucket]
+        refused = await asyncio.gather(*(self._run(partial(self._delete, name, batch)) for batch in batches))
+        return [key for batch in refused for key in batch]
 
     def _delete(self, name: str, keys: Sequence[DeleteObject]) -> Collection[str]:
-        faults = self._client.remove_objects(name, keys)
-        return [str(fault.name) for fault in faults if fault.code != "NoSuchKey"]
+        errors = self._client.remove_objects(name, keys)
+        return [str(error.name) for error in errors if error.code != "NoSuchKey"]
 
     async def ping(self) -> None:
         for name in self._names.values():
@@ -125,7 +129,10 @@ class MinioObjects:
                 raise StoreUnavailable(f"object storage: bucket {name} is missing; create it with: imagectl init")
 
     async def faults(self) -> Collection[str]:
-        """Return what is wrong with the buckets: missing, the public one not readable, the private one public."""
+        """Return what is wrong with the buckets, for operators: missing, or readable by others than they should be.
+
+        Raises StoreUnavailable.
+        """
         return await self._run(lambda: [fault for bucket in Bucket for fault in self._bucket_faults(bucket)])
 
     def _bucket_faults(self, bucket: Bucket) -> Iterator[str]:
@@ -142,22 +149,25 @@ class MinioObjects:
     def _policy(self, name: str) -> Mapping[str, Any]:
         try:
             return dict(json.loads(self._client.get_bucket_policy(name)))
-        except S3Error as fault:
-            if fault.code == "NoSuchBucketPolicy":
+        except S3Error as error:
+            if error.code == "NoSuchBucketPolicy":
                 return {}
             raise
 
     async def server_time(self) -> datetime:
-        """Return the server's clock, to the second, by the Date of an answer."""
+        """Return the time by the server's clock, to the second: the Date of a response. Raises StoreUnavailable."""
         return await self._run(self._date)
 
     def _date(self) -> datetime:
         url = f"{self._endpoint}/"
-        answer = self._pool.request("HEAD", url, retries=False)
-        return parsedate_to_datetime(answer.headers.get("Date", ""))
+        response = self._pool.request("HEAD", url, retries=False)
+        return parsedate_to_datetime(response.headers.get("Date", ""))
 
     async def apply_buckets(self) -> Collection[str]:
-        """Create both buckets where they are missing, the public one readable by everyone; return their names."""
+        """Create the buckets that are missing, and let everyone read the public one; return the names of both.
+
+        Raises StoreUnavailable.
+        """
         await self._run(self._apply_buckets)
         return list(self._names.values())
 
@@ -169,22 +179,25 @@ class MinioObjects:
         self._client.set_bucket_policy(public, json.dumps(_public_read(public)))
 
     async def _run(self, call: Callable[[], Result]) -> Result:
+        """Return what a blocking call returns, made in a thread. Raises StoreUnavailable."""
         with _translated():
-            return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+            return await asyncio.get_running_loop().run_in_executor(self._executor, call)
 
     def close(self) -> None:
-        """End the threads. Calls under way are not waited for: a server that hangs would keep the process."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """End the threads without waiting for their calls: a server that hangs would keep the process alive."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
 
 
-def _written(into: Path, answer: urllib3.BaseHTTPResponse) -> bool:
+def _write_chunks(into: Path, response: urllib3.BaseHTTPResponse) -> bool:
+    """Write a response's body into a file, without holding all of it in memory; return True."""
     with into.open("wb") as file:
-        for piece in answer.stream(_PIECE_BYTES):
-            file.write(piece)
+        for chunk in response.stream(_CHUNK_BYTES):
+            file.write(chunk)
     return True
 
 
 def _public_read(bucket: str) -> dict[str, object]:
+    """Return the policy that lets everyone get the objects of a bucket, but not list them."""
     return {
         "Version": "2012-10-17",
         "Statement": [
@@ -199,25 +212,26 @@ def _public_read(bucket: str) -> dict[str, object]:
 
 
 def _is_readable(policy: Mapping[str, Any]) -> bool:
-    """Whether a policy lets everyone get objects."""
+    """Return True if a bucket's policy lets everyone get objects."""
     return any(
-        one.get("Effect") == "Allow"
-        and "*" in _flat(one.get("Principal"))
-        and {"s3:GetObject", "s3:*", "*"} & set(_flat(one.get("Action")))
-        for one in policy.get("Statement", ())
+        statement.get("Effect") == "Allow"
+        and "*" in _texts(statement.get("Principal"))
+        and {"s3:GetObject", "s3:*", "*"} & set(_texts(statement.get("Action")))
+        for statement in policy.get("Statement", ())
     )
 
 
-def _flat(value: Any) -> list[str]:
-    """A policy writes one value, several, or several by kind."""
+def _texts(value: Any) -> list[str]:
+    """Return the texts of a policy's value, which may be a text, a list of them, or an object of both by kind."""
     if isinstance(value, Mapping):
-        return [text for one in value.values() for text in _flat(one)]
+        return [text for inner in value.values() for text in _texts(inner)]
     return [value] if isinstance(value, str) else list(value or ())
 
 
 @contextmanager
 def _translated() -> Iterator[None]:
+    """Turn exceptions of minio-py and of the connection inside the context into StoreUnavailable."""
     try:
         yield
-    except (MinioException, urllib3.exceptions.HTTPError, OSError) as fault:
-        raise StoreUnavailable(f"object storage: {type(fault).__name__}: {fault}") from fault
+    except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
+        raise StoreUnavailable(f"object storage: {type(error).__name__}: {error}") from error

@@ -1,4 +1,4 @@
-"""A listing in one line, for tables of many: what an operator filters by and reads, without its photos' facts."""
+"""Summaries of listings for tables: what operators filter by and read, without reading the photos' facts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from shared.domain.priority import Priority
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListingFilter:
-    """Which of a feed's listings are asked for; what is null or empty does not matter."""
+    """Which of a feed's listings to find. Conditions that are None or empty do not count; all others must hold."""
 
     feed: str
     prefix: str = ""
-    """What the ListingKey begins with."""
+    """The ListingKey begins with this text."""
     status: Status | None = None
     """At least one photo has this status."""
     reason: Reason | None = None
@@ -28,23 +28,30 @@ class ListingFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListingSummary:
-    """One listing; `reasons` are those of its photos' last failures, `wanting` how many want an attempt."""
+    """What a table shows of one listing."""
 
     feed: str
     listing_key: str
     standard_status: str | None
     city: str | None
     hidden: RemovalReason | None
+    """Why the listing is hidden; None if it is displayed."""
     counts: Mapping[Status, int]
+    """Photos by status."""
     reasons: tuple[Reason, ...]
+    """Why the last attempts of its photos failed, each reason once."""
     priority: Priority
+    """Of its most urgent photo."""
     wanting: int
+    """Photos that want an attempt."""
     in_flight: int
+    """Photos in flight."""
     due_at: datetime | None
+    """When the first of its photos is due; None if none wants an attempt."""
 
     @property
     def photos(self) -> int:
-        """How many photos it has."""
+        """How many photos the listing has."""
         return sum(self.counts.values())
 
 
@@ -52,11 +59,11 @@ FIELDS = (
     "feed", "listing_key", "standard_status", "city", "hidden", "counts", "photos.failure.reason", "priority",
     "wanting", "in_work", "due_at",
 )  # fmt: skip
-"""What of a document a row is read from."""
+"""The stored fields that `from_document` reads."""
 
 
 def from_document(document: Mapping[str, Any]) -> ListingSummary:
-    """Read a row from a listing's document, whole or with just its FIELDS."""
+    """Return the summary of a listing's document, which may have FIELDS only."""
     failures = (photo.get("failure") for photo in document["photos"])
     return ListingSummary(
         feed=document["feed"],
@@ -74,7 +81,7 @@ def from_document(document: Mapping[str, Any]) -> ListingSummary:
 
 
 def matches(document: Mapping[str, Any], wanted: ListingFilter) -> bool:
-    """Whether a listing's document is asked for."""
+    """Return True if a listing's document fits a filter. MemoryListings uses it; MongoDB evaluates a query instead."""
     photos = document["photos"]
     return (
         document["feed"] == wanted.feed

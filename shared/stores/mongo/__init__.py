@@ -1,4 +1,4 @@
-"""The door to MongoDB: the only package that knows Motor and PyMongo. A module a collection, or a few alike."""
+"""The stores in MongoDB. Only this package imports Motor and PyMongo."""
 
 from shared.stores.mongo.answers import MongoAnswers
 from shared.stores.mongo.attempts import MongoAttempts

@@ -1,4 +1,4 @@
-"""Connections to MongoDB, and what its driver's exceptions become."""
+"""Opens connections to MongoDB, and turns the drivers' exceptions into StoreUnavailable."""
 
 import asyncio
 import threading
@@ -16,20 +16,21 @@ from shared.stores.documents import Document
 from shared.stores.errors import StoreUnavailable
 
 Database: TypeAlias = "AsyncIOMotorDatabase[Document]"
-"""Motor's database; its classes take type arguments for the type checker only."""
+"""A database of Motor. It is a string because Motor's classes take type arguments in type checkers only."""
 AnswersDatabase: TypeAlias = AsyncDatabase[Document]
-"""The same by PyMongo's own asyncio client, which needs no threads: see docs/adr/0003."""
+"""A database of PyMongo's own asyncio client, which uses no threads: see docs/adr/0003."""
 
 _CALL_SECONDS = 20.0
-_CLOSING_SECONDS = 0.5
-"""A driver takes leave of its server, and waits for one that hangs."""
+_CLOSE_TIMEOUT_SECONDS = 0.5
+"""A driver says goodbye to its server when it is closed, and would wait long for a server that hangs."""
 
 
 @asynccontextmanager
 async def connect(uri: str, database: str, call_seconds: float = _CALL_SECONDS) -> AsyncIterator[Database]:
-    """Open a database for as long as the context lasts. Calls fail after seconds, not minutes, while it is away.
+    """Open a database for as long as the context lasts.
 
-    Only what builds indexes waits longer: over millions of images it takes minutes.
+    A call fails after `call_seconds`, or after 3 seconds if no server can be reached. Whoever builds indexes
+    passes a longer timeout: with millions of images that takes minutes.
     """
     client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(uri, **_options(call_seconds))
     try:
@@ -37,7 +38,7 @@ async def connect(uri: str, database: str, call_seconds: float = _CALL_SECONDS) 
     finally:
         closing = threading.Thread(target=client.close, daemon=True)
         closing.start()
-        await asyncio.to_thread(closing.join, _CLOSING_SECONDS)
+        await asyncio.to_thread(closing.join, _CLOSE_TIMEOUT_SECONDS)
 
 
 @asynccontextmanager
@@ -48,7 +49,7 @@ async def connect_for_answers(uri: str, database: str) -> AsyncIterator[AnswersD
         yield client[database]
     finally:
         with suppress(TimeoutError):
-            async with asyncio.timeout(_CLOSING_SECONDS):
+            async with asyncio.timeout(_CLOSE_TIMEOUT_SECONDS):
                 await client.close()
 
 
@@ -63,13 +64,13 @@ def _options(call_seconds: float) -> dict[str, Any]:
 
 
 async def ping(database: Database) -> None:
-    """Raise StoreUnavailable while the server does not answer."""
+    """Return if the server answers; raise StoreUnavailable if not."""
     with translated():
         await database.command("ping")
 
 
 async def server_time(database: Database) -> datetime:
-    """Return the server's clock."""
+    """Return the time by the server's clock. Raises StoreUnavailable."""
     with translated():
         hello = await database.command("hello")
     return cast("datetime", hello["localTime"]).replace(tzinfo=UTC)
@@ -77,10 +78,10 @@ async def server_time(database: Database) -> datetime:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raise StoreUnavailable in place of the driver's exceptions."""
+    """Turn exceptions of the drivers inside the context into StoreUnavailable, with MongoDB's own message."""
     try:
         yield
-    except PyMongoError as fault:
-        # What follows is the driver's own state.
-        words = str(fault).split(" (configured", 1)[0].split(", Timeout:", 1)[0]
-        raise StoreUnavailable(f"MongoDB: {type(fault).__name__}: {words}") from fault
+    except PyMongoError as error:
+        # Behind these words the message goes on with the driver's configuration and state.
+        message = str(error).split(" (configured", 1)[0].split(", Timeout:", 1)[0]
+        raise StoreUnavailable(f"MongoDB: {type(error).__name__}: {message}") from error

@@ -1,4 +1,4 @@
-"""The indexes: every query that a loop or a request makes has one."""
+"""The indexes. Each query that a loop or a request makes has one that serves it."""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -9,22 +9,23 @@ from shared.domain.image import Status
 from shared.domain.priority import Priority
 from shared.stores.mongo.connection import Database, translated
 
-_ATTEMPTS_KEPT = timedelta(days=90)
-_MARKS_KEPT = timedelta(days=100)
-"""Longer than the dead letters themselves."""
+_ATTEMPTS_KEPT_FOR = timedelta(days=90)
+_HANDLED_KEPT_FOR = timedelta(days=100)
+"""Longer than Kafka keeps the dead letters themselves."""
 
 COUNTED = [*(f"counts.{status}" for status in Status), *(f"queue.{priority}.photos" for priority in Priority)]
+"""The stored numbers that are summed to count a feed; an index holds them, so that no document is read."""
 
 INDEXES: Mapping[str, Sequence[IndexModel]] = {
     "listings": [
         IndexModel([("listing_key", ASCENDING), ("feed", ASCENDING)], name="listing_key_1_feed_1"),
         *(
             IndexModel(
-                [("feed", ASCENDING), (f"queue.{one}.due_at", ASCENDING), (f"queue.{one}.photos", ASCENDING)],
-                name=f"due_{one}",
-                partialFilterExpression={f"queue.{one}.due_at": {"$exists": True}},
+                [("feed", ASCENDING), (f"queue.{priority}.due_at", ASCENDING), (f"queue.{priority}.photos", ASCENDING)],
+                name=f"due_{priority}",
+                partialFilterExpression={f"queue.{priority}.due_at": {"$exists": True}},
             )
-            for one in Priority
+            for priority in Priority
         ),
         IndexModel(
             [("feed", ASCENDING), ("due_at", ASCENDING)],
@@ -67,7 +68,7 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
             [(name, ASCENDING) for name in ("feed", "displayed", "listing_key", *COUNTED)],
             name="counted",
         ),
-        # What an operator's tables are filtered by, each in the order of the key.
+        # For the filters of operators' tables, each in the order of the ListingKey.
         IndexModel([("feed", ASCENDING), ("photos.status", ASCENDING), ("listing_key", ASCENDING)], name="by_status"),
         IndexModel([("feed", ASCENDING), ("city", ASCENDING), ("listing_key", ASCENDING)], name="by_city"),
         IndexModel(
@@ -83,7 +84,7 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
     ],
     "attempts": [
         IndexModel([("image_id", ASCENDING), ("at", DESCENDING)]),
-        IndexModel([("at", ASCENDING)], name="expiry", expireAfterSeconds=int(_ATTEMPTS_KEPT.total_seconds())),
+        IndexModel([("at", ASCENDING)], name="expiry", expireAfterSeconds=int(_ATTEMPTS_KEPT_FOR.total_seconds())),
     ],
     "removals": [
         IndexModel([("listing_key", ASCENDING), ("feed", ASCENDING), ("removed_at", ASCENDING)]),
@@ -91,14 +92,14 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
         IndexModel([("feed", ASCENDING), ("removed_at", ASCENDING), ("_id", ASCENDING)], name="evidence_of_feed"),
     ],
     "dead_letters": [
-        IndexModel([("at", ASCENDING)], name="expiry", expireAfterSeconds=int(_MARKS_KEPT.total_seconds())),
+        IndexModel([("at", ASCENDING)], name="expiry", expireAfterSeconds=int(_HANDLED_KEPT_FOR.total_seconds())),
     ],
 }
-"""Every query that a loop or a request makes has its index here; `imagectl indexes apply` creates them."""
+"""The indexes of each collection; `imagectl indexes apply` creates them."""
 
 
 async def apply_indexes(database: Database) -> list[str]:
-    """Create every index that is missing; return the names of all."""
+    """Create the indexes that are missing; return the names of all, as `collection.index`. Raises StoreUnavailable."""
     names: list[str] = []
     with translated():
         for collection, indexes in INDEXES.items():
@@ -107,11 +108,11 @@ async def apply_indexes(database: Database) -> list[str]:
 
 
 async def missing_indexes(database: Database) -> list[str]:
-    """Return the names of the indexes that `apply_indexes` would create."""
+    """Return the names of missing indexes, as `collection.index`. Raises StoreUnavailable."""
     missing: list[str] = []
     with translated():
         for collection, indexes in INDEXES.items():
-            there = await database[collection].index_information()
+            present = await database[collection].index_information()
             names = [str(index.document["name"]) for index in indexes]
-            missing += [f"{collection}.{name}" for name in names if name not in there]
+            missing += [f"{collection}.{name}" for name in names if name not in present]
     return missing
