@@ -1,4 +1,4 @@
-"""docker-compose.yml runs the same system: the same settings, topics' servers and services as everywhere else."""
+"""Does docker-compose.yml run the same system, with the same settings, servers and services as `make up`?"""
 
 import shutil
 import subprocess
@@ -19,7 +19,7 @@ def test_every_setting_is_given_to_every_service() -> None:
         assert set(given) == known, name
 
 
-def test_its_defaults_are_the_settings_defaults() -> None:
+def test_the_defaults_are_those_of_the_settings() -> None:
     given = COMPOSE["services"]["resolver"]["environment"]
     for name, field in Settings.model_fields.items():
         value = given[f"IMAGES_{name.upper()}"]
@@ -34,7 +34,7 @@ def test_its_defaults_are_the_settings_defaults() -> None:
             assert value == field.default, name
 
 
-def test_the_services_wait_for_what_they_need() -> None:
+def test_the_services_wait_for_their_servers() -> None:
     services = COMPOSE["services"]
     assert services["init"]["command"] == ["ops.imagectl", "init"]
     assert set(services["init"]["depends_on"]) == {"kafka", "mongo", "s3"}
@@ -46,7 +46,7 @@ def test_the_services_wait_for_what_they_need() -> None:
         assert services[name]["depends_on"] == {"init": {"condition": "service_completed_successfully"}}
 
 
-def test_what_the_monitoring_mounts_is_there() -> None:
+def test_the_files_that_the_monitoring_mounts_exist() -> None:
     for name in ("prometheus", "grafana"):
         service = COMPOSE["services"][name]
         assert service["profiles"] == ["monitoring"]
@@ -55,15 +55,15 @@ def test_what_the_monitoring_mounts_is_there() -> None:
             assert source in COMPOSE["volumes"] or (PROJECT / source).is_dir(), volume
 
 
-def test_prometheus_asks_every_service() -> None:
+def test_prometheus_scrapes_every_service() -> None:
     config = yaml.safe_load((PROJECT / "ops" / "monitoring" / "prometheus.yml").read_text())
-    (targets,) = [one["targets"] for one in config["scrape_configs"][0]["static_configs"]]
+    (targets,) = [target["targets"] for target in config["scrape_configs"][0]["static_configs"]]
     ports = {name: COMPOSE["services"][name]["environment"][f"IMAGES_{name.upper()}_PORT"] for name in SERVICES}
     assert set(targets) == {f"{name}:{port}" for name, port in ports.items()}
 
 
-def test_a_client_accepts_it_where_there_is_one() -> None:
-    """No engine is needed to read it; without a client the tests above are all that can be had."""
+def test_a_compose_client_accepts_the_file() -> None:
+    """A client checks the file without an engine. Without a client, this test does nothing."""
     for client in (["docker", "compose"], ["docker-compose"]):
         if shutil.which(client[0]) and _works([*client, "version"]):
             done = subprocess.run(

@@ -1,4 +1,4 @@
-"""The documents say what the code does."""
+"""Do the documents match the code?"""
 
 import re
 
@@ -9,7 +9,7 @@ from ops.imagectl import app
 from shared.domain.failures import REASONS
 
 
-def test_the_table_of_failures_is_the_codes() -> None:
+def test_the_table_of_failures_equals_the_code() -> None:
     text = (PROJECT / "docs" / "failures.md").read_text()
     rows = re.findall(r"^\| `([a-z-]+)` \| (.+) \| (final|tried again) \|$", text, re.MULTILINE)
     expected = [

@@ -13,7 +13,7 @@ from shared.domain.image import Photo
 
 PACKAGE = PROJECT / "shared" / "domain" / "lifecycle"
 DOCUMENTS = "shared/stores/documents.py"
-FACTS = {one.name for one in fields(Photo)} | {
+FACTS = {field.name for field in fields(Photo)} | {
     *("rendering", "mls_changed_at", "checked_at"),  # of a copy
     *("removing", "remove_at", "public_keys", "original_keys"),  # of a discard
     *("hidden", "held_until", "off_market_at", "is_removed_by_operator", "removed_image_ids"),  # of a listing
@@ -83,6 +83,6 @@ def test_transitions_are_called_by_the_name_of_their_package() -> None:
     for path, tree in production().items():
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("shared.domain.lifecycle"):
-                imported = {one.name for one in node.names}
+                imported = {alias.name for alias in node.names}
                 functions = {name for name in imported if callable(getattr(lifecycle, name)) and name.islower()}
                 assert not functions, f"{path} line {node.lineno}"

@@ -1,4 +1,4 @@
-"""What operators are woken by: every metric is documented, every alert has its runbook, and fires when it should."""
+"""Is every metric of an alert or panel documented, and does every alert have a runbook and fire when it should?"""
 
 import json
 import os
@@ -53,9 +53,9 @@ def test_the_alerts_fire_when_they_should() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_alert_is_tried_on_a_good_and_on_a_bad_day() -> None:
+def test_every_alert_is_tested_on_a_good_and_on_a_bad_day() -> None:
     good, bad = yaml.safe_load((MONITORING / "alerts.test.yml").read_text())["tests"]
     names = {alert["alert"] for alert in ALERTS}
-    assert {one["alertname"] for one in good["alert_rule_test"]} == names
+    assert {alert["alertname"] for alert in good["alert_rule_test"]} == names
     (expected,) = bad["promql_expr_test"]
-    assert {re.findall(r'"(\w+)"', one["labels"])[0] for one in expected["exp_samples"]} == names
+    assert {re.findall(r'"(\w+)"', sample["labels"])[0] for sample in expected["exp_samples"]} == names

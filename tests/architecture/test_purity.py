@@ -1,4 +1,4 @@
-"""Rules are pure: they take facts and the time, and return decisions."""
+"""Are rules pure? They take facts and the time, and return decisions; and importing a module has no effect."""
 
 import ast
 from pathlib import Path
@@ -31,11 +31,11 @@ def name_of(path: Path) -> str:
 
 
 @pytest.mark.parametrize("path", PURE, ids=name_of)
-def test_a_rule_does_no_io_asks_no_clock_and_awaits_nothing(path: Path) -> None:
+def test_a_pure_module_does_no_io_reads_no_clock_and_awaits_nothing(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text())):
         assert not isinstance(node, ast.AsyncFunctionDef | ast.Await), f"line {node.lineno}: awaits"
         if isinstance(node, ast.Import):
-            assert not {one.name.split(".")[0] for one in node.names} & IMPURE_MODULES, f"line {node.lineno}"
+            assert not {imported.name.split(".")[0] for imported in node.names} & IMPURE_MODULES, f"line {node.lineno}"
         if isinstance(node, ast.ImportFrom):
             assert (node.module or "").split(".")[0] not in IMPURE_MODULES, f"line {node.lineno}"
         if isinstance(node, ast.Call):
@@ -44,8 +44,8 @@ def test_a_rule_does_no_io_asks_no_clock_and_awaits_nothing(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", PRODUCTION, ids=name_of)
-def test_importing_does_nothing(path: Path) -> None:
-    """A module's top level defines things; it connects to nothing, reads no file and no environment."""
+def test_importing_a_module_has_no_effect(path: Path) -> None:
+    """The top level of a module connects to nothing, and reads no file and no environment variable."""
     forbidden = {"connect", "run", "load", "read_text", "open", "getenv", "Settings", "Broker", "print", "mkdir"}
     for statement in ast.parse(path.read_text()).body:
         if isinstance(statement, ast.If | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -57,7 +57,7 @@ def test_importing_does_nothing(path: Path) -> None:
             assert not (isinstance(node, ast.Attribute) and node.attr == "environ"), f"line {statement.lineno}"
 
 
-def test_only_the_stated_files_are_called_pure() -> None:
-    """A file that says of itself that it is pure is held to it."""
+def test_every_module_that_claims_to_be_pure_is_tested() -> None:
+    """Each module whose docstring says "Pure." is tested above."""
     claims = [path for path in PRODUCTION if "Pure." in (ast.get_docstring(ast.parse(path.read_text())) or "")]
     assert {name_of(path) for path in claims} <= {name_of(path) for path in PURE}

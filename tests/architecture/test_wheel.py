@@ -1,4 +1,4 @@
-"""What is installed has everything that it needs to run, files that are no Python included."""
+"""Does the wheel have every file that the installed packages need, also those that are not Python?"""
 
 import zipfile
 from pathlib import Path

@@ -236,17 +236,17 @@ async def test_the_doctor_finds_no_fault_in_a_running_system(whole: System) -> N
 
 
 @pytest.mark.parametrize(
-    ("setting", "value", "what", "state", "said"),
+    ("setting", "value", "finding"),
     [
-        ("DESK_PORT", "9", "desk", "unknown", "does not answer"),
-        ("DESK_TOKEN", "", "the desk's token", "unknown", "IMAGES_DESK_TOKEN is not set here"),
-        ("DESK_TOKEN", "not-what-operators-have", "the desk's token", "fault", "refuses the one that is set here"),
-        ("VARIANTS", "full=200:jpeg:80", "the desk's settings", "fault", "other values of IMAGES_VARIANTS"),
-        ("FEEDS", "other.toml", "the desk's settings", "fault", "other values of feeds.other, feeds.strict"),
+        ("DESK_PORT", "9", ("desk", "unknown", "does not answer")),
+        ("DESK_TOKEN", "", ("the desk's token", "unknown", "IMAGES_DESK_TOKEN is not set here")),
+        ("DESK_TOKEN", "not-what-operators-have", ("the desk's token", "fault", "refuses the one that is set here")),
+        ("VARIANTS", "full=200:jpeg:80", ("the desk's settings", "fault", "other values of IMAGES_VARIANTS")),
+        ("FEEDS", "other.toml", ("the desk's settings", "fault", "other values of feeds.other, feeds.strict")),
     ],
 )
 async def test_the_doctor_checks_the_desk(
-    whole: System, mls: Sandbox, key: str, tmp_path: Path, setting: str, value: str, what: str, state: str, said: str
+    whole: System, mls: Sandbox, key: str, tmp_path: Path, setting: str, value: str, finding: tuple[str, str, str]
 ) -> None:
     if setting == "FEEDS":
         await whole.publish_listings(record_of(mls, key), feed="other")
@@ -254,12 +254,13 @@ async def test_the_doctor_checks_the_desk(
         (tmp_path / value).write_text(mls.feeds_toml())
         value = str(tmp_path / value)
     code, output, _ = await run(whole, "doctor", "--json", env={f"IMAGES_{setting}": value})
-    found = {finding["what"]: finding for finding in json.loads(output)}
-    wrong = {name: one["state"] for name, one in found.items() if one["state"] != "ok"}
+    what, state, message = finding
+    found = {checked["what"]: checked for checked in json.loads(output)}
+    wrong = {name: checked["state"] for name, checked in found.items() if checked["state"] != "ok"}
     left = {name: wrong.pop(name) for name in tuple(wrong) if name.startswith("feed ")}
     assert wrong == {what: state}
     assert left.get("feed other") == ("fault" if setting == "FEEDS" else None), "shown, and not in the file"
-    assert said in found[what]["said"]
+    assert message in found[what]["said"]
     assert found[what]["advice"]
     assert code == (1 if state == "fault" else 0), "a system without a desk is none the worse"
 
