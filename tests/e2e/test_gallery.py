@@ -1,4 +1,4 @@
-"""Test the demo's gallery on small and large screens: sizes of photos, layout shift, and horizontal overflow."""
+"""The demo's gallery on small and large screens: files of the right size, no layout shift, nothing wider than it."""
 
 import asyncio
 import json
@@ -17,14 +17,14 @@ from local.sandbox import Sandbox
 from tests.e2e.site import layout_shift, looking_at
 from tests.system import System, until
 
-PATIENCE_MS = 40_000
+MAX_WAIT_MS = 40_000
 PRICES = (500_000, 1_249_000, None, 899_900)
 CARD = "article listing-photos li:first-child"
 
 
 @dataclass(frozen=True)
 class Screen:
-    """The size of a browser's window in CSS pixels, and its device pixels per CSS pixel."""
+    """A browser's window in CSS pixels, and its device pixels for each CSS pixel."""
 
     width: int
     height: int
@@ -36,7 +36,7 @@ SCREENS = {"phone": Screen(390, 844, 3), "tablet": Screen(820, 1180, 2), "deskto
 
 @pytest.fixture(scope="module")
 async def titles(whole: System, mls: Sandbox, _keys: Iterator[str]) -> Mapping[str, str]:
-    """Publish four listings, wait for their photos, and return their titles by ListingKey."""
+    """The titles of four listings by ListingKey; their photos are downloaded."""
     keys = [next(_keys) for _ in PRICES]
     for key in keys:
         await whole.publish_listings(mls.market.property(mls.market.listing(key)))
@@ -49,13 +49,13 @@ async def titles(whole: System, mls: Sandbox, _keys: Iterator[str]) -> Mapping[s
 async def gallery(
     whole: System, titles: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[str]:
-    """Yield the URL of the demo's site."""
+    """The address of the demo's site."""
     listings, port = tmp_path_factory.mktemp("gallery") / "listings.json", ports.choose(set())
-    known = [
+    entries = [
         {"key": key, "title": title, "place": "Guelph", "price": price}
         for (key, title), price in zip(titles.items(), PRICES, strict=True)
     ]
-    listings.write_text(json.dumps(known))
+    listings.write_text(json.dumps(entries))
     command = ["-m", "local.site", "--port", str(port), "--resolver", whole.url("resolver"), "--feed", "sandbox"]
     process = await asyncio.create_subprocess_exec(sys.executable, *command, "--listings", str(listings), cwd=PROJECT)
     try:
@@ -66,19 +66,19 @@ async def gallery(
         await process.wait()
 
 
-async def is_right(page: Page, screen: Screen) -> None:
-    """Check that the layout did not shift, and that the page is not wider than the screen."""
+async def check_layout(page: Page, screen: Screen) -> None:
+    """Assert that nothing has moved, and that the page is no wider than the screen."""
     assert await layout_shift(page) < 0.01
     assert await page.evaluate("document.documentElement.scrollWidth") <= screen.width
 
 
-async def is_of_its_size(img: Locator, image: Mapping[str, Any]) -> None:
-    """Check that the browser loaded the smallest variant with a pixel for each device pixel."""
-    await expect(img).to_have_class("here", timeout=PATIENCE_MS)
+async def check_file(img: Locator, image: Mapping[str, Any]) -> None:
+    """Assert that an `<img>` has loaded the smallest of the photo's files with a pixel for each device pixel."""
+    await expect(img).to_have_class("here", timeout=MAX_WAIT_MS)
     await expect(img).to_have_attribute("alt", image["alt"])
-    dots, chosen = await img.evaluate("img => [img.clientWidth * devicePixelRatio, img.currentSrc]")
+    pixels, chosen = await img.evaluate("img => [img.clientWidth * devicePixelRatio, img.currentSrc]")
     files = {variant["width"]: variant["url"] for variant in image["variants"]}
-    assert chosen == files[min(width for width in files if width >= dots)], dots
+    assert chosen == files[min(width for width in files if width >= pixels)], pixels
 
 
 @pytest.mark.parametrize("name", SCREENS)
@@ -88,18 +88,18 @@ async def test_the_gallery_fits_the_screen_and_loads_photos_of_its_size(
     screen = SCREENS[name]
     images = {key: await whole.images(key) for key in titles}
     async with looking_at(browser, gallery, screen.width, screen.height, screen.density) as page:
-        await expect(page.locator(CARD)).to_have_count(len(titles), timeout=PATIENCE_MS)
-        for card, of_it in zip(await page.locator(f"{CARD} img").all(), images.values(), strict=True):
+        await expect(page.locator(CARD)).to_have_count(len(titles), timeout=MAX_WAIT_MS)
+        for card, images_of_card in zip(await page.locator(f"{CARD} img").all(), images.values(), strict=True):
             await card.scroll_into_view_if_needed()
-            await is_of_its_size(card, of_it[0])
+            await check_file(card, images_of_card[0])
         await page.evaluate("scrollTo(0, 0)")
-        await is_right(page, screen)
+        await check_layout(page, screen)
         await page.screenshot(path=tmp_path / f"{name}.png", animations="disabled")
         key = next(iter(titles))
         await page.get_by_role("button", name=f"Photos of {titles[key]}").click()
-        await expect(page.locator("dialog [part=thumbnail] img.here")).to_have_count(4, timeout=PATIENCE_MS)
+        await expect(page.locator("dialog [part=thumbnail] img.here")).to_have_count(4, timeout=MAX_WAIT_MS)
         photos = page.locator("dialog li img")
-        await is_of_its_size(photos.first, images[key][0])
+        await check_file(photos.first, images[key][0])
         assert await photos.evaluate_all("all => all.map(img => img.alt)") == [image["alt"] for image in images[key]]
-        await is_right(page, screen)
+        await check_layout(page, screen)
         await page.screenshot(path=tmp_path / f"{name}-listing.png", animations="disabled")

@@ -1,4 +1,4 @@
-"""Test the `<img>` of docs/frontend.md in a browser: it causes no layout shift."""
+"""The `<img>` of docs/frontend.md, written from one answer, in a browser: nothing moves when its photo is loaded."""
 
 import asyncio
 import re
@@ -27,7 +27,7 @@ _WRITE = """({image, attributes}) => {
   }
   document.querySelector("#photo").replaceWith(img);
 }"""
-_SETTLED = """() => new Promise(done =>
+_RENDERED = """() => new Promise(done =>
   requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 100))))"""
 
 
@@ -41,31 +41,31 @@ def documented() -> dict[str, str]:
     }
 
 
-async def shifted_by(browser: Browser, image: Mapping[str, Any], attributes: Mapping[str, str], width: int) -> float:
-    """Write the image into a loaded page, and return how far the text moved when the photo loaded."""
+async def shift_of(browser: Browser, image: Mapping[str, Any], attributes: Mapping[str, str], width: int) -> float:
+    """Write an `<img>` into a page that is shown already; return the layout shift when its photo is loaded."""
 
-    async def page_of(_: web.Request) -> web.Response:
+    async def answer(_: web.Request) -> web.Response:
         return web.Response(text=_PAGE, content_type="text/html")
 
-    may_come = asyncio.Event()
+    may_load = asyncio.Event()
 
-    async def late(route: Route) -> None:
-        await may_come.wait()
+    async def load_late(route: Route) -> None:
+        await may_load.wait()
         await route.continue_()
 
     app, port = web.Application(), ports.choose(set())
-    app.add_routes([web.get("/", page_of)])
+    app.add_routes([web.get("/", answer)])
     async with serving(app, "127.0.0.1", port), looking_at(browser, f"http://127.0.0.1:{port}/", width) as page:
-        await page.route("**/*.webp", late)
+        await page.route("**/*.webp", load_late)
         await page.evaluate(_WRITE, {"image": image, "attributes": attributes})
-        await page.evaluate(_SETTLED)
+        await page.evaluate(_RENDERED)
         await page.evaluate("self.shifted = 0")
-        may_come.set()
+        may_load.set()
         img = page.locator("img")
         await img.evaluate("img => img.decode()")
-        await page.evaluate(_SETTLED)
+        await page.evaluate(_RENDERED)
         assert await img.evaluate("img => [img.naturalWidth > 0, img.alt]") == [True, image["alt"]]
-        assert await img.evaluate("img => img.currentSrc") in [one["url"] for one in image["variants"]]
+        assert await img.evaluate("img => img.currentSrc") in [variant["url"] for variant in image["variants"]]
         return await layout_shift(page)
 
 
@@ -75,6 +75,6 @@ async def test_an_img_written_from_an_answer_causes_no_layout_shift(
 ) -> None:
     await whole.publish_listings(mls.market.property(mls.market.listing(key)))
     image, attributes = (await whole.wait_until_downloaded(key, 4))[0], documented()
-    assert await shifted_by(browser, image, attributes, width) == 0
-    without_place = {name: value for name, value in attributes.items() if name not in {"width", "height"}}
-    assert await shifted_by(browser, image, without_place, width) > 0.01, "or nothing is measured"
+    assert await shift_of(browser, image, attributes, width) == 0
+    without_size = {name: value for name, value in attributes.items() if name not in {"width", "height"}}
+    assert await shift_of(browser, image, without_size, width) > 0.01, "the measurement finds a shift"

@@ -1,4 +1,4 @@
-"""Test the types of the component's JavaScript, and the declaration files beside it."""
+"""The component's JavaScript passes the type checker, and its `.d.ts` files are what the compiler makes of it."""
 
 import re
 import subprocess
@@ -22,7 +22,7 @@ OPTIONS = (
 def test_the_declarations_equal_those_that_the_compiler_generates(tmp_path: Path) -> None:
     code, made = tmp_path / "code", tmp_path / "made"
     code.mkdir()
-    for file in ASSETS.glob("*.js"):  # copied without declarations, which the compiler would use instead
+    for file in ASSETS.glob("*.js"):  # copied without the declarations, which the compiler would read instead
         (code / file.name).write_text(file.read_text())
     command = [*tools.typescript(), *OPTIONS, "--outDir", str(made), str(code / "listing-photos.js")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)

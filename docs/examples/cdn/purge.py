@@ -1,7 +1,8 @@
-"""Takes removed photos out of a cache: hears `image-removed`, purges every URL that it names.
+"""Purges removed photos from a cache: reads `image-removed`, and purges every URL that an event names.
 
-For nginx on this machine: `PURGE_NGINX=/var/cache/nginx/photos python purge.py`. For Cloudflare: `PURGE_CLOUDFLARE` is
-the zone, `CLOUDFLARE_TOKEN` may purge it. `IMAGES_KAFKA` and `IMAGES_TOPIC_PREFIX` are the services'. Needs aiokafka.
+For nginx on this machine: `PURGE_NGINX=/var/cache/nginx/photos python purge.py`. For Cloudflare, `PURGE_CLOUDFLARE` is
+the zone's id, and `CLOUDFLARE_TOKEN` a token that may purge it. `IMAGES_KAFKA` and `IMAGES_TOPIC_PREFIX` are the
+services' settings. Needs aiokafka.
 """
 
 import asyncio
@@ -17,19 +18,19 @@ from urllib.parse import urlsplit
 from aiokafka import AIOKafkaConsumer
 
 SETTLE_SECONDS = float(os.environ.get("PURGE_SETTLE_SECONDS", "5"))
-"""A photo that was on its way into the cache while it was removed is in it by then, and goes too."""
+"""How long to wait after an event: until then, a request from before the removal may put the photo into the cache."""
 CLOUDFLARE = os.environ.get("CLOUDFLARE_API", "https://api.cloudflare.com/client/v4")
 
 
 def purge_nginx(folder: Path, urls: Sequence[str]) -> None:
-    """Delete the files that nginx keeps the URLs in: named by the key's MD5, in folders by `levels=1:2`."""
+    """Delete the files in which nginx caches the URLs: named by the cache key's MD5, in folders by `levels=1:2`."""
     for url in urls:
         name = hashlib.md5(urlsplit(url).path.encode(), usedforsecurity=False).hexdigest()
         (folder / name[-1] / name[-3:-1] / name).unlink(missing_ok=True)
 
 
 def purge_cloudflare(zone: str, token: str, urls: Sequence[str]) -> None:
-    """Tell Cloudflare, 100 URLs a call. Raises OSError where it refuses."""
+    """Purge the URLs at Cloudflare, 100 in a call. Raises OSError if Cloudflare refuses or does not answer."""
     for first in range(0, len(urls), 100):
         request = urllib.request.Request(
             f"{CLOUDFLARE}/zones/{zone}/purge_cache",
@@ -40,7 +41,7 @@ def purge_cloudflare(zone: str, token: str, urls: Sequence[str]) -> None:
 
 
 async def purge(urls: Sequence[str]) -> None:
-    """Purge wherever the environment says, until it is done: what fails is tried again."""
+    """Purge the URLs from the caches that the environment names; repeat after two seconds until it succeeds."""
     is_done = False
     while not is_done:
         try:
@@ -49,13 +50,13 @@ async def purge(urls: Sequence[str]) -> None:
             if zone := os.environ.get("PURGE_CLOUDFLARE"):
                 await asyncio.to_thread(purge_cloudflare, zone, os.environ["CLOUDFLARE_TOKEN"], urls)
             is_done = True
-        except OSError as fault:
-            print(f"purging {len(urls)} URLs failed, trying again: {fault}", flush=True)
+        except OSError as error:
+            print(f"purging {len(urls)} URLs failed, trying again: {error}", flush=True)
             await asyncio.sleep(2)
 
 
 async def main() -> None:
-    """Purge what every event names; acknowledge it only then, so that none is lost."""
+    """Read events for ever. The offsets are committed after the purge, so that none is lost."""
     consumer = AIOKafkaConsumer(
         f"{os.environ.get('IMAGES_TOPIC_PREFIX', '')}image-removed",
         bootstrap_servers=os.environ["IMAGES_KAFKA"],
@@ -74,7 +75,7 @@ async def main() -> None:
             events = [json.loads(record.value) for record in records if record.value]
             await purge(list(dict.fromkeys(url for event in events for url in event["data"]["urls"])))
             await consumer.commit()
-            print(f"purged what {len(records)} events named", flush=True)
+            print(f"purged the URLs of {len(records)} events", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,27 +1,27 @@
-/** Why there is no answer. `status` is 0 where the resolver was not reached. */
+/** Thrown if the resolver does not answer a call. `status` is the HTTP status, 0 if the resolver was not reached. */
 export class ListingImagesError extends Error {
     /**
      * @param {string} message what is wrong, and what to do
      * @param {number} status
-     * @param {number} retryAfter seconds to wait before asking again, 0 if not said
+     * @param {number} retryAfter seconds to wait before the next attempt, 0 if the answer does not say
      */
     constructor(message: string, status: number, retryAfter?: number);
     status: number;
     retryAfter: number;
-    /** Whether the same question may be answered later. */
+    /** True if the same call may succeed later. */
     get isPassing(): boolean;
 }
-/** The resolver's questions as calls. */
+/** The resolver's calls for frontends. Each ends after 15 s at the latest. */
 export class ListingImagesClient {
     /** @param {string | URL} api where the resolver answers, such as "https://images.example.com" */
     constructor(api: string | URL);
     /**
-     * All photos of one listing.
+     * Return all photos of one listing, in order.
      * @param {string} key the ListingKey
      * @param {{feed?: string | null, context?: "view" | "search", isFresh?: boolean, signal?: AbortSignal}} [options]
-     *   `isFresh` asks past the browser's cache
+     *   `isFresh` makes the browser ask the resolver even if it has the answer cached
      * @returns {Promise<ListingImages>}
-     * @throws {ListingImagesError} 404: not displayed; 409: displayed in several feeds, name one
+     * @throws {ListingImagesError} 404 if no displayed listing has the key; 409 if several feeds display it and none is named
      */
     listing(key: string, { feed, context, isFresh, signal }?: {
         feed?: string | null;
@@ -30,9 +30,9 @@ export class ListingImagesClient {
         signal?: AbortSignal;
     }): Promise<ListingImages>;
     /**
-     * The first photos of up to 200 listings: one call for one page of search results.
+     * Return the first photos of up to 200 listings: one call for one page of search results.
      * @param {string[]} keys ListingKeys
-     * @param {{feed?: string | null, photos?: number, signal?: AbortSignal}} [options] `photos` of each listing, 1 if not said
+     * @param {{feed?: string | null, photos?: number, signal?: AbortSignal}} [options] `photos` of each listing, 1 if not given
      * @returns {Promise<SearchAnswer>}
      * @throws {ListingImagesError}
      */
@@ -55,8 +55,8 @@ export type Variant = {
     file_size: number;
 };
 /**
- * One photo. While there is no copy, `url` answers with the photo as soon as it is here, `srcset` is empty, `variants`
- * has no entry, and sizes are null.
+ * One photo. Without a copy, `url` is the resolver's address that waits for the download and then leads to the copy;
+ * `srcset` and `variants` are empty, and sizes are null.
  */
 export type Image = {
     id: string;
@@ -89,7 +89,8 @@ export type ListingImages = {
     images: Image[];
 };
 /**
- * The photos of one page of search results: by listing key; keys that are not displayed; keys of several feeds.
+ * The photos of one page of search results by ListingKey, the keys that no displayed listing has, and the keys that are
+ * displayed in several feeds.
  */
 export type SearchAnswer = {
     listings: Map<string, ListingImages>;

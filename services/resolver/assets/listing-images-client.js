@@ -1,4 +1,4 @@
-/** Asks the resolver which photos to show. No dependency, no DOM: it runs in browsers, workers and servers alike. */
+/** A client of the resolver. It has no dependency and needs no DOM: it runs in browsers, workers and servers. */
 
 /** @typedef {"pending" | "failed" | "downloaded" | "outdated"} Status */
 
@@ -13,8 +13,8 @@
  */
 
 /**
- * One photo. While there is no copy, `url` answers with the photo as soon as it is here, `srcset` is empty, `variants`
- * has no entry, and sizes are null.
+ * One photo. Without a copy, `url` is the resolver's address that waits for the download and then leads to the copy;
+ * `srcset` and `variants` are empty, and sizes are null.
  * @typedef {object} Image
  * @property {string} id
  * @property {number} order
@@ -41,22 +41,24 @@
  */
 
 /**
- * The photos of one page of search results: by listing key; keys that are not displayed; keys of several feeds.
+ * The photos of one page of search results by ListingKey, the keys that no displayed listing has, and the keys that are
+ * displayed in several feeds.
  * @typedef {object} SearchAnswer
  * @property {Map<string, ListingImages>} listings
  * @property {string[]} unknown
  * @property {string[]} ambiguous
  */
 
-const PATIENCE_MS = 15_000;
-const PASSING = [0, 408, 425, 429, 500, 502, 503, 504];
+const TIMEOUT_MS = 15_000;
+/** Statuses after which the same request may succeed later; 0 if the resolver was not reached. */
+const TRANSIENT = [0, 408, 425, 429, 500, 502, 503, 504];
 
-/** Why there is no answer. `status` is 0 where the resolver was not reached. */
+/** Thrown if the resolver does not answer a call. `status` is the HTTP status, 0 if the resolver was not reached. */
 export class ListingImagesError extends Error {
   /**
    * @param {string} message what is wrong, and what to do
    * @param {number} status
-   * @param {number} retryAfter seconds to wait before asking again, 0 if not said
+   * @param {number} retryAfter seconds to wait before the next attempt, 0 if the answer does not say
    */
   constructor(message, status, retryAfter = 0) {
     super(message);
@@ -65,13 +67,13 @@ export class ListingImagesError extends Error {
     this.retryAfter = retryAfter;
   }
 
-  /** Whether the same question may be answered later. */
+  /** True if the same call may succeed later. */
   get isPassing() {
-    return PASSING.includes(this.status);
+    return TRANSIENT.includes(this.status);
   }
 }
 
-/** The resolver's questions as calls. */
+/** The resolver's calls for frontends. Each ends after 15 s at the latest. */
 export class ListingImagesClient {
   #api;
 
@@ -81,31 +83,31 @@ export class ListingImagesClient {
   }
 
   /**
-   * All photos of one listing.
+   * Return all photos of one listing, in order.
    * @param {string} key the ListingKey
    * @param {{feed?: string | null, context?: "view" | "search", isFresh?: boolean, signal?: AbortSignal}} [options]
-   *   `isFresh` asks past the browser's cache
+   *   `isFresh` makes the browser ask the resolver even if it has the answer cached
    * @returns {Promise<ListingImages>}
-   * @throws {ListingImagesError} 404: not displayed; 409: displayed in several feeds, name one
+   * @throws {ListingImagesError} 404 if no displayed listing has the key; 409 if several feeds display it and none is named
    */
   async listing(key, { feed, context = "view", isFresh = false, signal } = {}) {
     const query = new URLSearchParams({ context });
     if (feed) query.set("feed", feed);
     const path = `/api/listings/${encodeURIComponent(key)}/images?${query}`;
-    return this.#absolute(await this.#ask(path, { cache: isFresh ? "no-cache" : "default" }, signal));
+    return this.#absolute(await this.#fetch(path, { cache: isFresh ? "no-cache" : "default" }, signal));
   }
 
   /**
-   * The first photos of up to 200 listings: one call for one page of search results.
+   * Return the first photos of up to 200 listings: one call for one page of search results.
    * @param {string[]} keys ListingKeys
-   * @param {{feed?: string | null, photos?: number, signal?: AbortSignal}} [options] `photos` of each listing, 1 if not said
+   * @param {{feed?: string | null, photos?: number, signal?: AbortSignal}} [options] `photos` of each listing, 1 if not given
    * @returns {Promise<SearchAnswer>}
    * @throws {ListingImagesError}
    */
   async search(keys, { feed = null, photos = 1, signal } = {}) {
     const body = JSON.stringify({ listing_keys: keys, feed, photos_per_listing: photos, context: "search" });
     const headers = { "Content-Type": "application/json" };
-    const answer = await this.#ask("/api/images/resolve", { method: "POST", headers, body }, signal);
+    const answer = await this.#fetch("/api/images/resolve", { method: "POST", headers, body }, signal);
     /** @type {Map<string, ListingImages>} */
     const listings = new Map(Object.entries(answer.listings));
     for (const listing of listings.values()) this.#absolute(listing);
@@ -113,12 +115,13 @@ export class ListingImagesClient {
   }
 
   /**
+   * Return the JSON of an answer. Throws a ListingImagesError, or the reason of the caller's own abort.
    * @param {string} path
    * @param {RequestInit} options
    * @param {AbortSignal} [signal]
    */
-  async #ask(path, options, signal) {
-    const deadline = AbortSignal.timeout(PATIENCE_MS);
+  async #fetch(path, options, signal) {
+    const deadline = AbortSignal.timeout(TIMEOUT_MS);
     try {
       const answer = await fetch(new URL(path, this.#api), {
         ...options,
@@ -127,22 +130,22 @@ export class ListingImagesClient {
       });
       if (!answer.ok) throw await problem(answer);
       return await answer.json();
-    } catch (fault) {
-      if (signal?.aborted || fault instanceof ListingImagesError) throw fault;
-      throw new ListingImagesError(`${this.#api.origin} gave no answer: ${fault}`, 0);
+    } catch (error) {
+      if (signal?.aborted || error instanceof ListingImagesError) throw error;
+      throw new ListingImagesError(`${this.#api.origin} gave no answer: ${error}`, 0);
     }
   }
 
-  /** @param {ListingImages} listing */
+  /** Make the URLs of a listing's photos absolute; return the listing. @param {ListingImages} listing */
   #absolute(listing) {
     for (const image of listing.images) image.url = new URL(image.url, this.#api).href;
     return listing;
   }
 }
 
-/** @param {Response} answer an error, by RFC 9457 if the resolver itself wrote it */
+/** Return the error of an answer, with the detail of its problem (RFC 9457) if it has one. @param {Response} answer */
 async function problem(answer) {
-  const said = await answer.json().catch(() => null);
+  const body = await answer.json().catch(() => null);
   const seconds = Number(answer.headers.get("Retry-After"));
-  return new ListingImagesError(said?.detail || `HTTP ${answer.status}`, answer.status, seconds || 0);
+  return new ListingImagesError(body?.detail || `HTTP ${answer.status}`, answer.status, seconds || 0);
 }

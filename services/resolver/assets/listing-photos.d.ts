@@ -1,7 +1,7 @@
-/** A listing's photos as a gallery. */
+/** The element `<listing-photos>`. */
 export class ListingPhotos extends HTMLElement {
     static observedAttributes: string[];
-    /** What the gallery says; a page may replace any of it, such as for another language. */
+    /** The gallery's texts. A page may replace each of them, for example by another language's. */
     static words: {
         gallery: string;
         previous: string;
@@ -16,7 +16,7 @@ export class ListingPhotos extends HTMLElement {
     };
     connectedCallback(): void;
     set images(images: import("./listing-images-client.js").Image[]);
-    /** The photos shown. Set them where the page has the answer already, such as from `search`; then none is asked for. */
+    /** The photos shown. A page that has them already, for example from `search`, sets them; then the gallery requests none. */
     get images(): import("./listing-images-client.js").Image[];
     disconnectedCallback(): void;
     /** @param {string} _name @param {string | null} before @param {string | null} after */

@@ -1,12 +1,12 @@
 /**
- * `<listing-photos>`: a listing's photos as a gallery that keeps its size from the first moment.
+ * `<listing-photos>`: a gallery of a listing's photos. It has its final size before any photo is loaded.
  *
  *     <listing-photos listing="C12000001" feed="proptx-idx" sizes="(max-width: 48rem) 100vw, 48rem"></listing-photos>
  *
- * Attributes: `listing` (the ListingKey), `feed` (where the key is displayed in several), `api` (where the resolver
- * answers; where this module came from if not given), `sizes` (how wide the gallery is, as for `<img>`), `loading`
- * (`eager` for a gallery that is the page's main content). `state` is written: `loading`, `ready`, `empty`, `error`.
- * Slots: `empty` and `error` replace the words shown then. The event `statechange` has the error, if any, as `detail`.
+ * Attributes: `listing` (the ListingKey), `feed` (needed if the key is displayed in several), `api` (the resolver's
+ * address; by default the site that this module came from), `sizes` (how wide the gallery is, as for `<img>`), `loading`
+ * (`eager` for a gallery that is the page's main content). The gallery writes `state`: `loading`, `ready`, `empty`, `error`.
+ * Slots: `empty` and `error` replace the texts of these states. The event `statechange` has the error, if any, as `detail`.
  * Parts: `stage`, `photo`, `note`, `previous`, `next`, `count`, `thumbnails`, `thumbnail`.
  * Properties in CSS: `--listing-photos-fit` (`contain`), `--listing-photos-radius`, `--listing-photos-thumbnail` (height).
  */
@@ -18,11 +18,12 @@ import { thumbHashToImageData } from "./thumbhash.js";
 
 export { ListingImagesClient, ListingImagesError, thumbHashToImageData };
 
-/** Photos that are missing are asked for this often, ever less often: for some three minutes. */
-const MOST_ROUNDS = 13;
+/** How often a listing with missing photos is requested, with growing pauses: for some three minutes. */
+const MAX_REQUESTS = 13;
 const FIRST_PAUSE_MS = 1_000;
-const LONGEST_PAUSE_MS = 30_000;
-const SETTLED_MS = 120;
+const MAX_PAUSE_MS = 30_000;
+/** How long the photos must not scroll to count as at rest. */
+const AT_REST_MS = 120;
 
 const STYLE = `
   :host { display: grid; grid-template-rows: minmax(0, 1fr) auto; aspect-ratio: 4 / 3; max-height: 90vh;
@@ -76,11 +77,11 @@ const STYLE = `
     img { transition: opacity .25s } ul, [part=thumbnails] { scroll-behavior: smooth }
   }`;
 
-/** A listing's photos as a gallery. */
+/** The element `<listing-photos>`. */
 export class ListingPhotos extends HTMLElement {
   static observedAttributes = ["listing", "feed", "api"];
 
-  /** What the gallery says; a page may replace any of it, such as for another language. */
+  /** The gallery's texts. A page may replace each of them, for example by another language's. */
   static words = {
     gallery: "Photos",
     previous: "Previous photo",
@@ -98,15 +99,18 @@ export class ListingPhotos extends HTMLElement {
   #images = [];
   #index = 0;
   /** @type {AbortController | undefined} */
-  #following;
-  /** Whether the page set the photos: then none are asked for. */
+  #requests;
+  /** True if the page set the photos: then the gallery requests none. */
   #isGiven = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #settling;
-  /** Where the photos are being moved to; nothing while a visitor moves them. @type {number | undefined} */
-  #heading;
+  #restTimer;
+  /**
+   * The scroll position that a button or key leads to; undefined while the visitor scrolls.
+   * @type {number | undefined}
+   */
+  #target;
   /** @type {Map<string, {slide: HTMLLIElement, thumbnail: HTMLButtonElement}>} */
-  #shown = new Map();
+  #frames = new Map();
 
   #internals = this.attachInternals();
   #slides = make("ul", { tabIndex: 0, role: "list" });
@@ -134,15 +138,15 @@ export class ListingPhotos extends HTMLElement {
     this.#previous.addEventListener("click", () => this.#go(this.#index - 1));
     this.#next.addEventListener("click", () => this.#go(this.#index + 1));
     this.#slides.addEventListener("scroll", () => this.#onScroll());
-    for (const hand of ["pointerdown", "touchstart", "wheel"]) {
-      this.#slides.addEventListener(hand, () => (this.#heading = undefined), { passive: true });
+    for (const type of ["pointerdown", "touchstart", "wheel"]) {
+      this.#slides.addEventListener(type, () => (this.#target = undefined), { passive: true });
     }
-    this.#say();
+    this.#label();
   }
 
   connectedCallback() {
     if (Object.hasOwn(this, "images")) {
-      // Set before this class was known: pass it through the setter.
+      // The page set the property before this class was defined: pass it through the setter.
       const { images } = this;
       Reflect.deleteProperty(this, "images");
       this.images = images;
@@ -161,7 +165,7 @@ export class ListingPhotos extends HTMLElement {
     this.#start();
   }
 
-  /** The photos shown. Set them where the page has the answer already, such as from `search`; then none is asked for. */
+  /** The photos shown. A page that has them already, for example from `search`, sets them; then the gallery requests none. */
   get images() {
     return this.#images;
   }
@@ -173,102 +177,113 @@ export class ListingPhotos extends HTMLElement {
     this.#become(images.length ? "ready" : "empty");
   }
 
-  // Asking
+  // Requests
 
   #stop() {
-    this.#following?.abort();
-    this.#following = undefined;
+    this.#requests?.abort();
+    this.#requests = undefined;
   }
 
-  /** Ask for the listing that the attributes name; what several attributes change together is asked for once. */
+  /** Request the listing that the attributes name, once if several attributes change together. */
   #start() {
     this.#stop();
     this.#isGiven = false;
     if (!this.getAttribute("listing")) return;
-    const { signal } = (this.#following = new AbortController());
+    const { signal } = (this.#requests = new AbortController());
     this.#become("loading");
-    queueMicrotask(() => signal.aborted || this.#follow(signal));
+    queueMicrotask(() => signal.aborted || this.#load(signal));
   }
 
-  /** Ask, and ask again while photos are missing. @param {AbortSignal} signal */
-  async #follow(signal) {
+  /** Request the listing, and again while photos are missing, until aborted. @param {AbortSignal} signal */
+  async #load(signal) {
     const client = new ListingImagesClient(this.getAttribute("api") || import.meta.url);
     const key = this.getAttribute("listing") ?? "";
     const feed = this.getAttribute("feed");
-    for (let round = 0; round < MOST_ROUNDS; round++) {
-      let pause = Math.min(FIRST_PAUSE_MS * 1.5 ** round, LONGEST_PAUSE_MS) * (0.8 + 0.4 * Math.random());
+    for (let round = 0; round < MAX_REQUESTS; round++) {
+      let pause = Math.min(FIRST_PAUSE_MS * 1.5 ** round, MAX_PAUSE_MS) * (0.8 + 0.4 * Math.random());
       try {
         const { images } = await client.listing(key, { feed, isFresh: round > 0, signal });
         if (signal.aborted) return;
         this.#show(images);
         this.#become(images.length ? "ready" : "empty");
-        if (images.every(isHere)) return;
-      } catch (fault) {
+        if (images.every(hasCopy)) return;
+      } catch (error) {
         if (signal.aborted) return;
-        if (!(fault instanceof ListingImagesError)) throw fault;
-        this.#refused(fault);
-        if (!fault.isPassing) return;
-        pause = Math.max(pause, fault.retryAfter * 1000);
+        if (!(error instanceof ListingImagesError)) throw error;
+        this.#showError(error);
+        if (!error.isPassing) return;
+        pause = Math.max(pause, error.retryAfter * 1000);
       }
-      await timePasses(pause, signal);
-      await pageIsSeen(signal);
+      await pauseFor(pause, signal);
+      await untilVisible(signal);
       if (signal.aborted) return;
     }
   }
 
-  /** What is shown stays while the fault may pass; it goes where the listing is no longer displayed. @param {ListingImagesError} fault */
-  #refused(fault) {
-    if (fault.isPassing && this.#images.length) return;
+  /**
+   * Show an error in place of the photos. Photos that are shown stay while the error may pass.
+   * @param {ListingImagesError} error
+   */
+  #showError(error) {
+    if (error.isPassing && this.#images.length) return;
     this.#show([]);
-    this.#become(fault.status === 404 ? "empty" : "error", fault);
-    if (!fault.isPassing) console.warn(`<listing-photos listing="${this.getAttribute("listing")}">: ${fault.message}`);
+    this.#become(error.status === 404 ? "empty" : "error", error);
+    if (!error.isPassing) console.warn(`<listing-photos listing="${this.getAttribute("listing")}">: ${error.message}`);
   }
 
-  /** @param {"loading" | "ready" | "empty" | "error"} state @param {ListingImagesError} [fault] */
-  #become(state, fault) {
+  /**
+   * Write the state, and dispatch `statechange` if it is another.
+   * @param {"loading" | "ready" | "empty" | "error"} state
+   * @param {ListingImagesError} [error]
+   */
+  #become(state, error) {
     this.#empty.hidden = state !== "empty";
     this.#error.hidden = state !== "error";
     this.#message.hidden = state !== "empty" && state !== "error";
-    this.#thumbnails.hidden = state !== "loading" && this.#images.length < 2; // until then it keeps their place
+    // While loading, the empty row keeps the thumbnails' place.
+    this.#thumbnails.hidden = state !== "loading" && this.#images.length < 2;
     if (this.getAttribute("state") === state) return;
     this.setAttribute("state", state);
-    this.dispatchEvent(new CustomEvent("statechange", { detail: fault }));
+    this.dispatchEvent(new CustomEvent("statechange", { detail: error }));
   }
 
-  // Showing
+  // Photos
 
-  /** Show these photos; those that were shown stay where they are, and the one looked at stays in sight. @param {Image[]} images */
+  /**
+   * Show photos. The elements of photos that were shown before are kept, and the current photo stays in view.
+   * @param {Image[]} images
+   */
   #show(images) {
-    const looked = this.#images[this.#index]?.id;
+    const current = this.#images[this.#index]?.id;
     const before = this.#images.map(({ id }) => id).join();
     this.#images = images;
-    const shown = new Map(images.map((image) => [image.id, this.#shown.get(image.id) ?? this.#frame(image.id)]));
-    this.#shown = shown;
+    const frames = new Map(images.map((image) => [image.id, this.#frames.get(image.id) ?? this.#frame(image.id)]));
+    this.#frames = frames;
     if (images.map(({ id }) => id).join() !== before) {
-      this.#slides.replaceChildren(...[...shown.values()].map(({ slide }) => slide));
-      this.#thumbnails.replaceChildren(...[...shown.values()].map(({ thumbnail }) => thumbnail));
+      this.#slides.replaceChildren(...[...frames.values()].map(({ slide }) => slide));
+      this.#thumbnails.replaceChildren(...[...frames.values()].map(({ thumbnail }) => thumbnail));
     }
     const sizes = this.getAttribute("sizes") || "100vw";
     images.forEach((image, at) => {
-      const frame = shown.get(image.id);
+      const frame = frames.get(image.id);
       const isFirst = at === 0 && this.getAttribute("loading") === "eager";
       if (frame) paint(frame.slide, image, { sizes, loading: isFirst ? "eager" : "lazy" });
       if (frame) paint(frame.thumbnail, { ...image, alt: "" }, { sizes: "7rem", loading: "lazy" });
     });
-    this.#index = Math.max(0, images.findIndex(({ id }) => id === looked));
-    if (looked && this.#index) this.#slides.scrollTo({ left: this.#index * this.#slides.clientWidth, behavior: "instant" });
-    this.#say();
+    this.#index = Math.max(0, images.findIndex(({ id }) => id === current));
+    if (current && this.#index) this.#slides.scrollTo({ left: this.#index * this.#slides.clientWidth, behavior: "instant" });
+    this.#label();
   }
 
-  /** @param {string} id */
+  /** Return the empty elements for a photo. @param {string} id */
   #frame(id) {
     const thumbnail = make("button", { part: "thumbnail", type: "button" });
     thumbnail.addEventListener("click", () => this.#go(this.#images.findIndex((image) => image.id === id)));
     return { slide: make("li", {}), thumbnail };
   }
 
-  /** Say which photo is looked at, and everything else in the page's words. */
-  #say() {
+  /** Write all texts and labels, and mark the thumbnail of the current photo. */
+  #label() {
     const all = this.#images.length;
     const { words } = ListingPhotos;
     const { count } = words;
@@ -281,7 +296,7 @@ export class ListingPhotos extends HTMLElement {
     this.#previous.hidden = this.#next.hidden = this.#count.hidden = all < 2;
     this.#count.textContent = all ? count(this.#index + 1, all, this.#images[this.#index].alt) : "";
     this.#images.forEach(({ id, alt }, at) => {
-      const thumbnail = this.#shown.get(id)?.thumbnail;
+      const thumbnail = this.#frames.get(id)?.thumbnail;
       if (!thumbnail) return;
       thumbnail.ariaLabel = count(at + 1, all, alt);
       thumbnail.ariaCurrent = at === this.#index ? "true" : null;
@@ -292,41 +307,42 @@ export class ListingPhotos extends HTMLElement {
     }
   }
 
-  // Moving
+  // Navigation
 
-  /** Look at a photo; after the last comes the first. @param {number} index */
+  /** Scroll to a photo; the first follows the last. @param {number} index */
   #go(index) {
     const all = this.#images.length;
     if (!all) return;
-    clearTimeout(this.#settling); // where the photos rested before is no longer what is looked at
+    clearTimeout(this.#restTimer); // the photo at which the visitor's scrolling came to rest is no longer the current one
     this.#index = (index + all) % all;
-    this.#heading = this.#index * this.#slides.clientWidth;
-    this.#slides.scrollTo({ left: this.#heading });
+    this.#target = this.#index * this.#slides.clientWidth;
+    this.#slides.scrollTo({ left: this.#target });
     this.#revealThumbnail();
-    this.#say();
+    this.#label();
   }
 
-  /** Only the row of thumbnails may scroll, never the page. */
+  /** Scroll the current photo's thumbnail into view; only the row of thumbnails scrolls, never the page. */
   #revealThumbnail() {
     const row = this.#thumbnails;
-    const one = /** @type {HTMLElement | undefined} */ (row.children[this.#index]);
-    if (one) row.scrollTo({ left: one.offsetLeft - row.offsetLeft - (row.clientWidth - one.offsetWidth) / 2 });
+    const thumbnail = /** @type {HTMLElement | undefined} */ (row.children[this.#index]);
+    if (!thumbnail) return;
+    row.scrollTo({ left: thumbnail.offsetLeft - row.offsetLeft - (row.clientWidth - thumbnail.offsetWidth) / 2 });
   }
 
-  /** A finger or a wheel moves the photos: once they rest, say which is seen. What passes on the way elsewhere is not. */
+  /** Once the visitor's scrolling comes to rest, make the photo in view the current one; ignore scrolling to a target. */
   #onScroll() {
-    clearTimeout(this.#settling);
-    if (this.#heading !== undefined) {
-      if (Math.abs(this.#slides.scrollLeft - this.#heading) < 2) this.#heading = undefined;
+    clearTimeout(this.#restTimer);
+    if (this.#target !== undefined) {
+      if (Math.abs(this.#slides.scrollLeft - this.#target) < 2) this.#target = undefined;
       return;
     }
-    this.#settling = setTimeout(() => {
+    this.#restTimer = setTimeout(() => {
       const index = Math.round(this.#slides.scrollLeft / (this.#slides.clientWidth || 1));
       if (index === this.#index || index >= this.#images.length) return;
       this.#index = index;
       this.#revealThumbnail();
-      this.#say();
-    }, SETTLED_MS);
+      this.#label();
+    }, AT_REST_MS);
   }
 
   /** @param {KeyboardEvent} event */
@@ -342,16 +358,17 @@ export class ListingPhotos extends HTMLElement {
   }
 }
 
-/** Whether there is a copy to show. @param {Image} image */
-function isHere(image) {
+/** Return true if a photo has a copy to show. @param {Image} image */
+function hasCopy(image) {
   return image.variants.length > 0;
 }
 
 /**
- * Fill a frame with a photo, its ThumbHash beneath, or with words where there is none; nothing if it shows that already.
+ * Fill a frame with a photo above the colours of its ThumbHash, or with a text if the photo has no copy. Do nothing if the
+ * frame shows the same already.
  * @param {HTMLElement} frame
  * @param {Image} image
- * @param {{sizes: string, loading: "eager" | "lazy"}} how
+ * @param {{sizes: string, loading: "eager" | "lazy"}} options as for `<img>`
  */
 function paint(frame, image, { sizes, loading }) {
   const shows = JSON.stringify([image.url, image.status, image.alt]);
@@ -359,22 +376,25 @@ function paint(frame, image, { sizes, loading }) {
   frame.dataset.shows = shows;
   const { words } = ListingPhotos;
   const isThumbnail = frame.matches("[part~=thumbnail]");
-  if (!isHere(image)) {
+  if (!hasCopy(image)) {
     const note = image.status === "failed" ? words.failed : words.pending;
     frame.replaceChildren(make("p", { part: "note" }, isThumbnail ? "…" : note));
     return;
   }
-  // Before src: what the choice of the file depends on.
+  // Before `src` is set: the browser chooses the file by these.
   const img = make("img", { part: "photo", alt: image.alt, decoding: "async", loading, sizes, srcset: image.srcset });
   if (image.width && image.height) Object.assign(img, { width: image.width, height: image.height });
-  // Once it can be painted: what fades in before that is seen to come all at once.
+  // The fade begins once the photo can be painted; begun earlier, it would be over before the photo appears.
   img.addEventListener("load", () => img.decode().catch(() => {}).then(() => img.classList.add("here")));
   img.addEventListener("error", () => frame.replaceChildren(make("p", { part: "note" }, isThumbnail ? "×" : words.failed)));
   img.src = image.url;
   frame.replaceChildren(...colours(image.thumbhash), img);
 }
 
-/** The canvas that stands in for a photo; none where the hash cannot be read. @param {string | null} hash */
+/**
+ * Return the canvas that stands for a photo until it is loaded; none if its ThumbHash cannot be read.
+ * @param {string | null} hash
+ */
 function colours(hash) {
   if (!hash) return [];
   try {
@@ -388,10 +408,11 @@ function colours(hash) {
 }
 
 /**
+ * Return a new element.
  * @template {keyof HTMLElementTagNameMap} Tag
  * @param {Tag} tag
  * @param {Omit<Partial<HTMLElementTagNameMap[Tag]>, "part"> & {part?: string}} properties
- * @param {...(Node | string)} children text stays text
+ * @param {...(Node | string)} children a string becomes text, never markup
  * @returns {HTMLElementTagNameMap[Tag]}
  */
 function make(tag, { part, ...properties }, ...children) {
@@ -402,7 +423,7 @@ function make(tag, { part, ...properties }, ...children) {
   return element;
 }
 
-/** @param {string} path */
+/** Return an icon of one line. @param {string} path in a square of 24 units */
 function arrow(path) {
   const [svg, line] = ["svg", "path"].map((tag) => document.createElementNS("http://www.w3.org/2000/svg", tag));
   svg.setAttribute("viewBox", "0 0 24 24");
@@ -411,16 +432,16 @@ function arrow(path) {
   return svg;
 }
 
-/** @param {number} ms @param {AbortSignal} signal @returns {Promise<void>} */
-function timePasses(ms, signal) {
+/** Wait, but no longer than until aborted. @param {number} ms @param {AbortSignal} signal @returns {Promise<void>} */
+function pauseFor(ms, signal) {
   return new Promise((resolve) => {
     const timer = setTimeout(resolve, ms);
     signal.addEventListener("abort", () => (clearTimeout(timer), resolve()), { once: true });
   });
 }
 
-/** Nobody asks for a page that nobody looks at. @param {AbortSignal} signal @returns {Promise<void>} */
-function pageIsSeen(signal) {
+/** Wait until the page is visible, or until aborted. @param {AbortSignal} signal @returns {Promise<void>} */
+function untilVisible(signal) {
   return new Promise((resolve) => {
     if (!document.hidden) return resolve();
     document.addEventListener("visibilitychange", () => resolve(), { once: true, signal });

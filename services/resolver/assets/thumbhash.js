@@ -1,13 +1,13 @@
-/** Reads a ThumbHash: some 25 bytes that hold a photo's colours and rough shapes, to show until it is here. */
+/** Decodes ThumbHashes: some 25 bytes with a photo's colours and rough shapes, to show until the photo is loaded. */
 
 /**
- * The colours of a ThumbHash, at most 32 pixels a side.
+ * Return the picture of a ThumbHash, at most 32 pixels a side.
  *
  * The format: https://evanw.github.io/thumbhash/. A header with the average and how strongly each channel varies, then
  * four bits for each coefficient of a discrete cosine transform: lightness, yellow-blue, red-green, opacity.
  * @param {string} hash base64
  * @returns {ImageData}
- * @throws {Error} for what is no ThumbHash
+ * @throws {Error} if the text is not a ThumbHash
  */
 export function thumbHashToImageData(hash) {
   const bytes = Uint8Array.from(atob(hash), (letter) => letter.charCodeAt(0));
@@ -41,13 +41,13 @@ export function thumbHashToImageData(hash) {
   return image;
 }
 
-/** @param {Uint8Array} bytes */
+/** Yield the halves of bytes, the lower half first. @param {Uint8Array} bytes */
 function* nibblesOf(bytes) {
   for (const byte of bytes) yield* [byte & 15, byte >> 4];
 }
 
 /**
- * Takes a channel's coefficients off the stream; returns its value at a place, 0…1 across and down.
+ * Take a channel's coefficients from the nibbles. Return a function from a place (0…1 across and down) to its value.
  * @param {Iterator<number>} nibbles
  * @param {number} columns
  * @param {number} rows
