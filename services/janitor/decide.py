@@ -45,12 +45,13 @@ def uncounted_hours(due: Iterable[Listing], now: datetime) -> Collection[tuple[s
 
     `due` are listings whose removal is due. An hour is given by the feed, the reason, and its beginning.
     """
-    hidden = [(listing.feed, listing.hidden) for listing in due if listing.hidden]
     return sorted(
         {
-            (feed, one.reason, one.since)
-            for feed, one in hidden
-            if one.reason in GUARDED_REASONS and one.since <= now - BURST_WINDOW
+            (listing.feed, listing.hidden.reason, listing.hidden.since)
+            for listing in due
+            if listing.hidden
+            and listing.hidden.reason in GUARDED_REASONS
+            and listing.hidden.since <= now - BURST_WINDOW
         }
     )
 

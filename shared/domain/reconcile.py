@@ -19,35 +19,35 @@ def apply(listing: Listing | None, announcement: Announcement, feed: Feed, now: 
     `listing` is None if it was never recorded. A stale announcement changes nothing, nor does one that only repeats
     what is recorded.
     """
-    known = listing or Listing(feed=announcement.feed, key=announcement.listing_key)
+    before = listing or Listing(feed=announcement.feed, key=announcement.listing_key)
     version = announcement.version
-    if listing is not None and is_stale(version, known.version):
+    if listing is not None and is_stale(version, before.version):
         return None
-    hidden = lifecycle.hide(known, announcement, feed, now)
-    media_changed_at = newest(version.media_changed_at, known.media_changed_at)
-    city = announcement.city or known.city
+    hidden = lifecycle.hide(before, announcement, feed, now)
+    media_changed_at = newest(version.media_changed_at, before.media_changed_at)
+    city = announcement.city or before.city
     facts = ListingFacts(
-        feed=known.feed,
-        listing_key=known.key,
+        feed=before.feed,
+        listing_key=before.key,
         media_changed_at=media_changed_at,
         priority=area_priority(feed, city),
         event_id=announcement.event_id,
     )
-    photos = _photos(known, announcement, hidden, facts, now)
+    photos = _photos(before, announcement, hidden, facts, now)
     has_rows = bool(announcement.set_aside) or announcement.photos is not None
     reconciled = replace(
-        known,
+        before,
         standard_status=announcement.standard_status,
         city=city,
-        modified_at=newest(version.modified_at, known.modified_at),
+        modified_at=newest(version.modified_at, before.modified_at),
         media_changed_at=media_changed_at,
-        position=version.position or known.position,
+        position=version.position or before.position,
         hidden=hidden,
         photos=photos,
-        discards=known.discards + _withdrawn(known, photos, announcement, hidden, now),
-        set_aside=announcement.set_aside if has_rows else known.set_aside,
+        discards=before.discards + _withdrawn(before, photos, announcement, hidden, now),
+        set_aside=announcement.set_aside if has_rows else before.set_aside,
     )
-    if listing is not None and replace(reconciled, position=known.position) == known:
+    if listing is not None and replace(reconciled, position=before.position) == before:
         return None
     return replace(reconciled, seen_at=now)
 

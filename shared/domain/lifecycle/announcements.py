@@ -19,7 +19,7 @@ class ListingFacts:
     media_changed_at: datetime | None
     """The newest MLS timestamp of the listing's media: the version of photos without a timestamp of their own."""
     priority: Priority
-    """The least that the listing's area gives its photos."""
+    """The priority of the listing's area, which its photos have at least."""
     event_id: str
     """The id of the `listing-seen` event; empty where there is none."""
 
@@ -47,7 +47,7 @@ def announce_again(
 ) -> Photo:  # fmt: skip
     """Return the photo as it is announced now; `order` is its place among the listing's photos, from 0.
 
-    A newer version, or another URL where the last one was used up, makes it due now unless it is in flight.
+    A newer version makes it due now unless it is in flight; so does a new URL if it waited for one.
     """
     changed_at = announced.own_changed_at or facts.media_changed_at
     # One replace for all: a burst brings the photos of a whole market, and each replace takes microseconds.
@@ -82,7 +82,7 @@ def _new_url(photo: Photo, url: str, now: datetime) -> dict[str, Any]:
 
 
 def _new_version(photo: Photo, changed_at: datetime | None, event_id: str, now: datetime) -> dict[str, Any]:
-    """Return the fields that a version of this MLS time changes: a newer one ends every wait and forgives failures."""
+    """Return the fields that a version with this timestamp changes: a newer version ends waits and clears failures."""
     if not is_newer(changed_at, photo.announced_at):
         return _restated(photo, changed_at)
     is_in_flight = photo.released_at is not None or photo.claim is not None
@@ -91,9 +91,9 @@ def _new_version(photo: Photo, changed_at: datetime | None, event_id: str, now: 
 
 
 def _restated(photo: Photo, changed_at: datetime | None) -> dict[str, Any]:
-    """Return the fields that an older time for the same picture changes, as when a photo gets a timestamp of its own.
+    """Return the fields that an older timestamp for the same version changes: a photo got a timestamp of its own.
 
-    The copy then belongs to that time, or a later change would look older than the copy.
+    The copy gets that timestamp too, or a later change would look older than the copy.
     """
     if changed_at is None or changed_at == photo.announced_at:
         return {}

@@ -1,4 +1,4 @@
-"""How does an attempt of a photo go? It is released, claimed, and settled by its outcome, or deferred without one."""
+"""How does an attempt of a photo go? The photo is released, claimed, and settled by the outcome; or it is deferred."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -14,7 +14,7 @@ from shared.domain.priority import Priority
 LEASE = timedelta(seconds=120)
 """How long a released photo may stay unfinished. Then it is due again: its event was lost, or its worker died."""
 _CLAIM_MARGIN = timedelta(seconds=60)
-"""What a claim lasts beyond the request's own deadline: waiting for a slot, for an encoder, and for storage."""
+"""How long a claim lasts beyond the request's timeout: for waiting for a slot, for an encoder, and for storage."""
 
 
 def release(photo: Photo, now: datetime) -> Photo:
@@ -36,9 +36,9 @@ def can_claim(listing: Listing, photo: Photo, worker: str | None, now: datetime)
 
 
 def claim(photo: Photo, worker: str, feed: Feed, now: datetime) -> Photo:
-    """Return the photo claimed by the worker, for as long as one request and what surrounds it may take.
+    """Return the photo claimed by the worker, until the feed's request timeout and a margin of a minute are over.
 
-    Of a feed with single-use URLs, the URL counts as used from here on: a worker that dies may have asked for it.
+    If the feed has single-use URLs, the URL counts as used from here on: a worker that dies may have requested it.
     """
     until = now + timedelta(milliseconds=int(feed.request_timeout_seconds * 1000)) + _CLAIM_MARGIN
     return replace(
@@ -60,7 +60,10 @@ def defer(photo: Photo, until: datetime) -> Photo:
 
 
 def settle_deferred(photo: Photo, until: datetime, *, url_is_used: bool) -> Photo:
-    """Return the claimed photo deferred. If the origin was not asked, its single-use URL can still be used."""
+    """Return the claimed photo after an attempt without a result, due at the given time.
+
+    Its single-use URL can still be used if `url_is_used` is False: the origin was not asked.
+    """
     is_kept = url_is_used or photo.wants_rebuild
     return replace(defer(photo, until), used_url_key=photo.used_url_key if is_kept else None)
 
@@ -68,10 +71,10 @@ def settle_deferred(photo: Photo, until: datetime, *, url_is_used: bool) -> Phot
 def settle_failed(
     photo: Photo, claimed: Photo, failure: Failure, feed: Feed, now: datetime, jitter: float
 ) -> Photo:  # fmt: skip
-    """Return the claimed photo after its attempt failed: one more attempt counted, the next one due by `retry`.
+    """Return the claimed photo after a failed attempt: the attempt is counted, and the next is due as `retry` says.
 
-    `claimed` is the photo as it was when its attempt began: if the MLS has announced a newer version since, that one is
-    due now. A copy stays. `jitter` in 0…1 spreads retries.
+    `claimed` is the photo as it was when its attempt began. If the MLS has announced a newer version since then, the
+    photo is due now. A copy stays. `jitter` in 0…1 spreads retries.
     """
     was_given_up = photo.failure is not None and retry.is_given_up(photo.failure, photo.attempts, feed)
     attempts = 1 if was_given_up else photo.attempts + 1
@@ -93,7 +96,7 @@ def settle_unchanged(
 ) -> Photo:
     """Return the claimed photo after the origin confirmed its copy, with the validators for the next request.
 
-    `claimed` is the photo as it was when its attempt began, `priority` what its listing's area gives it.
+    `claimed` is the photo as it was when its attempt began; `priority` is its new one, that of its listing's area.
     """
     assert photo.copy is not None  # noqa: S101 - only the holder of the claim replaces a copy
     copy = replace(
@@ -109,13 +112,13 @@ def settle_unchanged(
 def settle_downloaded(photo: Photo, claimed: Photo, copy: Copy, priority: Priority, now: datetime) -> Photo:
     """Return the claimed photo with the copy that its attempt has stored.
 
-    `claimed` is the photo as it was when its attempt began, `priority` what its listing's area gives it.
+    `claimed` is the photo as it was when its attempt began; `priority` is its new one, that of its listing's area.
     """
     return _succeeded(photo, claimed, replace(copy, mls_changed_at=_version_fetched(photo, claimed)), priority, now)
 
 
 def _version_fetched(photo: Photo, claimed: Photo) -> datetime | None:
-    """Return the MLS time of the version fetched: the one announced when the fetch began, not one announced since."""
+    """Return the MLS's timestamp of the fetched version: announced when the fetch began, not since then."""
     return claimed.announced_at if is_newer(photo.announced_at, claimed.announced_at) else photo.announced_at
 
 

@@ -11,7 +11,7 @@ from shared.domain.listing import Discard, Hidden, Listing, RemovalReason, copy_
 
 _RETRY_AFTER = timedelta(minutes=1)
 _UNCLAIMED_KEPT_FOR = timedelta(hours=1)
-"""The worker that took the photo over may be storing the same objects."""
+"""Another worker, which has claimed the photo since, may store the same objects."""
 
 
 def withdraw(
@@ -19,8 +19,9 @@ def withdraw(
 ) -> Discard:
     """Return the discard, due now, of every version of a photo that its listing shows no more.
 
-    `hidden` is what hid the listing before; then the photo counts as not shown since that time. `off_market_at` is when
-    the listing left the market by the MLS's clock, if `hidden` is None.
+    `hidden` says why the listing was hidden before, None if it was displayed: a photo of a hidden listing counts as not
+    shown since the listing was hidden. `off_market_at` is the MLS's time of the announcement that withdrew it; it is
+    not used for a hidden listing, whose own is.
     """
     copy = photo.copy
     return Discard(
@@ -38,9 +39,9 @@ def withdraw(
 
 
 def supersede(listing: Listing, photo: Photo, now: datetime, remove_at: datetime) -> Listing:
-    """Return the listing with this photo, which has a new copy, in place of the one with the same id.
+    """Return the listing with the photo, which has a new copy, in place of the photo with the same id.
 
-    Objects that only the former copy used are discarded at `remove_at`; objects that the new copy uses are taken out of
+    Objects that only the former copy used are discarded at `remove_at`. Objects that the new copy uses are taken out of
     all discards.
     """
     former = listing.photo(photo.id)
@@ -54,10 +55,10 @@ def supersede(listing: Listing, photo: Photo, now: datetime, remove_at: datetime
 
 
 def discard_unclaimed(listing: Listing, claimed: Photo, copy: Copy, now: datetime) -> Listing:
-    """Return the listing with a discard of objects that were stored for a photo whose claim was lost meanwhile.
+    """Return the listing with a discard of the objects that were stored for a photo whose claim was lost meanwhile.
 
-    Objects that the photo's present copy uses stay. They go now if the listing shows the photo no more, else in an
-    hour. `claimed` is the photo as it was when its attempt began.
+    The discard is due now if the listing shows the photo no more, else in an hour; objects that the photo's copy uses
+    are left out. `claimed` is the photo as it was when its attempt began.
     """
     photo = listing.photo(claimed.id)
     if photo is None:
@@ -142,7 +143,7 @@ def _joined(discards: Sequence[Discard]) -> list[Discard]:
 
 
 def _discard(photo: Photo, copy: Copy, reason: RemovalReason, now: datetime, remove_at: datetime) -> Discard:
-    """Return the discard of one copy of a photo, not of its other versions."""
+    """Return the discard of this copy of a photo, without its other versions."""
     return Discard(
         image_id=photo.id,
         object_id=photo.object_id,

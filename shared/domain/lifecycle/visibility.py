@@ -13,13 +13,13 @@ from shared.domain.lifecycle.discards import withdraw
 from shared.domain.listing import Hidden, Listing, RemovalReason
 
 GRACE = timedelta(seconds=5)
-"""Copies of a hidden listing stay this long, unseen: one that comes right back keeps them. The contract allows 30 s."""
+"""Copies of a hidden listing stay this long: a listing shown again at once keeps them. The contract allows 30 s."""
 
 
 def hide(listing: Listing, announcement: Announcement, feed: Feed, now: datetime) -> Hidden | None:
-    """Return what hides the listing after this announcement: why, since when, and until when its copies stay.
+    """Return why and since when the announcement hides the listing, and until when its copies stay.
 
-    None if it is displayed. What an operator removed stays hidden whatever the MLS announces.
+    None if the listing is displayed. A listing that an operator removed stays hidden, whatever the MLS announces.
     """
     if listing.is_removed_by_operator:
         return listing.hidden
@@ -76,14 +76,16 @@ def remove_photos(listing: Listing, image_ids: Collection[str], now: datetime) -
 
 
 def allow_again(listing: Listing, image_ids: Collection[str]) -> Listing:
-    """Return the listing with what operators removed allowed again: these photos, or all if none is named.
+    """Return the listing with removed photos allowed again: these, or without ids all of them and the listing itself.
 
-    The version that the MLS announced last is forgotten, so that its next announcement counts, even the same again.
+    The last announced version is forgotten, so that the MLS's next announcement is applied, even an equal one.
     """
     return replace(
         listing,
         is_removed_by_operator=listing.is_removed_by_operator and bool(image_ids),
-        removed_image_ids=tuple(one for one in listing.removed_image_ids if image_ids and one not in image_ids),
+        removed_image_ids=tuple(
+            image_id for image_id in listing.removed_image_ids if image_ids and image_id not in image_ids
+        ),
         modified_at=None,
         media_changed_at=None,
         position=None,
