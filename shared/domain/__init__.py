@@ -1,1 +1,1 @@
-"""The rules: standard library only, no I/O, no clock, no logging, no async."""
+"""The domain: records and pure rules. Only the standard library is used; no I/O, no clock, no logging, no async."""

@@ -24,42 +24,41 @@ class InvalidPropertyRecord(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnouncedPhoto:
-    """A photo as the MLS announced it, in the largest size that the feed allows.
-
-    `url_keys` are the keys of all its URLs, of any size; `own_changed_at` is None without a timestamp of its own.
-    """
+    """A photo as the MLS announced it, in the largest size that the feed's rules allow."""
 
     object_id: str
     media_key: str
     url: str
     url_keys: tuple[str, ...]
+    """The keys (`image.url_key`) of the photo's URLs in all sizes."""
     caption: str
     own_changed_at: datetime | None
+    """The photo's MediaModificationTimestamp; None if the MLS gave none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announcement:
-    """A property record as read by the feed's rules; `photos` in order.
-
-    `photos` is None if the record says nothing about photos, or if none of its rows can be understood: an error of the
-    MLS never means "no photos". `hidden_by` is None if the listing may be shown.
-    """
+    """A property record as read by the feed's rules."""
 
     feed: str
     listing_key: str
     standard_status: str | None
     hidden_by: RemovalReason | None
+    """Why the listing may not be shown; None if it may be shown."""
     may_be_kept: bool
     """True if the feed's `keep_after_inactive_hours` applies; False for an opt-out and for MlgCanView false."""
     city: str | None
     version: Version
     photos: tuple[AnnouncedPhoto, ...] | None
+    """The photos to show, in order. None if the record says nothing about photos, or if none of its `Media` rows can be
+    understood: an error of the MLS never means "no photos"."""
     set_aside: tuple[SetAside, ...]
     event_id: str
+    """The id of the event that brought the record; empty without an event."""
 
 
 class _Row(NamedTuple):
-    """A row of `Media`; `refusal` says why the feed's rules forbid to touch it, None if they do not."""
+    """A row of `Media`: one size of one photo."""
 
     object_id: str
     media_key: str
@@ -69,14 +68,17 @@ class _Row(NamedTuple):
     caption: str
     changed_at: datetime | None
     refusal: str | None
+    """Why the feed's rules forbid the use of the row; None if they allow it."""
 
 
 def read(
     feed: Feed, record: Mapping[str, object], position: Position | None = None, event_id: str = ""
 ) -> Announcement:
-    """Read a property record as the MLS gave it. Raises InvalidPropertyRecord if it cannot be understood as a whole.
+    """Read a property record as the MLS gave it, by the feed's rules.
 
-    `position` is the place of its event on the topic and `event_id` the event's id, if an event brought it.
+    `position` is the place of the record's event on the topic, and `event_id` that event's id; None and empty if no
+    event brought the record. Raises InvalidPropertyRecord if the ListingKey is missing, a timestamp of the listing
+    cannot be read, or `Media` is not a list. A `Media` row that cannot be understood is set aside.
     """
     key = listing_key(record)
     rows, unusable = _rows(feed, record.get("Media"))
@@ -102,9 +104,10 @@ def read(
 
 
 def read_version(record: Mapping[str, object], position: Position | None = None) -> Version | None:
-    """Return how new a property record is, without reading its photos; None if that needs the photos' timestamps.
+    """Return the version of a property record without reading its photos.
 
-    Raises InvalidPropertyRecord if a timestamp cannot be read.
+    Return None if `read` must tell the version: the listing has no media timestamp of its own, so that the photos'
+    timestamps count, or `Media` is not a list. Raises InvalidPropertyRecord if a timestamp cannot be read.
     """
     modified_at, media_changed_at = _timestamp(record, "ModificationTimestamp"), _own_media_timestamp(record)
     if media_changed_at is None or not isinstance(record.get("Media"), (list, type(None))):
@@ -122,7 +125,7 @@ def listing_key(record: Mapping[str, object]) -> str:
 
 
 def _hidden_by(feed: Feed, record: Mapping[str, object]) -> tuple[RemovalReason | None, bool]:
-    """Return why the listing may not be shown, None if it may, and whether its copies may be kept meanwhile."""
+    """Return why the listing may not be shown, or None, and True if its copies may be kept while it is hidden."""
     if _is_explicit_false(record.get("InternetEntireListingDisplayYN")):
         return RemovalReason.OPT_OUT, False
     if _is_explicit_false(record.get("MlgCanView")):
@@ -134,7 +137,10 @@ def _hidden_by(feed: Feed, record: Mapping[str, object]) -> tuple[RemovalReason 
 
 
 def _rows(feed: Feed, media: object) -> tuple[list[_Row] | None, tuple[SetAside, ...]]:
-    """Return the rows of `Media` that can be understood, None without `Media`, and those that cannot."""
+    """Return the rows of `Media` that can be understood, and the other rows, set aside with the reason.
+
+    The first are None if `Media` is None. Raises InvalidPropertyRecord if `Media` is not a list.
+    """
     if media is None:
         return None, ()
     if not isinstance(media, list):
@@ -174,7 +180,7 @@ def _row(feed: Feed, raw: object) -> _Row:
 
 
 def _refusal(feed: Feed, raw: Mapping[str, object]) -> str | None:
-    """Return why the feed's rules forbid to touch the row; None if they do not."""
+    """Return why the feed's rules forbid the use of a `Media` row; None if they allow it."""
     size = _text(raw.get("ImageSizeDescription"))
     if size is not None and _plain(size) in _plain_set(feed.never_sizes):
         return f"size {size} is one of never_sizes"
@@ -189,7 +195,10 @@ def _refusal(feed: Feed, raw: Mapping[str, object]) -> str | None:
 
 
 def _photos(rows: Sequence[_Row]) -> tuple[tuple[AnnouncedPhoto, ...], tuple[SetAside, ...]]:
-    """Return the photos of the rows in the MLS's order, at most `MAX_PHOTOS`, and the others with the reason."""
+    """Return the first `MAX_PHOTOS` photos of the rows in the MLS's order, and the photos that are set aside.
+
+    A photo is set aside if the feed's rules forbid all its rows, or if it comes after the first `MAX_PHOTOS`.
+    """
     rows_by_photo: dict[str, list[_Row]] = {}
     for row in rows:
         rows_by_photo.setdefault(row.object_id, []).append(row)
@@ -209,9 +218,10 @@ def _photos(rows: Sequence[_Row]) -> tuple[tuple[AnnouncedPhoto, ...], tuple[Set
 
 
 def _largest(allowed: Sequence[_Row], sizes: Sequence[_Row]) -> AnnouncedPhoto:
-    """Return the photo in its largest allowed size; of equal sizes the newer row counts, then the later one.
+    """Return the photo in its largest allowed size.
 
-    `allowed` are those of its rows, all of them in `sizes`, that the feed's rules do not forbid.
+    `sizes` are all rows of the photo, `allowed` those that the feed's rules allow. Of two rows of the same size, the
+    newer row is taken; of two equally new rows, the later in the record.
     """
     best = max(reversed(allowed), key=lambda row: (-row.size_rank, row.changed_at or _OLDEST))
     return AnnouncedPhoto(
@@ -234,7 +244,7 @@ def _size_rank(size: str | None) -> int:
 
 
 def _order(value: object) -> float:
-    """Return RESO's Order as a number; infinity, which sorts last, if it is missing or cannot be read."""
+    """Return a row's RESO Order as a number; infinity, which sorts last, if it is missing or cannot be read."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return float("inf")
     try:
@@ -259,7 +269,7 @@ def _required_text(record: Mapping[str, object], name: str) -> str:
 
 
 def _text(value: object) -> str | None:
-    """Return a text as it is and a whole number as its digits; None for a blank text and for anything else."""
+    """Return a text unchanged, and a whole number as its digits; None for a blank text and for any other value."""
     if isinstance(value, str):
         return value if value.strip() else None
     if isinstance(value, int) and not isinstance(value, bool):
@@ -268,7 +278,7 @@ def _text(value: object) -> str | None:
 
 
 def _texts(value: object) -> list[str]:
-    """Return the texts of a list, or of a text with commas between them."""
+    """Return the texts in a list, or in a text that separates them by commas; empty for any other value."""
     if isinstance(value, str):
         return [text.strip() for text in value.split(",") if text.strip()]
     return [text for text in value if isinstance(text, str)] if isinstance(value, list) else []
@@ -279,16 +289,16 @@ def _is_explicit_false(value: object) -> bool:
 
 
 def _plain(text: str) -> str:
-    """Return the text without case and spaces: MLSs write both "Active Under Contract" and "ActiveUnderContract"."""
+    """Return the text in lower case, without spaces: MLSs write "Active Under Contract" and "ActiveUnderContract"."""
     return _plain_word(text) if len(text) <= _MAX_CACHED_LENGTH else "".join(text.split()).casefold()
 
 
-@lru_cache(maxsize=1_000)  # a market's records say the same few words in every row
+@lru_cache(maxsize=1_000)  # the records of a market repeat the same few words in every row
 def _plain_word(text: str) -> str:
     return "".join(text.split()).casefold()
 
 
 @cache
 def _plain_set(names: tuple[str, ...]) -> frozenset[str]:
-    """Return the names of a list in `feeds.toml` without case and spaces, computed once for all rows."""
+    """Return names of a list in `feeds.toml` in lower case, without spaces. Cached: each row is compared with them."""
     return frozenset(map(_plain, names))

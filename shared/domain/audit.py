@@ -1,4 +1,4 @@
-"""Do a listing's record and its stored objects agree? Each object of a record is stored, and no other."""
+"""Do a listing's record and its stored objects agree? They do if each recorded object is stored, and no other is."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ ORPHAN_AFTER = timedelta(days=1)
 
 
 class Drift(StrEnum):
-    """How record and storage disagree about an object."""
+    """How record and storage disagree about an object: it is missing or not as recorded, or no record names it."""
 
     MISSING = "missing"
     EMPTY = "empty"
@@ -35,7 +35,7 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """An object on which record and storage disagree; `image_id` is None for an orphan, which belongs to no image."""
+    """An object about which record and storage disagree. `image_id` is None for an orphan: it belongs to no image."""
 
     drift: Drift
     key: str
@@ -48,7 +48,11 @@ class Finding:
 def find_drift(
     listing: Listing, public: Sequence[StoredObject], originals: Sequence[StoredObject], now: datetime
 ) -> list[Finding]:  # fmt: skip
-    """Compare a listing with all objects below its prefix in both buckets, and return the objects that disagree."""
+    """Compare a listing's record with its stored objects; return a finding for each object about which they disagree.
+
+    `public` and `originals` are all objects in the two buckets whose keys have the listing's prefix. Only sizes are
+    compared, not hashes.
+    """
     findings: list[Finding] = []
     for is_original, stored in ((False, public), (True, originals)):
         sizes = {found.key: found.size for found in stored}
@@ -66,9 +70,9 @@ def find_drift(
 
 
 def unreferenced_keys(listing: Listing, keys: Iterable[str]) -> set[str]:
-    """Return those of the keys that no copy and no discard of the listing names.
+    """Return the given keys that no copy and no discard of the listing names.
 
-    Keys of photos in flight are left out: a download may have stored these objects already.
+    Keys of photos in flight are left out: a download may have stored their objects and not been recorded yet.
     """
     named = {key for _, copy in _copies(listing) for key in copy_keys(copy)}
     named |= {key for discard in listing.discards for key in (*discard.public_keys, *discard.original_keys)}
@@ -81,12 +85,15 @@ def unreferenced_keys(listing: Listing, keys: Iterable[str]) -> set[str]:
 
 
 def is_orphan(stored: StoredObject, now: datetime) -> bool:
-    """Return True if an object that no record names is an orphan: too old to be on its way into a record."""
+    """Return True if an object that no record names is an orphan: stored more than `ORPHAN_AFTER` ago."""
     return stored.stored_at < now - ORPHAN_AFTER
 
 
 def is_sampled(photo: Photo, share: float, salt: str) -> bool:
-    """Return True if this audit reads the photo's original. `share` in 0…1 of all are read, others for each salt."""
+    """Return True if an audit with this salt reads the photo's original, to compare its hash.
+
+    An audit reads the share `share` (0 to 1) of all originals. Each salt selects another sample.
+    """
     chance = int.from_bytes(hashlib.sha256(f"{salt}|{photo.id}".encode()).digest()[:8]) / 2**64
     return chance < share
 

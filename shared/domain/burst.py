@@ -1,4 +1,4 @@
-"""When are so many listings hidden at once that the feed may be at fault? Pure."""
+"""When are so many listings hidden at once that the feed may be at fault?"""
 
 from shared.domain.feed import Feed
 
@@ -7,9 +7,9 @@ MIN_HIDDEN = 50
 
 
 def is_burst(hidden: int, displayed: int, feed: Feed) -> bool:
-    """Return True if a feed's hidden listings are a burst, for which removals wait until an operator decides.
+    """Return True if the listings that a feed hid within an hour are a burst: their removals wait for an operator.
 
-    `hidden` counts the listings hidden within an hour, `displayed` those that the feed still displays. A burst is at
-    least `MIN_HIDDEN` listings and more than the feed's `removal_freeze_share` of both together.
+    `hidden` is the number of these listings, `displayed` the number that the feed still displays. A burst is at least
+    `MIN_HIDDEN` listings, and more than the share `feed.removal_freeze_share` of hidden and displayed ones together.
     """
     return hidden >= MIN_HIDDEN and hidden > feed.removal_freeze_share * (displayed + hidden)

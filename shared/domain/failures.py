@@ -30,12 +30,13 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ReasonRule:
-    """What follows from a reason for a failed attempt, and its meaning in words for an operator."""
+    """The consequence of a failure's reason, and its explanation for operators."""
 
     is_final: bool
-    """True: no attempt until the MLS announces something newer or a day has passed. False: attempts go on after growing
-    waits, up to the feed's `max_attempts`."""
+    """True if the photo is given up at once: no attempt until the MLS announces a newer version or a day has passed.
+    False if attempts go on after growing waits, up to the feed's `max_attempts`."""
     meaning: str
+    """Why the attempt failed, as a phrase for operators."""
 
 
 _FINAL, _RETRIED = True, False
@@ -63,9 +64,9 @@ REASONS: Mapping[Reason, ReasonRule] = {
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One failed attempt. `detail` is for operators and never holds a URL or a token."""
+    """A failed attempt: its reason, and details for operators. `detail` never holds a URL or a token."""
 
     reason: Reason
     detail: str = ""
     wait_seconds: float | None = None
-    """Seconds of silence that the origin's Retry-After asked of the whole feed; None if it asked for none."""
+    """For how many seconds the origin's Retry-After asked for no request of the feed; None if it did not ask."""

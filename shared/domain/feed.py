@@ -16,9 +16,9 @@ from shared.domain import hosts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feed:
-    """The rules of a feed: one table of `feeds.toml`, described in feeds.example.toml.
+    """The rules of a feed: one table of `feeds.toml`. feeds.example.toml describes each key.
 
-    Units are in the names; 0 for a rate means no limit.
+    The names say the units. 0 for a limit of requests or bytes means no limit.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Feed:
 
 
 class FeedsInvalid(ValueError):
-    """feeds.toml cannot be used. `errors` has a line for each reason, which says what must be changed."""
+    """feeds.toml cannot be used. Each line of `errors` names a fault and how to mend it."""
 
     def __init__(self, errors: list[str]) -> None:
         super().__init__("\n".join(errors))
@@ -116,19 +116,19 @@ def parse_feeds(text: str) -> dict[str, Feed]:
 def _table_errors(name: str, table: object) -> list[str]:
     if not isinstance(table, dict):
         return ["must be a table"]
-    known = {field.name: field for field in fields(Feed) if field.name != "name"}
+    fields_by_key = {field.name: field for field in fields(Feed) if field.name != "name"}
     errors = [] if _NAME.fullmatch(name) else ["the name may have letters, digits, dots, dashes and underscores only"]
-    errors += [f"{key} is not a known key" for key in table if key not in known]
+    errors += [f"{key} is not a known key" for key in table if key not in fields_by_key]
     if not table.get("image_hosts"):
         errors.append('image_hosts is missing; name the hosts, such as ["images.example.com"]')
     for key, value in table.items():
-        if key in known and (error := _value_error(key, value, known[key].type)):
+        if key in fields_by_key and (error := _value_error(key, value, fields_by_key[key].type)):
             errors.append(f"{key} {error}")
     return errors + _combined_errors(table)
 
 
 def _value_error(key: str, value: object, kind: object) -> str | None:
-    """Return what is wrong with a value, in words that follow its key; None if it is valid."""
+    """Return what is wrong with a value, as a phrase that follows its key; None if the value is valid."""
     is_valid, wanted = _KINDS[kind]
     if not is_valid(value):
         return f"is {value!r}; it must be {wanted}"
@@ -204,7 +204,7 @@ _KINDS: Mapping[object, tuple[Callable[[object], bool], str]] = {
 
 
 def _frozen(value: object) -> Any:
-    """Return a TOML value as an immutable value of the same contents."""
+    """Return a TOML value as an immutable value: a list becomes a tuple, a table a read-only mapping."""
     if isinstance(value, list):
         return tuple(value)
     return MappingProxyType(dict(value)) if isinstance(value, dict) else value

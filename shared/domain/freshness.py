@@ -15,26 +15,30 @@ class Position:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """How new an announcement of a listing is: the MLS's timestamps of listing and photos, and the event's position.
-
-    A part is None if the announcement lacks it.
-    """
+    """How new an announcement of a listing is. A field is None if the announcement lacks it."""
 
     modified_at: datetime | None
+    """The MLS's timestamp of the listing."""
     media_changed_at: datetime | None
+    """The MLS's timestamp of the listing's photos."""
     position: Position | None
+    """The place of the announcement's event on the topic."""
 
 
 def is_newer(after: datetime | None, before: datetime | None) -> bool:
-    """Return True if `after` is later than `before`. A time is newer than none, and none is newer than nothing."""
+    """Return True if `after` is later than `before`.
+
+    Any time is newer than None. None is never newer: if `after` is None, return False.
+    """
     return after is not None and (before is None or after > before)
 
 
 def is_stale(announced: Version, recorded: Version) -> bool:
-    """Return True if the announced version is older than the recorded one, or is the very same event again.
+    """Return True if the announced version is older than the recorded one, or comes from the same event.
 
-    It is older if neither of its timestamps is newer and one is older. With equal timestamps, or with none at all, the
-    version with the later position is newer; if a position is missing, the announced version is not stale.
+    The announced version is older if neither of its two timestamps is newer and at least one is older. If both
+    timestamps are equal or missing, the version with the later position is newer. If a position is missing too, return
+    False.
     """
     pairs = (
         (announced.modified_at, recorded.modified_at),
@@ -57,12 +61,12 @@ def newest(*times: datetime | None) -> datetime | None:
 
 
 def to_millisecond(time: datetime) -> datetime:
-    """Return the time cut to whole milliseconds, which is what MongoDB stores of it."""
+    """Return the time cut to whole milliseconds, as MongoDB stores it."""
     return time.replace(microsecond=time.microsecond // 1000 * 1000)
 
 
 def parse_timestamp(value: object) -> datetime | None:
-    """Read a RESO timestamp as a time in UTC; without a zone it counts as UTC. None stays None.
+    """Read a RESO timestamp; return it in UTC, or None if the value is None. A timestamp without a zone is in UTC.
 
     Raises ValueError if the value is anything else than an ISO 8601 string within the years 1 to 9999.
     """

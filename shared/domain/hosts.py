@@ -1,4 +1,4 @@
-"""Which hosts may a feed fetch from? Parses `image_hosts`, at the start of a service and for every request."""
+"""Which hosts may a feed fetch from? Checks `image_hosts` when a service starts, and each request's host against it."""
 
 import re
 from collections.abc import Iterable
@@ -15,10 +15,12 @@ _WEB_PORTS = (80, 443)
 
 @dataclass(frozen=True, slots=True)
 class _Pattern:
-    """A parsed entry of `image_hosts`. `host` is canonical; `covers_subdomains` allows names below it, not itself."""
+    """A parsed entry of `image_hosts`."""
 
     host: str
+    """The host, as spelled by `canonical_host`."""
     covers_subdomains: bool
+    """True if the entry allows all subdomains of the host, and not the host itself ("*.example.com")."""
     ports: tuple[int, ...]
 
     def allows(self, host: str, port: int) -> bool:
@@ -79,7 +81,11 @@ def _ipv4(host: str) -> str | None:
 
 
 def _ascii(name: str) -> str:
-    """Return the name as IDNA; empty if that would turn it into another name (full-width dots, ß, ligatures)."""
+    """Return a host name in lower case, encoded as IDNA.
+
+    Return an empty text if the name cannot be encoded, or if decoding would not give back the same name: full-width
+    dots, ß and ligatures turn into other characters.
+    """
     if name.isascii() or len(name) > _MAX_NAME_LENGTH:
         return name.lower()
     try:

@@ -1,4 +1,4 @@
-"""What is recorded of a photo? Its status and its due time are computed from these facts, never stored on their own."""
+"""What is recorded of a photo? Its status and its due time are computed from the recorded fields, never recorded."""
 
 import hashlib
 import json
@@ -14,18 +14,22 @@ from shared.domain.priority import Priority
 _IDENTITY = json.JSONEncoder(ensure_ascii=False)
 
 REBUILD_WANTED = "-"
-"""In place of a copy's rendering whose variants are to be made again: no rendering has this hash."""
+"""The `rendering` of a copy whose variants are to be made again. No hash equals this text."""
 NO_RENDERING = ""
-"""In place of a copy's rendering whose original is lost: variants cannot be made again, nor the copy rechecked."""
+"""The `rendering` of a copy whose original is lost: its variants cannot be made again, and it is not rechecked."""
 
 
 class Status(StrEnum):
-    """An image's status by the contract."""
+    """The status of an image in answers and reports."""
 
     PENDING = "pending"
+    """There is no copy yet, and no attempt at the newest announced version has failed."""
     FAILED = "failed"
+    """There is no copy, and the last attempt failed."""
     DOWNLOADED = "downloaded"
+    """The copy is of the newest version that the MLS announced."""
     OUTDATED = "outdated"
+    """There is a copy, and the MLS announced a newer version; the copy is still served."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +48,8 @@ class Variant:
 class Copy:
     """The stored files of a photo: the original as received, and its variants, widest first.
 
-    Sides in pixels and the size in bytes are the original's. `etag` and `last_modified` are the origin's validators.
+    `width` and `height` in pixels and `file_size` in bytes are the original's. `etag` and `last_modified` are the
+    validators that the origin gave, for conditional requests; None if it gave none.
     """
 
     sha256: str
@@ -60,7 +65,7 @@ class Copy:
     etag: str | None
     last_modified: str | None
     mls_changed_at: datetime | None
-    """The MLS's timestamp of the version that the copy is of; None if the MLS gave none."""
+    """The MLS's timestamp of the version that was downloaded; None if the MLS gave none."""
     downloaded_at: datetime
     checked_at: datetime
 
@@ -71,7 +76,7 @@ class Copy:
 
     @property
     def full(self) -> Variant:
-        """The variant named `full`, whose URL and sizes answers give as the image's."""
+        """The variant named `full`: an answer gives its URL and sizes as those of the image."""
         return next(variant for variant in self.variants if variant.name == "full")
 
 
@@ -85,10 +90,12 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Photo:
-    """A photo that its listing shows."""
+    """A photo that its listing shows: what the MLS announced, how attempts went, and its copy."""
 
     id: str
+    """The `image_id` of events and URLs."""
     object_id: str
+    """The photo's MediaObjectID, or its MediaKey if it has none."""
     media_key: str
     url: str
     """The MLS's URL, to fetch from; no answer, event or log line shows it."""
@@ -99,7 +106,7 @@ class Photo:
     announced_at: datetime | None
     """The MLS's timestamp of the newest announced version; None if the MLS gave none."""
     has_own_timestamp: bool
-    """False if `announced_at` is the listing's timestamp, for want of one of the photo's own."""
+    """False if the MLS gave the photo no timestamp of its own, so that `announced_at` is the listing's."""
     priority: Priority
     not_before: datetime
     """When the next attempt is due, if one is wanted; while the photo is in flight, when its lease ends."""
@@ -122,7 +129,7 @@ class Photo:
 
     @property
     def status(self) -> Status:
-        """The photo's status by the contract, computed from copy, failure and versions."""
+        """The photo's status, computed from its copy, its failure and the versions of both."""
         if self.copy is not None:
             return Status.OUTDATED if self.is_outdated else Status.DOWNLOADED
         return Status.PENDING if self.failure is None else Status.FAILED
@@ -134,22 +141,28 @@ class Photo:
 
     @property
     def wants_rebuild(self) -> bool:
-        """True if a rebuild is wanted, and the MLS announced nothing newer: the origin is not asked."""
+        """True if the next attempt is a rebuild: it was asked for, and the MLS announced no newer version since."""
         return self.copy is not None and self.copy.rendering == REBUILD_WANTED and not self.is_outdated
 
     @property
     def wants_attempt(self) -> bool:
-        """True if the copy is missing or outdated, or an attempt was forced, and an attempt is possible."""
+        """True if the copy is missing or outdated, or an attempt was forced.
+
+        False all the same if the attempt would need a URL, and the photo waits for a new one (`waits_for_new_url`).
+        """
         is_wanted = self.copy is None or self.is_outdated or self.forced_at is not None
         return is_wanted and (self.wants_rebuild or not self.waits_for_new_url)
 
     @property
     def due_at(self) -> datetime | None:
-        """When the next attempt is due if the listing allows it (`Listing.photo_due_at`); None if none is wanted."""
+        """When the next attempt is due; None if no attempt is wanted.
+
+        The listing may forbid attempts: `Listing.photo_due_at` is the time that counts.
+        """
         return self.not_before if self.wants_attempt else None
 
     def is_claimed(self, now: datetime) -> bool:
-        """Return True if a worker holds a claim on the photo now."""
+        """Return True if a worker has a claim on the photo whose lease has not ended."""
         return self.claim is not None and now < self.claim.until
 
 
@@ -160,7 +173,7 @@ def image_id(feed: str, listing_key: str, object_id: str) -> str:
 
 
 def url_key(url: str) -> str:
-    """Return the key that an announced URL is found by: 24 hex digits of a hash, to keep the index small."""
+    """Return the key by which the index finds an announced URL: 24 hex digits of a hash, to keep the index small."""
     return hashlib.sha256(url.encode()).hexdigest()[:24]
 
 

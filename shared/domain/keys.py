@@ -1,4 +1,4 @@
-"""Under which key is an object stored? Keys need no URL-escaping, never collide, and never get other bytes."""
+"""Under which key is an object stored? Keys need no URL-escaping and never collide; a key's bytes never change."""
 
 import hashlib
 import re
@@ -11,9 +11,10 @@ _CUT_PART_BYTES = 180
 
 
 def part(text: str) -> str:
-    """Return the text as one part of a key, between two slashes.
+    """Return the text as one part of a key: the characters between two slashes.
 
-    Each unusual byte is written `~XX`. A part over 200 bytes is cut to 180, and ends in a hash of the whole text.
+    Each byte outside `[A-Za-z0-9._-]` is written `~XX`, and so is each dot of a text of dots alone. A part over 200
+    bytes is cut to 180, and ends in `~` and a hash of the whole text.
     """
     raw = text.encode()
     escaped = _ESCAPED.sub(_tilde, raw).decode()
@@ -30,9 +31,9 @@ def listing_prefix(feed: str, listing_key: str) -> str:
 
 
 def listing_id_of(key: str) -> tuple[str, str] | None:
-    """Return the feed and the ListingKey that an object's key belongs to.
+    """Return the feed and the ListingKey of the listing that an object's key belongs to.
 
-    None if the key is not one of ours, or if one of both was cut to fit: a hash cannot be read back.
+    Return None if the key is not of our form, or if its feed or its ListingKey was cut and replaced by a hash.
     """
     match = _KEY.fullmatch(key)
     if match is None or any(len(escaped) > _CUT_PART_BYTES for escaped in match.groups()):
@@ -50,7 +51,7 @@ def photo_prefix(feed: str, listing_key: str, object_id: str) -> str:
 
 
 def folder(feed: str, listing_key: str, object_id: str, sha256: str) -> str:
-    """Return the prefix of the keys of one version of a photo: its original's and its variants'.
+    """Return the prefix of the keys of one version of a photo: of its original and of its variants.
 
     `sha256` is the hash of the original's bytes, in hex.
     """
