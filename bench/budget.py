@@ -13,7 +13,7 @@ from shared.domain.feed import Feed
 from shared.domain.priority import Priority
 from shared.origin_budget.budget import OriginBudget
 from shared.origin_budget.codec import Document
-from shared.origin_budget.downloads import Batch, GrantedDownload
+from shared.origin_budget.downloads import DownloadBatch, GrantedDownload
 from shared.origin_budget.limits import limits_of
 from shared.stores import mongo
 from shared.stores.ledgers import Ledgers, StoredLedger
@@ -140,7 +140,7 @@ async def _fetch_viewed(worker: OriginBudget, feed: Feed, measured: Measured) ->
             measured.viewed_waits.append(sent[0] - started_at)
 
 
-async def _download(worker: OriginBudget, download: GrantedDownload, batch: Batch, sent: list[float]) -> None:
+async def _download(worker: OriginBudget, download: GrantedDownload, batch: DownloadBatch, sent: list[float]) -> None:
     if await worker.wait_for_planned_time(download):
         sent.append(time.monotonic())
         await asyncio.sleep(random.uniform(*DOWNLOAD_SECONDS))

@@ -58,7 +58,7 @@ class Program:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class ProcessRecord:
     """The content of a pid file. Its first line is the pid alone, so that `kill` can read it."""
 
     pid: int
@@ -74,7 +74,7 @@ class Record:
         draft.replace(path)
 
     @classmethod
-    def read(cls, path: Path) -> "Record | None":
+    def read(cls, path: Path) -> "ProcessRecord | None":
         """Return the content of a pid file, None if there is none or if it cannot be read."""
         try:
             pid, started, fingerprint = path.read_text().splitlines()
@@ -100,7 +100,7 @@ class Process:
 
     def running(self) -> psutil.Process | None:
         """Return the running process, else None: it has no pid file, has ended, or another process has its pid now."""
-        record = Record.read(self.pid_file)
+        record = ProcessRecord.read(self.pid_file)
         try:
             if record is None or abs(_started(record.pid) - record.started) > 0.05:
                 return None
@@ -111,7 +111,7 @@ class Process:
 
     def is_running(self, program: Program) -> bool:
         """Return True if the process runs this program with the same command, environment and files."""
-        record = Record.read(self.pid_file)
+        record = ProcessRecord.read(self.pid_file)
         return self.running() is not None and record is not None and record.fingerprint == program.fingerprint
 
     def start(self, program: Program, directory: Path) -> None:
@@ -282,7 +282,7 @@ def _started(pid: int) -> float:
 
 def _launch(pid_file: str, fingerprint: str, *command: str) -> None:
     def record() -> None:
-        Record(os.getpid(), _started(os.getpid()), fingerprint).write(Path(pid_file))
+        ProcessRecord(os.getpid(), _started(os.getpid()), fingerprint).write(Path(pid_file))
 
     subprocess.Popen(command, start_new_session=True, preexec_fn=record)  # noqa: PLW1509 - one thread only
 

@@ -32,7 +32,7 @@ _PATIENCE_SECONDS = 8.0
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class SystemStatus:
     """The whole system at one moment. `lag` is by service and topic, in records not yet finished.
 
     It and `dead_letters` are null where Kafka was not asked.
@@ -50,11 +50,13 @@ class Status:
     """Feeds whose removals wait for an operator's decision."""
 
 
-async def gather(settings: Settings, feeds: Mapping[str, Feed], stores: Stores, *, with_kafka: bool = True) -> Status:
+async def gather(
+    settings: Settings, feeds: Mapping[str, Feed], stores: Stores, *, with_kafka: bool = True
+) -> SystemStatus:
     """Look at everything once, or at all but Kafka. Raises BrokerUnavailable and StoreUnavailable."""
     now = utc_now()
     counts = {name: await stores.listings.counts(name, now) for name in feeds}
-    return Status(
+    return SystemStatus(
         at=now,
         feeds=counts,
         seconds_until_done={
@@ -67,7 +69,7 @@ async def gather(settings: Settings, feeds: Mapping[str, Feed], stores: Stores, 
     )
 
 
-def to_json(found: Status) -> dict[str, Any]:
+def to_json(found: SystemStatus) -> dict[str, Any]:
     """Return the status as `status --json` publishes it, under keys that never change; times stay datetimes."""
     budgets = {feed: budget_use.to_json(use) for feed, use in found.budgets.items()}
     facts = asdict(replace(found, budgets={})) | {"budgets": budgets}

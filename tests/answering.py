@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from local import ports
 from services.resolver import http_server
-from services.resolver.app import Parts, Resources, connect_parts, create_app
+from services.resolver.app import ResolverParts, Resources, connect_parts, create_app
 from shared.clock import Clock, utc_now
 from shared.domain.image import Photo
 from shared.domain.listing import Listing
@@ -90,7 +90,7 @@ class Resolver:
     """A running resolver: `http` sends it requests, `broker` has what it published."""
 
     resources: Resources
-    parts: Parts
+    parts: ResolverParts
     listings: CountingListings
     throughputs: MemoryThroughputs
     port: int

@@ -11,7 +11,7 @@ from shared.domain.feed import Feed
 from shared.domain.priority import Priority
 from shared.origin_budget.budget import OriginBudget
 from shared.origin_budget.codec import Document
-from shared.origin_budget.downloads import Batch, GrantedDownload
+from shared.origin_budget.downloads import DownloadBatch, GrantedDownload
 from shared.stores.errors import StoreUnavailable
 from shared.stores.ledgers import StoredLedger
 from shared.stores.memory import MemoryLedgers
@@ -68,7 +68,7 @@ class Origin:
     running: int = 0
     max_running: int = 0
 
-    async def download(self, worker: OriginBudget, download: GrantedDownload, batch: Batch) -> None:
+    async def download(self, worker: OriginBudget, download: GrantedDownload, batch: DownloadBatch) -> None:
         """Carry out a granted download: one request at its planned time, or none if the budget refuses it."""
         download.image_id = download.slot
         if not await worker.wait_for_planned_time(download):

@@ -10,7 +10,7 @@ from datetime import timedelta
 from prometheus_client import CollectorRegistry
 
 from services.downloader.answers import NotModified
-from services.downloader.handle import Handler, Parts
+from services.downloader.handle import Handler, HandlerParts
 from services.downloader.outcomes import Downloaded, Outcome
 from services.downloader.permit import Permit
 from shared.dead_letters import DeadLetters
@@ -113,7 +113,7 @@ async def a_handler_run(feed: Feed) -> AsyncIterator[HandlerRun]:
     downloads = FakeDownloads()
     listings, ledgers = MemoryListings(renderer), MemoryLedgers()
     feeds = {FEED: feed, "other": replace(feed, name="other")}
-    parts = Parts(
+    parts = HandlerParts(
         listings=listings,
         attempts=MemoryAttempts(),
         publisher=Publisher(broker, "", "downloader", lambda: after(9)),

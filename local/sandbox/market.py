@@ -46,7 +46,7 @@ SIZES = (
 
 
 @dataclass(slots=True)
-class Photo:
+class SandboxPhoto:
     """A photo of a listing, in all its sizes."""
 
     object_id: str
@@ -68,7 +68,7 @@ class Photo:
 
 
 @dataclass(slots=True)
-class Listing:
+class SandboxListing:
     """A listing with its photos in order. `facts` are the RESO fields that never change."""
 
     key: str
@@ -76,14 +76,14 @@ class Listing:
     status: str
     modified_at: str
     media_changed_at: str
-    photos: list[Photo]
+    photos: list[SandboxPhoto]
     is_opted_out: bool = False
     first_status: str = field(init=False)
 
     def __post_init__(self) -> None:
         self.first_status = self.status
 
-    def photo(self, position_or_id: int | str) -> Photo:
+    def photo(self, position_or_id: int | str) -> SandboxPhoto:
         """Return a photo by its position, from 0, or by its MediaObjectID. Raise KeyError if there is none."""
         for position, photo in enumerate(self.photos):
             if position_or_id in (position, photo.object_id):
@@ -95,8 +95,8 @@ class Listing:
 class Requested:
     """The photo and size that an image URL names."""
 
-    listing: Listing
-    photo: Photo
+    listing: SandboxListing
+    photo: SandboxPhoto
     size: Size
 
 
@@ -117,7 +117,7 @@ class Market:
         """The keys whose signatures are valid, the newest last."""
         start = self._last - timedelta(days=20)
         step = timedelta(days=19) / max(1, listings)
-        self.listings: dict[str, Listing] = {}
+        self.listings: dict[str, SandboxListing] = {}
         for index in range(listings):
             listing = _listing(index, photos, _text(start + step * index), widest)
             self.listings[listing.key] = listing
@@ -127,7 +127,7 @@ class Market:
         self._last = max(datetime.now(UTC), self._last + timedelta(milliseconds=1))
         return _text(self._last)
 
-    def listing(self, key: str) -> Listing:
+    def listing(self, key: str) -> SandboxListing:
         """Return a listing by its ListingKey. Raise KeyError with a message if there is none."""
         if key not in self.listings:
             raise KeyError(f"there is no listing {key}; the first is {next(iter(self.listings), 'none')}")
@@ -142,7 +142,7 @@ class Market:
         AMPRE.
         """
 
-        def change(listing: Listing) -> None:
+        def change(listing: SandboxListing) -> None:
             changed = listing.photo(photo)
             shot = changed.shot
             changed.shot = Shot(shot.listing_key, shot.number, shot.index, shot.version + 1)
@@ -153,7 +153,7 @@ class Market:
     def reorder(self, key: str, order: list[int] | None = None) -> Record:
         """Reorder the photos: `order` lists the present positions in the new order. None puts the last photo first."""
 
-        def change(listing: Listing) -> None:
+        def change(listing: SandboxListing) -> None:
             count = len(listing.photos)
             wanted = order if order is not None else [count - 1, *range(count - 1)][:count]
             if sorted(wanted) != list(range(count)):
@@ -165,7 +165,7 @@ class Market:
     def rename(self, key: str, caption: str, photo: int | str = 0) -> Record:
         """Change the caption of a photo. Its picture and its own timestamp stay."""
 
-        def change(listing: Listing) -> None:
+        def change(listing: SandboxListing) -> None:
             listing.photo(photo).caption = caption
 
         return self._changed(key, change)
@@ -173,7 +173,7 @@ class Market:
     def withdraw_photo(self, key: str, photo: int | str = -1) -> Record:
         """Remove a photo from its listing, the last one by default. Its URLs answer 404 from then on."""
 
-        def change(listing: Listing) -> None:
+        def change(listing: SandboxListing) -> None:
             listing.photos.remove(listing.photo(len(listing.photos) - 1 if photo == -1 else photo))
 
         return self._changed(key, change)
@@ -185,7 +185,7 @@ class Market:
     def reactivate(self, key: str) -> Record:
         """Give a listing its first status again, and undo its opt-out."""
 
-        def change(listing: Listing) -> None:
+        def change(listing: SandboxListing) -> None:
             listing.status, listing.is_opted_out = listing.first_status, False
 
         return self._changed(key, change, media=False)
@@ -207,7 +207,7 @@ class Market:
         del self.listings[self.listing(key).key]
 
     def _changed(
-        self, key: str, change: Callable[[Listing], None], *, record: bool = True, media: bool = True
+        self, key: str, change: Callable[[SandboxListing], None], *, record: bool = True, media: bool = True
     ) -> Record:
         listing, now = self.listing(key), self.now()
         change(listing)
@@ -219,11 +219,11 @@ class Market:
         """Return the RESO Property records of all listings, with Media."""
         return [self.property(listing) for listing in self.listings.values()]
 
-    def property(self, listing: Listing) -> Record:
+    def property(self, listing: SandboxListing) -> Record:
         """Return the RESO Property record of a listing, with Media."""
         return self.bare(listing) | {"Media": self.media(listing)}
 
-    def bare(self, listing: Listing) -> Record:
+    def bare(self, listing: SandboxListing) -> Record:
         """Return the RESO Property record of a listing, without Media."""
         return {
             **listing.facts,
@@ -235,12 +235,12 @@ class Market:
             "MediaChangeTimestamp": listing.media_changed_at,
         }
 
-    def media(self, listing: Listing) -> list[Record]:
+    def media(self, listing: SandboxListing) -> list[Record]:
         """Return the RESO Media rows of a listing: a row for each size of each photo."""
         placed = enumerate(listing.photos)
         return [self._row(listing, photo, order, size) for order, photo in placed for size in SIZES]
 
-    def _row(self, listing: Listing, photo: Photo, order: int, size: Size) -> Record:
+    def _row(self, listing: SandboxListing, photo: SandboxPhoto, order: int, size: Size) -> Record:
         width, height = photo.shot.size(photo.width_in(size))
         return {
             "MediaKey": f"{photo.object_id}-{size.suffix}",
@@ -263,7 +263,7 @@ class Market:
             "ModificationTimestamp": photo.modified_at,
         }
 
-    def url(self, listing: Listing, photo: Photo, size: Size) -> str:
+    def url(self, listing: SandboxListing, photo: SandboxPhoto, size: Size) -> str:
         """Return the URL of a photo in a size. Its path holds signature, size and cache buster, as at AMPRE."""
         source = _base64(f"{listing.key}/{photo.object_id}/{size.suffix}".encode())
         width = photo.width_in(size)
@@ -300,7 +300,7 @@ def _text(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _listing(index: int, photos: int, at: str, widest: int) -> Listing:
+def _listing(index: int, photos: int, at: str, widest: int) -> SandboxListing:
     rng = random.Random(index)
     city, province, board, postcode = _PLACES[index % len(_PLACES)]
     key = f"{board}12{index + 1:06}"
@@ -324,10 +324,10 @@ def _listing(index: int, photos: int, at: str, widest: int) -> Listing:
         "PublicRemarks": "A home that exists on this machine only.",
     }
     pictures = [_photo(key, number, index * photos + number, at, widest) for number in range(photos)]
-    return Listing(key, facts, _STATUSES[index % len(_STATUSES)], at, at, pictures)
+    return SandboxListing(key, facts, _STATUSES[index % len(_STATUSES)], at, at, pictures)
 
 
-def _photo(key: str, number: int, index: int, at: str, widest: int) -> Photo:
+def _photo(key: str, number: int, index: int, at: str, widest: int) -> SandboxPhoto:
     object_id = str(uuid.uuid5(uuid.NAMESPACE_URL, f"sandbox-mls/{key}/{number}"))
     caption = SCENES[number % len(SCENES)].caption
-    return Photo(object_id, Shot(key, number, index, 1), min(widest, width_of(index)), caption, at)
+    return SandboxPhoto(object_id, Shot(key, number, index, 1), min(widest, width_of(index)), caption, at)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from html import escape
 
-from local.sandbox.market import Listing
+from local.sandbox.market import SandboxListing
 
 _STYLE = """
 :root{color-scheme:light dark;--ink:#1d2530;--soft:#667084;--card:#fff;--line:#e3e6ec;--back:#f5f6f8;--mark:#c2552b}
@@ -38,7 +38,7 @@ _CHANGES = (
 )
 
 
-def index(listings: Iterable[Listing], image_requests: int) -> str:
+def index(listings: Iterable[SandboxListing], image_requests: int) -> str:
     """Return the page as HTML. `image_requests` is the number of requests for pictures so far."""
     listings = list(listings)
     photos = sum(len(listing.photos) for listing in listings)
@@ -57,7 +57,7 @@ The buttons change listings as an agent would. Only the Web API shows the change
 <main>{cards}</main><script>{_SCRIPT}</script></html>"""
 
 
-def _card(listing: Listing) -> str:
+def _card(listing: SandboxListing) -> str:
     key, facts = escape(listing.key), listing.facts
     status = "Opted out" if listing.is_opted_out else listing.status
     is_off = listing.is_opted_out or listing.status != listing.first_status
@@ -69,7 +69,7 @@ def _card(listing: Listing) -> str:
 </div></article>"""
 
 
-def _cover(listing: Listing) -> str:
+def _cover(listing: SandboxListing) -> str:
     if not listing.photos:
         return ""
     first = listing.photos[0]

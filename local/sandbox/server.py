@@ -19,7 +19,7 @@ from pydantic import ValidationError, validate_call
 from local.sandbox import odata, page
 from local.sandbox.album import Album, pictures_in
 from local.sandbox.faults import Fault, Faults, cut
-from local.sandbox.market import BadSignature, Listing, Market, Record, Requested
+from local.sandbox.market import BadSignature, Market, Record, Requested, SandboxListing
 
 _SIGNED = "/{signature:[A-Za-z0-9_-]{43}}/{rest:.+}"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -325,7 +325,7 @@ class Sandbox:
         return web.Response(text=self.feeds_toml(reso_url=self.web_api))
 
     async def _index(self, _: web.Request) -> web.Response:
-        listings: list[Listing] = [*self.market.listings.values()]
+        listings: list[SandboxListing] = [*self.market.listings.values()]
         return web.Response(text=page.index(listings, self.image_requests), content_type="text/html")
 
 

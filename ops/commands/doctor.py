@@ -7,7 +7,7 @@ import typer
 
 from ops import doctor as examining
 from ops import terminal
-from ops.doctor import Finding, State
+from ops.doctor import CheckResult, State
 from shared.domain.feed import Feed
 from shared.settings import Settings
 
@@ -22,8 +22,8 @@ def doctor(as_json: terminal.Json = False) -> None:
     Also indexes and feeds; the exit code is 1 where something is wrong.
     """
 
-    async def examine(settings: Settings, feeds: Mapping[str, Feed]) -> list[Finding]:
-        found = list[Finding]()
+    async def examine(settings: Settings, feeds: Mapping[str, Feed]) -> list[CheckResult]:
+        found = list[CheckResult]()
         async for finding in examining.examine(settings, feeds):
             found.append(finding)
             if not as_json:
@@ -37,6 +37,6 @@ def doctor(as_json: terminal.Json = False) -> None:
         raise typer.Exit(terminal.FAILED)
 
 
-def _show(finding: Finding) -> None:
+def _show(finding: CheckResult) -> None:
     advice = f"\n         what to do: {finding.advice}" if finding.advice else ""
     terminal.say(f"{_SIGNS[finding.state]} {finding.what}: {finding.said}{advice}")

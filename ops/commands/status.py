@@ -16,7 +16,7 @@ from rich.text import Text
 from ops import status as standing
 from ops import stores as opening
 from ops import terminal, words
-from ops.status import Status
+from ops.status import SystemStatus
 from shared.domain.feed import Feed
 from shared.domain.image import Status as ImageStatus
 from shared.domain.priority import Priority
@@ -59,7 +59,7 @@ def status(
         _print(*terminal.run(_look), as_json=as_json)
 
 
-def _print(found: Status, fault: str, *, as_json: bool) -> None:
+def _print(found: SystemStatus, fault: str, *, as_json: bool) -> None:
     if as_json:
         terminal.print_json(standing.to_json(found) | {"fault": fault})
     else:
@@ -68,7 +68,7 @@ def _print(found: Status, fault: str, *, as_json: bool) -> None:
         terminal.fail(f"{fault}\nThe rest is as it stands; what is to read, and dead letters, are not known.")
 
 
-async def _look(settings: Settings, feeds: Mapping[str, Feed]) -> tuple[Status, str]:
+async def _look(settings: Settings, feeds: Mapping[str, Feed]) -> tuple[SystemStatus, str]:
     """Look once. On the day that Kafka is away the rest is wanted most."""
     async with opening.opened(settings) as stores:
         try:
@@ -77,7 +77,7 @@ async def _look(settings: Settings, feeds: Mapping[str, Feed]) -> tuple[Status, 
             return await standing.gather(settings, feeds, stores, with_kafka=False), str(fault)
 
 
-async def _watch(look: Callable[[], Awaitable[Status]], *, as_json: bool) -> None:
+async def _watch(look: Callable[[], Awaitable[SystemStatus]], *, as_json: bool) -> None:
     """Show look after look. Once there was one, a server that goes away is said beside what was seen last."""
     found, fault = await look(), ""
     with _screen(as_json=as_json) as show:
@@ -94,7 +94,7 @@ async def _watch(look: Callable[[], Awaitable[Status]], *, as_json: bool) -> Non
 
 
 @contextmanager
-def _screen(*, as_json: bool) -> Iterator[Callable[[Status, str], object]]:
+def _screen(*, as_json: bool) -> Iterator[Callable[[SystemStatus, str], object]]:
     """Yield what shows a look: as a line of JSON, on a screen of its own, or below the last one where there is none."""
     if as_json:
         yield lambda found, fault: print(
@@ -107,7 +107,7 @@ def _screen(*, as_json: bool) -> Iterator[Callable[[Status, str], object]]:
         yield lambda found, fault: terminal.show(_shown(found, fault))
 
 
-def _shown(found: Status, fault: str = "") -> RenderableType:
+def _shown(found: SystemStatus, fault: str = "") -> RenderableType:
     table = Table("", box=None, header_style="bold")
     for name in found.feeds:
         table.add_column(name, justify="right")
@@ -128,11 +128,11 @@ def _left(windows: Sequence[WindowUse], name: str) -> str:
     return ""
 
 
-def _images(found: Status, feed: str, status: ImageStatus) -> str:
+def _images(found: SystemStatus, feed: str, status: ImageStatus) -> str:
     return f"{found.feeds[feed].images.get(status, 0):,}"
 
 
-def _queued(found: Status, feed: str, priority: Priority) -> str:
+def _queued(found: SystemStatus, feed: str, priority: Priority) -> str:
     photos = found.feeds[feed].queued.get(priority, 0)
     if photos and (due_at := standing.idle_until(found.feeds[feed], found.at)):
         return f"{photos:,}, none due for {words.lasting((due_at - found.at).total_seconds())}"
@@ -140,12 +140,12 @@ def _queued(found: Status, feed: str, priority: Priority) -> str:
     return f"{photos:,}, done in {words.lasting(seconds)}" if photos and seconds is not None else f"{photos:,}"
 
 
-def _late(found: Status, feed: str) -> str:
+def _late(found: SystemStatus, feed: str) -> str:
     oldest = found.feeds[feed].oldest_due_at
     return "-" if oldest is None or oldest > found.at else f"{words.lasting((found.at - oldest).total_seconds())} late"
 
 
-_Show = Callable[[Status, str], str]
+_Show = Callable[[SystemStatus, str], str]
 _ROWS: Mapping[str, _Show] = {
     "listings": lambda found, feed: f"{found.feeds[feed].listings:,}",
     "  displayed": lambda found, feed: f"{found.feeds[feed].displayed:,}",
@@ -157,7 +157,7 @@ _ROWS: Mapping[str, _Show] = {
 }
 
 
-def _asking(found: Status) -> Iterator[str]:
+def _asking(found: SystemStatus) -> Iterator[str]:
     """Say what may want an operator; it stands first, where a small screen shows it."""
     for one in found.removals_frozen:
         yield f"{one}: `imagectl removals resume {one.feed}` if that is right, `removals discard {one.feed}` if not"
@@ -165,7 +165,7 @@ def _asking(found: Status) -> Iterator[str]:
         yield from (f"{feed}: {suspension.in_words()}" for suspension in use.suspensions)
 
 
-def _lines(found: Status) -> Iterator[str]:
+def _lines(found: SystemStatus) -> Iterator[str]:
     for service, topics in (found.lag or {}).items():
         behind = ", ".join(f"{topic} {records:,}" for topic, records in topics.items())
         yield f"{service}: to read {behind}"

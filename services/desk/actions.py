@@ -10,7 +10,7 @@ from aiohttp import web
 
 from ops import estimate, force, pause, rebuild, words
 from ops.words import many
-from services.desk.view import SESSION, Parts, address, clean, page, refuse, see_other
+from services.desk.view import SESSION, DeskParts, address, clean, page, refuse, see_other
 from shared import log
 from shared.domain.listing import Listing
 from shared.domain.priority import Priority
@@ -91,7 +91,7 @@ class OfFeed(Action):
 
     takes: ClassVar[Sequence[str]] = ("feed",)
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: DeskParts) -> None:
         self._parts = parts
 
     def check(self, asked: Asked) -> None:
@@ -211,7 +211,7 @@ class Rebuild(OfFeed):
     title = "Make a feed's variants anew"
     button = "Make anew"
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: DeskParts) -> None:
         super().__init__(parts)
         self._running: dict[str, asyncio.Task[None]] = {}
 

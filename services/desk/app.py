@@ -19,7 +19,7 @@ from services.desk.overview import Overview
 from services.desk.queue import QueuePages
 from services.desk.removals import Allow, Decide, RemovalPages, Remove
 from services.desk.session import Signing
-from services.desk.view import Parts, Refused
+from services.desk.view import DeskParts, Refused
 from services.desk.watch import SAMPLE_SECONDS, History, Watch
 from shared import log
 from shared.clock import utc_now
@@ -52,7 +52,7 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         renderer = Renderer(settings.public_root)
         opened = stores.of(database, renderer)
         watch = Watch(settings, feeds, opened, utc_now)
-        parts = Parts(
+        parts = DeskParts(
             settings=settings,
             feeds=feeds,
             stores=opened,
@@ -83,7 +83,7 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
 
 
 def create_app(
-    parts: Parts, broker: Broker, signing: Signing, health: Health, registry: CollectorRegistry
+    parts: DeskParts, broker: Broker, signing: Signing, health: Health, registry: CollectorRegistry
 ) -> web.Application:
     """Return the HTTP application."""
     app = web.Application(
@@ -113,7 +113,7 @@ def create_app(
     return app
 
 
-def _config(parts: Parts) -> Handler:
+def _config(parts: DeskParts) -> Handler:
     """Return what tells with which settings this process was started, secrets hidden: `imagectl doctor` asks it."""
     shown = config.shown(parts.settings, parts.feeds)
 

@@ -11,7 +11,7 @@ from ops.dead_letters import Chosen, DeadLetter
 from ops.words import many
 from services.desk.actions import Action, Asked
 from services.desk.decide import redacted
-from services.desk.view import Parts, page, refuse, text
+from services.desk.view import DeskParts, page, refuse, text
 from shared.kafka import Broker
 
 _LONGEST_SHOWN = 20_000
@@ -20,7 +20,7 @@ _LONGEST_SHOWN = 20_000
 class DeadLetterPages:
     """What operators read of dead letters."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: DeskParts) -> None:
         self._parts = parts
 
     def routes(self) -> list[web.RouteDef]:
@@ -47,7 +47,7 @@ class _OfLetters(Action):
 
     takes = ("offset", "all")
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: DeskParts) -> None:
         self._parts = parts
 
     async def _chosen(self, asked: Asked) -> Chosen:
@@ -75,7 +75,7 @@ class Requeue(_OfLetters):
     title = "Send dead letters again"
     button = "Send again"
 
-    def __init__(self, parts: Parts, broker: Broker) -> None:
+    def __init__(self, parts: DeskParts, broker: Broker) -> None:
         super().__init__(parts)
         self._broker = broker
         self._sending = asyncio.Lock()
@@ -118,7 +118,7 @@ class Drop(_OfLetters):
         return await letters.drop(parts.settings, parts.stores.marks, chosen, dry_run=dry_run)
 
 
-async def _at(parts: Parts, offset: str) -> DeadLetter:
+async def _at(parts: DeskParts, offset: str) -> DeadLetter:
     letter = await letters.one(parts.settings, int(offset)) if offset.isdecimal() and len(offset) < 19 else None
     return letter if letter is not None else refuse(404, "there is no dead letter at this offset")
 

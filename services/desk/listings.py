@@ -10,7 +10,7 @@ from aiohttp import web
 from ops import circumstances, explain
 from ops.explain import Turn
 from services.desk import decide
-from services.desk.view import Parts, address, known_feed, page, refuse, see_other, text
+from services.desk.view import DeskParts, address, known_feed, page, refuse, see_other, text
 from shared.domain.failures import REASONS, Reason
 from shared.domain.feed import Feed
 from shared.domain.image import Photo, Status
@@ -44,7 +44,7 @@ class Shown:
 class ListingPages:
     """What operators read of listings."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: DeskParts) -> None:
         self._parts = parts
 
     def routes(self) -> list[web.RouteDef]:
@@ -148,7 +148,7 @@ class ListingPages:
         )
 
 
-def _wanted(request: web.Request, parts: Parts) -> ListingFilter:
+def _wanted(request: web.Request, parts: DeskParts) -> ListingFilter:
     shown = _choice(request, "shown", _Shown)
     return ListingFilter(
         feed=known_feed(parts, text(request, "feed")),

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from services.desk import charts
 from services.desk.charts import Chart
-from services.desk.view import Parts, page, text
+from services.desk.view import DeskParts, page, text
 from services.desk.watch import MINUTE, MINUTES, Snapshot
 from shared.domain.failures import REASONS, Reason
 from shared.domain.image import Status
@@ -36,7 +36,7 @@ class Hour:
 class Overview:
     """The page, and the part of it that refreshes."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: DeskParts) -> None:
         self._parts = parts
 
     def routes(self) -> list[web.RouteDef]:

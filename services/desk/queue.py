@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from services.desk.view import Parts, known_feed, page, text
+from services.desk.view import DeskParts, known_feed, page, text
 from shared.domain import throughput
 from shared.origin_budget.reading import read_use
 
@@ -12,7 +12,7 @@ _SHOWN = 100
 class QueuePages:
     """The queue of one feed."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: DeskParts) -> None:
         self._parts = parts
 
     def routes(self) -> list[web.RouteDef]:

@@ -8,7 +8,7 @@ from aiohttp import web
 from ops import removals, words
 from ops.words import many
 from services.desk.actions import Asked, OfFeed, OfListing
-from services.desk.view import Parts, address, page, refuse, text
+from services.desk.view import DeskParts, address, page, refuse, text
 from shared.domain.listing import Listing
 from shared.stores.removal_holds import Decision
 from shared.stores.removals import Removal, RemovalCursor
@@ -20,7 +20,7 @@ _PERIOD = timedelta(days=7)
 class RemovalPages:
     """What operators read of removals."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: DeskParts) -> None:
         self._parts = parts
 
     def routes(self) -> list[web.RouteDef]:
@@ -68,7 +68,7 @@ def _behind(request: web.Request) -> RemovalCursor | None:
 class Decide(OfFeed):
     """A feed lost so many listings at once that their removal waits for a decision."""
 
-    def __init__(self, parts: Parts, decision: Decision) -> None:
+    def __init__(self, parts: DeskParts, decision: Decision) -> None:
         super().__init__(parts)
         self._decision = decision
         self.title, self.button, self._what = _DECISIONS[decision]

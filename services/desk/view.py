@@ -26,7 +26,7 @@ _LONGEST_TEXT = 8_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class DeskParts:
     """What the pages read from."""
 
     settings: Settings
@@ -54,7 +54,7 @@ def refuse(status: int, detail: str) -> NoReturn:
     raise Refused(status, detail)
 
 
-def set_up(app: web.Application, parts: Parts) -> None:
+def set_up(app: web.Application, parts: DeskParts) -> None:
     """Let the application's pages be rendered."""
     environment = aiohttp_jinja2.setup(
         app,
@@ -108,7 +108,7 @@ def clean(name: str, value: object) -> str:
     return value.strip()
 
 
-def known_feed(parts: Parts, name: str) -> str:
+def known_feed(parts: DeskParts, name: str) -> str:
     """Return the feed of that name, the first where none is named."""
     if name and name not in parts.feeds:
         refuse(404, "there is no such feed in feeds.toml")

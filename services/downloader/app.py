@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from services.downloader.download import Downloader
 from services.downloader.encoders import Encoders
 from services.downloader.fetch import Fetcher
-from services.downloader.handle import Handler, Parts
+from services.downloader.handle import Handler, HandlerParts
 from shared.clock import utc_now
 from shared.consumer import Consumer, Subscription
 from shared.dead_letters import DeadLetters
@@ -48,7 +48,7 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         fetcher = await closing.enter_async_context(Fetcher(_tokens(feeds)))
         registry, worker = CollectorRegistry(), worker_name(settings, SERVICE)
         renderer = Renderer(settings.public_root)
-        parts = Parts(
+        parts = HandlerParts(
             listings=mongo.MongoListings(database, renderer),
             attempts=mongo.MongoAttempts(database),
             publisher=Publisher(broker, settings.topic_prefix, SERVICE, utc_now),
@@ -72,7 +72,7 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         await work(settings, settings.downloader_port, consumer, [resuming], health, stop)
 
 
-def _consumer(settings: Settings, handler: Handler, parts: Parts) -> Consumer:
+def _consumer(settings: Settings, handler: Handler, parts: HandlerParts) -> Consumer:
     viewed = Subscription(
         IMAGE_OUTDATED_VIEWED,
         handler.handle_viewed,

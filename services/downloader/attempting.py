@@ -16,7 +16,7 @@ from shared.domain.failures import Failure, Reason
 from shared.domain.feed import Feed
 from shared.domain.image import Photo
 from shared.origin_budget.budget import OriginBudget
-from shared.origin_budget.downloads import Batch, GrantedDownload
+from shared.origin_budget.downloads import DownloadBatch, GrantedDownload
 from shared.stores.errors import Contention, StoreUnavailable
 
 DownloadPhoto = Callable[[Feed, str, Photo, Permit], Coroutine[None, None, Outcome]]
@@ -59,7 +59,7 @@ class Attempter:
             await self._ping_storage()
             self._is_storage_unavailable = False
 
-    async def attempt(self, feed: Feed, listing_key: str, claimed: ClaimedPhoto, batch: Batch) -> EndedAttempt:
+    async def attempt(self, feed: Feed, listing_key: str, claimed: ClaimedPhoto, batch: DownloadBatch) -> EndedAttempt:
         """Download the claimed photo, and return the outcome of this attempt and how long it took.
 
         `batch` is the batch of the budget that the photo's granted download belongs to. The photo is deferred if the
@@ -72,7 +72,7 @@ class Attempter:
         self._seconds.labels(feed.name).observe(seconds)
         return EndedAttempt(claimed.photo, outcome, int(seconds * 1000))
 
-    async def end_batch(self, batch: Batch) -> None:
+    async def end_batch(self, batch: DownloadBatch) -> None:
         """Give the batch's slots back to the feed's budget, and charge it for what was used."""
         await self._budget.give_back(batch)
 
@@ -82,7 +82,7 @@ class Attempter:
         for download in self._downloads:
             download.cancel()
 
-    async def _outcome(self, feed: Feed, listing_key: str, claimed: ClaimedPhoto, batch: Batch) -> Outcome:
+    async def _outcome(self, feed: Feed, listing_key: str, claimed: ClaimedPhoto, batch: DownloadBatch) -> Outcome:
         photo, download = claimed.photo, claimed.download
         if self._cut_off.is_set():
             return _deferred(download, self._clock())
@@ -110,7 +110,7 @@ class Attempter:
 class BudgetPermit:
     """The Permit of one photo: asks the feed's budget, and reports to it, for the download that it granted."""
 
-    def __init__(self, budget: OriginBudget, batch: Batch, download: GrantedDownload) -> None:
+    def __init__(self, budget: OriginBudget, batch: DownloadBatch, download: GrantedDownload) -> None:
         """Take the budget, the granted download, and the batch that it belongs to."""
         self._budget = budget
         self._batch = batch

@@ -13,7 +13,7 @@ from shared.domain.image import Photo
 from shared.domain.listing import Listing
 from shared.domain.priority import Priority, most_urgent
 from shared.origin_budget.budget import OriginBudget
-from shared.origin_budget.downloads import Batch, GrantedDownload
+from shared.origin_budget.downloads import DownloadBatch, GrantedDownload
 from shared.stores.documents import ListingId
 from shared.stores.errors import Contention
 from shared.stores.listings import ListingRecords
@@ -48,7 +48,7 @@ class Claimed:
     `batch` is None if nothing was granted; else its slots must be given back, even if no photo was claimed.
     """
 
-    batch: Batch | None = None
+    batch: DownloadBatch | None = None
     listings: Sequence[ClaimedListing] = ()
     again: Collection[ListingId] = ()
 
@@ -116,7 +116,7 @@ class Claimer:
             if (photos := decide.claimable(listing, requested[listing_id], self._worker, unavailable, now))
         }
 
-    async def _defer(self, readings: Readings, claimable: Claimable, batch: Batch) -> Collection[ListingId]:
+    async def _defer(self, readings: Readings, claimable: Claimable, batch: DownloadBatch) -> Collection[ListingId]:
         """Defer the photos until the budget may grant downloads; return the listings that others changed meanwhile."""
         until = batch.ask_again_at or self._clock()
         return await self._listings.write(

@@ -13,7 +13,7 @@ from services.downloader.retrying import all_done, until_available
 from services.downloader.settling import Settler
 from shared.domain.feed import Feed
 from shared.domain.priority import Priority
-from shared.origin_budget.downloads import Batch
+from shared.origin_budget.downloads import DownloadBatch
 from shared.stores.errors import Contention
 from shared.stores.listings import ListingRecords
 from shared.stores.updates import MAX_ATTEMPTS
@@ -75,13 +75,13 @@ class FeedHandler:
         finally:
             await all_done(running)
 
-    async def _attempt_all(self, listings: Sequence[ClaimedListing], batch: Batch) -> None:
+    async def _attempt_all(self, listings: Sequence[ClaimedListing], batch: DownloadBatch) -> None:
         try:
             await all_done(self._attempt_listing(listing, batch) for listing in listings)
         finally:
             await self._attempter.end_batch(batch)
 
-    async def _attempt_listing(self, listing: ClaimedListing, batch: Batch) -> None:
+    async def _attempt_listing(self, listing: ClaimedListing, batch: DownloadBatch) -> None:
         """Download the photos of a listing concurrently, and settle together those that end together."""
         listing_key = listing.listing_id[1]
         pending = {

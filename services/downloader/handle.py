@@ -39,7 +39,7 @@ RequestedByFeed = dict[str, dict[ListingId, list[Event[ImageOutdated]]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class HandlerParts:
     """What a Handler works with: stores, topics, the budget, what downloads a photo, and settings.
 
     `ping_storage` raises StoreUnavailable if object storage does not answer; `superseded_for` is how long a superseded
@@ -64,7 +64,7 @@ class Parts:
 class Handler:
     """Handles the batches of both subscriptions of a downloader. A photo is downloaded once, whichever requests it."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: HandlerParts) -> None:
         self._parts = parts
         self._in_flight = InFlight()
         self._attempter = Attempter(parts.download, parts.ping_storage, parts.budget, parts.clock, parts.registry)

@@ -58,7 +58,7 @@ class Resources:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class ResolverParts:
     """The parts of a resolver, connected to each other."""
 
     cache: AnswerCache
@@ -114,7 +114,7 @@ async def _connect(settings: Settings, feeds: Mapping[str, Feed], closing: Async
     return resources, Health({"mongo": lambda: mongo.ping(database)}, registry)
 
 
-def connect_parts(given: Resources) -> Parts:
+def connect_parts(given: Resources) -> ResolverParts:
     """Return the parts of a resolver that uses the given resources. Must be called while an event loop runs."""
     settings, clock, registry = given.settings, given.clock, given.registry
     policy = CachePolicy(asyncio.get_running_loop().time)
@@ -125,7 +125,7 @@ def connect_parts(given: Resources) -> Parts:
     dead_letters = DeadLetters(given.broker, settings.topic_prefix, SERVICE, clock, registry)
     estimates = WaitEstimates(given.listings, given.throughputs, given.feeds, clock)
     variants = [variant.name for variant in settings.variants]
-    return Parts(
+    return ResolverParts(
         cache=cache,
         demand=demand,
         waiters=waiters,
@@ -135,7 +135,7 @@ def connect_parts(given: Resources) -> Parts:
     )
 
 
-def create_app(given: Resources, parts: Parts, health: Health) -> web.Application:
+def create_app(given: Resources, parts: ResolverParts, health: Health) -> web.Application:
     """Return the HTTP application with all routes of the resolver."""
     outer = middleware.HttpMiddleware(given.settings.cors, lambda: parts.cache.is_database_unavailable, given.registry)
     app = web.Application(client_max_size=middleware.MAX_BODY_BYTES, middlewares=[outer.for_aiohttp()])

@@ -12,7 +12,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_jso
 
 from services.resolver import answers, docs_page
 from services.resolver.answers import Body
-from services.resolver.operations import HEADERS, JSON, OPERATIONS, Answer, Operation
+from services.resolver.operations import HEADERS, JSON, OPERATIONS, Operation, Response
 from shared import compression
 
 Json = dict[str, Any]
@@ -125,7 +125,7 @@ def _without_null(schema: Json, definitions: Json) -> Json:
     return {name: value for name, value in kind.items() if name in ("type", "enum")} | default
 
 
-def _response(answer: Answer) -> Json:
+def _response(answer: Response) -> Json:
     described: Json = {
         "description": answer.when,
         "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in answer.headers},

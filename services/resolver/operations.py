@@ -29,7 +29,7 @@ HEADERS: Mapping[str, tuple[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """The answer with one status: when it is given, its headers, and its possible bodies.
 
     `content` maps a body's media type to its model, or to None for a picture.
@@ -49,7 +49,7 @@ class Operation:
     path: str
     summary: str
     about: str
-    answers: Mapping[int, Answer]
+    answers: Mapping[int, Response]
     in_path: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
@@ -57,14 +57,17 @@ class Operation:
     """An example call: the path and query to put behind the resolver's address, with more arguments for curl."""
 
 
-def _found(when: str, model: type[BaseModel]) -> dict[int, Answer]:
+def _found(when: str, model: type[BaseModel]) -> dict[int, Response]:
     validators = ("ETag", "Cache-Control")
-    return {200: Answer(when, validators, {JSON: model}), 304: Answer("The client has it already.", validators, {})}
+    return {
+        200: Response(when, validators, {JSON: model}),
+        304: Response("The client has it already.", validators, {}),
+    }
 
 
-_UNREADABLE = Answer("A parameter is missing, given twice, or not UTF-8.")
-_TOO_LONG = Answer("A parameter is longer than 8,000 characters.")
-_AWAY = Answer("The database does not answer.", ("Cache-Control", "Retry-After"))
+_UNREADABLE = Response("A parameter is missing, given twice, or not UTF-8.")
+_TOO_LONG = Response("A parameter is longer than 8,000 characters.")
+_AWAY = Response("The database does not answer.", ("Cache-Control", "Retry-After"))
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
@@ -79,10 +82,10 @@ OPERATIONS: tuple[Operation, ...] = (
         answers={
             **_found("The photos.", ListingImages),
             400: _UNREADABLE,
-            404: Answer("No displayed listing has this key."),
-            409: Answer("The key is displayed in several feeds: name one with `feed`."),
+            404: Response("No displayed listing has this key."),
+            409: Response("The key is displayed in several feeds: name one with `feed`."),
             413: _TOO_LONG,
-            422: Answer("`context` has another value."),
+            422: Response("`context` has another value."),
             503: _AWAY,
         },
         try_it="/api/listings/C12000001/images",
@@ -96,9 +99,9 @@ OPERATIONS: tuple[Operation, ...] = (
         body=ResolveRequest,
         answers={
             **_found("The photos by listing key.", ResolveAnswer),
-            400: Answer("The body is not JSON."),
-            413: Answer("More than 200 keys, or a body of more than 1 MB."),
-            422: Answer("The body has other fields or values than it may."),
+            400: Response("The body is not JSON."),
+            413: Response("More than 200 keys, or a body of more than 1 MB."),
+            422: Response("The body has other fields or values than it may."),
             503: _AWAY,
         },
         try_it='/api/images/resolve --json \'{"listing_keys": ["C12000001", "W12000003"]}\'',
@@ -114,7 +117,7 @@ OPERATIONS: tuple[Operation, ...] = (
         answers={
             **_found("The photo.", Image),
             400: _UNREADABLE,
-            404: Answer("No displayed listing shows a photo announced under this URL."),
+            404: Response("No displayed listing shows a photo announced under this URL."),
             413: _TOO_LONG,
             503: _AWAY,
         },
@@ -129,16 +132,16 @@ OPERATIONS: tuple[Operation, ...] = (
         "waits some seconds for it; all clients that wait share one download. Name the image by either `id` or `url`.",
         query=ServeQuery,
         answers={
-            302: Answer("Redirects to the photo.", ("Location", "ETag", "Cache-Control"), {}),
-            304: Answer("The photo is at the same address as before.", ("Location", "ETag", "Cache-Control"), {}),
+            302: Response("Redirects to the photo.", ("Location", "ETag", "Cache-Control"), {}),
+            304: Response("The photo is at the same address as before.", ("Location", "ETag", "Cache-Control"), {}),
             400: _UNREADABLE,
-            404: Answer(
+            404: Response(
                 "Nothing that is displayed has this id, URL or variant (a problem), or the MLS no longer has the photo "
                 "(a picture that says so).",
                 content={PROBLEM: Problem, PICTURE: None},
             ),
             413: _TOO_LONG,
-            503: Answer(
+            503: Response(
                 "Not here yet (a picture that says so), or the database does not answer (a problem).",
                 ("Cache-Control", "Retry-After"),
                 {PICTURE: None, PROBLEM: Problem},

@@ -34,7 +34,7 @@ from shared.origin_budget.advance import with_earlier_runs_expired
 from shared.origin_budget.cache import LedgerCache
 from shared.origin_budget.clock import SharedClock
 from shared.origin_budget.codec import Document
-from shared.origin_budget.downloads import Batch, GrantedDownload
+from shared.origin_budget.downloads import DownloadBatch, GrantedDownload
 from shared.origin_budget.grants import Demand, Grant
 from shared.origin_budget.ledger import Ledger
 from shared.origin_budget.limits import HORIZON_VIEWED_MICROS
@@ -131,7 +131,7 @@ class OriginBudget:
         wait_seconds: float = MAX_WAIT_SECONDS,
         *,
         failed_before: bool = False,
-    ) -> Batch:
+    ) -> DownloadBatch:
         """Take up to `count` downloads from the feed's budget, at most a batch; return those that were granted.
 
         If none is granted, asks again until one is, for up to `wait_seconds`. `failed_before` is True if all the photos
@@ -151,11 +151,11 @@ class OriginBudget:
             wait = self._seconds_until(grant.ask_again_at)
             if grant.requests or self._monotonic() + wait > give_up:
                 downloads = [GrantedDownload(request.slot, request.at, feed, priority) for request in grant.requests]
-                return Batch(feed, downloads, grant.ask_again_at)
+                return DownloadBatch(feed, downloads, grant.ask_again_at)
             spread = self._chance() * (_SPREAD_VIEWED_SECONDS if priority is Priority.VIEWED else _SPREAD_SECONDS)
             with suppress(TimeoutError):
                 await asyncio.wait_for(state.slots_freed.wait(), wait + 0.005 + spread)
-        return Batch(feed, [], None)
+        return DownloadBatch(feed, [], None)
 
     async def wait_for_planned_time(self, download: GrantedDownload) -> bool:
         """Wait until the planned time of the download's next request; return True if the request may be sent now.
@@ -204,7 +204,7 @@ class OriginBudget:
         """
         return await self._plan_anew(download, unused=None) and await self.wait_for_planned_time(download)
 
-    async def record_end(self, download: GrantedDownload, failure: Failure | None, *, batch: Batch) -> None:
+    async def record_end(self, download: GrantedDownload, failure: Failure | None, *, batch: DownloadBatch) -> None:
         """Record that a download of the batch ended, with the origin's failure or None for a good answer.
 
         The ledger is written at once if the origin throttles, and with the end of the batch's last download; other ends
@@ -224,7 +224,7 @@ class OriginBudget:
         if is_throttled or not batch.running:
             await self._account(download.feed)
 
-    async def give_back(self, batch: Batch) -> None:
+    async def give_back(self, batch: DownloadBatch) -> None:
         """Free the slots of the batch's downloads whose end is not recorded, and account for all ends.
 
         Such a download says nothing of the origin. If the ledger cannot be written, that is logged, and this process's

@@ -52,7 +52,7 @@ class GrantedDownload:
 
 
 @dataclass(slots=True)
-class Batch:
+class DownloadBatch:
     """The downloads that a feed's ledger granted with one write."""
 
     feed: Feed

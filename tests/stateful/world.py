@@ -16,7 +16,7 @@ from ops import audit as auditing
 from services.downloader.download import Downloader
 from services.downloader.encoders import Encoders
 from services.downloader.fetch import Fetcher
-from services.downloader.handle import Handler, Parts
+from services.downloader.handle import Handler, HandlerParts
 from services.downloader.picture import Encoded, EncodedVariant
 from services.janitor.evidence import RemovalReports
 from services.janitor.guard import Guard
@@ -236,7 +236,7 @@ class World:
         ledgers = cast("Ledgers", Door(process, self.ledgers))
         objects = cast("Objects", Door(process, self.objects.of(process)))
         fetcher, encoders = cast("Fetcher", OriginFetcher(self.mls)), cast("Encoders", _Encoders())
-        parts = Parts(
+        parts = HandlerParts(
             listings=listings,
             attempts=cast("Attempts", Door(process, self.attempts)),
             publisher=publisher,

@@ -15,7 +15,7 @@ from shared.domain.image import Claim
 from shared.domain.listing import Listing
 from shared.origin_budget import codec
 from shared.origin_budget.budget import OriginBudget
-from shared.origin_budget.downloads import Batch
+from shared.origin_budget.downloads import DownloadBatch
 from shared.origin_budget.ledger import Breaker, Ledger
 from shared.origin_budget.moments import to_moment
 from shared.stores.documents import ListingId
@@ -105,7 +105,7 @@ async def test_a_grant_is_used_even_if_the_listing_changes_before_the_claim(
         await write([replace(listing, city="Elsewhere")])
         return await write(listings)
 
-    async def counted(budget: OriginBudget, feed: Feed, wanted: int, *terms: Any, **more: Any) -> Batch:
+    async def counted(budget: OriginBudget, feed: Feed, wanted: int, *terms: Any, **more: Any) -> DownloadBatch:
         taken.append(wanted)
         return await take(budget, feed, wanted, *terms, **more)
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from ops import circumstances, compliance, explain, terminal
 from ops.explain import Turn
 from ops.imagectl import app
-from ops.status import Status
+from ops.status import SystemStatus
 from shared.domain.image import Status as ImageStatus
 from shared.domain.priority import Priority
 from shared.origin_budget import codec
@@ -72,7 +72,7 @@ def test_compliance_says_as_ever_what_was_removed() -> None:
     golden_files.check("imagectl/compliance", found)
 
 
-def a_status(counts: FeedCounts, ledger: str, **facts: Any) -> Status:
+def a_status(counts: FeedCounts, ledger: str, **facts: Any) -> SystemStatus:
     """Return how two feeds stand, one of them unused."""
     use = of_ledger(examples.LEDGER_FEED, codec.from_document(golden_files.read("mongo/ledgers")[ledger]), after(60))
     unused = of_ledger(a_feed(name="other"), codec.from_document({}), after(60))
@@ -85,7 +85,7 @@ def a_status(counts: FeedCounts, ledger: str, **facts: Any) -> Status:
                 "downloader": {"image-outdated.viewed": 0, "image-outdated": 1_234}},
         "dead_letters": 1_002,
     }  # fmt: skip
-    return Status(**given, **facts)
+    return SystemStatus(**given, **facts)
 
 
 def a_count(oldest_due_at: datetime | None = None, in_work: int = 0) -> FeedCounts:

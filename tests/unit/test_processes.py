@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from local.processes import LocalError, Process, Program, Record, ensure, lock, recorded, stop
+from local.processes import LocalError, Process, ProcessRecord, Program, ensure, lock, recorded, stop
 
 SLEEPER = Program(name="sleeper", command=[sys.executable, "-c", "import time; time.sleep(60)"], answers=lambda: True)
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
@@ -67,7 +67,7 @@ def test_a_dead_process_is_started_again_although_it_has_a_pid_file(sleeper: Pro
 def test_a_foreign_process_with_the_recorded_pid_does_not_count_as_running_and_is_not_killed(
     sleeper: Process, stranger: "subprocess.Popen[bytes]"
 ) -> None:
-    record = Record.read(sleeper.pid_file)
+    record = ProcessRecord.read(sleeper.pid_file)
     assert record is not None
     ours = sleeper.running()
     replace(record, pid=stranger.pid, started=record.started - 100).write(sleeper.pid_file)

@@ -7,18 +7,18 @@ from typer.testing import CliRunner
 
 from ops import terminal
 from ops.imagectl import app
-from ops.status import Status
+from ops.status import SystemStatus
 from shared.domain.priority import Priority
 from shared.origin_budget.use import BudgetUse
 from shared.stores.listing_reports import FeedCounts
 from tests.builders import NOW, after
 
 
-def a_status(oldest: datetime | None, in_work: int) -> Status:
+def a_status(oldest: datetime | None, in_work: int) -> SystemStatus:
     counts = FeedCounts(
         listings=1, displayed=1, images={}, queued={"viewed": 2}, in_flight=in_work, oldest_due_at=oldest
     )  # fmt: skip
-    return Status(
+    return SystemStatus(
         at=NOW, feeds={"sandbox": counts}, seconds_until_done={"sandbox": {Priority.VIEWED: 0.1}},
         budgets={"sandbox": BudgetUse(at=NOW, windows=(), running=0, slots=8, suspensions=())},
         lag=None, dead_letters=None, removals_frozen=[],
