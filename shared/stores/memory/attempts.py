@@ -17,14 +17,16 @@ class MemoryAttempts:
         self._attempts += attempts
 
     async def of_images(self, image_ids: Sequence[str], limit: int) -> Sequence[Attempt]:
-        ours = [one for one in self._attempts if one.image_id in image_ids]
-        return sorted(ours, key=lambda one: one.at, reverse=True)[:limit]
+        found = [attempt for attempt in self._attempts if attempt.image_id in image_ids]
+        return sorted(found, key=lambda attempt: attempt.at, reverse=True)[:limit]
 
     async def latest(self, limit: int) -> Sequence[Attempt]:
-        return sorted(self._attempts, key=lambda one: one.at, reverse=True)[:limit]
+        return sorted(self._attempts, key=lambda attempt: attempt.at, reverse=True)[:limit]
 
     async def by_minute(self, since: datetime, until: datetime) -> Sequence[AttemptCount]:
         counted = Counter(
-            (one.at.replace(second=0, microsecond=0), one.result) for one in self._attempts if since <= one.at < until
+            (attempt.at.replace(second=0, microsecond=0), attempt.result)
+            for attempt in self._attempts
+            if since <= attempt.at < until
         )
         return [AttemptCount(minute, result, count) for (minute, result), count in counted.items()]

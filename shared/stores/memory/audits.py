@@ -13,7 +13,7 @@ class MemoryAudits:
         self._audits: dict[datetime, Audit] = {}
 
     async def newest(self, limit: int) -> Sequence[Audit]:
-        return sorted(self._audits.values(), key=lambda one: one.started_at, reverse=True)[:limit]
+        return sorted(self._audits.values(), key=lambda audit: audit.started_at, reverse=True)[:limit]
 
     async def save(self, audit: Audit) -> None:
         self._audits[audit.started_at] = audit

@@ -15,7 +15,7 @@ class MemoryRemovalHolds:
         self._last: dict[tuple[str, RemovalReason], RemovalHold] = {}
 
     async def all(self) -> Sequence[RemovalHold]:
-        return [self._last[one] for one in sorted(self._last)]
+        return [self._last[key] for key in sorted(self._last)]
 
     async def begin(self, hold: RemovalHold) -> bool:
         last = self._last.get((hold.feed, hold.reason))
@@ -25,6 +25,6 @@ class MemoryRemovalHolds:
         return True
 
     async def decide(self, feed: str, decision: Decision, now: datetime) -> int:
-        in_force = {one: last for one, last in self._last.items() if one[0] == feed and last.decision is None}
-        self._last |= {one: replace(last, decision=decision, decided_at=now) for one, last in in_force.items()}
+        in_force = {key: hold for key, hold in self._last.items() if key[0] == feed and hold.decision is None}
+        self._last |= {key: replace(hold, decision=decision, decided_at=now) for key, hold in in_force.items()}
         return len(in_force)

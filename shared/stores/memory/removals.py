@@ -17,16 +17,24 @@ class MemoryRemovals:
             self._removals.setdefault(removal.id, removal)
 
     async def of_listing(self, feed: str, listing_key: str) -> Sequence[Removal]:
-        ours = [one for one in self._removals.values() if (one.feed, one.listing_key) == (feed, listing_key)]
-        return sorted(ours, key=lambda one: one.removed_at)
+        return [
+            removal for removal in self._oldest_first() if (removal.feed, removal.listing_key) == (feed, listing_key)
+        ]
 
     async def between(self, begin: datetime, end: datetime, feed: str | None) -> AsyncIterator[Removal]:
-        ours = [one for one in self._removals.values() if begin <= one.removed_at < end and feed in (None, one.feed)]
-        for one in sorted(ours, key=lambda one: one.removed_at):
-            yield one
+        for removal in self._oldest_first():
+            if begin <= removal.removed_at < end and feed in (None, removal.feed):
+                yield removal
 
     async def newest(
         self, begin: datetime, end: datetime, feed: str | None, after: RemovalCursor | None, limit: int
     ) -> Sequence[Removal]:
-        ours = [one async for one in self.between(begin, end, feed) if not after or (one.removed_at, one.id) < after]
-        return sorted(ours, key=lambda one: (one.removed_at, one.id), reverse=True)[:limit]
+        found = [removal async for removal in self.between(begin, end, feed)]
+        return [removal for removal in reversed(found) if not after or _cursor(removal) < after][:limit]
+
+    def _oldest_first(self) -> list[Removal]:
+        return sorted(self._removals.values(), key=_cursor)
+
+
+def _cursor(removal: Removal) -> RemovalCursor:
+    return removal.removed_at, removal.id

@@ -41,7 +41,7 @@ class MongoAttempts:
         ]
         with translated():
             found = await self._collection.aggregate(pipeline, hint="expiry").to_list(None)
-        return [AttemptCount(one["_id"]["minute"], one["_id"]["result"], one["count"]) for one in found]
+        return [AttemptCount(group["_id"]["minute"], group["_id"]["result"], group["count"]) for group in found]
 
 
 def _to_document(attempt: Attempt) -> Document:

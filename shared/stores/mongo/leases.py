@@ -30,4 +30,4 @@ class MongoLeases:
     async def holders(self, now: datetime) -> Mapping[str, str]:
         with translated():
             held = await self._collection.find({"until": {"$gt": now}}).to_list(None)
-        return {one["_id"]: one["holder"] for one in held}
+        return {document["_id"]: document["holder"] for document in held}

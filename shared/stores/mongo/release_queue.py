@@ -52,17 +52,17 @@ class MongoReleaseQueue(MongoListingRecords):
         return rows[0]["sum"] if rows else 0
 
     async def ahead_of(self, feed: str, priority: Priority, due_at: datetime, now: datetime) -> int:
-        more_urgent = [one for one in Priority if one.rank < priority.rank]
-        ahead = [(priority, {"$lt": due_at}), *((one, {"$lte": max(due_at, now)}) for one in more_urgent)]
+        more_urgent = [other for other in Priority if other.rank < priority.rank]
+        ahead = [(priority, {"$lt": due_at}), *((other, {"$lte": max(due_at, now)}) for other in more_urgent)]
         pipelines: list[tuple[list[Document], str]] = [
             (
                 [
-                    {"$match": {"feed": feed, f"queue.{one}.due_at": earlier}},
-                    {"$group": {"_id": None, "sum": {"$sum": f"$queue.{one}.photos"}}},
+                    {"$match": {"feed": feed, f"queue.{queue}.due_at": earlier}},
+                    {"$group": {"_id": None, "sum": {"$sum": f"$queue.{queue}.photos"}}},
                 ],
-                f"due_{one}",
+                f"due_{queue}",
             )
-            for one, earlier in ahead
+            for queue, earlier in ahead
         ]
         found = await asyncio.gather(*(self._aggregate(pipeline, hint) for pipeline, hint in pipelines))
         return sum(row["sum"] for rows in found for row in rows)

@@ -19,7 +19,10 @@ class MongoRemovals:
     async def add(self, removals: Sequence[Removal]) -> None:
         if removals:
             documents = [removal_facts(removal) for removal in removals]
-            requests = [UpdateOne({"_id": one.pop("id")}, {"$setOnInsert": one}, upsert=True) for one in documents]
+            requests = [
+                UpdateOne({"_id": document.pop("id")}, {"$setOnInsert": document}, upsert=True)
+                for document in documents
+            ]
             with translated():
                 await self._collection.bulk_write(requests, ordered=False)
 
