@@ -1,4 +1,4 @@
-"""Do the loops stay cheap with 2.5 million images? Their queries on a real MongoDB, beside the same without an index.
+"""The queries of all loops with 2.5 million images in a real MongoDB, compared with scans of the collection.
 
 LISTINGS=5000 makes it a quick run; each listing has 25 photos.
 """
@@ -41,15 +41,15 @@ LISTINGS = int(os.environ.get("LISTINGS", "100000"))
 PHOTOS, TICKS, WARM_UP_TICKS, TICK_SECONDS = 25, 200, 60, 0.25
 RULES = Feed(name=FEED, image_hosts=("127.0.0.1",), requests_per_second=100, batch_size=10, batch_pause_seconds=0)
 RENDERER = Renderer("https://cdn.example.com/listing-images")
-WITHOUT_INDEX = "the same question without its index, once"
+WITHOUT_INDEX = "a scan of all listings"
 _SINCE = datetime(2001, 2, 3, 4, 5, 6, 789_000, UTC)
-"""Stands for when the photos of a listing became due."""
-_TOKEN = "0badcafe"  # noqa: S105 - stands for a listing's own eight hex digits in what is copied a hundred thousand times
-_AT_ONCE = 200
+"""The time in a template that is replaced by the time when the photos of a listing became due."""
+_TOKEN = "0badcafe"  # noqa: S105 - the digits in a template that each listing replaces by its own
+_BATCH_SIZE = 200
 
 
 async def run(servers: Servers) -> list[Row]:
-    """Load the market, then measure a scheduler's ticks and every other question that a loop asks."""
+    """Insert all listings, then measure a scheduler's ticks, and each other query of a loop."""
     namespace = a_namespace(servers)
     async with mongo.connect(servers.mongo, namespace.db, call_seconds=3_600.0) as database:
         await load(database)
@@ -59,44 +59,46 @@ async def run(servers: Servers) -> list[Row]:
             return [
                 *await _size(database),
                 *await _ticks(database),
-                *[row for name in QUESTIONS for row in await _question(database, name)],
+                *[row for name in QUERIES for row in await _measured(database, name)],
             ]
         finally:
             await database.client.drop_database(namespace.db)
 
 
-# The market: half of it waits for its first download, the rest is as a market is on any day.
+# The listings: half of them wait for their first downloads, the others are as on any day.
 
 
 async def load(database: Database) -> None:
-    """Fill an empty database."""
+    """Insert all listings into an empty database, and create its indexes."""
     now = utc_now()
-    moulds = [bson.encode(to_document(listing, 1, RENDERER)) for listing in _moulds(now)]
-    for first in range(0, LISTINGS, _AT_ONCE):
-        numbers = range(first, min(first + _AT_ONCE, LISTINGS))
-        documents = [RawBSONDocument(_cast(moulds[number % len(moulds)], number, now)) for number in numbers]
+    templates = [bson.encode(to_document(listing, 1, RENDERER)) for listing in _templates(now)]
+    for first in range(0, LISTINGS, _BATCH_SIZE):
+        numbers = range(first, min(first + _BATCH_SIZE, LISTINGS))
+        documents = [
+            RawBSONDocument(_from_template(templates[number % len(templates)], number, now)) for number in numbers
+        ]
         await database["listings"].insert_many(cast("list[Document]", documents), ordered=False)
     await mongo.apply_indexes(database)
 
 
 def _token(number: int) -> bytes:
-    """Eight hex digits, another one for each number, in no order."""
+    """Return eight hex digits, different for each number, in no order."""
     return b"%08x" % (number * 2_654_435_761 % 2**32)
 
 
-def _cast(mould: bytes, number: int, now: datetime) -> bytes:
-    """Make a listing of its own from a mould, due since some moment of the last day."""
+def _from_template(template: bytes, number: int, now: datetime) -> bytes:
+    """Return a listing as BSON with ids of its own, whose photos became due at some time of the last day."""
     since = now - timedelta(seconds=60, milliseconds=number * 7_919 % 86_400_000)
-    return mould.replace(_TOKEN.encode(), _token(number)).replace(_date(_SINCE), _date(since))
+    return template.replace(_TOKEN.encode(), _token(number)).replace(_date(_SINCE), _date(since))
 
 
 def _date(moment: datetime) -> bytes:
-    """Write a moment as BSON does."""
+    """Return a time as BSON encodes it."""
     return struct.pack("<q", round(moment.timestamp() * 1000))
 
 
-def _moulds(now: datetime) -> Iterator[Listing]:
-    """Two hundred listings, alike but for what is due of them."""
+def _templates(now: datetime) -> Iterator[Listing]:
+    """Yield 200 listings that differ in which of their photos are due, and in what must be removed."""
     for index in range(200):
         held = [_held(number, now) for number in range(PHOTOS)]
         if index % 2:
@@ -123,7 +125,7 @@ def _listing(photos: Sequence[Photo], **facts: Any) -> Listing:
 
 
 def _photo(number: int, **facts: Any) -> Photo:
-    """A photo of the mould: its ids are as spread as real ones, and as long."""
+    """Return a photo of a template, whose ids are as long and as evenly distributed as real ones."""
     mixed = hashlib.sha256(b"%d" % number).hexdigest()
     return a_photo(
         f"{number}-{_TOKEN}", key=f"W{_TOKEN}", id=_photo_id(number, _TOKEN), caption="A bright and sunny room",
@@ -148,59 +150,59 @@ async def _size(database: Database) -> list[Row]:
     queues = [size for name, size in found["indexSizes"].items() if name.startswith("due_")]
     return [
         Row("images recorded", images / 1e6, "million"),
-        Row("listings as data", found["size"] / 1e9, "GB"),
-        Row("listings on disk", found["storageSize"] / 1e9, "GB"),
-        Row("their indexes on disk", found["totalIndexSize"] / 1e9, "GB"),
-        Row("  of them what is due", sum(queues) / 1e6, "MB"),
+        Row("size of the listings, uncompressed", found["size"] / 1e9, "GB"),
+        Row("size of the listings on disk", found["storageSize"] / 1e9, "GB"),
+        Row("size of their indexes on disk", found["totalIndexSize"] / 1e9, "GB"),
+        Row("  of which indexes of due photos", sum(queues) / 1e6, "MB"),
     ]
 
 
-# A scheduler at work
+# A scheduler that releases photos
 
 
 class Timed:
-    """The listings in MongoDB, and how long each question took."""
+    """Passes all calls to the listings in MongoDB, and notes how long each took."""
 
     def __init__(self, listings: MongoListings) -> None:
         self._listings = listings
         self.milliseconds: dict[str, list[float]] = {}
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[object]]:
-        asked = getattr(self._listings, name)
+        method = getattr(self._listings, name)
 
         async def timed(*arguments: object) -> object:
             began = time.perf_counter()
             try:
-                return await asked(*arguments)
+                return await method(*arguments)
             finally:
                 self.milliseconds.setdefault(name, []).append((time.perf_counter() - began) * 1000)
 
         return timed
 
 
-class Kept(Broker):
-    """A broker that takes everything at once, and keeps it until it is asked for."""
+class MemoryBroker(Broker):
+    """A broker that keeps published records in memory until `take` returns them."""
 
     def __init__(self) -> None:
         super().__init__("")
         self.values: list[bytes] = []
 
     async def publish(self, records: Iterable[Outgoing]) -> None:
-        """Keep them."""
+        """Keep the records' values."""
         self.values += [record.value or b"" for record in records]
 
     async def ping(self) -> None:
-        """Always there."""
+        """Do nothing: this broker is always available."""
 
-    def taken(self) -> list[Mapping[str, str]]:
-        """Return the data of what was published since the last time."""
+    def take(self) -> list[Mapping[str, str]]:
+        """Return the data of all events published since the last call, and forget them."""
         values, self.values = self.values, []
         return [orjson.loads(value)["data"] for value in values]
 
 
 async def _ticks(database: Database) -> list[Row]:
-    """Let a scheduler release for some minutes of its time, and downloaders finish as much as the feed allows."""
-    listings, broker, moment = MongoListings(database, RENDERER), Kept(), [utc_now()]
+    """Run the ticks of a scheduler by a simulated clock, while downloaders finish all photos that the feed allows."""
+    listings, broker, moment = MongoListings(database, RENDERER), MemoryBroker(), [utc_now()]
     timed, process = Timed(listings), psutil.Process()
 
     def clock() -> datetime:
@@ -219,28 +221,28 @@ async def _ticks(database: Database) -> list[Row]:
         began = time.perf_counter()
         released += await release.tick()
         took.append((time.perf_counter() - began) * 1000)
-        waiting += broker.taken()
-        done, waiting = waiting[: _a_tick()], waiting[_a_tick() :]
+        waiting += broker.take()
+        done, waiting = waiting[: _per_tick()], waiting[_per_tick() :]
         await _finish(listings, done, clock())
         moment[0] += timedelta(seconds=TICK_SECONDS)
     grown = (process.memory_info().rss - before) / 1e6
     rows = [Row(f"photos released in {TICKS} ticks", released, "photos"), *spread("a tick of the scheduler", took)]
-    for name, what in (("in_flight", "what is in flight"), ("due", "the most urgent"), ("oldest_due", "the oldest")):
-        rows += spread(f"  of it: {what}", timed.milliseconds[name])
-    rows += spread("  of it: marked as released", timed.milliseconds["write"])
-    return [*rows, Row(f"memory grown in {TICKS} ticks", grown, "MB")]
+    for name, query in (("in_flight", "photos in flight"), ("due", "most urgent"), ("oldest_due", "oldest due")):
+        rows += spread(f"  of which the query: {query}", timed.milliseconds[name])
+    rows += spread("  of which the write: released_at", timed.milliseconds["write"])
+    return [*rows, Row(f"growth of memory in {TICKS} ticks", grown, "MB")]
 
 
-def _a_tick() -> int:
+def _per_tick() -> int:
     return int(RULES.requests_per_second * TICK_SECONDS)
 
 
 async def _finish(listings: MongoListings, done: Sequence[Mapping[str, str]], now: datetime) -> None:
-    """Be the downloaders: what was released is here."""
+    """Record released photos as downloaded, as downloaders would."""
     ids: dict[tuple[str, str], set[str]] = {}
-    for one in done:
-        ids.setdefault((one["feed"], one["listing_key"]), set()).add(one["image_id"])
-    known = await listings.get_many(list(ids))
+    for event in done:
+        ids.setdefault((event["feed"], event["listing_key"]), set()).add(event["image_id"])
+    recorded = await listings.get_many(list(ids))
     await listings.write(
         listing.with_photos(
             replace(
@@ -249,58 +251,61 @@ async def _finish(listings: MongoListings, done: Sequence[Mapping[str, str]], no
                 not_before=now,
             )
             for photo in listing.photos
-            if photo.id in ids[one]
+            if photo.id in ids[listing_id]
         )
-        for one, listing in known.items()
+        for listing_id, listing in recorded.items()
     )  # fmt: skip
 
 
-# What else the loops ask
+# The other queries of the loops
 
-QUESTIONS: Mapping[str, tuple[Callable[[MongoListings], Awaitable[object]], str]] = {
+QUERIES: Mapping[str, tuple[Callable[[MongoListings], Awaitable[object]], str]] = {
     "the most urgent 100 listings": (lambda store: store.due(FEED, utc_now(), 100), "due_at"),
     "the oldest 10 listings": (lambda store: store.oldest_due(FEED, utc_now(), 10), "due_at"),
-    "how many photos go before one": (
+    "photos ahead of a photo in the queue": (
         lambda store: store.ahead_of(FEED, Priority.ROUTINE, utc_now(), utc_now()),
         "due_at",
     ),
-    "photos in work": (lambda store: store.in_flight(FEED, utc_now()), "leased_until"),
-    "20 listings to remove from": (lambda store: store.removal_due(utc_now(), 20), "removal_due_at"),
-    "listings that turned hidden within the hour": (
+    "photos in flight": (lambda store: store.in_flight(FEED, utc_now()), "leased_until"),
+    "20 listings with due removals": (lambda store: store.removal_due(utc_now(), 20), "removal_due_at"),
+    "listings hidden within the last hour": (
         lambda store: store.turned_hidden(
             FEED, RemovalReason.LISTING_INACTIVE, utc_now() - timedelta(hours=1), utc_now()
         ),
         "hidden.since",
     ),
-    "listings that are displayed": (lambda store: store.displayed_count(FEED), "photos.status"),
-    "50 listings that are held": (lambda store: store.held(FEED, RemovalReason.LISTING_INACTIVE, 50), "seen_at"),
+    "the number of displayed listings": (lambda store: store.displayed_count(FEED), "photos.status"),
+    "50 listings on hold": (lambda store: store.held(FEED, RemovalReason.LISTING_INACTIVE, 50), "seen_at"),
     "5,000 keys for a sweep to compare": (lambda store: store.displayed_keys(FEED, "W8", 5_000), "photos.status"),
-    "500 of them as they are recorded": (
+    "the recorded states of 500 listings": (
         lambda store: store.recorded_states([(FEED, f"W{_token(number).decode()}") for number in range(500)]),
         "modified_at",
     ),
-    "50 listings to ask for again": (lambda store: store.recheck_due(FEED, utc_now(), 50), "checked_at"),
+    "50 listings to recheck": (lambda store: store.recheck_due(FEED, utc_now(), 50), "checked_at"),
     "a worker's own claims": (lambda store: store.claimed_by("downloader-1", 100), "photos.claim.worker"),
     "a page of 20 listings to audit": (lambda store: store.page(FEED, "W8", 20), "seen_at"),
     "the listing of an image": (lambda store: store.by_image(_photo_id(0, _token(7).decode())), "photos.id"),
-    "one step of counting a feed": (lambda store: anext(store._count_batches(FEED, displayed=True)), "photos.status"),  # noqa: SLF001
-    "all steps of it": (lambda store: store.counts(FEED, utc_now()), "photos.status"),
+    "one batch of the counts of a feed": (
+        lambda store: anext(store._count_batches(FEED, displayed=True)),  # noqa: SLF001
+        "photos.status",
+    ),
+    "all counts of a feed": (lambda store: store.counts(FEED, utc_now()), "photos.status"),
 }
-"""What is asked, and the field that a collection scan would have to look at instead."""
+"""The queries by name, each with the field that a collection scan would have to read instead."""
 
 
-async def _question(database: Database, name: str) -> list[Row]:
-    ask, field = QUESTIONS[name]
+async def _measured(database: Database, name: str) -> list[Row]:
+    query, field = QUERIES[name]
     store, took = MongoListings(database, RENDERER), list[float]()
-    await ask(store)
+    await query(store)
     for _ in range(50):
         began = time.perf_counter()
-        await ask(store)
+        await query(store)
         took.append((time.perf_counter() - began) * 1000)
     began = time.perf_counter()
     await database["listings"].count_documents({field: None}, hint={"$natural": 1})
     naive = (time.perf_counter() - began) * 1000
-    keys, documents, plans = await _examined(database, lambda: ask(store))
+    keys, documents, plans = await _examined(database, lambda: query(store))
     if "COLLSCAN" in plans:
         raise RuntimeError(f"{name}: reads the whole collection: {plans}")
     return [
@@ -309,22 +314,26 @@ async def _question(database: Database, name: str) -> list[Row]:
     ]
 
 
-async def _examined(database: Database, ask: Callable[[], Awaitable[object]]) -> tuple[int, int, str]:
-    """Return how many index keys and documents a question reads, and by which plans, as the server tells it."""
+async def _examined(database: Database, query: Callable[[], Awaitable[object]]) -> tuple[int, int, str]:
+    """Return the index keys and documents that a query reads, and its plans, by the server's profiler."""
     await database.command("profile", 2)
-    await ask()
+    await query()
     await database.command("profile", 0)
     found = await database["system.profile"].find({"ns": f"{database.name}.listings"}).to_list(None)
     await database.drop_collection("system.profile")
-    plans = dict.fromkeys(one.get("planSummary", "") for one in found if one.get("planSummary"))
+    plans = dict.fromkeys(entry["planSummary"] for entry in found if entry.get("planSummary"))
     names = ", ".join(plan.replace("IXSCAN ", "")[:60] for plan in plans)
-    return sum(one.get("keysExamined", 0) for one in found), sum(one.get("docsExamined", 0) for one in found), names
+    return (
+        sum(entry.get("keysExamined", 0) for entry in found),
+        sum(entry.get("docsExamined", 0) for entry in found),
+        names,
+    )
 
 
 def spread(
     name: str, milliseconds: Sequence[float], naive: float | None = None, against: str = WITHOUT_INDEX
 ) -> list[Row]:
-    """Return the median and the worst of a hundred, the median beside its baseline where there is one."""
+    """Return rows for the median and the 99th percentile. `naive` is the median's baseline in ms, None for none."""
     percentile = statistics.quantiles(milliseconds, n=100, method="inclusive")[98]
     return [
         Row(f"{name}, median", statistics.median(milliseconds), "ms", naive, against if naive else ""),

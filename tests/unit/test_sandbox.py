@@ -1,4 +1,4 @@
-"""Does the sandbox MLS keep the promises of an MLS, and break them exactly as asked?"""
+"""Test the sandbox MLS: pictures, records, changes, injected faults, the Web API and the control API."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -47,14 +47,14 @@ def feed_of(mls: Sandbox, **overrides: Any) -> Feed:
 # Pictures
 
 
-def test_a_picture_is_a_jpeg_of_the_size_asked_for(tmp_path: Path) -> None:
+def test_a_picture_is_a_jpeg_of_the_requested_size(tmp_path: Path) -> None:
     (tmp_path / "drawn.jpg").write_bytes(draw(Shot(KEY, 0, 0, 1), 1600))
     with Image.open(tmp_path / "drawn.jpg") as picture:
         assert (picture.format, picture.size) == ("JPEG", (1600, 1067))
     assert 200_000 < (tmp_path / "drawn.jpg").stat().st_size < 700_000
 
 
-def test_the_same_shot_is_drawn_alike_and_every_other_shot_differs() -> None:
+def test_the_same_photo_has_the_same_bytes_and_each_other_photo_has_others() -> None:
     shots = [
         Shot(key, number, 0, version) for key in (KEY, "E1") for number in range(len(SCENES)) for version in (1, 2)
     ]
@@ -68,7 +68,7 @@ def test_the_largest_sizes_lie_between_1600_and_3840_px() -> None:
 
 
 @pytest.mark.parametrize("folder", ["empty", "missing"])
-def test_a_folder_without_pictures_is_refused_by_name(tmp_path: Path, folder: str) -> None:
+def test_the_error_for_a_folder_without_pictures_names_it(tmp_path: Path, folder: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "notes.txt").write_text("no picture")
     with pytest.raises(NoPictures, match=folder):
@@ -85,7 +85,7 @@ async def test_a_folder_s_pictures_are_shown_in_order_and_again_from_the_first(t
     assert bodies[0] == bodies[2] != bodies[1]
 
 
-async def test_a_broken_file_of_the_folder_is_drawn_instead(tmp_path: Path) -> None:
+async def test_a_drawing_replaces_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 and no more")
     async with (
         Sandbox(listings=1, photos=1, widest=240, folder=tmp_path) as mls,
@@ -94,7 +94,7 @@ async def test_a_broken_file_of_the_folder_is_drawn_instead(tmp_path: Path) -> N
         assert (await web.get(url_of(record_of(mls)))).content == draw(Shot(KEY, 0, 0, 1), 240)
 
 
-async def test_pictures_drawn_ahead_are_served_without_drawing(mls: Sandbox, web: httpx.AsyncClient) -> None:
+async def test_pictures_drawn_ahead_are_not_drawn_again(mls: Sandbox, web: httpx.AsyncClient) -> None:
     await mls.draw_ahead()
     await web.get(url_of(record_of(mls)))
     assert (await web.get("/control/requests")).json()["pictures_made"] == 9
@@ -103,7 +103,7 @@ async def test_pictures_drawn_ahead_are_served_without_drawing(mls: Sandbox, web
 # Records
 
 
-def test_the_feed_table_is_valid_and_takes_other_rules() -> None:
+def test_feeds_toml_is_valid_and_rules_can_be_overridden() -> None:
     mls = Sandbox(listings=1)
     mls.url = "http://127.0.0.1:4321"
     feed = feed_of(mls, max_attempts=2, headers={"X-Who": "me"})
@@ -113,14 +113,14 @@ def test_the_feed_table_is_valid_and_takes_other_rules() -> None:
 
 
 async def test_records_are_read_as_one_photo_for_all_its_sizes(mls: Sandbox) -> None:
-    said = read(feed_of(mls), record_of(mls))
-    assert said.photos is not None
-    assert [photo.caption for photo in said.photos] == ["Front façade", "Living room", "Kitchen"]
-    assert [photo.url for photo in said.photos] == [url_of(record_of(mls), photo) for photo in range(3)]
-    assert (said.hidden_by, said.set_aside, said.city) == (None, (), "Toronto")
+    announced = read(feed_of(mls), record_of(mls))
+    assert announced.photos is not None
+    assert [photo.caption for photo in announced.photos] == ["Front façade", "Living room", "Kitchen"]
+    assert [photo.url for photo in announced.photos] == [url_of(record_of(mls), photo) for photo in range(3)]
+    assert (announced.hidden_by, announced.set_aside, announced.city) == (None, (), "Toronto")
 
 
-async def test_urls_differ_by_size_and_the_unmarked_one_is_private(mls: Sandbox) -> None:
+async def test_urls_differ_by_size_and_the_size_without_watermark_is_private(mls: Sandbox) -> None:
     rows = record_of(mls)["Media"][:4]
     assert len({row["MediaURL"] for row in rows}) == 4
     assert len({row["MediaObjectID"] for row in rows}) == 1
@@ -156,7 +156,9 @@ async def test_reordered_and_renamed_photos_keep_their_bytes_urls_and_own_timest
     assert all(after[name] > before[name] for name in MOVED)
 
 
-async def test_a_withdrawn_photo_is_gone_from_record_and_origin(mls: Sandbox, web: httpx.AsyncClient) -> None:
+async def test_a_withdrawn_photo_is_not_in_the_record_and_404_at_the_origin(
+    mls: Sandbox, web: httpx.AsyncClient
+) -> None:
     gone = url_of(record_of(mls), 1)
     after: Any = mls.withdraw_photo(KEY, 1)
     assert {row["ShortDescription"] for row in after["Media"]} == {"Front façade", "Kitchen"}
@@ -164,13 +166,15 @@ async def test_a_withdrawn_photo_is_gone_from_record_and_origin(mls: Sandbox, we
 
 
 @pytest.mark.parametrize(("change", "reason"), [("withdraw", "listing-inactive"), ("opt_out", "opt-out")])
-async def test_a_listing_that_left_is_hidden_until_reactivated(mls: Sandbox, change: str, reason: str) -> None:
-    said = read(feed_of(mls), getattr(mls, change)(KEY))
-    assert said.hidden_by == reason
+async def test_a_withdrawn_or_opted_out_listing_is_hidden_until_reactivated(
+    mls: Sandbox, change: str, reason: str
+) -> None:
+    announced = read(feed_of(mls), getattr(mls, change)(KEY))
+    assert announced.hidden_by == reason
     assert read(feed_of(mls), mls.reactivate(KEY)).hidden_by is None
 
 
-async def test_re_signed_urls_open_and_expired_ones_are_refused(mls: Sandbox, web: httpx.AsyncClient) -> None:
+async def test_re_signed_urls_open_and_expired_urls_are_403(mls: Sandbox, web: httpx.AsyncClient) -> None:
     before = record_of(mls)
     mls.re_sign()
     assert record_of(mls)["ModificationTimestamp"] == before["ModificationTimestamp"]
@@ -181,7 +185,7 @@ async def test_re_signed_urls_open_and_expired_ones_are_refused(mls: Sandbox, we
     assert (await web.get(url_of(record_of(mls)))).status_code == 200
 
 
-async def test_a_url_with_another_size_or_signature_is_refused(mls: Sandbox, web: httpx.AsyncClient) -> None:
+async def test_a_url_with_another_size_or_signature_is_403(mls: Sandbox, web: httpx.AsyncClient) -> None:
     url = url_of(record_of(mls))
     assert (await web.get(url.replace("rs:fit:320:320", "rs:fit:321:321"))).status_code == 403
     assert (await web.get(url[:-9] + "AAAAA.jpg")).status_code == 403
@@ -196,7 +200,7 @@ async def test_timestamps_only_rise_and_have_milliseconds(mls: Sandbox) -> None:
 # Pictures over HTTP
 
 
-async def test_a_held_picture_is_not_sent_again(mls: Sandbox, web: httpx.AsyncClient) -> None:
+async def test_a_conditional_request_for_an_unchanged_picture_gets_304(mls: Sandbox, web: httpx.AsyncClient) -> None:
     url = url_of(record_of(mls))
     first = await web.get(url)
     assert (first.status_code, first.headers["Content-Type"]) == (200, "image/jpeg")
@@ -207,14 +211,14 @@ async def test_a_held_picture_is_not_sent_again(mls: Sandbox, web: httpx.AsyncCl
     assert [(await web.get(url, headers=held)).status_code for held in (by_tag, by_date)] == [200, 200]
 
 
-async def test_a_changed_photo_is_sent_although_only_the_date_is_the_same(mls: Sandbox, web: httpx.AsyncClient) -> None:
+async def test_an_etag_outweighs_a_date_in_a_conditional_request(mls: Sandbox, web: httpx.AsyncClient) -> None:
     url = url_of(record_of(mls))
     date = (await web.get(url)).headers["Last-Modified"]
     both = {"If-None-Match": '"another"', "If-Modified-Since": date}
     assert (await web.get(url, headers=both)).status_code == 200
 
 
-async def test_those_who_ask_at_once_share_one_drawing(mls: Sandbox, web: httpx.AsyncClient) -> None:
+async def test_requests_at_the_same_time_share_one_drawing(mls: Sandbox, web: httpx.AsyncClient) -> None:
     answers = await asyncio.gather(*(web.get(url_of(record_of(mls))) for _ in range(8)))
     assert len({answer.content for answer in answers}) == 1
     assert (await web.get("/control/requests")).json()["pictures_made"] == 1
@@ -232,10 +236,12 @@ async def test_requests_are_counted_and_logged_until_reset(mls: Sandbox, web: ht
     assert (mls.image_requests, mls.requests.total(), mls.begun.total(), len(mls.image_log)) == (0, 0, 0, 0)
 
 
-# Troubles
+# Faults
 
 
-async def test_errors_come_as_often_as_asked_with_their_retry_after(mls: Sandbox, web: httpx.AsyncClient) -> None:
+async def test_an_error_fault_applies_to_count_requests_and_has_its_retry_after(
+    mls: Sandbox, web: httpx.AsyncClient
+) -> None:
     url = url_of(record_of(mls))
     mls.misbehave(status=429, retry_after=7, count=2)
     answers = [await web.get(url) for _ in range(3)]
@@ -243,13 +249,13 @@ async def test_errors_come_as_often_as_asked_with_their_retry_after(mls: Sandbox
     assert answers[0].headers["Retry-After"] == "7"
 
 
-async def test_a_share_of_the_requests_fails(mls: Sandbox, web: httpx.AsyncClient) -> None:
+async def test_a_fault_applies_to_its_share_of_the_requests(mls: Sandbox, web: httpx.AsyncClient) -> None:
     mls.misbehave(status=500, share=0.25)
     statuses = [(await web.get(url_of(record_of(mls)))).status_code for _ in range(8)]
     assert statuses.count(500) == 2
 
 
-async def test_trouble_of_one_listing_leaves_the_others_alone(mls: Sandbox, web: httpx.AsyncClient) -> None:
+async def test_a_fault_of_a_listing_does_not_apply_to_others(mls: Sandbox, web: httpx.AsyncClient) -> None:
     mls.misbehave(kind="html", listing=KEY)
     spoilt, other = await web.get(url_of(record_of(mls))), await web.get(url_of(mls.properties()[1]))
     assert (spoilt.status_code, spoilt.headers["Content-Type"]) == (200, "text/html")
@@ -258,14 +264,14 @@ async def test_trouble_of_one_listing_leaves_the_others_alone(mls: Sandbox, web:
     assert (await web.get(url_of(record_of(mls)))).content.startswith(b"\xff\xd8")
 
 
-async def test_a_truncated_body_is_shorter_than_announced(mls: Sandbox, web: httpx.AsyncClient) -> None:
+async def test_a_truncated_body_is_shorter_than_its_content_length(mls: Sandbox, web: httpx.AsyncClient) -> None:
     mls.misbehave(kind="truncated", count=1)
     with pytest.raises(httpx.RemoteProtocolError, match=r"incomplete|without sending complete"):
         await web.get(url_of(record_of(mls)))
     assert (await web.get(url_of(record_of(mls)))).status_code == 200
 
 
-async def test_a_slow_answer_is_late_and_right(mls: Sandbox, web: httpx.AsyncClient) -> None:
+async def test_a_slow_answer_is_late_and_correct(mls: Sandbox, web: httpx.AsyncClient) -> None:
     mls.misbehave(kind="slow", delay_seconds=30)
     with pytest.raises(httpx.ReadTimeout):
         await web.get(url_of(record_of(mls)), timeout=0.2)
@@ -274,7 +280,7 @@ async def test_a_slow_answer_is_late_and_right(mls: Sandbox, web: httpx.AsyncCli
     assert (await web.get(url_of(record_of(mls)))).content.startswith(b"\xff\xd8")
 
 
-async def test_an_empty_body_is_a_picture_of_no_bytes(mls: Sandbox, web: httpx.AsyncClient) -> None:
+async def test_an_empty_fault_answers_200_without_a_body(mls: Sandbox, web: httpx.AsyncClient) -> None:
     mls.misbehave(kind="empty")
     answer = await web.get(url_of(record_of(mls)))
     assert (answer.status_code, answer.content) == (200, b"")
@@ -293,7 +299,7 @@ async def test_bearer_tokens_guard_pictures_and_web_api() -> None:
 
 
 async def pages(web: httpx.AsyncClient, path: str, **options: str) -> list[list[Any]]:
-    """Follow the next links; the values of each page."""
+    """Request a page and follow the next links. Return the records of each page."""
     answer = (await web.get(path, params={f"${name}": value for name, value in options.items()})).json()
     found = [answer["value"]]
     while following := answer.get("@odata.nextLink"):
@@ -324,7 +330,7 @@ async def test_paging_by_timestamp_and_key_misses_nothing(mls: Sandbox, web: htt
 
 
 @pytest.mark.parametrize(("how", "status"), [({}, 400), ({"status": 501}, 501)])
-async def test_media_is_expanded_only_where_asked_and_allowed(
+async def test_media_is_expanded_only_if_requested_and_allowed(
     mls: Sandbox, web: httpx.AsyncClient, how: dict[str, int], status: int
 ) -> None:
     plain = await pages(web, "/odata/Property", select="ListingKey")
@@ -348,7 +354,7 @@ async def test_one_listing_is_read_by_its_key_and_compressed(mls: Sandbox, web: 
     assert (await web.get("/odata/Property('none')")).status_code == 404
 
 
-async def test_the_web_api_fails_as_asked_while_pictures_go_on(mls: Sandbox, web: httpx.AsyncClient) -> None:
+async def test_a_fault_of_the_web_api_does_not_apply_to_pictures(mls: Sandbox, web: httpx.AsyncClient) -> None:
     mls.misbehave(on="odata", status=502)
     assert (await web.get("/odata/Property")).status_code == 502
     assert (await web.get(url_of(record_of(mls)))).status_code == 200
@@ -366,7 +372,7 @@ async def test_the_web_api_fails_as_asked_while_pictures_go_on(mls: Sandbox, web
         ("At lt 2026-11-23T09:00:00Z", "a"),
     ],
 )
-def test_a_filter_chooses(text: str, expected: str) -> None:
+def test_a_filter_selects_records(text: str, expected: str) -> None:
     records = [
         {"k": "a", "StandardStatus": "Active", "ListPrice": 1, "City": None, "At": "2026-11-23T08:59:59.999Z"},
         {"k": "b", "StandardStatus": "Pending", "ListPrice": 10, "City": None, "At": "2026-11-23T09:00:00.000Z"},
@@ -383,7 +389,7 @@ def test_a_filter_chooses(text: str, expected: str) -> None:
         {"$top": "-1"}, {"$orderby": "A sideways"},
     ],
 )  # fmt: skip
-def test_a_query_that_cannot_be_read_is_refused(options: dict[str, str]) -> None:
+def test_an_invalid_query_option_is_an_error(options: dict[str, str]) -> None:
     with pytest.raises(BadQuery):
         page([{"A": 1}], options)
 
@@ -391,7 +397,7 @@ def test_a_query_that_cannot_be_read_is_refused(options: dict[str, str]) -> None
 # Control
 
 
-async def test_the_control_api_changes_what_the_methods_change(mls: Sandbox, web: httpx.AsyncClient) -> None:
+async def test_the_control_api_does_what_the_methods_do(mls: Sandbox, web: httpx.AsyncClient) -> None:
     answer = await web.post("/control/rename", json={"key": KEY, "caption": "Hall", "photo": 0})
     assert answer.json()["property"] == record_of(mls)
     assert record_of(mls)["Media"][0]["ShortDescription"] == "Hall"
@@ -409,7 +415,7 @@ async def test_the_control_api_changes_what_the_methods_change(mls: Sandbox, web
         ("misbehave", {"kind": "odd"}, 400), ("misbehave", {"sharing": 1}, 400),
     ],
 )  # fmt: skip
-async def test_a_wrong_control_call_changes_nothing(
+async def test_an_invalid_control_call_changes_nothing(
     mls: Sandbox, web: httpx.AsyncClient, path: str, arguments: object, status: int
 ) -> None:
     before = mls.properties()
@@ -417,13 +423,13 @@ async def test_a_wrong_control_call_changes_nothing(
     assert mls.properties() == before
 
 
-async def test_photos_may_change_without_their_listing(mls: Sandbox) -> None:
+async def test_a_photo_can_change_without_the_listing_s_modification_timestamp(mls: Sandbox) -> None:
     before, after = record_of(mls), mls.change_photo(KEY, media_only=True)
     assert after["ModificationTimestamp"] == before["ModificationTimestamp"]
     assert str(after["MediaChangeTimestamp"]) > before["MediaChangeTimestamp"]
 
 
-async def test_a_forgotten_listing_is_nowhere(mls: Sandbox, web: httpx.AsyncClient) -> None:
+async def test_a_forgotten_listing_has_no_record_and_no_pictures(mls: Sandbox, web: httpx.AsyncClient) -> None:
     url = url_of(record_of(mls))
     await web.post("/control/forget", json={"key": KEY})
     assert (await web.get(f"/odata/Property('{KEY}')")).status_code == 404
@@ -431,11 +437,11 @@ async def test_a_forgotten_listing_is_nowhere(mls: Sandbox, web: httpx.AsyncClie
     assert (await web.get(url)).status_code == 404
 
 
-async def test_control_takes_json_only_so_that_no_foreign_page_can_use_it(web: httpx.AsyncClient) -> None:
+async def test_control_accepts_json_only_so_that_forms_of_other_sites_cannot_use_it(web: httpx.AsyncClient) -> None:
     assert (await web.post("/control/withdraw", data={"key": KEY})).status_code == 415
 
 
-async def test_the_page_shows_every_listing_and_counts_none_of_its_pictures(
+async def test_the_page_shows_every_listing_and_its_pictures_are_not_counted(
     mls: Sandbox, web: httpx.AsyncClient
 ) -> None:
     mls.withdraw(KEY)
