@@ -82,7 +82,7 @@ async def play(demo: Demo) -> None:
         fetched = await _requests(http, demo) - before
         rate = f", {fetched / seconds:.1f} photos/s" if fetched else ": nothing had changed, so nothing was fetched"
         console.print(
-            f"  {counts.images[Status.DOWNLOADED]} photos here, {counts.images[Status.FAILED]} failed; "
+            f"  {counts.images[Status.DOWNLOADED]} photos downloaded, {counts.images[Status.FAILED]} failed; "
             f"{fetched} requests to the MLS{rate}"
         )
         changed, unannounced, withdrawn = (record["ListingKey"] for record in records[:3])

@@ -193,7 +193,7 @@ def ensure(
         program.prepare()
         logs[program.name] = process.log_size()
         process.start(program, directory)
-    _await_answers(programs, home, logs, began + seconds, report)
+    _await_answers(programs, home, logs, began, seconds, report)
     return list(logs)
 
 
@@ -203,14 +203,15 @@ def _stop_changed(programs: Iterable[Program], home: Path) -> list[str]:
 
 
 def _await_answers(
-    programs: Sequence[Program], home: Path, logs: Mapping[str, int], deadline: float, report: Report
+    programs: Sequence[Program], home: Path, logs: Mapping[str, int], began: float, seconds: float, report: Report
 ) -> None:
-    waiting, began = list(programs), time.monotonic()
+    """Wait until all programs are ready, and report each. `began` is when their start began, by the monotonic clock."""
+    waiting = list(programs)
     reminder = 5.0
     while waiting:
         passed = time.monotonic() - began
         for program in list(waiting):
-            if _answers(program, home, logs, overdue=time.monotonic() > deadline):
+            if _answers(program, home, logs, overdue=passed > seconds):
                 waiting.remove(program)
                 if program.name in logs:
                     report(f"{program.name}: ready in {passed:.1f} s, {program.address}")

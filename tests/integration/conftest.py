@@ -1,4 +1,4 @@
-"""One running system for the tests that need no more than listings of their own."""
+"""Fixtures: a running system that tests share, and listings that no other test uses."""
 
 from collections.abc import AsyncIterator, Iterator
 
@@ -12,14 +12,14 @@ from tests.system import System
 
 @pytest.fixture(scope="session")
 async def mls() -> AsyncIterator[Sandbox]:
-    """The sandbox MLS, with small pictures."""
+    """Yield a sandbox MLS with small pictures."""
     async with Sandbox(listings=60, photos=4, widest=320) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 async def whole(servers: Servers, mls: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
-    """All services on the shared servers."""
+    """Yield all services, running on the shared servers."""
     strict = {"requests_per_second": 1.0, "batch_size": 1, "concurrency": 2}
     feeds = "\n".join([mls.feeds_toml(), mls.feeds_toml(feed="other"), mls.feeds_toml(feed="strict", **strict)])
     async with system.running(
@@ -30,12 +30,12 @@ async def whole(servers: Servers, mls: Sandbox, tmp_path_factory: pytest.TempPat
 
 @pytest.fixture(scope="session")
 def several_keys(mls: Sandbox) -> Iterator[str]:
-    """Listings of the sandbox MLS that no other test uses, one after the other."""
+    """Return an iterator over keys of listings that no other test uses."""
     return iter(list(mls.market.listings))
 
 
 @pytest.fixture
 def key(mls: Sandbox, several_keys: Iterator[str]) -> Iterator[str]:
-    """A listing of the sandbox MLS that no other test uses; what misbehaves for it ends with the test."""
+    """Yield the key of a listing that no other test uses. Faults of the sandbox end with the test."""
     yield next(several_keys)
     mls.behave()

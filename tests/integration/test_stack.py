@@ -283,7 +283,7 @@ async def demo(home: Path) -> str:
 
 def counts_in(printed: str) -> tuple[int, ...]:
     """Return the numbers of downloaded and failed photos and of requests to the MLS that the demo printed."""
-    (found,) = re.findall(r"(\d+) photos here, (\d+) failed; (\d+) requests to the MLS", printed)
+    (found,) = re.findall(r"(\d+) photos downloaded, (\d+) failed; (\d+) requests to the MLS", printed)
     return tuple(map(int, found))
 
 
