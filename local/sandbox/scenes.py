@@ -97,7 +97,7 @@ def _draw_room(canvas: Canvas, colours: Mapping[str, Colour], window_at: float) 
 
 def _draw_ground(canvas: Canvas, colours: Mapping[str, Colour]) -> None:
     sky, leaf, grass = colours["sky"], colours["leaf"], colours["grass"]
-    canvas.wall((-99, 0, 50), (99, 60, 50), sky, mix(sky, colours["white"], 0.75))
+    canvas.wall((-99, -9, 50), (99, 60, 50), sky, mix(sky, colours["white"], 0.75))
     clouds = [(canvas.rng.uniform(-30, 30), canvas.rng.uniform(10, 24)) for _ in range(6)]
     canvas.shade(
         [[(x - 9, y, 50), (x, y + 1.2, 50), (x + 9, y, 50), (x, y - 1.2, 50)] for x, y in clouds], 0.5, (255,) * 3
@@ -116,7 +116,10 @@ def _draw_ground(canvas: Canvas, colours: Mapping[str, Colour]) -> None:
 def _house(storeys: int) -> list[Part]:
     """Return the parts of a house: its walls, its flat roof and the windows of each storey."""
     top = 0.3 + storeys * 2.6
-    parts: list[Part] = [("brick", (-4.4, 0, 10), (4.4, top, 15)), ("dark", (-4.8, top, 9.6), (4.8, top + 0.35, 15))]
+    parts: list[Part] = [
+        ("brick", (-4.4, 0, 10), (4.4, top, 15)),
+        ("dark", (-4.8, top - 0.2, 9.6), (4.8, top + 0.3, 15)),
+    ]
     for y, x in ((1.0 + storey * 2.6, x) for storey in range(storeys) for x in (-3.2, -0.7, 1.8)):
         parts.append(("white", (x - 0.1, y - 0.1, 9.95), (x + 1.5, y + 1.5, 10)))
         parts += [("glass", (left, y, 9.93), (left + 0.66, y + 1.4, 9.94)) for left in (x, x + 0.74)]
