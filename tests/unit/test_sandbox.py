@@ -10,9 +10,7 @@ import pytest
 from PIL import Image
 
 from local.sandbox import NoPictures, Sandbox
-from local.sandbox.album import Shot, draw, pictures_in, width_of
-from local.sandbox.odata import BadQuery, page, parse_filter
-from local.sandbox.scenes import SCENES
+from local.sandbox.album import Shot, draw, pictures_in
 from shared.domain.announcement import read
 from shared.domain.feed import Feed, parse_feeds
 
@@ -45,26 +43,6 @@ def feed_of(mls: Sandbox, **overrides: Any) -> Feed:
 
 
 # Pictures
-
-
-def test_a_picture_is_a_jpeg_of_the_requested_size(tmp_path: Path) -> None:
-    (tmp_path / "drawn.jpg").write_bytes(draw(Shot(KEY, 0, 0, 1), 1600))
-    with Image.open(tmp_path / "drawn.jpg") as picture:
-        assert (picture.format, picture.size) == ("JPEG", (1600, 1067))
-    assert 200_000 < (tmp_path / "drawn.jpg").stat().st_size < 700_000
-
-
-def test_the_same_photo_has_the_same_bytes_and_each_other_photo_has_others() -> None:
-    shots = [
-        Shot(key, number, 0, version) for key in (KEY, "E1") for number in range(len(SCENES)) for version in (1, 2)
-    ]
-    assert len({draw(shot, 240) for shot in shots}) == len(shots)
-    assert draw(shots[0], 240) == draw(shots[0], 240)
-
-
-def test_the_largest_sizes_lie_between_1600_and_3840_px() -> None:
-    widths = [width_of(index) for index in range(320)]
-    assert set(widths) == {1600, 1920, 2560, 3840}
 
 
 @pytest.mark.parametrize("folder", ["empty", "missing"])
@@ -358,40 +336,6 @@ async def test_a_fault_of_the_web_api_does_not_apply_to_pictures(mls: Sandbox, w
     mls.misbehave(on="odata", status=502)
     assert (await web.get("/odata/Property")).status_code == 502
     assert (await web.get(url_of(record_of(mls)))).status_code == 200
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("StandardStatus eq 'Active'", "ac"),
-        ("StandardStatus ne 'Active' and ListPrice gt 5", "b"),
-        ("ListPrice ge 10 or StandardStatus in ('Active','x') and City eq 'O''Hara'", "bc"),
-        ("(ListPrice ge 10 or StandardStatus eq 'Active') and City eq null", "ab"),
-        ("not (ListPrice lt 10)", "bc"),
-        ("At ge 2026-11-23T10:00:00+01:00", "bc"),
-        ("At lt 2026-11-23T09:00:00Z", "a"),
-    ],
-)
-def test_a_filter_selects_records(text: str, expected: str) -> None:
-    records = [
-        {"k": "a", "StandardStatus": "Active", "ListPrice": 1, "City": None, "At": "2026-11-23T08:59:59.999Z"},
-        {"k": "b", "StandardStatus": "Pending", "ListPrice": 10, "City": None, "At": "2026-11-23T09:00:00.000Z"},
-        {"k": "c", "StandardStatus": "Active", "ListPrice": 10, "City": "O'Hara", "At": "2026-11-23T09:00:00.001Z"},
-    ]
-    assert "".join(str(record["k"]) for record in records if parse_filter(text)(record)) == expected
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"$filter": "ListingKey"}, {"$filter": "ListingKey like 'a'"}, {"$filter": "(A eq 1"}, {"$filter": "A eq 1 B"},
-        {"$filter": "A eq #"}, {"$filter": "A eq 2026-99-99T00:00:00Z"}, {"$top": "1001"}, {"$skip": "100001"},
-        {"$top": "-1"}, {"$orderby": "A sideways"},
-    ],
-)  # fmt: skip
-def test_an_invalid_query_option_is_an_error(options: dict[str, str]) -> None:
-    with pytest.raises(BadQuery):
-        page([{"A": 1}], options)
 
 
 # Control
