@@ -23,7 +23,7 @@ async def downloaded(whole: System, keys: list[str]) -> int:
     """Return how many photos of the listings are downloaded."""
     body = {"listing_keys": keys, "photos_per_listing": 50}
     listings = (await whole.http.post("/api/images/resolve", json=body)).json()["listings"]
-    return sum(image["status"] == "downloaded" for one in listings.values() for image in one["images"])
+    return sum(image["status"] == "downloaded" for listing in listings.values() for image in listing["images"])
 
 
 async def stored(whole: System) -> set[str]:
@@ -46,9 +46,12 @@ async def stored(whole: System) -> set[str]:
 
 def recorded(listings: Sequence[Listing]) -> set[str]:
     """Return the keys of all objects that listings name, in copies and in discards."""
-    copies = {key for one in listings for photo in one.photos if photo.copy for key in copy_keys(photo.copy)}
+    copies = {key for listing in listings for photo in listing.photos if photo.copy for key in copy_keys(photo.copy)}
     return copies | {
-        key for one in listings for left in one.discards for key in (*left.public_keys, *left.original_keys)
+        key
+        for listing in listings
+        for discard in listing.discards
+        for key in (*discard.public_keys, *discard.original_keys)
     }
 
 
@@ -93,15 +96,15 @@ async def test_no_photo_is_lost_or_fetched_twice_when_downloaders_are_killed(
             # Another downloader has their events now. Slots of the killed one would end after 30 s, claims after 80 s.
             await until(are_done, f"the photos that {name} had claimed", seconds=20)
 
-        async def all_here() -> bool:
+        async def all_downloaded() -> bool:
             return await downloaded(whole, keys) == 200
 
-        await until(all_here, "all 200 downloads")
+        await until(all_downloaded, "all 200 downloads")
         assert all_claims, "they were killed in the middle of their work"
-        asked = Counter((one.listing_key, one.photo) for one in mls.image_log)
-        assert {photo for photo, times in asked.items() if times > 1} <= all_claims
-        said = {event["image_id"] for key in keys for event in await whole.events("image-downloaded", key)}
-        assert len(said) == 200
+        requests = Counter((request.listing_key, request.photo) for request in mls.image_log)
+        assert {photo for photo, times in requests.items() if times > 1} <= all_claims
+        announced = {event["image_id"] for key in keys for event in await whole.events("image-downloaded", key)}
+        assert len(announced) == 200
         assert await stored(whole) == recorded(await whole.listings())
 
 
@@ -151,10 +154,10 @@ async def test_every_service_drains_and_stops_in_time(namespace: Namespace, tmp_
         requests = mls.image_requests
         await whole.start("downloader", "scheduler", "janitor", "resolver")
 
-        async def all_here() -> bool:
+        async def all_downloaded() -> bool:
             return await downloaded(whole, keys) == 40
 
-        await until(all_here, "all downloads")
+        await until(all_downloaded, "all downloads")
         assert mls.image_requests <= 40 + requests
 
 
@@ -166,10 +169,10 @@ async def test_a_new_janitor_finishes_the_removals_of_a_killed_one(namespace: Na
         keys = [str(record["ListingKey"]) for record in mls.properties()]
         await whole.publish_listings(*mls.properties())
 
-        async def all_here() -> bool:
+        async def all_downloaded() -> bool:
             return await downloaded(whole, keys) == 48
 
-        await until(all_here, "all downloads")
+        await until(all_downloaded, "all downloads")
         urls = [image["url"] for key in keys for image in await whole.images(key)]
         await whole.publish_listings(*(mls.withdraw(key) for key in keys))
 

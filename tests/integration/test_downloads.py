@@ -48,7 +48,7 @@ async def test_two_downloaders_request_each_photo_once(namespace: Namespace, tmp
             return not any(json.loads(output)["lag"]["downloader"].values())
 
         await until(all_heard, "the downloaders to hear all")
-        assert set(Counter((one.listing_key, one.photo) for one in mls.image_log).values()) == {1}
+        assert set(Counter((request.listing_key, request.photo) for request in mls.image_log).values()) == {1}
         assert mls.image_requests == 8 * 6
         for name in ("downloader", "downloader-2"):
             assert "image-downloaded" in whole.log(name), f"{name} had no part in it"
@@ -81,7 +81,9 @@ async def test_a_listing_that_changed_during_a_download_is_settled_correctly(
         )
 
     await until(all_recorded, "the changes to be recorded")
-    assert not [one for key in keys for one in await whole.images(key) if one["status"] != "pending"], "still under way"
+    assert not [image for key in keys for image in await whole.images(key) if image["status"] != "pending"], (
+        "still under way"
+    )
     mls.behave()
 
     after = {key: await whole.wait_until_downloaded(key, 3 if key == shortened else 4) for key in keys}

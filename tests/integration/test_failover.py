@@ -77,9 +77,11 @@ async def test_the_other_scheduler_takes_over_from_a_stopped_or_killed_one(
             await second.stop("scheduler", signal.SIGKILL)
             assert await goes_on(first) < TAKES_OVER_WITHIN
             await all_downloaded(first, later)
-            said = [json.loads(record.value)["data"]["image_id"] for record in await first.records("image-outdated")]
-            assert set(Counter(said).values()) == {1}
-            assert (len(said), mls.image_requests) == (LISTINGS * PHOTOS, LISTINGS * PHOTOS)
+            image_ids = [
+                json.loads(record.value)["data"]["image_id"] for record in await first.records("image-outdated")
+            ]
+            assert set(Counter(image_ids).values()) == {1}
+            assert (len(image_ids), mls.image_requests) == (LISTINGS * PHOTOS, LISTINGS * PHOTOS)
 
 
 async def publish(to: System, mls: Sandbox, keys: Sequence[str]) -> None:
@@ -95,12 +97,12 @@ async def publish(to: System, mls: Sandbox, keys: Sequence[str]) -> None:
 async def all_downloaded(by: System, keys: Sequence[str]) -> None:
     """Wait until all photos of the listings are downloaded."""
 
-    async def all_here() -> bool:
+    async def is_complete() -> bool:
         found = (await page(by, keys))["listings"].values()
-        here = [image for one in found for image in one["images"] if image["status"] == "downloaded"]
-        return len(here) == len(keys) * PHOTOS
+        downloaded = [image for listing in found for image in listing["images"] if image["status"] == "downloaded"]
+        return len(downloaded) == len(keys) * PHOTOS
 
-    await until(all_here, "all photos")
+    await until(is_complete, "all photos")
 
 
 async def page(of: System, keys: Sequence[str]) -> dict[str, Any]:

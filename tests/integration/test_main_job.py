@@ -29,7 +29,7 @@ async def test_the_photos_of_a_published_listing_are_answered_with_public_urls(
     assert [image["order"] for image in images] == [0, 1, 2, 3]
     assert mls.begun[key] == 4
     for image in images:
-        assert [one["name"] for one in image["variants"]] == ["full", "card", "thumb"]
+        assert [variant["name"] for variant in image["variants"]] == ["full", "card", "thumb"]
         assert image["url"].startswith(whole.env["IMAGES_PUBLIC_URL"])
         opened = await whole.http.get(image["url"])
         assert opened.headers["Content-Type"] == image["content_type"] == "image/webp"
@@ -43,9 +43,9 @@ async def test_the_photos_of_a_published_listing_are_answered_with_public_urls(
 async def test_image_downloaded_is_published_once_for_each_photo(whole: System, mls: Sandbox, key: str) -> None:
     await whole.publish_listings(record_of(mls, key))
     images = await whole.wait_until_downloaded(key, 4)
-    said = await whole.events("image-downloaded", key)
-    assert sorted(event["image_id"] for event in said) == sorted(image["id"] for image in images)
-    by_id = {event["image_id"]: event for event in said}
+    events = await whole.events("image-downloaded", key)
+    assert sorted(event["image_id"] for event in events) == sorted(image["id"] for image in images)
+    by_id = {event["image_id"]: event for event in events}
     for image in images:
         event = by_id[image["id"]]
         assert event["changed"] is True
@@ -124,13 +124,13 @@ async def test_a_withdrawn_photo_is_removed_from_answers_and_storage(whole: Syst
     before = await whole.wait_until_downloaded(key, 4)
     await whole.publish_listings(mls.withdraw_photo(key, 1))
 
-    async def is_said() -> list[dict[str, Any]]:
+    async def is_published() -> list[dict[str, Any]]:
         return await whole.events("image-removed", key)
 
-    (said,) = await until(is_said, "the removal")
-    assert said["reason"] == "photo-withdrawn"
-    assert said["image_id"] == before[1]["id"]
-    assert sorted(said["urls"]) == sorted(one["url"] for one in before[1]["variants"])
+    (removed,) = await until(is_published, "the removal")
+    assert removed["reason"] == "photo-withdrawn"
+    assert removed["image_id"] == before[1]["id"]
+    assert sorted(removed["urls"]) == sorted(variant["url"] for variant in before[1]["variants"])
     assert [image["id"] for image in await whole.images(key)] == [before[which]["id"] for which in (0, 2, 3)]
     assert not await whole.is_open(before[1]["url"])
     assert await whole.is_open(before[0]["url"])
@@ -142,12 +142,12 @@ async def test_an_inactive_listing_is_hidden_and_its_objects_are_removed(whole: 
     await whole.publish_listings(mls.withdraw(key))
     await whole.wait_until_hidden(key)
 
-    async def is_said() -> list[dict[str, Any]] | None:
-        said = await whole.events("image-removed", key)
-        return said if len(said) == 4 else None
+    async def is_published() -> list[dict[str, Any]] | None:
+        events = await whole.events("image-removed", key)
+        return events if len(events) == 4 else None
 
-    said = await until(is_said, "the removal")
-    assert {event["reason"] for event in said} == {"listing-inactive"}
+    events = await until(is_published, "the removal")
+    assert {event["reason"] for event in events} == {"listing-inactive"}
     assert not any([await whole.is_open(image["url"]) for image in before])
     assert (await whole.http.get("/api/images/serve", params={"id": before[0]["id"]})).status_code == 404
 
@@ -172,8 +172,8 @@ async def test_the_removals_of_an_opt_out_have_its_reason(whole: System, mls: Sa
     await whole.wait_until_hidden(key)
 
     async def reasons() -> set[str] | None:
-        said = await whole.events("image-removed", key)
-        return {event["reason"] for event in said} if len(said) == 4 else None
+        events = await whole.events("image-removed", key)
+        return {event["reason"] for event in events} if len(events) == 4 else None
 
     assert await until(reasons, "the removal") == {"opt-out"}
 
@@ -203,16 +203,18 @@ async def test_a_key_displayed_in_two_feeds_is_409_without_a_feed(whole: System,
 async def test_unusual_keys_never_collide_and_their_urls_open(whole: System, mls: Sandbox, key: str) -> None:
     record = record_of(mls, key)
     keys = [f"{key}/a", f"{key}%2Fa", f"{key} a", f"{key}~2Fa", f"{key}é", "..", f"{key}#?&+"]
-    await whole.publish_listings(*({**record, "ListingKey": one} for one in keys))
+    await whole.publish_listings(*({**record, "ListingKey": unusual_key} for unusual_key in keys))
     urls: set[str] = set()
-    for one in keys:
+    for unusual_key in keys:
 
-        async def all_here(one: str = one) -> list[dict[str, Any]] | None:
-            answer = await whole.http.post("/api/images/resolve", json={"listing_keys": [one], "photos_per_listing": 9})
-            images = answer.json()["listings"].get(one, {}).get("images", [])
+        async def all_downloaded(unusual_key: str = unusual_key) -> list[dict[str, Any]] | None:
+            answer = await whole.http.post(
+                "/api/images/resolve", json={"listing_keys": [unusual_key], "photos_per_listing": 9}
+            )
+            images = answer.json()["listings"].get(unusual_key, {}).get("images", [])
             return images if len(images) == 4 and all(image["variants"] for image in images) else None
 
-        images = await until(all_here, f"the photos of {one!r}")
+        images = await until(all_downloaded, f"the photos of {unusual_key!r}")
         urls |= {image["url"] for image in images}
         assert await whole.is_open(images[0]["url"])
     assert len(urls) == 4 * len(keys)
@@ -273,7 +275,9 @@ async def test_a_record_without_key_and_value_becomes_a_dead_letter(whole: Syste
         await (await producer.send_batch(batch, topic, partition=0))
 
     async def all_dead() -> list[bytes] | None:
-        heads = [dict(one.headers) for one in await whole.records("dead-letter") if one.key is one.value is None]
+        heads = [
+            dict(record.headers) for record in await whole.records("dead-letter") if record.key is record.value is None
+        ]
         return [head["dead_letter_service"] for head in heads] if len(heads) >= 2 else None
 
     assert sorted(await until(all_dead, "the dead letters")) == [b"janitor", b"scheduler"]
@@ -355,10 +359,10 @@ async def test_a_correlation_id_is_in_all_logs_and_headers_of_a_photo(whole: Sys
     await whole.send("listing-seen", json.dumps(event).encode(), key=key.encode())
     await whole.wait_until_downloaded(key, 4)
 
-    async def said() -> bool:
+    async def is_published() -> bool:
         return len(await whole.events("image-downloaded", key)) == 4
 
-    await until(said, "the four events")
+    await until(is_published, "the four events")
     for topic in ("image-outdated", "image-downloaded"):
         records = [record for record in await whole.records(topic) if record.key == key.encode()]
         assert {dict(record.headers).get("correlation_id") for record in records} == {f"ingest-{key}".encode()}

@@ -92,10 +92,10 @@ async def downloaded(whole: System, photos: int) -> None:
 async def under_way(mls: Sandbox, requests: int) -> None:
     """Wait until the origin has had so many requests."""
 
-    async def asked() -> bool:
+    async def is_under_way() -> bool:
         return mls.image_requests >= requests
 
-    await until(asked, "downloads to be under way")
+    await until(is_under_way, "downloads to be under way")
 
 
 @pytest.mark.parametrize("name", ["mongo", "objects"])
@@ -119,9 +119,9 @@ async def test_work_continues_after_an_outage_of_a_store(namespace: Namespace, t
                 to_mongo.fall_silent()
             else:
                 to_s3.refuse()
-            asked = mls.image_requests
+            before = mls.image_requests
             await wait_for_outage(whole, name, SERVICES if name == "mongo" else ["downloader"])
-            assert mls.image_requests - asked <= 30, "only photos in flight"
+            assert mls.image_requests - before <= 30, "only photos in flight"
             await whole.publish_listings(*mls.properties()[6:])
             (to_mongo if name == "mongo" else to_s3).restore()
             await wait_until_ready(whole)
@@ -174,8 +174,10 @@ async def test_work_continues_after_an_outage_of_kafka(
 
         async def all_said() -> bool:
             keys = [str(record["ListingKey"]) for record in mls.properties()]
-            said = {event["image_id"] for key in keys for event in await whole.events("image-downloaded", key)}
-            return len(said) == 30
+            downloaded_ids = {
+                event["image_id"] for key in keys for event in await whole.events("image-downloaded", key)
+            }
+            return len(downloaded_ids) == 30
 
         await until(all_said, "all news")
         assert mls.image_requests == 30

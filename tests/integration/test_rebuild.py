@@ -14,7 +14,9 @@ async def bytes_allowed(whole: System) -> int:
     """Return the bytes that the feed's hourly limit still allows."""
     code, output = await whole.run("imagectl", "status", "--json")
     assert code == 0, output
-    (window,) = [one for one in json.loads(output)["budgets"]["sandbox"]["windows"] if one["name"] == "bytes_hour"]
+    (window,) = [
+        window for window in json.loads(output)["budgets"]["sandbox"]["windows"] if window["name"] == "bytes_hour"
+    ]
     return int(window["left"])
 
 
@@ -31,7 +33,7 @@ async def test_new_variants_are_made_from_originals_without_requests_to_the_orig
         await whole.publish_listings(*mls.properties())
         before = await whole.wait_until_downloaded(key, 3)
         await whole.wait_until_downloaded(other, 3)
-        asked, spent = mls.image_requests, await bytes_allowed(whole)
+        requests, spent = mls.image_requests, await bytes_allowed(whole)
 
         for name in ("downloader", "resolver"):
             await whole.stop(name)
@@ -48,8 +50,8 @@ async def test_new_variants_are_made_from_originals_without_requests_to_the_orig
             return images if all(image["width"] == 200 for image in images) else None
 
         after = await until(made_anew, "the new variants")
-        assert (mls.image_requests, await bytes_allowed(whole)) == (asked, spent)
-        assert [one["name"] for one in after[0]["variants"]] == ["full", "thumb"]
+        assert (mls.image_requests, await bytes_allowed(whole)) == (requests, spent)
+        assert [variant["name"] for variant in after[0]["variants"]] == ["full", "thumb"]
         assert {image["content_type"] for image in after} == {"image/jpeg"}
         assert after[0]["downloaded_at"]
         assert await whole.is_open(after[0]["url"])

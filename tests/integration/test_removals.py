@@ -105,7 +105,7 @@ async def test_the_removals_of_a_burst_wait_until_an_operator_decides(namespace:
 async def frozen(whole: System) -> list[tuple[str, str, int, int]]:
     """Return the holds in `--json` of imagectl: (feed, reason, hidden, displayed)."""
     found = json.loads(await imagectl(whole, "status", "--json"))["removals_frozen"]
-    return [(one["feed"], one["reason"], one["hidden"], one["displayed"]) for one in found]
+    return [(hold["feed"], hold["reason"], hold["hidden"], hold["displayed"]) for hold in found]
 
 
 async def shows(whole: System, line: str) -> bool:
@@ -151,7 +151,7 @@ async def test_an_image_that_an_operator_removed_stays_removed_until_it_is_allow
     assert not await whole.is_open(images[1]["url"])
     await whole.publish_listings(record_of(mls, key), mls.touch(key))
     await whole.wait_until_read()
-    assert [one["id"] for one in await whole.images(key)] == [images[which]["id"] for which in (0, 2, 3)]
+    assert [image["id"] for image in await whole.images(key)] == [images[which]["id"] for which in (0, 2, 3)]
     served = await whole.http.get("/api/images/serve", params={"id": images[1]["id"]})
     assert served.status_code == 404
 
@@ -165,15 +165,17 @@ async def test_an_image_that_an_operator_removed_stays_removed_until_it_is_allow
     assert words.count("an operator had it removed (forced, status ") == 4
     assert words.count("nothing remained") == 4
     evidence = json.loads(await imagectl(whole, "compliance", key, "--json"))
-    assert sorted(one["image_id"] for one in evidence) == sorted(one["id"] for one in images)
-    assert {(one["feed"], one["listing_key"], one["reason"]) for one in evidence} == {("sandbox", key, "forced")}
-    for one in evidence:
-        hidden, removed = (datetime.fromisoformat(one[name]) for name in ("hidden_at", "removed_at"))
-        assert (hidden <= removed, one["objects"] > 1, one["remained"]) == (True, True, [])
+    assert sorted(removal["image_id"] for removal in evidence) == sorted(removal["id"] for removal in images)
+    assert {(removal["feed"], removal["listing_key"], removal["reason"]) for removal in evidence} == {
+        ("sandbox", key, "forced")
+    }
+    for removal in evidence:
+        hidden, removed = (datetime.fromisoformat(removal[name]) for name in ("hidden_at", "removed_at"))
+        assert (hidden <= removed, removal["objects"] > 1, removal["remained"]) == (True, True, [])
 
     await imagectl(whole, "removals", "allow", key)
     await whole.publish_listings(record_of(mls, key))
-    assert [one["id"] for one in await whole.wait_until_downloaded(key, 4)] == [one["id"] for one in images]
+    assert [image["id"] for image in await whole.wait_until_downloaded(key, 4)] == [image["id"] for image in images]
     code, output = await whole.run("imagectl", "removals", "allow", key)
     assert (code, "nothing of listing" in output) == (1, True)
 
@@ -207,7 +209,7 @@ async def test_an_audit_finds_lost_objects_and_its_repair_restores_them(
 ) -> None:
     await whole.publish_listings(record_of(mls, key))
     images = await whole.wait_until_downloaded(key, 4)
-    lost, _, emptied, _ = [one["url"].removeprefix(f"{whole.env['IMAGES_PUBLIC_URL']}/") for one in images]
+    lost, _, emptied, _ = [image["url"].removeprefix(f"{whole.env['IMAGES_PUBLIC_URL']}/") for image in images]
     objects = MinioObjects(settings_of(whole.namespace))
     try:
         await objects.delete(Bucket.PUBLIC, [lost])
@@ -219,7 +221,7 @@ async def test_an_audit_finds_lost_objects_and_its_repair_restores_them(
         objects.close()
 
     found = json.loads(await imagectl(whole, "audit", "--feed", "sandbox", "--json"))
-    ours = {(one["drift"], one["key"]) for one in found["findings"] if one["listing_key"] == key}
+    ours = {(finding["drift"], finding["key"]) for finding in found["findings"] if finding["listing_key"] == key}
     assert ours == {("missing", lost), ("empty", emptied), ("missing", original)}
     sample = ["audit", "--feed", "sandbox", "--json", "--sample"]
     sampled = json.loads(await imagectl(whole, *sample, str(found["listings"])))
@@ -230,8 +232,10 @@ async def test_an_audit_finds_lost_objects_and_its_repair_restores_them(
     assert "repaired: 2 photos are due again, 0 orphans removed" in words
 
     async def is_whole() -> bool:
-        answers = [await whole.http.get(one["url"]) for one in await whole.images(key)]
-        return [len(one.content) for one in answers if one.status_code == 200] == [one["file_size"] for one in images]
+        answers = [await whole.http.get(image["url"]) for image in await whole.images(key)]
+        return [len(image.content) for image in answers if image.status_code == 200] == [
+            image["file_size"] for image in images
+        ]
 
     await until(is_whole, "the lost copies")
     assert await agree(whole)

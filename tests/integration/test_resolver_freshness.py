@@ -176,9 +176,11 @@ async def test_under_load_answers_keep_to_their_age_limit_and_follow_events_at_o
         async with many_clients(ours.url("resolver"), stories):
             await asyncio.gather(*(change_step_by_step(writer, story) for story in stories))
     for story in stories:
-        untrue = [one for one in story.seen if not story.was_true(one)]
+        untrue = [answer for answer in story.seen if not story.was_true(answer)]
         assert not untrue, (len(untrue), len(story.seen), untrue[:3], story.changes)
-        assert {one.state for one in story.seen} == {change.state for change in story.changes}, "each change was seen"
+        assert {answer.state for answer in story.seen} == {change.state for change in story.changes}, (
+            "each change was seen"
+        )
     lags: dict[tuple[str, str], list[float]] = {}
     for kind, event, lag in itertools.chain.from_iterable(story.lags() for story in stories):
         lags.setdefault((kind, event), []).append(lag)

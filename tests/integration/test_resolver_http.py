@@ -109,8 +109,8 @@ async def test_invalid_requests_get_problem_json(
 async def test_pages_of_any_site_may_call_the_api(whole: System, known: str) -> None:
     answer = await whole.http.get(f"/api/listings/{known}/images", headers={"Origin": "https://example.com"})
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
-    asked = {"Origin": "https://example.com", "Access-Control-Request-Method": "POST"}
-    preflight = await whole.http.request("OPTIONS", "/api/images/resolve", headers=asked)
+    headers = {"Origin": "https://example.com", "Access-Control-Request-Method": "POST"}
+    preflight = await whole.http.request("OPTIONS", "/api/images/resolve", headers=headers)
     assert preflight.status_code == 204
     assert "POST" in preflight.headers["Access-Control-Allow-Methods"]
     assert "Content-Type" in preflight.headers["Access-Control-Allow-Headers"]

@@ -63,10 +63,10 @@ async def test_a_database_that_hangs_counts_as_unavailable(namespace: Namespace,
         ):
             held, missing = await writer.record("O1", a_version("O1", 1)), await writer.record("O2", None)
             known = "/api/listings/O1/images"
-            serve, waits = (f"/api/images/serve?id={one.photos[0].id}" for one in (held, missing))
+            serve, waits = (f"/api/images/serve?id={listing.photos[0].id}" for listing in (held, missing))
             assert (await ours.http.get(waits)).status_code == 503
             kept_since = asyncio.get_running_loop().time()
-            assert [(await ask(ours, one)).status_code for one in (known, "O1", serve)] == [200, 200, 302]
+            assert [(await ask(ours, question)).status_code for question in (known, "O1", serve)] == [200, 200, 302]
             to_mongo.fall_silent()
             silent_since = asyncio.get_running_loop().time()
             hangs_until = silent_since + HANGS_SECONDS

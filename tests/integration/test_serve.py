@@ -118,10 +118,12 @@ async def test_a_viewed_photo_is_downloaded_before_a_backlog(whole: System, mls:
     answer = await until_served(whole, image["id"])
     assert answer.status_code == 302
     waited = asyncio.get_running_loop().time() - began
-    here = [await whole.images(one["ListingKey"], context="search") for one in listings]
+    here = [await whole.images(listing["ListingKey"], context="search") for listing in listings]
     assert sum(image["status"] == "downloaded" for images in here for image in images) <= waited * 2 + 4
     gone = mls.withdraw(key)
-    await whole.publish_listings(*({**gone, "ListingKey": one["ListingKey"]} for one in listings), feed="strict")
+    await whole.publish_listings(
+        *({**gone, "ListingKey": listing["ListingKey"]} for listing in listings), feed="strict"
+    )
 
 
 async def until_served(whole: System, image_id: str) -> httpx.Response:

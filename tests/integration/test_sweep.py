@@ -55,7 +55,7 @@ async def test_a_freshness_sweep_finds_changes_without_an_event(
     swept: System, mls_with_api: Sandbox, expands: bool
 ) -> None:
     mls_with_api.allow_expand(expands)
-    on_the_market = [one.key for one in mls_with_api.market.listings.values() if one.status != "Expired"]
+    on_the_market = [listing.key for listing in mls_with_api.market.listings.values() if listing.status != "Expired"]
     changed, withdrawn, forgotten = on_the_market[-3:]
     before = await swept.images(changed)
     mls_with_api.change_photo(changed, 1, media_only=True)
@@ -85,11 +85,11 @@ async def test_copies_of_a_feed_without_a_web_api_are_rechecked_conditionally(
     key = str(record["ListingKey"])
     await swept.publish_listings(record, feed="plain")
 
-    async def all_here() -> list[dict[str, Any]] | None:
+    async def all_downloaded() -> list[dict[str, Any]] | None:
         images = await swept.images(key, feed="plain")
         return images if [image["status"] for image in images] == ["downloaded"] * 2 else None
 
-    before = await until(all_here, "two photos")
+    before = await until(all_downloaded, "two photos")
     mls_with_api.image_log.clear()
 
     async def both_are_due() -> bool:
@@ -98,11 +98,11 @@ async def test_copies_of_a_feed_without_a_web_api_are_rechecked_conditionally(
     await until(both_are_due, "both to be rechecked")  # a check by schedule may run at this moment
 
     async def all_asked() -> bool:
-        return len({one.photo for one in mls_with_api.image_log}) == 2
+        return len({request.photo for request in mls_with_api.image_log}) == 2
 
     await until(all_asked, "two conditional requests")
-    assert {one.status for one in mls_with_api.image_log} == {304}
-    assert await until(all_here, "two photos") == before
+    assert {request.status for request in mls_with_api.image_log} == {304}
+    assert await until(all_downloaded, "two photos") == before
 
 
 async def test_a_sweep_of_a_failing_mls_is_reported_and_changes_nothing(swept: System, mls_with_api: Sandbox) -> None:

@@ -18,7 +18,7 @@ from tests.servers import Namespace
 from tests.system import System, until
 
 TOKEN = "tok-5f2c81d09e774b6a"
-TROUBLES: Mapping[str, Mapping[str, Any]] = {
+FAULTS: Mapping[str, Mapping[str, Any]] = {
     "not-an-image": {"kind": "html"},
     "broken-body": {"kind": "truncated"},
     "forbidden": {"kind": "status", "status": 401},
@@ -44,7 +44,7 @@ async def test_no_log_record_event_answer_or_page_holds_the_token(
 ) -> None:
     monkeypatch.setenv("SANDBOX_TOKEN", TOKEN)
     async with (
-        Sandbox(listings=len(TROUBLES) + 2, photos=2, widest=320, tokens={"images": TOKEN}) as mls,
+        Sandbox(listings=len(FAULTS) + 2, photos=2, widest=320, tokens={"images": TOKEN}) as mls,
         origins.running(Origin()) as elsewhere,
         origins.running(Origin({"/photo.jpg": origins.redirect(elsewhere.url())})) as mover,
     ):
@@ -52,29 +52,30 @@ async def test_no_log_record_event_answer_or_page_holds_the_token(
             image_hosts=[mls.host, mover.host], token_env="SANDBOX_TOKEN", max_attempts=2, request_timeout_seconds=2.0
         )
         async with system.running(namespace, feeds, tmp_path, log_level="debug", serve_wait_seconds=0.1) as whole:
-            good, is_newer, *bad = (str(record["ListingKey"]) for record in mls.properties())
-            for key, trouble in zip(bad, TROUBLES.values(), strict=True):
-                mls.misbehave(listing=key, **trouble)
-            listing = mls.market.listing(is_newer)
+            good, moved_key, *bad = (str(record["ListingKey"]) for record in mls.properties())
+            for key, fault in zip(bad, FAULTS.values(), strict=True):
+                mls.misbehave(listing=key, **fault)
+            listing = mls.market.listing(moved_key)
             record = mls.market.property(listing)
             media = [{**row, "MediaURL": mover.url()} for row in mls.market.media(listing)]
             await whole.publish_listings(
-                *(one for one in mls.properties() if one["ListingKey"] != is_newer), {**record, "Media": media}
+                *(record for record in mls.properties() if record["ListingKey"] != moved_key),
+                {**record, "Media": media},
             )
             await whole.send("listing-seen", b"{", key=b"broken")
             await whole.wait_until_downloaded(good, 2)
 
             async def all_failed() -> bool:
-                images = [image for key in (is_newer, *bad) for image in await whole.images(key)]
-                return len(images) == 2 * len(TROUBLES) + 2 and all(image["status"] == "failed" for image in images)
+                images = [image for key in (moved_key, *bad) for image in await whole.images(key)]
+                return len(images) == 2 * len(FAULTS) + 2 and all(image["status"] == "failed" for image in images)
 
             await until(all_failed, "the other photos to fail")
-            written = await _everything(whole, [good, is_newer, *bad])
-    assert all(one.headers["Authorization"] == f"Bearer {TOKEN}" for one in mls.image_log)
+            written = await _everything(whole, [good, moved_key, *bad])
+    assert all(request.headers["Authorization"] == f"Bearer {TOKEN}" for request in mls.image_log)
     assert all(f"Authorization: Bearer {TOKEN}\r\n" in request for request in mover.requests)
     assert mover.requests
     assert not elsewhere.connections
-    for reason in ("refused-host", *TROUBLES):
+    for reason in ("refused-host", *FAULTS):
         assert f'"{reason.removesuffix(" too")}"' in written["log of downloader"]
     assert "not JSON" in written["imagectl ['dead-letters', 'list']"]
     assert len(written) > 60
