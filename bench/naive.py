@@ -1,6 +1,6 @@
-"""What the resolver is measured against: one document a photo, one query a question, and a constant answer.
+"""The baselines of the resolver's benchmark: a server with a document for each photo and a query for each request.
 
-`python -m bench.naive PORT MONGO_URI DATABASE FILE`: FILE holds the bytes of the constant answer.
+`/bare` answers with constant bytes. `python -m bench.naive PORT MONGO_URI DATABASE FILE`: FILE has these bytes.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import orjson
 from aiohttp import web
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
 
-_OF_VARIANT = ("name", "url", "width", "height", "file_size")
+_VARIANT_FIELDS = ("name", "url", "width", "height", "file_size")
 
 
 def create_app(uri: str, database: str, constant: bytes) -> web.Application:
@@ -25,12 +25,12 @@ def create_app(uri: str, database: str, constant: bytes) -> web.Application:
     async def listing(request: web.Request) -> web.Response:
         query = {"listing_key": request.match_info["key"]}
         found = await photos.find(query).sort("order", 1).to_list(None)
-        return _json([_image(one) for one in found])
+        return _json([_image(photo) for photo in found])
 
     async def search_page(request: web.Request) -> web.Response:
-        asked = orjson.loads(await request.read())
-        found = {key: await photos.find_one({"listing_key": key, "order": 0}) for key in asked["listing_keys"]}
-        return _json({key: _image(one) for key, one in found.items() if one})
+        body = orjson.loads(await request.read())
+        found = {key: await photos.find_one({"listing_key": key, "order": 0}) for key in body["listing_keys"]}
+        return _json({key: _image(photo) for key, photo in found.items() if photo})
 
     async def by_url(request: web.Request) -> web.Response:
         found = await photos.find_one({"url": request.query["url"]})
@@ -49,17 +49,19 @@ def create_app(uri: str, database: str, constant: bytes) -> web.Application:
 
 
 def _image(photo: dict[str, Any]) -> dict[str, object]:
-    """Make the contract's `Image` of a photo's document; every one has a copy here."""
+    """Return the contract's `Image` of a photo's document. Every photo of the benchmark has a copy."""
     copy = photo["copy"]
-    variants = {one["name"]: {**one, "url": f"http://cdn.example.com/{one['key']}"} for one in copy["variants"]}
+    variants = {
+        variant["name"]: {**variant, "url": f"http://cdn.example.com/{variant['key']}"} for variant in copy["variants"]
+    }
     full = variants["full"]
     return {
         "id": photo["id"],
         "order": photo["order"],
         "status": photo["status"],
         **{name: full[name] for name in ("url", "width", "height", "content_type", "file_size")},
-        "srcset": ", ".join(f"{one['url']} {one['width']}w" for one in variants.values()),
-        "variants": [{name: one[name] for name in _OF_VARIANT} for one in variants.values()],
+        "srcset": ", ".join(f"{variant['url']} {variant['width']}w" for variant in variants.values()),
+        "variants": [{name: variant[name] for name in _VARIANT_FIELDS} for variant in variants.values()],
         "alt": photo["caption"],
         "thumbhash": copy["thumbhash"],
         "downloaded_at": copy["downloaded_at"],

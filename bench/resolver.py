@@ -1,7 +1,8 @@
-"""The resolver's answers per second over 100,000 images, beside a constant answer and one document a photo.
+"""Measures how many requests a second the resolver answers, with 100,000 images recorded.
 
-wrk with 32 connections asks, on the same cores; every row's baseline is asked in the same run. At random 4,000 listings
-are asked for: within the second for which answers are kept some are asked for again. One row keeps next to none.
+wrk sends requests over 32 connections, on the same cores. Each row is compared with a baseline that is measured in the
+same run: a constant answer, or a naive design with one document for each photo. "At random" means among 4,000 listings;
+some are requested again within the second for which answers are cached. One row has a cache too small for that.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from urllib.parse import quote
 
 import aiohttp
 import orjson
-from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
+from motor.motor_asyncio import AsyncIOMotorClient
 
 from bench.rows import Row
 from local import ports
@@ -36,10 +37,12 @@ from tests.servers import Namespace, Servers, a_namespace
 from tests.system import System
 from tests.tools import debian
 
-LISTINGS, PHOTOS, ON_A_PAGE = 4_000, 25, 50
+LISTINGS, PHOTOS, PAGE_SIZE = 4_000, 25, 50
 SECONDS, CONNECTIONS = 5, 32
 STEADY_PAGES, STEADY_SECONDS = 200, 10
-WOKEN = 40
+"""Search pages a second, and for how long they are requested."""
+WAITS = 40
+"""How many waits for a download are measured."""
 FEED = "sandbox"
 FEEDS = f"""
 [feeds.{FEED}]
@@ -50,7 +53,7 @@ _CONSTANT, _NAIVE = "a constant answer of the same bytes", "one document a photo
 
 
 async def run(servers: Servers) -> list[Row]:
-    """Measure each kind of question."""
+    """Measure each kind of request; return the rows of the table."""
     namespace = a_namespace(servers)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -61,13 +64,13 @@ async def run(servers: Servers) -> list[Row]:
             (folder / "constant").write_bytes(hot)
             async with _naive(namespace, folder / "constant") as naive:
                 rows = await _rows(ours.url("resolver"), naive, folder)
-                async with system.running(namespace, FEEDS, folder, "resolver", resolver_cache_mb=1) as forgetful:
-                    rows.append(await _kept_nowhere(forgetful.url("resolver"), naive, folder))
-            return [*rows, *await _wakes(namespace, ours)]
+                async with system.running(namespace, FEEDS, folder, "resolver", resolver_cache_mb=1) as small:
+                    rows.append(await _small_cache(small.url("resolver"), naive, folder))
+            return [*rows, *await _wake_times(namespace, ours)]
 
 
 async def _rows(ours: str, naive: str, folder: Path) -> list[Row]:
-    one = [f"/api/listings/{_key(7)}/images"]
+    hot = [f"/api/listings/{_key(7)}/images"]
     listings = _every_listing()
     urls = [
         f"/api/images/resolve?url={quote(_url(number, photo), safe='')}"
@@ -76,42 +79,42 @@ async def _rows(ours: str, naive: str, folder: Path) -> list[Row]:
     ]
     pages = [orjson.dumps({"listing_keys": _page()}).decode() for _ in range(2_000)]
     rows = []
-    for name, asked, base, against, unit in (
-        ("one listing of 25 photos, hot", one, ["/bare"], _CONSTANT, "answers/s"),
+    for name, requests, baseline_requests, against, unit in (
+        ("one listing of 25 photos, hot", hot, ["/bare"], _CONSTANT, "answers/s"),
         ("listings of 25 photos, at random", listings, listings, _NAIVE, "answers/s"),
         ("search pages of 50 listings, at random", pages, pages, _NAIVE, "pages/s"),
         ("one image by URL, at random", urls, urls, _NAIVE, "answers/s"),
     ):
-        rate, baseline = await _by_turns(ours, asked, naive, base, folder)
+        rate, baseline = await _in_turns(ours, requests, naive, baseline_requests, folder)
         rows.append(Row(name, rate, unit, baseline, against))
     rows.append(Row(f"search pages at a steady {STEADY_PAGES}/s, p99", await _p99(ours, pages), "ms", 25.0, "the aim"))
     return rows
 
 
-async def _kept_nowhere(ours: str, naive: str, folder: Path) -> Row:
-    rate, baseline = await _by_turns(ours, _every_listing(), naive, _every_listing(), folder)
+async def _small_cache(ours: str, naive: str, folder: Path) -> Row:
+    rate, baseline = await _in_turns(ours, _every_listing(), naive, _every_listing(), folder)
     return Row("listings of 25 photos, at random, with a cache of 1 MB", rate, "answers/s", baseline, _NAIVE)
 
 
-async def _by_turns(
-    ours: str, asked: Sequence[str], naive: str, base: Sequence[str], folder: Path
+async def _in_turns(
+    ours: str, requests: Sequence[str], naive: str, naive_requests: Sequence[str], folder: Path
 ) -> tuple[float, float]:
     """Return the answers per second of our resolver and of the naive one, the better of two measurements each.
 
     They are measured in turns: the first time warms them up, and the machine's other load varies.
     """
-    found: dict[str, list[float]] = {ours: [], naive: []}
+    rates: dict[str, list[float]] = {ours: [], naive: []}
     for _ in range(2):
-        for server, questions in ((naive, base), (ours, asked)):
-            found[server].append(await _wrk(server, questions, folder))
-    return max(found[ours]), max(found[naive])
+        for server, server_requests in ((naive, naive_requests), (ours, requests)):
+            rates[server].append(await _wrk(server, server_requests, folder))
+    return max(rates[ours]), max(rates[naive])
 
 
-async def _wakes(namespace: Namespace, ours: System) -> list[Row]:
-    """How long a waiting visitor waits on after `image-downloaded` is on the topic; nothing else goes on."""
-    loop, took = asyncio.get_running_loop(), list[float]()
+async def _wake_times(namespace: Namespace, ours: System) -> list[Row]:
+    """Measure how long after `image-downloaded` is published a waiting visitor gets the answer, without other load."""
+    loop, milliseconds = asyncio.get_running_loop(), list[float]()
     async with listing_writer(namespace) as writer:
-        for number in range(WOKEN):
+        for number in range(WAITS):
             key = f"W{number}"
             listing = await writer.record(key, None)
             waiting = asyncio.create_task(
@@ -120,18 +123,18 @@ async def _wakes(namespace: Namespace, ours: System) -> list[Row]:
             await asyncio.sleep(0.25)
             after = await writer.change(key, copy=a_version(key, number))
             await writer.publish_downloaded(after)
-            said_at = loop.time()
+            published_at = loop.time()
             assert (await waiting).status_code == 302
-            took.append((loop.time() - said_at) * 1_000)
+            milliseconds.append((loop.time() - published_at) * 1_000)
     name = "from image-downloaded on the topic to the waiting visitor's answer"
-    worst = sorted(took)[int(len(took) * 0.99)]
+    p99 = sorted(milliseconds)[int(len(milliseconds) * 0.99)]
     return [
-        Row(f"{name}, median", statistics.median(took), "ms", 50.0, "the aim"),
-        Row(f"{name}, p99", worst, "ms", 50.0, "the aim"),
+        Row(f"{name}, median", statistics.median(milliseconds), "ms", 50.0, "the aim"),
+        Row(f"{name}, p99", p99, "ms", 50.0, "the aim"),
     ]
 
 
-# What is asked for
+# Listings and requests
 
 
 def _key(number: int) -> str:
@@ -147,7 +150,7 @@ def _url(number: int, photo: int) -> str:
 
 
 def _page() -> Sequence[str]:
-    return [_key(number) for number in random.sample(range(LISTINGS), ON_A_PAGE)]
+    return [_key(number) for number in random.sample(range(LISTINGS), PAGE_SIZE)]
 
 
 def _listing(number: int) -> Listing:
@@ -163,40 +166,34 @@ def _listing(number: int) -> Listing:
 
 
 async def _fill(namespace: Namespace) -> None:
-    """Record the listings as they are, and photo by photo with what a naive answer needs."""
+    """Write the listings for the resolver, and a document for each photo for the naive server."""
     renderer = Renderer(f"{namespace.servers.s3_endpoint}/{namespace.bucket}")
-    plain: AsyncIOMotorCollection[dict[str, object]] = AsyncIOMotorClient(namespace.servers.mongo)[namespace.db][
-        "photos"
-    ]
-    await plain.create_index([("listing_key", 1), ("order", 1)])
-    await plain.create_index("url")
+    client: AsyncIOMotorClient[dict[str, object]] = AsyncIOMotorClient(namespace.servers.mongo)
+    photos = client[namespace.db]["photos"]
+    await photos.create_index([("listing_key", 1), ("order", 1)])
+    await photos.create_index("url")
     async with mongo.connect(namespace.servers.mongo, namespace.db) as database:
         store = mongo.MongoListings(database, renderer)
         for first in range(0, LISTINGS, 200):
-            some = [_listing(number) for number in range(first, first + 200)]
-            await store.write(some)
+            listings = [_listing(number) for number in range(first, first + 200)]
+            await store.write(listings)
             documents = [
-                {"listing_key": one.key, **photo} for one in some for photo in to_document(one, 1, renderer)["photos"]
+                {"listing_key": listing.key, **photo}
+                for listing in listings
+                for photo in to_document(listing, 1, renderer)["photos"]
             ]
-            await plain.insert_many(documents)
+            await photos.insert_many(documents)
 
 
-# Who asks, and who answers beside us
+# The naive server, and the clients
 
 
 @asynccontextmanager
 async def _naive(namespace: Namespace, constant: Path) -> AsyncIterator[str]:
+    """Run `bench.naive` with a file of the constant answer; yield its address."""
     port = ports.choose(set())
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "bench.naive",
-        str(port),
-        namespace.servers.mongo,
-        namespace.db,
-        str(constant),
-        cwd=PROJECT,
-    )
+    command = ["-m", "bench.naive", str(port), namespace.servers.mongo, namespace.db, str(constant)]
+    process = await asyncio.create_subprocess_exec(sys.executable, *command, cwd=PROJECT)
     try:
         await asyncio.to_thread(_await_port, port)
         yield f"http://127.0.0.1:{port}"
@@ -211,10 +208,13 @@ def _await_port(port: int) -> None:
         time.sleep(0.05)
 
 
-async def _wrk(server: str, questions: Sequence[str], folder: Path) -> float:
-    """Ask at random, as fast as answers come; return the answers a second. All must be good."""
-    file, script = folder / "questions", folder / "questions.lua"
-    file.write_text("\n".join(questions))
+async def _wrk(server: str, requests: Sequence[str], folder: Path) -> float:
+    """Send requests in random order for some seconds; return the answers a second. Every answer must be 2xx or 3xx.
+
+    A request is the path of a GET, or the body of a POST for a search page.
+    """
+    file, script = folder / "requests", folder / "requests.lua"
+    file.write_text("\n".join(requests))
     script.write_text(_SCRIPT % file)
     wrk = debian("wrk", "wrk", "libluajit-5.1-2", "libluajit2-5.1-2")
     process = await asyncio.create_subprocess_exec(
@@ -229,34 +229,34 @@ async def _wrk(server: str, questions: Sequence[str], folder: Path) -> float:
 
 
 _SCRIPT = """
-local questions = {}
-for line in io.lines("%s") do questions[#questions + 1] = line end
+local requests = {}
+for line in io.lines("%s") do requests[#requests + 1] = line end
 math.randomseed(os.time())
 request = function()
-  local question = questions[math.random(#questions)]
-  if question:sub(1, 1) == "/" then return wrk.format("GET", question) end
-  return wrk.format("POST", "/api/images/resolve", {["Content-Type"] = "application/json"}, question)
+  local chosen = requests[math.random(#requests)]
+  if chosen:sub(1, 1) == "/" then return wrk.format("GET", chosen) end
+  return wrk.format("POST", "/api/images/resolve", {["Content-Type"] = "application/json"}, chosen)
 end
 """
 
 
 async def _p99(server: str, pages: Sequence[str]) -> float:
-    """Ask for pages at a steady rate, whether or not earlier ones are answered; return milliseconds."""
-    took: list[float] = []
+    """Request search pages at a steady rate, whether or not earlier ones are answered; return the p99 in ms."""
+    seconds: list[float] = []
     loop = asyncio.get_running_loop()
     async with aiohttp.ClientSession(server, connector=aiohttp.TCPConnector(limit=0)) as client:
 
-        async def ask(page: str, at: float) -> None:
+        async def request(page: str, at: float) -> None:
             headers: Mapping[str, str] = {"Content-Type": "application/json"}
             async with client.post("/api/images/resolve", data=page, headers=headers) as answer:
                 assert answer.status == 200
                 await answer.read()
-            took.append(loop.time() - at)
+            seconds.append(loop.time() - at)
 
-        begin, asking = loop.time(), []
+        begin, requests = loop.time(), []
         for number in range(STEADY_PAGES * STEADY_SECONDS):
             at = begin + number / STEADY_PAGES
             await asyncio.sleep(max(0.0, at - loop.time()))
-            asking.append(asyncio.create_task(ask(pages[number % len(pages)], at)))
-        await asyncio.gather(*asking)
-    return sorted(took)[int(len(took) * 0.99)] * 1_000
+            requests.append(asyncio.create_task(request(pages[number % len(pages)], at)))
+        await asyncio.gather(*requests)
+    return sorted(seconds)[int(len(seconds) * 0.99)] * 1_000

@@ -30,10 +30,10 @@ Result = TypeVar("Result", PhotoAnswer, ShownPhoto)
 
 
 class AnswerCache:
-    """Answers about displayed listings and their photos, from memory or else from `answers`.
+    """Returns answers about displayed listings and their photos, from memory or else from the store `answers`.
 
-    `max_bytes` is for all that is cached together. All methods that read raise StoreUnavailable while the database is
-    unavailable and nothing cached may answer, TimeoutError after 5 s, and Overloaded if too much is being read.
+    `max_bytes` is the memory for all entries together. The methods that may read raise StoreUnavailable if the database
+    is unavailable and no entry may answer, TimeoutError after 5 s, and Overloaded if too many keys are being read.
     """
 
     def __init__(self, answers: Answers, policy: CachePolicy, metrics: CacheMetrics, max_bytes: int) -> None:
@@ -52,7 +52,7 @@ class AnswerCache:
         )
 
     async def listings(self, lookups: Collection[ListingLookup]) -> Mapping[ListingLookup, Sequence[CachedAnswer]]:
-        """Return the answers of each lookup, one for each feed that displays the listing; none if no feed does."""
+        """Return the answers of each lookup: one for each feed that displays the listing, none if no feed does."""
         return await self._listings.get(lookups)
 
     def fresh_listing(self, lookup: ListingLookup) -> Sequence[CachedAnswer] | None:
@@ -60,21 +60,24 @@ class AnswerCache:
         return self._listings.fresh(lookup)
 
     async def photo(self, lookup: PhotoLookup) -> ShownPhoto | None:
-        """Return the photo of a lookup, None if no displayed listing shows it. Of several, one with a copy."""
+        """Return the photo that a lookup finds, None if no displayed listing shows it.
+
+        If the lookup finds several photos, one with a copy is returned.
+        """
         photos = await self._photos.get_one(lookup)
         return min(photos, key=lambda shown: (shown.photo.copy is None, shown.feed, shown.listing_key), default=None)
 
     async def photo_answer(self, lookup: PhotoLookup) -> CachedAnswer | None:
-        """Return the answer about the photo of a lookup by URL, None if no displayed listing shows it.
+        """Return the answer about the photo that was announced under a URL, None if no displayed listing shows it.
 
-        Of several photos that were announced under the URL, the answer is about one with a copy.
+        If several photos were announced under the URL, the answer is about one with a copy.
         """
         answers = await self._photo_answers.get_one(lookup)
         return answers[0] if answers else None
 
     @property
     def is_database_unavailable(self) -> bool:
-        """True if the last query found the database unavailable; answers may be older than they should be."""
+        """True if the last query found the database unavailable. Answers may then be up to half a minute old."""
         return self._policy.is_database_unavailable
 
     def choose_ttl(self, *, events_arrive: bool) -> None:
@@ -82,9 +85,9 @@ class AnswerCache:
         self._policy.ttl_seconds = TTL_SECONDS if events_arrive else TTL_WITHOUT_EVENTS_SECONDS
 
     def invalidate(self, listing_key: str, image_id: str, *, remove: bool = False) -> None:
-        """Have all answers about a listing, and about a photo that an event names, read again.
+        """Invalidate all answers about a listing and about a photo of it, so that they are read again when requested.
 
-        With `remove`, for a photo that was removed, they do not even answer while the database is unavailable.
+        With `remove`, they are not even returned while the database is unavailable; for a photo that was removed.
         """
         self._listings.invalidate(listing_key, remove=remove)
         self._photos.invalidate(listing_key, image_id, remove=remove)
@@ -94,11 +97,11 @@ class AnswerCache:
         self._photo_answers.invalidate(_UNKNOWN, remove=True)
 
     def invalidate_photo(self, image_id: str) -> None:
-        """Have a photo read again, but not the answers about its listing."""
+        """Invalidate what is cached of a photo, but not the answers about its listing."""
         self._photos.invalidate(image_id, remove=False)
 
     def invalidate_all(self) -> None:
-        """Have everything read again, because events may have been missed."""
+        """Invalidate everything, because events may have been missed."""
         self._listings.invalidate_all()
         self._photos.invalidate_all()
         self._photo_answers.invalidate_all()
@@ -124,7 +127,10 @@ class AnswerCache:
         }
 
     def _listing_answer(self, lookup: ListingLookup, answer: Answer) -> CachedAnswer:
-        """Return the answer to cache; the cached one if it is the same, for its bytes are hashed and compressed."""
+        """Return the answer to cache for a lookup.
+
+        If the cached answer is the same, that one is returned, because its bytes are hashed and compressed already.
+        """
         count = lookup.max_photos
         plain = b'{"feed":%s,"listing_key":%s,"images":[%s]}' % (
             orjson.dumps(answer.feed),
@@ -153,7 +159,7 @@ class AnswerCache:
         """Read the answers about photos by URL, in one query, or two if the first did not find a copy for all."""
         answers = await self._answers.photo_answers({lookup.key for lookup in lookups}, every=False)
         found = _answers_of(lookups, answers)
-        # The query returns the first photo of each listing: another one of it may be the right one, or have a copy.
+        # The query returned one photo of each listing: another of its photos may be admitted, or have a copy.
         others = [lookup for lookup in lookups if not found[lookup] or not found[lookup][0].has_copy]
         if others and answers:
             more = await self._answers.photo_answers({lookup.key for lookup in others}, every=True)
@@ -180,7 +186,7 @@ def _photo_answer(answer: PhotoAnswer) -> CachedAnswer:
 def _admitted(
     lookups: Collection[PhotoLookup], results: Mapping[str, Sequence[Result]]
 ) -> dict[PhotoLookup, Sequence[Result]]:
-    """Return for each lookup the results that were found by its id or URL, of its listing if it names one."""
+    """Return the results of each lookup: those under its key, without those of listings that it does not admit."""
     return {
         lookup: [result for result in results.get(lookup.key, ()) if lookup.admits(result.listing_key)]
         for lookup in lookups
@@ -201,7 +207,7 @@ def _photo_answer_tags(lookup: PhotoLookup, answers: Sequence[CachedAnswer]) -> 
 
 
 def _answers_size(lookup: ListingLookup | PhotoLookup, answers: Sequence[CachedAnswer]) -> int:
-    """Return the memory that an entry of answers takes, in bytes, once they are compressed too."""
+    """Return the bytes of memory that an entry of answers takes once the answers are compressed too."""
     sizes = (answer.body.max_bytes + _MISSING_ID_BYTES * len(answer.missing_image_ids) for answer in answers)
     return sum(sizes) + _entry_size(lookup)
 
@@ -211,5 +217,5 @@ def _photos_size(lookup: PhotoLookup, photos: Sequence[ShownPhoto]) -> int:
 
 
 def _entry_size(lookup: ListingLookup | PhotoLookup) -> int:
-    """Return the memory of an entry without its value, in bytes: clients that make up keys may make up long ones."""
+    """Return the bytes of memory that an entry takes beside its value; clients may make up long keys."""
     return _ENTRY_BYTES + sum(_CHARACTER_BYTES * len(part) for part in lookup if isinstance(part, str))

@@ -18,7 +18,7 @@ from shared.domain.priority import Priority
 
 
 class AnswerRoutes:
-    """A listing's photos, the photos of a page of search results, and one photo by the MLS's URL."""
+    """Answers requests for a listing's photos, for a page of search results, and for one photo by the MLS's URL."""
 
     def __init__(self, cache: AnswerCache, demand: DemandQueue, clock: Clock) -> None:
         self._cache = cache
@@ -26,7 +26,7 @@ class AnswerRoutes:
         self._clock = clock
 
     def routes(self) -> Sequence[web.RouteDef]:
-        """Return the routes for aiohttp."""
+        """Return the routes to add to the application."""
         return [
             web.get("/api/listings/{key:[^/]+}/images", self.listing),  # aiohttp's own pattern refuses braces in keys
             web.get("/api/images/resolve", self.photo_by_url),
@@ -49,9 +49,9 @@ class AnswerRoutes:
 
     async def search_page(self, request: web.Request) -> web.Response:
         """Answer with the first photos of many listings, for one page of search results."""
-        asked = await request_parsing.search(request)
-        keys = dict.fromkeys(asked.listing_keys)
-        lookups = [ListingLookup(key, asked.feed, asked.photos_per_listing) for key in keys]
+        search = await request_parsing.search(request)
+        keys = dict.fromkeys(search.listing_keys)
+        lookups = [ListingLookup(key, search.feed, search.photos_per_listing) for key in keys]
         found = await self._cache.listings(lookups)
         displayed, unknown, ambiguous = [], [], []
         for lookup in lookups:
@@ -59,7 +59,7 @@ class AnswerRoutes:
                 case []:
                     unknown.append(lookup.listing_key)
                 case [answer]:
-                    self._add_demand(answer, asked.context.priority)
+                    self._add_demand(answer, search.context.priority)
                     displayed.append(orjson.dumps(lookup.listing_key) + b":" + answer.body.plain)
                 case _:
                     ambiguous.append(lookup.listing_key)
@@ -80,6 +80,6 @@ class AnswerRoutes:
         return answers.text(request, answer.body)
 
     def _add_demand(self, answer: CachedAnswer, priority: Priority) -> None:
-        """Queue the photos that an answer lacks to be raised to a priority, unless they were lately."""
+        """Queue the photos without a copy in an answer to be raised to a priority, unless that was done lately."""
         if answer.missing_image_ids and answer.notes_demand(priority, self._clock()):
             self._demand.add(answer.listing_id, answer.missing_image_ids, priority)

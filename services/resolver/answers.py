@@ -23,7 +23,10 @@ _TITLES = {
 
 
 class ProblemFound(Exception):
-    """A request gets a problem instead of its answer. `detail` says what to do; `retry_after` is in seconds."""
+    """Raised if a request gets a problem instead of its answer.
+
+    `detail` says what to do; `retry_after` is in seconds.
+    """
 
     def __init__(self, status: int, detail: str, *, retry_after: int | None = None) -> None:
         super().__init__(detail)
@@ -33,7 +36,7 @@ class ProblemFound(Exception):
 
 
 class Body:
-    """The bytes of an answer. They are hashed and compressed when first asked for, and only once."""
+    """Holds the bytes of an answer, their hash and their gzipped form; each is computed once, when first needed."""
 
     __slots__ = ("_digest", "_gzipped", "_level", "plain")
 
@@ -59,7 +62,7 @@ class Body:
 
     @property
     def max_bytes(self) -> int:
-        """The most memory that the body takes, once it is compressed too; compression may add a few bytes."""
+        """The most bytes of memory that the body takes in both forms; the gzipped one may be a little longer."""
         return len(self.plain) * 2 + 100
 
 
@@ -87,7 +90,10 @@ def problem(found: ProblemFound) -> web.Response:
 def text(
     request: web.Request, body: Body, content_type: str = "application/json", cache_control: str = CACHED
 ) -> web.Response:
-    """Answer with a text, gzipped if the client accepts that and it is worth it; 304 if the client has the text."""
+    """Return an answer with a text, gzipped if the client accepts gzip and the text is long.
+
+    The status is 304, without the text, if the client has the text already.
+    """
     is_gzipped = compression.should_compress(request, body.plain)
     # A strong validator names one representation: the compressed one has its own.
     headers = {
@@ -104,14 +110,14 @@ def text(
 
 
 def redirect(request: web.Request, url: str) -> web.Response:
-    """Answer with 302 to a public URL; 304 if the client was redirected there before."""
+    """Return a redirect (302) to a public URL; 304 if the client has the same redirect already."""
     digest = Body(url.encode()).digest
     headers = {"Location": url, "Cache-Control": CACHED, "ETag": f'"{digest}"'}
     return web.Response(status=304 if _client_has(request, digest) else 302, headers=headers)
 
 
 def placeholder(status: int, words: str, *, retry_after: int | None = None) -> web.Response:
-    """Answer with an SVG picture that shows `words`, in place of a photo; `retry_after` is in seconds."""
+    """Return an answer with an SVG picture that shows `words` in place of a photo; `retry_after` is in seconds."""
     headers = {"Cache-Control": _NOT_CACHED}
     if retry_after is not None:
         headers["Retry-After"] = str(retry_after)
@@ -121,7 +127,7 @@ def placeholder(status: int, words: str, *, retry_after: int | None = None) -> w
 
 
 def _client_has(request: web.Request, digest: str) -> bool:
-    """Return True if If-None-Match names either representation of a text with this digest. It compares weakly."""
+    """Return True if the request's If-None-Match names either representation of the text with this digest."""
     given = request.headers.get("If-None-Match")
     if given is None:
         return False

@@ -18,14 +18,17 @@ _TYPES = {".js": "text/javascript; charset=utf-8", ".ts": "text/plain; charset=u
 
 
 class Assets:
-    """The files in `assets/`: each is read at the start, and compressed when it is first requested with gzip."""
+    """Serves the files in `assets/`.
+
+    A file is read at the start, and compressed when it is first requested with gzip.
+    """
 
     def __init__(self) -> None:
         folder = files(__package__).joinpath("assets")
         self._assets = {file.name: Body(file.read_bytes(), compression.SMALL) for file in _files(folder)}
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the route for aiohttp."""
+        """Return the route to add to the application."""
         return [web.get("/assets/{name}", self._serve)]
 
     async def _serve(self, request: web.Request) -> web.Response:

@@ -34,7 +34,7 @@ class Overloaded(Exception):
 
 @dataclass(slots=True, eq=False)
 class Batch(Generic[Key, Value]):
-    """Keys that are read together, and the callers that wait for them."""
+    """Holds keys that are read together, and the callers that wait for their values."""
 
     keys: dict[Key, None] = field(default_factory=dict)
     outcome: Mapping[Key, Value] | Exception | None = None
@@ -50,7 +50,10 @@ class Batch(Generic[Key, Value]):
     """One future for each caller, so that a caller that is cancelled cancels nobody else's."""
 
     async def result(self) -> Mapping[Key, Value]:
-        """Wait for the batch to end and return its values by key. Raises what the reading raised, and TimeoutError."""
+        """Wait for the batch to end and return its values by key.
+
+        Raises what `read` raised, or TimeoutError after 5 s.
+        """
         if self.outcome is None:
             ended = asyncio.get_running_loop().create_future()
             self._waiters.append(ended)
@@ -77,7 +80,7 @@ class BatchedReader(Generic[Key, Value]):
     """Queues keys, and reads them in at most two batches at a time.
 
     `read` returns the values of a batch's keys. If `read` raises StoreUnavailable, all queued batches end with that
-    error too: each would wait as long, for the same end.
+    error too, because each would wait as long for the same error.
     """
 
     def __init__(self, read: Callable[[Batch[Key, Value]], Awaitable[Mapping[Key, Value]]]) -> None:
@@ -155,7 +158,7 @@ class BatchedReader(Generic[Key, Value]):
         return batch
 
     def _read_next(self) -> None:
-        """Begin to read the first queued batch, if a batch may be read now and this one lingers no longer."""
+        """Begin to read the first queued batch, unless two batches are being read or this one still lingers."""
         if self._queue and len(self._running) < _CONCURRENCY and self._is_ready(self._queue[0]):
             batch = self._queue.popleft()
             task = asyncio.create_task(self._run(batch))
@@ -182,7 +185,10 @@ class BatchedReader(Generic[Key, Value]):
             self._end(batch, StoreUnavailable("the resolver is being stopped"))
 
     def _end(self, batch: Batch[Key, Value], outcome: Mapping[Key, Value] | Exception) -> None:
-        """End a batch unless it has ended: its keys are no longer pending, and its callers get the outcome."""
+        """Give a batch's outcome to its callers, and make its keys no longer pending.
+
+        Do nothing if it has ended before.
+        """
         if batch.outcome is not None:
             return
         batch.end(outcome)

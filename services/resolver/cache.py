@@ -19,7 +19,7 @@ Value = TypeVar("Value")
 
 
 class ReadThroughCache(Generic[Key, Value]):
-    """Values of one kind by key.
+    """Returns values of one kind by key: from memory while they are fresh, else read in batches.
 
     `load` reads the values of keys from the database and returns one for each. `tags_of` returns, for a key and its
     value, the tags by which events invalidate the entry; `size_of` returns the bytes that it takes.
@@ -40,7 +40,7 @@ class ReadThroughCache(Generic[Key, Value]):
         self._policy = policy
         self._counts = counts
         self._entries: CacheEntries[Key, Value] = CacheEntries(max_bytes, counts)
-        self._entry = self._entries.by_key.get  # every answer asks for one: a method of our own would cost a call more
+        self._entry = self._entries.by_key.get  # not a method of our own, which would add a call to every answer
         self._reader: BatchedReader[Key, Value] = BatchedReader(self._read)
 
     def fresh(self, key: Key) -> Value | None:
@@ -57,7 +57,7 @@ class ReadThroughCache(Generic[Key, Value]):
         return entry.value if entry else None
 
     async def get_one(self, key: Key) -> Value:
-        """Return the value of one key, as `get` does but in less time. Raises the same errors."""
+        """Return the value of one key. Does the same as `get`, in less time, and raises the same errors."""
         now, entry = self._policy.now(), self._entry(key)
         if entry is not None and (entry.fresh_until > now or self._serves_stale(key, entry, now)):
             self._counts.hits += 1
@@ -85,9 +85,9 @@ class ReadThroughCache(Generic[Key, Value]):
         return found
 
     def invalidate(self, *tags: Hashable, remove: bool) -> None:
-        """Have the entries with one of these tags read again before they answer.
+        """Invalidate all entries that have at least one of these tags: their values are read again when requested.
 
-        With `remove` they are removed; without, they still answer while the database is unavailable.
+        With `remove` the entries are removed; otherwise they still answer while the database is unavailable.
         """
         self._reader.invalidate(set(tags))
         keys = self._entries.tagged(tags)
@@ -97,12 +97,15 @@ class ReadThroughCache(Generic[Key, Value]):
                 self._entries.remove(key)
 
     def invalidate_all(self) -> None:
-        """Have all entries read again before they answer, except while the database is unavailable."""
+        """Invalidate all entries. They still answer while the database is unavailable."""
         self._reader.invalidate_all()
         self._entries.expire(self._entries.by_key)
 
     def _serves_stale(self, key: Key, entry: Entry[Value], now: float) -> bool:
-        """Return True if a stale entry may answer; if nothing else is being read, have its key read as a probe."""
+        """Return True if a stale entry may answer.
+
+        Then, if nothing is being read, also request its key to probe the database.
+        """
         if not self._policy.allows_stale(entry.read_at, now):
             return False
         if self._reader.is_idle:
@@ -110,7 +113,7 @@ class ReadThroughCache(Generic[Key, Value]):
         return True
 
     async def _values(self, batch: Batch[Key, Value], keys: Collection[Key]) -> Mapping[Key, Value]:
-        """Return the values of keys that a batch brings; stale ones if it finds the database unavailable."""
+        """Wait for a batch and return the values of keys; if it finds the database unavailable, their stale values."""
         try:
             values = await batch.result()
         except StoreUnavailable:

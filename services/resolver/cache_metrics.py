@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 
 @dataclass(slots=True)
 class CacheCounts:
-    """The counts of one cache: plain numbers, because every answer adds to them."""
+    """Counts the hits, misses and bytes of one cache; in plain numbers, because every answer adds to them."""
 
     kind: str
     """The value of the metrics' label `kind`."""

@@ -14,7 +14,7 @@ _REPEAT_DEMAND_AFTER = timedelta(seconds=5)
 
 @dataclass(slots=True)
 class CachedAnswer:
-    """The answer about a listing, or about one of its photos; its bytes are made once for all clients."""
+    """Holds the answer about a listing, or about one of its photos. Its bytes are made once for all clients."""
 
     listing_id: ListingId
     body: Body
@@ -29,10 +29,10 @@ class CachedAnswer:
         return self.listing_id[1]
 
     def notes_demand(self, priority: Priority, now: datetime) -> bool:
-        """Return True if the missing photos are to be raised to `priority`, and remember that they were.
+        """Return True if this request should raise the missing photos to `priority`; note that it does.
 
-        They are raised once for each answer and priority, not at every view: at the first view, at a view of a more
-        urgent priority, and again after five seconds.
+        The first request raises them, a request of a more urgent priority, and any request five seconds after the last
+        that did. The others return False.
         """
         is_recent = self._demanded_at is not None and now < self._demanded_at + _REPEAT_DEMAND_AFTER
         if is_recent and priority.rank >= self._demanded_as.rank:

@@ -28,7 +28,7 @@ _BATCH_SIZE = 50
 
 
 class DemandQueue:
-    """Listings whose photos are to be raised in priority.
+    """Queues listings whose photos are to be raised in priority, and raises them in rounds.
 
     The queue is bounded: when it is full, demand for further listings is dropped and counted.
     """
@@ -72,10 +72,10 @@ class DemandQueue:
             await self._raise({listing_id: {image_id}}, Priority.VIEWED)
 
     async def run_round(self) -> None:
-        """Raise the photos of up to 50 queued listings, the most urgent first. Waits up to 0.1 s for the first.
+        """Raise the photos of up to 50 queued listings, the most urgent first.
 
-        Demand that cannot be written or published is dropped and counted: visitors who still want it ask again within
-        seconds.
+        If no listing is queued, wait up to 0.1 s for one. Demand that cannot be written or published is dropped and
+        counted: visitors who still want the photos ask again within seconds.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(_ROUND_SECONDS):

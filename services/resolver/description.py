@@ -25,7 +25,7 @@ _PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; ba
 
 
 def routes() -> list[web.RouteDef]:
-    """Return the routes for aiohttp."""
+    """Return the routes to add to the application."""
     return [web.get("/api/openapi.json", _openapi), web.get("/api/docs", _docs)]
 
 

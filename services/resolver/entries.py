@@ -13,7 +13,10 @@ Value = TypeVar("Value")
 
 @dataclass(slots=True)
 class Entry(Generic[Value]):
-    """A value with what decides how long it answers; times are seconds of the cache policy's clock."""
+    """Holds a value, its tags, its size, and until when it is fresh.
+
+    Times are in seconds of the cache policy's clock.
+    """
 
     value: Value
     tags: frozenset[Hashable]
@@ -25,7 +28,7 @@ class Entry(Generic[Value]):
 
 
 class CacheEntries(Generic[Key, Value]):
-    """Entries in the order in which their values were read. Keeps `counts.bytes` up to date."""
+    """Keeps entries by key, in the order in which their values were read, and `counts.bytes` up to date."""
 
     def __init__(self, max_bytes: int, counts: CacheCounts) -> None:
         self.by_key: OrderedDict[Key, Entry[Value]] = OrderedDict()
@@ -46,7 +49,7 @@ class CacheEntries(Generic[Key, Value]):
             self._keys_by_tag.setdefault(tag, set()).add(key)
 
     def remove(self, key: Key) -> None:
-        """Remove the entry of a key, if there is one."""
+        """Remove the entry of a key. Do nothing if there is none."""
         entry = self.by_key.pop(key, None)
         if entry is None:
             return
@@ -62,7 +65,10 @@ class CacheEntries(Generic[Key, Value]):
         return {key for tag in tags for key in self._keys_by_tag.get(tag, ())}
 
     def expire(self, keys: Iterable[Key]) -> None:
-        """Make the entries of keys stale. They stay, and may answer while the database is unavailable."""
+        """Make the entries of these keys stale.
+
+        They are kept, for they may answer while the database is unavailable.
+        """
         for key in keys:
             self.by_key[key].fresh_until = 0.0
 

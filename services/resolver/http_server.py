@@ -44,7 +44,7 @@ async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[N
 
 
 class _Server(web.Server):
-    """Handles requests as the given server does, on connections of our own kind."""
+    """Handles requests as the given server does, on connections of the class `_Connection`."""
 
     def __init__(self, server: web.Server) -> None:
         super().__init__(
@@ -64,7 +64,10 @@ class _Server(web.Server):
 
 
 class _Connection(web.RequestHandler):
-    """A connection that answers bytes that are not HTTP with a problem, and ends if its client does not read."""
+    """Handles a connection as aiohttp does, but answers malformed requests with problems.
+
+    The connection ends if its client does not read what is sent.
+    """
 
     _write_deadline: asyncio.TimerHandle | None = None
 

@@ -17,7 +17,7 @@ _logger = log.get(__name__)
 
 
 class CacheInvalidation:
-    """Invalidates the cache by `image-downloaded` and `image-removed`.
+    """Invalidates cached answers at each `image-downloaded` and `image-removed`.
 
     Both topics are followed from their end. Events that are missed cost a second at most, the TTL of cached answers.
     """
@@ -47,9 +47,9 @@ class CacheInvalidation:
             self.is_following.clear()
 
     async def check(self) -> None:
-        """Ask whether Kafka answers, and choose the cache's TTL by that. Raises BrokerUnavailable.
+        """Check whether Kafka answers, and choose the cache's TTL by the result. Raises BrokerUnavailable.
 
-        It is asked apart, because a consumer does not report that the broker is unavailable.
+        This needs a request of its own, because the consumer does not report that the broker is unavailable.
         """
         try:
             await self._broker.ping()
@@ -59,7 +59,10 @@ class CacheInvalidation:
         self._cache.choose_ttl(events_arrive=self.is_following.is_set())
 
     async def _apply(self, record: Record) -> None:
-        """Invalidate what an event names, and wake who waits for it. A record that is no event is a dead letter."""
+        """Invalidate the answers about an event's photo, and wake the visitors who wait for it.
+
+        A record that cannot be read as an event becomes a dead letter.
+        """
         is_removal = record.topic == self._removed_topic
         kind: type[ImageDownloaded | ImageRemoved] = ImageRemoved if is_removal else ImageDownloaded
         event = decode(record.value, kind, record.at)

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class ListingLookup(NamedTuple):
-    """The answers about a listing, one for each feed that displays it."""
+    """Names the answers about a listing: there is one for each feed that displays the listing."""
 
     listing_key: str
     feed: str | None
@@ -14,7 +14,7 @@ class ListingLookup(NamedTuple):
 
 
 class PhotoLookup(NamedTuple):
-    """A photo, by its image id or by the key of one of its URLs at the MLS; exactly one of the two is given."""
+    """Names a photo by its image id, or by the key of one of its URLs at the MLS. Exactly one of the two is given."""
 
     image_id: str | None
     url_key: str | None = None

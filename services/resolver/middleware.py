@@ -44,7 +44,7 @@ _logger = log.get(__name__)
 
 
 class HttpMiddleware:
-    """The application's only middleware.
+    """Gives every answer its request id, headers and metrics, and answers errors with problems.
 
     `origins` are the sites whose pages may read answers ("*" means all). `is_stale` returns True while answers may be
     older than they should be, because the database is unavailable.
@@ -90,7 +90,7 @@ class HttpMiddleware:
         return response
 
     async def _answer(self, request: web.Request, handler: _Handler, request_id: str) -> web.StreamResponse:
-        """Return the handler's answer, or a problem for what it raises; details that no client needs are logged."""
+        """Return the handler's answer, or a problem if it raises an error. Details that no client needs are logged."""
         try:
             return await handler(request)
         except ProblemFound as problem:
@@ -126,7 +126,7 @@ class HttpMiddleware:
 
 
 def new_request_id() -> str:
-    """Return 16 random hexadecimal digits, for a request that brings no id that can be repeated."""
+    """Return 16 random hexadecimal digits, the id of a request that has no acceptable `X-Request-Id`."""
     return f"{random.getrandbits(64):016x}"
 
 
@@ -149,7 +149,7 @@ def _refused(request: web.Request, refusal: web.HTTPException) -> web.Response:
 def _allow_origin(request: web.Request, headers: MutableMapping[str, str], origins: Collection[str]) -> None:
     """Add the CORS headers to an answer if the request comes from a page of one of the sites.
 
-    `Vary: Origin` is always added: caches must know that the answer depends on who asks.
+    `Vary: Origin` is always added, because caches must know that the answer depends on the request's Origin.
     """
     headers["Vary"] = ", ".join(filter(None, [headers.get("Vary"), "Origin"]))
     if (origin := request.headers.get("Origin")) in origins:

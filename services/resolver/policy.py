@@ -20,7 +20,9 @@ no answer older than 2 s; a database that takes longer counts as unavailable."""
 
 
 class CachePolicy:
-    """How long entries are fresh, and what the last load of any cache says about the database.
+    """Decides how long entries are fresh, and whether stale entries may answer.
+
+    All caches of a resolver share one policy, so that each knows whether the database answered the last load of any.
 
     `now` returns seconds of a monotonic clock.
     """

@@ -48,7 +48,9 @@ def query(request: web.Request, model: type[Model]) -> Model:
 
 
 async def search(request: web.Request) -> ResolveRequest:
-    """Return a request's JSON body; refused with 400 if it is no JSON, with 422 or 413 if the model does not allow it.
+    """Return a request's JSON body as a model.
+
+    A body that is not JSON is refused with 400, one that the model does not allow with 422, too many keys with 413.
 
     Raises TimeoutError if the client does not send the whole body in time.
     """
@@ -98,7 +100,7 @@ def _refuse_parameter(error: ErrorDetails) -> NoReturn:
 
 
 def _body_error(error: ErrorDetails) -> str:
-    """Return what is wrong with a body's field. A field that the client made up is not named."""
+    """Return in words what is wrong with a field of a body. An unknown field's name is not repeated."""
     if error["type"] == "extra_forbidden":
         return f"there are no fields but {', '.join(ResolveRequest.model_fields)}"
     return f"{'.'.join(map(str, error['loc'])) or 'body'}: {error['msg']}"

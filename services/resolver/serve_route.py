@@ -22,7 +22,10 @@ _UNKNOWN = "no displayed listing shows this image"
 
 
 class ServeRoute:
-    """Serves photos: `variants` are the names of the setting, `wait_seconds` is how long a request waits for a copy."""
+    """Leads requests to photos.
+
+    `variants` are the names of the configured variants; `wait_seconds` is how long a request waits for a download.
+    """
 
     def __init__(
         self,
@@ -43,7 +46,7 @@ class ServeRoute:
         self._clock = clock
 
     def routes(self) -> Sequence[web.RouteDef]:
-        """Return the route for aiohttp."""
+        """Return the route to add to the application."""
         return [web.get(_PATH, self.serve)]
 
     async def serve(self, request: web.Request) -> web.Response:
@@ -65,7 +68,7 @@ class ServeRoute:
         return self._settled(request, state, variant)
 
     def _settled(self, request: web.Request, state: PhotoState, variant_name: str) -> web.Response:
-        """Answer for a photo that is not waited for: it has a copy, is gone at the origin, or is shown no longer."""
+        """Return the answer for a photo that has a copy, is gone at the origin, or is no longer shown by a listing."""
         if state is None:
             refuse(404, _UNKNOWN)
         if isinstance(state, Copy):

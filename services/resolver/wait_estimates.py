@@ -18,8 +18,10 @@ _TIMEOUT_SECONDS = 0.5
 
 
 class WaitEstimates:
-    """Estimates of the wait by feed, from the throughput that the scheduler measured. One is made at most each second,
-    however many clients get it."""
+    """Estimates how long viewed photos wait for their download, from the throughput that the scheduler measured.
+
+    An estimate of a feed is used for a second, for all clients.
+    """
 
     def __init__(self, queue: ReleaseQueue, throughputs: Throughputs, feeds: Mapping[str, Feed], clock: Clock) -> None:
         self._queue = queue

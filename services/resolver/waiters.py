@@ -33,7 +33,7 @@ PhotoState = Copy | Absent | None
 
 @dataclass(slots=True)
 class _AwaitedPhoto:
-    """A photo that visitors wait for."""
+    """Holds a photo without a copy, its last known state, and the visitors who wait for it."""
 
     listing_id: ListingId
     image_id: str
@@ -46,7 +46,7 @@ class _AwaitedPhoto:
 
 
 class Waiters:
-    """All visitors of one resolver who wait for a photo."""
+    """Lets visitors wait for photos. Each photo is read once for all visitors who wait for it."""
 
     def __init__(self, cache: AnswerCache, demand: DemandQueue, clock: Clock, registry: CollectorRegistry) -> None:
         self._cache = cache
@@ -76,12 +76,12 @@ class Waiters:
             photo.outcomes.discard(outcome)
 
     def wake(self, image_id: str) -> None:
-        """Have a photo read now, if visitors wait for it: an event says that it changed."""
+        """Have a photo read now if visitors wait for it; called when an event says that the photo has changed."""
         if photo := self._awaited.get(image_id):
             photo.changed.set()
 
     def _begin(self, shown: ShownPhoto, absent: Absent) -> _AwaitedPhoto:
-        """Begin to watch over a photo that nobody waits for yet. Raises Overloaded."""
+        """Start a task that watches over a photo, for its first visitor. Raises Overloaded."""
         if len(self._awaited) >= MAX_AWAITED_PHOTOS:
             raise Overloaded
         photo = _AwaitedPhoto((shown.feed, shown.listing_key), shown.photo.id, self._clock(), absent)
@@ -92,7 +92,10 @@ class Waiters:
         return photo
 
     async def _watch(self, photo: _AwaitedPhoto) -> None:
-        """Raise a photo's priority, then read it at each event and poll until its attempt has ended."""
+        """Raise a photo's priority, then read it at each event and every half second, until its attempt has ended.
+
+        Then all visitors who wait for the photo get its state.
+        """
         try:
             await self._raise(photo)
             while photo.outcomes:
@@ -116,7 +119,10 @@ class Waiters:
             _logger.warning("demand-dropped", image_id=photo.image_id, error=str(error))
 
     async def _read(self, photo: _AwaitedPhoto) -> PhotoState:
-        """Return the state of a photo as the database has it now; the state known before if it does not answer."""
+        """Return the state of a photo as read from the database now.
+
+        The last known one if the database does not answer.
+        """
         self._cache.invalidate_photo(photo.image_id)
         try:
             shown = await self._cache.photo(PhotoLookup(photo.image_id))
