@@ -93,7 +93,9 @@ class Walk:
 
     async def _compare_listings(self, cursor: AuditCursor, feed: str) -> Step:
         page = await self._listings.page(feed, cursor.after, _LISTINGS_PAGE_SIZE)
-        chosen = [one for number, one in enumerate(page, self._listings_passed) if number % self._scope.every == 0]
+        chosen = [
+            listing for number, listing in enumerate(page, self._listings_passed) if number % self._scope.every == 0
+        ]
         self._listings_passed += len(page)
         compared = await asyncio.gather(*(self._compare(listing) for listing in chosen))
         is_full = len(page) == _LISTINGS_PAGE_SIZE

@@ -125,7 +125,7 @@ class Recorder:
         written = 0
         attempts = OptimisticUpdate(self._listings, announcements.keys(), current)
         async for readings in attempts:
-            changed = [self._apply(readings.get(one), announcements[one]) for one in attempts.ids]
+            changed = [self._apply(readings.get(listing_id), announcements[listing_id]) for listing_id in attempts.ids]
             for listing in await attempts.write(listing for listing in changed if listing):
                 written += 1
                 _report(listing, announcements[listing.feed, listing.key][-1])
@@ -134,8 +134,8 @@ class Recorder:
     def _apply(self, before: Listing | None, announcements: Iterable[Announcement]) -> Listing | None:
         """Return a listing after its announcements, in their order; None if none of them changes it."""
         now, listing = self._clock(), before
-        for one in announcements:
-            listing = reconcile.apply(listing, one, self._feeds[one.feed], now) or listing
+        for announced in announcements:
+            listing = reconcile.apply(listing, announced, self._feeds[announced.feed], now) or listing
         return None if listing is before else listing
 
     async def _put_dead_letters(self, invalid: Iterable[tuple[Record, str]]) -> None:

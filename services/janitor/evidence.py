@@ -38,24 +38,24 @@ class RemovalReports:
 
         To do so again changes no evidence and publishes the same events. Raises StoreUnavailable and BrokerUnavailable.
         """
-        await self._removals.add([_evidence(one, now) for one in deleted])
-        await self._publisher.publish(self._event(one, now) for one in deleted if not one.remained)
+        await self._removals.add([_evidence(each, now) for each in deleted])
+        await self._publisher.publish(self._event(each, now) for each in deleted if not each.remained)
 
     def count(self, deleted: Iterable[DeletedDiscard]) -> None:
         """Count and log each deleted discard as removed, or as refused if storage refused to delete an object of it."""
-        for one in deleted:
+        for each in deleted:
             facts = {
-                "feed": one.listing.feed,
-                "listing_key": one.listing.key,
-                "image_id": one.discard.image_id,
-                "reason": one.discard.reason.value,
-                "objects": one.object_count,
+                "feed": each.listing.feed,
+                "listing_key": each.listing.key,
+                "image_id": each.discard.image_id,
+                "reason": each.discard.reason.value,
+                "objects": each.object_count,
             }
-            if one.remained:
-                self._refused.inc(len(one.remained))
-                _logger.error("removal-refused", **facts, remained=one.remained[:_MAX_LOGGED_KEYS])
+            if each.remained:
+                self._refused.inc(len(each.remained))
+                _logger.error("removal-refused", **facts, remained=each.remained[:_MAX_LOGGED_KEYS])
             else:
-                self._removed.labels(one.discard.reason).inc()
+                self._removed.labels(each.discard.reason).inc()
                 _logger.info("image-removed", **facts)
 
     def _event(self, deleted: DeletedDiscard, now: datetime) -> ImageRemoved:

@@ -91,7 +91,7 @@ class Remover:
         if not self._lease.is_unexpired:
             return  # another janitor may have taken over and removed all this; the next batch is read anew
         deleted = await self._objects.delete(removing)
-        with_objects = [one for one in deleted if one.object_count]
+        with_objects = [each for each in deleted if each.object_count]
         await self._reports.record(with_objects, self._clock())
         try:
             await self._finish(removing, deleted)
@@ -106,8 +106,8 @@ class Remover:
         """
         removed: dict[ListingId, set[Discard]] = defaultdict(set)
         remained: dict[ListingId, set[Discard]] = defaultdict(set)
-        for one in deleted:
-            (remained if one.remained else removed)[one.listing.feed, one.listing.key].add(one.discard)
+        for each in deleted:
+            (remained if each.remained else removed)[each.listing.feed, each.listing.key].add(each.discard)
         now = self._clock()
 
         async def finished(listing_id: ListingId, listing: Listing) -> Listing:
@@ -117,4 +117,4 @@ class Remover:
 
         attempts = OptimisticUpdate.of_read(self._listings, listings)
         async for readings in attempts:
-            await attempts.write([await finished(one, listing) for one, listing in readings.items()])
+            await attempts.write([await finished(listing_id, listing) for listing_id, listing in readings.items()])

@@ -111,7 +111,8 @@ class MemoryListings:
     async def turned_hidden(self, feed: str, reason: RemovalReason, since: datetime, until: datetime) -> int:
         hidden = [document["hidden"] for document in self._of_feed(feed) if document["hidden"]]
         return sum(
-            one["reason"] == reason and "was_displayed" in one and since < one["since"] <= until for one in hidden
+            facts["reason"] == reason and "was_displayed" in facts and since < facts["since"] <= until
+            for facts in hidden
         )
 
     async def displayed_count(self, feed: str) -> int:
