@@ -44,12 +44,12 @@ _REFUSED_IPV6 = tuple(
 
 @dataclass(frozen=True, slots=True)
 class FetchTarget:
-    """A URL that a feed may fetch, in parts: canonical host (IPv6 without brackets), port, and path with query."""
+    """The parts of a URL that a feed may fetch. The host is canonical, IPv6 without brackets; `target` is the rest."""
 
     scheme: str
     host: str
     port: int
-    target: str = field(repr=False)  # may hold a signature, so it must not be logged
+    target: str = field(repr=False)  # path and query; may hold a signature, so it must not be logged
 
     @property
     def authority(self) -> str:
@@ -78,7 +78,10 @@ def fetch_target(url: str, image_hosts: Iterable[str]) -> FetchTarget | Failure:
 
 
 def redirect_target(base: FetchTarget, location: str, image_hosts: Iterable[str]) -> FetchTarget | Failure:
-    """Parse the `Location` of a redirect, relative to the URL `base` that sent it, as `fetch_target` parses a URL."""
+    """Parse the `Location` header of a redirect from the URL `base`, and check its host as `fetch_target` does.
+
+    A relative location is resolved against `base`. Return the parts of the redirect's URL, or a Failure.
+    """
     if error := _text_error(location):  # before urljoin, which removes tabs and line ends
         return Failure(Reason.BAD_URL, f"redirect from {base.host}: {error}")
     try:
@@ -102,7 +105,7 @@ def is_refused_address(address: str) -> bool:
 
 
 def _text_error(url: str) -> str:
-    """Return what is wrong with the URL's length or characters, or an empty string."""
+    """Return an error message if the URL is too long or holds a forbidden character, else an empty string."""
     if len(url) > _MAX_URL_LENGTH:
         return f"the URL is longer than {_MAX_URL_LENGTH} characters"
     if not url.isprintable() or " " in url or "\\" in url:

@@ -24,20 +24,20 @@ _VALIDATOR = re.compile(r"[\x20-\x7e]{1,1000}")
 
 @dataclass(frozen=True, slots=True)
 class Validators:
-    """The ETag and Last-Modified that the origin sent with our copy, for a conditional request."""
+    """The ETag and Last-Modified headers that the origin sent with our copy; each None if there was none to store."""
 
     etag: str | None
     last_modified: str | None
 
     def as_headers(self) -> dict[str, str]:
-        """Return the headers of a conditional request; none if there is no validator that a header can hold."""
+        """Return the headers of a conditional request. Empty if no validator can be sent as a header."""
         headers = {"If-None-Match": self.etag, "If-Modified-Since": self.last_modified}
         return {name: value for name, value in headers.items() if value and _VALIDATOR.fullmatch(value)}
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A whole body, in a file that now belongs to the caller; size in bytes, hash in hex."""
+    """A complete photo in a file, which belongs to the caller: size in bytes, SHA-256 in hex, and validators."""
 
     path: Path
     file_size: int
@@ -48,7 +48,7 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class NotModified:
-    """The origin still has the version of our copy. The validators are for the next conditional request."""
+    """The origin answered that our copy is still current. The validators are for the next conditional request."""
 
     etag: str | None
     last_modified: str | None
@@ -56,7 +56,7 @@ class NotModified:
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """The origin says that the photo is at `location`, a URL that is not checked yet."""
+    """The origin redirected the request to `location`, which is not checked yet and may be a relative URL."""
 
     location: str
 
@@ -67,10 +67,11 @@ Answer = Fetched | NotModified | Failure
 def read(
     status: int, headers: Mapping[str, str], host: str, conditions: Mapping[str, str], now: datetime
 ) -> NotModified | Redirect | Failure:
-    """Return what an answer without a photo means, by its status and headers.
+    """Interpret the status and headers of an answer that holds no photo.
 
-    `host` is named in a failure's detail, `conditions` are the conditional headers that were sent, and `now` is what a
-    date in `Retry-After` is compared with.
+    Return NotModified for a 304 to a conditional request, Redirect for a redirect with a location, else a Failure whose
+    detail names `host`. `conditions` are the conditional headers that were sent, empty for none. A date in
+    `Retry-After` is compared with `now`.
     """
     if status == 304 and conditions:
         etag, last_modified = validators(headers)
@@ -85,7 +86,10 @@ def read(
 
 
 def validators(headers: Mapping[str, str]) -> tuple[str | None, str | None]:
-    """Return the ETag and Last-Modified of an answer; None for one that cannot be stored and sent back as it is."""
+    """Return the ETag and Last-Modified of an answer.
+
+    Each is None if it is missing, empty, over 1,000 characters, or not printable ASCII.
+    """
     etag, last_modified = headers.get("ETag", ""), headers.get("Last-Modified", "")
     return (
         etag if _VALIDATOR.fullmatch(etag) else None,

@@ -28,7 +28,7 @@ from shared.stores.minio_objects import MinioObjects
 
 SERVICE = "downloader"
 _ROUTINE_CONCURRENCY = 30
-"""Batches at a time. Enough for all that is released of a slow feed, so that other feeds do not wait on the topic."""
+"""How many batches are handled at a time: enough for all released photos of a slow feed, so that other feeds go on."""
 _VIEWED_CONCURRENCY = 20
 _DRAIN_SECONDS = 4.0
 """How long downloads under way may go on after SIGTERM. Consumers wait for 6 s in all, and settling takes time too."""
@@ -85,7 +85,10 @@ def _consumer(settings: Settings, handler: Handler, parts: HandlerParts) -> Cons
 
 
 async def _drain(handler: Handler, stop: asyncio.Event) -> None:
-    """Once `stop` is set, let downloads under way end for a while, then defer the rest, for another worker to take."""
+    """Wait until `stop` is set, then start no more downloads, and end those still under way after _DRAIN_SECONDS.
+
+    Their photos are deferred, so that another worker can claim them.
+    """
     await stop.wait()
     handler.drain()
     await asyncio.sleep(_DRAIN_SECONDS)

@@ -1,4 +1,4 @@
-"""Attempts claimed photos: each attempt ends with an outcome, whatever happens to it."""
+"""Runs the attempts of claimed photos, and turns every error into an outcome."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -28,7 +28,7 @@ _logger = log.get(__name__)
 
 
 class Attempter:
-    """Runs the attempts of all feeds, and can end those that are under way."""
+    """Runs the attempts of all feeds. `cut_off` ends the attempts that are under way."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Attempter:
         clock: Clock,
         registry: CollectorRegistry,
     ) -> None:
-        """Take the function that downloads a photo, and one that raises StoreUnavailable if storage does not answer."""
+        """`download` downloads a photo; `ping_storage` raises StoreUnavailable if object storage does not answer."""
         self._download = download
         self._ping_storage = ping_storage
         self._budget = budget
@@ -51,9 +51,9 @@ class Attempter:
         )
 
     async def check_storage(self) -> None:
-        """Raise StoreUnavailable if an attempt could not reach object storage and it still does not answer.
+        """Raise StoreUnavailable if an earlier attempt found object storage unavailable and it still does not answer.
 
-        Called before photos are claimed: no origin is asked for bytes that could not be stored.
+        Called before photos are claimed, so that no origin is asked for bytes that could not be stored.
         """
         if self._is_storage_unavailable:
             await self._ping_storage()
@@ -62,9 +62,9 @@ class Attempter:
     async def attempt(self, feed: Feed, listing_key: str, claimed: ClaimedPhoto, batch: DownloadBatch) -> EndedAttempt:
         """Download the claimed photo, and return the outcome of this attempt and how long it took.
 
-        `batch` is the batch of the budget that the photo's granted download belongs to. The photo is deferred if the
-        budget stops the download, storage cannot be reached, or `cut_off` was called. An unexpected exception is
-        logged, and the outcome is a failure. Raises only CancelledError.
+        `batch` is the batch that the photo's granted download belongs to. The outcome is Deferred if the budget refuses
+        a request, a store cannot be reached or written, the disk is full, or `cut_off` was called. Any other exception
+        is logged, and the outcome is a Failure (INTERNAL_ERROR). Raises only CancelledError.
         """
         began = self._clock()
         outcome = await self._outcome(feed, listing_key, claimed, batch)
@@ -73,11 +73,11 @@ class Attempter:
         return EndedAttempt(claimed.photo, outcome, int(seconds * 1000))
 
     async def end_batch(self, batch: DownloadBatch) -> None:
-        """Give the batch's slots back to the feed's budget, and charge it for what was used."""
+        """Free the batch's slots in the feed's ledger, and charge the budget for the requests and bytes used."""
         await self._budget.give_back(batch)
 
     def cut_off(self) -> None:
-        """End the attempts under way, and every later one at once: their photos are deferred, due at once."""
+        """End all attempts under way as Deferred, due at once. Later attempts end so too, before any request."""
         self._cut_off.set()
         for download in self._downloads:
             download.cancel()
@@ -108,10 +108,10 @@ class Attempter:
 
 
 class BudgetPermit:
-    """The Permit of one photo: asks the feed's budget, and reports to it, for the download that it granted."""
+    """The Permit of one granted download: asks the feed's budget before each request, and reports the answer to it."""
 
     def __init__(self, budget: OriginBudget, batch: DownloadBatch, download: GrantedDownload) -> None:
-        """Take the budget, the granted download, and the batch that it belongs to."""
+        """`batch` is the batch that the granted download belongs to."""
         self._budget = budget
         self._batch = batch
         self._download = download

@@ -12,7 +12,7 @@ from services.downloader.addresses import is_refused_address
 from shared.domain.hosts import is_address
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
-"""A function that returns the IP addresses of a host and port, the best first; raises OSError for an unknown name."""
+"""Takes a host name and a port; returns IP addresses, the preferred one first. Raises OSError for an unknown name."""
 
 Dialer = httpcore.AsyncNetworkBackend
 """An object that makes connections to IP addresses."""
@@ -22,20 +22,23 @@ ANYIO_DIALER: Dialer = httpcore.AnyIOBackend()
 
 
 class AddressRefused(Exception):
-    """The host's name leads to a private or reserved address."""
+    """The host's name resolves to a private or reserved address."""
 
 
 async def resolve_name(host: str, port: int) -> Sequence[str]:
-    """Return the addresses that the system's resolver has for a name. Raises OSError if it has none."""
+    """Return the IP addresses of a host name from the system's resolver. Raises OSError if the name is unknown."""
     results = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in results))
 
 
 class CheckedBackend(httpcore.AsyncNetworkBackend):
-    """Connects to addresses that were checked, never to a name, which may have another address by then."""
+    """Resolves a host name, checks its addresses, and connects to one of them.
+
+    The name is not resolved a second time for connecting: by then it could have another address.
+    """
 
     def __init__(self, resolve: Resolve, dial: Dialer, allow_private: bool) -> None:
-        """Take what resolves names, what makes connections, and whether private addresses are allowed."""
+        """`dial` makes the connections. `allow_private` is True if private and reserved addresses are allowed."""
         self._resolve = resolve
         self._dial = dial
         self._allow_private = allow_private
@@ -48,10 +51,10 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Connect to the first of the host's addresses that answers.
+        """Connect to the first of the host's addresses that accepts a connection; all share the timeout equally.
 
-        Raises AddressRefused if any of them is private or reserved, httpcore.ConnectError or ConnectTimeout if none
-        answers.
+        Raises AddressRefused if any address is private or reserved, and httpcore.ConnectError or ConnectTimeout if no
+        address accepts.
         """
         addresses = await self._checked_addresses(host, port)
         share = timeout / len(addresses) if timeout else None  # so that one silent address leaves time for the next
@@ -77,7 +80,7 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
 
 
 class _Connection(httpcore.AsyncNetworkStream):
-    """A connection that is closed if its TLS handshake is cancelled; httpcore 1.0.9 would leave it open for ever."""
+    """A connection that closes itself if its TLS handshake is cancelled; httpcore 1.0.9 would leave it open."""
 
     def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
         self._stream = stream

@@ -1,4 +1,4 @@
-"""Writes a body of unknown size and honesty to a file, a piece at a time, counted and hashed on the way."""
+"""Writes an untrusted body of unknown size to a file, piece by piece, and counts and hashes its bytes."""
 
 import hashlib
 import tempfile
@@ -17,7 +17,7 @@ _COMPRESSED = frozenset({"gzip", "x-gzip", "deflate"})
 
 @dataclass(frozen=True, slots=True)
 class SavedBody:
-    """A whole body in a file that now belongs to the caller; size in bytes, hash in hex."""
+    """A complete, decoded body in a file, which belongs to the caller: size in bytes, and SHA-256 in hex."""
 
     path: Path
     file_size: int
@@ -25,7 +25,7 @@ class SavedBody:
 
 
 class BadBody(Exception):
-    """The body cannot be used; `failure` says why."""
+    """The body cannot be used. `failure` is the photo's failure, with the reason."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)
@@ -72,9 +72,10 @@ def _decoded(pieces: AsyncIterator[bytes], encoding: str) -> AsyncIterator[bytes
 
 
 async def _inflated(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield the body decompressed, in pieces of bounded size, as it may be a decompression bomb.
+    """Yield the decompressed body in pieces of at most _PIECE_BYTES, because it may be a decompression bomb.
 
-    Requests ask for no compression, but object stores send a file compressed if it was stored so.
+    Requests ask for no compression, but object stores send a file compressed if it was stored compressed. Raises
+    BadBody if the body is damaged or ends early.
     """
     inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # 32: detects gzip or zlib by the first bytes
     try:

@@ -1,4 +1,4 @@
-"""Claims photos for this worker: as many as the feed's budget grants downloads."""
+"""Claims requested photos for this worker, one for each download that the feed's budget grants."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ Claimable = Mapping[ListingId, Sequence[Photo]]
 
 @dataclass(frozen=True, slots=True)
 class ClaimedPhoto:
-    """A photo as it was claimed, and the download that the budget granted for it."""
+    """A photo with this worker's claim, and the download that the budget granted for it."""
 
     photo: Photo
     download: GrantedDownload
@@ -33,7 +33,7 @@ class ClaimedPhoto:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedListing:
-    """The photos of one listing that were claimed together; `claims` keeps them registered until they are released."""
+    """Photos of one listing that were claimed together. `claims` is their registration in InFlight, to be released."""
 
     listing_id: ListingId
     photos: Sequence[ClaimedPhoto]
@@ -42,19 +42,20 @@ class ClaimedListing:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """The listings of which photos were claimed, the batch that the budget granted for them, and what remains.
+    """The result of `Claimer.claim`.
 
-    `again` are listings to read and claim again: some of their photos were not granted yet, or others changed them.
-    `batch` is None if nothing was granted; else its slots must be given back, even if no photo was claimed.
+    `batch` holds the granted downloads, and must be given back even if no photo was claimed; None if the budget granted
+    none. `listings` holds the claimed photos. `unfinished` are listings to read and claim again: the budget did not
+    grant a download for each of their photos yet, or other processes changed them.
     """
 
     batch: DownloadBatch | None = None
     listings: Sequence[ClaimedListing] = ()
-    again: Collection[ListingId] = ()
+    unfinished: Collection[ListingId] = ()
 
 
 class Claimer:
-    """Claims photos of one feed that one subscription requests."""
+    """Claims the photos of one feed that one subscription requests."""
 
     def __init__(
         self,
@@ -67,7 +68,7 @@ class Claimer:
         *,
         is_viewed: bool,
     ) -> None:
-        """Take the name of this worker; `is_viewed` is True for the subscription of viewed photos."""
+        """`worker` is this worker's name. `is_viewed` is True if the events come from `image-outdated.viewed`."""
         self._feed = feed
         self._listings = listings
         self._budget = budget
@@ -77,11 +78,11 @@ class Claimer:
         self._is_viewed = is_viewed
 
     async def claim(self, readings: Readings, requested: Requested, wait_seconds: float) -> Claimed:
-        """Claim the requested photos, of the listings as they were read, that the budget grants downloads for.
+        """Take downloads from the budget for the requested photos, and claim as many photos as were granted.
 
-        Wait up to `wait_seconds` for the budget, as deferring a photo costs a write and another release. If it grants
-        nothing by then, defer all of them. Raises StoreUnavailable, and Contention if others changed the listings
-        before each attempt to claim a photo.
+        `readings` are the requested listings as they are recorded. Wait up to `wait_seconds` for the budget: to wait is
+        cheaper than to defer, which costs a write and another release. If the budget grants no download by then, defer
+        all photos. Raises StoreUnavailable, and Contention if other processes changed the listings before each write.
         """
         claimable = self._claimable(readings, requested, self._in_flight.unavailable(is_viewed=self._is_viewed))
         photos = [photo for photos in claimable.values() for photo in photos]
@@ -97,14 +98,14 @@ class Claimer:
             )
             try:
                 if not batch.downloads:
-                    return Claimed(again=await self._defer(readings, claimable, batch))
+                    return Claimed(unfinished=await self._defer(readings, claimable, batch))
                 claimed = await self._claim_granted(readings, requested, claimable, batch.downloads)
             except BaseException:
                 await self._budget.give_back(batch)
                 raise
         counts = {listing.listing_id: len(listing.photos) for listing in claimed}
-        again = [listing_id for listing_id, photos in claimable.items() if counts.get(listing_id, 0) < len(photos)]
-        return Claimed(batch, claimed, again)
+        unfinished = [listing_id for listing_id, photos in claimable.items() if counts.get(listing_id, 0) < len(photos)]
+        return Claimed(batch, claimed, unfinished)
 
     def _claimable(
         self, readings: Readings, requested: Requested, unavailable: Collection[str]
@@ -117,7 +118,10 @@ class Claimer:
         }
 
     async def _defer(self, readings: Readings, claimable: Claimable, batch: DownloadBatch) -> Collection[ListingId]:
-        """Defer the photos until the budget may grant downloads; return the listings that others changed meanwhile."""
+        """Defer the photos until the budget may grant downloads.
+
+        Return the listings that were not written because another process changed them meanwhile.
+        """
         until = batch.ask_again_at or self._clock()
         return await self._listings.write(
             readings[listing_id].with_photos([lifecycle.defer(photo, until) for photo in photos])
@@ -129,8 +133,8 @@ class Claimer:
     ) -> Sequence[ClaimedListing]:
         """Claim as many of the claimable photos as there are downloads.
 
-        Each download has a planned time, soon. So if others change a listing before its claim is written, its download
-        is not given back, but goes to a photo that is still claimable in one of the changed listings.
+        If another process changes a listing before its claim is written, the listing is read again, and the download
+        goes to a photo that can still be claimed. The download is not given back, because its planned time is soon.
         """
         claimed: dict[ListingId, ClaimedListing] = {}
         image_ids = {photo.id for photos in claimable.values() for photo in photos}
@@ -158,10 +162,10 @@ class Claimer:
         return list(claimed.values())
 
     def _still_claimable(self, readings: Readings, requested: Requested, image_ids: Collection[str]) -> Claimable:
-        """Return those of the photos `image_ids` that may be claimed in the listings as they are now."""
+        """Return the photos with these ids that may be claimed in the listings as `readings` has them now."""
         unavailable = self._in_flight.unavailable(is_viewed=self._is_viewed, except_waiting=image_ids)
         claimable = self._claimable(readings, requested, unavailable)
-        # No other photos: one that became available meanwhile would take the grant of one that is not read again.
+        # A photo that became available meanwhile must not take the grant of a photo whose listing is not read again.
         return {
             listing_id: [photo for photo in photos if photo.id in image_ids] for listing_id, photos in claimable.items()
         }
@@ -196,6 +200,9 @@ def _with_claims(readings: Readings, claimed_listings: Iterable[ClaimedListing])
 
 
 def _priority(photos: Sequence[Photo]) -> Priority:
-    """Return the most urgent priority, to ask the budget with; viewed only if all are, as it may use the reserve."""
+    """Return the most urgent priority of the photos, for the request to the budget.
+
+    Return VIEWED only if all photos are viewed, because VIEWED may use the reserve.
+    """
     priorities = {photo.priority for photo in photos}
     return most_urgent(*priorities - {Priority.VIEWED}) if len(priorities) > 1 else most_urgent(*priorities)

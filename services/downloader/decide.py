@@ -22,9 +22,10 @@ _UNANNOUNCED_WITHIN = timedelta(minutes=2)
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A listing with an outcome written into it.
+    """A listing that holds the outcome of an attempt, ready to be written.
 
-    `copy` is the photo's copy if the outcome made or confirmed one; `changed` is True if its bytes are new.
+    `copy` is the photo's copy if the outcome made or confirmed it, else None. `changed` is True if the copy's bytes are
+    new.
     """
 
     listing: Listing
@@ -39,10 +40,10 @@ def claimable(
     unavailable: Collection[str],
     now: datetime,
 ) -> list[Photo]:
-    """Return the photos of a listing that the worker may claim, with the priorities that the events request.
+    """Return the requested photos of a listing that the worker may claim, with the priorities that the events request.
 
-    Left out are photos that need no attempt, that another worker claimed, that the listing no longer shows, or whose
-    ids are in `unavailable`. A photo that several events request is returned once.
+    Photos are left out if they need no attempt, if another worker claimed them, if the listing no longer shows them, or
+    if their ids are in `unavailable`. A photo that several events request is returned once.
     """
     photos = {photo.id: photo for photo in listing.photos}
     found: dict[str, Photo] = {}
@@ -58,9 +59,9 @@ def claimable(
 
 
 def abandoned(listing: Listing, worker: str, in_hand: Collection[str], now: datetime) -> list[Photo]:
-    """Return, deferred and due now, the photos that the worker claimed but does not have in hand.
+    """Return the photos that an earlier run of the worker claimed and did not settle. They are deferred, due at `now`.
 
-    An earlier run of the worker claimed them, and ended before it settled them. `in_hand` are ids of photos.
+    `in_hand` are the ids of the photos that this run of the worker has claimed or wants to claim.
     """
     return [
         lifecycle.defer(photo, now)
@@ -70,10 +71,10 @@ def abandoned(listing: Listing, worker: str, in_hand: Collection[str], now: date
 
 
 def unannounced(listing: Listing, requested: Sequence[Event[ImageOutdated]], started_at: datetime) -> list[Photo]:
-    """Return the requested photos whose copy may never have been announced by `image-downloaded`.
+    """Return the requested photos for whose copy `image-downloaded` may never have been published.
 
-    A worker may have died after it stored the copy and before it published the event, if the photo was requested before
-    this worker started, and its copy was stored or checked within two minutes before the start.
+    These photos were requested before this worker started at `started_at`, and their copies were stored or checked
+    within the two minutes before. An earlier run may have ended between storing a copy and publishing its event.
     """
     ids = {event.data.image_id for event in requested if event.time < started_at}
     return [
@@ -93,11 +94,11 @@ def settle(
     now: datetime,
     jitter: float,
 ) -> Settled:
-    """Return the listing, as it is now, with the outcome of an attempt written into it.
+    """Apply the outcome of an attempt to the listing as it is now; return the changed listing.
 
-    `claimed` is the photo as it was claimed. If it was withdrawn or claimed by another worker since, only a discard of
-    what the attempt stored is added. `superseded_for` is how long a superseded copy stays; `jitter` in 0…1 spreads
-    retries.
+    `claimed` is the photo as it was claimed. If the photo was withdrawn or claimed by another worker since, its record
+    stays as it is, and a discard of any objects that the attempt stored is added. `superseded_for` is how long a
+    superseded copy stays public. `jitter`, from 0 to 1, spreads retries.
     """
     photo = listing.photo(claimed.id)
     if photo is None or photo.claim != claimed.claim:

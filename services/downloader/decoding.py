@@ -1,4 +1,4 @@
-"""Decodes the untrusted bytes of a photo, after all checks that need no decoding."""
+"""Checks the untrusted bytes of a photo as far as that needs no decoding, then decodes them."""
 
 import math
 import warnings
@@ -28,9 +28,10 @@ AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the pool of children keeps every core
 
 @dataclass(frozen=True, slots=True)
 class DecodedPhoto:
-    """A photo at its largest variant's size: upright, in sRGB, of mode RGB, RGBA, or YCbCr as some JPEGs store it.
+    """A decoded photo. `image` is upright, in sRGB, and as large as the photo's largest variant.
 
-    `sides` are the upright sides of the photo as received, `rights` the EXIF block that its variants carry.
+    The mode of `image` is RGB, RGBA, or YCbCr as some JPEGs store it. `sides` are the upright width and height of the
+    photo as received. `rights` is the EXIF block for its variants, empty for none.
     """
 
     image: Image.Image
@@ -41,10 +42,11 @@ class DecodedPhoto:
 def decode(
     source: Path, kind: magic.Kind, specs: Sequence[VariantSpec], max_pixels: int, memory_limit: int | None
 ) -> DecodedPhoto | Failure:
-    """Decode a file of the given kind, as large as its largest variant of `specs`, within `memory_limit` bytes.
+    """Decode the photo in the file `source` at the size of its largest variant in `specs`.
 
-    Return a Failure for bad bytes, whatever they are, and for more pixels or memory than allowed. Raises MemoryError if
-    decoding needs more memory than was estimated.
+    `memory_limit` is how many bytes decoding may take on top of what the process has, None for no limit. Return a
+    Failure for any bytes that cannot be decoded, and for a photo that needs more pixels or memory than allowed. Raises
+    MemoryError if decoding turns out to need more memory than was estimated.
     """
     # Pillow raises its error at twice the limit. The limit also guards what opening a WebP would allocate.
     Image.MAX_IMAGE_PIXELS = max_pixels // 2
@@ -98,15 +100,16 @@ def _decode(
 
 
 def _stored_size(stored: Sides, orientation: int, specs: Sequence[VariantSpec]) -> Sides:
-    """Return the sides that the largest variant has before it is turned upright, as the picture is stored."""
+    """Return the width and height of the largest variant, for the picture as stored: before it is turned upright."""
     largest = resizing.largest_variant(exif.upright_sides(stored, orientation), specs)
     return exif.upright_sides(largest, orientation)
 
 
 def _is_ycbcr(image: JpegImagePlugin.JpegImageFile) -> bool:
-    """Return True if libjpeg surely takes the file's three components for YCbCr.
+    """Return True if libjpeg is certain to treat the file's three components as YCbCr.
 
-    The rules are those of its default_decompress_parms. Other files it converts from what they are.
+    The rules are those of libjpeg's `default_decompress_parms`. Files for which this is False are decoded to Pillow's
+    default mode for them.
     """
     components = [layer[0] for layer in image.layer]
     return components == [1, 2, 3] and image.info.get("adobe_transform", 1) == 1

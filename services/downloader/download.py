@@ -1,4 +1,4 @@
-"""Downloads one photo: from its origin, checked and encoded to variants, into object storage."""
+"""Downloads a photo: fetches it from its origin, checks it, encodes its variants, and stores all in object storage."""
 
 import asyncio
 import tempfile
@@ -41,8 +41,8 @@ class Downloader:
         If only its variants are out of date, rebuild them from the stored original, without a request to the origin.
         `permit.report_answer` is called once, as soon as the origin is no longer needed.
 
-        Return Downloaded, Unchanged, or the Failure of a bad photo. Raises StoreUnavailable if object storage cannot be
-        reached, OSError if the disk is full.
+        Return Downloaded, Unchanged, or the Failure of the origin or the photo. Raises StoreUnavailable if object
+        storage cannot be reached, OSError if the disk is full, and what `permit` raises.
         """
         with tempfile.TemporaryDirectory(prefix="listing-images-") as folder:
             original = await self._stored_original(photo, Path(folder))
@@ -65,9 +65,10 @@ class Downloader:
             return await self._encode(feed, listing_key, photo, answer)
 
     async def _stored_original(self, photo: Photo, folder: Path) -> Fetched | None:
-        """Save the photo's stored original in the folder, if its variants are of other settings than today's.
+        """If the copy's variants must be rebuilt, save its stored original to the folder, and return the saved file.
 
-        Return None if they are not, if there is no copy, or if storage does not have the original.
+        Return None if the variants have the current rendering, if there is no copy, or if object storage lacks the
+        original.
         """
         copy = photo.copy
         if copy is None or copy.rendering == self._rendering:
@@ -78,9 +79,9 @@ class Downloader:
         return Fetched(path, copy.file_size, copy.sha256, copy.etag, copy.last_modified)
 
     def _validators(self, photo: Photo, original: Fetched | None) -> Validators | None:
-        """Return the validators of the copy, or None if the origin's bytes are needed whatever their version.
+        """Return the validators of the copy, or None if the request must be unconditional.
 
-        They are needed if there is no copy, or if its variants must be rebuilt and its original is lost.
+        It must be if there is no copy, or if the variants must be rebuilt and the original is lost (`original` None).
         """
         copy = photo.copy
         if copy is None or (copy.rendering != self._rendering and original is None):
@@ -92,7 +93,7 @@ class Downloader:
         return copy is not None and (copy.sha256, copy.rendering) == (fetched.sha256, self._rendering)
 
     async def _encode(self, feed: Feed, listing_key: str, photo: Photo, source: Fetched) -> Downloaded | Failure:
-        """Encode the variants into the folder of the source file, and store all files."""
+        """Encode the variants of the file `source`, and store them and the file. Return a Failure for a bad photo."""
         is_urgent = photo.priority is Priority.VIEWED
         encoded = await self._encoders.encode(
             source.path, source.path.parent, self._specs, feed.max_pixels, urgent=is_urgent
@@ -103,7 +104,7 @@ class Downloader:
         return Downloaded(await self._store(folder, source, encoded))
 
     async def _store(self, folder: str, source: Fetched, encoded: Encoded) -> Copy:
-        """Store the original and its variants under keys in `folder`."""
+        """Store the original and its variants in object storage under the key prefix `folder`; return the new copy."""
         original_key = f"{folder}original.{encoded.extension}"
         variants = tuple(self._variant(folder, variant) for variant in encoded.variants)
         await asyncio.gather(

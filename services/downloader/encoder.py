@@ -1,6 +1,7 @@
-"""The child process that decodes untrusted bytes: reads one photo's job a line from stdin, writes its answer to stdout.
+"""The child process that decodes and encodes photos, whose bytes are untrusted.
 
-It knows no setting and no secret. Bytes that kill it cost one attempt; `encoders` starts another child.
+The child reads jobs from stdin, one JSON object a line for one photo, and writes each answer as a line to stdout. It
+has no settings and no secrets. If the bytes of a photo kill it, one attempt fails, and `encoders` starts another child.
 """
 
 import json
@@ -18,11 +19,11 @@ from shared.domain.failures import Failure, Reason
 from shared.domain.variants import VariantSpec
 
 CPU_SECONDS = 30
-"""How long a child may compute for one photo before the kernel ends it. A photo of 60 megapixels takes about 3 s."""
+"""How much CPU time a child may take for one photo before the kernel ends it; 60 megapixels take about 3 s."""
 
 
 def to_line(source: Path, into: Path, specs: tuple[VariantSpec, ...], max_pixels: int, memory_limit: int) -> bytes:
-    """Return the job of one photo, with the arguments of `picture.encode`, as the line to write to a child."""
+    """Return the job of one photo as the line to write to a child. The arguments are those of `picture.encode`."""
     job = {
         "source": str(source),
         "into": str(into),
@@ -34,7 +35,7 @@ def to_line(source: Path, into: Path, specs: tuple[VariantSpec, ...], max_pixels
 
 
 def read_answer(line: bytes) -> picture.Encoded | Failure:
-    """Return what a child answered. Raises ValueError or KeyError if the line is no answer."""
+    """Parse a child's answer: the encoded photo, or its Failure. Raises ValueError or KeyError for any other line."""
     answer = json.loads(line)
     if "failure" in answer:
         return Failure(Reason(answer["failure"]), str(answer["detail"]))
@@ -45,7 +46,7 @@ def read_answer(line: bytes) -> picture.Encoded | Failure:
 
 
 def main() -> None:
-    """Read a job, encode its photo and write the answer, again and again until stdin ends with the parent process."""
+    """Run the jobs from stdin one by one, and write each answer to stdout, until the parent process closes stdin."""
     for line in sys.stdin.buffer:
         _limit_cpu()
         answer = _encode(json.loads(line))
@@ -65,7 +66,7 @@ def _encode(job: Mapping[str, Any]) -> dict[str, object]:
 
 
 def _limit_cpu() -> None:
-    """Let the kernel end this process after CPU_SECONDS more of computing."""
+    """Set this process's CPU limit, so that the kernel ends the process after CPU_SECONDS more of CPU time."""
     used = os.times()
     soft_limit = int(used.user + used.system) + CPU_SECONDS
     resource.setrlimit(resource.RLIMIT_CPU, (soft_limit, resource.getrlimit(resource.RLIMIT_CPU)[1]))

@@ -1,4 +1,4 @@
-"""Runs child processes that decode and encode photos, one photo each at a time; a child that dies is replaced."""
+"""Runs child processes that decode and encode photos, and replaces those that die. A child has one photo at a time."""
 
 import asyncio
 import os
@@ -26,7 +26,7 @@ MAX_CHILDREN = 4
 """More children would leave each too little memory for an ordinary photo. A machine with more cores can run more
 downloaders."""
 DEADLINE_SECONDS = 90.0
-"""From the job to the answer, by the clock. A child that takes longer hangs, or the machine is far too busy."""
+"""The longest time from a job to its answer. A child that takes longer hangs, or the machine is far too busy."""
 _MALLOC = {
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
@@ -40,17 +40,17 @@ _logger = log.get(__name__)
 
 
 class Encoders:
-    """The child processes of one downloader, each with an equal share of the memory.
+    """The child processes of one downloader. Each may take an equal share of the memory.
 
-    A photo that needs more memory is tried again with twice as many shares, until it has all the memory for itself.
+    A photo that needs more memory is encoded again with twice as many shares, up to all of them.
     """
 
     def __init__(
         self, children: int | None = None, memory: int = MEMORY_BYTES, deadline: float = DEADLINE_SECONDS
     ) -> None:
-        """Take the number of children, the bytes that they may take together, and the seconds that a photo may take.
+        """`children` is their number: by default one for each core, at most MAX_CHILDREN.
 
-        The default number is one for each core, at most MAX_CHILDREN.
+        `memory` is how many bytes the children may take together, `deadline` how many seconds a photo may take.
         """
         self._size = children or min(os.cpu_count() or 1, MAX_CHILDREN)
         self._memory = memory
@@ -73,8 +73,8 @@ class Encoders:
     ) -> Encoded | Failure:
         """Write the variants of the photo in the file `source` to files in the folder `into`, in a child process.
 
-        An urgent photo goes before others that wait. Return a Failure for whatever the bytes do: a child that they kill
-        or hang is replaced.
+        An urgent photo goes before others that wait. Return a Failure if the bytes cannot be decoded, or if they kill
+        or hang the child, which is then replaced. The other arguments are those of `picture.encode`.
         """
         shares = 1
         while True:
@@ -112,7 +112,7 @@ class Encoders:
         return encoded
 
     async def _take(self) -> asyncio.subprocess.Process:
-        """Take a living child out of the idle ones, or start one."""
+        """Remove a living child from the idle ones and return it; start a child if none is idle."""
         while self._idle:
             child = self._idle.pop()
             if child.returncode is None:
@@ -135,7 +135,7 @@ class Encoders:
         return child
 
     async def _kill_idle(self) -> None:
-        """Kill the idle children, so that a photo which has all the memory has theirs too."""
+        """Kill the idle children, to free the memory that they keep for a photo that needs all of it."""
         while self._idle:
             await self._kill(self._idle.pop())
 
@@ -147,7 +147,7 @@ class Encoders:
 
 
 async def _ask(child: asyncio.subprocess.Process, job: bytes) -> Encoded | Failure:
-    """Send a job to a child and return its answer. Raises OSError, ValueError or KeyError if the child died of it."""
+    """Send a job to a child and return its answer. Raises OSError, ValueError or KeyError if the child died."""
     assert child.stdin is not None  # noqa: S101 - both are pipes
     assert child.stdout is not None  # noqa: S101
     child.stdin.write(job)

@@ -1,4 +1,4 @@
-"""Reads the EXIF tags of a photo that matter: its orientation, and who holds the rights."""
+"""Reads three EXIF tags of a photo: orientation, artist and copyright."""
 
 from PIL import Image
 
@@ -16,23 +16,26 @@ _MAX_TEXT_BYTES = 2_000  # a longer text is no name; and the EXIF block of a JPE
 
 
 def orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation of the picture, 1 (upright) to 8; 1 if it has none, or one that means nothing."""
+    """Return the EXIF orientation of the picture, 1 (upright) to 8. Return 1 if the tag is missing or invalid."""
     value = _tags(image).get(_ORIENTATION)
     return value if isinstance(value, int) and value in _TURNS else 1
 
 
 def turned_upright(image: Image.Image, orientation: int) -> Image.Image:
-    """Return the picture turned upright; `orientation` is the EXIF orientation that it is stored in."""
+    """Return the picture turned upright. `orientation` is the EXIF orientation of the stored picture, 1 to 8."""
     return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
 
 
 def upright_sides(sides: tuple[int, int], orientation: int) -> tuple[int, int]:
-    """Return the upright sides of a picture with these stored sides; and the other way round, as turning swaps them."""
+    """Return the width and height of a picture after it is turned upright from `orientation`.
+
+    To turn a picture at most swaps its sides, so the function maps upright sides to stored ones too.
+    """
     return (sides[1], sides[0]) if orientation >= 5 else sides
 
 
 def rights(image: Image.Image) -> bytes:
-    """Return the EXIF block for variants: artist and copyright, byte for byte, and nothing else. Empty without both."""
+    """Return the EXIF block for variants: artist and copyright, each at most 2,000 bytes; empty if there is neither."""
     tags, kept = _tags(image), Image.Exif()
     for tag in (_ARTIST, _COPYRIGHT):
         if value := tags.get(tag):
@@ -42,7 +45,10 @@ def rights(image: Image.Image) -> bytes:
 
 
 def _tags(image: Image.Image) -> dict[int, object]:
-    """Return the tags that matter, as far as they were read: `Image.getexif` would decode a whole PNG to find them."""
+    """Return the three tags that the opened file has shown so far; none if the EXIF block cannot be parsed.
+
+    `Image.getexif` is not used, because it would decode a whole PNG to find the tags.
+    """
     try:
         found = Image.Exif()
         found.load(image.info.get("exif") or b"")

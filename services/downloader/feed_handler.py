@@ -19,13 +19,15 @@ from shared.stores.listings import ListingRecords
 from shared.stores.updates import MAX_ATTEMPTS
 
 _MAX_BUDGET_WAIT_SECONDS = 8.0
-"""How long a group waits for all that it wants of the budget: about as long as a scheduler's release lasts."""
+"""How long a group waits for the budget to grant its downloads: about as long as a scheduler's release lasts."""
 _LINGER_SECONDS = 1.5
-"""How long a finished photo waits for others of its listing, to be settled in one write, unless a person waits."""
+"""How long a finished photo waits for others of its listing, so that one write settles them all.
+
+It does not wait if a visitor waits for one of them."""
 
 
 class FeedHandler:
-    """Handles the photos of one feed that one subscription requests, group by group."""
+    """Handles the photos of one feed that one subscription requests, in groups of a few listings."""
 
     def __init__(
         self,
@@ -37,7 +39,7 @@ class FeedHandler:
         reporter: Reporter,
         concurrency: int,
     ) -> None:
-        """Take the feed, the objects that each do a part of the work, and how many groups are handled at a time."""
+        """`concurrency` is how many groups are handled at a time."""
         self._feed = feed
         self._listings = listings
         self._claimer = claimer
@@ -56,7 +58,7 @@ class FeedHandler:
     async def _handle_group(self, requested: Requested) -> None:
         remaining, running = dict(requested), list[asyncio.Task[None]]()
         wait_until = time.monotonic() + _MAX_BUDGET_WAIT_SECONDS
-        max_grants = sum(map(len, requested.values()))  # a round for each, if the budget grants them one at a time
+        max_grants = sum(map(len, requested.values()))  # a round for each, if downloads are granted singly
         try:
             for _ in range(MAX_ATTEMPTS + max_grants):
                 readings = await self._listings.get_many(list(remaining))
@@ -64,7 +66,7 @@ class FeedHandler:
                 claimed = await self._claimer.claim(readings, remaining, wait_until - time.monotonic())
                 if claimed.batch:
                     running.append(asyncio.create_task(self._attempt_all(claimed.listings, claimed.batch)))
-                remaining = {listing_id: remaining[listing_id] for listing_id in claimed.again}
+                remaining = {listing_id: remaining[listing_id] for listing_id in claimed.unfinished}
                 if not remaining:
                     return
             raise Contention(f"{len(remaining)} listings changed before each attempt to claim their photos")
@@ -82,7 +84,7 @@ class FeedHandler:
             await self._attempter.end_batch(batch)
 
     async def _attempt_listing(self, listing: ClaimedListing, batch: DownloadBatch) -> None:
-        """Download the photos of a listing concurrently, and settle together those that end together."""
+        """Download the photos of a listing concurrently. Photos that end at about the same time share one write."""
         listing_key = listing.listing_id[1]
         pending = {
             asyncio.create_task(self._attempter.attempt(self._feed, listing_key, claimed, batch))

@@ -1,4 +1,4 @@
-"""Queues the requested photos of one feed, so that a slow feed delays no other, and handles them in small groups."""
+"""Queues the requested photos of one feed, so that no feed delays another, and handles them in small groups."""
 
 import asyncio
 from collections import deque
@@ -15,13 +15,13 @@ Requested = Mapping[ListingId, Sequence[Event[ImageOutdated]]]
 """The `image-outdated` events of each listing."""
 
 MAX_GROUP_EVENTS = 10
-"""A group ends with the listing that reaches this number. One write of the ledger serves the whole group, and one write
-each of its listings."""
+"""A group gets no further listing once it has this many events. A group usually costs one write of the ledger to take
+its downloads, and one write of each listing to claim its photos."""
 
 
 @dataclass(slots=True, eq=False)
 class QueuedListing:
-    """A listing that waits in a queue or is being handled. `done` gets the result, or the error, of handling it."""
+    """A listing that waits in a queue or is being handled. `done` is set when it was handled, or to the error."""
 
     listing_id: ListingId
     events: Sequence[Event[ImageOutdated]]
@@ -29,18 +29,19 @@ class QueuedListing:
 
 
 class FeedQueue:
-    """The queue of one feed. Calls a function with groups of listings, in the order of their arrival."""
+    """The queue of one feed. Passes groups of listings to a function, in the order of their arrival."""
 
     def __init__(self, handle: Callable[[Requested], Awaitable[None]], concurrency: int) -> None:
-        """Take the function that handles a group, and how many groups may be handled at a time."""
+        """`handle` handles a group; `concurrency` is how many groups may be handled at a time."""
         self._handle = handle
         self._capacity = asyncio.Semaphore(concurrency)
         self._waiting: deque[QueuedListing] = deque()
 
     async def submit(self, requested: Requested) -> None:
-        """Queue the listings, and return when all of them have been handled, by this call or by concurrent ones.
+        """Queue the listings, and return when all of them have been handled, by this call or by concurrent calls.
 
-        Then raise the first error of handling any of them. If this call is cancelled, its listings leave the queue.
+        Raises the first error with which the handling of one of them ended, after all were handled. If this call is
+        cancelled, its listings leave the queue.
         """
         queued = [QueuedListing(listing_id, events) for listing_id, events in requested.items()]
         self._waiting += queued
@@ -55,10 +56,10 @@ class FeedQueue:
             listing.done.result()
 
     def _next_group(self) -> list[QueuedListing]:
-        """Remove the listings that have waited longest, about MAX_GROUP_EVENTS events, from the queue.
+        """Remove the listings that have waited longest from the queue, and return them: about MAX_GROUP_EVENTS events.
 
-        No listing stays in the queue for ever: each call of `submit` adds at most MAX_GROUP_EVENTS events, and takes as
-        many, or all that there are. A call that finds the queue empty only waits for its listings.
+        The group is empty if concurrent calls have taken all listings. No listing stays in the queue for ever: each
+        call of `submit` adds at most MAX_GROUP_EVENTS events, and takes as many, or all that are left.
         """
         group: list[QueuedListing] = []
         while self._waiting and sum(len(listing.events) for listing in group) < MAX_GROUP_EVENTS:
@@ -90,7 +91,7 @@ class FeedQueue:
 
 
 def _finish(group: Sequence[QueuedListing], error: Exception | None = None) -> None:
-    """Give each listing of the group its result, or the error, unless the call that waits for it was cancelled."""
+    """Set `done` of each listing in the group, to `error` if it is given. Skip listings whose call was cancelled."""
     for listing in group:
         if listing.done.done():
             continue
