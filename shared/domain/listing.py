@@ -1,4 +1,4 @@
-"""What is recorded of a listing? It is the aggregate: a change of a photo is a conditional write of its listing."""
+"""What is recorded of a listing? It is an aggregate: each change of a photo is a conditional write of its listing."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -27,7 +27,7 @@ UNTIL_DECIDED = datetime(9999, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hidden:
-    """Why and since when a listing is hidden. Its copies are removed at `remove_at`, or when a hold on them ends."""
+    """Why and since when a listing is hidden. Its copies are removed at `remove_at`, or at the end of a later hold."""
 
     reason: RemovalReason
     since: datetime
@@ -37,21 +37,17 @@ class Hidden:
     was_displayed: bool = True
     """False if the first announcement of the listing hid it: it was never on the market."""
     held_until: datetime | None = None
-    """The end of the hold on the copies (`UNTIL_DECIDED`: an operator must decide); None without a hold."""
+    """When the hold on the copies ends (`UNTIL_DECIDED`: when an operator decides); None if there is no hold."""
 
     @property
     def removal_at(self) -> datetime:
-        """When the listing's copies are removed: the later of `remove_at` and the end of a hold."""
+        """When the listing's copies are removed: at `remove_at`, or when their hold ends if that is later."""
         return self.remove_at if self.held_until is None else max(self.remove_at, self.held_until)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discard:
-    """An order to remove objects from `remove_at` on, and why.
-
-    With `whole`, it covers every version of the photo, else only the named keys. Once `removing` is set, the objects
-    may disappear at any moment, and nothing may be stored under their keys until the discard is finished.
-    """
+    """An order to remove objects of a photo from `remove_at` on, and why."""
 
     image_id: str
     object_id: str
@@ -59,22 +55,27 @@ class Discard:
     since: datetime
     remove_at: datetime
     public_keys: tuple[str, ...]
+    """Keys of objects in the public bucket."""
     original_keys: tuple[str, ...]
+    """Keys of objects in the bucket of originals."""
     whole: bool
+    """True if all objects of all versions of the photo are removed; False if only those under the two lists of keys."""
     removing: bool = False
+    """True once the removal has begun: the objects may disappear at any moment, and nothing may be stored under their
+    keys until the discard is finished."""
     off_market_at: datetime | None = None
     """When the listing left the market, by the MLS's clock; None if it did not, or the MLS gave no time."""
     unshown_at: datetime | None = None
-    """When the record showed the photo no more; None if that is `since`."""
+    """From when on the record did not show the photo; None if from `since` on."""
 
     def touches(self, copy: Copy) -> bool:
-        """Return True if the copy uses an object that this discard removes."""
+        """Return True if this discard names an object of the copy."""
         return not {*copy_keys(copy)}.isdisjoint({*self.public_keys, *self.original_keys})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetAside:
-    """A row of `Media` that is not shown, and the reason in words."""
+    """A row of `Media` that is not shown, and the reason as a phrase for operators."""
 
     media_key: str
     reason: str
@@ -82,7 +83,7 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """A listing of a feed. `revision` counts its writes; 0 was never written."""
+    """A listing of a feed, as recorded. `revision` counts its writes; 0 means that it was never written."""
 
     feed: str
     key: str
@@ -98,9 +99,10 @@ class Listing:
     discards: tuple[Discard, ...] = ()
     set_aside: tuple[SetAside, ...] = ()
     is_removed_by_operator: bool = False
-    """True if an operator removed the listing: it stays hidden, whatever the MLS announces, until allowed again."""
+    """True if an operator removed the listing: it stays hidden, whatever the MLS announces, until an operator allows it
+    again."""
     removed_image_ids: tuple[str, ...] = ()
-    """The ids of photos that an operator removed: they are not shown before they are allowed again."""
+    """The ids of photos that an operator removed: they are not shown until an operator allows them again."""
 
     @property
     def is_displayed(self) -> bool:
@@ -117,38 +119,47 @@ class Listing:
         return next((photo for photo in self.photos if photo.id == image_id), None)
 
     def with_photos(self, changed: Iterable[Photo]) -> "Listing":
-        """Return the listing with these photos in place of those with the same ids; other photos are ignored."""
+        """Return the listing with the changed photos in place of its photos with the same ids.
+
+        A changed photo whose id the listing does not show is ignored.
+        """
         by_id = {photo.id: photo for photo in changed}
         return replace(self, photos=tuple(by_id.get(photo.id, photo) for photo in self.photos))
 
     def reverted(self) -> "Listing":
-        """Return a copy that reverts the write made from this reading; the store refuses it if others wrote since."""
+        """Return a listing whose write reverts the write that was made from this reading.
+
+        The store refuses the revert if anyone else has written the listing since.
+        """
         return replace(self, revision=self.revision + 1)
 
     def photo_due_at(self, photo: Photo) -> datetime | None:
-        """Return when the photo's next attempt is due; None if none is wanted or allowed.
+        """Return when the photo's next attempt is due; None if no attempt is wanted or allowed.
 
-        None is allowed while the listing is hidden, or while the photo's objects are still being removed.
+        No attempt is allowed while the listing is hidden, or while all versions of the photo are being removed.
         """
         if self.hidden is not None:
             return None
-        if self.discards and any(gone.whole and gone.image_id == photo.id for gone in self.discards):
+        if self.discards and any(discard.whole and discard.image_id == photo.id for discard in self.discards):
             return None
         return photo.due_at
 
     @property
     def due_at(self) -> datetime | None:
-        """When the first attempt of any of its photos is due; None if none is."""
+        """When the first attempt of any photo is due; None if no attempt is wanted or allowed."""
         return min((due for photo in self.photos if (due := self.photo_due_at(photo))), default=None)
 
     @property
     def priority(self) -> Priority:
-        """The most urgent priority of the photos that want an attempt; routine if none does."""
+        """The most urgent priority of the photos that want an attempt; routine if no photo wants one."""
         return most_urgent(*(photo.priority for photo in self.photos if self.photo_due_at(photo)))
 
     @property
     def queued(self) -> Mapping[Priority, tuple[datetime, int]]:
-        """Of the photos that want an attempt, by priority: when the first is due, and how many they are."""
+        """For each priority: when the first attempt is due, and how many photos want one.
+
+        A priority without a photo that wants an attempt is left out.
+        """
         times: dict[Priority, list[datetime]] = {priority: [] for priority in Priority}
         for photo in self.photos:
             if due_at := self.photo_due_at(photo):
@@ -157,7 +168,7 @@ class Listing:
 
     @property
     def released(self) -> tuple[Photo, ...]:
-        """The photos in flight, claimed ones included."""
+        """The photos in flight, whether claimed or not."""
         return tuple(
             photo
             for photo in self.photos
@@ -166,23 +177,26 @@ class Listing:
 
     @property
     def recheckable(self) -> tuple[Photo, ...]:
-        """The photos that can be rechecked: they have a copy with a validator, and want no attempt otherwise."""
+        """The photos that can be rechecked: they have a copy with a validator, and want no attempt already.
+
+        Empty while the listing is hidden.
+        """
         if not self.is_displayed:
             return ()
         return tuple(photo for photo in self.photos if photo.copy and photo.copy.has_validator and not photo.due_at)
 
     @property
     def checked_at(self) -> datetime | None:
-        """When the copy was last checked that waits longest for a recheck; None if no photo can be rechecked."""
+        """The earliest `checked_at` of the copies that can be rechecked; None if no photo can be rechecked."""
         return min((photo.copy.checked_at for photo in self.recheckable if photo.copy), default=None)
 
     @property
     def removal_due_at(self) -> datetime | None:
-        """When the next object must be removed; None if there is nothing to remove."""
-        leaving = [discard.remove_at for discard in self.discards]
+        """When the next removal is due, of a discard or of a hidden listing's photos; None if nothing is to remove."""
+        times = [discard.remove_at for discard in self.discards]
         if self.hidden is not None and self.photos:
-            leaving.append(self.hidden.removal_at)
-        return min(leaving, default=None)
+            times.append(self.hidden.removal_at)
+        return min(times, default=None)
 
     @property
     def removing(self) -> tuple[Discard, ...]:
@@ -191,17 +205,18 @@ class Listing:
 
     @property
     def counts(self) -> Mapping[Status, int]:
-        """How many photos have each status; a status without photos is left out."""
+        """The number of photos with each status; a status without photos is left out."""
         return Counter(photo.status for photo in self.photos)
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedState:
-    """What is recorded of a listing's last announcement, without its photos; `hidden_by` is None if it is displayed."""
+    """What is recorded of a listing's last announcement, without photos."""
 
     version: Version
     is_displayed: bool
     hidden_by: RemovalReason | None
+    """Why the listing is hidden; None if it is displayed."""
 
 
 def copy_keys(copy: Copy) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Which photos are attempted first? Those that a person waits for, then search results, popular areas, and the rest."""
+"""Which photos are attempted first? Those that a person views, then searched ones, popular areas, and the rest."""
 
 from enum import StrEnum
 
@@ -15,7 +15,7 @@ class Priority(StrEnum):
 
     @property
     def rank(self) -> int:
-        """The place in the queue's order, from 0 for the most urgent; indexes sort by it."""
+        """The place in the order of the queue, 0 for the most urgent. MongoDB's indexes sort by this number."""
         return _RANKS[self]
 
 
@@ -28,6 +28,9 @@ def most_urgent(*priorities: Priority) -> Priority:
 
 
 def area_priority(feed: Feed, city: str | None) -> Priority:
-    """Return the priority of photos that nobody asked for: popular if the feed lists their city, else routine."""
+    """Return the priority of photos that no visitor asked for: popular if the feed lists their city, else routine.
+
+    `city` is None if the MLS gave none; then the priority is routine.
+    """
     popular = {area.casefold() for area in feed.popular_areas}
     return Priority.POPULAR if city is not None and city.strip().casefold() in popular else Priority.ROUTINE

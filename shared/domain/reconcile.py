@@ -14,7 +14,7 @@ from shared.domain.priority import area_priority
 
 
 def apply(listing: Listing | None, announcement: Announcement, feed: Feed, now: datetime) -> Listing | None:
-    """Return the listing as the announcement leaves it, to be written; None if the announcement changes nothing.
+    """Return the listing as the announcement changes it, to be written; None if the announcement changes nothing.
 
     `listing` is None if it was never recorded. A stale announcement changes nothing, nor does one that only repeats
     what is recorded.
@@ -55,9 +55,12 @@ def apply(listing: Listing | None, announcement: Announcement, feed: Feed, now: 
 def _photos(
     listing: Listing, announcement: Announcement, hidden: Hidden | None, facts: ListingFacts, now: datetime
 ) -> tuple[Photo, ...]:
-    """Return the photos that the listing shows after the announcement, in order."""
+    """Return the photos that the listing shows after the announcement, in order.
+
+    `hidden` is why the announcement hides the listing; None if the listing is displayed after it.
+    """
     if hidden and listing.hidden and not listing.photos and listing.hidden.removal_at <= now:
-        return ()  # they were removed: a listing that stays hidden gets no photos again
+        return ()  # the photos were removed: a listing that stays hidden gets none again
     if announcement.photos is None:
         photos = tuple(lifecycle.announce_listing(photo, facts, now) for photo in listing.photos)
     else:
@@ -69,7 +72,7 @@ def _photos(
 def _announced(
     listing: Listing, announced: tuple[AnnouncedPhoto, ...], facts: ListingFacts, now: datetime
 ) -> tuple[Photo, ...]:
-    """Return the announced photos, without those that an operator has removed."""
+    """Return the photos of an announcement as the listing shows them, without those that an operator removed."""
     recorded = {photo.object_id: photo for photo in listing.photos}
     if listing.removed_image_ids:
         announced = tuple(
@@ -88,9 +91,10 @@ def _announced(
 def _withdrawn(
     listing: Listing, shown: tuple[Photo, ...], announcement: Announcement, hidden: Hidden | None, now: datetime
 ) -> tuple[Discard, ...]:
-    """Return the discards of photos that the listing shows no more.
+    """Return the discards of the photos that the listing showed before the announcement and does not show any more.
 
-    If the whole listing goes at once, the reason is why it is hidden, not that the photo is withdrawn.
+    Their reason is `photo-withdrawn`. If the announcement hides the listing and its copies are not kept, the reason for
+    that is also the reason of the discards.
     """
     shown_ids = {photo.id for photo in shown}
     withdrawn = [photo for photo in listing.photos if photo.id not in shown_ids]

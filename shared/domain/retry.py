@@ -1,4 +1,4 @@
-"""When is a photo attempted again after a failure? The feed's rules decide, and what the origin asks for."""
+"""When is a photo attempted again after a failure? The feed's rules and the origin's Retry-After decide."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -13,18 +13,20 @@ _MAX_RETRY_AFTER_SECONDS = 86_400.0
 
 
 def is_given_up(failure: Failure, attempts: int, feed: Feed) -> bool:
-    """Return True if a photo whose last of `attempts` attempts failed so is given up.
+    """Return True if a photo is given up after this failure, the last of `attempts` attempts.
 
-    Then no attempt is left until the MLS announces something newer or a day has passed (`GIVEN_UP_FOR`).
+    A photo that is given up gets no attempt until the MLS announces a newer version or a day (`GIVEN_UP_FOR`) has
+    passed.
     """
     return REASONS[failure.reason].is_final or attempts >= feed.max_attempts
 
 
 def next_attempt(failure: Failure, attempts: int, feed: Feed, now: datetime, jitter: float) -> datetime:
-    """Return when a photo is due again whose last of `attempts` attempts failed just now.
+    """Return when a photo is due again after this failure, which ended the last of `attempts` attempts at `now`.
 
-    The wait doubles with each attempt, and is at least what the origin asked for. `jitter` in 0…1 prolongs the wait by
-    up to a half: photos that failed together are not attempted together again.
+    The wait starts at the feed's `retry_base_seconds`, doubles with each attempt up to `retry_max_seconds`, and is at
+    least as long as the origin asked for. `jitter` from 0 to 1 makes it up to half longer, so that photos that failed
+    together are not attempted together again. A photo that is given up is due in a day, whatever the origin asked for.
     """
     if is_given_up(failure, attempts, feed):
         return now + GIVEN_UP_FOR
@@ -34,9 +36,9 @@ def next_attempt(failure: Failure, attempts: int, feed: Feed, now: datetime, jit
 
 
 def parse_retry_after(value: str, now: datetime) -> float | None:
-    """Read the value of a Retry-After header (RFC 9110, 10.2.3), which is a number of seconds or a date.
+    """Read the value of a Retry-After header (RFC 9110, 10.2.3): a number of seconds or a date.
 
-    Returns seconds from now, at most a day; None if the value is neither, or a date in the past.
+    Return the seconds from `now`, at most a day; None if the value is neither of both, or is a date in the past.
     """
     value = value.strip()
     if re.fullmatch(r"[0-9]{1,100}", value):

@@ -1,4 +1,4 @@
-"""How fast are a feed's photos finished, and when is a photo's turn? From the feed's limits and what was measured."""
+"""How fast are a feed's photos finished, and when is a photo's turn? Estimates by the limits and the measured rate."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,37 +9,42 @@ from shared.domain.feed import Feed
 from shared.domain.priority import Priority
 
 _MEASUREMENT_VALID_FOR = timedelta(minutes=10)
-"""An older measurement says nothing of today's downloaders."""
+"""An older measurement says nothing about the downloaders that run now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """A measurement: how many attempts of a feed ended a second, by the scheduler that released the photos."""
+    """How many attempts of a feed ended in a second, as the feed's scheduler measured it."""
 
     at: datetime
+    """When the throughput was measured."""
     finished_per_second: float
 
 
 def allowed_per_second(feed: Feed) -> float:
-    """Return how many requests a second the feed's rate and its pauses between batches allow; infinite without both.
+    """Return how many requests a second the feed's rate and its pauses between batches allow; infinity without both.
 
-    Limits an hour and a day are left out, and so is the reserve for viewed photos.
+    The limits of an hour and a day are not considered, nor is the reserve for viewed photos.
     """
     by_pauses = feed.batch_size / feed.batch_pause_seconds if feed.batch_pause_seconds else inf
     return min(feed.requests_per_second or inf, by_pauses)
 
 
 def sustained_per_second(feed: Feed) -> float:
-    """Return how many requests a second a feed allows all day without its reserve; infinite without limits."""
+    """Return how many requests a second all of a feed's limits allow throughout a day; infinity without limits.
+
+    The reserve for viewed photos is left unused.
+    """
     limits = (feed.requests_per_second, feed.requests_per_hour / 3_600, feed.requests_per_day / 86_400)
     share = 1.0 - feed.viewed_reserve
     return min(allowed_per_second(feed), *(limit * share or inf for limit in limits))
 
 
 def expected_per_second(feed: Feed, measured: Throughput | None, now: datetime) -> float | None:
-    """Return how many photos a second to expect: as measured within ten minutes, but at most what the limits sustain.
+    """Return how many photos a second will probably be finished.
 
-    Without such a measurement, what the limits sustain; None if there is no limit either.
+    The measured throughput counts if it is above 0 and at most ten minutes old, up to `sustained_per_second`. Without
+    such a measurement, return `sustained_per_second`; None if the feed has no limits either.
     """
     allowed = sustained_per_second(feed)
     if measured and measured.finished_per_second > 0 and now - measured.at <= _MEASUREMENT_VALID_FOR:
@@ -48,14 +53,19 @@ def expected_per_second(feed: Feed, measured: Throughput | None, now: datetime) 
 
 
 def seconds_until_turn(ahead: int, per_second: float | None) -> float | None:
-    """Return in how many seconds a photo has its turn that `ahead` photos are ahead of; None if the rate is unknown."""
+    """Return after how many seconds it is a photo's turn.
+
+    `ahead` photos come before it, and `per_second` photos are finished in a second. Return None if that rate is None or
+    0.
+    """
     return ahead / per_second if per_second else None
 
 
 def seconds_until_done(queued: Mapping[str, int], per_second: float | None) -> Mapping[Priority, float | None]:
-    """Return in how many seconds the queue of each priority is empty; None for each if the rate is unknown.
+    """Return for each priority after how many seconds its queue is empty, as more urgent photos go first.
 
-    `queued` are the photos in the queue by priority; more urgent ones go first.
+    `queued` is the number of photos in the queue by priority, and `per_second` photos are finished in a second. Each
+    result is None if that rate is None or 0.
     """
     done, ahead = dict[Priority, float | None](), 0
     for priority in Priority:

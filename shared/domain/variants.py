@@ -1,4 +1,4 @@
-"""Which variants does a photo get? Parses the variants setting, and hashes it for the keys of the variants."""
+"""Which variants does a photo get? Parses the variants setting, and hashes it for the keys of objects."""
 
 import hashlib
 import re
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 RENDERING_RULES = 2
-"""The version of the rules that make variants: raised whenever the same photo would give other bytes."""
+"""The version of the code that makes variants. Raise it with each change that makes other bytes of the same photo."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +38,12 @@ class VariantSpec:
     quality: int
 
     def __str__(self) -> str:
-        """Return the variant as it is written in the setting."""
+        """Return the variant as the setting writes it, such as `thumb=320:webp:75`."""
         return f"{self.name}={self.width}:{self.format}:{self.quality}"
 
     @property
     def extension(self) -> str:
-        """The file name's extension, without a dot."""
+        """The extension of the variant's file name, without a dot."""
         return FORMATS[self.format].extension
 
     @property
@@ -99,9 +99,10 @@ def _whole_number(text: str, name: str, value: str, minimum: int, maximum: int) 
 
 
 def rendering(specs: tuple[VariantSpec, ...]) -> str:
-    """Return the hash of the variants and of the rules that make them, as 8 hex digits.
+    """Return a hash of the variants and of the version of the rules that make them, as 8 hex digits.
 
-    Keys carry it, so that other bytes never appear under an old URL. The order of the variants does not matter.
+    The keys of variants contain this hash, so that other bytes never appear under an old URL. The order of the variants
+    does not matter.
     """
     parts = sorted(map(str, specs))
     return hashlib.sha256(f"{RENDERING_RULES},{','.join(parts)}".encode()).hexdigest()[:8]

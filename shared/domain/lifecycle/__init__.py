@@ -1,7 +1,7 @@
 """How does a photo's state change? Every transition of a photo is a function here; docs/photo-life.md draws them all.
 
-A transition takes the photo (or its listing) as it was read, and returns it as it shall be written. All other code
-reads these facts and calls these functions; a test finds whoever changes a fact in another place.
+A transition takes a photo, or its listing, as it was read, and returns the photo or listing to write. All other code
+only reads the fields of a photo and calls these functions; a test fails if code elsewhere changes such a field.
 """
 
 from shared.domain.lifecycle.announcements import (

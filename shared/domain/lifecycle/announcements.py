@@ -1,4 +1,4 @@
-"""What does an announcement change of a photo? Something newer makes it due; the same again changes nothing."""
+"""What does an announcement change of a photo? A newer version makes the photo due; an equal one changes nothing."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -12,7 +12,7 @@ from shared.domain.priority import Priority, most_urgent
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListingFacts:
-    """What an announcement says for all photos of its listing."""
+    """The facts of an announcement that apply to all photos of its listing."""
 
     feed: str
     listing_key: str
@@ -25,7 +25,10 @@ class ListingFacts:
 
 
 def announce(announced: AnnouncedPhoto, order: int, facts: ListingFacts, now: datetime) -> Photo:
-    """Return a photo that its listing did not show before, due now; `order` is its place among the photos, from 0."""
+    """Return the photo to record for an announced photo that the listing did not show before. The photo is due now.
+
+    `order` is its place among the listing's photos, from 0.
+    """
     return Photo(
         id=image_id(facts.feed, facts.listing_key, announced.object_id),
         object_id=announced.object_id,
@@ -47,10 +50,11 @@ def announce_again(
 ) -> Photo:  # fmt: skip
     """Return the photo as it is announced now; `order` is its place among the listing's photos, from 0.
 
-    A newer version makes it due now unless it is in flight; so does a new URL if it waited for one.
+    A newer version makes the photo due now unless it is in flight. A new URL makes it due now if its single-use URL was
+    used, unless it is claimed.
     """
     changed_at = announced.own_changed_at or facts.media_changed_at
-    # One replace for all: a burst brings the photos of a whole market, and each replace takes microseconds.
+    # A single replace for all fields: a burst brings the photos of a whole market, and each replace takes microseconds.
     changes = {**_new_url(photo, announced.url, now), **_new_version(photo, changed_at, facts.event_id, now)}
     return replace(
         photo,
@@ -68,7 +72,7 @@ def announce_again(
 def announce_listing(photo: Photo, facts: ListingFacts, now: datetime) -> Photo:
     """Return the photo after an announcement of its listing that says nothing about photos.
 
-    The listing's media timestamp counts for a photo without a timestamp of its own, as a newer version.
+    A photo without a timestamp of its own takes the listing's media timestamp, which may make its version newer.
     """
     if photo.has_own_timestamp:
         return photo
@@ -82,7 +86,10 @@ def _new_url(photo: Photo, url: str, now: datetime) -> dict[str, Any]:
 
 
 def _new_version(photo: Photo, changed_at: datetime | None, event_id: str, now: datetime) -> dict[str, Any]:
-    """Return the fields that a version with this timestamp changes: a newer version ends waits and clears failures."""
+    """Return the fields of the photo, with their new values, that a version with this timestamp changes.
+
+    A newer version makes the photo due now unless it is in flight, and clears its failure and its attempts.
+    """
     if not is_newer(changed_at, photo.announced_at):
         return _restated(photo, changed_at)
     is_in_flight = photo.released_at is not None or photo.claim is not None
@@ -91,9 +98,10 @@ def _new_version(photo: Photo, changed_at: datetime | None, event_id: str, now: 
 
 
 def _restated(photo: Photo, changed_at: datetime | None) -> dict[str, Any]:
-    """Return the fields that an older timestamp for the same version changes: a photo got a timestamp of its own.
+    """Return the fields of the photo, with their new values, that an older timestamp for the same version changes.
 
-    The copy gets that timestamp too, or a later change would look older than the copy.
+    The MLS announces an older timestamp when it gives a photo its own, in place of the listing's. A copy that is up to
+    date gets that timestamp too: with its later timestamp the copy would look newer than the next version.
     """
     if changed_at is None or changed_at == photo.announced_at:
         return {}

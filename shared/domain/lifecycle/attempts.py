@@ -12,21 +12,21 @@ from shared.domain.listing import Listing
 from shared.domain.priority import Priority
 
 LEASE = timedelta(seconds=120)
-"""How long a released photo may stay unfinished. Then it is due again: its event was lost, or its worker died."""
+"""How long a released photo may stay unclaimed. Then it is due again: its event was lost, or its worker died."""
 _CLAIM_MARGIN = timedelta(seconds=60)
 """How long a claim lasts beyond the request's timeout: for waiting for a slot, for an encoder, and for storage."""
 
 
 def release(photo: Photo, now: datetime) -> Photo:
-    """Return the photo in flight, without a claim: due again when its lease ends (`LEASE`)."""
+    """Return the photo in flight, without a claim. It is due again when its lease ends, after `LEASE`."""
     return replace(photo, released_at=now, not_before=now + LEASE, claim=None)
 
 
 def can_claim(listing: Listing, photo: Photo, worker: str | None, now: datetime) -> bool:
-    """Return True if the worker may claim this photo: it wants an attempt, and is released, forced or due.
+    """Return True if the worker may claim this photo: the photo wants an attempt, and is released, forced or due.
 
-    The claim of another worker forbids it until that claim's lease ends. The worker's own claim does not: it was made
-    by an earlier run of that worker. `worker` None stands for a worker that has made no claim.
+    Another worker's claim forbids a new claim until its lease ends. The worker's own claim does not: an earlier run of
+    that worker made it. `worker` None stands for any worker that has made no claim.
     """
     if listing.photo_due_at(photo) is None:
         return False
@@ -38,7 +38,8 @@ def can_claim(listing: Listing, photo: Photo, worker: str | None, now: datetime)
 def claim(photo: Photo, worker: str, feed: Feed, now: datetime) -> Photo:
     """Return the photo claimed by the worker, until the feed's request timeout and a margin of a minute are over.
 
-    If the feed has single-use URLs, the URL counts as used from here on: a worker that dies may have requested it.
+    If the feed has single-use URLs, the photo's URL counts as used from now on, except for a rebuild: a worker that
+    dies may have requested the URL.
     """
     until = now + timedelta(milliseconds=int(feed.request_timeout_seconds * 1000)) + _CLAIM_MARGIN
     return replace(
@@ -55,14 +56,14 @@ def _used_url_key(photo: Photo) -> str | None:
 
 
 def defer(photo: Photo, until: datetime) -> Photo:
-    """Return the photo without lease and claim, to be attempted from the given time on; no attempt is counted."""
+    """Return the photo out of flight and without a claim, to be attempted from `until` on. No attempt is counted."""
     return replace(photo, not_before=until, released_at=None, claim=None)
 
 
 def settle_deferred(photo: Photo, until: datetime, *, url_is_used: bool) -> Photo:
     """Return the claimed photo after an attempt without a result, due at the given time.
 
-    Its single-use URL can still be used if `url_is_used` is False: the origin was not asked.
+    `url_is_used` is True if the origin was asked. If it is False, the photo's single-use URL can still be used.
     """
     is_kept = url_is_used or photo.wants_rebuild
     return replace(defer(photo, until), used_url_key=photo.used_url_key if is_kept else None)
@@ -74,7 +75,7 @@ def settle_failed(
     """Return the claimed photo after a failed attempt: the attempt is counted, and the next is due as `retry` says.
 
     `claimed` is the photo as it was when its attempt began. If the MLS has announced a newer version since then, the
-    photo is due now. A copy stays. `jitter` in 0…1 spreads retries.
+    photo is due now. A copy stays. `jitter` from 0 to 1 spreads retries.
     """
     was_given_up = photo.failure is not None and retry.is_given_up(photo.failure, photo.attempts, feed)
     attempts = 1 if was_given_up else photo.attempts + 1
@@ -96,7 +97,8 @@ def settle_unchanged(
 ) -> Photo:
     """Return the claimed photo after the origin confirmed its copy, with the validators for the next request.
 
-    `claimed` is the photo as it was when its attempt began; `priority` is its new one, that of its listing's area.
+    `claimed` is the photo as it was when its attempt began. `priority`, that of the listing's area, becomes the photo's
+    priority again.
     """
     assert photo.copy is not None  # noqa: S101 - only the holder of the claim replaces a copy
     copy = replace(
@@ -112,13 +114,14 @@ def settle_unchanged(
 def settle_downloaded(photo: Photo, claimed: Photo, copy: Copy, priority: Priority, now: datetime) -> Photo:
     """Return the claimed photo with the copy that its attempt has stored.
 
-    `claimed` is the photo as it was when its attempt began; `priority` is its new one, that of its listing's area.
+    `claimed` is the photo as it was when its attempt began. `priority`, that of the listing's area, becomes the photo's
+    priority again.
     """
     return _succeeded(photo, claimed, replace(copy, mls_changed_at=_version_fetched(photo, claimed)), priority, now)
 
 
 def _version_fetched(photo: Photo, claimed: Photo) -> datetime | None:
-    """Return the MLS's timestamp of the fetched version: announced when the fetch began, not since then."""
+    """Return the MLS's timestamp of the fetched version: not that of a newer version announced since the claim."""
     return claimed.announced_at if is_newer(photo.announced_at, claimed.announced_at) else photo.announced_at
 
 

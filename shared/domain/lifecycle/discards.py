@@ -19,9 +19,9 @@ def withdraw(
 ) -> Discard:
     """Return the discard, due now, of every version of a photo that its listing shows no more.
 
-    `hidden` says why the listing was hidden before, None if it was displayed: a photo of a hidden listing counts as not
-    shown since the listing was hidden. `off_market_at` is the MLS's time of the announcement that withdrew it; it is
-    not used for a hidden listing, whose own is.
+    `hidden` says why and since when the listing was hidden before; None if it was displayed. A discard of a hidden
+    listing's photo takes `since` and `off_market_at` from `hidden`. Otherwise its `off_market_at` is the given MLS
+    timestamp of the announcement that withdrew the photo.
     """
     copy = photo.copy
     return Discard(
@@ -55,10 +55,10 @@ def supersede(listing: Listing, photo: Photo, now: datetime, remove_at: datetime
 
 
 def discard_unclaimed(listing: Listing, claimed: Photo, copy: Copy, now: datetime) -> Listing:
-    """Return the listing with a discard of the objects that were stored for a photo whose claim was lost meanwhile.
+    """Return the listing with a discard of the objects of `copy`, which a worker stored after it had lost its claim.
 
-    The discard is due now if the listing shows the photo no more, else in an hour; objects that the photo's copy uses
-    are left out. `claimed` is the photo as it was when its attempt began.
+    `claimed` is the photo as it was when the worker's attempt began. The discard is due now if the listing does not
+    show the photo any more, else in an hour. Objects that the photo's recorded copy uses are left out of the discard.
     """
     photo = listing.photo(claimed.id)
     if photo is None:
@@ -71,28 +71,30 @@ def discard_unclaimed(listing: Listing, claimed: Photo, copy: Copy, now: datetim
 
 
 def lose_copy(photo: Photo, now: datetime) -> Photo:
-    """Return the photo without its copy, objects of which are lost: due now, with all attempts."""
+    """Return a photo without its copy, of which a stored object is lost. It is due now, with no attempt counted."""
     return replace(defer(photo, now), copy=None, attempts=0, failure=None)
 
 
 def discard_lost_copy(photo: Photo, copy: Copy, now: datetime) -> Discard:
-    """Return the discard of a lost copy's remaining objects, due in a day: the next copy may use them again."""
+    """Return the discard of the objects that remain of a lost copy. It is due in a day: the next copy may use them."""
     return _discard(photo, copy, RemovalReason.SUPERSEDED, now, now + ORPHAN_AFTER)
 
 
 def lose_original(photo: Photo, now: datetime) -> Photo:
-    """Return the photo, whose stored original is lost, due now; its variants are served until it is downloaded again.
+    """Return a photo whose stored original is lost, forced and due now.
 
-    Its copy is of no rendering from here on: neither rechecked nor taken for the wanted rendering.
+    The variants are served until the photo is downloaded again. The copy's rendering becomes `NO_RENDERING`, so that
+    the next attempt downloads the photo, and neither rechecks the copy nor rebuilds its variants.
     """
     copy = replace(photo.copy, rendering=NO_RENDERING) if photo.copy else None
     return replace(defer(photo, now), copy=copy, forced_at=now)
 
 
 def begin_removal(listing: Listing, now: datetime) -> Listing:
-    """Return the listing with every discard that is due marked `removing`, which nothing takes back.
+    """Return the listing with `removing` set on each discard that is due. A removal that has begun is never undone.
 
-    If the whole listing goes, its photos are withdrawn, and all its discards go now, of superseded copies too.
+    If the removal of a hidden listing is due, its photos are withdrawn, and its discards of superseded copies are begun
+    too, before their time.
     """
     discards, photos, until = listing.discards, listing.photos, now
     if listing.hidden is not None and listing.hidden.removal_at <= now:
@@ -104,7 +106,7 @@ def begin_removal(listing: Listing, now: datetime) -> Listing:
 
 
 def add_objects(discard: Discard, public_keys: Collection[str], original_keys: Collection[str]) -> Discard:
-    """Return the discard with more objects: those found in storage are recorded before they are deleted."""
+    """Return the discard with more keys. Objects that are found in storage are recorded so before they are deleted."""
     return replace(
         discard,
         public_keys=tuple(dict.fromkeys((*discard.public_keys, *sorted(public_keys)))),
@@ -113,12 +115,15 @@ def add_objects(discard: Discard, public_keys: Collection[str], original_keys: C
 
 
 def finish_removal(listing: Listing, removed: Collection[Discard]) -> Listing:
-    """Return the listing without these discards, whose objects are deleted. Photos that were shown again are due."""
+    """Return the listing without these discards, whose objects are deleted.
+
+    A photo that was announced again during its removal may be attempted from now on.
+    """
     return replace(listing, discards=tuple(discard for discard in listing.discards if discard not in removed))
 
 
 def retry_removal(listing: Listing, refused: Collection[Discard], now: datetime) -> Listing:
-    """Return the listing with these discards, of which storage refused to delete an object, due again in a minute."""
+    """Return the listing with these discards due again in a minute: storage refused to delete an object of each."""
     return replace(
         listing,
         discards=tuple(
@@ -133,7 +138,10 @@ def _marked(discards: Sequence[Discard], until: datetime) -> list[Discard]:
 
 
 def _joined(discards: Sequence[Discard]) -> list[Discard]:
-    """Join the discards of superseded copies into that of their whole photo: one removal names all its URLs."""
+    """Return the discards, with the keys of a photo's superseded copies joined into the discard of the whole photo.
+
+    A single `image-removed` event names all of the photo's URLs so.
+    """
     wholes = {discard.image_id: discard for discard in reversed(discards) if discard.whole}
     others = [discard for discard in discards if discard is not wholes.get(discard.image_id)]
     for other in others:
@@ -157,7 +165,7 @@ def _discard(photo: Photo, copy: Copy, reason: RemovalReason, now: datetime, rem
 
 
 def _without(discard: Discard, copy: Copy) -> Discard | None:
-    """Return the discard without the objects that a copy uses; None if nothing remains of it."""
+    """Return the discard without the objects that the copy uses; None if no key remains and `whole` is not set."""
     used = set(copy_keys(copy))
     remaining = replace(
         discard,

@@ -1,4 +1,4 @@
-"""Who wants an attempt of a photo, and how urgently? Visitors, operators and sweeps ask; attempts.py carries it out."""
+"""Who asks for an attempt of a photo, and how urgently? Visitors, operators and sweeps; attempts.py does the rest."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -11,7 +11,7 @@ from shared.domain.lifecycle.attempts import defer, release
 from shared.domain.priority import Priority, most_urgent
 
 RETRY_VIEWED_AFTER = timedelta(minutes=1)
-"""A failed photo that is viewed is tried again at once if its last attempt ended at least this long ago."""
+"""A failed photo that is viewed is attempted again at once if its last attempt ended at least this long ago."""
 
 
 def raise_priority(photo: Photo, priority: Priority) -> Photo:
@@ -20,7 +20,10 @@ def raise_priority(photo: Photo, priority: Priority) -> Photo:
 
 
 def view(photo: Photo, feed: Feed, now: datetime) -> Photo:
-    """Return the photo, which wants an attempt, with priority viewed; released too if `is_released_by_view`."""
+    """Return a photo that wants an attempt, after a visitor viewed it: with priority viewed.
+
+    The photo is released too if `is_released_by_view` says so.
+    """
     viewed = raise_priority(photo, Priority.VIEWED)
     return release(viewed, now) if is_released_by_view(photo, feed, now) else viewed
 
@@ -28,8 +31,8 @@ def view(photo: Photo, feed: Feed, now: datetime) -> Photo:
 def is_released_by_view(photo: Photo, feed: Feed, now: datetime) -> bool:
     """Return True if a view of this photo, which wants an attempt, releases it at once.
 
-    A photo that has not failed is released by its first view, a failed one by a view a minute after its last attempt
-    (`RETRY_VIEWED_AFTER`), unless it is in flight or given up. A claimed photo is never released.
+    The first view releases a photo that has not failed. A view at least a minute (`RETRY_VIEWED_AFTER`) after the last
+    attempt releases a failed photo, unless it is in flight or given up. No view releases a claimed photo.
     """
     if photo.is_claimed(now):
         return False
@@ -41,10 +44,10 @@ def is_released_by_view(photo: Photo, feed: Feed, now: datetime) -> bool:
 
 
 def request(photo: Photo, priority: Priority, forced_at: datetime | None = None) -> Photo:
-    """Return the photo as an `image-outdated` event asks for it: with the more urgent priority, and perhaps forced.
+    """Return the photo after an `image-outdated` event with this priority, which it takes if that is more urgent.
 
-    `forced_at` is the event's time if its reason is `forced`, else None. An event that is not newer than the photo's
-    last attempt and last check is done with, and forces nothing.
+    `forced_at` is the event's time if its reason is `forced`, else None. The photo is then forced, unless it was
+    attempted or its copy checked at that time or later: the event has been served already.
     """
     priority = most_urgent(photo.priority, priority)
     last = newest(photo.attempted_at, photo.copy.checked_at if photo.copy else None)
@@ -54,17 +57,17 @@ def request(photo: Photo, priority: Priority, forced_at: datetime | None = None)
 
 
 def force(photo: Photo, priority: Priority, now: datetime) -> Photo:
-    """Return the photo forced by an operator: due now, out of flight, at least as urgent as the given priority."""
+    """Return the photo forced by an operator: due now, not in flight, and with the given priority if more urgent."""
     forced = defer(photo, now)
     return replace(forced, forced_at=now, priority=most_urgent(photo.priority, priority))
 
 
 def recheck(photo: Photo, due_at: datetime, now: datetime) -> Photo:
-    """Return the photo, which has a copy, with a recheck of that copy due at the given time."""
+    """Return a photo that has a copy, with a recheck of the copy due at `due_at`."""
     return replace(photo, forced_at=now, not_before=due_at)
 
 
 def rebuild(photo: Photo, now: datetime) -> Photo:
-    """Return the photo, which has a copy, with a rebuild of its variants due now."""
+    """Return a photo that has a copy, with a rebuild of the variants due now."""
     copy = replace(photo.copy, rendering=REBUILD_WANTED) if photo.copy else None
     return replace(defer(photo, now), copy=copy, forced_at=now)

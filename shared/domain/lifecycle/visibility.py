@@ -17,9 +17,10 @@ GRACE = timedelta(seconds=5)
 
 
 def hide(listing: Listing, announcement: Announcement, feed: Feed, now: datetime) -> Hidden | None:
-    """Return why and since when the announcement hides the listing, and until when its copies stay.
+    """Return why and since when the listing is hidden after the announcement, and until when its copies stay.
 
-    None if the listing is displayed. A listing that an operator removed stays hidden, whatever the MLS announces.
+    Return None if the listing is displayed. A listing that an operator removed stays hidden, whatever the MLS
+    announces.
     """
     if listing.is_removed_by_operator:
         return listing.hidden
@@ -39,21 +40,21 @@ def hide(listing: Listing, announcement: Announcement, feed: Feed, now: datetime
 
 
 def show(photo: Photo, now: datetime) -> Photo:
-    """Return the photo of a listing that is displayed again: due now if it was in flight and is not claimed.
+    """Return a photo of a listing that is displayed again: due now if it is in flight and not claimed.
 
-    A downloader may have passed over the photo while its listing was hidden.
+    A downloader may have ignored the photo's event while the listing was hidden.
     """
     return defer(photo, now) if photo.released_at is not None and not photo.is_claimed(now) else photo
 
 
 def hold(listing: Listing, until: datetime | None) -> Listing:
-    """Return the hidden listing with its copies held until the given time; None ends the hold."""
-    assert listing.hidden is not None  # noqa: S101 - of a displayed listing no removal is due
+    """Return the hidden listing with a hold on its copies until the given time; without a hold if that is None."""
+    assert listing.hidden is not None  # noqa: S101 - no removal of a displayed listing is due, so none is held
     return replace(listing, hidden=replace(listing.hidden, held_until=until))
 
 
 def remove_listing(listing: Listing, now: datetime) -> Listing:
-    """Return the listing as an operator has it removed: hidden whatever the MLS announces, its copies to go now."""
+    """Return the listing after an operator removed it: hidden whatever the MLS announces, and all its removals due."""
     before = listing.hidden or Hidden(reason=RemovalReason.FORCED, since=now, remove_at=now)
     hidden = replace(before, reason=RemovalReason.FORCED, remove_at=now, held_until=None)
     discards = tuple(replace(discard, remove_at=min(discard.remove_at, now)) for discard in listing.discards)
@@ -61,7 +62,10 @@ def remove_listing(listing: Listing, now: datetime) -> Listing:
 
 
 def remove_photos(listing: Listing, image_ids: Collection[str], now: datetime) -> Listing:
-    """Return the listing as an operator has these photos removed: withdrawn now, whatever the MLS announces."""
+    """Return the listing after an operator removed these photos: it does not show them, whatever the MLS announces.
+
+    The discards of the photos are due now.
+    """
     remaining = [photo for photo in listing.photos if photo.id not in image_ids]
     removed = [photo for photo in listing.photos if photo.id in image_ids]
     return replace(
@@ -76,9 +80,10 @@ def remove_photos(listing: Listing, image_ids: Collection[str], now: datetime) -
 
 
 def allow_again(listing: Listing, image_ids: Collection[str]) -> Listing:
-    """Return the listing with removed photos allowed again: these, or without ids all of them and the listing itself.
+    """Return the listing after an operator allowed removed photos to be shown again.
 
-    The last announced version is forgotten, so that the MLS's next announcement is applied, even an equal one.
+    Without `image_ids`, the listing itself and all its photos are allowed again. The recorded version is forgotten, so
+    that the MLS's next announcement is applied even if it is equal to the last.
     """
     return replace(
         listing,
