@@ -1,1 +1,4 @@
-"""Where things are kept: MongoDB is the truth, object storage holds bytes. One door for each vendor."""
+"""The stores: MongoDB holds all records, object storage holds the files of copies.
+
+The modules here define each store as a protocol. `mongo` and `minio_objects` implement them, `memory` does for tests.
+"""

@@ -1,4 +1,4 @@
-"""What frontends get of displayed listings: fragments that are ready to send, and the photos themselves."""
+"""Reads displayed listings for frontends: the stored JSON fragments of their photos, or the photos' records."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class ShownPhoto:
-    """One photo of a displayed listing."""
+    """The record of one photo of a displayed listing, and when its next attempt is due."""
 
     feed: str
     listing_key: str
     photo: Photo
     due_at: datetime | None
-    """When its next attempt is due; None if it wants none."""
+    """When the photo's next attempt is due; None if the photo wants no attempt."""
 
 
 class PhotoAnswer(NamedTuple):
@@ -44,7 +44,7 @@ class PhotoAnswer(NamedTuple):
 
     @classmethod
     def from_documents(cls, listing: Mapping[str, Any], rendered: Mapping[str, Any]) -> "PhotoAnswer":
-        """Return the answer from a listing's document and the photo's element of its `rendered`."""
+        """Return a photo's answer. `rendered` is the photo's element of `rendered` in the document `listing`."""
         return cls(
             listing["feed"],
             listing["listing_key"],
@@ -60,19 +60,20 @@ class Answers(Protocol):
     """Reads displayed listings for frontends. Each method takes one round trip, and raises StoreUnavailable."""
 
     async def showing(self, image_ids: Collection[str], url_keys: Collection[str]) -> Sequence[ShownPhoto]:
-        """Return the photos of displayed listings with one of the ids, or announced under a URL with one of the keys.
+        """Return the photos of displayed listings that have an id in `image_ids` or a URL key in `url_keys`.
 
-        A photo that both find may be returned twice.
+        A photo may be returned twice if both its id and a URL key of it are given.
         """
 
     async def photo_answers(self, url_keys: Collection[str], *, every: bool) -> Sequence[PhotoAnswer]:
-        """Return the answers of photos of displayed listings that were announced under a URL with one of the keys.
+        """Return the answers of the photos of displayed listings that have a URL key in `url_keys`.
 
-        With `every`, all such photos of a listing; without, only the first one, which is faster.
+        With `every`, all these photos of each listing are returned. Without, which is faster, the first of each listing
+        is, and the others may be missing.
         """
 
     async def answers(self, listing_keys: Collection[str], photos: int | None) -> Sequence[Answer]:
-        """Return the answers of the displayed listings with these ListingKeys, in every feed.
+        """Return the answers of the displayed listings that have these ListingKeys in any feed.
 
-        Each has the fragments of at most `photos` photos, of all if that is None.
+        Each answer has the fragments of the listing's first `photos` photos, or of all photos if `photos` is None.
         """

@@ -23,7 +23,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class AttemptCount:
-    """How many attempts ended with a result within the minute that began at `minute`."""
+    """How many attempts ended with `result` within the minute that began at `minute`."""
 
     minute: datetime
     result: str
@@ -37,10 +37,10 @@ class Attempts(Protocol):
         """Append attempts to the history."""
 
     async def of_images(self, image_ids: Sequence[str], limit: int) -> Sequence[Attempt]:
-        """Return the newest attempts of some images, at most `limit` of all together, newest first."""
+        """Return the newest attempts of these images, newest first, at most `limit` of all images together."""
 
     async def latest(self, limit: int) -> Sequence[Attempt]:
-        """Return the newest attempts of all images, newest first."""
+        """Return the newest attempts of all images, newest first, at most `limit`."""
 
     async def by_minute(self, since: datetime, until: datetime) -> Sequence[AttemptCount]:
         """Count attempts by minute and result, from `since` to before `until`, in no particular order."""

@@ -1,4 +1,4 @@
-"""How far has the audit come, and what has it found? One document for each audit; the newest may be unfinished."""
+"""The progress and the findings of each audit. Each audit has one document; the newest audit may be unfinished."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,4 +34,4 @@ class Audits(Protocol):
         """Return the newest audits, at most `limit`, newest first."""
 
     async def save(self, audit: Audit) -> None:
-        """Write an audit, in place of the one with the same `started_at`."""
+        """Store an audit. It replaces the stored audit that has the same `started_at`, if there is one."""

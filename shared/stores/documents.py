@@ -1,7 +1,8 @@
 """Turns listings into MongoDB documents and back. The names here are stored: they never change.
 
-What indexes and answers need is computed here from the facts, at the one place that writes listings. MLS timestamps are
-stored as text, because BSON cuts a date to the millisecond and two versions may lie closer together.
+A document has the listing's facts, and fields computed from the facts, which indexes and answers need. Only this module
+computes them, and each write of a listing does. MLS timestamps are stored as text, because BSON cuts a date to the
+millisecond and two versions may lie closer together.
 """
 
 from collections.abc import Mapping, Set
@@ -26,7 +27,7 @@ def document_id(feed: str, listing_key: str) -> str:
 
 
 def to_document(listing: Listing, revision: int, renderer: Renderer) -> Document:
-    """Return a listing's document with a revision: its facts, what is computed from them, and the answers."""
+    """Return the document of a listing at `revision`: its facts, the fields computed from them, and the fragments."""
     due_at = listing.due_at
     queued = listing.queued
     released = listing.released
@@ -72,11 +73,11 @@ RECORDED_STATE_FIELDS = (
     "displayed",
     "hidden.reason",
 )
-"""The fields that `read_recorded_state` reads, and the identity."""
+"""The fields that `read_recorded_state` reads, and the listing's feed and ListingKey."""
 
 
 def read_recorded_state(document: Mapping[str, Any]) -> RecordedState:
-    """Return which version of a listing is recorded, from a document with at least RECORDED_STATE_FIELDS."""
+    """Return the recorded version and display state of a listing. The document needs only RECORDED_STATE_FIELDS."""
     hidden = document.get("hidden")
     return RecordedState(
         version=Version(
@@ -90,7 +91,7 @@ def read_recorded_state(document: Mapping[str, Any]) -> RecordedState:
 
 
 def from_document(document: Mapping[str, Any]) -> Listing:
-    """Return the listing of a document. What is computed in the document is not read."""
+    """Return the listing of a document, read from its facts; its computed fields may be missing."""
     return Listing(
         feed=document["feed"],
         key=document["listing_key"],
@@ -111,7 +112,10 @@ def from_document(document: Mapping[str, Any]) -> Listing:
 
 
 def _missing_orders(listing: Listing) -> Document:
-    """Return the places in the answer, by id, of the photos that want an attempt: a view or search raises them."""
+    """Return the places in the answer, counted from 0, of the photos whose priority a view or a search raises.
+
+    These are the photos that want an attempt and have no copy of their newest version. The result is by image id.
+    """
     return {
         photo.id: order
         for order, photo in enumerate(listing.photos)
@@ -120,7 +124,7 @@ def _missing_orders(listing: Listing) -> Document:
 
 
 def _rendered(listing: Listing, renderer: Renderer) -> list[Document]:
-    """Return the photos' fragments, each beside what queries find it by, so that a query can return a single one."""
+    """Return the photos' fragments, each with its photo's id and URL keys, so that a query can return a single one."""
     return [
         {"id": photo.id, "url_keys": photo.url_keys, "has_copy": photo.copy is not None, "json": fragment}
         for photo, fragment in zip(listing.photos, renderer.fragments(listing), strict=False)
@@ -128,12 +132,12 @@ def _rendered(listing: Listing, renderer: Renderer) -> list[Document]:
 
 
 def read_fragments(document: Mapping[str, Any], limit: int | None) -> list[str]:
-    """Return the fragments of a document's first `limit` photos; of all if None."""
+    """Return the fragments of a document's first `limit` photos, or of all photos if `limit` is None."""
     return [rendered["json"] for rendered in document["rendered"][:limit]]
 
 
 def rendered_under_urls(document: Mapping[str, Any], url_keys: Set[str]) -> list[Document]:
-    """Return what `rendered` holds of the photos that were announced under a URL with one of these keys."""
+    """Return the elements of the document's `rendered` whose photos have a URL key in `url_keys`."""
     return [rendered for rendered in document["rendered"] if not url_keys.isdisjoint(rendered["url_keys"])]
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong with a store that is not the caller's fault."""
+"""The errors of stores that are not the caller's fault."""
 
 
 class StoreUnavailable(Exception):
@@ -6,7 +6,8 @@ class StoreUnavailable(Exception):
 
 
 class Contention(Exception):
-    """Others wrote the same record before each of our attempts. The store works, but our change is not written.
+    """Other writers changed the same record before each attempt to write. The store works; the change is not written.
 
-    Consumers and loops try the same work again after a pause. HTTP answers 503. `imagectl` ends with this message.
+    Consumers and loops try the same work again after a pause, HTTP routes answer 503, and `imagectl` shows the message
+    and ends.
     """

@@ -1,4 +1,4 @@
-"""Which dead letters has an operator handled? Kafka cannot take a single record off a topic, so that is stored here."""
+"""The dead letters that an operator has handled. They are stored, as Kafka cannot delete single records of a topic."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class RecordPlace:
-    """Where a record of the dead letters' topic is, and its time.
+    """The position of a record on the dead letters' topic, and its timestamp.
 
-    The time tells it from a record at the same offset of an earlier topic that was deleted.
+    If the topic was deleted and created again, two records have the same offset; the timestamp tells them apart.
     """
 
     partition: int
@@ -25,4 +25,7 @@ class HandledDeadLetters(Protocol):
         """Mark dead letters as handled; `how` is `requeued` or `dropped`. A second mark changes nothing."""
 
     async def since(self, oldest: datetime) -> Collection[RecordPlace]:
-        """Return the handled dead letters that are not older than `oldest`; those that are have left their topic."""
+        """Return the handled dead letters whose timestamp is `oldest` or later.
+
+        Callers pass the timestamp of the topic's oldest record, since Kafka has deleted all older dead letters.
+        """

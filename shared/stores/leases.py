@@ -1,4 +1,4 @@
-"""Which process runs a loop that only one may run?"""
+"""Leases on loops: each names the one process that may run a loop now."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -9,10 +9,13 @@ class Leases(Protocol):
     """Stores leases by name. Each method raises StoreUnavailable."""
 
     async def hold(self, name: str, holder: str, now: datetime, until: datetime) -> bool:
-        """Take or extend a lease until a time; return False, and change nothing, while another process holds it."""
+        """Take the lease `name` for `holder`, or extend it, until the time `until`. Return True if `holder` has it now.
+
+        Return False, and change nothing, if another holder's lease has not ended at `now`.
+        """
 
     async def release(self, name: str, holder: str) -> None:
-        """End a lease, if this process holds it."""
+        """End the lease `name` if `holder` has it; otherwise do nothing."""
 
     async def holders(self, now: datetime) -> Mapping[str, str]:
-        """Return the holder of each lease that has not ended, by the lease's name."""
+        """Return the holder of each lease that has not ended at `now`, by the lease's name."""

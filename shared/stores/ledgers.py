@@ -35,15 +35,18 @@ class StoredLedger:
 
     @cached_property
     def ledger(self) -> Ledger:
-        """The ledger that the document holds."""
+        """The document as a Ledger."""
         return codec.from_document(self.document)
 
 
 class Ledgers(Protocol):
-    """The collection of ledgers."""
+    """Stores the ledger of each feed."""
 
     async def get(self, feed: str) -> StoredLedger:
-        """Return the feed's ledger, an empty document of revision 0 before the first write. Raises StoreUnavailable."""
+        """Return the feed's ledger; before the first write, an empty document with revision 0.
+
+        Raises StoreUnavailable.
+        """
 
     async def replace(self, feed: str, document: Document, expected_revision: int) -> bool:
         """Write the feed's ledger if its revision is still the expected one. Raises StoreUnavailable.
@@ -58,17 +61,17 @@ async def update(
     rule: Callable[[StoredLedger], tuple[Document | None, T]],
     chance: Callable[[], float] = random.random,
 ) -> T:
-    """Apply a rule to the feed's ledger, write what it changes, and return its answer.
+    """Apply a rule to the feed's ledger, write the document that the rule returns, and return the rule's result.
 
     The rule takes the ledger as it was read. It returns the document to write, or None to write nothing, and its
-    answer. It is called again, with a new reading and after a pause, if the write is refused; `chance` returns a
+    result. If the write is refused, the rule is called again with a new reading, after a pause; `chance` returns a
     number from 0 to 1, the share of the longest pause that is taken. Raises StoreUnavailable, and Contention if the
     write is refused MAX_ATTEMPTS times.
     """
     for attempt in range(MAX_ATTEMPTS):
         stored = await ledgers.get(feed)
-        document, answer = rule(stored)
+        document, result = rule(stored)
         if document is None or await ledgers.replace(feed, document, stored.revision):
-            return answer
+            return result
         await updates.back_off(attempt, chance)
     raise Contention(f"others changed the budget of feed {feed} before each of {MAX_ATTEMPTS} attempts to write")

@@ -1,4 +1,4 @@
-"""How does a feed stand? Counts and tables of listings for operators and metrics."""
+"""Counts and tables of a feed's listings and photos, for operators and metrics."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from shared.stores.summaries import ListingSummary
 
 @dataclass(frozen=True, slots=True)
 class FeedCounts:
-    """How a feed stands: its listings, its photos by status, and its queue."""
+    """The numbers of a feed's listings and photos, and of its queue."""
 
     listings: int
     displayed: int
@@ -32,10 +32,16 @@ class ListingReports(Protocol):
         """Return the names of all feeds of which listings are recorded, in order."""
 
     async def counts(self, feed: str, now: datetime) -> FeedCounts:
-        """Count a feed's listings, photos and queue."""
+        """Return the counts of a feed's listings and photos, and of its queue at `now`."""
 
     async def queue(self, feed: str, now: datetime, limit: int, *, by_age: bool) -> Sequence[ListingSummary]:
-        """Return up to `limit` listings with due photos, as `ReleaseQueue.due` sorts them, or the longest due first."""
+        """Return up to `limit` listings with due photos, in the order of their release (`ReleaseQueue.due`).
+
+        With `by_age`, the longest due come first, whatever their priority.
+        """
 
     async def upcoming(self, feed: str, now: datetime, limit: int) -> Sequence[ListingSummary]:
-        """Return up to `limit` listings whose next attempt is not due yet, or in flight, the soonest first."""
+        """Return up to `limit` listings that have no due photo, but one that will be due, the soonest first.
+
+        A photo in flight will be due when its lease ends.
+        """

@@ -37,7 +37,7 @@ _IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
 class MinioObjects:
-    """Implements Objects, and what `imagectl` needs to create and check the buckets."""
+    """Implements Objects; `imagectl` also creates and checks the buckets with it."""
 
     def __init__(self, settings: Settings) -> None:
         endpoint = urlsplit(settings.s3_endpoint)
@@ -80,7 +80,7 @@ class MinioObjects:
         return await self._run(lambda: bool(self._read(self._names[bucket], key, partial(_write_chunks, into))))
 
     def _read(self, name: str, key: str, read: Callable[[urllib3.BaseHTTPResponse], Result]) -> Result | None:
-        """Return what `read` returns of the response to a request for an object; None if there is no such object."""
+        """Get an object, and return the result of `read(response)`; None if there is no such object."""
         try:
             response = self._client.get_object(name, key)
         except S3Error as error:
@@ -129,8 +129,9 @@ class MinioObjects:
                 raise StoreUnavailable(f"object storage: bucket {name} is missing; create it with: imagectl init")
 
     async def faults(self) -> Collection[str]:
-        """Return what is wrong with the buckets, for operators: missing, or readable by others than they should be.
+        """Return a sentence for operators about each fault of the buckets; none if there is no fault.
 
+        A bucket may be missing, the public one not readable by everyone, or the private one readable by everyone.
         Raises StoreUnavailable.
         """
         return await self._run(lambda: [fault for bucket in Bucket for fault in self._bucket_faults(bucket)])
@@ -155,7 +156,7 @@ class MinioObjects:
             raise
 
     async def server_time(self) -> datetime:
-        """Return the time by the server's clock, to the second: the Date of a response. Raises StoreUnavailable."""
+        """Return the server's time, to the second, from the Date header of a response. Raises StoreUnavailable."""
         return await self._run(self._date)
 
     def _date(self) -> datetime:
@@ -164,7 +165,7 @@ class MinioObjects:
         return parsedate_to_datetime(response.headers.get("Date", ""))
 
     async def apply_buckets(self) -> Collection[str]:
-        """Create the buckets that are missing, and let everyone read the public one; return the names of both.
+        """Create the missing buckets, and let everyone get the objects of the public one; return both buckets' names.
 
         Raises StoreUnavailable.
         """
@@ -179,7 +180,7 @@ class MinioObjects:
         self._client.set_bucket_policy(public, json.dumps(_public_read(public)))
 
     async def _run(self, call: Callable[[], Result]) -> Result:
-        """Return what a blocking call returns, made in a thread. Raises StoreUnavailable."""
+        """Make a blocking call in a thread, and return its result. Raises StoreUnavailable."""
         with _translated():
             return await asyncio.get_running_loop().run_in_executor(self._executor, call)
 
@@ -189,7 +190,7 @@ class MinioObjects:
 
 
 def _write_chunks(into: Path, response: urllib3.BaseHTTPResponse) -> bool:
-    """Write a response's body into a file, without holding all of it in memory; return True."""
+    """Write a response's body into a file, chunk by chunk to save memory; return True."""
     with into.open("wb") as file:
         for chunk in response.stream(_CHUNK_BYTES):
             file.write(chunk)
@@ -222,7 +223,7 @@ def _is_readable(policy: Mapping[str, Any]) -> bool:
 
 
 def _texts(value: Any) -> list[str]:
-    """Return the texts of a policy's value, which may be a text, a list of them, or an object of both by kind."""
+    """Return the strings of a value in a bucket policy: a string, a list of strings, or an object of such values."""
     if isinstance(value, Mapping):
         return [text for inner in value.values() for text in _texts(inner)]
     return [value] if isinstance(value, str) else list(value or ())

@@ -1,4 +1,4 @@
-"""Which listings have photos that are due? The scheduler's part of the store of listings."""
+"""Finds listings with due photos, and with copies to recheck: the scheduler's queries on the listings."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -10,25 +10,29 @@ from shared.stores.listings import ListingRecords
 
 
 class ReleaseQueue(ListingRecords, Protocol):
-    """Listings in the order in which their photos are to be released, and those whose copies are to be rechecked."""
+    """Finds listings in the order in which their photos are to be released, and those whose copies need a recheck."""
 
     async def due(self, feed: str, now: datetime, limit: int) -> Sequence[Listing]:
-        """Return up to `limit` listings with due photos: the most urgent first, among equals the longest due."""
+        """Return up to `limit` listings with due photos.
+
+        The most urgent come first; of listings with the same priority, those that are due longest.
+        """
 
     async def oldest_due(self, feed: str, now: datetime, limit: int) -> Sequence[Listing]:
         """Return up to `limit` listings with due photos, the longest due first, whatever their priority."""
 
     async def in_flight(self, feed: str, now: datetime) -> int:
-        """Return how many photos are in flight, of listings that hold a lease that has not ended."""
+        """Return how many photos are in flight, in listings with a released photo whose lease has not ended."""
 
     async def ahead_of(self, feed: str, priority: Priority, due_at: datetime, now: datetime) -> int:
-        """Return how many photos are released before one of this priority and due time.
+        """Return how many photos are to be released before a photo with this priority and due time.
 
-        Those are the more urgent ones that are due by then or now, and the equally urgent ones that are due earlier.
+        These are the photos with a more urgent priority that are due by `due_at` or `now`, whichever is later, and the
+        photos with the same priority that are due before `due_at`.
         """
 
     async def recheck_due(self, feed: str, before: datetime, limit: int) -> Sequence[Listing]:
-        """Return up to `limit` listings with copies last checked before a time, the longest ago first."""
+        """Return up to `limit` listings with a copy last checked at or before `before`, the longest ago first."""
 
     async def recheck_count(self, feed: str, before: datetime) -> int:
-        """Return how many listings have copies that were last checked before a time."""
+        """Return how many listings have a copy that was last checked at or before `before`."""

@@ -1,4 +1,4 @@
-"""Which feeds' removals are held until an operator decides, because so many listings turned hidden within an hour?"""
+"""The holds: removals of a feed that wait until an operator decides, because a burst of listings turned hidden."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class RemovalHold:
     decided_at: datetime | None = None
 
     def __str__(self) -> str:
-        """Return one line for operators: why the removals are held."""
+        """Return one line that tells operators why the removals are held."""
         count = f"{self.hidden:,} of {self.hidden + self.displayed:,} listings"
         if self.by_sweep:
             missing, at = f"{count} as displayed", f"{self.at:%Y-%m-%d %H:%M} UTC"
@@ -49,10 +49,13 @@ class RemovalHolds(Protocol):
     """Stores the last hold of each feed and reason. Each method raises StoreUnavailable."""
 
     async def all(self) -> Sequence[RemovalHold]:
-        """Return the last hold of each feed and reason, sorted by feed. Those without a decision are in force."""
+        """Return the last hold of each feed and reason, sorted by feed. Holds without a decision are in force."""
 
     async def begin(self, hold: RemovalHold) -> bool:
-        """Store a new hold; return False, and change nothing, if one of the same feed and reason is in force."""
+        """Store a new hold; return True if it was stored.
+
+        Return False, and change nothing, if a hold of the same feed and reason is in force.
+        """
 
     async def decide(self, feed: str, decision: Decision, now: datetime) -> int:
-        """Give a decision to all holds of a feed that are in force; return how many these were."""
+        """Store the decision, made at `now`, in all holds of a feed that are in force; return how many there were."""

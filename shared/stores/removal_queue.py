@@ -1,4 +1,4 @@
-"""Which listings' removals are due, and which are held? The janitor's part of the store of listings."""
+"""Finds listings whose removals are due or held, and counts bursts: the janitor's queries on the listings."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,18 +9,18 @@ from shared.stores.listings import ListingRecords
 
 
 class RemovalQueue(ListingRecords, Protocol):
-    """Listings whose removals are due or held, and the counts by which a burst is recognised."""
+    """Finds listings whose removals are due or held, and counts listings to recognise a burst."""
 
     async def removal_due(self, now: datetime, limit: int) -> Sequence[Listing]:
-        """Return up to `limit` listings, of any feed, of which something must be removed, the longest due first."""
+        """Return up to `limit` listings, of any feed, with a removal due at `now`, the longest due first."""
 
     async def held(self, feed: str, reason: RemovalReason, limit: int) -> Sequence[Listing]:
-        """Return up to `limit` hidden listings whose removal is held until an operator decides."""
+        """Return up to `limit` listings of a feed that are hidden for `reason` and held until an operator decides."""
 
     async def turned_hidden(self, feed: str, reason: RemovalReason, since: datetime, until: datetime) -> int:
-        """Count the listings that are hidden for this reason, were displayed before, and were hidden in a period.
+        """Return how many of a feed's displayed listings were hidden for `reason` after `since` and not after `until`.
 
-        The period begins after `since` and ends at `until`, which is part of it.
+        Only listings that are still hidden for that reason are counted.
         """
 
     async def displayed_count(self, feed: str) -> int:

@@ -32,7 +32,7 @@ class Removal:
 
 
 def removal_facts(removal: Removal) -> dict[str, object]:
-    """Return evidence by the names under which it is stored, and which `imagectl compliance --json` prints."""
+    """Return the evidence by the names that are stored, and that `imagectl compliance --json` prints."""
     return {
         "id": removal.id,
         "feed": removal.feed,
@@ -57,18 +57,18 @@ class Removals(Protocol):
     """Stores evidence for good. Each method raises StoreUnavailable."""
 
     async def add(self, removals: Sequence[Removal]) -> None:
-        """Store evidence. Evidence with an id that is stored already changes nothing."""
+        """Store evidence of removals. Evidence whose id is stored already is left as it is."""
 
     async def of_listing(self, feed: str, listing_key: str) -> Sequence[Removal]:
         """Return the evidence of a listing, oldest first."""
 
     def between(self, begin: datetime, end: datetime, feed: str | None) -> AsyncIterator[Removal]:
-        """Yield the evidence from `begin` to before `end`, oldest first; of all feeds if `feed` is None."""
+        """Yield the evidence of removals from `begin` to before `end`, oldest first; of all feeds if `feed` is None."""
 
     async def newest(
         self, begin: datetime, end: datetime, feed: str | None, after: RemovalCursor | None, limit: int
     ) -> Sequence[Removal]:
         """Return up to `limit` removals from `begin` to before `end`, newest first; of all feeds if `feed` is None.
 
-        They begin behind the removal `after`, or with the newest if that is None.
+        The first is the one that follows the removal `after`, or the newest if `after` is None.
         """

@@ -1,4 +1,4 @@
-"""Summaries of listings for tables: what operators filter by and read, without reading the photos' facts."""
+"""Summaries of listings: the fields that tables for operators show and filter by."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from shared.domain.priority import Priority
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListingFilter:
-    """Which of a feed's listings to find. Conditions that are None or empty do not count; all others must hold."""
+    """Conditions that listings of a feed must meet, all together. A condition that is None or empty is not applied."""
 
     feed: str
     prefix: str = ""
@@ -28,7 +28,7 @@ class ListingFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListingSummary:
-    """What a table shows of one listing."""
+    """The fields of one listing that a table shows."""
 
     feed: str
     listing_key: str
@@ -39,15 +39,15 @@ class ListingSummary:
     counts: Mapping[Status, int]
     """Photos by status."""
     reasons: tuple[Reason, ...]
-    """Why the last attempts of its photos failed, each reason once."""
+    """The reasons why last attempts of the listing's photos failed, each reason once."""
     priority: Priority
-    """Of its most urgent photo."""
+    """The priority of the listing's most urgent photo."""
     wanting: int
     """Photos that want an attempt."""
     in_flight: int
     """Photos in flight."""
     due_at: datetime | None
-    """When the first of its photos is due; None if none wants an attempt."""
+    """When the first of the listing's photos is due; None if no photo wants an attempt."""
 
     @property
     def photos(self) -> int:
@@ -63,7 +63,7 @@ FIELDS = (
 
 
 def from_document(document: Mapping[str, Any]) -> ListingSummary:
-    """Return the summary of a listing's document, which may have FIELDS only."""
+    """Return the summary of a listing's document, which needs to have only the fields of FIELDS."""
     failures = (photo.get("failure") for photo in document["photos"])
     return ListingSummary(
         feed=document["feed"],

@@ -1,7 +1,7 @@
-"""How far are the freshness sweeps of each feed? One document for each feed.
+"""The progress of each feed's freshness sweeps: one document for each feed.
 
-The scheduler writes what it has done, on condition that nobody else has written. An operator only leaves a request,
-which the scheduler's writes do not touch.
+The scheduler writes the progress, on condition that no other scheduler has written since it read. An operator only
+stores a request, which the scheduler's writes leave as it is.
 """
 
 from collections.abc import Mapping
@@ -15,30 +15,30 @@ class SweepRequest:
     """An operator's request for a sweep at once. A dry run only counts what a sweep would do."""
 
     at: datetime
-    """When it was made; tells requests of a feed apart."""
+    """When the request was made; requests of a feed differ by this time."""
     dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepCounts:
-    """What a sweep has done so far."""
+    """The counts of one sweep's work so far."""
 
     compared: int = 0
     """Listings of the MLS that were compared with the records; for a feed without an API, listings rechecked."""
     asked_for: int = 0
     """Listings that the sweep asks the MLS for by key, because they are changed or missing there."""
     missing: int = 0
-    """Those of `asked_for` that are displayed and that the MLS does not list."""
+    """The listings among `asked_for` that are displayed and that the MLS does not list."""
     remaining: int = 0
-    """Those of `asked_for` that the MLS is still to be asked for."""
+    """The listings among `asked_for` that the MLS is still to be asked for."""
     published: int = 0
     """Events that were published; for a feed without an API, copies that were made due."""
     gone: int = 0
-    """Those of the published that say that the MLS has a listing no more."""
+    """The published events that say that the MLS no longer has a listing."""
 
 
 def counts_to_json(counts: SweepCounts) -> dict[str, int]:
-    """Return counts by the names under which they are stored, and which `imagectl sweep --json` prints."""
+    """Return the counts by the names that are stored, and that `imagectl sweep --json` prints."""
     return {
         "compared": counts.compared,
         "asked_for": counts.asked_for,
@@ -51,7 +51,7 @@ def counts_to_json(counts: SweepCounts) -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepState:
-    """Where a feed's sweeps stand. A `revision` of 0 means that the scheduler has never written it."""
+    """The progress of a feed's sweeps. A `revision` of 0 means that the scheduler has never written it."""
 
     feed: str
     revision: int = 0
@@ -68,7 +68,7 @@ class SweepState:
     published_until: Mapping[str, datetime] = field(default_factory=dict)
     """By the name of an MLS's timestamp: the time, by the MLS's clock, up to which all changes are published."""
     counts: SweepCounts = field(default_factory=SweepCounts)
-    """Of the sweep under way, or else of the last one."""
+    """The counts of the sweep under way, or of the last sweep if none is under way."""
     error: str = ""
     """Why the MLS could not be read, if the last attempt failed."""
     failures: int = 0
@@ -80,20 +80,20 @@ class SweepState:
 
     @property
     def open_request(self) -> SweepRequest | None:
-        """The operator's request if it was not answered yet, else None."""
+        """The operator's request if no sweep has answered it yet, else None."""
         return self.request if self.request and self.request.at != self.answered_request_at else None
 
 
 class Sweeps(Protocol):
-    """Stores where each feed's sweeps stand. Each method raises StoreUnavailable."""
+    """Stores the progress of each feed's sweeps. Each method raises StoreUnavailable."""
 
     async def get(self, feed: str) -> SweepState:
         """Return a feed's state: an empty one with revision 0 before the first write."""
 
     async def write(self, state: SweepState) -> bool:
-        """Write all of a state but its request, with its revision raised by one.
+        """Write a state with its revision raised by one, but leave the stored request; return True if it was written.
 
-        Returns False, and changes nothing, if the recorded revision is another.
+        Return False, and change nothing, if the stored revision differs from the state's.
         """
 
     async def request(self, feed: str, request: SweepRequest) -> None:

@@ -1,4 +1,4 @@
-"""How fast each feed's photos are finished: one record a feed, measured by the scheduler, read by all who estimate."""
+"""The last measured throughput of each feed. The scheduler measures; estimates of waiting times read it."""
 
 from typing import Protocol
 
@@ -6,10 +6,10 @@ from shared.domain.throughput import Throughput
 
 
 class Throughputs(Protocol):
-    """The latest throughput of each feed."""
+    """Stores the latest throughput of each feed."""
 
     async def put(self, feed: str, throughput: Throughput) -> None:
-        """Record the feed's latest measurement in place of the one before. Raises StoreUnavailable."""
+        """Store the feed's latest throughput in place of the previous one. Raises StoreUnavailable."""
 
     async def get(self, feed: str) -> Throughput | None:
-        """Return the feed's latest measurement, or None if there was none yet. Raises StoreUnavailable."""
+        """Return the feed's latest throughput, or None if none was measured yet. Raises StoreUnavailable."""

@@ -24,11 +24,11 @@ Readings = Mapping[ListingId, Listing]
 async def update(
     listings: ListingRecords, ids: Collection[ListingId], rule: Callable[[Listing], Listing | None]
 ) -> list[Listing]:
-    """Apply a rule to each of the listings that is recorded, and write what it changes.
+    """Apply a rule to each recorded listing of `ids`, and write the listings that it changes.
 
-    The rule takes a listing and returns it changed, or None for no change. It is called again, with a new reading, if
-    the write is refused. Returns the listings that were written, as the rule returned them. Raises StoreUnavailable,
-    and Contention if a write is refused MAX_ATTEMPTS times.
+    The rule takes a listing and returns the changed listing, or None for no change. If a write is refused, the rule is
+    called again with a new reading. Returns the listings that were written, as the rule returned them. Raises
+    StoreUnavailable, and Contention if a write is refused MAX_ATTEMPTS times.
     """
     written: list[Listing] = []
     attempts = OptimisticUpdate(listings, ids)
@@ -38,7 +38,7 @@ async def update(
 
 
 class OptimisticUpdate:
-    """An update of several listings, as a loop over attempts: for decisions that look at all listings together.
+    """An update of several listings, as a loop over attempts, for decisions that need all listings together.
 
     ::
 
@@ -46,12 +46,16 @@ class OptimisticUpdate:
         async for readings in attempts:
             written = await attempts.write(decide(readings))
 
-    The first attempt reads all the listings, each further attempt those that the previous one was refused; a random
-    pause lies between. The loop ends when nothing was refused. After MAX_ATTEMPTS attempts it raises Contention.
+    The first attempt reads all the listings. Each further attempt follows a random pause, and reads the listings whose
+    write was refused in the previous attempt. The loop ends when no write was refused. After MAX_ATTEMPTS attempts it
+    raises Contention.
     """
 
     def __init__(self, listings: ListingRecords, ids: Collection[ListingId], readings: Readings | None = None) -> None:
-        """Prepare an update of the listings `ids`; `readings` saves the first read where the caller has made it."""
+        """`ids` are the listings to update. `readings` are the same listings if the caller has just read them.
+
+        Without `readings`, the first attempt reads the listings.
+        """
         self.ids = ids
         """The listings of this attempt; after Contention, those that were not written."""
         self._listings = listings
@@ -61,7 +65,7 @@ class OptimisticUpdate:
 
     @classmethod
     def of_read(cls, listings: ListingRecords, read: Iterable[Listing]) -> "OptimisticUpdate":
-        """Return an update of listings that the caller has just read: the first attempt takes these readings."""
+        """Return an update whose first attempt yields the listings `read`, which the caller has just read."""
         readings = {(listing.feed, listing.key): listing for listing in read}
         return cls(listings, readings.keys(), readings)
 
@@ -74,8 +78,8 @@ class OptimisticUpdate:
             raise StopAsyncIteration
         if self._attempt == MAX_ATTEMPTS:
             count = len(self.ids)
-            what = "a listing" if count == 1 else f"{count} listings"
-            raise Contention(f"others changed {what} before each of {MAX_ATTEMPTS} attempts to write")
+            listings = "a listing" if count == 1 else f"{count} listings"
+            raise Contention(f"others changed {listings} before each of {MAX_ATTEMPTS} attempts to write")
         if self._attempt:
             await back_off(self._attempt)
         if self._attempt or self._readings is None:
@@ -85,9 +89,10 @@ class OptimisticUpdate:
         return self._readings
 
     async def write(self, changed: Iterable[Listing]) -> list[Listing]:
-        """Write changed listings, once in each attempt; return those that were written. Raises StoreUnavailable.
+        """Write the changed listings of this attempt; return those that were written. Raises StoreUnavailable.
 
-        The next attempt is about the others. Listings that are not passed are done with.
+        Call this method at most once in each attempt. The next attempt has the listings whose write was refused;
+        listings that were not passed here are not read again.
         """
         changed = list(changed)
         self._refused = await self._listings.write(changed)
@@ -95,9 +100,9 @@ class OptimisticUpdate:
 
 
 async def back_off(attempt: int, chance: Callable[[], float] = random.random) -> None:
-    """Pause before attempt number `attempt` (the first retry is 1), longer each time, at most 0.1 seconds.
+    """Sleep before a retry. The longest sleep is 0.002 seconds for attempt 0, and doubles with each, up to 0.1 seconds.
 
-    `chance` returns a number from 0 to 1, the share of the longest pause that is taken: it keeps writers apart that
-    were refused together.
+    `chance` returns a number from 0 to 1, the share of the longest sleep that is taken: so writers that were refused
+    together do not retry together.
     """
     await asyncio.sleep(chance() * min(_FIRST_PAUSE_SECONDS * 2**attempt, _MAX_PAUSE_SECONDS))

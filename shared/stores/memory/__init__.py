@@ -1,4 +1,4 @@
-"""The stores in memory, for tests of everything above them. They keep the same contract as the real ones."""
+"""The stores in memory, for tests of their callers. They behave as the protocols of shared/stores say."""
 
 from shared.stores.memory.attempts import MemoryAttempts
 from shared.stores.memory.audits import MemoryAudits

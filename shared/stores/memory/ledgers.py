@@ -11,7 +11,7 @@ class MemoryLedgers:
     """Implements Ledgers in a dictionary, by feed."""
 
     def __init__(self, clock: Clock = utc_now) -> None:
-        """Take the clock that tells the store's own time."""
+        """`clock` returns the store's own time, which is the `now` of each reading."""
         self._clock = clock
         self._stored: dict[str, tuple[Document, int]] = {}
 

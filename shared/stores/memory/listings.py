@@ -24,7 +24,7 @@ from shared.stores.summaries import ListingFilter, ListingSummary
 
 
 class MemoryListings:
-    """Implements all that MongoListings implements, and Answers."""
+    """Implements ListingRecords, ReleaseQueue, RemovalQueue, ListingSearch, ListingReports and Answers."""
 
     def __init__(self, renderer: Renderer) -> None:
         self._renderer = renderer

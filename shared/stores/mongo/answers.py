@@ -26,13 +26,13 @@ _CURSOR_BATCH_SIZE = 1_000
 _ANSWER_FIELDS = {"_id": 0, "feed": 1, "listing_key": 1, "rendered_by": 1, "missing": 1}
 """The fields of a listing that every answer needs, besides its part of `rendered`."""
 _REWRITE_INTERVAL_SECONDS = 60.0
-"""Between two writes of one listing: processes with different settings, side by side, would rewrite without end."""
+"""The time between two writes of a listing: two processes with different settings would else rewrite without end."""
 _REWRITE_TIMEOUT_SECONDS = 1.0
-"""Shorter than a read may take: the answer is given although the write hangs."""
+"""Shorter than the limit of a read, so that a write that hangs does not fail the read."""
 
 
 class MongoAnswers:
-    """Implements Answers. Listings with fragments of other rules are rendered anew, and written through `listings`."""
+    """Implements Answers. Listings that were rendered by other rules are rendered anew, and written to `listings`."""
 
     def __init__(self, database: AnswersDatabase, listings: ListingRecords, renderer: Renderer) -> None:
         self._collection = database["listings"]
@@ -88,10 +88,10 @@ class MongoAnswers:
             return await cursor.to_list(None)
 
     async def _find_rendered(self, query: Document, projection: Document) -> Sequence[Document]:
-        """Return documents with _ANSWER_FIELDS and, of `rendered`, what the projection picks.
+        """Return the documents that match a query, with _ANSWER_FIELDS and the projection's part of `rendered`.
 
-        Listings that other rules or settings rendered are rendered anew, and returned whole. They are written, too:
-        otherwise each read of them would take seven times as long from then on.
+        A listing that was rendered by other rules or settings is rendered anew, and its whole document is returned. It
+        is written, too, since each read would otherwise take seven times as long.
         """
         with translated():
             cursor = self._collection.find(
@@ -111,7 +111,10 @@ class MongoAnswers:
         return [*current, *(to_document(listing, listing.revision, self._renderer) for listing in listings)]
 
     async def _rewrite(self, listings: Sequence[Listing]) -> None:
-        """Write listings that were rendered anew, each at most once a minute; give up if the store is slow or fails."""
+        """Write listings that were rendered anew, each at most once a minute.
+
+        If the store fails or takes longer than a second, the listings are not written, and no error is raised.
+        """
         now = time.monotonic()
         while self._rewritten_at and next(iter(self._rewritten_at.values())) <= now - _REWRITE_INTERVAL_SECONDS:
             self._rewritten_at.popitem(last=False)

@@ -22,15 +22,15 @@ AnswersDatabase: TypeAlias = AsyncDatabase[Document]
 
 _CALL_SECONDS = 20.0
 _CLOSE_TIMEOUT_SECONDS = 0.5
-"""A driver says goodbye to its server when it is closed, and would wait long for a server that hangs."""
+"""A driver ends its sessions at the server when it is closed, and would wait long for a server that hangs."""
 
 
 @asynccontextmanager
 async def connect(uri: str, database: str, call_seconds: float = _CALL_SECONDS) -> AsyncIterator[Database]:
     """Open a database for as long as the context lasts.
 
-    A call fails after `call_seconds`, or after 3 seconds if no server can be reached. Whoever builds indexes
-    passes a longer timeout: with millions of images that takes minutes.
+    A call fails after `call_seconds`, or after 3 seconds if no server can be reached. Callers that build indexes pass
+    a longer timeout, since that takes minutes with millions of images.
     """
     client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(uri, **_options(call_seconds))
     try:
@@ -64,13 +64,13 @@ def _options(call_seconds: float) -> dict[str, Any]:
 
 
 async def ping(database: Database) -> None:
-    """Return if the server answers; raise StoreUnavailable if not."""
+    """Raise StoreUnavailable if the server does not answer."""
     with translated():
         await database.command("ping")
 
 
 async def server_time(database: Database) -> datetime:
-    """Return the time by the server's clock. Raises StoreUnavailable."""
+    """Return the server's time. Raises StoreUnavailable."""
     with translated():
         hello = await database.command("hello")
     return cast("datetime", hello["localTime"]).replace(tzinfo=UTC)

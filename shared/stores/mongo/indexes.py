@@ -1,4 +1,4 @@
-"""The indexes. Each query that a loop or a request makes has one that serves it."""
+"""The indexes of the collections. Each query of a loop or of a request has an index that serves it."""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -14,7 +14,7 @@ _HANDLED_KEPT_FOR = timedelta(days=100)
 """Longer than Kafka keeps the dead letters themselves."""
 
 COUNTED = [*(f"counts.{status}" for status in Status), *(f"queue.{priority}.photos" for priority in Priority)]
-"""The stored numbers that are summed to count a feed; an index holds them, so that no document is read."""
+"""The stored numbers whose sums are a feed's counts; an index holds them, so that no document is read."""
 
 INDEXES: Mapping[str, Sequence[IndexModel]] = {
     "listings": [
@@ -99,7 +99,7 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
 
 
 async def apply_indexes(database: Database) -> list[str]:
-    """Create the indexes that are missing; return the names of all, as `collection.index`. Raises StoreUnavailable."""
+    """Create the missing indexes; return the names of all indexes, as `collection.index`. Raises StoreUnavailable."""
     names: list[str] = []
     with translated():
         for collection, indexes in INDEXES.items():

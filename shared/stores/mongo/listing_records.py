@@ -1,4 +1,4 @@
-"""Reads and writes listings in MongoDB by id, and holds the queries that all parts of the store share."""
+"""Reads and writes listings in MongoDB by id; has the helpers for queries that the other modules on listings use."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TypeAlias
@@ -22,15 +22,15 @@ from shared.stores.mongo.connection import Database, translated
 from shared.stores.summaries import ListingSummary
 
 Fields: TypeAlias = Sequence[str] | Mapping[str, int]
-"""A projection of MongoDB: the names of the fields to read, or fields that are 0 to read all others."""
+"""A projection of MongoDB: the names of the fields to read, or fields that are 0 to read all other fields."""
 FACTS: Fields = {"rendered": 0}
-"""All fields but the answers, which are half of a document's bytes and are made from the other fields."""
+"""All fields but the fragments, which are half of a document's bytes and are computed from the other fields."""
 MAX_SEARCH_MILLISECONDS = 5_000
 _DUPLICATE_KEY = 11_000
 
 
 class MongoListingRecords:
-    """Implements ListingRecords. Each query names the index that serves it, unless MongoDB has no choice."""
+    """Implements ListingRecords. Each query names its index, unless only one index can serve it."""
 
     def __init__(self, database: Database, renderer: Renderer) -> None:
         self._collection = database["listings"]
@@ -88,7 +88,10 @@ class MongoListingRecords:
     async def _summaries(
         self, query: Document, sort: list[tuple[str, int]], limit: int, hint: str
     ) -> list[ListingSummary]:
-        """Run a query of an operator's page; raises StoreUnavailable if it takes longer than 5 seconds."""
+        """Return the summaries of listings that match a query, for an operator's page.
+
+        Raises StoreUnavailable, also if the query takes longer than 5 seconds.
+        """
         with translated():
             cursor = self._collection.find(
                 query, summaries.FIELDS, sort=sort, limit=limit, hint=hint, max_time_ms=MAX_SEARCH_MILLISECONDS
@@ -98,7 +101,7 @@ class MongoListingRecords:
     async def _find(
         self, query: Document, sort: list[tuple[str, int]] | None = None, limit: int = 0, hint: str | None = None
     ) -> list[Listing]:
-        """Return the listings that match a query; `limit` 0 is no limit."""
+        """Return the listings that match a query; a `limit` of 0 is no limit."""
         with translated():
             cursor = self._collection.find(query, FACTS, limit=limit, sort=sort, hint=hint)
             return [from_document(document) for document in await cursor.to_list(None)]

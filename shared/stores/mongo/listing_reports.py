@@ -19,7 +19,7 @@ from shared.stores.summaries import ListingSummary
 _BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
 """Earlier than all times: a range from here is answered by the index alone, while `$exists` reads the documents."""
 _COUNT_BATCH_SIZE = 5_000
-"""Listings; even a small server counts so many in tens of milliseconds."""
+"""Listings in a batch; even a small server counts these in tens of milliseconds."""
 
 
 class MongoListingReports(MongoReleaseQueue):
@@ -36,10 +36,10 @@ class MongoListingReports(MongoReleaseQueue):
         return names[1:]
 
     async def counts(self, feed: str, now: datetime) -> FeedCounts:
-        """Count a feed's listings, photos and queue from indexes alone, in batches.
+        """Return the counts of a feed's listings and photos, and of its queue at `now`.
 
-        Other queries need not wait until all listings are counted. A listing that changes meanwhile is counted as it
-        was before or as it is after.
+        They are read from indexes alone, and in batches, so that other queries do not wait long. A listing that changes
+        meanwhile may be counted as it was before the change or after.
         """
         rows = [row for displayed in (True, False) async for row in self._count_batches(feed, displayed=displayed)]
         query = {"feed": feed, "due_at": {"$gte": _BEGINNING}}
@@ -57,7 +57,7 @@ class MongoListingReports(MongoReleaseQueue):
         )
 
     async def _count_batches(self, feed: str, *, displayed: bool) -> AsyncIterator[Document]:
-        """Yield sums of COUNTED over one batch of a feed's displayed or hidden listings after the other."""
+        """Yield, for each batch of a feed's displayed or hidden listings, their number and the sums of COUNTED."""
         after, sums = "", {name.split(".")[1]: {"$sum": f"${name}"} for name in COUNTED}
         group = {"_id": None, "listings": {"$sum": 1}, **sums}
         while True:

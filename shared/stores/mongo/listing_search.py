@@ -28,7 +28,7 @@ class MongoListingSearch(MongoListingRecords):
         query: Document = {"feed": wanted.feed, "listing_key": {"$gt": after}}
         if wanted.prefix:
             query["listing_key"] |= {"$gte": wanted.prefix, "$lt": f"{wanted.prefix}{_LAST_CHARACTER}"}
-        # The most selective first: its index is used, and the other filters are applied to what it finds.
+        # The most selective filter comes first: its index is used, and the other filters are applied to its results.
         filters = [
             ("photos.failure.reason", wanted.reason and wanted.reason.value, "by_failure"),
             ("displayed", wanted.displayed, "listing_key_1_feed_1" if wanted.displayed else "hidden"),

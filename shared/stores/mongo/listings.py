@@ -1,4 +1,4 @@
-"""The listings in MongoDB, with all that the services and operators ask of them."""
+"""All queries on the listings in MongoDB, in one class."""
 
 from shared.stores.mongo.listing_reports import MongoListingReports
 from shared.stores.mongo.listing_search import MongoListingSearch

@@ -1,4 +1,4 @@
-"""The scheduler's part of the listings in MongoDB."""
+"""The scheduler's queries on the listings in MongoDB."""
 
 import asyncio
 from collections.abc import Sequence
@@ -22,9 +22,10 @@ class MongoReleaseQueue(MongoListingRecords):
     async def _most_urgent(
         self, feed: str, now: datetime, limit: int, fields: Fields = FACTS, milliseconds: int | None = None
     ) -> list[Document]:
-        """Return documents of listings with due photos, the most urgent first: priority by priority, each by its index.
+        """Return the documents of up to `limit` listings with due photos, the most urgent first.
 
-        A query that takes longer than `milliseconds` raises StoreUnavailable; None is no limit.
+        Each priority has an index and takes one query. Raises StoreUnavailable, also if a query takes longer than
+        `milliseconds`; None is no limit.
         """
         found: dict[str, Document] = {}
         for priority in Priority:

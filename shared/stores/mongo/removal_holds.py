@@ -58,7 +58,7 @@ def _to_document(hold: RemovalHold) -> Document:
 
 
 def _from_document(document: Document) -> RemovalHold:
-    """Read a hold; documents of the first releases lack `by_sweep`."""
+    """Return the hold of a document. Documents of the first releases lack `by_sweep`."""
     decision = document["decision"]
     return RemovalHold(
         feed=document["feed"],

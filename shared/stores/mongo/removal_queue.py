@@ -1,4 +1,4 @@
-"""The janitor's part of the listings in MongoDB."""
+"""The janitor's queries on the listings in MongoDB."""
 
 from collections.abc import Sequence
 from datetime import datetime

@@ -55,7 +55,7 @@ class MongoRemovals:
 
 
 def _from_document(document: Document) -> Removal:
-    """Read a removal; documents of the first releases lack the fields that are read with `get`."""
+    """Return the removal of a document. Documents of the first releases lack the fields that are read with `get`."""
     return Removal(
         id=document["_id"],
         feed=document["feed"],

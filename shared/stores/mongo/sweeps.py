@@ -36,7 +36,7 @@ class MongoSweeps:
 
 
 def _to_document(state: SweepState) -> Document:
-    """Return what the scheduler writes: all but the feed, which is the id, the revision, and the operator's request."""
+    """Return the fields that the scheduler writes: all but the feed, the revision and the operator's request."""
     return {
         "answered": state.answered_request_at,
         "swept": state.last_finished_start,
@@ -52,7 +52,7 @@ def _to_document(state: SweepState) -> Document:
 
 
 def _from_document(document: Document) -> SweepState:
-    """Read a state; of a feed that the scheduler has not written yet there is only a request."""
+    """Return the state of a document, which has only a request if the scheduler has not written yet."""
     request, counts = document.get("wish"), document.get("found", {})
     return SweepState(
         feed=document["_id"],
