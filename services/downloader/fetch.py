@@ -1,4 +1,4 @@
-"""Fetches the bytes of a photo from its origin, within the feed's rules, whatever the origin does.
+"""Fetches the bytes of a photo from its origin within the feed's rules, and turns the origin's faults into failures.
 
 Requests go straight to the feed's transport: httpx's client would keep cookies, follow redirects, use proxies and log
 URLs.
@@ -43,7 +43,10 @@ _DRAIN_SECONDS = 0.25
 
 @dataclass(frozen=True, slots=True)
 class _Fetch:
-    """What all requests of one fetch share: the first one, and those that follow redirects."""
+    """The data that all requests of one fetch share. A fetch has one request, and one more for each redirect.
+
+    `into` is the directory for the body's file. `conditions` are the conditional headers, empty for none.
+    """
 
     feed: Feed
     into: Path
@@ -51,12 +54,15 @@ class _Fetch:
     permit: Permit
     deadline: asyncio.Timeout
 
-    async def permitted(self, answer: Awaitable[Failure | None]) -> Failure | None:
-        """Await an answer of the permit with the deadline suspended: that wait is our budget's, not the origin's."""
+    async def permitted(self, refusal: Awaitable[Failure | None]) -> Failure | None:
+        """Await the permit's answer, and move the deadline by the time of that wait, which the origin did not cause.
+
+        Return None if the request may be sent, or the failure to end the fetch with.
+        """
         loop = asyncio.get_running_loop()
         began, when = loop.time(), self.deadline.when()
         self.deadline.reschedule(None)
-        refused = await answer
+        refused = await refusal
         self.deadline.reschedule(when and when + loop.time() - began)
         return refused
 
@@ -73,10 +79,10 @@ class Fetcher:
         tls: ssl.SSLContext | None = None,
         clock: Clock = utc_now,
     ) -> None:
-        """Take the bearer tokens by the names that feeds give in `token_env`; the other arguments are for tests.
+        """`tokens` are the bearer tokens by the name in a feed's `token_env`. The other arguments are for tests.
 
-        `resolve` looks up names, `dial` makes connections to addresses that were checked, `tls` verifies servers
-        (default: by certifi's authorities), `clock` is what `Retry-After` dates are compared with.
+        `resolve` looks up names, `dial` makes connections to checked addresses, `tls` verifies servers (by default with
+        certifi's authorities), and `clock` gives the time to compare `Retry-After` dates with.
         """
         self._tokens = tokens
         self._resolve = resolve
@@ -105,11 +111,11 @@ class Fetcher:
     async def fetch(self, url: str, feed: Feed, into: Path, validators: Validators | None, permit: Permit) -> Answer:
         """Fetch the URL within the feed's rules, and write the body to a new file in the directory `into`.
 
-        Return the file with its size and hash, NotModified if `validators` still match, or a Failure for whatever the
-        URL, the network or the origin did wrong. Raises what they are not to blame for: OSError if the disk is full,
-        what `permit` raises, CancelledError; no file is left then.
+        Return the file with its size and hash, NotModified if the origin answers that `validators` still match, or a
+        Failure if the URL, the network or the origin is at fault, or if the permit refuses a request. Raises OSError if
+        the disk is full, CancelledError, and what `permit` raises; no file is left then.
 
-        The feed's timeout starts when the first request is permitted. It covers all redirects, without the time that
+        The feed's timeout starts when the first request is permitted. It covers all redirects, but not the time that
         their requests wait for the permit.
         """
         target = addresses.fetch_target(url, feed.image_hosts)
@@ -203,7 +209,7 @@ class Fetcher:
 
 
 class _NotPermitted(Exception):
-    """The request missed its planned time while its connection was made, and the budget has no other time for it."""
+    """The permit refused the request after its connection was made. `failure` ends the fetch."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.detail)
@@ -227,7 +233,10 @@ async def _save(response: httpx.Response, fetch: _Fetch) -> Fetched:
 
 
 async def _pieces(response: httpx.Response, slowest: asyncio.Timeout, permit: Permit) -> AsyncIterator[bytes]:
-    """Yield the body piece by piece, and move the timeout `slowest` by the time that each piece's bytes may take."""
+    """Yield the body piece by piece, and count its bytes. A piece extends the timeout `slowest` in proportion to its size.
+
+    Raises BadBody if the body ends early.
+    """
     latest = asyncio.get_running_loop().time() + _BODY_GRACE_SECONDS
     try:
         async for piece in response.aiter_raw():
@@ -240,7 +249,10 @@ async def _pieces(response: httpx.Response, slowest: asyncio.Timeout, permit: Pe
 
 
 async def _drain(response: httpx.Response, permit: Permit) -> None:
-    """Read the body of an answer without a photo, to reuse its connection; give up on a long or slow one."""
+    """Read the body of an answer without a photo, so that its connection can be reused.
+
+    Stop without an error if the body is long or slow, or breaks off. Closing the response then closes the connection.
+    """
     size = 0
     with suppress(TimeoutError, *HTTP_ERRORS):
         async with asyncio.timeout(_DRAIN_SECONDS):

@@ -1,4 +1,4 @@
-"""Handles the records of `image-outdated`: reads their events, and hands them to their feeds' handlers."""
+"""Handles the records of `image-outdated`: reads their events, and passes these to the handler of their feed."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ from shared.stores.documents import ListingId
 from shared.stores.listings import ListingRecords
 
 _ROUTINE_CONCURRENCY = 3
-"""Groups of a feed's photos at a time: one downloads, one encodes, one waits for the budget."""
+"""How many groups of a feed's photos are handled at a time: one downloads, one encodes, one waits for the budget."""
 _VIEWED_CONCURRENCY = 20
 _MAX_RESUMED = 100
 
@@ -40,10 +40,11 @@ RequestedByFeed = dict[str, dict[ListingId, list[Event[ImageOutdated]]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandlerParts:
-    """What a Handler works with: stores, topics, the budget, what downloads a photo, and settings.
+    """The objects and settings that a Handler works with.
 
-    `ping_storage` raises StoreUnavailable if object storage does not answer; `superseded_for` is how long a superseded
-    copy stays public; `worker` is this worker's name, the same again after a restart.
+    `download` downloads a photo; `ping_storage` raises StoreUnavailable if object storage does not answer;
+    `superseded_for` is how long a superseded copy stays public; `worker` is this worker's name, which it keeps over
+    restarts.
     """
 
     listings: ListingRecords
@@ -62,7 +63,7 @@ class HandlerParts:
 
 
 class Handler:
-    """Handles the batches of both subscriptions of a downloader. A photo is downloaded once, whichever requests it."""
+    """Handles the batches of both subscriptions of a downloader. A photo that both request is downloaded once."""
 
     def __init__(self, parts: HandlerParts) -> None:
         self._parts = parts
@@ -82,7 +83,7 @@ class Handler:
         return FeedHandler(feed, parts.listings, claimer, self._attempter, self._settler, self._reporter, concurrency)
 
     async def handle(self, records: Sequence[Record]) -> None:
-        """Handle a batch of `image-outdated`: every photo that it requests is settled, deferred or needs no attempt.
+        """Handle a batch of `image-outdated`. At the end each requested photo is settled, deferred or needs no attempt.
 
         Records that cannot be read become dead letters. Raises StoreUnavailable, Contention and BrokerUnavailable; to
         handle the same batch again does no harm.
@@ -90,13 +91,13 @@ class Handler:
         await self._handle(records, self._routine)
 
     async def handle_viewed(self, records: Sequence[Record]) -> None:
-        """Handle a batch of `image-outdated.viewed`, as `handle` does, in queues of its own: visitors wait for it."""
+        """Handle a batch of `image-outdated.viewed` as `handle` does, in queues of its own, because visitors wait."""
         await self._handle(records, self._viewed)
 
     async def _handle(self, records: Sequence[Record], handlers: Mapping[str, FeedHandler]) -> None:
         await self._attempter.check_storage()
         requested, unreadable = self._read(records)
-        await all_done(handlers[feed].handle(of_feed) for feed, of_feed in requested.items())
+        await all_done(handlers[feed].handle(events) for feed, events in requested.items())
         for record, reason in unreadable:
             await self._parts.dead_letters.put(record, reason)
             _logger.warning("dead-letter", topic=record.topic, offset=record.offset, reason=reason)
@@ -117,9 +118,10 @@ class Handler:
         return requested, unreadable
 
     async def resume(self) -> None:
-        """Defer, due at once, the photos that an earlier run of this worker claimed and did not settle.
+        """Defer the photos that an earlier run of this worker claimed and did not settle, so that they are due at once.
 
-        Their events may have gone to another worker by now. Raises StoreUnavailable.
+        Handles at most 100 listings a call. Without this the photos would wait until their claims expire, because
+        their events may have gone to another worker. Raises StoreUnavailable.
         """
         parts = self._parts
         claimed = await parts.listings.claimed_by(parts.worker, _MAX_RESUMED)
@@ -132,5 +134,5 @@ class Handler:
         self._parts.budget.close()
 
     def cut_off(self) -> None:
-        """End the downloads under way: their photos are deferred, due at once, and no origin is asked any more."""
+        """End the downloads under way, and send no more requests to origins. The photos are deferred, due at once."""
         self._attempter.cut_off()

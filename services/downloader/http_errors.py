@@ -23,13 +23,13 @@ _REASONS: tuple[tuple[type[Exception], Reason, str], ...] = (
     ),
     (httpcore.ProtocolError, Reason.ORIGIN_ERROR, "the answer is not HTTP"),
 )
-"""Exception, reason, words for people; of two that match, the first counts."""
+"""Exception, reason of the failure, and its detail. If an exception matches several entries, the first counts."""
 
 HTTP_ERRORS = tuple(kind for kind, *_ in _REASONS)
-"""All exceptions that a URL, the network or an origin may cause. Any other of httpx or httpcore is a bug of ours."""
+"""All exceptions that a URL, the network or an origin may cause. Any other exception of httpx or httpcore is a bug."""
 
 BODY_CUT_SHORT = (httpcore.RemoteProtocolError, httpcore.ReadError)
-"""The exceptions that mean, while a body is read, that it ended before its end."""
+"""The exceptions that mean that a body ended early, if they are raised while the body is read."""
 
 
 def failure_of(error: Exception, host: str) -> Failure:

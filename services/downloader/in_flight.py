@@ -1,4 +1,4 @@
-"""Keeps a photo from being downloaded twice at a time by one worker, whoever requests it."""
+"""Keeps a worker from downloading a photo twice at a time, if both subscriptions or several events request it."""
 
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -6,10 +6,10 @@ from typing import Self
 
 
 class InFlight:
-    """The image ids of the photos that this worker has in hand.
+    """The image ids of the photos that this worker is about to download, or is downloading.
 
     A photo is *waiting* until the budget grants its download, then *claimed* until its outcome is settled. Viewed
-    photos come by a subscription of their own, which may take over a photo for which the routine subscription waits.
+    photos come by a subscription of their own, which may claim a photo that waits for the routine subscription.
     """
 
     def __init__(self) -> None:
@@ -18,7 +18,7 @@ class InFlight:
         self._waiting_viewed: set[str] = set()
 
     def image_ids(self) -> set[str]:
-        """Return the ids of all photos in hand."""
+        """Return the ids of all photos that are waiting or claimed."""
         return self._claimed | self._waiting_routine | self._waiting_viewed
 
     def is_claimed(self, image_id: str) -> bool:
@@ -26,10 +26,11 @@ class InFlight:
         return image_id in self._claimed
 
     def unavailable(self, *, is_viewed: bool, except_waiting: Collection[str] = ()) -> set[str]:
-        """Return the ids of the photos that this subscription may not take now.
+        """Return the ids of the photos that a subscription may not claim now.
 
-        These are all that are claimed or waiting, except those that the routine subscription waits for if `is_viewed`,
-        and those that the caller itself registered as waiting (`except_waiting`).
+        For the routine subscription these are all photos that are claimed or waiting, for the viewed one
+        (`is_viewed` True) those that are claimed or waiting for itself. `except_waiting` are photos that the caller
+        itself registered as waiting, which it may claim.
         """
         if is_viewed:
             return self._claimed | self._waiting_viewed.difference(except_waiting)
@@ -37,7 +38,7 @@ class InFlight:
 
     @contextmanager
     def waiting(self, image_ids: Collection[str], *, is_viewed: bool) -> Iterator[None]:
-        """Register photos as waiting, by the subscription that requested them, while the block runs."""
+        """Register photos as waiting for a subscription, the viewed one if `is_viewed`, while the `with` block runs."""
         waiting = self._waiting_viewed if is_viewed else self._waiting_routine
         waiting.update(image_ids)
         try:
@@ -46,20 +47,20 @@ class InFlight:
             waiting.difference_update(image_ids)
 
     def claim(self, image_ids: Iterable[str]) -> "Claims":
-        """Register photos as claimed, until they are released through the object returned."""
+        """Register photos as claimed, until they are released by the object that is returned."""
         return Claims(self._claimed, image_ids)
 
 
 class Claims:
-    """Photos that were claimed together. As a context manager, releases at its end those that were not released before.
+    """The registration of photos that were claimed together. As a context manager, it releases the rest at its end.
 
-    Each photo is released once: after that it may be claimed anew, which is registered by another object.
+    Each photo is released once. A photo that is claimed again later is registered by another object.
     """
 
     def __init__(self, claimed: set[str], image_ids: Iterable[str]) -> None:
         self._claimed = claimed
-        self._left = set(image_ids)
-        claimed |= self._left
+        self._unreleased = set(image_ids)
+        claimed |= self._unreleased
 
     def __enter__(self) -> Self:
         return self
@@ -68,10 +69,10 @@ class Claims:
         self.close()
 
     def close(self) -> None:
-        """Release the photos that were not released before."""
-        self.release(self._left)
+        """Release all photos that were not released yet."""
+        self.release(self._unreleased)
 
     def release(self, image_ids: Collection[str]) -> None:
-        """Make some of these photos, which were not released before, available to others."""
+        """Make these photos available to both subscriptions again. None of them may have been released before."""
         self._claimed.difference_update(image_ids)
-        self._left = self._left.difference(image_ids)
+        self._unreleased = self._unreleased.difference(image_ids)

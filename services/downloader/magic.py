@@ -1,4 +1,4 @@
-"""Tells the format of a photo by its bytes, and whether the file is complete. Looks at structure, decodes nothing."""
+"""Recognizes the format of a photo by its bytes, and finds incomplete files, without decoding."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A format that listing photos come in; `decoder` is Pillow's name for it."""
+    """A format of listing photos. `decoder` is Pillow's name for the format."""
 
     decoder: str
     content_type: str
@@ -26,7 +26,7 @@ AVIF = Kind("AVIF", "image/avif", "avif")
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _AVIF_SIDES = re.compile(rb"\0\0\0\x14ispe\0{4}(.{4})(.{4})", re.DOTALL)
 _JPEG_MARKER = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")
-"""All markers but those that stand among pixels and have no length field."""
+"""Matches all markers except those that occur within compressed pixels, which have no length field."""
 _JPEG_END = b"\xff\xd9"
 _GIF_TRAILER, _GIF_EXTENSION, _GIF_FRAME = b";", b"!", b","
 
@@ -36,7 +36,7 @@ class EndsEarly(Exception):
 
 
 def kind_of(source: Path) -> Kind | None:
-    """Return a photo's format, told by its first bytes; None for any other format, and for an empty file."""
+    """Return the photo's format by its first bytes; None if it is no known format, or the file is empty."""
     with source.open("rb") as file:
         head = file.read(64)
     if head.startswith(b"\xff\xd8\xff"):
@@ -57,9 +57,9 @@ def _is_avif(head: bytes) -> bool:
 
 
 def announced_sides(source: Path, kind: Kind) -> tuple[int, int]:
-    """Return width and height of an AVIF as its header announces them; (0, 0) if it does not, and for other formats.
+    """Return the width and height that an AVIF's header gives; (0, 0) if it gives none, and for other formats.
 
-    For sides over its own limit the decoder only says that the header cannot be read, which would hide the reason.
+    If a picture is too large for the decoder, the decoder only reports an unreadable header, which hides the reason.
     """
     if kind is not AVIF:
         return 0, 0
@@ -69,9 +69,9 @@ def announced_sides(source: Path, kind: Kind) -> tuple[int, int]:
 
 
 def check_ending(source: Path, kind: Kind) -> None:
-    """Raise EndsEarly for a JPEG, PNG or GIF that is cut or damaged where the decoder would not notice.
+    """Raise EndsEarly for a JPEG, PNG or GIF that is cut or damaged in a place that the decoder does not check.
 
-    The decoder notices a cut WebP or AVIF itself. But it accepts one JPEG in thirty without its last marker, reads a
+    The decoder finds a cut WebP or AVIF itself. But it accepts one JPEG in thirty without its last marker, reads a
     PNG only up to its last pixel, without later checksums, and a GIF only up to the end of its first frame.
     """
     check = {JPEG: _check_jpeg, PNG: _check_png, GIF: _check_gif}.get(kind)
@@ -86,7 +86,10 @@ def _check_jpeg(file: BinaryIO) -> None:
 
 
 def _next_marker(file: BinaryIO) -> bytes:
-    """Move the file behind the next marker that has a length, or ends the picture, and return that marker."""
+    """Move the file behind the next JPEG marker that has a length field or ends the picture; return the marker's bytes.
+
+    Raises EndsEarly if there is none.
+    """
     while True:
         start, block = file.tell(), file.read(4_096)
         if found := _JPEG_MARKER.search(block):
@@ -108,7 +111,7 @@ def _check_png(file: BinaryIO) -> None:
 
 
 def _checksum(file: BinaryIO, length: int, crc: int) -> int:
-    """Read the next `length` bytes, and return the CRC-32 of them and of what `crc` is the CRC-32 of."""
+    """Read the next `length` bytes, and return the CRC-32 `crc` of the bytes before them continued over them."""
     while length:
         block = _read(file, min(length, 65_536))
         crc = zlib.crc32(block, crc)

@@ -13,13 +13,13 @@ from services.downloader.resizing import FINE_PIXELS, Sides, sides_decoded
 from services.downloader.webp import StillWebp
 
 KEPT_BYTES = 40 * 2**20
-"""Memory that a process may keep from one photo for the next; a photo of 1920 x 1280 pixels takes 35 MB."""
+"""How many bytes a process may keep for its next photo; a photo of 1920 x 1280 pixels takes 35 MB."""
 
 
 def needed(image: Image.Image, size: Sides) -> int:
-    """Estimate how many bytes it takes to decode an opened photo and encode it at `size`, its largest variant's sides.
+    """Estimate how many bytes it takes to decode a photo and to encode it at `size`, its largest variant's sides.
 
-    The numbers were measured. Only the file's header has been read so far.
+    `image` is opened but not decoded: only the file's header was read. The numbers in the formula were measured.
     """
     pixels, largest = math.prod(image.size), math.prod(size)
     decoded = pixels * {"1": 1, "L": 1, "P": 1, "I;16": 2, "YCbCr": 5}.get(image.mode, 4)
@@ -37,33 +37,36 @@ def needed(image: Image.Image, size: Sides) -> int:
 
 def needed_webp(photo: StillWebp, size: Sides) -> int:
     """Estimate how many bytes it takes to decode a still WebP and encode it at `size`, its largest variant's sides."""
-    pixels, read, largest = (math.prod(sides) for sides in (photo.sides, sides_decoded(photo, size), size))
+    pixels, decoded_pixels, largest = (math.prod(sides) for sides in (photo.sides, sides_decoded(photo, size), size))
     decoded = 4 * pixels if photo.is_lossless else 2 * pixels if photo.has_alpha else 0
     shrinking = (22 if photo.has_alpha else 14) * largest + 17_000_000
-    decoded += 4 * (read + min(read, FINE_PIXELS))
+    decoded += 4 * (decoded_pixels + min(decoded_pixels, FINE_PIXELS))
     return max(decoded + shrinking, 17 * largest + 8_000_000)
 
 
 def _coefficients(image: JpegImagePlugin.JpegImageFile) -> int:
-    """Return the bytes of a progressive JPEG's coefficients: two each, all held until the last scan is read."""
+    """Return how many bytes a progressive JPEG's coefficients take.
+
+    Each takes two bytes, and libjpeg holds all of them until it has read the last scan.
+    """
     per_pixel = {0: 6, 1: 4, 2: 3}.get(JpegImagePlugin.get_sampling(image), 2 * len(image.getbands()))
     scale = image.decoderconfig[0] if image.decoderconfig else 1
     return per_pixel * math.prod(image.size) * scale**2
 
 
 @contextmanager
-def limited(extra: int | None) -> Iterator[None]:
-    """Limit this process, while the block runs, to `extra` bytes of memory more than it has now; None: no limit.
+def limited(extra_bytes: int | None) -> Iterator[None]:
+    """While the `with` block runs, let this process take at most `extra_bytes` of memory more than it has now.
 
-    An allocation beyond the limit raises MemoryError. Does nothing without Linux's /proc.
+    An allocation beyond the limit raises MemoryError. None sets no limit. Without Linux's /proc there is none either.
     """
     statm = Path("/proc/self/statm")
-    if extra is None or not statm.exists():
+    if extra_bytes is None or not statm.exists():
         yield
         return
     data = int(statm.read_text().split()[5]) * resource.getpagesize()
     before = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (data + extra, before[1]))
+    resource.setrlimit(resource.RLIMIT_DATA, (data + extra_bytes, before[1]))
     try:
         yield
     finally:
@@ -71,6 +74,6 @@ def limited(extra: int | None) -> Iterator[None]:
 
 
 def give_back() -> None:
-    """Return the memory that earlier photos left in this process to the system, if the C library is glibc."""
+    """Return memory that this process has freed, but still keeps, to the system. Does nothing without glibc."""
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)

@@ -9,14 +9,14 @@ from shared.domain.image import Copy, Photo
 
 @dataclass(frozen=True, slots=True)
 class Downloaded:
-    """A copy was stored: of other bytes than before, or of the same bytes with other variants."""
+    """A copy was stored: with new bytes, or with new variants of the same bytes."""
 
     copy: Copy
 
 
 @dataclass(frozen=True, slots=True)
 class Unchanged:
-    """The origin still has the version of our copy. The validators are for the next conditional request."""
+    """The copy is still current at the origin. The validators are for the next conditional request."""
 
     etag: str | None
     last_modified: str | None
@@ -24,9 +24,9 @@ class Unchanged:
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """There was no attempt, or one that says nothing about the photo: the photo is due again at `until`.
+    """The attempt ended without a result, or never began. The photo is due again at `until`.
 
-    `url_is_used` is True if a request was sent all the same.
+    `url_is_used` is True if a request was sent all the same, so that a single-use URL must not be fetched again.
     """
 
     until: datetime
@@ -46,7 +46,7 @@ class EndedAttempt:
 
 
 def result_of(outcome: Outcome) -> str:
-    """Return the label of an outcome in metrics and in the history of attempts; that of a failure is its reason."""
+    """Return the outcome's label in metrics and in the history of attempts. A failure's label is its reason."""
     match outcome:
         case Downloaded():
             return "downloaded"

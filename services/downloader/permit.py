@@ -1,4 +1,4 @@
-"""What a fetch asks of its feed's budget, request by request, and tells it in return."""
+"""The interface between a fetch and its feed's origin budget."""
 
 from typing import Protocol
 
@@ -7,23 +7,24 @@ from shared.domain.failures import Failure
 
 
 class Permit(Protocol):
-    """The budget's side of one photo's fetch: decides when each request may be sent, and is told what came back."""
+    """Decides when each request of one photo's fetch may be sent. The fetch reports the bytes and the answer to it."""
 
     async def wait_for_request(self) -> Failure | None:
-        """Wait until the next request may be sent: the first one, or one that follows a redirect.
+        """Wait until the next request may be sent: the first request, or the request that follows a redirect.
 
-        Return None once it may be sent, or the failure to end the fetch with if the budget has no request left.
+        Return None when the request may be sent. If the budget has no request left, return the failure to end the fetch
+        with.
         """
 
     async def confirm_request(self) -> Failure | None:
-        """Check, once the connection stands, that the request is still in time; if not, wait for another time.
+        """Check that the request is on time when its connection is made. If it is late, wait for another time.
 
-        Connecting may take longer than the planned time of the request allows. Return None if the request may be
-        written now, or the failure to end the fetch with.
+        To connect may take so long that the request misses its planned time. Return None if the request may be written
+        now, or the failure to end the fetch with if the budget has no other time.
         """
 
     def count_received(self, size: int) -> None:
-        """Add `size` bytes of a body, as they came over the network, to those that the feed's budget is charged for."""
+        """Charge `size` received bytes of a body to the feed's budget. Compressed bytes count as they are received."""
 
     async def report_answer(self, answer: Answer) -> None:
-        """Tell the budget the origin's final answer, so that it frees the photo's slot before the photo is encoded."""
+        """Report the origin's final answer. The budget then frees the photo's slot, before the photo is encoded."""

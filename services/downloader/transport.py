@@ -53,6 +53,8 @@ class CheckedTransport(httpx.AsyncBaseTransport):
 
 
 class _Body(httpx.AsyncByteStream):
+    """The body of a response, as httpcore receives it."""
+
     def __init__(self, response: httpcore.Response) -> None:
         self._response = response
 
