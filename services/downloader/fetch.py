@@ -233,7 +233,7 @@ async def _save(response: httpx.Response, fetch: _Fetch) -> Fetched:
 
 
 async def _pieces(response: httpx.Response, slowest: asyncio.Timeout, permit: Permit) -> AsyncIterator[bytes]:
-    """Yield the body piece by piece, and count its bytes. A piece extends the timeout `slowest` in proportion to its size.
+    """Yield the body piece by piece, and count the bytes. A piece moves the timeout `slowest` by the time it may take.
 
     Raises BadBody if the body ends early.
     """

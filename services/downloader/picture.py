@@ -1,4 +1,4 @@
-"""Turns the file of a photo into its variants. Runs in a child process (see `encoders`), as the bytes are untrusted."""
+"""Turns the file of a photo into its variants. Runs in a child process (`encoders`): the bytes are untrusted."""
 
 import base64
 import math
@@ -16,12 +16,12 @@ from shared.domain.failures import Failure, Reason
 from shared.domain.variants import VariantSpec
 
 _WEBP_METHOD = 2  # takes half of the time of the default (4), for files that are 3 % larger
-_THUMBHASH_SIDE = 20  # a ThumbHash keeps 7 x 7 frequencies: 100 pixels say no more, and cost 25 times as much
+_THUMBHASH_SIDE = 20  # a ThumbHash keeps 7 x 7 frequencies: 100 pixels add nothing, and cost 25 times as much
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedVariant:
-    """One variant as a file; sides in pixels, size in bytes. Equal variants share one file."""
+    """A variant in a file: sides in pixels, size in bytes. Variants of equal sides, format and quality share a file."""
 
     name: str
     path: Path
@@ -34,9 +34,9 @@ class EncodedVariant:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A photo that was encoded: its own format as its bytes tell it, its upright sides in pixels, and its variants.
+    """The result of encoding a photo: the photo's own format, its upright sides in pixels, ThumbHash and variants.
 
-    The variants are sorted by size, the largest first.
+    The format is recognized by the photo's bytes. The variants are sorted by their number of pixels, largest first.
     """
 
     content_type: str
@@ -52,8 +52,9 @@ def encode(
 ) -> Encoded | Failure:
     """Write the variants of the photo in the file `source` to files in the folder `into`.
 
-    `memory_limit` is how many bytes decoding may take on top of what the process has; a photo that needs more is
-    TOO_MUCH_MEMORY. Bad bytes are a Failure, whatever they are. Raises OSError if a file cannot be read or written.
+    `memory_limit` is how many bytes decoding may take on top of what the process has, None for no limit. Return a
+    Failure for any bytes that cannot be decoded, for more than `max_pixels` pixels, and for a photo that needs more
+    memory. Raises OSError if a file cannot be read or written.
     """
     kind = magic.kind_of(source)
     if kind is None:
@@ -71,7 +72,7 @@ def encode(
 def _write_variants(
     photo: DecodedPhoto, into: Path, specs: Sequence[VariantSpec]
 ) -> tuple[tuple[EncodedVariant, ...], Image.Image]:
-    """Write the variants, each resized from the next larger one; return them, and the picture of the smallest."""
+    """Write the variants, each resized from the next larger one. Return them, and the picture of the smallest."""
     image = photo.image
     if image.mode == "YCbCr" and any(spec.format != "jpeg" for spec in specs):
         image = image.convert("RGB")

@@ -1,4 +1,4 @@
-"""Reports what came of attempts: as events, in the history of attempts, as metrics, in the log and in traces."""
+"""Reports ended attempts: as events, in the history of attempts, in metrics, the log and traces."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -33,7 +33,7 @@ class Reporter:
         clock: Clock,
         registry: CollectorRegistry,
     ) -> None:
-        """Take where events and the history of attempts go, and `url`, which returns an object key's public URL."""
+        """`attempts` stores the history of attempts; `url` returns the public URL of an object key."""
         self._publisher = publisher
         self._attempts = attempts
         self._url = url
@@ -46,14 +46,15 @@ class Reporter:
     async def report(self, listing_id: ListingId, ended: Sequence[EndedAttempt], settled: Sequence[Settled]) -> None:
         """Publish `image-downloaded` for each copy that an attempt made or confirmed; add the attempts to the history.
 
-        `settled` are the results of settling the attempts, in their order, or empty if the listing is not recorded any
-        more. Also counts and logs the attempts. While Kafka or the store is unavailable, waits as `until_available`.
+        `settled` are the results of settling the attempts `ended`, in the same order, or empty if the listing is no
+        longer recorded. Also counts and logs the attempts, and adds them to their photos' traces; deferred ones are not
+        added to the history. While Kafka or the store is unavailable, waits as `until_available` does, with its errors.
         """
         now = self._clock()
         events = [
-            image_downloaded(settled[-1].listing, attempt.photo.id, outcome.copy, self._url, changed=outcome.changed)
-            for attempt, outcome in zip(ended, settled, strict=False)
-            if outcome.copy
+            image_downloaded(settled[-1].listing, attempt.photo.id, result.copy, self._url, changed=result.changed)
+            for attempt, result in zip(ended, settled, strict=False)
+            if result.copy
         ]
         history = [
             Attempt(
@@ -75,9 +76,10 @@ class Reporter:
             _log(listing_id, attempt)
 
     async def republish_unannounced(self, listings: Mapping[ListingId, Listing], requested: Requested) -> None:
-        """Publish `image-downloaded` for requested photos whose copy may never have been announced.
+        """Publish `image-downloaded` for the requested photos for whose copy it may never have been published.
 
-        A worker may have died after it stored the copy and before it published the event. Raises BrokerUnavailable.
+        An earlier run of a worker may have ended between storing a copy and publishing its event
+        (`decide.unannounced`). Raises BrokerUnavailable.
         """
         await self._publish(
             [
@@ -93,7 +95,7 @@ class Reporter:
 
 
 def _log(listing_id: ListingId, attempt: EndedAttempt) -> None:
-    """Log an attempt, and add its span to the photo's trace."""
+    """Log an attempt, and add a span for it to the photo's trace."""
     feed, listing_key = listing_id
     photo, milliseconds = attempt.photo, attempt.milliseconds
     facts = {"feed": feed, "listing_key": listing_key, "image_id": photo.id, "ms": milliseconds}

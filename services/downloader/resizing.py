@@ -13,13 +13,17 @@ Sides = tuple[int, int]
 """Width and height in pixels."""
 
 FINE_PIXELS = 8_000_000
-"""A picture of at most this many pixels is averaged down to twice its final size only, which leaves more to the sharp
-filter. A larger one is averaged down as far as whole factors go."""
+"""A picture of at most this many pixels is averaged down to no less than twice its final sides: the sharp filter does
+the rest. A larger picture is averaged down as far as a whole factor goes."""
 _BAND_PIXELS = 1_000_000
 
 
 def variant_size(sides: Sides, spec: VariantSpec) -> Sides:
-    """Return a variant's sides for a photo of these sides: never larger, at least 1, and within its format's limit."""
+    """Return the sides of a variant, for a photo of these sides.
+
+    The variant has the photo's proportions. It is at most as wide as `spec` says, never larger than the photo, within
+    the limit of its format, and at least 1 pixel wide and high.
+    """
     width, height = sides
     longest = FORMATS[spec.format].max_side_pixels
     scale = min(1.0, spec.width / width, longest / height, longest / width)
@@ -32,23 +36,23 @@ def largest_variant(sides: Sides, specs: Sequence[VariantSpec]) -> Sides:
 
 
 def resized(image: Image.Image, size: Sides, box: tuple[float, float, float, float] | None = None) -> Image.Image:
-    """Return the picture, or the part of it in `box`, at another size, by the filter that keeps edges sharp.
+    """Resize the picture, or the part in `box` (left, top, right, bottom), to `size` with the Lanczos filter.
 
-    The two colour channels of a YCbCr picture are averaged instead, which takes a quarter less time: a variant keeps
-    only a quarter of them anyway.
+    The filter keeps edges sharp. The two colour channels of a YCbCr picture are averaged instead, which takes a quarter
+    less time: a variant keeps only a quarter of their pixels anyway.
     """
     if image.mode != "YCbCr":
         return image.resize(size, Image.Resampling.LANCZOS, box, reducing_gap=3.0)
     filters = (Image.Resampling.LANCZOS, Image.Resampling.BOX, Image.Resampling.BOX)
-    channels = [image.getchannel(number).resize(size, by, box) for number, by in enumerate(filters)]
+    channels = [image.getchannel(index).resize(size, resampling, box) for index, resampling in enumerate(filters)]
     return Image.merge("YCbCr", channels)
 
 
 def shrunk(image: Image.Image, stored: Sides, size: Sides) -> Image.Image:
-    """Return the decoded photo at the largest variant's size, before anything else is done to it.
+    """Return the decoded photo `image`, which is not yet turned upright, at `size`, the largest variant's sides.
 
-    `stored` are the photo's own sides: `image` may have been decoded smaller. Whole pixels are averaged first, band by
-    band, so that no full copy of a large picture is made; then comes the sharp filter.
+    `stored` are the sides of the photo's file; `image` may have been decoded at a smaller size. First whole blocks of
+    pixels are averaged, band by band, so that no full copy of a large picture is made. Then the sharp filter is used.
     """
     factor = _factor(image.size, size)
     scale = max(1, round(stored[0] / image.width)) * factor
@@ -58,7 +62,7 @@ def shrunk(image: Image.Image, stored: Sides, size: Sides) -> Image.Image:
 
 
 def shrunk_webp(photo: StillWebp, size: Sides) -> Image.Image:
-    """Decode a still WebP, and return it at the largest variant's size."""
+    """Decode a still WebP, and return the picture at `size`, the largest variant's sides."""
     mode, sides = "RGBA" if photo.has_alpha else "RGBX", sides_decoded(photo, size)
     image = Image.frombuffer(mode, sides, webp.decode(photo, sides), "raw", mode, 0, 1)
     if mode == "RGBX" and math.prod(sides) <= FINE_PIXELS:
@@ -67,22 +71,23 @@ def shrunk_webp(photo: StillWebp, size: Sides) -> Image.Image:
 
 
 def sides_decoded(photo: StillWebp, size: Sides) -> Sides:
-    """Return the sides at which to decode a still WebP that is wanted at `size`.
+    """Return the sides at which to decode a still WebP that is then resized to `size`.
 
-    A lossy one with alpha is decoded in full: libwebp would mix the colours of invisible pixels with visible ones.
+    A lossy WebP with alpha is decoded at its full size: at a smaller size libwebp would mix the colours of invisible
+    pixels with visible ones.
     """
     factor = 1 if photo.has_alpha and not photo.is_lossless else _factor(photo.sides, size)
     return math.ceil(photo.sides[0] / factor), math.ceil(photo.sides[1] / factor)
 
 
 def _factor(sides: Sides, size: Sides) -> int:
-    """Return by which whole number to divide the sides before the sharp filter resizes the rest."""
+    """Return the whole number, at least 1, to divide the sides by before the sharp filter resizes them to `size`."""
     times = min(sides[0] // size[0], sides[1] // size[1])
     return max(1, times if math.prod(sides) > FINE_PIXELS else times // 2)
 
 
 def _reduced(image: Image.Image, factor: int) -> Image.Image:
-    """Return the picture with its sides divided by `factor`, in a mode that can be resized."""
+    """Return the picture with its sides divided by `factor` and rounded up, in a mode that can be resized."""
     if factor == 1 and image.mode in ("L", "RGB", "RGBX", "YCbCr", "CMYK") and not image.has_transparency_data:
         return image
     width, height = image.size
@@ -97,7 +102,7 @@ def _reduced(image: Image.Image, factor: int) -> Image.Image:
 
 
 def _resizable(image: Image.Image) -> Image.Image:
-    """Return the picture in a mode that can be resized: a palette, for one, has no average of two colours."""
+    """Return the picture in a mode whose pixels can be averaged. Those of a palette, for example, cannot."""
     if image.mode.startswith("I"):
         return image.convert("I").point(lambda value: value / 256).convert("L")  # from 16 bits
     if image.mode != "LA" and image.has_transparency_data:

@@ -1,4 +1,4 @@
-"""Awaits work that must not be lost: retries it while a server is unavailable, and lets concurrent work end."""
+"""Awaits work that must not be lost: repeats it while a server is unavailable, and waits for all concurrent work."""
 
 import asyncio
 import time
@@ -20,10 +20,9 @@ _logger = log.get(__name__)
 
 
 async def until_available(act: Callable[[], Awaitable[T]]) -> T:
-    """Call `act` until it succeeds, with growing pauses while a server cannot be reached, and return its result.
+    """Call `act` again, after growing pauses, until it raises no StoreUnavailable, Contention or BrokerUnavailable.
 
-    After five minutes raises the last error: StoreUnavailable, Contention or BrokerUnavailable. Any other is raised at
-    once.
+    Return the result of `act`. Raises the last of these errors after five minutes, and any other exception at once.
     """
     pause, give_up_at = _FIRST_PAUSE_SECONDS, time.monotonic() + _MAX_SECONDS
     while True:

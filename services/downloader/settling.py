@@ -16,10 +16,10 @@ from shared.stores.updates import OptimisticUpdate
 
 
 class Settler:
-    """Settles attempts of all feeds."""
+    """Settles the attempts of all feeds."""
 
     def __init__(self, listings: ListingRecords, superseded_for: timedelta, clock: Clock) -> None:
-        """Take the store, and how long a superseded copy stays public."""
+        """`superseded_for` is how long a superseded copy stays public."""
         self._listings = listings
         self._superseded_for = superseded_for
         self._clock = clock
@@ -27,8 +27,8 @@ class Settler:
     async def settle(self, feed: Feed, listing_id: ListingId, ended: Sequence[EndedAttempt]) -> Sequence[Settled]:
         """Write the outcomes of ended attempts into their listing as it is now, in one write.
 
-        Return one Settled for each attempt, in their order, or none if the listing is not recorded any more. Raises
-        StoreUnavailable, and Contention if others changed the listing before each attempt to write.
+        Return a Settled for each attempt, in the same order, or an empty sequence if the listing is no longer recorded.
+        Raises StoreUnavailable, and Contention if other processes changed the listing before each attempt to write.
         """
         settled: Sequence[Settled] = ()
         update = OptimisticUpdate(self._listings, [listing_id])
@@ -41,7 +41,7 @@ class Settler:
         return settled
 
     def _decide(self, feed: Feed, listing: Listing, ended: Sequence[EndedAttempt]) -> list[Settled]:
-        """Settle one outcome after the other; the listing of each Settled holds all outcomes up to its own."""
+        """Apply the outcomes to the listing, one after the other. Each Settled holds all outcomes up to its own."""
         now, settled = self._clock(), list[Settled]()
         for attempt in ended:
             settled.append(

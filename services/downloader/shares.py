@@ -1,24 +1,27 @@
-"""Hands out equal shares of something, such as memory, by urgency and order of arrival."""
+"""Hands out equal shares of a resource, such as memory, by urgency and order of arrival."""
 
 import asyncio
 import heapq
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from itertools import count
 
 
 class Shares:
-    """Hands out a fixed number of shares. Urgent callers come first; nobody overtakes one that waits for several."""
+    """A semaphore with a fixed number of shares, of which a caller may hold several.
 
-    def __init__(self, size: int) -> None:
-        """Take how many shares there are."""
-        self._free = size
-        self._arrivals = count()
+    Urgent callers get theirs first, and equally urgent callers in the order of their arrival, even if a later caller
+    wants fewer shares and could have them sooner.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._free = count
+        self._arrivals = itertools.count()
         self._waiting: list[tuple[bool, int, int, asyncio.Future[None]]] = []
 
     @asynccontextmanager
     async def hold(self, shares: int, *, urgent: bool) -> AsyncIterator[None]:
-        """Wait for this number of shares, and hold them while the block runs; an urgent caller waits less."""
+        """Wait for this number of shares, and hold them while the `with` block runs. Urgent callers go first."""
         turn = asyncio.get_running_loop().create_future()
         heapq.heappush(self._waiting, (not urgent, next(self._arrivals), shares, turn))
         self._hand_out()

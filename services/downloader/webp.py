@@ -1,8 +1,9 @@
-"""Decodes a still WebP by libwebp's own functions, at a smaller size where that serves.
+"""Decodes still WebPs with libwebp's own functions, which can reduce a photo while decoding it.
 
-Pillow reads every WebP as an animation, at 16 bytes a pixel: two canvases, the frame as bytes, and a picture of it. The
-libwebp that comes with Pillow needs 4, and next to none for a lossy photo that is made smaller while it is decoded. The
-structures below are those of libwebp's `webp/decode.h`, which do not change within a major version of its ABI.
+Pillow decodes every WebP as an animation, which takes 16 bytes a pixel: two canvases, the frame as bytes, and a picture
+of the frame. Pillow's libwebp alone takes 4 bytes a pixel, and next to none for a lossy photo that it reduces while
+decoding. The structures below are those of libwebp's `webp/decode.h`, which do not change within a major version of its
+ABI.
 """
 
 import ctypes
@@ -53,7 +54,7 @@ class _Config(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class StillWebp:
-    """The bytes of a WebP that is no animation, and what its header says; sides in pixels."""
+    """The bytes of a WebP that is not an animation, and the facts of its header. `sides` are in pixels."""
 
     content: bytes = field(repr=False)
     sides: tuple[int, int]
@@ -62,7 +63,7 @@ class StillWebp:
 
 
 def read_still(content: bytes) -> StillWebp | None:
-    """Read the header of a WebP. Return None for an animation, and for a header that makes no sense."""
+    """Read the header of a WebP. Return None if the WebP is an animation, or if its header is invalid."""
     features = _Features()
     status = _LIBWEBP.WebPGetFeaturesInternal(content, ctypes.c_size_t(len(content)), ctypes.byref(features), _ABI)
     if status != _OK or features.has_animation:
@@ -71,9 +72,9 @@ def read_still(content: bytes) -> StillWebp | None:
 
 
 def decode(photo: StillWebp, sides: tuple[int, int]) -> bytearray:
-    """Decode a photo at these sides, averaged where the photo is larger. Return RGBA, 4 bytes a pixel.
+    """Decode a photo at these sides, by averaging its pixels if it is larger. Return the pixels as RGBA, 4 bytes each.
 
-    Raises MemoryError, and ValueError for bytes that end early or make no sense.
+    Raises MemoryError if libwebp runs out of memory, and ValueError if the bytes end early or are invalid.
     """
     config = _Config()
     if not _LIBWEBP.WebPInitDecoderConfigInternal(ctypes.byref(config), _ABI):
