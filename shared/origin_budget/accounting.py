@@ -1,4 +1,4 @@
-"""Accounts for ended downloads: frees their slots, counts their bytes, and learns from the origin's answers."""
+"""Accounts for ended downloads: frees their slots, counts their bytes, and applies the origin's answers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,53 +14,53 @@ from shared.origin_budget.pacing import without_planned
 from shared.origin_budget.windows import HOUR
 
 _BEFORE_SENDING = {Reason.BAD_URL, Reason.REFUSED_HOST, Reason.REFUSED_ADDRESS}
-"""Reasons of failures that are found before a request is sent: they say nothing of the origin."""
+"""Reasons of failures that are found before a request is sent: they say nothing about the origin."""
 
 
 @dataclass(frozen=True, slots=True)
 class EndedDownload:
-    """How one granted download ended."""
+    """The end of a granted download, as the ledger accounts for it."""
 
     slot: str
     image_id: str
     sent_at: datetime | None
-    """When its last request was sent; None if the download says nothing of the origin."""
+    """When its last request was sent; None if the end of the download says nothing about the origin."""
     failure: Failure | None = None
-    """The origin's failure; None if it answered well, or did not answer."""
+    """Why the download failed; None after a good answer, or if the download was given back."""
     received_bytes: int = 0
     unused: tuple[datetime, ...] = ()
-    """Planned times at which no request was sent: they are free again."""
+    """Planned times at which no request was sent: other requests may have them."""
 
 
 def with_ended(ledger: Ledger, feed: Feed, ended: Sequence[EndedDownload], now: datetime, *, jitter: float) -> Ledger:
-    """Return the ledger after downloads ended, given in the order of their ends.
+    """Return the ledger after these downloads ended, in this order.
 
-    Their slots and unused planned times are free, and their bytes counted. The origin's answers may throttle the
-    feed, and open or close its breaker. A download that is accounted for twice changes slots, bytes and requests once.
-    `jitter`, from 0 to 1, makes a throttling without a named time up to a quarter longer.
+    Their slots and unused planned times are free again, and their bytes are counted. The origin's answers may throttle
+    the feed, and open or close its breaker. `jitter` from 0 to 1 makes a throttling for which the origin named no time
+    up to a quarter longer. A download that is accounted for twice changes slots, bytes and requests once.
     """
     ledger = advanced(ledger, feed, now)
-    for end in ended:
-        if end.slot in ledger.slots:  # else it was accounted for, or expired and was taken for lost
-            ledger = _without_slot(ledger, end)
-        ledger = _after_answer(ledger, end, jitter)
+    for download in ended:
+        if download.slot in ledger.slots:  # else it was accounted for already, here or when its slot expired
+            ledger = _without_slot(ledger, download)
+        ledger = _after_answer(ledger, download, jitter)
     return ledger
 
 
-def _without_slot(ledger: Ledger, end: EndedDownload) -> Ledger:
+def _without_slot(ledger: Ledger, download: EndedDownload) -> Ledger:
     return replace(
-        without_planned(ledger, end.unused),
-        slots={slot: expires_at for slot, expires_at in ledger.slots.items() if slot != end.slot},
-        hour_bytes=HOUR.added(ledger.hour_bytes, ledger.as_of, end.received_bytes),
+        without_planned(ledger, download.unused),
+        slots={slot: expires_at for slot, expires_at in ledger.slots.items() if slot != download.slot},
+        hour_bytes=HOUR.added(ledger.hour_bytes, ledger.as_of, download.received_bytes),
     )
 
 
-def _after_answer(ledger: Ledger, end: EndedDownload, jitter: float) -> Ledger:
+def _after_answer(ledger: Ledger, download: EndedDownload, jitter: float) -> Ledger:
     """Return the ledger after the origin's answer to a download, which may throttle the feed or change its breaker.
 
-    Nothing changes if no request was sent, or if our own budget refused it.
+    The ledger is unchanged if the download sent no request, or if the budget refused its last request.
     """
-    if end.sent_at is None or (end.failure and end.failure.reason in _BEFORE_SENDING):
+    if download.sent_at is None or (download.failure and download.failure.reason in _BEFORE_SENDING):
         return ledger
-    ledger = throttling.after_answer(ledger, end.failure, to_moment(end.sent_at), jitter)
-    return breaker.after_answer(ledger, end.slot, end.image_id, end.failure)
+    ledger = throttling.after_answer(ledger, download.failure, to_moment(download.sent_at), jitter)
+    return breaker.after_answer(ledger, download.slot, download.image_id, download.failure)

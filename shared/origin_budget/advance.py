@@ -12,14 +12,15 @@ from shared.origin_budget.moments import SECOND_MICROS, Moment, to_moment
 from shared.origin_budget.windows import DAY, HOUR
 
 CLOCK_STEP_MICROS = 5 * SECOND_MICROS
-"""A reading of the store's clock that is further behind the ledger means that the clock was set back."""
+"""If the store's time is further than this behind the ledger's, the store's clock was set back."""
 
 
 def advanced(ledger: Ledger, feed: Feed, now: datetime) -> Ledger:
-    """Return the ledger as of `now`, the store's time: without requests that left their windows and slots that expired.
+    """Return the ledger as of `now`, the store's time: without old requests, expired slots and an ended pause.
 
-    For each expired slot the bytes of the largest allowed file are counted, as its dead worker cannot tell how many it
-    received. If the store's clock was set back, the ledger goes on as if no time had passed.
+    A request is old once it has left its windows. For each expired slot, the bytes of the largest allowed file are
+    counted, as nobody knows how many bytes its dead worker received. If the store's clock was set back, the ledger's
+    times are set back with it, as if no time had passed.
     """
     moment = to_moment(now)
     if ledger.as_of > moment + CLOCK_STEP_MICROS:
@@ -43,13 +44,13 @@ def advanced(ledger: Ledger, feed: Feed, now: datetime) -> Ledger:
 
 
 def with_earlier_runs_expired(ledger: Ledger, worker: str, run: str, now: datetime) -> Ledger:
-    """Return the ledger in which the slots of earlier runs of a worker expire now.
+    """Return the ledger in which the slots of a worker's earlier runs expire now.
 
-    Their connections ended with the process that held them. A slot's name is made of its worker's, its run's and more,
-    joined by dashes.
+    The connections of an earlier run ended with its process. A slot's name begins with the names of its worker and of
+    its run, each followed by a dash.
     """
-    of_worker, of_run, moment = f"{worker}-", f"{worker}-{run}-", to_moment(now)
-    dead = {slot for slot in ledger.slots if slot.startswith(of_worker) and not slot.startswith(of_run)}
+    worker_prefix, run_prefix, moment = f"{worker}-", f"{worker}-{run}-", to_moment(now)
+    dead = {slot for slot in ledger.slots if slot.startswith(worker_prefix) and not slot.startswith(run_prefix)}
     if not dead:
         return ledger
     slots = {slot: min(until, moment) if slot in dead else until for slot, until in ledger.slots.items()}
@@ -57,9 +58,10 @@ def with_earlier_runs_expired(ledger: Ledger, worker: str, run: str, now: dateti
 
 
 def _set_back(ledger: Ledger, micros: int) -> Ledger:
-    """Return the ledger with all its times moved into the past, except those of an operator's pause.
+    """Return the ledger with all its times moved back by `micros` microseconds, except those of an operator's pause.
 
-    The pause may have been written by the new clock already, and had better last too long than too short.
+    The pause may have been written by the clock as it is now. A pause that lasts too long does less harm than one that
+    ends too early.
     """
 
     def moved(at: Moment) -> Moment:

@@ -8,26 +8,27 @@ from shared.origin_budget.ledger import Breaker, Ledger
 from shared.origin_budget.moments import Moment, to_micros
 
 OPENS_AFTER: Mapping[Reason, int] = {Reason.FORBIDDEN: 10, Reason.GONE: 40, Reason.UNREACHABLE: 8}
-"""After how many photos in a row it opens. A listing may lose all its photos; if a whole part of an origin is gone,
-there is no end of them."""
+"""After how many photos in a row that failed for this reason the breaker opens. GONE has the highest number: a listing
+may lose all its photos while the origin is well."""
 _FIRST_PROBE_SECONDS, _LONGEST_PROBE_SECONDS = 2.0, 30.0
-"""The first and the longest wait before a probe; each is twice as long as the last."""
+"""The first and the longest wait before a probe; each wait is twice as long as the last."""
 _COUNTED_AS = {
     Reason.FORBIDDEN: Reason.FORBIDDEN,
     Reason.GONE: Reason.GONE,
     Reason.UNREACHABLE: Reason.UNREACHABLE,
     Reason.TIMEOUT: Reason.UNREACHABLE,
 }
-"""The reasons of failures that count, and as which reason each counts."""
+"""The failures' reasons that the breaker counts, each with the reason as which it is counted."""
 _UNWELL = {Reason.THROTTLED, Reason.ORIGIN_ERROR, Reason.UNREACHABLE, Reason.TIMEOUT}
-"""Reasons that show no healthy origin: they end no row of failures, and close no breaker."""
+"""Reasons that do not show a healthy origin: they do not end a row of failures, and do not close the breaker."""
 
 
 def after_answer(ledger: Ledger, slot: str, image_id: str, failure: Failure | None) -> Ledger:
-    """Return the ledger after the origin answered for a photo; `failure` is None for a good answer.
+    """Return the ledger after the origin's answer to the request for a photo; `failure` is None for a good answer.
 
-    A row of failures grows or ends, and the breaker opens at its length. While it is open, only the answer to the
-    probe, the download that has its `probe_slot`, counts: it closes the breaker or doubles the wait.
+    While the breaker is closed, the answer adds to the row of failures or ends it, and the breaker opens once the row
+    is long enough (`OPENS_AFTER`). While the breaker is open, only the answer to its probe counts, the download that
+    has the breaker's `probe_slot`: it closes the breaker, or doubles the wait for the next probe.
     """
     if ledger.breaker is None:
         return _counted(ledger, image_id, failure)
@@ -35,7 +36,11 @@ def after_answer(ledger: Ledger, slot: str, image_id: str, failure: Failure | No
 
 
 def _counted(ledger: Ledger, image_id: str, failure: Failure | None) -> Ledger:
-    """Return the ledger with the answer in its row of failures, and with an open breaker if the row is long enough."""
+    """Return the ledger after an answer while the breaker is closed.
+
+    A failure that counts joins the row of failures for its reason, once for each image, and opens the breaker if the
+    row is then long enough. An answer of a healthy origin ends the row. Other failures change nothing.
+    """
     counted_as = _COUNTED_AS.get(failure.reason) if failure else None
     if counted_as is None:
         is_unwell = failure and failure.reason in _UNWELL
@@ -53,7 +58,7 @@ def _counted(ledger: Ledger, image_id: str, failure: Failure | None) -> Ledger:
 
 
 def _probed(ledger: Ledger, breaker: Breaker, failure: Failure | None) -> Ledger:
-    """Return the ledger after a probe: with a closed breaker if the origin is healthy, else with a longer wait."""
+    """Return the ledger after a probe's answer: a healthy origin closes the breaker, else its next wait is longer."""
     is_unwell = failure and (failure.reason in _UNWELL or _COUNTED_AS.get(failure.reason) is breaker.reason)
     if not is_unwell:
         return replace(_without_row(ledger), breaker=None)

@@ -1,15 +1,15 @@
-"""The origin budget as a worker asks it: may this request go now, and when may the next?
+"""The origin budget as workers use it: may this request be sent now, and when may the next?
 
-A batch of downloads goes through these methods of OriginBudget:
+A worker calls these methods of OriginBudget for each batch of downloads:
 
-1. `take`: get downloads granted, with one write of the feed's ledger.
-2. `wait_for_planned_time` before a download's first request, `wait_for_another_request` before each redirect's.
-3. `confirm_on_time` when the request's connection is made and it is about to be written.
-4. `record_end` when the origin has answered.
-5. `give_back`: free what is left of the batch, with one more write.
+1. `take` gets the downloads granted, with one write of the feed's ledger.
+2. `wait_for_planned_time` waits before a download's first request, `wait_for_another_request` before each redirect's.
+3. `confirm_on_time` checks the time again once the connection is made, just before the request is written.
+4. `record_end` records the origin's answer.
+5. `give_back` frees the slots that are left of the batch, with one more write.
 
-An end is accounted for by this process's next write of the ledger, whichever method makes it. A process that dies
-accounts for nothing: its slots are free when it starts again under its name, or when they expire.
+The next write of the ledger by this process accounts for an ended download, whichever method makes that write. A
+process that dies accounts for nothing: its slots are freed when it starts again under its name, or when they expire.
 """
 
 import asyncio
@@ -45,55 +45,55 @@ from shared.stores.errors import Contention, StoreUnavailable
 from shared.stores.ledgers import Ledgers, StoredLedger
 
 MAX_WAIT_SECONDS = 2.0
-"""How long `take` waits for a grant unless it is told otherwise; photos that must wait longer are better deferred."""
+"""How long `take` waits for a grant by default; a photo that must wait longer is better deferred."""
 _SLOT_MARGIN_SECONDS = 10.0
 """How long after its timeout a download still has its slot: its batch is given back by then."""
 _MAX_PLANS = 3
 """How many planned times a request gets, one after the other, if it misses them."""
 _LOOK_AHEAD = timedelta(milliseconds=20)
-"""The ledger is read so long before a request's planned time, as to read it takes time."""
+"""The ledger is read this long before a request's planned time, as the reading takes time."""
 _MAX_SLEEP_SECONDS = 2 * HORIZON_VIEWED_MICROS / SECOND_MICROS
-"""Nothing is planned further ahead. A longer wait would come from a clock that was set."""
+"""No request is planned further ahead. Only a clock that was set could make a wait longer."""
 _SPREAD_SECONDS, _SPREAD_VIEWED_SECONDS = 0.05, 0.02
-"""Waiters for the same moment ask again spread over this time; routine requests are planned further ahead than that."""
+"""Tasks that wait for the same moment ask again spread over this time. Routine requests are planned further ahead."""
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _logger = log.get(__name__)
 
 T = TypeVar("T")
 Rule = Callable[[Ledger, datetime], tuple[Ledger | None, T]]
-"""Takes the ledger and the store's time; returns the ledger to write, or None to write nothing, and its answer."""
+"""A function that takes the ledger and the store's time, and returns the ledger to write and an answer for its caller.
+None in place of the ledger: it changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Change(Generic[T]):
-    """One change of a ledger."""
+    """A change of a ledger: the ledger before and after it, and the answer of the rule that made it."""
 
     before: Ledger
     after: Ledger
     ended: int
-    """How many ended downloads it accounts for."""
+    """How many ended downloads the change accounts for."""
     answer: T
-    """The rule's answer."""
 
 
 @dataclass(slots=True)
 class _FeedState:
-    """What this process knows of a feed that the ledger does not say yet, and its tasks that wait."""
+    """The state of a feed in this process: facts that are not in the ledger yet, and the signals of its tasks."""
 
     throttled_until: datetime = _LONG_AGO
-    """Until when an origin's answer that no write accounts for yet suspends the feed."""
+    """Until when the feed is throttled by answers that no write of the ledger accounts for yet."""
     is_earlier_run_expired: bool = False
-    """True once the slots that an earlier run of this worker held were freed."""
+    """True once the slots of this worker's earlier runs were freed."""
     ended: list[EndedDownload] = field(default_factory=list)
-    """The ended downloads that no write accounts for yet, in the order of their ends."""
+    """The ended downloads that no write of the ledger accounts for yet, in the order of their ends."""
     writing: asyncio.Lock = field(default_factory=asyncio.Lock)
     slots_freed: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when slots of this process are free again, to wake its tasks that wait for a grant."""
+    """Set when slots of this process were freed, to wake its tasks that wait for a grant."""
 
 
 class OriginBudget:
-    """The budgets of all feeds, as one worker process sees them."""
+    """The budgets of all feeds, for one worker process."""
 
     def __init__(
         self,
@@ -103,9 +103,10 @@ class OriginBudget:
         monotonic: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """Take the worker's name, a monotonic clock in seconds, and a source of numbers from 0 to 1 for jitter.
+        """Start without a ledger: each is read when its feed is first asked for.
 
-        A worker keeps its name over restarts, and frees the slots of its earlier run by it.
+        `worker` is this worker's name. It stays the same over restarts, so that the slots of an earlier run can be
+        freed. `monotonic` is a clock in seconds, and `chance` gives random numbers from 0 to 1 for jitter.
         """
         # A hash: names may contain dots, and MongoDB takes the dots of a key for a path.
         self._worker, self._run = hashlib.sha256(worker.encode()).hexdigest()[:8], uuid.uuid4().hex[:8]
@@ -118,7 +119,7 @@ class OriginBudget:
         self._is_closed = False
 
     def close(self) -> None:
-        """Stop granting downloads: each `take` that waits, and each later one, returns an empty batch at once."""
+        """Grant no more downloads: each `take` that waits now, and each later call, returns an empty batch at once."""
         self._is_closed = True
         for state in self._feeds.values():
             state.slots_freed.set()
@@ -132,10 +133,11 @@ class OriginBudget:
         *,
         failed_before: bool = False,
     ) -> DownloadBatch:
-        """Take up to `count` downloads from the feed's budget, at most a batch; return those that were granted.
+        """Ask the feed's budget for `count` downloads; return those that were granted, at most `feed.batch_size`.
 
-        If none is granted, asks again until one is, for up to `wait_seconds`. `failed_before` is True if all the photos
-        failed before: an unwell origin is better probed with others. Raises StoreUnavailable and Contention.
+        If no download is granted, ask again for up to `wait_seconds`; then return an empty batch. `failed_before` is
+        True if all the photos failed before: they leave the probe of an open breaker to other photos for some seconds.
+        Raises StoreUnavailable and Contention.
         """
         state, give_up = self._state(feed), self._monotonic() + wait_seconds
         demand = Demand(
@@ -160,10 +162,9 @@ class OriginBudget:
     async def wait_for_planned_time(self, download: GrantedDownload) -> bool:
         """Wait until the planned time of the download's next request; return True if the request may be sent now.
 
-        A planned time that was missed is replaced by another, which is waited for. If the feed is suspended by then, or
-        the budget has no other time, return False: `download.due_at` says when to try the photo again. Raises
-        StoreUnavailable and Contention if the ledger, which says whether the feed is suspended, cannot be read or
-        written.
+        If the planned time is missed, wait for another one, up to three in all. Return False if the feed is suspended
+        by then, or if the budget has no other time: `download.due_at` says when to attempt the photo again. Raises
+        StoreUnavailable and Contention if the ledger cannot be read or written: it says whether the feed is suspended.
         """
         feed, state = download.feed, self._state(download.feed)
         for _ in range(_MAX_PLANS):
@@ -185,8 +186,9 @@ class OriginBudget:
     async def confirm_on_time(self, download: GrantedDownload) -> bool:
         """Return True if the download's request may be written now that its connection is made.
 
-        A request that missed its planned time meanwhile waits for another, as in `wait_for_planned_time`. If it gets
-        none, return False: `download.due_at` says when to try the photo again. Raises StoreUnavailable and Contention.
+        If the request missed its planned time meanwhile, wait for another one, as `wait_for_planned_time` does. Return
+        False if there is none: `download.due_at` says when to attempt the photo again. Raises StoreUnavailable and
+        Contention.
         """
         if not is_on_time(download.feed, download.planned_at, self._clock.now()):
             is_allowed = await self.wait_for_planned_time(download)
@@ -197,19 +199,19 @@ class OriginBudget:
         return True
 
     async def wait_for_another_request(self, download: GrantedDownload) -> bool:
-        """Plan one more request of a running download, a redirect's, and wait for its planned time.
+        """Plan one more request of a running download, to follow a redirect, and wait for its planned time.
 
-        Return True if it may be sent now. Return False if the budget has no time for it or the feed is suspended:
-        `download.due_at` says when to try the photo again. Raises StoreUnavailable and Contention.
+        Return True if the request may be sent now. Return False if the budget has no time for it, or if the feed is
+        suspended: `download.due_at` says when to attempt the photo again. Raises StoreUnavailable and Contention.
         """
         return await self._plan_anew(download, unused=None) and await self.wait_for_planned_time(download)
 
     async def record_end(self, download: GrantedDownload, failure: Failure | None, *, batch: DownloadBatch) -> None:
-        """Record that a download of the batch ended, with the origin's failure or None for a good answer.
+        """Record that a download of the batch ended, with its failure, or None after a good answer.
 
-        The ledger is written at once if the origin throttles, and with the end of the batch's last download; other ends
-        are accounted for by the next write. If the ledger cannot be written, that is logged, and this process's next
-        write accounts for the end too. A download whose end is recorded already is ignored.
+        The ledger is written at once if the origin throttles, or if this is the last download of the batch to end. Else
+        the next write accounts for the end. A write that fails is logged, and this process's next write accounts for
+        the end too. A download whose end is recorded already is ignored.
         """
         if download not in batch.running:
             return
@@ -218,17 +220,17 @@ class OriginBudget:
         state.ended.append(ended)
         is_throttled = failure and ended.sent_at and (failure.reason is Reason.THROTTLED or failure.wait_seconds)
         if failure and is_throttled:
-            # This process sends nothing more from now on, not only once the ledger says so.
+            # This process sends no request from now on, before the ledger is written.
             seconds = throttling.bounded(failure.wait_seconds or 0.0)
             state.throttled_until = max(state.throttled_until, self._clock.now() + timedelta(seconds=seconds))
         if is_throttled or not batch.running:
             await self._account(download.feed)
 
     async def give_back(self, batch: DownloadBatch) -> None:
-        """Free the slots of the batch's downloads whose end is not recorded, and account for all ends.
+        """Free the slots of all downloads of the batch, and account for every download that ended.
 
-        Such a download says nothing of the origin. If the ledger cannot be written, that is logged, and this process's
-        next write accounts for the batch.
+        A download whose end is not recorded counts neither as a good answer nor as a failure of the origin. A write
+        that fails is logged, and this process's next write accounts for the batch.
         """
         self._state(batch.feed).ended += [replace(download.ended(None), sent_at=None) for download in batch.running]
         batch.running.clear()
@@ -243,9 +245,10 @@ class OriginBudget:
             _logger.warning("ledger-write-failed", feed=feed.name, downloads=len(state.ended), error=str(error))
 
     async def _plan_anew(self, download: GrantedDownload, *, unused: datetime | None) -> bool:
-        """Plan one more request of the download, in place of the `unused` planned time unless that is None.
+        """Plan one more request of the download, in place of its `unused` planned time if that is given.
 
-        Return True if the budget has a time for it, which is then `download.planned_at`; else set `download.due_at`.
+        Return True and set `download.planned_at` if the budget has a time for the request. Else return False and set
+        `download.due_at`. Raises StoreUnavailable and Contention.
         """
         feed = download.feed
 
@@ -262,9 +265,9 @@ class OriginBudget:
         return True
 
     async def _change(self, feed: Feed, rule: Rule[T]) -> T:
-        """Account for all ended downloads, apply a rule to the ledger after that, and write; return the rule's answer.
+        """Account for all ended downloads, then apply a rule to the ledger and write it; return the rule's answer.
 
-        Raises StoreUnavailable and Contention.
+        The ledger is written only if it changed. Raises StoreUnavailable and Contention.
         """
         state = self._state(feed)
 
@@ -287,7 +290,7 @@ class OriginBudget:
             if change.ended:
                 state.slots_freed.set()
             if not state.ended:
-                state.throttled_until = _LONG_AGO  # the ledger says so now, and an operator may end it there
+                state.throttled_until = _LONG_AGO  # the ledger has the throttling now, and an operator may end it there
             _report(feed, change.before, change.after)
             return change.answer
 
@@ -312,7 +315,7 @@ def _slot_seconds(feed: Feed) -> float:
 
 
 def _report(feed: Feed, before: Ledger, after: Ledger) -> None:
-    """Log that the feed was throttled, or its breaker opened or closed: once, by the worker that wrote the change."""
+    """Log that the feed was throttled, or that its breaker opened or closed. Called by the worker that wrote this."""
     if after.throttled_until > before.throttled_until:
         _logger.warning("feed-throttled", feed=feed.name, reason=after.reason)
     if after.breaker and not before.breaker:

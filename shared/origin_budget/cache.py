@@ -1,4 +1,4 @@
-"""The ledgers as this process knows them: of each feed the newest that it read or wrote."""
+"""A cache of ledgers: for each feed the newest ledger that this process read or wrote."""
 
 import asyncio
 from collections.abc import Callable
@@ -26,13 +26,13 @@ class _Cached:
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def keep(self, stored: StoredLedger) -> None:
-        """Keep a ledger unless a newer one is kept: readings and writes may end in another order than they began."""
+        """Keep this ledger unless a newer one is kept: readings and writes may end in another order than they began."""
         if stored.revision >= self.stored.revision:
             self.stored = stored
 
 
 class LedgerCache:
-    """Implements Ledgers, and keeps the newest ledger of each feed. Each reading sets the shared clock."""
+    """A store of ledgers that keeps the newest ledger of each feed in memory. Each reading adjusts the shared clock."""
 
     def __init__(self, ledgers: Ledgers, clock: SharedClock, monotonic: Callable[[], float]) -> None:
         self._ledgers = ledgers
@@ -41,9 +41,10 @@ class LedgerCache:
         self._cached: dict[str, _Cached] = {}
 
     async def get(self, feed: str) -> StoredLedger:
-        """Read the feed's ledger and keep it; return the newest that is kept, which a concurrent call may have read.
+        """Read the feed's ledger and keep it; return the newest ledger that is kept.
 
-        Raises StoreUnavailable, also if the store answers too slowly to set the shared clock by its time.
+        A concurrent call may have read or written a newer one. Raises StoreUnavailable, also if the store answers three
+        readings too slowly for the shared clock.
         """
         cached = self._of(feed)
         for _ in range(_MAX_READINGS):
@@ -57,10 +58,10 @@ class LedgerCache:
         raise StoreUnavailable("the store answers too slowly to tell the time by it, and requests are planned by that")
 
     async def replace(self, feed: str, document: Document, expected_revision: int) -> bool:
-        """Write the feed's ledger if its revision is still the expected one, and keep it. Raises StoreUnavailable.
+        """Write the feed's ledger if the stored revision is still `expected_revision`; return True if it was written.
 
-        Return True if it was written. If not, the next reading is kept whatever its revision, as an operator may have
-        put an older ledger back.
+        A written ledger is kept. If it was not written, the next reading is kept whatever its revision, as an operator
+        may have restored an older ledger. Raises StoreUnavailable.
         """
         cached = self._of(feed)
         is_written = await self._ledgers.replace(feed, document, expected_revision)
@@ -71,9 +72,9 @@ class LedgerCache:
         return is_written
 
     async def refresh(self, feed: str) -> None:
-        """Read the feed's ledger and keep it, unless it was read within 0.1 s. Raises StoreUnavailable.
+        """Read the feed's ledger and keep it, unless the last reading began at most 0.1 s ago.
 
-        Concurrent calls share one reading.
+        Concurrent calls share a reading. Raises StoreUnavailable.
         """
         cached = self._of(feed)
         async with cached.reading:
@@ -81,7 +82,7 @@ class LedgerCache:
                 await self.get(feed)
 
     def newest(self, feed: str) -> Ledger:
-        """Return the newest ledger of the feed that is known; an unused ledger before the first reading."""
+        """Return the feed's newest kept ledger; an unused ledger before the first reading."""
         return self._of(feed).stored.ledger
 
     def _of(self, feed: str) -> _Cached:

@@ -1,33 +1,34 @@
-"""The store's time, derived from this process's monotonic clock: all workers know the same time by it."""
+"""The store's time, computed from this process's monotonic clock, so that all workers plan by the same time."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 _DRIFT = 2e-4
-"""By how many seconds a second two clocks may drift apart: more than any quartz does."""
+"""By how many seconds two clocks may drift apart in a second: more than any quartz clock does."""
 _KNOWN_WITHIN_SECONDS = 1.0
-"""No request is planned by a time that is known less exactly."""
+"""The largest distance of the bounds at which requests may be planned."""
 _STORE_RESOLUTION_SECONDS = 0.001
 
 
 class SharedClock:
-    """The store's time, the same in each worker whatever its own clock shows.
+    """A clock that shows the store's time, the same in each worker whatever the worker's own clock shows.
 
-    Each reading of the store's time sets a lower and an upper bound for the difference to the monotonic clock. The
-    bounds of all readings together are narrow.
+    Each reading of the store's time sets a lower and an upper bound for the difference between the store's clock and
+    the monotonic clock. The bounds of several readings together are narrower than those of each.
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
-        """Take a monotonic clock that returns seconds."""
+        """Start without a known time. `monotonic` is this process's monotonic clock, in seconds."""
         self._monotonic = monotonic
         self._low, self._high = float("-inf"), float("inf")
         self._learned = monotonic()
 
     def learn(self, before: float, after: float, store_time: datetime) -> None:
-        """Narrow the bounds by a reading: the store said that its time is `store_time`, cut to the millisecond.
+        """Narrow the bounds with a reading of the store's time, `store_time`, which is cut to the millisecond.
 
-        It said so between `before` and `after`, two times of the monotonic clock in seconds. If no difference of the
-        clocks fits all readings, the store's clock was set or another server answers, and only this reading counts.
+        `before` and `after` are the times of the monotonic clock in seconds between which the store's time was read. If
+        no difference of the clocks fits all readings, the store's clock was set, or another server answers: then the
+        bounds are those of this reading alone.
         """
         low, high = store_time.timestamp() - after, store_time.timestamp() + _STORE_RESOLUTION_SECONDS - before
         drifted = _DRIFT * max(0.0, after - self._learned)
@@ -42,5 +43,5 @@ class SharedClock:
         return self._high - self._low <= _KNOWN_WITHIN_SECONDS
 
     def now(self) -> datetime:
-        """Return the store's time now, in UTC. To be called after the first `learn`."""
+        """Return the store's time now, in UTC. Call `learn` first."""
         return datetime.fromtimestamp(self._monotonic() + (self._low + self._high) / 2, UTC)

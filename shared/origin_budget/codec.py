@@ -1,6 +1,6 @@
-"""How a ledger is stored: a document whose keys never change, as every later program must read the ledgers that exist.
+"""How is a ledger stored? As a document whose keys never change: every later version of the code must read it.
 
-`to_document` drops keys that this program does not know; `with_pause` and `without_suspensions` keep them.
+`to_document` drops keys that this version does not know; `with_pause` and `without_suspensions` keep them.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ Document = Mapping[str, Any]
 
 
 def to_document(ledger: Ledger) -> Document:
-    """Return the document to store for a ledger. JSON and BSON keep its values exactly."""
+    """Return the document to store for a ledger. JSON and BSON keep all its values exactly."""
     return {
         "seen": ledger.as_of,
         "slots": dict(ledger.slots),
@@ -32,7 +32,10 @@ def to_document(ledger: Ledger) -> Document:
 
 
 def from_document(stored: Document) -> Ledger:
-    """Return the ledger of a stored document. Keys that an older program did not write are as in an unused ledger."""
+    """Return the ledger of a stored document. A field whose key is missing has its value of an unused ledger.
+
+    Older versions of the code did not write all keys.
+    """
     unused = Ledger()
     run_of = stored.get("run_of")
     return Ledger(
@@ -56,12 +59,12 @@ def from_document(stored: Document) -> Ledger:
 
 
 def with_pause(stored: Document, pause: Pause) -> Document:
-    """Return the stored ledger with an operator's pause, and nothing else changed."""
+    """Return the stored ledger with this pause of an operator; all other keys are unchanged."""
     return {**stored, "halt": _pause_document(pause)}
 
 
 def without_suspensions(stored: Document) -> Document:
-    """Return the stored ledger without pause, throttling and open breaker, and nothing else changed."""
+    """Return the stored ledger without pause, throttling and open breaker; all other keys are unchanged."""
     return {**stored, **_suspensions(Ledger())}
 
 
@@ -98,5 +101,5 @@ def _pause(stored: Document | None) -> Pause | None:
 
 
 def _pause_document(pause: Pause) -> Document:
-    """Return a pause as it is stored: without an end, `until` is 0."""
+    """Return a pause as it is stored. `until` is 0 if the pause has no end."""
     return {"since": pause.since, "until": pause.until or 0, "reason": pause.reason}

@@ -1,4 +1,4 @@
-"""What a worker holds of a feed's budget: batches of granted downloads."""
+"""The part of a feed's budget that a worker has: batches of granted downloads."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,7 +11,7 @@ from shared.origin_budget.accounting import EndedDownload
 
 @dataclass(slots=True)
 class GrantedDownload:
-    """A granted download: the right to run it, and a planned time for its next request."""
+    """A granted download: a slot, which is the right to run it, and a planned time for its next request."""
 
     slot: str
     planned_at: datetime
@@ -21,29 +21,29 @@ class GrantedDownload:
     image_id: str = ""
     """The image that it downloads, set by the worker."""
     sent_at: datetime | None = None
-    """When its latest request was allowed; None if none was."""
+    """When its latest request was allowed; None if no request was."""
     is_request_written: bool = False
     """True if one of its requests was written to a connection."""
     due_at: datetime | None = None
-    """When to try the photo again, if the budget refused a request; else None."""
+    """When to attempt the photo again, if the budget refused a request; else None."""
     unused: list[datetime] = field(default_factory=list)
     """Planned times at which no request was sent."""
     received_bytes: int = 0
 
     def receive(self, count: int) -> None:
-        """Add bytes that were received to those that the budget is charged for, however the download ends."""
+        """Count `count` more received bytes. The budget is charged for them however the download ends."""
         self.received_bytes += count
 
     def refuse(self, due_at: datetime) -> None:
-        """Give up the planned time of its next request, which must not be sent, and set when to try the photo again."""
+        """Refuse the next request: its planned time is unused, and `due_at` is when to attempt the photo again."""
         self.due_at = due_at
         self.unused.append(self.planned_at)
 
     def ended(self, failure: Failure | None) -> EndedDownload:
-        """Return what to account for at its end; `failure` is the origin's, None for a good answer.
+        """Return how the ledger accounts for the end of this download; `failure` is None after a good answer.
 
-        A download that our own budget refused says nothing of the origin. A planned time of which nothing was sent is
-        unused.
+        If the budget refused a request of the download, its end says nothing about the origin. If it sent no request,
+        its planned time is unused.
         """
         never_sent = [self.planned_at] if self.sent_at is None and self.due_at is None else []
         sent_at = None if self.due_at else self.sent_at
@@ -59,7 +59,7 @@ class DownloadBatch:
     downloads: list[GrantedDownload]
     """In the order of their planned times."""
     ask_again_at: datetime | None
-    """When to ask for downloads that were not granted; None if all were, or if the budget is closed."""
+    """When to ask for the downloads that were not granted; None if all were granted, or if the budget is closed."""
     running: list[GrantedDownload] = field(init=False)
     """The downloads whose end is not recorded yet."""
 

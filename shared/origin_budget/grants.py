@@ -1,7 +1,7 @@
-"""How many downloads may start, and when may each send its request? Grants, from a feed's ledger.
+"""How many downloads may start, and when may each send its request? Grants slots and planned times from a ledger.
 
-Each granted request has a planned time of its own, which is why one write of the ledger serves a whole batch. `now` is
-always the store's time: workers whose clocks differ by seconds could not keep a limit of one second.
+Each granted request has a planned time of its own, so that one write of the ledger serves a whole batch. `now` is
+always the store's time: workers whose clocks differ by seconds could not keep a limit of requests a second.
 """
 
 from dataclasses import dataclass, replace
@@ -17,35 +17,36 @@ from shared.origin_budget.moments import LONG_AGO, SECOND_MICROS, Moment, to_dat
 from shared.origin_budget.pacing import LEAD_MICROS, next_time, with_planned, without_planned
 
 _BUSY_MICROS = 200_000
-"""How soon to ask again while as many downloads run as may at a time."""
+"""How soon to ask again while no slot is free."""
 _BUSY_VIEWED_MICROS = 50_000
-"""The same for viewed photos."""
+"""How soon to ask again for viewed photos while no slot is free."""
 _KEPT_FOR_VIEWED_MICROS = 500_000
-"""The next free slot is kept this long for a viewed photo that found none; its worker asks again sooner."""
+"""For how long the next free slot is kept for a viewed photo that found none. Its worker asks again sooner."""
 _PROBE_YIELDS_MICROS = 3 * SECOND_MICROS
-"""Photos that failed before may probe so much later than others, which have arrived from the topic by then."""
+"""How much later than other photos those that failed before may probe. Others have arrived from the topic by then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demand:
-    """What a worker asks a feed's ledger for: downloads of one priority."""
+    """A worker's request for downloads of one priority from a feed's ledger."""
 
     count: int
     priority: Priority
     holder: str
-    """A name that no other demand has; the granted slots are named by it and a number."""
+    """A name that no other demand has. The name of a granted slot is the holder, a dash and a number."""
     slot_seconds: float
-    """How long after its planned time a download's slot expires, in case its worker dies."""
+    """How many seconds after its planned time a download's slot expires, in case its worker dies."""
     failed_before: bool = False
-    """True if all the photos failed before: if the breaker is open, others had better be the probe."""
+    """True if all the photos failed before: they leave the probe of an open breaker to other photos for 3 s."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedRequest:
-    """A granted request, to be sent at `at`, the store's time, not before and not much after (`pacing.is_on_time`)."""
+    """A granted request of the download that has `slot`."""
 
     slot: str
     at: datetime
+    """The planned time, by the store's clock. `pacing.is_on_time` says how far the request may deviate from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +55,16 @@ class Grant:
 
     requests: tuple[PlannedRequest, ...] = ()
     ask_again_at: datetime | None = None
-    """When to ask for the requests that were not granted; None if all were."""
+    """When to ask for the requests that were not granted; None if all were granted."""
 
 
 def take(ledger: Ledger, feed: Feed, demand: Demand, now: datetime) -> tuple[Ledger | None, Grant]:
-    """Grant as many of the demanded downloads as the feed's limits allow now, at most a batch.
+    """Grant as many of the demanded downloads as the feed's limits allow now, at most `feed.batch_size`.
 
-    Each gets a slot and a planned request. Routine demands get all that one horizon holds, or a time at which to ask
-    for that: if many workers asked, each would otherwise get one request at the price of one write. Return the ledger
-    to store, or None if there is nothing to store, and the grant.
+    Each granted download gets a slot and a planned request. Return the ledger to store, or None if there is nothing to
+    store, and the grant. A demand that is not viewed gets all requests that fit into a horizon at once. If they do not
+    fit yet, it gets none, and `ask_again_at` is when they will fit: otherwise many workers would each get a single
+    request for each write.
     """
     ledger, if_refused = _up_to_date(ledger, feed, now)
     if (ask_again_at := _suspended_until(ledger, demand)) is not None:
@@ -78,12 +80,11 @@ def take(ledger: Ledger, feed: Feed, demand: Demand, now: datetime) -> tuple[Led
     last = times[-1] if times else next_time(ledger, limits)
     if last > ledger.as_of + limits.horizon_micros:
         return if_refused, _refusal(last - limits.horizon_micros)
-    rest_at = None
     if len(times) < demand.count:
-        rest_at = max(ledger.as_of, Moment(next_time(taken, limits) - limits.horizon_micros))
+        ask_again_at = max(ledger.as_of, Moment(next_time(taken, limits) - limits.horizon_micros))
         if len(times) == free_slots and not ledger.breaker:
-            rest_at = max(rest_at, Moment(ledger.as_of + _BUSY_MICROS))
-    return _granted(taken, demand, times, rest_at)
+            ask_again_at = max(ask_again_at, Moment(ledger.as_of + _BUSY_MICROS))
+    return _granted(taken, demand, times, ask_again_at)
 
 
 def take_request(
@@ -96,12 +97,12 @@ def take_request(
     slot_seconds: float,
     unused: datetime | None = None,
 ) -> tuple[Ledger | None, Grant]:
-    """Grant one more request to the running download that has `slot`: a redirect's, or one for a time it missed.
+    """Grant one more request to the running download that has `slot`: for a redirect, or for a planned time it missed.
 
-    `unused` is the planned time that it missed, which is free again; None if it missed none. As the download has
-    started, its request ignores the pause between batches and may be planned further ahead, but it keeps to the rates,
-    and none is granted while the feed is suspended. A download whose slot expired gets none if no slot is free. Return
-    the ledger to store, or None if there is nothing to store, and the grant of one request or none.
+    `unused` is the missed planned time, which is free again if another is granted; None if the download missed none.
+    As the download has started, its request ignores the pause between batches and may be planned further ahead. It
+    keeps the rates, and no request is granted while the feed is suspended, or if the slot has expired and no slot is
+    free. Return the ledger to store, or None if there is nothing to store, and a grant of one request or none.
     """
     ledger, if_refused = _up_to_date(ledger, feed, now)
     if unused:
@@ -119,7 +120,10 @@ def take_request(
 
 
 def _up_to_date(ledger: Ledger, feed: Feed, now: datetime) -> tuple[Ledger, Ledger | None]:
-    """Return the ledger as of now, and what to store if nothing is granted: None unless the clock was set back."""
+    """Return the ledger as of `now`, and the ledger to store if no request is granted.
+
+    The latter is None, nothing to store, unless the store's clock was set back.
+    """
     current = advanced(ledger, feed, now)
     return current, current if current.as_of < ledger.as_of else None
 
@@ -129,7 +133,7 @@ def _refusal(ask_again_at: int) -> Grant:
 
 
 def _suspended_until(ledger: Ledger, demand: Demand) -> Moment | None:
-    """Return when to ask again while the suspended feed grants nothing to the demand; None if it may grant."""
+    """Return when to ask again if a suspension forbids any grant for the demand; None if none forbids it."""
     if (ask_again_at := suspension.grants_resume_at(ledger)) is not None:
         return ask_again_at
     if ledger.breaker and demand.failed_before:
@@ -139,7 +143,7 @@ def _suspended_until(ledger: Ledger, demand: Demand) -> Moment | None:
 
 
 def _free_slots(ledger: Ledger, feed: Feed, limits: Limits, is_viewed: bool) -> int:
-    """Return how many more downloads may run, without a slot that is kept for a viewed photo."""
+    """Return how many more downloads may start. A slot that is kept for a viewed photo counts only if `is_viewed`."""
     kept = int(not is_viewed and ledger.as_of < ledger.viewed_slot_until)
     return min(limits.downloads, feed.concurrency - kept) - len(ledger.slots)
 
@@ -158,18 +162,19 @@ def _planned(ledger: Ledger, limits: Limits, demand: Demand, count: int) -> tupl
     return ledger, times
 
 
-def _granted(ledger: Ledger, demand: Demand, times: list[Moment], rest_at: Moment | None) -> tuple[Ledger, Grant]:
-    """Return the ledger after the requests at `times` were granted, and the grant.
+def _granted(ledger: Ledger, demand: Demand, times: list[Moment], ask_again_at: Moment | None) -> tuple[Ledger, Grant]:
+    """Return the ledger with the effects of a grant of the requests planned at `times`, and the grant.
 
-    If the breaker is open, its probe is the first of them. A slot that was kept for a viewed photo is taken.
+    If the breaker is open, the first request is its probe. If the demand is viewed, no slot is kept for a viewed photo
+    any more.
     """
     requests = tuple(PlannedRequest(f"{demand.holder}-{number}", to_datetime(at)) for number, at in enumerate(times))
     if (breaker := ledger.breaker) is not None:
         ledger = replace(ledger, breaker=replace(breaker, probe_slot=requests[0].slot))
-        rest_at = rest_at and Moment(ledger.as_of + suspension.probe_retry_micros(breaker))
+        ask_again_at = ask_again_at and Moment(ledger.as_of + suspension.probe_retry_micros(breaker))
     if demand.priority is Priority.VIEWED:
         ledger = replace(ledger, viewed_slot_until=LONG_AGO)
-    return ledger, Grant(requests, None if rest_at is None else to_datetime(rest_at))
+    return ledger, Grant(requests, None if ask_again_at is None else to_datetime(ask_again_at))
 
 
 def _with_slot(ledger: Ledger, slot: str, at: Moment, slot_seconds: float) -> Ledger:
@@ -177,7 +182,7 @@ def _with_slot(ledger: Ledger, slot: str, at: Moment, slot_seconds: float) -> Le
 
 
 def _with_slot_kept(ledger: Ledger) -> Ledger | None:
-    """Return the ledger in which the next free slot is kept for a viewed photo; None if it is kept already."""
+    """Return the ledger in which the next free slot is kept for a viewed photo; None if a slot is kept already."""
     if ledger.viewed_slot_until > ledger.as_of + _KEPT_FOR_VIEWED_MICROS // 2:
         return None
     return replace(ledger, viewed_slot_until=Moment(ledger.as_of + _KEPT_FOR_VIEWED_MICROS))

@@ -1,6 +1,6 @@
-"""The ledger: what all workers together have taken from a feed's origin, and how the origin is.
+"""The ledger: how much of a feed's budget all workers together have used, and what suspends the feed.
 
-A ledger is a value: rules take one and return another. `codec` says how it is stored.
+A ledger is an immutable value: the rules take a ledger and return another. `codec` says how a ledger is stored.
 """
 
 from collections.abc import Mapping
@@ -13,20 +13,21 @@ from shared.origin_budget.windows import Tally
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """An open circuit breaker: only one probe at a time is granted, the next from `probe_at` on."""
+    """An open circuit breaker: only one probe at a time is granted."""
 
     reason: Reason
-    """The reason for which so many photos in a row failed."""
+    """The reason for which photos in a row failed."""
     wait_seconds: float
-    """How long the wait for this probe is; it doubles with each probe that fails."""
+    """How many seconds the wait before the next probe lasts; it doubles with each probe that fails."""
     probe_at: Moment
+    """From when on the next probe may be granted."""
     probe_slot: str = ""
     """The slot of the latest probe; empty before the first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """An operator's pause: no request is granted, and none is sent."""
+    """An operator's pause of a feed: no request is granted, and no granted request is sent."""
 
     since: Moment
     until: Moment | None
@@ -37,14 +38,14 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """What all workers together have taken from one feed's origin, and what suspends its requests."""
+    """The requests and bytes of all workers together from one feed's origin, and what suspends the feed."""
 
     as_of: Moment = LONG_AGO
     """The latest moment at which the ledger was used."""
     slots: Mapping[str, Moment] = field(default_factory=dict)
     """The slots of running downloads, each with the moment at which it expires if its worker dies."""
     planned: tuple[Moment, ...] = ()
-    """The planned times of requests, in order: those of about the last second, and those to come."""
+    """The planned times of the requests of about the last second and of those to come, in order."""
     hour_requests: Tally = ()
     day_requests: Tally = ()
     hour_bytes: Tally = ()
@@ -55,16 +56,17 @@ class Ledger:
     viewed_slot_until: Moment = LONG_AGO
     """Until when a slot is kept free for a viewed photo that found none."""
     throttled_until: Moment = LONG_AGO
-    """Until when the origin asked for silence."""
+    """Until when the origin is sent no request, as it asked."""
     throttlings: int = 0
-    """For how many throttlings in a row the origin named no time."""
+    """The number of throttlings in a row for which the origin named no time."""
     failed_images: tuple[str, ...] = ()
-    """The ids of images that failed in a row for one reason, each once, as a broken image is tried again and again."""
+    """The ids of images that failed in a row for `failed_reason`. Each is named once: a broken image is attempted again
+    and again."""
     failed_reason: Reason | None = None
-    """That reason; None if there are no such images."""
+    """The reason for which `failed_images` failed; None if there are none."""
     breaker: Breaker | None = None
     """The open breaker; None while it is closed."""
     reason: str = ""
-    """Why the feed is throttled or its breaker open, in words for operators."""
+    """Why the feed is throttled or its breaker is open, in words for operators."""
     pause: Pause | None = None
     """An operator's pause; None if there is none."""

@@ -1,4 +1,4 @@
-"""What does a feed allow one priority? Its limits of `feeds.toml` as shares, and the batches that use them best."""
+"""What does a feed allow for one priority? Shares of its limits in `feeds.toml`, and batches that use its rate best."""
 
 from dataclasses import dataclass, replace
 from math import ceil, floor
@@ -8,39 +8,41 @@ from shared.domain.priority import Priority
 from shared.origin_budget.moments import SECOND_MICROS, to_micros
 
 LATE_MICROS = 40_000
-"""A paced request that missed its planned time by more is not sent but planned again."""
+"""How late after its planned time a paced request may be sent; a later request is planned again."""
 LATE_UNPACED_MICROS = 2 * SECOND_MICROS
-"""The same for a feed whose requests are counted an hour and a day only: these windows have a slack."""
+"""How late a request may be sent for a feed that is not paced: only its windows of an hour and a day count, which have
+a slack."""
 _MARGIN_MICROS = 2 * LATE_MICROS
-"""A second is counted as 1.08 s: a request may be late, and the network and the clocks have as much again."""
+"""How much longer than a second the window of the rate is: a request may be sent late by half of this, and the other
+half is for the network and the clocks."""
 
 _HORIZON_MICROS = SECOND_MICROS
-"""No routine request is planned further ahead: a worker that crashes wastes no more, and a pause undoes little."""
+"""How far ahead requests are planned at most: a crash or a pause wastes no more planned requests than these."""
 _HORIZON_SLOW_MICROS = 100_000
-"""The same where a window holds one request: a viewed photo's request is planned behind what is planned already."""
+"""The same if a window holds one request, as a viewed photo's request is planned after those already planned."""
 HORIZON_VIEWED_MICROS = 5 * SECOND_MICROS
-"""No request of a viewed photo is planned further ahead."""
+"""How far ahead the requests of viewed photos are planned at most."""
 MAX_PAUSE_VIEWED_SECONDS = 1.0
 """Requests of viewed photos ignore a longer pause between batches: the contract serves them within 3 s."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """A feed's limits as they hold for one priority; 0 is no limit."""
+    """A feed's limits for one priority; 0 means no limit."""
 
     downloads: int
     """How many downloads may run at a time."""
     requests_per_window: int
     """How many requests any window of `window_micros` may hold."""
     window_micros: int
-    """The length of that window: a second or, at a lower rate, as long as one request takes, and a margin."""
+    """The length of the window: a second, or at a rate below one a second the time for one request, and a margin."""
     requests_per_hour: int
     requests_per_day: int
     bytes_per_hour: int
     horizon_micros: int
     """How far ahead a request may be planned."""
     batch_size: int = 0
-    """How many requests lie between two pauses; 0: there are no batches."""
+    """How many requests lie between two pauses; 0 if there are no batches."""
     step_micros: int = 0
     """The least time between two requests of a batch."""
     pause_micros: int = 0
@@ -50,8 +52,8 @@ class Limits:
 def limits_of(feed: Feed, priority: Priority) -> Limits:
     """Return a feed's limits for one priority.
 
-    Viewed photos may use all of each limit; other priorities leave the reserve. Viewed photos ignore a long pause
-    between batches.
+    Viewed photos may use all of each limit; other priorities leave the reserve unused. Viewed photos ignore a pause
+    between batches that is longer than `MAX_PAUSE_VIEWED_SECONDS`.
     """
     is_viewed = priority is Priority.VIEWED
     share = 1.0 if is_viewed else 1.0 - feed.viewed_reserve
@@ -71,7 +73,10 @@ def limits_of(feed: Feed, priority: Priority) -> Limits:
 
 
 def second_micros(requests_per_second: float) -> int:
-    """Return how many microseconds the rate counts over: a second or, at a lower rate, as long as one request takes."""
+    """Return the length of the window over which a rate counts, in microseconds.
+
+    It is a second, or the time for one request at a rate below one a second.
+    """
     return ceil(SECOND_MICROS / min(requests_per_second, 1.0))
 
 
@@ -81,25 +86,32 @@ def is_paced(feed: Feed) -> bool:
 
 
 def _share_of(limit: int, share: float) -> int:
-    """Return one priority's share of a limit, at least 1: routine photos would never be fetched at a limit of 1."""
+    """Return a share of a limit, rounded down but at least 1, so that a limit of 1 does not exclude routine photos.
+
+    Return 0, no limit, if the limit is 0.
+    """
     return max(1, floor(limit * share + 1e-9)) if limit else 0
 
 
 def _with_short_pause(limits: Limits, feed: Feed) -> Limits:
-    """Return the limits with the feed's batches and pause if the pause is short enough for viewed photos."""
+    """Return the limits for viewed photos: with the feed's batches and pause unless the pause is too long for them.
+
+    The longest pause that they keep is `MAX_PAUSE_VIEWED_SECONDS`.
+    """
     if not 0 < feed.batch_pause_seconds <= MAX_PAUSE_VIEWED_SECONDS:
         return limits
     return replace(limits, batch_size=feed.batch_size, pause_micros=_pause_micros(feed))
 
 
 def _with_best_batches(limits: Limits, feed: Feed) -> Limits:
-    """Return the limits with the batch size, at most the feed's, and the step in a batch that use the rate best.
+    """Return the limits with the batch size and the step between two requests of a batch that use the rate best.
 
-    In a flow of such batches, a request and the one `requests_per_window` later must be a window apart. If the pause is
-    shorter than the even distance of requests at the full rate, or there is none, all distances are even.
+    The batch size is at most the feed's. The step is the shortest at which a steady flow of batches never has more than
+    `requests_per_window` requests in a window. If the pause is not longer than the distance of evenly spread requests
+    at the full rate, or if there is no pause, all requests are spread evenly.
     """
     pause = _pause_micros(feed)
-    # As many rounds of all slots as fit: a round that is not full would make the slots wait for the pause.
+    # If larger than the number of slots, a multiple of it: else some slots would stay empty until the pause is over.
     largest = feed.batch_size - feed.batch_size % min(feed.batch_size, limits.downloads)
     if not limits.requests_per_window:
         return replace(limits, batch_size=largest, pause_micros=pause)
@@ -117,5 +129,5 @@ def _with_best_batches(limits: Limits, feed: Feed) -> Limits:
 
 
 def _pause_micros(feed: Feed) -> int:
-    """Return the pause between batches, and how late a request may be on top of it; 0 if the feed has no pause."""
+    """Return the pause between batches in microseconds, plus how late a request may be; 0 if the feed has no pause."""
     return to_micros(feed.batch_pause_seconds) + LATE_MICROS if feed.batch_pause_seconds else 0

@@ -1,6 +1,6 @@
-"""Moments of the store's clock, the only unit of time in ledgers: whole microseconds since 1970.
+"""Moments: times of the store's clock in whole microseconds since 1970 (UTC), the only unit of time in ledgers.
 
-JSON and BSON keep integers exactly. Durations are plain integers; the name of a duration in microseconds ends in
+JSON and BSON keep integers exactly. A duration is a plain integer; the name of a duration in microseconds ends in
 `micros`.
 """
 
@@ -18,7 +18,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def to_moment(at: datetime) -> Moment:
-    """Return the moment of an aware datetime."""
+    """Return the moment of an aware datetime, cut to the microsecond."""
     return Moment((at - _EPOCH) // timedelta(microseconds=1))
 
 

@@ -1,4 +1,4 @@
-"""When may the next request be sent? Planned times that keep every window and every pause between batches."""
+"""When may the next request be sent? Plans times that keep to each window and to the pauses between batches."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -11,13 +11,13 @@ from shared.origin_budget.moments import Moment, to_moment
 from shared.origin_budget.windows import DAY, HOUR, next_gap
 
 LEAD_MICROS = 40_000
-"""The first paced request of a grant is planned so far ahead, as its photo must be claimed first."""
+"""How far ahead the first paced request of a grant is planned at least, as its photo must be claimed before."""
 _EARLY_MICROS = LATE_MICROS // 4
-"""A request may be sent so much before its planned time, as clocks differ."""
+"""How much before its planned time a request may be sent, as clocks differ."""
 
 
 def next_time(ledger: Ledger, limits: Limits) -> Moment:
-    """Return the earliest moment, not before the ledger's, at which one more request stays within all limits."""
+    """Return the earliest moment, not before `ledger.as_of`, at which one more request keeps to all limits."""
     at = max(
         Moment(ledger.as_of + (LEAD_MICROS if limits.requests_per_window or limits.pause_micros else 0)),
         HOUR.below_limit_from(ledger.hour_requests, limits.requests_per_hour),
@@ -31,7 +31,7 @@ def next_time(ledger: Ledger, limits: Limits) -> Moment:
 
 
 def with_planned(ledger: Ledger, limits: Limits, at: Moment) -> Ledger:
-    """Return the ledger with one more request planned for the moment `at`, and counted in each window and its batch."""
+    """Return the ledger with one more request planned for `at`, and counted in the hour, the day and its batch."""
     batch_requests, batch_latest = ledger.batch_requests, ledger.batch_latest
     if limits.batch_size:
         is_new_batch = at >= batch_latest + limits.pause_micros
@@ -47,7 +47,10 @@ def with_planned(ledger: Ledger, limits: Limits, at: Moment) -> Ledger:
 
 
 def without_planned(ledger: Ledger, unused: Iterable[datetime]) -> Ledger:
-    """Return the ledger without requests that were planned and never sent, given by their planned times."""
+    """Return the ledger without the requests of these unused planned times: they were planned and never sent.
+
+    They are not counted in the hour and the day any more. The count of their batch stays.
+    """
     planned, hour, day = list(ledger.planned), ledger.hour_requests, ledger.day_requests
     for at in map(to_moment, unused):
         if at in planned:

@@ -1,4 +1,4 @@
-"""What an operator's pause, and its end, change of a stored ledger."""
+"""What do an operator's pause and its end change of a stored ledger?"""
 
 from datetime import datetime, timedelta
 
@@ -9,14 +9,14 @@ from shared.origin_budget.moments import to_moment
 
 
 def paused(stored: Document, reason: str, now: datetime, lasting: timedelta | None) -> Document:
-    """Return the stored ledger of a feed after an operator paused it at `now`, the store's time.
+    """Return a feed's stored ledger after an operator paused the feed at `now`, the store's time.
 
-    `lasting` is how long the pause lasts; None: until an operator ends it. `reason` is for other operators.
+    `reason` is for other operators. `lasting` is how long the pause lasts; None if it lasts until an operator ends it.
     """
     until = to_moment(now + lasting) if lasting else None
     return codec.with_pause(stored, Pause(to_moment(now), until, reason))
 
 
 def resumed(stored: Document) -> Document:
-    """Return the stored ledger of a feed after an operator resumed it: without pause, throttling and open breaker."""
+    """Return a feed's stored ledger after an operator resumed the feed: without pause, throttling and open breaker."""
     return codec.without_suspensions(stored)

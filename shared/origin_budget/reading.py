@@ -1,4 +1,4 @@
-"""Reads how much of its budget a feed uses now, for operators' commands, the desk and metrics."""
+"""Reads how much of its budget a feed uses now, for `imagectl`, the desk and metrics."""
 
 from shared.domain.feed import Feed
 from shared.origin_budget import use

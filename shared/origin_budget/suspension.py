@@ -6,20 +6,20 @@ from shared.origin_budget.ledger import Breaker, Ledger
 from shared.origin_budget.moments import SECOND_MICROS, Moment, to_datetime, to_micros, to_moment
 
 PAUSE_ASK_AGAIN_MICROS = 10 * SECOND_MICROS
-"""How soon to ask again while an operator pauses the feed: the pause may end before its time."""
+"""How soon to ask again while the feed is paused: an operator may end the pause before its time."""
 PROBE_ASK_AGAIN_SECONDS = 5.0
-"""How soon to ask again, at the latest, while a probe runs."""
+"""The longest time after which to ask again while a probe runs."""
 
 
 def is_paused(ledger: Ledger, now: Moment) -> bool:
-    """Return True if an operator pauses the feed and the pause has not ended by itself."""
+    """Return True if an operator paused the feed, and the pause has not ended by itself."""
     return ledger.pause is not None and (ledger.pause.until is None or ledger.pause.until > now)
 
 
 def grants_resume_at(ledger: Ledger) -> Moment | None:
-    """Return when to ask for a grant again while the suspended feed grants nothing.
+    """Return when to ask for a grant again if a suspension forbids any grant.
 
-    None if it may grant something: it is not suspended, or its open breaker may grant a probe.
+    Return None if a grant is allowed: the feed is not suspended, or its breaker is open and its next probe is due.
     """
     if (ask_again_at := _held_until(ledger, ledger.as_of)) is not None:
         return ask_again_at
@@ -31,9 +31,10 @@ def grants_resume_at(ledger: Ledger) -> Moment | None:
 
 
 def refused_until(ledger: Ledger, slot: str, now: datetime) -> datetime | None:
-    """Return until when a request that was granted must not be sent, because the feed was suspended after the grant.
+    """Return when to ask again for a granted request that must not be sent, as the feed was suspended after the grant.
 
-    None if it may be sent. While the breaker is open only its probe may, which has the breaker's `probe_slot`.
+    Return None if the request may be sent. While the breaker is open, only its probe may be sent: the request of the
+    download that has the breaker's `probe_slot`.
     """
     moment = to_moment(now)
     if (held_until := _held_until(ledger, moment)) is not None:
@@ -44,12 +45,12 @@ def refused_until(ledger: Ledger, slot: str, now: datetime) -> datetime | None:
 
 
 def probe_retry_micros(breaker: Breaker) -> int:
-    """Return how soon to ask for a grant again while the breaker's probe runs, in microseconds."""
+    """Return after how many microseconds to ask for a grant again while the breaker's probe runs."""
     return to_micros(min(breaker.wait_seconds, PROBE_ASK_AGAIN_SECONDS))
 
 
 def _held_until(ledger: Ledger, now: Moment) -> Moment | None:
-    """Return when to ask again while the feed is paused or throttled; None if it is neither."""
+    """Return when to ask again if the feed is paused or throttled; None if it is neither."""
     if ledger.pause and is_paused(ledger, now):
         ask_again_at = Moment(now + PAUSE_ASK_AGAIN_MICROS)
         return min(ledger.pause.until or ask_again_at, ask_again_at)

@@ -1,4 +1,4 @@
-"""How long does an origin get no request after it asked for fewer? As long as it says, or ever longer."""
+"""How long is a throttling? As long as the origin says; if it names no time, each is twice as long as the last."""
 
 from dataclasses import replace
 
@@ -11,14 +11,16 @@ MIN_SECONDS, MAX_SECONDS = 1.0, 86_400.0
 _FIRST_SECONDS, _LONGEST_SECONDS = 1.0, 300.0
 """The first and the longest throttling for which the origin names no time; each lasts twice as long as the last."""
 _CALM_MICROS = 10 * SECOND_MICROS
-"""A good answer so long after a throttling ends the doubling; right after one, any origin answers some requests."""
+"""How long after a throttling a request must be sent for its good answer to end the doubling. Right after a throttling,
+any origin answers some requests well."""
 
 
 def after_answer(ledger: Ledger, failure: Failure | None, sent_at: Moment, jitter: float) -> Ledger:
     """Return the ledger after the origin answered a request sent at `sent_at`; `failure` is None for a good answer.
 
-    A 429 and a failure that names a time to wait throttle the feed. A throttling without a named time is up to a
-    quarter longer, by `jitter` from 0 to 1. A good answer some time after the last throttling ends the doubling.
+    A 429 throttles the feed, and so does any failure for which the origin named a time to wait. A throttling for which
+    it named no time is up to a quarter longer, by `jitter` from 0 to 1. A good answer to a request that was sent 10 s
+    or more after the last throttling ends the doubling.
     """
     if failure is None:
         is_calm = sent_at >= ledger.throttled_until + _CALM_MICROS
@@ -29,15 +31,15 @@ def after_answer(ledger: Ledger, failure: Failure | None, sent_at: Moment, jitte
 
 
 def bounded(seconds: float) -> float:
-    """Return the seconds that an origin named, cut to the bounds of a throttling."""
+    """Return the seconds that an origin named, at least `MIN_SECONDS` and at most `MAX_SECONDS`."""
     return min(max(MIN_SECONDS, seconds), MAX_SECONDS)
 
 
 def _throttled(ledger: Ledger, failure: Failure, sent_at: Moment, jitter: float) -> Ledger:
     """Return the ledger throttled for the seconds that the failure names, or for 1, 2, 4 … 300 s if it names none.
 
-    An answer to a request that was sent before the last throttling ended belongs to that throttling, and only a named
-    time makes it longer.
+    A request that was sent before the last throttling ended starts no new throttling: its answer only makes that
+    throttling longer, if it names a time that ends later.
     """
     if failure.wait_seconds is not None:
         seconds = bounded(failure.wait_seconds)

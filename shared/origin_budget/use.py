@@ -1,4 +1,4 @@
-"""How much of its budget does a feed use, and is it suspended? What operators see of a ledger."""
+"""How much of its budget does a feed use, and is it suspended? Summarizes a ledger for operators."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,11 +19,14 @@ TITLES = {
     "day": "requests a day",
     "bytes_hour": "bytes an hour",
 }
-"""By the name of a window: what its limit counts, in words."""
+"""The title of each window by its name: what the window's limit counts."""
 
 
 class SuspendedBy(StrEnum):
-    """What suspends a feed. The values are those of `by` in `--json`."""
+    """What suspends a feed: an operator's pause, a throttling of the origin, or the breaker.
+
+    The values are those of `by` in `--json`.
+    """
 
     OPERATOR = "operator"
     ORIGIN = "origin"
@@ -32,7 +35,7 @@ class SuspendedBy(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowUse:
-    """One limit of a feed, and how much of it is used in the window that ends now."""
+    """A limit of a feed, and how many requests or bytes of it are used in the window that ends now."""
 
     name: str
     """A key of `TITLES`."""
@@ -40,19 +43,20 @@ class WindowUse:
     used: int
     remaining: float
     remaining_for_routine: float
-    """What photos of other priorities than viewed may still use: `remaining` without the reserve."""
+    """How much photos that are not viewed may still use: `remaining` without the reserve."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspension:
-    """One reason why a feed gets no request."""
+    """A reason why a feed gets no request."""
 
     by: SuspendedBy
     since: datetime | None
-    """When it began; None if the ledger does not say."""
+    """When the suspension began; None if the ledger does not say."""
     until: datetime | None
-    """When it ends; None if that is not known."""
+    """When the suspension ends; None if that is not known."""
     reason: str
+    """Why the feed is suspended, in words for operators; may be empty."""
 
     def in_words(self) -> str:
         """Return a phrase for operators: what suspends the feed, until when and why."""
@@ -67,7 +71,7 @@ class Suspension:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetUse:
-    """A feed's budget at one moment."""
+    """How much of its budget a feed uses at a moment, and its suspensions."""
 
     at: datetime
     windows: Sequence[WindowUse]
@@ -80,7 +84,7 @@ class BudgetUse:
 
     @property
     def suspended_until(self) -> datetime | None:
-        """When the last suspension ends: `at` if the feed is not suspended, None if that is not known."""
+        """When the last suspension ends; None if that is not known. `at` if the feed is not suspended."""
         ends = [suspension.until for suspension in self.suspensions]
         return None if None in ends else max([self.at, *filter(None, ends)])
 
@@ -91,7 +95,7 @@ class BudgetUse:
 
 
 def of_ledger(feed: Feed, ledger: Ledger, now: datetime) -> BudgetUse:
-    """Return how much of its budget a feed uses, and its suspensions, from its ledger at the store's time `now`."""
+    """Return how much of its budget a feed uses, and its suspensions, by its ledger. `now` is the store's time."""
     moment = to_moment(now)
     windows = [
         _window("second", feed.requests_per_second, _of_last_second(feed, ledger, moment), feed),
@@ -109,12 +113,15 @@ def of_ledger(feed: Feed, ledger: Ledger, now: datetime) -> BudgetUse:
 
 
 def requests_by_minute(ledger: Ledger) -> Mapping[datetime, int]:
-    """Return the requests of each minute of the last hour that had any, by the minute's begin."""
+    """Return the number of requests in each minute of the ledger's hour, by the time at which the minute begins.
+
+    A request counts in the minute of its planned time, which may be to come. A minute without requests is left out.
+    """
     return {to_datetime(HOUR.starts_at(bucket)): amount for bucket, amount in ledger.hour_requests}
 
 
 def to_json(use: BudgetUse) -> Mapping[str, object]:
-    """Return the use under the keys that `--json` publishes, which never change. Times stay datetimes."""
+    """Return the use under the keys that `--json` prints, which never change. Times are datetimes."""
     return {
         "at": use.at,
         "windows": [
@@ -134,7 +141,7 @@ def to_json(use: BudgetUse) -> Mapping[str, object]:
 
 
 def suspensions_to_json(use: BudgetUse) -> Sequence[Mapping[str, object]]:
-    """Return the suspensions under the keys that `--json` publishes, which never change. Times stay datetimes."""
+    """Return the suspensions under the keys that `--json` prints, which never change. Times are datetimes."""
     return [
         {"by": found.by, "since": found.since, "until": found.until, "reason": found.reason}
         for found in use.suspensions
@@ -153,7 +160,10 @@ def _window(name: str, limit: float, used: int, feed: Feed) -> WindowUse:
 
 
 def _of_last_second(feed: Feed, ledger: Ledger, now: Moment) -> int:
-    """Return how many requests were sent in the window of the feed's rate, a second or more; 0 without a rate."""
+    """Return how many requests were planned in the window of the feed's rate that ends at `now`; 0 without a rate.
+
+    The window is a second long, or longer at a rate below one a second.
+    """
     length = second_micros(feed.requests_per_second) if feed.requests_per_second else 0
     return sum(now - length < at <= now for at in ledger.planned)
 

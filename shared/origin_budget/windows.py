@@ -1,7 +1,6 @@
-"""Sliding windows: how much does a period hold, and from when on does it hold less?
+"""Sliding windows: how many requests or bytes does a window hold, and from when on does it hold fewer?
 
-The planned time of each request of about the last second is known. An hour and a day are counted in buckets, which
-keeps ledgers small.
+A second is counted by the planned time of each request, an hour and a day in buckets, to keep ledgers small.
 """
 
 from collections.abc import Sequence
@@ -10,46 +9,52 @@ from dataclasses import dataclass
 from shared.origin_budget.moments import LONG_AGO, SECOND_MICROS, Moment
 
 _SLACK_MICROS = 5 * SECOND_MICROS
-"""An hour and a day are counted this much longer, for requests that are sent late."""
+"""How much longer than an hour or a day these windows are, for requests that are sent late."""
 
 Tally = tuple[tuple[int, int], ...]
-"""Pairs of a bucket's number and the amount in it, oldest first. The number is the bucket's begin over its width."""
+"""Pairs of a bucket's number and the amount in it, oldest first. The number is the bucket's start over its width."""
 
 
 @dataclass(frozen=True, slots=True)
 class BucketedWindow:
-    """A sliding window that is counted in buckets: an amount leaves it at most one bucket's width too late."""
+    """A sliding window that is counted in buckets.
+
+    An amount leaves the window with its whole bucket, and 5 s of slack after that: late by up to both, never early.
+    """
 
     length_micros: int
     width_micros: int
     """The width of a bucket."""
 
     def starts_at(self, bucket: int) -> Moment:
-        """Return the moment at which a bucket, given by its number, begins."""
+        """Return the moment at which the bucket with this number begins."""
         return Moment(bucket * self.width_micros)
 
     def leaves_at(self, bucket: int) -> Moment:
-        """Return the moment at which the end of a bucket, given by its number, has left the window."""
+        """Return the moment at which the bucket with this number has left the window entirely."""
         return Moment((bucket + 1) * self.width_micros + self.length_micros + _SLACK_MICROS)
 
     def recent(self, tally: Tally, now: Moment) -> Tally:
-        """Return the buckets of a tally that have not left the window that ends `now`."""
+        """Return the buckets of the tally that are still in the window at `now`."""
         return tuple(counted for counted in tally if now < self.leaves_at(counted[0]))
 
     def added(self, tally: Tally, at: Moment, amount: int) -> Tally:
-        """Return the tally with an amount added at a moment; a negative amount is taken away, at most down to zero."""
+        """Return the tally with the amount added to the bucket of the moment `at`.
+
+        A negative amount is subtracted. A bucket whose amount is then 0 or less is left out.
+        """
         amounts, bucket = dict(tally), at // self.width_micros
         amounts[bucket] = amounts.get(bucket, 0) + amount
         return tuple(sorted((bucket, counted) for bucket, counted in amounts.items() if counted > 0))
 
     def set_back(self, tally: Tally, micros: int) -> Tally:
-        """Return the tally moved into the past by so many microseconds, rounded down to whole buckets."""
+        """Return the tally moved back in time by `micros` microseconds, rounded down to whole buckets."""
         return tuple((bucket - micros // self.width_micros, amount) for bucket, amount in tally)
 
     def below_limit_from(self, tally: Tally, limit: int) -> Moment:
         """Return the moment from which on the window holds less than `limit`, if nothing is added.
 
-        LONG_AGO if it holds less now, or if the limit is 0, which is none.
+        Return LONG_AGO if the window holds less already, or if the limit is 0, which means no limit.
         """
         total, at = sum(amount for _, amount in tally), LONG_AGO
         for bucket, amount in tally:
@@ -64,10 +69,10 @@ DAY = BucketedWindow(86_400 * SECOND_MICROS, 900 * SECOND_MICROS)
 
 
 def next_gap(planned: Sequence[Moment], at: Moment, limit: int, window_micros: int) -> Moment:
-    """Return the earliest moment from `at` on at which one more request keeps each window within the limit.
+    """Return the earliest moment, not before `at`, at which one more request leaves at most `limit` in any window.
 
-    `planned` are the planned times of requests, in order; windows that begin before `at` and after it are kept. A
-    limit of 0 is none.
+    `planned` are the planned times of the other requests, in order, before and after `at`. A window is any period of
+    `window_micros` microseconds. A limit of 0 means no limit.
     """
     if limit:
         for first, last in zip(planned, planned[limit - 1 :], strict=False):
