@@ -4,12 +4,13 @@ A refusal repeats nothing of the request but the names of parameters that the mo
 """
 
 import asyncio
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import NoReturn, TypeVar
 
 import orjson
 from aiohttp import web
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from services.resolver.answers import refuse
@@ -40,7 +41,7 @@ def query(request: web.Request, model: type[Model]) -> Model:
         return parameters
     given = request.query
     values = {name: value for name, value in given.items() if value}
-    if len(values) < len(given):  # one is empty or given twice
+    if len(values) < len(given):  # a parameter is empty, or given twice
         for name in model.model_fields:
             if len(given.getall(name, ())) > 1:
                 refuse(400, f"{name} is given twice")
@@ -51,20 +52,19 @@ async def search(request: web.Request) -> ResolveRequest:
     """Return a request's JSON body as a model.
 
     A body that is not JSON is refused with 400, one that the model does not allow with 422, too many keys with 413.
-
     Raises TimeoutError if the client does not send the whole body in time.
     """
     try:
         async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
             body = await request.read()
-        asked = ResolveRequest.model_validate(orjson.loads(body))
+        parameters = ResolveRequest.model_validate(orjson.loads(body))
     except orjson.JSONDecodeError:
         refuse(400, "the body is not JSON")
     except ValidationError as error:
         refuse(422, "; ".join(_body_error(details) for details in error.errors()[:_MAX_REPORTED_ERRORS]))
-    if len(asked.listing_keys) > MAX_LISTINGS:
+    if len(parameters.listing_keys) > MAX_LISTINGS:
         refuse(413, f"at most {MAX_LISTINGS} listing_keys at once")
-    return asked
+    return parameters
 
 
 @cache
@@ -76,11 +76,19 @@ def _without_parameters(model: type[Model]) -> Model:
     return _validated(model, {})
 
 
-def _validated(model: type[Model], values: dict[str, str]) -> Model:
+def _validated(model: type[Model], values: Mapping[str, str]) -> Model:
     try:
-        return model.model_validate(values)
+        parameters: Model = _validator(model)(values)
     except ValidationError as error:
         _refuse_parameter(error.errors()[0])
+    return parameters
+
+
+@cache
+def _validator(model: type[Model]) -> Callable[[Mapping[str, str]], Model]:
+    """Return the function that validates values; `model_validate` does the same, but takes twice the time."""
+    validate: Callable[[Mapping[str, str]], Model] = TypeAdapter(model).validator.validate_python
+    return validate
 
 
 def _refuse_parameter(error: ErrorDetails) -> NoReturn:
