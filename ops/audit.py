@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from ops.words import many
+from ops.words import counted
 from shared.audit import Walk
 from shared.clock import Clock
 from shared.domain import lifecycle
@@ -112,7 +112,7 @@ async def run(
     if repair:
         await repair(unrepaired, audited)
         if repair.not_repaired:
-            what = many(repair.not_repaired, "listing was", "listings were")
+            what = counted(repair.not_repaired, "listing was", "listings were")
             raise Contention(f"{what} not repaired: others changed them before each of {MAX_ATTEMPTS} attempts")
     return audited
 
@@ -161,7 +161,7 @@ def _changed_originals(before: Listing, after: Listing) -> set[str]:
 
 def in_words(audited: Audited) -> Iterable[str]:
     """Yield the lines that tell an operator what was read, the first twenty findings, and how many there are."""
-    yield f"{many(audited.listings, 'listing')} and {many(audited.objects, 'object')} looked at"
+    yield f"{counted(audited.listings, 'listing')} and {counted(audited.objects, 'object')} looked at"
     for finding in audited.findings[:20]:
         bucket = Bucket.ORIGINALS if finding.is_original else Bucket.PUBLIC
         yield f"  {finding.drift}: {finding.key} ({bucket}) of listing {finding.listing_key} of {finding.feed}"

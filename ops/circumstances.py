@@ -1,15 +1,14 @@
-"""What around a listing keeps its photos away: its feed's budget, dead letters that name it, events not yet read."""
+"""What keeps photos away that no record says: a suspended feed, a used-up budget, dead letters, events not yet read."""
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from shlex import quote
 
-from ops import dead_letters as letters
-from ops import status
-from ops.explain import when
+from ops import dead_letters, status
+from ops.explain import time_text
 from ops.stores import Stores
-from ops.words import many
+from ops.words import counted
 from shared import kafka
 from shared.domain.feed import Feed
 from shared.events.topics import DEAD_LETTER, LISTING_SEEN, MANIFEST
@@ -19,12 +18,12 @@ from shared.origin_budget.reading import read_use
 from shared.origin_budget.use import BudgetUse
 from shared.settings import Settings
 
-_PATIENCE_SECONDS = 4.0
-"""How long Kafka may take to answer at all; reading its dead letters may take longer."""
+_TIMEOUT_SECONDS = 4.0
+"""Within this time Kafka must answer the first question. Reading its dead letters may take longer."""
 
 
-def of_feed(feed: Feed, use: BudgetUse) -> Sequence[str]:
-    """Say what silences the feed's origin, and which of its budgets are spent."""
+def explain_feed(feed: Feed, use: BudgetUse) -> Sequence[str]:
+    """Return a line for each suspension of a feed, and for each window whose share for routine photos is used up."""
     lines = [f"the feed {feed.name} is silent: {suspension.in_words()}" for suspension in use.suspensions]
     for window in use.windows:
         if window.name != "second" and not window.remaining_for_routine:
@@ -34,52 +33,67 @@ def of_feed(feed: Feed, use: BudgetUse) -> Sequence[str]:
     return lines
 
 
-async def of_events(settings: Settings, stores: Stores, listing_key: str, now: datetime) -> Sequence[str]:
-    """Say what of the listing could not be read. Kafka out of reach is said too: the record is known without it."""
+async def explain_dead_letters(settings: Settings, stores: Stores, listing_key: str, now: datetime) -> Sequence[str]:
+    """Return a line for each dead letter that names the listing; a line that says so if Kafka does not answer.
+
+    Raises StoreUnavailable.
+    """
     try:
-        return await _named(settings, stores, listing_key, now)
-    except BrokerUnavailable as fault:
-        return [f"whether dead letters name it is not known: {fault}"]
+        return await _dead_letters_naming(settings, stores, listing_key, now)
+    except BrokerUnavailable as error:
+        return [f"whether dead letters name it is not known: {error}"]
 
 
-async def _named(settings: Settings, stores: Stores, listing_key: str, now: datetime) -> Sequence[str]:
+async def _dead_letters_naming(
+    settings: Settings, stores: Stores, listing_key: str, now: datetime
+) -> Sequence[str]:  # fmt: skip
+    """Return a line for each dead letter that names the listing. Raises BrokerUnavailable and StoreUnavailable."""
     try:
-        async with asyncio.timeout(_PATIENCE_SECONDS):
-            is_any = await kafka.oldest_record_at(settings.kafka, settings.topic(DEAD_LETTER))
+        async with asyncio.timeout(_TIMEOUT_SECONDS):
+            oldest = await kafka.oldest_record_at(settings.kafka, settings.topic(DEAD_LETTER))
     except TimeoutError:
-        raise BrokerUnavailable(f"Kafka: no answer within {_PATIENCE_SECONDS:.0f} s") from None
-    found = await letters.naming(settings, stores.marks, listing_key) if is_any else ()
+        raise BrokerUnavailable(f"Kafka: no answer within {_TIMEOUT_SECONDS:.0f} s") from None
+    if oldest is None:
+        return ()
     return [
-        f"dead letter {one.place.offset} names it: {one.service} could not use it {when(one.place.at, now)}: "
-        f"{one.reason}; see: imagectl dead-letters show {one.place.offset}"
-        for one in found
+        f"dead letter {letter.place.offset} names it: {letter.service} could not use it "
+        f"{time_text(letter.place.at, now)}: {letter.reason}; see: imagectl dead-letters show {letter.place.offset}"
+        for letter in await dead_letters.naming(settings, stores.handled_dead_letters, listing_key)
     ]
 
 
-async def of_unknown(
-    settings: Settings, feeds: Mapping[str, Feed], stores: Stores, what: str, now: datetime
+async def explain_unknown(
+    settings: Settings, feeds: Mapping[str, Feed], stores: Stores, text: str, now: datetime
 ) -> Sequence[str]:
-    """Say what is known of a ListingKey, an image's id or a URL under which nothing is recorded."""
+    """Return the lines about a ListingKey, an image id or a URL under which nothing is recorded.
+
+    They say what to check, which dead letters name it, and which feeds are suspended. Raises StoreUnavailable.
+    """
     lines = ["nothing is recorded under this ListingKey, image id or URL"]
     try:
-        named = await _named(settings, stores, what, now)
-        unread = {service: topics.get(LISTING_SEEN, 0) for service, topics in (await status.lag(settings)).items()}
-        waiting = min((unread[service] for service in ("scheduler", "janitor")), default=0)
-        lines += [*to_check(what, waiting, is_named=bool(named)), *named]
-    except BrokerUnavailable as fault:
-        lines.append(f"whether records wait to be read, or dead letters name it, is not known: {fault}")
-    return lines + [line for feed in feeds.values() for line in of_feed(feed, await read_use(stores.ledgers, feed))]
+        naming = await _dead_letters_naming(settings, stores, text, now)
+        lag = await status.read_lag(settings)
+        unread = min((lag[service].get(LISTING_SEEN, 0) for service in ("scheduler", "janitor")), default=0)
+        lines += [*what_to_check(text, unread, is_named=bool(naming)), *naming]
+    except BrokerUnavailable as error:
+        lines.append(f"whether records wait to be read, or dead letters name it, is not known: {error}")
+    uses = [(feed, await read_use(stores.ledgers, feed)) for feed in feeds.values()]
+    return lines + [line for feed, use in uses for line in explain_feed(feed, use)]
 
 
-def to_check(what: str, waiting: int, *, is_named: bool) -> Iterator[str]:
-    """Say where to look for it; `waiting` records are yet to be read, and a dead letter may have named it. Pure."""
-    if waiting:
-        yield f"{many(waiting, 'record')} of {LISTING_SEEN} yet to be read; it may be among them"
-    if "://" in what:
+def what_to_check(text: str, unread: int, *, is_named: bool) -> Iterator[str]:
+    """Yield what an operator should check who finds nothing recorded under the text. Pure.
+
+    `unread` is the number of `listing-seen` records that are not read yet; `is_named` is True if a dead letter names
+    the text.
+    """
+    if unread:
+        yield f"{counted(unread, 'record')} of {LISTING_SEEN} yet to be read; it may be among them"
+    if "://" in text:
         yield "check that the URL is letter for letter the one that the MLS announced, or explain its ListingKey"
-    elif not waiting and not is_named:
+    elif not unread and not is_named:
         days = next(topic.days for topic in MANIFEST if topic.name == LISTING_SEEN)
         yield (
             f"every record of {LISTING_SEEN} was read, and no dead letter names it; Kafka keeps them for {days} days: "
-            f"check whether it was published with: imagectl export {LISTING_SEEN} --from {days}d | grep {quote(what)}"
+            f"check whether it was published with: imagectl export {LISTING_SEEN} --from {days}d | grep {quote(text)}"
         )

@@ -1,9 +1,9 @@
-"""The evidence of removals in words: what was held of a listing, why it went, when, and what is left."""
+"""Says in words what is held of a listing, and what evidence there is of its removals."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from ops.words import many
+from ops.words import counted
 from shared.domain.listing import Listing
 from shared.stores.removals import Removal
 
@@ -16,39 +16,40 @@ _REASONS = {
 }
 
 
-def of_listing(listing: Listing, removals: Sequence[Removal]) -> Iterator[str]:
-    """Say what is held of a listing now, and what has been removed of it, oldest first."""
+def describe_listing(listing: Listing, removals: Sequence[Removal]) -> Iterator[str]:
+    """Yield the lines about a listing: the copies held of it now, then its removals, oldest first."""
     copies = sum(photo.copy is not None for photo in listing.photos)
     if listing.hidden is None:
-        photos = many(len(listing.photos), "photo")
+        photos = counted(len(listing.photos), "photo")
         yield f"{listing.feed} {listing.key}: displayed, with copies of {copies:,} of {photos}"
     else:
-        left = f" (by the MLS at {_at(listing.hidden.off_market_at)})" if listing.hidden.off_market_at else ""
+        off_market = f" (by the MLS at {_at(listing.hidden.off_market_at)})" if listing.hidden.off_market_at else ""
         yield (
             f"{listing.feed} {listing.key}: not displayed ({listing.hidden.reason}) since "
-            f"{_at(listing.hidden.since)}{left}; "
-            + (f"{many(copies, 'copy', 'copies')} still held" if copies else "nothing is held")
+            f"{_at(listing.hidden.since)}{off_market}; "
+            + (f"{counted(copies, 'copy', 'copies')} still held" if copies else "nothing is held")
         )
-    waiting = {discard.image_id for discard in listing.discards}
-    if waiting:
-        yield f"  being removed: {', '.join(sorted(waiting))}"
-    for one in removals:
-        yield f"  {of_removal(one)}"
+    discarded = {discard.image_id for discard in listing.discards}
+    if discarded:
+        yield f"  being removed: {', '.join(sorted(discarded))}"
+    for removal in removals:
+        yield f"  {describe_removal(removal)}"
     if not removals:
         yield "  nothing has been removed of it"
 
 
-def of_removal(one: Removal) -> str:
-    """Say of one removal what the evidence holds."""
-    left = f"; by the MLS at {_at(one.off_market_at)}" if one.off_market_at else ""
-    status = f", status {one.mls_status}" if one.mls_status else ""
-    left_over = f"{', '.join(one.remained)} could not be deleted" if one.remained else "nothing remained"
+def describe_removal(removal: Removal) -> str:
+    """Return one line with all that the evidence of a removal holds."""
+    off_market = f"; by the MLS at {_at(removal.off_market_at)}" if removal.off_market_at else ""
+    status = f", status {removal.mls_status}" if removal.mls_status else ""
+    remained = f"{', '.join(removal.remained)} could not be deleted" if removal.remained else "nothing remained"
     return (
-        f"image {one.image_id}: {_REASONS.get(one.reason, one.reason)} ({one.reason}{status}{left}); "
-        f"last shown {_at(one.hidden_at)}, off the record {_at(one.unshown_at)}, "
-        f"{many(one.objects, 'object')} deleted by {_at(one.removed_at)}; {left_over}"
+        f"image {removal.image_id}: {_REASONS.get(removal.reason, removal.reason)} "
+        f"({removal.reason}{status}{off_market}); "
+        f"last shown {_at(removal.hidden_at)}, off the record {_at(removal.unshown_at)}, "
+        f"{counted(removal.objects, 'object')} deleted by {_at(removal.removed_at)}; {remained}"
     )
 
 
-def _at(moment: datetime | None) -> str:
-    return moment.isoformat(timespec="seconds") if moment else "at an unknown time"
+def _at(time: datetime | None) -> str:
+    return time.isoformat(timespec="seconds") if time else "at an unknown time"

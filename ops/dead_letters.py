@@ -1,6 +1,6 @@
-"""What could not be read, and what becomes of it: grouped, shown, sent again once it is repaired, or dropped.
+"""Reads the dead letters that are not handled yet, groups them, requeues them to their topics, or drops them.
 
-Kafka keeps every record until it expires, so what an operator has dealt with is marked in MongoDB.
+Kafka keeps every dead letter until it expires; MongoDB keeps which of them are handled.
 """
 
 import base64
@@ -22,12 +22,12 @@ from shared.settings import Settings
 from shared.stores.handled_dead_letters import HandledDeadLetters, RecordPlace
 
 _DIGITS = re.compile(r"\d+")
-_LONGEST_SHOWN = 20_000
+_MAX_TEXT_BYTES = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
-    """Where a record stood before it became a dead letter; `topic` is the full name."""
+class SourceRecord:
+    """The record that became a dead letter: its full topic name, partition and offset."""
 
     topic: str
     partition: int
@@ -36,24 +36,32 @@ class Origin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
-    """One dead letter. `origin` is null where its headers do not say where it came from."""
+    """One dead letter, with the key and value of its source record. `source` is None if the headers do not name it."""
 
     place: RecordPlace
     reason: str
     service: str
-    origin: Origin | None
+    source: SourceRecord | None
     key: bytes | None
     value: bytes | None
 
     def names(self, listing_key: str) -> bool:
-        """Whether it speaks of the listing, by its key or anywhere in its value."""
-        wanted = listing_key.encode()
-        return self.key == wanted or (self.value is not None and orjson.dumps(listing_key) in self.value)
+        """Return True if its key is the ListingKey, or its value contains the ListingKey as a JSON string."""
+        if self.key == listing_key.encode():
+            return True
+        return self.value is not None and orjson.dumps(listing_key) in self.value
+
+
+GroupKey = tuple[str, str, str]
+"""Reason, service and topic."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Dead letters of one service for one reason; numbers in reasons do not tell them apart."""
+    """Dead letters that one service wrote for one reason; `dead-letters list --json` prints these names.
+
+    Numbers in reasons do not tell them apart: where they differ, the group's reason has `#` in their place.
+    """
 
     reason: str
     service: str
@@ -66,15 +74,15 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chosen:
-    """Which dead letters are meant: all filters that are given must fit."""
+class DeadLetterFilter:
+    """Selects the dead letters that fit all filters given; without any, all of them."""
 
     offsets: frozenset[int] = frozenset()
     reason: str = ""
     service: str = ""
 
-    def covers(self, letter: DeadLetter) -> bool:
-        """Whether the dead letter is meant; of a reason, any part will do."""
+    def selects(self, letter: DeadLetter) -> bool:
+        """Return True for a selected dead letter: its reason contains the filter's, in upper or lower case."""
         return (
             (not self.offsets or letter.place.offset in self.offsets)
             and self.reason.casefold() in letter.reason.casefold()
@@ -84,63 +92,71 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requeued:
-    """What came of it: records sent again, dead letters marked by that, and those that cannot be sent, by why."""
+    """What a requeue did: how many records it sent, and how many dead letters it marked as handled."""
 
     sent: int = 0
     marked: int = 0
     refused: tuple[tuple[str, int], ...] = ()
+    """Dead letters that cannot be sent: why, and how many."""
 
 
 def read(record: Record) -> DeadLetter:
-    """Read one record of the topic, whatever is in it. Pure."""
+    """Return a record of the topic `dead-letter` as a dead letter, whatever its headers are. Pure."""
     headers = {name: value.decode("utf-8", "replace") for name, value in record.headers}
     try:
-        origin = Origin(
+        source = SourceRecord(
             topic=headers["dead_letter_topic"],
             partition=int(headers["dead_letter_partition"]),
             offset=int(headers["dead_letter_offset"]),
         )
     except (KeyError, ValueError):
-        origin = None
+        source = None
     return DeadLetter(
         place=RecordPlace(record.partition, record.offset, record.at),
         reason=headers.get("dead_letter_reason", "no reason given"),
         service=headers.get("dead_letter_service", "unknown"),
-        origin=origin,
+        source=source,
         key=record.key,
         value=record.value,
     )
 
 
-def grouped(groups: dict[tuple[str, str, str], Group], letter: DeadLetter) -> None:
-    """Add a dead letter to its group."""
-    reason = _DIGITS.sub("#", letter.reason)
-    topic = letter.origin.topic if letter.origin else "unknown"
-    known = groups.get((reason, letter.service, topic))
-    at = letter.place.at
-    groups[reason, letter.service, topic] = Group(
-        reason=letter.reason if known is None else reason if known.reason != letter.reason else known.reason,
-        service=letter.service,
+def group_key(letter: DeadLetter) -> GroupKey:
+    """Return the key of the group that a dead letter belongs to. Pure."""
+    return _DIGITS.sub("#", letter.reason), letter.service, letter.source.topic if letter.source else "unknown"
+
+
+def add_to_group(groups: dict[GroupKey, Group], letter: DeadLetter) -> None:
+    """Add a dead letter to its group in `groups`; begin the group if there is none."""
+    key, at = group_key(letter), letter.place.at
+    general_reason, service, topic = key
+    group = groups.get(key)
+    groups[key] = Group(
+        reason=letter.reason if group is None or group.reason == letter.reason else general_reason,
+        service=service,
         topic=topic,
-        letters=known.letters + 1 if known else 1,
-        oldest=min(known.oldest, at) if known else at,
-        newest=max(known.newest, at) if known else at,
+        letters=group.letters + 1 if group else 1,
+        oldest=min(group.oldest, at) if group else at,
+        newest=max(group.newest, at) if group else at,
         example=letter.place.offset,
     )
 
 
-def described(letter: DeadLetter) -> dict[str, Any]:
-    """Return everything that is known of a dead letter, its value decoded as far as possible. Pure."""
-    origin = letter.origin
+def to_json(letter: DeadLetter) -> dict[str, Any]:
+    """Return all facts of a dead letter as `dead-letters show --json` prints them, its value decoded if possible. Pure.
+
+    A value that is no JSON is a text, or its bytes in base64; only the first 20,000 bytes of it are kept.
+    """
+    source = letter.source
     return {
         "offset": letter.place.offset,
         "at": letter.place.at,
         "reason": letter.reason,
         "service": letter.service,
-        "topic": origin.topic if origin else None,
-        "partition": origin.partition if origin else None,
-        "topic_offset": origin.offset if origin else None,
-        "key": _text(letter.key),
+        "topic": source.topic if source else None,
+        "partition": source.partition if source else None,
+        "topic_offset": source.offset if source else None,
+        "key": _as_text(letter.key),
         "bytes": len(letter.value or b""),
         "value": _decoded(letter.value),
     }
@@ -152,128 +168,141 @@ def _decoded(value: bytes | None) -> Any:
     try:
         return orjson.loads(value)
     except orjson.JSONDecodeError:
-        text = _text(value[:_LONGEST_SHOWN])
-        return text if text is not None else {"base64": base64.b64encode(value[:_LONGEST_SHOWN]).decode()}
+        begin = value[:_MAX_TEXT_BYTES]
+        text = _as_text(begin)
+        return text if text is not None else {"base64": base64.b64encode(begin).decode()}
 
 
-def _text(raw: bytes | None) -> str | None:
+def _as_text(raw: bytes | None) -> str | None:
     try:
         return raw.decode() if raw is not None else None
     except UnicodeDecodeError:
         return None
 
 
-async def unhandled(settings: Settings, marks: HandledDeadLetters) -> AsyncIterator[Sequence[DeadLetter]]:
-    """Read the dead letters that nobody has dealt with, oldest first, batch by batch.
+async def unhandled(settings: Settings, handled: HandledDeadLetters) -> AsyncIterator[Sequence[DeadLetter]]:
+    """Yield the dead letters that are not handled, oldest first, batch by batch.
 
     Raises BrokerUnavailable and StoreUnavailable.
     """
     topic = settings.topic(DEAD_LETTER)
     oldest = await kafka.oldest_record_at(settings.kafka, topic)
-    handled = await marks.since(oldest) if oldest else ()
+    places = await handled.since(oldest) if oldest else ()
     async for records in kafka.read(
         settings.kafka, topic, await kafka.offset_ranges(settings.kafka, topic, None, None)
     ):
-        yield [letter for record in records if (letter := read(record)).place not in handled]
+        yield [letter for record in records if (letter := read(record)).place not in places]
 
 
-async def count(settings: Settings, marks: HandledDeadLetters) -> int:
-    """Return how many dead letters nobody has dealt with. Raises BrokerUnavailable and StoreUnavailable."""
+async def count(settings: Settings, handled: HandledDeadLetters) -> int:
+    """Return how many dead letters are not handled. Raises BrokerUnavailable and StoreUnavailable."""
     topic = settings.topic(DEAD_LETTER)
     oldest = await kafka.oldest_record_at(settings.kafka, topic)
     if oldest is None:
         return 0
-    there = await kafka.offset_ranges(settings.kafka, topic, None, None)
-    handled = Counter(any(_holds(span, place) for span in there) for place in await marks.since(oldest))
-    return sum(span.end - span.start for span in there) - handled[True]
+    ranges = await kafka.offset_ranges(settings.kafka, topic, None, None)
+    still_stored = [place for place in await handled.since(oldest) if any(_has(offsets, place) for offsets in ranges)]
+    return sum(offsets.end - offsets.start for offsets in ranges) - len(still_stored)
 
 
-def _holds(span: OffsetRange, place: RecordPlace) -> bool:
-    return place.partition == span.partition and span.start <= place.offset < span.end
+def _has(offsets: OffsetRange, place: RecordPlace) -> bool:
+    return place.partition == offsets.partition and offsets.start <= place.offset < offsets.end
 
 
-async def groups(settings: Settings, marks: HandledDeadLetters) -> Sequence[Group]:
-    """Return what nobody has dealt with, by reason and service, the largest group first."""
-    found: dict[tuple[str, str, str], Group] = {}
-    async for letters in unhandled(settings, marks):
+async def groups(settings: Settings, handled: HandledDeadLetters) -> Sequence[Group]:
+    """Return the dead letters that are not handled in groups, the largest first.
+
+    Raises BrokerUnavailable and StoreUnavailable.
+    """
+    found: dict[GroupKey, Group] = {}
+    async for letters in unhandled(settings, handled):
         for letter in letters:
-            grouped(found, letter)
+            add_to_group(found, letter)
     return sorted(found.values(), key=lambda group: -group.letters)
 
 
-async def one(settings: Settings, offset: int) -> DeadLetter | None:
-    """Return the dead letter at an offset, handled or not; None where there is none."""
+async def at_offset(settings: Settings, offset: int) -> DeadLetter | None:
+    """Return the dead letter at an offset, handled or not; None if there is none. Raises BrokerUnavailable."""
     topic = settings.topic(DEAD_LETTER)
-    for span in await kafka.offset_ranges(settings.kafka, topic, None, None):
-        if span.start <= offset < span.end:
-            wanted = [OffsetRange(span.partition, offset, offset + 1)]
-            found = [read(one) async for records in kafka.read(settings.kafka, topic, wanted) for one in records]
-            return found[0] if found else None
+    for offsets in await kafka.offset_ranges(settings.kafka, topic, None, None):
+        if offsets.start <= offset < offsets.end:
+            only = [OffsetRange(offsets.partition, offset, offset + 1)]
+            found = [record async for records in kafka.read(settings.kafka, topic, only) for record in records]
+            return read(found[0]) if found else None
     return None
 
 
-async def naming(settings: Settings, marks: HandledDeadLetters, listing_key: str) -> Sequence[DeadLetter]:
-    """Return the dead letters that speak of a listing."""
-    return [one async for letters in unhandled(settings, marks) for one in letters if one.names(listing_key)]
+async def naming(settings: Settings, handled: HandledDeadLetters, listing_key: str) -> Sequence[DeadLetter]:
+    """Return the dead letters that name a listing and are not handled.
+
+    Raises BrokerUnavailable and StoreUnavailable.
+    """
+    return [
+        letter async for letters in unhandled(settings, handled) for letter in letters if letter.names(listing_key)
+    ]  # fmt: skip
 
 
 async def requeue(
     settings: Settings,
-    marks: HandledDeadLetters,
+    handled: HandledDeadLetters,
     broker: Broker,
-    chosen: Chosen,
+    selected: DeadLetterFilter,
     *,
     dry_run: bool,
-    tell: Callable[[int], object] = lambda _: None,
+    on_progress: Callable[[int], object] = lambda _: None,
 ) -> Requeued:
-    """Send what is chosen to the topic it came from, value and key unchanged, and mark it.
+    """Send the source records of the selected dead letters to their topics again, value and key unchanged.
 
-    Each reading service writes a dead letter of its own: a record is sent once, and all of its dead letters are marked.
-    Ended in the middle, it can be run again; what was sent twice does no harm.
+    Each service that reads a topic writes a dead letter of its own: a record is sent once, and all its dead letters are
+    marked as handled. An interrupted requeue can be run again; a record that is sent twice does no harm. `on_progress`
+    gets the number of records sent. Raises BrokerUnavailable and StoreUnavailable.
     """
-    known = {settings.topic(topic.name) for topic in MANIFEST if topic.name != DEAD_LETTER}
-    origins, refused = await _origins(settings, marks, chosen, known)
-    sent, marked = set[Origin](), 0
-    async for letters in unhandled(settings, marks):
-        ours = [(one, one.origin) for one in letters if one.origin in origins]
-        first = {origin: one for one, origin in reversed(ours) if origin and origin not in sent}
+    sources, refused = await _sources(settings, handled, selected)
+    sent, marked = set[SourceRecord](), 0
+    async for letters in unhandled(settings, handled):
+        pairs = [(letter, letter.source) for letter in letters if letter.source in sources]
+        to_send = {source: letter for letter, source in reversed(pairs) if source and source not in sent}
         if not dry_run:
-            await broker.publish([_again(origin, letter) for origin, letter in first.items()])
-            await marks.add([one.place for one, _ in ours], "requeued")
-        sent |= first.keys()
-        marked += len(ours)
-        tell(len(sent))
+            await broker.publish([_source_record(source, letter) for source, letter in to_send.items()])
+            await handled.add([letter.place for letter, _ in pairs], "requeued")
+        sent |= to_send.keys()
+        marked += len(pairs)
+        on_progress(len(sent))
     return Requeued(sent=len(sent), marked=marked, refused=tuple(refused.items()))
 
 
-def _again(origin: Origin, letter: DeadLetter) -> Outgoing:
-    """Return the record as it was, and as old as it was: it became a dead letter when it arrived."""
-    stood = Position(letter.place.at, origin.partition, origin.offset)
-    return Outgoing(origin.topic, letter.key, letter.value, first_position_headers(stood))
+def _source_record(source: SourceRecord, letter: DeadLetter) -> Outgoing:
+    """Return the source record as it was published first. It became a dead letter when it arrived: that is its age."""
+    position = Position(letter.place.at, source.partition, source.offset)
+    return Outgoing(source.topic, letter.key, letter.value, first_position_headers(position))
 
 
-async def _origins(
-    settings: Settings, marks: HandledDeadLetters, chosen: Chosen, known: set[str]
-) -> tuple[set[Origin], Counter[str]]:
-    """Return where what is chosen came from, and why the rest cannot be sent."""
-    origins, refused = set[Origin](), Counter[str]()
-    async for letters in unhandled(settings, marks):
-        for letter in filter(chosen.covers, letters):
-            if letter.origin is None:
+async def _sources(
+    settings: Settings, handled: HandledDeadLetters, selected: DeadLetterFilter
+) -> tuple[set[SourceRecord], Counter[str]]:
+    """Return the source records of the selected dead letters, and why others of them cannot be sent, with counts."""
+    topics = {settings.topic(topic.name) for topic in MANIFEST if topic.name != DEAD_LETTER}
+    sources, refused = set[SourceRecord](), Counter[str]()
+    async for letters in unhandled(settings, handled):
+        for letter in filter(selected.selects, letters):
+            if letter.source is None:
                 refused["its headers do not say which topic it came from"] += 1
-            elif letter.origin.topic not in known:
-                refused[f"it came from {letter.origin.topic}, which is no topic of this system"] += 1
+            elif letter.source.topic not in topics:
+                refused[f"it came from {letter.source.topic}, which is no topic of this system"] += 1
             else:
-                origins.add(letter.origin)
-    return origins, refused
+                sources.add(letter.source)
+    return sources, refused
 
 
-async def drop(settings: Settings, marks: HandledDeadLetters, chosen: Chosen, *, dry_run: bool) -> int:
-    """Mark what is chosen as handled, without sending it; return how many."""
+async def drop(settings: Settings, handled: HandledDeadLetters, selected: DeadLetterFilter, *, dry_run: bool) -> int:
+    """Mark the selected dead letters as handled without sending them; return how many.
+
+    Raises BrokerUnavailable and StoreUnavailable.
+    """
     dropped = 0
-    async for letters in unhandled(settings, marks):
-        ours = [letter.place for letter in letters if chosen.covers(letter)]
+    async for letters in unhandled(settings, handled):
+        places = [letter.place for letter in letters if selected.selects(letter)]
         if not dry_run:
-            await marks.add(ours, "dropped")
-        dropped += len(ours)
+            await handled.add(places, "dropped")
+        dropped += len(places)
     return dropped

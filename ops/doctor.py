@@ -1,4 +1,4 @@
-"""Is everything as it must be? Each server, each service, the clocks; and for each fault, what to do."""
+"""Checks whether everything is as it must be: servers, services, clocks, settings. Each fault comes with an advice."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ from shared.stores.errors import StoreUnavailable
 from shared.stores.minio_objects import MinioObjects
 
 LOOPS = {"release": "scheduler", "removal": "janitor"}
-"""The lease of each loop that one process runs, and the service whose it is."""
+"""The lease of each loop that only one process runs at a time, and the service that runs the loop."""
 SERVICES = ("scheduler", "downloader", "resolver", "janitor")
 _TOKEN, _SETTINGS = "the desk's token", "the desk's settings"
-_SKEW = timedelta(seconds=2)
+_MAX_SKEW = timedelta(seconds=2)
 _NOT_AHEAD = "it is not ahead of this machine's; whether it is behind, only a new record would tell"
-_PATIENCE = aiohttp.ClientTimeout(total=6)
+_TIMEOUT = aiohttp.ClientTimeout(total=6)
 
 
 class State(StrEnum):
@@ -40,141 +40,162 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One check: what was looked at, what was found, and what to do about it."""
+    """The result of one check: what was checked, what was found, and what to do about a fault."""
 
     what: str
     state: State
-    said: str
+    message: str
     advice: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        """Return the result as `doctor --json` prints it."""
+        return {"what": self.what, "state": self.state, "said": self.message, "advice": self.advice}
 
 
 async def examine(settings: Settings, feeds: Mapping[str, Feed]) -> AsyncIterator[CheckResult]:
-    """Look at everything, one after the other; never raises for what is out of reach."""
-    for finding in (*of_feeds(settings, feeds), *of_settings(unknown_variables(feeds))):
-        yield finding
+    """Run all checks one after the other and yield their results; a server that does not answer is a result too."""
+    for result in (*check_tokens(settings, feeds), *check_variables(unknown_variables(feeds))):
+        yield result
     checks: Sequence[tuple[str, Callable[[Settings], Awaitable[Sequence[CheckResult]]], str]] = (
-        ("kafka", _kafka, "is it running, and does IMAGES_KAFKA name it?"),
-        ("mongo", partial(_mongo, feeds=feeds), "is it running, and does IMAGES_MONGO name it?"),
-        ("s3", _s3, "is it running, and do IMAGES_S3_ENDPOINT and its keys fit?"),
+        ("kafka", _check_kafka, "is it running, and does IMAGES_KAFKA name it?"),
+        ("mongo", partial(_check_mongo, feeds=feeds), "is it running, and does IMAGES_MONGO name it?"),
+        ("s3", _check_s3, "is it running, and do IMAGES_S3_ENDPOINT and its keys fit?"),
     )
     for what, check, advice in checks:
         try:
-            for finding in await check(settings):
-                yield finding
-        except (BrokerUnavailable, StoreUnavailable) as fault:
-            yield CheckResult(what, State.FAULT, str(fault), advice)
-    async with aiohttp.ClientSession(timeout=_PATIENCE) as http:
+            for result in await check(settings):
+                yield result
+        except (BrokerUnavailable, StoreUnavailable) as error:
+            yield CheckResult(what, State.FAULT, str(error), advice)
+    async with aiohttp.ClientSession(timeout=_TIMEOUT) as http:
         for service in SERVICES:
-            yield await _service(http, settings, service)
-        for finding in await _desk(http, settings, feeds):
-            yield finding
+            yield await _check_service(http, settings, service)
+        for result in await _check_desk(http, settings, feeds):
+            yield result
 
 
-def of_feeds(settings: Settings, feeds: Mapping[str, Feed]) -> Sequence[CheckResult]:
-    """Say whether the secrets that the feeds name are set; the file itself was read already. Pure but for them."""
-    tokens = [(feed, name) for feed in feeds.values() for name in (feed.token_env, feed.reso_token_env) if name]
-    said = "its token is not set, so the origin will refuse"
+def check_tokens(settings: Settings, feeds: Mapping[str, Feed]) -> Sequence[CheckResult]:
+    """Check that each token is set that a feed names. Reads the environment."""
+    named = [(feed, name) for feed in feeds.values() for name in (feed.token_env, feed.reso_token_env) if name]
+    message = "its token is not set, so the origin will refuse"
     missing = [
-        CheckResult(f"feed {feed.name}", State.FAULT, said, f"set {name} for the services")
-        for feed, name in tokens
+        CheckResult(f"feed {feed.name}", State.FAULT, message, f"set {name} for the services")
+        for feed, name in named
         if not read_secret(name)
     ]
     return missing or [CheckResult("feeds", State.OK, f"{settings.feeds} has {', '.join(feeds)}")]
 
 
-def of_settings(unknown: Mapping[str, str]) -> Sequence[CheckResult]:
-    """Say which variables look like settings and are none. Pure."""
+def check_variables(unknown: Mapping[str, str]) -> Sequence[CheckResult]:
+    """Return a fault for each variable that looks like a setting and is none. Pure.
+
+    `unknown` has the variables, each with the setting that is probably meant, or "".
+    """
     return [
         CheckResult(
-            name, State.FAULT, "there is no such setting", f"set {meant} instead" if meant else "see .env.example"
+            name, State.FAULT, "there is no such setting", f"set {setting} instead" if setting else "see .env.example"
         )
-        for name, meant in unknown.items()
+        for name, setting in unknown.items()
     ]
 
 
-def of_feeds_that_left(feeds: Collection[str], displayed: Mapping[str, int]) -> Sequence[CheckResult]:
-    """Say which feeds are shown, with how many listings, and are no longer in the file. Pure."""
-    said = "{} of its listings are displayed, but it is not in feeds.toml: nothing of it is fetched, swept or audited"
+def check_displayed_feeds(feeds: Collection[str], displayed: Mapping[str, int]) -> Sequence[CheckResult]:
+    """Return a fault for each feed that displays listings but is not in feeds.toml. Pure.
+
+    `displayed` is the number of displayed listings of each recorded feed.
+    """
+    message = (
+        "{} of its listings are displayed, but it is not in feeds.toml: nothing of it is fetched, swept or audited"
+    )
     advice = "put it back; to end it, withdraw its listings before it leaves the file"
     return [
-        CheckResult(f"feed {name}", State.FAULT, said.format(count), advice)
+        CheckResult(f"feed {name}", State.FAULT, message.format(count), advice)
         for name, count in displayed.items()
         if count and name not in feeds
     ]
 
 
-async def _kafka(settings: Settings) -> Sequence[CheckResult]:
-    faults = await kafka.topic_differences(settings.kafka, settings.topic_prefix, MANIFEST)
+async def _check_kafka(settings: Settings) -> Sequence[CheckResult]:
+    """Check the topics and the clock. Raises BrokerUnavailable."""
+    differences = await kafka.topic_differences(settings.kafka, settings.topic_prefix, MANIFEST)
     found = [
         CheckResult(f"topic {name}", State.FAULT, "; ".join(wrong), "imagectl topics apply")
-        for name, wrong in faults.items()
+        for name, wrong in differences.items()
         if wrong
     ]
-    found = found or [CheckResult("topics", State.OK, f"all {len(faults)} are as they should be")]
-    if LISTING_SEEN in {name.removeprefix(settings.topic_prefix) for name, wrong in faults.items() if not wrong}:
-        ahead = await kafka.offset_ranges(settings.kafka, settings.topic(LISTING_SEEN), utc_now() + _SKEW, None)
-        found.append(_clock("kafka", _SKEW) if ahead else CheckResult("clock of kafka", State.OK, _NOT_AHEAD))
+    found = found or [CheckResult("topics", State.OK, f"all {len(differences)} are as they should be")]
+    if LISTING_SEEN in {name.removeprefix(settings.topic_prefix) for name, wrong in differences.items() if not wrong}:
+        topic = settings.topic(LISTING_SEEN)
+        ahead = await kafka.offset_ranges(settings.kafka, topic, utc_now() + _MAX_SKEW, None)
+        found.append(check_clock("kafka", _MAX_SKEW) if ahead else CheckResult("clock of kafka", State.OK, _NOT_AHEAD))
     return found
 
 
-async def _mongo(settings: Settings, feeds: Mapping[str, Feed]) -> Sequence[CheckResult]:
+async def _check_mongo(settings: Settings, feeds: Mapping[str, Feed]) -> Sequence[CheckResult]:
+    """Check the clock, the indexes, the recorded feeds, and who runs each loop. Raises StoreUnavailable."""
     async with mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db) as database:
         before = utc_now()
-        skew = _apart(before, await mongo.server_time(database), utc_now())
+        skew = least_skew(before, await mongo.server_time(database), utc_now())
         missing = await mongo.missing_indexes(database)
         holders = await mongo.MongoLeases(database).holders(utc_now())
         listings = mongo.MongoListings(database, Renderer(settings.public_root))
-        left = {} if missing else {feed: await listings.displayed_count(feed) for feed in await listings.feeds()}
-    found = [_clock("mongo", skew), *of_feeds_that_left(feeds, left)]
+        displayed = {} if missing else {feed: await listings.displayed_count(feed) for feed in await listings.feeds()}
+    found = [check_clock("mongo", skew), *check_displayed_feeds(feeds, displayed)]
     if missing:
-        said = f"{', '.join(missing)} missing; queries read whole collections"
-        found.append(CheckResult("indexes", State.FAULT, said, "imagectl indexes apply"))
+        message = f"{', '.join(missing)} missing; queries read whole collections"
+        found.append(CheckResult("indexes", State.FAULT, message, "imagectl indexes apply"))
     else:
         found.append(CheckResult("indexes", State.OK, "every index is there"))
-    return found + [_loop(loop, service, holders.get(loop)) for loop, service in LOOPS.items()]
+    return found + [_check_loop(loop, service, holders.get(loop)) for loop, service in LOOPS.items()]
 
 
-def _loop(loop: str, service: str, holder: str | None) -> CheckResult:
+def _check_loop(loop: str, service: str, holder: str | None) -> CheckResult:
     if holder:
         return CheckResult(f"the {loop} loop", State.OK, f"{holder} runs it")
     return CheckResult(f"the {loop} loop", State.FAULT, "nobody runs it", f"start a {service}: make up")
 
 
-async def _s3(settings: Settings) -> Sequence[CheckResult]:
+async def _check_s3(settings: Settings) -> Sequence[CheckResult]:
+    """Check the clock and the buckets. Raises StoreUnavailable."""
     objects = MinioObjects(settings)
     try:
         before = utc_now()
-        skew = _apart(before, await objects.server_time(), utc_now())
+        skew = least_skew(before, await objects.server_time(), utc_now())
         faults = await objects.faults()
     finally:
         objects.close()
     wrong = [CheckResult("buckets", State.FAULT, fault, "imagectl init, or the store's own tools") for fault in faults]
-    return [
-        _clock("s3", skew),
-        *(wrong or [CheckResult("buckets", State.OK, "the public one is readable, the other is not")]),
-    ]
+    readable = CheckResult("buckets", State.OK, "the public one is readable, the other is not")
+    return [check_clock("s3", skew), *(wrong or [readable])]
 
 
-def _apart(before: datetime, told: datetime, after: datetime) -> timedelta:
-    """How far a server's clock is from ours at least; the S3 server tells whole seconds."""
-    if told > after:
-        return told - after
-    return max(timedelta(0), before - told - timedelta(seconds=1))
+def least_skew(before: datetime, server_time: datetime, after: datetime) -> timedelta:
+    """Return how far a server's clock is from ours at least, if it answered between these two times of ours. Pure.
+
+    The server's time may be cut to whole seconds, as the S3 server's is.
+    """
+    if server_time > after:
+        return server_time - after
+    return max(timedelta(0), before - server_time - timedelta(seconds=1))
 
 
-def _clock(server: str, skew: timedelta) -> CheckResult:
+def check_clock(server: str, skew: timedelta) -> CheckResult:
+    """Return a fault if a server's clock is two seconds or more away from this machine's. Pure."""
     what = f"clock of {server}"
-    if skew < _SKEW:
+    if skew < _MAX_SKEW:
         return CheckResult(what, State.OK, "it agrees with this machine's")
-    said = f"it is {skew.total_seconds():.0f} s or more away from this machine's"
-    return CheckResult(what, State.FAULT, said, "let NTP set both; due times and leases are compared across machines")
+    message = f"it is {skew.total_seconds():.0f} s or more away from this machine's"
+    return CheckResult(
+        what, State.FAULT, message, "let NTP set both; due times and leases are compared across machines"
+    )
 
 
 def _address(settings: Settings, service: str) -> str:
     return f"http://{settings.host}:{getattr(settings, f'{service}_port')}"
 
 
-async def _service(http: aiohttp.ClientSession, settings: Settings, service: str) -> CheckResult:
+async def _check_service(http: aiohttp.ClientSession, settings: Settings, service: str) -> CheckResult:
+    """Check whether a service is ready. One that does not answer is unknown: it may run on another machine."""
     url = f"{_address(settings, service)}/readyz"
     try:
         async with http.get(url) as answer:
@@ -186,38 +207,41 @@ async def _service(http: aiohttp.ClientSession, settings: Settings, service: str
         )
     if answer.status == 200:
         return CheckResult(service, State.OK, "it is ready")
-    said = "; ".join(f"{name}: {fault}" for name, fault in faults.items()) or f"it answers {answer.status}"
-    return CheckResult(service, State.FAULT, said, f"its log says more: make logs NAME={service}")
+    message = "; ".join(f"{name}: {fault}" for name, fault in faults.items()) or f"it answers {answer.status}"
+    return CheckResult(service, State.FAULT, message, f"its log says more: make logs NAME={service}")
 
 
-async def _desk(http: aiohttp.ClientSession, settings: Settings, feeds: Mapping[str, Feed]) -> Sequence[CheckResult]:
-    """Whether it runs, opens to the token that is set here, and was started with these settings.
+async def _check_desk(
+    http: aiohttp.ClientSession, settings: Settings, feeds: Mapping[str, Feed]
+) -> Sequence[CheckResult]:
+    """Check whether the desk runs, accepts the token that is set here, and was started with these settings.
 
-    A system does its work without one: only what a desk that runs does wrong is a fault.
+    The system works without a desk, so that a desk that does not run is no fault.
     """
-    found = await _service(http, settings, "desk")
-    if found.state is State.UNKNOWN:
-        return [found]
+    service = await _check_service(http, settings, "desk")
+    if service.state is State.UNKNOWN:
+        return [service]
     token = settings.desk_token.get_secret_value()
     if not token:
-        said, advice = "IMAGES_DESK_TOKEN is not set here", "set it for the desk as well, if operators shall sign in"
-        return [found, CheckResult(_TOKEN, State.UNKNOWN, said, advice)]
+        message, advice = "IMAGES_DESK_TOKEN is not set here", "set it for the desk as well, if operators shall sign in"
+        return [service, CheckResult(_TOKEN, State.UNKNOWN, message, advice)]
     try:
         headers = {"Authorization": f"Bearer {token}"}
         async with http.get(f"{_address(settings, 'desk')}/config", headers=headers, allow_redirects=False) as answer:
             status, theirs = answer.status, await answer.json() if answer.status == 200 else {}
-    except (aiohttp.ClientError, TimeoutError, ValueError) as fault:
-        return [found, CheckResult(_TOKEN, State.UNKNOWN, f"the desk did not answer: {fault}", "ask again")]
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        return [service, CheckResult(_TOKEN, State.UNKNOWN, f"the desk did not answer: {error}", "ask again")]
     if status in (401, 403):
-        said, advice = "the desk refuses the one that is set here", "start it again with this IMAGES_DESK_TOKEN"
-        return [found, CheckResult(_TOKEN, State.FAULT, said, f"{advice}: make down, make up")]
+        message, advice = "the desk refuses the one that is set here", "start it again with this IMAGES_DESK_TOKEN"
+        return [service, CheckResult(_TOKEN, State.FAULT, message, f"{advice}: make down, make up")]
     if status != 200 or not isinstance(theirs, dict) or theirs.keys() != {"settings", "feeds"}:
-        return [found, CheckResult(_TOKEN, State.UNKNOWN, f"the desk answers {status}", "ask again in a minute")]
-    return [found, CheckResult(_TOKEN, State.OK, "the desk accepts it"), _same(config.shown(settings, feeds), theirs)]
+        return [service, CheckResult(_TOKEN, State.UNKNOWN, f"the desk answers {status}", "ask again in a minute")]
+    accepted = CheckResult(_TOKEN, State.OK, "the desk accepts it")
+    return [service, accepted, _compare_settings(config.to_json(settings, feeds), theirs)]
 
 
-def _same(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> CheckResult:
-    if others := config.differences(ours, theirs):
-        said = f"it was started with other values of {', '.join(others)}"
-        return CheckResult(_SETTINGS, State.FAULT, said, "start it again with these: make down, make up")
+def _compare_settings(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> CheckResult:
+    if names := config.differences(ours, theirs):
+        message = f"it was started with other values of {', '.join(names)}"
+        return CheckResult(_SETTINGS, State.FAULT, message, "start it again with these: make down, make up")
     return CheckResult(_SETTINGS, State.OK, "they are those that are in force here")

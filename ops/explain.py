@@ -1,11 +1,11 @@
-"""Why is it as it is? A listing's record in words: what the MLS said, each photo's state, what happens next."""
+"""Why is a listing as it is? Says in words what its record holds, and what happens next to each of its photos."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ops.words import many
+from ops.words import counted, distance_text
 from shared.domain import retry
 from shared.domain.failures import REASONS
 from shared.domain.feed import Feed
@@ -20,131 +20,140 @@ from shared.stores.listing_search import ListingSearch
 from shared.stores.release_queue import ReleaseQueue
 from shared.stores.throughputs import Throughputs
 
-_ATTEMPTS_SHOWN = 2_000
+_MAX_ATTEMPTS_READ = 2_000
 
-Say = Callable[[datetime | None, datetime], str]
-"""From a time and now to words."""
-
-
-@dataclass(frozen=True, slots=True)
-class Explained:
-    """One photo in words: its lines, the first of which sums it up."""
-
-    image_id: str
-    status: Status
-    lines: tuple[str, ...]
-    turn: "Turn | None" = None
+TimeText = Callable[[datetime | None, datetime], str]
+"""Takes a time, or None for an unknown one, and the time now; returns the time in words."""
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """A due photo's place in its feed's queue, and about when it is released; None where nobody can tell."""
+class QueuePosition:
+    """A due photo's position in its feed's queue, and about when it is released; `explain --json` prints these names.
+
+    `ahead` is how many photos are released before it. `about` is None if the time cannot be told.
+    """
 
     ahead: int
     about: datetime | None
 
 
-async def find(listings: ListingSearch, what: str) -> tuple[Sequence[Listing], str | None]:
-    """Find what is meant by a ListingKey, an image's id or an MLS URL; with the image's id where it is one photo."""
-    if found := await listings.by_key(what):
+@dataclass(frozen=True, slots=True)
+class PhotoExplanation:
+    """One photo in words; `explain --json` prints these names. The first of the lines sums the others up."""
+
+    image_id: str
+    status: Status
+    lines: tuple[str, ...]
+    turn: QueuePosition | None = None
+
+
+async def find_listings(listings: ListingSearch, text: str) -> tuple[Sequence[Listing], str | None]:
+    """Return the listings that a ListingKey, an image id or an MLS URL belongs to, and the image id it names.
+
+    The image id is None for a ListingKey, and if nothing is found. Raises StoreUnavailable.
+    """
+    if found := await listings.by_key(text):
         return found, None
-    if listing := await listings.by_image(what):
-        return [listing], what
-    key = url_key(what)
+    if listing := await listings.by_image(text):
+        return [listing], text
+    key = url_key(text)
     found = await listings.by_url_key(key)
-    image = next((photo.id for one in found for photo in one.photos if key in photo.url_keys), None)
-    return found, image
+    photos = (photo for listing in found for photo in listing.photos)
+    return found, next((photo.id for photo in photos if key in photo.url_keys), None)
 
 
-async def turns(
+async def queue_positions(
     listings: ReleaseQueue, throughputs: Throughputs, listing: Listing, feed: Feed, use: BudgetUse, now: datetime
-) -> Mapping[str, Turn]:
-    """Return the turn of every due photo that waits for its release, by image id. Photos due together share a place.
+) -> Mapping[str, QueuePosition]:
+    """Return the queue position of each due photo that waits for its release, by image id.
 
-    While the feed is silent nothing moves; none has a time where nobody can tell for how long.
+    Photos of one priority that became due at the same time share a position. While the feed is suspended, no photo is
+    released before the suspension ends; if its end is not known, no position has a time. Raises StoreUnavailable.
     """
     per_second = expected_per_second(feed, await throughputs.get(feed.name), now)
-    places: dict[tuple[Priority, datetime], Turn] = {}
-    found: dict[str, Turn] = {}
+    by_place: dict[tuple[Priority, datetime], QueuePosition] = {}
+    positions: dict[str, QueuePosition] = {}
     for photo in listing.photos:
         due_at = listing.photo_due_at(photo)
         if due_at is None or due_at > now or photo.released_at or photo.is_claimed(now):
             continue
         place = photo.priority, due_at
-        if place not in places:
+        if place not in by_place:
             ahead = await listings.ahead_of(feed.name, *place, now)
             seconds = seconds_until_turn(ahead, per_second)
             is_known = seconds is not None and use.suspended_until is not None
             begin = max(now, use.suspended_until or now)
-            places[place] = Turn(ahead, begin + timedelta(seconds=seconds or 0) if is_known else None)
-        found[photo.id] = places[place]
-    return found
+            by_place[place] = QueuePosition(ahead, begin + timedelta(seconds=seconds or 0) if is_known else None)
+        positions[photo.id] = by_place[place]
+    return positions
 
 
-async def history(attempts: Attempts, listing: Listing) -> Sequence[Attempt]:
-    """Return the newest attempts of a listing's photos, newest first."""
-    return await attempts.of_images([photo.id for photo in listing.photos], _ATTEMPTS_SHOWN)
+async def newest_attempts(attempts: Attempts, listing: Listing) -> Sequence[Attempt]:
+    """Return up to 2,000 attempts of a listing's photos, the newest first. Raises StoreUnavailable."""
+    return await attempts.of_images([photo.id for photo in listing.photos], _MAX_ATTEMPTS_READ)
 
 
-def of_listing(listing: Listing, now: datetime) -> Iterator[str]:
-    """Say what is known of the listing itself."""
-    said = f"the MLS said {listing.standard_status or 'no status'}, last changed {when(listing.modified_at, now)}"
-    yield f"{listing.feed} {listing.key}: {said}, its photos {when(listing.media_changed_at, now)}"
+def explain_listing(listing: Listing, now: datetime) -> Iterator[str]:
+    """Yield the lines about the listing itself: what the MLS announced, and what is displayed, hidden and removed."""
+    status, changed = listing.standard_status or "no status", time_text(listing.modified_at, now)
+    said = f"the MLS said {status}, last changed {changed}"
+    yield f"{listing.feed} {listing.key}: {said}, its photos {time_text(listing.media_changed_at, now)}"
     if listing.hidden is None:
         none = "; the newest record names no photo that may be shown" if not listing.photos else ""
-        yield f"it is displayed, with {many(len(listing.photos), 'photo')}{none}"
+        yield f"it is displayed, with {counted(len(listing.photos), 'photo')}{none}"
     else:
         yield (
-            f"it is not displayed ({listing.hidden.reason}) since {when(listing.hidden.since, now)}; "
-            f"its copies are {_removed(listing.hidden, now)}"
+            f"it is not displayed ({listing.hidden.reason}) since {time_text(listing.hidden.since, now)}; "
+            f"its copies are {_removal_text(listing.hidden, now)}"
         )
     if listing.is_removed_by_operator:
         yield "an operator had it removed; it stays away until `imagectl removals allow` lifts that"
     if listing.removed_image_ids:
         yield f"images that an operator had removed, and that stay away: {', '.join(listing.removed_image_ids)}"
-    for one in listing.set_aside:
-        yield f"set aside: {one.media_key}: {one.reason}"
+    for row in listing.set_aside:
+        yield f"set aside: {row.media_key}: {row.reason}"
     for discard in listing.discards:
-        yield f"to be removed {when(discard.remove_at, now)}: {discard.object_id} ({discard.reason})"
+        yield f"to be removed {time_text(discard.remove_at, now)}: {discard.object_id} ({discard.reason})"
 
 
-def _removed(hidden: Hidden, now: datetime) -> str:
+def _removal_text(hidden: Hidden, now: datetime) -> str:
     if hidden.held_until == UNTIL_DECIDED:
         return f"held: {hidden.reason} removals of this feed are frozen until `imagectl removals` decides"
-    return f"removed {when(hidden.removal_at, now)}"
+    return f"removed {time_text(hidden.removal_at, now)}"
 
 
-def of_photo(
+def explain_photo(
     listing: Listing,
     photo: Photo,
     attempts: Sequence[Attempt],
     feed: Feed,
     renderer: Renderer,
     now: datetime,
-    turn: Turn | None = None,
-) -> Explained:
-    """Say why a photo has its status, which URL is served, and what happens next and when."""
+    position: QueuePosition | None = None,
+) -> PhotoExplanation:
+    """Say why a photo has its status, which URL is served, and what happens next and when.
+
+    `attempts` are those of the whole listing, newest first. `position` is None unless the photo waits for its release.
+    """
     lines = [
         f"photo {photo.order} {photo.id} ({photo.object_id}): {photo.status}, {next_step(listing, photo, feed, now)}"
     ]
-    if turn:
-        lines.append(f"  {_in_words(turn, now)}")
-    lines.append(f"  the MLS announced its newest version {when(photo.announced_at, now)}")
+    if position:
+        lines.append(f"  {_position_text(position, now)}")
+    lines.append(f"  the MLS announced its newest version {time_text(photo.announced_at, now)}")
     if photo.copy:
-        of_newest = (
-            "the newest version" if not photo.is_outdated else "an older version, served until the newer is here"
-        )
-        lines.append(f"  held: {of_newest}, downloaded {when(photo.copy.downloaded_at, now)}")
-    lines.append(f"  {_served(listing, photo, renderer)}")
+        version = "an older version, served until the newer is here" if photo.is_outdated else "the newest version"
+        lines.append(f"  held: {version}, downloaded {time_text(photo.copy.downloaded_at, now)}")
+    lines.append(f"  {_served_text(listing, photo, renderer)}")
     if photo.failure:
         meaning = REASONS[photo.failure.reason].meaning
         lines.append(f"  last failure: {photo.failure.reason}: {meaning}; {photo.failure.detail}")
-    lines += [f"  {_attempt(one, now)}" for one in attempts if one.image_id == photo.id]
-    return Explained(photo.id, photo.status, tuple(lines), turn)
+    lines += [f"  {_attempt_text(attempt, now)}" for attempt in attempts if attempt.image_id == photo.id]
+    return PhotoExplanation(photo.id, photo.status, tuple(lines), position)
 
 
-def _served(listing: Listing, photo: Photo, renderer: Renderer) -> str:
-    """Say which URL frontends get, and by what rule."""
+def _served_text(listing: Listing, photo: Photo, renderer: Renderer) -> str:
+    """Say which URL frontends get for a photo, and why."""
     if not listing.is_displayed:
         return "not served: the listing is not displayed"
     url = json.loads(renderer.fragment(photo))["url"]
@@ -152,45 +161,41 @@ def _served(listing: Listing, photo: Photo, renderer: Renderer) -> str:
     return f"served: {url}, {why}"
 
 
-def _in_words(turn: Turn, now: datetime) -> str:
-    about = f"its turn is about {when(turn.about, now)}" if turn.about else "when it has its turn cannot be told yet"
-    return f"{many(turn.ahead, 'photo is', 'photos are')} ahead of it in the queue; {about}"
+def _position_text(position: QueuePosition, now: datetime) -> str:
+    about = position.about
+    time = f"its turn is about {time_text(about, now)}" if about else "when it has its turn cannot be told yet"
+    return f"{counted(position.ahead, 'photo is', 'photos are')} ahead of it in the queue; {time}"
 
 
-def next_step(listing: Listing, photo: Photo, feed: Feed, now: datetime, say: Say | None = None) -> str:
-    """Say what happens next to a photo, and when; `say` puts times into words, `when` does if none is given."""
-    say = say or when
+def next_step(
+    listing: Listing, photo: Photo, feed: Feed, now: datetime, text_of: TimeText | None = None
+) -> str:  # fmt: skip
+    """Return what happens next to a photo and when, as a phrase. `text_of` words its times, `time_text` by default."""
+    text_of = text_of or time_text
     if photo.waits_for_new_url and not photo.wants_rebuild:
         return "its URL works once and was used: it waits for the MLS to announce another"
     due_at = listing.photo_due_at(photo)
     if due_at is None:
         return "nothing to do" if listing.is_displayed else "nothing to do while the listing is not displayed"
     if photo.claim and photo.is_claimed(now):
-        return f"in the hands of {photo.claim.worker} until {say(photo.claim.until, now)}"
+        return f"in the hands of {photo.claim.worker} until {text_of(photo.claim.until, now)}"
     if photo.released_at and due_at > now:
-        return f"released to the downloaders {say(photo.released_at, now)}, at priority {photo.priority}"
-    given_up = photo.failure is not None and retry.is_given_up(photo.failure, photo.attempts, feed)
-    what = (
-        "given up for now; tried again" if given_up else f"attempt {photo.attempts + 1} of {feed.max_attempts} is due"
-    )
-    return f"{what} {say(due_at, now)}, at priority {photo.priority}"
+        return f"released to the downloaders {text_of(photo.released_at, now)}, at priority {photo.priority}"
+    is_given_up = photo.failure is not None and retry.is_given_up(photo.failure, photo.attempts, feed)
+    next_attempt = f"attempt {photo.attempts + 1} of {feed.max_attempts} is due"
+    what = "given up for now; tried again" if is_given_up else next_attempt
+    return f"{what} {text_of(due_at, now)}, at priority {photo.priority}"
 
 
-def _attempt(one: Attempt, now: datetime) -> str:
-    known = {reason.value: rule.meaning for reason, rule in REASONS.items()}
-    meaning = f" ({known[one.result]})" if one.result in known else ""
-    detail = f": {one.detail}" if one.detail else ""
-    return f"{when(one.at, now)}: {one.result}{meaning}{detail}, {one.milliseconds} ms"
+def _attempt_text(attempt: Attempt, now: datetime) -> str:
+    meanings = {reason.value: rule.meaning for reason, rule in REASONS.items()}
+    meaning = f" ({meanings[attempt.result]})" if attempt.result in meanings else ""
+    detail = f": {attempt.detail}" if attempt.detail else ""
+    return f"{time_text(attempt.at, now)}: {attempt.result}{meaning}{detail}, {attempt.milliseconds} ms"
 
 
-def when(moment: datetime | None, now: datetime) -> str:
-    """Say a time, and how far away it is."""
-    if moment is None:
+def time_text(time: datetime | None, now: datetime) -> str:
+    """Return a time in ISO 8601 and its distance from now; None stands for a time that the MLS did not name."""
+    if time is None:
         return "at a time it did not name"
-    seconds = (moment - now).total_seconds()
-    size, unit = next(
-        ((size, unit) for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")) if abs(seconds) >= 2 * size),
-        (1, "s"),
-    )
-    distance = f"in {seconds / size:.0f} {unit}" if seconds > 0 else f"{-seconds / size:.0f} {unit} ago"
-    return f"{moment.isoformat(timespec='seconds')} ({distance})"
+    return f"{time.isoformat(timespec='seconds')} ({distance_text(time, now)})"

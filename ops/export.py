@@ -1,4 +1,4 @@
-"""Events as lines of JSON, and back: to keep them, look at them, repair them, or replay them elsewhere."""
+"""Writes records as lines of JSON and reads them back, so that events can be kept, repaired or replayed elsewhere."""
 
 import base64
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -14,20 +14,20 @@ from shared.domain.freshness import Position
 from shared.events.records import Record, first_position_headers
 from shared.kafka import OffsetRange
 
-_AT_ONCE = 500
+_BATCH_SIZE = 500
 
 
 class NotExported(ValueError):
-    """A line that `imagectl export` did not write."""
+    """A line of a file is not what `imagectl export` writes."""
 
 
-def line(record: Record) -> bytes:
-    """Write a record as one line; bytes that are no text are written in base64."""
+def to_line(record: Record) -> bytes:
+    """Return a record as one line of JSON: its first position, key and value; bytes that are no text in base64."""
     facts = asdict(record.position)
-    return orjson.dumps({**facts, **_written("key", record.key), **_written("value", record.value)}) + b"\n"
+    return orjson.dumps({**facts, **_encoded("key", record.key), **_encoded("value", record.value)}) + b"\n"
 
 
-def _written(name: str, raw: bytes | None) -> dict[str, str | None]:
+def _encoded(name: str, raw: bytes | None) -> dict[str, str | None]:
     try:
         return {name: None if raw is None else raw.decode()}
     except UnicodeDecodeError:
@@ -35,37 +35,38 @@ def _written(name: str, raw: bytes | None) -> dict[str, str | None]:
 
 
 def from_file(path: Path) -> EventSource:
-    """Return the events of a file; its lines are partition 0. Raises OSError, and reading it raises NotExported.
+    """Return a file's lines as the source of a replay; they count as offsets of partition 0.
 
-    A line is as old as its `at` says; one without is said now, as one is that an operator has changed.
+    A line's record is as old as its `at` says; a line without `at`, which an operator has changed, is of now. Raises
+    OSError. Reading the source raises NotExported.
     """
     with path.open("rb") as file:
         lines = sum(1 for _ in file)
-    return EventSource([OffsetRange(0, 0, lines)] if lines else [], lambda spans: _records(path, spans))
+    return EventSource([OffsetRange(0, 0, lines)] if lines else [], lambda ranges: _read_batches(path, ranges))
 
 
-async def _records(path: Path, spans: Sequence[OffsetRange]) -> AsyncIterator[Sequence[Record]]:
-    for span in spans:
+async def _read_batches(path: Path, ranges: Sequence[OffsetRange]) -> AsyncIterator[Sequence[Record]]:
+    for offsets in ranges:
         with path.open("rb") as file:
-            records = _read(islice(enumerate(file), span.start, span.end))
-            while some := list(islice(records, _AT_ONCE)):
-                yield some
+            records = _read_lines(islice(enumerate(file), offsets.start, offsets.end))
+            while batch := list(islice(records, _BATCH_SIZE)):
+                yield batch
 
 
-def _read(numbered: Iterator[tuple[int, bytes]]) -> Iterator[Record]:
+def _read_lines(numbered: Iterator[tuple[int, bytes]]) -> Iterator[Record]:
+    """Yield the records of lines that are numbered from 0. Raises NotExported."""
     for number, raw in numbered:
         try:
             facts = orjson.loads(raw)
             at = datetime.fromisoformat(facts["at"]).astimezone(UTC) if "at" in facts else datetime.now(UTC)
-            stood = first_position_headers(
-                Position(at, int(facts.get("partition", 0)), int(facts.get("offset", number)))
-            )
-            yield Record("", 0, number, at, _bytes(facts, "key"), _bytes(facts, "value"), stood)
-        except (ValueError, TypeError, AttributeError) as fault:
-            raise NotExported(f"line {number + 1} is not what `imagectl export` writes: {fault}") from None
+            position = Position(at, int(facts.get("partition", 0)), int(facts.get("offset", number)))
+            headers = first_position_headers(position)
+            yield Record("", 0, number, at, _decoded(facts, "key"), _decoded(facts, "value"), headers)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise NotExported(f"line {number + 1} is not what `imagectl export` writes: {error}") from None
 
 
-def _bytes(facts: dict[str, str | None], name: str) -> bytes | None:
+def _decoded(facts: dict[str, str | None], name: str) -> bytes | None:
     if encoded := facts.get(f"{name}_base64"):
         return base64.b64decode(encoded, validate=True)
     text = facts.get(name)

@@ -1,4 +1,4 @@
-"""What an operator does from a terminal. Every command says what it did; `--json` says it to machines."""
+"""The command line `imagectl`: all that operators do from a terminal. Each command prints what it did, or JSON."""
 
 import os
 import sys
@@ -27,11 +27,14 @@ from ops.commands import (
 )
 
 PIPE_CLOSED = 141
-"""What a shell says of a tool that ended by SIGPIPE. The signal itself would end us for a closed connection too."""
+"""The exit code that a shell gives a tool ended by SIGPIPE.
+
+The signal stays ignored, as Python has it: it would end us for a closed connection to a server too.
+"""
 
 
 class _Commands(TyperGroup):
-    """All commands; they end quietly where the pipe is closed that they write to: its reader has seen enough."""
+    """All commands. They end without an error message if the reader of their output closes the pipe."""
 
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
         try:

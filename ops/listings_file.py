@@ -1,4 +1,4 @@
-"""Reads Property records from a file as MLSs and ingests leave them: NDJSON, a JSON array, OData pages."""
+"""Reads property records from a file, in any form that MLSs and ingests write: NDJSON, a JSON array, OData pages."""
 
 import codecs
 import json
@@ -10,39 +10,44 @@ from typing import IO, Any
 
 import ijson
 
-Record = dict[str, Any]
-_LONGEST_PROBE = 16 * 1024 * 1024
+PropertyRecord = dict[str, Any]
+OnProgress = Callable[[int], object]
+"""Called with the number of bytes that have been read."""
+_MAX_FIRST_LINE_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Unusable:
-    """A part of the file that is no Property record; `where` names the line or the record."""
+    """A part of the file that is no property record; `publish --json` prints these names.
+
+    `where` names the line, the record, or the ListingKey.
+    """
 
     where: str
     reason: str
 
 
-def read(path: Path, tell: Callable[[int], object] = lambda _: None) -> Iterator[Record | Unusable]:
-    """Read the file's records one by one, in flat memory; `tell` hears how many bytes have been read.
+def read(path: Path, on_progress: OnProgress = lambda _: None) -> Iterator[PropertyRecord | Unusable]:
+    """Yield the property records of a file one by one, without reading it into memory as a whole.
 
-    A line of NDJSON may itself be an OData page. Raises OSError where the file cannot be read.
+    A line of NDJSON may itself be an OData page. Raises OSError if the file cannot be read.
     """
     with path.open("rb") as file:
         begin = len(codecs.BOM_UTF8) if file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8 else 0
         file.seek(begin)
-        first = file.readline(_LONGEST_PROBE)
-        while first and not first.strip():
-            first = file.readline(_LONGEST_PROBE)
+        first_line = file.readline(_MAX_FIRST_LINE_BYTES)
+        while first_line and not first_line.strip():
+            first_line = file.readline(_MAX_FIRST_LINE_BYTES)
         file.seek(begin)
-        if first.lstrip()[:1] == b"[":
-            yield from _streamed(file, "item", tell)
-        elif _is_whole(first):
-            yield from _lines(file, tell)
+        if first_line.lstrip()[:1] == b"[":
+            yield from _read_items(file, "item", on_progress)
+        elif _is_json(first_line):
+            yield from _read_lines(file, on_progress)
         else:
-            yield from _document(file, tell)
+            yield from _read_document(file, on_progress)
 
 
-def _is_whole(line: bytes) -> bool:
+def _is_json(line: bytes) -> bool:
     try:
         json.loads(line)
     except ValueError:
@@ -50,45 +55,48 @@ def _is_whole(line: bytes) -> bool:
     return True
 
 
-def _lines(file: IO[bytes], tell: Callable[[int], object]) -> Iterator[Record | Unusable]:
-    read = 0
+def _read_lines(file: IO[bytes], on_progress: OnProgress) -> Iterator[PropertyRecord | Unusable]:
+    """Yield the records of NDJSON: a line holds a record or an OData page."""
+    read_bytes = 0
     for number, line in enumerate(file, 1):
-        read += len(line)
+        read_bytes += len(line)
         if line.strip():
             try:
                 value = json.loads(line)
-            except ValueError as fault:
-                yield Unusable(f"line {number}", f"not JSON: {fault}")
+            except ValueError as error:
+                yield Unusable(f"line {number}", f"not JSON: {error}")
             else:
                 rows = value["value"] if isinstance(value, dict) and isinstance(value.get("value"), list) else [value]
                 yield from (_checked(row, f"line {number}") for row in rows)
-        tell(read)
+        on_progress(read_bytes)
 
 
-def _document(file: IO[bytes], tell: Callable[[int], object]) -> Iterator[Record | Unusable]:
-    """One JSON object over several lines: an OData page where it has `value`, else a single record."""
+def _read_document(file: IO[bytes], on_progress: OnProgress) -> Iterator[PropertyRecord | Unusable]:
+    """Yield the records of one JSON object over several lines: an OData page if it has `value`, else one record."""
     begin = file.tell()
-    is_page = any(prefix == "value" and event == "start_array" for prefix, event, _ in _parsed(file))
+    is_page = any(prefix == "value" and event == "start_array" for prefix, event, _ in _json_events(file))
     file.seek(begin)
-    yield from _streamed(file, "value.item" if is_page else "", tell)
+    yield from _read_items(file, "value.item" if is_page else "", on_progress)
 
 
-def _parsed(file: IO[bytes]) -> Iterator[tuple[str, str, object]]:
+def _json_events(file: IO[bytes]) -> Iterator[tuple[str, str, object]]:
+    """Yield the parser's events up to the end of the file, or to what is not JSON."""
     with suppress(ijson.JSONError):
         yield from ijson.parse(file)
 
 
-def _streamed(file: IO[bytes], prefix: str, tell: Callable[[int], object]) -> Iterator[Record | Unusable]:
+def _read_items(file: IO[bytes], prefix: str, on_progress: OnProgress) -> Iterator[PropertyRecord | Unusable]:
+    """Yield the records at a prefix of a JSON document, as ijson names it; "" is the document itself."""
     number = 0
     try:
         for number, row in enumerate(ijson.items(file, prefix, use_float=True), 1):
             yield _checked(row, f"record {number}")
-            tell(file.tell())
-    except ijson.JSONError as fault:
-        yield Unusable(f"after record {number}", f"not JSON: {' '.join(str(fault).split())[:200]}")
+            on_progress(file.tell())
+    except ijson.JSONError as error:
+        yield Unusable(f"after record {number}", f"not JSON: {' '.join(str(error).split())[:200]}")
 
 
-def _checked(row: object, where: str) -> Record | Unusable:
+def _checked(row: object, where: str) -> PropertyRecord | Unusable:
     if not isinstance(row, dict):
         return Unusable(where, f"a Property record must be an object, not {type(row).__name__}")
     return row if row.get("ListingKey") else Unusable(where, "it has no ListingKey")

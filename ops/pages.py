@@ -1,4 +1,4 @@
-"""Applies a rule to all listings of a feed, page by page, while services write the same listings."""
+"""Applies a rule to all listings of a feed, page by page. Services may write the same listings meanwhile."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
-from ops.words import many
+from ops.words import counted
 from shared.clock import Clock
 from shared.domain.listing import Listing
 from shared.stores.errors import Contention
@@ -33,7 +33,7 @@ async def rewrite(
 ) -> AsyncIterator[Page]:
     """Apply a rule to a feed's listings and write what it changes; yield each page when it is written.
 
-    `keys` restricts it to listings with these ListingKeys. A dry run writes nothing and yields what would be written.
+    If `keys` are given, only the listings with these ListingKeys are read. A dry run yields the pages without writing.
     Raises StoreUnavailable; and Contention, after the last page, with the number of listings that were not written
     because others kept changing them.
     """
@@ -52,12 +52,12 @@ async def rewrite(
         not_written += len(attempts.ids)
         yield Page(now, page, written)
     if not_written:
-        what = many(not_written, f"listing of {feed} was", f"listings of {feed} were")
+        what = counted(not_written, f"listing of {feed} was", f"listings of {feed} were")
         raise Contention(f"{what} not written: others changed them before each of {MAX_ATTEMPTS} attempts")
 
 
 async def _pages(listings: ListingRecords, feed: str, keys: Sequence[str]) -> AsyncIterator[Sequence[Listing]]:
-    """Yield a feed's listings page by page; only those with the keys, where some are given."""
+    """Yield a feed's listings page by page; only those with the given keys if there are any."""
     if keys:
         remaining = iter(dict.fromkeys(keys))
         while ids := [(feed, key) for key in islice(remaining, _PAGE_SIZE)]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
-from ops.words import many
+from ops.words import counted
 from shared.clock import Clock
 from shared.domain import lifecycle
 from shared.domain.listing import Listing
@@ -48,6 +48,6 @@ async def change(
             written |= {(listing.feed, listing.key): listing for listing in await attempts.write(changed)}
     except Contention:
         keys = ", ".join(sorted(key for _, key in attempts.ids))
-        count = many(len(attempts.ids), "listing was", "listings were")
+        count = counted(len(attempts.ids), "listing was", "listings were")
         raise Contention(f"{count} not written ({keys}): others changed them before each attempt") from None
     return [written[listing_id] for listing_id in ids]

@@ -1,4 +1,4 @@
-"""Everything of MongoDB that a command may need, opened together."""
+"""The MongoDB stores that commands and the desk need, opened together."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,30 +16,30 @@ from shared.stores.throughputs import Throughputs
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """One of each."""
+    """One store of each kind, all of the same database."""
 
     listings: mongo.MongoListings
     attempts: Attempts
     ledgers: Ledgers
     throughputs: Throughputs
-    marks: HandledDeadLetters
+    handled_dead_letters: HandledDeadLetters
     removal_holds: RemovalHolds
 
 
-def of(database: mongo.Database, renderer: Renderer) -> Stores:
-    """Return the stores of a database."""
+def stores_of(database: mongo.Database, renderer: Renderer) -> Stores:
+    """Return the stores of a database. `renderer` renders the answers of listings that are written."""
     return Stores(
         listings=mongo.MongoListings(database, renderer),
         attempts=mongo.MongoAttempts(database),
         ledgers=mongo.MongoLedgers(database),
         throughputs=mongo.MongoThroughputs(database),
-        marks=mongo.MongoHandledDeadLetters(database),
+        handled_dead_letters=mongo.MongoHandledDeadLetters(database),
         removal_holds=mongo.MongoRemovalHolds(database),
     )
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[Stores]:
-    """Open them for as long as the context lasts."""
+async def open_stores(settings: Settings) -> AsyncIterator[Stores]:
+    """Connect to the database of the settings, and yield its stores until the context ends."""
     async with mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db) as database:
-        yield of(database, Renderer(settings.public_root))
+        yield stores_of(database, Renderer(settings.public_root))

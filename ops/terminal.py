@@ -1,4 +1,4 @@
-"""What every command shares: settings, faults in one line, progress, and output for people and for machines."""
+"""What all commands share: settings and options, errors in one line, questions, progress, tables and JSON."""
 
 import asyncio
 import functools
@@ -39,6 +39,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 FAILED, UNUSABLE_SETTINGS, INTERRUPTED = 1, 2, 130
+"""Exit codes."""
 LOCAL_STACK = Path(".local/stack.env")
 _SERVERS = ("IMAGES_KAFKA", "IMAGES_MONGO", "IMAGES_S3_ENDPOINT")
 _HINT = "Is it running, and do the settings name it? `imagectl config` shows them; `make up` starts a stack."
@@ -62,16 +63,16 @@ def with_options(options: type[Options]) -> Callable[[Callable[[Options], None]]
 
 
 class _Console(Console):
-    """A console that says it where its pipe is closed, instead of ending the process."""
+    """A console that raises BrokenPipeError if its reader closed the pipe; Rich's own would end the process."""
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
 
 
-_WIDER_THAN_ANY_TABLE = 100_000
+_MAX_TABLE_WIDTH = 100_000
 
 out = _Console()
-_unbounded = _Console(width=_WIDER_THAN_ANY_TABLE)
+_wide_out = _Console(width=_MAX_TABLE_WIDTH)
 err = _Console(stderr=True)
 
 
@@ -79,8 +80,12 @@ def run(
     command: Callable[[Settings, Mapping[str, Feed]], Awaitable[Result]],
     interrupted: Callable[[], str] = lambda: "interrupted; running it again does no harm",
 ) -> Result:
-    """Run a command with the settings; what is out of reach is said in one line, not as a traceback."""
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it would write the same on the screen, and more
+    """Run a command with the settings and the feeds, and return its result.
+
+    Expected errors end the process with one line instead of a traceback: a server that does not answer, contention, a
+    file that cannot be read, Ctrl-C. `interrupted` returns the line for Ctrl-C.
+    """
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # aiokafka would log the same errors to the screen
     settings, feeds = load_settings()
 
     async def call() -> Result:
@@ -88,29 +93,29 @@ def run(
 
     try:
         return asyncio.run(call())
-    except (BrokerUnavailable, StoreUnavailable) as fault:
-        fail(f"{fault}\n{_HINT}")
+    except (BrokerUnavailable, StoreUnavailable) as error:
+        fail(f"{error}\n{_HINT}")
     except Contention as error:
         fail(f"{error}\nIt is safe to run the command again.")
-    except BrokenPipeError:  # of our own output: servers' faults are those above
+    except BrokenPipeError:  # of our own output; a server's broken pipe is BrokerUnavailable or StoreUnavailable
         raise
-    except OSError as fault:
-        fail(str(fault))
+    except OSError as error:
+        fail(str(error))
     except KeyboardInterrupt:
         fail(interrupted(), code=INTERRUPTED)
 
 
 def load_settings() -> tuple[Settings, Mapping[str, Feed]]:
-    """Read the settings and the feeds; what is wrong with them is said, and ends the command."""
+    """Return the settings and the feeds. Ends the command with all faults if they are wrong."""
     _use_local_stack()
     try:
         return load()
-    except SettingsInvalid as invalid:
-        fail("\n".join(invalid.faults), code=UNUSABLE_SETTINGS)
+    except SettingsInvalid as error:
+        fail("\n".join(error.faults), code=UNUSABLE_SETTINGS)
 
 
 def _use_local_stack() -> None:
-    """Take the settings of the stack that was started here, unless a server is named that is not of it."""
+    """Add the variables of the stack that `make up` started here to the environment, unless another server is named."""
     stack = dotenv_values(LOCAL_STACK)
     named = {name: value for name, value in dotenv_values(".env").items() if value} | os.environ
     if all(named[name] == stack.get(name) for name in _SERVERS if name in named):
@@ -119,20 +124,23 @@ def _use_local_stack() -> None:
 
 
 def fail(message: str, code: int = FAILED) -> NoReturn:
-    """Say what went wrong and what to do, and end the command."""
+    """Print what went wrong and what to do, and end the command with this exit code."""
     err.print(f"imagectl: {message}", markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(code)
 
 
-def feeds_named(name: str | None, feeds: Mapping[str, Feed], settings: Settings) -> list[Feed]:
-    """Return the feed of this name, or all; an unknown one is said, and ends the command."""
+def select_feeds(name: str | None, feeds: Mapping[str, Feed], settings: Settings) -> list[Feed]:
+    """Return the feed of this name, or all feeds for None. Ends the command if there is no such feed."""
     if name is not None and name not in feeds:
         fail(f"there is no feed {name!r} in {settings.feeds}; it has {', '.join(feeds)}")
     return [feeds[name]] if name else list(feeds.values())
 
 
-def confirm(question: str, *, yes: bool) -> None:
-    """Ask before what cannot be undone; without a terminal to ask at, `--yes` must have been given."""
+def require_consent(question: str, *, yes: bool) -> None:
+    """Ask before a change that cannot be undone, unless `--yes` was given. Ends the command without consent.
+
+    Without a terminal nobody can be asked, and `--yes` is necessary.
+    """
     if yes:
         return
     if not sys.stdin.isatty():
@@ -140,27 +148,27 @@ def confirm(question: str, *, yes: bool) -> None:
     ask(question)
 
 
-def asks(*, yes: bool) -> bool:
-    """Whether to ask before what only costs much: a script, that cannot be asked, has said it by its command."""
+def is_to_ask(*, yes: bool) -> bool:
+    """Return True if a costly change should be asked about first: at a terminal without `--yes`. A script goes on."""
     return not yes and sys.stdin.isatty()
 
 
 def ask(question: str) -> None:
-    """Ask; without a yes the command ends."""
+    """Ask a question at the terminal. Ends the command unless it is answered with yes."""
     if not typer.confirm(question, err=True):
         fail("nothing was done")
 
 
-def read_as(kind: Callable[[str], Result], text: str) -> Result:
-    """Read what was typed; what cannot be read is said, and ends the command."""
+def parse(parser: Callable[[str], Result], text: str) -> Result:
+    """Return what the parser reads from an option's text. Ends the command if the parser raises ValueError."""
     try:
-        return kind(text)
-    except ValueError as fault:
-        fail(str(fault))
+        return parser(text)
+    except ValueError as error:
+        fail(str(error))
 
 
 class _Rate(ProgressColumn):
-    """How many a second, once there is something to say."""
+    """A column with the number of items done in a second."""
 
     def render(self, task: Task) -> Text:
         done, seconds = task.fields["done"], task.elapsed or 0.0
@@ -168,15 +176,15 @@ class _Rate(ProgressColumn):
 
 
 def progress(*, quiet: bool) -> Progress:
-    """Return a bar for long work, on the error stream; its tasks have fields `done`, a number, and `unit`.
+    """Return a progress bar on the error stream. Its tasks have two fields: `done`, a number, and `unit`.
 
-    Where that is no terminal, nothing is shown: all that stayed in a file is a frame of some moment.
+    Nothing is shown if `quiet`, or if the error stream is no terminal: in a file, one frame would stay for good.
     """
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
-        TaskProgressColumn("{task.percentage:>3.0f} %"),  # nothing where the total is not known
+        TaskProgressColumn("{task.percentage:>3.0f} %"),  # empty if the total is not known
         TextColumn("{task.fields[done]:,} {task.fields[unit]}"),
         _Rate(),
         TimeElapsedColumn(),
@@ -187,20 +195,20 @@ def progress(*, quiet: bool) -> Progress:
 
 
 def print_json(value: object) -> None:
-    """Print a value for machines."""
-    sys.stdout.write(json.dumps(value, default=in_json, indent=2) + "\n")
+    """Print a value as indented JSON."""
+    sys.stdout.write(json.dumps(value, default=to_json, indent=2) + "\n")
 
 
-def in_json(value: object) -> str:
-    """Write what JSON has no form for: a moment as RFC 3339 has it."""
+def to_json(value: object) -> str:
+    """Return a value that JSON has no type for as a string: a time in RFC 3339, anything else as its text."""
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
-def say(line: str) -> None:
-    """Print a line for people, as it is."""
+def print_line(line: str) -> None:
+    """Print a line of text as it is, without markup, colours and wrapping."""
     out.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def show(table: RenderableType) -> None:
-    """Print a table; where there is no terminal, as wide as its content is: neither wrapped nor cut."""
-    (out if out.is_terminal else _unbounded).print(table)
+def print_table(table: RenderableType) -> None:
+    """Print a table. Without a terminal it is as wide as its content, so that nothing is wrapped or cut."""
+    (out if out.is_terminal else _wide_out).print(table)

@@ -1,58 +1,71 @@
-"""Times, durations and sizes as people say them, and as they type them."""
+"""Times, durations, sizes and counts as operators read and type them."""
 
 import re
 from datetime import UTC, datetime, timedelta
 
-_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400}
+_UNIT_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d|w)")
-_SIZES = (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
+_SIZE_UNITS = (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
+_LONG_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
+"""Units of time that are used from two of them on; below that, seconds are."""
 
 
-def duration(text: str) -> timedelta:
-    """Read a duration such as 90s, 30m, 2h, 1.5d or 1w. Raises ValueError."""
+def parse_duration(text: str) -> timedelta:
+    """Read a duration such as 90s, 30m, 2h, 1.5d or 1w. Raises ValueError with a sentence for the operator."""
     match = _DURATION.fullmatch(text.strip())
     if not match or not float(match[1]):
         raise ValueError(f"{text!r} is not a duration; write one as 90s, 30m, 2h or 3d")
-    return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+    return timedelta(seconds=float(match[1]) * _UNIT_SECONDS[match[2]])
 
 
-def moment(text: str, now: datetime) -> datetime:
-    """Read a time: ISO 8601 (UTC without a zone), `now`, or how long ago, as 2h. Raises ValueError."""
+def parse_time(text: str, now: datetime) -> datetime:
+    """Read a time and return it in UTC: ISO 8601 (UTC if it has no zone), `now`, or how long ago, such as 2h.
+
+    Raises ValueError with a sentence for the operator.
+    """
     if text.strip() == "now":
         return now
     try:
-        return now - duration(text)
+        return now - parse_duration(text)
     except (ValueError, OverflowError):
         pass
     try:
-        at = datetime.fromisoformat(text.strip())
+        time = datetime.fromisoformat(text.strip())
     except ValueError:
         raise ValueError(
             f"{text!r} is not a time; write 2026-11-23T09:00 (UTC), or how long ago, as 90m, 2h or 3d"
         ) from None
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
-def lasting(seconds: float | None) -> str:
-    """Say how long, in the unit that fits."""
+def duration_text(seconds: float | None) -> str:
+    """Return a duration with its unit, such as 90 s or 2.5 h; `unknown` for None."""
     if seconds is None:
         return "unknown"
-    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:,.1f} {unit}"
+    for unit, length in _LONG_UNITS:
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.1f} {unit}"
     return f"{seconds:,.0f} s"
 
 
-def size(count: int | None) -> str:
-    """Say how many bytes, in the unit that fits."""
-    if count is None:
+def distance_text(time: datetime, now: datetime) -> str:
+    """Return how far a time is from now, such as `in 2 h` or `5 min ago`."""
+    seconds = (time - now).total_seconds()
+    unit, length = next(((unit, length) for unit, length in _LONG_UNITS if abs(seconds) >= 2 * length), ("s", 1))
+    distance = f"{abs(seconds) / length:.0f} {unit}"
+    return f"in {distance}" if seconds > 0 else f"{distance} ago"
+
+
+def size_text(size_bytes: int | None) -> str:
+    """Return a number of bytes in the unit that fits, such as 2.5 MB; `unknown bytes` for None."""
+    if size_bytes is None:
         return "unknown bytes"
-    for unit, one in _SIZES:
-        if count >= one:
-            return f"{count / one:,.1f} {unit}"
-    return many(count, "byte")
+    for unit, length in _SIZE_UNITS:
+        if size_bytes >= length:
+            return f"{size_bytes / length:,.1f} {unit}"
+    return counted(size_bytes, "byte")
 
 
-def many(count: int, one: str, more: str = "") -> str:
-    """Say how many there are of something; `more` is what more than one, or none, are called where no s does it."""
-    return f"{count:,} {one if count == 1 else more or f'{one}s'}"
+def counted(count: int, singular: str, plural: str = "") -> str:
+    """Return a count with its noun, such as `1 listing` or `2 copies`; without a plural given, an s is appended."""
+    return f"{count:,} {singular if count == 1 else plural or f'{singular}s'}"

@@ -11,7 +11,7 @@ import typer
 from ops import audit as auditing
 from ops import terminal
 from ops.audit import Audited
-from ops.words import many
+from ops.words import counted
 from shared.audit import AuditScope, Walk
 from shared.clock import utc_now
 from shared.domain import keys
@@ -39,11 +39,11 @@ def audit(
 ) -> None:
     """Find what differs between records and stored objects.
 
-    That is what is missing, empty, of another size or other bytes, or known to no record. An object that no record
-    knows of counts after a day. `--repair` removes it, and has lost copies made anew from their originals, or fetched
-    again; at a terminal it goes through all twice: to look, and once it may, to repair.
+    It finds objects that are missing, empty, of another size or of other bytes, and orphans: objects older than a day
+    that no record names. `--repair` removes orphans, and makes photos with lost objects due: they are rebuilt from
+    their originals, or downloaded again. At a terminal, the command audits all, asks, and audits all again to repair.
     """
-    asks = repair and terminal.asks(yes=yes)
+    asks = repair and terminal.is_to_ask(yes=yes)
     audit_all = partial(_audit, feed, sample, quiet=as_json)
     audited = terminal.run(partial(audit_all, repair=repair and not asks))
     if asks and audited.drift:
@@ -53,12 +53,12 @@ def audit(
         terminal.print_json(dataclasses.asdict(audited))
         return
     for line in auditing.in_words(audited):
-        terminal.say(line)
+        terminal.print_line(line)
     if repair:
-        due = many(audited.due_again, "photo is", "photos are")
-        terminal.say(f"repaired: {due} due again, {many(audited.removed, 'orphan')} removed")
+        due = counted(audited.due_again, "photo is", "photos are")
+        terminal.print_line(f"repaired: {due} due again, {counted(audited.removed, 'orphan')} removed")
     elif audited.drift:
-        terminal.say("`imagectl audit --repair` makes lost copies due and removes orphans")
+        terminal.print_line("`imagectl audit --repair` makes lost copies due and removes orphans")
 
 
 async def _audit(
@@ -74,7 +74,7 @@ async def _audit(
 
     `sample` is about how many listings of each feed are compared; None: all listings and both buckets.
     """
-    names = [named.name for named in terminal.feeds_named(feed, feeds, settings)]
+    names = [named.name for named in terminal.select_feeds(feed, feeds, settings)]
     async with AsyncExitStack() as closing:
         database = await closing.enter_async_context(
             mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db)

@@ -1,4 +1,4 @@
-"""`imagectl compliance`: the evidence that what had to go is gone."""
+"""`imagectl compliance`: prints the evidence of removals, of a listing or of a period."""
 
 import json
 import sys
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ops import compliance as proving
+from ops import compliance as describing
 from ops import terminal, words
 from shared.clock import utc_now
 from shared.domain.feed import Feed
@@ -19,8 +19,6 @@ from shared.stores import mongo
 from shared.stores.removals import Removal, removal_facts
 
 app = typer.Typer()
-
-Found = tuple[Listing, list[Removal]]
 
 
 @app.command(
@@ -40,58 +38,58 @@ def compliance(
 ) -> None:
     """Show what was removed, why and when.
 
-    Of a listing in words, or of a period as a list of any length.
+    Give a ListingKey to get the evidence of one listing in words, or a period to get the list of all its removals.
     """
     if listing_key is not None:
-        _of_listing(listing_key, feed, as_json)
+        _print_listing(listing_key, feed, as_json)
     elif begin and end:
         now = utc_now()
-        since, until = (terminal.read_as(lambda typed: words.moment(typed, now), text) for text in (begin, end))
-        _of_period(since, until, feed, as_json)
+        since, until = (terminal.parse(lambda typed: words.parse_time(typed, now), text) for text in (begin, end))
+        _print_period(since, until, feed, as_json)
     else:
         terminal.fail("name a ListingKey, or a period with --from and --to")
 
 
-def _of_listing(listing_key: str, feed: str | None, as_json: bool) -> None:
-    async def look(settings: Settings, _: Mapping[str, Feed]) -> list[Found]:
+def _print_listing(listing_key: str, feed: str | None, as_json: bool) -> None:
+    async def read(settings: Settings, _: Mapping[str, Feed]) -> list[tuple[Listing, list[Removal]]]:
         async with mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db) as database:
             listings = mongo.MongoListings(database, Renderer(settings.public_root))
             removals = mongo.MongoRemovals(database)
-            found = [one for one in await listings.by_key(listing_key) if feed in (None, one.feed)]
-            return [(one, list(await removals.of_listing(one.feed, one.key))) for one in found]
+            found = [listing for listing in await listings.by_key(listing_key) if feed in (None, listing.feed)]
+            return [(listing, list(await removals.of_listing(listing.feed, listing.key))) for listing in found]
 
-    found = terminal.run(look)
+    found = terminal.run(read)
     if not found:
         terminal.fail(f"no listing {listing_key!r} is recorded; was it ever published?")
     if as_json:
         terminal.print_json([removal_facts(removal) for _, removals in found for removal in removals])
         return
     for listing, removals in found:
-        for line in proving.of_listing(listing, removals):
-            terminal.say(line)
+        for line in describing.describe_listing(listing, removals):
+            terminal.print_line(line)
 
 
-def _of_period(begin: datetime, end: datetime, feed: str | None, as_json: bool) -> None:
-    async def look(settings: Settings, _: Mapping[str, Feed]) -> None:
+def _print_period(since: datetime, until: datetime, feed: str | None, as_json: bool) -> None:
+    async def read(settings: Settings, _: Mapping[str, Feed]) -> None:
         async with mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db) as database:
-            removals = mongo.MongoRemovals(database).between(begin, end, feed)
-            await (_print_json(removals) if as_json else _print_words(removals))
+            removals = mongo.MongoRemovals(database).between(since, until, feed)
+            await (_print_json(removals) if as_json else _print_lines(removals))
 
-    terminal.run(look)
+    terminal.run(read)
 
 
 async def _print_json(removals: AsyncIterator[Removal]) -> None:
-    """Print a JSON array, a removal a line, as they come: a period may be of any length."""
+    """Print removals as a JSON array, one a line. They are printed as they are read: a period may have any number."""
     before = "["
-    async for one in removals:
-        sys.stdout.write(f"{before}\n{json.dumps(removal_facts(one), default=terminal.in_json)}")
+    async for removal in removals:
+        sys.stdout.write(f"{before}\n{json.dumps(removal_facts(removal), default=terminal.to_json)}")
         before = ","
     sys.stdout.write("[]\n" if before == "[" else "\n]\n")
 
 
-async def _print_words(removals: AsyncIterator[Removal]) -> None:
+async def _print_lines(removals: AsyncIterator[Removal]) -> None:
     count = 0
-    async for one in removals:
-        terminal.say(f"{one.feed} {one.listing_key}: {proving.of_removal(one)}")
+    async for removal in removals:
+        terminal.print_line(f"{removal.feed} {removal.listing_key}: {describing.describe_removal(removal)}")
         count += 1
-    terminal.say(words.many(count, "removal"))
+    terminal.print_line(words.counted(count, "removal"))

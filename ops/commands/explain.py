@@ -1,4 +1,4 @@
-"""`imagectl explain`: why is it as it is?"""
+"""`imagectl explain`: says why a listing or a photo is as it is."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -9,8 +9,7 @@ import typer
 
 from ops import circumstances, terminal
 from ops import explain as explaining
-from ops import stores as opening
-from ops.stores import Stores
+from ops.stores import Stores, open_stores
 from shared.clock import utc_now
 from shared.domain.feed import Feed
 from shared.domain.listing import Listing
@@ -19,6 +18,9 @@ from shared.render import Renderer
 from shared.settings import Settings
 
 app = typer.Typer()
+
+Explanation = dict[str, Any]
+"""What is said of one listing, as `--json` prints it."""
 
 
 @app.command(epilog="Example: imagectl explain C12000001")
@@ -30,50 +32,53 @@ def explain(
 ) -> None:
     """Say why a listing or a photo is as it is.
 
-    That is what the MLS said, every attempt, and what happens next and when. Of one that is not recorded, it says what
-    is known of that: dead letters, events not yet read, a silent feed.
+    It shows what the MLS announced, every attempt, and what happens next and when. If nothing is recorded, it shows
+    what may be the cause: dead letters, events not yet read, a suspended feed. The exit code is then 1.
     """
 
-    async def look(settings: Settings, feeds: Mapping[str, Feed]) -> tuple[bool, list[dict[str, Any]]]:
-        async with opening.opened(settings) as stores:
-            found, image = await explaining.find(stores.listings, what)
+    async def read(settings: Settings, feeds: Mapping[str, Feed]) -> tuple[bool, list[Explanation]]:
+        async with open_stores(settings) as stores:
+            listings, image_id = await explaining.find_listings(stores.listings, what)
             now = utc_now()
-            if not found:
-                lines = await circumstances.of_unknown(settings, feeds, stores, what, now)
+            if not listings:
+                lines = await circumstances.explain_unknown(settings, feeds, stores, what, now)
                 return False, [{"feed": None, "listing_key": what, "displayed": False, "lines": lines, "photos": []}]
-            return True, [await _explained(settings, feeds, stores, one, image, now) for one in found]
+            return True, [await _explain(settings, feeds, stores, listing, image_id, now) for listing in listings]
 
-    is_known, found = terminal.run(look)
+    is_recorded, explanations = terminal.run(read)
     if as_json:
-        terminal.print_json(found)
+        terminal.print_json(explanations)
     else:
-        for listing in found:
-            for line in [*listing["lines"], *(line for photo in listing["photos"] for line in photo["lines"])]:
-                terminal.say(line)
-    if not is_known:
+        for explanation in explanations:
+            for line in [*explanation["lines"], *(line for photo in explanation["photos"] for line in photo["lines"])]:
+                terminal.print_line(line)
+    if not is_recorded:
         raise typer.Exit(terminal.FAILED)
 
 
-async def _explained(
-    settings: Settings, feeds: Mapping[str, Feed], stores: Stores, listing: Listing, image: str | None, now: datetime
-) -> dict[str, Any]:
+async def _explain(
+    settings: Settings, feeds: Mapping[str, Feed], stores: Stores, listing: Listing, image_id: str | None, now: datetime
+) -> Explanation:
+    """Explain a listing, with one of its photos or, if `image_id` is None, all of them."""
     renderer, feed = Renderer(settings.public_root), feeds.get(listing.feed)
-    around = [*await circumstances.of_events(settings, stores, listing.key, now)]
+    around = [*await circumstances.explain_dead_letters(settings, stores, listing.key, now)]
     if feed is None:
         around.append(f"the feed {listing.feed} is not in {settings.feeds}: nothing of it is fetched any more")
         feed = Feed(name=listing.feed, image_hosts=())
     use = await read_use(stores.ledgers, feed)
-    around += circumstances.of_feed(feed, use)
-    attempts = await explaining.history(stores.attempts, listing)
-    turns = await explaining.turns(stores.listings, stores.throughputs, listing, feed, use, now)
+    around += circumstances.explain_feed(feed, use)
+    attempts = await explaining.newest_attempts(stores.attempts, listing)
+    positions = await explaining.queue_positions(stores.listings, stores.throughputs, listing, feed, use, now)
+    photos = [photo for photo in listing.photos if image_id in (None, photo.id)]
     return {
         "feed": listing.feed,
         "listing_key": listing.key,
         "displayed": listing.is_displayed,
-        "lines": [*explaining.of_listing(listing, now), *around],
+        "lines": [*explaining.explain_listing(listing, now), *around],
         "photos": [
-            dataclasses.asdict(explaining.of_photo(listing, photo, attempts, feed, renderer, now, turns.get(photo.id)))
-            for photo in listing.photos
-            if image in (None, photo.id)
+            dataclasses.asdict(
+                explaining.explain_photo(listing, photo, attempts, feed, renderer, now, positions.get(photo.id))
+            )
+            for photo in photos
         ],
     }

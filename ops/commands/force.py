@@ -10,9 +10,8 @@ import typer
 
 from ops import estimate, terminal, words
 from ops import force as forcing
-from ops import stores as opening
 from ops.force import Forced, PhotoFilter
-from ops.stores import Stores
+from ops.stores import Stores, open_stores
 from shared.clock import utc_now
 from shared.domain.failures import Reason
 from shared.domain.feed import Feed
@@ -56,13 +55,13 @@ class ForceOptions:
 def force(options: ForceOptions) -> None:
     """Fetch photos again, also those that were given up.
 
-    Also those that did not change. Filters combine; hidden listings stay alone. A copy that is held is served until a
-    newer one is here, and asked for again conditionally. Where no listing is named, at a terminal, the dry run goes
-    first, and then it asks.
+    Photos are selected that fit all filters given. Photos with a copy are asked for again conditionally; the copy is
+    served until a newer one is downloaded. Hidden listings are left alone. If no listing is named, at a terminal, the
+    command counts first and then asks.
     """
     if options.feed is None and options.filter == PhotoFilter():
         terminal.fail("name listings, or say --feed, --failed or --city")
-    asks = not (options.listings or options.dry_run) and terminal.asks(yes=options.yes)
+    asks = not (options.listings or options.dry_run) and terminal.is_to_ask(yes=options.yes)
     results, left_out = terminal.run(partial(_force, options, dry_run=options.dry_run or asks))
     if asks and any(result["photos"] for result in results.values()):
         terminal.ask("\n".join([*_lines(results, dry_run=True), "Fetch them again?"]))
@@ -71,7 +70,7 @@ def force(options: ForceOptions) -> None:
         terminal.print_json(results)
     else:
         for line in _lines(results, dry_run=options.dry_run):
-            terminal.say(line)
+            terminal.print_line(line)
     if left_out:
         terminal.fail("\n".join(left_out))
 
@@ -80,9 +79,9 @@ async def _force(
     options: ForceOptions, settings: Settings, feeds: Mapping[str, Feed], *, dry_run: bool
 ) -> tuple[dict[str, Result], list[str]]:
     """Force the photos of all selected feeds; return the results by feed, and why named listings are left out."""
-    selected = terminal.feeds_named(options.feed, feeds, settings)
+    selected = terminal.select_feeds(options.feed, feeds, settings)
     names = [feed.name for feed in selected]
-    async with opening.opened(settings) as stores:
+    async with open_stores(settings) as stores:
         results = await _force_feeds(options, selected, stores, dry_run=dry_run)
         left_out = forcing.explain_left_out(stores.listings, options.filter.listing_keys, names, feeds)
         return results, [line async for line in left_out]
@@ -133,10 +132,10 @@ def _lines(results: Mapping[str, Result], *, dry_run: bool) -> Iterator[str]:
 
 def _in_words(result: Result, *, dry_run: bool) -> str:
     due = (
-        f"{words.many(result['photos'], 'photo')} of {words.many(result['listings'], 'listing')} "
+        f"{words.counted(result['photos'], 'photo')} of {words.counted(result['listings'], 'listing')} "
         f"{'would be due' if dry_run else 'due'} now: "
-        f"about {words.size(result['bytes_expected'])}, "
-        f"at least {words.lasting(result['seconds_at_least'])} within the budget"
+        f"about {words.size_text(result['bytes_expected'])}, "
+        f"at least {words.duration_text(result['seconds_at_least'])} within the budget"
     )
     not_forced = (
         (result["in_work"], "photo", "in work already"),
@@ -144,5 +143,5 @@ def _in_words(result: Result, *, dry_run: bool) -> str:
         (result["hidden"], "listing", "not displayed and left alone"),
     )
     return "; ".join(
-        [due, *(f"{words.many(count, what)} {why}" for count, what, why in not_forced if count), *result["silences"]]
+        [due, *(f"{words.counted(count, what)} {why}" for count, what, why in not_forced if count), *result["silences"]]
     )

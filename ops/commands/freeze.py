@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from ops import pause as pausing
-from ops import stores as opening
 from ops import terminal, words
+from ops.stores import open_stores
 from shared.domain.feed import Feed
 from shared.origin_budget import use as budget_use
 from shared.origin_budget.reading import read_use
@@ -35,7 +35,7 @@ def freeze(
     Requests for viewed photos stop too, within a fraction of a second. Copies are still served. The pause survives
     restarts; `imagectl thaw` ends it.
     """
-    duration = terminal.read_as(words.duration, lasting) if lasting else None
+    duration = terminal.parse(words.parse_duration, lasting) if lasting else None
     _show(feed, _changed(feed, lambda ledgers: pausing.pause(ledgers, feed, reason, duration)), as_json=as_json)
 
 
@@ -52,8 +52,8 @@ def _changed(feed: str, change: Callable[[Ledgers], Awaitable[None]]) -> BudgetU
     """Apply the change to the ledgers, and return the feed's use after it; ends the command on an error."""
 
     async def write(settings: Settings, feeds: Mapping[str, Feed]) -> BudgetUse:
-        (rules,) = terminal.feeds_named(feed, feeds, settings)
-        async with opening.opened(settings) as stores:
+        (rules,) = terminal.select_feeds(feed, feeds, settings)
+        async with open_stores(settings) as stores:
             await change(stores.ledgers)
             return await read_use(stores.ledgers, rules)
 
@@ -66,6 +66,6 @@ def _show(feed: str, use: BudgetUse, *, as_json: bool) -> None:
         terminal.print_json({"feed": feed, "silences": budget_use.suspensions_to_json(use)})
         return
     for suspension in use.suspensions:
-        terminal.say(f"{feed}: {suspension.in_words()}")
+        terminal.print_line(f"{feed}: {suspension.in_words()}")
     if not use.suspensions:
-        terminal.say(f"{feed}: open; photos that were deferred are asked for within ten seconds")
+        terminal.print_line(f"{feed}: open; photos that were deferred are asked for within ten seconds")

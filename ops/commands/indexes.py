@@ -1,4 +1,4 @@
-"""`imagectl indexes`: MongoDB's indexes."""
+"""`imagectl indexes`: creates MongoDB's indexes."""
 
 from collections.abc import Mapping
 
@@ -19,7 +19,7 @@ def indexes() -> None:
 
 @app.command("apply", epilog="Example: imagectl indexes apply")
 def apply(as_json: terminal.Json = False) -> None:
-    """Create the indexes that are missing; drops none."""
+    """Create the indexes that are missing. None is dropped."""
 
     async def apply(settings: Settings, _: Mapping[str, Feed]) -> list[str]:
         async with mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db) as database:
@@ -31,4 +31,4 @@ def apply(as_json: terminal.Json = False) -> None:
     if as_json:
         terminal.print_json({"created": created})
     else:
-        terminal.say(f"created {', '.join(created)}" if created else "every index is there")
+        terminal.print_line(f"created {', '.join(created)}" if created else "every index is there")

@@ -1,4 +1,4 @@
-"""`imagectl init`: what must be there before anything else."""
+"""`imagectl init`: creates topics, buckets and indexes, which the services need before they start."""
 
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -35,11 +35,11 @@ def init(as_json: terminal.Json = False) -> None:
                 "indexes": await mongo.apply_indexes(database),
             }
 
-    done = terminal.run(create)
+    created = terminal.run(create)
     if as_json:
-        terminal.print_json(done)
+        terminal.print_json(created)
     else:
-        created = [name for name, what in done["topics"].items() if what == "created"]
-        terminal.say(f"topics: {len(done['topics'])} as they should be, {len(created)} of them new")
-        terminal.say(f"buckets: {', '.join(done['buckets'])}")
-        terminal.say(f"indexes: {len(done['indexes'])} as they should be")
+        new_topics = [name for name, what in created["topics"].items() if what == "created"]
+        terminal.print_line(f"topics: {len(created['topics'])} as they should be, {len(new_topics)} of them new")
+        terminal.print_line(f"buckets: {', '.join(created['buckets'])}")
+        terminal.print_line(f"indexes: {len(created['indexes'])} as they should be")

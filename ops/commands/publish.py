@@ -1,4 +1,4 @@
-"""`imagectl publish`: listings from a file, as an ingest would send them."""
+"""`imagectl publish`: publishes the property records of a file, as an ingest would."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -11,8 +11,8 @@ import typer
 from rich.progress import Progress, TaskID
 
 from ops import listings_file, terminal
-from ops.listings_file import Unusable
-from ops.words import many
+from ops.listings_file import PropertyRecord, Unusable
+from ops.words import counted
 from shared.clock import utc_now
 from shared.domain.feed import Feed
 from shared.events.listings import ListingSeen
@@ -21,8 +21,8 @@ from shared.kafka import Broker
 from shared.publisher import Publisher
 from shared.settings import Settings
 
-_AT_ONCE = 100
-_MOST_SHOWN = 20
+_BATCH_SIZE = 100
+_MAX_LINES = 20
 
 app = typer.Typer()
 
@@ -38,7 +38,7 @@ def publish(
     """Publish listings from a file, as an ingest would. Each is a `listing-seen` event."""
 
     async def send(settings: Settings, feeds: Mapping[str, Feed]) -> tuple[int, list[Unusable]]:
-        terminal.feeds_named(feed, feeds, settings)
+        terminal.select_feeds(feed, feeds, settings)
         broker = Broker(settings.kafka)
         try:
             publisher = Publisher(broker, settings.topic_prefix, "imagectl", utc_now)
@@ -53,11 +53,13 @@ def publish(
     size = file.stat().st_size
     published, unusable = terminal.run(send)
     if as_json:
-        terminal.print_json({"published": published, "unusable": [dataclasses.asdict(one) for one in unusable]})
+        terminal.print_json({"published": published, "unusable": [dataclasses.asdict(part) for part in unusable]})
     else:
-        for one in unusable[:_MOST_SHOWN]:
-            terminal.err.print(f"{one.where}: {one.reason}", markup=False, highlight=False, soft_wrap=True)
-        terminal.say(f"published {many(published, 'listing')}" + (f", left out {len(unusable):,}" if unusable else ""))
+        for part in unusable[:_MAX_LINES]:
+            terminal.err.print(f"{part.where}: {part.reason}", markup=False, highlight=False, soft_wrap=True)
+        terminal.print_line(
+            f"published {counted(published, 'listing')}" + (f", left out {len(unusable):,}" if unusable else "")
+        )
     if unusable or not published:
         raise typer.Exit(terminal.FAILED)
 
@@ -65,18 +67,20 @@ def publish(
 async def _publish_file(
     publisher: Publisher, file: Path, feed: str, progress: Progress, bar: TaskID
 ) -> tuple[int, list[Unusable]]:
+    """Publish the file's records in batches; return how many were published, and the parts that cannot be used."""
     unusable: list[Unusable] = []
     published = 0
     records = _usable(file, unusable, progress, bar)
-    while batch := [ListingSeen(feed=feed, record=record) for record in islice(records, _AT_ONCE)]:
+    while batch := [ListingSeen(feed=feed, record=record) for record in islice(records, _BATCH_SIZE)]:
         await publisher.publish(batch)
         published += len(batch)
         progress.update(bar, done=published)
     return published, unusable
 
 
-def _usable(file: Path, unusable: list[Unusable], progress: Progress, bar: TaskID) -> Iterator[listings_file.Record]:
-    for row in listings_file.read(file, lambda read: progress.update(bar, completed=read)):
+def _usable(file: Path, unusable: list[Unusable], progress: Progress, bar: TaskID) -> Iterator[PropertyRecord]:
+    """Yield the records of a file that can be published; append the other parts to `unusable`."""
+    for row in listings_file.read(file, lambda read_bytes: progress.update(bar, completed=read_bytes)):
         if isinstance(row, Unusable):
             unusable.append(row)
         elif fault := _fault(row):
@@ -86,9 +90,10 @@ def _usable(file: Path, unusable: list[Unusable], progress: Progress, bar: TaskI
             yield row
 
 
-def _fault(row: listings_file.Record) -> str | None:
+def _fault(row: PropertyRecord) -> str | None:
+    """Return why a record cannot be published; None if it can."""
     try:
         is_too_large = len(orjson.dumps(row)) > MAX_RECORD_BYTES - 1_000
-    except TypeError as fault:  # JSON may say it, an event cannot: half a character, a whole number of 65 bits
-        return f"cannot be sent: {fault}"
+    except TypeError as error:  # valid JSON that orjson cannot write: half a character, a whole number of 65 bits
+        return f"cannot be sent: {error}"
     return f"larger than a record may be, {MAX_RECORD_BYTES:,} bytes" if is_too_large else None

@@ -10,7 +10,7 @@ import typer
 from ops import rebuild as rebuilding
 from ops import terminal
 from ops.rebuild import Rebuilt
-from ops.words import many
+from ops.words import counted
 from shared.clock import utc_now
 from shared.domain.feed import Feed
 from shared.domain.variants import rendering
@@ -29,11 +29,12 @@ def rebuild(
     yes: terminal.Yes = False,
     as_json: terminal.Json = False,
 ) -> None:
-    """Make the variants anew from the stored originals.
+    """Make the variants again from the stored originals.
 
-    That is for after IMAGES_VARIANTS changed; the MLS is not asked. At a terminal it counts first, and asks.
+    Run it after IMAGES_VARIANTS has changed. No request is sent to an origin. At a terminal, the command counts first
+    and then asks.
     """
-    asks = not dry_run and terminal.asks(yes=yes)
+    asks = not dry_run and terminal.is_to_ask(yes=yes)
     rebuild_all = partial(_rebuild, feed, quiet=as_json)
     rebuilt = terminal.run(partial(rebuild_all, dry_run=dry_run or asks))
     if asks and any(counts.photos for counts in rebuilt.values()):
@@ -43,7 +44,7 @@ def rebuild(
         terminal.print_json({name: dataclasses.asdict(counts) for name, counts in rebuilt.items()})
         return
     for line in _in_words(rebuilt, dry_run=dry_run):
-        terminal.say(line)
+        terminal.print_line(line)
 
 
 async def _rebuild(
@@ -53,7 +54,7 @@ async def _rebuild(
 
     Raises StoreUnavailable; and Contention after the last feed.
     """
-    names = [named.name for named in terminal.feeds_named(feed, feeds, settings)]
+    names = [named.name for named in terminal.select_feeds(feed, feeds, settings)]
     async with mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db) as database:
         listings = mongo.MongoListings(database, Renderer(settings.public_root))
         total = sum([(await listings.counts(name, utc_now())).listings for name in names])
@@ -80,4 +81,4 @@ async def _rebuild(
 def _in_words(rebuilt: Mapping[str, Rebuilt], *, dry_run: bool) -> Iterator[str]:
     what = "would be made anew" if dry_run else "due, to be made anew"
     for name, counts in rebuilt.items():
-        yield f"{name}: {many(counts.photos, 'photo')} of {many(counts.listings, 'listing')} {what}"
+        yield f"{name}: {counted(counts.photos, 'photo')} of {counted(counts.listings, 'listing')} {what}"

@@ -1,4 +1,4 @@
-"""`imagectl removals`: what an operator has removed, and decides where a feed lost so much that removals are frozen."""
+"""`imagectl removals`: removes listings and photos by an operator's order, and decides about holds on removals."""
 
 import dataclasses
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -9,7 +9,7 @@ import typer
 
 from ops import removals as removing
 from ops import terminal
-from ops.words import many
+from ops.words import counted
 from shared.clock import utc_now
 from shared.domain.feed import Feed
 from shared.domain.listing import Listing
@@ -20,158 +20,167 @@ from shared.stores.listing_search import ListingSearch
 from shared.stores.removal_holds import Decision, RemovalHold
 
 app = typer.Typer(
-    help="What an operator has removed or decides about.",
+    help="Remove listings or photos, and decide about holds on removals.",
     epilog="Example: imagectl removals list",
     no_args_is_help=True,
 )
 
-Keys = Annotated[list[str], typer.Argument(metavar="LISTING", help="ListingKeys.")]
-Images = Annotated[
+_ListingKeys = Annotated[list[str], typer.Argument(metavar="LISTING", help="ListingKeys.")]
+_ImageIds = Annotated[
     list[str] | None, typer.Option("--image", metavar="IMAGE", help="One image of the one listing, by id; repeatable.")
 ]
-OfFeed = Annotated[
-    str | None, typer.Option("--feed", metavar="FEED", help="Needed where a key is recorded in several feeds.")
+_FeedOption = Annotated[
+    str | None, typer.Option("--feed", metavar="FEED", help="Needed if a key is recorded in several feeds.")
 ]
-FeedName = Annotated[str, typer.Argument(metavar="FEED", help="A feed of feeds.toml.")]
+_FeedName = Annotated[str, typer.Argument(metavar="FEED", help="A feed of feeds.toml.")]
 
 
 @app.command(epilog="Example: imagectl removals force C12000001 --image 5f3c0d9e… --yes")
 def force(
-    listing_keys: Keys,
-    image: Images = None,
-    feed: OfFeed = None,
+    listing_keys: _ListingKeys,
+    image: _ImageIds = None,
+    feed: _FeedOption = None,
     yes: terminal.Yes = False,
     as_json: terminal.Json = False,
 ) -> None:
     """Remove listings, or images of one, whatever the MLS says.
 
-    They stay away until `allow` lifts it. Shown no more at once; bytes and records go within seconds, as with every
-    removal, with the reason `forced`.
+    They are hidden at once, and stay so until `allow`. Their objects and photos are removed within seconds, as in every
+    removal; the reason is `forced`.
     """
-    images = image or []
-    what = (
-        f"{many(len(images), 'image')} of listing {listing_keys[0]}" if images else many(len(listing_keys), "listing")
-    )
+    image_ids = image or []
+    _check_listing_keys(listing_keys, image_ids)
+    what = counted(len(listing_keys), "listing")
+    if image_ids:
+        what = f"{counted(len(image_ids), 'image')} of listing {listing_keys[0]}"
 
-    async def go(listings: mongo.MongoListings) -> list[Listing]:
-        found = [await _find(listings, key, feed) for key in _only_one_with_images(listing_keys, images)]
+    async def remove(listings: mongo.MongoListings) -> list[Listing]:
+        found = [await _find(listings, key, feed) for key in listing_keys]
         for listing in found:
-            _refuse_unknown(listing, images, {photo.id for photo in listing.photos} | set(listing.removed_image_ids))
-        terminal.confirm(f"This removes every copy of {what}.", yes=yes)
+            _check_image_ids(listing, image_ids, {photo.id for photo in listing.photos} | {*listing.removed_image_ids})
+        terminal.require_consent(f"This removes every copy of {what}.", yes=yes)
         ids = [(listing.feed, listing.key) for listing in found]
-        return await removing.change(listings, ids, partial(removing.remove, image_ids=images), utc_now)
+        return await removing.change(listings, ids, partial(removing.remove, image_ids=image_ids), utc_now)
 
-    done = terminal.run(partial(_with_listings, go))
-    _tell(
-        done, as_json, lambda one: f"{one.feed} {one.key}: removed within seconds, and stays away until allowed again"
-    )
+    removed = terminal.run(partial(_with_listings, remove))
+    _print(removed, as_json, "removed within seconds, and stays away until allowed again")
 
 
 @app.command(epilog="Example: imagectl removals allow C12000001")
-def allow(listing_keys: Keys, image: Images = None, feed: OfFeed = None, as_json: terminal.Json = False) -> None:
-    """Lift what `force` did: the next word of the MLS counts again.
+def allow(
+    listing_keys: _ListingKeys, image: _ImageIds = None, feed: _FeedOption = None, as_json: terminal.Json = False
+) -> None:
+    """Undo `force`: the MLS's next announcement counts again.
 
-    Of listings, or of single images of one. They are shown again with the next `listing-seen`, be it the same as
-    before: the feed's sweep brings it.
+    Give listings, or single images of one. They are shown again with the next `listing-seen`, even if it announces the
+    same as before: the feed's sweep publishes one.
     """
-    images = image or []
+    image_ids = image or []
+    _check_listing_keys(listing_keys, image_ids)
 
-    async def go(listings: mongo.MongoListings) -> list[Listing]:
-        found = [await _find(listings, key, feed) for key in _only_one_with_images(listing_keys, images)]
+    async def allow_again(listings: mongo.MongoListings) -> list[Listing]:
+        found = [await _find(listings, key, feed) for key in listing_keys]
         for listing in found:
-            _refuse_unknown(listing, images, set(listing.removed_image_ids))
-            if not removing.is_removed(listing, images):
+            _check_image_ids(listing, image_ids, {*listing.removed_image_ids})
+            if not removing.is_removed(listing, image_ids):
                 terminal.fail(f"nothing of listing {listing.key} was removed by an operator")
         ids = [(listing.feed, listing.key) for listing in found]
-        return await removing.change(listings, ids, partial(removing.allow_again, image_ids=images), utc_now)
+        return await removing.change(listings, ids, partial(removing.allow_again, image_ids=image_ids), utc_now)
 
-    done = terminal.run(partial(_with_listings, go))
-    _tell(done, as_json, lambda one: f"{one.feed} {one.key}: allowed; shown again when the MLS is next heard of it")
+    allowed = terminal.run(partial(_with_listings, allow_again))
+    _print(allowed, as_json, "allowed; shown again when the MLS is next heard of it")
 
 
 @app.command("list", epilog="Example: imagectl removals list --json")
 def list_(as_json: terminal.Json = False) -> None:
-    """Show the last freeze of each feed's removals. It says what was decided about it."""
+    """Show the last hold on each feed's removals. It shows what was decided."""
 
-    async def look(settings: Settings, _: Mapping[str, Feed]) -> Sequence[RemovalHold]:
+    async def read(settings: Settings, _: Mapping[str, Feed]) -> Sequence[RemovalHold]:
         async with mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db) as database:
             return await mongo.MongoRemovalHolds(database).all()
 
-    found = terminal.run(look)
+    holds = terminal.run(read)
     if as_json:
-        terminal.print_json([dataclasses.asdict(one) for one in found])
+        terminal.print_json([dataclasses.asdict(hold) for hold in holds])
         return
-    for one in found:
-        decided = f"; over since {one.decided_at:%Y-%m-%d %H:%M} UTC: {one.decision}" if one.decided_at else ""
-        terminal.say(f"{one}{decided}")
-    if not found:
-        terminal.say("no feed's removals have ever been frozen")
+    for hold in holds:
+        decided = f"; over since {hold.decided_at:%Y-%m-%d %H:%M} UTC: {hold.decision}" if hold.decided_at else ""
+        terminal.print_line(f"{hold}{decided}")
+    if not holds:
+        terminal.print_line("no feed's removals have ever been frozen")
 
 
 @app.command(epilog="Example: imagectl removals resume proptx-idx --yes")
-def resume(feed: FeedName, yes: terminal.Yes = False, as_json: terminal.Json = False) -> None:
-    """Say that frozen removals are right. What was held of the feed is removed now."""
-    if terminal.asks(yes=yes):
+def resume(feed: _FeedName, yes: terminal.Yes = False, as_json: terminal.Json = False) -> None:
+    """Decide that a feed's held removals are right. They are done now."""
+    if terminal.is_to_ask(yes=yes):
         terminal.ask(f"This removes every copy of the listings that feed {feed} turned hidden. Remove them?")
     _decide(feed, Decision.RESUME, "what was held is being removed", as_json)
 
 
 @app.command(epilog="Example: imagectl removals discard proptx-idx")
-def discard(feed: FeedName, yes: terminal.Yes = False, as_json: terminal.Json = False) -> None:
-    """Say that frozen removals were the feed's fault.
+def discard(feed: _FeedName, yes: terminal.Yes = False, as_json: terminal.Json = False) -> None:
+    """Decide that a feed's held removals were the feed's fault.
 
-    What was held is kept, hidden, until the feed shows it again. What the feed has not shown again within 72 hours is
-    removed after all.
+    The listings stay hidden, with their copies, until the feed shows them again. Those that the feed does not show
+    again within 72 hours are removed after all.
     """
-    if terminal.asks(yes=yes):
+    if terminal.is_to_ask(yes=yes):
         terminal.ask(f"This keeps every copy of the listings that feed {feed} turned hidden, for 72 hours. Keep them?")
-    said = "the listings stay hidden with their copies until the feed shows them again, for 72 hours at most"
-    _decide(feed, Decision.DISCARD, said, as_json)
+    outcome = "the listings stay hidden with their copies until the feed shows them again, for 72 hours at most"
+    _decide(feed, Decision.DISCARD, outcome, as_json)
 
 
-def _decide(feed: str, decision: Decision, said: str, as_json: bool) -> None:
-    async def go(settings: Settings, feeds: Mapping[str, Feed]) -> int:
-        terminal.feeds_named(feed, feeds, settings)
+def _decide(feed: str, decision: Decision, outcome: str, as_json: bool) -> None:
+    """Record the decision and print its outcome. Ends the command if the feed has no open hold."""
+
+    async def decide(settings: Settings, feeds: Mapping[str, Feed]) -> int:
+        terminal.select_feeds(feed, feeds, settings)
         async with mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db) as database:
             return await mongo.MongoRemovalHolds(database).decide(feed, decision, utc_now())
 
-    decided = terminal.run(go)
+    decided = terminal.run(decide)
     if not decided:
         terminal.fail(f"the removals of {feed} are not frozen")
     if as_json:
         terminal.print_json({"feed": feed, "decision": decision, "freezes": decided})
     else:
-        terminal.say(f"{feed}: {said}")
+        terminal.print_line(f"{feed}: {outcome}")
 
 
 async def _with_listings(
-    go: Callable[[mongo.MongoListings], Awaitable[list[Listing]]], settings: Settings, _: Mapping[str, Feed]
+    change: Callable[[mongo.MongoListings], Awaitable[list[Listing]]], settings: Settings, _: Mapping[str, Feed]
 ) -> list[Listing]:
+    """Return what `change` returns for the store of listings."""
     async with mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db) as database:
-        return await go(mongo.MongoListings(database, Renderer(settings.public_root)))
+        return await change(mongo.MongoListings(database, Renderer(settings.public_root)))
 
 
 async def _find(listings: ListingSearch, key: str, feed: str | None) -> Listing:
-    found = [one for one in await listings.by_key(key) if feed in (None, one.feed)]
+    """Return the listing with this ListingKey, of any feed if `feed` is None. Ends the command unless there is one."""
+    found = [listing for listing in await listings.by_key(key) if feed in (None, listing.feed)]
     if not found:
         terminal.fail(f"no listing {key!r} is recorded; was it ever published?")
     if len(found) > 1:
-        terminal.fail(f"listing {key!r} is in several feeds; name one with --feed: {', '.join(x.feed for x in found)}")
+        feeds = ", ".join(listing.feed for listing in found)
+        terminal.fail(f"listing {key!r} is in several feeds; name one with --feed: {feeds}")
     return found[0]
 
 
-def _only_one_with_images(listing_keys: Sequence[str], images: Sequence[str]) -> Sequence[str]:
-    if images and len(listing_keys) > 1:
+def _check_listing_keys(listing_keys: Sequence[str], image_ids: Sequence[str]) -> None:
+    """End the command if images of more than one listing are named."""
+    if image_ids and len(listing_keys) > 1:
         terminal.fail("--image goes with one listing; name the one that it belongs to")
-    return listing_keys
 
 
-def _refuse_unknown(listing: Listing, images: Sequence[str], known: set[str]) -> None:
-    if unknown := set(images) - known:
+def _check_image_ids(listing: Listing, image_ids: Sequence[str], known: set[str]) -> None:
+    """End the command if one of the image ids is not among those known."""
+    if unknown := {*image_ids} - known:
         terminal.fail(f"listing {listing.key} has no such image: {', '.join(sorted(unknown))}")
 
 
-def _tell(done: Sequence[Listing], as_json: bool, in_words: Callable[[Listing], str]) -> None:
+def _print(listings: Sequence[Listing], as_json: bool, outcome: str) -> None:
+    """Print the outcome for each listing, or what operators have removed of each as JSON."""
     if as_json:
         terminal.print_json(
             [
@@ -181,9 +190,9 @@ def _tell(done: Sequence[Listing], as_json: bool, in_words: Callable[[Listing], 
                     "is_blocked": listing.is_removed_by_operator,
                     "blocked": listing.removed_image_ids,
                 }
-                for listing in done
+                for listing in listings
             ]
         )
         return
-    for one in done:
-        terminal.say(in_words(one))
+    for listing in listings:
+        terminal.print_line(f"{listing.feed} {listing.key}: {outcome}")

@@ -13,10 +13,10 @@ import typer
 from ops import estimate, replay_plan, terminal, words
 from ops import export as exporting
 from ops import replay as replaying
-from ops import stores as opening
 from ops.export import NotExported
 from ops.replay import EVENT_TYPES, EventFilter, EventSource, Replay, ReplayProgress
 from ops.replay_plan import ReplayPlan
+from ops.stores import open_stores
 from shared import kafka
 from shared.clock import utc_now
 from shared.domain.feed import Feed
@@ -48,13 +48,13 @@ class ReplayOptions:
         Path | None, typer.Option(metavar="FILE", help="Take the events from a file that `export` wrote.")
     ] = None
     rate: Annotated[
-        float, typer.Option(min=0, metavar="N", help="At most so many a second; 0 is as fast as Kafka takes them.")
+        float, typer.Option(min=0, metavar="N", help="At most so many events a second; 0: as fast as Kafka takes them.")
     ] = 200.0
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would change and what it costs, publish nothing.")
     ] = False
     resume: Annotated[
-        str | None, typer.Option(metavar="SPANS", help="Go on where an interrupted replay said that it stopped.")
+        str | None, typer.Option(metavar="SPANS", help="Resume an interrupted replay with what it printed.")
     ] = None
     yes: terminal.Yes = False
     as_json: terminal.Json = False
@@ -85,8 +85,8 @@ class _Range:
 def replay(options: ReplayOptions) -> None:
     """Publish events again, value and key unchanged.
 
-    That is for after a fault, a lost database, a repaired feed. It does no harm: what is recorded already changes
-    nothing. The dry run says what the rest would cost.
+    Run it after a fault, a lost database or a repaired feed. It does no harm: events that are recorded already change
+    nothing. The dry run says what the others would change and cost.
     """
     events = _checked(options)
     try:
@@ -94,7 +94,7 @@ def replay(options: ReplayOptions) -> None:
             plan, costs = terminal.run(lambda settings, feeds: _plan(settings, feeds, events, options))
             _print_plan(plan, costs, as_json=options.as_json)
         else:
-            terminal.confirm(f"The events of {options.topic} are published again.", yes=options.yes)
+            terminal.require_consent(f"The events of {options.topic} are published again.", yes=options.yes)
             _publish(events, options)
     except NotExported as error:
         terminal.fail(f"{options.file}: {error}")
@@ -109,12 +109,12 @@ def _checked(options: ReplayOptions) -> _Range:
         terminal.fail("say --from, --file or --resume")
     if options.file and not options.file.is_file():
         terminal.fail(f"{options.file} is not a file")
-    resume = terminal.read_as(replaying.parse_ranges, options.resume) if options.resume else None
+    resume = terminal.parse(replaying.parse_ranges, options.resume) if options.resume else None
     return _Range(options.topic, _time(options.since), _time(options.until), options.file, resume)
 
 
 def _time(text: str | None) -> datetime | None:
-    return terminal.read_as(lambda given: words.moment(given, utc_now()), text) if text else None
+    return terminal.parse(lambda given: words.parse_time(given, utc_now()), text) if text else None
 
 
 async def _replay(settings: Settings, events: _Range, options: ReplayOptions) -> Replay:
@@ -126,7 +126,7 @@ async def _plan(
     settings: Settings, feeds: Mapping[str, Feed], events: _Range, options: ReplayOptions
 ) -> tuple[ReplayPlan, dict[str, dict[str, Any]]]:
     """Return the plan of the replay, and by feed what its downloads cost."""
-    async with opening.opened(settings) as stores:
+    async with open_stores(settings) as stores:
         replay = await _replay(settings, events, options)
         with terminal.progress(quiet=options.as_json) as progress:
             bar = progress.add_task("planning", total=replay.source.size, done=0, unit="events")
@@ -153,7 +153,7 @@ def _publish(events: _Range, options: ReplayOptions) -> None:
     if options.as_json:
         terminal.print_json({"published": progress.published, "looked_at": progress.read})
     else:
-        terminal.say(f"published {progress.published:,} of {words.many(progress.read, 'event')} again")
+        terminal.print_line(f"published {progress.published:,} of {words.counted(progress.read, 'event')} again")
 
 
 async def _publish_all(settings: Settings, events: _Range, options: ReplayOptions, progress: ReplayProgress) -> None:
@@ -174,10 +174,14 @@ def _print_plan(plan: ReplayPlan, costs: Mapping[str, Mapping[str, Any]], *, as_
     if as_json:
         terminal.print_json({**dataclasses.asdict(plan), "downloads": costs})
         return
-    terminal.say(f"{words.many(plan.events, 'event')}: {plan.changing:,} with news, {plan.unchanged:,} without")
+    terminal.print_line(
+        f"{words.counted(plan.events, 'event')}: {plan.changing:,} with news, {plan.unchanged:,} without"
+    )
     for name, cost in costs.items():
-        much = f"about {words.size(cost['bytes_expected'])}, at least {words.lasting(cost['seconds_at_least'])}"
-        terminal.say(f"{name}: {words.many(cost['downloads'], 'download')} more, {much} within the budget")
+        much = (
+            f"about {words.size_text(cost['bytes_expected'])}, at least {words.duration_text(cost['seconds_at_least'])}"
+        )
+        terminal.print_line(f"{name}: {words.counted(cost['downloads'], 'download')} more, {much} within the budget")
     effects = (
         (plan.listings_hidden, "listing", "would be hidden, and every copy removed"),
         (plan.listings_shown, "hidden listing", "would be shown"),
@@ -185,9 +189,9 @@ def _print_plan(plan: ReplayPlan, costs: Mapping[str, Mapping[str, Any]], *, as_
     )
     for count, what, effect in effects:
         if count:
-            terminal.say(f"{words.many(count, what)} {effect}")
+            terminal.print_line(f"{words.counted(count, what)} {effect}")
     for reason, count in plan.unreadable.most_common():
-        terminal.say(f"{count:,} cannot be read, and would become dead letters: {reason}")
+        terminal.print_line(f"{count:,} cannot be read, and would become dead letters: {reason}")
 
 
 @app.command(epilog="Example: imagectl export listing-seen --from 2h > listings.ndjson")
@@ -198,8 +202,8 @@ def export(
 ) -> None:
     """Write events to standard output, a JSON object a line.
 
-    That is as `replay --file` reads them. Replayed, an event is as old as its `at`: take that out of a line that you
-    change, and it is said now.
+    `replay --file` reads these lines. A replayed event is as old as its `at` says: take `at` out of a line that you
+    change, and the event is of the time of the replay.
     """
     names = [one.name for one in MANIFEST]
     if topic not in names:
@@ -212,7 +216,7 @@ def export(
             bar = progress.add_task("exporting", total=source.size, done=0, unit="events")
             written = 0
             async for records in source.read(source.ranges):
-                sys.stdout.buffer.write(b"".join(map(exporting.line, records)))
+                sys.stdout.buffer.write(b"".join(map(exporting.to_line, records)))
                 written += len(records)
                 progress.update(bar, completed=written, done=written)
         sys.stdout.buffer.flush()

@@ -1,4 +1,4 @@
-"""`imagectl status`: how everything stands."""
+"""`imagectl status`: shows how the whole system stands, once or until Ctrl-C."""
 
 import asyncio
 import json
@@ -13,22 +13,22 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from ops import status as standing
-from ops import stores as opening
+from ops import status as system_status
 from ops import terminal, words
 from ops.status import SystemStatus
+from ops.stores import open_stores
 from shared.domain.feed import Feed
-from shared.domain.image import Status as ImageStatus
+from shared.domain.image import Status
 from shared.domain.priority import Priority
 from shared.kafka import BrokerUnavailable
 from shared.origin_budget.use import TITLES, WindowUse
 from shared.settings import Settings
 from shared.stores.errors import StoreUnavailable
 
-_EVERY_SECONDS = 2.0
-_PATIENCE_SECONDS = 25.0
-"""So long a look may take before the screen says that it got no answer; of a silent Kafka it hears after 8 by itself,
-and then closes its connections, which takes seconds on a busy machine."""
+_REFRESH_SECONDS = 2.0
+_TIMEOUT_SECONDS = 25.0
+"""After this time a refresh counts as unanswered. It is longer than the 8 seconds that Kafka has to answer: closing the
+connections to a Kafka that does not answer takes seconds more on a busy machine."""
 
 app = typer.Typer()
 
@@ -38,136 +38,149 @@ def status(
     watch: Annotated[
         bool,
         typer.Option(
-            "--watch", help="Keep looking until Ctrl-C; with --json, one line a look, `fault` in it if that failed."
+            "--watch", help="Refresh until Ctrl-C; with --json, one line a refresh, with the `fault` if it failed."
         ),
     ] = False,
     as_json: terminal.Json = False,
 ) -> None:
     """Show how every feed stands, and what is yet to be read.
 
-    Listings, images, queue and budgets by feed; what each service has yet to read; dead letters. First of all, whose
-    removals are frozen and wait for an operator, and who silences a feed.
+    First come holds on removals that wait for an operator, and suspended feeds: paused by an operator, throttled by the
+    origin, or with an open breaker. Then, by feed, listings, images, queue and budget; the records that each service
+    has yet to read; and the dead letters.
     """
 
-    async def look_on(settings: Settings, feeds: Mapping[str, Feed]) -> None:
-        async with opening.opened(settings) as stores:
-            await _watch(lambda: standing.gather(settings, feeds, stores), as_json=as_json)
+    async def refresh(settings: Settings, feeds: Mapping[str, Feed]) -> None:
+        async with open_stores(settings) as stores:
+            await _refresh(lambda: system_status.read_status(settings, feeds, stores), as_json=as_json)
 
     if watch:
-        terminal.run(look_on, lambda: "no longer watching")
+        terminal.run(refresh, lambda: "no longer watching")
     else:
-        _print(*terminal.run(_look), as_json=as_json)
+        _print(*terminal.run(_read), as_json=as_json)
 
 
-def _print(found: SystemStatus, fault: str, *, as_json: bool) -> None:
+def _print(status: SystemStatus, fault: str, *, as_json: bool) -> None:
+    """Print the status. Ends the command if a fault left parts of it unknown."""
     if as_json:
-        terminal.print_json(standing.to_json(found) | {"fault": fault})
+        terminal.print_json(system_status.to_json(status) | {"fault": fault})
     else:
-        terminal.show(_shown(found))
+        terminal.print_table(_table(status))
     if fault:
         terminal.fail(f"{fault}\nThe rest is as it stands; what is to read, and dead letters, are not known.")
 
 
-async def _look(settings: Settings, feeds: Mapping[str, Feed]) -> tuple[SystemStatus, str]:
-    """Look once. On the day that Kafka is away the rest is wanted most."""
-    async with opening.opened(settings) as stores:
+async def _read(settings: Settings, feeds: Mapping[str, Feed]) -> tuple[SystemStatus, str]:
+    """Return the status and "". While Kafka does not answer, return what MongoDB knows and why the rest is unknown."""
+    async with open_stores(settings) as stores:
         try:
-            return await standing.gather(settings, feeds, stores), ""
-        except BrokerUnavailable as fault:
-            return await standing.gather(settings, feeds, stores, with_kafka=False), str(fault)
+            return await system_status.read_status(settings, feeds, stores), ""
+        except BrokerUnavailable as error:
+            return await system_status.read_status(settings, feeds, stores, with_kafka=False), str(error)
 
 
-async def _watch(look: Callable[[], Awaitable[SystemStatus]], *, as_json: bool) -> None:
-    """Show look after look. Once there was one, a server that goes away is said beside what was seen last."""
-    found, fault = await look(), ""
+async def _refresh(read: Callable[[], Awaitable[SystemStatus]], *, as_json: bool) -> None:
+    """Show the status every two seconds. If a later one cannot be read, show why, beside the one before.
+
+    Raises BrokerUnavailable and StoreUnavailable if the first status cannot be read.
+    """
+    status, fault = await read(), ""
     with _screen(as_json=as_json) as show:
         while True:
-            show(found, fault)
-            await asyncio.sleep(_EVERY_SECONDS)
+            show(status, fault)
+            await asyncio.sleep(_REFRESH_SECONDS)
             try:
-                async with asyncio.timeout(_PATIENCE_SECONDS):
-                    found, fault = await look(), ""
+                async with asyncio.timeout(_TIMEOUT_SECONDS):
+                    status, fault = await read(), ""
             except TimeoutError:
                 fault = "no answer in time"
-            except (BrokerUnavailable, StoreUnavailable) as away:
-                fault = str(away)
+            except (BrokerUnavailable, StoreUnavailable) as error:
+                fault = str(error)
 
 
 @contextmanager
 def _screen(*, as_json: bool) -> Iterator[Callable[[SystemStatus, str], object]]:
-    """Yield what shows a look: as a line of JSON, on a screen of its own, or below the last one where there is none."""
+    """Yield a function that shows a status and a fault: as a line of JSON, or on the whole screen of the terminal.
+
+    Without a terminal, each status is printed below the one before.
+    """
     if as_json:
-        yield lambda found, fault: print(
-            json.dumps(standing.to_json(found) | {"fault": fault}, default=terminal.in_json), flush=True
+        yield lambda status, fault: print(
+            json.dumps(system_status.to_json(status) | {"fault": fault}, default=terminal.to_json), flush=True
         )
     elif terminal.out.is_terminal:
         with Live(console=terminal.out, auto_refresh=False, screen=True) as live:
-            yield lambda found, fault: live.update(_shown(found, fault), refresh=True)
+            yield lambda status, fault: live.update(_table(status, fault), refresh=True)
     else:
-        yield lambda found, fault: terminal.show(_shown(found, fault))
+        yield lambda status, fault: terminal.print_table(_table(status, fault))
 
 
-def _shown(found: SystemStatus, fault: str = "") -> RenderableType:
+def _table(status: SystemStatus, fault: str = "") -> RenderableType:
+    """Return the status for people: what needs an operator, a table with a column for each feed, lag, dead letters."""
     table = Table("", box=None, header_style="bold")
-    for name in found.feeds:
+    for name in status.feeds:
         table.add_column(name, justify="right")
-    for what, show in _ROWS.items():
-        table.add_row(what, *(show(found, name) for name in found.feeds))
-    for window, what in TITLES.items():
-        left = [_left(found.budgets[name].windows, window) for name in found.feeds]
-        if any(left):
-            table.add_row(f"left of {what}", *(one or "no limit" for one in left))
-    stale = [Text(f"{fault}; this is how it stood at {found.at:%H:%M:%S} UTC", "bold red")] if fault else []
-    return Group(*stale, *map(Text, _asking(found)), table, *map(Text, _lines(found)))
+    for title, text_of in _ROWS.items():
+        table.add_row(title, *(text_of(status, name) for name in status.feeds))
+    for window, title in TITLES.items():
+        remaining = [_remaining(status.budgets[name].windows, window) for name in status.feeds]
+        if any(remaining):
+            table.add_row(f"left of {title}", *(text or "no limit" for text in remaining))
+    old = [Text(f"{fault}; this is how it stood at {status.at:%H:%M:%S} UTC", "bold red")] if fault else []
+    return Group(*old, *map(Text, _needs_operator(status)), table, *map(Text, _kafka_lines(status)))
 
 
-def _left(windows: Sequence[WindowUse], name: str) -> str:
+def _remaining(windows: Sequence[WindowUse], name: str) -> str:
+    """Return what remains of a limit; "" if the feed has no such limit."""
     for window in windows:
         if window.name == name:
             return f"{window.remaining:,.0f} of {window.limit:,.0f}"
     return ""
 
 
-def _images(found: SystemStatus, feed: str, status: ImageStatus) -> str:
-    return f"{found.feeds[feed].images.get(status, 0):,}"
+def _images(status: SystemStatus, feed: str, image_status: Status) -> str:
+    return f"{status.feeds[feed].images.get(image_status, 0):,}"
 
 
-def _queued(found: SystemStatus, feed: str, priority: Priority) -> str:
-    photos = found.feeds[feed].queued.get(priority, 0)
-    if photos and (due_at := standing.idle_until(found.feeds[feed], found.at)):
-        return f"{photos:,}, none due for {words.lasting((due_at - found.at).total_seconds())}"
-    seconds = found.seconds_until_done[feed].get(priority)
-    return f"{photos:,}, done in {words.lasting(seconds)}" if photos and seconds is not None else f"{photos:,}"
+def _queued(status: SystemStatus, feed: str, priority: Priority) -> str:
+    photos = status.feeds[feed].queued.get(priority, 0)
+    if photos and (due_at := system_status.first_due_at(status.feeds[feed], status.at)):
+        return f"{photos:,}, none due for {words.duration_text((due_at - status.at).total_seconds())}"
+    seconds = status.seconds_until_done[feed].get(priority)
+    return f"{photos:,}, done in {words.duration_text(seconds)}" if photos and seconds is not None else f"{photos:,}"
 
 
-def _late(found: SystemStatus, feed: str) -> str:
-    oldest = found.feeds[feed].oldest_due_at
-    return "-" if oldest is None or oldest > found.at else f"{words.lasting((found.at - oldest).total_seconds())} late"
+def _oldest_due(status: SystemStatus, feed: str) -> str:
+    oldest = status.feeds[feed].oldest_due_at
+    if oldest is None or oldest > status.at:
+        return "-"
+    return f"{words.duration_text((status.at - oldest).total_seconds())} late"
 
 
-_Show = Callable[[SystemStatus, str], str]
-_ROWS: Mapping[str, _Show] = {
-    "listings": lambda found, feed: f"{found.feeds[feed].listings:,}",
-    "  displayed": lambda found, feed: f"{found.feeds[feed].displayed:,}",
-    **{f"images {one}": partial(_images, status=one) for one in ImageStatus},
-    **{f"queued {one}": partial(_queued, priority=one) for one in Priority},
-    "  of them in work": lambda found, feed: f"{found.feeds[feed].in_flight:,}",
-    "oldest due": _late,
-    "downloads running": lambda found, feed: f"{found.budgets[feed].running} of {found.budgets[feed].slots}",
+_ROWS: Mapping[str, Callable[[SystemStatus, str], str]] = {
+    "listings": lambda status, feed: f"{status.feeds[feed].listings:,}",
+    "  displayed": lambda status, feed: f"{status.feeds[feed].displayed:,}",
+    **{f"images {image_status}": partial(_images, image_status=image_status) for image_status in Status},
+    **{f"queued {priority}": partial(_queued, priority=priority) for priority in Priority},
+    "  of them in work": lambda status, feed: f"{status.feeds[feed].in_flight:,}",
+    "oldest due": _oldest_due,
+    "downloads running": lambda status, feed: f"{status.budgets[feed].running} of {status.budgets[feed].slots}",
 }
+"""The rows of the table: their titles, and the text of one feed."""
 
 
-def _asking(found: SystemStatus) -> Iterator[str]:
-    """Say what may want an operator; it stands first, where a small screen shows it."""
-    for one in found.removals_frozen:
-        yield f"{one}: `imagectl removals resume {one.feed}` if that is right, `removals discard {one.feed}` if not"
-    for feed, use in found.budgets.items():
+def _needs_operator(status: SystemStatus) -> Iterator[str]:
+    """Yield the lines that may need an operator. They are shown first, so that a small screen shows them."""
+    for hold in status.removal_holds:
+        yield f"{hold}: `imagectl removals resume {hold.feed}` if that is right, `removals discard {hold.feed}` if not"
+    for feed, use in status.budgets.items():
         yield from (f"{feed}: {suspension.in_words()}" for suspension in use.suspensions)
 
 
-def _lines(found: SystemStatus) -> Iterator[str]:
-    for service, topics in (found.lag or {}).items():
-        behind = ", ".join(f"{topic} {records:,}" for topic, records in topics.items())
-        yield f"{service}: to read {behind}"
-    if found.dead_letters is not None:
-        yield f"dead letters: {found.dead_letters:,}"
+def _kafka_lines(status: SystemStatus) -> Iterator[str]:
+    """Yield how much each service has yet to read, and the number of dead letters; nothing if Kafka was not asked."""
+    for service, topics in (status.lag or {}).items():
+        lag = ", ".join(f"{topic} {records:,}" for topic, records in topics.items())
+        yield f"{service}: to read {lag}"
+    if status.dead_letters is not None:
+        yield f"dead letters: {status.dead_letters:,}"

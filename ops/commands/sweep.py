@@ -1,4 +1,4 @@
-"""`imagectl sweep`: what is otherwise done by the clock, now and to its end."""
+"""`imagectl sweep`: has a sweep run now instead of at its scheduled time, and waits until it has finished."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from ops import stores as opening
 from ops import terminal
-from ops.words import many
+from ops.stores import open_stores
+from ops.words import counted
 from shared.clock import utc_now
 from shared.domain.feed import Feed
 from shared.settings import Settings
@@ -19,22 +19,19 @@ from shared.stores.removal_holds import RemovalHold
 from shared.stores.removal_queue import RemovalQueue
 from shared.stores.sweeps import SweepRequest, Sweeps, SweepState, counts_to_json
 
-app = typer.Typer(
-    help="Do now what is otherwise done by the clock. It is seen through to its end.",
-    epilog="Example: imagectl sweep freshness --dry-run",
-    no_args_is_help=True,
-)
+_HELP = "Run a sweep now, not at its scheduled time. The command waits for its end."
+app = typer.Typer(help=_HELP, epilog="Example: imagectl sweep freshness --dry-run", no_args_is_help=True)
 
-_LOOK_SECONDS = 0.3
-_BEGUN_WITHIN_SECONDS = 30.0
-_STALLED_AFTER_SECONDS = 600.0
-_LOOKED_AT = 50
-"""Listings at a look: more than a janitor removes at once; a long removal is followed from look to look."""
+_POLL_SECONDS = 0.3
+_MAX_START_SECONDS = 30.0
+_MAX_STALLED_SECONDS = 600.0
+_BATCH_SIZE = 50
+"""Listings read at a time: more than a janitor removes at once. A longer removal shows in the following batches."""
 
 
-@app.callback()
+@app.callback(help=_HELP)
 def sweep() -> None:
-    """Do now what is otherwise done by the clock. It is seen through to its end."""
+    """Make `sweep` a group of commands."""
 
 
 @app.command(epilog="Example: imagectl sweep freshness --feed proptx-idx --dry-run")
@@ -43,134 +40,148 @@ def freshness(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, and change nothing.")] = False,
     as_json: terminal.Json = False,
 ) -> None:
-    """Have the scheduler compare each feed's MLS with the record.
+    """Have the scheduler compare each feed's MLS with the records.
 
-    What is news is published. A feed without reso_url has those of its copies asked for again that are older than its
-    recheck_days.
+    Listings that changed are published. Of a feed without reso_url, copies that are older than its recheck_days become
+    due for a recheck.
     """
 
-    async def see_through(settings: Settings, feeds: Mapping[str, Feed]) -> dict[str, SweepState]:
-        names = _to_sweep(settings, feeds, feed)
-        wish = SweepRequest(at=utc_now(), dry_run=dry_run)
+    async def request_sweeps(settings: Settings, feeds: Mapping[str, Feed]) -> dict[str, SweepState]:
+        names = _feeds_to_sweep(settings, feeds, feed)
+        request = SweepRequest(at=utc_now(), dry_run=dry_run)
         async with mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db) as database:
             sweeps = mongo.MongoSweeps(database)
             for name in names:
-                await sweeps.request(name, wish)
+                await sweeps.request(name, request)
             with terminal.progress(quiet=as_json) as progress:
                 bars = {name: progress.add_task(name, total=None, done=0, unit="listings") for name in names}
 
-                def tell(now: SweepState) -> None:
-                    counts = now.counts
-                    done, total = counts.asked_for - counts.remaining, counts.asked_for or None
-                    progress.update(bars[now.feed], completed=done, total=total, done=counts.compared)
+                def on_progress(state: SweepState) -> None:
+                    counts = state.counts
+                    completed, total = counts.asked_for - counts.remaining, counts.asked_for or None
+                    progress.update(bars[state.feed], completed=completed, total=total, done=counts.compared)
 
-                answers = await asyncio.gather(*(_answered(sweeps, name, wish, tell) for name in names))
-        return {one.feed: one for one in answers}
+                states = await asyncio.gather(*(_answer(sweeps, name, request, on_progress) for name in names))
+        return {state.feed: state for state in states}
 
-    done = terminal.run(see_through)
-    _print(done, dry_run, as_json)
-    if any(one.error for one in done.values()):
+    states = terminal.run(request_sweeps)
+    _print_sweeps(states, dry_run, as_json)
+    if any(state.error for state in states.values()):
         raise typer.Exit(terminal.FAILED)
 
 
-@app.command(epilog="Example: imagectl sweep removals --json")
-def removals(
-    patience: Annotated[
-        float,
-        typer.Option(
-            "--wait", min=0, metavar="SECONDS", help="Give up after so many seconds in which nothing was removed."
-        ),
-    ] = _BEGUN_WITHIN_SECONDS,
-    as_json: terminal.Json = False,
-) -> None:
-    """Wait until all that had to be removed by now is gone.
-
-    Where it does not go, that is said. The janitor removes what is due within seconds; what waits for an operator's
-    decision is named and stays.
-    """
-
-    async def see_through(settings: Settings, _: Mapping[str, Feed]) -> tuple[int, Sequence[RemovalHold]]:
-        async with opening.opened(settings) as stores:
-            with terminal.progress(quiet=as_json) as progress:
-                bar = progress.add_task("removing", total=None, done=0, unit="listings")
-                gone = await _gone(stores.listings, patience, lambda done: progress.update(bar, done=done))
-            return gone, [one for one in await stores.removal_holds.all() if one.decision is None]
-
-    gone, frozen = terminal.run(see_through)
-    if as_json:
-        terminal.print_json({"removed": gone, "frozen": sorted({one.feed for one in frozen})})
-    else:
-        terminal.say(f"what had to be removed by now is gone; waited for {many(gone, 'listing')}")
-        for one in frozen:
-            words = f"{one}; decide with: imagectl removals resume {one.feed}, or discard"
-            terminal.say(words)
-    if frozen:
-        raise typer.Exit(terminal.FAILED)
-
-
-async def _gone(listings: RemovalQueue, patience: float, tell: Callable[[int], object]) -> int:
-    """Wait until nothing is due that was due at the beginning; return of how many listings it was."""
-    at, waited_for, moved_at = utc_now(), set[ListingId](), monotonic()
-    before: set[ListingId] | None = None
-    while due := {(one.feed, one.key) for one in await listings.removal_due(at, _LOOKED_AT)}:
-        waited_for |= due
-        if due != before:
-            before, moved_at = due, monotonic()
-        tell(len(waited_for - due))
-        if monotonic() - moved_at > patience:
-            terminal.fail(
-                f"still to be removed: {many(len(due), 'listing')} or more, such as {min(due)[1]};"
-                f" none was in {patience:g} s. Does a janitor run, and does object storage answer? See: imagectl doctor"
-            )
-        await asyncio.sleep(_LOOK_SECONDS)
-    return len(waited_for)
-
-
-def _print(done: Mapping[str, SweepState], dry_run: bool, as_json: bool) -> None:
-    if as_json:
-        terminal.print_json(
-            {name: counts_to_json(one.counts) | {"dry_run": dry_run, "error": one.error} for name, one in done.items()}
-        )
-    else:
-        for name, one in done.items():
-            terminal.say(f"{name}: {_in_words(one, dry_run)}")
-
-
-def _to_sweep(settings: Settings, feeds: Mapping[str, Feed], wanted: str | None) -> list[str]:
-    if wanted is not None and wanted not in feeds:
-        terminal.fail(f"there is no feed {wanted!r} in {settings.feeds}; it has {', '.join(feeds)}")
-    names = [name for name, one in feeds.items() if wanted in (None, name) and (one.reso_url or one.recheck_days)]
+def _feeds_to_sweep(settings: Settings, feeds: Mapping[str, Feed], name: str | None) -> list[str]:
+    """Return the feeds that can be swept: the one of this name, or all for None. Ends the command if there is none."""
+    selected = terminal.select_feeds(name, feeds, settings)
+    names = [feed.name for feed in selected if feed.reso_url or feed.recheck_days]
     if not names:
         terminal.fail(f"there is nothing to ask; give a feed in {settings.feeds} a reso_url, or recheck_days")
     return names
 
 
-async def _answered(sweeps: Sweeps, feed: str, wish: SweepRequest, tell: Callable[[SweepState], object]) -> SweepState:
-    """Watch the feed's record until its wish is seen through."""
-    before = now = await sweeps.get(feed)
-    moved_at, patience = monotonic(), _BEGUN_WITHIN_SECONDS
-    while now.answered_request_at != wish.at:
-        if now.revision != before.revision:
-            before, moved_at, patience = now, monotonic(), _STALLED_AFTER_SECONDS
-            tell(now)
-        if monotonic() - moved_at > patience:
-            terminal.fail(f"{feed}: no scheduler took it up in {patience:.0f} s; it will be done once one runs")
-        if now.request != wish:
+async def _answer(
+    sweeps: Sweeps, feed: str, request: SweepRequest, on_progress: Callable[[SweepState], object]
+) -> SweepState:
+    """Wait until the scheduler has answered the request; return the feed's state then.
+
+    Ends the command if no scheduler begins within 30 seconds or the sweep stalls for 10 minutes, and if another request
+    replaces this one. `on_progress` is called with each new state. Raises StoreUnavailable.
+    """
+    before = state = await sweeps.get(feed)
+    progressed_at, max_seconds = monotonic(), _MAX_START_SECONDS
+    while state.answered_request_at != request.at:
+        if state.revision != before.revision:
+            before, progressed_at, max_seconds = state, monotonic(), _MAX_STALLED_SECONDS
+            on_progress(state)
+        if monotonic() - progressed_at > max_seconds:
+            terminal.fail(f"{feed}: no scheduler took it up in {max_seconds:.0f} s; it will be done once one runs")
+        if state.request != request:
             terminal.fail(f"{feed}: another `imagectl sweep` was started since; that one goes on")
-        await asyncio.sleep(_LOOK_SECONDS)
-        now = await sweeps.get(feed)
-    tell(now)
-    return now
+        await asyncio.sleep(_POLL_SECONDS)
+        state = await sweeps.get(feed)
+    on_progress(state)
+    return state
 
 
-def _in_words(done: SweepState, dry_run: bool) -> str:
-    found = done.counts
-    if done.error:
-        return f"nothing is concluded: {done.error}"
-    if not found.asked_for:
-        copies = many(found.published, "copy is", "copies are")
-        return f"{many(found.compared, 'listing')} compared; {copies} due to be asked for again"
+def _print_sweeps(states: Mapping[str, SweepState], dry_run: bool, as_json: bool) -> None:
+    if as_json:
+        terminal.print_json(
+            {
+                feed: counts_to_json(state.counts) | {"dry_run": dry_run, "error": state.error}
+                for feed, state in states.items()
+            }
+        )
+    else:
+        for feed, state in states.items():
+            terminal.print_line(f"{feed}: {_in_words(state, dry_run)}")
+
+
+def _in_words(state: SweepState, dry_run: bool) -> str:
+    counts = state.counts
+    if state.error:
+        return f"nothing is concluded: {state.error}"
+    if not counts.asked_for:
+        copies = counted(counts.published, "copy is", "copies are")
+        return f"{counted(counts.compared, 'listing')} compared; {copies} due to be asked for again"
     would = "would be asked" if dry_run else "asked"
-    news = f"{many(found.asked_for, 'listing')} {would} for, {found.missing:,} of them missing on the market"
-    outcome = "" if dry_run else f"; {found.published:,} published, {found.gone:,} of them as gone"
-    return f"{found.compared:,} compared; {news}{outcome}"
+    news = f"{counted(counts.asked_for, 'listing')} {would} for, {counts.missing:,} of them missing on the market"
+    outcome = "" if dry_run else f"; {counts.published:,} published, {counts.gone:,} of them as gone"
+    return f"{counts.compared:,} compared; {news}{outcome}"
+
+
+@app.command(epilog="Example: imagectl sweep removals --json")
+def removals(
+    wait_seconds: Annotated[
+        float,
+        typer.Option(
+            "--wait", min=0, metavar="SECONDS", help="Give up after so many seconds in which nothing was removed."
+        ),
+    ] = _MAX_START_SECONDS,
+    as_json: terminal.Json = False,
+) -> None:
+    """Wait until all that had to be removed by now is gone.
+
+    The janitor removes within seconds what is due. If it does not, the command fails and names a listing. Holds that
+    wait for an operator's decision are named, and the exit code is then 1.
+    """
+
+    async def wait(settings: Settings, _: Mapping[str, Feed]) -> tuple[int, Sequence[RemovalHold]]:
+        async with open_stores(settings) as stores:
+            with terminal.progress(quiet=as_json) as progress:
+                bar = progress.add_task("removing", total=None, done=0, unit="listings")
+                removed = await _wait_for_removals(
+                    stores.listings, wait_seconds, lambda removed: progress.update(bar, done=removed)
+                )
+            return removed, [hold for hold in await stores.removal_holds.all() if hold.decision is None]
+
+    removed, holds = terminal.run(wait)
+    if as_json:
+        terminal.print_json({"removed": removed, "frozen": sorted({hold.feed for hold in holds})})
+    else:
+        terminal.print_line(f"what had to be removed by now is gone; waited for {counted(removed, 'listing')}")
+        for hold in holds:
+            terminal.print_line(f"{hold}; decide with: imagectl removals resume {hold.feed}, or discard")
+    if holds:
+        raise typer.Exit(terminal.FAILED)
+
+
+async def _wait_for_removals(listings: RemovalQueue, wait_seconds: float, on_progress: Callable[[int], object]) -> int:
+    """Wait until every removal that is due now is done; return the number of listings waited for.
+
+    Ends the command if nothing is removed for `wait_seconds`. `on_progress` gets the number of listings done. Raises
+    StoreUnavailable.
+    """
+    now, waited_for, progressed_at = utc_now(), set[ListingId](), monotonic()
+    before: set[ListingId] | None = None
+    while due := {(listing.feed, listing.key) for listing in await listings.removal_due(now, _BATCH_SIZE)}:
+        waited_for |= due
+        if due != before:
+            before, progressed_at = due, monotonic()
+        on_progress(len(waited_for - due))
+        if monotonic() - progressed_at > wait_seconds:
+            terminal.fail(
+                f"still to be removed: {counted(len(due), 'listing')} or more, such as {min(due)[1]}; none was in "
+                f"{wait_seconds:g} s. Does a janitor run, and does object storage answer? See: imagectl doctor"
+            )
+        await asyncio.sleep(_POLL_SECONDS)
+    return len(waited_for)

@@ -1,4 +1,4 @@
-"""`imagectl topics`: the Kafka topics and their manifest."""
+"""`imagectl topics`: creates the Kafka topics of the manifest, and shows how they differ from it."""
 
 from collections.abc import Mapping
 
@@ -22,26 +22,26 @@ def apply(as_json: terminal.Json = False) -> None:
     async def apply(settings: Settings, _: Mapping[str, Feed]) -> dict[str, str]:
         return await kafka.apply_topics(settings.kafka, settings.topic_prefix, MANIFEST)
 
-    done = terminal.run(apply)
+    outcomes = terminal.run(apply)
     if as_json:
-        terminal.print_json(done)
+        terminal.print_json(outcomes)
     else:
-        for name, what in done.items():
-            terminal.say(f"{name}: {what}")
+        for topic, outcome in outcomes.items():
+            terminal.print_line(f"{topic}: {outcome}")
 
 
 @app.command("diff", epilog="Example: imagectl topics diff || imagectl topics apply")
 def diff(as_json: terminal.Json = False) -> None:
-    """Show how the topics differ from their manifest. Nothing is changed; the exit code is 1 where one differs."""
+    """Show how the topics differ from their manifest. Nothing is changed; the exit code is 1 if one differs."""
 
-    async def look(settings: Settings, _: Mapping[str, Feed]) -> dict[str, list[str]]:
+    async def compare(settings: Settings, _: Mapping[str, Feed]) -> dict[str, list[str]]:
         return await kafka.topic_differences(settings.kafka, settings.topic_prefix, MANIFEST)
 
-    found = terminal.run(look)
+    differences = terminal.run(compare)
     if as_json:
-        terminal.print_json(found)
+        terminal.print_json(differences)
     else:
-        for name, faults in found.items():
-            terminal.say(f"{name}: {'; '.join(faults) or 'as it should be'}")
-    if any(found.values()):
+        for topic, faults in differences.items():
+            terminal.print_line(f"{topic}: {'; '.join(faults) or 'as it should be'}")
+    if any(differences.values()):
         raise typer.Exit(terminal.FAILED)

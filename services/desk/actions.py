@@ -9,7 +9,7 @@ from typing import ClassVar
 from aiohttp import web
 
 from ops import estimate, force, pause, rebuild, words
-from ops.words import many
+from ops.words import counted
 from services.desk.view import SESSION, DeskParts, address, clean, page, refuse, see_other
 from shared import log
 from shared.domain.listing import Listing
@@ -130,9 +130,11 @@ class Force(OfListing):
         feed = self._parts.feeds[asked["feed"]]
         use = await read_use(self._parts.stores.ledgers, feed)
         seconds = estimate.seconds_for(done.photos, done.bytes_expected, feed, use)
-        lines = [f"{many(done.photos, 'photo')} of listing {asked['key']} would be due at once, ahead of routine work."]
+        lines = [
+            f"{counted(done.photos, 'photo')} of listing {asked['key']} would be due at once, ahead of routine work."
+        ]
         if seconds >= 1:
-            lines.append(f"Within the feed's budget that takes at least {words.lasting(seconds)}.")
+            lines.append(f"Within the feed's budget that takes at least {words.duration_text(seconds)}.")
         if done.in_work:
             lines.append(f"{done.in_work:,} are in a downloader's hands already and are left alone.")
         if done.not_to_be_had:
@@ -144,7 +146,7 @@ class Force(OfListing):
     async def carry_out(self, asked: Asked) -> str:
         """Make them due."""
         done = await self._force(asked, dry_run=False)
-        return f"Due now: {many(done.photos, 'photo')} of listing {asked['key']}."
+        return f"Due now: {counted(done.photos, 'photo')} of listing {asked['key']}."
 
     async def _force(self, asked: Asked, *, dry_run: bool) -> force.Forced:
         self.check(asked)
@@ -176,7 +178,7 @@ class PauseFeed(OfFeed):
         """Pause it."""
         self.check(asked)
         try:
-            lasting = words.duration(asked["lasting"]) if asked["lasting"] else None
+            lasting = words.parse_duration(asked["lasting"]) if asked["lasting"] else None
         except ValueError as fault:
             refuse(400, f"For how long: {fault}")
         await pause.pause(self._parts.stores.ledgers, asked["feed"], asked["reason"], lasting)

@@ -50,7 +50,7 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         closing.push_async_callback(broker.close)
         registry = CollectorRegistry()
         renderer = Renderer(settings.public_root)
-        opened = stores.of(database, renderer)
+        opened = stores.stores_of(database, renderer)
         watch = Watch(settings, feeds, opened, utc_now)
         parts = DeskParts(
             settings=settings,
@@ -115,7 +115,7 @@ def create_app(
 
 def _config(parts: DeskParts) -> Handler:
     """Return what tells with which settings this process was started, secrets hidden: `imagectl doctor` asks it."""
-    shown = config.shown(parts.settings, parts.feeds)
+    shown = config.to_json(parts.settings, parts.feeds)
 
     async def answer(_: web.Request) -> web.Response:
         return web.json_response(shown)
@@ -165,7 +165,7 @@ def _hardened(public_root: str) -> Callable[..., Awaitable[web.StreamResponse]]:
 
 @web.middleware
 async def _said(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn everything that goes wrong into a page; nothing of it says more than the operator needs."""
+    """QueuePosition everything that goes wrong into a page; nothing of it says more than the operator needs."""
     try:
         return await handler(request)
     except Refused as refused:

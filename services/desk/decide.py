@@ -8,8 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from urllib.parse import urlsplit
 
-from ops.explain import Turn
-from ops.words import many
+from ops.explain import QueuePosition
+from ops.words import counted
 from shared.domain.failures import REASONS, Reason
 from shared.domain.image import Photo, Status
 from shared.domain.listing import UNTIL_DECIDED, Listing, RemovalReason
@@ -55,7 +55,7 @@ class Moment:
     image_id: str = ""
 
 
-def verdict(listing: Listing, around: Sequence[str], turn: Turn | None, now: datetime) -> Verdict:
+def verdict(listing: Listing, around: Sequence[str], turn: QueuePosition | None, now: datetime) -> Verdict:
     """Say why the listing has the photos that it has.
 
     `around` is what of its feed keeps photos away, `turn` that of the photo that is fetched next.
@@ -104,7 +104,7 @@ def _missing(missing: Sequence[Photo]) -> Iterator[str]:
         yield f"{_photos(waiting)} had a URL that works once; the MLS must announce another."
 
 
-def _next(missing: Sequence[Photo], turn: Turn | None, now: datetime) -> Iterator[str]:
+def _next(missing: Sequence[Photo], turn: QueuePosition | None, now: datetime) -> Iterator[str]:
     if soonest := min((photo.due_at for photo in missing if photo.due_at), default=None):
         in_work = sum(photo.released_at is not None for photo in missing)
         yield f"{in_work} in work now." if in_work else f"The next attempt is due {ago(soonest, now)}."
@@ -115,11 +115,11 @@ def _next(missing: Sequence[Photo], turn: Turn | None, now: datetime) -> Iterato
 
 def _set_aside(listing: Listing) -> Iterator[str]:
     for reason, count in Counter(one.reason for one in listing.set_aside).most_common():
-        yield f"{many(count, 'row')} of Media set aside: {reason}."
+        yield f"{counted(count, 'row')} of Media set aside: {reason}."
 
 
 def _photos(count: int) -> str:
-    return many(count, "photo")
+    return counted(count, "photo")
 
 
 def _are(many: Sequence[object]) -> str:

@@ -8,7 +8,7 @@ from typing import TypeVar
 from aiohttp import web
 
 from ops import circumstances, explain
-from ops.explain import Turn
+from ops.explain import QueuePosition
 from services.desk import decide
 from services.desk.view import DeskParts, address, known_feed, page, refuse, see_other, text
 from shared.domain.failures import REASONS, Reason
@@ -61,7 +61,7 @@ class ListingPages:
         what = text(request, "q")
         if not what:
             return see_other("/listings")
-        found, image = await explain.find(self._parts.stores.listings, what)
+        found, image = await explain.find_listings(self._parts.stores.listings, what)
         if len(found) == 1:
             fragment = f"#photo-{image}" if image else ""
             return see_other(address("/listing", feed=found[0].feed, key=found[0].key) + fragment)
@@ -70,7 +70,7 @@ class ListingPages:
         why: Sequence[str] = ()
         if not rows:
             stores, now = self._parts.stores, self._parts.clock()
-            why = await circumstances.of_unknown(self._parts.settings, self._parts.feeds, stores, what, now)
+            why = await circumstances.explain_unknown(self._parts.settings, self._parts.feeds, stores, what, now)
         context = {"what": "" if is_url else what, "rows": rows, "why": why}
         return page(request, "found.html", context, status=200 if rows else 404)
 
@@ -108,8 +108,8 @@ class ListingPages:
         around, turn = [_UNKNOWN_FEED], None
         if rules:
             use = await read_use(self._parts.stores.ledgers, rules)
-            around, turn = [*circumstances.of_feed(rules, use)], await self._next_turn(listing, rules, use)
-        attempts = await explain.history(self._parts.stores.attempts, listing)
+            around, turn = [*circumstances.explain_feed(rules, use)], await self._next_turn(listing, rules, use)
+        attempts = await explain.newest_attempts(self._parts.stores.attempts, listing)
         removals = await self._parts.removals.of_listing(feed, key)
         context = {
             "listing": listing,
@@ -121,7 +121,7 @@ class ListingPages:
         }
         return page(request, "listing.html", context)
 
-    async def _next_turn(self, listing: Listing, feed: Feed, use: BudgetUse) -> Turn | None:
+    async def _next_turn(self, listing: Listing, feed: Feed, use: BudgetUse) -> QueuePosition | None:
         """Return the turn of the photo that goes next; None where none waits."""
         now = self._parts.clock()
         waiting = [
@@ -132,7 +132,8 @@ class ListingPages:
         alone = replace(listing, photos=(min(waiting, key=lambda one: one[:2])[2],))
         stores = self._parts.stores
         return next(
-            iter((await explain.turns(stores.listings, stores.throughputs, alone, feed, use, now)).values()), None
+            iter((await explain.queue_positions(stores.listings, stores.throughputs, alone, feed, use, now)).values()),
+            None,
         )
 
     def _shown(self, listing: Listing, photo: Photo) -> Shown:

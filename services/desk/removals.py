@@ -6,7 +6,7 @@ from functools import partial
 from aiohttp import web
 
 from ops import removals, words
-from ops.words import many
+from ops.words import counted
 from services.desk.actions import Asked, OfFeed, OfListing
 from services.desk.view import DeskParts, address, page, refuse, text
 from shared.domain.listing import Listing
@@ -33,8 +33,8 @@ class RemovalPages:
         if feed and feed not in parts.feeds:
             refuse(404, "there is no such feed in feeds.toml")
         try:
-            begin = words.moment(since, now) if since else now - _PERIOD
-            end = words.moment(until, now) if until else now
+            begin = words.parse_time(since, now) if since else now - _PERIOD
+            end = words.parse_time(until, now) if until else now
         except ValueError as fault:
             refuse(400, str(fault))
         evidence = await parts.removals.newest(begin, end, feed or None, _behind(request), _SHOWN + 1)
@@ -117,7 +117,7 @@ class Remove(OfListing):
         copies = sum(photo.copy is not None for photo in listing.photos)
         return [
             f"Listing {listing.key} is shown no more at once. "
-            f"What is held of it ({many(copies, 'photo')}) is removed within seconds.",
+            f"What is held of it ({counted(copies, 'photo')}) is removed within seconds.",
             "It stays away, whatever the MLS says, until that is lifted.",
         ]
 

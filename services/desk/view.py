@@ -64,7 +64,9 @@ def set_up(app: web.Application, parts: DeskParts) -> None:
         lstrip_blocks=True,
     )
     environment.globals.update(feeds=parts.feeds, address=address)
-    environment.filters.update(ago=ago, redacted=redacted, stamp=stamp, size=words.size, lasting=words.lasting)
+    environment.filters.update(
+        ago=ago, redacted=redacted, stamp=stamp, size=words.size_text, lasting=words.duration_text
+    )
     app[_CLOCK] = parts.clock
 
 

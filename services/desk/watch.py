@@ -99,10 +99,10 @@ class Watch:
 
     async def _topics(self) -> tuple[Mapping[str, Mapping[str, int]] | None, int | None, str]:
         """Return what is yet to be read, how many dead letters there are, and why Kafka said less."""
-        lag, fault = await _heard(status.lag(self._settings))
+        lag, fault = await _heard(status.read_lag(self._settings))
         if fault:
             return None, None, fault
-        return lag, *await _heard(dead_letters.count(self._settings, self._stores.marks))
+        return lag, *await _heard(dead_letters.count(self._settings, self._stores.handled_dead_letters))
 
 
 async def _heard(asked: Awaitable[Value]) -> tuple[Value | None, str]:

@@ -16,7 +16,7 @@ from ops import circumstances
     ],
 )
 def test_what_to_check_is_said_and_no_more_than_is_known(what: str, waiting: int, named: bool, said: list[str]) -> None:
-    lines = list(circumstances.to_check(what, waiting, is_named=named))
+    lines = list(circumstances.what_to_check(what, waiting, is_named=named))
     assert all(one in " ".join(lines) for one in said), lines
     assert bool(lines) is bool(said)
     assert "never" not in " ".join(lines)

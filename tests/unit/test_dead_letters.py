@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from ops import dead_letters as letters
-from ops.dead_letters import Chosen, DeadLetter, Group
+from ops.dead_letters import DeadLetter, DeadLetterFilter, Group
 from shared.dead_letters import DeadLetters
 from shared.events.records import Record
 from shared.kafka import Broker
@@ -35,15 +35,15 @@ def a_letter(value: bytes | None = b"{}", *, offset: int = 1, seconds: float = 0
     ],
 )
 def test_a_value_is_decoded_as_far_as_it_can_be(value: bytes | None, decoded: Any) -> None:
-    described = letters.described(a_letter(value))
+    described = letters.to_json(a_letter(value))
     assert described["value"] == decoded
     assert (described["topic"], described["partition"], described["topic_offset"]) == ("t.listing-seen", 3, 44)
 
 
 def test_a_record_without_the_headers_is_shown_all_the_same() -> None:
     letter = letters.read(Record("t.dead-letter", 0, 9, NOW, b"\xff", b"x", (("dead_letter_partition", b"many"),)))
-    assert (letter.reason, letter.service, letter.origin) == ("no reason given", "unknown", None)
-    assert letters.described(letter)["key"] is None
+    assert (letter.reason, letter.service, letter.source) == ("no reason given", "unknown", None)
+    assert letters.to_json(letter)["key"] is None
 
 
 def test_letters_group_by_reason_and_service_and_numbers_do_not_tell_them_apart() -> None:
@@ -54,7 +54,7 @@ def test_letters_group_by_reason_and_service_and_numbers_do_not_tell_them_apart(
         a_letter(offset=3, service="scheduler"),
         a_letter(offset=4, reason="ListingKey is missing"),
     ):
-        letters.grouped(found, letter)
+        letters.add_to_group(found, letter)
     first, second, third = found.values()
     assert (first.reason, first.letters, first.oldest, first.newest, first.example) == (
         "not JSON: line # column #", 2, NOW, after(5), 2,
@@ -64,19 +64,19 @@ def test_letters_group_by_reason_and_service_and_numbers_do_not_tell_them_apart(
 
 
 @pytest.mark.parametrize(
-    ("chosen", "is_meant"),
+    ("selected", "is_meant"),
     [
-        (Chosen(), True),
-        (Chosen(offsets=frozenset({1, 2})), True),
-        (Chosen(offsets=frozenset({2})), False),
-        (Chosen(reason="NOT json"), True),
-        (Chosen(reason="missing"), False),
-        (Chosen(service="janitor", reason="json"), True),
-        (Chosen(service="scheduler", reason="json"), False),
+        (DeadLetterFilter(), True),
+        (DeadLetterFilter(offsets=frozenset({1, 2})), True),
+        (DeadLetterFilter(offsets=frozenset({2})), False),
+        (DeadLetterFilter(reason="NOT json"), True),
+        (DeadLetterFilter(reason="missing"), False),
+        (DeadLetterFilter(service="janitor", reason="json"), True),
+        (DeadLetterFilter(service="scheduler", reason="json"), False),
     ],
 )
-def test_filters_combine(chosen: Chosen, is_meant: bool) -> None:
-    assert chosen.covers(a_letter()) == is_meant
+def test_filters_combine(selected: DeadLetterFilter, is_meant: bool) -> None:
+    assert selected.selects(a_letter()) == is_meant
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from ops.explain import Turn
+from ops.explain import QueuePosition
 from services.desk import decide
 from services.desk.decide import Tone
 from shared.domain import lifecycle
@@ -50,7 +50,7 @@ def test_the_verdict_says_how_it_is_and_why(listing: Listing, tone: Tone, title:
 
 def test_the_verdict_says_what_of_the_feed_is_in_the_way_and_when_its_turn_is() -> None:
     listing = a_listing(a_photo("a"))
-    found = decide.verdict(listing, ["the feed is silent"], Turn(12, after(240)), NOW)
+    found = decide.verdict(listing, ["the feed is silent"], QueuePosition(12, after(240)), NOW)
     assert found.why[-2:] == ("12 photos ahead of it in the queue; its turn is about in 4 min.", "the feed is silent")
 
 

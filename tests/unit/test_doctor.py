@@ -20,24 +20,24 @@ from tests.builders import NOW, a_feed, after
     ],
 )
 def test_clocks_differ_by_what_neither_the_way_nor_whole_seconds_explain(told: float, apart: float) -> None:
-    assert doctor._apart(NOW, after(told), after(1)) == timedelta(seconds=apart)
+    assert doctor.least_skew(NOW, after(told), after(1)) == timedelta(seconds=apart)
 
 
 def test_a_clock_that_is_away_from_ours_is_a_fault_with_advice() -> None:
-    assert doctor._clock("mongo", timedelta(0)).state is State.OK
-    found = doctor._clock("mongo", timedelta(seconds=30))
+    assert doctor.check_clock("mongo", timedelta(0)).state is State.OK
+    found = doctor.check_clock("mongo", timedelta(seconds=30))
     assert (found.what, found.state) == ("clock of mongo", State.FAULT)
-    assert "30 s or more" in found.said
+    assert "30 s or more" in found.message
     assert "NTP" in found.advice
 
 
 def test_a_feed_that_left_the_file_and_is_still_shown_is_a_fault() -> None:
-    (found,) = doctor.of_feeds_that_left({"here": a_feed()}, {"here": 5, "gone": 40, "over": 0})
+    (found,) = doctor.check_displayed_feeds({"here": a_feed()}, {"here": 5, "gone": 40, "over": 0})
     assert (found.what, found.state) == ("feed gone", State.FAULT)
-    assert found.said.startswith("40 of its listings are displayed, but it is not in feeds.toml")
+    assert found.message.startswith("40 of its listings are displayed, but it is not in feeds.toml")
 
 
 def test_a_variable_that_is_no_setting_is_a_fault_with_the_one_that_may_be_meant() -> None:
-    near, far = doctor.of_settings({"IMAGES_LOGLEVEL": "IMAGES_LOG_LEVEL", "IMAGES_ZZZ": ""})
+    near, far = doctor.check_variables({"IMAGES_LOGLEVEL": "IMAGES_LOG_LEVEL", "IMAGES_ZZZ": ""})
     assert (near.what, near.state, near.advice) == ("IMAGES_LOGLEVEL", State.FAULT, "set IMAGES_LOG_LEVEL instead")
     assert (far.what, far.advice) == ("IMAGES_ZZZ", "see .env.example")

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ops import circumstances, compliance, explain, terminal
-from ops.explain import Turn
+from ops.explain import QueuePosition
 from ops.imagectl import app
 from ops.status import SystemStatus
 from shared.domain.image import Status as ImageStatus
@@ -28,12 +28,12 @@ LISTINGS = examples.listings()
 def explained(name: str) -> list[str]:
     """Return all that is said of a listing and its photos, ten seconds after NOW."""
     listing, now, feed = LISTINGS[name], after(10), a_feed(max_attempts=3)
-    lines = list(explain.of_listing(listing, now))
+    lines = list(explain.explain_listing(listing, now))
     for photo in listing.photos:
-        turn = {"viewed": Turn(1, after(70)), "undated": Turn(0, None)}.get(photo.media_key)
+        turn = {"viewed": QueuePosition(1, after(70)), "undated": QueuePosition(0, None)}.get(photo.media_key)
         attempts = [one for one in examples.ATTEMPTS if photo.media_key == "downloaded"]
         attempts = [replaced(one, photo.id) for one in attempts]
-        lines += explain.of_photo(listing, photo, attempts, feed, RENDERER, now, turn).lines
+        lines += explain.explain_photo(listing, photo, attempts, feed, RENDERER, now, turn).lines
     return lines
 
 
@@ -49,26 +49,26 @@ def test_explain_says_as_ever_why_a_listing_is_as_it_is() -> None:
 def test_explain_says_as_ever_what_keeps_a_feed_silent() -> None:
     feed, stored = examples.LEDGER_FEED, golden_files.read("mongo/ledgers")
     uses = {name: of_ledger(feed, codec.from_document(document), after(60)) for name, document in stored.items()}
-    found = {name: circumstances.of_feed(feed, use) for name, use in uses.items()}
+    found = {name: circumstances.explain_feed(feed, use) for name, use in uses.items()}
     golden_files.check("imagectl/explain-feeds", found)
 
 
 def test_explain_says_as_ever_what_to_check() -> None:
     asked = [("X1", 0, False), ("X1", 2, False), ("a b", 0, True), ("https://photos.example.com/1.jpg", 0, False)]
-    found = {f"{what} {waiting} {named}": list(circumstances.to_check(what, waiting, is_named=named))
+    found = {f"{what} {waiting} {named}": list(circumstances.what_to_check(what, waiting, is_named=named))
              for what, waiting, named in asked}  # fmt: skip
     golden_files.check("imagectl/explain-unknown", found)
 
 
 def test_times_are_said_as_ever() -> None:
     seconds = [-200_000, -86_400, -7_200, -120, -1, 0, 1, 119, 120, 7_200, 172_800]
-    found = {str(one): explain.when(after(one), NOW) for one in seconds} | {"none": explain.when(None, NOW)}
+    found = {str(one): explain.time_text(after(one), NOW) for one in seconds} | {"none": explain.time_text(None, NOW)}
     golden_files.check("imagectl/times", found)
 
 
 def test_compliance_says_as_ever_what_was_removed() -> None:
-    found = {name: list(compliance.of_listing(listing, examples.REMOVALS)) for name, listing in LISTINGS.items()}
-    found |= {one.id: [compliance.of_removal(one)] for one in examples.REMOVALS}
+    found = {name: list(compliance.describe_listing(listing, examples.REMOVALS)) for name, listing in LISTINGS.items()}
+    found |= {one.id: [compliance.describe_removal(one)] for one in examples.REMOVALS}
     golden_files.check("imagectl/compliance", found)
 
 
@@ -97,8 +97,8 @@ def a_count(oldest_due_at: datetime | None = None, in_work: int = 0) -> FeedCoun
 
 
 STATUSES = {
-    "busy": a_status(a_count(after(-30), 7), "busy", removals_frozen=[]),
-    "frozen": a_status(a_count(after(3_660)), "all fields", removals_frozen=examples.REMOVAL_HOLDS),
+    "busy": a_status(a_count(after(-30), 7), "busy", removal_holds=[]),
+    "frozen": a_status(a_count(after(3_660)), "all fields", removal_holds=examples.REMOVAL_HOLDS),
 }
 
 

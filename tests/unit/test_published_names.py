@@ -54,7 +54,9 @@ def test_topics_keep_their_names_and_settings() -> None:
 
 
 def test_consumer_groups_are_named_after_their_services_and_read_the_same_topics() -> None:
-    golden_files.check("names/consumer-groups-of-status", {name: list(topics) for name, topics in status.HEARS.items()})
+    golden_files.check(
+        "names/consumer-groups-of-status", {name: list(topics) for name, topics in status.TOPICS_READ.items()}
+    )
 
 
 def test_the_prefix_stands_before_each_topic() -> None:

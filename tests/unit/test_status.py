@@ -21,7 +21,7 @@ def a_status(oldest: datetime | None, in_work: int) -> SystemStatus:
     return SystemStatus(
         at=NOW, feeds={"sandbox": counts}, seconds_until_done={"sandbox": {Priority.VIEWED: 0.1}},
         budgets={"sandbox": BudgetUse(at=NOW, windows=(), running=0, slots=8, suspensions=())},
-        lag=None, dead_letters=None, removals_frozen=[],
+        lag=None, dead_letters=None, removal_holds=[],
     )  # fmt: skip
 
 

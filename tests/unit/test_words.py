@@ -14,13 +14,13 @@ from tests.builders import NOW, after
     ("text", "seconds"), [("90s", 90), ("30m", 1_800), ("2h", 7_200), ("1.5 d", 129_600), (" 1w ", 604_800)]
 )
 def test_a_duration_is_read(text: str, seconds: float) -> None:
-    assert words.duration(text) == timedelta(seconds=seconds)
+    assert words.parse_duration(text) == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize("text", ["", "2", "h", "0h", "-2h", "2 years", "1e9d"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a duration"):
-        words.duration(text)
+        words.parse_duration(text)
 
 
 @pytest.mark.parametrize(
@@ -34,36 +34,36 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
     ],
 )
 def test_a_time_is_read_in_utc_or_as_how_long_ago(text: str, seconds: float) -> None:
-    assert words.moment(text, NOW) == after(seconds)
+    assert words.parse_time(text, NOW) == after(seconds)
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "2026-13-01", "9999999999w"])
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a time"):
-        words.moment(text, NOW)
+        words.parse_time(text, NOW)
 
 
 @pytest.mark.parametrize(
     ("seconds", "said"), [(None, "unknown"), (0, "0 s"), (119, "119 s"), (120, "2.0 min"), (86_400 * 3, "3.0 d")]
 )
 def test_how_long_is_said_in_the_unit_that_fits(seconds: float | None, said: str) -> None:
-    assert words.lasting(seconds) == said
+    assert words.duration_text(seconds) == said
 
 
 @pytest.mark.parametrize(("count", "said"), [(None, "unknown bytes"), (999, "999 bytes"), (2_500_000, "2.5 MB")])
 def test_a_size_is_said_in_the_unit_that_fits(count: int | None, said: str) -> None:
-    assert words.size(count) == said
+    assert words.size_text(count) == said
 
 
 @pytest.mark.parametrize(
     ("count", "said"), [(0, "0 copies are"), (1, "1 copy is"), (2, "2 copies are"), (1_000, "1,000 copies are")]
 )
 def test_one_is_said_otherwise_than_many(count: int, said: str) -> None:
-    assert words.many(count, "copy is", "copies are") == said
+    assert words.counted(count, "copy is", "copies are") == said
 
 
 def test_most_words_only_take_an_s() -> None:
-    assert [words.many(count, "listing") for count in (1, 2)] == ["1 listing", "2 listings"]
+    assert [words.counted(count, "listing") for count in (1, 2)] == ["1 listing", "2 listings"]
 
 
 async def test_what_is_exported_is_read_back_byte_for_byte(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ async def test_what_is_exported_is_read_back_byte_for_byte(tmp_path: Path) -> No
         Record("t", 5, 2, NOW, b"", b""),
     ]
     file = tmp_path / "events.ndjson"
-    file.write_bytes(b"".join(map(export.line, found)))
+    file.write_bytes(b"".join(map(export.to_line, found)))
     source = export.from_file(file)
     back = [record async for records in source.read(source.ranges) for record in records]
     assert [(one.key, one.value, one.at) for one in back] == [(one.key, one.value, one.at) for one in found]
