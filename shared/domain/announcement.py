@@ -125,7 +125,10 @@ def listing_key(record: Mapping[str, object]) -> str:
 
 
 def _hidden_by(feed: Feed, record: Mapping[str, object]) -> tuple[RemovalReason | None, bool]:
-    """Return why the listing may not be shown, or None, and True if its copies may be kept while it is hidden."""
+    """Return two values: why the listing may not be shown, and True if its copies may be kept while it is hidden.
+
+    The first is None if the listing may be shown.
+    """
     if _is_explicit_false(record.get("InternetEntireListingDisplayYN")):
         return RemovalReason.OPT_OUT, False
     if _is_explicit_false(record.get("MlgCanView")):
@@ -139,7 +142,7 @@ def _hidden_by(feed: Feed, record: Mapping[str, object]) -> tuple[RemovalReason 
 def _rows(feed: Feed, media: object) -> tuple[list[_Row] | None, tuple[SetAside, ...]]:
     """Return the rows of `Media` that can be understood, and the other rows, set aside with the reason.
 
-    The first are None if `Media` is None. Raises InvalidPropertyRecord if `Media` is not a list.
+    The first value is None if the record has no `Media`. Raises InvalidPropertyRecord if `Media` is not a list.
     """
     if media is None:
         return None, ()
@@ -229,7 +232,7 @@ def _largest(allowed: Sequence[_Row], sizes: Sequence[_Row]) -> AnnouncedPhoto:
         media_key=best.media_key,
         url=best.url,
         url_keys=url_keys([row.url for row in sizes]),
-        # Shown to the public, as a URL of the MLS must not be.
+        # Answers show the caption, and must not show a URL of the MLS.
         caption="" if "://" in best.caption and any(row.url in best.caption for row in sizes) else best.caption,
         own_changed_at=best.changed_at,
     )

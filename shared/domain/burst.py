@@ -3,7 +3,7 @@
 from shared.domain.feed import Feed
 
 MIN_HIDDEN = 50
-"""Fewer hidden listings are no burst, whatever share of the feed they are: a small feed has such days."""
+"""Fewer hidden listings are no burst, even if they are a large share of their feed: the feed may be small."""
 
 
 def is_burst(hidden: int, displayed: int, feed: Feed) -> bool:

@@ -36,9 +36,8 @@ def is_newer(after: datetime | None, before: datetime | None) -> bool:
 def is_stale(announced: Version, recorded: Version) -> bool:
     """Return True if the announced version is older than the recorded one, or comes from the same event.
 
-    The announced version is older if neither of its two timestamps is newer and at least one is older. If both
-    timestamps are equal or missing, the version with the later position is newer. If a position is missing too, return
-    False.
+    The announced version is older if neither of its two timestamps is newer and at least one is older. If none is newer
+    or older, the version with the later position is newer; without both positions, return False.
     """
     pairs = (
         (announced.modified_at, recorded.modified_at),

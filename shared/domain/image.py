@@ -129,7 +129,7 @@ class Photo:
 
     @property
     def status(self) -> Status:
-        """The photo's status, computed from its copy, its failure and the versions of both."""
+        """The photo's status, computed from its copy, its failure and the newest announced version."""
         if self.copy is not None:
             return Status.OUTDATED if self.is_outdated else Status.DOWNLOADED
         return Status.PENDING if self.failure is None else Status.FAILED

@@ -192,7 +192,7 @@ class Listing:
 
     @property
     def removal_due_at(self) -> datetime | None:
-        """When the next removal is due, of a discard or of a hidden listing's photos; None if nothing is to remove."""
+        """When the next removal is due, of a discard or of a hidden listing's photos; None if there is none."""
         times = [discard.remove_at for discard in self.discards]
         if self.hidden is not None and self.photos:
             times.append(self.hidden.removal_at)

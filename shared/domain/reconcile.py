@@ -93,8 +93,8 @@ def _withdrawn(
 ) -> tuple[Discard, ...]:
     """Return the discards of the photos that the listing showed before the announcement and does not show any more.
 
-    Their reason is `photo-withdrawn`. If the announcement hides the listing and its copies are not kept, the reason for
-    that is also the reason of the discards.
+    Their reason is `photo-withdrawn`. If the announcement hides the listing and its copies are not kept, it is the
+    reason for which the listing is hidden.
     """
     shown_ids = {photo.id for photo in shown}
     withdrawn = [photo for photo in listing.photos if photo.id not in shown_ids]

@@ -38,7 +38,7 @@ def next_attempt(failure: Failure, attempts: int, feed: Feed, now: datetime, jit
 def parse_retry_after(value: str, now: datetime) -> float | None:
     """Read the value of a Retry-After header (RFC 9110, 10.2.3): a number of seconds or a date.
 
-    Return the seconds from `now`, at most a day; None if the value is neither of both, or is a date in the past.
+    Return the seconds from `now`, at most a day; None if the value is neither, or if the date is in the past.
     """
     value = value.strip()
     if re.fullmatch(r"[0-9]{1,100}", value):

@@ -67,7 +67,7 @@ def parse_variants(setting: str) -> tuple[VariantSpec, ...]:
     names = [spec.name for spec in specs]
     errors += [f"the variant {name!r} is given twice" for name in sorted({n for n in names if names.count(n) > 1})]
     if not errors and "full" not in names:
-        errors.append("a variant named 'full' is required: it is the one that an image's own url opens")
+        errors.append("a variant named 'full' is required: the url of an image opens this variant")
     if errors:
         raise ValueError("; ".join(errors))
     return tuple(sorted(specs, key=lambda spec: (-spec.width, spec.name)))

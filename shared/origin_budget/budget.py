@@ -315,7 +315,7 @@ def _slot_seconds(feed: Feed) -> float:
 
 
 def _report(feed: Feed, before: Ledger, after: Ledger) -> None:
-    """Log that the feed was throttled, or that its breaker opened or closed. Called by the worker that wrote this."""
+    """Log that the feed was throttled, or its breaker opened or closed. Only the worker that wrote this calls it."""
     if after.throttled_until > before.throttled_until:
         _logger.warning("feed-throttled", feed=feed.name, reason=after.reason)
     if after.breaker and not before.breaker:

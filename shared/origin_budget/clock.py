@@ -14,7 +14,7 @@ class SharedClock:
     """A clock that shows the store's time, the same in each worker whatever the worker's own clock shows.
 
     Each reading of the store's time sets a lower and an upper bound for the difference between the store's clock and
-    the monotonic clock. The bounds of several readings together are narrower than those of each.
+    the monotonic clock. The bounds that fit all readings are narrower than those of a single reading.
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:

@@ -32,9 +32,9 @@ def to_document(ledger: Ledger) -> Document:
 
 
 def from_document(stored: Document) -> Ledger:
-    """Return the ledger of a stored document. A field whose key is missing has its value of an unused ledger.
+    """Return the ledger of a stored document.
 
-    Older versions of the code did not write all keys.
+    Older versions of the code did not write all keys. A field whose key is missing is as in an unused ledger.
     """
     unused = Ledger()
     run_of = stored.get("run_of")

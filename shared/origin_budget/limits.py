@@ -17,9 +17,9 @@ _MARGIN_MICROS = 2 * LATE_MICROS
 half is for the network and the clocks."""
 
 _HORIZON_MICROS = SECOND_MICROS
-"""How far ahead requests are planned at most: a crash or a pause wastes no more planned requests than these."""
+"""How far ahead requests of photos that are not viewed are planned at most: a crash or a pause wastes planned ones."""
 _HORIZON_SLOW_MICROS = 100_000
-"""The same if a window holds one request, as a viewed photo's request is planned after those already planned."""
+"""The same at a rate of one request in a window: there a viewed photo must wait for every request planned already."""
 HORIZON_VIEWED_MICROS = 5 * SECOND_MICROS
 """How far ahead the requests of viewed photos are planned at most."""
 MAX_PAUSE_VIEWED_SECONDS = 1.0
@@ -107,8 +107,8 @@ def _with_best_batches(limits: Limits, feed: Feed) -> Limits:
     """Return the limits with the batch size and the step between two requests of a batch that use the rate best.
 
     The batch size is at most the feed's. The step is the shortest at which a steady flow of batches never has more than
-    `requests_per_window` requests in a window. If the pause is not longer than the distance of evenly spread requests
-    at the full rate, or if there is no pause, all requests are spread evenly.
+    `requests_per_window` requests in a window; without a rate it is 0. If the pause is not longer than the distance of
+    evenly spread requests at the full rate, or if there is no pause, all requests are spread evenly.
     """
     pause = _pause_micros(feed)
     # If larger than the number of slots, a multiple of it: else some slots would stay empty until the pause is over.

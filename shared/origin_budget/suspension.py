@@ -8,7 +8,7 @@ from shared.origin_budget.moments import SECOND_MICROS, Moment, to_datetime, to_
 PAUSE_ASK_AGAIN_MICROS = 10 * SECOND_MICROS
 """How soon to ask again while the feed is paused: an operator may end the pause before its time."""
 PROBE_ASK_AGAIN_SECONDS = 5.0
-"""The longest time after which to ask again while a probe runs."""
+"""The longest time to wait before asking again while a probe runs."""
 
 
 def is_paused(ledger: Ledger, now: Moment) -> bool:

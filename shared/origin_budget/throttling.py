@@ -46,7 +46,7 @@ def _throttled(ledger: Ledger, failure: Failure, sent_at: Moment, jitter: float)
     elif sent_at < ledger.throttled_until:
         return ledger
     else:
-        # The bound of the exponent keeps a very long run from overflowing.
+        # The exponent is bounded, as very many throttlings in a row would overflow the power.
         seconds = min(_FIRST_SECONDS * 2.0 ** min(ledger.throttlings, 30), _LONGEST_SECONDS) * (1 + jitter / 4)
         ledger = replace(ledger, throttlings=ledger.throttlings + 1)
     until = Moment(ledger.as_of + to_micros(seconds))

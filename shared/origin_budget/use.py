@@ -113,7 +113,7 @@ def of_ledger(feed: Feed, ledger: Ledger, now: datetime) -> BudgetUse:
 
 
 def requests_by_minute(ledger: Ledger) -> Mapping[datetime, int]:
-    """Return the number of requests in each minute of the ledger's hour, by the time at which the minute begins.
+    """Return the number of requests in each minute of the hour before the ledger's last use, by the minute's start.
 
     A request counts in the minute of its planned time, which may be to come. A minute without requests is left out.
     """

@@ -19,7 +19,8 @@ Tally = tuple[tuple[int, int], ...]
 class BucketedWindow:
     """A sliding window that is counted in buckets.
 
-    An amount leaves the window with its whole bucket, and 5 s of slack after that: late by up to both, never early.
+    An amount leaves the window with its whole bucket, after 5 s of slack: never too early, and at most a bucket's width
+    and the slack too late.
     """
 
     length_micros: int

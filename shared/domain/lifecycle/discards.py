@@ -17,7 +17,7 @@ _UNCLAIMED_KEPT_FOR = timedelta(hours=1)
 def withdraw(
     photo: Photo, reason: RemovalReason, hidden: Hidden | None, now: datetime, *, off_market_at: datetime | None = None
 ) -> Discard:
-    """Return the discard, due now, of every version of a photo that its listing shows no more.
+    """Return the discard, due now, of all versions of a photo that its listing does not show any more.
 
     `hidden` says why and since when the listing was hidden before; None if it was displayed. A discard of a hidden
     listing's photo takes `since` and `off_market_at` from `hidden`. Otherwise its `off_market_at` is the given MLS
@@ -106,7 +106,7 @@ def begin_removal(listing: Listing, now: datetime) -> Listing:
 
 
 def add_objects(discard: Discard, public_keys: Collection[str], original_keys: Collection[str]) -> Discard:
-    """Return the discard with more keys. Objects that are found in storage are recorded so before they are deleted."""
+    """Return the discard with more keys, those of objects found in storage: to be recorded before these are deleted."""
     return replace(
         discard,
         public_keys=tuple(dict.fromkeys((*discard.public_keys, *sorted(public_keys)))),
@@ -140,7 +140,7 @@ def _marked(discards: Sequence[Discard], until: datetime) -> list[Discard]:
 def _joined(discards: Sequence[Discard]) -> list[Discard]:
     """Return the discards, with the keys of a photo's superseded copies joined into the discard of the whole photo.
 
-    A single `image-removed` event names all of the photo's URLs so.
+    Then a single `image-removed` event names all URLs of the photo.
     """
     wholes = {discard.image_id: discard for discard in reversed(discards) if discard.whole}
     others = [discard for discard in discards if discard is not wholes.get(discard.image_id)]
