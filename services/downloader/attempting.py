@@ -77,7 +77,7 @@ class Attempter:
         await self._budget.give_back(batch)
 
     def cut_off(self) -> None:
-        """End all attempts under way as Deferred, due at once. Later attempts end so too, before any request."""
+        """End all attempts under way as Deferred, due at once. Later attempts end the same way, without a request."""
         self._cut_off.set()
         for download in self._downloads:
             download.cancel()

@@ -1,4 +1,4 @@
-"""Connects httpcore to origins: resolves a name once, checks its addresses, and dials only what was checked."""
+"""Connects httpcore to origins: resolves a name once, checks its addresses, and connects only to these addresses."""
 
 import asyncio
 import socket

@@ -177,7 +177,7 @@ class Claimer:
             (listing_id, photo)
             for listing_id, photos in claimable.items()
             for photo in photos
-            if not self._in_flight.is_claimed(photo.id)  # the other subscription was faster
+            if not self._in_flight.is_claimed(photo.id)  # the other subscription may have claimed it meanwhile
         ]
         # Photos that have not failed come first: a single grant may be the probe of an origin behind an open breaker.
         photos.sort(key=lambda pair: pair[1].failure is not None)

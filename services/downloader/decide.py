@@ -61,7 +61,7 @@ def claimable(
 def abandoned(listing: Listing, worker: str, in_hand: Collection[str], now: datetime) -> list[Photo]:
     """Return the photos that an earlier run of the worker claimed and did not settle. They are deferred, due at `now`.
 
-    `in_hand` are the ids of the photos that this run of the worker has claimed or wants to claim.
+    `in_hand` are the ids of the photos that are claimed or waiting in this run of the worker (see InFlight).
     """
     return [
         lifecycle.defer(photo, now)

@@ -88,11 +88,11 @@ def _decode(
     if memory_limit is not None and needed > memory_limit:
         return Failure(Reason.TOO_MUCH_MEMORY, f"the picture needs about {needed // 10**6} MB to decode")
     if needed > memory.KEPT_BYTES:
-        memory.give_back()  # so that a large photo starts with nothing
+        memory.give_back()  # so that no memory of earlier photos is kept beside a large one
     with memory.limited(memory_limit):
         if still is None:
             image.load()
-        orientation = exif.orientation(image)  # again: a PNG may say it after its pixels
+        orientation = exif.orientation(image)  # read again: a PNG may hold its EXIF block after its pixels
         size = _stored_size(stored, orientation, specs)
         small = resizing.shrunk(image, stored, size) if still is None else resizing.shrunk_webp(still, size)
     small = exif.turned_upright(colours.in_srgb(small, image.info.get("icc_profile")), orientation)

@@ -18,10 +18,10 @@ from shared.domain.failures import Failure, Reason
 from shared.domain.variants import VariantSpec
 
 MEMORY_BYTES = 450_000_000
-"""What all children together may take. The contract gives a downloader with its children 600 MB: the service itself
-takes 110 MB, and estimates are a few per cent off."""
+"""How many bytes all children together may take. The contract gives a downloader with its children 600 MB: the service
+itself takes 110 MB, and estimates are a few per cent off."""
 IDLE_CHILD_BYTES = 30_000_000
-"""What a child takes before its first photo, and again after each (measured)."""
+"""How many bytes a child takes before its first photo, and again after each photo (measured)."""
 MAX_CHILDREN = 4
 """More children would leave each too little memory for an ordinary photo. A machine with more cores can run more
 downloaders."""
@@ -135,7 +135,7 @@ class Encoders:
         return child
 
     async def _kill_idle(self) -> None:
-        """Kill the idle children, to free the memory that they keep for a photo that needs all of it."""
+        """Kill the idle children, so that their memory is free for a photo that needs all of it."""
         while self._idle:
             await self._kill(self._idle.pop())
 

@@ -80,7 +80,7 @@ class FeedQueue:
         except Exception as error:  # noqa: BLE001 - `submit` raises it where its caller waits
             if len(group) == 1:
                 _finish(group, error)
-            else:  # handle each listing alone, so that the error of one costs the others nothing
+            else:  # handle each listing alone, so that the error of one listing does not fail the others
                 for listing in group:
                     await self._run([listing])
         else:

@@ -111,7 +111,7 @@ def _check_png(file: BinaryIO) -> None:
 
 
 def _checksum(file: BinaryIO, length: int, crc: int) -> int:
-    """Read the next `length` bytes, and return the CRC-32 `crc` of the bytes before them continued over them."""
+    """Read the next `length` bytes, and return the CRC-32 up to their end. `crc` is the CRC-32 up to their start."""
     while length:
         block = _read(file, min(length, 65_536))
         crc = zlib.crc32(block, crc)

@@ -48,7 +48,8 @@ class Reporter:
 
         `settled` are the results of settling the attempts `ended`, in the same order, or empty if the listing is no
         longer recorded. Also counts and logs the attempts, and adds them to their photos' traces; deferred ones are not
-        added to the history. While Kafka or the store is unavailable, waits as `until_available` does, with its errors.
+        added to the history. While Kafka or the store is unavailable, waits as `until_available` does, and raises its
+        errors.
         """
         now = self._clock()
         events = [

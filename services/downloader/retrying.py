@@ -20,9 +20,10 @@ _logger = log.get(__name__)
 
 
 async def until_available(act: Callable[[], Awaitable[T]]) -> T:
-    """Call `act` again, after growing pauses, until it raises no StoreUnavailable, Contention or BrokerUnavailable.
+    """Call `act`; as long as it raises StoreUnavailable, Contention or BrokerUnavailable, call it again after a pause.
 
-    Return the result of `act`. Raises the last of these errors after five minutes, and any other exception at once.
+    Return its result. The pauses grow from 0.2 s to 5 s. Raises the last of these errors after five minutes, and any
+    other exception at once.
     """
     pause, give_up_at = _FIRST_PAUSE_SECONDS, time.monotonic() + _MAX_SECONDS
     while True:

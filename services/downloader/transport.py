@@ -20,7 +20,7 @@ class CheckedTransport(httpx.AsyncBaseTransport):
     """Sends requests through a pool of connections that a CheckedBackend makes."""
 
     def __init__(self, backend: CheckedBackend, tls: ssl.SSLContext, max_connections: int) -> None:
-        """`tls` verifies servers; requests wait while `max_connections` are in use."""
+        """`tls` verifies servers. A request waits while all of the at most `max_connections` connections are in use."""
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=tls,
             max_connections=max_connections,
