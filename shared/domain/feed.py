@@ -18,7 +18,7 @@ from shared.domain import hosts
 class Feed:
     """The rules of a feed: one table of `feeds.toml`. feeds.example.toml describes each key.
 
-    The names say the units. 0 for a limit of requests or bytes means no limit.
+    The names say the units. 0 means no limit for `requests_per_…` and `bytes_per_hour`.
     """
 
     name: str

@@ -73,9 +73,8 @@ def take(ledger: Ledger, feed: Feed, demand: Demand, now: datetime) -> tuple[Led
     free_slots = _free_slots(ledger, feed, limits, is_viewed)
     if free_slots <= 0:
         with_slot_kept = _with_slot_kept(ledger) if is_viewed else None
-        return with_slot_kept or if_refused, _refusal(
-            ledger.as_of + (_BUSY_VIEWED_MICROS if is_viewed else _BUSY_MICROS)
-        )
+        busy_micros = _BUSY_VIEWED_MICROS if is_viewed else _BUSY_MICROS
+        return with_slot_kept or if_refused, _refusal(ledger.as_of + busy_micros)
 
     count = min(demand.count, 1 if ledger.breaker else feed.batch_size, free_slots)
     taken, times = _planned(ledger, limits, demand, count)
