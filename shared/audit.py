@@ -1,7 +1,7 @@
-"""Compares records with stored objects, one page a step, so that a walk can stop after any step and go on later.
+"""Compares records with stored objects, one page a step. A walk can stop after any step and be continued later.
 
-First come each feed's listings, each with the objects below its prefix; then the keys of both buckets, which finds
-objects of listings that are not recorded. No bucket is read as a whole.
+First, the listings of each feed are compared, each with the objects whose keys begin with its prefix. Then, the keys of
+both buckets are listed, to find objects of listings that are not recorded.
 """
 
 import asyncio
@@ -21,16 +21,16 @@ from shared.stores.objects import Bucket, Objects
 _LISTINGS_PAGE_SIZE = 20
 _KEYS_PAGE_SIZE = 1_000
 _MAX_COMPARISONS = 3
-"""How often a listing is compared that is written meanwhile, before it is left to the next audit."""
+"""How often a listing is compared that is written during each comparison; after that, it is left to the next audit."""
 _READ_CONCURRENCY = 2
 """Originals in memory at a time: each may be as large as a feed allows."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditCursor:
-    """How far a walk has come: in the listings of `feed`, or in the keys of `bucket`; the other is None.
+    """The position of a walk, either in the listings of `feed` or in the keys of `bucket`; the other field is None.
 
-    The next page begins behind the ListingKey or object key `after`; "" is the start.
+    The next page begins after the ListingKey or object key `after`; "" stands for the start.
     """
 
     feed: str | None
@@ -40,7 +40,11 @@ class AuditCursor:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one step of a walk compared and found. `next` is None after the last step."""
+    """The result of one step of a walk.
+
+    `listings` and `objects` are how many of them were compared, `next` is the cursor of the next step. It is None after
+    the last step.
+    """
 
     listings: int
     objects: int
@@ -50,23 +54,23 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditScope:
-    """What an audit compares."""
+    """The listings and objects that an audit compares."""
 
     feeds: Sequence[str]
     with_buckets: bool = True
-    """True if objects of listings that are not recorded are looked for too, by listing both buckets."""
+    """True if both buckets are listed, to find objects of listings that are not recorded."""
     key_prefix: str = ""
-    """Of a bucket only the keys with this prefix are listed."""
+    """Only the keys of a bucket that begin with this prefix are listed."""
     every: int = 1
-    """Of n listings one is compared."""
+    """One in this many listings is compared."""
     read_share: float = 1.0
     """The share of originals, from 0 to 1, whose bytes are read and compared with their hash."""
     salt: str = ""
-    """Chooses which originals are read if not all are: another salt, other originals."""
+    """Decides which originals are read if not all are; each salt selects other originals."""
 
 
 class Walk:
-    """A walk through listings and buckets, one page a step; another process can go on at any cursor."""
+    """A walk through listings and buckets, one page a step. Another process can continue it at any cursor."""
 
     def __init__(self, listings: ListingRecords, objects: Objects, clock: Clock, scope: AuditScope) -> None:
         self._listings = listings
@@ -85,7 +89,7 @@ class Walk:
         return self._sections[0] if self._sections else None
 
     async def step(self, cursor: AuditCursor) -> Step:
-        """Compare the page of listings, or of a bucket's keys, at a cursor. Raises StoreUnavailable."""
+        """Compare the page of listings or of a bucket's keys that begins at a cursor. Raises StoreUnavailable."""
         if cursor.feed is not None:
             return await self._compare_listings(cursor, cursor.feed)
         assert cursor.bucket is not None  # noqa: S101 - a cursor has a feed or a bucket
@@ -107,9 +111,10 @@ class Walk:
         )
 
     async def _compare(self, listing: Listing) -> tuple[int, Sequence[Finding]]:
-        """Compare a listing with its objects, again if it was written meanwhile; return their count and what differs.
+        """Compare a listing with its objects; return how many objects are stored, and the findings.
 
-        A listing that is written during each comparison has no findings.
+        A listing that was written meanwhile is compared again. If it is written during each of three comparisons, no
+        findings are returned.
         """
         prefix, stored = keys.listing_prefix(listing.feed, listing.key), 0
         for _ in range(_MAX_COMPARISONS):
@@ -135,7 +140,10 @@ class Walk:
         return found
 
     async def _wrong_hashes(self, listing: Listing, drifted_keys: set[str]) -> list[Finding]:
-        """Read the sampled originals, but for those that have drifted; return those whose bytes have another hash."""
+        """Read the originals of sampled photos; return a finding for each whose bytes do not have the recorded hash.
+
+        Originals in `drifted_keys` have a finding already and are not read.
+        """
         found: list[Finding] = []
         read_share, salt = self._scope.read_share, self._scope.salt
         for photo in listing.photos:
@@ -151,7 +159,7 @@ class Walk:
         return found
 
     async def _find_orphans(self, cursor: AuditCursor, bucket: Bucket) -> Step:
-        """Find the orphans among a page of a bucket's keys whose listing is not recorded at all."""
+        """List a page of a bucket's keys, and find the orphans among those whose listing is not recorded."""
         page = await self._objects.page(bucket, self._scope.key_prefix, cursor.after, _KEYS_PAGE_SIZE)
         by_listing: dict[ListingId, list[StoredObject]] = defaultdict(list)
         for stored in page:
@@ -171,7 +179,10 @@ class Walk:
         return Step(listings=0, objects=len(page), findings=findings, next=following)
 
     def _section_after(self, cursor: AuditCursor) -> AuditCursor | None:
-        """Return the start of what follows a cursor's feed or bucket; None after the last, or if it is not in scope."""
+        """Return the cursor at the start of the feed or bucket that follows the cursor's own.
+
+        Return None if there is none, or if the cursor's own feed or bucket is not in scope.
+        """
         sections = iter(self._sections)
         for section in sections:
             if (section.feed, section.bucket) == (cursor.feed, cursor.bucket):

@@ -1,4 +1,7 @@
-"""The current time, as a function that services pass on and tests replace; rules get the time as an argument."""
+"""The current time, as a function that services pass to their parts and tests replace.
+
+Rules do not call the function; they get the time as an argument.
+"""
 
 from collections.abc import Callable
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""The topic for records that cannot be understood, so that a consumer can go on behind them."""
+"""Copies records that cannot be understood to the topic `dead-letter`, so that a consumer can continue after them."""
 
 from prometheus_client import CollectorRegistry, Counter
 
@@ -11,7 +11,7 @@ _MAX_REASON_CHARACTERS = 500
 
 
 class DeadLetters:
-    """Writes the dead letters of one service."""
+    """Publishes the dead letters of one service, and counts them by topic."""
 
     def __init__(
         self, broker: Broker, topic_prefix: str, service: str, clock: Clock, registry: CollectorRegistry
@@ -27,7 +27,7 @@ class DeadLetters:
             self._put.labels(f"{topic_prefix}{topic.name}")
 
     async def put(self, record: Record, reason: str) -> None:
-        """Publish a copy of the record to `dead-letter`, with headers that name the reason and the record's origin.
+        """Publish a copy of the record to `dead-letter`, with headers that name the reason and the record's position.
 
         Key and value stay unchanged. Return once Kafka has stored the copy. Raises BrokerUnavailable.
         """

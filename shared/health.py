@@ -1,4 +1,4 @@
-"""The three routes that every service answers: is the process alive, is it ready, and its metrics."""
+"""The three routes of every service: /healthz says if the process is alive, /readyz if it is ready; and /metrics."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
@@ -19,10 +19,10 @@ _logger = log.get(__name__)
 
 
 class Health:
-    """The health of one process.
+    """Checks whether one process is alive and ready.
 
-    `pings` are functions by the name of a dependency; each raises StoreUnavailable or BrokerUnavailable while the
-    dependency does not answer.
+    `pings` has a function for each dependency, by the dependency's name. The function raises StoreUnavailable or
+    BrokerUnavailable while the dependency does not answer.
     """
 
     def __init__(self, pings: Mapping[str, Ping], registry: CollectorRegistry) -> None:
@@ -52,9 +52,9 @@ class Health:
         return _answer({"status": "not ready" if faults else "ready", "faults": faults}, 503 if faults else 200)
 
     async def log_changes(self) -> None:
-        """Log which dependencies are unavailable, if that has changed since the last call.
+        """Log which dependencies are unavailable, if others are than at the last call.
 
-        Each service calls this regularly, so that the log has outages even if nothing asks /readyz.
+        Each service calls this method regularly, so that outages are in the log even if nobody requests /readyz.
         """
         faults = await self._unavailable()
         if faults.keys() != set(self._logged):
@@ -65,7 +65,7 @@ class Health:
         self._logged = tuple(faults)
 
     async def faults(self) -> dict[str, str]:
-        """Return why the service is not ready, by the name of a dependency or "service"; empty if it is ready."""
+        """Return the reasons why the service is not ready, by the name of a dependency or "service"; none if it is."""
         faults = await self._unavailable()
         if not self.is_started:
             faults["service"] = "starting"

@@ -1,4 +1,4 @@
-"""A lease on a loop that only one process may run. The lease of a process that died ends by itself."""
+"""A lease on a loop that only one process may run at a time. It ends ten seconds after its holder last extended it."""
 
 import asyncio
 from contextlib import suppress
@@ -13,7 +13,7 @@ _RELEASE_TIMEOUT_SECONDS = 0.5
 
 
 class Lease:
-    """A named lease of one holder. It is extended when it is asked for, with one write every few seconds."""
+    """A named lease of one holder. Calls of `is_held` extend it, with one write to the store every five seconds."""
 
     def __init__(self, leases: Leases, name: str, holder: str, clock: Clock) -> None:
         self._leases = leases
@@ -23,7 +23,10 @@ class Lease:
         self._until = clock()
 
     async def is_held(self) -> bool:
-        """Take or extend the lease if it ends soon; return True if this process holds it. Raises StoreUnavailable."""
+        """Return True if this process holds the lease. Raises StoreUnavailable.
+
+        If the lease is not held, or ends within five seconds, first try to take or extend it.
+        """
         now = self._clock()
         if now + _DURATION / 2 > self._until:
             is_ours = await self._leases.hold(self._name, self._holder, now, now + _DURATION)
@@ -32,11 +35,14 @@ class Lease:
 
     @property
     def is_unexpired(self) -> bool:
-        """True if the lease has not ended since `is_held` returned True, so that nobody else has held it meanwhile."""
+        """True if the lease has not ended since `is_held` returned True, so that no other process has held it since."""
         return self._clock() < self._until
 
     async def release(self) -> None:
-        """End the lease so that another process can take it at once; do nothing if the store does not answer soon."""
+        """End the lease, so that another process can take it at once.
+
+        If the store fails or does not answer within half a second, the lease ends when its time is over.
+        """
         with suppress(StoreUnavailable, TimeoutError):
             async with asyncio.timeout(_RELEASE_TIMEOUT_SECONDS):
                 await self._leases.release(self._name, self._holder)

@@ -9,10 +9,10 @@ _EXPECTED_MESSAGES = ("Unable connect to", "Topic %s not found in cluster metada
 
 
 def configure(service: str, level: str, form: str) -> None:
-    """Write this process's logs to standard output.
+    """Make this process write its log to standard output, with `service` as a field of each line.
 
-    `level` is a name of a logging level, `form` is "json" for a JSON object a line or "console" for colored text.
-    Libraries are logged from warnings on.
+    `level` is the name of a logging level. `form` is "json" for one JSON object a line, or "console" for colored text.
+    Of libraries, only warnings and errors are logged.
     """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -35,7 +35,7 @@ def configure(service: str, level: str, form: str) -> None:
     root.setLevel(level.upper())
     for chatty in ("aiokafka", "faust", "mode", "httpx", "httpcore", "pymongo", "kafka", "aiohttp.access"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
-    # It warns of each try of a request; our caller logs the outcome of them all.
+    # urllib3 warns of each failed try of a request; our code logs the outcome of all tries.
     logging.getLogger("urllib3").setLevel(max(logging.ERROR, root.level))
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -47,7 +47,7 @@ def configure(service: str, level: str, form: str) -> None:
 
 
 def _is_unexpected(record: logging.LogRecord) -> bool:
-    """Return False for aiokafka's errors about conditions that services wait out and log themselves."""
+    """Return False for aiokafka's messages about conditions that services wait out and log themselves."""
     return not (record.name.startswith("aiokafka") and str(record.msg).startswith(_EXPECTED_MESSAGES))
 
 

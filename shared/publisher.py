@@ -26,7 +26,7 @@ class Publisher:
     async def publish(self, events: Iterable[AnyEvent]) -> None:
         """Publish the events in order, and return once Kafka has stored them all.
 
-        Raises BrokerUnavailable; some of the events may be stored then.
+        Raises BrokerUnavailable; some of the events may be stored all the same.
         """
         now = self._clock()
         await self._broker.publish(

@@ -1,6 +1,5 @@
-"""Records listings as they are announced. Scheduler and janitor both read `listing-seen`; the first to read it writes.
-
-Stale announcements change nothing.
+"""Records announced listings. Scheduler and janitor both read `listing-seen`; the service that reads an event first
+writes the listing, and the event is stale for the other. Stale announcements change nothing.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -37,15 +36,15 @@ class _PropertyRecord:
     fields: Mapping[str, Any]
     event_id: str
     version: Version | None
-    """None if the version cannot be known without reading the rows."""
+    """None if the version can be found only by reading the `Media` rows."""
 
     def read(self) -> Announcement:
-        """Return the announcement. Raises InvalidPropertyRecord."""
+        """Return the announcement, read by the feed's rules. Raises InvalidPropertyRecord."""
         return announcement.read(self.feed, self.fields, self.source.position, self.event_id)
 
 
 class Recorder:
-    """Handles batches of `listing-seen`."""
+    """Handles batches of `listing-seen`: writes the announced listings, and copies invalid records to `dead-letter`."""
 
     def __init__(
         self,
@@ -64,10 +63,10 @@ class Recorder:
         )
 
     async def record(self, records: Sequence[Record]) -> None:
-        """Write the listings that a batch of `listing-seen` changes; put records that are invalid to the dead letters.
+        """Write the listings that a batch of `listing-seen` changes, and copy invalid records to `dead-letter`.
 
-        It takes two reads and one write for the whole batch. The same batch again changes nothing. Raises
-        StoreUnavailable, Contention and BrokerUnavailable.
+        The whole batch takes two reads and one write. A repeated batch changes no listing. Raises StoreUnavailable,
+        Contention and BrokerUnavailable.
         """
         seen, invalid = self._decode(records)
         recorded = await self._listings.recorded_states(list(seen)) if seen else {}
@@ -92,7 +91,7 @@ class Recorder:
     def _decode(
         self, records: Sequence[Record]
     ) -> tuple[Mapping[ListingId, Sequence[_PropertyRecord]], list[tuple[Record, str]]]:
-        """Return the property records by listing, in their order, and the records that are invalid, each with why."""
+        """Return the property records of each listing, in their order, and each invalid record with its reason."""
         seen: dict[ListingId, list[_PropertyRecord]] = {}
         invalid: list[tuple[Record, str]] = []
         for record in records:
@@ -115,9 +114,9 @@ class Recorder:
     async def _write(
         self, announcements: Mapping[ListingId, Sequence[Announcement]], recorded: Collection[ListingId]
     ) -> int:
-        """Write the listings that the announcements change; return how many.
+        """Write the listings that the announcements change; return how many were written.
 
-        Only listings whose ids are in `recorded` are read before the first attempt. Raises StoreUnavailable and
+        Before the first attempt, only listings whose ids are in `recorded` are read. Raises StoreUnavailable and
         Contention.
         """
         read = [listing_id for listing_id in announcements if listing_id in recorded]
@@ -132,7 +131,7 @@ class Recorder:
         return written
 
     def _apply(self, before: Listing | None, announcements: Iterable[Announcement]) -> Listing | None:
-        """Return a listing after its announcements, in their order; None if none of them changes it."""
+        """Return a listing changed by its announcements, in their order; None if no announcement changes it."""
         now, listing = self._clock(), before
         for announced in announcements:
             listing = reconcile.apply(listing, announced, self._feeds[announced.feed], now) or listing
@@ -145,7 +144,7 @@ class Recorder:
 
 
 def _report(listing: Listing, last: Announcement) -> None:
-    """Log and trace that a listing was written for the last of its announcements."""
+    """Log that a listing was written, and record a span of its last announcement."""
     _logger.info(
         "listing-recorded",
         feed=listing.feed,

@@ -1,4 +1,4 @@
-"""How does a photo look in an answer? Its JSON fragment is made when the listing is written; a read only joins them."""
+"""Renders photos to JSON fragments. This is done when a listing is written, so that an answer only joins fragments."""
 
 import hashlib
 from collections.abc import Iterable
@@ -10,19 +10,19 @@ from shared.domain.image import Copy, Photo, Variant
 from shared.domain.listing import Listing
 
 RULES = 3
-"""The version of these rules. Raise it whenever a fragment, or what is stored beside it, would look different.
+"""The version of the rules in this module. Raise it whenever a fragment, or a field stored beside it, would differ.
 
-Fragments of an older version are made anew when they are read.
+Fragments of another version are rendered anew when they are read.
 """
 
 
 class Renderer:
-    """Turns photos into JSON fragments, with URLs below a public root, which has no slash at its end."""
+    """Renders photos to JSON fragments. Their URLs begin with `public_root`, which has no slash at its end."""
 
     def __init__(self, public_root: str) -> None:
         self._public_root = public_root
         self.version = hashlib.sha256(f"{RULES}|{public_root}".encode()).hexdigest()[:8]
-        """Tells stored fragments of these rules and this public root from others."""
+        """A hash of the rules' version and the public root, stored with fragments."""
 
     def url(self, key: str) -> str:
         """Return the public URL of the object with this key."""
@@ -33,7 +33,7 @@ class Renderer:
         return [self.fragment(photo) for photo in listing.photos] if listing.is_displayed else []
 
     def fragment(self, photo: Photo) -> str:
-        """Return a photo as JSON: the schema `Image` of the resolver's OpenAPI description."""
+        """Return a photo as JSON, by the schema `Image` of the resolver's OpenAPI description."""
         return orjson.dumps(
             {
                 "id": photo.id,
@@ -73,7 +73,7 @@ class Renderer:
 def _srcset_variants(copy: Copy) -> Iterable[Variant]:
     """Return one variant for each width, the narrowest first, since HTML allows each width once in a srcset.
 
-    Of variants with the same width, as small photos have them, the full one is preferred, then the first.
+    A small photo has several variants with the same width; of these, the full one is chosen, or else the first.
     """
     by_width = {variant.width: variant for variant in (*reversed(copy.variants), copy.full)}
     return (variant for _, variant in sorted(by_width.items()))

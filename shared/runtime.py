@@ -1,4 +1,4 @@
-"""The life of a service process: check the settings, work until SIGTERM, finish the work in hand, end."""
+"""Runs a service process: checks the settings, works until SIGTERM, and finishes the work in hand before it ends."""
 
 import asyncio
 import ctypes
@@ -25,9 +25,10 @@ Serve = Callable[[Settings, Mapping[str, Feed], asyncio.Event], Coroutine[None, 
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """A function that is called again and again, `pause_seconds` after it has returned.
+    """A function that is called repeatedly, each time `pause_seconds` after it has returned. A call is a *round*.
 
-    When the service stops, a round under way is finished, or cancelled if `is_cancellable`.
+    When the service stops, a round under way has two seconds to finish. A round of a loop that `is_cancellable` is not
+    waited for: it is cancelled as soon as the rounds of the other loops have ended.
     """
 
     name: str
@@ -72,7 +73,7 @@ def run(service: str, serve: Serve, new_loop: Callable[[], asyncio.AbstractEvent
 
 
 def _exit_now() -> None:
-    """End the process without waiting for its threads: one of them may wait for a server that hangs."""
+    """End the process with status 0, without waiting for its threads: a thread may wait for a server that hangs."""
     with suppress(OSError):  # the reader of the output may be gone
         sys.stdout.flush()
         sys.stderr.flush()
@@ -80,9 +81,9 @@ def _exit_now() -> None:
 
 
 def _configure_malloc() -> None:
-    """Have glibc use one heap for all threads and return freed memory to the system; do nothing on other C libraries.
+    """Make glibc use one heap for all threads and return freed memory to the system; do nothing on other C libraries.
 
-    A scheduler that records 80,000 photos at once takes 155 MB instead of 203, and 122 MB later, at the same speed.
+    A scheduler that records 80,000 photos at once takes 155 MB instead of 203 MB, and 122 MB later, at the same speed.
     """
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
         mallopt(_M_ARENA_MAX, 1)
@@ -103,8 +104,8 @@ async def work(
 ) -> None:
     """Serve the health routes on the port, then run the consumer and the loops until `stop` is set.
 
-    Wait first for Kafka and the topics. At the end finish the batches in flight. Ends the process with status 1 if the
-    consumer crashed.
+    First wait until Kafka answers and the topics exist. At the end, finish the batches in flight. If the consumer
+    crashed, end the process with status 1.
     """
     app = web.Application()
     app.add_routes(health.routes())
@@ -130,7 +131,10 @@ async def work(
 
 
 async def wait_for_topics(settings: Settings, names: Sequence[str], stop: asyncio.Event) -> None:
-    """Return once Kafka answers and has the topics (full names), or `stop` is set; log what is missing meanwhile."""
+    """Return once Kafka answers and has the topics with these full names, or once `stop` is set.
+
+    Every second, log that Kafka does not answer or which topics are missing.
+    """
     while not stop.is_set():
         try:
             missing = await missing_topics(settings.kafka, names)
@@ -143,7 +147,7 @@ async def wait_for_topics(settings: Settings, names: Sequence[str], stop: asynci
 
 
 async def sleep_unless(stop: asyncio.Event, seconds: float) -> None:
-    """Sleep for the time, or until `stop` is set."""
+    """Sleep for `seconds`, or until `stop` is set if that is earlier."""
     try:
         async with asyncio.timeout(seconds):
             await stop.wait()
@@ -160,7 +164,8 @@ async def _stopped_or_crashed(stop: asyncio.Event, consumer: Consumer) -> None:
 async def running_loops(loops: Sequence[Loop]) -> AsyncIterator[None]:
     """Run the loops in the background for as long as the context lasts.
 
-    At its end the rounds under way have two seconds to finish, and are cancelled then; cancellable ones at once.
+    At the end, wait up to two seconds for the rounds under way of loops that are not cancellable, then cancel all
+    rounds that have not ended.
     """
     ending = asyncio.Event()
     tasks = {asyncio.create_task(_run_loop(loop, ending)): loop for loop in loops}
@@ -177,7 +182,7 @@ async def running_loops(loops: Sequence[Loop]) -> AsyncIterator[None]:
 
 
 async def _run_loop(loop: Loop, ending: asyncio.Event) -> None:
-    """Call a loop's round until `ending` is set; after an exception log it, and pause with exponential backoff."""
+    """Call a loop's round repeatedly until `ending` is set. Log its exceptions, and pause with exponential backoff."""
     failures = 0
     while not ending.is_set():
         pause = loop.pause_seconds

@@ -1,4 +1,4 @@
-"""The settings of all services, from environment variables and `.env`. Every fault is named before a service starts."""
+"""The settings of all services, from environment variables and `.env`. They are checked before a service starts."""
 
 import difflib
 import os
@@ -21,7 +21,7 @@ _COMPOSE_VARIABLE = "IMAGES_FEEDS_FILE"  # read by docker-compose.yml only
 
 
 class SettingsInvalid(Exception):
-    """The settings cannot be used; `faults` has a sentence for each reason, to show to the operator."""
+    """The settings cannot be used. `faults` has a sentence for the operator about each fault."""
 
     def __init__(self, faults: list[str]) -> None:
         super().__init__("\n".join(faults))
@@ -29,7 +29,7 @@ class SettingsInvalid(Exception):
 
 
 class Settings(BaseSettings):
-    """The settings, checked. `.env.example` explains each of them."""
+    """The settings, checked. `.env.example` explains each setting."""
 
     model_config = SettingsConfigDict(env_prefix="IMAGES_", env_file=".env", extra="ignore", frozen=True)
 
@@ -128,23 +128,26 @@ class Settings(BaseSettings):
 
     @property
     def public_root(self) -> str:
-        """The part that every public URL begins with, without a slash at its end."""
+        """The beginning of the public URLs of all objects, without a slash at its end."""
         return self.public_url or f"{self.s3_endpoint}/{self.bucket}"
 
     def topic(self, name: str) -> str:
-        """Return the full name of a topic: the prefix and its name."""
+        """Return the full name of a topic: the prefix, then `name`."""
         return f"{self.topic_prefix}{name}"
 
 
 def read_secret(name: str) -> str:
-    """Return the value of a variable that `feeds.toml` names, from the environment or `.env`; empty if not set."""
+    """Return the value of the variable `name` from the environment or `.env`; "" if it is not set.
+
+    `feeds.toml` names the variables that have the feeds' tokens.
+    """
     return os.environ.get(name) or dotenv_values(".env").get(name) or ""
 
 
 def unknown_variables(feeds: Mapping[str, Feed]) -> dict[str, str]:
-    """Return the set variables that begin with IMAGES_ but are no setting, each with the most similar setting.
+    """Return the variables that are set and begin with IMAGES_, but are no setting, each with the most similar setting.
 
-    The similar setting is empty if there is none. Variables that a feed names for its tokens are left out.
+    The similar setting is "" if there is none. Variables that a feed names for its tokens are left out.
     """
     names = [f"IMAGES_{name.upper()}" for name in Settings.model_fields]
     others = {name for feed in feeds.values() for name in (feed.token_env, feed.reso_token_env)} | {_COMPOSE_VARIABLE}
@@ -155,12 +158,12 @@ def unknown_variables(feeds: Mapping[str, Feed]) -> dict[str, str]:
 
 
 def worker_name(settings: Settings, service: str) -> str:
-    """Return the name of a worker: host, service and port, so the same after a restart."""
+    """Return the name of a worker: its host, service and port. The name stays the same after a restart."""
     return f"{socket.gethostname()}-{service}-{getattr(settings, f'{service}_port')}"
 
 
 def load() -> tuple[Settings, dict[str, Feed]]:
-    """Return the settings and the feeds by name. Raises SettingsInvalid with the faults of both together."""
+    """Return the settings, and the feeds by name. Raises SettingsInvalid with all faults of the settings and feeds."""
     faults: list[str] = []
     settings: Settings | None = None
     try:
@@ -200,7 +203,7 @@ def _is_http(value: str, *, with_path: bool) -> bool:
 
 
 def _feeds_path() -> Path:
-    """Return IMAGES_FEEDS without checking the other settings."""
+    """Return the path in IMAGES_FEEDS, without checking the other settings."""
 
     class _OnlyFeeds(BaseSettings):
         model_config = SettingsConfigDict(env_prefix="IMAGES_", env_file=".env", extra="ignore")

@@ -1,7 +1,7 @@
-"""The door to OpenTelemetry. Spans are sent only if a collector is configured and the extra `otel` is installed.
+"""Sends traces through OpenTelemetry, if a collector is configured and the extra `otel` is installed.
 
-A trace follows a photo from the event that announced it to the event of its copy. The trace's id is derived from the
-correlation id, so services need not pass it on.
+A trace follows a photo from the event that announced it to the event of its copy. Each service computes the trace's id
+from the correlation id, so that events need not carry it.
 """
 
 import hashlib
@@ -16,16 +16,16 @@ _COLLECTOR = "OTEL_EXPORTER_OTLP_ENDPOINT"
 _logger = log.get(__name__)
 _NANOSECONDS = 1_000_000_000
 _FLUSH_MILLISECONDS = 2_000
-"""Spans that cannot be sent in this time at the end are lost, so that a dead collector delays no stopping service."""
+"""Spans that are not sent within this time at the end are lost: a dead collector must not delay a stopping service."""
 SpanRecorder = Callable[[str, str, float, dict[str, str | int | bool]], None]
 _recorder: list[SpanRecorder] = []
 """Empty while tracing is off."""
 
 
 def configure(service: str) -> Callable[[], object]:
-    """Start to send spans to the collector at OTEL_EXPORTER_OTLP_ENDPOINT, if the variable is set.
+    """Turn tracing on if OTEL_EXPORTER_OTLP_ENDPOINT is set: send spans to the collector at that URL.
 
-    Return a function that sends the spans that are still buffered, to be called before the process ends.
+    Return a function that sends the buffered spans, to be called before the process ends.
     """
     if not os.environ.get(_COLLECTOR):
         return lambda: None

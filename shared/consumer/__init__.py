@@ -1,4 +1,4 @@
-"""Reading Kafka topics as a member of a consumer group, through Faust, with batches and acknowledgements of our own.
+"""Reads Kafka topics as a member of a consumer group, through Faust, but forms and acknowledges batches by itself.
 
 Faust's own `take` acknowledges a batch even if its handler failed, commits past batches that are still in work when an
 agent runs concurrently, and wakes up a hundred times a second. Here a record is acknowledged once its handler is done

@@ -1,4 +1,4 @@
-"""Forming batches of a topic's records, handling some of them at the same time, and acknowledging them in order."""
+"""Forms batches of a topic's records, handles several batches at the same time, and acknowledges them in order."""
 
 import asyncio
 from collections.abc import Callable, Collection
@@ -44,7 +44,7 @@ class BatchRunner:
         return self._in_flight
 
     async def run(self, stream: "faust.Stream[bytes]") -> None:
-        """Read the topic's records from Faust's stream and run their batches, without end."""
+        """Read the topic's records from Faust's stream, and handle them in batches, without end."""
         stream.enable_acks = False  # otherwise reading the next event acknowledges the one before it
         arrived: asyncio.Queue[faust.Event] = asyncio.Queue(self._subscription.batch_size)
         started: asyncio.Queue[_StartedBatch] = asyncio.Queue()
@@ -59,7 +59,7 @@ class BatchRunner:
     ) -> None:
         capacity = asyncio.Semaphore(self._subscription.concurrency)
         while True:
-            # Before the batch is formed: all records that arrive while none can be started go into one batch.
+            # Before the batch is formed, so that records that arrive while no batch can be started go into one batch.
             await capacity.acquire()
             events = await self._next_batch(arrived)
             if self._stopping.is_set():
@@ -72,7 +72,7 @@ class BatchRunner:
             started.put_nowait(_StartedBatch(task, events))
 
     async def _next_batch(self, arrived: "asyncio.Queue[faust.Event]") -> "list[faust.Event]":
-        """Wait for an event, then up to `gather_seconds` for more; return them all."""
+        """Wait for an event, then up to `gather_seconds` for more; return at most `batch_size` events."""
         events = [await arrived.get()]
         with suppress(TimeoutError):
             async with asyncio.timeout(self._subscription.gather_seconds):
@@ -81,7 +81,10 @@ class BatchRunner:
         return events
 
     async def _acknowledge(self, stream: "faust.Stream[bytes]", started: asyncio.Queue[_StartedBatch]) -> None:
-        """Acknowledge batches in the order of their start, so that no batch in flight is committed."""
+        """Acknowledge finished batches in the order of their start, so that no batch in flight is committed.
+
+        Return at the first batch that failed or was cancelled: it and the later batches will be delivered again.
+        """
         while True:
             batch = await started.get()
             await asyncio.wait([batch.task])

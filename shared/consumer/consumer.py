@@ -1,4 +1,4 @@
-"""The consumer of a service: a Faust app with all its subscriptions, and checks whether they make progress."""
+"""The consumer of a service: runs a Faust app with the service's subscriptions, and checks whether they progress."""
 
 import asyncio
 import time
@@ -70,19 +70,19 @@ class Consumer:
 
     @property
     def has_crashed(self) -> bool:
-        """Return True if Faust has given up: the process should end, and be started again."""
+        """True if Faust has given up, so that the process must end and be started again."""
         return bool(self.app.crashed)
 
     @property
     def stuck_topics(self) -> Sequence[str]:
-        """The topics that have unread records, but none finished for STUCK_SECONDS although all servers answered."""
+        """The topics with unread records of which none was finished for STUCK_SECONDS although all servers answered."""
         return [topic for topic, progress in self._progress.items() if progress.is_stuck(self._monotonic())]
 
     async def check_progress(self) -> None:
         """Ask Kafka how many records are yet to be read, and update `stuck_topics` and the lag metric.
 
-        Only Kafka knows: a consumer whose connection died silently receives nothing, as if there were nothing to read.
-        Raises BrokerUnavailable.
+        The consumer itself cannot know: if its connection died silently, it receives nothing, as if there were nothing
+        to read. Raises BrokerUnavailable.
         """
         if self._stopping.is_set() or (lag := await faust_app.lag(self.app)) is None:
             return

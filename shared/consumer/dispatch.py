@@ -1,4 +1,4 @@
-"""Calling a handler until it succeeds: outages are waited out, and a record that makes it fail is a dead letter."""
+"""Calls a handler until it succeeds: waits while a server is unavailable; a record that fails is a dead letter."""
 
 import asyncio
 from collections.abc import Sequence
@@ -24,14 +24,15 @@ class Dispatcher:
 
     @property
     def is_waiting(self) -> bool:
-        """Return True while at least one batch waits for a store or for Kafka to be available again."""
+        """True while at least one batch waits for its next try: a store or Kafka has failed, or writes contended."""
         return self._waiting > 0
 
     async def dispatch(self, subscription: Subscription, records: Sequence[Record]) -> None:
-        """Call the subscription's handler with the records; return once each is handled or is a dead letter.
+        """Call the subscription's handler with the records; return once each record is handled or is a dead letter.
 
         While a store or Kafka is unavailable, and after Contention, the whole batch is tried again, with exponential
-        backoff. After any other exception each record is tried alone; one that fails alone is put to the dead letters.
+        backoff. After any other exception, each record is tried alone. A record that fails alone is copied to
+        `dead-letter`.
         """
         wait_seconds = _FIRST_WAIT_SECONDS
         while True:

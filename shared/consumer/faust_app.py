@@ -1,4 +1,4 @@
-"""The Faust app of a service, set up for at-least-once delivery, and the number of records that it has yet to read."""
+"""Creates the Faust app of a service, for at-least-once delivery, and counts the records that it has yet to read."""
 
 import asyncio
 import tempfile
@@ -17,7 +17,7 @@ _ANSWER_SECONDS = 10.0
 
 
 def create(settings: Settings, service: str) -> "faust.App":
-    """Return the app of a service, which is the name of its consumer group after the topic prefix."""
+    """Return the app of a service. The name of its consumer group is the topic prefix and the service's name."""
     port = getattr(settings, f"{service}_port")
     app = faust.App(
         f"{settings.topic_prefix}{service}",
@@ -48,7 +48,7 @@ def create(settings: Settings, service: str) -> "faust.App":
 
 
 def add_agent(app: "faust.App", topic: str, run: "Callable[[faust.Stream[bytes]], Awaitable[None]]") -> None:
-    """Have the app call `run` with the stream of a topic's raw records; `topic` is the full name."""
+    """Make the app call `run` with the stream of a topic's raw records; `topic` is the full name."""
     channel = app.topic(
         topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", allow_empty=True
     )
@@ -60,9 +60,9 @@ def add_agent(app: "faust.App", topic: str, run: "Callable[[faust.Stream[bytes]]
 
 
 async def lag(app: "faust.App") -> Mapping[str, int] | None:
-    """Ask Kafka how many records of each topic the app has yet to read, in the partitions that it is assigned.
+    """Ask Kafka how many records the app has yet to read in the partitions assigned to it; return them by topic.
 
-    Return None where no partition is assigned, or one is revoked meanwhile. Raises BrokerUnavailable.
+    Return None if no partition is assigned, or if a partition is revoked meanwhile. Raises BrokerUnavailable.
     """
     partitions = app.consumer.assignment()
     if not partitions:

@@ -1,7 +1,7 @@
-"""Faust's Kafka transport, changed to lose no record of a partition of which nothing was committed yet.
+"""Faust's Kafka transport, changed so that it loses no record of a partition without a committed offset.
 
 While partitions are handed out, Faust throws away the records that it fetched, and seeks to the committed offsets.
-It leaves a partition without a committed offset where it was, so the records thrown away were never delivered.
+It does not seek in a partition without a committed offset, so the records thrown away would never be delivered.
 
 Faust has no public method to seek to the beginning, only one to ask Kafka where it is, which can fail. So the change
 calls a method of the protected `_thread`. It is proven on the versions of PROVEN_ON, and a test fails when others are

@@ -1,4 +1,7 @@
-"""Does a consumer stand still although it has work? Told by finished records: a connection may be up and idle. Pure."""
+"""Detects a consumer that stands still although it has work, by the records that it finishes. Pure.
+
+The state of its connection is no sign: a connection may be up while nothing is received.
+"""
 
 from dataclasses import dataclass
 
@@ -8,10 +11,10 @@ STUCK_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a consumer is with one topic, as last observed.
+    """The progress of a consumer in one topic, as last observed.
 
-    `finished` counts records since the start; `moved_at` is the time, in monotonic seconds, at which the consumer was
-    last observed not to stand still.
+    `finished` is how many records the consumer has finished since its start. `moved_at` is the time, in monotonic
+    seconds, at which the consumer was last observed not to stand still.
     """
 
     finished: int

@@ -1,4 +1,4 @@
-"""Which topics does a service read, and which function handles their records?"""
+"""A subscription: a topic that a service reads, and the function that handles its records."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ Handle = Callable[[Sequence[Record]], Awaitable[None]]
 class Subscription:
     """A topic that a service reads, and the function that handles its records in batches.
 
-    `topic` is the name without the prefix. A batch has at most `batch_size` records; at most `concurrency` batches are
-    handled at the same time. After the first record of a batch arrived, more are waited for `gather_seconds`.
+    `topic` is the name without the prefix. A batch has at most `batch_size` records, and at most `concurrency` batches
+    are handled at the same time. A batch starts once it is full, or `gather_seconds` after its first record arrived.
     """
 
     topic: str

@@ -27,7 +27,7 @@ class Event(Generic[Data]):
 
 @dataclass(frozen=True, slots=True)
 class Undecodable:
-    """The value of a record that is no event of the expected type; `reason` is a sentence for people."""
+    """The result of decoding a record that has no event of the expected type; `reason` is a sentence for operators."""
 
     reason: str
 
@@ -42,7 +42,7 @@ class _Envelope(BaseModel):
 
 
 def decode(value: bytes | None, expected: type[Data], received_at: datetime) -> Event[Data] | Undecodable:
-    """Return the record's value as an event of the expected type, or why it is none. Never raises.
+    """Return the event of the expected type in a record's value, or Undecodable with the reason. Never raises.
 
     An event without an id gets a random one; an event without a readable time gets `received_at`.
     """
@@ -81,7 +81,7 @@ def encode(data: AnyEvent, *, source: str, now: datetime) -> bytes:
 
 
 def _moment(value: object) -> datetime | None:
-    """Return the time of an envelope, None if it is missing or unreadable: it is optional."""
+    """Return the time of an envelope; None if the time, which is optional, is missing or unreadable."""
     try:
         return parse_timestamp(value)
     except ValueError:
@@ -89,5 +89,5 @@ def _moment(value: object) -> datetime | None:
 
 
 def _reason_text(error: ValidationError) -> str:
-    """Return the errors with the names of the fields, without the values, which may be secret."""
+    """Return the errors as text, with the names of the fields but without their values, which may be secret."""
     return "; ".join(f"{'.'.join(map(str, found['loc'])) or 'event'}: {found['msg']}" for found in error.errors())

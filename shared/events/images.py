@@ -36,7 +36,10 @@ class _OfImage(BaseModel):
 
 
 class ImageOutdated(_OfImage):
-    """A photo has no copy, or its copy is older than the version that the MLS announced."""
+    """A photo needs an attempt: it has no copy of its newest version, or its copy is to be requested again.
+
+    A copy is requested again for a recheck, or because an operator forced it.
+    """
 
     TYPE: ClassVar[str] = "image-outdated.v1"
 
@@ -45,7 +48,7 @@ class ImageOutdated(_OfImage):
 
     @classmethod
     def of(cls, listing: Listing, photo: Photo) -> "ImageOutdated":
-        """Return the event that asks for an attempt of this photo, with its priority and the reason for the attempt."""
+        """Return the event for a photo that needs an attempt, with its priority and the reason for the attempt."""
         return cls(
             feed=listing.feed,
             listing_key=listing.key,
@@ -77,7 +80,7 @@ class VariantDownloaded(BaseModel):
 
 
 class ImageDownloaded(_OfImage):
-    """A copy of a photo was stored and recorded. `changed` is False if its original has the same bytes as before."""
+    """A copy of a photo was stored and recorded. `changed` is False if the original is the same as the previous one."""
 
     TYPE: ClassVar[str] = "image-downloaded.v1"
 

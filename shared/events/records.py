@@ -1,4 +1,4 @@
-"""Kafka records as they are read, before they are decoded."""
+"""Kafka records as they are read from a topic, before their values are decoded."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,15 +24,15 @@ class Record:
 
     @property
     def position(self) -> Position:
-        """The record's position on its topic; of a replayed or requeued record, its first position."""
+        """The record's position on its topic; for a replayed or requeued record, the position at which it was first."""
         first = dict(self.headers).get(_FIRST_POSITION) if self.headers else None
         return (_position(first) if first else None) or Position(self.at, self.partition, self.offset)
 
 
 def first_position_headers(position: Position) -> Headers:
-    """Return the headers for a record that is published again: they keep its first position.
+    """Return the headers that keep a record's first position when the record is published again.
 
-    So the record stays older than those that followed it, and changes nothing that they changed.
+    With them, the record still counts as older than the records that followed it, and does not undo their changes.
     """
     return ((_FIRST_POSITION, f"{position.at.isoformat()} {position.partition} {position.offset}".encode()),)
 

@@ -26,7 +26,7 @@ class Topic:
 
     @property
     def full_config(self) -> dict[str, str]:
-        """The topic's configuration at the broker, by Kafka's names."""
+        """All settings of the topic at the broker, by Kafka's names."""
         return {
             "retention.ms": str(self.days * _DAY_MS),
             "cleanup.policy": "delete",
@@ -41,7 +41,7 @@ class Topic:
 # Those of dead-letter too: handled dead letters of a Kafka that was lost are then older than all letters of a new one.
 _BROKER_TIME = {"message.timestamp.type": "LogAppendTime"}
 _RECORDS = {"max.message.bytes": str(MAX_RECORD_BYTES)}
-# A record of any other topic must fit, with the headers that are added.
+# A record of any other topic must fit into dead-letter, with the headers that are added.
 _ANY_RECORD = {"max.message.bytes": str(2 * MAX_RECORD_BYTES)}
 
 MANIFEST: tuple[Topic, ...] = (

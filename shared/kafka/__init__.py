@@ -1,6 +1,6 @@
-"""The door to Kafka for everything but consumer groups, which shared/consumer reads: publishing, reading, topics.
+"""Publishes records, reads records outside of consumer groups, and manages topics. shared/consumer reads in groups.
 
-Vendor exceptions stop here: every function raises BrokerUnavailable if Kafka does not answer or refuses.
+Each function raises BrokerUnavailable, in place of aiokafka's exceptions, if Kafka does not answer or refuses.
 """
 
 from shared.kafka.broker import Broker, Outgoing

@@ -33,7 +33,7 @@ class Broker:
     async def publish(self, records: Iterable[Outgoing]) -> None:
         """Publish the records in order, and return once Kafka has stored them all.
 
-        Raises BrokerUnavailable; some of the records may be stored then.
+        Raises BrokerUnavailable; some of the records may be stored all the same.
         """
         with errors_translated():
             producer = await self._connected_producer()

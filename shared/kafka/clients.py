@@ -1,4 +1,4 @@
-"""aiokafka's clients as context managers, with its exceptions translated."""
+"""Context managers for aiokafka's clients, which raise BrokerUnavailable in place of aiokafka's exceptions."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -13,12 +13,12 @@ CREATE_HINT = "create what is missing with: imagectl init"
 
 
 class BrokerUnavailable(Exception):
-    """Kafka could not be reached or refused the record; the same call may succeed later."""
+    """Kafka could not be reached, or refused a request; the same call may succeed later."""
 
 
 @asynccontextmanager
 async def connected_reader(bootstrap: str) -> AsyncIterator[AIOKafkaConsumer]:
-    """Yield a started consumer that is in no group and has no partitions. Raises BrokerUnavailable."""
+    """Yield a started consumer that is in no group and has no partitions assigned. Raises BrokerUnavailable."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap,
         retry_backoff_ms=20,
@@ -48,7 +48,7 @@ async def connected_admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
 
 @contextmanager
 def errors_translated() -> Iterator[None]:
-    """Raise BrokerUnavailable in place of aiokafka's errors, failed connections and timeouts."""
+    """Turn aiokafka's exceptions, failed connections and timeouts inside the context into BrokerUnavailable."""
     try:
         yield
     except UnknownTopicOrPartitionError as error:

@@ -1,4 +1,4 @@
-"""Reading records outside of any consumer group: all of a range, or all new ones; and how far groups are behind."""
+"""Reads records outside of any consumer group, either of a range or as they are published; measures groups' lag."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -31,9 +31,10 @@ class OffsetRange:
 async def offset_ranges(
     bootstrap: str, topic: str, since: datetime | None, until: datetime | None
 ) -> list[OffsetRange]:
-    """Return the ranges of a topic's records with timestamps from `since` to before `until`; empty ones are left out.
+    """Return for each partition the range of the records with timestamps from `since` to before `until`.
 
-    None stands for the beginning of the topic, or for its end at this moment. Raises BrokerUnavailable.
+    `since` None stands for the beginning of the topic, `until` None for its end at this moment. Empty ranges are left
+    out. Raises BrokerUnavailable.
     """
     async with _offset_reader(bootstrap, [topic]) as (consumer, partitions):
         begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
@@ -53,7 +54,10 @@ async def _offsets_at(
     default: Mapping[TopicPartition, int],
     ends: Mapping[TopicPartition, int],
 ) -> Mapping[TopicPartition, int]:
-    """Return each partition's first offset at or after a time, its end if there is none; `default` for None."""
+    """Return the offset of each partition's first record with the timestamp `at` or later; `default` if `at` is None.
+
+    For a partition without such a record, return its end.
+    """
     if at is None:
         return default
     found = await consumer.offsets_for_times(dict.fromkeys(ends, int(at.timestamp() * 1000)))
@@ -61,9 +65,9 @@ async def _offsets_at(
 
 
 async def read(bootstrap: str, topic: str, ranges: Sequence[OffsetRange]) -> AsyncIterator[Sequence[Record]]:
-    """Yield the records of the ranges of a topic, in batches of one partition, each partition in its order.
+    """Yield the records of a topic in these ranges, in batches. The records of a partition keep their order.
 
-    Raises BrokerUnavailable.
+    A batch has records of one partition. Raises BrokerUnavailable.
     """
     if not ranges:
         return
@@ -110,7 +114,7 @@ def _record(message: ConsumerRecord) -> Record:
 
 
 async def lag_of_groups(bootstrap: str, topics_by_group: Mapping[str, Sequence[str]]) -> dict[str, dict[str, int]]:
-    """Return how many records each consumer group has not committed yet, by group and topic.
+    """Return how many records of each topic each consumer group has not committed yet, by group and topic.
 
     Raises BrokerUnavailable.
     """
@@ -148,10 +152,11 @@ async def oldest_record_at(bootstrap: str, topic: str) -> datetime | None:
 async def _offset_reader(
     bootstrap: str, topics: Iterable[str]
 ) -> AsyncIterator[tuple[AIOKafkaConsumer, Sequence[TopicPartition]]]:
-    """Yield a consumer to ask for offsets, and all partitions of the topics.
+    """Yield a consumer for queries of offsets, and all partitions of the topics.
 
-    The partitions are not assigned to the consumer: it would fetch megabytes of records that nobody reads, and answer
-    only after each fetch has waited half a second for more. Raises BrokerUnavailable if a topic does not exist.
+    The partitions are not assigned to the consumer. Otherwise it would fetch megabytes of records that nobody reads,
+    and answer a query only after a fetch has waited half a second for more records. Raises BrokerUnavailable, also if a
+    topic does not exist.
     """
     async with connected_admin(bootstrap) as admin:
         described = await admin.describe_topics(list(topics))

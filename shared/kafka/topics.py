@@ -1,4 +1,4 @@
-"""Creating Kafka's topics from the manifest, and comparing them with it."""
+"""Creates Kafka's topics from the manifest, and compares existing topics with it."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,20 +10,20 @@ from shared.events.topics import Topic
 from shared.kafka.clients import connected_admin
 
 _MAX_REPLICAS = 3
-"""A topic has as many copies as there are brokers, up to this."""
+"""A topic has as many replicas as there are brokers, up to this number."""
 
 
 async def missing_topics(bootstrap: str, names: Sequence[str]) -> list[str]:
-    """Return which of the topics do not exist, by full name. Raises BrokerUnavailable."""
+    """Return the names of the topics that do not exist; all names are full names. Raises BrokerUnavailable."""
     async with connected_admin(bootstrap) as admin:
         existing = set(await admin.list_topics())
     return [name for name in names if name not in existing]
 
 
 async def apply_topics(bootstrap: str, prefix: str, manifest: Sequence[Topic]) -> dict[str, str]:
-    """Create the topics that are missing, and set the configuration of all.
+    """Create the missing topics of the manifest, and set the configuration of all its topics.
 
-    Return "created" or "unchanged" by the topic's full name. Raises BrokerUnavailable.
+    Return "created" or, for a topic that existed, "unchanged", by full name. Raises BrokerUnavailable.
     """
     async with connected_admin(bootstrap) as admin:
         existing = set(await admin.list_topics())
@@ -53,7 +53,7 @@ async def _create(admin: AIOKafkaAdminClient, name: str, topic: Topic, replicas:
 
 
 async def topic_differences(bootstrap: str, prefix: str, manifest: Sequence[Topic]) -> dict[str, list[str]]:
-    """Return how each topic differs from the manifest, as sentences by the topic's full name.
+    """Return a sentence for each difference between a topic and the manifest, by the topic's full name.
 
     A topic without differences has an empty list. Raises BrokerUnavailable.
     """
