@@ -31,7 +31,7 @@ check: install ## check format, lint, types and import rules, and run the quick 
 	$(BIN)/pytest -q -n auto -m "not servers and not slow" tests
 
 test: install ## run all tests; starts a real Kafka, MongoDB and S3 server for them
-	$(BIN)/pytest -q -n auto -m "not servers" tests
+	$(BIN)/pytest -q -n auto --dist loadfile -m "not servers" tests
 	$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m servers tests
 
 demo: install ## show the whole system with a sandbox MLS; PHOTOS=~/Pictures shows your pictures
