@@ -150,7 +150,7 @@ def _free_slots(ledger: Ledger, feed: Feed, limits: Limits, is_viewed: bool) -> 
 
 
 def _planned(ledger: Ledger, limits: Limits, demand: Demand, count: int) -> tuple[Ledger, list[Moment]]:
-    """Plan up to `count` requests within the horizon; return the ledger with them and their slots, and their times."""
+    """Plan up to `count` requests within the horizon, each with a slot; return the new ledger and the planned times."""
     if demand.priority is Priority.VIEWED:
         latest = ledger.as_of + limits.horizon_micros
     else:

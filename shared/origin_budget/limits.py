@@ -81,7 +81,10 @@ def second_micros(requests_per_second: float) -> int:
 
 
 def is_paced(feed: Feed) -> bool:
-    """Return True if the feed limits requests a second or pauses between batches, so that planned times are exact."""
+    """Return True if the feed limits requests a second or pauses between batches.
+
+    Requests of a paced feed must be sent close to their planned times; `pacing.is_on_time` says how close.
+    """
     return bool(feed.requests_per_second or feed.batch_pause_seconds)
 
 
