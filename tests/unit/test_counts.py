@@ -1,4 +1,4 @@
-"""What a command says of one thing: not that there are `1 listings`."""
+"""Commands report a count of one in the singular: `1 listing`, not `1 listings`."""
 
 import re
 from collections import Counter
@@ -48,10 +48,12 @@ def a_sweep(asked_for: int) -> SweepState:
         ("sweep freshness", {"sandbox": a_sweep(0)}),
     ],
 )
-def test_one_is_not_said_as_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, done: object) -> None:
+def test_a_count_of_one_is_reported_in_the_singular(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, done: object
+) -> None:
     (tmp_path / "listings.ndjson").touch()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(terminal, "run", lambda *_: done)
-    said = CliRunner().invoke(app, line.split()).output
-    assert "1 " in said
-    assert not re.findall(r"\b1 \w+s\b|\b1 dead letters|\b1 \w+ (?:are|were)\b", said), said
+    output = CliRunner().invoke(app, line.split()).output
+    assert "1 " in output
+    assert not re.findall(r"\b1 \w+s\b|\b1 dead letters|\b1 \w+ (?:are|were)\b", output), output
