@@ -16,9 +16,9 @@ from services.resolver.policy import TTL_SECONDS, TTL_WITHOUT_EVENTS_SECONDS, Ca
 from shared.stores.answers import Answer, Answers, PhotoAnswer, ShownPhoto
 
 _LISTINGS_SHARE = 0.75
-"""The listings' share of the memory: their answers are large and asked for by many; photos are asked for one by one."""
+"""The share of the memory for answers about listings: they are large, and many clients request the same ones."""
 _UNKNOWN = ""
-"""The tag of lookups that found nothing: any event may be about what they look for."""
+"""The tag of lookups that found nothing: any event may be about the photo that they name."""
 _ENTRY_BYTES = 1_000
 """The memory that an entry takes beside the bytes of its answer."""
 _CHARACTER_BYTES = 4
@@ -33,7 +33,7 @@ class AnswerCache:
     """Returns answers about displayed listings and their photos, from memory or else from the store `answers`.
 
     `max_bytes` is the memory for all entries together. The methods that may read raise StoreUnavailable if the database
-    is unavailable and no entry may answer, TimeoutError after 5 s, and Overloaded if too many keys are being read.
+    is unavailable and no entry may answer, TimeoutError after 5 s, and Overloaded if too many keys wait to be read.
     """
 
     def __init__(self, answers: Answers, policy: CachePolicy, metrics: CacheMetrics, max_bytes: int) -> None:
@@ -81,27 +81,29 @@ class AnswerCache:
         return self._policy.is_database_unavailable
 
     def choose_ttl(self, *, events_arrive: bool) -> None:
-        """Keep answers for 1 s if events from Kafka invalidate them, for 0.5 s if no events arrive."""
+        """Set the TTL of answers that are read from now on: 1 s if events arrive to invalidate them, else 0.5 s."""
         self._policy.ttl_seconds = TTL_SECONDS if events_arrive else TTL_WITHOUT_EVENTS_SECONDS
 
     def invalidate(self, listing_key: str, image_id: str, *, remove: bool = False) -> None:
-        """Invalidate all answers about a listing and about a photo of it, so that they are read again when requested.
+        """Invalidate all answers about a listing and about one of its photos: the next request reads them again.
 
-        With `remove`, they are not even returned while the database is unavailable; for a photo that was removed.
+        Invalidated answers are still returned while the database is unavailable. With `remove`, meant for a photo that
+        was removed, they are not returned even then.
         """
         self._listings.invalidate(listing_key, remove=remove)
         self._photos.invalidate(listing_key, image_id, remove=remove)
         self._photo_answers.invalidate(listing_key, remove=remove)
-        # Removed, so that a flood of made-up URLs costs events no more than it cost to read them.
+        # Entries of lookups that found nothing are removed, not kept as stale: else each event would expire all of them
+        # again, which is slow after a flood of made-up URLs.
         self._photos.invalidate(_UNKNOWN, remove=True)
         self._photo_answers.invalidate(_UNKNOWN, remove=True)
 
     def invalidate_photo(self, image_id: str) -> None:
-        """Invalidate what is cached of a photo, but not the answers about its listing."""
+        """Invalidate the cached state of a photo, but no answers about its listing."""
         self._photos.invalidate(image_id, remove=False)
 
     def invalidate_all(self) -> None:
-        """Invalidate everything, because events may have been missed."""
+        """Invalidate all entries; called when events may have been missed."""
         self._listings.invalidate_all()
         self._photos.invalidate_all()
         self._photo_answers.invalidate_all()
@@ -109,7 +111,7 @@ class AnswerCache:
     async def _load_listings(
         self, lookups: Collection[ListingLookup]
     ) -> Mapping[ListingLookup, Sequence[CachedAnswer]]:
-        """Read the answers of lookups in two queries: one for whole listings, one for the first photos of others."""
+        """Read the answers about listings: one query for those with all photos, one for those with the first few."""
         whole = {lookup.listing_key for lookup in lookups if lookup.max_photos is None}
         partial = [(key, photos) for key, _, photos in lookups if photos is not None and key not in whole]
         queries = [(whole, None), ({key for key, _ in partial}, max((photos for _, photos in partial), default=0))]
@@ -129,7 +131,7 @@ class AnswerCache:
     def _listing_answer(self, lookup: ListingLookup, answer: Answer) -> CachedAnswer:
         """Return the answer to cache for a lookup.
 
-        If the cached answer is the same, that one is returned, because its bytes are hashed and compressed already.
+        If an equal answer is cached already, the cached object is returned, to use its hash and compressed bytes again.
         """
         count = lookup.max_photos
         plain = b'{"feed":%s,"listing_key":%s,"images":[%s]}' % (
@@ -156,10 +158,14 @@ class AnswerCache:
     async def _load_photo_answers(
         self, lookups: Collection[PhotoLookup]
     ) -> Mapping[PhotoLookup, Sequence[CachedAnswer]]:
-        """Read the answers about photos by URL, in one query, or two if the first did not find a copy for all."""
+        """Read the answers about photos by URL.
+
+        The first query returns one photo of each listing. A second query reads all photos for the lookups that found
+        no photo with a copy.
+        """
         answers = await self._answers.photo_answers({lookup.key for lookup in lookups}, every=False)
         found = _answers_of(lookups, answers)
-        # The query returned one photo of each listing: another of its photos may be admitted, or have a copy.
+        # Another photo of the same listing may be admitted, or have a copy.
         others = [lookup for lookup in lookups if not found[lookup] or not found[lookup][0].has_copy]
         if others and answers:
             more = await self._answers.photo_answers({lookup.key for lookup in others}, every=True)
@@ -170,7 +176,7 @@ class AnswerCache:
 def _answers_of(
     lookups: Collection[PhotoLookup], answers: Collection[PhotoAnswer]
 ) -> dict[PhotoLookup, Sequence[PhotoAnswer]]:
-    """Return the answers of each lookup by URL, those of photos with a copy first."""
+    """Return the answers that match each lookup, those about photos with a copy first."""
     answers_by_url: dict[str, list[PhotoAnswer]] = {}
     for answer in sorted(answers, key=lambda answer: (not answer.has_copy, answer.feed, answer.listing_key)):
         for url_key in answer.url_keys:
@@ -186,7 +192,7 @@ def _photo_answer(answer: PhotoAnswer) -> CachedAnswer:
 def _admitted(
     lookups: Collection[PhotoLookup], results: Mapping[str, Sequence[Result]]
 ) -> dict[PhotoLookup, Sequence[Result]]:
-    """Return the results of each lookup: those under its key, without those of listings that it does not admit."""
+    """Return for each lookup the `results` under its key; only those of its listing if the lookup names a listing."""
     return {
         lookup: [result for result in results.get(lookup.key, ()) if lookup.admits(result.listing_key)]
         for lookup in lookups
@@ -207,7 +213,7 @@ def _photo_answer_tags(lookup: PhotoLookup, answers: Sequence[CachedAnswer]) -> 
 
 
 def _answers_size(lookup: ListingLookup | PhotoLookup, answers: Sequence[CachedAnswer]) -> int:
-    """Return the bytes of memory that an entry of answers takes once the answers are compressed too."""
+    """Return the bytes of memory that an entry takes at most: each answer is held plain and, later, compressed too."""
     sizes = (answer.body.max_bytes + _MISSING_ID_BYTES * len(answer.missing_image_ids) for answer in answers)
     return sum(sizes) + _entry_size(lookup)
 
@@ -217,5 +223,5 @@ def _photos_size(lookup: PhotoLookup, photos: Sequence[ShownPhoto]) -> int:
 
 
 def _entry_size(lookup: ListingLookup | PhotoLookup) -> int:
-    """Return the bytes of memory that an entry takes beside its value; clients may make up long keys."""
+    """Return the bytes of memory that an entry takes besides its value. Its key counts: clients may send long keys."""
     return _ENTRY_BYTES + sum(_CHARACTER_BYTES * len(part) for part in lookup if isinstance(part, str))

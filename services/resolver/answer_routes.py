@@ -1,4 +1,4 @@
-"""The routes that answer with JSON about listings and photos; the photos that an answer lacks become demand."""
+"""The routes that answer with JSON about listings and photos. An answer's photos without a copy become demand."""
 
 from collections.abc import Sequence
 
@@ -71,7 +71,7 @@ class AnswerRoutes:
         return answers.text(request, Body(body))
 
     async def photo_by_url(self, request: web.Request) -> web.Response:
-        """Answer with one photo, for a client that has the MLS's URL and nothing else."""
+        """Answer with one photo, for a client that knows only the photo's URL at the MLS."""
         query = request_parsing.query(request, UrlQuery)
         answer = await self._cache.photo_answer(PhotoLookup(None, url_key(query.url), query.listing))
         if answer is None:
@@ -80,6 +80,6 @@ class AnswerRoutes:
         return answers.text(request, answer.body)
 
     def _add_demand(self, answer: CachedAnswer, priority: Priority) -> None:
-        """Queue the photos without a copy in an answer to be raised to a priority, unless that was done lately."""
+        """Queue an answer's photos without a copy to be raised to `priority`, unless that was done in the last 5 s."""
         if answer.missing_image_ids and answer.notes_demand(priority, self._clock()):
             self._demand.add(answer.listing_id, answer.missing_image_ids, priority)

@@ -1,4 +1,4 @@
-"""How answers look on the wire: problems (RFC 9457), validators, encodings, redirects and placeholders."""
+"""Makes HTTP answers: texts with ETag and gzip, problems (RFC 9457), redirects and placeholders."""
 
 import hashlib
 from typing import NoReturn
@@ -23,9 +23,9 @@ _TITLES = {
 
 
 class ProblemFound(Exception):
-    """Raised if a request gets a problem instead of its answer.
+    """Raised to answer a request with a problem (RFC 9457).
 
-    `detail` says what to do; `retry_after` is in seconds.
+    `status` and `detail` are those of the problem; `retry_after` is in seconds, None for no Retry-After header.
     """
 
     def __init__(self, status: int, detail: str, *, retry_after: int | None = None) -> None:
@@ -48,7 +48,7 @@ class Body:
 
     @property
     def digest(self) -> str:
-        """The hash of the plain bytes, in hexadecimal; the ETags of both representations are made of it."""
+        """The hash of the plain bytes, in hexadecimal. The ETags of the plain and the gzipped form contain it."""
         if self._digest is None:
             self._digest = hashlib.blake2b(self.plain, digest_size=12).hexdigest()
         return self._digest
@@ -62,7 +62,7 @@ class Body:
 
     @property
     def max_bytes(self) -> int:
-        """The most bytes of memory that the body takes in both forms; the gzipped one may be a little longer."""
+        """The most bytes of memory that the plain and the gzipped form take; the gzipped may be a little longer."""
         return len(self.plain) * 2 + 100
 
 
@@ -72,7 +72,7 @@ def refuse(status: int, detail: str) -> NoReturn:
 
 
 def problem(found: ProblemFound) -> web.Response:
-    """Return a problem as an answer. Its `detail` must repeat nothing of the request."""
+    """Return the answer for a problem. Callers must not put any text of the request in its `detail`."""
     body = {
         "type": "about:blank",
         "title": _TITLES.get(found.status, "It did not work"),
@@ -95,7 +95,7 @@ def text(
     The status is 304, without the text, if the client has the text already.
     """
     is_gzipped = compression.should_compress(request, body.plain)
-    # A strong validator names one representation: the compressed one has its own.
+    # A strong ETag names one representation, so the gzipped form needs its own.
     headers = {
         "ETag": f'"{body.digest}-gzip"' if is_gzipped else f'"{body.digest}"',
         "Cache-Control": cache_control,
@@ -127,7 +127,7 @@ def placeholder(status: int, words: str, *, retry_after: int | None = None) -> w
 
 
 def _client_has(request: web.Request, digest: str) -> bool:
-    """Return True if the request's If-None-Match names either representation of the text with this digest."""
+    """Return True if the request's If-None-Match is "*" or names the plain or the gzipped form of this digest."""
     given = request.headers.get("If-None-Match")
     if given is None:
         return False

@@ -44,7 +44,7 @@ _logger = log.get(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """Holds all that a resolver uses from outside: settings, stores, Kafka, a clock. Tests use stores in memory."""
+    """Holds the settings, stores, Kafka broker and clock of a resolver. Tests use stores in memory."""
 
     settings: Settings
     feeds: Mapping[str, Feed]
@@ -92,7 +92,7 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
 
 
 async def _connect(settings: Settings, feeds: Mapping[str, Feed], closing: AsyncExitStack) -> tuple[Resources, Health]:
-    """Connect to MongoDB and Kafka until `closing` ends; return the resources and the service's health."""
+    """Connect to MongoDB and Kafka; return the resources and the service's health. `closing` closes the connections."""
     address = settings.mongo.get_secret_value(), settings.mongo_db
     database = await closing.enter_async_context(mongo.connect(*address))
     answers = await closing.enter_async_context(mongo.connect_for_answers(*address))

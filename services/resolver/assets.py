@@ -12,15 +12,15 @@ from services.resolver.answers import Body, refuse
 from shared import compression
 
 _CACHED = "public, max-age=300"
-"""A file keeps its address when a release changes it. Browsers ask again after five minutes; 304 if it is the same."""
+"""A new release may change a file under the same address: browsers ask again after five minutes (304 if unchanged)."""
 _TYPES = {".js": "text/javascript; charset=utf-8", ".ts": "text/plain; charset=utf-8"}
-"""Not from `mimetypes`, which depends on the machine and takes .ts for a video."""
+"""Not taken from `mimetypes`, which depends on the machine and maps .ts to a video type."""
 
 
 class Assets:
     """Serves the files in `assets/`.
 
-    A file is read at the start, and compressed when it is first requested with gzip.
+    All files are read at the start. Each is compressed when it is first requested with gzip.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Reads keys in batches: all callers that want a key at the same time share one reading of it."""
+"""Reads keys in batches: callers that request the same key at the same time share one read."""
 
 import asyncio
 from collections import deque
@@ -15,12 +15,12 @@ Value = TypeVar("Value")
 WAIT_TIMEOUT_SECONDS = 5.0
 """How long callers wait for a batch at most, the time in the queue included."""
 MAX_PENDING_KEYS = 4_000
-"""About as many as are read in a second; a caller with more is better off at another replica, or a little later."""
+"""About as many keys as are read in a second. A caller beyond that is refused, and asks another replica or later."""
 _MAX_BATCH_KEYS = 200
 _CONCURRENCY = 2
 _SMALL_BATCH_KEYS = 16
-"""While another batch is read, a batch takes up to half of all pending keys, but may always have this many: of two
-batches of the same size, one is read while the other's callers are answered."""
+"""A batch may always have this many keys. While another batch is read, it may have up to half of all pending keys: of
+two batches of equal size, one is read while the callers of the other are answered."""
 _MIN_BATCH_KEYS = 12
 """While another batch is read, a batch with fewer keys lingers for more."""
 _LINGER_SECONDS = 0.003
@@ -38,11 +38,11 @@ class Batch(Generic[Key, Value]):
 
     keys: dict[Key, None] = field(default_factory=dict)
     outcome: Mapping[Key, Value] | Exception | None = None
-    """The values by key, or why there are none; None until the batch has ended."""
+    """The values by key, or the error that ended the batch; None until the batch has ended."""
     is_outdated: bool = False
-    """True if all keys were invalidated while they were read: the values may be from before."""
+    """True if all keys were invalidated while they were read: the values may be outdated."""
     invalidated_tags: set[Hashable] = field(default_factory=set)
-    """Tags that were invalidated while the keys were read: values with these tags may be from before."""
+    """Tags that were invalidated while the keys were read: values with these tags may be outdated."""
     has_lingered: bool = False
     deadline: asyncio.TimerHandle | None = None
     _traceback: TracebackType | None = None
@@ -59,7 +59,7 @@ class Batch(Generic[Key, Value]):
             self._waiters.append(ended)
             await ended
         if isinstance(self.outcome, Exception):
-            # Each caller raises it from where it was met; else each would add its frames to all others' traceback.
+            # The original traceback is restored; else each caller would add its own frames to the shared error.
             raise self.outcome.with_traceback(self._traceback)
         assert self.outcome is not None  # noqa: S101 - the batch has ended
         return self.outcome
@@ -86,7 +86,7 @@ class BatchedReader(Generic[Key, Value]):
     def __init__(self, read: Callable[[Batch[Key, Value]], Awaitable[Mapping[Key, Value]]]) -> None:
         self._read = read
         self._pending: dict[Key, Batch[Key, Value]] = {}
-        """By key, the batch that will bring it."""
+        """By key: the batch that will read it."""
         self._queue: deque[Batch[Key, Value]] = deque()
         self._running: dict[asyncio.Task[None], Batch[Key, Value]] = {}
 
@@ -96,13 +96,17 @@ class BatchedReader(Generic[Key, Value]):
         return not self._running and not self._queue
 
     def request(self, key: Key) -> Batch[Key, Value]:
-        """Return the batch that will bring a key; the key is queued unless it is pending. Raises Overloaded."""
+        """Return the batch that will read a key. Queue the key unless it is pending.
+
+        Raises Overloaded if the key is not pending and 4,000 others are.
+        """
         return self._joined(key) or self._add(key, self._batch_for(1))
 
     def request_all(self, keys: Iterable[Key], expected: int) -> Mapping[Batch[Key, Value], Collection[Key]]:
-        """Return the batches that will bring the keys, each with its part of them. Raises Overloaded.
+        """Return the batches that will read the keys, each with the keys that it reads.
 
-        Keys that are not pending are queued in one batch, which has room for `expected` keys.
+        Keys that are not pending are queued in one batch, chosen so that `expected` keys fit in. Raises Overloaded if
+        a key is not pending and 4,000 others are.
         """
         batches: dict[Batch[Key, Value], list[Key]] = {}
         own: Batch[Key, Value] | None = None
@@ -115,17 +119,20 @@ class BatchedReader(Generic[Key, Value]):
         return batches
 
     def invalidate(self, tags: Set[Hashable]) -> None:
-        """Mark the batches that are being read as possibly outdated for these tags; new callers do not join them."""
+        """Mark the running batches: values with these tags may be outdated. No new caller joins a marked batch."""
         for batch in self._running.values():
             batch.invalidated_tags |= tags
 
     def invalidate_all(self) -> None:
-        """Mark the batches that are being read as possibly outdated; new callers do not join them."""
+        """Mark the running batches: all their values may be outdated. No new caller joins a marked batch."""
         for batch in self._running.values():
             batch.is_outdated = True
 
     def _joined(self, key: Key) -> Batch[Key, Value] | None:
-        """Return the pending batch of a key, None if there is none that a new caller may join. Raises Overloaded."""
+        """Return the pending batch of a key, None if there is none or if it was invalidated.
+
+        Raises Overloaded instead of returning None if 4,000 keys are pending.
+        """
         batch = self._pending.get(key)
         if batch is None or batch.is_outdated or batch.invalidated_tags:
             if len(self._pending) >= MAX_PENDING_KEYS:
@@ -134,7 +141,7 @@ class BatchedReader(Generic[Key, Value]):
         return batch
 
     def _batch_for(self, keys: int) -> Batch[Key, Value]:
-        """Return the last queued batch if it has room for so many keys, else a new one at the queue's end."""
+        """Return the last queued batch if `keys` more keys fit in, else a new batch at the end of the queue."""
         if self._queue and self._has_room(self._queue[-1], keys):
             return self._queue[-1]
         loop = asyncio.get_running_loop()
@@ -158,7 +165,7 @@ class BatchedReader(Generic[Key, Value]):
         return batch
 
     def _read_next(self) -> None:
-        """Begin to read the first queued batch, unless two batches are being read or this one still lingers."""
+        """Start to read the first queued batch, unless two batches are running or it still lingers for more keys."""
         if self._queue and len(self._running) < _CONCURRENCY and self._is_ready(self._queue[0]):
             batch = self._queue.popleft()
             task = asyncio.create_task(self._run(batch))
@@ -185,14 +192,14 @@ class BatchedReader(Generic[Key, Value]):
             self._end(batch, StoreUnavailable("the resolver is being stopped"))
 
     def _end(self, batch: Batch[Key, Value], outcome: Mapping[Key, Value] | Exception) -> None:
-        """Give a batch's outcome to its callers, and make its keys no longer pending.
+        """End a batch: give its outcome to its callers, and remove it and its keys from the queue.
 
-        Do nothing if it has ended before.
+        Do nothing if the batch has ended already.
         """
         if batch.outcome is not None:
             return
         batch.end(outcome)
-        if batch in self._queue:  # its time was over before it could be read
+        if batch in self._queue:  # the batch timed out before it could be read
             self._queue.remove(batch)
         for key in batch.keys:
             if self._pending.get(key) is batch:

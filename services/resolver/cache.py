@@ -1,7 +1,7 @@
-"""A read-through cache: answers from memory while an entry is fresh, and reads all that is missing in batches.
+"""A read-through cache: returns values from memory while their entries are fresh, and reads the others in batches.
 
-Its jobs are apart: `entries.py` holds what was read, `batches.py` reads what is missing once for all callers, and
-`policy.py` decides how long an entry may answer, also while the database is unavailable.
+`entries.py` holds the values in memory, `batches.py` reads each missing key once for all callers, and `policy.py`
+decides how long an entry may be used, also while the database is unavailable.
 """
 
 import asyncio
@@ -21,8 +21,8 @@ Value = TypeVar("Value")
 class ReadThroughCache(Generic[Key, Value]):
     """Returns values of one kind by key: from memory while they are fresh, else read in batches.
 
-    `load` reads the values of keys from the database and returns one for each. `tags_of` returns, for a key and its
-    value, the tags by which events invalidate the entry; `size_of` returns the bytes that it takes.
+    `load` reads keys from the database and returns a value for each. `tags_of` returns, for a key and its value, the
+    tags by which events invalidate the entry; `size_of` returns the bytes of memory that the entry takes.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class ReadThroughCache(Generic[Key, Value]):
         self._policy = policy
         self._counts = counts
         self._entries: CacheEntries[Key, Value] = CacheEntries(max_bytes, counts)
-        self._entry = self._entries.by_key.get  # not a method of our own, which would add a call to every answer
+        self._entry = self._entries.by_key.get  # a method of ours would cost every answer another call
         self._reader: BatchedReader[Key, Value] = BatchedReader(self._read)
 
     def fresh(self, key: Key) -> Value | None:
@@ -52,12 +52,12 @@ class ReadThroughCache(Generic[Key, Value]):
         return entry.value
 
     def last(self, key: Key) -> Value | None:
-        """Return the value of a key that was read last, fresh or stale; None if there is no entry."""
+        """Return the value in memory of a key, fresh or stale; None if there is none."""
         entry = self._entry(key)
         return entry.value if entry else None
 
     async def get_one(self, key: Key) -> Value:
-        """Return the value of one key. Does the same as `get`, in less time, and raises the same errors."""
+        """Return the value of one key, with the same effects and errors as `get`, but faster."""
         now, entry = self._policy.now(), self._entry(key)
         if entry is not None and (entry.fresh_until > now or self._serves_stale(key, entry, now)):
             self._counts.hits += 1
@@ -66,7 +66,7 @@ class ReadThroughCache(Generic[Key, Value]):
         return (await self._values(self._reader.request(key), (key,)))[key]
 
     async def get(self, keys: Collection[Key]) -> dict[Key, Value]:
-        """Return the value of each key; those that are not in memory are read together.
+        """Return the value of each key. Keys without a fresh entry are read together.
 
         Raises StoreUnavailable, TimeoutError after 5 s, and Overloaded if too many keys are pending.
         """
@@ -87,7 +87,7 @@ class ReadThroughCache(Generic[Key, Value]):
     def invalidate(self, *tags: Hashable, remove: bool) -> None:
         """Invalidate all entries that have at least one of these tags: their values are read again when requested.
 
-        With `remove` the entries are removed; otherwise they still answer while the database is unavailable.
+        With `remove` the entries are removed; else their values are still returned while the database is unavailable.
         """
         self._reader.invalidate(set(tags))
         keys = self._entries.tagged(tags)
@@ -97,14 +97,14 @@ class ReadThroughCache(Generic[Key, Value]):
                 self._entries.remove(key)
 
     def invalidate_all(self) -> None:
-        """Invalidate all entries. They still answer while the database is unavailable."""
+        """Invalidate all entries. Their values are still returned while the database is unavailable."""
         self._reader.invalidate_all()
         self._entries.expire(self._entries.by_key)
 
     def _serves_stale(self, key: Key, entry: Entry[Value], now: float) -> bool:
-        """Return True if a stale entry may answer.
+        """Return True if a stale entry may be used, because the database is unavailable.
 
-        Then, if nothing is being read, also request its key to probe the database.
+        If so and no batch is pending, also queue the key, to find out whether the database is available again.
         """
         if not self._policy.allows_stale(entry.read_at, now):
             return False
@@ -124,7 +124,7 @@ class ReadThroughCache(Generic[Key, Value]):
         return {key: values[key] for key in keys}
 
     async def _read(self, batch: Batch[Key, Value]) -> Mapping[Key, Value]:
-        """Load the values of a batch, keep them, and return them."""
+        """Load and return the values of a batch. Add entries for those not invalidated meanwhile; evict old entries."""
         read_at = self._policy.now()
         values = await self._load_in_time(batch.keys)
         if not batch.is_outdated:
@@ -134,7 +134,10 @@ class ReadThroughCache(Generic[Key, Value]):
         return values
 
     async def _load_in_time(self, keys: Collection[Key]) -> Mapping[Key, Value]:
-        """Load values, and tell the policy whether the database answered. Raises StoreUnavailable."""
+        """Load values, and tell the policy whether the database answered.
+
+        Raises StoreUnavailable, also if the database does not answer within 2 s.
+        """
         try:
             async with asyncio.timeout(LOAD_TIMEOUT_SECONDS):
                 values = await self._load(keys)

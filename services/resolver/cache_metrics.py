@@ -1,4 +1,4 @@
-"""What caches count, and how Prometheus gets it."""
+"""Hits, misses and memory of the resolver's caches, as metrics of Prometheus."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 
 @dataclass(slots=True)
 class CacheCounts:
-    """Counts the hits, misses and bytes of one cache; in plain numbers, because every answer adds to them."""
+    """Counts the hits, misses and bytes of one cache. Plain integers: Prometheus' counters would slow down answers."""
 
     kind: str
     """The value of the metrics' label `kind`."""

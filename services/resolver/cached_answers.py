@@ -1,4 +1,4 @@
-"""An answer as it is cached: its bytes, and the demand for photos that it lacks."""
+"""An answer as the cache holds it: its bytes, and the last demand for its photos without a copy."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from shared.domain.priority import Priority
 from shared.stores.documents import ListingId
 
 _REPEAT_DEMAND_AFTER = timedelta(seconds=5)
-"""When demand for photos that are still missing is repeated: the first time it may have been dropped."""
+"""After how long a request repeats the demand for photos that are still missing: the queue may have dropped it."""
 
 
 @dataclass(slots=True)
@@ -29,10 +29,10 @@ class CachedAnswer:
         return self.listing_id[1]
 
     def notes_demand(self, priority: Priority, now: datetime) -> bool:
-        """Return True if this request should raise the missing photos to `priority`; note that it does.
+        """Return True if this request should raise the missing photos to `priority`, and record the time and priority.
 
-        The first request raises them, a request of a more urgent priority, and any request five seconds after the last
-        that did. The others return False.
+        True for the first request, for one with a more urgent priority than recorded, and for any request five seconds
+        or more after the recorded time.
         """
         is_recent = self._demanded_at is not None and now < self._demanded_at + _REPEAT_DEMAND_AFTER
         if is_recent and priority.rank >= self._demanded_as.rank:

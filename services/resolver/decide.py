@@ -1,4 +1,4 @@
-"""Which photos does a request make more urgent, and what can be shown of a photo? Pure."""
+"""The resolver's rules, without I/O: which photos a request raises in priority, and what to show of a photo."""
 
 import math
 from collections.abc import Collection, Sequence
@@ -17,12 +17,12 @@ from shared.stores.answers import ShownPhoto
 SOON_SECONDS = 5
 """Retry-After for a photo in flight, unless its turn in the queue is known to come later."""
 _MAX_QUEUE_SECONDS = 3_600.0
-"""A longer estimate of the queue says nothing. When a photo is due is known, however late that is."""
+"""Longer estimates of the queue are cut to this, because they are unreliable. A known due time is not cut."""
 
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """A listing with photos of raised priority; `released` are those of them that must be published as viewed."""
+    """A listing with photos of raised priority. For each photo in `released`, `image-outdated` must be published."""
 
     listing: Listing
     released: tuple[Photo, ...]
@@ -31,9 +31,10 @@ class Raised:
 def raise_photos(
     listing: Listing, image_ids: Collection[str], priority: Priority, feed: Feed, now: datetime
 ) -> Raised | None:  # fmt: skip
-    """Raise those of the photos that want an attempt to the priority; a view also releases them.
+    """Return the listing with those photos of `image_ids` that want an attempt raised to `priority`.
 
-    None if that changes nothing, as at each view of a photo but the first.
+    Priority `viewed` also releases photos. The result is None if nothing changes, as at each view of a photo but the
+    first.
     """
     changed: list[Photo] = []
     released: list[Photo] = []
@@ -51,19 +52,19 @@ def raise_photos(
 
 
 class Absence(Enum):
-    """Why there is nothing to show of a photo."""
+    """Why a photo has no copy to show."""
 
     GONE = auto()
     """The origin said that the photo does not exist."""
     ON_ITS_WAY = auto()
-    """It is in flight, or waits for its first attempt."""
+    """The photo is in flight, or waits for its first attempt."""
     LATER = auto()
-    """Its last attempt failed."""
+    """The photo's last attempt failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """There is no copy. `due_at` is when the next attempt is due; None if none is, or if the photo is in flight."""
+    """A photo has no copy. `due_at` is when its next attempt is due; None if none is due or the photo is in flight."""
 
     reason: Absence
     due_at: datetime | None
@@ -72,8 +73,8 @@ class Absent:
 def find_copy(found: ShownPhoto, requested_at: datetime) -> Copy | Absent:
     """Return the photo's copy, or why there is none.
 
-    A failure counts for the photo's visitor, who asked at `requested_at`, only if the attempt ended since: an older one
-    does not say that the attempt under way fails.
+    `requested_at` is when the visitor asked. While the photo is in flight, a failure of an attempt that ended before
+    `requested_at` is ignored: the attempt under way may succeed.
     """
     photo, due_at = found.photo, found.due_at
     if photo.copy is not None:
@@ -84,15 +85,16 @@ def find_copy(found: ShownPhoto, requested_at: datetime) -> Copy | Absent:
         photo.failure is not None and photo.attempted_at is not None and photo.attempted_at >= requested_at
     )
     if photo.released_at is not None and not has_failed_since:
-        # Its due time is the end of its lease, which says nothing of when the photo comes.
+        # While in flight, the due time is the end of the lease, not when the photo is expected.
         return Absent(Absence.ON_ITS_WAY, None)
     return Absent(Absence.ON_ITS_WAY if photo.failure is None else Absence.LATER, due_at)
 
 
 def retry_after_seconds(absent: Absent, queue_seconds: float | None, now: datetime) -> int:
-    """Return after how many seconds an absent photo is worth asking for again: when it is due and had its turn.
+    """Return the Retry-After of a photo without a copy, in seconds: the time until it is due, and then in the queue.
 
-    `queue_seconds` is how long viewed photos that are due now take; None if unknown.
+    `queue_seconds` is how long a viewed photo that becomes due now waits for its turn; None, for unknown, counts as 0.
+    The result is 5 without a due time, and at least 5 for a photo on its way, else at least 1.
     """
     if absent.due_at is None:
         return SOON_SECONDS
@@ -103,9 +105,9 @@ def retry_after_seconds(absent: Absent, queue_seconds: float | None, now: dateti
 
 
 def find_variant(copy: Copy, name: str, configured: Collection[str]) -> Variant | None:
-    """Return the copy's variant of this name; None if the name is unknown.
+    """Return the copy's variant of this name; None if the copy has no such variant and the name is not configured.
 
-    A copy made by older settings may lack a variant that is configured now: then its full one is returned.
+    A copy made by older settings may lack a variant that is configured now: then its full variant is returned.
     """
     found: Sequence[Variant] = [variant for variant in copy.variants if variant.name == name]
     if found:

@@ -1,4 +1,4 @@
-"""Demand: photos without a copy that visitors ask for. Their priority is raised behind the answer."""
+"""Demand: photos without a copy that visitors ask for. Their priority is raised after the answer was sent."""
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
@@ -64,9 +64,9 @@ class DemandQueue:
         self._has_more.set()
 
     async def raise_now(self, listing_id: ListingId, image_id: str) -> None:
-        """Raise a photo that a visitor waits for to priority `viewed`, past the queue.
+        """Raise a photo that a visitor waits for to priority `viewed` at once, without the queue.
 
-        Raises StoreUnavailable, Contention and BrokerUnavailable.
+        Do nothing if its feed is not configured. Raises StoreUnavailable, Contention and BrokerUnavailable.
         """
         if listing_id[0] in self._feeds:
             await self._raise({listing_id: {image_id}}, Priority.VIEWED)
@@ -118,7 +118,7 @@ class DemandQueue:
                 ImageOutdated.of(change.listing, photo) for change in raised for photo in change.released
             )
         except BrokerUnavailable:
-            # Reverted, so that the next view raises them again, and not only the end of their lease.
+            # Without the revert, they would count as in flight, and be due again only when their lease ends.
             unpublished = [readings[change.listing.feed, change.listing.key] for change in raised if change.released]
             await self._listings.write(listing.reverted() for listing in unpublished)
             raise

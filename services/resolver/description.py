@@ -1,4 +1,4 @@
-"""The routes that describe the API: an OpenAPI 3.1 document made of operations and models, and a page of it."""
+"""The routes that describe the API: an OpenAPI 3.1 document made of operations and models, and its HTML page."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -70,7 +70,7 @@ def openapi() -> Json:
 
 
 class _InOrder(GenerateJsonSchema):
-    """Makes JSON schemas with fields and examples in the order of the models; Pydantic would sort them."""
+    """Makes JSON schemas that keep the order of the models' fields; Pydantic would sort them by name."""
 
     def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:
         return value
@@ -118,7 +118,7 @@ def _parameters(place: str, model: type[BaseModel] | None) -> Iterator[Json]:
 
 
 def _without_null(schema: Json, definitions: Json) -> Json:
-    """Return the schema of a query parameter's value: an optional parameter is absent, never null."""
+    """Return the schema of a parameter's value without `null`: an optional parameter is absent, never null."""
     kinds = [kind for kind in schema.get("anyOf", [schema]) if kind.get("type") != "null"]
     kind = definitions[kinds[0]["$ref"].rsplit("/", 1)[1]] if "$ref" in kinds[0] else kinds[0]
     default = {"default": schema["default"]} if schema.get("default") is not None else {}

@@ -1,4 +1,4 @@
-"""The API's description as an HTML page: for phones and dark screens too, and without files from other sites."""
+"""Renders the OpenAPI document as an HTML page that needs no file from another site."""
 
 import html
 import json
@@ -14,7 +14,7 @@ Json = Mapping[str, Any]
 
 
 def page(document: Json) -> str:
-    """Return an OpenAPI document of the operations in `operations.py` as an HTML page."""
+    """Return the HTML page of an OpenAPI document, whose operations must be those of `operations.py`."""
     examples = {operation.id: operation.try_it for operation in OPERATIONS}
     operations = [
         (method, path, operation)
@@ -68,7 +68,7 @@ def _parameters(operation: Json) -> str:
 
 
 def _choices(schema: Json) -> str:
-    """Return the allowed values of a parameter and its default in words; empty if any text is allowed."""
+    """Return a sentence with the allowed values of a parameter and its default; empty if any value is allowed."""
     if "enum" not in schema:
         return ""
     values = [f"<code>{_text(value)}</code>" for value in schema["enum"]]
@@ -104,7 +104,7 @@ def _answer(item: tuple[str, Json]) -> str:
 
 
 def _example(answer: Json, schemas: Json) -> str:
-    """Return the example of an answer's model, to be unfolded; empty if the answer has no body."""
+    """Return the example of an answer's model as a folded `<details>` element; empty if the answer has no body."""
     for content in answer.get("content", {}).values():
         example = schemas[content["schema"]["$ref"].rsplit("/", 1)[1]]["examples"][0]
         text = html.escape(json.dumps(example, indent=2, ensure_ascii=False))
@@ -144,5 +144,5 @@ def _type(schema: Json) -> str:
 
 
 def _text(words: str) -> str:
-    """Return text as HTML; what stands in backticks becomes code."""
+    """Return text as HTML, with the parts in backticks as `<code>`."""
     return re.sub("`([^`]*)`", r"<code>\1</code>", html.escape(words))

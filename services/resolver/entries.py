@@ -20,7 +20,7 @@ class Entry(Generic[Value]):
 
     value: Value
     tags: frozenset[Hashable]
-    """What an event may name to invalidate the entry."""
+    """An event that names any of these tags invalidates the entry."""
     size: int
     """Bytes of memory that the entry takes."""
     read_at: float
@@ -32,7 +32,7 @@ class CacheEntries(Generic[Key, Value]):
 
     def __init__(self, max_bytes: int, counts: CacheCounts) -> None:
         self.by_key: OrderedDict[Key, Entry[Value]] = OrderedDict()
-        """To look entries up; changed by this class alone."""
+        """Others may read it; only this class changes it."""
         self._keys_by_tag: dict[Hashable, set[Key]] = {}
         self._max_bytes = max_bytes
         self._counts = counts
@@ -67,7 +67,7 @@ class CacheEntries(Generic[Key, Value]):
     def expire(self, keys: Iterable[Key]) -> None:
         """Make the entries of these keys stale.
 
-        They are kept, for they may answer while the database is unavailable.
+        Stale entries stay in memory, to be used while the database is unavailable.
         """
         for key in keys:
             self.by_key[key].fresh_until = 0.0

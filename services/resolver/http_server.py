@@ -15,9 +15,9 @@ from services.resolver import answers, middleware
 from services.resolver.answers import ProblemFound
 
 MAX_LINE_BYTES = 32_768
-"""Of the request line: an MLS's URL may be long, and every byte of it percent-encoded."""
+"""The limit of a request line: an MLS's URL may be long, with every byte percent-encoded."""
 IDLE_TIMEOUT_SECONDS = 75.0
-"""How long a client may take to send a whole head: longer than proxies keep connections, nginx's 60 s among them."""
+"""How long a connection waits for a whole request head. Longer than proxies keep idle connections (nginx: 60 s)."""
 WRITE_TIMEOUT_SECONDS = 30.0
 """How long a client may take to read what was sent before more can be sent."""
 _SHUTDOWN_TIMEOUT_SECONDS = 5.0
@@ -44,7 +44,7 @@ async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[N
 
 
 class _Server(web.Server):
-    """Handles requests as the given server does, on connections of the class `_Connection`."""
+    """Handles requests like `server`, on connections of class `_Connection`. Refuses unknown `Expect` headers."""
 
     def __init__(self, server: web.Server) -> None:
         super().__init__(
@@ -66,25 +66,25 @@ class _Server(web.Server):
 class _Connection(web.RequestHandler):
     """Handles a connection as aiohttp does, but answers malformed requests with problems.
 
-    The connection ends if its client does not read what is sent.
+    The connection is aborted if its client does not read for 30 s.
     """
 
     _write_deadline: asyncio.TimerHandle | None = None
 
     def pause_writing(self) -> None:
-        """Begin to wait for a client that does not read; called by asyncio."""
+        """Start the 30 s after which the connection is aborted; called by asyncio if the client does not read."""
         super().pause_writing()
         if self.transport is not None:
             loop = asyncio.get_running_loop()
             self._write_deadline = loop.call_later(WRITE_TIMEOUT_SECONDS, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """Stop waiting, for the client reads again; called by asyncio."""
+        """Cancel the abort; called by asyncio when the client reads again."""
         super().resume_writing()
         self._cancel_write_deadline()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Stop waiting, for the connection has ended; called by asyncio."""
+        """Cancel the abort; called by asyncio when the connection has ended."""
         super().connection_lost(exc)
         self._cancel_write_deadline()
 
@@ -99,7 +99,10 @@ class _Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Return the problem for a request that cannot be parsed; called by aiohttp."""
+        """Return the problem for a request that cannot be parsed; called by aiohttp.
+
+        Raises ConnectionError if part of an answer was sent already.
+        """
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun already")
         if isinstance(exc, LineTooLong):
@@ -109,21 +112,21 @@ class _Connection(web.RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Send an answer; if the rest of the request's body cannot be read, end the connection with it."""
+        """Send an answer. Close the connection after it if the rest of the request's body is malformed."""
         if request.content.exception() is not None:
             resp.force_close()
         return await super().finish_response(request, resp, start_time)
 
     def log_exception(self, *args: object, **kw: object) -> None:
-        """Log an error as aiohttp does, except for a malformed body that is found while its rest is read."""
+        """Log an error as aiohttp does, but not the error of a malformed request body."""
         if not isinstance(kw.get("exc_info"), web.RequestPayloadError):
             super().log_exception(*args, **kw)
 
 
 def _last_answer(problem: ProblemFound) -> web.Response:
-    """Return a problem as an answer that ends the connection, with the headers that the middleware would add.
+    """Return the answer for a problem, with the headers that the middleware would add; the connection closes after it.
 
-    The connection ends because it is not certain where the next request begins.
+    The connection is closed because the start of the next request is uncertain.
     """
     response = answers.problem(problem)
     response.headers.update(middleware.DATA_HEADERS | {"X-Request-Id": middleware.new_request_id()})
@@ -134,7 +137,7 @@ def _last_answer(problem: ProblemFound) -> web.Response:
 def _refusing_expectations(handler: _Handler) -> _Handler:
     """Return a handler that answers 417 to an unknown `Expect` header, and all else as `handler` does.
 
-    aiohttp would answer before any middleware, and repeat the header's value.
+    Without it, aiohttp would answer before any middleware, and repeat the header's value.
     """
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:

@@ -19,7 +19,8 @@ _logger = log.get(__name__)
 class CacheInvalidation:
     """Invalidates cached answers at each `image-downloaded` and `image-removed`.
 
-    Both topics are followed from their end. Events that are missed cost a second at most, the TTL of cached answers.
+    Both topics are read from their end. After a missed event, an outdated answer is served for at most a second, the
+    TTL of cached answers.
     """
 
     def __init__(
@@ -33,7 +34,7 @@ class CacheInvalidation:
         self._cache = cache
         self._waiters = waiters
         self.is_following = asyncio.Event()
-        """Set while every event from now on will be read."""
+        """Set while both topics are being read: no event from now on is missed."""
 
     async def follow(self) -> None:
         """Read events until Kafka becomes unavailable. Raises BrokerUnavailable."""

@@ -1,25 +1,25 @@
-"""What clients ask for, as keys of the resolver's caches."""
+"""The keys of the resolver's caches: which listing or photo a client asks for."""
 
 from typing import NamedTuple
 
 
 class ListingLookup(NamedTuple):
-    """Names the answers about a listing: there is one for each feed that displays the listing."""
+    """The cache key of the answers about a listing. Each feed that displays the listing has its own answer."""
 
     listing_key: str
     feed: str | None
-    """Only the answer of this feed; None: of all feeds."""
+    """The feed whose answer is wanted; None for the answers of all feeds."""
     max_photos: int | None
-    """Only so many of the first photos; None: all photos."""
+    """How many of the first photos are wanted; None for all photos."""
 
 
 class PhotoLookup(NamedTuple):
-    """Names a photo by its image id, or by the key of one of its URLs at the MLS. Exactly one of the two is given."""
+    """The cache key of a photo: its image id, or the key of one of its URLs at the MLS. One of the two is given."""
 
     image_id: str | None
     url_key: str | None = None
     listing_key: str | None = None
-    """Only a photo of this listing; None: of any listing."""
+    """The ListingKey of the listing that must show the photo; None for any listing."""
 
     @property
     def key(self) -> str:
@@ -27,5 +27,5 @@ class PhotoLookup(NamedTuple):
         return self.image_id or self.url_key or ""
 
     def admits(self, listing_key: str) -> bool:
-        """Return True if a photo of this listing may be the one that is looked up."""
+        """Return True if the lookup is not limited to another listing than this one."""
         return self.listing_key in (None, listing_key)

@@ -1,4 +1,4 @@
-"""What every answer goes through: a request id, problems in place of errors, headers, and the count of its time."""
+"""The HTTP middleware: gives every answer a request id and headers, turns errors into problems, and measures time."""
 
 import random
 import re
@@ -46,8 +46,8 @@ _logger = log.get(__name__)
 class HttpMiddleware:
     """Gives every answer its request id, headers and metrics, and answers errors with problems.
 
-    `origins` are the sites whose pages may read answers ("*" means all). `is_stale` returns True while answers may be
-    older than they should be, because the database is unavailable.
+    `origins` are the sites whose pages may read answers ("*" means all). `is_stale` returns True while answers may come
+    from stale cache entries, because the database is unavailable.
     """
 
     def __init__(self, origins: Collection[str], is_stale: Callable[[], bool], registry: CollectorRegistry) -> None:
@@ -59,7 +59,7 @@ class HttpMiddleware:
         )
         self._shed = Counter("listing_images_shed", "Refused, for more was asked than can be read", registry=registry)
         self._histograms: dict[tuple[web.AbstractResource | None, int], Histogram] = {}
-        """The histogram's children by route and status: to look one up by its labels costs as much as to count."""
+        """The histogram's children by route and status: a look-up by labels is as slow as the observation itself."""
 
     def for_aiohttp(self) -> Middleware:
         """Return the middleware as the function that `web.Application` takes."""
@@ -90,7 +90,7 @@ class HttpMiddleware:
         return response
 
     async def _answer(self, request: web.Request, handler: _Handler, request_id: str) -> web.StreamResponse:
-        """Return the handler's answer, or a problem if it raises an error. Details that no client needs are logged."""
+        """Return the handler's answer, or a problem if the handler raises an error. Log errors of our side."""
         try:
             return await handler(request)
         except ProblemFound as problem:
@@ -131,7 +131,7 @@ def new_request_id() -> str:
 
 
 def _refused(request: web.Request, refusal: web.HTTPException) -> web.Response:
-    """Return aiohttp's own refusal of a request as a problem; an OPTIONS request of a known address gets 204."""
+    """Return the problem for a refusal by aiohttp. An OPTIONS request to a known address gets 204 instead."""
     if isinstance(refusal, web.HTTPMethodNotAllowed):
         allowed = {"Allow": ", ".join(sorted({*refusal.allowed_methods, "OPTIONS"}))}
         if request.method == "OPTIONS":

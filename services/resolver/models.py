@@ -1,4 +1,4 @@
-"""What goes in and out over HTTP. Requests are checked by these models; the API's description is made of them all."""
+"""The bodies and parameters of the API. Requests are validated by these models; the OpenAPI document uses them all."""
 
 from datetime import datetime
 from enum import StrEnum

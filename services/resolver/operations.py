@@ -1,4 +1,4 @@
-"""The operations of the resolver's API: the facts that its OpenAPI document and its page are made of."""
+"""The operations of the resolver's API, from which the OpenAPI document and its HTML page are made."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ HEADERS: Mapping[str, tuple[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """The answer with one status: when it is given, its headers, and its possible bodies.
+    """An answer of an operation with one HTTP status. `when` is the description; `headers` are names in `HEADERS`.
 
     `content` maps a body's media type to its model, or to None for a picture.
     """

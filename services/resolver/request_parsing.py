@@ -1,6 +1,6 @@
-"""Reads requests as the models of `models.py` describe them; what a model does not allow is refused with a problem.
+"""Reads requests into the models of `models.py`; a request that its model does not allow is refused with a problem.
 
-A refusal repeats nothing of the request but the names of parameters that the models have.
+A refusal contains no text of the request except names of parameters that the models have.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ BODY_TIMEOUT_SECONDS = 5.0
 """How long a client may take to send a body."""
 _MAX_REPORTED_ERRORS = 5
 _NAMES = {"ListingKey": "the key"}
-"""What parameters are called in problems, if not by their names."""
+"""The words that problems use for parameters, if not their names."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -33,8 +33,8 @@ def listing_key(request: web.Request) -> str:
 def query(request: web.Request, model: type[Model]) -> Model:
     """Return a request's query parameters as a model.
 
-    An empty parameter counts as absent. Parameters that the model does not have are ignored. One that is given twice
-    is refused with 400, one that is too long with 413, a value that is not allowed with 422.
+    An empty parameter counts as absent. Parameters that the model does not have are ignored. A missing parameter, or
+    one that is given twice, is refused with 400, one that is too long with 413, an unknown `context` with 422.
     """
     if not request.rel_url.raw_query_string:
         parameters: Model = _without_parameters(model)
@@ -69,9 +69,9 @@ async def search(request: web.Request) -> ResolveRequest:
 
 @cache
 def _without_parameters(model: type[Model]) -> Model:
-    """Return the model of a request without parameters; refused if the model requires one.
+    """Return the model of a request without parameters. Refuse the request if the model requires a parameter.
 
-    It is made once, for most requests have none.
+    The result is cached, because most requests have no parameters.
     """
     return _validated(model, {})
 
@@ -92,7 +92,7 @@ def _validator(model: type[Model]) -> Callable[[Mapping[str, str]], Model]:
 
 
 def _refuse_parameter(error: ErrorDetails) -> NoReturn:
-    """Refuse a request for the first error that a model found in its parameters."""
+    """Raise the problem for an error that a model found in a request's parameters."""
     name = ".".join(_NAMES.get(str(part), str(part)) for part in error["loc"])
     match error["type"]:
         case "missing":
@@ -108,7 +108,7 @@ def _refuse_parameter(error: ErrorDetails) -> NoReturn:
 
 
 def _body_error(error: ErrorDetails) -> str:
-    """Return in words what is wrong with a field of a body. An unknown field's name is not repeated."""
+    """Return the sentence about an error in a field of a body. The name of an unknown field is not repeated."""
     if error["type"] == "extra_forbidden":
         return f"there are no fields but {', '.join(ResolveRequest.model_fields)}"
     return f"{'.'.join(map(str, error['loc'])) or 'body'}: {error['msg']}"

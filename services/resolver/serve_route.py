@@ -1,4 +1,4 @@
-"""The route that leads to a photo itself: a redirect to the copy's public URL, or a placeholder."""
+"""The route `/api/images/serve`: redirects to the public URL of a photo's copy, or sends a placeholder."""
 
 from collections.abc import Sequence
 from typing import NoReturn
@@ -22,7 +22,7 @@ _UNKNOWN = "no displayed listing shows this image"
 
 
 class ServeRoute:
-    """Leads requests to photos.
+    """Answers requests for a photo, by image id or URL, with a redirect or a placeholder.
 
     `variants` are the names of the configured variants; `wait_seconds` is how long a request waits for a download.
     """
@@ -68,7 +68,7 @@ class ServeRoute:
         return self._settled(request, state, variant)
 
     def _settled(self, request: web.Request, state: PhotoState, variant_name: str) -> web.Response:
-        """Return the answer for a photo that has a copy, is gone at the origin, or is no longer shown by a listing."""
+        """Return the answer for a photo that has a copy or is gone at the origin. Refuse one that no listing shows."""
         if state is None:
             refuse(404, _UNKNOWN)
         if isinstance(state, Copy):

@@ -1,4 +1,4 @@
-"""How long the viewed photos of a feed will take that are due now."""
+"""Estimates of how long viewed photos wait in the queue, for Retry-After."""
 
 import asyncio
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ _TIMEOUT_SECONDS = 0.5
 class WaitEstimates:
     """Estimates how long viewed photos wait for their download, from the throughput that the scheduler measured.
 
-    An estimate of a feed is used for a second, for all clients.
+    Each feed's estimate is used again for a second, for all clients.
     """
 
     def __init__(self, queue: ReleaseQueue, throughputs: Throughputs, feeds: Mapping[str, Feed], clock: Clock) -> None:
@@ -32,9 +32,9 @@ class WaitEstimates:
         """By feed: when the estimate was begun (seconds of the event loop's clock), and its task."""
 
     async def seconds(self, feed: str) -> float | None:
-        """Return in how many seconds a viewed photo of the feed has its turn if it becomes due now.
+        """Return after how many seconds a viewed photo of the feed has its turn if it becomes due now.
 
-        None means that nothing is known: the feed is not configured, its throughput was not measured, or the database
+        None if there is no estimate: the feed is not configured, its throughput was not measured, or the database
         does not answer in half a second.
         """
         if feed not in self._feeds:

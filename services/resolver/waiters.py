@@ -1,4 +1,4 @@
-"""Visitors who wait for a photo that is on its way: all who wait for the same photo share one watch over it."""
+"""Visitors who wait for a photo that is on its way. One task for each such photo reads its state for all of them."""
 
 import asyncio
 from contextlib import suppress
@@ -24,7 +24,7 @@ from shared.stores.errors import Contention, StoreUnavailable
 POLL_SECONDS = 0.5
 """How often a photo that visitors wait for is read without an event, in case the event is lost."""
 MAX_AWAITED_PHOTOS = 5_000
-"""Photos, not visitors: each photo is read by itself."""
+"""Counts photos, not visitors: each photo is read by its own task."""
 
 _logger = log.get(__name__)
 PhotoState = Copy | Absent | None
@@ -39,14 +39,14 @@ class _AwaitedPhoto:
     image_id: str
     since: datetime
     state: PhotoState
-    """As last read."""
+    """The state as last read."""
     outcomes: set[asyncio.Future[PhotoState]] = field(default_factory=set)
-    """One future for each visitor: leaving a future that all share would take a search through all who share it."""
+    """One future for each visitor. A shared future would be searched for each visitor who leaves."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Waiters:
-    """Lets visitors wait for photos. Each photo is read once for all visitors who wait for it."""
+    """Lets visitors wait for photos until their attempts have ended."""
 
     def __init__(self, cache: AnswerCache, demand: DemandQueue, clock: Clock, registry: CollectorRegistry) -> None:
         self._cache = cache
@@ -61,8 +61,8 @@ class Waiters:
     async def wait(self, shown: ShownPhoto, absent: Absent, seconds: float) -> PhotoState:
         """Raise a photo without a copy to priority `viewed`, and wait until its attempt has ended.
 
-        Returns the photo's state then, or as it is known after `seconds`. Raises Overloaded if visitors wait for too
-        many photos.
+        Returns the state of the photo when the attempt has ended, or its last known state after `seconds`. Raises
+        Overloaded if visitors wait for 5,000 other photos already.
         """
         photo = self._awaited.get(shown.photo.id) or self._begin(shown, absent)
         outcome: asyncio.Future[PhotoState] = asyncio.get_running_loop().create_future()
@@ -76,12 +76,12 @@ class Waiters:
             photo.outcomes.discard(outcome)
 
     def wake(self, image_id: str) -> None:
-        """Have a photo read now if visitors wait for it; called when an event says that the photo has changed."""
+        """Make the task that watches a photo read it now, if visitors wait for it; called when an event names it."""
         if photo := self._awaited.get(image_id):
             photo.changed.set()
 
     def _begin(self, shown: ShownPhoto, absent: Absent) -> _AwaitedPhoto:
-        """Start a task that watches over a photo, for its first visitor. Raises Overloaded."""
+        """Start the task that watches a photo, for its first visitor. Raises Overloaded at 5,000 watched photos."""
         if len(self._awaited) >= MAX_AWAITED_PHOTOS:
             raise Overloaded
         photo = _AwaitedPhoto((shown.feed, shown.listing_key), shown.photo.id, self._clock(), absent)
@@ -94,7 +94,7 @@ class Waiters:
     async def _watch(self, photo: _AwaitedPhoto) -> None:
         """Raise a photo's priority, then read it at each event and every half second, until its attempt has ended.
 
-        Then all visitors who wait for the photo get its state.
+        Then give its state to all visitors who wait for it. Ends early if all visitors have left.
         """
         try:
             await self._raise(photo)
@@ -119,10 +119,7 @@ class Waiters:
             _logger.warning("demand-dropped", image_id=photo.image_id, error=str(error))
 
     async def _read(self, photo: _AwaitedPhoto) -> PhotoState:
-        """Return the state of a photo as read from the database now.
-
-        The last known one if the database does not answer.
-        """
+        """Read a photo and return its state; the last known state if the database does not answer in time."""
         self._cache.invalidate_photo(photo.image_id)
         try:
             shown = await self._cache.photo(PhotoLookup(photo.image_id))
