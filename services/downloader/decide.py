@@ -58,15 +58,15 @@ def claimable(
     return list(found.values())
 
 
-def abandoned(listing: Listing, worker: str, in_hand: Collection[str], now: datetime) -> list[Photo]:
+def abandoned(listing: Listing, worker: str, in_flight_ids: Collection[str], now: datetime) -> list[Photo]:
     """Return the photos that an earlier run of the worker claimed and did not settle. They are deferred, due at `now`.
 
-    `in_hand` are the ids of the photos that are claimed or waiting in this run of the worker (see InFlight).
+    `in_flight_ids` are the ids of the photos that are claimed or waiting in this run of the worker (see InFlight).
     """
     return [
         lifecycle.defer(photo, now)
         for photo in listing.photos
-        if photo.claim is not None and photo.claim.worker == worker and photo.id not in in_hand
+        if photo.claim is not None and photo.claim.worker == worker and photo.id not in in_flight_ids
     ]
 
 

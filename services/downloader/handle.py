@@ -125,8 +125,8 @@ class Handler:
         """
         parts = self._parts
         claimed = await parts.listings.claimed_by(parts.worker, _MAX_RESUMED)
-        in_hand, now = self._in_flight.image_ids(), parts.clock()
-        abandoned = [(listing, decide.abandoned(listing, parts.worker, in_hand, now)) for listing in claimed]
+        in_flight_ids, now = self._in_flight.image_ids(), parts.clock()
+        abandoned = [(listing, decide.abandoned(listing, parts.worker, in_flight_ids, now)) for listing in claimed]
         await parts.listings.write(listing.with_photos(photos) for listing, photos in abandoned if photos)
 
     def drain(self) -> None:

@@ -72,9 +72,9 @@ def take(ledger: Ledger, feed: Feed, demand: Demand, now: datetime) -> tuple[Led
     limits, is_viewed = limits_of(feed, demand.priority), demand.priority is Priority.VIEWED
     free_slots = _free_slots(ledger, feed, limits, is_viewed)
     if free_slots <= 0:
-        with_slot_kept = _with_slot_kept(ledger) if is_viewed else None
+        with_slot_reserved = _with_slot_reserved(ledger) if is_viewed else None
         busy_micros = _BUSY_VIEWED_MICROS if is_viewed else _BUSY_MICROS
-        return with_slot_kept or if_refused, _refusal(ledger.as_of + busy_micros)
+        return with_slot_reserved or if_refused, _refusal(ledger.as_of + busy_micros)
 
     count = min(demand.count, 1 if ledger.breaker else feed.batch_size, free_slots)
     taken, times = _planned(ledger, limits, demand, count)
@@ -182,8 +182,8 @@ def _with_slot(ledger: Ledger, slot: str, at: Moment, slot_seconds: float) -> Le
     return replace(ledger, slots={**ledger.slots, slot: Moment(at + to_micros(slot_seconds))})
 
 
-def _with_slot_kept(ledger: Ledger) -> Ledger | None:
-    """Return the ledger in which the next free slot is kept for a viewed photo; None if a slot is kept already."""
+def _with_slot_reserved(ledger: Ledger) -> Ledger | None:
+    """Return the ledger in which the next free slot is reserved for a viewed photo; None if one is reserved already."""
     if ledger.viewed_slot_until > ledger.as_of + _KEPT_FOR_VIEWED_MICROS // 2:
         return None
     return replace(ledger, viewed_slot_until=Moment(ledger.as_of + _KEPT_FOR_VIEWED_MICROS))

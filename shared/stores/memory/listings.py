@@ -74,12 +74,12 @@ class MemoryListings:
     async def in_flight(self, feed: str, now: datetime) -> int:
         return sum(
             document["in_work"]
-            for document in self._of_feed(feed)
+            for document in self._documents_of(feed)
             if "leased_until" in document and document["leased_until"] > now
         )
 
     async def ahead_of(self, feed: str, priority: Priority, due_at: datetime, now: datetime) -> int:
-        queued = [item for document in self._of_feed(feed) for item in document["queue"].items()]
+        queued = [item for document in self._documents_of(feed) for item in document["queue"].items()]
         return sum(
             queue["photos"]
             for name, queue in queued
@@ -104,19 +104,19 @@ class MemoryListings:
         return [from_document(document) for document in due[:limit]]
 
     async def held(self, feed: str, reason: RemovalReason, limit: int) -> Sequence[Listing]:
-        hidden = [document for document in self._of_feed(feed) if document["hidden"]]
+        hidden = [document for document in self._documents_of(feed) if document["hidden"]]
         held = [document for document in hidden if document["hidden"].get("held_until") == UNTIL_DECIDED]
         return [from_document(document) for document in held if document["hidden"]["reason"] == reason][:limit]
 
     async def turned_hidden(self, feed: str, reason: RemovalReason, since: datetime, until: datetime) -> int:
-        hidden = [document["hidden"] for document in self._of_feed(feed) if document["hidden"]]
+        hidden = [document["hidden"] for document in self._documents_of(feed) if document["hidden"]]
         return sum(
             facts["reason"] == reason and "was_displayed" in facts and since < facts["since"] <= until
             for facts in hidden
         )
 
     async def displayed_count(self, feed: str) -> int:
-        return sum(document["displayed"] for document in self._of_feed(feed))
+        return sum(document["displayed"] for document in self._documents_of(feed))
 
     async def by_key(self, listing_key: str) -> Sequence[Listing]:
         return self._where(lambda listing: listing.key == listing_key)
@@ -140,7 +140,7 @@ class MemoryListings:
         return sorted({document["feed"] for document in self._documents.values()})
 
     async def counts(self, feed: str, now: datetime) -> FeedCounts:
-        documents = self._of_feed(feed)
+        documents = self._documents_of(feed)
         queued = {
             priority.value: sum(
                 document["queue"][priority]["photos"] for document in documents if priority in document["queue"]
@@ -191,7 +191,7 @@ class MemoryListings:
     def _has(self, listing_id: ListingId) -> bool:
         return listing_id in self._documents
 
-    def _of_feed(self, feed: str) -> list[Document]:
+    def _documents_of(self, feed: str) -> list[Document]:
         return [document for document in self._documents.values() if document["feed"] == feed]
 
     def _where(self, is_wanted: Callable[[Listing], bool]) -> Sequence[Listing]:
@@ -199,7 +199,7 @@ class MemoryListings:
 
     def _by_time(self, feed: str, field: str, is_wanted: Callable[[datetime], bool]) -> list[Document]:
         """Return a feed's documents that have a wanted time in a field, sorted by it."""
-        found = [document for document in self._of_feed(feed) if field in document and is_wanted(document[field])]
+        found = [document for document in self._documents_of(feed) if field in document and is_wanted(document[field])]
         return sorted(found, key=operator.itemgetter(field))
 
     def _most_urgent(self, feed: str, now: datetime) -> list[Document]:
