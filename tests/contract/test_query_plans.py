@@ -175,7 +175,7 @@ SORTED = {
     "recheck_due",
     "removal_due",
     "displayed_keys",
-    *(name for name in QUERIES if name.startswith(("search", "queue", "coming"))),
+    *(name for name in QUERIES if name.startswith(("search", "queue", "upcoming"))),
 }
 
 
