@@ -1,4 +1,4 @@
-"""What is answered of displayed listings, by the store in memory and by MongoDB alike."""
+"""Both stores of answers, in memory and in MongoDB, answer for displayed listings in the same way."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
@@ -22,7 +22,7 @@ from tests.contract.conftest import KEYS, RENDERER, Listings
 from tests.servers import Namespace
 
 
-async def test_shown_photos_are_found_by_id_and_by_url_each_by_itself(listings: Listings, answers: Answers) -> None:
+async def test_photos_of_displayed_listings_are_found_by_id_and_by_url(listings: Listings, answers: Answers) -> None:
     late = a_photo("b", key="X2", url_keys=(url_key("u"), url_key("large u")), not_before=after(9))
     leaving = image_id(FEED, "X4", "a")
     await listings.write(
@@ -35,8 +35,8 @@ async def test_shown_photos_are_found_by_id_and_by_url_each_by_itself(listings: 
     )
 
     async def found(ids: list[str], urls: list[str]) -> list[tuple[str, str, datetime | None]]:
-        shown = await answers.showing(ids, [url_key(url) for url in urls])
-        return sorted((one.listing_key, one.photo.object_id, one.due_at) for one in shown)
+        found_photos = await answers.showing(ids, [url_key(url) for url in urls])
+        return sorted((shown.listing_key, shown.photo.object_id, shown.due_at) for shown in found_photos)
 
     ids = [image_id(FEED, key, name) for key in ("X1", "X2", "X3", "X4") for name in "ab"]
     everything = [("X1", "a", NOW), ("X1", "b", None), ("X2", "a", NOW), ("X2", "b", after(9)), ("X4", "a", None)]
@@ -46,17 +46,15 @@ async def test_shown_photos_are_found_by_id_and_by_url_each_by_itself(listings: 
     assert await found([], ["https://photos.example.com/a.jpg"]) == [everything[0], everything[2], everything[4]]
     assert await found([ids[0]], ["u"]) == [("X1", "a", NOW), ("X2", "b", after(9))]
     assert await found(["$photos.id", "$$this.id"], []) == []
-    assert await found([late.id, "$$this.id"], ["$$key"]) == [("X2", "b", after(9))], "words, never expressions"
+    assert await found([late.id, "$$this.id"], ["$$key"]) == [("X2", "b", after(9))], "an id is no expression"
     assert await found([], []) == []
     (whole,) = await answers.showing([late.id], [])
     assert whole.photo == replace(late, order=1)
 
 
-async def test_the_answer_of_a_photo_is_found_by_any_of_its_urls(listings: Listings, answers: Answers) -> None:
-    two, held = (
-        url_key("https://photos.example.com/a.jpg"),
-        a_downloaded_photo("h", key="X2", url_keys=(url_key("https://h"),)),
-    )
+async def test_a_photos_answer_is_found_by_each_of_its_urls(listings: Listings, answers: Answers) -> None:
+    two = url_key("https://photos.example.com/a.jpg")
+    held = a_downloaded_photo("h", key="X2", url_keys=(url_key("https://h"),))
     written = [
         a_listing(a_photo("b"), a_photo("a", url_keys=(two, url_key("large"))), key="X1"),
         a_listing(held, a_photo("a", key="X2", forced_at=NOW), key="X2"),
@@ -65,12 +63,12 @@ async def test_the_answer_of_a_photo_is_found_by_any_of_its_urls(listings: Listi
     await listings.write(written)
 
     async def found(*urls: str, every: bool = True) -> list[tuple[str, str, bool, bool]]:
-        some = await answers.photo_answers([url_key(url) for url in urls], every=every)
-        for one in some:
-            (whole,) = await answers.answers([one.listing_key], None)
-            assert one.json in whole.rendered
-            assert orjson.loads(one.json)["id"] == one.image_id
-        return sorted((one.listing_key, one.image_id, one.has_copy, one.is_missing) for one in some)
+        photos = await answers.photo_answers([url_key(url) for url in urls], every=every)
+        for photo in photos:
+            (whole,) = await answers.answers([photo.listing_key], None)
+            assert photo.json in whole.rendered
+            assert orjson.loads(photo.json)["id"] == photo.image_id
+        return sorted((photo.listing_key, photo.image_id, photo.has_copy, photo.is_missing) for photo in photos)
 
     first, second = ("X1", image_id(FEED, KEY, "a"), False, True), ("X2", image_id(FEED, "X2", "a"), False, True)
     assert await found("https://photos.example.com/a.jpg") == [first, second]
@@ -86,7 +84,7 @@ async def test_the_answer_of_a_photo_is_found_by_any_of_its_urls(listings: Listi
     assert await found() == await found("nothing") == await found("nothing", every=False) == []
 
 
-async def test_what_a_view_makes_more_urgent_is_missing_in_an_answer(listings: Listings, answers: Answers) -> None:
+async def test_missing_photos_of_an_answer_are_those_that_want_an_attempt(listings: Listings, answers: Answers) -> None:
     outdated = a_downloaded_photo("o", announced_at=after(1))
     spent = a_photo("s", used_url_key=url_key("https://photos.example.com/s.jpg"))
     await listings.write([a_listing(a_downloaded_photo("h", forced_at=NOW), a_photo("p"), outdated, spent)])
@@ -98,7 +96,7 @@ def ids_in(answer: Answer) -> list[str]:
     return [orjson.loads(fragment)["id"] for fragment in answer.rendered]
 
 
-async def test_an_answer_holds_the_photos_in_order_ready_to_send(listings: Listings, answers: Answers) -> None:
+async def test_an_answer_has_the_fragments_of_all_photos_in_order(listings: Listings, answers: Answers) -> None:
     listing = a_listing(a_photo("z"), a_downloaded_photo("a"), a_photo("m"))
     await listings.write([listing])
     (answer,) = await answers.answers([KEY], None)
@@ -109,7 +107,7 @@ async def test_an_answer_holds_the_photos_in_order_ready_to_send(listings: Listi
 
 
 @pytest.mark.parametrize(("photos", "expected"), [(None, 3), (1, 1), (2, 2), (3, 3), (9, 3)])
-async def test_an_answer_holds_at_most_so_many_photos(
+async def test_an_answer_has_at_most_the_requested_number_of_photos(
     listings: Listings, answers: Answers, photos: int | None, expected: int
 ) -> None:
     await listings.write([a_listing(a_photo("a"), a_photo("b"), a_photo("c"))])
@@ -126,7 +124,7 @@ async def test_an_answer_holds_at_most_so_many_photos(
         ([], []),
     ],
 )
-async def test_only_displayed_listings_are_answered(
+async def test_only_displayed_listings_have_answers(
     listings: Listings, answers: Answers, keys: Sequence[str], expected: list[tuple[str, str]]
 ) -> None:
     await listings.write(
@@ -138,26 +136,24 @@ async def test_only_displayed_listings_are_answered(
         ]
     )
     found = await answers.answers(keys, None)
-    assert sorted((one.feed, one.listing_key) for one in found) == expected
+    assert sorted((answer.feed, answer.listing_key) for answer in found) == expected
 
 
 @pytest.mark.parametrize("key", KEYS, ids=lambda key: repr(key)[:12])
-async def test_a_listing_with_an_unusual_key_is_answered_like_any_other(
-    listings: Listings, answers: Answers, key: str
-) -> None:
+async def test_a_listing_with_an_unusual_key_has_an_answer(listings: Listings, answers: Answers, key: str) -> None:
     await listings.write([a_listing(a_photo(key=key), key=key)])
-    assert [one.listing_key for one in await answers.answers([key], None)] == [key]
+    assert [answer.listing_key for answer in await answers.answers([key], None)] == [key]
 
 
 class Databases:
-    """The two connections to one database, on which stores of any public address can be made."""
+    """The two connections to one database; makes stores for resolvers with different public addresses."""
 
     def __init__(self, writing: mongo.Database, reading: mongo.AnswersDatabase) -> None:
         self.writing = writing
         self._reading = reading
 
     def stores(self, address: str) -> tuple[MongoListings, MongoAnswers]:
-        """Return the stores of a resolver whose public address is this."""
+        """Return the stores of a resolver with this public address."""
         renderer = Renderer(address)
         listings = MongoListings(self.writing, renderer)
         return listings, MongoAnswers(self._reading, listings, renderer)
@@ -171,7 +167,7 @@ async def databases(namespace: Namespace) -> AsyncIterator[Databases]:
         await writing.client.drop_database(namespace.db)
 
 
-async def test_what_older_rules_rendered_is_rendered_anew_when_read_and_recorded(databases: Databases) -> None:
+async def test_fragments_of_other_settings_are_rendered_anew_and_written_once(databases: Databases) -> None:
     listing, newer = a_listing(a_downloaded_photo("a"), a_downloaded_photo("b")), Renderer("https://new.example.com")
     await databases.stores("https://old.example.com")[0].write([listing])
     listings, answers = databases.stores("https://new.example.com")
@@ -180,12 +176,12 @@ async def test_what_older_rules_rendered_is_rendered_anew_when_read_and_recorded
     (answer,) = await answers.answers([KEY], 1)
     (unchanged,) = await databases.writing["listings"].find().to_list(None)
     assert [*answer.rendered, photo.json] == newer.fragments(listing)
-    assert recorded == unchanged, "it is recorded once"
-    assert [one["json"] for one in unchanged["rendered"]] == newer.fragments(listing)
+    assert recorded == unchanged, "the second read finds it rendered, and writes nothing"
+    assert [rendered["json"] for rendered in unchanged["rendered"]] == newer.fragments(listing)
     assert await listings.get(FEED, KEY) == replace(listing, revision=2)
 
 
-async def test_what_turns_hidden_before_it_is_rendered_anew_is_not_answered(
+async def test_a_listing_hidden_while_it_is_rendered_anew_has_no_answer(
     databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, _ = databases.stores("https://old.example.com")
@@ -202,7 +198,7 @@ async def test_what_turns_hidden_before_it_is_rendered_anew_is_not_answered(
     assert await answers.answers([KEY], None) == []
 
 
-async def test_two_of_different_settings_do_not_record_by_turns_without_end(databases: Databases) -> None:
+async def test_processes_with_different_settings_rewrite_a_listing_once_each(databases: Databases) -> None:
     addresses = ["https://a.example.com", "https://b.example.com"]
     stores = [databases.stores(address) for address in addresses]
     (listings, _), _ = stores
@@ -216,12 +212,12 @@ async def test_two_of_different_settings_do_not_record_by_turns_without_end(data
     assert found.revision == 3, "once each"
 
 
-@pytest.mark.parametrize("fault", ["it fails", "it hangs"])
-async def test_an_answer_does_not_wait_for_its_record(
-    databases: Databases, fault: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("failure", ["it fails", "it hangs"])
+async def test_an_answer_is_given_although_the_rewrite_fails_or_hangs(
+    databases: Databases, failure: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def cannot(*_: object) -> None:
-        if fault == "it fails":
+        if failure == "it fails":
             raise StoreUnavailable("full")
         await asyncio.sleep(60)
 
@@ -232,8 +228,8 @@ async def test_an_answer_does_not_wait_for_its_record(
     assert "https://new.example.com/" in answer.rendered[0]
 
 
-@pytest.mark.servers  # it needs none, but the driver's patience lasts for seconds
-async def test_answers_of_a_database_that_is_away_are_said_to_be_unavailable(unused_tcp_port: int) -> None:
+@pytest.mark.servers  # needs no server, but the driver's timeouts take seconds
+async def test_answers_of_an_unreachable_database_raise_store_unavailable(unused_tcp_port: int) -> None:
     uri = f"mongodb://127.0.0.1:{unused_tcp_port}/?directConnection=true"
     async with mongo.connect_for_answers(uri, "nowhere") as reading:
         answers = MongoAnswers(reading, MemoryListings(RENDERER), RENDERER)

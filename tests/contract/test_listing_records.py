@@ -89,7 +89,7 @@ async def test_a_listing_with_an_unusual_key_is_found(listings: Listings, key: s
 async def test_unusual_keys_identify_different_listings(listings: Listings) -> None:
     assert not await listings.write(a_listing(key=key, city=f"city of {key[:9]!r}") for key in KEYS)
     found = await listings.get_many([(FEED, key) for key in KEYS])
-    assert {key: one.city for (_, key), one in found.items()} == {key: f"city of {key[:9]!r}" for key in KEYS}
+    assert {key: listing.city for (_, key), listing in found.items()} == {key: f"city of {key[:9]!r}" for key in KEYS}
 
 
 async def test_a_write_raises_the_revision_and_is_refused_for_any_other_revision(listings: Listings) -> None:
@@ -114,7 +114,7 @@ async def test_other_listings_are_written_if_one_is_refused(listings: Listings) 
     changes = [a_listing(key=key, revision=revision, city="new") for key, revision in (("X1", 0), ("X2", 1), ("X3", 0))]
     assert set(await listings.write(changes)) == {(FEED, "X1")}
     found = await listings.get_many([(FEED, key) for key in ("X1", "X2", "X3")])
-    assert {key: (one.city, one.revision) for (_, key), one in found.items()} == {
+    assert {key: (listing.city, listing.revision) for (_, key), listing in found.items()} == {
         "X1": ("Guelph", 1),
         "X2": ("new", 2),
         "X3": ("new", 1),
@@ -135,7 +135,7 @@ async def test_one_of_many_concurrent_writers_is_accepted(listings: Listings, re
 
 
 async def test_exactly_the_writes_that_are_not_refused_are_stored(listings: Listings) -> None:
-    """What one wrote and was told to be refused is lost: nobody says what was marked."""
+    """A write that was stored but reported as refused would be made, and announced, twice."""
     keys = ("X1", "X2", "X3")
     written: Counter[str] = Counter()
 
@@ -144,11 +144,11 @@ async def test_exactly_the_writes_that_are_not_refused_are_stored(listings: List
             known = await listings.get_many([(FEED, key) for key in keys])
             read = [known.get((FEED, key), a_listing(key=key)) for key in keys]
             refused = await listings.write(read)
-            written.update(one.key for one in read if (one.feed, one.key) not in refused)
+            written.update(listing.key for listing in read if (listing.feed, listing.key) not in refused)
 
     await asyncio.gather(*(write_often() for _ in range(8)))
     known = await listings.get_many([(FEED, key) for key in keys])
-    assert {key: one.revision for (_, key), one in known.items()} == written
+    assert {key: listing.revision for (_, key), listing in known.items()} == written
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ async def test_pages_of_a_feed_are_in_the_order_of_the_listing_key(
     listings: Listings, after_key: str, limit: int, expected: list[str]
 ) -> None:
     await listings.write([a_listing(key="c"), a_listing(key="a"), a_listing(key="b"), a_listing(key="b", feed="other")])
-    assert [one.key for one in await listings.page(FEED, after_key, limit)] == expected
+    assert [listing.key for listing in await listings.page(FEED, after_key, limit)] == expected
 
 
 async def test_recorded_states_have_version_and_display_of_each_listing(listings: Listings) -> None:
@@ -223,7 +223,7 @@ async def test_an_operators_removals_are_read_as_they_were_written(listings: Lis
     assert await listings.get(FEED, KEY) == replace(whole, revision=1)
 
 
-@pytest.mark.servers  # it needs none, but the driver's patience lasts for seconds
+@pytest.mark.servers  # needs no server, but the driver's timeouts take seconds
 async def test_calls_to_an_unreachable_database_raise_store_unavailable(unused_tcp_port: int) -> None:
     async with mongo.connect(f"mongodb://127.0.0.1:{unused_tcp_port}/?directConnection=true", "nowhere") as database:
         store = MongoListings(database, RENDERER)

@@ -20,11 +20,11 @@ async def test_feeds_with_recorded_listings_are_named_in_order(listings: Listing
     assert await listings.feeds() == ["a-b", "b", "c"]
 
 
-@pytest.mark.parametrize("at_once", [1, 2, 5_000])
+@pytest.mark.parametrize("batch_size", [1, 2, 5_000])
 async def test_counts_of_a_feed_are_the_same_for_every_batch_size(
-    listings: Listings, at_once: int, monkeypatch: pytest.MonkeyPatch
+    listings: Listings, batch_size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.stores.mongo.listing_reports._COUNT_BATCH_SIZE", at_once)
+    monkeypatch.setattr("shared.stores.mongo.listing_reports._COUNT_BATCH_SIZE", batch_size)
     failed = a_photo("f", failure=Failure(Reason.TIMEOUT), not_before=after(60))
     outdated = a_downloaded_photo("o", announced_at=after(1), priority=Priority.VIEWED, not_before=after(5))
     await listings.write(

@@ -14,7 +14,7 @@ from tests.contract.listings import keys_of, summary_keys
 
 async def test_a_listing_key_is_found_in_every_feed(listings: Listings) -> None:
     await listings.write([a_listing(), a_listing(feed="other", hidden=hidden()), a_listing(key="X2")])
-    assert sorted(one.feed for one in await listings.by_key(KEY)) == ["other", FEED]
+    assert sorted(listing.feed for listing in await listings.by_key(KEY)) == ["other", FEED]
     assert await listings.by_key("X3") == []
 
 

@@ -1,4 +1,4 @@
-"""What the two buckets promise, kept by the ones in memory and by a real S3 server alike."""
+"""Both stores of objects, in memory and in a real S3 server, keep the same contract."""
 
 import asyncio
 import tracemalloc
@@ -38,7 +38,7 @@ def settings_of(namespace: Namespace) -> Settings:
 
 @pytest.fixture
 async def real(namespace: Namespace) -> AsyncIterator[MinioObjects]:
-    """The buckets of an S3 server, empty."""
+    """Empty buckets of an S3 server."""
     objects = MinioObjects(settings_of(namespace))
     await objects.apply_buckets()
     yield objects
@@ -47,7 +47,7 @@ async def real(namespace: Namespace) -> AsyncIterator[MinioObjects]:
 
 @pytest.fixture(params=["memory", pytest.param("real", marks=pytest.mark.servers)])
 def objects(request: pytest.FixtureRequest) -> Objects:
-    """Empty buckets."""
+    """Empty buckets, in memory or of an S3 server."""
     if request.param == "memory":
         return MemoryObjects()
     found: MinioObjects = request.getfixturevalue("real")
@@ -55,7 +55,7 @@ def objects(request: pytest.FixtureRequest) -> Objects:
 
 
 async def put(objects: Objects, folder: Path, bucket: Bucket, contents: Mapping[str, bytes]) -> None:
-    """Store bytes under keys."""
+    """Store objects: their bytes by their keys."""
     for index, (key, content) in enumerate(contents.items()):
         source = folder / f"{bucket}-{index}"
         source.write_bytes(content)
@@ -63,14 +63,14 @@ async def put(objects: Objects, folder: Path, bucket: Bucket, contents: Mapping[
 
 
 @pytest.mark.parametrize("content", [b"x", b"\x00\xff\r\n" * 1_000, bytes(6_000_000)], ids=["1", "4 kB", "6 MB"])
-async def test_an_object_holds_the_bytes_that_were_put(objects: Objects, tmp_path: Path, content: bytes) -> None:
+async def test_an_object_has_the_bytes_that_were_put(objects: Objects, tmp_path: Path, content: bytes) -> None:
     await put(objects, tmp_path, Bucket.PUBLIC, {"f/l/p/1/full.webp": content})
     assert await objects.get(Bucket.PUBLIC, "f/l/p/1/full.webp") == content
     assert await objects.save(Bucket.PUBLIC, "f/l/p/1/full.webp", tmp_path / "saved")
     assert (tmp_path / "saved").read_bytes() == content
 
 
-async def test_the_buckets_are_apart(objects: Objects, tmp_path: Path) -> None:
+async def test_the_two_buckets_are_independent(objects: Objects, tmp_path: Path) -> None:
     await put(objects, tmp_path, Bucket.PUBLIC, {"f/l/a": b"public", "f/l/b": b"public"})
     await put(objects, tmp_path, Bucket.ORIGINALS, {"f/l/a": b"original"})
     assert await objects.get(Bucket.PUBLIC, "f/l/a") == b"public"
@@ -80,7 +80,7 @@ async def test_the_buckets_are_apart(objects: Objects, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bucket", BOTH)
-async def test_what_is_not_there_is_none_and_its_deletion_no_error(
+async def test_a_missing_object_is_none_and_deleting_one_is_no_error(
     objects: Objects, bucket: Bucket, tmp_path: Path
 ) -> None:
     assert await objects.get(bucket, "f/l/nothing") is None
@@ -91,14 +91,14 @@ async def test_what_is_not_there_is_none_and_its_deletion_no_error(
     await objects.delete(bucket, [])
 
 
-async def test_the_same_object_may_be_put_again(objects: Objects, tmp_path: Path) -> None:
+async def test_an_object_can_be_put_twice(objects: Objects, tmp_path: Path) -> None:
     for _ in range(2):
         await put(objects, tmp_path, Bucket.PUBLIC, {"f/l/a": b"same"})
     assert await objects.get(Bucket.PUBLIC, "f/l/a") == b"same"
     assert list(await objects.list(Bucket.PUBLIC, "f/l/")) == ["f/l/a"]
 
 
-async def test_only_the_keys_below_a_prefix_are_listed_however_deep(objects: Objects, tmp_path: Path) -> None:
+async def test_all_keys_with_a_prefix_are_listed_at_any_depth(objects: Objects, tmp_path: Path) -> None:
     stored = ["f/l/p/1/a", "f/l/p/2/a", "f/l/p2/1/a", "f/l2/p/1/a", "f2/l/p/1/a"]
     await put(objects, tmp_path, Bucket.PUBLIC, dict.fromkeys(stored, b"x"))
     assert sorted(await objects.list(Bucket.PUBLIC, "f/l/p/")) == stored[:2]
@@ -107,7 +107,7 @@ async def test_only_the_keys_below_a_prefix_are_listed_however_deep(objects: Obj
     assert list(await objects.list(Bucket.PUBLIC, "f/l/p/3/")) == []
 
 
-async def test_what_is_deleted_is_gone_and_nothing_else(objects: Objects, tmp_path: Path) -> None:
+async def test_only_the_named_objects_are_deleted(objects: Objects, tmp_path: Path) -> None:
     stored = {f"f/l/p/1/{name}": b"x" for name in "abc"}
     await put(objects, tmp_path, Bucket.PUBLIC, stored)
     await objects.delete(Bucket.PUBLIC, {"f/l/p/1/a", "f/l/p/1/c", "f/l/p/1/nothing"})
@@ -118,7 +118,7 @@ async def test_what_is_deleted_is_gone_and_nothing_else(objects: Objects, tmp_pa
     assert list(await objects.list(Bucket.PUBLIC, "")) == []
 
 
-async def test_many_are_listed_and_deleted_at_once(objects: Objects, tmp_path: Path) -> None:
+async def test_more_than_a_thousand_objects_are_listed_and_deleted(objects: Objects, tmp_path: Path) -> None:
     names = {f"f/l/p{index}/1/a" for index in range(1_200)}
     source = tmp_path / "one"
     source.write_bytes(b"x")
@@ -131,7 +131,7 @@ async def test_many_are_listed_and_deleted_at_once(objects: Objects, tmp_path: P
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 100])
-async def test_a_bucket_is_read_page_by_page_every_object_once(
+async def test_pages_of_a_bucket_have_each_object_once(
     objects: Objects, tmp_path: Path, limit: int
 ) -> None:  # fmt: skip
     names = ["f/l/p/1/a", "f/l/p/1/b", "f/l/p-2/1/a", "f/l/p.3/1/a", "f/l/p~2F/1/a", "f/l-2/p/1/a", "f/L/p/1/a"]
@@ -141,20 +141,20 @@ async def test_a_bucket_is_read_page_by_page_every_object_once(
         assert len(page) <= limit
         found += page
         assert len(found) <= len(names)
-    assert {one.key: one.size for one in found} == {name: 1 + number for number, name in enumerate(names)}
-    for one in found:
-        assert abs(one.stored_at - utc_now()) < timedelta(minutes=5)
-    assert {one.key for one in await objects.page(Bucket.PUBLIC, "f/l/", "", 100)} == set(names[:5])
+    assert {stored.key: stored.size for stored in found} == {name: 1 + number for number, name in enumerate(names)}
+    for stored in found:
+        assert abs(stored.stored_at - utc_now()) < timedelta(minutes=5)
+    assert {stored.key for stored in await objects.page(Bucket.PUBLIC, "f/l/", "", 100)} == set(names[:5])
     assert list(await objects.page(Bucket.ORIGINALS, "", "", 100)) == []
 
 
-async def test_an_empty_object_is_listed_as_one(objects: Objects, tmp_path: Path) -> None:
+async def test_an_empty_object_is_listed_with_size_zero(objects: Objects, tmp_path: Path) -> None:
     await put(objects, tmp_path, Bucket.PUBLIC, {"f/l/p/1/a": b""})
-    assert [one.size for one in await objects.page(Bucket.PUBLIC, "f/l/", "", 9)] == [0]
+    assert [stored.size for stored in await objects.page(Bucket.PUBLIC, "f/l/", "", 9)] == [0]
 
 
 @pytest.mark.parametrize("bucket", BOTH)
-async def test_unusual_photos_have_objects_of_their_own(objects: Objects, tmp_path: Path, bucket: Bucket) -> None:
+async def test_photos_with_unusual_ids_have_separate_objects(objects: Objects, tmp_path: Path, bucket: Bucket) -> None:
     contents = {keys.folder("f", "l", part, "5a" * 32) + "a.webp": part.encode() for part in PARTS}
     await put(objects, tmp_path, bucket, contents)
     for part in PARTS:
@@ -164,23 +164,23 @@ async def test_unusual_photos_have_objects_of_their_own(objects: Objects, tmp_pa
     assert set(await objects.list(bucket, keys.listing_prefix("f", "l"))) == set(contents)
 
 
-async def test_buckets_that_are_there_answer(objects: Objects) -> None:
+async def test_ping_returns_if_both_buckets_exist(objects: Objects) -> None:
     await objects.ping()
 
 
 def fetched(url: str, method: str = "GET") -> tuple[int, Message, bytes]:
-    """Return what anyone gets of a URL."""
-    request = urllib.request.Request(url, None if method == "GET" else b"other", method=method)  # noqa: S310 - ours
+    """Return status, headers and body of a request without credentials."""
+    request = urllib.request.Request(url, None if method == "GET" else b"other", method=method)  # noqa: S310 - our own server
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - ours
-            return answer.status, answer.headers, answer.read()
-    except urllib.error.HTTPError as fault:
-        with fault:
-            return fault.code, fault.headers, fault.read()
+        with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310 - our own server
+            return response.status, response.headers, response.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.headers, error.read()
 
 
 @pytest.mark.parametrize("part", PARTS, ids=lambda part: repr(part)[:12])
-async def test_a_public_url_opens_for_everyone_exactly_as_given(
+async def test_anyone_can_get_a_public_object_by_its_url(
     real: MinioObjects, namespace: Namespace, tmp_path: Path, part: str
 ) -> None:
     key = keys.folder("f", part, part, "5a" * 32) + "full-12345678.webp"
@@ -191,7 +191,7 @@ async def test_a_public_url_opens_for_everyone_exactly_as_given(
     assert headers["Cache-Control"] == "public, max-age=31536000, immutable"
 
 
-async def test_nobody_else_reads_an_original_or_lists_a_bucket(
+async def test_without_credentials_no_original_is_read_and_no_bucket_listed(
     real: MinioObjects, namespace: Namespace, tmp_path: Path
 ) -> None:
     for bucket in BOTH:
@@ -207,7 +207,9 @@ async def test_nobody_else_reads_an_original_or_lists_a_bucket(
         assert b"bytes" not in content
 
 
-async def test_nobody_else_writes_or_deletes(real: MinioObjects, namespace: Namespace, tmp_path: Path) -> None:
+async def test_without_credentials_nothing_is_written_or_deleted(
+    real: MinioObjects, namespace: Namespace, tmp_path: Path
+) -> None:
     await put(real, tmp_path, Bucket.PUBLIC, {"f/l/a": b"bytes"})
 
     url = f"{namespace.servers.s3_endpoint}/{namespace.bucket}/f/l/a"
@@ -217,21 +219,21 @@ async def test_nobody_else_writes_or_deletes(real: MinioObjects, namespace: Name
     assert await real.get(Bucket.PUBLIC, "f/l/a") == b"bytes"
 
 
-async def test_large_files_come_and_go_a_piece_at_a_time(real: MinioObjects, tmp_path: Path) -> None:
+async def test_large_files_are_uploaded_and_saved_with_little_memory(real: MinioObjects, tmp_path: Path) -> None:
     (tmp_path / "large").write_bytes(bytes(24_000_000))
     keys = [f"f/l/{number}" for number in range(8)]
     tracemalloc.start()
     try:
         await asyncio.gather(*(real.put(Bucket.ORIGINALS, key, tmp_path / "large", "image/png") for key in keys))
         await asyncio.gather(*(real.save(Bucket.ORIGINALS, key, tmp_path / key[-1]) for key in keys))
-        _, most = tracemalloc.get_traced_memory()
+        _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert {(tmp_path / key[-1]).stat().st_size for key in keys} == {24_000_000}
-    assert most < 40_000_000
+    assert peak < 40_000_000
 
 
-async def test_the_buckets_are_made_once_and_keep_what_they_hold(
+async def test_creating_the_buckets_again_keeps_their_objects(
     real: MinioObjects, namespace: Namespace, tmp_path: Path
 ) -> None:
     await put(real, tmp_path, Bucket.PUBLIC, {"f/l/a": b"bytes"})
@@ -239,7 +241,9 @@ async def test_the_buckets_are_made_once_and_keep_what_they_hold(
     assert await real.get(Bucket.PUBLIC, "f/l/a") == b"bytes"
 
 
-async def test_missing_buckets_are_named_with_the_remedy(namespace: Namespace, tmp_path: Path) -> None:
+async def test_the_error_for_a_missing_bucket_names_the_command_that_creates_it(
+    namespace: Namespace, tmp_path: Path
+) -> None:
     objects = MinioObjects(settings_of(namespace))
     with pytest.raises(StoreUnavailable, match=f"bucket {namespace.bucket} is missing; create it with: imagectl init"):
         await objects.ping()
@@ -250,8 +254,8 @@ async def test_missing_buckets_are_named_with_the_remedy(namespace: Namespace, t
     objects.close()
 
 
-@pytest.mark.servers  # it needs none, but the client's patience lasts for seconds
-async def test_a_storage_that_is_away_is_said_to_be_unavailable(unused_tcp_port: int, tmp_path: Path) -> None:
+@pytest.mark.servers  # needs no server, but the client's timeouts take seconds
+async def test_calls_to_an_unreachable_storage_raise_store_unavailable(unused_tcp_port: int, tmp_path: Path) -> None:
     objects = MinioObjects(Settings(s3_endpoint=f"http://127.0.0.1:{unused_tcp_port}"))
     source = tmp_path / "one"
     source.write_bytes(b"x")

@@ -1,4 +1,4 @@
-"""Which plans does MongoDB choose? Every query over some thousand listings is explained; none reads them all."""
+"""Which plans does MongoDB choose? Each query is run over three thousand listings; none scans the collection."""
 
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -46,8 +46,8 @@ LISTINGS = 3_000
 Plan = dict[str, Any]
 
 
-def a_thousandfold() -> Iterator[Listing]:
-    """Some thousand listings: most are done, some due in every priority, in work, claimed, hidden or superseded."""
+def many_listings() -> Iterator[Listing]:
+    """Yield listings: most have nothing due; some have photos due, in flight, claimed or failed, or are hidden."""
     priorities = list(Priority)
     for index in range(LISTINGS):
         key, feed = f"X{index}", "other" if index % 10 == 9 else FEED
@@ -83,7 +83,7 @@ def a_removal(index: int) -> Removal:
 
 
 class Stores(NamedTuple):
-    """What asks for listings; `newer` renders them anew."""
+    """The stores that are queried. `newer` has another public root, so that listings are rendered anew."""
 
     listings: MongoListings
     answers: MongoAnswers
@@ -92,11 +92,11 @@ class Stores(NamedTuple):
 
 @pytest.fixture(scope="module")
 async def database(servers: Servers) -> AsyncIterator[Database]:
-    """A database with its indexes and some thousand listings."""
+    """A database with its indexes, 3,000 listings, and as many attempts and removals."""
     namespace = a_namespace(servers)
     async with mongo.connect(servers.mongo, namespace.db) as found:
         await mongo.apply_indexes(found)
-        everything = list(a_thousandfold())
+        everything = list(many_listings())
         for first in range(0, LISTINGS, 500):
             assert not await MongoListings(found, RENDERER).write(everything[first : first + 500])
         now = utc_now()
@@ -160,7 +160,7 @@ QUERIES: dict[str, Callable[[Stores], Awaitable[object]]] = {
     "queue by age": lambda on: on.listings.queue(FEED, NOW, 50, by_age=True),
     "upcoming": lambda on: on.listings.upcoming(FEED, NOW, 50),
 }
-ANSWERED_BY_INDEX_ALONE = {
+COVERED_BY_INDEX = {
     "ahead_of",
     "feeds",
     "in_flight",
@@ -180,63 +180,65 @@ SORTED = {
 
 
 async def _all_of(found: AsyncIterator[Removal]) -> list[Removal]:
-    return [one async for one in found]
+    return [removal async for removal in found]
 
 
 async def explained(database: Database, query: Callable[[], Awaitable[object]]) -> list[Plan]:
-    """Return the plan, as carried out, of every operation on a collection that the query makes."""
+    """Run a query, and return what MongoDB's profiler recorded of each operation: its plan, and what was read."""
     await database.command("profile", 0)
     await database.drop_collection("system.profile")
     await database.command("profile", 2)
     await query()
     await database.command("profile", 0)
     found: list[Plan] = await database["system.profile"].find({"op": {"$ne": "getmore"}}).to_list(None)
-    return [one for one in found if one["op"] in {"query", "update", "remove"} or "aggregate" in one.get("command", {})]
+    return [
+        plan for plan in found if plan["op"] in {"query", "update", "remove"} or "aggregate" in plan.get("command", {})
+    ]
 
 
 def stages(plan: object) -> list[str]:
-    """Return every stage of a plan, at any depth."""
+    """Return the names of all stages of a plan, at any depth."""
     if isinstance(plan, dict):
         here = [plan["stage"]] if isinstance(plan.get("stage"), str) else []
         return here + [stage for inner in plan.values() for stage in stages(inner)]
     return [stage for inner in plan for stage in stages(inner)] if isinstance(plan, list) else []
 
 
-def test_every_query_is_explained() -> None:
+def test_every_method_of_the_stores_has_a_query_here() -> None:
     members = [*inspect.getmembers(MongoListings), *inspect.getmembers(MongoAnswers)]
     methods = {name for name, member in members if inspect.isfunction(member) and not name.startswith("_")}
     assert {name.split()[0] for name in QUERIES} == methods
 
 
 @pytest.mark.parametrize("name", QUERIES)
-async def test_no_query_reads_all_listings(database: Database, stores: Stores, name: str) -> None:
+async def test_no_query_scans_the_collection(database: Database, stores: Stores, name: str) -> None:
     plans = await explained(database, lambda: QUERIES[name](stores))
     assert plans
     for plan in plans:
         assert "COLLSCAN" not in plan.get("planSummary", ""), plan["command"]
         assert "COLLSCAN" not in stages(plan.get("execStats")), plan["command"]
         assert plan["planSummary"], plan["command"]
-        # What is read is what is returned: the index leads straight to it.
+        # The index finds what is returned: hardly any other document is read.
         if plan["op"] == "query":
             assert plan["docsExamined"] <= max(plan["nreturned"], 1) * 2, plan["command"]
 
 
 @pytest.mark.parametrize("name", sorted(SORTED))
-async def test_what_is_due_comes_out_of_the_index_in_order(database: Database, stores: Stores, name: str) -> None:
+async def test_sorted_queries_read_the_index_in_order(database: Database, stores: Stores, name: str) -> None:
     for plan in await explained(database, lambda: QUERIES[name](stores)):
         assert "SORT" not in stages(plan["execStats"])
         assert not plan.get("hasSortStage")
-        # A key or two more where the index leads from one range to the next.
+        # A key or two more for each range of the index after the first.
         assert plan["keysExamined"] <= plan["nreturned"] + 8
 
 
-@pytest.mark.parametrize("name", sorted(ANSWERED_BY_INDEX_ALONE))
-async def test_what_is_counted_is_counted_in_the_index_alone(database: Database, stores: Stores, name: str) -> None:
+@pytest.mark.parametrize("name", sorted(COVERED_BY_INDEX))
+async def test_counts_are_answered_by_an_index_alone(database: Database, stores: Stores, name: str) -> None:
     for plan in await explained(database, lambda: QUERIES[name](stores)):
         assert plan["docsExamined"] == 0, plan["command"]
 
 
-async def test_the_records_beside_the_listings_are_found_by_index(database: Database) -> None:
+async def test_queries_of_the_other_collections_use_indexes(database: Database) -> None:
     attempts, removals, leases = MongoAttempts(database), MongoRemovals(database), MongoLeases(database)
     ledgers, throughputs, sweeps = MongoLedgers(database), MongoThroughputs(database), MongoSweeps(database)
     removal_holds, audits = MongoRemovalHolds(database), MongoAudits(database)
@@ -276,7 +278,7 @@ async def test_the_records_beside_the_listings_are_found_by_index(database: Data
 
 
 @pytest.mark.parametrize("feed", [None, FEED])
-async def test_a_page_of_evidence_comes_out_of_the_index_in_order(database: Database, feed: str | None) -> None:
+async def test_a_page_of_evidence_is_read_from_the_index_in_order(database: Database, feed: str | None) -> None:
     removals = MongoRemovals(database)
     for behind in (None, (after(1_500), "x")):
         (plan,) = await explained(database, partial(removals.newest, NOW, after(LISTINGS), feed, behind, 50))
@@ -284,12 +286,12 @@ async def test_a_page_of_evidence_comes_out_of_the_index_in_order(database: Data
         assert max(plan["docsExamined"], plan["keysExamined"]) <= 51, plan["command"]
 
 
-async def test_the_explained_collection_would_show_a_scan(database: Database) -> None:
+async def test_a_query_without_an_index_is_seen_as_a_scan(database: Database) -> None:
     plans = await explained(database, lambda: database["listings"].find({"city": "Guelph"}).to_list(1))
     assert "COLLSCAN" in stages([plan["execStats"] for plan in plans])
 
 
-async def test_indexes_are_made_once(database: Database) -> None:
+async def test_applying_the_indexes_twice_changes_nothing(database: Database) -> None:
     names = await mongo.apply_indexes(database)
     assert names == await mongo.apply_indexes(database)
     assert len(set(names)) == len(names)

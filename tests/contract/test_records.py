@@ -1,4 +1,4 @@
-"""What the records beside the listings promise: attempts, evidence, leases and budgets, in memory and in MongoDB."""
+"""Both stores, in memory and in MongoDB, of attempts, evidence, leases, holds and audits keep the same contract."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -42,7 +42,7 @@ from tests.servers import Namespace
 
 @dataclass(frozen=True)
 class Stores:
-    """One of each."""
+    """One store of each kind."""
 
     attempts: Attempts
     removals: Removals
@@ -55,7 +55,7 @@ class Stores:
 
 @pytest.fixture(params=["memory", pytest.param("real", marks=pytest.mark.servers)])
 async def stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
-    """Empty stores."""
+    """Empty stores, in memory or in MongoDB."""
     if request.param == "memory":
         yield Stores(
             MemoryAttempts(),
@@ -97,28 +97,28 @@ def removal(name: str, removed_at: datetime = NOW, **facts: Any) -> Removal:
 
 
 async def test_attempts_are_counted_by_minute_and_result(stores: Stores) -> None:
-    # The database lets attempts of long ago expire.
+    # Recent times, since MongoDB deletes old attempts.
     minute = utc_now().replace(second=0, microsecond=0)
     moments = [minute - timedelta(minutes=9), *(minute + timedelta(seconds=second) for second in (0, 1, 59, 60))]
     await stores.attempts.add([attempt("a", at) for at in moments])
     await stores.attempts.add([attempt("b", minute, "gone")])
     counted = await stores.attempts.by_minute(minute, minute + timedelta(minutes=1))
-    assert sorted((one.minute, one.result, one.count) for one in counted) == [
+    assert sorted((tally.minute, tally.result, tally.count) for tally in counted) == [
         (minute, "downloaded", 3),
         (minute, "gone", 1),
     ]
 
 
-async def test_the_newest_attempts_of_all_come_first(stores: Stores) -> None:
+async def test_latest_attempts_are_returned_newest_first(stores: Stores) -> None:
     now = utc_now()
     await stores.attempts.add(
         [attempt(name, now - timedelta(seconds=at)) for name, at in (("a", 3), ("b", 1), ("c", 2))]
     )
-    assert [one.image_id for one in await stores.attempts.latest(2)] == ["b", "c"]
+    assert [attempt.image_id for attempt in await stores.attempts.latest(2)] == ["b", "c"]
 
 
-async def test_the_newest_attempts_of_the_images_come_first(stores: Stores) -> None:
-    # The database lets attempts of long ago expire.
+async def test_attempts_of_images_are_returned_newest_first(stores: Stores) -> None:
+    # Recent times, since MongoDB deletes old attempts.
     now = utc_now()
     old, middle, new = (attempt("a", now - timedelta(seconds=seconds)) for seconds in (9, 5, 1))
     other = attempt("b", now - timedelta(seconds=3), "timeout")
@@ -131,7 +131,7 @@ async def test_the_newest_attempts_of_the_images_come_first(stores: Stores) -> N
     assert list(await stores.attempts.of_images([], 9)) == []
 
 
-async def test_the_evidence_of_a_listing_comes_oldest_first(stores: Stores) -> None:
+async def test_a_listings_evidence_is_returned_oldest_first(stores: Stores) -> None:
     first, second = removal("1", after(1)), removal("2", after(2), reason="superseded")
     elsewhere = [removal("3", feed="other"), removal("4", listing_key="X2")]
     await stores.removals.add([second, *elsewhere])
@@ -141,11 +141,15 @@ async def test_the_evidence_of_a_listing_comes_oldest_first(stores: Stores) -> N
     assert list(await stores.removals.of_listing("other", "X2")) == []
 
 
-async def test_the_same_removal_again_changes_nothing(stores: Stores) -> None:
+async def test_evidence_with_a_stored_id_changes_nothing(stores: Stores) -> None:
     await stores.removals.add([removal("1", after(1)), removal("2", after(2))])
     await stores.removals.add([removal("1", after(9)), removal("3", after(3))])
     found = await stores.removals.of_listing(FEED, KEY)
-    assert [(one.id, one.removed_at) for one in found] == [("1", after(1)), ("2", after(2)), ("3", after(3))]
+    assert [(removal.id, removal.removed_at) for removal in found] == [
+        ("1", after(1)),
+        ("2", after(2)),
+        ("3", after(3)),
+    ]
 
 
 async def test_evidence_is_read_as_it_was_written(stores: Stores) -> None:
@@ -156,17 +160,17 @@ async def test_evidence_is_read_as_it_was_written(stores: Stores) -> None:
     assert list(await stores.removals.of_listing(FEED, KEY)) == [full]
 
 
-async def test_the_evidence_of_a_period_comes_oldest_first_its_end_excluded(stores: Stores) -> None:
+async def test_evidence_of_a_period_without_its_end_is_returned_oldest_first(stores: Stores) -> None:
     first, second = removal("1", after(1), listing_key="X2"), removal("2", after(2), feed="other")
     await stores.removals.add([removal("4", after(9)), second, removal("3", after(0.999)), first])
     period = after(1), after(9)
-    assert [one async for one in stores.removals.between(*period, None)] == [first, second]
-    assert [one async for one in stores.removals.between(*period, "other")] == [second]
-    assert [one async for one in stores.removals.between(*period, "nobody")] == []
+    assert [removal async for removal in stores.removals.between(*period, None)] == [first, second]
+    assert [removal async for removal in stores.removals.between(*period, "other")] == [second]
+    assert [removal async for removal in stores.removals.between(*period, "nobody")] == []
 
 
-async def test_pages_of_evidence_come_newest_first_and_each_once(stores: Stores) -> None:
-    at_once = [removal(f"{number}", after(4)) for number in range(5)]  # one round removes many
+async def test_pages_of_evidence_have_each_removal_once_newest_first(stores: Stores) -> None:
+    at_once = [removal(f"{number}", after(4)) for number in range(5)]  # one batch removes many
     other, outside = removal("a", after(4), feed="other"), [removal("z", after(9)), removal("y", after(0.999))]
     first, last = removal("first", after(1)), removal("last", after(8))
     await stores.removals.add([*at_once, other, *outside, first, last])
@@ -183,40 +187,40 @@ async def test_pages_of_evidence_come_newest_first_and_each_once(stores: Stores)
         assert found == expected
 
 
-def a_freeze(feed: str = FEED, reason: RemovalReason = RemovalReason.LISTING_INACTIVE, at: float = 0) -> RemovalHold:
+def a_hold(feed: str = FEED, reason: RemovalReason = RemovalReason.LISTING_INACTIVE, at: float = 0) -> RemovalHold:
     return RemovalHold(
         feed=feed, reason=reason, at=after(at), since=after(at - 3_600), hidden=60, displayed=40, by_sweep=True
     )
 
 
-async def test_a_freeze_is_in_force_until_it_is_decided_about(stores: Stores) -> None:
-    inactive, opt_out, other = a_freeze(), a_freeze(reason=RemovalReason.OPT_OUT), a_freeze("other")
+async def test_a_hold_is_in_force_until_it_has_a_decision(stores: Stores) -> None:
+    inactive, opt_out, other = a_hold(), a_hold(reason=RemovalReason.OPT_OUT), a_hold("other")
     assert list(await stores.removal_holds.all()) == []
-    for one in (other, inactive, opt_out):
-        assert await stores.removal_holds.begin(one)
+    for hold in (other, inactive, opt_out):
+        assert await stores.removal_holds.begin(hold)
     assert list(await stores.removal_holds.all()) == [other, inactive, opt_out]
-    assert not await stores.removal_holds.begin(a_freeze(at=9))
+    assert not await stores.removal_holds.begin(a_hold(at=9))
     assert await stores.removal_holds.decide(FEED, Decision.DISCARD, after(10)) == 2
     decided = replace(inactive, decision=Decision.DISCARD, decided_at=after(10))
     assert (await stores.removal_holds.all())[1] == decided
     assert await stores.removal_holds.decide(FEED, Decision.RESUME, after(11)) == 0
     assert await stores.removal_holds.decide("nobody", Decision.RESUME, after(11)) == 0
-    again = a_freeze(at=20)
+    again = a_hold(at=20)
     assert await stores.removal_holds.begin(again)
     assert list(await stores.removal_holds.all())[1] == again
 
 
-async def test_of_many_who_freeze_at_once_one_does(stores: Stores) -> None:
-    begun = await asyncio.gather(*(stores.removal_holds.begin(a_freeze(at=number)) for number in range(8)))
+async def test_one_of_many_concurrent_holds_is_stored(stores: Stores) -> None:
+    begun = await asyncio.gather(*(stores.removal_holds.begin(a_hold(at=number)) for number in range(8)))
     assert begun.count(True) == 1
 
 
-async def test_audits_come_newest_first_as_they_now_stand(stores: Stores) -> None:
+async def test_audits_are_returned_newest_first_as_last_saved(stores: Stores) -> None:
     old = Audit(started_at=after(0), finished_at=after(5), listings=9, objects=99, drift={"missing": 1})
     new = Audit(started_at=after(10), feed=FEED, after="X 1", listings=1, objects=12, drift={})
     assert list(await stores.audits.newest(2)) == []
-    for one in (new, replace(old, finished_at=None), old):
-        await stores.audits.save(one)
+    for audit in (new, replace(old, finished_at=None), old):
+        await stores.audits.save(audit)
     assert list(await stores.audits.newest(9)) == [new, old]
     assert list(await stores.audits.newest(1)) == [new]
 
@@ -231,12 +235,12 @@ async def test_a_lease_has_one_holder_until_it_ends(stores: Stores) -> None:
     assert not await hold("release", "a", after(17), after(40))
 
 
-async def test_leases_of_other_names_are_apart(stores: Stores) -> None:
+async def test_leases_with_different_names_are_independent(stores: Stores) -> None:
     assert await stores.leases.hold("release", "a", NOW, after(10))
     assert await stores.leases.hold("removal", "b", NOW, after(10))
 
 
-async def test_a_lease_is_given_back_by_its_holder_alone(stores: Stores) -> None:
+async def test_only_the_holder_can_release_a_lease(stores: Stores) -> None:
     await stores.leases.hold("release", "a", NOW, after(10))
     await stores.leases.release("release", "b")
     assert not await stores.leases.hold("release", "b", NOW, after(10))
@@ -246,10 +250,10 @@ async def test_a_lease_is_given_back_by_its_holder_alone(stores: Stores) -> None
 
 
 @pytest.mark.parametrize("has_ended", [False, True])
-async def test_of_many_who_want_a_lease_at_once_one_gets_it(stores: Stores, has_ended: bool) -> None:
+async def test_one_of_many_concurrent_callers_gets_a_lease(stores: Stores, has_ended: bool) -> None:
     if has_ended:
         await stores.leases.hold("release", "gone", after(-20), after(-10))
-    got = await asyncio.gather(*(stores.leases.hold("release", f"w-{one}", NOW, after(10)) for one in range(8)))
+    got = await asyncio.gather(*(stores.leases.hold("release", f"w-{number}", NOW, after(10)) for number in range(8)))
     assert got.count(True) == 1
 
 

@@ -42,7 +42,7 @@ DUE = [
 async def test_due_listings_are_sorted_by_priority_then_due_time(
     listings: Listings, limit: int, expected: list[str]
 ) -> None:
-    """A photo that is not due yet, or in work, takes none of its listing's others forward."""
+    """A photo that is not due yet does not raise the priority of its listing's other photos."""
     await listings.write(DUE)
     assert keys_of(await listings.due(FEED, NOW, limit)) == expected
 

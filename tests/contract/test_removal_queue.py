@@ -24,8 +24,8 @@ async def test_due_removals_of_all_feeds_are_sorted_by_due_time(listings: Listin
     assert keys_of(await listings.removal_due(after(-99), 99)) == []
 
 
-def away(key: str, since: float = 0, *, feed: str = FEED, **facts: object) -> Listing:
-    """Return a listing that turned hidden."""
+def hidden_listing(key: str, since: float = 0, *, feed: str = FEED, **facts: object) -> Listing:
+    """Return a listing that was hidden `since` seconds after NOW."""
     gone = replace(hidden(since=since, remove_at=since + 5), **facts)  # type: ignore[arg-type]
     return a_listing(a_photo(key=key, feed=feed), key=key, feed=feed, hidden=gone)
 
@@ -34,10 +34,10 @@ async def test_listings_that_turned_hidden_are_counted_by_feed_reason_and_time(l
     inactive, opt_out = RemovalReason.LISTING_INACTIVE, RemovalReason.OPT_OUT
     await listings.write(
         [
-            *(away(f"A{number}", since=number) for number in range(5)),
-            away("other", since=4, feed="other"),
-            away("never", since=4, was_displayed=False),
-            away("owner", since=4, reason=opt_out),
+            *(hidden_listing(f"A{number}", since=number) for number in range(5)),
+            hidden_listing("other", since=4, feed="other"),
+            hidden_listing("never", since=4, was_displayed=False),
+            hidden_listing("owner", since=4, reason=opt_out),
             a_listing(key="shown"),
             a_listing(key="shown of other", feed="other"),
         ]
@@ -51,15 +51,21 @@ async def test_listings_that_turned_hidden_are_counted_by_feed_reason_and_time(l
 
 
 async def test_held_listings_are_found_and_their_removal_is_not_due(listings: Listings) -> None:
-    held = [away(f"A{number}", since=-9, held_until=UNTIL_DECIDED) for number in range(3)]
-    kept = away("kept", since=-9, held_until=after(60))
-    owner = away("owner", since=-9, held_until=UNTIL_DECIDED, reason=RemovalReason.OPT_OUT)
+    held = [hidden_listing(f"A{number}", since=-9, held_until=UNTIL_DECIDED) for number in range(3)]
+    kept = hidden_listing("kept", since=-9, held_until=after(60))
+    owner = hidden_listing("owner", since=-9, held_until=UNTIL_DECIDED, reason=RemovalReason.OPT_OUT)
     await listings.write(
-        [*held, kept, owner, away("due", since=-9), away("other", held_until=UNTIL_DECIDED, feed="other")]
+        [
+            *held,
+            kept,
+            owner,
+            hidden_listing("due", since=-9),
+            hidden_listing("other", held_until=UNTIL_DECIDED, feed="other"),
+        ]
     )
     found = await listings.held(FEED, RemovalReason.LISTING_INACTIVE, 9)
-    assert sorted(one.key for one in found) == ["A0", "A1", "A2"]
-    assert {one.hidden for one in found} == {held[0].hidden}
+    assert sorted(listing.key for listing in found) == ["A0", "A1", "A2"]
+    assert {listing.hidden for listing in found} == {held[0].hidden}
     assert len(await listings.held(FEED, RemovalReason.LISTING_INACTIVE, 2)) == 2
-    assert [one.key for one in await listings.removal_due(NOW, 9)] == ["due"]
-    assert sorted(one.key for one in await listings.removal_due(after(60), 9)) == ["due", "kept"]
+    assert [listing.key for listing in await listings.removal_due(NOW, 9)] == ["due"]
+    assert sorted(listing.key for listing in await listings.removal_due(after(60), 9)) == ["due", "kept"]

@@ -1,4 +1,4 @@
-"""How often is MongoDB asked for a batch of fifty listings of forty photos? As often as for one."""
+"""Recording a batch of fifty listings of forty photos takes as many commands of MongoDB as a batch of one listing."""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, cast
@@ -22,8 +22,8 @@ from tests.servers import Namespace
 LISTINGS, PHOTOS = 50, 40
 
 
-class Asked(CommandListener):
-    """The commands that a client sends, in order."""
+class SentCommands(CommandListener):
+    """The names of the commands that a client sends, in order."""
 
     def __init__(self) -> None:
         self.commands: list[str] = []
@@ -38,36 +38,34 @@ class Asked(CommandListener):
         return
 
 
-class Counted:
-    """A recorder whose database counts what it is asked."""
+class CountedRecorder:
+    """A recorder, and the commands that its client sends to MongoDB."""
 
-    def __init__(self, database: mongo.Database, asked: Asked) -> None:
-        self.asked = asked
+    def __init__(self, database: mongo.Database, sent: SentCommands) -> None:
+        self.sent = sent
         dead = DeadLetters(cast("Broker", None), "", "scheduler", utc_now, CollectorRegistry())
         self.listings = mongo.MongoListings(database, Renderer("https://cdn.example.com"))
         self._recorder = Recorder(self.listings, {FEED: a_feed()}, dead, utc_now, CollectorRegistry())
         self._offset = 0
 
     async def commands(self, records: Sequence[dict[str, Any]]) -> list[str]:
-        """Record a batch; return what the database was asked for it."""
-        self.asked.commands.clear()
-        await self._recorder.record([self._heard(record) for record in records])
-        return list(self.asked.commands)
+        """Record a batch; return the commands that were sent for it."""
+        self.sent.commands.clear()
+        await self._recorder.record([self._record(record) for record in records])
+        return list(self.sent.commands)
 
-    def _heard(self, record: dict[str, Any]) -> Record:
+    def _record(self, record: dict[str, Any]) -> Record:
         self._offset += 1
         value = orjson.dumps({"type": "listing-seen.v1", "data": {"feed": FEED, "property": record}})
         return Record("listing-seen", 0, self._offset, utc_now(), b"", value)
 
 
 @pytest.fixture
-async def counted(namespace: Namespace) -> AsyncIterator[Counted]:
-    asked = Asked()
-    client: AsyncIOMotorClient[Any] = AsyncIOMotorClient(
-        namespace.servers.mongo, tz_aware=True, event_listeners=[asked]
-    )
+async def counted(namespace: Namespace) -> AsyncIterator[CountedRecorder]:
+    sent = SentCommands()
+    client: AsyncIOMotorClient[Any] = AsyncIOMotorClient(namespace.servers.mongo, tz_aware=True, event_listeners=[sent])
     await mongo.apply_indexes(client[namespace.db])
-    yield Counted(client[namespace.db], asked)
+    yield CountedRecorder(client[namespace.db], sent)
     await client.drop_database(namespace.db)
     client.close()
 
@@ -77,7 +75,7 @@ def batch(at: float, listings: int = LISTINGS) -> list[dict[str, Any]]:
     return [a_record(*rows, key=f"X{number}", at=at) for number in range(listings)]
 
 
-async def test_a_batch_is_two_reads_and_one_write_however_many_listings_and_photos(counted: Counted) -> None:
+async def test_a_batch_of_any_size_takes_at_most_two_reads_and_one_write(counted: CountedRecorder) -> None:
     one = await counted.commands(batch(0, listings=1))
     new = batch(0)[1:]
     assert (await counted.commands(new), one) == (["find", "update"], ["find", "update"])
@@ -87,14 +85,14 @@ async def test_a_batch_is_two_reads_and_one_write_however_many_listings_and_phot
     assert len(found.photos) == PHOTOS
 
 
-async def test_what_is_old_is_one_read_and_what_is_said_again_one_more(counted: Counted) -> None:
+async def test_a_stale_batch_takes_one_read_and_a_repeated_one_two(counted: CountedRecorder) -> None:
     await counted.commands(batch(1))
     assert await counted.commands(batch(0)) == ["find"]
     assert await counted.commands(batch(1)) == ["find", "find"]
 
 
-async def test_where_another_was_faster_it_takes_those_listings_again(
-    counted: Counted, monkeypatch: pytest.MonkeyPatch
+async def test_a_refused_listing_takes_one_more_read_and_write(
+    counted: CountedRecorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await counted.commands(batch(0))
     read = counted.listings.get_many
@@ -102,9 +100,9 @@ async def test_where_another_was_faster_it_takes_those_listings_again(
     async def read_late(ids: Any) -> Any:
         known = await read(ids)
         monkeypatch.setattr(counted.listings, "get_many", read)
-        # The other recorder comes between this read and the write.
+        # The other recorder writes between this read and our write.
         assert not await counted.listings.write([known[FEED, "X7"]])
-        counted.asked.commands.clear()
+        counted.sent.commands.clear()
         return known
 
     monkeypatch.setattr(counted.listings, "get_many", read_late)

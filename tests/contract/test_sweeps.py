@@ -1,4 +1,4 @@
-"""Both stores of sweeps, and of paces, keep the same promises."""
+"""Both stores, in memory and in MongoDB, of sweeps and of throughputs keep the same contract."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -17,7 +17,7 @@ WHOLE = SweepState(
     feed=FEED, answered_request_at=NOW, last_finished_start=after(1), finished_at=after(2), followed_at=after(3),
     published_until={"ModificationTimestamp": after(4), "MediaChangeTimestamp": after(5)},
     counts=SweepCounts(compared=6, asked_for=5, missing=4, remaining=3, published=2, gone=1),
-    error="it is away", failures=2, try_again_at=after(6), compare_again_at=after(7),
+    error="HTTP 500", failures=2, try_again_at=after(6), compare_again_at=after(7),
 )  # fmt: skip
 
 
@@ -37,14 +37,14 @@ def sweeps(stores: tuple[Sweeps, Throughputs]) -> Sweeps:
     return stores[0]
 
 
-async def test_a_sweep_comes_back_as_it_was_written(sweeps: Sweeps) -> None:
+async def test_a_sweep_state_is_read_as_it_was_written(sweeps: Sweeps) -> None:
     assert await sweeps.get(FEED) == SweepState(feed=FEED)
     assert await sweeps.write(WHOLE)
     assert await sweeps.get(FEED) == replace(WHOLE, revision=1)
     assert await sweeps.get("other") == SweepState(feed="other")
 
 
-async def test_only_who_read_last_may_write(sweeps: Sweeps) -> None:
+async def test_a_write_is_refused_if_the_recorded_revision_is_another(sweeps: Sweeps) -> None:
     assert await sweeps.write(WHOLE)
     assert not await sweeps.write(WHOLE)
     assert not await sweeps.write(replace(WHOLE, revision=7))
@@ -53,21 +53,21 @@ async def test_only_who_read_last_may_write(sweeps: Sweeps) -> None:
 
 
 @pytest.mark.parametrize("is_first", [True, False])
-async def test_a_wish_is_left_beside_what_is_written(sweeps: Sweeps, is_first: bool) -> None:
+async def test_a_request_does_not_conflict_with_a_write(sweeps: Sweeps, is_first: bool) -> None:
     if not is_first:
         assert await sweeps.write(WHOLE)
-    read, wish = await sweeps.get(FEED), SweepRequest(at=after(9), dry_run=True)
-    await sweeps.request(FEED, wish)
-    assert await sweeps.write(replace(read, failures=3)), "a wish is in nobody's way"
+    read, request = await sweeps.get(FEED), SweepRequest(at=after(9), dry_run=True)
+    await sweeps.request(FEED, request)
+    assert await sweeps.write(replace(read, failures=3)), "a request does not change the revision"
     found = await sweeps.get(FEED)
-    assert (found.request, found.open_request, found.failures) == (wish, wish, 3)
-    assert await sweeps.write(replace(found, answered_request_at=wish.at))
+    assert (found.request, found.open_request, found.failures) == (request, request, 3)
+    assert await sweeps.write(replace(found, answered_request_at=request.at))
     assert (await sweeps.get(FEED)).open_request is None
     await sweeps.request(FEED, SweepRequest(at=after(10)))
     assert (await sweeps.get(FEED)).open_request == SweepRequest(at=after(10))
 
 
-async def test_the_last_pace_is_kept(stores: tuple[Sweeps, Throughputs]) -> None:
+async def test_the_last_throughput_of_each_feed_is_stored(stores: tuple[Sweeps, Throughputs]) -> None:
     _, throughputs = stores
     assert await throughputs.get(FEED) is None
     await throughputs.put(FEED, Throughput(NOW, 1.5))

@@ -1,4 +1,4 @@
-"""Two services hear of each listing: what does the second of them do, and what becomes of what cannot be read?"""
+"""What does a second service record of the same announcements, and what happens to records that are invalid?"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,8 +16,8 @@ from shared.stores.memory import MemoryListings
 from tests.builders import FEED, NOW, a_feed, a_record, a_row
 
 
-class Dead:
-    """Keeps the reasons of what it is given."""
+class DeadLetterReasons:
+    """Keeps the reasons of dead letters, in place of the topic."""
 
     def __init__(self) -> None:
         self.reasons: list[str] = []
@@ -26,23 +26,23 @@ class Dead:
         self.reasons.append(reason)
 
 
-class Side:
-    """One service's recorder, and what it counted."""
+class Service:
+    """The recorder of one service, and its counters."""
 
     def __init__(self, store: MemoryListings) -> None:
-        self.dead = Dead()
+        self.dead = DeadLetterReasons()
         self._registry = CollectorRegistry()
         self._recorder = Recorder(store, {FEED: a_feed()}, self.dead, lambda: NOW, self._registry)  # type: ignore[arg-type]
 
-    async def record(self, *said: dict[str, Any]) -> None:
-        await self._recorder.record(events(said))
+    async def record(self, *property_records: dict[str, Any]) -> None:
+        await self._recorder.record(events(property_records))
 
     def counted(self, outcome: str) -> float:
         return self._registry.get_sample_value("listing_images_announcements_total", {"outcome": outcome}) or 0.0
 
 
-def events(said: Sequence[dict[str, Any]]) -> list[Record]:
-    values = [encode(ListingSeen(feed=FEED, record=record), source="test", now=NOW) for record in said]
+def events(property_records: Sequence[dict[str, Any]]) -> list[Record]:
+    values = [encode(ListingSeen(feed=FEED, record=record), source="test", now=NOW) for record in property_records]
     return [Record("listing-seen", 0, offset, NOW, b"", value) for offset, value in enumerate(values)]
 
 
@@ -51,19 +51,19 @@ def store() -> MemoryListings:
     return MemoryListings(Renderer("https://cdn.example.com"))
 
 
-async def test_an_old_event_is_told_before_its_rows_are_read(
+async def test_the_rows_of_a_recorded_announcement_are_not_read_again(
     store: MemoryListings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = Side(store), Side(store)
+    first, second = Service(store), Service(store)
     await first.record(a_record(a_row("a")))
     monkeypatch.setattr(announcement, "read", lambda *_: pytest.fail("its rows were read"))
     await second.record(a_record(a_row("a")))
     assert (first.counted("written"), second.counted("unchanged"), second.counted("written")) == (1, 1, 0)
 
 
-async def test_an_event_whose_rows_cannot_be_read_is_a_dead_letter_beside_what_is_good(store: MemoryListings) -> None:
-    side = Side(store)
-    await side.record(a_record(a_row("a")))
-    await side.record({**a_record(at=1), "Media": "none"}, a_record(a_row("b"), key="X2"), {"Media": []})
-    assert side.dead.reasons == ["ListingKey is missing", "Media must be a list of rows, not str"]
-    assert (side.counted("dead"), side.counted("written")) == (2, 2)
+async def test_invalid_records_of_a_batch_are_dead_letters_and_the_others_are_recorded(store: MemoryListings) -> None:
+    service = Service(store)
+    await service.record(a_record(a_row("a")))
+    await service.record({**a_record(at=1), "Media": "none"}, a_record(a_row("b"), key="X2"), {"Media": []})
+    assert service.dead.reasons == ["ListingKey is missing", "Media must be a list of rows, not str"]
+    assert (service.counted("dead"), service.counted("written")) == (2, 2)

@@ -1,4 +1,4 @@
-"""How does a photo look in an answer? The contract's `Image`, and never the MLS's own URL."""
+"""The fragment of a photo has the fields of the contract's `Image`, and never the URL of the MLS."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -25,7 +25,7 @@ def rendered(photo: Photo) -> dict[str, object]:
     return image
 
 
-def test_a_copy_is_shown_as_its_full_variant_with_all_variants() -> None:
+def test_the_fragment_of_a_copy_has_its_full_variant_and_all_variants() -> None:
     photo = a_downloaded_photo(caption="Hall", order=3)
     assert rendered(photo) == {
         "id": photo.id,
@@ -48,14 +48,14 @@ def test_a_copy_is_shown_as_its_full_variant_with_all_variants() -> None:
     }
 
 
-def test_a_photo_smaller_than_its_variants_offers_each_width_once_and_the_full_one_first_of_all() -> None:
-    small = a_copy(variants=tuple(replace(one, width=240, height=180) for one in a_copy().variants))
+def test_srcset_has_each_width_once_and_prefers_the_full_variant() -> None:
+    small = a_copy(variants=tuple(replace(variant, width=240, height=180) for variant in a_copy().variants))
     assert rendered(a_photo(copy=small))["srcset"] == f"{FULL} 240w"
     two = a_copy(variants=(a_copy().full, replace(a_copy().full, name="print", key="print.jpg"), a_copy().variants[1]))
     assert rendered(a_photo(copy=two))["srcset"] == f"{THUMB} 320w, {FULL} 1600w"
 
 
-def test_without_a_copy_the_url_serves_it_and_sizes_are_null() -> None:
+def test_without_a_copy_the_url_is_the_serve_endpoint_and_sizes_are_null() -> None:
     photo = a_photo(announced_at=None)
     assert rendered(photo) == {
         "id": photo.id,
@@ -85,7 +85,7 @@ def test_without_a_copy_the_url_serves_it_and_sizes_are_null() -> None:
         (a_downloaded_photo(announced_at=after(1), failure=Failure(Reason.GONE)), "outdated", True),
     ],
 )
-def test_every_status_has_the_same_fields_and_a_copy_is_shown_while_there_is_one(
+def test_every_status_has_the_same_fields_and_a_copy_is_shown_if_there_is_one(
     photo: Photo, status: str, has_copy: bool
 ) -> None:
     image = rendered(photo)
@@ -96,7 +96,7 @@ def test_every_status_has_the_same_fields_and_a_copy_is_shown_while_there_is_one
 
 
 @pytest.mark.parametrize("photo", [a_photo(), a_downloaded_photo(), a_photo(failure=Failure(Reason.GONE, "why"))])
-def test_the_mlss_url_is_in_no_answer(photo: Photo) -> None:
+def test_no_fragment_has_the_url_of_the_mls(photo: Photo) -> None:
     fragment = RENDERER.fragment(photo)
     assert "photos.example.com" not in fragment
     assert not any(key in fragment for key in photo.url_keys)
@@ -113,7 +113,7 @@ def test_the_mlss_url_is_in_no_answer(photo: Photo) -> None:
         ("  Hall\r\n and\tstairs ", 0, "Hall and stairs"),
     ],
 )
-def test_the_alternative_text_is_the_caption_on_one_line_else_the_number(caption: str, order: int, alt: str) -> None:
+def test_the_alt_text_is_the_caption_on_one_line_or_else_the_photos_number(caption: str, order: int, alt: str) -> None:
     assert rendered(a_photo(caption=caption, order=order))["alt"] == alt
 
 
@@ -125,22 +125,22 @@ def test_the_alternative_text_is_the_caption_on_one_line_else_the_number(caption
         (NOW.astimezone(timezone(timedelta(hours=-5))), "2026-11-23T09:00:00Z"),
     ],
 )
-def test_times_are_written_in_utc(moment: datetime, written: str) -> None:
+def test_times_are_rendered_in_utc(moment: datetime, written: str) -> None:
     image = rendered(a_photo(announced_at=moment, copy=a_copy(mls_changed_at=moment, downloaded_at=moment)))
     assert (image["media_changed_at"], image["downloaded_at"]) == (written, written)
 
 
-def test_a_listing_has_one_fragment_a_photo_in_order_and_none_while_hidden() -> None:
+def test_a_displayed_listing_has_one_fragment_for_each_photo_and_a_hidden_one_has_none() -> None:
     listing = a_listing(a_downloaded_photo("a"), a_photo("b"))
     assert RENDERER.fragments(listing) == [RENDERER.fragment(photo) for photo in listing.photos]
     assert RENDERER.fragments(a_listing(a_downloaded_photo("a"), hidden=hidden())) == []
     assert RENDERER.fragments(a_listing()) == []
 
 
-def test_fragments_of_other_settings_are_told_apart() -> None:
+def test_the_version_differs_for_another_public_root() -> None:
     assert Renderer("https://a.example.com").version == Renderer("https://a.example.com").version
     assert Renderer("https://a.example.com").version != Renderer("https://b.example.com").version
 
 
-def test_the_url_of_an_object_is_the_root_and_its_key() -> None:
+def test_the_url_of_an_object_is_the_public_root_and_its_key() -> None:
     assert RENDERER.url("f/l~20/p/1/full.webp") == "https://cdn.example.com/photos/f/l~20/p/1/full.webp"
