@@ -1,4 +1,4 @@
-"""Wires the janitor: it records listings, removes what must no longer be held, and audits what is held."""
+"""Builds and runs the janitor, which records listings, removes photos that must no longer be kept, and runs audits."""
 
 import asyncio
 from collections.abc import Mapping
@@ -29,13 +29,13 @@ from shared.stores.minio_objects import MinioObjects
 
 SERVICE = "janitor"
 _GATHER_SECONDS = 0.25
-"""Longer than the scheduler's: mostly the scheduler writes an announcement, and the janitor finds it recorded."""
+"""Longer than the scheduler's, so that mostly the scheduler writes a listing and the janitor finds it recorded."""
 _SWEEP_PAUSE_SECONDS = 0.5
 _AUDIT_PAUSE_SECONDS = 1.0
 
 
 async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Event) -> None:
-    """Run the janitor until `stop` is set; it finishes the work in hand before it returns."""
+    """Run the janitor until `stop` is set, then finish the work in hand."""
     async with AsyncExitStack() as closing:
         database = await closing.enter_async_context(
             mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db)

@@ -1,4 +1,4 @@
-"""The daily audit: one page of records and objects a step, at a low rate. Any janitor can go on with another's."""
+"""The daily audit: one page of records or objects a step, at a low rate. A janitor can continue another's audit."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ from shared.stores.objects import Bucket, Objects
 
 _EVERY = timedelta(days=1)
 _READ_SHARE = 0.01
-"""The share of originals that are read each day: all of them in some months, and few enough to pay for."""
+"""The share of originals that are read each day: nearly all within some months, at a low cost of requests."""
 
 _logger = log.get(__name__)
 
 
 class DailyAudit:
-    """The loop of the one janitor that holds the lease. It reports drift and repairs nothing."""
+    """Runs the audits in the one janitor that holds the lease. It logs and counts drift, and repairs nothing."""
 
     def __init__(
         self,
@@ -55,12 +55,12 @@ class DailyAudit:
         )  # fmt: skip
 
     async def step(self) -> None:
-        """Compare the next page, if an audit is under way or the last began a day ago. Raises StoreUnavailable.
+        """Compare and log the next page of the audit under way; begin an audit if the last began a day ago.
 
-        Without the lease it only clears the gauges.
+        Without the lease, only clear the gauges. Raises StoreUnavailable.
         """
         if not await self._lease.is_held():
-            self._drift.clear()  # another janitor's figures count
+            self._drift.clear()  # the janitor that holds the lease shows these metrics
             self._checked.clear()
             return
         now = self._clock()
@@ -80,7 +80,7 @@ class DailyAudit:
             _logger.warning("audit-drift", kind=finding.drift.value, key=finding.key, image_id=finding.image_id)
 
     def _report(self, newest: Sequence[Audit]) -> None:
-        """Set the gauges: progress from the newest audit, drift from the newest that is finished."""
+        """Set the gauges of progress by the newest audit, and the gauges of drift by the newest finished audit."""
         if newest:
             self._checked.labels("listings").set(newest[0].listings)
             self._checked.labels("objects").set(newest[0].objects)
@@ -91,14 +91,14 @@ class DailyAudit:
 
 
 def _cursor(audit: Audit) -> AuditCursor | None:
-    """Return how far an audit has come; None before its first step and after its last."""
+    """Return the cursor of an audit's next step; None before the first step and after the last."""
     if audit.feed is None and audit.bucket is None:
         return None
     return AuditCursor(audit.feed, Bucket(audit.bucket) if audit.bucket else None, audit.after)
 
 
 def _after(audit: Audit, step: Step, now: datetime) -> Audit:
-    """Return an audit after one more step; finished if the step was the last."""
+    """Return an audit with the results of one more step added, finished at `now` if the step was the last."""
     drift = Counter(audit.drift)
     drift.update(finding.drift.value for finding in step.findings)
     return replace(

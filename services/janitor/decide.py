@@ -1,4 +1,4 @@
-"""Which removals does a feed's hold stop, which bursts did nobody count, and which copies were lost? Pure."""
+"""Decides which removals a hold covers, in which hours to look for bursts, and which copies were lost. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
@@ -9,17 +9,17 @@ from shared.domain.listing import UNTIL_DECIDED, Discard, Hidden, Listing, Remov
 from shared.stores.removal_holds import Decision, RemovalHold
 
 GUARDED_REASONS = (RemovalReason.LISTING_INACTIVE, RemovalReason.OPT_OUT)
-"""Each has holds of its own: a feed that loses its listings holds up no owner's opt-out."""
+"""The reasons for which bursts are held. Each has its own holds, so that a feed's lost listings delay no opt-out."""
 BURST_WINDOW = timedelta(hours=1)
 DISCARDED_BURST_KEPT_FOR = timedelta(hours=72)
-"""Copies of a burst that was the feed's fault stay so long, hidden, for the feed to show them again: a weekend."""
+"""How long the copies of a discarded burst are kept, hidden, until the feed shows the listings again: a weekend."""
 
 
 def doubtful(listing: Listing, removed: Collection[Discard]) -> tuple[Photo, ...]:
-    """Return the photos whose copy uses objects of these discards, which were deleted: it may be lost.
+    """Return the photos whose copy names objects of the discards `removed`, which were deleted: the copy may be lost.
 
-    That happens to a janitor that stalled. Another finished the discard, a downloader stored the same bytes again, and
-    then the first janitor deleted them.
+    This happens if a janitor stalls: another janitor finishes the discard, a downloader stores the same bytes again,
+    and then the first janitor deletes them.
     """
     return tuple(
         photo for photo in listing.photos if photo.copy and any(discard.touches(photo.copy) for discard in removed)
@@ -29,7 +29,7 @@ def doubtful(listing: Listing, removed: Collection[Discard]) -> tuple[Photo, ...
 def without_lost_copies(
     listing: Listing, doubtful: Collection[Photo], stored: Collection[str], now: datetime
 ) -> Listing:  # fmt: skip
-    """Return the listing with those doubtful photos due, without their copy, of which an object is not stored.
+    """Return the listing with each doubtful photo that misses an object of its copy made due, without the copy.
 
     `stored` are the keys that were found in both buckets.
     """
@@ -41,9 +41,10 @@ def without_lost_copies(
 
 
 def uncounted_hours(due: Iterable[Listing], now: datetime) -> Collection[tuple[str, RemovalReason, datetime]]:
-    """Return the hours in which these listings were hidden, if they are over: a burst in them may be uncounted.
+    """Return the past hours that began when a listing of `due` was hidden: they may have a burst that was not counted.
 
-    `due` are listings whose removal is due. An hour is given by the feed, the reason, and its beginning.
+    `due` are listings whose removal is due. An hour is the feed, the reason why the listing is hidden, and the time at
+    which the hour began.
     """
     return sorted(
         {
@@ -57,19 +58,19 @@ def uncounted_hours(due: Iterable[Listing], now: datetime) -> Collection[tuple[s
 
 
 def counted_interval(begin: datetime, last: RemovalHold | None) -> tuple[datetime, datetime]:
-    """Return after which time and up to which time hidden listings count for a burst, in the hour from `begin` on.
+    """Return the interval in which hidden listings count for a burst: after the first time, up to the second.
 
-    Those hidden before an operator decided on the last hold count no more.
+    It is the hour from `begin` on, without the time before an operator decided on the last hold.
     """
     decided_at = last.decided_at if last else None
     return max(begin, decided_at) if decided_at else begin, begin + BURST_WINDOW
 
 
 def hold_end(hidden: Hidden, hold: RemovalHold | None) -> datetime | None:
-    """Return until when the hold keeps the copies of a hidden listing; None if it does not.
+    """Return the time until which the hold keeps the copies of a hidden listing; None if it does not keep them.
 
-    An undecided hold keeps all copies of its reason. If an operator discarded the burst as the feed's fault, the copies
-    of its listings stay for 72 hours more.
+    A hold without a decision keeps the copies of all listings hidden for its reason. If an operator discarded the burst
+    as the feed's fault, the copies of its listings are kept for 72 hours after the decision.
     """
     if hold is None or hidden.reason is not hold.reason:
         return None
@@ -81,9 +82,9 @@ def hold_end(hidden: Hidden, hold: RemovalHold | None) -> datetime | None:
 
 
 def held(listing: Listing, holds: Mapping[tuple[str, RemovalReason], RemovalHold], now: datetime) -> Listing | None:
-    """Return the listing held, or released from its hold, as its feed's hold says now; None if nothing changes.
+    """Return the listing with the time until which it is held set, or cleared, by its feed's hold; None if no change.
 
-    `holds` are the newest holds by feed and reason.
+    `holds` are the last holds by feed and reason.
     """
     if listing.hidden is None:
         return None

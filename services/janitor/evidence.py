@@ -1,4 +1,4 @@
-"""Reports removals: evidence in the store, `image-removed` for caches and the CDN, metrics and log lines."""
+"""Reports removals: stores evidence, publishes `image-removed` for caches and the CDN, counts and logs."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -20,7 +20,7 @@ _logger = log.get(__name__)
 
 
 class RemovalReports:
-    """Writes the evidence of removals and publishes their events."""
+    """Stores the evidence of removals, publishes their events, and counts and logs them."""
 
     def __init__(
         self, removals: Removals, publisher: Publisher, renderer: Renderer, registry: CollectorRegistry
@@ -34,15 +34,16 @@ class RemovalReports:
         )
 
     async def record(self, deleted: Sequence[DeletedDiscard], now: datetime) -> None:
-        """Store the evidence of deleted discards, then publish `image-removed` for those of which nothing remained.
+        """Store the evidence of deleted discards, then publish `image-removed` for those without remaining objects.
 
-        To do so again changes no evidence and publishes the same events. Raises StoreUnavailable and BrokerUnavailable.
+        A repeated call changes no evidence and publishes the events again. Raises StoreUnavailable and
+        BrokerUnavailable.
         """
         await self._removals.add([_evidence(each, now) for each in deleted])
         await self._publisher.publish(self._event(each, now) for each in deleted if not each.remained)
 
     def count(self, deleted: Iterable[DeletedDiscard]) -> None:
-        """Count and log each deleted discard as removed, or as refused if storage refused to delete an object of it."""
+        """Count and log each discard as removed, or as refused if storage refused to delete some of its objects."""
         for each in deleted:
             facts = {
                 "feed": each.listing.feed,
@@ -70,7 +71,7 @@ class RemovalReports:
 
 
 def _evidence(deleted: DeletedDiscard, now: datetime) -> Removal:
-    """Return the evidence of a removal; its id is the same each time that the same removal is repeated."""
+    """Return the evidence of a removal. A repetition of the same removal has the same evidence id."""
     discard, remained = deleted.discard, sorted(deleted.remained)
     identity = "|".join([discard.image_id, discard.reason, discard.since.isoformat(), *remained])
     return Removal(

@@ -1,7 +1,7 @@
-"""Holds removals of a feed that seems to have lost its listings: they are hidden all the same, but nothing is deleted.
+"""Holds the removals of a feed that seems to have lost its listings: its listings are hidden, but nothing is deleted.
 
-What is counted is listings that turned hidden, not listings whose removal is due: so a burst is found before the
-removal of its first listing is due.
+Listings are counted when they turn hidden, not when their removal is due, so that a burst is found before the removal
+of its first listing is due.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,10 +19,10 @@ from shared.stores.removal_holds import RemovalHold, RemovalHolds
 from shared.stores.removal_queue import RemovalQueue
 
 _UPDATE_INTERVAL = timedelta(seconds=1)
-"""Shorter than the time between hiding and removal of a listing: a burst is found before any removal of it is due."""
+"""Shorter than the time from a listing's hiding to its removal, so that bursts are found before a removal is due."""
 _BATCH_SIZE = 50
 _JUST_BEFORE = timedelta(milliseconds=1)
-"""The store counts what turned hidden after a moment; counted from just before it, the moment itself is included."""
+"""The store counts listings hidden after a time. Counting begins this much earlier, to include the time itself."""
 
 HoldsByReason = Mapping[tuple[str, RemovalReason], RemovalHold]
 """The last hold of each feed and reason, decided or not."""
@@ -31,7 +31,7 @@ _logger = log.get(__name__)
 
 
 class Guard:
-    """Begins a hold when a feed hides a burst of listings within an hour, and carries out what operators decide."""
+    """Begins a hold when a burst of a feed's listings turns hidden within an hour, and applies operators' decisions."""
 
     def __init__(
         self,
@@ -55,9 +55,9 @@ class Guard:
         )
 
     async def removable(self, due: Sequence[Listing]) -> Sequence[Listing]:
-        """Return those of the listings due for removal that no hold covers; record the others as held.
+        """Return the listings of `due` that no hold covers; record the others as held.
 
-        Raises StoreUnavailable.
+        `due` are listings whose removal is due. Raises StoreUnavailable.
         """
         await self.update_holds()
         await self._hold_unwatched_bursts(due)
@@ -72,7 +72,7 @@ class Guard:
         return [listing for listing in due if (listing.feed, listing.key) not in held]
 
     async def update_holds(self) -> None:
-        """Begin holds for new bursts and release what operators have decided about; at most once a second.
+        """Begin holds for new bursts, and apply operators' decisions to held listings, at most once a second.
 
         Raises StoreUnavailable.
         """
@@ -90,11 +90,11 @@ class Guard:
         self._updated_at = now
 
     def clear_gauge(self) -> None:
-        """Remove all values of the gauge: the janitor that holds the lease now shows them."""
+        """Remove all values of the gauge, as another janitor holds the lease and shows them."""
         self._gauge.clear()
 
     async def _hold_unwatched_bursts(self, due: Sequence[Listing]) -> None:
-        """Begin a hold for each burst among the due listings that happened while no janitor ran."""
+        """Begin a hold for each burst that happened while no janitor ran, and whose listings are among `due`."""
         for feed_name, reason, since in decide.uncounted_hours(due, self._clock()):
             feed = self._feeds.get(feed_name)
             if feed and await self._hold_if_burst(feed, reason, since - _JUST_BEFORE):
@@ -103,7 +103,8 @@ class Guard:
     async def _hold_if_burst(self, feed: Feed, reason: RemovalReason, begin: datetime) -> bool:
         """Begin a hold if the listings hidden within the hour after `begin` are a burst; return True if they are.
 
-        While a hold is in force nothing is counted. Listings about which an operator has decided do not count.
+        While a hold is in force, do nothing and return False. Listings hidden before an operator's last decision do not
+        count.
         """
         last = self._holds.get((feed.name, reason))
         if last is not None and last.decision is None:
@@ -127,15 +128,15 @@ class Guard:
         return True
 
     async def _release_held(self, hold: RemovalHold, now: datetime) -> None:
-        """Carry out a decision: give all listings that were held for it the time at which they are removed now."""
+        """Apply the decision about a hold to all listings that the hold covers, which sets their removal times."""
         while held := await self._listings.held(hold.feed, hold.reason, _BATCH_SIZE):
             released = [after for listing in held if (after := decide.held(listing, self._holds, now)) is not None]
             refused = await self._listings.write(released)
             if len(refused) == len(released):
-                return  # others change all of them; the next update goes on
+                return  # other writers change all these listings; the next update continues
 
     async def _read_holds(self) -> None:
-        """Read all holds, and set the gauge by them."""
+        """Read all holds, and set the gauge to 1 for each feed and reason with a hold in force, else to 0."""
         self._holds = {(hold.feed, hold.reason): hold for hold in await self._removal_holds.all()}
         for feed in self._feeds:
             for reason in decide.GUARDED_REASONS:

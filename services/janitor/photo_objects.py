@@ -1,4 +1,4 @@
-"""The objects of photos that are being removed: finds all of them in storage, deletes them, and looks after them."""
+"""Finds and deletes the stored objects of photos that are being removed."""
 
 import asyncio
 from collections import defaultdict
@@ -23,7 +23,7 @@ class DeletedDiscard:
 
     @property
     def object_count(self) -> int:
-        """How many objects the discard names, deleted or refused."""
+        """How many objects the discard names, whether deleted or refused."""
         return len(self.discard.public_keys) + len(self.discard.original_keys)
 
 
@@ -34,9 +34,10 @@ class PhotoObjects:
         self._objects = objects
 
     async def add_unrecorded(self, listing: Listing) -> Listing:
-        """Return a listing with all stored objects of its whole photos that are being removed in their discards.
+        """Return the listing with all stored objects of each photo that is being removed added to the photo's discard.
 
-        A worker may have stored some without recording them. They have to be recorded before they are deleted.
+        A downloader may have stored objects without recording them; objects must be recorded before they are deleted.
+        Discards of superseded copies, which are no whole photos, are left as they are.
         """
         wholes = [discard for discard in listing.removing if discard.whole]
         if not wholes:
@@ -56,7 +57,10 @@ class PhotoObjects:
         return replace(listing, discards=tuple(completed.get(discard, discard) for discard in listing.discards))
 
     async def delete(self, listings: Sequence[Listing]) -> list[DeletedDiscard]:
-        """Delete the objects of all discards of the listings that are being removed, with one call for each bucket."""
+        """Delete the objects of all discards of the listings that are being removed; return these discards.
+
+        Each bucket gets one call for all listings together.
+        """
         removing = [(listing, discard) for listing in listings for discard in listing.removing]
         refused = await asyncio.gather(
             self._objects.delete(Bucket.PUBLIC, [key for _, discard in removing for key in discard.public_keys]),
@@ -73,10 +77,11 @@ class PhotoObjects:
         ]
 
     async def lose_deleted_copies(self, listing: Listing, deleted: Collection[Discard], now: datetime) -> Listing:
-        """Return a listing without the copies that share keys with deleted discards and of which an object is missing.
+        """Return the listing without each copy that shares keys with a discard of `deleted` and misses an object.
 
-        Those photos are due at `now`. Such a copy was stored again after another janitor had finished the removal, and
-        this one, which had stalled, deleted it. The listing must have been read after the deletion.
+        The photos of these copies are due at `now`. A copy misses an object if another janitor had finished the
+        removal, the copy was then stored again, and this janitor, which had stalled, deleted its objects. The listing
+        must have been read after the deletion.
         """
         doubtful = decide.doubtful(listing, deleted)
         if not doubtful:
@@ -87,7 +92,7 @@ class PhotoObjects:
         return decide.without_lost_copies(listing, doubtful, stored, now)
 
     async def _keys_by_photo(self, bucket: Bucket, prefixes: Iterable[str]) -> Mapping[str, Sequence[str]]:
-        """List the keys below some prefixes, by the prefix of the photo to which each belongs."""
+        """Return the keys that begin with one of the prefixes, by the prefix of the photo to which each key belongs."""
         found: dict[str, list[str]] = defaultdict(list)
         for listed in await asyncio.gather(*(self._objects.list(bucket, prefix) for prefix in prefixes)):
             for key in listed:
@@ -96,7 +101,7 @@ class PhotoObjects:
 
 
 def _photo_prefix_length(key: str) -> int:
-    """Return how long the photo's prefix is in an object's key: it ends behind the third slash."""
+    """Return the length of the photo's prefix in an object's key. The prefix ends with the third slash."""
     end = 0
     for _ in range(3):
         end = key.find("/", end) + 1

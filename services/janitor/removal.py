@@ -1,7 +1,8 @@
-"""Removes what must no longer be held: objects of both buckets, then evidence, then the event, then the record.
+"""Removes photos that must no longer be kept, in steps.
 
-Each step is done for a batch of listings together, and each can be repeated: if a janitor dies in between, the next one
-does the step again.
+The steps are: delete the objects in both buckets, store evidence, publish the event, and take the photo off the record.
+Each step is done for a batch of listings together. Each step can be repeated: if a janitor dies between two steps, the
+next janitor does them again.
 """
 
 import asyncio
@@ -25,13 +26,13 @@ from shared.stores.removal_queue import RemovalQueue
 from shared.stores.updates import OptimisticUpdate
 
 _BATCH_SIZE = 25
-"""Listings: their images, some thousand at most MLSs, are what one request to delete objects takes."""
+"""Listings in a batch. At most MLSs they have some thousand objects, which fit into one request to delete objects."""
 
 _logger = log.get(__name__)
 
 
 class Remover:
-    """The removal sweep, a loop of the one janitor that holds the lease."""
+    """Runs the removal sweep in the one janitor that holds the lease."""
 
     def __init__(
         self,
@@ -54,9 +55,9 @@ class Remover:
         )
 
     async def sweep(self) -> int:
-        """Remove all that is due; return of how many listings something was due.
+        """Carry out all removals that are due; return how many listings had a removal due, held ones included.
 
-        Without the lease it only clears the gauges. Raises StoreUnavailable and BrokerUnavailable.
+        Without the lease, only reset the gauges. Raises StoreUnavailable and BrokerUnavailable.
         """
         swept = 0
         while await self._lease.is_held():
@@ -75,7 +76,7 @@ class Remover:
         return swept
 
     async def _remove(self, listings: Sequence[Listing]) -> None:
-        """Do all steps of removal for a batch. A listing that others write meanwhile is left for the next batch."""
+        """Do all steps of the removal for a batch. A listing that others write meanwhile is left for the next batch."""
         now = self._clock()
         begun = await asyncio.gather(
             *(self._objects.add_unrecorded(lifecycle.begin_removal(listing, now)) for listing in listings)
@@ -89,7 +90,7 @@ class Remover:
             if (listing.feed, listing.key) not in refused
         ]
         if not self._lease.is_unexpired:
-            return  # another janitor may have taken over and removed all this; the next batch is read anew
+            return  # another janitor may hold the lease now and have removed these photos; the next batch is read anew
         deleted = await self._objects.delete(removing)
         with_objects = [each for each in deleted if each.object_count]
         await self._reports.record(with_objects, self._clock())
@@ -100,7 +101,7 @@ class Remover:
         self._reports.count(with_objects)
 
     async def _finish(self, listings: Sequence[Listing], deleted: Sequence[DeletedDiscard]) -> None:
-        """Take the deleted discards off the record, and retry in a minute those of which an object remained.
+        """Take deleted discards off the record; make discards with remaining objects due again in a minute.
 
         Raises StoreUnavailable and Contention.
         """
