@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import orjson
 
@@ -70,6 +70,25 @@ class ReplayPlan:
         sizes = [photo.copy.file_size for photo in photos if photo.copy]
         self.held += len(sizes)
         self.bytes_held += sum(sizes)
+
+
+def to_json(plan: ReplayPlan, costs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the plan as `replay --dry-run --json` prints it. `costs` are those of the downloads, by feed. Pure.
+
+    The keys are spelled out: `dataclasses.asdict` of Python 3.11 breaks the keys of a Counter.
+    """
+    return {
+        "events": plan.events,
+        "changing": plan.changing,
+        "unchanged": plan.unchanged,
+        "unreadable": dict(plan.unreadable),
+        "listings_hidden": plan.listings_hidden,
+        "listings_shown": plan.listings_shown,
+        "photos_withdrawn": plan.photos_withdrawn,
+        "downloads": costs,
+        "held": plan.held,
+        "bytes_held": plan.bytes_held,
+    }
 
 
 async def plan(

@@ -1,6 +1,5 @@
 """`imagectl replay` and `imagectl export`: publish events again, or write them to standard output."""
 
-import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -172,7 +171,7 @@ async def _publish_all(settings: Settings, events: _Range, options: ReplayOption
 
 def _print_plan(plan: ReplayPlan, costs: Mapping[str, Mapping[str, Any]], *, as_json: bool) -> None:
     if as_json:
-        terminal.print_json({**dataclasses.asdict(plan), "downloads": costs})
+        terminal.print_json(replay_plan.to_json(plan, costs))
         return
     terminal.print_line(
         f"{words.counted(plan.events, 'event')}: {plan.changing:,} with news, {plan.unchanged:,} without"

@@ -2,6 +2,8 @@
 
 import asyncio
 import itertools
+import json
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -11,8 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
+from typer.testing import CliRunner
 
-from ops import replay_plan
+from ops import replay_plan, terminal
+from ops.imagectl import app
 from ops.replay import EventFilter, EventSource, Replay
 from ops.replay_plan import ReplayPlan
 from services.downloader import decide
@@ -163,6 +167,29 @@ async def test_unreadable_events_are_counted_by_reason() -> None:
     assert (plan.events, plan.changing, sum(plan.unreadable.values())) == (6, 1, 5)
     assert plan.unreadable["the feed 'nobody' is not in feeds.toml"] == 1
     assert plan.unreadable["ListingKey is missing"] == 1
+
+
+def test_a_plan_with_unreadable_events_is_printed_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = ReplayPlan(
+        events=9, changing=4, unchanged=2, unreadable=Counter({"no JSON": 2, "ListingKey is missing": 1}),
+        listings_hidden=1, listings_shown=2, photos_withdrawn=3, downloads=Counter({FEED: 5}), held=6, bytes_held=600,
+    )  # fmt: skip
+    costs = {FEED: {"downloads": 5, "bytes_expected": 500, "seconds_at_least": 1.5}}
+    monkeypatch.setattr(terminal, "run", lambda *_: (plan, costs))
+    result = CliRunner().invoke(app, ["replay", "listing-seen", "--from", "1h", "--dry-run", "--json"])
+    assert result.exit_code == 0, result.exception
+    assert json.loads(result.output) == {
+        "events": 9,
+        "changing": 4,
+        "unchanged": 2,
+        "unreadable": {"no JSON": 2, "ListingKey is missing": 1},
+        "listings_hidden": 1,
+        "listings_shown": 2,
+        "photos_withdrawn": 3,
+        "downloads": costs,
+        "held": 6,
+        "bytes_held": 600,
+    }
 
 
 async def test_a_plan_counts_what_turns_hidden_shown_withdrawn_and_due() -> None:
