@@ -1,1 +1,1 @@
-"""Benchmarks: each beside its baseline, in the same run, on the same machine."""
+"""Benchmarks. Each measures its baseline too, in the same run on the same machine."""

@@ -30,7 +30,7 @@ RESULTS = Path("bench-results.json")
 
 
 def main(names: list[str]) -> int:
-    """Run the benchmarks of these names, all if there are none. Return the exit code: 0, or 2 if a name is unknown."""
+    """Run the benchmarks of these names, all if `names` is empty. Return the exit code: 0, or 2 for an unknown name."""
     if unknown := set(names) - set(BENCHMARKS):
         print(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}", file=sys.stderr)
         return 2

@@ -1,4 +1,4 @@
-"""The origin budget that eight workers share in MongoDB: how much of the rate they use, and at how many writes."""
+"""Measures eight workers that share an origin budget: the share of the rate that they use, and writes a request."""
 
 import asyncio
 import random
@@ -35,7 +35,7 @@ FEEDS = {
 
 @dataclass
 class CountedLedgers:
-    """The ledgers in MongoDB, with counts of readings and writes."""
+    """Passes calls to the ledgers in MongoDB, and counts reads and writes."""
 
     ledgers: Ledgers
     reads: int = 0
@@ -53,7 +53,7 @@ class CountedLedgers:
 
 @dataclass
 class Measured:
-    """What the workers of one run sent. Times are seconds of the monotonic clock."""
+    """The requests that the workers of one run sent. Times are seconds of the monotonic clock."""
 
     until: float
     """When the run ends."""
@@ -65,24 +65,27 @@ class Measured:
 
     @property
     def per_second(self) -> float:
-        """Requests a second, without the warm-up and without requests that were planned for after the end."""
+        """Requests a second between the warm-up and the end of the run."""
         begin, end = self.until - SECONDS + WARM_UP_SECONDS, self.until
         return sum(begin <= at < end for at in self.sent) / (end - begin)
 
     @property
     def most_in_a_second(self) -> int:
-        """The most requests that any second held."""
+        """The largest number of requests within any one second."""
         times = sorted(self.sent)
         return max(sum(begin <= other < begin + 1 for other in times[number:]) for number, begin in enumerate(times))
 
     @property
     def writes_per_request(self) -> float:
-        """How many writes of the ledger a request costs."""
+        """The number of writes of the ledger, refused ones included, for each request."""
         return sum(ledgers.writes for ledgers in self.ledgers) / len(self.sent)
 
 
 async def run(servers: Servers) -> list[Row]:
-    """Measure each feed with batches of eight, one of them with batches of one too, and one with viewed photos."""
+    """Measure each feed of `FEEDS` with batches of eight; return the rows of the table.
+
+    The last feed is measured with batches of one too, for comparison, and the first with viewed photos.
+    """
     rows: list[Row] = []
     for name, feed in FEEDS.items():
         limit = limits_of(feed, Priority.ROUTINE).requests_per_window
@@ -101,7 +104,10 @@ async def run(servers: Servers) -> list[Row]:
 
 
 async def _measure(servers: Servers, feed: Feed, *, batch_size: int, has_viewed: bool = False) -> Measured:
-    """Let eight workers take batches until the time is up; with viewed photos, another worker takes those."""
+    """Let eight workers take routine batches for 15 s, and return their requests.
+
+    With `has_viewed`, a ninth worker fetches viewed photos at the same time.
+    """
     measured, namespace = Measured(time.monotonic() + SECONDS), a_namespace(servers)
     async with AsyncExitStack() as closing:
         workers = list[OriginBudget]()
@@ -116,7 +122,10 @@ async def _measure(servers: Servers, feed: Feed, *, batch_size: int, has_viewed:
 
 
 async def _fetch_routine(worker: OriginBudget, feed: Feed, batch_size: int, measured: Measured) -> None:
-    """Take batch after batch, as a downloader does: after a refusal, ask again when the budget says so."""
+    """Take batches of routine photos until the end of the run, as a downloader does; add the requests to `measured`.
+
+    After a refusal, ask again at the time that the budget names.
+    """
     running: set[asyncio.Task[None]] = set()
     while time.monotonic() < measured.until:
         batch = await worker.take(feed, batch_size, Priority.ROUTINE)
@@ -129,7 +138,7 @@ async def _fetch_routine(worker: OriginBudget, feed: Feed, batch_size: int, meas
 
 
 async def _fetch_viewed(worker: OriginBudget, feed: Feed, measured: Measured) -> None:
-    """Fetch one viewed photo a second, about, and measure how long each waits for its request."""
+    """Fetch about one viewed photo a second; add to `measured` how long each waited for its request."""
     while time.monotonic() < measured.until - 2:
         await asyncio.sleep(0.5 + random.random())
         started_at = time.monotonic()

@@ -1,4 +1,4 @@
-"""The desk's first page over 100,000 listings of 25 photos and an hour of 100,000 attempts: how long does a look take?
+"""Measures how long the desk's first page takes with 100,000 listings of 25 photos and 100,000 attempts in an hour.
 
 LISTINGS=5000 makes it a quick run.
 """
@@ -30,7 +30,7 @@ from tests.system import System
 
 ATTEMPTS, LOOKS, PLAIN = scale.LISTINGS, 8, 3
 FRESH_SECONDS = 4.2
-"""The desk looks anew for whoever asks after this, and answers all others from the last look."""
+"""The desk takes a new watch for a request after this time, and answers earlier requests from the last watch."""
 FEEDS = f"""
 [feeds.{FEED}]
 image_hosts = ["127.0.0.1:9"]
@@ -40,7 +40,7 @@ _PLAIN = "the listings' photos counted by one aggregation"
 
 
 async def run(servers: Servers) -> list[Row]:
-    """Measure the first page of a desk that has just begun, and refreshes of its numbers."""
+    """Measure the first page of a desk that has just started, and refreshes of its numbers. Return the table's rows."""
     namespace = a_namespace(servers)
     with tempfile.TemporaryDirectory() as folder:
         async with mongo.connect(servers.mongo, namespace.db, call_seconds=3_600.0) as database:
@@ -84,7 +84,7 @@ async def _asked(browser: httpx.AsyncClient, path: str) -> float:
 
 
 async def _plain(database: Database) -> float:
-    """Count photos by status, and what is shown, as one would without counts in the record."""
+    """Return the milliseconds that it takes to count photos by status and display without the listings' counts."""
     began = time.perf_counter()
     pipeline: list[Document] = [
         {"$match": {"feed": FEED}},
@@ -92,12 +92,12 @@ async def _plain(database: Database) -> float:
         {"$group": {"_id": {"status": "$photos.status", "displayed": "$displayed"}, "photos": {"$sum": 1}}},
     ]
     found = await database["listings"].aggregate(pipeline).to_list(None)
-    assert sum(one["photos"] for one in found) == scale.LISTINGS * scale.PHOTOS, found
+    assert sum(group["photos"] for group in found) == scale.LISTINGS * scale.PHOTOS, found
     return (time.perf_counter() - began) * 1000
 
 
 async def _attempt(database: Database) -> None:
-    """Let the last hour have its attempts, one in ten of them failed."""
+    """Insert the attempts of the last hour, one in ten of them failed, and create the indexes."""
     now = utc_now()
     for first in range(0, ATTEMPTS, 1_000):
         await database["attempts"].insert_many(_some(range(first, min(first + 1_000, ATTEMPTS)), now), ordered=False)

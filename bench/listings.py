@@ -84,7 +84,7 @@ async def _burst(whole: System, scheduler: psutil.Process, changed_at: str) -> t
 
 
 async def _recorded(whole: System) -> list[float]:
-    """Return the announcements that the scheduler and the janitor have each recorded, by their own metrics."""
+    """Return how many announcements the scheduler and the janitor have recorded, in this order, by their metrics."""
     counts = []
     for name in ("scheduler", "janitor"):
         text = (await whole.http.get(f"{whole.url(name)}/metrics")).text
@@ -106,7 +106,7 @@ async def _one_by_one(listings: mongo.MongoListings, feed: Feed) -> float:
 
 
 async def _photo_by_photo(database: mongo.Database, feed: Feed) -> float:
-    """Return listings per second with a document for each photo, which is written by itself if the photo changed."""
+    """Return listings per second if each photo has its own document, and each changed photo takes its own write."""
     photos = database["plain_photos"]
     await photos.create_index("listing_key")
     began = time.monotonic()
@@ -130,7 +130,7 @@ def _event(number: int, changed_at: str) -> bytes:
 
 
 def _record(number: int, changed_at: str) -> Mapping[str, Any]:
-    """Return a listing-seen event, as JSON, whose property record has three sizes of every photo."""
+    """Return a property record with three sizes of every photo."""
     return {
         "ListingKey": f"C{number}",
         "StandardStatus": "Active",

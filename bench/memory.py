@@ -1,4 +1,4 @@
-"""The memory of a downloader over thousands of photos, and of an encoder at a photo of 24 megapixels."""
+"""Measures a downloader's memory over thousands of photos, and an encoder's for a photo of 24 megapixels."""
 
 import asyncio
 import tempfile
@@ -23,7 +23,10 @@ SIDES = (6_000, 4_000)
 
 
 async def run(servers: Servers) -> list[Row]:
-    """Measure both. The many photos are small: growth would follow their number, not their size."""
+    """Measure the memory of a downloader and of an encoder; return the rows of the table.
+
+    The downloader's photos are small: a leak would grow with their number, not with their size.
+    """
     with tempfile.TemporaryDirectory() as name:
         return [*await _over_time(servers, Path(name)), *await _largest(Path(name))]
 

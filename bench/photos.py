@@ -1,7 +1,7 @@
 """Photos per second from the event to the record, compared with scripts that only download and encode photos.
 
-All get the same files from the same nginx, after a few files to warm up. Scheduler, downloader, Kafka, MongoDB and
-object storage share the machine's cores with the encoders; the scripts store nothing.
+The services and the scripts fetch the same files from the same nginx, after a few files to warm up. Scheduler,
+downloader, Kafka, MongoDB and object storage share the machine's cores with the encoders; the scripts store nothing.
 """
 
 import asyncio
@@ -49,7 +49,10 @@ class Run:
 
 
 async def run(servers: Servers) -> list[Row]:
-    """Measure both formats. The services run before and after the scripts, because the machine's other load varies."""
+    """Measure WebP and JPEG, then small photos at a feed's default limits; return the rows of the table.
+
+    The services run before and after the scripts, because the machine's other load varies.
+    """
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -107,7 +110,7 @@ async def _ours(servers: Servers, folder: Path, photos: Origin, feeds: str, vari
 
 
 async def all_recorded(whole: System, database: mongo.Database, photos: int, seconds: float = 900) -> None:
-    """Wait until so many photos are recorded as downloaded, at most `seconds`. One query in 0.1 s costs little."""
+    """Wait until `photos` photos are recorded as downloaded, at most `seconds`. Its query every 0.1 s costs little."""
 
     async def is_complete() -> bool:
         await asyncio.sleep(0.1)
@@ -124,7 +127,7 @@ def _cpu(process: psutil.Process) -> float:
 
 
 def _apart(work: object, photos: Origin) -> float:
-    """Return the result of `work(feeds, urls)`, run in a process of its own so that its CPU time is only the work's."""
+    """Return the result of `work(feeds, urls)`, run in a new process, whose CPU time then has no other work in it."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         return float(pool.submit(work, photos.feeds_toml(), list(photos.urls)).result())  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""Scripts to compare with: three ways to download the same photos and encode them with Pillow on every core."""
+"""The baselines of the photos benchmark: three scripts that only download and encode the same photos."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from shared.domain.variants import VariantSpec
 Specs = Sequence[VariantSpec]
 _JPEG = {"progressive": True, "optimize": True}
 _WEBP = {"method": 2}
-"""The effort of the downloader; with Pillow's default the scripts would take nearly twice as long."""
+"""The same encoding effort as the downloader's. With Pillow's default the scripts would take nearly twice as long."""
 
 
 def smaller_from_larger(urls: Sequence[str], specs: Specs) -> float:

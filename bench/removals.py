@@ -43,8 +43,10 @@ REMOVED, PLAIN = 125, 5
 
 
 async def run(servers: Servers) -> list[Row]:
-    """Measure three ways to remove images; the objects of each are stored first."""
-    log.configure("bench", "warning", "json")  # a log line for each image would be measured too
+    """Measure three ways to remove images; return the rows of the table. The objects of each way are stored first."""
+    log.configure(
+        "bench", "warning", "json"
+    )  # the info level has a log line for each image, which would be measured too
     namespace = a_namespace(servers)
     await apply_topics(servers.kafka, namespace.prefix, MANIFEST)
     objects = MinioObjects(settings_of(namespace))
@@ -121,7 +123,7 @@ async def _raw(objects: MinioObjects, listings: Sequence[Listing]) -> float:
 
 
 async def _photo_by_photo(parts: _Parts, listings: Sequence[Listing]) -> float:
-    """Return images per second if each photo's objects, evidence, event and record are written by themselves."""
+    """Return images per second if objects, evidence, event and record are handled photo by photo, without batches."""
     await _store(parts.objects, listings)
     await parts.listings.write(listings)
     began = time.monotonic()

@@ -1,4 +1,4 @@
-"""A replay of 100,000 events: how long it takes to plan, beside one read an event, and that the run does no harm."""
+"""Measures a replay of 100,000 events: its planning, compared with a read for each event, and its effects."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ from tests.system import System, until
 
 LISTINGS, PHOTOS, READINGS, PLAIN = 10_000, 10, 10, 500
 OLDER = 3
-"""Of the ten readings of each listing; the others are of the version that is recorded."""
+"""How many of the ten events of each listing announce an older version. The others announce the recorded version."""
 FEEDS = """
 [feeds.sandbox]
 image_hosts = ["127.0.0.1:9"]
@@ -40,7 +40,10 @@ requests_per_second = 0.1
 
 
 async def run(servers: Servers) -> list[Row]:
-    """Measure the plan of events that say nothing new, publish them again, and let scheduler and janitor hear all."""
+    """Measure the plans of events without and with changes, and the replay; return the rows of the table.
+
+    At the end, scheduler and janitor read all events, and the photos that became due are counted.
+    """
     feed, namespace = parse_feeds(FEEDS)["sandbox"], a_namespace(servers)
     with tempfile.TemporaryDirectory() as folder:
         async with (
@@ -79,17 +82,21 @@ def _changed_at(reading: int) -> str:
 
 async def _record_all(listings: mongo.MongoListings, feed: Feed) -> None:
     for first in range(0, LISTINGS, 500):
-        said = [
+        announcements = [
             announcement.read(feed, _record(number, _changed_at(READINGS)), Position(utc_now(), 0, 0))
             for number in range(first, first + 500)
         ]
-        await listings.write(one for each in said if (one := reconcile.apply(None, each, feed, utc_now())))
+        reconciled = (reconcile.apply(None, announced, feed, utc_now()) for announced in announcements)
+        await listings.write(listing for listing in reconciled if listing)
 
 
 async def _planned(
     source: EventSource, listings: mongo.MongoListings, feed: Feed, *, changing: int
 ) -> tuple[float, float]:
-    """Return the seconds that a plan took, and how many of them this process worked."""
+    """Return the seconds that a plan took, and this process's CPU seconds.
+
+    Raises RuntimeError unless the plan says that `changing` events change their listings, and all others do not.
+    """
     began, worked = time.monotonic(), time.process_time()
     plan = await replay_plan.plan(Replay(LISTING_SEEN, source), listings, {feed.name: feed}, utc_now())
     took = time.monotonic() - began, time.process_time() - worked
@@ -107,30 +114,30 @@ def _rows(name: str, took: tuple[float, float], plain: float) -> list[Row]:
 
 
 def _changing() -> EventSource:
-    """As many events, made as they are read; each is newer than all before it, and so are its photos."""
+    """Return a source of 100,000 events, made when they are read. Each announces newer photos than all before it."""
 
     async def read(_: Sequence[OffsetRange]) -> AsyncIterator[Sequence[Record]]:
         for first in range(0, LISTINGS * READINGS, 500):
-            yield [_heard(offset) for offset in range(first, first + 500)]
+            yield [_newer_record(offset) for offset in range(first, first + 500)]
 
     return EventSource([OffsetRange(0, 0, LISTINGS * READINGS)], read)
 
 
-def _heard(offset: int) -> Record:
+def _newer_record(offset: int) -> Record:
     reading, number = divmod(offset, LISTINGS)
     value = _event(number, f"2026-11-24T{reading:02}:00:00Z")
     return Record(LISTING_SEEN, 0, offset, utc_now(), b"C%d" % number, value, ())
 
 
 async def _one_by_one(source: EventSource, listings: mongo.MongoListings, feed: Feed) -> float:
-    """Return the seconds an event takes with a read of its listing."""
+    """Return the seconds that an event takes if its listing is read by a query of its own."""
     began, done = time.monotonic(), 0
     some = [replace(span, end=min(span.end, span.start + PLAIN)) for span in source.ranges[:1]]
     async for records in source.read(some):
         for record in records:
-            said = announcement.read(feed, json.loads(record.value or b"")["data"]["property"], record.position)
-            known = await listings.get(said.feed, said.listing_key)
-            reconcile.apply(known, said, feed, utc_now())
+            announced = announcement.read(feed, json.loads(record.value or b"")["data"]["property"], record.position)
+            recorded = await listings.get(announced.feed, announced.listing_key)
+            reconcile.apply(recorded, announced, feed, utc_now())
             done += 1
     return (time.monotonic() - began) / done
 

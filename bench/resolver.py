@@ -40,7 +40,7 @@ from tests.tools import debian
 LISTINGS, PHOTOS, PAGE_SIZE = 4_000, 25, 50
 SECONDS, CONNECTIONS = 5, 32
 STEADY_PAGES, STEADY_SECONDS = 200, 10
-"""Search pages a second, and for how long they are requested."""
+"""The number of search pages a second, and for how many seconds they are requested."""
 WAITS = 40
 """How many waits for a download are measured."""
 FEED = "sandbox"
@@ -53,7 +53,7 @@ _CONSTANT, _NAIVE = "a constant answer of the same bytes", "one document a photo
 
 
 async def run(servers: Servers) -> list[Row]:
-    """Measure each kind of request; return the rows of the table."""
+    """Measure each kind of request, and the waits for a download; return the rows of the table."""
     namespace = a_namespace(servers)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -101,7 +101,7 @@ async def _in_turns(
 ) -> tuple[float, float]:
     """Return the answers per second of our resolver and of the naive one, the better of two measurements each.
 
-    They are measured in turns: the first time warms them up, and the machine's other load varies.
+    They take turns, because the first measurement warms each up, and the machine's other load varies.
     """
     rates: dict[str, list[float]] = {ours: [], naive: []}
     for _ in range(2):
@@ -241,7 +241,7 @@ end
 
 
 async def _p99(server: str, pages: Sequence[str]) -> float:
-    """Request search pages at a steady rate, whether or not earlier ones are answered; return the p99 in ms."""
+    """Request search pages at a steady rate, without waiting for answers; return the p99 of the answer times in ms."""
     seconds: list[float] = []
     loop = asyncio.get_running_loop()
     async with aiohttp.ClientSession(server, connector=aiohttp.TCPConnector(limit=0)) as client:

@@ -1,4 +1,4 @@
-"""A result of a benchmark, as the table and bench-results.json have it."""
+"""A result of a benchmark: a row of the printed table and of bench-results.json."""
 
 from dataclasses import dataclass
 

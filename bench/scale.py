@@ -1,4 +1,4 @@
-"""The queries of all loops with 2.5 million images in a real MongoDB, compared with scans of the collection.
+"""Measures the queries of all loops over 2.5 million images in MongoDB, compared with scans of the collection.
 
 LISTINGS=5000 makes it a quick run; each listing has 25 photos.
 """
@@ -49,12 +49,12 @@ _BATCH_SIZE = 200
 
 
 async def run(servers: Servers) -> list[Row]:
-    """Insert all listings, then measure a scheduler's ticks, and each other query of a loop."""
+    """Insert all listings, measure a scheduler's ticks and each other query; return the rows of the table."""
     namespace = a_namespace(servers)
     async with mongo.connect(servers.mongo, namespace.db, call_seconds=3_600.0) as database:
         await load(database)
         gc.collect()
-        gc.freeze()  # as every service does
+        gc.freeze()  # the services do the same
         try:
             return [
                 *await _size(database),
@@ -87,7 +87,7 @@ def _token(number: int) -> bytes:
 
 
 def _from_template(template: bytes, number: int, now: datetime) -> bytes:
-    """Return a listing as BSON with ids of its own, whose photos became due at some time of the last day."""
+    """Return a template's listing as BSON, with its own ids and its own due time of photos, within the last day."""
     since = now - timedelta(seconds=60, milliseconds=number * 7_919 % 86_400_000)
     return template.replace(_TOKEN.encode(), _token(number)).replace(_date(_SINCE), _date(since))
 
@@ -98,7 +98,7 @@ def _date(moment: datetime) -> bytes:
 
 
 def _templates(now: datetime) -> Iterator[Listing]:
-    """Yield 200 listings that differ in which of their photos are due, and in what must be removed."""
+    """Yield 200 listings with different due photos, holds, discards and removals."""
     for index in range(200):
         held = [_held(number, now) for number in range(PHOTOS)]
         if index % 2:
@@ -161,7 +161,7 @@ async def _size(database: Database) -> list[Row]:
 
 
 class Timed:
-    """Passes all calls to the listings in MongoDB, and notes how long each took."""
+    """Passes calls to the listings in MongoDB, and adds the duration of each to `milliseconds`, by method name."""
 
     def __init__(self, listings: MongoListings) -> None:
         self._listings = listings
@@ -201,7 +201,10 @@ class MemoryBroker(Broker):
 
 
 async def _ticks(database: Database) -> list[Row]:
-    """Run the ticks of a scheduler by a simulated clock, while downloaders finish all photos that the feed allows."""
+    """Run a scheduler's ticks by a simulated clock, while photos are recorded as downloaded at the feed's rate.
+
+    Return the rows of the table.
+    """
     listings, broker, moment = MongoListings(database, RENDERER), MemoryBroker(), [utc_now()]
     timed, process = Timed(listings), psutil.Process()
 
@@ -315,7 +318,7 @@ async def _measured(database: Database, name: str) -> list[Row]:
 
 
 async def _examined(database: Database, query: Callable[[], Awaitable[object]]) -> tuple[int, int, str]:
-    """Return the index keys and documents that a query reads, and its plans, by the server's profiler."""
+    """Return from the server's profiler how many index keys and documents a query reads, and its plans in words."""
     await database.command("profile", 2)
     await query()
     await database.command("profile", 0)
@@ -333,7 +336,10 @@ async def _examined(database: Database, query: Callable[[], Awaitable[object]]) 
 def spread(
     name: str, milliseconds: Sequence[float], naive: float | None = None, against: str = WITHOUT_INDEX
 ) -> list[Row]:
-    """Return rows for the median and the 99th percentile. `naive` is the median's baseline in ms, None for none."""
+    """Return a row for the median and one for the 99th percentile.
+
+    `naive` is the baseline of the median in ms, described by `against`; None for no baseline.
+    """
     percentile = statistics.quantiles(milliseconds, n=100, method="inclusive")[98]
     return [
         Row(f"{name}, median", statistics.median(milliseconds), "ms", naive, against if naive else ""),

@@ -1,4 +1,4 @@
-"""Run Scrapy's ImagesPipeline over the URLs on standard input, and print photos per second."""
+"""Run Scrapy's ImagesPipeline and print photos per second. Standard input is JSON: `urls`, and `folder` to store in."""
 
 import json
 import sys

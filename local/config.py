@@ -1,4 +1,4 @@
-"""The configuration of the local stack: every setting, each server's and service's port, and which servers to start."""
+"""The configuration of the local stack: all settings, the port of each server and service, and the servers to start."""
 
 import json
 import secrets
@@ -17,7 +17,7 @@ from shared.settings import Settings, read_feeds
 PROJECT = Path(__file__).parents[1]
 SERVICES = ("scheduler", "downloader", "resolver", "janitor", "desk")
 SERVER_VARIABLES = {"IMAGES_KAFKA": "kafka", "IMAGES_MONGO": "mongod", "IMAGES_S3_ENDPOINT": "s3"}
-"""The variables that name a server, and our server that is not started if the variable is given."""
+"""By variable that names a server: the server of the stack that is not started if the variable is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class StackConfig:
     """The configuration that `make up` starts."""
 
     settings: Mapping[str, str]
-    """Every IMAGES_* variable with its value, given or chosen or the default."""
+    """Every IMAGES_* variable with its value: a given one, one chosen by the stack, or the default."""
     ports: Mapping[str, int]
     """The ports that were chosen, by the name of the server's or service's port."""
     servers: tuple[str, ...]
@@ -35,8 +35,8 @@ class StackConfig:
 def prepare(home: Path, given: Mapping[str, str], *, with_services: bool) -> StackConfig:
     """Choose and save the configuration of the stack in the directory `home`.
 
-    `given` are environment variables; only IMAGES_* ones that are not empty count, and they win over what is chosen
-    here. Ports stay as they were saved the last time. `feeds.toml` is checked if `with_services` is True.
+    `given` are environment variables. Only IMAGES_* variables with a value count; they win over values chosen here.
+    Ports of the last start are kept where possible. The feeds file is checked if `with_services` is True.
 
     Raises:
         LocalError: another program listens on a given port, or settings or feeds are invalid; the message names
@@ -57,11 +57,13 @@ def prepare(home: Path, given: Mapping[str, str], *, with_services: bool) -> Sta
 
 
 def with_defaults(given: Mapping[str, str]) -> dict[str, str]:
-    """Return the value of every IMAGES_* variable: the given one, else the default. Other given names are left out."""
+    """Return every IMAGES_* variable with its given value, else its default. Variables of other names are left out."""
     settings = {_variable(name): _text(field.default) for name, field in Settings.model_fields.items()}
     settings["IMAGES_FEEDS"] = str(_default_feeds())
     settings |= {name: value for name, value in given.items() if name in settings}
-    settings["IMAGES_FEEDS"] = str(PROJECT / settings["IMAGES_FEEDS"])  # for readers in other directories
+    settings["IMAGES_FEEDS"] = str(
+        PROJECT / settings["IMAGES_FEEDS"]
+    )  # absolute, because other programs read it from other directories
     settings["IMAGES_PUBLIC_URL"] = settings["IMAGES_PUBLIC_URL"] or (
         f"{settings['IMAGES_S3_ENDPOINT'].rstrip('/')}/{settings['IMAGES_BUCKET']}"
     )
@@ -69,7 +71,7 @@ def with_defaults(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def saved_settings(home: Path) -> dict[str, str]:
-    """Return the IMAGES_* that the last `make up` wrote to stack.env; empty before the first."""
+    """Return the IMAGES_* variables that the last `make up` wrote to stack.env; empty before the first."""
     file = home / "stack.env"
     lines = file.read_text().splitlines() if file.exists() else []
     return dict(line.split("=", 1) for line in lines)
@@ -88,14 +90,14 @@ def saved(home: Path) -> StackConfig | None:
     settings, chosen = saved_settings(home), saved_ports(home)
     if not settings or not chosen:
         return None
-    settings = with_defaults(settings)  # an older version of this project saved fewer
+    settings = with_defaults(settings)  # an older version of this project saved fewer settings
     own = _addresses(chosen)
     ours = tuple(name for variable, name in SERVER_VARIABLES.items() if settings[variable] == own[variable])
     return StackConfig(settings, chosen, ours)
 
 
 def _desk_token(home: Path) -> str:
-    """Return the saved token of the desk, else a new one, so that operators need not set one to sign in."""
+    """Return the saved token for signing in to the desk, else a new random token."""
     return saved_settings(home).get("IMAGES_DESK_TOKEN") or secrets.token_urlsafe(18)
 
 
@@ -126,7 +128,7 @@ def _addresses(chosen: Mapping[str, int]) -> dict[str, str]:
 
 
 def _names_own_server(home: Path, name: str, value: str) -> bool:
-    """Return True if a variable names a server of this stack, as in a shell that has loaded its stack.env."""
+    """Return True if the value is the address of this stack's own server, as in a shell that has loaded stack.env."""
     chosen = saved_ports(home)
     return name in SERVER_VARIABLES and bool(chosen) and value == _addresses(chosen)[name]
 
@@ -150,7 +152,7 @@ def _given_ports(home: Path, given: Mapping[str, str]) -> dict[str, int]:
 
 
 def _is_port(text: str) -> bool:
-    """Return True if a text is a port number. Anything else is left to the check of all settings, which names it."""
+    """Return True if the text is a port number. The check of all settings reports other texts."""
     return text.isdecimal() and 0 < int(text) < 65_536
 
 
@@ -199,7 +201,7 @@ def _save(home: Path, chosen: Mapping[str, int], settings: Mapping[str, str]) ->
 
 
 def _replace(file: Path, text: str) -> None:
-    """Write a file in one step, readable by its owner only: the text may hold credentials."""
+    """Write a file atomically, readable by its owner only: the text may hold credentials."""
     draft = file.with_suffix(".new")
     draft.touch(mode=0o600)
     draft.write_text(text)

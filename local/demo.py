@@ -43,14 +43,14 @@ console = Console(highlight=False)
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """A running demo: where it keeps its files, and the addresses of its parts."""
+    """A running demo: the directory of its files, and the addresses of its parts."""
 
     home: Path
     """The directory of the demo's files."""
     mls: str
-    """The sandbox MLS, such as http://127.0.0.1:8070."""
+    """The address of the sandbox MLS, such as http://127.0.0.1:8070."""
     site: str
-    """The example site."""
+    """The address of the example site."""
     env: Mapping[str, str]
     """Every IMAGES_* variable of the stack."""
 
@@ -133,7 +133,10 @@ async def _withdraw(http: httpx.AsyncClient, demo: Demo, key: str) -> None:
 
 
 async def _follow(listings: mongo.MongoListings, wanted: int) -> tuple[FeedCounts, float]:
-    """Show progress until `wanted` photos are downloaded or failed; return the feed's counts and the seconds."""
+    """Show progress until `wanted` photos are downloaded or failed and none is in flight or due within a minute.
+
+    Return the counts of the feed, and the seconds that the wait took.
+    """
     began = time.monotonic()
     progress = Progress(
         BarColumn(40), TextColumn("{task.completed}/{task.total}  {task.fields[words]}"), console=console
@@ -167,7 +170,7 @@ async def _follow(listings: mongo.MongoListings, wanted: int) -> tuple[FeedCount
 
 
 async def _until(is_done: Callable[[], Awaitable[bool]], what: str) -> None:
-    """Wait until `is_done` returns True; raise LocalError that names `what` after ten minutes."""
+    """Wait until `is_done` returns True. After ten minutes, raise a LocalError whose message contains `what`."""
     try:
         async with asyncio.timeout(_TIMEOUT_SECONDS):
             while not await is_done():  # noqa: ASYNC110 - the change happens in other processes
@@ -213,7 +216,7 @@ def _imagectl(demo: Demo, *arguments: str) -> None:
 
 
 def _write_site(demo: Demo, records: Sequence[Mapping[str, Any]]) -> None:
-    """Write the listings that the example site shows, with all that it knows of them besides the pictures."""
+    """Write the file of listings that the example site reads: key, title, place and price of each."""
     listings = [
         {
             "key": record["ListingKey"],
@@ -231,7 +234,7 @@ def _step(title: str) -> None:
 
 
 def prepare(photos: Path | None, listings: int) -> Demo:
-    """Start the sandbox MLS, the stack and the example site, those that do not run already.
+    """Start the sandbox MLS, the stack and the example site, except the programs that run already. Return the demo.
 
     `photos` is a folder of pictures to show instead of drawn ones; `listings` is how many the MLS has.
 
@@ -255,7 +258,7 @@ def prepare(photos: Path | None, listings: int) -> Demo:
     _run(sandbox)
     feeds = home / "feeds.toml"
     feeds.write_text(httpx.get(f"{mls}/control/feeds.toml").text)
-    # The demo never uses given servers: it must not publish to anybody's Kafka.
+    # The environment's settings are not passed on: the demo must not publish to a Kafka that they may name.
     env = stack.up(stack.HOME, {"IMAGES_FEEDS": str(feeds)}, _report)
     demo = Demo(home, mls, site, env)
     if not (home / "site.json").exists():
@@ -322,7 +325,7 @@ def main() -> int:
         "--listings", type=int, default=LISTINGS, help=f"how many listings the MLS has, at least 3 ({LISTINGS})"
     )
     options = parser.parse_args()
-    if options.listings < 3:  # two have a photo changed, and one is withdrawn
+    if options.listings < 3:  # the demo changes a photo of two listings, and withdraws a third
         parser.error("--listings must be at least 3")
     began = time.monotonic()
     try:

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Container, Iterable, Mapping
 
 FIRST, LAST = 20_000, 31_999
-"""The range of ports to choose from: below that of outgoing connections, so that ports stay free between starts."""
+"""The range to choose ports from. Outgoing connections use higher ports, so a chosen port stays free between starts."""
 
 
 def is_free(port: int) -> bool:
@@ -35,10 +35,10 @@ def assign(
     preferred: Mapping[str, int],
     reserved: Iterable[int] = (),
 ) -> dict[str, int]:
-    """Return a port for each name: its `previous` one, else its `preferred` one, else any free one.
+    """Return a port for each name: its `previous` port, else its `preferred` port, else any free port.
 
-    The previous port is used again only if it is free or in `ours`, the ports on which our own processes listen. No
-    port in `reserved` is used.
+    A previous port is used again only if it is free or in `ours`, the ports on which the stack's own processes listen.
+    No port in `reserved` is used.
     """
     reserved = set(reserved)
     taken = reserved | set(previous.values())
@@ -56,7 +56,7 @@ def assign(
 
 
 def http_status(port: int, path: str, host: str = "127.0.0.1") -> int:
-    """Return the status of the answer to `GET path`, 0 if there is none within 2 s."""
+    """Return the HTTP status of the answer to `GET path`, 0 if there is no answer within 2 s."""
     connection = http.client.HTTPConnection(host, port, timeout=2)
     try:
         connection.request("GET", path)

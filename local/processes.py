@@ -24,7 +24,7 @@ POLL_SECONDS = 0.1
 STOP_SECONDS = 15.0
 """The seconds that a process has to end after SIGTERM, before it is killed."""
 KILL_SECONDS = 5.0
-"""The seconds that a killed process may take to end; only a disk that hangs makes it last."""
+"""How many seconds to wait for a killed process to end; it takes so long only if a disk hangs."""
 
 Report = Callable[[str], None]
 """A function that gets a line of text for each step while processes start or stop, such as `print`."""
@@ -45,14 +45,14 @@ class Program:
     environment: Mapping[str, str] = field(default_factory=dict)
     """Environment variables in addition to those of this process."""
     prepare: Callable[[], None] = lambda: None
-    """Called before the program starts, to make its files."""
+    """Called before the program starts, to make the files that it needs."""
     depends: str = ""
     """The text of the files that the program reads at its start. It is restarted if the text changes."""
     address: str = ""
 
     @property
     def fingerprint(self) -> str:
-        """Return a short hash of command, environment and files: a process started with another one is outdated."""
+        """Return a short hash of command, environment and files. A process with another fingerprint is outdated."""
         facts = [list(self.command), sorted(self.environment.items()), self.depends]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
@@ -99,7 +99,7 @@ class Process:
         return self.home / "logs" / f"{self.name}.log"
 
     def running(self) -> psutil.Process | None:
-        """Return the running process, else None: it has no pid file, has ended, or another process has its pid now."""
+        """Return the running process. None if it has no pid file, has ended, or another process has its pid now."""
         record = ProcessRecord.read(self.pid_file)
         try:
             if record is None or abs(_started(record.pid) - record.started) > 0.05:
@@ -142,7 +142,7 @@ class Process:
         return self.log.stat().st_size if self.log.exists() else 0
 
     def tail(self, lines: int = 30, since: int = 0) -> str:
-        """Return the last lines of the log, indented; only lines after the position `since` in bytes, at most 64 kB."""
+        """Return the last lines of the log, indented; only those after byte `since` and in the last 64 kB."""
         if not self.log.exists():
             return "  (no log)"
         with self.log.open("rb") as log:
@@ -184,7 +184,7 @@ def ensure(
     programs = list(programs)
     began = time.monotonic()
     logs: dict[str, int] = {}
-    for name in _stop_changed(programs, home):  # all of them before any start: their ports may be exchanged
+    for name in _stop_changed(programs, home):  # all are stopped before any starts, because they may swap ports
         report(f"{name}: restarting, its settings changed")
     for program in programs:
         process = Process(program.name, home)
@@ -205,7 +205,11 @@ def _stop_changed(programs: Iterable[Program], home: Path) -> list[str]:
 def _await_answers(
     programs: Sequence[Program], home: Path, logs: Mapping[str, int], began: float, seconds: float, report: Report
 ) -> None:
-    """Wait until all programs are ready, and report each. `began` is when their start began, by the monotonic clock."""
+    """Wait until all programs are ready, and report each that was started, which are those in `logs`.
+
+    `logs` has the size of each log before the start, `began` the time of the start by the monotonic clock. Raises
+    LocalError if a program ends, or is not ready `seconds` after `began`.
+    """
     waiting = list(programs)
     reminder = 5.0
     while waiting:
@@ -220,12 +224,12 @@ def _await_answers(
             reminder += 5.0
         if waiting:
             time.sleep(POLL_SECONDS)
-    for program in programs:  # a stranger that took the port of an ended process may have answered in its place
+    for program in programs:  # another program may have taken the port of an ended process, and answered in its place
         _answers(program, home, logs, overdue=False)
 
 
 def _answers(program: Program, home: Path, logs: Mapping[str, int], *, overdue: bool) -> bool:
-    """Return True if a program is ready, False if it may still become so.
+    """Return True if a program is ready, False if it is still starting.
 
     Raises:
         LocalError: the program has ended, or is `overdue`.
@@ -245,7 +249,7 @@ def _answers(program: Program, home: Path, logs: Mapping[str, int], *, overdue: 
 
 
 def stop(processes: Iterable[Process], seconds: float = STOP_SECONDS) -> list[str]:
-    """Stop processes all at once, kill those that still run after `seconds`, and return the names of those that ran."""
+    """Stop the processes at once, kill those that still run after `seconds`, and return the names of those that ran."""
     running = [(process, found) for process in processes if (found := process.running())]
     for _, found in running:
         _signal(found, signal.SIGTERM)
@@ -265,7 +269,7 @@ def _signal(process: psutil.Process, number: int) -> None:
 
 
 def _kill_group(process: psutil.Process) -> None:
-    """Kill a process with its children: the launcher made it the leader of a process group."""
+    """Kill a process and its children: the launcher made the process the leader of their process group."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
 
@@ -277,7 +281,7 @@ def _await_end(running: Iterable[tuple[Process, psutil.Process]], seconds: float
 
 
 def _started(pid: int) -> float:
-    """Return the seconds from the machine's boot to a process's start, which no change of the clock moves."""
+    """Return the seconds from the machine's boot to a process's start, which stay the same if the clock is set."""
     return psutil.Process(pid).create_time() - psutil.boot_time()
 
 

@@ -24,7 +24,7 @@ HOME = Path(os.environ.get("LOCAL_DIR") or PROJECT / ".local").absolute()
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """The programs that use the servers."""
+    """The commands of the programs that need the servers."""
 
     init: Sequence[str]
     """The command that creates topics, buckets and indexes."""
@@ -45,7 +45,7 @@ def up(
     report: Report = print,
     system: System = EVERYTHING,
 ) -> Mapping[str, str]:
-    """Start the servers and services that do not run, wait until all are ready, and return every IMAGES_* in force.
+    """Start the servers and services that do not run, and wait until all are ready. Return every IMAGES_* in force.
 
     IMAGES_* variables in `given` win over those that the stack would choose; variables of other names are passed on
     to the services. `home` is the directory of data and logs.
@@ -61,7 +61,7 @@ def up(
         started = ensure(_servers(home, stack), home, PROJECT, report)
         services = _services(stack.settings, given, system)
         if services and (started or not all(Process(service.name, home).is_running(service) for service in services)):
-            # The services start meanwhile; each waits until its topics, buckets and indexes are there.
+            # The services start at the same time; each waits until its topics, buckets and indexes exist.
             with _preparing(system.init, stack.settings, given, home, services):
                 started += ensure(services, home, PROJECT, report)
     seconds = time.monotonic() - began
@@ -81,9 +81,9 @@ def down(home: Path = HOME, report: Report = print) -> None:
 
 
 def given_settings() -> dict[str, str]:
-    """Return the variables of the project's `.env`, and the environment's IMAGES_* and others that `.env` names.
+    """Return the variables of the project's `.env`, and the environment's IMAGES_* variables.
 
-    The environment wins. Empty lines of `.env` do not count.
+    The environment's value wins for a variable that `.env` has too. Variables that are empty in `.env` do not count.
     """
     from_file = {name: value for name, value in dotenv_values(PROJECT / ".env").items() if value}
     return from_file | {
@@ -94,8 +94,9 @@ def given_settings() -> dict[str, str]:
 def status(home: Path = HOME) -> list[tuple[str, str, str, str]]:
     """Return (name, state, pid, address) of each server and service; pid and address may be empty.
 
-    The state is `ready`, `not ready`, `stopped`, or `elsewhere` for a server that a setting names. Other programs that
-    were started in the directory, as the demo's are, are listed as `running`, unless they have ended.
+    The state is `ready`, `not ready`, `stopped`, or `elsewhere` for a server that a setting names. Other
+    running programs with a pid file in `home`, such as the demo's, have the state `running`. The list is empty before
+    the first `up`.
     """
     stack = config.saved(home)
     if stack is None:
@@ -143,7 +144,7 @@ def _service(name: str, command: Sequence[str], settings: Mapping[str, str], giv
 
 
 def _stop_unwanted(home: Path, stack: StackConfig, report: Report) -> None:
-    """Stop each server of ours in whose place a setting names another server now."""
+    """Stop each running server of the stack that a setting has replaced by another server."""
     unwanted = (Process(name, home) for name in servers.PORTS if name not in stack.servers)
     for name in stop(unwanted):
         report(f"{name}: stopped, a setting names another server")
@@ -157,7 +158,7 @@ def _preparing(
     home: Path,
     services: Sequence[Program],
 ) -> Iterator[None]:
-    """Run the command that creates topics, buckets and indexes during the context, and wait for its end.
+    """Run the command that creates topics, buckets and indexes during the context. Wait for its end at the exit.
 
     Raises:
         LocalError: the command failed, even if an error was raised in the context. The services are stopped then, so
@@ -188,9 +189,9 @@ def _print_status(home: Path) -> int:
 
 
 def _show_logs(home: Path, names: Sequence[str], *, follow: bool) -> int:
-    """Print the last 50 lines of the logs of these names, of all if there are none. Return the exit code of `tail`.
+    """Print the last 50 lines of the logs of these names, of all logs if `names` is empty. Return `tail`'s exit code.
 
-    With `follow`, new lines are printed until the person interrupts it.
+    With `follow`, print new lines until interrupted, and return 0.
 
     Raises:
         LocalError: there is no log of a name, or none at all.

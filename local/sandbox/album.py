@@ -1,4 +1,4 @@
-"""The JPEG files of the sandbox's photos: drawn or copied from a folder, made once and kept on disk."""
+"""The JPEG files of the sandbox's photos: drawn, or made from a folder's pictures. Each is made once and kept."""
 
 import asyncio
 import random
@@ -20,7 +20,7 @@ class NoPictures(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """What decides the bytes of a photo."""
+    """Identifies the picture of a photo: the same shot and width give the same JPEG."""
 
     listing_key: str
     number: int
@@ -28,7 +28,7 @@ class Shot:
     index: int
     """The photo's position among all photos of the MLS, which chooses a file of the folder."""
     version: int
-    """1, and 1 more for each change of the photo."""
+    """1 at first; each change of the photo adds 1."""
 
     def size(self, width: int) -> tuple[int, int]:
         """Return the width and height in pixels of the photo, drawn `width` pixels wide."""
@@ -74,13 +74,19 @@ def draw(shot: Shot, width: int) -> bytes:
 
 
 def _plate(shot: Shot) -> str:
-    """Return the text on the picture. Caption and position are left out: they change while the picture stays."""
+    """Return the text of the picture's caption plate: ListingKey, photo number and version.
+
+    The photo's caption and position are not in it, because they may change while the picture stays the same.
+    """
     version = "" if shot.version == 1 else f" · v{shot.version}"
     return f"{shot.listing_key} · photo {shot.number + 1}{version}"
 
 
 class Album:
-    """Makes the JPEG of every photo in threads, and keeps it in the folder `cache`. Shows `files`, if there are any."""
+    """Makes the JPEGs of photos in threads, and keeps them in the folder `cache`.
+
+    The pictures are those of `files` in turn, or drawn if `files` is empty.
+    """
 
     def __init__(self, cache: Path, files: list[Path], threads: int) -> None:
         self._cache, self._files = cache, files
@@ -89,7 +95,7 @@ class Album:
         self.made = 0
 
     async def jpeg(self, shot: Shot, width: int) -> bytes:
-        """Return a photo as a JPEG at most `width` pixels wide. Calls at the same time share one drawing."""
+        """Return a photo as a JPEG at most `width` pixels wide. Simultaneous calls for the same JPEG make it once."""
         path = self._cache / f"{shot.listing_key}-{shot.number}-v{shot.version}-{width}.jpg"
         if (cached := _read(path)) is not None:
             return cached
@@ -108,7 +114,7 @@ class Album:
         return made
 
     def _copied(self, shot: Shot, width: int) -> bytes | None:
-        """Return the file that the photo shows, None if there are no files, or if this file cannot be read."""
+        """Return a JPEG of the file that the photo shows; None if there are no files, or the file cannot be read."""
         if not self._files:
             return None
         file = self._files[shot.index % len(self._files)]
@@ -118,7 +124,7 @@ class Album:
             return None
 
     def close(self) -> None:
-        """Cancel the drawings that wait, and wait for those that have begun."""
+        """Cancel the JPEGs that are not begun, and wait for those in the making."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 

@@ -10,10 +10,10 @@ Point = tuple[float, float, float]
 """x to the right, y up and z away from the camera, in metres."""
 
 _NEAREST_METRES = 0.55
-"""Points nearer than this are drawn at this distance: a point behind the camera has no place on the picture."""
+"""Points nearer than this are drawn at this distance: a point behind the camera could not be drawn."""
 _SHADOW: Colour = (24, 20, 26)
 _SHADOW_SCALE = 4
-"""Shadows are drawn at a quarter of the size: they are blurred anyway."""
+"""Shadows are drawn at a quarter of the size, which is faster; the blur hides it."""
 
 
 def tone(colour: Colour, factor: float) -> Colour:

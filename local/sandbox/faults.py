@@ -1,4 +1,4 @@
-"""Fault injection: slow, refused and broken answers of the MLS, which tests and people ask for."""
+"""Fault injection: makes the sandbox MLS answer late, with an error or with a broken body."""
 
 import asyncio
 from contextlib import suppress
@@ -26,7 +26,7 @@ class Fault(BaseModel):
     listing: str | None = None
     """The ListingKey whose images get the fault; None: those of all listings."""
     delay_seconds: float = Field(default=0.0, ge=0)
-    """How late the answer is, of any kind."""
+    """How many seconds the answer is delayed, whatever its kind."""
     share: float = Field(default=1.0, gt=0, le=1)
     """The share of the requests that get the fault: 0.25 is every fourth."""
     count: int | None = Field(default=None, ge=1)
@@ -35,7 +35,7 @@ class Fault(BaseModel):
     """The Retry-After header of the kind `status`: seconds or an HTTP date; None: no header."""
 
     def answer(self) -> web.Response | None:
-        """Return the wrong answer; None for the kinds `slow` and `truncated`, which need the right one."""
+        """Return the wrong answer; None for the kinds `slow` and `truncated`, which are made from the right answer."""
         if self.kind == "html":
             return web.Response(body=_PAGE, content_type="text/html")
         if self.kind == "empty":
@@ -62,7 +62,7 @@ class Faults:
             self._remaining[id(fault)] = fault.count
 
     def clear(self) -> None:
-        """Remove all faults, and send the late answers that wait."""
+        """Remove all faults, and end the delays under way."""
         self._active.clear()
         self._owed.clear()
         self._remaining.clear()
@@ -70,7 +70,7 @@ class Faults:
         self._cleared = asyncio.Event()
 
     async def apply(self, on: str, listing: str | None = None) -> Fault | None:
-        """Wait for the delay of the fault that a request gets, and return the fault; None if it gets none.
+        """Return the fault that a request gets, after waiting for its delay; None if the request gets no fault.
 
         `on` is "images" or "odata", `listing` the ListingKey of an image.
         """
@@ -82,7 +82,7 @@ class Faults:
         return None
 
     def _is_due(self, fault: Fault) -> bool:
-        """Return True if this request gets the fault, and count it."""
+        """Return True if this request gets the fault, by its share and count. Counts the request."""
         name = id(fault)
         owed = self._owed.get(name, 0.0) + fault.share
         self._owed[name] = owed - 1 if owed >= 1 else owed

@@ -1,4 +1,4 @@
-"""The JPEG file of a picture: enlarged, with a caption plate and film grain, so that it is as large as a photo's."""
+"""Makes JPEG files with a caption plate. Drawn pictures get film grain, so that they are as large as photos."""
 
 import random
 from functools import lru_cache
@@ -9,27 +9,27 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont, ImageOps, 
 
 _MIN_DRAWN_WIDTH, _MAX_DRAWN_WIDTH = 480, 960
 _MIN_PLATE_WIDTH = 400
-"""Pictures of fewer pixels have no caption plate: nobody could read it."""
+"""Pictures narrower than this, in pixels, have no caption plate: it would be too small to read."""
 
 
 def drawn_size(width: int, height: int) -> tuple[int, int]:
-    """Return the width and height at which a picture of that size is drawn before `encode` resizes it.
+    """Return the width and height at which to draw a picture that `encode` resizes to the given size, all in pixels.
 
-    Drawing takes time by the pixel, and grain hides that the edges are soft.
+    Large pictures are drawn smaller to save time; the grain hides the soft edges.
     """
     drawn_width = min(_MAX_DRAWN_WIDTH, max(_MIN_DRAWN_WIDTH, width))
     return drawn_width, round(height * drawn_width / width)
 
 
 def encode(image: Image.Image, width: int, height: int, plate: str) -> bytes:
-    """Return a drawing as a JPEG of that size in pixels, with grain and its caption plate."""
+    """Return a drawing as a JPEG of that size in pixels, with grain and a caption plate with the text `plate`."""
     image = image.filter(ImageFilter.SMOOTH).resize((width, height), Image.Resampling.BILINEAR)
     _caption(image, plate)
     return _jpeg(ImageChops.add(image, _grain_sheet(width, height), 1, -128))
 
 
 def copied(source: Path, width: int, plate: str, *, mirrored: bool) -> bytes:
-    """Return the picture of a file as a JPEG at most `width` pixels wide, with its caption plate.
+    """Return the picture of a file as a JPEG at most `width` pixels wide, with a caption plate with the text `plate`.
 
     Raises:
         ValueError: the file is not a picture that can be read.
@@ -49,7 +49,7 @@ def copied(source: Path, width: int, plate: str, *, mirrored: bool) -> bytes:
 
 
 def _caption(image: Image.Image, text: str) -> None:
-    """Write a text on a dark plate at the lower left of the picture."""
+    """Draw a text on a dark plate at the lower left of the picture. Do nothing on one narrower than 400 pixels."""
     if image.width < _MIN_PLATE_WIDTH:
         return
     size = max(11, max(image.size) // 72)
@@ -63,7 +63,7 @@ def _caption(image: Image.Image, text: str) -> None:
 
 @lru_cache(maxsize=1)
 def _grain() -> Image.Image:
-    """Return a tile of grain around the grey value 128, always the same: Pillow's own noise cannot be seeded."""
+    """Return a tile of grain around the grey value 128. It is always the same; Pillow's own noise cannot be seeded."""
     noise = random.Random(3).randbytes(512 * 512)
     tile = Image.frombytes("L", (512, 512), noise).filter(ImageFilter.GaussianBlur(0.55))
     tile = tile.point([max(0, min(255, round(128 + (value - 128) * 0.19))) for value in range(256)])

@@ -114,7 +114,7 @@ class Market:
         self.root = ""
         self._last = datetime.now(UTC)
         self._keys = [b"sandbox-1"]
-        """The keys whose signatures are valid, the newest last."""
+        """The signing keys of valid URLs; the last one signs new URLs."""
         start = self._last - timedelta(days=20)
         step = timedelta(days=19) / max(1, listings)
         self.listings: dict[str, SandboxListing] = {}
@@ -123,7 +123,7 @@ class Market:
             self.listings[listing.key] = listing
 
     def now(self) -> str:
-        """Return the time as text, always later than all timestamps before."""
+        """Return the time as an ISO 8601 text, later than all timestamps returned before."""
         self._last = max(datetime.now(UTC), self._last + timedelta(milliseconds=1))
         return _text(self._last)
 
@@ -133,7 +133,7 @@ class Market:
             raise KeyError(f"there is no listing {key}; the first is {next(iter(self.listings), 'none')}")
         return self.listings[key]
 
-    # Each method below changes the listing's timestamps and returns its record after the change.
+    # Each method below that returns a Record changes a listing and its timestamps, and returns its new record.
 
     def change_photo(self, key: str, photo: int | str = 0, *, media_only: bool = False) -> Record:
         """Replace the picture of a photo, which changes its MediaModificationTimestamp and its URLs too.
@@ -151,7 +151,10 @@ class Market:
         return self._changed(key, change, record=not media_only)
 
     def reorder(self, key: str, order: list[int] | None = None) -> Record:
-        """Reorder the photos: `order` lists the present positions in the new order. None puts the last photo first."""
+        """Reorder the photos: `order` lists the present positions, from 0, in the new order.
+
+        None puts the last photo first. Raises ValueError if `order` does not name each position once.
+        """
 
         def change(listing: SandboxListing) -> None:
             count = len(listing.photos)

@@ -1,4 +1,4 @@
-"""What the drawn photos of a listing show: a façade, a garden and rooms, whose furniture is data."""
+"""The scenes that drawn photos show: a façade, a garden and rooms. Their furniture is a list of parts."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from local.sandbox.canvas import Canvas, Colour, Point, mix, tone
 
 Part = tuple[str, Point, Point]
-"""The name of a colour, and the lower near left and the upper far right corner of a block, or of a ball."""
+"""A block or ball: the name of its colour, its lower near left corner, and its upper far right corner."""
 
 _CHOICES: Mapping[str, Sequence[Colour]] = {
     "wall": [(238, 232, 220), (214, 222, 214), (233, 220, 208), (208, 218, 228), (228, 214, 214)],
@@ -26,7 +26,7 @@ _ROUND = frozenset({"leaf", "light", "mirror"})
 
 
 def colours_of(listing_key: str, version: int) -> Mapping[str, Colour]:
-    """Return the colours of a listing's home by name. Another version of a photo shows other colours."""
+    """Return the colours of a listing's home by name. Each version of a photo has other colours."""
     rng = random.Random(f"{listing_key} {version}")
     return {**_FIXED, **{name: rng.choice(colours) for name, colours in _CHOICES.items()}}
 
@@ -39,10 +39,10 @@ class Scene:
     parts: Sequence[Part]
     is_inside: bool = True
     has_house: bool = False
-    """True if the house itself stands behind the parts."""
+    """True if a house is drawn behind the parts."""
 
     def draw(self, canvas: Canvas, colours: Mapping[str, Colour]) -> None:
-        """Draw the view on an empty canvas. `canvas.rng` decides whether it is mirrored, and how high a house is."""
+        """Draw the view on an empty canvas. `canvas.rng` decides if it is mirrored, and a house's number of storeys."""
         parts = [*(_house(canvas.rng.choice((1, 2))) if self.has_house else ()), *self.parts]
         is_mirrored = canvas.rng.random() < 0.5
         if self.is_inside:
@@ -127,7 +127,7 @@ def _house(storeys: int) -> list[Part]:
 
 
 def _table(colour: str, left: float, right: float, top: float, near: float, far: float) -> list[Part]:
-    """Return a table or chair: its legs, then its top of 6 cm."""
+    """Return the parts of a table or chair: its legs, then its top, 6 cm thick. Positions are in metres."""
     corners = [(x, z) for z in (far - 0.1, near + 0.05) for x in (left + 0.05, right - 0.12)]
     legs: list[Part] = [(colour, (x, 0, z), (x + 0.07, top - 0.06, z + 0.07)) for x, z in corners]
     return [*legs, (colour, (left, top - 0.06, near), (right, top, far))]
@@ -194,4 +194,4 @@ SCENES: tuple[Scene, ...] = (
         *_table("white", -0.4, 0.4, 0.55, 3.2, 3.8),
     ], is_inside=False),
 )  # fmt: skip
-"""What a listing's photos show, in their order, with the caption; from the eighth photo they begin again."""
+"""The scenes of a listing's photos in order; after the last, they repeat from the first."""

@@ -27,7 +27,10 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True, slots=True)
 class ImageRequest:
-    """A request for a picture and its status. The names are empty if the URL was invalid; `at` is monotonic seconds."""
+    """An answered request for a picture. `listing_key`, `photo` and `size` are empty if no photo was found by the URL.
+
+    `at` is in seconds of the monotonic clock.
+    """
 
     at: float
     listing_key: str
@@ -148,7 +151,7 @@ class Sandbox:
         self.can_expand, self._expand_refusal = allowed, status
 
     def reset(self) -> None:
-        """Remove all counts and faults. The listings stay: the timestamps of an MLS never go back."""
+        """Remove all counts and faults, and allow `$expand=Media`. The listings stay: timestamps never go back."""
         self.behave()
         self.requests.clear()
         self.image_log.clear()
@@ -250,7 +253,7 @@ class Sandbox:
         self.image_log.append(ImageRequest(monotonic(), *names, status, request.headers))
 
     async def _preview(self, request: web.Request) -> web.Response:
-        """Answer with a picture for the page, which is not counted and gets no fault."""
+        """Answer with a picture for the page. Its requests are not counted and get no fault."""
         try:
             photo = self.market.listing(request.match_info["key"]).photo(request.match_info["photo"])
         except KeyError as missing:
@@ -330,7 +333,7 @@ class Sandbox:
 
 
 def _is_held(request: web.Request, response: web.Response) -> bool:
-    """Return True if the caller has this version already. An ETag outweighs a date (RFC 9110, 13.2.2)."""
+    """Return True if the client has this version already. An ETag outweighs a date (RFC 9110, 13.2.2)."""
     if request.if_none_match is not None:
         etag = response.etag
         return any(tag.value in {"*", etag.value if etag else None} for tag in request.if_none_match)
@@ -343,7 +346,10 @@ def _odata_error(status: int, message: str) -> web.Response:
 
 
 async def _json(request: web.Request) -> dict[str, object]:
-    """Return the arguments of a change. Only `application/json` is read: forms of other sites cannot send that."""
+    """Return the JSON arguments of a change. Raise a 415 or 400 for other bodies.
+
+    Only `application/json` is accepted, because a form on another site cannot send it.
+    """
     if request.content_type != "application/json":
         raise web.HTTPUnsupportedMediaType(text="send the arguments as application/json")
     try:

@@ -7,13 +7,13 @@ from local.processes import Program
 from local.servers import kafka, mongod, s3
 
 PORTS: dict[str, tuple[str, ...]] = {"mongod": mongod.PORTS, "s3": s3.PORTS, "kafka": kafka.PORTS}
-"""The names of the ports that each server opens. Kafka is last, so that the others start while it is prepared."""
+"""By server: the names of its ports. Kafka is last: the others start while its jars and log are prepared."""
 
 
 def programs(
     names: Iterable[str], home: Path, ports: Mapping[str, int], access_key: str, secret_key: str
 ) -> list[Program]:
-    """Return how to run the servers of these names, with their data in `home`/data.
+    """Return the programs of the servers of these names, with their data in `home`/data.
 
     `ports` has a port for each name in `PORTS`; the keys are those of the S3 server's only user.
 

@@ -68,6 +68,6 @@ def _download(cache: Path, coordinate: str) -> Path:
     group, artifact, version = coordinate.split(":")
     own = Path(
         tempfile.mkdtemp(dir=cache)
-    )  # one for each attempt: a partial file of the last one would be taken as complete
+    )  # a new folder for each attempt: a partial file of an earlier attempt would count as complete
     context = MavenContext(repo_cache=own, remote_repos=mirrors)
     return Path(context.project(group, artifact).at_version(version).artifact().resolve())

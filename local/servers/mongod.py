@@ -14,7 +14,7 @@ NOT_INITIATED = 94
 
 
 def program(data: Path, ports: Mapping[str, int]) -> Program:
-    """Return how to run mongod with its files in the folder `data`.
+    """Return the program that runs mongod with its files in the folder `data`.
 
     Raises:
         LocalError: mongod is not installed.
@@ -37,7 +37,10 @@ def uri(port: int) -> str:
 
 
 def answers(port: int) -> bool:
-    """Return True if mongod accepts writes. Its replica set is initiated first, if no earlier start did that."""
+    """Return True if mongod accepts writes.
+
+    If it does not, initiate its replica set unless an earlier start did, and correct the port in its configuration.
+    """
     import pymongo  # noqa: PLC0415 - slow to import, and not needed if everything runs already
     from pymongo.errors import OperationFailure, PyMongoError  # noqa: PLC0415
 

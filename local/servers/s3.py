@@ -26,7 +26,7 @@ OPTIONS = (
 
 
 def program(data: Path, ports: Mapping[str, int], access_key: str, secret_key: str) -> Program:
-    """Return how to run the server with its files in the folder `data`, and one user with these keys and all rights.
+    """Return the program that runs the server with its files in the folder `data`. Its only user has these keys.
 
     Raises:
         LocalError: SeaweedFS is not installed.
@@ -48,7 +48,7 @@ def endpoint(port: int) -> str:
 
 
 def _answers(port: int, master_port: int) -> bool:
-    """Return True if the server accepts objects: its S3 gateway answers before the first volume is ready."""
+    """Return True if the server accepts objects. Also asks its master: the gateway answers before a volume is ready."""
     return http_status(port, "/healthz") == 200 and http_status(master_port, "/dir/assign") == 200
 
 

@@ -1,1 +1,1 @@
-"""An example of a listing site: it gets its pictures from the resolver, and never the URLs of the MLS."""
+"""An example of a listing site: it gets its pictures from the resolver, and never sees a URL of the MLS."""

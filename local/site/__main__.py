@@ -19,7 +19,7 @@ def main() -> None:
 
 
 class _Gallery:
-    """The handler of the only page. The page holds the listings; its script asks the resolver for their pictures."""
+    """Serves the only page. The page contains the listings; its script gets their pictures from the resolver."""
 
     def __init__(self, resolver: str, feed: str, listings: Path) -> None:
         self._source = {"resolver": resolver, "feed": feed}
@@ -28,7 +28,7 @@ class _Gallery:
     async def __call__(self, _: web.Request) -> web.Response:
         listings = json.loads(await asyncio.to_thread(self._listings.read_text, encoding="utf-8"))
         page = await asyncio.to_thread(_PAGE.read_text, encoding="utf-8")
-        # "<" must not end the script that the data stands in.
+        # A "</script>" in the data would end the script element that contains it.
         data = json.dumps(self._source | {"listings": listings}).replace("<", "\\u003c")
         return web.Response(text=page.replace("__DATA__", data), content_type="text/html")
 
