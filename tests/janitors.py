@@ -173,25 +173,25 @@ class World:
     def clock(self) -> datetime:
         return self.now
 
-    def later(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
 
-    async def has(self, *listings: Listing) -> None:
+    async def record(self, *listings: Listing) -> None:
         """Record listings, and store the objects of their copies."""
         assert not await self.listings.write(listings)
         for listing in listings:
             for photo in listing.photos:
                 if photo.copy:
-                    self.stores(*copy_keys(photo.copy))
+                    self.store_objects(*copy_keys(photo.copy))
 
-    def stores(self, *keys: str) -> None:
+    def store_objects(self, *keys: str) -> None:
         for key in keys:
             bucket = Bucket.ORIGINALS if "/original." in key else Bucket.PUBLIC
-            self.objects.held[bucket][key] = b"x"
+            self.objects.contents[bucket][key] = b"x"
 
     @property
     def keys(self) -> set[str]:
-        return {key for bucket in Bucket for key in self.objects.held[bucket]}
+        return {key for bucket in Bucket for key in self.objects.contents[bucket]}
 
     async def listing(self, key: str = KEY) -> Listing:
         found = await self.listings.get(FEED, key)
@@ -222,7 +222,7 @@ class World:
         listing = await self.listing()
         due = [photo for photo in listing.photos if listing.photo_due_at(photo) and photo.copy is None]
         for photo in due:
-            self.stores(*copy_keys(a_copy(photo.object_id)))
+            self.store_objects(*copy_keys(a_copy(photo.object_id)))
         assert not await self.listings.write(
             [listing.with_photos(replace(photo, copy=a_copy(photo.object_id), announced_at=NOW) for photo in due)]
         )

@@ -64,7 +64,7 @@ class Invariants:
 
     def _check_opens(self, image_id: str, urls: Sequence[str]) -> None:
         if image_id not in self._world.listings.not_shown_since:
-            held = {RENDERER.url(key) for key in self._world.objects.held[Bucket.PUBLIC]}
+            held = {RENDERER.url(key) for key in self._world.objects.contents[Bucket.PUBLIC]}
             assert set(urls) <= held, "a shown URL does not open"
 
     # After every step
@@ -84,7 +84,7 @@ class Invariants:
         return [from_document(document) for document in self._world.listings.documents.values()]
 
     def _check_listing(self, listing: Listing) -> None:
-        held = self._world.objects.held
+        held = self._world.objects.contents
         rendered = self._world.listings.documents[listing.feed, listing.key]["rendered"]
         assert isinstance(rendered, list)
         assert len(rendered) == (len(listing.photos) if listing.is_displayed else 0), "2: an answer of a hidden listing"
@@ -218,7 +218,7 @@ class Invariants:
             if photo.copy
             for key in copy_keys(photo.copy)
         }
-        stored = {key for bucket in Bucket for key in world.objects.held[bucket]}
+        stored = {key for bucket in Bucket for key in world.objects.contents[bucket]}
         for key in stored - used:
             listing_id = next(listing_id for listing_id in LISTINGS if key.startswith(listing_prefix(*listing_id)))
             # Objects that a stopped process stored and nobody recorded are for the audit to find.

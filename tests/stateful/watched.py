@@ -107,7 +107,7 @@ class WatchedObjects(MemoryObjects):
 
     def has(self, keys: Collection[str]) -> bool:
         """Return True if all of the objects are stored."""
-        return all(any(key in held for held in self.held.values()) for key in keys)
+        return all(any(key in contents for contents in self.contents.values()) for key in keys)
 
     def of(self, process: Process[Any]) -> "_Storing":
         """Return the buckets as the process uses them: its puts are remembered as its own."""

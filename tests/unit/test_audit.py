@@ -55,7 +55,7 @@ class Stores:
         """Store objects that no record names."""
         for number in range(count):
             key = f"proptx-idx/Z{number}/a/0123456789abcdef/full-1.webp"
-            self.objects.held[Bucket.PUBLIC][key] = b"x"
+            self.objects.contents[Bucket.PUBLIC][key] = b"x"
             self.objects.stored_at[Bucket.PUBLIC, key] = after(-2 * 86_400)
 
     def walk(self, *feeds: str, **scope: Any) -> Walk:
@@ -80,7 +80,7 @@ class Stores:
 
     @property
     def keys(self) -> set[str]:
-        return {key for bucket in Bucket for key in self.objects.held[bucket]}
+        return {key for bucket in Bucket for key in self.objects.contents[bucket]}
 
     async def listing(self, key: str = "X1") -> Listing:
         found = await self.listings.get(FEED, key)
@@ -119,19 +119,27 @@ async def test_nothing_is_found_if_records_and_objects_agree(stores: Stores) -> 
 @pytest.mark.parametrize(
     ("harm", "drift", "key"),
     [
-        (lambda held: held[Bucket.PUBLIC].pop(FULL), Drift.MISSING, FULL),
-        (lambda held: held[Bucket.ORIGINALS].pop(ORIGINAL_KEY), Drift.MISSING, ORIGINAL_KEY),
-        (lambda held: held[Bucket.PUBLIC].update({THUMB: b""}), Drift.EMPTY, THUMB),
-        (lambda held: held[Bucket.PUBLIC].update({THUMB: b"x"}), Drift.WRONG_SIZE, THUMB),
-        (lambda held: held[Bucket.ORIGINALS].update({ORIGINAL_KEY: ORIGINAL + b"x"}), Drift.WRONG_SIZE, ORIGINAL_KEY),
-        (lambda held: held[Bucket.ORIGINALS].update({ORIGINAL_KEY: ORIGINAL[::-1]}), Drift.WRONG_HASH, ORIGINAL_KEY),
+        (lambda contents: contents[Bucket.PUBLIC].pop(FULL), Drift.MISSING, FULL),
+        (lambda contents: contents[Bucket.ORIGINALS].pop(ORIGINAL_KEY), Drift.MISSING, ORIGINAL_KEY),
+        (lambda contents: contents[Bucket.PUBLIC].update({THUMB: b""}), Drift.EMPTY, THUMB),
+        (lambda contents: contents[Bucket.PUBLIC].update({THUMB: b"x"}), Drift.WRONG_SIZE, THUMB),
+        (
+            lambda contents: contents[Bucket.ORIGINALS].update({ORIGINAL_KEY: ORIGINAL + b"x"}),
+            Drift.WRONG_SIZE,
+            ORIGINAL_KEY,
+        ),
+        (
+            lambda contents: contents[Bucket.ORIGINALS].update({ORIGINAL_KEY: ORIGINAL[::-1]}),
+            Drift.WRONG_HASH,
+            ORIGINAL_KEY,
+        ),
     ],
 )
 async def test_every_kind_of_drift_is_found(
     stores: Stores, harm: Callable[[dict[Bucket, dict[str, bytes]]], object], drift: Drift, key: str
 ) -> None:
     await stores.record(listed("a", "b"))
-    harm(stores.objects.held)
+    harm(stores.objects.contents)
     assert await stores.find_drift() == [(drift, key)]
 
 
@@ -170,11 +178,11 @@ async def test_a_listing_that_changes_while_it_is_audited_is_read_again(stores: 
 
     class Moving(MemoryObjects):
         async def page(self, bucket: Bucket, prefix: str, after: str, limit: int):  # type: ignore[no-untyped-def]
-            if bucket is Bucket.PUBLIC and prefix and FULL in stores.objects.held[Bucket.PUBLIC]:
+            if bucket is Bucket.PUBLIC and prefix and FULL in stores.objects.contents[Bucket.PUBLIC]:
                 listing = await stores.listing()
                 assert not await stores.listings.write([replace(listing, photos=())])
                 for key in (FULL, THUMB):
-                    stores.objects.held[Bucket.PUBLIC].pop(key)
+                    stores.objects.contents[Bucket.PUBLIC].pop(key)
             return await stores.objects.page(bucket, prefix, after, limit)
 
     stores.now = NOW
@@ -222,19 +230,19 @@ def test_each_salt_reads_another_share_of_the_originals() -> None:
 
 async def test_a_photo_with_lost_variants_is_rebuilt_from_its_original(stores: Stores) -> None:
     await stores.record(listed("a", "b"))
-    del stores.objects.held[Bucket.PUBLIC][THUMB]
+    del stores.objects.contents[Bucket.PUBLIC][THUMB]
     audited = await stores.audit_and_repair()
     lost, other = (await stores.listing()).photos
     assert (audited.due_again, audited.removed) == (1, 0)
     assert (lost.due_at, lost.forced_at, lost.status) == (NOW, NOW, Status.DOWNLOADED)
     assert lost.copy == replace(copied(), rendering=REBUILD_WANTED)
     assert other.due_at is None
-    assert stores.objects.held[Bucket.ORIGINALS][ORIGINAL_KEY] == ORIGINAL
+    assert stores.objects.contents[Bucket.ORIGINALS][ORIGINAL_KEY] == ORIGINAL
 
 
 async def test_a_photo_with_a_lost_original_is_due_and_keeps_its_variants(stores: Stores) -> None:
     await stores.record(listed("a"))
-    stores.objects.held[Bucket.ORIGINALS][ORIGINAL_KEY] = ORIGINAL[::-1]
+    stores.objects.contents[Bucket.ORIGINALS][ORIGINAL_KEY] = ORIGINAL[::-1]
     await stores.audit_and_repair()
     (photo,) = (await stores.listing()).photos
     assert (photo.due_at, photo.status) == (NOW, Status.DOWNLOADED)
@@ -244,7 +252,7 @@ async def test_a_photo_with_a_lost_original_is_due_and_keeps_its_variants(stores
 async def test_a_photo_with_lost_original_and_variants_is_due_without_a_copy(stores: Stores) -> None:
     await stores.record(listed("a"))
     for key in (FULL, ORIGINAL_KEY):
-        stores.objects.held[Bucket.ORIGINALS if "original" in key else Bucket.PUBLIC].pop(key)
+        stores.objects.contents[Bucket.ORIGINALS if "original" in key else Bucket.PUBLIC].pop(key)
     await stores.audit_and_repair()
     listing = await stores.listing()
     assert (listing.photos[0].status, listing.due_at) == (Status.PENDING, NOW)
@@ -334,7 +342,7 @@ async def lease_of_another(stores: Stores) -> Lease:
 
 async def test_a_daily_audit_continues_in_the_next_process_and_begins_again_the_next_day(stores: Stores) -> None:
     await stores.record(*(listed("a", key=f"Y{number:03}") for number in range(50)))
-    del stores.objects.held[Bucket.PUBLIC][copied("a", "Y007").variants[0].key]
+    del stores.objects.contents[Bucket.PUBLIC][copied("a", "Y007").variants[0].key]
     stores.now, audits = NOW, MemoryAudits()
     steps = 0
     while not (newest := await audits.newest(1)) or newest[0].finished_at is None:
@@ -367,7 +375,7 @@ async def test_a_janitor_without_the_lease_audits_nothing(stores: Stores) -> Non
 
 async def test_a_janitor_that_lost_the_lease_shows_no_drift(stores: Stores) -> None:
     await stores.record(listed("a"))
-    del stores.objects.held[Bucket.PUBLIC][THUMB]
+    del stores.objects.contents[Bucket.PUBLIC][THUMB]
     stores.now, janitor = NOW, Janitor(stores, MemoryAudits())
     for _ in range(5):
         await janitor.audit.step()

@@ -13,33 +13,33 @@ class MemoryObjects:
     """Implements Objects: each bucket is a dictionary of bytes by key."""
 
     def __init__(self, clock: Clock = utc_now) -> None:
-        self.held: dict[Bucket, dict[str, bytes]] = {bucket: {} for bucket in Bucket}
+        self.contents: dict[Bucket, dict[str, bytes]] = {bucket: {} for bucket in Bucket}
         self._clock = clock
         self.stored_at: dict[tuple[Bucket, str], datetime] = {}
 
     async def put(self, bucket: Bucket, key: str, source: Path, content_type: str) -> None:
-        self.held[bucket][key] = source.read_bytes()  # noqa: ASYNC240 - a small file of a test
+        self.contents[bucket][key] = source.read_bytes()  # noqa: ASYNC240 - a small file of a test
         self.stored_at[bucket, key] = self._clock()
 
     async def get(self, bucket: Bucket, key: str) -> bytes | None:
-        return self.held[bucket].get(key)
+        return self.contents[bucket].get(key)
 
     async def save(self, bucket: Bucket, key: str, into: Path) -> bool:
-        found = self.held[bucket].get(key)
+        found = self.contents[bucket].get(key)
         if found is not None:
             into.write_bytes(found)  # noqa: ASYNC240 - a small file of a test
         return found is not None
 
     async def list(self, bucket: Bucket, prefix: str) -> Collection[str]:
-        return [key for key in self.held[bucket] if key.startswith(prefix)]
+        return [key for key in self.contents[bucket] if key.startswith(prefix)]
 
     async def page(self, bucket: Bucket, prefix: str, after: str, limit: int) -> Sequence[StoredObject]:
-        keys = sorted(key for key in self.held[bucket] if key.startswith(prefix) and key > after)[:limit]
-        return [StoredObject(key, len(self.held[bucket][key]), self.stored_at[bucket, key]) for key in keys]
+        keys = sorted(key for key in self.contents[bucket] if key.startswith(prefix) and key > after)[:limit]
+        return [StoredObject(key, len(self.contents[bucket][key]), self.stored_at[bucket, key]) for key in keys]
 
     async def delete(self, bucket: Bucket, keys: Collection[str]) -> Collection[str]:
         for key in keys:
-            self.held[bucket].pop(key, None)
+            self.contents[bucket].pop(key, None)
         return ()
 
     async def ping(self) -> None:
