@@ -1,4 +1,4 @@
-"""Wires the scheduler: it records listings, releases due photos, and runs the freshness sweeps."""
+"""Builds and runs the scheduler, which records listings, releases due photos, and runs the freshness sweeps."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
@@ -36,7 +36,7 @@ _SWEEP_SECONDS = 1.0
 
 
 async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Event) -> None:
-    """Run the scheduler until `stop` is set."""
+    """Run the scheduler until `stop` is set, then finish the work in hand."""
     async with AsyncExitStack() as closing:
         database = await closing.enter_async_context(
             mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db)
@@ -48,7 +48,7 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         dead_letters = DeadLetters(broker, settings.topic_prefix, SERVICE, utc_now, registry)
         recorder = Recorder(listings, feeds, dead_letters, utc_now, registry)
         publisher = Publisher(broker, settings.topic_prefix, SERVICE, utc_now)
-        # One lease for all loops, named after the oldest of them.
+        # One lease for all loops. It has the name of the loop that existed first.
         lease = Lease(mongo.MongoLeases(database), "release", worker_name(settings, SERVICE), utc_now)
         releaser = Releaser(listings, lease, publisher, feeds, utc_now, registry)
         throughputs = mongo.MongoThroughputs(database)
@@ -75,7 +75,7 @@ def _sweep_loops(
     metrics: SweepMetrics,
     closing: AsyncExitStack,
 ) -> Iterator[Loop]:
-    """Yield a loop for each feed's sweeps; `closing` closes the connections to the MLSs."""
+    """Yield a loop for each feed's sweeps. When `closing` ends, it closes the connections to the MLSs."""
     for feed in feeds.values():
         reader = None
         if feed.reso_url:

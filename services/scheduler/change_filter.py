@@ -1,4 +1,4 @@
-"""Which property records of an MLS say something that is not recorded? Those are published as `listing-seen`."""
+"""Finds the property records of an MLS that differ from the recorded listings, and publishes them as `listing-seen`."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ from shared.stores.listings import ListingRecords
 
 _logger = log.get(__name__)
 _MAX_PROPERTY_BYTES = MAX_RECORD_BYTES * 0.9
-"""Leaves room for the event's envelope."""
+"""The rest of MAX_RECORD_BYTES is for the event's envelope."""
 
 
 class ChangeFilter:
@@ -33,7 +33,7 @@ class ChangeFilter:
     def read(self, records: Sequence[PropertyRecord]) -> list[Announcement]:
         """Return the records as announcements, read by the feed's rules.
 
-        An impossible record is left out, counted and logged.
+        An invalid record is left out, counted and logged.
         """
         self._metrics.read.labels(self._feed.name).inc(len(records))
         announcements: list[Announcement] = []
@@ -59,7 +59,7 @@ class ChangeFilter:
         ]
 
     async def publish(self, records: Sequence[PropertyRecord], why: str) -> None:
-        """Publish the records as `listing-seen`, and wait until Kafka has them. `why` is the label of the metric.
+        """Publish the records as `listing-seen`; return once Kafka has stored them. `why` is the metric's label.
 
         A record that is too large for the topic is left out, counted and logged. Raises BrokerUnavailable.
         """

@@ -1,4 +1,4 @@
-"""Between two sweeps of an MLS: publish the listings that changed, by the MLS's own timestamps."""
+"""Publishes the listings of an MLS that changed between two sweeps, by the MLS's own timestamps."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -10,7 +10,7 @@ from shared.stores.sweeps import SweepState
 
 FOLLOW_EVERY = timedelta(minutes=5)
 OVERLAP = timedelta(minutes=20)
-"""Read again each time: an MLS may show a record later than its timestamp says, and its clock is not ours."""
+"""How much is read again each time: a record may appear later than its timestamp says, and the MLS's clock differs."""
 
 
 class ChangeFollower:
@@ -22,11 +22,11 @@ class ChangeFollower:
         self._record = record
 
     def is_due(self, sweep: SweepState, now: datetime) -> bool:
-        """Return True if changes are to be read: a first sweep has begun, and FOLLOW_EVERY has passed."""
+        """Return True if changes are to be read: a first sweep has begun, and the last reading is FOLLOW_EVERY ago."""
         return bool(sweep.published_until) and (not sweep.followed_at or now - sweep.followed_at >= FOLLOW_EVERY)
 
     async def follow(self, sweep: SweepState, now: datetime) -> None:
-        """Publish the property records that changed since the last time, and note until when changes are published.
+        """Publish the property records that changed since the last call; record up to which time all are published.
 
         Raises MlsUnavailable, Superseded, StoreUnavailable, BrokerUnavailable.
         """
@@ -34,7 +34,7 @@ class ChangeFollower:
             since = sweep.published_until.get(field, now)
             async for page in self._reader.changes(field, since - OVERLAP):
                 await self._publish(page)
-                # Never later than now: a record of the year 2099 would end all following.
+                # Never later than now: after a record of the year 2099, no change would be read any more.
                 reached = {**sweep.published_until, field: max(since, min(page.reached, now))}
                 sweep = await self._record.write(replace(sweep, published_until=reached))
         error = sweep.error if sweep.compare_again_at else ""

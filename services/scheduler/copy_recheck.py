@@ -1,4 +1,4 @@
-"""The sweep of a feed without an MLS to ask: copies not checked for days are made due to be asked for again."""
+"""The sweep of a feed without an API: makes photos due whose copies were not checked for some days (a recheck)."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -15,7 +15,7 @@ _BATCH_SIZE = 50
 
 
 class CopyRecheck:
-    """Rechecks the copies of one feed."""
+    """Schedules rechecks of the copies of one feed."""
 
     def __init__(self, feed: Feed, listings: ReleaseQueue, record: SweepRecord, metrics: SweepMetrics) -> None:
         self._feed = feed
@@ -24,9 +24,9 @@ class CopyRecheck:
         self._metrics = metrics
 
     async def run(self, sweep: SweepState, run: SweepRun, now: datetime) -> tuple[SweepState, SweepCounts]:
-        """Make each copy due that was not checked for `recheck_days`; return the state as written last, and the counts.
+        """Make photos due whose copies were not checked for `recheck_days`; return the last written state and counts.
 
-        The due times are spread over the feed's `sweep_hours`; in a sweep that an operator requested they are now.
+        The due times are spread over the feed's `sweep_hours`; in a sweep that an operator requested, all are due now.
         A dry run only counts. Raises Superseded, StoreUnavailable.
         """
         before, counts = now - timedelta(days=self._feed.recheck_days), SweepCounts()

@@ -1,4 +1,4 @@
-"""What does a sweep conclude of a listing: is it unrecorded, is it gone, which copies must be rechecked? Pure."""
+"""Decides for a listing if a sweep must publish it, how to publish that it is gone, and when to recheck it. Pure."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,11 +13,11 @@ from shared.domain.listing import Listing, RecordedState, RemovalReason
 
 
 def is_unrecorded(announcement: Announcement, recorded: RecordedState | None) -> bool:
-    """Return True if the announcement says something that is not recorded, so that a sweep must publish it.
+    """Return True if a sweep must publish the announcement, because it differs from the recorded state of the listing.
 
-    That is a newer version, or that the listing is displayed or is not. A listing that was never recorded (None) counts
-    only if it may be shown. A recorded opt-out counts only with a newer version: the rows that a sweep reads to compare
-    do not say whether it still holds.
+    It differs if its version is newer, or if it is displayed and the listing is hidden, or the other way round. If no
+    listing is recorded (None), only an announcement that is displayed is published. If an opt-out is recorded, only a
+    newer version is published: the rows that a sweep compares do not have the opt-out.
     """
     if recorded is None:
         return announcement.hidden_by is None
@@ -29,16 +29,16 @@ def is_unrecorded(announcement: Announcement, recorded: RecordedState | None) ->
 
 
 def gone_record(listing_key: str) -> dict[str, Any]:
-    """Return the property record of a listing that its MLS no longer has: it may not be viewed.
+    """Return a property record saying that the listing may not be viewed, for a listing that its MLS no longer has.
 
-    It has no timestamps: it is never stale, and whatever the MLS announces of the listing later is newer.
+    The record has no timestamps, so that it is never stale and every later announcement of the listing is newer.
     """
     return {"ListingKey": listing_key, "MlgCanView": False}
 
 
 @dataclass(frozen=True, slots=True)
 class Rechecked:
-    """A listing with rechecks scheduled, and the number of photos that are to be rechecked."""
+    """A listing with rechecks scheduled, and how many of its photos these rechecks are for."""
 
     listing: Listing
     photos: int
@@ -47,9 +47,10 @@ class Rechecked:
 def schedule_rechecks(
     listing: Listing, feed: Feed, checked_before: datetime, start: datetime, now: datetime
 ) -> Rechecked:  # fmt: skip
-    """Schedule a recheck of each of the listing's copies that was last checked at the given time or before.
+    """Return the listing with each photo made due whose copy was last checked at `checked_before` or earlier.
 
-    They are due at the listing's own time within the feed's sweep hours from `start` on, but not before now.
+    The photos are due at the listing's own time (`schedule.slot`) in the feed's sweep that starts at `start`, but not
+    before `now`.
     """
     due_at = max(now, schedule.slot(feed, listing.key, start))
     due = [

@@ -1,4 +1,4 @@
-"""Reading listings from an MLS: those that changed, those on the market, and single property records with photos."""
+"""Reads property records from an MLS: changed ones with photos, the market without photos, and any by ListingKeys."""
 
 import re
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
@@ -11,13 +11,13 @@ from shared.domain.freshness import parse_timestamp
 
 MODIFIED = "ModificationTimestamp"
 _MEDIA_TIMESTAMPS = ("MediaChangeTimestamp", "PhotosChangeTimestamp")
-"""AMPRE's own, which moves without ModificationTimestamp moving; else RESO's."""
+"""AMPRE's own field, which changes without a change of ModificationTimestamp, or else RESO's."""
 _RECORD_PAGE_SIZE, _ROW_PAGE_SIZE = 100, 1_000
-"""Rows of a page: of property records with photos, and of rows without."""
+"""Rows in a page of property records with photos, and in a page of rows without photos."""
 MAX_KEYS = 50
-"""Records that are asked for by their keys in one request."""
+"""How many records are requested by their ListingKeys at once."""
 _MAX_KEY_CHARACTERS = 1_500
-"""Of all keys in one request: some servers refuse URLs of more than 2,000 or 4,000."""
+"""The total length of the keys in one request: some servers refuse URLs of more than 2,000 or 4,000 characters."""
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:\d\d)")
 _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -34,7 +34,7 @@ class Changes:
 
 
 class FeedReader:
-    """Reads one feed's MLS. Every call raises MlsUnavailable if it cannot return the whole answer."""
+    """Reads one feed's MLS. Each method raises MlsUnavailable if it cannot return the whole answer."""
 
     def __init__(self, feed: Feed, client: MlsClient) -> None:
         self._client = client
@@ -47,7 +47,7 @@ class FeedReader:
         await self._client.aclose()
 
     async def timestamp_fields(self) -> tuple[str, ...]:
-        """Return the fields that say when a record changed: its own timestamp, and its photos' if the MLS has one."""
+        """Return the names of a record's timestamps: its own and, if the MLS has it, that of its photos."""
         if not self._timestamp_fields:
             media = await self._media_timestamp_field()
             self._timestamp_fields = (MODIFIED, media) if media else (MODIFIED,)
@@ -81,7 +81,7 @@ class FeedReader:
             options = _after(field, last)
 
     async def market(self) -> AsyncIterator[Sequence[PropertyRecord]]:
-        """Yield the market page by page: listings in displayed statuses, with key, status and timestamps only."""
+        """Yield the market page by page. The records have only ListingKey, StandardStatus and timestamps."""
         last, read = "", _ROW_PAGE_SIZE
         while read >= _ROW_PAGE_SIZE:
             read, before = 0, last
@@ -114,14 +114,17 @@ class FeedReader:
     async def records(self, keys: Collection[str]) -> Mapping[str, PropertyRecord]:
         """Return the property records of at most MAX_KEYS ListingKeys, with photos, whatever their status.
 
-        A listing that the MLS has no record of is left out.
+        A ListingKey of which the MLS has no record is absent.
         """
         options = {"$filter": f"ListingKey in {_list(keys)}", "$top": str(len(keys))}
         pages = [records async for records in self._with_media(options)]
         return {key: record for records in pages for record in records if (key := key_of(record)) in keys}
 
     async def _with_media(self, options: Mapping[str, str]) -> AsyncIterator[Sequence[PropertyRecord]]:
-        """Yield pages of property records with photos: expanded, or asked for separately if the MLS cannot expand."""
+        """Yield pages of property records with photos.
+
+        The photos are requested with the records (`$expand`) or, if the MLS cannot expand, separately.
+        """
         async for page in self._client.following(await self._first_expanded(options)):
             bare = [key for record in page.rows if not _has_media(record) and (key := key_of(record))]
             media: dict[str, list[Row]] = {}
@@ -144,9 +147,9 @@ class FeedReader:
         return page
 
     async def _media(self, keys: Collection[str]) -> dict[str, list[Row]]:
-        """Return the Media rows of each listing, by ListingKey; an empty dict if there is no row for any of them.
+        """Return the Media rows of each listing, by ListingKey; an empty dict if no listing has a row.
 
-        No rows at all are taken for an error of the MLS, rather than for listings without photos.
+        If there is no row at all, that is more likely an error of the MLS than listings without photos.
         """
         found: dict[str, list[Row]] = {key: [] for key in keys}
         last, read = "", _ROW_PAGE_SIZE
@@ -176,7 +179,7 @@ def key_groups(keys: Collection[str]) -> Iterator[Sequence[str]]:
 
 
 def key_of(record: PropertyRecord) -> str:
-    """Return the record's ListingKey, empty if it has none."""
+    """Return the record's ListingKey; "" if the record has none."""
     key = record.get("ListingKey")
     return key if isinstance(key, str) else ""
 
@@ -229,19 +232,22 @@ def _literal(text: str) -> str:
 
 
 def _has_media(record: PropertyRecord) -> bool:
-    """Return True if the record has all its Media rows: a server may leave them out, or give the first ones only."""
+    """Return True if the record has all its Media rows: a server may leave them out, or send only the first ones."""
     return isinstance(record.get("Media"), list) and "Media@odata.nextLink" not in record
 
 
 def _joined(record: PropertyRecord, media: Mapping[str, list[Row]]) -> PropertyRecord:
-    """Return the record with its rows of `media`, or without Media if `media` does not have its ListingKey."""
+    """Return the record with its Media rows from `media`, or without Media if its ListingKey is not in `media`."""
     bare = {name: value for name, value in record.items() if name not in {"Media", "Media@odata.nextLink"}}
     key = key_of(record)
     return {**bare, "Media": media[key]} if key in media else bare
 
 
 def _without_doubtful_media(record: PropertyRecord) -> PropertyRecord:
-    """Return the record, without Media if that is empty although PhotosCount is not: that is an error of the MLS."""
+    """Return the record without Media if Media is empty although PhotosCount is not, which is an error of the MLS.
+
+    Return any other record unchanged.
+    """
     count = record.get("PhotosCount")
     if record.get("Media") == [] and isinstance(count, int) and count > 0:
         return {name: value for name, value in record.items() if name != "Media"}

@@ -1,4 +1,4 @@
-"""Metrics of each feed that every scheduler could read from the store: its photos, its queue and its budget."""
+"""Metrics of each feed's photos, queue and origin budget, read from the stores."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -15,7 +15,7 @@ from shared.stores.listing_reports import FeedCounts, ListingReports
 
 
 class Gauges:
-    """The gauges of all feeds. Only the scheduler that holds the lease shows them: others would show stale values."""
+    """The gauges of all feeds. Only the scheduler that holds the lease sets them; other schedulers show no values."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Gauges:
         self._breaker_open = gauge("breaker_open", "1 while the origin is unwell and only probed")
 
     async def update(self) -> None:
-        """Set all gauges by what the stores say, or clear them if the lease is not held. Raises StoreUnavailable."""
+        """Set all gauges from the stores, or clear them if the lease is not held. Raises StoreUnavailable."""
         if not await self._lease.is_held():
             for gauge in self._gauges:
                 gauge.clear()

@@ -1,4 +1,4 @@
-"""A sweep of an MLS's whole market: compare the market with the records, then ask for what differs, group by group."""
+"""Sweeps an MLS's market: compares it with the recorded listings, then asks for differing listings in groups."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -21,11 +21,11 @@ from shared.stores.sweeps import SweepCounts, SweepState
 _logger = log.get(__name__)
 _BATCH_SIZE = 5_000
 _REMOVAL_REASON = RemovalReason.LISTING_INACTIVE
-"""The reason with which the copies are removed of a listing that its MLS no longer has."""
+"""The reason why copies are removed of a listing that its MLS no longer has."""
 
 
 class MarketSweep:
-    """Sweeps the market of one feed's MLS, a step at a time. The market are the listings in displayed statuses."""
+    """Sweeps the market of one feed's MLS, a step at a time."""
 
     def __init__(
         self,
@@ -47,14 +47,14 @@ class MarketSweep:
         self._plan: SweepPlan | None = None
 
     def forget(self) -> None:
-        """Drop the plan of the sweep under way: the next step compares the market anew."""
+        """Drop the plan of the sweep under way, so that the next step compares the market anew."""
         self._plan = None
 
     async def step(self, sweep: SweepState, run: SweepRun, now: datetime) -> tuple[SweepState, SweepCounts | None]:
-        """Compare the market with the records if that is still to be done; then ask for each group that is due.
+        """Compare the market with the recorded listings if the sweep has no plan yet; then ask for each due group.
 
-        Return the state as written last, and the sweep's counts after the last group, None before that.
-        Raises MlsUnavailable, Superseded, StoreUnavailable, BrokerUnavailable.
+        Return the last written state, and the sweep's counts, or None in their place while groups remain. Raises
+        MlsUnavailable, Superseded, StoreUnavailable, BrokerUnavailable.
         """
         if self._plan is None or self._plan.run.request != run.request:
             self._plan = None
@@ -71,7 +71,7 @@ class MarketSweep:
         return sweep, plan.counts
 
     async def _compare(self, sweep: SweepState, run: SweepRun, now: datetime) -> tuple[SweepState, Comparison]:
-        """Read the market and compare it with the records; return the state as written last, and the result.
+        """Read the market and compare it with the recorded listings; return the last written state and the comparison.
 
         Raises MlsUnavailable if the market is empty although listings are displayed.
         """
@@ -115,10 +115,10 @@ class MarketSweep:
         plan.groups.popleft()
 
     async def _publish_answer(self, plan: SweepPlan, group: KeyGroup) -> tuple[int, int]:
-        """Ask for a group's records and publish them, and the missing listings that the MLS has no record of.
+        """Ask for a group's records and publish them; publish missing listings without a record as gone.
 
-        Return how many records were published, and how many listings as gone. An answer without the witness is no
-        proof that a listing is gone.
+        Return how many records were published, and how many listings were published as gone. No listing is published
+        as gone if the answer lacks the witness, because the MLS may have answered only in part.
         """
         asks_witness = group.are_missing and plan.witness
         answer = await self._reader.records([*group.keys, plan.witness] if asks_witness else group.keys)
@@ -135,12 +135,13 @@ class MarketSweep:
         return len(records), len(gone)
 
     async def _may_hide_gone(self, plan: SweepPlan, *, has_hidden_records: bool) -> bool:
-        """Return True if listings that the MLS has no record of may be hidden; hold the removals of a burst first.
+        """Return True if listings without a record at the MLS may be published as gone. Begin a hold for a burst.
 
-        The janitor detects a burst by the listings that turn hidden within an hour, and a sweep takes hours: so the
-        sweep looks for a burst by itself. After an operator discarded it, no listing without a record is hidden.
-        `has_hidden_records` is True if the MLS answered records of missing listings that are off the market: these are
-        hidden even then, and their removals are held for another decision, as no operator has seen them.
+        The janitor finds bursts only within an hour, and a sweep takes hours, so the sweep looks for a burst itself.
+        After an operator discarded the burst, return False.
+
+        `has_hidden_records` is True if the MLS returned records of missing listings that are off the market. These
+        listings are hidden even after a discard; then begin another hold, since no operator has decided about them.
         """
         holds = {hold.reason: hold for hold in await self._removal_holds.all() if hold.feed == self._feed.name}
         last, missing = holds.get(_REMOVAL_REASON), plan.counts.missing

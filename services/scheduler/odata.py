@@ -1,4 +1,4 @@
-"""Asking an MLS: its RESO Web API (OData) over HTTP, one request at a time, within bounds. A door to httpx.
+"""Queries an MLS's RESO Web API (OData) over HTTP, one request at a time, with limits of rate, time and size.
 
 Only httpx's transport is used, not its client, which would keep cookies, follow redirects, use proxies and log URLs.
 """
@@ -29,13 +29,13 @@ PropertyRecord = Row
 """A row of the resource Property."""
 
 _PAUSE_SECONDS = 0.5
-"""Between two requests: the strictest MLS known, MLS Grid, allows two a second."""
+"""The pause between two requests: the strictest known MLS, MLS Grid, allows two a second."""
 _REQUEST_SECONDS = 60.0
 _ATTEMPTS = 4
 _MAX_WAIT_SECONDS = 60.0
 """A request that the MLS asks to delay for longer fails; the sweep is tried again later."""
 _MAX_BYTES = 64 * 1024 * 1024
-"""Of one answer, decompressed: 50 listings of 100 photos in four sizes are a quarter of that."""
+"""The limit of one answer, decompressed: 50 listings of 100 photos in four sizes have a quarter of it."""
 _MAX_LINKS = 100
 
 
@@ -68,7 +68,8 @@ _BY_STATUS = {
 class MlsUnavailable(Exception):
     """The MLS gave no usable answer.
 
-    `wait_seconds` is the delay that its Retry-After asked for, None without one. The message has no URL and no token.
+    `wait_seconds` is the delay in the answer's Retry-After header, None without the header. The message has no URL and
+    no token.
     """
 
     def __init__(self, failure: MlsFailure, detail: str, wait_seconds: float | None = None) -> None:
@@ -79,7 +80,7 @@ class MlsUnavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ODataPage:
-    """One answer: its rows, and the URL of the next page, None after the last."""
+    """One answer: its rows, and the URL of the next page, which is None on the last page."""
 
     rows: list[Row]
     next_link: httpx.URL | None
@@ -98,10 +99,11 @@ class MlsClient:
         max_bytes: int = _MAX_BYTES,
         request_seconds: float = _REQUEST_SECONDS,
     ) -> None:
-        """`token` is the bearer token that the feed's `reso_token_env` names, empty for none.
+        """`token` is the bearer token that the feed's `reso_token_env` names, or "" for none.
 
-        Two requests are at least `pause_seconds` apart, and a failed one is first tried again after twice that time.
-        An answer has at most `max_bytes`, decompressed, and must be complete within `request_seconds`. Tests set these.
+        Two requests are at least `pause_seconds` apart, and a failed request is tried again after at least twice that
+        time. An answer has at most `max_bytes`, decompressed, and must be complete within `request_seconds`. Tests set
+        these three.
         """
         self._root = httpx.URL(feed.reso_url.rstrip("/") + "/")
         self._token, self._token_env = token, feed.reso_token_env
@@ -120,7 +122,7 @@ class MlsClient:
         await self._transport.aclose()
 
     async def page(self, resource: str, options: Mapping[str, str]) -> ODataPage:
-        """Return the first page of a resource, such as Property, for OData query options. Raises MlsUnavailable."""
+        """Return the first page of a resource such as Property, for OData query options. Raises MlsUnavailable."""
         query = urlencode(options, quote_via=quote, safe="$,()'")
         return await self._request_with_retries(self._root.join(f"{resource}?{query}"))
 
@@ -138,7 +140,10 @@ class MlsClient:
             yield page
 
     async def _request_with_retries(self, url: httpx.URL) -> ODataPage:
-        """Send a request, and again after failures that may pass, or after the pause that the MLS asks for."""
+        """Return the page at a URL. After a failure that may pass, try again, up to four times in all.
+
+        Before a retry, wait with exponential backoff, or as long as the MLS asks. Raises MlsUnavailable.
+        """
         attempts = stamina.retry_context(
             on=_should_retry,
             attempts=_ATTEMPTS,
@@ -205,7 +210,7 @@ class MlsClient:
         return ODataPage(rows, None if link is None else self._same_origin(url, link))
 
     def _same_origin(self, url: httpx.URL, link: object) -> httpx.URL:
-        """Return the URL of a next link. Raises MlsUnavailable if it leads elsewhere: only the MLS gets the token."""
+        """Return the URL of a next link. Raises MlsUnavailable if another origin would get the token."""
         try:
             target = url.join(str(link))
         except httpx.InvalidURL:
@@ -218,7 +223,7 @@ class MlsClient:
 
 
 def _should_retry(error: Exception) -> bool | float:
-    """Return whether to try a request again: after a number of seconds, or with the usual backoff (True)."""
+    """Return False if a failed request must not be tried again, the seconds to wait, or True for the usual backoff."""
     if not isinstance(error, MlsUnavailable) or error.failure not in _RETRIED:
         return False
     if error.wait_seconds is None:
@@ -227,7 +232,7 @@ def _should_retry(error: Exception) -> bool | float:
 
 
 async def _read_body(response: httpx.Response, limit: int) -> bytes:
-    """Return the decompressed body, read piece by piece: a few compressed bytes may stand for gigabytes.
+    """Return the decompressed body. It is read piece by piece, because few compressed bytes may inflate to gigabytes.
 
     Raises MlsUnavailable if the body is damaged, or as soon as it has more than `limit` bytes.
     """

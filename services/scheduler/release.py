@@ -1,4 +1,4 @@
-"""Releasing due photos, the most urgent first: each gets a lease, then `image-outdated` is published for it."""
+"""Releases due photos, the most urgent first: records a lease on each photo, then publishes `image-outdated`."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class DuePhoto:
 
 @dataclass(frozen=True, slots=True)
 class _ReleasedListing:
-    """A listing as it was read before the release, and its photos as they were written by it."""
+    """A listing as it was read before the release, and its released photos as they were written."""
 
     listing: Listing
     photos: list[Photo]
@@ -73,9 +73,9 @@ class Releaser:
         self._in_flight = Gauge("listing_images_in_flight", "Photos released, unfinished", ["feed"], registry=registry)
 
     async def tick(self) -> int:
-        """Release due photos of each feed, up to the capacity of its release window; return how many.
+        """Release due photos of each feed, up to the capacity of its release window; return how many were released.
 
-        Raises StoreUnavailable, BrokerUnavailable.
+        Without the lease, only clear the gauge. Raises StoreUnavailable, BrokerUnavailable.
         """
         if not await self._lease.is_held():
             self._in_flight.clear()  # the scheduler that holds the lease shows this metric
@@ -84,7 +84,7 @@ class Releaser:
         return sum([await self._release(feed, now) for feed in self._feeds.values()])
 
     async def record_throughputs(self, throughputs: Throughputs) -> None:
-        """Store the measured throughput of each feed that has photos in flight. Raises StoreUnavailable."""
+        """Store the throughput of each feed with photos in flight, if the lease is held. Raises StoreUnavailable."""
         if await self._lease.is_held():
             for feed, window in self._windows.items():
                 if window.in_flight:
@@ -105,8 +105,8 @@ class Releaser:
                 ImageOutdated.of(each.listing, photo) for each in released for photo in each.photos
             )
         except BrokerUnavailable:
-            # So the photos are due at once, not only when their leases end. A downloader that got an event all the same
-            # has claimed the photo by now, and then this write is refused.
+            # With this write the photos are due at once, not only when their leases end. If a downloader got an event
+            # all the same and has claimed the photo, the write is refused.
             await self._listings.write(each.listing.reverted() for each in released)
             raise
         ids = {photo.id for each in released for photo in each.photos}
@@ -136,7 +136,7 @@ class Releaser:
     async def _write_leases(self, due: Sequence[DuePhoto], now: datetime) -> list[_ReleasedListing]:
         """Record the photos as released, in one write; return the listings that were written.
 
-        A listing that was written by another since it was read is left out, and released at the next tick.
+        A listing that another writer has written since it was read is left out; the next tick releases its photos.
         """
         by_listing: dict[ListingId, _ReleasedListing] = {}
         for each in due:
@@ -173,9 +173,10 @@ def _age(due: DuePhoto) -> tuple[datetime, int]:
 
 
 def _urgency(due: DuePhoto) -> tuple[int, datetime, bool, str, int]:
-    """Return the sort key of a due photo: priority, age, a listing's first photo before others, listing, order.
+    """Return the sort key of a due photo: its priority, due time, whether it is not a first photo, listing, and order.
 
-    Search pages show first photos. Photos of one listing follow each other, since they are released in one write.
+    First photos come before others, because search pages show them. Photos of one listing follow each other, because
+    they are released in one write.
     """
     is_first = due.photo is due.listing.photos[0]
     return due.photo.priority.rank, due.photo.not_before, not is_first, due.listing.key, due.photo.order

@@ -1,4 +1,4 @@
-"""What the freshness sweeps of all feeds count, for Prometheus."""
+"""The Prometheus metrics of the freshness sweeps of all feeds."""
 
 from functools import partial
 
@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 
 class SweepMetrics:
-    """The metrics of the sweeps; docs/metrics.md explains each."""
+    """The metrics of the freshness sweeps; docs/metrics.md explains each metric."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         counter, by_feed = partial(Counter, registry=registry), ["feed"]

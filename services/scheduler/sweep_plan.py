@@ -1,4 +1,4 @@
-"""Which listings does a sweep ask the MLS for, in which order and how fast? Pure."""
+"""Plans which listings a sweep asks the MLS for, in which order and how fast. Pure."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from shared.domain.feed import Feed
 from shared.stores.sweeps import SweepCounts, SweepRequest
 
 _MAX_GAP = timedelta(seconds=10)
-"""Between two groups, however many hours a sweep has: a change that is found late is shown, or hidden, late."""
+"""The longest time between two groups, so that a small sweep does not delay changes for hours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +24,15 @@ class SweepRun:
 
     @property
     def is_dry(self) -> bool:
-        """Return True if the sweep only counts what it would publish."""
+        """True if the sweep is a dry run, which publishes nothing."""
         return self.request is not None and self.request.dry_run
 
 
 @dataclass(frozen=True, slots=True)
 class KeyGroup:
-    """ListingKeys to ask the MLS for in one request.
+    """The ListingKeys of one request to the MLS.
 
-    `are_missing` is True if the listings are displayed, but not on the MLS's market; otherwise they have changed.
+    `are_missing` is True if the listings are displayed but not on the market, and False if they have changed.
     """
 
     keys: Sequence[str]
@@ -45,7 +45,7 @@ class SweepPlan:
 
     run: SweepRun
     next_at: datetime
-    """When the next group is asked for."""
+    """When the MLS is asked for the next group."""
     gap: timedelta
     """The time between two groups."""
     groups: deque[KeyGroup]
@@ -63,8 +63,9 @@ class SweepPlan:
 class Comparison:
     """The result of comparing an MLS's market with the recorded listings.
 
-    `on_market`, `changed` and `missing` are ListingKeys: all on the market, those of them that differ from the records,
-    and displayed ones that are not on the market. `displayed` is how many listings are displayed.
+    `on_market` has the ListingKeys of all listings on the market, `changed` those of them that differ from the recorded
+    listings. `missing` has the ListingKeys of displayed listings that are not on the market. `displayed` is how many
+    listings are displayed.
     """
 
     on_market: set[str]
@@ -74,10 +75,11 @@ class Comparison:
 
 
 def plan(feed: Feed, run: SweepRun, comparison: Comparison) -> SweepPlan:
-    """Plan to ask for the missing and the changed listings, in groups, evenly over the feed's `sweep_hours`.
+    """Return the plan of a sweep, which asks for missing and changed listings, in groups.
 
-    The missing ones come first, since they may have to be hidden; each kind is in the order of the listings' times in
-    the sweep (`schedule.slot`). A requested sweep asks for all groups without delay.
+    Missing listings come first, since they may have to be hidden; each kind is in the order of the listings' times in
+    the sweep (`schedule.slot`). The groups are spread evenly over the feed's `sweep_hours`, but at most ten seconds
+    apart. A sweep that an operator requested asks for all groups without delay.
     """
     slot = partial(schedule.slot, feed, start=run.start)
     groups = [KeyGroup(keys, are_missing=True) for keys in key_groups(sorted(comparison.missing, key=slot))]

@@ -7,7 +7,7 @@ from shared.stores.sweeps import Sweeps, SweepState
 
 
 class Superseded(Exception):
-    """Another scheduler runs the sweeps now: this one has lost the lease, or the other has written the state."""
+    """Another scheduler runs the sweeps now: this scheduler has lost the lease, or another has written the state."""
 
 
 class SweepRecord:
@@ -25,8 +25,8 @@ class SweepRecord:
     async def write(self, sweep: SweepState) -> SweepState:
         """Store the state, and return it with its new revision.
 
-        Raises Superseded if this scheduler does not hold the lease, or the stored revision is another. Raises
-        StoreUnavailable.
+        Raises Superseded if this scheduler does not hold the lease, or if the stored revision differs from the state's.
+        Raises StoreUnavailable.
         """
         await self.check_lease()
         if not await self._sweeps.write(sweep):

@@ -1,8 +1,8 @@
-"""The freshness sweep: once a day, and when an operator requests it, an MLS is compared with the records.
+"""Runs the freshness sweeps: compares an MLS with the recorded listings, once a day and when an operator requests it.
 
-Between two sweeps, the MLS's changes are followed. Every change is published as `listing-seen` before the progress is
-recorded: a scheduler may die anywhere, and the next one publishes some changes twice. A feed without an MLS to ask has
-its copies rechecked instead.
+Between two sweeps, changes at the MLS are followed. Each change is published as `listing-seen` before the progress is
+recorded, so no change is lost if a scheduler dies; the next scheduler publishes some changes again. For a feed without
+an API, copies are rechecked instead.
 """
 
 from dataclasses import dataclass, replace
@@ -45,9 +45,9 @@ class SweepStores:
 
 
 class Sweeper:
-    """Runs the sweeps of one feed, a step a round, while this scheduler holds the lease.
+    """Runs the sweeps of one feed, a step in each round, while this scheduler holds the lease.
 
-    `reader` asks the feed's MLS; it is None for a feed without an MLS to ask.
+    `reader` reads the feed's MLS; it is None for a feed without an API.
     """
 
     def __init__(
@@ -76,9 +76,9 @@ class Sweeper:
             self._follower = ChangeFollower(reader, changes, self._record)
 
     async def round(self) -> None:
-        """Do the next step of the feed's sweep, if one is due. Without the lease, do nothing and show no metric.
+        """Do the next step of the feed's sweep if a sweep is due, and follow changes if that is due.
 
-        Raises StoreUnavailable, BrokerUnavailable.
+        Without the lease, only drop the sweep's plan and clear the metric. Raises StoreUnavailable, BrokerUnavailable.
         """
         try:
             await self._record.check_lease()
@@ -104,7 +104,7 @@ class Sweeper:
             await self._record_failure(run, error, now)
 
     def _due_run(self, sweep: SweepState, now: datetime) -> SweepRun | None:
-        """Return the sweep that is due: an operator's request, else the daily sweep unless it must wait, else None."""
+        """Return the sweep that an operator requested, else the daily sweep if it is due and may start, else None."""
         if sweep.open_request:
             return SweepRun(now, sweep.open_request)
         if now < max(self._may_start_at, sweep.compare_again_at or now):
@@ -113,7 +113,7 @@ class Sweeper:
         return SweepRun(start) if start else None
 
     async def _advance(self, sweep: SweepState, run: SweepRun, now: datetime) -> SweepState:
-        """Do the next step of the sweep, and note its end after the last step; return the state as written last."""
+        """Do the next step of the sweep, and record its end after the last step; return the last written state."""
         counts: SweepCounts | None
         if self._market:
             sweep, counts = await self._market.step(sweep, run, now)
@@ -137,10 +137,11 @@ class Sweeper:
         return sweep
 
     async def _record_failure(self, run: SweepRun | None, error: MlsUnavailable, now: datetime) -> None:
-        """Note the error and when the MLS is asked again; end a sweep that an operator requested.
+        """Record the error and the time of the next try; end a sweep that an operator requested.
 
-        After an incomplete market only the comparison waits, for an hour, and changes are followed. After any other
-        failure nothing is asked for, with exponential backoff, or for as long as the MLS requested.
+        After an incomplete market, the next comparison waits for an hour, but changes are followed. After any other
+        failure, the MLS gets no request until the next try, which waits with exponential backoff or as long as the MLS
+        asks, whichever is longer.
         """
         sweep = await self._record.read()
         is_incomplete = error.failure is MlsFailure.INCOMPLETE

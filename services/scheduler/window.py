@@ -1,4 +1,4 @@
-"""How many photos of a feed may be in flight? As many as are finished in some seconds. Pure."""
+"""The release window: how many photos of a feed may be in flight, as many as are finished in a few seconds. Pure."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -8,32 +8,33 @@ from shared.domain.feed import Feed
 from shared.domain.throughput import allowed_per_second
 
 SECONDS_AHEAD = 4.0
-"""Long enough that downloaders never wait for a release, short enough that a more urgent photo soon has its turn."""
+"""Long enough that downloaders never wait for a release, short enough that a more urgent photo waits only seconds."""
 _AVERAGED_SECONDS = 10.0
 _GROWTH = 1.25
-"""How much faster downloaders with nothing left may be than measured. More would be over five seconds of work."""
+"""How much faster than measured downloaders may be that ran out of photos. More would be over five seconds of work."""
 _MAX_SIZE = 2_000
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The release window of a feed: what was observed up to `at`, from which its size follows."""
+    """The release window of a feed: the observations up to `at`, from which its size is computed."""
 
     at: datetime
     in_flight: int = 0
     finished_per_second: float = 0.0
     observed_seconds: float = 0.0
-    """How long photos were in flight so far: a throughput of the first seconds says little."""
+    """For how many seconds photos have been in flight: the throughput of the first seconds is no reliable measure."""
 
     def capacity(self, feed: Feed) -> int:
         """Return how many more photos may be released now."""
         return max(0, self.size(feed) - self.in_flight)
 
     def size(self, feed: Feed) -> int:
-        """Return how many photos may be in flight: those being downloaded, and those finished in the next seconds.
+        """Return how many photos may be in flight: those downloaded at a time, and those finished in SECONDS_AHEAD.
 
-        In the first seconds, a few batches to measure with. Never more than the feed's limits allow in that time: more
-        would only be deferred. If pauses between batches limit the feed, its next batch is in flight when a pause ends.
+        In the first seconds, the size is at least four batches, to measure the throughput. It is never more than the
+        feed's limits allow in SECONDS_AHEAD, as further photos would be deferred. If pauses between batches limit the
+        feed, the next batch is added, so that it is in flight when a pause ends.
         """
         downloading = max(feed.concurrency, feed.batch_size)
         size = downloading + ceil(min(self.finished_per_second, _MAX_SIZE) * SECONDS_AHEAD)
@@ -44,7 +45,7 @@ class Window:
         return min(size, max(1, next_batch + ceil(allowed * SECONDS_AHEAD)), _MAX_SIZE)
 
     def observed(self, in_flight: int, now: datetime, feed: Feed) -> "Window":
-        """Return the window after photos in flight were counted: those that are no longer in flight were finished."""
+        """Return the window after `in_flight` photos were counted at `now`; photos no longer in flight are finished."""
         seconds = (now - self.at).total_seconds()
         if seconds <= 0 or self.in_flight == 0:
             return replace(self, at=now, in_flight=in_flight)
@@ -57,5 +58,5 @@ class Window:
         return Window(now, in_flight, average, observed)
 
     def released(self, photos: int) -> "Window":
-        """Return the window after so many more photos were released."""
+        """Return the window after `photos` more photos were released."""
         return replace(self, in_flight=self.in_flight + photos)
