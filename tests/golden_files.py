@@ -45,10 +45,10 @@ def read(name: str) -> Any:
 
 def common_headers_apart(answers: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Take the headers that all answers have out of each, and name them once: the golden file is shorter."""
-    common = dict(set.intersection(*(set(one["headers"].items()) for one in answers.values())))
+    common = dict(set.intersection(*(set(answer["headers"].items()) for answer in answers.values())))
     rest = {
-        question: one | {"headers": {name: value for name, value in one["headers"].items() if name not in common}}
-        for question, one in answers.items()
+        question: answer | {"headers": {name: value for name, value in answer["headers"].items() if name not in common}}
+        for question, answer in answers.items()
     }
     return {"headers of all": common, "answers": rest}
 

@@ -257,12 +257,14 @@ def discarded() -> dict[str, Iterable[ListingRun]]:
             )
         ],
         "supersede": [
-            (one, lifecycle.supersede(one, replace(one.photos[0], copy=NEW), NOW, after(60)))
-            for one in (listing, *ordered[:2])
+            (before, lifecycle.supersede(before, replace(before.photos[0], copy=NEW), NOW, after(60)))
+            for before in (listing, *ordered[:2])
         ],
-        "discard_unclaimed": [(one, lifecycle.discard_unclaimed(one, photo, NEW, NOW)) for one in (listing, without)],
+        "discard_unclaimed": [
+            (before, lifecycle.discard_unclaimed(before, photo, NEW, NOW)) for before in (listing, without)
+        ],
         "discard_lost_copy": [(listing, with_more(listing, lifecycle.discard_lost_copy(photo, OLD, NOW)))],
-        "begin_removal": [(one, lifecycle.begin_removal(one, NOW)) for one in (*ordered, *all_go)],
+        "begin_removal": [(before, lifecycle.begin_removal(before, NOW)) for before in (*ordered, *all_go)],
         "add_objects": [(begun, replace(begun, discards=(lifecycle.add_objects(begun.discards[0], ["k"], ()),)))],
         "finish_removal": [(begun, lifecycle.finish_removal(begun, begun.removing))],
         "retry_removal": [(begun, lifecycle.retry_removal(begun, begun.removing, NOW))],

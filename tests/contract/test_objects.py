@@ -123,8 +123,8 @@ async def test_more_than_a_thousand_objects_are_listed_and_deleted(objects: Obje
     source = tmp_path / "one"
     source.write_bytes(b"x")
     for first in range(0, 1_200, 100):
-        some = sorted(names)[first : first + 100]
-        await asyncio.gather(*(objects.put(Bucket.PUBLIC, name, source, "image/webp") for name in some))
+        page = sorted(names)[first : first + 100]
+        await asyncio.gather(*(objects.put(Bucket.PUBLIC, name, source, "image/webp") for name in page))
     assert set(await objects.list(Bucket.PUBLIC, "f/l/")) == names
     assert not await objects.delete(Bucket.PUBLIC, names)
     assert list(await objects.list(Bucket.PUBLIC, "f/l/")) == []

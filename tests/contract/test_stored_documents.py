@@ -51,11 +51,19 @@ async def test_listings_go_through_mongodb_unchanged(database: mongo.Database) -
     store, given = mongo.MongoListings(database, RENDERER), examples.listings()
     revisions = {listing.key: listing.revision for listing in given.values() if listing.revision}
     golden: dict[str, Any] = golden_files.read("mongo/listings")
-    ids = {one["_id"]: one["revision"] - 1 for one in golden.values() if one["listing_key"] in revisions}
-    await database["listings"].insert_many([{"_id": one, "revision": revision} for one, revision in ids.items()])
+    ids = {
+        document["_id"]: document["revision"] - 1
+        for document in golden.values()
+        if document["listing_key"] in revisions
+    }
+    await database["listings"].insert_many(
+        [{"_id": document_id, "revision": revision} for document_id, revision in ids.items()]
+    )
     assert not await store.write(given.values())
-    written = {one["_id"]: one for one in await database["listings"].find({}).to_list(None)}
-    assert golden_files.to_json(written) == golden_files.to_json({one["_id"]: one for one in golden.values()})
+    written = {document["_id"]: document for document in await database["listings"].find({}).to_list(None)}
+    assert golden_files.to_json(written) == golden_files.to_json(
+        {document["_id"]: document for document in golden.values()}
+    )
     for listing in given.values():
         found = await store.get(listing.feed, listing.key)
         assert found
@@ -99,7 +107,7 @@ async def test_stored_attempts_are_read(database: mongo.Database) -> None:
     store = mongo.MongoAttempts(database)
     assert await store.of_images([examples.IMAGE], 9) == await store.latest(9) == examples.ATTEMPTS
     tallies = await store.by_minute(*FOREVER)
-    assert {(one.result, one.count) for one in tallies} == {("downloaded", 1), ("forbidden", 1)}
+    assert {(tally.result, tally.count) for tally in tallies} == {("downloaded", 1), ("forbidden", 1)}
 
 
 async def test_removals(database: mongo.Database) -> None:
@@ -111,15 +119,17 @@ async def test_stored_removals_are_read(database: mongo.Database) -> None:
     await put_golden(database, "removals")
     store = mongo.MongoRemovals(database)
     assert await store.of_listing(FEED, KEY) == examples.REMOVALS
-    assert [one async for one in store.between(*FOREVER, FEED)] == examples.REMOVALS
+    assert [removal async for removal in store.between(*FOREVER, FEED)] == examples.REMOVALS
     newest = await store.newest(*FOREVER, None, (after(6), "removal-2"), 9)
     assert newest == examples.REMOVALS[:1]
 
 
 async def test_removals_of_the_oldest_release_are_read(database: mongo.Database) -> None:
     later = {"mls_status", "left_at", "record_gone_at", "remained"}
-    stored = [one for one in golden_files.read("mongo/removals") if one["_id"] == "removal-1"]
-    await database["removals"].insert_many([{name: one[name] for name in one.keys() - later} for one in stored])
+    stored = [removal for removal in golden_files.read("mongo/removals") if removal["_id"] == "removal-1"]
+    await database["removals"].insert_many(
+        [{name: removal[name] for name in removal.keys() - later} for removal in stored]
+    )
     assert await mongo.MongoRemovals(database).of_listing(FEED, KEY) == examples.REMOVALS[:1]
 
 
@@ -198,5 +208,5 @@ async def test_the_indexes_that_mongodb_has_are_those_of_the_golden_file(databas
         found = await database[collection].index_information()
         assert found.keys() - {"_id_"} == indexes.keys()
         for name, index in indexes.items():
-            assert [list(one) for one in found[name]["key"]] == index["key"], name
+            assert [list(field) for field in found[name]["key"]] == index["key"], name
     assert not await mongo.missing_indexes(database)

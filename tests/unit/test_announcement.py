@@ -231,7 +231,7 @@ def test_a_photo_without_an_allowed_size_is_set_aside_once() -> None:
     ]
     found = read(a_record(*rows))
     assert found.photos == ()
-    assert [(one.media_key, one.reason) for one in found.set_aside] == [
+    assert [(row.media_key, row.reason) for row in found.set_aside] == [
         ("k1", "size LargestNoWatermark is one of never_sizes")
     ]
 
@@ -295,7 +295,7 @@ def test_a_caption_with_a_url_of_the_photo_is_left_empty(described: str) -> None
 def test_photos_beyond_the_maximum_are_set_aside() -> None:
     found = read(a_record(*(a_row(f"k{index}", Order=index) for index in range(MAX_PHOTOS + 2))))
     assert len(found.photos or ()) == MAX_PHOTOS
-    assert [one.media_key for one in found.set_aside] == [f"k{MAX_PHOTOS}", f"k{MAX_PHOTOS + 1}"]
+    assert [row.media_key for row in found.set_aside] == [f"k{MAX_PHOTOS}", f"k{MAX_PHOTOS + 1}"]
 
 
 def test_the_feeds_rules_decide_which_sizes_and_permissions_are_allowed() -> None:

@@ -6,7 +6,7 @@ from ops import circumstances
 
 
 @pytest.mark.parametrize(
-    ("what", "waiting", "named", "said"),
+    ("what", "waiting", "named", "phrases"),
     [
         ("X1", 0, False, ["Kafka keeps them for 30 days", "imagectl export listing-seen --from 30d | grep X1"]),
         ("X1", 1, False, ["1 record of listing-seen yet to be read; it may be among them"]),
@@ -15,8 +15,10 @@ from ops import circumstances
         ("https://a.example.com/1.jpg", 2, False, ["2 records of listing-seen yet to be read", "letter for letter"]),
     ],
 )
-def test_what_to_check_is_said_and_no_more_than_is_known(what: str, waiting: int, named: bool, said: list[str]) -> None:
+def test_what_to_check_is_said_and_no_more_than_is_known(
+    what: str, waiting: int, named: bool, phrases: list[str]
+) -> None:
     lines = list(circumstances.what_to_check(what, waiting, is_named=named))
-    assert all(one in " ".join(lines) for one in said), lines
-    assert bool(lines) is bool(said)
+    assert all(phrase in " ".join(lines) for phrase in phrases), lines
+    assert bool(lines) is bool(phrases)
     assert "never" not in " ".join(lines)

@@ -71,7 +71,7 @@ def test_the_timeline_is_in_order_with_what_is_to_come_first() -> None:
         objects=3,
     )
     found = decide.timeline(listing, [attempt, replace(attempt, at=after(-20), result="downloaded")], [removal])
-    assert [one.what for one in found] == [
+    assert [entry.what for entry in found] == [
         "attempt 2 is due", "asked for again by an operator", "removed", "downloaded", "gone", "recorded",
         "the MLS changed its photos", "the MLS changed it: Active",
     ]  # fmt: skip
@@ -79,8 +79,8 @@ def test_the_timeline_is_in_order_with_what_is_to_come_first() -> None:
 
 def test_a_hidden_listings_timeline_says_when_its_copies_go() -> None:
     found = decide.timeline(a_listing(a_downloaded_photo("a"), hidden=hidden(since=-1, remove_at=50)), [], [])
-    assert [one.what for one in found][:1] == ["copies are to be removed"]
-    assert "hidden" in [one.what for one in found]
+    assert [entry.what for entry in found][:1] == ["copies are to be removed"]
+    assert "hidden" in [entry.what for entry in found]
 
 
 @pytest.mark.parametrize(

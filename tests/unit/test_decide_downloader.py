@@ -194,8 +194,8 @@ def test_the_same_bytes_again_change_and_supersede_nothing() -> None:
 def test_a_superseded_copy_that_is_stored_again_is_not_removed() -> None:
     listing = a_listing(claimed(copy=NEW), discards=(a_discard(copy=OLD, remove_at=after(60)), a_discard("b")))
     found, _ = settled(Downloaded(OLD), listing.photos[0], listing)
-    kept, superseded = found.listing.discards
-    assert kept == a_discard("b")
+    of_b, superseded = found.listing.discards
+    assert of_b == a_discard("b")
     assert {*superseded.public_keys, *superseded.original_keys} == {*copy_keys(NEW)}
 
 

@@ -134,10 +134,10 @@ WHOLE = {
 
 @pytest.mark.parametrize("content", WHOLE.values(), ids=WHOLE)
 def test_a_photo_cut_anywhere_after_its_first_bytes_is_broken(tmp_path: Path, content: bytes) -> None:
-    kept = sorted(
+    cuts = sorted(
         {64, len(content) // 4, len(content) // 2, len(content) - 200, *range(len(content) - 12, len(content))}
     )
-    assert {at: reason(encode(tmp_path, content[:at])) for at in kept} == dict.fromkeys(kept, Reason.BROKEN_IMAGE)
+    assert {at: reason(encode(tmp_path, content[:at])) for at in cuts} == dict.fromkeys(cuts, Reason.BROKEN_IMAGE)
     assert isinstance(encode(tmp_path, content), Encoded)
 
 

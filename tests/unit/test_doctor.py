@@ -10,7 +10,7 @@ from tests.builders import NOW, a_feed, after
 
 
 @pytest.mark.parametrize(
-    ("told", "apart"),
+    ("server_seconds", "apart"),
     [
         (0, 0),  # seconds after the question, whose answer came a second later
         (1, 0),
@@ -19,8 +19,8 @@ from tests.builders import NOW, a_feed, after
         (-31, 30),
     ],
 )
-def test_clocks_differ_by_what_neither_the_way_nor_whole_seconds_explain(told: float, apart: float) -> None:
-    assert doctor.least_skew(NOW, after(told), after(1)) == timedelta(seconds=apart)
+def test_clocks_differ_by_what_neither_the_way_nor_whole_seconds_explain(server_seconds: float, apart: float) -> None:
+    assert doctor.least_skew(NOW, after(server_seconds), after(1)) == timedelta(seconds=apart)
 
 
 def test_a_clock_that_is_away_from_ours_is_a_fault_with_advice() -> None:

@@ -65,7 +65,11 @@ def recorded(value: bytes) -> Listing:
 
 def test_every_example_is_of_a_tested_type() -> None:
     assert sum(map(len, EXAMPLES.values())) == len(fenced(TEXT))
-    assert {kind: len(some) for kind, some in EXAMPLES.items()} == {ListingSeen: 2, ImageDownloaded: 1, ImageRemoved: 1}
+    assert {kind: len(examples) for kind, examples in EXAMPLES.items()} == {
+        ListingSeen: 2,
+        ImageDownloaded: 1,
+        ImageRemoved: 1,
+    }
 
 
 def test_the_example_of_a_listing_is_recorded_with_the_photos_of_the_table() -> None:

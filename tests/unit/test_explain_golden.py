@@ -31,8 +31,8 @@ def explained(name: str) -> list[str]:
     lines = list(explain.explain_listing(listing, now))
     for photo in listing.photos:
         turn = {"viewed": QueuePosition(1, after(70)), "undated": QueuePosition(0, None)}.get(photo.media_key)
-        attempts = [one for one in examples.ATTEMPTS if photo.media_key == "downloaded"]
-        attempts = [replaced(one, photo.id) for one in attempts]
+        attempts = [attempt for attempt in examples.ATTEMPTS if photo.media_key == "downloaded"]
+        attempts = [replaced(attempt, photo.id) for attempt in attempts]
         lines += explain.explain_photo(listing, photo, attempts, feed, RENDERER, now, turn).lines
     return lines
 
@@ -54,21 +54,23 @@ def test_explain_says_as_ever_what_keeps_a_feed_silent() -> None:
 
 
 def test_explain_says_as_ever_what_to_check() -> None:
-    asked = [("X1", 0, False), ("X1", 2, False), ("a b", 0, True), ("https://photos.example.com/1.jpg", 0, False)]
+    questions = [("X1", 0, False), ("X1", 2, False), ("a b", 0, True), ("https://photos.example.com/1.jpg", 0, False)]
     found = {f"{what} {waiting} {named}": list(circumstances.what_to_check(what, waiting, is_named=named))
-             for what, waiting, named in asked}  # fmt: skip
+             for what, waiting, named in questions}  # fmt: skip
     golden_files.check("imagectl/explain-unknown", found)
 
 
 def test_times_are_said_as_ever() -> None:
     seconds = [-200_000, -86_400, -7_200, -120, -1, 0, 1, 119, 120, 7_200, 172_800]
-    found = {str(one): explain.time_text(after(one), NOW) for one in seconds} | {"none": explain.time_text(None, NOW)}
+    found = {str(second): explain.time_text(after(second), NOW) for second in seconds} | {
+        "none": explain.time_text(None, NOW)
+    }
     golden_files.check("imagectl/times", found)
 
 
 def test_compliance_says_as_ever_what_was_removed() -> None:
     found = {name: list(compliance.describe_listing(listing, examples.REMOVALS)) for name, listing in LISTINGS.items()}
-    found |= {one.id: [compliance.describe_removal(one)] for one in examples.REMOVALS}
+    found |= {removal.id: [compliance.describe_removal(removal)] for removal in examples.REMOVALS}
     golden_files.check("imagectl/compliance", found)
 
 
@@ -91,7 +93,7 @@ def a_status(counts: FeedCounts, ledger: str, **facts: Any) -> SystemStatus:
 def a_count(oldest_due_at: datetime | None = None, in_work: int = 0) -> FeedCounts:
     """Return the counts of a feed."""
     return FeedCounts(
-        listings=1_200, displayed=1_000, images={one: 10 ** number for number, one in enumerate(ImageStatus)},
+        listings=1_200, displayed=1_000, images={status: 10 ** number for number, status in enumerate(ImageStatus)},
         queued={"viewed": 5, "routine": 10_000}, in_flight=in_work, oldest_due_at=oldest_due_at,
     )  # fmt: skip
 

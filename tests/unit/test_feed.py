@@ -182,7 +182,7 @@ def test_a_wrong_value_is_named_with_what_it_must_be(line: str, error: str) -> N
 )
 def test_a_wrong_host_is_named(hosts: str, error: str) -> None:
     found = errors(f"[feeds.f]\nimage_hosts = {hosts}")
-    assert any(error in one for one in found)
+    assert any(error in fault for fault in found)
 
 
 @pytest.mark.parametrize(

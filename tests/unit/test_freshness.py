@@ -96,14 +96,14 @@ VERSIONS = st.builds(version, TIMES, TIMES, st.none() | st.integers(0, 2))
 
 
 @given(VERSIONS, VERSIONS)
-def test_of_two_versions_at_most_one_is_stale_unless_their_positions_are_equal(one: Version, other: Version) -> None:
-    if is_stale(one, other) and is_stale(other, one):
-        assert one.position == other.position
+def test_of_two_versions_at_most_one_is_stale_unless_their_positions_are_equal(first: Version, second: Version) -> None:
+    if is_stale(first, second) and is_stale(second, first):
+        assert first.position == second.position
 
 
 @given(VERSIONS)
-def test_the_same_event_again_is_stale(one: Version) -> None:
-    assert is_stale(one, one) is (one.position is not None)
+def test_the_same_event_again_is_stale(announced: Version) -> None:
+    assert is_stale(announced, announced) is (announced.position is not None)
 
 
 @pytest.mark.parametrize(

@@ -166,20 +166,20 @@ async def test_a_client_that_does_not_read_is_disconnected_after_the_write_timeo
     monkeypatch: pytest.MonkeyPatch, reads: bool
 ) -> None:
     monkeypatch.setattr(http_server, "WRITE_TIMEOUT_SECONDS", 0.5)
-    asked = 200
+    requests = 200
     async with a_resolver(a_listing(*(a_downloaded_photo(f"p{number}") for number in range(400)))) as resolver:
         length = int((await resolver.http.head(LISTING)).headers["Content-Length"])
         client = socket.create_connection(("127.0.0.1", resolver.port))
         client.setblocking(False)
         loop, received = asyncio.get_running_loop(), 0
         with client:
-            await loop.sock_sendall(client, f"GET {LISTING} HTTP/1.1\r\nHost: x\r\n\r\n".encode() * asked)
+            await loop.sock_sendall(client, f"GET {LISTING} HTTP/1.1\r\nHost: x\r\n\r\n".encode() * requests)
             await asyncio.sleep(0.0 if reads else 2.0)
             with suppress(ConnectionResetError):
                 async with asyncio.timeout(30):
-                    while received < asked * length and (data := await loop.sock_recv(client, 1_000_000)):
+                    while received < requests * length and (data := await loop.sock_recv(client, 1_000_000)):
                         received += len(data)
-    assert (received >= asked * length) is reads
+    assert (received >= requests * length) is reads
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /healthz HTTP/1.1\r\nHost: a\r\nX-A"])

@@ -80,10 +80,10 @@ IDENTITIES = st.tuples(*[st.text(alphabet='a",[ \\é', max_size=4)] * 3)
 
 @given(IDENTITIES, IDENTITIES)
 def test_image_ids_are_url_safe_and_no_two_images_share_one(
-    one: tuple[str, str, str], other: tuple[str, str, str]
+    first: tuple[str, str, str], second: tuple[str, str, str]
 ) -> None:
-    assert re.fullmatch(r"[0-9a-f]{32}", image_id(*one))
-    assert (image_id(*one) == image_id(*other)) is (one == other)
+    assert re.fullmatch(r"[0-9a-f]{32}", image_id(*first))
+    assert (image_id(*first) == image_id(*second)) is (first == second)
 
 
 def test_url_keys_keep_their_order_and_come_once_each() -> None:

@@ -50,8 +50,14 @@ def test_every_command_has_help_with_an_example_and_json(path: tuple[str, ...], 
 
 @pytest.mark.parametrize(("path", "command"), ALL, ids=[" ".join(path) for path, _ in ALL])
 def test_what_is_to_be_given_is_named_in_capitals(path: tuple[str, ...], command: TyperCommand) -> None:
-    given = [one for one in command.params if not getattr(one, "is_flag", False) and one.name not in ONE_OF_A_FEW]
-    assert all(one.metavar and one.metavar.isupper() for one in given), [one.name for one in given]
+    given = [
+        parameter
+        for parameter in command.params
+        if not getattr(parameter, "is_flag", False) and parameter.name not in ONE_OF_A_FEW
+    ]
+    assert all(parameter.metavar and parameter.metavar.isupper() for parameter in given), [
+        parameter.name for parameter in given
+    ]
 
 
 @pytest.mark.parametrize("path", GROUPS, ids=" ".join)
@@ -65,7 +71,7 @@ def test_every_group_says_in_a_line_what_its_commands_do_and_has_an_example(path
 def test_the_readme_names_every_command() -> None:
     table = (PROJECT / "README.md").read_text().split("## Operate it")[1].split("\n## ")[0]
     rows = re.findall(r"^\| `imagectl ([^|]+)\|", table, flags=re.MULTILINE)
-    named = {re.sub(r"^imagectl ", "", one).split()[0] for row in rows for one in row.replace("`", "").split(", ")}
+    named = {re.sub(r"^imagectl ", "", usage).split()[0] for row in rows for usage in row.replace("`", "").split(", ")}
     assert named == NAMES
 
 
@@ -108,7 +114,7 @@ def test_the_stack_started_here_is_used_unless_a_server_of_another_is_named(
 
 @pytest.mark.usefixtures("settings")
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("force", "name listings, or say --feed"),
         ("force X1 --feed nobody", "there is no feed 'nobody'"),
@@ -125,10 +131,10 @@ def test_the_stack_started_here_is_used_unless_a_server_of_another_is_named(
         ("export nothing --from 1h", "there is no topic 'nothing'"),
     ],
 )
-def test_an_order_that_makes_no_sense_is_refused_with_what_to_do(line: str, said: str) -> None:
+def test_an_order_that_makes_no_sense_is_refused_with_what_to_do(line: str, message: str) -> None:
     done = RUNNER.invoke(app, line.split())
     assert done.exit_code == 1
-    assert said in " ".join(done.stderr.split())
+    assert message in " ".join(done.stderr.split())
     assert "Traceback" not in done.output
 
 

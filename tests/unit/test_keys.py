@@ -78,9 +78,9 @@ def test_a_part_needs_no_url_escaping_and_is_never_dots_only(text: str) -> None:
 @example("A", "a")
 @example("é", "e\u0301")
 @example("x" * 201, "x" * 202)
-def test_two_texts_never_have_the_same_part(one: str, other: str) -> None:
-    assume(one != other)
-    assert keys.part(one) != keys.part(other)
+def test_two_texts_never_have_the_same_part(first: str, second: str) -> None:
+    assume(first != second)
+    assert keys.part(first) != keys.part(second)
 
 
 @given(TEXTS)
@@ -95,17 +95,17 @@ IDENTITIES = st.tuples(*[st.text(alphabet="a/. ~", min_size=1, max_size=4)] * 3)
 
 
 @given(IDENTITIES, IDENTITIES)
-def test_no_photos_prefix_begins_with_another_photos(one: tuple[str, str, str], other: tuple[str, str, str]) -> None:
-    assume(one != other)
-    assert not keys.photo_prefix(*one).startswith(keys.photo_prefix(*other))
+def test_no_photos_prefix_begins_with_another_photos(first: tuple[str, str, str], second: tuple[str, str, str]) -> None:
+    assume(first != second)
+    assert not keys.photo_prefix(*first).startswith(keys.photo_prefix(*second))
 
 
 @given(IDENTITIES, IDENTITIES)
 def test_no_listings_prefix_begins_with_another_listings(
-    one: tuple[str, str, str], other: tuple[str, str, str]
+    first: tuple[str, str, str], second: tuple[str, str, str]
 ) -> None:
-    assume(one[:2] != other[:2])
-    assert not keys.listing_prefix(*one[:2]).startswith(keys.listing_prefix(*other[:2]))
+    assume(first[:2] != second[:2])
+    assert not keys.listing_prefix(*first[:2]).startswith(keys.listing_prefix(*second[:2]))
 
 
 @given(TEXTS, TEXTS)

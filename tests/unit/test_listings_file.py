@@ -58,15 +58,15 @@ def test_what_is_no_record_is_named_by_its_place(tmp_path: Path, text: str, reco
     file = tmp_path / "listings"
     file.write_text(text)
     found = list(read(file))
-    assert sum(isinstance(one, dict) for one in found) == records
-    assert [one.where for one in found if isinstance(one, Unusable)] == places
+    assert sum(isinstance(item, dict) for item in found) == records
+    assert [item.where for item in found if isinstance(item, Unusable)] == places
 
 
 def test_progress_ends_at_the_files_size(tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = [{"ListingKey": str(number), "Media": []} for number in range(1_000)]
     for text in ("\n".join(map(json.dumps, rows)), json.dumps(rows)):
-        file, told = tmp_path / "listings", list[int]()
+        file, sizes = tmp_path / "listings", list[int]()
         file.write_text(text)
-        assert len(list(read(file, told.append))) == 1_000
-        assert told == sorted(told)
-        assert told[-1] == file.stat().st_size
+        assert len(list(read(file, sizes.append))) == 1_000
+        assert sizes == sorted(sizes)
+        assert sizes[-1] == file.stat().st_size

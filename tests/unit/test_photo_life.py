@@ -41,7 +41,7 @@ def rows() -> dict[str, tuple[str, set[str]]]:
 
 def edges(runs: Mapping[str, Iterable[PhotoRun]], state: Callable[[Photo | None], str]) -> set[Edge]:
     """Return the changes of state that the runs make."""
-    found = {(state(before), state(then), name) for name, some in runs.items() for before, then in some}
+    found = {(state(before), state(then), name) for name, pairs in runs.items() for before, then in pairs}
     return {edge for edge in found if edge[0] != edge[1]}
 
 
@@ -98,12 +98,16 @@ def test_objects_are_removed_as_drawn() -> None:
 @pytest.mark.parametrize("name", sorted(PHOTO_RUNS.keys() - {"announce"}))
 def test_a_transition_changes_the_fields_of_the_photo_that_the_page_names(name: str) -> None:
     pairs = [(before, then) for before, then in PHOTO_RUNS[name] if before]
-    changed = {one.name for one in fields(Photo) for a, b in pairs if getattr(a, one.name) != getattr(b, one.name)}
+    changed = {
+        field.name for field in fields(Photo) for a, b in pairs if getattr(a, field.name) != getattr(b, field.name)
+    }
     assert rows()[name][1] == changed
 
 
 @pytest.mark.parametrize("name", sorted(LISTING_RUNS))
 def test_a_transition_changes_the_fields_of_the_listing_that_the_page_names(name: str) -> None:
     pairs = LISTING_RUNS[name]
-    changed = {one.name for one in fields(Listing) for a, b in pairs if getattr(a, one.name) != getattr(b, one.name)}
+    changed = {
+        field.name for field in fields(Listing) for a, b in pairs if getattr(a, field.name) != getattr(b, field.name)
+    }
     assert rows()[name][1] == changed

@@ -113,7 +113,8 @@ def test_the_rendering_in_keys_stays(setting: str | None, expected: str) -> None
 
 def test_the_default_variants_stay() -> None:
     found = [
-        [one.name, one.width, one.format, one.quality, one.extension, one.content_type] for one in settings().variants
+        [variant.name, variant.width, variant.format, variant.quality, variant.extension, variant.content_type]
+        for variant in settings().variants
     ]
     assert found == [
         ["full", 1600, "webp", 80, "webp", "image/webp"],
@@ -131,7 +132,7 @@ def test_indexes_keep_their_names_and_definitions() -> None:
     found = {
         collection: {
             index.document["name"]: {
-                name: [list(one) for one in value.items()] if name == "key" else value
+                name: [list(field) for field in value.items()] if name == "key" else value
                 for name, value in index.document.items()
                 if name != "name"
             }

@@ -81,16 +81,16 @@ def facts(listing: Listing | None) -> object:
     return listing.version, listing.standard_status, listing.city, hidden_by, photos, listing.set_aside
 
 
-def apply(listing: Listing | None, one: Announced) -> Listing | None:
+def apply(listing: Listing | None, announced: Announced) -> Listing | None:
     """Apply an announcement to a listing; return None if that changes nothing."""
-    return reconcile.apply(listing, announcement.read(a_feed(), one.record, one.position), a_feed(), NOW)
+    return reconcile.apply(listing, announcement.read(a_feed(), announced.record, announced.position), a_feed(), NOW)
 
 
 def lived(life: Sequence[Announced], *, has_copies: bool = False) -> Listing | None:
     """Return the listing after all announcements; its photos are downloaded after each if `has_copies`."""
     listing: Listing | None = None
-    for one in life:
-        listing = apply(listing, one) or listing
+    for announced in life:
+        listing = apply(listing, announced) or listing
         if has_copies:
             listing = with_copies(listing)
     return listing
@@ -110,8 +110,8 @@ def test_events_doubled_shuffled_and_replayed_lead_to_what_the_newest_announces(
 def test_a_replay_changes_nothing(life_and_arrivals: tuple[list[Announced], list[Announced]]) -> None:
     life, arrivals = life_and_arrivals
     listing = lived(life, has_copies=True)
-    for one in arrivals:
-        assert apply(listing, one) is None
+    for announced in arrivals:
+        assert apply(listing, announced) is None
 
 
 @settings(max_examples=100, deadline=None)
@@ -121,8 +121,8 @@ def test_no_photo_is_shown_twice_and_none_leaves_without_a_discard(
 ) -> None:
     listing: Listing | None = None
     shown_ever: set[str] = set()
-    for one in life_and_arrivals[1]:
-        listing = apply(listing, one) or listing
+    for announced in life_and_arrivals[1]:
+        listing = apply(listing, announced) or listing
         assert listing is not None
         ids = [photo.id for photo in listing.photos]
         shown_ever |= set(ids)

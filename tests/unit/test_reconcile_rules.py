@@ -280,7 +280,9 @@ def test_a_photo_withdrawn_of_a_listing_whose_copies_are_kept_goes_as_withdrawn(
         announced(a_record(A, B)), announcement.read(feed, a_record(B, StandardStatus="Closed")), feed, NOW
     )
     assert closed
-    assert [(one.object_id, one.reason) for one in closed.discards] == [("a", RemovalReason.PHOTO_WITHDRAWN)]
+    assert [(discard.object_id, discard.reason) for discard in closed.discards] == [
+        ("a", RemovalReason.PHOTO_WITHDRAWN)
+    ]
 
 
 def test_a_listing_that_stays_hidden_gets_no_photos_after_its_removal() -> None:
@@ -288,9 +290,9 @@ def test_a_listing_that_stays_hidden_gets_no_photos_after_its_removal() -> None:
     assert gone
     removed = replace(gone, photos=())
     assert announced(a_record(A, StandardStatus="Closed"), removed, offset=1, now=after(6)) is None
-    kept = announced(a_record(A, StandardStatus="Closed"), removed, offset=1, now=after(4))
-    assert kept
-    assert len(kept.photos) == 1, "until then it may come right back"
+    still_hidden = announced(a_record(A, StandardStatus="Closed"), removed, offset=1, now=after(4))
+    assert still_hidden
+    assert len(still_hidden.photos) == 1, "until then it may come right back"
     back = announced(a_record(A), removed, offset=1, now=after(6))
     assert back
     assert (back.is_displayed, len(back.photos)) == (True, 1)

@@ -188,8 +188,8 @@ async def test_while_the_database_is_unavailable_stale_answers_carry_a_warning()
         assert "Warning" not in (await resolver.http.get(LISTING)).headers
         resolver.listings.is_unavailable = True
         resolver.parts.cache.invalidate_all()
-        known = await resolver.http.get(LISTING)
-        assert (known.status, known.headers["Warning"]) == (200, '110 - "Response is Stale"')
+        answer = await resolver.http.get(LISTING)
+        assert (answer.status, answer.headers["Warning"]) == (200, '110 - "Response is Stale"')
         unknown = await resolver.http.get("/api/listings/X2/images")
         assert (unknown.status, unknown.headers["Cache-Control"]) == (503, "no-store")
         assert int(unknown.headers["Retry-After"]) >= 1

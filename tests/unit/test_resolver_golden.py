@@ -22,7 +22,7 @@ LISTINGS = [
     a_listing(key="no photos"),
     a_listing(a_downloaded_photo(key="both"), key="both"),
     a_listing(a_downloaded_photo(key="both", feed="other feed"), key="both", feed="other feed"),
-    *(one for name, one in examples.listings().items() if name in {"hidden", "blocked"}),
+    *(listing for name, listing in examples.listings().items() if name in {"hidden", "blocked"}),
 ]
 LISTING = f"/api/listings/{KEY}/images"
 POST = "POST /api/images/resolve"
@@ -120,10 +120,10 @@ async def asked(resolver: Resolver, question: str, **given: Any) -> dict[str, An
 def shortened(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Name a body that is there already by its question, and the headers that all answers have once."""
     first: dict[str, str] = {}
-    for question, one in found.items():
-        text = golden_files.to_json(one["body"])
+    for question, answer in found.items():
+        text = golden_files.to_json(answer["body"])
         if len(text) > 200 and first.setdefault(text, question) != question:
-            one["body"] = f"as of {first[text]}"
+            answer["body"] = f"as of {first[text]}"
     return golden_files.common_headers_apart(found)
 
 
@@ -147,9 +147,9 @@ async def test_what_the_client_has_already_is_answered_as_ever() -> None:
         search = {"json": {"listing_keys": ["both", "unknown"]}}
         etag = (await asked(resolver, POST, **search))["headers"]["etag"]
         found[POST] = await asked(resolver, POST, **search, headers={"If-None-Match": etag})
-        for one in found.values():
-            if isinstance(one["body"], dict):
-                one["body"] = sorted(one["body"])  # the other golden file has the bodies
+        for answer in found.values():
+            if isinstance(answer["body"], dict):
+                answer["body"] = sorted(answer["body"])  # the other golden file has the bodies
         golden_files.check("resolver/conditional-answers", shortened(found))
 
 
@@ -184,14 +184,14 @@ async def test_headers_of_long_texts_stay() -> None:
         for path in LONG_TEXTS:
             headers = {"Accept-Encoding": "identity", "X-Request-Id": "golden"}
             answer = await resolver.http.head(path, headers=headers)
-            kept = {name: one for name, one in lower_case(answer).items() if name not in OF_EACH_TEXT}
-            found[path] = {"status": answer.status, "headers": kept, "body": ""}
+            lasting = {name: text for name, text in lower_case(answer).items() if name not in OF_EACH_TEXT}
+            found[path] = {"status": answer.status, "headers": lasting, "body": ""}
         golden_files.check("resolver/long-texts", shortened(found))
 
 
 async def test_the_routes_stay() -> None:
     async with a_resolver() as resolver:
-        routes = {(one.method, one.resource.canonical) for one in resolver.app.router.routes() if one.resource}
+        routes = {(route.method, route.resource.canonical) for route in resolver.app.router.routes() if route.resource}
         golden_files.check("resolver/routes", sorted(f"{method} {path}" for method, path in routes))
 
 
@@ -209,11 +209,11 @@ def without_prose(value: Any) -> Any:
     """Leave out descriptions and summaries: people read them, programs do not."""
     if isinstance(value, dict):
         return {
-            name: without_prose(one)
-            for name, one in value.items()
-            if name not in {"description", "summary"} or not isinstance(one, str)
+            name: without_prose(part)
+            for name, part in value.items()
+            if name not in {"description", "summary"} or not isinstance(part, str)
         }
-    return [without_prose(one) for one in value] if isinstance(value, list) else value
+    return [without_prose(item) for item in value] if isinstance(value, list) else value
 
 
 def test_the_openapi_document_stays_but_for_its_prose() -> None:

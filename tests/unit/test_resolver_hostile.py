@@ -71,8 +71,8 @@ async def test_a_feed_that_exists_is_answered_like_one_that_does_not(resolver: R
 
 
 async def test_no_route_names_a_feed_to_a_client_that_knows_no_listing_of_it(resolver: Resolver) -> None:
-    for known in ("A", "B"):  # so that metrics by feed, if there were any, would name the feed
-        assert (await resolver.http.get(f"/api/listings/{known}/images")).status == 200
+    for key in ("A", "B"):  # so that metrics by feed, if there were any, would name the feed
+        assert (await resolver.http.get(f"/api/listings/{key}/images")).status == 200
     routes = [route for route in resolver.app.router.routes() if route.method in ("GET", "POST")]
     assert len(routes) >= 10
     for route in routes:

@@ -165,20 +165,20 @@ def metric_of(collector: Any) -> dict[str, dict[str, Any]]:
     families = list(collector.collect())
     labels = getattr(collector, "_labelnames", None)
     return {
-        one.name: {
-            "type": one.type,
+        family.name: {
+            "type": family.type,
             "labels": sorted(
-                labels if labels is not None else {name for sample in one.samples for name in sample.labels}
+                labels if labels is not None else {name for sample in family.samples for name in sample.labels}
             ),
         }
-        for one in families
+        for family in families
     }
 
 
 def test_metrics_keep_their_types_and_labels(seen: Mapping[str, Seen]) -> None:
     found = {
-        service: {name: facts for collector in one.collectors for name, facts in metric_of(collector).items()}
-        for service, one in seen.items()
+        service: {name: facts for collector in service_seen.collectors for name, facts in metric_of(collector).items()}
+        for service, service_seen in seen.items()
     }
     golden_files.check("services/metrics", found)
 
@@ -188,31 +188,35 @@ def test_metrics_show_from_the_start_what_they_ever_did(seen: Mapping[str, Seen]
     found = {
         service: sorted(
             line.rsplit(" ", 1)[0]
-            for line in one.metrics.splitlines()
+            for line in service_seen.metrics.splitlines()
             if not line.startswith("#") and "_seconds" not in line and "_created" not in line
         )
-        for service, one in seen.items()
+        for service, service_seen in seen.items()
     }
     golden_files.check("services/metrics-at-start", found)
 
 
 def test_probes_answer_as_ever(seen: Mapping[str, Seen]) -> None:
     found = {
-        service: {"healthz": one.alive, "readyz": {**one.ready, "faults": sorted(one.ready["faults"])}}
-        for service, one in seen.items()
+        service: {
+            "healthz": service_seen.alive,
+            "readyz": {**service_seen.ready, "faults": sorted(service_seen.ready["faults"])},
+        }
+        for service, service_seen in seen.items()
     }
     golden_files.check("services/probes", found)
 
 
 def test_consumer_groups_topics_and_leases_stay(seen: Mapping[str, Seen]) -> None:
     found = {
-        service: {"group": one.groups, "topics": one.topics, "leases": sorted(one.leases)}
-        for service, one in seen.items()
+        service: {"group": service_seen.groups, "topics": service_seen.topics, "leases": sorted(service_seen.leases)}
+        for service, service_seen in seen.items()
     }
     golden_files.check("services/groups-and-leases", found)
 
 
 def test_status_and_headers_of_answers_stay(seen: Mapping[str, Seen]) -> None:
     golden_files.check(
-        "services/answers", {service: golden_files.common_headers_apart(one.answers) for service, one in seen.items()}
+        "services/answers",
+        {service: golden_files.common_headers_apart(service_seen.answers) for service, service_seen in seen.items()},
     )

@@ -26,7 +26,7 @@ def a_status(oldest: datetime | None, in_work: int) -> SystemStatus:
 
 
 @pytest.mark.parametrize(
-    ("oldest", "in_work", "said"),
+    ("oldest", "in_work", "text"),
     [
         (after(-5), 0, "2, done in 0 s"),
         (after(86_400), 0, "2, none due for 24.0 h"),
@@ -35,10 +35,10 @@ def a_status(oldest: datetime | None, in_work: int) -> SystemStatus:
     ids=["due", "given up for today", "under way, until the lease ends"],
 )
 def test_the_queue_is_said_to_be_due_only_where_it_is(
-    monkeypatch: pytest.MonkeyPatch, oldest: datetime, in_work: int, said: str
+    monkeypatch: pytest.MonkeyPatch, oldest: datetime, in_work: int, text: str
 ) -> None:
     monkeypatch.setattr(terminal, "run", lambda *_: (a_status(oldest, in_work), ""))
     (line,) = [
-        one for one in CliRunner().invoke(app, ["status"]).stdout.splitlines() if "queued viewed" in one
+        line for line in CliRunner().invoke(app, ["status"]).stdout.splitlines() if "queued viewed" in line
     ]  # fmt: skip
-    assert line.split("viewed")[1].strip() == said
+    assert line.split("viewed")[1].strip() == text

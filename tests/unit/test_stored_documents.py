@@ -47,15 +47,19 @@ def test_a_listing_stored_by_an_older_release_is_read_equal(name: str) -> None:
 def changed(value: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
     """Apply the change to each document at any depth."""
     if isinstance(value, dict):
-        return change({name: changed(one, change) for name, one in value.items()})
-    return [changed(one, change) for one in value] if isinstance(value, list) else value
+        return change({name: changed(part, change) for name, part in value.items()})
+    return [changed(part, change) for part in value] if isinstance(value, list) else value
 
 
 @pytest.mark.parametrize("name", LISTINGS)
 def test_a_listing_that_lacks_the_fields_added_later_is_read_with_their_defaults(name: str) -> None:
     stored = golden_files.read("mongo/listings")[name]
-    oldest = changed(stored, lambda one: {field: one[field] for field in one.keys() - ADDED_LATER.keys()})
-    expected = changed(stored, lambda one: one | {field: ADDED_LATER[field] for field in one.keys() & ADDED_LATER})
+    oldest = changed(
+        stored, lambda document: {field: document[field] for field in document.keys() - ADDED_LATER.keys()}
+    )
+    expected = changed(
+        stored, lambda document: document | {field: ADDED_LATER[field] for field in document.keys() & ADDED_LATER}
+    )
     again = documents.to_document(documents.from_document(oldest), stored["revision"], RENDERER)
     for field in ("photos", "discards", "hidden", "is_blocked", "blocked"):
         assert golden_files.to_json(again[field]) == golden_files.to_json(expected[field])
@@ -72,7 +76,7 @@ def row_of(stored: dict[str, Any]) -> list[Any]:
 
 def test_rows_are_read_from_stored_listings_as_ever() -> None:
     stored = golden_files.read("mongo/listings")
-    golden_files.check("mongo/listings-as-rows", {name: row_of(one) for name, one in stored.items()})
+    golden_files.check("mongo/listings-as-rows", {name: row_of(document) for name, document in stored.items()})
 
 
 @pytest.mark.parametrize("name", LISTINGS)
@@ -111,8 +115,8 @@ def use_of(ledger: dict[str, Any]) -> list[Any]:
     use = of_ledger(examples.LEDGER_FEED, codec.from_document(ledger), after(60))
     return [
         use.at, use.running, use.slots, use.suspended_until, use.is_paused,
-        [[one.name, one.limit, one.used, one.remaining, one.remaining_for_routine] for one in use.windows],
-        [[one.by, one.since, one.until, one.reason, one.in_words()] for one in use.suspensions],
+        [[w.name, w.limit, w.used, w.remaining, w.remaining_for_routine] for w in use.windows],
+        [[s.by, s.since, s.until, s.reason, s.in_words()] for s in use.suspensions],
         [[at, count] for at, count in requests_by_minute(codec.from_document(ledger)).items()],
     ]  # fmt: skip
 

@@ -83,4 +83,4 @@ def test_the_rendering_changes_with_all_that_changes_bytes_and_with_nothing_else
     monkeypatch.setattr(variants, "RENDERING_RULES", variants.RENDERING_RULES + 1)
     found.add(rendering(default))
     assert len(found) == len(others) + 2
-    assert all(len(one) == 8 and set(one) <= set("0123456789abcdef") for one in found)
+    assert all(len(text) == 8 and set(text) <= set("0123456789abcdef") for text in found)

@@ -44,22 +44,22 @@ def test_what_is_no_time_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(None, "unknown"), (0, "0 s"), (119, "119 s"), (120, "2.0 min"), (86_400 * 3, "3.0 d")]
+    ("seconds", "text"), [(None, "unknown"), (0, "0 s"), (119, "119 s"), (120, "2.0 min"), (86_400 * 3, "3.0 d")]
 )
-def test_how_long_is_said_in_the_unit_that_fits(seconds: float | None, said: str) -> None:
-    assert words.duration_text(seconds) == said
+def test_how_long_is_said_in_the_unit_that_fits(seconds: float | None, text: str) -> None:
+    assert words.duration_text(seconds) == text
 
 
-@pytest.mark.parametrize(("count", "said"), [(None, "unknown bytes"), (999, "999 bytes"), (2_500_000, "2.5 MB")])
-def test_a_size_is_said_in_the_unit_that_fits(count: int | None, said: str) -> None:
-    assert words.size_text(count) == said
+@pytest.mark.parametrize(("count", "text"), [(None, "unknown bytes"), (999, "999 bytes"), (2_500_000, "2.5 MB")])
+def test_a_size_is_said_in_the_unit_that_fits(count: int | None, text: str) -> None:
+    assert words.size_text(count) == text
 
 
 @pytest.mark.parametrize(
-    ("count", "said"), [(0, "0 copies are"), (1, "1 copy is"), (2, "2 copies are"), (1_000, "1,000 copies are")]
+    ("count", "text"), [(0, "0 copies are"), (1, "1 copy is"), (2, "2 copies are"), (1_000, "1,000 copies are")]
 )
-def test_one_is_said_otherwise_than_many(count: int, said: str) -> None:
-    assert words.counted(count, "copy is", "copies are") == said
+def test_one_is_said_otherwise_than_many(count: int, text: str) -> None:
+    assert words.counted(count, "copy is", "copies are") == text
 
 
 def test_most_words_only_take_an_s() -> None:
@@ -77,5 +77,7 @@ async def test_what_is_exported_is_read_back_byte_for_byte(tmp_path: Path) -> No
     file.write_bytes(b"".join(map(export.to_line, found)))
     source = export.from_file(file)
     back = [record async for records in source.read(source.ranges) for record in records]
-    assert [(one.key, one.value, one.at) for one in back] == [(one.key, one.value, one.at) for one in found]
+    assert [(record.key, record.value, record.at) for record in back] == [
+        (record.key, record.value, record.at) for record in found
+    ]
     assert source.size == 4
