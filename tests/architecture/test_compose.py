@@ -13,10 +13,10 @@ COMPOSE: dict[str, Any] = yaml.safe_load((PROJECT / "docker-compose.yml").read_t
 
 
 def test_every_setting_is_given_to_every_service() -> None:
-    known = {f"IMAGES_{name.upper()}" for name in Settings.model_fields}
+    names = {f"IMAGES_{name.upper()}" for name in Settings.model_fields}
     for name in (*SERVICES, "init"):
         given = COMPOSE["services"][name]["environment"]
-        assert set(given) == known, name
+        assert set(given) == names, name
 
 
 def test_the_defaults_are_those_of_the_settings() -> None:

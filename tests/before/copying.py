@@ -43,9 +43,9 @@ async def lost(before: mongo.Database, after: mongo.Database, public_root: str) 
 
 async def _copy_listings(before: mongo.Database, after: mongo.Database, public_root: str) -> None:
     renderer = Renderer(public_root)
-    ids = [(one["feed"], one["listing_key"]) async for one in before["listings"].find({})]
+    ids = [(listing["feed"], listing["listing_key"]) async for listing in before["listings"].find({})]
     found = await mongo.MongoListings(before, renderer).get_many(ids)
-    as_read = [replace(one, revision=one.revision - 1) for one in found.values()]
+    as_read = [replace(listing, revision=listing.revision - 1) for listing in found.values()]
     assert not await mongo.MongoListings(after, renderer).write(as_read)
 
 
@@ -72,8 +72,8 @@ async def _copy_records(before: mongo.Database, after: mongo.Database) -> None:
     """Copy what happened: attempts, removals, audits, and the marks of dead letters."""
     images = await before["attempts"].distinct("image_id")
     await mongo.MongoAttempts(after).add(await mongo.MongoAttempts(before).of_images(images, _MOST))
-    async for one in before["removals"].aggregate([{"$group": {"_id": ["$feed", "$listing_key"]}}]):
-        await mongo.MongoRemovals(after).add(await mongo.MongoRemovals(before).of_listing(*one["_id"]))
+    async for group in before["removals"].aggregate([{"$group": {"_id": ["$feed", "$listing_key"]}}]):
+        await mongo.MongoRemovals(after).add(await mongo.MongoRemovals(before).of_listing(*group["_id"]))
     for audit in await mongo.MongoAudits(before).newest(_MOST):
         await mongo.MongoAudits(after).save(audit)
     how = await before["dead_letters"].distinct("how")
@@ -87,8 +87,8 @@ async def _documents(database: mongo.Database, name: str) -> dict[str, Document]
     """Return the documents of a collection without what is not kept, by id, or by content where that is not kept."""
     found: dict[str, Document] = {}
     async for document in database[name].find({}):
-        kept = {field: value for field, value in document.items() if field not in _NOT_KEPT.get(name, ())}
-        found[str(kept.get("_id", sorted(kept.items(), key=str)))] = kept
+        compared = {field: value for field, value in document.items() if field not in _NOT_KEPT.get(name, ())}
+        found[str(compared.get("_id", sorted(compared.items(), key=str)))] = compared
     return found
 
 

@@ -47,12 +47,12 @@ async def load_documents(
         else:
             documents[line["collection"]].append(line["document"])
     if appended_at:
-        documents["dead_letters"] = [_marked_at(one, appended_at) for one in documents["dead_letters"]]
+        documents["dead_letters"] = [_marked_at(letter, appended_at) for letter in documents["dead_letters"]]
     async with AsyncMongoClient[Line](uri, tz_aware=True) as client:
         for name, found in documents.items():
             await client[db][name].insert_many(found)
         for name, found in indexes.items() if with_indexes else ():
-            await client[db][name].create_indexes([_index(one) for one in found])
+            await client[db][name].create_indexes([_index(definition) for definition in found])
 
 
 def _index(described: Line) -> IndexModel:
@@ -71,13 +71,13 @@ def load_objects(dump: Dump, namespace: Namespace) -> None:
     buckets = {"public": namespace.bucket, "originals": namespace.originals_bucket}
     for name in buckets.values():
         client.make_bucket(name)
-    for one in dump.read("objects"):
+    for stored in dump.read("objects"):
         client.put_object(
-            buckets[one["bucket"]],
-            one["key"],
-            BytesIO(one["body"]),
-            len(one["body"]),
-            CONTENT_TYPES[PurePath(one["key"]).suffix],
+            buckets[stored["bucket"]],
+            stored["key"],
+            BytesIO(stored["body"]),
+            len(stored["body"]),
+            CONTENT_TYPES[PurePath(stored["key"]).suffix],
             {"Cache-Control": "public, max-age=31536000, immutable"},
         )
 
@@ -89,9 +89,9 @@ async def load_records(dump: Dump, namespace: Namespace) -> dict[tuple[int, int]
     """
     lines = list(dump.read("records"))
     topics = [
-        NewTopic(f"{namespace.prefix}{one['topic']}", one["partitions"], 1, topic_configs=one["config"])
-        for one in lines
-        if "topic" in one
+        NewTopic(f"{namespace.prefix}{line['topic']}", line["partitions"], 1, topic_configs=line["config"])
+        for line in lines
+        if "topic" in line
     ]
     admin = AIOKafkaAdminClient(bootstrap_servers=namespace.servers.kafka)
     await admin.start()
@@ -99,7 +99,7 @@ async def load_records(dump: Dump, namespace: Namespace) -> dict[tuple[int, int]
     await admin.close()
     appended_at: dict[tuple[int, int], int] = {}
     async with AIOKafkaProducer(bootstrap_servers=namespace.servers.kafka, linger_ms=5) as producer:
-        sent = [(one, await _send(producer, namespace, one)) for one in lines if "record" in one]
+        sent = [(line, await _send(producer, namespace, line)) for line in lines if "record" in line]
         for line, sending in sent:
             done = await sending
             assert done.offset == line["offset"], line
@@ -121,9 +121,9 @@ async def load_offsets(dump: Dump, namespace: Namespace) -> None:
     """Commit for each consumer group up to where it had read."""
     for group in GROUPS:
         read = {
-            TopicPartition(f"{namespace.prefix}{one['topic']}", one["partition"]): one["offset"]
-            for one in dump.read("offsets")
-            if one["group"] == group
+            TopicPartition(f"{namespace.prefix}{line['topic']}", line["partition"]): line["offset"]
+            for line in dump.read("offsets")
+            if line["group"] == group
         }
         async with AIOKafkaConsumer(
             bootstrap_servers=namespace.servers.kafka, group_id=f"{namespace.prefix}{group}", enable_auto_commit=False

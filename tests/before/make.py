@@ -95,13 +95,13 @@ class Story:
 
     async def change(self) -> None:
         """What the MLS changes: pictures, order, captions, and what may be shown."""
-        changed, outdated, reordered, withdrawn, kept, opted_out, plain, *_ = self.keys.values()
+        changed, outdated, reordered, withdrawn, shown_for_years, opted_out, plain, *_ = self.keys.values()
         see, mls = self.whole.publish_listings, self.mls
-        await see(self.record(changed), self.record(kept), feed="other")
-        await self.photo(kept, "other", status="downloaded", order=2)
+        await see(self.record(changed), self.record(shown_for_years), feed="other")
+        await self.photo(shown_for_years, "other", status="downloaded", order=2)
         await self.photo(changed, "other", status="downloaded", order=2)
-        await see(mls.withdraw(kept), feed="other")
-        mls.reactivate(kept)
+        await see(mls.withdraw(shown_for_years), feed="other")
+        mls.reactivate(shown_for_years)
         mls.misbehave(kind="status", status=500, listing=outdated)
         await see(mls.change_photo(outdated, 1))
         await self.photo(outdated, status="outdated", failure__reason="origin-error")
@@ -130,7 +130,7 @@ class Story:
 
         async def are_there() -> list[Any] | None:
             found = await self.whole.records("dead-letter")
-            return [one.offset for one in found] if len(found) == 4 else None
+            return [letter.offset for letter in found] if len(found) == 4 else None
 
         first, *_ = await until(are_there, "dead letters")
         await self.imagectl("dead-letters", "drop", str(first), "--yes")
@@ -197,27 +197,27 @@ class Story:
         unread = self.keys["unread"]
         shown = [*self.keys.values(), "NEW1", "NEW2", "B000", "B060", "B109", "nowhere"]
         shown.remove(unread)
-        asked = [f"/api/listings/{key}/images" for key in shown]
-        asked += [f"/api/listings/{self.keys['changed']}/images?feed={feed}" for feed in ("sandbox", "other", "nobody")]
+        paths = [f"/api/listings/{key}/images" for key in shown]
+        paths += [f"/api/listings/{self.keys['changed']}/images?feed={feed}" for feed in ("sandbox", "other", "nobody")]
         async with mongo.connect(self.whole.namespace.servers.mongo, self.whole.namespace.db) as database:
             listings = await database["listings"].find({"photos.0": {"$exists": True}}).to_list(None)
             removals = await database["removals"].find({}).to_list(None)
-        photos = [photo for one in listings if one["listing_key"] != unread for photo in one["photos"]]
-        asked += [f"/api/images/serve?id={photo['id']}" for photo in photos]
-        asked += [f"/api/images/serve?id={one['image_id']}&variant=thumb" for one in removals]
-        asked += [f"/api/images/resolve?url={photo['url']}" for photo in photos]
+        photos = [photo for listing in listings if listing["listing_key"] != unread for photo in listing["photos"]]
+        paths += [f"/api/images/serve?id={photo['id']}" for photo in photos]
+        paths += [f"/api/images/serve?id={removal['image_id']}&variant=thumb" for removal in removals]
+        paths += [f"/api/images/resolve?url={photo['url']}" for photo in photos]
         body = {"listing_keys": shown, "photos_per_listing": 2}
-        return [await self.answer(path) for path in asked] + [await self.answer("/api/images/resolve", body)]
+        return [await self.answer(path) for path in paths] + [await self.answer("/api/images/resolve", body)]
 
     async def answer(self, path: str, body: Record | None = None) -> Record:
         method = "POST" if body else "GET"
         found = await self.whole.http.request(method, path, json=body)
-        said = {"method": method, "path": path, "body": body, "status": found.status_code}
+        recorded = {"method": method, "path": path, "body": body, "status": found.status_code}
         if found.status_code == 302:
-            said["location"] = found.headers["Location"]
+            recorded["location"] = found.headers["Location"]
         if found.status_code == 200:
-            said["json"] = found.json()
-        return said
+            recorded["json"] = found.json()
+        return recorded
 
 
 def _dotted(facts: dict[str, object]) -> Record:
@@ -246,8 +246,8 @@ async def make(dump: Dump) -> None:
 
 def commit() -> str:
     """Return the commit whose code writes the dump."""
-    asked = ["git", "rev-parse", "HEAD"]
-    return subprocess.run(asked, cwd=PROJECT, capture_output=True, text=True, check=True).stdout.strip()
+    command = ["git", "rev-parse", "HEAD"]
+    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout.strip()
 
 
 if __name__ == "__main__":

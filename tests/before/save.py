@@ -57,9 +57,9 @@ async def records(namespace: Namespace) -> AsyncIterator[Line]:
         ) as consumer:
             ends = await consumer.end_offsets(consumer.assignment())
             found = [await consumer.getone(at) for at, end in ends.items() for _ in range(end)]
-        for one in sorted(found, key=lambda one: (one.partition, one.offset)):
-            line = {name: getattr(one, name) for name in ("partition", "offset", "timestamp", "key", "value")}
-            yield {"record": topic.name, **line, "headers": dict(one.headers)}
+        for record in sorted(found, key=lambda record: (record.partition, record.offset)):
+            line = {name: getattr(record, name) for name in ("partition", "offset", "timestamp", "key", "value")}
+            yield {"record": topic.name, **line, "headers": dict(record.headers)}
 
 
 async def offsets(namespace: Namespace) -> AsyncIterator[Line]:
@@ -69,8 +69,8 @@ async def offsets(namespace: Namespace) -> AsyncIterator[Line]:
     try:
         for group in GROUPS:
             found = await admin.list_consumer_group_offsets(f"{namespace.prefix}{group}")
-            for at, one in sorted(found.items()):
+            for at, committed in sorted(found.items()):
                 topic = at.topic.removeprefix(namespace.prefix)
-                yield {"group": group, "topic": topic, "partition": at.partition, "offset": one.offset}
+                yield {"group": group, "topic": topic, "partition": at.partition, "offset": committed.offset}
     finally:
         await admin.close()

@@ -23,7 +23,7 @@ async def page(browser: Browser, whole: System) -> AsyncIterator[Page]:
     found = await browser.new_page(base_url=whole.url("desk"))
     found.set_default_timeout(PATIENCE_MS)
     found.on("pageerror", lambda error: complaints.append(str(error)))
-    found.on("console", lambda said: complaints.append(said.text) if is_complaint(said) else None)
+    found.on("console", lambda message: complaints.append(message.text) if is_complaint(message) else None)
     await found.goto("/")
     await found.get_by_label("Token").fill(DESK_TOKEN)
     await found.keyboard.press("Enter")
@@ -33,9 +33,9 @@ async def page(browser: Browser, whole: System) -> AsyncIterator[Page]:
     assert complaints == []
 
 
-def is_complaint(said: ConsoleMessage) -> bool:
+def is_complaint(message: ConsoleMessage) -> bool:
     """Return True if a browser's message is an error, other than the 404 that a test expects."""
-    return said.type == "error" and NOWHERE not in said.location["url"]
+    return message.type == "error" and NOWHERE not in message.location["url"]
 
 
 async def test_an_operator_finds_why_photos_are_missing_in_two_clicks_and_forces_them(

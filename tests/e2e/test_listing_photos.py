@@ -170,4 +170,7 @@ async def test_a_decoded_thumbhash_has_the_colours_of_its_picture_in_place(
         )
     assert across / down == pytest.approx(width / height, rel=0.15)
     expected = painted(across, down, opacity)
-    assert sum(abs(left - right) for left, right in zip(pixels, expected, strict=True)) / len(pixels) < 20
+    assert (
+        sum(abs(value - expected_value) for value, expected_value in zip(pixels, expected, strict=True)) / len(pixels)
+        < 20
+    )

@@ -180,10 +180,10 @@ async def test_a_replay_continues_where_ctrl_c_stopped_it(whole: System, mls: Sa
     process.send_signal(signal.SIGINT)
     _, errors = await process.communicate()
     assert process.returncode == 130
-    (left,) = re.findall(r"go on with --resume (\S+)", errors.decode())
+    (ranges,) = re.findall(r"go on with --resume (\S+)", errors.decode())
     first = await replayed()
     assert 0 < first < 6
-    answer = await answer_of(whole, *command, "--resume", left)
+    answer = await answer_of(whole, *command, "--resume", ranges)
     assert (answer["published"], await replayed()) == (6 - first, 6)
 
 
@@ -212,8 +212,8 @@ async def test_a_replay_of_recorded_events_changes_nothing(
     file.write_text(lines)
     planned = await answer_of(whole, "replay", "listing-seen", "--file", str(file), "--listing", key, "--dry-run")
     assert (planned["events"], planned["unchanged"]) == (4, 4)
-    left = f"0:0-{len(file.read_text().splitlines())}"
-    again = ["replay", "listing-seen", "--file", str(file), "--listing", key, "--resume", left, "--yes"]
+    ranges = f"0:0-{len(file.read_text().splitlines())}"
+    again = ["replay", "listing-seen", "--file", str(file), "--listing", key, "--resume", ranges, "--yes"]
     assert (await answer_of(whole, *again))["published"] == 4
     await whole.wait_until_read()
     assert await whole.images(key) == before
@@ -225,7 +225,7 @@ async def test_a_replay_of_recorded_events_changes_nothing(
 
 async def test_the_doctor_finds_no_fault_in_a_running_system(whole: System) -> None:
     findings = {finding["what"]: finding for finding in await answer_of(whole, "doctor")}
-    found = {what: finding["state"] for what, finding in findings.items()}
+    found = {subject: finding["state"] for subject, finding in findings.items()}
     assert set(found.values()) == {"ok"}
     assert "agrees" in findings["clock of mongo"]["said"]
     assert "whether it is behind" in findings["clock of kafka"]["said"], "no more than its records prove"
@@ -254,14 +254,14 @@ async def test_the_doctor_checks_the_desk(
         (tmp_path / value).write_text(mls.feeds_toml())
         value = str(tmp_path / value)
     code, output, _ = await run(whole, "doctor", "--json", env={f"IMAGES_{setting}": value})
-    what, state, message = finding
+    subject, state, message = finding
     found = {checked["what"]: checked for checked in json.loads(output)}
     wrong = {name: checked["state"] for name, checked in found.items() if checked["state"] != "ok"}
-    left = {name: wrong.pop(name) for name in tuple(wrong) if name.startswith("feed ")}
-    assert wrong == {what: state}
-    assert left.get("feed other") == ("fault" if setting == "FEEDS" else None), "shown, and not in the file"
-    assert message in found[what]["said"]
-    assert found[what]["advice"]
+    feeds = {name: wrong.pop(name) for name in tuple(wrong) if name.startswith("feed ")}
+    assert wrong == {subject: state}
+    assert feeds.get("feed other") == ("fault" if setting == "FEEDS" else None), "shown, and not in the file"
+    assert message in found[subject]["said"]
+    assert found[subject]["advice"]
     assert code == (1 if state == "fault" else 0), "a system without a desk is none the worse"
 
 
@@ -272,7 +272,7 @@ async def test_explain_says_why_a_photo_failed_and_what_is_served(whole: System,
     async def is_explained() -> bool:
         _, found, _ = await run(whole, "explain", key)
         wanted = (REASONS[Reason.GONE].meaning, "there is no copy, so a view waits for one", "the full variant of")
-        return all(said in found for said in wanted)
+        return all(phrase in found for phrase in wanted)
 
     await until(is_explained, "what failed and what is served")
 
@@ -282,7 +282,7 @@ async def test_the_doctor_names_missing_topics_buckets_and_indexes(namespace: Na
     feeds.write_text('[feeds.a]\nimage_hosts = ["a.example.com"]\ntoken_env = "NOWHERE_SET"\n')
     system = System(namespace, feeds, tmp_path, None)
     found = {finding["what"]: finding for finding in await answer_of(system, "doctor", code=1)}
-    faults = {what: finding["advice"] for what, finding in found.items() if finding["state"] == "fault"}
+    faults = {subject: finding["advice"] for subject, finding in found.items() if finding["state"] == "fault"}
     assert faults[f"topic {namespace.prefix}listing-seen"] == "imagectl topics apply"
     assert faults["indexes"] == "imagectl indexes apply"
     assert "imagectl init" in faults["buckets"]

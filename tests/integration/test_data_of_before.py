@@ -60,8 +60,10 @@ class Upgraded:
 
         async def is_settled() -> Document | None:
             found = await self.listing(feed, key)
-            is_over = not any(one["released_at"] or (one["forced_at"] and one["copy"]) for one in found["photos"])
-            return found if is_over and [one["status"] for one in found["photos"]] == list(statuses) else None
+            is_over = not any(
+                photo["released_at"] or (photo["forced_at"] and photo["copy"]) for photo in found["photos"]
+            )
+            return found if is_over and [photo["status"] for photo in found["photos"]] == list(statuses) else None
 
         return await until(is_settled, f"{statuses} of {feed} {key}", seconds=30)
 
@@ -70,9 +72,10 @@ class Upgraded:
         namespace = self.whole.namespace
         prefix = f"{listing['feed']}/{listing['listing_key']}/"
         there = {
-            one.object_name for one in storage(namespace.servers).list_objects(namespace.bucket, prefix, recursive=True)
+            stored.object_name
+            for stored in storage(namespace.servers).list_objects(namespace.bucket, prefix, recursive=True)
         }
-        return there & {one["key"] for photo in listing["photos"] for one in photo["copy"]["variants"]}
+        return there & {variant["key"] for photo in listing["photos"] for variant in photo["copy"]["variants"]}
 
     async def imagectl(self, *arguments: str) -> Any:
         """Run a command that must succeed in this process, which is quicker; return the JSON that it prints."""
@@ -83,12 +86,14 @@ class Upgraded:
 
 def dumped(feed: str, key: str) -> Document:
     """Return a listing's document as it was dumped."""
-    return next(one for one in listings() if (one["feed"], one["listing_key"]) == (feed, key))
+    return next(document for document in listings() if (document["feed"], document["listing_key"]) == (feed, key))
 
 
 def listings() -> list[Document]:
     """Return the listings' documents as they were dumped."""
-    return [one["document"] for one in V1.read("documents") if one["collection"] == "listings" and "document" in one]
+    return [
+        line["document"] for line in V1.read("documents") if line["collection"] == "listings" and "document" in line
+    ]
 
 
 def path_of(photo: Document) -> str:
@@ -115,16 +120,16 @@ async def upgraded(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -
         serving(origin, settings["origin_port"]),
         system.running(namespace, V1.feeds, folder, "resolver", **in_force) as whole,
     ):
-        answers = [(one, await answer(whole, one)) for one in V1.read("answers")]
+        answers = [(recorded, await answer(whole, recorded)) for recorded in V1.read("answers")]
         await whole.start("scheduler", "downloader", "janitor", "desk")
         yield Upgraded(whole, origin, listings(), answers)
 
 
-async def answer(whole: System, asked: Document) -> Document:
+async def answer(whole: System, recorded: Document) -> Document:
     """Ask the resolver the same again."""
-    found = await whole.http.request(asked["method"], asked["path"], json=asked["body"])
+    found = await whole.http.request(recorded["method"], recorded["path"], json=recorded["body"])
     location, body = found.headers.get("Location"), found.json() if found.status_code == 200 else None
-    return {**asked, "status": found.status_code, "location": location, "json": body}
+    return {**recorded, "status": found.status_code, "location": location, "json": body}
 
 
 async def test_every_document_is_read_and_written_again_without_loss(namespace: Namespace) -> None:
@@ -144,9 +149,13 @@ async def test_the_resolver_answers_as_before(upgraded: Upgraded) -> None:
 
 async def test_photos_that_were_due_are_downloaded_or_fail_again_for_their_reason(upgraded: Upgraded) -> None:
     here = ("downloaded",) * 3
-    for one in upgraded.before:
-        if one["feed"] == "sandbox" and one["displayed"] and one["listing_key"] not in {GONE, FORBIDDEN, HTML, UNREAD}:
-            await upgraded.settled("sandbox", one["listing_key"], *here[: len(one["photos"])])
+    for listing in upgraded.before:
+        if (
+            listing["feed"] == "sandbox"
+            and listing["displayed"]
+            and listing["listing_key"] not in {GONE, FORBIDDEN, HTML, UNREAD}
+        ):
+            await upgraded.settled("sandbox", listing["listing_key"], *here[: len(listing["photos"])])
     forced = await upgraded.imagectl("force", GONE, "--failed", "gone", "--feed", "sandbox")  # given up for a day
     assert forced["sandbox"]["photos"] == 1
     for key, reason in ((GONE, "gone"), (FORBIDDEN, "forbidden"), (HTML, "not-an-image")):
@@ -173,7 +182,7 @@ async def test_events_that_were_not_read_are_read(upgraded: Upgraded) -> None:
 
 async def test_a_frozen_feed_stays_frozen_until_it_is_thawed(upgraded: Upgraded) -> None:
     status = await upgraded.imagectl("status")
-    assert [one["reason"] for one in status["budgets"]["other"]["silences"]] == ["the MLS asked us to"]
+    assert [silence["reason"] for silence in status["budgets"]["other"]["silences"]] == ["the MLS asked us to"]
     assert not status["budgets"]["sandbox"]["silences"], "the origin asked for a minute, long ago"
     assert {photo["status"] for photo in (await upgraded.listing("other", "NEW2"))["photos"]} == {"pending"}
     await upgraded.imagectl("thaw", "other")
@@ -187,12 +196,14 @@ async def test_removals_that_are_due_end_and_those_that_are_held_wait(upgraded: 
     (superseded,) = dumped("sandbox", CHANGED)["discards"]
     await until(is_removed, "the superseded version to be removed")
     evidence = await upgraded.imagectl("compliance", CHANGED, "--feed", "sandbox")
-    assert [(one["image_id"], one["reason"]) for one in evidence] == [(superseded["image_id"], "superseded")]
+    assert [(removal["image_id"], removal["reason"]) for removal in evidence] == [
+        (superseded["image_id"], "superseded")
+    ]
     for feed, key in (("other", KEPT), ("bulk", HELD)):
         found = await upgraded.listing(feed, key)
         assert len(upgraded.held_objects(found)) == 3 * len(found["photos"]) > 0
     status = await upgraded.imagectl("status")
-    assert [(one["feed"], one["hidden"]) for one in status["removals_frozen"]] == [("bulk", 52)]
+    assert [(hold["feed"], hold["hidden"]) for hold in status["removals_frozen"]] == [("bulk", 52)]
     await upgraded.imagectl("removals", "resume", "bulk", "--yes")
     held = dumped("bulk", HELD)
 
@@ -204,20 +215,22 @@ async def test_removals_that_are_due_end_and_those_that_are_held_wait(upgraded: 
 
 async def test_commands_read_what_was_recorded(upgraded: Upgraded) -> None:
     evidence = await upgraded.imagectl("compliance", "--from", "2026-11-01", "--to", "2999-01-01")
-    before = [one["document"] for one in V1.read("documents") if one["collection"] == "removals" and "document" in one]
-    assert {one["_id"] for one in before} <= {one["id"] for one in evidence}
+    before = [
+        line["document"] for line in V1.read("documents") if line["collection"] == "removals" and "document" in line
+    ]
+    assert {removal["_id"] for removal in before} <= {removal["id"] for removal in evidence}
     letters = await upgraded.imagectl("dead-letters", "list")
-    assert sum(one["letters"] for one in letters) == 3, "one of four is dealt with"
-    keys = sorted({one["listing_key"] for one in upgraded.before if one["photos"]})
+    assert sum(group["letters"] for group in letters) == 3, "one of four is dealt with"
+    keys = sorted({listing["listing_key"] for listing in upgraded.before if listing["photos"]})
     for key in keys:
         assert await upgraded.imagectl("explain", key)
 
 
 async def test_a_sweep_that_was_asked_for_is_answered(upgraded: Upgraded) -> None:
     wish = next(
-        one["document"]["wish"]
-        for one in V1.read("documents")
-        if one.get("document", {}).get("_id") == "other" and one["collection"] == "sweeps"
+        line["document"]["wish"]
+        for line in V1.read("documents")
+        if line.get("document", {}).get("_id") == "other" and line["collection"] == "sweeps"
     )
 
     async def is_answered() -> bool:
@@ -229,9 +242,9 @@ async def test_a_sweep_that_was_asked_for_is_answered(upgraded: Upgraded) -> Non
 
 
 async def test_nothing_that_was_downloaded_is_fetched_again(upgraded: Upgraded) -> None:
-    photos = [photo for one in upgraded.before for photo in one["photos"]]
+    photos = [photo for listing in upgraded.before for photo in listing["photos"]]
     wanted = {path_of(photo) for photo in photos if photo["status"] != "downloaded"}
     held = [photo for photo in photos if path_of(photo) not in wanted]
-    asked = {photo["id"]: upgraded.origin.statuses[path_of(photo)] for photo in held}
-    assert asked == {photo["id"]: [304] if photo["forced_at"] else [] for photo in held}
-    assert len(asked) > 30
+    statuses = {photo["id"]: upgraded.origin.statuses[path_of(photo)] for photo in held}
+    assert statuses == {photo["id"]: [304] if photo["forced_at"] else [] for photo in held}
+    assert len(statuses) > 30

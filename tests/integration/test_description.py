@@ -77,7 +77,7 @@ async def test_an_answer_is_as_described(whole: System, names: Mapping[str, str]
     question = QUESTIONS[operation, status]
     body = {name: question[name] for name in ("json", "content") if name in question}
     if "json" in body:
-        body["json"] = {name: [one.format(**names) for one in value] for name, value in body["json"].items()}
+        body["json"] = {name: [text.format(**names) for text in value] for name, value in body["json"].items()}
     headers = {"If-None-Match": question["held"]} if "held" in question else {}
     answer = await whole.http.request(method, question.get("url", path).format(**names), headers=headers, **body)
 

@@ -273,7 +273,7 @@ async def test_evidence_is_paged_through_newest_first(whole: System, desk: httpx
         page = await desk.get(unescape(following[1]))
         keys += re.findall(r"key=(P\d+)", page.text)
         pages += 1
-    assert (keys, pages) == ([one.listing_key for one in reversed(evidence)], 3)
+    assert (keys, pages) == ([removal.listing_key for removal in reversed(evidence)], 3)
 
 
 async def test_the_overview_counts_and_refreshes(whole: System, desk: httpx.AsyncClient) -> None:
@@ -294,7 +294,7 @@ async def test_guessing_is_slowed_down_for_whoever_guesses(whole: System) -> Non
     transport = httpx.AsyncHTTPTransport(local_address="127.0.0.9")
     async with httpx.AsyncClient(base_url=whole.url("desk"), transport=transport) as guesser:
         wrong = [await guesser.post("/login", data={"token": f"guess {number}"}) for number in range(6)]
-        assert [one.status_code for one in wrong] == [401, 401, 401, 401, 401, 429]
+        assert [answer.status_code for answer in wrong] == [401, 401, 401, 401, 401, 429]
         assert (await guesser.post("/login", data={"token": DESK_TOKEN})).status_code == 429
         assert (await guesser.get("/", headers={"Authorization": f"Bearer {DESK_TOKEN}"})).status_code == 429
         assert (await guesser.get("/healthz")).status_code == 200

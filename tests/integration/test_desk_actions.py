@@ -46,8 +46,8 @@ async def letters(desk: httpx.AsyncClient, *keys: str) -> list[int]:
 @pytest.mark.parametrize("is_all", [False, True])
 async def test_dead_letters_are_sent_again_once(whole: System, desk: httpx.AsyncClient, key: str, is_all: bool) -> None:
     keys = [key, f"{key}-other"] if is_all else [key]
-    for one in keys:
-        await whole.send("listing-seen", unknown_feed(one), key=one.encode())
+    for listing_key in keys:
+        await whole.send("listing-seen", unknown_feed(listing_key), key=listing_key.encode())
 
     async def are_there() -> list[int]:
         found = await letters(desk, *keys)
@@ -102,7 +102,7 @@ async def test_variants_are_made_anew_once(namespace: Namespace, tmp_path: Path)
         (record,) = mls.properties()
         key = str(record["ListingKey"])
         await whole.publish_listings(record)
-        before, asked = await whole.wait_until_downloaded(key, 3), mls.image_requests
+        before, requests_before = await whole.wait_until_downloaded(key, 3), mls.image_requests
         for name in ("downloader", "resolver", "desk"):
             await whole.stop(name)
         whole.env["IMAGES_VARIANTS"] = "full=200:jpeg:80"
@@ -125,7 +125,7 @@ async def test_variants_are_made_anew_once(namespace: Namespace, tmp_path: Path)
             assert sum(looks(whole)) == 3, "photos made anew, by all looks together"
         attempts = [event["image_id"] for event in await whole.events("image-downloaded", key)]
         assert sorted(attempts) == sorted([image["id"] for image in before] * 2), "each made once, and once anew"
-        assert mls.image_requests == asked
+        assert mls.image_requests == requests_before
 
 
 def looks(whole: System) -> list[int]:
@@ -155,7 +155,7 @@ async def test_frozen_removals_are_decided_once(
             return listing.hidden.held_until if listing and listing.hidden else None
 
         async def decided() -> Decision | None:
-            (freeze,) = [one for one in await removal_holds.all() if one.feed == "other"]
+            (freeze,) = [hold for hold in await removal_holds.all() if hold.feed == "other"]
             return freeze.decision
 
         now = utc_now()
@@ -203,6 +203,6 @@ async def is_between(look: Callable[[], Awaitable[datetime | None]], low: dateti
 
 async def is_gone(whole: System, key: str, photos: int) -> bool:
     """Whether every photo's removal was said, each once."""
-    said = [event["image_id"] for event in await whole.events("image-removed", key)]
-    assert len(said) == len(set(said)) <= photos
-    return len(said) == photos
+    removed = [event["image_id"] for event in await whole.events("image-removed", key)]
+    assert len(removed) == len(set(removed)) <= photos
+    return len(removed) == photos

@@ -50,12 +50,12 @@ async def test_what_cannot_be_published_is_named_and_the_rest_goes_out(
     assert code == 1
     answer = json.loads(output)
     assert answer["published"] == 1
-    assert [one["where"] for one in answer["unusable"]] == ["line 1", "X65bits", "Xhalf", "line 5"]
+    assert [item["where"] for item in answer["unusable"]] == ["line 1", "X65bits", "Xhalf", "line 5"]
     await whole.wait_until_downloaded(key, 4)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["publish", "nowhere.json", "--feed", "sandbox"], "is not a file"),
         (["publish", __file__, "--feed", "nobody"], "there is no feed 'nobody'"),
@@ -66,9 +66,9 @@ async def test_what_cannot_be_published_is_named_and_the_rest_goes_out(
         (["compliance", "--from", "yesterday", "--to", "now"], "'yesterday' is not a time"),
     ],
 )
-async def test_a_wrong_call_says_what_to_do(whole: System, arguments: list[str], said: str) -> None:
+async def test_a_wrong_call_says_what_to_do(whole: System, arguments: list[str], message: str) -> None:
     code, output = await whole.run("imagectl", *arguments)
-    assert (code, said in output) == (1, True), output
+    assert (code, message in output) == (1, True), output
     assert "Traceback" not in output
 
 
@@ -104,7 +104,7 @@ async def test_topics_that_are_missing_are_said_with_what_creates_them(
     whole: System, tmp_path: Path, arguments: list[str]
 ) -> None:
     (tmp_path / "listing.json").write_text('{"ListingKey": "X1"}')
-    given = [str(tmp_path / one) if one == "listing.json" else one for one in arguments]
+    given = [str(tmp_path / argument) if argument == "listing.json" else argument for argument in arguments]
     code, output = await whole.run("imagectl", *given, IMAGES_TOPIC_PREFIX="nowhere.")
     assert (code, "create what is missing with: imagectl init" in output, "Traceback" in output) == (1, True, False), (
         output
@@ -130,11 +130,11 @@ async def test_a_listing_an_image_and_a_url_are_explained(whole: System, mls: Sa
         return images if sorted({image["status"] for image in images}) == ["downloaded", "failed"] else None
 
     images = await until(is_settled, "three photos and a failure")
-    for what in (key, next(image["id"] for image in images if image["status"] == "failed")):
-        code, output = await whole.run("imagectl", "explain", what)
+    for subject in (key, next(image["id"] for image in images if image["status"] == "failed")):
+        code, output = await whole.run("imagectl", "explain", subject)
         assert code == 0, output
-        for said in ("it is displayed, with 4 photos", REASONS[Reason.GONE].meaning, "given up for now; tried again"):
-            assert said in output, output
+        for phrase in ("it is displayed, with 4 photos", REASONS[Reason.GONE].meaning, "given up for now; tried again"):
+            assert phrase in output, output
     code, output = await whole.run("imagectl", "explain", record["Media"][0]["MediaURL"], "--json")
     (found,) = json.loads(output)
     assert (code, found["listing_key"], len(found["photos"])) == (0, key, 1)
@@ -156,15 +156,15 @@ async def test_a_listing_is_explained_while_kafka_is_away(
     await whole.publish_listings(record_of(mls, key))
     await whole.wait_until_downloaded(key, 4)
     (to_kafka.fall_silent if is_silent else to_kafka.refuse)()
-    for what, code, said in (
+    for subject, code, phrases in (
         (key, 0, ["it is displayed, with 4 photos", "whether dead letters name it is not known: Kafka"]),
         ("nowhere", 1, ["nothing is recorded under this", "or dead letters name it, is not known: Kafka"]),
     ):
         found, output = await asyncio.wait_for(
-            whole.run("imagectl", "explain", what, IMAGES_KAFKA=to_kafka.address), MOST_SECONDS
+            whole.run("imagectl", "explain", subject, IMAGES_KAFKA=to_kafka.address), MOST_SECONDS
         )
         assert found == code, output
-        assert all(one in output for one in said), output
+        assert all(phrase in output for phrase in phrases), output
         assert "Unable connect" not in output, "a library's own words"
 
 
@@ -183,7 +183,7 @@ async def test_a_status_shows_the_rest_while_kafka_is_silent(whole: System, to_k
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["explain", "X1"], "interrupted; running it again does no harm"),
         (["status"], "interrupted; running it again does no harm"),
@@ -192,7 +192,7 @@ async def test_a_status_shows_the_rest_while_kafka_is_silent(whole: System, to_k
     ],
 )
 async def test_ctrl_c_ends_a_command_that_waits_for_a_silent_database(
-    whole: System, arguments: list[str], said: str
+    whole: System, arguments: list[str], message: str
 ) -> None:
     async with proxy_to(urlsplit(whole.namespace.servers.mongo).netloc) as to_mongo:
         to_mongo.fall_silent()
@@ -203,7 +203,7 @@ async def test_ctrl_c_ends_a_command_that_waits_for_a_silent_database(
         await until(lambda: _has_come(to_mongo), "the command to ask the database")
         process.send_signal(signal.SIGINT)
         _, errors = await asyncio.wait_for(process.communicate(), MOST_SECONDS)
-        assert (process.returncode, said in errors.decode()) == (130, True), errors
+        assert (process.returncode, message in errors.decode()) == (130, True), errors
         assert "Traceback" not in errors.decode()
 
 
@@ -267,7 +267,7 @@ async def test_a_status_watched_by_a_machine_is_a_line_a_look(whole: System, to_
     )  # fmt: skip
     assert process.stdout
     looks = [json.loads(await process.stdout.readline()) for _ in range(2)]
-    assert [one["fault"] for one in looks] == ["", ""]
+    assert [look["fault"] for look in looks] == ["", ""]
     assert looks[0]["at"] < looks[1]["at"]
     to_kafka.refuse()
     for _ in range(5):

@@ -97,20 +97,23 @@ class Imagectl:
 
     async def run(self, command: str, *form: str) -> dict[str, Any]:
         """Run a command; return its exit code and what it printed, but for names and times of this run."""
-        arguments = [str(self._folder / "listings.ndjson") if one == "LISTINGS" else one for one in command.split()]
+        arguments = [
+            str(self._folder / "listings.ndjson") if argument == "LISTINGS" else argument
+            for argument in command.split()
+        ]
         done = await asyncio.to_thread(RUNNER.invoke, app, [*arguments, *form], env={**self._env, "COLUMNS": "160"})
         assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
         printed = json.loads(done.stdout) if form and done.stdout else done.stdout.splitlines()
-        said = done.stderr.splitlines()
-        return {"exit code": done.exit_code, "printed": self._lasting(printed), "said": self._lasting(said)}
+        errors = done.stderr.splitlines()
+        return {"exit code": done.exit_code, "printed": self._lasting(printed), "said": self._lasting(errors)}
 
     def _lasting(self, found: Any) -> Any:
         """Replace what differs from run to run, at any depth."""
         if isinstance(found, dict):
             shortened = {"findings": found["findings"][:1]} if "findings" in found else {}
-            return {self._text(name): self._lasting(one) for name, one in (found | shortened).items()}
+            return {self._text(name): self._lasting(value) for name, value in (found | shortened).items()}
         if isinstance(found, list):
-            return [self._lasting(one) for one in found]
+            return [self._lasting(item) for item in found]
         if isinstance(found, str):
             return self._text(found)
         return "(a port)" if found in self._namespace.ports.values() else found
@@ -167,7 +170,7 @@ async def imagectl(namespace: Namespace, database: mongo.Database, tmp_path: Pat
             }  # fmt: skip
             await producer.send_and_wait(
                 f"{namespace.prefix}dead-letter", value, key=key.encode(),
-                headers=[(name, one.encode()) for name, one in headers.items()],
+                headers=[(name, value.encode()) for name, value in headers.items()],
             )  # fmt: skip
     return found
 
@@ -186,7 +189,7 @@ async def test_a_sweep_is_asked_for_and_shown_as_ever(imagectl: Imagectl, databa
     """The test answers in the scheduler's place, in the document of the sweep."""
     sweeping = asyncio.create_task(imagectl.run("sweep freshness --feed proptx-idx --dry-run", "--json"))
     wish = (await until(lambda: database["sweeps"].find_one({"wish": {"$exists": True}}), "the wish"))["wish"]
-    (swept,) = (one for one in golden_files.read("mongo/sweeps") if one["_id"] == "proptx-idx")
+    (swept,) = (sweep for sweep in golden_files.read("mongo/sweeps") if sweep["_id"] == "proptx-idx")
     answer = swept | {"wish": wish, "answered": wish["at"]}
     await database["sweeps"].replace_one({"_id": "proptx-idx"}, answer)
     found = await sweeping

@@ -185,4 +185,4 @@ async def test_under_load_answers_keep_to_their_age_limit_and_follow_events_at_o
     for kind, event, lag in itertools.chain.from_iterable(story.lags() for story in stories):
         lags.setdefault((kind, event), []).append(lag)
     assert len(lags) == 2 * len(KINDS)
-    assert max(statistics.median(some) for some in lags.values()) < AT_ONCE_SECONDS, lags
+    assert max(statistics.median(delays) for delays in lags.values()) < AT_ONCE_SECONDS, lags

@@ -16,7 +16,7 @@ def record_of(mls: Sandbox, key: str) -> Mapping[str, Any]:
 
 
 @pytest.fixture(scope="module")
-async def known(whole: System, mls: Sandbox, several_keys: Iterator[str]) -> str:
+async def downloaded_key(whole: System, mls: Sandbox, several_keys: Iterator[str]) -> str:
     """Return the key of a listing whose photos are downloaded."""
     key = str(next(several_keys))
     await whole.publish_listings(record_of(mls, key))
@@ -25,16 +25,20 @@ async def known(whole: System, mls: Sandbox, several_keys: Iterator[str]) -> str
 
 
 @pytest.mark.parametrize("kind", ["listing", "page of results", "url"])
-async def test_an_answer_has_an_etag_and_a_short_max_age(whole: System, mls: Sandbox, known: str, kind: str) -> None:
+async def test_an_answer_has_an_etag_and_a_short_max_age(
+    whole: System, mls: Sandbox, downloaded_key: str, kind: str
+) -> None:
     async def ask(**headers: str) -> httpx.Response:
         match kind:
             case "listing":
-                return await whole.http.get(f"/api/listings/{known}/images", headers=headers)
+                return await whole.http.get(f"/api/listings/{downloaded_key}/images", headers=headers)
             case "url":
-                url = record_of(mls, known)["Media"][0]["MediaURL"]
+                url = record_of(mls, downloaded_key)["Media"][0]["MediaURL"]
                 return await whole.http.get("/api/images/resolve", params={"url": url}, headers=headers)
             case _:
-                return await whole.http.post("/api/images/resolve", json={"listing_keys": [known]}, headers=headers)
+                return await whole.http.post(
+                    "/api/images/resolve", json={"listing_keys": [downloaded_key]}, headers=headers
+                )
 
     answer = await ask()
     assert answer.status_code == 200
@@ -45,18 +49,18 @@ async def test_an_answer_has_an_etag_and_a_short_max_age(whole: System, mls: San
     assert (await ask(**{"If-None-Match": '"other"'})).status_code == 200
 
 
-async def test_a_page_of_search_results_is_answered_by_one_call(whole: System, known: str) -> None:
-    body = {"listing_keys": [known, "nowhere", known], "photos_per_listing": 2}
+async def test_a_page_of_search_results_is_answered_by_one_call(whole: System, downloaded_key: str) -> None:
+    body = {"listing_keys": [downloaded_key, "nowhere", downloaded_key], "photos_per_listing": 2}
     answer = (await whole.http.post("/api/images/resolve", json=body)).json()
     assert answer["unknown"] == ["nowhere"]
     assert answer["ambiguous"] == []
-    assert list(answer["listings"]) == [known]
-    assert answer["listings"][known]["feed"] == "sandbox"
-    assert [image["order"] for image in answer["listings"][known]["images"]] == [0, 1]
+    assert list(answer["listings"]) == [downloaded_key]
+    assert answer["listings"][downloaded_key]["feed"] == "sandbox"
+    assert [image["order"] for image in answer["listings"][downloaded_key]["images"]] == [0, 1]
 
 
-async def test_head_is_answered_like_get_without_a_body(whole: System, known: str) -> None:
-    answer = await whole.http.head(f"/api/listings/{known}/images")
+async def test_head_is_answered_like_get_without_a_body(whole: System, downloaded_key: str) -> None:
+    answer = await whole.http.head(f"/api/listings/{downloaded_key}/images")
     assert (answer.status_code, answer.content) == (200, b"")
     assert int(answer.headers["Content-Length"]) > 100
 
@@ -106,8 +110,8 @@ async def test_invalid_requests_get_problem_json(
     assert isinstance(problem["type"], str)
 
 
-async def test_pages_of_any_site_may_call_the_api(whole: System, known: str) -> None:
-    answer = await whole.http.get(f"/api/listings/{known}/images", headers={"Origin": "https://example.com"})
+async def test_pages_of_any_site_may_call_the_api(whole: System, downloaded_key: str) -> None:
+    answer = await whole.http.get(f"/api/listings/{downloaded_key}/images", headers={"Origin": "https://example.com"})
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     headers = {"Origin": "https://example.com", "Access-Control-Request-Method": "POST"}
     preflight = await whole.http.request("OPTIONS", "/api/images/resolve", headers=headers)
@@ -116,7 +120,7 @@ async def test_pages_of_any_site_may_call_the_api(whole: System, known: str) -> 
     assert "Content-Type" in preflight.headers["Access-Control-Allow-Headers"]
 
 
-async def test_the_api_has_an_openapi_description_and_docs(whole: System, known: str) -> None:
+async def test_the_api_has_an_openapi_description_and_docs(whole: System, downloaded_key: str) -> None:
     document = (await whole.http.get("/api/openapi.json")).json()
     assert document["openapi"].startswith("3.1")
     assert set(document["paths"]) == {
@@ -128,5 +132,5 @@ async def test_the_api_has_an_openapi_description_and_docs(whole: System, known:
     assert page.headers["Content-Type"].startswith("text/html")
     assert all(path in page.text for path in document["paths"])
     assert "src=" not in page.text  # the page loads no script of another host
-    image = (await whole.images(known))[0]
+    image = (await whole.images(downloaded_key))[0]
     assert set(image) == set(document["components"]["schemas"]["Image"]["properties"])

@@ -62,11 +62,15 @@ async def test_a_database_that_hangs_counts_as_unavailable(namespace: Namespace,
             listing_writer(namespace) as writer,
         ):
             held, missing = await writer.record("O1", a_version("O1", 1)), await writer.record("O2", None)
-            known = "/api/listings/O1/images"
+            listing_path = "/api/listings/O1/images"
             serve, waits = (f"/api/images/serve?id={listing.photos[0].id}" for listing in (held, missing))
             assert (await ours.http.get(waits)).status_code == 503
             kept_since = asyncio.get_running_loop().time()
-            assert [(await ask(ours, question)).status_code for question in (known, "O1", serve)] == [200, 200, 302]
+            assert [(await ask(ours, question)).status_code for question in (listing_path, "O1", serve)] == [
+                200,
+                200,
+                302,
+            ]
             to_mongo.fall_silent()
             silent_since = asyncio.get_running_loop().time()
             hangs_until = silent_since + HANGS_SECONDS
@@ -81,7 +85,7 @@ async def test_a_database_that_hangs_counts_as_unavailable(namespace: Namespace,
                     await asyncio.sleep(0.05)
 
             await asyncio.gather(
-                *(keep_asking(known, 200) for _ in range(4)),
+                *(keep_asking(listing_path, 200) for _ in range(4)),
                 *(keep_asking("O1", 200) for _ in range(4)),
                 *(keep_asking(serve, 302) for _ in range(4)),
                 *(keep_asking(waits, 503, MAX_SECONDS + WAIT_SECONDS) for _ in range(4)),
@@ -92,13 +96,13 @@ async def test_a_database_that_hangs_counts_as_unavailable(namespace: Namespace,
             )
             assert said_stale > 8, "what comes from memory says so"
             for last in await asyncio.gather(
-                served_for(ours, known, 200), served_for(ours, "O1", 200), served_for(ours, serve, 302)
+                served_for(ours, listing_path, 200), served_for(ours, "O1", 200), served_for(ours, serve, 302)
             ):
                 assert kept_since + OLDEST_SECONDS - 5 < last < silent_since + OLDEST_SECONDS
             to_mongo.restore()
 
             async def is_well() -> bool:
-                answer = await ours.http.get(known)
+                answer = await ours.http.get(listing_path)
                 unknown = await ours.http.get("/api/listings/U0/images")
                 return "Warning" not in answer.headers and (answer.status_code, unknown.status_code) == (200, 404)
 

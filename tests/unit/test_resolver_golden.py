@@ -97,7 +97,7 @@ def lower_case(answer: aiohttp.ClientResponse) -> dict[str, str]:
     return {name.lower(): value for name, value in answer.headers.items()}
 
 
-async def asked(resolver: Resolver, question: str, **given: Any) -> dict[str, Any]:
+async def answer_to(resolver: Resolver, question: str, **given: Any) -> dict[str, Any]:
     """Ask; return the answer's status, headers and body."""
     method, path = question.partition(" (")[0].split(" ", 1)
     headers = {"Accept-Encoding": "identity", "X-Request-Id": "golden", **given.pop("headers", {})}
@@ -130,7 +130,7 @@ def shortened(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
 async def test_every_answer_stays() -> None:
     async with a_resolver(*LISTINGS, clock=lambda: NOW, serve_wait_seconds=0) as resolver:
         found = {
-            question.replace("x" * 8_001, "x…"): await asked(resolver, question, **given)
+            question.replace("x" * 8_001, "x…"): await answer_to(resolver, question, **given)
             for question, given in QUESTIONS.items()
         }
         golden_files.check("resolver/answers", shortened(found))
@@ -140,13 +140,13 @@ async def test_what_the_client_has_already_is_answered_as_ever() -> None:
     async with a_resolver(*LISTINGS, clock=lambda: NOW, serve_wait_seconds=0) as resolver:
         found = {}
         for path in (LISTING, f"/api/images/resolve?url={URL_OF_A_COPY}", f"/api/images/serve?id={IDS['downloaded']}"):
-            etag = (await asked(resolver, f"GET {path}"))["headers"]["etag"]
-            found[path] = await asked(resolver, f"GET {path}", headers={"If-None-Match": etag})
+            etag = (await answer_to(resolver, f"GET {path}"))["headers"]["etag"]
+            found[path] = await answer_to(resolver, f"GET {path}", headers={"If-None-Match": etag})
             packed = {"Accept-Encoding": "gzip"}
-            found[f"{path} (gzip)"] = await asked(resolver, f"GET {path}", headers=packed)
+            found[f"{path} (gzip)"] = await answer_to(resolver, f"GET {path}", headers=packed)
         search = {"json": {"listing_keys": ["both", "unknown"]}}
-        etag = (await asked(resolver, POST, **search))["headers"]["etag"]
-        found[POST] = await asked(resolver, POST, **search, headers={"If-None-Match": etag})
+        etag = (await answer_to(resolver, POST, **search))["headers"]["etag"]
+        found[POST] = await answer_to(resolver, POST, **search, headers={"If-None-Match": etag})
         for answer in found.values():
             if isinstance(answer["body"], dict):
                 answer["body"] = sorted(answer["body"])  # the other golden file has the bodies
@@ -155,12 +155,12 @@ async def test_what_the_client_has_already_is_answered_as_ever() -> None:
 
 async def test_answers_while_a_server_is_away_stay() -> None:
     async with a_resolver(*LISTINGS, clock=lambda: NOW, serve_wait_seconds=0, cors_origins="") as resolver:
-        await asked(resolver, f"GET {LISTING}")
+        await answer_to(resolver, f"GET {LISTING}")
         resolver.parts.cache.invalidate_all()
         resolver.listings.is_unavailable = True
         resolver.health.is_started = True
         found = {
-            question: await asked(resolver, question, **given)
+            question: await answer_to(resolver, question, **given)
             for question, given in (
                 ("GET /api/listings/both/images", {}),
                 (POST, {"json": {"listing_keys": ["both"]}}),
@@ -170,11 +170,11 @@ async def test_answers_while_a_server_is_away_stay() -> None:
             )
         }
         resolver.listings.is_unavailable = False
-        found["GET /readyz (ready)"] = await asked(resolver, "GET /readyz")
+        found["GET /readyz (ready)"] = await answer_to(resolver, "GET /readyz")
         resolver.health.is_draining = True
-        found["GET /readyz (draining)"] = await asked(resolver, "GET /readyz")
+        found["GET /readyz (draining)"] = await answer_to(resolver, "GET /readyz")
         resolver.health.stuck_topics = lambda: ["listing-seen"]
-        found["GET /healthz (stuck)"] = await asked(resolver, "GET /healthz")
+        found["GET /healthz (stuck)"] = await answer_to(resolver, "GET /healthz")
         golden_files.check("resolver/answers-while-away", shortened(found))
 
 

@@ -57,7 +57,7 @@ DESK = (
 """What a browser that has not signed in may ask the desk; a form's fields are written as a query."""
 
 
-async def asked(http: aiohttp.ClientSession, question: str) -> dict[str, Any]:
+async def answer_to(http: aiohttp.ClientSession, question: str) -> dict[str, Any]:
     """Ask; return the answer's status and headers, without what differs each time."""
     method, path = question.split(" ", 1)
     path, _, form = path.partition("?") if method == "POST" else (path, "", "")
@@ -139,7 +139,7 @@ class Watching:
 
             await until(has_begun, f"{service} to begin", seconds=40)
             for question in (*PROBES, *(DESK if service == "desk" else ())):
-                seen.answers[question] = await asked(http, question)
+                seen.answers[question] = await answer_to(http, question)
             seen.metrics = await (await http.get("/metrics")).text()
         stop.set()
         await running
