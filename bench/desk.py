@@ -45,7 +45,7 @@ async def run(servers: Servers) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         async with mongo.connect(servers.mongo, namespace.db, call_seconds=3_600.0) as database:
             await scale.load(database)
-            await _attempt(database)
+            await _insert_attempts(database)
             try:
                 plain = [await _plain(database) for _ in range(PLAIN)]
                 async with system.running(namespace, FEEDS, Path(folder), "desk") as whole:
@@ -58,23 +58,23 @@ async def _rows(whole: System, plain: float) -> list[Row]:
     process = psutil.Process(whole.pid("desk"))
     headers = {"Authorization": f"Bearer {DESK_TOKEN}", "Accept": "text/html"}
     async with httpx.AsyncClient(base_url=whole.url("desk"), headers=headers, trust_env=False, timeout=120) as browser:
-        first = await _asked(browser, "/")
-        looked_at, remembered, spent = [], [], process.cpu_times().user
+        first = await _request_milliseconds(browser, "/")
+        refreshed, repeated, cpu_seconds = [], [], process.cpu_times().user
         for _ in range(LOOKS):
             await asyncio.sleep(FRESH_SECONDS)
-            looked_at.append(await _asked(browser, "/live"))
-            remembered.append(await _asked(browser, "/live"))
-        spent = (process.cpu_times().user - spent) / (2 * LOOKS)
-    much = f"{scale.LISTINGS:,} listings"
+            refreshed.append(await _request_milliseconds(browser, "/live"))
+            repeated.append(await _request_milliseconds(browser, "/live"))
+        cpu_seconds = (process.cpu_times().user - cpu_seconds) / (2 * LOOKS)
+    size = f"{scale.LISTINGS:,} listings"
     return [
-        Row(f"the desk's first page, {much} and {ATTEMPTS:,} attempts in the hour", first, "ms", plain, _PLAIN),
-        *scale.spread("a refresh that looks anew", looked_at, plain, _PLAIN),
-        *scale.spread("a refresh within four seconds of a look", remembered),
-        Row("  of a refresh, the desk's own CPU", spent * 1000, "ms"),
+        Row(f"the desk's first page, {size} and {ATTEMPTS:,} attempts in the hour", first, "ms", plain, _PLAIN),
+        *scale.spread("a refresh that takes a new watch", refreshed, plain, _PLAIN),
+        *scale.spread("a refresh within four seconds of a watch", repeated),
+        Row("  of a refresh, the desk's own CPU", cpu_seconds * 1000, "ms"),
     ]
 
 
-async def _asked(browser: httpx.AsyncClient, path: str) -> float:
+async def _request_milliseconds(browser: httpx.AsyncClient, path: str) -> float:
     began = time.perf_counter()
     answer = await browser.get(path)
     took = (time.perf_counter() - began) * 1000
@@ -96,15 +96,17 @@ async def _plain(database: Database) -> float:
     return (time.perf_counter() - began) * 1000
 
 
-async def _attempt(database: Database) -> None:
+async def _insert_attempts(database: Database) -> None:
     """Insert the attempts of the last hour, one in ten of them failed, and create the indexes."""
     now = utc_now()
     for first in range(0, ATTEMPTS, 1_000):
-        await database["attempts"].insert_many(_some(range(first, min(first + 1_000, ATTEMPTS)), now), ordered=False)
+        await database["attempts"].insert_many(
+            _attempts(range(first, min(first + 1_000, ATTEMPTS)), now), ordered=False
+        )
     await mongo.apply_indexes(database)
 
 
-def _some(numbers: Sequence[int], now: datetime) -> list[Document]:
+def _attempts(numbers: Sequence[int], now: datetime) -> list[Document]:
     hour = timedelta(hours=1)
     return [
         asdict(

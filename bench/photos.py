@@ -57,7 +57,7 @@ async def run(servers: Servers) -> list[Row]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         async with origin.serving(folder / "origin", listings=LISTINGS, photos=PHOTOS, width=WIDTH) as photos:
-            fetching = await asyncio.to_thread(_apart, _cpu_of_fetching, photos)
+            fetching = await asyncio.to_thread(_in_new_process, _cpu_of_fetching, photos)
             for form, variants in VARIANTS.items():
                 rows += await _compared(servers, folder, photos, form, variants, fetching)
         async with origin.serving(folder / "small", listings=LISTINGS, photos=PHOTOS, width=_SMALL) as photos:
@@ -126,7 +126,7 @@ def _cpu(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
-def _apart(work: object, photos: Origin) -> float:
+def _in_new_process(work: object, photos: Origin) -> float:
     """Return the result of `work(feeds, urls)`, run in a new process, whose CPU time then has no other work in it."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         return float(pool.submit(work, photos.feeds_toml(), list(photos.urls)).result())  # type: ignore[arg-type]

@@ -66,7 +66,7 @@ async def run(servers: Servers) -> list[Row]:
     name = f"images removed, {REMOVED} listings of {PHOTOS}"
     return [
         Row(name, ours, "images/s", plain, "a removal photo by photo"),
-        Row(name, ours, "images/s", raw, "multi-object deletes alone, of known keys"),
+        Row(name, ours, "images/s", raw, "only the multi-object deletes"),
         Row("growth of memory during the removals", memory, "MB"),
     ]
 

@@ -72,7 +72,7 @@ async def run(servers: Servers) -> list[Row]:
         *_rows(f"replay of {events} planned, nothing new", nothing_new, plain * source.size),
         *_rows("the same, where each of them changes its listing", all_new, plain * source.size),
         Row(f"replay of {events} published", rate, "events/s"),
-        Row("photos due of it, once heard by scheduler and janitor", due, "photos"),
+        Row("photos that became due after scheduler and janitor read them", due, "photos"),
     ]
 
 
@@ -166,7 +166,7 @@ async def _caught_up(whole: System, topic: str) -> None:
         await asyncio.sleep(0.5)
         return not any(sum(left.values()) for left in behind.values())
 
-    await until(nothing_left, "all events to be heard", seconds=1_200)
+    await until(nothing_left, "scheduler and janitor to read all events", seconds=1_200)
 
 
 def _event(number: int, changed_at: str) -> bytes:

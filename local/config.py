@@ -61,9 +61,8 @@ def with_defaults(given: Mapping[str, str]) -> dict[str, str]:
     settings = {_variable(name): _text(field.default) for name, field in Settings.model_fields.items()}
     settings["IMAGES_FEEDS"] = str(_default_feeds())
     settings |= {name: value for name, value in given.items() if name in settings}
-    settings["IMAGES_FEEDS"] = str(
-        PROJECT / settings["IMAGES_FEEDS"]
-    )  # absolute, because other programs read it from other directories
+    # The path must be absolute, because programs in other directories use it.
+    settings["IMAGES_FEEDS"] = str(PROJECT / settings["IMAGES_FEEDS"])
     settings["IMAGES_PUBLIC_URL"] = settings["IMAGES_PUBLIC_URL"] or (
         f"{settings['IMAGES_S3_ENDPOINT'].rstrip('/')}/{settings['IMAGES_BUCKET']}"
     )

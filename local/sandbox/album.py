@@ -124,7 +124,7 @@ class Album:
             return None
 
     def close(self) -> None:
-        """Cancel the JPEGs that are not begun, and wait for those in the making."""
+        """Cancel the queued JPEGs, and wait for those that are being made."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 

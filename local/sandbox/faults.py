@@ -52,7 +52,9 @@ class Faults:
     def __init__(self) -> None:
         self._active: list[Fault] = []
         self._owed: dict[int, float] = {}
+        """By `id()` of a fault: the sum of its shares over the matching requests, less 1 whenever it reaches 1."""
         self._remaining: dict[int, int] = {}
+        """By `id()` of a fault with a count: how many more requests get it."""
         self._cleared = asyncio.Event()
 
     def add(self, fault: Fault) -> None:

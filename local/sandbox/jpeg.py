@@ -49,7 +49,7 @@ def copied(source: Path, width: int, plate: str, *, mirrored: bool) -> bytes:
 
 
 def _caption(image: Image.Image, text: str) -> None:
-    """Draw a text on a dark plate at the lower left of the picture. Do nothing on one narrower than 400 pixels."""
+    """Draw a text on a dark plate at the lower left of the picture. Do nothing if it is narrower than 400 pixels."""
     if image.width < _MIN_PLATE_WIDTH:
         return
     size = max(11, max(image.size) // 72)

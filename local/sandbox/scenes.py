@@ -58,7 +58,7 @@ def _mirror(part: Part) -> Part:
 
 
 def _draw_parts(canvas: Canvas, parts: Sequence[Part], colours: Mapping[str, Colour]) -> None:
-    """Draw the shadows of all parts that stand on the ground, then the parts, the first ones behind the others."""
+    """Draw the shadows of all parts that stand on the ground, then the parts in order, each over those before it."""
     standing = [(low, high) for _, low, high in parts if low[1] < 0.2]
     canvas.shade([_on_ground(low, high) for low, high in standing], 0.45)
     for name, low, high in parts:

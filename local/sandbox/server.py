@@ -72,8 +72,9 @@ class Sandbox:
         self.requests: Counter[str] = Counter()
         """The number of requests by path, without those for the control API and the page."""
         self.begun: Counter[str] = Counter()
-        """The number of requests for pictures by ListingKey, counted on arrival. `image_log` has the answered ones."""
+        """The number of requests for pictures by ListingKey, counted on arrival; "" is for URLs without a photo."""
         self.image_log: deque[ImageRequest] = deque(maxlen=20_000)
+        """The last 20,000 answered requests for pictures."""
         self.url = ""
         self.properties = market.properties
         self.change_photo, self.reorder, self.rename = market.change_photo, market.reorder, market.rename
@@ -158,7 +159,7 @@ class Sandbox:
         self.begun.clear()
 
     async def draw_ahead(self) -> None:
-        """Draw the largest size of every photo before it is requested, one at a time."""
+        """Make the largest JPEG of every photo, one at a time, so that later requests find it on disk."""
         for listing in [*self.market.listings.values()]:
             for photo in [*listing.photos]:
                 await self._album.jpeg(photo.shot, photo.width)

@@ -66,8 +66,7 @@ def _download(cache: Path, coordinate: str) -> Path:
 
     mirrors = {**GlobalSettings.load().repositories, "central": MAVEN_CENTRAL_URL}
     group, artifact, version = coordinate.split(":")
-    own = Path(
-        tempfile.mkdtemp(dir=cache)
-    )  # a new folder for each attempt: a partial file of an earlier attempt would count as complete
-    context = MavenContext(repo_cache=own, remote_repos=mirrors)
+    # Each attempt has a new folder: a partial file of an earlier attempt would count as complete.
+    repository = Path(tempfile.mkdtemp(dir=cache))
+    context = MavenContext(repo_cache=repository, remote_repos=mirrors)
     return Path(context.project(group, artifact).at_version(version).artifact().resolve())

@@ -62,7 +62,7 @@ class Body:
 
     @property
     def max_bytes(self) -> int:
-        """The most bytes of memory that the plain and the gzipped form take; the gzipped may be a little longer."""
+        """The most bytes of memory that both forms take together; the gzipped form may be a little longer."""
         return len(self.plain) * 2 + 100
 
 

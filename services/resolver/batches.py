@@ -29,7 +29,7 @@ database and this process idle half of the time."""
 
 
 class Overloaded(Exception):
-    """More keys are pending than can be read in time; the caller should try again a little later."""
+    """Raised if more keys are pending than can be read in time. The caller should try again a second later."""
 
 
 @dataclass(slots=True, eq=False)
@@ -47,7 +47,7 @@ class Batch(Generic[Key, Value]):
     deadline: asyncio.TimerHandle | None = None
     _traceback: TracebackType | None = None
     _waiters: list[asyncio.Future[None]] = field(default_factory=list)
-    """One future for each caller, so that a caller that is cancelled cancels nobody else's."""
+    """One future for each caller, so that a cancelled caller does not cancel the others' waits."""
 
     async def result(self) -> Mapping[Key, Value]:
         """Wait for the batch to end and return its values by key.

@@ -113,7 +113,11 @@ class ReadThroughCache(Generic[Key, Value]):
         return True
 
     async def _values(self, batch: Batch[Key, Value], keys: Collection[Key]) -> Mapping[Key, Value]:
-        """Wait for a batch and return the values of keys; if it finds the database unavailable, their stale values."""
+        """Wait for a batch and return the values of keys.
+
+        If the batch finds the database unavailable, return their values in memory, unless a key has none or one that is
+        older than half a minute: then raise StoreUnavailable.
+        """
         try:
             values = await batch.result()
         except StoreUnavailable:

@@ -14,7 +14,7 @@ _REPEAT_DEMAND_AFTER = timedelta(seconds=5)
 
 @dataclass(slots=True)
 class CachedAnswer:
-    """Holds the answer about a listing, or about one of its photos. Its bytes are made once for all clients."""
+    """Holds the answer about a listing or one of its photos, to be sent to all clients until it is read again."""
 
     listing_id: ListingId
     body: Body

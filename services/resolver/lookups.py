@@ -23,7 +23,7 @@ class PhotoLookup(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The image id or the URL key, whichever is given."""
+        """The image id if given, else the URL key."""
         return self.image_id or self.url_key or ""
 
     def admits(self, listing_key: str) -> bool:

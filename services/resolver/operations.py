@@ -54,7 +54,7 @@ class Operation:
     query: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
     try_it: str = ""
-    """An example call: the path and query to put behind the resolver's address, with more arguments for curl."""
+    """An example call: path and query for the resolver's address, then further arguments for curl."""
 
 
 def _found(when: str, model: type[BaseModel]) -> dict[int, Response]:

@@ -53,7 +53,7 @@ class Waiters:
         self._demand = demand
         self._clock = clock
         self._awaited: dict[str, _AwaitedPhoto] = {}
-        """By image id."""
+        """The photos that visitors wait for, by image id."""
         self._tasks: set[asyncio.Task[None]] = set()
         waiters = Gauge("listing_images_waiters", "Visitors who wait for a photo", registry=registry)
         waiters.set_function(lambda: sum(len(photo.outcomes) for photo in self._awaited.values()))
