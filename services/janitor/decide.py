@@ -15,7 +15,7 @@ DISCARDED_BURST_KEPT_FOR = timedelta(hours=72)
 """How long the copies of a discarded burst are kept, hidden, until the feed shows the listings again: a weekend."""
 
 
-def doubtful(listing: Listing, removed: Collection[Discard]) -> tuple[Photo, ...]:
+def photos_using(listing: Listing, removed: Collection[Discard]) -> tuple[Photo, ...]:
     """Return the photos whose copy names objects of the discards `removed`, which were deleted: the copy may be lost.
 
     This happens if a janitor stalls: another janitor finishes the discard, a downloader stores the same bytes again,
@@ -81,7 +81,9 @@ def hold_end(hidden: Hidden, hold: RemovalHold | None) -> datetime | None:
     return None
 
 
-def held(listing: Listing, holds: Mapping[tuple[str, RemovalReason], RemovalHold], now: datetime) -> Listing | None:
+def apply_hold(
+    listing: Listing, holds: Mapping[tuple[str, RemovalReason], RemovalHold], now: datetime
+) -> Listing | None:
     """Return the listing with the time until which it is held set, or cleared, by its feed's hold; None if no change.
 
     `holds` are the last holds by feed and reason.

@@ -65,7 +65,7 @@ class Guard:
         held = {
             (listing.feed, listing.key): after
             for listing in due
-            if (after := decide.held(listing, self._holds, now)) is not None
+            if (after := decide.apply_hold(listing, self._holds, now)) is not None
         }
         if held:
             await self._listings.write(held.values())
@@ -130,7 +130,9 @@ class Guard:
     async def _release_held(self, hold: RemovalHold, now: datetime) -> None:
         """Apply the decision about a hold to all listings that the hold covers, which sets their removal times."""
         while held := await self._listings.held(hold.feed, hold.reason, _BATCH_SIZE):
-            released = [after for listing in held if (after := decide.held(listing, self._holds, now)) is not None]
+            released = [
+                after for listing in held if (after := decide.apply_hold(listing, self._holds, now)) is not None
+            ]
             refused = await self._listings.write(released)
             if len(refused) == len(released):
                 return  # other writers change all these listings; the next update continues

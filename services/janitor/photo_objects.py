@@ -83,7 +83,7 @@ class PhotoObjects:
         removal, the copy was then stored again, and this janitor, which had stalled, deleted its objects. The listing
         must have been read after the deletion.
         """
-        doubtful = decide.doubtful(listing, deleted)
+        doubtful = decide.photos_using(listing, deleted)
         if not doubtful:
             return listing
         prefixes = {keys.photo_prefix(listing.feed, listing.key, photo.object_id) for photo in doubtful}

@@ -10,7 +10,7 @@ from shared.domain.listing import RemovalReason
 
 
 class Decision(StrEnum):
-    """What an operator decides about a hold: *resume* the removals, or *discard* the burst as the feed's fault."""
+    """An operator's decision about a hold: *resume* the removals, or *discard* the burst as the feed's fault."""
 
     RESUME = "resume"
     DISCARD = "discard"

@@ -198,7 +198,7 @@ class MemoryListings:
         return [listing for listing in map(from_document, self._documents.values()) if is_wanted(listing)]
 
     def _by_time(self, feed: str, field: str, is_wanted: Callable[[datetime], bool]) -> list[Document]:
-        """Return a feed's documents that have a wanted time in a field, sorted by it."""
+        """Return a feed's documents whose time in `field` makes `is_wanted` return True, sorted by that time."""
         found = [document for document in self._documents_of(feed) if field in document and is_wanted(document[field])]
         return sorted(found, key=operator.itemgetter(field))
 
