@@ -58,7 +58,11 @@ class Repair:
                 self.not_repaired += 1
 
     async def _repair(self, listing_id: ListingId, findings: Sequence[Finding], audited: Audited) -> None:
-        """Repair the findings of one listing, read again: its record may have changed since they were found."""
+        """Repair the findings of one listing, and count the repairs in `audited`.
+
+        The listing is read again, because its record may have changed since the audit read it. Raises Contention and
+        StoreUnavailable.
+        """
         orphans = [finding for finding in findings if finding.drift is Drift.ORPHAN]
         removed = await self._remove_orphans(listing_id, orphans)
         audited.removed += len(removed)
@@ -76,7 +80,7 @@ class Repair:
                     audited.due_again += _changed_photos(listing, repaired)
 
     async def _remove_orphans(self, listing_id: ListingId, orphans: Sequence[Finding]) -> set[str]:
-        """Delete those of the orphans that the record still does not name; return the keys of those deleted."""
+        """Delete the orphans that the record still does not name, and return the keys that were deleted."""
         listing = await self._listings.get(*listing_id) if orphans else None
         keys = {orphan.key for orphan in orphans}
         if listing:
@@ -90,10 +94,10 @@ class Repair:
 async def run(
     walk: Walk, repair: Repair | None, on_progress: Callable[[Audited], object] = lambda _: None
 ) -> Audited:  # fmt: skip
-    """Audit all that the walk covers, repair the findings if there is a repair, and return the counts.
+    """Audit all that the walk covers, repair the findings if `repair` is given, and return the counts.
 
     `on_progress` gets the counts after each step. Raises StoreUnavailable; and Contention, after the last step, if
-    listings were not repaired.
+    others kept changing a listing, so that its repair could not be written.
     """
     audited, cursor, unrepaired = Audited(), walk.start, list[Finding]()
     while cursor:
@@ -118,9 +122,9 @@ async def run(
 
 
 def repair_listing(listing: Listing, lost: set[str], now: datetime) -> Listing | None:
-    """Return the listing with all photos due of whose copies an object is lost; None if there is none. Pure.
+    """Return the listing with each photo due whose copy has lost an object; None if no photo changes. Pure.
 
-    `lost` are the keys of lost objects. If the original is left, the photo is rebuilt from it; if the variants are
+    `lost` has the keys of the lost objects. If the original is left, the photo is rebuilt from it; if the variants are
     left, they are served until the photo is downloaded again; with neither, the photo has no copy. Hidden listings and
     claimed photos are left alone.
     """
@@ -136,7 +140,10 @@ def repair_listing(listing: Listing, lost: set[str], now: datetime) -> Listing |
 
 
 def _repair_photo(photo: Photo, lost: set[str], now: datetime) -> tuple[Photo, Discard | None]:
-    """Return the photo as it is repaired, and the discard of what is left of a lost copy."""
+    """Return the repaired photo, and a discard of its copy's objects if the photo loses its copy, else None.
+
+    The photo loses its copy if the original and a variant are lost. A photo that needs no repair is returned itself.
+    """
     copy = photo.copy
     if copy is None or photo.is_claimed(now):
         return photo, None
@@ -154,13 +161,13 @@ def _changed_photos(before: Listing, after: Listing) -> int:
 
 
 def _changed_originals(before: Listing, after: Listing) -> set[str]:
-    """Return the keys of the originals of all photos that differ."""
+    """Return the keys of the originals that the changed photos had before the repair."""
     pairs = zip(before.photos, after.photos, strict=True)
     return {former.copy.original_key for former, photo in pairs if former is not photo and former.copy}
 
 
 def in_words(audited: Audited) -> Iterable[str]:
-    """Yield the lines that tell an operator what was read, the first twenty findings, and how many there are."""
+    """Yield lines for an operator: how much was read, the first twenty findings, and the number of each kind."""
     yield f"{counted(audited.listings, 'listing')} and {counted(audited.objects, 'object')} looked at"
     for finding in audited.findings[:20]:
         bucket = Bucket.ORIGINALS if finding.is_original else Bucket.PUBLIC

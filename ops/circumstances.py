@@ -1,4 +1,7 @@
-"""What keeps photos away that no record says: a suspended feed, a used-up budget, dead letters, events not yet read."""
+"""Explains missing photos by causes outside their listing's record.
+
+The causes are a suspended feed, a used-up budget, dead letters, and events that are not read yet.
+"""
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,7 +37,7 @@ def explain_feed(feed: Feed, use: BudgetUse) -> Sequence[str]:
 
 
 async def explain_dead_letters(settings: Settings, stores: Stores, listing_key: str, now: datetime) -> Sequence[str]:
-    """Return a line for each dead letter that names the listing; a line that says so if Kafka does not answer.
+    """Return a line for each dead letter that names the listing; if Kafka does not answer, one line with the error.
 
     Raises StoreUnavailable.
     """
@@ -67,7 +70,7 @@ async def explain_unknown(
 ) -> Sequence[str]:
     """Return the lines about a ListingKey, an image id or a URL under which nothing is recorded.
 
-    They say what to check, which dead letters name it, and which feeds are suspended. Raises StoreUnavailable.
+    They say what to check, which dead letters contain the text, and which feeds are suspended. Raises StoreUnavailable.
     """
     lines = ["nothing is recorded under this ListingKey, image id or URL"]
     try:
@@ -82,9 +85,9 @@ async def explain_unknown(
 
 
 def what_to_check(text: str, unread: int, *, is_named: bool) -> Iterator[str]:
-    """Yield what an operator should check who finds nothing recorded under the text. Pure.
+    """Yield lines that say what to check if nothing is recorded under a ListingKey, an image id or a URL. Pure.
 
-    `unread` is the number of `listing-seen` records that are not read yet; `is_named` is True if a dead letter names
+    `unread` is the number of `listing-seen` records that are not read yet; `is_named` is True if a dead letter contains
     the text.
     """
     if unread:

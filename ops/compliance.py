@@ -1,4 +1,4 @@
-"""Says in words what is held of a listing, and what evidence there is of its removals."""
+"""Describes in words how many copies we hold of a listing's photos, and the evidence of its removals."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime

@@ -36,13 +36,13 @@ def _variable(name: str) -> str:
 
 
 def _rules(feed: Feed) -> dict[str, Any]:
-    """Return a feed's table of feeds.toml. The values of its headers are hidden, as one may hold a key."""
+    """Return a feed's table of feeds.toml. The values of its headers are hidden, because a header may hold a key."""
     hidden = dataclasses.replace(feed, headers=dict.fromkeys(feed.headers, _HIDDEN))
     return {key: _plain(value) for key, value in dataclasses.asdict(hidden).items() if key != "name"}
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON has it. A secret's text is asterisks already."""
+    """Return a value in JSON's types; a value of another type as its text, which is asterisks for a secret."""
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, tuple):

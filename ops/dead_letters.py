@@ -46,7 +46,7 @@ class DeadLetter:
     value: bytes | None
 
     def names(self, listing_key: str) -> bool:
-        """Return True if its key is the ListingKey, or its value contains the ListingKey as a JSON string."""
+        """Return True if the ListingKey is the dead letter's key, or is in its value as a JSON string."""
         if self.key == listing_key.encode():
             return True
         return self.value is not None and orjson.dumps(listing_key) in self.value
@@ -60,7 +60,7 @@ GroupKey = tuple[str, str, str]
 class Group:
     """Dead letters that one service wrote for one reason; `dead-letters list --json` prints these names.
 
-    Numbers in reasons do not tell them apart: where they differ, the group's reason has `#` in their place.
+    Reasons that differ only in their numbers make one group, whose reason has `#` in place of each number.
     """
 
     reason: str
@@ -70,7 +70,7 @@ class Group:
     oldest: datetime
     newest: datetime
     example: int
-    """The offset of the newest one."""
+    """The offset of the newest dead letter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +82,7 @@ class DeadLetterFilter:
     service: str = ""
 
     def selects(self, letter: DeadLetter) -> bool:
-        """Return True for a selected dead letter: its reason contains the filter's, in upper or lower case."""
+        """Return True if the dead letter fits all filters. A reason fits if it contains the filter's, ignoring case."""
         return (
             (not self.offsets or letter.place.offset in self.offsets)
             and self.reason.casefold() in letter.reason.casefold()
@@ -101,7 +101,10 @@ class Requeued:
 
 
 def read(record: Record) -> DeadLetter:
-    """Return a record of the topic `dead-letter` as a dead letter, whatever its headers are. Pure."""
+    """Return a record of the topic `dead-letter` as a dead letter. Pure.
+
+    Without their headers, the reason is `no reason given`, the service is `unknown`, and `source` is None.
+    """
     headers = {name: value.decode("utf-8", "replace") for name, value in record.headers}
     try:
         source = SourceRecord(
@@ -272,7 +275,10 @@ async def requeue(
 
 
 def _source_record(source: SourceRecord, letter: DeadLetter) -> Outgoing:
-    """Return the source record as it was published first. It became a dead letter when it arrived: that is its age."""
+    """Return the source record to publish again, with its key, its value and a header that names its first position.
+
+    Its first time is taken to be that of the dead letter, which was written when the source record was read.
+    """
     position = Position(letter.place.at, source.partition, source.offset)
     return Outgoing(source.topic, letter.key, letter.value, first_position_headers(position))
 
@@ -280,7 +286,7 @@ def _source_record(source: SourceRecord, letter: DeadLetter) -> Outgoing:
 async def _sources(
     settings: Settings, handled: HandledDeadLetters, selected: DeadLetterFilter
 ) -> tuple[set[SourceRecord], Counter[str]]:
-    """Return the source records of the selected dead letters, and why others of them cannot be sent, with counts."""
+    """Return the source records of the selected dead letters, and how many dead letters cannot be sent, by reason."""
     topics = {settings.topic(topic.name) for topic in MANIFEST if topic.name != DEAD_LETTER}
     sources, refused = set[SourceRecord](), Counter[str]()
     async for letters in unhandled(settings, handled):

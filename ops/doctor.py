@@ -1,4 +1,4 @@
-"""Checks whether everything is as it must be: servers, services, clocks, settings. Each fault comes with an advice."""
+"""Checks the servers, services, clocks and settings of the system. Each fault comes with advice for the operator."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -75,7 +75,7 @@ async def examine(settings: Settings, feeds: Mapping[str, Feed]) -> AsyncIterato
 
 
 def check_tokens(settings: Settings, feeds: Mapping[str, Feed]) -> Sequence[CheckResult]:
-    """Check that each token is set that a feed names. Reads the environment."""
+    """Return a fault for each token that a feed names and the environment lacks; one OK if no token is missing."""
     named = [(feed, name) for feed in feeds.values() for name in (feed.token_env, feed.reso_token_env) if name]
     message = "its token is not set, so the origin will refuse"
     missing = [
@@ -87,9 +87,9 @@ def check_tokens(settings: Settings, feeds: Mapping[str, Feed]) -> Sequence[Chec
 
 
 def check_variables(unknown: Mapping[str, str]) -> Sequence[CheckResult]:
-    """Return a fault for each variable that looks like a setting and is none. Pure.
+    """Return a fault for each variable that looks like a setting but is not a setting. Pure.
 
-    `unknown` has the variables, each with the setting that is probably meant, or "".
+    `unknown` maps the variables to the setting that is probably meant, or to "" if no setting is similar.
     """
     return [
         CheckResult(
@@ -132,7 +132,7 @@ async def _check_kafka(settings: Settings) -> Sequence[CheckResult]:
 
 
 async def _check_mongo(settings: Settings, feeds: Mapping[str, Feed]) -> Sequence[CheckResult]:
-    """Check the clock, the indexes, the recorded feeds, and who runs each loop. Raises StoreUnavailable."""
+    """Check the clock, the indexes, the recorded feeds, and that a process runs each loop. Raises StoreUnavailable."""
     async with mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db) as database:
         before = utc_now()
         skew = least_skew(before, await mongo.server_time(database), utc_now())
@@ -170,9 +170,10 @@ async def _check_s3(settings: Settings) -> Sequence[CheckResult]:
 
 
 def least_skew(before: datetime, server_time: datetime, after: datetime) -> timedelta:
-    """Return how far a server's clock is from ours at least, if it answered between these two times of ours. Pure.
+    """Return the least difference that a server's clock can have from our clock; zero if they may agree. Pure.
 
-    The server's time may be cut to whole seconds, as the S3 server's is.
+    The server read its clock between `before` and `after`, which are times of our clock. `server_time` may be cut
+    to whole seconds, as the S3 server's is.
     """
     if server_time > after:
         return server_time - after
@@ -180,7 +181,7 @@ def least_skew(before: datetime, server_time: datetime, after: datetime) -> time
 
 
 def check_clock(server: str, skew: timedelta) -> CheckResult:
-    """Return a fault if a server's clock is two seconds or more away from this machine's. Pure."""
+    """Return a fault if a server's clock differs from this machine's by two seconds or more, else OK. Pure."""
     what = f"clock of {server}"
     if skew < _MAX_SKEW:
         return CheckResult(what, State.OK, "it agrees with this machine's")
@@ -195,7 +196,7 @@ def _address(settings: Settings, service: str) -> str:
 
 
 async def _check_service(http: aiohttp.ClientSession, settings: Settings, service: str) -> CheckResult:
-    """Check whether a service is ready. One that does not answer is unknown: it may run on another machine."""
+    """Check whether a service is ready. No answer means UNKNOWN, because the service may run on another machine."""
     url = f"{_address(settings, service)}/readyz"
     try:
         async with http.get(url) as answer:
@@ -216,7 +217,7 @@ async def _check_desk(
 ) -> Sequence[CheckResult]:
     """Check whether the desk runs, accepts the token that is set here, and was started with these settings.
 
-    The system works without a desk, so that a desk that does not run is no fault.
+    The system works without a desk: if the desk does not answer, the result is UNKNOWN and not a fault.
     """
     service = await _check_service(http, settings, "desk")
     if service.state is State.UNKNOWN:

@@ -1,4 +1,4 @@
-"""How long do so many downloads take at least? An estimate from a feed's limits and what is left of them."""
+"""How long does a number of downloads take at least? Estimated from a feed's limits and their remaining capacity."""
 
 from math import ceil, inf
 
@@ -10,10 +10,10 @@ _WINDOW_SECONDS = {"hour": 3_600.0, "day": 86_400.0, "bytes_hour": 3_600.0}
 
 
 def seconds_for(downloads: int, received_bytes: int | None, feed: Feed, use: BudgetUse) -> float:
-    """Return how many seconds so many downloads of routine priority take at least, whichever limit is the tightest.
+    """Return the least number of seconds that the downloads take at routine priority, by the tightest limit. Pure.
 
-    `received_bytes` is how much they bring together, None if that is not known. What is used of the feed's windows by
-    now, its `use`, is no longer available to them. Pure.
+    `received_bytes` is the size of all downloads together; None if the size is unknown. `use` says how much of the
+    feed's windows is used already, and is not available to the downloads.
     """
     share = 1.0 - feed.viewed_reserve
     per_second = min(allowed_per_second(feed), feed.requests_per_second * share or inf)

@@ -30,7 +30,7 @@ TimeText = Callable[[datetime | None, datetime], str]
 class QueuePosition:
     """A due photo's position in its feed's queue, and about when it is released; `explain --json` prints these names.
 
-    `ahead` is how many photos are released before it. `about` is None if the time cannot be told.
+    `ahead` is how many photos are released before it. `about` is None if the time of its release is unknown.
     """
 
     ahead: int
@@ -39,7 +39,7 @@ class QueuePosition:
 
 @dataclass(frozen=True, slots=True)
 class PhotoExplanation:
-    """One photo in words; `explain --json` prints these names. The first of the lines sums the others up."""
+    """One photo in words; `explain --json` prints these names. The first line is the summary."""
 
     image_id: str
     status: Status
@@ -48,9 +48,9 @@ class PhotoExplanation:
 
 
 async def find_listings(listings: ListingSearch, text: str) -> tuple[Sequence[Listing], str | None]:
-    """Return the listings that a ListingKey, an image id or an MLS URL belongs to, and the image id it names.
+    """Return the listings that a ListingKey, an image id or an MLS URL belongs to, and the id of the image named.
 
-    The image id is None for a ListingKey, and if nothing is found. Raises StoreUnavailable.
+    The id is None for a ListingKey, and if nothing is found. Raises StoreUnavailable.
     """
     if found := await listings.by_key(text):
         return found, None
@@ -131,7 +131,7 @@ def explain_photo(
     now: datetime,
     position: QueuePosition | None = None,
 ) -> PhotoExplanation:
-    """Say why a photo has its status, which URL is served, and what happens next and when.
+    """Return an explanation of a photo: why it has its status, which URL is served, what happens next and when.
 
     `attempts` are those of the whole listing, newest first. `position` is None unless the photo waits for its release.
     """
@@ -153,7 +153,7 @@ def explain_photo(
 
 
 def _served_text(listing: Listing, photo: Photo, renderer: Renderer) -> str:
-    """Say which URL frontends get for a photo, and why."""
+    """Return a phrase that says which URL frontends get for a photo, and why."""
     if not listing.is_displayed:
         return "not served: the listing is not displayed"
     url = json.loads(renderer.fragment(photo))["url"]

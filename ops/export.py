@@ -37,7 +37,7 @@ def _encoded(name: str, raw: bytes | None) -> dict[str, str | None]:
 def from_file(path: Path) -> EventSource:
     """Return a file's lines as the source of a replay; they count as offsets of partition 0.
 
-    A line's record is as old as its `at` says; a line without `at`, which an operator has changed, is of now. Raises
+    A line's record has the time `at`; if an operator removed `at` from the line, the record has the time now. Raises
     OSError. Reading the source raises NotExported.
     """
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Forces photos: an operator wants them attempted again, although nothing newer was announced. What does it cost?"""
+"""Forces photos, that is makes them due although nothing newer was announced, and counts what their downloads bring."""
 
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -24,12 +24,12 @@ class PhotoFilter:
     city: str | None = None
 
     def selects_listing(self, listing: Listing) -> bool:
-        """Return True if photos of this listing may be selected, by its key and its city."""
+        """Return True if the filter's keys and city, as far as they are given, fit the listing."""
         is_city = self.city is None or (listing.city or "").strip().casefold() == self.city.strip().casefold()
         return is_city and (not self.listing_keys or listing.key in self.listing_keys)
 
     def selects(self, photo: Photo) -> bool:
-        """Return True for a selected photo of a selected listing: for all, or if its last attempt failed so."""
+        """Return True if the last attempt of a photo failed for the filter's reason, or the filter has no reason."""
         return self.failed is None or (photo.failure is not None and photo.failure.reason is self.failed)
 
 
@@ -62,7 +62,7 @@ class Forced:
 
 
 def force_photos(listing: Listing, selected: PhotoFilter, priority: Priority, now: datetime) -> Listing | None:
-    """Return the listing with its selected photos forced, due now; None if no attempt of any is possible. Pure."""
+    """Return the listing with its selected photos forced and due now; None if none of them can be attempted. Pure."""
     forced = [lifecycle.force(photo, priority, now) for photo in _free_photos(listing, selected, now)]
     due = [photo for photo in forced if listing.photo_due_at(photo)]
     return listing.with_photos(due) if due else None
@@ -123,7 +123,7 @@ def _count(page: pages.Page, selected: PhotoFilter) -> Forced:
 async def explain_left_out(
     listings: ListingSearch, listing_keys: Sequence[str], selected_feeds: Collection[str], feeds: Collection[str]
 ) -> AsyncIterator[str]:
-    """Yield, for each of the ListingKeys that no selected feed has, a line that says why, and what to do.
+    """Yield a line for each ListingKey that no selected feed has: where the key is recorded, and what to do.
 
     `feeds` are all feeds of feeds.toml. Raises StoreUnavailable.
     """

@@ -80,7 +80,7 @@ def _read_document(file: IO[bytes], on_progress: OnProgress) -> Iterator[Propert
 
 
 def _json_events(file: IO[bytes]) -> Iterator[tuple[str, str, object]]:
-    """Yield the parser's events up to the end of the file, or to what is not JSON."""
+    """Yield the parser's events until the file ends or is no longer valid JSON."""
     with suppress(ijson.JSONError):
         yield from ijson.parse(file)
 

@@ -21,7 +21,7 @@ Rule = Callable[[Listing, datetime], Listing | None]
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of listings as they were read at a time, and those that the rule changed."""
+    """The listings of a page as they were first read, the time given to the rule, and the listings that it changed."""
 
     at: datetime
     read: Sequence[Listing]

@@ -21,9 +21,10 @@ class Rebuilt:
 
 
 def rebuild_photos(listing: Listing, rendering: str, now: datetime) -> Listing | None:
-    """Return the listing with a rebuild due of each copy of another rendering; None if there is none to do. Pure.
+    """Return the listing with each photo due for a rebuild whose copy has another rendering. Pure.
 
-    Photos that are forced or claimed are left alone, and hidden listings too.
+    Photos that are forced or claimed are left alone. Returns None if no photo is due for a rebuild, or the listing is
+    hidden.
     """
     changed = [
         lifecycle.rebuild(photo, now)
@@ -42,9 +43,9 @@ async def rebuild(
     dry_run: bool,
     on_progress: Callable[[Rebuilt], object] = lambda _: None,
 ) -> Rebuilt:
-    """Mark the photos of a feed for a rebuild whose copies are of another rendering, page by page; return the counts.
+    """Mark for a rebuild all photos of a feed whose copies have another rendering, and return the counts.
 
-    `on_progress` gets the counts after each page. Raises StoreUnavailable and Contention.
+    A dry run only counts. `on_progress` gets the counts after each page. Raises StoreUnavailable and Contention.
     """
 
     def rule(listing: Listing, now: datetime) -> Listing | None:

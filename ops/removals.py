@@ -17,17 +17,17 @@ Change = Callable[[Listing, datetime], Listing]
 
 
 def remove(listing: Listing, now: datetime, image_ids: Collection[str]) -> Listing:
-    """Return the listing without these photos; hidden as a whole if none is named. Pure."""
+    """Return the listing with these photos removed; without ids, with the whole listing hidden. Pure."""
     return lifecycle.remove_photos(listing, image_ids, now) if image_ids else lifecycle.remove_listing(listing, now)
 
 
 def allow_again(listing: Listing, _: datetime, image_ids: Collection[str]) -> Listing:
-    """Return the listing with these photos allowed again; with all that was removed of it if none is named. Pure."""
+    """Return the listing with these photos allowed again; without ids, the listing and all its photos. Pure."""
     return lifecycle.allow_again(listing, image_ids)
 
 
 def is_removed(listing: Listing, image_ids: Collection[str]) -> bool:
-    """Return True if an operator removed one of these photos; without ids, if an operator removed anything of it."""
+    """Return True if an operator removed one of these photos; without ids, the listing or any photo of it."""
     if image_ids:
         return not set(image_ids).isdisjoint(listing.removed_image_ids)
     return listing.is_removed_by_operator or bool(listing.removed_image_ids)
@@ -38,8 +38,8 @@ async def change(
 ) -> list[Listing]:  # fmt: skip
     """Apply a rule to recorded listings, write the results, and return them in the order of `ids`.
 
-    Raises StoreUnavailable; and Contention, which names the listings that others changed before each attempt to write
-    them, when all others are written.
+    Raises StoreUnavailable. Raises Contention after all other listings are written, if others changed some listings
+    before each attempt to write them; the error names these listings.
     """
     written, attempts = dict[ListingId, Listing](), OptimisticUpdate(listings, ids)
     try:

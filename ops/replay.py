@@ -39,13 +39,13 @@ class EventSource:
 
     @property
     def size(self) -> int:
-        """How many offsets the ranges have; fewer records may be left of them."""
+        """The number of offsets in the ranges; the topic may hold fewer records."""
         return sum(offsets.end - offsets.start for offsets in self.ranges)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventFilter:
-    """Selects events of one listing, by the record's key, and of one feed; None selects all."""
+    """Selects events of one listing, by the record's key, and of one feed. None means any listing, or any feed."""
 
     listing_key: str | None = None
     feed: str | None = None
@@ -53,14 +53,14 @@ class EventFilter:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """The events to publish again: those of a topic, without the prefix, that a source has and a filter selects."""
+    """The events to publish again: those of a source that a filter selects. `topic` has no prefix."""
 
     topic: str
     source: EventSource
     filter: EventFilter = field(default_factory=EventFilter)
 
     def selects(self, record: Record) -> bool:
-        """Return True if the filter selects the record. A record that cannot be read is of no feed."""
+        """Return True if the filter selects the record. A record that cannot be read belongs to no feed."""
         if self.filter.listing_key is not None and record.key != self.filter.listing_key.encode():
             return False
         if self.filter.feed is None:
@@ -88,9 +88,10 @@ async def publish(
 ) -> None:
     """Publish the selected events to the topic named `full_topic`, value and key unchanged.
 
-    `rate` is how many are published in a second at most, 0 for no limit. Each record's headers name its first position,
-    so that an old event without timestamps is not taken for the newest. `progress` is updated after each batch, and
-    `on_progress` is then called: an interrupted replay goes on at `progress.remaining`. Raises BrokerUnavailable.
+    `rate` is the highest number of events published in a second; 0 means no limit. Each record's headers name its first
+    position, so that an old event without timestamps is not taken for the newest. `progress` is updated after each
+    batch, and `on_progress` is then called: an interrupted replay goes on at `progress.remaining`. Raises
+    BrokerUnavailable.
     """
     began = time.monotonic()
     batch_size = max(1, min(_BATCH_SIZE, int(rate / 4))) if rate else _BATCH_SIZE
@@ -121,7 +122,7 @@ def _after(ranges: Sequence[OffsetRange], last: Record) -> list[OffsetRange]:
 
 
 def from_topic(bootstrap: str, full_topic: str, ranges: Sequence[OffsetRange]) -> EventSource:
-    """Return some ranges of a topic as the source of a replay."""
+    """Return these ranges of a topic as the source of a replay."""
     return EventSource(ranges, lambda wanted: kafka.read(bootstrap, full_topic, wanted))
 
 

@@ -28,7 +28,7 @@ from shared.stores.listings import ListingRecords
 
 Result = TypeVar("Result")
 MAX_CHANGED_LISTINGS = 10_000
-"""A round of a plan begins no further listings once it keeps so many changed ones: 0.2 to 0.5 GB at 25 photos each."""
+"""Once a round of a plan keeps this many changed listings, it begins no other: 0.2 to 0.5 GB at 25 photos each."""
 _MAX_REASONS = 20
 
 
@@ -56,7 +56,7 @@ class ReplayPlan:
         return round(self.bytes_held / self.held * self.downloads[feed]) if self.held else None
 
     def count_unreadable(self, reason: str) -> None:
-        """Count an event that would become a dead letter. After twenty reasons, further ones count as one."""
+        """Count an event that would become a dead letter. Twenty reasons are counted apart, all others together."""
         is_named = reason in self.unreadable or len(self.unreadable) < _MAX_REASONS
         self.unreadable[reason if is_named else "other reasons"] += 1
 
@@ -142,7 +142,7 @@ def _read_all(records: Iterable[Record], read: Callable[[Record], Result], resul
 
 
 def _decoded(record: Record, event_type: type[Data], feeds: Mapping[str, Feed]) -> Event[Data]:
-    """Return a record's event. Raises InvalidPropertyRecord if it is none, or is of a feed that feeds.toml lacks."""
+    """Return a record's event. Raises InvalidPropertyRecord if it cannot be decoded, or feeds.toml lacks its feed."""
     event = decode(record.value, event_type, record.at)
     if isinstance(event, Undecodable):
         raise InvalidPropertyRecord(event.reason)
@@ -153,7 +153,7 @@ def _decoded(record: Record, event_type: type[Data], feeds: Mapping[str, Feed]) 
 
 @dataclass(frozen=True, slots=True)
 class _SeenEvent:
-    """A `listing-seen` event whose photos are not read yet. `version` is None if its own fields do not name it."""
+    """A `listing-seen` event whose photos are not read yet. `version` is None if only its photos tell its version."""
 
     listing_id: ListingId
     feed: Feed
@@ -165,13 +165,13 @@ class _SeenEvent:
 
 @dataclass(frozen=True, slots=True)
 class _Latest:
-    """The announcement that a listing's record would be of. `fingerprint` is None if it is not of a replayed event."""
+    """The newest announcement of a listing so far. `fingerprint` is None if it was recorded before the replay."""
 
     version: Version
     fingerprint: int | None
 
     def includes(self, event: _SeenEvent) -> bool:
-        """Return True if the event is this very announcement or an older one: then it changes nothing."""
+        """Return True if the event is this announcement or an older one, so that it changes nothing."""
         if event.fingerprint == self.fingerprint:
             return True
         return event.version is not None and is_stale(replace(event.version, position=event.position), self.version)
@@ -186,16 +186,16 @@ class _ListingPlanner:
         self._now = now
         self._result = result
         self._latest: dict[ListingId, _Latest] = {}
-        """By this, most events that change nothing are told without their listing."""
+        """With these, most events that change nothing are recognized without reading their listing."""
         self._changed: dict[ListingId, Listing] = {}
 
     @property
     def is_full(self) -> bool:
-        """True if so many changed listings are kept that no further listing should be begun."""
+        """True if MAX_CHANGED_LISTINGS are kept, so that this round begins no further listing."""
         return len(self._changed) >= MAX_CHANGED_LISTINGS
 
     async def add(self, records: Sequence[Record]) -> None:
-        """Add a batch of events to the plan. Reads the listings that it may change in one query."""
+        """Add a batch of events to the plan. Reads in one query the listings that the events may change."""
         events = list(_read_all(records, self._read, self._result))
         ids = {event.listing_id for event in events if not self._is_known(event)}
         changed = {listing_id: self._changed[listing_id] for listing_id in ids if listing_id in self._changed}
@@ -236,7 +236,7 @@ class _ListingPlanner:
         return self._result.count(changes=after is not None)
 
     def _count_effects(self, before: Listing | None, after: Listing) -> None:
-        """Count what turns hidden, shown, withdrawn or due by a change of a listing."""
+        """Count a listing that turns hidden or shown, and photos that turn withdrawn or due, by a change."""
         was_shown = before is not None and before.is_displayed
         self._result.listings_hidden += was_shown and not after.is_displayed
         self._result.listings_shown += before is not None and not was_shown and after.is_displayed
@@ -270,7 +270,7 @@ class _ImagePlanner:
         """The ids of the images whose downloads are counted."""
 
     async def add(self, records: Sequence[Record]) -> None:
-        """Add a batch of events to the plan. Reads the listings whose images it asks for in one query."""
+        """Add a batch of events to the plan. Reads in one query the listings of the requested images."""
         events = list(_read_all(records, self._read, self._result))
         ids = {(event.data.feed, event.data.listing_key) for event in events if isinstance(event.data, ImageOutdated)}
         recorded = await self._listings.get_many(ids) if ids else {}
@@ -285,7 +285,7 @@ class _ImagePlanner:
         return _decoded(record, self._event_type, self._feeds)
 
     def _begins(self, listing: Listing | None, requested: ImageOutdated, at: datetime) -> bool:
-        """Return True, and count the download, if the event published at that time begins one."""
+        """Return True, and count the download, if an event published at the time `at` begins a download."""
         photo = listing.photo(requested.image_id) if listing else None
         if listing is None or photo is None or photo.id in self._begun:
             return False

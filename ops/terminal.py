@@ -149,7 +149,7 @@ def require_consent(question: str, *, yes: bool) -> None:
 
 
 def is_to_ask(*, yes: bool) -> bool:
-    """Return True if a costly change should be asked about first: at a terminal without `--yes`. A script goes on."""
+    """Return True if the user must confirm a costly change: at a terminal without `--yes`. Scripts are not asked."""
     return not yes and sys.stdin.isatty()
 
 

@@ -1,4 +1,4 @@
-"""`imagectl config`: every setting in force."""
+"""`imagectl config`: prints every setting in force."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""`imagectl force`: photos are attempted again, now."""
+"""`imagectl force`: makes photos due now, although nothing newer was announced."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -78,7 +78,7 @@ def force(options: ForceOptions) -> None:
 async def _force(
     options: ForceOptions, settings: Settings, feeds: Mapping[str, Feed], *, dry_run: bool
 ) -> tuple[dict[str, Result], list[str]]:
-    """Force the photos of all selected feeds; return the results by feed, and why named listings are left out."""
+    """Force the photos of all selected feeds; return the results by feed, and a line for each listing left out."""
     selected = terminal.select_feeds(options.feed, feeds, settings)
     names = [feed.name for feed in selected]
     async with open_stores(settings) as stores:
@@ -90,7 +90,10 @@ async def _force(
 async def _force_feeds(
     options: ForceOptions, feeds: list[Feed], stores: Stores, *, dry_run: bool
 ) -> dict[str, Result]:  # fmt: skip
-    """Force the photos of these feeds, and show the progress. Raises Contention after the last feed."""
+    """Force photos of these feeds, show the progress, and return the results by feed.
+
+    Raises StoreUnavailable; and Contention after the last feed.
+    """
     counts = [(await stores.listings.counts(feed.name, utc_now())).listings for feed in feeds]
     total = len(options.listings or ()) * len(feeds) or sum(counts)
     results, read, contentions = dict[str, Result](), 0, list[str]()

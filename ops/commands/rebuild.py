@@ -1,4 +1,4 @@
-"""`imagectl rebuild`: variants are made again from the stored originals."""
+"""`imagectl rebuild`: has variants made again from the stored originals."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -50,7 +50,7 @@ def rebuild(
 async def _rebuild(
     feed: str | None, settings: Settings, feeds: Mapping[str, Feed], *, dry_run: bool, quiet: bool
 ) -> dict[str, Rebuilt]:
-    """Mark the photos of one feed for a rebuild, or of all if `feed` is None; return the counts by feed.
+    """Mark for a rebuild the photos of one feed, or of all feeds if `feed` is None; return the counts by feed.
 
     Raises StoreUnavailable; and Contention after the last feed.
     """

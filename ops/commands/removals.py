@@ -93,7 +93,7 @@ def allow(
 
 @app.command("list", epilog="Example: imagectl removals list --json")
 def list_(as_json: terminal.Json = False) -> None:
-    """Show the last hold on each feed's removals. It shows what was decided."""
+    """Show the last hold on each feed's removals, and the decision about it."""
 
     async def read(settings: Settings, _: Mapping[str, Feed]) -> Sequence[RemovalHold]:
         async with mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db) as database:
@@ -112,7 +112,7 @@ def list_(as_json: terminal.Json = False) -> None:
 
 @app.command(epilog="Example: imagectl removals resume proptx-idx --yes")
 def resume(feed: _FeedName, yes: terminal.Yes = False, as_json: terminal.Json = False) -> None:
-    """Decide that a feed's held removals are right. They are done now."""
+    """Decide that a feed's held removals are right. Their copies are removed once they are due."""
     if terminal.is_to_ask(yes=yes):
         terminal.ask(f"This removes every copy of the listings that feed {feed} turned hidden. Remove them?")
     _decide(feed, Decision.RESUME, "what was held is being removed", as_json)
@@ -151,13 +151,16 @@ def _decide(feed: str, decision: Decision, outcome: str, as_json: bool) -> None:
 async def _with_listings(
     change: Callable[[mongo.MongoListings], Awaitable[list[Listing]]], settings: Settings, _: Mapping[str, Feed]
 ) -> list[Listing]:
-    """Return what `change` returns for the store of listings."""
+    """Connect to MongoDB, call `change` with its store of listings, and return the result."""
     async with mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db) as database:
         return await change(mongo.MongoListings(database, Renderer(settings.public_root)))
 
 
 async def _find(listings: ListingSearch, key: str, feed: str | None) -> Listing:
-    """Return the listing with this ListingKey, of any feed if `feed` is None. Ends the command unless there is one."""
+    """Return the only listing with this ListingKey in the feed, or in all feeds if `feed` is None.
+
+    Ends the command if there is no such listing, or more than one.
+    """
     found = [listing for listing in await listings.by_key(key) if feed in (None, listing.feed)]
     if not found:
         terminal.fail(f"no listing {key!r} is recorded; was it ever published?")
@@ -168,14 +171,14 @@ async def _find(listings: ListingSearch, key: str, feed: str | None) -> Listing:
 
 
 def _check_listing_keys(listing_keys: Sequence[str], image_ids: Sequence[str]) -> None:
-    """End the command if images of more than one listing are named."""
+    """End the command if image ids are given with more than one listing."""
     if image_ids and len(listing_keys) > 1:
         terminal.fail("--image goes with one listing; name the one that it belongs to")
 
 
-def _check_image_ids(listing: Listing, image_ids: Sequence[str], known: set[str]) -> None:
-    """End the command if one of the image ids is not among those known."""
-    if unknown := {*image_ids} - known:
+def _check_image_ids(listing: Listing, image_ids: Sequence[str], ids_of_listing: set[str]) -> None:
+    """End the command if `image_ids` has an id that is not in `ids_of_listing`."""
+    if unknown := {*image_ids} - ids_of_listing:
         terminal.fail(f"listing {listing.key} has no such image: {', '.join(sorted(unknown))}")
 
 

@@ -61,7 +61,7 @@ class ReplayOptions:
 
 @dataclass(frozen=True, slots=True)
 class _Range:
-    """Which events of a topic: all of a period, of a file, or those that an interrupted replay left."""
+    """Some events of a topic: those of a period, of a file, or those that an interrupted replay has not published."""
 
     topic: str
     since: datetime | None
@@ -100,7 +100,7 @@ def replay(options: ReplayOptions) -> None:
 
 
 def _checked(options: ReplayOptions) -> _Range:
-    """Return which events the options name. Ends the command if they name none."""
+    """Return the events that the options name. Ends the command if the options are incomplete or wrong."""
     if options.topic not in EVENT_TYPES:
         topics = ", ".join(EVENT_TYPES)
         terminal.fail(f"{options.topic!r} cannot be replayed; there is {topics}. Dead letters are requeued.")
@@ -124,7 +124,7 @@ async def _replay(settings: Settings, events: _Range, options: ReplayOptions) ->
 async def _plan(
     settings: Settings, feeds: Mapping[str, Feed], events: _Range, options: ReplayOptions
 ) -> tuple[ReplayPlan, dict[str, dict[str, Any]]]:
-    """Return the plan of the replay, and by feed what its downloads cost."""
+    """Return the plan of the replay, and the cost of its downloads by feed."""
     async with open_stores(settings) as stores:
         replay = await _replay(settings, events, options)
         with terminal.progress(quiet=options.as_json) as progress:
@@ -201,8 +201,8 @@ def export(
 ) -> None:
     """Write events to standard output, a JSON object a line.
 
-    `replay --file` reads these lines. A replayed event is as old as its `at` says: take `at` out of a line that you
-    change, and the event is of the time of the replay.
+    `replay --file` reads these lines. A replayed event keeps the time in `at`. Remove `at` from a line that you
+    change: the event then has the time of the replay.
     """
     names = [one.name for one in MANIFEST]
     if topic not in names:

@@ -80,7 +80,7 @@ async def _read(settings: Settings, feeds: Mapping[str, Feed]) -> tuple[SystemSt
 
 
 async def _refresh(read: Callable[[], Awaitable[SystemStatus]], *, as_json: bool) -> None:
-    """Show the status every two seconds. If a later one cannot be read, show why, beside the one before.
+    """Show the status every two seconds. If it cannot be read any more, show the fault beside the last status.
 
     Raises BrokerUnavailable and StoreUnavailable if the first status cannot be read.
     """
@@ -131,7 +131,7 @@ def _table(status: SystemStatus, fault: str = "") -> RenderableType:
 
 
 def _remaining(windows: Sequence[WindowUse], name: str) -> str:
-    """Return what remains of a limit; "" if the feed has no such limit."""
+    """Return how much remains of the limit `name`, such as `90 of 100`; "" if the feed has no such limit."""
     for window in windows:
         if window.name == name:
             return f"{window.remaining:,.0f} of {window.limit:,.0f}"
@@ -178,7 +178,7 @@ def _needs_operator(status: SystemStatus) -> Iterator[str]:
 
 
 def _kafka_lines(status: SystemStatus) -> Iterator[str]:
-    """Yield how much each service has yet to read, and the number of dead letters; nothing if Kafka was not asked."""
+    """Yield a line on each service's unread records, and one on dead letters; no line if Kafka was not asked."""
     for service, topics in (status.lag or {}).items():
         lag = ", ".join(f"{topic} {records:,}" for topic, records in topics.items())
         yield f"{service}: to read {lag}"

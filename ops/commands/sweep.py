@@ -82,7 +82,7 @@ def _feeds_to_sweep(settings: Settings, feeds: Mapping[str, Feed], name: str | N
 async def _answer(
     sweeps: Sweeps, feed: str, request: SweepRequest, on_progress: Callable[[SweepState], object]
 ) -> SweepState:
-    """Wait until the scheduler has answered the request; return the feed's state then.
+    """Wait until the scheduler has answered the request, and return the state of the feed's sweep.
 
     Ends the command if no scheduler begins within 30 seconds or the sweep stalls for 10 minutes, and if another request
     replaces this one. `on_progress` is called with each new state. Raises StoreUnavailable.
@@ -139,9 +139,9 @@ def removals(
     ] = _MAX_START_SECONDS,
     as_json: terminal.Json = False,
 ) -> None:
-    """Wait until all that had to be removed by now is gone.
+    """Wait until every removal that is due now is done.
 
-    The janitor removes within seconds what is due. If it does not, the command fails and names a listing. Holds that
+    The janitor does due removals within seconds. If it does not, the command fails and names a listing. Holds that
     wait for an operator's decision are named, and the exit code is then 1.
     """
 
