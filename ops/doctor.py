@@ -164,9 +164,9 @@ async def _check_s3(settings: Settings) -> Sequence[CheckResult]:
         faults = await objects.faults()
     finally:
         objects.close()
-    wrong = [CheckResult("buckets", State.FAULT, fault, "imagectl init, or the store's own tools") for fault in faults]
+    broken = [CheckResult("buckets", State.FAULT, fault, "imagectl init, or the store's own tools") for fault in faults]
     readable = CheckResult("buckets", State.OK, "the public one is readable, the other is not")
-    return [check_clock("s3", skew), *(wrong or [readable])]
+    return [check_clock("s3", skew), *(broken or [readable])]
 
 
 def least_skew(before: datetime, server_time: datetime, after: datetime) -> timedelta:

@@ -81,9 +81,9 @@ async def queue_positions(
         if place not in by_place:
             ahead = await listings.ahead_of(feed.name, *place, now)
             seconds = seconds_until_turn(ahead, per_second)
-            is_known = seconds is not None and use.suspended_until is not None
+            has_time = seconds is not None and use.suspended_until is not None
             begin = max(now, use.suspended_until or now)
-            by_place[place] = QueuePosition(ahead, begin + timedelta(seconds=seconds or 0) if is_known else None)
+            by_place[place] = QueuePosition(ahead, begin + timedelta(seconds=seconds or 0) if has_time else None)
         positions[photo.id] = by_place[place]
     return positions
 
@@ -96,8 +96,8 @@ async def newest_attempts(attempts: Attempts, listing: Listing) -> Sequence[Atte
 def explain_listing(listing: Listing, now: datetime) -> Iterator[str]:
     """Yield the lines about the listing itself: what the MLS announced, and what is displayed, hidden and removed."""
     status, changed = listing.standard_status or "no status", time_text(listing.modified_at, now)
-    said = f"the MLS said {status}, last changed {changed}"
-    yield f"{listing.feed} {listing.key}: {said}, its photos {time_text(listing.media_changed_at, now)}"
+    announced = f"the MLS said {status}, last changed {changed}"
+    yield f"{listing.feed} {listing.key}: {announced}, its photos {time_text(listing.media_changed_at, now)}"
     if listing.hidden is None:
         none = "; the newest record names no photo that may be shown" if not listing.photos else ""
         yield f"it is displayed, with {counted(len(listing.photos), 'photo')}{none}"

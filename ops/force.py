@@ -131,9 +131,9 @@ async def explain_left_out(
         recorded = sorted(listing.feed for listing in await listings.by_key(key))
         if not recorded:
             yield f"{key} is not recorded; see: imagectl explain {key}"
-        elif known := [feed for feed in recorded if feed in feeds]:
-            if not set(known) & set(selected_feeds):
-                yield f"{key} is recorded of feed {', '.join(known)}; name that with --feed"
+        elif configured := [feed for feed in recorded if feed in feeds]:
+            if not set(configured) & set(selected_feeds):
+                yield f"{key} is recorded of feed {', '.join(configured)}; name that with --feed"
         else:
-            gone = ", ".join(recorded)
-            yield f"{key} is recorded of feed {gone}, which is not among the feeds any more: nothing of it is fetched"
+            former = ", ".join(recorded)
+            yield f"{key} is recorded of feed {former}, which is not among the feeds any more: nothing of it is fetched"

@@ -123,7 +123,7 @@ def _after(ranges: Sequence[OffsetRange], last: Record) -> list[OffsetRange]:
 
 def from_topic(bootstrap: str, full_topic: str, ranges: Sequence[OffsetRange]) -> EventSource:
     """Return these ranges of a topic as the source of a replay."""
-    return EventSource(ranges, lambda wanted: kafka.read(bootstrap, full_topic, wanted))
+    return EventSource(ranges, lambda to_read: kafka.read(bootstrap, full_topic, to_read))
 
 
 def ranges_text(ranges: Sequence[OffsetRange]) -> str:

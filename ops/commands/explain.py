@@ -61,12 +61,14 @@ async def _explain(
 ) -> Explanation:
     """Return an explanation of a listing and of the photo `image_id`; of all its photos if `image_id` is None."""
     renderer, feed = Renderer(settings.public_root), feeds.get(listing.feed)
-    around = [*await circumstances.explain_dead_letters(settings, stores, listing.key, now)]
+    circumstance_lines = [*await circumstances.explain_dead_letters(settings, stores, listing.key, now)]
     if feed is None:
-        around.append(f"the feed {listing.feed} is not in {settings.feeds}: nothing of it is fetched any more")
+        circumstance_lines.append(
+            f"the feed {listing.feed} is not in {settings.feeds}: nothing of it is fetched any more"
+        )
         feed = Feed(name=listing.feed, image_hosts=())
     use = await read_use(stores.ledgers, feed)
-    around += circumstances.explain_feed(feed, use)
+    circumstance_lines += circumstances.explain_feed(feed, use)
     attempts = await explaining.newest_attempts(stores.attempts, listing)
     positions = await explaining.queue_positions(stores.listings, stores.throughputs, listing, feed, use, now)
     photos = [photo for photo in listing.photos if image_id in (None, photo.id)]
@@ -74,7 +76,7 @@ async def _explain(
         "feed": listing.feed,
         "listing_key": listing.key,
         "displayed": listing.is_displayed,
-        "lines": [*explaining.explain_listing(listing, now), *around],
+        "lines": [*explaining.explain_listing(listing, now), *circumstance_lines],
         "photos": [
             dataclasses.asdict(
                 explaining.explain_photo(listing, photo, attempts, feed, renderer, now, positions.get(photo.id))

@@ -58,7 +58,7 @@ async def _rebuild(
     async with mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db) as database:
         listings = mongo.MongoListings(database, Renderer(settings.public_root))
         total = sum([(await listings.counts(name, utc_now())).listings for name in names])
-        wanted, rebuilt, contentions = rendering(settings.variants), dict[str, Rebuilt](), list[str]()
+        current_rendering, rebuilt, contentions = rendering(settings.variants), dict[str, Rebuilt](), list[str]()
         with terminal.progress(quiet=quiet) as progress:
             bar = progress.add_task("looking", total=total, done=0, unit="listings")
             for name in names:
@@ -69,7 +69,7 @@ async def _rebuild(
 
                 try:
                     rebuilt[name] = await rebuilding.rebuild(
-                        listings, name, wanted, utc_now, dry_run=dry_run, on_progress=on_progress
+                        listings, name, current_rendering, utc_now, dry_run=dry_run, on_progress=on_progress
                     )
                 except Contention as error:
                     contentions.append(str(error))

@@ -93,7 +93,7 @@ def allow(
 
 @app.command("list", epilog="Example: imagectl removals list --json")
 def list_(as_json: terminal.Json = False) -> None:
-    """Show the last hold on each feed's removals, and the decision about it."""
+    """Show each feed's last hold on removals and the decision."""
 
     async def read(settings: Settings, _: Mapping[str, Feed]) -> Sequence[RemovalHold]:
         async with mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db) as database:

@@ -177,10 +177,12 @@ def _print_plan(plan: ReplayPlan, costs: Mapping[str, Mapping[str, Any]], *, as_
         f"{words.counted(plan.events, 'event')}: {plan.changing:,} with news, {plan.unchanged:,} without"
     )
     for name, cost in costs.items():
-        much = (
+        size_and_time = (
             f"about {words.size_text(cost['bytes_expected'])}, at least {words.duration_text(cost['seconds_at_least'])}"
         )
-        terminal.print_line(f"{name}: {words.counted(cost['downloads'], 'download')} more, {much} within the budget")
+        terminal.print_line(
+            f"{name}: {words.counted(cost['downloads'], 'download')} more, {size_and_time} within the budget"
+        )
     effects = (
         (plan.listings_hidden, "listing", "would be hidden, and every copy removed"),
         (plan.listings_shown, "hidden listing", "would be shown"),
@@ -204,7 +206,7 @@ def export(
     `replay --file` reads these lines. A replayed event keeps the time in `at`. Remove `at` from a line that you
     change: the event then has the time of the replay.
     """
-    names = [one.name for one in MANIFEST]
+    names = [manifest_topic.name for manifest_topic in MANIFEST]
     if topic not in names:
         terminal.fail(f"there is no topic {topic!r}; there is {', '.join(names)}")
     events = _Range(topic, _time(since), _time(until))
