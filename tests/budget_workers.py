@@ -57,7 +57,7 @@ class CountedLedgers(MemoryLedgers):
 
 @dataclass
 class Origin:
-    """An origin, what it was asked, and how it answers."""
+    """An origin: how it answers, and which requests it got."""
 
     answer: Callable[[float], Failure | None] = lambda _: None
     """From the time of a request, in seconds, to the failure, or to None for a good answer."""
@@ -90,7 +90,7 @@ def a_worker(ledgers: MemoryLedgers, name: str | None = None) -> OriginBudget:
 
 
 async def one_batch(worker: OriginBudget, origin: Origin, feed: Feed) -> None:
-    """Take one batch and carry it out."""
+    """Take one batch of granted downloads and carry it out."""
     batch = await worker.take(feed, 8, Priority.ROUTINE)
     await asyncio.gather(*(origin.download(worker, download, batch) for download in batch.downloads))
 

@@ -16,7 +16,7 @@ UNPACED = {"requests_per_second": 0.0, "batch_pause_seconds": 0.0}
 
 
 class FeedBudget:
-    """A feed, its ledger, and what workers do with it."""
+    """A feed and its ledger, and the operations that workers do on it."""
 
     def __init__(self, feed: Feed, holder: str = "grant-") -> None:
         """Begin with an unused ledger. The slots of the first grant are named by the holder, 1 and a number."""
@@ -28,7 +28,7 @@ class FeedBudget:
     def take(
         self, count: int, seconds: float = 0.0, priority: Priority = Priority.ROUTINE, *, failed_before: bool = False
     ) -> Grant:
-        """Ask for downloads, and store what the ledger becomes."""
+        """Request downloads; change the ledger and return the grant."""
         self.demands += 1
         demand = Demand(
             count=count,
@@ -57,11 +57,11 @@ class FeedBudget:
         self.account(ended, seconds)
 
     def account(self, ended: list[EndedDownload], seconds: float, jitter: float = 0.0) -> None:
-        """Account for ended downloads."""
+        """Record ended downloads in the ledger."""
         self.ledger = with_ended(self.ledger, self.feed, ended, after(seconds), jitter=jitter)
 
     def fail(self, times: int, reason: Reason, seconds: float = 0.0) -> None:
-        """Let so many downloads, one after the other, fail for a reason."""
+        """Let `times` downloads, one after the other, fail for this reason."""
         for _ in range(times):
             self.end(self.take(1, seconds, Priority.VIEWED), seconds, Failure(reason))
 

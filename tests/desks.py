@@ -34,7 +34,7 @@ def csrf_of(answer: httpx.Response) -> str:
 
 
 class Confirmation:
-    """The page that says what an action would do, and its button."""
+    """The page that describes an action before it is done, and its button."""
 
     def __init__(self, browser: httpx.AsyncClient, page: httpx.Response) -> None:
         fields = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)">', page.text)
@@ -44,15 +44,15 @@ class Confirmation:
         self._path = page.url.path
 
     async def click(self, **written: str) -> str:
-        """Confirm it; return the text of the page that follows."""
+        """Confirm the action; return the text of the page that follows."""
         return await self._after([await self._post({**self.given, **written})])
 
     async def click_twice(self) -> str:
-        """Confirm it twice at once, as an impatient hand does."""
+        """Confirm the action twice at the same time; return the text of the page that follows."""
         return await self._after(await asyncio.gather(self._post(self.given), self._post(self.given)))
 
     async def is_refused_without_its_token(self) -> None:
-        """Send the form as another site's page would, that cannot know the token; it must be refused."""
+        """Send the form without its token, with a guessed one, and from another site; each must get 403."""
         bare = {name: value for name, value in self.given.items() if name != "csrf"}
         for given in (bare, {**bare, "csrf": "guessed"}):
             assert (await self._post(given)).status_code == 403
@@ -71,7 +71,7 @@ class Confirmation:
 
 
 async def asked_for(browser: httpx.AsyncClient, action: str, **about: str) -> Confirmation:
-    """Open an action's page."""
+    """Return the confirmation page of an action; `about` are its query parameters."""
     page = await browser.get(f"/do/{action}", params=about)
     assert page.status_code == 200, page.text
     return Confirmation(browser, page)

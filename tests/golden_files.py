@@ -44,7 +44,7 @@ def read(name: str) -> Any:
 
 
 def common_headers_apart(answers: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Take the headers that all answers have out of each, and name them once: the golden file is shorter."""
+    """Return the answers with the headers that all of them have listed once, which makes the golden file shorter."""
     common = dict(set.intersection(*(set(answer["headers"].items()) for answer in answers.values())))
     rest = {
         question: answer | {"headers": {name: value for name, value in answer["headers"].items() if name not in common}}

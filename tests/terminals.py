@@ -24,7 +24,7 @@ class Terminal:
 
     @property
     def screen(self) -> str:
-        """What is to be seen since the screen was last drawn from its top."""
+        """The text on the screen since it was last drawn from its top."""
         return self.written.rpartition(_HOME)[2]
 
     def press(self, keys: bytes) -> None:
@@ -36,7 +36,7 @@ class Terminal:
         return await asyncio.wait_for(self._process.wait(), seconds)
 
     def read(self) -> None:
-        """Take what the command wrote."""
+        """Append what the command has written to `written`."""
         try:
             self.written += os.read(self._keyboard, 65_536).decode(errors="replace")
         except OSError:  # the command has ended

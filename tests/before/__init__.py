@@ -1,1 +1,1 @@
-"""Data of before: what older versions of the code wrote, and the way to save and to load it."""
+"""Dumps of what older versions of the code stored, and the programs that save and load them."""

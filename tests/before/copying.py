@@ -1,4 +1,4 @@
-"""Read every document by the stores and write it by them into another database: does anything get lost on the way?"""
+"""Copy every document through the stores into another database: is any field lost?"""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -50,7 +50,7 @@ async def _copy_listings(before: mongo.Database, after: mongo.Database, public_r
 
 
 async def _copy_by_feed(before: mongo.Database, after: mongo.Database) -> None:
-    """Copy what is one document a feed: ledgers, paces, sweeps with their wishes, and freezes."""
+    """Copy ledgers, throughputs, sweeps with their requests, and removal holds, all of which are stored by feed."""
     ledgers, paces, sweeps = mongo.MongoLedgers(after), mongo.MongoThroughputs(after), mongo.MongoSweeps(after)
     for feed in await before["budgets"].distinct("_id"):
         ledger = (await mongo.MongoLedgers(before).get(feed)).ledger
@@ -69,7 +69,7 @@ async def _copy_by_feed(before: mongo.Database, after: mongo.Database) -> None:
 
 
 async def _copy_records(before: mongo.Database, after: mongo.Database) -> None:
-    """Copy what happened: attempts, removals, audits, and the marks of dead letters."""
+    """Copy attempts, evidence of removals, audits, and the marks of handled dead letters."""
     images = await before["attempts"].distinct("image_id")
     await mongo.MongoAttempts(after).add(await mongo.MongoAttempts(before).of_images(images, _MOST))
     async for group in before["removals"].aggregate([{"$group": {"_id": ["$feed", "$listing_key"]}}]):
@@ -77,14 +77,14 @@ async def _copy_records(before: mongo.Database, after: mongo.Database) -> None:
     for audit in await mongo.MongoAudits(before).newest(_MOST):
         await mongo.MongoAudits(after).save(audit)
     how = await before["dead_letters"].distinct("how")
-    assert len(how) == 1, "the store does not tell which mark says what"
+    assert len(how) == 1, "the store does not return which mark is of a requeued and which of a dropped record"
     await mongo.MongoHandledDeadLetters(after).add(
         list(await mongo.MongoHandledDeadLetters(before).since(_LONG_AGO)), how[0]
     )
 
 
 async def _documents(database: mongo.Database, name: str) -> dict[str, Document]:
-    """Return the documents of a collection without what is not kept, by id, or by content where that is not kept."""
+    """Return the documents of a collection by id, without the fields in `_NOT_KEPT`; by content if that has the id."""
     found: dict[str, Document] = {}
     async for document in database[name].find({}):
         compared = {field: value for field, value in document.items() if field not in _NOT_KEPT.get(name, ())}
@@ -101,7 +101,7 @@ def _compared(before: dict[str, Document], after: dict[str, Document]) -> Iterat
 
 
 def differences(before: object, after: object, path: str = "") -> Iterator[str]:
-    """Yield each value of `before` that `after` lacks or has another value for; what only `after` has is no matter."""
+    """Yield the path of each value of `before` that `after` lacks or changes. More values in `after` are ignored."""
     if isinstance(before, dict) and isinstance(after, dict):
         for name, value in before.items():
             if name not in after:

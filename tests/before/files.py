@@ -18,7 +18,7 @@ CONTENT_TYPES = {".webp": "image/webp", ".jpg": "image/jpeg"}
 
 @dataclass(frozen=True)
 class Dump:
-    """One dump: a folder with a file for each kind of thing."""
+    """One dump: a folder with a file for each kind of data."""
 
     folder: Path
 
@@ -40,5 +40,5 @@ class Dump:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The settings of its services, by their short names, as far as what was written depends on them."""
+        """The settings of its services that the stored data depends on, by their short names."""
         return next(self.read("settings"))

@@ -1,4 +1,4 @@
-"""Load a dump into servers, under any names: database, topic prefix and buckets are the namespace's."""
+"""Load a dump into servers: into the database, topics and buckets of a namespace."""
 
 import asyncio
 from collections import defaultdict
@@ -17,9 +17,9 @@ from tests.servers import Namespace
 
 
 async def load(dump: Dump, namespace: Namespace) -> None:
-    """Put everything of the dump into the empty namespace. Indexes and topics are as the old code made them.
+    """Load the whole dump into an empty namespace, with the indexes and topics that the old code created.
 
-    Records get the broker's present time, for it deletes what is older than a topic keeps.
+    Records get the broker's present time, because it deletes records that are older than the topic's retention.
     """
     appended_at = await load_records(dump, namespace)
     await load_offsets(dump, namespace)
@@ -35,7 +35,7 @@ async def load_documents(
     *,
     with_indexes: bool = True,
 ) -> None:
-    """Insert every document, then create every index, by some of which the server removes what has expired.
+    """Insert every document, then create every index: with some of them the server deletes expired documents.
 
     `appended_at` says when each dead letter was appended, in milliseconds, by partition and offset: the marks of
     dead letters name that time.
@@ -66,7 +66,7 @@ def _marked_at(mark: Line, appended_at: dict[tuple[int, int], int]) -> Line:
 
 
 def load_objects(dump: Dump, namespace: Namespace) -> None:
-    """Create both buckets and put every object into its own."""
+    """Create both buckets and store every object in the bucket that it came from."""
     client = storage(namespace.servers)
     buckets = {"public": namespace.bucket, "originals": namespace.originals_bucket}
     for name in buckets.values():
@@ -118,7 +118,7 @@ async def _send(producer: AIOKafkaProducer, namespace: Namespace, line: Line) ->
 
 
 async def load_offsets(dump: Dump, namespace: Namespace) -> None:
-    """Commit for each consumer group up to where it had read."""
+    """Commit for each consumer group the offsets that it had committed in the dump."""
     for group in GROUPS:
         read = {
             TopicPartition(f"{namespace.prefix}{line['topic']}", line["partition"]): line["offset"]

@@ -1,6 +1,6 @@
-"""Make a dump: `python -m tests.before.make v2`. The services work through a day of everything that happens to them.
+"""Make a dump: `python -m tests.before.make v2`. The services work through a day with all kinds of events.
 
-Afterwards they are stopped, some of them killed, with work of every kind left to do.
+At the end they are stopped, some of them killed, with unfinished work of every kind.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ Record = dict[str, Any]
 
 
 def feeds_of(mls: Sandbox) -> str:
-    """Return feeds.toml: an MLS that is asked, one whose photos are kept for years, and one that loses its listings."""
+    """Return feeds.toml: one feed with sweeps, one whose copies are kept for years, and one that loses its listings."""
     return "\n".join(
         [
             mls.feeds_toml(reso_url=mls.web_api, concurrency=8, max_attempts=100, retry_base_seconds=3.0),
@@ -52,7 +52,7 @@ def feeds_of(mls: Sandbox) -> str:
 
 
 class Story:
-    """What happens, act by act; `keys` are the listings' keys by the parts that they play."""
+    """The events of the day, act by act; `keys` has the ListingKey of each part in the story."""
 
     def __init__(self, whole: System, mls: Sandbox) -> None:
         self.whole = whole
@@ -68,7 +68,7 @@ class Story:
         return {**self.mls.market.property(self.mls.market.listing(key)), **others}
 
     async def find(self, collection: str, query: Record, what: str, seconds: float = 60) -> Record:
-        """Wait for a document."""
+        """Wait until a document matches the query, and return it; `what` names it in the error of a timeout."""
         async with mongo.connect(self.whole.namespace.servers.mongo, self.whole.namespace.db) as database:
             return await until(lambda: database[collection].find_one(query), what, seconds)
 
@@ -81,7 +81,7 @@ class Story:
         await self.find("removals", {"listing_key": key, "reason": reason}, f"the removal of {key}")
 
     async def begin(self) -> None:
-        """The market is read by a sweep; some photos fail, each listing's for another reason."""
+        """Let a sweep read the market; some photos fail, each listing's for a different reason."""
         gone, forbidden, html = (self.keys[part] for part in ("gone", "forbidden", "html"))
         self.mls.misbehave(kind="status", status=404, listing=gone, count=1)
         self.mls.misbehave(kind="status", status=403, listing=forbidden)
@@ -94,7 +94,7 @@ class Story:
         await self.photo(html, failure__reason="not-an-image")
 
     async def change(self) -> None:
-        """What the MLS changes: pictures, order, captions, and what may be shown."""
+        """Let the MLS change pictures, order and captions, and hide photos and listings."""
         changed, outdated, reordered, withdrawn, shown_for_years, opted_out, plain, *_ = self.keys.values()
         see, mls = self.whole.publish_listings, self.mls
         await see(self.record(changed), self.record(shown_for_years), feed="other")
@@ -116,7 +116,7 @@ class Story:
         await self.find("listings", {"listing_key": plain, "set_aside.0": {"$exists": True}}, "rows set aside")
 
     async def operate(self) -> None:
-        """What an operator does: remove, fetch again, deal with dead letters."""
+        """Let an operator remove images, force downloads, and handle dead letters."""
         forced, with_image, again = (self.keys[part] for part in ("forced", "with-image", "again"))
         images = await self.whole.images(with_image)
         await self.imagectl("removals", "force", with_image, "--image", images[1]["id"], "--yes")
@@ -136,7 +136,7 @@ class Story:
         await self.imagectl("dead-letters", "drop", str(first), "--yes")
 
     async def lose_listings(self) -> None:
-        """A feed loses listings in two bursts: an operator confirms the first, and has yet to decide about the second.
+        """Let a feed lose listings in two bursts: an operator confirms the first, and the second stays on hold.
 
         Few of them have photos.
         """
@@ -161,7 +161,7 @@ class Story:
             yield {"ListingKey": f"B{number:03}", "StandardStatus": "Active", **stamps, "Media": media, **facts}
 
     async def leave_off(self) -> None:
-        """Everything ends in the middle of its work."""
+        """Stop or kill the services in the middle of their work."""
         whole, mls = self.whole, self.mls
         changed, again = self.keys["changed"], self.keys["again"]
         throttled, claimed, released, unread = list(self.keys.values())[-4:]
@@ -193,7 +193,7 @@ class Story:
         await whole.publish_listings(mls.withdraw(unread), self.record(released, ListingKey="NEW3"))
 
     async def answers(self) -> list[Record]:
-        """Ask the resolver everything; return what it answers."""
+        """Send requests of all kinds to the resolver; return each with its answer."""
         unread = self.keys["unread"]
         shown = [*self.keys.values(), "NEW1", "NEW2", "B000", "B060", "B109", "nowhere"]
         shown.remove(unread)
@@ -225,7 +225,7 @@ def _dotted(facts: dict[str, object]) -> Record:
 
 
 async def make(dump: Dump) -> None:
-    """Start servers and services, tell the story, and save what is left of it."""
+    """Start servers and services, play the story, and save all that is stored at its end."""
     dump.folder.mkdir()
     with servers.running() as found, tempfile.TemporaryDirectory() as logs:
         namespace = servers.a_namespace(found)
@@ -245,7 +245,7 @@ async def make(dump: Dump) -> None:
 
 
 def commit() -> str:
-    """Return the commit whose code writes the dump."""
+    """Return the hash of the commit whose code writes the dump."""
     command = ["git", "rev-parse", "HEAD"]
     return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout.strip()
 

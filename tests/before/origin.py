@@ -12,7 +12,7 @@ from tests import pictures
 
 @dataclass
 class Origin:
-    """Answers every path with a photo, or with 304 where the requester names a version that it holds.
+    """Answers every path with a photo, or with 304 if the request is conditional.
 
     `failing` maps paths to the status that they get, with a page of HTML; `statuses` remembers each answer by path.
     Its RESO Web API answers 503.
@@ -22,7 +22,7 @@ class Origin:
     statuses: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
 
     async def answer(self, request: web.Request) -> web.Response:
-        """Answer one request."""
+        """Answer a request for a photo or for the Web API."""
         if request.path.startswith("/odata"):
             return web.Response(status=503)
         if status := self.failing.get(request.raw_path):

@@ -1,4 +1,4 @@
-"""Save all that a stopped system holds: documents and indexes, objects, records, and how far each group has read."""
+"""Save all data of a stopped system: documents, indexes, objects, records, and committed offsets."""
 
 from collections.abc import AsyncIterator, Iterator
 from urllib.parse import urlsplit
@@ -14,7 +14,7 @@ from tests.servers import Namespace, Servers
 
 
 async def save(namespace: Namespace, dump: Dump) -> None:
-    """Write everything of the namespace into the dump's folder."""
+    """Write all data of the namespace into the dump's folder."""
     dump.write("documents", [line async for line in documents(namespace)])
     dump.write("objects", objects(namespace))
     dump.write("records", [line async for line in records(namespace)])
@@ -63,7 +63,7 @@ async def records(namespace: Namespace) -> AsyncIterator[Line]:
 
 
 async def offsets(namespace: Namespace) -> AsyncIterator[Line]:
-    """Yield up to where each consumer group has read, by its service, topic and partition."""
+    """Yield the committed offset of each consumer group (named by its service), topic and partition."""
     admin = AIOKafkaAdminClient(bootstrap_servers=namespace.servers.kafka)
     await admin.start()
     try:

@@ -1,4 +1,4 @@
-"""The stores that a contract is proved on: the one in memory, and the real one."""
+"""The stores that the contract tests run on: one in memory, and one in MongoDB."""
 
 from collections.abc import AsyncIterator
 from typing import TypeAlias
@@ -20,7 +20,7 @@ KEYS = ["a/b", "a~2Fb", "a b", " ", "a\nb", "é", "e\u0301", "家🏠", "$x", "a
 
 @pytest.fixture(params=["memory", pytest.param("real", marks=pytest.mark.servers)])
 async def listings(request: pytest.FixtureRequest) -> AsyncIterator[Listings]:
-    """An empty collection."""
+    """An empty store of listings, in memory or in MongoDB."""
     if request.param == "memory":
         yield MemoryListings(RENDERER)
         return
@@ -33,7 +33,7 @@ async def listings(request: pytest.FixtureRequest) -> AsyncIterator[Listings]:
 
 @pytest.fixture
 async def answers(request: pytest.FixtureRequest, listings: Listings) -> AsyncIterator[Answers]:
-    """What is answered of them."""
+    """The store of answers for the listings in `listings`."""
     if isinstance(listings, MemoryListings):
         yield listings
         return

@@ -190,8 +190,8 @@ async def test_a_listing_hidden_while_it_is_rendered_anew_has_no_answer(
     read = listings.get_many
 
     async def read_late(ids: Collection[ListingId]) -> Mapping[ListingId, Listing]:
-        (known,) = (await read(ids)).values()
-        await old.write([replace(known, hidden=hidden())])
+        (listing,) = (await read(ids)).values()
+        await old.write([replace(listing, hidden=hidden())])
         return await read(ids)
 
     monkeypatch.setattr(listings, "get_many", read_late)

@@ -141,14 +141,14 @@ async def test_exactly_the_writes_that_are_not_refused_are_stored(listings: List
 
     async def write_often() -> None:
         for _ in range(40):
-            known = await listings.get_many([(FEED, key) for key in keys])
-            read = [known.get((FEED, key), a_listing(key=key)) for key in keys]
+            recorded = await listings.get_many([(FEED, key) for key in keys])
+            read = [recorded.get((FEED, key), a_listing(key=key)) for key in keys]
             refused = await listings.write(read)
             written.update(listing.key for listing in read if (listing.feed, listing.key) not in refused)
 
     await asyncio.gather(*(write_often() for _ in range(8)))
-    known = await listings.get_many([(FEED, key) for key in keys])
-    assert {key: listing.revision for (_, key), listing in known.items()} == written
+    recorded = await listings.get_many([(FEED, key) for key in keys])
+    assert {key: listing.revision for (_, key), listing in recorded.items()} == written
 
 
 @pytest.mark.parametrize(
@@ -169,11 +169,11 @@ async def test_recorded_states_have_version_and_display_of_each_listing(listings
             a_listing(key="elsewhere", feed="other"),
         ]
     )  # fmt: skip
-    said = Version(modified_at=NOW, media_changed_at=after(0.000001), position=Position(NOW))
+    version = Version(modified_at=NOW, media_changed_at=after(0.000001), position=Position(NOW))
     assert await listings.recorded_states([(FEED, KEY), (FEED, "hidden"), (FEED, "elsewhere"), ("nowhere", KEY)]) == {
-        (FEED, KEY): RecordedState(said, is_displayed=True, hidden_by=None),
+        (FEED, KEY): RecordedState(version, is_displayed=True, hidden_by=None),
         (FEED, "hidden"): RecordedState(
-            replace(said, media_changed_at=NOW), is_displayed=False, hidden_by=RemovalReason.OPT_OUT
+            replace(version, media_changed_at=NOW), is_displayed=False, hidden_by=RemovalReason.OPT_OUT
         ),
     }
     assert await listings.recorded_states([]) == {}
@@ -212,11 +212,11 @@ async def test_times_are_stored_to_the_millisecond_and_times_of_the_mls_to_the_m
 
 
 async def test_an_operators_removals_are_read_as_they_were_written(listings: Listings) -> None:
-    left = replace(hidden(), off_market_at=after(-0.000001), was_displayed=False, held_until=after(9))
+    hiding = replace(hidden(), off_market_at=after(-0.000001), was_displayed=False, held_until=after(9))
     whole = a_listing(
         is_removed_by_operator=True,
         removed_image_ids=("i1", "i2"),
-        hidden=left,
+        hidden=hiding,
         discards=(a_discard(off_market_at=after(0.5), unshown_at=after(2)),),
     )
     await listings.write([whole])

@@ -297,7 +297,7 @@ async def test_no_spending_is_lost_among_many_workers(stores: Stores) -> None:
     assert (dict(stored.document), stored.revision) == ({"spent": 12}, 12)
 
 
-async def test_a_mark_is_of_one_dead_letter_and_stays(stores: Stores) -> None:
+async def test_a_handled_dead_letter_keeps_its_own_mark(stores: Stores) -> None:
     # The database lets marks of long ago expire.
     now = utc_now()
     place, earlier = RecordPlace(0, 7, now), RecordPlace(0, 7, now - timedelta(days=2))

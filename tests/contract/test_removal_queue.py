@@ -52,12 +52,12 @@ async def test_listings_that_turned_hidden_are_counted_by_feed_reason_and_time(l
 
 async def test_held_listings_are_found_and_their_removal_is_not_due(listings: Listings) -> None:
     held = [hidden_listing(f"A{number}", since=-9, held_until=UNTIL_DECIDED) for number in range(3)]
-    kept = hidden_listing("kept", since=-9, held_until=after(60))
+    until_later = hidden_listing("kept", since=-9, held_until=after(60))
     owner = hidden_listing("owner", since=-9, held_until=UNTIL_DECIDED, reason=RemovalReason.OPT_OUT)
     await listings.write(
         [
             *held,
-            kept,
+            until_later,
             owner,
             hidden_listing("due", since=-9),
             hidden_listing("other", held_until=UNTIL_DECIDED, feed="other"),

@@ -76,9 +76,9 @@ def batch(at: float, listings: int = LISTINGS) -> list[dict[str, Any]]:
 
 
 async def test_a_batch_of_any_size_takes_at_most_two_reads_and_one_write(counted: CountedRecorder) -> None:
-    one = await counted.commands(batch(0, listings=1))
+    single = await counted.commands(batch(0, listings=1))
     new = batch(0)[1:]
-    assert (await counted.commands(new), one) == (["find", "update"], ["find", "update"])
+    assert (await counted.commands(new), single) == (["find", "update"], ["find", "update"])
     assert await counted.commands(batch(1)) == ["find", "find", "update"]
     found = await counted.listings.get(FEED, "X49")
     assert found is not None
@@ -98,12 +98,12 @@ async def test_a_refused_listing_takes_one_more_read_and_write(
     read = counted.listings.get_many
 
     async def read_late(ids: Any) -> Any:
-        known = await read(ids)
+        listings = await read(ids)
         monkeypatch.setattr(counted.listings, "get_many", read)
         # The other recorder writes between this read and our write.
-        assert not await counted.listings.write([known[FEED, "X7"]])
+        assert not await counted.listings.write([listings[FEED, "X7"]])
         counted.sent.commands.clear()
-        return known
+        return listings
 
     monkeypatch.setattr(counted.listings, "get_many", read_late)
     assert await counted.commands(batch(1)) == ["update", "find", "update"]

@@ -1,4 +1,4 @@
-"""Today's code goes on with what an older version left: its documents, indexes, objects, records and offsets.
+"""Today's code continues the work of an older version, with its documents, indexes, objects, records and offsets.
 
 The dumps and the way to make them are described in `tests/before/README.md`.
 """
@@ -36,7 +36,7 @@ yet, and removals that an operator has to decide about."""
 
 @dataclass(frozen=True)
 class Upgraded:
-    """A system of today's code on the data of before; `answers` are its resolver's, before anything else started."""
+    """A system of today's code on a dump; `answers` are its resolver's, given before any other service started."""
 
     whole: System
     origin: Origin
@@ -78,7 +78,7 @@ class Upgraded:
         return there & {variant["key"] for photo in listing["photos"] for variant in photo["copy"]["variants"]}
 
     async def imagectl(self, *arguments: str) -> Any:
-        """Run a command that must succeed in this process, which is quicker; return the JSON that it prints."""
+        """Run a command in this process, which is quicker; it must succeed. Return the JSON that it prints."""
         done = await asyncio.to_thread(CliRunner().invoke, app, [*arguments, "--json"], env=self.whole.env)
         assert done.exit_code == 0, done.output
         return json.loads(done.stdout)
@@ -102,7 +102,7 @@ def path_of(photo: Document) -> str:
 
 
 def first_failed(key: str) -> int:
-    """Return the place of the first photo of a listing that had failed."""
+    """Return the index of the first photo of a listing that had failed in the dump."""
     return [photo["status"] for photo in dumped("sandbox", key)["photos"]].index("failed")
 
 
@@ -126,14 +126,14 @@ async def upgraded(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -
 
 
 async def answer(whole: System, recorded: Document) -> Document:
-    """Ask the resolver the same again."""
+    """Repeat a recorded request; return it with the present answer."""
     found = await whole.http.request(recorded["method"], recorded["path"], json=recorded["body"])
     location, body = found.headers.get("Location"), found.json() if found.status_code == 200 else None
     return {**recorded, "status": found.status_code, "location": location, "json": body}
 
 
 async def test_every_document_is_read_and_written_again_without_loss(namespace: Namespace) -> None:
-    """Before any index removes what has expired."""
+    """The dump is loaded without indexes, because some of them delete expired documents."""
     await load_documents(V1, namespace.servers.mongo, namespace.db, with_indexes=False)
     async with (
         mongo.connect(namespace.servers.mongo, namespace.db) as before,

@@ -1,4 +1,4 @@
-"""The API's description is true: every status that it names is given, with the headers and bodies that it says."""
+"""The API's description is true: each status that it names occurs, with the described headers and body."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""The desk over HTTP: who gets in, what every page carries, and what operators see and change with it."""
+"""The desk over HTTP: signing in, the headers of every page, and what operators see and change."""
 
 import re
 from collections.abc import AsyncIterator, Sequence
@@ -44,7 +44,7 @@ async def desk(stranger: httpx.AsyncClient) -> httpx.AsyncClient:
 
 
 async def do(desk: httpx.AsyncClient, action: str, **about: str) -> str:
-    """Confirm an action on its page; return the page that follows."""
+    """Confirm an action on its page; return the text of the page that follows."""
     return await (await asked_for(desk, action, **about)).click(**about)
 
 
@@ -113,7 +113,7 @@ async def test_a_program_may_look_with_the_token_but_change_nothing(stranger: ht
     assert answer.status_code == 403
 
 
-async def test_one_is_sent_back_to_where_one_was_and_nowhere_else(stranger: httpx.AsyncClient) -> None:
+async def test_sign_in_redirects_to_the_requested_page_of_the_desk_only(stranger: httpx.AsyncClient) -> None:
     for target, followed in (("/queue?feed=other", "/queue?feed=other"), ("//evil.example.com", "/")):
         answer = await stranger.post("/login", data={"token": DESK_TOKEN, "next": target})
         assert answer.headers["Location"] == followed
@@ -289,8 +289,8 @@ async def test_the_overview_counts_and_refreshes(whole: System, desk: httpx.Asyn
     assert 'listing_images_desk_answer_seconds_count{route="/",status="200"}' in metrics
 
 
-async def test_guessing_is_slowed_down_for_whoever_guesses(whole: System) -> None:
-    """From an address of its own, so that the other tests may go on."""
+async def test_wrong_tokens_from_one_address_are_slowed_down(whole: System) -> None:
+    """The wrong guesses come from an address of their own, so that the other tests are not slowed down."""
     transport = httpx.AsyncHTTPTransport(local_address="127.0.0.9")
     async with httpx.AsyncClient(base_url=whole.url("desk"), transport=transport) as guesser:
         wrong = [await guesser.post("/login", data={"token": f"guess {number}"}) for number in range(6)]

@@ -1,4 +1,4 @@
-"""What an operator confirms at the desk is done: not before, not for another site's form, and once for two clicks."""
+"""The desk does an action when it is confirmed: not before, not by another site's form, and once for two clicks."""
 
 import json
 import re
@@ -38,7 +38,7 @@ async def desk(whole: System) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def letters(desk: httpx.AsyncClient, *keys: str) -> list[int]:
-    """Return the offsets of the dead letters that speak of the listings."""
+    """Return the offsets of the dead letters of these listings."""
     pages = [await desk.get("/dead-letters", params={"names": key}) for key in keys]
     return sorted({int(offset) for page in pages for offset in re.findall(r"/dead-letter\?offset=(\d+)", page.text)})
 
@@ -85,7 +85,7 @@ def unknown_feed(key: str) -> bytes:
 
 
 async def sent(whole: System, keys: list[str]) -> int:
-    """How many records of these listings there are, each as it was sent first."""
+    """Return the number of records of these listings; each must equal the record that was sent first."""
     records = [record for record in await whole.records("listing-seen") if record.key and record.key.decode() in keys]
     assert all(record.value == unknown_feed(record.key.decode()) for record in records)
     return len(records)
@@ -129,7 +129,7 @@ async def test_variants_are_made_anew_once(namespace: Namespace, tmp_path: Path)
 
 
 def looks(whole: System) -> list[int]:
-    """How many photos each look at the feed has found to be made anew."""
+    """Return the `photos` field of each `desk-rebuilt` line in the desk's log."""
     lines = [json.loads(line) for line in whole.log("desk").splitlines() if '"desk-rebuilt"' in line]
     return [line["photos"] for line in lines]
 
@@ -202,7 +202,7 @@ async def is_between(look: Callable[[], Awaitable[datetime | None]], low: dateti
 
 
 async def is_gone(whole: System, key: str, photos: int) -> bool:
-    """Whether every photo's removal was said, each once."""
+    """Return True if `image-removed` was published for all photos of the listing, once for each."""
     removed = [event["image_id"] for event in await whole.events("image-removed", key)]
     assert len(removed) == len(set(removed)) <= photos
     return len(removed) == photos

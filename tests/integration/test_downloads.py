@@ -42,12 +42,12 @@ async def test_two_downloaders_request_each_photo_once(namespace: Namespace, tmp
         for key in keys:
             await ask_for(whole, "image-outdated", key, await whole.images(key))
 
-        async def all_heard() -> bool:
+        async def all_read() -> bool:
             code, output = await whole.run("imagectl", "status", "--json")
             assert code == 0, output
             return not any(json.loads(output)["lag"]["downloader"].values())
 
-        await until(all_heard, "the downloaders to hear all")
+        await until(all_read, "the downloaders to read all events")
         assert set(Counter((request.listing_key, request.photo) for request in mls.image_log).values()) == {1}
         assert mls.image_requests == 8 * 6
         for name in ("downloader", "downloader-2"):

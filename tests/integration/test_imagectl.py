@@ -144,7 +144,7 @@ async def test_a_listing_an_image_and_a_url_are_explained(whole: System, mls: Sa
 
 @pytest.fixture
 async def to_kafka(whole: System) -> AsyncIterator[Proxy]:
-    """A way to Kafka that can be cut; it is where a command begins to ask."""
+    """Yield a proxy to Kafka that a test can interrupt; commands use it as their broker."""
     async with proxy_to(whole.namespace.servers.kafka) as proxy:
         yield proxy
 
@@ -232,7 +232,7 @@ async def test_a_watched_status_is_a_live_screen_until_ctrl_c(
                 (to_mongo, "MongoDB", to_mongo.refuse),
             ):
                 cut()
-                await until(partial(says, terminal, f"{name}: "), f"{name} to be said to be away")
+                await until(partial(says, terminal, f"{name}: "), f"{name} to be reported as unavailable")
                 assert "this is how it stood at" in terminal.screen
                 assert await displayed(terminal, before + 1)
                 server.restore()
@@ -247,7 +247,7 @@ async def test_a_watched_status_is_a_live_screen_until_ctrl_c(
 
 
 async def displayed(terminal: Terminal, at_least: int = 1) -> int | None:
-    """How many listings of the first feed the screen says are displayed, if so many."""
+    """Return the number of displayed listings of the first feed on the screen; None if it is less than `at_least`."""
     found = re.search(r"displayed +([\d,]+)", terminal.screen)
     return int(found[1].replace(",", "")) if found and int(found[1].replace(",", "")) >= at_least else None
 

@@ -96,7 +96,7 @@ class Imagectl:
         self._env = namespace.env(feeds=folder / "feeds.toml")
 
     async def run(self, command: str, *form: str) -> dict[str, Any]:
-        """Run a command; return its exit code and what it printed, but for names and times of this run."""
+        """Run a command; return its exit code and output, with names and times of this run replaced."""
         arguments = [
             str(self._folder / "listings.ndjson") if argument == "LISTINGS" else argument
             for argument in command.split()
@@ -108,7 +108,7 @@ class Imagectl:
         return {"exit code": done.exit_code, "printed": self._lasting(printed), "said": self._lasting(errors)}
 
     def _lasting(self, found: Any) -> Any:
-        """Replace what differs from run to run, at any depth."""
+        """Return the value with all texts and ports that differ from run to run replaced, at any depth."""
         if isinstance(found, dict):
             shortened = {"findings": found["findings"][:1]} if "findings" in found else {}
             return {self._text(name): self._lasting(value) for name, value in (found | shortened).items()}
@@ -119,7 +119,7 @@ class Imagectl:
         return "(a port)" if found in self._namespace.ports.values() else found
 
     def _text(self, text: str) -> str:
-        """Replace names of the namespace, ports, this machine, times and distances."""
+        """Return the text with names of the namespace and the machine, ports, times and distances replaced."""
         namespace, servers = self._namespace, self._namespace.servers
         for name, value in {
             "feeds.toml": str(self._folder / "feeds.toml"), "listings.ndjson": str(self._folder / "listings.ndjson"),
@@ -137,7 +137,7 @@ class Imagectl:
 
 @pytest.fixture
 async def database(namespace: Namespace) -> AsyncIterator[mongo.Database]:
-    """The golden documents, with the indexes but for those that delete old documents."""
+    """A database of the golden documents, with all indexes except those that delete old documents."""
     async with mongo.connect(namespace.servers.mongo, namespace.db) as opened:
         await mongo.apply_indexes(opened)
         for collection in ("attempts", "dead_letters"):
@@ -154,7 +154,7 @@ async def database(namespace: Namespace) -> AsyncIterator[mongo.Database]:
 
 @pytest.fixture
 async def imagectl(namespace: Namespace, database: mongo.Database, tmp_path: Path) -> Imagectl:
-    """The commands, with topics, buckets, two events and two dead letters."""
+    """A runner of commands on a namespace with topics, buckets, two events and two dead letters."""
     found = Imagectl(namespace, tmp_path)
     assert (await found.run("init", "--json"))["exit code"] == 0
     for collection in ("attempts", "dead_letters"):
@@ -186,7 +186,7 @@ async def test_the_json_of_every_command_stays(imagectl: Imagectl) -> None:
 
 
 async def test_a_sweep_is_asked_for_and_shown_as_ever(imagectl: Imagectl, database: mongo.Database) -> None:
-    """The test answers in the scheduler's place, in the document of the sweep."""
+    """The test writes the result of the sweep in the scheduler's place."""
     sweeping = asyncio.create_task(imagectl.run("sweep freshness --feed proptx-idx --dry-run", "--json"))
     wish = (await until(lambda: database["sweeps"].find_one({"wish": {"$exists": True}}), "the wish"))["wish"]
     (swept,) = (sweep for sweep in golden_files.read("mongo/sweeps") if sweep["_id"] == "proptx-idx")

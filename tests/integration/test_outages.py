@@ -172,14 +172,14 @@ async def test_work_continues_after_an_outage_of_kafka(
         await wait_until_ready(whole)
         await downloaded(whole, 30)
 
-        async def all_said() -> bool:
+        async def all_published() -> bool:
             keys = [str(record["ListingKey"]) for record in mls.properties()]
             downloaded_ids = {
                 event["image_id"] for key in keys for event in await whole.events("image-downloaded", key)
             }
             return len(downloaded_ids) == 30
 
-        await until(all_said, "all news")
+        await until(all_published, "an event for each photo")
         assert mls.image_requests == 30
         for name in SERVICES:
             assert "Traceback" not in whole.log(name), whole.log(name)

@@ -31,11 +31,11 @@ def record_of(mls: Sandbox, key: str) -> Mapping[str, Any]:
 async def wait_for_evidence(whole: System, key: str, count: int) -> list[dict[str, Any]]:
     """Wait until there is evidence of `count` removals of a listing, at most the contract's 30 s; return the lines."""
 
-    async def all_said() -> list[dict[str, Any]] | None:
+    async def all_published() -> list[dict[str, Any]] | None:
         events = await whole.events("image-removed", key)
         return events if len(events) == count else None
 
-    return await until(all_said, f"{count} removals of {key}", seconds=30)
+    return await until(all_published, f"{count} removals of {key}", seconds=30)
 
 
 async def imagectl(whole: System, *arguments: str) -> str:

@@ -97,10 +97,10 @@ async def test_copies_of_a_feed_without_a_web_api_are_rechecked_conditionally(
 
     await until(both_are_due, "both to be rechecked")  # a check by schedule may run at this moment
 
-    async def all_asked() -> bool:
+    async def both_requested() -> bool:
         return len({request.photo for request in mls_with_api.image_log}) == 2
 
-    await until(all_asked, "two conditional requests")
+    await until(both_requested, "two conditional requests")
     assert {request.status for request in mls_with_api.image_log} == {304}
     assert await until(all_downloaded, "two photos") == before
 

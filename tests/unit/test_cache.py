@@ -47,7 +47,7 @@ class Setup:
         return [found[key] for key in keys]
 
     async def begin(self, *keys: str) -> asyncio.Task[list[str]]:
-        """Return a caller that has asked for the keys and waits for them."""
+        """Start a caller that requests the keys; return its task once it waits for them."""
         caller = asyncio.create_task(self.get(*keys))
         await settle()
         return caller

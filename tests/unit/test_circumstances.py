@@ -1,4 +1,4 @@
-"""What is said of a listing, an image or a URL of which nothing is recorded."""
+"""What does imagectl advise about a listing, an image or a URL without a record?"""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What is made of a dead letter, whatever is in it."""
+"""How is a dead letter read, whatever its content?"""
 
 from typing import Any
 
@@ -93,7 +93,7 @@ def test_a_letter_names_a_listing_by_its_key_or_in_its_value(letter: DeadLetter,
     assert letter.names(listing_key) == names
 
 
-def test_letters_are_counted_from_none_on() -> None:
+def test_the_count_of_dead_letters_begins_at_0() -> None:
     registry = CollectorRegistry()
     DeadLetters(Broker("nowhere"), "t.", "janitor", lambda: NOW, registry)
     assert registry.get_sample_value("listing_images_dead_letters_total", {"topic": "t.listing-seen"}) == 0

@@ -1,4 +1,4 @@
-"""Who gets in at the desk, and what keeps everyone else out."""
+"""Who may use the desk, and how are others kept out?"""
 
 import base64
 
@@ -93,7 +93,7 @@ def test_programs_show_the_token_as_bearer_or_as_a_password(header: str, token: 
 
 
 @pytest.mark.parametrize("path", ["/", "/listings?feed=a&key=%2F%2Fb", "/listing?key=a//b#photo-1"])
-def test_one_is_sent_back_to_where_one_was(path: str) -> None:
+def test_a_path_of_the_desk_is_kept_for_after_sign_in(path: str) -> None:
     assert access.here(path) == path
 
 

@@ -1,4 +1,4 @@
-"""A server's clock is told apart from ours by what its answer proves, and no more."""
+"""The doctor reports the difference of clocks that a server's answer proves, and no more."""
 
 from datetime import timedelta
 
@@ -19,7 +19,7 @@ from tests.builders import NOW, a_feed, after
         (-31, 30),
     ],
 )
-def test_clocks_differ_by_what_neither_the_way_nor_whole_seconds_explain(server_seconds: float, apart: float) -> None:
+def test_the_least_skew_allows_for_travel_time_and_whole_seconds(server_seconds: float, apart: float) -> None:
     assert doctor.least_skew(NOW, after(server_seconds), after(1)) == timedelta(seconds=apart)
 
 

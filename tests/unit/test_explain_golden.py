@@ -1,4 +1,4 @@
-"""What `imagectl explain`, `status` and `compliance` say stays as it is: operators and their scripts look for it."""
+"""The texts of `imagectl explain`, `status` and `compliance` stay as they are: operators and scripts look for them."""
 
 import json
 from dataclasses import replace
@@ -26,7 +26,7 @@ LISTINGS = examples.listings()
 
 
 def explained(name: str) -> list[str]:
-    """Return all that is said of a listing and its photos, ten seconds after NOW."""
+    """Return the explanation of a listing and its photos, ten seconds after NOW."""
     listing, now, feed = LISTINGS[name], after(10), a_feed(max_attempts=3)
     lines = list(explain.explain_listing(listing, now))
     for photo in listing.photos:
@@ -38,7 +38,7 @@ def explained(name: str) -> list[str]:
 
 
 def replaced(attempt: Any, image_id: str) -> Any:
-    """Return the attempt as one of another image."""
+    """Return a copy of the attempt with this image id."""
     return replace(attempt, image_id=image_id)
 
 
@@ -75,7 +75,7 @@ def test_compliance_says_as_ever_what_was_removed() -> None:
 
 
 def a_status(counts: FeedCounts, ledger: str, **facts: Any) -> SystemStatus:
-    """Return how two feeds stand, one of them unused."""
+    """Return the status of two feeds, one of them unused."""
     use = of_ledger(examples.LEDGER_FEED, codec.from_document(golden_files.read("mongo/ledgers")[ledger]), after(60))
     unused = of_ledger(a_feed(name="other"), codec.from_document({}), after(60))
     until_done: dict[Priority, float | None] = {Priority.VIEWED: 2.5, Priority.ROUTINE: 7_200.0}

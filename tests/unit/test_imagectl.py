@@ -1,4 +1,4 @@
-"""Every command explains itself, and refuses what makes no sense before it touches anything."""
+"""Every command has help, and refuses senseless arguments before it changes anything."""
 
 import json
 import os
@@ -20,7 +20,7 @@ LINES_ARE_ITS_DATA = {("export",)}
 
 
 def commands(group: TyperGroup, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], TyperCommand]]:
-    """Walk the tree down to what can be run."""
+    """Yield each command of the group and its subgroups, with its path."""
     for name, found in group.commands.items():
         if isinstance(found, TyperGroup):
             yield from commands(found, (*path, name))
@@ -49,7 +49,7 @@ def test_every_command_has_help_with_an_example_and_json(path: tuple[str, ...], 
 
 
 @pytest.mark.parametrize(("path", "command"), ALL, ids=[" ".join(path) for path, _ in ALL])
-def test_what_is_to_be_given_is_named_in_capitals(path: tuple[str, ...], command: TyperCommand) -> None:
+def test_placeholders_of_values_are_in_capitals(path: tuple[str, ...], command: TyperCommand) -> None:
     given = [
         parameter
         for parameter in command.params
@@ -77,7 +77,7 @@ def test_the_readme_names_every_command() -> None:
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Settings that name no server that answers."""
+    """Set settings whose servers do not exist."""
     feeds = tmp_path / "feeds.toml"
     feeds.write_text('[feeds.sandbox]\nimage_hosts = ["images.example.com"]\n')
     monkeypatch.setenv("IMAGES_FEEDS", str(feeds))

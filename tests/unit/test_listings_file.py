@@ -1,4 +1,4 @@
-"""Which files of listings can be published, and what is said of those that cannot."""
+"""Which files of listings can be published, and how are the others reported?"""
 
 import json
 from pathlib import Path
@@ -54,7 +54,9 @@ def test_one_record_over_several_lines_is_read(tmp_path: Path) -> None:
         ("\x00\x01", 0, ["after record 0"]),
     ],
 )
-def test_what_is_no_record_is_named_by_its_place(tmp_path: Path, text: str, records: int, places: list[str]) -> None:
+def test_an_unusable_record_is_reported_with_its_place(
+    tmp_path: Path, text: str, records: int, places: list[str]
+) -> None:
     file = tmp_path / "listings"
     file.write_text(text)
     found = list(read(file))

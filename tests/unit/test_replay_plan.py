@@ -1,4 +1,4 @@
-"""What a replay is said to do is what the services then do."""
+"""Does the plan of a replay count what the services then do?"""
 
 import asyncio
 import itertools

@@ -98,7 +98,7 @@ def lower_case(answer: aiohttp.ClientResponse) -> dict[str, str]:
 
 
 async def answer_to(resolver: Resolver, question: str, **given: Any) -> dict[str, Any]:
-    """Ask; return the answer's status, headers and body."""
+    """Send a request; return the answer's status, headers and body."""
     method, path = question.partition(" (")[0].split(" ", 1)
     headers = {"Accept-Encoding": "identity", "X-Request-Id": "golden", **given.pop("headers", {})}
     answer = await resolver.http.request(
@@ -118,7 +118,7 @@ async def answer_to(resolver: Resolver, question: str, **given: Any) -> dict[str
 
 
 def shortened(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Name a body that is there already by its question, and the headers that all answers have once."""
+    """Return the answers with each repeated body replaced by its first request, and common headers listed once."""
     first: dict[str, str] = {}
     for question, answer in found.items():
         text = golden_files.to_json(answer["body"])
@@ -206,7 +206,7 @@ async def test_what_a_view_publishes_stays() -> None:
 
 
 def without_prose(value: Any) -> Any:
-    """Leave out descriptions and summaries: people read them, programs do not."""
+    """Return the value without descriptions and summaries, at any depth: people read these, programs do not."""
     if isinstance(value, dict):
         return {
             name: without_prose(part)

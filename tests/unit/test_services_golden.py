@@ -58,7 +58,7 @@ DESK = (
 
 
 async def answer_to(http: aiohttp.ClientSession, question: str) -> dict[str, Any]:
-    """Ask; return the answer's status and headers, without what differs each time."""
+    """Send a request; return the answer's status and headers, without those that differ each time."""
     method, path = question.split(" ", 1)
     path, _, form = path.partition("?") if method == "POST" else (path, "", "")
     data = dict([form.split("=")]) if form else None
@@ -75,7 +75,7 @@ async def answer_to(http: aiohttp.ClientSession, question: str) -> dict[str, Any
 
 @dataclass
 class Seen:
-    """What was seen of one running service."""
+    """Metrics, probes, groups, leases and answers of one running service."""
 
     groups: list[str] = field(default_factory=list)
     topics: list[str] = field(default_factory=list)
@@ -89,7 +89,7 @@ class Seen:
 
 
 class Watching:
-    """Notes what the services create, each under the service that does."""
+    """Notes the collectors, consumer groups and leases that each service creates."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.seen = {service: Seen() for service in SERVICES}
@@ -147,7 +147,7 @@ class Watching:
 
 @pytest.fixture(scope="module")
 async def seen() -> Mapping[str, Seen]:
-    """What was seen of each service."""
+    """What each service showed, by the service's name."""
     taken: set[int] = set()
     where: dict[str, Any] = {f"{service}_port": ports.choose(taken) for service in SERVICES}
     settings = Settings(
@@ -183,7 +183,7 @@ def test_metrics_keep_their_types_and_labels(seen: Mapping[str, Seen]) -> None:
     golden_files.check("services/metrics", found)
 
 
-def test_metrics_show_from_the_start_what_they_ever_did(seen: Mapping[str, Seen]) -> None:
+def test_metrics_have_the_same_samples_from_the_start(seen: Mapping[str, Seen]) -> None:
     """A count that begins with its first event hides that event from alerts."""
     found = {
         service: sorted(

@@ -1,4 +1,4 @@
-"""How does a feed's queue stand? What is not due yet is not said to be done in a moment."""
+"""How does `imagectl status` describe a feed's queue? Photos that are not due yet have no time of completion."""
 
 from datetime import datetime
 
@@ -34,7 +34,7 @@ def a_status(oldest: datetime | None, in_work: int) -> SystemStatus:
     ],
     ids=["due", "given up for today", "under way, until the lease ends"],
 )
-def test_the_queue_is_said_to_be_due_only_where_it_is(
+def test_the_queue_is_estimated_only_if_photos_are_due(
     monkeypatch: pytest.MonkeyPatch, oldest: datetime, in_work: int, text: str
 ) -> None:
     monkeypatch.setattr(terminal, "run", lambda *_: (a_status(oldest, in_work), ""))

@@ -1,4 +1,4 @@
-"""What a command prints where nobody sits at a terminal: into a file, into a pipe, into a pipe that is closed."""
+"""What does a command print without a terminal: into a file, a pipe, or a closed pipe?"""
 
 import os
 import subprocess
@@ -33,7 +33,7 @@ def test_a_file_gets_a_table_neither_wrapped_nor_cut(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["config"], ["config", "--json"]])
-def test_who_closes_the_pipe_has_seen_enough(tmp_path: Path, arguments: list[str]) -> None:
+def test_a_command_ends_quietly_if_its_pipe_is_closed(tmp_path: Path, arguments: list[str]) -> None:
     (tmp_path / "feeds.toml").write_text('[feeds.sandbox]\nimage_hosts = ["images.example.com"]\n')
     seen, written = os.pipe()
     os.close(seen)
@@ -57,7 +57,7 @@ def test_a_pipe_that_closes_in_the_middle_is_no_fault(capsys: pytest.CaptureFixt
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Settings that can be used."""
+    """Set valid settings."""
     (tmp_path / "feeds.toml").write_text('[feeds.sandbox]\nimage_hosts = ["images.example.com"]\n')
     monkeypatch.chdir(tmp_path)
 

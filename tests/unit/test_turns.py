@@ -1,4 +1,4 @@
-"""When is a due photo's turn? `imagectl explain` says its place in the queue and an estimate."""
+"""When is a due photo's turn? `imagectl explain` shows its place in the queue and an estimate."""
 
 from dataclasses import replace
 from datetime import datetime

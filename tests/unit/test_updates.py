@@ -1,4 +1,4 @@
-"""An update of listings that others write at the same time: nothing of theirs is lost, nothing of ours is given up."""
+"""An update of listings that others write at the same time loses neither their changes nor its own."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -81,7 +81,7 @@ async def test_a_reading_that_the_caller_has_made_is_not_made_again() -> None:
     }  # fmt: skip
 
 
-async def test_nothing_to_change_asks_nothing_of_the_store() -> None:
+async def test_an_update_of_no_listings_makes_no_read() -> None:
     store = await a_store()
     assert await updates.update(store, [], blocked) == []
     assert store.reads == []

@@ -46,19 +46,19 @@ def test_what_is_no_time_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("seconds", "text"), [(None, "unknown"), (0, "0 s"), (119, "119 s"), (120, "2.0 min"), (86_400 * 3, "3.0 d")]
 )
-def test_how_long_is_said_in_the_unit_that_fits(seconds: float | None, text: str) -> None:
+def test_a_duration_has_the_unit_that_fits(seconds: float | None, text: str) -> None:
     assert words.duration_text(seconds) == text
 
 
 @pytest.mark.parametrize(("count", "text"), [(None, "unknown bytes"), (999, "999 bytes"), (2_500_000, "2.5 MB")])
-def test_a_size_is_said_in_the_unit_that_fits(count: int | None, text: str) -> None:
+def test_a_size_has_the_unit_that_fits(count: int | None, text: str) -> None:
     assert words.size_text(count) == text
 
 
 @pytest.mark.parametrize(
     ("count", "text"), [(0, "0 copies are"), (1, "1 copy is"), (2, "2 copies are"), (1_000, "1,000 copies are")]
 )
-def test_one_is_said_otherwise_than_many(count: int, text: str) -> None:
+def test_a_count_of_one_is_in_the_singular(count: int, text: str) -> None:
     assert words.counted(count, "copy is", "copies are") == text
 
 
@@ -66,7 +66,7 @@ def test_most_words_only_take_an_s() -> None:
     assert [words.counted(count, "listing") for count in (1, 2)] == ["1 listing", "2 listings"]
 
 
-async def test_what_is_exported_is_read_back_byte_for_byte(tmp_path: Path) -> None:
+async def test_exported_records_are_read_back_byte_for_byte(tmp_path: Path) -> None:
     found = [
         Record("t", 4, 17, NOW, b"X1", b'{"a": "\xc3\xa9"}'),
         Record("t", 4, 18, NOW, None, None),
