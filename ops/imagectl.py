@@ -50,8 +50,8 @@ class _Commands(TyperGroup):
 app = typer.Typer(
     name="imagectl",
     cls=_Commands,
-    help="Operate listing-images. Settings come from the environment and `.env`. What they leave out comes from the "
-    "stack that `make up` started here, unless they name a Kafka, a MongoDB or an object storage that is not of it.",
+    help="Operate listing-images. Settings come from the environment and `.env`. Settings that both lack come from "
+    "the stack that `make up` started here, unless one of them names another Kafka, MongoDB or object storage.",
     epilog="Example: imagectl status --help",
     no_args_is_help=True,
     rich_markup_mode=None,

@@ -29,9 +29,7 @@ def audit(
     feed: Annotated[str | None, typer.Option(metavar="FEED", help="One feed of feeds.toml; all if not given.")] = None,
     sample: Annotated[
         int | None,
-        typer.Option(
-            min=1, metavar="N", help="Look at about so many listings of each feed, and at no bucket as a whole."
-        ),
+        typer.Option(min=1, metavar="N", help="Audit about N listings of each feed, and list no bucket."),
     ] = None,
     repair: Annotated[bool, typer.Option("--repair", help="Make lost copies due; remove orphans.")] = False,
     yes: terminal.Yes = False,

@@ -18,7 +18,7 @@ from shared.kafka import Broker
 from shared.settings import Settings
 
 app = typer.Typer(
-    help="What could not be read. Look at it, send it again once what stopped it is repaired, or drop it.",
+    help="Show dead letters, requeue them, or drop them. Repair their cause before you requeue them.",
     epilog="Example: imagectl dead-letters list",
     no_args_is_help=True,
 )

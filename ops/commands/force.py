@@ -31,13 +31,15 @@ class ForceOptions:
     """The arguments and options of `imagectl force`."""
 
     listings: Annotated[list[str] | None, typer.Argument(metavar="LISTING", help="ListingKeys.")] = None
-    feed: Annotated[str | None, typer.Option(metavar="FEED", help="Only of this feed of feeds.toml.")] = None
+    feed: Annotated[str | None, typer.Option(metavar="FEED", help="Only photos of this feed.")] = None
     failed: Annotated[
         Reason | None,
-        typer.Option(metavar="REASON", help="Only what failed for this reason of docs/failures.md."),
+        typer.Option(metavar="REASON", help="Only photos that failed for this reason; see docs/failures.md."),
     ] = None
     city: Annotated[str | None, typer.Option(metavar="CITY", help="Only listings of this city.")] = None
-    priority: Annotated[Priority, typer.Option(help="How urgent: routine waits for its turn.")] = Priority.SEARCHED
+    priority: Annotated[Priority, typer.Option(help="How urgent: `routine` photos are released last.")] = (
+        Priority.SEARCHED
+    )
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count downloads, bytes and time, and change nothing.")] = (
         False
     )

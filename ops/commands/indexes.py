@@ -9,12 +9,12 @@ from shared.domain.feed import Feed
 from shared.settings import Settings
 from shared.stores import mongo
 
-app = typer.Typer(help="MongoDB's indexes.", epilog="Example: imagectl indexes apply", no_args_is_help=True)
+app = typer.Typer(help="Create MongoDB's indexes.", epilog="Example: imagectl indexes apply", no_args_is_help=True)
 
 
 @app.callback()
 def indexes() -> None:
-    """MongoDB's indexes."""
+    """Create MongoDB's indexes."""
 
 
 @app.command("apply", epilog="Example: imagectl indexes apply")

@@ -32,7 +32,7 @@ def publish(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="NDJSON, a JSON array, or OData pages of RESO Property records.")
     ],
-    feed: Annotated[str, typer.Option(metavar="FEED", help="The feed in feeds.toml that they belong to.")],
+    feed: Annotated[str, typer.Option(metavar="FEED", help="The feed in feeds.toml that the records belong to.")],
     as_json: terminal.Json = False,
 ) -> None:
     """Publish listings from a file, as an ingest would. Each is a `listing-seen` event."""

@@ -44,16 +44,16 @@ class ReplayOptions:
     listing: Annotated[str | None, typer.Option(metavar="LISTING", help="Only the events of this ListingKey.")] = None
     feed: Annotated[str | None, typer.Option(metavar="FEED", help="Only the events of this feed.")] = None
     file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Take the events from a file that `export` wrote.")
+        Path | None, typer.Option(metavar="FILE", help="Read the events from a file that `export` wrote.")
     ] = None
     rate: Annotated[
-        float, typer.Option(min=0, metavar="N", help="At most so many events a second; 0: as fast as Kafka takes them.")
+        float, typer.Option(min=0, metavar="N", help="The most events published in a second; 0: no limit.")
     ] = 200.0
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would change and what it costs, publish nothing.")
     ] = False
     resume: Annotated[
-        str | None, typer.Option(metavar="SPANS", help="Resume an interrupted replay with what it printed.")
+        str | None, typer.Option(metavar="SPANS", help="The offsets that an interrupted replay printed.")
     ] = None
     yes: terminal.Yes = False
     as_json: terminal.Json = False

@@ -133,9 +133,7 @@ def _in_words(state: SweepState, dry_run: bool) -> str:
 def removals(
     wait_seconds: Annotated[
         float,
-        typer.Option(
-            "--wait", min=0, metavar="SECONDS", help="Give up after so many seconds in which nothing was removed."
-        ),
+        typer.Option("--wait", min=0, metavar="SECONDS", help="Fail if nothing is removed for so long."),
     ] = _MAX_START_SECONDS,
     as_json: terminal.Json = False,
 ) -> None:

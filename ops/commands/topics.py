@@ -11,7 +11,9 @@ from shared.events.topics import MANIFEST
 from shared.settings import Settings
 
 app = typer.Typer(
-    help="The Kafka topics and their manifest.", epilog="Example: imagectl topics diff", no_args_is_help=True
+    help="Create Kafka's topics, or compare them with the manifest.",
+    epilog="Example: imagectl topics diff",
+    no_args_is_help=True,
 )
 
 
