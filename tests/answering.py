@@ -104,7 +104,7 @@ class Resolver:
         return self.resources.registry.get_sample_value(name, labels) or 0.0
 
     async def record(self, **facts: Any) -> Listing:
-        """Change facts of the listing KEY, whatever else is written to it meanwhile; return it as written."""
+        """Change facts of the listing KEY, again if another writes it meanwhile; return the listing as written."""
 
         async def written() -> Listing | None:
             (listing,) = await self.listings.by_key(KEY)

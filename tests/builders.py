@@ -20,12 +20,12 @@ Row = dict[str, Any]
 
 
 def after(seconds: float) -> datetime:
-    """Return the time so many seconds after NOW."""
+    """Return the time `seconds` seconds after NOW."""
     return NOW + timedelta(seconds=seconds)
 
 
 def stamp(seconds: float) -> str:
-    """Return the time so many seconds after NOW, written as in a property record."""
+    """Return the time `seconds` seconds after NOW, written as in a property record."""
     return after(seconds).isoformat().replace("+00:00", "Z")
 
 
@@ -125,7 +125,7 @@ def a_listing(*photos: Photo, key: str = KEY, feed: str = FEED, **facts: Any) ->
 
 
 def hidden(since: float = 0, remove_at: float = 5, reason: RemovalReason = RemovalReason.LISTING_INACTIVE) -> Hidden:
-    """Return what hides a listing, with the times given in seconds after NOW."""
+    """Return the Hidden of a listing; `since` and `remove_at` are seconds after NOW."""
     return Hidden(reason=reason, since=after(since), remove_at=after(remove_at))
 
 

@@ -1,4 +1,4 @@
-"""Origins for tests: real servers on loopback that answer with any bytes, and fakes of what leads to them."""
+"""Origins for tests: real servers on loopback that answer with any bytes, and a fake resolver and dialer."""
 
 import asyncio
 import ssl

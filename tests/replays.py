@@ -47,7 +47,7 @@ def a_source(of: Sequence[Record], batch_size: int = 1_000) -> EventSource:
 
 
 class KeepingBroker:
-    """A broker that keeps what is published, and is interrupted once it has so many records."""
+    """A broker that keeps what is published, and is interrupted once it has a given number of records."""
 
     def __init__(self, interrupted_at: int = 1_000) -> None:
         self.records: list[Outgoing] = []

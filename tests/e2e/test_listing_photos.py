@@ -26,7 +26,7 @@ async def expect_state(page: Page, state: str) -> None:
 
 
 async def expect_thumbnails(page: Page, count: int) -> None:
-    """Wait until so many thumbnails are painted."""
+    """Wait until `count` thumbnails are painted."""
     await expect(page.locator(f"{GALLERY} [part=thumbnail] img.here")).to_have_count(count, timeout=MAX_WAIT_MS)
 
 

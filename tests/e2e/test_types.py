@@ -1,4 +1,4 @@
-"""The component's JavaScript passes the type checker, and its `.d.ts` files are what the compiler makes of it."""
+"""The component's JavaScript passes the type checker, and its `.d.ts` files are those that the compiler generates."""
 
 import re
 import subprocess

@@ -213,7 +213,7 @@ async def test_removals_that_are_due_end_and_those_that_are_held_wait(upgraded: 
     await until(is_gone, "what was held to be removed")
 
 
-async def test_commands_read_what_was_recorded(upgraded: Upgraded) -> None:
+async def test_commands_read_the_records_of_the_dump(upgraded: Upgraded) -> None:
     evidence = await upgraded.imagectl("compliance", "--from", "2026-11-01", "--to", "2999-01-01")
     before = [
         line["document"] for line in V1.read("documents") if line["collection"] == "removals" and "document" in line

@@ -59,7 +59,7 @@ async def test_no_page_is_shown_to_a_stranger(stranger: httpx.AsyncClient, path:
 
 
 @pytest.mark.parametrize("path", [*PAGES, "/login", "/static/desk.css", "/healthz"])
-async def test_every_answer_forbids_what_is_not_ours(desk: httpx.AsyncClient, path: str) -> None:
+async def test_every_answer_forbids_content_of_other_origins(desk: httpx.AsyncClient, path: str) -> None:
     answer = await desk.get(path)
     policy = dict(part.strip().split(" ", 1) for part in answer.headers["Content-Security-Policy"].split(";"))
     assert policy["default-src"] == "'none'"
@@ -174,7 +174,7 @@ async def test_a_listing_without_photos_says_why_first(
     await whole.wait_until_downloaded(key, 4)
 
 
-async def test_what_the_mls_sends_is_text(whole: System, mls: Sandbox, desk: httpx.AsyncClient, key: str) -> None:
+async def test_text_of_the_mls_is_escaped(whole: System, mls: Sandbox, desk: httpx.AsyncClient, key: str) -> None:
     record = record_of(mls, key, ListingKey=f"{HOSTILE}{key}", City=HOSTILE, StandardStatus="Active")
     for row in record["Media"]:
         row["ShortDescription"] = HOSTILE

@@ -37,7 +37,7 @@ async def test_a_file_is_published(whole: System, mls: Sandbox, key: str, tmp_pa
     await whole.wait_until_downloaded(key, 4)
 
 
-async def test_what_cannot_be_published_is_named_and_the_rest_goes_out(
+async def test_unusable_records_are_reported_and_the_others_published(
     whole: System, mls: Sandbox, key: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "listings.ndjson"
@@ -66,7 +66,7 @@ async def test_what_cannot_be_published_is_named_and_the_rest_goes_out(
         (["compliance", "--from", "yesterday", "--to", "now"], "'yesterday' is not a time"),
     ],
 )
-async def test_a_wrong_call_says_what_to_do(whole: System, arguments: list[str], message: str) -> None:
+async def test_a_wrong_command_is_refused_with_advice(whole: System, arguments: list[str], message: str) -> None:
     code, output = await whole.run("imagectl", *arguments)
     assert (code, message in output) == (1, True), output
     assert "Traceback" not in output
@@ -100,7 +100,7 @@ async def test_topics_and_the_rest_are_applied_again_without_harm(whole: System)
     ],
     ids=lambda arguments: arguments[0],
 )  # fmt: skip
-async def test_topics_that_are_missing_are_said_with_what_creates_them(
+async def test_missing_topics_are_reported_with_the_command_that_creates_them(
     whole: System, tmp_path: Path, arguments: list[str]
 ) -> None:
     (tmp_path / "listing.json").write_text('{"ListingKey": "X1"}')
@@ -260,7 +260,7 @@ async def is_well(terminal: Terminal) -> bool:
     return await says(terminal, "displayed") and "this is how it stood" not in terminal.screen
 
 
-async def test_a_status_watched_by_a_machine_is_a_line_a_look(whole: System, to_kafka: Proxy) -> None:
+async def test_status_watch_with_json_prints_one_line_for_each_look(whole: System, to_kafka: Proxy) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "ops.imagectl", "status", "--watch", "--json",
         cwd=PROJECT, env={**os.environ, **whole.env, "IMAGES_KAFKA": to_kafka.address}, stdout=asyncio.subprocess.PIPE,

@@ -185,7 +185,7 @@ async def test_the_json_of_every_command_stays(imagectl: Imagectl) -> None:
     golden_files.check("imagectl/words", words)
 
 
-async def test_a_sweep_is_asked_for_and_shown_as_ever(imagectl: Imagectl, database: mongo.Database) -> None:
+async def test_the_json_of_a_requested_sweep_stays(imagectl: Imagectl, database: mongo.Database) -> None:
     """The test writes the result of the sweep in the scheduler's place."""
     sweeping = asyncio.create_task(imagectl.run("sweep freshness --feed proptx-idx --dry-run", "--json"))
     wish = (await until(lambda: database["sweeps"].find_one({"wish": {"$exists": True}}), "the wish"))["wish"]

@@ -77,7 +77,7 @@ async def wait_until_ready(whole: System) -> None:
 
 
 async def downloaded(whole: System, photos: int) -> None:
-    """Wait until so many photos are recorded as downloaded."""
+    """Wait until this number of photos are recorded as downloaded."""
     async with mongo.connect(whole.namespace.servers.mongo, whole.namespace.db) as database:
 
         async def all_downloaded() -> bool:
@@ -90,7 +90,7 @@ async def downloaded(whole: System, photos: int) -> None:
 
 
 async def under_way(mls: Sandbox, requests: int) -> None:
-    """Wait until the origin has had so many requests."""
+    """Wait until the origin has had this number of requests."""
 
     async def is_under_way() -> bool:
         return mls.image_requests >= requests

@@ -52,7 +52,7 @@ class Invariants:
                 self._check_opens(image["id"], urls)
 
     def check_photo(self, image_id: str, shown: Copy | Absent | None) -> None:
-        """Check what is shown of a photo; None is a photo that is unknown."""
+        """Check the answer for a photo: `shown` is its copy, its absence, or None if the photo is unknown."""
         if shown is not None:
             self._check_is_shown(image_id)
         if isinstance(shown, Copy):
@@ -274,7 +274,7 @@ def _is_older(record: Mapping[str, object], last: Mapping[str, object]) -> bool:
 
 
 def _most_in(seconds: float, times: Sequence[float]) -> int:
-    """Return the largest number of the times that fall into any window of so many seconds."""
+    """Return the largest number of the times that fall into any window of `seconds`."""
     most = first = 0
     for last, time in enumerate(times):
         while times[first] <= time - seconds + 1e-6:

@@ -46,7 +46,7 @@ class Process(Generic[Service]):
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def trouble_after(self, steps: int, kind: Trouble) -> None:
-        """Plan a trouble after so many further steps."""
+        """Plan a trouble after `steps` more steps."""
         self._trouble = steps, kind
 
     def heal(self) -> None:

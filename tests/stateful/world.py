@@ -167,7 +167,7 @@ class World:
         return to_millisecond(START + timedelta(seconds=self.loop.time()))
 
     def elapse(self, seconds: float) -> None:
-        """Let so many seconds pass, in which all running tasks go on."""
+        """Let `seconds` pass, while all running tasks go on."""
         self.loop.run_until_complete(asyncio.sleep(seconds))
 
     def close(self) -> None:

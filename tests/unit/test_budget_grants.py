@@ -1,4 +1,4 @@
-"""What the origin budget grants: limits and shares, planned times, slots, and what ends and expires."""
+"""What the origin budget grants: limits and shares, planned times, slots, and how slots end and expire."""
 
 from typing import Any
 

@@ -304,7 +304,7 @@ class Workers(RuleBasedStateMachine):
         pytest.fail(f"nothing is granted any more: {self.feed} {self.ledger} {grant} {now}")
 
     def worker_time(self, skew_micros: int) -> datetime:
-        """Return what the clock of a worker shows now that differs by so much from the store's."""
+        """Return the time now by a worker's clock that is `skew_micros` microseconds ahead of the store's."""
         return at(self.now + self.store_ahead_micros + skew_micros)
 
     def true_time(self, at_worker: datetime, skew_micros: int) -> int:

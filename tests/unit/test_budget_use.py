@@ -67,14 +67,14 @@ def test_a_request_is_granted_if_and_only_if_some_of_each_window_remains(steps: 
     assert is_granted_now == (min(windows["hour"], windows["day"], windows["bytes_hour"]) > 0)
 
 
-def test_an_open_breaker_is_told_with_its_reason() -> None:
+def test_an_open_breaker_is_reported_with_its_reason() -> None:
     closed, is_open = Ledger(), Ledger(breaker=Breaker(Reason.FORBIDDEN, 2.0, Moment(1)), reason="10 in a row")
     assert of_ledger(a_feed(), closed, NOW).suspensions == []
     (suspension,) = of_ledger(a_feed(), is_open, NOW).suspensions
     assert suspension.in_words() == "its breaker is open: 10 in a row"
 
 
-def test_a_throttling_is_told_until_it_ends() -> None:
+def test_a_throttling_is_reported_until_it_ends() -> None:
     budget = a_budget()
     budget.end(budget.take(1, 0, VIEWED), 0, Failure(Reason.THROTTLED, wait_seconds=60))
     (suspension,) = budget.use(59).suspensions
@@ -84,7 +84,7 @@ def test_a_throttling_is_told_until_it_ends() -> None:
 
 
 @pytest.mark.parametrize(("lasting", "until"), [(None, None), (timedelta(hours=2), after(7_200))])
-def test_an_operators_pause_is_told_until_it_ends(lasting: timedelta | None, until: Any) -> None:
+def test_an_operators_pause_is_reported_until_it_ends(lasting: timedelta | None, until: Any) -> None:
     stored = pause.paused(codec.to_document(Ledger()), "by hand", NOW, lasting)
     ledger, resumed = codec.from_document(stored), codec.from_document(pause.resumed(stored))
     use = of_ledger(a_feed(), ledger, after(7_199))

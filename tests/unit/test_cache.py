@@ -1,4 +1,4 @@
-"""The read-through cache: how long entries answer, what invalidates them, and what holds during an outage."""
+"""The read-through cache: how long entries answer, what invalidates them, and how it answers during an outage."""
 
 import asyncio
 import weakref

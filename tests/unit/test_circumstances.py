@@ -15,7 +15,7 @@ from ops import circumstances
         ("https://a.example.com/1.jpg", 2, False, ["2 records of listing-seen yet to be read", "letter for letter"]),
     ],
 )
-def test_what_to_check_is_said_and_no_more_than_is_known(
+def test_advice_depends_on_the_subject_and_the_unread_records(
     what: str, waiting: int, named: bool, phrases: list[str]
 ) -> None:
     lines = list(circumstances.what_to_check(what, waiting, is_named=named))

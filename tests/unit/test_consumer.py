@@ -1,4 +1,4 @@
-"""How records become batches, when they are acknowledged, and when a topic stands still; Faust's stream is a list."""
+"""How records become batches, when they are acknowledged, and when a topic is stuck; a list replaces Faust's stream."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence

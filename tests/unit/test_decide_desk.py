@@ -121,5 +121,5 @@ def test_a_url_is_shown_as_its_host(url: str, host: str) -> None:
     ("seconds", "words"),
     [(0, "0 s ago"), (-119, "119 s ago"), (-120, "2 min ago"), (7_200, "in 2 h"), (200_000, "in 2 d")],
 )
-def test_a_time_is_said_as_a_distance(seconds: float, words: str) -> None:
+def test_a_time_is_shown_as_its_distance_from_now(seconds: float, words: str) -> None:
     assert decide.ago(after(seconds), NOW) == words

@@ -81,7 +81,7 @@ def test_a_gone_listing_is_hidden_at_once_and_shown_when_the_mls_has_it_again() 
 
 
 def checked(name: str, days: float, **facts: Any) -> Photo:
-    """Return a downloaded photo whose copy was last checked so many days before NOW."""
+    """Return a downloaded photo whose copy was last checked `days` days before NOW."""
     photo = a_downloaded_photo(name, copy=a_copy(name, checked_at=NOW - timedelta(days=days)))
     return replace(photo, **facts)
 

@@ -89,7 +89,7 @@ def test_a_grey_photo_stays_grey(tmp_path: Path, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", ["photo.html", "photo.jpg", "photo", "photo.webp"])
-def test_the_format_is_told_by_the_bytes_whatever_the_files_name(tmp_path: Path, name: str) -> None:
+def test_the_format_is_recognized_by_the_bytes_whatever_the_files_name(tmp_path: Path, name: str) -> None:
     encoded = encode(tmp_path, pictures.encoded(COLOURFUL, "PNG"), name=name)
     assert isinstance(encoded, Encoded)
     assert (encoded.content_type, encoded.extension) == ("image/png", "png")

@@ -105,5 +105,5 @@ def test_a_path_of_the_desk_is_kept_for_after_sign_in(path: str) -> None:
         "/ok\r\nX: y",
     ],
 )  # fmt: skip
-def test_nobody_is_sent_elsewhere_after_signing_in(elsewhere: str) -> None:
+def test_sign_in_never_redirects_to_another_site(elsewhere: str) -> None:
     assert access.here(elsewhere) == "/"

@@ -24,6 +24,6 @@ def test_a_line_goes_through_its_points() -> None:
     assert charts.line([(0.0, 0), (0.5, 5), (1.0, 10)]).line == "0.0,120.0 300.0,60.0 600.0,0.0"
 
 
-def test_nothing_is_drawn_of_nothing() -> None:
+def test_charts_without_points_are_empty() -> None:
     assert charts.columns([]).bars == ()
     assert charts.line([]).line == ""

@@ -37,7 +37,7 @@ def test_a_feed_that_left_the_file_and_is_still_shown_is_a_fault() -> None:
     assert found.message.startswith("40 of its listings are displayed, but it is not in feeds.toml")
 
 
-def test_a_variable_that_is_no_setting_is_a_fault_with_the_one_that_may_be_meant() -> None:
+def test_an_unknown_variable_is_a_fault_with_the_most_similar_setting() -> None:
     near, far = doctor.check_variables({"IMAGES_LOGLEVEL": "IMAGES_LOG_LEVEL", "IMAGES_ZZZ": ""})
     assert (near.what, near.state, near.advice) == ("IMAGES_LOGLEVEL", State.FAULT, "set IMAGES_LOG_LEVEL instead")
     assert (far.what, far.advice) == ("IMAGES_ZZZ", "see .env.example")

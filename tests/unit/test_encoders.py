@@ -91,7 +91,7 @@ def cpu_seconds(process: psutil.Process) -> float:
 
 
 async def busy(number: int, before: dict[psutil.Process, float]) -> list[psutil.Process]:
-    """Wait until so many children are busy, by their CPU seconds `before`, and return them."""
+    """Wait until at least `number` children have used 0.1 s of CPU since `before`, and return them."""
 
     def found() -> list[psutil.Process]:
         return [child for child, seconds in before.items() if cpu_seconds(child) > seconds + 0.1]

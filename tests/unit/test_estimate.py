@@ -1,4 +1,4 @@
-"""How long downloads take at least, by a feed's limits and what is used of them."""
+"""The least time that downloads take, by a feed's limits and how much of them is used."""
 
 from typing import Any
 

@@ -42,25 +42,25 @@ def replaced(attempt: Any, image_id: str) -> Any:
     return replace(attempt, image_id=image_id)
 
 
-def test_explain_says_as_ever_why_a_listing_is_as_it_is() -> None:
+def test_explanations_of_listings_stay() -> None:
     golden_files.check("imagectl/explain", {name: explained(name) for name in LISTINGS})
 
 
-def test_explain_says_as_ever_what_keeps_a_feed_silent() -> None:
+def test_explanations_of_a_silent_feed_stay() -> None:
     feed, stored = examples.LEDGER_FEED, golden_files.read("mongo/ledgers")
     uses = {name: of_ledger(feed, codec.from_document(document), after(60)) for name, document in stored.items()}
     found = {name: circumstances.explain_feed(feed, use) for name, use in uses.items()}
     golden_files.check("imagectl/explain-feeds", found)
 
 
-def test_explain_says_as_ever_what_to_check() -> None:
+def test_advice_of_explain_stays() -> None:
     questions = [("X1", 0, False), ("X1", 2, False), ("a b", 0, True), ("https://photos.example.com/1.jpg", 0, False)]
     found = {f"{what} {waiting} {named}": list(circumstances.what_to_check(what, waiting, is_named=named))
              for what, waiting, named in questions}  # fmt: skip
     golden_files.check("imagectl/explain-unknown", found)
 
 
-def test_times_are_said_as_ever() -> None:
+def test_texts_of_times_stay() -> None:
     seconds = [-200_000, -86_400, -7_200, -120, -1, 0, 1, 119, 120, 7_200, 172_800]
     found = {str(second): explain.time_text(after(second), NOW) for second in seconds} | {
         "none": explain.time_text(None, NOW)
@@ -68,7 +68,7 @@ def test_times_are_said_as_ever() -> None:
     golden_files.check("imagectl/times", found)
 
 
-def test_compliance_says_as_ever_what_was_removed() -> None:
+def test_descriptions_of_removals_stay() -> None:
     found = {name: list(compliance.describe_listing(listing, examples.REMOVALS)) for name, listing in LISTINGS.items()}
     found |= {removal.id: [compliance.describe_removal(removal)] for removal in examples.REMOVALS}
     golden_files.check("imagectl/compliance", found)
@@ -105,7 +105,7 @@ STATUSES = {
 
 
 @pytest.mark.parametrize("form", [[], ["--json"]], ids=["words", "json"])
-def test_status_shows_the_same_as_ever(monkeypatch: pytest.MonkeyPatch, form: list[str]) -> None:
+def test_the_text_of_status_stays(monkeypatch: pytest.MonkeyPatch, form: list[str]) -> None:
     found = {}
     for name, status in STATUSES.items():
         for fault in ("", "Kafka: no answer")[: 2 if name == "frozen" else 1]:

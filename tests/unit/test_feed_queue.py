@@ -34,7 +34,7 @@ class FakeHandler:
 
 
 def requested(**events: int) -> Requested:
-    """Return so many events of each listing key."""
+    """Return events for each listing key, in the given number."""
     return {("feed", key): cast("Any", [object()] * count) for key, count in events.items()}
 
 

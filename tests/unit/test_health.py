@@ -1,4 +1,4 @@
-"""What does /healthz answer, and what is logged of dependencies?"""
+"""What does /healthz answer, and which faults of dependencies are logged?"""
 
 import asyncio
 

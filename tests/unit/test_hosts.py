@@ -106,5 +106,5 @@ def test_a_text_that_programs_read_as_different_hosts_is_no_host(host: str) -> N
 
 
 @pytest.mark.parametrize(("host", "expected"), [("8.8.8.8", True), ("2606:4700::1", True), ("8.example.com", False)])
-def test_addresses_and_names_are_told_apart(host: str, expected: bool) -> None:
+def test_addresses_are_distinguished_from_names(host: str, expected: bool) -> None:
     assert is_address(host) is expected

@@ -36,7 +36,7 @@ def test_aiohttp_has_the_methods_that_our_connection_overrides(method: str, para
     assert method in vars(http_server._Connection)
 
 
-def test_aiohttp_has_what_our_server_passes_on() -> None:
+def test_aiohttp_has_the_options_that_our_server_passes_on() -> None:
     options = inspect.signature(web.RequestHandler).parameters
     assert {"manager", "loop", "access_log", "max_line_size", "keepalive_timeout"} <= set(options)
 

@@ -131,7 +131,7 @@ def test_the_stack_started_here_is_used_unless_a_server_of_another_is_named(
         ("export nothing --from 1h", "there is no topic 'nothing'"),
     ],
 )
-def test_an_order_that_makes_no_sense_is_refused_with_what_to_do(line: str, message: str) -> None:
+def test_a_senseless_command_is_refused_with_advice(line: str, message: str) -> None:
     done = RUNNER.invoke(app, line.split())
     assert done.exit_code == 1
     assert message in " ".join(done.stderr.split())

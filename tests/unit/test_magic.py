@@ -43,7 +43,7 @@ JPEG_FILE = pictures.encoded(PICTURE, "JPEG", progressive=True, restart_marker_r
         (b" \xff\xd8\xff", None),
     ],
 )
-def test_a_format_is_told_by_its_first_bytes(tmp_path: Path, head: bytes, kind: Kind | None) -> None:
+def test_a_format_is_recognized_by_its_first_bytes(tmp_path: Path, head: bytes, kind: Kind | None) -> None:
     assert magic.kind_of(pictures.written(tmp_path, head)) == kind
     assert magic.kind_of(pictures.written(tmp_path, head + bytes(100) if head else b"")) == kind
 

@@ -85,7 +85,7 @@ def test_a_task_that_waits_is_woken_when_its_process_frees_slots() -> None:
     assert run_simulated(story()) == 0
 
 
-def test_a_worker_that_gets_nothing_within_two_seconds_is_told_when_to_ask_again() -> None:
+def test_a_worker_without_a_grant_after_two_seconds_learns_when_to_ask_again() -> None:
     async def story() -> None:
         feed, worker = a_feed(concurrency=1), a_worker(CountedLedgers())
         await worker.take(feed, 1, ROUTINE)

@@ -163,7 +163,7 @@ def test_the_values_of_metrics_labels_stay() -> None:
     golden_files.check("names/label-values", found)
 
 
-async def test_what_comes_of_an_announcement_is_counted_under_the_same_names() -> None:
+async def test_outcomes_of_recording_keep_their_names() -> None:
     registry, listings = CollectorRegistry(), MemoryListings(Renderer("https://cdn.example.com"))
     dead_letters = DeadLetters(Broker("nowhere:9"), "", "scheduler", utc_now, registry)
     await Recorder(listings, {FEED: a_feed()}, dead_letters, utc_now, registry).record([])

@@ -14,7 +14,7 @@ GONE, OPT_OUT = RemovalReason.LISTING_INACTIVE, RemovalReason.OPT_OUT
 
 
 def own(key: str, at: float, **fields: Any) -> Row:
-    """Return a row with a timestamp of its own, so many seconds after NOW."""
+    """Return a row with a timestamp of its own, `at` seconds after NOW."""
     return a_row(key, MediaModificationTimestamp=stamp(at), **fields)
 
 
@@ -401,7 +401,7 @@ def play(case: Case) -> tuple[Listing, bool]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_announcements_make_of_a_listing_what_the_case_says(name: str) -> None:
+def test_announcements_lead_to_the_listing_of_the_case(name: str) -> None:
     case = CASES[name]
     listing, is_changed = play(case)
     assert [photo.object_id for photo in listing.photos] == case.shows.split()

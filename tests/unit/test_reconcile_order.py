@@ -71,7 +71,7 @@ def lives_and_arrivals(draw: st.DrawFn) -> tuple[list[Announced], list[Announced
 
 
 def facts(listing: Listing | None) -> object:
-    """Return what the MLS decides of a listing, without copies and our own times."""
+    """Return the facts of a listing that the MLS decides, without copies and our own times."""
     assert listing is not None
     photos = [
         (photo.object_id, photo.media_key, photo.url, photo.url_keys, photo.order, photo.caption, photo.announced_at)

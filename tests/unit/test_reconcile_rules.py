@@ -31,7 +31,7 @@ A, B = a_row("a"), a_row("b")
 
 
 def own(key: str, at: float) -> Row:
-    """Return a row with a timestamp of its own, so many seconds after NOW."""
+    """Return a row with a timestamp of its own, `at` seconds after NOW."""
     return a_row(key, MediaModificationTimestamp=stamp(at))
 
 

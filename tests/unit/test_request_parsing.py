@@ -49,7 +49,9 @@ def test_parameters_are_read_as_the_model_says_and_others_are_ignored(query: str
         (ServeQuery, f"?id=i&variant={TOO_LONG}", 413, "variant is too long"),
     ],
 )
-def test_what_the_model_does_not_allow_is_refused(model: type[Model], query: str, status: int, detail: str) -> None:
+def test_invalid_parameters_are_refused_with_status_and_detail(
+    model: type[Model], query: str, status: int, detail: str
+) -> None:
     with pytest.raises(ProblemFound) as refused:
         request_parsing.query(a_request(query), model)
     assert (refused.value.status, refused.value.detail) == (status, detail)

@@ -20,7 +20,7 @@ LISTING = f"/api/listings/{KEY}/images"
 
 
 async def events_published(resolver: Resolver, events: int) -> None:
-    """Wait until the resolver has published so many events."""
+    """Wait until the resolver has published this number of events."""
 
     async def are_published() -> bool:
         return len(resolver.broker.records) == events

@@ -1,4 +1,4 @@
-"""Twenty thousand made-up requests: none gets a 500, and no answer repeats what was sent."""
+"""Twenty thousand made-up requests: none gets a 500, and no answer repeats parts of its request."""
 
 import asyncio
 import json
@@ -93,7 +93,7 @@ HEADERS = ["Accept-Encoding", "If-None-Match", "Origin", "X-Request-Id", "Conten
 
 
 async def send(resolver: Resolver, maker: RequestMaker, count: int) -> None:
-    """Send so many requests and check their answers; a new connection is opened when one ends."""
+    """Send `count` requests and check their answers; open a new connection whenever the last has ended."""
     sent = 0
     while sent < count:
         reader, writer = await asyncio.open_connection("127.0.0.1", resolver.port)

@@ -136,7 +136,7 @@ async def test_every_answer_stays() -> None:
         golden_files.check("resolver/answers", shortened(found))
 
 
-async def test_what_the_client_has_already_is_answered_as_ever() -> None:
+async def test_answers_to_conditional_requests_stay() -> None:
     async with a_resolver(*LISTINGS, clock=lambda: NOW, serve_wait_seconds=0) as resolver:
         found = {}
         for path in (LISTING, f"/api/images/resolve?url={URL_OF_A_COPY}", f"/api/images/serve?id={IDS['downloaded']}"):
@@ -195,7 +195,7 @@ async def test_the_routes_stay() -> None:
         golden_files.check("resolver/routes", sorted(f"{method} {path}" for method, path in routes))
 
 
-async def test_what_a_view_publishes_stays() -> None:
+async def test_the_event_of_a_view_stays() -> None:
     async with a_resolver(*LISTINGS, clock=lambda: NOW, serve_wait_seconds=0) as resolver:
         await resolver.begin_waiting(SHOWN.photos[0])
         (event, *_) = resolver.broker.records

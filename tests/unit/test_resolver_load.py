@@ -1,4 +1,4 @@
-"""Load shedding, and times without events: what do clients see, and is all as before afterwards?"""
+"""How do clients see load shedding and times without events, and does the resolver recover afterwards?"""
 
 import asyncio
 from typing import Any

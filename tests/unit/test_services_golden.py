@@ -196,7 +196,7 @@ def test_metrics_have_the_same_samples_from_the_start(seen: Mapping[str, Seen]) 
     golden_files.check("services/metrics-at-start", found)
 
 
-def test_probes_answer_as_ever(seen: Mapping[str, Seen]) -> None:
+def test_answers_of_probes_stay(seen: Mapping[str, Seen]) -> None:
     found = {
         service: {
             "healthz": service_seen.alive,

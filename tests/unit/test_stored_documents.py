@@ -31,7 +31,7 @@ def written() -> dict[str, Any]:
     return {name: documents.to_document(listing, listing.revision + 1, RENDERER) for name, listing in LISTINGS.items()}
 
 
-def test_listings_are_stored_as_ever() -> None:
+def test_stored_listings_stay() -> None:
     golden_files.check("mongo/listings", written())
 
 
@@ -74,7 +74,7 @@ def row_of(stored: dict[str, Any]) -> list[Any]:
     ]  # fmt: skip
 
 
-def test_rows_are_read_from_stored_listings_as_ever() -> None:
+def test_summaries_of_stored_listings_stay() -> None:
     stored = golden_files.read("mongo/listings")
     golden_files.check("mongo/listings-as-rows", {name: row_of(document) for name, document in stored.items()})
 
@@ -86,7 +86,7 @@ def test_every_field_that_queries_name_is_stored(name: str) -> None:
         assert field.split(".")[0] in stored or field in {"in_work", "due_at"}, field
 
 
-def test_ledgers_are_stored_as_ever() -> None:
+def test_stored_ledgers_stay() -> None:
     golden_files.check("mongo/ledgers", {name: codec.to_document(ledger) for name, ledger in LEDGERS.items()})
 
 
@@ -99,7 +99,7 @@ def test_an_empty_ledger_document_is_an_unused_ledger() -> None:
     assert codec.from_document({}) == LEDGERS["never used"]
 
 
-def test_an_operators_freeze_changes_the_stored_ledger_as_ever() -> None:
+def test_stored_ledgers_of_frozen_and_thawed_feeds_stay() -> None:
     stored = golden_files.read("mongo/ledgers")
     found = {
         "frozen": pause.paused(stored["breaker probing"], "asked by the MLS", NOW, None),
@@ -121,6 +121,6 @@ def use_of(ledger: dict[str, Any]) -> list[Any]:
     ]  # fmt: skip
 
 
-def test_operators_read_stored_ledgers_as_ever() -> None:
+def test_the_budget_use_of_stored_ledgers_stays() -> None:
     stored = golden_files.read("mongo/ledgers")
     golden_files.check("mongo/ledgers-in-use", {name: use_of(ledger) for name, ledger in stored.items()})

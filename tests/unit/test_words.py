@@ -18,7 +18,7 @@ def test_a_duration_is_read(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "2", "h", "0h", "-2h", "2 years", "1e9d"])
-def test_what_is_no_duration_is_refused(text: str) -> None:
+def test_an_invalid_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a duration"):
         words.parse_duration(text)
 
@@ -38,7 +38,7 @@ def test_a_time_is_read_in_utc_or_as_how_long_ago(text: str, seconds: float) -> 
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "2026-13-01", "9999999999w"])
-def test_what_is_no_time_is_refused(text: str) -> None:
+def test_an_invalid_time_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a time"):
         words.parse_time(text, NOW)
 
