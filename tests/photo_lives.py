@@ -101,7 +101,7 @@ def _announced(url: str = URL, **fields: object) -> AnnouncedPhoto:
 
 
 def _meanwhile(claimed: Photo) -> Iterator[Photo]:
-    """Yield a claimed photo as it may be when its attempt ends: as it was, announced anew, or forced anew."""
+    """Yield a claimed photo as it may be when its attempt ends: unchanged, announced again, or forced again."""
     yield claimed
     yield replace(claimed, announced_at=after(20))
     yield replace(claimed, forced_at=after(-1))

@@ -145,9 +145,9 @@ def _kafka_environment(port: int) -> dict[str, str]:
     }
 
 
-def _await(what: str, answers: Callable[[], bool], seconds: float = 60) -> None:
+def _await(server: str, answers: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not answers():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{what} does not answer after {seconds:.0f} s")
+            raise TimeoutError(f"{server} does not answer after {seconds:.0f} s")
         time.sleep(0.2)

@@ -28,11 +28,13 @@ MAX_WAIT_SECONDS = 90.0  # less than the timeout of a test, whose message does n
 LOOK_SECONDS = 0.05
 
 
-async def until(look: Callable[[], Awaitable[Value | None]], what: str, seconds: float = MAX_WAIT_SECONDS) -> Value:
-    """Call `look` until its result is true, and return that; fail after the time, with `what` was awaited."""
+async def until(
+    look: Callable[[], Awaitable[Value | None]], description: str, seconds: float = MAX_WAIT_SECONDS
+) -> Value:
+    """Call `look` until its result is true; return the result. Fail with the description after `seconds`."""
     deadline = asyncio.get_running_loop().time() + seconds
     while not (found := await look()):
-        assert asyncio.get_running_loop().time() < deadline, f"waited {seconds:.0f} s for {what}"
+        assert asyncio.get_running_loop().time() < deadline, f"waited {seconds:.0f} s for {description}"
         await asyncio.sleep(LOOK_SECONDS)
     return found
 

@@ -15,14 +15,14 @@ Document = dict[str, Any]
 _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 _MOST = 10_000
 _NOT_KEPT = {
-    "listings": {"rendered_by"},  # newer rules may render anew
+    "listings": {"rendered_by"},  # newer rules may render a listing again
     "budgets": {"revision"},
     "sweeps": {"revision"},
     "attempts": {"_id"},  # chosen by the server
 }
 """By collection: fields whose value may differ once the document is written again."""
 _HELD_BRIEFLY = {"leases"}
-"""Collections whose documents are written anew all the time."""
+"""Collections whose documents are overwritten all the time."""
 
 
 async def lost(before: mongo.Database, after: mongo.Database, public_root: str) -> Sequence[str]:

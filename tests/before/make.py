@@ -67,10 +67,10 @@ class Story:
     def record(self, key: str, **others: object) -> Record:
         return {**self.mls.market.property(self.mls.market.listing(key)), **others}
 
-    async def find(self, collection: str, query: Record, what: str, seconds: float = 60) -> Record:
-        """Wait until a document matches the query, and return it; `what` names it in the error of a timeout."""
+    async def find(self, collection: str, query: Record, description: str, seconds: float = 60) -> Record:
+        """Wait until a document matches the query, and return it; `description` names it in the error of a timeout."""
         async with mongo.connect(self.whole.namespace.servers.mongo, self.whole.namespace.db) as database:
-            return await until(lambda: database[collection].find_one(query), what, seconds)
+            return await until(lambda: database[collection].find_one(query), description, seconds)
 
     async def photo(self, key: str, feed: str = "sandbox", **facts: object) -> None:
         """Wait until a photo of a listing has these facts."""

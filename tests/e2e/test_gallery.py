@@ -1,4 +1,4 @@
-"""The demo's gallery on small and large screens: files of the right size, no layout shift, nothing wider than it."""
+"""The demo's gallery on small and large screens: files of the right size, no layout shift, no overflow."""
 
 import asyncio
 import json
@@ -49,7 +49,7 @@ async def titles(whole: System, mls: Sandbox, _keys: Iterator[str]) -> Mapping[s
 async def gallery(
     whole: System, titles: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[str]:
-    """The address of the demo's site."""
+    """Yield the URL of the demo's site."""
     listings, port = tmp_path_factory.mktemp("gallery") / "listings.json", ports.choose(set())
     entries = [
         {"key": key, "title": title, "place": "Guelph", "price": price}

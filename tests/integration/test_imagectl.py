@@ -1,4 +1,4 @@
-"""What an operator does from a terminal, on the running system."""
+"""Test the commands of imagectl from a terminal, on a running system."""
 
 import asyncio
 import json
@@ -211,7 +211,9 @@ async def _has_come(proxy: Proxy) -> bool:
     return bool(proxy.tasks)
 
 
-@pytest.mark.timeout(400)  # two servers go away and come back, each noticed with its own patience
+@pytest.mark.timeout(
+    400
+)  # two servers become unavailable and recover, and each client notices after a timeout of its own
 async def test_a_watched_status_is_a_live_screen_until_ctrl_c(
     whole: System, mls: Sandbox, to_kafka: Proxy, several_keys: Iterator[str]
 ) -> None:

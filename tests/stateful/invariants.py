@@ -27,7 +27,7 @@ _MAX_SETTLING = timedelta(days=3)
 
 
 class Invariants:
-    """The invariants, and the observations that they are checked by."""
+    """Checks the invariants, and holds the observations that the checks need."""
 
     def __init__(self, world: World) -> None:
         self._world = world

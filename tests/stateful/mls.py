@@ -22,7 +22,7 @@ ORIGIN_SECONDS = 0.2
 
 
 class Retake(Enum):
-    """Which bytes a photo gets."""
+    """The bytes that a retaken photo gets."""
 
     NEW = auto()
     AS_AT_FIRST = auto()

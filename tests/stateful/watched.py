@@ -1,4 +1,4 @@
-"""The stores in memory, watched: they note a forbidden change when it is written."""
+"""Stores in memory that record a forbidden change when it is written."""
 
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""What the origin budget grants: limits and shares, planned times, slots, and how slots end and expire."""
+"""What does the origin budget grant? Limits and shares, planned times, slots, and how slots end and expire."""
 
 from typing import Any
 

@@ -286,7 +286,7 @@ class Workers(RuleBasedStateMachine):
             assert codec.from_document(codec.to_document(self.ledger)) == self.ledger
 
     def teardown(self) -> None:
-        """Whatever happened, a worker that asks when it is told to gets a grant in the end."""
+        """After any history, a worker that asks again at the times that it is given gets a grant in the end."""
         if not hasattr(self, "feed"):
             return
         self.running.clear()

@@ -1,4 +1,4 @@
-"""When the origin budget suspends a feed, and when requests go on: throttling and the circuit breaker."""
+"""When does the origin budget suspend a feed, and when do requests go on? Throttling and the circuit breaker."""
 
 import pytest
 

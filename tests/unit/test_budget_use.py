@@ -1,4 +1,4 @@
-"""What operators see of a feed's budget, from ledgers that the rules of the origin budget wrote."""
+"""What do operators see of a feed's budget? Read from ledgers that the rules of the origin budget wrote."""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""Why has a listing these photos? What an operator is told first."""
+"""Why has a listing these photos? The verdict and the timeline that the desk shows to an operator."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Where the marks of a chart stand."""
+"""At which coordinates are the bars and lines of a chart drawn?"""
 
 from services.desk import charts
 from services.desk.charts import HEIGHT, WIDTH

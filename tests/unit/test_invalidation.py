@@ -1,4 +1,4 @@
-"""What an event does: cached answers are read again, waiting visitors are sent on, and a removed photo is not shown."""
+"""An event invalidates cached answers, redirects waiting visitors, and hides a removed photo."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -74,7 +74,7 @@ def a_removal(image_id: str) -> ImageRemoved:
 
 @pytest.fixture
 def kafka(monkeypatch: pytest.MonkeyPatch) -> Kafka:
-    """The Kafka that resolvers of this test follow."""
+    """A fake Kafka, whose events the resolvers of this test follow."""
     kafka = Kafka()
     monkeypatch.setattr(invalidation_module, "follow", kafka.follow)
     return kafka

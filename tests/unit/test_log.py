@@ -1,4 +1,4 @@
-"""What a service logs, and which messages of libraries it leaves out."""
+"""What does a service log, and which messages of libraries does it leave out?"""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Tests how the format of a file is told by its bytes, and whether it is complete."""
+"""Tests how the format of a file, and whether it is complete, are recognized by its bytes."""
 
 from pathlib import Path
 

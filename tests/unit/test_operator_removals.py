@@ -1,4 +1,4 @@
-"""What an operator removes is hidden at once, goes within seconds, and stays away until it is allowed again."""
+"""Images that an operator removes are hidden at once, deleted within seconds, and stay hidden until allowed again."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What workers that share a ledger do while their feed is throttled, its breaker is open, or an operator pauses it."""
+"""What do workers that share a ledger do while their feed is throttled, paused, or its breaker is open?"""
 
 import asyncio
 from datetime import timedelta

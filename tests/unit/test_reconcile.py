@@ -1,4 +1,4 @@
-"""What do announcements, one after the other, make of a listing? A table of cases; the newest announcement decides."""
+"""To which listing does a series of announcements lead? A table of cases; the newest announcement decides."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What each service shows at /metrics and /readyz, its consumer group, and its lease stay as they are.
+"""The answers of each service at /metrics and /readyz, its consumer group, and its lease stay as they are.
 
 The services run in this process with their real settings and wiring, but no server answers them and no record comes.
 """
