@@ -1,6 +1,6 @@
-"""Who may look, and who may change something? One token for all operators, and a session for each browser.
+"""Checks operators' tokens, and keeps the sessions of browsers that signed in.
 
-Sessions live in memory: a restart signs everyone out, and signing out ends a session for good.
+Sessions are kept in memory: a restart signs everyone out, and signing out ends a session for good.
 """
 
 import base64
@@ -15,42 +15,44 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 SESSION_SECONDS = 12 * 3_600.0
-"""How long a session lasts without being used."""
-MOST_SESSIONS = 200
-MOST_FAILURES = 5
-"""So many wrong tokens from one address within FAILURE_SECONDS; then it must wait, whatever it sends."""
+"""A session ends when it was not used for so long."""
+MAX_SESSIONS = 200
+MAX_FAILURES = 5
+"""After so many wrong tokens within FAILURE_SECONDS, an address must wait, even with the right token."""
 FAILURE_SECONDS = 60.0
-_MOST_REMEMBERED = 10_000
+_MAX_REMEMBERED_FAILURES = 10_000
 
 
 @dataclass(slots=True)
 class Session:
-    """One browser that signed in. `csrf` is what its forms must carry; `told` is said once, on its next page."""
+    """One browser that signed in. Times are seconds of a monotonic clock."""
 
     id: str
     csrf: str
+    """The secret that the session's forms must carry."""
     expires: float
-    told: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+    """Messages that the next page shows once."""
 
 
 class Sessions:
-    """The browsers that signed in."""
+    """The browsers that are signed in."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._sessions: dict[str, Session] = {}
 
     def begin(self) -> Session:
-        """Sign a browser in."""
-        while len(self._sessions) >= MOST_SESSIONS:
-            del self._sessions[min(self._sessions.values(), key=lambda one: one.expires).id]
+        """Begin a session and return it. Beyond MAX_SESSIONS, the session that expires first is ended for it."""
+        while len(self._sessions) >= MAX_SESSIONS:
+            del self._sessions[min(self._sessions.values(), key=lambda session: session.expires).id]
         expires = self._monotonic() + SESSION_SECONDS
         session = Session(secrets.token_urlsafe(32), secrets.token_urlsafe(32), expires)
         self._sessions[session.id] = session
         return session
 
     def get(self, session_id: str) -> Session | None:
-        """Return a session that is still good, and let it last longer."""
+        """Return a session and extend it; None if there is no such session or it has expired."""
         session = self._sessions.get(session_id)
         if session is None:
             return None
@@ -62,42 +64,49 @@ class Sessions:
         return session
 
     def end(self, session: Session) -> None:
-        """Sign a browser out."""
+        """End a session. One that has ended already is ignored."""
         self._sessions.pop(session.id, None)
 
 
-class Door:
-    """The token, and how often an address may be wrong about it."""
+class TokenCheck:
+    """Compares tokens with the desk's own, and makes addresses wait that sent too many wrong ones."""
 
     def __init__(self, token: str, monotonic: Callable[[], float]) -> None:
+        """Check for this token; with an empty one the desk is locked, and no token is accepted."""
         self._digest = _digest(token)
         self.is_locked = not token
-        """Without a token nobody gets in."""
         self._monotonic = monotonic
-        self._failures: deque[tuple[float, str]] = deque(maxlen=_MOST_REMEMBERED)
+        self._failures: deque[tuple[float, str]] = deque(maxlen=_MAX_REMEMBERED_FAILURES)
+        """When which address sent a wrong token."""
 
     def wait_seconds(self, address: str) -> int | None:
-        """Return how long an address must wait before it may try; None where it may."""
-        self._forget()
-        ours = [at for at, who in self._failures if who == address]
-        if len(ours) < MOST_FAILURES:
+        """Return how many seconds an address must wait before its next attempt; None if it need not wait."""
+        self._forget_old_failures()
+        failures = [at for at, failed_address in self._failures if failed_address == address]
+        if len(failures) < MAX_FAILURES:
             return None
-        return math.ceil(ours[-MOST_FAILURES] + FAILURE_SECONDS - self._monotonic())
+        return math.ceil(failures[-MAX_FAILURES] + FAILURE_SECONDS - self._monotonic())
 
-    def opens(self, given: str, address: str) -> bool:
-        """Whether the token is right; takes as long whatever is wrong about it. A wrong one is remembered."""
-        is_right = hmac.compare_digest(_digest(given), self._digest) and not self.is_locked
+    def accepts(self, token: str, address: str) -> bool:
+        """Return True if the token is right; count a wrong one against the address.
+
+        The comparison takes the same time for every wrong token.
+        """
+        is_right = hmac.compare_digest(_digest(token), self._digest) and not self.is_locked
         if not is_right:
             self._failures.append((self._monotonic(), address))
         return is_right
 
-    def _forget(self) -> None:
+    def _forget_old_failures(self) -> None:
         while self._failures and self._failures[0][0] <= self._monotonic() - FAILURE_SECONDS:
             self._failures.popleft()
 
 
-def token_of(header: str) -> str | None:
-    """Return the token that an `Authorization` header holds, as bearer or as Basic's password; None without one."""
+def token_in_header(header: str) -> str | None:
+    """Return the token of an `Authorization` header: a bearer token, or the password of Basic.
+
+    "" stands for a Basic header that cannot be decoded, None for no header and for other schemes.
+    """
     scheme, _, value = header.partition(" ")
     match scheme.lower():
         case "bearer":
@@ -111,16 +120,16 @@ def token_of(header: str) -> str | None:
             return None
 
 
-def is_same(given: str, expected: str) -> bool:
-    """Compare two secrets in the same time whatever they have in common."""
-    return hmac.compare_digest(given.encode(errors="replace"), expected.encode())
+def are_equal(given: str, secret: str) -> bool:
+    """Return True if a text is the secret. The comparison takes the same time for every wrong text of one length."""
+    return hmac.compare_digest(given.encode(errors="replace"), secret.encode())
 
 
-def here(path: str) -> str:
-    """Return the path where it is one of ours, else the first page: nobody is sent elsewhere after signing in."""
+def local_path(path: str) -> str:
+    """Return the path if it is one of the desk's own, else "/": after signing in, nobody is sent to another site."""
     parts = urlsplit(path) if path.isprintable() and "\\" not in path else None
-    is_ours = parts is not None and not parts.scheme and not parts.netloc and parts.path.startswith("/")
-    return path if is_ours and not path.startswith("//") else "/"
+    is_local = parts is not None and not parts.scheme and not parts.netloc and parts.path.startswith("/")
+    return path if is_local and not path.startswith("//") else "/"
 
 
 def _digest(token: str) -> bytes:

@@ -1,4 +1,4 @@
-"""What operators change: each action says first what it would do, and is carried out when that is confirmed."""
+"""What operators change at the desk: each action shows a preview first, and is carried out when that is confirmed."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -10,22 +10,22 @@ from aiohttp import web
 
 from ops import estimate, force, pause, rebuild, words
 from ops.words import counted
-from services.desk.view import SESSION, DeskParts, address, clean, page, refuse, see_other
+from services.desk.view import SESSION, DeskParts, checked_text, page_url, redirect, refuse, render
 from shared import log
 from shared.domain.listing import Listing
 from shared.domain.priority import Priority
 from shared.domain.variants import rendering
 from shared.origin_budget.reading import read_use
 
-Asked = Mapping[str, str]
-"""What an action is about, by the names that it takes."""
+Inputs = Mapping[str, str]
+"""By name: what an action is about, and what the operator wrote into its fields. A value that is not given is ""."""
 
 _logger = log.get(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """Something that the operator writes before confirming."""
+    """A field that the operator fills in before confirming."""
 
     name: str
     label: str
@@ -34,181 +34,182 @@ class Field:
 
 
 class Action(ABC):
-    """One thing that can be done. `takes` are the names of what it is about, `fields` what is written beside."""
+    """Something that an operator can have done, with a title and the text of its button."""
 
     title: str
     button: str
-    takes: ClassVar[Sequence[str]]
+    about: ClassVar[Sequence[str]]
+    """The names of the inputs that say what the action is about."""
     fields: ClassVar[Sequence[Field]] = ()
 
     @abstractmethod
-    async def foretell(self, asked: Asked) -> Sequence[str]:
-        """Say what it would do. Refuses what cannot be done."""
+    async def preview(self, inputs: Inputs) -> Sequence[str]:
+        """Return sentences that say what the action would do. Refuses what cannot be done."""
 
     @abstractmethod
-    async def carry_out(self, asked: Asked) -> str:
-        """Do it, and say what was done."""
+    async def carry_out(self, inputs: Inputs) -> str:
+        """Carry the action out; return a sentence that says what was done. Refuses what cannot be done."""
 
     @abstractmethod
-    def back(self, asked: Asked) -> str:
-        """Return the page to show afterwards."""
+    def next_page(self, inputs: Inputs) -> str:
+        """Return the URL of the page that is shown afterwards."""
 
 
 class ActionPages:
-    """Asks for confirmation, then acts; works without a script."""
+    """The pages that preview the actions and carry them out. They work without scripts."""
 
     def __init__(self, actions: Mapping[str, Action]) -> None:
         self._actions = actions
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the routes to serve."""
-        return [web.get("/do/{action}", self._confirm), web.post("/do/{action}", self._do)]
+        """Return the routes of these pages."""
+        return [web.get("/do/{action}", self._preview), web.post("/do/{action}", self._carry_out)]
 
-    async def _confirm(self, request: web.Request) -> web.Response:
+    async def _preview(self, request: web.Request) -> web.Response:
         action = self._action(request)
-        asked = {name: clean(name, request.query.get(name, "")) for name in action.takes}
-        context = {"action": action, "asked": asked, "lines": await action.foretell(asked), "back": action.back(asked)}
-        return page(request, "confirm.html", context)
+        inputs = {name: checked_text(name, request.query.get(name, "")) for name in action.about}
+        lines, back = await action.preview(inputs), action.next_page(inputs)
+        return render(request, "confirm.html", {"action": action, "inputs": inputs, "lines": lines, "back": back})
 
-    async def _do(self, request: web.Request) -> web.Response:
+    async def _carry_out(self, request: web.Request) -> web.Response:
         action, form = self._action(request), await request.post()
-        names = [*action.takes, *(field.name for field in action.fields)]
-        asked = {name: clean(name, form.get(name, "")) for name in names}
-        if missing := [field.label for field in action.fields if field.is_required and not asked[field.name]]:
+        names = [*action.about, *(field.name for field in action.fields)]
+        inputs = {name: checked_text(name, form.get(name, "")) for name in names}
+        if missing := [field.label for field in action.fields if field.is_required and not inputs[field.name]]:
             refuse(400, f"{', '.join(missing)} is missing; go back and write it")
-        done = await action.carry_out(asked)
-        _logger.info("desk-action", action=request.match_info["action"], **asked)
-        request[SESSION].told.append(done)
-        return see_other(action.back(asked))
+        notice = await action.carry_out(inputs)
+        _logger.info("desk-action", action=request.match_info["action"], **inputs)
+        request[SESSION].notices.append(notice)
+        return redirect(action.next_page(inputs))
 
     def _action(self, request: web.Request) -> Action:
         action = self._actions.get(request.match_info["action"])
         return action if action is not None else refuse(404, "there is no such action")
 
 
-class OfFeed(Action):
-    """What all actions on a feed share."""
+class FeedAction(Action):
+    """An action on a feed."""
 
-    takes: ClassVar[Sequence[str]] = ("feed",)
+    about: ClassVar[Sequence[str]] = ("feed",)
 
     def __init__(self, parts: DeskParts) -> None:
         self._parts = parts
 
-    def check(self, asked: Asked) -> None:
-        if asked["feed"] not in self._parts.feeds:
+    def check_feed(self, inputs: Inputs) -> None:
+        """Refuse a feed that feeds.toml lacks."""
+        if inputs["feed"] not in self._parts.feeds:
             refuse(404, "there is no such feed in feeds.toml")
 
-    def back(self, asked: Asked) -> str:
-        """Return the page to show afterwards."""
+    def next_page(self, inputs: Inputs) -> str:
+        """Return the URL of the overview."""
         return "/"
 
 
-class OfListing(OfFeed):
-    """What all actions on a listing share."""
+class ListingAction(FeedAction):
+    """An action on a listing."""
 
-    takes = ("feed", "key")
+    about = ("feed", "key")
 
-    async def listing(self, asked: Asked) -> Listing:
-        """Return the listing that is meant."""
-        found = await self._parts.stores.listings.get(asked["feed"], asked["key"])
-        return found if found is not None else refuse(404, "nothing is recorded of this listing")
+    async def listing(self, inputs: Inputs) -> Listing:
+        """Return the listing that the action is about. Refuses one that is not recorded."""
+        listing = await self._parts.stores.listings.get(inputs["feed"], inputs["key"])
+        return listing if listing is not None else refuse(404, "nothing is recorded of this listing")
 
-    def back(self, asked: Asked) -> str:
-        """Return the listing's page."""
-        return address("/listing", feed=asked["feed"], key=asked["key"])
+    def next_page(self, inputs: Inputs) -> str:
+        """Return the URL of the listing's page."""
+        return page_url("/listing", feed=inputs["feed"], key=inputs["key"])
 
 
-class Force(OfListing):
-    """Photos of one listing are fetched again."""
+class ForceListing(ListingAction):
+    """Forces the photos of a listing."""
 
     title = "Fetch a listing's photos again"
     button = "Fetch again"
 
-    async def foretell(self, asked: Asked) -> Sequence[str]:
-        """Say how many photos would be due, and what that costs."""
-        done = await self._force(asked, dry_run=True)
-        feed = self._parts.feeds[asked["feed"]]
+    async def preview(self, inputs: Inputs) -> Sequence[str]:
+        """Say how many photos would be due, how long that takes, and which photos are left alone."""
+        forced = await self._force(inputs, dry_run=True)
+        feed = self._parts.feeds[inputs["feed"]]
         use = await read_use(self._parts.stores.ledgers, feed)
-        seconds = estimate.seconds_for(done.photos, done.bytes_expected, feed, use)
-        lines = [
-            f"{counted(done.photos, 'photo')} of listing {asked['key']} would be due at once, ahead of routine work."
-        ]
+        seconds = estimate.seconds_for(forced.photos, forced.bytes_expected, feed, use)
+        photos = counted(forced.photos, "photo")
+        lines = [f"{photos} of listing {inputs['key']} would be due at once, ahead of routine work."]
         if seconds >= 1:
             lines.append(f"Within the feed's budget that takes at least {words.duration_text(seconds)}.")
-        if done.in_work:
-            lines.append(f"{done.in_work:,} are in a downloader's hands already and are left alone.")
-        if done.not_to_be_had:
-            lines.append(f"{done.not_to_be_had:,} cannot be had: their URL was used, or they are being removed.")
-        if done.hidden:
+        if forced.in_work:
+            lines.append(f"{forced.in_work:,} are in a downloader's hands already and are left alone.")
+        if forced.not_to_be_had:
+            lines.append(f"{forced.not_to_be_had:,} cannot be had: their URL was used, or they are being removed.")
+        if forced.hidden:
             lines.append("The listing is hidden, so nothing of it is fetched.")
         return [*lines, "Copies that are held stay, and are served, until a newer one is here."]
 
-    async def carry_out(self, asked: Asked) -> str:
-        """Make them due."""
-        done = await self._force(asked, dry_run=False)
-        return f"Due now: {counted(done.photos, 'photo')} of listing {asked['key']}."
+    async def carry_out(self, inputs: Inputs) -> str:
+        """Make the photos due."""
+        forced = await self._force(inputs, dry_run=False)
+        return f"Due now: {counted(forced.photos, 'photo')} of listing {inputs['key']}."
 
-    async def _force(self, asked: Asked, *, dry_run: bool) -> force.Forced:
-        self.check(asked)
-        wanted = force.PhotoFilter(listing_keys=(asked["key"],))
+    async def _force(self, inputs: Inputs, *, dry_run: bool) -> force.Forced:
+        self.check_feed(inputs)
+        selected = force.PhotoFilter(listing_keys=(inputs["key"],))
         listings, clock = self._parts.stores.listings, self._parts.clock
-        done = await force.force(listings, asked["feed"], wanted, Priority.SEARCHED, clock, dry_run=dry_run)
-        return done if done.looked_at else refuse(404, "nothing is recorded of this listing")
+        forced = await force.force(listings, inputs["feed"], selected, Priority.SEARCHED, clock, dry_run=dry_run)
+        return forced if forced.looked_at else refuse(404, "nothing is recorded of this listing")
 
 
-class PauseFeed(OfFeed):
-    """Nothing is asked of a feed's origin."""
+class PauseFeed(FeedAction):
+    """Pauses a feed's requests to its origin."""
 
-    title = "Freeze a feed"
-    button = "Freeze"
+    title = "Pause a feed's requests"
+    button = "Pause"
     fields = (
         Field("reason", "Why", is_required=True, placeholder="the MLS asked us to pause"),
-        Field("lasting", "For how long", is_required=False, placeholder="2h, 1d; empty: until it is thawed"),
+        Field("lasting", "For how long", is_required=False, placeholder="2h, 1d; empty: until the pause is ended"),
     )
 
-    async def foretell(self, asked: Asked) -> Sequence[str]:
+    async def preview(self, inputs: Inputs) -> Sequence[str]:
         """Say what stops and what goes on."""
-        self.check(asked)
+        self.check_feed(inputs)
         return [
-            f"No photo of {asked['feed']} is fetched any more, not even for people who wait for one.",
-            "What is held is served as before; what is due stays due, and goes on when the feed is thawed.",
+            f"No photo of {inputs['feed']} is fetched any more, not even for people who wait for one.",
+            "Copies are served as before; photos that are due stay due, and are fetched when the pause ends.",
         ]
 
-    async def carry_out(self, asked: Asked) -> str:
-        """Pause it."""
-        self.check(asked)
+    async def carry_out(self, inputs: Inputs) -> str:
+        """Begin the pause."""
+        self.check_feed(inputs)
         try:
-            lasting = words.parse_duration(asked["lasting"]) if asked["lasting"] else None
-        except ValueError as fault:
-            refuse(400, f"For how long: {fault}")
-        await pause.pause(self._parts.stores.ledgers, asked["feed"], asked["reason"], lasting)
-        until = f"for {asked['lasting']}" if lasting else "until it is thawed"
-        return f"{asked['feed']} is frozen {until}."
+            lasting = words.parse_duration(inputs["lasting"]) if inputs["lasting"] else None
+        except ValueError as error:
+            refuse(400, f"For how long: {error}")
+        await pause.pause(self._parts.stores.ledgers, inputs["feed"], inputs["reason"], lasting)
+        until = f"for {inputs['lasting']}" if lasting else "until the pause is ended"
+        return f"The requests of {inputs['feed']} are paused {until}."
 
 
-class Thaw(OfFeed):
-    """A feed's origin may be asked again."""
+class EndSuspension(FeedAction):
+    """Allows a feed's requests again, whatever suspends the feed: a pause, a throttling or the breaker."""
 
-    title = "Thaw a feed"
-    button = "Thaw"
+    title = "Allow a feed's requests again"
+    button = "Allow requests"
 
-    async def foretell(self, asked: Asked) -> Sequence[str]:
+    async def preview(self, inputs: Inputs) -> Sequence[str]:
         """Say what begins again."""
-        self.check(asked)
+        self.check_feed(inputs)
         return [
-            f"Photos of {asked['feed']} are fetched again within its budget.",
-            "That also ends a silence that the origin asked for, and the probing after too many failures.",
+            f"Photos of {inputs['feed']} are fetched again within its budget.",
+            "That ends an operator's pause, a throttling that the origin asked for, and an open breaker.",
         ]
 
-    async def carry_out(self, asked: Asked) -> str:
-        """Thaw it."""
-        self.check(asked)
-        await pause.resume(self._parts.stores.ledgers, asked["feed"])
-        return f"{asked['feed']} is open again."
+    async def carry_out(self, inputs: Inputs) -> str:
+        """End each suspension of the feed."""
+        self.check_feed(inputs)
+        await pause.resume(self._parts.stores.ledgers, inputs["feed"])
+        return f"The requests of {inputs['feed']} are allowed again."
 
 
-class Rebuild(OfFeed):
-    """Variants of other settings are made anew from the stored originals."""
+class RebuildFeed(FeedAction):
+    """Rebuilds the photos of a feed whose variants were made with other settings."""
 
     title = "Make a feed's variants anew"
     button = "Make anew"
@@ -217,28 +218,29 @@ class Rebuild(OfFeed):
         super().__init__(parts)
         self._running: dict[str, asyncio.Task[None]] = {}
 
-    async def foretell(self, asked: Asked) -> Sequence[str]:
-        """Say what is looked at."""
-        self.check(asked)
+    async def preview(self, inputs: Inputs) -> Sequence[str]:
+        """Say which photos would be rebuilt."""
+        self.check_feed(inputs)
         return [
-            f"Every listing of {asked['feed']} is looked at, and photos whose variants were made with other settings "
+            f"Every listing of {inputs['feed']} is looked at, and photos whose variants were made with other settings "
             "than IMAGES_VARIANTS now says are due.",
             "They are made from the stored originals; the MLS is not asked. Until then the old ones are served.",
         ]
 
-    async def carry_out(self, asked: Asked) -> str:
-        """Begin; it goes on behind the page."""
-        self.check(asked)
-        feed = asked["feed"]
+    async def carry_out(self, inputs: Inputs) -> str:
+        """Begin in the background; begin nothing while the feed is still being looked at."""
+        self.check_feed(inputs)
+        feed = inputs["feed"]
         if feed in self._running and not self._running[feed].done():
             return f"{feed} is being looked at already."
         self._running[feed] = asyncio.create_task(self._rebuild(feed))
         return f"{feed} is being looked at; the queue grows as photos are found."
 
     async def _rebuild(self, feed: str) -> None:
+        """Mark the feed's photos for a rebuild, and log the counts or the error."""
         wanted, parts = rendering(self._parts.settings.variants), self._parts
         try:
-            done = await rebuild.rebuild(parts.stores.listings, feed, wanted, parts.clock, dry_run=False)
-            _logger.info("desk-rebuilt", feed=feed, listings=done.listings, photos=done.photos)
+            rebuilt = await rebuild.rebuild(parts.stores.listings, feed, wanted, parts.clock, dry_run=False)
+            _logger.info("desk-rebuilt", feed=feed, listings=rebuilt.listings, photos=rebuilt.photos)
         except Exception:
             _logger.exception("desk-rebuild-failed", feed=feed)

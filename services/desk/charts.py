@@ -1,16 +1,16 @@
-"""Where does each mark of a chart stand? Geometry in a view box; the templates draw it. Pure."""
+"""Computes where the bars and lines of a chart stand in its SVG view box; the templates draw them. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT = 600.0, 120.0
 _GAP = 0.2
-"""The share of a column that stays empty."""
+"""The share of a column's width that stays empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One rectangle; `kind` is its class, `title` what a pointer resting on it is told."""
+    """One rectangle. `kind` is its CSS class, `title` its tooltip."""
 
     x: float
     y: float
@@ -22,16 +22,19 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Bars or a line, and the value at the top of the scale."""
+    """A chart's bars or its line. `top` is the amount at the top of the scale."""
 
     top: int
     bars: tuple[Bar, ...] = ()
     line: str = ""
-    """The points of a polyline."""
+    """The points of an SVG polyline; "" for a chart of bars."""
 
 
 def columns(series: Sequence[tuple[str, Mapping[str, int]]]) -> Chart:
-    """Return columns of amounts by kind, stacked in the order in which the kinds are given, from left to right."""
+    """Return a chart with a column for each pair of a label and its amounts by kind, from left to right.
+
+    The amounts of a column are stacked in their order, the first at the bottom.
+    """
     top = _top(max((sum(amounts.values()) for _, amounts in series), default=0))
     step = WIDTH / max(1, len(series))
     bars: list[Bar] = []
@@ -46,7 +49,7 @@ def columns(series: Sequence[tuple[str, Mapping[str, int]]]) -> Chart:
 
 
 def line(values: Sequence[tuple[float, int]]) -> Chart:
-    """Return a line through (place from 0 to 1, amount), in the order given."""
+    """Return a chart with a line through points of a place, from 0 at the left to 1 at the right, and an amount."""
     top = _top(max((amount for _, amount in values), default=0))
     points = (f"{place * WIDTH:.1f},{HEIGHT - amount / top * HEIGHT:.1f}" for place, amount in values)
     return Chart(top, line=" ".join(points))
@@ -57,7 +60,7 @@ def _bar(x: float, y: float, width: float, height: float, kind: str, title: str)
 
 
 def _top(largest: int) -> int:
-    """Return the end of the scale: the next of 1, 2, 5, 10, 20, 50 … so that charts do not jump with every value."""
+    """Return the next of 1, 2, 5, 10, 20, 50 … as the top of the scale: it stays the same for similar amounts."""
     top = 1
     while True:
         for factor in (1, 2, 5):

@@ -1,4 +1,4 @@
-"""What could not be read: grouped by reason, one of them in full but for URLs, sent again or dropped."""
+"""The pages of dead letters: groups by reason, single dead letters without URLs, and requeueing or dropping them."""
 
 import asyncio
 from collections.abc import Sequence
@@ -9,68 +9,72 @@ from aiohttp import web
 from ops import dead_letters as letters
 from ops.dead_letters import DeadLetter, DeadLetterFilter
 from ops.words import counted
-from services.desk.actions import Action, Asked
-from services.desk.decide import redacted
-from services.desk.view import DeskParts, page, refuse, text
+from services.desk.actions import Action, Inputs
+from services.desk.formatting import redacted
+from services.desk.view import DeskParts, query_text, refuse, render
 from shared.kafka import Broker
 
-_LONGEST_SHOWN = 20_000
+_MAX_VALUE_LENGTH = 20_000
 
 
 class DeadLetterPages:
-    """What operators read of dead letters."""
+    """The pages that show dead letters."""
 
     def __init__(self, parts: DeskParts) -> None:
         self._parts = parts
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the routes to serve."""
-        return [web.get("/dead-letters", self._groups), web.get("/dead-letter", self._one)]
+        """Return the routes of these pages."""
+        return [web.get("/dead-letters", self._list), web.get("/dead-letter", self._show)]
 
-    async def _groups(self, request: web.Request) -> web.Response:
-        """All of them by reason, or those that speak of a listing."""
-        settings, marks, names = self._parts.settings, self._parts.stores.handled_dead_letters, text(request, "names")
-        naming = await letters.naming(settings, marks, names) if names else ()
-        groups = () if names else await letters.groups(settings, marks)
-        return page(request, "dead_letters.html", {"groups": groups, "names": names, "naming": naming})
+    async def _list(self, request: web.Request) -> web.Response:
+        """Show all dead letters by reason; or, with `names` in the query, those that name this listing."""
+        settings, handled = self._parts.settings, self._parts.stores.handled_dead_letters
+        listing_key = query_text(request, "names")
+        naming = await letters.naming(settings, handled, listing_key) if listing_key else ()
+        groups = () if listing_key else await letters.groups(settings, handled)
+        return render(request, "dead_letters.html", {"groups": groups, "listing_key": listing_key, "naming": naming})
 
-    async def _one(self, request: web.Request) -> web.Response:
-        letter = await _at(self._parts, text(request, "offset"))
-        return page(request, "dead_letter.html", {"letter": letters.to_json(letter), "value": _value(letter)})
+    async def _show(self, request: web.Request) -> web.Response:
+        letter = await _at_offset(self._parts, query_text(request, "offset"))
+        return render(request, "dead_letter.html", {"letter": letters.to_json(letter), "value": _value_text(letter)})
 
 
-class _OfLetters(Action):
-    """What both actions share: they are about one dead letter, or about all like it that were there when it was shown.
+class _DeadLetterAction(Action):
+    """An action on one dead letter, or, with the input `all`, on all of its group up to this one.
 
-    What is written meanwhile is another question: what is sent again too early comes back as new dead letters.
+    Later dead letters of the group are left alone: the operator has not seen them. If what was requeued still cannot be
+    read, it comes back as a later one.
     """
 
-    takes = ("offset", "all")
+    about = ("offset", "all")
 
     def __init__(self, parts: DeskParts) -> None:
         self._parts = parts
 
-    async def _chosen(self, asked: Asked) -> DeadLetterFilter:
-        letter = await _at(self._parts, asked["offset"])
-        if not asked["all"]:
-            return DeadLetterFilter(offsets=frozenset({letter.place.offset}))
-        alike = frozenset(
+    async def _selected(self, inputs: Inputs) -> DeadLetterFilter:
+        """Return a filter with the offsets of the dead letters that the action is about."""
+        letter = await _at_offset(self._parts, inputs["offset"])
+        offset, key = letter.place.offset, letters.group_key(letter)
+        if not inputs["all"]:
+            return DeadLetterFilter(offsets=frozenset({offset}))
+        in_group = frozenset(
             [
-                one.place.offset
-                async for some in letters.unhandled(self._parts.settings, self._parts.stores.handled_dead_letters)
-                for one in some
-                if one.place.offset <= letter.place.offset and _group(one) == _group(letter)
+                other.place.offset
+                async for batch in letters.unhandled(self._parts.settings, self._parts.stores.handled_dead_letters)
+                for other in batch
+                if other.place.offset <= offset and letters.group_key(other) == key
             ]
         )
-        return DeadLetterFilter(offsets=alike or frozenset({letter.place.offset}))
+        return DeadLetterFilter(offsets=in_group or frozenset({offset}))
 
-    def back(self, asked: Asked) -> str:
-        """Return the page to show afterwards."""
+    def next_page(self, inputs: Inputs) -> str:
+        """Return the URL of the list of dead letters."""
         return "/dead-letters"
 
 
-class Requeue(_OfLetters):
-    """Dead letters go back to the topic that they came from."""
+class Requeue(_DeadLetterAction):
+    """Requeues dead letters to the topics that they came from."""
 
     title = "Send dead letters again"
     button = "Send again"
@@ -78,63 +82,58 @@ class Requeue(_OfLetters):
     def __init__(self, parts: DeskParts, broker: Broker) -> None:
         super().__init__(parts)
         self._broker = broker
-        self._sending = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
-    async def foretell(self, asked: Asked) -> Sequence[str]:
-        """Say how many would be sent."""
-        done = await self._requeue(asked, dry_run=True)
-        sent, marked = counted(done.sent, "record"), counted(done.marked, "dead letter")
+    async def preview(self, inputs: Inputs) -> Sequence[str]:
+        """Say how many records would be sent, and how many cannot be."""
+        requeued = await self._requeue(inputs, dry_run=True)
+        sent, marked = counted(requeued.sent, "record"), counted(requeued.marked, "dead letter")
         lines = [f"{sent} would be sent again, value and key unchanged; {marked} would count as dealt with."]
-        return [*lines, *(f"{count:,} cannot be sent: {why}." for why, count in done.refused)]
+        return [*lines, *(f"{count:,} cannot be sent: {why}." for why, count in requeued.refused)]
 
-    async def carry_out(self, asked: Asked) -> str:
-        """Send them, one request after the other: a second click finds them dealt with."""
-        async with self._sending:
-            done = await self._requeue(asked, dry_run=False)
-        return f"Sent again: {counted(done.sent, 'record')}."
+    async def carry_out(self, inputs: Inputs) -> str:
+        """Send the records. Only one request does so at a time: a second click finds the dead letters handled."""
+        async with self._lock:
+            requeued = await self._requeue(inputs, dry_run=False)
+        return f"Sent again: {counted(requeued.sent, 'record')}."
 
-    async def _requeue(self, asked: Asked, *, dry_run: bool) -> letters.Requeued:
-        chosen, parts = await self._chosen(asked), self._parts
-        return await letters.requeue(
-            parts.settings, parts.stores.handled_dead_letters, self._broker, chosen, dry_run=dry_run
-        )
+    async def _requeue(self, inputs: Inputs, *, dry_run: bool) -> letters.Requeued:
+        selected, parts = await self._selected(inputs), self._parts
+        handled = parts.stores.handled_dead_letters
+        return await letters.requeue(parts.settings, handled, self._broker, selected, dry_run=dry_run)
 
 
-class Drop(_OfLetters):
-    """Dead letters count as dealt with."""
+class Drop(_DeadLetterAction):
+    """Marks dead letters as handled without sending them."""
 
     title = "Drop dead letters"
     button = "Drop"
 
-    async def foretell(self, asked: Asked) -> Sequence[str]:
-        """Say how many would be dropped."""
-        dropped = await self._drop(asked, dry_run=True)
+    async def preview(self, inputs: Inputs) -> Sequence[str]:
+        """Say how many dead letters would be dropped."""
+        dropped = await self._drop(inputs, dry_run=True)
         return [f"{counted(dropped, 'dead letter')} would count as dealt with; nothing of that is read again."]
 
-    async def carry_out(self, asked: Asked) -> str:
-        """Drop them."""
-        return f"Dropped: {counted(await self._drop(asked, dry_run=False), 'dead letter')}."
+    async def carry_out(self, inputs: Inputs) -> str:
+        """Drop the dead letters."""
+        return f"Dropped: {counted(await self._drop(inputs, dry_run=False), 'dead letter')}."
 
-    async def _drop(self, asked: Asked, *, dry_run: bool) -> int:
-        chosen, parts = await self._chosen(asked), self._parts
-        return await letters.drop(parts.settings, parts.stores.handled_dead_letters, chosen, dry_run=dry_run)
+    async def _drop(self, inputs: Inputs, *, dry_run: bool) -> int:
+        selected, parts = await self._selected(inputs), self._parts
+        return await letters.drop(parts.settings, parts.stores.handled_dead_letters, selected, dry_run=dry_run)
 
 
-async def _at(parts: DeskParts, offset: str) -> DeadLetter:
-    letter = await letters.at_offset(parts.settings, int(offset)) if offset.isdecimal() and len(offset) < 19 else None
+async def _at_offset(parts: DeskParts, offset: str) -> DeadLetter:
+    """Return the dead letter at an offset that a browser sent. Refuses an offset that has none."""
+    is_offset = offset.isdecimal() and len(offset) < 19
+    letter = await letters.at_offset(parts.settings, int(offset)) if is_offset else None
     return letter if letter is not None else refuse(404, "there is no dead letter at this offset")
 
 
-def _group(letter: DeadLetter) -> tuple[str, str, str]:
-    found: dict[tuple[str, str, str], letters.Group] = {}
-    letters.add_to_group(found, letter)
-    return next(iter(found))
-
-
-def _value(letter: DeadLetter) -> str:
-    """Return a dead letter's value for people, without any URL; bytes that are no text are not shown."""
+def _value_text(letter: DeadLetter) -> str:
+    """Return a dead letter's value for people, cut to 20,000 characters and without URLs; a phrase for other bytes."""
     value = letters.to_json(letter)["value"]
     if isinstance(value, dict) and set(value) == {"base64"}:
         return f"{len(letter.value or b''):,} bytes that are no text"
-    shown = value if isinstance(value, str) else orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
-    return redacted(shown)[:_LONGEST_SHOWN]
+    text = value if isinstance(value, str) else orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+    return redacted(text)[:_MAX_VALUE_LENGTH]

@@ -1,4 +1,4 @@
-"""Listings and photos: tables that are filtered, and the page of one listing that says why it is as it is."""
+"""The search, the tables of listings and photos, and the page of one listing that says why it is as it is."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,8 +9,8 @@ from aiohttp import web
 
 from ops import circumstances, explain
 from ops.explain import QueuePosition
-from services.desk import decide
-from services.desk.view import DeskParts, address, known_feed, page, refuse, see_other, text
+from services.desk import decide, formatting
+from services.desk.view import DeskParts, feed_name, page_url, query_text, redirect, refuse, render
 from shared.domain.failures import REASONS, Reason
 from shared.domain.feed import Feed
 from shared.domain.image import Photo, Status
@@ -19,36 +19,43 @@ from shared.origin_budget.reading import read_use
 from shared.origin_budget.use import BudgetUse
 from shared.stores.summaries import ListingFilter, ListingSummary
 
-_LISTINGS = 50
-_LISTINGS_OF_PHOTOS = 15
-"""So many listings' photos are one page of the table of photos."""
-_MOMENTS = 300
+_LISTINGS_A_PAGE = 50
+_LISTINGS_A_PHOTO_PAGE = 15
+"""A page of the table of photos has the photos of so many listings."""
+_MAX_TIMELINE_ENTRIES = 300
 _UNKNOWN_FEED = "its feed is not in feeds.toml: nothing is fetched for it"
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """One photo as a page shows it: never the MLS's URL, only its host."""
+class PhotoView:
+    """One photo as pages show it. They never show the MLS's URL, only its `host`."""
 
     photo: Photo
     listing: Listing
     tone: decide.Tone
     thumb: str
-    """The narrowest variant's public URL; empty where nothing may be shown."""
+    """The public URL of the narrowest variant; "" if none may be shown."""
     host: str
     next_step: str
 
 
+class _Displayed(StrEnum):
+    """A choice of the filter form: only displayed listings, or only hidden ones."""
+
+    YES = "yes"
+    NO = "no"
+
+
 class ListingPages:
-    """What operators read of listings."""
+    """The pages about listings and photos."""
 
     def __init__(self, parts: DeskParts) -> None:
         self._parts = parts
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the routes to serve."""
+        """Return the routes of these pages."""
         return [
             web.get("/search", self._search),
             web.get("/listings", self._listings),
@@ -57,137 +64,147 @@ class ListingPages:
         ]
 
     async def _search(self, request: web.Request) -> web.Response:
-        """Go to what is meant by a ListingKey, the beginning of one, an image's id or an MLS URL."""
-        what = text(request, "q")
-        if not what:
-            return see_other("/listings")
-        found, image = await explain.find_listings(self._parts.stores.listings, what)
-        if len(found) == 1:
-            fragment = f"#photo-{image}" if image else ""
-            return see_other(address("/listing", feed=found[0].feed, key=found[0].key) + fragment)
-        rows = [row for name in self._parts.feeds for row in await self._beginning_with(name, what)]
-        is_url = "://" in what  # an MLS's URL is shown on no page, not even to who gave it
+        """Redirect to the listing of a ListingKey, an image id or an MLS URL.
+
+        Otherwise show the listings whose keys begin with the text, or why nothing is found.
+        """
+        searched = query_text(request, "q")
+        if not searched:
+            return redirect("/listings")
+        listings, image_id = await explain.find_listings(self._parts.stores.listings, searched)
+        if len(listings) == 1:
+            fragment = f"#photo-{image_id}" if image_id else ""
+            return redirect(page_url("/listing", feed=listings[0].feed, key=listings[0].key) + fragment)
+        rows = [row for name in self._parts.feeds for row in await self._with_prefix(name, searched)]
+        is_url = "://" in searched  # no page shows an MLS's URL, not even to an operator who has it
         why: Sequence[str] = ()
         if not rows:
-            stores, now = self._parts.stores, self._parts.clock()
-            why = await circumstances.explain_unknown(self._parts.settings, self._parts.feeds, stores, what, now)
-        context = {"what": "" if is_url else what, "rows": rows, "why": why}
-        return page(request, "found.html", context, status=200 if rows else 404)
+            settings, feeds, stores = self._parts.settings, self._parts.feeds, self._parts.stores
+            why = await circumstances.explain_unknown(settings, feeds, stores, searched, self._parts.clock())
+        context = {"searched": "" if is_url else searched, "rows": rows, "why": why}
+        return render(request, "found.html", context, status=200 if rows else 404)
 
-    async def _beginning_with(self, feed: str, prefix: str) -> Sequence[ListingSummary]:
-        return await self._parts.stores.listings.search(ListingFilter(feed=feed, prefix=prefix), "", _LISTINGS)
+    async def _with_prefix(self, feed: str, prefix: str) -> Sequence[ListingSummary]:
+        listings = self._parts.stores.listings
+        return await listings.search(ListingFilter(feed=feed, prefix=prefix), "", _LISTINGS_A_PAGE)
 
     async def _listings(self, request: web.Request) -> web.Response:
-        wanted = _wanted(request, self._parts)
-        rows = await self._parts.stores.listings.search(wanted, text(request, "after"), _LISTINGS + 1)
-        return page(request, "listings.html", _paged(wanted, rows, _LISTINGS, "/listings"))
+        selected = _filter(request, self._parts)
+        after = query_text(request, "after")
+        rows = await self._parts.stores.listings.search(selected, after, _LISTINGS_A_PAGE + 1)
+        return render(request, "listings.html", _table_context(selected, rows, _LISTINGS_A_PAGE, "/listings"))
 
     async def _photos(self, request: web.Request) -> web.Response:
-        wanted = _wanted(request, self._parts)
-        rows = await self._parts.stores.listings.search(wanted, text(request, "after"), _LISTINGS_OF_PHOTOS + 1)
-        context = _paged(wanted, rows, _LISTINGS_OF_PHOTOS, "/photos")
-        ids = [(row.feed, row.listing_key) for row in rows[:_LISTINGS_OF_PHOTOS]]
-        found = await self._parts.stores.listings.get_many(ids)
+        selected = _filter(request, self._parts)
+        after = query_text(request, "after")
+        rows = await self._parts.stores.listings.search(selected, after, _LISTINGS_A_PHOTO_PAGE + 1)
+        context = _table_context(selected, rows, _LISTINGS_A_PHOTO_PAGE, "/photos")
+        ids = [(row.feed, row.listing_key) for row in rows[:_LISTINGS_A_PHOTO_PAGE]]
+        listings = await self._parts.stores.listings.get_many(ids)
         photos = [
-            self._shown(listing, photo)
-            for one in ids
-            if (listing := found.get(one))
+            self._photo_view(listing, photo)
+            for listing_id in ids
+            if (listing := listings.get(listing_id))
             for photo in listing.photos
-            if wanted.status in (None, photo.status)
-            and wanted.reason in (None, photo.failure.reason if photo.failure else None)
+            if selected.status in (None, photo.status)
+            and selected.reason in (None, photo.failure.reason if photo.failure else None)
         ]
-        return page(request, "photos.html", {"photos": photos, **context})
+        return render(request, "photos.html", {"photos": photos, **context})
 
     async def _listing(self, request: web.Request) -> web.Response:
-        feed, key = text(request, "feed"), text(request, "key")
-        listing = await self._parts.stores.listings.get(feed, key)
+        name, key = query_text(request, "feed"), query_text(request, "key")
+        listing = await self._parts.stores.listings.get(name, key)
         if listing is None:
             refuse(404, "Nothing is recorded of this listing. Was it ever published?")
-        now = self._parts.clock()
-        rules = self._parts.feeds.get(feed)
-        around, turn = [_UNKNOWN_FEED], None
-        if rules:
-            use = await read_use(self._parts.stores.ledgers, rules)
-            around, turn = [*circumstances.explain_feed(rules, use)], await self._next_turn(listing, rules, use)
+        feed_lines, position = await self._around(listing)
         attempts = await explain.newest_attempts(self._parts.stores.attempts, listing)
-        removals = await self._parts.removals.of_listing(feed, key)
+        removals = await self._parts.removals.of_listing(name, key)
         context = {
             "listing": listing,
-            "verdict": decide.verdict(listing, around, turn, now),
-            "photos": [self._shown(listing, photo) for photo in listing.photos],
-            "timeline": decide.timeline(listing, attempts, removals)[:_MOMENTS],
+            "verdict": decide.verdict(listing, feed_lines, position, self._parts.clock()),
+            "photos": [self._photo_view(listing, photo) for photo in listing.photos],
+            "timeline": decide.timeline(listing, attempts, removals)[:_MAX_TIMELINE_ENTRIES],
             "removals": removals,
             "reasons": REASONS,
         }
-        return page(request, "listing.html", context)
+        return render(request, "listing.html", context)
 
-    async def _next_turn(self, listing: Listing, feed: Feed, use: BudgetUse) -> QueuePosition | None:
-        """Return the turn of the photo that goes next; None where none waits."""
+    async def _around(self, listing: Listing) -> tuple[Sequence[str], QueuePosition | None]:
+        """Return what of its feed keeps the listing's photos away, and the position of the photo that is next."""
+        feed = self._parts.feeds.get(listing.feed)
+        if feed is None:
+            return [_UNKNOWN_FEED], None
+        use = await read_use(self._parts.stores.ledgers, feed)
+        return circumstances.explain_feed(feed, use), await self._next_position(listing, feed, use)
+
+    async def _next_position(self, listing: Listing, feed: Feed, use: BudgetUse) -> QueuePosition | None:
+        """Return the queue position of the listing's photo that is released next; None if none waits for release."""
         now = self._parts.clock()
-        waiting = [
-            (one.priority.rank, due, one) for one in listing.photos if (due := listing.photo_due_at(one)) and due <= now
+        due = [
+            (photo.priority.rank, due_at, photo)
+            for photo in listing.photos
+            if (due_at := listing.photo_due_at(photo)) and due_at <= now
         ]
-        if not waiting:
+        if not due:
             return None
-        alone = replace(listing, photos=(min(waiting, key=lambda one: one[:2])[2],))
-        stores = self._parts.stores
-        return next(
-            iter((await explain.queue_positions(stores.listings, stores.throughputs, alone, feed, use, now)).values()),
-            None,
-        )
+        next_photo = min(due, key=lambda ranked: ranked[:2])[2]
+        alone, stores = replace(listing, photos=(next_photo,)), self._parts.stores
+        positions = await explain.queue_positions(stores.listings, stores.throughputs, alone, feed, use, now)
+        return positions.get(next_photo.id)
 
-    def _shown(self, listing: Listing, photo: Photo) -> Shown:
+    def _photo_view(self, listing: Listing, photo: Photo) -> PhotoView:
         feed = self._parts.feeds.get(listing.feed) or Feed(name=listing.feed, image_hosts=())
-        narrowest = min(photo.copy.variants, key=lambda one: one.width) if photo.copy and listing.is_displayed else None
-        return Shown(
+        variants = photo.copy.variants if photo.copy and listing.is_displayed else ()
+        narrowest = min(variants, key=lambda variant: variant.width, default=None)
+        return PhotoView(
             photo=photo,
             listing=listing,
             tone=decide.tone_of(photo.status),
             thumb=self._parts.renderer.url(narrowest.key) if narrowest else "",
-            host=decide.host_of(photo.url),
-            next_step=explain.next_step(listing, photo, feed, self._parts.clock(), decide.ago),
+            host=formatting.host_of(photo.url),
+            next_step=explain.next_step(listing, photo, feed, self._parts.clock(), formatting.distance),
         )
 
 
-def _wanted(request: web.Request, parts: DeskParts) -> ListingFilter:
-    shown = _choice(request, "shown", _Shown)
+def _filter(request: web.Request, parts: DeskParts) -> ListingFilter:
+    """Return the filter that the request's query gives."""
+    displayed = _choice(request, "shown", _Displayed)
     return ListingFilter(
-        feed=known_feed(parts, text(request, "feed")),
-        prefix=text(request, "key"),
+        feed=feed_name(parts, query_text(request, "feed")),
+        prefix=query_text(request, "key"),
         status=_choice(request, "status", Status),
         reason=_choice(request, "reason", Reason),
-        city=text(request, "city") or None,
-        displayed=None if shown is None else shown is _Shown.YES,
+        city=query_text(request, "city") or None,
+        displayed=None if displayed is None else displayed is _Displayed.YES,
     )
 
 
-class _Shown(StrEnum):
-    YES = "yes"
-    NO = "no"
-
-
 def _choice(request: web.Request, name: str, choices: type[Choice]) -> Choice | None:
-    value = text(request, name)
+    """Return the query's choice; None if none is made. Refuses a value that is not among the choices."""
+    value = query_text(request, name)
     if value and value not in set(choices):
         refuse(400, f"{name} must be one of {', '.join(choices)}, or empty")
     return choices(value) if value else None
 
 
-def _paged(wanted: ListingFilter, rows: Sequence[ListingSummary], most: int, path: str) -> Mapping[str, object]:
-    """What a page of a table is made of; one row more than it shows says that there is another page."""
+def _table_context(
+    selected: ListingFilter, rows: Sequence[ListingSummary], page_size: int, path: str
+) -> Mapping[str, object]:
+    """Return the context of a page with a table. One row more than `page_size` says that there is another page."""
+    displayed = None if selected.displayed is None else _Displayed.YES if selected.displayed else _Displayed.NO
     query = {
-        "feed": wanted.feed,
-        "key": wanted.prefix,
-        "status": wanted.status,
-        "reason": wanted.reason,
-        "city": wanted.city,
-        "shown": None if wanted.displayed is None else _Shown.YES if wanted.displayed else _Shown.NO,
+        "feed": selected.feed,
+        "key": selected.prefix,
+        "status": selected.status,
+        "reason": selected.reason,
+        "city": selected.city,
+        "shown": displayed,
     }
-    following = address(path, **query, after=rows[most - 1].listing_key) if len(rows) > most else ""
+    next_page = page_url(path, **query, after=rows[page_size - 1].listing_key) if len(rows) > page_size else ""
     return {
-        "wanted": wanted,
-        "rows": rows[:most],
-        "following": following,
+        "selected": selected,
+        "rows": rows[:page_size],
+        "next_page": next_page,
         "statuses": list(Status),
         "reasons": REASONS,
         "query": query,

@@ -1,4 +1,4 @@
-"""The first page: how everything stands now, and how the last hour went. Its numbers refresh by themselves."""
+"""The first page: how the whole system stands now, and charts of the last hour. Its numbers refresh by themselves."""
 
 import asyncio
 from collections import Counter
@@ -10,19 +10,19 @@ from aiohttp import web
 
 from services.desk import charts
 from services.desk.charts import Chart
-from services.desk.view import DeskParts, page, text
-from services.desk.watch import MINUTE, MINUTES, Snapshot
+from services.desk.decide import SUCCESSES
+from services.desk.snapshots import MINUTE, MINUTES, Snapshot
+from services.desk.view import DeskParts, query_text, render
 from shared.domain.failures import REASONS, Reason
 from shared.domain.image import Status
 from shared.origin_budget.use import TITLES
 
-_LATEST = 12
-_DONE = {"downloaded", "unchanged"}
+_LATEST_ATTEMPTS = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Hour:
-    """The last hour in charts: attempts by minute, failures by reason, the queue, requests by minute."""
+class LastHour:
+    """The last hour in charts and totals: attempts, failures by reason, the queue, and requests to the origins."""
 
     attempts: Chart
     done: int
@@ -30,73 +30,77 @@ class Hour:
     failures: Mapping[Reason, int]
     queue: Chart
     requests: Chart
-    asked: int
+    request_count: int
 
 
 class Overview:
-    """The page, and the part of it that refreshes."""
+    """The first page, and the part of it that refreshes."""
 
     def __init__(self, parts: DeskParts) -> None:
         self._parts = parts
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the routes to serve."""
+        """Return the routes of the page and of its part."""
         return [web.get("/", self._page), web.get("/live", self._live)]
 
     async def _page(self, request: web.Request) -> web.Response:
-        is_live = text(request, "live") != "off"
-        return page(request, "overview.html", {"is_live": is_live, **await self._numbers()})
+        is_live = query_text(request, "live") != "off"
+        return render(request, "overview.html", {"is_live": is_live, **await self._context()})
 
     async def _live(self, request: web.Request) -> web.Response:
-        return page(request, "_overview.html", await self._numbers())
+        return render(request, "_overview.html", await self._context())
 
-    async def _numbers(self) -> Mapping[str, object]:
+    async def _context(self) -> Mapping[str, object]:
         parts = self._parts
-        seen, minutes, latest = await asyncio.gather(
-            parts.watch.now(), parts.history.minutes(), parts.stores.attempts.latest(_LATEST)
+        snapshot, minutes, latest = await asyncio.gather(
+            parts.snapshots.current(), parts.history.by_minute(), parts.stores.attempts.latest(_LATEST_ATTEMPTS)
         )
         return {
-            "seen": seen,
-            "hour": _hour(seen, minutes, parts.watch.queue),
-            "totals": _totals(seen),
+            "snapshot": snapshot,
+            "hour": _last_hour(snapshot, minutes, parts.snapshots.queue_lengths),
+            "totals": _totals(snapshot),
             "statuses": list(Status),
             "reasons": REASONS,
+            "successes": SUCCESSES,
             "titles": TITLES,
             "latest": latest,
         }
 
 
-def _totals(seen: Snapshot) -> Mapping[str, int]:
-    """Sum what the feeds have."""
-    feeds = seen.feeds.values()
+def _totals(snapshot: Snapshot) -> Mapping[str, int]:
+    """Return the sums over all feeds."""
+    feeds = snapshot.feeds.values()
     return {
         "listings": sum(counts.listings for counts in feeds),
         "displayed": sum(counts.displayed for counts in feeds),
-        "in_work": sum(counts.in_flight for counts in feeds),
-        "queued": seen.queued,
+        "in_flight": sum(counts.in_flight for counts in feeds),
+        "queued": snapshot.queued,
         **{status.value: sum(counts.images.get(status, 0) for counts in feeds) for status in Status},
     }
 
 
-def _hour(seen: Snapshot, minutes: Mapping[datetime, Mapping[str, int]], queue: Iterable[tuple[datetime, int]]) -> Hour:
-    split = {minute: _split(results) for minute, results in minutes.items()}
+def _last_hour(
+    snapshot: Snapshot, minutes: Mapping[datetime, Mapping[str, int]], queue: Iterable[tuple[datetime, int]]
+) -> LastHour:
+    """Return the charts of the last hour: from attempts by minute and result, and samples of the queue's length."""
+    attempts = {minute: _done_and_failed(results) for minute, results in minutes.items()}
     failures = Counter[str]()
     for results in minutes.values():
-        failures.update({result: count for result, count in results.items() if result not in _DONE})
-    began = seen.at - timedelta(minutes=MINUTES)
-    return Hour(
-        attempts=charts.columns([(f"{minute:%H:%M}", counts) for minute, counts in split.items()]),
-        done=sum(counts["done"] for counts in split.values()),
-        failed=sum(counts["failed"] for counts in split.values()),
+        failures.update({result: count for result, count in results.items() if result not in SUCCESSES})
+    began = snapshot.at - timedelta(minutes=MINUTES)
+    return LastHour(
+        attempts=charts.columns([(f"{minute:%H:%M}", counts) for minute, counts in attempts.items()]),
+        done=sum(counts["done"] for counts in attempts.values()),
+        failed=sum(counts["failed"] for counts in attempts.values()),
         failures={Reason(result): count for result, count in failures.most_common() if result in set(Reason)},
         queue=charts.line([((at - began) / (MINUTES * MINUTE), length) for at, length in queue if at >= began]),
         requests=charts.columns(
-            [(f"{minute:%H:%M}", {"requests": seen.requests.get(minute, 0)}) for minute in minutes]
+            [(f"{minute:%H:%M}", {"requests": snapshot.requests.get(minute, 0)}) for minute in minutes]
         ),
-        asked=sum(seen.requests.values()),
+        request_count=sum(snapshot.requests.values()),
     )
 
 
-def _split(results: Mapping[str, int]) -> dict[str, int]:
-    done = sum(count for result, count in results.items() if result in _DONE)
+def _done_and_failed(results: Mapping[str, int]) -> dict[str, int]:
+    done = sum(count for result, count in results.items() if result in SUCCESSES)
     return {"done": done, "failed": sum(results.values()) - done}

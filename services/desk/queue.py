@@ -1,39 +1,38 @@
-"""What comes next? Listings with due photos in the order of their release, and those whose time is to come."""
+"""The queue of a feed: listings with due photos in the order of their release, and those that are due later."""
 
 from aiohttp import web
 
-from services.desk.view import DeskParts, known_feed, page, text
+from services.desk.view import DeskParts, feed_name, query_text, render
 from shared.domain import throughput
 from shared.origin_budget.reading import read_use
 
-_SHOWN = 100
+_MAX_LISTINGS = 100
 
 
 class QueuePages:
-    """The queue of one feed."""
+    """The page of a feed's queue."""
 
     def __init__(self, parts: DeskParts) -> None:
         self._parts = parts
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the routes to serve."""
+        """Return the route of this page."""
         return [web.get("/queue", self._queue)]
 
     async def _queue(self, request: web.Request) -> web.Response:
-        feed, now = known_feed(self._parts, text(request, "feed")), self._parts.clock()
-        is_by_age = text(request, "order") == "age"
-        rules, stores = self._parts.feeds[feed], self._parts.stores
-        counts = await stores.listings.counts(feed, now)
+        name, now = feed_name(self._parts, query_text(request, "feed")), self._parts.clock()
+        is_by_age = query_text(request, "order") == "age"
+        feed, stores = self._parts.feeds[name], self._parts.stores
+        counts = await stores.listings.counts(name, now)
+        per_second = throughput.expected_per_second(feed, await stores.throughputs.get(name), now)
         context = {
-            "feed": feed,
+            "feed": name,
             "is_by_age": is_by_age,
             "counts": counts,
-            "use": await read_use(stores.ledgers, rules),
-            "seconds": throughput.seconds_until_done(
-                counts.queued, throughput.expected_per_second(rules, await stores.throughputs.get(feed), now)
-            ),
-            "due": await stores.listings.queue(feed, now, _SHOWN, by_age=is_by_age),
-            "coming": await stores.listings.upcoming(feed, now, _SHOWN),
-            "most": _SHOWN,
+            "use": await read_use(stores.ledgers, feed),
+            "seconds": throughput.seconds_until_done(counts.queued, per_second),
+            "due": await stores.listings.queue(name, now, _MAX_LISTINGS, by_age=is_by_age),
+            "upcoming": await stores.listings.upcoming(name, now, _MAX_LISTINGS),
+            "max_listings": _MAX_LISTINGS,
         }
-        return page(request, "queue.html", context)
+        return render(request, "queue.html", context)

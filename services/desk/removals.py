@@ -1,5 +1,6 @@
-"""What had to go: removals that wait for an operator, the evidence of those that were done, and the last audit."""
+"""The page of removals: holds that wait for a decision, the evidence, and the last audit; and what operators decide."""
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -7,91 +8,96 @@ from aiohttp import web
 
 from ops import removals, words
 from ops.words import counted
-from services.desk.actions import Asked, OfFeed, OfListing
-from services.desk.view import DeskParts, address, page, refuse, text
+from services.desk.actions import FeedAction, Inputs, ListingAction
+from services.desk.view import DeskParts, page_url, query_text, refuse, render
 from shared.domain.listing import Listing
 from shared.stores.removal_holds import Decision
 from shared.stores.removals import Removal, RemovalCursor
 
-_SHOWN = 100
-_PERIOD = timedelta(days=7)
+_REMOVALS_A_PAGE = 100
+_DEFAULT_PERIOD = timedelta(days=7)
 
 
 class RemovalPages:
-    """What operators read of removals."""
+    """The page of removals."""
 
     def __init__(self, parts: DeskParts) -> None:
         self._parts = parts
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the routes to serve."""
+        """Return the route of this page."""
         return [web.get("/removals", self._removals)]
 
     async def _removals(self, request: web.Request) -> web.Response:
-        parts, now = self._parts, self._parts.clock()
-        feed, since, until = (text(request, name) for name in ("feed", "from", "to"))
-        if feed and feed not in parts.feeds:
+        parts = self._parts
+        query = {name: query_text(request, name) for name in ("feed", "from", "to")}
+        if query["feed"] and query["feed"] not in parts.feeds:
             refuse(404, "there is no such feed in feeds.toml")
-        try:
-            begin = words.parse_time(since, now) if since else now - _PERIOD
-            end = words.parse_time(until, now) if until else now
-        except ValueError as fault:
-            refuse(400, str(fault))
-        evidence = await parts.removals.newest(begin, end, feed or None, _behind(request), _SHOWN + 1)
-        is_more, last = len(evidence) > _SHOWN, evidence[:_SHOWN][-1:]
-        asked = {"feed": feed, "from": since, "to": until}
+        begin, end = _period(query, parts.clock())
+        cursor = _cursor(query_text(request, "after"))
+        evidence = await parts.removals.newest(begin, end, query["feed"] or None, cursor, _REMOVALS_A_PAGE + 1)
+        is_last, shown = len(evidence) <= _REMOVALS_A_PAGE, evidence[:_REMOVALS_A_PAGE]
         context = {
-            "freezes": await parts.stores.removal_holds.all(),
+            "holds": await parts.stores.removal_holds.all(),
             "audits": await parts.audits.newest(1),
-            "evidence": evidence[:_SHOWN],
-            "following": address("/removals", **asked, after=_cursor(last[0])) if is_more else "",
-            "query": {"feed": feed, "from": begin.strftime("%Y-%m-%d"), "to": until},
+            "evidence": shown,
+            "next_page": "" if is_last else page_url("/removals", **query, after=_cursor_text(shown[-1])),
+            "query": {**query, "from": begin.strftime("%Y-%m-%d")},
         }
-        return page(request, "removals.html", context)
+        return render(request, "removals.html", context)
 
 
-def _cursor(last: Removal) -> str:
+def _period(query: Mapping[str, str], now: datetime) -> tuple[datetime, datetime]:
+    """Return the period that the query gives: by default the last seven days. Refuses a text that is no time."""
+    try:
+        begin = words.parse_time(query["from"], now) if query["from"] else now - _DEFAULT_PERIOD
+        return begin, words.parse_time(query["to"], now) if query["to"] else now
+    except ValueError as error:
+        refuse(400, str(error))
+
+
+def _cursor_text(last: Removal) -> str:
     return f"{last.removed_at.isoformat()} {last.id}"
 
 
-def _behind(request: web.Request) -> RemovalCursor | None:
-    """Return where the page before ended; None on the first."""
-    if not (given := text(request, "after")):
+def _cursor(text: str) -> RemovalCursor | None:
+    """Return where the page before ended, as `_cursor_text` wrote it; None for "". Refuses any other text."""
+    if not text:
         return None
-    at, _, removal_id = given.partition(" ")
+    at, _, removal_id = text.partition(" ")
     try:
         return datetime.fromisoformat(at).astimezone(UTC), removal_id
     except (ValueError, OverflowError):
         refuse(400, "after is not where a page ended")
 
 
-class Decide(OfFeed):
-    """A feed lost so many listings at once that their removal waits for a decision."""
+class DecideHold(FeedAction):
+    """Decides about a hold on a feed's removals, one way or the other."""
 
     def __init__(self, parts: DeskParts, decision: Decision) -> None:
         super().__init__(parts)
         self._decision = decision
-        self.title, self.button, self._what = _DECISIONS[decision]
+        self.title, self.button, self._outcome = _DECISIONS[decision]
 
-    async def foretell(self, asked: Asked) -> list[str]:
-        """Say what was held, and what becomes of it."""
-        self.check(asked)
-        held = [
-            str(one)
-            for one in await self._parts.stores.removal_holds.all()
-            if one.feed == asked["feed"] and not one.decision
-        ]
-        return [*(held or refuse(409, f"the removals of {asked['feed']} are not frozen")), self._what]
+    async def preview(self, inputs: Inputs) -> Sequence[str]:
+        """Say which removals are held, and what becomes of the copies."""
+        self.check_feed(inputs)
+        holds = await self._parts.stores.removal_holds.all()
+        bursts = [hold.burst_text() for hold in holds if hold.feed == inputs["feed"] and not hold.decision]
+        if not bursts:
+            refuse(409, f"no removals of {inputs['feed']} are held")
+        return [*(f"Removals of {inputs['feed']} are held: {burst}." for burst in bursts), self._outcome]
 
-    async def carry_out(self, asked: Asked) -> str:
-        """Decide."""
-        self.check(asked)
-        if not await self._parts.stores.removal_holds.decide(asked["feed"], self._decision, self._parts.clock()):
-            return f"The removals of {asked['feed']} are not frozen; nothing was decided."
-        return f"{asked['feed']}: {self._what}"
+    async def carry_out(self, inputs: Inputs) -> str:
+        """Record the decision."""
+        self.check_feed(inputs)
+        feed, clock = inputs["feed"], self._parts.clock
+        if not await self._parts.stores.removal_holds.decide(feed, self._decision, clock()):
+            return f"No removals of {feed} are held; nothing was decided."
+        return f"{feed}: {self._outcome}"
 
-    def back(self, _: Asked) -> str:
-        """Return the page of removals."""
+    def next_page(self, inputs: Inputs) -> str:
+        """Return the URL of the page of removals."""
         return "/removals"
 
 
@@ -103,17 +109,18 @@ _DECISIONS = {
         "Their copies are kept, hidden, until the feed shows the listings again, for 72 hours at most.",
     ),
 }
+"""The title, the button and the outcome of each decision."""
 
 
-class Remove(OfListing):
-    """A listing goes for good, whatever the MLS says."""
+class RemoveListing(ListingAction):
+    """Removes a listing, whatever the MLS announces, until an operator allows it again."""
 
     title = "Remove a listing for good"
     button = "Remove"
 
-    async def foretell(self, asked: Asked) -> list[str]:
-        """Say what goes."""
-        listing = await self.listing(asked)
+    async def preview(self, inputs: Inputs) -> Sequence[str]:
+        """Say what is removed."""
+        listing = await self.listing(inputs)
         copies = sum(photo.copy is not None for photo in listing.photos)
         return [
             f"Listing {listing.key} is shown no more at once. "
@@ -121,33 +128,35 @@ class Remove(OfListing):
             "It stays away, whatever the MLS says, until that is lifted.",
         ]
 
-    async def carry_out(self, asked: Asked) -> str:
-        """Remove it."""
-        listing = await self.listing(asked)
+    async def carry_out(self, inputs: Inputs) -> str:
+        """Mark the listing as removed by an operator."""
+        listing = await self.listing(inputs)
         listings, ids = self._parts.stores.listings, [(listing.feed, listing.key)]
         await removals.change(listings, ids, partial(removals.remove, image_ids=()), self._parts.clock)
         return f"Listing {listing.key} is being removed, and stays away until that is lifted."
 
 
-class Allow(OfListing):
-    """What an operator had removed may be shown again."""
+class AllowListing(ListingAction):
+    """Allows again what operators had removed of a listing."""
 
     title = "Allow a listing again"
     button = "Allow"
 
-    async def foretell(self, asked: Asked) -> list[str]:
-        """Say what follows."""
-        self._refuse_free(await self.listing(asked))
+    async def preview(self, inputs: Inputs) -> Sequence[str]:
+        """Say when the listing is shown again."""
+        _refuse_unremoved(await self.listing(inputs))
         return ["Whatever was removed of it by operators may be shown again, as soon as the MLS is next heard of it."]
 
-    async def carry_out(self, asked: Asked) -> str:
-        """Lift it."""
-        listing = await self.listing(asked)
-        self._refuse_free(listing)
+    async def carry_out(self, inputs: Inputs) -> str:
+        """Allow the listing, and all its photos."""
+        listing = await self.listing(inputs)
+        _refuse_unremoved(listing)
         listings, ids = self._parts.stores.listings, [(listing.feed, listing.key)]
         await removals.change(listings, ids, partial(removals.allow_again, image_ids=()), self._parts.clock)
         return f"Listing {listing.key} is allowed; it is shown again when the MLS is next heard of it."
 
-    def _refuse_free(self, listing: Listing) -> None:
-        if not removals.is_removed(listing, ()):
-            refuse(409, "nothing of this listing was removed by an operator")
+
+def _refuse_unremoved(listing: Listing) -> None:
+    """Refuse a listing of which no operator removed anything."""
+    if not removals.is_removed(listing, ()):
+        refuse(409, "nothing of this listing was removed by an operator")

@@ -1,4 +1,4 @@
-"""Signing in and out, and who is let through: every page but the probes and this one wants a session or the token."""
+"""Signing in and out, and the middleware that lets only signed-in operators and programs with the token pass."""
 
 from collections.abc import Awaitable, Callable
 from urllib.parse import quote, urlsplit
@@ -6,94 +6,102 @@ from urllib.parse import quote, urlsplit
 from aiohttp import web
 
 from services.desk import access
-from services.desk.access import Door, Session, Sessions
-from services.desk.view import SESSION, clean, page, refuse, see_other, text
+from services.desk.access import Session, Sessions, TokenCheck
+from services.desk.view import SESSION, checked_text, query_text, redirect, refuse, render
 from shared import log
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 COOKIE = "desk_session"
 CSRF = "csrf"
-_OPEN = {"/login", "/healthz", "/readyz", "/metrics"}
+"""The form field that carries a session's secret."""
+_PUBLIC_PATHS = {"/login", "/healthz", "/readyz", "/metrics"}
 _logger = log.get(__name__)
 
 
-class Signing:
-    """The page that one signs in on, and the middleware that sends there."""
+class SignInPages:
+    """The pages for signing in and out, and the middleware that asks for it."""
 
-    def __init__(self, door: Door, sessions: Sessions) -> None:
-        self._door = door
+    def __init__(self, token_check: TokenCheck, sessions: Sessions) -> None:
+        self._token_check = token_check
         self._sessions = sessions
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the routes to serve."""
+        """Return the routes of these pages."""
         return [web.get("/login", self._form), web.post("/login", self._sign_in), web.post("/logout", self._sign_out)]
 
     @web.middleware
-    async def guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Let a request through where it may; a change must come from one of our own forms."""
-        if not _is_from_here(request):
+    async def require_sign_in(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Let a request pass if its browser is signed in, or if it carries the token and only reads.
+
+        A request that changes something must come from a form of the session. Public paths pass without a session.
+        """
+        if not _is_own_origin(request):
             refuse(403, "this form was sent from another site")
-        if request.path in _OPEN or request.path.startswith("/static/"):
+        if request.path in _PUBLIC_PATHS or request.path.startswith("/static/"):
             return await handler(request)
         session = self._sessions.get(request.cookies.get(COOKIE, ""))
         if session is None and not self._has_token(request):
-            return _sent_to_sign_in(request)
+            return _sign_in_required(request)
         request[SESSION] = session
         if request.method not in ("GET", "HEAD"):
             await _check_form(request, session)
         return await handler(request)
 
     def _has_token(self, request: web.Request) -> bool:
-        """Whether a program shows the token; it may only look."""
-        token = access.token_of(request.headers.get("Authorization", ""))
+        """Return True if a program sent the right token. Refuses addresses that must wait."""
+        token = access.token_in_header(request.headers.get("Authorization", ""))
         if token is None:
             return False
-        self._let_try(request)
-        return self._door.opens(token, _who(request))
+        self._refuse_waiting(request)
+        return self._token_check.accepts(token, _address(request))
 
-    def _let_try(self, request: web.Request) -> None:
-        if (seconds := self._door.wait_seconds(_who(request))) is not None:
+    def _refuse_waiting(self, request: web.Request) -> None:
+        if (seconds := self._token_check.wait_seconds(_address(request))) is not None:
             refuse(429, f"too many wrong tokens from your address; try again in {seconds} s")
 
     async def _form(self, request: web.Request) -> web.Response:
-        return self._show_form(request, access.here(text(request, "next")))
+        return self._render_form(request, access.local_path(query_text(request, "next")))
 
-    def _show_form(self, request: web.Request, target: str, fault: str = "") -> web.Response:
-        context = {"next": target, "is_locked": self._door.is_locked, "fault": fault}
-        return page(request, "login.html", context, status=401 if fault else 200)
+    def _render_form(self, request: web.Request, target: str, fault: str = "") -> web.Response:
+        """Render the form for signing in; `target` is the path to go to afterwards."""
+        context = {"next": target, "is_locked": self._token_check.is_locked, "fault": fault}
+        return render(request, "login.html", context, status=401 if fault else 200)
 
     async def _sign_in(self, request: web.Request) -> web.Response:
-        self._let_try(request)
+        self._refuse_waiting(request)
         form = await request.post()
-        target = access.here(clean("next", form.get("next", "")))
-        if not self._door.opens(clean("token", form.get("token", "")), _who(request)):
-            _logger.warning("desk-sign-in-refused", address=_who(request))
-            return self._show_form(request, target, "That is not the token.")
+        target = access.local_path(checked_text("next", form.get("next", "")))
+        if not self._token_check.accepts(checked_text("token", form.get("token", "")), _address(request)):
+            _logger.warning("desk-sign-in-refused", address=_address(request))
+            return self._render_form(request, target, "That is not the token.")
         session = self._sessions.begin()
-        _logger.info("desk-signed-in", address=_who(request))
-        response = see_other(target)
+        _logger.info("desk-signed-in", address=_address(request))
+        response = redirect(target)
         is_secure = request.secure or request.headers.get("X-Forwarded-Proto") == "https"
         response.set_cookie(COOKIE, session.id, httponly=True, samesite="Strict", path="/", secure=is_secure)
         return response
 
     async def _sign_out(self, request: web.Request) -> web.Response:
         self._sessions.end(request[SESSION])
-        response = see_other("/login")
+        response = redirect("/login")
         response.del_cookie(COOKIE, path="/")
         return response
 
 
 async def _check_form(request: web.Request, session: Session | None) -> None:
-    """Refuse what does not carry the session's own token: another site's page cannot know it."""
+    """Refuse a form without the session's secret, which another site's page cannot know."""
     form = await request.post()
     given = form.get(CSRF, "")
-    if session is None or not isinstance(given, str) or not access.is_same(given, session.csrf):
+    if session is None or not isinstance(given, str) or not access.are_equal(given, session.csrf):
         refuse(403, "this form is not of your session, or that has ended; open the page again and repeat")
 
 
-def _is_from_here(request: web.Request) -> bool:
-    """Whether a change comes from a page of ours, as far as the browser says; signing in has no session to check."""
+def _is_own_origin(request: web.Request) -> bool:
+    """Return False if the browser's headers say that a changing request comes from another site's page.
+
+    Signing in depends on this check: it has no session yet, and no secret in its form.
+    """
     if request.method in ("GET", "HEAD"):
         return True
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
@@ -102,14 +110,15 @@ def _is_from_here(request: web.Request) -> bool:
     return origin is None or urlsplit(origin).netloc == request.host
 
 
-def _sent_to_sign_in(request: web.Request) -> web.Response:
+def _sign_in_required(request: web.Request) -> web.Response:
+    """Return the answer to a request without session and token: a redirect to the form, or 401 for programs."""
     headers = {"WWW-Authenticate": "Bearer"}
-    if "HX-Request" in request.headers:  # a part of a page: let the browser load all of it anew, which leads here
+    if "HX-Request" in request.headers:  # a part of a page: the browser is to load the whole page, which redirects
         return web.Response(status=401, headers={**headers, "HX-Refresh": "true"})
     if request.method == "GET" and "text/html" in request.headers.get("Accept", ""):
-        return see_other(f"/login?next={quote(request.path_qs, safe='/')}")
+        return redirect(f"/login?next={quote(request.path_qs, safe='/')}")
     return web.Response(status=401, headers=headers, text="sign in at /login, or send the desk's token as a bearer\n")
 
 
-def _who(request: web.Request) -> str:
+def _address(request: web.Request) -> str:
     return request.remote or "unknown"

@@ -1,4 +1,4 @@
-"""How the desk's pages look at the world: what every page is given, and how it is sent."""
+"""Renders pages, reads what browsers send, and names what all pages read from."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,9 +11,10 @@ from jinja2 import PackageLoader, StrictUndefined
 
 from ops import words
 from ops.stores import Stores
+from services.desk import formatting
 from services.desk.access import Session
-from services.desk.decide import ago, redacted, stamp
-from services.desk.watch import History, Watch
+from services.desk.decide import suspension_text
+from services.desk.snapshots import AttemptHistory, Snapshots
 from shared.clock import Clock
 from shared.domain.feed import Feed
 from shared.render import Renderer
@@ -22,26 +23,27 @@ from shared.stores.audits import Audits
 from shared.stores.removals import Removals
 
 SESSION = "session"
-_LONGEST_TEXT = 8_000
+"""Under this name a request holds the Session of its browser, or None for a program with the token."""
+_MAX_TEXT_LENGTH = 8_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeskParts:
-    """What the pages read from."""
+    """What the pages read from, and what actions change."""
 
     settings: Settings
     feeds: Mapping[str, Feed]
     stores: Stores
     removals: Removals
     audits: Audits
-    watch: Watch
-    history: History
+    snapshots: Snapshots
+    history: AttemptHistory
     renderer: Renderer
     clock: Clock
 
 
 class Refused(Exception):
-    """A page that cannot be shown; the middleware says why."""
+    """A request is refused with an HTTP status; the page of the error shows the detail to the operator."""
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
@@ -50,12 +52,12 @@ class Refused(Exception):
 
 
 def refuse(status: int, detail: str) -> NoReturn:
-    """Show a page that says what is wrong instead."""
+    """Refuse the request with an HTTP status and a sentence for the operator. Raises Refused."""
     raise Refused(status, detail)
 
 
 def set_up(app: web.Application, parts: DeskParts) -> None:
-    """Let the application's pages be rendered."""
+    """Set up the application's templates, with the filters and globals that they use."""
     environment = aiohttp_jinja2.setup(
         app,
         loader=PackageLoader("services.desk"),
@@ -63,45 +65,53 @@ def set_up(app: web.Application, parts: DeskParts) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(feeds=parts.feeds, address=address)
+    environment.globals.update(feeds=parts.feeds, page_url=page_url)
     environment.filters.update(
-        ago=ago, redacted=redacted, stamp=stamp, size=words.size_text, lasting=words.duration_text
-    )
+        distance=formatting.distance, timestamp=formatting.timestamp, redacted=formatting.redacted,
+        size=words.size_text, duration=words.duration_text, suspension=suspension_text,
+    )  # fmt: skip
     app[_CLOCK] = parts.clock
 
 
 _CLOCK: web.AppKey[Clock] = web.AppKey("clock")
 
 
-def page(request: web.Request, template: str, context: Mapping[str, object], *, status: int = 200) -> web.Response:
-    """Render a page."""
+def render(request: web.Request, template: str, context: Mapping[str, object], *, status: int = 200) -> web.Response:
+    """Render a template with the context, the session, the time, the path, and the session's notices.
+
+    A whole page shows the notices and takes them out of the session; a part of a page, whose template begins with an
+    underscore, leaves them for the next page.
+    """
     session: Session | None = request.get(SESSION)
-    told, now = list(session.told) if session else [], request.app[_CLOCK]()
+    notices, now = list(session.notices) if session else [], request.app[_CLOCK]()
     if session and not template.startswith("_"):
-        session.told.clear()
-    given = {"session": session, "told": told, "now": now, "path": request.path, **context}
-    return aiohttp_jinja2.render_template(template, request, given, status=status)
+        session.notices.clear()
+    common = {"session": session, "notices": notices, "now": now, "path": request.path}
+    return aiohttp_jinja2.render_template(template, request, {**common, **context}, status=status)
 
 
-def see_other(location: str) -> web.Response:
-    """Send the browser on, with a GET."""
+def redirect(location: str) -> web.Response:
+    """Return a redirect (303) that the browser follows with GET."""
     return web.Response(status=303, headers={"Location": location})
 
 
-def address(path: str, **query: object) -> str:
-    """Return the address of one of our pages; what is null or empty is left out of its query."""
+def page_url(path: str, **query: object) -> str:
+    """Return the URL of one of the desk's pages. Parts of the query that are None or "" are left out."""
     given = {name: str(value) for name, value in query.items() if value not in (None, "")}
     return f"{path}?{urlencode(given)}" if given else path
 
 
-def text(request: web.Request, name: str) -> str:
-    """Return one value of the query, "" where there is none."""
-    return clean(name, request.query.get(name, ""))
+def query_text(request: web.Request, name: str) -> str:
+    """Return one value of the request's query; "" if it is not given. Refuses what `checked_text` refuses."""
+    return checked_text(name, request.query.get(name, ""))
 
 
-def clean(name: str, value: object) -> str:
-    """Return what a person gave, if it is text of a reasonable length."""
-    if not isinstance(value, str) or len(value) > _LONGEST_TEXT:
+def checked_text(name: str, value: object) -> str:
+    """Return a value that a browser sent, without space around it. Refuses files, more than 8,000 characters, no UTF-8.
+
+    `name` is the value's name in the message of the error.
+    """
+    if not isinstance(value, str) or len(value) > _MAX_TEXT_LENGTH:
         refuse(400, f"{name} is too long, or no text")
     try:
         value.encode()
@@ -110,14 +120,14 @@ def clean(name: str, value: object) -> str:
     return value.strip()
 
 
-def known_feed(parts: DeskParts, name: str) -> str:
-    """Return the feed of that name, the first where none is named."""
+def feed_name(parts: DeskParts, name: str) -> str:
+    """Return the name of a feed, of the first feed for "". Refuses a name that feeds.toml lacks."""
     if name and name not in parts.feeds:
         refuse(404, "there is no such feed in feeds.toml")
     return name or next(iter(parts.feeds))
 
 
 def origin_of(url: str) -> str:
-    """Return what a Content-Security-Policy knows a URL by."""
+    """Return scheme, host and port of a URL, as a Content-Security-Policy names a source."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"

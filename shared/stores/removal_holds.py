@@ -37,12 +37,16 @@ class RemovalHold:
 
     def __str__(self) -> str:
         """Return one line that tells operators why the removals are held."""
+        return f"removals of {self.feed} are frozen: {self.burst_text()}"
+
+    def burst_text(self) -> str:
+        """Return the burst in words: how many listings turned hidden or are missing at the MLS, and since when."""
         count = f"{self.hidden:,} of {self.hidden + self.displayed:,} listings"
         if self.by_sweep:
             missing, at = f"{count} as displayed", f"{self.at:%Y-%m-%d %H:%M} UTC"
-            return f"removals of {self.feed} are frozen: its MLS no longer lists {missing}, as a sweep found at {at}"
+            return f"its MLS no longer lists {missing}, as a sweep found at {at}"
         hidden, since = f"{count} turned hidden ({self.reason})", f"{self.since:%Y-%m-%d %H:%M} UTC"
-        return f"removals of {self.feed} are frozen: {hidden} within the hour after {since}"
+        return f"{hidden} within the hour after {since}"
 
 
 class RemovalHolds(Protocol):

@@ -19,6 +19,7 @@ PURE = [
     PROJECT / "services" / "scheduler" / "sweep_plan.py",
     PROJECT / "services" / "scheduler" / "window.py",
     PROJECT / "services" / "desk" / "charts.py",
+    PROJECT / "services" / "desk" / "formatting.py",
     PROJECT / "shared" / "consumer" / "progress.py",
 ]
 IMPURE_MODULES = {"asyncio", "logging", "os", "pathlib", "random", "socket", "subprocess", "threading", "time", "uuid"}

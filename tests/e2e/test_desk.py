@@ -116,7 +116,7 @@ def pages(whom: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         ("/login", "listing-images desk"),
     )  # fmt: skip
     for action, title in (
-        ("force", "Fetch a listing"), ("freeze", "Freeze a feed"), ("thaw", "Thaw a feed"), ("rebuild", "Make a feed"),
+        ("force", "Fetch a listing"), ("freeze", "Pause a feed"), ("thaw", "Allow a feed"), ("rebuild", "Make a feed"),
         ("requeue", "Send dead letters"), ("drop", "Drop dead letters"), ("remove", "Remove a listing"),
     ):  # fmt: skip
         yield f"/do/{action}?{about}", title

@@ -201,12 +201,12 @@ async def test_text_of_the_mls_is_escaped(whole: System, mls: Sandbox, desk: htt
 
 async def test_an_operator_freezes_and_thaws_a_feed(whole: System, desk: httpx.AsyncClient) -> None:
     answer = await do(desk, "freeze", feed="strict", reason="they asked", lasting="2h")
-    assert "strict is frozen for 2h." in answer
+    assert "The requests of strict are paused for 2h." in answer
     queue = await desk.get("/queue", params={"feed": "strict"})
-    assert "frozen by an operator" in queue.text
+    assert "paused by an operator" in queue.text
     assert "they asked" in queue.text
-    assert "strict is open again." in await do(desk, "thaw", feed="strict")
-    assert "frozen by an operator" not in (await desk.get("/queue", params={"feed": "strict"})).text
+    assert "The requests of strict are allowed again." in await do(desk, "thaw", feed="strict")
+    assert "paused by an operator" not in (await desk.get("/queue", params={"feed": "strict"})).text
     page = await desk.get("/do/freeze", params={"feed": "strict"})
     wrong = await desk.post(
         "/do/freeze", data={"csrf": csrf_of(page), "feed": "strict", "reason": "x", "lasting": "soon"}

@@ -169,14 +169,14 @@ async def test_frozen_removals_are_decided_once(
         await until(lambda: is_equal(held_until, UNTIL_DECIDED), "its removal to be held")
 
         page = await asked_for(desk, decision.value, feed="other")
-        assert "removals of other are frozen: 60 of 80 listings turned hidden" in page.text
+        assert "Removals of other are held: 60 of 80 listings turned hidden" in page.text
         await page.is_refused_without_its_token()
         assert await decided() is None
         assert all([await whole.is_open(image["url"]) for image in images])
 
         done = await page.click_twice()
         assert await decided() is decision
-        assert done.count("The removals of other are not frozen; nothing was decided.") == 1
+        assert done.count("No removals of other are held; nothing was decided.") == 1
         assert (await desk.get(f"/do/{decision}", params={"feed": "other"})).status_code == 409
         if decision is Decision.RESUME:
             assert "Every copy of those listings is removed now." in done

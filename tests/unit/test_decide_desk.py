@@ -1,16 +1,18 @@
 """Why has a listing these photos? The verdict and the timeline that the desk shows to an operator."""
 
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 
 from ops.explain import QueuePosition
-from services.desk import decide
+from services.desk import decide, formatting
 from services.desk.decide import Tone
 from shared.domain import lifecycle
 from shared.domain.failures import Failure, Reason
 from shared.domain.image import Status
 from shared.domain.listing import Listing, RemovalReason, SetAside
+from shared.origin_budget.use import SuspendedBy, Suspension
 from shared.stores.attempts import Attempt
 from shared.stores.removals import Removal
 from tests.builders import FEED, KEY, NOW, a_downloaded_photo, a_listing, a_photo, after, hidden
@@ -107,14 +109,14 @@ def test_each_status_has_its_colour(status: Status, tone: Tone) -> None:
     ],
 )
 def test_of_a_url_only_the_host_is_left(text: str, shown: str) -> None:
-    assert decide.redacted(text) == shown
+    assert formatting.redacted(text) == shown
 
 
 @pytest.mark.parametrize(
     ("url", "host"), [("https://u:p@mls.example.com:8/a?b", "mls.example.com"), ("http://[", ""), ("x", "")]
 )
 def test_a_url_is_shown_as_its_host(url: str, host: str) -> None:
-    assert decide.host_of(url) == host
+    assert formatting.host_of(url) == host
 
 
 @pytest.mark.parametrize(
@@ -122,4 +124,18 @@ def test_a_url_is_shown_as_its_host(url: str, host: str) -> None:
     [(0, "0 s ago"), (-119, "119 s ago"), (-120, "2 min ago"), (7_200, "in 2 h"), (200_000, "in 2 d")],
 )
 def test_a_time_is_shown_as_its_distance_from_now(seconds: float, words: str) -> None:
-    assert decide.ago(after(seconds), NOW) == words
+    assert formatting.distance(after(seconds), NOW) == words
+
+
+@pytest.mark.parametrize(
+    ("by", "until", "text"),
+    [
+        (SuspendedBy.OPERATOR, after(60), "paused by an operator until 2026-11-23 09:01:00 UTC: why"),
+        (SuspendedBy.ORIGIN, after(60), "throttled by the origin until 2026-11-23 09:01:00 UTC: why"),
+        (SuspendedBy.BREAKER, None, "its breaker is open, and it is only probed: why"),
+    ],
+)
+def test_a_suspension_is_named_as_a_pause_a_throttling_or_an_open_breaker(
+    by: SuspendedBy, until: datetime | None, text: str
+) -> None:
+    assert decide.suspension_text(Suspension(by=by, since=None, until=until, reason="why")) == text

@@ -5,7 +5,7 @@ import base64
 import pytest
 
 from services.desk import access
-from services.desk.access import FAILURE_SECONDS, MOST_FAILURES, MOST_SESSIONS, SESSION_SECONDS, Door, Sessions
+from services.desk.access import FAILURE_SECONDS, MAX_FAILURES, MAX_SESSIONS, SESSION_SECONDS, Sessions, TokenCheck
 
 TOKEN = "a-token-for-operators"
 
@@ -25,27 +25,27 @@ def time() -> Time:
 
 
 def test_only_the_token_opens(time: Time) -> None:
-    door = Door(TOKEN, time)
-    assert door.opens(TOKEN, "a")
-    assert not any(door.opens(wrong, "a") for wrong in ("", TOKEN[:-1], TOKEN.upper(), f"{TOKEN} ", "\ud800"))
+    check = TokenCheck(TOKEN, time)
+    assert check.accepts(TOKEN, "a")
+    assert not any(check.accepts(wrong, "a") for wrong in ("", TOKEN[:-1], TOKEN.upper(), f"{TOKEN} ", "\ud800"))
 
 
 def test_nothing_opens_where_there_is_no_token(time: Time) -> None:
-    door = Door("", time)
-    assert door.is_locked
-    assert not door.opens("", "a")
+    check = TokenCheck("", time)
+    assert check.is_locked
+    assert not check.accepts("", "a")
 
 
 def test_an_address_that_is_wrong_too_often_waits(time: Time) -> None:
-    door = Door(TOKEN, time)
-    for _ in range(MOST_FAILURES):
-        assert door.wait_seconds("a") is None
-        door.opens("wrong", "a")
+    check = TokenCheck(TOKEN, time)
+    for _ in range(MAX_FAILURES):
+        assert check.wait_seconds("a") is None
+        check.accepts("wrong", "a")
         time.seconds += 1
-    assert door.wait_seconds("a") == FAILURE_SECONDS - MOST_FAILURES
-    assert door.wait_seconds("b") is None
+    assert check.wait_seconds("a") == FAILURE_SECONDS - MAX_FAILURES
+    assert check.wait_seconds("b") is None
     time.seconds += FAILURE_SECONDS
-    assert door.wait_seconds("a") is None
+    assert check.wait_seconds("a") is None
 
 
 def test_a_session_lasts_while_it_is_used(time: Time) -> None:
@@ -70,7 +70,7 @@ def test_the_longest_unused_session_makes_room_for_another(time: Time) -> None:
     sessions = Sessions(time)
     first = sessions.begin()
     time.seconds += 1
-    later = [sessions.begin() for _ in range(MOST_SESSIONS)]
+    later = [sessions.begin() for _ in range(MAX_SESSIONS)]
     assert sessions.get(first.id) is None
     assert sessions.get(later[0].id) is later[0]
 
@@ -89,12 +89,12 @@ def test_the_longest_unused_session_makes_room_for_another(time: Time) -> None:
     ],
 )
 def test_programs_show_the_token_as_bearer_or_as_a_password(header: str, token: str | None) -> None:
-    assert access.token_of(header) == token
+    assert access.token_in_header(header) == token
 
 
 @pytest.mark.parametrize("path", ["/", "/listings?feed=a&key=%2F%2Fb", "/listing?key=a//b#photo-1"])
 def test_a_path_of_the_desk_is_kept_for_after_sign_in(path: str) -> None:
-    assert access.here(path) == path
+    assert access.local_path(path) == path
 
 
 @pytest.mark.parametrize(
@@ -106,4 +106,4 @@ def test_a_path_of_the_desk_is_kept_for_after_sign_in(path: str) -> None:
     ],
 )  # fmt: skip
 def test_sign_in_never_redirects_to_another_site(elsewhere: str) -> None:
-    assert access.here(elsewhere) == "/"
+    assert access.local_path(elsewhere) == "/"

@@ -1,0 +1,149 @@
+"""Snapshots of the whole system and the attempts of the last hour, read once for all operators who look at them."""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from ops import dead_letters, status
+from ops.stores import Stores
+from shared.clock import Clock
+from shared.domain.feed import Feed
+from shared.kafka import BrokerUnavailable
+from shared.origin_budget import use as budget_use
+from shared.origin_budget.use import BudgetUse
+from shared.settings import Settings
+from shared.stores.attempts import Attempts
+from shared.stores.listing_reports import FeedCounts
+
+Value = TypeVar("Value")
+
+MINUTE = timedelta(minutes=1)
+MINUTES = 60
+"""How far back the charts go."""
+SAMPLE_SECONDS = 30.0
+_MAX_AGE = timedelta(seconds=4)
+_SETTLED_AFTER = timedelta(minutes=2)
+"""An attempt is written within two minutes of its time: the counts of older minutes are final, and kept."""
+_KAFKA_TIMEOUT_SECONDS = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """How the whole system stands at one moment.
+
+    While Kafka does not answer, `lag` or `dead_letters` is None and `fault` says why; otherwise `fault` is "".
+    """
+
+    at: datetime
+    feeds: Mapping[str, FeedCounts]
+    budgets: Mapping[str, BudgetUse]
+    requests: Mapping[datetime, int]
+    """How many requests were sent to all origins in each minute of the last hour that had any."""
+    lag: Mapping[str, Mapping[str, int]] | None
+    dead_letters: int | None
+    fault: str
+
+    @property
+    def queued(self) -> int:
+        """The number of photos of all feeds that want an attempt."""
+        return sum(sum(counts.queued.values()) for counts in self.feeds.values())
+
+
+class Snapshots:
+    """Takes snapshots of the system. Requests that come together share one."""
+
+    def __init__(self, settings: Settings, feeds: Mapping[str, Feed], stores: Stores, clock: Clock) -> None:
+        self._settings = settings
+        self._feeds = feeds
+        self._stores = stores
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._last: Snapshot | None = None
+        self.queue_lengths: deque[tuple[datetime, int]] = deque(maxlen=int(MINUTES * 60 / SAMPLE_SECONDS))
+        """How many photos were queued, every 30 seconds of the last hour in which this process ran."""
+
+    async def current(self) -> Snapshot:
+        """Return a snapshot that is at most four seconds old. Raises StoreUnavailable."""
+        async with self._lock:
+            if self._last is None or self._clock() - self._last.at > _MAX_AGE:
+                self._last = await self._take()
+            return self._last
+
+    async def sample_queue(self) -> None:
+        """Add the present length of the queue to `queue_lengths`. Raises StoreUnavailable."""
+        snapshot = await self.current()
+        self.queue_lengths.append((snapshot.at, snapshot.queued))
+
+    async def _take(self) -> Snapshot:
+        now = self._clock()
+        (lag, letters, fault), feeds = await asyncio.gather(self._read_kafka(), self._read_counts(now))
+        ledgers = {name: await self._stores.ledgers.get(name) for name in self._feeds}
+        requests = Counter[datetime]()
+        for stored in ledgers.values():
+            requests.update(budget_use.requests_by_minute(stored.ledger))
+        return Snapshot(
+            at=now,
+            feeds=feeds,
+            budgets={
+                name: budget_use.of_ledger(feed, ledgers[name].ledger, ledgers[name].now)
+                for name, feed in self._feeds.items()
+            },
+            requests=requests,
+            lag=lag,
+            dead_letters=letters,
+            fault=fault,
+        )
+
+    async def _read_counts(self, now: datetime) -> Mapping[str, FeedCounts]:
+        return {name: await self._stores.listings.counts(name, now) for name in self._feeds}
+
+    async def _read_kafka(self) -> tuple[Mapping[str, Mapping[str, int]] | None, int | None, str]:
+        """Return the lag, the number of dead letters, and why one of them is not known."""
+        lag, fault = await _answer_or_fault(status.read_lag(self._settings))
+        if fault:
+            return None, None, fault
+        return lag, *await _answer_or_fault(dead_letters.count(self._settings, self._stores.handled_dead_letters))
+
+
+async def _answer_or_fault(question: Awaitable[Value]) -> tuple[Value | None, str]:
+    """Return Kafka's answer and "", or None and why Kafka did not answer within four seconds."""
+    try:
+        async with asyncio.timeout(_KAFKA_TIMEOUT_SECONDS):
+            return await question, ""
+    except TimeoutError:
+        return None, "Kafka: no answer in time"
+    except BrokerUnavailable as error:
+        return None, str(error)
+
+
+class AttemptHistory:
+    """Counts the attempts of the last hour by minute and result."""
+
+    def __init__(self, attempts: Attempts, clock: Clock) -> None:
+        self._attempts = attempts
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._settled: dict[datetime, dict[str, int]] = {}
+        """The counts of minutes that are final."""
+
+    async def by_minute(self) -> Mapping[datetime, Mapping[str, int]]:
+        """Return the attempts of each of the last 60 minutes by result, oldest minute first. Raises StoreUnavailable.
+
+        However many attempts there were, only those of the last minutes are read each time.
+        """
+        now = self._clock()
+        first = now.replace(second=0, microsecond=0) - (MINUTES - 1) * MINUTE
+        async with self._lock:
+            settled = {minute: counts for minute, counts in self._settled.items() if minute >= first}
+            unsettled_from = max(settled, default=first - MINUTE) + MINUTE
+            counted: dict[datetime, dict[str, int]] = {}
+            for tally in await self._attempts.by_minute(unsettled_from, now + MINUTE):
+                counted.setdefault(tally.minute, {})[tally.result] = tally.count
+            empty: dict[datetime, dict[str, int]] = {first + place * MINUTE: {} for place in range(MINUTES)}
+            minutes = empty | settled | counted
+            settled_until = now - MINUTE - _SETTLED_AFTER
+            self._settled = {minute: counts for minute, counts in minutes.items() if minute <= settled_until}
+        return {minute: minutes[minute] for minute in sorted(minutes)}
