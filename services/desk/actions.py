@@ -79,7 +79,8 @@ class ActionPages:
             refuse(400, f"{', '.join(missing)} is missing; go back and write it")
         notice = await action.carry_out(inputs)
         _logger.info("desk-action", action=request.match_info["action"], **inputs)
-        request[SESSION].notices.append(notice)
+        if session := request.get(SESSION):
+            session.notices.append(notice)
         return redirect(action.next_page(inputs))
 
     def _action(self, request: web.Request) -> Action:

@@ -83,7 +83,8 @@ class SignInPages:
         return response
 
     async def _sign_out(self, request: web.Request) -> web.Response:
-        self._sessions.end(request[SESSION])
+        if session := request.get(SESSION):
+            self._sessions.end(session)
         response = redirect("/login")
         response.del_cookie(COOKIE, path="/")
         return response

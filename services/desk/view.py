@@ -22,8 +22,8 @@ from shared.settings import Settings
 from shared.stores.audits import Audits
 from shared.stores.removals import Removals
 
-SESSION = "session"
-"""Under this name a request holds the Session of its browser, or None for a program with the token."""
+SESSION: web.RequestKey[Session | None] = web.RequestKey("session")
+"""Under this key a request holds the session of its browser, or None for a program with the token."""
 _MAX_TEXT_LENGTH = 8_000
 
 
@@ -82,7 +82,7 @@ def render(request: web.Request, template: str, context: Mapping[str, object], *
     A whole page shows the notices and takes them out of the session; a part of a page, whose template begins with an
     underscore, leaves them for the next page.
     """
-    session: Session | None = request.get(SESSION)
+    session = request.get(SESSION)
     notices, now = list(session.notices) if session else [], request.app[_CLOCK]()
     if session and not template.startswith("_"):
         session.notices.clear()
