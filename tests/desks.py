@@ -1,4 +1,4 @@
-"""An operator's browser at the desk, without a script: pages, forms, and a button that is clicked twice."""
+"""A browser without scripts at the desk: it signs in, opens the page of an action, and confirms or repeats it."""
 
 import asyncio
 import re
@@ -14,20 +14,20 @@ from tests.system import System
 
 @asynccontextmanager
 async def a_browser(whole: System) -> AsyncIterator[httpx.AsyncClient]:
-    """A browser that has not signed in."""
+    """Yield a browser that has not signed in."""
     async with httpx.AsyncClient(base_url=whole.url("desk"), trust_env=False, timeout=20) as client:
         client.headers["Accept"] = "text/html"
         yield client
 
 
 async def sign_in(browser: httpx.AsyncClient) -> None:
-    """Sign in as an operator."""
+    """Sign the browser in with the desk's token."""
     answer = await browser.post("/login", data={"token": DESK_TOKEN})
     assert (answer.status_code, answer.headers["Location"]) == (303, "/")
 
 
 def csrf_of(answer: httpx.Response) -> str:
-    """The session's own token, as a page's forms carry it."""
+    """Return the session's secret that the forms of a page carry."""
     found = re.search(r'name="csrf" value="([^"]+)"', answer.text)
     assert found, answer.text
     return found[1]
@@ -61,8 +61,8 @@ class Confirmation:
         )
         assert elsewhere.status_code == 403
 
-    async def _post(self, given: dict[str, str]) -> httpx.Response:
-        return await self._browser.post(self._path, data=given)
+    async def _post(self, form: dict[str, str]) -> httpx.Response:
+        return await self._browser.post(self._path, data=form)
 
     async def _after(self, answers: Sequence[httpx.Response]) -> str:
         assert {answer.status_code for answer in answers} == {303}, answers[0].text

@@ -1,4 +1,4 @@
-"""A terminal for a command, as a person has it: a screen to read, and a keyboard with Ctrl-C."""
+"""Runs a command at a pseudo-terminal: tests read its screen and press its keys."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ _HOME = "\x1b[H"
 
 
 class Terminal:
-    """A running command's terminal; `written` is everything that it was sent."""
+    """The terminal of a running command. `written` is all that the command has written."""
 
     def __init__(self, process: asyncio.subprocess.Process, keyboard: int) -> None:
         self._process = process
@@ -28,11 +28,11 @@ class Terminal:
         return self.written.rpartition(_HOME)[2]
 
     def press(self, keys: bytes) -> None:
-        """Press keys."""
+        """Send keys to the command."""
         os.write(self._keyboard, keys)
 
     async def end(self, seconds: float) -> int:
-        """Wait for the command's end; return its exit code."""
+        """Wait for the command's end, at most so many seconds; return its exit code."""
         return await asyncio.wait_for(self._process.wait(), seconds)
 
     def read(self) -> None:
@@ -45,7 +45,7 @@ class Terminal:
 
 @asynccontextmanager
 async def a_terminal(env: Mapping[str, str], module: str, *arguments: str) -> AsyncIterator[Terminal]:
-    """Run a module at a terminal of its own; what still runs at the end is killed."""
+    """Run a module with arguments at a terminal of its own, and yield the terminal; kill the command at the end."""
     ours, theirs = os.openpty()
     termios.tcsetwinsize(theirs, (50, 160))
     own = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
