@@ -43,14 +43,14 @@ HEADERS = tuple(
 )  # fmt: skip
 DEAD_LETTERS = [Record("dead-letter", 0, offset, after(offset), KEY.encode(), b"x", HEADERS) for offset in range(2)]
 PAGES = {
-    "/": ["paused by an operator until 2026-11-23 10:00:00 UTC: too fast", "Allow requests…", "Not known: Kafka"],
+    "/": ["paused by an operator until 2026-11-23 10:00:00 UTC: too fast", "Allow…", "Not known: Kafka"],
     "/live": ["Latest attempts", "forbidden"],
     "/?live=off": ["Not refreshing"],
     "/listings": ["hidden: opt-out", KEY],
     "/photos": ["forbidden", "its URL works once and was used"],
     "/queue": ["No request is sent to this feed's origin: paused by an operator until"],
     "/queue?order=age": ["by age alone"],
-    "/removals": ["Removals of proptx-idx are held: 50 of 150 listings turned hidden", "differences between records"],
+    "/removals": ["Removals of proptx-idx are held: 50 of 150 listings turned hidden", ": 1 difference between records and objects"],
     "/removals?from=2026-11-22": ["photo-withdrawn", "proptx-idx/X1/a/5a/full.webp"],
     "/dead-letters": ["not JSON", "janitor"],
     f"/dead-letters?names={KEY}": ["/dead-letter?offset=1"],
