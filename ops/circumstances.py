@@ -27,7 +27,13 @@ _TIMEOUT_SECONDS = 4.0
 
 def explain_feed(feed: Feed, use: BudgetUse) -> Sequence[str]:
     """Return a line for each suspension of a feed, and for each window whose share for routine photos is used up."""
-    lines = [f"the feed {feed.name} is silent: {suspension.in_words()}" for suspension in use.suspensions]
+    suspensions = [f"the feed {feed.name} is silent: {suspension.in_words()}" for suspension in use.suspensions]
+    return suspensions + explain_used_windows(feed, use)
+
+
+def explain_used_windows(feed: Feed, use: BudgetUse) -> list[str]:
+    """Return a line for each window of a feed whose share for routine photos is used up."""
+    lines = list[str]()
     for window in use.windows:
         if window.name != "second" and not window.remaining_for_routine:
             rest = f"; the last {window.remaining:,.0f} are kept for people who wait" if window.remaining else ""

@@ -135,7 +135,9 @@ class ListingPages:
         if feed is None:
             return [_UNKNOWN_FEED], None
         use = await read_use(self._parts.stores.ledgers, feed)
-        return circumstances.explain_feed(feed, use), await self._next_position(listing, feed, use)
+        suspensions = [f"the feed is suspended: {decide.suspension_text(suspension)}" for suspension in use.suspensions]
+        lines = [*suspensions, *circumstances.explain_used_windows(feed, use)]
+        return lines, await self._next_position(listing, feed, use)
 
     async def _next_position(self, listing: Listing, feed: Feed, use: BudgetUse) -> QueuePosition | None:
         """Return the queue position of the listing's photo that is released next; None if none waits for release."""
