@@ -10,7 +10,12 @@ from shared.domain.image import Photo
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer of one listing: the JSON fragments of its photos, in order."""
+    """What frontends get for one displayed listing, as stored: the JSON fragments of its photos.
+
+    `feed` and `listing_key` name the listing. `rendered` has the fragments in the order of the photos, possibly only
+    the first ones. `missing` has all photos that want an attempt: their places among the photos, counted from 0, by
+    image id.
+    """
 
     feed: str
     listing_key: str
@@ -21,7 +26,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class ShownPhoto:
-    """The record of one photo of a displayed listing, and when its next attempt is due."""
+    """The record of one photo of a displayed listing, and when its next attempt is due.
+
+    `feed` and `listing_key` name the listing. `due_at` is None if the photo wants no attempt.
+    """
 
     feed: str
     listing_key: str
@@ -31,7 +39,11 @@ class ShownPhoto:
 
 
 class PhotoAnswer(NamedTuple):
-    """The answer of one photo of a displayed listing: its JSON fragment."""
+    """What frontends get for one photo of a displayed listing: its JSON fragment, as stored.
+
+    `feed` and `listing_key` name the listing. `url_keys` are the keys of the URLs under which the photo was announced.
+    `is_missing` is True if the photo wants an attempt, because its newest version is not downloaded.
+    """
 
     feed: str
     listing_key: str
@@ -44,7 +56,10 @@ class PhotoAnswer(NamedTuple):
 
     @classmethod
     def from_documents(cls, listing: Mapping[str, Any], rendered: Mapping[str, Any]) -> "PhotoAnswer":
-        """Return a photo's answer. `rendered` is the photo's element of `rendered` in the document `listing`."""
+        """Return the answer of one photo, read from the MongoDB document `listing` of its listing.
+
+        `rendered` is the photo's element of the list `rendered` in that document.
+        """
         return cls(
             listing["feed"],
             listing["listing_key"],
@@ -57,23 +72,28 @@ class PhotoAnswer(NamedTuple):
 
 
 class Answers(Protocol):
-    """Reads displayed listings for frontends. Each method takes one round trip, and raises StoreUnavailable."""
+    """Reads what frontends get from the store: displayed listings and their photos, of all feeds.
+
+    Each method takes one round trip to the store, and raises StoreUnavailable.
+    """
 
     async def showing(self, image_ids: Collection[str], url_keys: Collection[str]) -> Sequence[ShownPhoto]:
         """Return the photos of displayed listings that have an id in `image_ids` or a URL key in `url_keys`.
 
-        A photo may be returned twice if both its id and a URL key of it are given.
+        The photos are in no particular order. A photo that is not found is absent. A photo may be returned twice if
+        both its id and a URL key of it are given. Raises StoreUnavailable.
         """
 
     async def photo_answers(self, url_keys: Collection[str], *, every: bool) -> Sequence[PhotoAnswer]:
         """Return the answers of the photos of displayed listings that have a URL key in `url_keys`.
 
-        With `every`, all these photos of each listing are returned. Without, which is faster, the first of each listing
-        is, and the others may be missing.
+        With `every`, all these photos of each listing are returned. Without, which is faster, at least the first of
+        these photos of each listing is returned, and the others may be absent. Raises StoreUnavailable.
         """
 
     async def answers(self, listing_keys: Collection[str], photos: int | None) -> Sequence[Answer]:
-        """Return the answers of the displayed listings that have these ListingKeys in any feed.
+        """Return the answers of the displayed listings that have a ListingKey in `listing_keys`, in any feed.
 
-        Each answer has the fragments of the listing's first `photos` photos, or of all photos if `photos` is None.
+        Each answer has the fragments of the listing's first `photos` photos, or of all its photos if `photos` is None.
+        A ListingKey of no displayed listing has no answer. Raises StoreUnavailable.
         """

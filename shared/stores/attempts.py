@@ -8,7 +8,11 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One attempt to get a copy of an image."""
+    """One finished attempt to get a copy of a photo, as the history of attempts keeps it.
+
+    `at` is when the attempt ended. `result` is `downloaded`, `unchanged`, or the reason of the failure. `detail` is a
+    text for operators, `milliseconds` how long the attempt took.
+    """
 
     image_id: str
     feed: str
@@ -23,7 +27,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class AttemptCount:
-    """How many attempts ended with `result` within the minute that began at `minute`."""
+    """The number of attempts that ended with `result` in the minute that began at `minute`.
+
+    `result` is `downloaded`, `unchanged`, or the reason of a failure.
+    """
 
     minute: datetime
     result: str
@@ -31,16 +38,19 @@ class AttemptCount:
 
 
 class Attempts(Protocol):
-    """Stores attempts. Each method raises StoreUnavailable."""
+    """Stores the history of attempts of all feeds. Each method raises StoreUnavailable."""
 
     async def add(self, attempts: Sequence[Attempt]) -> None:
-        """Append attempts to the history."""
+        """Append attempts to the stored history. Raises StoreUnavailable."""
 
     async def of_images(self, image_ids: Sequence[str], limit: int) -> Sequence[Attempt]:
-        """Return the newest attempts of these images, newest first, at most `limit` of all images together."""
+        """Return up to `limit` attempts of all these images together, the newest first. Raises StoreUnavailable."""
 
     async def latest(self, limit: int) -> Sequence[Attempt]:
-        """Return the newest attempts of all images, newest first, at most `limit`."""
+        """Return up to `limit` attempts of any image of any feed, the newest first. Raises StoreUnavailable."""
 
     async def by_minute(self, since: datetime, until: datetime) -> Sequence[AttemptCount]:
-        """Count attempts by minute and result, from `since` to before `until`, in no particular order."""
+        """Count the attempts of all feeds that ended from `since` to before `until`, by minute and result.
+
+        The counts are in no particular order. A minute and result without attempts is absent. Raises StoreUnavailable.
+        """

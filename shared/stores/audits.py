@@ -8,7 +8,12 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
-    """One daily audit, finished or not."""
+    """The progress and the findings of one audit, finished or not.
+
+    `finished_at` is None while the audit is under way. `feed`, `bucket` and `after` say where it continues. `listings`
+    and `objects` count what was compared so far; `drift` has the number of objects of each kind of drift, by the kind's
+    name.
+    """
 
     started_at: datetime
     finished_at: datetime | None = None
@@ -28,10 +33,13 @@ class Audit:
 
 
 class Audits(Protocol):
-    """Stores audits. Each method raises StoreUnavailable."""
+    """Stores the progress and the findings of each audit. Each method raises StoreUnavailable."""
 
     async def newest(self, limit: int) -> Sequence[Audit]:
-        """Return the newest audits, at most `limit`, newest first."""
+        """Return up to `limit` audits, the one that began last first; it may be unfinished. Raises StoreUnavailable."""
 
     async def save(self, audit: Audit) -> None:
-        """Store an audit. It replaces the stored audit that has the same `started_at`, if there is one."""
+        """Store an audit in place of the stored one with the same `started_at`, if there is one.
+
+        Raises StoreUnavailable.
+        """

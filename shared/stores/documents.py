@@ -22,12 +22,19 @@ ListingId = tuple[str, str]
 
 
 def document_id(feed: str, listing_key: str) -> str:
-    """Return the `_id` of a listing's document. It is unique, since no feed's name has a line break."""
+    """Return the `_id` of the MongoDB document of a listing.
+
+    It is unique: feed and ListingKey are joined by a line break, which no feed's name has.
+    """
     return f"{feed}\n{listing_key}"
 
 
 def to_document(listing: Listing, revision: int, renderer: Renderer) -> Document:
-    """Return the document of a listing at `revision`: its facts, the fields computed from them, and the fragments."""
+    """Return the MongoDB document of a listing, to be written as its revision `revision`.
+
+    The document has the listing's facts, the fields computed from them, and the photos' JSON fragments, which
+    `renderer` makes.
+    """
     due_at = listing.due_at
     queued = listing.queued
     released = listing.released
@@ -77,7 +84,10 @@ RECORDED_STATE_FIELDS = (
 
 
 def read_recorded_state(document: Mapping[str, Any]) -> RecordedState:
-    """Return the recorded version and display state of a listing. The document needs only RECORDED_STATE_FIELDS."""
+    """Return the version that is recorded of a listing, and whether the listing is displayed or why it is hidden.
+
+    `document` is the listing's MongoDB document; it needs to have only the fields in RECORDED_STATE_FIELDS.
+    """
     hidden = document.get("hidden")
     return RecordedState(
         version=Version(
@@ -91,7 +101,7 @@ def read_recorded_state(document: Mapping[str, Any]) -> RecordedState:
 
 
 def from_document(document: Mapping[str, Any]) -> Listing:
-    """Return the listing of a document, read from its facts; its computed fields may be missing."""
+    """Return the listing of a MongoDB document. Only the facts are read; the computed fields may be missing."""
     return Listing(
         feed=document["feed"],
         key=document["listing_key"],
@@ -112,9 +122,9 @@ def from_document(document: Mapping[str, Any]) -> Listing:
 
 
 def _missing_orders(listing: Listing) -> Document:
-    """Return the places in the answer, counted from 0, of the photos whose priority a view or a search raises.
+    """Return the places in the answer, from 0, of the photos whose priority a view or a search raises, by image id.
 
-    These are the photos that want an attempt and have no copy of their newest version. The result is by image id.
+    These are the photos that want an attempt and whose newest version is not downloaded.
     """
     return {
         photo.id: order
@@ -124,7 +134,10 @@ def _missing_orders(listing: Listing) -> Document:
 
 
 def _rendered(listing: Listing, renderer: Renderer) -> list[Document]:
-    """Return the photos' fragments, each with its photo's id and URL keys, so that a query can return a single one."""
+    """Return the JSON fragments of a listing's photos, in order, each with its photo's id and URL keys.
+
+    A query can find a single photo by them. The list is empty if the listing is not displayed.
+    """
     return [
         {"id": photo.id, "url_keys": photo.url_keys, "has_copy": photo.copy is not None, "json": fragment}
         for photo, fragment in zip(listing.photos, renderer.fragments(listing), strict=False)
@@ -132,12 +145,18 @@ def _rendered(listing: Listing, renderer: Renderer) -> list[Document]:
 
 
 def read_fragments(document: Mapping[str, Any], limit: int | None) -> list[str]:
-    """Return the fragments of a document's first `limit` photos, or of all photos if `limit` is None."""
+    """Return the JSON fragments in a listing's MongoDB document, in the order of the photos.
+
+    They are those of the first `limit` photos, or of all photos if `limit` is None.
+    """
     return [rendered["json"] for rendered in document["rendered"][:limit]]
 
 
 def rendered_under_urls(document: Mapping[str, Any], url_keys: Set[str]) -> list[Document]:
-    """Return the elements of the document's `rendered` whose photos have a URL key in `url_keys`."""
+    """Return the elements of the list `rendered` in a listing's MongoDB document that have a URL key in `url_keys`.
+
+    Each element has the JSON fragment of one photo, and the photo's id.
+    """
     return [rendered for rendered in document["rendered"] if not url_keys.isdisjoint(rendered["url_keys"])]
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class RecordPlace:
-    """The position of a record on the dead letters' topic, and its timestamp.
+    """The place of a record on the topic `dead-letter`: its partition, its offset, and its timestamp `at`.
 
     If the topic was deleted and created again, two records have the same offset; the timestamp tells them apart.
     """
@@ -19,13 +19,16 @@ class RecordPlace:
 
 
 class HandledDeadLetters(Protocol):
-    """Stores which dead letters were handled. Each method raises StoreUnavailable."""
+    """Stores which dead letters an operator has handled. Each method raises StoreUnavailable."""
 
     async def add(self, places: Sequence[RecordPlace], how: str) -> None:
-        """Mark dead letters as handled; `how` is `requeued` or `dropped`. A second mark changes nothing."""
+        """Store that the dead letters at these places were handled; `how` is `requeued` or `dropped`.
+
+        A dead letter that is stored already stays as it is. Raises StoreUnavailable.
+        """
 
     async def since(self, oldest: datetime) -> Collection[RecordPlace]:
-        """Return the handled dead letters whose timestamp is `oldest` or later.
+        """Return the places of the handled dead letters whose timestamp is `oldest` or later. Raises StoreUnavailable.
 
         Callers pass the timestamp of the topic's oldest record, since Kafka has deleted all older dead letters.
         """

@@ -6,7 +6,10 @@ from typing import Protocol
 
 
 class Leases(Protocol):
-    """Stores leases by name. Each method raises StoreUnavailable."""
+    """Stores leases on loops, by name; all processes share them. Each method raises StoreUnavailable.
+
+    `holder` is the name of a process, as `worker_name` returns it.
+    """
 
     async def hold(self, name: str, holder: str, now: datetime, until: datetime) -> bool:
         """Take the lease `name` for `holder`, or extend it, until the time `until`. Return True if `holder` has it now.
@@ -15,7 +18,13 @@ class Leases(Protocol):
         """
 
     async def release(self, name: str, holder: str) -> None:
-        """End the lease `name` if `holder` has it; otherwise do nothing."""
+        """End the lease `name` at once if the process `holder` has it; otherwise do nothing.
+
+        Raises StoreUnavailable.
+        """
 
     async def holders(self, now: datetime) -> Mapping[str, str]:
-        """Return the holder of each lease that has not ended at `now`, by the lease's name."""
+        """Return the name of the holder of each lease that has not ended at `now`, by the lease's name.
+
+        Raises StoreUnavailable.
+        """

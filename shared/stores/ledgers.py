@@ -24,7 +24,11 @@ MAX_ATTEMPTS = 60
 
 @dataclass(frozen=True)
 class StoredLedger:
-    """A feed's ledger as it was read."""
+    """The ledger of one feed as it was read from the store.
+
+    `document` is the stored document, empty before the first write. `revision` is how many times it was written. `now`
+    is the store's own time when it was read.
+    """
 
     document: Document
     """The stored document, with keys that this program may not know; empty before the first write."""
@@ -35,23 +39,24 @@ class StoredLedger:
 
     @cached_property
     def ledger(self) -> Ledger:
-        """The document as a Ledger."""
+        """The stored document as a Ledger, decoded at the first access."""
         return codec.from_document(self.document)
 
 
 class Ledgers(Protocol):
-    """Stores the ledger of each feed."""
+    """Stores the ledger of each feed, which all workers share. Each method raises StoreUnavailable."""
 
     async def get(self, feed: str) -> StoredLedger:
-        """Return the feed's ledger; before the first write, an empty document with revision 0.
+        """Return the stored ledger of `feed`, with its revision and the store's own time. Raises StoreUnavailable.
 
-        Raises StoreUnavailable.
+        Before the first write, return an empty document with revision 0.
         """
 
     async def replace(self, feed: str, document: Document, expected_revision: int) -> bool:
-        """Write the feed's ledger if its revision is still the expected one. Raises StoreUnavailable.
+        """Write `document` as the ledger of `feed` and raise its revision by one; return True if it was written.
 
-        Return True if it was written, False if another writer was faster.
+        If the stored revision is not `expected_revision`, since another worker has written, change nothing and return
+        False. Raises StoreUnavailable.
         """
 
 
@@ -61,12 +66,12 @@ async def update(
     rule: Callable[[StoredLedger], tuple[Document | None, T]],
     chance: Callable[[], float] = random.random,
 ) -> T:
-    """Apply a rule to the feed's ledger, write the document that the rule returns, and return the rule's result.
+    """Read the ledger of `feed`, apply `rule` to it, write the document that `rule` returns, and return its result.
 
-    The rule takes the ledger as it was read. It returns the document to write, or None to write nothing, and its
-    result. If the write is refused, the rule is called again with a new reading, after a pause; `chance` returns a
-    number from 0 to 1, the share of the longest pause that is taken. Raises StoreUnavailable, and Contention if the
-    write is refused MAX_ATTEMPTS times.
+    `rule` gets the ledger as it was read, and returns a pair: the document to write, or None to write nothing, and the
+    result. If another worker has written meanwhile, `rule` is called again with a new reading, after a random pause:
+    `chance` returns the share, from 0 to 1, of the longest pause. Raises StoreUnavailable, and Contention if the write
+    is refused MAX_ATTEMPTS times.
     """
     for attempt in range(MAX_ATTEMPTS):
         stored = await ledgers.get(feed)

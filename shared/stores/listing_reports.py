@@ -11,7 +11,12 @@ from shared.stores.summaries import ListingSummary
 
 @dataclass(frozen=True, slots=True)
 class FeedCounts:
-    """The numbers of a feed's listings and photos, and of its queue."""
+    """How many listings and photos one feed has, and how many photos are in its queue, at one moment.
+
+    `listings` are all recorded listings, `displayed` those that are displayed. `images` has the number of photos by
+    status, `queued` the number of photos that want an attempt by the name of their priority. `oldest_due_at` is when
+    the photo that has been due longest became due, None if no photo wants an attempt.
+    """
 
     listings: int
     displayed: int
@@ -26,22 +31,25 @@ class FeedCounts:
 
 
 class ListingReports(Protocol):
-    """Counts listings and photos, and shows the queue."""
+    """Counts listings and photos of a feed, and lists what is in its queue. Each method raises StoreUnavailable."""
 
     async def feeds(self) -> Sequence[str]:
-        """Return the names of all feeds of which listings are recorded, in order."""
+        """Return the names of all feeds of which a listing is recorded, sorted. Raises StoreUnavailable."""
 
     async def counts(self, feed: str, now: datetime) -> FeedCounts:
-        """Return the counts of a feed's listings and photos, and of its queue at `now`."""
+        """Return the numbers of a feed's recorded listings and photos, and of its queue at `now`.
+
+        Raises StoreUnavailable.
+        """
 
     async def queue(self, feed: str, now: datetime, limit: int, *, by_age: bool) -> Sequence[ListingSummary]:
-        """Return up to `limit` listings with due photos, in the order of their release (`ReleaseQueue.due`).
+        """Return up to `limit` listings of a feed that have photos due at `now`, in the order of `ReleaseQueue.due`.
 
-        With `by_age`, the longest due come first, whatever their priority.
+        With `by_age`, the longest due come first instead, whatever their priority. Raises StoreUnavailable.
         """
 
     async def upcoming(self, feed: str, now: datetime, limit: int) -> Sequence[ListingSummary]:
-        """Return up to `limit` listings that have no due photo, but one that will be due, the soonest first.
+        """Return up to `limit` listings of a feed whose first due photo is due after `now`, the soonest first.
 
-        A photo in flight will be due when its lease ends.
+        A photo in flight is due when its lease ends. Raises StoreUnavailable.
         """

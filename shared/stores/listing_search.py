@@ -8,19 +8,28 @@ from shared.stores.summaries import ListingFilter, ListingSummary
 
 
 class ListingSearch(Protocol):
-    """Finds listings by ListingKey, image, URL, or filters. Each method raises StoreUnavailable."""
+    """Finds recorded listings by ListingKey, image, URL, or filters. Each method raises StoreUnavailable."""
 
     async def by_key(self, listing_key: str) -> Sequence[Listing]:
-        """Return the listings with this ListingKey, of all feeds."""
+        """Return the recorded listings with this ListingKey, of all feeds; empty if there are none.
+
+        Raises StoreUnavailable.
+        """
 
     async def by_image(self, image_id: str) -> Listing | None:
-        """Return the listing whose record has the photo with this image id; None if no listing's has."""
+        """Return the recorded listing that has the photo `image_id`; None if no listing has it.
+
+        Raises StoreUnavailable.
+        """
 
     async def by_url_key(self, url_key: str) -> Sequence[Listing]:
-        """Return the listings with a photo that was announced under the URL that has this key (`image.url_key`)."""
+        """Return the recorded listings of all feeds with a photo that was announced under a certain URL.
+
+        `url_key` is the key of that URL, as `image.url_key` returns it. Raises StoreUnavailable.
+        """
 
     async def search(self, wanted: ListingFilter, after: str, limit: int) -> Sequence[ListingSummary]:
-        """Return up to `limit` listings that match `wanted`, in the order of their ListingKeys.
+        """Return summaries of up to `limit` recorded listings that match `wanted`, sorted by ListingKey.
 
-        The first is the one that follows the ListingKey `after`; "" stands for the start.
+        The first is the one that follows the ListingKey `after`; "" stands for the start. Raises StoreUnavailable.
         """

@@ -11,41 +11,52 @@ from shared.stores.documents import ListingId
 
 
 class ListingRecords(Protocol):
-    """Reads and writes listings by id. Every write is conditional on the revision that was read.
+    """Reads and writes the records of listings by feed and ListingKey. Each method raises StoreUnavailable.
 
-    Each method raises StoreUnavailable while the store does not answer.
+    A write is refused if the listing was written by others since it was read.
     """
 
     async def get(self, feed: str, listing_key: str) -> Listing | None:
-        """Return a listing, or None if it is not recorded."""
+        """Return the recorded listing of a feed with this ListingKey; None if there is none.
+
+        Raises StoreUnavailable.
+        """
 
     async def get_many(self, ids: Collection[ListingId]) -> Mapping[ListingId, Listing]:
-        """Return the listings with these ids, by id, in one round trip. Listings that are not recorded are absent."""
+        """Return the recorded listings among `ids`, by id, in one round trip.
+
+        Listings that are not recorded are absent. Raises StoreUnavailable.
+        """
 
     async def write(self, listings: Iterable[Listing]) -> Collection[ListingId]:
-        """Write listings, each with its revision raised by one; return the ids of the listings that were refused.
+        """Write listings, each with its revision raised by one; return the ids of those whose write was refused.
 
-        A listing is refused if its recorded revision differs from its own: another writer has written it since it was
-        read. The other listings are written all the same. A listing that is not recorded yet is inserted.
+        A write is refused if the recorded revision differs from the listing's own: another writer has written the
+        listing since it was read. The other listings are written all the same. A listing that is not recorded yet is
+        inserted. Raises StoreUnavailable; some listings may be written all the same.
         """
 
     async def recorded_states(self, ids: Collection[ListingId]) -> Mapping[ListingId, RecordedState]:
-        """Return the recorded version and display state of each listing, by id, in one round trip; no photos are read.
+        """Return for each recorded listing among `ids` its version and whether it is displayed, by id.
 
-        Listings that are not recorded are absent.
+        This takes one round trip and reads no photos. Listings that are not recorded are absent. Raises
+        StoreUnavailable.
         """
 
     async def page(self, feed: str, after: str, limit: int) -> Sequence[Listing]:
-        """Return up to `limit` listings of a feed, in the order of their ListingKeys.
+        """Return up to `limit` recorded listings of a feed, displayed or hidden, sorted by ListingKey.
 
-        The first is the one that follows the ListingKey `after`; "" stands for the start.
+        The first is the one that follows the ListingKey `after`; "" stands for the start. Raises StoreUnavailable.
         """
 
     async def displayed_keys(self, feed: str, after: str, limit: int) -> Sequence[str]:
-        """Return up to `limit` ListingKeys of a feed's displayed listings, in order.
+        """Return the ListingKeys, sorted, of up to `limit` displayed listings of a feed.
 
-        The first is the one that follows `after`; "" stands for the start.
+        The first is the one that follows the ListingKey `after`; "" stands for the start. Raises StoreUnavailable.
         """
 
     async def claimed_by(self, worker: str, limit: int) -> Sequence[Listing]:
-        """Return up to `limit` listings that have photos claimed by the downloader named `worker`."""
+        """Return up to `limit` listings, of any feed, that have photos claimed by the downloader named `worker`.
+
+        Raises StoreUnavailable.
+        """

@@ -9,41 +9,51 @@ from shared.domain.audit import StoredObject
 
 
 class Bucket(StrEnum):
-    """One of the two buckets; the bucket's name in storage is a setting."""
+    """One of the two buckets: PUBLIC for variants, ORIGINALS for originals, which are private.
+
+    The bucket's name in storage is a setting.
+    """
 
     PUBLIC = "public"
     ORIGINALS = "originals"
 
 
 class Objects(Protocol):
-    """Reads and writes objects in S3. Each method raises StoreUnavailable."""
+    """Reads, writes and deletes objects in two buckets of an S3 server. Each method raises StoreUnavailable."""
 
     async def put(self, bucket: Bucket, key: str, source: Path, content_type: str) -> None:
-        """Store the bytes of the file `source` under `key`. To store the same file again changes nothing."""
+        """Upload the file `source` to a bucket as the object `key`, with the Content-Type `content_type`.
+
+        An object with this key is overwritten; callers give different content a different key. Raises StoreUnavailable.
+        """
 
     async def get(self, bucket: Bucket, key: str) -> bytes | None:
-        """Return an object's bytes; None if there is no object with this key."""
+        """Return the bytes of an object; None if the bucket has no object with this key. Raises StoreUnavailable."""
 
     async def save(self, bucket: Bucket, key: str, into: Path) -> bool:
-        """Write an object's bytes, of any size, to the file `into`; return True.
+        """Download an object of any size to the file `into`, and return True. Raises StoreUnavailable.
 
-        Return False, and write nothing, if there is no object with this key.
+        If the bucket has no object with this key, write nothing and return False.
         """
 
     async def list(self, bucket: Bucket, prefix: str) -> Collection[str]:
-        """Return the keys that begin with `prefix`, at most 10,000: enough for a listing, not for a whole bucket."""
+        """Return the keys of a bucket's objects that begin with `prefix`, at most 10,000, in no particular order.
+
+        That is enough for the objects of one listing, not for a whole bucket. Raises StoreUnavailable.
+        """
 
     async def page(self, bucket: Bucket, prefix: str, after: str, limit: int) -> Sequence[StoredObject]:
-        """Return up to `limit` objects whose keys begin with `prefix`, in the server's order, the same for all pages.
+        """Return up to `limit` objects of a bucket whose keys begin with `prefix`, in the server's order.
 
-        The first is the one that follows `after`, the last key of the previous page; "" stands for the start.
+        The order is the same for all pages. The first object is the one that follows `after`, the last key of the
+        previous page; "" stands for the start. Raises StoreUnavailable.
         """
 
     async def delete(self, bucket: Bucket, keys: Collection[str]) -> Collection[str]:
-        """Delete the objects with these keys; return the keys that the server refused to delete.
+        """Delete the objects with these keys from a bucket; return the keys that the server refused to delete.
 
-        Keys without an object are ignored.
+        Keys without an object are ignored. Raises StoreUnavailable; some objects may be deleted all the same.
         """
 
     async def ping(self) -> None:
-        """Raise StoreUnavailable if storage does not answer or a bucket is missing."""
+        """Raise StoreUnavailable if object storage does not answer or a bucket is missing; otherwise do nothing."""

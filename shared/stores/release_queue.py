@@ -10,29 +10,46 @@ from shared.stores.listings import ListingRecords
 
 
 class ReleaseQueue(ListingRecords, Protocol):
-    """Finds listings in the order in which their photos are to be released, and those whose copies need a recheck."""
+    """Finds the listings of a feed whose photos are due or in flight, or whose copies need a recheck.
+
+    Each method raises StoreUnavailable.
+    """
 
     async def due(self, feed: str, now: datetime, limit: int) -> Sequence[Listing]:
-        """Return up to `limit` listings with due photos.
+        """Return up to `limit` listings of a feed that have photos due at `now`, in the order of their release.
 
-        The most urgent come first; of listings with the same priority, those that are due longest.
+        The listing with the most urgent due photo comes first; of listings with the same priority, the one that is due
+        longest. Raises StoreUnavailable.
         """
 
     async def oldest_due(self, feed: str, now: datetime, limit: int) -> Sequence[Listing]:
-        """Return up to `limit` listings with due photos, the longest due first, whatever their priority."""
+        """Return up to `limit` listings of a feed that have photos due at `now`, the longest due first.
+
+        Their priority does not matter. Raises StoreUnavailable.
+        """
 
     async def in_flight(self, feed: str, now: datetime) -> int:
-        """Return how many photos are in flight, in listings with a released photo whose lease has not ended."""
+        """Return how many photos of a feed are in flight at `now`. Raises StoreUnavailable.
+
+        All released photos of a listing are counted until the last of their leases has ended.
+        """
 
     async def ahead_of(self, feed: str, priority: Priority, due_at: datetime, now: datetime) -> int:
-        """Return how many photos are to be released before a photo with this priority and due time.
+        """Return how many photos of a feed are to be released before a photo with the given priority and due time.
 
         These are the photos with a more urgent priority that are due by `due_at` or `now`, whichever is later, and the
-        photos with the same priority that are due before `due_at`.
+        photos with the same priority that are due before `due_at`. A listing's photos of one priority all count as due
+        when the first of them is. Raises StoreUnavailable.
         """
 
     async def recheck_due(self, feed: str, before: datetime, limit: int) -> Sequence[Listing]:
-        """Return up to `limit` listings with a copy last checked at or before `before`, the longest ago first."""
+        """Return up to `limit` listings of a feed with a copy that was last checked at the time `before` or earlier.
+
+        The listing whose copy was checked longest ago comes first. Raises StoreUnavailable.
+        """
 
     async def recheck_count(self, feed: str, before: datetime) -> int:
-        """Return how many listings have a copy that was last checked at or before `before`."""
+        """Return how many listings of a feed have a copy that was last checked at the time `before` or earlier.
+
+        Raises StoreUnavailable.
+        """

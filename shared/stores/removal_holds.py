@@ -10,7 +10,7 @@ from shared.domain.listing import RemovalReason
 
 
 class Decision(StrEnum):
-    """An operator's decision about a hold: *resume* the removals, or *discard* the burst as the feed's fault."""
+    """An operator's decision about a hold: RESUME the removals, or DISCARD the burst as the feed's fault."""
 
     RESUME = "resume"
     DISCARD = "discard"
@@ -18,7 +18,11 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemovalHold:
-    """A hold of one feed's removals for one reason. It is in force until it has a decision."""
+    """A hold on the removals of one feed for one reason: they wait until an operator has decided about a burst.
+
+    The hold is in force while `decision` is None. `at` is when it began. `hidden` is how many listings turned hidden
+    after `since`, `displayed` how many of the feed were still displayed when the hold began.
+    """
 
     feed: str
     reason: RemovalReason
@@ -36,11 +40,14 @@ class RemovalHold:
     decided_at: datetime | None = None
 
     def __str__(self) -> str:
-        """Return one line that tells operators why the removals are held."""
+        """Return one line for operators: the feed whose removals are held, and the burst that is the cause."""
         return f"removals of {self.feed} are frozen: {self.burst_text()}"
 
     def burst_text(self) -> str:
-        """Return the burst in words: how many listings turned hidden or are missing at the MLS, and since when."""
+        """Return the burst in words, for operators, without the name of the feed.
+
+        The text says how many of how many listings turned hidden, or are missing at the MLS, and since when.
+        """
         count = f"{self.hidden:,} of {self.hidden + self.displayed:,} listings"
         if self.by_sweep:
             missing, at = f"{count} as displayed", f"{self.at:%Y-%m-%d %H:%M} UTC"
@@ -53,13 +60,19 @@ class RemovalHolds(Protocol):
     """Stores the last hold of each feed and reason. Each method raises StoreUnavailable."""
 
     async def all(self) -> Sequence[RemovalHold]:
-        """Return the last hold of each feed and reason, sorted by feed. Holds without a decision are in force."""
+        """Return the last hold of each feed and reason, decided or not, sorted by feed and reason.
+
+        Raises StoreUnavailable. A hold without a decision is in force.
+        """
 
     async def begin(self, hold: RemovalHold) -> bool:
-        """Store a new hold; return True if it was stored.
+        """Store a new hold in place of the last one of the same feed and reason; return True if it was stored.
 
-        Return False, and change nothing, if a hold of the same feed and reason is in force.
+        If the last one is still in force, change nothing and return False. Raises StoreUnavailable.
         """
 
     async def decide(self, feed: str, decision: Decision, now: datetime) -> int:
-        """Store the decision, made at `now`, in all holds of a feed that are in force; return how many there were."""
+        """Store an operator's decision, made at `now`, in all holds of a feed that are in force.
+
+        Return how many holds these were; 0 if none is in force. Raises StoreUnavailable.
+        """

@@ -9,19 +9,28 @@ from shared.stores.listings import ListingRecords
 
 
 class RemovalQueue(ListingRecords, Protocol):
-    """Finds listings whose removals are due or held, and counts listings to recognise a burst."""
+    """Finds listings whose removals are due or held, and counts listings to recognize a burst.
+
+    Each method raises StoreUnavailable.
+    """
 
     async def removal_due(self, now: datetime, limit: int) -> Sequence[Listing]:
-        """Return up to `limit` listings, of any feed, with a removal due at `now`, the longest due first."""
+        """Return up to `limit` listings, of any feed, that have a removal due at `now`, the longest due first.
+
+        Raises StoreUnavailable.
+        """
 
     async def held(self, feed: str, reason: RemovalReason, limit: int) -> Sequence[Listing]:
-        """Return up to `limit` listings of a feed that are hidden for `reason` and held until an operator decides."""
+        """Return up to `limit` listings of a feed that are hidden for `reason` and wait for an operator's decision.
+
+        Their photos are not removed until then. Raises StoreUnavailable.
+        """
 
     async def turned_hidden(self, feed: str, reason: RemovalReason, since: datetime, until: datetime) -> int:
-        """Return how many of a feed's displayed listings were hidden for `reason` after `since` and not after `until`.
+        """Return how many displayed listings of a feed turned hidden for `reason` after `since` and not after `until`.
 
-        Only listings that are still hidden for that reason are counted.
+        Only listings that are still hidden for that reason are counted. Raises StoreUnavailable.
         """
 
     async def displayed_count(self, feed: str) -> int:
-        """Return how many of a feed's listings are displayed."""
+        """Return how many recorded listings of a feed are displayed now. Raises StoreUnavailable."""

@@ -8,7 +8,11 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
-    """The evidence that one image, or a superseded copy of it, was removed."""
+    """The evidence that one image, or a superseded copy of it, was removed.
+
+    `reason` says why, `hidden_at` since when the image was not shown, `removed_at` when its `objects` objects were
+    deleted. `remained` has the keys of objects that storage refused to delete.
+    """
 
     id: str
     feed: str
@@ -22,7 +26,7 @@ class Removal:
     objects: int
     """How many objects the image or copy had."""
     mls_status: str | None = None
-    """The listing's StandardStatus at that time."""
+    """The listing's StandardStatus when the objects were deleted."""
     off_market_at: datetime | None = None
     """When the listing or photo went off the market, by the MLS's clock; None if the MLS gave no time."""
     unshown_at: datetime | None = None
@@ -32,7 +36,10 @@ class Removal:
 
 
 def removal_facts(removal: Removal) -> dict[str, object]:
-    """Return the evidence by the names that are stored, and that `imagectl compliance --json` prints."""
+    """Return the evidence of one removal as a dict, by the names under which its fields are stored.
+
+    `imagectl compliance --json` prints the same names. Times stay datetime objects.
+    """
     return {
         "id": removal.id,
         "feed": removal.feed,
@@ -54,21 +61,31 @@ RemovalCursor = tuple[datetime, str]
 
 
 class Removals(Protocol):
-    """Stores evidence for good. Each method raises StoreUnavailable."""
+    """Stores the evidence of removals of all feeds, for good. Each method raises StoreUnavailable."""
 
     async def add(self, removals: Sequence[Removal]) -> None:
-        """Store evidence of removals. Evidence whose id is stored already is left as it is."""
+        """Store the evidence of removals. Evidence whose id is stored already is left as it is.
+
+        Raises StoreUnavailable.
+        """
 
     async def of_listing(self, feed: str, listing_key: str) -> Sequence[Removal]:
-        """Return the evidence of a listing, oldest first."""
+        """Return the evidence of all removals of one listing, the oldest first; none if there is none.
+
+        Raises StoreUnavailable.
+        """
 
     def between(self, begin: datetime, end: datetime, feed: str | None) -> AsyncIterator[Removal]:
-        """Yield the evidence of removals from `begin` to before `end`, oldest first; of all feeds if `feed` is None."""
+        """Yield the evidence of the removals from `begin` to before `end`, the oldest first. Raises StoreUnavailable.
+
+        If `feed` is None, the removals of all feeds are included.
+        """
 
     async def newest(
         self, begin: datetime, end: datetime, feed: str | None, after: RemovalCursor | None, limit: int
     ) -> Sequence[Removal]:
-        """Return up to `limit` removals from `begin` to before `end`, newest first; of all feeds if `feed` is None.
+        """Return the evidence of up to `limit` removals from `begin` to before `end`, the newest first.
 
-        The first is the one that follows the removal `after`, or the newest if `after` is None.
+        The first is the one that follows the removal `after` in this order, or the newest if `after` is None. If `feed`
+        is None, the removals of all feeds are included. Raises StoreUnavailable.
         """

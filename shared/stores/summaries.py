@@ -13,7 +13,11 @@ from shared.domain.priority import Priority
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListingFilter:
-    """Conditions that listings of a feed must meet, all together. A condition that is None or empty is not applied."""
+    """Conditions that recorded listings of one feed must meet, all together.
+
+    `prefix` is the beginning of the ListingKey. At least one photo must have the status `status`; the last attempt of
+    at least one photo must have failed for `reason`. A condition that is None or empty is not applied.
+    """
 
     feed: str
     prefix: str = ""
@@ -28,7 +32,12 @@ class ListingFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListingSummary:
-    """The fields of one listing that a table shows."""
+    """The fields of one recorded listing that a table for operators shows.
+
+    `hidden` is why the listing is hidden, None if it is displayed. `counts` has the number of photos by status,
+    `reasons` why last attempts failed. `wanting` is the number of photos that want an attempt, `in_flight` of those in
+    flight. `due_at` is when the first photo is due, None if no photo wants an attempt.
+    """
 
     feed: str
     listing_key: str
@@ -51,7 +60,7 @@ class ListingSummary:
 
     @property
     def photos(self) -> int:
-        """How many photos the listing has."""
+        """How many photos the listing has, whatever their status."""
         return sum(self.counts.values())
 
 
@@ -63,7 +72,7 @@ FIELDS = (
 
 
 def from_document(document: Mapping[str, Any]) -> ListingSummary:
-    """Return the summary of a listing's document, which needs to have only the fields of FIELDS."""
+    """Return the summary of one listing, read from its MongoDB document, which needs only the fields in FIELDS."""
     failures = (photo.get("failure") for photo in document["photos"])
     return ListingSummary(
         feed=document["feed"],
@@ -81,7 +90,10 @@ def from_document(document: Mapping[str, Any]) -> ListingSummary:
 
 
 def matches(document: Mapping[str, Any], wanted: ListingFilter) -> bool:
-    """Return True if a listing's document fits a filter. MemoryListings uses it; MongoDB evaluates a query instead."""
+    """Return True if the listing of a MongoDB document meets all conditions of the filter `wanted`.
+
+    MemoryListings uses it; in MongoDB, a query does the same.
+    """
     photos = document["photos"]
     return (
         document["feed"] == wanted.feed

@@ -12,7 +12,10 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepRequest:
-    """An operator's request for a sweep at once. A dry run only counts what a sweep would do."""
+    """An operator's request, made at the time `at`, to sweep a feed at once rather than at the next scheduled time.
+
+    With `dry_run`, the sweep only counts what it would do. Requests of a feed differ by `at`.
+    """
 
     at: datetime
     """When the request was made; requests of a feed differ by this time."""
@@ -21,7 +24,12 @@ class SweepRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepCounts:
-    """The counts of one sweep's work so far."""
+    """What one freshness sweep of a feed has done so far.
+
+    `compared`: listings of the MLS that were compared. `asked_for`: listings asked for by key, because they are changed
+    or missing; `missing` of these are displayed but not listed by the MLS, `remaining` are still to be asked for.
+    `published`: events; `gone` of these say that the MLS no longer has a listing.
+    """
 
     compared: int = 0
     """Listings of the MLS that were compared with the records; for a feed without an API, listings rechecked."""
@@ -38,7 +46,10 @@ class SweepCounts:
 
 
 def counts_to_json(counts: SweepCounts) -> dict[str, int]:
-    """Return the counts by the names that are stored, and that `imagectl sweep --json` prints."""
+    """Return the counts of a sweep as a dict, by the names under which they are stored.
+
+    `imagectl sweep --json` prints the same names.
+    """
     return {
         "compared": counts.compared,
         "asked_for": counts.asked_for,
@@ -51,7 +62,12 @@ def counts_to_json(counts: SweepCounts) -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepState:
-    """The progress of a feed's sweeps. A `revision` of 0 means that the scheduler has never written it."""
+    """The progress of one feed's freshness sweeps, as stored.
+
+    `revision` counts the scheduler's writes; 0 means that it has never written. `request` is the operator's newest
+    request, `counts` belong to the sweep under way or else to the last one, and `error` says why the MLS could not be
+    read.
+    """
 
     feed: str
     revision: int = 0
@@ -80,21 +96,28 @@ class SweepState:
 
     @property
     def open_request(self) -> SweepRequest | None:
-        """The operator's request if no sweep has answered it yet, else None."""
+        """The operator's newest request for a sweep of the feed; None if there is none or a sweep has answered it."""
         return self.request if self.request and self.request.at != self.answered_request_at else None
 
 
 class Sweeps(Protocol):
-    """Stores the progress of each feed's sweeps. Each method raises StoreUnavailable."""
+    """Stores the progress of the freshness sweeps of each feed. Each method raises StoreUnavailable."""
 
     async def get(self, feed: str) -> SweepState:
-        """Return a feed's state: an empty one with revision 0 before the first write."""
+        """Return the stored progress of the sweeps of `feed`. Raises StoreUnavailable.
+
+        If nothing is stored yet, return an empty state with revision 0.
+        """
 
     async def write(self, state: SweepState) -> bool:
-        """Write a state with its revision raised by one, but leave the stored request; return True if it was written.
+        """Write the progress of a feed's sweeps, with its revision raised by one; return True if it was written.
 
-        Return False, and change nothing, if the stored revision differs from the state's.
+        The operator's stored request is left as it is; `state.request` is ignored. If the stored revision differs from
+        `state.revision`, another scheduler has written: change nothing and return False. Raises StoreUnavailable.
         """
 
     async def request(self, feed: str, request: SweepRequest) -> None:
-        """Store an operator's request in place of any earlier one."""
+        """Store an operator's request for a sweep of `feed`, in place of any earlier request.
+
+        Raises StoreUnavailable.
+        """

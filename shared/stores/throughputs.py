@@ -6,10 +6,10 @@ from shared.domain.throughput import Throughput
 
 
 class Throughputs(Protocol):
-    """Stores the latest throughput of each feed."""
+    """Stores the latest measured throughput of each feed. Each method raises StoreUnavailable."""
 
     async def put(self, feed: str, throughput: Throughput) -> None:
-        """Store the feed's latest throughput in place of the previous one. Raises StoreUnavailable."""
+        """Store the throughput of `feed` in place of the one measured before. Raises StoreUnavailable."""
 
     async def get(self, feed: str) -> Throughput | None:
-        """Return the feed's latest throughput, or None if none was measured yet. Raises StoreUnavailable."""
+        """Return the stored throughput of `feed`; None if none was measured yet. Raises StoreUnavailable."""

@@ -24,11 +24,11 @@ Readings = Mapping[ListingId, Listing]
 async def update(
     listings: ListingRecords, ids: Collection[ListingId], rule: Callable[[Listing], Listing | None]
 ) -> list[Listing]:
-    """Apply a rule to each recorded listing of `ids`, and write the listings that it changes.
+    """Apply `rule` to each recorded listing among `ids`, write the listings that it changes, and return these.
 
-    The rule takes a listing and returns the changed listing, or None for no change. If a write is refused, the rule is
-    called again with a new reading. Returns the listings that were written, as the rule returned them. Raises
-    StoreUnavailable, and Contention if a write is refused MAX_ATTEMPTS times.
+    `rule` gets a listing and returns the changed listing, or None for no change. If others have written a listing
+    meanwhile, `rule` is called again with a new reading. The result is the written listings as `rule` returned them.
+    Raises StoreUnavailable, and Contention if a write is refused MAX_ATTEMPTS times.
     """
     written: list[Listing] = []
     attempts = OptimisticUpdate(listings, ids)
@@ -38,7 +38,9 @@ async def update(
 
 
 class OptimisticUpdate:
-    """An update of several listings, as a loop over attempts, for decisions that need all listings together.
+    """An update of several listings that others may write too, as a loop over attempts to write them.
+
+    Use it rather than `update` if the decision needs all listings together:
 
     ::
 
@@ -46,15 +48,16 @@ class OptimisticUpdate:
         async for readings in attempts:
             written = await attempts.write(decide(readings))
 
-    The first attempt reads all the listings. Each further attempt follows a random pause, and reads the listings whose
-    write was refused in the previous attempt. The loop ends when no write was refused. After MAX_ATTEMPTS attempts it
-    raises Contention.
+    `readings` has the recorded listings of the attempt, by id. The first attempt has all the listings; each further one
+    follows a random pause, and has the listings whose write was refused in the attempt before, read anew. The loop ends
+    when no write was refused. It raises StoreUnavailable, and Contention after MAX_ATTEMPTS attempts.
     """
 
     def __init__(self, listings: ListingRecords, ids: Collection[ListingId], readings: Readings | None = None) -> None:
-        """`ids` are the listings to update. `readings` are the same listings if the caller has just read them.
+        """Prepare an update of the listings `ids`; nothing is read or written yet.
 
-        Without `readings`, the first attempt reads the listings.
+        `readings` are the recorded ones of these listings if the caller has just read them; otherwise the first attempt
+        reads them.
         """
         self.ids = ids
         """The listings of this attempt; after Contention, those that were not written."""
@@ -65,7 +68,7 @@ class OptimisticUpdate:
 
     @classmethod
     def of_read(cls, listings: ListingRecords, read: Iterable[Listing]) -> "OptimisticUpdate":
-        """Return an update whose first attempt yields the listings `read`, which the caller has just read."""
+        """Return an update of the listings `read`, which the caller has just read; its first attempt reads nothing."""
         readings = {(listing.feed, listing.key): listing for listing in read}
         return cls(listings, readings.keys(), readings)
 
@@ -89,10 +92,9 @@ class OptimisticUpdate:
         return self._readings
 
     async def write(self, changed: Iterable[Listing]) -> list[Listing]:
-        """Write the changed listings of this attempt; return those that were written. Raises StoreUnavailable.
+        """Write listings that were changed in this attempt; return those that were written. Raises StoreUnavailable.
 
-        Call this method at most once in each attempt. The next attempt has the listings whose write was refused;
-        listings that were not passed here are not read again.
+        Call it at most once in an attempt. The next attempt has only the listings whose write was refused here.
         """
         changed = list(changed)
         self._refused = await self._listings.write(changed)
@@ -100,9 +102,9 @@ class OptimisticUpdate:
 
 
 async def back_off(attempt: int, chance: Callable[[], float] = random.random) -> None:
-    """Sleep before a retry. The longest sleep is 0.002 seconds for attempt 0, and doubles with each, up to 0.1 seconds.
+    """Sleep for a random time before a refused write is tried again.
 
-    `chance` returns a number from 0 to 1, the share of the longest sleep that is taken: so writers that were refused
-    together do not retry together.
+    The longest sleep is 0.002 seconds for attempt 0, and doubles with each attempt, up to 0.1 seconds. `chance` returns
+    the share of it, from 0 to 1, that is taken: so writers that were refused together do not retry together.
     """
     await asyncio.sleep(chance() * min(_FIRST_PAUSE_SECONDS * 2**attempt, _MAX_PAUSE_SECONDS))
