@@ -44,7 +44,11 @@ _REFUSED_IPV6 = tuple(
 
 @dataclass(frozen=True, slots=True)
 class FetchTarget:
-    """The parts of a URL that a feed may fetch. The host is canonical, IPv6 without brackets; `target` is the rest."""
+    """The checked parts of a URL that a feed may fetch.
+
+    `host` is spelled as `canonical_host` returns it, an IPv6 address without brackets. `target` is the path and the
+    query.
+    """
 
     scheme: str
     host: str
@@ -64,10 +68,10 @@ class FetchTarget:
 
 
 def fetch_target(url: str, image_hosts: Iterable[str]) -> FetchTarget | Failure:
-    """Parse a URL and check its host against the feed's `image_hosts`.
+    """Parse a URL and check its host and port against the feed's `image_hosts`.
 
-    Return its parts, or a Failure: BAD_URL, or REFUSED_HOST if the host is not listed. The failure's detail holds at
-    most the host's name, never the rest of the URL.
+    Return the URL's parts, or a Failure: BAD_URL, or REFUSED_HOST if `image_hosts` does not list the host with the
+    port. The failure's detail holds at most the host's name and port, never the rest of the URL.
     """
     if error := _text_error(url):
         return Failure(Reason.BAD_URL, error)
@@ -80,7 +84,8 @@ def fetch_target(url: str, image_hosts: Iterable[str]) -> FetchTarget | Failure:
 def redirect_target(base: FetchTarget, location: str, image_hosts: Iterable[str]) -> FetchTarget | Failure:
     """Parse the `Location` header of a redirect from the URL `base`, and check its host as `fetch_target` does.
 
-    A relative location is resolved against `base`. Return the parts of the redirect's URL, or a Failure.
+    A relative location is resolved against `base`. Return the parts of the redirect's URL, or a Failure: BAD_URL, or
+    REFUSED_HOST.
     """
     if error := _text_error(location):  # before urljoin, which removes tabs and line ends
         return Failure(Reason.BAD_URL, f"redirect from {base.host}: {error}")
@@ -91,7 +96,7 @@ def redirect_target(base: FetchTarget, location: str, image_hosts: Iterable[str]
 
 
 def is_refused_address(address: str) -> bool:
-    """Return True if the IP address is not global unicast, or is no IP address.
+    """Return True if the text is a private, reserved or other IP address that is not global unicast, or no IP address.
 
     Only feeds with `allow_private_addresses` may connect to such an address.
     """

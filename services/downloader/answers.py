@@ -24,20 +24,27 @@ _VALIDATOR = re.compile(r"[\x20-\x7e]{1,1000}")
 
 @dataclass(frozen=True, slots=True)
 class Validators:
-    """The ETag and Last-Modified headers that the origin sent with our copy; each None if there was none to store."""
+    """The ETag and Last-Modified headers that the origin sent with a copy; each None if there was none to store."""
 
     etag: str | None
     last_modified: str | None
 
     def as_headers(self) -> dict[str, str]:
-        """Return the headers of a conditional request. Empty if no validator can be sent as a header."""
+        """Return the validators as the headers of a conditional request: If-None-Match and If-Modified-Since.
+
+        A validator that is missing, over 1,000 characters or not printable ASCII is left out; empty if both are.
+        """
         headers = {"If-None-Match": self.etag, "If-Modified-Since": self.last_modified}
         return {name: value for name, value in headers.items() if value and _VALIDATOR.fullmatch(value)}
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A complete photo in a file, which belongs to the caller: size in bytes, SHA-256 in hex, and validators."""
+    """A photo as its origin sent it, complete, in the file `path`, which the caller has to delete.
+
+    `file_size` is in bytes, `sha256` in hex. `etag` and `last_modified` are the validators that the origin sent; each
+    None if there was none to store.
+    """
 
     path: Path
     file_size: int
@@ -48,7 +55,10 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class NotModified:
-    """The origin answered that our copy is still current. The validators are for the next conditional request."""
+    """The origin answered that the photo's copy is still current.
+
+    `etag` and `last_modified` are the validators for the next conditional request; each None if there is none.
+    """
 
     etag: str | None
     last_modified: str | None

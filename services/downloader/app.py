@@ -35,7 +35,7 @@ _DRAIN_SECONDS = 4.0
 
 
 async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Event) -> None:
-    """Run the downloader until `stop` is set."""
+    """Run a downloader in this process until `stop` is set, and drain it then. `feeds` are all feeds by name."""
     async with AsyncExitStack() as closing:
         database = await closing.enter_async_context(
             mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db)
@@ -85,9 +85,9 @@ def _consumer(settings: Settings, handler: Handler, parts: HandlerParts) -> Cons
 
 
 async def _drain(handler: Handler, stop: asyncio.Event) -> None:
-    """Wait until `stop` is set, then start no more downloads, and end those still under way after _DRAIN_SECONDS.
+    """Wait until `stop` is set, then let `handler` start no more downloads, and cut off the rest after _DRAIN_SECONDS.
 
-    Their photos are deferred, so that another worker can claim them.
+    The photos of downloads that are cut off are deferred, so that another worker can claim them.
     """
     await stop.wait()
     handler.drain()

@@ -28,7 +28,7 @@ _logger = log.get(__name__)
 
 
 class Attempter:
-    """Runs the attempts of all feeds. `cut_off` ends the attempts that are under way."""
+    """Runs the attempts of all photos that this process has claimed. `cut_off` ends the attempts that are under way."""
 
     def __init__(
         self,
@@ -38,7 +38,10 @@ class Attempter:
         clock: Clock,
         registry: CollectorRegistry,
     ) -> None:
-        """`download` downloads a photo; `ping_storage` raises StoreUnavailable if object storage does not answer."""
+        """`download` makes the attempt of one photo.
+
+        `ping_storage` raises StoreUnavailable if object storage does not answer.
+        """
         self._download = download
         self._ping_storage = ping_storage
         self._budget = budget
@@ -60,7 +63,7 @@ class Attempter:
             self._is_storage_unavailable = False
 
     async def attempt(self, feed: Feed, listing_key: str, claimed: ClaimedPhoto, batch: DownloadBatch) -> EndedAttempt:
-        """Download the claimed photo, and return the outcome of this attempt and how long it took.
+        """Download the claimed photo of the listing `listing_key`; return it with the attempt's outcome and duration.
 
         `batch` is the batch that the photo's granted download belongs to. The outcome is Deferred if the budget refuses
         a request, a store cannot be reached or written, the disk is full, or `cut_off` was called. Any other exception
@@ -73,11 +76,17 @@ class Attempter:
         return EndedAttempt(claimed.photo, outcome, int(seconds * 1000))
 
     async def end_batch(self, batch: DownloadBatch) -> None:
-        """Free the batch's slots in the feed's ledger, and charge the budget for the requests and bytes used."""
+        """Free the batch's slots in the feed's ledger, and charge the feed's budget for the requests and bytes used.
+
+        If the ledger cannot be written, that is logged, and this process's next write of the ledger does the same.
+        """
         await self._budget.give_back(batch)
 
     def cut_off(self) -> None:
-        """End all attempts under way as Deferred, due at once. Later attempts end the same way, without a request."""
+        """End all attempts of this process that are under way as Deferred, so that their photos are due at once.
+
+        Attempts that begin later end the same way, without a request.
+        """
         self._cut_off.set()
         for download in self._downloads:
             download.cancel()
@@ -108,7 +117,7 @@ class Attempter:
 
 
 class BudgetPermit:
-    """The Permit of one granted download: asks the feed's budget before each request, and reports the answer to it."""
+    """The Permit of one granted download: asks the feed's budget before each request, and reports the answer there."""
 
     def __init__(self, budget: OriginBudget, batch: DownloadBatch, download: GrantedDownload) -> None:
         """`batch` is the batch that the granted download belongs to."""

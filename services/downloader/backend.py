@@ -26,13 +26,16 @@ class AddressRefused(Exception):
 
 
 async def resolve_name(host: str, port: int) -> Sequence[str]:
-    """Return the IP addresses of a host name from the system's resolver. Raises OSError if the name is unknown."""
+    """Return the IP addresses that the system's resolver finds for a host name, in its order of preference, each once.
+
+    Raises OSError if the name is unknown.
+    """
     results = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in results))
 
 
 class CheckedBackend(httpcore.AsyncNetworkBackend):
-    """Resolves a host name, checks its addresses, and connects to one of them.
+    """Makes connections for httpcore: resolves a host name, checks all its addresses, and connects to one of them.
 
     The name is not resolved a second time for connecting: by then it could have another address.
     """
@@ -51,10 +54,11 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Connect to the first of the host's addresses that accepts a connection; all share the timeout equally.
+        """Connect to the first address of `host`, a name or an IP address, that accepts; return the connection.
 
-        Raises AddressRefused if any address is private or reserved, and httpcore.ConnectError or ConnectTimeout if no
-        address accepts.
+        `timeout` in seconds is divided equally among the addresses; None sets no limit. Raises AddressRefused if any
+        address is private or reserved and such addresses are not allowed, httpcore.ConnectError if the name is not
+        known, and ConnectError or ConnectTimeout if no address accepts.
         """
         addresses = await self._checked_addresses(host, port)
         share = timeout / len(addresses) if timeout else None  # so that one silent address leaves time for the next

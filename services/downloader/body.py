@@ -17,7 +17,10 @@ _COMPRESSED = frozenset({"gzip", "x-gzip", "deflate"})
 
 @dataclass(frozen=True, slots=True)
 class SavedBody:
-    """A complete, decoded body in a file, which belongs to the caller: size in bytes, and SHA-256 in hex."""
+    """A complete, decoded body in the file `path`, which the caller has to delete.
+
+    `file_size` is in bytes, `sha256` in hex.
+    """
 
     path: Path
     file_size: int
@@ -25,7 +28,7 @@ class SavedBody:
 
 
 class BadBody(Exception):
-    """The body cannot be used. `failure` is the photo's failure, with the reason."""
+    """The body of an origin's answer cannot be used. `failure` is the attempt's failure, with the reason."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)
@@ -35,8 +38,9 @@ class BadBody(Exception):
 async def save(pieces: AsyncIterator[bytes], encoding: str, into: Path, limit: int) -> SavedBody:
     """Decode a body and write it to a new file in the directory `into`; leave no file if this raises.
 
-    `encoding` is the Content-Encoding, empty for none. Raises BadBody if the body is empty, over `limit` bytes when
-    decoded, or cannot be decoded; OSError if the disk is full.
+    `pieces` yields the body as received, and `encoding` is its Content-Encoding, empty for none. Raises BadBody if the
+    body is empty, over `limit` bytes when decoded, or cannot be decoded; OSError if the disk is full; and what `pieces`
+    raises.
     """
     size, digest = 0, hashlib.sha256()
     with _new_file(into) as file:

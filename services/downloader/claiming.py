@@ -25,7 +25,7 @@ Claimable = Mapping[ListingId, Sequence[Photo]]
 
 @dataclass(frozen=True, slots=True)
 class ClaimedPhoto:
-    """A photo with this worker's claim, and the download that the budget granted for it."""
+    """A photo with this worker's claim, and the download that the feed's budget granted for it."""
 
     photo: Photo
     download: GrantedDownload
@@ -33,7 +33,10 @@ class ClaimedPhoto:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedListing:
-    """Photos of one listing that were claimed together. `claims` is their registration in InFlight, to be released."""
+    """The photos of one listing that were claimed together.
+
+    `claims` keeps them registered as claimed in this process's InFlight, until it is closed.
+    """
 
     listing_id: ListingId
     photos: Sequence[ClaimedPhoto]
@@ -44,9 +47,9 @@ class ClaimedListing:
 class Claimed:
     """The result of `Claimer.claim`.
 
-    `batch` holds the granted downloads, and must be given back even if no photo was claimed; None if the budget granted
-    none. `listings` holds the claimed photos. `unfinished` are listings to read and claim again: the budget did not
-    grant a download for each of their photos yet, or other processes changed them.
+    `batch` holds the granted downloads, and must be given back to the budget even if no photo was claimed; None if the
+    budget granted none. `listings` holds the claimed photos. `unfinished` are listings to read and claim again: the
+    budget did not grant a download for each of their photos yet, or other processes changed them.
     """
 
     batch: DownloadBatch | None = None
@@ -55,7 +58,7 @@ class Claimed:
 
 
 class Claimer:
-    """Claims the photos of one feed that one subscription requests."""
+    """Claims photos of one feed for this worker: those that the events of one subscription request."""
 
     def __init__(
         self,
@@ -78,11 +81,12 @@ class Claimer:
         self._is_viewed = is_viewed
 
     async def claim(self, readings: Readings, requested: Requested, wait_seconds: float) -> Claimed:
-        """Take downloads from the budget for the requested photos, and claim as many photos as were granted.
+        """Take downloads from the feed's budget for the requested photos, and claim a photo for each granted download.
 
-        `readings` are the requested listings as they are recorded. Wait up to `wait_seconds` for the budget: to wait is
-        cheaper than to defer, which costs a write and another release. If the budget grants no download by then, defer
-        all photos. Raises StoreUnavailable, and Contention if other processes changed the listings before each write.
+        `readings` are the requested listings as they are recorded, `requested` the events of each. Wait up to
+        `wait_seconds` for the budget: to wait is cheaper than to defer, which costs a write and another release. If the
+        budget grants no download by then, defer all photos. Raises StoreUnavailable, and Contention if other processes
+        changed the listings before each write.
         """
         claimable = self._claimable(readings, requested, self._in_flight.unavailable(is_viewed=self._is_viewed))
         photos = [photo for photos in claimable.values() for photo in photos]
@@ -118,7 +122,7 @@ class Claimer:
         }
 
     async def _defer(self, readings: Readings, claimable: Claimable, batch: DownloadBatch) -> Collection[ListingId]:
-        """Defer the photos until the budget may grant downloads.
+        """Write the photos as deferred until the budget may grant downloads: until the batch's `ask_again_at`.
 
         Return the listings that were not written because another process changed them meanwhile.
         """

@@ -9,10 +9,10 @@ _SRGB = ImageCms.createProfile("sRGB")
 
 
 def in_srgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
-    """Return the picture in sRGB, without metadata, in mode RGB, YCbCr (as some JPEGs store it) or RGBA.
+    """Return the decoded picture in sRGB, without metadata, in mode RGB, YCbCr (as some JPEGs store it) or RGBA.
 
-    The mode is RGBA only if a pixel is not opaque. `icc_profile` is the picture's embedded colour profile, None for
-    none; a profile that cannot be read, or is not for the picture's mode, is ignored.
+    The mode is RGBA only if a pixel is not opaque. `icc_profile` is the colour profile from the picture's file, None
+    for none; a profile that cannot be read, or is not for the picture's mode, is ignored.
     """
     alpha = image.getchannel("A") if image.mode in ("LA", "RGBA") else None
     opaque_mode = image.mode.rstrip("AX")

@@ -22,10 +22,10 @@ _UNANNOUNCED_WITHIN = timedelta(minutes=2)
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A listing that holds the outcome of an attempt, ready to be written.
+    """A listing that holds the outcome of one of its photos' attempts, ready to be written.
 
-    `copy` is the photo's copy if the outcome made or confirmed it, else None. `changed` is True if the copy's bytes are
-    new.
+    `copy` is the photo's copy if the outcome made or confirmed it, else None. `changed` is True if the copy's bytes
+    differ from those of the copy before, or if there was none before.
     """
 
     listing: Listing
@@ -42,8 +42,9 @@ def claimable(
 ) -> list[Photo]:
     """Return the requested photos of a listing that the worker may claim, with the priorities that the events request.
 
-    Photos are left out if they need no attempt, if another worker claimed them, if the listing no longer shows them, or
-    if their ids are in `unavailable`. A photo that several events request is returned once.
+    `requested` are the listing's events. Left out are photos that need no attempt, that another worker claimed, that
+    the listing no longer shows, or whose ids are in `unavailable`. A photo that several events request is returned
+    once.
     """
     photos = {photo.id: photo for photo in listing.photos}
     found: dict[str, Photo] = {}
@@ -59,9 +60,10 @@ def claimable(
 
 
 def abandoned(listing: Listing, worker: str, in_flight_ids: Collection[str], now: datetime) -> list[Photo]:
-    """Return the photos that an earlier run of the worker claimed and did not settle. They are deferred, due at `now`.
+    """Return the listing's photos that an earlier run of the worker claimed and did not settle, deferred until `now`.
 
-    `in_flight_ids` are the ids of the photos that are claimed or waiting in this run of the worker (see InFlight).
+    The caller writes them. `in_flight_ids` are the ids of the photos that this run of the worker has claimed or is
+    about to claim (`InFlight.image_ids`); these are left out.
     """
     return [
         lifecycle.defer(photo, now)
@@ -94,11 +96,12 @@ def settle(
     now: datetime,
     jitter: float,
 ) -> Settled:
-    """Apply the outcome of an attempt to the listing as it is now; return the changed listing.
+    """Return the listing, as it is now, with the outcome of a photo's attempt; nothing is written.
 
     `claimed` is the photo as it was claimed. If the photo was withdrawn or claimed by another worker since, its record
-    stays as it is, and a discard of any objects that the attempt stored is added. `superseded_for` is how long a
-    superseded copy stays public. `jitter`, from 0 to 1, spreads retries.
+    stays as it is, and a discard of any objects that the attempt stored is added. If objects under the keys of a new
+    copy are being removed, the photo is deferred for some seconds. `superseded_for` is how long a superseded copy stays
+    public. `jitter`, from 0 to 1, spreads retries.
     """
     photo = listing.photo(claimed.id)
     if photo is None or photo.claim != claimed.claim:

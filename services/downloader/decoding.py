@@ -42,11 +42,11 @@ class DecodedPhoto:
 def decode(
     source: Path, kind: magic.Kind, specs: Sequence[VariantSpec], max_pixels: int, memory_limit: int | None
 ) -> DecodedPhoto | Failure:
-    """Decode the photo in the file `source` at the size of its largest variant in `specs`.
+    """Decode the photo in the file `source`, of the format `kind`, at the size of its largest variant in `specs`.
 
     `memory_limit` is how many bytes decoding may take on top of what the process has, None for no limit. Return a
-    Failure for any bytes that cannot be decoded, and for a photo that needs more pixels or memory than allowed. Raises
-    MemoryError if decoding turns out to need more memory than was estimated.
+    Failure for any bytes that cannot be decoded, and for a photo that has more than `max_pixels` pixels or would need
+    more memory. Raises MemoryError if decoding turns out to need more memory than was estimated.
     """
     # Pillow raises its error at twice the limit. The limit also guards what opening a WebP would allocate.
     Image.MAX_IMAGE_PIXELS = max_pixels // 2

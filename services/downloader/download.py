@@ -23,7 +23,7 @@ from shared.stores.objects import Bucket, Objects
 
 
 class Downloader:
-    """Downloads photos; keeps no state between them."""
+    """Downloads photos of all feeds into object storage; keeps no state between them."""
 
     def __init__(
         self, fetcher: Fetcher, encoders: Encoders, objects: Objects, specs: Sequence[VariantSpec], clock: Clock
@@ -36,13 +36,15 @@ class Downloader:
         self._clock = clock
 
     async def download(self, feed: Feed, listing_key: str, photo: Photo, permit: Permit) -> Outcome:
-        """Attempt to get a good copy of the photo: fetch, check, encode and store it.
+        """Attempt to get a good copy of a photo of the listing `listing_key`: fetch, check, encode and store it.
 
-        If only its variants are out of date, rebuild them from the stored original, without a request to the origin.
-        `permit.report_answer` is called once, as soon as the origin is no longer needed.
+        If only the variants are out of date, rebuild them from the stored original, without a request to the origin.
+        `permit.report_answer` is called once, as soon as the origin is no longer needed. The photo's record is not
+        written.
 
-        Return Downloaded, Unchanged, or the Failure of the origin or the photo. Raises StoreUnavailable if object
-        storage cannot be reached, OSError if the disk is full, and what `permit` raises.
+        Return Downloaded with the stored copy, Unchanged if the origin still has the version of the copy, or the
+        Failure of the origin or the photo. Raises StoreUnavailable if object storage cannot be reached, OSError if the
+        disk is full, and what `permit` raises.
         """
         with tempfile.TemporaryDirectory(prefix="listing-images-") as folder:
             original = await self._stored_original(photo, Path(folder))
@@ -65,7 +67,7 @@ class Downloader:
             return await self._encode(feed, listing_key, photo, answer)
 
     async def _stored_original(self, photo: Photo, folder: Path) -> Fetched | None:
-        """If the copy's variants must be rebuilt, save its stored original to the folder, and return the saved file.
+        """If the variants of the photo's copy must be rebuilt, save its stored original to the folder; return the file.
 
         Return None if the variants have the current rendering, if there is no copy, or if object storage lacks the
         original.
@@ -79,9 +81,10 @@ class Downloader:
         return Fetched(path, copy.file_size, copy.sha256, copy.etag, copy.last_modified)
 
     def _validators(self, photo: Photo, original: Fetched | None) -> Validators | None:
-        """Return the validators of the copy, or None if the request must be unconditional.
+        """Return the validators of the photo's copy, or None if the request must be unconditional.
 
-        It must be if there is no copy, or if the variants must be rebuilt and the original is lost (`original` None).
+        The request must be unconditional if there is no copy, or if the variants must be rebuilt and the original is
+        lost (`original` None).
         """
         copy = photo.copy
         if copy is None or (copy.rendering != self._rendering and original is None):
@@ -93,7 +96,10 @@ class Downloader:
         return copy is not None and (copy.sha256, copy.rendering) == (fetched.sha256, self._rendering)
 
     async def _encode(self, feed: Feed, listing_key: str, photo: Photo, source: Fetched) -> Downloaded | Failure:
-        """Encode the variants of the file `source`, and store them and the file. Return a Failure for a bad photo."""
+        """Encode the variants of the file `source`, and store them and the file in object storage as a new copy.
+
+        Return Downloaded with the copy, or a Failure if the photo cannot be encoded.
+        """
         is_urgent = photo.priority is Priority.VIEWED
         encoded = await self._encoders.encode(
             source.path, source.path.parent, self._specs, feed.max_pixels, urgent=is_urgent

@@ -23,7 +23,10 @@ CPU_SECONDS = 30
 
 
 def to_line(source: Path, into: Path, specs: tuple[VariantSpec, ...], max_pixels: int, memory_limit: int) -> bytes:
-    """Return the job of one photo as the line to write to a child. The arguments are those of `picture.encode`."""
+    """Return the job of one photo as the line to write to a child's stdin.
+
+    The arguments are those of `picture.encode`.
+    """
     job = {
         "source": str(source),
         "into": str(into),
@@ -35,7 +38,10 @@ def to_line(source: Path, into: Path, specs: tuple[VariantSpec, ...], max_pixels
 
 
 def read_answer(line: bytes) -> picture.Encoded | Failure:
-    """Parse a child's answer: the encoded photo, or its Failure. Raises ValueError or KeyError for any other line."""
+    """Parse the line that a child wrote for a job; return the encoded photo, or its Failure.
+
+    Raises ValueError or KeyError if the line is no answer, such as an empty line of a child that died.
+    """
     answer = json.loads(line)
     if "failure" in answer:
         return Failure(Reason(answer["failure"]), str(answer["detail"]))

@@ -40,15 +40,16 @@ _logger = log.get(__name__)
 
 
 class Encoders:
-    """The child processes of one downloader. Each may take an equal share of the memory.
+    """The child processes of one downloader that decode and encode photos; a context manager that starts and ends them.
 
-    A photo that needs more memory is encoded again with twice as many shares, up to all of them.
+    Each child may take an equal share of the memory. A photo that needs more memory is encoded again with twice as many
+    shares, up to all of them.
     """
 
     def __init__(
         self, children: int | None = None, memory: int = MEMORY_BYTES, deadline: float = DEADLINE_SECONDS
     ) -> None:
-        """`children` is their number: by default one for each core, at most MAX_CHILDREN.
+        """`children` is the number of child processes: by default one for each core, at most MAX_CHILDREN.
 
         `memory` is how many bytes the children may take together, `deadline` how many seconds a photo may take.
         """
@@ -73,8 +74,9 @@ class Encoders:
     ) -> Encoded | Failure:
         """Write the variants of the photo in the file `source` to files in the folder `into`, in a child process.
 
-        An urgent photo goes before others that wait. Return a Failure if the bytes cannot be decoded, or if they kill
-        or hang the child, which is then replaced. The other arguments are those of `picture.encode`.
+        Wait for a free child; an urgent photo goes before others that wait. Return a Failure if the bytes cannot be
+        decoded, or if they kill the child or it hangs; another child then replaces it. The other arguments are those of
+        `picture.encode`.
         """
         shares = 1
         while True:
@@ -112,7 +114,7 @@ class Encoders:
         return encoded
 
     async def _take(self) -> asyncio.subprocess.Process:
-        """Remove a living child from the idle ones and return it; start a child if none is idle."""
+        """Take a living child from those without a photo and return it; start a child if there is none."""
         while self._idle:
             child = self._idle.pop()
             if child.returncode is None:
@@ -147,7 +149,10 @@ class Encoders:
 
 
 async def _ask(child: asyncio.subprocess.Process, job: bytes) -> Encoded | Failure:
-    """Send a job to a child and return its answer. Raises OSError, ValueError or KeyError if the child died."""
+    """Send a job to a child and return its answer, a Failure for a bad photo.
+
+    Raises OSError, ValueError or KeyError if the child died.
+    """
     assert child.stdin is not None  # noqa: S101 - both are pipes
     assert child.stdout is not None  # noqa: S101
     child.stdin.write(job)

@@ -10,9 +10,9 @@ from shared.events.images import ImageDownloaded, VariantDownloaded
 def image_downloaded(
     listing: Listing, image_id: str, copy: Copy, url: Callable[[str], str], *, changed: bool
 ) -> ImageDownloaded | None:
-    """Return the event that announces a copy of a photo, or None if the listing no longer shows the photo.
+    """Return the data of the event that announces a photo's copy, or None if the listing no longer shows the photo.
 
-    `url` returns the public URL of an object's key; `changed` is False if the copy has the same bytes as before.
+    `url` takes an object's key and returns its public URL; `changed` is False if the copy has the same bytes as before.
     """
     photo = listing.photo(image_id)
     if photo is None:

@@ -27,7 +27,7 @@ def turned_upright(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def upright_sides(sides: tuple[int, int], orientation: int) -> tuple[int, int]:
-    """Return the width and height of a picture after it is turned upright from `orientation`.
+    """Return the width and height of a picture after it is turned upright from the EXIF orientation `orientation`.
 
     To turn a picture at most swaps its sides, so the function maps upright sides to stored ones too.
     """
@@ -35,7 +35,10 @@ def upright_sides(sides: tuple[int, int], orientation: int) -> tuple[int, int]:
 
 
 def rights(image: Image.Image) -> bytes:
-    """Return the EXIF block for variants: artist and copyright, each at most 2,000 bytes; empty if there is neither."""
+    """Return the EXIF block to store in a photo's variants: its artist and its copyright, each cut to 2,000 bytes.
+
+    Empty if the photo has neither.
+    """
     tags, kept = _tags(image), Image.Exif()
     for tag in (_ARTIST, _COPYRIGHT):
         if value := tags.get(tag):

@@ -27,7 +27,7 @@ It does not wait if a visitor waits for one of them."""
 
 
 class FeedHandler:
-    """Handles the photos of one feed that one subscription requests, in groups of a few listings."""
+    """Downloads the photos of one feed that the events of one subscription request, in groups of a few listings."""
 
     def __init__(
         self,
@@ -51,7 +51,8 @@ class FeedHandler:
     async def handle(self, requested: Requested) -> None:
         """Queue the requested photos, and return when each of them is settled, deferred or found to need no attempt.
 
-        Raises StoreUnavailable, Contention and BrokerUnavailable; to handle the same photos again does no harm.
+        `requested` are the events by listing. Raises StoreUnavailable, Contention and BrokerUnavailable; to handle the
+        same events again does no harm.
         """
         await self._queue.submit(requested)
 
@@ -84,7 +85,10 @@ class FeedHandler:
             await self._attempter.end_batch(batch)
 
     async def _attempt_listing(self, listing: ClaimedListing, batch: DownloadBatch) -> None:
-        """Download the photos of a listing concurrently. Photos that end at about the same time share one write."""
+        """Download the claimed photos of a listing concurrently, settle and report them, and close `listing.claims`.
+
+        Photos that end at about the same time share one write.
+        """
         listing_key = listing.listing_id[1]
         pending = {
             asyncio.create_task(self._attempter.attempt(self._feed, listing_key, claimed, batch))

@@ -29,16 +29,19 @@ class QueuedListing:
 
 
 class FeedQueue:
-    """The queue of one feed. Passes groups of listings to a function, in the order of their arrival."""
+    """The queue of one feed in memory: passes groups of listings to a function, in the order of their arrival."""
 
     def __init__(self, handle: Callable[[Requested], Awaitable[None]], concurrency: int) -> None:
-        """`handle` handles a group; `concurrency` is how many groups may be handled at a time."""
+        """`handle` handles one group, which is a mapping of listings to their events.
+
+        `concurrency` is how many groups may be handled at a time.
+        """
         self._handle = handle
         self._capacity = asyncio.Semaphore(concurrency)
         self._waiting: deque[QueuedListing] = deque()
 
     async def submit(self, requested: Requested) -> None:
-        """Queue the listings, and return when all of them have been handled, by this call or by concurrent calls.
+        """Queue the listings of `requested`; return when all of them have been handled, by this or concurrent calls.
 
         Raises the first error with which the handling of one of them ended, after all were handled. If this call is
         cancelled, its listings leave the queue.
@@ -59,7 +62,7 @@ class FeedQueue:
         """Remove the listings that have waited longest from the queue, and return them: about MAX_GROUP_EVENTS events.
 
         The group is empty if concurrent calls have taken all listings. No listing stays in the queue for ever: each
-        call of `submit` adds at most MAX_GROUP_EVENTS events, and takes as many, or all that are left.
+        call of `submit` adds at most MAX_GROUP_EVENTS events, and takes as many, or all that remain.
         """
         group: list[QueuedListing] = []
         while self._waiting and sum(len(listing.events) for listing in group) < MAX_GROUP_EVENTS:

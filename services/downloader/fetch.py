@@ -55,9 +55,10 @@ class _Fetch:
     deadline: asyncio.Timeout
 
     async def permitted(self, refusal: Awaitable[Failure | None]) -> Failure | None:
-        """Await the permit's answer, and move the deadline by the time of that wait, which the origin did not cause.
+        """Await `refusal`, a call of a method of the permit, and move the fetch's deadline by the time that it took.
 
-        Return None if the request may be sent, or the failure to end the fetch with.
+        The origin did not cause that wait. Return None if the request may be sent, or the failure to end the fetch
+        with.
         """
         loop = asyncio.get_running_loop()
         began, when = loop.time(), self.deadline.when()
@@ -68,7 +69,7 @@ class _Fetch:
 
 
 class Fetcher:
-    """Fetches photos of all feeds. Holds one transport for each feed; `aclose` closes them."""
+    """Fetches photos of all feeds from their origins. Holds one transport for each feed; `aclose` closes them."""
 
     def __init__(
         self,
@@ -79,7 +80,7 @@ class Fetcher:
         tls: ssl.SSLContext | None = None,
         clock: Clock = utc_now,
     ) -> None:
-        """`tokens` are the bearer tokens by the name in a feed's `token_env`. The other arguments are for tests.
+        """`tokens` are the bearer tokens of feeds by the name in `token_env`. The other arguments are for tests.
 
         `resolve` looks up names, `dial` makes connections to checked addresses, `tls` verifies servers (by default with
         certifi's authorities), and `clock` gives the time to compare `Retry-After` dates with.
@@ -111,9 +112,9 @@ class Fetcher:
     async def fetch(self, url: str, feed: Feed, into: Path, validators: Validators | None, permit: Permit) -> Answer:
         """Fetch the URL within the feed's rules, and write the body to a new file in the directory `into`.
 
-        Return the file with its size and hash, NotModified if the origin answers that `validators` still match, or a
-        Failure if the URL, the network or the origin is at fault, or if the permit refuses a request. Raises OSError if
-        the disk is full, CancelledError, and what `permit` raises; no file is left then.
+        Return Fetched with that file, NotModified if the origin answers that `validators` still match (None makes the
+        request unconditional), or a Failure if the URL, the network or the origin is at fault, or if `permit` refuses a
+        request. Raises OSError if the disk is full, CancelledError, and what `permit` raises; no file is left then.
 
         The feed's timeout starts when the first request is permitted. It covers all redirects, but not the time that
         their requests wait for the permit.
@@ -233,9 +234,10 @@ async def _save(response: httpx.Response, fetch: _Fetch) -> Fetched:
 
 
 async def _pieces(response: httpx.Response, slowest: asyncio.Timeout, permit: Permit) -> AsyncIterator[bytes]:
-    """Yield the body piece by piece, and count the bytes. A piece moves the timeout `slowest` by the time it may take.
+    """Yield the body as received, piece by piece, and report the number of bytes to the permit.
 
-    Raises BadBody if the body ends early.
+    A piece moves the timeout `slowest` by the time that it may take at the lowest allowed rate. Raises BadBody if the
+    body ends early.
     """
     latest = asyncio.get_running_loop().time() + _BODY_GRACE_SECONDS
     try:
@@ -249,9 +251,9 @@ async def _pieces(response: httpx.Response, slowest: asyncio.Timeout, permit: Pe
 
 
 async def _drain(response: httpx.Response, permit: Permit) -> None:
-    """Read the body of an answer without a photo, so that its connection can be reused.
+    """Read and drop the body of an answer without a photo, so that its connection can be reused.
 
-    Stop without an error if the body is long or slow, or breaks off. Closing the response then closes the connection.
+    Stop without an error if the body is long or slow, or breaks off: to close the response then closes the connection.
     """
     size = 0
     with suppress(TimeoutError, *HTTP_ERRORS):

@@ -42,9 +42,9 @@ RequestedByFeed = dict[str, dict[ListingId, list[Event[ImageOutdated]]]]
 class HandlerParts:
     """The objects and settings that a Handler works with.
 
-    `download` downloads a photo; `ping_storage` raises StoreUnavailable if object storage does not answer;
-    `superseded_for` is how long a superseded copy stays public; `worker` is this worker's name, which it keeps over
-    restarts.
+    `download` makes the attempt of one photo; `ping_storage` raises StoreUnavailable if object storage does not answer;
+    `feeds` are all feeds by name; `superseded_for` is how long a superseded copy stays public; `worker` is this
+    worker's name, which it keeps over restarts.
     """
 
     listings: ListingRecords
@@ -63,7 +63,7 @@ class HandlerParts:
 
 
 class Handler:
-    """Handles the batches of both subscriptions of a downloader. A photo that both request is downloaded once."""
+    """Handles the batches of both subscriptions of this process. A photo that both request is downloaded once."""
 
     def __init__(self, parts: HandlerParts) -> None:
         self._parts = parts
@@ -83,15 +83,18 @@ class Handler:
         return FeedHandler(feed, parts.listings, claimer, self._attempter, self._settler, self._reporter, concurrency)
 
     async def handle(self, records: Sequence[Record]) -> None:
-        """Handle a batch of `image-outdated`. At the end each requested photo is settled, deferred or needs no attempt.
+        """Download the photos that a batch of `image-outdated` requests, and return when all of them are handled.
 
-        Records that cannot be read become dead letters. Raises StoreUnavailable, Contention and BrokerUnavailable; to
-        handle the same batch again does no harm.
+        By then each photo is settled, deferred or found to need no attempt, and records that cannot be read are dead
+        letters. Raises StoreUnavailable, Contention and BrokerUnavailable; to handle the same batch again does no harm.
         """
         await self._handle(records, self._routine)
 
     async def handle_viewed(self, records: Sequence[Record]) -> None:
-        """Handle a batch of `image-outdated.viewed` as `handle` does, in queues of its own, because visitors wait."""
+        """Download the photos that a batch of `image-outdated.viewed` requests, as `handle` does.
+
+        These photos have queues of their own, because visitors wait for them.
+        """
         await self._handle(records, self._viewed)
 
     async def _handle(self, records: Sequence[Record], handlers: Mapping[str, FeedHandler]) -> None:
@@ -103,7 +106,7 @@ class Handler:
             _logger.warning("dead-letter", topic=record.topic, offset=record.offset, reason=reason)
 
     def _read(self, records: Sequence[Record]) -> tuple[RequestedByFeed, list[tuple[Record, str]]]:
-        """Return the events of the records by feed and listing, and the records that cannot be read, with reasons."""
+        """Return the events of the records by feed and listing, and the unreadable records, each with the reason."""
         requested: RequestedByFeed = {}
         unreadable: list[tuple[Record, str]] = []
         for record in records:
@@ -120,8 +123,9 @@ class Handler:
     async def resume(self) -> None:
         """Defer the photos that an earlier run of this worker claimed and did not settle, so that they are due at once.
 
-        Handles at most 100 listings a call. Without this the photos would wait until their claims expire, because
-        their events may have gone to another worker. Raises StoreUnavailable.
+        Handles at most 100 listings a call. Without this the photos would wait until their claims expire, because their
+        events may have gone to another worker. Raises StoreUnavailable. A listing that another process changes
+        meanwhile is not written.
         """
         parts = self._parts
         claimed = await parts.listings.claimed_by(parts.worker, _MAX_RESUMED)
@@ -130,9 +134,15 @@ class Handler:
         await parts.listings.write(listing.with_photos(photos) for listing, photos in abandoned if photos)
 
     def drain(self) -> None:
-        """Start no more downloads: photos that wait for the budget are deferred. Downloads under way go on."""
+        """Let this process start no more downloads; downloads under way go on.
+
+        Photos that wait for the budget are deferred.
+        """
         self._parts.budget.close()
 
     def cut_off(self) -> None:
-        """End the downloads under way, and send no more requests to origins. The photos are deferred, due at once."""
+        """End the downloads under way, and send no more requests to origins.
+
+        The photos of these downloads are deferred, and due at once.
+        """
         self._attempter.cut_off()

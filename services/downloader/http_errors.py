@@ -33,9 +33,9 @@ BODY_CUT_SHORT = (httpcore.RemoteProtocolError, httpcore.ReadError)
 
 
 def failure_of(error: Exception, host: str) -> Failure:
-    """Return the failure for one of HTTP_ERRORS that a request to `host` raised.
+    """Return the failure for one of HTTP_ERRORS that a request to the host name `host` raised.
 
-    Its detail leaves out the exception's own text, which may quote URLs and headers.
+    The failure's detail leaves out the exception's own text, which may quote URLs and headers.
     """
     reason, words = next((reason, words) for kind, reason, words in _REASONS if isinstance(error, kind))
     return Failure(reason, f"{host}: {words} ({type(error).__name__})")

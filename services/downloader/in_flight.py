@@ -6,7 +6,7 @@ from typing import Self
 
 
 class InFlight:
-    """The image ids of the photos that this worker is about to download, or is downloading.
+    """The ids, in memory, of the photos that this process is about to download, or is downloading.
 
     A photo is *waiting* until the budget grants its download, then *claimed* until its outcome is settled. Viewed
     photos come by a subscription of their own, which may claim a photo that waits for the routine subscription.
@@ -18,11 +18,11 @@ class InFlight:
         self._waiting_viewed: set[str] = set()
 
     def image_ids(self) -> set[str]:
-        """Return the ids of all photos that are waiting or claimed."""
+        """Return the ids of all photos that are waiting or claimed in this process."""
         return self._claimed | self._waiting_routine | self._waiting_viewed
 
     def is_claimed(self, image_id: str) -> bool:
-        """Return True if the photo is claimed."""
+        """Return True if the photo is claimed in this process, for either subscription."""
         return image_id in self._claimed
 
     def unavailable(self, *, is_viewed: bool, except_waiting: Collection[str] = ()) -> set[str]:
@@ -38,7 +38,10 @@ class InFlight:
 
     @contextmanager
     def waiting(self, image_ids: Collection[str], *, is_viewed: bool) -> Iterator[None]:
-        """Register photos as waiting for a subscription, the viewed one if `is_viewed`, while the `with` block runs."""
+        """Register photos as waiting, in memory, while the `with` block runs.
+
+        They wait for the viewed subscription if `is_viewed`, otherwise for the routine one.
+        """
         waiting = self._waiting_viewed if is_viewed else self._waiting_routine
         waiting.update(image_ids)
         try:
@@ -47,14 +50,18 @@ class InFlight:
             waiting.difference_update(image_ids)
 
     def claim(self, image_ids: Iterable[str]) -> "Claims":
-        """Register photos as claimed, until they are released by the object that is returned."""
+        """Register photos as claimed, in memory; return the Claims with which the caller ends the registration.
+
+        The recorded claim, which other workers see, is written elsewhere (`lifecycle.claim`).
+        """
         return Claims(self._claimed, image_ids)
 
 
 class Claims:
-    """The registration of photos that were claimed together. As a context manager, it releases the rest at its end.
+    """The registration, in memory, of photos that were claimed together.
 
-    Each photo is released once. A photo that is claimed again later is registered by another object.
+    As a context manager, it ends the registration of the remaining photos at its end. Each photo's registration is
+    ended once: a photo that is claimed again later is registered by another Claims.
     """
 
     def __init__(self, claimed: set[str], image_ids: Iterable[str]) -> None:
@@ -69,10 +76,13 @@ class Claims:
         self.close()
 
     def close(self) -> None:
-        """Release all photos that were not released yet."""
+        """End the registration of all photos for which `release` was not called yet."""
         self.release(self._unreleased)
 
     def release(self, image_ids: Collection[str]) -> None:
-        """Make these photos available to both subscriptions again. None of them may have been released before."""
+        """End the registration of these photos, so that both subscriptions of this process may claim them again.
+
+        None of them may have been passed to `release` before.
+        """
         self._claimed.difference_update(image_ids)
         self._unreleased = self._unreleased.difference(image_ids)

@@ -32,7 +32,7 @@ _GIF_TRAILER, _GIF_EXTENSION, _GIF_FRAME = b";", b"!", b","
 
 
 class EndsEarly(Exception):
-    """The data ends early or fails its checksums."""
+    """The bytes of a photo end early, or fail their checksums."""
 
 
 def kind_of(source: Path) -> Kind | None:
@@ -57,7 +57,7 @@ def _is_avif(head: bytes) -> bool:
 
 
 def announced_sides(source: Path, kind: Kind) -> tuple[int, int]:
-    """Return the width and height that an AVIF's header gives; (0, 0) if it gives none, and for other formats.
+    """Return the width and height in pixels from an AVIF's header; (0, 0) if it gives none, and for other formats.
 
     If a picture is too large for the decoder, the decoder only reports an unreadable header, which hides the reason.
     """
@@ -88,7 +88,7 @@ def _check_jpeg(file: BinaryIO) -> None:
 def _next_marker(file: BinaryIO) -> bytes:
     """Move the file behind the next JPEG marker that has a length field or ends the picture; return the marker's bytes.
 
-    Raises EndsEarly if there is none.
+    Raises EndsEarly if no such marker follows.
     """
     while True:
         start, block = file.tell(), file.read(4_096)

@@ -45,9 +45,9 @@ def needed_webp(photo: StillWebp, size: Sides) -> int:
 
 
 def _coefficients(image: JpegImagePlugin.JpegImageFile) -> int:
-    """Return how many bytes a progressive JPEG's coefficients take.
+    """Return how many bytes a progressive JPEG's coefficients take in memory.
 
-    Each takes two bytes, and libjpeg holds all of them until it has read the last scan.
+    Each coefficient takes two bytes, and libjpeg holds all of them until it has read the last scan.
     """
     per_pixel = {0: 6, 1: 4, 2: 3}.get(JpegImagePlugin.get_sampling(image), 2 * len(image.getbands()))
     scale = image.decoderconfig[0] if image.decoderconfig else 1
@@ -74,6 +74,6 @@ def limited(extra_bytes: int | None) -> Iterator[None]:
 
 
 def give_back() -> None:
-    """Return memory that this process has freed, but still keeps, to the system. Does nothing without glibc."""
+    """Return the memory that this process has freed, but still keeps, to the system. Does nothing without glibc."""
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)

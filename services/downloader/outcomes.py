@@ -9,14 +9,17 @@ from shared.domain.image import Copy, Photo
 
 @dataclass(frozen=True, slots=True)
 class Downloaded:
-    """A copy was stored: with new bytes, or with new variants of the same bytes."""
+    """A copy was stored in object storage: with new bytes, or with new variants of the same bytes."""
 
     copy: Copy
 
 
 @dataclass(frozen=True, slots=True)
 class Unchanged:
-    """The copy is still current at the origin. The validators are for the next conditional request."""
+    """The photo's copy is still current at the origin.
+
+    `etag` and `last_modified` are the validators for the next conditional request; each None if there is none.
+    """
 
     etag: str | None
     last_modified: str | None
@@ -38,7 +41,7 @@ Outcome = Downloaded | Unchanged | Failure | Deferred
 
 @dataclass(frozen=True, slots=True)
 class EndedAttempt:
-    """A photo as it was claimed, the outcome of its attempt, and how long the attempt took."""
+    """A photo as it was claimed, the outcome of its attempt, and how many milliseconds the attempt took."""
 
     photo: Photo
     outcome: Outcome
