@@ -30,10 +30,11 @@ Result = TypeVar("Result", PhotoAnswer, ShownPhoto)
 
 
 class AnswerCache:
-    """Returns answers about displayed listings and their photos, from memory or else from the store `answers`.
+    """Returns answers about displayed listings and their photos, from memory while fresh, else from MongoDB.
 
-    `max_bytes` is the memory for all entries together. The methods that may read raise StoreUnavailable if the database
-    is unavailable and no entry may answer, TimeoutError after 5 s, and Overloaded if too many keys wait to be read.
+    `max_bytes` is the memory for all entries together. The methods that may read MongoDB (`listings`, `photo`,
+    `photo_answer`) raise StoreUnavailable if it is unavailable and no entry may answer, TimeoutError after 5 s, and
+    Overloaded if too many keys wait to be read.
     """
 
     def __init__(self, answers: Answers, policy: CachePolicy, metrics: CacheMetrics, max_bytes: int) -> None:
@@ -52,32 +53,41 @@ class AnswerCache:
         )
 
     async def listings(self, lookups: Collection[ListingLookup]) -> Mapping[ListingLookup, Sequence[CachedAnswer]]:
-        """Return the answers of each lookup: one for each feed that displays the listing, none if no feed does."""
+        """Return the answers of each lookup: one for each feed that displays the listing, none if no feed does.
+
+        Waits for MongoDB if an answer is not fresh in memory.
+        """
         return await self._listings.get(lookups)
 
     def fresh_listing(self, lookup: ListingLookup) -> Sequence[CachedAnswer] | None:
-        """Return the answers of a lookup if they are fresh in memory, else None. Never waits."""
+        """Return the answers of one lookup if they are fresh in memory, else None.
+
+        Never waits. An empty result says that no feed displays the listing.
+        """
         return self._listings.fresh(lookup)
 
     async def photo(self, lookup: PhotoLookup) -> ShownPhoto | None:
-        """Return the photo that a lookup finds, None if no displayed listing shows it.
+        """Return the state of the photo that a lookup finds, with its listing; None if no displayed listing shows it.
 
-        If the lookup finds several photos, one with a copy is returned.
+        If the lookup finds several photos, one with a copy is returned, if there is one.
         """
         photos = await self._photos.get_one(lookup)
         return min(photos, key=lambda shown: (shown.photo.copy is None, shown.feed, shown.listing_key), default=None)
 
     async def photo_answer(self, lookup: PhotoLookup) -> CachedAnswer | None:
-        """Return the answer about the photo that was announced under a URL, None if no displayed listing shows it.
+        """Return the answer about the photo that a lookup by URL finds; None if no displayed listing shows it.
 
-        If several photos were announced under the URL, the answer is about one with a copy.
+        If several photos were announced under the URL, the answer is about one with a copy, if there is one.
         """
         answers = await self._photo_answers.get_one(lookup)
         return answers[0] if answers else None
 
     @property
     def is_database_unavailable(self) -> bool:
-        """True if the last query found the database unavailable. Answers may then be up to half a minute old."""
+        """True if the last query of this cache found MongoDB unavailable.
+
+        Answers may then be up to half a minute old.
+        """
         return self._policy.is_database_unavailable
 
     def choose_ttl(self, *, events_arrive: bool) -> None:
@@ -85,7 +95,7 @@ class AnswerCache:
         self._policy.ttl_seconds = TTL_SECONDS if events_arrive else TTL_WITHOUT_EVENTS_SECONDS
 
     def invalidate(self, listing_key: str, image_id: str, *, remove: bool = False) -> None:
-        """Invalidate all answers about a listing and about one of its photos: the next request reads them again.
+        """Invalidate the cached answers about a listing and about one of its photos: the next request reads them again.
 
         Invalidated answers are still returned while the database is unavailable. With `remove`, meant for a photo that
         was removed, they are not returned even then.
@@ -99,11 +109,17 @@ class AnswerCache:
         self._photo_answers.invalidate(_UNKNOWN, remove=True)
 
     def invalidate_photo(self, image_id: str) -> None:
-        """Invalidate the cached state of a photo, but no answers about its listing."""
+        """Invalidate the cached state of one photo, which `photo` returns, but no answers about its listing.
+
+        The old state is still returned while the database is unavailable.
+        """
         self._photos.invalidate(image_id, remove=False)
 
     def invalidate_all(self) -> None:
-        """Invalidate all entries; called when events may have been missed."""
+        """Invalidate all entries, because events may have been missed: the next requests read them again.
+
+        The old answers are still returned while the database is unavailable.
+        """
         self._listings.invalidate_all()
         self._photos.invalidate_all()
         self._photo_answers.invalidate_all()
@@ -111,7 +127,10 @@ class AnswerCache:
     async def _load_listings(
         self, lookups: Collection[ListingLookup]
     ) -> Mapping[ListingLookup, Sequence[CachedAnswer]]:
-        """Read the answers about listings: one query for those with all photos, one for those with the first few."""
+        """Read the answers about listings from MongoDB, and return them by lookup.
+
+        There is one query for the lookups of all photos, and one for those of the first few. Both run at the same time.
+        """
         whole = {lookup.listing_key for lookup in lookups if lookup.max_photos is None}
         partial = [(key, photos) for key, _, photos in lookups if photos is not None and key not in whole]
         queries = [(whole, None), ({key for key, _ in partial}, max((photos for _, photos in partial), default=0))]
@@ -129,7 +148,7 @@ class AnswerCache:
         }
 
     def _listing_answer(self, lookup: ListingLookup, answer: Answer) -> CachedAnswer:
-        """Return the answer to cache for a lookup.
+        """Return the answer to cache for a lookup, made of the stored `answer` and cut to the lookup's `max_photos`.
 
         If an equal answer is cached already, the cached object is returned, to use its hash and compressed bytes again.
         """
@@ -146,7 +165,7 @@ class AnswerCache:
         return CachedAnswer((answer.feed, answer.listing_key), Body(plain), missing)
 
     async def _load_photos(self, lookups: Collection[PhotoLookup]) -> Mapping[PhotoLookup, Sequence[ShownPhoto]]:
-        """Read the photos of lookups by id and by URL, in one query."""
+        """Read the photos that lookups name by image id or URL from MongoDB, in one query; return them by lookup."""
         image_ids = [lookup.image_id for lookup in lookups if lookup.image_id is not None]
         url_keys = [lookup.url_key for lookup in lookups if lookup.url_key is not None]
         photos_by_key: dict[str, list[ShownPhoto]] = {}
@@ -158,10 +177,10 @@ class AnswerCache:
     async def _load_photo_answers(
         self, lookups: Collection[PhotoLookup]
     ) -> Mapping[PhotoLookup, Sequence[CachedAnswer]]:
-        """Read the answers about photos by URL.
+        """Read the answers about photos that lookups name by URL from MongoDB, and return them by lookup.
 
-        The first query returns one photo of each listing. A second query reads all photos for the lookups that found
-        no photo with a copy.
+        The first query returns one photo of each listing. A second query reads all photos for the lookups that found no
+        photo with a copy.
         """
         answers = await self._answers.photo_answers({lookup.key for lookup in lookups}, every=False)
         found = _answers_of(lookups, answers)
@@ -176,7 +195,7 @@ class AnswerCache:
 def _answers_of(
     lookups: Collection[PhotoLookup], answers: Collection[PhotoAnswer]
 ) -> dict[PhotoLookup, Sequence[PhotoAnswer]]:
-    """Return the answers that match each lookup, those about photos with a copy first."""
+    """Return the answers of `answers` that match each lookup, those about photos with a copy first."""
     answers_by_url: dict[str, list[PhotoAnswer]] = {}
     for answer in sorted(answers, key=lambda answer: (not answer.has_copy, answer.feed, answer.listing_key)):
         for url_key in answer.url_keys:
@@ -213,7 +232,10 @@ def _photo_answer_tags(lookup: PhotoLookup, answers: Sequence[CachedAnswer]) -> 
 
 
 def _answers_size(lookup: ListingLookup | PhotoLookup, answers: Sequence[CachedAnswer]) -> int:
-    """Return the bytes of memory that an entry takes at most: each answer is held plain and, later, compressed too."""
+    """Return the most bytes of memory that an entry of answers takes.
+
+    Each answer is held plain and, later, gzipped too.
+    """
     sizes = (answer.body.max_bytes + _MISSING_ID_BYTES * len(answer.missing_image_ids) for answer in answers)
     return sum(sizes) + _entry_size(lookup)
 
@@ -223,5 +245,8 @@ def _photos_size(lookup: PhotoLookup, photos: Sequence[ShownPhoto]) -> int:
 
 
 def _entry_size(lookup: ListingLookup | PhotoLookup) -> int:
-    """Return the bytes of memory that an entry takes besides its value. Its key counts: clients may send long keys."""
+    """Return the bytes of memory that an entry takes besides its value: a fixed amount and those of its key.
+
+    The key counts because clients may send long keys.
+    """
     return _ENTRY_BYTES + sum(_CHARACTER_BYTES * len(part) for part in lookup if isinstance(part, str))

@@ -18,7 +18,10 @@ from shared.domain.priority import Priority
 
 
 class AnswerRoutes:
-    """Answers requests for a listing's photos, for a page of search results, and for one photo by the MLS's URL."""
+    """Answers requests for a listing's photos, for the first photos of many listings, and for one photo by its MLS URL.
+
+    The photos of an answer that have no copy are added to `demand`.
+    """
 
     def __init__(self, cache: AnswerCache, demand: DemandQueue, clock: Clock) -> None:
         self._cache = cache
@@ -26,7 +29,7 @@ class AnswerRoutes:
         self._clock = clock
 
     def routes(self) -> Sequence[web.RouteDef]:
-        """Return the routes to add to the application."""
+        """Return the routes of this object's three requests, to add to the application."""
         return [
             web.get("/api/listings/{key:[^/]+}/images", self.listing),  # aiohttp's own pattern refuses braces in keys
             web.get("/api/images/resolve", self.photo_by_url),
@@ -34,7 +37,10 @@ class AnswerRoutes:
         ]
 
     async def listing(self, request: web.Request) -> web.Response:
-        """Answer with all photos of one listing, in order."""
+        """Answer with the JSON of all photos of the listing that the path names, in order.
+
+        Raises ProblemFound: 404 if no feed displays the listing, 409 if several do and the request names none of them.
+        """
         key, query = request_parsing.listing_key(request), request_parsing.query(request, ListingQuery)
         lookup = ListingLookup(key, query.feed, None)
         found = self._cache.fresh_listing(lookup)
@@ -48,7 +54,10 @@ class AnswerRoutes:
         return answers.text(request, found[0].body)
 
     async def search_page(self, request: web.Request) -> web.Response:
-        """Answer with the first photos of many listings, for one page of search results."""
+        """Answer with the JSON of the first photos of the listings that the body names, for one page of search results.
+
+        ListingKeys that no feed displays are listed as `unknown`, those that several feeds display as `ambiguous`.
+        """
         search = await request_parsing.search(request)
         keys = dict.fromkeys(search.listing_keys)
         lookups = [ListingLookup(key, search.feed, search.photos_per_listing) for key in keys]
@@ -71,7 +80,10 @@ class AnswerRoutes:
         return answers.text(request, Body(body))
 
     async def photo_by_url(self, request: web.Request) -> web.Response:
-        """Answer with one photo, for a client that knows only the photo's URL at the MLS."""
+        """Answer with the JSON of one photo, for a client that knows only the photo's URL at the MLS.
+
+        Raises ProblemFound (404) if no displayed listing shows a photo announced under this URL.
+        """
         query = request_parsing.query(request, UrlQuery)
         answer = await self._cache.photo_answer(PhotoLookup(None, url_key(query.url), query.listing))
         if answer is None:
@@ -80,6 +92,9 @@ class AnswerRoutes:
         return answers.text(request, answer.body)
 
     def _add_demand(self, answer: CachedAnswer, priority: Priority) -> None:
-        """Queue an answer's photos without a copy to be raised to `priority`, unless that was done in the last 5 s."""
+        """Queue the photos without a copy in an answer to be raised to `priority`.
+
+        Does nothing if that was done in the last 5 s with the same or a more urgent priority.
+        """
         if answer.missing_image_ids and answer.notes_demand(priority, self._clock()):
             self._demand.add(answer.listing_id, answer.missing_image_ids, priority)

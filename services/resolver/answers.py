@@ -23,9 +23,10 @@ _TITLES = {
 
 
 class ProblemFound(Exception):
-    """Raised to answer a request with a problem (RFC 9457).
+    """Raised by a handler so that the middleware answers the request with a problem (RFC 9457).
 
-    `status` and `detail` are those of the problem; `retry_after` is in seconds, None for no Retry-After header.
+    `status` is the HTTP status, and `detail` the problem's text, which must not contain any text of the request.
+    `retry_after` is in seconds, None for no Retry-After header.
     """
 
     def __init__(self, status: int, detail: str, *, retry_after: int | None = None) -> None:
@@ -36,7 +37,10 @@ class ProblemFound(Exception):
 
 
 class Body:
-    """Holds the bytes of an answer, their hash and their gzipped form; each is computed once, when first needed."""
+    """Holds the bytes of an answer's body, with their hash and gzipped form, each computed when first needed.
+
+    `level` is gzip's compression level.
+    """
 
     __slots__ = ("_digest", "_gzipped", "_level", "plain")
 
@@ -48,31 +52,37 @@ class Body:
 
     @property
     def digest(self) -> str:
-        """The hash of the plain bytes, in hexadecimal. The ETags of the plain and the gzipped form contain it."""
+        """The hash of the plain bytes in hexadecimal, a part of the ETags of the plain and the gzipped form."""
         if self._digest is None:
             self._digest = hashlib.blake2b(self.plain, digest_size=12).hexdigest()
         return self._digest
 
     @property
     def gzipped(self) -> bytes:
-        """The bytes compressed with gzip."""
+        """The plain bytes compressed with gzip; computed at the first access and kept in memory."""
         if self._gzipped is None:
             self._gzipped = compression.gzipped(self.plain, self._level)
         return self._gzipped
 
     @property
     def max_bytes(self) -> int:
-        """The most bytes of memory that both forms take together; the gzipped form may be a little longer."""
+        """The most bytes of memory that the plain and the gzipped form take together.
+
+        Gzip may make a text a little longer.
+        """
         return len(self.plain) * 2 + 100
 
 
 def refuse(status: int, detail: str) -> NoReturn:
-    """Raise ProblemFound, so that the middleware answers with this problem."""
+    """Raise ProblemFound, so that the middleware answers the request with HTTP status `status` and the text `detail`.
+
+    `detail` must not contain any text of the request.
+    """
     raise ProblemFound(status, detail)
 
 
 def problem(found: ProblemFound) -> web.Response:
-    """Return the answer for a problem. Callers must not put any text of the request in its `detail`."""
+    """Return the HTTP answer for a problem (RFC 9457), which no client may cache."""
     body = {
         "type": "about:blank",
         "title": _TITLES.get(found.status, "It did not work"),
@@ -90,9 +100,10 @@ def problem(found: ProblemFound) -> web.Response:
 def text(
     request: web.Request, body: Body, content_type: str = "application/json", cache_control: str = CACHED
 ) -> web.Response:
-    """Return an answer with a text, gzipped if the client accepts gzip and the text is long.
+    """Return the HTTP answer with a text and its ETag, gzipped if the client accepts gzip and the text is long.
 
-    The status is 304, without the text, if the client has the text already.
+    `cache_control` is the value of that header. If the request's If-None-Match says that the client has the text
+    already, the status is 304 and the text is left out.
     """
     is_gzipped = compression.should_compress(request, body.plain)
     # A strong ETag names one representation, so the gzipped form needs its own.
@@ -110,14 +121,20 @@ def text(
 
 
 def redirect(request: web.Request, url: str) -> web.Response:
-    """Return a redirect (302) to a public URL; 304 if the client has the same redirect already."""
+    """Return the HTTP redirect (302) to a public URL, with an ETag.
+
+    The status is 304 if the request's If-None-Match says that the client has the same redirect already.
+    """
     digest = Body(url.encode()).digest
     headers = {"Location": url, "Cache-Control": CACHED, "ETag": f'"{digest}"'}
     return web.Response(status=304 if _client_has(request, digest) else 302, headers=headers)
 
 
 def placeholder(status: int, words: str, *, retry_after: int | None = None) -> web.Response:
-    """Return an answer with an SVG picture that shows `words` in place of a photo; `retry_after` is in seconds."""
+    """Return an HTTP answer with a drawn SVG picture that shows `words` in place of a photo, which no client may cache.
+
+    `retry_after` is in seconds; None for no Retry-After header. `words` must be safe to put into XML.
+    """
     headers = {"Cache-Control": _NOT_CACHED}
     if retry_after is not None:
         headers["Retry-After"] = str(retry_after)
@@ -127,7 +144,7 @@ def placeholder(status: int, words: str, *, retry_after: int | None = None) -> w
 
 
 def _client_has(request: web.Request, digest: str) -> bool:
-    """Return True if the request's If-None-Match is "*" or names the plain or the gzipped form of this digest."""
+    """Return True if the request's If-None-Match is "*" or has the plain or the gzipped form's ETag of `digest`."""
     given = request.headers.get("If-None-Match")
     if given is None:
         return False

@@ -44,7 +44,10 @@ _logger = log.get(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """Holds the settings, stores, Kafka broker and clock of a resolver. Tests use stores in memory."""
+    """Holds what a resolver works with: settings, feeds, stores, Kafka broker, metrics registry and clock.
+
+    `listings` is the store of listings, which also queues photos. Tests use stores in memory.
+    """
 
     settings: Settings
     feeds: Mapping[str, Feed]
@@ -59,7 +62,7 @@ class Resources:
 
 @dataclass(frozen=True, slots=True)
 class ResolverParts:
-    """Holds the parts of a resolver, connected to each other by `connect_parts`."""
+    """Holds the objects that make up one resolver, as `connect_parts` made and connected them."""
 
     cache: AnswerCache
     demand: DemandQueue
@@ -70,7 +73,10 @@ class ResolverParts:
 
 
 async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Event) -> None:
-    """Run the resolver until `stop` is set."""
+    """Run the resolver until `stop` is set: connect to MongoDB and Kafka, serve HTTP, follow events and raise demand.
+
+    `feeds` are by name. The resolver counts as started once events are followed, or after 5 s without Kafka.
+    """
     async with AsyncExitStack() as closing:
         resources, health = await _connect(settings, feeds, closing)
         parts = connect_parts(resources)
@@ -92,7 +98,10 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
 
 
 async def _connect(settings: Settings, feeds: Mapping[str, Feed], closing: AsyncExitStack) -> tuple[Resources, Health]:
-    """Connect to MongoDB and Kafka; return the resources and the service's health. `closing` closes the connections."""
+    """Connect to MongoDB and Kafka; return the resolver's resources and its health checks.
+
+    The connections are registered in `closing` and close when `closing` ends.
+    """
     address = settings.mongo.get_secret_value(), settings.mongo_db
     database = await closing.enter_async_context(mongo.connect(*address))
     answers = await closing.enter_async_context(mongo.connect_for_answers(*address))
@@ -115,7 +124,10 @@ async def _connect(settings: Settings, feeds: Mapping[str, Feed], closing: Async
 
 
 def connect_parts(given: Resources) -> ResolverParts:
-    """Return the parts of a resolver that uses the given resources. Must be called while an event loop runs."""
+    """Make the parts of a resolver from its resources, and return them connected to each other.
+
+    Nothing runs yet: the caller starts the loops and the HTTP server. Must be called while an event loop runs.
+    """
     settings, clock, registry = given.settings, given.clock, given.registry
     policy = CachePolicy(asyncio.get_running_loop().time)
     cache = AnswerCache(given.answers, policy, CacheMetrics(registry), settings.resolver_cache_mb * 1_000_000)
@@ -136,7 +148,10 @@ def connect_parts(given: Resources) -> ResolverParts:
 
 
 def create_app(given: Resources, parts: ResolverParts, health: Health) -> web.Application:
-    """Return the HTTP application with all routes of the resolver."""
+    """Return the HTTP application with all routes and the middleware of the resolver; the caller serves it.
+
+    `health` adds the routes of health and metrics.
+    """
     outer = middleware.HttpMiddleware(given.settings.cors, lambda: parts.cache.is_database_unavailable, given.registry)
     app = web.Application(client_max_size=middleware.MAX_BODY_BYTES, middlewares=[outer.for_aiohttp()])
     app.add_routes(parts.answer_routes.routes())

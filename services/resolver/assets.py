@@ -18,9 +18,9 @@ _TYPES = {".js": "text/javascript; charset=utf-8", ".ts": "text/plain; charset=u
 
 
 class Assets:
-    """Serves the files in `assets/`.
+    """Serves the files in the package's folder `assets/` under `/assets/`.
 
-    All files are read at the start. Each is compressed when it is first requested with gzip.
+    All files are read into memory when the object is made. Each is compressed when it is first requested with gzip.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Assets:
         self._assets = {file.name: Body(file.read_bytes(), compression.SMALL) for file in _files(folder)}
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the route to add to the application."""
+        """Return the route `/assets/{name}` to add to the application."""
         return [web.get("/assets/{name}", self._serve)]
 
     async def _serve(self, request: web.Request) -> web.Response:

@@ -29,12 +29,12 @@ database and this process idle half of the time."""
 
 
 class Overloaded(Exception):
-    """Raised if more keys are pending than can be read in time. The caller should try again a second later."""
+    """Raised if more keys or photos are waited for than the resolver can read in time; try again a second later."""
 
 
 @dataclass(slots=True, eq=False)
 class Batch(Generic[Key, Value]):
-    """Holds keys that are read together, and the callers that wait for their values."""
+    """Holds the keys of one database read, its outcome, and the callers that wait for that outcome."""
 
     keys: dict[Key, None] = field(default_factory=dict)
     outcome: Mapping[Key, Value] | Exception | None = None
@@ -50,9 +50,9 @@ class Batch(Generic[Key, Value]):
     """One future for each caller, so that a cancelled caller does not cancel the others' waits."""
 
     async def result(self) -> Mapping[Key, Value]:
-        """Wait for the batch to end and return its values by key.
+        """Wait for the batch to end, and return the values of all its keys by key.
 
-        Raises what `read` raised, or TimeoutError after 5 s.
+        Raises what reading the batch raised, or TimeoutError if the batch was not read within 5 s of being queued.
         """
         if self.outcome is None:
             ended = asyncio.get_running_loop().create_future()
@@ -65,7 +65,10 @@ class Batch(Generic[Key, Value]):
         return self.outcome
 
     def end(self, outcome: Mapping[Key, Value] | Exception) -> None:
-        """Set the outcome and wake all callers that wait for it."""
+        """End the batch: set its outcome, and wake all callers that wait in `result`.
+
+        `outcome` holds the values of the batch's keys by key, or the exception that each caller then raises.
+        """
         self.outcome = outcome
         if isinstance(outcome, Exception):
             self._traceback = outcome.__traceback__
@@ -77,10 +80,10 @@ class Batch(Generic[Key, Value]):
 
 
 class BatchedReader(Generic[Key, Value]):
-    """Queues keys, and reads them in at most two batches at a time.
+    """Collects keys that callers request at the same time, and reads them in at most two batches at a time.
 
-    `read` returns the values of a batch's keys. If `read` raises StoreUnavailable, all queued batches end with that
-    error too, because each would wait as long for the same error.
+    `read` gets a batch and returns the values of the batch's keys, by key. If `read` raises StoreUnavailable, all
+    queued batches end with that error too, because each would wait as long for the same error.
     """
 
     def __init__(self, read: Callable[[Batch[Key, Value]], Awaitable[Mapping[Key, Value]]]) -> None:
@@ -96,17 +99,17 @@ class BatchedReader(Generic[Key, Value]):
         return not self._running and not self._queue
 
     def request(self, key: Key) -> Batch[Key, Value]:
-        """Return the batch that will read a key. Queue the key unless it is pending.
+        """Queue a key to be read, unless it is pending, and return the batch that will read it; does not wait.
 
         Raises Overloaded if the key is not pending and 4,000 others are.
         """
         return self._joined(key) or self._add(key, self._batch_for(1))
 
     def request_all(self, keys: Iterable[Key], expected: int) -> Mapping[Batch[Key, Value], Collection[Key]]:
-        """Return the batches that will read the keys, each with the keys that it reads.
+        """Queue keys to be read, unless they are pending, and return the batches that will read them; does not wait.
 
-        Keys that are not pending are queued in one batch, chosen so that `expected` keys fit in. Raises Overloaded if
-        a key is not pending and 4,000 others are.
+        Each batch is mapped to those of `keys` that it reads. Keys that are not pending are queued in one batch, chosen
+        so that `expected` keys fit in. Raises Overloaded if a key is not pending and 4,000 others are.
         """
         batches: dict[Batch[Key, Value], list[Key]] = {}
         own: Batch[Key, Value] | None = None
@@ -119,17 +122,25 @@ class BatchedReader(Generic[Key, Value]):
         return batches
 
     def invalidate(self, tags: Set[Hashable]) -> None:
-        """Mark the running batches: values with these tags may be outdated. No new caller joins a marked batch."""
+        """Mark the batches that are being read now: their values with these tags may be outdated.
+
+        Later requests of the same keys are read anew, in another batch. Callers that wait already get the values all
+        the same.
+        """
         for batch in self._running.values():
             batch.invalidated_tags |= tags
 
     def invalidate_all(self) -> None:
-        """Mark the running batches: all their values may be outdated. No new caller joins a marked batch."""
+        """Mark the batches that are being read now: all their values may be outdated.
+
+        Later requests of the same keys are read anew, in another batch. Callers that wait already get the values all
+        the same.
+        """
         for batch in self._running.values():
             batch.is_outdated = True
 
     def _joined(self, key: Key) -> Batch[Key, Value] | None:
-        """Return the pending batch of a key, None if there is none or if it was invalidated.
+        """Return the pending batch of a key; None if there is none or if it was invalidated.
 
         Raises Overloaded instead of returning None if 4,000 keys are pending.
         """
@@ -141,7 +152,10 @@ class BatchedReader(Generic[Key, Value]):
         return batch
 
     def _batch_for(self, keys: int) -> Batch[Key, Value]:
-        """Return the last queued batch if `keys` more keys fit in, else a new batch at the end of the queue."""
+        """Return the last queued batch if `keys` more keys fit in, else a new batch.
+
+        A new batch is added to the end of the queue, and ends with TimeoutError if it has not ended within 5 s.
+        """
         if self._queue and self._has_room(self._queue[-1], keys):
             return self._queue[-1]
         loop = asyncio.get_running_loop()
@@ -165,7 +179,10 @@ class BatchedReader(Generic[Key, Value]):
         return batch
 
     def _read_next(self) -> None:
-        """Start to read the first queued batch, unless two batches are running or it still lingers for more keys."""
+        """Start to read the first queued batch.
+
+        Does nothing while two batches are being read, or while the batch still lingers for more keys.
+        """
         if self._queue and len(self._running) < _CONCURRENCY and self._is_ready(self._queue[0]):
             batch = self._queue.popleft()
             task = asyncio.create_task(self._run(batch))
@@ -192,9 +209,9 @@ class BatchedReader(Generic[Key, Value]):
             self._end(batch, StoreUnavailable("the resolver is being stopped"))
 
     def _end(self, batch: Batch[Key, Value], outcome: Mapping[Key, Value] | Exception) -> None:
-        """End a batch: give its outcome to its callers, and remove it and its keys from the queue.
+        """End a batch: give its outcome to its callers, and remove the batch and its keys from those that are pending.
 
-        Do nothing if the batch has ended already.
+        Does nothing if the batch has ended already.
         """
         if batch.outcome is not None:
             return

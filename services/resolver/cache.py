@@ -19,10 +19,11 @@ Value = TypeVar("Value")
 
 
 class ReadThroughCache(Generic[Key, Value]):
-    """Returns values of one kind by key: from memory while they are fresh, else read in batches.
+    """Returns values of one kind by key: from memory while they are fresh, else from the database, read in batches.
 
-    `load` reads keys from the database and returns a value for each. `tags_of` returns, for a key and its value, the
-    tags by which events invalidate the entry; `size_of` returns the bytes of memory that the entry takes.
+    `load` gets keys and returns a value for each, or raises StoreUnavailable. `tags_of` returns, for a key and its
+    value, the tags by which events invalidate the entry; `size_of` returns the bytes of memory that the entry takes.
+    All entries together take `max_bytes` at most.
     """
 
     def __init__(
@@ -44,7 +45,10 @@ class ReadThroughCache(Generic[Key, Value]):
         self._reader: BatchedReader[Key, Value] = BatchedReader(self._read)
 
     def fresh(self, key: Key) -> Value | None:
-        """Return the value of a key if its entry is fresh, else None. Never waits."""
+        """Return the value of a key from memory if its entry is fresh, else None.
+
+        Never waits and never reads the database.
+        """
         entry = self._entry(key)
         if entry is None or entry.fresh_until <= self._policy.now():
             return None
@@ -52,12 +56,15 @@ class ReadThroughCache(Generic[Key, Value]):
         return entry.value
 
     def last(self, key: Key) -> Value | None:
-        """Return the value in memory of a key, fresh or stale; None if there is none."""
+        """Return the value of a key from memory, fresh or stale; None if the key has no entry. Never waits."""
         entry = self._entry(key)
         return entry.value if entry else None
 
     async def get_one(self, key: Key) -> Value:
-        """Return the value of one key, with the same effects and errors as `get`, but faster."""
+        """Return the value of one key, from memory or the database, as `get` would, but faster.
+
+        Raises the same errors as `get`.
+        """
         now, entry = self._policy.now(), self._entry(key)
         if entry is not None and (entry.fresh_until > now or self._serves_stale(key, entry, now)):
             self._counts.hits += 1
@@ -66,9 +73,10 @@ class ReadThroughCache(Generic[Key, Value]):
         return (await self._values(self._reader.request(key), (key,)))[key]
 
     async def get(self, keys: Collection[Key]) -> dict[Key, Value]:
-        """Return the value of each key. Keys without a fresh entry are read together.
+        """Return the values of all `keys` by key, from memory if fresh; the others are read from the database together.
 
-        Raises StoreUnavailable, TimeoutError after 5 s, and Overloaded if too many keys are pending.
+        Stale values are returned while the database is unavailable. Raises StoreUnavailable if a value cannot be read
+        and none in memory may be used, TimeoutError after 5 s, and Overloaded if too many keys wait to be read.
         """
         now, found, missing = self._policy.now(), dict[Key, Value](), list[Key]()
         for key in keys:
@@ -87,7 +95,8 @@ class ReadThroughCache(Generic[Key, Value]):
     def invalidate(self, *tags: Hashable, remove: bool) -> None:
         """Invalidate all entries that have at least one of these tags: their values are read again when requested.
 
-        With `remove` the entries are removed; else their values are still returned while the database is unavailable.
+        With `remove` the entries are removed from memory; else their values are still returned while the database is
+        unavailable.
         """
         self._reader.invalidate(set(tags))
         keys = self._entries.tagged(tags)
@@ -97,14 +106,18 @@ class ReadThroughCache(Generic[Key, Value]):
                 self._entries.remove(key)
 
     def invalidate_all(self) -> None:
-        """Invalidate all entries. Their values are still returned while the database is unavailable."""
+        """Invalidate all entries: their values are read again when requested.
+
+        The old values are still returned while the database is unavailable.
+        """
         self._reader.invalidate_all()
         self._entries.expire(self._entries.by_key)
 
     def _serves_stale(self, key: Key, entry: Entry[Value], now: float) -> bool:
-        """Return True if a stale entry may be used, because the database is unavailable.
+        """Return True if a stale entry may be used at `now`, because the database is unavailable.
 
-        If so and no batch is pending, also queue the key, to find out whether the database is available again.
+        If so and no batch is queued or being read, also queue the key, to find out whether the database is available
+        again.
         """
         if not self._policy.allows_stale(entry.read_at, now):
             return False
@@ -113,10 +126,10 @@ class ReadThroughCache(Generic[Key, Value]):
         return True
 
     async def _values(self, batch: Batch[Key, Value], keys: Collection[Key]) -> Mapping[Key, Value]:
-        """Wait for a batch and return the values of keys.
+        """Wait for a batch to end, and return the values of `keys`, which the batch reads.
 
-        If the batch finds the database unavailable, return their values in memory, unless a key has none or one that is
-        older than half a minute: then raise StoreUnavailable.
+        If the batch finds the database unavailable, return the values in memory of `keys`. If a key has none, or one
+        that is older than half a minute, raise StoreUnavailable.
         """
         try:
             values = await batch.result()
@@ -128,7 +141,11 @@ class ReadThroughCache(Generic[Key, Value]):
         return {key: values[key] for key in keys}
 
     async def _read(self, batch: Batch[Key, Value]) -> Mapping[Key, Value]:
-        """Load and return the values of a batch. Add entries for those not invalidated meanwhile; evict old entries."""
+        """Read the keys of a batch from the database and return their values.
+
+        Also add entries for the values that were not invalidated meanwhile, and evict entries that are too old or too
+        many.
+        """
         read_at = self._policy.now()
         values = await self._load_in_time(batch.keys)
         if not batch.is_outdated:
@@ -138,7 +155,7 @@ class ReadThroughCache(Generic[Key, Value]):
         return values
 
     async def _load_in_time(self, keys: Collection[Key]) -> Mapping[Key, Value]:
-        """Load values, and tell the policy whether the database answered.
+        """Read the values of keys from the database, and tell the policy whether the database answered.
 
         Raises StoreUnavailable, also if the database does not answer within 2 s.
         """
@@ -155,7 +172,10 @@ class ReadThroughCache(Generic[Key, Value]):
         return values
 
     def _keep(self, key: Key, value: Value, read_at: float, batch: Batch[Key, Value]) -> None:
-        """Add an entry, unless one of its tags was invalidated while it was read."""
+        """Add the entry of a key to memory, unless one of its tags was invalidated while `batch` read its value.
+
+        `read_at` is when the reading began, by the policy's clock.
+        """
         tags = frozenset(self._tags_of(key, value))
         if batch.invalidated_tags.isdisjoint(tags):
             fresh_until = read_at + self._policy.ttl_seconds

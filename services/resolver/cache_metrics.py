@@ -10,7 +10,10 @@ from prometheus_client.registry import Collector
 
 @dataclass(slots=True)
 class CacheCounts:
-    """Counts the hits, misses and bytes of one cache. Plain integers: Prometheus' counters would slow down answers."""
+    """Holds the hits, misses and bytes of one cache, counted by that cache.
+
+    They are plain integers, because Prometheus' counters would slow down answers.
+    """
 
     kind: str
     """The value of the metrics' label `kind`."""
@@ -20,14 +23,14 @@ class CacheCounts:
 
 
 class CacheMetrics(Collector):
-    """Exports the counts of several caches to Prometheus."""
+    """Exports the counts of all caches of this process to Prometheus through `registry`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._counts: list[CacheCounts] = []
         registry.register(self)
 
     def counts(self, kind: str) -> CacheCounts:
-        """Return new counts that are exported under the label `kind`."""
+        """Return a new object for one cache to count in; Prometheus gets its numbers under the label `kind`."""
         counts = CacheCounts(kind)
         self._counts.append(counts)
         return counts

@@ -14,7 +14,10 @@ _REPEAT_DEMAND_AFTER = timedelta(seconds=5)
 
 @dataclass(slots=True)
 class CachedAnswer:
-    """Holds the answer about a listing or one of its photos, to be sent to all clients until it is read again."""
+    """Holds, in memory, the answer about a listing or about one of its photos.
+
+    The answer is sent to all clients until it is read again.
+    """
 
     listing_id: ListingId
     body: Body
@@ -29,10 +32,10 @@ class CachedAnswer:
         return self.listing_id[1]
 
     def notes_demand(self, priority: Priority, now: datetime) -> bool:
-        """Return True if this request should raise the missing photos to `priority`, and record the time and priority.
+        """Return True if the caller should raise the missing photos to `priority`; then record that it was asked to.
 
         True for the first request, for one with a more urgent priority than recorded, and for any request five seconds
-        or more after the recorded time.
+        or more after the recorded time. Otherwise return False and record nothing.
         """
         is_recent = self._demanded_at is not None and now < self._demanded_at + _REPEAT_DEMAND_AFTER
         if is_recent and priority.rank >= self._demanded_as.rank:

@@ -22,7 +22,10 @@ _MAX_QUEUE_SECONDS = 3_600.0
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """A listing with photos of raised priority. For each photo in `released`, `image-outdated` must be published."""
+    """Holds a listing with photos of raised priority, still to be written, and which photos this releases.
+
+    For each photo in `released`, `image-outdated` must be published.
+    """
 
     listing: Listing
     released: tuple[Photo, ...]
@@ -31,10 +34,10 @@ class Raised:
 def raise_photos(
     listing: Listing, image_ids: Collection[str], priority: Priority, feed: Feed, now: datetime
 ) -> Raised | None:  # fmt: skip
-    """Return the listing with those photos of `image_ids` that want an attempt raised to `priority`.
+    """Return the listing with its photos of `image_ids` raised to `priority`, if they want an attempt.
 
-    Priority `viewed` also releases photos. The result is None if nothing changes, as at each view of a photo but the
-    first.
+    Priority `viewed` also releases the photos that may be released at `now`. Nothing is written. None if no photo
+    changes, as at each view of a photo but the first.
     """
     changed: list[Photo] = []
     released: list[Photo] = []
@@ -64,14 +67,17 @@ class Absence(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """A photo has no copy. `due_at` is when its next attempt is due; None if none is due or the photo is in flight."""
+    """Says that a photo has no copy to show, and why.
+
+    `due_at` is when the next attempt is due; None if none is due or the photo is in flight.
+    """
 
     reason: Absence
     due_at: datetime | None
 
 
 def find_copy(found: ShownPhoto, requested_at: datetime) -> Copy | Absent:
-    """Return the photo's copy, or why there is none.
+    """Return the copy of a photo that a displayed listing shows, or why the photo has no copy.
 
     `requested_at` is when the visitor asked. While the photo is in flight, a failure of an attempt that ended before
     `requested_at` is ignored: the attempt under way may succeed.
@@ -91,10 +97,11 @@ def find_copy(found: ShownPhoto, requested_at: datetime) -> Copy | Absent:
 
 
 def retry_after_seconds(absent: Absent, queue_seconds: float | None, now: datetime) -> int:
-    """Return the Retry-After of a photo without a copy, in seconds: the time until it is due, and then in the queue.
+    """Return the Retry-After of a photo without a copy, in seconds: until it is due, and then its time in the queue.
 
-    `queue_seconds` is how long a viewed photo that becomes due now waits for its turn; None, for unknown, counts as 0.
-    The result is 5 without a due time, and at least 5 for a photo on its way, else at least 1.
+    `queue_seconds` is how long a viewed photo that becomes due now waits for its turn, cut to an hour; None, for
+    unknown, counts as 0. Without a due time the result is 5. Else it is at least 5 for a photo on its way, and at least
+    1 for one whose last attempt failed.
     """
     if absent.due_at is None:
         return SOON_SECONDS
@@ -105,9 +112,10 @@ def retry_after_seconds(absent: Absent, queue_seconds: float | None, now: dateti
 
 
 def find_variant(copy: Copy, name: str, configured: Collection[str]) -> Variant | None:
-    """Return the copy's variant of this name; None if the copy has no such variant and the name is not configured.
+    """Return the variant of this name in a copy; if the copy lacks a variant that is configured now, its full variant.
 
-    A copy made by older settings may lack a variant that is configured now: then its full variant is returned.
+    None if the copy has no such variant and `configured`, the names of the configured variants, has no such name. A
+    copy made by older settings may lack a variant.
     """
     found: Sequence[Variant] = [variant for variant in copy.variants if variant.name == name]
     if found:

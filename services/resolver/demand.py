@@ -28,9 +28,10 @@ _BATCH_SIZE = 50
 
 
 class DemandQueue:
-    """Queues listings whose photos are to be raised in priority, and raises them in rounds.
+    """Queues, in memory, photos without a copy that visitors ask for, and raises their priority in MongoDB in rounds.
 
-    The queue is bounded: when it is full, demand for further listings is dropped and counted.
+    `add` queues photos; `run_round` must be called again and again. The queue takes 10,000 pairs of listing and
+    priority; when it is full, demand for further ones is dropped and counted.
     """
 
     def __init__(
@@ -54,7 +55,10 @@ class DemandQueue:
         self._dropped = Counter("listing_images_demand_dropped", "Listings whose demand was dropped", registry=registry)
 
     def add(self, listing_id: ListingId, image_ids: Collection[str], priority: Priority) -> None:
-        """Queue photos of a listing to be raised to a priority; those of a feed that is not configured are ignored."""
+        """Queue photos of one listing to be raised to `priority` in a later round.
+
+        Photos of a feed that is not configured are ignored. If the queue is full, they are dropped and counted.
+        """
         if listing_id[0] not in self._feeds:
             return
         if (listing_id, priority) not in self._queued and len(self._queued) >= MAX_QUEUED_LISTINGS:
@@ -64,9 +68,10 @@ class DemandQueue:
         self._has_more.set()
 
     async def raise_now(self, listing_id: ListingId, image_id: str) -> None:
-        """Raise a photo that a visitor waits for to priority `viewed` at once, without the queue.
+        """Raise a photo that a visitor waits for to priority `viewed` in MongoDB at once, without the queue.
 
-        Do nothing if its feed is not configured. Raises StoreUnavailable, Contention and BrokerUnavailable.
+        The photo is also released if it may be. Does nothing if its feed is not configured. Raises StoreUnavailable,
+        Contention and BrokerUnavailable.
         """
         if listing_id[0] in self._feeds:
             await self._raise({listing_id: {image_id}}, Priority.VIEWED)
@@ -92,7 +97,10 @@ class DemandQueue:
             _logger.warning("demand-dropped", listings=len(batch), error=str(error))
 
     async def _raise(self, image_ids: Mapping[ListingId, Collection[str]], priority: Priority) -> None:
-        """Raise photos of several listings to a priority, and publish `image-outdated` for those that are released."""
+        """Raise photos to `priority` in MongoDB, and publish `image-outdated` for those that this releases.
+
+        `image_ids` are the photos to raise, by listing. Raises StoreUnavailable, Contention and BrokerUnavailable.
+        """
         attempts = OptimisticUpdate(self._listings, image_ids.keys())
         async for readings in attempts:
             now = self._clock()
@@ -112,7 +120,10 @@ class DemandQueue:
             self._raised.labels(priority).inc(len(written))
 
     async def _publish(self, raised: Sequence[Raised], readings: Mapping[ListingId, Listing]) -> None:
-        """Publish `image-outdated` for all released photos. If it fails, revert their listings and raise the error."""
+        """Publish `image-outdated` for the released photos of all listings in `raised`.
+
+        If that fails, restore in MongoDB the state before the release, from `readings`, and raise BrokerUnavailable.
+        """
         try:
             await self._publisher.publish(
                 ImageOutdated.of(change.listing, photo) for change in raised for photo in change.released

@@ -25,7 +25,7 @@ _PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; ba
 
 
 def routes() -> list[web.RouteDef]:
-    """Return the routes to add to the application."""
+    """Return the routes `/api/openapi.json` and `/api/docs`, which describe the API, to add to the application."""
     return [web.get("/api/openapi.json", _openapi), web.get("/api/docs", _docs)]
 
 
@@ -51,7 +51,10 @@ def _page() -> Body:
 
 @cache
 def openapi() -> Json:
-    """Return the OpenAPI 3.1 document, ready for JSON."""
+    """Return the OpenAPI 3.1 document of the resolver's API as a dict that can be written as JSON.
+
+    The document is made at the first call; every call returns the same dict, which must not be changed.
+    """
     paths: dict[str, Json] = {}
     for operation in OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
@@ -118,7 +121,11 @@ def _parameters(place: str, model: type[BaseModel] | None) -> Iterator[Json]:
 
 
 def _without_null(schema: Json, definitions: Json) -> Json:
-    """Return the schema of a parameter's value without `null`: an optional parameter is absent, never null."""
+    """Return the type, choices and default of a parameter's JSON schema, without the alternative `null`.
+
+    An optional parameter of a request is absent, never null. `definitions` are the schemas that `$ref` may name, by
+    name.
+    """
     kinds = [kind for kind in schema.get("anyOf", [schema]) if kind.get("type") != "null"]
     kind = definitions[kinds[0]["$ref"].rsplit("/", 1)[1]] if "$ref" in kinds[0] else kinds[0]
     default = {"default": schema["default"]} if schema.get("default") is not None else {}

@@ -14,7 +14,10 @@ Json = Mapping[str, Any]
 
 
 def page(document: Json) -> str:
-    """Return the HTML page of an OpenAPI document, whose operations must be those of `operations.py`."""
+    """Return the HTML text of a page that shows an OpenAPI document, with an example call of each operation.
+
+    The document's operations must be those of `operations.py`, which has the examples.
+    """
     examples = {operation.id: operation.try_it for operation in OPERATIONS}
     operations = [
         (method, path, operation)
@@ -68,7 +71,7 @@ def _parameters(operation: Json) -> str:
 
 
 def _choices(schema: Json) -> str:
-    """Return a sentence with the allowed values of a parameter and its default; empty if any value is allowed."""
+    """Return a sentence in HTML with a parameter's allowed values and its default; "" if any value is allowed."""
     if "enum" not in schema:
         return ""
     values = [f"<code>{_text(value)}</code>" for value in schema["enum"]]
@@ -84,7 +87,10 @@ def _body(operation: Json) -> str:
 
 
 def _curl(arguments: str) -> str:
-    """Return an operation's example call as a shell command, its options on lines of their own."""
+    """Return a `curl` command for an operation's example call, with the options after the URL on a line of their own.
+
+    `arguments` are the path and query, then options for curl, as in `Operation.try_it`.
+    """
     path, *options = arguments.split(" ", 1)
     return " \\\n  ".join([f'curl "$RESOLVER{path}"', *options])
 
@@ -104,7 +110,10 @@ def _answer(item: tuple[str, Json]) -> str:
 
 
 def _example(answer: Json, schemas: Json) -> str:
-    """Return the example of an answer's model as a folded `<details>` element; empty if the answer has no body."""
+    """Return a folded `<details>` element with the example of an answer's model; "" if the answer has no body.
+
+    `schemas` are the document's schemas by model name.
+    """
     for content in answer.get("content", {}).values():
         example = schemas[content["schema"]["$ref"].rsplit("/", 1)[1]]["examples"][0]
         text = html.escape(json.dumps(example, indent=2, ensure_ascii=False))
@@ -130,7 +139,7 @@ def _default(schema: Json) -> str:
 
 
 def _type(schema: Json) -> str:
-    """Return a schema's type in words, with links to the models."""
+    """Return the type that a JSON schema describes in words, as HTML with links to the models."""
     if "$ref" in schema:
         name = schema["$ref"].rsplit("/", 1)[1]
         return f'<a href="#{name}">{name}</a>'
@@ -144,5 +153,5 @@ def _type(schema: Json) -> str:
 
 
 def _text(words: str) -> str:
-    """Return text as HTML, with the parts in backticks as `<code>`."""
+    """Return `words` escaped for HTML, with each part in backticks as a `<code>` element."""
     return re.sub("`([^`]*)`", r"<code>\1</code>", html.escape(words))

@@ -13,9 +13,9 @@ Value = TypeVar("Value")
 
 @dataclass(slots=True)
 class Entry(Generic[Value]):
-    """Holds a value, its tags, its size, and until when it is fresh.
+    """Holds one cached value with its tags, its size in memory, when it was read and until when it is fresh.
 
-    Times are in seconds of the cache policy's clock.
+    Both times are in seconds of the cache policy's clock.
     """
 
     value: Value
@@ -28,7 +28,10 @@ class Entry(Generic[Value]):
 
 
 class CacheEntries(Generic[Key, Value]):
-    """Keeps entries by key, in the order in which their values were read, and `counts.bytes` up to date."""
+    """Keeps the entries of one cache in memory, by key and by tag, in the order in which their values were read.
+
+    Each change also updates `counts.bytes`, the memory that all entries take. Only `evict` enforces `max_bytes`.
+    """
 
     def __init__(self, max_bytes: int, counts: CacheCounts) -> None:
         self.by_key: OrderedDict[Key, Entry[Value]] = OrderedDict()
@@ -38,7 +41,7 @@ class CacheEntries(Generic[Key, Value]):
         self._counts = counts
 
     def put(self, key: Key, entry: Entry[Value]) -> None:
-        """Add an entry, in place of an older one of the same key. Do nothing if the key's entry was read later."""
+        """Add the entry of a key, in place of an older one; do nothing if the key has an entry that was read later."""
         before = self.by_key.get(key)
         if before and before.read_at > entry.read_at:
             return
@@ -49,7 +52,7 @@ class CacheEntries(Generic[Key, Value]):
             self._keys_by_tag.setdefault(tag, set()).add(key)
 
     def remove(self, key: Key) -> None:
-        """Remove the entry of a key. Do nothing if there is none."""
+        """Remove the entry of a key from memory; do nothing if the key has no entry."""
         entry = self.by_key.pop(key, None)
         if entry is None:
             return
@@ -61,11 +64,11 @@ class CacheEntries(Generic[Key, Value]):
                 del self._keys_by_tag[tag]
 
     def tagged(self, tags: Iterable[Hashable]) -> set[Key]:
-        """Return the keys of all entries that have at least one of the tags."""
+        """Return the keys of all entries, fresh or stale, that have at least one of the tags."""
         return {key for tag in tags for key in self._keys_by_tag.get(tag, ())}
 
     def expire(self, keys: Iterable[Key]) -> None:
-        """Make the entries of these keys stale.
+        """Make the entries of these keys stale; each key must have an entry.
 
         Stale entries stay in memory, to be used while the database is unavailable.
         """
@@ -73,12 +76,18 @@ class CacheEntries(Generic[Key, Value]):
             self.by_key[key].fresh_until = 0.0
 
     def values_read_after(self, keys: Collection[Key], limit: float) -> dict[Key, Value] | None:
-        """Return the value of each key, fresh or stale; None if a key has no entry that was read after `limit`."""
+        """Return the values of all `keys` by key, fresh or stale; None if a key has no entry read after `limit`.
+
+        `limit` is a time of the cache policy's clock.
+        """
         entries = {key: entry for key in keys if (entry := self.by_key.get(key)) and entry.read_at > limit}
         return {key: entry.value for key, entry in entries.items()} if len(entries) == len(keys) else None
 
     def evict(self, read_before: float) -> None:
-        """Remove entries read at `read_before` or earlier, and the oldest others while they take too many bytes."""
+        """Remove entries read at `read_before` or earlier, then the oldest others until the rest fit in `max_bytes`.
+
+        `read_before` is a time of the cache policy's clock.
+        """
         while self.by_key:
             key, entry = next(iter(self.by_key.items()))
             if self._counts.bytes <= self._max_bytes and entry.read_at > read_before:

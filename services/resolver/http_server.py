@@ -27,9 +27,10 @@ _Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 @asynccontextmanager
 async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[None]:
-    """Serve the application on host and port for as long as the context lasts.
+    """Serve the resolver's application at `host` and `port` inside the `async with` block; stop when the block ends.
 
-    A client that disconnects cancels the handler of its request.
+    A client that disconnects cancels the handler of its request. At the end, requests under way have up to 5 s to
+    finish.
     """
     async with AsyncExitStack() as closing:
         app_runner = web.AppRunner(app)
@@ -44,7 +45,11 @@ async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[N
 
 
 class _Server(web.Server):
-    """Handles requests like `server`, on connections of class `_Connection`. Refuses unknown `Expect` headers."""
+    """Handles requests with the handler of `server`, on connections of class `_Connection`.
+
+    A request with an unknown `Expect` header is answered with 417. If a client disconnects, the handler of its request
+    is cancelled.
+    """
 
     def __init__(self, server: web.Server) -> None:
         super().__init__(
@@ -64,7 +69,7 @@ class _Server(web.Server):
 
 
 class _Connection(web.RequestHandler):
-    """Handles a connection as aiohttp does, but answers malformed requests with problems.
+    """Handles one client's connection as aiohttp does, but answers malformed requests with problems (RFC 9457).
 
     The connection is aborted if its client does not read for 30 s.
     """
@@ -72,19 +77,22 @@ class _Connection(web.RequestHandler):
     _write_deadline: asyncio.TimerHandle | None = None
 
     def pause_writing(self) -> None:
-        """Start the 30 s after which the connection is aborted; called by asyncio if the client does not read."""
+        """Start the timer that aborts the connection after 30 s; called by asyncio if the client does not read."""
         super().pause_writing()
         if self.transport is not None:
             loop = asyncio.get_running_loop()
             self._write_deadline = loop.call_later(WRITE_TIMEOUT_SECONDS, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """Cancel the abort; called by asyncio when the client reads again."""
+        """Stop the timer that would abort the connection; called by asyncio when the client reads again."""
         super().resume_writing()
         self._cancel_write_deadline()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Cancel the abort; called by asyncio when the connection has ended."""
+        """Stop the timer that would abort the connection; called by asyncio when the connection has ended.
+
+        `exc` is the error that ended the connection, None if there was none.
+        """
         super().connection_lost(exc)
         self._cancel_write_deadline()
 
@@ -99,9 +107,10 @@ class _Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Return the problem for a request that cannot be parsed; called by aiohttp.
+        """Return the problem (RFC 9457) for a request that cannot be parsed; called by aiohttp.
 
-        Raises ConnectionError if part of an answer was sent already.
+        The status is 413 if `exc` says that a line is too long, else `status`; `message` is not used. The connection
+        closes after the answer. Raises ConnectionError if part of an answer was sent already.
         """
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun already")
@@ -112,21 +121,28 @@ class _Connection(web.RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Send an answer. Close the connection after it if the rest of the request's body is malformed."""
+        """Send the answer `resp` to `request`, and return what aiohttp's own method returns; called by aiohttp.
+
+        If the rest of the request's body is malformed, the connection closes after the answer. `start_time` is for
+        aiohttp's access log.
+        """
         if request.content.exception() is not None:
             resp.force_close()
         return await super().finish_response(request, resp, start_time)
 
     def log_exception(self, *args: object, **kw: object) -> None:
-        """Log an error as aiohttp does, but not the error of a malformed request body."""
+        """Log an error as aiohttp does, but drop the error of a malformed request body; called by aiohttp.
+
+        The arguments are those of `logging.Logger.exception`.
+        """
         if not isinstance(kw.get("exc_info"), web.RequestPayloadError):
             super().log_exception(*args, **kw)
 
 
 def _last_answer(problem: ProblemFound) -> web.Response:
-    """Return the answer for a problem, with the headers that the middleware would add; the connection closes after it.
+    """Return the HTTP answer for a problem, with the headers that the middleware would add.
 
-    The connection is closed because the start of the next request is uncertain.
+    The connection closes after the answer, because it is uncertain where the next request begins.
     """
     response = answers.problem(problem)
     response.headers.update(middleware.DATA_HEADERS | {"X-Request-Id": middleware.new_request_id()})
@@ -135,9 +151,9 @@ def _last_answer(problem: ProblemFound) -> web.Response:
 
 
 def _refusing_expectations(handler: _Handler) -> _Handler:
-    """Return a handler that answers 417 to an unknown `Expect` header, and all else as `handler` does.
+    """Return a handler that answers 417 to requests with an unknown `Expect` header, and calls `handler` for others.
 
-    Without it, aiohttp would answer before any middleware, and repeat the header's value.
+    Without this check, aiohttp would answer before any middleware, and repeat the header's value.
     """
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:

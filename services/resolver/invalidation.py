@@ -17,10 +17,10 @@ _logger = log.get(__name__)
 
 
 class CacheInvalidation:
-    """Invalidates cached answers at each `image-downloaded` and `image-removed`.
+    """Invalidates answers in this process's cache at each `image-downloaded` and `image-removed` event.
 
-    Both topics are read from their end. After a missed event, an outdated answer is served for at most a second, the
-    TTL of cached answers.
+    Also wakes the visitors who wait for the event's photo. Both topics are read from their end. After a missed event,
+    an outdated answer is served until the TTL of cached answers ends, at most a second.
     """
 
     def __init__(
@@ -37,7 +37,11 @@ class CacheInvalidation:
         """Set while both topics are being read: no event from now on is missed."""
 
     async def follow(self) -> None:
-        """Read events until Kafka becomes unavailable. Raises BrokerUnavailable."""
+        """Read events and invalidate cached answers until Kafka becomes unavailable; then raise BrokerUnavailable.
+
+        Before the first event, all cached answers are invalidated, and `is_following` is set; at the end `is_following`
+        is cleared.
+        """
         try:
             async with follow(self._bootstrap, [self._downloaded_topic, self._removed_topic]) as records:
                 self._cache.invalidate_all()
@@ -48,9 +52,10 @@ class CacheInvalidation:
             self.is_following.clear()
 
     async def check(self) -> None:
-        """Check whether Kafka answers, and choose the cache's TTL by the result. Raises BrokerUnavailable.
+        """Ping Kafka, and set the TTL of cached answers: 1 s while both topics are being read, else 0.5 s.
 
-        This needs a request of its own, because the consumer does not report that the broker is unavailable.
+        Raises BrokerUnavailable, after setting the shorter TTL, if Kafka does not answer. This needs a request of its
+        own, because the consumer does not report that the broker is unavailable.
         """
         try:
             await self._broker.ping()
@@ -60,9 +65,9 @@ class CacheInvalidation:
         self._cache.choose_ttl(events_arrive=self.is_following.is_set())
 
     async def _apply(self, record: Record) -> None:
-        """Invalidate the answers about an event's photo, and wake the visitors who wait for it.
+        """Invalidate the cached answers about the photo of one event, and wake the visitors who wait for the photo.
 
-        A record that cannot be read as an event becomes a dead letter.
+        A record that cannot be read as an event is copied to the dead letters and logged instead.
         """
         is_removal = record.topic == self._removed_topic
         kind: type[ImageDownloaded | ImageRemoved] = ImageRemoved if is_removal else ImageDownloaded

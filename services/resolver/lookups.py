@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class ListingLookup(NamedTuple):
-    """The cache key of the answers about a listing. Each feed that displays the listing has its own answer."""
+    """The cache key of the answers about one listing. Each feed that displays the listing has its own answer."""
 
     listing_key: str
     feed: str | None
@@ -14,7 +14,10 @@ class ListingLookup(NamedTuple):
 
 
 class PhotoLookup(NamedTuple):
-    """The cache key of a photo: its image id, or the key of one of its URLs at the MLS. One of the two is given."""
+    """The cache key of one photo, which is named either by `image_id` or by `url_key`, the key of one of its MLS URLs.
+
+    The other of the two is None. `shared.domain.image.url_key` makes the key of a URL.
+    """
 
     image_id: str | None
     url_key: str | None = None
@@ -27,5 +30,5 @@ class PhotoLookup(NamedTuple):
         return self.image_id or self.url_key or ""
 
     def admits(self, listing_key: str) -> bool:
-        """Return True if the lookup is not limited to another listing than this one."""
+        """Return True if a photo of this listing may be found: the lookup names no listing, or names this one."""
         return self.listing_key in (None, listing_key)

@@ -44,10 +44,10 @@ _logger = log.get(__name__)
 
 
 class HttpMiddleware:
-    """Gives every answer its request id, headers and metrics, and answers errors with problems.
+    """Gives every answer of the resolver a request id, headers and metrics, and turns errors into problems (RFC 9457).
 
     `origins` are the sites whose pages may read answers ("*" means all). `is_stale` returns True while answers may come
-    from stale cache entries, because the database is unavailable.
+    from stale cache entries, because the database is unavailable; answers then carry a `Warning` header.
     """
 
     def __init__(self, origins: Collection[str], is_stale: Callable[[], bool], registry: CollectorRegistry) -> None:
@@ -62,7 +62,7 @@ class HttpMiddleware:
         """The histogram's children by route and status: a look-up by labels is as slow as the observation itself."""
 
     def for_aiohttp(self) -> Middleware:
-        """Return the middleware as the function that `web.Application` takes."""
+        """Return the middleware as a function to pass to `web.Application(middlewares=[...])`."""
 
         @web.middleware
         async def handle(request: web.Request, handler: _Handler) -> web.StreamResponse:
@@ -90,7 +90,10 @@ class HttpMiddleware:
         return response
 
     async def _answer(self, request: web.Request, handler: _Handler, request_id: str) -> web.StreamResponse:
-        """Return the handler's answer, or a problem if the handler raises an error. Log errors of our side."""
+        """Return the answer of `handler`, or a problem (RFC 9457) if `handler` raises an error.
+
+        Errors of our side are logged with the request id.
+        """
         try:
             return await handler(request)
         except ProblemFound as problem:
@@ -126,12 +129,15 @@ class HttpMiddleware:
 
 
 def new_request_id() -> str:
-    """Return 16 random hexadecimal digits, the id of a request that has no acceptable `X-Request-Id`."""
+    """Return 16 random hexadecimal digits, the id of a request that has no acceptable `X-Request-Id` header."""
     return f"{random.getrandbits(64):016x}"
 
 
 def _refused(request: web.Request, refusal: web.HTTPException) -> web.Response:
-    """Return the problem for a refusal by aiohttp. An OPTIONS request to a known address gets 204 instead."""
+    """Return the problem (RFC 9457) for a request that aiohttp refuses, as one to an unknown address.
+
+    An OPTIONS request to a known address gets 204 and the allowed methods instead.
+    """
     if isinstance(refusal, web.HTTPMethodNotAllowed):
         allowed = {"Allow": ", ".join(sorted({*refusal.allowed_methods, "OPTIONS"}))}
         if request.method == "OPTIONS":
@@ -147,7 +153,7 @@ def _refused(request: web.Request, refusal: web.HTTPException) -> web.Response:
 
 
 def _allow_origin(request: web.Request, headers: MutableMapping[str, str], origins: Collection[str]) -> None:
-    """Add the CORS headers to an answer if the request comes from a page of one of the sites.
+    """Add CORS headers to an answer's `headers` if the request's `Origin` is in `origins`.
 
     `Vary: Origin` is always added, because caches must know that the answer depends on the request's Origin.
     """

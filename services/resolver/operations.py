@@ -30,9 +30,10 @@ HEADERS: Mapping[str, tuple[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer of an operation with one HTTP status. `when` is the description; `headers` are names in `HEADERS`.
+    """Describes the answers of one operation with one HTTP status, for the OpenAPI document.
 
-    `content` maps a body's media type to its model, or to None for a picture.
+    `when` says in words when a client gets the answer. `headers` are names in `HEADERS`. `content` maps each media type
+    that the body may have to the body's model, or to None for a picture.
     """
 
     when: str
@@ -42,7 +43,11 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """An operation: its route, the models of its parameters and body, and its answers by status."""
+    """Describes one operation of the API for the OpenAPI document: route, parameters, body, and answers by HTTP status.
+
+    `id` is the OpenAPI operationId, `summary` a title and `about` a text. The models `in_path` and `query` have a field
+    for each parameter of the path and the query string; they and `body` are None if a request has no such part.
+    """
 
     id: str
     method: str

@@ -20,11 +20,10 @@ no answer older than 2 s; a database that takes longer counts as unavailable."""
 
 
 class CachePolicy:
-    """Decides how long entries are fresh, and whether stale entries may be used.
+    """Decides how long entries are fresh, and whether stale entries may be used, for all caches of one resolver.
 
-    All caches of a resolver share one policy, so that a failed load of any cache counts for all.
-
-    `now` returns seconds of a monotonic clock.
+    The caches share one policy, so that a failed load of any cache counts for all. `now` returns seconds of a monotonic
+    clock.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -35,18 +34,18 @@ class CachePolicy:
         self._failed_at = -math.inf
 
     def on_loaded(self) -> None:
-        """Record that the database answered: stale entries may not be used."""
+        """Record that the database answered a cache's query: from now on, stale entries may not be used."""
         self.is_database_unavailable = False
 
     def on_load_failed(self) -> None:
-        """Record that a load found the database unavailable now: stale entries may be used for a short time."""
+        """Record that a cache found the database unavailable now: for the next 2 s, stale entries may be used."""
         self.is_database_unavailable, self._failed_at = True, self.now()
 
     def allows_stale(self, read_at: float, now: float) -> bool:
         """Return True if a stale entry that was read at `read_at` may be used at `now`, both by the policy's clock.
 
-        A failed load counts for 2 s, the longest that a load takes. After that the database may be available again,
-        with changes that no event announced.
+        That is so if the last load failed at most 2 s before `now`, and the entry is less than 30 s old. 2 s is the
+        longest that a load takes; after that the database may be available again, with changes that no event announced.
         """
         if not self.is_database_unavailable or self._failed_at + LOAD_TIMEOUT_SECONDS < now:
             return False

@@ -26,15 +26,15 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def listing_key(request: web.Request) -> str:
-    """Return the ListingKey in a request's path."""
+    """Return the ListingKey in the request's path; raise ProblemFound if it is too long or not UTF-8."""
     return _validated(ListingPath, {"ListingKey": request.match_info["key"]}).ListingKey
 
 
 def query(request: web.Request, model: type[Model]) -> Model:
-    """Return a request's query parameters as a model.
+    """Return the query parameters of a request, validated as an instance of `model`.
 
-    An empty parameter counts as absent. Parameters that the model does not have are ignored. A missing parameter, or
-    one that is given twice, is refused with 400, one that is too long with 413, an unknown `context` with 422.
+    An empty parameter counts as absent. Parameters that the model does not have are ignored. Raises ProblemFound: 400
+    for a parameter that is missing or given twice, 413 for one that is too long, 422 for an unknown `context`.
     """
     if not request.rel_url.raw_query_string:
         parameters: Model = _without_parameters(model)
@@ -49,10 +49,10 @@ def query(request: web.Request, model: type[Model]) -> Model:
 
 
 async def search(request: web.Request) -> ResolveRequest:
-    """Return a request's JSON body as a model.
+    """Read the JSON body of a request and return it as a model.
 
-    A body that is not JSON is refused with 400, one that the model does not allow with 422, too many keys with 413.
-    Raises TimeoutError if the client does not send the whole body in time.
+    Raises ProblemFound: 400 if the body is not JSON, 422 if the model does not allow it, 413 if it has too many keys.
+    Raises TimeoutError if the client does not send the whole body within 5 s.
     """
     try:
         async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
@@ -69,7 +69,7 @@ async def search(request: web.Request) -> ResolveRequest:
 
 @cache
 def _without_parameters(model: type[Model]) -> Model:
-    """Return the model of a request without parameters. Refuse the request if the model requires a parameter.
+    """Return the model of a request without parameters; raise ProblemFound if the model requires a parameter.
 
     The result is cached, because most requests have no parameters.
     """
@@ -86,13 +86,16 @@ def _validated(model: type[Model], values: Mapping[str, str]) -> Model:
 
 @cache
 def _validator(model: type[Model]) -> Callable[[Mapping[str, str]], Model]:
-    """Return the function that validates values; `model_validate` does the same, but takes twice the time."""
+    """Return the function that makes an instance of `model` from values by parameter name, or raises ValidationError.
+
+    `model_validate` does the same, but takes twice the time.
+    """
     validate: Callable[[Mapping[str, str]], Model] = TypeAdapter(model).validator.validate_python
     return validate
 
 
 def _refuse_parameter(error: ErrorDetails) -> NoReturn:
-    """Raise the problem for an error that a model found in a request's parameters."""
+    """Raise ProblemFound, with the status and text for an error that a model found in a request's parameters."""
     name = ".".join(_NAMES.get(str(part), str(part)) for part in error["loc"])
     match error["type"]:
         case "missing":
@@ -108,7 +111,10 @@ def _refuse_parameter(error: ErrorDetails) -> NoReturn:
 
 
 def _body_error(error: ErrorDetails) -> str:
-    """Return the sentence about an error in a field of a body. The name of an unknown field is not repeated."""
+    """Return a sentence about one error that the model found in a request's body.
+
+    The name of an unknown field is not repeated, because it is text of the request.
+    """
     if error["type"] == "extra_forbidden":
         return f"there are no fields but {', '.join(ResolveRequest.model_fields)}"
     return f"{'.'.join(map(str, error['loc'])) or 'body'}: {error['msg']}"

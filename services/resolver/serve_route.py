@@ -22,7 +22,7 @@ _UNKNOWN = "no displayed listing shows this image"
 
 
 class ServeRoute:
-    """Answers requests for a photo, by image id or URL, with a redirect or a placeholder.
+    """Answers requests for one photo, by image id or MLS URL, with a redirect to its copy or with a placeholder.
 
     `variants` are the names of the configured variants; `wait_seconds` is how long a request waits for a download.
     """
@@ -46,11 +46,15 @@ class ServeRoute:
         self._clock = clock
 
     def routes(self) -> Sequence[web.RouteDef]:
-        """Return the route to add to the application."""
+        """Return the route `/api/images/serve` to add to the application."""
         return [web.get(_PATH, self.serve)]
 
     async def serve(self, request: web.Request) -> web.Response:
-        """Redirect to a photo's copy; without one, wait for its download, then redirect or send a placeholder."""
+        """Redirect to a photo's copy; if there is none, wait for its download first, up to `wait_seconds`.
+
+        A photo that still has no copy gets a placeholder: 503 with Retry-After, or 404 if it is gone at the origin.
+        Raises ProblemFound (404) if no displayed listing shows the photo, or if there is no such variant.
+        """
         query = request_parsing.query(request, ServeQuery)
         variant = query.variant or "full"
         shown = await self._cache.photo(_lookup(query))
@@ -68,7 +72,11 @@ class ServeRoute:
         return self._settled(request, state, variant)
 
     def _settled(self, request: web.Request, state: PhotoState, variant_name: str) -> web.Response:
-        """Return the answer for a photo that has a copy or is gone at the origin. Refuse one that no listing shows."""
+        """Return the redirect to a photo's copy, or the placeholder (404) for a photo that is gone at the origin.
+
+        Raises ProblemFound (404) if no displayed listing shows the photo (`state` is None), or if there is no such
+        variant.
+        """
         if state is None:
             refuse(404, _UNKNOWN)
         if isinstance(state, Copy):

@@ -33,7 +33,10 @@ PhotoState = Copy | Absent | None
 
 @dataclass(slots=True)
 class _AwaitedPhoto:
-    """Holds a photo without a copy, its last known state, and the visitors who wait for it."""
+    """Holds, in memory, a photo without a copy, its last known state, and the visitors who wait for it.
+
+    `since` is when the first of them began to wait; `changed` is set when an event about the photo arrives.
+    """
 
     listing_id: ListingId
     image_id: str
@@ -46,7 +49,7 @@ class _AwaitedPhoto:
 
 
 class Waiters:
-    """Lets visitors wait for photos until their attempts have ended."""
+    """Lets requests of visitors wait in this process until the attempts of the photos that they want have ended."""
 
     def __init__(self, cache: AnswerCache, demand: DemandQueue, clock: Clock, registry: CollectorRegistry) -> None:
         self._cache = cache
@@ -59,10 +62,11 @@ class Waiters:
         waiters.set_function(lambda: sum(len(photo.outcomes) for photo in self._awaited.values()))
 
     async def wait(self, shown: ShownPhoto, absent: Absent, seconds: float) -> PhotoState:
-        """Raise a photo without a copy to priority `viewed`, and wait until its attempt has ended.
+        """Raise a photo without a copy to priority `viewed`, and wait until its attempt has ended, at most `seconds`.
 
-        Returns the state of the photo when the attempt has ended, or its last known state after `seconds`. Raises
-        Overloaded if visitors wait for 5,000 other photos already.
+        `absent` is why the photo has no copy, as read before. Returns the state of the photo when the attempt has
+        ended, or its last known state after `seconds`. Raises Overloaded if visitors wait for 5,000 other photos
+        already.
         """
         photo = self._awaited.get(shown.photo.id) or self._begin(shown, absent)
         outcome: asyncio.Future[PhotoState] = asyncio.get_running_loop().create_future()
@@ -76,12 +80,18 @@ class Waiters:
             photo.outcomes.discard(outcome)
 
     def wake(self, image_id: str) -> None:
-        """Make the task that watches a photo read it now, if visitors wait for it; called when an event names it."""
+        """Make the task that watches a photo read the photo's state now instead of at its next poll.
+
+        Called when an event about the photo arrives. Does nothing if no visitor waits for the photo in this process.
+        """
         if photo := self._awaited.get(image_id):
             photo.changed.set()
 
     def _begin(self, shown: ShownPhoto, absent: Absent) -> _AwaitedPhoto:
-        """Start the task that watches a photo, for its first visitor. Raises Overloaded at 5,000 watched photos."""
+        """Start the task that watches a photo, for the first visitor who waits for it, and return the photo.
+
+        Raises Overloaded if 5,000 photos are watched already.
+        """
         if len(self._awaited) >= MAX_AWAITED_PHOTOS:
             raise Overloaded
         photo = _AwaitedPhoto((shown.feed, shown.listing_key), shown.photo.id, self._clock(), absent)
@@ -119,7 +129,7 @@ class Waiters:
             _logger.warning("demand-dropped", image_id=photo.image_id, error=str(error))
 
     async def _read(self, photo: _AwaitedPhoto) -> PhotoState:
-        """Read a photo and return its state; the last known state if the database does not answer in time."""
+        """Read a photo anew and return its state; the last known state if the database does not answer in time."""
         self._cache.invalidate_photo(photo.image_id)
         try:
             shown = await self._cache.photo(PhotoLookup(photo.image_id))
