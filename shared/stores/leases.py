@@ -12,9 +12,9 @@ class Leases(Protocol):
     """
 
     async def hold(self, name: str, holder: str, now: datetime, until: datetime) -> bool:
-        """Take the lease `name` for `holder`, or extend it, until the time `until`. Return True if `holder` has it now.
+        """Take or extend the lease `name` for the process `holder`, until the time `until`; return True on success.
 
-        Return False, and change nothing, if another holder's lease has not ended at `now`.
+        If another holder's lease has not ended at `now`, change nothing and return False. Raises StoreUnavailable.
         """
 
     async def release(self, name: str, holder: str) -> None:

@@ -37,7 +37,11 @@ _IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
 class MinioObjects:
-    """Implements Objects; `imagectl` also creates and checks the buckets with it."""
+    """Reads and writes objects in an S3 server, through minio-py in threads; implements Objects.
+
+    The settings name the server, its keys and the two buckets. `imagectl` also creates and checks the buckets with this
+    class. Call `close` at the end.
+    """
 
     def __init__(self, settings: Settings) -> None:
         endpoint = urlsplit(settings.s3_endpoint)
@@ -80,7 +84,10 @@ class MinioObjects:
         return await self._run(lambda: bool(self._read(self._names[bucket], key, partial(_write_chunks, into))))
 
     def _read(self, name: str, key: str, read: Callable[[urllib3.BaseHTTPResponse], Result]) -> Result | None:
-        """Get an object, and return the result of `read(response)`; None if there is no such object."""
+        """Get an object, and return what `read` returns for the response; None if the bucket `name` has no such object.
+
+        The response is closed afterwards. This method blocks, and raises minio-py's exceptions.
+        """
         try:
             response = self._client.get_object(name, key)
         except S3Error as error:
@@ -129,7 +136,7 @@ class MinioObjects:
                 raise StoreUnavailable(f"object storage: bucket {name} is missing; create it with: imagectl init")
 
     async def faults(self) -> Collection[str]:
-        """Return a sentence for operators about each fault of the buckets; none if there is no fault.
+        """Return a sentence for operators about each fault of the two buckets; empty if there is no fault.
 
         A bucket may be missing, the public one not readable by everyone, or the private one readable by everyone.
         Raises StoreUnavailable.
@@ -156,7 +163,7 @@ class MinioObjects:
             raise
 
     async def server_time(self) -> datetime:
-        """Return the server's time, to the second, from the Date header of a response. Raises StoreUnavailable."""
+        """Return the S3 server's time, to the second, from the Date header of a response. Raises StoreUnavailable."""
         return await self._run(self._date)
 
     def _date(self) -> datetime:
@@ -180,17 +187,20 @@ class MinioObjects:
         self._client.set_bucket_policy(public, json.dumps(_public_read(public)))
 
     async def _run(self, call: Callable[[], Result]) -> Result:
-        """Make a blocking call in a thread, and return its result. Raises StoreUnavailable."""
+        """Call `call`, which may block, in a thread of this object, and return its result. Raises StoreUnavailable."""
         with _translated():
             return await asyncio.get_running_loop().run_in_executor(self._executor, call)
 
     def close(self) -> None:
-        """End the threads without waiting for their calls: a server that hangs would keep the process alive."""
+        """End the threads of this object without waiting for their calls. No method may be called afterwards.
+
+        A server that hangs would otherwise keep the process alive.
+        """
         self._executor.shutdown(wait=False, cancel_futures=True)
 
 
 def _write_chunks(into: Path, response: urllib3.BaseHTTPResponse) -> bool:
-    """Write a response's body into a file, chunk by chunk to save memory; return True."""
+    """Write the body of a response into the file `into`, chunk by chunk to save memory; return True."""
     with into.open("wb") as file:
         for chunk in response.stream(_CHUNK_BYTES):
             file.write(chunk)
@@ -198,7 +208,7 @@ def _write_chunks(into: Path, response: urllib3.BaseHTTPResponse) -> bool:
 
 
 def _public_read(bucket: str) -> dict[str, object]:
-    """Return the policy that lets everyone get the objects of a bucket, but not list them."""
+    """Return the S3 bucket policy that lets everyone get the objects of a bucket, but not list them."""
     return {
         "Version": "2012-10-17",
         "Statement": [
@@ -213,7 +223,7 @@ def _public_read(bucket: str) -> dict[str, object]:
 
 
 def _is_readable(policy: Mapping[str, Any]) -> bool:
-    """Return True if a bucket's policy lets everyone get objects."""
+    """Return True if a bucket policy of S3 lets everyone get objects; False if it does not, or is empty."""
     return any(
         statement.get("Effect") == "Allow"
         and "*" in _texts(statement.get("Principal"))
@@ -223,7 +233,7 @@ def _is_readable(policy: Mapping[str, Any]) -> bool:
 
 
 def _texts(value: Any) -> list[str]:
-    """Return the strings of a value in a bucket policy: a string, a list of strings, or an object of such values."""
+    """Return all strings of a value in a bucket policy: a string, a list of strings, or an object of such values."""
     if isinstance(value, Mapping):
         return [text for inner in value.values() for text in _texts(inner)]
     return [value] if isinstance(value, str) else list(value or ())

@@ -8,7 +8,7 @@ from shared.stores.attempts import Attempt, AttemptCount
 
 
 class MemoryAttempts:
-    """Implements Attempts."""
+    """Keeps the history of attempts in memory, for tests; implements Attempts."""
 
     def __init__(self) -> None:
         self._attempts: list[Attempt] = []

@@ -7,7 +7,7 @@ from shared.stores.audits import Audit
 
 
 class MemoryAudits:
-    """Implements Audits."""
+    """Keeps audits in memory, for tests; implements Audits."""
 
     def __init__(self) -> None:
         self._audits: dict[datetime, Audit] = {}

@@ -7,7 +7,10 @@ from shared.stores.handled_dead_letters import RecordPlace
 
 
 class MemoryHandledDeadLetters:
-    """Implements HandledDeadLetters."""
+    """Keeps in memory, for tests, which dead letters were handled; implements HandledDeadLetters.
+
+    `handled` has `requeued` or `dropped` by the place of the dead letter.
+    """
 
     def __init__(self) -> None:
         self.handled: dict[RecordPlace, str] = {}

@@ -5,7 +5,7 @@ from datetime import datetime
 
 
 class MemoryLeases:
-    """Implements Leases."""
+    """Keeps leases in memory, for tests; implements Leases."""
 
     def __init__(self) -> None:
         self._held: dict[str, tuple[str, datetime]] = {}

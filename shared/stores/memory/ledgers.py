@@ -8,10 +8,10 @@ from shared.stores.ledgers import StoredLedger
 
 
 class MemoryLedgers:
-    """Implements Ledgers in a dictionary, by feed."""
+    """Keeps the ledgers of origin budgets in memory, for tests; implements Ledgers."""
 
     def __init__(self, clock: Clock = utc_now) -> None:
-        """`clock` returns the store's own time, which is the `now` of each reading."""
+        """Start without ledgers; `clock` returns the store's own time, which becomes the `now` of each reading."""
         self._clock = clock
         self._stored: dict[str, tuple[Document, int]] = {}
 

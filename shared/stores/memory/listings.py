@@ -24,7 +24,11 @@ from shared.stores.summaries import ListingFilter, ListingSummary
 
 
 class MemoryListings:
-    """Implements ListingRecords, ReleaseQueue, RemovalQueue, ListingSearch, ListingReports and Answers."""
+    """Keeps the documents of listings in memory, for tests, as MongoDB would store them.
+
+    `renderer` makes their fragments. Implements ListingRecords, ReleaseQueue, RemovalQueue, ListingSearch,
+    ListingReports and Answers.
+    """
 
     def __init__(self, renderer: Renderer) -> None:
         self._renderer = renderer
@@ -198,12 +202,18 @@ class MemoryListings:
         return [listing for listing in map(from_document, self._documents.values()) if is_wanted(listing)]
 
     def _by_time(self, feed: str, field: str, is_wanted: Callable[[datetime], bool]) -> list[Document]:
-        """Return a feed's documents whose time in `field` makes `is_wanted` return True, sorted by that time."""
+        """Return a feed's documents whose time in `field` makes `is_wanted` return True, sorted by that time.
+
+        Documents without the field are left out.
+        """
         found = [document for document in self._documents_of(feed) if field in document and is_wanted(document[field])]
         return sorted(found, key=operator.itemgetter(field))
 
     def _most_urgent(self, feed: str, now: datetime) -> list[Document]:
-        """Return a feed's documents with due photos: the most urgent first, among equals the longest due."""
+        """Return the documents of a feed's listings with photos due at `now`, the most urgent first.
+
+        Of listings with the same priority, the one that is due longest comes first.
+        """
 
         def urgency(document: Document) -> tuple[int, datetime]:
             queues = document["queue"].items()

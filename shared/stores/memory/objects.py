@@ -10,7 +10,11 @@ from shared.stores.objects import Bucket
 
 
 class MemoryObjects:
-    """Implements Objects: each bucket is a dictionary of bytes by key."""
+    """Keeps the objects of both buckets in memory, for tests; implements Objects.
+
+    `contents` has the bytes by bucket and key, `stored_at` the times of storing by bucket and key. `clock` returns
+    these times.
+    """
 
     def __init__(self, clock: Clock = utc_now) -> None:
         self.contents: dict[Bucket, dict[str, bytes]] = {bucket: {} for bucket in Bucket}
@@ -43,4 +47,4 @@ class MemoryObjects:
         return ()
 
     async def ping(self) -> None:
-        """Do nothing: memory is always available."""
+        """Do nothing: objects in memory are always available."""

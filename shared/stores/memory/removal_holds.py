@@ -9,7 +9,7 @@ from shared.stores.removal_holds import Decision, RemovalHold
 
 
 class MemoryRemovalHolds:
-    """Implements RemovalHolds."""
+    """Keeps the holds of removals in memory, for tests; implements RemovalHolds."""
 
     def __init__(self) -> None:
         self._last: dict[tuple[str, RemovalReason], RemovalHold] = {}

@@ -7,7 +7,7 @@ from shared.stores.removals import Removal, RemovalCursor
 
 
 class MemoryRemovals:
-    """Implements Removals."""
+    """Keeps the evidence of removals in memory, for tests; implements Removals."""
 
     def __init__(self) -> None:
         self._removals: dict[str, Removal] = {}

@@ -6,7 +6,7 @@ from shared.stores.sweeps import SweepRequest, SweepState
 
 
 class MemorySweeps:
-    """Implements Sweeps."""
+    """Keeps the progress of freshness sweeps in memory, for tests; implements Sweeps."""
 
     def __init__(self) -> None:
         self._states: dict[str, SweepState] = {}

@@ -4,7 +4,7 @@ from shared.domain.throughput import Throughput
 
 
 class MemoryThroughputs:
-    """Implements Throughputs in a dictionary, by feed."""
+    """Keeps the latest throughput of feeds in memory, for tests; implements Throughputs."""
 
     def __init__(self) -> None:
         self._measured: dict[str, Throughput] = {}

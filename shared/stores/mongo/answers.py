@@ -32,7 +32,11 @@ _REWRITE_TIMEOUT_SECONDS = 1.0
 
 
 class MongoAnswers:
-    """Implements Answers. Listings that were rendered by other rules are rendered anew, and written to `listings`."""
+    """Reads what frontends get from MongoDB; implements Answers.
+
+    Listings whose stored fragments were made by other rules or settings are rendered anew by `renderer`, and written
+    back through `listings`.
+    """
 
     def __init__(self, database: AnswersDatabase, listings: ListingRecords, renderer: Renderer) -> None:
         self._collection = database["listings"]
@@ -88,10 +92,11 @@ class MongoAnswers:
             return await cursor.to_list(None)
 
     async def _find_rendered(self, query: Document, projection: Document) -> Sequence[Document]:
-        """Return the documents that match a query, with _ANSWER_FIELDS and the projection's part of `rendered`.
+        """Return the documents that match a query, with _ANSWER_FIELDS and what `projection` selects of `rendered`.
 
-        A listing that was rendered by other rules or settings is rendered anew, and its whole document is returned. It
-        is written, too, since each read would otherwise take seven times as long.
+        A listing whose fragments were made by other rules or settings is rendered anew, and its whole document is
+        returned, if it is still displayed. The listing is written, too, since each read would otherwise take seven
+        times as long. Raises StoreUnavailable.
         """
         with translated():
             cursor = self._collection.find(
@@ -111,7 +116,7 @@ class MongoAnswers:
         return [*current, *(to_document(listing, listing.revision, self._renderer) for listing in listings)]
 
     async def _rewrite(self, listings: Sequence[Listing]) -> None:
-        """Write listings that were rendered anew, each at most once a minute.
+        """Write listings that were rendered anew back to MongoDB, each at most once a minute.
 
         If the store fails or takes longer than a second, the listings are not written, and no error is raised.
         """
@@ -126,7 +131,10 @@ class MongoAnswers:
 
 
 def _announced_under(url_keys: Collection[str]) -> Document:
-    """Return a MongoDB expression that is true if the photo `$$this` was announced under a URL with one of the keys."""
+    """Return a MongoDB expression: true if the photo `$$this` was announced under a URL with a key in `url_keys`.
+
+    `$$this` may also be a photo's element of `rendered`.
+    """
     is_wanted = {"$in": ["$$key", {"$literal": list(url_keys)}]}  # a sixth faster than `$setIntersection`
     keys = {"$ifNull": ["$$this.url_keys", []]}  # fragments of older rules have none
     return {"$anyElementTrue": [{"$map": {"input": keys, "as": "key", "in": is_wanted}}]}

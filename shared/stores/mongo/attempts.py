@@ -11,7 +11,10 @@ from shared.stores.mongo.connection import Database, translated
 
 
 class MongoAttempts:
-    """Implements Attempts: one document for each attempt; an index deletes old ones."""
+    """Stores the history of attempts in MongoDB, one document for each attempt; implements Attempts.
+
+    An index deletes the documents after 90 days.
+    """
 
     def __init__(self, database: Database) -> None:
         self._collection = database["attempts"]

@@ -10,7 +10,10 @@ from shared.stores.mongo.connection import Database, translated
 
 
 class MongoAudits:
-    """Implements Audits: one document for each audit, by the time at which it began."""
+    """Stores audits in MongoDB, one document for each audit; implements Audits.
+
+    The document's `_id` is the time at which the audit began.
+    """
 
     def __init__(self, database: Database) -> None:
         self._collection = database["audits"]

@@ -27,10 +27,11 @@ _CLOSE_TIMEOUT_SECONDS = 0.5
 
 @asynccontextmanager
 async def connect(uri: str, database: str, call_seconds: float = _CALL_SECONDS) -> AsyncIterator[Database]:
-    """Open a database for as long as the context lasts.
+    """Open the MongoDB database named `database` at `uri`, and close the connection when the context ends.
 
-    A call fails after `call_seconds`, or after 3 seconds if no server can be reached. Callers that build indexes pass
-    a longer timeout, since that takes minutes with millions of images.
+    A call to the database fails after `call_seconds`, or after 3 seconds if no server can be reached. Callers that
+    build indexes pass a longer time, since that takes minutes with millions of images. Nothing is raised here if no
+    server answers.
     """
     client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(uri, **_options(call_seconds))
     try:
@@ -43,7 +44,11 @@ async def connect(uri: str, database: str, call_seconds: float = _CALL_SECONDS) 
 
 @asynccontextmanager
 async def connect_for_answers(uri: str, database: str) -> AsyncIterator[AnswersDatabase]:
-    """Open a database for `MongoAnswers`, for as long as the context lasts."""
+    """Open the MongoDB database named `database` at `uri` for MongoAnswers, and close it when the context ends.
+
+    It has PyMongo's asyncio client, which uses no threads. A call to the database fails after 20 seconds, or after 3
+    seconds if no server can be reached.
+    """
     client = AsyncMongoClient[Document](uri, **_options(_CALL_SECONDS))
     try:
         yield client[database]
@@ -64,13 +69,13 @@ def _options(call_seconds: float) -> dict[str, Any]:
 
 
 async def ping(database: Database) -> None:
-    """Raise StoreUnavailable if the server does not answer."""
+    """Raise StoreUnavailable if the MongoDB server of `database` does not answer; otherwise do nothing."""
     with translated():
         await database.command("ping")
 
 
 async def server_time(database: Database) -> datetime:
-    """Return the server's time. Raises StoreUnavailable."""
+    """Ask the MongoDB server of `database` for its time, and return it in UTC. Raises StoreUnavailable."""
     with translated():
         hello = await database.command("hello")
     return cast("datetime", hello["localTime"]).replace(tzinfo=UTC)
@@ -78,7 +83,7 @@ async def server_time(database: Database) -> datetime:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn exceptions of the drivers inside the context into StoreUnavailable, with MongoDB's own message."""
+    """Turn exceptions of Motor and PyMongo inside the context into StoreUnavailable, with MongoDB's own message."""
     try:
         yield
     except PyMongoError as error:

@@ -11,7 +11,10 @@ from shared.stores.mongo.connection import Database, translated
 
 
 class MongoHandledDeadLetters:
-    """Implements HandledDeadLetters: one document for each dead letter that was handled."""
+    """Stores in MongoDB which dead letters were handled, one document for each; implements HandledDeadLetters.
+
+    An index deletes the documents after 100 days, when Kafka has deleted the dead letters themselves.
+    """
 
     def __init__(self, database: Database) -> None:
         self._collection = database["dead_letters"]

@@ -99,7 +99,10 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
 
 
 async def apply_indexes(database: Database) -> list[str]:
-    """Create the missing indexes; return the names of all indexes, as `collection.index`. Raises StoreUnavailable."""
+    """Create the missing indexes of all collections of `database`, which takes minutes if they are large.
+
+    Return the names of all indexes in INDEXES, new or not, as `collection.index`. Raises StoreUnavailable.
+    """
     names: list[str] = []
     with translated():
         for collection, indexes in INDEXES.items():
@@ -108,7 +111,10 @@ async def apply_indexes(database: Database) -> list[str]:
 
 
 async def missing_indexes(database: Database) -> list[str]:
-    """Return the names of missing indexes, as `collection.index`. Raises StoreUnavailable."""
+    """Return the names, as `collection.index`, of the indexes in INDEXES that `database` lacks; empty if it lacks none.
+
+    Raises StoreUnavailable.
+    """
     missing: list[str] = []
     with translated():
         for collection, indexes in INDEXES.items():

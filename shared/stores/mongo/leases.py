@@ -9,7 +9,7 @@ from shared.stores.mongo.connection import Database, translated
 
 
 class MongoLeases:
-    """Implements Leases: one document for each lease."""
+    """Stores leases on loops in MongoDB, one document for each lease; implements Leases."""
 
     def __init__(self, database: Database) -> None:
         self._collection = database["leases"]

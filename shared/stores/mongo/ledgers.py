@@ -8,7 +8,10 @@ from shared.stores.mongo.connection import Database, translated
 
 
 class MongoLedgers:
-    """Implements Ledgers: one document for each feed, read together with the server's clock."""
+    """Stores the ledgers of origin budgets in MongoDB, one document for each feed; implements Ledgers.
+
+    The `now` of a reading is the MongoDB server's time.
+    """
 
     def __init__(self, database: Database) -> None:
         self._collection = database["budgets"]

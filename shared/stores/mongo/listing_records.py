@@ -30,7 +30,11 @@ _DUPLICATE_KEY = 11_000
 
 
 class MongoListingRecords:
-    """Implements ListingRecords. Each query names its index, unless only one index can serve it."""
+    """Reads and writes listings in MongoDB by feed and ListingKey; implements ListingRecords.
+
+    `renderer` makes the JSON fragments that are written with a listing. Subclasses add queries for one purpose each.
+    Each query names its index, unless only one index can serve it.
+    """
 
     def __init__(self, database: Database, renderer: Renderer) -> None:
         self._collection = database["listings"]
@@ -88,9 +92,10 @@ class MongoListingRecords:
     async def _summaries(
         self, query: Document, sort: list[tuple[str, int]], limit: int, hint: str
     ) -> list[ListingSummary]:
-        """Return the summaries of listings that match a query, for an operator's page.
+        """Return summaries of up to `limit` listings that match a query, for a table for operators.
 
-        Raises StoreUnavailable, also if the query takes longer than 5 seconds.
+        `sort` has pairs of a field and PyMongo's direction; `hint` is the name of the index to use. Raises
+        StoreUnavailable, also if the query takes longer than 5 seconds.
         """
         with translated():
             cursor = self._collection.find(
@@ -101,7 +106,11 @@ class MongoListingRecords:
     async def _find(
         self, query: Document, sort: list[tuple[str, int]] | None = None, limit: int = 0, hint: str | None = None
     ) -> list[Listing]:
-        """Return the listings that match a query; a `limit` of 0 is no limit."""
+        """Return the listings that match a query. Raises StoreUnavailable.
+
+        `sort` has pairs of a field and PyMongo's direction; a `limit` of 0 is no limit; `hint` is the name of the index
+        to use.
+        """
         with translated():
             cursor = self._collection.find(query, FACTS, limit=limit, sort=sort, hint=hint)
             return [from_document(document) for document in await cursor.to_list(None)]

@@ -23,7 +23,7 @@ _COUNT_BATCH_SIZE = 5_000
 
 
 class MongoListingReports(MongoReleaseQueue):
-    """Implements ListingReports."""
+    """Counts listings and photos in MongoDB, and lists what is in the queue; implements ListingReports."""
 
     async def feeds(self) -> Sequence[str]:
         # One index key is read for each feed; `distinct` would read all of them.
@@ -36,10 +36,10 @@ class MongoListingReports(MongoReleaseQueue):
         return names[1:]
 
     async def counts(self, feed: str, now: datetime) -> FeedCounts:
-        """Return the counts of a feed's listings and photos, and of its queue at `now`.
+        """Return the numbers of a feed's recorded listings and photos, and of its queue at `now`.
 
-        They are read from indexes alone, and in batches, so that other queries do not wait long. A listing that changes
-        meanwhile may be counted as it was before the change or after.
+        Raises StoreUnavailable. The numbers are read from indexes alone, and in batches, so that other queries do not
+        wait long. A listing that changes meanwhile may be counted as it was before the change or after.
         """
         rows = [row for displayed in (True, False) async for row in self._count_batches(feed, displayed=displayed)]
         query = {"feed": feed, "due_at": {"$gte": _BEGINNING}}
@@ -57,7 +57,11 @@ class MongoListingReports(MongoReleaseQueue):
         )
 
     async def _count_batches(self, feed: str, *, displayed: bool) -> AsyncIterator[Document]:
-        """Yield, for each batch of a feed's displayed or hidden listings, their number and the sums of COUNTED."""
+        """Yield a row for each batch of a feed's displayed or hidden listings: their number and the sums of COUNTED.
+
+        The row has the number as `listings`, each sum by the name of its status or priority, and `displayed` as given.
+        Raises StoreUnavailable.
+        """
         after, sums = "", {name.split(".")[1]: {"$sum": f"${name}"} for name in COUNTED}
         group = {"_id": None, "listings": {"$sum": 1}, **sums}
         while True:

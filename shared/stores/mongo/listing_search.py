@@ -13,7 +13,7 @@ _LAST_CHARACTER = "\U0010ffff"
 
 
 class MongoListingSearch(MongoListingRecords):
-    """Implements ListingSearch."""
+    """Finds listings in MongoDB by ListingKey, image, URL, or filters; implements ListingSearch."""
 
     async def by_key(self, listing_key: str) -> Sequence[Listing]:
         return await self._find({"listing_key": listing_key})

@@ -6,4 +6,8 @@ from shared.stores.mongo.removal_queue import MongoRemovalQueue
 
 
 class MongoListings(MongoListingReports, MongoRemovalQueue, MongoListingSearch):
-    """Implements ListingRecords, ReleaseQueue, RemovalQueue, ListingSearch and ListingReports on one collection."""
+    """Reads and writes the listings in MongoDB, with all queries on them in one class.
+
+    Implements ListingRecords, ReleaseQueue, RemovalQueue, ListingSearch and ListingReports on the collection
+    `listings`.
+    """

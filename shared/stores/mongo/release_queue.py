@@ -14,7 +14,7 @@ from shared.stores.mongo.listing_records import FACTS, Fields, MongoListingRecor
 
 
 class MongoReleaseQueue(MongoListingRecords):
-    """Implements ReleaseQueue."""
+    """Finds listings in MongoDB whose photos are due or in flight; implements ReleaseQueue for the scheduler."""
 
     async def due(self, feed: str, now: datetime, limit: int) -> Sequence[Listing]:
         return [from_document(document) for document in await self._most_urgent(feed, now, limit)]
@@ -22,10 +22,10 @@ class MongoReleaseQueue(MongoListingRecords):
     async def _most_urgent(
         self, feed: str, now: datetime, limit: int, fields: Fields = FACTS, milliseconds: int | None = None
     ) -> list[Document]:
-        """Return the documents of up to `limit` listings with due photos, the most urgent first.
+        """Return the documents of up to `limit` listings of a feed with photos due at `now`, the most urgent first.
 
-        Each priority has an index and takes one query. Raises StoreUnavailable, also if a query takes longer than
-        `milliseconds`; None is no limit.
+        The documents have the given fields. Each priority has an index and takes one query. Raises StoreUnavailable,
+        also if a query takes longer than `milliseconds`; None is no limit.
         """
         found: dict[str, Document] = {}
         for priority in Priority:

@@ -13,7 +13,7 @@ from shared.stores.removal_holds import Decision, RemovalHold
 
 
 class MongoRemovalHolds:
-    """Implements RemovalHolds: one document for each feed and reason."""
+    """Stores the holds of removals in MongoDB, one document for each feed and reason; implements RemovalHolds."""
 
     def __init__(self, database: Database) -> None:
         self._collection = database["freezes"]
@@ -58,7 +58,7 @@ def _to_document(hold: RemovalHold) -> Document:
 
 
 def _from_document(document: Document) -> RemovalHold:
-    """Return the hold of a document. Documents of the first releases lack `by_sweep`."""
+    """Return the hold of a MongoDB document. Documents of the first releases lack `by_sweep`, which is then False."""
     decision = document["decision"]
     return RemovalHold(
         feed=document["feed"],

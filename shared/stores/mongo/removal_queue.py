@@ -10,7 +10,7 @@ from shared.stores.mongo.listing_records import MongoListingRecords
 
 
 class MongoRemovalQueue(MongoListingRecords):
-    """Implements RemovalQueue."""
+    """Finds listings in MongoDB whose removals are due or held; implements RemovalQueue for the janitor."""
 
     async def removal_due(self, now: datetime, limit: int) -> Sequence[Listing]:
         query = {"removal_due_at": {"$lte": now}}

@@ -11,7 +11,7 @@ from shared.stores.removals import Removal, RemovalCursor, removal_facts
 
 
 class MongoRemovals:
-    """Implements Removals: one document for each removal."""
+    """Stores the evidence of removals in MongoDB, one document for each removal; implements Removals."""
 
     def __init__(self, database: Database) -> None:
         self._collection = database["removals"]
@@ -55,7 +55,10 @@ class MongoRemovals:
 
 
 def _from_document(document: Document) -> Removal:
-    """Return the removal of a document. Documents of the first releases lack the fields that are read with `get`."""
+    """Return the evidence in a MongoDB document.
+
+    Documents of the first releases lack the fields that are read with `get`.
+    """
     return Removal(
         id=document["_id"],
         feed=document["feed"],

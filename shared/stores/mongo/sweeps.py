@@ -8,7 +8,7 @@ from shared.stores.sweeps import SweepCounts, SweepRequest, SweepState, counts_t
 
 
 class MongoSweeps:
-    """Implements Sweeps: one document for each feed."""
+    """Stores the progress of freshness sweeps in MongoDB, one document for each feed; implements Sweeps."""
 
     def __init__(self, database: Database) -> None:
         self._collection = database["sweeps"]
@@ -36,7 +36,7 @@ class MongoSweeps:
 
 
 def _to_document(state: SweepState) -> Document:
-    """Return the fields that the scheduler writes: all but the feed, the revision and the operator's request."""
+    """Return the fields of a sweep's state that the scheduler writes: all but feed, revision and request."""
     return {
         "answered": state.answered_request_at,
         "swept": state.last_finished_start,
@@ -52,7 +52,11 @@ def _to_document(state: SweepState) -> Document:
 
 
 def _from_document(document: Document) -> SweepState:
-    """Return the state of a document, which has only a request if the scheduler has not written yet."""
+    """Return the state in a MongoDB document.
+
+    The document has only a request and the revision 0 if an operator has asked for a sweep before the scheduler has
+    written.
+    """
     request, counts = document.get("wish"), document.get("found", {})
     return SweepState(
         feed=document["_id"],

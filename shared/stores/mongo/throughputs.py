@@ -5,7 +5,7 @@ from shared.stores.mongo.connection import Database, translated
 
 
 class MongoThroughputs:
-    """Implements Throughputs: one document for each feed."""
+    """Stores the latest throughput of feeds in MongoDB, one document for each feed; implements Throughputs."""
 
     def __init__(self, database: Database) -> None:
         self._collection = database["paces"]
