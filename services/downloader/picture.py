@@ -21,7 +21,10 @@ _THUMBHASH_SIDE = 20  # a ThumbHash keeps 7 x 7 frequencies: 100 pixels add noth
 
 @dataclass(frozen=True, slots=True)
 class EncodedVariant:
-    """A variant in a file: sides in pixels, size in bytes. Variants of equal sides, format and quality share a file."""
+    """A variant in the file `path`: `width` and `height` in pixels, `file_size` in bytes, `extension` without a dot.
+
+    Variants of equal sides, format and quality share a file.
+    """
 
     name: str
     path: Path
@@ -34,9 +37,10 @@ class EncodedVariant:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """The result of encoding a photo: the photo's own format, its upright sides in pixels, ThumbHash and variants.
+    """The result of encoding a photo: the format and the upright sides of the photo as received, and its variants.
 
-    The format is recognized by the photo's bytes. The variants are sorted by their number of pixels, largest first.
+    `content_type` and `extension` are those of the photo's own format, which is recognized by its bytes. `width` and
+    `height` are in pixels. `thumbhash` is in Base64. The variants are sorted by their number of pixels, largest first.
     """
 
     content_type: str
@@ -72,7 +76,10 @@ def encode(
 def _write_variants(
     photo: DecodedPhoto, into: Path, specs: Sequence[VariantSpec]
 ) -> tuple[tuple[EncodedVariant, ...], Image.Image]:
-    """Write the variants, each resized from the next larger one. Return them, and the picture of the smallest."""
+    """Write the variants to files in the folder `into`, each resized from the next larger one.
+
+    Return the variants, largest first, and the picture of the smallest.
+    """
     image = photo.image
     if image.mode == "YCbCr" and any(spec.format != "jpeg" for spec in specs):
         image = image.convert("RGB")

@@ -23,7 +23,7 @@ _logger = log.get(__name__)
 
 
 class Reporter:
-    """Reports the attempts of all feeds."""
+    """Reports ended attempts of all feeds: to Kafka, to the stored history of attempts, to metrics, logs and traces."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class Reporter:
         clock: Clock,
         registry: CollectorRegistry,
     ) -> None:
-        """`attempts` stores the history of attempts; `url` returns the public URL of an object key."""
+        """`attempts` stores the history of attempts; `url` takes an object's key and returns its public URL."""
         self._publisher = publisher
         self._attempts = attempts
         self._url = url
@@ -47,9 +47,9 @@ class Reporter:
         """Publish `image-downloaded` for each copy that an attempt made or confirmed; add the attempts to the history.
 
         `settled` are the results of settling the attempts `ended`, in the same order, or empty if the listing is no
-        longer recorded. Also counts and logs the attempts, and adds them to their photos' traces; deferred ones are not
-        added to the history. While Kafka or the store is unavailable, waits as `until_available` does, and raises its
-        errors.
+        longer recorded. Also counts and logs the attempts, and adds them to their photos' traces; deferred attempts are
+        not added to the history. While Kafka or the store is unavailable, waits as `until_available` does, and raises
+        its errors.
         """
         now = self._clock()
         events = [
@@ -77,10 +77,10 @@ class Reporter:
             _log(listing_id, attempt)
 
     async def republish_unannounced(self, listings: Mapping[ListingId, Listing], requested: Requested) -> None:
-        """Publish `image-downloaded` for the requested photos for whose copy it may never have been published.
+        """Publish `image-downloaded` again for the requested photos whose event may never have been published.
 
-        An earlier run of a worker may have ended between storing a copy and publishing its event
-        (`decide.unannounced`). Raises BrokerUnavailable.
+        `listings` are the recorded listings, `requested` the events of each. An earlier run of a worker may have ended
+        between storing a copy and publishing its event (`decide.unannounced`). Raises BrokerUnavailable.
         """
         await self._publish(
             [
@@ -96,7 +96,7 @@ class Reporter:
 
 
 def _log(listing_id: ListingId, attempt: EndedAttempt) -> None:
-    """Log an attempt, and add a span for it to the photo's trace."""
+    """Write the log line of an attempt, and add a span for the attempt to the photo's trace."""
     feed, listing_key = listing_id
     photo, milliseconds = attempt.photo, attempt.milliseconds
     facts = {"feed": feed, "listing_key": listing_key, "image_id": photo.id, "ms": milliseconds}

@@ -19,7 +19,7 @@ _BAND_PIXELS = 1_000_000
 
 
 def variant_size(sides: Sides, spec: VariantSpec) -> Sides:
-    """Return the sides of a variant, for a photo of these sides.
+    """Return the width and height of the variant `spec` of a photo with the given upright sides.
 
     The variant has the photo's proportions. It is at most as wide as `spec` says, never larger than the photo, within
     the limit of its format, and at least 1 pixel wide and high.
@@ -31,12 +31,12 @@ def variant_size(sides: Sides, spec: VariantSpec) -> Sides:
 
 
 def largest_variant(sides: Sides, specs: Sequence[VariantSpec]) -> Sides:
-    """Return the sides of the variant with the most pixels, for a photo of these sides."""
+    """Return the width and height of the variant with the most pixels, for a photo with the given upright sides."""
     return max((variant_size(sides, spec) for spec in specs), key=math.prod)
 
 
 def resized(image: Image.Image, size: Sides, box: tuple[float, float, float, float] | None = None) -> Image.Image:
-    """Resize the picture, or the part in `box` (left, top, right, bottom), to `size` with the Lanczos filter.
+    """Return the picture, or its part in `box` (left, top, right, bottom), resized to `size` with the Lanczos filter.
 
     The filter keeps edges sharp. The two colour channels of a YCbCr picture are averaged instead, which takes a quarter
     less time: a variant keeps only a quarter of their pixels anyway.
@@ -71,7 +71,7 @@ def shrunk_webp(photo: StillWebp, size: Sides) -> Image.Image:
 
 
 def sides_decoded(photo: StillWebp, size: Sides) -> Sides:
-    """Return the sides at which to decode a still WebP that is then resized to `size`.
+    """Return the width and height at which to decode a still WebP that is then resized to `size`.
 
     A lossy WebP with alpha is decoded at its full size: at a smaller size libwebp would mix the colours of invisible
     pixels with visible ones.
@@ -81,13 +81,13 @@ def sides_decoded(photo: StillWebp, size: Sides) -> Sides:
 
 
 def _factor(sides: Sides, size: Sides) -> int:
-    """Return the whole number, at least 1, to divide the sides by before the sharp filter resizes them to `size`."""
+    """Return the whole number, at least 1, by which to divide the sides before the picture is resized to `size`."""
     times = min(sides[0] // size[0], sides[1] // size[1])
     return max(1, times if math.prod(sides) > FINE_PIXELS else times // 2)
 
 
 def _reduced(image: Image.Image, factor: int) -> Image.Image:
-    """Return the picture with its sides divided by `factor` and rounded up, in a mode that can be resized."""
+    """Return the picture with its sides divided by `factor` and rounded up, in a mode that `resized` can resize."""
     if factor == 1 and image.mode in ("L", "RGB", "RGBX", "YCbCr", "CMYK") and not image.has_transparency_data:
         return image
     width, height = image.size

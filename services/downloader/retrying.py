@@ -20,10 +20,10 @@ _logger = log.get(__name__)
 
 
 async def until_available(act: Callable[[], Awaitable[T]]) -> T:
-    """Call `act`; as long as it raises StoreUnavailable, Contention or BrokerUnavailable, call it again after a pause.
+    """Call `act` and return its result, repeating the call while a store or Kafka is unavailable.
 
-    Return its result. The pauses grow from 0.2 s to 5 s. Raises the last of these errors after five minutes, and any
-    other exception at once.
+    After StoreUnavailable, Contention or BrokerUnavailable, pause for 0.2 s, then longer, up to 5 s, before the next
+    call. Raises the last of these errors after five minutes, and any other exception at once.
     """
     pause, give_up_at = _FIRST_PAUSE_SECONDS, time.monotonic() + _MAX_SECONDS
     while True:

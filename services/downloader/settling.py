@@ -16,7 +16,7 @@ from shared.stores.updates import OptimisticUpdate
 
 
 class Settler:
-    """Settles the attempts of all feeds."""
+    """Writes the outcomes of attempts of all feeds into the recorded listings."""
 
     def __init__(self, listings: ListingRecords, superseded_for: timedelta, clock: Clock) -> None:
         """`superseded_for` is how long a superseded copy stays public."""
@@ -25,10 +25,11 @@ class Settler:
         self._clock = clock
 
     async def settle(self, feed: Feed, listing_id: ListingId, ended: Sequence[EndedAttempt]) -> Sequence[Settled]:
-        """Write the outcomes of ended attempts into their listing as it is now, in one write.
+        """Write the outcomes of ended attempts, of photos of one listing, into the listing as it is now, in one write.
 
-        Return a Settled for each attempt, in the same order, or an empty sequence if the listing is no longer recorded.
-        Raises StoreUnavailable, and Contention if other processes changed the listing before each attempt to write.
+        Nothing is written if the outcomes change nothing. Return a Settled for each attempt, in the same order, or an
+        empty sequence if the listing is no longer recorded. Raises StoreUnavailable, and Contention if other processes
+        changed the listing before each attempt to write.
         """
         settled: Sequence[Settled] = ()
         update = OptimisticUpdate(self._listings, [listing_id])
@@ -41,7 +42,10 @@ class Settler:
         return settled
 
     def _decide(self, feed: Feed, listing: Listing, ended: Sequence[EndedAttempt]) -> list[Settled]:
-        """Apply the outcomes to the listing, one after the other. Each Settled holds all outcomes up to its own."""
+        """Apply the outcomes to the listing, one after the other, and return a Settled for each.
+
+        The listing of each Settled holds all outcomes up to its own.
+        """
         now, settled = self._clock(), list[Settled]()
         for attempt in ended:
             settled.append(

@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 
 
 class Shares:
-    """A semaphore with a fixed number of shares, of which a caller may hold several.
+    """A semaphore, within this process, with a fixed number of shares, of which a caller may hold several.
 
-    Urgent callers get theirs first, and equally urgent callers in the order of their arrival, even if a later caller
-    wants fewer shares and could have them sooner.
+    Urgent callers get their shares first, and equally urgent callers in the order of their arrival, even if a later
+    caller wants fewer shares and could have them sooner.
     """
 
     def __init__(self, count: int) -> None:
@@ -21,7 +21,10 @@ class Shares:
 
     @asynccontextmanager
     async def hold(self, shares: int, *, urgent: bool) -> AsyncIterator[None]:
-        """Wait for this number of shares, and hold them while the `with` block runs. Urgent callers go first."""
+        """Wait until `shares` shares are free for this caller, and hold them while the `with` block runs.
+
+        Urgent callers go first.
+        """
         turn = asyncio.get_running_loop().create_future()
         heapq.heappush(self._waiting, (not urgent, next(self._arrivals), shares, turn))
         self._hand_out()

@@ -17,10 +17,13 @@ sent."""
 
 
 class CheckedTransport(httpx.AsyncBaseTransport):
-    """Sends requests through a pool of connections that a CheckedBackend makes."""
+    """Sends the requests of one feed through a pool of connections that a CheckedBackend makes."""
 
     def __init__(self, backend: CheckedBackend, tls: ssl.SSLContext, max_connections: int) -> None:
-        """`tls` verifies servers. A request waits while all of the at most `max_connections` connections are in use."""
+        """`backend` makes the connections, and `tls` verifies servers.
+
+        A request waits while all of the at most `max_connections` connections are in use.
+        """
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=tls,
             max_connections=max_connections,
@@ -30,11 +33,10 @@ class CheckedTransport(httpx.AsyncBaseTransport):
         )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request without a body, and return the response with its body unread.
+        """Send a request without a body, and return the response with its body unread; the caller closes the response.
 
         The request's extensions are those of httpcore, such as "timeout" and "trace". This method and the response's
-        body raise httpcore's exceptions, which `http_errors` maps, and not httpx's. Raises AddressRefused too. The
-        caller closes the response.
+        body raise httpcore's exceptions and not httpx's, and AddressRefused; `http_errors` maps all of them.
         """
         url = request.url
         response = await self._pool.handle_async_request(
@@ -48,12 +50,12 @@ class CheckedTransport(httpx.AsyncBaseTransport):
         return httpx.Response(response.status, headers=response.headers, stream=_Body(response))
 
     async def aclose(self) -> None:
-        """Close all connections."""
+        """Close all connections of the pool."""
         await self._pool.aclose()
 
 
 class _Body(httpx.AsyncByteStream):
-    """The body of a response, as httpcore receives it."""
+    """The body of a response, which is received as it is read, and raises httpcore's exceptions."""
 
     def __init__(self, response: httpcore.Response) -> None:
         self._response = response

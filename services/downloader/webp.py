@@ -54,7 +54,7 @@ class _Config(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class StillWebp:
-    """The bytes of a WebP that is not an animation, and the facts of its header. `sides` are in pixels."""
+    """The bytes of a WebP that is not an animation, and facts from its header. `sides` are its width and height."""
 
     content: bytes = field(repr=False)
     sides: tuple[int, int]
@@ -63,7 +63,7 @@ class StillWebp:
 
 
 def read_still(content: bytes) -> StillWebp | None:
-    """Read the header of a WebP. Return None if the WebP is an animation, or if its header is invalid."""
+    """Read the header of a WebP file's bytes. Return None if the WebP is an animation, or if its header is invalid."""
     features = _Features()
     status = _LIBWEBP.WebPGetFeaturesInternal(content, ctypes.c_size_t(len(content)), ctypes.byref(features), _ABI)
     if status != _OK or features.has_animation:
@@ -72,9 +72,10 @@ def read_still(content: bytes) -> StillWebp | None:
 
 
 def decode(photo: StillWebp, sides: tuple[int, int]) -> bytearray:
-    """Decode a photo at these sides, by averaging its pixels if it is larger. Return the pixels as RGBA, 4 bytes each.
+    """Decode a photo at the given width and height, by averaging its pixels if it is larger.
 
-    Raises MemoryError if libwebp runs out of memory, and ValueError if the bytes end early or are invalid.
+    Return the pixels as RGBA, 4 bytes each, row by row. Raises MemoryError if libwebp runs out of memory, and
+    ValueError if the bytes end early or are invalid.
     """
     config = _Config()
     if not _LIBWEBP.WebPInitDecoderConfigInternal(ctypes.byref(config), _ABI):

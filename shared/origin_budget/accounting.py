@@ -19,7 +19,7 @@ _BEFORE_SENDING = {Reason.BAD_URL, Reason.REFUSED_HOST, Reason.REFUSED_ADDRESS}
 
 @dataclass(frozen=True, slots=True)
 class EndedDownload:
-    """The end of a granted download, as the ledger accounts for it."""
+    """The end of a granted download, as the feed's ledger accounts for it."""
 
     slot: str
     image_id: str
@@ -33,11 +33,12 @@ class EndedDownload:
 
 
 def with_ended(ledger: Ledger, feed: Feed, ended: Sequence[EndedDownload], now: datetime, *, jitter: float) -> Ledger:
-    """Return the ledger after these downloads ended, in this order.
+    """Return the feed's ledger after these downloads ended, in this order; nothing is written.
 
-    Their slots and unused planned times are free again, and their bytes are counted. The origin's answers may throttle
-    the feed, and open or close its breaker. `jitter` from 0 to 1 makes a throttling for which the origin named no time
-    up to a quarter longer. A download that is accounted for twice changes slots, bytes and requests once.
+    The slots and unused planned times of the downloads are free again, and their bytes are counted. The origin's
+    answers may throttle the feed, and open or close its breaker. `jitter` from 0 to 1 makes a throttling for which the
+    origin named no time up to a quarter longer. If a download is accounted for twice, its slot, bytes and requests
+    change once.
     """
     ledger = advanced(ledger, feed, now)
     for download in ended:

@@ -16,9 +16,9 @@ CLOCK_STEP_MICROS = 5 * SECOND_MICROS
 
 
 def advanced(ledger: Ledger, feed: Feed, now: datetime) -> Ledger:
-    """Return the ledger as of `now`, the store's time: without old requests, expired slots and an ended pause.
+    """Return the feed's ledger as of `now`, the store's time: without old requests, expired slots and an ended pause.
 
-    A request is old once it has left its windows. For each expired slot, the bytes of the largest allowed file are
+    A request is old once it has left all windows. For each expired slot, the bytes of the largest allowed file are
     counted, as nobody knows how many bytes its dead worker received. If the store's clock was set back, the ledger's
     times are set back with it, as if no time had passed.
     """
@@ -44,7 +44,7 @@ def advanced(ledger: Ledger, feed: Feed, now: datetime) -> Ledger:
 
 
 def with_earlier_runs_expired(ledger: Ledger, worker: str, run: str, now: datetime) -> Ledger:
-    """Return the ledger in which the slots of a worker's earlier runs expire now.
+    """Return the ledger in which the slots of the worker's runs other than `run` expire now, or earlier.
 
     The connections of an earlier run ended with its process. A slot's name begins with the names of its worker and of
     its run, each followed by a dash.

@@ -24,11 +24,12 @@ _UNWELL = {Reason.THROTTLED, Reason.ORIGIN_ERROR, Reason.UNREACHABLE, Reason.TIM
 
 
 def after_answer(ledger: Ledger, slot: str, image_id: str, failure: Failure | None) -> Ledger:
-    """Return the ledger after the origin's answer to the request for a photo; `failure` is None for a good answer.
+    """Return the ledger after the origin's answer to a request; `failure` is None for a good answer.
 
-    While the breaker is closed, the answer adds to the row of failures or ends it, and the breaker opens once the row
-    is long enough (`OPENS_AFTER`). While the breaker is open, only the answer to its probe counts, the download that
-    has the breaker's `probe_slot`: it closes the breaker, or doubles the wait for the next probe.
+    `slot` is the slot of the download that made the request, `image_id` its photo. While the breaker is closed, the
+    answer adds to the failures in a row or ends the row, and the breaker opens once the row is long enough
+    (`OPENS_AFTER`). While the breaker is open, only the answer to its probe counts, the download that has the breaker's
+    `probe_slot`: a healthy origin closes the breaker, and otherwise the wait for the next probe doubles, up to 30 s.
     """
     if ledger.breaker is None:
         return _counted(ledger, image_id, failure)
@@ -38,7 +39,7 @@ def after_answer(ledger: Ledger, slot: str, image_id: str, failure: Failure | No
 def _counted(ledger: Ledger, image_id: str, failure: Failure | None) -> Ledger:
     """Return the ledger after an answer while the breaker is closed.
 
-    A failure that counts joins the row of failures for its reason, once for each image, and opens the breaker if the
+    A failure that counts joins the failures in a row for its reason, once for each image, and opens the breaker if the
     row is then long enough. An answer of a healthy origin ends the row. Other failures change nothing.
     """
     counted_as = _COUNTED_AS.get(failure.reason) if failure else None
@@ -58,7 +59,7 @@ def _counted(ledger: Ledger, image_id: str, failure: Failure | None) -> Ledger:
 
 
 def _probed(ledger: Ledger, breaker: Breaker, failure: Failure | None) -> Ledger:
-    """Return the ledger after a probe's answer: a healthy origin closes the breaker, else its next wait is longer."""
+    """Return the ledger after a probe's answer: a healthy origin closes the breaker, else the next wait is longer."""
     is_unwell = failure and (failure.reason in _UNWELL or _COUNTED_AS.get(failure.reason) is breaker.reason)
     if not is_unwell:
         return replace(_without_row(ledger), breaker=None)

@@ -93,7 +93,7 @@ class _FeedState:
 
 
 class OriginBudget:
-    """The budgets of all feeds, for one worker process."""
+    """The budgets of all feeds, as one worker process uses them. All workers share the feeds' ledgers in MongoDB."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class OriginBudget:
         monotonic: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """Start without a ledger: each is read when its feed is first asked for.
+        """Start without a ledger: the ledger of each feed is read when the feed is first asked for.
 
         `worker` is this worker's name. It stays the same over restarts, so that the slots of an earlier run can be
         freed. `monotonic` is a clock in seconds, and `chance` gives random numbers from 0 to 1 for jitter.
@@ -119,7 +119,10 @@ class OriginBudget:
         self._is_closed = False
 
     def close(self) -> None:
-        """Grant no more downloads: each `take` that waits now, and each later call, returns an empty batch at once."""
+        """Let this process grant no more downloads; running downloads go on.
+
+        Each `take` that waits now, and each later call, returns an empty batch at once.
+        """
         self._is_closed = True
         for state in self._feeds.values():
             state.slots_freed.set()
@@ -135,9 +138,9 @@ class OriginBudget:
     ) -> DownloadBatch:
         """Ask the feed's budget for `count` downloads; return those that were granted, at most `feed.batch_size`.
 
-        If no download is granted, ask again for up to `wait_seconds`; then return an empty batch. `failed_before` is
-        True if all the photos failed before: they leave the probe of an open breaker to other photos for some seconds.
-        Raises StoreUnavailable and Contention.
+        `priority` decides which share of each limit may be used. If no download is granted, ask again for up to
+        `wait_seconds`; then return an empty batch. `failed_before` is True if all the photos failed before: they leave
+        the probe of an open breaker to other photos for some seconds. Raises StoreUnavailable and Contention.
         """
         state, give_up = self._state(feed), self._monotonic() + wait_seconds
         demand = Demand(
@@ -163,8 +166,9 @@ class OriginBudget:
         """Wait until the planned time of the download's next request; return True if the request may be sent now.
 
         If the planned time is missed, wait for another one, up to three in all. Return False if the feed is suspended
-        by then, or if the budget has no other time: `download.due_at` says when to attempt the photo again. Raises
-        StoreUnavailable and Contention if the ledger cannot be read or written: it says whether the feed is suspended.
+        by then, or if the budget has no other time: `download.due_at` then says when to attempt the photo again. Raises
+        StoreUnavailable and Contention if the ledger, which says whether the feed is suspended, cannot be read or
+        written.
         """
         feed, state = download.feed, self._state(download.feed)
         for _ in range(_MAX_PLANS):
@@ -187,7 +191,7 @@ class OriginBudget:
         """Return True if the download's request may be written now that its connection is made.
 
         If the request missed its planned time meanwhile, wait for another one, as `wait_for_planned_time` does. Return
-        False if there is none: `download.due_at` says when to attempt the photo again. Raises StoreUnavailable and
+        False if there is none: `download.due_at` then says when to attempt the photo again. Raises StoreUnavailable and
         Contention.
         """
         if not is_on_time(download.feed, download.planned_at, self._clock.now()):
@@ -199,19 +203,20 @@ class OriginBudget:
         return True
 
     async def wait_for_another_request(self, download: GrantedDownload) -> bool:
-        """Plan one more request of a running download, to follow a redirect, and wait for its planned time.
+        """Plan one more request of a running download, to follow a redirect, and wait for the planned time.
 
-        Return True if the request may be sent now. Return False if the budget has no time for it, or if the feed is
-        suspended: `download.due_at` says when to attempt the photo again. Raises StoreUnavailable and Contention.
+        Return True if the request may be sent now. Return False if the budget has no time for the request, or if the
+        feed is suspended: `download.due_at` then says when to attempt the photo again. Raises StoreUnavailable and
+        Contention.
         """
         return await self._plan_anew(download, unused=None) and await self.wait_for_planned_time(download)
 
     async def record_end(self, download: GrantedDownload, failure: Failure | None, *, batch: DownloadBatch) -> None:
-        """Record that a download of the batch ended, with its failure, or None after a good answer.
+        """Record that a download of the batch ended; `failure` is None after a good answer.
 
-        The ledger is written at once if the origin throttles, or if this is the last download of the batch to end. Else
-        the next write accounts for the end. A write that fails is logged, and this process's next write accounts for
-        the end too. A download whose end is recorded already is ignored.
+        The ledger is written at once if the origin throttles, or if this is the last download of the batch to end;
+        otherwise the next write accounts for the end. A write that fails is logged, and this process's next write
+        accounts for the end too. A download whose end is recorded already is ignored.
         """
         if download not in batch.running:
             return
@@ -227,7 +232,7 @@ class OriginBudget:
             await self._account(download.feed)
 
     async def give_back(self, batch: DownloadBatch) -> None:
-        """Free the slots of all downloads of the batch, and account for every download that ended.
+        """Free the slots of all downloads of the batch in the feed's ledger, and account for every download that ended.
 
         A download whose end is not recorded counts neither as a good answer nor as a failure of the origin. A write
         that fails is logged, and this process's next write accounts for the batch.
@@ -245,10 +250,10 @@ class OriginBudget:
             _logger.warning("ledger-write-failed", feed=feed.name, downloads=len(state.ended), error=str(error))
 
     async def _plan_anew(self, download: GrantedDownload, *, unused: datetime | None) -> bool:
-        """Plan one more request of the download, in place of its `unused` planned time if that is given.
+        """Plan one more request of the download in the ledger, in place of its `unused` planned time if that is given.
 
-        Return True and set `download.planned_at` if the budget has a time for the request. Else return False and set
-        `download.due_at`. Raises StoreUnavailable and Contention.
+        Return True and set `download.planned_at` if the budget has a time for the request. Otherwise return False and
+        set `download.due_at`. Raises StoreUnavailable and Contention.
         """
         feed = download.feed
 
@@ -265,7 +270,7 @@ class OriginBudget:
         return True
 
     async def _change(self, feed: Feed, rule: Rule[T]) -> T:
-        """Account for all ended downloads, then apply a rule to the ledger and write it; return the rule's answer.
+        """Account for all ended downloads, apply `rule` to the feed's ledger and write it; return the rule's answer.
 
         The ledger is written only if it changed. Raises StoreUnavailable and Contention.
         """
@@ -315,7 +320,10 @@ def _slot_seconds(feed: Feed) -> float:
 
 
 def _report(feed: Feed, before: Ledger, after: Ledger) -> None:
-    """Log that the feed was throttled, or its breaker opened or closed. Only the worker that wrote this calls it."""
+    """Log that the feed was throttled, or its breaker opened or closed, by its ledger before and after a write.
+
+    Only the worker that made the write calls this.
+    """
     if after.throttled_until > before.throttled_until:
         _logger.warning("feed-throttled", feed=feed.name, reason=after.reason)
     if after.breaker and not before.breaker:

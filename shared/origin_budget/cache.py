@@ -26,13 +26,16 @@ class _Cached:
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def keep(self, stored: StoredLedger) -> None:
-        """Keep this ledger unless a newer one is kept: readings and writes may end in another order than they began."""
+        """Keep this ledger in memory unless a newer one is kept.
+
+        Readings and writes may end in another order than they began.
+        """
         if stored.revision >= self.stored.revision:
             self.stored = stored
 
 
 class LedgerCache:
-    """A store of ledgers that keeps the newest ledger of each feed in memory. Each reading adjusts the shared clock."""
+    """The stored ledgers, with the newest ledger of each feed kept in memory. Each reading adjusts the shared clock."""
 
     def __init__(self, ledgers: Ledgers, clock: SharedClock, monotonic: Callable[[], float]) -> None:
         self._ledgers = ledgers
@@ -41,10 +44,10 @@ class LedgerCache:
         self._cached: dict[str, _Cached] = {}
 
     async def get(self, feed: str) -> StoredLedger:
-        """Read the feed's ledger and keep it; return the newest ledger that is kept.
+        """Read the feed's ledger from the store and keep it in memory; return the newest ledger that is kept.
 
-        A concurrent call may have read or written a newer one. Raises StoreUnavailable, also if the store answers three
-        readings too slowly for the shared clock.
+        A concurrent call may have read or written a newer ledger. Raises StoreUnavailable, also if the store answers
+        three readings too slowly for the shared clock.
         """
         cached = self._of(feed)
         for _ in range(_MAX_READINGS):
@@ -58,10 +61,10 @@ class LedgerCache:
         raise StoreUnavailable("the store answers too slowly to tell the time by it, and requests are planned by that")
 
     async def replace(self, feed: str, document: Document, expected_revision: int) -> bool:
-        """Write the feed's ledger if the stored revision is still `expected_revision`; return True if it was written.
+        """Write the feed's ledger to the store if its revision there is still `expected_revision`.
 
-        A written ledger is kept. If it was not written, the next reading is kept whatever its revision, as an operator
-        may have restored an older ledger. Raises StoreUnavailable.
+        Return True if the ledger was written; it is then kept in memory. Otherwise return False, and the next reading
+        is kept whatever its revision, as an operator may have restored an older ledger. Raises StoreUnavailable.
         """
         cached = self._of(feed)
         is_written = await self._ledgers.replace(feed, document, expected_revision)
@@ -72,7 +75,7 @@ class LedgerCache:
         return is_written
 
     async def refresh(self, feed: str) -> None:
-        """Read the feed's ledger and keep it, unless the last reading began at most 0.1 s ago.
+        """Read the feed's ledger from the store and keep it in memory, unless the last reading began at most 0.1 s ago.
 
         Concurrent calls share a reading. Raises StoreUnavailable.
         """
@@ -82,7 +85,7 @@ class LedgerCache:
                 await self.get(feed)
 
     def newest(self, feed: str) -> Ledger:
-        """Return the feed's newest kept ledger; an unused ledger before the first reading."""
+        """Return the newest ledger of the feed that is in memory; an unused ledger before the first reading."""
         return self._of(feed).stored.ledger
 
     def _of(self, feed: str) -> _Cached:

@@ -11,7 +11,7 @@ from shared.origin_budget.accounting import EndedDownload
 
 @dataclass(slots=True)
 class GrantedDownload:
-    """A granted download: a slot, which is the right to run it, and a planned time for its next request."""
+    """A download that the budget granted: a slot, the right to run it, and a planned time for its next request."""
 
     slot: str
     planned_at: datetime
@@ -31,19 +31,22 @@ class GrantedDownload:
     received_bytes: int = 0
 
     def receive(self, count: int) -> None:
-        """Count `count` more received bytes. The budget is charged for them however the download ends."""
+        """Count `count` more received bytes, in memory. The budget is charged for them however the download ends."""
         self.received_bytes += count
 
     def refuse(self, due_at: datetime) -> None:
-        """Refuse the next request: its planned time is unused, and `due_at` is when to attempt the photo again."""
+        """Note that the budget refuses the next request: its planned time is unused.
+
+        `due_at` is when to attempt the photo again.
+        """
         self.due_at = due_at
         self.unused.append(self.planned_at)
 
     def ended(self, failure: Failure | None) -> EndedDownload:
-        """Return how the ledger accounts for the end of this download; `failure` is None after a good answer.
+        """Return this download's end as the ledger accounts for it; `failure` is None after a good answer.
 
-        If the budget refused a request of the download, its end says nothing about the origin. If it sent no request,
-        its planned time is unused.
+        If the budget refused a request of the download, the end says nothing about the origin. If the download sent no
+        request, its planned time is unused.
         """
         never_sent = [self.planned_at] if self.sent_at is None and self.due_at is None else []
         sent_at = None if self.due_at else self.sent_at
@@ -53,7 +56,7 @@ class GrantedDownload:
 
 @dataclass(slots=True)
 class DownloadBatch:
-    """The downloads that a feed's ledger granted with one write."""
+    """The downloads that a feed's ledger granted with one write; empty if it granted none."""
 
     feed: Feed
     downloads: list[GrantedDownload]

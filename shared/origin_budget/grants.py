@@ -42,7 +42,7 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class PlannedRequest:
-    """A granted request of the download that has `slot`."""
+    """A granted request: the slot of its download, and the time at which to send it."""
 
     slot: str
     at: datetime
@@ -51,7 +51,7 @@ class PlannedRequest:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """The requests that were granted, in the order of their planned times."""
+    """The answer to a demand: the requests that were granted, in the order of their planned times."""
 
     requests: tuple[PlannedRequest, ...] = ()
     ask_again_at: datetime | None = None
@@ -62,9 +62,9 @@ def take(ledger: Ledger, feed: Feed, demand: Demand, now: datetime) -> tuple[Led
     """Grant as many of the demanded downloads as the feed's limits allow now, at most `feed.batch_size`.
 
     Each granted download gets a slot and a planned request. Return the ledger to store, or None if there is nothing to
-    store, and the grant. A demand that is not viewed gets all requests that fit into a horizon at once. If they do not
-    fit yet, it gets none, and `ask_again_at` is when they will fit: otherwise many workers would each get a single
-    request for each write.
+    store, and the grant. Requests are planned at most `Limits.horizon_micros` ahead. A demand that is not viewed gets
+    all requests that fit into such a period at once. If these do not fit yet, the demand gets none, and `ask_again_at`
+    is when they will fit: otherwise many workers would each get a single request for each write.
     """
     ledger, if_refused = _up_to_date(ledger, feed, now)
     if (ask_again_at := _suspended_until(ledger, demand)) is not None:
@@ -101,9 +101,10 @@ def take_request(
     """Grant one more request to the running download that has `slot`: for a redirect, or for a planned time it missed.
 
     `unused` is the missed planned time, which is free again if another is granted; None if the download missed none.
-    As the download has started, its request ignores the pause between batches and may be planned further ahead. It
-    keeps the rates, and no request is granted while the feed is suspended, or if the slot has expired and no slot is
-    free. Return the ledger to store, or None if there is nothing to store, and a grant of one request or none.
+    `slot_seconds` is how many seconds after the new planned time the slot expires. As the download has started, its
+    request ignores the pause between batches and may be planned further ahead. The request keeps the rates, and none is
+    granted while the feed is suspended, or if the slot has expired and no slot is free. Return the ledger to store, or
+    None if there is nothing to store, and a grant of one request or none.
     """
     ledger, if_refused = _up_to_date(ledger, feed, now)
     if unused:
@@ -123,7 +124,7 @@ def take_request(
 def _up_to_date(ledger: Ledger, feed: Feed, now: datetime) -> tuple[Ledger, Ledger | None]:
     """Return the ledger as of `now`, and the ledger to store if no request is granted.
 
-    The latter is None, nothing to store, unless the store's clock was set back.
+    The second is None, nothing to store, unless the store's clock was set back.
     """
     current = advanced(ledger, feed, now)
     return current, current if current.as_of < ledger.as_of else None
@@ -134,7 +135,7 @@ def _refusal(ask_again_at: int) -> Grant:
 
 
 def _suspended_until(ledger: Ledger, demand: Demand) -> Moment | None:
-    """Return when to ask again if a suspension forbids any grant for the demand; None if none forbids it."""
+    """Return when to ask again if a suspension forbids any grant for the demand; None if a grant is allowed."""
     if (ask_again_at := suspension.grants_resume_at(ledger)) is not None:
         return ask_again_at
     if ledger.breaker and demand.failed_before:
@@ -150,7 +151,10 @@ def _free_slots(ledger: Ledger, feed: Feed, limits: Limits, is_viewed: bool) -> 
 
 
 def _planned(ledger: Ledger, limits: Limits, demand: Demand, count: int) -> tuple[Ledger, list[Moment]]:
-    """Plan up to `count` requests within the horizon, each with a slot; return the new ledger and the planned times."""
+    """Plan up to `count` requests within the horizon, each with a slot.
+
+    Return the ledger with these requests and slots, and the planned times in order.
+    """
     if demand.priority is Priority.VIEWED:
         latest = ledger.as_of + limits.horizon_micros
     else:

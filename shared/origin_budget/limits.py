@@ -73,9 +73,9 @@ def limits_of(feed: Feed, priority: Priority) -> Limits:
 
 
 def second_micros(requests_per_second: float) -> int:
-    """Return the length of the window over which a rate counts, in microseconds.
+    """Return the length in microseconds of the window over which a rate counts.
 
-    It is a second, or the time for one request at a rate below one a second.
+    The window is a second long, or the time for one request at a rate below one a second.
     """
     return ceil(SECOND_MICROS / min(requests_per_second, 1.0))
 
@@ -89,17 +89,17 @@ def is_paced(feed: Feed) -> bool:
 
 
 def _share_of(limit: int, share: float) -> int:
-    """Return a share of a limit, rounded down but at least 1, so that a limit of 1 does not exclude routine photos.
+    """Return the share (0 to 1) of a limit, rounded down but at least 1; 0, no limit, if the limit is 0.
 
-    Return 0, no limit, if the limit is 0.
+    At least 1, so that a limit of 1 does not exclude routine photos.
     """
     return max(1, floor(limit * share + 1e-9)) if limit else 0
 
 
 def _with_short_pause(limits: Limits, feed: Feed) -> Limits:
-    """Return the limits for viewed photos: with the feed's batches and pause unless the pause is too long for them.
+    """Return the limits for viewed photos: with the feed's batches and pause, unless the pause is too long for them.
 
-    The longest pause that they keep is `MAX_PAUSE_VIEWED_SECONDS`.
+    The longest pause that viewed photos keep is `MAX_PAUSE_VIEWED_SECONDS`.
     """
     if not 0 < feed.batch_pause_seconds <= MAX_PAUSE_VIEWED_SECONDS:
         return limits

@@ -18,7 +18,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def to_moment(at: datetime) -> Moment:
-    """Return the moment of an aware datetime, cut to the microsecond."""
+    """Return the moment of an aware datetime, rounded down to the microsecond."""
     return Moment((at - _EPOCH) // timedelta(microseconds=1))
 
 

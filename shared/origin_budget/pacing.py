@@ -17,7 +17,10 @@ _EARLY_MICROS = LATE_MICROS // 4
 
 
 def next_time(ledger: Ledger, limits: Limits) -> Moment:
-    """Return the earliest moment, not before `ledger.as_of`, at which one more request keeps to all limits."""
+    """Return the earliest moment, not before `ledger.as_of`, at which the limits allow one more request to be sent.
+
+    The requests that the ledger has planned already count.
+    """
     at = max(
         Moment(ledger.as_of + (LEAD_MICROS if limits.requests_per_window or limits.pause_micros else 0)),
         HOUR.below_limit_from(ledger.hour_requests, limits.requests_per_hour),
@@ -47,9 +50,9 @@ def with_planned(ledger: Ledger, limits: Limits, at: Moment) -> Ledger:
 
 
 def without_planned(ledger: Ledger, unused: Iterable[datetime]) -> Ledger:
-    """Return the ledger without the requests of these unused planned times: they were planned and never sent.
+    """Return the ledger without the requests of these planned times, at which no request was sent.
 
-    They are not counted in the hour and the day any more. The count of their batch stays.
+    The requests are not counted in the hour and the day any more. The count of their batch stays.
     """
     planned, hour, day = list(ledger.planned), ledger.hour_requests, ledger.day_requests
     for at in map(to_moment, unused):
@@ -60,6 +63,10 @@ def without_planned(ledger: Ledger, unused: Iterable[datetime]) -> Ledger:
 
 
 def is_on_time(feed: Feed, planned_at: datetime, now: datetime) -> bool:
-    """Return True if a request that was planned for `planned_at` may be sent now: it is neither early nor too late."""
+    """Return True if a request that was planned for `planned_at` may be sent at `now`.
+
+    It may be neither too early, which is 10 ms for all feeds, nor too late: 40 ms for a paced feed (`limits.is_paced`),
+    otherwise 2 s.
+    """
     late = LATE_MICROS if is_paced(feed) else LATE_UNPACED_MICROS
     return -_EARLY_MICROS <= to_moment(now) - to_moment(planned_at) <= late

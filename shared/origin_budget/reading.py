@@ -7,9 +7,9 @@ from shared.stores.ledgers import Ledgers
 
 
 async def read_use(ledgers: Ledgers, feed: Feed) -> BudgetUse:
-    """Read the feed's ledger; return how much of its budget the feed uses, and its suspensions, at the store's time.
+    """Read a feed's ledger, and return how much of its budget the feed uses, and its suspensions, at the store's time.
 
-    Raises StoreUnavailable.
+    Nothing is written. Raises StoreUnavailable.
     """
     stored = await ledgers.get(feed.name)
     return use.of_ledger(feed, stored.ledger, stored.now)

@@ -12,12 +12,12 @@ PROBE_ASK_AGAIN_SECONDS = 5.0
 
 
 def is_paused(ledger: Ledger, now: Moment) -> bool:
-    """Return True if an operator paused the feed, and the pause has not ended by itself."""
+    """Return True if an operator paused the feed, and the pause has not ended by itself at `now`."""
     return ledger.pause is not None and (ledger.pause.until is None or ledger.pause.until > now)
 
 
 def grants_resume_at(ledger: Ledger) -> Moment | None:
-    """Return when to ask for a grant again if a suspension forbids any grant.
+    """Return when to ask for a grant again if a suspension of the feed forbids any grant at `ledger.as_of`.
 
     Return None if a grant is allowed: the feed is not suspended, or its breaker is open and its next probe is due.
     """
@@ -31,10 +31,10 @@ def grants_resume_at(ledger: Ledger) -> Moment | None:
 
 
 def refused_until(ledger: Ledger, slot: str, now: datetime) -> datetime | None:
-    """Return when to ask again for a granted request that must not be sent, as the feed was suspended after the grant.
+    """Return when to ask again if the request of a granted download must not be sent: the feed was suspended meanwhile.
 
-    Return None if the request may be sent. While the breaker is open, only its probe may be sent: the request of the
-    download that has the breaker's `probe_slot`.
+    `slot` is the slot of the download. Return None if the request may be sent. While the breaker is open, only its
+    probe may be sent: the request of the download that has the breaker's `probe_slot`.
     """
     moment = to_moment(now)
     if (held_until := _held_until(ledger, moment)) is not None:

@@ -19,8 +19,8 @@ def after_answer(ledger: Ledger, failure: Failure | None, sent_at: Moment, jitte
     """Return the ledger after the origin answered a request sent at `sent_at`; `failure` is None for a good answer.
 
     A 429 throttles the feed, and so does any failure for which the origin named a time to wait. A throttling for which
-    it named no time is up to a quarter longer, by `jitter` from 0 to 1. A good answer to a request that was sent 10 s
-    or more after the last throttling ends the doubling.
+    the origin named no time is twice as long as the last, at most 300 s, and up to a quarter longer, by `jitter` from 0
+    to 1. A good answer to a request that was sent 10 s or more after the last throttling ends the doubling.
     """
     if failure is None:
         is_calm = sent_at >= ledger.throttled_until + _CALM_MICROS
@@ -31,7 +31,7 @@ def after_answer(ledger: Ledger, failure: Failure | None, sent_at: Moment, jitte
 
 
 def bounded(seconds: float) -> float:
-    """Return the seconds that an origin named, at least `MIN_SECONDS` and at most `MAX_SECONDS`."""
+    """Return the seconds that an origin asked to wait, raised to `MIN_SECONDS` or lowered to `MAX_SECONDS`."""
     return min(max(MIN_SECONDS, seconds), MAX_SECONDS)
 
 
@@ -39,7 +39,7 @@ def _throttled(ledger: Ledger, failure: Failure, sent_at: Moment, jitter: float)
     """Return the ledger throttled for the seconds that the failure names, or for 1, 2, 4 … 300 s if it names none.
 
     A request that was sent before the last throttling ended starts no new throttling: its answer only makes that
-    throttling longer, if it names a time that ends later.
+    throttling longer, if the answer names a time that ends later.
     """
     if failure.wait_seconds is not None:
         seconds = bounded(failure.wait_seconds)

@@ -35,7 +35,7 @@ class SuspendedBy(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowUse:
-    """A limit of a feed, and how many requests or bytes of it are used in the window that ends now."""
+    """A limit of a feed, and how many requests or bytes the window that ends now has used of it."""
 
     name: str
     """A key of `TITLES`."""
@@ -48,7 +48,7 @@ class WindowUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspension:
-    """A reason why a feed gets no request."""
+    """A throttling, an open breaker or a pause: the reason why a feed gets no request."""
 
     by: SuspendedBy
     since: datetime | None
@@ -71,7 +71,7 @@ class Suspension:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetUse:
-    """How much of its budget a feed uses at a moment, and its suspensions."""
+    """How much of its budget a feed uses at the time `at`, and its suspensions."""
 
     at: datetime
     windows: Sequence[WindowUse]
@@ -84,18 +84,21 @@ class BudgetUse:
 
     @property
     def suspended_until(self) -> datetime | None:
-        """When the last suspension ends; None if that is not known. `at` if the feed is not suspended."""
+        """When the feed's last suspension ends; None if that is not known. `at` if the feed is not suspended."""
         ends = [suspension.until for suspension in self.suspensions]
         return None if None in ends else max([self.at, *filter(None, ends)])
 
     @property
     def is_paused(self) -> bool:
-        """True if an operator paused the feed."""
+        """True if an operator paused the feed, and the pause has not ended by itself."""
         return any(suspension.by is SuspendedBy.OPERATOR for suspension in self.suspensions)
 
 
 def of_ledger(feed: Feed, ledger: Ledger, now: datetime) -> BudgetUse:
-    """Return how much of its budget a feed uses, and its suspensions, by its ledger. `now` is the store's time."""
+    """Return how much of its budget a feed uses, and its suspensions, as its ledger says.
+
+    `now` is the store's time.
+    """
     moment = to_moment(now)
     windows = [
         _window("second", feed.requests_per_second, _of_last_second(feed, ledger, moment), feed),
@@ -113,9 +116,10 @@ def of_ledger(feed: Feed, ledger: Ledger, now: datetime) -> BudgetUse:
 
 
 def requests_by_minute(ledger: Ledger) -> Mapping[datetime, int]:
-    """Return the number of requests in each minute of the hour before the ledger's last use, by the minute's start.
+    """Return the number of a feed's requests in each minute of the hour before its ledger's last use.
 
-    A request counts in the minute of its planned time, which may be to come. A minute without requests is left out.
+    The keys are the starts of the minutes. A request counts in the minute of its planned time, which may be to come. A
+    minute without requests is left out.
     """
     return {to_datetime(HOUR.starts_at(bucket)): amount for bucket, amount in ledger.hour_requests}
 
@@ -141,7 +145,7 @@ def to_json(use: BudgetUse) -> Mapping[str, object]:
 
 
 def suspensions_to_json(use: BudgetUse) -> Sequence[Mapping[str, object]]:
-    """Return the suspensions under the keys that `--json` prints, which never change. Times are datetimes."""
+    """Return the feed's suspensions under the keys that `--json` prints, which never change. Times are datetimes."""
     return [
         {"by": found.by, "since": found.since, "until": found.until, "reason": found.reason}
         for found in use.suspensions
@@ -160,9 +164,9 @@ def _window(name: str, limit: float, used: int, feed: Feed) -> WindowUse:
 
 
 def _of_last_second(feed: Feed, ledger: Ledger, now: Moment) -> int:
-    """Return how many requests were planned in the window of the feed's rate that ends at `now`; 0 without a rate.
+    """Return how many requests were planned in the window of the feed's rate that ends at `now`.
 
-    The window is a second long, or longer at a rate below one a second.
+    The window is a second long, or longer at a rate below one a second. Return 0 if the feed has no rate.
     """
     length = second_micros(feed.requests_per_second) if feed.requests_per_second else 0
     return sum(now - length < at <= now for at in ledger.planned)

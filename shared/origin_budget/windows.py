@@ -28,11 +28,11 @@ class BucketedWindow:
     """The width of a bucket."""
 
     def starts_at(self, bucket: int) -> Moment:
-        """Return the moment at which the bucket with this number begins."""
+        """Return the moment at which the bucket with the number `bucket` begins."""
         return Moment(bucket * self.width_micros)
 
     def leaves_at(self, bucket: int) -> Moment:
-        """Return the moment at which the bucket with this number has left the window entirely."""
+        """Return the moment at which the bucket with the number `bucket` has left the window entirely."""
         return Moment((bucket + 1) * self.width_micros + self.length_micros + _SLACK_MICROS)
 
     def recent(self, tally: Tally, now: Moment) -> Tally:
@@ -40,7 +40,7 @@ class BucketedWindow:
         return tuple(counted for counted in tally if now < self.leaves_at(counted[0]))
 
     def added(self, tally: Tally, at: Moment, amount: int) -> Tally:
-        """Return the tally with the amount added to the bucket of the moment `at`.
+        """Return the tally with the amount added to the bucket that contains the moment `at`.
 
         A negative amount is subtracted. A bucket whose amount is then 0 or less is left out.
         """
@@ -53,7 +53,7 @@ class BucketedWindow:
         return tuple((bucket - micros // self.width_micros, amount) for bucket, amount in tally)
 
     def below_limit_from(self, tally: Tally, limit: int) -> Moment:
-        """Return the moment from which on the window holds less than `limit`, if nothing is added.
+        """Return the moment from which on the window holds less than `limit`, if nothing is added to the tally.
 
         Return LONG_AGO if the window holds less already, or if the limit is 0, which means no limit.
         """
