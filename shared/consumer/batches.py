@@ -20,9 +20,10 @@ class _StartedBatch:
 
 
 class BatchRunner:
-    """Runs the batches of one subscription.
+    """Handles the records of one subscription in batches, and acknowledges them to Kafka in their order.
 
-    `on_acknowledged` is called after each acknowledged record. Once `stopping` is set, no further batch is started.
+    `dispatcher` calls the subscription's handler. `on_acknowledged` is called without arguments after each acknowledged
+    record. Once `stopping` is set, no further batch is started.
     """
 
     def __init__(
@@ -40,11 +41,14 @@ class BatchRunner:
 
     @property
     def in_flight(self) -> Collection[asyncio.Task[None]]:
-        """The tasks of the batches that are being handled now."""
+        """The tasks of the batches of this subscription that are being handled now."""
         return self._in_flight
 
     async def run(self, stream: "faust.Stream[bytes]") -> None:
-        """Read the topic's records from Faust's stream, and handle them in batches, without end."""
+        """Read the topic's records from Faust's `stream`, and handle them in batches, without end.
+
+        Records that are not acknowledged when this task is cancelled are delivered again.
+        """
         stream.enable_acks = False  # otherwise reading the next event acknowledges the one before it
         arrived: asyncio.Queue[faust.Event] = asyncio.Queue(self._subscription.batch_size)
         started: asyncio.Queue[_StartedBatch] = asyncio.Queue()
@@ -72,7 +76,10 @@ class BatchRunner:
             started.put_nowait(_StartedBatch(task, events))
 
     async def _next_batch(self, arrived: "asyncio.Queue[faust.Event]") -> "list[faust.Event]":
-        """Wait for an event, then up to `gather_seconds` for more; return at most `batch_size` events."""
+        """Wait for a Faust event, then up to `gather_seconds` for more; return these events, at most `batch_size`.
+
+        Both limits are the subscription's.
+        """
         events = [await arrived.get()]
         with suppress(TimeoutError):
             async with asyncio.timeout(self._subscription.gather_seconds):
@@ -81,9 +88,10 @@ class BatchRunner:
         return events
 
     async def _acknowledge(self, stream: "faust.Stream[bytes]", started: asyncio.Queue[_StartedBatch]) -> None:
-        """Acknowledge finished batches in the order of their start, so that no batch in flight is committed.
+        """Acknowledge finished batches in the order of their start, so that no batch in flight is acknowledged.
 
-        Return at the first batch that failed or was cancelled: it and the later batches will be delivered again.
+        Return at the first batch that failed or was cancelled: its records and those of later batches will be delivered
+        again.
         """
         while True:
             batch = await started.get()

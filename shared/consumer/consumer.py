@@ -18,9 +18,10 @@ from shared.settings import Settings
 
 
 class Consumer:
-    """Reads the subscriptions of one service as a member of its consumer group.
+    """Reads the topics of one service's subscriptions as a member of the service's Kafka consumer group.
 
-    `monotonic` returns seconds; tests replace it.
+    It hands their records to the subscriptions' handlers; records that a handler cannot handle go to `dead_letters`.
+    Its metrics are in `registry`. `monotonic` returns seconds; tests replace it.
     """
 
     def __init__(
@@ -55,13 +56,14 @@ class Consumer:
             faust_app.add_agent(self.app, topic, runner.run)
 
     async def start(self) -> None:
-        """Join the consumer group and begin to read."""
+        """Join the Kafka consumer group of the service and begin to read, in the background."""
         await self.app.start()
 
     async def stop(self, within_seconds: float) -> None:
-        """Start no further batch, finish those in flight, and leave the group.
+        """Start no further batch, wait up to `within_seconds` for those in flight, and leave the Kafka consumer group.
 
-        Batches that are not finished within the time are delivered again, to whichever worker gets their partition.
+        The records of batches that have not ended by then are delivered again, to whichever worker gets their
+        partition.
         """
         self._stopping.set()
         if in_flight := [task for runner in self._runners.values() for task in runner.in_flight]:
@@ -70,19 +72,22 @@ class Consumer:
 
     @property
     def has_crashed(self) -> bool:
-        """True if Faust has given up, so that the process must end and be started again."""
+        """True if Faust, which reads from Kafka, has given up, so that the process must end and be started again."""
         return bool(self.app.crashed)
 
     @property
     def stuck_topics(self) -> Sequence[str]:
-        """The topics with unread records of which none was finished for STUCK_SECONDS although all servers answered."""
+        """The full names of the topics that have unread records, none of which was finished for STUCK_SECONDS.
+
+        Time in which a store or Kafka was unavailable does not count. As last found by `check_progress`.
+        """
         return [topic for topic, progress in self._progress.items() if progress.is_stuck(self._monotonic())]
 
     async def check_progress(self) -> None:
-        """Ask Kafka how many records are yet to be read, and update `stuck_topics` and the lag metric.
+        """Ask Kafka how many records are yet to be read, and update `stuck_topics` and the metric of the lag.
 
-        The consumer itself cannot know: if its connection died silently, it receives nothing, as if there were nothing
-        to read. Raises BrokerUnavailable.
+        Do nothing while the consumer stops or has no partitions. The consumer itself cannot know: if its connection
+        died silently, it receives nothing, as if there were nothing to read. Raises BrokerUnavailable.
         """
         if self._stopping.is_set() or (lag := await faust_app.lag(self.app)) is None:
             return

@@ -16,7 +16,10 @@ _MAX_WAIT_SECONDS = 5.0
 
 
 class Dispatcher:
-    """Hands the batches of a service's subscriptions to their handlers."""
+    """Hands the batches of a service's subscriptions to their handlers, and tries failed batches again.
+
+    Records that a handler cannot handle go to `dead_letters`.
+    """
 
     def __init__(self, dead_letters: DeadLetters) -> None:
         self._dead_letters = dead_letters
@@ -24,15 +27,15 @@ class Dispatcher:
 
     @property
     def is_waiting(self) -> bool:
-        """True while at least one batch waits for its next try: a store or Kafka has failed, or writes contended."""
+        """True while at least one batch waits for its next try, since a store or Kafka failed or writes contended."""
         return self._waiting > 0
 
     async def dispatch(self, subscription: Subscription, records: Sequence[Record]) -> None:
-        """Call the subscription's handler with the records; return once each record is handled or is a dead letter.
+        """Call the subscription's handler with a batch of records; return once each is handled or is a dead letter.
 
-        While a store or Kafka is unavailable, and after Contention, the whole batch is tried again, with exponential
-        backoff. After any other exception, each record is tried alone. A record that fails alone is copied to
-        `dead-letter`.
+        While a store or Kafka is unavailable, and after Contention, the whole batch is tried again without end, after
+        0.2 seconds at first and at most 5. After any other exception of the handler, each record is tried alone; a
+        record that fails alone is copied to `dead-letter`. No exception leaves this method.
         """
         wait_seconds = _FIRST_WAIT_SECONDS
         while True:

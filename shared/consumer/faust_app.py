@@ -17,7 +17,10 @@ _ANSWER_SECONDS = 10.0
 
 
 def create(settings: Settings, service: str) -> "faust.App":
-    """Return the app of a service. The name of its consumer group is the topic prefix and the service's name."""
+    """Return the Faust app of a service, not started. It delivers each record at least once.
+
+    The name of its consumer group is the topic prefix and the name `service`; the settings name the Kafka servers.
+    """
     port = getattr(settings, f"{service}_port")
     app = faust.App(
         f"{settings.topic_prefix}{service}",
@@ -48,7 +51,10 @@ def create(settings: Settings, service: str) -> "faust.App":
 
 
 def add_agent(app: "faust.App", topic: str, run: "Callable[[faust.Stream[bytes]], Awaitable[None]]") -> None:
-    """Make the app call `run` with the stream of a topic's raw records; `topic` is the full name."""
+    """Make the app call `run` with the stream of a topic's records, whose keys and values stay bytes.
+
+    `topic` is the full name. Call this function before the app is started.
+    """
     channel = app.topic(
         topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", allow_empty=True
     )
@@ -62,7 +68,8 @@ def add_agent(app: "faust.App", topic: str, run: "Callable[[faust.Stream[bytes]]
 async def lag(app: "faust.App") -> Mapping[str, int] | None:
     """Ask Kafka how many records the app has yet to read in the partitions assigned to it; return them by topic.
 
-    Return None if no partition is assigned, or if a partition is revoked meanwhile. Raises BrokerUnavailable.
+    Topics are by their full names. Return None if no partition is assigned, or if a partition is revoked meanwhile.
+    Raises BrokerUnavailable if Kafka does not answer within ten seconds.
     """
     partitions = app.consumer.assignment()
     if not partitions:

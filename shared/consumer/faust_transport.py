@@ -24,12 +24,15 @@ PROVEN_ON = {"faust-streaming": "0.15.3", "aiokafka": "0.14.0"}
 
 
 class FaustConsumer(driver.Consumer):  # type: ignore[misc]
-    """Faust's consumer, which seeks to the beginning of each partition that has no committed offset."""
+    """Faust's Kafka consumer, changed to seek to the beginning of each partition that has no committed offset."""
 
     logger = logging.getLogger("faust.consumer")  # below "faust", whose level shared/log.py sets
 
     async def seek_to_committed(self) -> Mapping["faust.types.TP", int]:
-        """Seek each assigned partition to its committed offset, or else to its beginning; return the offsets."""
+        """Seek each assigned partition to its committed offset, or to its beginning if there is none.
+
+        Return the committed offsets by partition; they are 0 or None where there is none.
+        """
         committed: Mapping[faust.types.TP, int] = await super().seek_to_committed()
         if uncommitted := [partition for partition, offset in committed.items() if not offset]:
             with suppress(driver.IllegalStateError):  # a partition was revoked meanwhile
@@ -38,6 +41,6 @@ class FaustConsumer(driver.Consumer):  # type: ignore[misc]
 
 
 class FaustTransport(driver.Transport):  # type: ignore[misc]
-    """Faust's transport with the consumer above."""
+    """Faust's Kafka transport, changed to use FaustConsumer as its consumer."""
 
     Consumer = FaustConsumer

@@ -11,7 +11,7 @@ STUCK_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The progress of a consumer in one topic, as last observed.
+    """The progress of a consumer in one topic, as last observed; never changed, `observed` returns a new one.
 
     `finished` is how many records the consumer has finished since its start. `moved_at` is the time, in monotonic
     seconds, at which the consumer was last observed not to stand still.
@@ -21,14 +21,15 @@ class Progress:
     moved_at: float
 
     def observed(self, finished: int, *, has_work: bool, is_waiting: bool, now: float) -> "Progress":
-        """Return the progress after another observation at `now` (monotonic seconds).
+        """Return the progress after another observation, made at `now` (monotonic seconds).
 
-        A consumer stands still if it has work and finished no record since the observation before. While it waits for a
-        store or for Kafka (`is_waiting`), it does not count as standing still.
+        `finished` is how many records are finished now, `has_work` is True if records are unread or in flight, and
+        `is_waiting` is True while a batch waits for a store or for Kafka. The consumer stands still if it has work,
+        does not wait, and has finished no record since the observation before.
         """
         stands_still = finished == self.finished and has_work and not is_waiting
         return Progress(finished, self.moved_at if stands_still else now)
 
     def is_stuck(self, now: float) -> bool:
-        """Return True if the consumer has stood still for more than STUCK_SECONDS."""
+        """Return True if at `now` (monotonic seconds) the consumer has stood still for more than STUCK_SECONDS."""
         return now - self.moved_at > STUCK_SECONDS

@@ -10,7 +10,7 @@ Handle = Callable[[Sequence[Record]], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A topic that a service reads, and the function that handles its records in batches.
+    """A topic that a service reads, and the function `handle` that handles its records in batches.
 
     `topic` is the name without the prefix. A batch has at most `batch_size` records, and at most `concurrency` batches
     are handled at the same time. A batch starts once it is full, or `gather_seconds` after its first record arrived.

@@ -18,7 +18,7 @@ Data = TypeVar("Data", bound=AnyEvent)
 
 @dataclass(frozen=True, slots=True)
 class Event(Generic[Data]):
-    """A decoded event: its data, and the id and time of its envelope."""
+    """A decoded event: the data of its CloudEvent, and the CloudEvent's id and time."""
 
     data: Data
     id: str
@@ -27,7 +27,7 @@ class Event(Generic[Data]):
 
 @dataclass(frozen=True, slots=True)
 class Undecodable:
-    """The result of decoding a record that has no event of the expected type; `reason` is a sentence for operators."""
+    """What `decode` returns for a record that holds no event of the expected type; `reason` is a text for operators."""
 
     reason: str
 
@@ -42,9 +42,9 @@ class _Envelope(BaseModel):
 
 
 def decode(value: bytes | None, expected: type[Data], received_at: datetime) -> Event[Data] | Undecodable:
-    """Return the event of the expected type in a record's value, or Undecodable with the reason. Never raises.
+    """Return the event of the type `expected` in the value of a Kafka record, or Undecodable with the reason.
 
-    An event without an id gets a random one; an event without a readable time gets `received_at`.
+    Never raises. An event without an id gets a random one; an event without a readable time gets `received_at`.
     """
     if value is None:
         return Undecodable("the value is null")
@@ -64,7 +64,10 @@ def decode(value: bytes | None, expected: type[Data], received_at: datetime) -> 
 
 
 def encode(data: AnyEvent, *, source: str, now: datetime) -> bytes:
-    """Return the event as a CloudEvent with a random id: one JSON object in UTF-8."""
+    """Return an event as a record's value: a CloudEvent with a random id and the time `now`, as JSON in UTF-8.
+
+    `source` is the name of the service that publishes it.
+    """
     return orjson.dumps(
         {
             "specversion": "1.0",
@@ -81,7 +84,7 @@ def encode(data: AnyEvent, *, source: str, now: datetime) -> bytes:
 
 
 def _moment(value: object) -> datetime | None:
-    """Return the time of an envelope; None if the time, which is optional, is missing or unreadable."""
+    """Return the optional time of a CloudEvent; None if it is missing or unreadable."""
     try:
         return parse_timestamp(value)
     except ValueError:
@@ -89,5 +92,5 @@ def _moment(value: object) -> datetime | None:
 
 
 def _reason_text(error: ValidationError) -> str:
-    """Return the errors as text, with the names of the fields but without their values, which may be secret."""
+    """Return validation errors as one text, with the fields' names but without their values, which may be secret."""
     return "; ".join(f"{'.'.join(map(str, found['loc'])) or 'event'}: {found['msg']}" for found in error.errors())

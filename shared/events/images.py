@@ -12,7 +12,11 @@ from shared.domain.priority import Priority
 
 
 class OutdatedReason(StrEnum):
-    """Why a photo needs an attempt."""
+    """Why a photo needs an attempt, as `image-outdated` says.
+
+    MISSING: there is no copy yet. CHANGED: the MLS announced a newer version. RETRY: the last attempt failed. FORCED:
+    the copy of the newest version is to be requested again or rebuilt.
+    """
 
     MISSING = "missing"
     CHANGED = "changed"
@@ -31,14 +35,15 @@ class _OfImage(BaseModel):
 
     @property
     def subject(self) -> str:
-        """The ListingKey."""
+        """The CloudEvent's subject, and the key of its Kafka record: the ListingKey."""
         return self.listing_key
 
 
 class ImageOutdated(_OfImage):
-    """A photo needs an attempt: it has no copy of its newest version, or its copy is to be requested again.
+    """The event that asks for an attempt for one photo, with its reason and priority.
 
-    A copy is requested again for a recheck, or because an operator forced it.
+    The photo has no copy of its newest version, or its copy is to be requested again or rebuilt: for a recheck, or
+    because an operator forced it.
     """
 
     TYPE: ClassVar[str] = "image-outdated.v1"
@@ -48,7 +53,10 @@ class ImageOutdated(_OfImage):
 
     @classmethod
     def of(cls, listing: Listing, photo: Photo) -> "ImageOutdated":
-        """Return the event for a photo that needs an attempt, with its priority and the reason for the attempt."""
+        """Return the event that asks for an attempt for `photo`, a photo of `listing`.
+
+        The reason and the priority are read from the photo's record.
+        """
         return cls(
             feed=listing.feed,
             listing_key=listing.key,
@@ -68,7 +76,11 @@ def _reason(photo: Photo) -> OutdatedReason:
 
 
 class VariantDownloaded(BaseModel):
-    """One variant of a copy: width and height in pixels, file size in bytes."""
+    """One variant of a copy, as `image-downloaded` lists it.
+
+    `name` is the variant's name in the settings, `url` its public URL; width and height are in pixels, `file_size` is
+    in bytes.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -80,7 +92,12 @@ class VariantDownloaded(BaseModel):
 
 
 class ImageDownloaded(_OfImage):
-    """A copy of a photo was stored and recorded. `changed` is False if the original is the same as the previous one."""
+    """The event that says that a copy of one photo was stored and recorded.
+
+    `order` is the photo's place in the listing, from 0. `url`, `content_type`, `width`, `height` (pixels) and
+    `file_size` (bytes) are those of the variant `full`; `sha256` is of the original. `changed` is False if the original
+    has the same bytes as the previous one.
+    """
 
     TYPE: ClassVar[str] = "image-downloaded.v1"
 
@@ -98,7 +115,10 @@ class ImageDownloaded(_OfImage):
 
 
 class ImageRemoved(_OfImage):
-    """The copy of a photo, or a superseded copy, was removed. `urls` are all public URLs that no longer work."""
+    """The event that says that the copy of one photo, or a superseded copy of it, was removed.
+
+    `urls` are all public URLs that no longer work.
+    """
 
     TYPE: ClassVar[str] = "image-removed.v1"
 

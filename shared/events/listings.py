@@ -6,7 +6,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class ListingSeen(BaseModel):
-    """A listing was read at the MLS, by an ingest or by the scheduler. `record` is its property record, unchanged."""
+    """The event that says that a listing was read at the MLS, by an ingest or by the scheduler.
+
+    `record` is the listing's property record as the MLS gave it; in JSON, it is the field `property`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore", validate_by_name=True, validate_by_alias=True)
     TYPE: ClassVar[str] = "listing-seen.v1"
@@ -16,5 +19,5 @@ class ListingSeen(BaseModel):
 
     @property
     def subject(self) -> str:
-        """The ListingKey as it was given; empty if it is missing."""
+        """The CloudEvent's subject, and the key of its Kafka record: the ListingKey as given, "" if it is missing."""
         return str(self.record.get("ListingKey") or "")

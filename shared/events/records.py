@@ -12,7 +12,10 @@ _FIRST_POSITION = "first_position"
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A Kafka record. `topic` is its full name, `at` its timestamp."""
+    """One Kafka record as read from a topic, with its key and value as bytes.
+
+    `topic` is the topic's full name, `at` the record's timestamp.
+    """
 
     topic: str
     partition: int
@@ -24,15 +27,19 @@ class Record:
 
     @property
     def position(self) -> Position:
-        """The record's position on its topic; for a replayed or requeued record, the position at which it was first."""
+        """The record's position on its topic; if the record was published again, the position that it had at first.
+
+        The headers of a replayed or requeued record name that position.
+        """
         first = dict(self.headers).get(_FIRST_POSITION) if self.headers else None
         return (_position(first) if first else None) or Position(self.at, self.partition, self.offset)
 
 
 def first_position_headers(position: Position) -> Headers:
-    """Return the headers that keep a record's first position when the record is published again.
+    """Return the headers that a record needs when it is published again; `position` is the one that it had at first.
 
-    With them, the record still counts as older than the records that followed it, and does not undo their changes.
+    With them, `Record.position` returns that position. The record still counts as older than the records that followed
+    it, and does not undo their changes.
     """
     return ((_FIRST_POSITION, f"{position.at.isoformat()} {position.partition} {position.offset}".encode()),)
 

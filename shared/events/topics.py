@@ -17,7 +17,10 @@ MAX_RECORD_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic of the manifest. `name` is without the prefix; records are kept for `days`."""
+    """A Kafka topic as it is to be, part of MANIFEST. `name` is without the prefix; records are kept for `days` days.
+
+    `config` has the topic's settings at the broker that other topics do not share.
+    """
 
     name: str
     partitions: int
@@ -26,7 +29,7 @@ class Topic:
 
     @property
     def full_config(self) -> dict[str, str]:
-        """All settings of the topic at the broker, by Kafka's names."""
+        """All settings of the topic at the broker, by Kafka's names: those that all topics share, and `config`."""
         return {
             "retention.ms": str(self.days * _DAY_MS),
             "cleanup.policy": "delete",

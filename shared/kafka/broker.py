@@ -14,7 +14,7 @@ from shared.kafka.clients import errors_translated
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A record to publish; `topic` is the full name."""
+    """A Kafka record to publish; `topic` is the topic's full name."""
 
     topic: str
     key: bytes | None
@@ -23,7 +23,10 @@ class Outgoing:
 
 
 class Broker:
-    """The producer of a process. It connects at the first call."""
+    """Publishes records to Kafka for one process. It connects to the servers `bootstrap` at the first call.
+
+    Call `close` at the end.
+    """
 
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
@@ -31,7 +34,7 @@ class Broker:
         self._starting = asyncio.Lock()
 
     async def publish(self, records: Iterable[Outgoing]) -> None:
-        """Publish the records in order, and return once Kafka has stored them all.
+        """Publish records to Kafka in order, and return once Kafka has stored them all.
 
         Raises BrokerUnavailable; some of the records may be stored all the same.
         """
@@ -41,7 +44,7 @@ class Broker:
             await asyncio.gather(*stored)
 
     async def ping(self) -> None:
-        """Raise BrokerUnavailable if Kafka does not answer within three seconds."""
+        """Raise BrokerUnavailable if Kafka does not answer within three seconds; otherwise do nothing."""
         with errors_translated():
             producer = await self._connected_producer()
             async with asyncio.timeout(3):
@@ -67,7 +70,10 @@ class Broker:
             return self._producer
 
     async def close(self) -> None:
-        """Send the buffered records and disconnect. Raises BrokerUnavailable."""
+        """Send the buffered records to Kafka and disconnect; do nothing if never connected.
+
+        Raises BrokerUnavailable.
+        """
         if self._producer is not None:
             with errors_translated():
                 await self._producer.stop()

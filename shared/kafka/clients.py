@@ -13,12 +13,16 @@ CREATE_HINT = "create what is missing with: imagectl init"
 
 
 class BrokerUnavailable(Exception):
-    """Kafka could not be reached, or refused a request; the same call may succeed later."""
+    """Raised if Kafka could not be reached, or refused a request. The same call may succeed later."""
 
 
 @asynccontextmanager
 async def connected_reader(bootstrap: str) -> AsyncIterator[AIOKafkaConsumer]:
-    """Yield a started consumer that is in no group and has no partitions assigned. Raises BrokerUnavailable."""
+    """Yield a started Kafka consumer that is in no consumer group and has no partitions assigned.
+
+    It is stopped when the context ends. Raises BrokerUnavailable, also in place of aiokafka's exceptions inside the
+    context.
+    """
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap,
         retry_backoff_ms=20,
@@ -36,7 +40,10 @@ async def connected_reader(bootstrap: str) -> AsyncIterator[AIOKafkaConsumer]:
 
 @asynccontextmanager
 async def connected_admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
-    """Yield a started client for topics and groups. Raises BrokerUnavailable."""
+    """Yield a started Kafka client that manages topics and consumer groups; it is closed when the context ends.
+
+    Raises BrokerUnavailable, also in place of aiokafka's exceptions inside the context.
+    """
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=10_000)
     with errors_translated():
         try:

@@ -21,7 +21,7 @@ from shared.kafka.clients import (
 
 @dataclass(frozen=True, slots=True)
 class OffsetRange:
-    """The records of one partition from the offset `start` to the offset before `end`."""
+    """The records of one partition of a topic, from the offset `start` to before the offset `end`."""
 
     partition: int
     start: int
@@ -31,10 +31,10 @@ class OffsetRange:
 async def offset_ranges(
     bootstrap: str, topic: str, since: datetime | None, until: datetime | None
 ) -> list[OffsetRange]:
-    """Return for each partition the range of the records with timestamps from `since` to before `until`.
+    """Return, for each partition of a topic, the range of the records with timestamps from `since` to before `until`.
 
-    `since` None stands for the beginning of the topic, `until` None for its end at this moment. Empty ranges are left
-    out. Raises BrokerUnavailable.
+    `topic` is the full name. `since` None stands for the beginning of the topic, `until` None for its end at this
+    moment. Partitions without such records are left out. Raises BrokerUnavailable.
     """
     async with _offset_reader(bootstrap, [topic]) as (consumer, partitions):
         begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
@@ -54,9 +54,9 @@ async def _offsets_at(
     default: Mapping[TopicPartition, int],
     ends: Mapping[TopicPartition, int],
 ) -> Mapping[TopicPartition, int]:
-    """Return the offset of each partition's first record with the timestamp `at` or later; `default` if `at` is None.
+    """Return, by partition, the offset of the first record with the timestamp `at` or later; `default` if `at` is None.
 
-    For a partition without such a record, return its end.
+    For a partition without such a record, return its end, as `ends` has it.
     """
     if at is None:
         return default
@@ -65,9 +65,10 @@ async def _offsets_at(
 
 
 async def read(bootstrap: str, topic: str, ranges: Sequence[OffsetRange]) -> AsyncIterator[Sequence[Record]]:
-    """Yield the records of a topic in these ranges, in batches. The records of a partition keep their order.
+    """Yield the records of a topic in these ranges, in batches of one partition's records, and end after the last.
 
-    A batch has records of one partition. Raises BrokerUnavailable.
+    `topic` is the full name. The records of a partition keep their order; the partitions have no order. Raises
+    BrokerUnavailable.
     """
     if not ranges:
         return
@@ -86,9 +87,10 @@ async def read(bootstrap: str, topic: str, ranges: Sequence[OffsetRange]) -> Asy
 
 @asynccontextmanager
 async def follow(bootstrap: str, topics: Sequence[str]) -> AsyncIterator[AsyncIterator[Record]]:
-    """Yield an iterator over the records that are published to the topics from now on, without end.
+    """Yield an iterator over the records that are published to the topics from now on; it never ends.
 
-    The reader is in no consumer group: each process that follows a topic gets all records. Raises BrokerUnavailable.
+    `topics` are full names. The reader is in no consumer group, so each process that follows a topic gets all its
+    records. Raises BrokerUnavailable, also while the iterator is read.
     """
     consumer = AIOKafkaConsumer(
         *topics, bootstrap_servers=bootstrap, auto_offset_reset="latest", enable_auto_commit=False
@@ -114,9 +116,9 @@ def _record(message: ConsumerRecord) -> Record:
 
 
 async def lag_of_groups(bootstrap: str, topics_by_group: Mapping[str, Sequence[str]]) -> dict[str, dict[str, int]]:
-    """Return how many records of each topic each consumer group has not committed yet, by group and topic.
+    """Return how many records each consumer group has yet to commit in each of its topics, by group and topic.
 
-    Raises BrokerUnavailable.
+    `topics_by_group` has the full names of the topics that each group reads. Raises BrokerUnavailable.
     """
     async with connected_admin(bootstrap) as admin:
         committed = {group: await _committed(admin, group) for group in topics_by_group}
@@ -141,7 +143,10 @@ async def _committed(admin: AIOKafkaAdminClient, group: str) -> dict[TopicPartit
 
 
 async def oldest_record_at(bootstrap: str, topic: str) -> datetime | None:
-    """Return the timestamp of a topic's oldest record; None if the topic is empty. Raises BrokerUnavailable."""
+    """Return the timestamp of the oldest record that Kafka still has of a topic; None if the topic is empty.
+
+    `topic` is the full name. Raises BrokerUnavailable.
+    """
     async with _offset_reader(bootstrap, [topic]) as (consumer, partitions):
         found = await consumer.offsets_for_times(dict.fromkeys(partitions, 0))
     timestamps = [first.timestamp for first in found.values() if first]
@@ -152,11 +157,10 @@ async def oldest_record_at(bootstrap: str, topic: str) -> datetime | None:
 async def _offset_reader(
     bootstrap: str, topics: Iterable[str]
 ) -> AsyncIterator[tuple[AIOKafkaConsumer, Sequence[TopicPartition]]]:
-    """Yield a consumer for queries of offsets, and all partitions of the topics.
+    """Yield a Kafka consumer for queries of offsets, and all partitions of the topics, which are not assigned to it.
 
-    The partitions are not assigned to the consumer. Otherwise it would fetch megabytes of records that nobody reads,
-    and answer a query only after a fetch has waited half a second for more records. Raises BrokerUnavailable, also if a
-    topic does not exist.
+    Otherwise the consumer would fetch megabytes of records that nobody reads, and answer a query only after a fetch has
+    waited half a second for more records. Raises BrokerUnavailable, also if a topic does not exist.
     """
     async with connected_admin(bootstrap) as admin:
         described = await admin.describe_topics(list(topics))

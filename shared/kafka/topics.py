@@ -14,16 +14,20 @@ _MAX_REPLICAS = 3
 
 
 async def missing_topics(bootstrap: str, names: Sequence[str]) -> list[str]:
-    """Return the names of the topics that do not exist; all names are full names. Raises BrokerUnavailable."""
+    """Return those of the topics' full names `names` that Kafka does not have, in their order; empty if it has all.
+
+    Raises BrokerUnavailable.
+    """
     async with connected_admin(bootstrap) as admin:
         existing = set(await admin.list_topics())
     return [name for name in names if name not in existing]
 
 
 async def apply_topics(bootstrap: str, prefix: str, manifest: Sequence[Topic]) -> dict[str, str]:
-    """Create the missing topics of the manifest, and set the configuration of all its topics.
+    """Create the missing topics of `manifest` in Kafka, and set the configuration of all its topics.
 
-    Return "created" or, for a topic that existed, "unchanged", by full name. Raises BrokerUnavailable.
+    `prefix` comes before each topic's name. Return, by full name, "created", or "unchanged" for a topic that existed,
+    even if its configuration was changed. Raises BrokerUnavailable.
     """
     async with connected_admin(bootstrap) as admin:
         existing = set(await admin.list_topics())
@@ -53,9 +57,9 @@ async def _create(admin: AIOKafkaAdminClient, name: str, topic: Topic, replicas:
 
 
 async def topic_differences(bootstrap: str, prefix: str, manifest: Sequence[Topic]) -> dict[str, list[str]]:
-    """Return a sentence for each difference between a topic and the manifest, by the topic's full name.
+    """Return, by full name, a list of sentences about how each topic in Kafka differs from `manifest`.
 
-    A topic without differences has an empty list. Raises BrokerUnavailable.
+    `prefix` comes before each topic's name. The list of a topic without differences is empty. Raises BrokerUnavailable.
     """
     topics = {f"{prefix}{topic.name}": topic for topic in manifest}
     async with connected_admin(bootstrap) as admin:

@@ -29,9 +29,9 @@ _CLOSE_TIMEOUT_SECONDS = 0.5
 async def connect(uri: str, database: str, call_seconds: float = _CALL_SECONDS) -> AsyncIterator[Database]:
     """Open the MongoDB database named `database` at `uri`, and close the connection when the context ends.
 
-    A call to the database fails after `call_seconds`, or after 3 seconds if no server can be reached. Callers that
-    build indexes pass a longer time, since that takes minutes with millions of images. Nothing is raised here if no
-    server answers.
+    The server is not contacted before the first call. A call fails with StoreUnavailable inside `translated()`: after
+    `call_seconds`, or after 3 seconds if no server can be reached. Callers that build indexes pass a longer time, since
+    that takes minutes with millions of images.
     """
     client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(uri, **_options(call_seconds))
     try:
