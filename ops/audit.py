@@ -37,7 +37,10 @@ class Audited:
 
 
 class Repair:
-    """Repairs the findings of an audit."""
+    """Repairs the findings of an audit: calling it once for each step's findings writes listings and deletes objects.
+
+    The listings are in MongoDB, the objects in the object storage; `clock` returns the time now.
+    """
 
     def __init__(self, listings: ListingRecords, objects: Objects, clock: Clock) -> None:
         self._listings = listings
@@ -47,7 +50,11 @@ class Repair:
         """The number of listings that others changed before each attempt to write them."""
 
     async def __call__(self, findings: Sequence[Finding], audited: Audited) -> None:
-        """Make photos with lost objects due and delete orphans; count both in `audited`. Raises StoreUnavailable."""
+        """Make photos with lost objects due, delete orphans, and add the numbers of both to `audited`.
+
+        A listing that others change before each attempt to write it adds one to `not_repaired`. Raises
+        StoreUnavailable.
+        """
         by_listing: dict[ListingId, list[Finding]] = {}
         for finding in findings:
             by_listing.setdefault((finding.feed, finding.listing_key), []).append(finding)
@@ -58,7 +65,7 @@ class Repair:
                 self.not_repaired += 1
 
     async def _repair(self, listing_id: ListingId, findings: Sequence[Finding], audited: Audited) -> None:
-        """Repair the findings of one listing, and count the repairs in `audited`.
+        """Repair the findings of one listing in MongoDB and the object storage, and add the repairs to `audited`.
 
         The listing is read again, because its record may have changed since the audit read it. Raises Contention and
         StoreUnavailable.
@@ -80,7 +87,10 @@ class Repair:
                     audited.due_again += _changed_photos(listing, repaired)
 
     async def _remove_orphans(self, listing_id: ListingId, orphans: Sequence[Finding]) -> set[str]:
-        """Delete the orphans that the record still does not name, and return the keys that were deleted."""
+        """Delete the orphans that the listing's record still does not name, and return the keys that were deleted.
+
+        Raises StoreUnavailable.
+        """
         listing = await self._listings.get(*listing_id) if orphans else None
         keys = {orphan.key for orphan in orphans}
         if listing:
@@ -94,10 +104,11 @@ class Repair:
 async def run(
     walk: Walk, repair: Repair | None, on_progress: Callable[[Audited], object] = lambda _: None
 ) -> Audited:  # fmt: skip
-    """Audit all that the walk covers, repair the findings if `repair` is given, and return the counts.
+    """Audit all that the walk covers, repair the findings if `repair` is given, and return what was found and repaired.
 
-    `on_progress` gets the counts after each step. Raises StoreUnavailable; and Contention, after the last step, if
-    others kept changing a listing, so that its repair could not be written.
+    `walk` reads the listings and objects step by step. `on_progress` is called after each step with the counts so far.
+    Raises StoreUnavailable; and Contention, after the last step, if others kept changing a listing, so that its repair
+    could not be written.
     """
     audited, cursor, unrepaired = Audited(), walk.start, list[Finding]()
     while cursor:
@@ -126,7 +137,7 @@ def repair_listing(listing: Listing, lost: set[str], now: datetime) -> Listing |
 
     `lost` has the keys of the lost objects. If the original is left, the photo is rebuilt from it; if the variants are
     left, they are served until the photo is downloaded again; with neither, the photo has no copy. Hidden listings and
-    claimed photos are left alone.
+    photos that are claimed at the time `now` are left alone.
     """
     if not listing.is_displayed:
         return None
@@ -140,9 +151,10 @@ def repair_listing(listing: Listing, lost: set[str], now: datetime) -> Listing |
 
 
 def _repair_photo(photo: Photo, lost: set[str], now: datetime) -> tuple[Photo, Discard | None]:
-    """Return the repaired photo, and a discard of its copy's objects if the photo loses its copy, else None.
+    """Return the photo as its repair makes it, and a discard if the photo loses its copy, else None.
 
-    The photo loses its copy if the original and a variant are lost. A photo that needs no repair is returned itself.
+    `lost` has the keys of the lost objects. The photo loses its copy if the original and a variant are lost; the
+    discard then names the copy's objects. A photo that needs no repair is returned itself.
     """
     copy = photo.copy
     if copy is None or photo.is_claimed(now):
@@ -161,13 +173,19 @@ def _changed_photos(before: Listing, after: Listing) -> int:
 
 
 def _changed_originals(before: Listing, after: Listing) -> set[str]:
-    """Return the keys of the originals that the changed photos had before the repair."""
+    """Return the keys of the originals that the photos which the repair changed had before it.
+
+    `before` and `after` are one listing before and after its repair.
+    """
     pairs = zip(before.photos, after.photos, strict=True)
     return {former.copy.original_key for former, photo in pairs if former is not photo and former.copy}
 
 
 def in_words(audited: Audited) -> Iterable[str]:
-    """Yield lines for an operator: how much was read, the first twenty findings, and the number of each kind."""
+    """Yield lines for an operator about what an audit read and found. Pure.
+
+    They say how much was read, then name the first twenty findings, then count the findings of each kind.
+    """
     yield f"{counted(audited.listings, 'listing')} and {counted(audited.objects, 'object')} looked at"
     for finding in audited.findings[:20]:
         bucket = Bucket.ORIGINALS if finding.is_original else Bucket.PUBLIC

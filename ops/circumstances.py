@@ -26,13 +26,19 @@ _TIMEOUT_SECONDS = 4.0
 
 
 def explain_feed(feed: Feed, use: BudgetUse) -> Sequence[str]:
-    """Return a line for each suspension of a feed, and for each window whose share for routine photos is used up."""
+    """Return a line for each suspension of a feed, and for each window whose share for routine photos is used up. Pure.
+
+    `use` is how much of the feed's origin budget is used. The result is empty if the feed may send requests.
+    """
     suspensions = [f"the feed {feed.name} is silent: {suspension.in_words()}" for suspension in use.suspensions]
     return suspensions + explain_used_windows(feed, use)
 
 
 def explain_used_windows(feed: Feed, use: BudgetUse) -> list[str]:
-    """Return a line for each window of a feed whose share for routine photos is used up."""
+    """Return a line for each hour or day window of a feed whose share for routine photos is used up. Pure.
+
+    `use` is how much of the feed's origin budget is used. The result is empty if every window has capacity left.
+    """
     lines = list[str]()
     for window in use.windows:
         if window.name != "second" and not window.remaining_for_routine:
@@ -43,9 +49,10 @@ def explain_used_windows(feed: Feed, use: BudgetUse) -> list[str]:
 
 
 async def explain_dead_letters(settings: Settings, stores: Stores, listing_key: str, now: datetime) -> Sequence[str]:
-    """Return a line for each dead letter that names the listing; if Kafka does not answer, one line with the error.
+    """Return a line for each dead letter that names the listing and is not handled.
 
-    Raises StoreUnavailable.
+    If Kafka does not answer, the only line says so with the error. `now` is what the lines' times are compared with.
+    Raises StoreUnavailable if MongoDB does not answer.
     """
     try:
         return await _dead_letters_naming(settings, stores, listing_key, now)
@@ -56,7 +63,10 @@ async def explain_dead_letters(settings: Settings, stores: Stores, listing_key: 
 async def _dead_letters_naming(
     settings: Settings, stores: Stores, listing_key: str, now: datetime
 ) -> Sequence[str]:  # fmt: skip
-    """Return a line for each dead letter that names the listing. Raises BrokerUnavailable and StoreUnavailable."""
+    """Return a line for each dead letter that names the listing and is not handled; no line if the topic is empty.
+
+    Raises BrokerUnavailable, also if Kafka does not answer within four seconds, and StoreUnavailable.
+    """
     try:
         async with asyncio.timeout(_TIMEOUT_SECONDS):
             oldest = await kafka.oldest_record_at(settings.kafka, settings.topic(DEAD_LETTER))
@@ -74,9 +84,10 @@ async def _dead_letters_naming(
 async def explain_unknown(
     settings: Settings, feeds: Mapping[str, Feed], stores: Stores, text: str, now: datetime
 ) -> Sequence[str]:
-    """Return the lines about a ListingKey, an image id or a URL under which nothing is recorded.
+    """Return the lines about a ListingKey, an image id or a URL, which is `text`, under which nothing is recorded.
 
-    They say what to check, which dead letters contain the text, and which feeds are suspended. Raises StoreUnavailable.
+    They say what to check, which dead letters contain the text, and which feeds are suspended or have used up a window.
+    A line says so if Kafka does not answer. Raises StoreUnavailable if MongoDB does not answer.
     """
     lines = ["nothing is recorded under this ListingKey, image id or URL"]
     try:
@@ -91,7 +102,7 @@ async def explain_unknown(
 
 
 def what_to_check(text: str, unread: int, *, is_named: bool) -> Iterator[str]:
-    """Yield lines that say what to check if nothing is recorded under a ListingKey, an image id or a URL. Pure.
+    """Yield lines that say what to check if nothing is recorded under `text`: a ListingKey, an image id or a URL. Pure.
 
     `unread` is the number of `listing-seen` records that are not read yet; `is_named` is True if a dead letter contains
     the text.

@@ -17,7 +17,10 @@ _REASONS = {
 
 
 def describe_listing(listing: Listing, removals: Sequence[Removal]) -> Iterator[str]:
-    """Yield the lines about a listing: the copies held of it now, then its removals, oldest first."""
+    """Yield the lines about a listing: the copies held of it now, the images being removed, then its removals. Pure.
+
+    `removals` is the evidence of what was removed of this listing; its lines come in the order given.
+    """
     copies = sum(photo.copy is not None for photo in listing.photos)
     if listing.hidden is None:
         photos = counted(len(listing.photos), "photo")
@@ -39,7 +42,7 @@ def describe_listing(listing: Listing, removals: Sequence[Removal]) -> Iterator[
 
 
 def describe_removal(removal: Removal) -> str:
-    """Return one line with all that the evidence of a removal holds."""
+    """Return one line of text with all that the evidence of one image's removal holds. Pure."""
     off_market = f"; by the MLS at {_at(removal.off_market_at)}" if removal.off_market_at else ""
     status = f", status {removal.mls_status}" if removal.mls_status else ""
     remained = f"{', '.join(removal.remained)} could not be deleted" if removal.remained else "nothing remained"

@@ -13,7 +13,11 @@ _LOCAL_SETTINGS = {"kafka", "mongo", "s3_endpoint", "feeds", "host", "log_level"
 
 
 def to_json(settings: Settings, feeds: Mapping[str, Feed]) -> dict[str, dict[str, Any]]:
-    """Return what `config --json` prints: `settings` by the names of their variables, and `feeds` by name. Pure."""
+    """Return the settings and rules in force as `config --json` prints them, with the secrets hidden. Pure.
+
+    Under `settings` are the values by the names of their environment variables, under `feeds` each feed's table by
+    name.
+    """
     values = {_variable(name): _plain(value) for name, value in settings}
     values["IMAGES_VARIANTS"] = ",".join(map(str, settings.variants))
     return {"settings": values, "feeds": {feed.name: _rules(feed) for feed in feeds.values()}}
@@ -22,7 +26,8 @@ def to_json(settings: Settings, feeds: Mapping[str, Feed]) -> dict[str, dict[str
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
     """Return the names of settings and feeds on which two processes of one system differ, but should not. Pure.
 
-    Both are the results of `to_json`.
+    `ours` and `theirs` are the results of `to_json` in the two processes. A feed is named `feeds.NAME`. Settings that
+    may differ, such as ports and addresses, are not compared.
     """
     names = [name for name in Settings.model_fields if name not in _LOCAL_SETTINGS and not name.endswith("_port")]
     variables = map(_variable, names)
@@ -36,13 +41,19 @@ def _variable(name: str) -> str:
 
 
 def _rules(feed: Feed) -> dict[str, Any]:
-    """Return a feed's table of feeds.toml. The values of its headers are hidden, because a header may hold a key."""
+    """Return a feed's table of feeds.toml, without its name, in JSON's types.
+
+    The values of its headers are asterisks, because a header may hold a key.
+    """
     hidden = dataclasses.replace(feed, headers=dict.fromkeys(feed.headers, _HIDDEN))
     return {key: _plain(value) for key, value in dataclasses.asdict(hidden).items() if key != "name"}
 
 
 def _plain(value: Any) -> Any:
-    """Return a value in JSON's types; a value of another type as its text, which is asterisks for a secret."""
+    """Return a value in JSON's types.
+
+    A value of a type that JSON lacks becomes its text, which is asterisks for a secret.
+    """
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, tuple):

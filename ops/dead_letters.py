@@ -27,7 +27,7 @@ _MAX_TEXT_BYTES = 20_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceRecord:
-    """The record that became a dead letter: its full topic name, partition and offset."""
+    """Names the record that became a dead letter, by its full topic name (with the prefix), partition and offset."""
 
     topic: str
     partition: int
@@ -36,7 +36,11 @@ class SourceRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
-    """One dead letter, with the key and value of its source record. `source` is None if the headers do not name it."""
+    """One dead letter, with the key and value of its source record, which is the record that could not be understood.
+
+    `place` is the dead letter's own place on the topic `dead-letter`, `service` the service that wrote it. `source` is
+    None if the headers do not name the source record.
+    """
 
     place: RecordPlace
     reason: str
@@ -46,7 +50,10 @@ class DeadLetter:
     value: bytes | None
 
     def names(self, listing_key: str) -> bool:
-        """Return True if the ListingKey is the dead letter's key, or is in its value as a JSON string."""
+        """Return True if this dead letter is about the listing with the ListingKey `listing_key`, of whichever feed.
+
+        It is if its record key is the ListingKey, or its value contains the ListingKey as a JSON string, at any place.
+        """
         if self.key == listing_key.encode():
             return True
         return self.value is not None and orjson.dumps(listing_key) in self.value
@@ -58,9 +65,10 @@ GroupKey = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Dead letters that one service wrote for one reason; `dead-letters list --json` prints these names.
+    """Counts the dead letters that one service wrote for one reason about records of one topic.
 
-    Reasons that differ only in their numbers make one group, whose reason has `#` in place of each number.
+    Reasons that differ only in their numbers make one group, whose reason has `#` in place of each number. `topic` is
+    the source records' full topic name. `dead-letters list --json` prints the names of these fields.
     """
 
     reason: str
@@ -75,14 +83,20 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetterFilter:
-    """Selects the dead letters that fit all filters given; without any, all of them."""
+    """Selects dead letters by offset, reason and service: those that fit all conditions.
+
+    An empty condition fits all.
+    """
 
     offsets: frozenset[int] = frozenset()
     reason: str = ""
     service: str = ""
 
     def selects(self, letter: DeadLetter) -> bool:
-        """Return True if the dead letter fits all filters. A reason fits if it contains the filter's, ignoring case."""
+        """Return True if the dead letter fits all conditions of this filter.
+
+        A reason fits if it contains the filter's reason, ignoring case; a service fits if it is the same.
+        """
         return (
             (not self.offsets or letter.place.offset in self.offsets)
             and self.reason.casefold() in letter.reason.casefold()
@@ -92,7 +106,7 @@ class DeadLetterFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requeued:
-    """What a requeue did: how many records it sent, and how many dead letters it marked as handled."""
+    """Counts what a requeue did, or would do: records that were sent, and dead letters that were marked as handled."""
 
     sent: int = 0
     marked: int = 0
@@ -101,9 +115,10 @@ class Requeued:
 
 
 def read(record: Record) -> DeadLetter:
-    """Return a record of the topic `dead-letter` as a dead letter. Pure.
+    """Return a record of the topic `dead-letter` as a DeadLetter. Pure.
 
-    Without their headers, the reason is `no reason given`, the service is `unknown`, and `source` is None.
+    If the record lacks the headers that say so, the reason is `no reason given`, the service is `unknown`, and `source`
+    is None.
     """
     headers = {name: value.decode("utf-8", "replace") for name, value in record.headers}
     try:
@@ -125,12 +140,15 @@ def read(record: Record) -> DeadLetter:
 
 
 def group_key(letter: DeadLetter) -> GroupKey:
-    """Return the key of the group that a dead letter belongs to. Pure."""
+    """Return the key of the group that a dead letter belongs to: reason, service and source topic. Pure.
+
+    The reason has `#` in place of each number; the topic is `unknown` if the dead letter names no source record.
+    """
     return _DIGITS.sub("#", letter.reason), letter.service, letter.source.topic if letter.source else "unknown"
 
 
 def add_to_group(groups: dict[GroupKey, Group], letter: DeadLetter) -> None:
-    """Add a dead letter to its group in `groups`; begin the group if there is none."""
+    """Count a dead letter in its group in `groups`, which is changed; begin the group if there is none."""
     key, at = group_key(letter), letter.place.at
     general_reason, service, topic = key
     group = groups.get(key)
@@ -148,7 +166,8 @@ def add_to_group(groups: dict[GroupKey, Group], letter: DeadLetter) -> None:
 def to_json(letter: DeadLetter) -> dict[str, Any]:
     """Return all facts of a dead letter as `dead-letters show --json` prints them, its value decoded if possible. Pure.
 
-    A value that is no JSON is a text, or its bytes in base64; only the first 20,000 bytes of it are kept.
+    A value that is no JSON is a text, or its bytes in base64 if they are no UTF-8; only the first 20,000 bytes of such
+    a value are kept.
     """
     source = letter.source
     return {
@@ -184,9 +203,9 @@ def _as_text(raw: bytes | None) -> str | None:
 
 
 async def unhandled(settings: Settings, handled: HandledDeadLetters) -> AsyncIterator[Sequence[DeadLetter]]:
-    """Yield the dead letters that are not handled, oldest first, batch by batch.
+    """Read the topic `dead-letter` once, and yield the dead letters that are not handled, batch by batch.
 
-    Raises BrokerUnavailable and StoreUnavailable.
+    Each partition's are yielded oldest first; a batch may be empty. Raises BrokerUnavailable and StoreUnavailable.
     """
     topic = settings.topic(DEAD_LETTER)
     oldest = await kafka.oldest_record_at(settings.kafka, topic)
@@ -198,7 +217,10 @@ async def unhandled(settings: Settings, handled: HandledDeadLetters) -> AsyncIte
 
 
 async def count(settings: Settings, handled: HandledDeadLetters) -> int:
-    """Return how many dead letters are not handled. Raises BrokerUnavailable and StoreUnavailable."""
+    """Return how many dead letters on the topic `dead-letter` are not handled, without reading them.
+
+    Raises BrokerUnavailable and StoreUnavailable.
+    """
     topic = settings.topic(DEAD_LETTER)
     oldest = await kafka.oldest_record_at(settings.kafka, topic)
     if oldest is None:
@@ -213,7 +235,7 @@ def _has(offsets: OffsetRange, place: RecordPlace) -> bool:
 
 
 async def groups(settings: Settings, handled: HandledDeadLetters) -> Sequence[Group]:
-    """Return the dead letters that are not handled in groups, the largest first.
+    """Read all dead letters that are not handled, and return them counted in groups, the largest group first.
 
     Raises BrokerUnavailable and StoreUnavailable.
     """
@@ -225,7 +247,10 @@ async def groups(settings: Settings, handled: HandledDeadLetters) -> Sequence[Gr
 
 
 async def at_offset(settings: Settings, offset: int) -> DeadLetter | None:
-    """Return the dead letter at an offset, handled or not; None if there is none. Raises BrokerUnavailable."""
+    """Return the dead letter at an offset of the topic `dead-letter`, handled or not; None if Kafka holds none there.
+
+    Raises BrokerUnavailable.
+    """
     topic = settings.topic(DEAD_LETTER)
     for offsets in await kafka.offset_ranges(settings.kafka, topic, None, None):
         if offsets.start <= offset < offsets.end:
@@ -236,7 +261,7 @@ async def at_offset(settings: Settings, offset: int) -> DeadLetter | None:
 
 
 async def naming(settings: Settings, handled: HandledDeadLetters, listing_key: str) -> Sequence[DeadLetter]:
-    """Return the dead letters that name a listing and are not handled.
+    """Return the dead letters that are not handled and whose key or value names the ListingKey `listing_key`.
 
     Raises BrokerUnavailable and StoreUnavailable.
     """
@@ -254,11 +279,12 @@ async def requeue(
     dry_run: bool,
     on_progress: Callable[[int], object] = lambda _: None,
 ) -> Requeued:
-    """Send the source records of the selected dead letters to their topics again, value and key unchanged.
+    """Send the source records of the selected dead letters to their topics again, and return the counts.
 
-    Each service that reads a topic writes a dead letter of its own: a record is sent once, and all its dead letters are
-    marked as handled. An interrupted requeue can be run again; a record that is sent twice does no harm. `on_progress`
-    gets the number of records sent. Raises BrokerUnavailable and StoreUnavailable.
+    Value and key are unchanged. Each service that reads a topic writes a dead letter of its own: a record is sent once,
+    and all its dead letters are marked as handled. A dry run sends and marks nothing, and counts the same. An
+    interrupted requeue can be run again; a record that is sent twice does no harm. `on_progress` is called with the
+    number of records sent so far. Raises BrokerUnavailable and StoreUnavailable.
     """
     sources, refused = await _sources(settings, handled, selected)
     sent, marked = set[SourceRecord](), 0
@@ -275,9 +301,10 @@ async def requeue(
 
 
 def _source_record(source: SourceRecord, letter: DeadLetter) -> Outgoing:
-    """Return the source record to publish again, with its key, its value and a header that names its first position.
+    """Return a dead letter's source record to publish again: its topic, key, value, and headers of its first position.
 
-    Its first time is taken to be that of the dead letter, which was written when the source record was read.
+    The first position is that of `source`. Its time is taken to be that of the dead letter, which was written when the
+    source record was read.
     """
     position = Position(letter.place.at, source.partition, source.offset)
     return Outgoing(source.topic, letter.key, letter.value, first_position_headers(position))
@@ -286,7 +313,10 @@ def _source_record(source: SourceRecord, letter: DeadLetter) -> Outgoing:
 async def _sources(
     settings: Settings, handled: HandledDeadLetters, selected: DeadLetterFilter
 ) -> tuple[set[SourceRecord], Counter[str]]:
-    """Return the source records of the selected dead letters, and how many dead letters cannot be sent, by reason."""
+    """Return the source records of the selected dead letters, and how many of these letters cannot be sent, by reason.
+
+    Only dead letters that are not handled are read. Raises BrokerUnavailable and StoreUnavailable.
+    """
     topics = {settings.topic(topic.name) for topic in MANIFEST if topic.name != DEAD_LETTER}
     sources, refused = set[SourceRecord](), Counter[str]()
     async for letters in unhandled(settings, handled):
@@ -301,9 +331,9 @@ async def _sources(
 
 
 async def drop(settings: Settings, handled: HandledDeadLetters, selected: DeadLetterFilter, *, dry_run: bool) -> int:
-    """Mark the selected dead letters as handled without sending them; return how many.
+    """Mark the selected dead letters as handled in MongoDB without sending their records; return how many they are.
 
-    Raises BrokerUnavailable and StoreUnavailable.
+    A dry run only counts. Raises BrokerUnavailable and StoreUnavailable.
     """
     dropped = 0
     async for letters in unhandled(settings, handled):

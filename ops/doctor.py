@@ -31,7 +31,7 @@ _TIMEOUT = aiohttp.ClientTimeout(total=6)
 
 
 class State(StrEnum):
-    """How a check ended."""
+    """How one check of the doctor ended: without a fault, with a fault, or without an answer."""
 
     OK = "ok"
     FAULT = "fault"
@@ -40,7 +40,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """The result of one check: what was checked, what was found, and what to do about a fault."""
+    """The result of one check: what was checked, how it ended, what was found, and what to do about a fault."""
 
     what: str
     state: State
@@ -48,12 +48,16 @@ class CheckResult:
     advice: str = ""
 
     def to_json(self) -> dict[str, str]:
-        """Return the result as `doctor --json` prints it."""
+        """Return this result as `doctor --json` prints it: `what`, `state`, `said` (the message) and `advice`."""
         return {"what": self.what, "state": self.state, "said": self.message, "advice": self.advice}
 
 
 async def examine(settings: Settings, feeds: Mapping[str, Feed]) -> AsyncIterator[CheckResult]:
-    """Run all checks one after the other and yield their results; a server that does not answer is a result too."""
+    """Check the whole system, one check after the other, and yield each result.
+
+    The checks are of tokens and variables, then of Kafka, MongoDB and S3, then of the services and the desk. A server
+    that does not answer is a result too, and raises nothing.
+    """
     for result in (*check_tokens(settings, feeds), *check_variables(unknown_variables(feeds))):
         yield result
     checks: Sequence[tuple[str, Callable[[Settings], Awaitable[Sequence[CheckResult]]], str]] = (
@@ -75,7 +79,10 @@ async def examine(settings: Settings, feeds: Mapping[str, Feed]) -> AsyncIterato
 
 
 def check_tokens(settings: Settings, feeds: Mapping[str, Feed]) -> Sequence[CheckResult]:
-    """Return a fault for each token that a feed names and the environment lacks; one OK if no token is missing."""
+    """Return a fault for each token whose variable a feed names and the environment lacks.
+
+    If none is missing, the only result is OK, with the names of the feeds.
+    """
     named = [(feed, name) for feed in feeds.values() for name in (feed.token_env, feed.reso_token_env) if name]
     message = "its token is not set, so the origin will refuse"
     missing = [
@@ -87,9 +94,9 @@ def check_tokens(settings: Settings, feeds: Mapping[str, Feed]) -> Sequence[Chec
 
 
 def check_variables(unknown: Mapping[str, str]) -> Sequence[CheckResult]:
-    """Return a fault for each variable that looks like a setting but is not a setting. Pure.
+    """Return a fault for each environment variable that looks like a setting but is not a setting. Pure.
 
-    `unknown` maps the variables to the setting that is probably meant, or to "" if no setting is similar.
+    `unknown` maps each such variable to the setting that is probably meant, or to "" if no setting is similar.
     """
     return [
         CheckResult(
@@ -100,9 +107,10 @@ def check_variables(unknown: Mapping[str, str]) -> Sequence[CheckResult]:
 
 
 def check_displayed_feeds(feeds: Collection[str], displayed: Mapping[str, int]) -> Sequence[CheckResult]:
-    """Return a fault for each feed that displays listings but is not in feeds.toml. Pure.
+    """Return a fault for each feed that has displayed listings but is not in feeds.toml. Pure.
 
-    `displayed` is the number of displayed listings of each recorded feed.
+    `feeds` are the names in feeds.toml. `displayed` maps each recorded feed to the number of its displayed listings.
+    The result is empty if there is no such feed.
     """
     message = (
         "{} of its listings are displayed, but it is not in feeds.toml: nothing of it is fetched, swept or audited"
@@ -116,7 +124,10 @@ def check_displayed_feeds(feeds: Collection[str], displayed: Mapping[str, int]) 
 
 
 async def _check_kafka(settings: Settings) -> Sequence[CheckResult]:
-    """Check the topics and the clock. Raises BrokerUnavailable."""
+    """Check the topics in Kafka and the brokers' clock; the clock only if `listing-seen` is as it should be.
+
+    Raises BrokerUnavailable.
+    """
     differences = await kafka.topic_differences(settings.kafka, settings.topic_prefix, MANIFEST)
     found = [
         CheckResult(f"topic {name}", State.FAULT, "; ".join(wrong), "imagectl topics apply")
@@ -132,7 +143,11 @@ async def _check_kafka(settings: Settings) -> Sequence[CheckResult]:
 
 
 async def _check_mongo(settings: Settings, feeds: Mapping[str, Feed]) -> Sequence[CheckResult]:
-    """Check the clock, the indexes, the recorded feeds, and that a process runs each loop. Raises StoreUnavailable."""
+    """Check MongoDB's clock and indexes, the recorded feeds, and the leases of the loops.
+
+    Feeds with displayed listings must be in `feeds`; if indexes are missing, that is not checked, as it would read
+    whole collections. A process must hold the lease of each loop. Raises StoreUnavailable.
+    """
     async with mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db) as database:
         before = utc_now()
         skew = least_skew(before, await mongo.server_time(database), utc_now())
@@ -156,7 +171,7 @@ def _check_loop(loop: str, service: str, holder: str | None) -> CheckResult:
 
 
 async def _check_s3(settings: Settings) -> Sequence[CheckResult]:
-    """Check the clock and the buckets. Raises StoreUnavailable."""
+    """Check the clock and the two buckets of the object storage. Raises StoreUnavailable."""
     objects = MinioObjects(settings)
     try:
         before = utc_now()
@@ -170,10 +185,10 @@ async def _check_s3(settings: Settings) -> Sequence[CheckResult]:
 
 
 def least_skew(before: datetime, server_time: datetime, after: datetime) -> timedelta:
-    """Return the least difference that a server's clock can have from our clock; zero if they may agree. Pure.
+    """Return the least difference that a server's clock can have from our clock; zero if the two may agree. Pure.
 
-    The server read its clock between `before` and `after`, which are times of our clock. `server_time` may be cut
-    to whole seconds, as the S3 server's is.
+    The server read its clock between `before` and `after`, which are times of our clock. `server_time` may be cut to
+    whole seconds, as the S3 server's is.
     """
     if server_time > after:
         return server_time - after
@@ -181,7 +196,10 @@ def least_skew(before: datetime, server_time: datetime, after: datetime) -> time
 
 
 def check_clock(server: str, skew: timedelta) -> CheckResult:
-    """Return a fault if a server's clock differs from this machine's by two seconds or more, else OK. Pure."""
+    """Return a fault if a server's clock differs from this machine's by two seconds or more, else OK. Pure.
+
+    `server` is the server's name for the operator, `skew` the difference without a sign.
+    """
     what = f"clock of {server}"
     if skew < _MAX_SKEW:
         return CheckResult(what, State.OK, "it agrees with this machine's")
@@ -196,7 +214,10 @@ def _address(settings: Settings, service: str) -> str:
 
 
 async def _check_service(http: aiohttp.ClientSession, settings: Settings, service: str) -> CheckResult:
-    """Check whether a service is ready. No answer means UNKNOWN, because the service may run on another machine."""
+    """Ask a service at `/readyz` whether it is ready, and return OK, or FAULT with the faults that it names.
+
+    No answer, or one that cannot be read, means UNKNOWN, because the service may run on another machine.
+    """
     url = f"{_address(settings, service)}/readyz"
     try:
         async with http.get(url) as answer:
@@ -215,7 +236,7 @@ async def _check_service(http: aiohttp.ClientSession, settings: Settings, servic
 async def _check_desk(
     http: aiohttp.ClientSession, settings: Settings, feeds: Mapping[str, Feed]
 ) -> Sequence[CheckResult]:
-    """Check whether the desk runs, accepts the token that is set here, and was started with these settings.
+    """Check whether the desk runs, accepts the token that is set here, and was started with these settings and feeds.
 
     The system works without a desk: if the desk does not answer, the result is UNKNOWN and not a fault.
     """

@@ -30,7 +30,7 @@ TimeText = Callable[[datetime | None, datetime], str]
 class QueuePosition:
     """A due photo's position in its feed's queue, and about when it is released; `explain --json` prints these names.
 
-    `ahead` is how many photos are released before it. `about` is None if the time of its release is unknown.
+    `ahead` is how many photos are released before it. `about` is None if the time of its release cannot be told.
     """
 
     ahead: int
@@ -39,7 +39,10 @@ class QueuePosition:
 
 @dataclass(frozen=True, slots=True)
 class PhotoExplanation:
-    """One photo in words; `explain --json` prints these names. The first line is the summary."""
+    """One photo explained in words; `explain --json` prints the names of these fields.
+
+    The first of `lines` is the summary. `turn` is None unless the photo waits for its release.
+    """
 
     image_id: str
     status: Status
@@ -48,9 +51,10 @@ class PhotoExplanation:
 
 
 async def find_listings(listings: ListingSearch, text: str) -> tuple[Sequence[Listing], str | None]:
-    """Return the listings that a ListingKey, an image id or an MLS URL belongs to, and the id of the image named.
+    """Find in MongoDB the listings that a ListingKey, an image id or an MLS URL belongs to, which is `text`.
 
-    The id is None for a ListingKey, and if nothing is found. Raises StoreUnavailable.
+    Returns the listings, of any feed, and the id of the image that `text` names. The id is None for a ListingKey; if
+    nothing is found, the listings are empty and the id is None. Raises StoreUnavailable.
     """
     if found := await listings.by_key(text):
         return found, None
@@ -65,7 +69,7 @@ async def find_listings(listings: ListingSearch, text: str) -> tuple[Sequence[Li
 async def queue_positions(
     listings: ReleaseQueue, throughputs: Throughputs, listing: Listing, feed: Feed, use: BudgetUse, now: datetime
 ) -> Mapping[str, QueuePosition]:
-    """Return the queue position of each due photo that waits for its release, by image id.
+    """Return the queue position of each due photo of a listing that waits for its release, by image id.
 
     Photos of one priority that became due at the same time share a position. While the feed is suspended, no photo is
     released before the suspension ends; if its end is not known, no position has a time. Raises StoreUnavailable.
@@ -89,12 +93,18 @@ async def queue_positions(
 
 
 async def newest_attempts(attempts: Attempts, listing: Listing) -> Sequence[Attempt]:
-    """Return up to 2,000 attempts of a listing's photos, the newest first. Raises StoreUnavailable."""
+    """Read up to 2,000 attempts of one listing's photos from MongoDB, and return them, the newest first.
+
+    Raises StoreUnavailable.
+    """
     return await attempts.of_images([photo.id for photo in listing.photos], _MAX_ATTEMPTS_READ)
 
 
 def explain_listing(listing: Listing, now: datetime) -> Iterator[str]:
-    """Yield the lines about the listing itself: what the MLS announced, and what is displayed, hidden and removed."""
+    """Yield the lines about the listing itself: what the MLS announced, and what is shown, hidden and removed. Pure.
+
+    Its photos have lines of their own: `explain_photo` returns these.
+    """
     status, changed = listing.standard_status or "no status", time_text(listing.modified_at, now)
     announced = f"the MLS said {status}, last changed {changed}"
     yield f"{listing.feed} {listing.key}: {announced}, its photos {time_text(listing.media_changed_at, now)}"
@@ -131,9 +141,10 @@ def explain_photo(
     now: datetime,
     position: QueuePosition | None = None,
 ) -> PhotoExplanation:
-    """Return an explanation of a photo: why it has its status, which URL is served, what happens next and when.
+    """Return an explanation of a photo: why it has its status, which URL is served, what happens next and when. Pure.
 
-    `attempts` are those of the whole listing, newest first. `position` is None unless the photo waits for its release.
+    `attempts` are those of the whole listing, newest first. `renderer` tells the URL that is served. `position` is None
+    unless the photo waits for its release.
     """
     lines = [
         f"photo {photo.order} {photo.id} ({photo.object_id}): {photo.status}, {next_step(listing, photo, feed, now)}"
@@ -153,7 +164,10 @@ def explain_photo(
 
 
 def _served_text(listing: Listing, photo: Photo, renderer: Renderer) -> str:
-    """Return a phrase that says which URL frontends get for a photo, and why."""
+    """Return a phrase that says which URL frontends get for a photo, and why.
+
+    For a photo of a hidden listing it says that none is served.
+    """
     if not listing.is_displayed:
         return "not served: the listing is not displayed"
     url = json.loads(renderer.fragment(photo))["url"]
@@ -170,7 +184,10 @@ def _position_text(position: QueuePosition, now: datetime) -> str:
 def next_step(
     listing: Listing, photo: Photo, feed: Feed, now: datetime, text_of: TimeText | None = None
 ) -> str:  # fmt: skip
-    """Return what happens next to a photo and when, as a phrase. `text_of` words its times, `time_text` by default."""
+    """Return what happens next to a photo and when, as a phrase. Pure.
+
+    `text_of` puts each time into words; without it, `time_text` does.
+    """
     text_of = text_of or time_text
     if photo.waits_for_new_url and not photo.wants_rebuild:
         return "its URL works once and was used: it waits for the MLS to announce another"
@@ -195,7 +212,10 @@ def _attempt_text(attempt: Attempt, now: datetime) -> str:
 
 
 def time_text(time: datetime | None, now: datetime) -> str:
-    """Return a time in ISO 8601 and its distance from now; None stands for a time that the MLS did not name."""
+    """Return a time in ISO 8601 with its distance from `now` in brackets; for None: `at a time it did not name`.
+
+    Pure.
+    """
     if time is None:
         return "at a time it did not name"
     return f"{time.isoformat(timespec='seconds')} ({distance_text(time, now)})"

@@ -18,11 +18,14 @@ _BATCH_SIZE = 500
 
 
 class NotExported(ValueError):
-    """A line of a file is not what `imagectl export` writes."""
+    """Says that a line of a file is not what `imagectl export` writes, with the line's number and the reason."""
 
 
 def to_line(record: Record) -> bytes:
-    """Return a record as one line of JSON: its first position, key and value; bytes that are no text in base64."""
+    """Return a record as one line of JSON that ends in a newline: its first position, key and value. Pure.
+
+    A key or value that is no UTF-8 is in base64, under `key_base64` or `value_base64`.
+    """
     facts = asdict(record.position)
     return orjson.dumps({**facts, **_encoded("key", record.key), **_encoded("value", record.value)}) + b"\n"
 
@@ -35,10 +38,11 @@ def _encoded(name: str, raw: bytes | None) -> dict[str, str | None]:
 
 
 def from_file(path: Path) -> EventSource:
-    """Return a file's lines as the source of a replay; they count as offsets of partition 0.
+    """Return the lines of a file, which `imagectl export` wrote, as the source of a replay.
 
-    A line's record has the time `at`; if an operator removed `at` from the line, the record has the time now. Raises
-    OSError. Reading the source raises NotExported.
+    The lines count as offsets of partition 0, from 0. A line's record has the time `at`; if an operator removed `at`
+    from the line, the record has the time now. Raises OSError. Reading the source raises NotExported for a line that is
+    wrong.
     """
     with path.open("rb") as file:
         lines = sum(1 for _ in file)
@@ -54,7 +58,7 @@ async def _read_batches(path: Path, ranges: Sequence[OffsetRange]) -> AsyncItera
 
 
 def _read_lines(numbered: Iterator[tuple[int, bytes]]) -> Iterator[Record]:
-    """Yield the records of lines that are numbered from 0. Raises NotExported."""
+    """Yield the records of lines that are numbered from 0. Raises NotExported at the first line that cannot be read."""
     for number, raw in numbered:
         try:
             facts = orjson.loads(raw)

@@ -17,25 +17,31 @@ from shared.stores.listings import ListingRecords
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhotoFilter:
-    """Selects photos of a feed: those that fit all filters given; without any, all of them."""
+    """Selects photos of a feed: those that fit all conditions; an empty condition, or None, fits all photos.
+
+    `failed` is the reason of the photo's last failure; `city` is the listing's city.
+    """
 
     listing_keys: tuple[str, ...] = ()
     failed: Reason | None = None
     city: str | None = None
 
     def selects_listing(self, listing: Listing) -> bool:
-        """Return True if the filter's keys and city, as far as they are given, fit the listing."""
+        """Return True if the listing is among the filter's ListingKeys and in its city, as far as these are given."""
         is_city = self.city is None or (listing.city or "").strip().casefold() == self.city.strip().casefold()
         return is_city and (not self.listing_keys or listing.key in self.listing_keys)
 
     def selects(self, photo: Photo) -> bool:
-        """Return True if the last attempt of a photo failed for the filter's reason, or the filter has no reason."""
+        """Return True if the photo's last attempt failed for the filter's reason, or the filter has no reason.
+
+        Whether the photo's listing is selected is not looked at.
+        """
         return self.failed is None or (photo.failure is not None and photo.failure.reason is self.failed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forced:
-    """How much was forced, or would be by a dry run; `imagectl force --json` prints these names."""
+    """Counts how much was forced, or would be by a dry run; `imagectl force --json` prints these names."""
 
     looked_at: int = 0
     """Listings that were read."""
@@ -54,7 +60,10 @@ class Forced:
 
     @property
     def bytes_expected(self) -> int | None:
-        """About how many bytes the downloads bring, by the average of the known copies; None if no copy is known."""
+        """About how many bytes the downloads of all photos counted here receive together; None if unknown.
+
+        It is the number of photos times the average size of the copies that are held; unknown if no copy is held.
+        """
         return round(self.bytes_sized / self.sized * self.photos) if self.sized else None
 
     def __add__(self, other: "Forced") -> "Forced":
@@ -62,14 +71,17 @@ class Forced:
 
 
 def force_photos(listing: Listing, selected: PhotoFilter, priority: Priority, now: datetime) -> Listing | None:
-    """Return the listing with its selected photos forced and due now; None if none of them can be attempted. Pure."""
+    """Return the listing with its selected photos forced and due at the time `now`. Pure.
+
+    None if none of them can be attempted. Photos that a downloader has claimed are left alone.
+    """
     forced = [lifecycle.force(photo, priority, now) for photo in _free_photos(listing, selected, now)]
     due = [photo for photo in forced if listing.photo_due_at(photo)]
     return listing.with_photos(due) if due else None
 
 
 def _free_photos(listing: Listing, selected: PhotoFilter, now: datetime) -> list[Photo]:
-    """Return the listing's selected photos that nobody has claimed; none if the listing is hidden."""
+    """Return the listing's selected photos that nobody has claimed at the time `now`; none if the listing is hidden."""
     if not listing.is_displayed or not selected.selects_listing(listing):
         return []
     return [photo for photo in listing.photos if selected.selects(photo) and not photo.is_claimed(now)]
@@ -85,10 +97,10 @@ async def force(
     dry_run: bool,
     on_progress: Callable[[Forced], object] = lambda _: None,
 ) -> Forced:
-    """Force the selected photos of a feed, page by page, and return the counts.
+    """Force the selected photos of a feed in MongoDB, page by page, and return the counts.
 
-    A photo that is forced already is forced again. `on_progress` gets the counts after each page. Raises
-    StoreUnavailable and Contention.
+    A photo that is forced already is forced again. A dry run only counts. `on_progress` is called after each page with
+    the counts so far. Raises StoreUnavailable; and Contention, after the last page, if others kept changing a listing.
     """
 
     def rule(listing: Listing, now: datetime) -> Listing | None:
@@ -125,7 +137,8 @@ async def explain_left_out(
 ) -> AsyncIterator[str]:
     """Yield a line for each ListingKey that no selected feed has: where the key is recorded, and what to do.
 
-    `feeds` are all feeds of feeds.toml. Raises StoreUnavailable.
+    `selected_feeds` are the names of the feeds in which the photos were forced, `feeds` those of all in feeds.toml.
+    Raises StoreUnavailable.
     """
     for key in dict.fromkeys(listing_keys):
         recorded = sorted(listing.feed for listing in await listings.by_key(key))

@@ -34,7 +34,7 @@ The signal stays ignored, as Python has it: it would end us for a closed connect
 
 
 class _Commands(TyperGroup):
-    """All commands. They end without an error message if the reader of their output closes the pipe."""
+    """All commands of `imagectl`. A command whose reader closes the output pipe ends quietly, with exit code 141."""
 
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
         try:
@@ -68,7 +68,7 @@ app.add_typer(indexes.app, name="indexes")
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command of `imagectl` that the process's arguments name, and end the process with its exit code."""
     app()
 
 

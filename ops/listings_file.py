@@ -18,7 +18,7 @@ _MAX_FIRST_LINE_BYTES = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Unusable:
-    """A part of the file that is no property record; `publish --json` prints these names.
+    """Names a part of a file that is no property record, and says why; `publish --json` prints these names.
 
     `where` names the line, the record, or the ListingKey.
     """
@@ -28,9 +28,10 @@ class Unusable:
 
 
 def read(path: Path, on_progress: OnProgress = lambda _: None) -> Iterator[PropertyRecord | Unusable]:
-    """Yield the property records of a file one by one, without reading it into memory as a whole.
+    """Yield the property records of a file one by one, and each unusable part, without reading the whole into memory.
 
-    A line of NDJSON may itself be an OData page. Raises OSError if the file cannot be read.
+    The file holds NDJSON, a JSON array, an OData page or one record; a line of NDJSON may itself be an OData page.
+    `on_progress` is called with the number of bytes read so far. Raises OSError if the file cannot be read.
     """
     with path.open("rb") as file:
         begin = len(codecs.BOM_UTF8) if file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8 else 0
@@ -56,7 +57,7 @@ def _is_json(line: bytes) -> bool:
 
 
 def _read_lines(file: IO[bytes], on_progress: OnProgress) -> Iterator[PropertyRecord | Unusable]:
-    """Yield the records of NDJSON: a line holds a record or an OData page."""
+    """Yield the records of an NDJSON file and its unusable lines: a line holds a record or an OData page."""
     read_bytes = 0
     for number, line in enumerate(file, 1):
         read_bytes += len(line)
@@ -72,7 +73,11 @@ def _read_lines(file: IO[bytes], on_progress: OnProgress) -> Iterator[PropertyRe
 
 
 def _read_document(file: IO[bytes], on_progress: OnProgress) -> Iterator[PropertyRecord | Unusable]:
-    """Yield the records of one JSON object over several lines: an OData page if it has `value`, else one record."""
+    """Yield the records of a file that is one JSON object over several lines.
+
+    They are the rows of `value` if that is an array, as in an OData page; else the object itself is the record. A part
+    that is not JSON is yielded as Unusable.
+    """
     begin = file.tell()
     is_page = any(prefix == "value" and event == "start_array" for prefix, event, _ in _json_events(file))
     file.seek(begin)
@@ -80,13 +85,16 @@ def _read_document(file: IO[bytes], on_progress: OnProgress) -> Iterator[Propert
 
 
 def _json_events(file: IO[bytes]) -> Iterator[tuple[str, str, object]]:
-    """Yield the parser's events until the file ends or is no longer valid JSON."""
+    """Yield the JSON parser's events as (prefix, event, value), until the file ends or is no longer valid JSON."""
     with suppress(ijson.JSONError):
         yield from ijson.parse(file)
 
 
 def _read_items(file: IO[bytes], prefix: str, on_progress: OnProgress) -> Iterator[PropertyRecord | Unusable]:
-    """Yield the records at a prefix of a JSON document, as ijson names it; "" is the document itself."""
+    """Yield the records at a prefix of a JSON file; from where the file is not JSON, one Unusable instead.
+
+    `prefix` is written as ijson writes it: "item" is each element of an array, "" the document itself.
+    """
     number = 0
     try:
         for number, row in enumerate(ijson.items(file, prefix, use_float=True), 1):

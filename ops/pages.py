@@ -21,7 +21,10 @@ Rule = Callable[[Listing, datetime], Listing | None]
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The listings of a page as they were first read, the time given to the rule, and the listings that it changed."""
+    """One page of listings: as they were first read, and those that the rule changed, as changed.
+
+    `at` is the time that the rule was given.
+    """
 
     at: datetime
     read: Sequence[Listing]
@@ -31,7 +34,7 @@ class Page:
 async def rewrite(
     listings: ListingRecords, feed: str, rule: Rule, clock: Clock, *, keys: Sequence[str] = (), dry_run: bool
 ) -> AsyncIterator[Page]:
-    """Apply a rule to a feed's listings and write what it changes; yield each page when it is written.
+    """Apply a rule to a feed's listings in MongoDB, write what it changes, and yield each page once it is written.
 
     If `keys` are given, only the listings with these ListingKeys are read. A dry run yields the pages without writing.
     Raises StoreUnavailable; and Contention, after the last page, with the number of listings that were not written
@@ -57,7 +60,10 @@ async def rewrite(
 
 
 async def _pages(listings: ListingRecords, feed: str, keys: Sequence[str]) -> AsyncIterator[Sequence[Listing]]:
-    """Yield a feed's listings page by page; only those with the given keys if there are any."""
+    """Read a feed's listings from MongoDB and yield them page by page, 200 or fewer at a time.
+
+    With `keys`, only the recorded listings with these ListingKeys. Raises StoreUnavailable.
+    """
     if keys:
         remaining = iter(dict.fromkeys(keys))
         while ids := [(feed, key) for key in islice(remaining, _PAGE_SIZE)]:

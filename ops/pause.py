@@ -8,10 +8,11 @@ from shared.stores.ledgers import Ledgers
 
 
 async def pause(ledgers: Ledgers, feed: str, reason: str, lasting: timedelta | None) -> None:
-    """Stop all requests to the feed's origin, of viewed photos too, for as long as `lasting`; None: until `resume`.
+    """Stop all requests to the feed's origin, of viewed photos too, by a change of the feed's ledger.
 
-    Requests that are granted and not sent yet are stopped too, as workers read the ledger right before each request.
-    Raises StoreUnavailable and Contention.
+    The pause lasts as long as `lasting`, or with None until `resume`; `reason` is shown to operators. Requests that are
+    granted and not sent yet are stopped too, as workers read the ledger right before each request. Raises
+    StoreUnavailable and Contention.
     """
     await ledger_store.update(
         ledgers, feed, lambda stored: (rules.paused(stored.document, reason, stored.now, lasting), None)
@@ -19,8 +20,8 @@ async def pause(ledgers: Ledgers, feed: str, reason: str, lasting: timedelta | N
 
 
 async def resume(ledgers: Ledgers, feed: str) -> None:
-    """Allow requests to the feed's origin again: end its pause, its throttling and its open breaker.
+    """Allow requests to the feed's origin again, by a change of the feed's ledger.
 
-    Raises StoreUnavailable and Contention.
+    That ends the feed's pause, its throttling and its open breaker. Raises StoreUnavailable and Contention.
     """
     await ledger_store.update(ledgers, feed, lambda stored: (rules.resumed(stored.document), None))

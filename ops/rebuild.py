@@ -13,7 +13,7 @@ from shared.stores.listings import ListingRecords
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """How many listings were read, and how many photos of how many listings are to be rebuilt."""
+    """Counts the listings that were read, and those with photos that are marked for a rebuild, or would be."""
 
     looked_at: int = 0
     listings: int = 0
@@ -21,10 +21,10 @@ class Rebuilt:
 
 
 def rebuild_photos(listing: Listing, rendering: str, now: datetime) -> Listing | None:
-    """Return the listing with each photo due for a rebuild whose copy has another rendering. Pure.
+    """Return the listing with each photo due for a rebuild whose copy has another rendering than `rendering`. Pure.
 
-    Photos that are forced or claimed are left alone. Returns None if no photo is due for a rebuild, or the listing is
-    hidden.
+    Photos that are forced, or claimed at the time `now`, are left alone. Returns None if no photo is due for a rebuild,
+    or the listing is hidden.
     """
     changed = [
         lifecycle.rebuild(photo, now)
@@ -43,9 +43,10 @@ async def rebuild(
     dry_run: bool,
     on_progress: Callable[[Rebuilt], object] = lambda _: None,
 ) -> Rebuilt:
-    """Mark for a rebuild all photos of a feed whose copies have another rendering, and return the counts.
+    """Mark in MongoDB all photos of a feed for a rebuild whose copies have another rendering than `rendering`.
 
-    A dry run only counts. `on_progress` gets the counts after each page. Raises StoreUnavailable and Contention.
+    Returns the counts. A dry run only counts. `on_progress` is called after each page with the counts so far. Raises
+    StoreUnavailable; and Contention, after the last page, if others kept changing a listing.
     """
 
     def rule(listing: Listing, now: datetime) -> Listing | None:

@@ -17,17 +17,26 @@ Change = Callable[[Listing, datetime], Listing]
 
 
 def remove(listing: Listing, now: datetime, image_ids: Collection[str]) -> Listing:
-    """Return the listing with these photos removed; without ids, with the whole listing hidden. Pure."""
+    """Return the listing with the photos of these image ids removed; without ids, with the whole listing hidden. Pure.
+
+    The photos or the listing stay away until `allow_again`.
+    """
     return lifecycle.remove_photos(listing, image_ids, now) if image_ids else lifecycle.remove_listing(listing, now)
 
 
 def allow_again(listing: Listing, _: datetime, image_ids: Collection[str]) -> Listing:
-    """Return the listing with these photos allowed again; without ids, the listing and all its photos. Pure."""
+    """Return the listing with the photos of these image ids allowed again, after `remove`. Pure.
+
+    Without ids, the listing itself and all its photos are allowed. The time is not used.
+    """
     return lifecycle.allow_again(listing, image_ids)
 
 
 def is_removed(listing: Listing, image_ids: Collection[str]) -> bool:
-    """Return True if an operator removed one of these photos; without ids, the listing or any photo of it."""
+    """Return True if an operator removed one of the photos of these image ids, and did not allow it again. Pure.
+
+    Without ids, True if an operator removed the listing or any photo of it.
+    """
     if image_ids:
         return not set(image_ids).isdisjoint(listing.removed_image_ids)
     return listing.is_removed_by_operator or bool(listing.removed_image_ids)
@@ -36,7 +45,7 @@ def is_removed(listing: Listing, image_ids: Collection[str]) -> bool:
 async def change(
     listings: ListingRecords, ids: Sequence[ListingId], rule: Change, clock: Clock
 ) -> list[Listing]:  # fmt: skip
-    """Apply a rule to recorded listings, write the results, and return them in the order of `ids`.
+    """Apply a rule to recorded listings, write the results to MongoDB, and return them in the order of `ids`.
 
     Raises StoreUnavailable. Raises Contention after all other listings are written, if others changed some listings
     before each attempt to write them; the error names these listings.

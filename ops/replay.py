@@ -32,20 +32,23 @@ ReadRecords = Callable[[Sequence[OffsetRange]], AsyncIterator[Sequence[Record]]]
 
 @dataclass(frozen=True, slots=True)
 class EventSource:
-    """Where a replay takes its events from: a topic, or a file whose lines count as offsets of partition 0."""
+    """Where a replay takes its events from: a topic, or a file whose lines count as offsets of partition 0.
+
+    `ranges` are all offsets of the source, `read` reads the records of some of them.
+    """
 
     ranges: Sequence[OffsetRange]
     read: ReadRecords
 
     @property
     def size(self) -> int:
-        """The number of offsets in the ranges; the topic may hold fewer records."""
+        """The number of offsets in the ranges; a topic may hold fewer records than offsets."""
         return sum(offsets.end - offsets.start for offsets in self.ranges)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventFilter:
-    """Selects events of one listing, by the record's key, and of one feed. None means any listing, or any feed."""
+    """Selects events of one listing, by the record's key, and of one feed; None means any listing, or any feed."""
 
     listing_key: str | None = None
     feed: str | None = None
@@ -53,14 +56,20 @@ class EventFilter:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """The events to publish again: those of a source that a filter selects. `topic` has no prefix."""
+    """The events that a replay publishes again: those of a source that a filter selects.
+
+    `topic` is the name of the topic without the prefix, which tells the type of the events.
+    """
 
     topic: str
     source: EventSource
     filter: EventFilter = field(default_factory=EventFilter)
 
     def selects(self, record: Record) -> bool:
-        """Return True if the filter selects the record. A record that cannot be read belongs to no feed."""
+        """Return True if this replay's filter selects the record; a value that cannot be decoded belongs to no feed.
+
+        Pure.
+        """
         if self.filter.listing_key is not None and record.key != self.filter.listing_key.encode():
             return False
         if self.filter.feed is None:
@@ -86,12 +95,12 @@ async def publish(
     progress: ReplayProgress,
     on_progress: Callable[[], object] = lambda: None,
 ) -> None:
-    """Publish the selected events to the topic named `full_topic`, value and key unchanged.
+    """Publish the selected events of a replay to a Kafka topic, value and key unchanged.
 
-    `rate` is the highest number of events published in a second; 0 means no limit. Each record's headers name its first
-    position, so that an old event without timestamps is not taken for the newest. `progress` is updated after each
-    batch, and `on_progress` is then called: an interrupted replay goes on at `progress.remaining`. Raises
-    BrokerUnavailable.
+    `full_topic` is the topic's name with the prefix. `rate` is the highest number of events published in a second; 0
+    means no limit. Each record's headers name its first position, so that an old event without timestamps is not taken
+    for the newest. `progress` is updated after each batch, and `on_progress` is then called: an interrupted replay goes
+    on at `progress.remaining`. Raises BrokerUnavailable.
     """
     began = time.monotonic()
     batch_size = max(1, min(_BATCH_SIZE, int(rate / 4))) if rate else _BATCH_SIZE
@@ -113,7 +122,7 @@ def _outgoing(full_topic: str, record: Record) -> Outgoing:
 
 
 def _after(ranges: Sequence[OffsetRange], last: Record) -> list[OffsetRange]:
-    """Return what remains of the ranges after the record `last`."""
+    """Return what remains of the ranges once the record `last` is published; ranges of other partitions stay whole."""
     remaining = [
         replace(offsets, start=max(offsets.start, last.offset + 1)) if offsets.partition == last.partition else offsets
         for offsets in ranges
@@ -122,17 +131,23 @@ def _after(ranges: Sequence[OffsetRange], last: Record) -> list[OffsetRange]:
 
 
 def from_topic(bootstrap: str, full_topic: str, ranges: Sequence[OffsetRange]) -> EventSource:
-    """Return these ranges of a topic as the source of a replay."""
+    """Return these ranges of a Kafka topic as the source of a replay, which reads them only when it is asked to.
+
+    `bootstrap` is Kafka's address, `full_topic` the name with the prefix.
+    """
     return EventSource(ranges, lambda to_read: kafka.read(bootstrap, full_topic, to_read))
 
 
 def ranges_text(ranges: Sequence[OffsetRange]) -> str:
-    """Write ranges for `--resume`, such as 0:120-900,1:80-850: each as partition, first offset, end offset."""
+    """Return ranges as the text that `--resume` takes, such as 0:120-900,1:80-850. Pure.
+
+    Each range is its partition, first offset and end offset; the end offset is not part of it.
+    """
     return ",".join(f"{offsets.partition}:{offsets.start}-{offsets.end}" for offsets in ranges)
 
 
 def parse_ranges(text: str) -> list[OffsetRange]:
-    """Read ranges that `ranges_text` wrote. Raises ValueError with a sentence for the operator."""
+    """Return the ranges in a text that `ranges_text` wrote. Raises ValueError with a sentence for the operator."""
     try:
         parts = [part.partition(":") for part in text.split(",")]
         return [OffsetRange(int(partition), *map(int, offsets.split("-"))) for partition, _, offsets in parts]

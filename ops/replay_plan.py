@@ -34,7 +34,7 @@ _MAX_REASONS = 20
 
 @dataclass(slots=True)
 class ReplayPlan:
-    """What a replay would change, in numbers."""
+    """Counts what a replay would change; the methods add to the counts."""
 
     events: int = 0
     changing: int = 0
@@ -52,30 +52,41 @@ class ReplayPlan:
     bytes_held: int = 0
 
     def bytes_expected(self, feed: str) -> int | None:
-        """Return about how many bytes a feed's downloads bring; None if no copy's size is known."""
+        """Return about how many bytes all planned downloads of `feed` receive together.
+
+        It is their number times the average size of the copies that were counted, of all feeds; None if none was
+        counted.
+        """
         return round(self.bytes_held / self.held * self.downloads[feed]) if self.held else None
 
     def count_unreadable(self, reason: str) -> None:
-        """Count an event that would become a dead letter. Twenty reasons are counted apart, all others together."""
+        """Count an event that would become a dead letter, under its reason.
+
+        Twenty reasons are counted apart, all others together as `other reasons`.
+        """
         is_named = reason in self.unreadable or len(self.unreadable) < _MAX_REASONS
         self.unreadable[reason if is_named else "other reasons"] += 1
 
     def count(self, *, changes: bool) -> None:
-        """Count an event that can be read, and whether it changes anything."""
+        """Count an event that can be read, as changing or as unchanged.
+
+        `changes` is True if it changes a record or begins a download.
+        """
         self.changing += changes
         self.unchanged += not changes
 
     def count_copies(self, photos: Iterable[Photo]) -> None:
-        """Count the copies that the photos have, and their bytes."""
+        """Count the copies that are held of these photos, and their bytes, for the average size."""
         sizes = [photo.copy.file_size for photo in photos if photo.copy]
         self.held += len(sizes)
         self.bytes_held += sum(sizes)
 
 
 def to_json(plan: ReplayPlan, costs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the plan as `replay --dry-run --json` prints it. `costs` are those of the downloads, by feed. Pure.
+    """Return the plan as `replay --dry-run --json` prints it. Pure.
 
-    The keys are spelled out: `dataclasses.asdict` of Python 3.11 breaks the keys of a Counter.
+    `costs` has what the downloads of each feed cost, by the feed's name. The keys are spelled out, because
+    `dataclasses.asdict` of Python 3.11 breaks the keys of a Counter.
     """
     return {
         "events": plan.events,
@@ -98,12 +109,12 @@ async def plan(
     now: datetime,
     on_progress: Callable[[int], object] = lambda _: None,
 ) -> ReplayPlan:
-    """Return what publishing the events again would change, without publishing them.
+    """Return what publishing the events of a replay again would change, without publishing or writing anything.
 
-    The changed listings are kept until their events are planned. To bound their memory, a round begins no listing after
-    MAX_CHANGED_LISTINGS of them have changed: the next round reads the events again for the others. The keys of the
-    records tell the listings apart. `on_progress` gets the number of records that are planned. Raises BrokerUnavailable
-    and StoreUnavailable.
+    The changed listings are kept in memory until their events are planned. To bound that memory, a round begins no
+    listing after MAX_CHANGED_LISTINGS of them have changed: the next round reads the events again for the others. The
+    keys of the records tell the listings apart. `on_progress` is called with the number of records that are planned so
+    far. Raises BrokerUnavailable and StoreUnavailable.
     """
     result, planned_keys, planned, is_complete = ReplayPlan(), set[bytes | None](), 0, False
     while not is_complete:
@@ -133,7 +144,10 @@ def _planner(
 
 
 def _read_all(records: Iterable[Record], read: Callable[[Record], Result], result: ReplayPlan) -> Iterator[Result]:
-    """Yield the records that can be read, as `read` returns them; count the others as unreadable."""
+    """Yield what `read` returns for each record that can be read; count the others in `result` as unreadable.
+
+    `read` raises InvalidPropertyRecord for a record that cannot be read.
+    """
     for record in records:
         try:
             yield read(record)
@@ -142,7 +156,10 @@ def _read_all(records: Iterable[Record], read: Callable[[Record], Result], resul
 
 
 def _decoded(record: Record, event_type: type[Data], feeds: Mapping[str, Feed]) -> Event[Data]:
-    """Return a record's event. Raises InvalidPropertyRecord if it cannot be decoded, or feeds.toml lacks its feed."""
+    """Return the event in a record's value.
+
+    Raises InvalidPropertyRecord if it cannot be decoded, or `feeds` lacks its feed.
+    """
     event = decode(record.value, event_type, record.at)
     if isinstance(event, Undecodable):
         raise InvalidPropertyRecord(event.reason)
@@ -153,7 +170,10 @@ def _decoded(record: Record, event_type: type[Data], feeds: Mapping[str, Feed]) 
 
 @dataclass(frozen=True, slots=True)
 class _SeenEvent:
-    """A `listing-seen` event whose photos are not read yet. `version` is None if only its photos tell its version."""
+    """A `listing-seen` event whose photos are not read yet.
+
+    `version` is None if only the photos tell it. `fingerprint` is a hash of the property record.
+    """
 
     listing_id: ListingId
     feed: Feed
@@ -165,20 +185,26 @@ class _SeenEvent:
 
 @dataclass(frozen=True, slots=True)
 class _Latest:
-    """The newest announcement of a listing so far. `fingerprint` is None if it was recorded before the replay."""
+    """Names the newest announcement of a listing so far, recorded or planned, by its version and fingerprint.
+
+    `fingerprint` is the hash of its property record; None if it was recorded before the replay.
+    """
 
     version: Version
     fingerprint: int | None
 
     def includes(self, event: _SeenEvent) -> bool:
-        """Return True if the event is this announcement or an older one, so that it changes nothing."""
+        """Return True if the event is this announcement or an older one, so that it changes nothing.
+
+        False may also mean that the event must be read whole to tell.
+        """
         if event.fingerprint == self.fingerprint:
             return True
         return event.version is not None and is_stale(replace(event.version, position=event.position), self.version)
 
 
 class _ListingPlanner:
-    """Plans `listing-seen` events. It adds what they would change to `result`."""
+    """Plans the `listing-seen` events of one round, and adds what they would change to `result`."""
 
     def __init__(self, listings: ListingRecords, feeds: Mapping[str, Feed], now: datetime, result: ReplayPlan) -> None:
         self._listings = listings
@@ -191,11 +217,14 @@ class _ListingPlanner:
 
     @property
     def is_full(self) -> bool:
-        """True if MAX_CHANGED_LISTINGS are kept, so that this round begins no further listing."""
+        """True if MAX_CHANGED_LISTINGS are kept, so that this round is to begin no further listing."""
         return len(self._changed) >= MAX_CHANGED_LISTINGS
 
     async def add(self, records: Sequence[Record]) -> None:
-        """Add a batch of events to the plan. Reads in one query the listings that the events may change."""
+        """Add a batch of records to the plan, in their order; those that cannot be read are counted as unreadable.
+
+        Reads in one query the listings that the events may change. Raises StoreUnavailable.
+        """
         events = list(_read_all(records, self._read, self._result))
         ids = {event.listing_id for event in events if not self._is_known(event)}
         changed = {listing_id: self._changed[listing_id] for listing_id in ids if listing_id in self._changed}
@@ -216,7 +245,7 @@ class _ListingPlanner:
         return _SeenEvent(listing_id, self._feeds[data.feed], data.record, record.position, version, fingerprint)
 
     def _add(self, event: _SeenEvent, recorded: dict[ListingId, Listing]) -> None:
-        """Apply an event to its listing in `recorded`, and count what that changes."""
+        """Apply an event to its listing in `recorded`, which is changed, and count in the plan what that changes."""
         listing_id, before = event.listing_id, recorded.get(event.listing_id)
         if before is not None:
             self._latest.setdefault(listing_id, _Latest(before.version, None))
@@ -236,7 +265,11 @@ class _ListingPlanner:
         return self._result.count(changes=after is not None)
 
     def _count_effects(self, before: Listing | None, after: Listing) -> None:
-        """Count a listing that turns hidden or shown, and photos that turn withdrawn or due, by a change."""
+        """Count in the plan what the change of one listing from `before` to `after` does.
+
+        Counted are a listing that turns hidden or shown, and photos that turn withdrawn or due. `before` is None for a
+        listing that was not recorded.
+        """
         was_shown = before is not None and before.is_displayed
         self._result.listings_hidden += was_shown and not after.is_displayed
         self._result.listings_shown += before is not None and not was_shown and after.is_displayed
@@ -249,7 +282,10 @@ def _photos_due(listing: Listing) -> int:
 
 
 class _ImagePlanner:
-    """Plans events of the other topics: an `image-outdated` may begin a download, other events change no record."""
+    """Plans the events of one topic other than `listing-seen`, and adds what they would begin to `result`.
+
+    An `image-outdated` may begin a download; other events change no record.
+    """
 
     is_full = False
 
@@ -270,7 +306,10 @@ class _ImagePlanner:
         """The ids of the images whose downloads are counted."""
 
     async def add(self, records: Sequence[Record]) -> None:
-        """Add a batch of events to the plan. Reads in one query the listings of the requested images."""
+        """Add a batch of records to the plan; those that cannot be read are counted as unreadable.
+
+        Reads in one query the listings of the images that an `image-outdated` asks for. Raises StoreUnavailable.
+        """
         events = list(_read_all(records, self._read, self._result))
         ids = {(event.data.feed, event.data.listing_key) for event in events if isinstance(event.data, ImageOutdated)}
         recorded = await self._listings.get_many(ids) if ids else {}
@@ -285,7 +324,11 @@ class _ImagePlanner:
         return _decoded(record, self._event_type, self._feeds)
 
     def _begins(self, listing: Listing | None, requested: ImageOutdated, at: datetime) -> bool:
-        """Return True, and count the download, if an event published at the time `at` begins a download."""
+        """Return True, and count the download, if an event begins a download that is not yet counted.
+
+        The event has the content `requested` and was published at the time `at`. `listing` is None if it is not
+        recorded; the result is then False.
+        """
         photo = listing.photo(requested.image_id) if listing else None
         if listing is None or photo is None or photo.id in self._begun:
             return False
@@ -298,7 +341,10 @@ class _ImagePlanner:
 
 
 def begins_download(listing: Listing, photo: Photo, requested: ImageOutdated, at: datetime, now: datetime) -> bool:
-    """Return True if a downloader would begin a download for an `image-outdated` event published at the time `at`."""
+    """Return True if a downloader would begin a download for an `image-outdated` event. Pure.
+
+    `requested` is the event's content, `at` the time when it was published, `now` the time when it would be read again.
+    """
     is_forced = requested.reason is OutdatedReason.FORCED
     photo = lifecycle.request(photo, requested.priority, at if is_forced else None)
     return lifecycle.can_claim(listing, photo, None, now)

@@ -33,7 +33,10 @@ _TIMEOUT_SECONDS = 8.0
 
 @dataclass(frozen=True, slots=True)
 class SystemStatus:
-    """How the whole system stands at one moment. `lag` and `dead_letters` are None if Kafka was not asked."""
+    """How the whole system stands at one moment, as read from MongoDB and Kafka; the mappings are by the feed's name.
+
+    `lag` and `dead_letters` are None if Kafka was not asked.
+    """
 
     at: datetime
     feeds: Mapping[str, FeedCounts]
@@ -54,9 +57,10 @@ class SystemStatus:
 async def read_status(
     settings: Settings, feeds: Mapping[str, Feed], stores: Stores, *, with_kafka: bool = True
 ) -> SystemStatus:
-    """Read how the system stands now, without lag and dead letters unless `with_kafka`.
+    """Read from MongoDB and Kafka how the system stands now, and return it.
 
-    Raises BrokerUnavailable and StoreUnavailable.
+    Unless `with_kafka`, Kafka is not asked, and the lag and the number of dead letters are None. Raises
+    BrokerUnavailable and StoreUnavailable.
     """
     now = utc_now()
     counts = {name: await stores.listings.counts(name, now) for name in feeds}
@@ -74,7 +78,7 @@ async def read_status(
 
 
 def to_json(status: SystemStatus) -> dict[str, Any]:
-    """Return the status as `status --json` publishes it, under keys that never change; times stay datetimes."""
+    """Return the status as `status --json` publishes it, under keys that never change; times stay datetimes. Pure."""
     facts = asdict(replace(status, budgets={}))
     facts["budgets"] = {feed: budget_use.to_json(use) for feed, use in status.budgets.items()}
     facts["removals_frozen"] = facts.pop("removal_holds")
@@ -86,7 +90,7 @@ def to_json(status: SystemStatus) -> dict[str, Any]:
 def first_due_at(counts: FeedCounts, now: datetime) -> datetime | None:
     """Return when the first photo of an idle feed is due; None if photos are due or in flight, or none is queued. Pure.
 
-    A feed is idle while all its queued photos are due later.
+    A feed is idle while all its queued photos are due later. `counts` are those of the feed.
     """
     due_at = counts.oldest_due_at
     return due_at if due_at and due_at > now and not counts.in_flight else None
@@ -102,7 +106,10 @@ async def _seconds_until_done(
 
 
 async def read_lag(settings: Settings) -> Mapping[str, Mapping[str, int]]:
-    """Return how many records each service has not finished, by service and topic. Raises BrokerUnavailable."""
+    """Ask Kafka how many records each service has yet to finish, and return the numbers by service and topic.
+
+    Topics are named without the prefix. Raises BrokerUnavailable, also if Kafka does not answer within eight seconds.
+    """
     groups = {
         settings.topic(service): [settings.topic(topic) for topic in topics] for service, topics in TOPICS_READ.items()
     }

@@ -16,7 +16,7 @@ from shared.stores.throughputs import Throughputs
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """One store of each kind, all of the same database."""
+    """One store of each kind that commands and the desk need, all of the same MongoDB database."""
 
     listings: mongo.MongoListings
     attempts: Attempts
@@ -27,7 +27,7 @@ class Stores:
 
 
 def stores_of(database: mongo.Database, renderer: Renderer) -> Stores:
-    """Return the stores of a database. `renderer` renders the answers of listings that are written."""
+    """Return the stores of a MongoDB database. `renderer` renders the answers of listings that are written."""
     return Stores(
         listings=mongo.MongoListings(database, renderer),
         attempts=mongo.MongoAttempts(database),
@@ -40,6 +40,6 @@ def stores_of(database: mongo.Database, renderer: Renderer) -> Stores:
 
 @asynccontextmanager
 async def open_stores(settings: Settings) -> AsyncIterator[Stores]:
-    """Connect to the database of the settings, and yield its stores until the context ends."""
+    """Connect to the MongoDB database that the settings name, and yield its stores until the context ends."""
     async with mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db) as database:
         yield stores_of(database, Renderer(settings.public_root))

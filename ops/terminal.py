@@ -46,9 +46,10 @@ _HINT = "Is it running, and do the settings name it? `imagectl config` shows the
 
 
 def with_options(options: type[Options]) -> Callable[[Callable[[Options], None]], Callable[..., None]]:
-    """Return a decorator for a Typer command that takes its options as one dataclass.
+    """Return a decorator for a function that takes its options as one dataclass: Typer sees each field as a parameter.
 
-    Each field is annotated as Typer wants a parameter annotated; `--help` lists the options in the order of the fields.
+    `options` is the dataclass. Each field is annotated as Typer wants a parameter annotated; `--help` lists the options
+    in the order of the fields.
     """
 
     def decorate(command: Callable[[Options], None]) -> Callable[..., None]:
@@ -80,10 +81,10 @@ def run(
     command: Callable[[Settings, Mapping[str, Feed]], Awaitable[Result]],
     interrupted: Callable[[], str] = lambda: "interrupted; running it again does no harm",
 ) -> Result:
-    """Run a command with the settings and the feeds, and return its result.
+    """Run an asynchronous command with the settings and the feeds in force, and return its result.
 
-    Expected errors end the process with one line instead of a traceback: a server that does not answer, contention, a
-    file that cannot be read, Ctrl-C. `interrupted` returns the line for Ctrl-C.
+    Expected errors end the process with one line instead of a traceback: wrong settings, a server that does not answer,
+    contention, a file that cannot be read, Ctrl-C. `interrupted` returns the line for Ctrl-C.
     """
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # aiokafka would log the same errors to the screen
     settings, feeds = load_settings()
@@ -106,7 +107,11 @@ def run(
 
 
 def load_settings() -> tuple[Settings, Mapping[str, Feed]]:
-    """Return the settings and the feeds. Ends the command with all faults if they are wrong."""
+    """Return the settings in force and the feeds by name.
+
+    Ends the process with all faults, and exit code 2, if they are wrong. A stack that `make up` started here provides
+    the settings that the environment and `.env` lack.
+    """
     _use_local_stack()
     try:
         return load()
@@ -115,7 +120,10 @@ def load_settings() -> tuple[Settings, Mapping[str, Feed]]:
 
 
 def _use_local_stack() -> None:
-    """Add the variables of the stack that `make up` started here to the environment, unless another server is named."""
+    """Add the variables of the stack that `make up` started in this directory to the environment of this process.
+
+    A variable that is set already stays. Nothing is added if the environment or `.env` names another server.
+    """
     stack = dotenv_values(LOCAL_STACK)
     named = {name: value for name, value in dotenv_values(".env").items() if value} | os.environ
     if all(named[name] == stack.get(name) for name in _SERVERS if name in named):
@@ -124,22 +132,29 @@ def _use_local_stack() -> None:
 
 
 def fail(message: str, code: int = FAILED) -> NoReturn:
-    """Print what went wrong and what to do, and end the command with this exit code."""
+    """Print on the error stream what went wrong and what to do, and end the process with this exit code.
+
+    It raises typer.Exit, on which Typer ends the process.
+    """
     err.print(f"imagectl: {message}", markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(code)
 
 
 def select_feeds(name: str | None, feeds: Mapping[str, Feed], settings: Settings) -> list[Feed]:
-    """Return the feed of this name, or all feeds for None. Ends the command if there is no such feed."""
+    """Return the feed of this name, or all feeds if `name` is None. Ends the process if there is no such feed.
+
+    `settings` is for the message only, which names the file.
+    """
     if name is not None and name not in feeds:
         fail(f"there is no feed {name!r} in {settings.feeds}; it has {', '.join(feeds)}")
     return [feeds[name]] if name else list(feeds.values())
 
 
 def require_consent(question: str, *, yes: bool) -> None:
-    """Ask before a change that cannot be undone, unless `--yes` was given. Ends the command without consent.
+    """Ask before a change that cannot be undone, unless `yes` is True; return if there is consent.
 
-    Without a terminal nobody can be asked, and `--yes` is necessary.
+    `yes` is whether `--yes` was given. Without consent the process ends. Without a terminal nobody can be asked, and
+    `--yes` is necessary.
     """
     if yes:
         return
@@ -149,18 +164,24 @@ def require_consent(question: str, *, yes: bool) -> None:
 
 
 def is_to_ask(*, yes: bool) -> bool:
-    """Return True if the user must confirm a costly change: at a terminal without `--yes`. Scripts are not asked."""
+    """Return True if the user must confirm a costly change: at a terminal without `--yes`. Scripts are not asked.
+
+    `yes` is whether `--yes` was given.
+    """
     return not yes and sys.stdin.isatty()
 
 
 def ask(question: str) -> None:
-    """Ask a question at the terminal. Ends the command unless it is answered with yes."""
+    """Ask the user a question at the terminal. Ends the process unless the answer is yes."""
     if not typer.confirm(question, err=True):
         fail("nothing was done")
 
 
 def parse(parser: Callable[[str], Result], text: str) -> Result:
-    """Return what the parser reads from an option's text. Ends the command if the parser raises ValueError."""
+    """Return what `parser` makes of an option's text.
+
+    Ends the process with the message if `parser` raises ValueError.
+    """
     try:
         return parser(text)
     except ValueError as error:
@@ -168,7 +189,7 @@ def parse(parser: Callable[[str], Result], text: str) -> Result:
 
 
 class _Rate(ProgressColumn):
-    """A column with the number of items done in a second."""
+    """A column of a progress bar with the number of items done in a second; empty until one is done."""
 
     def render(self, task: Task) -> Text:
         done, seconds = task.fields["done"], task.elapsed or 0.0
@@ -176,7 +197,7 @@ class _Rate(ProgressColumn):
 
 
 def progress(*, quiet: bool) -> Progress:
-    """Return a progress bar on the error stream. Its tasks have two fields: `done`, a number, and `unit`.
+    """Return a progress bar on the error stream. Its tasks have two fields: `done`, a number, and `unit`, its noun.
 
     Nothing is shown if `quiet`, or if the error stream is no terminal: in a file, one frame would stay for good.
     """
@@ -195,20 +216,23 @@ def progress(*, quiet: bool) -> Progress:
 
 
 def print_json(value: object) -> None:
-    """Print a value as indented JSON."""
+    """Print a value as indented JSON on standard output; values of types that JSON lacks become texts."""
     sys.stdout.write(json.dumps(value, default=to_json, indent=2) + "\n")
 
 
 def to_json(value: object) -> str:
-    """Return a value that JSON has no type for as a string: a time in RFC 3339, anything else as its text."""
+    """Return a value that JSON has no type for as a string: a time in RFC 3339, anything else as its text. Pure."""
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def print_line(line: str) -> None:
-    """Print a line of text as it is, without markup, colours and wrapping."""
+    """Print a line of text on standard output as it is, without markup, colours and wrapping."""
     out.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_table(table: RenderableType) -> None:
-    """Print a table. Without a terminal it is as wide as its content, so that nothing is wrapped or cut."""
+    """Print a table on standard output.
+
+    Without a terminal it is as wide as its content, so that nothing is wrapped or cut.
+    """
     (out if out.is_terminal else _wide_out).print(table)

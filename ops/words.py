@@ -11,7 +11,10 @@ _LONG_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
 
 
 def parse_duration(text: str) -> timedelta:
-    """Read a duration such as 90s, 30m, 2h, 1.5d or 1w. Raises ValueError with a sentence for the operator."""
+    """Return the duration that a text such as 90s, 30m, 2h, 1.5d or 1w names.
+
+    Raises ValueError with a sentence for the operator if it names none, or zero.
+    """
     match = _DURATION.fullmatch(text.strip())
     if not match or not float(match[1]):
         raise ValueError(f"{text!r} is not a duration; write one as 90s, 30m, 2h or 3d")
@@ -19,9 +22,9 @@ def parse_duration(text: str) -> timedelta:
 
 
 def parse_time(text: str, now: datetime) -> datetime:
-    """Read a time and return it in UTC: ISO 8601 (UTC if it has no zone), `now`, or how long ago, such as 2h.
+    """Return the time that a text names, in UTC: ISO 8601, `now`, or how long ago, such as 2h.
 
-    Raises ValueError with a sentence for the operator.
+    A time of ISO 8601 without a zone is in UTC. Raises ValueError with a sentence for the operator.
     """
     if text.strip() == "now":
         return now
@@ -39,7 +42,7 @@ def parse_time(text: str, now: datetime) -> datetime:
 
 
 def duration_text(seconds: float | None) -> str:
-    """Return a duration with its unit, such as 90 s or 2.5 h; `unknown` for None."""
+    """Return a duration of so many seconds with its unit, such as `90 s` or `2.5 h`; `unknown` for None. Pure."""
     if seconds is None:
         return "unknown"
     for unit, length in _LONG_UNITS:
@@ -49,7 +52,7 @@ def duration_text(seconds: float | None) -> str:
 
 
 def distance_text(time: datetime, now: datetime) -> str:
-    """Return how far a time is from now, such as `in 2 h` or `5 min ago`."""
+    """Return how far a time is from `now`, such as `in 2 h` or `5 min ago`. Pure."""
     seconds = (time - now).total_seconds()
     unit, length = next(((unit, length) for unit, length in _LONG_UNITS if abs(seconds) >= 2 * length), ("s", 1))
     distance = f"{abs(seconds) / length:.0f} {unit}"
@@ -57,7 +60,7 @@ def distance_text(time: datetime, now: datetime) -> str:
 
 
 def size_text(size_bytes: int | None) -> str:
-    """Return a number of bytes in the unit that fits, such as 2.5 MB; `unknown bytes` for None."""
+    """Return a number of bytes in the unit that fits, such as `2.5 MB`; `unknown bytes` for None. Pure."""
     if size_bytes is None:
         return "unknown bytes"
     for unit, length in _SIZE_UNITS:
@@ -67,5 +70,8 @@ def size_text(size_bytes: int | None) -> str:
 
 
 def counted(count: int, singular: str, plural: str = "") -> str:
-    """Return a count with its noun, such as `1 listing` or `2 copies`; without a plural given, an s is appended."""
+    """Return a count with its noun, such as `1 listing` or `2 copies`. Pure.
+
+    Without `plural`, the plural is `singular` with an s.
+    """
     return f"{count:,} {singular if count == 1 else plural or f'{singular}s'}"

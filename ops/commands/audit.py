@@ -70,7 +70,8 @@ async def _audit(
 ) -> Audited:
     """Audit one feed, or all if `feed` is None; repair the findings if `repair`; show the progress unless `quiet`.
 
-    `sample` is about how many listings of each feed are compared; None: all listings and both buckets.
+    Returns what was found and repaired. `sample` is about how many listings of each feed are compared; None: all
+    listings and both buckets. Raises StoreUnavailable; and Contention if others kept changing a listing.
     """
     names = [named.name for named in terminal.select_feeds(feed, feeds, settings)]
     async with AsyncExitStack() as closing:

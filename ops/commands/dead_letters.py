@@ -112,7 +112,10 @@ def requeue(
 async def _requeue(
     selected: DeadLetterFilter, settings: Settings, _: Mapping[str, Feed], *, dry_run: bool, quiet: bool
 ) -> Requeued:
-    """Requeue the selected dead letters, and show the progress unless `quiet`."""
+    """Requeue the selected dead letters, show the progress unless `quiet`, and return the counts.
+
+    A dry run only counts. Raises BrokerUnavailable and StoreUnavailable.
+    """
     broker = Broker(settings.kafka)
     try:
         async with open_stores(settings) as stores:
@@ -155,7 +158,10 @@ def drop(
 
 
 def _selected(offsets: list[int] | None, reason: str, service: str, *, everything: bool) -> DeadLetterFilter:
-    """Return the filter that the options make. Ends the command if it selects all without `--all`."""
+    """Return the filter that the options make.
+
+    Ends the process if the filter selects all dead letters and `everything`, the option `--all`, is False.
+    """
     selected = DeadLetterFilter(offsets=frozenset(offsets or ()), reason=reason, service=service)
     if selected == DeadLetterFilter() and not everything:
         terminal.fail("name offsets, or say --reason, --service or --all")

@@ -28,7 +28,7 @@ Result = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ForceOptions:
-    """The arguments and options of `imagectl force`."""
+    """The arguments and options of `imagectl force`, as Typer reads them."""
 
     listings: Annotated[list[str] | None, typer.Argument(metavar="LISTING", help="ListingKeys.")] = None
     feed: Annotated[str | None, typer.Option(metavar="FEED", help="Only photos of this feed.")] = None
@@ -48,7 +48,7 @@ class ForceOptions:
 
     @property
     def filter(self) -> PhotoFilter:
-        """The filter that selects the photos of each feed."""
+        """The filter that these options make, which selects the photos of each feed."""
         return PhotoFilter(listing_keys=tuple(self.listings or ()), failed=self.failed, city=self.city)
 
 
@@ -80,7 +80,10 @@ def force(options: ForceOptions) -> None:
 async def _force(
     options: ForceOptions, settings: Settings, feeds: Mapping[str, Feed], *, dry_run: bool
 ) -> tuple[dict[str, Result], list[str]]:
-    """Force the photos of all selected feeds; return the results by feed, and a line for each listing left out."""
+    """Force the photos of all selected feeds; return the results by feed, and a line for each ListingKey left out.
+
+    A ListingKey is left out if no selected feed has it. A dry run only counts. Raises StoreUnavailable and Contention.
+    """
     selected = terminal.select_feeds(options.feed, feeds, settings)
     names = [feed.name for feed in selected]
     async with open_stores(settings) as stores:
@@ -92,9 +95,9 @@ async def _force(
 async def _force_feeds(
     options: ForceOptions, feeds: list[Feed], stores: Stores, *, dry_run: bool
 ) -> dict[str, Result]:  # fmt: skip
-    """Force photos of these feeds, show the progress, and return the results by feed.
+    """Force photos of these feeds, show the progress, and return the results by the feeds' names.
 
-    Raises StoreUnavailable; and Contention after the last feed.
+    A dry run only counts. Raises StoreUnavailable; and Contention after the last feed.
     """
     counts = [(await stores.listings.counts(feed.name, utc_now())).listings for feed in feeds]
     total = len(options.listings or ()) * len(feeds) or sum(counts)

@@ -49,7 +49,10 @@ def thaw(feed: _Feed, as_json: terminal.Json = False) -> None:
 
 
 def _changed(feed: str, change: Callable[[Ledgers], Awaitable[None]]) -> BudgetUse:
-    """Apply the change to the ledgers, and return the feed's use after it; ends the command on an error."""
+    """Apply a change to the ledger of a feed, and return the use of the feed's budget after it.
+
+    `change` is called with the store of all ledgers. An expected error, such as an unknown feed, ends the process.
+    """
 
     async def write(settings: Settings, feeds: Mapping[str, Feed]) -> BudgetUse:
         (rules,) = terminal.select_feeds(feed, feeds, settings)
@@ -61,7 +64,7 @@ def _changed(feed: str, change: Callable[[Ledgers], Awaitable[None]]) -> BudgetU
 
 
 def _show(feed: str, use: BudgetUse, *, as_json: bool) -> None:
-    """Print what suspends the feed now."""
+    """Print what suspends the feed now, or that nothing does, as text or as JSON."""
     if as_json:
         terminal.print_json({"feed": feed, "silences": budget_use.suspensions_to_json(use)})
         return

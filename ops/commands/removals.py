@@ -132,7 +132,10 @@ def discard(feed: _FeedName, yes: terminal.Yes = False, as_json: terminal.Json =
 
 
 def _decide(feed: str, decision: Decision, outcome: str, as_json: bool) -> None:
-    """Record the decision and print its outcome. Ends the command if the feed has no open hold."""
+    """Record in MongoDB an operator's decision about a feed's hold, and print what it brings, which is `outcome`.
+
+    Ends the process if the feed has no open hold.
+    """
 
     async def decide(settings: Settings, feeds: Mapping[str, Feed]) -> int:
         terminal.select_feeds(feed, feeds, settings)
@@ -151,15 +154,15 @@ def _decide(feed: str, decision: Decision, outcome: str, as_json: bool) -> None:
 async def _with_listings(
     change: Callable[[mongo.MongoListings], Awaitable[list[Listing]]], settings: Settings, _: Mapping[str, Feed]
 ) -> list[Listing]:
-    """Connect to MongoDB, call `change` with its store of listings, and return the result."""
+    """Connect to MongoDB, call `change` with its store of listings, and return the listings that `change` returns."""
     async with mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db) as database:
         return await change(mongo.MongoListings(database, Renderer(settings.public_root)))
 
 
 async def _find(listings: ListingSearch, key: str, feed: str | None) -> Listing:
-    """Return the only listing with this ListingKey in the feed, or in all feeds if `feed` is None.
+    """Return the only recorded listing with this ListingKey in the feed, or in all feeds if `feed` is None.
 
-    Ends the command if there is no such listing, or more than one.
+    Ends the process if there is no such listing, or more than one. Raises StoreUnavailable.
     """
     found = [listing for listing in await listings.by_key(key) if feed in (None, listing.feed)]
     if not found:
@@ -171,19 +174,19 @@ async def _find(listings: ListingSearch, key: str, feed: str | None) -> Listing:
 
 
 def _check_listing_keys(listing_keys: Sequence[str], image_ids: Sequence[str]) -> None:
-    """End the command if image ids are given with more than one listing."""
+    """End the process if image ids are given with more than one listing; otherwise do nothing."""
     if image_ids and len(listing_keys) > 1:
         terminal.fail("--image goes with one listing; name the one that it belongs to")
 
 
 def _check_image_ids(listing: Listing, image_ids: Sequence[str], ids_of_listing: set[str]) -> None:
-    """End the command if `image_ids` has an id that is not in `ids_of_listing`."""
+    """End the process if `image_ids` has an id that is not in `ids_of_listing`; otherwise do nothing."""
     if unknown := {*image_ids} - ids_of_listing:
         terminal.fail(f"listing {listing.key} has no such image: {', '.join(sorted(unknown))}")
 
 
 def _print(listings: Sequence[Listing], as_json: bool, outcome: str) -> None:
-    """Print the outcome for each listing, or what operators have removed of each as JSON."""
+    """Print `outcome` for each listing, or as JSON what operators have removed of each."""
     if as_json:
         terminal.print_json(
             [

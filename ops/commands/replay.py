@@ -36,7 +36,7 @@ _Topic = Annotated[str, typer.Argument(metavar="TOPIC", help=f"One of {', '.join
 
 @dataclass(frozen=True, slots=True)
 class ReplayOptions:
-    """The arguments and options of `imagectl replay`."""
+    """The arguments and options of `imagectl replay`, as Typer reads them."""
 
     topic: _Topic
     since: _Since = None
@@ -61,7 +61,10 @@ class ReplayOptions:
 
 @dataclass(frozen=True, slots=True)
 class _Range:
-    """Some events of a topic: those of a period, of a file, or those that an interrupted replay has not published."""
+    """Some events of a topic: those of a period, of a file, or those that an interrupted replay has not published.
+
+    `topic` has no prefix. `resume` has the remaining offsets of an interrupted replay, None if none is resumed.
+    """
 
     topic: str
     since: datetime | None
@@ -70,7 +73,10 @@ class _Range:
     resume: Sequence[OffsetRange] | None = None
 
     async def source(self, settings: Settings) -> EventSource:
-        """Return the source of these events. Raises BrokerUnavailable and OSError."""
+        """Return the source of these events, which reads them when it is asked to.
+
+        Raises BrokerUnavailable and OSError.
+        """
         if self.file:
             source = exporting.from_file(self.file)
             return EventSource(self.resume or source.ranges, source.read)
@@ -100,7 +106,7 @@ def replay(options: ReplayOptions) -> None:
 
 
 def _checked(options: ReplayOptions) -> _Range:
-    """Return the events that the options name. Ends the command if the options are incomplete or wrong."""
+    """Return the events that the options name. Ends the process if the options are incomplete or wrong."""
     if options.topic not in EVENT_TYPES:
         topics = ", ".join(EVENT_TYPES)
         terminal.fail(f"{options.topic!r} cannot be replayed; there is {topics}. Dead letters are requeued.")
@@ -124,7 +130,11 @@ async def _replay(settings: Settings, events: _Range, options: ReplayOptions) ->
 async def _plan(
     settings: Settings, feeds: Mapping[str, Feed], events: _Range, options: ReplayOptions
 ) -> tuple[ReplayPlan, dict[str, dict[str, Any]]]:
-    """Return the plan of the replay, and the cost of its downloads by feed."""
+    """Return the plan of the replay, and the cost of its downloads by the feeds' names; show the progress.
+
+    A cost has the number of downloads, about how many bytes they receive, and how many seconds they take at least.
+    Raises BrokerUnavailable, StoreUnavailable, OSError and NotExported.
+    """
     async with open_stores(settings) as stores:
         replay = await _replay(settings, events, options)
         with terminal.progress(quiet=options.as_json) as progress:
@@ -143,7 +153,7 @@ async def _plan(
 
 
 def _publish(events: _Range, options: ReplayOptions) -> None:
-    """Publish the events again, and print how many. An interrupted replay prints where to resume it."""
+    """Publish the events again, and print how many. A replay that is interrupted prints how to resume it."""
     progress = ReplayProgress([])
     terminal.run(
         lambda settings, _: _publish_all(settings, events, options, progress),

@@ -61,7 +61,10 @@ def status(
 
 
 def _print(status: SystemStatus, fault: str, *, as_json: bool) -> None:
-    """Print the status. Ends the command if a fault left parts of it unknown."""
+    """Print the status as a table or as JSON. Ends the process with exit code 1 if `fault` is not empty.
+
+    `fault` says why parts of the status are unknown.
+    """
     if as_json:
         terminal.print_json(system_status.to_json(status) | {"fault": fault})
     else:
@@ -71,7 +74,10 @@ def _print(status: SystemStatus, fault: str, *, as_json: bool) -> None:
 
 
 async def _read(settings: Settings, feeds: Mapping[str, Feed]) -> tuple[SystemStatus, str]:
-    """Return the status and "". While Kafka does not answer, return what MongoDB knows and why the rest is unknown."""
+    """Read and return the status and "". While Kafka does not answer, return what MongoDB knows and Kafka's error.
+
+    Raises StoreUnavailable.
+    """
     async with open_stores(settings) as stores:
         try:
             return await system_status.read_status(settings, feeds, stores), ""
@@ -80,9 +86,9 @@ async def _read(settings: Settings, feeds: Mapping[str, Feed]) -> tuple[SystemSt
 
 
 async def _refresh(read: Callable[[], Awaitable[SystemStatus]], *, as_json: bool) -> None:
-    """Show the status every two seconds. If it cannot be read any more, show the fault beside the last status.
+    """Show the status every two seconds until Ctrl-C. If a later read fails, show the fault beside the last status.
 
-    Raises BrokerUnavailable and StoreUnavailable if the first status cannot be read.
+    `read` returns the status now. Raises BrokerUnavailable and StoreUnavailable if the first status cannot be read.
     """
     status, fault = await read(), ""
     with _screen(as_json=as_json) as show:
@@ -102,7 +108,7 @@ async def _refresh(read: Callable[[], Awaitable[SystemStatus]], *, as_json: bool
 def _screen(*, as_json: bool) -> Iterator[Callable[[SystemStatus, str], object]]:
     """Yield a function that shows a status and a fault: as a line of JSON, or on the whole screen of the terminal.
 
-    Without a terminal, each status is printed below the one before.
+    The fault is "" if there is none. Without a terminal, each status is printed below the one before.
     """
     if as_json:
         yield lambda status, fault: print(
@@ -116,7 +122,10 @@ def _screen(*, as_json: bool) -> Iterator[Callable[[SystemStatus, str], object]]
 
 
 def _table(status: SystemStatus, fault: str = "") -> RenderableType:
-    """Return the status for people: what needs an operator, a table with a column for each feed, lag, dead letters."""
+    """Return the status for people: what needs an operator, a table with a column for each feed, lag, dead letters.
+
+    If `fault` is not empty, it comes first, with the time of the status.
+    """
     table = Table("", box=None, header_style="bold")
     for name in status.feeds:
         table.add_column(name, justify="right")
@@ -131,7 +140,10 @@ def _table(status: SystemStatus, fault: str = "") -> RenderableType:
 
 
 def _remaining(windows: Sequence[WindowUse], name: str) -> str:
-    """Return how much remains of the limit `name`, such as `90 of 100`; "" if the feed has no such limit."""
+    """Return how much remains of the limit `name`, such as `90 of 100`; "" if the feed has no such limit.
+
+    `windows` are those of one feed.
+    """
     for window in windows:
         if window.name == name:
             return f"{window.remaining:,.0f} of {window.limit:,.0f}"
@@ -170,7 +182,10 @@ _ROWS: Mapping[str, Callable[[SystemStatus, str], str]] = {
 
 
 def _needs_operator(status: SystemStatus) -> Iterator[str]:
-    """Yield the lines that may need an operator. They are shown first, so that a small screen shows them."""
+    """Yield the lines that may need an operator: the holds that wait for a decision, and what suspends feeds.
+
+    They are shown first, so that a small screen shows them.
+    """
     for hold in status.removal_holds:
         yield f"{hold}: `imagectl removals resume {hold.feed}` if that is right, `removals discard {hold.feed}` if not"
     for feed, use in status.budgets.items():
@@ -178,7 +193,7 @@ def _needs_operator(status: SystemStatus) -> Iterator[str]:
 
 
 def _kafka_lines(status: SystemStatus) -> Iterator[str]:
-    """Yield a line on each service's unread records, and one on dead letters; no line if Kafka was not asked."""
+    """Yield a line on each service's unfinished records, and one on dead letters; no line if Kafka was not asked."""
     for service, topics in (status.lag or {}).items():
         lag = ", ".join(f"{topic} {records:,}" for topic, records in topics.items())
         yield f"{service}: to read {lag}"

@@ -71,7 +71,10 @@ def freshness(
 
 
 def _feeds_to_sweep(settings: Settings, feeds: Mapping[str, Feed], name: str | None) -> list[str]:
-    """Return the feeds that can be swept: the one of this name, or all for None. Ends the command if there is none."""
+    """Return the names of the feeds that can be swept: the one of this name, or all if `name` is None.
+
+    Ends the process if there is none. A feed can be swept if it has a reso_url or recheck_days.
+    """
     selected = terminal.select_feeds(name, feeds, settings)
     names = [feed.name for feed in selected if feed.reso_url or feed.recheck_days]
     if not names:
@@ -82,9 +85,9 @@ def _feeds_to_sweep(settings: Settings, feeds: Mapping[str, Feed], name: str | N
 async def _answer(
     sweeps: Sweeps, feed: str, request: SweepRequest, on_progress: Callable[[SweepState], object]
 ) -> SweepState:
-    """Wait until the scheduler has answered the request, and return the state of the feed's sweep.
+    """Wait until the scheduler has answered the request, and return the state of the feed's sweep, read from MongoDB.
 
-    Ends the command if no scheduler begins within 30 seconds or the sweep stalls for 10 minutes, and if another request
+    Ends the process if no scheduler begins within 30 seconds or the sweep stalls for 10 minutes, and if another request
     replaces this one. `on_progress` is called with each new state. Raises StoreUnavailable.
     """
     before = state = await sweeps.get(feed)
@@ -166,8 +169,8 @@ def removals(
 async def _wait_for_removals(listings: RemovalQueue, wait_seconds: float, on_progress: Callable[[int], object]) -> int:
     """Wait until every removal that is due now is done; return the number of listings waited for.
 
-    Ends the command if nothing is removed for `wait_seconds`. `on_progress` gets the number of listings done. Raises
-    StoreUnavailable.
+    Ends the process if nothing is removed for `wait_seconds`. `on_progress` is called with the number of listings done.
+    Raises StoreUnavailable.
     """
     now, waited_for, progressed_at = utc_now(), set[ListingId](), monotonic()
     before: set[ListingId] | None = None
