@@ -25,7 +25,7 @@ _MAX_REMEMBERED_FAILURES = 10_000
 
 @dataclass(slots=True)
 class Session:
-    """One browser that signed in. Times are seconds of a monotonic clock."""
+    """One browser that signed in at the desk, kept in memory. Times are seconds of a monotonic clock."""
 
     id: str
     csrf: str
@@ -36,14 +36,20 @@ class Session:
 
 
 class Sessions:
-    """The browsers that are signed in."""
+    """The browsers that are signed in at this desk, kept in memory.
+
+    `monotonic` returns seconds that never go back.
+    """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._sessions: dict[str, Session] = {}
 
     def begin(self) -> Session:
-        """Begin a session and return it. Beyond MAX_SESSIONS, the session that expires first is ended for it."""
+        """Begin a session, keep it in memory, and return it.
+
+        If there are MAX_SESSIONS already, the session that expires first is ended for it.
+        """
         while len(self._sessions) >= MAX_SESSIONS:
             del self._sessions[min(self._sessions.values(), key=lambda session: session.expires).id]
         expires = self._monotonic() + SESSION_SECONDS
@@ -52,7 +58,7 @@ class Sessions:
         return session
 
     def get(self, session_id: str) -> Session | None:
-        """Return a session and extend it; None if there is no such session or it has expired."""
+        """Return the session with this id and extend it by SESSION_SECONDS; None if there is none or it has expired."""
         session = self._sessions.get(session_id)
         if session is None:
             return None
@@ -64,15 +70,21 @@ class Sessions:
         return session
 
     def end(self, session: Session) -> None:
-        """End a session. One that has ended already is ignored."""
+        """End a session, so that its id is no longer accepted. A session that has ended already is ignored."""
         self._sessions.pop(session.id, None)
 
 
 class TokenCheck:
-    """Compares tokens with the desk's own, and makes addresses wait that sent too many wrong ones."""
+    """Compares tokens with the desk's own, and tells which addresses must wait because they sent too many wrong ones.
+
+    The wrong tokens of the last minute are counted in memory.
+    """
 
     def __init__(self, token: str, monotonic: Callable[[], float]) -> None:
-        """Check for this token; with an empty one the desk is locked, and no token is accepted."""
+        """Check for this token; with an empty one the desk is locked, and no token is accepted.
+
+        `monotonic` returns seconds that never go back.
+        """
         self._digest = _digest(token)
         self.is_locked = not token
         self._monotonic = monotonic
@@ -80,7 +92,10 @@ class TokenCheck:
         """When which address sent a wrong token."""
 
     def wait_seconds(self, address: str) -> int | None:
-        """Return how many seconds an address must wait before its next attempt; None if it need not wait."""
+        """Return how many seconds a client must wait before its next attempt; None if it need not wait.
+
+        `address` is the client's IP address.
+        """
         self._forget_old_failures()
         failures = [at for at, failed_address in self._failures if failed_address == address]
         if len(failures) < MAX_FAILURES:
@@ -88,9 +103,9 @@ class TokenCheck:
         return math.ceil(failures[-MAX_FAILURES] + FAILURE_SECONDS - self._monotonic())
 
     def accepts(self, token: str, address: str) -> bool:
-        """Return True if the token is right; count a wrong one against the address.
+        """Return True if `token` is the desk's token; otherwise count a wrong token against the client's IP address.
 
-        The comparison takes the same time for every wrong token.
+        The comparison takes the same time for every wrong token. Whether the address must wait is not looked at.
         """
         is_right = hmac.compare_digest(_digest(token), self._digest) and not self.is_locked
         if not is_right:
@@ -103,9 +118,9 @@ class TokenCheck:
 
 
 def token_in_header(header: str) -> str | None:
-    """Return the token of an `Authorization` header: a bearer token, or the password of Basic.
+    """Return the token in an `Authorization` header: a bearer token, or the password of the scheme Basic. Pure.
 
-    "" stands for a Basic header that cannot be decoded, None for no header and for other schemes.
+    "" stands for a Basic header that cannot be decoded, None for an empty header and for other schemes.
     """
     scheme, _, value = header.partition(" ")
     match scheme.lower():
@@ -121,12 +136,18 @@ def token_in_header(header: str) -> str | None:
 
 
 def are_equal(given: str, secret: str) -> bool:
-    """Return True if a text is the secret. The comparison takes the same time for every wrong text of one length."""
+    """Return True if the text `given` is the secret. Pure.
+
+    The comparison takes the same time for every wrong text of one length.
+    """
     return hmac.compare_digest(given.encode(errors="replace"), secret.encode())
 
 
 def local_path(path: str) -> str:
-    """Return the path if it is one of the desk's own, else "/": after signing in, nobody is sent to another site."""
+    """Return `path` if it is one of the desk's own, else "/". Pure.
+
+    The path comes from the browser; after signing in, nobody is to be sent to another site.
+    """
     parts = urlsplit(path) if path.isprintable() and "\\" not in path else None
     is_local = parts is not None and not parts.scheme and not parts.netloc and parts.path.startswith("/")
     return path if is_local and not path.startswith("//") else "/"

@@ -25,7 +25,7 @@ _logger = log.get(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field that the operator fills in before confirming."""
+    """A field of the form that an operator fills in before confirming; `label` and `placeholder` are shown."""
 
     name: str
     label: str
@@ -34,7 +34,11 @@ class Field:
 
 
 class Action(ABC):
-    """Something that an operator can have done, with a title and the text of its button."""
+    """Something that an operator can have done at the desk, with a title and the text of its button.
+
+    Its methods take the inputs of one request. Each raises Refused, which becomes an error page, if the inputs do not
+    fit.
+    """
 
     title: str
     button: str
@@ -44,25 +48,34 @@ class Action(ABC):
 
     @abstractmethod
     async def preview(self, inputs: Inputs) -> Sequence[str]:
-        """Return sentences that say what the action would do. Refuses what cannot be done."""
+        """Return sentences that say what the action would do with these inputs, and change nothing.
+
+        Raises Refused if it cannot be done.
+        """
 
     @abstractmethod
     async def carry_out(self, inputs: Inputs) -> str:
-        """Carry the action out; return a sentence that says what was done. Refuses what cannot be done."""
+        """Carry the action out, and return a sentence for the operator that says what was done.
+
+        Raises Refused if it cannot be done.
+        """
 
     @abstractmethod
     def next_page(self, inputs: Inputs) -> str:
-        """Return the URL of the page that is shown afterwards."""
+        """Return the URL of the page that the browser goes to after the action, or if it is not confirmed."""
 
 
 class ActionPages:
-    """The pages that preview the actions and carry them out. They work without scripts."""
+    """The pages that preview the desk's actions and carry them out, which work without scripts.
+
+    `actions` has the actions by their names in URLs.
+    """
 
     def __init__(self, actions: Mapping[str, Action]) -> None:
         self._actions = actions
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the routes of these pages."""
+        """Return the routes under `/do/`: GET previews an action, POST carries it out."""
         return [web.get("/do/{action}", self._preview), web.post("/do/{action}", self._carry_out)]
 
     async def _preview(self, request: web.Request) -> web.Response:
@@ -89,7 +102,7 @@ class ActionPages:
 
 
 class FeedAction(Action):
-    """An action on a feed."""
+    """An action on one feed of feeds.toml, which the input `feed` names."""
 
     about: ClassVar[Sequence[str]] = ("feed",)
 
@@ -97,38 +110,41 @@ class FeedAction(Action):
         self._parts = parts
 
     def check_feed(self, inputs: Inputs) -> None:
-        """Refuse a feed that feeds.toml lacks."""
+        """Raise Refused (404) if feeds.toml lacks the feed that the inputs name; otherwise do nothing."""
         if inputs["feed"] not in self._parts.feeds:
             refuse(404, "there is no such feed in feeds.toml")
 
     def next_page(self, inputs: Inputs) -> str:
-        """Return the URL of the overview."""
+        """Return the URL of the overview, which is the desk's first page."""
         return "/"
 
 
 class ListingAction(FeedAction):
-    """An action on a listing."""
+    """An action on one recorded listing, which the inputs `feed` and `key` (its ListingKey) name."""
 
     about = ("feed", "key")
 
     async def listing(self, inputs: Inputs) -> Listing:
-        """Return the listing that the action is about. Refuses one that is not recorded."""
+        """Read the listing that the inputs name from MongoDB, and return it.
+
+        Raises Refused (404) if it is not recorded, and StoreUnavailable.
+        """
         listing = await self._parts.stores.listings.get(inputs["feed"], inputs["key"])
         return listing if listing is not None else refuse(404, "nothing is recorded of this listing")
 
     def next_page(self, inputs: Inputs) -> str:
-        """Return the URL of the listing's page."""
+        """Return the URL of the page of the listing that the inputs name."""
         return page_url("/listing", feed=inputs["feed"], key=inputs["key"])
 
 
 class ForceListing(ListingAction):
-    """Forces the photos of a listing."""
+    """Forces the photos of a listing: makes them due at once, at the priority searched."""
 
     title = "Fetch a listing's photos again"
     button = "Fetch again"
 
     async def preview(self, inputs: Inputs) -> Sequence[str]:
-        """Say how many photos would be due, how long that takes, and which photos are left alone."""
+        """Say how many photos would be due, how long their downloads take, and which photos are left alone."""
         forced = await self._force(inputs, dry_run=True)
         feed = self._parts.feeds[inputs["feed"]]
         use = await read_use(self._parts.stores.ledgers, feed)
@@ -146,7 +162,7 @@ class ForceListing(ListingAction):
         return [*lines, "Copies that are held stay, and are served, until a newer one is here."]
 
     async def carry_out(self, inputs: Inputs) -> str:
-        """Make the photos due."""
+        """Make the listing's photos due, and say how many are."""
         forced = await self._force(inputs, dry_run=False)
         return f"Due now: {counted(forced.photos, 'photo')} of listing {inputs['key']}."
 
@@ -159,7 +175,7 @@ class ForceListing(ListingAction):
 
 
 class PauseFeed(FeedAction):
-    """Pauses a feed's requests to its origin."""
+    """Pauses a feed's requests to its origin, for a time or until the pause is ended."""
 
     title = "Pause a feed's requests"
     button = "Pause"
@@ -169,7 +185,7 @@ class PauseFeed(FeedAction):
     )
 
     async def preview(self, inputs: Inputs) -> Sequence[str]:
-        """Say what stops and what goes on."""
+        """Say which requests of the feed would stop, and what goes on."""
         self.check_feed(inputs)
         return [
             f"No photo of {inputs['feed']} is fetched any more, not even for people who wait for one.",
@@ -177,7 +193,7 @@ class PauseFeed(FeedAction):
         ]
 
     async def carry_out(self, inputs: Inputs) -> str:
-        """Begin the pause."""
+        """Begin the pause, and say for how long. Raises Refused (400) if the input `lasting` is no duration."""
         self.check_feed(inputs)
         try:
             lasting = words.parse_duration(inputs["lasting"]) if inputs["lasting"] else None
@@ -195,7 +211,7 @@ class EndSuspension(FeedAction):
     button = "Allow requests"
 
     async def preview(self, inputs: Inputs) -> Sequence[str]:
-        """Say what begins again."""
+        """Say that the feed's photos would be fetched again, and which suspensions that ends."""
         self.check_feed(inputs)
         return [
             f"Photos of {inputs['feed']} are fetched again within its budget.",
@@ -203,14 +219,14 @@ class EndSuspension(FeedAction):
         ]
 
     async def carry_out(self, inputs: Inputs) -> str:
-        """End each suspension of the feed."""
+        """End each suspension of the feed, and say that its requests are allowed."""
         self.check_feed(inputs)
         await pause.resume(self._parts.stores.ledgers, inputs["feed"])
         return f"The requests of {inputs['feed']} are allowed again."
 
 
 class RebuildFeed(FeedAction):
-    """Rebuilds the photos of a feed whose variants were made with other settings."""
+    """Marks for a rebuild the photos of a feed whose variants were made with other settings, in the background."""
 
     title = "Make a feed's variants anew"
     button = "Make anew"
@@ -220,7 +236,7 @@ class RebuildFeed(FeedAction):
         self._running: dict[str, asyncio.Task[None]] = {}
 
     async def preview(self, inputs: Inputs) -> Sequence[str]:
-        """Say which photos would be rebuilt."""
+        """Say which photos of the feed would be rebuilt, and from what; none is counted."""
         self.check_feed(inputs)
         return [
             f"Every listing of {inputs['feed']} is looked at, and photos whose variants were made with other settings "
@@ -229,7 +245,10 @@ class RebuildFeed(FeedAction):
         ]
 
     async def carry_out(self, inputs: Inputs) -> str:
-        """Begin in the background; begin nothing while the feed is still being looked at."""
+        """Begin to mark the feed's photos in the background, and say so.
+
+        While an earlier run for the feed goes on, nothing is begun, and the sentence says that.
+        """
         self.check_feed(inputs)
         feed = inputs["feed"]
         if feed in self._running and not self._running[feed].done():
@@ -238,7 +257,7 @@ class RebuildFeed(FeedAction):
         return f"{feed} is being looked at; the queue grows as photos are found."
 
     async def _rebuild(self, feed: str) -> None:
-        """Mark the feed's photos for a rebuild, and log the counts or the error."""
+        """Mark the feed's photos for a rebuild in MongoDB, and log the counts, or the error instead of raising it."""
         wanted, parts = rendering(self._parts.settings.variants), self._parts
         try:
             rebuilt = await rebuild.rebuild(parts.stores.listings, feed, wanted, parts.clock, dry_run=False)

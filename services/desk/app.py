@@ -40,7 +40,7 @@ _logger = log.get(__name__)
 
 
 async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Event) -> None:
-    """Run the desk until `stop` is set."""
+    """Run the desk until `stop` is set: serve its pages, sample the queue, and log changes of its health."""
     async with AsyncExitStack() as closing:
         database = await closing.enter_async_context(
             mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db)
@@ -83,7 +83,10 @@ def _parts(settings: Settings, feeds: Mapping[str, Feed], database: mongo.Databa
 def create_app(
     parts: DeskParts, broker: Broker, sign_in: SignInPages, health: Health, registry: CollectorRegistry
 ) -> web.Application:
-    """Return the HTTP application with all pages, actions and probes."""
+    """Return the desk's HTTP application with all pages, actions and probes, ready to be served.
+
+    `registry` takes the desk's metrics.
+    """
     app = web.Application(
         client_max_size=_MAX_BODY_BYTES,
         middlewares=[
@@ -117,9 +120,9 @@ def create_app(
 
 
 def _config(parts: DeskParts) -> Handler:
-    """Return the handler of `/config`: the settings that this process was started with, secrets hidden.
+    """Return the handler of `/config`, which answers the settings and feeds that this process was started with as JSON.
 
-    `imagectl doctor` compares them with its own.
+    Secrets are hidden. `imagectl doctor` compares them with its own.
     """
     shown = config.to_json(parts.settings, parts.feeds)
 

@@ -10,7 +10,7 @@ _GAP = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One rectangle. `kind` is its CSS class, `title` its tooltip."""
+    """One rectangle of a chart, in units of the SVG view box. `kind` is its CSS class, `title` its tooltip."""
 
     x: float
     y: float
@@ -22,7 +22,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A chart's bars or its line. `top` is the amount at the top of the scale."""
+    """A chart's bars or its line, in units of the SVG view box. `top` is the amount at the top of the scale."""
 
     top: int
     bars: tuple[Bar, ...] = ()
@@ -31,7 +31,7 @@ class Chart:
 
 
 def columns(series: Sequence[tuple[str, Mapping[str, int]]]) -> Chart:
-    """Return a chart with a column for each pair of a label and its amounts by kind, from left to right.
+    """Return a chart with a column for each pair of a label and its amounts by kind, from left to right. Pure.
 
     The amounts of a column are stacked in their order, the first at the bottom.
     """
@@ -49,7 +49,10 @@ def columns(series: Sequence[tuple[str, Mapping[str, int]]]) -> Chart:
 
 
 def line(values: Sequence[tuple[float, int]]) -> Chart:
-    """Return a chart with a line through points of a place, from 0 at the left to 1 at the right, and an amount."""
+    """Return a chart with a line through points, each a pair of its place and its amount. Pure.
+
+    A place goes from 0 at the left to 1 at the right.
+    """
     top = _top(max((amount for _, amount in values), default=0))
     points = (f"{place * WIDTH:.1f},{HEIGHT - amount / top * HEIGHT:.1f}" for place, amount in values)
     return Chart(top, line=" ".join(points))
@@ -60,7 +63,10 @@ def _bar(x: float, y: float, width: float, height: float, kind: str, title: str)
 
 
 def _top(largest: int) -> int:
-    """Return the next of 1, 2, 5, 10, 20, 50 … as the top of the scale: it stays the same for similar amounts."""
+    """Return the top of a chart's scale: the first of 1, 2, 5, 10, 20, 50 … that is not below `largest`.
+
+    So it stays the same for similar amounts.
+    """
     top = 1
     while True:
         for factor in (1, 2, 5):

@@ -18,17 +18,20 @@ _MAX_VALUE_LENGTH = 20_000
 
 
 class DeadLetterPages:
-    """The pages that show dead letters."""
+    """The desk's pages that show dead letters: the list of groups, and one dead letter."""
 
     def __init__(self, parts: DeskParts) -> None:
         self._parts = parts
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the routes of these pages."""
+        """Return the routes of the two pages."""
         return [web.get("/dead-letters", self._list), web.get("/dead-letter", self._show)]
 
     async def _list(self, request: web.Request) -> web.Response:
-        """Show all dead letters by reason; or, with `names` in the query, those that name this listing."""
+        """Show the dead letters that are not handled, in groups by reason.
+
+        With `names` in the query, show instead those that name the listing with this ListingKey.
+        """
         settings, handled = self._parts.settings, self._parts.stores.handled_dead_letters
         listing_key = query_text(request, "names")
         naming = await letters.naming(settings, handled, listing_key) if listing_key else ()
@@ -43,8 +46,8 @@ class DeadLetterPages:
 class _DeadLetterAction(Action):
     """An action on one dead letter, or, with the input `all`, on all of its group up to this one.
 
-    Later dead letters of the group are left alone: the operator has not seen them. If what was requeued still cannot be
-    read, it comes back as a later one.
+    The input `offset` names the dead letter. Later dead letters of the group are left alone: the operator has not seen
+    them. If what was requeued still cannot be read, it comes back as a later one.
     """
 
     about = ("offset", "all")
@@ -53,7 +56,10 @@ class _DeadLetterAction(Action):
         self._parts = parts
 
     async def _selected(self, inputs: Inputs) -> DeadLetterFilter:
-        """Return a filter with the offsets of the dead letters that the action is about."""
+        """Return a filter with the offsets of the dead letters that the inputs name.
+
+        Raises Refused (404) if there is no dead letter at the offset.
+        """
         letter = await _at_offset(self._parts, inputs["offset"])
         offset, key = letter.place.offset, letters.group_key(letter)
         if not inputs["all"]:
@@ -74,7 +80,7 @@ class _DeadLetterAction(Action):
 
 
 class Requeue(_DeadLetterAction):
-    """Requeues dead letters to the topics that they came from."""
+    """Sends the source records of dead letters to their topics again, and marks the dead letters as handled."""
 
     title = "Send dead letters again"
     button = "Send again"
@@ -85,14 +91,17 @@ class Requeue(_DeadLetterAction):
         self._lock = asyncio.Lock()
 
     async def preview(self, inputs: Inputs) -> Sequence[str]:
-        """Say how many records would be sent, and how many cannot be."""
+        """Say how many records would be sent, and how many dead letters cannot be, with the reasons."""
         requeued = await self._requeue(inputs, dry_run=True)
         sent, marked = counted(requeued.sent, "record"), counted(requeued.marked, "dead letter")
         lines = [f"{sent} would be sent again, value and key unchanged; {marked} would count as dealt with."]
         return [*lines, *(f"{count:,} cannot be sent: {why}." for why, count in requeued.refused)]
 
     async def carry_out(self, inputs: Inputs) -> str:
-        """Send the records. Only one request does so at a time: a second click finds the dead letters handled."""
+        """Send the records, and say how many were sent.
+
+        Only one request does so at a time: a second click finds the dead letters handled.
+        """
         async with self._lock:
             requeued = await self._requeue(inputs, dry_run=False)
         return f"Sent again: {counted(requeued.sent, 'record')}."
@@ -104,18 +113,18 @@ class Requeue(_DeadLetterAction):
 
 
 class Drop(_DeadLetterAction):
-    """Marks dead letters as handled without sending them."""
+    """Marks dead letters as handled without sending their records."""
 
     title = "Drop dead letters"
     button = "Drop"
 
     async def preview(self, inputs: Inputs) -> Sequence[str]:
-        """Say how many dead letters would be dropped."""
+        """Say how many dead letters would be marked as handled."""
         dropped = await self._drop(inputs, dry_run=True)
         return [f"{counted(dropped, 'dead letter')} would count as dealt with; nothing of that is read again."]
 
     async def carry_out(self, inputs: Inputs) -> str:
-        """Drop the dead letters."""
+        """Mark the dead letters as handled, and say how many were."""
         return f"Dropped: {counted(await self._drop(inputs, dry_run=False), 'dead letter')}."
 
     async def _drop(self, inputs: Inputs, *, dry_run: bool) -> int:
@@ -124,14 +133,20 @@ class Drop(_DeadLetterAction):
 
 
 async def _at_offset(parts: DeskParts, offset: str) -> DeadLetter:
-    """Return the dead letter at an offset that a browser sent. Refuses an offset that has none."""
+    """Return the dead letter at an offset of the topic, which is a text that a browser sent.
+
+    Raises Refused (404) if the text is no offset, or Kafka holds no dead letter there; and BrokerUnavailable.
+    """
     is_offset = offset.isdecimal() and len(offset) < 19
     letter = await letters.at_offset(parts.settings, int(offset)) if is_offset else None
     return letter if letter is not None else refuse(404, "there is no dead letter at this offset")
 
 
 def _value_text(letter: DeadLetter) -> str:
-    """Return a dead letter's value for people, cut to 20,000 characters and without URLs; a phrase for other bytes."""
+    """Return a dead letter's value as a text for people, without URLs and cut to 20,000 characters.
+
+    For bytes that are no text, it is a phrase with their number.
+    """
     value = letters.to_json(letter)["value"]
     if isinstance(value, dict) and set(value) == {"base64"}:
         return f"{len(letter.value or b''):,} bytes that are no text"

@@ -31,7 +31,7 @@ _SUSPENDED = {
 
 
 class Tone(StrEnum):
-    """The colour of a badge or a verdict; the values are CSS classes."""
+    """The colour of a badge, a verdict or an entry of a timeline; the values are CSS classes."""
 
     GOOD = "good"
     WAITS = "waits"
@@ -41,7 +41,7 @@ class Tone(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Why a listing has the photos that it has: one line, and the reasons."""
+    """Says why a listing has the photos that it has: the title in one line, and the reasons."""
 
     tone: Tone
     title: str
@@ -50,7 +50,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class TimelineEntry:
-    """An event in the life of a listing or of one of its photos, past or expected. `image_id` is "" for a listing's."""
+    """One event in the life of a listing or of one of its photos, past or expected.
+
+    `image_id` names the photo; it is "" if the event is about the listing.
+    """
 
     at: datetime
     tone: Tone
@@ -60,7 +63,7 @@ class TimelineEntry:
 
 
 def verdict(listing: Listing, feed_lines: Sequence[str], position: QueuePosition | None, now: datetime) -> Verdict:
-    """Return why the listing has the photos that it has.
+    """Return why the listing has the photos that it has. Pure.
 
     `feed_lines` say what of its feed keeps photos away. `position` is the queue position of the photo that is
     downloaded next, None if no photo waits.
@@ -87,7 +90,7 @@ def verdict(listing: Listing, feed_lines: Sequence[str], position: QueuePosition
 
 
 def _removal_reasons(listing: Listing, now: datetime) -> Iterator[str]:
-    """Yield what becomes of a hidden listing and its copies."""
+    """Yield sentences that say what becomes of a hidden listing and its copies."""
     due_at = listing.removal_due_at
     if listing.is_removed_by_operator:
         yield "It stays away, whatever the MLS says, until an operator allows it again."
@@ -102,7 +105,7 @@ def _removal_reasons(listing: Listing, now: datetime) -> Iterator[str]:
 
 
 def _failures(photos: Sequence[Photo]) -> Iterator[str]:
-    """Yield why the photos have no newest copy, the most frequent reason first."""
+    """Yield sentences that say why the photos have no newest copy, the most frequent reason first."""
     reasons = Counter(photo.failure.reason if photo.failure else None for photo in photos)
     for reason, count in reasons.most_common():
         if reason is None:
@@ -114,7 +117,10 @@ def _failures(photos: Sequence[Photo]) -> Iterator[str]:
 
 
 def _next_attempt(photos: Sequence[Photo], position: QueuePosition | None, now: datetime) -> Iterator[str]:
-    """Yield when the next of the photos is attempted."""
+    """Yield sentences that say when the next of the photos is attempted, and how many photos are ahead of it.
+
+    `position` is the queue position of the listing's next photo, None if no photo waits.
+    """
     if soonest := min((photo.due_at for photo in photos if photo.due_at), default=None):
         in_flight = sum(photo.released_at is not None for photo in photos)
         yield f"{in_flight} in work now." if in_flight else f"The next attempt is due {distance(soonest, now)}."
@@ -124,7 +130,7 @@ def _next_attempt(photos: Sequence[Photo], position: QueuePosition | None, now: 
 
 
 def _set_aside(listing: Listing) -> Iterator[str]:
-    """Yield how many Media rows are set aside, by reason."""
+    """Yield a sentence for each reason why Media rows of the listing are set aside, with their number."""
     for reason, count in Counter(row.reason for row in listing.set_aside).most_common():
         yield f"{counted(count, 'row')} of Media set aside: {reason}."
 
@@ -136,7 +142,10 @@ def _photos(count: int) -> str:
 def timeline(
     listing: Listing, attempts: Iterable[Attempt], removals: Iterable[Removal]
 ) -> list[TimelineEntry]:  # fmt: skip
-    """Return what is known to have happened to a listing and what is expected, the latest first."""
+    """Return what is known to have happened to a listing, and what is expected, the latest first. Pure.
+
+    `attempts` and `removals` are those of this listing's photos.
+    """
     entries = [*_listing_entries(listing), *_expected_entries(listing)]
     entries += [_attempt_entry(attempt) for attempt in attempts]
     entries += [
@@ -190,11 +199,11 @@ def _attempt_entry(attempt: Attempt) -> TimelineEntry:
 
 
 def tone_of(status: Status) -> Tone:
-    """Return the colour of a photo's status."""
+    """Return the colour of the badge that shows a photo's status. Pure."""
     return {Status.DOWNLOADED: Tone.GOOD, Status.FAILED: Tone.BAD}.get(status, Tone.WAITS)
 
 
 def suspension_text(suspension: Suspension) -> str:
-    """Return what suspends a feed: a pause, a throttling or the breaker, until when and why."""
+    """Return what suspends a feed as a phrase: a pause, a throttling or the breaker, until when and why. Pure."""
     until = f" until {suspension.until:%Y-%m-%d %H:%M:%S} UTC" if suspension.until else ""
     return _SUSPENDED[suspension.by] + until + (f": {suspension.reason}" if suspension.reason else "")

@@ -30,7 +30,11 @@ Choice = TypeVar("Choice", bound=StrEnum)
 
 @dataclass(frozen=True, slots=True)
 class PhotoView:
-    """One photo as pages show it. They never show the MLS's URL, only its `host`."""
+    """One photo of a listing as pages show it.
+
+    They never show the MLS's URL, only its `host`. `tone` is the colour of the photo's status, `next_step` a phrase
+    that says what happens next to the photo.
+    """
 
     photo: Photo
     listing: Listing
@@ -49,13 +53,13 @@ class _Displayed(StrEnum):
 
 
 class ListingPages:
-    """The pages about listings and photos."""
+    """The desk's pages about listings and photos: the search, two tables, and the page of one listing."""
 
     def __init__(self, parts: DeskParts) -> None:
         self._parts = parts
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the routes of these pages."""
+        """Return the routes of the search, the two tables, and the page of one listing."""
         return [
             web.get("/search", self._search),
             web.get("/listings", self._listings),
@@ -64,9 +68,9 @@ class ListingPages:
         ]
 
     async def _search(self, request: web.Request) -> web.Response:
-        """Redirect to the listing of a ListingKey, an image id or an MLS URL.
+        """Redirect to the page of the listing that the query's `q` names: a ListingKey, an image id or an MLS URL.
 
-        Otherwise show the listings whose keys begin with the text, or why nothing is found.
+        If it names none, or several, show the listings whose keys begin with it, or why nothing is found (404).
         """
         searched = query_text(request, "q")
         if not searched:
@@ -130,7 +134,11 @@ class ListingPages:
         return render(request, "listing.html", context)
 
     async def _around(self, listing: Listing) -> tuple[Sequence[str], QueuePosition | None]:
-        """Return what of its feed keeps the listing's photos away, and the position of the photo that is next."""
+        """Return what of its feed keeps the listing's photos away, and the queue position of the photo that is next.
+
+        The first holds one line for each suspension and each window that is used up. The position is None if no photo
+        waits for its release, or the feed is not in feeds.toml. Raises StoreUnavailable.
+        """
         feed = self._parts.feeds.get(listing.feed)
         if feed is None:
             return [_UNKNOWN_FEED], None
@@ -140,7 +148,10 @@ class ListingPages:
         return lines, await self._next_position(listing, feed, use)
 
     async def _next_position(self, listing: Listing, feed: Feed, use: BudgetUse) -> QueuePosition | None:
-        """Return the queue position of the listing's photo that is released next; None if none waits for release."""
+        """Return the queue position of the listing's photo that is released next; None if none waits for its release.
+
+        Raises StoreUnavailable.
+        """
         now = self._parts.clock()
         due = [
             (photo.priority.rank, due_at, photo)
@@ -169,7 +180,10 @@ class ListingPages:
 
 
 def _filter(request: web.Request, parts: DeskParts) -> ListingFilter:
-    """Return the filter that the request's query gives."""
+    """Return the filter of listings that the request's query makes; a parameter that is not given selects all.
+
+    The feed is the first of feeds.toml if none is given. Raises Refused (400 or 404) for a value that is no choice.
+    """
     displayed = _choice(request, "shown", _Displayed)
     return ListingFilter(
         feed=feed_name(parts, query_text(request, "feed")),
@@ -182,7 +196,10 @@ def _filter(request: web.Request, parts: DeskParts) -> ListingFilter:
 
 
 def _choice(request: web.Request, name: str, choices: type[Choice]) -> Choice | None:
-    """Return the query's choice; None if none is made. Refuses a value that is not among the choices."""
+    """Return the choice that the query's parameter `name` makes; None if it is not given.
+
+    Raises Refused (400) for a value that is not among the choices.
+    """
     value = query_text(request, name)
     if value and value not in set(choices):
         refuse(400, f"{name} must be one of {', '.join(choices)}, or empty")
@@ -192,7 +209,10 @@ def _choice(request: web.Request, name: str, choices: type[Choice]) -> Choice | 
 def _table_context(
     selected: ListingFilter, rows: Sequence[ListingSummary], page_size: int, path: str
 ) -> Mapping[str, object]:
-    """Return the context of a page with a table. One row more than `page_size` says that there is another page."""
+    """Return the template's context of a page with a table: its first `page_size` rows and the URL of the next page.
+
+    One row more than `page_size` says that there is a next page; otherwise its URL is "". `path` is that of the page.
+    """
     displayed = None if selected.displayed is None else _Displayed.YES if selected.displayed else _Displayed.NO
     query = {
         "feed": selected.feed,

@@ -20,7 +20,10 @@ _logger = log.get(__name__)
 
 
 def measure(registry: CollectorRegistry) -> Middleware:
-    """Return a middleware that measures the seconds to answer, by route and status."""
+    """Return a middleware that measures the seconds to answer each request, by route and status.
+
+    They are a histogram in `registry`.
+    """
     seconds = Histogram(
         "listing_images_desk_answer_seconds", "Time to answer an operator", ["route", "status"], registry=registry
     )
@@ -38,9 +41,10 @@ def measure(registry: CollectorRegistry) -> Middleware:
 
 
 def add_security_headers(public_root: str) -> Middleware:
-    """Return a middleware that adds headers for browsers to every answer.
+    """Return a middleware that adds headers for browsers to every answer of the desk.
 
-    They allow the desk's own scripts and styles, photos from `public_root`, forms to the desk itself, and nothing else.
+    They allow the desk's own scripts and styles, photos from `public_root`, forms to the desk itself, and nothing else;
+    and no page is cached.
     """
     headers = {
         "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -65,7 +69,11 @@ def add_security_headers(public_root: str) -> Middleware:
 
 @web.middleware
 async def show_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn every error into a page. The page of an unexpected error names only the log, which has the traceback."""
+    """Answer the request with `handler`, and turn every error of it into a page with a status and a sentence.
+
+    Refused and HTTP errors have their own status; a store, Kafka or Contention gives 503, anything else 500. The page
+    of an unexpected error names only the log, which has the traceback.
+    """
     try:
         return await handler(request)
     except Refused as error:

@@ -22,7 +22,10 @@ _LATEST_ATTEMPTS = 12
 
 @dataclass(frozen=True, slots=True)
 class LastHour:
-    """The last hour in charts and totals: attempts, failures by reason, the queue, and requests to the origins."""
+    """The last hour of all feeds in charts and totals.
+
+    It has the attempts, the failures by reason, the length of the queue, and the requests to the origins.
+    """
 
     attempts: Chart
     done: int
@@ -34,13 +37,13 @@ class LastHour:
 
 
 class Overview:
-    """The first page, and the part of it that refreshes."""
+    """The desk's first page, and the part of it that refreshes."""
 
     def __init__(self, parts: DeskParts) -> None:
         self._parts = parts
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the routes of the page and of its part."""
+        """Return the routes of the page (`/`) and of its part that refreshes (`/live`)."""
         return [web.get("/", self._page), web.get("/live", self._live)]
 
     async def _page(self, request: web.Request) -> web.Response:
@@ -68,7 +71,10 @@ class Overview:
 
 
 def _totals(snapshot: Snapshot) -> Mapping[str, int]:
-    """Return the sums over all feeds."""
+    """Return the numbers of a snapshot as sums over all feeds, by their names in the template.
+
+    They are the listings, the photos in flight and queued, and the photos of each status.
+    """
     feeds = snapshot.feeds.values()
     return {
         "listings": sum(counts.listings for counts in feeds),
@@ -82,7 +88,11 @@ def _totals(snapshot: Snapshot) -> Mapping[str, int]:
 def _last_hour(
     snapshot: Snapshot, minutes: Mapping[datetime, Mapping[str, int]], queue: Iterable[tuple[datetime, int]]
 ) -> LastHour:
-    """Return the charts of the last hour: from attempts by minute and result, and samples of the queue's length."""
+    """Return the last hour before the snapshot in charts and totals.
+
+    `minutes` has the numbers of attempts by minute and result, `queue` the sampled lengths of the queue with their
+    times.
+    """
     attempts = {minute: _done_and_failed(results) for minute, results in minutes.items()}
     failures = Counter[str]()
     for results in minutes.values():

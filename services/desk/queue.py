@@ -10,13 +10,13 @@ _MAX_LISTINGS = 100
 
 
 class QueuePages:
-    """The page of a feed's queue."""
+    """The desk's page of one feed's queue."""
 
     def __init__(self, parts: DeskParts) -> None:
         self._parts = parts
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the route of this page."""
+        """Return the route of this page, `/queue`."""
         return [web.get("/queue", self._queue)]
 
     async def _queue(self, request: web.Request) -> web.Response:

@@ -19,13 +19,13 @@ _DEFAULT_PERIOD = timedelta(days=7)
 
 
 class RemovalPages:
-    """The page of removals."""
+    """The desk's page of removals: holds, evidence, and the last audit."""
 
     def __init__(self, parts: DeskParts) -> None:
         self._parts = parts
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the route of this page."""
+        """Return the route of this page, `/removals`."""
         return [web.get("/removals", self._removals)]
 
     async def _removals(self, request: web.Request) -> web.Response:
@@ -48,7 +48,10 @@ class RemovalPages:
 
 
 def _period(query: Mapping[str, str], now: datetime) -> tuple[datetime, datetime]:
-    """Return the period that the query gives: by default the last seven days. Refuses a text that is no time."""
+    """Return the begin and end of the period that the query's `from` and `to` give; by default the last seven days.
+
+    Raises Refused (400) for a text that is no time.
+    """
     try:
         begin = words.parse_time(query["from"], now) if query["from"] else now - _DEFAULT_PERIOD
         return begin, words.parse_time(query["to"], now) if query["to"] else now
@@ -61,7 +64,10 @@ def _cursor_text(last: Removal) -> str:
 
 
 def _cursor(text: str) -> RemovalCursor | None:
-    """Return where the page before ended, as `_cursor_text` wrote it; None for "". Refuses any other text."""
+    """Return where the page before ended, read from a text that `_cursor_text` wrote; None for "".
+
+    Raises Refused (400) for any other text.
+    """
     if not text:
         return None
     at, _, removal_id = text.partition(" ")
@@ -72,7 +78,7 @@ def _cursor(text: str) -> RemovalCursor | None:
 
 
 class DecideHold(FeedAction):
-    """Decides about a hold on a feed's removals, one way or the other."""
+    """Decides about the hold on a feed's removals: resumes or discards them, as `decision` says."""
 
     def __init__(self, parts: DeskParts, decision: Decision) -> None:
         super().__init__(parts)
@@ -80,7 +86,10 @@ class DecideHold(FeedAction):
         self.title, self.button, self._outcome = _DECISIONS[decision]
 
     async def preview(self, inputs: Inputs) -> Sequence[str]:
-        """Say which removals are held, and what becomes of the copies."""
+        """Say which removals of the feed are held, and what becomes of the copies.
+
+        Raises Refused (409) if none is held.
+        """
         self.check_feed(inputs)
         holds = await self._parts.stores.removal_holds.all()
         bursts = [hold.burst_text() for hold in holds if hold.feed == inputs["feed"] and not hold.decision]
@@ -89,7 +98,7 @@ class DecideHold(FeedAction):
         return [*(f"Removals of {inputs['feed']} are held: {burst}." for burst in bursts), self._outcome]
 
     async def carry_out(self, inputs: Inputs) -> str:
-        """Record the decision."""
+        """Record the decision in MongoDB, and say what follows, or that no removals were held."""
         self.check_feed(inputs)
         feed, clock = inputs["feed"], self._parts.clock
         if not await self._parts.stores.removal_holds.decide(feed, self._decision, clock()):
@@ -119,7 +128,7 @@ class RemoveListing(ListingAction):
     button = "Remove"
 
     async def preview(self, inputs: Inputs) -> Sequence[str]:
-        """Say what is removed."""
+        """Say how many copies of the listing would be removed, when, and for how long it stays away."""
         listing = await self.listing(inputs)
         copies = sum(photo.copy is not None for photo in listing.photos)
         return [
@@ -129,7 +138,7 @@ class RemoveListing(ListingAction):
         ]
 
     async def carry_out(self, inputs: Inputs) -> str:
-        """Mark the listing as removed by an operator."""
+        """Mark the listing in MongoDB as removed by an operator, and say so; a janitor then removes its copies."""
         listing = await self.listing(inputs)
         listings, ids = self._parts.stores.listings, [(listing.feed, listing.key)]
         await removals.change(listings, ids, partial(removals.remove, image_ids=()), self._parts.clock)
@@ -137,18 +146,21 @@ class RemoveListing(ListingAction):
 
 
 class AllowListing(ListingAction):
-    """Allows again what operators had removed of a listing."""
+    """Allows again what operators had removed of a listing: the listing itself, or photos of it."""
 
     title = "Allow a listing again"
     button = "Allow"
 
     async def preview(self, inputs: Inputs) -> Sequence[str]:
-        """Say when the listing is shown again."""
+        """Say when the listing would be shown again. Raises Refused (409) if no operator removed anything of it."""
         _refuse_unremoved(await self.listing(inputs))
         return ["Whatever was removed of it by operators may be shown again, as soon as the MLS is next heard of it."]
 
     async def carry_out(self, inputs: Inputs) -> str:
-        """Allow the listing, and all its photos."""
+        """Allow the listing and all its photos in MongoDB, and say when it is shown again.
+
+        Raises Refused (409) if no operator removed anything of it.
+        """
         listing = await self.listing(inputs)
         _refuse_unremoved(listing)
         listings, ids = self._parts.stores.listings, [(listing.feed, listing.key)]
@@ -157,6 +169,6 @@ class AllowListing(ListingAction):
 
 
 def _refuse_unremoved(listing: Listing) -> None:
-    """Refuse a listing of which no operator removed anything."""
+    """Raise Refused (409) if no operator removed anything of the listing; otherwise do nothing."""
     if not removals.is_removed(listing, ()):
         refuse(409, "nothing of this listing was removed by an operator")

@@ -20,21 +20,24 @@ _logger = log.get(__name__)
 
 
 class SignInPages:
-    """The pages for signing in and out, and the middleware that asks for it."""
+    """The desk's pages for signing in and out, and the middleware that refuses whoever is not signed in."""
 
     def __init__(self, token_check: TokenCheck, sessions: Sessions) -> None:
         self._token_check = token_check
         self._sessions = sessions
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the routes of these pages."""
+        """Return the routes of the form for signing in (GET and POST `/login`) and of signing out (POST `/logout`)."""
         return [web.get("/login", self._form), web.post("/login", self._sign_in), web.post("/logout", self._sign_out)]
 
     @web.middleware
     async def require_sign_in(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Let a request pass if its browser is signed in, or if it carries the token and only reads.
+        """Pass a request to `handler` if its browser is signed in, or if it carries the desk's token and only reads.
 
-        A request that changes something must come from a form of the session. Public paths pass without a session.
+        Without both, the answer is a redirect to the form for signing in, or 401. A request that changes something must
+        carry its session's secret, as the desk's forms do, and come from the desk's own pages; otherwise Refused (403)
+        is raised. Public paths, such as the probes, pass without a session. Raises Refused (429) for an address that
+        must wait.
         """
         if not _is_own_origin(request):
             refuse(403, "this form was sent from another site")
@@ -49,7 +52,10 @@ class SignInPages:
         return await handler(request)
 
     def _has_token(self, request: web.Request) -> bool:
-        """Return True if a program sent the right token. Refuses addresses that must wait."""
+        """Return True if the request's `Authorization` header has the desk's token.
+
+        A wrong token counts against the client's IP address. Raises Refused (429) if the address must wait.
+        """
         token = access.token_in_header(request.headers.get("Authorization", ""))
         if token is None:
             return False
@@ -64,7 +70,10 @@ class SignInPages:
         return self._render_form(request, access.local_path(query_text(request, "next")))
 
     def _render_form(self, request: web.Request, target: str, fault: str = "") -> web.Response:
-        """Render the form for signing in; `target` is the path to go to afterwards."""
+        """Return the form for signing in, with status 401 if there is a `fault` to show.
+
+        `target` is the path that the browser goes to after signing in.
+        """
         context = {"next": target, "is_locked": self._token_check.is_locked, "fault": fault}
         return render(request, "login.html", context, status=401 if fault else 200)
 
@@ -91,7 +100,10 @@ class SignInPages:
 
 
 async def _check_form(request: web.Request, session: Session | None) -> None:
-    """Refuse a form without the session's secret, which another site's page cannot know."""
+    """Raise Refused (403) if the request's form lacks the session's secret, which another site's page cannot know.
+
+    It is raised without a session too: a program with the token may only read.
+    """
     form = await request.post()
     given = form.get(CSRF, "")
     if session is None or not isinstance(given, str) or not access.are_equal(given, session.csrf):
@@ -99,7 +111,7 @@ async def _check_form(request: web.Request, session: Session | None) -> None:
 
 
 def _is_own_origin(request: web.Request) -> bool:
-    """Return False if the browser's headers say that a changing request comes from another site's page.
+    """Return False if the browser's headers say that a changing request comes from another site's page, else True.
 
     Signing in depends on this check: it has no session yet, and no secret in its form.
     """
@@ -112,7 +124,10 @@ def _is_own_origin(request: web.Request) -> bool:
 
 
 def _sign_in_required(request: web.Request) -> web.Response:
-    """Return the answer to a request without session and token: a redirect to the form, or 401 for programs."""
+    """Return the answer to a request without session and token: a redirect to the form, or 401 for programs.
+
+    A page's part that refreshes gets 401 with a header that makes the browser load the whole page.
+    """
     headers = {"WWW-Authenticate": "Bearer"}
     if "HX-Request" in request.headers:  # a part of a page: the browser is to load the whole page, which redirects
         return web.Response(status=401, headers={**headers, "HX-Refresh": "true"})

@@ -32,9 +32,10 @@ _KAFKA_TIMEOUT_SECONDS = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """How the whole system stands at one moment.
+    """How the whole system stands at one moment, as the desk shows it; the mappings are by the feed's name if not said.
 
-    While Kafka does not answer, `lag` or `dead_letters` is None and `fault` says why; otherwise `fault` is "".
+    While Kafka does not answer, `lag` or `dead_letters` is None and `fault` says why; otherwise `fault` is "". `lag` is
+    how many records each service has yet to finish, by service and topic.
     """
 
     at: datetime
@@ -48,12 +49,12 @@ class Snapshot:
 
     @property
     def queued(self) -> int:
-        """The number of photos of all feeds that want an attempt."""
+        """The number of photos of all feeds that want an attempt, now or later."""
         return sum(sum(counts.queued.values()) for counts in self.feeds.values())
 
 
 class Snapshots:
-    """Takes snapshots of the system. Requests that come together share one."""
+    """Takes snapshots of the system and keeps the last one, so that requests that come together share it."""
 
     def __init__(self, settings: Settings, feeds: Mapping[str, Feed], stores: Stores, clock: Clock) -> None:
         self._settings = settings
@@ -66,14 +67,20 @@ class Snapshots:
         """How many photos were queued, every 30 seconds of the last hour in which this process ran."""
 
     async def current(self) -> Snapshot:
-        """Return a snapshot that is at most four seconds old. Raises StoreUnavailable."""
+        """Return a snapshot of the system that is at most four seconds old; take a new one if the last is older.
+
+        Raises StoreUnavailable.
+        """
         async with self._lock:
             if self._last is None or self._clock() - self._last.at > _MAX_AGE:
                 self._last = await self._take()
             return self._last
 
     async def sample_queue(self) -> None:
-        """Add the present length of the queue to `queue_lengths`. Raises StoreUnavailable."""
+        """Append the time and the present number of queued photos of all feeds to `queue_lengths`.
+
+        Raises StoreUnavailable.
+        """
         snapshot = await self.current()
         self.queue_lengths.append((snapshot.at, snapshot.queued))
 
@@ -101,7 +108,10 @@ class Snapshots:
         return {name: await self._stores.listings.counts(name, now) for name in self._feeds}
 
     async def _read_kafka(self) -> tuple[Mapping[str, Mapping[str, int]] | None, int | None, str]:
-        """Return the lag, the number of dead letters, and why one of them is not known."""
+        """Return the lag, the number of dead letters, and "". If Kafka does not answer, return why instead of "".
+
+        What is then not known is None: both numbers, or only the dead letters.
+        """
         lag, fault = await _answer_or_fault(status.read_lag(self._settings))
         if fault:
             return None, None, fault
@@ -109,7 +119,7 @@ class Snapshots:
 
 
 async def _answer_or_fault(question: Awaitable[Value]) -> tuple[Value | None, str]:
-    """Return Kafka's answer and "", or None and why Kafka did not answer within four seconds."""
+    """Return Kafka's answer to the question and "", or None and why Kafka did not answer within four seconds."""
     try:
         async with asyncio.timeout(_KAFKA_TIMEOUT_SECONDS):
             return await question, ""
@@ -120,7 +130,7 @@ async def _answer_or_fault(question: Awaitable[Value]) -> tuple[Value | None, st
 
 
 class AttemptHistory:
-    """Counts the attempts of the last hour by minute and result."""
+    """Counts the attempts of the last hour of all feeds by minute and result, and keeps the counts that are final."""
 
     def __init__(self, attempts: Attempts, clock: Clock) -> None:
         self._attempts = attempts
@@ -130,9 +140,10 @@ class AttemptHistory:
         """The counts of minutes that are final."""
 
     async def by_minute(self) -> Mapping[datetime, Mapping[str, int]]:
-        """Return the attempts of each of the last 60 minutes by result, oldest minute first. Raises StoreUnavailable.
+        """Return how many attempts each of the last 60 minutes had, by result; the oldest minute first.
 
-        However many attempts there were, only those of the last minutes are read each time.
+        A minute without attempts has no results. However many attempts there were, only those of the last minutes are
+        read from MongoDB each time. Raises StoreUnavailable.
         """
         now = self._clock()
         first = now.replace(second=0, microsecond=0) - (MINUTES - 1) * MINUTE

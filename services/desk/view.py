@@ -29,7 +29,7 @@ _MAX_TEXT_LENGTH = 8_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeskParts:
-    """What the pages read from, and what actions change."""
+    """What all pages of the desk read from, and what its actions change."""
 
     settings: Settings
     feeds: Mapping[str, Feed]
@@ -43,7 +43,7 @@ class DeskParts:
 
 
 class Refused(Exception):
-    """A request is refused with an HTTP status; the page of the error shows the detail to the operator."""
+    """Says that the request is refused with an HTTP status; the page of the error shows `detail` to the operator."""
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
@@ -52,12 +52,12 @@ class Refused(Exception):
 
 
 def refuse(status: int, detail: str) -> NoReturn:
-    """Refuse the request with an HTTP status and a sentence for the operator. Raises Refused."""
+    """Raise Refused with an HTTP status and a sentence for the operator, which becomes an error page."""
     raise Refused(status, detail)
 
 
 def set_up(app: web.Application, parts: DeskParts) -> None:
-    """Set up the application's templates, with the filters and globals that they use."""
+    """Set up the templates of the desk's application, with the filters, globals and the clock that they use."""
     environment = aiohttp_jinja2.setup(
         app,
         loader=PackageLoader("services.desk"),
@@ -77,10 +77,11 @@ _CLOCK: web.AppKey[Clock] = web.AppKey("clock")
 
 
 def render(request: web.Request, template: str, context: Mapping[str, object], *, status: int = 200) -> web.Response:
-    """Render a template with the context, the session, the time, the path, and the session's notices.
+    """Return a page or a part of one, rendered from a template of the desk.
 
-    A whole page shows the notices and takes them out of the session; a part of a page, whose template begins with an
-    underscore, leaves them for the next page.
+    The template gets `context`, the session, the time, the path, and the session's notices. A whole page takes the
+    notices out of the session; a part of a page, whose template begins with an underscore, leaves them for the next
+    page.
     """
     session = request.get(SESSION)
     notices, now = list(session.notices) if session else [], request.app[_CLOCK]()
@@ -91,25 +92,29 @@ def render(request: web.Request, template: str, context: Mapping[str, object], *
 
 
 def redirect(location: str) -> web.Response:
-    """Return a redirect (303) that the browser follows with GET."""
+    """Return a redirect (303) to `location`, which the browser follows with GET."""
     return web.Response(status=303, headers={"Location": location})
 
 
 def page_url(path: str, **query: object) -> str:
-    """Return the URL of one of the desk's pages. Parts of the query that are None or "" are left out."""
+    """Return the URL of one of the desk's pages with this query; parameters that are None or "" are left out. Pure."""
     given = {name: str(value) for name, value in query.items() if value not in (None, "")}
     return f"{path}?{urlencode(given)}" if given else path
 
 
 def query_text(request: web.Request, name: str) -> str:
-    """Return one value of the request's query; "" if it is not given. Refuses what `checked_text` refuses."""
+    """Return the value of the query's parameter `name`, without space around it; "" if it is not given.
+
+    Raises Refused (400) if the value is longer than 8,000 characters, or no UTF-8.
+    """
     return checked_text(name, request.query.get(name, ""))
 
 
 def checked_text(name: str, value: object) -> str:
-    """Return a value that a browser sent, without space around it. Refuses files, more than 8,000 characters, no UTF-8.
+    """Return a value that a browser sent, without space around it.
 
-    `name` is the value's name in the message of the error.
+    Raises Refused (400) for a file, more than 8,000 characters, and no UTF-8. `name` is the value's name in the
+    message.
     """
     if not isinstance(value, str) or len(value) > _MAX_TEXT_LENGTH:
         refuse(400, f"{name} is too long, or no text")
@@ -121,13 +126,16 @@ def checked_text(name: str, value: object) -> str:
 
 
 def feed_name(parts: DeskParts, name: str) -> str:
-    """Return the name of a feed, of the first feed for "". Refuses a name that feeds.toml lacks."""
+    """Return `name` if feeds.toml has a feed of this name, or the name of the first feed if `name` is "".
+
+    Raises Refused (404) for any other name.
+    """
     if name and name not in parts.feeds:
         refuse(404, "there is no such feed in feeds.toml")
     return name or next(iter(parts.feeds))
 
 
 def origin_of(url: str) -> str:
-    """Return scheme, host and port of a URL, as a Content-Security-Policy names a source."""
+    """Return scheme, host and port of a URL, as a Content-Security-Policy names a source. Pure."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
