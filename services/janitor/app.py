@@ -35,7 +35,10 @@ _AUDIT_PAUSE_SECONDS = 1.0
 
 
 async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Event) -> None:
-    """Run the janitor until `stop` is set, then finish the work in hand."""
+    """Run the janitor until `stop` is set, then finish the work in hand and end the lease.
+
+    It records listings, removes photos that must no longer be kept, and runs audits; `feeds` are by name.
+    """
     async with AsyncExitStack() as closing:
         database = await closing.enter_async_context(
             mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db)

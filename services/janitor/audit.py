@@ -24,7 +24,10 @@ _logger = log.get(__name__)
 
 
 class DailyAudit:
-    """Runs the audits in the one janitor that holds the lease. It logs and counts drift, and repairs nothing."""
+    """Runs an audit of all feeds every day, in the one janitor that holds the lease.
+
+    Drift is logged and counted, never repaired.
+    """
 
     def __init__(
         self,
@@ -55,9 +58,10 @@ class DailyAudit:
         )  # fmt: skip
 
     async def step(self) -> None:
-        """Compare and log the next page of the audit under way; begin an audit if the last began a day ago.
+        """Compare the next page of the audit under way, and log its drift; begin an audit if the last began a day ago.
 
-        Without the lease, only clear the gauges. Raises StoreUnavailable.
+        Does nothing between two audits but set the gauges. If this janitor does not hold the lease, only clear the
+        gauges. Raises StoreUnavailable.
         """
         if not await self._lease.is_held():
             self._drift.clear()  # the janitor that holds the lease shows these metrics
@@ -80,7 +84,10 @@ class DailyAudit:
             _logger.warning("audit-drift", kind=finding.drift.value, key=finding.key, image_id=finding.image_id)
 
     def _report(self, newest: Sequence[Audit]) -> None:
-        """Set the gauges of progress by the newest audit, and the gauges of drift by the newest finished audit."""
+        """Set the gauges of progress by the newest audit, and the gauges of drift by the newest finished audit.
+
+        `newest` are the last two audits, the newest first.
+        """
         if newest:
             self._checked.labels("listings").set(newest[0].listings)
             self._checked.labels("objects").set(newest[0].objects)
@@ -91,7 +98,7 @@ class DailyAudit:
 
 
 def _cursor(audit: Audit) -> AuditCursor | None:
-    """Return the cursor of an audit's next step; None before the first step and after the last."""
+    """Return where an audit's next step begins; None before the first step and after the last."""
     if audit.feed is None and audit.bucket is None:
         return None
     return AuditCursor(audit.feed, Bucket(audit.bucket) if audit.bucket else None, audit.after)

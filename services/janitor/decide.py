@@ -16,10 +16,10 @@ DISCARDED_BURST_KEPT_FOR = timedelta(hours=72)
 
 
 def photos_using(listing: Listing, removed: Collection[Discard]) -> tuple[Photo, ...]:
-    """Return the photos whose copy names objects of the discards `removed`, which were deleted: the copy may be lost.
+    """Return the photos of a listing whose copy names objects of the discards `removed`: these copies may be lost.
 
-    This happens if a janitor stalls: another janitor finishes the discard, a downloader stores the same bytes again,
-    and then the first janitor deletes them.
+    The objects of `removed` were deleted. A copy names such an object if a janitor stalls: another janitor finishes the
+    discard, a downloader stores the same bytes again, and then the first janitor deletes them.
     """
     return tuple(
         photo for photo in listing.photos if photo.copy and any(discard.touches(photo.copy) for discard in removed)
@@ -29,9 +29,9 @@ def photos_using(listing: Listing, removed: Collection[Discard]) -> tuple[Photo,
 def without_lost_copies(
     listing: Listing, doubtful: Collection[Photo], stored: Collection[str], now: datetime
 ) -> Listing:  # fmt: skip
-    """Return the listing with each doubtful photo that misses an object of its copy made due, without the copy.
+    """Return the listing without the copies of those photos in `doubtful` that miss an object; these photos become due.
 
-    `stored` are the keys that were found in both buckets.
+    `stored` are the keys that were found in both buckets. Nothing is written.
     """
     return listing.with_photos(
         lifecycle.lose_copy(photo, now)
@@ -41,10 +41,10 @@ def without_lost_copies(
 
 
 def uncounted_hours(due: Iterable[Listing], now: datetime) -> Collection[tuple[str, RemovalReason, datetime]]:
-    """Return the past hours that began when a listing of `due` was hidden: they may have a burst that was not counted.
+    """Return the past hours in which a burst may have happened that was not counted, because no janitor ran.
 
-    `due` are listings whose removal is due. An hour is the feed, the reason why the listing is hidden, and the time at
-    which the hour began.
+    Each hour is the feed, the reason why a listing of `due` is hidden, and the time at which the hour began, when this
+    listing was hidden; they are sorted. `due` are listings whose removal is due.
     """
     return sorted(
         {
@@ -58,19 +58,21 @@ def uncounted_hours(due: Iterable[Listing], now: datetime) -> Collection[tuple[s
 
 
 def counted_interval(begin: datetime, last: RemovalHold | None) -> tuple[datetime, datetime]:
-    """Return the interval in which hidden listings count for a burst: after the first time, up to the second.
+    """Return the interval in which listings that turn hidden count for a burst: after the first time, up to the second.
 
-    It is the hour from `begin` on, without the time before an operator decided on the last hold.
+    It is the hour from `begin` on, without the time before an operator decided on `last`, the last hold (None if there
+    was none).
     """
     decided_at = last.decided_at if last else None
     return max(begin, decided_at) if decided_at else begin, begin + BURST_WINDOW
 
 
 def hold_end(hidden: Hidden, hold: RemovalHold | None) -> datetime | None:
-    """Return the time until which the hold keeps the copies of a hidden listing; None if it does not keep them.
+    """Return the time until which a hold keeps the copies of a hidden listing; None if it does not keep them.
 
-    A hold without a decision keeps the copies of all listings hidden for its reason. If an operator discarded the burst
-    as the feed's fault, the copies of its listings are kept for 72 hours after the decision.
+    `hold` is the last hold of the listing's feed. A hold without a decision keeps the copies of all listings hidden for
+    its reason, with UNTIL_DECIDED as the time. If an operator discarded the burst as the feed's fault, the copies of
+    its listings are kept for 72 hours after the decision.
     """
     if hold is None or hidden.reason is not hold.reason:
         return None
@@ -84,9 +86,9 @@ def hold_end(hidden: Hidden, hold: RemovalHold | None) -> datetime | None:
 def apply_hold(
     listing: Listing, holds: Mapping[tuple[str, RemovalReason], RemovalHold], now: datetime
 ) -> Listing | None:
-    """Return the listing with the time until which it is held set, or cleared, by its feed's hold; None if no change.
+    """Return the listing with `held_until` set or cleared as its feed's hold says at `now`; None if nothing changes.
 
-    `holds` are the last holds by feed and reason.
+    `holds` are the last holds by feed and reason. Nothing is written.
     """
     if listing.hidden is None:
         return None

@@ -20,7 +20,7 @@ _logger = log.get(__name__)
 
 
 class RemovalReports:
-    """Stores the evidence of removals, publishes their events, and counts and logs them."""
+    """Reports removals of photos: stores evidence in MongoDB, publishes `image-removed`, counts and logs."""
 
     def __init__(
         self, removals: Removals, publisher: Publisher, renderer: Renderer, registry: CollectorRegistry
@@ -34,7 +34,7 @@ class RemovalReports:
         )
 
     async def record(self, deleted: Sequence[DeletedDiscard], now: datetime) -> None:
-        """Store the evidence of deleted discards, then publish `image-removed` for those without remaining objects.
+        """Store the evidence of deleted discards, then publish `image-removed` for those of which no object remained.
 
         A repeated call changes no evidence and publishes the events again. Raises StoreUnavailable and
         BrokerUnavailable.
@@ -71,7 +71,10 @@ class RemovalReports:
 
 
 def _evidence(deleted: DeletedDiscard, now: datetime) -> Removal:
-    """Return the evidence of a removal. A repetition of the same removal has the same evidence id."""
+    """Return the evidence of one removal, still to be stored.
+
+    A repetition of the same removal has the same evidence id.
+    """
     discard, remained = deleted.discard, sorted(deleted.remained)
     identity = "|".join([discard.image_id, discard.reason, discard.since.isoformat(), *remained])
     return Removal(

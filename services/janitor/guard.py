@@ -55,9 +55,9 @@ class Guard:
         )
 
     async def removable(self, due: Sequence[Listing]) -> Sequence[Listing]:
-        """Return the listings of `due` that no hold covers; record the others as held.
+        """Return the listings of `due` that no hold covers, so that their photos may be removed now.
 
-        `due` are listings whose removal is due. Raises StoreUnavailable.
+        The others are recorded as held in MongoDB. `due` are listings whose removal is due. Raises StoreUnavailable.
         """
         await self.update_holds()
         await self._hold_unwatched_bursts(due)
@@ -72,9 +72,9 @@ class Guard:
         return [listing for listing in due if (listing.feed, listing.key) not in held]
 
     async def update_holds(self) -> None:
-        """Begin holds for new bursts, and apply operators' decisions to held listings, at most once a second.
+        """Begin holds for new bursts of all feeds, and apply operators' decisions to held listings in MongoDB.
 
-        Raises StoreUnavailable.
+        Does nothing if the last update was less than a second ago. Raises StoreUnavailable.
         """
         now = self._clock()
         if self._updated_at is not None and now < self._updated_at + _UPDATE_INTERVAL:
@@ -90,7 +90,10 @@ class Guard:
         self._updated_at = now
 
     def clear_gauge(self) -> None:
-        """Remove all values of the gauge, as another janitor holds the lease and shows them."""
+        """Remove all values of the gauge of holds from this process's metrics.
+
+        Called without the lease: the janitor that holds the lease shows them.
+        """
         self._gauge.clear()
 
     async def _hold_unwatched_bursts(self, due: Sequence[Listing]) -> None:
@@ -101,10 +104,10 @@ class Guard:
                 await self._read_holds()
 
     async def _hold_if_burst(self, feed: Feed, reason: RemovalReason, begin: datetime) -> bool:
-        """Begin a hold if the listings hidden within the hour after `begin` are a burst; return True if they are.
+        """Begin a hold if the feed's listings hidden for `reason` in the hour after `begin` are a burst.
 
-        While a hold is in force, do nothing and return False. Listings hidden before an operator's last decision do not
-        count.
+        Returns True if they are a burst. While a hold is in force, do nothing and return False. Listings hidden before
+        an operator's last decision do not count.
         """
         last = self._holds.get((feed.name, reason))
         if last is not None and last.decision is None:
@@ -128,7 +131,10 @@ class Guard:
         return True
 
     async def _release_held(self, hold: RemovalHold, now: datetime) -> None:
-        """Apply the decision about a hold to all listings that the hold covers, which sets their removal times."""
+        """Apply an operator's decision about a hold to all listings that the hold covers.
+
+        This sets the times of their removals in MongoDB, at once or after 72 hours.
+        """
         while held := await self._listings.held(hold.feed, hold.reason, _BATCH_SIZE):
             released = [
                 after for listing in held if (after := decide.apply_hold(listing, self._holds, now)) is not None

@@ -14,7 +14,7 @@ from shared.stores.objects import Bucket, Objects
 
 @dataclass(frozen=True, slots=True)
 class DeletedDiscard:
-    """A discard of a listing whose objects were deleted, except for those that storage refused to delete."""
+    """Holds a discard whose objects were deleted from storage, except for those that storage refused to delete."""
 
     listing: Listing
     discard: Discard
@@ -23,12 +23,15 @@ class DeletedDiscard:
 
     @property
     def object_count(self) -> int:
-        """How many objects the discard names, whether deleted or refused."""
+        """How many objects in both buckets the discard names, whether deleted or refused."""
         return len(self.discard.public_keys) + len(self.discard.original_keys)
 
 
 class PhotoObjects:
-    """Finds and deletes photos' objects in both buckets. Each method raises StoreUnavailable."""
+    """Finds and deletes the objects of photos in both buckets of the object storage.
+
+    Each method raises StoreUnavailable.
+    """
 
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
@@ -36,8 +39,9 @@ class PhotoObjects:
     async def add_unrecorded(self, listing: Listing) -> Listing:
         """Return the listing with all stored objects of each photo that is being removed added to the photo's discard.
 
-        A downloader may have stored objects without recording them; objects must be recorded before they are deleted.
-        Discards of superseded copies, which are no whole photos, are left as they are.
+        The objects are looked up in storage, because a downloader may have stored some without recording them. The
+        caller must write the listing before it deletes them. Discards of superseded copies, which are no whole photos,
+        are left as they are.
         """
         wholes = [discard for discard in listing.removing if discard.whole]
         if not wholes:
@@ -57,9 +61,9 @@ class PhotoObjects:
         return replace(listing, discards=tuple(completed.get(discard, discard) for discard in listing.discards))
 
     async def delete(self, listings: Sequence[Listing]) -> list[DeletedDiscard]:
-        """Delete the objects of all discards of the listings that are being removed; return these discards.
+        """Delete from storage the objects of the listings' discards whose removal has begun; return these discards.
 
-        Each bucket gets one call for all listings together.
+        Each result says which objects storage refused to delete. Each bucket gets one call for all listings together.
         """
         removing = [(listing, discard) for listing in listings for discard in listing.removing]
         refused = await asyncio.gather(
@@ -77,11 +81,11 @@ class PhotoObjects:
         ]
 
     async def lose_deleted_copies(self, listing: Listing, deleted: Collection[Discard], now: datetime) -> Listing:
-        """Return the listing without each copy that shares keys with a discard of `deleted` and misses an object.
+        """Return the listing without each copy that shares keys with a discard of `deleted` and misses a stored object.
 
-        The photos of these copies are due at `now`. A copy misses an object if another janitor had finished the
-        removal, the copy was then stored again, and this janitor, which had stalled, deleted its objects. The listing
-        must have been read after the deletion.
+        The photos of these copies are due at `now`; nothing is written. A copy misses an object if another janitor had
+        finished the removal, the copy was then stored again, and this janitor, which had stalled, deleted its objects.
+        The listing must have been read after the deletion.
         """
         doubtful = decide.photos_using(listing, deleted)
         if not doubtful:
@@ -92,7 +96,7 @@ class PhotoObjects:
         return decide.without_lost_copies(listing, doubtful, stored, now)
 
     async def _keys_by_photo(self, bucket: Bucket, prefixes: Iterable[str]) -> Mapping[str, Sequence[str]]:
-        """Return the keys that begin with one of the prefixes, by the prefix of the photo to which each key belongs."""
+        """List the keys in a bucket that begin with one of `prefixes`, and return them by the prefix of their photo."""
         found: dict[str, list[str]] = defaultdict(list)
         for listed in await asyncio.gather(*(self._objects.list(bucket, prefix) for prefix in prefixes)):
             for key in listed:
@@ -101,7 +105,7 @@ class PhotoObjects:
 
 
 def _photo_prefix_length(key: str) -> int:
-    """Return the length of the photo's prefix in an object's key. The prefix ends with the third slash."""
+    """Return how many characters of an object's key are the prefix of its photo: up to and with the third slash."""
     end = 0
     for _ in range(3):
         end = key.find("/", end) + 1

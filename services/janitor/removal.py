@@ -32,7 +32,7 @@ _logger = log.get(__name__)
 
 
 class Remover:
-    """Runs the removal sweep in the one janitor that holds the lease."""
+    """Removes the photos of all feeds that must no longer be kept, in the one janitor that holds the lease."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Remover:
     async def sweep(self) -> int:
         """Carry out all removals that are due; return how many listings had a removal due, held ones included.
 
-        Without the lease, only reset the gauges. Raises StoreUnavailable and BrokerUnavailable.
+        If this janitor does not hold the lease, only reset the gauges. Raises StoreUnavailable and BrokerUnavailable.
         """
         swept = 0
         while await self._lease.is_held():
@@ -76,7 +76,11 @@ class Remover:
         return swept
 
     async def _remove(self, listings: Sequence[Listing]) -> None:
-        """Do all steps of the removal for a batch. A listing that others write meanwhile is left for the next batch."""
+        """Do all steps of the removal for a batch of listings, from deleting objects to taking photos off the record.
+
+        A listing that others write meanwhile is left for the next batch, and so is the whole batch if the lease is
+        lost.
+        """
         now = self._clock()
         begun = await asyncio.gather(
             *(self._objects.add_unrecorded(lifecycle.begin_removal(listing, now)) for listing in listings)
@@ -101,9 +105,10 @@ class Remover:
         self._reports.count(with_objects)
 
     async def _finish(self, listings: Sequence[Listing], deleted: Sequence[DeletedDiscard]) -> None:
-        """Take deleted discards off the record; make discards with remaining objects due again in a minute.
+        """Take deleted discards off the record in MongoDB; make discards with remaining objects due again in a minute.
 
-        Raises StoreUnavailable and Contention.
+        `listings` are the listings of `deleted`. Copies that lost an object are taken off the record too. Raises
+        StoreUnavailable and Contention.
         """
         removed: dict[ListingId, set[Discard]] = defaultdict(set)
         remained: dict[ListingId, set[Discard]] = defaultdict(set)

@@ -36,7 +36,7 @@ class CacheMetrics(Collector):
         return counts
 
     def collect(self) -> Iterable[Metric]:
-        """Return all counts as they are now; called by Prometheus' registry."""
+        """Return the hits, misses and bytes of all caches as they are now; called by Prometheus' registry."""
         hits = CounterMetricFamily("listing_images_cache_hits", "Answered from memory", labels=["kind"])
         misses = CounterMetricFamily("listing_images_cache_misses", "Had to be read or awaited", labels=["kind"])
         size = GaugeMetricFamily("listing_images_cache_bytes", "Memory that kept answers take", labels=["kind"])

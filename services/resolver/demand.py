@@ -77,10 +77,10 @@ class DemandQueue:
             await self._raise({listing_id: {image_id}}, Priority.VIEWED)
 
     async def run_round(self) -> None:
-        """Raise the photos of up to 50 queued listings, the most urgent first.
+        """Take up to 50 entries from the queue, the most urgent first, and raise their photos' priority in MongoDB.
 
-        If no listing is queued, wait up to 0.1 s for one. Demand that cannot be written or published is dropped and
-        counted: visitors who still want the photos ask again within seconds.
+        If nothing is queued, wait up to 0.1 s for an entry. Demand that cannot be written or published is dropped and
+        counted, and no error is raised: visitors who still want the photos ask again within seconds.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(_ROUND_SECONDS):

@@ -102,9 +102,10 @@ class Waiters:
         return photo
 
     async def _watch(self, photo: _AwaitedPhoto) -> None:
-        """Raise a photo's priority, then read it at each event and every half second, until its attempt has ended.
+        """Raise a photo's priority, then read its state at each event and every half second until the attempt ends.
 
-        Then give its state to all visitors who wait for it. Ends early if all visitors have left.
+        Then give the last state that was read to all visitors who wait for the photo, and cease to watch it. Ends early
+        if all visitors have left.
         """
         try:
             await self._raise(photo)

@@ -36,7 +36,10 @@ _SWEEP_SECONDS = 1.0
 
 
 async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Event) -> None:
-    """Run the scheduler until `stop` is set, then finish the work in hand."""
+    """Run the scheduler until `stop` is set, then finish the work in hand and end the lease.
+
+    It records listings, releases due photos and runs the freshness sweeps; `feeds` are by name.
+    """
     async with AsyncExitStack() as closing:
         database = await closing.enter_async_context(
             mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db)
@@ -75,7 +78,10 @@ def _sweep_loops(
     metrics: SweepMetrics,
     closing: AsyncExitStack,
 ) -> Iterator[Loop]:
-    """Yield a loop for each feed's sweeps. When `closing` ends, it closes the connections to the MLSs."""
+    """Yield one loop for each feed, which runs the feed's freshness sweeps.
+
+    The connections to the MLSs are registered in `closing`, and close when `closing` ends.
+    """
     for feed in feeds.values():
         reader = None
         if feed.reso_url:

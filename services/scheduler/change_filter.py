@@ -22,7 +22,7 @@ _MAX_PROPERTY_BYTES = MAX_RECORD_BYTES * 0.9
 
 
 class ChangeFilter:
-    """Reads one feed's property records, compares them with the recorded listings, and publishes them."""
+    """Reads one feed's property records, finds those that differ from the recorded listings, and publishes them."""
 
     def __init__(self, feed: Feed, listings: ListingRecords, publisher: Publisher, metrics: SweepMetrics) -> None:
         self._feed = feed
@@ -31,9 +31,9 @@ class ChangeFilter:
         self._metrics = metrics
 
     def read(self, records: Sequence[PropertyRecord]) -> list[Announcement]:
-        """Return the records as announcements, read by the feed's rules.
+        """Return property records as announcements, read by the feed's rules; nothing is fetched or written.
 
-        An invalid record is left out, counted and logged.
+        An invalid record is left out, counted and logged. The order stays the same.
         """
         self._metrics.read.labels(self._feed.name).inc(len(records))
         announcements: list[Announcement] = []
@@ -45,9 +45,9 @@ class ChangeFilter:
         return announcements
 
     async def changed_keys(self, announcements: Sequence[Announcement]) -> list[str]:
-        """Return the ListingKeys of the announcements that differ from the recorded listings, in their order.
+        """Return the ListingKeys of the announcements that differ from what MongoDB has recorded, in their order.
 
-        Raises StoreUnavailable.
+        `decide.is_unrecorded` says what counts as different. Raises StoreUnavailable.
         """
         recorded = await self._listings.recorded_states(
             [(listing.feed, listing.listing_key) for listing in announcements]
@@ -59,9 +59,10 @@ class ChangeFilter:
         ]
 
     async def publish(self, records: Sequence[PropertyRecord], why: str) -> None:
-        """Publish the records as `listing-seen`; return once Kafka has stored them. `why` is the metric's label.
+        """Publish property records as `listing-seen`; return once Kafka has stored them.
 
-        A record that is too large for the topic is left out, counted and logged. Raises BrokerUnavailable.
+        `why` is the value of the metric's label. A record that is too large for the topic is left out, counted and
+        logged. Raises BrokerUnavailable.
         """
         events: list[ListingSeen] = []
         for record in records:

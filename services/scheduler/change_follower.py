@@ -14,7 +14,10 @@ OVERLAP = timedelta(minutes=20)
 
 
 class ChangeFollower:
-    """Publishes the changes of one feed's MLS between two sweeps."""
+    """Publishes the property records of one feed's MLS that changed between two sweeps.
+
+    Progress is recorded in MongoDB through `record`, so that the next scheduler continues where this one ended.
+    """
 
     def __init__(self, reader: FeedReader, changes: ChangeFilter, record: SweepRecord) -> None:
         self._reader = reader
@@ -22,13 +25,18 @@ class ChangeFollower:
         self._record = record
 
     def is_due(self, sweep: SweepState, now: datetime) -> bool:
-        """Return True if changes are to be read: a first sweep has begun, and the last reading is FOLLOW_EVERY ago."""
+        """Return True if `follow` is to be called at `now`: a first sweep has begun, and FOLLOW_EVERY has passed.
+
+        The time counts from the last call that ended without an error. `sweep` is the feed's sweep state as stored.
+        """
         return bool(sweep.published_until) and (not sweep.followed_at or now - sweep.followed_at >= FOLLOW_EVERY)
 
     async def follow(self, sweep: SweepState, now: datetime) -> None:
-        """Publish the property records that changed since the last call; record up to which time all are published.
+        """Publish as `listing-seen` the feed's property records that changed since the last call.
 
-        Raises MlsUnavailable, Superseded, StoreUnavailable, BrokerUnavailable.
+        Only records that differ from the recorded listings are published. After each page, the time up to which all are
+        published is written to the sweep state; `sweep` is that state as stored. Raises MlsUnavailable, Superseded,
+        StoreUnavailable and BrokerUnavailable.
         """
         for field in await self._reader.timestamp_fields():
             since = sweep.published_until.get(field, now)

@@ -15,7 +15,10 @@ _BATCH_SIZE = 50
 
 
 class CopyRecheck:
-    """Schedules rechecks of the copies of one feed."""
+    """Runs the sweep of one feed without an API.
+
+    The sweep schedules a recheck of each copy that was not checked for the feed's `recheck_days`.
+    """
 
     def __init__(self, feed: Feed, listings: ReleaseQueue, record: SweepRecord, metrics: SweepMetrics) -> None:
         self._feed = feed
@@ -24,10 +27,11 @@ class CopyRecheck:
         self._metrics = metrics
 
     async def run(self, sweep: SweepState, run: SweepRun, now: datetime) -> tuple[SweepState, SweepCounts]:
-        """Make photos due whose copies were not checked for `recheck_days`; return the last written state and counts.
+        """Make photos due, in MongoDB, whose copies were not checked for `recheck_days`; run the whole sweep at once.
 
-        The due times are spread over the feed's `sweep_hours`; in a sweep that an operator requested, all are due now.
-        A dry run only counts. Raises Superseded, StoreUnavailable.
+        Returns the last written sweep state, and the counts of the sweep. The due times are spread over the feed's
+        `sweep_hours`; in a sweep that an operator requested, all are due now. A dry run only counts. Raises Superseded
+        and StoreUnavailable.
         """
         before, counts = now - timedelta(days=self._feed.recheck_days), SweepCounts()
         if run.is_dry:

@@ -13,7 +13,7 @@ from shared.domain.listing import Listing, RecordedState, RemovalReason
 
 
 def is_unrecorded(announcement: Announcement, recorded: RecordedState | None) -> bool:
-    """Return True if a sweep must publish the announcement, because it differs from the recorded state of the listing.
+    """Return True if a sweep must publish an announcement, because it differs from the listing's recorded state.
 
     It differs if its version is newer, or if it is displayed and the listing is hidden, or the other way round. If no
     listing is recorded (None), only an announcement that is displayed is published. If an opt-out is recorded, only a
@@ -29,16 +29,20 @@ def is_unrecorded(announcement: Announcement, recorded: RecordedState | None) ->
 
 
 def gone_record(listing_key: str) -> dict[str, Any]:
-    """Return a property record saying that the listing may not be viewed, for a listing that its MLS no longer has.
+    """Return a property record to publish for a listing that its MLS no longer has.
 
-    The record has no timestamps, so that it is never stale and every later announcement of the listing is newer.
+    It says that the listing may not be viewed. It has no timestamps, so that it is never stale and every later
+    announcement of the listing is newer.
     """
     return {"ListingKey": listing_key, "MlgCanView": False}
 
 
 @dataclass(frozen=True, slots=True)
 class Rechecked:
-    """A listing with rechecks scheduled, and how many of its photos these rechecks are for."""
+    """Holds a listing with rechecks scheduled, still to be written.
+
+    `photos` is how many of its photos are to be rechecked.
+    """
 
     listing: Listing
     photos: int
@@ -50,7 +54,7 @@ def schedule_rechecks(
     """Return the listing with each photo made due whose copy was last checked at `checked_before` or earlier.
 
     The photos are due at the listing's own time (`schedule.slot`) in the feed's sweep that starts at `start`, but not
-    before `now`.
+    before `now`. Nothing is written.
     """
     due_at = max(now, schedule.slot(feed, listing.key, start))
     due = [

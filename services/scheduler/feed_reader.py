@@ -24,9 +24,9 @@ _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """One page of changed property records, with photos.
+    """Holds one page of changed property records, with photos.
 
-    `reached` is the time, by the MLS's clock, up to which no other record changed.
+    `reached` is the time, by the MLS's clock, up to which all changes are in this page or an earlier one.
     """
 
     records: Sequence[PropertyRecord]
@@ -34,7 +34,10 @@ class Changes:
 
 
 class FeedReader:
-    """Reads one feed's MLS. Each method raises MlsUnavailable if it cannot return the whole answer."""
+    """Reads property records from one feed's MLS.
+
+    Each method raises MlsUnavailable if it cannot return the whole answer. `aclose` must be called at the end.
+    """
 
     def __init__(self, feed: Feed, client: MlsClient) -> None:
         self._client = client
@@ -47,7 +50,11 @@ class FeedReader:
         await self._client.aclose()
 
     async def timestamp_fields(self) -> tuple[str, ...]:
-        """Return the names of a record's timestamps: its own and, if the MLS has it, that of its photos."""
+        """Return the names of the timestamp fields of the MLS's property records.
+
+        The first is that of the record itself, the second, if the MLS has it, that of the record's photos. The MLS is
+        asked at the first call only.
+        """
         if not self._timestamp_fields:
             media = await self._media_timestamp_field()
             self._timestamp_fields = (MODIFIED, media) if media else (MODIFIED,)
@@ -67,7 +74,10 @@ class FeedReader:
         return None
 
     async def changes(self, field: str, since: datetime) -> AsyncIterator[Changes]:
-        """Yield, page by page, every property record whose timestamp `field` is not before `since`, oldest first."""
+        """Yield, page by page, every property record whose timestamp `field` is not before `since`, oldest first.
+
+        The records have their photos.
+        """
         options, last, read = _since(field, since), None, _RECORD_PAGE_SIZE
         while read >= _RECORD_PAGE_SIZE:
             read, before = 0, last
@@ -81,7 +91,10 @@ class FeedReader:
             options = _after(field, last)
 
     async def market(self) -> AsyncIterator[Sequence[PropertyRecord]]:
-        """Yield the market page by page. The records have only ListingKey, StandardStatus and timestamps."""
+        """Yield, page by page, the records of all listings that the MLS has in the statuses that the feed displays.
+
+        The records are in the order of their ListingKeys, and have only ListingKey, StandardStatus and timestamps.
+        """
         last, read = "", _ROW_PAGE_SIZE
         while read >= _ROW_PAGE_SIZE:
             read, before = 0, last
@@ -112,16 +125,16 @@ class FeedReader:
         }
 
     async def records(self, keys: Collection[str]) -> Mapping[str, PropertyRecord]:
-        """Return the property records of at most MAX_KEYS ListingKeys, with photos, whatever their status.
+        """Return the property records of at most MAX_KEYS listings by ListingKey, with photos, whatever their status.
 
-        A ListingKey of which the MLS has no record is absent.
+        A ListingKey of which the MLS has no record is absent from the result.
         """
         options = {"$filter": f"ListingKey in {_list(keys)}", "$top": str(len(keys))}
         pages = [records async for records in self._with_media(options)]
         return {key: record for records in pages for record in records if (key := key_of(record)) in keys}
 
     async def _with_media(self, options: Mapping[str, str]) -> AsyncIterator[Sequence[PropertyRecord]]:
-        """Yield pages of property records with photos.
+        """Yield pages of property records with photos, for the OData query options of the first page.
 
         The photos are requested with the records (`$expand`) or, if the MLS cannot expand, separately.
         """
@@ -147,7 +160,7 @@ class FeedReader:
         return page
 
     async def _media(self, keys: Collection[str]) -> dict[str, list[Row]]:
-        """Return the Media rows of each listing, by ListingKey; an empty dict if no listing has a row.
+        """Request the Media rows of listings, and return them by ListingKey; an empty dict if no listing has a row.
 
         If there is no row at all, that is more likely an error of the MLS than listings without photos.
         """
@@ -167,7 +180,7 @@ class FeedReader:
 
 
 def key_groups(keys: Collection[str]) -> Iterator[Sequence[str]]:
-    """Yield the ListingKeys in groups that fit into one request each, in their order."""
+    """Yield `keys`, which are ListingKeys, in groups that fit into one request to the MLS each, in their order."""
     group: list[str] = []
     for key in keys:
         if group and (len(group) == MAX_KEYS or sum(map(len, group)) + len(key) > _MAX_KEY_CHARACTERS):
@@ -179,16 +192,16 @@ def key_groups(keys: Collection[str]) -> Iterator[Sequence[str]]:
 
 
 def key_of(record: PropertyRecord) -> str:
-    """Return the record's ListingKey; "" if the record has none."""
+    """Return the ListingKey of a property record; "" if the record has none that is text."""
     key = record.get("ListingKey")
     return key if isinstance(key, str) else ""
 
 
 @dataclass(frozen=True, slots=True)
 class _PageCursor:
-    """The position of a record in the order by timestamp and ListingKey; the next page begins after it.
+    """Holds the position of a record in the order by timestamp and ListingKey; the next page begins after it.
 
-    `text` is the timestamp as the MLS wrote it.
+    `changed_at` is the timestamp, and `text` the timestamp as the MLS wrote it.
     """
 
     changed_at: datetime
@@ -237,16 +250,19 @@ def _has_media(record: PropertyRecord) -> bool:
 
 
 def _joined(record: PropertyRecord, media: Mapping[str, list[Row]]) -> PropertyRecord:
-    """Return the record with its Media rows from `media`, or without Media if its ListingKey is not in `media`."""
+    """Return a record with its Media rows from `media`, which holds rows by ListingKey.
+
+    If `media` lacks the record's ListingKey, the result has no field Media.
+    """
     bare = {name: value for name, value in record.items() if name not in {"Media", "Media@odata.nextLink"}}
     key = key_of(record)
     return {**bare, "Media": media[key]} if key in media else bare
 
 
 def _without_doubtful_media(record: PropertyRecord) -> PropertyRecord:
-    """Return the record without Media if Media is empty although PhotosCount is not, which is an error of the MLS.
+    """Return a record without its field Media if Media is empty although PhotosCount is not, an error of the MLS.
 
-    Return any other record unchanged.
+    Any other record is returned unchanged.
     """
     count = record.get("PhotosCount")
     if record.get("Media") == [] and isinstance(count, int) and count > 0:

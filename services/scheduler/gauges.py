@@ -15,7 +15,10 @@ from shared.stores.listing_reports import FeedCounts, ListingReports
 
 
 class Gauges:
-    """The gauges of all feeds. Only the scheduler that holds the lease sets them; other schedulers show no values."""
+    """Sets the Prometheus gauges of all feeds' photos, queues and origin budgets.
+
+    Only the scheduler that holds the lease `lease` sets them; other schedulers show no values.
+    """
 
     def __init__(
         self,
@@ -26,7 +29,7 @@ class Gauges:
         clock: Clock,
         registry: CollectorRegistry,
     ) -> None:
-        """Register the gauges with the registry; they have no values before the first `update`."""
+        """Register the gauges with `registry`; they have no values before the first `update`."""
         self._listings = listings
         self._ledgers = ledgers
         self._lease = lease
@@ -48,7 +51,10 @@ class Gauges:
         self._breaker_open = gauge("breaker_open", "1 while the origin is unwell and only probed")
 
     async def update(self) -> None:
-        """Set all gauges from the stores, or clear them if the lease is not held. Raises StoreUnavailable."""
+        """Read the stores and set all gauges of every feed; if this scheduler does not hold the lease, clear them.
+
+        Raises StoreUnavailable; gauges that were not reached then keep their last values.
+        """
         if not await self._lease.is_held():
             for gauge in self._gauges:
                 gauge.clear()

@@ -25,7 +25,10 @@ _REMOVAL_REASON = RemovalReason.LISTING_INACTIVE
 
 
 class MarketSweep:
-    """Sweeps the market of one feed's MLS, a step at a time."""
+    """Sweeps the market of one feed's MLS, a step at a time, and publishes listings that differ from the records.
+
+    The plan of the sweep under way is kept in memory only; another scheduler begins the sweep anew.
+    """
 
     def __init__(
         self,
@@ -47,14 +50,14 @@ class MarketSweep:
         self._plan: SweepPlan | None = None
 
     def forget(self) -> None:
-        """Drop the plan of the sweep under way, so that the next step compares the market anew."""
+        """Drop the plan of the sweep under way from memory, so that the next step compares the market anew."""
         self._plan = None
 
     async def step(self, sweep: SweepState, run: SweepRun, now: datetime) -> tuple[SweepState, SweepCounts | None]:
-        """Compare the market with the recorded listings if the sweep has no plan yet; then ask for each due group.
+        """Compare the market with the records if the sweep `run` has no plan yet; then ask for each group that is due.
 
-        Return the last written state, and the sweep's counts, or None in their place while groups remain. Raises
-        MlsUnavailable, Superseded, StoreUnavailable, BrokerUnavailable.
+        Returns the last written sweep state, and the sweep's counts, or None in their place while groups remain. Raises
+        MlsUnavailable, Superseded, StoreUnavailable and BrokerUnavailable.
         """
         if self._plan is None or self._plan.run.request != run.request:
             self._plan = None
@@ -71,9 +74,10 @@ class MarketSweep:
         return sweep, plan.counts
 
     async def _compare(self, sweep: SweepState, run: SweepRun, now: datetime) -> tuple[SweepState, Comparison]:
-        """Read the market and compare it with the recorded listings; return the last written state and the comparison.
+        """Read the market from the MLS, and compare it with the recorded listings.
 
-        Raises MlsUnavailable if the market is empty although listings are displayed.
+        Returns the last written sweep state, and the comparison. Raises MlsUnavailable if the market is empty although
+        listings are displayed.
         """
         _logger.info(
             "sweep-started", feed=self._feed.name, start=run.start.isoformat(), wanted=run.request is not None
@@ -104,7 +108,10 @@ class MarketSweep:
         return missing, displayed
 
     async def _ask_next_group(self, plan: SweepPlan) -> None:
-        """Ask the MLS for the plan's first group, publish the answer, and remove the group from the plan."""
+        """Ask the MLS for the plan's first group, publish the answer, and remove the group from the plan.
+
+        The plan's counts are updated. In a dry run, nothing is asked or published.
+        """
         group = plan.groups[0]
         if not plan.run.is_dry:
             published, gone = await self._publish_answer(plan, group)
@@ -115,9 +122,9 @@ class MarketSweep:
         plan.groups.popleft()
 
     async def _publish_answer(self, plan: SweepPlan, group: KeyGroup) -> tuple[int, int]:
-        """Ask for a group's records and publish them; publish missing listings without a record as gone.
+        """Ask the MLS for a group's records and publish them; publish missing listings without a record as gone.
 
-        Return how many records were published, and how many listings were published as gone. No listing is published
+        Returns how many records were published, and how many listings were published as gone. No listing is published
         as gone if the answer lacks the witness, because the MLS may have answered only in part.
         """
         asks_witness = group.are_missing and plan.witness
@@ -135,13 +142,12 @@ class MarketSweep:
         return len(records), len(gone)
 
     async def _may_hide_gone(self, plan: SweepPlan, *, has_hidden_records: bool) -> bool:
-        """Return True if listings without a record at the MLS may be published as gone. Begin a hold for a burst.
+        """Return True if listings without a record at the MLS may be published as gone.
 
-        The janitor finds bursts only within an hour, and a sweep takes hours, so the sweep looks for a burst itself.
-        After an operator discarded the burst, return False.
-
-        `has_hidden_records` is True if the MLS returned records of missing listings that are off the market. These
-        listings are hidden even after a discard; then begin another hold, since no operator has decided about them.
+        Begin a hold for a burst. The janitor finds bursts only within an hour, and a sweep takes hours, so the sweep
+        looks for a burst itself. After an operator discarded the burst, return False. `has_hidden_records` is True if
+        the MLS returned records of missing listings that are off the market. These listings are hidden even after a
+        discard; then begin another hold, since no operator has decided about them.
         """
         holds = {hold.reason: hold for hold in await self._removal_holds.all() if hold.feed == self._feed.name}
         last, missing = holds.get(_REMOVAL_REASON), plan.counts.missing

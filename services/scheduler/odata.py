@@ -66,7 +66,7 @@ _BY_STATUS = {
 
 
 class MlsUnavailable(Exception):
-    """The MLS gave no usable answer.
+    """Raised if an MLS gave no usable answer, for the reason `failure`.
 
     `wait_seconds` is the delay in the answer's Retry-After header, None without the header. The message has no URL and
     no token.
@@ -80,14 +80,14 @@ class MlsUnavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ODataPage:
-    """One answer: its rows, and the URL of the next page, which is None on the last page."""
+    """Holds one page of an OData answer: its rows, and the URL of the next page, None on the last page."""
 
     rows: list[Row]
     next_link: httpx.URL | None
 
 
 class MlsClient:
-    """A client of one feed's MLS, which sends one request at a time. `aclose` must be called at the end."""
+    """Queries the RESO Web API of one feed's MLS, one request at a time; `aclose` must be called at the end."""
 
     def __init__(
         self,
@@ -99,11 +99,11 @@ class MlsClient:
         max_bytes: int = _MAX_BYTES,
         request_seconds: float = _REQUEST_SECONDS,
     ) -> None:
-        """`token` is the bearer token that the feed's `reso_token_env` names, or "" for none.
+        """Make a client that has sent no request yet.
 
-        Two requests are at least `pause_seconds` apart, and a failed request is tried again after at least twice that
-        time. An answer has at most `max_bytes`, decompressed, and must be complete within `request_seconds`. Tests set
-        these three.
+        `token` is the bearer token that the feed's `reso_token_env` names, or "" for none. Two requests are at least
+        `pause_seconds` apart, and a failed request is tried again after at least twice that time. An answer has at most
+        `max_bytes`, decompressed, and must be complete within `request_seconds`. Tests set these three.
         """
         self._root = httpx.URL(feed.reso_url.rstrip("/") + "/")
         self._token, self._token_env = token, feed.reso_token_env
@@ -122,15 +122,18 @@ class MlsClient:
         await self._transport.aclose()
 
     async def page(self, resource: str, options: Mapping[str, str]) -> ODataPage:
-        """Return the first page of a resource such as Property, for OData query options. Raises MlsUnavailable."""
+        """Request and return the first page of a RESO resource such as Property, for OData query options by name.
+
+        A request that fails for a passing reason is sent up to four times. Raises MlsUnavailable.
+        """
         query = urlencode(options, quote_via=quote, safe="$,()'")
         return await self._request_with_retries(self._root.join(f"{resource}?{query}"))
 
     async def following(self, page: ODataPage) -> AsyncIterator[ODataPage]:
-        """Yield the page and the pages that its next links lead to, at most 101. Raises MlsUnavailable.
+        """Yield the given page, then request and yield the pages that its next links lead to, at most 101 in all.
 
-        A caller that needs more rows sends another query for the rows after the last: a server may implement next links
-        by `$skip`, which ends at 100,000 rows.
+        Raises MlsUnavailable. A caller that needs more rows sends another query for the rows after the last: a server
+        may implement next links by `$skip`, which ends at 100,000 rows.
         """
         yield page
         for _ in range(_MAX_LINKS):
@@ -140,7 +143,7 @@ class MlsClient:
             yield page
 
     async def _request_with_retries(self, url: httpx.URL) -> ODataPage:
-        """Return the page at a URL. After a failure that may pass, try again, up to four times in all.
+        """Request and return the page at a URL; after a failure that may pass, try again, up to four times in all.
 
         Before a retry, wait with exponential backoff, or as long as the MLS asks. Raises MlsUnavailable.
         """
@@ -210,7 +213,10 @@ class MlsClient:
         return ODataPage(rows, None if link is None else self._same_origin(url, link))
 
     def _same_origin(self, url: httpx.URL, link: object) -> httpx.URL:
-        """Return the URL of a next link. Raises MlsUnavailable if another origin would get the token."""
+        """Return the absolute URL of a next link in the answer from `url`.
+
+        Raises MlsUnavailable if `link` is no URL or leads to another host, which would get the token.
+        """
         try:
             target = url.join(str(link))
         except httpx.InvalidURL:
@@ -223,7 +229,7 @@ class MlsClient:
 
 
 def _should_retry(error: Exception) -> bool | float:
-    """Return False if a failed request must not be tried again, the seconds to wait, or True for the usual backoff."""
+    """Return whether to send a failed request again: False for no, seconds to wait, or True for the usual backoff."""
     if not isinstance(error, MlsUnavailable) or error.failure not in _RETRIED:
         return False
     if error.wait_seconds is None:
@@ -232,9 +238,10 @@ def _should_retry(error: Exception) -> bool | float:
 
 
 async def _read_body(response: httpx.Response, limit: int) -> bytes:
-    """Return the decompressed body. It is read piece by piece, because few compressed bytes may inflate to gigabytes.
+    """Read and return the decompressed body of an answer, at most `limit` bytes.
 
-    Raises MlsUnavailable if the body is damaged, or as soon as it has more than `limit` bytes.
+    The body is read piece by piece, because few compressed bytes may inflate to gigabytes. Raises MlsUnavailable if the
+    body is damaged or not as asked for, or as soon as it has more than `limit` bytes.
     """
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in {"", "identity", "gzip", "x-gzip"}:

@@ -30,7 +30,7 @@ _OLDEST_SHARE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class DuePhoto:
-    """A due photo, and its listing as it was read."""
+    """Holds a due photo, and its whole listing as it was read from MongoDB."""
 
     listing: Listing
     photo: Photo
@@ -38,14 +38,14 @@ class DuePhoto:
 
 @dataclass(frozen=True, slots=True)
 class _ReleasedListing:
-    """A listing as it was read before the release, and its released photos as they were written."""
+    """Holds a listing as it was read before the release, and its released photos as they are written."""
 
     listing: Listing
     photos: list[Photo]
 
 
 class Releaser:
-    """Releases the due photos of all feeds, in the one scheduler that holds the lease.
+    """Releases the due photos of all feeds, in the one scheduler that holds the lease `lease`.
 
     If two schedulers release at the same time, no photo is released twice, since each write is conditional.
     """
@@ -75,7 +75,8 @@ class Releaser:
     async def tick(self) -> int:
         """Release due photos of each feed, up to the capacity of its release window; return how many were released.
 
-        Without the lease, only clear the gauge. Raises StoreUnavailable, BrokerUnavailable.
+        If this scheduler does not hold the lease, clear the gauge of photos in flight and return 0. Raises
+        StoreUnavailable and BrokerUnavailable.
         """
         if not await self._lease.is_held():
             self._in_flight.clear()  # the scheduler that holds the lease shows this metric
@@ -84,7 +85,10 @@ class Releaser:
         return sum([await self._release(feed, now) for feed in self._feeds.values()])
 
     async def record_throughputs(self, throughputs: Throughputs) -> None:
-        """Store the throughput of each feed with photos in flight, if the lease is held. Raises StoreUnavailable."""
+        """Store the measured throughput of each feed that has photos in flight, for other services to read.
+
+        Does nothing if this scheduler does not hold the lease. Raises StoreUnavailable.
+        """
         if await self._lease.is_held():
             for feed, window in self._windows.items():
                 if window.in_flight:
@@ -116,7 +120,11 @@ class Releaser:
         return len(ids)
 
     async def _most_urgent(self, feed: str, limit: int, now: datetime) -> list[DuePhoto]:
-        """Return at most `limit` due photos: a tenth by age alone, the others by priority and age."""
+        """Return at most `limit` due photos of a feed: a tenth by age alone, the others by priority and age.
+
+        Also count in memory what is owed to the oldest photos, because a tenth of a small `limit` is less than one
+        photo.
+        """
         # Fractions add up over the ticks, but ticks without due photos do not: one tick's share is the most.
         self._oldest_owed[feed] = min(
             self._oldest_owed[feed] + limit * _OLDEST_SHARE, max(1.0, limit * _OLDEST_SHARE)
@@ -134,7 +142,7 @@ class Releaser:
         return list(chosen.values())
 
     async def _write_leases(self, due: Sequence[DuePhoto], now: datetime) -> list[_ReleasedListing]:
-        """Record the photos as released, in one write; return the listings that were written.
+        """Record photos as released at `now` in MongoDB, in one write; return the listings that were written.
 
         A listing that another writer has written since it was read is left out; the next tick releases its photos.
         """

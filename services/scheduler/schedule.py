@@ -8,7 +8,7 @@ from shared.domain.feed import Feed
 
 
 def start_of(feed: Feed, day: date) -> datetime:
-    """Return the time, in UTC, at which the feed's sweep of a local day starts.
+    """Return the time, in UTC, at which the daily sweep of a feed starts on `day`, a day in the feed's time zone.
 
     If the clocks skip its local time, the sweep starts as if the clocks had not changed (02:00 becomes 03:00 of summer
     time). If its local time comes twice, the sweep starts at the first.
@@ -18,14 +18,14 @@ def start_of(feed: Feed, day: date) -> datetime:
 
 
 def last_start(feed: Feed, now: datetime) -> datetime:
-    """Return the newest start of the feed's daily sweep that is not after `now`, in UTC."""
+    """Return the newest start of a feed's daily sweep that is not after `now`, in UTC."""
     today = now.astimezone(ZoneInfo(feed.time_zone)).date()
     starts = [start_of(feed, today - timedelta(days=days)) for days in (0, 1, 2)]
     return next(start for start in starts if start <= now)
 
 
 def due_start(feed: Feed, swept: datetime | None, now: datetime) -> datetime | None:
-    """Return the start of the daily sweep that is due at `now`, or None if the newest one is finished.
+    """Return the start, in UTC, of the feed's daily sweep that is due at `now`; None if the newest one is finished.
 
     `swept` is the start of the last finished sweep, None for a feed that was never swept. If several sweeps were
     missed, only the newest is due.
@@ -35,10 +35,10 @@ def due_start(feed: Feed, swept: datetime | None, now: datetime) -> datetime | N
 
 
 def slot(feed: Feed, listing_key: str, start: datetime) -> datetime:
-    """Return the listing's own time in a sweep: at `start` or up to the feed's `sweep_hours` later.
+    """Return the listing's own time in a daily sweep:
 
-    The delay after the start depends on a hash of the ListingKey. It is the same in every sweep, and the listings of a
-    feed are spread evenly.
+    `start`, the start of the sweep, or up to `sweep_hours` later. The delay depends on a hash of the ListingKey. It is
+    the same in every sweep, and the listings of a feed are spread evenly.
     """
     share = int.from_bytes(hashlib.sha256(listing_key.encode()).digest()[:6]) / 2**48
     return start + timedelta(hours=feed.sweep_hours * share)

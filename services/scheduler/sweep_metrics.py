@@ -6,7 +6,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 
 class SweepMetrics:
-    """The metrics of the freshness sweeps; docs/metrics.md explains each metric."""
+    """Holds the Prometheus metrics of all feeds' freshness sweeps.
+
+    They are registered with `registry`; docs/metrics.md explains each metric.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         counter, by_feed = partial(Counter, registry=registry), ["feed"]

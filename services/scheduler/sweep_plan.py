@@ -17,22 +17,26 @@ _MAX_GAP = timedelta(seconds=10)
 
 @dataclass(frozen=True, slots=True)
 class SweepRun:
-    """A sweep that is due: the daily one that starts at `start`, or one that an operator requested."""
+    """Names a sweep that is due: the daily one that starts at `start`, or the one that an operator requested.
+
+    `request` is the operator's request, None for the daily sweep.
+    """
 
     start: datetime
     request: SweepRequest | None = None
 
     @property
     def is_dry(self) -> bool:
-        """True if the sweep is a dry run, which publishes nothing."""
+        """True if an operator requested the sweep as a dry run, which compares and counts but publishes nothing."""
         return self.request is not None and self.request.dry_run
 
 
 @dataclass(frozen=True, slots=True)
 class KeyGroup:
-    """The ListingKeys of one request to the MLS.
+    """Holds the ListingKeys that one request to the MLS asks for.
 
-    `are_missing` is True if the listings are displayed but not on the market, and False if they have changed.
+    `are_missing` is True if the listings are displayed but not on the market, and False if they are on the market and
+    differ from the records.
     """
 
     keys: Sequence[str]
@@ -41,7 +45,10 @@ class KeyGroup:
 
 @dataclass(slots=True)
 class SweepPlan:
-    """The requests that a sweep is still to send, after an MLS's market was compared with the records."""
+    """Holds, in memory, the requests that a feed's sweep is still to send to the MLS, and its counts so far.
+
+    It is made after the MLS's market was compared with the records, and changed while the sweep advances.
+    """
 
     run: SweepRun
     next_at: datetime
@@ -61,7 +68,7 @@ class SweepPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """The result of comparing an MLS's market with the recorded listings.
+    """Holds the result of comparing the market of a feed's MLS with the recorded listings.
 
     `on_market` has the ListingKeys of all listings on the market, `changed` those of them that differ from the recorded
     listings. `missing` has the ListingKeys of displayed listings that are not on the market. `displayed` is how many
@@ -75,7 +82,7 @@ class Comparison:
 
 
 def plan(feed: Feed, run: SweepRun, comparison: Comparison) -> SweepPlan:
-    """Return the plan of a sweep, which asks for missing and changed listings, in groups.
+    """Return the plan of a sweep of a feed, which asks the MLS for missing and changed listings, in groups.
 
     Missing listings come first, since they may have to be hidden; each kind is in the order of the listings' times in
     the sweep (`schedule.slot`). The groups are spread evenly over the feed's `sweep_hours`, but at most ten seconds

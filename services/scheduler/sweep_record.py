@@ -7,11 +7,14 @@ from shared.stores.sweeps import Sweeps, SweepState
 
 
 class Superseded(Exception):
-    """Another scheduler runs the sweeps now: this scheduler has lost the lease, or another has written the state."""
+    """Raised if this scheduler may not write the sweep state of a feed.
+
+    Either this scheduler does not hold the lease, or another one has written the state.
+    """
 
 
 class SweepRecord:
-    """Reads and writes the state of one feed's sweeps."""
+    """Reads and writes the sweep state of one feed in MongoDB, for the scheduler that holds the lease."""
 
     def __init__(self, feed: str, sweeps: Sweeps, lease: Lease) -> None:
         self._feed = feed
@@ -19,14 +22,14 @@ class SweepRecord:
         self._lease = lease
 
     async def read(self) -> SweepState:
-        """Return the state as it is stored. Raises StoreUnavailable."""
+        """Return the sweep state of the feed as it is stored. Raises StoreUnavailable."""
         return await self._sweeps.get(self._feed)
 
     async def write(self, sweep: SweepState) -> SweepState:
-        """Store the state, and return it with its new revision.
+        """Store the sweep state of the feed, and return it with its new revision, which the next write must have.
 
-        Raises Superseded if this scheduler does not hold the lease, or if the stored revision differs from the state's.
-        Raises StoreUnavailable.
+        Raises Superseded if this scheduler does not hold the lease, or if the stored revision differs from that of
+        `sweep`. Raises StoreUnavailable.
         """
         await self.check_lease()
         if not await self._sweeps.write(sweep):
@@ -34,6 +37,6 @@ class SweepRecord:
         return replace(sweep, revision=sweep.revision + 1)
 
     async def check_lease(self) -> None:
-        """Raise Superseded if this scheduler does not hold the lease. Raises StoreUnavailable."""
+        """Return if this scheduler holds its lease, else raise Superseded. Raises StoreUnavailable."""
         if not await self._lease.is_held():
             raise Superseded

@@ -37,7 +37,7 @@ _FIRST_WAIT, _MAX_WAIT = timedelta(seconds=30), timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class SweepStores:
-    """The stores that a sweep reads and writes."""
+    """Holds the stores that the freshness sweeps of all feeds read and write."""
 
     listings: ReleaseQueue
     sweeps: Sweeps
@@ -45,9 +45,9 @@ class SweepStores:
 
 
 class Sweeper:
-    """Runs the sweeps of one feed, a step in each round, while this scheduler holds the lease.
+    """Runs the freshness sweeps of one feed, a step in each round, while this scheduler holds the lease.
 
-    `reader` reads the feed's MLS; it is None for a feed without an API.
+    `reader` reads the feed's MLS; it is None for a feed without an API, whose copies are rechecked instead.
     """
 
     def __init__(
@@ -76,9 +76,10 @@ class Sweeper:
             self._follower = ChangeFollower(reader, changes, self._record)
 
     async def round(self) -> None:
-        """Do the next step of the feed's sweep if a sweep is due, and follow changes if that is due.
+        """Do the next step of the feed's sweep if a sweep is due, and follow changes at the MLS if that is due.
 
-        Without the lease, only drop the sweep's plan and clear the metric. Raises StoreUnavailable, BrokerUnavailable.
+        Without the lease, drop the sweep's plan and clear the feed's metric of the last success instead. A failure of
+        the MLS is recorded and logged, not raised. Raises StoreUnavailable and BrokerUnavailable.
         """
         try:
             await self._record.check_lease()
@@ -104,7 +105,10 @@ class Sweeper:
             await self._record_failure(run, error, now)
 
     def _due_run(self, sweep: SweepState, now: datetime) -> SweepRun | None:
-        """Return the sweep that an operator requested, else the daily sweep if it is due and may start, else None."""
+        """Return the sweep to run at `now`: one that an operator requested, else the daily one if it is due, else None.
+
+        The daily sweep also waits for START_DELAY after the start, and for the next try after an incomplete market.
+        """
         if sweep.open_request:
             return SweepRun(now, sweep.open_request)
         if now < max(self._may_start_at, sweep.compare_again_at or now):
@@ -113,7 +117,10 @@ class Sweeper:
         return SweepRun(start) if start else None
 
     async def _advance(self, sweep: SweepState, run: SweepRun, now: datetime) -> SweepState:
-        """Do the next step of the sweep, and record its end after the last step; return the last written state."""
+        """Do the next step of the sweep `run`, and record the end of the sweep after its last step.
+
+        Returns the last written sweep state.
+        """
         counts: SweepCounts | None
         if self._market:
             sweep, counts = await self._market.step(sweep, run, now)
@@ -137,7 +144,7 @@ class Sweeper:
         return sweep
 
     async def _record_failure(self, run: SweepRun | None, error: MlsUnavailable, now: datetime) -> None:
-        """Record the error and the time of the next try; end a sweep that an operator requested.
+        """Write the error of an MLS and the time of the next try to the feed's sweep state; end a requested sweep.
 
         After an incomplete market, the next comparison waits for an hour, but changes are followed. After any other
         failure, the MLS gets no request until the next try, which waits with exponential backoff or as long as the MLS

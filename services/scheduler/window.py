@@ -17,7 +17,11 @@ _MAX_SIZE = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The release window of a feed: the observations up to `at`, from which its size is computed."""
+    """Holds the release window of one feed: what was observed up to `at`, from which its size is computed.
+
+    `in_flight` is how many photos of the feed were in flight at `at`; `finished_per_second` is the averaged throughput.
+    A method that changes something returns a new window.
+    """
 
     at: datetime
     in_flight: int = 0
@@ -26,15 +30,16 @@ class Window:
     """For how many seconds photos have been in flight: the throughput of the first seconds is no reliable measure."""
 
     def capacity(self, feed: Feed) -> int:
-        """Return how many more photos may be released now."""
+        """Return how many more photos of the feed may be released now; 0 if as many are in flight as may be."""
         return max(0, self.size(feed) - self.in_flight)
 
     def size(self, feed: Feed) -> int:
-        """Return how many photos may be in flight: those downloaded at a time, and those finished in SECONDS_AHEAD.
+        """Return how many photos of the feed may be in flight at a time.
 
-        In the first seconds, the size is at least four batches, to measure the throughput. It is never more than the
-        feed's limits allow in SECONDS_AHEAD, as further photos would be deferred. If pauses between batches limit the
-        feed, the next batch is added, so that it is in flight when a pause ends.
+        These are the photos downloaded at a time, and those finished in SECONDS_AHEAD. In the first seconds, the size
+        is at least four batches, to measure the throughput. It is never more than the feed's limits allow in
+        SECONDS_AHEAD, as further photos would be deferred. If pauses between batches limit the feed, the next batch is
+        added, so that it is in flight when a pause ends.
         """
         downloading = max(feed.concurrency, feed.batch_size)
         size = downloading + ceil(min(self.finished_per_second, _MAX_SIZE) * SECONDS_AHEAD)
@@ -45,7 +50,10 @@ class Window:
         return min(size, max(1, next_batch + ceil(allowed * SECONDS_AHEAD)), _MAX_SIZE)
 
     def observed(self, in_flight: int, now: datetime, feed: Feed) -> "Window":
-        """Return the window after `in_flight` photos were counted at `now`; photos no longer in flight are finished."""
+        """Return a new window with the throughput averaged anew, after `in_flight` photos were counted at `now`.
+
+        Photos that are no longer in flight count as finished.
+        """
         seconds = (now - self.at).total_seconds()
         if seconds <= 0 or self.in_flight == 0:
             return replace(self, at=now, in_flight=in_flight)
@@ -58,5 +66,5 @@ class Window:
         return Window(now, in_flight, average, observed)
 
     def released(self, photos: int) -> "Window":
-        """Return the window after `photos` more photos were released."""
+        """Return a new window with `photos` more photos in flight, after their release."""
         return replace(self, in_flight=self.in_flight + photos)
