@@ -28,9 +28,10 @@ _READ_CONCURRENCY = 2
 
 @dataclass(frozen=True, slots=True)
 class AuditCursor:
-    """The position of a walk, either in the listings of `feed` or in the keys of `bucket`; the other field is None.
+    """The place at which a step of an audit begins, in the listings of `feed` or in the keys of `bucket`.
 
-    The next page begins after the ListingKey or object key `after`; "" stands for the start.
+    The other of these two fields is None. The step begins after the ListingKey or object key `after`; "" stands for the
+    start.
     """
 
     feed: str | None
@@ -40,10 +41,10 @@ class AuditCursor:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The result of one step of a walk.
+    """What one step of an audit compared and found.
 
-    `listings` and `objects` are how many of them were compared, `next` is the cursor of the next step. It is None after
-    the last step.
+    `listings` and `objects` are how many of them were compared, `findings` has each difference. `next` is the cursor of
+    the next step, None after the last step.
     """
 
     listings: int
@@ -54,7 +55,12 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditScope:
-    """The listings and objects that an audit compares."""
+    """Which listings and objects an audit compares.
+
+    `feeds` names the feeds. With `with_buckets`, both buckets are listed too, to find objects of listings that are not
+    recorded; `key_prefix` limits their keys. One in `every` listings is compared, and the share `read_share` of
+    originals, from 0 to 1, is read. `salt` decides which originals.
+    """
 
     feeds: Sequence[str]
     with_buckets: bool = True
@@ -70,7 +76,11 @@ class AuditScope:
 
 
 class Walk:
-    """A walk through listings and buckets, one page a step. Another process can continue it at any cursor."""
+    """An audit as a walk through the listings and buckets of `scope`, one page a step.
+
+    It compares the records in `listings` with the stored `objects`. Another process can continue the walk at any
+    cursor.
+    """
 
     def __init__(self, listings: ListingRecords, objects: Objects, clock: Clock, scope: AuditScope) -> None:
         self._listings = listings
@@ -85,11 +95,14 @@ class Walk:
 
     @property
     def start(self) -> AuditCursor | None:
-        """The cursor of the first step; None if the scope is empty."""
+        """The cursor of the audit's first step; None if the scope has no feed and no bucket."""
         return self._sections[0] if self._sections else None
 
     async def step(self, cursor: AuditCursor) -> Step:
-        """Compare the page of listings or of a bucket's keys that begins at a cursor. Raises StoreUnavailable."""
+        """Compare the page of listings, or of a bucket's keys, that begins at `cursor`, and return what was found.
+
+        Nothing is changed. Raises StoreUnavailable.
+        """
         if cursor.feed is not None:
             return await self._compare_listings(cursor, cursor.feed)
         assert cursor.bucket is not None  # noqa: S101 - a cursor has a feed or a bucket
@@ -111,10 +124,10 @@ class Walk:
         )
 
     async def _compare(self, listing: Listing) -> tuple[int, Sequence[Finding]]:
-        """Compare a listing with its objects; return how many objects are stored, and the findings.
+        """Compare a listing with its stored objects; return how many objects are stored, and the findings.
 
-        A listing that was written meanwhile is compared again. If it is written during each of three comparisons, no
-        findings are returned.
+        A listing with findings that was written meanwhile is compared again. If it is written during each of three
+        comparisons, no findings are returned.
         """
         prefix, stored = keys.listing_prefix(listing.feed, listing.key), 0
         for _ in range(_MAX_COMPARISONS):
@@ -131,7 +144,7 @@ class Walk:
         return stored, ()
 
     async def _list(self, bucket: Bucket, prefix: str) -> list[StoredObject]:
-        """Return all objects below a listing's prefix."""
+        """Return all objects of a bucket whose keys begin with `prefix`, read page by page."""
         found: list[StoredObject] = []
         while page := await self._objects.page(bucket, prefix, found[-1].key if found else "", _KEYS_PAGE_SIZE):
             found += page
@@ -140,7 +153,7 @@ class Walk:
         return found
 
     async def _wrong_hashes(self, listing: Listing, drifted_keys: set[str]) -> list[Finding]:
-        """Read the originals of sampled photos; return a finding for each whose bytes do not have the recorded hash.
+        """Read the originals of a listing's sampled photos; return a finding for each without the recorded hash.
 
         Originals in `drifted_keys` have a finding already and are not read.
         """
@@ -159,7 +172,10 @@ class Walk:
         return found
 
     async def _find_orphans(self, cursor: AuditCursor, bucket: Bucket) -> Step:
-        """List a page of a bucket's keys, and find the orphans among those whose listing is not recorded."""
+        """List the page of a bucket's keys that begins at `cursor`, and find the orphans among the objects.
+
+        Only objects whose listing is not recorded can be found here.
+        """
         page = await self._objects.page(bucket, self._scope.key_prefix, cursor.after, _KEYS_PAGE_SIZE)
         by_listing: dict[ListingId, list[StoredObject]] = defaultdict(list)
         for stored in page:
@@ -179,9 +195,9 @@ class Walk:
         return Step(listings=0, objects=len(page), findings=findings, next=following)
 
     def _section_after(self, cursor: AuditCursor) -> AuditCursor | None:
-        """Return the cursor at the start of the feed or bucket that follows the cursor's own.
+        """Return the cursor at the start of the feed or bucket that follows the feed or bucket of `cursor`.
 
-        Return None if there is none, or if the cursor's own feed or bucket is not in scope.
+        Return None if there is none, or if the feed or bucket of `cursor` is not in scope.
         """
         sections = iter(self._sections)
         for section in sections:

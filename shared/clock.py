@@ -10,10 +10,10 @@ Clock = Callable[[], datetime]
 
 
 def utc_now() -> datetime:
-    """Return the current time in UTC, cut to the millisecond, since a time read back from MongoDB must equal it."""
+    """Return the current time in UTC, cut to the millisecond, so that it equals the time read back from MongoDB."""
     return to_millisecond(datetime.now(UTC))
 
 
 def to_millisecond(moment: datetime) -> datetime:
-    """Return a time cut to the millisecond, which is the precision of MongoDB."""
+    """Return a time cut (not rounded) to the millisecond, which is the precision of MongoDB."""
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)

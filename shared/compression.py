@@ -16,7 +16,10 @@ def gzipped(plain: bytes, level: int = FAST) -> bytes:
 
 
 def should_compress(request: web.Request, plain: bytes) -> bool:
-    """Return True if the client accepts gzip and the body is large enough to be worth compressing."""
+    """Return True if the client that sent `request` accepts gzip, and `plain` is large enough to gain by it.
+
+    `plain` is the body of the answer, not compressed; it must have at least 1,000 bytes.
+    """
     return len(plain) >= _MIN_BYTES and _accepts_gzip(request)
 
 

@@ -11,7 +11,11 @@ _MAX_REASON_CHARACTERS = 500
 
 
 class DeadLetters:
-    """Publishes the dead letters of one service, and counts them by topic."""
+    """Copies records that one service cannot understand to the topic `dead-letter`, and counts the copies by topic.
+
+    `service` is the service's name, `topic_prefix` comes before each topic's name, and `clock` returns the time that a
+    copy names.
+    """
 
     def __init__(
         self, broker: Broker, topic_prefix: str, service: str, clock: Clock, registry: CollectorRegistry
@@ -27,9 +31,10 @@ class DeadLetters:
             self._put.labels(f"{topic_prefix}{topic.name}")
 
     async def put(self, record: Record, reason: str) -> None:
-        """Publish a copy of the record to `dead-letter`, with headers that name the reason and the record's position.
+        """Publish a copy of `record` to `dead-letter`, with headers that name the reason and the record's position.
 
-        Key and value stay unchanged. Return once Kafka has stored the copy. Raises BrokerUnavailable.
+        Key and value stay unchanged; `reason` is cut to 500 characters. Return once Kafka has stored the copy. Raises
+        BrokerUnavailable.
         """
         headers = {
             "dead_letter_reason": reason[:_MAX_REASON_CHARACTERS],

@@ -19,10 +19,10 @@ _logger = log.get(__name__)
 
 
 class Health:
-    """Checks whether one process is alive and ready.
+    """Tells whether one service process is alive and ready, and gives its metrics, over HTTP and in the log.
 
-    `pings` has a function for each dependency, by the dependency's name. The function raises StoreUnavailable or
-    BrokerUnavailable while the dependency does not answer.
+    `pings` has a function for each server that the process depends on, by the server's name. The function raises
+    StoreUnavailable or BrokerUnavailable while the server does not answer. `registry` has the metrics.
     """
 
     def __init__(self, pings: Mapping[str, Ping], registry: CollectorRegistry) -> None:
@@ -35,7 +35,10 @@ class Health:
         """Returns the topics whose consumer stands still; if there are any, /healthz answers 503, for a restart."""
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the routes /healthz, /readyz and /metrics."""
+        """Return aiohttp's routes of /healthz, /readyz and /metrics.
+
+        /healthz answers 503 if a consumer stands still, /readyz if the process is not ready.
+        """
         return [
             web.get("/healthz", self._healthz),
             web.get("/readyz", self._readyz),
@@ -52,7 +55,7 @@ class Health:
         return _answer({"status": "not ready" if faults else "ready", "faults": faults}, 503 if faults else 200)
 
     async def log_changes(self) -> None:
-        """Log which dependencies are unavailable, if others are than at the last call.
+        """Log which servers that the process depends on are unavailable, if these are not the same as at the last call.
 
         Each service calls this method regularly, so that outages are in the log even if nobody requests /readyz.
         """
@@ -65,7 +68,10 @@ class Health:
         self._logged = tuple(faults)
 
     async def faults(self) -> dict[str, str]:
-        """Return the reasons why the service is not ready, by the name of a dependency or "service"; none if it is."""
+        """Return why the process is not ready, as texts by the name of a server or "service"; empty if it is ready.
+
+        Each server is asked now, and has four seconds to answer.
+        """
         faults = await self._unavailable()
         if not self.is_started:
             faults["service"] = "starting"
@@ -89,7 +95,10 @@ class Health:
 
 @asynccontextmanager
 async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[None]:
-    """Serve an application on host and port for as long as the context lasts."""
+    """Serve an aiohttp application on `host` and `port` for as long as the context lasts.
+
+    When the context ends, requests under way have five seconds to finish.
+    """
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=5)
     await runner.setup()
     try:

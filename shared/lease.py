@@ -13,7 +13,11 @@ _RELEASE_TIMEOUT_SECONDS = 0.5
 
 
 class Lease:
-    """A named lease of one holder. Calls of `is_held` extend it, with one write to the store every five seconds."""
+    """The lease `name` on a loop, as one process, named `holder`, takes, extends and ends it in the store.
+
+    The lease ends ten seconds after it was last extended. Calls of `is_held` extend it, with one write to the store
+    every five seconds.
+    """
 
     def __init__(self, leases: Leases, name: str, holder: str, clock: Clock) -> None:
         self._leases = leases
@@ -23,7 +27,7 @@ class Lease:
         self._until = clock()
 
     async def is_held(self) -> bool:
-        """Return True if this process holds the lease. Raises StoreUnavailable.
+        """Return True if this process holds the lease, False if another process does. Raises StoreUnavailable.
 
         If the lease is not held, or ends within five seconds, first try to take or extend it.
         """
@@ -35,13 +39,17 @@ class Lease:
 
     @property
     def is_unexpired(self) -> bool:
-        """True if the lease has not ended since `is_held` returned True, so that no other process has held it since."""
+        """True if the lease has not ended since `is_held` returned True, so that no other process has held it since.
+
+        The store is not asked.
+        """
         return self._clock() < self._until
 
     async def release(self) -> None:
-        """End the lease, so that another process can take it at once.
+        """End the lease in the store, so that another process can take it at once; do nothing if another has it.
 
-        If the store fails or does not answer within half a second, the lease ends when its time is over.
+        If the store fails or does not answer within half a second, nothing is raised, and the lease ends when its time
+        is over.
         """
         with suppress(StoreUnavailable, TimeoutError):
             async with asyncio.timeout(_RELEASE_TIMEOUT_SECONDS):

@@ -11,8 +11,8 @@ _EXPECTED_MESSAGES = ("Unable connect to", "Topic %s not found in cluster metada
 def configure(service: str, level: str, form: str) -> None:
     """Make this process write its log to standard output, with `service` as a field of each line.
 
-    `level` is the name of a logging level. `form` is "json" for one JSON object a line, or "console" for colored text.
-    Of libraries, only warnings and errors are logged.
+    `level` is the name of a logging level, such as "info". `form` is "json" for one JSON object a line, or "console"
+    for colored text. Of libraries, only warnings and errors are logged.
     """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -47,11 +47,14 @@ def configure(service: str, level: str, form: str) -> None:
 
 
 def _is_unexpected(record: logging.LogRecord) -> bool:
-    """Return False for aiokafka's messages about conditions that services wait out and log themselves."""
+    """Return False for aiokafka's messages about conditions that services wait out and log themselves, else True."""
     return not (record.name.startswith("aiokafka") and str(record.msg).startswith(_EXPECTED_MESSAGES))
 
 
 def get(name: str) -> structlog.stdlib.BoundLogger:
-    """Return a logger whose methods take the name of an event and its fields: `info("started", port=8080)`."""
+    """Return the logger of the module `name`. Its methods take the name of an event and the event's fields.
+
+    For example: `get(__name__).info("started", port=8080)`.
+    """
     logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return logger

@@ -15,7 +15,11 @@ _TOPICS = {ListingSeen: LISTING_SEEN, ImageDownloaded: IMAGE_DOWNLOADED, ImageRe
 
 
 class Publisher:
-    """Publishes the events of one service, which is their `source`."""
+    """Publishes the events of one service to Kafka, as CloudEvents on the topic of their type.
+
+    `source` is the service's name, the CloudEvents' `source`. `topic_prefix` comes before each topic's name. `clock`
+    returns the events' time.
+    """
 
     def __init__(self, broker: Broker, topic_prefix: str, source: str, clock: Clock) -> None:
         self._broker = broker
@@ -24,7 +28,7 @@ class Publisher:
         self._clock = clock
 
     async def publish(self, events: Iterable[AnyEvent]) -> None:
-        """Publish the events in order, and return once Kafka has stored them all.
+        """Publish events to Kafka in order, and return once Kafka has stored them all.
 
         Raises BrokerUnavailable; some of the events may be stored all the same.
         """
@@ -40,7 +44,7 @@ class Publisher:
         )
 
     async def ping(self) -> None:
-        """Raise BrokerUnavailable if Kafka does not answer."""
+        """Raise BrokerUnavailable if Kafka does not answer within three seconds; otherwise do nothing."""
         await self._broker.ping()
 
 

@@ -29,7 +29,10 @@ _MAX_EVENT_ID_CHARACTERS = 100
 
 @dataclass(frozen=True, slots=True)
 class _PropertyRecord:
-    """The property record of one `listing-seen` event, whose `Media` rows are not read yet."""
+    """The property record of one `listing-seen` event, whose `Media` rows are not read yet.
+
+    `source` is the Kafka record of the event. `version` is None if it can be found only by reading the `Media` rows.
+    """
 
     source: Record
     feed: Feed
@@ -39,12 +42,18 @@ class _PropertyRecord:
     """None if the version can be found only by reading the `Media` rows."""
 
     def read(self) -> Announcement:
-        """Return the announcement, read by the feed's rules. Raises InvalidPropertyRecord."""
+        """Return the announcement that the property record makes, read by the feed's rules.
+
+        Raises InvalidPropertyRecord.
+        """
         return announcement.read(self.feed, self.fields, self.source.position, self.event_id)
 
 
 class Recorder:
-    """Handles batches of `listing-seen`: writes the announced listings, and copies invalid records to `dead-letter`."""
+    """Handles batches of `listing-seen`: writes the announced listings to MongoDB, and counts the outcomes.
+
+    Records that cannot be understood go to `dead_letters`. The counter is in `registry`.
+    """
 
     def __init__(
         self,
@@ -63,10 +72,10 @@ class Recorder:
         )
 
     async def record(self, records: Sequence[Record]) -> None:
-        """Write the listings that a batch of `listing-seen` changes, and copy invalid records to `dead-letter`.
+        """Write the listings that a batch of `listing-seen` changes; copy invalid records to the topic `dead-letter`.
 
-        The whole batch takes two reads and one write. A repeated batch changes no listing. Raises StoreUnavailable,
-        Contention and BrokerUnavailable.
+        A repeated batch changes no listing. If no other process writes the same listings, a batch takes two reads and
+        one write. Raises StoreUnavailable, Contention and BrokerUnavailable; some listings may be written all the same.
         """
         seen, invalid = self._decode(records)
         recorded = await self._listings.recorded_states(list(seen)) if seen else {}
@@ -114,10 +123,10 @@ class Recorder:
     async def _write(
         self, announcements: Mapping[ListingId, Sequence[Announcement]], recorded: Collection[ListingId]
     ) -> int:
-        """Write the listings that the announcements change; return how many were written.
+        """Write the listings that the announcements, given by listing, change; return how many listings were written.
 
-        Before the first attempt, only listings whose ids are in `recorded` are read. Raises StoreUnavailable and
-        Contention.
+        `recorded` has the ids of the listings that are known to be recorded; the others are not read before the first
+        attempt to write. Raises StoreUnavailable and Contention.
         """
         read = [listing_id for listing_id in announcements if listing_id in recorded]
         current = await self._listings.get_many(read) if read else {}
@@ -131,7 +140,10 @@ class Recorder:
         return written
 
     def _apply(self, before: Listing | None, announcements: Iterable[Announcement]) -> Listing | None:
-        """Return a listing changed by its announcements, in their order; None if no announcement changes it."""
+        """Return a listing as its announcements change it, applied in their order; None if none of them changes it.
+
+        `before` is the recorded listing, None if it is not recorded.
+        """
         now, listing = self._clock(), before
         for announced in announcements:
             listing = reconcile.apply(listing, announced, self._feeds[announced.feed], now) or listing
@@ -144,7 +156,7 @@ class Recorder:
 
 
 def _report(listing: Listing, last: Announcement) -> None:
-    """Log that a listing was written, and record a span of its last announcement."""
+    """Log that a listing was written, and record a span in the trace of `last`, the listing's last announcement."""
     _logger.info(
         "listing-recorded",
         feed=listing.feed,

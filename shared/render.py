@@ -17,7 +17,11 @@ Fragments of another version are rendered anew when they are read.
 
 
 class Renderer:
-    """Renders photos to JSON fragments. Their URLs begin with `public_root`, which has no slash at its end."""
+    """Renders photos to the JSON fragments that answers to frontends are joined from.
+
+    URLs in the fragments begin with `public_root`, which has no slash at its end. `version` is a hash of RULES and
+    `public_root`; it is stored with fragments, to tell which are outdated.
+    """
 
     def __init__(self, public_root: str) -> None:
         self._public_root = public_root
@@ -25,15 +29,18 @@ class Renderer:
         """A hash of the rules' version and the public root, stored with fragments."""
 
     def url(self, key: str) -> str:
-        """Return the public URL of the object with this key."""
+        """Return the public URL of the object `key` in the public bucket."""
         return f"{self._public_root}/{key}"
 
     def fragments(self, listing: Listing) -> list[str]:
-        """Return the fragments of a listing's photos in their order; none if the listing is not displayed."""
+        """Return the JSON fragments of a listing's photos, in their order; empty if the listing is not displayed."""
         return [self.fragment(photo) for photo in listing.photos] if listing.is_displayed else []
 
     def fragment(self, photo: Photo) -> str:
-        """Return a photo as JSON, by the schema `Image` of the resolver's OpenAPI description."""
+        """Return the JSON fragment of one photo: an object by the schema `Image` of the resolver's OpenAPI description.
+
+        Without a copy, the URL is that of the resolver's `serve`, and sizes are null.
+        """
         return orjson.dumps(
             {
                 "id": photo.id,
@@ -71,9 +78,9 @@ class Renderer:
 
 
 def _srcset_variants(copy: Copy) -> Iterable[Variant]:
-    """Return one variant for each width, the narrowest first, since HTML allows each width once in a srcset.
+    """Return one variant of a copy for each width, the narrowest first, since HTML allows each width once in a srcset.
 
-    A small photo has several variants with the same width; of these, the full one is chosen, or else the first.
+    A small photo has several variants with the same width; of these, the one named `full` is chosen, or else the first.
     """
     by_width = {variant.width: variant for variant in (*reversed(copy.variants), copy.full)}
     return (variant for _, variant in sorted(by_width.items()))

@@ -25,10 +25,11 @@ Serve = Callable[[Settings, Mapping[str, Feed], asyncio.Event], Coroutine[None, 
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """A function that is called repeatedly, each time `pause_seconds` after it has returned. A call is a *round*.
+    """A function that a service calls repeatedly, in the background, `pause_seconds` after each return.
 
-    When the service stops, a round under way has two seconds to finish. A round of a loop that `is_cancellable` is not
-    waited for: it is cancelled as soon as the rounds of the other loops have ended.
+    A call is a *round*. `name` stands in the log. When the service stops, a round under way has two seconds to finish.
+    A round of a loop that `is_cancellable` is not waited for: it is cancelled as soon as the rounds of the other loops
+    have ended.
     """
 
     name: str
@@ -48,10 +49,11 @@ _M_TRIM_THRESHOLD, _M_ARENA_MAX = -1, -8  # glibc's malloc.h
 
 
 def run(service: str, serve: Serve, new_loop: Callable[[], asyncio.AbstractEventLoop] | None = None) -> None:
-    """Run a service until SIGTERM or SIGINT, then end the process.
+    """Load the settings, run a service until SIGTERM or SIGINT, then end the process.
 
-    `serve` does the work until its event is set. `new_loop` makes the event loop; asyncio's own is the default. The
-    exit status is 0, 2 if the settings cannot be used, and 1 if the consumer crashed.
+    `serve` gets the settings, the feeds by name and an event, and does the work until the event is set. `new_loop`
+    returns the event loop to use; asyncio's own is the default. The exit status is 0, 2 if the settings cannot be used,
+    and 1 if the consumer crashed.
     """
     try:
         settings, feeds = load()
@@ -73,7 +75,7 @@ def run(service: str, serve: Serve, new_loop: Callable[[], asyncio.AbstractEvent
 
 
 def _exit_now() -> None:
-    """End the process with status 0, without waiting for its threads: a thread may wait for a server that hangs."""
+    """End this process with status 0 without waiting for its threads: a thread may wait for a server that hangs."""
     with suppress(OSError):  # the reader of the output may be gone
         sys.stdout.flush()
         sys.stderr.flush()
@@ -81,9 +83,10 @@ def _exit_now() -> None:
 
 
 def _configure_malloc() -> None:
-    """Make glibc use one heap for all threads and return freed memory to the system; do nothing on other C libraries.
+    """Make glibc use one heap for all threads of this process, and return freed memory to the system.
 
-    A scheduler that records 80,000 photos at once takes 155 MB instead of 203 MB, and 122 MB later, at the same speed.
+    Do nothing with other C libraries. A scheduler that records 80,000 photos at once takes 155 MB instead of 203 MB,
+    and 122 MB later, at the same speed.
     """
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
         mallopt(_M_ARENA_MAX, 1)
@@ -102,10 +105,10 @@ async def _until_stopped(serve: Serve, settings: Settings, feeds: Mapping[str, F
 async def work(
     settings: Settings, port: int, consumer: Consumer, loops: Sequence[Loop], health: Health, stop: asyncio.Event
 ) -> None:
-    """Serve the health routes on the port, then run the consumer and the loops until `stop` is set.
+    """Run a service's consumer and loops until `stop` is set, and serve its health routes on `port` meanwhile.
 
-    First wait until Kafka answers and the topics exist. At the end, finish the batches in flight. If the consumer
-    crashed, end the process with status 1.
+    First wait until Kafka answers and has the consumer's topics. At the end, finish the batches in flight, for at most
+    5.5 seconds. If the consumer crashes, stop as well, and raise SystemExit with status 1.
     """
     app = web.Application()
     app.add_routes(health.routes())
@@ -131,7 +134,7 @@ async def work(
 
 
 async def wait_for_topics(settings: Settings, names: Sequence[str], stop: asyncio.Event) -> None:
-    """Return once Kafka answers and has the topics with these full names, or once `stop` is set.
+    """Wait until Kafka answers and has the topics with the full names `names`, or until `stop` is set.
 
     Every second, log that Kafka does not answer or which topics are missing.
     """
@@ -147,7 +150,7 @@ async def wait_for_topics(settings: Settings, names: Sequence[str], stop: asynci
 
 
 async def sleep_unless(stop: asyncio.Event, seconds: float) -> None:
-    """Sleep for `seconds`, or until `stop` is set if that is earlier."""
+    """Sleep for `seconds`, or until the event `stop` is set if that is earlier; return None in both cases."""
     try:
         async with asyncio.timeout(seconds):
             await stop.wait()
@@ -162,10 +165,10 @@ async def _stopped_or_crashed(stop: asyncio.Event, consumer: Consumer) -> None:
 
 @asynccontextmanager
 async def running_loops(loops: Sequence[Loop]) -> AsyncIterator[None]:
-    """Run the loops in the background for as long as the context lasts.
+    """Run the loops in the background, side by side, for as long as the context lasts.
 
-    At the end, wait up to two seconds for the rounds under way of loops that are not cancellable, then cancel all
-    rounds that have not ended.
+    When the context ends, wait up to two seconds for the rounds under way of loops that are not cancellable, then
+    cancel all rounds that have not ended.
     """
     ending = asyncio.Event()
     tasks = {asyncio.create_task(_run_loop(loop, ending)): loop for loop in loops}
@@ -182,7 +185,11 @@ async def running_loops(loops: Sequence[Loop]) -> AsyncIterator[None]:
 
 
 async def _run_loop(loop: Loop, ending: asyncio.Event) -> None:
-    """Call a loop's round repeatedly until `ending` is set. Log its exceptions, and pause with exponential backoff."""
+    """Call `loop.round` again and again until the event `ending` is set, `loop.pause_seconds` after each return.
+
+    An exception of a round is logged, not raised. After it, the pause is 0.4 seconds instead, doubled with each further
+    failure in a row, up to 5 seconds.
+    """
     failures = 0
     while not ending.is_set():
         pause = loop.pause_seconds

@@ -21,7 +21,7 @@ _COMPOSE_VARIABLE = "IMAGES_FEEDS_FILE"  # read by docker-compose.yml only
 
 
 class SettingsInvalid(Exception):
-    """The settings cannot be used. `faults` has a sentence for the operator about each fault."""
+    """Raised if the settings or the feeds cannot be used; `faults` has a sentence for operators about each fault."""
 
     def __init__(self, faults: list[str]) -> None:
         super().__init__("\n".join(faults))
@@ -29,7 +29,11 @@ class SettingsInvalid(Exception):
 
 
 class Settings(BaseSettings):
-    """The settings, checked. `.env.example` explains each setting."""
+    """The settings of all services, read from environment variables and `.env`, and checked.
+
+    Each variable is named IMAGES_ and the field's name; `.env.example` explains it. Pydantic's ValidationError is
+    raised if a value cannot be used.
+    """
 
     model_config = SettingsConfigDict(env_prefix="IMAGES_", env_file=".env", extra="ignore", frozen=True)
 
@@ -123,31 +127,35 @@ class Settings(BaseSettings):
 
     @property
     def cors(self) -> frozenset[str]:
-        """The web origins whose pages may read the resolver's answers; "*" stands for all."""
+        """The web origins whose pages may read the resolver's answers; "*" stands for all origins."""
         return frozenset(_split(self.cors_origins))
 
     @property
     def public_root(self) -> str:
-        """The beginning of the public URLs of all objects, without a slash at its end."""
+        """The beginning of the public URLs of all objects, without a slash at its end.
+
+        It is the setting `public_url`, or the public bucket's URL at the S3 server if that is empty.
+        """
         return self.public_url or f"{self.s3_endpoint}/{self.bucket}"
 
     def topic(self, name: str) -> str:
-        """Return the full name of a topic: the prefix, then `name`."""
+        """Return the full name of a Kafka topic: `topic_prefix`, then `name`."""
         return f"{self.topic_prefix}{name}"
 
 
 def read_secret(name: str) -> str:
-    """Return the value of the variable `name` from the environment or `.env`; "" if it is not set.
+    """Return the value of the variable `name` from the environment, or else from `.env`; "" if it is not set.
 
-    `feeds.toml` names the variables that have the feeds' tokens.
+    `feeds.toml` names the variables that hold the feeds' tokens.
     """
     return os.environ.get(name) or dotenv_values(".env").get(name) or ""
 
 
 def unknown_variables(feeds: Mapping[str, Feed]) -> dict[str, str]:
-    """Return the variables that are set and begin with IMAGES_, but are no setting, each with the most similar setting.
+    """Return the variables that begin with IMAGES_ but are no setting, each with the most similar setting's name.
 
-    The similar setting is "" if there is none. Variables that a feed names for its tokens are left out.
+    The environment and `.env` are searched. The similar setting is "" if there is none. Variables that one of `feeds`
+    names for its tokens are left out.
     """
     names = [f"IMAGES_{name.upper()}" for name in Settings.model_fields]
     others = {name for feed in feeds.values() for name in (feed.token_env, feed.reso_token_env)} | {_COMPOSE_VARIABLE}
@@ -158,12 +166,18 @@ def unknown_variables(feeds: Mapping[str, Feed]) -> dict[str, str]:
 
 
 def worker_name(settings: Settings, service: str) -> str:
-    """Return the name of a worker: its host, service and port. The name stays the same after a restart."""
+    """Return the name of this worker of `service`: its host, the service and its port.
+
+    The name stays the same after a restart.
+    """
     return f"{socket.gethostname()}-{service}-{getattr(settings, f'{service}_port')}"
 
 
 def load() -> tuple[Settings, dict[str, Feed]]:
-    """Return the settings, and the feeds by name. Raises SettingsInvalid with all faults of the settings and feeds."""
+    """Return the settings of this process, and the feeds by name, as read from the file that the settings name.
+
+    Raises SettingsInvalid with all faults of the settings and the feeds.
+    """
     faults: list[str] = []
     settings: Settings | None = None
     try:
@@ -181,7 +195,10 @@ def load() -> tuple[Settings, dict[str, Feed]]:
 
 
 def read_feeds(path: Path) -> dict[str, Feed]:
-    """Return the feeds of the file at `path`, by name. Raises FeedsInvalid."""
+    """Return the feeds of the file `path`, such as `feeds.toml`, by name.
+
+    Raises FeedsInvalid if the file cannot be read or has faults.
+    """
     try:
         return parse_feeds(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -203,7 +220,7 @@ def _is_http(value: str, *, with_path: bool) -> bool:
 
 
 def _feeds_path() -> Path:
-    """Return the path in IMAGES_FEEDS, without checking the other settings."""
+    """Return the path of the file of feeds, as IMAGES_FEEDS names it, without checking the other settings."""
 
     class _OnlyFeeds(BaseSettings):
         model_config = SettingsConfigDict(env_prefix="IMAGES_", env_file=".env", extra="ignore")

@@ -23,9 +23,11 @@ _recorder: list[SpanRecorder] = []
 
 
 def configure(service: str) -> Callable[[], object]:
-    """Turn tracing on if OTEL_EXPORTER_OTLP_ENDPOINT is set: send spans to the collector at that URL.
+    """Turn on tracing in this process if OTEL_EXPORTER_OTLP_ENDPOINT is set: send spans to the collector at that URL.
 
-    Return a function that sends the buffered spans, to be called before the process ends.
+    `service` names the process in the traces. Return a function, to be called before the process ends, that sends the
+    spans not sent yet; while tracing is off, it does nothing. If the extra `otel` is not installed, log a warning and
+    leave tracing off.
     """
     if not os.environ.get(_COLLECTOR):
         return lambda: None
@@ -39,10 +41,10 @@ def configure(service: str) -> Callable[[], object]:
 
 
 def record_span(name: str, correlation_id: str, seconds: float, **attributes: str | int | bool) -> None:
-    """Record a span that took `seconds` and ends now, in the trace of a photo.
+    """Record a span named `name` that took `seconds` and ends now, in the trace of one photo.
 
-    The trace is that of the correlation id, the id of the event that announced the photo. Do nothing while tracing is
-    off, or if the correlation id is empty.
+    The trace is that of the correlation id, the id of the event that announced the photo. `attributes` are stored with
+    the span. Do nothing while tracing is off, or if the correlation id is empty.
     """
     if _recorder and correlation_id:
         _recorder[0](name, correlation_id, seconds, attributes)
