@@ -60,8 +60,8 @@ class DailyAudit:
     async def step(self) -> None:
         """Compare the next page of the audit under way, and log its drift; begin an audit if the last began a day ago.
 
-        Does nothing between two audits but set the gauges. If this janitor does not hold the lease, only clear the
-        gauges. Raises StoreUnavailable.
+        The results are stored, so that another janitor can continue the audit. Between two audits, only set the gauges.
+        If this janitor does not hold the lease, only clear the gauges. Raises StoreUnavailable.
         """
         if not await self._lease.is_held():
             self._drift.clear()  # the janitor that holds the lease shows these metrics

@@ -1,4 +1,4 @@
-"""Decides which removals a hold covers, in which hours to look for bursts, and which copies were lost. Pure."""
+"""Decides which removals a hold covers, in which hours to look for bursts, and which copies were lost. No I/O."""
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta

@@ -43,7 +43,7 @@ class RemovalReports:
         await self._publisher.publish(self._event(each, now) for each in deleted if not each.remained)
 
     def count(self, deleted: Iterable[DeletedDiscard]) -> None:
-        """Count and log each discard as removed, or as refused if storage refused to delete some of its objects."""
+        """Count in the metrics, and log, each discard as removed, or as refused if storage kept some of its objects."""
         for each in deleted:
             facts = {
                 "feed": each.listing.feed,

@@ -31,7 +31,10 @@ _logger = log.get(__name__)
 
 
 class Guard:
-    """Begins a hold when a burst of a feed's listings turns hidden within an hour, and applies operators' decisions."""
+    """Begins a hold when a burst of a feed's listings turns hidden within an hour, and applies operators' decisions.
+
+    Bursts and holds are separate for each reason of `decide.GUARDED_REASONS`.
+    """
 
     def __init__(
         self,
@@ -131,9 +134,9 @@ class Guard:
         return True
 
     async def _release_held(self, hold: RemovalHold, now: datetime) -> None:
-        """Apply an operator's decision about a hold to all listings that the hold covers.
+        """Apply an operator's decision about a hold to all listings that the hold covers, in MongoDB.
 
-        This sets the times of their removals in MongoDB, at once or after 72 hours.
+        Their removals go on or, if the operator discarded the burst, wait for 72 hours after the decision.
         """
         while held := await self._listings.held(hold.feed, hold.reason, _BATCH_SIZE):
             released = [
@@ -144,7 +147,7 @@ class Guard:
                 return  # other writers change all these listings; the next update continues
 
     async def _read_holds(self) -> None:
-        """Read all holds, and set the gauge to 1 for each feed and reason with a hold in force, else to 0."""
+        """Read all holds from MongoDB; set the gauge to 1 for each feed and reason with a hold in force, else to 0."""
         self._holds = {(hold.feed, hold.reason): hold for hold in await self._removal_holds.all()}
         for feed in self._feeds:
             for reason in decide.GUARDED_REASONS:

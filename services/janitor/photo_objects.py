@@ -40,8 +40,8 @@ class PhotoObjects:
         """Return the listing with all stored objects of each photo that is being removed added to the photo's discard.
 
         The objects are looked up in storage, because a downloader may have stored some without recording them. The
-        caller must write the listing before it deletes them. Discards of superseded copies, which are no whole photos,
-        are left as they are.
+        caller must write the listing before deleting the objects. Discards of superseded copies, which are no whole
+        photos, are left as they are.
         """
         wholes = [discard for discard in listing.removing if discard.whole]
         if not wholes:

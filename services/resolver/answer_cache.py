@@ -195,7 +195,7 @@ class AnswerCache:
 def _answers_of(
     lookups: Collection[PhotoLookup], answers: Collection[PhotoAnswer]
 ) -> dict[PhotoLookup, Sequence[PhotoAnswer]]:
-    """Return the answers of `answers` that match each lookup, those about photos with a copy first."""
+    """Return, by lookup, those of `answers` that the lookup finds, those about photos with a copy first."""
     answers_by_url: dict[str, list[PhotoAnswer]] = {}
     for answer in sorted(answers, key=lambda answer: (not answer.has_copy, answer.feed, answer.listing_key)):
         for url_key in answer.url_keys:
@@ -211,7 +211,10 @@ def _photo_answer(answer: PhotoAnswer) -> CachedAnswer:
 def _admitted(
     lookups: Collection[PhotoLookup], results: Mapping[str, Sequence[Result]]
 ) -> dict[PhotoLookup, Sequence[Result]]:
-    """Return for each lookup the `results` under its key; only those of its listing if the lookup names a listing."""
+    """Return, by lookup, the results under the lookup's key; if it names a listing, only those of that listing.
+
+    `results` holds results by image id or URL key.
+    """
     return {
         lookup: [result for result in results.get(lookup.key, ()) if lookup.admits(result.listing_key)]
         for lookup in lookups

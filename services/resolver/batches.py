@@ -52,7 +52,7 @@ class Batch(Generic[Key, Value]):
     async def result(self) -> Mapping[Key, Value]:
         """Wait for the batch to end, and return the values of all its keys by key.
 
-        Raises what reading the batch raised, or TimeoutError if the batch was not read within 5 s of being queued.
+        Raises what reading the batch raised, or TimeoutError if the batch has not ended 5 s after it was queued.
         """
         if self.outcome is None:
             ended = asyncio.get_running_loop().create_future()
@@ -101,15 +101,17 @@ class BatchedReader(Generic[Key, Value]):
     def request(self, key: Key) -> Batch[Key, Value]:
         """Queue a key to be read, unless it is pending, and return the batch that will read it; does not wait.
 
-        Raises Overloaded if the key is not pending and 4,000 others are.
+        A key is pending while it is queued or being read. Raises Overloaded if the key is not pending and 4,000 others
+        are.
         """
         return self._joined(key) or self._add(key, self._batch_for(1))
 
     def request_all(self, keys: Iterable[Key], expected: int) -> Mapping[Batch[Key, Value], Collection[Key]]:
         """Queue keys to be read, unless they are pending, and return the batches that will read them; does not wait.
 
-        Each batch is mapped to those of `keys` that it reads. Keys that are not pending are queued in one batch, chosen
-        so that `expected` keys fit in. Raises Overloaded if a key is not pending and 4,000 others are.
+        Each batch is mapped to those of `keys` that it reads. A key is pending while it is queued or being read. The
+        others are queued in one batch, chosen so that `expected` keys fit in. Raises Overloaded if a key is not pending
+        and 4,000 others are.
         """
         batches: dict[Batch[Key, Value], list[Key]] = {}
         own: Batch[Key, Value] | None = None

@@ -47,7 +47,7 @@ class ReadThroughCache(Generic[Key, Value]):
     def fresh(self, key: Key) -> Value | None:
         """Return the value of a key from memory if its entry is fresh, else None.
 
-        Never waits and never reads the database.
+        Never waits and never reads the database. Only a value found is counted, as a hit.
         """
         entry = self._entry(key)
         if entry is None or entry.fresh_until <= self._policy.now():

@@ -32,7 +32,7 @@ class CachedAnswer:
         return self.listing_id[1]
 
     def notes_demand(self, priority: Priority, now: datetime) -> bool:
-        """Return True if the caller should raise the missing photos to `priority`; then record that it was asked to.
+        """Return True if the caller should raise the missing photos to `priority`; then record `priority` and `now`.
 
         True for the first request, for one with a more urgent priority than recorded, and for any request five seconds
         or more after the recorded time. Otherwise return False and record nothing.

@@ -55,7 +55,7 @@ def raise_photos(
 
 
 class Absence(Enum):
-    """Why a photo has no copy to show."""
+    """The reasons why a photo has no copy to show."""
 
     GONE = auto()
     """The origin said that the photo does not exist."""

@@ -55,7 +55,7 @@ class DemandQueue:
         self._dropped = Counter("listing_images_demand_dropped", "Listings whose demand was dropped", registry=registry)
 
     def add(self, listing_id: ListingId, image_ids: Collection[str], priority: Priority) -> None:
-        """Queue photos of one listing to be raised to `priority` in a later round.
+        """Queue photos of one listing, in memory, to be raised to `priority` in a later round.
 
         Photos of a feed that is not configured are ignored. If the queue is full, they are dropped and counted.
         """

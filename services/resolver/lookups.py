@@ -26,7 +26,7 @@ class PhotoLookup(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The image id if given, else the URL key."""
+        """The image id of the photo if the lookup has one, else the key of its URL."""
         return self.image_id or self.url_key or ""
 
     def admits(self, listing_key: str) -> bool:

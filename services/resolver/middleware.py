@@ -62,7 +62,7 @@ class HttpMiddleware:
         """The histogram's children by route and status: a look-up by labels is as slow as the observation itself."""
 
     def for_aiohttp(self) -> Middleware:
-        """Return the middleware as a function to pass to `web.Application(middlewares=[...])`."""
+        """Return this middleware as a function, to pass to `web.Application(middlewares=[...])`."""
 
         @web.middleware
         async def handle(request: web.Request, handler: _Handler) -> web.StreamResponse:

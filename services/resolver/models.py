@@ -25,7 +25,7 @@ class Context(StrEnum):
 
     @property
     def priority(self) -> Priority:
-        """The priority that missing photos are raised to."""
+        """The priority to which photos without a copy are raised when they are asked for in this context."""
         return Priority.VIEWED if self is Context.VIEW else Priority.SEARCHED
 
 

@@ -65,8 +65,8 @@ class Waiters:
         """Raise a photo without a copy to priority `viewed`, and wait until its attempt has ended, at most `seconds`.
 
         `absent` is why the photo has no copy, as read before. Returns the state of the photo when the attempt has
-        ended, or its last known state after `seconds`. Raises Overloaded if visitors wait for 5,000 other photos
-        already.
+        ended, or its last known state after `seconds`; None if no displayed listing shows the photo any more. Raises
+        Overloaded if visitors wait for 5,000 other photos already.
         """
         photo = self._awaited.get(shown.photo.id) or self._begin(shown, absent)
         outcome: asyncio.Future[PhotoState] = asyncio.get_running_loop().create_future()

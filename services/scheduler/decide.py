@@ -1,4 +1,4 @@
-"""Decides for a listing if a sweep must publish it, how to publish that it is gone, and when to recheck it. Pure."""
+"""Decides for a listing if a sweep must publish it, how to publish that it is gone, and when to recheck it. No I/O."""
 
 from dataclasses import dataclass
 from datetime import datetime

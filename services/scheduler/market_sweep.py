@@ -54,10 +54,11 @@ class MarketSweep:
         self._plan = None
 
     async def step(self, sweep: SweepState, run: SweepRun, now: datetime) -> tuple[SweepState, SweepCounts | None]:
-        """Compare the market with the records if the sweep `run` has no plan yet; then ask for each group that is due.
+        """Compare the market with the records if the sweep `run` has no plan yet; then ask the MLS for each due group.
 
-        Returns the last written sweep state, and the sweep's counts, or None in their place while groups remain. Raises
-        MlsUnavailable, Superseded, StoreUnavailable and BrokerUnavailable.
+        The records that the MLS returns are published. Returns the last written sweep state, and the sweep's counts, or
+        None in their place while groups remain. Raises MlsUnavailable, Superseded, StoreUnavailable and
+        BrokerUnavailable.
         """
         if self._plan is None or self._plan.run.request != run.request:
             self._plan = None
@@ -144,10 +145,11 @@ class MarketSweep:
     async def _may_hide_gone(self, plan: SweepPlan, *, has_hidden_records: bool) -> bool:
         """Return True if listings without a record at the MLS may be published as gone.
 
-        Begin a hold for a burst. The janitor finds bursts only within an hour, and a sweep takes hours, so the sweep
-        looks for a burst itself. After an operator discarded the burst, return False. `has_hidden_records` is True if
-        the MLS returned records of missing listings that are off the market. These listings are hidden even after a
-        discard; then begin another hold, since no operator has decided about them.
+        If the sweep's missing listings are a burst, also begin a hold, so that their copies are kept until an operator
+        decides. The janitor finds bursts only within an hour, and a sweep takes hours, so the sweep looks for a burst
+        itself. After an operator discarded the burst, return False. `has_hidden_records` is True if the MLS returned
+        records of missing listings that are off the market. These listings are hidden even after a discard; then begin
+        another hold, since no operator has decided about them.
         """
         holds = {hold.reason: hold for hold in await self._removal_holds.all() if hold.feed == self._feed.name}
         last, missing = holds.get(_REMOVAL_REASON), plan.counts.missing

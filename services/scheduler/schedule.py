@@ -1,4 +1,4 @@
-"""The times of the daily sweep: once in every local day, also when the clocks change. Pure."""
+"""The times of the daily sweep: once in every local day, also when the clocks change. No I/O."""
 
 import hashlib
 from datetime import UTC, date, datetime, time, timedelta

@@ -1,4 +1,4 @@
-"""Plans which listings a sweep asks the MLS for, in which order and how fast. Pure."""
+"""Plans which listings a sweep asks the MLS for, in which order and how fast. No I/O."""
 
 from collections import deque
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The release window: how many photos of a feed may be in flight, as many as are finished in a few seconds. Pure."""
+"""The release window: how many photos of a feed may be in flight, as many as are finished in a few seconds. No I/O."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -52,7 +52,9 @@ class Window:
     def observed(self, in_flight: int, now: datetime, feed: Feed) -> "Window":
         """Return a new window with the throughput averaged anew, after `in_flight` photos were counted at `now`.
 
-        Photos that are no longer in flight count as finished.
+        Photos that are no longer in flight count as finished. If none was in flight before, only the time and the count
+        change. If a full window ran empty, the throughput grows by a quarter, because downloaders might have finished
+        more.
         """
         seconds = (now - self.at).total_seconds()
         if seconds <= 0 or self.in_flight == 0:
