@@ -30,7 +30,10 @@ RESULTS = Path("bench-results.json")
 
 
 def main(names: list[str]) -> int:
-    """Run the benchmarks of these names, all if `names` is empty. Return the exit code: 0, or 2 for an unknown name."""
+    """Run the benchmarks of these names, all if `names` is empty; print their rows and write bench-results.json.
+
+    Return the exit code: 0, or 2 for an unknown name, in which case nothing is run.
+    """
     if unknown := set(names) - set(BENCHMARKS):
         print(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}", file=sys.stderr)
         return 2

@@ -35,7 +35,7 @@ FEEDS = {
 
 @dataclass
 class CountedLedgers:
-    """Passes calls to the ledgers in MongoDB, and counts reads and writes."""
+    """The ledgers in MongoDB as one worker uses them: passes its calls on, and counts reads and writes."""
 
     ledgers: Ledgers
     reads: int = 0
@@ -53,7 +53,7 @@ class CountedLedgers:
 
 @dataclass
 class Measured:
-    """The requests that the workers of one run sent. Times are seconds of the monotonic clock."""
+    """What one run measured: the requests that its workers sent. Times are seconds of the monotonic clock."""
 
     until: float
     """When the run ends."""
@@ -65,24 +65,24 @@ class Measured:
 
     @property
     def per_second(self) -> float:
-        """Requests a second between the warm-up and the end of the run."""
+        """Return how many requests a second were sent between the warm-up and the end of the run."""
         begin, end = self.until - SECONDS + WARM_UP_SECONDS, self.until
         return sum(begin <= at < end for at in self.sent) / (end - begin)
 
     @property
     def most_in_a_second(self) -> int:
-        """The largest number of requests within any one second."""
+        """Return the largest number of requests that were sent within any one second of the run."""
         times = sorted(self.sent)
         return max(sum(begin <= other < begin + 1 for other in times[number:]) for number, begin in enumerate(times))
 
     @property
     def writes_per_request(self) -> float:
-        """The number of writes of the ledger, refused ones included, for each request."""
+        """Return how many times the ledger was written, refused writes included, for each request that was sent."""
         return sum(ledgers.writes for ledgers in self.ledgers) / len(self.sent)
 
 
 async def run(servers: Servers) -> list[Row]:
-    """Measure each feed of `FEEDS` with batches of eight; return the rows of the table.
+    """Measure the origin budget of each feed of `FEEDS` with batches of eight; return the rows of the table.
 
     The last feed is measured with batches of one too, for comparison, and the first with viewed photos.
     """
@@ -104,9 +104,9 @@ async def run(servers: Servers) -> list[Row]:
 
 
 async def _measure(servers: Servers, feed: Feed, *, batch_size: int, has_viewed: bool = False) -> Measured:
-    """Let eight workers take routine batches for 15 s, and return their requests.
+    """Let eight workers take batches of `batch_size` routine photos for 15 s, and return the requests that they sent.
 
-    With `has_viewed`, a ninth worker fetches viewed photos at the same time.
+    With `has_viewed`, a ninth worker fetches viewed photos at the same time, and their waits are measured too.
     """
     measured, namespace = Measured(time.monotonic() + SECONDS), a_namespace(servers)
     async with AsyncExitStack() as closing:
@@ -124,7 +124,7 @@ async def _measure(servers: Servers, feed: Feed, *, batch_size: int, has_viewed:
 async def _fetch_routine(worker: OriginBudget, feed: Feed, batch_size: int, measured: Measured) -> None:
     """Take batches of routine photos until the end of the run, as a downloader does; add the requests to `measured`.
 
-    After a refusal, ask again at the time that the budget names.
+    After a refusal, wait until the time at which the budget says to ask again.
     """
     running: set[asyncio.Task[None]] = set()
     while time.monotonic() < measured.until:
@@ -138,7 +138,10 @@ async def _fetch_routine(worker: OriginBudget, feed: Feed, batch_size: int, meas
 
 
 async def _fetch_viewed(worker: OriginBudget, feed: Feed, measured: Measured) -> None:
-    """Fetch about one viewed photo a second; add to `measured` how long each waited for its request."""
+    """Fetch about one viewed photo a second until 2 s before the end of the run.
+
+    Add to `measured.viewed_waits` how many seconds each photo waited for its request.
+    """
     while time.monotonic() < measured.until - 2:
         await asyncio.sleep(0.5 + random.random())
         started_at = time.monotonic()
@@ -158,7 +161,10 @@ async def _download(worker: OriginBudget, download: GrantedDownload, batch: Down
 
 
 def main() -> int:
-    """Start servers, run the benchmark against them, and print its rows."""
+    """Start servers, run this benchmark alone against them, and print its rows.
+
+    Return the exit code, which is always 0.
+    """
     with running() as servers:
         for row in asyncio.run(run(servers)):
             ratio = f"{row.ratio:.2f} of {row.baseline:,.1f} ({row.against})" if row.baseline and row.ratio else ""

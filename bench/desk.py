@@ -40,7 +40,10 @@ _PLAIN = "the listings' photos counted by one aggregation"
 
 
 async def run(servers: Servers) -> list[Row]:
-    """Measure the first page of a desk that has just started, and refreshes of its numbers. Return the table's rows."""
+    """Measure how long the desk takes for its first page after its start, and for refreshes.
+
+    Return the table's rows.
+    """
     namespace = a_namespace(servers)
     with tempfile.TemporaryDirectory() as folder:
         async with mongo.connect(servers.mongo, namespace.db, call_seconds=3_600.0) as database:
@@ -84,7 +87,7 @@ async def _request_milliseconds(browser: httpx.AsyncClient, path: str) -> float:
 
 
 async def _plain(database: Database) -> float:
-    """Return the milliseconds that it takes to count photos by status and display without the listings' counts."""
+    """Return the milliseconds of the baseline: count photos by status and display with one aggregation in MongoDB."""
     began = time.perf_counter()
     pipeline: list[Document] = [
         {"$match": {"feed": FEED}},
@@ -97,7 +100,7 @@ async def _plain(database: Database) -> float:
 
 
 async def _insert_attempts(database: Database) -> None:
-    """Insert the attempts of the last hour, one in ten of them failed, and create the indexes."""
+    """Insert an attempt for each listing, spread over the last hour, one in ten of them failed; create all indexes."""
     now = utc_now()
     for first in range(0, ATTEMPTS, 1_000):
         await database["attempts"].insert_many(

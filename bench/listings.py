@@ -32,7 +32,10 @@ requests_per_second = 0.1
 
 
 async def run(servers: Servers) -> list[Row]:
-    """Measure a burst of new listings, the same listings again, and the same listings with newer photos."""
+    """Measure a burst of new listings, the same listings again, and the same with newer photos.
+
+    Return the table's rows.
+    """
     with tempfile.TemporaryDirectory() as folder:
         namespace = a_namespace(servers)
         async with system.running(namespace, FEEDS, Path(folder), "scheduler", "janitor") as whole:
@@ -59,9 +62,9 @@ async def run(servers: Servers) -> list[Row]:
 
 
 async def _burst(whole: System, scheduler: psutil.Process, changed_at: str) -> tuple[float, float]:
-    """Publish all listings; return listings per second until scheduler and janitor had recorded them, and peak bytes.
+    """Publish all listings with their times set to `changed_at`, and wait until scheduler and janitor recorded them.
 
-    The bytes are the scheduler's resident memory.
+    Return how many listings were recorded a second, and the peak of the scheduler's resident memory in bytes.
     """
     values = [_event(number, changed_at) for number in range(LISTINGS)]
     before = await _recorded(whole)
@@ -106,7 +109,7 @@ async def _one_by_one(listings: mongo.MongoListings, feed: Feed) -> float:
 
 
 async def _photo_by_photo(database: mongo.Database, feed: Feed) -> float:
-    """Return listings per second if each photo has its own document, and each changed photo takes its own write."""
+    """Return how many listings a second are recorded with a document for each photo and a write for each change."""
     photos = database["plain_photos"]
     await photos.create_index("listing_key")
     began = time.monotonic()
@@ -130,7 +133,10 @@ def _event(number: int, changed_at: str) -> bytes:
 
 
 def _record(number: int, changed_at: str) -> Mapping[str, Any]:
-    """Return a property record with three sizes of every photo."""
+    """Return the property record of listing `number`, with three sizes of every photo.
+
+    All its times are `changed_at`.
+    """
     return {
         "ListingKey": f"C{number}",
         "StandardStatus": "Active",

@@ -23,7 +23,7 @@ SIDES = (6_000, 4_000)
 
 
 async def run(servers: Servers) -> list[Row]:
-    """Measure the memory of a downloader and of an encoder; return the rows of the table.
+    """Measure the memory of a downloader over time, and of an encoder for a large photo; return the rows of the table.
 
     The downloader's photos are small: a leak would grow with their number, not with their size.
     """
@@ -51,7 +51,10 @@ async def _over_time(servers: Servers, folder: Path) -> list[Row]:
 
 
 async def _largest(folder: Path) -> list[Row]:
-    """Return, for each format, the peak memory in MB of a child process that encodes a large photo."""
+    """Return a row for each of five image formats: the peak memory in MB of a child process that encodes a photo in it.
+
+    A photo of 24 megapixels is drawn into `folder` in each format; `folder` also gets the encoded variants.
+    """
     rows: list[Row] = []
     for image_format in ("JPEG", "PNG", "WEBP", "GIF", "AVIF"):
         source = folder / f"large.{image_format.lower()}"

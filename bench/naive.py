@@ -16,7 +16,10 @@ _VARIANT_FIELDS = ("name", "url", "width", "height", "file_size")
 
 
 def create_app(uri: str, database: str, constant: bytes) -> web.Application:
-    """Return the HTTP application of the baselines, over the collection `photos` of a database."""
+    """Return the HTTP application of the baselines. It answers from the collection `photos` of a database at `uri`.
+
+    `constant` is the body of every answer to `/bare`.
+    """
     photos: AsyncIOMotorCollection[dict[str, Any]] = AsyncIOMotorClient(uri)[database]["photos"]
 
     async def bare(_: web.Request) -> web.Response:
@@ -49,7 +52,7 @@ def create_app(uri: str, database: str, constant: bytes) -> web.Application:
 
 
 def _image(photo: dict[str, Any]) -> dict[str, object]:
-    """Return a photo's document as the JSON of the API's model `Image`. The photo must have a copy."""
+    """Return a photo's document as the resolver's API would answer it, as JSON. The photo must have a copy."""
     copy = photo["copy"]
     variants = {
         variant["name"]: {**variant, "url": f"http://cdn.example.com/{variant['key']}"} for variant in copy["variants"]

@@ -31,14 +31,17 @@ http {{
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A running origin: its host and port, the URLs of its photos, and the RESO records that announce them."""
+    """A running origin: its host and port, the URLs of its photos, and the RESO Property records that announce them."""
 
     host: str
     urls: Sequence[str]
     records: Sequence[Mapping[str, Any]]
 
     def feeds_toml(self, *, free: bool = True) -> str:
-        """Return a feeds.toml with one feed: with hardly any limits if `free`, else with the default limits."""
+        """Return the text of a feeds.toml with one feed, `sandbox`, for this origin.
+
+        With `free`, the feed has hardly any limits, else the default ones.
+        """
         rules = ["concurrency = 32", "batch_size = 10", "batch_pause_seconds = 0.0", "requests_per_second = 0.0"]
         feed = ["[feeds.sandbox]", f'image_hosts = ["{self.host}"]', "allow_private_addresses = true"]
         return "\n".join([*feed, *(rules if free else ()), ""])
@@ -46,7 +49,11 @@ class Origin:
 
 @asynccontextmanager
 async def serving(folder: Path, *, listings: int, photos: int, width: int) -> AsyncIterator[Origin]:
-    """Draw `photos` photos for each listing, `width` pixels wide, and serve them during the context."""
+    """Draw the photos of an origin, and serve them with nginx on a free port during the context.
+
+    There are `listings` listings with `photos` photos each, `width` pixels wide. The photos, and all files of nginx,
+    are in `folder`.
+    """
     await asyncio.to_thread(_draw, folder / "photos", listings, photos, width)
     port = ports.choose(set())
     config = folder / "nginx.conf"

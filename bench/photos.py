@@ -42,16 +42,20 @@ VARIANTS = {
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run of the services: photos per second, and the downloader's CPU seconds per photo without its encoders."""
+    """What one run of the services measured: photos per second, and CPU seconds per photo.
+
+    The CPU is that of the downloader without its encoders.
+    """
 
     rate: float
     cpu: float
 
 
 async def run(servers: Servers) -> list[Row]:
-    """Measure WebP and JPEG, then small photos at a feed's default limits; return the rows of the table.
+    """Measure photos per second with WebP and with JPEG variants, then with small photos at a feed's default limits.
 
-    The services run before and after the scripts, because the machine's other load varies.
+    Return the rows of the table. The services run before and after the scripts, because the machine's other load
+    varies.
     """
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as name:
@@ -110,7 +114,10 @@ async def _ours(servers: Servers, folder: Path, photos: Origin, feeds: str, vari
 
 
 async def all_recorded(whole: System, database: mongo.Database, photos: int, seconds: float = 900) -> None:
-    """Wait until `photos` photos are recorded as downloaded, at most `seconds`. Its query every 0.1 s costs little."""
+    """Wait until the system's database has `photos` photos recorded as downloaded. Fail after `seconds`.
+
+    The query that is sent every 0.1 s costs little.
+    """
 
     async def is_complete() -> bool:
         await asyncio.sleep(0.1)
@@ -127,13 +134,19 @@ def _cpu(process: psutil.Process) -> float:
 
 
 def _in_new_process(work: object, photos: Origin) -> float:
-    """Return the result of `work(feeds, urls)`, run in a new process, whose CPU time then has no other work in it."""
+    """Return the result of `work(feeds, urls)`, run in a new process, whose CPU time then has no other work in it.
+
+    `feeds` is the text of a feeds.toml for `photos`, and `urls` are the URLs of these photos.
+    """
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         return float(pool.submit(work, photos.feeds_toml(), list(photos.urls)).result())  # type: ignore[arg-type]
 
 
 def _cpu_of_fetching(feeds: str, urls: Sequence[str]) -> float:
-    """Return the CPU seconds per photo of the fetcher alone."""
+    """Return the CPU seconds per photo that this process takes to fetch the photos, and do nothing else with them.
+
+    `feeds` is the text of a feeds.toml.
+    """
     asyncio.run(_fetch_all(feeds, urls[:8]))
     before = time.process_time()
     asyncio.run(_fetch_all(feeds, urls))

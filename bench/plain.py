@@ -24,17 +24,29 @@ _WEBP = {"method": 2}
 
 
 def smaller_from_larger(urls: Sequence[str], specs: Specs) -> float:
-    """Return photos per second if each size is made from the next larger one."""
+    """Return how many photos a second a script downloads and encodes if it makes each size from the next larger one.
+
+    The script has a process for each core. `specs` are the variants, the largest first.
+    """
     return _rate(partial(_smaller_from_larger, specs), urls)
 
 
 def each_from_the_original(urls: Sequence[str], specs: Specs) -> float:
-    """Return photos per second if the original is decoded again for each size, as thumbnail scripts do."""
+    """Return how many photos a second a script downloads and encodes if it decodes the original again for each size.
+
+    The script has a process for each core, and works as thumbnail scripts do.
+    """
     return _rate(partial(_each_from_the_original, specs), urls)
 
 
 def scrapy(urls: Sequence[str], folder: Path) -> float | None:
-    """Return photos per second of Scrapy's ImagesPipeline with three JPEG thumbnails, None if it is not installed."""
+    """Return how many photos a second Scrapy's ImagesPipeline downloads and makes three JPEG thumbnails of.
+
+    The files are stored in `folder`. Return None if Scrapy is not installed.
+
+    Raises:
+        RuntimeError: Scrapy failed; the message has the end of what it printed.
+    """
     given = json.dumps({"urls": list(urls), "folder": str(folder)})
     command = [sys.executable, "-m", "bench.scrapy_images"]
     done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=900, check=False)  # noqa: S603

@@ -43,7 +43,7 @@ REMOVED, PLAIN = 125, 5
 
 
 async def run(servers: Servers) -> list[Row]:
-    """Measure three ways to remove images; return the rows of the table. The objects of each way are stored first."""
+    """Measure three ways to remove images, each after its objects were stored; return the rows of the table."""
     log.configure(
         "bench", "warning", "json"
     )  # the info level has a log line for each image, which would be measured too
@@ -72,7 +72,7 @@ async def run(servers: Servers) -> list[Row]:
 
 
 class _Parts:
-    """The parts of a janitor, on real servers."""
+    """The parts of a janitor that the benchmark uses, on the real servers of a namespace."""
 
     def __init__(self, namespace: Namespace, database: mongo.Database, objects: MinioObjects) -> None:
         self.renderer, registry = Renderer("https://cdn.example.com"), CollectorRegistry()
@@ -123,7 +123,7 @@ async def _raw(objects: MinioObjects, listings: Sequence[Listing]) -> float:
 
 
 async def _photo_by_photo(parts: _Parts, listings: Sequence[Listing]) -> float:
-    """Return images per second if objects, evidence, event and record are handled photo by photo, without batches."""
+    """Return how many images are removed a second if objects, evidence, event and record are handled photo by photo."""
     await _store(parts.objects, listings)
     await parts.listings.write(listings)
     began = time.monotonic()
@@ -149,7 +149,10 @@ async def _photo_by_photo(parts: _Parts, listings: Sequence[Listing]) -> float:
 
 
 async def _rounds(parts: _Parts, listings: list[Listing]) -> tuple[float, float]:
-    """Return images per second of the janitor's sweep, and the MB by which the process grew to its peak."""
+    """Return how many images the janitor's sweep removes a second, and the MB by which this process grew to its peak.
+
+    The list `listings` is emptied once its listings are written, so that its memory is not counted.
+    """
     await _store(parts.objects, listings)
     for first in range(0, len(listings), 50):
         await parts.listings.write(listings[first : first + 50])

@@ -40,7 +40,7 @@ requests_per_second = 0.1
 
 
 async def run(servers: Servers) -> list[Row]:
-    """Measure the plans of events without and with changes, and the replay; return the rows of the table.
+    """Measure plans of a replay, without and with changes, and the replay itself; return the rows of the table.
 
     At the end, scheduler and janitor read all events, and the photos that became due are counted.
     """
@@ -93,7 +93,7 @@ async def _record_all(listings: mongo.MongoListings, feed: Feed) -> None:
 async def _planned(
     source: EventSource, listings: mongo.MongoListings, feed: Feed, *, changing: int
 ) -> tuple[float, float]:
-    """Return the seconds that a plan took, and this process's CPU seconds.
+    """Plan a replay of all events of `source`; return the seconds that it took, and the CPU seconds of this process.
 
     Raises RuntimeError unless the plan says that `changing` events change their listings, and all others do not.
     """
@@ -130,7 +130,7 @@ def _newer_record(offset: int) -> Record:
 
 
 async def _one_by_one(source: EventSource, listings: mongo.MongoListings, feed: Feed) -> float:
-    """Return the seconds that an event takes if its listing is read by a query of its own."""
+    """Return how many seconds the plan takes for an event, on average, if each listing is read by its own query."""
     began, done = time.monotonic(), 0
     some = [replace(span, end=min(span.end, span.start + PLAIN)) for span in source.ranges[:1]]
     async for records in source.read(some):

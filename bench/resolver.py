@@ -53,7 +53,7 @@ _CONSTANT, _NAIVE = "a constant answer of the same bytes", "one document a photo
 
 
 async def run(servers: Servers) -> list[Row]:
-    """Measure each kind of request, and the waits for a download; return the rows of the table."""
+    """Measure the resolver's answers to each kind of request, and waits for a download; return the table's rows."""
     namespace = a_namespace(servers)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -101,7 +101,8 @@ async def _in_turns(
 ) -> tuple[float, float]:
     """Return the answers per second of our resolver and of the naive one, the better of two measurements each.
 
-    They take turns, because the first measurement warms each up, and the machine's other load varies.
+    `ours` and `naive` are the servers' addresses. The servers take turns, because the first measurement warms each up,
+    and the machine's other load varies.
     """
     rates: dict[str, list[float]] = {ours: [], naive: []}
     for _ in range(2):
@@ -111,7 +112,10 @@ async def _in_turns(
 
 
 async def _wake_times(namespace: Namespace, ours: System) -> list[Row]:
-    """Measure how long after `image-downloaded` is published a waiting visitor gets the answer, without other load."""
+    """Measure how long after `image-downloaded` is published a waiting visitor gets the answer, without other load.
+
+    Return rows for the median and the 99th percentile in ms.
+    """
     loop, milliseconds = asyncio.get_running_loop(), list[float]()
     async with listing_writer(namespace) as writer:
         for number in range(WAITS):
@@ -190,7 +194,10 @@ async def _fill(namespace: Namespace) -> None:
 
 @asynccontextmanager
 async def _naive(namespace: Namespace, constant: Path) -> AsyncIterator[str]:
-    """Run `bench.naive` with a file of the constant answer; yield its address."""
+    """Run the server of `bench.naive` during the context, and yield its address.
+
+    `constant` is the file that it answers with.
+    """
     port = ports.choose(set())
     command = ["-m", "bench.naive", str(port), namespace.servers.mongo, namespace.db, str(constant)]
     process = await asyncio.create_subprocess_exec(sys.executable, *command, cwd=PROJECT)
@@ -209,9 +216,10 @@ def _await_port(port: int) -> None:
 
 
 async def _wrk(server: str, requests: Sequence[str], folder: Path) -> float:
-    """Send requests in random order for some seconds; return the answers a second. Every answer must be 2xx or 3xx.
+    """Send requests to a server in random order for some seconds; return how many answers came a second.
 
-    A request is the path of a GET, or the body of a POST for a search page.
+    A request is the path of a GET, or the body of a POST for a search page. Every answer must be 2xx or 3xx. `folder`
+    gets the files that wrk reads.
     """
     file, script = folder / "requests", folder / "requests.lua"
     file.write_text("\n".join(requests))
@@ -241,7 +249,10 @@ end
 
 
 async def _p99(server: str, pages: Sequence[str]) -> float:
-    """Request search pages at a steady rate, without waiting for answers; return the p99 of the answer times in ms."""
+    """Request search pages from a server at a steady rate, without waiting for the answers.
+
+    `pages` are the requests' bodies. Return the 99th percentile of the answers' times in ms.
+    """
     seconds: list[float] = []
     loop = asyncio.get_running_loop()
     async with aiohttp.ClientSession(server, connector=aiohttp.TCPConnector(limit=0)) as client:

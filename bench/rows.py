@@ -15,5 +15,5 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """Return the value as a multiple of its baseline, None if there is no baseline."""
+        """Return the value as a multiple of its baseline: 2.0 if it is twice as large. None if there is no baseline."""
         return self.value / self.baseline if self.baseline else None

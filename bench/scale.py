@@ -49,7 +49,7 @@ _BATCH_SIZE = 200
 
 
 async def run(servers: Servers) -> list[Row]:
-    """Insert all listings, measure a scheduler's ticks and each other query; return the rows of the table."""
+    """Insert all listings into MongoDB, measure a scheduler's ticks and each other query; return the table's rows."""
     namespace = a_namespace(servers)
     async with mongo.connect(servers.mongo, namespace.db, call_seconds=3_600.0) as database:
         await load(database)
@@ -69,7 +69,7 @@ async def run(servers: Servers) -> list[Row]:
 
 
 async def load(database: Database) -> None:
-    """Insert all listings into an empty database, and create its indexes."""
+    """Insert all listings of the benchmark into an empty database, and create its indexes."""
     now = utc_now()
     templates = [bson.encode(to_document(listing, 1, RENDERER)) for listing in _templates(now)]
     for first in range(0, LISTINGS, _BATCH_SIZE):
@@ -82,23 +82,29 @@ async def load(database: Database) -> None:
 
 
 def _token(number: int) -> bytes:
-    """Return eight hex digits, different for each number, in no order."""
+    """Return eight hex digits, different for each number below 2**32; those of following numbers are in no order."""
     return b"%08x" % (number * 2_654_435_761 % 2**32)
 
 
 def _from_template(template: bytes, number: int, now: datetime) -> bytes:
-    """Return a template's listing as BSON, with its own ids and its own due time of photos, within the last day."""
+    """Return the BSON `template` as the document of listing `number`, with ids and a due time of photos of its own.
+
+    The due time is within the last day.
+    """
     since = now - timedelta(seconds=60, milliseconds=number * 7_919 % 86_400_000)
     return template.replace(_TOKEN.encode(), _token(number)).replace(_date(_SINCE), _date(since))
 
 
 def _date(moment: datetime) -> bytes:
-    """Return a time as BSON encodes it."""
+    """Return a time as the eight bytes by which BSON encodes it."""
     return struct.pack("<q", round(moment.timestamp() * 1000))
 
 
 def _templates(now: datetime) -> Iterator[Listing]:
-    """Yield 200 listings with different due photos, holds, discards and removals."""
+    """Yield the 200 listings that are the models of all others.
+
+    Their due photos, holds, discards and removals differ.
+    """
     for index in range(200):
         held = [_held(number, now) for number in range(PHOTOS)]
         if index % 2:
@@ -161,7 +167,7 @@ async def _size(database: Database) -> list[Row]:
 
 
 class Timed:
-    """Passes calls to the listings in MongoDB, and adds the duration of each to `milliseconds`, by method name."""
+    """Passes calls to the listings in MongoDB, and appends how long each took to `milliseconds`, by method name."""
 
     def __init__(self, listings: MongoListings) -> None:
         self._listings = listings
@@ -181,14 +187,14 @@ class Timed:
 
 
 class MemoryBroker(Broker):
-    """A broker that keeps published records in memory until `take` returns them."""
+    """A broker that keeps the values of published records in memory until `take` returns them."""
 
     def __init__(self) -> None:
         super().__init__("")
         self.values: list[bytes] = []
 
     async def publish(self, records: Iterable[Outgoing]) -> None:
-        """Keep the records' values."""
+        """Keep the records' values in memory, in this order."""
         self.values += [record.value or b"" for record in records]
 
     async def ping(self) -> None:
@@ -203,7 +209,7 @@ class MemoryBroker(Broker):
 async def _ticks(database: Database) -> list[Row]:
     """Run a scheduler's ticks by a simulated clock, while photos are recorded as downloaded at the feed's rate.
 
-    Return the rows of the table.
+    Return the rows of the table: how long ticks and their queries take, and how much this process grew.
     """
     listings, broker, moment = MongoListings(database, RENDERER), MemoryBroker(), [utc_now()]
     timed, process = Timed(listings), psutil.Process()
@@ -241,7 +247,10 @@ def _per_tick() -> int:
 
 
 async def _finish(listings: MongoListings, done: Sequence[Mapping[str, str]], now: datetime) -> None:
-    """Record released photos as downloaded, as downloaders would."""
+    """Record released photos as downloaded, as downloaders would.
+
+    `done` has the data of their `image-outdated` events.
+    """
     ids: dict[tuple[str, str], set[str]] = {}
     for event in done:
         ids.setdefault((event["feed"], event["listing_key"]), set()).add(event["image_id"])
@@ -318,7 +327,7 @@ async def _measured(database: Database, name: str) -> list[Row]:
 
 
 async def _examined(database: Database, query: Callable[[], Awaitable[object]]) -> tuple[int, int, str]:
-    """Return from the server's profiler how many index keys and documents a query reads, and its plans in words."""
+    """Return how many index keys and documents a query reads, and its plans in words, by MongoDB's profiler."""
     await database.command("profile", 2)
     await query()
     await database.command("profile", 0)
@@ -336,9 +345,10 @@ async def _examined(database: Database, query: Callable[[], Awaitable[object]]) 
 def spread(
     name: str, milliseconds: Sequence[float], naive: float | None = None, against: str = WITHOUT_INDEX
 ) -> list[Row]:
-    """Return a row for the median and one for the 99th percentile.
+    """Return two rows for a sample of durations in ms: one for the median, one for the 99th percentile.
 
-    `naive` is the baseline of the median in ms, described by `against`; None for no baseline.
+    `name` is the beginning of the rows' names. `naive` is the baseline of the median in ms, described by `against`;
+    None for no baseline.
     """
     percentile = statistics.quantiles(milliseconds, n=100, method="inclusive")[98]
     return [

@@ -22,7 +22,7 @@ SERVER_VARIABLES = {"IMAGES_KAFKA": "kafka", "IMAGES_MONGO": "mongod", "IMAGES_S
 
 @dataclass(frozen=True, slots=True)
 class StackConfig:
-    """The configuration that `make up` starts."""
+    """The configuration of one start of the stack, as `prepare` chose it or as `saved` read it back from the files."""
 
     settings: Mapping[str, str]
     """Every IMAGES_* variable with its value: a given one, one chosen by the stack, or the default."""
@@ -33,10 +33,10 @@ class StackConfig:
 
 
 def prepare(home: Path, given: Mapping[str, str], *, with_services: bool) -> StackConfig:
-    """Choose and save the configuration of the stack in the directory `home`.
+    """Choose the settings, ports and servers of the stack, save them in the directory `home`, and return them.
 
     `given` are environment variables. Only IMAGES_* variables with a value count; they win over values chosen here.
-    Ports of the last start are kept where possible. The feeds file is checked if `with_services` is True.
+    Ports of the last start are kept where possible. The feeds file is read and checked only if `with_services` is True.
 
     Raises:
         LocalError: another program listens on a given port, or settings or feeds are invalid; the message names
@@ -70,14 +70,20 @@ def with_defaults(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def saved_settings(home: Path) -> dict[str, str]:
-    """Return the IMAGES_* variables that the last `make up` wrote to stack.env; empty before the first."""
+    """Return every IMAGES_* variable with its value, as the last `make up` wrote them to `home`/stack.env.
+
+    The result is empty if there was no `make up` yet.
+    """
     file = home / "stack.env"
     lines = file.read_text().splitlines() if file.exists() else []
     return dict(line.split("=", 1) for line in lines)
 
 
 def saved_ports(home: Path) -> dict[str, int]:
-    """Return the ports that the last `make up` chose, by name; empty before the first."""
+    """Return the ports that the last `make up` chose, by the name of the port: those in `home`/ports.json.
+
+    The result is empty if that file does not exist or cannot be read.
+    """
     try:
         return dict(json.loads((home / "ports.json").read_text()))
     except (FileNotFoundError, ValueError):
@@ -85,7 +91,7 @@ def saved_ports(home: Path) -> dict[str, int]:
 
 
 def saved(home: Path) -> StackConfig | None:
-    """Return the configuration of the last `make up`, None before the first."""
+    """Return the configuration of the last `make up` from the files in `home`; None if there was none yet."""
     settings, chosen = saved_settings(home), saved_ports(home)
     if not settings or not chosen:
         return None
@@ -96,7 +102,7 @@ def saved(home: Path) -> StackConfig | None:
 
 
 def _desk_token(home: Path) -> str:
-    """Return the saved token for signing in to the desk, else a new random token."""
+    """Return the token for signing in to the desk that was saved in `home`, else a new random token."""
     return saved_settings(home).get("IMAGES_DESK_TOKEN") or secrets.token_urlsafe(18)
 
 
@@ -127,13 +133,16 @@ def _addresses(chosen: Mapping[str, int]) -> dict[str, str]:
 
 
 def _names_own_server(home: Path, name: str, value: str) -> bool:
-    """Return True if the value is the address of this stack's own server, as in a shell that has loaded stack.env."""
+    """Return True if the variable `name` names a server, and its value is the address of this stack's own server.
+
+    A shell that has loaded stack.env has such a variable. It must not count as given, or that server would not start.
+    """
     chosen = saved_ports(home)
     return name in SERVER_VARIABLES and bool(chosen) and value == _addresses(chosen)[name]
 
 
 def _given_ports(home: Path, given: Mapping[str, str]) -> dict[str, int]:
-    """Return the given port of each service that has one.
+    """Return the port of each service whose port a valid variable in `given` names, by the service's name.
 
     Raises:
         LocalError: another program listens on a port, or two services have the same.
@@ -151,12 +160,15 @@ def _given_ports(home: Path, given: Mapping[str, str]) -> dict[str, int]:
 
 
 def _is_port(text: str) -> bool:
-    """Return True if the text is a port number. The check of all settings reports other texts."""
+    """Return True if the text is a number from 1 to 65,535. Any other text is reported by `_check`."""
     return text.isdecimal() and 0 < int(text) < 65_536
 
 
 def _choose_ports(home: Path, given_ports: Mapping[str, int]) -> dict[str, int]:
-    """Return a port for each port of a server, and for each service whose port is not given."""
+    """Return a port, by name, for every port of the servers and for each service whose port is not in `given_ports`.
+
+    Ports of the last start are kept where possible.
+    """
     names = [port for group in servers.PORTS.values() for port in group]
     names += [name for name in SERVICES if name not in given_ports]
     previous = saved_ports(home)
@@ -200,7 +212,10 @@ def _save(home: Path, chosen: Mapping[str, int], settings: Mapping[str, str]) ->
 
 
 def _replace(file: Path, text: str) -> None:
-    """Write a file atomically, readable by its owner only: the text may hold credentials."""
+    """Write a file in one step, so that no reader sees half of it.
+
+    Only its owner can read it, because the text may hold passwords.
+    """
     draft = file.with_suffix(".new")
     draft.touch(mode=0o600)
     draft.write_text(text)

@@ -61,7 +61,16 @@ class Demo:
 
 
 async def play(demo: Demo) -> None:
-    """Publish all listings, wait for their photos, change two photos, withdraw a listing, and print what happens."""
+    """Show the life of the sandbox's listings: publish them, change photos, withdraw a listing, and print what happens.
+
+    First, withdrawn listings of an earlier demo are put on the market again. Each step waits until its effect can be
+    seen.
+
+    Raises:
+        LocalError: an effect cannot be seen after ten minutes.
+        httpx.HTTPError: a server does not answer, or answers with an error.
+        subprocess.CalledProcessError: a command of imagectl failed.
+    """
     async with (
         mongo.connect(demo.env["IMAGES_MONGO"], demo.env["IMAGES_MONGO_DB"]) as database,
         httpx.AsyncClient(timeout=30) as http,
@@ -133,9 +142,9 @@ async def _withdraw(http: httpx.AsyncClient, demo: Demo, key: str) -> None:
 
 
 async def _follow(listings: mongo.MongoListings, wanted: int) -> tuple[FeedCounts, float]:
-    """Show progress until `wanted` photos are downloaded or failed and none is in flight or due within a minute.
+    """Show a progress bar until `wanted` photos are downloaded or failed and none is in flight or due within a minute.
 
-    Return the counts of the feed, and the seconds that the wait took.
+    Return the feed's counts after that, and how many seconds it took. Raises LocalError after ten minutes.
     """
     began = time.monotonic()
     progress = Progress(
@@ -170,7 +179,10 @@ async def _follow(listings: mongo.MongoListings, wanted: int) -> tuple[FeedCount
 
 
 async def _until(is_done: Callable[[], Awaitable[bool]], what: str) -> None:
-    """Wait until `is_done` returns True. After ten minutes, raise a LocalError whose message contains `what`."""
+    """Wait until `is_done`, asked every 0.25 s, returns True.
+
+    After ten minutes, raise a LocalError: "waited … for `what`".
+    """
     try:
         async with asyncio.timeout(_TIMEOUT_SECONDS):
             while not await is_done():  # noqa: ASYNC110 - the change happens in other processes
@@ -216,7 +228,7 @@ def _imagectl(demo: Demo, *arguments: str) -> None:
 
 
 def _write_site(demo: Demo, records: Sequence[Mapping[str, Any]]) -> None:
-    """Write the file of listings that the example site reads: key, title, place and price of each."""
+    """Write site.json, the listings that the example site shows: key, title, place and price of each record."""
     listings = [
         {
             "key": record["ListingKey"],
@@ -234,9 +246,10 @@ def _step(title: str) -> None:
 
 
 def prepare(photos: Path | None, listings: int) -> Demo:
-    """Start the sandbox MLS, the stack and the example site, except the programs that run already. Return the demo.
+    """Start the sandbox MLS, the stack and the example site, wait until they are ready, and return the running demo.
 
-    `photos` is a folder of pictures to show instead of drawn ones; `listings` is how many the MLS has.
+    Programs that run already with the same settings are left alone. `photos` is a folder of pictures that the MLS shows
+    instead of drawings, or None; `listings` is how many listings the MLS has.
 
     Raises:
         LocalError: a program cannot start; the message says what to do.
@@ -314,7 +327,10 @@ def _print_addresses(demo: Demo) -> None:
 
 
 def main() -> int:
-    """Run the demo and return the exit code: 0 if it worked, 1 if not, 130 if interrupted."""
+    """Run the demo with the command line's options.
+
+    Return the exit code: 0 if it worked, 1 if not, 130 if interrupted.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m local.demo",
         description="Shows the whole system at work with a sandbox MLS.",

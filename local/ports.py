@@ -10,7 +10,7 @@ FIRST, LAST = 20_000, 31_999
 
 
 def is_free(port: int) -> bool:
-    """Return True if a server could listen on this port of the loopback interface."""
+    """Return True if a server could listen on this port of 127.0.0.1; False if another program listens there."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -21,7 +21,7 @@ def is_free(port: int) -> bool:
 
 
 def choose(taken: set[int]) -> int:
-    """Return a free port that is not in `taken`, and add it to `taken`."""
+    """Return a random free port from 20000 to 31999 that is not in `taken`, and add it to the set `taken`."""
     while (port := random.randint(FIRST, LAST)) in taken or not is_free(port):
         pass
     taken.add(port)
@@ -35,10 +35,10 @@ def assign(
     preferred: Mapping[str, int],
     reserved: Iterable[int] = (),
 ) -> dict[str, int]:
-    """Return a port for each name: its `previous` port, else its `preferred` port, else any free port.
+    """Return a port for each of `names`, by name: its `previous` port, else its `preferred` port, else any free one.
 
     A previous port is used again only if it is free or in `ours`, the ports on which the stack's own processes listen.
-    No port in `reserved` is used.
+    A preferred port is used only if it is free and no other name's. No port in `reserved` is used.
     """
     reserved = set(reserved)
     taken = reserved | set(previous.values())
@@ -56,7 +56,7 @@ def assign(
 
 
 def http_status(port: int, path: str, host: str = "127.0.0.1") -> int:
-    """Return the HTTP status of the answer to `GET path`, 0 if there is no answer within 2 s."""
+    """Return the HTTP status of the answer to `GET path` on a host's port; 0 if there is no answer within 2 s."""
     connection = http.client.HTTPConnection(host, port, timeout=2)
     try:
         connection.request("GET", path)

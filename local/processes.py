@@ -52,7 +52,10 @@ class Program:
 
     @property
     def fingerprint(self) -> str:
-        """Return a short hash of command, environment and files. A process with another fingerprint is outdated."""
+        """Return a short hash of the program's command, environment variables and `depends`.
+
+        A process that was started with another fingerprint is outdated, and `ensure` restarts it.
+        """
         facts = [list(self.command), sorted(self.environment.items()), self.depends]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
@@ -75,7 +78,7 @@ class ProcessRecord:
 
     @classmethod
     def read(cls, path: Path) -> "ProcessRecord | None":
-        """Return the content of a pid file, None if there is none or if it cannot be read."""
+        """Return the content of a pid file; None if the file does not exist or is not in this format."""
         try:
             pid, started, fingerprint = path.read_text().splitlines()
             return cls(int(pid), float(started.removeprefix("started=")), fingerprint.removeprefix("fingerprint="))
@@ -85,7 +88,10 @@ class ProcessRecord:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A background process, running or not, by its name. `home` is the directory of its pid file and its log."""
+    """A background process by its name, whether it runs or not.
+
+    `home` is the directory that has its pid file and its log.
+    """
 
     name: str
     home: Path
@@ -99,7 +105,10 @@ class Process:
         return self.home / "logs" / f"{self.name}.log"
 
     def running(self) -> psutil.Process | None:
-        """Return the running process. None if it has no pid file, has ended, or another process has its pid now."""
+        """Return the operating system's process if it runs.
+
+        Otherwise return None: there is no pid file, the process has ended, or its pid now belongs to another process.
+        """
         record = ProcessRecord.read(self.pid_file)
         try:
             if record is None or abs(_started(record.pid) - record.started) > 0.05:
@@ -110,12 +119,14 @@ class Process:
             return None
 
     def is_running(self, program: Program) -> bool:
-        """Return True if the process runs this program with the same command, environment and files."""
+        """Return True if the process runs, and was started with the command, environment and files of `program`."""
         record = ProcessRecord.read(self.pid_file)
         return self.running() is not None and record is not None and record.fingerprint == program.fingerprint
 
     def start(self, program: Program, directory: Path) -> None:
-        """Start a program in the background. Its output is appended to the log.
+        """Start a program in the background, with `directory` as its working directory, and write its pid file.
+
+        Its output is appended to the log. The function does not wait until the program is ready.
 
         Raises:
             LocalError: the program cannot be executed.
@@ -138,11 +149,14 @@ class Process:
             raise LocalError(f"{self.name} cannot be started:\n{self.tail(since=position)}")
 
     def log_size(self) -> int:
-        """Return the size of the log in bytes, 0 if there is none."""
+        """Return the size of the process's log in bytes, 0 if there is no log."""
         return self.log.stat().st_size if self.log.exists() else 0
 
     def tail(self, lines: int = 30, since: int = 0) -> str:
-        """Return the last lines of the log, indented; only those after byte `since` and in the last 64 kB."""
+        """Return the last `lines` lines of the process's log as one indented text, or a note that there is none.
+
+        Only what was written after byte `since`, and only the last 64 kB of the log, are read.
+        """
         if not self.log.exists():
             return "  (no log)"
         with self.log.open("rb") as log:
@@ -154,7 +168,10 @@ class Process:
 
 @contextlib.contextmanager
 def lock(home: Path, report: Report) -> Iterator[None]:
-    """Hold the lock of a directory during the context: only one command at a time starts or stops its processes."""
+    """Hold the lock of the directory `home` during the context, so that only one command starts or stops its processes.
+
+    While another command holds the lock, wait for it without a time limit, and tell `report` so.
+    """
     home.mkdir(parents=True, exist_ok=True)
     with (home / "lock").open("w") as file:
         try:
@@ -166,7 +183,7 @@ def lock(home: Path, report: Report) -> Iterator[None]:
 
 
 def recorded(home: Path) -> list[Process]:
-    """Return all processes that have a pid file in the directory, by name, whether they run or not."""
+    """Return every process that has a pid file in the directory `home`, sorted by name, whether it runs or not."""
     return [Process(path.stem, home) for path in sorted((home / "run").glob("*.pid"))]
 
 
@@ -175,8 +192,8 @@ def ensure(
 ) -> list[str]:
     """Start the programs that do not run, wait until all of them are ready, and return the names of those started.
 
-    A process that runs an outdated program is restarted. `home` is the directory of pid files and logs, `directory`
-    the working directory of the programs. All must be ready within `seconds`.
+    A process that runs an outdated program is restarted. `home` is the directory of pid files and logs, `directory` the
+    working directory of the programs. `report` gets a line for each step. All must be ready within `seconds`.
 
     Raises:
         LocalError: a program ended or is not ready in time; the message holds the end of its log.
@@ -229,10 +246,12 @@ def _await_answers(
 
 
 def _answers(program: Program, home: Path, logs: Mapping[str, int], *, overdue: bool) -> bool:
-    """Return True if a program is ready, False if it is still starting.
+    """Return True if a program runs and is ready for requests, False if it is still starting.
+
+    `logs` has the size of each log before the start: the error's message quotes only what was written since.
 
     Raises:
-        LocalError: the program has ended, or is `overdue`.
+        LocalError: the program has ended, or is not ready although it is `overdue`.
     """
     process = Process(program.name, home)
     alive = process.running() is not None
@@ -249,7 +268,10 @@ def _answers(program: Program, home: Path, logs: Mapping[str, int], *, overdue: 
 
 
 def stop(processes: Iterable[Process], seconds: float = STOP_SECONDS) -> list[str]:
-    """Stop the processes at once, kill those that still run after `seconds`, and return the names of those that ran."""
+    """Stop the processes, all at the same time, and return the names of those that ran.
+
+    Each gets SIGTERM; those that still run after `seconds` are killed. The pid files of those that ran are deleted.
+    """
     running = [(process, found) for process in processes if (found := process.running())]
     for _, found in running:
         _signal(found, signal.SIGTERM)
@@ -269,7 +291,10 @@ def _signal(process: psutil.Process, number: int) -> None:
 
 
 def _kill_group(process: psutil.Process) -> None:
-    """Kill a process and its children: the launcher made the process the leader of their process group."""
+    """Kill a process and its children.
+
+    They are one process group, because `Process.start` made the process its leader.
+    """
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
 
@@ -281,7 +306,10 @@ def _await_end(running: Iterable[tuple[Process, psutil.Process]], seconds: float
 
 
 def _started(pid: int) -> float:
-    """Return the seconds from the machine's boot to a process's start, which stay the same if the clock is set."""
+    """Return the seconds from the machine's boot to the start of process `pid`.
+
+    Setting the clock does not change them.
+    """
     return psutil.Process(pid).create_time() - psutil.boot_time()
 
 

@@ -24,7 +24,7 @@ HOME = Path(os.environ.get("LOCAL_DIR") or PROJECT / ".local").absolute()
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """The commands of the programs that need the servers."""
+    """The commands of the programs that need the servers; both fields are empty if only the servers shall run."""
 
     init: Sequence[str]
     """The command that creates topics, buckets and indexes."""
@@ -45,10 +45,11 @@ def up(
     report: Report = print,
     system: System = EVERYTHING,
 ) -> Mapping[str, str]:
-    """Start the servers and services that do not run, and wait until all are ready. Return every IMAGES_* in force.
+    """Start the servers and services that do not run, wait until all are ready, and return the settings in force.
 
-    IMAGES_* variables in `given` win over those that the stack would choose; variables of other names are passed on
-    to the services. `home` is the directory of data and logs.
+    The result holds every IMAGES_* variable with its value. Those in `given` win over values that the stack would
+    choose; variables of other names in it are passed on to the services. `home` is the directory of data and logs;
+    `report` gets a line for each step.
 
     Raises:
         LocalError: a program cannot start, or a setting is wrong; the message says what to do. Another call starts
@@ -72,7 +73,7 @@ def up(
 
 
 def down(home: Path = HOME, report: Report = print) -> None:
-    """Stop the services, then the servers. All data stays."""
+    """Stop all programs with a pid file in `home`: first the services and others, then the servers. All data stays."""
     with lock(home, report):
         processes = recorded(home)
         stopped = stop(process for process in processes if process.name not in servers.PORTS)
@@ -81,7 +82,7 @@ def down(home: Path = HOME, report: Report = print) -> None:
 
 
 def given_settings() -> dict[str, str]:
-    """Return the variables of the project's `.env`, and the environment's IMAGES_* variables.
+    """Return the variables of the project's file `.env`, and the IMAGES_* variables of this process's environment.
 
     The environment's value wins for a variable that `.env` has too. Variables that are empty in `.env` do not count.
     """
@@ -144,7 +145,7 @@ def _service(name: str, command: Sequence[str], settings: Mapping[str, str], giv
 
 
 def _stop_unwanted(home: Path, stack: StackConfig, report: Report) -> None:
-    """Stop each running server of the stack that a setting has replaced by another server."""
+    """Stop each server of the stack that runs although a setting now names another server in its place."""
     unwanted = (Process(name, home) for name in servers.PORTS if name not in stack.servers)
     for name in stop(unwanted):
         report(f"{name}: stopped, a setting names another server")
@@ -158,7 +159,7 @@ def _preparing(
     home: Path,
     services: Sequence[Program],
 ) -> Iterator[None]:
-    """Run the command that creates topics, buckets and indexes during the context. Wait for its end at the exit.
+    """Run `command`, which creates topics, buckets and indexes, during the context, and wait for its end at the exit.
 
     Raises:
         LocalError: the command failed, even if an error was raised in the context. The services are stopped then, so
@@ -178,7 +179,7 @@ def _preparing(
 
 
 def _print_status(home: Path) -> int:
-    """Print a table of all servers and services. Return the exit code: 0 if everything is ready, else 1."""
+    """Print a table of all servers and services. Return the exit code: 0 if none is stopped or not ready, else 1."""
     rows = status(home)
     if not rows:
         print(f"nothing was ever started in {home}; `up` starts it")
@@ -189,9 +190,9 @@ def _print_status(home: Path) -> int:
 
 
 def _show_logs(home: Path, names: Sequence[str], *, follow: bool) -> int:
-    """Print the last 50 lines of the logs of these names, of all logs if `names` is empty. Return `tail`'s exit code.
+    """Print the last 50 lines of the logs of these programs, of all if `names` is empty.
 
-    With `follow`, print new lines until interrupted, and return 0.
+    Return the exit code of `tail`. With `follow`, go on to print new lines until interrupted, and return 0.
 
     Raises:
         LocalError: there is no log of a name, or none at all.
@@ -229,7 +230,11 @@ def _arguments() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command of the command line and return its exit code: 0 if it worked, 1 if not, 130 if interrupted."""
+    """Run one command, such as `up`, and return the exit code: 0 if it worked, 1 if not, 130 if interrupted.
+
+    `arguments` are the words of the command line, by default those of this process. `status` returns 1 also if a
+    program is not ready.
+    """
     options = _arguments().parse_args(arguments)
     home: Path = options.home.absolute()
     try:

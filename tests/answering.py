@@ -32,7 +32,7 @@ RENDERER = Renderer("https://cdn.example.com")
 
 
 class MemoryBroker(Broker):
-    """A broker that keeps the records that are published, and can be unavailable."""
+    """A broker that keeps the published records in `records`. While `is_unavailable`, it refuses them."""
 
     def __init__(self) -> None:
         super().__init__("nowhere:9")
@@ -42,19 +42,19 @@ class MemoryBroker(Broker):
         """If True, it still answers a ping and becomes unavailable with the next publish."""
 
     async def publish(self, records: Iterable[Outgoing]) -> None:
-        """Keep the records. Raises BrokerUnavailable."""
+        """Keep the records in `records`. Raises BrokerUnavailable, and keeps none, while the broker is unavailable."""
         self.is_unavailable |= self.fails_at_publish
         await self.ping()
         self.records += records
 
     async def ping(self) -> None:
-        """Raise BrokerUnavailable if the broker is unavailable."""
+        """Do nothing; raise BrokerUnavailable while the broker is unavailable."""
         if self.is_unavailable:
             raise BrokerUnavailable("away")
 
 
 class CountingListings(MemoryListings):
-    """Listings in memory that count the queries for answers, and can be unavailable."""
+    """Listings in memory that count the queries for answers in `queries`. While `is_unavailable`, all queries fail."""
 
     def __init__(self) -> None:
         super().__init__(RENDERER)
@@ -62,7 +62,12 @@ class CountingListings(MemoryListings):
         self.is_unavailable = False
 
     async def get_many(self, ids: Collection[ListingId]) -> Mapping[ListingId, Listing]:
-        """Return the listings; not counted, because it is no query for an answer. Raises StoreUnavailable."""
+        """Return the recorded listings with these ids, by id.
+
+        The query is not counted, because it is not for an answer.
+
+        Raises StoreUnavailable while `is_unavailable`.
+        """
         if self.is_unavailable:
             raise StoreUnavailable("away")
         return await super().get_many(ids)
@@ -87,7 +92,7 @@ class CountingListings(MemoryListings):
 
 @dataclass
 class Resolver:
-    """A running resolver: `http` sends it requests, `broker` has what it published."""
+    """A running resolver with its stores in memory: `http` sends it requests, `broker` has what it published."""
 
     resources: Resources
     parts: ResolverParts
@@ -100,11 +105,14 @@ class Resolver:
     app: web.Application = field(repr=False)
 
     def metric(self, name: str, **labels: str) -> float:
-        """Return the value of a metric, 0 if there is none with these labels."""
+        """Return the value of one of the resolver's metrics, 0 if it has no value with these labels."""
         return self.resources.registry.get_sample_value(name, labels) or 0.0
 
     async def record(self, **facts: Any) -> Listing:
-        """Change facts of the listing KEY, again if another writes it meanwhile; return the listing as written."""
+        """Change facts of the listing KEY in memory, and return the listing as written.
+
+        If somebody else wrote the listing meanwhile, the change is made again to what they wrote.
+        """
 
         async def written() -> Listing | None:
             (listing,) = await self.listings.by_key(KEY)
@@ -114,7 +122,7 @@ class Resolver:
         return await until(written, "the facts to be recorded")
 
     async def begin_waiting(self, photo: Photo) -> "asyncio.Task[aiohttp.ClientResponse]":
-        """Have a visitor ask for a photo without a copy; return the request once it waits for the download.
+        """Let a visitor ask for a photo without a copy; return the request's task once it waits for the download.
 
         By then the photo was raised in priority, read again, and had no copy.
         """
@@ -131,7 +139,10 @@ class Resolver:
 
 @asynccontextmanager
 async def a_resolver(*listings: Listing, clock: Clock = utc_now, **settings: Any) -> AsyncIterator[Resolver]:
-    """Run a resolver with these listings recorded, and with these settings, for as long as the context lasts."""
+    """Run a resolver in this process during the context, with the listings recorded in memory; yield its parts.
+
+    `settings` are fields of `Settings`; the others have their defaults.
+    """
     store, broker, throughputs, port = CountingListings(), MemoryBroker(), MemoryThroughputs(), ports.choose(set())
     await store.write(listings)
     resources = Resources(

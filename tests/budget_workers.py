@@ -24,7 +24,7 @@ _NUMBERS = count()
 
 @dataclass
 class CountedLedgers(MemoryLedgers):
-    """Ledgers in memory that count their writes, and that can fail."""
+    """Ledgers in memory that count successful writes in `writes`, and can be unavailable or contended."""
 
     writes: int = 0
     is_unavailable: bool = False
@@ -69,7 +69,7 @@ class Origin:
     max_running: int = 0
 
     async def download(self, worker: OriginBudget, download: GrantedDownload, batch: DownloadBatch) -> None:
-        """Carry out a granted download: one request at its planned time, or none if the budget refuses it."""
+        """Carry out a granted download as `worker` would: one request at its planned time, or none if it is refused."""
         download.image_id = download.slot
         if not await worker.wait_for_planned_time(download):
             await worker.record_end(download, THROTTLED, batch=batch)
@@ -85,18 +85,21 @@ class Origin:
 
 
 def a_worker(ledgers: MemoryLedgers, name: str | None = None) -> OriginBudget:
-    """Return a worker's budget; the worker has a name that no other has, unless one is given."""
+    """Return the origin budget as one worker uses it, in simulated time.
+
+    Without a `name`, the worker gets one of its own.
+    """
     return OriginBudget(ledgers, name or f"worker-{next(_NUMBERS)}", monotonic=now, chance=lambda: 0.5)
 
 
 async def one_batch(worker: OriginBudget, origin: Origin, feed: Feed) -> None:
-    """Take one batch of granted downloads and carry it out."""
+    """Take one batch of at most eight routine downloads of the feed, carry all of them out, and wait for their ends."""
     batch = await worker.take(feed, 8, Priority.ROUTINE)
     await asyncio.gather(*(origin.download(worker, download, batch) for download in batch.downloads))
 
 
 async def many_work(ledgers: MemoryLedgers, origin: Origin, feed: Feed, seconds: float, workers: int = 8) -> None:
-    """Let workers take batch after batch until the time is up, and wait for all downloads."""
+    """Let `workers` new workers take routine batches for `seconds` of simulated time; wait for the downloads' ends."""
     await asyncio.gather(*(_work(a_worker(ledgers), origin, feed, seconds) for _ in range(workers)))
 
 
@@ -116,5 +119,5 @@ def seconds_at(at: datetime) -> float:
 
 
 def most_in(window_seconds: float, times: Sequence[float]) -> int:
-    """Return the most times that any window of this length holds."""
+    """Return how many of the `times`, in seconds, lie within one window of this length, at most."""
     return max((sum(begin <= other < begin + window_seconds for other in times) for begin in times), default=0)

@@ -16,10 +16,13 @@ UNPACED = {"requests_per_second": 0.0, "batch_pause_seconds": 0.0}
 
 
 class FeedBudget:
-    """A feed and its ledger, and the operations that workers do on it."""
+    """A feed and its ledger in memory, and the operations that workers do on the ledger.
+
+    `seconds` of each method is when it happens, in seconds after NOW. `demands` counts the grants asked for.
+    """
 
     def __init__(self, feed: Feed, holder: str = "grant-") -> None:
-        """Begin with an unused ledger. The slots of the first grant are named by the holder, 1 and a number."""
+        """Begin with an unused ledger. The slots of the first grant are named by `holder`, 1 and a number."""
         self.feed = feed
         self.ledger = Ledger()
         self.demands = 0
@@ -28,7 +31,7 @@ class FeedBudget:
     def take(
         self, count: int, seconds: float = 0.0, priority: Priority = Priority.ROUTINE, *, failed_before: bool = False
     ) -> Grant:
-        """Request downloads; change the ledger and return the grant."""
+        """Ask the budget for `count` downloads; change the ledger, and return the grant, which may hold fewer."""
         self.demands += 1
         demand = Demand(
             count=count,
@@ -49,7 +52,10 @@ class FeedBudget:
         received_bytes: int = 0,
         image_id: str = "",
     ) -> None:
-        """End all downloads of a grant alike. Each is of an image named by its slot, unless `image_id` is given."""
+        """Record that all downloads of a grant ended alike, well or with `failure`, each with `received_bytes` bytes.
+
+        Each is of an image named by its slot, unless `image_id` is given.
+        """
         ended = [
             EndedDownload(request.slot, image_id or request.slot, request.at, failure, received_bytes)
             for request in grant.requests
@@ -57,16 +63,19 @@ class FeedBudget:
         self.account(ended, seconds)
 
     def account(self, ended: list[EndedDownload], seconds: float, jitter: float = 0.0) -> None:
-        """Record ended downloads in the ledger."""
+        """Record ended downloads in the ledger.
+
+        `jitter`, 0 to 1, lengthens a throttling that has no end named by the origin.
+        """
         self.ledger = with_ended(self.ledger, self.feed, ended, after(seconds), jitter=jitter)
 
     def fail(self, times: int, reason: Reason, seconds: float = 0.0) -> None:
-        """Let `times` downloads, one after the other, fail for this reason."""
+        """Take and end `times` downloads of viewed photos, one after the other, each with a failure for this reason."""
         for _ in range(times):
             self.end(self.take(1, seconds, Priority.VIEWED), seconds, Failure(reason))
 
     def use(self, seconds: float) -> BudgetUse:
-        """Return what operators see of the ledger."""
+        """Return the use of the budget at that time, as operators see it."""
         return of_ledger(self.feed, self.ledger, after(seconds))
 
     @property

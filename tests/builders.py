@@ -30,7 +30,7 @@ def stamp(seconds: float) -> str:
 
 
 def a_feed(**rules: Any) -> Feed:
-    """Return a feed with the given rules, and the default for each other rule."""
+    """Return the feed FEED with the given rules, and the default for each other rule."""
     given: dict[str, Any] = {"name": FEED, "image_hosts": ("photos.example.com",), **rules}
     return Feed(**given)
 
@@ -50,16 +50,16 @@ def a_record(*rows: object, key: str = KEY, at: float | None = 0, **fields: Any)
 
 
 def without(record: Row, *names: str) -> Row:
-    """Return a copy of the record without the named fields."""
+    """Return a copy of the property record or row without the named fields. The record itself stays as it is."""
     return {name: value for name, value in record.items() if name not in names}
 
 
 def announced(
     record: Row, listing: Listing | None = None, *, feed: Feed | None = None, offset: int = 0, now: datetime = NOW
 ) -> Listing | None:
-    """Return the listing after the property record was announced, at this offset of its topic.
+    """Return the listing as it is after the property record was announced, at `offset` of its topic; None if unchanged.
 
-    None if that changes nothing. `listing` is the listing before, None if it was never recorded.
+    `listing` is the listing before, None if it was never recorded. Nothing is written to a store.
     """
     rules = feed or a_feed()
     found = announcement.read(rules, record, Position(NOW, 0, offset))
@@ -67,7 +67,7 @@ def announced(
 
 
 def with_copies(listing: Listing | None) -> Listing:
-    """Return the recorded listing with a copy of each photo's newest version."""
+    """Return the listing with a copy of each photo's newest version. It must not be None."""
     assert listing is not None
     return listing.with_photos(
         replace(photo, copy=a_copy(photo.object_id, mls_changed_at=photo.announced_at)) for photo in listing.photos
@@ -75,14 +75,17 @@ def with_copies(listing: Listing | None) -> Listing:
 
 
 def only_photo(listing: Listing | None) -> Photo:
-    """Return the photo of a recorded listing that has just one."""
+    """Return the only photo of a listing. Fail if the listing is None or has another number of photos."""
     assert listing is not None
     (photo,) = listing.photos
     return photo
 
 
 def a_copy(photo: str = "a", *, key: str = KEY, feed: str = FEED, sha256: str = "5a" * 32, **facts: Any) -> Copy:
-    """Return a copy of the photo with two variants, of the version that the MLS announced at NOW."""
+    """Return a copy of the photo with this object id, with two variants, of the version that the MLS announced at NOW.
+
+    `facts` are fields of the copy that differ from the usual ones.
+    """
     folder = keys.folder(feed, key, photo, sha256)
     variants = tuple(
         Variant(
@@ -100,7 +103,10 @@ def a_copy(photo: str = "a", *, key: str = KEY, feed: str = FEED, sha256: str = 
 
 
 def a_photo(name: str = "a", *, key: str = KEY, feed: str = FEED, **facts: Any) -> Photo:
-    """Return a photo without a copy, announced and due at NOW."""
+    """Return a photo without a copy, announced and due at NOW.
+
+    `name` is its object id; `facts` are fields that differ.
+    """
     url = f"https://photos.example.com/{name}.jpg"
     plain = Photo(
         id=image_id(feed, key, name), object_id=name, media_key=name, url=url, url_keys=url_keys([url]), order=0,
@@ -110,12 +116,12 @@ def a_photo(name: str = "a", *, key: str = KEY, feed: str = FEED, **facts: Any) 
 
 
 def a_downloaded_photo(name: str = "a", *, key: str = KEY, feed: str = FEED, **facts: Any) -> Photo:
-    """Return a photo with a copy of its newest version."""
+    """Return a photo with a copy of its newest version. `name` is its object id; `facts` are fields that differ."""
     return a_photo(name, key=key, feed=feed, **{"copy": a_copy(name, key=key, feed=feed), **facts})
 
 
 def a_listing(*photos: Photo, key: str = KEY, feed: str = FEED, **facts: Any) -> Listing:
-    """Return a displayed listing with the photos in this order."""
+    """Return a displayed listing with the photos in this order. `facts` are fields that differ from the usual ones."""
     in_order = tuple(replace(photo, order=order) for order, photo in enumerate(photos))
     plain = Listing(
         feed=feed, key=key, standard_status="Active", city="Guelph", modified_at=NOW, media_changed_at=NOW,
@@ -125,12 +131,18 @@ def a_listing(*photos: Photo, key: str = KEY, feed: str = FEED, **facts: Any) ->
 
 
 def hidden(since: float = 0, remove_at: float = 5, reason: RemovalReason = RemovalReason.LISTING_INACTIVE) -> Hidden:
-    """Return the Hidden of a listing; `since` and `remove_at` are seconds after NOW."""
+    """Return what a listing has as `hidden`: since when, why, and when its photos are removed.
+
+    `since` and `remove_at` are seconds after NOW.
+    """
     return Hidden(reason=reason, since=after(since), remove_at=after(remove_at))
 
 
 def a_discard(photo: str = "a", *, copy: Copy | None = None, **facts: Any) -> Discard:
-    """Return the discard, due at NOW, of a superseded copy of the photo."""
+    """Return a discard of a superseded copy of the photo, due at NOW.
+
+    Without `copy`, its objects are those of `a_copy`. `facts` are fields that differ.
+    """
     copy = copy or a_copy(photo)
     plain = Discard(
         image_id=image_id(FEED, KEY, photo), object_id=photo, reason=RemovalReason.SUPERSEDED, since=NOW, remove_at=NOW,

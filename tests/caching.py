@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Source:
-    """Returns for each key the key and the number of the query that read it: `a1`, `b1`, then `a2`."""
+    """A database that has every key.
+
+    The value is the key and the number of the query that read it: `a1`, `b1`, then `a2`.
+    """
 
     queries: list[set[str]] = field(default_factory=list)
     """The keys of each query so far."""
@@ -17,7 +20,7 @@ class Source:
     """A query returns once the event is set that stood here when it began."""
 
     async def load(self, keys: Collection[str]) -> Mapping[str, str]:
-        """Return the values of keys, once `open` is set. Raises `error` if there is one."""
+        """Return the values of the keys, by key, once the event `open` is set. Raises `error`, if it is set by then."""
         self.queries.append(set(keys))
         number = len(self.queries)
         await self.open.wait()
@@ -27,6 +30,6 @@ class Source:
 
 
 async def settle() -> None:
-    """Let all tasks run until each waits for something else than a turn."""
+    """Give every task so many turns that each of them ends, or waits for something else than a turn."""
     for _ in range(20):
         await asyncio.sleep(0)

@@ -9,12 +9,12 @@ from tests.servers import Namespace, Servers, a_namespace, running
 
 
 def pytest_configure() -> None:
-    """Handle SIGINT in programs that tests start: a shell has its background processes ignore it."""
+    """Have SIGINT handled in the programs that tests start: a shell lets its background processes ignore it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that use the servers, for `-m 'not servers'`; run those with a timeout of their own first."""
+    """Mark each test that uses the servers, for `-m 'not servers'`, and put tests with a timeout of their own first."""
     for item in items:
         if isinstance(item, pytest.Function) and "servers" in item.fixturenames:
             item.add_marker(pytest.mark.servers)
@@ -23,12 +23,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
-    """The real servers, shared by all tests of the run."""
+    """Start a real Kafka, MongoDB and S3 server, shared by all tests of this process; stop them after the last test."""
     with running() as started:
         yield started
 
 
 @pytest.fixture
 def namespace(servers: Servers) -> Namespace:
-    """Names on the servers that no other test uses."""
+    """Return names on the servers, such as a database's, that no other test uses. Nothing exists there yet."""
     return a_namespace(servers)

@@ -28,7 +28,7 @@ from tests.builders import FEED, NOW, a_copy, a_listing, a_photo, after
 
 
 class FakeBroker(Broker):
-    """Accepts all records, and keeps none."""
+    """A broker that takes all records and keeps none."""
 
     async def publish(self, records: Iterable[Outgoing]) -> None:
         list(records)
@@ -38,7 +38,8 @@ class FakeBroker(Broker):
 class FakeDownloads:
     """Downloads that go on until the test calls `finish` for their photo, and then succeed, fail or raise.
 
-    `started` has the photos' object ids in the order in which their downloads started.
+    `started` has the photos' object ids in the order in which their downloads started. They raise `error` or end with
+    `failure`, if either is set.
     """
 
     started: list[str] = field(default_factory=list)
@@ -70,7 +71,7 @@ class FakeDownloads:
 
 @dataclass
 class HandlerRun:
-    """A handler at work on stores in memory, which hold the listings X1 with photo `a`, and X2 with photo `b`.
+    """A downloader's handler on stores in memory, which hold the listings X1 with photo `a`, and X2 with photo `b`.
 
     `tasks` are the batches that are being handled, or were.
     """
@@ -82,7 +83,10 @@ class HandlerRun:
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def request(self, key: str, photo: str, *more: str, feed: str = FEED, priority: str = "") -> asyncio.Task[None]:
-        """Start to handle a batch that requests photos, each given by its listing's key and its object id."""
+        """Start to handle a batch of `image-outdated` events; return its task.
+
+        Each photo is given by its listing's key and its object id: `request("X1", "a", "X2", "b")`.
+        """
         names = [(key, photo), *zip(more[::2], more[1::2], strict=True)]
         data = [
             {
@@ -100,7 +104,7 @@ class HandlerRun:
         return self.tasks[-1]
 
     async def photo(self, key: str) -> Photo:
-        """Return the first photo of a listing, as it is recorded now."""
+        """Return the first photo of the listing with this key, as it is recorded in memory now."""
         listing = await self.listings.get(FEED, key)
         assert listing is not None
         return listing.photos[0]
@@ -108,7 +112,7 @@ class HandlerRun:
 
 @asynccontextmanager
 async def a_handler_run(feed: Feed) -> AsyncIterator[HandlerRun]:
-    """Run a handler with this feed and another one like it, named `other`; at the end, cancel what still runs."""
+    """Yield a downloader's handler for `feed` and another feed like it, named `other`; in the end, cancel its tasks."""
     renderer, broker, registry = Renderer("http://x"), FakeBroker("nowhere"), CollectorRegistry()
     downloads = FakeDownloads()
     listings, ledgers = MemoryListings(renderer), MemoryLedgers()
@@ -140,7 +144,7 @@ async def a_handler_run(feed: Feed) -> AsyncIterator[HandlerRun]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait until the condition is true, 5 seconds at most."""
+    """Wait until `condition()` is true. Raise TimeoutError after 5 seconds."""
     async with asyncio.timeout(5):
         while not condition():  # noqa: ASYNC110 - nothing sets an event
             await asyncio.sleep(0.005)

@@ -40,13 +40,16 @@ def documented(path: Path) -> Iterator[Drawn]:
 
 
 def draw(seed: str, count: int) -> Sequence[Drawn]:
-    """Draw `count` docstrings from all packages. The same seed on the same commit draws the same ones."""
+    """Draw `count` docstrings at random from all packages. The same seed on the same commit draws the same ones."""
     files = sorted(path for package in PACKAGES for path in (PROJECT / package).rglob("*.py"))
     return random.Random(seed).sample([found for path in files for found in documented(path)], count)
 
 
 def main() -> None:
-    """Print twenty docstrings; `python -m tests.draw_docstrings SEED` takes another seed than the commit's hash."""
+    """Draw twenty docstrings, and print each with its place and signature.
+
+    `python -m tests.draw_docstrings SEED` takes another seed than the commit's hash.
+    """
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=True)
     seed = sys.argv[1] if len(sys.argv) > 1 else commit.stdout.strip()
     sys.stdout.write(f"seed {seed}\n")

@@ -25,32 +25,35 @@ def encode(
     memory: int | None = None,
     name: str = "x",
 ) -> Encoded | Failure:
-    """Encode the bytes to variants of these specs, by default to WebP."""
+    """Write the bytes to a file in `folder`, and encode it, as an encoder would, to the variants `specs`, else to WebP.
+
+    Return the encoded photo, or why that failed.
+    """
     source = pictures.written(folder, content, name)
     return picture.encode(source, folder, specs or (WEBP,), max_pixels, memory)
 
 
 def good(folder: Path, content: bytes, *specs: VariantSpec) -> Encoded:
-    """Encode a photo, and check that this succeeds."""
+    """Encode a photo's bytes to the variants `specs`, and return it. Fail if it cannot be encoded."""
     encoded = encode(folder, content, *specs)
     assert isinstance(encoded, Encoded), encoded
     return encoded
 
 
 def shown(encoded: Encoded) -> Image.Image:
-    """Return the picture of the first variant's file."""
+    """Return the picture in the file of the photo's first variant, read into memory."""
     with Image.open(encoded.variants[0].path) as image:
         image.load()
         return image
 
 
 def reason(encoded: Encoded | Failure) -> Reason | None:
-    """Return the reason of a failure, None for an encoded photo."""
+    """Return why the photo could not be encoded; None if it was encoded."""
     return encoded.reason if isinstance(encoded, Failure) else None
 
 
 def quarters(image: Image.Image) -> list[Colour]:
-    """Return the colours in the middle of the picture's quarters, in the order of `CORNERS`."""
+    """Return the colour in the middle of each quarter of the picture, in the order of `CORNERS`."""
     width, height = image.size
     rgb = image.convert("RGB")
     found = []

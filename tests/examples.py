@@ -69,7 +69,7 @@ def shown() -> Listing:
 
 
 def listings() -> Mapping[str, Listing]:
-    """Return listings in every state, by a name of the state."""
+    """Return an example of a listing in every state, by a name of the state."""
     held, missing = a_downloaded_photo("held"), a_photo("missing")
 
     def hidden(reason: RemovalReason, **facts: Any) -> Hidden:
@@ -103,7 +103,10 @@ def _a_budget() -> FeedBudget:
 def _end(
     budget: FeedBudget, grant: Grant, seconds: float, failure: Failure | None = None, received_bytes: int = 0
 ) -> None:
-    """End the downloads of the budget's latest grant; each is of an image of its own."""
+    """End all downloads of a grant alike at `seconds` after NOW. The grant must be the budget's latest one.
+
+    Each download is of an image of its own.
+    """
     ended = [
         EndedDownload(request.slot, f"image-{budget.demands}-{number}", request.at, failure, received_bytes)
         for number, request in enumerate(grant.requests)
@@ -112,7 +115,7 @@ def _end(
 
 
 def ledgers() -> Mapping[str, Ledger]:
-    """Return ledgers in every state, by a name of the state. Read them at 60 seconds after NOW."""
+    """Return an example of a ledger in every state, by a name of the state. They are made to be read 60 s after NOW."""
     busy = _a_budget()
     for seconds in (0.0, 30.0, 59.7):
         _end(busy, busy.take(2, seconds, Priority.ROUTINE), seconds + 0.2, received_bytes=123_456)

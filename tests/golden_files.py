@@ -44,7 +44,10 @@ def read(name: str) -> Any:
 
 
 def common_headers_apart(answers: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return the answers with the headers that all of them have listed once, which makes the golden file shorter."""
+    """Return HTTP answers, by question, with the headers that all of them have moved to one place: `headers of all`.
+
+    The golden file becomes shorter so. Each answer must have its headers in `headers`.
+    """
     common = dict(set.intersection(*(set(answer["headers"].items()) for answer in answers.values())))
     rest = {
         question: answer | {"headers": {name: value for name, value in answer["headers"].items() if name not in common}}
@@ -54,7 +57,7 @@ def common_headers_apart(answers: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def to_json(found: object) -> str:
-    """Write `found` as sorted, indented JSON. A datetime becomes {"$date": …}, to tell it from a text."""
+    """Return `found` as sorted, indented JSON. A datetime becomes {"$date": …}, to tell it from a text."""
     return json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False, default=_default) + "\n"
 
 

@@ -45,29 +45,32 @@ Wrap: TypeAlias = Callable[[object], Any]
 
 
 class Died(Exception):
-    """The process ended at this call of a store."""
+    """Raised at the call of a store at which a process ends, and at each of its calls after that."""
 
 
 class Mortality:
-    """Ends a process at its n-th call of any store, before or after the call is carried out."""
+    """Ends a process at its `calls`-th call of any wrapped store, before or after that call is carried out."""
 
     def __init__(self, calls: int, *, after: bool = False) -> None:
         self.calls_left = calls
         self._after = after
 
     def wrap(self, store: object) -> Any:
-        """Return a store whose calls are counted, and fail with Died from the n-th on."""
+        """Return the store as the mortal process sees it: calls are counted, and raise Died from the last one on."""
         return _MortalStore(store, self)
 
     def is_last_call(self) -> bool:
-        """Count a call; return True if it is the last one. Raises Died if the process has ended already."""
+        """Count a call, and return True if it is the process's last one. Raises Died if the process ended before it."""
         self.calls_left -= 1
         if self.calls_left < 0:
             raise Died
         return self.calls_left == 0
 
     async def carry_out(self, call: Callable[[], Awaitable[object]]) -> object:
-        """Carry out a call, unless the process dies before it; raise Died if it dies at it."""
+        """Carry out a call and return its result.
+
+        Raises Died if the process ends before or at this call, or has ended.
+        """
         is_last = self.is_last_call()
         if is_last and not self._after:
             raise Died
@@ -93,7 +96,10 @@ class _MortalStore:
 
 
 class Stall:
-    """Makes a process stand still once, before or after a call of a method of a store, while the world goes on."""
+    """Makes a process stand still once, before or after its first call of `method` of `store`.
+
+    While it stands still, `meanwhile` is run: what others do.
+    """
 
     def __init__(self, store: object, method: str, meanwhile: Callable[[], Awaitable[None]], *, after: bool) -> None:
         self._store, self._method, self._after = store, method, after
@@ -101,11 +107,11 @@ class Stall:
         self._turn = asyncio.Lock()
 
     def wrap(self, store: object) -> Any:
-        """Return the store that stalls; any other store as it is."""
+        """Return the store as the stalling process sees it; any store but the one that stalls is returned as it is."""
         return _StallingStore(store, self) if store is self._store else store
 
     async def carry_out(self, name: str, call: Callable[[], Awaitable[object]]) -> object:
-        """Carry out a call, and let the world go on before or after the first call of the method."""
+        """Carry out a call of the method `name` and return its result. If it is the first of `method`, stall too."""
         async with self._turn:
             result = await call() if self._after else None
             if name == self._method and self._meanwhile:
@@ -125,7 +131,7 @@ class _StallingStore:
 
 
 class PublishedEvents:
-    """A broker that keeps the data of published events."""
+    """A broker that keeps the data of published events in `events`, oldest first."""
 
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
@@ -148,7 +154,7 @@ class LockedObjects(MemoryObjects):
 
 @dataclass
 class World:
-    """Everything that outlives a janitor: stores, buckets, published events, and the time."""
+    """Everything that outlives a janitor, in memory: stores, buckets, published events, and the time."""
 
     now: datetime = NOW
     listings: MemoryListings = field(default_factory=lambda: MemoryListings(RENDERER))
@@ -160,7 +166,11 @@ class World:
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
 
     def a_janitor(self, wrap: Wrap = lambda store: store, name: str = "w", **rules: Any) -> Remover:
-        """Return the removal sweep of a new process. One of the same name is the same worker, started again."""
+        """Return the removal sweep of a new process, for the feed FEED with these rules.
+
+        `wrap` makes of a store or the broker what the process sees. A process of the same `name` is the same worker,
+        started again.
+        """
         self.registry = CollectorRegistry()
         feeds = {FEED: a_feed(**rules)}
         guard = Guard(wrap(self.listings), wrap(self.removal_holds), feeds, self.clock, self.registry)
@@ -177,7 +187,7 @@ class World:
         self.now += timedelta(seconds=seconds)
 
     async def record(self, *listings: Listing) -> None:
-        """Record listings, and store the objects of their copies."""
+        """Write the listings to the store in memory, and put the objects of their copies into the buckets."""
         assert not await self.listings.write(listings)
         for listing in listings:
             for photo in listing.photos:
@@ -199,18 +209,21 @@ class World:
         return found
 
     async def evidence(self, key: str = KEY) -> list[tuple[str, str]]:
-        """Return image id and reason of each removal of a listing's images."""
+        """Return the image id and the reason of each recorded removal of a listing's images, sorted."""
         return sorted((removal.image_id, removal.reason) for removal in await self.removals.of_listing(FEED, key))
 
     async def removed_count(self, *listings: Listing) -> int:
-        """Return how many of the listings have no photo any more."""
+        """Return how many of the listings have no recorded photo any more."""
         return sum([not (await self.listing(listing.key)).photos for listing in listings])
 
     def metric(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(f"listing_images_{name}", labels)
 
     async def announce(self, key: str, **fields: Any) -> Listing:
-        """Record an announcement of a listing with photos a, b and c, a minute after NOW; it must be news."""
+        """Record an announcement of a listing with photos a, b and c, a minute after NOW, and return the listing.
+
+        `fields` are fields of the property record. Fail if the announcement changes nothing.
+        """
         record = a_record(*(a_row(name) for name in "abc"), key=key, at=60, **fields)
         listing = announced(record, await self.listing(key), now=self.now)
         assert listing
@@ -218,7 +231,7 @@ class World:
         return listing
 
     async def download(self) -> None:
-        """Get a copy of every due photo of the listing KEY, as a downloader would."""
+        """Give every due photo of the listing KEY that has none a copy, as a downloader would."""
         listing = await self.listing()
         due = [photo for photo in listing.photos if listing.photo_due_at(photo) and photo.copy is None]
         for photo in due:
@@ -233,12 +246,15 @@ def photos(key: str = KEY, count: int = PHOTOS) -> list[Photo]:
 
 
 def a_hidden_listing(key: str = KEY, **facts: Any) -> Listing:
-    """Return a listing whose removal is due."""
+    """Return a listing with `PHOTOS` downloaded photos that is hidden, and whose removal is due at NOW."""
     return a_listing(*photos(key), key=key, **{"hidden": hidden(since=-9, remove_at=-4), **facts})
 
 
 def burst(size: int, since: float = -6, **facts: Any) -> list[Listing]:
-    """Return listings that turned hidden together, `since` seconds after NOW, and whose removal is due 5 s later."""
+    """Return `size` listings that turned hidden together at `since`, in seconds after NOW.
+
+    Their removal is due 5 s after that; `facts` are other arguments of `hidden`.
+    """
     hidden_together = hidden(since=since, remove_at=since + 5, **facts)
     keys = [f"H{since}-{number}" for number in range(size)]
     return [a_listing(a_downloaded_photo("a", key=key), key=key, hidden=hidden_together) for key in keys]

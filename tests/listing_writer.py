@@ -28,20 +28,20 @@ allow_private_addresses = true
 
 
 def a_version(key: str, number: int) -> Copy:
-    """Return a copy of the listing's photo with the number in its hash, and so in its URL."""
+    """Return a copy of the listing's photo whose hash, and so its URLs, begin with `number`."""
     return a_copy(key=key, feed=FEED, sha256=f"{number:016x}" + "0" * 48)
 
 
 @dataclass(frozen=True)
 class ListingWriter:
-    """Writes the listings of one namespace, and publishes the events that the services publish of them."""
+    """Writes listings of one namespace to MongoDB, and publishes the events that the services would publish of them."""
 
     listings: MongoListings
     publisher: Publisher
     renderer: Renderer
 
     async def record(self, key: str, copy: Copy | None) -> Listing:
-        """Record a new listing with one photo; return it."""
+        """Record a new listing with one photo, which has `copy`, or none; return the listing."""
         listing = a_listing(a_photo(key=key, feed=FEED, copy=copy), key=key, feed=FEED)
         assert not await self.listings.write([listing])
         return listing
@@ -62,7 +62,10 @@ class ListingWriter:
         return await until(changed, "the change to be recorded")
 
     async def publish_downloaded(self, listing: Listing) -> None:
-        """Publish `image-downloaded` of the listing's photo; return once Kafka has stored it."""
+        """Publish `image-downloaded` of the listing's first photo, which must have a copy.
+
+        Wait until Kafka has stored it.
+        """
         photo = listing.photos[0]
         assert photo.copy is not None
         event = image_downloaded(listing, photo.id, photo.copy, self.renderer.url, changed=True)
@@ -70,7 +73,7 @@ class ListingWriter:
         await self.publisher.publish([event])
 
     async def publish_removed(self, listing: Listing) -> None:
-        """Publish `image-removed` of the listing's photo; return once Kafka has stored it."""
+        """Publish `image-removed` of the listing's first photo; return once Kafka has stored it."""
         await self.publisher.publish(
             [
                 ImageRemoved(
@@ -83,7 +86,7 @@ class ListingWriter:
 
 @asynccontextmanager
 async def listing_writer(namespace: Namespace) -> AsyncIterator[ListingWriter]:
-    """Connect to the servers of a namespace for as long as the context lasts."""
+    """Yield a writer of listings that is connected to the namespace's MongoDB and Kafka during the context."""
     renderer, broker = Renderer(f"{namespace.servers.s3_endpoint}/{namespace.bucket}"), Broker(namespace.servers.kafka)
     async with mongo.connect(namespace.servers.mongo, namespace.db) as database:
         try:

@@ -23,7 +23,10 @@ Reply = bytes | Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 @dataclass
 class Origin:
-    """A server that answers each path with a given reply, counts its connections, and keeps each request's head."""
+    """A server that answers each path with the reply in `replies`.
+
+    It counts connections, and keeps each request's head. `closed` is set when a connection has ended.
+    """
 
     replies: dict[str, Reply] = field(default_factory=lambda: {"/photo.jpg": answer(PHOTO)})
     requests: list[str] = field(default_factory=list)
@@ -59,7 +62,7 @@ async def write(writer: asyncio.StreamWriter, reply: bytes) -> None:
 
 @asynccontextmanager
 async def running(origin: Origin, tls: ssl.SSLContext | None = None) -> AsyncIterator[Origin]:
-    """Serve on a free port of loopback until the block ends."""
+    """Serve the origin on a free port of loopback during the context, with TLS if `tls` is given; yield it."""
     tasks: set[asyncio.Task[None]] = set()
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -77,19 +80,19 @@ async def running(origin: Origin, tls: ssl.SSLContext | None = None) -> AsyncIte
 
 
 def answer(body: bytes = b"", status: str = "200 OK", length: int | None = None, **headers: str) -> bytes:
-    """Return a whole HTTP answer. `length` is a wrong Content-Length; header names are given with underscores."""
+    """Return the bytes of a whole HTTP answer. `length` is a wrong Content-Length; header names have underscores."""
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body) if length is None else length}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 def redirect(location: str, status: str = "302 Found") -> bytes:
-    """Return an HTTP answer that redirects to the location."""
+    """Return the bytes of an HTTP answer that redirects to the location."""
     return answer(b"moved", status, Location=location)
 
 
 def then_close(reply: bytes) -> Reply:
-    """Return a reply that sends these bytes and closes the connection."""
+    """Return a reply of an origin that sends these bytes and closes the connection."""
 
     async def reply_and_close(writer: asyncio.StreamWriter) -> None:
         await write(writer, reply)
@@ -99,7 +102,7 @@ def then_close(reply: bytes) -> Reply:
 
 
 def endlessly(piece: bytes, first: bytes = b"", pause: float = 0.0) -> Reply:
-    """Return a reply that sends `first`, then `piece` every `pause` seconds for as long as the connection lives."""
+    """Return a reply of an origin: `first`, then `piece` every `pause` seconds for as long as the connection lives."""
 
     async def drip(writer: asyncio.StreamWriter) -> None:
         await write(writer, first)
@@ -111,14 +114,17 @@ def endlessly(piece: bytes, first: bytes = b"", pause: float = 0.0) -> Reply:
 
 
 async def silence(writer: asyncio.StreamWriter) -> None:
-    """Never answer."""
+    """Be the reply of an origin that never answers."""
     await asyncio.Event().wait()
 
 
 def a_sandbox(
     *hosts: str, private: bool = True, seconds: float = 5.0, max_bytes: int = 1_000_000, **rules: object
 ) -> Feed:
-    """Return a feed of these hosts, with a timeout of `seconds`; `private` allows connections to loopback."""
+    """Return the feed `sandbox` with these image hosts. `seconds` is its request's timeout, `max_bytes` its size limit.
+
+    `private` allows connections to loopback; `rules` are other settings of the feed.
+    """
     defaults = {
         "name": "sandbox",
         "image_hosts": hosts,
@@ -135,7 +141,7 @@ async def always() -> None:
 
 @dataclass
 class FakePermit:
-    """A permit made of two functions, which keeps the sizes and answers that are reported to it."""
+    """A permit for one download, made of two functions. It keeps the sizes and answers that are reported to it."""
 
     wait_for_request: Permission = always
     confirm_request: Permission = always
@@ -151,7 +157,7 @@ class FakePermit:
 
 @dataclass
 class PhotoFetch:
-    """Calls a fetcher with defaults for the arguments that most tests leave out.
+    """Calls a fetcher with defaults for the arguments that most tests leave out, and returns its answer.
 
     Photos are saved in the folder `into`; `received` has the sizes of the pieces that were counted.
     """
@@ -172,7 +178,7 @@ class PhotoFetch:
 
 
 def failed(answer: Answer, reason: Reason) -> Failure:
-    """Return the answer as a failure, and check that it has this reason."""
+    """Return the fetcher's answer as a failure. Fail if it is none, or has another reason."""
     assert isinstance(answer, Failure), answer
     assert answer.reason is reason, answer
     return answer
@@ -180,7 +186,7 @@ def failed(answer: Answer, reason: Reason) -> Failure:
 
 @dataclass
 class FakeResolver:
-    """Resolves any name to the given addresses: to each of `answers` once, in order, and to the last one for ever.
+    """A DNS resolver that gives any name the addresses in `answers`: each once, in order, and the last one for ever.
 
     `hosts` has the names that were looked up.
     """
@@ -195,9 +201,9 @@ class FakeResolver:
 
 @dataclass
 class FakeDialer(httpcore.AsyncNetworkBackend):
-    """Connects to a test's origin in place of any address, but not for addresses in `refusing`.
+    """Connects to `origin` in place of any address, except for addresses in `refusing`, which it refuses.
 
-    `dialled` has each address with its port; `by_port` has the origins of some ports.
+    `dialled` has "address port" of each attempt; `by_port` has other origins for some ports.
     """
 
     origin: Origin
@@ -230,7 +236,7 @@ def certified(folder: Path) -> ssl.SSLContext:
 
 
 def trusting() -> ssl.SSLContext:
-    """Return the TLS context of a client that trusts that certificate and no other."""
+    """Return the TLS context of a client that trusts the certificate of `certified` and no other."""
     return ssl.create_default_context(cadata=PEM[PEM.index("-----BEGIN CERT") :])
 
 

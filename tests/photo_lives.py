@@ -50,7 +50,7 @@ def visibility(listing: Listing) -> str:
 
 
 def removals(listing: Listing) -> dict[str, str]:
-    """Return the state of each object that a discard names, by its key."""
+    """Return the state of each object that the listing's discards name, by the object's key."""
     return {
         key: "removing" if discard.removing else "due" if discard.remove_at <= NOW else "kept"
         for discard in listing.discards
@@ -59,7 +59,7 @@ def removals(listing: Listing) -> dict[str, str]:
 
 
 def photos() -> Iterator[Photo]:
-    """Yield photos of every status, in every state of the work on them, with fresh and with used URLs."""
+    """Yield example photos of every status, in every state of the work on them, with fresh and with used URLs."""
     stages: tuple[tuple[str, dict[str, Any]], ...] = (
         ("due", {"not_before": after(-9)}),
         ("due", {"not_before": after(-9), "released_at": after(-99), "claim": Claim(worker="w", until=after(-9))}),
@@ -118,19 +118,22 @@ def _can_claim(photo: Photo) -> bool:
 def _each(
     run: Callable[[Photo], Iterable[Photo]], where: Callable[[Photo], bool] = lambda _: True
 ) -> Iterator[PhotoRun]:  # fmt: skip
-    """Run a transition on each example photo that it is for."""
+    """Run a transition on each example photo for which `where` is true; yield the photo with each result of `run`."""
     return ((photo, after_it) for photo in photos() if where(photo) for after_it in run(photo))
 
 
 def _each_end(settle: Callable[[Photo, Photo], Iterable[Photo]]) -> Iterator[PhotoRun]:
-    """End an attempt of each claimed photo; a photo may have changed since it was claimed."""
+    """End an attempt of each claimed example photo, also of one that has changed since it was claimed.
+
+    `settle` gets the photo as recorded and as claimed, and returns the results to yield.
+    """
     claims = (photo for photo in photos() if photo.claim is not None)
     ends = ((claimed, photo) for claimed in claims for photo in _meanwhile(claimed))
     return ((photo, after_it) for claimed, photo in ends for after_it in settle(photo, claimed))
 
 
 def announced() -> dict[str, Iterable[PhotoRun]]:
-    """Run the transitions that an announcement brings."""
+    """Run the transitions of photos that an announcement brings. Return the runs, by the transition's name."""
     return {
         "announce": [(None, lifecycle.announce(_announced(), 0, _facts(0), NOW))],
         "announce_again": _each(
@@ -152,7 +155,7 @@ def announced() -> dict[str, Iterable[PhotoRun]]:
 
 
 def requested() -> dict[str, Iterable[PhotoRun]]:
-    """Run the transitions that visitors, operators and sweeps ask for."""
+    """Run the transitions of photos that visitors, operators and sweeps ask for. Return the runs, by name."""
     times = (NOW, after(60))
     return {
         "raise_priority": _each(lambda photo: [lifecycle.raise_priority(photo, Priority.SEARCHED)]),
@@ -173,7 +176,7 @@ def requested() -> dict[str, Iterable[PhotoRun]]:
 
 
 def attempted() -> dict[str, Iterable[PhotoRun]]:
-    """Run the transitions of an attempt."""
+    """Run the transitions of photos that belong to an attempt. Return the runs, by the transition's name."""
     times = (NOW, after(60))
     return {
         "release": _each(lambda photo: [lifecycle.release(photo, NOW)], lambda photo: work(photo) == "due"),
@@ -208,7 +211,7 @@ def attempted() -> dict[str, Iterable[PhotoRun]]:
 
 
 def shown() -> dict[str, Iterable[ListingRun]]:
-    """Run the transitions that hide a listing or its photos."""
+    """Run the transitions that hide a listing or its photos. Return the runs, by the transition's name."""
     displayed = a_listing(a_photo("a", copy=OLD), a_photo("b"), discards=(a_discard("c", remove_at=after(60)),))
     away, held = (
         replace(displayed, hidden=hidden()),
@@ -234,7 +237,10 @@ def shown() -> dict[str, Iterable[ListingRun]]:
 
 
 def discarded() -> dict[str, Iterable[ListingRun]]:
-    """Run the transitions of the objects that must go."""
+    """Run the transitions of the objects that must go.
+
+    Return the listings before and after, by the transition's name.
+    """
     photo = a_photo("a", copy=OLD, claim=CLAIM)
     listing, without = a_listing(photo), a_listing(hidden=hidden(remove_at=0))
     orders = {

@@ -59,7 +59,7 @@ def turned(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def exif(tags: Mapping[int, object], gps: Mapping[int, object] | None = None) -> bytes:
-    """Return an EXIF block with these tags and GPS tags."""
+    """Return an EXIF block with these tags, and with `gps` as its tags of the place, if any."""
     block = Image.Exif()
     for tag, value in tags.items():
         block[tag] = value
@@ -69,7 +69,10 @@ def exif(tags: Mapping[int, object], gps: Mapping[int, object] | None = None) ->
 
 
 def encoded(image: Image.Image, form: str, **options: object) -> bytes:
-    """Return the bytes of the picture as a file of Pillow's format `form`, written with these options."""
+    """Return the picture as the bytes of a file.
+
+    `form` is Pillow's name of the format, `options` what its writer gets.
+    """
     file = io.BytesIO()
     image.save(file, form, **options)
     return file.getvalue()
@@ -78,7 +81,11 @@ def encoded(image: Image.Image, form: str, **options: object) -> bytes:
 def png(
     size: tuple[int, int], *, depth: int, colour_type: int, rows: bytes, extra: tuple[tuple[bytes, bytes], ...] = ()
 ) -> bytes:
-    """Return a PNG made of raw rows, each with its filter byte. Its depth may be one that Pillow cannot write."""
+    """Return the bytes of a PNG made of raw rows, each with its filter byte.
+
+    Its depth may be one that Pillow cannot write. `extra` are chunks, each a name and its data, that stand before the
+    pixels.
+    """
     header = struct.pack(">IIBBBBB", *size, depth, colour_type, 0, 0, 0)
     chunks = (b"IHDR", header), *extra, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(name, data) for name, data in chunks)
@@ -96,7 +103,7 @@ def with_late_chunk(file: bytes, name: bytes, data: bytes) -> bytes:
 
 
 def damaged(file: bytes, at: int) -> bytes:
-    """Return the file with all bits of the byte at this position inverted."""
+    """Return the file's bytes with all bits of the byte at position `at` inverted."""
     return file[:at] + bytes([file[at] ^ 0xFF]) + file[at + 1 :]
 
 

@@ -6,7 +6,11 @@ from contextlib import asynccontextmanager, suppress
 
 
 class Proxy:
-    """Forwards TCP connections to a server; can stop to forward, as a dead machine, or refuse, as a stopped server."""
+    """Forwards TCP connections to a server.
+
+    It can fall silent, as a dead machine does, or refuse, as a stopped server does. `address` is where the proxy
+    listens; `target` is the server's `host:port`.
+    """
 
     def __init__(self, target: str) -> None:
         self._host, _, port = target.rpartition(":")
@@ -18,22 +22,22 @@ class Proxy:
         self.address = ""
 
     def fall_silent(self) -> None:
-        """Accept connections, but forward no byte from now on."""
+        """Forward no byte from now on, on open and new connections, all of which stay open."""
         self._forwarding.clear()
 
     def refuse(self) -> None:
-        """Close every connection, and each new one."""
+        """Close every open connection now, and each new one as soon as it is opened."""
         self._refuses = True
         for task in self.tasks:
             task.cancel()
 
     def restore(self) -> None:
-        """Forward again, also what arrived meanwhile on open connections."""
+        """Forward again: new connections, and on open ones also the bytes that arrived in the meantime."""
         self._refuses = False
         self._forwarding.set()
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Forward one connection until it ends."""
+        """Forward one connection in both directions until it ends."""
         try:
             await self._forwarding.wait()
             if not self._refuses:
@@ -55,7 +59,7 @@ class Proxy:
 
 @asynccontextmanager
 async def proxy_to(target: str) -> AsyncIterator[Proxy]:
-    """Run a proxy to `host:port` on a free port of loopback for as long as the context lasts."""
+    """Run a proxy to the server at `target`, host:port, on a free port of loopback during the context; yield it."""
     proxy = Proxy(target)
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -17,12 +17,12 @@ ALL = EventFilter()
 
 
 def records(*values: bytes | None, at: datetime = NOW, key: str = KEY) -> list[Record]:
-    """Return a topic's records of one listing, from offset 0 on."""
+    """Return records of a topic with these values, from offset 0 on, all with the key of one listing."""
     return [Record("t", 0, offset, at, key.encode(), value) for offset, value in enumerate(values)]
 
 
 def listing_records(announced: Sequence[dict[str, Any]], at: datetime = NOW) -> list[Record]:
-    """Return a topic's `listing-seen` records with these property records, each with its ListingKey as the key."""
+    """Return `listing-seen` records of a topic, one for each property record, from offset 0 on, keyed by ListingKey."""
     return [
         Record("t", 0, offset, at, record["ListingKey"].encode(), seen(record))
         for offset, record in enumerate(announced)
@@ -30,12 +30,12 @@ def listing_records(announced: Sequence[dict[str, Any]], at: datetime = NOW) -> 
 
 
 def seen(record: dict[str, Any], feed: str = FEED) -> bytes:
-    """Return a `listing-seen` event with this property record."""
+    """Return the value of a `listing-seen` event with this property record."""
     return encode(ListingSeen(feed=feed, record=record), source="test", now=NOW)
 
 
 def a_source(of: Sequence[Record], batch_size: int = 1_000) -> EventSource:
-    """Return these records as the source of a replay."""
+    """Return a source of a replay that reads these records, in batches of at most `batch_size`."""
 
     async def read(ranges: Sequence[OffsetRange]) -> AsyncIterator[Sequence[Record]]:
         for offsets in ranges:
@@ -47,7 +47,10 @@ def a_source(of: Sequence[Record], batch_size: int = 1_000) -> EventSource:
 
 
 class KeepingBroker:
-    """A broker that keeps what is published, and is interrupted once it has a given number of records."""
+    """A broker that keeps what is published in `records`.
+
+    Once these are `interrupted_at`, it raises KeyboardInterrupt.
+    """
 
     def __init__(self, interrupted_at: int = 1_000) -> None:
         self.records: list[Outgoing] = []
@@ -67,7 +70,10 @@ async def published(
     broker: KeepingBroker | None = None,
     progress: ReplayProgress | None = None,
 ) -> KeepingBroker:
-    """Publish these records again, or those of them that lie in the ranges; return the broker that keeps them."""
+    """Replay the records that lie in `ranges`, if given, and that `selected` selects; return the broker with them.
+
+    `rate` is the events a second, 0 for no limit. `progress` is filled in as the replay goes on.
+    """
     broker, source = broker or KeepingBroker(), a_source(of)
     source = EventSource(source.ranges if ranges is None else ranges, source.read)
     progress = progress or ReplayProgress([])

@@ -36,7 +36,7 @@ DESK_TOKEN = "token-of-the-test-desk"
 
 @dataclass(frozen=True)
 class Namespace:
-    """The names on the servers that only one test uses, and free ports for its services."""
+    """The names on the servers that only one test uses, such as a database's, and free ports for its services."""
 
     servers: Servers
     prefix: str
@@ -46,7 +46,10 @@ class Namespace:
     ports: Mapping[str, int] = field(default_factory=lambda: ports.assign(config.SERVICES, {}, (), {}))
 
     def env(self, **more: object) -> dict[str, str]:
-        """Return the IMAGES_* variables of a process; `more` are settings by field: `env(serve_wait_seconds=1)`."""
+        """Return every IMAGES_* variable for a process in this namespace.
+
+        `more` are further settings, named as the fields of `Settings`: `env(serve_wait_seconds=1)`.
+        """
         own = {
             **vars(self.servers),
             "topic_prefix": self.prefix,
@@ -61,14 +64,17 @@ class Namespace:
 
 
 def a_namespace(servers: Servers) -> Namespace:
-    """Return a new namespace, in which nothing exists."""
+    """Return a new namespace on the servers. Nothing exists in it: no topic, bucket or index is made."""
     token = secrets.token_hex(4)
     return Namespace(servers, f"t{token}.", f"t{token}", f"t{token}-images", f"t{token}-originals")
 
 
 @contextlib.contextmanager
 def running() -> Iterator[Servers]:
-    """Run the servers for as long as the context lasts."""
+    """Run Kafka, MongoDB and an S3 server during the context; yield their addresses and keys.
+
+    They run in containers if a Docker engine answers, else as processes.
+    """
     with _containers() if _docker_answers() else _processes() as servers:
         yield servers
 
@@ -85,7 +91,7 @@ def _processes() -> Iterator[Servers]:
 
 
 def servers_of(settings: Mapping[str, str]) -> Servers:
-    """Return the servers that IMAGES_* variables name."""
+    """Return the addresses and keys of the servers that these IMAGES_* variables name."""
     return Servers(**{name: settings[f"IMAGES_{name.upper()}"] for name in Servers.__dataclass_fields__})
 
 
@@ -98,7 +104,10 @@ def _docker_answers() -> bool:
 
 @contextlib.contextmanager
 def _containers() -> Iterator[Servers]:
-    """Run the servers in containers. Their ports are the same inside and outside, since Kafka and MongoDB tell them."""
+    """Run the servers in containers during the context; yield their addresses and keys.
+
+    Their ports are the same inside and outside, because Kafka and MongoDB tell clients the ports at which they listen.
+    """
     taken: set[int] = set()
     broker, mongo, s3 = (ports.choose(taken) for _ in range(3))
     keys = {"MINIO_ROOT_USER": "minioadmin", "MINIO_ROOT_PASSWORD": secrets.token_hex(16)}

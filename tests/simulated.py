@@ -35,11 +35,11 @@ class _AdvancingSelector(selectors.DefaultSelector):
 
 
 def run_simulated(main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine in simulated time; return its result."""
+    """Run a coroutine to its end on a new event loop with simulated time; return its result."""
     with asyncio.Runner(loop_factory=SimulatedTime) as runner:
         return runner.run(main)
 
 
 def now() -> float:
-    """Return the simulated seconds since the loop began."""
+    """Return how many simulated seconds have passed since the running event loop was made."""
     return asyncio.get_running_loop().time()

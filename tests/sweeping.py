@@ -29,7 +29,10 @@ PHOTOS = 3
 
 
 class RecordingBroker:
-    """A broker whose records are recorded at once by `recorder`; while `is_unavailable`, it refuses them."""
+    """A broker whose records `recorder`, if set, records at once. While `is_unavailable`, it refuses them.
+
+    `published` has all records that it took.
+    """
 
     def __init__(self) -> None:
         self.recorder: Recorder | None = None
@@ -50,7 +53,7 @@ class RecordingBroker:
 
 
 class SweepingScheduler:
-    """A scheduler that sweeps the sandbox MLS, with stores in memory; `now` is its clock, which tests move."""
+    """A scheduler's sweeps of the sandbox MLS, with stores in memory. `now` is the time by its clock; tests move it."""
 
     def __init__(self, feed: Feed, *, pause_seconds: float = 0.0) -> None:
         self.feed, self.now = feed, utc_now()
@@ -76,7 +79,7 @@ class SweepingScheduler:
         return self.now
 
     def another(self, name: str) -> Sweeper:
-        """Return the sweeper of another process that has just started."""
+        """Return the sweeper of another process, named `name`, that has just started and uses the same stores."""
         reader = None
         if self.feed.reso_url:
             reader = FeedReader(self.feed, MlsClient(self.feed, "secret", pause_seconds=self.pause_seconds))
@@ -86,12 +89,12 @@ class SweepingScheduler:
         return Sweeper(self.feed, reader, stores, lease, self.publisher, self.clock, self.metrics)
 
     async def later(self, wait: timedelta) -> None:
-        """Let time pass, then run a round."""
+        """Move the clock on by `wait`, then run one round of the first process's sweeper."""
         self.now += wait
         await self.sweeper.round()
 
     async def swept(self) -> SweepState:
-        """Request a sweep as an operator does, run it, and return its state."""
+        """Request a sweep as an operator does, run it, and return the feed's sweep state after it."""
         self.now += timedelta(seconds=1)
         await self.sweeps.request(self.feed.name, SweepRequest(at=self.now))
         await self.sweeper.round()
@@ -109,7 +112,7 @@ class SweepingScheduler:
         return self.registry.get_sample_value(f"listing_images_{name}", {"feed": self.feed.name, **labels}) or 0.0
 
     def published(self) -> int:
-        """Return how many listings were published since the last call."""
+        """Return how many listings were published since the last call of this method."""
         count = len(self.broker.published)
         self.broker.published.clear()
         return count
@@ -117,7 +120,7 @@ class SweepingScheduler:
 
 @asynccontextmanager
 async def a_recorded_market(mls: Sandbox) -> AsyncIterator[SweepingScheduler]:
-    """Run a scheduler that has recorded all listings of the MLS, at most one group of them."""
+    """Yield a scheduler that has recorded all listings of the MLS in one round, by its first sweep."""
     async with SweepingScheduler(feed_of(mls)) as scheduler:
         await scheduler.later(START_DELAY)
         assert scheduler.published() == len(keys(mls))

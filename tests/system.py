@@ -31,7 +31,10 @@ LOOK_SECONDS = 0.05
 async def until(
     look: Callable[[], Awaitable[Value | None]], description: str, seconds: float = MAX_WAIT_SECONDS
 ) -> Value:
-    """Call `look` until its result is true; return the result. Fail with the description after `seconds`."""
+    """Call `look` every 0.05 s until its result is true, and return that result.
+
+    Fail after `seconds`; the message says that `description` was awaited.
+    """
     deadline = asyncio.get_running_loop().time() + seconds
     while not (found := await look()):
         assert asyncio.get_running_loop().time() < deadline, f"waited {seconds:.0f} s for {description}"
@@ -40,7 +43,11 @@ async def until(
 
 
 class System:
-    """The services of one namespace. `http` is a client of the resolver."""
+    """The services of one namespace as processes, and clients of them. `http` is a client of the resolver.
+
+    `feeds` is the file feeds.toml, `logs` the folder of the services' logs; `settings` are named as fields of
+    `Settings`.
+    """
 
     def __init__(
         self, namespace: Namespace, feeds: Path, logs: Path, producer: AIOKafkaProducer, **settings: object
@@ -58,12 +65,15 @@ class System:
     # Processes
 
     async def init(self) -> None:
-        """Create topics, buckets and indexes."""
+        """Create the namespace's topics, buckets and indexes with `imagectl init`. Fail if that fails."""
         code, output = await self.run("imagectl", "init")
         assert code == 0, output
 
     async def run(self, program: str, *arguments: str, **env: str) -> tuple[int, str]:
-        """Run `imagectl`, with `env` added to its environment; return its exit code and its output."""
+        """Run the program of `ops` with this name, such as imagectl, in the namespace, and wait for its end.
+
+        `env` is added to its environment. Return its exit code and all that it printed.
+        """
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", f"ops.{program}", *arguments,
             cwd=PROJECT, env={**os.environ, **self.env, "COLUMNS": "160", **env},
@@ -73,7 +83,10 @@ class System:
         return process.returncode or 0, output.decode()
 
     async def start(self, *names: str) -> None:
-        """Start services and wait until they are ready. `downloader-2` is a second downloader, at its own port."""
+        """Start services and wait until all are ready.
+
+        `downloader-2` is a second downloader, with a port of its own.
+        """
         for name in names:
             service = name.partition("-")[0]
             if name not in self._ports:
@@ -99,23 +112,23 @@ class System:
         return self._running[name].pid
 
     def url(self, name: str) -> str:
-        """Return the URL at which a service listens."""
+        """Return the root URL at which the service of this name listens, without a slash at its end."""
         return f"http://127.0.0.1:{self._ports[name]}"
 
     async def stop(self, name: str, number: int = signal.SIGTERM) -> int:
-        """Send a service a signal and wait for its end; return its exit code."""
+        """Send a service the signal `number` and wait for its end, 15 s at most; return its exit code."""
         process = self._running.pop(name)
         if process.returncode is None:
             process.send_signal(number)
         return await asyncio.wait_for(process.wait(), 15)
 
     async def close(self) -> None:
-        """Stop all services."""
+        """Stop all services that run, and close the client `http`."""
         await asyncio.gather(*(self.stop(name) for name in tuple(self._running)))
         await self.http.aclose()
 
     def log(self, name: str) -> str:
-        """Return the log of a service."""
+        """Return the text of the log of the service of this name."""
         return (self.logs / f"{name}.log").read_text()
 
     async def diagnostics(self) -> AsyncIterator[str]:
@@ -130,17 +143,17 @@ class System:
     # Topics
 
     async def publish_listings(self, *records: Record, feed: str = "sandbox") -> None:
-        """Publish `listing-seen` for the property records, as an ingest does."""
+        """Publish a `listing-seen` event for each property record, as an ingest does, and wait until Kafka has all."""
         for record in records:
             event = {"type": "listing-seen.v1", "data": {"feed": feed, "property": record}}
             await self.send("listing-seen", json.dumps(event).encode(), key=str(record.get("ListingKey")).encode())
 
     async def send(self, topic: str, value: bytes | None, key: bytes | None = None) -> None:
-        """Publish a record with any value."""
+        """Publish a record to a topic of the namespace, with any value, and wait until Kafka has stored it."""
         await self._producer.send_and_wait(f"{self.namespace.prefix}{topic}", value=value, key=key)
 
     async def records(self, topic: str) -> Sequence[ConsumerRecord]:
-        """Return all records of a topic."""
+        """Return all records of a topic of the namespace, from all its partitions."""
         consumer = AIOKafkaConsumer(
             f"{self.namespace.prefix}{topic}",
             bootstrap_servers=self.namespace.servers.kafka,
@@ -159,12 +172,12 @@ class System:
             await consumer.stop()
 
     async def events(self, topic: str, listing_key: str) -> list[dict[str, Any]]:
-        """Return the data of a listing's events on a topic."""
+        """Return the data of each event of a listing on a topic of the namespace."""
         events = [json.loads(record.value) for record in await self.records(topic) if record.value]
         return [event["data"] for event in events if event["data"].get("listing_key") == listing_key]
 
     async def wait_until_read(self) -> None:
-        """Wait until scheduler and janitor have read every published listing."""
+        """Wait until scheduler and janitor have read every published listing. Fail after 90 s."""
 
         async def is_read() -> bool:
             code, output = await self.run("imagectl", "status", "--json")
@@ -177,18 +190,24 @@ class System:
     # Records and answers
 
     async def listings(self) -> Sequence[Listing]:
-        """Return all recorded listings."""
+        """Return the recorded listings of the feed `sandbox`, up to 1,000."""
         async with mongo.connect(self.env["IMAGES_MONGO"], self.env["IMAGES_MONGO_DB"]) as database:
             return await mongo.MongoListings(database, Renderer("http://x")).page("sandbox", "", 1_000)
 
     async def images(self, key: str, **query: str) -> list[dict[str, Any]]:
-        """Return a listing's images as the resolver answers them; none if the listing is not displayed."""
+        """Return a listing's images as the resolver answers them; an empty list if the answer is 404.
+
+        `query` are the request's query parameters.
+        """
         answer = await self.http.get(f"/api/listings/{key}/images", params=query)
         assert answer.status_code in (200, 404), answer.text
         return list(answer.json().get("images", []))
 
     async def wait_until_downloaded(self, key: str, photos: int) -> list[dict[str, Any]]:
-        """Wait until a listing shows this number of photos, all with copies of their newest version; return them."""
+        """Wait until a listing shows `photos` photos, all with copies of their newest version; return them as answered.
+
+        Fail after 90 s, with the explanation of the listing and the system's status.
+        """
 
         async def all_downloaded() -> list[dict[str, Any]] | None:
             images = await self.images(key, context="search")
@@ -203,7 +222,7 @@ class System:
             raise
 
     async def wait_until_hidden(self, key: str) -> None:
-        """Wait until the resolver answers 404 for a listing."""
+        """Wait until the resolver answers 404 for a listing. Fail after 90 s."""
 
         async def is_hidden() -> bool:
             return (await self.http.get(f"/api/listings/{key}/images")).status_code == 404
@@ -211,7 +230,7 @@ class System:
         await until(is_hidden, f"{key} to be hidden")
 
     async def is_open(self, url: str) -> bool:
-        """Return True if a public URL answers 200."""
+        """Return True if a GET of the public URL is answered 200."""
         return (await self.http.get(url)).status_code == 200
 
 
@@ -219,7 +238,11 @@ class System:
 async def running(
     namespace: Namespace, feeds: str, folder: Path, *services: str, **settings: object
 ) -> AsyncIterator[System]:
-    """Run the named services, or all, for as long as the context lasts; `feeds` is the text of feeds.toml."""
+    """Run the named services, or all, in a namespace during the context; yield the system.
+
+    `feeds` is the text of feeds.toml. That file and the logs are in `folder`; `settings` are named as the fields of
+    `Settings`. A test that fails in the context gets the end of each log in its report.
+    """
     path = folder / "feeds.toml"
     path.write_text(feeds)
     async with AIOKafkaProducer(bootstrap_servers=namespace.servers.kafka) as producer:

@@ -15,7 +15,7 @@ _HOME = "\x1b[H"
 
 
 class Terminal:
-    """The terminal of a running command. `written` is all that the command has written."""
+    """The pseudo-terminal of a running command. `written` is all that was read of what the command has written."""
 
     def __init__(self, process: asyncio.subprocess.Process, keyboard: int) -> None:
         self._process = process
@@ -24,19 +24,19 @@ class Terminal:
 
     @property
     def screen(self) -> str:
-        """The text on the screen since it was last drawn from its top."""
+        """Return the text that was written since the screen was last drawn from its top."""
         return self.written.rpartition(_HOME)[2]
 
     def press(self, keys: bytes) -> None:
-        """Send keys to the command."""
+        """Send the bytes of keys to the command, as if they were pressed."""
         os.write(self._keyboard, keys)
 
     async def end(self, seconds: float) -> int:
-        """Wait for the command's end, at most so many seconds; return its exit code."""
+        """Wait for the command's end and return its exit code. Raise TimeoutError after `seconds`."""
         return await asyncio.wait_for(self._process.wait(), seconds)
 
     def read(self) -> None:
-        """Append what the command has written to `written`."""
+        """Append what the command has written since the last call to `written`. The event loop calls this."""
         try:
             self.written += os.read(self._keyboard, 65_536).decode(errors="replace")
         except OSError:  # the command has ended
@@ -45,7 +45,10 @@ class Terminal:
 
 @asynccontextmanager
 async def a_terminal(env: Mapping[str, str], module: str, *arguments: str) -> AsyncIterator[Terminal]:
-    """Run a module with arguments at a terminal of its own, and yield the terminal; kill the command at the end."""
+    """Run a Python module with arguments at a terminal of its own, 160 columns by 50 lines; yield the terminal.
+
+    `env` is added to the environment. The command is killed at the end of the context if it still runs.
+    """
     ours, theirs = os.openpty()
     termios.tcsetwinsize(theirs, (50, 160))
     own = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}

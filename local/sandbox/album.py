@@ -15,12 +15,12 @@ _FILES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 
 
 class NoPictures(ValueError):
-    """The folder does not exist, or holds no JPEG, PNG or WebP file."""
+    """Raised for a folder of pictures that does not exist, or holds no JPEG, PNG or WebP file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """Identifies the picture of a photo: the same shot and width give the same JPEG."""
+    """What a sandbox photo shows: the same shot, at the same width, always gives the same JPEG."""
 
     listing_key: str
     number: int
@@ -31,12 +31,15 @@ class Shot:
     """1 at first; each change of the photo adds 1."""
 
     def size(self, width: int) -> tuple[int, int]:
-        """Return the width and height in pixels of the photo, drawn `width` pixels wide."""
+        """Return the (width, height) in pixels of this shot drawn `width` pixels wide: mostly 3:2, every fourth 4:3."""
         return width, round(width * (0.75 if self.number % 4 == 3 else 2 / 3))
 
 
 def width_of(index: int) -> int:
-    """Return the width in pixels of a photo's largest size: mostly 1600 or 1920, for some 2560 or 3840."""
+    """Return the width in pixels of the largest size of the photo at `index` among all photos of the MLS.
+
+    It is mostly 1600 or 1920, for some photos 2560 or 3840.
+    """
     return 3840 if index % 80 == 40 else 2560 if index % 20 == 10 else 1920 if index % 4 == 0 else 1600
 
 
@@ -56,7 +59,7 @@ def pictures_in(folder: Path) -> list[Path]:
 
 
 def draw(shot: Shot, width: int) -> bytes:
-    """Return a photo as a JPEG of that width in pixels. The same shot and width give the same bytes.
+    """Draw a photo, and return it as a JPEG that is `width` pixels wide. The same shot and width give the same bytes.
 
     This takes 20 to 250 ms of CPU, the more the wider the photo is.
     """
@@ -83,9 +86,9 @@ def _plate(shot: Shot) -> str:
 
 
 class Album:
-    """Makes the JPEGs of photos in threads, and keeps them in the folder `cache`.
+    """Makes the JPEGs of photos, in `threads` threads, and keeps them in the folder `cache`.
 
-    The pictures are those of `files` in turn, or drawn if `files` is empty.
+    The pictures are those of `files` in turn, or drawn if `files` is empty. `made` is the number of JPEGs made so far.
     """
 
     def __init__(self, cache: Path, files: list[Path], threads: int) -> None:
@@ -95,7 +98,10 @@ class Album:
         self.made = 0
 
     async def jpeg(self, shot: Shot, width: int) -> bytes:
-        """Return a photo as a JPEG at most `width` pixels wide. Simultaneous calls for the same JPEG make it once."""
+        """Return a photo as a JPEG `width` pixels wide: the cached one, else made now.
+
+        Calls at the same time make it once. A JPEG of a file that is narrower than `width` keeps the file's width.
+        """
         path = self._cache / f"{shot.listing_key}-{shot.number}-v{shot.version}-{width}.jpg"
         if (cached := _read(path)) is not None:
             return cached
@@ -114,7 +120,7 @@ class Album:
         return made
 
     def _copied(self, shot: Shot, width: int) -> bytes | None:
-        """Return a JPEG of the file that the photo shows; None if there are no files, or the file cannot be read."""
+        """Return the JPEG of the file that this photo shows; None if there are no files, or the file cannot be read."""
         if not self._files:
             return None
         file = self._files[shot.index % len(self._files)]
@@ -124,7 +130,10 @@ class Album:
             return None
 
     def close(self) -> None:
-        """Cancel the queued JPEGs, and wait for those that are being made."""
+        """Cancel the JPEGs that wait to be made, and wait for those that threads are making.
+
+        The album cannot be used again.
+        """
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 

@@ -17,7 +17,7 @@ _SHADOW_SCALE = 4
 
 
 def tone(colour: Colour, factor: float) -> Colour:
-    """Return the colour made lighter (`factor` above 1) or darker (below 1)."""
+    """Return a colour that is `factor` times as light: lighter above 1, darker below 1."""
     red, green, blue = (min(255, max(0, round(channel * factor))) for channel in colour)
     return red, green, blue
 
@@ -50,7 +50,10 @@ class Canvas:
         return self.width / 2 + (x - self.camera_x) * scale, self.height * self.horizon + (self.eye - y) * scale
 
     def polygon(self, corners: Sequence[Point], colour: Colour, lower: Colour | None = None) -> None:
-        """Fill a flat shape. With `lower`, the colour changes to it from the top of the shape to its bottom."""
+        """Fill the flat shape between corners, given in order.
+
+        With `lower`, the colour changes to it from top to bottom.
+        """
         points = [self._pixel(corner) for corner in corners]
         if lower is None:
             self._pen.polygon(points, fill=colour)
@@ -94,7 +97,10 @@ class Canvas:
         self._pen.ellipse([left, top, right, bottom], fill=colour)
 
     def shade(self, shapes: Sequence[Sequence[Point]], strength: float, colour: Colour = _SHADOW) -> None:
-        """Lay blurred flat shapes over the picture: shadows, or light in a bright colour. `strength` is 0 to 1."""
+        """Lay blurred flat shapes over the picture: shadows, or light if `colour` is bright.
+
+        Each shape is a list of corners in order. `strength` is from 0, invisible, to 1, opaque.
+        """
         mask = Image.new("L", (self.width // _SHADOW_SCALE, self.height // _SHADOW_SCALE))
         pen = ImageDraw.Draw(mask)
         for shape in shapes:
@@ -105,6 +111,6 @@ class Canvas:
 
 
 def _gradient(upper: Colour, lower: Colour, size: tuple[int, int]) -> Image.Image:
-    """Return a picture of that size whose colour changes from its top to its bottom."""
+    """Return a picture of `size` (width, height) in pixels, whose colour changes from `upper` to `lower`, downwards."""
     column = Image.linear_gradient("L").resize((1, size[1]))  # colouring one column and widening it is fast
     return ImageOps.colorize(column, upper, lower).resize(size, Image.Resampling.NEAREST)

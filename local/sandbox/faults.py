@@ -11,7 +11,7 @@ _PAGE = b"<!doctype html><title>Sorry</title><h1>The service is not available</h
 
 
 class Fault(BaseModel):
-    """A kind of wrong answer, and the requests that get it."""
+    """A kind of wrong answer of the sandbox MLS, and which requests get it."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -35,7 +35,7 @@ class Fault(BaseModel):
     """The Retry-After header of the kind `status`: seconds or an HTTP date; None: no header."""
 
     def answer(self) -> web.Response | None:
-        """Return the wrong answer; None for the kinds `slow` and `truncated`, which are made from the right answer."""
+        """Return a new wrong answer; None for the kinds `slow` and `truncated`, which need the right answer."""
         if self.kind == "html":
             return web.Response(body=_PAGE, content_type="text/html")
         if self.kind == "empty":
@@ -47,7 +47,7 @@ class Fault(BaseModel):
 
 
 class Faults:
-    """The active faults. If several match a request, the one that was added first applies."""
+    """The active faults of one sandbox MLS. If several match a request, the one that was added first applies."""
 
     def __init__(self) -> None:
         self._active: list[Fault] = []
@@ -58,13 +58,13 @@ class Faults:
         self._cleared = asyncio.Event()
 
     def add(self, fault: Fault) -> None:
-        """Apply a fault from the next request on."""
+        """Make a fault active: from the next request on, requests get it."""
         self._active.append(fault)
         if fault.count is not None:
             self._remaining[id(fault)] = fault.count
 
     def clear(self) -> None:
-        """Remove all faults, and end the delays under way."""
+        """Remove all faults, and end the delays under way, so that delayed requests are answered at once."""
         self._active.clear()
         self._owed.clear()
         self._remaining.clear()
@@ -72,9 +72,9 @@ class Faults:
         self._cleared = asyncio.Event()
 
     async def apply(self, on: str, listing: str | None = None) -> Fault | None:
-        """Return the fault that a request gets, after waiting for its delay; None if the request gets no fault.
+        """Choose the fault that a request gets, wait for its delay, and return it; return None at once if it gets none.
 
-        `on` is "images" or "odata", `listing` the ListingKey of an image.
+        `on` is "images" for a request for a picture, else "odata"; `listing` is the ListingKey of the picture.
         """
         for fault in self._active:
             if fault.on == on and fault.listing in {None, listing} and self._is_due(fault):
@@ -84,7 +84,7 @@ class Faults:
         return None
 
     def _is_due(self, fault: Fault) -> bool:
-        """Return True if this request gets the fault, by its share and count. Counts the request."""
+        """Count a request that matches the fault; return True if the request gets it, by its share and count."""
         name = id(fault)
         owed = self._owed.get(name, 0.0) + fault.share
         self._owed[name] = owed - 1 if owed >= 1 else owed
@@ -96,7 +96,10 @@ class Faults:
 
 
 async def cut(request: web.Request, body: bytes, content_type: str) -> web.StreamResponse:
-    """Answer with the Content-Length of the whole body, send half of it, and close the connection."""
+    """Answer a request with a body that ends half-way: announce the length of all, send half, and close the connection.
+
+    Return the answer, for the handler to return.
+    """
     response = web.StreamResponse(headers={"Content-Type": content_type, "Content-Length": str(len(body))})
     response.force_close()
     await response.prepare(request)

@@ -22,14 +22,16 @@ def drawn_size(width: int, height: int) -> tuple[int, int]:
 
 
 def encode(image: Image.Image, width: int, height: int, plate: str) -> bytes:
-    """Return a drawing as a JPEG of that size in pixels, with grain and a caption plate with the text `plate`."""
+    """Return a drawing as a JPEG of `width` by `height` pixels, with grain, and the text `plate` as its caption."""
     image = image.filter(ImageFilter.SMOOTH).resize((width, height), Image.Resampling.BILINEAR)
     _caption(image, plate)
     return _jpeg(ImageChops.add(image, _grain_sheet(width, height), 1, -128))
 
 
 def copied(source: Path, width: int, plate: str, *, mirrored: bool) -> bytes:
-    """Return the picture of a file as a JPEG at most `width` pixels wide, with a caption plate with the text `plate`.
+    """Return the picture in the file `source` as a JPEG at most `width` pixels wide, with `plate` as its caption.
+
+    With `mirrored`, left and right are swapped, so that a changed photo looks changed.
 
     Raises:
         ValueError: the file is not a picture that can be read.
@@ -49,7 +51,10 @@ def copied(source: Path, width: int, plate: str, *, mirrored: bool) -> bytes:
 
 
 def _caption(image: Image.Image, text: str) -> None:
-    """Draw a text on a dark plate at the lower left of the picture. Do nothing if it is narrower than 400 pixels."""
+    """Draw a text on a dark plate at the lower left of the picture.
+
+    Do nothing if the picture is narrower than 400 pixels.
+    """
     if image.width < _MIN_PLATE_WIDTH:
         return
     size = max(11, max(image.size) // 72)
@@ -63,7 +68,7 @@ def _caption(image: Image.Image, text: str) -> None:
 
 @lru_cache(maxsize=1)
 def _grain() -> Image.Image:
-    """Return a tile of grain around the grey value 128. It is always the same; Pillow's own noise cannot be seeded."""
+    """Return a tile of film grain around the grey value 128: always the same one, for Pillow's noise has no seed."""
     noise = random.Random(3).randbytes(512 * 512)
     tile = Image.frombytes("L", (512, 512), noise).filter(ImageFilter.GaussianBlur(0.55))
     tile = tile.point([max(0, min(255, round(128 + (value - 128) * 0.19))) for value in range(256)])

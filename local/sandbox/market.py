@@ -58,18 +58,24 @@ class SandboxPhoto:
     """The MediaModificationTimestamp."""
 
     def width_in(self, size: Size) -> int:
-        """Return the photo's width in pixels in a size."""
+        """Return the photo's width in pixels in this size: the size's, unless the photo itself is narrower."""
         return min(self.width, size.width or self.width)
 
     @property
     def cache_buster(self) -> str:
-        """Return the part of the URL that names the photo's version, so that no cache answers with an older one."""
+        """Return the digits of the photo's timestamp.
+
+        They are in its URLs, so that no cache answers with an older version.
+        """
         return "".join(char for char in self.modified_at if char.isdigit())
 
 
 @dataclass(slots=True)
 class SandboxListing:
-    """A listing with its photos in order. `facts` are the RESO fields that never change."""
+    """A listing of the sandbox MLS with its photos in order. All but `key`, `facts` and `first_status` may change.
+
+    `facts` are its other RESO fields; `first_status` is the StandardStatus at the start.
+    """
 
     key: str
     facts: Record
@@ -84,7 +90,11 @@ class SandboxListing:
         self.first_status = self.status
 
     def photo(self, position_or_id: int | str) -> SandboxPhoto:
-        """Return a photo by its position, from 0, or by its MediaObjectID. Raise KeyError if there is none."""
+        """Return a photo of the listing by its position, from 0, or by its MediaObjectID.
+
+        Raises:
+            KeyError: there is no such photo; the message says how many there are.
+        """
         for position, photo in enumerate(self.photos):
             if position_or_id in (position, photo.object_id):
                 return photo
@@ -93,7 +103,7 @@ class SandboxListing:
 
 @dataclass(frozen=True, slots=True)
 class Requested:
-    """The photo and size that an image URL names."""
+    """The listing, photo and size that an image URL names."""
 
     listing: SandboxListing
     photo: SandboxPhoto
@@ -101,13 +111,14 @@ class Requested:
 
 
 class BadSignature(ValueError):
-    """The signature of an image URL is wrong, or its key has expired."""
+    """Raised if the signature of an image URL is wrong, or its key has expired."""
 
 
 class Market:
-    """All listings of the MLS, and the clock of its timestamps.
+    """All listings of the sandbox MLS, in memory, by ListingKey, and the clock of its timestamps.
 
-    Pictures are at most `widest` pixels wide. `root` is the beginning of all image URLs, without a slash at its end.
+    There are `listings` of them with `photos` photos each, at most `widest` pixels wide. `root` is the beginning of all
+    image URLs, without a slash at its end; the server sets it.
     """
 
     def __init__(self, listings: int, photos: int, *, widest: int = 3840) -> None:
@@ -128,7 +139,11 @@ class Market:
         return _text(self._last)
 
     def listing(self, key: str) -> SandboxListing:
-        """Return a listing by its ListingKey. Raise KeyError with a message if there is none."""
+        """Return the listing with this ListingKey.
+
+        Raises:
+            KeyError: there is none; the message names a ListingKey that exists.
+        """
         if key not in self.listings:
             raise KeyError(f"there is no listing {key}; the first is {next(iter(self.listings), 'none')}")
         return self.listings[key]
@@ -136,10 +151,10 @@ class Market:
     # Each method below that returns a Record changes a listing and its timestamps, and returns its new record.
 
     def change_photo(self, key: str, photo: int | str = 0, *, media_only: bool = False) -> Record:
-        """Replace the picture of a photo, which changes its MediaModificationTimestamp and its URLs too.
+        """Give a photo another picture, and so another MediaModificationTimestamp and other URLs.
 
-        With `media_only`, the listing's MediaChangeTimestamp changes and its ModificationTimestamp stays, as it may at
-        AMPRE.
+        Return the listing's new record. `photo` is a position, from 0, or a MediaObjectID. With `media_only`, the
+        listing's MediaChangeTimestamp changes and its ModificationTimestamp stays, as it may at AMPRE.
         """
 
         def change(listing: SandboxListing) -> None:
@@ -151,9 +166,10 @@ class Market:
         return self._changed(key, change, record=not media_only)
 
     def reorder(self, key: str, order: list[int] | None = None) -> Record:
-        """Reorder the photos: `order` lists the present positions, from 0, in the new order.
+        """Put a listing's photos in another order, and return its new record.
 
-        None puts the last photo first. Raises ValueError if `order` does not name each position once.
+        `order` lists the present positions, from 0, in the new order; None puts the last photo first. Raises ValueError
+        if `order` does not name each position once.
         """
 
         def change(listing: SandboxListing) -> None:
@@ -166,7 +182,10 @@ class Market:
         return self._changed(key, change)
 
     def rename(self, key: str, caption: str, photo: int | str = 0) -> Record:
-        """Change the caption of a photo. Its picture and its own timestamp stay."""
+        """Change the caption of a photo, by its position or MediaObjectID, and return the listing's new record.
+
+        The photo's picture and its own timestamp stay.
+        """
 
         def change(listing: SandboxListing) -> None:
             listing.photo(photo).caption = caption
@@ -174,7 +193,11 @@ class Market:
         return self._changed(key, change)
 
     def withdraw_photo(self, key: str, photo: int | str = -1) -> Record:
-        """Remove a photo from its listing, the last one by default. Its URLs answer 404 from then on."""
+        """Remove a photo from its listing, and return the listing's new record.
+
+        The photo's URLs answer 404 from then on. `photo` is its position, from 0, or its MediaObjectID; -1 is the last
+        one.
+        """
 
         def change(listing: SandboxListing) -> None:
             listing.photos.remove(listing.photo(len(listing.photos) - 1 if photo == -1 else photo))
@@ -182,11 +205,11 @@ class Market:
         return self._changed(key, change)
 
     def withdraw(self, key: str, status: str = "Expired") -> Record:
-        """Take a listing off the market by changing its status."""
+        """Take a listing off the market by giving it the StandardStatus `status`. Return its new record."""
         return self._changed(key, lambda listing: setattr(listing, "status", status), media=False)
 
     def reactivate(self, key: str) -> Record:
-        """Give a listing its first status again, and undo its opt-out."""
+        """Give a listing the StandardStatus that it had at first, and undo its opt-out. Return its new record."""
 
         def change(listing: SandboxListing) -> None:
             listing.status, listing.is_opted_out = listing.first_status, False
@@ -194,19 +217,22 @@ class Market:
         return self._changed(key, change, media=False)
 
     def opt_out(self, key: str) -> Record:
-        """Opt a listing out of display on the internet."""
+        """Record that the owner does not want the listing shown on the internet. Return its new record."""
         return self._changed(key, lambda listing: setattr(listing, "is_opted_out", True), media=False)
 
     def touch(self, key: str) -> Record:
-        """Change only the ModificationTimestamp of a listing, as a new price would."""
+        """Change nothing of a listing but its ModificationTimestamp, as a new price would. Return its new record."""
         return self._changed(key, lambda _: None, media=False)
 
     def re_sign(self, *, expire: bool = False) -> None:
-        """Sign all image URLs with a new key; no timestamp changes. With `expire`, the old URLs answer 403."""
+        """Sign the URLs of all images with a new key, so that they change; no timestamp does.
+
+        The old URLs still open, unless `expire` is True: then they answer 403.
+        """
         self._keys = [*([] if expire else self._keys), f"sandbox-{self.now()}".encode()]
 
     def forget(self, key: str) -> None:
-        """Delete a listing. Its record and its pictures answer 404 from then on."""
+        """Delete a listing. Requests for its record and its pictures are answered 404 from then on."""
         del self.listings[self.listing(key).key]
 
     def _changed(
@@ -223,11 +249,11 @@ class Market:
         return [self.property(listing) for listing in self.listings.values()]
 
     def property(self, listing: SandboxListing) -> Record:
-        """Return the RESO Property record of a listing, with Media."""
+        """Return the listing's present RESO Property record, with its Media rows."""
         return self.bare(listing) | {"Media": self.media(listing)}
 
     def bare(self, listing: SandboxListing) -> Record:
-        """Return the RESO Property record of a listing, without Media."""
+        """Return the listing's present RESO Property record, without Media rows."""
         return {
             **listing.facts,
             "StandardStatus": listing.status,
@@ -239,7 +265,7 @@ class Market:
         }
 
     def media(self, listing: SandboxListing) -> list[Record]:
-        """Return the RESO Media rows of a listing: a row for each size of each photo."""
+        """Return the RESO Media rows of a listing: a row for each size of each photo, in the photos' order."""
         placed = enumerate(listing.photos)
         return [self._row(listing, photo, order, size) for order, photo in placed for size in SIZES]
 
@@ -267,7 +293,10 @@ class Market:
         }
 
     def url(self, listing: SandboxListing, photo: SandboxPhoto, size: Size) -> str:
-        """Return the URL of a photo in a size. Its path holds signature, size and cache buster, as at AMPRE."""
+        """Return the URL of a photo in a size, signed with the newest key.
+
+        Signature, size and version are in its path.
+        """
         source = _base64(f"{listing.key}/{photo.object_id}/{size.suffix}".encode())
         width = photo.width_in(size)
         mark = "" if size.suffix == "nw" else "/wm:.5:so:0:50:.4"
@@ -275,7 +304,7 @@ class Market:
         return f"{self.root}/{_signature(self._keys[-1], signed)}/{signed}"
 
     def requested(self, path: str) -> Requested:
-        """Return the photo that the path of an image URL names.
+        """Return the listing, photo and size that the path of an image URL names.
 
         Raises:
             BadSignature: the URL was not signed here, or its key has expired.

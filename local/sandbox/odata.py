@@ -20,7 +20,7 @@ _TOKEN = re.compile(
 
 
 class BadQuery(ValueError):
-    """A query option is invalid or not supported. `status` is the HTTP status of the answer, 400 or 501."""
+    """Raised for a query option that is invalid or not supported. `status` is the answer's HTTP status, 400 or 501."""
 
     def __init__(self, detail: str, status: int = 400) -> None:
         super().__init__(detail)
@@ -28,7 +28,7 @@ class BadQuery(ValueError):
 
 
 def parse_filter(text: str) -> Test:
-    """Return a function that returns True for the records that match a `$filter`.
+    """Return a function that gets a record, and returns True if the record matches the `$filter` in `text`.
 
     Comparisons, `in`, `and`, `or`, `not` and parentheses are supported.
 
@@ -153,9 +153,9 @@ def _holds(compare: Callable[..., bool], field: object, value: object) -> bool:
 
 
 def page(records: Sequence[Record], options: Mapping[str, str]) -> tuple[list[Record], int | None]:
-    """Return the records of one page, and the `$skip` of the next page, None if there is none.
+    """Return one page of the records as a query asks for it, and the `$skip` of the next page, None after the last.
 
-    `options` are the query options by name, such as `$top`.
+    `options` are the query's options by name, such as `$top`; `$select` is not applied.
 
     Raises:
         BadQuery: an option is invalid.
@@ -193,6 +193,6 @@ def _whole(options: Mapping[str, str], name: str, default: int, most: int) -> in
 
 
 def selected(record: Record, select: str) -> Record:
-    """Return the fields of a record that `$select` names, all fields if it is empty."""
+    """Return a record with only the fields that the `$select` in `select` names, with all fields if it is empty."""
     names = {name.strip() for name in select.split(",")}
     return {name: value for name, value in record.items() if not select or name in names}

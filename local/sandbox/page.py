@@ -39,7 +39,10 @@ _CHANGES = (
 
 
 def index(listings: Iterable[SandboxListing], image_requests: int) -> str:
-    """Return the page as HTML. `image_requests` is the number of requests for pictures so far."""
+    """Return the sandbox's page for people as HTML: all listings, links, and buttons that change listings.
+
+    `image_requests` is the number of requests for pictures so far.
+    """
     listings = list(listings)
     photos = sum(len(listing.photos) for listing in listings)
     cards = "\n".join(_card(listing) for listing in listings)

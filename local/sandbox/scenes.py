@@ -26,14 +26,17 @@ _ROUND = frozenset({"leaf", "light", "mirror"})
 
 
 def colours_of(listing_key: str, version: int) -> Mapping[str, Colour]:
-    """Return the colours of a listing's home by name. Each version of a photo has other colours."""
+    """Return the colours of a listing's home by name: the names in the scenes' parts, and "wall" and "sky".
+
+    Each version of a photo has other colours; the same key and version always have the same.
+    """
     rng = random.Random(f"{listing_key} {version}")
     return {**_FIXED, **{name: rng.choice(colours) for name, colours in _CHOICES.items()}}
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One view of a home: its caption, and its parts from the farthest to the nearest."""
+    """One view of a home, inside or outside: its caption, and its parts from the farthest to the nearest."""
 
     caption: str
     parts: Sequence[Part]
@@ -42,7 +45,10 @@ class Scene:
     """True if a house is drawn behind the parts."""
 
     def draw(self, canvas: Canvas, colours: Mapping[str, Colour]) -> None:
-        """Draw the view on an empty canvas. `canvas.rng` decides if it is mirrored, and a house's number of storeys."""
+        """Draw the view on an empty canvas. `colours` has the colour of each part by name.
+
+        `canvas.rng` decides whether the parts are mirrored, and how many storeys a house has.
+        """
         parts = [*(_house(canvas.rng.choice((1, 2))) if self.has_house else ()), *self.parts]
         is_mirrored = canvas.rng.random() < 0.5
         if self.is_inside:
@@ -114,7 +120,7 @@ def _draw_ground(canvas: Canvas, colours: Mapping[str, Colour]) -> None:
 
 
 def _house(storeys: int) -> list[Part]:
-    """Return the parts of a house: its walls, its flat roof and the windows of each storey."""
+    """Return the parts of a house with one or more storeys: its walls, its flat roof and the windows of each storey."""
     top = 0.3 + storeys * 2.6
     parts: list[Part] = [
         ("brick", (-4.4, 0, 10), (4.4, top, 15)),

@@ -27,9 +27,10 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True, slots=True)
 class ImageRequest:
-    """An answered request for a picture. `listing_key`, `photo` and `size` are empty if no photo was found by the URL.
+    """A request for a picture that the sandbox answered, with the status of its answer and the headers of the request.
 
-    `at` is in seconds of the monotonic clock.
+    `at` is in seconds of the monotonic clock. `listing_key`, `photo` (its MediaObjectID) and `size` (its name) are
+    empty if the URL led to no photo.
     """
 
     at: float
@@ -41,7 +42,7 @@ class ImageRequest:
 
 
 class Sandbox:
-    """A small RESO-like MLS on loopback: `async with Sandbox(listings=3, photos=2) as mls: …`.
+    """A small RESO-like MLS on loopback, that serves during `async with Sandbox(listings=3, photos=2) as mls: …`.
 
     Each listing has `photos` photos, drawn, or read from `folder`. No picture is wider than `widest` pixels: small ones
     make tests fast. The port is any free one if `port` is 0. `tokens` are the bearer tokens that the Web API ("odata")
@@ -89,17 +90,17 @@ class Sandbox:
 
     @property
     def web_api(self) -> str:
-        """Return the root of the RESO Web API, for `reso_url` in feeds.toml."""
+        """Return the root URL of the sandbox's RESO Web API, for `reso_url` in feeds.toml."""
         return f"{self.url}/odata"
 
     @property
     def host(self) -> str:
-        """Return host and port, for `image_hosts` in feeds.toml."""
+        """Return the sandbox's host and port, as in 127.0.0.1:8070, for `image_hosts` in feeds.toml."""
         return self.url.removeprefix("http://")
 
     @property
     def image_requests(self) -> int:
-        """Return the number of requests for pictures of all listings."""
+        """Return how many requests for pictures arrived since the start or the last `reset`, whatever the answers."""
         return self.begun.total()
 
     async def __aenter__(self) -> Self:
@@ -120,9 +121,10 @@ class Sandbox:
             self._temporary.cleanup()
 
     def feeds_toml(self, *, feed: str = "sandbox", **overrides: object) -> str:
-        """Return a feeds.toml with one feed for this running MLS, with high rates and short retries.
+        """Return the text of a feeds.toml with one feed for this running MLS, with high rates and short retries.
 
-        `overrides` are settings of the feed. Sweeps read the Web API only with `reso_url=mls.web_api`.
+        `overrides` are settings of the feed that are added or win over these. Sweeps read the Web API only with
+        `reso_url=mls.web_api`.
         """
         rules: dict[str, object] = {
             "image_hosts": [self.host],
@@ -139,27 +141,33 @@ class Sandbox:
         return "\n".join([f"[feeds.{json.dumps(feed)}]", *lines, ""])
 
     def misbehave(self, **fault: object) -> None:
-        """Inject a fault from the next request on. The arguments are the fields of `Fault`: kind="html", count=3."""
+        """Add a fault, which requests get from the next one on.
+
+        The arguments are the fields of `Fault`: kind="html", count=3.
+        """
         self.faults.add(Fault.model_validate(fault))
 
     def behave(self) -> None:
-        """Remove all faults, and allow `$expand=Media` again."""
+        """Remove all faults of this MLS, and let its Web API answer `$expand=Media` again."""
         self.faults.clear()
         self.can_expand = True
 
     def allow_expand(self, allowed: bool, status: Literal[400, 501] = 400) -> None:
-        """Allow `$expand=Media`, or refuse it with a status; OData allows both 400 and 501."""
+        """Let the Web API answer `$expand=Media`, or refuse it with `status`; OData allows both 400 and 501."""
         self.can_expand, self._expand_refusal = allowed, status
 
     def reset(self) -> None:
-        """Remove all counts and faults, and allow `$expand=Media`. The listings stay: timestamps never go back."""
+        """Set all counts of requests to 0, remove all faults, and allow `$expand=Media`.
+
+        The listings stay as they are now.
+        """
         self.behave()
         self.requests.clear()
         self.image_log.clear()
         self.begun.clear()
 
     async def draw_ahead(self) -> None:
-        """Make the largest JPEG of every photo, one at a time, so that later requests find it on disk."""
+        """Make the largest JPEG of every photo, one after another, so that later requests find it in the cache."""
         for listing in [*self.market.listings.values()]:
             for photo in [*listing.photos]:
                 await self._album.jpeg(photo.shot, photo.width)
@@ -334,7 +342,7 @@ class Sandbox:
 
 
 def _is_held(request: web.Request, response: web.Response) -> bool:
-    """Return True if the client has this version already. An ETag outweighs a date (RFC 9110, 13.2.2)."""
+    """Return True if the client has the version in `response` already. An ETag outweighs a date (RFC 9110, 13.2.2)."""
     if request.if_none_match is not None:
         etag = response.etag
         return any(tag.value in {"*", etag.value if etag else None} for tag in request.if_none_match)
@@ -347,7 +355,7 @@ def _odata_error(status: int, message: str) -> web.Response:
 
 
 async def _json(request: web.Request) -> dict[str, object]:
-    """Return the JSON arguments of a change. Raise a 415 or 400 for other bodies.
+    """Return the arguments of a change: the JSON object in a request's body. Raise a 415 or 400 for any other body.
 
     Only `application/json` is accepted, because a form on another site cannot send it.
     """

@@ -13,9 +13,9 @@ PORTS: dict[str, tuple[str, ...]] = {"mongod": mongod.PORTS, "s3": s3.PORTS, "ka
 def programs(
     names: Iterable[str], home: Path, ports: Mapping[str, int], access_key: str, secret_key: str
 ) -> list[Program]:
-    """Return the programs of the servers of these names, with their data in `home`/data.
+    """Return the programs of the servers in `names`, in the order of `PORTS`, with their data in `home`/data.
 
-    `ports` has a port for each name in `PORTS`; the keys are those of the S3 server's only user.
+    None is started. `ports` has a port for each name in `PORTS`; the keys are those of the S3 server's only user.
 
     Raises:
         LocalError: the program of a server is not installed.

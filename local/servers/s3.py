@@ -26,7 +26,9 @@ OPTIONS = (
 
 
 def program(data: Path, ports: Mapping[str, int], access_key: str, secret_key: str) -> Program:
-    """Return the program that runs the server with its files in the folder `data`. Its only user has these keys.
+    """Return the program that runs the S3 server with its files in the folder `data`. It is not started.
+
+    `ports` has a port for each name in `PORTS`; the keys are those of the server's only user.
 
     Raises:
         LocalError: SeaweedFS is not installed.
@@ -43,17 +45,20 @@ def program(data: Path, ports: Mapping[str, int], access_key: str, secret_key: s
 
 
 def endpoint(port: int) -> str:
-    """Return the URL that clients connect to."""
+    """Return the URL by which clients connect to the stack's S3 server on this port."""
     return f"http://127.0.0.1:{port}"
 
 
 def _answers(port: int, master_port: int) -> bool:
-    """Return True if the server accepts objects. Also asks its master: the gateway answers before a volume is ready."""
+    """Return True if the S3 server accepts objects.
+
+    Its master is asked too: the gateway answers before a volume is ready.
+    """
     return http_status(port, "/healthz") == 200 and http_status(master_port, "/dir/assign") == 200
 
 
 def _weed() -> str:
-    """Return the path of `weed`: in the installed wheel, else on the PATH."""
+    """Return the path of `weed`: in the installed wheel, else on the PATH. Raises LocalError if it is in neither."""
     if found := shutil.which("weed", path=sysconfig.get_path("scripts")) or shutil.which("weed"):
         return found
     raise LocalError(

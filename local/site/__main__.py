@@ -11,7 +11,7 @@ _PAGE = Path(__file__).with_name("gallery.html")
 
 
 def main() -> None:
-    """Serve the site until interrupted."""
+    """Serve the example site with the command line's options until interrupted."""
     options = _arguments()
     app = web.Application()
     app.add_routes([web.get("/", _Gallery(options.resolver, options.feed, options.listings))])
@@ -19,7 +19,11 @@ def main() -> None:
 
 
 class _Gallery:
-    """Serves the only page. The page contains the listings; its script gets their pictures from the resolver."""
+    """The handler of the site's only page.
+
+    The page holds the listings; its script asks the resolver for their pictures. `resolver` is the resolver's address;
+    `listings` is a JSON file, read again at each request.
+    """
 
     def __init__(self, resolver: str, feed: str, listings: Path) -> None:
         self._source = {"resolver": resolver, "feed": feed}

@@ -27,7 +27,10 @@ _MAX_SETTLING = timedelta(days=3)
 
 
 class Invariants:
-    """Checks the invariants, and holds the observations that the checks need."""
+    """Checks that the invariants hold in a world, and keeps the observations that the checks need. Each check asserts.
+
+    `garbage` counts the unreadable records that were published, by topic; `has_forced` is True once an operator forced.
+    """
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -43,7 +46,10 @@ class Invariants:
     # What visitors see, checked when they see it
 
     def check_answers(self, bodies: Sequence[bytes]) -> None:
-        """Check the answers for a listing: no URL of the MLS, no photo that may not be shown, and URLs that open."""
+        """Check answers for a listing: no URL of the MLS, no photo that may not be shown, and URLs that open.
+
+        `bodies` are the answers' JSON.
+        """
         for body in bodies:
             assert SIGNATURE.encode() not in body, "4: the MLS's URL in an answer"
             for image in orjson.loads(body)["images"]:
@@ -52,7 +58,10 @@ class Invariants:
                 self._check_opens(image["id"], urls)
 
     def check_photo(self, image_id: str, shown: Copy | Absent | None) -> None:
-        """Check the answer for a photo: `shown` is its copy, its absence, or None if the photo is unknown."""
+        """Check the answer for a photo: `shown` is its copy, its absence, or None if the photo is unknown.
+
+        It must not be a photo that may not be shown, and the URLs of its variants must open.
+        """
         if shown is not None:
             self._check_is_shown(image_id)
         if isinstance(shown, Copy):
@@ -70,7 +79,7 @@ class Invariants:
     # After every step
 
     def check(self) -> None:
-        """Check all that must hold at any time."""
+        """Check all that must hold at any time. To be called after each step."""
         world = self._world
         assert not world.bugs, f"8: {world.bugs[0]!r}"
         assert not world.listings.violations, f"3: {world.listings.violations[0]}"
@@ -100,9 +109,9 @@ class Invariants:
                 assert photo.status is Status.DOWNLOADED or listing.photo_due_at(photo) or is_leaving, "1: forgotten"
 
     def _check_nothing_is_forgotten(self) -> None:
-        """Check that no photo waits for the end of its lease, unless something was lost or stopped.
+        """Check that no released photo waits for the end of its lease, unless something was lost or stopped meanwhile.
 
-        Without a disturbance, whoever gets a released photo settles it or defers it.
+        Without such a disturbance, whoever gets a released photo settles it or defers it.
         """
         world = self._world
         if world.disturbances != self._disturbances:
@@ -156,7 +165,10 @@ class Invariants:
         self._check_replay_changes_nothing()
 
     def _settle(self) -> None:
-        """Let the processes work until nothing is left to do."""
+        """Let the processes work until nothing is left to do, and check the invariants at each round.
+
+        Fail after three days.
+        """
         began = self._world.clock()
         for _ in range(_MAX_ROUNDS):
             assert self._world.clock() - began < _MAX_SETTLING, f"1: still not at rest: {self._due_times()}"
@@ -168,7 +180,7 @@ class Invariants:
         raise AssertionError(f"1: still not at rest: {self._due_times()}")
 
     def _wait_until_due(self) -> bool:
-        """Let time pass until the next attempt or removal is due; return False if none is."""
+        """Let time pass until the next attempt or removal is due; return False, at once, if none is."""
         now, due_times = self._world.clock(), self._due_times()
         if not due_times:
             return False
@@ -187,7 +199,7 @@ class Invariants:
         return times
 
     def _can_succeed(self, listing: Listing, photo: Photo) -> bool:
-        """Return False for a given up photo that cannot be decoded: it fails again every day."""
+        """Return False for a given up photo that cannot be decoded, because each attempt fails again; else True."""
         is_given_up = photo.failure and retry.is_given_up(photo.failure, photo.attempts, FEEDS[listing.feed])
         return not is_given_up or self._world.mls.is_good((listing.feed, listing.key), photo.object_id)
 
@@ -209,7 +221,10 @@ class Invariants:
                 assert photo.failure is not None, f"1: {photo}"
 
     def _check_removals(self) -> None:
-        """Check that only objects in use are stored, and that all others have evidence and an event."""
+        """Check that only objects in use are stored, and that each other one ever recorded has evidence and an event.
+
+        Objects that a stopped process stored, and that nobody recorded, may be left.
+        """
         world = self._world
         used = {
             key

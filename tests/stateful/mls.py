@@ -22,7 +22,7 @@ ORIGIN_SECONDS = 0.2
 
 
 class Retake(Enum):
-    """The bytes that a retaken photo gets."""
+    """The bytes that a retaken photo gets: new ones, its first ones, or some that cannot be decoded."""
 
     NEW = auto()
     AS_AT_FIRST = auto()
@@ -39,7 +39,7 @@ class Shot:
 
 @dataclass
 class Shown:
-    """A listing at the MLS, with its photos in order."""
+    """A listing as the MLS has it, with its photos in order."""
 
     status: str = "Active"
     opted_out: bool = False
@@ -55,13 +55,17 @@ class Shown:
 
     @property
     def is_displayed(self) -> bool:
-        """True if the public may see the listing."""
+        """Return True if the public may see the listing: it is active and its owner has not opted out."""
         return self.status == "Active" and not self.opted_out
 
 
 @dataclass
 class Origin:
-    """How a feed's origin answers now, and which requests it got."""
+    """How one feed's origin answers now, and which requests it got.
+
+    `slow` is how many seconds an answer takes, 0 for the usual time. `requests` are their times. From `silent_from` to
+    `silent_until` no request is allowed; `broke_silence` has the times of those that were sent all the same.
+    """
 
     failure: Failure | None = None
     redirects: bool = False
@@ -75,7 +79,7 @@ class Origin:
 
 
 class Mls:
-    """The listings of all feeds, and their origins."""
+    """The listings of all feeds at the MLS, in memory, and the origins of their photos."""
 
     def __init__(self, ids: list[ListingId], clock: Callable[[], datetime]) -> None:
         self._clock = clock
@@ -88,7 +92,7 @@ class Mls:
     # What happens at the MLS
 
     def show(self, listing_id: ListingId, photo: str) -> None:
-        """Add the photo to the listing, or withdraw it if it is there."""
+        """Add a photo to the listing, or withdraw the photo if the listing has it already."""
         listing = self.listings[listing_id]
         if listing.photos.pop(photo, None) is None:
             listing.photos[photo] = shot = self._shot()
@@ -96,7 +100,7 @@ class Mls:
         self._media_changed(listing)
 
     def retake(self, listing_id: ListingId, photo: str, now: Retake) -> None:
-        """Give a photo other bytes, if the listing has it."""
+        """Give a photo the bytes that `now` says. Do nothing if the listing does not have the photo."""
         listing = self.listings[listing_id]
         if photo in listing.photos:
             shot = self._shot()
@@ -108,19 +112,23 @@ class Mls:
             self._media_changed(listing)
 
     def reorder(self, listing_id: ListingId) -> None:
-        """Reverse the order of the listing's photos."""
+        """Reverse the order of a listing's photos."""
         listing = self.listings[listing_id]
         listing.photos = dict(reversed(listing.photos.items()))
         self._media_changed(listing)
 
     def status(self, listing_id: ListingId, status: str, *, opted_out: bool) -> None:
-        """Set the listing's status, and whether its owner opted out."""
+        """Set the listing's StandardStatus, and whether its owner opted out of display on the internet."""
         listing = self.listings[listing_id]
         listing.status, listing.opted_out = status, opted_out
         listing.modified_at = self._time()
 
     def write_record(self, listing_id: ListingId, *, with_media: bool = True, signs_urls: bool = True) -> None:
-        """Write the property record that an ingest reads now, with or without newly signed URLs."""
+        """Append the property record that an ingest would read now to the listing's `records`.
+
+        Without `with_media`, it has no Media. With `signs_urls`, all its URLs are signed anew, and differ from earlier
+        ones.
+        """
         listing = self.listings[listing_id]
         listing.signed += signs_urls
         record: dict[str, Any] = {
@@ -157,16 +165,19 @@ class Mls:
     # What the origin answers
 
     def bytes_of(self, listing_id: ListingId, photo: str) -> bytes | None:
-        """Return the photo's bytes as they are now; None if the listing has it no more."""
+        """Return the photo's bytes at the MLS as they are now; None if the listing does not have the photo any more."""
         shot = self.listings[listing_id].photos.get(photo)
         return b"%s/%s/%d" % ("/".join(listing_id).encode(), photo.encode(), shot.picture) if shot else None
 
     def is_good(self, listing_id: ListingId, photo: str) -> bool:
-        """Return True if the photo's bytes can be decoded."""
+        """Return True if the photo's present bytes can be decoded.
+
+        Raises KeyError if the listing does not have the photo.
+        """
         return self.listings[listing_id].photos[photo].picture != 0
 
     async def get(self, feed: str, url: str) -> bytes | Failure:
-        """Answer a request for a photo, as the origin is when the answer is due."""
+        """Answer a request for a photo with its bytes or a failure, by the origin's state when the answer is due."""
         origin = self.origins[feed]
         origin.requests.append(now())
         if origin.silent_from < now() < origin.silent_until:
@@ -187,7 +198,7 @@ class Mls:
 
 
 class OriginFetcher:
-    """Fetches photos from the origins, in place of HTTP."""
+    """Fetches photos from the origins of an `Mls` in memory, in place of the downloader's HTTP client."""
 
     def __init__(self, mls: Mls) -> None:
         self._mls = mls
@@ -200,7 +211,10 @@ class OriginFetcher:
         validators: Validators | None,
         permit: Permit,
     ) -> Answer:
-        """Fetch a photo, conditionally if there are validators. Answers as the real fetcher does."""
+        """Fetch a photo into the folder `into`, conditionally if there are validators; answer as the real fetcher does.
+
+        `permit` is asked before the request, and may refuse it; its failure is returned then.
+        """
         if refused := await permit.wait_for_request() or await permit.confirm_request():
             return refused
         try:

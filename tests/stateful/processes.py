@@ -19,11 +19,11 @@ _CURRENT: ContextVar["Process[Any] | None"] = ContextVar("process", default=None
 
 
 class Died(BaseException):
-    """The process is dead: its calls have no effect."""
+    """Raised in a dead process at its calls of stores and broker, so that they have no effect."""
 
 
 class Trouble(Enum):
-    """What happens to a process at one of its steps."""
+    """What may happen to a process at one of its calls of a store or the broker."""
 
     DEATH = auto()
     OUTAGE = auto()
@@ -33,7 +33,10 @@ class Trouble(Enum):
 
 
 class Process(Generic[Service]):
-    """A running service. Its successor may have the same name."""
+    """A running service in memory, by its name.
+
+    The process that takes its place when it dies may have the same name.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -46,15 +49,15 @@ class Process(Generic[Service]):
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def trouble_after(self, steps: int, kind: Trouble) -> None:
-        """Plan a trouble after `steps` more steps."""
+        """Plan a trouble for this process: it happens after `steps` more steps. It replaces a planned one."""
         self._trouble = steps, kind
 
     def heal(self) -> None:
-        """Cancel the planned trouble."""
+        """Cancel the trouble that is planned for this process, if any. It does not bring a dead process back."""
         self._trouble = None
 
     def start(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        """Start a task of this process; it is cancelled when the process is killed."""
+        """Start a task of this process for `work`, and return it. The task is cancelled when the process is killed."""
         token = _CURRENT.set(self)
         try:
             return asyncio.get_running_loop().create_task(work)
@@ -62,14 +65,17 @@ class Process(Generic[Service]):
             _CURRENT.reset(token)
 
     def kill(self) -> None:
-        """Kill the process at once: its tasks are cancelled, and its calls have no effect from here on."""
+        """Kill the process at once: its tasks are cancelled, and its calls have no effect from then on."""
         self.is_dead = True
         self.stops += 1
         for task in self._tasks:
             task.cancel()
 
     async def step(self, outage: Callable[[str], Exception]) -> None:
-        """Pass a step, at which a planned trouble may happen. Raises Died, or `outage` in an outage."""
+        """Take a step of this process, which takes 1 ms and at which a planned trouble may happen.
+
+        Raises Died if the process is dead, or dies at this step, and `outage("away")` in an outage.
+        """
         self._raise_if_dead()
         await asyncio.sleep(STEP_SECONDS)
         self._raise_if_dead()
@@ -96,7 +102,7 @@ class Process(Generic[Service]):
             raise Died
 
     def adopt(self, task: "asyncio.Task[Any]") -> None:
-        """Add a task to this process: it is cancelled when the process is killed."""
+        """Make a task one of this process's, so that it is cancelled when the process is killed."""
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -107,7 +113,7 @@ def current() -> Process[Any] | None:
 
 
 def new_task(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> "asyncio.Task[Any]":
-    """Create a task for a loop, and add it to the process whose code runs now, if any."""
+    """Create a task on the event loop for `work`, as a task of the process whose code runs now, if any does."""
     task = asyncio.Task(work, loop=loop, **options)
     if process := _CURRENT.get():
         process.adopt(task)
@@ -115,7 +121,7 @@ def new_task(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> "asy
 
 
 class Door:
-    """A process's access to a store, with a step before and after each call."""
+    """A process's access to a store, with a step of the process before and after each call."""
 
     def __init__(self, process: Process[Any], store: object) -> None:
         self._process = process
@@ -134,10 +140,10 @@ class Door:
 
 
 class ListingsDoor(Door):
-    """A process's access to listings, with a step before each listing of a bulk write: some may stay unwritten."""
+    """A process's access to the listings. A bulk write has a step before each listing: some may stay unwritten."""
 
     async def write(self, listings: Iterable[Any]) -> set[Any]:
-        """Write the listings one by one; return the refused ones."""
+        """Write the listings one by one; return the ids of those refused because somebody else wrote them."""
         refused: set[Any] = set()
         for listing in listings:
             await self._process.step(StoreUnavailable)
@@ -147,7 +153,7 @@ class ListingsDoor(Door):
 
 
 class BrokerDoor(Broker):
-    """A process's producer, with a step before each record: some may be published, others not."""
+    """A process's access to the topics, with a step before each record: some may be published, others not."""
 
     def __init__(self, process: Process[Any], topics: Topics) -> None:
         super().__init__("")
@@ -155,12 +161,15 @@ class BrokerDoor(Broker):
         self._topics = topics
 
     async def publish(self, records: Iterable[Outgoing]) -> None:
-        """Publish the records one by one."""
+        """Append the records to their topics, one by one.
+
+        Raises BrokerUnavailable in an outage, Died if the process dies.
+        """
         for record in records:
             await self._process.step(BrokerUnavailable)
             self._topics.append(record.topic, record.key, record.value)
         await self._process.step(BrokerUnavailable)
 
     async def ping(self) -> None:
-        """Pass a step, as a call to the broker does."""
+        """Take a step of the process, as any call of the broker does. Raises BrokerUnavailable or Died."""
         await self._process.step(BrokerUnavailable)

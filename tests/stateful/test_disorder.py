@@ -117,7 +117,7 @@ class Disorder(RuleBasedStateMachine):
 
     @rule(listing_id=listings, age=st.integers(0, 3))
     def it_is_announced(self, listing_id: ListingId, age: int) -> None:
-        """A record that the MLS wrote now or earlier is announced, for the first time or again."""
+        """Announce a record that the MLS wrote now, or `age` records earlier, for the first time or again."""
         if records := self.world.mls.listings[listing_id].records[-1 - age :]:
             self.world.announce(listing_id, records[0])
 
@@ -135,7 +135,7 @@ class Disorder(RuleBasedStateMachine):
 
     @rule(listing_id=listings, photo=photos, stage=st.integers(16, 24))
     def a_photo_returns_to_a_version_that_is_being_removed(self, listing_id: ListingId, photo: str, stage: int) -> None:
-        """Its first version is superseded, and comes back while a janitor stalls at a step of its removal."""
+        """Supersede a photo's first version, and bring it back while a janitor stalls at a step of its removal."""
         self.a_photo_is_retaken(listing_id, photo, Retake.NEW, is_announced=True)
         self.all_work(3, 5.0)
         self.world.elapse(SUPERSEDED_FOR.total_seconds())
@@ -199,7 +199,7 @@ class Disorder(RuleBasedStateMachine):
 
     @rule(seconds=durations, waits_a_day=st.booleans())
     def an_operator_repairs(self, seconds: float, waits_a_day: bool) -> None:
-        """An operator audits and repairs while the services go on; after a day, unrecorded objects are orphans."""
+        """Let an operator audit and repair beside the services; after a day, unrecorded objects count as orphans."""
         self.world.elapse(90_000.0 if waits_a_day else 0.0)
         self.world.repair()
         self.world.elapse(seconds)
@@ -231,7 +231,7 @@ class Disorder(RuleBasedStateMachine):
 
     @rule(number=numbers)
     def a_scheduler_releases_twice(self, number: int) -> None:
-        """A photo is not released twice in a row."""
+        """Check that a scheduler does not release a photo twice in a row. Do nothing while processes work."""
         if not any(process.service.running for process in self.world.processes.values()):
             released = []
             for _ in range(2):

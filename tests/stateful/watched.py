@@ -18,7 +18,10 @@ _VERIFIED_WITHIN = timedelta(seconds=1)
 
 
 class WatchedListings(MemoryListings):
-    """Compares each change of a listing, and remembers since when a photo may not be shown."""
+    """Listings in memory that check each change as it is written, and know since when a photo may not be shown.
+
+    `violations` has a text for each forbidden change.
+    """
 
     def __init__(self, renderer: Renderer, clock: Clock, objects: "WatchedObjects") -> None:
         super().__init__(renderer)
@@ -31,7 +34,7 @@ class WatchedListings(MemoryListings):
         """By object key: the listing and the image whose copy was recorded with it."""
 
     async def write(self, listings: Iterable[Listing]) -> Collection[ListingId]:
-        """Write the listings one by one, and compare each with what was recorded before."""
+        """Write the listings one by one, check each against the recorded one, and return the ids of refused ones."""
         refused: set[ListingId] = set()
         for listing in listings:
             before = await self.get(listing.feed, listing.key)
@@ -73,7 +76,7 @@ class WatchedListings(MemoryListings):
 
     @property
     def documents(self) -> dict[ListingId, dict[str, object]]:
-        """All listings by id, as they are stored."""
+        """Return all recorded listings by id, as the documents in which they are stored."""
         return dict(self._documents)
 
 
@@ -86,7 +89,7 @@ def _version(copy: Copy) -> tuple[bool, datetime]:
 
 
 class WatchedObjects(MemoryObjects):
-    """Remembers all objects that were ever stored, who stored them, and what stalled processes deleted."""
+    """Buckets in memory that know every object ever stored, who stored it, and what stalled processes deleted."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
@@ -95,18 +98,24 @@ class WatchedObjects(MemoryObjects):
         self.last_stored_by: dict[str, Process[Any]] = {}
 
     async def delete(self, bucket: Bucket, keys: Collection[str]) -> Collection[str]:
-        """Delete, and remember the objects that a process deleted after a stall: another may have overtaken it."""
+        """Delete the objects, and remember those that a process deleted after a stall: another may have overtaken it.
+
+        Return the keys that could not be deleted.
+        """
         if (process := current()) and process.stops:
             self._deleted_late |= dict.fromkeys(keys, (self._clock(), process))
         return await super().delete(bucket, keys)
 
     def is_left_to_audit(self, key: str) -> bool:
-        """Return True if a stalled process deleted the object and has not verified since whether a copy was lost."""
+        """Return True if a stalled process deleted the object and has not checked since whether a copy lost it.
+
+        Such a loss may stay until an audit finds it.
+        """
         at, process = self._deleted_late.get(key, (None, None))
         return process is not None and at is not None and (process.stops > 1 or self._clock() - at < _VERIFIED_WITHIN)
 
     def has(self, keys: Collection[str]) -> bool:
-        """Return True if all of the objects are stored."""
+        """Return True if all objects with these keys are stored, in whichever bucket."""
         return all(any(key in contents for contents in self.contents.values()) for key in keys)
 
     def of(self, process: Process[Any]) -> "_Storing":
@@ -114,7 +123,7 @@ class WatchedObjects(MemoryObjects):
         return _Storing(self, process)
 
     async def put(self, bucket: Bucket, key: str, source: Path, content_type: str) -> None:
-        """Store an object, and remember its key."""
+        """Store an object, and remember its key as one that was ever stored in the bucket."""
         await super().put(bucket, key, source, content_type)
         self.ever[bucket].add(key)
 

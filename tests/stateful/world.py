@@ -92,7 +92,7 @@ _WORKERS = {"scheduler": 2, "janitor": 2, "downloader": 2, "resolver": 1}
 
 
 class _Encoders:
-    """Encodes at once: a variant's bytes are those of its source and its name."""
+    """Encodes at once, in this process: a variant's bytes are those of its source and its name."""
 
     async def encode(
         self, source: Path, into: Path, specs: Sequence[VariantSpec], max_pixels: int, *, urgent: bool
@@ -109,14 +109,17 @@ class _Encoders:
 
 
 class HandlesRecords(Protocol):
-    """A function that handles batches of records."""
+    """A function of a service that handles batches of records."""
 
     async def __call__(self, records: Sequence[Record]) -> None: ...
 
 
 @dataclass
 class Service:
-    """What a process does: `handle` takes the records that it reads, `round` is one round of its loop."""
+    """What a process does: `handle` takes the records that it reads, `round` is one round of its loop.
+
+    `cache` and `demand` are set for the resolver. `running` has the tasks that run now, by a name.
+    """
 
     handle: HandlesRecords
     round: Callable[[], Awaitable[object]] | None = None
@@ -125,7 +128,7 @@ class Service:
     running: dict[str, "asyncio.Task[None]"] = field(default_factory=dict)
 
     def front(self) -> tuple[AnswerCache, DemandQueue]:
-        """Return the cache and the demand queue, which the resolver alone has."""
+        """Return the resolver's cache and its queue of demand. Fail for any other service."""
         assert self.cache is not None
         assert self.demand is not None
         return self.cache, self.demand
@@ -136,7 +139,10 @@ async def _reads_nothing(records: Sequence[Record]) -> None:
 
 
 class World:
-    """The MLS, the servers and the processes."""
+    """The MLS, the servers and the processes of all services, in memory, on one simulated clock.
+
+    `bugs` are the exceptions that no service should raise.
+    """
 
     def __init__(self) -> None:
         self.loop = SimulatedTime()
@@ -163,15 +169,15 @@ class World:
                 self.boot(f"{name}-{number}", f"{name}-{number}")
 
     def clock(self) -> datetime:
-        """Return the time of all processes and servers, to the millisecond."""
+        """Return the simulated time, to the millisecond: the only clock of all processes and servers."""
         return to_millisecond(START + timedelta(seconds=self.loop.time()))
 
     def elapse(self, seconds: float) -> None:
-        """Let `seconds` pass, while all running tasks go on."""
+        """Let `seconds` of simulated time pass, while all tasks that run go on."""
         self.loop.run_until_complete(asyncio.sleep(seconds))
 
     def close(self) -> None:
-        """Kill all processes and close the loop."""
+        """Kill all processes and close the event loop. The world cannot be used afterwards."""
         for process in (*self.processes.values(), self.operator):
             process.kill()
         self.elapse(1)
@@ -180,7 +186,7 @@ class World:
     # Processes
 
     def boot(self, place: str, name: str) -> None:
-        """Start a process at the place (such as `downloader-0`), under the given name."""
+        """Start a process at the place (such as `downloader-0`), which chooses its service, under the name `name`."""
         process = Process[Service](name)
         self.processes[place] = process
         self.loop.run_until_complete(self._boot(place.split("-", maxsplit=1)[0], process))
@@ -195,7 +201,10 @@ class World:
         process.service = build(process)
 
     def kill(self, place: str, *, same_name: bool) -> None:
-        """Kill the process at the place and start its successor. Records that it was handling are delivered again."""
+        """Kill the process at the place and start its successor there, with the same name or a new one.
+
+        Records that the process was handling are delivered again.
+        """
         old = self.processes[place]
         old.kill()
         self._stops_before += old.stops
@@ -271,14 +280,17 @@ class World:
     # What processes do
 
     def read(self, place: str, topic: str, limit: int) -> None:
-        """Let the process at the place read and handle the next records of a topic, beside earlier batches."""
+        """Let the process at the place start to handle the next records of a topic, `limit` at most.
+
+        It handles them beside earlier batches. Do nothing if no record is unread.
+        """
         subscription = self.subscriptions[place.split("-", maxsplit=1)[0], topic]
         if records := subscription.take(limit):
             process = self.processes[place]
             self._begin(process, self._handle(process, subscription, records), f"{topic} {next(self._numbers)}")
 
     async def _handle(self, process: Process[Service], subscription: Subscription, records: Sequence[Record]) -> None:
-        """Handle a batch as the consumer does: retry during an outage, deliver it again if the process dies."""
+        """Handle a batch as the consumer does: try again during an outage, deliver it again if the process dies."""
         wait = 0.2
         try:
             while True:
@@ -292,7 +304,10 @@ class World:
             raise
 
     def round(self, place: str) -> None:
-        """Let the process at the place run a round of its loop, unless the last round still runs."""
+        """Let the process at the place start a round of its loop.
+
+        Do nothing if it has no loop, or a round still runs.
+        """
         process = self.processes[place]
         if process.service.round and "round" not in process.service.running:
             self._begin(process, self._round(process.service.round), "round")
@@ -304,7 +319,7 @@ class World:
             await asyncio.sleep(0.4)
 
     def repair(self) -> None:
-        """Let an operator run an audit with repair, unless one still runs."""
+        """Let an operator start an audit that repairs what it finds. Do nothing if an earlier one still runs."""
         if not self.operator.service.running:
             self._begin(self.operator, self._round(self._repair), "repair")
 
@@ -315,7 +330,10 @@ class World:
         await auditing.run(walk, auditing.Repair(listings, objects, self.clock))
 
     def request(self, work: Callable[[Service], Coroutine[Any, Any, None]]) -> None:
-        """Let the resolver handle a request, which may fail."""
+        """Let the resolver start to handle a visitor's request: `work` gets the resolver's service.
+
+        The request may fail.
+        """
         process = self.processes["resolver-0"]
         self._begin(process, self._round(partial(work, process.service)), f"request {next(self._numbers)}")
 
@@ -338,7 +356,7 @@ class World:
             self.bugs.append(error)
 
     def announce(self, listing_id: ListingId, record: Mapping[str, Any]) -> None:
-        """Publish a property record of a listing, as an ingest does."""
+        """Publish a property record of a listing as a `listing-seen` event, as an ingest does."""
         feed, listing_key = listing_id
         event = {"type": "listing-seen.v1", "data": {"feed": feed, "property": record}}
         self.topics.append(topics.LISTING_SEEN, listing_key.encode(), orjson.dumps(event))
@@ -346,14 +364,17 @@ class World:
     # All processes together
 
     def alive(self) -> Iterator[tuple[str, Process[Service]]]:
-        """Yield each place with its process. A dead process gets its successor first."""
+        """Yield each place with its process, which is alive: a dead process gets its successor first."""
         for place, process in list(self.processes.items()):
             if process.is_dead:
                 self.kill(place, same_name=True)
             yield place, self.processes[place]
 
     def work(self, *, with_second: bool = True) -> None:
-        """Let all processes read all records and run a round; or only the first process of each service."""
+        """Let each process start to handle all its unread records, and start a round of its loop.
+
+        Without `with_second`, only the first process of each service does so.
+        """
         for place, _ in self.alive():
             if not with_second and not place.endswith("0"):
                 continue
@@ -364,13 +385,13 @@ class World:
 
     @property
     def is_busy(self) -> bool:
-        """True if a task runs or a record is unread."""
+        """Return True if a task of any process runs, or a record is unread."""
         return any(subscription.lag for subscription in self.subscriptions.values()) or any(
             process.service.running for process in (*self.processes.values(), self.operator)
         )
 
     @property
     def disturbances(self) -> int:
-        """How many records were lost, and how often processes were stopped. It grows with each disturbance."""
+        """Return how many records were lost, plus how often processes were stopped. It grows with each disturbance."""
         lost = sum(len(subscription.lost) for subscription in self.subscriptions.values())
         return self._stops_before + sum(process.stops for process in (*self.processes.values(), self.operator)) + lost
