@@ -98,7 +98,7 @@ class DailyAudit:
 
 
 def _cursor(audit: Audit) -> AuditCursor | None:
-    """Return where an audit's next step begins; None before the first step and after the last."""
+    """Return where the next step of a stored audit begins; None before the first step and after the last."""
     if audit.feed is None and audit.bucket is None:
         return None
     return AuditCursor(audit.feed, Bucket(audit.bucket) if audit.bucket else None, audit.after)

@@ -46,7 +46,7 @@ class FeedReader:
         self._timestamp_fields: tuple[str, ...] = ()
 
     async def aclose(self) -> None:
-        """Close all connections to the MLS."""
+        """Close all connections to the MLS; the reader must not be used afterwards."""
         await self._client.aclose()
 
     async def timestamp_fields(self) -> tuple[str, ...]:
@@ -76,7 +76,7 @@ class FeedReader:
     async def changes(self, field: str, since: datetime) -> AsyncIterator[Changes]:
         """Yield, page by page, every property record whose timestamp `field` is not before `since`, oldest first.
 
-        The records have their photos.
+        `field` is one of `timestamp_fields`. The records have their photos.
         """
         options, last, read = _since(field, since), None, _RECORD_PAGE_SIZE
         while read >= _RECORD_PAGE_SIZE:

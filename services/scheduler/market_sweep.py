@@ -101,7 +101,10 @@ class MarketSweep:
         return sweep, Comparison(on_market=on_market, changed=changed, missing=missing, displayed=recorded)
 
     async def _missing_from(self, on_market: set[str]) -> tuple[list[str], int]:
-        """Return the ListingKeys of displayed listings that are not on the market, and how many are displayed."""
+        """Return the ListingKeys of the feed's displayed listings that are not in `on_market`.
+
+        Also return, as the second value, how many listings of the feed are displayed.
+        """
         missing, displayed, last = list[str](), 0, ""
         while keys := await self._listings.displayed_keys(self._feed.name, last, _BATCH_SIZE):
             missing += [key for key in keys if key not in on_market]

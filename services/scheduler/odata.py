@@ -40,7 +40,7 @@ _MAX_LINKS = 100
 
 
 class MlsFailure(StrEnum):
-    """Why an MLS gave no usable answer."""
+    """The reasons why an MLS gave no usable answer; their values are labels of metrics."""
 
     BAD_QUERY = "bad-query"
     REFUSED = "refused"
@@ -118,7 +118,7 @@ class MlsClient:
         self._agent = f"listing-images/{version('listing-images')}"
 
     async def aclose(self) -> None:
-        """Close all connections to the MLS."""
+        """Close all connections to the MLS; the client must not be used afterwards."""
         await self._transport.aclose()
 
     async def page(self, resource: str, options: Mapping[str, str]) -> ODataPage:

@@ -75,8 +75,8 @@ class Releaser:
     async def tick(self) -> int:
         """Release due photos of each feed, up to the capacity of its release window; return how many were released.
 
-        If this scheduler does not hold the lease, clear the gauge of photos in flight and return 0. Raises
-        StoreUnavailable and BrokerUnavailable.
+        Each release is recorded in MongoDB and published as `image-outdated`. If this scheduler does not hold the
+        lease, clear the gauge of photos in flight and return 0. Raises StoreUnavailable and BrokerUnavailable.
         """
         if not await self._lease.is_held():
             self._in_flight.clear()  # the scheduler that holds the lease shows this metric

@@ -37,6 +37,6 @@ class SweepRecord:
         return replace(sweep, revision=sweep.revision + 1)
 
     async def check_lease(self) -> None:
-        """Return if this scheduler holds its lease, else raise Superseded. Raises StoreUnavailable."""
+        """Raise Superseded if this scheduler does not hold its lease; else return. Raises StoreUnavailable."""
         if not await self._lease.is_held():
             raise Superseded
