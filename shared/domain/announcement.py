@@ -19,12 +19,15 @@ _MAX_CACHED_LENGTH = 100
 
 
 class InvalidPropertyRecord(ValueError):
-    """A property record that cannot be understood at all. It becomes a dead letter, with this message as the reason."""
+    """A property record cannot be understood at all.
+
+    The record becomes a dead letter, with this message as the reason.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnouncedPhoto:
-    """A photo as the MLS announced it, in the largest size that the feed's rules allow."""
+    """A photo as a property record announces it, in the largest size that the feed's rules allow."""
 
     object_id: str
     media_key: str
@@ -74,7 +77,7 @@ class _Row(NamedTuple):
 def read(
     feed: Feed, record: Mapping[str, object], position: Position | None = None, event_id: str = ""
 ) -> Announcement:
-    """Read a property record as the MLS gave it, by the feed's rules.
+    """Read a property record as the MLS gave it, by the feed's rules; return its announcement.
 
     `position` is the place of the record's event on the topic, and `event_id` that event's id; None and empty if no
     event brought the record. Raises InvalidPropertyRecord if the ListingKey is missing, a timestamp of the listing
@@ -106,8 +109,9 @@ def read(
 def read_version(record: Mapping[str, object], position: Position | None = None) -> Version | None:
     """Return the version of a property record without reading its photos.
 
-    Return None if `read` must tell the version: the listing has no media timestamp of its own, so that the photos'
-    timestamps count, or `Media` is not a list. Raises InvalidPropertyRecord if a timestamp cannot be read.
+    `position` is the place of the record's event on the topic; None if no event brought the record. Return None if only
+    `read` can tell the version: the listing has no media timestamp of its own, so that the photos' timestamps count, or
+    `Media` is not a list. Raises InvalidPropertyRecord if a timestamp cannot be read.
     """
     modified_at, media_changed_at = _timestamp(record, "ModificationTimestamp"), _own_media_timestamp(record)
     if media_changed_at is None or not isinstance(record.get("Media"), (list, type(None))):
@@ -125,9 +129,9 @@ def listing_key(record: Mapping[str, object]) -> str:
 
 
 def _hidden_by(feed: Feed, record: Mapping[str, object]) -> tuple[RemovalReason | None, bool]:
-    """Return two values: why the listing may not be shown, and True if its copies may be kept while it is hidden.
+    """Return why the listing may not be shown, and True if its copies may be kept while it is hidden.
 
-    The first is None if the listing may be shown.
+    The first value is None if the listing may be shown.
     """
     if _is_explicit_false(record.get("InternetEntireListingDisplayYN")):
         return RemovalReason.OPT_OUT, False
@@ -142,7 +146,8 @@ def _hidden_by(feed: Feed, record: Mapping[str, object]) -> tuple[RemovalReason 
 def _rows(feed: Feed, media: object) -> tuple[list[_Row] | None, tuple[SetAside, ...]]:
     """Return the rows of `Media` that can be understood, and the other rows, set aside with the reason.
 
-    The first value is None if the record has no `Media`. Raises InvalidPropertyRecord if `Media` is not a list.
+    The first value is None if the record has no `Media` (`media` is None). Raises InvalidPropertyRecord if `Media` is
+    not a list.
     """
     if media is None:
         return None, ()
@@ -198,7 +203,7 @@ def _refusal(feed: Feed, raw: Mapping[str, object]) -> str | None:
 
 
 def _photos(rows: Sequence[_Row]) -> tuple[tuple[AnnouncedPhoto, ...], tuple[SetAside, ...]]:
-    """Return the first `MAX_PHOTOS` photos of the rows in the MLS's order, and the photos that are set aside.
+    """Return the first `MAX_PHOTOS` photos of the rows, in the MLS's order, and those that are set aside.
 
     A photo is set aside if the feed's rules forbid all its rows, or if it comes after the first `MAX_PHOTOS`.
     """
@@ -292,7 +297,10 @@ def _is_explicit_false(value: object) -> bool:
 
 
 def _plain(text: str) -> str:
-    """Return the text in lower case, without spaces: MLSs write "Active Under Contract" and "ActiveUnderContract"."""
+    """Return the text in lower case and without spaces.
+
+    MLSs write "Active Under Contract" and "ActiveUnderContract".
+    """
     return _plain_word(text) if len(text) <= _MAX_CACHED_LENGTH else "".join(text.split()).casefold()
 
 
@@ -303,5 +311,8 @@ def _plain_word(text: str) -> str:
 
 @cache
 def _plain_set(names: tuple[str, ...]) -> frozenset[str]:
-    """Return names of a list in `feeds.toml` in lower case, without spaces. Cached: each row is compared with them."""
+    """Return a list of names from `feeds.toml` in lower case and without spaces.
+
+    Cached, because each row is compared with it.
+    """
     return frozenset(map(_plain, names))

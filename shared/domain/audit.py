@@ -26,7 +26,7 @@ class Drift(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """An object as storage lists it; the size is in bytes."""
+    """An object as a bucket lists it; `size` is in bytes."""
 
     key: str
     size: int
@@ -35,7 +35,11 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """An object about which record and storage disagree. `image_id` is None for an orphan: it belongs to no image."""
+    """An object about which a listing's record and storage disagree.
+
+    `is_original` is True in the bucket of originals, False in the public bucket. `image_id` is None for an orphan,
+    which belongs to no image.
+    """
 
     drift: Drift
     key: str
@@ -50,8 +54,8 @@ def find_drift(
 ) -> list[Finding]:  # fmt: skip
     """Compare a listing's record with its stored objects; return a finding for each object about which they disagree.
 
-    `public` and `originals` are all objects in the two buckets whose keys have the listing's prefix. Only sizes are
-    compared, not hashes.
+    `public` and `originals` are all objects in the public bucket and in the bucket of originals whose keys have the
+    listing's prefix. Only sizes are compared, not hashes.
     """
     findings: list[Finding] = []
     for is_original, stored in ((False, public), (True, originals)):
@@ -70,7 +74,7 @@ def find_drift(
 
 
 def unreferenced_keys(listing: Listing, keys: Iterable[str]) -> set[str]:
-    """Return the given keys that no copy and no discard of the listing names.
+    """Return those of the given keys, all of one listing's objects, that no copy and no discard of the listing names.
 
     Keys of photos in flight are left out: a download may have stored their objects and not been recorded yet.
     """
@@ -85,14 +89,18 @@ def unreferenced_keys(listing: Listing, keys: Iterable[str]) -> set[str]:
 
 
 def is_orphan(stored: StoredObject, now: datetime) -> bool:
-    """Return True if an object that no record names is an orphan: stored more than `ORPHAN_AFTER` ago."""
+    """Return True if a stored object is an orphan, provided that no record names it: stored more than a day ago.
+
+    The time is `ORPHAN_AFTER`.
+    """
     return stored.stored_at < now - ORPHAN_AFTER
 
 
 def is_sampled(photo: Photo, share: float, salt: str) -> bool:
-    """Return True if an audit with this salt reads the photo's original, to compare its hash.
+    """Return True if the photo is in an audit's sample: its original is then read, and its hash compared.
 
-    An audit reads the share `share` (0 to 1) of all originals. Each salt selects another sample.
+    `share` (0 to 1) is the share of all photos that are in the sample. `salt` is a text of this audit: each salt
+    selects another sample.
     """
     chance = int.from_bytes(hashlib.sha256(f"{salt}|{photo.id}".encode()).digest()[:8]) / 2**64
     return chance < share

@@ -56,12 +56,15 @@ class Feed:
 
     @property
     def keep_after_inactive(self) -> timedelta:
-        """How long the copies of a listing that is off the market stay, hidden, before they are removed."""
+        """How long the copies of a listing of this feed are kept after it went off the market, before they are removed.
+
+        The listing is hidden meanwhile.
+        """
         return timedelta(hours=self.keep_after_inactive_hours)
 
 
 class FeedsInvalid(ValueError):
-    """feeds.toml cannot be used. Each line of `errors` names a fault and how to mend it."""
+    """The text of `feeds.toml` cannot be used. Each line of `errors` names a fault and how to mend it."""
 
     def __init__(self, errors: list[str]) -> None:
         super().__init__("\n".join(errors))
@@ -91,7 +94,10 @@ _RANGES: Mapping[str, tuple[float, float]] = {
 
 
 def parse_feeds(text: str) -> dict[str, Feed]:
-    """Parse the text of `feeds.toml`; return the feeds by name. Raises FeedsInvalid with all errors at once."""
+    """Parse the text of `feeds.toml`; return the feeds by name, in the order of the text.
+
+    Raises FeedsInvalid with all errors at once.
+    """
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -6,7 +6,10 @@ from datetime import UTC, datetime
 
 @dataclass(frozen=True, slots=True, order=True)
 class Position:
-    """An event's place on its topic: the broker's time, the partition, the offset. Positions sort from old to new."""
+    """The place of an event on its topic: the broker's time, the partition, the offset.
+
+    Positions sort from old to new.
+    """
 
     at: datetime
     partition: int = 0
@@ -15,7 +18,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """How new an announcement of a listing is. A field is None if the announcement lacks it."""
+    """How new an announcement of a listing is. Each field is None if the announcement lacks it."""
 
     modified_at: datetime | None
     """The MLS's timestamp of the listing."""
@@ -26,7 +29,7 @@ class Version:
 
 
 def is_newer(after: datetime | None, before: datetime | None) -> bool:
-    """Return True if `after` is later than `before`.
+    """Return True if the time `after` is later than the time `before`.
 
     Any time is newer than None. None is never newer: if `after` is None, return False.
     """
@@ -36,8 +39,9 @@ def is_newer(after: datetime | None, before: datetime | None) -> bool:
 def is_stale(announced: Version, recorded: Version) -> bool:
     """Return True if the announced version is older than the recorded one, or comes from the same event.
 
-    The announced version is older if neither of its two timestamps is newer and at least one is older. If none is newer
-    or older, the version with the later position is newer; without both positions, return False.
+    The announced version is older if neither of its two timestamps is newer than the recorded one and at least one is
+    older. If none is newer or older, the version with the later position is newer; without both positions, return
+    False.
     """
     pairs = (
         (announced.modified_at, recorded.modified_at),
@@ -60,12 +64,12 @@ def newest(*times: datetime | None) -> datetime | None:
 
 
 def to_millisecond(time: datetime) -> datetime:
-    """Return the time cut to whole milliseconds, as MongoDB stores it."""
+    """Return the time cut to whole milliseconds, as MongoDB stores times."""
     return time.replace(microsecond=time.microsecond // 1000 * 1000)
 
 
 def parse_timestamp(value: object) -> datetime | None:
-    """Read a RESO timestamp; return it in UTC, or None if the value is None. A timestamp without a zone is in UTC.
+    """Parse a RESO timestamp; return it in UTC, or None if `value` is None. A timestamp without a zone is in UTC.
 
     Raises ValueError if the value is anything else than an ISO 8601 string within the years 1 to 9999.
     """

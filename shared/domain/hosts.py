@@ -24,13 +24,16 @@ class _Pattern:
     ports: tuple[int, ...]
 
     def allows(self, host: str, port: int) -> bool:
-        """Return True if this entry allows the canonical host and the port."""
+        """Return True if this entry allows requests to the canonical host and the port."""
         is_named = host.endswith("." + self.host) if self.covers_subdomains else host == self.host
         return is_named and port in self.ports
 
 
 def is_allowed_host(host: str, port: int, patterns: Iterable[str]) -> bool:
-    """Return True if one of the `image_hosts` patterns allows the port of this host, however the host is spelled."""
+    """Return True if one of the `image_hosts` patterns allows the port of this host, however the host is spelled.
+
+    Return False if `host` is no valid host. A pattern that is not valid allows nothing.
+    """
     canonical = canonical_host(host)
     parsed = (_parse(pattern) for pattern in patterns)
     return canonical is not None and any(
@@ -39,13 +42,16 @@ def is_allowed_host(host: str, port: int, patterns: Iterable[str]) -> bool:
 
 
 def pattern_error(pattern: str) -> str | None:
-    """Return what is wrong with an entry of `image_hosts`, as words after its quoted text; None if it is valid."""
+    """Return what is wrong with an entry of `image_hosts`, as words that follow the quoted entry.
+
+    Return None if the entry is valid.
+    """
     parsed = _parse(pattern)
     return parsed if isinstance(parsed, str) else None
 
 
 def canonical_host(host: str) -> str | None:
-    """Return the spelling in which hosts are compared and connected to; None if the text is no valid host.
+    """Return the host in the spelling in which hosts are compared and connected to; None if the text is no valid host.
 
     Names are returned in lower case, as ASCII (IDNA) and without a trailing dot, addresses in their shortest form and
     without brackets. Short, octal and hexadecimal forms of IPv4 and zones of IPv6 are not valid: programs disagree

@@ -34,7 +34,10 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """A variant of a copy, as stored in the public bucket under `key`; sides in pixels, size in bytes."""
+    """A variant of a copy, as stored in the public bucket under `key`.
+
+    `width` and `height` are in pixels, `file_size` is in bytes.
+    """
 
     name: str
     key: str
@@ -46,10 +49,11 @@ class Variant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copy:
-    """The stored files of a photo: the original as received, and its variants, widest first.
+    """The files of a photo in object storage: the original as received, and its variants, widest first.
 
-    `width` and `height` in pixels and `file_size` in bytes are the original's. `etag` and `last_modified` are the
-    validators that the origin gave, for conditional requests; None if it gave none.
+    `width` and `height` in pixels, `file_size` in bytes and `content_type` are the original's; `sha256` is the hash of
+    its bytes, in hex. `etag` and `last_modified` are the validators that the origin gave, for conditional requests;
+    None if it gave none. `checked_at` is when the copy was stored, or last confirmed by the origin.
     """
 
     sha256: str
@@ -76,13 +80,13 @@ class Copy:
 
     @property
     def full(self) -> Variant:
-        """The variant named `full`: an answer gives its URL and sizes as those of the image."""
+        """The variant named `full`, whose URL and sizes an answer gives as those of the image."""
         return next(variant for variant in self.variants if variant.name == "full")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A worker's lease on a photo that it attempts; when the lease ends, the photo is due again."""
+    """A worker's lease on a photo that it attempts; if the photo is not settled by `until`, it is due again."""
 
     worker: str
     until: datetime
@@ -90,7 +94,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Photo:
-    """A photo that its listing shows: what the MLS announced, how attempts went, and its copy."""
+    """The record of a photo that its listing shows: what the MLS announced, how attempts went, and the photo's copy."""
 
     id: str
     """The `image_id` of events and URLs."""
@@ -124,7 +128,7 @@ class Photo:
 
     @property
     def is_outdated(self) -> bool:
-        """True if there is a copy, and the MLS announced a newer version."""
+        """True if the photo has a copy, and the MLS announced a newer version."""
         return self.copy is not None and is_newer(self.announced_at, self.copy.mls_changed_at)
 
     @property
@@ -146,37 +150,40 @@ class Photo:
 
     @property
     def wants_attempt(self) -> bool:
-        """True if the copy is missing or outdated, or an attempt was forced.
+        """True if the photo's copy is missing or outdated, or an attempt was forced.
 
-        False all the same if the attempt would need a URL, and the photo waits for a new one (`waits_for_new_url`).
+        False all the same if the attempt would need a URL, and the photo waits for a new URL (`waits_for_new_url`).
         """
         is_wanted = self.copy is None or self.is_outdated or self.forced_at is not None
         return is_wanted and (self.wants_rebuild or not self.waits_for_new_url)
 
     @property
     def due_at(self) -> datetime | None:
-        """When the next attempt is due; None if no attempt is wanted.
+        """When the photo's next attempt is due; None if no attempt is wanted.
 
         The listing may forbid attempts: `Listing.photo_due_at` is the time that counts.
         """
         return self.not_before if self.wants_attempt else None
 
     def is_claimed(self, now: datetime) -> bool:
-        """Return True if a worker has a claim on the photo whose lease has not ended."""
+        """Return True if any worker has a recorded claim on the photo that has not ended at `now`."""
         return self.claim is not None and now < self.claim.until
 
 
 def image_id(feed: str, listing_key: str, object_id: str) -> str:
-    """Return the id of a photo: 32 hex digits of a hash, always the same for the same photo."""
+    """Return the `image_id` of a photo: 32 hex digits of a hash, always the same for the same photo."""
     identity = _IDENTITY.encode([feed, listing_key, object_id]).encode()
     return hashlib.sha256(identity).hexdigest()[:32]
 
 
 def url_key(url: str) -> str:
-    """Return the key by which the index finds an announced URL: 24 hex digits of a hash, to keep the index small."""
+    """Return the key by which MongoDB's index finds a photo by an announced URL.
+
+    The key is 24 hex digits of a hash, to keep the index small.
+    """
     return hashlib.sha256(url.encode()).hexdigest()[:24]
 
 
 def url_keys(urls: Sequence[str]) -> tuple[str, ...]:
-    """Return the keys of the URLs in their order, each key once."""
+    """Return the keys (`url_key`) of the URLs in their order, each key once."""
     return tuple(dict.fromkeys(url_key(url) for url in urls))

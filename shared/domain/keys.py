@@ -11,7 +11,7 @@ _CUT_PART_BYTES = 180
 
 
 def part(text: str) -> str:
-    """Return the text as one part of a key: the characters between two slashes.
+    """Return the text as one part of an object's key: the characters between two slashes.
 
     Each byte outside `[A-Za-z0-9._-]` is written `~XX`, and so is each dot of a text of dots alone. A part over 200
     bytes is cut to 180, and ends in `~` and a hash of the whole text.
@@ -26,12 +26,12 @@ def part(text: str) -> str:
 
 
 def listing_prefix(feed: str, listing_key: str) -> str:
-    """Return the prefix of the keys of all objects of a listing, in both buckets."""
+    """Return the prefix of the keys of all stored objects of a listing, in both buckets, with the slash at its end."""
     return f"{part(feed)}/{part(listing_key)}/"
 
 
 def listing_id_of(key: str) -> tuple[str, str] | None:
-    """Return the feed and the ListingKey of the listing that an object's key belongs to.
+    """Return the feed and the ListingKey of the listing that an object belongs to, read from the object's key.
 
     Return None if the key is not of our form, or if its feed or its ListingKey was cut and replaced by a hash.
     """
@@ -46,14 +46,14 @@ def listing_id_of(key: str) -> tuple[str, str] | None:
 
 
 def photo_prefix(feed: str, listing_key: str, object_id: str) -> str:
-    """Return the prefix of the keys of all versions of a photo, in both buckets."""
+    """Return the prefix of the keys of all stored objects of a photo, of all its versions, in both buckets."""
     return f"{listing_prefix(feed, listing_key)}{part(object_id)}/"
 
 
 def folder(feed: str, listing_key: str, object_id: str, sha256: str) -> str:
-    """Return the prefix of the keys of one version of a photo: of its original and of its variants.
+    """Return the prefix of the keys of one version of a photo, of its original and its variants, in both buckets.
 
-    `sha256` is the hash of the original's bytes, in hex.
+    `sha256` is the hash of the original's bytes, in hex; its first 16 digits are in the prefix.
     """
     return f"{photo_prefix(feed, listing_key, object_id)}{sha256[:16]}/"
 

@@ -27,7 +27,10 @@ UNTIL_DECIDED = datetime(9999, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hidden:
-    """Why and since when a listing is hidden. Its copies are removed at `remove_at`, or at the end of a later hold."""
+    """Why and since when a listing is hidden, and when its copies are removed.
+
+    They are removed at `remove_at`, or at the end of a later hold.
+    """
 
     reason: RemovalReason
     since: datetime
@@ -41,13 +44,16 @@ class Hidden:
 
     @property
     def removal_at(self) -> datetime:
-        """When the listing's copies are removed: at `remove_at`, or when their hold ends if that is later."""
+        """When the hidden listing's copies are removed: at `remove_at`, or when their hold ends if that is later."""
         return self.remove_at if self.held_until is None else max(self.remove_at, self.held_until)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discard:
-    """An order to remove objects of a photo from `remove_at` on, and why."""
+    """An order in a listing's record to delete objects of one photo, from `remove_at` on.
+
+    `reason` is why, and `since` when that reason arose.
+    """
 
     image_id: str
     object_id: str
@@ -75,7 +81,7 @@ class Discard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetAside:
-    """A row of `Media` that is not shown, and the reason as a phrase for operators."""
+    """A row of a listing's `Media` that is not shown, and the reason as a phrase for operators."""
 
     media_key: str
     reason: str
@@ -83,7 +89,7 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """A listing of a feed, as recorded. `revision` counts its writes; 0 means that it was never written."""
+    """The record of one listing of a feed. `revision` counts its writes; 0 means that it was never written."""
 
     feed: str
     key: str
@@ -111,11 +117,11 @@ class Listing:
 
     @property
     def version(self) -> Version:
-        """The version of the last announcement that was recorded."""
+        """The version of the last announcement of this listing that was recorded."""
         return Version(modified_at=self.modified_at, media_changed_at=self.media_changed_at, position=self.position)
 
     def photo(self, image_id: str) -> Photo | None:
-        """Return the photo with this id; None if the listing does not show it."""
+        """Return the photo whose `image_id` this is; None if the listing does not show such a photo."""
         return next((photo for photo in self.photos if photo.id == image_id), None)
 
     def with_photos(self, changed: Iterable[Photo]) -> "Listing":
@@ -127,7 +133,7 @@ class Listing:
         return replace(self, photos=tuple(by_id.get(photo.id, photo) for photo in self.photos))
 
     def reverted(self) -> "Listing":
-        """Return a listing whose write reverts the write that was made from this reading.
+        """Return a listing whose write reverts the write that was made from this reading of the listing.
 
         The store refuses the revert if anyone else has written the listing since.
         """
@@ -146,17 +152,17 @@ class Listing:
 
     @property
     def due_at(self) -> datetime | None:
-        """When the first attempt of any photo is due; None if no attempt is wanted or allowed."""
+        """When the first attempt of any photo of this listing is due; None if no attempt is wanted or allowed."""
         return min((due for photo in self.photos if (due := self.photo_due_at(photo))), default=None)
 
     @property
     def priority(self) -> Priority:
-        """The most urgent priority of the photos that want an attempt; routine if no photo wants one."""
+        """The most urgent priority of the listing's photos that want an attempt; routine if no photo wants one."""
         return most_urgent(*(photo.priority for photo in self.photos if self.photo_due_at(photo)))
 
     @property
     def queued(self) -> Mapping[Priority, tuple[datetime, int]]:
-        """For each priority: when the first attempt is due, and how many photos want one.
+        """For each priority, when the first attempt of this listing's photos is due, and how many of them want one.
 
         A priority without a photo that wants an attempt is left out.
         """
@@ -168,7 +174,7 @@ class Listing:
 
     @property
     def released(self) -> tuple[Photo, ...]:
-        """The photos in flight, whether claimed or not."""
+        """The listing's photos in flight, whether claimed or not."""
         return tuple(
             photo
             for photo in self.photos
@@ -177,7 +183,7 @@ class Listing:
 
     @property
     def recheckable(self) -> tuple[Photo, ...]:
-        """The photos that can be rechecked: they have a copy with a validator, and want no attempt already.
+        """The listing's photos that can be rechecked: they have a copy with a validator, and want no attempt already.
 
         Empty while the listing is hidden.
         """
@@ -187,7 +193,7 @@ class Listing:
 
     @property
     def checked_at(self) -> datetime | None:
-        """The earliest `checked_at` of the copies that can be rechecked; None if no photo can be rechecked."""
+        """The earliest `checked_at` of this listing's copies that can be rechecked; None if there is none."""
         return min((photo.copy.checked_at for photo in self.recheckable if photo.copy), default=None)
 
     @property
@@ -200,18 +206,18 @@ class Listing:
 
     @property
     def removing(self) -> tuple[Discard, ...]:
-        """The discards whose removal has begun: their objects may be disappearing."""
+        """The listing's discards with `removing` set: the deletion of their objects may be under way at any moment."""
         return tuple(discard for discard in self.discards if discard.removing)
 
     @property
     def counts(self) -> Mapping[Status, int]:
-        """The number of photos with each status; a status without photos is left out."""
+        """The number of the listing's photos with each status; a status without photos is left out."""
         return Counter(photo.status for photo in self.photos)
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedState:
-    """What is recorded of a listing's last announcement, without photos."""
+    """The recorded version and display state of a listing, without its photos."""
 
     version: Version
     is_displayed: bool
@@ -220,5 +226,5 @@ class RecordedState:
 
 
 def copy_keys(copy: Copy) -> tuple[str, ...]:
-    """Return the keys of all objects of a copy, the original's first."""
+    """Return the keys of all stored objects of a copy: the original's first, then those of the variants."""
     return (copy.original_key, *(variant.key for variant in copy.variants))

@@ -15,7 +15,10 @@ class Priority(StrEnum):
 
     @property
     def rank(self) -> int:
-        """The place in the order of the queue, 0 for the most urgent. MongoDB's indexes sort by this number."""
+        """The place of this priority in the order of the queue, 0 for the most urgent.
+
+        MongoDB's indexes sort by this number.
+        """
         return _RANKS[self]
 
 
@@ -30,7 +33,8 @@ def most_urgent(*priorities: Priority) -> Priority:
 def area_priority(feed: Feed, city: str | None) -> Priority:
     """Return the priority of photos that no visitor asked for: popular if the feed lists their city, else routine.
 
-    `city` is None if the MLS gave none; then the priority is routine.
+    `feed.popular_areas` is the list; upper and lower case do not matter. `city` is None if the MLS gave none; then the
+    priority is routine.
     """
     popular = {area.casefold() for area in feed.popular_areas}
     return Priority.POPULAR if city is not None and city.strip().casefold() in popular else Priority.ROUTINE

@@ -14,10 +14,10 @@ from shared.domain.priority import area_priority
 
 
 def apply(listing: Listing | None, announcement: Announcement, feed: Feed, now: datetime) -> Listing | None:
-    """Return the listing as the announcement changes it, to be written; None if the announcement changes nothing.
+    """Return the listing as the announcement changes it, for the caller to write; None if nothing changes.
 
-    `listing` is None if it was never recorded. A stale announcement changes nothing, nor does one that only repeats
-    what is recorded.
+    `listing` is the recorded listing, None if it was never recorded. A stale announcement changes nothing, nor does one
+    that only repeats what is recorded.
     """
     before = listing or Listing(feed=announcement.feed, key=announcement.listing_key)
     version = announcement.version
@@ -57,7 +57,7 @@ def _photos(
 ) -> tuple[Photo, ...]:
     """Return the photos that the listing shows after the announcement, in order.
 
-    `hidden` is why the announcement hides the listing; None if the listing is displayed after it.
+    `hidden` is why the listing is hidden after the announcement; None if it is displayed.
     """
     if hidden and listing.hidden and not listing.photos and listing.hidden.removal_at <= now:
         return ()  # the photos were removed: a listing that stays hidden gets none again
@@ -93,8 +93,8 @@ def _withdrawn(
 ) -> tuple[Discard, ...]:
     """Return the discards of the photos that the listing showed before the announcement and does not show any more.
 
-    Their reason is `photo-withdrawn`. If the announcement hides the listing and its copies are not kept, it is the
-    reason for which the listing is hidden.
+    `shown` are the photos that it shows after the announcement. The discards' reason is `photo-withdrawn`, unless the
+    announcement hides the listing and its copies are not kept: then it is the reason for which the listing is hidden.
     """
     shown_ids = {photo.id for photo in shown}
     withdrawn = [photo for photo in listing.photos if photo.id not in shown_ids]

@@ -13,7 +13,7 @@ _MAX_RETRY_AFTER_SECONDS = 86_400.0
 
 
 def is_given_up(failure: Failure, attempts: int, feed: Feed) -> bool:
-    """Return True if a photo is given up after this failure, the last of `attempts` attempts.
+    """Return True if a photo is given up after this failure, which ended the last of `attempts` attempts.
 
     A photo that is given up gets no attempt until the MLS announces a newer version or a day (`GIVEN_UP_FOR`) has
     passed.
@@ -25,8 +25,9 @@ def next_attempt(failure: Failure, attempts: int, feed: Feed, now: datetime, jit
     """Return when a photo is due again after this failure, which ended the last of `attempts` attempts at `now`.
 
     The wait starts at the feed's `retry_base_seconds`, doubles with each attempt up to `retry_max_seconds`, and is at
-    least as long as the origin asked for. `jitter` from 0 to 1 makes it up to half longer, so that photos that failed
-    together are not attempted together again. A photo that is given up is due in a day, whatever the origin asked for.
+    least as long as the origin asked for. `jitter` from 0 to 1 makes the wait up to half longer, so that photos that
+    failed together are not attempted together again. A photo that is given up is due in a day, whatever the origin
+    asked for.
     """
     if is_given_up(failure, attempts, feed):
         return now + GIVEN_UP_FOR
@@ -36,7 +37,7 @@ def next_attempt(failure: Failure, attempts: int, feed: Feed, now: datetime, jit
 
 
 def parse_retry_after(value: str, now: datetime) -> float | None:
-    """Read the value of a Retry-After header (RFC 9110, 10.2.3): a number of seconds or a date.
+    """Parse the value of a Retry-After header (RFC 9110, 10.2.3): a number of seconds or a date.
 
     Return the seconds from `now`, at most a day; None if the value is neither, or if the date is in the past.
     """

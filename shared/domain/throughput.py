@@ -14,7 +14,7 @@ _MEASUREMENT_VALID_FOR = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """How many attempts of a feed ended in a second, as the feed's scheduler measured it."""
+    """How many attempts of one feed's photos ended in a second, as the feed's scheduler measured it."""
 
     at: datetime
     """When the throughput was measured."""
@@ -41,10 +41,10 @@ def sustained_per_second(feed: Feed) -> float:
 
 
 def expected_per_second(feed: Feed, measured: Throughput | None, now: datetime) -> float | None:
-    """Return how many photos a second will probably be finished.
+    """Return how many photos of the feed will probably be finished in a second; None if nothing tells.
 
     The measured throughput counts if it is above 0 and at most ten minutes old, up to `sustained_per_second`. Without
-    such a measurement, return `sustained_per_second`; None if the feed has no limits either.
+    such a measurement, return `sustained_per_second`, or None if the feed has no limits either.
     """
     allowed = sustained_per_second(feed)
     if measured and measured.finished_per_second > 0 and now - measured.at <= _MEASUREMENT_VALID_FOR:
@@ -53,7 +53,7 @@ def expected_per_second(feed: Feed, measured: Throughput | None, now: datetime) 
 
 
 def seconds_until_turn(ahead: int, per_second: float | None) -> float | None:
-    """Return after how many seconds it is a photo's turn.
+    """Return after how many seconds it is a photo's turn to be attempted.
 
     `ahead` photos come before it, and `per_second` photos are finished in a second. Return None if that rate is None or
     0.
@@ -62,10 +62,10 @@ def seconds_until_turn(ahead: int, per_second: float | None) -> float | None:
 
 
 def seconds_until_done(queued: Mapping[str, int], per_second: float | None) -> Mapping[Priority, float | None]:
-    """Return for each priority after how many seconds its queue is empty, as more urgent photos go first.
+    """Return for each priority after how many seconds all its queued photos are finished; more urgent photos go first.
 
-    `queued` is the number of photos in the queue by priority, and `per_second` photos are finished in a second. Each
-    result is None if that rate is None or 0.
+    `queued` is the number of photos in a feed's queue by priority, and `per_second` photos are finished in a second.
+    Each result is None if that rate is None or 0.
     """
     done, ahead = dict[Priority, float | None](), 0
     for priority in Priority:

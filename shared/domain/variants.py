@@ -30,7 +30,7 @@ _SHAPE = "name=width:format:quality, such as full=1600:webp:80"
 
 @dataclass(frozen=True, slots=True)
 class VariantSpec:
-    """A variant to make: at most `width` pixels wide, in a format of `FORMATS`, with a quality of 1 to 100."""
+    """The setting of a variant: at most `width` pixels wide, in a format of `FORMATS`, with a quality of 1 to 100."""
 
     name: str
     width: int
@@ -43,19 +43,19 @@ class VariantSpec:
 
     @property
     def extension(self) -> str:
-        """The extension of the variant's file name, without a dot."""
+        """The extension of the names of this variant's files, without a dot."""
         return FORMATS[self.format].extension
 
     @property
     def content_type(self) -> str:
-        """The Content-Type that the file is served with."""
+        """The Content-Type that this variant's files are served with."""
         return FORMATS[self.format].content_type
 
 
 def parse_variants(setting: str) -> tuple[VariantSpec, ...]:
     """Parse a variants setting such as `thumb=320:webp:75,full=1600:webp:80`; return its variants, widest first.
 
-    Raises ValueError with all errors at once.
+    Raises ValueError with all errors at once; a setting without a variant named `full` is an error.
     """
     specs: list[VariantSpec] = []
     errors: list[str] = []
@@ -99,7 +99,7 @@ def _whole_number(text: str, name: str, value: str, minimum: int, maximum: int) 
 
 
 def rendering(specs: tuple[VariantSpec, ...]) -> str:
-    """Return a hash of the variants and of the version of the rules that make them, as 8 hex digits.
+    """Return a hash of the variants setting and of the version of the rules that make variants, as 8 hex digits.
 
     The keys of variants contain this hash, so that other bytes never appear under an old URL. The order of the variants
     does not matter.

@@ -27,7 +27,7 @@ class ListingFacts:
 def announce(announced: AnnouncedPhoto, order: int, facts: ListingFacts, now: datetime) -> Photo:
     """Return the photo to record for an announced photo that the listing did not show before. The photo is due now.
 
-    `order` is its place among the listing's photos, from 0.
+    `order` is the photo's place among those of the listing, from 0.
     """
     return Photo(
         id=image_id(facts.feed, facts.listing_key, announced.object_id),
@@ -48,10 +48,12 @@ def announce(announced: AnnouncedPhoto, order: int, facts: ListingFacts, now: da
 def announce_again(
     photo: Photo, announced: AnnouncedPhoto, order: int, facts: ListingFacts, now: datetime
 ) -> Photo:  # fmt: skip
-    """Return the photo as it is announced now; `order` is its place among the listing's photos, from 0.
+    """Return the recorded photo with what the MLS announces of it now.
 
-    A newer version makes the photo due now unless it is in flight. A new URL makes it due now if its single-use URL was
-    used, unless it is claimed.
+    `order` is the photo's place among those of the listing, from 0. A newer version makes the photo due now unless it
+    is in flight, and clears its failure and its count of attempts. If the photo's single-use URL was used, a new URL
+    makes the photo due now unless it is claimed. The photo takes the priority of `facts` if that is more urgent than
+    its own.
     """
     changed_at = announced.own_changed_at or facts.media_changed_at
     # A single replace for all fields: a burst brings the photos of a whole market, and each replace takes microseconds.
@@ -70,9 +72,10 @@ def announce_again(
 
 
 def announce_listing(photo: Photo, facts: ListingFacts, now: datetime) -> Photo:
-    """Return the photo after an announcement of its listing that says nothing about photos.
+    """Return the recorded photo after an announcement of its listing that says nothing about photos.
 
-    A photo without a timestamp of its own takes the listing's media timestamp, which may make its version newer.
+    A photo without a timestamp of its own takes the listing's media timestamp, which may make its version newer: the
+    photo is then due now unless it is in flight. Any other photo is returned as it is.
     """
     if photo.has_own_timestamp:
         return photo
@@ -86,7 +89,7 @@ def _new_url(photo: Photo, url: str, now: datetime) -> dict[str, Any]:
 
 
 def _new_version(photo: Photo, changed_at: datetime | None, event_id: str, now: datetime) -> dict[str, Any]:
-    """Return the fields of the photo, with their new values, that a version with this timestamp changes.
+    """Return the fields of the photo, with their new values, that a version with the timestamp `changed_at` changes.
 
     A newer version makes the photo due now unless it is in flight, and clears its failure and its attempts.
     """

@@ -18,15 +18,16 @@ _CLAIM_MARGIN = timedelta(seconds=60)
 
 
 def release(photo: Photo, now: datetime) -> Photo:
-    """Return the photo in flight, without a claim. It is due again when its lease ends, after `LEASE`."""
+    """Return the photo in flight since `now`, without a claim. It is due again when its lease ends, after `LEASE`."""
     return replace(photo, released_at=now, not_before=now + LEASE, claim=None)
 
 
 def can_claim(listing: Listing, photo: Photo, worker: str | None, now: datetime) -> bool:
     """Return True if the worker may claim this photo: the photo wants an attempt, and is released, forced or due.
 
-    Another worker's claim forbids a new claim until its lease ends. The worker's own claim does not: an earlier run of
-    that worker made it. `worker` None stands for any worker that has made no claim.
+    The listing must allow the attempt (`Listing.photo_due_at`). Another worker's claim forbids a new claim until that
+    claim's lease ends. The worker's own claim does not: an earlier run of that worker made it. `worker` None stands for
+    any worker that has made no claim.
     """
     if listing.photo_due_at(photo) is None:
         return False
@@ -38,8 +39,8 @@ def can_claim(listing: Listing, photo: Photo, worker: str | None, now: datetime)
 def claim(photo: Photo, worker: str, feed: Feed, now: datetime) -> Photo:
     """Return the photo claimed by the worker, until the feed's request timeout and a margin of a minute are over.
 
-    If the feed has single-use URLs, the photo's URL counts as used from now on, except for a rebuild: a worker that
-    dies may have requested the URL.
+    The caller writes the photo. If the feed has single-use URLs, the photo's URL counts as used from now on, except for
+    a rebuild: a worker that dies may have requested the URL.
     """
     until = now + timedelta(milliseconds=int(feed.request_timeout_seconds * 1000)) + _CLAIM_MARGIN
     return replace(
@@ -61,7 +62,7 @@ def defer(photo: Photo, until: datetime) -> Photo:
 
 
 def settle_deferred(photo: Photo, until: datetime, *, url_is_used: bool) -> Photo:
-    """Return the claimed photo after an attempt without a result, due at the given time.
+    """Return the claimed photo after an attempt without a result, out of flight and due at `until`.
 
     `url_is_used` is True if the origin was asked. If it is False, the photo's single-use URL can still be used.
     """
@@ -75,7 +76,7 @@ def settle_failed(
     """Return the claimed photo after a failed attempt: the attempt is counted, and the next is due as `retry` says.
 
     `claimed` is the photo as it was when its attempt began. If the MLS has announced a newer version since then, the
-    photo is due now. A copy stays. `jitter` from 0 to 1 spreads retries.
+    photo is due now. The photo's copy stays. `jitter` from 0 to 1 spreads retries.
     """
     was_given_up = photo.failure is not None and retry.is_given_up(photo.failure, photo.attempts, feed)
     attempts = 1 if was_given_up else photo.attempts + 1
@@ -97,8 +98,8 @@ def settle_unchanged(
 ) -> Photo:
     """Return the claimed photo after the origin confirmed its copy, with the validators for the next request.
 
-    `claimed` is the photo as it was when its attempt began. `priority`, that of the listing's area, becomes the photo's
-    priority again.
+    `claimed` is the photo as it was when its attempt began. The photo's priority becomes `priority`, that of the
+    listing's area, again; its failure and its count of attempts are cleared.
     """
     assert photo.copy is not None  # noqa: S101 - only the holder of the claim replaces a copy
     copy = replace(
@@ -112,16 +113,20 @@ def settle_unchanged(
 
 
 def settle_downloaded(photo: Photo, claimed: Photo, copy: Copy, priority: Priority, now: datetime) -> Photo:
-    """Return the claimed photo with the copy that its attempt has stored.
+    """Return the claimed photo with `copy`, which its attempt has stored, in place of any earlier copy.
 
-    `claimed` is the photo as it was when its attempt began. `priority`, that of the listing's area, becomes the photo's
-    priority again.
+    `claimed` is the photo as it was when its attempt began. The photo's priority becomes `priority`, that of the
+    listing's area, again; its failure and its count of attempts are cleared. The earlier copy's objects are left to
+    `supersede`.
     """
     return _succeeded(photo, claimed, replace(copy, mls_changed_at=_version_fetched(photo, claimed)), priority, now)
 
 
 def _version_fetched(photo: Photo, claimed: Photo) -> datetime | None:
-    """Return the MLS's timestamp of the fetched version: not that of a newer version announced since the claim."""
+    """Return the MLS's timestamp of the version that the attempt fetched.
+
+    It is not that of a newer version announced since the claim.
+    """
     return claimed.announced_at if is_newer(photo.announced_at, claimed.announced_at) else photo.announced_at
 
 

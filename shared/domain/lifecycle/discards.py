@@ -19,9 +19,9 @@ def withdraw(
 ) -> Discard:
     """Return the discard, due now, of all versions of a photo that its listing does not show any more.
 
-    `hidden` says why and since when the listing was hidden before; None if it was displayed. A discard of a hidden
-    listing's photo takes `since` and `off_market_at` from `hidden`. Otherwise its `off_market_at` is the given MLS
-    timestamp of the announcement that withdrew the photo.
+    The caller adds the discard to the listing. `hidden` says why and since when the listing was hidden before; None if
+    it was displayed. A discard of a hidden listing's photo takes `since` and `off_market_at` from `hidden`. Otherwise
+    its `off_market_at` is the given MLS timestamp of the announcement that withdrew the photo.
     """
     copy = photo.copy
     return Discard(
@@ -71,17 +71,21 @@ def discard_unclaimed(listing: Listing, claimed: Photo, copy: Copy, now: datetim
 
 
 def lose_copy(photo: Photo, now: datetime) -> Photo:
-    """Return a photo without its copy, of which a stored object is lost. It is due now, with no attempt counted."""
+    """Return the photo without its copy, of which a stored object is lost: due now, with no attempt counted."""
     return replace(defer(photo, now), copy=None, attempts=0, failure=None)
 
 
 def discard_lost_copy(photo: Photo, copy: Copy, now: datetime) -> Discard:
-    """Return the discard of the objects that remain of a lost copy. It is due in a day: the next copy may use them."""
+    """Return the discard of the objects that remain of `copy`, which the photo has lost.
+
+    The discard is due in a day, because the photo's next copy may use the same objects. The caller adds it to the
+    listing.
+    """
     return _discard(photo, copy, RemovalReason.SUPERSEDED, now, now + ORPHAN_AFTER)
 
 
 def lose_original(photo: Photo, now: datetime) -> Photo:
-    """Return a photo whose stored original is lost, forced and due now.
+    """Return the photo, whose stored original is lost, forced and due now.
 
     The variants are served until the photo is downloaded again. The copy's rendering becomes `NO_RENDERING`, so that
     the next attempt downloads the photo, and neither rechecks the copy nor rebuilds its variants.
@@ -91,10 +95,10 @@ def lose_original(photo: Photo, now: datetime) -> Photo:
 
 
 def begin_removal(listing: Listing, now: datetime) -> Listing:
-    """Return the listing with `removing` set on each discard that is due. A removal that has begun is never undone.
+    """Return the listing with `removing` set on each discard that is due; written before any object is deleted.
 
-    If the removal of a hidden listing is due, its photos are withdrawn, and its discards of superseded copies are begun
-    too, before their time.
+    A removal that has begun is never undone. If the removal of a hidden listing is due, its photos are withdrawn, and
+    its discards of superseded copies are begun too, before their time.
     """
     discards, photos, until = listing.discards, listing.photos, now
     if listing.hidden is not None and listing.hidden.removal_at <= now:
@@ -106,7 +110,10 @@ def begin_removal(listing: Listing, now: datetime) -> Listing:
 
 
 def add_objects(discard: Discard, public_keys: Collection[str], original_keys: Collection[str]) -> Discard:
-    """Return the discard with more keys, those of objects found in storage: to be recorded before these are deleted."""
+    """Return the discard with more keys, in the public bucket and in the bucket of originals, of objects found there.
+
+    The caller writes the keys before the objects are deleted.
+    """
     return replace(
         discard,
         public_keys=tuple(dict.fromkeys((*discard.public_keys, *sorted(public_keys)))),
@@ -115,7 +122,7 @@ def add_objects(discard: Discard, public_keys: Collection[str], original_keys: C
 
 
 def finish_removal(listing: Listing, removed: Collection[Discard]) -> Listing:
-    """Return the listing without these discards, whose objects are deleted.
+    """Return the listing without the discards `removed`, whose objects are deleted.
 
     A photo that was announced again during its removal may be attempted from now on.
     """
@@ -123,7 +130,10 @@ def finish_removal(listing: Listing, removed: Collection[Discard]) -> Listing:
 
 
 def retry_removal(listing: Listing, refused: Collection[Discard], now: datetime) -> Listing:
-    """Return the listing with these discards due again in a minute: storage refused to delete an object of each."""
+    """Return the listing with the discards `refused` due again in a minute.
+
+    Storage refused to delete an object of each.
+    """
     return replace(
         listing,
         discards=tuple(
@@ -138,7 +148,7 @@ def _marked(discards: Sequence[Discard], until: datetime) -> list[Discard]:
 
 
 def _joined(discards: Sequence[Discard]) -> list[Discard]:
-    """Return the discards, with the keys of a photo's superseded copies joined into the discard of the whole photo.
+    """Return the discards, with the keys of a photo's superseded copies moved into the discard of the whole photo.
 
     Then a single `image-removed` event names all URLs of the photo.
     """

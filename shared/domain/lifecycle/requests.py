@@ -15,21 +15,21 @@ RETRY_VIEWED_AFTER = timedelta(minutes=1)
 
 
 def raise_priority(photo: Photo, priority: Priority) -> Photo:
-    """Return the photo with the given priority if that is more urgent than its own, else as it is."""
+    """Return the photo with the given priority if that is more urgent than the photo's own, else as it is."""
     return replace(photo, priority=most_urgent(photo.priority, priority))
 
 
 def view(photo: Photo, feed: Feed, now: datetime) -> Photo:
-    """Return a photo that wants an attempt, after a visitor viewed it: with priority viewed.
+    """Return the photo, which wants an attempt, after a visitor viewed it: with priority viewed.
 
-    The photo is released too if `is_released_by_view` says so.
+    The photo is put in flight too if `is_released_by_view` says so: the caller then publishes `image-outdated` for it.
     """
     viewed = raise_priority(photo, Priority.VIEWED)
     return release(viewed, now) if is_released_by_view(photo, feed, now) else viewed
 
 
 def is_released_by_view(photo: Photo, feed: Feed, now: datetime) -> bool:
-    """Return True if a view of this photo, which wants an attempt, releases it at once.
+    """Return True if a visitor's view of this photo, which wants an attempt, releases the photo at once.
 
     The first view releases a photo that has not failed. A view at least a minute (`RETRY_VIEWED_AFTER`) after the last
     attempt releases a failed photo, unless it is in flight or given up. No view releases a claimed photo.
@@ -44,7 +44,7 @@ def is_released_by_view(photo: Photo, feed: Feed, now: datetime) -> bool:
 
 
 def request(photo: Photo, priority: Priority, forced_at: datetime | None = None) -> Photo:
-    """Return the photo after an `image-outdated` event with this priority, which it takes if that is more urgent.
+    """Return the photo after an `image-outdated` event for it was read; it takes the event's priority if more urgent.
 
     `forced_at` is the event's time if its reason is `forced`, else None. The photo is then forced, unless it was
     attempted or its copy checked at that time or later: the event has been served already.
@@ -63,11 +63,11 @@ def force(photo: Photo, priority: Priority, now: datetime) -> Photo:
 
 
 def recheck(photo: Photo, due_at: datetime, now: datetime) -> Photo:
-    """Return a photo that has a copy, with a recheck of the copy due at `due_at`."""
+    """Return the photo, which has a copy, with a recheck of the copy due at `due_at`."""
     return replace(photo, forced_at=now, not_before=due_at)
 
 
 def rebuild(photo: Photo, now: datetime) -> Photo:
-    """Return a photo that has a copy, with a rebuild of the variants due now."""
+    """Return the photo, which has a copy, with a rebuild of the copy's variants due now."""
     copy = replace(photo.copy, rendering=REBUILD_WANTED) if photo.copy else None
     return replace(defer(photo, now), copy=copy, forced_at=now)

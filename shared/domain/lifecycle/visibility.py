@@ -40,7 +40,7 @@ def hide(listing: Listing, announcement: Announcement, feed: Feed, now: datetime
 
 
 def show(photo: Photo, now: datetime) -> Photo:
-    """Return a photo of a listing that is displayed again: due now if it is in flight and not claimed.
+    """Return a photo of a listing that is displayed again: due now if it is in flight and not claimed, else as it is.
 
     A downloader may have ignored the photo's event while the listing was hidden.
     """
@@ -48,13 +48,19 @@ def show(photo: Photo, now: datetime) -> Photo:
 
 
 def hold(listing: Listing, until: datetime | None) -> Listing:
-    """Return the hidden listing with a hold on its copies until the given time; without a hold if that is None."""
+    """Return the hidden listing with a hold on the removal of its copies until the given time.
+
+    If `until` is None, return the listing without a hold.
+    """
     assert listing.hidden is not None  # noqa: S101 - no removal of a displayed listing is due, so none is held
     return replace(listing, hidden=replace(listing.hidden, held_until=until))
 
 
 def remove_listing(listing: Listing, now: datetime) -> Listing:
-    """Return the listing after an operator removed it: hidden whatever the MLS announces, and all its removals due."""
+    """Return the listing after an operator removed it: hidden whatever the MLS announces, and all its removals due.
+
+    The caller writes the listing; its objects are deleted later.
+    """
     before = listing.hidden or Hidden(reason=RemovalReason.FORCED, since=now, remove_at=now)
     hidden = replace(before, reason=RemovalReason.FORCED, remove_at=now, held_until=None)
     discards = tuple(replace(discard, remove_at=min(discard.remove_at, now)) for discard in listing.discards)
@@ -64,7 +70,7 @@ def remove_listing(listing: Listing, now: datetime) -> Listing:
 def remove_photos(listing: Listing, image_ids: Collection[str], now: datetime) -> Listing:
     """Return the listing after an operator removed these photos: it does not show them, whatever the MLS announces.
 
-    The discards of the photos are due now.
+    The discards of the photos are due now. The other photos are numbered anew in their order.
     """
     remaining = [photo for photo in listing.photos if photo.id not in image_ids]
     removed = [photo for photo in listing.photos if photo.id in image_ids]
@@ -80,10 +86,10 @@ def remove_photos(listing: Listing, image_ids: Collection[str], now: datetime) -
 
 
 def allow_again(listing: Listing, image_ids: Collection[str]) -> Listing:
-    """Return the listing after an operator allowed removed photos to be shown again.
+    """Return the listing after an operator allowed the removed photos `image_ids` to be shown again.
 
-    Without `image_ids`, the listing itself and all its photos are allowed again. The recorded version is forgotten, so
-    that the MLS's next announcement is applied even if it is equal to the last.
+    If `image_ids` is empty, the listing itself and all its photos are allowed again. The recorded version is forgotten,
+    so that the MLS's next announcement is applied even if it is equal to the last.
     """
     return replace(
         listing,
