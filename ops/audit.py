@@ -22,7 +22,7 @@ _MAX_FINDINGS = 1_000
 
 @dataclass(slots=True)
 class Audited:
-    """What an audit read, found and repaired; `imagectl audit --json` prints these names."""
+    """Counts what an audit read, found and repaired; `imagectl audit --json` prints the names of these fields."""
 
     listings: int = 0
     objects: int = 0
@@ -107,8 +107,8 @@ async def run(
     """Audit all that the walk covers, repair the findings if `repair` is given, and return what was found and repaired.
 
     `walk` reads the listings and objects step by step. `on_progress` is called after each step with the counts so far.
-    Raises StoreUnavailable; and Contention, after the last step, if others kept changing a listing, so that its repair
-    could not be written.
+    Raises StoreUnavailable; and Contention, after the last step, if services kept changing a listing, so that its
+    repair could not be written.
     """
     audited, cursor, unrepaired = Audited(), walk.start, list[Finding]()
     while cursor:

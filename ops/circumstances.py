@@ -28,7 +28,8 @@ _TIMEOUT_SECONDS = 4.0
 def explain_feed(feed: Feed, use: BudgetUse) -> Sequence[str]:
     """Return a line for each suspension of a feed, and for each window whose share for routine photos is used up. Pure.
 
-    `use` is how much of the feed's origin budget is used. The result is empty if the feed may send requests.
+    `use` is how much of the feed's origin budget is used. The result is empty if nothing of the feed keeps a routine
+    photo waiting.
     """
     suspensions = [f"the feed {feed.name} is silent: {suspension.in_words()}" for suspension in use.suspensions]
     return suspensions + explain_used_windows(feed, use)
@@ -37,7 +38,8 @@ def explain_feed(feed: Feed, use: BudgetUse) -> Sequence[str]:
 def explain_used_windows(feed: Feed, use: BudgetUse) -> list[str]:
     """Return a line for each hour or day window of a feed whose share for routine photos is used up. Pure.
 
-    `use` is how much of the feed's origin budget is used. The result is empty if every window has capacity left.
+    `use` is how much of the feed's origin budget is used. The window of a second is left out. The result is empty if
+    the others have capacity left for routine photos.
     """
     lines = list[str]()
     for window in use.windows:
@@ -49,9 +51,9 @@ def explain_used_windows(feed: Feed, use: BudgetUse) -> list[str]:
 
 
 async def explain_dead_letters(settings: Settings, stores: Stores, listing_key: str, now: datetime) -> Sequence[str]:
-    """Return a line for each dead letter that names the listing and is not handled.
+    """Return a line for each dead letter that is not handled and names the ListingKey, in its record key or its value.
 
-    If Kafka does not answer, the only line says so with the error. `now` is what the lines' times are compared with.
+    If Kafka does not answer, the only line says so with the error. The lines say how far each time is from `now`.
     Raises StoreUnavailable if MongoDB does not answer.
     """
     try:

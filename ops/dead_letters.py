@@ -50,9 +50,10 @@ class DeadLetter:
     value: bytes | None
 
     def names(self, listing_key: str) -> bool:
-        """Return True if this dead letter is about the listing with the ListingKey `listing_key`, of whichever feed.
+        """Return True if this dead letter is about a listing with the ListingKey `listing_key`, of whichever feed.
 
-        It is if its record key is the ListingKey, or its value contains the ListingKey as a JSON string, at any place.
+        It is about the listing if its record key is the ListingKey, or its value contains the ListingKey as a JSON
+        string at any place.
         """
         if self.key == listing_key.encode():
             return True
@@ -117,8 +118,7 @@ class Requeued:
 def read(record: Record) -> DeadLetter:
     """Return a record of the topic `dead-letter` as a DeadLetter. Pure.
 
-    If the record lacks the headers that say so, the reason is `no reason given`, the service is `unknown`, and `source`
-    is None.
+    Without the record's headers, the reason is `no reason given`, the service is `unknown`, and `source` is None.
     """
     headers = {name: value.decode("utf-8", "replace") for name, value in record.headers}
     try:
@@ -203,9 +203,11 @@ def _as_text(raw: bytes | None) -> str | None:
 
 
 async def unhandled(settings: Settings, handled: HandledDeadLetters) -> AsyncIterator[Sequence[DeadLetter]]:
-    """Read the topic `dead-letter` once, and yield the dead letters that are not handled, batch by batch.
+    """Read the topic `dead-letter` from its beginning to its present end, and yield the dead letters that are not
+    handled.
 
-    Each partition's are yielded oldest first; a batch may be empty. Raises BrokerUnavailable and StoreUnavailable.
+    They come in batches, those of one partition oldest first; a batch may be empty. `handled` is the MongoDB store of
+    those that are handled. Raises BrokerUnavailable and StoreUnavailable.
     """
     topic = settings.topic(DEAD_LETTER)
     oldest = await kafka.oldest_record_at(settings.kafka, topic)

@@ -81,7 +81,7 @@ async def examine(settings: Settings, feeds: Mapping[str, Feed]) -> AsyncIterato
 def check_tokens(settings: Settings, feeds: Mapping[str, Feed]) -> Sequence[CheckResult]:
     """Return a fault for each token whose variable a feed names and the environment lacks.
 
-    If none is missing, the only result is OK, with the names of the feeds.
+    If none is missing, the only result is OK, with the names of the feeds. `settings` names the file of the feeds.
     """
     named = [(feed, name) for feed in feeds.values() for name in (feed.token_env, feed.reso_token_env) if name]
     message = "its token is not set, so the origin will refuse"
@@ -124,9 +124,10 @@ def check_displayed_feeds(feeds: Collection[str], displayed: Mapping[str, int]) 
 
 
 async def _check_kafka(settings: Settings) -> Sequence[CheckResult]:
-    """Check the topics in Kafka and the brokers' clock; the clock only if `listing-seen` is as it should be.
+    """Check the topics in Kafka, and the brokers' clock if the topic `listing-seen` is as it should be.
 
-    Raises BrokerUnavailable.
+    Returns a fault for each topic that differs from the manifest, or one OK, and the result about the clock. Raises
+    BrokerUnavailable.
     """
     differences = await kafka.topic_differences(settings.kafka, settings.topic_prefix, MANIFEST)
     found = [
@@ -171,7 +172,10 @@ def _check_loop(loop: str, service: str, holder: str | None) -> CheckResult:
 
 
 async def _check_s3(settings: Settings) -> Sequence[CheckResult]:
-    """Check the clock and the two buckets of the object storage. Raises StoreUnavailable."""
+    """Check the clock and the two buckets of the object storage, and return a result for each.
+
+    A bucket's fault is a result of its own. Raises StoreUnavailable.
+    """
     objects = MinioObjects(settings)
     try:
         before = utc_now()
@@ -238,7 +242,8 @@ async def _check_desk(
 ) -> Sequence[CheckResult]:
     """Check whether the desk runs, accepts the token that is set here, and was started with these settings and feeds.
 
-    The system works without a desk: if the desk does not answer, the result is UNKNOWN and not a fault.
+    Returns a result for each check, up to the first that cannot be made. The system works without a desk: if the desk
+    does not answer, the only result is UNKNOWN and not a fault.
     """
     service = await _check_service(http, settings, "desk")
     if service.state is State.UNKNOWN:

@@ -71,8 +71,9 @@ async def queue_positions(
 ) -> Mapping[str, QueuePosition]:
     """Return the queue position of each due photo of a listing that waits for its release, by image id.
 
-    Photos of one priority that became due at the same time share a position. While the feed is suspended, no photo is
-    released before the suspension ends; if its end is not known, no position has a time. Raises StoreUnavailable.
+    `feed` is the listing's feed, `use` how much of its budget is used. Photos of one priority that became due at the
+    same time share a position. While the feed is suspended, no photo is released before the suspension ends; if its end
+    is not known, no position has a time. Raises StoreUnavailable.
     """
     per_second = expected_per_second(feed, await throughputs.get(feed.name), now)
     by_place: dict[tuple[Priority, datetime], QueuePosition] = {}
@@ -212,9 +213,9 @@ def _attempt_text(attempt: Attempt, now: datetime) -> str:
 
 
 def time_text(time: datetime | None, now: datetime) -> str:
-    """Return a time in ISO 8601 with its distance from `now` in brackets; for None: `at a time it did not name`.
+    """Return a time in ISO 8601 with its distance from `now` in brackets. Pure.
 
-    Pure.
+    None stands for a time that the MLS did not name, and gives `at a time it did not name`.
     """
     if time is None:
         return "at a time it did not name"

@@ -73,7 +73,7 @@ class Forced:
 def force_photos(listing: Listing, selected: PhotoFilter, priority: Priority, now: datetime) -> Listing | None:
     """Return the listing with its selected photos forced and due at the time `now`. Pure.
 
-    None if none of them can be attempted. Photos that a downloader has claimed are left alone.
+    Returns None if no selected photo can be attempted. Photos that a downloader has claimed are left alone.
     """
     forced = [lifecycle.force(photo, priority, now) for photo in _free_photos(listing, selected, now)]
     due = [photo for photo in forced if listing.photo_due_at(photo)]

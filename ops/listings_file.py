@@ -57,7 +57,10 @@ def _is_json(line: bytes) -> bool:
 
 
 def _read_lines(file: IO[bytes], on_progress: OnProgress) -> Iterator[PropertyRecord | Unusable]:
-    """Yield the records of an NDJSON file and its unusable lines: a line holds a record or an OData page."""
+    """Yield the records of an NDJSON file and its unusable lines: a line holds a record or an OData page.
+
+    `on_progress` is called after each line with the number of bytes read so far.
+    """
     read_bytes = 0
     for number, line in enumerate(file, 1):
         read_bytes += len(line)
@@ -93,7 +96,8 @@ def _json_events(file: IO[bytes]) -> Iterator[tuple[str, str, object]]:
 def _read_items(file: IO[bytes], prefix: str, on_progress: OnProgress) -> Iterator[PropertyRecord | Unusable]:
     """Yield the records at a prefix of a JSON file; from where the file is not JSON, one Unusable instead.
 
-    `prefix` is written as ijson writes it: "item" is each element of an array, "" the document itself.
+    `prefix` is written as ijson writes it: "item" is each element of an array, "" the document itself. `on_progress` is
+    called after each record with the number of bytes read so far.
     """
     number = 0
     try:

@@ -66,9 +66,9 @@ class Replay:
     filter: EventFilter = field(default_factory=EventFilter)
 
     def selects(self, record: Record) -> bool:
-        """Return True if this replay's filter selects the record; a value that cannot be decoded belongs to no feed.
+        """Return True if this replay's filter selects the record. Pure.
 
-        Pure.
+        A record whose value cannot be decoded belongs to no feed.
         """
         if self.filter.listing_key is not None and record.key != self.filter.listing_key.encode():
             return False

@@ -33,9 +33,9 @@ _TIMEOUT_SECONDS = 8.0
 
 @dataclass(frozen=True, slots=True)
 class SystemStatus:
-    """How the whole system stands at one moment, as read from MongoDB and Kafka; the mappings are by the feed's name.
+    """How the whole system stands at one moment, as read from MongoDB and Kafka.
 
-    `lag` and `dead_letters` are None if Kafka was not asked.
+    `feeds` and `budgets` are by the feed's name. `lag` and `dead_letters` are None if Kafka was not asked.
     """
 
     at: datetime
@@ -78,7 +78,7 @@ async def read_status(
 
 
 def to_json(status: SystemStatus) -> dict[str, Any]:
-    """Return the status as `status --json` publishes it, under keys that never change; times stay datetimes. Pure."""
+    """Return the status as `status --json` prints it, under keys that never change; times stay datetimes. Pure."""
     facts = asdict(replace(status, budgets={}))
     facts["budgets"] = {feed: budget_use.to_json(use) for feed, use in status.budgets.items()}
     facts["removals_frozen"] = facts.pop("removal_holds")

@@ -59,9 +59,9 @@ def explain(
 async def _explain(
     settings: Settings, feeds: Mapping[str, Feed], stores: Stores, listing: Listing, image_id: str | None, now: datetime
 ) -> Explanation:
-    """Return an explanation of a listing and of the photo `image_id`; of all its photos if `image_id` is None.
+    """Return what is said of a listing and of its photo `image_id`, or of all its photos if `image_id` is None.
 
-    Raises StoreUnavailable.
+    A feed that is not in `feeds` is explained too. Raises StoreUnavailable.
     """
     renderer, feed = Renderer(settings.public_root), feeds.get(listing.feed)
     circumstance_lines = [*await circumstances.explain_dead_letters(settings, stores, listing.key, now)]

@@ -132,7 +132,7 @@ def discard(feed: _FeedName, yes: terminal.Yes = False, as_json: terminal.Json =
 
 
 def _decide(feed: str, decision: Decision, outcome: str, as_json: bool) -> None:
-    """Record in MongoDB an operator's decision about a feed's hold, and print what it brings, which is `outcome`.
+    """Record in MongoDB an operator's decision about a feed's open hold, and print the sentence `outcome`, or JSON.
 
     Ends the process if the feed has no open hold.
     """
@@ -186,7 +186,7 @@ def _check_image_ids(listing: Listing, image_ids: Sequence[str], ids_of_listing:
 
 
 def _print(listings: Sequence[Listing], as_json: bool, outcome: str) -> None:
-    """Print `outcome` for each listing, or as JSON what operators have removed of each."""
+    """Print the sentence `outcome` for each listing; as JSON, what operators have removed of each instead."""
     if as_json:
         terminal.print_json(
             [

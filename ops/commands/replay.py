@@ -63,7 +63,8 @@ class ReplayOptions:
 class _Range:
     """Some events of a topic: those of a period, of a file, or those that an interrupted replay has not published.
 
-    `topic` has no prefix. `resume` has the remaining offsets of an interrupted replay, None if none is resumed.
+    `topic` has no prefix. `since` and `until` bound the period; None means no bound. `resume` has the remaining offsets
+    of an interrupted replay, None if none is resumed.
     """
 
     topic: str

@@ -61,9 +61,10 @@ def status(
 
 
 def _print(status: SystemStatus, fault: str, *, as_json: bool) -> None:
-    """Print the status as a table or as JSON. Ends the process with exit code 1 if `fault` is not empty.
+    """Print the status on standard output as a table or as JSON.
 
-    `fault` says why parts of the status are unknown.
+    If `fault` is not empty, it says why parts of the status are unknown: it is printed too, and the process ends with
+    exit code 1.
     """
     if as_json:
         terminal.print_json(system_status.to_json(status) | {"fault": fault})
@@ -124,7 +125,8 @@ def _screen(*, as_json: bool) -> Iterator[Callable[[SystemStatus, str], object]]
 def _table(status: SystemStatus, fault: str = "") -> RenderableType:
     """Return the status for people: what needs an operator, a table with a column for each feed, lag, dead letters.
 
-    If `fault` is not empty, it comes first, with the time of the status.
+    `fault` says why the status could not be read again; if it is not empty, it comes first, with the time of the
+    status.
     """
     table = Table("", box=None, header_style="bold")
     for name in status.feeds:

@@ -31,7 +31,7 @@ _BATCH_SIZE = 50
 
 @app.callback(help=_HELP)
 def sweep() -> None:
-    """Make `sweep` a group of commands."""
+    """Do nothing: this callback makes Typer treat `sweep` as a group of commands."""
 
 
 @app.command(epilog="Example: imagectl sweep freshness --feed proptx-idx --dry-run")
