@@ -103,9 +103,10 @@ class TokenCheck:
         return math.ceil(failures[-MAX_FAILURES] + FAILURE_SECONDS - self._monotonic())
 
     def accepts(self, token: str, address: str) -> bool:
-        """Return True if `token` is the desk's token; otherwise count a wrong token against the client's IP address.
+        """Return True if `token` is the desk's token; otherwise count a wrong token against `address` and return False.
 
-        The comparison takes the same time for every wrong token. Whether the address must wait is not looked at.
+        `address` is the client's IP address; whether it must wait is not looked at. The comparison takes the same time
+        for every wrong token.
         """
         is_right = hmac.compare_digest(_digest(token), self._digest) and not self.is_locked
         if not is_right:

@@ -144,7 +144,11 @@ class ForceListing(ListingAction):
     button = "Fetch again"
 
     async def preview(self, inputs: Inputs) -> Sequence[str]:
-        """Say how many photos would be due, how long their downloads take, and which photos are left alone."""
+        """Return sentences that say how many photos of the listing would be due, and how long their downloads take.
+
+        They also say how many are left alone, and why. Raises Refused (404) if the feed is not in feeds.toml or the
+        listing is not recorded.
+        """
         forced = await self._force(inputs, dry_run=True)
         feed = self._parts.feeds[inputs["feed"]]
         use = await read_use(self._parts.stores.ledgers, feed)
@@ -162,7 +166,10 @@ class ForceListing(ListingAction):
         return [*lines, "Copies that are held stay, and are served, until a newer one is here."]
 
     async def carry_out(self, inputs: Inputs) -> str:
-        """Make the listing's photos due, and say how many are."""
+        """Make the photos of the listing due in MongoDB, and return a sentence that says how many are.
+
+        Raises Refused (404) if the feed is not in feeds.toml or the listing is not recorded.
+        """
         forced = await self._force(inputs, dry_run=False)
         return f"Due now: {counted(forced.photos, 'photo')} of listing {inputs['key']}."
 
@@ -185,7 +192,10 @@ class PauseFeed(FeedAction):
     )
 
     async def preview(self, inputs: Inputs) -> Sequence[str]:
-        """Say which requests of the feed would stop, and what goes on."""
+        """Return sentences that say which requests of the feed would stop, and what would go on.
+
+        Raises Refused (404) if the feed is not in feeds.toml.
+        """
         self.check_feed(inputs)
         return [
             f"No photo of {inputs['feed']} is fetched any more, not even for people who wait for one.",
@@ -193,7 +203,10 @@ class PauseFeed(FeedAction):
         ]
 
     async def carry_out(self, inputs: Inputs) -> str:
-        """Begin the pause, and say for how long. Raises Refused (400) if the input `lasting` is no duration."""
+        """Begin the pause of the feed that the inputs name, and return a sentence that says for how long.
+
+        Raises Refused: 400 if the input `lasting` is no duration, 404 if the feed is not in feeds.toml.
+        """
         self.check_feed(inputs)
         try:
             lasting = words.parse_duration(inputs["lasting"]) if inputs["lasting"] else None
@@ -211,7 +224,10 @@ class EndSuspension(FeedAction):
     button = "Allow requests"
 
     async def preview(self, inputs: Inputs) -> Sequence[str]:
-        """Say that the feed's photos would be fetched again, and which suspensions that ends."""
+        """Return sentences that say that the feed's photos would be fetched again, and which suspensions that ends.
+
+        Raises Refused (404) if the feed is not in feeds.toml.
+        """
         self.check_feed(inputs)
         return [
             f"Photos of {inputs['feed']} are fetched again within its budget.",
@@ -219,7 +235,10 @@ class EndSuspension(FeedAction):
         ]
 
     async def carry_out(self, inputs: Inputs) -> str:
-        """End each suspension of the feed, and say that its requests are allowed."""
+        """End each suspension of the feed that the inputs name, and return a sentence that says so.
+
+        Raises Refused (404) if the feed is not in feeds.toml.
+        """
         self.check_feed(inputs)
         await pause.resume(self._parts.stores.ledgers, inputs["feed"])
         return f"The requests of {inputs['feed']} are allowed again."
@@ -236,7 +255,10 @@ class RebuildFeed(FeedAction):
         self._running: dict[str, asyncio.Task[None]] = {}
 
     async def preview(self, inputs: Inputs) -> Sequence[str]:
-        """Say which photos of the feed would be rebuilt, and from what; none is counted."""
+        """Return sentences that say which photos of the feed would be rebuilt, and from what; they give no number.
+
+        Raises Refused (404) if the feed is not in feeds.toml.
+        """
         self.check_feed(inputs)
         return [
             f"Every listing of {inputs['feed']} is looked at, and photos whose variants were made with other settings "
@@ -245,9 +267,10 @@ class RebuildFeed(FeedAction):
         ]
 
     async def carry_out(self, inputs: Inputs) -> str:
-        """Begin to mark the feed's photos in the background, and say so.
+        """Begin to mark the feed's photos for a rebuild, in a background task, and return a sentence that says so.
 
-        While an earlier run for the feed goes on, nothing is begun, and the sentence says that.
+        While an earlier task for the feed runs, none is begun, and the sentence says that. Raises Refused (404) if the
+        feed is not in feeds.toml.
         """
         self.check_feed(inputs)
         feed = inputs["feed"]

@@ -24,7 +24,7 @@ class DeadLetterPages:
         self._parts = parts
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the routes of the two pages."""
+        """Return the routes of the list (`/dead-letters`) and of one dead letter (`/dead-letter`)."""
         return [web.get("/dead-letters", self._list), web.get("/dead-letter", self._show)]
 
     async def _list(self, request: web.Request) -> web.Response:
@@ -91,16 +91,20 @@ class Requeue(_DeadLetterAction):
         self._lock = asyncio.Lock()
 
     async def preview(self, inputs: Inputs) -> Sequence[str]:
-        """Say how many records would be sent, and how many dead letters cannot be, with the reasons."""
+        """Return sentences that say how many records would be sent, and how many dead letters cannot be sent and why.
+
+        Raises Refused (404) if there is no dead letter at the offset.
+        """
         requeued = await self._requeue(inputs, dry_run=True)
         sent, marked = counted(requeued.sent, "record"), counted(requeued.marked, "dead letter")
         lines = [f"{sent} would be sent again, value and key unchanged; {marked} would count as dealt with."]
         return [*lines, *(f"{count:,} cannot be sent: {why}." for why, count in requeued.refused)]
 
     async def carry_out(self, inputs: Inputs) -> str:
-        """Send the records, and say how many were sent.
+        """Send the source records of the dead letters that the inputs name, and return a sentence that says how many.
 
-        Only one request does so at a time: a second click finds the dead letters handled.
+        Only one request does so at a time: a second click finds the dead letters handled. Raises Refused (404) if there
+        is no dead letter at the offset.
         """
         async with self._lock:
             requeued = await self._requeue(inputs, dry_run=False)
@@ -119,12 +123,18 @@ class Drop(_DeadLetterAction):
     button = "Drop"
 
     async def preview(self, inputs: Inputs) -> Sequence[str]:
-        """Say how many dead letters would be marked as handled."""
+        """Return a sentence that says how many dead letters would be marked as handled.
+
+        Raises Refused (404) if there is no dead letter at the offset.
+        """
         dropped = await self._drop(inputs, dry_run=True)
         return [f"{counted(dropped, 'dead letter')} would count as dealt with; nothing of that is read again."]
 
     async def carry_out(self, inputs: Inputs) -> str:
-        """Mark the dead letters as handled, and say how many were."""
+        """Mark the dead letters that the inputs name as handled, and return a sentence that says how many were.
+
+        Raises Refused (404) if there is no dead letter at the offset.
+        """
         return f"Dropped: {counted(await self._drop(inputs, dry_run=False), 'dead letter')}."
 
     async def _drop(self, inputs: Inputs, *, dry_run: bool) -> int:

@@ -119,7 +119,7 @@ def _failures(photos: Sequence[Photo]) -> Iterator[str]:
 def _next_attempt(photos: Sequence[Photo], position: QueuePosition | None, now: datetime) -> Iterator[str]:
     """Yield sentences that say when the next of the photos is attempted, and how many photos are ahead of it.
 
-    `position` is the queue position of the listing's next photo, None if no photo waits.
+    `position` is the queue position of the listing's photo that is released next, None if none waits.
     """
     if soonest := min((photo.due_at for photo in photos if photo.due_at), default=None):
         in_flight = sum(photo.released_at is not None for photo in photos)

@@ -30,10 +30,9 @@ Choice = TypeVar("Choice", bound=StrEnum)
 
 @dataclass(frozen=True, slots=True)
 class PhotoView:
-    """One photo of a listing as pages show it.
+    """One photo of a listing as pages show it: of the MLS's URL only the `host` is shown.
 
-    They never show the MLS's URL, only its `host`. `tone` is the colour of the photo's status, `next_step` a phrase
-    that says what happens next to the photo.
+    `tone` is the colour of the photo's status, `next_step` a phrase that says what happens next to the photo.
     """
 
     photo: Photo
@@ -59,7 +58,10 @@ class ListingPages:
         self._parts = parts
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the routes of the search, the two tables, and the page of one listing."""
+        """Return the routes of the search, the table of listings, the table of photos, and the page of one listing.
+
+        They are `/search`, `/listings`, `/photos` and `/listing`.
+        """
         return [
             web.get("/search", self._search),
             web.get("/listings", self._listings),
@@ -70,7 +72,8 @@ class ListingPages:
     async def _search(self, request: web.Request) -> web.Response:
         """Redirect to the page of the listing that the query's `q` names: a ListingKey, an image id or an MLS URL.
 
-        If it names none, or several, show the listings whose keys begin with it, or why nothing is found (404).
+        If `q` names no listing or several, show the listings whose keys begin with it, or why nothing is found (404).
+        Without `q`, redirect to the table of listings.
         """
         searched = query_text(request, "q")
         if not searched:
@@ -180,9 +183,10 @@ class ListingPages:
 
 
 def _filter(request: web.Request, parts: DeskParts) -> ListingFilter:
-    """Return the filter of listings that the request's query makes; a parameter that is not given selects all.
+    """Return the filter of listings that the request's query makes.
 
-    The feed is the first of feeds.toml if none is given. Raises Refused (400 or 404) for a value that is no choice.
+    Without a feed, it selects the first of `parts.feeds`; any other parameter that is not given selects all. Raises
+    Refused: 400 for a value that is no choice, 404 for a feed that feeds.toml lacks.
     """
     displayed = _choice(request, "shown", _Displayed)
     return ListingFilter(

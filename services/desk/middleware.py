@@ -22,7 +22,7 @@ _logger = log.get(__name__)
 def measure(registry: CollectorRegistry) -> Middleware:
     """Return a middleware that measures the seconds to answer each request, by route and status.
 
-    They are a histogram in `registry`.
+    The seconds are counted in a histogram, which is registered in `registry`.
     """
     seconds = Histogram(
         "listing_images_desk_answer_seconds", "Time to answer an operator", ["route", "status"], registry=registry
@@ -43,8 +43,8 @@ def measure(registry: CollectorRegistry) -> Middleware:
 def add_security_headers(public_root: str) -> Middleware:
     """Return a middleware that adds headers for browsers to every answer of the desk.
 
-    They allow the desk's own scripts and styles, photos from `public_root`, forms to the desk itself, and nothing else;
-    and no page is cached.
+    They allow the desk's own scripts and styles, photos from `public_root`, forms to the desk itself, and nothing else.
+    No answer may be cached, except static files for five minutes.
     """
     headers = {
         "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -69,10 +69,10 @@ def add_security_headers(public_root: str) -> Middleware:
 
 @web.middleware
 async def show_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer the request with `handler`, and turn every error of it into a page with a status and a sentence.
+    """Return the answer of `handler` to the request, or a page with a status and a sentence if it raises an error.
 
-    Refused and HTTP errors have their own status; a store, Kafka or Contention gives 503, anything else 500. The page
-    of an unexpected error names only the log, which has the traceback.
+    Refused and HTTP errors have their own status. If a store or Kafka does not answer, or on Contention, the status is
+    503; for any other error it is 500, and the page names only the log, which has the traceback.
     """
     try:
         return await handler(request)

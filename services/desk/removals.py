@@ -78,7 +78,7 @@ def _cursor(text: str) -> RemovalCursor | None:
 
 
 class DecideHold(FeedAction):
-    """Decides about the hold on a feed's removals: resumes or discards them, as `decision` says."""
+    """Decides about the hold on a feed's removals: resumes them, or discards the burst, as `decision` says."""
 
     def __init__(self, parts: DeskParts, decision: Decision) -> None:
         super().__init__(parts)
@@ -86,9 +86,9 @@ class DecideHold(FeedAction):
         self.title, self.button, self._outcome = _DECISIONS[decision]
 
     async def preview(self, inputs: Inputs) -> Sequence[str]:
-        """Say which removals of the feed are held, and what becomes of the copies.
+        """Return sentences that say which removals of the feed are held, and what would become of the copies.
 
-        Raises Refused (409) if none is held.
+        Raises Refused: 409 if no removals are held, 404 if the feed is not in feeds.toml.
         """
         self.check_feed(inputs)
         holds = await self._parts.stores.removal_holds.all()
@@ -98,7 +98,10 @@ class DecideHold(FeedAction):
         return [*(f"Removals of {inputs['feed']} are held: {burst}." for burst in bursts), self._outcome]
 
     async def carry_out(self, inputs: Inputs) -> str:
-        """Record the decision in MongoDB, and say what follows, or that no removals were held."""
+        """Record the decision in MongoDB, and return a sentence that says what follows, or that no removals were held.
+
+        Raises Refused (404) if the feed is not in feeds.toml.
+        """
         self.check_feed(inputs)
         feed, clock = inputs["feed"], self._parts.clock
         if not await self._parts.stores.removal_holds.decide(feed, self._decision, clock()):
@@ -128,7 +131,10 @@ class RemoveListing(ListingAction):
     button = "Remove"
 
     async def preview(self, inputs: Inputs) -> Sequence[str]:
-        """Say how many copies of the listing would be removed, when, and for how long it stays away."""
+        """Return sentences that say how many copies of the listing would be removed, and for how long it stays away.
+
+        Raises Refused (404) if the listing is not recorded.
+        """
         listing = await self.listing(inputs)
         copies = sum(photo.copy is not None for photo in listing.photos)
         return [
@@ -138,7 +144,10 @@ class RemoveListing(ListingAction):
         ]
 
     async def carry_out(self, inputs: Inputs) -> str:
-        """Mark the listing in MongoDB as removed by an operator, and say so; a janitor then removes its copies."""
+        """Mark the listing in MongoDB as removed by an operator, and return a sentence that says so.
+
+        A janitor then removes its copies. Raises Refused (404) if the listing is not recorded.
+        """
         listing = await self.listing(inputs)
         listings, ids = self._parts.stores.listings, [(listing.feed, listing.key)]
         await removals.change(listings, ids, partial(removals.remove, image_ids=()), self._parts.clock)
@@ -152,14 +161,17 @@ class AllowListing(ListingAction):
     button = "Allow"
 
     async def preview(self, inputs: Inputs) -> Sequence[str]:
-        """Say when the listing would be shown again. Raises Refused (409) if no operator removed anything of it."""
+        """Return a sentence that says when the listing would be shown again.
+
+        Raises Refused: 409 if no operator removed anything of the listing, 404 if it is not recorded.
+        """
         _refuse_unremoved(await self.listing(inputs))
         return ["Whatever was removed of it by operators may be shown again, as soon as the MLS is next heard of it."]
 
     async def carry_out(self, inputs: Inputs) -> str:
-        """Allow the listing and all its photos in MongoDB, and say when it is shown again.
+        """Allow the listing and all its photos in MongoDB, and return a sentence that says when it is shown again.
 
-        Raises Refused (409) if no operator removed anything of it.
+        Raises Refused: 409 if no operator removed anything of the listing, 404 if it is not recorded.
         """
         listing = await self.listing(inputs)
         _refuse_unremoved(listing)

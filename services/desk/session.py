@@ -32,12 +32,13 @@ class SignInPages:
 
     @web.middleware
     async def require_sign_in(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Pass a request to `handler` if its browser is signed in, or if it carries the desk's token and only reads.
+        """Return the answer of `handler` if the browser is signed in, or the request has the desk's token and only
+        reads.
 
-        Without both, the answer is a redirect to the form for signing in, or 401. A request that changes something must
-        carry its session's secret, as the desk's forms do, and come from the desk's own pages; otherwise Refused (403)
-        is raised. Public paths, such as the probes, pass without a session. Raises Refused (429) for an address that
-        must wait.
+        For any other request the answer is a redirect to the form for signing in, or 401. A request that changes
+        something must come from the desk's own pages and carry its session's secret, as their forms do; otherwise
+        Refused (403) is raised. Public paths, such as the probes, pass without a session. Raises Refused (429) for an
+        address that must wait.
         """
         if not _is_own_origin(request):
             refuse(403, "this form was sent from another site")

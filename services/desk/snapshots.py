@@ -32,7 +32,7 @@ _KAFKA_TIMEOUT_SECONDS = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """How the whole system stands at one moment, as the desk shows it; the mappings are by the feed's name if not said.
+    """How the whole system stands at one moment, as the desk shows it; `feeds` and `budgets` are by the feed's name.
 
     While Kafka does not answer, `lag` or `dead_letters` is None and `fault` says why; otherwise `fault` is "". `lag` is
     how many records each service has yet to finish, by service and topic.
@@ -108,9 +108,10 @@ class Snapshots:
         return {name: await self._stores.listings.counts(name, now) for name in self._feeds}
 
     async def _read_kafka(self) -> tuple[Mapping[str, Mapping[str, int]] | None, int | None, str]:
-        """Return the lag, the number of dead letters, and "". If Kafka does not answer, return why instead of "".
+        """Return the lag by service and topic, the number of dead letters that are not handled, and "".
 
-        What is then not known is None: both numbers, or only the dead letters.
+        If Kafka does not answer, the text says why instead, and what is not known is None: both, or only the dead
+        letters.
         """
         lag, fault = await _answer_or_fault(status.read_lag(self._settings))
         if fault:
@@ -119,7 +120,10 @@ class Snapshots:
 
 
 async def _answer_or_fault(question: Awaitable[Value]) -> tuple[Value | None, str]:
-    """Return Kafka's answer to the question and "", or None and why Kafka did not answer within four seconds."""
+    """Return the result of `question`, which asks Kafka, and ""; or None and why there is none.
+
+    Kafka must answer within four seconds.
+    """
     try:
         async with asyncio.timeout(_KAFKA_TIMEOUT_SECONDS):
             return await question, ""
