@@ -57,13 +57,13 @@ class FetchTarget:
 
     @property
     def authority(self) -> str:
-        """The value of the Host header: the host, and the port unless it is the scheme's default."""
+        """The value of this URL's Host header: the host, and the port unless it is the scheme's default."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
     @property
     def url(self) -> str:
-        """The URL, assembled from the parts that were checked."""
+        """The complete URL, assembled from the checked parts. It may hold a signature, so it must not be logged."""
         return f"{self.scheme}://{self.authority}{self.target}"
 
 

@@ -80,8 +80,8 @@ def read(
     """Interpret the status and headers of an answer that holds no photo.
 
     Return NotModified for a 304 to a conditional request, Redirect for a redirect with a location, else a Failure whose
-    detail names `host`. `conditions` are the conditional headers that were sent, empty for none. A date in
-    `Retry-After` is compared with `now`.
+    detail names `host`. `conditions` are the conditional headers that were sent, empty for none. If a 429 or 503 has a
+    `Retry-After`, the failure's `wait_seconds` are counted from `now`.
     """
     if status == 304 and conditions:
         etag, last_modified = validators(headers)

@@ -41,7 +41,10 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
     """
 
     def __init__(self, resolve: Resolve, dial: Dialer, allow_private: bool) -> None:
-        """`dial` makes the connections. `allow_private` is True if private and reserved addresses are allowed."""
+        """`resolve` looks up the addresses of a name, and `dial` makes the connections.
+
+        `allow_private` is True if private and reserved addresses are allowed.
+        """
         self._resolve = resolve
         self._dial = dial
         self._allow_private = allow_private

@@ -35,7 +35,7 @@ class ClaimedPhoto:
 class ClaimedListing:
     """The photos of one listing that were claimed together.
 
-    `claims` keeps them registered as claimed in this process's InFlight, until it is closed.
+    `claims` keeps these photos registered as claimed in this process's InFlight, until `claims` is closed.
     """
 
     listing_id: ListingId
@@ -175,7 +175,11 @@ class Claimer:
         }
 
     def _share_out(self, claimable: Claimable, downloads: Sequence[GrantedDownload]) -> dict[ListingId, ClaimedListing]:
-        """Assign each download to a photo, register those photos as claimed, and return them by listing."""
+        """Assign each download to a photo, and register those photos as claimed in InFlight; no listing is written.
+
+        Return the photos as claimed, each with its download, by listing. Downloads for which no photo remains are left
+        out.
+        """
         now = self._clock()
         photos = [
             (listing_id, photo)

@@ -24,8 +24,8 @@ _UNANNOUNCED_WITHIN = timedelta(minutes=2)
 class Settled:
     """A listing that holds the outcome of one of its photos' attempts, ready to be written.
 
-    `copy` is the photo's copy if the outcome made or confirmed it, else None. `changed` is True if the copy's bytes
-    differ from those of the copy before, or if there was none before.
+    `copy` is the photo's copy if the outcome made or confirmed it, else None. `changed` is True if the outcome made a
+    copy whose bytes differ from those of the former copy, or if there was none.
     """
 
     listing: Listing
@@ -73,7 +73,7 @@ def abandoned(listing: Listing, worker: str, in_flight_ids: Collection[str], now
 
 
 def unannounced(listing: Listing, requested: Sequence[Event[ImageOutdated]], started_at: datetime) -> list[Photo]:
-    """Return the requested photos for whose copy `image-downloaded` may never have been published.
+    """Return the listing's requested photos for whose copy `image-downloaded` may never have been published.
 
     These photos were requested before this worker started at `started_at`, and their copies were stored or checked
     within the two minutes before. An earlier run may have ended between storing a copy and publishing its event.

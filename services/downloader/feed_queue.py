@@ -21,7 +21,10 @@ its downloads, and one write of each listing to claim its photos."""
 
 @dataclass(slots=True, eq=False)
 class QueuedListing:
-    """A listing that waits in a queue or is being handled. `done` is set when it was handled, or to the error."""
+    """A listing that waits in a queue or is being handled.
+
+    `done` is a future that ends when the listing was handled; if that failed, the future has the error.
+    """
 
     listing_id: ListingId
     events: Sequence[Event[ImageOutdated]]
@@ -94,7 +97,7 @@ class FeedQueue:
 
 
 def _finish(group: Sequence[QueuedListing], error: Exception | None = None) -> None:
-    """Set `done` of each listing in the group, to `error` if it is given. Skip listings whose call was cancelled."""
+    """End `done` of each listing in the group, with `error` if it is given. Skip listings whose call was cancelled."""
     for listing in group:
         if listing.done.done():
             continue

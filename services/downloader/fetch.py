@@ -104,7 +104,7 @@ class Fetcher:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close all connections of all feeds."""
+        """Close all connections of this Fetcher, those of all feeds."""
         for transport in self._transports.values():
             await transport.aclose()
         self._transports.clear()

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A format of listing photos. `decoder` is Pillow's name for the format."""
+    """A format of listing photos. `decoder` is Pillow's name for the format; `extension` has no dot."""
 
     decoder: str
     content_type: str
@@ -36,7 +36,10 @@ class EndsEarly(Exception):
 
 
 def kind_of(source: Path) -> Kind | None:
-    """Return the photo's format by its first bytes; None if it is no known format, or the file is empty."""
+    """Return the format of the photo in the file `source`, by its first bytes.
+
+    Return None if these are of no known format, or the file is empty.
+    """
     with source.open("rb") as file:
         head = file.read(64)
     if head.startswith(b"\xff\xd8\xff"):

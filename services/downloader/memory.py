@@ -36,7 +36,10 @@ def needed(image: Image.Image, size: Sides) -> int:
 
 
 def needed_webp(photo: StillWebp, size: Sides) -> int:
-    """Estimate how many bytes it takes to decode a still WebP and encode it at `size`, its largest variant's sides."""
+    """Estimate how many bytes it takes to decode a still WebP and encode it at `size`, its largest variant's sides.
+
+    The numbers in the formula were measured.
+    """
     pixels, decoded_pixels, largest = (math.prod(sides) for sides in (photo.sides, sides_decoded(photo, size), size))
     decoded = 4 * pixels if photo.is_lossless else 2 * pixels if photo.has_alpha else 0
     shrinking = (22 if photo.has_alpha else 14) * largest + 17_000_000

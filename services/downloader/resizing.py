@@ -49,10 +49,10 @@ def resized(image: Image.Image, size: Sides, box: tuple[float, float, float, flo
 
 
 def shrunk(image: Image.Image, stored: Sides, size: Sides) -> Image.Image:
-    """Return the decoded photo `image`, which is not yet turned upright, at `size`, the largest variant's sides.
+    """Return the decoded photo `image`, not yet turned upright, at `size`, the width and height of its largest variant.
 
     `stored` are the sides of the photo's file; `image` may have been decoded at a smaller size. First whole blocks of
-    pixels are averaged, band by band, so that no full copy of a large picture is made. Then the sharp filter is used.
+    pixels are averaged, band by band, so that no full copy of a large picture is made. Then `resized` does the rest.
     """
     factor = _factor(image.size, size)
     scale = max(1, round(stored[0] / image.width)) * factor
@@ -62,7 +62,7 @@ def shrunk(image: Image.Image, stored: Sides, size: Sides) -> Image.Image:
 
 
 def shrunk_webp(photo: StillWebp, size: Sides) -> Image.Image:
-    """Decode a still WebP, and return the picture at `size`, the largest variant's sides."""
+    """Decode a still WebP, and return the picture at `size`, the width and height of its largest variant."""
     mode, sides = "RGBA" if photo.has_alpha else "RGBX", sides_decoded(photo, size)
     image = Image.frombuffer(mode, sides, webp.decode(photo, sides), "raw", mode, 0, 1)
     if mode == "RGBX" and math.prod(sides) <= FINE_PIXELS:

@@ -38,7 +38,10 @@ async def until_available(act: Callable[[], Awaitable[T]]) -> T:
 
 
 async def all_done(work: Iterable[Awaitable[None]]) -> None:
-    """Await all awaitables concurrently, each to its end, even if others fail; then raise the first error."""
+    """Await all awaitables concurrently, each to its end even if others fail.
+
+    Then raise the error of the first, in the order of `work`, that failed, if any did.
+    """
     for result in await asyncio.gather(*work, return_exceptions=True):
         if isinstance(result, BaseException):
             raise result

@@ -41,7 +41,7 @@ class AnnouncedPhoto:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announcement:
-    """A property record as read by the feed's rules."""
+    """What a property record says of its listing and the listing's photos, as read by the feed's rules."""
 
     feed: str
     listing_key: str
@@ -226,7 +226,7 @@ def _photos(rows: Sequence[_Row]) -> tuple[tuple[AnnouncedPhoto, ...], tuple[Set
 
 
 def _largest(allowed: Sequence[_Row], sizes: Sequence[_Row]) -> AnnouncedPhoto:
-    """Return the photo in its largest allowed size.
+    """Return the photo as its largest allowed size announces it.
 
     `sizes` are all rows of the photo, `allowed` those that the feed's rules allow. Of two rows of the same size, the
     newer row is taken; of two equally new rows, the later in the record.

@@ -89,10 +89,7 @@ def unreferenced_keys(listing: Listing, keys: Iterable[str]) -> set[str]:
 
 
 def is_orphan(stored: StoredObject, now: datetime) -> bool:
-    """Return True if a stored object is an orphan, provided that no record names it: stored more than a day ago.
-
-    The time is `ORPHAN_AFTER`.
-    """
+    """Return True if an object that no record names is an orphan: stored more than a day (`ORPHAN_AFTER`) ago."""
     return stored.stored_at < now - ORPHAN_AFTER
 
 

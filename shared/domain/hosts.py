@@ -15,7 +15,7 @@ _WEB_PORTS = (80, 443)
 
 @dataclass(frozen=True, slots=True)
 class _Pattern:
-    """A parsed entry of `image_hosts`."""
+    """A parsed entry of `image_hosts`: a host, or its subdomains, with the allowed ports."""
 
     host: str
     """The host, as spelled by `canonical_host`."""

@@ -75,7 +75,7 @@ class Copy:
 
     @property
     def has_validator(self) -> bool:
-        """True if the origin gave a validator, so that the copy can be rechecked."""
+        """True if the origin gave a validator with this copy, so that the copy can be rechecked."""
         return bool(self.etag or self.last_modified)
 
     @property

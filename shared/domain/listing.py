@@ -29,7 +29,7 @@ UNTIL_DECIDED = datetime(9999, 1, 1, tzinfo=UTC)
 class Hidden:
     """Why and since when a listing is hidden, and when its copies are removed.
 
-    They are removed at `remove_at`, or at the end of a later hold.
+    The copies are removed at `remove_at`, or at the end of a later hold.
     """
 
     reason: RemovalReason

@@ -16,7 +16,7 @@ Document = Mapping[str, Any]
 
 
 def to_document(ledger: Ledger) -> Document:
-    """Return the document by which MongoDB stores the ledger. JSON and BSON keep all its values exactly."""
+    """Return the document as which MongoDB stores the ledger. JSON and BSON keep all its values exactly."""
     return {
         "seen": ledger.as_of,
         "slots": dict(ledger.slots),

@@ -151,7 +151,7 @@ def _free_slots(ledger: Ledger, feed: Feed, limits: Limits, is_viewed: bool) -> 
 
 
 def _planned(ledger: Ledger, limits: Limits, demand: Demand, count: int) -> tuple[Ledger, list[Moment]]:
-    """Plan up to `count` requests within the horizon, each with a slot.
+    """Plan up to `count` requests within the horizon of `limits`, each with a slot.
 
     Return the ledger with these requests and slots, and the planned times in order.
     """

@@ -50,7 +50,7 @@ class Limits:
 
 
 def limits_of(feed: Feed, priority: Priority) -> Limits:
-    """Return a feed's limits for one priority.
+    """Return a feed's limits for the photos of one priority.
 
     Viewed photos may use all of each limit; other priorities leave the reserve unused. Viewed photos ignore a pause
     between batches that is longer than `MAX_PAUSE_VIEWED_SECONDS`.

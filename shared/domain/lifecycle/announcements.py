@@ -25,7 +25,7 @@ class ListingFacts:
 
 
 def announce(announced: AnnouncedPhoto, order: int, facts: ListingFacts, now: datetime) -> Photo:
-    """Return the photo to record for an announced photo that the listing did not show before. The photo is due now.
+    """Return the photo to record for an announced photo that the listing did not show before. It is due now.
 
     `order` is the photo's place among those of the listing, from 0.
     """

@@ -125,7 +125,7 @@ def settle_downloaded(photo: Photo, claimed: Photo, copy: Copy, priority: Priori
 def _version_fetched(photo: Photo, claimed: Photo) -> datetime | None:
     """Return the MLS's timestamp of the version that the attempt fetched.
 
-    It is not that of a newer version announced since the claim.
+    If a newer version was announced since the claim, the fetched version is that of the claim.
     """
     return claimed.announced_at if is_newer(photo.announced_at, claimed.announced_at) else photo.announced_at
 

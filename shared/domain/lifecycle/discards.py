@@ -39,10 +39,10 @@ def withdraw(
 
 
 def supersede(listing: Listing, photo: Photo, now: datetime, remove_at: datetime) -> Listing:
-    """Return the listing with the photo, which has a new copy, in place of the photo with the same id.
+    """Return the listing with `photo`, which has a new copy, in place of the listing's photo with the same id.
 
-    Objects that only the former copy used are discarded at `remove_at`. Objects that the new copy uses are taken out of
-    all discards.
+    Objects that only the former copy used are discarded: due for deletion at `remove_at`. Objects that the new copy
+    uses are taken out of all discards of the listing.
     """
     former = listing.photo(photo.id)
     copy = photo.copy
@@ -132,7 +132,7 @@ def finish_removal(listing: Listing, removed: Collection[Discard]) -> Listing:
 def retry_removal(listing: Listing, refused: Collection[Discard], now: datetime) -> Listing:
     """Return the listing with the discards `refused` due again in a minute.
 
-    Storage refused to delete an object of each.
+    Storage refused to delete an object of each of these discards.
     """
     return replace(
         listing,
