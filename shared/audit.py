@@ -1,4 +1,4 @@
-"""Compares records with stored objects, one page a step. A walk can stop after any step and be continued later.
+"""Audits: compares records with stored objects, one page a step. An audit can stop after any step and go on later.
 
 First, the listings of each feed are compared, each with the objects whose keys begin with its prefix. Then, the keys of
 both buckets are listed, to find objects of listings that are not recorded.
@@ -79,7 +79,7 @@ class Walk:
     """An audit as a walk through the listings and buckets of `scope`, one page a step.
 
     It compares the records in `listings` with the stored `objects`. Another process can continue the walk at any
-    cursor.
+    cursor. `clock` returns the current time, by which a new object is told from an orphan.
     """
 
     def __init__(self, listings: ListingRecords, objects: Objects, clock: Clock, scope: AuditScope) -> None:
@@ -197,7 +197,7 @@ class Walk:
     def _section_after(self, cursor: AuditCursor) -> AuditCursor | None:
         """Return the cursor at the start of the feed or bucket that follows the feed or bucket of `cursor`.
 
-        Return None if there is none, or if the feed or bucket of `cursor` is not in scope.
+        Return None if that was the last, or is not in scope.
         """
         sections = iter(self._sections)
         for section in sections:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 Clock = Callable[[], datetime]
+"""Returns the current time, in UTC."""
 
 
 def utc_now() -> datetime:

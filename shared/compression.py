@@ -11,7 +11,10 @@ _MIN_BYTES = 1_000
 
 
 def gzipped(plain: bytes, level: int = FAST) -> bytes:
-    """Return the bytes compressed with gzip; equal bytes give equal results."""
+    """Return `plain` compressed with gzip; equal bytes give equal results.
+
+    `level` is from 1 (fastest) to 9 (smallest).
+    """
     return gzip.compress(plain, level, mtime=0)
 
 

@@ -12,6 +12,7 @@ from shared.kafka import BrokerUnavailable
 from shared.stores.errors import StoreUnavailable
 
 Ping = Callable[[], Awaitable[object]]
+"""Asks a server; raises StoreUnavailable or BrokerUnavailable while the server does not answer."""
 _PING_SECONDS = 4.0
 LOG_SECONDS = 10.0
 """How often a service logs changes of its dependencies."""
@@ -22,7 +23,8 @@ class Health:
     """Tells whether one service process is alive and ready, and gives its metrics, over HTTP and in the log.
 
     `pings` has a function for each server that the process depends on, by the server's name. The function raises
-    StoreUnavailable or BrokerUnavailable while the server does not answer. `registry` has the metrics.
+    StoreUnavailable or BrokerUnavailable while the server does not answer. `registry` has the metrics. The process sets
+    `is_started` once it works, and `is_draining` when it begins to end.
     """
 
     def __init__(self, pings: Mapping[str, Ping], registry: CollectorRegistry) -> None:

@@ -18,6 +18,7 @@ _NANOSECONDS = 1_000_000_000
 _FLUSH_MILLISECONDS = 2_000
 """Spans that are not sent within this time at the end are lost: a dead collector must not delay a stopping service."""
 SpanRecorder = Callable[[str, str, float, dict[str, str | int | bool]], None]
+"""Records a span: takes its name, the correlation id, its length in seconds, and its attributes."""
 _recorder: list[SpanRecorder] = []
 """Empty while tracing is off."""
 

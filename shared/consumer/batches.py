@@ -78,7 +78,7 @@ class BatchRunner:
     async def _next_batch(self, arrived: "asyncio.Queue[faust.Event]") -> "list[faust.Event]":
         """Wait for a Faust event, then up to `gather_seconds` for more; return these events, at most `batch_size`.
 
-        Both limits are the subscription's.
+        `gather_seconds` and `batch_size` are the subscription's.
         """
         events = [await arrived.get()]
         with suppress(TimeoutError):

@@ -79,7 +79,8 @@ class Consumer:
     def stuck_topics(self) -> Sequence[str]:
         """The full names of the topics that have unread records, none of which was finished for STUCK_SECONDS.
 
-        Time in which a store or Kafka was unavailable does not count. As last found by `check_progress`.
+        Time in which a store or Kafka was unavailable does not count. Empty if there are none, or before
+        `check_progress` has found one.
         """
         return [topic for topic, progress in self._progress.items() if progress.is_stuck(self._monotonic())]
 

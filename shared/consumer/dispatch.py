@@ -33,9 +33,10 @@ class Dispatcher:
     async def dispatch(self, subscription: Subscription, records: Sequence[Record]) -> None:
         """Call the subscription's handler with a batch of records; return once each is handled or is a dead letter.
 
-        While a store or Kafka is unavailable, and after Contention, the whole batch is tried again without end, after
-        0.2 seconds at first and at most 5. After any other exception of the handler, each record is tried alone; a
-        record that fails alone is copied to `dead-letter`. No exception leaves this method.
+        While a store or Kafka is unavailable, and after Contention, the whole batch is tried again without end, after a
+        pause of 0.2 seconds that doubles each time, up to 5. After any other exception of the handler, each record is
+        tried alone; a record that fails alone is copied to `dead-letter`. No exception of the handler leaves this
+        method.
         """
         wait_seconds = _FIRST_WAIT_SECONDS
         while True:

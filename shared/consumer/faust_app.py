@@ -53,7 +53,7 @@ def create(settings: Settings, service: str) -> "faust.App":
 def add_agent(app: "faust.App", topic: str, run: "Callable[[faust.Stream[bytes]], Awaitable[None]]") -> None:
     """Make the app call `run` with the stream of a topic's records, whose keys and values stay bytes.
 
-    `topic` is the full name. Call this function before the app is started.
+    `topic` is the full name. `run` reads the stream without end. Call this function before the app is started.
     """
     channel = app.topic(
         topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", allow_empty=True

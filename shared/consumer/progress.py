@@ -1,6 +1,7 @@
-"""Detects a consumer that stands still although it has work, by the records that it finishes. Pure.
+"""Detects a consumer that stands still although it has work, by the records that it finishes.
 
-The state of its connection is no sign: a connection may be up while nothing is received.
+The state of the consumer's connection is no sign: a connection may be up while nothing is received. This module only
+computes; its callers read and measure.
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ STUCK_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The progress of a consumer in one topic, as last observed; never changed, `observed` returns a new one.
+    """The progress of a consumer in one topic, as last observed; `observed` returns the next one.
 
     `finished` is how many records the consumer has finished since its start. `moved_at` is the time, in monotonic
     seconds, at which the consumer was last observed not to stand still.

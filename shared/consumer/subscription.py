@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from shared.events.records import Record
 
 Handle = Callable[[Sequence[Record]], Awaitable[None]]
+"""Handles a batch of records. After an exception, the records are given again or become dead letters."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ MAX_RECORD_BYTES = 4 * 1024 * 1024
 class Topic:
     """A Kafka topic as it is to be, part of MANIFEST. `name` is without the prefix; records are kept for `days` days.
 
-    `config` has the topic's settings at the broker that other topics do not share.
+    `config` has the topic's settings at the broker beyond those that every topic has, by Kafka's names.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Topic:
 
     @property
     def full_config(self) -> dict[str, str]:
-        """All settings of the topic at the broker, by Kafka's names: those that all topics share, and `config`."""
+        """All settings of the topic at the broker, by Kafka's names: those that every topic has, and `config`."""
         return {
             "retention.ms": str(self.days * _DAY_MS),
             "cleanup.policy": "delete",

@@ -13,8 +13,8 @@ class Answer:
     """What frontends get for one displayed listing, as stored: the JSON fragments of its photos.
 
     `feed` and `listing_key` name the listing. `rendered` has the fragments in the order of the photos, possibly only
-    the first ones. `missing` has all photos that want an attempt: their places among the photos, counted from 0, by
-    image id.
+    the first ones. `missing` has all photos of the listing that want an attempt and whose newest version is not
+    downloaded: their places among the photos, counted from 0, by image id.
     """
 
     feed: str
@@ -72,7 +72,7 @@ class PhotoAnswer(NamedTuple):
 
 
 class Answers(Protocol):
-    """Reads what frontends get from the store: displayed listings and their photos, of all feeds.
+    """Reads from the store what frontends get: displayed listings and their photos, of all feeds.
 
     Each method takes one round trip to the store, and raises StoreUnavailable.
     """

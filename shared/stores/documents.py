@@ -136,7 +136,7 @@ def _missing_orders(listing: Listing) -> Document:
 def _rendered(listing: Listing, renderer: Renderer) -> list[Document]:
     """Return the JSON fragments of a listing's photos, in order, each with its photo's id and URL keys.
 
-    A query can find a single photo by them. The list is empty if the listing is not displayed.
+    A query can find a single fragment by the id or a URL key. The list is empty if the listing is not displayed.
     """
     return [
         {"id": photo.id, "url_keys": photo.url_keys, "has_copy": photo.copy is not None, "json": fragment}

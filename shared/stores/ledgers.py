@@ -47,9 +47,9 @@ class Ledgers(Protocol):
     """Stores the ledger of each feed, which all workers share. Each method raises StoreUnavailable."""
 
     async def get(self, feed: str) -> StoredLedger:
-        """Return the stored ledger of `feed`, with its revision and the store's own time. Raises StoreUnavailable.
+        """Return the stored ledger of `feed`, with its revision and the store's own time.
 
-        Before the first write, return an empty document with revision 0.
+        Before the first write, return an empty document with revision 0. Raises StoreUnavailable.
         """
 
     async def replace(self, feed: str, document: Document, expected_revision: int) -> bool:

@@ -28,12 +28,15 @@ class Objects(Protocol):
         """
 
     async def get(self, bucket: Bucket, key: str) -> bytes | None:
-        """Return the bytes of an object; None if the bucket has no object with this key. Raises StoreUnavailable."""
+        """Return the bytes of an object, read into memory; None if the bucket has no object with this key.
+
+        Raises StoreUnavailable.
+        """
 
     async def save(self, bucket: Bucket, key: str, into: Path) -> bool:
-        """Download an object of any size to the file `into`, and return True. Raises StoreUnavailable.
+        """Download an object of any size to the file `into`, and return True.
 
-        If the bucket has no object with this key, write nothing and return False.
+        If the bucket has no object with this key, write nothing and return False. Raises StoreUnavailable.
         """
 
     async def list(self, bucket: Bucket, prefix: str) -> Collection[str]:

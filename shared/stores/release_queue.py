@@ -29,9 +29,9 @@ class ReleaseQueue(ListingRecords, Protocol):
         """
 
     async def in_flight(self, feed: str, now: datetime) -> int:
-        """Return how many photos of a feed are in flight at `now`. Raises StoreUnavailable.
+        """Return how many photos of a feed are in flight at `now`.
 
-        All released photos of a listing are counted until the last of their leases has ended.
+        All released photos of a listing are counted until the last of their leases has ended. Raises StoreUnavailable.
         """
 
     async def ahead_of(self, feed: str, priority: Priority, due_at: datetime, now: datetime) -> int:

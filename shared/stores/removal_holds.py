@@ -62,7 +62,7 @@ class RemovalHolds(Protocol):
     async def all(self) -> Sequence[RemovalHold]:
         """Return the last hold of each feed and reason, decided or not, sorted by feed and reason.
 
-        Raises StoreUnavailable. A hold without a decision is in force.
+        A hold without a decision is in force. Raises StoreUnavailable.
         """
 
     async def begin(self, hold: RemovalHold) -> bool:

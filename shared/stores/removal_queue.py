@@ -9,9 +9,10 @@ from shared.stores.listings import ListingRecords
 
 
 class RemovalQueue(ListingRecords, Protocol):
-    """Finds listings whose removals are due or held, and counts listings to recognize a burst.
+    """Finds listings whose removals are due or held, and counts those that turned hidden, to recognize a burst.
 
-    Each method raises StoreUnavailable.
+    A burst is so many listings hidden within an hour that the feed may be at fault. Each method raises
+    StoreUnavailable.
     """
 
     async def removal_due(self, now: datetime, limit: int) -> Sequence[Listing]:

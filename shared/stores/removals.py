@@ -76,9 +76,9 @@ class Removals(Protocol):
         """
 
     def between(self, begin: datetime, end: datetime, feed: str | None) -> AsyncIterator[Removal]:
-        """Yield the evidence of the removals from `begin` to before `end`, the oldest first. Raises StoreUnavailable.
+        """Yield the evidence of the removals from `begin` to before `end`, the oldest first.
 
-        If `feed` is None, the removals of all feeds are included.
+        If `feed` is None, the removals of all feeds are included. Raises StoreUnavailable.
         """
 
     async def newest(
@@ -86,6 +86,6 @@ class Removals(Protocol):
     ) -> Sequence[Removal]:
         """Return the evidence of up to `limit` removals from `begin` to before `end`, the newest first.
 
-        The first is the one that follows the removal `after` in this order, or the newest if `after` is None. If `feed`
-        is None, the removals of all feeds are included. Raises StoreUnavailable.
+        `after` is the cursor of a removal: the first result is the one that follows it in this order, or the newest if
+        `after` is None. If `feed` is None, the removals of all feeds are included. Raises StoreUnavailable.
         """

@@ -104,9 +104,9 @@ class Sweeps(Protocol):
     """Stores the progress of the freshness sweeps of each feed. Each method raises StoreUnavailable."""
 
     async def get(self, feed: str) -> SweepState:
-        """Return the stored progress of the sweeps of `feed`. Raises StoreUnavailable.
+        """Return the stored progress of the sweeps of `feed`.
 
-        If nothing is stored yet, return an empty state with revision 0.
+        If nothing is stored yet, return an empty state with revision 0. Raises StoreUnavailable.
         """
 
     async def write(self, state: SweepState) -> bool:

@@ -92,9 +92,10 @@ class OptimisticUpdate:
         return self._readings
 
     async def write(self, changed: Iterable[Listing]) -> list[Listing]:
-        """Write listings that were changed in this attempt; return those that were written. Raises StoreUnavailable.
+        """Write listings that were changed in this attempt; return those that were written, as they were passed.
 
-        Call it at most once in an attempt. The next attempt has only the listings whose write was refused here.
+        Call this method at most once in an attempt. The next attempt has only the listings whose write was refused
+        here. Raises StoreUnavailable.
         """
         changed = list(changed)
         self._refused = await self._listings.write(changed)

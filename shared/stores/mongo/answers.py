@@ -32,7 +32,7 @@ _REWRITE_TIMEOUT_SECONDS = 1.0
 
 
 class MongoAnswers:
-    """Reads what frontends get from MongoDB; implements Answers.
+    """Reads from MongoDB what frontends get; implements Answers.
 
     Listings whose stored fragments were made by other rules or settings are rendered anew by `renderer`, and written
     back through `listings`.

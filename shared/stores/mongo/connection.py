@@ -29,9 +29,9 @@ _CLOSE_TIMEOUT_SECONDS = 0.5
 async def connect(uri: str, database: str, call_seconds: float = _CALL_SECONDS) -> AsyncIterator[Database]:
     """Open the MongoDB database named `database` at `uri`, and close the connection when the context ends.
 
-    The server is not contacted before the first call. A call fails with StoreUnavailable inside `translated()`: after
-    `call_seconds`, or after 3 seconds if no server can be reached. Callers that build indexes pass a longer time, since
-    that takes minutes with millions of images.
+    The server is not contacted before the first call. A call fails after `call_seconds`, or after 3 seconds if no
+    server can be reached; `translated` turns its exception into StoreUnavailable. Callers that build indexes pass a
+    longer time, since that takes minutes with millions of images.
     """
     client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(uri, **_options(call_seconds))
     try:
@@ -46,8 +46,8 @@ async def connect(uri: str, database: str, call_seconds: float = _CALL_SECONDS) 
 async def connect_for_answers(uri: str, database: str) -> AsyncIterator[AnswersDatabase]:
     """Open the MongoDB database named `database` at `uri` for MongoAnswers, and close it when the context ends.
 
-    It has PyMongo's asyncio client, which uses no threads. A call to the database fails after 20 seconds, or after 3
-    seconds if no server can be reached.
+    The connection is PyMongo's own asyncio client, which uses no threads. A call fails after 20 seconds, or after 3
+    seconds if no server can be reached; `translated` turns its exception into StoreUnavailable.
     """
     client = AsyncMongoClient[Document](uri, **_options(_CALL_SECONDS))
     try:

@@ -38,8 +38,8 @@ class MongoListingReports(MongoReleaseQueue):
     async def counts(self, feed: str, now: datetime) -> FeedCounts:
         """Return the numbers of a feed's recorded listings and photos, and of its queue at `now`.
 
-        Raises StoreUnavailable. The numbers are read from indexes alone, and in batches, so that other queries do not
-        wait long. A listing that changes meanwhile may be counted as it was before the change or after.
+        The numbers are read from indexes alone, and in batches, so that other queries do not wait long. A listing that
+        changes meanwhile may be counted as it was before the change or after. Raises StoreUnavailable.
         """
         rows = [row for displayed in (True, False) async for row in self._count_batches(feed, displayed=displayed)]
         query = {"feed": feed, "due_at": {"$gte": _BEGINNING}}
