@@ -27,13 +27,13 @@ class Audited:
     listings: int = 0
     objects: int = 0
     drift: dict[str, int] = field(default_factory=dict)
-    """How many objects have drifted, by kind."""
+    """How many objects differ from the records, by the kind of drift."""
     findings: list[Finding] = field(default_factory=list)
-    """The first thousand of them."""
+    """The first thousand findings."""
     due_again: int = 0
-    """Photos that are due because objects of their copies were lost."""
+    """Photos that the repair made due, because objects of their copies were lost."""
     removed: int = 0
-    """Orphans that were deleted."""
+    """Orphans that the repair deleted."""
 
 
 class Repair:

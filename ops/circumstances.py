@@ -22,7 +22,7 @@ from shared.origin_budget.use import BudgetUse
 from shared.settings import Settings
 
 _TIMEOUT_SECONDS = 4.0
-"""Within this time Kafka must answer the first question. Reading its dead letters may take longer."""
+"""In so many seconds Kafka must say when the oldest dead letter was written. Reading them may take longer."""
 
 
 def explain_feed(feed: Feed, use: BudgetUse) -> Sequence[str]:

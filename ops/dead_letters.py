@@ -61,7 +61,7 @@ class DeadLetter:
 
 
 GroupKey = tuple[str, str, str]
-"""Reason, service and topic."""
+"""A group's reason, service and topic."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +112,7 @@ class Requeued:
     sent: int = 0
     marked: int = 0
     refused: tuple[tuple[str, int], ...] = ()
-    """Dead letters that cannot be sent: why, and how many."""
+    """Pairs of a reason why dead letters cannot be sent, and how many these are."""
 
 
 def read(record: Record) -> DeadLetter:
@@ -203,8 +203,7 @@ def _as_text(raw: bytes | None) -> str | None:
 
 
 async def unhandled(settings: Settings, handled: HandledDeadLetters) -> AsyncIterator[Sequence[DeadLetter]]:
-    """Read the topic `dead-letter` from its beginning to its present end, and yield the dead letters that are not
-    handled.
+    """Read the whole topic `dead-letter` once, and yield the dead letters that are not handled.
 
     They come in batches, those of one partition oldest first; a batch may be empty. `handled` is the MongoDB store of
     those that are handled. Raises BrokerUnavailable and StoreUnavailable.

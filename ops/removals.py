@@ -19,15 +19,17 @@ Change = Callable[[Listing, datetime], Listing]
 def remove(listing: Listing, now: datetime, image_ids: Collection[str]) -> Listing:
     """Return the listing with the photos of these image ids removed; without ids, with the whole listing hidden. Pure.
 
-    The photos or the listing stay away until `allow_again`.
+    The photos or the listing stay away, whatever the MLS announces, until `allow_again`. Their copies are deleted
+    later, once the listing is written.
     """
     return lifecycle.remove_photos(listing, image_ids, now) if image_ids else lifecycle.remove_listing(listing, now)
 
 
 def allow_again(listing: Listing, _: datetime, image_ids: Collection[str]) -> Listing:
-    """Return the listing with the photos of these image ids allowed again, after `remove`. Pure.
+    """Return the listing with the photos of these image ids allowed to be shown again, after `remove`. Pure.
 
-    Without ids, the listing itself and all its photos are allowed. The time is not used.
+    Without ids, the listing itself and all its photos are allowed. The MLS's next announcement is then applied even if
+    it is equal to the last. The time is not used.
     """
     return lifecycle.allow_again(listing, image_ids)
 

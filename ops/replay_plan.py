@@ -46,7 +46,7 @@ class ReplayPlan:
     listings_shown: int = 0
     photos_withdrawn: int = 0
     downloads: Counter[str] = field(default_factory=Counter)
-    """Photos that become due, by feed; photos that are due already are not counted."""
+    """Photos that become due, by the feed's name; photos that are due already are not counted."""
     held: int = 0
     """Copies whose sizes are known, from which `bytes_expected` takes the average."""
     bytes_held: int = 0
@@ -212,7 +212,7 @@ class _ListingPlanner:
         self._now = now
         self._result = result
         self._latest: dict[ListingId, _Latest] = {}
-        """With these, most events that change nothing are recognized without reading their listing."""
+        """The newest announcements: with them, most events that change nothing need no reading of their listing."""
         self._changed: dict[ListingId, Listing] = {}
 
     @property

@@ -41,13 +41,13 @@ class SystemStatus:
     at: datetime
     feeds: Mapping[str, FeedCounts]
     seconds_until_done: Mapping[str, Mapping[Priority, float | None]]
-    """By feed and priority: in about how many seconds its queue is empty.
+    """By feed and priority: in about how many seconds the queue is empty.
 
     None if no throughput is known or no photo is due yet.
     """
     budgets: Mapping[str, BudgetUse]
     lag: Mapping[str, Mapping[str, int]] | None
-    """By service and topic: how many records are not finished."""
+    """By service and topic: how many records the service has yet to finish."""
     dead_letters: int | None
     """How many dead letters are not handled."""
     removal_holds: Sequence[RemovalHold]

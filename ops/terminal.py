@@ -39,7 +39,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 FAILED, UNUSABLE_SETTINGS, INTERRUPTED = 1, 2, 130
-"""Exit codes."""
+"""Exit codes of `imagectl`."""
 LOCAL_STACK = Path(".local/stack.env")
 _SERVERS = ("IMAGES_KAFKA", "IMAGES_MONGO", "IMAGES_S3_ENDPOINT")
 _HINT = "Is it running, and do the settings name it? `imagectl config` shows them; `make up` starts a stack."

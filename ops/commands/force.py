@@ -23,7 +23,7 @@ from shared.stores.errors import Contention
 app = typer.Typer()
 
 Result = Mapping[str, Any]
-"""What was forced of a feed, as `--json` prints it: the counts of Forced, the cost, and the feed's suspensions."""
+"""What was forced of a feed, as `force --json` prints it: the counts, the cost, and the feed's suspensions."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 SESSION_SECONDS = 12 * 3_600.0
-"""A session ends when it was not used for so long."""
+"""A session ends when it was not used for so many seconds."""
 MAX_SESSIONS = 200
 MAX_FAILURES = 5
 """After so many wrong tokens within FAILURE_SECONDS, an address must wait, even with the right token."""
@@ -89,7 +89,7 @@ class TokenCheck:
         self.is_locked = not token
         self._monotonic = monotonic
         self._failures: deque[tuple[float, str]] = deque(maxlen=_MAX_REMEMBERED_FAILURES)
-        """When which address sent a wrong token."""
+        """The time of each wrong token, in seconds of the clock, and the address that sent it; oldest first."""
 
     def wait_seconds(self, address: str) -> int | None:
         """Return how many seconds a client must wait before its next attempt; None if it need not wait.

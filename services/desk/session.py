@@ -32,8 +32,7 @@ class SignInPages:
 
     @web.middleware
     async def require_sign_in(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Return the answer of `handler` if the browser is signed in, or the request has the desk's token and only
-        reads.
+        """Return the answer of `handler` if the browser is signed in, or if a reading request has the desk's token.
 
         For any other request the answer is a redirect to the form for signing in, or 401. A request that changes
         something must come from the desk's own pages and carry its session's secret, as their forms do; otherwise

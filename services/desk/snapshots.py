@@ -22,7 +22,7 @@ Value = TypeVar("Value")
 
 MINUTE = timedelta(minutes=1)
 MINUTES = 60
-"""How far back the charts go."""
+"""How many minutes back the charts go."""
 SAMPLE_SECONDS = 30.0
 _MAX_AGE = timedelta(seconds=4)
 _SETTLED_AFTER = timedelta(minutes=2)
@@ -64,7 +64,7 @@ class Snapshots:
         self._lock = asyncio.Lock()
         self._last: Snapshot | None = None
         self.queue_lengths: deque[tuple[datetime, int]] = deque(maxlen=int(MINUTES * 60 / SAMPLE_SECONDS))
-        """How many photos were queued, every 30 seconds of the last hour in which this process ran."""
+        """Pairs of a time and how many photos were queued then: every 30 seconds, an hour of them, in memory."""
 
     async def current(self) -> Snapshot:
         """Return a snapshot of the system that is at most four seconds old; take a new one if the last is older.
