@@ -1,4 +1,4 @@
-"""Measures eight workers that share an origin budget: the share of the rate that they use, and writes a request."""
+"""Measures eight workers that share an origin budget: how much of the rate they use, and ledger writes a request."""
 
 import asyncio
 import random

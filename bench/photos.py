@@ -114,9 +114,9 @@ async def _ours(servers: Servers, folder: Path, photos: Origin, feeds: str, vari
 
 
 async def all_recorded(whole: System, database: mongo.Database, photos: int, seconds: float = 900) -> None:
-    """Wait until the system's database has `photos` photos recorded as downloaded. Fail after `seconds`.
+    """Wait until the database has `photos` photos recorded as downloaded, with a cheap query every 0.1 s.
 
-    The query that is sent every 0.1 s costs little.
+    `whole` is the system whose database it is. Fail after `seconds`.
     """
 
     async def is_complete() -> bool:

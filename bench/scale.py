@@ -201,7 +201,7 @@ class MemoryBroker(Broker):
         """Do nothing: this broker is always available."""
 
     def take(self) -> list[Mapping[str, str]]:
-        """Return the data of all events published since the last call, and forget them."""
+        """Return the data of all events published since the last call, oldest first, and forget them."""
         values, self.values = self.values, []
         return [orjson.loads(value)["data"] for value in values]
 

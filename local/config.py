@@ -142,7 +142,9 @@ def _names_own_server(home: Path, name: str, value: str) -> bool:
 
 
 def _given_ports(home: Path, given: Mapping[str, str]) -> dict[str, int]:
-    """Return the port of each service whose port a valid variable in `given` names, by the service's name.
+    """Return the ports that the variables in `given` name for services, by the service's name.
+
+    A service without such a variable, or with one that is no port number, is left out.
 
     Raises:
         LocalError: another program listens on a port, or two services have the same.

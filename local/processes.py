@@ -36,7 +36,7 @@ class LocalError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program that the stack runs in the background."""
+    """A program that the stack runs in the background: how to start it, and how to tell that it is ready."""
 
     name: str
     command: Sequence[str]
@@ -71,7 +71,7 @@ class ProcessRecord:
     """The fingerprint of the program."""
 
     def write(self, path: Path) -> None:
-        """Write the pid file in one step, so that no reader sees half of it."""
+        """Write this record to the pid file at `path` in one step, so that no reader sees half of it."""
         draft = path.with_suffix(".new")
         draft.write_text(f"{self.pid}\nstarted={self.started}\nfingerprint={self.fingerprint}\n")
         draft.replace(path)

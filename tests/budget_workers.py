@@ -57,7 +57,7 @@ class CountedLedgers(MemoryLedgers):
 
 @dataclass
 class Origin:
-    """An origin: how it answers, and which requests it got."""
+    """An origin in simulated time: how it answers, and which requests it got."""
 
     answer: Callable[[float], Failure | None] = lambda _: None
     """From the time of a request, in seconds, to the failure, or to None for a good answer."""

@@ -80,5 +80,5 @@ class FeedBudget:
 
     @property
     def opened_by(self) -> Reason | None:
-        """Why the breaker is open; None if it is closed."""
+        """Return why the feed's breaker is open; None if it is closed."""
         return self.ledger.breaker.reason if self.ledger.breaker else None

@@ -67,7 +67,7 @@ def announced(
 
 
 def with_copies(listing: Listing | None) -> Listing:
-    """Return the listing with a copy of each photo's newest version. It must not be None."""
+    """Return the listing with a copy of each photo's newest version. `listing` must not be None."""
     assert listing is not None
     return listing.with_photos(
         replace(photo, copy=a_copy(photo.object_id, mls_changed_at=photo.announced_at)) for photo in listing.photos

@@ -30,7 +30,7 @@ class Drawn:
 
 
 def documented(path: Path) -> Iterator[Drawn]:
-    """Yield every documented function and class of a file, in the order of the file."""
+    """Yield every function and class of a file that has a docstring, outer ones before those inside them."""
     source = path.read_text()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, Documented) and (docstring := ast.get_docstring(node)):

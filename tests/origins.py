@@ -80,7 +80,10 @@ async def running(origin: Origin, tls: ssl.SSLContext | None = None) -> AsyncIte
 
 
 def answer(body: bytes = b"", status: str = "200 OK", length: int | None = None, **headers: str) -> bytes:
-    """Return the bytes of a whole HTTP answer. `length` is a wrong Content-Length; header names have underscores."""
+    """Return the bytes of a whole HTTP answer. `length`, if given, is sent as a wrong Content-Length.
+
+    In the names of `headers`, underscores stand for hyphens.
+    """
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body) if length is None else length}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return "\r\n".join([*lines, "", ""]).encode() + body
@@ -114,16 +117,16 @@ def endlessly(piece: bytes, first: bytes = b"", pause: float = 0.0) -> Reply:
 
 
 async def silence(writer: asyncio.StreamWriter) -> None:
-    """Be the reply of an origin that never answers."""
+    """Send nothing, for ever: the reply of an origin that does not answer."""
     await asyncio.Event().wait()
 
 
 def a_sandbox(
     *hosts: str, private: bool = True, seconds: float = 5.0, max_bytes: int = 1_000_000, **rules: object
 ) -> Feed:
-    """Return the feed `sandbox` with these image hosts. `seconds` is its request's timeout, `max_bytes` its size limit.
+    """Return the feed `sandbox` with these image hosts; `seconds` is the timeout of a request.
 
-    `private` allows connections to loopback; `rules` are other settings of the feed.
+    `private` allows connections to loopback, `max_bytes` is the largest file, `rules` are other settings of the feed.
     """
     defaults = {
         "name": "sandbox",
@@ -136,12 +139,15 @@ def a_sandbox(
 
 
 async def always() -> None:
-    """Permit every request."""
+    """Permit the request, by returning None."""
 
 
 @dataclass
 class FakePermit:
-    """A permit for one download, made of two functions. It keeps the sizes and answers that are reported to it."""
+    """A permit for one download. It keeps the sizes and the answers that are reported to it.
+
+    `wait_for_request` and `confirm_request` return None to permit the request, or the failure that refuses it.
+    """
 
     wait_for_request: Permission = always
     confirm_request: Permission = always

@@ -49,7 +49,7 @@ def a_source(of: Sequence[Record], batch_size: int = 1_000) -> EventSource:
 class KeepingBroker:
     """A broker that keeps what is published in `records`.
 
-    Once these are `interrupted_at`, it raises KeyboardInterrupt.
+    Once `records` has `interrupted_at` records, each call raises KeyboardInterrupt, as if the operator pressed Ctrl-C.
     """
 
     def __init__(self, interrupted_at: int = 1_000) -> None:
@@ -70,9 +70,10 @@ async def published(
     broker: KeepingBroker | None = None,
     progress: ReplayProgress | None = None,
 ) -> KeepingBroker:
-    """Replay the records that lie in `ranges`, if given, and that `selected` selects; return the broker with them.
+    """Replay the records that lie in `ranges`, if given, and that `selected` selects.
 
-    `rate` is the events a second, 0 for no limit. `progress` is filled in as the replay goes on.
+    Return the broker that keeps what was published: `broker`, if given, else a new one. `rate` is the events a second,
+    0 for no limit. `progress` is filled in as the replay goes on.
     """
     broker, source = broker or KeepingBroker(), a_source(of)
     source = EventSource(source.ranges if ranges is None else ranges, source.read)

@@ -22,7 +22,7 @@ S3_IMAGE = "quay.io/minio/minio:RELEASE.2025-09-07T16-13-09Z"
 
 @dataclass(frozen=True)
 class Servers:
-    """The addresses and keys of the servers, named as the settings are."""
+    """The addresses and keys of running servers, named as the fields of `Settings` are."""
 
     kafka: str
     mongo: str

@@ -120,7 +120,10 @@ class SweepingScheduler:
 
 @asynccontextmanager
 async def a_recorded_market(mls: Sandbox) -> AsyncIterator[SweepingScheduler]:
-    """Yield a scheduler that has recorded all listings of the MLS in one round, by its first sweep."""
+    """Yield a scheduler whose first sweep has recorded all listings of the MLS in one round.
+
+    The MLS must have no more listings than a round records.
+    """
     async with SweepingScheduler(feed_of(mls)) as scheduler:
         await scheduler.later(START_DELAY)
         assert scheduler.published() == len(keys(mls))

@@ -108,7 +108,7 @@ class System:
             return False
 
     def pid(self, name: str) -> int:
-        """Return the process id of a service."""
+        """Return the process id of the running service of this name."""
         return self._running[name].pid
 
     def url(self, name: str) -> str:
@@ -132,7 +132,7 @@ class System:
         return (self.logs / f"{name}.log").read_text()
 
     async def diagnostics(self) -> AsyncIterator[str]:
-        """Yield the status, explanations of due listings, and the end of each log, for the report of a failed test."""
+        """Yield texts for a failed test's report: the status, explanations of due listings, and the end of each log."""
         yield (await self.run("imagectl", "status"))[1]
         due = [listing.key for listing in await self.listings() if listing.due_at]
         for key in due[:3]:

@@ -33,7 +33,7 @@ class ToolMissing(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A program and the environment variables that it needs."""
+    """A program that can be run: its path, and the environment variables that it needs beside the usual ones."""
 
     path: Path
     env: dict[str, str]

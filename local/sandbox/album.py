@@ -20,7 +20,7 @@ class NoPictures(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """What a sandbox photo shows: the same shot, at the same width, always gives the same JPEG."""
+    """What a sandbox photo shows. The same shot always gives the same JPEG at the same width."""
 
     listing_key: str
     number: int

@@ -23,7 +23,7 @@ def tone(colour: Colour, factor: float) -> Colour:
 
 
 def mix(first: Colour, second: Colour, share: float) -> Colour:
-    """Return a colour between two: `share` 0 is the first, 1 is the second."""
+    """Return a colour between two: `first` if `share` is 0, `second` if it is 1."""
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(first, second, strict=True))
     return red, green, blue
 

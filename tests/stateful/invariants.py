@@ -27,9 +27,10 @@ _MAX_SETTLING = timedelta(days=3)
 
 
 class Invariants:
-    """Checks that the invariants hold in a world, and keeps the observations that the checks need. Each check asserts.
+    """Checks that the invariants hold in a world, and keeps the observations that the checks need.
 
-    `garbage` counts the unreadable records that were published, by topic; `has_forced` is True once an operator forced.
+    Each check raises AssertionError if an invariant is broken. `garbage` counts the unreadable records that were
+    published, by topic; `has_forced` is True once an operator has forced a download.
     """
 
     def __init__(self, world: World) -> None:
@@ -273,7 +274,7 @@ class Invariants:
         return [len(origin.requests) for origin in self._world.mls.origins.values()]
 
     def _read_again(self) -> None:
-        """Read all topics from the beginning, until nothing is left to do."""
+        """Let all groups read all topics again from the beginning, until nothing is left to do."""
         for subscription in self._world.subscriptions.values():
             subscription.at = [0 for _ in subscription.at]
         for _ in range(_MAX_ROUNDS):

@@ -31,7 +31,7 @@ class Retake(Enum):
 
 @dataclass(frozen=True)
 class Shot:
-    """A photo as the MLS has it. `picture` numbers its bytes; 0 stands for bytes that cannot be decoded."""
+    """What a photo shows at the MLS. `picture` numbers its bytes; 0 stands for bytes that cannot be decoded."""
 
     picture: int
     changed_at: datetime

@@ -107,9 +107,9 @@ class WatchedObjects(MemoryObjects):
         return await super().delete(bucket, keys)
 
     def is_left_to_audit(self, key: str) -> bool:
-        """Return True if a stalled process deleted the object and has not checked since whether a copy lost it.
+        """Return True if a process deleted the object after a stop, and may not have checked since if a copy lost it.
 
-        Such a loss may stay until an audit finds it.
+        Such a loss stays until an audit finds it.
         """
         at, process = self._deleted_late.get(key, (None, None))
         return process is not None and at is not None and (process.stops > 1 or self._clock() - at < _VERIFIED_WITHIN)

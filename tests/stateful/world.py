@@ -201,7 +201,7 @@ class World:
         process.service = build(process)
 
     def kill(self, place: str, *, same_name: bool) -> None:
-        """Kill the process at the place and start its successor there, with the same name or a new one.
+        """Kill the process at the place and start its successor there, under the same name or a new one.
 
         Records that the process was handling are delivered again.
         """
