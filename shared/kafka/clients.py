@@ -40,9 +40,10 @@ async def connected_reader(bootstrap: str) -> AsyncIterator[AIOKafkaConsumer]:
 
 @asynccontextmanager
 async def connected_admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
-    """Yield a started Kafka client that manages topics and consumer groups; it is closed when the context ends.
+    """Yield a Kafka client, connected to the servers `bootstrap`, that manages topics and consumer groups.
 
-    Raises BrokerUnavailable, also in place of aiokafka's exceptions inside the context.
+    It is closed when the context ends. Raises BrokerUnavailable, also in place of aiokafka's exceptions inside the
+    context.
     """
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=10_000)
     with errors_translated():

@@ -33,8 +33,8 @@ async def offset_ranges(
 ) -> list[OffsetRange]:
     """Return, for each partition of a topic, the range of the records with timestamps from `since` to before `until`.
 
-    `topic` is the full name. `since` None stands for the beginning of the topic, `until` None for its end at this
-    moment. Partitions without such records are left out. Raises BrokerUnavailable.
+    `bootstrap` names the Kafka servers, `topic` is the full name. `since` None stands for the beginning of the topic,
+    `until` None for its end at this moment. Partitions without such records are left out. Raises BrokerUnavailable.
     """
     async with _offset_reader(bootstrap, [topic]) as (consumer, partitions):
         begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
@@ -67,8 +67,8 @@ async def _offsets_at(
 async def read(bootstrap: str, topic: str, ranges: Sequence[OffsetRange]) -> AsyncIterator[Sequence[Record]]:
     """Yield the records of a topic in these ranges, in batches of one partition's records, and end after the last.
 
-    `topic` is the full name. The records of a partition keep their order; the partitions have no order. Raises
-    BrokerUnavailable.
+    `bootstrap` names the Kafka servers, `topic` is the full name. The records of a partition keep their order; the
+    partitions have no order. Raises BrokerUnavailable.
     """
     if not ranges:
         return
@@ -89,8 +89,8 @@ async def read(bootstrap: str, topic: str, ranges: Sequence[OffsetRange]) -> Asy
 async def follow(bootstrap: str, topics: Sequence[str]) -> AsyncIterator[AsyncIterator[Record]]:
     """Yield an iterator over the records that are published to the topics from now on; it never ends.
 
-    `topics` are full names. The reader is in no consumer group, so each process that follows a topic gets all its
-    records. Raises BrokerUnavailable, also while the iterator is read.
+    `bootstrap` names the Kafka servers, `topics` are full names. The reader is in no consumer group, so each process
+    that follows a topic gets all its records. Raises BrokerUnavailable, also while the iterator is read.
     """
     consumer = AIOKafkaConsumer(
         *topics, bootstrap_servers=bootstrap, auto_offset_reset="latest", enable_auto_commit=False
@@ -118,7 +118,8 @@ def _record(message: ConsumerRecord) -> Record:
 async def lag_of_groups(bootstrap: str, topics_by_group: Mapping[str, Sequence[str]]) -> dict[str, dict[str, int]]:
     """Return how many records each consumer group has yet to commit in each of its topics, by group and topic.
 
-    `topics_by_group` has the full names of the topics that each group reads. Raises BrokerUnavailable.
+    `bootstrap` names the Kafka servers. `topics_by_group` has the full names of the topics that each group reads.
+    Raises BrokerUnavailable.
     """
     async with connected_admin(bootstrap) as admin:
         committed = {group: await _committed(admin, group) for group in topics_by_group}
@@ -145,7 +146,7 @@ async def _committed(admin: AIOKafkaAdminClient, group: str) -> dict[TopicPartit
 async def oldest_record_at(bootstrap: str, topic: str) -> datetime | None:
     """Return the timestamp of the oldest record that Kafka still has of a topic; None if the topic is empty.
 
-    `topic` is the full name. Raises BrokerUnavailable.
+    `bootstrap` names the Kafka servers, `topic` is the full name. Raises BrokerUnavailable.
     """
     async with _offset_reader(bootstrap, [topic]) as (consumer, partitions):
         found = await consumer.offsets_for_times(dict.fromkeys(partitions, 0))

@@ -16,7 +16,7 @@ _MAX_REPLICAS = 3
 async def missing_topics(bootstrap: str, names: Sequence[str]) -> list[str]:
     """Return those of the topics' full names `names` that Kafka does not have, in their order; empty if it has all.
 
-    Raises BrokerUnavailable.
+    `bootstrap` names the Kafka servers. Raises BrokerUnavailable.
     """
     async with connected_admin(bootstrap) as admin:
         existing = set(await admin.list_topics())
@@ -26,8 +26,8 @@ async def missing_topics(bootstrap: str, names: Sequence[str]) -> list[str]:
 async def apply_topics(bootstrap: str, prefix: str, manifest: Sequence[Topic]) -> dict[str, str]:
     """Create the missing topics of `manifest` in Kafka, and set the configuration of all its topics.
 
-    `prefix` comes before each topic's name. Return, by full name, "created", or "unchanged" for a topic that existed,
-    even if its configuration was changed. Raises BrokerUnavailable.
+    `bootstrap` names the Kafka servers; `prefix` comes before each topic's name. Return, by full name, "created", or
+    "unchanged" for a topic that existed, even if its configuration was changed. Raises BrokerUnavailable.
     """
     async with connected_admin(bootstrap) as admin:
         existing = set(await admin.list_topics())
@@ -59,7 +59,8 @@ async def _create(admin: AIOKafkaAdminClient, name: str, topic: Topic, replicas:
 async def topic_differences(bootstrap: str, prefix: str, manifest: Sequence[Topic]) -> dict[str, list[str]]:
     """Return, by full name, a list of sentences about how each topic in Kafka differs from `manifest`.
 
-    `prefix` comes before each topic's name. The list of a topic without differences is empty. Raises BrokerUnavailable.
+    `bootstrap` names the Kafka servers; `prefix` comes before each topic's name. The list of a topic without
+    differences is empty. Raises BrokerUnavailable.
     """
     topics = {f"{prefix}{topic.name}": topic for topic in manifest}
     async with connected_admin(bootstrap) as admin:
