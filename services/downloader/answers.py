@@ -40,7 +40,7 @@ class Validators:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A photo as its origin sent it, complete, in the file `path`, which the caller has to delete.
+    """The complete original of a photo in the file `path`, which the caller has to delete.
 
     `file_size` is in bytes, `sha256` in hex. `etag` and `last_modified` are the validators that the origin sent; each
     None if there was none to store.

@@ -116,8 +116,8 @@ class Fetcher:
         request unconditional), or a Failure if the URL, the network or the origin is at fault, or if `permit` refuses a
         request. Raises OSError if the disk is full, CancelledError, and what `permit` raises; no file is left then.
 
-        The feed's timeout starts when the first request is permitted. It covers all redirects, but not the time that
-        their requests wait for the permit.
+        The feed's timeout starts when the first request is permitted. The timeout covers all redirects, but not the
+        time that their requests wait for the permit.
         """
         target = addresses.fetch_target(url, feed.image_hosts)
         if isinstance(target, Failure):

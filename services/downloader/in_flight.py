@@ -26,11 +26,11 @@ class InFlight:
         return image_id in self._claimed
 
     def unavailable(self, *, is_viewed: bool, except_waiting: Collection[str] = ()) -> set[str]:
-        """Return the ids of the photos that a subscription may not claim now.
+        """Return the ids of the photos that one subscription of this process may not claim now.
 
-        For the routine subscription these are all photos that are claimed or waiting, for the viewed one
-        (`is_viewed` True) those that are claimed or waiting for itself. `except_waiting` are photos that the caller
-        itself registered as waiting, which it may claim.
+        For the routine subscription these are all photos that are claimed or waiting; for the viewed subscription
+        (`is_viewed` True), photos that are claimed, or waiting for the viewed subscription. `except_waiting` are photos
+        that the caller itself registered as waiting, which it may claim.
         """
         if is_viewed:
             return self._claimed | self._waiting_viewed.difference(except_waiting)
@@ -40,7 +40,7 @@ class InFlight:
     def waiting(self, image_ids: Collection[str], *, is_viewed: bool) -> Iterator[None]:
         """Register photos as waiting, in memory, while the `with` block runs.
 
-        They wait for the viewed subscription if `is_viewed`, otherwise for the routine one.
+        The photos wait for the viewed subscription if `is_viewed`, otherwise for the routine one.
         """
         waiting = self._waiting_viewed if is_viewed else self._waiting_routine
         waiting.update(image_ids)

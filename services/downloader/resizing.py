@@ -21,8 +21,8 @@ _BAND_PIXELS = 1_000_000
 def variant_size(sides: Sides, spec: VariantSpec) -> Sides:
     """Return the width and height of the variant `spec` of a photo with the given upright sides.
 
-    The variant has the photo's proportions. It is at most as wide as `spec` says, never larger than the photo, within
-    the limit of its format, and at least 1 pixel wide and high.
+    The variant has the photo's proportions. The variant is at most as wide as `spec` says, never larger than the photo,
+    within the limit of its format, and at least 1 pixel wide and high.
     """
     width, height = sides
     longest = FORMATS[spec.format].max_side_pixels

@@ -93,8 +93,9 @@ def _withdrawn(
 ) -> tuple[Discard, ...]:
     """Return the discards of the photos that the listing showed before the announcement and does not show any more.
 
-    `shown` are the photos that it shows after the announcement. The discards' reason is `photo-withdrawn`, unless the
-    announcement hides the listing and its copies are not kept: then it is the reason for which the listing is hidden.
+    `shown` are the photos that the listing shows after the announcement. The discards' reason is `photo-withdrawn`,
+    unless the announcement hides the listing and its copies are not kept: then it is the reason for which the listing
+    is hidden.
     """
     shown_ids = {photo.id for photo in shown}
     withdrawn = [photo for photo in listing.photos if photo.id not in shown_ids]

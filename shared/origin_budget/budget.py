@@ -105,7 +105,7 @@ class OriginBudget:
     ) -> None:
         """Start without a ledger: the ledger of each feed is read when the feed is first asked for.
 
-        `worker` is this worker's name. It stays the same over restarts, so that the slots of an earlier run can be
+        `worker` is this worker's name, which stays the same over restarts, so that the slots of an earlier run can be
         freed. `monotonic` is a clock in seconds, and `chance` gives random numbers from 0 to 1 for jitter.
         """
         # A hash: names may contain dots, and MongoDB takes the dots of a key for a path.

@@ -65,8 +65,8 @@ def without_planned(ledger: Ledger, unused: Iterable[datetime]) -> Ledger:
 def is_on_time(feed: Feed, planned_at: datetime, now: datetime) -> bool:
     """Return True if a request that was planned for `planned_at` may be sent at `now`.
 
-    It may be neither too early, which is 10 ms for all feeds, nor too late: 40 ms for a paced feed (`limits.is_paced`),
-    otherwise 2 s.
+    A request may be sent from 10 ms before its planned time on, until 40 ms after that time for a paced feed
+    (`limits.is_paced`), otherwise until 2 s after it.
     """
     late = LATE_MICROS if is_paced(feed) else LATE_UNPACED_MICROS
     return -_EARLY_MICROS <= to_moment(now) - to_moment(planned_at) <= late

@@ -18,7 +18,7 @@ _CLAIM_MARGIN = timedelta(seconds=60)
 
 
 def release(photo: Photo, now: datetime) -> Photo:
-    """Return the photo in flight since `now`, without a claim. It is due again when its lease ends, after `LEASE`."""
+    """Return the photo in flight since `now`, without a claim. The photo is due again when its lease (`LEASE`) ends."""
     return replace(photo, released_at=now, not_before=now + LEASE, claim=None)
 
 
@@ -76,7 +76,8 @@ def settle_failed(
     """Return the claimed photo after a failed attempt: the attempt is counted, and the next is due as `retry` says.
 
     `claimed` is the photo as it was when its attempt began. If the MLS has announced a newer version since then, the
-    photo is due now. The photo's copy stays. `jitter` from 0 to 1 spreads retries.
+    photo is due now. The photo's copy stays. If the photo is given up, it is not forced any more. `jitter` from 0 to 1
+    spreads retries.
     """
     was_given_up = photo.failure is not None and retry.is_given_up(photo.failure, photo.attempts, feed)
     attempts = 1 if was_given_up else photo.attempts + 1

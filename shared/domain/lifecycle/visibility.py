@@ -17,7 +17,7 @@ GRACE = timedelta(seconds=5)
 
 
 def hide(listing: Listing, announcement: Announcement, feed: Feed, now: datetime) -> Hidden | None:
-    """Return why and since when the listing is hidden after the announcement, and until when its copies stay.
+    """Return the `hidden` that the listing has after the announcement: why and since when, and until when copies stay.
 
     Return None if the listing is displayed. A listing that an operator removed stays hidden, whatever the MLS
     announces.
