@@ -30,7 +30,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ReasonRule:
-    """What follows from a reason of failures, and its meaning for operators."""
+    """What follows from a failure's reason, and the meaning of that reason for operators."""
 
     is_final: bool
     """True if the photo is given up at once: no attempt until the MLS announces a newer version or a day has passed.

@@ -6,7 +6,7 @@ A worker calls these methods of OriginBudget for each batch of downloads:
 2. `wait_for_planned_time` waits before a download's first request, `wait_for_another_request` before each redirect's.
 3. `confirm_on_time` checks the time again once the connection is made, just before the request is written.
 4. `record_end` records the origin's answer.
-5. `give_back` frees the slots that are left of the batch, with one more write.
+5. `give_back` frees the slots that the batch still has, with one more write of the ledger.
 
 The next write of the ledger by this process accounts for an ended download, whichever method makes that write. A
 process that dies accounts for nothing: its slots are freed when it starts again under its name, or when they expire.
@@ -68,7 +68,7 @@ None in place of the ledger: it changes nothing."""
 
 @dataclass(frozen=True, slots=True)
 class _Change(Generic[T]):
-    """A change of a ledger: the ledger before and after it, and the answer of the rule that made it."""
+    """A change of a feed's ledger: the ledger before and after it, and the answer of the rule that made it."""
 
     before: Ledger
     after: Ledger

@@ -107,11 +107,12 @@ def _with_short_pause(limits: Limits, feed: Feed) -> Limits:
 
 
 def _with_best_batches(limits: Limits, feed: Feed) -> Limits:
-    """Return the limits with the batch size and the step between two requests of a batch that use the rate best.
+    """Return the limits with the batch size, and the time between two requests of a batch, that use the rate best.
 
-    The batch size is at most the feed's. The step is the shortest at which a steady flow of batches never has more than
-    `requests_per_window` requests in a window; without a rate it is 0. If the pause is not longer than the distance of
-    evenly spread requests at the full rate, or if there is no pause, all requests are spread evenly.
+    The batch size is at most the feed's. The time between two requests, `step_micros`, is the shortest at which a
+    steady flow of batches never has more than `requests_per_window` requests in a window; without a rate it is 0. If
+    the pause is not longer than the distance of evenly spread requests at the full rate, or if there is no pause, all
+    requests are spread evenly.
     """
     pause = _pause_micros(feed)
     # If larger than the number of slots, a multiple of it: else some slots would stay empty until the pause is over.
