@@ -88,10 +88,7 @@ class ProcessRecord:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A background process by its name, whether it runs or not.
-
-    `home` is the directory that has its pid file and its log.
-    """
+    """A background process by its name, whether it runs or not. `home` is the directory of the pid file and the log."""
 
     name: str
     home: Path
@@ -126,7 +123,7 @@ class Process:
     def start(self, program: Program, directory: Path) -> None:
         """Start a program in the background, with `directory` as its working directory, and write its pid file.
 
-        Its output is appended to the log. The function does not wait until the program is ready.
+        What the program prints is appended to the log. The call returns before the program is ready.
 
         Raises:
             LocalError: the program cannot be executed.
@@ -306,10 +303,7 @@ def _await_end(running: Iterable[tuple[Process, psutil.Process]], seconds: float
 
 
 def _started(pid: int) -> float:
-    """Return the seconds from the machine's boot to the start of process `pid`.
-
-    Setting the clock does not change them.
-    """
+    """Return the seconds from the machine's boot to the start of process `pid`. Setting the clock changes nothing."""
     return psutil.Process(pid).create_time() - psutil.boot_time()
 
 

@@ -63,10 +63,7 @@ class SandboxPhoto:
 
     @property
     def cache_buster(self) -> str:
-        """Return the digits of the photo's timestamp.
-
-        They are in its URLs, so that no cache answers with an older version.
-        """
+        """Return the digits of the photo's timestamp. The URLs hold them, so no cache answers with an old photo."""
         return "".join(char for char in self.modified_at if char.isdigit())
 
 
@@ -166,7 +163,7 @@ class Market:
         return self._changed(key, change, record=not media_only)
 
     def reorder(self, key: str, order: list[int] | None = None) -> Record:
-        """Put a listing's photos in another order, and return its new record.
+        """Put a listing's photos in another order, and return the listing's new record.
 
         `order` lists the present positions, from 0, in the new order; None puts the last photo first. Raises ValueError
         if `order` does not name each position once.
@@ -205,11 +202,11 @@ class Market:
         return self._changed(key, change)
 
     def withdraw(self, key: str, status: str = "Expired") -> Record:
-        """Take a listing off the market by giving it the StandardStatus `status`. Return its new record."""
+        """Take a listing off the market by giving it the StandardStatus `status`. Return the new record."""
         return self._changed(key, lambda listing: setattr(listing, "status", status), media=False)
 
     def reactivate(self, key: str) -> Record:
-        """Give a listing the StandardStatus that it had at first, and undo its opt-out. Return its new record."""
+        """Give a listing the StandardStatus that it had at first, and undo its opt-out. Return the new record."""
 
         def change(listing: SandboxListing) -> None:
             listing.status, listing.is_opted_out = listing.first_status, False
@@ -217,11 +214,11 @@ class Market:
         return self._changed(key, change, media=False)
 
     def opt_out(self, key: str) -> Record:
-        """Record that the owner does not want the listing shown on the internet. Return its new record."""
+        """Record that the owner does not want the listing shown on the internet. Return the new record."""
         return self._changed(key, lambda listing: setattr(listing, "is_opted_out", True), media=False)
 
     def touch(self, key: str) -> Record:
-        """Change nothing of a listing but its ModificationTimestamp, as a new price would. Return its new record."""
+        """Change nothing of a listing but its ModificationTimestamp, as a new price would. Return the new record."""
         return self._changed(key, lambda _: None, media=False)
 
     def re_sign(self, *, expire: bool = False) -> None:
@@ -295,7 +292,7 @@ class Market:
     def url(self, listing: SandboxListing, photo: SandboxPhoto, size: Size) -> str:
         """Return the URL of a photo in a size, signed with the newest key.
 
-        Signature, size and version are in its path.
+        The path names signature, size and version.
         """
         source = _base64(f"{listing.key}/{photo.object_id}/{size.suffix}".encode())
         width = photo.width_in(size)
