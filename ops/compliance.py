@@ -42,7 +42,10 @@ def describe_listing(listing: Listing, removals: Sequence[Removal]) -> Iterator[
 
 
 def describe_removal(removal: Removal) -> str:
-    """Return one line of text with all that the evidence of one image's removal holds. Pure."""
+    """Return one line of text about the removal of one image: its reason and times, and how many objects were deleted.
+
+    The line names the image, but not its feed and ListingKey: the caller prints them.
+    """
     off_market = f"; by the MLS at {_at(removal.off_market_at)}" if removal.off_market_at else ""
     status = f", status {removal.mls_status}" if removal.mls_status else ""
     remained = f"{', '.join(removal.remained)} could not be deleted" if removal.remained else "nothing remained"

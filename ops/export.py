@@ -22,9 +22,10 @@ class NotExported(ValueError):
 
 
 def to_line(record: Record) -> bytes:
-    """Return a record as one line of JSON that ends in a newline: its first position, key and value. Pure.
+    """Return a record as one line of JSON that ends in a newline: its position, key and value. Pure.
 
-    A key or value that is no UTF-8 is in base64, under `key_base64` or `value_base64`.
+    The position is `at`, `partition` and `offset`. For a record that was replayed or requeued, that is the position of
+    the record's first publication. A key or value that is not UTF-8 is in base64, as `key_base64` or `value_base64`.
     """
     facts = asdict(record.position)
     return orjson.dumps({**facts, **_encoded("key", record.key), **_encoded("value", record.value)}) + b"\n"

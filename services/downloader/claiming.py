@@ -135,10 +135,11 @@ class Claimer:
     async def _claim_granted(
         self, readings: Readings, requested: Requested, claimable: Claimable, downloads: Sequence[GrantedDownload]
     ) -> Sequence[ClaimedListing]:
-        """Claim as many of the claimable photos as there are downloads.
+        """Claim as many of the claimable photos as the budget granted downloads, and return the claimed listings.
 
-        If another process changes a listing before its claim is written, the listing is read again, and the download
-        goes to a photo that can still be claimed. The download is not given back, because its planned time is soon.
+        `readings` are the listings as they were read, `requested` the events that request their photos. If another
+        process changes a listing before its claims are written, this method reads the listing again and claims those
+        of the same photos that can still be claimed. The downloads of the other photos stay unused.
         """
         claimed: dict[ListingId, ClaimedListing] = {}
         image_ids = {photo.id for photos in claimable.values() for photo in photos}
@@ -208,9 +209,10 @@ def _with_claims(readings: Readings, claimed_listings: Iterable[ClaimedListing])
 
 
 def _priority(photos: Sequence[Photo]) -> Priority:
-    """Return the most urgent priority of the photos, for the request to the budget.
+    """Return the priority at which to ask the budget for downloads of all these photos. There is at least one photo.
 
-    Return VIEWED only if all photos are viewed, because VIEWED may use the reserve.
+    It is VIEWED only if all photos are viewed, because VIEWED may use the reserve. Otherwise it is the most urgent
+    priority of the photos that are not viewed.
     """
     priorities = {photo.priority for photo in photos}
     return most_urgent(*priorities - {Priority.VIEWED}) if len(priorities) > 1 else most_urgent(*priorities)

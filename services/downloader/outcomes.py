@@ -16,7 +16,7 @@ class Downloaded:
 
 @dataclass(frozen=True, slots=True)
 class Unchanged:
-    """The photo's copy is still current at the origin.
+    """The origin still has the version that the copy was made of: it said so (304), or it sent the same bytes again.
 
     `etag` and `last_modified` are the validators for the next conditional request; each None if there is none.
     """

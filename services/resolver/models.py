@@ -25,7 +25,7 @@ class Context(StrEnum):
 
     @property
     def priority(self) -> Priority:
-        """The priority to which photos without a copy are raised when they are asked for in this context."""
+        """The priority that a request of this context gives to missing photos: VIEWED for `view`, else SEARCHED."""
         return Priority.VIEWED if self is Context.VIEW else Priority.SEARCHED
 
 

@@ -160,9 +160,10 @@ class FeedReader:
         return page
 
     async def _media(self, keys: Collection[str]) -> dict[str, list[Row]]:
-        """Request the Media rows of listings, and return them by ListingKey; an empty dict if no listing has a row.
+        """Request the Media rows of listings from the MLS, and return the rows by ListingKey.
 
-        If there is no row at all, that is more likely an error of the MLS than listings without photos.
+        A listing without rows has an empty list. If no listing has a row, return an empty dict: that is more likely an
+        error of the MLS than a group of listings without photos, so the caller must not conclude that there are none.
         """
         found: dict[str, list[Row]] = {key: [] for key in keys}
         last, read = "", _ROW_PAGE_SIZE

@@ -58,10 +58,10 @@ def with_earlier_runs_expired(ledger: Ledger, worker: str, run: str, now: dateti
 
 
 def _set_back(ledger: Ledger, micros: int) -> Ledger:
-    """Return the ledger with all its times moved back by `micros` microseconds, except those of an operator's pause.
+    """Return the ledger with its times moved back by `micros` microseconds, for a database clock that was set back.
 
-    The pause may have been written by the clock as it is now. A pause that lasts too long does less harm than one that
-    ends too early.
+    The times of an operator's pause stay. The pause may have been written after the clock was set back, and a pause
+    that lasts too long does less harm than a pause that ends too early.
     """
 
     def moved(at: Moment) -> Moment:
