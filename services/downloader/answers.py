@@ -57,7 +57,8 @@ class Fetched:
 class NotModified:
     """The origin answered that the photo's copy is still current.
 
-    `etag` and `last_modified` are the validators for the next conditional request; each None if there is none.
+    `etag` and `last_modified` are the validators for the next conditional request: those of the answer, or those that
+    were sent if the answer has none; None if neither has one.
     """
 
     etag: str | None

@@ -83,10 +83,12 @@ class Claimer:
     async def claim(self, readings: Readings, requested: Requested, wait_seconds: float) -> Claimed:
         """Take downloads from the feed's budget for the requested photos, and claim a photo for each granted download.
 
-        `readings` are the requested listings as they are recorded, `requested` the events of each. Wait up to
-        `wait_seconds` for the budget: to wait is cheaper than to defer, which costs a write and another release. If the
-        budget grants no download by then, defer all photos. Raises StoreUnavailable, and Contention if other processes
-        changed the listings before each write.
+        `readings` are the requested listings as they were just read, `requested` the events of each listing; a listing
+        that is not recorded is missing in `readings`, and skipped. Wait up to `wait_seconds` for the budget: to wait is
+        cheaper than to defer, which costs a write and another release. If the budget grants no download by then, defer
+        all photos that could be claimed. If no photo can be claimed, return an empty Claimed at once. Raises
+        StoreUnavailable, and Contention if no photo was claimed because other processes changed the listings before
+        each write.
         """
         claimable = self._claimable(readings, requested, self._in_flight.unavailable(is_viewed=self._is_viewed))
         photos = [photo for photos in claimable.values() for photo in photos]
@@ -122,9 +124,11 @@ class Claimer:
         }
 
     async def _defer(self, readings: Readings, claimable: Claimable, batch: DownloadBatch) -> Collection[ListingId]:
-        """Write the photos as deferred until the budget may grant downloads: until the batch's `ask_again_at`.
+        """Write all `claimable` photos as deferred until the budget may grant downloads, after it granted none.
 
-        Return the listings that were not written because another process changed them meanwhile.
+        `readings` are the listings as they were read, `claimable` the photos to defer of each listing, and `batch` is
+        the empty batch, whose `ask_again_at` is the time until which they are deferred (now if it is None). Return the
+        listings that were not written because another process changed them meanwhile.
         """
         until = batch.ask_again_at or self._clock()
         return await self._listings.write(
@@ -135,11 +139,14 @@ class Claimer:
     async def _claim_granted(
         self, readings: Readings, requested: Requested, claimable: Claimable, downloads: Sequence[GrantedDownload]
     ) -> Sequence[ClaimedListing]:
-        """Claim as many of the claimable photos as the budget granted downloads, and return the claimed listings.
+        """Claim a claimable photo for each of the granted `downloads`, in MongoDB, and return the claimed listings.
 
-        `readings` are the listings as they were read, `requested` the events that request their photos. If another
-        process changes a listing before its claims are written, this method reads the listing again and claims those
-        of the same photos that can still be claimed. The downloads of the other photos stay unused.
+        `readings` are the listings as they were read, `requested` the events of each listing, and `claimable` the
+        photos of each listing for which the budget was asked, perhaps more than `downloads`. If another process changes
+        a listing before its claims are written, this method reads the listing again, and tries to claim the same photos
+        with the downloads that are still unused. If too few photos can still be claimed, the result has fewer photos
+        than `downloads`, and the caller frees the rest with the batch. Raises Contention if no photo could be claimed
+        because the listings changed before each write.
         """
         claimed: dict[ListingId, ClaimedListing] = {}
         image_ids = {photo.id for photos in claimable.values() for photo in photos}
@@ -167,7 +174,11 @@ class Claimer:
         return list(claimed.values())
 
     def _still_claimable(self, readings: Readings, requested: Requested, image_ids: Collection[str]) -> Claimable:
-        """Return the photos with these ids that may be claimed in the listings as `readings` has them now."""
+        """Return the photos, by listing, that may still be claimed after other processes changed their listings.
+
+        `readings` are these listings as they were read again, and `requested` the events of each. Only photos with an
+        id in `image_ids`, those for which the budget was asked, are returned.
+        """
         unavailable = self._in_flight.unavailable(is_viewed=self._is_viewed, except_waiting=image_ids)
         claimable = self._claimable(readings, requested, unavailable)
         # A photo that became available meanwhile must not take the grant of a photo whose listing is not read again.
@@ -178,8 +189,9 @@ class Claimer:
     def _share_out(self, claimable: Claimable, downloads: Sequence[GrantedDownload]) -> dict[ListingId, ClaimedListing]:
         """Assign each download to a photo, and register those photos as claimed in InFlight; no listing is written.
 
-        Return the photos as claimed, each with its download, by listing. Downloads for which no photo remains are left
-        out.
+        `claimable` are the photos of each listing. Photos that did not fail before get a download first. Return the
+        photos that got a download, as claimed and with their download, by listing. If there are more downloads than
+        photos, the last downloads stay unused.
         """
         now = self._clock()
         photos = [
@@ -209,10 +221,10 @@ def _with_claims(readings: Readings, claimed_listings: Iterable[ClaimedListing])
 
 
 def _priority(photos: Sequence[Photo]) -> Priority:
-    """Return the priority at which to ask the budget for downloads of all these photos. There is at least one photo.
+    """Return the one priority with which to ask the budget for downloads of all `photos`, which must not be empty.
 
-    It is VIEWED only if all photos are viewed, because VIEWED may use the reserve. Otherwise it is the most urgent
-    priority of the photos that are not viewed.
+    If all photos are viewed, the priority is VIEWED. If only some are, it is the most urgent priority of the others,
+    because a download granted for VIEWED may use the reserve, and could go to a photo that is not viewed.
     """
     priorities = {photo.priority for photo in photos}
     return most_urgent(*priorities - {Priority.VIEWED}) if len(priorities) > 1 else most_urgent(*priorities)

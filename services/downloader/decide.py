@@ -42,9 +42,10 @@ def claimable(
 ) -> list[Photo]:
     """Return the requested photos of a listing that the worker may claim, with the priorities that the events request.
 
-    `requested` are the listing's events. Left out are photos that need no attempt, that another worker claimed, that
-    the listing no longer shows, or whose ids are in `unavailable`. A photo that several events request is returned
-    once.
+    `requested` are the listing's events, and `worker` is the worker's name. Left out are photos that need no attempt at
+    `now`, that another worker claimed, that the listing no longer shows, or whose ids are in `unavailable`, the photos
+    that this process may not claim now (`InFlight.unavailable`). A photo that several events request is returned once.
+    Nothing is written.
     """
     photos = {photo.id: photo for photo in listing.photos}
     found: dict[str, Photo] = {}

@@ -38,13 +38,13 @@ class Downloader:
     async def download(self, feed: Feed, listing_key: str, photo: Photo, permit: Permit) -> Outcome:
         """Attempt to get a good copy of a photo of the listing `listing_key`: fetch, check, encode and store it.
 
-        If only the variants are out of date, rebuild them from the stored original, without a request to the origin.
-        `permit.report_answer` is called once, as soon as the origin is no longer needed. The photo's record is not
-        written.
+        If only the variants are out of date, rebuild them from the stored original, without a request to the origin. In
+        every case `permit.report_answer` is called once, as soon as the origin is no longer needed, unless an
+        exception comes first. The photo's record is not written.
 
-        Return Downloaded with the stored copy, Unchanged if the origin still has the version of the copy, or the
-        Failure of the origin or the photo. Raises StoreUnavailable if object storage cannot be reached, OSError if the
-        disk is full, and what `permit` raises.
+        Return Downloaded with the stored copy, Unchanged if the origin still has the version that the copy was made of,
+        or the Failure of the origin or the photo. Raises OSError if the disk is full, StoreUnavailable if object
+        storage or the feed's ledger cannot be reached, and Contention if the ledger cannot be written.
         """
         with tempfile.TemporaryDirectory(prefix="listing-images-") as folder:
             original = await self._stored_original(photo, Path(folder))

@@ -87,7 +87,9 @@ class FeedHandler:
     async def _attempt_listing(self, listing: ClaimedListing, batch: DownloadBatch) -> None:
         """Download the claimed photos of a listing concurrently, settle and report them, and close `listing.claims`.
 
-        Photos that end at about the same time share one write.
+        `batch` is the batch with the photos' granted downloads; the caller ends it. Photos that end at about the same
+        time are settled with one write, unless a photo of the listing is viewed or searched: then each is settled as
+        soon as it ends.
         """
         listing_key = listing.listing_id[1]
         pending = {

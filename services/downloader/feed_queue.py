@@ -46,8 +46,9 @@ class FeedQueue:
     async def submit(self, requested: Requested) -> None:
         """Queue the listings of `requested`; return when all of them have been handled, by this or concurrent calls.
 
-        Raises the first error with which the handling of one of them ended, after all were handled. If this call is
-        cancelled, its listings leave the queue.
+        `requested` are the events of each listing, and must not be empty. If the handling of some listings failed, the
+        call raises the error of the first of them, in the order of `requested`, once all have been handled. If the call
+        is cancelled, its listings leave the queue.
         """
         queued = [QueuedListing(listing_id, events) for listing_id, events in requested.items()]
         self._waiting += queued

@@ -57,8 +57,8 @@ class _Fetch:
     async def permitted(self, refusal: Awaitable[Failure | None]) -> Failure | None:
         """Await `refusal`, a call of a method of the permit, and move the fetch's deadline by the time that it took.
 
-        The origin did not cause that wait. Return None if the request may be sent, or the failure to end the fetch
-        with.
+        The deadline moves because the budget caused that wait, and not the origin. Return what the call returned: None
+        if the request may be sent, or the failure with which to end the fetch.
         """
         loop = asyncio.get_running_loop()
         began, when = loop.time(), self.deadline.when()
@@ -234,10 +234,10 @@ async def _save(response: httpx.Response, fetch: _Fetch) -> Fetched:
 
 
 async def _pieces(response: httpx.Response, slowest: asyncio.Timeout, permit: Permit) -> AsyncIterator[bytes]:
-    """Yield the body as received, piece by piece, and report the number of bytes to the permit.
+    """Yield the body of a response as received, piece by piece, and report the size of each piece to the permit.
 
-    A piece moves the timeout `slowest` by the time that it may take at the lowest allowed rate. Raises BadBody if the
-    body ends early.
+    `slowest` is the running timeout that ends a body that drips: each piece moves it later by the time that the piece
+    may take at the lowest allowed rate. Raises BadBody if the body ends early.
     """
     latest = asyncio.get_running_loop().time() + _BODY_GRACE_SECONDS
     try:

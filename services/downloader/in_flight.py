@@ -28,9 +28,10 @@ class InFlight:
     def unavailable(self, *, is_viewed: bool, except_waiting: Collection[str] = ()) -> set[str]:
         """Return the ids of the photos that one subscription of this process may not claim now.
 
-        For the routine subscription these are all photos that are claimed or waiting; for the viewed subscription
-        (`is_viewed` True), photos that are claimed, or waiting for the viewed subscription. `except_waiting` are photos
-        that the caller itself registered as waiting, which it may claim.
+        For the routine subscription (`is_viewed` False) these are the photos that are claimed, or waiting for either
+        subscription; for the viewed subscription, the photos that are claimed, or waiting for the viewed subscription.
+        `except_waiting` are ids of photos that the caller itself registered as waiting: the caller may claim them,
+        unless they have been claimed meanwhile.
         """
         if is_viewed:
             return self._claimed | self._waiting_viewed.difference(except_waiting)

@@ -18,7 +18,8 @@ class Downloaded:
 class Unchanged:
     """The origin still has the version that the copy was made of: it said so (304), or it sent the same bytes again.
 
-    `etag` and `last_modified` are the validators for the next conditional request; each None if there is none.
+    `etag` and `last_modified` are the validators to store for the next conditional request; each None if there is none
+    to store, as in NotModified and Fetched.
     """
 
     etag: str | None

@@ -81,7 +81,11 @@ def sides_decoded(photo: StillWebp, size: Sides) -> Sides:
 
 
 def _factor(sides: Sides, size: Sides) -> int:
-    """Return the whole number, at least 1, by which to divide the sides before the picture is resized to `size`."""
+    """Return the whole number by which to divide the sides of a picture before it is resized to `size`, at least 1.
+
+    `sides` are the picture's width and height. The result is the largest such number for a large picture (over
+    `FINE_PIXELS`), and half of it, rounded down, for a smaller one.
+    """
     times = min(sides[0] // size[0], sides[1] // size[1])
     return max(1, times if math.prod(sides) > FINE_PIXELS else times // 2)
 
@@ -102,7 +106,11 @@ def _reduced(image: Image.Image, factor: int) -> Image.Image:
 
 
 def _resizable(image: Image.Image) -> Image.Image:
-    """Return the picture in a mode whose pixels can be averaged. Those of a palette, for example, cannot."""
+    """Return the picture, converted if necessary to a mode whose pixels can be averaged.
+
+    The pixels of a palette, for example, cannot be averaged. A picture of 16-bit greys becomes L, a picture with
+    transparency RGBA unless its mode is LA, and any other such picture RGB.
+    """
     if image.mode.startswith("I"):
         return image.convert("I").point(lambda value: value / 256).convert("L")  # from 16 bits
     if image.mode != "LA" and image.has_transparency_data:

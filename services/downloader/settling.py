@@ -42,9 +42,10 @@ class Settler:
         return settled
 
     def _decide(self, feed: Feed, listing: Listing, ended: Sequence[EndedAttempt]) -> list[Settled]:
-        """Apply the outcomes to the listing, one after the other, and return a Settled for each.
+        """Apply the outcomes of ended attempts to the listing, one after the other; return a Settled for each.
 
-        The listing of each Settled holds all outcomes up to its own.
+        The results are in the order of `ended`. The listing of each holds all outcomes up to its own, so that the
+        caller writes that of the last. Nothing is written here.
         """
         now, settled = self._clock(), list[Settled]()
         for attempt in ended:

@@ -59,7 +59,8 @@ def _without_slot(ledger: Ledger, download: EndedDownload) -> Ledger:
 def _after_answer(ledger: Ledger, download: EndedDownload, jitter: float) -> Ledger:
     """Return the ledger after the origin's answer to a download, which may throttle the feed or change its breaker.
 
-    The ledger is unchanged if the download sent no request, or if the budget refused its last request.
+    `jitter`, from 0 to 1, is that of `with_ended`. The ledger is unchanged if the end of the download says nothing
+    about the origin: no request was sent, or the budget refused the last one.
     """
     if download.sent_at is None or (download.failure and download.failure.reason in _BEFORE_SENDING):
         return ledger

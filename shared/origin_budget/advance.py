@@ -44,10 +44,10 @@ def advanced(ledger: Ledger, feed: Feed, now: datetime) -> Ledger:
 
 
 def with_earlier_runs_expired(ledger: Ledger, worker: str, run: str, now: datetime) -> Ledger:
-    """Return the ledger in which the slots of the worker's runs other than `run` expire now, or earlier.
+    """Return the ledger in which the slots of the worker's runs other than `run` expire at `now`, or earlier.
 
-    The connections of an earlier run ended with its process. A slot's name begins with the names of its worker and of
-    its run, each followed by a dash.
+    Applied with a process's first change of each feed's ledger: the connections of an earlier run ended with its
+    process. `worker` and `run` are the short names with which slots begin, each followed by a dash.
     """
     worker_prefix, run_prefix, moment = f"{worker}-", f"{worker}-{run}-", to_moment(now)
     dead = {slot for slot in ledger.slots if slot.startswith(worker_prefix) and not slot.startswith(run_prefix)}
@@ -58,10 +58,12 @@ def with_earlier_runs_expired(ledger: Ledger, worker: str, run: str, now: dateti
 
 
 def _set_back(ledger: Ledger, micros: int) -> Ledger:
-    """Return the ledger with its times moved back by `micros` microseconds, for a database clock that was set back.
+    """Return the ledger with its times moved back by `micros` microseconds.
 
-    The times of an operator's pause stay. The pause may have been written after the clock was set back, and a pause
-    that lasts too long does less harm than a pause that ends too early.
+    `advanced` calls this if it finds the database's clock more than 5 s behind the ledger's last use, which means that
+    the clock was set back. Only the times of an operator's pause stay, because nobody knows whether the pause was
+    written before or after the clock was set back. A pause that lasts too long does less harm than a pause that ends
+    too early.
     """
 
     def moved(at: Moment) -> Moment:

@@ -37,10 +37,12 @@ def after_answer(ledger: Ledger, slot: str, image_id: str, failure: Failure | No
 
 
 def _counted(ledger: Ledger, image_id: str, failure: Failure | None) -> Ledger:
-    """Return the ledger after an answer while the breaker is closed.
+    """Return the ledger after the origin's answer to a download of the photo `image_id`, while the breaker is closed.
 
-    A failure that counts joins the failures in a row for its reason, once for each image, and opens the breaker if the
-    row is then long enough. An answer of a healthy origin ends the row. Other failures change nothing.
+    `failure` is None for a good answer. A failure whose reason the breaker counts (`_COUNTED_AS`) joins the row of
+    failures for that reason, once for each photo, or begins a new row; the breaker opens if the row is then long
+    enough. A good answer, or a failure that shows a healthy origin, ends the row. A failure for one of the other
+    reasons in `_UNWELL` changes nothing.
     """
     counted_as = _COUNTED_AS.get(failure.reason) if failure else None
     if counted_as is None:
@@ -59,7 +61,12 @@ def _counted(ledger: Ledger, image_id: str, failure: Failure | None) -> Ledger:
 
 
 def _probed(ledger: Ledger, breaker: Breaker, failure: Failure | None) -> Ledger:
-    """Return the ledger after a probe's answer: a healthy origin closes the breaker, else the next wait is longer."""
+    """Return the ledger after the origin's answer to the probe of the open `breaker`; `failure` is None for a good one.
+
+    A good answer closes the breaker, and so does a failure that shows a healthy origin. After any other failure, also
+    one for the reason for which the breaker opened, the breaker stays open, and the wait before the next probe is twice
+    as long as the last, at most 30 s.
+    """
     is_unwell = failure and (failure.reason in _UNWELL or _COUNTED_AS.get(failure.reason) is breaker.reason)
     if not is_unwell:
         return replace(_without_row(ledger), breaker=None)

@@ -250,10 +250,12 @@ class OriginBudget:
             _logger.warning("ledger-write-failed", feed=feed.name, downloads=len(state.ended), error=str(error))
 
     async def _plan_anew(self, download: GrantedDownload, *, unused: datetime | None) -> bool:
-        """Plan one more request of the download in the ledger, in place of its `unused` planned time if that is given.
+        """Plan one more request of the running download in the feed's ledger.
 
-        Return True and set `download.planned_at` if the budget has a time for the request. Otherwise return False and
-        set `download.due_at`. Raises StoreUnavailable and Contention.
+        `unused` is the planned time that its request missed, which becomes free for other requests if the budget has
+        another time; None if the request is for a redirect. Return True and set `download.planned_at` if the budget has
+        a time for the request. Otherwise return False and set `download.due_at`. Raises StoreUnavailable and
+        Contention.
         """
         feed = download.feed
 
@@ -272,7 +274,9 @@ class OriginBudget:
     async def _change(self, feed: Feed, rule: Rule[T]) -> T:
         """Account for all ended downloads, apply `rule` to the feed's ledger and write it; return the rule's answer.
 
-        The ledger is written only if it changed. Raises StoreUnavailable and Contention.
+        `rule` gets the ledger and the store's time, and returns the ledger to write (None for no change) and its
+        answer; it is called again if another worker wrote the ledger meanwhile. Nothing is written if the ledger did
+        not change. Raises StoreUnavailable, and Contention if other workers changed the ledger before each write.
         """
         state = self._state(feed)
 
@@ -320,9 +324,10 @@ def _slot_seconds(feed: Feed) -> float:
 
 
 def _report(feed: Feed, before: Ledger, after: Ledger) -> None:
-    """Log that the feed was throttled, or its breaker opened or closed, by its ledger before and after a write.
+    """Log whether a write of the feed's ledger throttled the feed longer, or opened or closed its breaker.
 
-    Only the worker that made the write calls this.
+    `before` and `after` are the ledger before and after the write. Only the worker that made the write calls this, so
+    that each change is logged once.
     """
     if after.throttled_until > before.throttled_until:
         _logger.warning("feed-throttled", feed=feed.name, reason=after.reason)

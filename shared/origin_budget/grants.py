@@ -122,9 +122,10 @@ def take_request(
 
 
 def _up_to_date(ledger: Ledger, feed: Feed, now: datetime) -> tuple[Ledger, Ledger | None]:
-    """Return the ledger as of `now`, and the ledger to store if no request is granted.
+    """Return the ledger as of `now`, and the ledger that the caller has to store if it grants no request.
 
-    The second is None, nothing to store, unless the store's clock was set back.
+    The second is usually None: nothing has to be stored then. If the store's clock was set back, it is the ledger as of
+    `now`, too.
     """
     current = advanced(ledger, feed, now)
     return current, current if current.as_of < ledger.as_of else None
@@ -135,7 +136,11 @@ def _refusal(ask_again_at: int) -> Grant:
 
 
 def _suspended_until(ledger: Ledger, demand: Demand) -> Moment | None:
-    """Return when to ask again if a suspension forbids any grant for the demand; None if a grant is allowed."""
+    """Return when to ask again if a suspension of the feed forbids any grant for the demand.
+
+    Return None if a grant is allowed. While the breaker is open and its probe is due, a demand of photos that failed
+    before is refused for 3 s, so that another photo can be the probe.
+    """
     if (ask_again_at := suspension.grants_resume_at(ledger)) is not None:
         return ask_again_at
     if ledger.breaker and demand.failed_before:
@@ -145,15 +150,21 @@ def _suspended_until(ledger: Ledger, demand: Demand) -> Moment | None:
 
 
 def _free_slots(ledger: Ledger, feed: Feed, limits: Limits, is_viewed: bool) -> int:
-    """Return how many more downloads may start. A slot that is kept for a viewed photo counts only if `is_viewed`."""
+    """Return how many more downloads may start now, as far as slots limit them; 0 or less for none.
+
+    `is_viewed` is True if they are for viewed photos. Otherwise a slot that is kept for a viewed photo does not count
+    as free.
+    """
     kept = int(not is_viewed and ledger.as_of < ledger.viewed_slot_until)
     return min(limits.downloads, feed.concurrency - kept) - len(ledger.slots)
 
 
 def _planned(ledger: Ledger, limits: Limits, demand: Demand, count: int) -> tuple[Ledger, list[Moment]]:
-    """Plan up to `count` requests within the horizon of `limits`, each with a slot.
+    """Plan up to `count` requests of the demand, each at the earliest time that `limits` allow, and each with a slot.
 
-    Return the ledger with these requests and slots, and the planned times in order.
+    Viewed requests are planned up to the horizon of `limits` from now, other requests up to about the horizon from the
+    first possible time on. Return the ledger with these requests and slots, and the planned times in order; there may
+    be fewer than `count`, or none.
     """
     if demand.priority is Priority.VIEWED:
         latest = ledger.as_of + limits.horizon_micros
@@ -168,10 +179,12 @@ def _planned(ledger: Ledger, limits: Limits, demand: Demand, count: int) -> tupl
 
 
 def _granted(ledger: Ledger, demand: Demand, times: list[Moment], ask_again_at: Moment | None) -> tuple[Ledger, Grant]:
-    """Return the ledger with the effects of a grant of the requests planned at `times`, and the grant.
+    """Return the ledger and the Grant after requests of the demand were planned at `times`, which must not be empty.
 
-    If the breaker is open, the first request is its probe. If the demand is viewed, no slot is kept for a viewed photo
-    any more.
+    `ledger` has the planned requests and their slots already. `ask_again_at` is when to ask for the requests that were
+    not granted, None if all were granted. If the breaker is open, the first request becomes its probe, and
+    `ask_again_at`, unless None, is replaced by a time to ask again while the probe runs. If the demand is viewed, no
+    slot is kept for a viewed photo any more.
     """
     requests = tuple(PlannedRequest(f"{demand.holder}-{number}", to_datetime(at)) for number, at in enumerate(times))
     if (breaker := ledger.breaker) is not None:
@@ -187,7 +200,11 @@ def _with_slot(ledger: Ledger, slot: str, at: Moment, slot_seconds: float) -> Le
 
 
 def _with_slot_reserved(ledger: Ledger) -> Ledger | None:
-    """Return the ledger in which the next free slot is reserved for a viewed photo; None if one is reserved already."""
+    """Return the ledger in which the next slot that becomes free is kept for a viewed photo, for half a second.
+
+    Called when a viewed photo finds no free slot. Return None if a slot is kept for at least another quarter of a
+    second already, so that nothing needs to be stored.
+    """
     if ledger.viewed_slot_until > ledger.as_of + _KEPT_FOR_VIEWED_MICROS // 2:
         return None
     return replace(ledger, viewed_slot_until=Moment(ledger.as_of + _KEPT_FOR_VIEWED_MICROS))

@@ -52,7 +52,8 @@ def probe_retry_micros(breaker: Breaker) -> int:
 def _held_until(ledger: Ledger, now: Moment) -> Moment | None:
     """Return when to ask again if the feed is paused or throttled at `now`; None if it is neither.
 
-    A paused feed is asked about again after 10 s at most, because an operator may end the pause early.
+    For a pause, that is the pause's end, but at most 10 s after `now`, because an operator may end the pause early. For
+    a throttling, it is the throttling's end.
     """
     if ledger.pause and is_paused(ledger, now):
         ask_again_at = Moment(now + PAUSE_ASK_AGAIN_MICROS)

@@ -95,9 +95,9 @@ class BudgetUse:
 
 
 def of_ledger(feed: Feed, ledger: Ledger, now: datetime) -> BudgetUse:
-    """Return how much of its budget a feed uses, and its suspensions, as its ledger says.
+    """Return how much of its budget the feed uses, and what suspends the feed, as `ledger` says; nothing is read.
 
-    `now` is the store's time.
+    `ledger` is the feed's ledger as stored, and `now` the store's time when it was read.
     """
     moment = to_moment(now)
     windows = [
