@@ -195,9 +195,9 @@ class Walk:
         return Step(listings=0, objects=len(page), findings=findings, next=following)
 
     def _section_after(self, cursor: AuditCursor) -> AuditCursor | None:
-        """Return the cursor at the start of the feed or bucket that follows the feed or bucket of `cursor`.
+        """Return the cursor at the start of the next feed or bucket of the audit, after the one that `cursor` is in.
 
-        Return None if that was the last, or is not in scope.
+        Return None if `cursor` is in the last one, or in a feed or bucket that this audit's scope does not have.
         """
         sections = iter(self._sections)
         for section in sections:

@@ -39,9 +39,9 @@ class Lease:
 
     @property
     def is_unexpired(self) -> bool:
-        """True if the lease has not ended since `is_held` returned True, so that no other process has held it since.
+        """True while the lease that `is_held` last took or extended has not ended, by this process's own clock.
 
-        The store is not asked.
+        No other process can have held the lease meanwhile. False if this process never held it. The store is not asked.
         """
         return self._clock() < self._until
 

@@ -52,7 +52,8 @@ class _PropertyRecord:
 class Recorder:
     """Handles batches of `listing-seen`: writes the announced listings to MongoDB, and counts the outcomes.
 
-    Records that cannot be understood go to `dead_letters`. The counter is in `registry`.
+    `listings` is the store that is written, `feeds` has the feeds by name, and `clock` returns the time of a change.
+    Records that cannot be understood are copied to `dead_letters`. The counter of outcomes is made in `registry`.
     """
 
     def __init__(
@@ -100,7 +101,11 @@ class Recorder:
     def _decode(
         self, records: Sequence[Record]
     ) -> tuple[Mapping[ListingId, Sequence[_PropertyRecord]], list[tuple[Record, str]]]:
-        """Return the property records of each listing, in their order, and each invalid record with its reason."""
+        """Decode a batch of `listing-seen`; return the property records by listing, and the records that are invalid.
+
+        The property records of a listing are in the order of the batch; their `Media` is not read yet. Each invalid
+        record comes with the reason, a text for the dead letter.
+        """
         seen: dict[ListingId, list[_PropertyRecord]] = {}
         invalid: list[tuple[Record, str]] = []
         for record in records:
@@ -123,10 +128,11 @@ class Recorder:
     async def _write(
         self, announcements: Mapping[ListingId, Sequence[Announcement]], recorded: Collection[ListingId]
     ) -> int:
-        """Write the listings that the announcements, given by listing, change; return how many listings were written.
+        """Write the listings that announcements change; return how many listings were written.
 
-        `recorded` has the ids of the listings that are known to be recorded; the others are not read before the first
-        attempt to write. Raises StoreUnavailable and Contention.
+        `announcements` has, by listing, the announcements of this batch in their order. `recorded` has the ids of
+        listings that MongoDB is known to have; any other listing is taken as new, and is read only if its write is
+        refused. Raises StoreUnavailable, and Contention if other processes kept writing the same listing.
         """
         read = [listing_id for listing_id in announcements if listing_id in recorded]
         current = await self._listings.get_many(read) if read else {}
@@ -142,7 +148,7 @@ class Recorder:
     def _apply(self, before: Listing | None, announcements: Iterable[Announcement]) -> Listing | None:
         """Return a listing as its announcements change it, applied in their order; None if none of them changes it.
 
-        `before` is the recorded listing, None if it is not recorded.
+        `before` is the listing as it was read, None if it is not recorded. Nothing is written.
         """
         now, listing = self._clock(), before
         for announced in announcements:

@@ -22,11 +22,12 @@ class Progress:
     moved_at: float
 
     def observed(self, finished: int, *, has_work: bool, is_waiting: bool, now: float) -> "Progress":
-        """Return the progress after another observation, made at `now` (monotonic seconds).
+        """Return the progress in this topic after another observation, made at `now` (monotonic seconds).
 
-        `finished` is how many records are finished now, `has_work` is True if records are unread or in flight, and
-        `is_waiting` is True while a batch waits for a store or for Kafka. The consumer stands still if it has work,
-        does not wait, and has finished no record since the observation before.
+        `finished` is how many of the topic's records the consumer has finished since its start, `has_work` is True if
+        records are unread or in flight, and `is_waiting` is True while a batch waits for a store or for Kafka. If the
+        consumer has work, does not wait, and has finished no record since the observation before, it stands still, and
+        `moved_at` stays as it was; otherwise `moved_at` becomes `now`.
         """
         stands_still = finished == self.finished and has_work and not is_waiting
         return Progress(finished, self.moved_at if stands_still else now)

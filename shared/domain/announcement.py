@@ -129,9 +129,10 @@ def listing_key(record: Mapping[str, object]) -> str:
 
 
 def _hidden_by(feed: Feed, record: Mapping[str, object]) -> tuple[RemovalReason | None, bool]:
-    """Return why the listing may not be shown, and True if its copies may be kept while it is hidden.
+    """Return two values that the listing's property record decides: why it may not be shown, and if copies may stay.
 
-    The first value is None if the listing may be shown.
+    The first is None if the listing may be shown. The second is True if its copies may be kept for a time while it is
+    hidden for that reason; it is False after an opt-out, or if the MLS does not let us see the listing any more.
     """
     if _is_explicit_false(record.get("InternetEntireListingDisplayYN")):
         return RemovalReason.OPT_OUT, False
@@ -203,9 +204,10 @@ def _refusal(feed: Feed, raw: Mapping[str, object]) -> str | None:
 
 
 def _photos(rows: Sequence[_Row]) -> tuple[tuple[AnnouncedPhoto, ...], tuple[SetAside, ...]]:
-    """Return the first `MAX_PHOTOS` photos of the rows, in the MLS's order, and those that are set aside.
+    """Return the photos that a listing's `Media` rows announce, in the MLS's order, and the photos that are set aside.
 
-    A photo is set aside if the feed's rules forbid all its rows, or if it comes after the first `MAX_PHOTOS`.
+    `rows` may hold several sizes of one photo, each a row. A photo is set aside if the feed's rules forbid all its
+    rows, or if it comes after the first `MAX_PHOTOS`. At most `MAX_PHOTOS` of those set aside are returned.
     """
     rows_by_photo: dict[str, list[_Row]] = {}
     for row in rows:
@@ -226,10 +228,10 @@ def _photos(rows: Sequence[_Row]) -> tuple[tuple[AnnouncedPhoto, ...], tuple[Set
 
 
 def _largest(allowed: Sequence[_Row], sizes: Sequence[_Row]) -> AnnouncedPhoto:
-    """Return the photo as its largest allowed size announces it.
+    """Return one photo as the row of its largest allowed size announces it.
 
-    `sizes` are all rows of the photo, `allowed` those that the feed's rules allow. Of two rows of the same size, the
-    newer row is taken; of two equally new rows, the later in the record.
+    `sizes` are all rows of the photo in the order of the record, `allowed` those of them that the feed's rules allow,
+    at least one. Of rows of the same size, the one with the latest timestamp is taken; of equal ones, the last.
     """
     best = max(reversed(allowed), key=lambda row: (-row.size_rank, row.changed_at or _OLDEST))
     return AnnouncedPhoto(

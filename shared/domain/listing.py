@@ -50,9 +50,10 @@ class Hidden:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discard:
-    """An order in a listing's record to delete objects of one photo, from `remove_at` on.
+    """An order in a listing's record to delete stored objects of one photo, from the time `remove_at` on.
 
-    `reason` is why, and `since` when that reason arose.
+    The janitor carries it out. `reason` is why the objects go, `since` when that reason arose. `image_id` and
+    `object_id` name the photo, by our id and by the MLS's.
     """
 
     image_id: str
@@ -133,9 +134,10 @@ class Listing:
         return replace(self, photos=tuple(by_id.get(photo.id, photo) for photo in self.photos))
 
     def reverted(self) -> "Listing":
-        """Return a listing whose write reverts the write that was made from this reading of the listing.
+        """Return this listing with its revision raised by one, so that writing it undoes a write of the caller's.
 
-        The store refuses the revert if anyone else has written the listing since.
+        Call it on the listing as it was read before that write, and write the result. The store refuses the result if
+        anyone else has written the listing since.
         """
         return replace(self, revision=self.revision + 1)
 

@@ -55,9 +55,11 @@ def apply(listing: Listing | None, announcement: Announcement, feed: Feed, now: 
 def _photos(
     listing: Listing, announcement: Announcement, hidden: Hidden | None, facts: ListingFacts, now: datetime
 ) -> tuple[Photo, ...]:
-    """Return the photos that the listing shows after the announcement, in order.
+    """Return the photos that the listing's record shows after the announcement, in the MLS's order.
 
-    `hidden` is why the listing is hidden after the announcement; None if it is displayed.
+    `listing` is the listing as recorded before the announcement, `hidden` its `hidden` after it (None if the listing is
+    then displayed), and `facts` what the announcement says of all photos. An announcement without `Media` keeps the
+    recorded photos. Empty for a listing whose copies were removed, as long as it stays hidden.
     """
     if hidden and listing.hidden and not listing.photos and listing.hidden.removal_at <= now:
         return ()  # the photos were removed: a listing that stays hidden gets none again
@@ -72,7 +74,11 @@ def _photos(
 def _announced(
     listing: Listing, announced: tuple[AnnouncedPhoto, ...], facts: ListingFacts, now: datetime
 ) -> tuple[Photo, ...]:
-    """Return the photos of an announcement as the listing shows them, without those that an operator removed."""
+    """Return the photos `announced` for a listing as they are to be recorded, without those that an operator removed.
+
+    `listing` is the listing as recorded before the announcement. Photos that it shows already keep their copy and
+    state; the others are new. `facts` is what the announcement says of all photos.
+    """
     recorded = {photo.object_id: photo for photo in listing.photos}
     if listing.removed_image_ids:
         announced = tuple(
@@ -93,9 +99,9 @@ def _withdrawn(
 ) -> tuple[Discard, ...]:
     """Return the discards of the photos that the listing showed before the announcement and does not show any more.
 
-    `shown` are the photos that the listing shows after the announcement. The discards' reason is `photo-withdrawn`,
-    unless the announcement hides the listing and its copies are not kept: then it is the reason for which the listing
-    is hidden.
+    `listing` is the listing as recorded before the announcement; `shown` are its photos and `hidden` its `hidden` after
+    it. The discards' reason is `photo-withdrawn`; but if the listing is then hidden and its copies are to be removed
+    within `lifecycle.GRACE`, it is the reason why the listing is hidden. Empty if no photo went.
     """
     shown_ids = {photo.id for photo in shown}
     withdrawn = [photo for photo in listing.photos if photo.id not in shown_ids]

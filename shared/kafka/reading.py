@@ -54,9 +54,10 @@ async def _offsets_at(
     default: Mapping[TopicPartition, int],
     ends: Mapping[TopicPartition, int],
 ) -> Mapping[TopicPartition, int]:
-    """Return, by partition, the offset of the first record with the timestamp `at` or later; `default` if `at` is None.
+    """Return, for each partition in `ends`, the offset of its first record with the timestamp `at` or later.
 
-    For a partition without such a record, return its end, as `ends` has it.
+    `ends` has, by partition, the offset after its last record: that is the result for a partition without such a
+    record. If `at` is None, return `default`, the caller's offsets by partition, and do not ask Kafka.
     """
     if at is None:
         return default

@@ -122,9 +122,10 @@ def from_document(document: Mapping[str, Any]) -> Listing:
 
 
 def _missing_orders(listing: Listing) -> Document:
-    """Return the places in the answer, from 0, of the photos whose priority a view or a search raises, by image id.
+    """Return, by image id, the places among the listing's photos, from 0, of those that lack their newest version.
 
-    These are the photos that want an attempt and whose newest version is not downloaded.
+    These are the photos that want an attempt and whose newest version is not downloaded; a visitor's view or search
+    raises their priority. The document stores the places as a field. Empty if there are none.
     """
     return {
         photo.id: order

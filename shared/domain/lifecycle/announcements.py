@@ -48,12 +48,12 @@ def announce(announced: AnnouncedPhoto, order: int, facts: ListingFacts, now: da
 def announce_again(
     photo: Photo, announced: AnnouncedPhoto, order: int, facts: ListingFacts, now: datetime
 ) -> Photo:  # fmt: skip
-    """Return the recorded photo with what the MLS announces of it now.
+    """Return `photo`, which its listing shows already, with what the MLS announces of it now.
 
-    `order` is the photo's place among those of the listing, from 0. A newer version makes the photo due now unless it
-    is in flight, and clears its failure and its count of attempts. If the photo's single-use URL was used, a new URL
-    makes the photo due now unless it is claimed. The photo takes the priority of `facts` if that is more urgent than
-    its own.
+    `announced` is the photo in the new announcement, `order` its place among the listing's photos, from 0, and `facts`
+    what that announcement says of the listing. A newer version clears failure and count of attempts, and makes the
+    photo due now unless it is in flight. If the photo waits for a new URL, a new one makes it due now unless it is
+    claimed. The photo takes the priority of `facts` if that is more urgent than its own.
     """
     changed_at = announced.own_changed_at or facts.media_changed_at
     # A single replace for all fields: a burst brings the photos of a whole market, and each replace takes microseconds.
@@ -72,10 +72,11 @@ def announce_again(
 
 
 def announce_listing(photo: Photo, facts: ListingFacts, now: datetime) -> Photo:
-    """Return the recorded photo after an announcement of its listing that says nothing about photos.
+    """Return the recorded photo after an announcement of its listing that has no `Media` rows.
 
-    A photo without a timestamp of its own takes the listing's media timestamp, which may make its version newer: the
-    photo is then due now unless it is in flight. Any other photo is returned as it is.
+    `facts` is what that announcement says of the listing. A photo without an MLS timestamp of its own takes the
+    listing's media timestamp; if that is later than the recorded one, this is a newer version, and the photo is due now
+    unless it is in flight. A photo with a timestamp of its own is returned as it is.
     """
     if photo.has_own_timestamp:
         return photo
@@ -89,9 +90,11 @@ def _new_url(photo: Photo, url: str, now: datetime) -> dict[str, Any]:
 
 
 def _new_version(photo: Photo, changed_at: datetime | None, event_id: str, now: datetime) -> dict[str, Any]:
-    """Return the fields of the photo, with their new values, that a version with the timestamp `changed_at` changes.
+    """Return the new values, by field, of the photo's fields that an announced timestamp changes; empty if none.
 
-    A newer version makes the photo due now unless it is in flight, and clears its failure and its attempts.
+    `changed_at` is that timestamp, None if the MLS gave none, and `event_id` the id of the announcement's event. If it
+    is later than the recorded one, the version is newer: failure and count of attempts are cleared, and the photo is
+    due now unless it is in flight. If it is earlier, see `_restated`.
     """
     if not is_newer(changed_at, photo.announced_at):
         return _restated(photo, changed_at)
@@ -101,10 +104,11 @@ def _new_version(photo: Photo, changed_at: datetime | None, event_id: str, now: 
 
 
 def _restated(photo: Photo, changed_at: datetime | None) -> dict[str, Any]:
-    """Return the fields of the photo, with their new values, that an older timestamp for the same version changes.
+    """Return the new values, by field, of the photo's fields that a timestamp earlier than the recorded one changes.
 
-    The MLS announces an older timestamp when it gives a photo its own, in place of the listing's. A copy that is up to
-    date gets that timestamp too: with its later timestamp the copy would look newer than the next version.
+    Empty if `changed_at` is None or equal to the recorded one. The MLS announces an earlier one for the same version
+    when it gives a photo its own timestamp, in place of the listing's. An up-to-date copy gets the earlier timestamp
+    too: if the copy kept the later one, the next version could look older than the copy, and would not be fetched.
     """
     if changed_at is None or changed_at == photo.announced_at:
         return {}

@@ -25,9 +25,9 @@ def release(photo: Photo, now: datetime) -> Photo:
 def can_claim(listing: Listing, photo: Photo, worker: str | None, now: datetime) -> bool:
     """Return True if the worker may claim this photo: the photo wants an attempt, and is released, forced or due.
 
-    The listing must allow the attempt (`Listing.photo_due_at`). Another worker's claim forbids a new claim until that
-    claim's lease ends. The worker's own claim does not: an earlier run of that worker made it. `worker` None stands for
-    any worker that has made no claim.
+    `listing` is the photo's listing; return False if it allows no attempt of the photo (`Listing.photo_due_at`), or if
+    another worker has claimed the photo and that claim has not ended at `now`. The worker's own claim forbids nothing:
+    an earlier run of that worker made it. If `worker` is None, any claim that has not ended forbids a new one.
     """
     if listing.photo_due_at(photo) is None:
         return False
@@ -37,10 +37,11 @@ def can_claim(listing: Listing, photo: Photo, worker: str | None, now: datetime)
 
 
 def claim(photo: Photo, worker: str, feed: Feed, now: datetime) -> Photo:
-    """Return the photo claimed by the worker, until the feed's request timeout and a margin of a minute are over.
+    """Return the photo claimed by the worker named `worker`, before it attempts the photo.
 
-    The caller writes the photo. If the feed has single-use URLs, the photo's URL counts as used from now on, except for
-    a rebuild: a worker that dies may have requested the URL.
+    The caller writes the photo. The claim ends when the feed's request timeout and a minute more are over. If the feed
+    has single-use URLs, the photo's URL counts as used already, because a worker that dies may have requested it; a
+    rebuild requests no URL and uses none.
     """
     until = now + timedelta(milliseconds=int(feed.request_timeout_seconds * 1000)) + _CLAIM_MARGIN
     return replace(
@@ -57,14 +58,15 @@ def _used_url_key(photo: Photo) -> str | None:
 
 
 def defer(photo: Photo, until: datetime) -> Photo:
-    """Return the photo out of flight and without a claim, to be attempted from `until` on. No attempt is counted."""
+    """Return the photo due at `until`, not in flight and without a claim. Its count of attempts stays as it is."""
     return replace(photo, not_before=until, released_at=None, claim=None)
 
 
 def settle_deferred(photo: Photo, until: datetime, *, url_is_used: bool) -> Photo:
-    """Return the claimed photo after an attempt without a result, out of flight and due at `until`.
+    """Return the claimed photo after an attempt without a result: not in flight, without a claim, due at `until`.
 
-    `url_is_used` is True if the origin was asked. If it is False, the photo's single-use URL can still be used.
+    No attempt is counted. `url_is_used` is True if the origin was asked, so that a single-use URL stays used; if it is
+    False, the next attempt can use the photo's URL. After a rebuild, the URL counts as used or not as it did before.
     """
     is_kept = url_is_used or photo.wants_rebuild
     return replace(defer(photo, until), used_url_key=photo.used_url_key if is_kept else None)
@@ -75,9 +77,9 @@ def settle_failed(
 ) -> Photo:  # fmt: skip
     """Return the claimed photo after a failed attempt: the attempt is counted, and the next is due as `retry` says.
 
-    `claimed` is the photo as it was when its attempt began. If the MLS has announced a newer version since then, the
-    photo is due now. The photo's copy stays. If the photo is given up, it is not forced any more. `jitter` from 0 to 1
-    spreads retries.
+    `photo` is the photo as recorded now, `claimed` the same photo as it was when the attempt began. If the MLS has
+    announced a newer version since then, the photo is due now. An earlier copy stays. A photo that this failure makes
+    given up is not forced any more. `jitter`, a random number from 0 to 1, makes the wait up to half longer.
     """
     was_given_up = photo.failure is not None and retry.is_given_up(photo.failure, photo.attempts, feed)
     attempts = 1 if was_given_up else photo.attempts + 1
@@ -97,10 +99,11 @@ def settle_failed(
 def settle_unchanged(
     photo: Photo, claimed: Photo, etag: str | None, last_modified: str | None, priority: Priority, now: datetime
 ) -> Photo:
-    """Return the claimed photo after the origin confirmed its copy, with the validators for the next request.
+    """Return the claimed photo after the origin confirmed in an attempt that the photo's copy is up to date.
 
-    `claimed` is the photo as it was when its attempt began. The photo's priority becomes `priority`, that of the
-    listing's area, again; its failure and its count of attempts are cleared.
+    `photo` is the photo as recorded now, `claimed` the same photo as it was when the attempt began. `etag` and
+    `last_modified` replace the copy's validators; None stands for none. The priority becomes `priority`, that of the
+    listing's area, in place of any to which a view or a search raised it. Failure and count of attempts are cleared.
     """
     assert photo.copy is not None  # noqa: S101 - only the holder of the claim replaces a copy
     copy = replace(
@@ -114,19 +117,20 @@ def settle_unchanged(
 
 
 def settle_downloaded(photo: Photo, claimed: Photo, copy: Copy, priority: Priority, now: datetime) -> Photo:
-    """Return the claimed photo with `copy`, which its attempt has stored, in place of any earlier copy.
+    """Return the claimed photo with `copy`, whose objects its attempt has stored, in place of any earlier copy.
 
-    `claimed` is the photo as it was when its attempt began. The photo's priority becomes `priority`, that of the
-    listing's area, again; its failure and its count of attempts are cleared. The earlier copy's objects are left to
-    `supersede`.
+    `photo` is the photo as recorded now, `claimed` the same photo as it was when the attempt began. The priority
+    becomes `priority`, that of the listing's area, in place of any to which a view or a search raised it. Failure and
+    count of attempts are cleared. The caller then calls `supersede`, which discards the earlier copy's objects.
     """
     return _succeeded(photo, claimed, replace(copy, mls_changed_at=_version_fetched(photo, claimed)), priority, now)
 
 
 def _version_fetched(photo: Photo, claimed: Photo) -> datetime | None:
-    """Return the MLS's timestamp of the version that the attempt fetched.
+    """Return the MLS's timestamp of the version that an attempt fetched; None if the MLS gave none.
 
-    If a newer version was announced since the claim, the fetched version is that of the claim.
+    `photo` is the photo as recorded now, `claimed` as it was when the attempt began. If the MLS has announced a newer
+    version since, the attempt fetched that of `claimed`; otherwise that of `photo`, whose timestamp may be corrected.
     """
     return claimed.announced_at if is_newer(photo.announced_at, claimed.announced_at) else photo.announced_at
 

@@ -19,9 +19,10 @@ def withdraw(
 ) -> Discard:
     """Return the discard, due now, of all versions of a photo that its listing does not show any more.
 
-    The caller adds the discard to the listing. `hidden` says why and since when the listing was hidden before; None if
-    it was displayed. A discard of a hidden listing's photo takes `since` and `off_market_at` from `hidden`. Otherwise
-    its `off_market_at` is the given MLS timestamp of the announcement that withdrew the photo.
+    The caller adds the discard to the listing. `reason` is why the photo goes. `hidden` is the listing's `hidden` as
+    recorded so far, None if the listing was displayed. If it is given, the discard's `since` and `off_market_at` are
+    those of `hidden`; otherwise they are `now` and the argument `off_market_at`, the MLS timestamp of the announcement
+    that withdrew the photo, None if there is none.
     """
     copy = photo.copy
     return Discard(
@@ -55,10 +56,12 @@ def supersede(listing: Listing, photo: Photo, now: datetime, remove_at: datetime
 
 
 def discard_unclaimed(listing: Listing, claimed: Photo, copy: Copy, now: datetime) -> Listing:
-    """Return the listing with a discard of the objects of `copy`, which a worker stored after it had lost its claim.
+    """Return the listing with a discard of the objects of `copy`, which a worker stored though its claim had ended.
 
-    `claimed` is the photo as it was when the worker's attempt began. The discard is due now if the listing does not
-    show the photo any more, else in an hour. Objects that the photo's recorded copy uses are left out of the discard.
+    `claimed` is the photo as it was when the worker's attempt began; the copy is not recorded. The discard is due now
+    if the listing does not show the photo any more, else in an hour, since the worker that has claimed the photo
+    meanwhile may store the same objects. Objects of the photo's recorded copy are left out; if no other object remains,
+    the listing is returned as it is.
     """
     photo = listing.photo(claimed.id)
     if photo is None:
@@ -95,10 +98,11 @@ def lose_original(photo: Photo, now: datetime) -> Photo:
 
 
 def begin_removal(listing: Listing, now: datetime) -> Listing:
-    """Return the listing with `removing` set on each discard that is due; written before any object is deleted.
+    """Return the listing with `removing` set on each discard that is due at `now`.
 
-    A removal that has begun is never undone. If the removal of a hidden listing is due, its photos are withdrawn, and
-    its discards of superseded copies are begun too, before their time.
+    The caller writes the listing before it deletes any object; a removal that has begun is never undone. If the listing
+    is hidden and its copies are due for removal, it shows no photo any more: each photo becomes a discard, and all
+    discards are begun with them, also those of superseded copies that are due only later.
     """
     discards, photos, until = listing.discards, listing.photos, now
     if listing.hidden is not None and listing.hidden.removal_at <= now:
@@ -148,9 +152,10 @@ def _marked(discards: Sequence[Discard], until: datetime) -> list[Discard]:
 
 
 def _joined(discards: Sequence[Discard]) -> list[Discard]:
-    """Return the discards, with the keys of a photo's superseded copies moved into the discard of the whole photo.
+    """Return the discards of one listing, with all those of a photo joined into one if one of them has `whole` set.
 
-    Then a single `image-removed` event names all URLs of the photo.
+    That discard gets the keys of the photo's others, so that a single `image-removed` event names all URLs of the
+    photo. The discards of other photos are returned as they are.
     """
     wholes = {discard.image_id: discard for discard in reversed(discards) if discard.whole}
     others = [discard for discard in discards if discard is not wholes.get(discard.image_id)]
@@ -175,7 +180,10 @@ def _discard(photo: Photo, copy: Copy, reason: RemovalReason, now: datetime, rem
 
 
 def _without(discard: Discard, copy: Copy) -> Discard | None:
-    """Return the discard without the objects that the copy uses; None if no key remains and `whole` is not set."""
+    """Return the discard without the keys of the objects of `copy`, which the photo uses and which must stay.
+
+    Return None, since nothing is left to delete, if no key remains and `whole` is not set.
+    """
     used = set(copy_keys(copy))
     remaining = replace(
         discard,

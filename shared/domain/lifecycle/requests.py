@@ -20,9 +20,10 @@ def raise_priority(photo: Photo, priority: Priority) -> Photo:
 
 
 def view(photo: Photo, feed: Feed, now: datetime) -> Photo:
-    """Return the photo, which wants an attempt, after a visitor viewed it: with priority viewed.
+    """Return a photo that wants an attempt as it is after a visitor viewed it: with the priority `VIEWED`.
 
-    The photo is put in flight too if `is_released_by_view` says so: the caller then publishes `image-outdated` for it.
+    If `is_released_by_view` returns True, the photo is also put in flight: once the photo is written, the caller must
+    publish `image-outdated` for it.
     """
     viewed = raise_priority(photo, Priority.VIEWED)
     return release(viewed, now) if is_released_by_view(photo, feed, now) else viewed
@@ -44,10 +45,11 @@ def is_released_by_view(photo: Photo, feed: Feed, now: datetime) -> bool:
 
 
 def request(photo: Photo, priority: Priority, forced_at: datetime | None = None) -> Photo:
-    """Return the photo after an `image-outdated` event for it was read; it takes the event's priority if more urgent.
+    """Return the photo as an `image-outdated` event for it, just read from the topic, changes it.
 
-    `forced_at` is the event's time if its reason is `forced`, else None. The photo is then forced, unless it was
-    attempted or its copy checked at that time or later: the event has been served already.
+    `priority` is the event's; the photo takes it if it is more urgent than the photo's own. `forced_at` is the event's
+    time if its reason is `forced`, else None. If it is given, the photo becomes forced, unless the photo was attempted
+    or its copy checked at that time or later: then the event has been served already.
     """
     priority = most_urgent(photo.priority, priority)
     last = newest(photo.attempted_at, photo.copy.checked_at if photo.copy else None)

@@ -40,9 +40,10 @@ def hide(listing: Listing, announcement: Announcement, feed: Feed, now: datetime
 
 
 def show(photo: Photo, now: datetime) -> Photo:
-    """Return a photo of a listing that is displayed again: due now if it is in flight and not claimed, else as it is.
+    """Return a photo of a listing that is displayed again after it was hidden.
 
-    A downloader may have ignored the photo's event while the listing was hidden.
+    A photo in flight without a claim is due now and not in flight any more, since a downloader may have ignored its
+    event while the listing was hidden. Any other photo is returned as it is.
     """
     return defer(photo, now) if photo.released_at is not None and not photo.is_claimed(now) else photo
 
@@ -88,8 +89,9 @@ def remove_photos(listing: Listing, image_ids: Collection[str], now: datetime) -
 def allow_again(listing: Listing, image_ids: Collection[str]) -> Listing:
     """Return the listing after an operator allowed the removed photos `image_ids` to be shown again.
 
-    If `image_ids` is empty, the listing itself and all its photos are allowed again. The recorded version is forgotten,
-    so that the MLS's next announcement is applied even if it is equal to the last.
+    If `image_ids` is empty, the listing itself and all its removed photos are allowed again. They are shown only after
+    the MLS's next announcement of the listing: the recorded version is cleared, so that this announcement is applied
+    even if it is equal to the last.
     """
     return replace(
         listing,

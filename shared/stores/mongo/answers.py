@@ -131,9 +131,9 @@ class MongoAnswers:
 
 
 def _announced_under(url_keys: Collection[str]) -> Document:
-    """Return a MongoDB expression: true if the photo `$$this` was announced under a URL with a key in `url_keys`.
+    """Return a MongoDB expression for `$filter`: true if the element `$$this` has a URL key in `url_keys`.
 
-    `$$this` may also be a photo's element of `rendered`.
+    The element is one of a listing's `photos` or `rendered`: a photo that was announced under one of these URLs.
     """
     is_wanted = {"$in": ["$$key", {"$literal": list(url_keys)}]}  # a sixth faster than `$setIntersection`
     keys = {"$ifNull": ["$$this.url_keys", []]}  # fragments of older rules have none
