@@ -66,8 +66,9 @@ class Attempter:
         """Download the claimed photo of the listing `listing_key`; return it with the attempt's outcome and duration.
 
         `batch` is the batch that the photo's granted download belongs to. The outcome is Deferred if the budget refuses
-        a request, a store cannot be reached or written, the disk is full, or `cut_off` was called. Any other exception
-        is logged, and the outcome is a Failure (INTERNAL_ERROR). Raises only CancelledError.
+        a request, a store cannot be reached or written, the disk is full, or `cut_off` was called. After any other
+        error, which is logged, the outcome is a Failure (INTERNAL_ERROR). Nothing is written into the listing: the
+        caller settles the outcome. Raises only CancelledError.
         """
         began = self._clock()
         outcome = await self._outcome(feed, listing_key, claimed, batch)
@@ -78,7 +79,8 @@ class Attempter:
     async def end_batch(self, batch: DownloadBatch) -> None:
         """Free the batch's slots in the feed's ledger, and charge the feed's budget for the requests and bytes used.
 
-        If the ledger cannot be written, that is logged, and this process's next write of the ledger does the same.
+        Called once all attempts of the batch have ended. If the ledger cannot be written, that is logged, and this
+        process's next write of the feed's ledger frees the slots and charges the budget.
         """
         await self._budget.give_back(batch)
 

@@ -63,8 +63,9 @@ def claimable(
 def abandoned(listing: Listing, worker: str, in_flight_ids: Collection[str], now: datetime) -> list[Photo]:
     """Return the listing's photos that an earlier run of the worker claimed and did not settle, deferred until `now`.
 
-    The caller writes them. `in_flight_ids` are the ids of the photos that this run of the worker has claimed or is
-    about to claim (`InFlight.image_ids`); these are left out.
+    Nothing is written: the caller writes the returned photos into the listing. `worker` is the worker's name.
+    `in_flight_ids` are the ids of the photos that this run of the worker has claimed or is about to claim
+    (`InFlight.image_ids`); these are left out.
     """
     return [
         lifecycle.defer(photo, now)
@@ -97,12 +98,13 @@ def settle(
     now: datetime,
     jitter: float,
 ) -> Settled:
-    """Return the listing, as it is now, with the outcome of a photo's attempt; nothing is written.
+    """Apply the outcome of a photo's attempt to `listing`, the listing as it is now; nothing is written.
 
-    `claimed` is the photo as it was claimed. If the photo was withdrawn or claimed by another worker since, its record
-    stays as it is, and a discard of any objects that the attempt stored is added. If objects under the keys of a new
-    copy are being removed, the photo is deferred for some seconds. `superseded_for` is how long a superseded copy stays
-    public. `jitter`, from 0 to 1, spreads retries.
+    Return a Settled with the listing that the caller has to write. `claimed` is the photo as it was claimed before the
+    attempt. If the photo was withdrawn or claimed by another worker since, its record stays as it is, and if the
+    attempt stored objects, a discard of them is added. If objects under the keys of a new copy are being removed, the
+    photo is deferred for some seconds instead. `superseded_for` is how long a superseded copy stays public. `jitter`,
+    from 0 to 1, spreads retries.
     """
     photo = listing.photo(claimed.id)
     if photo is None or photo.claim != claimed.claim:

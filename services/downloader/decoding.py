@@ -100,16 +100,20 @@ def _decode(
 
 
 def _stored_size(stored: Sides, orientation: int, specs: Sequence[VariantSpec]) -> Sides:
-    """Return the width and height of the largest variant, for the picture as stored: before it is turned upright."""
+    """Return the width and height of the photo's largest variant in `specs`, as they are before it is turned upright.
+
+    `stored` are the sides of the picture in the file, and `orientation` is its EXIF orientation, 1 to 8. The sides are
+    swapped if turning the picture upright swaps its sides.
+    """
     largest = resizing.largest_variant(exif.upright_sides(stored, orientation), specs)
     return exif.upright_sides(largest, orientation)
 
 
 def _is_ycbcr(image: JpegImagePlugin.JpegImageFile) -> bool:
-    """Return True if libjpeg is certain to treat the file's three components as YCbCr.
+    """Return True if libjpeg is certain to treat the three components of the JPEG file as YCbCr.
 
-    The rules are those of libjpeg's `default_decompress_parms`. Files for which this is False are decoded to Pillow's
-    default mode for them.
+    The caller then asks the decoder for YCbCr, and otherwise for Pillow's default mode for the file. The rules are
+    those of libjpeg's `default_decompress_parms`.
     """
     components = [layer[0] for layer in image.layer]
     return components == [1, 2, 3] and image.info.get("adobe_transform", 1) == 1

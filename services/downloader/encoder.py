@@ -23,9 +23,9 @@ CPU_SECONDS = 30
 
 
 def to_line(source: Path, into: Path, specs: tuple[VariantSpec, ...], max_pixels: int, memory_limit: int) -> bytes:
-    """Return the job of one photo as the line to write to a child's stdin.
+    """Return the job of one photo as the line that the parent process writes to a child's stdin.
 
-    The arguments are those of `picture.encode`.
+    The arguments are those of `picture.encode`, which the child calls with them.
     """
     job = {
         "source": str(source),
@@ -72,7 +72,10 @@ def _encode(job: Mapping[str, Any]) -> dict[str, object]:
 
 
 def _limit_cpu() -> None:
-    """Set this process's CPU limit, so that the kernel ends the process after CPU_SECONDS more of CPU time."""
+    """Let the kernel end this child process once it has used CPU_SECONDS more of CPU time.
+
+    Called before each photo, so that no photo can occupy a core for ever.
+    """
     used = os.times()
     soft_limit = int(used.user + used.system) + CPU_SECONDS
     resource.setrlimit(resource.RLIMIT_CPU, (soft_limit, resource.getrlimit(resource.RLIMIT_CPU)[1]))

@@ -74,9 +74,10 @@ class Encoders:
     ) -> Encoded | Failure:
         """Write the variants of the photo in the file `source` to files in the folder `into`, in a child process.
 
-        Wait for a free child; an urgent photo goes before others that wait. Return a Failure if the bytes cannot be
-        decoded, or if they kill the child or it hangs; another child then replaces it. The other arguments are those of
-        `picture.encode`.
+        Wait for a free child; an urgent photo goes before others that wait. `specs` are the variants to make, and
+        `max_pixels` is how many pixels the photo may have. Return what `picture.encode` returned in the child. If the
+        bytes kill the child, or the child has no result in time, return a Failure (ENCODER_KILLED); another child then
+        takes its place.
         """
         shares = 1
         while True:
@@ -114,7 +115,10 @@ class Encoders:
         return encoded
 
     async def _take(self) -> asyncio.subprocess.Process:
-        """Take a living child from those without a photo and return it; start a child if there is none."""
+        """Remove a child that is alive from the idle children and return it; start a child if there is none.
+
+        The caller adds the child to the idle ones again, or kills it. Idle children that have died are dropped.
+        """
         while self._idle:
             child = self._idle.pop()
             if child.returncode is None:

@@ -48,9 +48,10 @@ def rights(image: Image.Image) -> bytes:
 
 
 def _tags(image: Image.Image) -> dict[int, object]:
-    """Return the three tags that the opened file has shown so far; none if the EXIF block cannot be parsed.
+    """Return the values of the three tags, by their numbers, from the parts of the file that Pillow has read so far.
 
-    `Image.getexif` is not used, because it would decode a whole PNG to find the tags.
+    The dict is empty if there is no EXIF block yet, or if the block cannot be parsed. `Image.getexif` is not used,
+    because it would decode a whole PNG to find the tags.
     """
     try:
         found = Image.Exif()

@@ -62,7 +62,8 @@ def _is_avif(head: bytes) -> bool:
 def announced_sides(source: Path, kind: Kind) -> tuple[int, int]:
     """Return the width and height in pixels from an AVIF's header; (0, 0) if it gives none, and for other formats.
 
-    If a picture is too large for the decoder, the decoder only reports an unreadable header, which hides the reason.
+    Called before the photo is decoded, to tell that it has too many pixels: the decoder of AVIF only reports an
+    unreadable header for a picture that is too large for it.
     """
     if kind is not AVIF:
         return 0, 0

@@ -56,9 +56,10 @@ def encode(
 ) -> Encoded | Failure:
     """Write the variants of the photo in the file `source` to files in the folder `into`.
 
-    `memory_limit` is how many bytes decoding may take on top of what the process has, None for no limit. Return a
-    Failure for any bytes that cannot be decoded, for more than `max_pixels` pixels, and for a photo that needs more
-    memory. Raises OSError if a file cannot be read or written.
+    `specs` are the variants to make. `memory_limit` is how many bytes decoding may take on top of what the process has,
+    None for no limit. Return the Encoded photo, or a Failure if its bytes are of no known format or cannot be decoded,
+    if it has more than `max_pixels` pixels, or if it needs more memory. Raises OSError if a file cannot be read or
+    written.
     """
     kind = magic.kind_of(source)
     if kind is None:
@@ -76,9 +77,10 @@ def encode(
 def _write_variants(
     photo: DecodedPhoto, into: Path, specs: Sequence[VariantSpec]
 ) -> tuple[tuple[EncodedVariant, ...], Image.Image]:
-    """Write the variants to files in the folder `into`, each resized from the next larger one.
+    """Write the variants `specs` of the photo to files in the folder `into`, each resized from the next larger one.
 
-    Return the variants, largest first, and the picture of the smallest.
+    Return the variants, largest first, and the picture of the smallest, for the thumbhash. Variants of equal sides,
+    format and quality share a file.
     """
     image = photo.image
     if image.mode == "YCbCr" and any(spec.format != "jpeg" for spec in specs):

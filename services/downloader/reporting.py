@@ -79,8 +79,9 @@ class Reporter:
     async def republish_unannounced(self, listings: Mapping[ListingId, Listing], requested: Requested) -> None:
         """Publish `image-downloaded` again for the requested photos whose event may never have been published.
 
-        `listings` are the recorded listings, `requested` the events of each. An earlier run of a worker may have ended
-        between storing a copy and publishing its event (`decide.unannounced`). Raises BrokerUnavailable.
+        `listings` are the recorded listings, and `requested` the events of each of them, and perhaps of others. Called
+        before photos are claimed, because an earlier run of a worker may have ended between storing a copy and
+        publishing its event (`decide.unannounced`). Raises BrokerUnavailable.
         """
         await self._publish(
             [

@@ -91,7 +91,11 @@ def _factor(sides: Sides, size: Sides) -> int:
 
 
 def _reduced(image: Image.Image, factor: int) -> Image.Image:
-    """Return the picture with its sides divided by `factor` and rounded up, in a mode that `resized` can resize."""
+    """Return the picture with its sides divided by `factor` and rounded up, in a mode that `resized` can resize.
+
+    Each block of `factor` by `factor` pixels is averaged to one pixel. Return `image` itself if `factor` is 1 and the
+    mode needs no change.
+    """
     if factor == 1 and image.mode in ("L", "RGB", "RGBX", "YCbCr", "CMYK") and not image.has_transparency_data:
         return image
     width, height = image.size

@@ -138,9 +138,11 @@ class OriginBudget:
     ) -> DownloadBatch:
         """Ask the feed's budget for `count` downloads; return those that were granted, at most `feed.batch_size`.
 
-        `priority` decides which share of each limit may be used. If no download is granted, ask again for up to
-        `wait_seconds`; then return an empty batch. `failed_before` is True if all the photos failed before: they leave
-        the probe of an open breaker to other photos for some seconds. Raises StoreUnavailable and Contention.
+        `priority` decides which share of each limit may be used. If no download is granted at once, ask again for up to
+        `wait_seconds`; then return an empty batch, whose `ask_again_at` says when to ask again (None after `close`).
+        `failed_before` is True if all the photos to download failed before: while the breaker is open, they leave its
+        probe to other photos for some seconds. Raises StoreUnavailable and Contention if the ledger cannot be read or
+        written.
         """
         state, give_up = self._state(feed), self._monotonic() + wait_seconds
         demand = Demand(
@@ -165,10 +167,10 @@ class OriginBudget:
     async def wait_for_planned_time(self, download: GrantedDownload) -> bool:
         """Wait until the planned time of the download's next request; return True if the request may be sent now.
 
-        If the planned time is missed, wait for another one, up to three in all. Return False if the feed is suspended
-        by then, or if the budget has no other time: `download.due_at` then says when to attempt the photo again. Raises
-        StoreUnavailable and Contention if the ledger, which says whether the feed is suspended, cannot be read or
-        written.
+        If the request misses its planned time, plan and wait for another one, up to three in all. Return False if the
+        feed is suspended when the time comes, or if the budget has no other time: `download.due_at` then says when to
+        attempt the photo again. Raises StoreUnavailable and Contention if the ledger, which says whether the feed is
+        suspended, cannot be read or written.
         """
         feed, state = download.feed, self._state(download.feed)
         for _ in range(_MAX_PLANS):
@@ -190,9 +192,10 @@ class OriginBudget:
     async def confirm_on_time(self, download: GrantedDownload) -> bool:
         """Return True if the download's request may be written now that its connection is made.
 
-        If the request missed its planned time meanwhile, wait for another one, as `wait_for_planned_time` does. Return
-        False if there is none: `download.due_at` then says when to attempt the photo again. Raises StoreUnavailable and
-        Contention.
+        Called after `wait_for_planned_time` or `wait_for_another_request` allowed the request. If connecting took so
+        long that the request missed its planned time, wait for another one, as `wait_for_planned_time` does. Return
+        False if the request must not be written: `download.due_at` then says when to attempt the photo again. Raises
+        StoreUnavailable and Contention.
         """
         if not is_on_time(download.feed, download.planned_at, self._clock.now()):
             is_allowed = await self.wait_for_planned_time(download)

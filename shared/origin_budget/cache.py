@@ -85,7 +85,10 @@ class LedgerCache:
                 await self.get(feed)
 
     def newest(self, feed: str) -> Ledger:
-        """Return the newest ledger of the feed that is in memory; an unused ledger before the first reading."""
+        """Return the newest ledger of the feed that this process has in memory; nothing is read from the store.
+
+        Return an unused ledger if the feed's ledger has not been read yet.
+        """
         return self._of(feed).stored.ledger
 
     def _of(self, feed: str) -> _Cached:

@@ -35,9 +35,9 @@ class GrantedDownload:
         self.received_bytes += count
 
     def refuse(self, due_at: datetime) -> None:
-        """Note that the budget refuses the next request: its planned time is unused.
+        """Note, in memory, that the budget refuses the download's next request, so that its planned time is unused.
 
-        `due_at` is when to attempt the photo again.
+        `due_at` is when to attempt the photo again. The end of the download frees the planned time in the ledger.
         """
         self.due_at = due_at
         self.unused.append(self.planned_at)

@@ -73,9 +73,10 @@ def limits_of(feed: Feed, priority: Priority) -> Limits:
 
 
 def second_micros(requests_per_second: float) -> int:
-    """Return the length in microseconds of the window over which a rate counts.
+    """Return the length in microseconds of the window in which the requests of a rate are counted.
 
-    The window is a second long, or the time for one request at a rate below one a second.
+    `requests_per_second` is the rate, over 0. The window is a second long, or, at a rate below one a second, as long as
+    the time for one request.
     """
     return ceil(SECOND_MICROS / min(requests_per_second, 1.0))
 
@@ -89,17 +90,19 @@ def is_paced(feed: Feed) -> bool:
 
 
 def _share_of(limit: int, share: float) -> int:
-    """Return the share (0 to 1) of a limit, rounded down but at least 1; 0, no limit, if the limit is 0.
+    """Return the part of a limit that one priority may use: `limit` times `share` (0 to 1), rounded down.
 
-    At least 1, so that a limit of 1 does not exclude routine photos.
+    The result is at least 1, so that a limit of 1 does not exclude routine photos. A limit of 0 means no limit, and
+    stays 0.
     """
     return max(1, floor(limit * share + 1e-9)) if limit else 0
 
 
 def _with_short_pause(limits: Limits, feed: Feed) -> Limits:
-    """Return the limits for viewed photos: with the feed's batches and pause, unless the pause is too long for them.
+    """Return the limits for viewed photos: with the feed's batches and its pause between them, if the pause is short.
 
-    The longest pause that viewed photos keep is `MAX_PAUSE_VIEWED_SECONDS`.
+    If the feed has no pause, or if its pause is longer than `MAX_PAUSE_VIEWED_SECONDS`, return `limits` as they are:
+    viewed photos then ignore batches and pause.
     """
     if not 0 < feed.batch_pause_seconds <= MAX_PAUSE_VIEWED_SECONDS:
         return limits

@@ -34,7 +34,11 @@ def next_time(ledger: Ledger, limits: Limits) -> Moment:
 
 
 def with_planned(ledger: Ledger, limits: Limits, at: Moment) -> Ledger:
-    """Return the ledger with one more request planned for `at`, and counted in the hour, the day and its batch."""
+    """Return the ledger with one more request planned for `at`, and counted in the hour, the day and its batch.
+
+    `limits` are those of the request's priority, from which `next_time` found `at`. If they have no batches, the
+    request is in no batch. It begins a new batch if the pause between batches is over at `at`.
+    """
     batch_requests, batch_latest = ledger.batch_requests, ledger.batch_latest
     if limits.batch_size:
         is_new_batch = at >= batch_latest + limits.pause_micros
@@ -50,9 +54,10 @@ def with_planned(ledger: Ledger, limits: Limits, at: Moment) -> Ledger:
 
 
 def without_planned(ledger: Ledger, unused: Iterable[datetime]) -> Ledger:
-    """Return the ledger without the requests of these planned times, at which no request was sent.
+    """Return the ledger without the requests of the planned times `unused`, at which no request was sent.
 
-    The requests are not counted in the hour and the day any more. The count of their batch stays.
+    The requests are not counted in the hour and the day any more, so that others may be planned. They stay counted in
+    their batch.
     """
     planned, hour, day = list(ledger.planned), ledger.hour_requests, ledger.day_requests
     for at in map(to_moment, unused):

@@ -31,10 +31,10 @@ def grants_resume_at(ledger: Ledger) -> Moment | None:
 
 
 def refused_until(ledger: Ledger, slot: str, now: datetime) -> datetime | None:
-    """Return when to ask again if the request of a granted download must not be sent: the feed was suspended meanwhile.
+    """Return when to ask again if the request of a granted download must not be sent, as the feed was suspended since.
 
-    `slot` is the slot of the download. Return None if the request may be sent. While the breaker is open, only its
-    probe may be sent: the request of the download that has the breaker's `probe_slot`.
+    `slot` is the slot of the download, `now` the store's time. Return None if the request may be sent. While the
+    breaker is open, only its probe may be sent: the request of the download that has the breaker's `probe_slot`.
     """
     moment = to_moment(now)
     if (held_until := _held_until(ledger, moment)) is not None:
@@ -45,7 +45,10 @@ def refused_until(ledger: Ledger, slot: str, now: datetime) -> datetime | None:
 
 
 def probe_retry_micros(breaker: Breaker) -> int:
-    """Return after how many microseconds to ask for a grant again while the breaker's probe runs."""
+    """Return how many microseconds to wait before asking for a grant again while the breaker's probe runs.
+
+    That is as long as the breaker's last wait for a probe, at most 5 s.
+    """
     return to_micros(min(breaker.wait_seconds, PROBE_ASK_AGAIN_SECONDS))
 
 

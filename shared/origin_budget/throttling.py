@@ -38,8 +38,10 @@ def bounded(seconds: float) -> float:
 def _throttled(ledger: Ledger, failure: Failure, sent_at: Moment, jitter: float) -> Ledger:
     """Return the ledger throttled for the seconds that the failure names, or for 1, 2, 4 … 300 s if it names none.
 
-    A request that was sent before the last throttling ended starts no new throttling: its answer only makes that
-    throttling longer, if the answer names a time that ends later.
+    `sent_at` is when the request was sent, and `jitter`, from 0 to 1, makes a time that the failure does not name up to
+    a quarter longer. A time that is named only ever makes a throttling under way longer. If none is named and the
+    request was sent before the last throttling ended, the ledger is unchanged: an origin that throttles a feed refuses
+    the requests that are under way, too.
     """
     if failure.wait_seconds is not None:
         seconds = bounded(failure.wait_seconds)

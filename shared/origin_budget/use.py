@@ -125,7 +125,10 @@ def requests_by_minute(ledger: Ledger) -> Mapping[datetime, int]:
 
 
 def to_json(use: BudgetUse) -> Mapping[str, object]:
-    """Return the use under the keys that `--json` prints, which never change. Times are datetimes."""
+    """Return the use of a feed's budget as the object that `--json` prints; its keys never change.
+
+    Times are datetimes, which the caller has to turn into text.
+    """
     return {
         "at": use.at,
         "windows": [
@@ -145,7 +148,11 @@ def to_json(use: BudgetUse) -> Mapping[str, object]:
 
 
 def suspensions_to_json(use: BudgetUse) -> Sequence[Mapping[str, object]]:
-    """Return the feed's suspensions under the keys that `--json` prints, which never change. Times are datetimes."""
+    """Return the suspensions of a feed as the list that `--json` prints; its keys never change.
+
+    Each has the keys `by`, `since`, `until` and `reason`; the list is empty if the feed is not suspended. Times are
+    datetimes, which the caller has to turn into text.
+    """
     return [
         {"by": found.by, "since": found.since, "until": found.until, "reason": found.reason}
         for found in use.suspensions
