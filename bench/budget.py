@@ -138,9 +138,9 @@ async def _fetch_routine(worker: OriginBudget, feed: Feed, batch_size: int, meas
 
 
 async def _fetch_viewed(worker: OriginBudget, feed: Feed, measured: Measured) -> None:
-    """Fetch about one viewed photo a second until 2 s before the end of the run.
+    """Take and fetch a viewed photo about once a second, until 2 s before the end of the run that `measured` describes.
 
-    Add to `measured.viewed_waits` how many seconds each photo waited for its request.
+    Adds to `measured.viewed_waits`, for each photo, the seconds from asking `worker` for it to sending its request.
     """
     while time.monotonic() < measured.until - 2:
         await asyncio.sleep(0.5 + random.random())

@@ -134,9 +134,10 @@ def _cpu(process: psutil.Process) -> float:
 
 
 def _in_new_process(work: object, photos: Origin) -> float:
-    """Return the result of `work(feeds, urls)`, run in a new process, whose CPU time then has no other work in it.
+    """Return the number that `work(feeds, urls)` returns in a new process, whose CPU time then has no other work in it.
 
-    `feeds` is the text of a feeds.toml for `photos`, and `urls` are the URLs of these photos.
+    `work` is a function that can be pickled; `feeds` is the text of a feeds.toml for the origin `photos`, and `urls`
+    are the URLs of its photos.
     """
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         return float(pool.submit(work, photos.feeds_toml(), list(photos.urls)).result())  # type: ignore[arg-type]

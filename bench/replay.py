@@ -95,7 +95,8 @@ async def _planned(
 ) -> tuple[float, float]:
     """Plan a replay of all events of `source`; return the seconds that it took, and the CPU seconds of this process.
 
-    Raises RuntimeError unless the plan says that `changing` events change their listings, and all others do not.
+    `listings` are the recorded listings that the plan reads, and `feed` is that of the events. Raises RuntimeError
+    unless the plan says that `changing` events change their listings, and all others do not.
     """
     began, worked = time.monotonic(), time.process_time()
     plan = await replay_plan.plan(Replay(LISTING_SEEN, source), listings, {feed.name: feed}, utc_now())

@@ -99,10 +99,11 @@ async def _small_cache(ours: str, naive: str, folder: Path) -> Row:
 async def _in_turns(
     ours: str, requests: Sequence[str], naive: str, naive_requests: Sequence[str], folder: Path
 ) -> tuple[float, float]:
-    """Return the answers per second of our resolver and of the naive one, the better of two measurements each.
+    """Return the answers per second of our resolver, and of the naive server: the better of two measurements each.
 
-    `ours` and `naive` are the servers' addresses. The servers take turns, because the first measurement warms each up,
-    and the machine's other load varies.
+    `ours` and `naive` are the servers' addresses, `requests` and `naive_requests` what each is sent (as in `_wrk`);
+    `folder` gets files of wrk. The servers take turns, because the first measurement warms each up, and the machine's
+    other load varies.
     """
     rates: dict[str, list[float]] = {ours: [], naive: []}
     for _ in range(2):
@@ -249,9 +250,10 @@ end
 
 
 async def _p99(server: str, pages: Sequence[str]) -> float:
-    """Request search pages from a server at a steady rate, without waiting for the answers.
+    """Return the 99th percentile, in ms, of the times in which a server answers search pages at a steady rate.
 
-    `pages` are the requests' bodies. Return the 99th percentile of the answers' times in ms.
+    `pages` are the bodies of the requests, sent in turn; none waits for the answer to another. Each time counts from
+    when its request was to be sent.
     """
     seconds: list[float] = []
     loop = asyncio.get_running_loop()

@@ -87,9 +87,9 @@ def _token(number: int) -> bytes:
 
 
 def _from_template(template: bytes, number: int, now: datetime) -> bytes:
-    """Return the BSON `template` as the document of listing `number`, with ids and a due time of photos of its own.
+    """Return a copy of `template`, the BSON of a listing, as the document of listing `number`, by replacing bytes.
 
-    The due time is within the last day.
+    The ids are its own, and its photos became due at another time within the day before `now`.
     """
     since = now - timedelta(seconds=60, milliseconds=number * 7_919 % 86_400_000)
     return template.replace(_TOKEN.encode(), _token(number)).replace(_date(_SINCE), _date(since))
@@ -327,7 +327,11 @@ async def _measured(database: Database, name: str) -> list[Row]:
 
 
 async def _examined(database: Database, query: Callable[[], Awaitable[object]]) -> tuple[int, int, str]:
-    """Return how many index keys and documents a query reads, and its plans in words, by MongoDB's profiler."""
+    """Run `query`, and return how many index keys and documents MongoDB read for it, and its plans in words.
+
+    `query` sends one or more queries to the collection `listings` of `database`. The numbers are those of MongoDB's
+    profiler, which is switched on meanwhile.
+    """
     await database.command("profile", 2)
     await query()
     await database.command("profile", 0)

@@ -102,7 +102,10 @@ def saved(home: Path) -> StackConfig | None:
 
 
 def _desk_token(home: Path) -> str:
-    """Return the token for signing in to the desk that was saved in `home`, else a new random token."""
+    """Return the token for signing in to the desk: that of the last `make up`, saved in `home`, else a new random one.
+
+    A new token is not saved here.
+    """
     return saved_settings(home).get("IMAGES_DESK_TOKEN") or secrets.token_urlsafe(18)
 
 
@@ -142,7 +145,7 @@ def _names_own_server(home: Path, name: str, value: str) -> bool:
 
 
 def _given_ports(home: Path, given: Mapping[str, str]) -> dict[str, int]:
-    """Return the ports that the variables in `given` name for services, by the service's name.
+    """Return the port of each service whose port variable is in `given` (variables by name), by the service's name.
 
     A service without such a variable, or with one that is no port number, is left out.
 

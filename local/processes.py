@@ -219,10 +219,12 @@ def _stop_changed(programs: Iterable[Program], home: Path) -> list[str]:
 def _await_answers(
     programs: Sequence[Program], home: Path, logs: Mapping[str, int], began: float, seconds: float, report: Report
 ) -> None:
-    """Wait until all programs are ready, and report each that was started, which are those in `logs`.
+    """Wait until all programs are ready, and report each of them that was just started when it is ready.
 
-    `logs` has the size of each log before the start, `began` the time of the start by the monotonic clock. Raises
-    LocalError if a program ends, or is not ready `seconds` after `began`.
+    `logs` has, by the name of each program that was started, the size of its log before that; `home` is the directory
+    of the logs. `began` is when the start began, by the monotonic clock. `report` gets a line of text for each of them,
+    and one every 5 s while any is not ready. Raises LocalError if a program ends, or is not ready `seconds` after
+    `began`.
     """
     waiting = list(programs)
     reminder = 5.0
@@ -245,7 +247,9 @@ def _await_answers(
 def _answers(program: Program, home: Path, logs: Mapping[str, int], *, overdue: bool) -> bool:
     """Return True if a program runs and is ready for requests, False if it is still starting.
 
-    `logs` has the size of each log before the start: the error's message quotes only what was written since.
+    `logs` has the size of the log before the start, by the name of each program that was started: the error's message
+    quotes only what was written since. `home` is the directory of the logs. `overdue` is True once the time to start is
+    over.
 
     Raises:
         LocalError: the program has ended, or is not ready although it is `overdue`.

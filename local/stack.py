@@ -161,6 +161,9 @@ def _preparing(
 ) -> Iterator[None]:
     """Run `command`, which creates topics, buckets and indexes, during the context, and wait for its end at the exit.
 
+    Its environment is that of this process, with `given` and, above both, `settings` (variables by name). `services`
+    are the programs that are started in the context; their pid files are in `home`.
+
     Raises:
         LocalError: the command failed, even if an error was raised in the context. The services are stopped then, so
             that the next `up` runs the command again.

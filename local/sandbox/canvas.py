@@ -50,9 +50,9 @@ class Canvas:
         return self.width / 2 + (x - self.camera_x) * scale, self.height * self.horizon + (self.eye - y) * scale
 
     def polygon(self, corners: Sequence[Point], colour: Colour, lower: Colour | None = None) -> None:
-        """Fill the flat shape between corners, given in order.
+        """Fill the shape between `corners`, points in metres in the order of its outline, on the picture.
 
-        With `lower`, the colour changes to it from top to bottom.
+        It has one colour, or with `lower` a gradient: `colour` at the shape's top, `lower` at its bottom.
         """
         points = [self._pixel(corner) for corner in corners]
         if lower is None:
@@ -66,17 +66,26 @@ class Canvas:
             self.image.paste(_gradient(colour, lower, mask.size), (left, top), mask)
 
     def wall(self, low: Point, high: Point, colour: Colour, lower: Colour | None = None) -> None:
-        """Fill the upright rectangle between two corners, at the depth of `low`, that faces the camera."""
+        """Fill the upright rectangle that faces the camera between two opposite corners, at the depth z of `low`.
+
+        `colour` and `lower` are as in `polygon`.
+        """
         (x0, y0, z), (x1, y1, _) = low, high
         self.polygon([(x0, y0, z), (x1, y0, z), (x1, y1, z), (x0, y1, z)], colour, lower)
 
     def floor(self, low: Point, high: Point, colour: Colour, lower: Colour | None = None) -> None:
-        """Fill the level rectangle between two corners, at the height of `high`."""
+        """Fill the level rectangle between two opposite corners, at the height y of `high`.
+
+        `colour` and `lower` are as in `polygon`.
+        """
         (x0, _, z0), (x1, y, z1) = low, high
         self.polygon([(x0, y, z1), (x1, y, z1), (x1, y, z0), (x0, y, z0)], colour, lower)
 
     def side(self, low: Point, high: Point, colour: Colour, lower: Colour | None = None) -> None:
-        """Fill the upright rectangle between two corners, at the x of `low`, that runs away from the camera."""
+        """Fill the upright rectangle that runs away from the camera between two opposite corners, at the x of `low`.
+
+        `colour` and `lower` are as in `polygon`.
+        """
         (x, y0, z0), (_, y1, z1) = low, high
         self.polygon([(x, y0, z0), (x, y0, z1), (x, y1, z1), (x, y1, z0)], colour, lower)
 
@@ -97,9 +106,10 @@ class Canvas:
         self._pen.ellipse([left, top, right, bottom], fill=colour)
 
     def shade(self, shapes: Sequence[Sequence[Point]], strength: float, colour: Colour = _SHADOW) -> None:
-        """Lay blurred flat shapes over the picture: shadows, or light if `colour` is bright.
+        """Lay blurred shapes over the picture in `colour`: they look like shadows, or like light in a bright colour.
 
-        Each shape is a list of corners in order. `strength` is from 0, invisible, to 1, opaque.
+        Each shape is a list of its corners in metres, in the order of its outline. `strength` is from 0, invisible, to
+        1, opaque.
         """
         mask = Image.new("L", (self.width // _SHADOW_SCALE, self.height // _SHADOW_SCALE))
         pen = ImageDraw.Draw(mask)

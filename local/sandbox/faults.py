@@ -84,7 +84,11 @@ class Faults:
         return None
 
     def _is_due(self, fault: Fault) -> bool:
-        """Count a request that matches the fault; return True if the request gets it, by its share and count."""
+        """Count one more request that matches the fault; return True if this request gets the fault.
+
+        Of the matching requests, the fault's `share` get it, evenly spaced, until as many as its `count` got it;
+        without a count there is no such end.
+        """
         name = id(fault)
         owed = self._owed.get(name, 0.0) + fault.share
         self._owed[name] = owed - 1 if owed >= 1 else owed

@@ -342,7 +342,11 @@ class Sandbox:
 
 
 def _is_held(request: web.Request, response: web.Response) -> bool:
-    """Return True if the client has the version in `response` already. An ETag outweighs a date (RFC 9110, 13.2.2)."""
+    """Return True if the client has the picture of `response` already, so that the answer to `request` may be a 304.
+
+    The request's If-None-Match is compared with the ETag, or, only if it has none, its If-Modified-Since with
+    Last-Modified (RFC 9110, 13.2.2).
+    """
     if request.if_none_match is not None:
         etag = response.etag
         return any(tag.value in {"*", etag.value if etag else None} for tag in request.if_none_match)

@@ -95,10 +95,10 @@ class AnswerCache:
         self._policy.ttl_seconds = TTL_SECONDS if events_arrive else TTL_WITHOUT_EVENTS_SECONDS
 
     def invalidate(self, listing_key: str, image_id: str, *, remove: bool = False) -> None:
-        """Invalidate the cached answers about a listing and about one of its photos: the next request reads them again.
+        """Invalidate the cached answers about a listing and about one of its photos: the next requests read them anew.
 
-        Invalidated answers are still returned while the database is unavailable. With `remove`, meant for a photo that
-        was removed, they are not returned even then.
+        Called for each event about the photo. Invalidated answers are still returned while MongoDB is unavailable. With
+        `remove`, for a photo that was removed, they are dropped from memory, so that they are not returned even then.
         """
         self._listings.invalidate(listing_key, remove=remove)
         self._photos.invalidate(listing_key, image_id, remove=remove)
@@ -127,9 +127,10 @@ class AnswerCache:
     async def _load_listings(
         self, lookups: Collection[ListingLookup]
     ) -> Mapping[ListingLookup, Sequence[CachedAnswer]]:
-        """Read the answers about listings from MongoDB, and return them by lookup.
+        """Read the answers about listings from MongoDB, and return them by lookup: a list, empty if none is displayed.
 
-        There is one query for the lookups of all photos, and one for those of the first few. Both run at the same time.
+        Lookups of all photos (`max_photos` is None) share one query, and lookups of the first photos another; both run
+        at the same time. If a listing is looked up in both ways, only the first query reads it.
         """
         whole = {lookup.listing_key for lookup in lookups if lookup.max_photos is None}
         partial = [(key, photos) for key, _, photos in lookups if photos is not None and key not in whole]
@@ -148,9 +149,10 @@ class AnswerCache:
         }
 
     def _listing_answer(self, lookup: ListingLookup, answer: Answer) -> CachedAnswer:
-        """Return the answer to cache for a lookup, made of the stored `answer` and cut to the lookup's `max_photos`.
+        """Return the answer to cache for a lookup: the stored `answer`, cut to the first `max_photos` of the lookup.
 
-        If an equal answer is cached already, the cached object is returned, to use its hash and compressed bytes again.
+        If the cache has an equal answer for this lookup, fresh or stale, return that object instead, because its hash
+        and gzipped form may be computed already.
         """
         count = lookup.max_photos
         plain = b'{"feed":%s,"listing_key":%s,"images":[%s]}' % (
@@ -177,10 +179,11 @@ class AnswerCache:
     async def _load_photo_answers(
         self, lookups: Collection[PhotoLookup]
     ) -> Mapping[PhotoLookup, Sequence[CachedAnswer]]:
-        """Read the answers about photos that lookups name by URL from MongoDB, and return them by lookup.
+        """Read the answers about photos from MongoDB by the URL keys of lookups, and return them by lookup.
 
-        The first query returns one photo of each listing. A second query reads all photos for the lookups that found no
-        photo with a copy.
+        The first query returns one photo of each listing. If lookups found no photo with a copy, a second query reads
+        all photos with their URL keys, because another photo may have a copy. A lookup that finds no photo has an empty
+        list.
         """
         answers = await self._answers.photo_answers({lookup.key for lookup in lookups}, every=False)
         found = _answers_of(lookups, answers)
@@ -195,7 +198,11 @@ class AnswerCache:
 def _answers_of(
     lookups: Collection[PhotoLookup], answers: Collection[PhotoAnswer]
 ) -> dict[PhotoLookup, Sequence[PhotoAnswer]]:
-    """Return, by lookup, those of `answers` that the lookup finds, those about photos with a copy first."""
+    """Return, by lookup, those of `answers` that the lookup finds: by URL key, and by listing if the lookup names one.
+
+    Answers about photos with a copy come first, then the order is by feed and ListingKey. A lookup that finds nothing
+    has an empty list.
+    """
     answers_by_url: dict[str, list[PhotoAnswer]] = {}
     for answer in sorted(answers, key=lambda answer: (not answer.has_copy, answer.feed, answer.listing_key)):
         for url_key in answer.url_keys:
@@ -211,9 +218,10 @@ def _photo_answer(answer: PhotoAnswer) -> CachedAnswer:
 def _admitted(
     lookups: Collection[PhotoLookup], results: Mapping[str, Sequence[Result]]
 ) -> dict[PhotoLookup, Sequence[Result]]:
-    """Return, by lookup, the results under the lookup's key; if it names a listing, only those of that listing.
+    """Return, for each lookup, the results under its key; if it names a listing, only the results of that listing.
 
-    `results` holds results by image id or URL key.
+    `results` holds, by image id or URL key, the photos or answers that MongoDB returned. A lookup without a result has
+    an empty list.
     """
     return {
         lookup: [result for result in results.get(lookup.key, ()) if lookup.admits(result.listing_key)]
@@ -235,9 +243,10 @@ def _photo_answer_tags(lookup: PhotoLookup, answers: Sequence[CachedAnswer]) -> 
 
 
 def _answers_size(lookup: ListingLookup | PhotoLookup, answers: Sequence[CachedAnswer]) -> int:
-    """Return the most bytes of memory that an entry of answers takes.
+    """Return the most bytes of memory that one cache entry takes: its key `lookup` and its value `answers`.
 
-    Each answer is held plain and, later, gzipped too.
+    The cache calls this when it adds the entry. The gzipped forms are counted too, although each is made only when a
+    client first wants it.
     """
     sizes = (answer.body.max_bytes + _MISSING_ID_BYTES * len(answer.missing_image_ids) for answer in answers)
     return sum(sizes) + _entry_size(lookup)

@@ -92,9 +92,10 @@ class AnswerRoutes:
         return answers.text(request, answer.body)
 
     def _add_demand(self, answer: CachedAnswer, priority: Priority) -> None:
-        """Queue the photos without a copy in an answer to be raised to `priority`.
+        """Add the photos without a copy in an answer to the demand, to be raised to `priority` in MongoDB later.
 
-        Does nothing if that was done in the last 5 s with the same or a more urgent priority.
+        Called for each answer that is sent. Does nothing if all photos have a copy, or if the same was done for the
+        answer in the last 5 s with the same or a more urgent priority.
         """
         if answer.missing_image_ids and answer.notes_demand(priority, self._clock()):
             self._demand.add(answer.listing_id, answer.missing_image_ids, priority)

@@ -107,11 +107,11 @@ class BatchedReader(Generic[Key, Value]):
         return self._joined(key) or self._add(key, self._batch_for(1))
 
     def request_all(self, keys: Iterable[Key], expected: int) -> Mapping[Batch[Key, Value], Collection[Key]]:
-        """Queue keys to be read, unless they are pending, and return the batches that will read them; does not wait.
+        """Queue keys to be read, except pending ones, and return the batches that will read `keys`; does not wait.
 
-        Each batch is mapped to those of `keys` that it reads. A key is pending while it is queued or being read. The
-        others are queued in one batch, chosen so that `expected` keys fit in. Raises Overloaded if a key is not pending
-        and 4,000 others are.
+        The result maps each batch to those of `keys` that it reads; it is empty if `keys` is. A key is pending while it
+        is queued or being read. The keys that are not pending are queued in one batch: the last one in the queue if
+        `expected` more keys fit in, else a new one. Raises Overloaded if a key is not pending and 4,000 others are.
         """
         batches: dict[Batch[Key, Value], list[Key]] = {}
         own: Batch[Key, Value] | None = None
@@ -124,27 +124,28 @@ class BatchedReader(Generic[Key, Value]):
         return batches
 
     def invalidate(self, tags: Set[Hashable]) -> None:
-        """Mark the batches that are being read now: their values with these tags may be outdated.
+        """Note for all batches that are being read that their values with one of `tags` may be outdated.
 
-        Later requests of the same keys are read anew, in another batch. Callers that wait already get the values all
-        the same.
+        Later requests of any key of such a batch are read anew, in another batch. Callers that wait for the batch
+        already still get its values.
         """
         for batch in self._running.values():
             batch.invalidated_tags |= tags
 
     def invalidate_all(self) -> None:
-        """Mark the batches that are being read now: all their values may be outdated.
+        """Note for all batches that are being read that all their values may be outdated.
 
-        Later requests of the same keys are read anew, in another batch. Callers that wait already get the values all
-        the same.
+        Later requests of a key of such a batch are read anew, in another batch. Callers that wait for the batch already
+        still get its values.
         """
         for batch in self._running.values():
             batch.is_outdated = True
 
     def _joined(self, key: Key) -> Batch[Key, Value] | None:
-        """Return the pending batch of a key; None if there is none or if it was invalidated.
+        """Return the pending batch that a new request of a key may wait for; None if the caller must queue the key.
 
-        Raises Overloaded instead of returning None if 4,000 keys are pending.
+        None means that the key is not pending, or that its batch was invalidated while it was being read. Raises
+        Overloaded instead of returning None if 4,000 keys are pending.
         """
         batch = self._pending.get(key)
         if batch is None or batch.is_outdated or batch.invalidated_tags:
@@ -154,7 +155,7 @@ class BatchedReader(Generic[Key, Value]):
         return batch
 
     def _batch_for(self, keys: int) -> Batch[Key, Value]:
-        """Return the last queued batch if `keys` more keys fit in, else a new batch.
+        """Return the batch to add `keys` (a number) more keys to: the last in the queue if they fit in, else a new one.
 
         A new batch is added to the end of the queue, and ends with TimeoutError if it has not ended within 5 s.
         """

@@ -114,10 +114,10 @@ class ReadThroughCache(Generic[Key, Value]):
         self._entries.expire(self._entries.by_key)
 
     def _serves_stale(self, key: Key, entry: Entry[Value], now: float) -> bool:
-        """Return True if a stale entry may be used at `now`, because the database is unavailable.
+        """Return True if the stale `entry` of a key may be used at `now`, because the database is unavailable.
 
-        If so and no batch is queued or being read, also queue the key, to find out whether the database is available
-        again.
+        It must not be older than half a minute. If True and no batch is queued or being read, also queue the key: its
+        reading shows whether the database is available again. `now` is by the policy's clock.
         """
         if not self._policy.allows_stale(entry.read_at, now):
             return False
@@ -126,10 +126,11 @@ class ReadThroughCache(Generic[Key, Value]):
         return True
 
     async def _values(self, batch: Batch[Key, Value], keys: Collection[Key]) -> Mapping[Key, Value]:
-        """Wait for a batch to end, and return the values of `keys`, which the batch reads.
+        """Wait for a batch to end, and return the values of `keys`, some of those that the batch reads, by key.
 
-        If the batch finds the database unavailable, return the values in memory of `keys`. If a key has none, or one
-        that is older than half a minute, raise StoreUnavailable.
+        If the batch ends with StoreUnavailable, return instead the values of `keys` that are in memory, fresh or stale;
+        if one of `keys` has none there, or one older than half a minute, raise StoreUnavailable. Any other error of the
+        batch is raised.
         """
         try:
             values = await batch.result()

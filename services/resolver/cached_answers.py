@@ -32,10 +32,11 @@ class CachedAnswer:
         return self.listing_id[1]
 
     def notes_demand(self, priority: Priority, now: datetime) -> bool:
-        """Return True if the caller should raise the missing photos to `priority`; then record `priority` and `now`.
+        """Return True if the caller must raise the answer's photos without a copy to `priority`; then note the demand.
 
-        True for the first request, for one with a more urgent priority than recorded, and for any request five seconds
-        or more after the recorded time. Otherwise return False and record nothing.
+        True at the first call, for a more urgent priority than the noted one, and 5 s or more after the noted time;
+        `priority` and `now` are then noted. Otherwise return False and note nothing: the photos were raised just
+        before.
         """
         is_recent = self._demanded_at is not None and now < self._demanded_at + _REPEAT_DEMAND_AFTER
         if is_recent and priority.rank >= self._demanded_as.rank:

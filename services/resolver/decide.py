@@ -34,10 +34,11 @@ class Raised:
 def raise_photos(
     listing: Listing, image_ids: Collection[str], priority: Priority, feed: Feed, now: datetime
 ) -> Raised | None:  # fmt: skip
-    """Return the listing with its photos of `image_ids` raised to `priority`, if they want an attempt.
+    """Return the listing with those photos of `image_ids` raised to `priority` that want an attempt.
 
-    Priority `viewed` also releases the photos that may be released at `now`. Nothing is written. None if no photo
-    changes, as at each view of a photo but the first.
+    Priority `viewed` also releases the photos that may be released at `now`; the result names them. Returns None if no
+    photo changes, as at each view of a photo but the first. Nothing is written: the caller writes the listing and
+    publishes the released photos. `feed` is the listing's feed.
     """
     changed: list[Photo] = []
     released: list[Photo] = []
@@ -77,10 +78,11 @@ class Absent:
 
 
 def find_copy(found: ShownPhoto, requested_at: datetime) -> Copy | Absent:
-    """Return the copy of a photo that a displayed listing shows, or why the photo has no copy.
+    """Return the copy of a photo that a displayed listing shows; if it has none, return why, and when it is next due.
 
-    `requested_at` is when the visitor asked. While the photo is in flight, a failure of an attempt that ended before
-    `requested_at` is ignored: the attempt under way may succeed.
+    `requested_at` is when the visitor asked. While the photo is in flight, a failure recorded before `requested_at` is
+    ignored, because the attempt under way may succeed; only a photo that is gone at the origin counts as gone even
+    then.
     """
     photo, due_at = found.photo, found.due_at
     if photo.copy is not None:
@@ -97,11 +99,12 @@ def find_copy(found: ShownPhoto, requested_at: datetime) -> Copy | Absent:
 
 
 def retry_after_seconds(absent: Absent, queue_seconds: float | None, now: datetime) -> int:
-    """Return the Retry-After of a photo without a copy, in seconds: until it is due, and then its time in the queue.
+    """Return the value of Retry-After, in seconds, to send with the placeholder of a photo that is `absent`.
 
-    `queue_seconds` is how long a viewed photo that becomes due now waits for its turn, cut to an hour; None, for
-    unknown, counts as 0. Without a due time the result is 5. Else it is at least 5 for a photo on its way, and at least
-    1 for one whose last attempt failed.
+    If the photo has no due time, it is 5. Otherwise it is the time from `now` until the photo is due plus
+    `queue_seconds`, and at least 5 for a photo on its way, 1 for one whose last attempt failed. `queue_seconds` is how
+    long a viewed photo that becomes due now waits for its turn; at most an hour of it counts, and None, for unknown,
+    counts as 0.
     """
     if absent.due_at is None:
         return SOON_SECONDS
@@ -112,10 +115,10 @@ def retry_after_seconds(absent: Absent, queue_seconds: float | None, now: dateti
 
 
 def find_variant(copy: Copy, name: str, configured: Collection[str]) -> Variant | None:
-    """Return the variant of this name in a copy; if the copy lacks a variant that is configured now, its full variant.
+    """Return the variant called `name` of a copy; if the copy lacks it although it is configured now, the full variant.
 
-    None if the copy has no such variant and `configured`, the names of the configured variants, has no such name. A
-    copy made by older settings may lack a variant.
+    A copy made by older settings may lack a configured variant. `configured` are the names of the variants in the
+    present settings. Returns None if `name` is neither in the copy nor configured: the caller then refuses the request.
     """
     found: Sequence[Variant] = [variant for variant in copy.variants if variant.name == name]
     if found:

@@ -97,9 +97,11 @@ class DemandQueue:
             _logger.warning("demand-dropped", listings=len(batch), error=str(error))
 
     async def _raise(self, image_ids: Mapping[ListingId, Collection[str]], priority: Priority) -> None:
-        """Raise photos to `priority` in MongoDB, and publish `image-outdated` for those that this releases.
+        """Raise photos to `priority` in MongoDB, and publish `image-outdated` for those that are thereby released.
 
-        `image_ids` are the photos to raise, by listing. Raises StoreUnavailable, Contention and BrokerUnavailable.
+        `image_ids` holds, by listing (feed and ListingKey), the ids of the photos to raise. Photos that want no
+        attempt, and listings that are not recorded, are left as they are. Raises StoreUnavailable, Contention if other
+        processes keep changing a listing, and BrokerUnavailable.
         """
         attempts = OptimisticUpdate(self._listings, image_ids.keys())
         async for readings in attempts:
@@ -120,9 +122,11 @@ class DemandQueue:
             self._raised.labels(priority).inc(len(written))
 
     async def _publish(self, raised: Sequence[Raised], readings: Mapping[ListingId, Listing]) -> None:
-        """Publish `image-outdated` for the released photos of all listings in `raised`.
+        """Publish `image-outdated` for the released photos of the listings in `raised`, which were just written.
 
-        If that fails, restore in MongoDB the state before the release, from `readings`, and raise BrokerUnavailable.
+        `readings` holds, by feed and ListingKey, each listing as it was read before that write. If publishing fails,
+        write the listings with released photos back as they were, so that these photos are not taken for photos in
+        flight, and raise BrokerUnavailable.
         """
         try:
             await self._publisher.publish(

@@ -121,10 +121,10 @@ def _parameters(place: str, model: type[BaseModel] | None) -> Iterator[Json]:
 
 
 def _without_null(schema: Json, definitions: Json) -> Json:
-    """Return the type, choices and default of a parameter's JSON schema, without the alternative `null`.
+    """Return the JSON schema of a parameter with only its type, its allowed values and its default, and without `null`.
 
-    An optional parameter of a request is absent, never null. `definitions` are the schemas that `$ref` may name, by
-    name.
+    Pydantic adds the alternative `null` for an optional parameter, but a parameter of a request is absent, never null.
+    If the schema is a `$ref`, the schema that it names is used; `definitions` has these schemas by name.
     """
     kinds = [kind for kind in schema.get("anyOf", [schema]) if kind.get("type") != "null"]
     kind = definitions[kinds[0]["$ref"].rsplit("/", 1)[1]] if "$ref" in kinds[0] else kinds[0]

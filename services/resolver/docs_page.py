@@ -110,9 +110,10 @@ def _answer(item: tuple[str, Json]) -> str:
 
 
 def _example(answer: Json, schemas: Json) -> str:
-    """Return a folded `<details>` element with the example of an answer's model; "" if the answer has no body.
+    """Return a `<details>` element in HTML with an example of an answer's body; "" if the answer has no body.
 
-    `schemas` are the document's schemas by model name.
+    `answer` is one answer of an operation in the OpenAPI document, `schemas` the document's schemas by model name: the
+    example is the first one of the answer's model.
     """
     for content in answer.get("content", {}).values():
         example = schemas[content["schema"]["$ref"].rsplit("/", 1)[1]]["examples"][0]

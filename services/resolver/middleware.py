@@ -153,9 +153,10 @@ def _refused(request: web.Request, refusal: web.HTTPException) -> web.Response:
 
 
 def _allow_origin(request: web.Request, headers: MutableMapping[str, str], origins: Collection[str]) -> None:
-    """Add CORS headers to an answer's `headers` if the request's `Origin` is in `origins`.
+    """Add CORS headers to an answer's `headers` if the request's `Origin` is one of `origins`, the sites allowed.
 
-    `Vary: Origin` is always added, because caches must know that the answer depends on the request's Origin.
+    Called only if not all sites are allowed. `Vary: Origin` is always added, because caches must know that the answer
+    depends on the request's Origin.
     """
     headers["Vary"] = ", ".join(filter(None, [headers.get("Vary"), "Origin"]))
     if (origin := request.headers.get("Origin")) in origins:

@@ -44,8 +44,9 @@ class CachePolicy:
     def allows_stale(self, read_at: float, now: float) -> bool:
         """Return True if a stale entry that was read at `read_at` may be used at `now`, both by the policy's clock.
 
-        That is so if the last load failed at most 2 s before `now`, and the entry is less than 30 s old. 2 s is the
-        longest that a load takes; after that the database may be available again, with changes that no event announced.
+        That is so if a load failed at most 2 s before `now`, none has succeeded since, and the entry is less than 30 s
+        old. A load takes 2 s at most; when that time has passed, the database may be available again, with changes that
+        no event announced.
         """
         if not self.is_database_unavailable or self._failed_at + LOAD_TIMEOUT_SECONDS < now:
             return False

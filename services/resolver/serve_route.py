@@ -72,10 +72,11 @@ class ServeRoute:
         return self._settled(request, state, variant)
 
     def _settled(self, request: web.Request, state: PhotoState, variant_name: str) -> web.Response:
-        """Return the redirect to a photo's copy, or the placeholder (404) for a photo that is gone at the origin.
+        """Return the answer about a photo that is not waited for (any more): a redirect to its copy, or a placeholder.
 
-        Raises ProblemFound (404) if no displayed listing shows the photo (`state` is None), or if there is no such
-        variant.
+        `state` is the photo's copy, or Absent for a photo that is gone at the origin, whose placeholder has the status
+        404; None if no displayed listing shows the photo. Raises ProblemFound (404) for None, or if there is no variant
+        `variant_name`.
         """
         if state is None:
             refuse(404, _UNKNOWN)

@@ -88,8 +88,9 @@ class Waiters:
             photo.changed.set()
 
     def _begin(self, shown: ShownPhoto, absent: Absent) -> _AwaitedPhoto:
-        """Start the task that watches a photo, for the first visitor who waits for it, and return the photo.
+        """Start the task that watches a photo without a copy, and return the new record to which visitors are added.
 
+        Called for the first visitor who waits for the photo; `absent` is why the photo has no copy, as read before.
         Raises Overloaded if 5,000 photos are watched already.
         """
         if len(self._awaited) >= MAX_AWAITED_PHOTOS:
@@ -102,10 +103,11 @@ class Waiters:
         return photo
 
     async def _watch(self, photo: _AwaitedPhoto) -> None:
-        """Raise a photo's priority, then read its state at each event and every half second until the attempt ends.
+        """Raise a photo to priority `viewed`, then read its state again and again until its attempt has ended.
 
-        Then give the last state that was read to all visitors who wait for the photo, and cease to watch it. Ends early
-        if all visitors have left.
+        The state is read at each event about the photo, and every half second. At the end, all visitors who wait for
+        the photo get the last state that was read, and the photo is no longer watched. Ends early if all visitors have
+        left.
         """
         try:
             await self._raise(photo)
@@ -130,7 +132,10 @@ class Waiters:
             _logger.warning("demand-dropped", image_id=photo.image_id, error=str(error))
 
     async def _read(self, photo: _AwaitedPhoto) -> PhotoState:
-        """Read a photo anew and return its state; the last known state if the database does not answer in time."""
+        """Read a photo's state from MongoDB and return it; None if no displayed listing shows the photo any more.
+
+        If MongoDB is unavailable or late, or too many keys wait to be read, log that and return the last known state.
+        """
         self._cache.invalidate_photo(photo.image_id)
         try:
             shown = await self._cache.photo(PhotoLookup(photo.image_id))

@@ -59,10 +59,11 @@ class ChangeFilter:
         ]
 
     async def publish(self, records: Sequence[PropertyRecord], why: str) -> None:
-        """Publish property records as `listing-seen`; return once Kafka has stored them.
+        """Publish property records as `listing-seen`, and return when Kafka has stored them.
 
-        `why` is the value of the metric's label. A record that is too large for the topic is left out, counted and
-        logged. Raises BrokerUnavailable.
+        `why` says why they are published, for the label of the metric that counts them: "changed", "missing", "news" or
+        "gone". A record that is too large for the topic is left out, counted and logged. If `records` is empty, nothing
+        is published. Raises BrokerUnavailable.
         """
         events: list[ListingSeen] = []
         for record in records:

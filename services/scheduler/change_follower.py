@@ -32,11 +32,12 @@ class ChangeFollower:
         return bool(sweep.published_until) and (not sweep.followed_at or now - sweep.followed_at >= FOLLOW_EVERY)
 
     async def follow(self, sweep: SweepState, now: datetime) -> None:
-        """Publish as `listing-seen` the feed's property records that changed since the last call.
+        """Publish as `listing-seen` the property records of the feed that changed at the MLS since the last call.
 
-        Only records that differ from the recorded listings are published. After each page, the time up to which all are
-        published is written to the sweep state; `sweep` is that state as stored. Raises MlsUnavailable, Superseded,
-        StoreUnavailable and BrokerUnavailable.
+        Only records that differ from the recorded listings are published. `sweep` is the feed's sweep state as stored;
+        after each page from the MLS, the time up to which all changes are published is written to it, and at the end
+        `now` as the time of this call. Raises MlsUnavailable, Superseded, StoreUnavailable and BrokerUnavailable; a
+        later call then continues after the last page that was published.
         """
         for field in await self._reader.timestamp_fields():
             since = sweep.published_until.get(field, now)

@@ -27,11 +27,11 @@ class CopyRecheck:
         self._metrics = metrics
 
     async def run(self, sweep: SweepState, run: SweepRun, now: datetime) -> tuple[SweepState, SweepCounts]:
-        """Make photos due, in MongoDB, whose copies were not checked for `recheck_days`; run the whole sweep at once.
+        """Make all photos of the feed due, in MongoDB, whose copies were not checked for `recheck_days`, in one call.
 
-        Returns the last written sweep state, and the counts of the sweep. The due times are spread over the feed's
-        `sweep_hours`; in a sweep that an operator requested, all are due now. A dry run only counts. Raises Superseded
-        and StoreUnavailable.
+        The due times are spread over the feed's `sweep_hours` after the start of `run`; if an operator requested `run`,
+        all are due at `now`. A dry run only counts. Returns the last written sweep state, and the sweep's counts.
+        `sweep` is the feed's sweep state as stored. Raises Superseded and StoreUnavailable.
         """
         before, counts = now - timedelta(days=self._feed.recheck_days), SweepCounts()
         if run.is_dry:

@@ -51,10 +51,10 @@ class Rechecked:
 def schedule_rechecks(
     listing: Listing, feed: Feed, checked_before: datetime, start: datetime, now: datetime
 ) -> Rechecked:  # fmt: skip
-    """Return the listing with each photo made due whose copy was last checked at `checked_before` or earlier.
+    """Return the listing with a recheck scheduled for each photo whose copy needs one, and how many photos these are.
 
-    The photos are due at the listing's own time (`schedule.slot`) in the feed's sweep that starts at `start`, but not
-    before `now`. Nothing is written.
+    A copy needs a recheck if it was last checked at `checked_before` or earlier. The photos are due at the listing's
+    own time (`schedule.slot`) in the feed's sweep that starts at `start`, but not before `now`. Nothing is written.
     """
     due_at = max(now, schedule.slot(feed, listing.key, start))
     due = [

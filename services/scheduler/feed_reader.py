@@ -134,9 +134,11 @@ class FeedReader:
         return {key: record for records in pages for record in records if (key := key_of(record)) in keys}
 
     async def _with_media(self, options: Mapping[str, str]) -> AsyncIterator[Sequence[PropertyRecord]]:
-        """Yield pages of property records with photos, for the OData query options of the first page.
+        """Query property records of the MLS, and yield them page by page, each record with its Media rows.
 
-        The photos are requested with the records (`$expand`) or, if the MLS cannot expand, separately.
+        `options` are the OData query options of the first page, by name. The rows are requested with the records
+        (`$expand`); for records that come without them, in requests of their own. A record whose rows the MLS did not
+        return has no field Media. Raises MlsUnavailable.
         """
         async for page in self._client.following(await self._first_expanded(options)):
             bare = [key for record in page.rows if not _has_media(record) and (key := key_of(record))]
@@ -246,14 +248,17 @@ def _literal(text: str) -> str:
 
 
 def _has_media(record: PropertyRecord) -> bool:
-    """Return True if the record has all its Media rows: a server may leave them out, or send only the first ones."""
+    """Return True if the record has all its Media rows, also if these are none; False if they must be requested.
+
+    An MLS may leave the field Media out, or send only the first rows and a next link.
+    """
     return isinstance(record.get("Media"), list) and "Media@odata.nextLink" not in record
 
 
 def _joined(record: PropertyRecord, media: Mapping[str, list[Row]]) -> PropertyRecord:
-    """Return a record with its Media rows from `media`, which holds rows by ListingKey.
+    """Return a copy of the record whose Media rows are those of its ListingKey in `media`, in place of any others.
 
-    If `media` lacks the record's ListingKey, the result has no field Media.
+    `media` holds Media rows by ListingKey. If it lacks the record's ListingKey, the copy has no field Media.
     """
     bare = {name: value for name, value in record.items() if name not in {"Media", "Media@odata.nextLink"}}
     key = key_of(record)
@@ -261,9 +266,9 @@ def _joined(record: PropertyRecord, media: Mapping[str, list[Row]]) -> PropertyR
 
 
 def _without_doubtful_media(record: PropertyRecord) -> PropertyRecord:
-    """Return a record without its field Media if Media is empty although PhotosCount is not, an error of the MLS.
+    """Return the record; if its Media is empty although its PhotosCount is above 0, a copy without the field Media.
 
-    Any other record is returned unchanged.
+    The MLS contradicts itself then, and without the field nobody takes the listing for one without photos.
     """
     count = record.get("PhotosCount")
     if record.get("Media") == [] and isinstance(count, int) and count > 0:

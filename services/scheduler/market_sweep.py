@@ -54,11 +54,12 @@ class MarketSweep:
         self._plan = None
 
     async def step(self, sweep: SweepState, run: SweepRun, now: datetime) -> tuple[SweepState, SweepCounts | None]:
-        """Compare the market with the records if the sweep `run` has no plan yet; then ask the MLS for each due group.
+        """Do what is due at `now` in the sweep `run`: compare the market with the records first, then ask for groups.
 
-        The records that the MLS returns are published. Returns the last written sweep state, and the sweep's counts, or
-        None in their place while groups remain. Raises MlsUnavailable, Superseded, StoreUnavailable and
-        BrokerUnavailable.
+        The first step of a sweep reads the market from the MLS, and plans the groups of listings to ask for. Every step
+        asks the MLS for each group that is due, and publishes the records. `sweep` is the sweep state as stored.
+        Returns the last written sweep state, and the sweep's counts at its end; None in their place while groups
+        remain. Raises MlsUnavailable, Superseded, StoreUnavailable and BrokerUnavailable.
         """
         if self._plan is None or self._plan.run.request != run.request:
             self._plan = None
@@ -75,10 +76,11 @@ class MarketSweep:
         return sweep, plan.counts
 
     async def _compare(self, sweep: SweepState, run: SweepRun, now: datetime) -> tuple[SweepState, Comparison]:
-        """Read the market from the MLS, and compare it with the recorded listings.
+        """Read the market from the MLS, and compare it with the recorded listings; called at the beginning of a sweep.
 
-        Returns the last written sweep state, and the comparison. Raises MlsUnavailable if the market is empty although
-        listings are displayed.
+        Returns the last written sweep state, and the comparison. Unless `run` is dry, the state of a feed's first sweep
+        also gets the times from which changes at the MLS are followed. Raises MlsUnavailable if the market is empty
+        although listings are displayed.
         """
         _logger.info(
             "sweep-started", feed=self._feed.name, start=run.start.isoformat(), wanted=run.request is not None
@@ -101,9 +103,9 @@ class MarketSweep:
         return sweep, Comparison(on_market=on_market, changed=changed, missing=missing, displayed=recorded)
 
     async def _missing_from(self, on_market: set[str]) -> tuple[list[str], int]:
-        """Return the ListingKeys of the feed's displayed listings that are not in `on_market`.
+        """Return the ListingKeys of the feed's displayed listings that are not in `on_market`, a set of ListingKeys.
 
-        Also return, as the second value, how many listings of the feed are displayed.
+        The second value of the result is how many listings of the feed are displayed, in `on_market` or not.
         """
         missing, displayed, last = list[str](), 0, ""
         while keys := await self._listings.displayed_keys(self._feed.name, last, _BATCH_SIZE):
@@ -112,9 +114,10 @@ class MarketSweep:
         return missing, displayed
 
     async def _ask_next_group(self, plan: SweepPlan) -> None:
-        """Ask the MLS for the plan's first group, publish the answer, and remove the group from the plan.
+        """Ask the MLS for the first group of `plan`, publish the answer, and remove the group from `plan`.
 
-        The plan's counts are updated. In a dry run, nothing is asked or published.
+        The counts of `plan` are updated. In a dry run, the group is removed but nothing is asked or published. The plan
+        must have a group.
         """
         group = plan.groups[0]
         if not plan.run.is_dry:
@@ -126,10 +129,11 @@ class MarketSweep:
         plan.groups.popleft()
 
     async def _publish_answer(self, plan: SweepPlan, group: KeyGroup) -> tuple[int, int]:
-        """Ask the MLS for a group's records and publish them; publish missing listings without a record as gone.
+        """Ask the MLS for the records of a group and publish them; publish missing listings without a record as gone.
 
-        Returns how many records were published, and how many listings were published as gone. No listing is published
-        as gone if the answer lacks the witness, because the MLS may have answered only in part.
+        Returns how many records the MLS returned for the group, and how many listings were published as gone. None is
+        published as gone if the answer lacks the record of `plan.witness`, a listing on the market: the MLS may have
+        answered only in part.
         """
         asks_witness = group.are_missing and plan.witness
         answer = await self._reader.records([*group.keys, plan.witness] if asks_witness else group.keys)
@@ -146,13 +150,14 @@ class MarketSweep:
         return len(records), len(gone)
 
     async def _may_hide_gone(self, plan: SweepPlan, *, has_hidden_records: bool) -> bool:
-        """Return True if listings without a record at the MLS may be published as gone.
+        """Return True if the caller may publish listings without a record at the MLS as gone, which hides them.
 
-        If the sweep's missing listings are a burst, also begin a hold, so that their copies are kept until an operator
-        decides. The janitor finds bursts only within an hour, and a sweep takes hours, so the sweep looks for a burst
-        itself. After an operator discarded the burst, return False. `has_hidden_records` is True if the MLS returned
-        records of missing listings that are off the market. These listings are hidden even after a discard; then begin
-        another hold, since no operator has decided about them.
+        False if an operator discarded the burst of this sweep, that is, said that the missing listings are the feed's
+        fault. Called before listings are hidden. If the missing listings are a burst and no operator has decided since
+        the sweep's start, also begin a hold, which keeps their copies: the janitor looks for bursts within an hour
+        only, and a sweep takes hours. `has_hidden_records` is True if the MLS returned records of missing listings that
+        are off the market. The caller publishes these even after a discard, so another hold begins for them, since no
+        operator has decided about them.
         """
         holds = {hold.reason: hold for hold in await self._removal_holds.all() if hold.feed == self._feed.name}
         last, missing = holds.get(_REMOVAL_REASON), plan.counts.missing

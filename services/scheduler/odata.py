@@ -229,7 +229,11 @@ class MlsClient:
 
 
 def _should_retry(error: Exception) -> bool | float:
-    """Return whether to send a failed request again: False for no, seconds to wait, or True for the usual backoff."""
+    """Return when to send a request again that failed with `error`: in so many seconds, True, or False for never.
+
+    True means after the usual backoff. The seconds are those of the MLS's Retry-After. The result is False for an error
+    that a retry would not mend, and if Retry-After is more than 60 seconds.
+    """
     if not isinstance(error, MlsUnavailable) or error.failure not in _RETRIED:
         return False
     if error.wait_seconds is None:

@@ -85,9 +85,10 @@ class Releaser:
         return sum([await self._release(feed, now) for feed in self._feeds.values()])
 
     async def record_throughputs(self, throughputs: Throughputs) -> None:
-        """Store the measured throughput of each feed that has photos in flight, for other services to read.
+        """Write the measured throughput of each feed that has photos in flight to `throughputs`, for other services.
 
-        Does nothing if this scheduler does not hold the lease. Raises StoreUnavailable.
+        The throughput of a feed without photos in flight stays as it was written last. Does nothing if this scheduler
+        does not hold the lease. Raises StoreUnavailable.
         """
         if await self._lease.is_held():
             for feed, window in self._windows.items():
@@ -120,10 +121,10 @@ class Releaser:
         return len(ids)
 
     async def _most_urgent(self, feed: str, limit: int, now: datetime) -> list[DuePhoto]:
-        """Return at most `limit` due photos of a feed: a tenth by age alone, the others by priority and age.
+        """Return at most `limit` due photos of a feed: a tenth of them the oldest, the others by priority and age.
 
-        Also count in memory what is owed to the oldest photos, because a tenth of a small `limit` is less than one
-        photo.
+        A tenth of a small `limit` is less than one photo, so such fractions are added up in memory from call to call,
+        until they make one photo.
         """
         # Fractions add up over the ticks, but ticks without due photos do not: one tick's share is the most.
         self._oldest_owed[feed] = min(
@@ -142,9 +143,10 @@ class Releaser:
         return list(chosen.values())
 
     async def _write_leases(self, due: Sequence[DuePhoto], now: datetime) -> list[_ReleasedListing]:
-        """Record photos as released at `now` in MongoDB, in one write; return the listings that were written.
+        """Release the photos in `due` at `now` in MongoDB, in one write; return the listings that were written.
 
-        A listing that another writer has written since it was read is left out; the next tick releases its photos.
+        The caller then publishes `image-outdated` for the photos in the result. A listing that another process has
+        written since it was read is left out: its photos stay due, and a later tick releases them.
         """
         by_listing: dict[ListingId, _ReleasedListing] = {}
         for each in due:
@@ -181,10 +183,11 @@ def _age(due: DuePhoto) -> tuple[datetime, int]:
 
 
 def _urgency(due: DuePhoto) -> tuple[int, datetime, bool, str, int]:
-    """Return the sort key of a due photo: its priority, due time, whether it is not a first photo, listing, and order.
+    """Return the key by which due photos are sorted, the most urgent first.
 
-    First photos come before others, because search pages show them. Photos of one listing follow each other, because
-    they are released in one write.
+    It compares priority, then due time, then whether the photo is the first of its listing, because search pages show
+    first photos; then ListingKey and order, so that photos of one listing, which are released in one write, stay
+    together.
     """
     is_first = due.photo is due.listing.photos[0]
     return due.photo.priority.rank, due.photo.not_before, not is_first, due.listing.key, due.photo.order

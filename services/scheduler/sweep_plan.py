@@ -82,11 +82,12 @@ class Comparison:
 
 
 def plan(feed: Feed, run: SweepRun, comparison: Comparison) -> SweepPlan:
-    """Return the plan of a sweep of a feed, which asks the MLS for missing and changed listings, in groups.
+    """Return the plan of a sweep: the missing and the changed listings of `comparison`, in groups to ask the MLS for.
 
     Missing listings come first, since they may have to be hidden; each kind is in the order of the listings' times in
-    the sweep (`schedule.slot`). The groups are spread evenly over the feed's `sweep_hours`, but at most ten seconds
-    apart. A sweep that an operator requested asks for all groups without delay.
+    the sweep (`schedule.slot`). The time between two groups spreads all of them evenly over the feed's `sweep_hours`,
+    but is ten seconds at most, so that few groups are asked for sooner. If an operator requested `run`, there is no
+    time between groups. Without missing and changed listings, the plan has no groups.
     """
     slot = partial(schedule.slot, feed, start=run.start)
     groups = [KeyGroup(keys, are_missing=True) for keys in key_groups(sorted(comparison.missing, key=slot))]

@@ -105,9 +105,11 @@ class Sweeper:
             await self._record_failure(run, error, now)
 
     def _due_run(self, sweep: SweepState, now: datetime) -> SweepRun | None:
-        """Return the sweep to run at `now`: one that an operator requested, else the daily one if it is due, else None.
+        """Return the sweep of the feed to run at `now`: one that an operator requested, else the daily one, else None.
 
-        The daily sweep also waits for START_DELAY after the start, and for the next try after an incomplete market.
+        The daily sweep is run if it is due, but not in the first START_DELAY after the scheduler's start, and not
+        before the next try after an incomplete market. A requested sweep does not wait. `sweep` is the sweep state as
+        stored.
         """
         if sweep.open_request:
             return SweepRun(now, sweep.open_request)
@@ -144,11 +146,12 @@ class Sweeper:
         return sweep
 
     async def _record_failure(self, run: SweepRun | None, error: MlsUnavailable, now: datetime) -> None:
-        """Write the error of an MLS and the time of the next try to the feed's sweep state; end a requested sweep.
+        """Write to the feed's sweep state that the MLS failed with `error`, and when to try again; count and log it.
 
-        After an incomplete market, the next comparison waits for an hour, but changes are followed. After any other
-        failure, the MLS gets no request until the next try, which waits with exponential backoff or as long as the MLS
-        asks, whichever is longer.
+        After an incomplete market, only the next comparison waits, for an hour or more, and changes are still followed.
+        After any other failure, the MLS gets no request until the next try. That waits with exponential backoff, or as
+        long as the MLS asks, whichever is longer. `run` is the sweep that was under way, if any; one that an operator
+        requested is ended.
         """
         sweep = await self._record.read()
         is_incomplete = error.failure is MlsFailure.INCOMPLETE

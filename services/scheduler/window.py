@@ -34,12 +34,13 @@ class Window:
         return max(0, self.size(feed) - self.in_flight)
 
     def size(self, feed: Feed) -> int:
-        """Return how many photos of the feed may be in flight at a time.
+        """Return how many photos of the feed may be in flight at a time, those that are in flight now included.
 
-        These are the photos downloaded at a time, and those finished in SECONDS_AHEAD. In the first seconds, the size
-        is at least four batches, to measure the throughput. It is never more than the feed's limits allow in
-        SECONDS_AHEAD, as further photos would be deferred. If pauses between batches limit the feed, the next batch is
-        added, so that it is in flight when a pause ends.
+        That is as many as are downloaded at a time, plus those finished in SECONDS_AHEAD at the measured throughput. In
+        the first ten seconds with photos in flight, it is at least four batches, so that the throughput can be
+        measured. It is never more than the feed's limits let finish in SECONDS_AHEAD, since further photos would be
+        deferred; to this, the next batch is added if pauses between batches limit the feed, so that the batch is in
+        flight when a pause ends.
         """
         downloading = max(feed.concurrency, feed.batch_size)
         size = downloading + ceil(min(self.finished_per_second, _MAX_SIZE) * SECONDS_AHEAD)
@@ -50,11 +51,11 @@ class Window:
         return min(size, max(1, next_batch + ceil(allowed * SECONDS_AHEAD)), _MAX_SIZE)
 
     def observed(self, in_flight: int, now: datetime, feed: Feed) -> "Window":
-        """Return a new window with the throughput averaged anew, after `in_flight` photos were counted at `now`.
+        """Return a new window with the throughput averaged anew; called when `in_flight` photos were counted at `now`.
 
-        Photos that are no longer in flight count as finished. If none was in flight before, only the time and the count
-        change. If a full window ran empty, the throughput grows by a quarter, because downloaders might have finished
-        more.
+        As many photos as are in flight less than before count as finished since `at`. If none was in flight before, or
+        no time has passed, only time and count change. If the window was full and none is in flight now, the throughput
+        grows by a quarter, because downloaders had to wait and might have finished more.
         """
         seconds = (now - self.at).total_seconds()
         if seconds <= 0 or self.in_flight == 0:
