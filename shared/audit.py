@@ -126,8 +126,8 @@ class Walk:
     async def _compare(self, listing: Listing) -> tuple[int, Sequence[Finding]]:
         """Compare a listing with its stored objects; return how many objects are stored, and the findings.
 
-        A listing with findings that was written meanwhile is compared again. If it is written during each of three
-        comparisons, no findings are returned.
+        Findings can be wrong if the listing was written meanwhile: it is then read anew and compared again. If it is
+        written during each of three comparisons, no findings are returned. Raises StoreUnavailable.
         """
         prefix, stored = keys.listing_prefix(listing.feed, listing.key), 0
         for _ in range(_MAX_COMPARISONS):
@@ -155,7 +155,8 @@ class Walk:
     async def _wrong_hashes(self, listing: Listing, drifted_keys: set[str]) -> list[Finding]:
         """Read the originals of a listing's sampled photos; return a finding for each without the recorded hash.
 
-        Originals in `drifted_keys` have a finding already and are not read.
+        `drifted_keys` are the keys of originals that have a finding already; they are not read. An original
+        that is missing by now gives no finding here either. Empty if no original differs. Raises StoreUnavailable.
         """
         found: list[Finding] = []
         read_share, salt = self._scope.read_share, self._scope.salt
@@ -172,9 +173,10 @@ class Walk:
         return found
 
     async def _find_orphans(self, cursor: AuditCursor, bucket: Bucket) -> Step:
-        """List the page of a bucket's keys that begins at `cursor`, and find the orphans among the objects.
+        """List the page of the keys of `bucket` that begins at `cursor`; return a step with the orphans as findings.
 
-        Only objects whose listing is not recorded can be found here.
+        Here, only objects whose listing is not recorded are looked for: `_compare` finds the orphans of a recorded
+        listing. Keys that name no listing are only counted. Raises StoreUnavailable.
         """
         page = await self._objects.page(bucket, self._scope.key_prefix, cursor.after, _KEYS_PAGE_SIZE)
         by_listing: dict[ListingId, list[StoredObject]] = defaultdict(list)

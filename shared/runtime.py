@@ -52,9 +52,10 @@ _M_TRIM_THRESHOLD, _M_ARENA_MAX = -1, -8  # glibc's malloc.h
 def run(service: str, serve: Serve, new_loop: Callable[[], asyncio.AbstractEventLoop] | None = None) -> None:
     """Load the settings, run a service until SIGTERM or SIGINT, then end the process.
 
-    `serve` gets the settings, the feeds by name and an event, and does the work until the event is set. `new_loop`
-    returns the event loop to use; asyncio's own is the default. The exit status is 0, 2 if the settings cannot be used,
-    and 1 if the consumer crashed.
+    `service` is the service's name, for the log and traces. `serve` is called once with the settings, the feeds by name
+    and an event; it does the work, and returns after the event is set, which a signal does. `new_loop` returns the
+    event loop to use; None stands for asyncio's own. This function never returns: the exit status of the process is 0,
+    or 2 if the settings cannot be used, or 1 if the consumer crashed.
     """
     try:
         settings, feeds = load()

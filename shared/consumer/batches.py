@@ -22,8 +22,9 @@ class _StartedBatch:
 class BatchRunner:
     """Handles the records of one subscription in batches, and acknowledges them to Kafka in their order.
 
-    `dispatcher` calls the subscription's handler. `on_acknowledged` is called without arguments after each acknowledged
-    record. Once `stopping` is set, no further batch is started.
+    `dispatcher` calls the subscription's handler with each batch. `on_acknowledged` is called without arguments, once
+    for each acknowledged record. Once the caller sets the event `stopping`, no further batch is started; `in_flight`
+    has those that still run.
     """
 
     def __init__(

@@ -20,8 +20,10 @@ from shared.settings import Settings
 class Consumer:
     """Reads the topics of one service's subscriptions as a member of the service's Kafka consumer group.
 
-    It hands their records to the subscriptions' handlers; records that a handler cannot handle go to `dead_letters`.
-    Its metrics are in `registry`. `monotonic` returns seconds; tests replace it.
+    `service` is the service's name, which names the group. The consumer hands the records to the subscriptions'
+    handlers; those at which a handler fails although all servers answer go to `dead_letters`. The metrics are made in
+    `registry`. `monotonic` returns a time in seconds that never goes back; tests replace it. Nothing is read before
+    `start` is called.
     """
 
     def __init__(

@@ -18,7 +18,7 @@ _MAX_WAIT_SECONDS = 5.0
 class Dispatcher:
     """Hands the batches of a service's subscriptions to their handlers, and tries failed batches again.
 
-    Records that a handler cannot handle go to `dead_letters`.
+    `dead_letters` gets the records at which a handler fails although all servers answer.
     """
 
     def __init__(self, dead_letters: DeadLetters) -> None:

@@ -37,11 +37,11 @@ def is_newer(after: datetime | None, before: datetime | None) -> bool:
 
 
 def is_stale(announced: Version, recorded: Version) -> bool:
-    """Return True if the announced version is older than the recorded one, or comes from the same event.
+    """Return True if an announcement is to be ignored: its version is older than the recorded one, or the same event's.
 
-    The announced version is older if neither of its two timestamps is newer than the recorded one and at least one is
-    older. If none is newer or older, the version with the later position is newer; without both positions, return
-    False.
+    First, each timestamp of `announced` is compared with the same timestamp of `recorded`, if `announced` has it: one
+    later than the recorded one makes the result False; otherwise, one earlier makes it True. If none differs, the
+    positions decide: return True if that of `announced` is the earlier or the same, False if either is None.
     """
     pairs = (
         (announced.modified_at, recorded.modified_at),

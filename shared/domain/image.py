@@ -140,7 +140,10 @@ class Photo:
 
     @property
     def waits_for_new_url(self) -> bool:
-        """True if the photo's single-use URL was used: no fetch is possible before the MLS announces another."""
+        """True if the photo's URL can be used only once and was used: no fetch until the MLS announces another URL.
+
+        False for a feed whose URLs can be used again.
+        """
         return self.used_url_key is not None and self.used_url_key == url_key(self.url)
 
     @property

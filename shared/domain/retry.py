@@ -24,10 +24,10 @@ def is_given_up(failure: Failure, attempts: int, feed: Feed) -> bool:
 def next_attempt(failure: Failure, attempts: int, feed: Feed, now: datetime, jitter: float) -> datetime:
     """Return when a photo is due again after this failure, which ended the last of `attempts` attempts at `now`.
 
-    The wait starts at the feed's `retry_base_seconds`, doubles with each attempt up to `retry_max_seconds`, and is at
-    least as long as the origin asked for. `jitter` from 0 to 1 makes the wait up to half longer, so that photos that
-    failed together are not attempted together again. A photo that is given up is due in a day, whatever the origin
-    asked for.
+    `attempts` are the photo's failed attempts in a row, this one included. The wait starts at the feed's
+    `retry_base_seconds`, doubles with each attempt up to `retry_max_seconds`, and is at least as long as the origin
+    asked for. `jitter`, a random number from 0 to 1, makes the wait up to half longer, so that photos that failed
+    together are not attempted together again. A photo that is given up is due in a day, whatever the origin asked for.
     """
     if is_given_up(failure, attempts, feed):
         return now + GIVEN_UP_FOR

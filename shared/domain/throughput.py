@@ -43,8 +43,9 @@ def sustained_per_second(feed: Feed) -> float:
 def expected_per_second(feed: Feed, measured: Throughput | None, now: datetime) -> float | None:
     """Return how many photos of the feed will probably be finished in a second; None if nothing tells.
 
-    The measured throughput counts if it is above 0 and at most ten minutes old, up to `sustained_per_second`. Without
-    such a measurement, return `sustained_per_second`, or None if the feed has no limits either.
+    `measured` is the feed's last measured throughput, None if there is none. If it is above 0 and at most ten minutes
+    old at `now`, return it, but not more than `sustained_per_second`. Otherwise return `sustained_per_second`, or None
+    if the feed has no limits.
     """
     allowed = sustained_per_second(feed)
     if measured and measured.finished_per_second > 0 and now - measured.at <= _MEASUREMENT_VALID_FOR:
@@ -64,8 +65,9 @@ def seconds_until_turn(ahead: int, per_second: float | None) -> float | None:
 def seconds_until_done(queued: Mapping[str, int], per_second: float | None) -> Mapping[Priority, float | None]:
     """Return for each priority after how many seconds all its queued photos are finished; more urgent photos go first.
 
-    `queued` is the number of photos in a feed's queue by priority, and `per_second` photos are finished in a second.
-    Each result is None if that rate is None or 0.
+    `queued` has the number of photos in a feed's queue by the name of their priority; a priority that is absent has
+    none. `per_second` photos are finished in a second. The result has every priority; all values are None if
+    `per_second` is None or 0.
     """
     done, ahead = dict[Priority, float | None](), 0
     for priority in Priority:

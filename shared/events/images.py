@@ -40,7 +40,7 @@ class _OfImage(BaseModel):
 
 
 class ImageOutdated(_OfImage):
-    """The event that asks for an attempt for one photo, with its reason and priority.
+    """The event `image-outdated`, which asks the downloaders for an attempt of one photo, with reason and priority.
 
     The photo has no copy of its newest version, or its copy is to be requested again or rebuilt: for a recheck, or
     because an operator forced it.
@@ -55,7 +55,8 @@ class ImageOutdated(_OfImage):
     def of(cls, listing: Listing, photo: Photo) -> "ImageOutdated":
         """Return the event that asks for an attempt for `photo`, a photo of `listing`.
 
-        The reason and the priority are read from the photo's record.
+        The priority is the photo's own. The reason is RETRY after a failure, else MISSING without a copy, else CHANGED
+        if the copy is outdated, else FORCED.
         """
         return cls(
             feed=listing.feed,

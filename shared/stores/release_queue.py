@@ -31,15 +31,17 @@ class ReleaseQueue(ListingRecords, Protocol):
     async def in_flight(self, feed: str, now: datetime) -> int:
         """Return how many photos of a feed are in flight at `now`.
 
-        All released photos of a listing are counted until the last of their leases has ended. Raises StoreUnavailable.
+        The number may be too high: a listing's photos in flight are all counted until the last of their leases has
+        ended. Raises StoreUnavailable.
         """
 
     async def ahead_of(self, feed: str, priority: Priority, due_at: datetime, now: datetime) -> int:
         """Return how many photos of a feed are to be released before a photo with the given priority and due time.
 
-        These are the photos with a more urgent priority that are due by `due_at` or `now`, whichever is later, and the
-        photos with the same priority that are due before `due_at`. A listing's photos of one priority all count as due
-        when the first of them is. Raises StoreUnavailable.
+        `due_at` is that photo's due time. Counted are the photos with a more urgent priority that are due at the later
+        of `due_at` and `now`, and the photos with the same priority that are due before `due_at`. The result is an
+        estimate: all photos of a listing with one priority count as due when the first of them is. Raises
+        StoreUnavailable.
         """
 
     async def recheck_due(self, feed: str, before: datetime, limit: int) -> Sequence[Listing]:

@@ -28,9 +28,10 @@ class RemovalQueue(ListingRecords, Protocol):
         """
 
     async def turned_hidden(self, feed: str, reason: RemovalReason, since: datetime, until: datetime) -> int:
-        """Return how many displayed listings of a feed turned hidden for `reason` after `since` and not after `until`.
+        """Return how many listings of a feed turned hidden after `since` and not after `until`, to recognize a burst.
 
-        Only listings that are still hidden for that reason are counted. Raises StoreUnavailable.
+        Counted are listings that were displayed before and are now hidden for `reason`; one that is shown again, or
+        was hidden at its first announcement already, is left out. Raises StoreUnavailable.
         """
 
     async def displayed_count(self, feed: str) -> int:

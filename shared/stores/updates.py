@@ -48,16 +48,19 @@ class OptimisticUpdate:
         async for readings in attempts:
             written = await attempts.write(decide(readings))
 
-    `readings` has the recorded listings of the attempt, by id. The first attempt has all the listings; each further one
-    follows a random pause, and has the listings whose write was refused in the attempt before, read anew. The loop ends
-    when no write was refused. It raises StoreUnavailable, and Contention after MAX_ATTEMPTS attempts.
+    `listings` is the store, and `ids` the ids of the listings to change. `decide` stands for the caller's rule: it gets
+    `readings`, the recorded listings of this attempt by id, and returns the changed ones. The first attempt has all the
+    listings; each further one follows a random pause, and has the listings whose write was refused in the attempt
+    before, read anew. Listings that are not recorded are absent from `readings`. The loop ends when no write was
+    refused, or without an attempt if `ids` is empty. It raises StoreUnavailable, and Contention if a write was refused
+    in the last of MAX_ATTEMPTS attempts.
     """
 
     def __init__(self, listings: ListingRecords, ids: Collection[ListingId], readings: Readings | None = None) -> None:
         """Prepare an update of the listings `ids`; nothing is read or written yet.
 
-        `readings` are the recorded ones of these listings if the caller has just read them; otherwise the first attempt
-        reads them.
+        `readings` are the listings by id as the caller has just read them; one that is absent counts as not recorded.
+        If `readings` is None, the first attempt reads the listings.
         """
         self.ids = ids
         """The listings of this attempt; after Contention, those that were not written."""
@@ -92,10 +95,10 @@ class OptimisticUpdate:
         return self._readings
 
     async def write(self, changed: Iterable[Listing]) -> list[Listing]:
-        """Write listings that were changed in this attempt; return those that were written, as they were passed.
+        """Write the listings that the caller changed in this attempt; return those that were written, as passed.
 
-        Call this method at most once in an attempt. The next attempt has only the listings whose write was refused
-        here. Raises StoreUnavailable.
+        Call this method at most once in an attempt; without a call, or with an empty `changed`, the loop ends. The next
+        attempt has only the listings whose write was refused here. Raises StoreUnavailable.
         """
         changed = list(changed)
         self._refused = await self._listings.write(changed)
@@ -105,7 +108,8 @@ class OptimisticUpdate:
 async def back_off(attempt: int, chance: Callable[[], float] = random.random) -> None:
     """Sleep for a random time before a refused write is tried again.
 
-    The longest sleep is 0.002 seconds for attempt 0, and doubles with each attempt, up to 0.1 seconds. `chance` returns
-    the share of it, from 0 to 1, that is taken: so writers that were refused together do not retry together.
+    `attempt` is the number of the attempt, from 0: the longest sleep is 0.002 seconds for attempt 0, and doubles with
+    each attempt, up to 0.1 seconds. `chance` is called without arguments and returns the share of the longest sleep,
+    from 0 to 1, that is slept: so writers that were refused together do not retry together.
     """
     await asyncio.sleep(chance() * min(_FIRST_PAUSE_SECONDS * 2**attempt, _MAX_PAUSE_SECONDS))

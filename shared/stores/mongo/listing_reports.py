@@ -57,10 +57,11 @@ class MongoListingReports(MongoReleaseQueue):
         )
 
     async def _count_batches(self, feed: str, *, displayed: bool) -> AsyncIterator[Document]:
-        """Yield a row for each batch of a feed's displayed or hidden listings: their number and the sums of COUNTED.
+        """Yield a row of numbers for each batch of a feed's displayed listings, or of its hidden ones.
 
-        The row has the number as `listings`, each sum by the name of its status or priority, and `displayed` as given.
-        Raises StoreUnavailable.
+        `displayed` tells which of the two. A row has the number of the batch's listings as `listings`, the sum of each
+        field in COUNTED under the name of its status or priority, and `displayed` as given. No row if there is no such
+        listing. Raises StoreUnavailable.
         """
         after, sums = "", {name.split(".")[1]: {"$sum": f"${name}"} for name in COUNTED}
         group = {"_id": None, "listings": {"$sum": 1}, **sums}
