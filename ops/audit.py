@@ -154,7 +154,8 @@ def _repair_photo(photo: Photo, lost: set[str], now: datetime) -> tuple[Photo, D
     """Return the photo as its repair makes it, and a discard if the photo loses its copy, else None.
 
     `lost` has the keys of the lost objects. The photo loses its copy if the original and a variant are lost; the
-    discard then names the copy's objects. A photo that needs no repair is returned itself.
+    discard then names the copy's objects. A photo that needs no repair, or is claimed at the time `now`, is returned
+    itself, so that the caller can tell by `is`.
     """
     copy = photo.copy
     if copy is None or photo.is_claimed(now):
@@ -173,9 +174,9 @@ def _changed_photos(before: Listing, after: Listing) -> int:
 
 
 def _changed_originals(before: Listing, after: Listing) -> set[str]:
-    """Return the keys of the originals that the photos which the repair changed had before it.
+    """Return the keys of the originals of all photos that a repair changed, as the photos named them before it.
 
-    `before` and `after` are one listing before and after its repair.
+    `before` and `after` are one listing before and after its repair. Empty if the repair changed no photo.
     """
     pairs = zip(before.photos, after.photos, strict=True)
     return {former.copy.original_key for former, photo in pairs if former is not photo and former.copy}

@@ -26,8 +26,9 @@ def to_json(settings: Settings, feeds: Mapping[str, Feed]) -> dict[str, dict[str
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
     """Return the names of settings and feeds on which two processes of one system differ, but should not. Pure.
 
-    `ours` and `theirs` are the results of `to_json` in the two processes. A feed is named `feeds.NAME`. Settings that
-    may differ, such as ports and addresses, are not compared.
+    `ours` and `theirs` are the results of `to_json` in the two processes. A setting is named by its environment
+    variable, a feed as `feeds.NAME`; a feed that only one process has differs. Settings that may differ, such as ports
+    and addresses, are not compared. Empty if the processes agree.
     """
     names = [name for name in Settings.model_fields if name not in _LOCAL_SETTINGS and not name.endswith("_port")]
     variables = map(_variable, names)

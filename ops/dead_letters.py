@@ -84,9 +84,10 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetterFilter:
-    """Selects dead letters by offset, reason and service: those that fit all conditions.
+    """Selects dead letters by offset, reason and service: those that fit all three conditions.
 
-    An empty condition fits all.
+    `offsets` are offsets of the topic `dead-letter`, `reason` is a part of the dead letter's reason, `service` the
+    service that wrote it. An empty condition fits every dead letter.
     """
 
     offsets: frozenset[int] = frozenset()
@@ -304,8 +305,9 @@ async def requeue(
 def _source_record(source: SourceRecord, letter: DeadLetter) -> Outgoing:
     """Return a dead letter's source record to publish again: its topic, key, value, and headers of its first position.
 
-    The first position is that of `source`. Its time is taken to be that of the dead letter, which was written when the
-    source record was read.
+    `source` is where the source record was. The headers give partition and offset of `source` as the first position, so
+    that services do not take the record for the newest. The time of that position is the dead letter's time, because
+    the dead letter does not keep the source record's.
     """
     position = Position(letter.place.at, source.partition, source.offset)
     return Outgoing(source.topic, letter.key, letter.value, first_position_headers(position))
@@ -314,9 +316,10 @@ def _source_record(source: SourceRecord, letter: DeadLetter) -> Outgoing:
 async def _sources(
     settings: Settings, handled: HandledDeadLetters, selected: DeadLetterFilter
 ) -> tuple[set[SourceRecord], Counter[str]]:
-    """Return the source records of the selected dead letters, and how many of these letters cannot be sent, by reason.
+    """Return the source records of the selected dead letters, and how many of these dead letters have none to send.
 
-    Only dead letters that are not handled are read. Raises BrokerUnavailable and StoreUnavailable.
+    The counts are by reason, a phrase for the operator: the headers do not name the source record, or its topic is not
+    of this system. Dead letters that are handled already are left out. Raises BrokerUnavailable and StoreUnavailable.
     """
     topics = {settings.topic(topic.name) for topic in MANIFEST if topic.name != DEAD_LETTER}
     sources, refused = set[SourceRecord](), Counter[str]()

@@ -185,9 +185,10 @@ def _position_text(position: QueuePosition, now: datetime) -> str:
 def next_step(
     listing: Listing, photo: Photo, feed: Feed, now: datetime, text_of: TimeText | None = None
 ) -> str:  # fmt: skip
-    """Return what happens next to a photo and when, as a phrase. Pure.
+    """Return what happens next to a photo of a listing and when, as a phrase for operators. Pure.
 
-    `text_of` puts each time into words; without it, `time_text` does.
+    `feed` is the listing's feed, whose rules say how many attempts a photo gets. `text_of` takes a time and `now`, and
+    returns the time in words; without `text_of`, `time_text` does so.
     """
     text_of = text_of or time_text
     if photo.waits_for_new_url and not photo.wants_rebuild:
@@ -215,7 +216,8 @@ def _attempt_text(attempt: Attempt, now: datetime) -> str:
 def time_text(time: datetime | None, now: datetime) -> str:
     """Return a time in ISO 8601 with its distance from `now` in brackets. Pure.
 
-    None stands for a time that the MLS did not name, and gives `at a time it did not name`.
+    None stands for a time that the MLS did not name; the result is then `at a time it did not name`, for a sentence
+    whose subject is the MLS.
     """
     if time is None:
         return "at a time it did not name"

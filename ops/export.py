@@ -22,10 +22,11 @@ class NotExported(ValueError):
 
 
 def to_line(record: Record) -> bytes:
-    """Return a record as one line of JSON that ends in a newline: its position, key and value. Pure.
+    """Return a Kafka record as one line of JSON that ends in a newline: its position, key and value. Pure.
 
-    The position is `at`, `partition` and `offset`. For a record that was replayed or requeued, that is the position of
-    the record's first publication. A key or value that is not UTF-8 is in base64, as `key_base64` or `value_base64`.
+    The position is `at`, `partition` and `offset`. For a record that was replayed or requeued, that is where the record
+    was first published. `key` and `value` are texts, or null if the record has none; bytes that are not UTF-8 are in
+    base64, as `key_base64` or `value_base64` instead. Headers are left out.
     """
     facts = asdict(record.position)
     return orjson.dumps({**facts, **_encoded("key", record.key), **_encoded("value", record.value)}) + b"\n"
@@ -59,7 +60,11 @@ async def _read_batches(path: Path, ranges: Sequence[OffsetRange]) -> AsyncItera
 
 
 def _read_lines(numbered: Iterator[tuple[int, bytes]]) -> Iterator[Record]:
-    """Yield the records of lines that are numbered from 0. Raises NotExported at the first line that cannot be read."""
+    """Yield the record of each line; raise NotExported at the first line that cannot be read.
+
+    `numbered` yields each line of a file with its number, from 0, which becomes the record's offset. The record's time
+    is the line's `at`, or now if it has none; its headers give the position in the line as the first position.
+    """
     for number, raw in numbered:
         try:
             facts = orjson.loads(raw)

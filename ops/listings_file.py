@@ -88,7 +88,11 @@ def _read_document(file: IO[bytes], on_progress: OnProgress) -> Iterator[Propert
 
 
 def _json_events(file: IO[bytes]) -> Iterator[tuple[str, str, object]]:
-    """Yield the JSON parser's events as (prefix, event, value), until the file ends or is no longer valid JSON."""
+    """Yield the JSON parser's events from where `file` stands, until the file ends or is no longer valid JSON.
+
+    An event is a tuple of ijson's prefix (where in the document), the event's name, such as `start_array`, and its
+    value.
+    """
     with suppress(ijson.JSONError):
         yield from ijson.parse(file)
 

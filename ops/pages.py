@@ -21,9 +21,10 @@ Rule = Callable[[Listing, datetime], Listing | None]
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of listings: as they were first read, and those that the rule changed, as changed.
+    """One page of listings: all as they were first read, and those that the rule changed, as the rule returned them.
 
-    `at` is the time that the rule was given.
+    `changed` were written to MongoDB, or would be in a dry run; a listing that could not be written is left out. `at`
+    is the time that was passed to the rule.
     """
 
     at: datetime
@@ -36,7 +37,9 @@ async def rewrite(
 ) -> AsyncIterator[Page]:
     """Apply a rule to a feed's listings in MongoDB, write what it changes, and yield each page once it is written.
 
-    If `keys` are given, only the listings with these ListingKeys are read. A dry run yields the pages without writing.
+    `rule` takes a listing and the time; it returns the listing changed, or None for no change. It is called again for a
+    listing that others changed meanwhile. If `keys` are given, only the listings with these ListingKeys are read. A dry
+    run yields the pages without writing.
     Raises StoreUnavailable; and Contention, after the last page, with the number of listings that were not written
     because others kept changing them.
     """
@@ -62,7 +65,8 @@ async def rewrite(
 async def _pages(listings: ListingRecords, feed: str, keys: Sequence[str]) -> AsyncIterator[Sequence[Listing]]:
     """Read a feed's listings from MongoDB and yield them page by page, 200 or fewer at a time.
 
-    With `keys`, only the recorded listings with these ListingKeys. Raises StoreUnavailable.
+    With `keys`, only the recorded listings with these ListingKeys; a key that is not recorded is passed over. Without,
+    all listings of the feed in the order of their keys. Raises StoreUnavailable.
     """
     if keys:
         remaining = iter(dict.fromkeys(keys))

@@ -28,8 +28,9 @@ def remove(listing: Listing, now: datetime, image_ids: Collection[str]) -> Listi
 def allow_again(listing: Listing, _: datetime, image_ids: Collection[str]) -> Listing:
     """Return the listing with the photos of these image ids allowed to be shown again, after `remove`. Pure.
 
-    Without ids, the listing itself and all its photos are allowed. The MLS's next announcement is then applied even if
-    it is equal to the last. The time is not used.
+    Without ids, the listing itself and all its photos are allowed. Nothing is shown again at once: the MLS's next
+    announcement shows it, even if that is equal to the last. The second argument, the time, is not used; it is there
+    for `change`, whose rules get it.
     """
     return lifecycle.allow_again(listing, image_ids)
 
@@ -49,7 +50,8 @@ async def change(
 ) -> list[Listing]:  # fmt: skip
     """Apply a rule to recorded listings, write the results to MongoDB, and return them in the order of `ids`.
 
-    Raises StoreUnavailable. Raises Contention after all other listings are written, if others changed some listings
+    `rule` takes a listing and the time, and returns the listing changed. All `ids` must be recorded. Raises
+    StoreUnavailable. Raises Contention after all other listings are written, if others changed some listings
     before each attempt to write them; the error names these listings.
     """
     written, attempts = dict[ListingId, Listing](), OptimisticUpdate(listings, ids)

@@ -34,7 +34,7 @@ ReadRecords = Callable[[Sequence[OffsetRange]], AsyncIterator[Sequence[Record]]]
 class EventSource:
     """Where a replay takes its events from: a topic, or a file whose lines count as offsets of partition 0.
 
-    `ranges` are all offsets of the source, `read` reads the records of some of them.
+    `ranges` are all offsets of the source. `read` takes some of these ranges, and yields their records in batches.
     """
 
     ranges: Sequence[OffsetRange]
@@ -80,7 +80,10 @@ class Replay:
 
 @dataclass(slots=True)
 class ReplayProgress:
-    """How far a replay is: how many records it has read and published, and the ranges that remain."""
+    """How far a replay is: how many records it has read and published, and the ranges that it has still to read.
+
+    `publish` changes it after each batch. A replay of `remaining` goes on where an interrupted one stopped.
+    """
 
     remaining: list[OffsetRange]
     published: int = 0
@@ -122,7 +125,10 @@ def _outgoing(full_topic: str, record: Record) -> Outgoing:
 
 
 def _after(ranges: Sequence[OffsetRange], last: Record) -> list[OffsetRange]:
-    """Return what remains of the ranges once the record `last` is published; ranges of other partitions stay whole."""
+    """Return what remains of the ranges once the record `last` and those before it in its partition are published.
+
+    Ranges of other partitions stay as they are; a range of which nothing remains is left out.
+    """
     remaining = [
         replace(offsets, start=max(offsets.start, last.offset + 1)) if offsets.partition == last.partition else offsets
         for offsets in ranges

@@ -111,10 +111,11 @@ async def plan(
 ) -> ReplayPlan:
     """Return what publishing the events of a replay again would change, without publishing or writing anything.
 
-    The changed listings are kept in memory until their events are planned. To bound that memory, a round begins no
-    listing after MAX_CHANGED_LISTINGS of them have changed: the next round reads the events again for the others. The
-    keys of the records tell the listings apart. `on_progress` is called with the number of records that are planned so
-    far. Raises BrokerUnavailable and StoreUnavailable.
+    The plan is made in rounds, each of which reads all events. A round keeps the listings that it changed in memory;
+    once they are MAX_CHANGED_LISTINGS, it passes over events of listings that it has not met yet, and a later round
+    plans these. The keys of the records tell the listings apart. `now` is the time at which the events would be read
+    again. `on_progress` is called after each batch with the number of records planned so far. Raises BrokerUnavailable
+    and StoreUnavailable.
     """
     result, planned_keys, planned, is_complete = ReplayPlan(), set[bytes | None](), 0, False
     while not is_complete:
@@ -146,7 +147,8 @@ def _planner(
 def _read_all(records: Iterable[Record], read: Callable[[Record], Result], result: ReplayPlan) -> Iterator[Result]:
     """Yield what `read` returns for each record that can be read; count the others in `result` as unreadable.
 
-    `read` raises InvalidPropertyRecord for a record that cannot be read.
+    `read` takes a record and returns its event; it raises InvalidPropertyRecord, with the reason under which the record
+    is counted, if the record cannot be read.
     """
     for record in records:
         try:
@@ -172,7 +174,8 @@ def _decoded(record: Record, event_type: type[Data], feeds: Mapping[str, Feed]) 
 class _SeenEvent:
     """A `listing-seen` event whose photos are not read yet.
 
-    `version` is None if only the photos tell it. `fingerprint` is a hash of the property record.
+    `version` is that of the announcement, None if the photos must be read to tell it. `position` is the record's first
+    position on its topic. `fingerprint` is a hash of the property record: equal records have equal ones.
     """
 
     listing_id: ListingId
@@ -185,18 +188,19 @@ class _SeenEvent:
 
 @dataclass(frozen=True, slots=True)
 class _Latest:
-    """Names the newest announcement of a listing so far, recorded or planned, by its version and fingerprint.
+    """Names the newest announcement of a listing that a plan knows so far, by its version and fingerprint.
 
-    `fingerprint` is the hash of its property record; None if it was recorded before the replay.
+    `fingerprint` is the hash of the announcement's property record. It is None if only MongoDB has the announcement and
+    none of its events was planned yet, because the listing's document does not keep the property record.
     """
 
     version: Version
     fingerprint: int | None
 
     def includes(self, event: _SeenEvent) -> bool:
-        """Return True if the event is this announcement or an older one, so that it changes nothing.
+        """Return True if the event is this announcement or an older one, so that the event changes nothing.
 
-        False may also mean that the event must be read whole to tell.
+        False means that the event is newer, or that its photos must be read to tell.
         """
         if event.fingerprint == self.fingerprint:
             return True
@@ -245,7 +249,12 @@ class _ListingPlanner:
         return _SeenEvent(listing_id, self._feeds[data.feed], data.record, record.position, version, fingerprint)
 
     def _add(self, event: _SeenEvent, recorded: dict[ListingId, Listing]) -> None:
-        """Apply an event to its listing in `recorded`, which is changed, and count in the plan what that changes."""
+        """Apply an event to its listing in `recorded`, and count in the plan what that changes.
+
+        `recorded` has the listings as the events before this one leave them; it lacks a listing that is not recorded
+        or need not be read. The changed listing is put into `recorded`. An event that cannot be read whole is
+        counted as unreadable.
+        """
         listing_id, before = event.listing_id, recorded.get(event.listing_id)
         if before is not None:
             self._latest.setdefault(listing_id, _Latest(before.version, None))
@@ -341,9 +350,10 @@ class _ImagePlanner:
 
 
 def begins_download(listing: Listing, photo: Photo, requested: ImageOutdated, at: datetime, now: datetime) -> bool:
-    """Return True if a downloader would begin a download for an `image-outdated` event. Pure.
+    """Return True if a downloader would claim `photo`, one of `listing`, on reading an `image-outdated`. Pure.
 
     `requested` is the event's content, `at` the time when it was published, `now` the time when it would be read again.
+    False if there is nothing to download for the photo at `now`, for example because it is claimed.
     """
     is_forced = requested.reason is OutdatedReason.FORCED
     photo = lifecycle.request(photo, requested.priority, at if is_forced else None)

@@ -83,8 +83,9 @@ def run(
 ) -> Result:
     """Run an asynchronous command with the settings and the feeds in force, and return its result.
 
-    Expected errors end the process with one line instead of a traceback: wrong settings, a server that does not answer,
-    contention, a file that cannot be read, Ctrl-C. `interrupted` returns the line for Ctrl-C.
+    `command` is called with the settings and the feeds by name. Expected errors end the process with a message instead
+    of a traceback: wrong settings, a server that does not answer, contention, a file that cannot be read, Ctrl-C.
+    `interrupted` is called on Ctrl-C, and returns the message for it.
     """
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # aiokafka would log the same errors to the screen
     settings, feeds = load_settings()
@@ -141,9 +142,10 @@ def fail(message: str, code: int = FAILED) -> NoReturn:
 
 
 def select_feeds(name: str | None, feeds: Mapping[str, Feed], settings: Settings) -> list[Feed]:
-    """Return the feed of this name, or all feeds if `name` is None. Ends the process if there is no such feed.
+    """Return a list of the one feed of this name, or of all feeds if `name` is None.
 
-    `settings` is for the message only, which names the file.
+    `feeds` has all feeds by name. Ends the process if there is no feed of this name; `settings` serves only to name the
+    file of the feeds in the message.
     """
     if name is not None and name not in feeds:
         fail(f"there is no feed {name!r} in {settings.feeds}; it has {', '.join(feeds)}")

@@ -69,7 +69,8 @@ async def _publish_file(
 ) -> tuple[int, list[Unusable]]:
     """Publish a file's records in batches; return how many were published, and the parts that cannot be used.
 
-    `bar` is the task of `progress` that shows how much is done. Raises BrokerUnavailable and OSError.
+    `feed` is the name of the feed that the records belong to. `bar` is the task of `progress` that shows how many
+    records are published and how many bytes are read. Raises BrokerUnavailable and OSError.
     """
     unusable: list[Unusable] = []
     published = 0
@@ -82,9 +83,10 @@ async def _publish_file(
 
 
 def _usable(file: Path, unusable: list[Unusable], progress: Progress, bar: TaskID) -> Iterator[PropertyRecord]:
-    """Yield the records of a file that can be published; append the other parts to `unusable`.
+    """Yield the records of a file that can be published; append each other part, with its reason, to `unusable`.
 
-    `bar` is the task of `progress` that shows how many bytes are read. Raises OSError.
+    The list `unusable` is complete once all records are consumed. `bar` is the task of `progress` that shows how many
+    bytes are read. Raises OSError.
     """
     for row in listings_file.read(file, lambda read_bytes: progress.update(bar, completed=read_bytes)):
         if isinstance(row, Unusable):
@@ -97,7 +99,7 @@ def _usable(file: Path, unusable: list[Unusable], progress: Progress, bar: TaskI
 
 
 def _fault(row: PropertyRecord) -> str | None:
-    """Return why a property record cannot be sent to Kafka; None if it can."""
+    """Return why a property record cannot be sent to Kafka (a phrase for the operator); None if it can."""
     try:
         is_too_large = len(orjson.dumps(row)) > MAX_RECORD_BYTES - 1_000
     except TypeError as error:  # valid JSON that orjson cannot write: half a character, a whole number of 65 bits

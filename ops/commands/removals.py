@@ -132,9 +132,10 @@ def discard(feed: _FeedName, yes: terminal.Yes = False, as_json: terminal.Json =
 
 
 def _decide(feed: str, decision: Decision, outcome: str, as_json: bool) -> None:
-    """Record in MongoDB an operator's decision about a feed's open hold, and print the sentence `outcome`, or JSON.
+    """Record in MongoDB an operator's decision about each hold of a feed that waits for one, and print what follows.
 
-    Ends the process if the feed has no open hold.
+    `feed` is the feed's name, `outcome` a sentence that is printed; with `as_json`, the decision is printed as JSON
+    instead. Ends the process if no hold of the feed waits for a decision.
     """
 
     async def decide(settings: Settings, feeds: Mapping[str, Feed]) -> int:
@@ -154,7 +155,11 @@ def _decide(feed: str, decision: Decision, outcome: str, as_json: bool) -> None:
 async def _with_listings(
     change: Callable[[mongo.MongoListings], Awaitable[list[Listing]]], settings: Settings, _: Mapping[str, Feed]
 ) -> list[Listing]:
-    """Connect to MongoDB, call `change` with its store of listings, and return the listings that `change` returns."""
+    """Connect to MongoDB, call `change` with its store of listings, and return the listings that `change` returns.
+
+    The settings name the database. The feeds are not used: `terminal.run` calls every command with them. Raises
+    StoreUnavailable, and what `change` raises.
+    """
     async with mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db) as database:
         return await change(mongo.MongoListings(database, Renderer(settings.public_root)))
 

@@ -61,10 +61,11 @@ class ReplayOptions:
 
 @dataclass(frozen=True, slots=True)
 class _Range:
-    """Some events of a topic: those of a period, of a file, or those that an interrupted replay has not published.
+    """Names the events of one replay, as its options do: those of a period or a file, or the rest of either.
 
-    `topic` has no prefix. `since` and `until` bound the period; None means no bound. `resume` has the remaining offsets
-    of an interrupted replay, None if none is resumed.
+    `topic` has no prefix. `since` and `until` bound the period; None means no bound. If `file` is given, the events are
+    read from it instead of the topic. `resume` has the offsets that an interrupted replay has not published: then only
+    these are read, and the period does not count. None if no replay is resumed.
     """
 
     topic: str
@@ -74,9 +75,9 @@ class _Range:
     resume: Sequence[OffsetRange] | None = None
 
     async def source(self, settings: Settings) -> EventSource:
-        """Return the source of these events, which reads them when it is asked to.
+        """Return the source of these events: the file, or the topic in Kafka. No event is read yet.
 
-        Raises BrokerUnavailable and OSError.
+        Raises BrokerUnavailable if Kafka must be asked for the offsets of a period, and OSError for the file.
         """
         if self.file:
             source = exporting.from_file(self.file)
@@ -133,7 +134,8 @@ async def _plan(
 ) -> tuple[ReplayPlan, dict[str, dict[str, Any]]]:
     """Return the plan of the replay, and the cost of its downloads by the feeds' names; show the progress.
 
-    A cost has the number of downloads, about how many bytes they receive, and how many seconds they take at least.
+    A cost has `downloads`, their number; `bytes_expected`, about how many bytes they receive (None if unknown); and
+    `seconds_at_least`, how long they take at least. A feed without downloads may be absent.
     Raises BrokerUnavailable, StoreUnavailable, OSError and NotExported.
     """
     async with open_stores(settings) as stores:

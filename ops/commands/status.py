@@ -107,9 +107,10 @@ async def _refresh(read: Callable[[], Awaitable[SystemStatus]], *, as_json: bool
 
 @contextmanager
 def _screen(*, as_json: bool) -> Iterator[Callable[[SystemStatus, str], object]]:
-    """Yield a function that shows a status and a fault: as a line of JSON, or on the whole screen of the terminal.
+    """Yield the function that shows a status each time it is called with it, until the context ends.
 
-    The fault is "" if there is none. Without a terminal, each status is printed below the one before.
+    Its second argument says why the status could not be read again, or is "". With `as_json`, each call prints a line
+    of JSON; at a terminal, the status replaces the last one on the whole screen; else it is printed below the last.
     """
     if as_json:
         yield lambda status, fault: print(
@@ -142,9 +143,9 @@ def _table(status: SystemStatus, fault: str = "") -> RenderableType:
 
 
 def _remaining(windows: Sequence[WindowUse], name: str) -> str:
-    """Return how much remains of the limit `name`, such as `90 of 100`; "" if the feed has no such limit.
+    """Return how much of one limit of a feed is left, such as `90 of 100`; "" if the feed has no such limit.
 
-    `windows` are those of one feed.
+    `windows` are those of the feed, `name` is the name of the window that the limit counts in.
     """
     for window in windows:
         if window.name == name:

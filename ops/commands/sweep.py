@@ -85,10 +85,11 @@ def _feeds_to_sweep(settings: Settings, feeds: Mapping[str, Feed], name: str | N
 async def _answer(
     sweeps: Sweeps, feed: str, request: SweepRequest, on_progress: Callable[[SweepState], object]
 ) -> SweepState:
-    """Wait until the scheduler has answered the request, and return the state of the feed's sweep, read from MongoDB.
+    """Wait until the scheduler has answered `request`, and return the state of the feed's sweep, read from MongoDB.
 
-    Ends the process if no scheduler begins within 30 seconds or the sweep stalls for 10 minutes, and if another request
-    replaces this one. `on_progress` is called with each new state. Raises StoreUnavailable.
+    `request` is the sweep that this command asked for, and is recorded already. `on_progress` is called with each new
+    state, the last included. Ends the process if no scheduler begins within 30 seconds, if the sweep stalls for 10
+    minutes, and if a later `imagectl sweep` replaces `request`. Raises StoreUnavailable.
     """
     before = state = await sweeps.get(feed)
     progressed_at, max_seconds = monotonic(), _MAX_START_SECONDS

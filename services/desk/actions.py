@@ -66,16 +66,16 @@ class Action(ABC):
 
 
 class ActionPages:
-    """The pages that preview the desk's actions and carry them out, which work without scripts.
+    """The pages that preview the desk's actions and carry them out. They work in a browser without scripts.
 
-    `actions` has the actions by their names in URLs.
+    `actions` has each action by its name, which is NAME in its path `/do/NAME`.
     """
 
     def __init__(self, actions: Mapping[str, Action]) -> None:
         self._actions = actions
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the routes under `/do/`: GET previews an action, POST carries it out."""
+        """Return the routes of `/do/NAME`, where NAME names an action: GET previews the action, POST carries it out."""
         return [web.get("/do/{action}", self._preview), web.post("/do/{action}", self._carry_out)]
 
     async def _preview(self, request: web.Request) -> web.Response:
@@ -138,7 +138,11 @@ class ListingAction(FeedAction):
 
 
 class ForceListing(ListingAction):
-    """Forces the photos of a listing: makes them due at once, at the priority searched."""
+    """Forces all photos of a listing that can be attempted: makes them due at once, with the priority SEARCHED.
+
+    Photos with a copy are included; the copy is served until a newer one is stored. Photos that are claimed are left
+    alone, and so are all photos of a hidden listing.
+    """
 
     title = "Fetch a listing's photos again"
     button = "Fetch again"

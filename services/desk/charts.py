@@ -31,9 +31,10 @@ class Chart:
 
 
 def columns(series: Sequence[tuple[str, Mapping[str, int]]]) -> Chart:
-    """Return a chart with a column for each pair of a label and its amounts by kind, from left to right. Pure.
+    """Return a chart with one column for each item of `series`, from left to right. Pure.
 
-    The amounts of a column are stacked in their order, the first at the bottom.
+    An item is a pair of the column's label and its amounts by kind; a kind is a CSS class and a word of the tooltip.
+    The amounts of a column are stacked in their order, the first at the bottom. Without items, the chart has no bars.
     """
     top = _top(max((sum(amounts.values()) for _, amounts in series), default=0))
     step = WIDTH / max(1, len(series))
@@ -49,9 +50,9 @@ def columns(series: Sequence[tuple[str, Mapping[str, int]]]) -> Chart:
 
 
 def line(values: Sequence[tuple[float, int]]) -> Chart:
-    """Return a chart with a line through points, each a pair of its place and its amount. Pure.
+    """Return a chart with a line through the points `values`, in their order. Pure.
 
-    A place goes from 0 at the left to 1 at the right.
+    A point is a pair of its place, from 0 at the left to 1 at the right, and its amount. No points give the line "".
     """
     top = _top(max((amount for _, amount in values), default=0))
     points = (f"{place * WIDTH:.1f},{HEIGHT - amount / top * HEIGHT:.1f}" for place, amount in values)
@@ -65,7 +66,7 @@ def _bar(x: float, y: float, width: float, height: float, kind: str, title: str)
 def _top(largest: int) -> int:
     """Return the top of a chart's scale: the first of 1, 2, 5, 10, 20, 50 … that is not below `largest`.
 
-    So it stays the same for similar amounts.
+    Such a round top stays the same while the largest amount changes a little, so that a chart does not jump.
     """
     top = 1
     while True:

@@ -46,8 +46,9 @@ class DeadLetterPages:
 class _DeadLetterAction(Action):
     """An action on one dead letter, or, with the input `all`, on all of its group up to this one.
 
-    The input `offset` names the dead letter. Later dead letters of the group are left alone: the operator has not seen
-    them. If what was requeued still cannot be read, it comes back as a later one.
+    The input `offset` is the offset of the dead letter on its topic; `all` is any text, or "" for this one only. Later
+    dead letters of the group are left alone, because the operator has not seen them: among these may be records that
+    were requeued and could still not be read.
     """
 
     about = ("offset", "all")
@@ -56,9 +57,10 @@ class _DeadLetterAction(Action):
         self._parts = parts
 
     async def _selected(self, inputs: Inputs) -> DeadLetterFilter:
-        """Return a filter with the offsets of the dead letters that the inputs name.
+        """Return a filter that selects the dead letters that the inputs name, by their offsets.
 
-        Raises Refused (404) if there is no dead letter at the offset.
+        With the input `all`, these are the dead letters of the group that are not handled, up to the offset. Raises
+        Refused (404) if there is no dead letter at the offset; BrokerUnavailable and StoreUnavailable.
         """
         letter = await _at_offset(self._parts, inputs["offset"])
         offset, key = letter.place.offset, letters.group_key(letter)

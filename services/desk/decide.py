@@ -63,10 +63,11 @@ class TimelineEntry:
 
 
 def verdict(listing: Listing, feed_lines: Sequence[str], position: QueuePosition | None, now: datetime) -> Verdict:
-    """Return why the listing has the photos that it has. Pure.
+    """Return why the listing has the photos that it has, in words for operators. Pure.
 
-    `feed_lines` say what of its feed keeps photos away. `position` is the queue position of the photo that is
-    downloaded next, None if no photo waits.
+    `feed_lines` are lines on what of the listing's feed keeps photos away, such as a suspension; empty if nothing does.
+    `position` is the queue position of that photo of the listing which is released next, None if no photo waits for its
+    release.
     """
     total, missing = len(listing.photos), [photo for photo in listing.photos if photo.copy is None]
     if listing.hidden:
@@ -105,7 +106,10 @@ def _removal_reasons(listing: Listing, now: datetime) -> Iterator[str]:
 
 
 def _failures(photos: Sequence[Photo]) -> Iterator[str]:
-    """Yield sentences that say why the photos have no newest copy, the most frequent reason first."""
+    """Yield sentences that say why `photos` are missing or outdated, the most frequent reason first.
+
+    `photos` are those of one listing that have no copy, or none of the newest version.
+    """
     reasons = Counter(photo.failure.reason if photo.failure else None for photo in photos)
     for reason, count in reasons.most_common():
         if reason is None:
@@ -117,9 +121,10 @@ def _failures(photos: Sequence[Photo]) -> Iterator[str]:
 
 
 def _next_attempt(photos: Sequence[Photo], position: QueuePosition | None, now: datetime) -> Iterator[str]:
-    """Yield sentences that say when the next of the photos is attempted, and how many photos are ahead of it.
+    """Yield sentences that say when the next of `photos` is attempted, and how many are ahead of it in the queue.
 
-    `position` is the queue position of the listing's photo that is released next, None if none waits.
+    `photos` are those of one listing that have no copy of the newest version. `position` is the queue position of the
+    listing's photo that is released next, None if none waits for its release. No sentence if no attempt is to come.
     """
     if soonest := min((photo.due_at for photo in photos if photo.due_at), default=None):
         in_flight = sum(photo.released_at is not None for photo in photos)

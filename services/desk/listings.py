@@ -137,10 +137,11 @@ class ListingPages:
         return render(request, "listing.html", context)
 
     async def _around(self, listing: Listing) -> tuple[Sequence[str], QueuePosition | None]:
-        """Return what of its feed keeps the listing's photos away, and the queue position of the photo that is next.
+        """Return lines on what of the listing's feed keeps photos away, and the queue position of its next photo.
 
-        The first holds one line for each suspension and each window that is used up. The position is None if no photo
-        waits for its release, or the feed is not in feeds.toml. Raises StoreUnavailable.
+        There is one line for each suspension and each window that is used up, or one that says that the feed is not in
+        feeds.toml. The next photo is the one of the listing that is released first. The position is None if no photo of
+        the listing waits for its release, or the feed is not in feeds.toml. Raises StoreUnavailable.
         """
         feed = self._parts.feeds.get(listing.feed)
         if feed is None:
@@ -183,10 +184,11 @@ class ListingPages:
 
 
 def _filter(request: web.Request, parts: DeskParts) -> ListingFilter:
-    """Return the filter of listings that the request's query makes.
+    """Return the filter of listings or photos that the parameters of a page's URL make.
 
-    Without a feed, it selects the first of `parts.feeds`; any other parameter that is not given selects all. Raises
-    Refused: 400 for a value that is no choice, 404 for a feed that feeds.toml lacks.
+    They are `feed`, `key` (the begin of a ListingKey), `status`, `reason`, `city` and `shown`. Without `feed`, the
+    filter has the first of `parts.feeds`; any other parameter that is not given, or empty, selects all. Raises Refused:
+    400 for a value that is no choice, 404 for a feed that feeds.toml lacks.
     """
     displayed = _choice(request, "shown", _Displayed)
     return ListingFilter(
@@ -200,9 +202,9 @@ def _filter(request: web.Request, parts: DeskParts) -> ListingFilter:
 
 
 def _choice(request: web.Request, name: str, choices: type[Choice]) -> Choice | None:
-    """Return the choice that the query's parameter `name` makes; None if it is not given.
+    """Return the member of the enumeration `choices` that the query's parameter `name` names; None if it is not given.
 
-    Raises Refused (400) for a value that is not among the choices.
+    An empty value counts as not given. Raises Refused (400) for a value that is not among the choices.
     """
     value = query_text(request, name)
     if value and value not in set(choices):
@@ -213,9 +215,10 @@ def _choice(request: web.Request, name: str, choices: type[Choice]) -> Choice | 
 def _table_context(
     selected: ListingFilter, rows: Sequence[ListingSummary], page_size: int, path: str
 ) -> Mapping[str, object]:
-    """Return the template's context of a page with a table: its first `page_size` rows and the URL of the next page.
+    """Return what the template of a table's page needs: filter, choices of the form, rows to show, next page's URL.
 
-    One row more than `page_size` says that there is a next page; otherwise its URL is "". `path` is that of the page.
+    `selected` is the filter that the rows were read with. The caller reads one row more than `page_size`: if `rows` has
+    it, there is a next page, and that row is not shown; otherwise the URL is "". `path` is the path of the page.
     """
     displayed = None if selected.displayed is None else _Displayed.YES if selected.displayed else _Displayed.NO
     query = {

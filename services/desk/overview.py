@@ -88,10 +88,10 @@ def _totals(snapshot: Snapshot) -> Mapping[str, int]:
 def _last_hour(
     snapshot: Snapshot, minutes: Mapping[datetime, Mapping[str, int]], queue: Iterable[tuple[datetime, int]]
 ) -> LastHour:
-    """Return the last hour before the snapshot in charts and totals.
+    """Return the hour before the snapshot in charts and totals.
 
-    `minutes` has the numbers of attempts by minute and result, `queue` the sampled lengths of the queue with their
-    times.
+    `minutes` maps the begin of each minute of that hour, the oldest first, to its numbers of attempts by result.
+    `queue` yields pairs of a time and how many photos were queued then; pairs from before that hour are left out.
     """
     attempts = {minute: _done_and_failed(results) for minute, results in minutes.items()}
     failures = Counter[str]()

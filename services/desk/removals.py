@@ -48,9 +48,10 @@ class RemovalPages:
 
 
 def _period(query: Mapping[str, str], now: datetime) -> tuple[datetime, datetime]:
-    """Return the begin and end of the period that the query's `from` and `to` give; by default the last seven days.
+    """Return the begin and end of the period that `from` and `to` in `query` give; by default the last seven days.
 
-    Raises Refused (400) for a text that is no time.
+    `query` has both texts: a time, how long ago, or "" for the default (seven days before `now`, and `now`). Raises
+    Refused (400) for a text that is no time.
     """
     try:
         begin = words.parse_time(query["from"], now) if query["from"] else now - _DEFAULT_PERIOD
@@ -64,7 +65,7 @@ def _cursor_text(last: Removal) -> str:
 
 
 def _cursor(text: str) -> RemovalCursor | None:
-    """Return where the page before ended, read from a text that `_cursor_text` wrote; None for "".
+    """Return the last removal of the page before, as a cursor, from the text that `_cursor_text` wrote; None for "".
 
     Raises Refused (400) for any other text.
     """

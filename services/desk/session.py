@@ -102,7 +102,8 @@ class SignInPages:
 async def _check_form(request: web.Request, session: Session | None) -> None:
     """Raise Refused (403) if the request's form lacks the session's secret, which another site's page cannot know.
 
-    It is raised without a session too: a program with the token may only read.
+    `session` is that of the browser; None for a program that has only the desk's token. Without a session Refused is
+    always raised, because such a program may only read. If the secret is right, nothing happens.
     """
     form = await request.post()
     given = form.get(CSRF, "")
@@ -113,7 +114,8 @@ async def _check_form(request: web.Request, session: Session | None) -> None:
 def _is_own_origin(request: web.Request) -> bool:
     """Return False if the browser's headers say that a changing request comes from another site's page, else True.
 
-    Signing in depends on this check: it has no session yet, and no secret in its form.
+    A changing request is any but GET and HEAD. Without such headers, as from programs, the result is True. The form for
+    signing in depends on this check, because without a session it has no secret.
     """
     if request.method in ("GET", "HEAD"):
         return True
@@ -124,9 +126,11 @@ def _is_own_origin(request: web.Request) -> bool:
 
 
 def _sign_in_required(request: web.Request) -> web.Response:
-    """Return the answer to a request without session and token: a redirect to the form, or 401 for programs.
+    """Return the answer to a request that has neither a session nor the desk's token.
 
-    A page's part that refreshes gets 401 with a header that makes the browser load the whole page.
+    For a page that a browser asks for, it is a redirect to the form for signing in, which leads back to that page. For
+    a page's part that refreshes, it is 401 with a header that makes the browser load the whole page. For any other
+    request, such as a program's, it is 401 with a line of advice.
     """
     headers = {"WWW-Authenticate": "Bearer"}
     if "HX-Request" in request.headers:  # a part of a page: the browser is to load the whole page, which redirects

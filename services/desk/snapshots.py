@@ -108,10 +108,10 @@ class Snapshots:
         return {name: await self._stores.listings.counts(name, now) for name in self._feeds}
 
     async def _read_kafka(self) -> tuple[Mapping[str, Mapping[str, int]] | None, int | None, str]:
-        """Return the lag by service and topic, the number of dead letters that are not handled, and "".
+        """Ask Kafka, and return the lag by service and topic, the number of dead letters that are not handled, and "".
 
-        If Kafka does not answer, the text says why instead, and what is not known is None: both, or only the dead
-        letters.
+        If Kafka does not answer, the last item says why, and what is not known is None: the lag and the number, or
+        only the number. Raises StoreUnavailable.
         """
         lag, fault = await _answer_or_fault(status.read_lag(self._settings))
         if fault:
@@ -120,9 +120,10 @@ class Snapshots:
 
 
 async def _answer_or_fault(question: Awaitable[Value]) -> tuple[Value | None, str]:
-    """Return the result of `question`, which asks Kafka, and ""; or None and why there is none.
+    """Await `question`, which asks Kafka, and return its result and "".
 
-    Kafka must answer within four seconds.
+    If Kafka does not answer within four seconds, or cannot be reached, return None and the reason instead. Raises
+    whatever else `question` raises.
     """
     try:
         async with asyncio.timeout(_KAFKA_TIMEOUT_SECONDS):
@@ -146,8 +147,9 @@ class AttemptHistory:
     async def by_minute(self) -> Mapping[datetime, Mapping[str, int]]:
         """Return how many attempts each of the last 60 minutes had, by result; the oldest minute first.
 
-        A minute without attempts has no results. However many attempts there were, only those of the last minutes are
-        read from MongoDB each time. Raises StoreUnavailable.
+        The keys are the begins of the minutes, the present one included; the values map a result to its number, and are
+        empty for a minute without attempts. Only minutes whose counts are not final yet are read from MongoDB again.
+        Raises StoreUnavailable.
         """
         now = self._clock()
         first = now.replace(second=0, microsecond=0) - (MINUTES - 1) * MINUTE

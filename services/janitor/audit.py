@@ -98,14 +98,20 @@ class DailyAudit:
 
 
 def _cursor(audit: Audit) -> AuditCursor | None:
-    """Return where the next step of a stored audit begins; None before the first step and after the last."""
+    """Return where the next step of a stored audit begins; None before the first step and after the last.
+
+    Only an audit that is not finished has a next step: for it, None means to begin at the start.
+    """
     if audit.feed is None and audit.bucket is None:
         return None
     return AuditCursor(audit.feed, Bucket(audit.bucket) if audit.bucket else None, audit.after)
 
 
 def _after(audit: Audit, step: Step, now: datetime) -> Audit:
-    """Return an audit with the results of one more step added, finished at `now` if the step was the last."""
+    """Return `audit` with the counts and drift of one more step added, and with the place where the next step begins.
+
+    If there is no next step, the result is finished at `now`. Nothing is stored.
+    """
     drift = Counter(audit.drift)
     drift.update(finding.drift.value for finding in step.findings)
     return replace(

@@ -18,8 +18,9 @@ DISCARDED_BURST_KEPT_FOR = timedelta(hours=72)
 def photos_using(listing: Listing, removed: Collection[Discard]) -> tuple[Photo, ...]:
     """Return the photos of a listing whose copy names objects of the discards `removed`: these copies may be lost.
 
-    The objects of `removed` were deleted. A copy names such an object if a janitor stalls: another janitor finishes the
-    discard, a downloader stores the same bytes again, and then the first janitor deletes them.
+    The objects of `removed` have just been deleted by this janitor. A copy can name one of them all the same, if this
+    janitor stalled before the deletion: meanwhile another janitor finished the removal, and a downloader stored the
+    same bytes again under the same key. Empty if no copy names a deleted object.
     """
     return tuple(
         photo for photo in listing.photos if photo.copy and any(discard.touches(photo.copy) for discard in removed)
@@ -31,7 +32,8 @@ def without_lost_copies(
 ) -> Listing:  # fmt: skip
     """Return the listing without the copies of those photos in `doubtful` that miss an object; these photos become due.
 
-    `stored` are the keys that were found in both buckets. Nothing is written.
+    `doubtful` are photos of this listing, `stored` the keys that were found under their prefixes in both buckets. A
+    photo is due from `now` on. If no object is missing, the listing is returned as it was. Nothing is written.
     """
     return listing.with_photos(
         lifecycle.lose_copy(photo, now)
@@ -43,8 +45,9 @@ def without_lost_copies(
 def uncounted_hours(due: Iterable[Listing], now: datetime) -> Collection[tuple[str, RemovalReason, datetime]]:
     """Return the past hours in which a burst may have happened that was not counted, because no janitor ran.
 
-    Each hour is the feed, the reason why a listing of `due` is hidden, and the time at which the hour began, when this
-    listing was hidden; they are sorted. `due` are listings whose removal is due.
+    `due` are listings whose removal is due. Each listing of `due` that was hidden an hour ago or earlier, for a reason
+    of GUARDED_REASONS, gives one hour, which begins when it was hidden. An hour is a tuple of the feed's name, that
+    reason and the begin. The result is sorted, without repetitions; the caller counts the hidden listings of each hour.
     """
     return sorted(
         {
@@ -60,8 +63,9 @@ def uncounted_hours(due: Iterable[Listing], now: datetime) -> Collection[tuple[s
 def counted_interval(begin: datetime, last: RemovalHold | None) -> tuple[datetime, datetime]:
     """Return the interval in which listings that turn hidden count for a burst: after the first time, up to the second.
 
-    It is the hour from `begin` on, without the time before an operator decided on `last`, the last hold (None if there
-    was none).
+    It is the hour from `begin` on. `last` is the last hold of the same feed and reason, or None. If an operator decided
+    about it later than `begin`, the interval starts with the decision, so that the same listings are not held again; it
+    is empty if the hour had passed by then.
     """
     decided_at = last.decided_at if last else None
     return max(begin, decided_at) if decided_at else begin, begin + BURST_WINDOW
@@ -88,7 +92,8 @@ def apply_hold(
 ) -> Listing | None:
     """Return the listing with `held_until` set or cleared as its feed's hold says at `now`; None if nothing changes.
 
-    `holds` are the last holds by feed and reason. Nothing is written.
+    `holds` maps a feed's name and a reason to the last hold for them, decided or not. `held_until` is cleared (None) if
+    no hold keeps the listing's copies any longer. A listing that is not hidden gives None. Nothing is written.
     """
     if listing.hidden is None:
         return None

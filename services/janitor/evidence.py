@@ -73,7 +73,8 @@ class RemovalReports:
 def _evidence(deleted: DeletedDiscard, now: datetime) -> Removal:
     """Return the evidence of one removal, still to be stored.
 
-    A repetition of the same removal has the same evidence id.
+    `now` is the time at which the objects were deleted. If a removal is repeated and storage refuses the same objects,
+    the evidence has the same id, so that the store keeps it once.
     """
     discard, remained = deleted.discard, sorted(deleted.remained)
     identity = "|".join([discard.image_id, discard.reason, discard.since.isoformat(), *remained])

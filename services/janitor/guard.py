@@ -100,17 +100,21 @@ class Guard:
         self._gauge.clear()
 
     async def _hold_unwatched_bursts(self, due: Sequence[Listing]) -> None:
-        """Begin a hold for each burst that happened while no janitor ran, and whose listings are among `due`."""
+        """Begin a hold for each burst that happened while no janitor ran, and whose listings are among `due`.
+
+        `due` are listings whose removal is due. Holds that begin are in `_holds` afterwards. Raises StoreUnavailable.
+        """
         for feed_name, reason, since in decide.uncounted_hours(due, self._clock()):
             feed = self._feeds.get(feed_name)
             if feed and await self._hold_if_burst(feed, reason, since - _JUST_BEFORE):
                 await self._read_holds()
 
     async def _hold_if_burst(self, feed: Feed, reason: RemovalReason, begin: datetime) -> bool:
-        """Begin a hold if the feed's listings hidden for `reason` in the hour after `begin` are a burst.
+        """Begin a hold in MongoDB if the feed's listings hidden for `reason` in the hour after `begin` are a burst.
 
-        Returns True if they are a burst. While a hold is in force, do nothing and return False. Listings hidden before
-        an operator's last decision do not count.
+        Returns True if they are a burst, so that the caller reads the holds again. While a hold of this feed and reason
+        waits for a decision, does nothing and returns False. Listings hidden before an operator's decision about the
+        last hold do not count. Raises StoreUnavailable.
         """
         last = self._holds.get((feed.name, reason))
         if last is not None and last.decision is None:
@@ -136,7 +140,9 @@ class Guard:
     async def _release_held(self, hold: RemovalHold, now: datetime) -> None:
         """Apply an operator's decision about a hold to all listings that the hold covers, in MongoDB.
 
-        Their removals go on or, if the operator discarded the burst, wait for 72 hours after the decision.
+        `hold` is one that an operator decided about. The removals go on or, if the operator discarded the burst, wait
+        until 72 hours after the decision. If others keep changing the listings, the rest is left for the next update.
+        Raises StoreUnavailable.
         """
         while held := await self._listings.held(hold.feed, hold.reason, _BATCH_SIZE):
             released = [
@@ -147,7 +153,10 @@ class Guard:
                 return  # other writers change all these listings; the next update continues
 
     async def _read_holds(self) -> None:
-        """Read all holds from MongoDB; set the gauge to 1 for each feed and reason with a hold in force, else to 0."""
+        """Read the last hold of each feed and reason from MongoDB into `_holds`, and set the gauge of holds.
+
+        The gauge is 1 for a feed and reason whose hold waits for a decision, else 0. Raises StoreUnavailable.
+        """
         self._holds = {(hold.feed, hold.reason): hold for hold in await self._removal_holds.all()}
         for feed in self._feeds:
             for reason in decide.GUARDED_REASONS:

@@ -83,9 +83,10 @@ class PhotoObjects:
     async def lose_deleted_copies(self, listing: Listing, deleted: Collection[Discard], now: datetime) -> Listing:
         """Return the listing without each copy that shares keys with a discard of `deleted` and misses a stored object.
 
-        The photos of these copies are due at `now`; nothing is written. A copy misses an object if another janitor had
-        finished the removal, the copy was then stored again, and this janitor, which had stalled, deleted its objects.
-        The listing must have been read after the deletion.
+        The photos of these copies are due at `now`. Nothing is written: the caller writes the result. A copy misses an
+        object if this janitor stalled before it deleted the objects of `deleted`: meanwhile another janitor finished
+        the removal, and the copy was stored again under the same keys. The caller must have read the listing after the
+        deletion. A listing without such a copy is returned as it is.
         """
         doubtful = decide.photos_using(listing, deleted)
         if not doubtful:
@@ -96,7 +97,10 @@ class PhotoObjects:
         return decide.without_lost_copies(listing, doubtful, stored, now)
 
     async def _keys_by_photo(self, bucket: Bucket, prefixes: Iterable[str]) -> Mapping[str, Sequence[str]]:
-        """List the keys in a bucket that begin with one of `prefixes`, and return them by the prefix of their photo."""
+        """List the keys in a bucket that begin with one of `prefixes`, and return them by the prefix of their photo.
+
+        A prefix is that of a photo, or of a listing, under which all its photos are. A photo without objects is absent.
+        """
         found: dict[str, list[str]] = defaultdict(list)
         for listed in await asyncio.gather(*(self._objects.list(bucket, prefix) for prefix in prefixes)):
             for key in listed:

@@ -78,8 +78,9 @@ class Remover:
     async def _remove(self, listings: Sequence[Listing]) -> None:
         """Do all steps of the removal for a batch of listings, from deleting objects to taking photos off the record.
 
-        A listing that others write meanwhile is left for the next batch, and so is the whole batch if the lease is
-        lost.
+        `listings` are those that no hold covers. A listing that others write meanwhile is left for the next batch, and
+        so is the whole batch if the lease is lost before objects are deleted. Raises StoreUnavailable and
+        BrokerUnavailable.
         """
         now = self._clock()
         begun = await asyncio.gather(
@@ -107,8 +108,9 @@ class Remover:
     async def _finish(self, listings: Sequence[Listing], deleted: Sequence[DeletedDiscard]) -> None:
         """Take deleted discards off the record in MongoDB; make discards with remaining objects due again in a minute.
 
-        `listings` are the listings of `deleted`. Copies that lost an object are taken off the record too. Raises
-        StoreUnavailable and Contention.
+        `listings` are the listings of `deleted`, as last written. Remaining objects are those that storage refused to
+        delete. A copy that was stored again and lost an object by this deletion is taken off the record too. Raises
+        StoreUnavailable; and Contention if others kept changing a listing, whose removal must then be repeated.
         """
         removed: dict[ListingId, set[Discard]] = defaultdict(set)
         remained: dict[ListingId, set[Discard]] = defaultdict(set)
