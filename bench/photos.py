@@ -114,9 +114,9 @@ async def _ours(servers: Servers, folder: Path, photos: Origin, feeds: str, vari
 
 
 async def all_recorded(whole: System, database: mongo.Database, photos: int, seconds: float = 900) -> None:
-    """Wait until the database has `photos` photos recorded as downloaded, with a cheap query every 0.1 s.
+    """Wait until `photos` photos in `database` are recorded as downloaded; ask with a cheap query every 0.1 s.
 
-    `whole` is the system whose database it is. Fail after `seconds`.
+    `whole` is the running system whose database it is. An error is raised after `seconds`.
     """
 
     async def is_complete() -> bool:
@@ -144,9 +144,9 @@ def _in_new_process(work: object, photos: Origin) -> float:
 
 
 def _cpu_of_fetching(feeds: str, urls: Sequence[str]) -> float:
-    """Return the CPU seconds per photo that this process takes to fetch the photos, and do nothing else with them.
+    """Fetch the photos at `urls` in this process, do nothing else with them, and return the CPU seconds per photo.
 
-    `feeds` is the text of a feeds.toml.
+    `feeds` is the text of a feeds.toml for the photos' origin. A few photos are fetched before, to warm up.
     """
     asyncio.run(_fetch_all(feeds, urls[:8]))
     before = time.process_time()

@@ -195,9 +195,9 @@ async def _fill(namespace: Namespace) -> None:
 
 @asynccontextmanager
 async def _naive(namespace: Namespace, constant: Path) -> AsyncIterator[str]:
-    """Run the server of `bench.naive` during the context, and yield its address.
+    """Run the server of `bench.naive` on the namespace's database during the context, and yield its address.
 
-    `constant` is the file that it answers with.
+    `constant` is the file with the bytes that it answers to `/bare`.
     """
     port = ports.choose(set())
     command = ["-m", "bench.naive", str(port), namespace.servers.mongo, namespace.db, str(constant)]

@@ -247,9 +247,9 @@ def _per_tick() -> int:
 
 
 async def _finish(listings: MongoListings, done: Sequence[Mapping[str, str]], now: datetime) -> None:
-    """Record released photos as downloaded, as downloaders would.
+    """Record released photos as downloaded at `now`, as downloaders would: with a copy, and no longer in flight.
 
-    `done` has the data of their `image-outdated` events.
+    `done` has the data of the photos' `image-outdated` events, each a dict by field name.
     """
     ids: dict[tuple[str, str], set[str]] = {}
     for event in done:

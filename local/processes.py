@@ -189,8 +189,9 @@ def ensure(
 ) -> list[str]:
     """Start the programs that do not run, wait until all of them are ready, and return the names of those started.
 
-    A process that runs an outdated program is restarted. `home` is the directory of pid files and logs, `directory` the
-    working directory of the programs. `report` gets a line for each step. All must be ready within `seconds`.
+    A process that runs with another command, settings or files than its program has now is restarted. `home` is the
+    directory of pid files and logs, `directory` the working directory of the programs. `report` gets a line of text for
+    each step. All must be ready within `seconds`. If all run already, the result is empty.
 
     Raises:
         LocalError: a program ended or is not ready in time; the message holds the end of its log.

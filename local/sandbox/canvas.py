@@ -90,7 +90,10 @@ class Canvas:
         self.polygon([(x, y0, z0), (x, y0, z1), (x, y1, z1), (x, y1, z0)], colour, lower)
 
     def block(self, low: Point, high: Point, colour: Colour) -> None:
-        """Draw the visible faces of a block between two corners: its sides darker, its top lighter."""
+        """Draw the faces of a block that the camera sees, between two opposite corners of the block.
+
+        Faces at the side are darker than `colour`, the top is lighter; the front gets darker downwards.
+        """
         (x0, y0, z0), (x1, y1, z1) = low, high
         if x0 > self.camera_x:
             self.side(low, high, tone(colour, 0.74))
@@ -101,7 +104,7 @@ class Canvas:
         self.wall(low, high, tone(colour, 0.98), tone(colour, 0.84))
 
     def ball(self, low: Point, high: Point, colour: Colour) -> None:
-        """Draw the ellipse that fills the upright rectangle between two corners, at the depth of `low`."""
+        """Draw the ellipse that fills the upright rectangle between two opposite corners, at the depth z of `low`."""
         (left, bottom), (right, top) = self._pixel(low), self._pixel((high[0], high[1], low[2]))
         self._pen.ellipse([left, top, right, bottom], fill=colour)
 

@@ -193,6 +193,9 @@ def _whole(options: Mapping[str, str], name: str, default: int, most: int) -> in
 
 
 def selected(record: Record, select: str) -> Record:
-    """Return a record with only the fields that the `$select` in `select` names, with all fields if it is empty."""
+    """Return a copy of a record with only the fields that `select`, the text of a `$select`, names.
+
+    With an empty `select`, the copy has all fields.
+    """
     names = {name.strip() for name in select.split(",")}
     return {name: value for name, value in record.items() if not select or name in names}

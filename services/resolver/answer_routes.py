@@ -80,9 +80,10 @@ class AnswerRoutes:
         return answers.text(request, Body(body))
 
     async def photo_by_url(self, request: web.Request) -> web.Response:
-        """Answer with the JSON of one photo, for a client that knows only the photo's URL at the MLS.
+        """Answer with the JSON of one photo, named by its URL at the MLS in the query of the request.
 
-        Raises ProblemFound (404) if no displayed listing shows a photo announced under this URL.
+        For clients that know only this URL; the query may also name the listing. A photo without a copy is raised to
+        priority `viewed`. Raises ProblemFound (404) if no displayed listing shows a photo announced under this URL.
         """
         query = request_parsing.query(request, UrlQuery)
         answer = await self._cache.photo_answer(PhotoLookup(None, url_key(query.url), query.listing))

@@ -144,7 +144,10 @@ def placeholder(status: int, words: str, *, retry_after: int | None = None) -> w
 
 
 def _client_has(request: web.Request, digest: str) -> bool:
-    """Return True if the request's If-None-Match is "*" or has the plain or the gzipped form's ETag of `digest`."""
+    """Return True if the client has the body with the hash `digest` already, so that the answer may be a 304.
+
+    That is so if the request's If-None-Match is "*", or has the ETag of the body's plain or gzipped form.
+    """
     given = request.headers.get("If-None-Match")
     if given is None:
         return False

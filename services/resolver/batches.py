@@ -80,10 +80,11 @@ class Batch(Generic[Key, Value]):
 
 
 class BatchedReader(Generic[Key, Value]):
-    """Collects keys that callers request at the same time, and reads them in at most two batches at a time.
+    """Collects the keys that callers request, and reads each pending key once, in at most two batches at a time.
 
-    `read` gets a batch and returns the values of the batch's keys, by key. If `read` raises StoreUnavailable, all
-    queued batches end with that error too, because each would wait as long for the same error.
+    `read` is called with a batch, and returns the values of all keys of the batch, by key. If it raises
+    StoreUnavailable, the batches in the queue end with that error too, because each would wait as long for the same
+    error; any other error ends only its own batch.
     """
 
     def __init__(self, read: Callable[[Batch[Key, Value]], Awaitable[Mapping[Key, Value]]]) -> None:

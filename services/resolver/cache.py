@@ -142,10 +142,10 @@ class ReadThroughCache(Generic[Key, Value]):
         return {key: values[key] for key in keys}
 
     async def _read(self, batch: Batch[Key, Value]) -> Mapping[Key, Value]:
-        """Read the keys of a batch from the database and return their values.
+        """Read the keys of a batch from the database and return their values by key; the batched reader calls this.
 
-        Also add entries for the values that were not invalidated meanwhile, and evict entries that are too old or too
-        many.
+        The values that were not invalidated while they were read are also added to memory. Then entries that are too
+        old, or for which there is no room, are evicted. Raises StoreUnavailable.
         """
         read_at = self._policy.now()
         values = await self._load_in_time(batch.keys)
@@ -156,9 +156,10 @@ class ReadThroughCache(Generic[Key, Value]):
         return values
 
     async def _load_in_time(self, keys: Collection[Key]) -> Mapping[Key, Value]:
-        """Read the values of keys from the database, and tell the policy whether the database answered.
+        """Read the values of keys from the database, and return them by key; tell the policy if the database answered.
 
-        Raises StoreUnavailable, also if the database does not answer within 2 s.
+        Raises StoreUnavailable if it is unavailable, or has not answered after 2 s: the policy then allows stale
+        entries.
         """
         try:
             async with asyncio.timeout(LOAD_TIMEOUT_SECONDS):
@@ -173,9 +174,10 @@ class ReadThroughCache(Generic[Key, Value]):
         return values
 
     def _keep(self, key: Key, value: Value, read_at: float, batch: Batch[Key, Value]) -> None:
-        """Add the entry of a key to memory, unless one of its tags was invalidated while `batch` read its value.
+        """Add an entry with the value of a key to memory, unless one of its tags was invalidated during the reading.
 
-        `read_at` is when the reading began, by the policy's clock.
+        `batch` is the batch that read the value: it knows which tags were invalidated meanwhile. `read_at` is when its
+        reading began, by the policy's clock; the entry is fresh from then until the policy's TTL has passed.
         """
         tags = frozenset(self._tags_of(key, value))
         if batch.invalidated_tags.isdisjoint(tags):

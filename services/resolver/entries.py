@@ -64,7 +64,7 @@ class CacheEntries(Generic[Key, Value]):
                 del self._keys_by_tag[tag]
 
     def tagged(self, tags: Iterable[Hashable]) -> set[Key]:
-        """Return the keys of all entries, fresh or stale, that have at least one of the tags."""
+        """Return the keys of all entries, fresh or stale, that have at least one of `tags`; an empty set if none."""
         return {key for tag in tags for key in self._keys_by_tag.get(tag, ())}
 
     def expire(self, keys: Iterable[Key]) -> None:

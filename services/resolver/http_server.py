@@ -140,7 +140,7 @@ class _Connection(web.RequestHandler):
 
 
 def _last_answer(problem: ProblemFound) -> web.Response:
-    """Return the HTTP answer for a problem, with the headers that the middleware would add.
+    """Return the HTTP answer for a problem of a request that no middleware sees, with the middleware's headers.
 
     The connection closes after the answer, because it is uncertain where the next request begins.
     """

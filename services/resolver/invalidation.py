@@ -65,9 +65,11 @@ class CacheInvalidation:
         self._cache.choose_ttl(events_arrive=self.is_following.is_set())
 
     async def _apply(self, record: Record) -> None:
-        """Invalidate the cached answers about the photo of one event, and wake the visitors who wait for the photo.
+        """Invalidate the cached answers about the photo of an event in `record`, and wake the visitors who wait for it.
 
-        A record that cannot be read as an event is copied to the dead letters and logged instead.
+        After a removal, the answers are dropped, so that they are not even used while MongoDB is unavailable. A record
+        that cannot be read as an event is copied to the dead letters and logged instead. Raises BrokerUnavailable if it
+        cannot be copied.
         """
         is_removal = record.topic == self._removed_topic
         kind: type[ImageDownloaded | ImageRemoved] = ImageRemoved if is_removal else ImageDownloaded

@@ -25,7 +25,10 @@ class Context(StrEnum):
 
     @property
     def priority(self) -> Priority:
-        """The priority that a request of this context gives to missing photos: VIEWED for `view`, else SEARCHED."""
+        """The priority to which a request in this context raises photos without a copy.
+
+        It is VIEWED for the context `view`, else SEARCHED.
+        """
         return Priority.VIEWED if self is Context.VIEW else Priority.SEARCHED
 
 

@@ -69,9 +69,10 @@ async def search(request: web.Request) -> ResolveRequest:
 
 @cache
 def _without_parameters(model: type[Model]) -> Model:
-    """Return the model of a request without parameters; raise ProblemFound if the model requires a parameter.
+    """Return the instance of `model` for a query string without parameters: each field has its default.
 
-    The result is cached, because most requests have no parameters.
+    Raises ProblemFound if the model requires a parameter. The instance is kept in memory for later requests, because
+    most requests have no parameters.
     """
     return _validated(model, {})
 
@@ -86,16 +87,21 @@ def _validated(model: type[Model], values: Mapping[str, str]) -> Model:
 
 @cache
 def _validator(model: type[Model]) -> Callable[[Mapping[str, str]], Model]:
-    """Return the function that makes an instance of `model` from values by parameter name, or raises ValidationError.
+    """Return a function that gets values by parameter name, and returns an instance of `model` made of them.
 
-    `model_validate` does the same, but takes twice the time.
+    That function raises ValidationError for values that the model does not allow. `model_validate` does the same, but
+    takes twice the time.
     """
     validate: Callable[[Mapping[str, str]], Model] = TypeAdapter(model).validator.validate_python
     return validate
 
 
 def _refuse_parameter(error: ErrorDetails) -> NoReturn:
-    """Raise ProblemFound, with the status and text for an error that a model found in a request's parameters."""
+    """Raise ProblemFound for a request with a parameter of path or query in which a model found `error`.
+
+    The problem's text names the parameter, and its status is 400 (missing, not UTF-8, or any other error), 413 (too
+    long) or 422 (not one of the allowed words).
+    """
     name = ".".join(_NAMES.get(str(part), str(part)) for part in error["loc"])
     match error["type"]:
         case "missing":
@@ -111,9 +117,10 @@ def _refuse_parameter(error: ErrorDetails) -> NoReturn:
 
 
 def _body_error(error: ErrorDetails) -> str:
-    """Return a sentence about one error that the model found in a request's body.
+    """Return a phrase for the problem's text about one `error` that the model found in the body of a request.
 
-    The name of an unknown field is not repeated, because it is text of the request.
+    It names the field; for a field that the model does not have, it lists the fields that there are, because an unknown
+    name is text of the request.
     """
     if error["type"] == "extra_forbidden":
         return f"there are no fields but {', '.join(ResolveRequest.model_fields)}"

@@ -78,9 +78,10 @@ def _sweep_loops(
     metrics: SweepMetrics,
     closing: AsyncExitStack,
 ) -> Iterator[Loop]:
-    """Yield one loop for each feed, which runs the feed's freshness sweeps.
+    """Yield, for each feed, a loop that runs the feed's freshness sweeps a step at a time; the caller runs the loops.
 
-    The connections to the MLSs are registered in `closing`, and close when `closing` ends.
+    `feeds` are by name. For a feed with an API, a connection to its MLS is registered in `closing`, and closes when
+    `closing` ends.
     """
     for feed in feeds.values():
         reader = None

@@ -31,9 +31,9 @@ class ChangeFilter:
         self._metrics = metrics
 
     def read(self, records: Sequence[PropertyRecord]) -> list[Announcement]:
-        """Return property records as announcements, read by the feed's rules; nothing is fetched or written.
+        """Return one announcement for each valid property record, read by the feed's rules, in the same order.
 
-        An invalid record is left out, counted and logged. The order stays the same.
+        A record that is invalid is left out, counted and logged. Nothing is fetched or written.
         """
         self._metrics.read.labels(self._feed.name).inc(len(records))
         announcements: list[Announcement] = []

@@ -25,9 +25,10 @@ class ChangeFollower:
         self._record = record
 
     def is_due(self, sweep: SweepState, now: datetime) -> bool:
-        """Return True if `follow` is to be called at `now`: a first sweep has begun, and FOLLOW_EVERY has passed.
+        """Return True if the caller is to call `follow` at `now`: a sweep has begun once, and FOLLOW_EVERY has passed.
 
-        The time counts from the last call that ended without an error. `sweep` is the feed's sweep state as stored.
+        FOLLOW_EVERY counts from the last call of `follow` that ended without an error. Without such a call, `follow` is
+        due as soon as a first sweep has begun. `sweep` is the feed's sweep state as stored.
         """
         return bool(sweep.published_until) and (not sweep.followed_at or now - sweep.followed_at >= FOLLOW_EVERY)
 

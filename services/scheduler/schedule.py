@@ -35,10 +35,10 @@ def due_start(feed: Feed, swept: datetime | None, now: datetime) -> datetime | N
 
 
 def slot(feed: Feed, listing_key: str, start: datetime) -> datetime:
-    """Return the listing's own time in a daily sweep, at `start` (the start of the sweep) or up to `sweep_hours` later.
+    """Return the time at which a listing has its turn in the daily sweep that begins at `start`.
 
-    The delay depends on a hash of the ListingKey. It is the same in every sweep, and the listings of a feed are spread
-    evenly.
+    It is `start` or up to the feed's `sweep_hours` later. How much later depends on a hash of the ListingKey only, so
+    it is the same in every sweep, and the listings of a feed are spread evenly.
     """
     share = int.from_bytes(hashlib.sha256(listing_key.encode()).digest()[:6]) / 2**48
     return start + timedelta(hours=feed.sweep_hours * share)
