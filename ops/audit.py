@@ -37,9 +37,9 @@ class Audited:
 
 
 class Repair:
-    """Repairs the findings of an audit: calling it once for each step's findings writes listings and deletes objects.
+    """Repairs the findings of an audit: writes listings in MongoDB, and deletes objects from the object storage.
 
-    The listings are in MongoDB, the objects in the object storage; `clock` returns the time now.
+    `run` calls the repair with the findings of each step of the audit. `clock` returns the time now.
     """
 
     def __init__(self, listings: ListingRecords, objects: Objects, clock: Clock) -> None:
@@ -52,8 +52,9 @@ class Repair:
     async def __call__(self, findings: Sequence[Finding], audited: Audited) -> None:
         """Make photos with lost objects due, delete orphans, and add the numbers of both to `audited`.
 
-        A listing that others change before each attempt to write it adds one to `not_repaired`. Raises
-        StoreUnavailable.
+        `findings` may be of several listings, of an audit's one step; none changes nothing. If others change a listing
+        before each attempt to write it, one is added to `not_repaired`, and the other listings are still repaired.
+        Raises StoreUnavailable.
         """
         by_listing: dict[ListingId, list[Finding]] = {}
         for finding in findings:
@@ -89,7 +90,8 @@ class Repair:
     async def _remove_orphans(self, listing_id: ListingId, orphans: Sequence[Finding]) -> set[str]:
         """Delete the orphans that the listing's record still does not name, and return the keys that were deleted.
 
-        Raises StoreUnavailable.
+        `orphans` are the findings of this kind that belong to the listing. If nothing is recorded of the listing, all
+        of them are deleted. Objects that storage refuses to delete are not among the keys. Raises StoreUnavailable.
         """
         listing = await self._listings.get(*listing_id) if orphans else None
         keys = {orphan.key for orphan in orphans}

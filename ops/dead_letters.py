@@ -149,7 +149,10 @@ def group_key(letter: DeadLetter) -> GroupKey:
 
 
 def add_to_group(groups: dict[GroupKey, Group], letter: DeadLetter) -> None:
-    """Count a dead letter in its group in `groups`, which is changed; begin the group if there is none."""
+    """Count a dead letter in its group in `groups`, which is changed; begin the group if there is none.
+
+    The dead letter becomes the example of its group. Once two reasons of the group differ, `#` stands for each number.
+    """
     key, at = group_key(letter), letter.place.at
     general_reason, service, topic = key
     group = groups.get(key)

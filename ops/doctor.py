@@ -81,7 +81,8 @@ async def examine(settings: Settings, feeds: Mapping[str, Feed]) -> AsyncIterato
 def check_tokens(settings: Settings, feeds: Mapping[str, Feed]) -> Sequence[CheckResult]:
     """Return a fault for each token whose variable a feed names and the environment lacks.
 
-    If none is missing, the only result is OK, with the names of the feeds. `settings` names the file of the feeds.
+    `feeds` are those of feeds.toml by name. If no token is missing, the only result is OK, with the names of the feeds.
+    `settings` serves only to name the file of the feeds in that result.
     """
     named = [(feed, name) for feed in feeds.values() for name in (feed.token_env, feed.reso_token_env) if name]
     message = "its token is not set, so the origin will refuse"
@@ -126,8 +127,8 @@ def check_displayed_feeds(feeds: Collection[str], displayed: Mapping[str, int]) 
 async def _check_kafka(settings: Settings) -> Sequence[CheckResult]:
     """Check the topics in Kafka, and the brokers' clock if the topic `listing-seen` is as it should be.
 
-    Returns a fault for each topic that differs from the manifest, or one OK, and the result about the clock. Raises
-    BrokerUnavailable.
+    Returns a fault for each topic that differs from the manifest, or one OK if none does; then the result about the
+    clock, if it was checked. Raises BrokerUnavailable.
     """
     differences = await kafka.topic_differences(settings.kafka, settings.topic_prefix, MANIFEST)
     found = [
@@ -146,8 +147,9 @@ async def _check_kafka(settings: Settings) -> Sequence[CheckResult]:
 async def _check_mongo(settings: Settings, feeds: Mapping[str, Feed]) -> Sequence[CheckResult]:
     """Check MongoDB's clock and indexes, the recorded feeds, and the leases of the loops.
 
-    Feeds with displayed listings must be in `feeds`; if indexes are missing, that is not checked, as it would read
-    whole collections. A process must hold the lease of each loop. Raises StoreUnavailable.
+    `feeds` are those of feeds.toml by name. A recorded feed with displayed listings that is not among them is a fault;
+    if indexes are missing, this is not checked, as it would read whole collections. A loop whose lease no process holds
+    is a fault. Returns a result for each check. Raises StoreUnavailable.
     """
     async with mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db) as database:
         before = utc_now()

@@ -30,7 +30,8 @@ TimeText = Callable[[datetime | None, datetime], str]
 class QueuePosition:
     """A due photo's position in its feed's queue, and about when it is released; `explain --json` prints these names.
 
-    `ahead` is how many photos are released before it. `about` is None if the time of its release cannot be told.
+    `ahead` is how many photos are released before it. `about` is the estimated time of its release, None if that cannot
+    be told.
     """
 
     ahead: int
@@ -144,8 +145,9 @@ def explain_photo(
 ) -> PhotoExplanation:
     """Return an explanation of a photo: why it has its status, which URL is served, what happens next and when. Pure.
 
-    `attempts` are those of the whole listing, newest first. `renderer` tells the URL that is served. `position` is None
-    unless the photo waits for its release.
+    `photo` is one of `listing`, and `feed` the listing's feed. `attempts` are those of all photos of the listing, the
+    newest first; those of other photos are passed over. `renderer` tells the URL that is served. `position` is the
+    photo's queue position, None unless the photo waits for its release.
     """
     lines = [
         f"photo {photo.order} {photo.id} ({photo.object_id}): {photo.status}, {next_step(listing, photo, feed, now)}"

@@ -71,9 +71,10 @@ class Forced:
 
 
 def force_photos(listing: Listing, selected: PhotoFilter, priority: Priority, now: datetime) -> Listing | None:
-    """Return the listing with its selected photos forced and due at the time `now`. Pure.
+    """Return the listing with its selected photos forced, and due at the time `now` with `priority`. Pure.
 
-    Returns None if no selected photo can be attempted. Photos that a downloader has claimed are left alone.
+    Left alone are photos that a downloader has claimed, photos without a possible attempt, and all photos of a hidden
+    listing. Returns None if no photo is forced.
     """
     forced = [lifecycle.force(photo, priority, now) for photo in _free_photos(listing, selected, now)]
     due = [photo for photo in forced if listing.photo_due_at(photo)]
@@ -99,8 +100,9 @@ async def force(
 ) -> Forced:
     """Force the selected photos of a feed in MongoDB, page by page, and return the counts.
 
-    A photo that is forced already is forced again. A dry run only counts. `on_progress` is called after each page with
-    the counts so far. Raises StoreUnavailable; and Contention, after the last page, if others kept changing a listing.
+    `feed` is the feed's name, `priority` the one that the forced photos get. A photo that is forced already is forced
+    again. A dry run only counts. `on_progress` is called after each page with the counts so far. Raises
+    StoreUnavailable; and Contention, after the last page, if others kept changing a listing.
     """
 
     def rule(listing: Listing, now: datetime) -> Listing | None:

@@ -23,8 +23,8 @@ class Rebuilt:
 def rebuild_photos(listing: Listing, rendering: str, now: datetime) -> Listing | None:
     """Return the listing with each photo due for a rebuild whose copy has another rendering than `rendering`. Pure.
 
-    Photos that are forced, or claimed at the time `now`, are left alone. Returns None if no photo is due for a rebuild,
-    or the listing is hidden.
+    `rendering` is that of the variants setting in force. Photos without a copy, photos that are forced, and photos that
+    are claimed at the time `now` are left alone. Returns None if no photo is to be rebuilt, or the listing is hidden.
     """
     changed = [
         lifecycle.rebuild(photo, now)

@@ -78,7 +78,10 @@ async def read_status(
 
 
 def to_json(status: SystemStatus) -> dict[str, Any]:
-    """Return the status as `status --json` prints it, under keys that never change; times stay datetimes. Pure."""
+    """Return the status as a mapping that `status --json` prints, under keys that never change. Pure.
+
+    Times are still datetimes: the caller must make them texts.
+    """
     facts = asdict(replace(status, budgets={}))
     facts["budgets"] = {feed: budget_use.to_json(use) for feed, use in status.budgets.items()}
     facts["removals_frozen"] = facts.pop("removal_holds")
@@ -88,9 +91,9 @@ def to_json(status: SystemStatus) -> dict[str, Any]:
 
 
 def first_due_at(counts: FeedCounts, now: datetime) -> datetime | None:
-    """Return when the first photo of an idle feed is due; None if photos are due or in flight, or none is queued. Pure.
+    """Return when the first queued photo of a feed is due, if all of them are due later than `now`. Pure.
 
-    A feed is idle while all its queued photos are due later. `counts` are those of the feed.
+    `counts` are those of the feed. The result is None if a photo is due already or in flight, or if none is queued.
     """
     due_at = counts.oldest_due_at
     return due_at if due_at and due_at > now and not counts.in_flight else None

@@ -27,7 +27,10 @@ class Stores:
 
 
 def stores_of(database: mongo.Database, renderer: Renderer) -> Stores:
-    """Return the stores of a MongoDB database. `renderer` renders the answers of listings that are written."""
+    """Return the stores of a MongoDB database to which the caller is connected.
+
+    `renderer` renders the answers, for frontends, that are stored with each listing that is written.
+    """
     return Stores(
         listings=mongo.MongoListings(database, renderer),
         attempts=mongo.MongoAttempts(database),

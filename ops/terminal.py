@@ -199,9 +199,10 @@ class _Rate(ProgressColumn):
 
 
 def progress(*, quiet: bool) -> Progress:
-    """Return a progress bar on the error stream. Its tasks have two fields: `done`, a number, and `unit`, its noun.
+    """Return a progress bar on the error stream, to be used as a context manager.
 
-    Nothing is shown if `quiet`, or if the error stream is no terminal: in a file, one frame would stay for good.
+    The caller must give each of its tasks two fields: `done`, a number of items, and `unit`, their noun. Nothing is
+    shown if `quiet`, or if the error stream is no terminal: in a file, one frame would stay for good.
     """
     columns = (
         SpinnerColumn(),
@@ -223,7 +224,10 @@ def print_json(value: object) -> None:
 
 
 def to_json(value: object) -> str:
-    """Return a value that JSON has no type for as a string: a time in RFC 3339, anything else as its text. Pure."""
+    """Return a value that JSON has no type for as a string: a time in RFC 3339, anything else as its text. Pure.
+
+    It serves as the argument `default` of `json.dumps`.
+    """
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 

@@ -89,7 +89,8 @@ async def _read(settings: Settings, feeds: Mapping[str, Feed]) -> tuple[SystemSt
 async def _refresh(read: Callable[[], Awaitable[SystemStatus]], *, as_json: bool) -> None:
     """Show the status every two seconds until Ctrl-C. If a later read fails, show the fault beside the last status.
 
-    `read` returns the status now. Raises BrokerUnavailable and StoreUnavailable if the first status cannot be read.
+    `read` is called for each refresh, and returns the status at that time. Raises BrokerUnavailable and
+    StoreUnavailable if the first status cannot be read. Otherwise runs until it is cancelled.
     """
     status, fault = await read(), ""
     with _screen(as_json=as_json) as show:

@@ -168,9 +168,10 @@ def removals(
 
 
 async def _wait_for_removals(listings: RemovalQueue, wait_seconds: float, on_progress: Callable[[int], object]) -> int:
-    """Wait until every removal that is due now is done; return the number of listings waited for.
+    """Wait until every removal that is due now is done; return the number of listings waited for, 0 if none is due.
 
-    Ends the process if nothing is removed for `wait_seconds`. `on_progress` is called with the number of listings done.
+    Ends the process if nothing is removed for `wait_seconds`. `on_progress` is called again and again, with the number
+    of listings done so far.
     Raises StoreUnavailable.
     """
     now, waited_for, progressed_at = utc_now(), set[ListingId](), monotonic()

@@ -81,7 +81,7 @@ class TokenCheck:
     """
 
     def __init__(self, token: str, monotonic: Callable[[], float]) -> None:
-        """Check for this token; with an empty one the desk is locked, and no token is accepted.
+        """Make a check of what clients send against `token`; with an empty `token`, none is accepted (`is_locked`).
 
         `monotonic` returns seconds that never go back.
         """
@@ -92,9 +92,10 @@ class TokenCheck:
         """The time of each wrong token, in seconds of the clock, and the address that sent it; oldest first."""
 
     def wait_seconds(self, address: str) -> int | None:
-        """Return how many seconds a client must wait before its next attempt; None if it need not wait.
+        """Return how many seconds a client must wait before it may send a token again; None if it need not wait.
 
-        `address` is the client's IP address.
+        It must wait after MAX_FAILURES wrong tokens within FAILURE_SECONDS. `address` is the client's IP address. The
+        caller refuses the client: `accepts` does not.
         """
         self._forget_old_failures()
         failures = [at for at, failed_address in self._failures if failed_address == address]
@@ -121,7 +122,8 @@ class TokenCheck:
 def token_in_header(header: str) -> str | None:
     """Return the token in an `Authorization` header: a bearer token, or the password of the scheme Basic. Pure.
 
-    "" stands for a Basic header that cannot be decoded, None for an empty header and for other schemes.
+    `header` is the header's value. The result is "", which is never the desk's token, for a Basic header that cannot be
+    decoded; None, for no attempt to sign in, if the header is empty or of another scheme.
     """
     scheme, _, value = header.partition(" ")
     match scheme.lower():

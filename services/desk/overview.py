@@ -24,7 +24,8 @@ _LATEST_ATTEMPTS = 12
 class LastHour:
     """The last hour of all feeds in charts and totals.
 
-    It has the attempts, the failures by reason, the length of the queue, and the requests to the origins.
+    The charts are of the attempts (done and failed), of the length of the queue, and of the requests to the origins,
+    each by time. `failures` has the number of failed attempts by reason, the most frequent first.
     """
 
     attempts: Chart

@@ -79,7 +79,10 @@ def _cursor(text: str) -> RemovalCursor | None:
 
 
 class DecideHold(FeedAction):
-    """Decides about the hold on a feed's removals: resumes them, or discards the burst, as `decision` says."""
+    """Decides about all holds of a feed that wait for a decision, as the operator's `decision` says.
+
+    Either the removals are resumed, or the burst is discarded as the feed's fault.
+    """
 
     def __init__(self, parts: DeskParts, decision: Decision) -> None:
         super().__init__(parts)
@@ -87,7 +90,7 @@ class DecideHold(FeedAction):
         self.title, self.button, self._outcome = _DECISIONS[decision]
 
     async def preview(self, inputs: Inputs) -> Sequence[str]:
-        """Return sentences that say which removals of the feed are held, and what would become of the copies.
+        """Return a sentence for each hold that waits for a decision, and one on what would become of the copies.
 
         Raises Refused: 409 if no removals are held, 404 if the feed is not in feeds.toml.
         """
