@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A result and its baseline. `against` says what the baseline is; without a comparison `baseline` is None."""
+    """A result and its baseline, which `against` names. `baseline` is None if there is nothing to compare with."""
 
     name: str
     value: float

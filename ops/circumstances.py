@@ -86,7 +86,7 @@ async def _dead_letters_naming(
 async def explain_unknown(
     settings: Settings, feeds: Mapping[str, Feed], stores: Stores, text: str, now: datetime
 ) -> Sequence[str]:
-    """Return the lines about a ListingKey, an image id or a URL, which is `text`, under which nothing is recorded.
+    """Return the lines of `imagectl explain` if nothing is recorded under `text`: a ListingKey, an image id or a URL.
 
     They say what to check, which dead letters contain the text, and which feeds are suspended or have used up a window.
     A line says so if Kafka does not answer. Raises StoreUnavailable if MongoDB does not answer.

@@ -95,7 +95,7 @@ def check_tokens(settings: Settings, feeds: Mapping[str, Feed]) -> Sequence[Chec
 
 
 def check_variables(unknown: Mapping[str, str]) -> Sequence[CheckResult]:
-    """Return a fault for each environment variable that looks like a setting but is not a setting. Pure.
+    """Return a fault for each variable that starts with IMAGES_ but is no setting. Pure.
 
     `unknown` maps each such variable to the setting that is probably meant, or to "" if no setting is similar.
     """

@@ -59,7 +59,7 @@ def explain(
 async def _explain(
     settings: Settings, feeds: Mapping[str, Feed], stores: Stores, listing: Listing, image_id: str | None, now: datetime
 ) -> Explanation:
-    """Return what is said of a listing and of its photo `image_id`, or of all its photos if `image_id` is None.
+    """Return the explanation of a listing and of its photo `image_id`, or of all its photos if `image_id` is None.
 
     A feed that is not in `feeds` is explained too. Raises StoreUnavailable.
     """
