@@ -18,6 +18,7 @@ from shared import log
 from shared.clock import Clock
 from shared.dead_letters import DeadLetters
 from shared.domain.feed import Feed
+from shared.domain.listing import Listing
 from shared.events.codec import Event, Undecodable, decode
 from shared.events.images import ImageOutdated
 from shared.events.records import Record
@@ -27,6 +28,7 @@ from shared.render import Renderer
 from shared.stores.attempts import Attempts
 from shared.stores.documents import ListingId
 from shared.stores.listings import ListingRecords
+from shared.stores.updates import update
 
 _ROUTINE_CONCURRENCY = 3
 """How many groups of a feed's photos are handled at a time: one downloads, one encodes, one waits for the budget."""
@@ -124,14 +126,16 @@ class Handler:
         """Defer the photos that an earlier run of this worker claimed and did not settle, so that they are due at once.
 
         Handles at most 100 listings a call. Without this the photos would wait until their claims expire, because their
-        events may have gone to another worker. Raises StoreUnavailable. A listing that another process changes
-        meanwhile is not written.
+        events may have gone to another worker. Raises StoreUnavailable and Contention.
         """
         parts = self._parts
         claimed = await parts.listings.claimed_by(parts.worker, _MAX_RESUMED)
-        in_flight_ids, now = self._in_flight.image_ids(), parts.clock()
-        abandoned = [(listing, decide.abandoned(listing, parts.worker, in_flight_ids, now)) for listing in claimed]
-        await parts.listings.write(listing.with_photos(photos) for listing, photos in abandoned if photos)
+        await update(parts.listings, [(listing.feed, listing.key) for listing in claimed], self._without_abandoned)
+
+    def _without_abandoned(self, listing: Listing) -> Listing | None:
+        """Return the listing with the photos deferred that an earlier run of this worker claimed; None if none is."""
+        photos = decide.abandoned(listing, self._parts.worker, self._in_flight.image_ids(), self._parts.clock())
+        return listing.with_photos(photos) if photos else None
 
     def drain(self) -> None:
         """Let this process start no more downloads; downloads under way go on.

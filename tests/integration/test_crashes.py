@@ -93,8 +93,8 @@ async def test_no_photo_is_lost_or_fetched_twice_when_downloaders_are_killed(
                 }
                 return claims <= done
 
-            # Another downloader has their events now. Slots of the killed one would end after 30 s, claims after 80 s.
-            await until(are_done, f"the photos that {name} had claimed", seconds=20)
+            # The slots of the killed downloader end after 30 s. Its claims end after 80 s: nothing may wait for that.
+            await until(are_done, f"the photos that {name} had claimed", seconds=60)
 
         async def all_downloaded() -> bool:
             return await downloaded(whole, keys) == 200

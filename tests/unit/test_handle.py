@@ -1,13 +1,15 @@
 """Tests the handling of batches where timing matters: races of photos, listings, feeds and servers."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 import pytest
 
 from shared.domain.failures import Failure, Reason
 from shared.domain.feed import Feed
+from shared.domain.image import Claim
+from shared.domain.listing import Listing
 from shared.stores.errors import Contention, StoreUnavailable
 from tests.builders import FEED, NOW, a_feed, a_listing, a_photo, after
 from tests.downloading import HandlerRun, a_handler_run, until
@@ -146,3 +148,22 @@ async def test_a_restarted_worker_defers_the_photos_of_its_earlier_run_and_not_t
     await run.handler.resume()
     assert ((await run.photo("X1")).claim, (await run.photo("X2")).claim) == (claim, None)
     assert (await run.photo("X2")).due_at == after(9)
+
+
+async def test_a_restarted_worker_defers_its_photos_although_others_change_their_listing_meanwhile(
+    run: HandlerRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listing = await run.listings.get(FEED, "X2")
+    assert listing is not None
+    claim = Claim(worker="w", until=after(80))
+    await run.listings.write([listing.with_photos([replace(listing.photos[0], claim=claim, released_at=NOW)])])
+    claimed_by = run.listings.claimed_by
+
+    async def changed_after_reading(worker: str, limit: int) -> Sequence[Listing]:
+        found = await claimed_by(worker, limit)
+        await run.listings.write([replace(listing, modified_at=after(1)) for listing in found])
+        return found
+
+    monkeypatch.setattr(run.listings, "claimed_by", changed_after_reading)
+    await run.handler.resume()
+    assert (await run.photo("X2")).claim is None
