@@ -10,7 +10,7 @@ import faust
 from faust.transport.drivers.aiokafka import IllegalStateError
 
 from shared.consumer.faust_transport import FaustTransport
-from shared.kafka import BrokerUnavailable
+from shared.kafka import METADATA_MAX_AGE_MS, BrokerUnavailable
 from shared.settings import Settings, worker_name
 
 _ANSWER_SECONDS = 10.0
@@ -34,6 +34,7 @@ def create(settings: Settings, service: str) -> "faust.App":
         # Static membership: a worker that was killed and comes back goes on at once, without a rebalance.
         consumer_group_instance_id=worker_name(settings, service),
         consumer_auto_offset_reset="earliest",
+        consumer_metadata_max_age_ms=METADATA_MAX_AGE_MS,
         consumer_max_fetch_size=4 * 1024 * 1024,
         processing_guarantee="at_least_once",
         stream_buffer_maxsize=64,

@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaProducer
 
 from shared.events.records import Headers
 from shared.events.topics import MAX_RECORD_BYTES
-from shared.kafka.clients import errors_translated
+from shared.kafka.clients import METADATA_MAX_AGE_MS, errors_translated
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,7 @@ class Broker:
                     linger_ms=2,
                     max_request_size=2 * MAX_RECORD_BYTES,
                     request_timeout_ms=10_000,
+                    metadata_max_age_ms=METADATA_MAX_AGE_MS,
                 )
                 try:
                     await producer.start()

@@ -10,6 +10,8 @@ from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 from shared.events.topics import MAX_RECORD_BYTES
 
 CREATE_HINT = "create what is missing with: imagectl init"
+METADATA_MAX_AGE_MS = 30_000
+"""After how many milliseconds a client asks Kafka for the topics' partitions again, and so finds new ones."""
 
 
 class BrokerUnavailable(Exception):

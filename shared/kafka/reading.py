@@ -12,6 +12,7 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError
 from shared.events.records import Record
 from shared.kafka.clients import (
     CREATE_HINT,
+    METADATA_MAX_AGE_MS,
     BrokerUnavailable,
     connected_admin,
     connected_reader,
@@ -94,7 +95,11 @@ async def follow(bootstrap: str, topics: Sequence[str]) -> AsyncIterator[AsyncIt
     that follows a topic gets all its records. Raises BrokerUnavailable, also while the iterator is read.
     """
     consumer = AIOKafkaConsumer(
-        *topics, bootstrap_servers=bootstrap, auto_offset_reset="latest", enable_auto_commit=False
+        *topics,
+        bootstrap_servers=bootstrap,
+        auto_offset_reset="latest",
+        enable_auto_commit=False,
+        metadata_max_age_ms=METADATA_MAX_AGE_MS,
     )
     with errors_translated():
         try:
