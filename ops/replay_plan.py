@@ -197,14 +197,17 @@ class _Latest:
     version: Version
     fingerprint: int | None
 
-    def includes(self, event: _SeenEvent) -> bool:
+    def includes(self, event: _SeenEvent, now: datetime) -> bool:
         """Return True if the event is this announcement or an older one, so that the event changes nothing.
 
-        False means that the event is newer, or that its photos must be read to tell.
+        False means that the event is newer, or that its property record must be read to tell.
         """
         if event.fingerprint == self.fingerprint:
             return True
-        return event.version is not None and is_stale(replace(event.version, position=event.position), self.version)
+        if event.version is None:
+            return False
+        version = replace(event.version, position=event.position)
+        return is_stale(version, self.version, now, hides=True)  # the record may hide its listing
 
 
 class _ListingPlanner:
@@ -240,7 +243,7 @@ class _ListingPlanner:
 
     def _is_known(self, event: _SeenEvent) -> bool:
         latest = self._latest.get(event.listing_id)
-        return latest is not None and latest.includes(event)
+        return latest is not None and latest.includes(event, self._now)
 
     def _read(self, record: Record) -> _SeenEvent:
         data = _decoded(record, ListingSeen, self._feeds).data
@@ -269,7 +272,7 @@ class _ListingPlanner:
             recorded[listing_id] = self._changed[listing_id] = after
             self._latest[listing_id] = _Latest(after.version, event.fingerprint)
             self._count_effects(before, after)
-        elif not is_stale(announced.version, self._latest[listing_id].version):
+        elif not is_stale(announced.version, self._latest[listing_id].version, self._now):
             self._latest[listing_id] = replace(self._latest[listing_id], fingerprint=event.fingerprint)
         return self._result.count(changes=after is not None)
 

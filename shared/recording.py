@@ -4,6 +4,7 @@ writes the listing, and the event is stale for the other. Stale announcements ch
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter
@@ -40,6 +41,14 @@ class _PropertyRecord:
     event_id: str
     version: Version | None
     """None if the version can be found only by reading the `Media` rows."""
+
+    def is_surely_stale(self, recorded: Version, now: datetime) -> bool:
+        """Return True if the record is stale beside the listing's recorded version, as told without its `Media` rows.
+
+        False if the record is not stale, or if only `reconcile.apply` can tell.
+        """
+        # `hides`: the result must hold for a record that hides its listing too.
+        return self.version is not None and is_stale(self.version, recorded, now, hides=True)
 
     def read(self) -> Announcement:
         """Return the announcement that the property record makes, read by the feed's rules.
@@ -81,11 +90,12 @@ class Recorder:
         seen, invalid = self._decode(records)
         recorded = await self._listings.recorded_states(list(seen)) if seen else {}
         announcements: dict[ListingId, list[Announcement]] = {}
+        now = self._clock()
         for listing_id, property_records in seen.items():
             last = recorded.get(listing_id)
             for property_record in property_records:
                 # Two services read each event. The second one finds it recorded by its version, and reads no rows.
-                if last and property_record.version and is_stale(property_record.version, last.version):
+                if last and property_record.is_surely_stale(last.version, now):
                     continue
                 try:
                     announcements.setdefault(listing_id, []).append(property_record.read())

@@ -1,7 +1,10 @@
 """Which of two announcements is newer? MLS times are compared with MLS times only, never with our own clock."""
 
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+MAX_AHEAD = timedelta(days=1)
+"""A timestamp further than this ahead of our clock is wrong, and is treated as missing."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -36,26 +39,52 @@ def is_newer(after: datetime | None, before: datetime | None) -> bool:
     return after is not None and (before is None or after > before)
 
 
-def is_stale(announced: Version, recorded: Version) -> bool:
+def is_credible(time: datetime | None, now: datetime) -> bool:
+    """Return False if the timestamp lies more than a day (`MAX_AHEAD`) ahead of `now`; True for None."""
+    return time is None or time <= now + MAX_AHEAD
+
+
+def credible(version: Version, now: datetime) -> Version:
+    """Return the version without the timestamps that lie more than a day (`MAX_AHEAD`) ahead of `now`."""
+    if is_credible(version.modified_at, now) and is_credible(version.media_changed_at, now):
+        return version
+    return replace(
+        version,
+        modified_at=version.modified_at if is_credible(version.modified_at, now) else None,
+        media_changed_at=version.media_changed_at if is_credible(version.media_changed_at, now) else None,
+    )
+
+
+def seen_at(version: Version, now: datetime) -> datetime:
+    """Return when an announcement reached its topic, by the broker's clock; `now` if no event brought it, or earlier.
+
+    The announcement's timestamps are compared with this time, so that a replay judges them as the first reading did.
+    """
+    return now if version.position is None else min(version.position.at, now)
+
+
+def is_stale(announced: Version, recorded: Version, now: datetime, *, hides: bool = False) -> bool:
     """Return True if an announcement is to be ignored: its version is older than the recorded one, or the same event's.
 
-    First, each timestamp of `announced` is compared with the same timestamp of `recorded`, if `announced` has it: one
-    later than the recorded one makes the result False; otherwise, one earlier makes it True. If none differs, the
-    positions decide: return True if that of `announced` is the earlier or the same, False if either is None.
+    `hides` is True if the announcement hides its listing. First, each timestamp of `announced` is compared with the
+    same timestamp of `recorded`, if `announced` has it: one later than the recorded one makes the result False;
+    otherwise, one earlier makes it True. If none differs, the positions decide: return True if that of `announced` is
+    the earlier or the same, False if either is None. Timestamps more than a day ahead of `now` count as missing; if
+    `recorded` has one, the positions decide, and an announcement that hides is never stale.
     """
+    announced, trusted = credible(announced, seen_at(announced, now)), credible(recorded, now)
+    is_earlier = (
+        announced.position is not None and recorded.position is not None and announced.position <= recorded.position
+    )
+    if trusted is not recorded:
+        return is_earlier and not hides
     pairs = (
         (announced.modified_at, recorded.modified_at),
         (announced.media_changed_at, recorded.media_changed_at),
     )
     if any(is_newer(ours, theirs) for ours, theirs in pairs):
         return False
-    if any(ours is not None and is_newer(theirs, ours) for ours, theirs in pairs):
-        return True
-    return (
-        announced.position is not None
-        and recorded.position is not None
-        and announced.position <= recorded.position
-    )  # fmt: skip
+    return is_earlier or any(ours is not None and is_newer(theirs, ours) for ours, theirs in pairs)
 
 
 def newest(*times: datetime | None) -> datetime | None:

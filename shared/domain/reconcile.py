@@ -6,7 +6,7 @@ from datetime import datetime
 from shared.domain import lifecycle
 from shared.domain.announcement import AnnouncedPhoto, Announcement
 from shared.domain.feed import Feed
-from shared.domain.freshness import is_stale, newest
+from shared.domain.freshness import credible, is_credible, is_stale, newest, seen_at
 from shared.domain.image import Photo, image_id
 from shared.domain.lifecycle import ListingFacts
 from shared.domain.listing import Discard, Hidden, Listing, RemovalReason
@@ -20,11 +20,13 @@ def apply(listing: Listing | None, announcement: Announcement, feed: Feed, now: 
     that only repeats what is recorded.
     """
     before = listing or Listing(feed=announcement.feed, key=announcement.listing_key)
-    version = announcement.version
-    if listing is not None and is_stale(version, before.version):
+    hides = announcement.hidden_by is not None
+    if listing is not None and is_stale(announcement.version, before.version, now, hides=hides):
         return None
+    announcement = _credible(announcement, now)
+    version, recorded = announcement.version, credible(before.version, now)
     hidden = lifecycle.hide(before, announcement, feed, now)
-    media_changed_at = newest(version.media_changed_at, before.media_changed_at)
+    media_changed_at = newest(version.media_changed_at, recorded.media_changed_at)
     city = announcement.city or before.city
     facts = ListingFacts(
         feed=before.feed,
@@ -39,7 +41,7 @@ def apply(listing: Listing | None, announcement: Announcement, feed: Feed, now: 
         before,
         standard_status=announcement.standard_status,
         city=city,
-        modified_at=newest(version.modified_at, before.modified_at),
+        modified_at=newest(version.modified_at, recorded.modified_at),
         media_changed_at=media_changed_at,
         position=version.position or before.position,
         hidden=hidden,
@@ -50,6 +52,23 @@ def apply(listing: Listing | None, announcement: Announcement, feed: Feed, now: 
     if listing is not None and replace(reconciled, position=before.position) == before:
         return None
     return replace(reconciled, seen_at=now)
+
+
+def _credible(announcement: Announcement, now: datetime) -> Announcement:
+    """Return the announcement without timestamps that lay over a day ahead of our clock when its event was published.
+
+    `now` is the time by our clock. A photo without such a timestamp takes that of its listing.
+    """
+    seen = seen_at(announcement.version, now)
+    photos = announcement.photos
+    if photos and not all(is_credible(photo.own_changed_at, seen) for photo in photos):
+        photos = tuple(
+            photo if is_credible(photo.own_changed_at, seen) else replace(photo, own_changed_at=None)
+            for photo in photos
+        )
+    version = credible(announcement.version, seen)
+    is_changed = version is not announcement.version or photos is not announcement.photos
+    return replace(announcement, version=version, photos=photos) if is_changed else announcement
 
 
 def _photos(

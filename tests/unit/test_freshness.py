@@ -67,7 +67,7 @@ def test_a_version_is_stale_if_neither_time_is_newer_and_one_is_older(
 ) -> None:
     (modified, media), (former_modified, former_media) = (map(time, times) for times in (announced, recorded))
     newer, former = version(modified, media, 2), version(former_modified, former_media, 1)
-    assert is_stale(newer, former) is stale
+    assert is_stale(newer, former, NOW) is stale
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_with_equal_times_or_none_the_later_position_decides(
 ) -> None:
     ours = Version(modified_at=at, media_changed_at=at, position=announced)
     theirs = Version(modified_at=at, media_changed_at=at, position=recorded)
-    assert is_stale(ours, theirs) is stale
+    assert is_stale(ours, theirs, NOW) is stale
 
 
 VERSIONS = st.builds(version, TIMES, TIMES, st.none() | st.integers(0, 2))
@@ -97,13 +97,13 @@ VERSIONS = st.builds(version, TIMES, TIMES, st.none() | st.integers(0, 2))
 
 @given(VERSIONS, VERSIONS)
 def test_of_two_versions_at_most_one_is_stale_unless_their_positions_are_equal(first: Version, second: Version) -> None:
-    if is_stale(first, second) and is_stale(second, first):
+    if is_stale(first, second, NOW) and is_stale(second, first, NOW):
         assert first.position == second.position
 
 
 @given(VERSIONS)
 def test_the_same_event_again_is_stale(announced: Version) -> None:
-    assert is_stale(announced, announced) is (announced.position is not None)
+    assert is_stale(announced, announced, NOW) is (announced.position is not None)
 
 
 @pytest.mark.parametrize(
@@ -185,3 +185,38 @@ def test_any_value_is_read_or_refused(value: object) -> None:
 def test_a_time_in_any_zone_is_read_as_the_same_time(drawn: datetime, offset: timedelta) -> None:
     zoned = drawn.replace(tzinfo=timezone(offset))
     assert parse_timestamp(zoned.isoformat()) == zoned
+
+
+AHEAD = 86_401.0
+"""More than a day, in seconds."""
+
+
+@pytest.mark.parametrize(
+    ("announced", "recorded", "is_later", "hides", "stale"),
+    [
+        ((AHEAD, None), (0, None), True, False, False),  # the position decides: the announced time counts as missing
+        ((AHEAD, None), (0, None), False, False, True),
+        ((AHEAD, 0), (0, 1), True, False, True),  # the other time is older
+        ((86_400, None), (0, None), False, False, False),  # a day ahead is believed
+        ((0, 0), (AHEAD, 0), True, False, False),
+        ((0, 0), (AHEAD, 0), False, False, True),
+        ((0, 0), (0, AHEAD), False, True, False),  # what hides is never older than a time from the future
+        ((0, 0), (86_400, 0), False, True, True),
+        ((AHEAD, AHEAD), (AHEAD, AHEAD), True, False, False),
+    ],
+)
+def test_a_time_more_than_a_day_ahead_counts_as_missing(
+    announced: tuple[float | None, float | None],
+    recorded: tuple[float | None, float | None],
+    is_later: bool,
+    hides: bool,
+    stale: bool,
+) -> None:
+    (modified, media), (former_modified, former_media) = (map(time, times) for times in (announced, recorded))
+    newer, former = version(modified, media, 1 + is_later), version(former_modified, former_media, 1)
+    assert is_stale(newer, former, NOW, hides=hides) is stale
+
+
+def test_a_replay_judges_a_time_by_the_clock_of_the_first_reading() -> None:
+    replayed, recorded = version(after(AHEAD), None, 1), version(after(5), None, 2)
+    assert is_stale(replayed, recorded, after(10 * AHEAD))

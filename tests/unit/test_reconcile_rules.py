@@ -8,6 +8,7 @@ import pytest
 
 from shared.domain import announcement, lifecycle, reconcile
 from shared.domain.failures import Failure, Reason
+from shared.domain.freshness import Position
 from shared.domain.image import Claim, Status, url_key
 from shared.domain.listing import Listing, RemovalReason
 from shared.domain.priority import Priority
@@ -16,6 +17,7 @@ from tests.builders import (
     Row,
     a_copy,
     a_feed,
+    a_listing,
     a_photo,
     a_record,
     a_row,
@@ -28,6 +30,8 @@ from tests.builders import (
 )
 
 A, B = a_row("a"), a_row("b")
+DAY = 86_400.0
+"""In seconds."""
 
 
 def own(key: str, at: float) -> Row:
@@ -296,3 +300,29 @@ def test_a_listing_that_stays_hidden_gets_no_photos_after_its_removal() -> None:
     back = announced(a_record(A), removed, offset=1, now=after(6))
     assert back
     assert (back.is_displayed, len(back.photos)) == (True, 1)
+
+
+def test_a_time_from_the_future_is_not_recorded_and_later_announcements_are_applied() -> None:
+    listing = with_copies(announced(a_record(A, at=0)))
+    future = announced(a_record(a_row("a", MediaModificationTimestamp=stamp(2 * DAY)), at=2 * DAY), listing, offset=1)
+    assert future is None or (future.modified_at, future.media_changed_at) == (NOW, NOW)
+    assert future is None or not only_photo(future).is_outdated
+    sold = announced(a_record(A, at=1, StandardStatus="Closed"), future or listing, offset=2)
+    assert sold is not None
+    assert not sold.is_displayed
+
+
+@pytest.mark.parametrize(("fields", "is_displayed"), [({"StandardStatus": "Closed"}, False), ({}, True)])
+def test_a_recorded_time_from_the_future_hides_no_replayed_older_announcement_that_hides(
+    fields: dict[str, Any], is_displayed: bool
+) -> None:
+    listing = a_listing(a_photo("a"), modified_at=after(400 * DAY), media_changed_at=NOW, position=Position(NOW, 0, 9))
+    then = announced(a_record(A, at=-60, **fields), listing, offset=1)
+    assert (then or listing).is_displayed is is_displayed
+
+
+def test_a_recorded_time_from_the_future_is_replaced_by_the_next_announced() -> None:
+    listing = a_listing(a_photo("a"), modified_at=after(400 * DAY), media_changed_at=after(400 * DAY))
+    then = announced(a_record(A, at=60), listing, offset=1)
+    assert then is not None
+    assert (then.modified_at, then.media_changed_at) == (after(60), after(60))
