@@ -14,7 +14,8 @@ from aiokafka import AIOKafkaProducer
 
 from bench.rows import Row
 from shared.domain import announcement, reconcile
-from shared.domain.feed import Feed, parse_feeds
+from shared.domain.feed import Feed
+from shared.domain.feed_file import parse_feeds
 from shared.domain.freshness import Position
 from shared.render import Renderer
 from shared.stores import mongo

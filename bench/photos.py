@@ -19,7 +19,7 @@ from bench import origin, plain
 from bench.origin import Origin
 from bench.rows import Row
 from services.downloader.fetch import Fetcher
-from shared.domain.feed import parse_feeds
+from shared.domain.feed_file import parse_feeds
 from shared.domain.priority import Priority
 from shared.domain.variants import parse_variants
 from shared.origin_budget.limits import limits_of

@@ -17,7 +17,8 @@ from ops.replay import EventSource, Replay, ReplayProgress
 from shared import kafka
 from shared.clock import utc_now
 from shared.domain import announcement, reconcile
-from shared.domain.feed import Feed, parse_feeds
+from shared.domain.feed import Feed
+from shared.domain.feed_file import parse_feeds
 from shared.domain.freshness import Position
 from shared.events.records import Record
 from shared.events.topics import LISTING_SEEN

@@ -11,8 +11,9 @@ from pydantic import SecretStr, ValidationError
 from local import ports, servers
 from local.processes import LocalError, Process
 from local.servers import mongod, s3
-from shared.domain.feed import FeedsInvalid
-from shared.settings import Settings, read_feeds
+from shared.domain.feed_file import FeedsInvalid
+from shared.secret_values import SecretUnreadable, secret_in_file
+from shared.settings import Settings, may_be_in_file, read_feeds
 
 PROJECT = Path(__file__).parents[1]
 SERVICES = ("scheduler", "downloader", "resolver", "janitor", "desk")
@@ -43,6 +44,7 @@ def prepare(home: Path, given: Mapping[str, str], *, with_services: bool) -> Sta
             every fault. Nothing is saved then.
     """
     given = {name: value for name, value in given.items() if name.startswith("IMAGES_") and value}
+    given |= _given_in_files(given)
     given = {name: value for name, value in given.items() if not _names_own_server(home, name, value)}
     given_ports = _given_ports(home, given)
     chosen = _choose_ports(home, given_ports)
@@ -54,6 +56,19 @@ def prepare(home: Path, given: Mapping[str, str], *, with_services: bool) -> Sta
     _save(home, chosen, settings)
     ours = tuple(name for variable, name in SERVER_VARIABLES.items() if variable not in given)
     return StackConfig(settings, chosen, ours)
+
+
+def _given_in_files(given: Mapping[str, str]) -> dict[str, str]:
+    """Return the values of the settings whose files `given` names, by variable. Raises LocalError.
+
+    `given` are environment variables; IMAGES_MONGO_FILE, for example, names the file of IMAGES_MONGO.
+    """
+    names = [_variable(name) for name in Settings.model_fields if may_be_in_file(name)]
+    try:
+        found = {name: secret_in_file(name, given) for name in names}
+    except SecretUnreadable as error:
+        raise LocalError(str(error)) from None
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def with_defaults(given: Mapping[str, str]) -> dict[str, str]:

@@ -1,10 +1,10 @@
 """Shows all settings in force and the rules of each feed, with the secrets hidden."""
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from shared.domain.feed import Feed
+from shared.domain.feed_file import FEED_FIELDS, RESO_FIELDS
 from shared.settings import Settings
 
 _HIDDEN = "**********"
@@ -44,10 +44,21 @@ def _variable(name: str) -> str:
 def _rules(feed: Feed) -> dict[str, Any]:
     """Return a feed's table of feeds.toml, without its name, in JSON's types.
 
-    The values of its headers are asterisks, because a header may hold a key.
+    The values of its headers and parameters are asterisks, because they may hold a key, as a hook's address may.
     """
-    hidden = dataclasses.replace(feed, headers=dict.fromkeys(feed.headers, _HIDDEN))
-    return {key: _plain(value) for key, value in dataclasses.asdict(hidden).items() if key != "name"}
+    values = {key: getattr(feed, key) for key in FEED_FIELDS}
+    reso = {key: getattr(feed.reso, field.name) for key, field in RESO_FIELDS.items()}
+    hidden = {
+        "headers": dict.fromkeys(feed.headers, _HIDDEN),
+        "reso_query": dict.fromkeys(feed.reso.query, _HIDDEN),
+        "refresh_url_hook": _without_query(feed.refresh_url_hook),
+    }
+    return {key: _plain(value) for key, value in {**values, **reso, **hidden}.items()}
+
+
+def _without_query(url: str) -> str:
+    path, mark, _ = url.partition("?")
+    return path + (mark and mark + _HIDDEN)
 
 
 def _plain(value: Any) -> Any:

@@ -16,7 +16,8 @@ from shared.domain.feed import Feed
 from shared.events.topics import LISTING_SEEN, MANIFEST
 from shared.kafka import BrokerUnavailable
 from shared.render import Renderer
-from shared.settings import Settings, read_secret, unknown_variables
+from shared.secret_values import read_secret
+from shared.settings import Settings, unknown_variables
 from shared.stores import mongo
 from shared.stores.errors import StoreUnavailable
 from shared.stores.minio_objects import MinioObjects
@@ -58,7 +59,7 @@ async def examine(settings: Settings, feeds: Mapping[str, Feed]) -> AsyncIterato
     The checks are of tokens and variables, then of Kafka, MongoDB and S3, then of the services and the desk. A server
     that does not answer is a result too, and raises nothing.
     """
-    for result in (*check_tokens(settings, feeds), *check_variables(unknown_variables(feeds))):
+    for result in (*check_tokens(settings, feeds), *check_variables(unknown_variables())):
         yield result
     checks: Sequence[tuple[str, Callable[[Settings], Awaitable[Sequence[CheckResult]]], str]] = (
         ("kafka", _check_kafka, "is it running, and does IMAGES_KAFKA name it?"),
@@ -79,15 +80,19 @@ async def examine(settings: Settings, feeds: Mapping[str, Feed]) -> AsyncIterato
 
 
 def check_tokens(settings: Settings, feeds: Mapping[str, Feed]) -> Sequence[CheckResult]:
-    """Return a fault for each token whose variable a feed names and the environment lacks.
+    """Return a fault for each secret whose variable a feed names and the environment lacks.
 
-    `feeds` are those of feeds.toml by name. If no token is missing, the only result is OK, with the names of the feeds.
-    `settings` serves only to name the file of the feeds in that result.
+    `feeds` are those of feeds.toml by name. If no secret is missing, the only result is OK, with the names of the
+    feeds. `settings` serves only to name the file of the feeds in that result.
     """
-    named = [(feed, name) for feed in feeds.values() for name in (feed.token_env, feed.reso_token_env) if name]
-    message = "its token is not set, so the origin will refuse"
+    named = [
+        (feed, name)
+        for feed in feeds.values()
+        for name in {*feed.image_secret_names.values(), *feed.reso_secret_names.values()}
+    ]
+    message = "its secret is not set, so the origin will refuse"
     missing = [
-        CheckResult(f"feed {feed.name}", State.FAULT, message, f"set {name} for the services")
+        CheckResult(f"feed {feed.name}", State.FAULT, message, f"set {name}, or {name}_FILE, for the services")
         for feed, name in named
         if not read_secret(name)
     ]

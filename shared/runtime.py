@@ -64,7 +64,7 @@ def run(service: str, serve: Serve, new_loop: Callable[[], asyncio.AbstractEvent
             print(f"{service}: {fault}", file=sys.stderr)  # noqa: T201 - logging is not configured yet
         sys.exit(_UNUSABLE_SETTINGS)
     log.configure(service, settings.log_level, settings.log_format)
-    for name, similar in unknown_variables(feeds).items():
+    for name, similar in unknown_variables().items():
         _logger.warning("unknown-setting", name=name, meant=similar or "none of .env.example")
     send_last_traces = tracing.configure(service)
     _configure_malloc()

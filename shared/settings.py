@@ -10,14 +10,19 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from shared.domain.feed import Feed, FeedsInvalid, parse_feeds
+from shared.domain.feed import Feed
+from shared.domain.feed_file import FeedsInvalid, parse_feeds
 from shared.domain.variants import VariantSpec, parse_variants
+from shared.secret_values import SecretUnreadable, read_secret, read_secret_file
 
 Port = Annotated[int, Field(ge=1, le=65_535)]
 _MIN_TOKEN_CHARACTERS = 16
 _COMPOSE_VARIABLE = "IMAGES_FEEDS_FILE"  # read by docker-compose.yml only
+_PARTS_OF_SECRETS = {"s3_access_key"}
+"""Settings that are shown, but that secret stores hand out together with a secret."""
 
 
 class SettingsInvalid(Exception):
@@ -26,6 +31,26 @@ class SettingsInvalid(Exception):
     def __init__(self, faults: list[str]) -> None:
         super().__init__("\n".join(faults))
         self.faults = faults
+
+
+class _SecretFiles(PydanticBaseSettingsSource):
+    """Reads the settings that are in files: those whose variable, with _FILE at its end, names a file."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[str | SecretUnreadable | None, str, bool]:
+        """Return the setting's value, None if it is in no file, then its name, and False: the value is not JSON.
+
+        If the file cannot be used, the value is the error, which the field's validation then reports.
+        """
+        try:
+            return read_secret_file(f"IMAGES_{field_name.upper()}"), field_name, False
+        except SecretUnreadable as error:
+            return error, field_name, False
+
+    def __call__(self) -> dict[str, str | SecretUnreadable]:
+        """Return the values of all settings that are in files, by name."""
+        fields = self.settings_cls.model_fields
+        found = {name: self.get_field_value(field, name)[0] for name, field in fields.items() if may_be_in_file(name)}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 class Settings(BaseSettings):
@@ -67,6 +92,25 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", min_length=1)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return where values are looked for, in this order: arguments, files of secrets, the environment, `.env`."""
+        return init_settings, _SecretFiles(settings_cls), env_settings, dotenv_settings
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_readable(cls, value: object) -> object:
+        if isinstance(value, SecretUnreadable):
+            raise value
+        return value
 
     @field_validator("variants", mode="before")
     @classmethod
@@ -143,26 +187,23 @@ class Settings(BaseSettings):
         return f"{self.topic_prefix}{name}"
 
 
-def read_secret(name: str) -> str:
-    """Return the value of the variable `name` from the environment, or else from `.env`; "" if it is not set.
-
-    `feeds.toml` names the variables that hold the feeds' tokens.
-    """
-    return os.environ.get(name) or dotenv_values(".env").get(name) or ""
-
-
-def unknown_variables(feeds: Mapping[str, Feed]) -> dict[str, str]:
+def unknown_variables() -> dict[str, str]:
     """Return the variables that begin with IMAGES_ but are no setting, each with the most similar setting's name.
 
-    The environment and `.env` are searched. The similar setting is "" if there is none. Variables that one of `feeds`
-    names for its tokens are left out.
+    The environment and `.env` are searched. The similar setting is "" if there is none.
     """
     names = [f"IMAGES_{name.upper()}" for name in Settings.model_fields]
-    others = {name for feed in feeds.values() for name in (feed.token_env, feed.reso_token_env)} | {_COMPOSE_VARIABLE}
+    others = {f"IMAGES_{name.upper()}_FILE" for name in Settings.model_fields if may_be_in_file(name)}
     given = {name.upper() for name in (*os.environ, *dotenv_values(".env")) if name.upper().startswith("IMAGES_")}
     return {
-        name: next(iter(difflib.get_close_matches(name, names, 1)), "") for name in sorted(given - {*names, *others})
+        name: next(iter(difflib.get_close_matches(name, names, 1)), "")
+        for name in sorted(given - {*names, *others, _COMPOSE_VARIABLE})
     }
+
+
+def may_be_in_file(name: str) -> bool:
+    """Return True if the setting `name` holds a secret, or a part of one, so that it may be in a file."""
+    return Settings.model_fields[name].annotation is SecretStr or name in _PARTS_OF_SECRETS
 
 
 def worker_name(settings: Settings, service: str) -> str:
@@ -189,9 +230,22 @@ def load() -> tuple[Settings, dict[str, Feed]]:
         feeds = read_feeds(settings.feeds if settings else _feeds_path())
     except FeedsInvalid as error:
         faults += error.errors
+    faults += _secret_faults(feeds)
     if settings is None or faults:
         raise SettingsInvalid(faults)
     return settings, feeds
+
+
+def _secret_faults(feeds: Mapping[str, Feed]) -> list[str]:
+    """Return a fault for each secret of the feeds, which are by name, whose file cannot be used."""
+    faults = []
+    for feed in feeds.values():
+        for key, name in {**feed.image_secret_names, **feed.reso_secret_names}.items():
+            try:
+                read_secret(name)
+            except SecretUnreadable as error:
+                faults.append(f"feeds.toml: [feeds.{feed.name}] {key}: {error}")
+    return faults
 
 
 def read_feeds(path: Path) -> dict[str, Feed]:

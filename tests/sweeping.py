@@ -14,7 +14,8 @@ from services.scheduler.sweep_metrics import SweepMetrics
 from services.scheduler.sweeps import START_DELAY, Sweeper, SweepStores
 from shared.clock import utc_now
 from shared.dead_letters import DeadLetters
-from shared.domain.feed import Feed, parse_feeds
+from shared.domain.feed import Feed
+from shared.domain.feed_file import parse_feeds
 from shared.domain.listing import Listing
 from shared.events.records import Record
 from shared.kafka import Broker, BrokerUnavailable, Outgoing

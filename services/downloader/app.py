@@ -22,7 +22,8 @@ from shared.origin_budget.budget import OriginBudget
 from shared.publisher import Publisher
 from shared.render import Renderer
 from shared.runtime import Loop, work
-from shared.settings import Settings, read_secret, worker_name
+from shared.secret_values import read_secret
+from shared.settings import Settings, worker_name
 from shared.stores import mongo
 from shared.stores.minio_objects import MinioObjects
 
@@ -45,7 +46,7 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         objects = MinioObjects(settings)
         closing.callback(objects.close)
         encoders = await closing.enter_async_context(Encoders())
-        fetcher = await closing.enter_async_context(Fetcher(_tokens(feeds)))
+        fetcher = await closing.enter_async_context(Fetcher(_secrets(feeds)))
         registry, worker = CollectorRegistry(), worker_name(settings, SERVICE)
         renderer = Renderer(settings.public_root)
         parts = HandlerParts(
@@ -95,6 +96,6 @@ async def _drain(handler: Handler, stop: asyncio.Event) -> None:
     handler.cut_off()
 
 
-def _tokens(feeds: Mapping[str, Feed]) -> dict[str, str]:
-    names = {feed.token_env for feed in feeds.values() if feed.token_env}
+def _secrets(feeds: Mapping[str, Feed]) -> dict[str, str]:
+    names = {name for feed in feeds.values() for name in feed.image_secret_names.values()}
     return {name: read_secret(name) for name in names}

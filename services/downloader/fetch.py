@@ -26,7 +26,7 @@ from services.downloader.permit import Permit
 from services.downloader.transport import CheckedTransport
 from shared.clock import Clock, utc_now
 from shared.domain.failures import Failure, Reason
-from shared.domain.feed import Feed
+from shared.domain.feed import EnvironmentVariable, Feed
 
 _MAX_REDIRECTS = 3
 _BODY_GRACE_SECONDS = 20.0
@@ -73,19 +73,21 @@ class Fetcher:
 
     def __init__(
         self,
-        tokens: Mapping[str, str],
+        secrets: Mapping[str, str],
         *,
         resolve: Resolve = resolve_name,
         dial: Dialer = ANYIO_DIALER,
         tls: ssl.SSLContext | None = None,
         clock: Clock = utc_now,
     ) -> None:
-        """`tokens` are the bearer tokens of feeds by the name in `token_env`. The other arguments are for tests.
+        """`secrets` are the values of the variables that feeds name in `token_env` and `headers`, by variable.
+
+        The other arguments are for tests.
 
         `resolve` looks up names, `dial` makes connections to checked addresses, `tls` verifies servers (by default with
         certifi's authorities), and `clock` gives the time to compare `Retry-After` dates with.
         """
-        self._tokens = tokens
+        self._secrets = secrets
         self._resolve = resolve
         self._dial = dial
         self._tls = tls or httpx.create_ssl_context(trust_env=False)
@@ -122,8 +124,9 @@ class Fetcher:
         target = addresses.fetch_target(url, feed.image_hosts)
         if isinstance(target, Failure):
             return target
-        if feed.token_env and not self._tokens.get(feed.token_env):
-            return Failure(Reason.FORBIDDEN, f"there is no value for {feed.token_env}, which token_env names")
+        for key, name in feed.image_secret_names.items():
+            if not self._secrets.get(name):
+                return Failure(Reason.FORBIDDEN, f"there is no value for {name}, which {key} names")
         if refused := await permit.wait_for_request():
             return refused
         conditions = validators.as_headers() if validators else {}
@@ -193,12 +196,12 @@ class Fetcher:
         )
         feed = fetch.feed
         for name, value in (*feed.headers.items(), *fetch.conditions.items()):
-            headers[name] = value
+            headers[name] = self._secrets[value.name] if isinstance(value, EnvironmentVariable) else value
         headers["Host"] = target.authority  # always the host that was checked, whatever the feed's headers say
         if target.scheme != "https" and not feed.allow_private_addresses:
             headers.pop("Authorization", None)
         elif feed.token_env:
-            headers["Authorization"] = f"Bearer {self._tokens[feed.token_env]}"
+            headers["Authorization"] = f"Bearer {self._secrets[feed.token_env]}"
         return headers
 
     def _transport(self, feed: Feed) -> CheckedTransport:

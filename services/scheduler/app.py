@@ -24,7 +24,8 @@ from shared.publisher import Publisher
 from shared.recording import Recorder
 from shared.render import Renderer
 from shared.runtime import Loop, work
-from shared.settings import Settings, read_secret, worker_name
+from shared.secret_values import read_secret
+from shared.settings import Settings, worker_name
 from shared.stores import mongo
 
 SERVICE = "scheduler"

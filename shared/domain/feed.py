@@ -1,24 +1,26 @@
-"""What does a feed allow? Parses `feeds.toml`: hosts, origin budget, display rules and retries of each feed."""
+"""What does a feed allow? The rules of one feed: hosts, origin budget, display rules, retries and its MLS's API."""
 
-import re
-import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
-from math import isnan
 from types import MappingProxyType
-from typing import Any
-from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from shared.domain import hosts
+from shared.domain.reso_access import ResoAccess
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentVariable:
+    """Names the environment variable that holds a value, such as a header's value that is secret."""
+
+    name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feed:
     """The rules of a feed: one table of `feeds.toml`. feeds.example.toml describes each key.
 
-    The names say the units. 0 means no limit for `requests_per_…` and `bytes_per_hour`.
+    The names say the units. 0 means no limit for `requests_per_…` and `bytes_per_hour`. `reso` holds the keys `reso_…`
+    other than `reso_url` and `reso_token_env`.
     """
 
     name: str
@@ -42,13 +44,18 @@ class Feed:
     displayed_statuses: tuple[str, ...] = ("Active", "Active Under Contract", "Coming Soon", "Pending")
     never_sizes: tuple[str, ...] = ("LargestNoWatermark",)
     permissions: tuple[str, ...] = ("Public", "Idx", "Vow")
+    photo_categories: tuple[str, ...] = ("Photo", "Property Photo")
     popular_areas: tuple[str, ...] = ()
     keep_after_inactive_hours: float = 0.0
     removal_freeze_share: float = 0.2
-    headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    refresh_urls: bool = False
+    refresh_url_hook: str = ""
+    headers: Mapping[str, str | EnvironmentVariable] = field(default_factory=lambda: MappingProxyType({}))
     token_env: str = ""
     reso_url: str = ""
     reso_token_env: str = ""
+    reso: ResoAccess = field(default_factory=ResoAccess)
+    records_time_zone: str = "UTC"
     sweep_at: str = "02:00"
     time_zone: str = "America/Toronto"
     sweep_hours: float = 4.0
@@ -62,155 +69,25 @@ class Feed:
         """
         return timedelta(hours=self.keep_after_inactive_hours)
 
+    @property
+    def image_secret_names(self) -> Mapping[str, str]:
+        """The environment variables that hold secrets for the feed's image hosts, by the key that names each."""
+        named = {"token_env": self.token_env} if self.token_env else {}
+        return named | {
+            f"headers.{header}": value.name
+            for header, value in self.headers.items()
+            if isinstance(value, EnvironmentVariable)
+        }
 
-class FeedsInvalid(ValueError):
-    """The text of `feeds.toml` cannot be used. Each line of `errors` names a fault and how to mend it."""
-
-    def __init__(self, errors: list[str]) -> None:
-        super().__init__("\n".join(errors))
-        self.errors = errors
-
-
-_RANGES: Mapping[str, tuple[float, float]] = {
-    "concurrency": (1, 64),
-    "batch_size": (1, 10),
-    "batch_pause_seconds": (0, 60),
-    "requests_per_second": (0, float("inf")),
-    "requests_per_hour": (0, float("inf")),
-    "requests_per_day": (0, float("inf")),
-    "bytes_per_hour": (0, float("inf")),
-    "viewed_reserve": (0, 0.9),
-    "max_file_bytes": (1_000, 500_000_000),
-    "max_pixels": (10_000, 500_000_000),
-    "request_timeout_seconds": (0.5, 300),
-    "max_attempts": (1, 100),
-    "retry_base_seconds": (0.1, 3_600),
-    "retry_max_seconds": (0.1, 365 * 86_400),
-    "keep_after_inactive_hours": (0, 10 * 365 * 24),
-    "removal_freeze_share": (0, 1),
-    "sweep_hours": (0, 20),
-    "recheck_days": (0, 3_650),
-}
-
-
-def parse_feeds(text: str) -> dict[str, Feed]:
-    """Parse the text of `feeds.toml`; return the feeds by name, in the order of the text.
-
-    Raises FeedsInvalid with all errors at once.
-    """
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise FeedsInvalid([f"feeds.toml: not valid TOML: {error}"]) from None
-    tables = document.get("feeds")
-    if not isinstance(tables, dict) or not tables:
-        raise FeedsInvalid(["feeds.toml: no feed; add a table such as [feeds.proptx-idx] with image_hosts"])
-    errors = [
-        f"feeds.toml: {name} is not known; feeds are tables named [feeds.NAME]" for name in document.keys() - {"feeds"}
-    ]
-    feeds: dict[str, Feed] = {}
-    for name, table in tables.items():
-        table_errors = _table_errors(name, table)
-        errors += [f"feeds.toml: [feeds.{name}] {error}" for error in table_errors]
-        if not table_errors:
-            feeds[name] = Feed(name=name, **{key: _frozen(value) for key, value in table.items()})
-    if errors:
-        raise FeedsInvalid(errors)
-    return feeds
-
-
-def _table_errors(name: str, table: object) -> list[str]:
-    if not isinstance(table, dict):
-        return ["must be a table"]
-    fields_by_key = {field.name: field for field in fields(Feed) if field.name != "name"}
-    errors = [] if _NAME.fullmatch(name) else ["the name may have letters, digits, dots, dashes and underscores only"]
-    errors += [f"{key} is not a known key" for key in table if key not in fields_by_key]
-    if not table.get("image_hosts"):
-        errors.append('image_hosts is missing; name the hosts, such as ["images.example.com"]')
-    for key, value in table.items():
-        if key in fields_by_key and (error := _value_error(key, value, fields_by_key[key].type)):
-            errors.append(f"{key} {error}")
-    return errors + _combined_errors(table)
-
-
-def _value_error(key: str, value: object, kind: object) -> str | None:
-    """Return what is wrong with a value, as a phrase that follows its key; None if the value is valid."""
-    is_valid, wanted = _KINDS[kind]
-    if not is_valid(value):
-        return f"is {value!r}; it must be {wanted}"
-    if key in _RANGES and isinstance(value, (int, float)):
-        low, high = _RANGES[key]
-        if not low <= value <= high or value in (float("inf"), float("-inf")):
-            return f"is {value}; it must be " + (
-                f"at least {low}" if high == float("inf") else f"between {low} and {high:,}"
-            )
-    if key == "image_hosts" and isinstance(value, list):
-        return "; ".join(f"has {host!r}: {error}" for host in value if (error := hosts.pattern_error(host)))
-    if key == "reso_url" and value and not _is_web_api_root(str(value)):
-        return f"is {value!r}; it must be an http(s) URL or empty"
-    if key == "sweep_at" and not _CLOCK_TIME.fullmatch(str(value)):
-        return f'is {value!r}; it must be a time of day such as "02:00"'
-    if key == "time_zone" and not _is_time_zone(str(value)):
-        return f'is {value!r}; it must be an IANA time zone such as "America/Toronto"'
-    return None
-
-
-def _is_web_api_root(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        is_port = parts.port is None or parts.port > 0
-    except ValueError:
-        return False
-    is_bare = not (parts.query or parts.fragment or parts.username)
-    return parts.scheme in ("http", "https") and bool(parts.hostname) and is_port and is_bare and " " not in url
-
-
-def _is_time_zone(name: str) -> bool:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return False
-    return True
-
-
-def _combined_errors(table: Mapping[str, object]) -> list[str]:
-    base, maximum = table.get("retry_base_seconds", 30.0), table.get("retry_max_seconds", 21_600.0)
-    if isinstance(base, (int, float)) and isinstance(maximum, (int, float)) and maximum < base:
-        return [f"retry_max_seconds is {maximum}; it must be at least retry_base_seconds ({base})"]
-    return []
-
-
-def _is_texts(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(text, str) for text in value)
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_headers(value: object) -> bool:
-    return isinstance(value, dict) and all(
-        _HEADER_NAME.fullmatch(name) and isinstance(text, str) and _HEADER_VALUE.fullmatch(text)
-        for name, text in value.items()
-    )
-
-
-_CLOCK_TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
-_KINDS: Mapping[object, tuple[Callable[[object], bool], str]] = {
-    bool: (lambda value: isinstance(value, bool), "true or false"),
-    int: (_is_whole, "a whole number"),
-    float: (lambda value: _is_whole(value) or (isinstance(value, float) and not isnan(value)), "a number"),
-    str: (lambda value: isinstance(value, str), "a text"),
-    tuple[str, ...]: (_is_texts, "a list of texts"),
-    Mapping[str, str]: (_is_headers, "a table of header names and values, in ASCII without line breaks"),
-}
-
-
-def _frozen(value: object) -> Any:
-    """Return a TOML value as an immutable value: a list becomes a tuple, a table a read-only mapping."""
-    if isinstance(value, list):
-        return tuple(value)
-    return MappingProxyType(dict(value)) if isinstance(value, dict) else value
+    @property
+    def reso_secret_names(self) -> Mapping[str, str]:
+        """The environment variables that hold secrets for the feed's MLS, by the key that names each."""
+        reso = self.reso
+        names = {
+            "reso_token_env": self.reso_token_env,
+            "reso_client_id_env": reso.client_id_env,
+            "reso_client_secret_env": reso.client_secret_env,
+            "reso_username_env": reso.username_env,
+            "reso_password_env": reso.password_env,
+        }
+        return {key: name for key, name in names.items() if name}

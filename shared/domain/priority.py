@@ -1,6 +1,8 @@
 """Which photos are attempted first? Those that a person views, then searched ones, popular areas, and the rest."""
 
+import re
 from enum import StrEnum
+from functools import lru_cache
 
 from shared.domain.feed import Feed
 
@@ -33,8 +35,15 @@ def most_urgent(*priorities: Priority) -> Priority:
 def area_priority(feed: Feed, city: str | None) -> Priority:
     """Return the priority of photos that no visitor asked for: popular if the feed lists their city, else routine.
 
-    `feed.popular_areas` is the list; upper and lower case do not matter. `city` is None if the MLS gave none; then the
-    priority is routine.
+    `feed.popular_areas` is the list; upper and lower case do not matter, and `*` in an area stands for any text. `city`
+    is None if the MLS gave none; then the priority is routine.
     """
-    popular = {area.casefold() for area in feed.popular_areas}
-    return Priority.POPULAR if city is not None and city.strip().casefold() in popular else Priority.ROUTINE
+    is_popular = city is not None and bool(_areas(feed.popular_areas).fullmatch(city.strip().casefold()))
+    return Priority.POPULAR if is_popular else Priority.ROUTINE
+
+
+@lru_cache
+def _areas(areas: tuple[str, ...]) -> re.Pattern[str]:
+    """Return the pattern of the casefolded names of all cities that one of `areas` covers."""
+    patterns = (".*".join(map(re.escape, area.strip().casefold().split("*"))) for area in areas)
+    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns) or r"(?!)", re.DOTALL)

@@ -13,7 +13,7 @@ from shared.domain import lifecycle
 from shared.domain.failures import Failure, Reason
 from shared.domain.image import Claim, Copy, Photo, Status
 from shared.domain.listing import Listing, RemovalReason, copy_keys
-from shared.domain.priority import Priority
+from shared.domain.priority import Priority, area_priority
 from shared.events.codec import Event
 from shared.events.images import ImageOutdated, OutdatedReason
 from tests.builders import (
@@ -344,6 +344,25 @@ def test_a_copy_of_a_listing_hidden_meanwhile_is_recorded_and_removed_with_the_o
     assert photo is not None
     assert photo.copy == NEW
     assert found.listing.removal_due_at == after(5)
+
+
+@pytest.mark.parametrize(
+    ("areas", "city", "priority"),
+    [
+        (("Toronto*",), "TORONTO C01", Priority.POPULAR),
+        (("Guelph", "Toronto*"), " toronto ", Priority.POPULAR),
+        (("Toronto*",), "North Toronto", Priority.ROUTINE),
+        (("*Toronto",), "North Toronto", Priority.POPULAR),
+        (("St. Jacobs",), "StX Jacobs", Priority.ROUTINE),
+        (("*",), "Anywhere", Priority.POPULAR),
+        (("*",), None, Priority.ROUTINE),
+        ((), "Anywhere", Priority.ROUTINE),
+    ],
+)
+def test_a_star_in_a_popular_area_stands_for_any_text(
+    areas: tuple[str, ...], city: str | None, priority: Priority
+) -> None:
+    assert area_priority(a_feed(popular_areas=areas), city) is priority
 
 
 @pytest.mark.parametrize(("city", "priority"), [("Toronto", Priority.POPULAR), ("Guelph", Priority.ROUTINE)])

@@ -10,7 +10,7 @@ import pytest
 from local.sandbox import Sandbox
 from services.scheduler.feed_reader import FeedReader, key_groups
 from services.scheduler.odata import MlsClient, MlsUnavailable
-from shared.domain.feed import parse_feeds
+from shared.domain.feed_file import parse_feeds
 from tests.builders import after
 
 LONG_AGO = after(-400 * 86_400)

@@ -9,7 +9,8 @@ import pytest
 
 from services.downloader.answers import Fetched, Validators
 from services.downloader.fetch import Fetcher
-from shared.domain.failures import Reason
+from shared.domain.failures import Failure, Reason
+from shared.domain.feed import EnvironmentVariable
 from tests.origins import (
     PHOTO,
     PUBLIC,
@@ -74,6 +75,16 @@ async def test_a_feeds_headers_are_sent_except_its_host_header(origin: Origin, f
     assert [line for line in origin.requests[0].lower().split("\r\n") if line.startswith("host:")] == [
         f"host: {origin.host}"
     ]
+
+
+async def test_a_header_may_have_the_value_of_a_variable(origin: Origin, fetch_photo: PhotoFetch) -> None:
+    headers = {"User-Agent": EnvironmentVariable("PHOTO_TOKEN")}
+    assert isinstance(await fetch_photo(origin.url(), a_sandbox(origin.host, headers=headers)), Fetched)
+    assert f"User-Agent: {TOKEN}\r\n" in origin.requests[0]
+    headers = {"User-Agent": EnvironmentVariable("NOWHERE_SET")}
+    failure = await fetch_photo(origin.url(), a_sandbox(origin.host, headers=headers))
+    assert failure == Failure(Reason.FORBIDDEN, "there is no value for NOWHERE_SET, which headers.User-Agent names")
+    assert len(origin.requests) == 1
 
 
 async def test_an_unsendable_header_is_a_failure_whose_detail_does_not_quote_it(

@@ -12,7 +12,8 @@ from PIL import Image
 from local.sandbox import NoPictures, Sandbox
 from local.sandbox.album import Shot, draw, pictures_in
 from shared.domain.announcement import read
-from shared.domain.feed import Feed, parse_feeds
+from shared.domain.feed import Feed
+from shared.domain.feed_file import parse_feeds
 
 KEY = "C12000001"
 

@@ -21,7 +21,7 @@ from local import ports
 from local.config import SERVICES
 from shared import runtime
 from shared.consumer import Consumer
-from shared.domain.feed import parse_feeds
+from shared.domain.feed_file import parse_feeds
 from shared.settings import Settings
 from shared.stores import mongo
 from tests import golden_files

@@ -1,15 +1,15 @@
 """How are settings read and checked? And do the example files list all of them, with their defaults?"""
 
 import tomllib
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from shared.domain.feed import Feed, parse_feeds
-from shared.settings import Settings, SettingsInvalid, load, read_secret, unknown_variables, worker_name
-from tests.builders import FEED, a_feed
+from shared.domain.feed import Feed
+from shared.domain.feed_file import FEED_FIELDS, RESO_FIELDS, parse_feeds
+from shared.secret_values import read_secret
+from shared.settings import Settings, SettingsInvalid, load, unknown_variables, worker_name
 
 ROOT = Path(__file__).parents[2]
 FEEDS = '[feeds.f]\nimage_hosts = ["photos.example.com"]\n'
@@ -64,6 +64,51 @@ def test_a_secret_is_read_from_the_environment_or_the_env_file(monkeypatch: pyte
     assert read_secret("A_TOKEN") == "of-the-file"
     monkeypatch.setenv("A_TOKEN", "of-the-environment")
     assert read_secret("A_TOKEN") == "of-the-environment"
+
+
+def test_a_secret_may_be_in_a_file_that_a_variable_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(" of-the-file\n")
+    (tmp_path / ".env").write_text("A_TOKEN_FILE=token\n")
+    assert read_secret("A_TOKEN") == "of-the-file"
+    monkeypatch.setenv("A_TOKEN", "of-the-environment")
+    assert read_secret("A_TOKEN") == "of-the-environment"
+    monkeypatch.setenv("A_TOKEN_FILE", "token")
+    assert read_secret("A_TOKEN") == "of-the-file"
+
+
+def test_settings_that_hold_secrets_may_be_in_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "feeds.toml").write_text(FEEDS)
+    for name in ("IMAGES_S3_ACCESS_KEY", "IMAGES_S3_SECRET_KEY", "IMAGES_DESK_TOKEN"):
+        (tmp_path / name).write_text(f"{name}-of-the-file\n")
+        monkeypatch.setenv(f"{name}_FILE", name)
+    monkeypatch.setenv("IMAGES_DESK_TOKEN", "0123456789abcdef")
+    settings, _ = load()
+    assert settings.s3_access_key == "IMAGES_S3_ACCESS_KEY-of-the-file"
+    assert settings.s3_secret_key.get_secret_value() == "IMAGES_S3_SECRET_KEY-of-the-file"
+    assert settings.desk_token.get_secret_value() == "IMAGES_DESK_TOKEN-of-the-file"
+    assert "of-the-file" not in f"{settings!r}".replace(settings.s3_access_key, "")
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (None, "cannot be read: No such file"),
+        (b"\xff", "is not a text"),
+        (b" \n", "is empty; write the secret into it"),
+    ],
+)
+def test_every_file_of_a_secret_that_cannot_be_used_is_named(
+    content: bytes | None, fault: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "feeds.toml").write_text(f'{FEEDS}token_env = "A_TOKEN"\n')
+    if content is not None:
+        (tmp_path / "secret").write_bytes(content)
+    monkeypatch.setenv("IMAGES_MONGO_FILE", "secret")
+    monkeypatch.setenv("A_TOKEN_FILE", "secret")
+    found = faults()
+    assert [each.partition(": ")[0] for each in found] == ["IMAGES_MONGO", "feeds.toml"]
+    assert all(fault in each for each in found)
+    assert "[feeds.f] token_env: A_TOKEN_FILE: secret" in found[1]
 
 
 @pytest.mark.parametrize(
@@ -190,9 +235,9 @@ def test_an_unknown_variable_is_named_with_the_most_similar_setting(
     monkeypatch.chdir(tmp_path)
     Path(".env").write_text("IMAGES_RESOLVR_PORT=9999\nIMAGES_HOST=0.0.0.0\n#IMAGES_COMMENT=1\nTOKEN=t\n")
     monkeypatch.setenv("IMAGES_LOGLEVEL", "debug")
-    monkeypatch.setenv("IMAGES_TOKEN_OF_MLS", "t")
+    monkeypatch.setenv("IMAGES_MONGO_FILE", "secret")
     monkeypatch.setenv("IMAGES_FEEDS_FILE", "feeds.toml")
-    assert unknown_variables({FEED: a_feed(token_env="IMAGES_TOKEN_OF_MLS")}) == {
+    assert unknown_variables() == {
         "IMAGES_LOGLEVEL": "IMAGES_LOG_LEVEL",
         "IMAGES_RESOLVR_PORT": "IMAGES_RESOLVER_PORT",
     }
@@ -248,6 +293,6 @@ def test_the_example_of_feeds_lists_every_key_with_its_default() -> None:
     text = (ROOT / "feeds.example.toml").read_text()
     (feed,) = parse_feeds(text).values()
     (table,) = tomllib.loads(text)["feeds"].values()
-    assert set(table) == {item.name for item in fields(Feed)} - {"name"}
+    assert set(table) == {*FEED_FIELDS, *RESO_FIELDS}
     plain = Feed(name=feed.name, image_hosts=feed.image_hosts, popular_areas=feed.popular_areas)
     assert feed == plain

@@ -1,0 +1,62 @@
+"""How is a feed's MLS asked? The keys `reso_…` of a feed's table: authorisation, filter and limits of its API."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class Auth(StrEnum):
+    """How requests to the RESO Web API are authorised; the values of `reso_auth`."""
+
+    BEARER = "bearer"
+    CLIENT_CREDENTIALS = "client-credentials"
+    PASSWORD = "password"  # noqa: S105 - the name of a grant
+    QUERY = "query"
+
+    @property
+    def uses_token_endpoint(self) -> bool:
+        """True if the token is requested from `reso_token_url`, False if it is the value of `reso_token_env`."""
+        return self in (Auth.CLIENT_CREDENTIALS, Auth.PASSWORD)
+
+
+class Vendor(StrEnum):
+    """The vendor of the RESO Web API, whose rules are assumed; the values of `reso_profile`."""
+
+    GENERIC = "generic"
+    PROPTX = "proptx"
+    MLSGRID = "mlsgrid"
+    TRESTLE = "trestle"
+    BRIDGE = "bridge"
+    SPARK = "spark"
+    DDF = "ddf"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResoAccess:
+    """The rules for requests to a feed's RESO Web API. feeds.example.toml describes each key `reso_…`.
+
+    The fields are named as the keys, without `reso_`. Fields that end in `_env` hold names of environment variables,
+    "" for none. 0 means no limit for `requests_per_…`.
+    """
+
+    profile: Vendor = Vendor.GENERIC
+    auth: Auth = Auth.BEARER
+    token_url: str = ""
+    client_id_env: str = ""
+    client_secret_env: str = ""
+    username_env: str = ""
+    password_env: str = ""
+    scope: str = ""
+    filter: str = ""
+    query: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    overlap_minutes: float = 20.0
+    requests_per_second: float = 2.0
+    requests_per_hour: int = 0
+    requests_per_day: int = 0
+
+    @property
+    def overlap(self) -> timedelta:
+        """How much of what was read before is read again with each reading of changes."""
+        return timedelta(minutes=self.overlap_minutes)

@@ -1,0 +1,59 @@
+"""Reads secrets: from an environment variable, a line of `.env`, or the file that a variable NAME_FILE names."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+_FILE = "_FILE"
+_MAX_BYTES = 64 * 1024
+
+
+class SecretUnreadable(ValueError):
+    """Raised if the file of a secret cannot be used; the message says why and what to do, without the secret."""
+
+
+def read_secret(name: str) -> str:
+    """Return the value of the secret whose variable is `name`; "" if it is not set.
+
+    The environment counts before `.env`. In each of them, a variable `name`_FILE holds the path of a file with the
+    value, or else the variable `name` holds the value. Raises SecretUnreadable.
+    """
+    from_file = read_secret_file(name)
+    return from_file if from_file is not None else os.environ.get(name) or dotenv_values(".env").get(name) or ""
+
+
+def read_secret_file(name: str) -> str | None:
+    """Return the value of the secret whose variable is `name`; None if it is in no file. Raises SecretUnreadable.
+
+    A secret whose variable `name` is set in the environment is in no file that `.env` names.
+    """
+    for variables in (os.environ, dotenv_values(".env")):
+        if (found := secret_in_file(name, variables)) is not None:
+            return found
+        if variables.get(name):
+            return None
+    return None
+
+
+def secret_in_file(name: str, variables: Mapping[str, str | None]) -> str | None:
+    """Return the content of the file that the variable `name`_FILE names, without spaces and line breaks at its ends.
+
+    `variables` are values by variable; None if the variable is missing or empty there. Raises SecretUnreadable.
+    """
+    path = variables.get(name + _FILE)
+    return _content(name + _FILE, Path(path)) if path else None
+
+
+def _content(variable: str, path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            text = file.read(_MAX_BYTES).decode().strip()
+    except OSError as error:
+        raise SecretUnreadable(f"{variable}: {path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SecretUnreadable(f"{variable}: {path} is not a text in UTF-8") from None
+    if not text:
+        raise SecretUnreadable(f"{variable}: {path} is empty; write the secret into it")
+    return text
