@@ -1,28 +1,34 @@
 """`imagectl publish`: publishes the property records of a file, as an ingest would."""
 
 import dataclasses
+import shutil
+import sys
+import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import IO, Annotated
 
 import orjson
 import typer
 from rich.progress import Progress, TaskID
 
-from ops import listings_file, terminal
-from ops.listings_file import PropertyRecord, Unusable
+from ops import terminal
 from ops.words import counted
+from shared import property_records
 from shared.clock import utc_now
 from shared.domain.feed import Feed
 from shared.events.listings import ListingSeen
 from shared.events.topics import MAX_RECORD_BYTES
 from shared.kafka import Broker
+from shared.property_records import PropertyRecord, Unusable
 from shared.publisher import Publisher
 from shared.settings import Settings
 
 _BATCH_SIZE = 100
 _MAX_LINES = 20
+_STANDARD_INPUT = Path("-")
 
 app = typer.Typer()
 
@@ -30,7 +36,10 @@ app = typer.Typer()
 @app.command(epilog="Example: imagectl publish listings.ndjson --feed proptx-idx")
 def publish(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="NDJSON, a JSON array, or OData pages of RESO Property records.")
+        Path,
+        typer.Argument(
+            metavar="FILE", help="NDJSON, a JSON array, or OData pages of RESO Property records; - for standard input."
+        ),
     ],
     feed: Annotated[str, typer.Option(metavar="FEED", help="The feed in feeds.toml that the records belong to.")],
     as_json: terminal.Json = False,
@@ -42,15 +51,16 @@ def publish(
         broker = Broker(settings.kafka)
         try:
             publisher = Publisher(broker, settings.topic_prefix, "imagectl", utc_now)
-            with terminal.progress(quiet=as_json) as progress:
+            with _opened(file) as records, terminal.progress(quiet=as_json) as progress:
+                size = records.seek(0, 2)
+                records.seek(0)
                 bar = progress.add_task("publishing", total=size, done=0, unit="listings")
-                return await _publish_file(publisher, file, feed, progress, bar)
+                return await _publish_file(publisher, records, feed, progress, bar)
         finally:
             await broker.close()
 
-    if not file.is_file():
+    if file != _STANDARD_INPUT and not file.is_file():
         terminal.fail(f"{file} is not a file")
-    size = file.stat().st_size
     published, unusable = terminal.run(send)
     if as_json:
         terminal.print_json({"published": published, "unusable": [dataclasses.asdict(part) for part in unusable]})
@@ -64,8 +74,23 @@ def publish(
         raise typer.Exit(terminal.FAILED)
 
 
+@contextmanager
+def _opened(file: Path) -> Iterator[IO[bytes]]:
+    """Open a file for reading, and close it at the end of the context.
+
+    For `-`, copy standard input to a temporary file and yield that: the reader of records must be able to seek.
+    """
+    if file != _STANDARD_INPUT:
+        with file.open("rb") as opened:
+            yield opened
+        return
+    with tempfile.TemporaryFile() as copy:
+        shutil.copyfileobj(sys.stdin.buffer, copy)
+        yield copy
+
+
 async def _publish_file(
-    publisher: Publisher, file: Path, feed: str, progress: Progress, bar: TaskID
+    publisher: Publisher, file: IO[bytes], feed: str, progress: Progress, bar: TaskID
 ) -> tuple[int, list[Unusable]]:
     """Publish a file's records in batches; return how many were published, and the parts that cannot be used.
 
@@ -82,13 +107,13 @@ async def _publish_file(
     return published, unusable
 
 
-def _usable(file: Path, unusable: list[Unusable], progress: Progress, bar: TaskID) -> Iterator[PropertyRecord]:
+def _usable(file: IO[bytes], unusable: list[Unusable], progress: Progress, bar: TaskID) -> Iterator[PropertyRecord]:
     """Yield the records of a file that can be published; append each other part, with its reason, to `unusable`.
 
     The list `unusable` is complete once all records are consumed. `bar` is the task of `progress` that shows how many
     bytes are read. Raises OSError.
     """
-    for row in listings_file.read(file, lambda read_bytes: progress.update(bar, completed=read_bytes)):
+    for row in property_records.read(file, lambda read_bytes: progress.update(bar, completed=read_bytes)):
         if isinstance(row, Unusable):
             unusable.append(row)
         elif fault := _fault(row):

@@ -1,12 +1,12 @@
-"""Which files of listings can be published, and how are the others reported?"""
+"""Which forms of property records are read, and how are unusable parts reported?"""
 
+import io
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ops.listings_file import Unusable, read
+from shared.property_records import Unusable, read
 
 A, B = {"ListingKey": "A", "ListPrice": 1.5}, {"ListingKey": "B", "Media": None}
 PAGE = {"@odata.context": "x", "value": [A, B], "@odata.nextLink": "y"}
@@ -27,16 +27,12 @@ PAGE = {"@odata.context": "x", "value": [A, B], "@odata.nextLink": "y"}
     ids=["NDJSON", "blank lines", "array", "array over lines", "leading space", "page", "page over lines", "pages"],
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
-def test_every_usual_form_is_read(tmp_path: Path, text: str, encoding: str) -> None:
-    file = tmp_path / "listings"
-    file.write_text(text, encoding)
-    assert list(read(file)) == [A, B]
+def test_every_usual_form_is_read(text: str, encoding: str) -> None:
+    assert list(read(io.BytesIO(text.encode(encoding)))) == [A, B]
 
 
-def test_one_record_over_several_lines_is_read(tmp_path: Path) -> None:
-    file = tmp_path / "listing.json"
-    file.write_text(json.dumps(A, indent=2))
-    assert list(read(file)) == [A]
+def test_one_record_over_several_lines_is_read() -> None:
+    assert list(read(io.BytesIO(json.dumps(A, indent=2).encode()))) == [A]
 
 
 @pytest.mark.parametrize(
@@ -54,21 +50,16 @@ def test_one_record_over_several_lines_is_read(tmp_path: Path) -> None:
         ("\x00\x01", 0, ["after record 0"]),
     ],
 )
-def test_an_unusable_record_is_reported_with_its_place(
-    tmp_path: Path, text: str, records: int, places: list[str]
-) -> None:
-    file = tmp_path / "listings"
-    file.write_text(text)
-    found = list(read(file))
+def test_an_unusable_record_is_reported_with_its_place(text: str, records: int, places: list[str]) -> None:
+    found = list(read(io.BytesIO(text.encode())))
     assert sum(isinstance(item, dict) for item in found) == records
     assert [item.where for item in found if isinstance(item, Unusable)] == places
 
 
-def test_progress_ends_at_the_files_size(tmp_path: Path) -> None:
+def test_progress_ends_at_the_files_size() -> None:
     rows: list[dict[str, Any]] = [{"ListingKey": str(number), "Media": []} for number in range(1_000)]
     for text in ("\n".join(map(json.dumps, rows)), json.dumps(rows)):
-        file, sizes = tmp_path / "listings", list[int]()
-        file.write_text(text)
-        assert len(list(read(file, sizes.append))) == 1_000
+        sizes = list[int]()
+        assert len(list(read(io.BytesIO(text.encode()), sizes.append))) == 1_000
         assert sizes == sorted(sizes)
-        assert sizes[-1] == file.stat().st_size
+        assert sizes[-1] == len(text)

@@ -1,11 +1,10 @@
-"""Reads property records from a file, in any form that MLSs and ingests write: NDJSON, a JSON array, OData pages."""
+"""Reads property records from bytes in any form that MLSs and ingests write: NDJSON, a JSON array, OData pages."""
 
 import codecs
 import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any
 
 import ijson
@@ -27,25 +26,25 @@ class Unusable:
     reason: str
 
 
-def read(path: Path, on_progress: OnProgress = lambda _: None) -> Iterator[PropertyRecord | Unusable]:
+def read(file: IO[bytes], on_progress: OnProgress = lambda _: None) -> Iterator[PropertyRecord | Unusable]:
     """Yield the property records of a file one by one, and each unusable part, without reading the whole into memory.
 
-    The file holds NDJSON, a JSON array, an OData page or one record; a line of NDJSON may itself be an OData page.
-    `on_progress` is called with the number of bytes read so far. Raises OSError if the file cannot be read.
+    `file` must be seekable. It holds NDJSON, a JSON array, an OData page or one record; a line of NDJSON may itself be
+    an OData page. `on_progress` is called with the number of bytes read so far. Raises OSError if the file cannot be
+    read.
     """
-    with path.open("rb") as file:
-        begin = len(codecs.BOM_UTF8) if file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8 else 0
-        file.seek(begin)
+    begin = len(codecs.BOM_UTF8) if file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8 else 0
+    file.seek(begin)
+    first_line = file.readline(_MAX_FIRST_LINE_BYTES)
+    while first_line and not first_line.strip():
         first_line = file.readline(_MAX_FIRST_LINE_BYTES)
-        while first_line and not first_line.strip():
-            first_line = file.readline(_MAX_FIRST_LINE_BYTES)
-        file.seek(begin)
-        if first_line.lstrip()[:1] == b"[":
-            yield from _read_items(file, "item", on_progress)
-        elif _is_json(first_line):
-            yield from _read_lines(file, on_progress)
-        else:
-            yield from _read_document(file, on_progress)
+    file.seek(begin)
+    if first_line.lstrip()[:1] == b"[":
+        yield from _read_items(file, "item", on_progress)
+    elif _is_json(first_line):
+        yield from _read_lines(file, on_progress)
+    else:
+        yield from _read_document(file, on_progress)
 
 
 def _is_json(line: bytes) -> bool:
