@@ -15,9 +15,9 @@ from shared.clock import utc_now
 from shared.consumer import Consumer, Subscription
 from shared.dead_letters import DeadLetters
 from shared.domain.feed import Feed
-from shared.events.topics import IMAGE_OUTDATED, IMAGE_OUTDATED_VIEWED
+from shared.events.topics import IMAGE_OUTDATED, IMAGE_OUTDATED_VIEWED, MANIFEST
 from shared.health import Health
-from shared.kafka import Broker
+from shared.kafka import Broker, KafkaReadiness
 from shared.origin_budget.budget import OriginBudget
 from shared.publisher import Publisher
 from shared.render import Renderer
@@ -64,7 +64,8 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
             clock=utc_now,
             registry=registry,
         )
-        pings = {"mongo": lambda: mongo.ping(database), "kafka": broker.ping, "objects": objects.ping}
+        kafka = KafkaReadiness(settings.kafka, settings.topic_prefix, MANIFEST, broker)
+        pings = {"mongo": lambda: mongo.ping(database), "kafka": kafka.ping, "objects": objects.ping}
         handler, health = Handler(parts), Health(pings, registry)
         draining = asyncio.create_task(_drain(handler, stop))
         closing.callback(draining.cancel)

@@ -15,9 +15,9 @@ from shared.clock import utc_now
 from shared.consumer import Consumer, Subscription
 from shared.dead_letters import DeadLetters
 from shared.domain.feed import Feed
-from shared.events.topics import LISTING_SEEN
+from shared.events.topics import LISTING_SEEN, MANIFEST
 from shared.health import Health
-from shared.kafka import Broker
+from shared.kafka import Broker, KafkaReadiness
 from shared.lease import Lease
 from shared.publisher import Publisher
 from shared.recording import Recorder
@@ -59,9 +59,8 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         remover = Remover(listings, PhotoObjects(objects), reports, guard, lease, utc_now, registry)
         subscription = Subscription(LISTING_SEEN, recorder.record, batch_size=100, gather_seconds=_GATHER_SECONDS)
         consumer = Consumer(settings, SERVICE, [subscription], dead_letters, registry)
-        health = Health(
-            {"mongo": lambda: mongo.ping(database), "kafka": broker.ping, "objects": objects.ping}, registry
-        )
+        kafka = KafkaReadiness(settings.kafka, settings.topic_prefix, MANIFEST, broker)
+        health = Health({"mongo": lambda: mongo.ping(database), "kafka": kafka.ping, "objects": objects.ping}, registry)
         audit = DailyAudit(
             listings, objects, mongo.MongoAudits(database), lease, sorted(feeds), utc_now, registry
         )  # fmt: skip

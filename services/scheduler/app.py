@@ -16,9 +16,9 @@ from shared.clock import utc_now
 from shared.consumer import Consumer, Subscription
 from shared.dead_letters import DeadLetters
 from shared.domain.feed import Feed
-from shared.events.topics import LISTING_SEEN
+from shared.events.topics import LISTING_SEEN, MANIFEST
 from shared.health import Health
-from shared.kafka import Broker
+from shared.kafka import Broker, KafkaReadiness
 from shared.lease import Lease
 from shared.publisher import Publisher
 from shared.recording import Recorder
@@ -66,7 +66,8 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         ]
         seen = Subscription(LISTING_SEEN, recorder.record, batch_size=50, concurrency=2, gather_seconds=0.05)
         consumer = Consumer(settings, SERVICE, [seen], dead_letters, registry)
-        health = Health({"mongo": lambda: mongo.ping(database), "kafka": broker.ping}, registry)
+        kafka = KafkaReadiness(settings.kafka, settings.topic_prefix, MANIFEST, broker)
+        health = Health({"mongo": lambda: mongo.ping(database), "kafka": kafka.ping}, registry)
         await work(settings, settings.scheduler_port, consumer, loops, health, stop)
         await lease.release()
 

@@ -5,6 +5,7 @@ Each function raises BrokerUnavailable, in place of aiokafka's exceptions, if Ka
 
 from shared.kafka.broker import Broker, Outgoing
 from shared.kafka.clients import METADATA_MAX_AGE_MS, BrokerUnavailable
+from shared.kafka.readiness import KafkaReadiness
 from shared.kafka.reading import OffsetRange, follow, lag_of_groups, offset_ranges, oldest_record_at, read
 from shared.kafka.topics import apply_topics, missing_topics, topic_differences
 
@@ -12,6 +13,7 @@ __all__ = [
     "METADATA_MAX_AGE_MS",
     "Broker",
     "BrokerUnavailable",
+    "KafkaReadiness",
     "OffsetRange",
     "Outgoing",
     "apply_topics",

@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import Awaitable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 
 from shared.events.records import Headers
 from shared.events.topics import MAX_RECORD_BYTES
 from shared.kafka.clients import METADATA_MAX_AGE_MS, errors_translated
+from shared.kafka.unsent import UnsentRecords
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +35,35 @@ class Broker:
         self._bootstrap = bootstrap
         self._producer: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
+        self._retiring: set[asyncio.Task[None]] = set()
+        self._unsent = UnsentRecords()
 
     async def publish(self, records: Iterable[Outgoing]) -> None:
         """Publish records to Kafka in order, and return once Kafka has stored them all.
 
         Raises BrokerUnavailable; some of the records may be stored all the same.
         """
-        with errors_translated():
-            producer = await self._connected_producer()
+        with self._unsent.waiting(), errors_translated():
+            await self._publish(records)
+
+    async def _publish(self, records: Iterable[Outgoing]) -> None:
+        producer = await self._connected_producer()
+        try:
             stored = [await _send(producer, record) for record in records]
             await asyncio.gather(*stored)
+        except KafkaError:
+            # An idempotent producer numbers the records of a partition. If a record is refused for good, Kafka refuses
+            # all later ones too, because their numbers no longer follow each other.
+            self._retire(producer)
+            raise
+
+    @property
+    def oldest_unsent_seconds(self) -> float:
+        """How long the oldest record that Kafka has not stored has been waiting, in seconds; 0 if none waits.
+
+        A refused record waits until a later record is stored, or for a minute after its last refusal.
+        """
+        return self._unsent.oldest_seconds
 
     async def ping(self) -> None:
         """Raise BrokerUnavailable if Kafka does not answer within three seconds; otherwise do nothing."""
@@ -70,14 +92,30 @@ class Broker:
                 self._producer = producer
             return self._producer
 
+    def _retire(self, producer: AIOKafkaProducer) -> None:
+        """Have the next call connect a new producer, and disconnect this one in the background."""
+        if producer is not self._producer:
+            return
+        self._producer = None
+        task = asyncio.create_task(_stop(producer))
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+
     async def close(self) -> None:
         """Send the buffered records to Kafka and disconnect; do nothing if never connected.
 
         Raises BrokerUnavailable.
         """
+        for task in self._retiring:
+            task.cancel()
         if self._producer is not None:
             with errors_translated():
                 await self._producer.stop()
+
+
+async def _stop(producer: AIOKafkaProducer) -> None:
+    with suppress(KafkaError, OSError):
+        await producer.stop()
 
 
 async def _send(producer: AIOKafkaProducer, record: Outgoing) -> Awaitable[object]:

@@ -66,7 +66,7 @@ async def topic_differences(bootstrap: str, prefix: str, manifest: Sequence[Topi
     async with connected_admin(bootstrap) as admin:
         existing = {*await admin.list_topics()} & topics.keys()
         partitions = await _partition_counts(admin, sorted(existing))
-        configs = await _configs(admin, sorted(existing))
+        configs = await topic_configs(admin, sorted(existing))
     return {
         name: _differences(topic, partitions[name], configs[name]) if name in existing else ["it is missing"]
         for name, topic in topics.items()
@@ -78,7 +78,8 @@ async def _partition_counts(admin: AIOKafkaAdminClient, names: Sequence[str]) ->
     return {topic["topic"]: len(topic["partitions"]) for topic in topics}
 
 
-async def _configs(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, dict[str, str]]:
+async def topic_configs(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return the settings of topics in Kafka, defaults included: values by key, by the topics' full names `names`."""
     if not names:
         return {}
     answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])

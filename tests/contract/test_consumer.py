@@ -2,15 +2,20 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import NewPartitions
 from prometheus_client import CollectorRegistry
 
 from shared.clock import utc_now
-from shared.consumer import Consumer, Subscription
+from shared.consumer import Consumer, Subscription, faust_app
 from shared.dead_letters import DeadLetters
 from shared.events.records import Record
-from shared.events.topics import IMAGE_OUTDATED, MANIFEST
-from shared.kafka import Broker, Outgoing, apply_topics
+from shared.events.topics import IMAGE_OUTDATED, LISTING_SEEN, MANIFEST, Topic
+from shared.kafka import Broker, BrokerUnavailable, KafkaReadiness, Outgoing, apply_topics
+from shared.kafka.clients import connected_admin
 from shared.settings import Settings
 from tests.servers import Namespace
 from tests.system import until
@@ -43,6 +48,65 @@ async def test_records_are_delivered_again_after_a_seek_although_none_was_ever_c
         ending.set()
         await consumer.stop(within_seconds=5)
         await broker.close()
+
+
+async def test_new_partitions_and_a_topic_that_is_made_anew_are_read(
+    namespace: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faust_app, "METADATA_MAX_AGE_MS", 1_000)
+    settings = Settings(
+        kafka=namespace.servers.kafka, topic_prefix=namespace.prefix, janitor_port=namespace.ports["janitor"]
+    )
+    broker, registry, read = Broker(settings.kafka), CollectorRegistry(), list[bytes | None]()
+
+    async def handle(records: Sequence[Record]) -> None:
+        read.extend(record.value for record in records)
+
+    dead_letters = DeadLetters(broker, settings.topic_prefix, "janitor", utc_now, registry)
+    consumer = Consumer(settings, "janitor", [Subscription(LISTING_SEEN, handle)], dead_letters, registry)
+    topic, manifest = settings.topic(LISTING_SEEN), [Topic(LISTING_SEEN, partitions=1, days=1, config={})]
+    readiness = KafkaReadiness(settings.kafka, settings.topic_prefix, manifest, broker)
+    with pytest.raises(BrokerUnavailable, match=f"there is no topic {topic}"):
+        await readiness.ping()
+    await apply_topics(settings.kafka, settings.topic_prefix, manifest)
+    await readiness.ping()
+    await consumer.start()
+    try:
+        await broker.publish([Outgoing(topic, b"X1", b"first")])
+        await until(lambda: has_values(read, {b"first"}), "the first record")
+        async with connected_admin(settings.kafka) as admin:
+            await admin.create_partitions({topic: NewPartitions(total_count=8)})
+        for number in range(8):  # to each partition, as soon as the producer knows it
+            await publish_to(settings.kafka, topic, number, b"%d" % number)
+        await until(lambda: has_values(read, {b"%d" % number for number in range(8)}), "records of new partitions")
+        async with connected_admin(settings.kafka) as admin:
+            await admin.delete_topics([topic])
+        await apply_topics(settings.kafka, settings.topic_prefix, manifest)
+        await until(lambda: is_ready(readiness), "the new topic to have a leader")
+        await publish_to(settings.kafka, topic, 0, b"anew")
+        await until(lambda: has_values(read, {b"anew"}), "the record of the new topic")
+    finally:
+        await consumer.stop(within_seconds=5)
+        await broker.close()
+
+
+async def publish_to(bootstrap: str, topic: str, partition: int, value: bytes) -> None:
+    """Publish a record to this partition of the topic, through a producer of its own."""
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap) as producer:
+        await producer.send_and_wait(topic, value, partition=partition)
+
+
+async def is_ready(readiness: KafkaReadiness) -> bool:
+    """Return True if Kafka can take and deliver the records of the topic."""
+    with suppress(BrokerUnavailable):
+        await readiness.ping()
+        return True
+    return False
+
+
+async def has_values(read: Sequence[bytes | None], values: set[bytes]) -> bool:
+    """Return True if all these values were read."""
+    return values <= set(read)
 
 
 async def has_read(read: Sequence[int], times: int) -> bool:
