@@ -2,6 +2,7 @@
 
 from local.sandbox.album import NoPictures
 from local.sandbox.faults import Fault
-from local.sandbox.server import ImageRequest, Sandbox
+from local.sandbox.picture_host import ImageRequest
+from local.sandbox.server import Sandbox
 
 __all__ = ["Fault", "ImageRequest", "NoPictures", "Sandbox"]

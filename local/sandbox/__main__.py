@@ -1,4 +1,4 @@
-"""Run the sandbox MLS: `python -m local.sandbox --port 8090 --listings 40 --photos 8 [--folder ~/Pictures]`."""
+"""Run the sandbox MLS: `python -m local.sandbox --port 8090 --listings 40 --photos 8 [--vendor mlsgrid]`."""
 
 import argparse
 import asyncio
@@ -6,7 +6,8 @@ import signal
 import sys
 from pathlib import Path
 
-from local.sandbox import NoPictures, Sandbox
+from local.sandbox import NoPictures, Sandbox, vendors
+from local.sandbox.access import CLIENT_ID, CLIENT_SECRET
 
 
 def main() -> int:
@@ -22,9 +23,11 @@ def main() -> int:
             folder=options.folder,
             port=options.port,
             cache=options.cache,
+            vendor=options.vendor,
+            switches=options.switch,
         )
         asyncio.run(_serve(mls))
-    except (NoPictures, OSError) as error:
+    except (NoPictures, ValueError, OSError) as error:
         print(f"sandbox MLS: {error}", file=sys.stderr)
         return 2
     return 0
@@ -39,6 +42,9 @@ def _arguments() -> argparse.Namespace:
         "--folder", type=Path, help="show the JPEG, PNG and WebP files of this folder instead of drawings"
     )
     parser.add_argument("--cache", type=Path, help="keep drawn pictures in this folder (a temporary one)")
+    parser.add_argument("--vendor", choices=vendors.NAMES, default="generic", help="whose rules the Web API has")
+    known = "; ".join(f"{name}: {', '.join(found)}" for name in vendors.NAMES if (found := vendors.switches_of(name)))
+    parser.add_argument("--switch", action="append", default=[], help=f"a contested rule, the other way ({known})")
     return parser.parse_args()
 
 
@@ -54,6 +60,10 @@ async def _serve(mls: Sandbox) -> None:
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     async with mls:
         print(f"sandbox MLS: {mls.url}", flush=True)
+        if mls.vendor.access.kind == "client-credentials":
+            print(f"Web API: {mls.web_api}, client {CLIENT_ID}, secret {CLIENT_SECRET}", flush=True)
+        elif mls.token:
+            print(f"Web API: {mls.web_api}, token {mls.token}", flush=True)
         drawing = asyncio.create_task(mls.draw_ahead())
         await stop.wait()
         drawing.cancel()

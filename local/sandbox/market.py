@@ -7,10 +7,11 @@ import random
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from local.sandbox.album import Shot, width_of
 from local.sandbox.scenes import SCENES
+from shared.clock import Clock, utc_now
 
 Record = dict[str, object]
 
@@ -39,10 +40,14 @@ class Size:
 
 SIZES = (
     Size("Thumbnail", "t", 240, ("Public",)),
+    Size("Medium", "m", 640, ("Public",)),
     Size("Large", "l", 1024, ("Public",)),
     Size("Largest", "xl", None, ("Public",)),
     Size("LargestNoWatermark", "nw", None, ("Private",)),
 )
+ALL_SIZES = {size.name: size for size in SIZES}
+_OWN_SIZES = tuple(size for size in SIZES if size.name != "Medium")
+"""The sizes of the sandbox's own records; vendors offer others."""
 
 
 @dataclass(slots=True)
@@ -115,12 +120,22 @@ class Market:
     """All listings of the sandbox MLS, in memory, by ListingKey, and the clock of their timestamps.
 
     There are `listings` of them with `photos` photos each, at most `widest` pixels wide. `root` is the beginning of all
-    image URLs, without a slash at its end; the server sets it.
+    image URLs, without a slash at its end; the server sets it. With `photo_moves_record` False, a change of photos
+    moves the photos' timestamps alone, as at AMPRE.
     """
 
-    def __init__(self, listings: int, photos: int, *, widest: int = 3840) -> None:
+    def __init__(
+        self,
+        listings: int,
+        photos: int,
+        *,
+        widest: int = 3840,
+        clock: Clock = utc_now,
+        photo_moves_record: bool = True,
+    ) -> None:
         self.root = ""
-        self._last = datetime.now(UTC)
+        self._clock, self._photo_moves_record = clock, photo_moves_record
+        self._last = clock()
         self._keys = [b"sandbox-1"]
         """The signing keys of valid URLs; the last one signs new URLs."""
         start = self._last - timedelta(days=20)
@@ -132,7 +147,7 @@ class Market:
 
     def now(self) -> str:
         """Return the time by the MLS's clock as an ISO 8601 text, later than all timestamps returned before."""
-        self._last = max(datetime.now(UTC), self._last + timedelta(milliseconds=1))
+        self._last = max(self._clock(), self._last + timedelta(milliseconds=1))
         return _text(self._last)
 
     def listing(self, key: str) -> SandboxListing:
@@ -237,7 +252,8 @@ class Market:
     ) -> Record:
         listing, now = self.listing(key), self.now()
         change(listing)
-        listing.modified_at = now if record else listing.modified_at
+        is_record_moved = record and (self._photo_moves_record or not media)
+        listing.modified_at = now if is_record_moved else listing.modified_at
         listing.media_changed_at = now if media else listing.media_changed_at
         return self.property(listing)
 
@@ -264,9 +280,10 @@ class Market:
     def media(self, listing: SandboxListing) -> list[Record]:
         """Return the RESO Media rows of a listing: a row for each size of each photo, in the photos' order."""
         placed = enumerate(listing.photos)
-        return [self._row(listing, photo, order, size) for order, photo in placed for size in SIZES]
+        return [self.row(listing, photo, order, size) for order, photo in placed for size in _OWN_SIZES]
 
-    def _row(self, listing: SandboxListing, photo: SandboxPhoto, order: int, size: Size) -> Record:
+    def row(self, listing: SandboxListing, photo: SandboxPhoto, order: int, size: Size) -> Record:
+        """Return the Media row of a photo in a size; `order` is the photo's position among the listing's, from 0."""
         width, height = photo.shot.size(photo.width_in(size))
         return {
             "MediaKey": f"{photo.object_id}-{size.suffix}",

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from operator import eq, ge, gt, le, lt, ne
@@ -9,9 +10,6 @@ from operator import eq, ge, gt, le, lt, ne
 Record = dict[str, object]
 Test = Callable[[Mapping[str, object]], bool]
 
-MAX_PAGE = 1000
-_DEFAULT_PAGE = 100
-_MAX_SKIP = 100_000
 _COMPARISONS: dict[str, Callable[..., bool]] = {"eq": eq, "ne": ne, "gt": gt, "ge": ge, "lt": lt, "le": le}
 _TOKEN = re.compile(
     r"\s*(?:(?P<text>'(?:[^']|'')*')|(?P<time>\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d))"
@@ -20,48 +18,76 @@ _TOKEN = re.compile(
 
 
 class BadQuery(ValueError):
-    """Raised for a query option that is invalid or not supported. `status` is the answer's HTTP status, 400 or 501."""
+    """Raised for a query option that is invalid or not supported.
 
-    def __init__(self, detail: str, status: int = 400) -> None:
+    `status` is the answer's HTTP status. `rule` names the kind of refusal, and `code` is the vendor's error code, empty
+    for the status.
+    """
+
+    def __init__(self, detail: str, status: int = 400, *, rule: str = "syntax", code: str = "") -> None:
         super().__init__(detail)
-        self.status = status
+        self.status, self.rule, self.code = status, rule, code
 
 
-def parse_filter(text: str) -> Test:
-    """Return a function that gets a record, and returns True if the record matches the `$filter` in `text`.
+@dataclass(slots=True)
+class Filter:
+    """A parsed `$filter`. `test` returns True for a record that matches.
 
-    Comparisons, `in`, `and`, `or`, `not` and parentheses are supported.
+    `comparisons` are all field names with their operator and value, in the order of the text; the value of `in` is a
+    list. `ors` is the number of `or`.
+    """
+
+    test: Test
+    comparisons: list[tuple[str, str, object]] = field(default_factory=list)
+    ors: int = 0
+
+
+def parse_filter(text: str, *, ignores_after_in: bool = False, whole_seconds: bool = False) -> Filter:
+    """Parse the text of a `$filter`: comparisons, `in`, `and`, `or`, `not` and parentheses are supported.
+
+    With `ignores_after_in`, conditions that follow `in (…) and` do not count, as at AMPRE. With `whole_seconds`,
+    timestamps are compared without their fractions.
 
     Raises:
         BadQuery: the filter cannot be parsed.
     """
-    return _Parser(text).whole()
+    return _Parser(text, ignores_after_in, whole_seconds).whole()
 
 
 class _Parser:
-    """Reads one `$filter`, by recursive descent, into a function that tests records: `_Parser(text).whole()`."""
+    """Reads one `$filter`, by recursive descent, into a function that tests records: `_Parser(…).whole()`."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, ignores_after_in: bool, whole_seconds: bool) -> None:
         self._tokens = _tokens(text)
         self._position = 0
+        self._ignores_after_in, self._whole_seconds = ignores_after_in, whole_seconds
+        self._read = Filter(lambda _: True)
 
-    def whole(self) -> Test:
-        test = self._any_of()
+    def whole(self) -> Filter:
+        self._read.test = self._any_of()
         if self._peek() != ("end", ""):
             raise BadQuery(f"$filter continues with {self._peek()[1]!r} where its end is expected")
-        return test
+        return self._read
 
     def _any_of(self) -> Test:
         tests = [self._all_of()]
         while self._accept("word", "or"):
+            self._read.ors += 1
             tests.append(self._all_of())
         return lambda record: any(test(record) for test in tests)
 
     def _all_of(self) -> Test:
         tests = [self._term()]
+        has_in = self._is_last("in")
         while self._accept("word", "and"):
-            tests.append(self._term())
+            test = self._term()
+            if not (has_in and self._ignores_after_in):
+                tests.append(test)
+            has_in = has_in or self._is_last("in")
         return lambda record: all(test(record) for test in tests)
+
+    def _is_last(self, operator: str) -> bool:
+        return self._read.comparisons[-1][1] == operator
 
     def _term(self) -> Test:
         if self._accept("word", "not"):
@@ -77,11 +103,14 @@ class _Parser:
         name, operator = self._expect("word"), self._expect("word")
         if operator == "in":
             values = self._values()
+            self._read.comparisons.append((name, operator, values))
             return lambda record: any(_holds(eq, record.get(name), value) for value in values)
         if operator not in _COMPARISONS:
             raise BadQuery(f"$filter: {operator!r} is not a comparison; use one of {', '.join(_COMPARISONS)}, in")
         compare, value = _COMPARISONS[operator], self._value()
-        return lambda record: _holds(compare, record.get(name), value)
+        self._read.comparisons.append((name, operator, value))
+        is_cut = self._whole_seconds
+        return lambda record: _holds(compare, record.get(name), value, is_cut=is_cut)
 
     def _values(self) -> list[object]:
         self._expect("mark", "(")
@@ -143,31 +172,50 @@ def _time(text: str) -> datetime:
         raise BadQuery(f"{text} is not a timestamp") from None
 
 
-def _holds(compare: Callable[..., bool], field: object, value: object) -> bool:
+def _holds(compare: Callable[..., bool], field: object, value: object, *, is_cut: bool = False) -> bool:
     if isinstance(value, datetime) and isinstance(field, str):
         field = _time(field)
+        if is_cut:
+            field, value = field.replace(microsecond=0), value.replace(microsecond=0)
     try:
         return compare(field, value)
     except TypeError:  # null with a value, or a number with a text
         return False
 
 
-def page(records: Sequence[Record], options: Mapping[str, str]) -> tuple[list[Record], int | None]:
+@dataclass(frozen=True, slots=True)
+class PageLimits:
+    """How many rows a page has: `default` without `$top`, and at most `most`.
+
+    A higher `$top` is refused, or taken for `most` if `is_cut` is True. A `$skip` over `most_skip` is refused.
+    """
+
+    default: int = 100
+    most: int = 1000
+    is_cut: bool = False
+    most_skip: int = 100_000
+
+
+def page(
+    records: Sequence[Record], options: Mapping[str, str], limits: PageLimits = PageLimits(), test: Test | None = None
+) -> tuple[list[Record], int | None]:
     """Return one page of the records as a query asks for it, and the `$skip` of the next page, None after the last.
 
-    `options` are the query's options by name, such as `$top`; `$select` is not applied.
+    `options` are the query's options by name, such as `$top`; `$select` is not applied. `test` replaces `$filter`.
 
     Raises:
         BadQuery: an option is invalid.
     """
-    matches = parse_filter(options["$filter"]) if options.get("$filter") else None
-    chosen = [record for record in records if matches is None or matches(record)]
-    for name, is_descending in reversed(_orders(options.get("$orderby", ""))):
+    if test is None and options.get("$filter"):
+        test = parse_filter(options["$filter"]).test
+    chosen = [record for record in records if test is None or test(record)]
+    for name, is_descending in reversed(orders(options.get("$orderby", ""))):
         chosen.sort(key=partial(_sort_key, name), reverse=is_descending)
-    skip = _whole(options, "$skip", 0, _MAX_SKIP)
-    top = _whole(options, "$top", _DEFAULT_PAGE, MAX_PAGE)
-    after = skip + top
-    return chosen[skip:after], after if top and after < len(chosen) else None
+    skip = _whole(options, "$skip", 0, limits.most_skip)
+    wanted = _whole(options, "$top", limits.default, None if limits.is_cut else limits.most)
+    after = skip + min(wanted, limits.most)
+    has_more = wanted and after < len(chosen)
+    return chosen[skip:after], after if has_more else None
 
 
 def _sort_key(name: str, record: Record) -> tuple[float, str]:
@@ -175,20 +223,26 @@ def _sort_key(name: str, record: Record) -> tuple[float, str]:
     return (value, "") if isinstance(value, (int, float)) else (0, str(value or ""))
 
 
-def _orders(text: str) -> list[tuple[str, bool]]:
-    orders = []
+def orders(text: str) -> list[tuple[str, bool]]:
+    """Return the field names of an `$orderby`, each with True if its order is descending.
+
+    Raises:
+        BadQuery: a part is no order.
+    """
+    found = []
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, _, direction = part.partition(" ")
         if direction.strip() not in {"", "asc", "desc"} or not name.isidentifier():
-            raise BadQuery(f"$orderby: {part!r} must be NAME, NAME asc or NAME desc")
-        orders.append((name, direction.strip() == "desc"))
-    return orders
+            raise BadQuery(f"$orderby: {part!r} must be NAME, NAME asc or NAME desc", rule="order")
+        found.append((name, direction.strip() == "desc"))
+    return found
 
 
-def _whole(options: Mapping[str, str], name: str, default: int, most: int) -> int:
+def _whole(options: Mapping[str, str], name: str, default: int, most: int | None) -> int:
     text = options.get(name, str(default))
-    if not text.isdecimal() or int(text) > most:
-        raise BadQuery(f"{name} is {text!r}; it must be a whole number up to {most}")
+    if not text.isdecimal() or (most is not None and int(text) > most):
+        limit = "" if most is None else f" up to {most}"
+        raise BadQuery(f"{name} is {text!r}; it must be a whole number{limit}", rule=name.removeprefix("$"))
     return int(text)
 
 

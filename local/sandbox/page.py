@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from html import escape
 
 from local.sandbox.market import SandboxListing
+from local.sandbox.vendors.rules import VendorRules
 
 _STYLE = """
 :root{color-scheme:light dark;--ink:#1d2530;--soft:#667084;--card:#fff;--line:#e3e6ec;--back:#f5f6f8;--mark:#c2552b}
@@ -38,10 +39,10 @@ _CHANGES = (
 )
 
 
-def index(listings: Iterable[SandboxListing], image_requests: int) -> str:
+def index(listings: Iterable[SandboxListing], image_requests: int, vendor: VendorRules) -> str:
     """Return the sandbox's page for people as HTML: all listings, links, and buttons that change listings.
 
-    `image_requests` is the number of requests for pictures so far.
+    `image_requests` is the number of requests for pictures so far; `vendor` is the one that the sandbox plays.
     """
     listings = list(listings)
     photos = sum(len(listing.photos) for listing in listings)
@@ -50,11 +51,11 @@ def index(listings: Iterable[SandboxListing], image_requests: int) -> str:
 <meta name="viewport" content="width=device-width,initial-scale=1"><link rel="icon" href="data:,">
 <style>{_STYLE}</style>
 <header><h1>Sandbox <b>MLS</b></h1>
-<p>{len(listings)} listings with {photos} photos, on this machine only.
+<p>{len(listings)} listings with {photos} photos, on this machine only, as {escape(vendor.title)} would tell of them.
 Its pictures were requested {image_requests:,} times.
 The buttons change listings as an agent would. Only the Web API shows the changes: the sandbox publishes no events.</p>
 <nav>
-<a href="/odata/Property?$expand=Media&amp;$top=3">RESO Web API</a><a href="/control/requests">Requests</a>
+<a href="{vendor.root}/Property?$expand=Media&amp;$top=3">RESO Web API</a><a href="/control/requests">Requests</a>
 <a href="/control/properties">All records</a><a href="/control/feeds.toml">feeds.toml</a></nav>
 <button data-change="re-sign">Re-sign all image URLs</button><button data-change="reset">Reset counts</button></header>
 <main>{cards}</main><script>{_SCRIPT}</script></html>"""

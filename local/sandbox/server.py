@@ -3,42 +3,25 @@
 import asyncio
 import json
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from email.utils import parsedate_to_datetime
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import monotonic
 from typing import Literal, Self, cast
-from urllib.parse import urlencode
 
 from aiohttp import web
 from pydantic import ValidationError, validate_call
 
-from local.sandbox import odata, page
+from local.sandbox import page, vendors
+from local.sandbox.access import Gate
 from local.sandbox.album import Album, pictures_in
-from local.sandbox.faults import Fault, Faults, cut
-from local.sandbox.market import BadSignature, Market, Record, Requested, SandboxListing
-
-_SIGNED = "/{signature:[A-Za-z0-9_-]{43}}/{rest:.+}"
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-@dataclass(frozen=True, slots=True)
-class ImageRequest:
-    """A request for a picture that the sandbox answered, with the status of its answer and the headers of the request.
-
-    `at` is in seconds of the monotonic clock. `listing_key`, `photo` (its MediaObjectID) and `size` (its name) are
-    empty if the URL led to no photo.
-    """
-
-    at: float
-    listing_key: str
-    photo: str
-    size: str
-    status: int
-    headers: Mapping[str, str]
+from local.sandbox.faults import Fault, Faults
+from local.sandbox.market import Market, SandboxListing
+from local.sandbox.picture_host import ImageRequest, PictureHost
+from local.sandbox.pictures import PictureUrls
+from local.sandbox.quotas import Meter
+from local.sandbox.records import VendorRecords
+from local.sandbox.web_api import Handler, WebApi
+from shared.clock import Clock, utc_now
 
 
 class Sandbox:
@@ -46,14 +29,18 @@ class Sandbox:
 
     Each listing has `photos` photos, drawn, or read from `folder`. No picture is wider than `widest` pixels: small ones
     make tests fast. The port is any free one if `port` is 0. `tokens` are the bearer tokens that the Web API ("odata")
-    and the pictures ("images") require; without one, no token is required. Drawn pictures are kept in the folder
-    `cache`, by default in a temporary one.
+    and the pictures ("images") require; without one, no token is required, unless `vendor` requires one. Drawn pictures
+    are kept in the folder `cache`, by default in a temporary one.
+
+    `vendor`, one of `local.sandbox.vendors.NAMES`, is whose rules hold, changed by its `switches`. All times are those
+    of `clock`.
 
     Raises:
         NoPictures: the folder holds no picture.
+        ValueError: there is no such vendor or switch.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         *,
         listings: int = 40,
@@ -63,20 +50,32 @@ class Sandbox:
         widest: int = 3840,
         tokens: Mapping[Literal["odata", "images"], str] | None = None,
         cache: Path | None = None,
+        vendor: str = "generic",
+        switches: Collection[str] = (),
+        clock: Clock = utc_now,
     ) -> None:
         self._files = pictures_in(Path(folder)) if folder is not None else []
         self._port, self._cache = port, cache if folder is None else None
-        self._tokens = tokens or {}
-        self.market = market = Market(listings, photos, widest=widest)
+        self.vendor = rules = vendors.load(vendor, switches)
         self.faults = Faults()
-        self.can_expand, self._expand_refusal = True, 400
+        self.market = market = Market(
+            listings, photos, widest=widest, clock=clock, photo_moves_record=rules.records.photo_moves_record
+        )
+        tokens = tokens or {}
+        self.token = tokens.get("odata", f"sandbox-{vendor}-token" if rules.access.kind == "bearer" else "")
+        """The bearer token of the Web API; "" if it requires none, or one from its token endpoint."""
+        urls = PictureUrls(rules, market, clock, self.token)
+        self.meter = Meter(rules, clock)
+        self.records = VendorRecords(rules, market, urls, clock)
+        self.gate = Gate(rules, clock, self.token)
+        self.api = WebApi(rules, self.records, self.gate, self.meter, self.faults)
+        self.pictures = PictureHost(rules, urls, self.faults, self.meter, clock, tokens.get("images"))
         self.requests: Counter[str] = Counter()
         """The number of requests by path, without those for the control API and the page."""
-        self.begun: Counter[str] = Counter()
-        """The number of requests for pictures by ListingKey, counted on arrival; "" is for URLs without a photo."""
-        self.image_log: deque[ImageRequest] = deque(maxlen=20_000)
-        """The last 20,000 answered requests for pictures."""
         self.url = ""
+        self._take_changes_of(market)
+
+    def _take_changes_of(self, market: Market) -> None:
         self.properties = market.properties
         self.change_photo, self.reorder, self.rename = market.change_photo, market.reorder, market.rename
         self.withdraw_photo, self.withdraw, self.reactivate = market.withdraw_photo, market.withdraw, market.reactivate
@@ -85,13 +84,14 @@ class Sandbox:
         changes: list[Callable[..., object]] = [
             self.change_photo, self.reorder, self.rename, self.withdraw_photo, self.withdraw, self.reactivate,
             self.opt_out, self.touch, self.re_sign, self.forget, self.behave, self.reset, self.allow_expand,
+            self.expire_tokens,
         ]  # fmt: skip
         self._controls = {change.__name__.replace("_", "-"): validate_call(change) for change in changes}
 
     @property
     def web_api(self) -> str:
         """Return the root URL of the sandbox's RESO Web API, for `reso_url` in feeds.toml."""
-        return f"{self.url}/odata"
+        return f"{self.url}{self.vendor.root}"
 
     @property
     def host(self) -> str:
@@ -99,19 +99,42 @@ class Sandbox:
         return self.url.removeprefix("http://")
 
     @property
+    def other_host(self) -> str:
+        """Return the second host and port, to which some vendors' pictures redirect."""
+        return self.pictures.other_url.removeprefix("http://")
+
+    @property
     def image_requests(self) -> int:
         """Return how many requests for pictures arrived since the start or the last `reset`, whatever the answers."""
         return self.begun.total()
+
+    @property
+    def begun(self) -> Counter[str]:
+        """Return the number of requests for pictures by ListingKey; "" is for URLs without a photo."""
+        return self.pictures.begun
+
+    @property
+    def image_log(self) -> deque[ImageRequest]:
+        """Return the last 20,000 answered requests for pictures."""
+        return self.pictures.log
+
+    @property
+    def refused(self) -> Counter[str]:
+        """Return how many requests the vendor's rules refused, by rule, since the start or the last `reset`."""
+        return self.api.refused + self.pictures.refused
 
     async def __aenter__(self) -> Self:
         self._temporary = TemporaryDirectory(prefix="sandbox-mls-") if self._cache is None else None
         cache = Path(self._temporary.name) if self._temporary else cast("Path", self._cache)
         cache.mkdir(parents=True, exist_ok=True)
-        self._album = Album(cache, self._files, threads=2)
+        self._album = self.pictures.album = Album(cache, self._files, threads=2)
         self._runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=0.2)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
-        self.url = self.market.root = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()  # the vendor's second host
+        own, other = (f"http://127.0.0.1:{address[1]}" for address in self._runner.addresses)
+        self.url = self.market.root = self.api.url = own
+        self.api.other_url = self.pictures.other_url = other
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -150,11 +173,18 @@ class Sandbox:
     def behave(self) -> None:
         """Remove all faults of this MLS, and let its Web API answer `$expand=Media` again."""
         self.faults.clear()
-        self.can_expand = True
+        self.api.vendor = self.vendor
 
     def allow_expand(self, allowed: bool, status: Literal[400, 501] = 400) -> None:
         """Let the Web API answer `$expand=Media`, or refuse it with `status`; OData allows both 400 and 501."""
-        self.can_expand, self._expand_refusal = allowed, status
+        media = self.vendor.media
+        if not allowed:
+            media = media.model_copy(update={"expand": "refused", "expand_status": status})
+        self.api.vendor = self.vendor.model_copy(update={"media": media})
+
+    def expire_tokens(self) -> None:
+        """End all tokens that the vendor's token endpoint has issued, so that the next request gets 401."""
+        self.gate.expire_tokens()
 
     def reset(self) -> None:
         """Set all counts of requests to 0, remove all faults, and allow `$expand=Media`.
@@ -162,9 +192,8 @@ class Sandbox:
         The listings stay as they are now.
         """
         self.behave()
-        self.requests.clear()
-        self.image_log.clear()
-        self.begun.clear()
+        for counted in (self.requests, self.image_log, self.begun, self.api.refused, self.pictures.refused):
+            counted.clear()
 
     async def draw_ahead(self) -> None:
         """Make the largest JPEG of every photo, one after another, so that later requests find it in the cache."""
@@ -178,88 +207,27 @@ class Sandbox:
             [
                 web.get("/", self._index),
                 web.get("/preview/{key}/{photo}", self._preview),
-                web.get("/odata/Property", self._properties),
-                web.get("/odata/Property('{key}')", self._property),
-                web.get("/odata/Media", self._media),
                 web.get("/control/requests", self._counts),
                 web.get("/control/properties", self._all),
                 web.get("/control/feeds.toml", self._feeds),
                 web.post("/control/misbehave", self._misbehave),
                 web.post("/control/{change}", self._change),
-                web.get(_SIGNED, self._image),
+                web.get("/cdn/{name}.jpg", self.pictures.answer_redirected),
+                *self.api.routes(),
+                web.get("/{signature:[A-Za-z0-9_-]{43}}/{rest:.+}", self.pictures.answer),
             ]
         )
+        if self.vendor.pictures.path:
+            app.add_routes(
+                [web.get(f"/{self.vendor.pictures.signed.partition('{')[0]}{{rest:.+}}", self.pictures.answer)]
+            )
         return app
 
     @web.middleware
     async def _counted(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if not request.path.startswith(("/control/", "/preview/")) and request.path != "/":
             self.requests[request.path] += 1
-        if not request.path.startswith("/odata/"):
-            return await handler(request)
-        if not self._is_allowed(request, "odata"):
-            return _odata_error(401, "a bearer token is required")
-        fault = await self.faults.apply("odata")
-        if fault is not None and (instead := fault.answer()) is not None:
-            return instead
-        response = await self._answered(request, handler)
-        if fault is not None and fault.kind == "truncated" and isinstance(response.body, bytes):
-            return await cut(request, response.body, "application/json")
-        if "gzip" in request.headers.get("Accept-Encoding", ""):  # aiohttp would choose deflate
-            response.enable_compression(web.ContentCoding.gzip)
-        return response
-
-    async def _answered(self, request: web.Request, handler: Handler) -> web.Response:
-        try:
-            return cast("web.Response", await handler(request))
-        except odata.BadQuery as error:
-            return _odata_error(error.status, str(error))
-        except KeyError as missing:
-            return _odata_error(404, str(missing.args[0]))
-
-    def _is_allowed(self, request: web.Request, on: Literal["odata", "images"]) -> bool:
-        token = self._tokens.get(on)
-        return token is None or request.headers.get("Authorization") == f"Bearer {token}"
-
-    # Pictures
-
-    async def _image(self, request: web.Request) -> web.StreamResponse:
-        requested, refusal = self._requested(request)
-        self.begun[requested.listing.key if requested else ""] += 1
-        response = await self._picture(request, requested) if requested else web.Response(status=refusal)
-        self._log(request, requested, response.status)
-        return response
-
-    def _requested(self, request: web.Request) -> tuple[Requested | None, int]:
-        if not self._is_allowed(request, "images"):
-            return None, 401
-        try:
-            return self.market.requested(request.path), 200
-        except BadSignature:
-            return None, 403
-        except KeyError:
-            return None, 404
-
-    async def _picture(self, request: web.Request, requested: Requested) -> web.StreamResponse:
-        fault = await self.faults.apply("images", requested.listing.key)
-        if fault is not None and (instead := fault.answer()) is not None:
-            return instead
-        shot, width = requested.photo.shot, requested.photo.width_in(requested.size)
-        response = web.Response(content_type="image/jpeg", headers={"Cache-Control": "public, max-age=86400"})
-        response.etag = f"{shot.listing_key}-{shot.number}-v{shot.version}-{width}"
-        response.last_modified = datetime.fromisoformat(requested.photo.modified_at)
-        if _is_held(request, response):
-            response.set_status(304)
-            return response
-        body = await self._album.jpeg(shot, width)
-        if fault is not None and fault.kind == "truncated":
-            return await cut(request, body, "image/jpeg")
-        response.body = body
-        return response
-
-    def _log(self, request: web.Request, requested: Requested | None, status: int) -> None:
-        names = (requested.listing.key, requested.photo.object_id, requested.size.name) if requested else ("", "", "")
-        self.image_log.append(ImageRequest(monotonic(), *names, status, request.headers))
+        return await (self.api.answer(request, handler) if self.api.handles(request.path) else handler(request))
 
     async def _preview(self, request: web.Request) -> web.Response:
         """Answer with a picture for the page. Its requests are not counted and get no fault."""
@@ -269,41 +237,6 @@ class Sandbox:
             raise web.HTTPNotFound(text=str(missing.args[0])) from None
         body = await self._album.jpeg(photo.shot, min(640, photo.width))
         return web.Response(body=body, content_type="image/jpeg", headers={"Cache-Control": "max-age=3600"})
-
-    # RESO Web API
-
-    async def _properties(self, request: web.Request) -> web.Response:
-        with_media = self._wants_media(request)
-        records = [self.market.bare(listing) for listing in self.market.listings.values()]
-        return self._page(request, records, lambda record: self._shown(request, record, with_media=with_media))
-
-    async def _property(self, request: web.Request) -> web.Response:
-        with_media = self._wants_media(request)
-        record = self.market.bare(self.market.listing(request.match_info["key"]))
-        return web.json_response(self._shown(request, record, with_media=with_media))
-
-    async def _media(self, request: web.Request) -> web.Response:
-        rows = [row for listing in self.market.listings.values() for row in self.market.media(listing)]
-        return self._page(request, rows, lambda row: odata.selected(row, request.query.get("$select", "")))
-
-    def _wants_media(self, request: web.Request) -> bool:
-        expand = request.query.get("$expand", "")
-        if expand and not (self.can_expand and expand == "Media"):
-            raise odata.BadQuery(f"$expand={expand} is not supported", self._expand_refusal)
-        return bool(expand)
-
-    def _shown(self, request: web.Request, record: Record, *, with_media: bool) -> Record:
-        shown = odata.selected(record, request.query.get("$select", ""))
-        listing = self.market.listing(str(record["ListingKey"]))
-        return shown | {"Media": self.market.media(listing)} if with_media else shown
-
-    def _page(self, request: web.Request, records: list[Record], show: Callable[[Record], Record]) -> web.Response:
-        chosen, following = odata.page(records, request.query)
-        answer: Record = {"value": [show(record) for record in chosen]}
-        if following is not None:
-            query = urlencode({**request.query, "$skip": str(following)})
-            answer["@odata.nextLink"] = f"{self.url}{request.path}?{query}"
-        return web.json_response(answer)
 
     # Control
 
@@ -326,6 +259,8 @@ class Sandbox:
                 "images_by_status": Counter(str(answered.status) for answered in self.image_log),
                 "images_by_size": Counter(answered.size or "unknown" for answered in self.image_log),
                 "pictures_made": self._album.made,
+                "refused": self.refused,
+                "over_quota": self.meter.refused,
                 "requests": self.requests,
             }
         )
@@ -338,24 +273,7 @@ class Sandbox:
 
     async def _index(self, _: web.Request) -> web.Response:
         listings: list[SandboxListing] = [*self.market.listings.values()]
-        return web.Response(text=page.index(listings, self.image_requests), content_type="text/html")
-
-
-def _is_held(request: web.Request, response: web.Response) -> bool:
-    """Return True if the client has the picture of `response` already, so that the answer to `request` may be a 304.
-
-    The request's If-None-Match is compared with the ETag, or, only if it has none, its If-Modified-Since with
-    Last-Modified (RFC 9110, 13.2.2).
-    """
-    if request.if_none_match is not None:
-        etag = response.etag
-        return any(tag.value in {"*", etag.value if etag else None} for tag in request.if_none_match)
-    since, modified = request.if_modified_since, response.headers["Last-Modified"]
-    return since is not None and parsedate_to_datetime(modified) <= since
-
-
-def _odata_error(status: int, message: str) -> web.Response:
-    return web.json_response({"error": {"code": str(status), "message": message}}, status=status)
+        return web.Response(text=page.index(listings, self.image_requests, self.vendor), content_type="text/html")
 
 
 async def _json(request: web.Request) -> dict[str, object]:

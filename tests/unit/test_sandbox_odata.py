@@ -23,7 +23,7 @@ def test_a_filter_selects_records(text: str, expected: str) -> None:
         {"k": "b", "StandardStatus": "Pending", "ListPrice": 10, "City": None, "At": "2026-11-23T09:00:00.000Z"},
         {"k": "c", "StandardStatus": "Active", "ListPrice": 10, "City": "O'Hara", "At": "2026-11-23T09:00:00.001Z"},
     ]
-    assert "".join(str(record["k"]) for record in records if parse_filter(text)(record)) == expected
+    assert "".join(str(record["k"]) for record in records if parse_filter(text).test(record)) == expected
 
 
 @pytest.mark.parametrize(
