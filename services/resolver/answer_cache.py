@@ -7,12 +7,12 @@ from typing import TypeVar
 
 import orjson
 
-from services.resolver.answers import Body
 from services.resolver.cache import ReadThroughCache
 from services.resolver.cache_metrics import CacheMetrics
 from services.resolver.cached_answers import CachedAnswer
 from services.resolver.lookups import ListingLookup, PhotoLookup
 from services.resolver.policy import TTL_SECONDS, TTL_WITHOUT_EVENTS_SECONDS, CachePolicy
+from shared.http_api.answers import Body
 from shared.stores.answers import Answer, Answers, PhotoAnswer, ShownPhoto
 
 _LISTINGS_SHARE = 0.75

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import orjson
 from aiohttp import web
 
-from services.resolver import answers, request_parsing
+from services.resolver import request_parsing
 from services.resolver.answer_cache import AnswerCache
-from services.resolver.answers import Body, refuse
 from services.resolver.cached_answers import CachedAnswer
 from services.resolver.demand import DemandQueue
 from services.resolver.lookups import ListingLookup, PhotoLookup
@@ -15,6 +14,8 @@ from services.resolver.models import ListingQuery, UrlQuery
 from shared.clock import Clock
 from shared.domain.image import url_key
 from shared.domain.priority import Priority
+from shared.http_api import answers
+from shared.http_api.answers import Body, refuse
 
 
 class AnswerRoutes:

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from services.resolver import description, http_server, middleware
+from services.resolver import http_server, middleware
 from services.resolver.answer_cache import AnswerCache
 from services.resolver.answer_routes import AnswerRoutes
 from services.resolver.assets import Assets
 from services.resolver.cache_metrics import CacheMetrics
 from services.resolver.demand import DemandQueue
 from services.resolver.invalidation import CacheInvalidation
+from services.resolver.operations import API
 from services.resolver.policy import CachePolicy
 from services.resolver.serve_route import ServeRoute
 from services.resolver.wait_estimates import WaitEstimates
@@ -24,6 +25,7 @@ from shared.clock import Clock, utc_now
 from shared.dead_letters import DeadLetters
 from shared.domain.feed import Feed
 from shared.health import LOG_SECONDS, Health
+from shared.http_api import description
 from shared.kafka import Broker
 from shared.publisher import Publisher
 from shared.render import Renderer
@@ -156,5 +158,5 @@ def create_app(given: Resources, parts: ResolverParts, health: Health) -> web.Ap
     app = web.Application(client_max_size=middleware.MAX_BODY_BYTES, middlewares=[outer.for_aiohttp()])
     app.add_routes(parts.answer_routes.routes())
     app.add_routes(parts.serve_route.routes())
-    app.add_routes([*description.routes(), *Assets().routes(), *health.routes()])
+    app.add_routes([*description.routes(API), *Assets().routes(), *health.routes()])
     return app

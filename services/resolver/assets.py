@@ -7,9 +7,9 @@ from pathlib import PurePath
 
 from aiohttp import web
 
-from services.resolver import answers
-from services.resolver.answers import Body, refuse
 from shared import compression
+from shared.http_api import answers
+from shared.http_api.answers import Body, refuse
 
 _CACHED = "public, max-age=300"
 """A new release may change a file under the same address: browsers ask again after five minutes (304 if unchanged)."""

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from services.resolver.answers import Body
 from shared.domain.priority import Priority
+from shared.http_api.answers import Body
 from shared.stores.documents import ListingId
 
 _REPEAT_DEMAND_AFTER = timedelta(seconds=5)

@@ -11,8 +11,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
-from services.resolver import answers, middleware
-from services.resolver.answers import ProblemFound
+from services.resolver import middleware
+from shared.http_api import answers
+from shared.http_api.answers import ProblemFound
 
 MAX_LINE_BYTES = 32_768
 """The limit of a request line: an MLS's URL may be long, with every byte percent-encoded."""

@@ -9,10 +9,10 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from services.resolver import answers
-from services.resolver.answers import ProblemFound
 from services.resolver.batches import Overloaded
 from shared import log
+from shared.http_api import answers
+from shared.http_api.answers import ProblemFound
 from shared.stores.errors import Contention, StoreUnavailable
 
 MAX_BODY_BYTES = 1_000_000

@@ -174,25 +174,3 @@ class ResolveAnswer(BaseModel):
     listings: dict[str, ListingImages] = Field(description="By listing key.")
     unknown: list[str] = Field(description="Keys that no displayed listing has.")
     ambiguous: list[str] = Field(description="Keys that are displayed in several feeds; ask again with `feed`.")
-
-
-class Problem(BaseModel):
-    """An error, by RFC 9457."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "type": "about:blank",
-                    "title": "Not found",
-                    "status": 404,
-                    "detail": "no displayed listing has this key",
-                }
-            ]
-        }
-    )
-
-    type: str
-    title: str
-    status: int = Field(description="The HTTP status.")
-    detail: str = Field(description="What is wrong, and what to do.")

@@ -1,7 +1,6 @@
 """The operations of the resolver's API, from which the OpenAPI document and its HTML page are made."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from pydantic import BaseModel
 
@@ -10,14 +9,12 @@ from services.resolver.models import (
     ListingImages,
     ListingPath,
     ListingQuery,
-    Problem,
     ResolveAnswer,
     ResolveRequest,
     ServeQuery,
     UrlQuery,
 )
-
-JSON, PROBLEM, PICTURE = "application/json", "application/problem+json", "image/svg+xml"
+from shared.http_api.operations import JSON, PICTURE, PROBLEM, Api, Operation, Problem, Response
 
 HEADERS: Mapping[str, tuple[str, str]] = {
     "ETag": ("string", "Recognises the answer; send it back as `If-None-Match`."),
@@ -26,40 +23,6 @@ HEADERS: Mapping[str, tuple[str, str]] = {
     "Retry-After": ("integer", "Seconds after which to ask again."),
 }
 """By header: its JSON type and its description."""
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """Describes the answers of one operation with one HTTP status, for the OpenAPI document.
-
-    `when` says in words when a client gets the answer. `headers` are names in `HEADERS`. `content` maps each media type
-    that the body may have to the body's model, or to None for a picture.
-    """
-
-    when: str
-    headers: tuple[str, ...] = ("Cache-Control",)
-    content: Mapping[str, type[BaseModel] | None] = field(default_factory=lambda: {PROBLEM: Problem})
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """Describes one operation of the API for the OpenAPI document: route, parameters, body, and answers by HTTP status.
-
-    `id` is the OpenAPI operationId, `summary` a title and `about` a text. The models `in_path` and `query` have a field
-    for each parameter of the path and the query string; they and `body` are None if a request has no such part.
-    """
-
-    id: str
-    method: str
-    path: str
-    summary: str
-    about: str
-    answers: Mapping[int, Response]
-    in_path: type[BaseModel] | None = None
-    query: type[BaseModel] | None = None
-    body: type[BaseModel] | None = None
-    try_it: str = ""
-    """An example call: path and query for the resolver's address, then further arguments for curl."""
 
 
 def _found(when: str, model: type[BaseModel]) -> dict[int, Response]:
@@ -154,4 +117,22 @@ OPERATIONS: tuple[Operation, ...] = (
         },
         try_it="/api/images/serve?id=0f343b0931126a20f133d67c2b018a3b&variant=card --location --output photo.webp",
     ),
+)
+
+_IN_A_PAGE = """<section id="page"><h2>In a page</h2>
+<p>A gallery that keeps its size, follows photos that are on their way, and works by keyboard and touch.
+It comes from here; its <a href="/assets/listing-photos.js">code</a> and
+<a href="/assets/listing-photos.d.ts">types</a> need no build step.</p>
+<pre><code>&lt;script type="module"&gt;import "$RESOLVER/assets/listing-photos.js";&lt;/script&gt;
+&lt;listing-photos listing="C12000001" sizes="(max-width: 48rem) 100vw, 48rem"&gt;&lt;/listing-photos&gt;</code></pre>
+</section>"""
+
+API = Api(
+    title="Photos of listings",
+    about="Local, fresh URLs for the photos of real-estate listings. Public URLs are immutable and may be cached for "
+    "ever; answers may be cached for two seconds and carry an ETag. Errors are a `Problem` by RFC 9457.",
+    operations=OPERATIONS,
+    headers=HEADERS,
+    shell_variable="RESOLVER",
+    appendix=_IN_A_PAGE,
 )

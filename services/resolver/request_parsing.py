@@ -13,8 +13,8 @@ from aiohttp import web
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from services.resolver.answers import refuse
 from services.resolver.models import MAX_LISTINGS, Context, ListingPath, ResolveRequest
+from shared.http_api.answers import refuse
 
 BODY_TIMEOUT_SECONDS = 5.0
 """How long a client may take to send a body."""

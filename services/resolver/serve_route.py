@@ -7,7 +7,6 @@ from aiohttp import web
 
 from services.resolver import answers, decide, request_parsing
 from services.resolver.answer_cache import AnswerCache
-from services.resolver.answers import refuse
 from services.resolver.decide import Absence, Absent
 from services.resolver.lookups import PhotoLookup
 from services.resolver.models import ServeQuery
@@ -15,6 +14,7 @@ from services.resolver.wait_estimates import WaitEstimates
 from services.resolver.waiters import PhotoState, Waiters
 from shared.clock import Clock
 from shared.domain.image import Copy, url_key
+from shared.http_api.answers import refuse
 from shared.render import Renderer
 
 _PATH = "/api/images/serve"

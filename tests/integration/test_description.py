@@ -8,7 +8,8 @@ import pytest
 
 from local.sandbox import Sandbox
 from services.resolver import models
-from services.resolver.description import openapi
+from services.resolver.operations import API
+from shared.http_api.description import openapi
 from tests.system import System, until
 
 PAGE: Mapping[str, Any] = {"listing_keys": ["{key}"]}
@@ -41,7 +42,7 @@ QUESTIONS: Mapping[tuple[str, int], Mapping[str, Any]] = {
 """Without the database's own 503, which the tests of outages ask for."""
 DESCRIBED: Mapping[tuple[str, int], tuple[str, str, Mapping[str, Any]]] = {
     (operation["operationId"], int(status)): (method, path, answer)
-    for path, methods in openapi()["paths"].items()
+    for path, methods in openapi(API)["paths"].items()
     for method, operation in methods.items()
     for status, answer in operation["responses"].items()
 }

@@ -7,12 +7,13 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 from pydantic import BaseModel
 
-from services.resolver import description, docs_page
 from services.resolver.answer_routes import AnswerRoutes
-from services.resolver.models import Image, ListingImages, Problem, ResolveAnswer, ResolveRequest, Variant
+from services.resolver.models import Image, ListingImages, ResolveAnswer, ResolveRequest, Variant
+from services.resolver.operations import API
 from services.resolver.serve_route import ServeRoute
+from shared.http_api import description, docs_page
 
-DOCUMENT = description.openapi()
+DOCUMENT = description.openapi(API)
 SCHEMAS = DOCUMENT["components"]["schemas"]
 
 
@@ -34,7 +35,7 @@ def test_exactly_the_routes_for_frontends_are_described() -> None:
     assert described == served
 
 
-@pytest.mark.parametrize("model", [Image, ListingImages, Problem, ResolveAnswer, ResolveRequest, Variant])
+@pytest.mark.parametrize("model", [Image, ListingImages, ResolveAnswer, ResolveRequest, Variant])
 def test_the_schema_of_a_model_has_its_fields_and_a_valid_example(model: type[BaseModel]) -> None:
     schema = SCHEMAS[model.__name__]
     assert list(schema["properties"]) == list(model.model_fields)
@@ -74,7 +75,7 @@ class _Links(HTMLParser):
 
 
 def test_the_page_shows_the_whole_document_and_loads_nothing_from_other_sites() -> None:
-    page = docs_page.page(DOCUMENT)
+    page = docs_page.page(API, DOCUMENT)
     links = _Links()
     links.feed(page)
     assert not links.loads

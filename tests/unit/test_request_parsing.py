@@ -5,9 +5,9 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from services.resolver import request_parsing
-from services.resolver.answers import ProblemFound
 from services.resolver.models import MAX_PARAMETER_CHARACTERS, Context, ListingQuery, ServeQuery, UrlQuery
 from services.resolver.request_parsing import Model
+from shared.http_api.answers import ProblemFound
 
 LONGEST, TOO_LONG = "x" * MAX_PARAMETER_CHARACTERS, "x" * (MAX_PARAMETER_CHARACTERS + 1)
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from services.resolver.answers import Body
 from services.resolver.cached_answers import CachedAnswer
 from services.resolver.demand import DemandQueue
 from services.resolver.lookups import ListingLookup
 from shared.domain.priority import Priority
+from shared.http_api.answers import Body
 from tests.answering import RENDERER, Resolver, a_resolver
 from tests.builders import FEED, KEY, NOW, a_copy, a_discard, a_listing, a_photo, after
 from tests.system import until

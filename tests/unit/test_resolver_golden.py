@@ -7,8 +7,9 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from services.resolver.description import openapi
+from services.resolver.operations import API
 from shared.domain.failures import Failure, Reason
+from shared.http_api.description import openapi
 from tests import examples, golden_files
 from tests.answering import Resolver, a_resolver
 from tests.builders import KEY, NOW, a_downloaded_photo, a_listing, a_photo
@@ -217,6 +218,6 @@ def without_prose(value: Any) -> Any:
 
 
 def test_the_openapi_document_stays_but_for_its_prose() -> None:
-    document = without_prose(openapi())
+    document = without_prose(openapi(API))
     del document["info"]["version"]
     golden_files.check("resolver/openapi", document)

@@ -1,7 +1,6 @@
-"""The routes that describe the API: an OpenAPI 3.1 document made of operations and models, and its HTML page."""
+"""The routes that describe a service's API: an OpenAPI 3.1 document of its operations and models, and an HTML page."""
 
 from collections.abc import Iterator
-from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -10,63 +9,51 @@ from aiohttp import web
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 
-from services.resolver import answers, docs_page
-from services.resolver.answers import Body
-from services.resolver.operations import HEADERS, JSON, OPERATIONS, Operation, Response
 from shared import compression
+from shared.http_api import answers, docs_page
+from shared.http_api.answers import Body
+from shared.http_api.operations import Api, Operation, Response
 
 Json = dict[str, Any]
 
-_ABOUT = (
-    "Local, fresh URLs for the photos of real-estate listings. Public URLs are immutable and may be cached for ever; "
-    "answers may be cached for two seconds and carry an ETag. Errors are a `Problem` by RFC 9457."
-)
 _PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 
 
-def routes() -> list[web.RouteDef]:
-    """Return the routes `/api/openapi.json` and `/api/docs`, which describe the API, to add to the application."""
-    return [web.get("/api/openapi.json", _openapi), web.get("/api/docs", _docs)]
+def routes(api: Api) -> list[web.RouteDef]:
+    """Return the routes `/api/openapi.json` and `/api/docs`, which describe the API, to add to the application.
 
-
-async def _openapi(request: web.Request) -> web.Response:
-    return answers.text(request, _document())
-
-
-async def _docs(request: web.Request) -> web.Response:
-    answer = answers.text(request, _page(), "text/html; charset=utf-8", "public, max-age=60")
-    answer.headers["Content-Security-Policy"] = _PAGE_POLICY
-    return answer
-
-
-@cache
-def _document() -> Body:
-    return Body(orjson.dumps(openapi(), option=orjson.OPT_INDENT_2), compression.SMALL)
-
-
-@cache
-def _page() -> Body:
-    return Body(docs_page.page(openapi()).encode(), compression.SMALL)
-
-
-@cache
-def openapi() -> Json:
-    """Return the OpenAPI 3.1 document of the resolver's API as a dict that can be written as JSON.
-
-    The document is made at the first call; every call returns the same dict, which must not be changed.
+    Both texts are made here, once.
     """
+    described = openapi(api)
+    document = Body(orjson.dumps(described, option=orjson.OPT_INDENT_2), compression.SMALL)
+    page = Body(docs_page.page(api, described).encode(), compression.SMALL)
+
+    async def answer_document(request: web.Request) -> web.Response:
+        return answers.text(request, document)
+
+    async def answer_page(request: web.Request) -> web.Response:
+        answer = answers.text(request, page, "text/html; charset=utf-8", "public, max-age=60")
+        answer.headers["Content-Security-Policy"] = _PAGE_POLICY
+        return answer
+
+    return [web.get("/api/openapi.json", answer_document), web.get("/api/docs", answer_page)]
+
+
+def openapi(api: Api) -> Json:
+    """Return the OpenAPI 3.1 document of the API as a dict that can be written as JSON."""
     paths: dict[str, Json] = {}
-    for operation in OPERATIONS:
+    for operation in api.operations:
         paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "listing-images", "version": version("listing-images"), "description": _ABOUT},
+        "info": {"title": "listing-images", "version": version("listing-images"), "description": api.about},
         "servers": [{"url": "/"}],
         "paths": paths,
         "components": {
-            "schemas": _schemas(),
+            "schemas": _schemas(api),
             "headers": {
-                name: {"description": meaning, "schema": {"type": kind}} for name, (kind, meaning) in HEADERS.items()
+                name: {"description": meaning, "schema": {"type": kind}}
+                for name, (kind, meaning) in api.headers.items()
             },
         },
     }
@@ -79,9 +66,9 @@ class _InOrder(GenerateJsonSchema):
         return value
 
 
-def _schemas() -> Json:
-    models = {operation.body for operation in OPERATIONS if operation.body}
-    for operation in OPERATIONS:
+def _schemas(api: Api) -> Json:
+    models = {operation.body for operation in api.operations if operation.body}
+    for operation in api.operations:
         for answer in operation.answers.values():
             models |= {model for model in answer.content.values() if model}
     in_order = sorted(models, key=lambda model: model.__name__)
@@ -102,7 +89,8 @@ def _operation(operation: Operation) -> Json:
         "responses": {str(status): _response(answer) for status, answer in sorted(operation.answers.items())},
     }
     if operation.body:
-        described["requestBody"] = {"required": True, "content": {JSON: {"schema": _schema(operation.body)}}}
+        content = {kind: {"schema": _schema(operation.body)} for kind in operation.body_types}
+        described["requestBody"] = {"required": True, "content": content}
     return described
 
 

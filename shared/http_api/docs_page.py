@@ -8,17 +8,14 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-from services.resolver.operations import OPERATIONS, PROBLEM
+from shared.http_api.operations import PROBLEM, Api
 
 Json = Mapping[str, Any]
 
 
-def page(document: Json) -> str:
-    """Return the HTML text of a page that shows an OpenAPI document, with an example call of each operation.
-
-    The document's operations must be those of `operations.py`, which has the examples.
-    """
-    examples = {operation.id: operation.try_it for operation in OPERATIONS}
+def page(api: Api, document: Json) -> str:
+    """Return the HTML text of a page that shows an API's OpenAPI document, with an example call of each operation."""
+    examples = {operation.id: _curl(api.shell_variable, operation.try_it) for operation in api.operations}
     operations = [
         (method, path, operation)
         for path, methods in document["paths"].items()
@@ -27,9 +24,12 @@ def page(document: Json) -> str:
     schemas = document["components"]["schemas"]
     template = Template(files(__package__).joinpath("docs_page.html").read_text("utf-8"))
     return template.substitute(
+        title=_text(api.title),
         version=_text(document["info"]["version"]),
         about=_text(document["info"]["description"]),
         contents="".join(_link(method, operation) for method, _, operation in operations),
+        appendix_link='<li><a href="#page">In a page</a></li>' if api.appendix else "",
+        appendix=api.appendix,
         names="".join(f'<li><a href="#{name}">{name}</a></li>' for name in schemas),
         operations="".join(
             _operation(method, path, operation, examples[operation["operationId"]], schemas)
@@ -48,13 +48,13 @@ def _link(method: str, operation: Json) -> str:
     return f'<li><a href="#{operation["operationId"]}">{text}</a></li>'
 
 
-def _operation(method: str, path: str, operation: Json, try_it: str, schemas: Json) -> str:
+def _operation(method: str, path: str, operation: Json, example_call: str, schemas: Json) -> str:
     answers = operation["responses"]
     return (
         f'<section id="{operation["operationId"]}"><h2>{_text(operation["summary"])}</h2>'
         f'<p class="path"><b class="{method}">{method}</b> <code>{_text(path)}</code></p>'
         f"<p>{_text(operation['description'])}</p>{_parameters(operation)}{_body(operation)}"
-        f"<h3>Try it</h3><pre><code>{html.escape(_curl(try_it))}</code></pre>"
+        f"<h3>Try it</h3><pre><code>{html.escape(example_call)}</code></pre>"
         f'<h3>Answers</h3><dl class="answers">{"".join(map(_answer, answers.items()))}</dl>'
         f"{_example(answers.get('200', {}), schemas)}</section>"
     )
@@ -82,17 +82,19 @@ def _choices(schema: Json) -> str:
 def _body(operation: Json) -> str:
     if "requestBody" not in operation:
         return ""
-    ((kind, content),) = operation["requestBody"]["content"].items()
-    return f"<h3>Body</h3><p>{_type(content['schema'])} as <code>{kind}</code></p>"
+    content = operation["requestBody"]["content"]
+    kinds = " or ".join(f"<code>{kind}</code>" for kind in content)
+    return f"<h3>Body</h3><p>{_type(next(iter(content.values()))['schema'])} as {kinds}</p>"
 
 
-def _curl(arguments: str) -> str:
+def _curl(shell_variable: str, arguments: str) -> str:
     """Return a `curl` command for an operation's example call, with the options after the URL on a line of their own.
 
-    `arguments` are the path and query, then options for curl, as in `Operation.try_it`.
+    `shell_variable` is the name of the variable that holds the service's address. `arguments` are the path and query,
+    then options for curl, as in `Operation.try_it`.
     """
     path, *options = arguments.split(" ", 1)
-    return " \\\n  ".join([f'curl "$RESOLVER{path}"', *options])
+    return " \\\n  ".join([f'curl "${shell_variable}{path}"', *options])
 
 
 def _answer(item: tuple[str, Json]) -> str:
