@@ -179,6 +179,18 @@ def lock(home: Path, report: Report) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def try_lock(home: Path) -> Iterator[bool]:
+    """Hold the lock of the directory `home` during the context if no command holds it; yield True if so, else False."""
+    with (home / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
 def recorded(home: Path) -> list[Process]:
     """Return every process that has a pid file in the directory `home`, sorted by name, whether it runs or not."""
     return [Process(path.stem, home) for path in sorted((home / "run").glob("*.pid"))]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from local import config, servers
+from local import config, servers, supervisor
 from local.config import PROJECT, SERVICES, StackConfig
 from local.ports import http_status
 from local.processes import LocalError, Process, Program, Report, ensure, lock, recorded, stop
@@ -30,11 +30,14 @@ class System:
     """The command that creates topics, buckets and indexes."""
     services: Mapping[str, Sequence[str]]
     """The command of each service, by its name."""
+    is_supervised: bool = False
+    """True if services that end by themselves are started again."""
 
 
 EVERYTHING = System(
     init=(sys.executable, "-m", "ops.imagectl", "init"),
     services={name: (sys.executable, "-m", f"services.{name}") for name in SERVICES},
+    is_supervised=True,
 )
 SERVERS_ONLY = System(init=(), services={})
 
@@ -62,9 +65,13 @@ def up(
         started = ensure(_servers(home, stack), home, PROJECT, report)
         services = _services(stack.settings, given, system)
         if services and (started or not all(Process(service.name, home).is_running(service) for service in services)):
+            stop([Process(supervisor.NAME, home)])
             # The services start at the same time; each waits until its topics, buckets and indexes exist.
             with _preparing(system.init, stack.settings, given, home, services):
                 started += ensure(services, home, PROJECT, report)
+        ensure(services, home, PROJECT, report)  # the supervisor may have just started some of them again
+        if system.is_supervised:
+            ensure([supervisor.program(home, services)], home, PROJECT, lambda _: None)
     seconds = time.monotonic() - began
     report(
         f"ready in {seconds:.1f} s; settings in {home / 'stack.env'}" if started else "everything is running already"
@@ -73,10 +80,14 @@ def up(
 
 
 def down(home: Path = HOME, report: Report = print) -> None:
-    """Stop all programs with a pid file in `home`: first the services and others, then the servers. All data stays."""
+    """Stop all programs with a pid file in `home`. All data stays.
+
+    The supervisor is stopped first, then the services and others, then the servers.
+    """
     with lock(home, report):
+        stopped = stop([Process(supervisor.NAME, home)])
         processes = recorded(home)
-        stopped = stop(process for process in processes if process.name not in servers.PORTS)
+        stopped += stop(process for process in processes if process.name not in servers.PORTS)
         stopped += stop(process for process in processes if process.name in servers.PORTS)
     report(f"stopped: {', '.join(stopped)}; the data stays in {home / 'data'}" if stopped else "nothing was running")
 

@@ -306,7 +306,7 @@ async def test_the_demo_succeeds_twice_and_the_addresses_that_it_prints_open(hom
     assert "photos are gone from both buckets" in first
     states = {name: state for name, state, _, _ in await asyncio.to_thread(stack.status, home)}
     assert states == dict.fromkeys([*config.SERVICES, "kafka", "mongod", "s3"], "ready") | {
-        "sandbox": "running", "site": "running",
+        "sandbox": "running", "site": "running", "supervisor": "running",
     }  # fmt: skip
     async with httpx.AsyncClient(trust_env=False) as http:
         opened = {"the gallery": 200, "the desk": 401, "the API's description": 200, "the sandbox MLS": 200}
