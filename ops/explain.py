@@ -203,7 +203,8 @@ def next_step(
     if photo.released_at and due_at > now:
         return f"released to the downloaders {text_of(photo.released_at, now)}, at priority {photo.priority}"
     is_given_up = photo.failure is not None and retry.is_given_up(photo.failure, photo.attempts, feed)
-    next_attempt = f"attempt {photo.attempts + 1} of {feed.max_attempts} is due"
+    number = photo.attempts + 1
+    next_attempt = f"attempt {number} of {max(number, feed.max_attempts)} is due"
     what = "given up for now; tried again" if is_given_up else next_attempt
     return f"{what} {text_of(due_at, now)}, at priority {photo.priority}"
 

@@ -16,7 +16,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from services.downloader import colours, exif, magic, memory, resizing, webp
+from services.downloader import colours, complete_gif, complete_jpeg, complete_png, exif, magic, memory, resizing, webp
 from services.downloader.resizing import Sides
 from shared.domain.failures import Failure, Reason
 from shared.domain.variants import VariantSpec
@@ -56,11 +56,8 @@ def decode(
     if math.prod(magic.announced_sides(source, kind)) > max_pixels:
         return _too_many_pixels(max_pixels)
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(source, formats=[kind.decoder]) as image:
-            if math.prod(image.size) > max_pixels:
-                return _too_many_pixels(max_pixels)
-            magic.check_ending(source, kind)
-            return _decode(image, source, specs, memory_limit)
+        with warnings.catch_warnings(action="ignore"):
+            return _decode(source, kind, specs, max_pixels, memory_limit)
     except Image.DecompressionBombError:
         return _too_many_pixels(max_pixels)
     except MemoryError:
@@ -71,11 +68,65 @@ def decode(
         return Failure(Reason.BROKEN_IMAGE, f"{kind.decoder}: {str(error)[:200] or type(error).__name__}")
 
 
+def _decode(
+    source: Path, kind: magic.Kind, specs: Sequence[VariantSpec], max_pixels: int, memory_limit: int | None
+) -> DecodedPhoto | Failure:
+    if kind is magic.PNG:
+        copy = _beside(source)
+        complete_png.copy_picture(source, copy)
+        source = copy
+    with Image.open(source, formats=[kind.decoder]) as image:
+        if math.prod(image.size) > max_pixels:
+            return _too_many_pixels(max_pixels)
+        complete = _complete(image, source, kind, memory_limit)
+        if isinstance(complete, Failure):
+            return complete
+        if complete == source:
+            return _decode_opened(image, source, specs, memory_limit)
+    with Image.open(complete, formats=[kind.decoder]) as image:
+        return _decode_opened(image, complete, specs, memory_limit)
+
+
 def _too_many_pixels(max_pixels: int) -> Failure:
     return Failure(Reason.TOO_MANY_PIXELS, f"the picture has more than {max_pixels} pixels")
 
 
-def _decode(
+def _complete(image: Image.Image, source: Path, kind: magic.Kind, memory_limit: int | None) -> Path | Failure:
+    """Return a file with the complete photo: `source`, or if that is a JPEG without its end, a copy with an end.
+
+    `image` is the opened photo. Raises EndsEarly for a JPEG or GIF that lacks pixels. The decoder itself finds missing
+    pixels in other formats, but accepts one JPEG in thirty without its last bytes, and a GIF with cut later frames.
+    """
+    if kind is magic.GIF:
+        with source.open("rb") as file:
+            complete_gif.check_frames(file)
+    if kind is not magic.JPEG:
+        return source
+    with source.open("rb") as file:
+        end = complete_jpeg.end_of_pixels(file)
+        if end is None:
+            return source
+        needed = memory.needed_at_full_size(image) + 3 * end
+        if memory_limit is not None and needed > memory_limit:
+            return _too_much_memory(needed)
+        file.seek(0)
+        data = file.read(end)
+    with memory.limited(memory_limit):
+        data = complete_jpeg.with_an_end(data)
+    copy = _beside(source)
+    copy.write_bytes(data)
+    return copy
+
+
+def _beside(source: Path) -> Path:
+    return source.with_name(f"{source.name}.complete")
+
+
+def _too_much_memory(needed: int) -> Failure:
+    return Failure(Reason.TOO_MUCH_MEMORY, f"the picture needs about {needed // 10**6} MB to decode")
+
+
+def _decode_opened(
     image: Image.Image, source: Path, specs: Sequence[VariantSpec], memory_limit: int | None
 ) -> DecodedPhoto | Failure:
     stored = image.size
@@ -86,7 +137,7 @@ def _decode(
     still = webp.read_still(source.read_bytes()) if image.format == "WEBP" else None
     needed = memory.needed(image, size) if still is None else memory.needed_webp(still, size)
     if memory_limit is not None and needed > memory_limit:
-        return Failure(Reason.TOO_MUCH_MEMORY, f"the picture needs about {needed // 10**6} MB to decode")
+        return _too_much_memory(needed)
     if needed > memory.KEPT_BYTES:
         memory.give_back()  # so that no memory of earlier photos is kept beside a large one
     with memory.limited(memory_limit):

@@ -47,6 +47,17 @@ def needed_webp(photo: StillWebp, size: Sides) -> int:
     return max(decoded + shrinking, 17 * largest + 8_000_000)
 
 
+def needed_at_full_size(image: Image.Image) -> int:
+    """Estimate how many bytes it takes to decode a JPEG at its full size, without variants.
+
+    `image` is opened but not decoded.
+    """
+    needed = 5 * math.prod(image.size)
+    if isinstance(image, JpegImagePlugin.JpegImageFile) and image.info.get("progressive"):
+        needed += _coefficients(image)
+    return needed
+
+
 def _coefficients(image: JpegImagePlugin.JpegImageFile) -> int:
     """Return how many bytes a progressive JPEG's coefficients take in memory.
 

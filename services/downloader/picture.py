@@ -63,7 +63,7 @@ def encode(
     """
     kind = magic.kind_of(source)
     if kind is None:
-        return Failure(Reason.NOT_AN_IMAGE, "the first bytes are of no known photo format")
+        return _no_photo(magic.other_format(source))
     try:
         photo = decoding.decode(source, kind, specs, max_pixels, memory_limit)
         if isinstance(photo, Failure):
@@ -72,6 +72,12 @@ def encode(
         return Encoded(kind.content_type, kind.extension, *photo.sides, _thumbhash(smallest), variants)
     except MemoryError:
         return Failure(Reason.TOO_MUCH_MEMORY, "the picture needs more memory than a picture may take")
+
+
+def _no_photo(format_name: str | None) -> Failure:
+    if format_name is None:
+        return Failure(Reason.NOT_AN_IMAGE, "the first bytes are of no known photo format")
+    return Failure(Reason.UNSUPPORTED_FORMAT, f"the file is {format_name}")
 
 
 def _write_variants(

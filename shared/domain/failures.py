@@ -9,6 +9,7 @@ class Reason(StrEnum):
     """Why an attempt to get a good copy of a photo failed."""
 
     GONE = "gone"
+    NOT_THERE_YET = "not-there-yet"
     FORBIDDEN = "forbidden"
     THROTTLED = "throttled"
     ORIGIN_ERROR = "origin-error"
@@ -21,9 +22,11 @@ class Reason(StrEnum):
     REFUSED_HOST = "refused-host"
     REFUSED_ADDRESS = "refused-address"
     NOT_AN_IMAGE = "not-an-image"
+    UNSUPPORTED_FORMAT = "unsupported-format"
     BROKEN_IMAGE = "broken-image"
     TOO_MANY_PIXELS = "too-many-pixels"
     TOO_MUCH_MEMORY = "too-much-memory"
+    PLACEHOLDER = "placeholder"
     ENCODER_KILLED = "encoder-killed"
     INTERNAL_ERROR = "internal-error"
 
@@ -42,24 +45,44 @@ class ReasonRule:
 _FINAL, _RETRIED = True, False
 REASONS: Mapping[Reason, ReasonRule] = {
     Reason.GONE: ReasonRule(_FINAL, "the origin says that the photo does not exist (404, 410)"),
+    Reason.NOT_THERE_YET: ReasonRule(
+        _RETRIED, "the origin does not have the photo yet (404, 410), which the MLS announced within the last hour"
+    ),
     Reason.FORBIDDEN: ReasonRule(_RETRIED, "the origin refuses (401, 403): an expired URL or a wrong token"),
     Reason.THROTTLED: ReasonRule(_RETRIED, "the origin asks for fewer requests (429)"),
     Reason.ORIGIN_ERROR: ReasonRule(_RETRIED, "the origin answered with an error (5xx or another unexpected status)"),
     Reason.UNREACHABLE: ReasonRule(_RETRIED, "no connection: name not found, refused, reset, or TLS failed"),
     Reason.TIMEOUT: ReasonRule(_RETRIED, "no complete answer within request_timeout_seconds, or a body that drips"),
     Reason.BROKEN_BODY: ReasonRule(_RETRIED, "the body ended early or was empty"),
-    Reason.TOO_LARGE: ReasonRule(_RETRIED, "the file is larger than max_file_bytes"),
+    Reason.TOO_LARGE: ReasonRule(_FINAL, "the file is larger than max_file_bytes"),
     Reason.TOO_MANY_REDIRECTS: ReasonRule(_RETRIED, "more than 3 redirects"),
     Reason.BAD_URL: ReasonRule(_FINAL, "the URL is not one that may be fetched"),
     Reason.REFUSED_HOST: ReasonRule(_FINAL, "the host or port is not in the feed's image_hosts"),
     Reason.REFUSED_ADDRESS: ReasonRule(_RETRIED, "the host's name leads to a private or reserved address"),
-    Reason.NOT_AN_IMAGE: ReasonRule(_RETRIED, "the bytes are not JPEG, PNG, WebP, GIF or AVIF"),
+    Reason.NOT_AN_IMAGE: ReasonRule(
+        _RETRIED, "the bytes are not JPEG, PNG, WebP, GIF or AVIF, and no other known format"
+    ),
+    Reason.UNSUPPORTED_FORMAT: ReasonRule(_FINAL, "the file is of a known format, such as HEIC, that is not supported"),
     Reason.BROKEN_IMAGE: ReasonRule(_RETRIED, "the picture ends early or cannot be decoded"),
-    Reason.TOO_MANY_PIXELS: ReasonRule(_RETRIED, "the picture has more pixels than max_pixels"),
-    Reason.TOO_MUCH_MEMORY: ReasonRule(_RETRIED, "decoding needs more memory than a picture may take"),
+    Reason.TOO_MANY_PIXELS: ReasonRule(_FINAL, "the picture has more pixels than max_pixels"),
+    Reason.TOO_MUCH_MEMORY: ReasonRule(_FINAL, "decoding needs more memory than a picture may take"),
+    Reason.PLACEHOLDER: ReasonRule(
+        _RETRIED, "the picture stands for a missing photo; a good copy is not replaced by it"
+    ),
     Reason.ENCODER_KILLED: ReasonRule(_RETRIED, "the process that decoded the picture died of it, or took too long"),
     Reason.INTERNAL_ERROR: ReasonRule(_RETRIED, "a fault of our own; the downloader's log says more"),
 }
+
+REFUSED = frozenset(
+    {
+        Reason.TOO_LARGE,
+        Reason.UNSUPPORTED_FORMAT,
+        Reason.TOO_MANY_PIXELS,
+        Reason.TOO_MUCH_MEMORY,
+        Reason.PLACEHOLDER,
+    }
+)
+"""The reasons of failures that the same file would cause again: the next request for it is conditional."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +93,6 @@ class Failure:
     detail: str = ""
     wait_seconds: float | None = None
     """For how many seconds the origin's Retry-After asked for no request of the feed; None if it did not ask."""
+    etag: str | None = None
+    """The validators that the origin sent with a file that was refused (`REFUSED`); None if there was none to store."""
+    last_modified: str | None = None

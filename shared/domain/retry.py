@@ -4,11 +4,13 @@ import re
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
-from shared.domain.failures import REASONS, Failure
+from shared.domain.failures import REASONS, Failure, Reason
 from shared.domain.feed import Feed
 
 GIVEN_UP_FOR = timedelta(days=1)
 """How long a photo stays given up, unless the MLS announces something newer before."""
+_MAX_LATE_WAIT_SECONDS = 300.0
+"""The longest wait for a photo that the origin does not have yet."""
 _MAX_RETRY_AFTER_SECONDS = 86_400.0
 
 
@@ -16,8 +18,11 @@ def is_given_up(failure: Failure, attempts: int, feed: Feed) -> bool:
     """Return True if a photo is given up after this failure, which ended the last of `attempts` attempts.
 
     A photo that is given up gets no attempt until the MLS announces a newer version or a day (`GIVEN_UP_FOR`) has
-    passed.
+    passed. A photo that the origin does not have yet is not given up: an hour after its announcement the same answer
+    means that it is gone.
     """
+    if failure.reason is Reason.NOT_THERE_YET:
+        return False
     return REASONS[failure.reason].is_final or attempts >= feed.max_attempts
 
 
@@ -26,13 +31,17 @@ def next_attempt(failure: Failure, attempts: int, feed: Feed, now: datetime, jit
 
     `attempts` are the photo's failed attempts in a row, this one included. The wait starts at the feed's
     `retry_base_seconds`, doubles with each attempt up to `retry_max_seconds`, and is at least as long as the origin
-    asked for. `jitter`, a random number from 0 to 1, makes the wait up to half longer, so that photos that failed
-    together are not attempted together again. A photo that is given up is due in a day, whatever the origin asked for.
+    asked for. For a photo that the origin does not have yet, it doubles up to five minutes only. `jitter`, a random
+    number from 0 to 1, makes the wait up to half longer, so that photos that failed together are not attempted together
+    again. A photo that is given up is due in a day, whatever the origin asked for.
     """
     if is_given_up(failure, attempts, feed):
         return now + GIVEN_UP_FOR
     doubled = feed.retry_base_seconds * 2.0 ** min(attempts - 1, 60)
-    wait = min(doubled, feed.retry_max_seconds) * (1 + jitter / 2)
+    longest = feed.retry_max_seconds
+    if failure.reason is Reason.NOT_THERE_YET:
+        longest = min(longest, _MAX_LATE_WAIT_SECONDS)
+    wait = min(doubled, longest) * (1 + jitter / 2)
     return now + timedelta(seconds=max(wait, failure.wait_seconds or 0.0))
 
 

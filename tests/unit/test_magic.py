@@ -1,18 +1,15 @@
-"""Tests how the format of a file, and whether it is complete, are recognized by its bytes."""
+"""Tests how the format of a file is recognized by its first bytes."""
 
 from pathlib import Path
 
 import pytest
 
 from services.downloader import magic
-from services.downloader.magic import AVIF, GIF, JPEG, PNG, WEBP, EndsEarly, Kind
+from services.downloader.magic import AVIF, GIF, JPEG, PNG, WEBP, Kind
 from tests import pictures
 
 PICTURE = pictures.grain(32, 24)
-GIF_FILE = pictures.encoded(PICTURE, "GIF", save_all=True, append_images=[pictures.corners(32, 24)])
 PNG_FILE = pictures.encoded(PICTURE, "PNG")
-THUMBNAIL = pictures.encoded(pictures.corners(16, 12), "JPEG")
-JPEG_FILE = pictures.encoded(PICTURE, "JPEG", progressive=True, restart_marker_rows=1, exif=b"Exif\0\0" + THUMBNAIL)
 
 
 @pytest.mark.parametrize(
@@ -48,29 +45,53 @@ def test_a_format_is_recognized_by_its_first_bytes(tmp_path: Path, head: bytes, 
     assert magic.kind_of(pictures.written(tmp_path, head + bytes(100) if head else b"")) == kind
 
 
+OTHERS: dict[str, tuple[bytes, ...]] = {
+    "HEIC": (
+        b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+        b"\0\0\0\x1cftypmif1\0\0\0\0mif1heicmiaf",
+        b"\0\0\0\x18ftypheix\0\0\0\0mif1heix",
+        b"\0\0\0\x18ftypmsf1\0\0\0\0msf1hevc",
+    ),
+    "TIFF": (b"II*\0\x08\0\0\0", b"MM\0*\0\0\0\x08", b"II+\0\x08\0\0\0"),
+    "BMP": (pictures.encoded(PICTURE, "BMP"),),
+    "JPEG XL": (b"\xff\x0a\xfa\x1f", b"\0\0\0\x0cJXL \r\n\x87\n\0\0\0\x14ftypjxl "),
+    "JPEG 2000": (pictures.encoded(PICTURE, "JPEG2000"), b"\xff\x4f\xff\x51\0\x2f"),
+    "JPEG XR": (b"II\xbc\x01\x20\0\0\0",),
+    "SVG": (
+        b"<svg xmlns='http://www.w3.org/2000/svg'>",
+        b"\xef\xbb\xbf<?xml version='1.0'?>\n<!-- a > b -->\n<!DOCTYPE svg PUBLIC ''>",
+    ),
+    "Photoshop": (b"8BPS\0\x01",),
+    "ICO": (pictures.encoded(PICTURE, "ICO"),),
+    "PDF": (b"%PDF-1.7",),
+    "PostScript": (b"%!PS-Adobe-3.0 EPSF-3.0",),
+    "film": (b"\0\0\0\x18ftypisom\0\0\0\0isomiso2", b"\x1aE\xdf\xa3", b"RIFF\0\0\0\0AVI LIST"),
+}
+
+
 @pytest.mark.parametrize(
-    ("kind", "content"), [(GIF, GIF_FILE), (PNG, PNG_FILE), (JPEG, JPEG_FILE)], ids=["GIF", "PNG", "JPEG"]
+    ("name", "head"),
+    [(name, head) for name, heads in OTHERS.items() for head in heads],
+    ids=lambda value: str(value)[:9],
 )
-def test_a_file_cut_anywhere_is_found(tmp_path: Path, kind: Kind, content: bytes) -> None:
-    magic.check_ending(pictures.written(tmp_path, content), kind)
-    magic.check_ending(pictures.written(tmp_path, content + b"whatever follows"), kind)
-    for size in range(8, len(content)):
-        with pytest.raises(EndsEarly):
-            magic.check_ending(pictures.written(tmp_path, content[:size]), kind)
+def test_a_file_of_another_format_is_named(tmp_path: Path, name: str, head: bytes) -> None:
+    source = pictures.written(tmp_path, head + bytes(100))
+    assert (magic.kind_of(source), magic.other_format(source)) == (None, name)
 
 
-@pytest.mark.parametrize("split", range(4_094, 4_098))
-def test_the_marker_that_ends_a_jpeg_is_found_wherever_it_lies(tmp_path: Path, split: int) -> None:
-    content = b"\xff\xd8" + bytes(split) + b"\xff\x00\xff\xd0" + bytes(4_096 - 4) + b"\xff\xff\xd9"
-    magic.check_ending(pictures.written(tmp_path, content), JPEG)
-    with pytest.raises(EndsEarly):
-        magic.check_ending(pictures.written(tmp_path, content[:-1]), JPEG)
-
-
-def test_a_change_of_any_byte_of_a_png_is_found(tmp_path: Path) -> None:
-    for at in range(8, len(PNG_FILE)):
-        with pytest.raises(EndsEarly):
-            magic.check_ending(pictures.written(tmp_path, pictures.damaged(PNG_FILE, at)), PNG)
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"",
+        b"<!doctype html><html><svg>",
+        b'{"error": "BM"}',
+        b"BMW is a car, and no picture",
+        b"RIFF\0\0\0\0WAVE",
+        bytes(99),
+    ],
+)
+def test_bytes_of_no_known_format_have_no_name(tmp_path: Path, head: bytes) -> None:
+    assert magic.other_format(pictures.written(tmp_path, head)) is None
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,10 @@ from shared.domain.failures import REASONS, Failure, Reason
 from shared.domain.retry import GIVEN_UP_FOR, is_given_up, next_attempt, parse_retry_after
 from tests.builders import NOW, a_feed
 
-FINAL = {Reason.GONE, Reason.BAD_URL, Reason.REFUSED_HOST}
+FINAL = {
+    *(Reason.GONE, Reason.BAD_URL, Reason.REFUSED_HOST),
+    *(Reason.TOO_LARGE, Reason.UNSUPPORTED_FORMAT, Reason.TOO_MANY_PIXELS, Reason.TOO_MUCH_MEMORY),
+}
 
 
 def wait(
@@ -38,7 +41,7 @@ def test_a_final_reason_gives_a_photo_up_at_the_first_attempt_for_a_day(reason: 
     assert wait(reason) == GIVEN_UP_FOR.total_seconds() == 86_400
 
 
-@pytest.mark.parametrize("reason", sorted(set(Reason) - FINAL))
+@pytest.mark.parametrize("reason", sorted(set(Reason) - FINAL - {Reason.NOT_THERE_YET}))
 def test_other_reasons_give_a_photo_up_after_max_attempts(reason: Reason) -> None:
     feed = a_feed(max_attempts=3)
     assert [is_given_up(Failure(reason), attempts, feed) for attempts in (1, 2, 3, 4)] == [False, False, True, True]
@@ -50,6 +53,14 @@ def test_other_reasons_give_a_photo_up_after_max_attempts(reason: Reason) -> Non
 )
 def test_the_wait_doubles_with_each_attempt_up_to_the_maximum(attempts: int, seconds: float) -> None:
     assert wait(attempts=attempts, max_attempts=100) == seconds
+
+
+def test_a_photo_that_is_not_there_yet_is_asked_for_within_minutes_and_never_given_up() -> None:
+    feed = a_feed(max_attempts=3, retry_max_seconds=21_600.0)
+    waits = [wait(Reason.NOT_THERE_YET, attempts, max_attempts=3) for attempts in (1, 2, 3, 4, 5, 50)]
+    assert waits == [30, 60, 120, 240, 300, 300]
+    assert wait(Reason.NOT_THERE_YET, retry_base_seconds=3_600.0) == 300
+    assert not is_given_up(Failure(Reason.NOT_THERE_YET), 50, feed)
 
 
 @pytest.mark.parametrize(("jitter", "seconds"), [(0.0, 30.0), (0.5, 37.5), (1.0, 45.0)])

@@ -1,0 +1,150 @@
+"""Finds where the pixels of a JPEG end, and tells a JPEG that only lacks its end from one that lacks pixels.
+
+Browsers show a JPEG without its last marker, and one whose last marker is replaced by other data, such as the film of a
+phone's "motion photo". libjpeg gives both up or fills them with grey, depending on what follows.
+"""
+
+import hashlib
+import io
+import random
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from PIL import Image
+
+from services.downloader.magic import EndsEarly, read_exactly
+
+_MARKER = re.compile(rb"\xff[\x02-\xcf\xd8-\xfe]")
+"""Matches all markers except those that occur within compressed pixels."""
+_START, _END, _SCAN = b"\xff\xd8", b"\xff\xd9", b"\xff\xda"
+_SEQUENTIAL = (b"\xff\xc0", b"\xff\xc1")
+_PROGRESSIVE = b"\xff\xc2"
+_FILM = re.compile(rb"\0\0..ftyp", re.DOTALL)
+_ZEROS = 16
+"""So many zero bytes at the end are no pixels, but what a server puts in place of data that it has not."""
+_ZEROS_OF_PIXELS = 4
+"""How many of these bytes may be of the last pixels all the same: where a picture is even, its codes are zeros."""
+_STRIP_ROWS = 64
+
+
+@dataclass(slots=True)
+class _Scans:
+    """Which coefficients of which components the scans of a JPEG have given so far, and how precisely."""
+
+    components: set[int] = field(default_factory=set)
+    is_progressive: bool = False
+    missing_bits: dict[tuple[int, int], int] = field(default_factory=dict)
+    """By component and number of the coefficient (0 to 63): how many of its low bits no scan has given yet."""
+
+    def read_frame(self, name: bytes, segment: bytes) -> None:
+        """Read a frame header (SOF), which lists the components."""
+        self.is_progressive = name == _PROGRESSIVE
+        self.components = {segment[6 + 3 * index] for index in range(segment[5])}
+
+    def read_scan(self, segment: bytes) -> None:
+        """Read a scan header (SOS): its components, its first and last coefficient, and the bits that it leaves out."""
+        count = segment[0]
+        first, last, bits = segment[1 + 2 * count : 4 + 2 * count]
+        coefficients = range(first, min(last, 63) + 1) if self.is_progressive else range(64)
+        for component in segment[1 : 1 + 2 * count : 2]:
+            for number in coefficients:
+                self.missing_bits[component, number] = bits & 15 if self.is_progressive else 0
+
+    @property
+    def are_all_here(self) -> bool:
+        """True if the scans, the last of which may be cut, give every coefficient of each component in full."""
+        wanted = [(component, number) for component in self.components for number in range(64)]
+        return bool(wanted) and all(self.missing_bits.get(key) == 0 for key in wanted)
+
+
+def end_of_pixels(file: BinaryIO) -> int | None:
+    """Return where the pixels of a JPEG end, as a position in the file, if no end marker follows them.
+
+    Return None if the end marker follows, as it should. The pixels before the returned position may be cut:
+    `with_an_end` tells. Raises EndsEarly if whole scans are missing.
+    """
+    scans = _Scans()
+    try:
+        while True:
+            at, name = _next_marker(file)
+            if name == _END:
+                return None
+            if scans.are_all_here:
+                return at
+            if name == _START:
+                continue
+            segment = read_exactly(file, int.from_bytes(read_exactly(file, 2), "big") - 2)
+            if name in (*_SEQUENTIAL, _PROGRESSIVE):
+                scans.read_frame(name, segment)
+            elif name == _SCAN:
+                scans.read_scan(segment)
+    except (IndexError, ValueError) as error:
+        raise EndsEarly("a JPEG segment is too short") from error
+    except EndsEarly:
+        if not scans.are_all_here:
+            raise
+        return file.seek(0, io.SEEK_END)
+
+
+def _next_marker(file: BinaryIO) -> tuple[int, bytes]:
+    """Move the file behind the next JPEG marker that does not belong to compressed pixels.
+
+    Return the marker's position and its two bytes. Raises EndsEarly if no such marker follows.
+    """
+    while True:
+        start, block = file.tell(), file.read(4_096)
+        if found := _MARKER.search(block):
+            file.seek(start + found.end())
+            return start + found.start(), found[0]
+        if len(block) < 2:
+            raise EndsEarly("the data ends early")
+        file.seek(-1, io.SEEK_CUR)  # a marker may lie across two blocks
+
+
+def with_an_end(data: bytes) -> bytes:
+    """Return a JPEG without its end marker, the bytes up to `end_of_pixels`, with the end marker.
+
+    Data that is not of the picture is cut off. Raises EndsEarly if pixels are missing. libjpeg decodes pixels from
+    whatever bytes follow those that are there. So pixels are missing if the picture depends on what follows: it is
+    decoded with several endings, and all results must be the same.
+    """
+    data = _without_other_data(data)
+    first, *others = (_pixels(data + filling + _END) for filling in _fillings())
+    if any(pixels != first for pixels in others):
+        raise EndsEarly("the pixels end early")
+    return data + _END
+
+
+def _without_other_data(data: bytes) -> bytes:
+    film = _FILM.search(data, data.rindex(_SCAN))
+    data = data[: film.start()] if film else data
+    without_zeros = data.rstrip(b"\0")
+    if len(data) - len(without_zeros) >= _ZEROS:
+        data = without_zeros + bytes(_ZEROS_OF_PIXELS)
+    return data.rstrip(b"\xff")  # the first half of a marker, or of a byte of pixels that is cut
+
+
+def _fillings() -> Iterator[bytes]:
+    """Yield different bytes that libjpeg would decode as pixels, were any missing; the first are none.
+
+    They begin with different codes. They hold restart markers, behind which libjpeg goes on in any case, and begin with
+    different ones, because libjpeg skips pixels if it takes a marker for the next but one.
+    """
+    yield b""
+    noise = random.Random(0)  # noqa: S311 - always the same
+    for first in (0x2B, 0x4D, 0x73, 0x96, 0xB5, 0xDA):
+        pieces = (bytes(noise.randrange(255) for _ in range(24)) for _ in range(17))
+        restarts = (b"\xff" + bytes([0xD0 + (first + number) % 8]) for number in range(16))
+        yield bytes([first]) + next(pieces) + b"".join(restart + next(pieces) for restart in restarts)
+
+
+def _pixels(data: bytes) -> bytes:
+    """Return the hash of a JPEG's pixels, decoded at full size."""
+    digest = hashlib.sha256()
+    with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
+        image.load()
+        for top in range(0, image.height, _STRIP_ROWS):
+            digest.update(image.crop((0, top, image.width, min(top + _STRIP_ROWS, image.height))).tobytes())
+    return digest.digest()
