@@ -196,7 +196,14 @@ def attempted() -> dict[str, Iterable[PhotoRun]]:
         ),
         "settle_unchanged": _each_end(
             lambda photo, claimed: (
-                [lifecycle.settle_unchanged(photo, claimed, '"v2"', None, Priority.POPULAR, NOW)] if photo.copy else []
+                [
+                    lifecycle.settle_unchanged(
+                        photo, replace(claimed, has_own_timestamp=is_own), '"v2"', None, Priority.POPULAR, NOW
+                    )
+                    for is_own in (False, True)
+                ]
+                if photo.copy
+                else []
             )
         ),
         "settle_downloaded": _each_end(

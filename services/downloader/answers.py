@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from shared.domain.failures import Failure, Reason
+from shared.domain.failures import REFUSED, Failure, Reason
 from shared.domain.retry import parse_retry_after
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -106,3 +106,10 @@ def validators(headers: Mapping[str, str]) -> tuple[str | None, str | None]:
         etag if _VALIDATOR.fullmatch(etag) else None,
         last_modified if _VALIDATOR.fullmatch(last_modified) else None,
     )
+
+
+def with_validators(failure: Failure, etag: str | None, last_modified: str | None) -> Failure:
+    """Return the failure with the validators of the file that caused it, if it would cause it again (`REFUSED`)."""
+    if failure.reason not in REFUSED:
+        return failure
+    return replace(failure, etag=etag, last_modified=last_modified)

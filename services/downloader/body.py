@@ -35,6 +35,12 @@ class BadBody(Exception):
         self.failure = Failure(reason, detail)
 
 
+def check_announced(size: int, limit: int) -> None:
+    """Raise BadBody if the size in bytes that an answer's head announces is over the limit."""
+    if size > limit:
+        raise BadBody(Reason.TOO_LARGE, f"the file is announced as over {limit} bytes")
+
+
 async def save(pieces: AsyncIterator[bytes], encoding: str, into: Path, limit: int) -> SavedBody:
     """Decode a body and write it to a new file in the directory `into`; leave no file if this raises.
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from services.downloader.answers import Fetched, NotModified, Validators
+from services.downloader import judging
+from services.downloader.answers import Fetched, NotModified, Validators, with_validators
 from services.downloader.encoders import Encoders
 from services.downloader.fetch import Fetcher
 from services.downloader.outcomes import Downloaded, Outcome, Unchanged
@@ -54,17 +55,33 @@ class Downloader:
             if photo.wants_rebuild and feed.single_use_urls:
                 await permit.report_answer(NotModified(None, None))
                 return Failure(Reason.INTERNAL_ERROR, "the stored original is lost, and its URL works once")
-            validators = self._validators(photo, original)
-            answer = await self._fetcher.fetch(photo.url, feed, Path(folder), validators, permit)
-            await permit.report_answer(answer)
-            if isinstance(answer, Failure):
-                return answer
-            if isinstance(answer, NotModified) and original:
-                original = replace(original, etag=answer.etag, last_modified=answer.last_modified)
+            return await self._fetch(feed, listing_key, photo, original, Path(folder), permit)
+
+    async def _fetch(
+        self, feed: Feed, listing_key: str, photo: Photo, original: Fetched | None, folder: Path, permit: Permit
+    ) -> Outcome:
+        """Fetch the photo, conditionally if the origin's answer can be "not modified", and make a copy of a new file.
+
+        `original` is the stored original if the variants must be rebuilt, else None.
+        """
+        refused = None if original else judging.refused_before(photo)
+        validators = Validators(refused.etag, refused.last_modified) if refused else self._validators(photo, original)
+        answer = await self._fetcher.fetch(photo.url, feed, folder, validators, permit)
+        await permit.report_answer(answer)
+        match answer:
+            case Failure():
+                return judging.with_lateness(answer, photo, self._clock())
+            case NotModified(etag, last_modified) if original:
+                original = replace(original, etag=etag, last_modified=last_modified)
                 return await self._encode(feed, listing_key, photo, original)
-            if isinstance(answer, NotModified) or self._is_held(photo, answer):
+            case NotModified(etag, last_modified) if refused:
+                return with_validators(refused, etag, last_modified)
+            case NotModified(etag, last_modified):
+                return Unchanged(etag, last_modified)
+            case Fetched() if self._is_held(photo, answer):
                 return Unchanged(answer.etag, answer.last_modified)
-            return await self._encode(feed, listing_key, photo, answer)
+            case Fetched():
+                return await self._encode(feed, listing_key, photo, answer)
 
     async def _stored_original(self, photo: Photo, folder: Path) -> Fetched | None:
         """If the variants of the photo's copy must be rebuilt, save its stored original to the folder; return the file.
@@ -98,14 +115,16 @@ class Downloader:
     async def _encode(self, feed: Feed, listing_key: str, photo: Photo, source: Fetched) -> Downloaded | Failure:
         """Encode the variants of the file `source`, and store them and the file in object storage as a new copy.
 
-        Return Downloaded with the copy, or a Failure if the photo cannot be encoded.
+        Return Downloaded with the copy, or a Failure if the photo cannot be encoded, or stands for a missing photo.
         """
         is_urgent = photo.priority is Priority.VIEWED
         encoded = await self._encoders.encode(
             source.path, source.path.parent, self._specs, feed.max_pixels, urgent=is_urgent
         )
         if isinstance(encoded, Failure):
-            return encoded
+            return with_validators(encoded, source.etag, source.last_modified)
+        if tiny := judging.replaces_by_tiny(photo.copy, encoded.width, encoded.height, source.file_size):
+            return with_validators(tiny, source.etag, source.last_modified)
         folder = keys.folder(feed.name, listing_key, photo.object_id, source.sha256)
         return Downloaded(await self._store(folder, source, encoded))
 

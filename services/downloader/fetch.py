@@ -223,16 +223,18 @@ class _NotPermitted(Exception):
 async def _save(response: httpx.Response, fetch: _Fetch) -> Fetched:
     headers = response.headers
     limit = fetch.feed.max_file_bytes
-    if int(headers.get("Content-Length", 0)) > limit:
-        raise body.BadBody(Reason.TOO_LARGE, f"the file is announced as over {limit} bytes")
     encoding = headers.get("Content-Encoding", "")
     try:
+        body.check_announced(int(headers.get("Content-Length", 0)), limit)
         async with asyncio.timeout(_BODY_GRACE_SECONDS) as slowest:
             saved = await body.save(_pieces(response, slowest, fetch.permit), encoding, fetch.into, limit)
     except TimeoutError as error:
         if not slowest.expired():
             raise
         raise body.BadBody(Reason.TIMEOUT, f"the body drips: under {_MIN_BYTES_PER_SECOND} bytes a second") from error
+    except body.BadBody as error:
+        error.failure = answers.with_validators(error.failure, *answers.validators(headers))
+        raise
     return Fetched(saved.path, saved.file_size, saved.sha256, *answers.validators(headers))
 
 

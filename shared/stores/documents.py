@@ -206,7 +206,7 @@ def _read_photo(document: Mapping[str, Any]) -> Photo:
         forced_at=document["forced_at"],
         attempts=document["attempts"],
         attempted_at=document["attempted_at"],
-        failure=Failure(Reason(failure["reason"]), failure["detail"]) if failure else None,
+        failure=_read_failure(failure) if failure else None,
         cause=document.get("cause", ""),
         used_url_key=document.get("spent_url"),
         copy=_read_copy(copy) if copy else None,
@@ -306,7 +306,20 @@ def _read_discard(document: Mapping[str, Any]) -> Discard:
 
 
 def _failure(failure: Failure | None) -> Document | None:
-    return {"reason": failure.reason.value, "detail": failure.detail} if failure else None
+    if failure is None:
+        return None
+    validators = {"etag": failure.etag, "last_modified": failure.last_modified}
+    given = {name: value for name, value in validators.items() if value}
+    return {"reason": failure.reason.value, "detail": failure.detail, **given}
+
+
+def _read_failure(document: Mapping[str, Any]) -> Failure:
+    return Failure(
+        Reason(document["reason"]),
+        document["detail"],
+        etag=document.get("etag"),
+        last_modified=document.get("last_modified"),
+    )
 
 
 def _hidden(hidden: Hidden | None) -> Document | None:

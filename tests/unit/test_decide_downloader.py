@@ -11,7 +11,7 @@ from services.downloader.decide import Settled, abandoned, claimable, settle, un
 from services.downloader.outcomes import Deferred, Downloaded, Outcome, Unchanged
 from shared.domain import lifecycle
 from shared.domain.failures import Failure, Reason
-from shared.domain.image import Claim, Copy, Photo, Status
+from shared.domain.image import Claim, Copy, Photo, Status, url_key
 from shared.domain.listing import Listing, RemovalReason, copy_keys
 from shared.domain.priority import Priority, area_priority
 from shared.events.codec import Event
@@ -237,6 +237,34 @@ def test_an_unchanged_copy_gets_the_new_validators() -> None:
     expected = replace(OLD, etag='"v2"', last_modified="Mon", mls_changed_at=after(1), checked_at=after(9))
     assert (photo.copy, photo.status, found.changed) == (expected, Status.DOWNLOADED, False)
     assert found.listing.discards == ()
+
+
+def test_a_photo_that_changed_by_its_own_time_but_not_at_its_origin_is_asked_for_once_more_later() -> None:
+    changed = claimed(copy=OLD, announced_at=after(1), has_own_timestamp=True)
+    found, photo = settled(Unchanged('"v1"', None), changed)
+    assert photo is not None
+    assert (photo.status, photo.due_at) == (Status.DOWNLOADED, after(9 + 90))
+    assert claimable(found.listing, [outdated(reason=OutdatedReason.RETRY)], "w", (), after(9 + 50)) == []
+    (again,) = claimable(found.listing, [outdated(reason=OutdatedReason.RETRY)], "w", (), after(9 + 90))
+    _, settled_again = settled(Unchanged('"v1"', None), lifecycle.claim(again, "w", a_feed(), after(99)), now=after(99))
+    assert settled_again is not None
+    assert (settled_again.status, settled_again.due_at) == (Status.DOWNLOADED, None)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"has_own_timestamp": False},
+        {"announced_at": NOW},
+        {"used_url_key": url_key("https://photos.example.com/a.jpg")},
+    ],
+    ids=["the listing's time", "a recheck", "a single-use URL"],
+)
+def test_other_unchanged_photos_are_not_asked_for_again(facts: dict[str, Any]) -> None:
+    changed = {"copy": OLD, "announced_at": after(1), "has_own_timestamp": True}
+    _, photo = settled(Unchanged('"v1"', None), claimed(**{**changed, **facts}))
+    assert photo is not None
+    assert photo.due_at is None
 
 
 @pytest.mark.parametrize("outcome", [Downloaded(NEW), Unchanged(None, None)])

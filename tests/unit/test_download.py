@@ -1,6 +1,7 @@
 """Tests the download of a newer version of a photo whose copy was made with other variants settings."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,13 +11,17 @@ from services.downloader.answers import Answer, Fetched, NotModified, Validators
 from services.downloader.download import Downloader
 from services.downloader.outcomes import Downloaded
 from services.downloader.picture import Encoded, EncodedVariant
-from shared.domain.variants import VariantSpec, parse_variants
+from shared.domain.failures import Failure, Reason
+from shared.domain.image import Photo
+from shared.domain.variants import VariantSpec, parse_variants, rendering
 from shared.stores.memory import MemoryObjects
 from shared.stores.objects import Bucket
-from tests.builders import KEY, NOW, a_copy, a_downloaded_photo, a_feed, after
+from tests.builders import KEY, NOW, a_copy, a_downloaded_photo, a_feed, a_photo, after
 from tests.origins import FakePermit
 
 HELD = a_copy()
+SPECS = parse_variants("full=300:webp:80")
+NEWER_OF_CURRENT = a_downloaded_photo(announced_at=after(50), copy=replace(HELD, rendering=rendering(SPECS)))
 NEWER = a_downloaded_photo(announced_at=after(50), copy=HELD)
 
 
@@ -24,27 +29,31 @@ class FakeFetcher:
     """Returns NotModified to conditional requests, else a file; `validators` are those of the last request."""
 
     validators: Validators | None = None
+    is_conditional_answered = True
 
     async def fetch(self, url: str, feed: object, into: Path, validators: Validators | None, *_: object) -> Answer:
         self.validators = validators
-        if validators:
+        if validators and self.is_conditional_answered:
             return NotModified('"v2"', None)
         path = into / "fetch-1"
         path.write_bytes(b"fetched")
-        return Fetched(path, 7, "0f" * 32, '"v3"', None)
+        return Fetched(path, 7_000, "0f" * 32, '"v3"', None)
 
 
 class FakeEncoders:
     """Writes a variant of a few bytes; `source` has the bytes of the last photo."""
 
     source = b""
+    sides = (9, 9)
 
     async def encode(self, source: Path, into: Path, specs: Sequence[VariantSpec], *_: object, **__: object) -> Encoded:
         self.source = source.read_bytes()  # noqa: ASYNC240 - some bytes
         (spec,) = specs
         path = into / spec.name
         path.write_bytes(b"made")
-        return Encoded("image/jpeg", "jpg", 9, 9, "", (EncodedVariant(spec.name, path, 9, 9, 4, "image/webp", "webp"),))
+        return Encoded(
+            "image/jpeg", "jpg", *self.sides, "", (EncodedVariant(spec.name, path, 9, 9, 4, "image/webp", "webp"),)
+        )
 
 
 @pytest.mark.parametrize("is_lost", [False, True])
@@ -56,8 +65,7 @@ async def test_a_newer_version_is_requested_conditionally_only_if_the_original_i
         (tmp_path / "held").write_bytes(b"held")
         await objects.put(Bucket.ORIGINALS, HELD.original_key, tmp_path / "held", "image/jpeg")
 
-    specs = parse_variants("full=300:webp:80")
-    downloader = Downloader(cast("Any", fetcher), cast("Any", encoders), objects, specs, lambda: NOW)
+    downloader = Downloader(cast("Any", fetcher), cast("Any", encoders), objects, SPECS, lambda: NOW)
     outcome = await downloader.download(a_feed(), KEY, NEWER, FakePermit())
     assert isinstance(outcome, Downloaded)
     made_of = (fetcher.validators, encoders.source, outcome.copy.sha256, outcome.copy.etag)
@@ -65,3 +73,37 @@ async def test_a_newer_version_is_requested_conditionally_only_if_the_original_i
         assert made_of == (None, b"fetched", "0f" * 32, '"v3"')
     else:
         assert made_of == (Validators(HELD.etag, None), b"held", HELD.sha256, '"v2"')
+
+
+class RefusingEncoders:
+    """Finds too many pixels in every photo."""
+
+    async def encode(self, *_: object, **__: object) -> Failure:
+        return Failure(Reason.TOO_MANY_PIXELS, "too many")
+
+
+@pytest.mark.parametrize("photo", [a_photo(), NEWER_OF_CURRENT], ids=["no copy", "a copy of a former version"])
+async def test_a_file_that_is_refused_is_not_sent_again_until_it_changes(photo: Photo) -> None:
+    fetcher = FakeFetcher()
+    downloader = Downloader(
+        cast("Any", fetcher), cast("Any", RefusingEncoders()), MemoryObjects(lambda: NOW), SPECS, lambda: NOW
+    )
+    fetcher.is_conditional_answered = False
+    refused = await downloader.download(a_feed(), KEY, photo, FakePermit())
+    assert refused == Failure(Reason.TOO_MANY_PIXELS, "too many", etag='"v3"')
+    fetcher.is_conditional_answered = True
+    again = await downloader.download(a_feed(), KEY, replace(photo, failure=refused), FakePermit())
+    assert fetcher.validators == Validators('"v3"', None)
+    assert again == Failure(Reason.TOO_MANY_PIXELS, "too many", etag='"v2"')
+
+
+async def test_a_picture_of_a_pixel_does_not_replace_a_copy_and_nothing_is_stored() -> None:
+    objects, fetcher, encoders = MemoryObjects(lambda: NOW), FakeFetcher(), FakeEncoders()
+    encoders.sides = (1, 1)
+    fetcher.is_conditional_answered = False
+    downloader = Downloader(cast("Any", fetcher), cast("Any", encoders), objects, SPECS, lambda: NOW)
+    outcome = await downloader.download(a_feed(), KEY, NEWER_OF_CURRENT, FakePermit())
+    assert isinstance(outcome, Failure)
+    assert (outcome.reason, outcome.etag) == (Reason.PLACEHOLDER, '"v3"')
+    assert not objects.stored_at
+    assert isinstance(await downloader.download(a_feed(), KEY, a_photo(), FakePermit()), Downloaded)

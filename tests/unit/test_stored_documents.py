@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
+from shared.domain.failures import Failure, Reason
 from shared.origin_budget import codec, pause
 from shared.origin_budget.use import of_ledger, requests_by_minute
 from shared.render import Renderer
 from shared.stores import documents, summaries
 from tests import examples, golden_files
-from tests.builders import NOW, after
+from tests.builders import NOW, a_listing, a_photo, after
 
 RENDERER = Renderer("https://cdn.example.com")
 LISTINGS = examples.listings()
@@ -42,6 +43,13 @@ def test_a_listing_stored_by_an_older_release_is_read_equal(name: str) -> None:
     assert documents.read_recorded_state(stored).version == listing.version
     assert documents.read_recorded_state(stored).is_displayed is listing.is_displayed
     assert documents.read_fragments(stored, None) == RENDERER.fragments(listing)
+
+
+def test_the_validators_of_a_refused_file_are_stored_only_if_there_are_any() -> None:
+    for failure in (Failure(Reason.TOO_LARGE, "large", etag='"v1"', last_modified="Mon"), Failure(Reason.TOO_LARGE)):
+        stored = documents.to_document(a_listing(a_photo(failure=failure)), 1, RENDERER)
+        assert documents.from_document(stored).photos[0].failure == failure
+        assert ("etag" in stored["photos"][0]["failure"]) is bool(failure.etag)
 
 
 def changed(value: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:

@@ -17,6 +17,12 @@ _CLAIM_MARGIN = timedelta(seconds=60)
 """How long a claim lasts beyond the request's timeout: for waiting for a slot, for an encoder, and for storage."""
 
 
+_CLOCK_SKEW = timedelta(seconds=30)
+"""By how much the clock of the process that forced a photo may be ahead of this one's."""
+ASK_AGAIN_AFTER = timedelta(seconds=90)
+"""How long after the origin still had the former version of a changed photo it is asked once more."""
+
+
 def release(photo: Photo, now: datetime) -> Photo:
     """Return the photo in flight since `now`, without a claim. The photo is due again when its lease (`LEASE`) ends."""
     return replace(photo, released_at=now, not_before=now + LEASE, claim=None)
@@ -24,6 +30,8 @@ def release(photo: Photo, now: datetime) -> Photo:
 
 def can_claim(listing: Listing, photo: Photo, worker: str | None, now: datetime) -> bool:
     """Return True if the worker may claim this photo: the photo wants an attempt, and is released, forced or due.
+
+    A photo that is to be asked for once more (`ASK_AGAIN_AFTER`) is not forced before its time.
 
     `listing` is the photo's listing; return False if it allows no attempt of the photo (`Listing.photo_due_at`), or if
     another worker has claimed the photo and that claim has not ended at `now`. The worker's own claim forbids nothing:
@@ -33,7 +41,8 @@ def can_claim(listing: Listing, photo: Photo, worker: str | None, now: datetime)
         return False
     if photo.claim is not None and photo.is_claimed(now) and photo.claim.worker != worker:
         return False
-    return photo.released_at is not None or photo.forced_at is not None or photo.not_before <= now
+    is_forced = photo.forced_at is not None and photo.forced_at <= now + _CLOCK_SKEW
+    return photo.released_at is not None or is_forced or photo.not_before <= now
 
 
 def claim(photo: Photo, worker: str, feed: Feed, now: datetime) -> Photo:
@@ -104,6 +113,10 @@ def settle_unchanged(
     `photo` is the photo as recorded now, `claimed` the same photo as it was when the attempt began. `etag` and
     `last_modified` replace the copy's validators; None stands for none. The priority becomes `priority`, that of the
     listing's area, in place of any to which a view or a search raised it. Failure and count of attempts are cleared.
+
+    If the attempt was for a newer version by the photo's own timestamp, the photo is attempted once more in a while
+    (`ASK_AGAIN_AFTER`): caches give the former version for some time. Its copy counts as up to date meanwhile. A
+    single-use URL is not asked again.
     """
     assert photo.copy is not None  # noqa: S101 - only the holder of the claim replaces a copy
     copy = replace(
@@ -113,7 +126,11 @@ def settle_unchanged(
         mls_changed_at=_version_fetched(photo, claimed),
         checked_at=now,
     )
-    return _succeeded(photo, claimed, copy, priority, now)
+    settled = _succeeded(photo, claimed, copy, priority, now)
+    if not (claimed.is_outdated and claimed.has_own_timestamp) or settled.waits_for_new_url or settled.forced_at:
+        return settled
+    ask_again_at = now + ASK_AGAIN_AFTER
+    return replace(settled, not_before=ask_again_at, forced_at=ask_again_at)
 
 
 def settle_downloaded(photo: Photo, claimed: Photo, copy: Copy, priority: Priority, now: datetime) -> Photo:

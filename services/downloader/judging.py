@@ -1,0 +1,50 @@
+"""Judges what an origin's answer means for a photo: a file refused before, a late photo, a picture of no photo."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from shared.domain.failures import REFUSED, Failure, Reason
+from shared.domain.image import Copy, Photo
+
+_MAY_BE_LATE_FOR = timedelta(hours=1)
+"""How long after its announcement, by the MLS's clock, a photo may still be on its way to the origin."""
+_TINY_SIDE = 2
+_TINY_BYTES = 1_000
+
+
+def refused_before(photo: Photo) -> Failure | None:
+    """Return the failure recorded of the photo if the origin's file was refused, and validators of that file are known.
+
+    The next request then asks for the file only if it has changed. Return None if an operator forced the photo: the
+    feed's rules may have changed, so that the file is no longer refused.
+    """
+    failure = photo.failure
+    if failure is None or photo.forced_at is not None or failure.reason not in REFUSED:
+        return None
+    return failure if failure.etag or failure.last_modified else None
+
+
+def with_lateness(failure: Failure, photo: Photo, now: datetime) -> Failure:
+    """Return the failure of a fetch; as NOT_THERE_YET if the origin lacks a photo that was announced within the hour.
+
+    MLSs announce photos before their image hosts have them.
+    """
+    announced_at = photo.announced_at
+    if failure.reason is not Reason.GONE or announced_at is None or abs(now - announced_at) >= _MAY_BE_LATE_FOR:
+        return failure
+    return replace(failure, reason=Reason.NOT_THERE_YET)
+
+
+def replaces_by_tiny(copy: Copy | None, width: int, height: int, file_size: int) -> Failure | None:
+    """Return the failure of a new picture that is too small to replace the photo's copy; None if it may replace it.
+
+    `width` and `height` in pixels and `file_size` in bytes are the new picture's. Origins send a picture of a pixel, or
+    of a few bytes, in place of a photo that they cannot find.
+    """
+    if copy is None or _is_tiny(copy.width, copy.height, copy.file_size) or not _is_tiny(width, height, file_size):
+        return None
+    return Failure(Reason.PLACEHOLDER, f"{width} x {height} pixels in {file_size} bytes; the copy is a larger picture")
+
+
+def _is_tiny(width: int, height: int, file_size: int) -> bool:
+    return max(width, height) <= _TINY_SIDE or file_size < _TINY_BYTES

@@ -1,0 +1,64 @@
+"""Tests what is judged of an origin's answer before it becomes a copy or a failure."""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from services.downloader import judging
+from shared.domain.failures import REFUSED, Failure, Reason
+from shared.domain.image import Copy
+from tests.builders import NOW, a_copy, a_photo, after
+
+
+@pytest.mark.parametrize(
+    ("announced_at", "reason"),
+    [
+        (after(-10), Reason.NOT_THERE_YET),
+        (after(-3_599), Reason.NOT_THERE_YET),
+        (after(30), Reason.NOT_THERE_YET),
+        (after(-3_600), Reason.GONE),
+        (after(3_600), Reason.GONE),
+        (None, Reason.GONE),
+    ],
+)
+def test_a_photo_announced_within_the_hour_is_not_there_yet(announced_at: datetime | None, reason: Reason) -> None:
+    failure = Failure(Reason.GONE, "photos.example.com answered 404")
+    found = judging.with_lateness(failure, a_photo(announced_at=announced_at), NOW)
+    assert found == replace(failure, reason=reason)
+
+
+def test_other_failures_stay_however_late_they_come() -> None:
+    for reason in set(Reason) - {Reason.GONE}:
+        assert judging.with_lateness(Failure(reason), a_photo(announced_at=NOW), NOW) == Failure(reason)
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_only_a_file_that_was_refused_for_what_it_is_is_asked_for_conditionally(reason: Reason) -> None:
+    failure = Failure(reason, etag='"v1"')
+    assert judging.refused_before(a_photo(failure=failure)) == (failure if reason in REFUSED else None)
+    assert judging.refused_before(a_photo(failure=replace(failure, etag=None))) is None
+    assert judging.refused_before(a_photo(failure=failure, forced_at=NOW)) is None
+
+
+TINY: dict[str, Any] = {"width": 1, "height": 1, "file_size": 43}
+
+
+@pytest.mark.parametrize(
+    ("held", "sides_and_size", "is_refused"),
+    [
+        (a_copy(), (1, 1, 43), True),
+        (a_copy(), (2, 2, 5_000), True),
+        (a_copy(), (200, 150, 999), True),
+        (a_copy(), (3, 1, 1_000), False),
+        (a_copy(), (200, 150, 1_000), False),
+        (None, (1, 1, 43), False),
+        (a_copy(**TINY), (1, 1, 44), False),
+    ],
+)
+def test_a_tiny_picture_does_not_replace_a_good_copy(
+    held: Copy | None, sides_and_size: tuple[int, int, int], is_refused: bool
+) -> None:
+    found = judging.replaces_by_tiny(held, *sides_and_size)
+    assert (found is not None and found.reason is Reason.PLACEHOLDER) is is_refused
