@@ -8,6 +8,7 @@ from services.scheduler import decide
 from services.scheduler.odata import PropertyRecord
 from services.scheduler.sweep_metrics import SweepMetrics
 from shared import log
+from shared.clock import Clock
 from shared.domain import announcement
 from shared.domain.announcement import Announcement, InvalidPropertyRecord
 from shared.domain.feed import Feed
@@ -24,11 +25,14 @@ _MAX_PROPERTY_BYTES = MAX_RECORD_BYTES * 0.9
 class ChangeFilter:
     """Reads one feed's property records, finds those that differ from the recorded listings, and publishes them."""
 
-    def __init__(self, feed: Feed, listings: ListingRecords, publisher: Publisher, metrics: SweepMetrics) -> None:
+    def __init__(
+        self, feed: Feed, listings: ListingRecords, publisher: Publisher, metrics: SweepMetrics, clock: Clock
+    ) -> None:
         self._feed = feed
         self._listings = listings
         self._publisher = publisher
         self._metrics = metrics
+        self._clock = clock
 
     def read(self, records: Sequence[PropertyRecord]) -> list[Announcement]:
         """Return one announcement for each valid property record, read by the feed's rules, in the same order.
@@ -52,10 +56,11 @@ class ChangeFilter:
         recorded = await self._listings.recorded_states(
             [(listing.feed, listing.listing_key) for listing in announcements]
         )
+        now = self._clock()
         return [
             listing.listing_key
             for listing in announcements
-            if decide.is_unrecorded(listing, recorded.get((listing.feed, listing.listing_key)))
+            if decide.is_unrecorded(listing, recorded.get((listing.feed, listing.listing_key)), now)
         ]
 
     async def publish(self, records: Sequence[PropertyRecord], why: str) -> None:

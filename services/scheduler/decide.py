@@ -8,20 +8,21 @@ from services.scheduler import schedule
 from shared.domain import lifecycle
 from shared.domain.announcement import Announcement
 from shared.domain.feed import Feed
-from shared.domain.freshness import is_newer
+from shared.domain.freshness import credible, is_newer
 from shared.domain.listing import Listing, RecordedState, RemovalReason
 
 
-def is_unrecorded(announcement: Announcement, recorded: RecordedState | None) -> bool:
+def is_unrecorded(announcement: Announcement, recorded: RecordedState | None, now: datetime) -> bool:
     """Return True if a sweep must publish an announcement, because it differs from the listing's recorded state.
 
     It differs if its version is newer, or if it is displayed and the listing is hidden, or the other way round. If no
     listing is recorded (None), only an announcement that is displayed is published. If an opt-out is recorded, only a
-    newer version is published: the rows that a sweep compares do not have the opt-out.
+    newer version is published: the rows that a sweep compares do not have the opt-out. Timestamps more than a day ahead
+    of `now` count as missing.
     """
     if recorded is None:
         return announcement.hidden_by is None
-    ours, theirs = recorded.version, announcement.version
+    ours, theirs = credible(recorded.version, now), credible(announcement.version, now)
     if is_newer(theirs.modified_at, ours.modified_at) or is_newer(theirs.media_changed_at, ours.media_changed_at):
         return True
     is_displayed = announcement.hidden_by is None

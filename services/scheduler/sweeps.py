@@ -69,7 +69,7 @@ class Sweeper:
         self._market: MarketSweep | None = None
         self._follower: ChangeFollower | None = None
         if reader:
-            changes = ChangeFilter(feed, stores.listings, publisher, metrics)
+            changes = ChangeFilter(feed, stores.listings, publisher, metrics, clock)
             self._market = MarketSweep(
                 feed, reader, stores.listings, stores.removal_holds, changes, self._record, clock
             )  # fmt: skip

@@ -59,12 +59,15 @@ def recorded(
         (a_record(StandardStatus="Closed"), recorded(hidden_by=GONE), False),
         (a_record(), recorded(hidden_by=OPT_OUT), False),
         (a_record(at=1), recorded(hidden_by=OPT_OUT), True),
+        (a_record(ModificationTimestamp="2099-01-01T00:00:00Z"), recorded(), False),
+        (a_record(), recorded(modified=400 * 86_400), True),
     ],
 )
 def test_an_announcement_is_unrecorded_if_version_or_visibility_differ(
     record: Row, recorded_state: RecordedState | None, is_unrecorded: bool
 ) -> None:
-    assert decide.is_unrecorded(announcement.read(a_feed(), without(record, "Media")), recorded_state) is is_unrecorded
+    announced = announcement.read(a_feed(), without(record, "Media"))
+    assert decide.is_unrecorded(announced, recorded_state, NOW) is is_unrecorded
 
 
 def test_a_gone_listing_is_hidden_at_once_and_shown_when_the_mls_has_it_again() -> None:
