@@ -9,6 +9,8 @@ from typing import IO, Any
 
 import ijson
 
+from shared.repaired_json import repaired
+
 PropertyRecord = dict[str, Any]
 OnProgress = Callable[[int], object]
 """Called with the number of bytes that have been read."""
@@ -65,7 +67,7 @@ def _read_lines(file: IO[bytes], on_progress: OnProgress) -> Iterator[PropertyRe
         read_bytes += len(line)
         if line.strip():
             try:
-                value = json.loads(line)
+                value = repaired(json.loads(line))
             except ValueError as error:
                 yield Unusable(f"line {number}", f"not JSON: {error}")
             else:
@@ -105,7 +107,7 @@ def _read_items(file: IO[bytes], prefix: str, on_progress: OnProgress) -> Iterat
     number = 0
     try:
         for number, row in enumerate(ijson.items(file, prefix, use_float=True), 1):
-            yield _checked(row, f"record {number}")
+            yield _checked(repaired(row), f"record {number}")
             on_progress(file.tell())
     except ijson.JSONError as error:
         yield Unusable(f"after record {number}", f"not JSON: {' '.join(str(error).split())[:200]}")

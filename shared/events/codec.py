@@ -8,6 +8,7 @@ from typing import Generic, TypeVar, cast
 import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from shared import repaired_json
 from shared.domain.freshness import parse_timestamp
 from shared.events.images import ImageDownloaded, ImageOutdated, ImageRemoved
 from shared.events.listings import ListingSeen
@@ -44,12 +45,13 @@ class _Envelope(BaseModel):
 def decode(value: bytes | None, expected: type[Data], received_at: datetime) -> Event[Data] | Undecodable:
     """Return the event of the type `expected` in the value of a Kafka record, or Undecodable with the reason.
 
-    Never raises. An event without an id gets a random one; an event without a readable time gets `received_at`.
+    Never raises. Faults of characters are repaired (`repaired_json`), so that half an emoji in a remark costs no
+    listing. An event without an id gets a random one; an event without a readable time gets `received_at`.
     """
     if value is None:
         return Undecodable("the value is null")
     try:
-        envelope = _Envelope.model_validate(orjson.loads(value))
+        envelope = _Envelope.model_validate(repaired_json.loads(value))
         if envelope.type != expected.TYPE:
             return Undecodable(f"the type is {envelope.type[:100]!r}; this topic carries {expected.TYPE}")
         data = expected.model_validate(envelope.data)

@@ -135,6 +135,16 @@ def test_the_subject_of_a_listing_is_its_key_as_given(record: dict[str, object],
     assert orjson.loads(encode(ListingSeen(feed="f", record=record), source="s", now=NOW))["subject"] == subject
 
 
+def test_half_a_surrogate_pair_costs_no_listing() -> None:
+    value = (
+        b'{"type":"listing-seen.v1","data":{"feed":"f","property":{"ListingKey":"X1","PublicRemarks":"home \\ud83c"}}}'
+    )
+    decoded = decode(value, ListingSeen, NOW)
+    assert isinstance(decoded, Event)
+    assert decoded.data.record == {"ListingKey": "X1", "PublicRemarks": "home \ufffd"}
+    assert isinstance(decode(encode(decoded.data, source="s", now=NOW), ListingSeen, NOW), Event)
+
+
 def test_times_are_encoded_in_utc() -> None:
     toronto = NOW.astimezone(timezone(timedelta(hours=-5)))
     assert orjson.loads(encode(EVENTS[1], source="tests", now=toronto))["time"] == "2026-11-23T09:00:00Z"
@@ -177,10 +187,10 @@ def envelope(data: str, kind: str = "image-outdated.v1") -> bytes:
         (b"{", "not JSON"),
         (b'{"type":"image-outdated.v1","data":{}', "not JSON"),
         (b"\x00\x01\xff\xfe", "not JSON"),
-        (b"\xef\xbb\xbf{}", "not JSON"),
-        (b'{"type":"\xff"}', "not JSON"),
-        (b'{"type":"\\ud800","data":{}}', "not JSON"),
-        (b'{"type":NaN}', "not JSON"),
+        (b"\xef\xbb\xbf{}", "type: Field required"),
+        (b'{"type":"\xff"}', "data: Field required"),
+        (b'{"type":"\\ud800","data":{}}', "the type is '\ufffd'"),
+        (b'{"type":NaN}', "type:"),
         (b"[" * 100_000 + b"]" * 100_000, "not JSON"),
         (b'{"type":"image-outdated.v1","data":' + b'{"a":' * 100_000 + b"1" + b"}" * 100_001, "not JSON"),
         (b"null", "event:"),
