@@ -25,6 +25,7 @@ from shared.recording import Recorder
 from shared.render import Renderer
 from shared.stores.memory import MemoryLeases, MemoryListings, MemoryRemovalHolds, MemorySweeps
 from shared.stores.sweeps import SweepRequest, SweepState
+from tests.dialects import DialectMls
 
 PHOTOS = 3
 
@@ -54,9 +55,12 @@ class RecordingBroker:
 
 
 class SweepingScheduler:
-    """A scheduler's sweeps of the sandbox MLS, with stores in memory. `now` is the time by its clock; tests move it."""
+    """A scheduler's sweeps of an MLS, with stores in memory. `now` is the time by its clock; tests move it.
 
-    def __init__(self, feed: Feed, *, pause_seconds: float = 0.0) -> None:
+    The MLS is `mls`, an MLS in memory; without it, the one that the feed's `reso_url` names.
+    """
+
+    def __init__(self, feed: Feed, mls: DialectMls | None = None, *, pause_seconds: float = 0.0) -> None:
         self.feed, self.now = feed, utc_now()
         self.listings, self.sweeps, self.leases = MemoryListings(Renderer("http://x")), MemorySweeps(), MemoryLeases()
         self.broker, self.registry = RecordingBroker(), CollectorRegistry()
@@ -67,6 +71,7 @@ class SweepingScheduler:
         self.metrics, self.removal_holds = SweepMetrics(self.registry), MemoryRemovalHolds()
         self.readers: list[FeedReader] = []
         self.pause_seconds = pause_seconds
+        self.mls = mls
         self.sweeper = self.another("first")
 
     async def __aenter__(self) -> Self:
@@ -83,11 +88,14 @@ class SweepingScheduler:
         """Return the sweeper of another process, named `name`, that has just started and uses the same stores."""
         reader = None
         if self.feed.reso_url:
-            reader = FeedReader(self.feed, MlsClient(self.feed, "secret", pause_seconds=self.pause_seconds))
+            reader = self.mls.reader(self.feed) if self.mls else self._reader_over_http()
             self.readers.append(reader)
         lease = Lease(self.leases, "scheduler", name, self.clock)
         stores = SweepStores(self.listings, self.sweeps, self.removal_holds)
         return Sweeper(self.feed, reader, stores, lease, self.publisher, self.clock, self.metrics)
+
+    def _reader_over_http(self) -> FeedReader:
+        return FeedReader(self.feed, MlsClient(self.feed, "secret", pause_seconds=self.pause_seconds))
 
     async def later(self, wait: timedelta) -> None:
         """Move the clock on by `wait`, then run one round of the first process's sweeper."""

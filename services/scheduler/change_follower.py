@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from services.scheduler.change_filter import ChangeFilter
 from services.scheduler.feed_reader import Changes, FeedReader
+from services.scheduler.queries import key_of
 from services.scheduler.sweep_record import SweepRecord
 from shared.stores.sweeps import SweepState
 
@@ -54,4 +55,4 @@ class ChangeFollower:
         announcements = {listing.listing_key: listing for listing in self._changes.read(page.records)}
         changed = {*await self._changes.changed_keys(list(announcements.values()))}
         await self._record.check_lease()
-        await self._changes.publish([each for each in page.records if each.get("ListingKey") in changed], "changed")
+        await self._changes.publish([each for each in page.records if key_of(each) in changed], "changed")

@@ -6,7 +6,7 @@ from datetime import datetime
 from services.scheduler import decide, sweep_plan
 from services.scheduler.change_filter import ChangeFilter
 from services.scheduler.feed_reader import FeedReader
-from services.scheduler.odata import MlsFailure, MlsUnavailable, PropertyRecord
+from services.scheduler.odata import MlsFailure, MlsUnavailable
 from services.scheduler.sweep_plan import Comparison, KeyGroup, SweepPlan, SweepRun
 from services.scheduler.sweep_record import SweepRecord
 from shared import log
@@ -59,7 +59,8 @@ class MarketSweep:
         The first step of a sweep reads the market from the MLS, and plans the groups of listings to ask for. Every step
         asks the MLS for each group that is due, and publishes the records. `sweep` is the sweep state as stored.
         Returns the last written sweep state, and the sweep's counts at its end; None in their place while groups
-        remain. Raises MlsUnavailable, Superseded, StoreUnavailable and BrokerUnavailable.
+        remain. Raises MlsUnavailable, also at the end if listings got no usable answer, Superseded, StoreUnavailable
+        and BrokerUnavailable.
         """
         if self._plan is None or self._plan.run.request != run.request:
             self._plan = None
@@ -73,6 +74,11 @@ class MarketSweep:
         if plan.groups:
             return sweep, None
         self._plan = None
+        if plan.unproved:
+            raise MlsUnavailable(
+                MlsFailure.INCOMPLETE,
+                f"the MLS gave no usable answer for {plan.unproved:,} listings; they stay as they are",
+            )
         return sweep, plan.counts
 
     async def _compare(self, sweep: SweepState, run: SweepRun, now: datetime) -> tuple[SweepState, Comparison]:
@@ -131,16 +137,17 @@ class MarketSweep:
     async def _publish_answer(self, plan: SweepPlan, group: KeyGroup) -> tuple[int, int]:
         """Ask the MLS for the records of a group and publish them; publish missing listings without a record as gone.
 
-        Returns how many records the MLS returned for the group, and how many listings were published as gone. None is
-        published as gone if the answer lacks the record of `plan.witness`, a listing on the market: the MLS may have
-        answered only in part.
+        Returns how many records the MLS returned for the group, and how many listings were published as gone. A listing
+        is gone if the MLS says so when asked for it alone, and has a record of a witness, a listing on the market, when
+        asked in the same way. Other listings that did not come are counted in `plan.unproved`, and nothing follows.
         """
-        asks_witness = group.are_missing and plan.witness
-        answer = await self._reader.records([*group.keys, plan.witness] if asks_witness else group.keys)
-        gone = list[PropertyRecord]()
-        if group.are_missing and plan.witness in answer:
-            gone = [decide.gone_record(key) for key in group.keys if key not in answer]
-        records = [record for key, record in answer.items() if key in group.keys]
+        answer = await self._reader.records(group.keys)
+        records = list(answer.records.values())
+        absent = [key for key in group.keys if key in answer.absent]
+        is_proved = bool(absent) and group.are_missing and await self._has_witness(plan)
+        gone = [decide.gone_record(key) for key in absent] if is_proved else []
+        proved = len(absent) if is_proved or not group.are_missing else 0
+        plan.unproved += len(group.keys) - len(records) - proved
         hides = group.are_missing and any(listing.hidden_by for listing in self._changes.read(records))
         await self._record.check_lease()
         if (gone or hides) and not await self._may_hide_gone(plan, has_hidden_records=hides):
@@ -148,6 +155,14 @@ class MarketSweep:
         await self._changes.publish(records, "missing" if group.are_missing else "news")
         await self._changes.publish(gone, "gone")
         return len(records), len(gone)
+
+    async def _has_witness(self, plan: SweepPlan) -> bool:
+        """Return True if the MLS has a record of one of the plan's witnesses, asked for alone; drop those it lacks."""
+        while plan.witnesses:
+            if (witness := plan.witnesses[0]) in (await self._reader.records([witness])).records:
+                return True
+            plan.witnesses.popleft()
+        return False
 
     async def _may_hide_gone(self, plan: SweepPlan, *, has_hidden_records: bool) -> bool:
         """Return True if the caller may publish listings without a record at the MLS as gone, which hides them.

@@ -19,6 +19,8 @@ import httpx
 import orjson
 import stamina
 
+from services.scheduler.next_links import next_url
+from shared import repaired_json
 from shared.clock import Clock, utc_now
 from shared.domain.feed import Feed
 from shared.domain.retry import parse_retry_after
@@ -43,6 +45,7 @@ class MlsFailure(StrEnum):
     """The reasons why an MLS gave no usable answer; their values are labels of metrics."""
 
     BAD_QUERY = "bad-query"
+    NO_RESOURCE = "no-resource"
     REFUSED = "refused"
     THROTTLED = "throttled"
     MLS_ERROR = "mls-error"
@@ -58,7 +61,10 @@ _RETRIED = frozenset(
 )
 _BY_STATUS = {
     400: MlsFailure.BAD_QUERY,
+    413: MlsFailure.BAD_QUERY,
+    414: MlsFailure.BAD_QUERY,
     501: MlsFailure.BAD_QUERY,
+    404: MlsFailure.NO_RESOURCE,
     401: MlsFailure.REFUSED,
     403: MlsFailure.REFUSED,
     429: MlsFailure.THROTTLED,
@@ -164,7 +170,7 @@ class MlsClient:
         await asyncio.sleep(self._not_before - monotonic())
         try:
             async with asyncio.timeout(self._request_seconds):
-                body = await self._body(url)
+                body, link = await self._body(url)
         except TimeoutError:
             raise MlsUnavailable(MlsFailure.TIMEOUT, f"no complete answer within {self._request_seconds:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError) as error:
@@ -173,14 +179,16 @@ class MlsClient:
             raise MlsUnavailable(failure, type(error).__name__) from None
         finally:
             self._not_before = monotonic() + self._pause
-        return self._page(body, url)
+        return self._page(body, link, url)
 
-    async def _body(self, url: httpx.URL) -> bytes:
+    async def _body(self, url: httpx.URL) -> tuple[bytes, str | None]:
+        """Request a URL; return the body of the answer, and the next page that its Link header names, None if none."""
         request = httpx.Request("GET", url, headers=self._headers())
         async with aclosing(await self._transport.handle_async_request(request)) as response:
             if response.status_code != 200:
                 raise self._failure_of(response)
-            return await _read_body(response, self._max_bytes)
+            body = await _read_body(response, self._max_bytes)
+            return body, response.links.get("next", {}).get("url")
 
     def _headers(self) -> dict[str, str]:
         headers = {"User-Agent": self._agent, "Accept": "application/json", "Accept-Encoding": "gzip"}
@@ -201,31 +209,17 @@ class MlsClient:
         )
         return MlsUnavailable(_BY_STATUS.get(status, MlsFailure.MLS_ERROR), f"the MLS answered {status}", wait)
 
-    def _page(self, body: bytes, url: httpx.URL) -> ODataPage:
+    def _page(self, body: bytes, link_in_header: str | None, url: httpx.URL) -> ODataPage:
         try:
-            answer = orjson.loads(body)
+            answer = repaired_json.loads(body)
         except orjson.JSONDecodeError:
             raise MlsUnavailable(MlsFailure.BAD_ANSWER, "the answer is not JSON") from None
         rows = answer.get("value") if isinstance(answer, dict) else None
         if not isinstance(rows, list) or "error" in answer or not all(isinstance(row, dict) for row in rows):
             raise MlsUnavailable(MlsFailure.BAD_ANSWER, "the answer is no page of records")
-        link = answer.get("@odata.nextLink")
-        return ODataPage(rows, None if link is None else self._same_origin(url, link))
-
-    def _same_origin(self, url: httpx.URL, link: object) -> httpx.URL:
-        """Return the absolute URL of a next link in the answer from `url`.
-
-        Raises MlsUnavailable if `link` is no URL or leads to another host, which would get the token.
-        """
-        try:
-            target = url.join(str(link))
-        except httpx.InvalidURL:
-            raise MlsUnavailable(MlsFailure.BAD_ANSWER, "the next link is no URL") from None
-        if (target.scheme, target.host, target.port, target.userinfo) != (
-            *(self._root.scheme, self._root.host, self._root.port, self._root.userinfo),
-        ):
-            raise MlsUnavailable(MlsFailure.BAD_ANSWER, "the next link leads to another host")
-        return target
+        link = answer.get("@odata.nextLink") or link_in_header
+        following = next_url(str(self._root), str(url), str(link)) if link else None
+        return ODataPage(rows, httpx.URL(following) if following else None)
 
 
 def _should_retry(error: Exception) -> bool | float:

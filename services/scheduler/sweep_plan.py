@@ -2,17 +2,20 @@
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import islice
 
 from services.scheduler import schedule
-from services.scheduler.feed_reader import key_groups
+from services.scheduler.media_reader import key_groups
 from shared.domain.feed import Feed
 from shared.stores.sweeps import SweepCounts, SweepRequest
 
 _MAX_GAP = timedelta(seconds=10)
 """The longest time between two groups, so that a small sweep does not delay changes for hours."""
+_WITNESSES = 5
+"""How many witnesses a sweep has: some may leave the market while it lasts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +63,10 @@ class SweepPlan:
     """The counts so far."""
     displayed: int
     """How many listings were displayed when the sweep began."""
-    witness: str = ""
-    """The ListingKey of a listing on the market: an answer without it does not prove that other listings are gone."""
+    witnesses: deque[str] = field(default_factory=deque)
+    """ListingKeys on the market: while the MLS has no record of them either, no listing is taken for gone."""
+    unproved: int = 0
+    """How many listings got no usable answer: neither a record, nor a proof that there is none."""
     is_discarded: bool = False
     """True if an operator discarded the burst that the sweep found, as the feed's fault."""
 
@@ -99,5 +104,5 @@ def plan(feed: Feed, run: SweepRun, comparison: Comparison) -> SweepPlan:
     )  # fmt: skip
     return SweepPlan(
         run=run, next_at=run.start, gap=min(gap, _MAX_GAP), groups=deque(groups), counts=counts,
-        displayed=comparison.displayed, witness=next(iter(comparison.on_market), ""),
+        displayed=comparison.displayed, witnesses=deque(islice(comparison.on_market, _WITNESSES)),
     )  # fmt: skip

@@ -8,7 +8,8 @@ from urllib.parse import parse_qsl
 import pytest
 
 from local.sandbox import Sandbox
-from services.scheduler.feed_reader import FeedReader, key_groups
+from services.scheduler.feed_reader import FeedReader
+from services.scheduler.media_reader import key_groups
 from services.scheduler.odata import MlsClient, MlsUnavailable
 from shared.domain.feed_file import parse_feeds
 from tests.builders import after
@@ -25,8 +26,8 @@ async def mls(tmp_path: Path) -> AsyncIterator[Sandbox]:
 @pytest.fixture
 async def reader(mls: Sandbox, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FeedReader]:
     """A reader with small pages."""
-    monkeypatch.setattr("services.scheduler.feed_reader._RECORD_PAGE_SIZE", 3)
-    monkeypatch.setattr("services.scheduler.feed_reader._ROW_PAGE_SIZE", 5)
+    monkeypatch.setattr("services.scheduler.queries._RECORD_PAGE_SIZE", 3)
+    monkeypatch.setattr("services.scheduler.queries._ROW_PAGE_SIZE", 5)
     feed = parse_feeds(mls.feeds_toml(reso_url=mls.web_api, reso_token_env="T"))["sandbox"]
     small = FeedReader(feed, MlsClient(feed, "t", pause_seconds=0.0))
     yield small
@@ -59,7 +60,8 @@ async def test_records_are_read_with_their_photos_even_if_the_mls_cannot_expand_
     mls.allow_expand(expands)
     wanted = list(all_of(mls))[2:5]
     found = await reader.records([*wanted, "unknown"])
-    assert by_key(found.values()) == {key: all_of(mls)[key] for key in wanted}
+    assert by_key(found.records.values()) == {key: all_of(mls)[key] for key in wanted}
+    assert found.absent == {"unknown"}
 
 
 @pytest.mark.parametrize("expands", [True, False])
@@ -94,12 +96,12 @@ async def test_changes_of_the_same_time_on_several_pages_are_all_read(mls: Sandb
 async def test_expand_is_tried_only_once_if_the_mls_refuses_it(
     mls: Sandbox, reader: FeedReader, status: Literal[400, 501], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.scheduler.feed_reader._ROW_PAGE_SIZE", 1_000)
+    monkeypatch.setattr("services.scheduler.queries._ROW_PAGE_SIZE", 1_000)
     mls.allow_expand(False, status)
     for _ in range(3):
         await reader.records(list(all_of(mls))[:2])
     assert mls.requests["/odata/Property"] == 4
-    assert mls.requests["/odata/Media"] == 3, "one for all the listings of a group"
+    assert mls.requests["/odata/Media"] == 6, "one for all the listings of a group, and one that says it was all"
 
 
 async def test_a_query_refused_for_another_reason_raises_and_expand_is_still_used(
@@ -116,7 +118,7 @@ async def test_a_query_refused_for_another_reason_raises_and_expand_is_still_use
 
 
 class Scripted:
-    """Makes the reader's client answer with given rows by resource, and keeps the queries in `queries`."""
+    """Makes the reader's client answer with given rows by resource, on one page, and keeps the queries in `queries`."""
 
     def __init__(self, reader: FeedReader, monkeypatch: pytest.MonkeyPatch, **rows: list[dict[str, Any]]) -> None:
         self.queries: list[dict[str, str]] = []
@@ -125,10 +127,11 @@ class Scripted:
             from services.scheduler.odata import ODataPage
 
             resource = url.path.rpartition("/")[2]
-            self.queries.append({"": resource, **dict(parse_qsl(url.query.decode()))})
-            return ODataPage(rows.get(resource, []), None)
+            query = {"": resource, **dict(parse_qsl(url.query.decode()))}
+            self.queries.append(query)
+            return ODataPage([] if " gt " in query["$filter"] else rows.get(resource, []), None)
 
-        monkeypatch.setattr(reader._client, "_request", request)
+        monkeypatch.setattr(reader._raw, "_request", request)
 
 
 async def test_rows_of_other_listings_and_resources_are_left_out(
@@ -137,7 +140,7 @@ async def test_rows_of_other_listings_and_resources_are_left_out(
     office = {"MediaKey": "o", "ResourceRecordKey": "A", "ResourceName": "Office"}
     listed, other = ({"MediaKey": key, "ResourceRecordKey": key, "ResourceName": "Property"} for key in "AB")
     Scripted(reader, monkeypatch, Property=[{"ListingKey": "A"}, {"ListingKey": "B"}], Media=[listed, other, office])
-    assert await reader.records(["A"]) == {"A": {"ListingKey": "A", "Media": [listed]}}
+    assert (await reader.records(["A"])).records == {"A": {"ListingKey": "A", "Media": [listed]}}
 
 
 @pytest.mark.parametrize(
@@ -146,6 +149,7 @@ async def test_rows_of_other_listings_and_resources_are_left_out(
         ({"ListingKey": "A", "Media": []}, True),
         ({"ListingKey": "A", "Media": [], "PhotosCount": 0}, True),
         ({"ListingKey": "A", "Media": [], "PhotosCount": 4}, False),
+        ({"ListingKey": "A", "Media": [], "PhotosCount": " 4"}, False),
         ({"ListingKey": "A"}, False),
         ({"ListingKey": "A", "Media": None}, False),
         ({"ListingKey": "A", "Media": [{"MediaKey": "a"}], "Media@odata.nextLink": "x"}, False),
@@ -155,7 +159,7 @@ async def test_media_is_empty_only_if_the_mls_counts_no_photos(
     reader: FeedReader, monkeypatch: pytest.MonkeyPatch, record: dict[str, Any], says_no_photos: bool
 ) -> None:
     Scripted(reader, monkeypatch, Property=[record], Media=[])
-    found = (await reader.records(["A"]))["A"]
+    found = (await reader.records(["A"])).records["A"]
     assert ("Media" in found, found.get("Media")) == ((True, []) if says_no_photos else (False, None))
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from services.scheduler.next_links import next_url
 from services.scheduler.odata import MlsClient, MlsFailure, MlsUnavailable, ODataPage
 from tests.builders import a_feed
 
@@ -130,14 +131,52 @@ async def test_no_request_is_sent_without_a_token_or_with_one_over_plain_http(
 @pytest.mark.parametrize(
     "link",
     [
-        "https://elsewhere.example.com/odata/Property?$skip=1", "//elsewhere.example.com/x", "http://127.0.0.1:1/odata",
-        "http://me:secret@127.0.0.1/odata", "ftp://127.0.0.1/odata", "http://[", "http://127.0.0.1:99999/",
+        "https://elsewhere.example.com/odata/Property?$skiptoken=abc", "//elsewhere.example.com/x?$skiptoken=abc",
+        "http://127.0.0.1:1/odata/Property?$skiptoken=abc", "http://me:secret@127.0.0.1/odata?$skiptoken=abc",
+        "ftp://127.0.0.1/Property?$skiptoken=abc", "/odata/Property?$skiptoken=abc", "Property?$skiptoken=abc",
     ],
 )  # fmt: skip
-async def test_a_next_link_to_another_host_is_not_followed(mls: Mls, link: str) -> None:
-    mls.answers = [rows("a", link=link)]
-    assert (await mls.fails()).failure is MlsFailure.BAD_ANSWER
+async def test_the_query_of_any_next_link_is_asked_of_the_feeds_own_mls(mls: Mls, link: str) -> None:
+    mls.answers = [rows("a", link=link), rows("b")]
+    client = mls.client(WITH_TOKEN)
+    pages = [page async for page in client.following(await client.page("Property", {}))]
+    await client.aclose()
+    assert [row["ListingKey"] for page in pages for row in page.rows] == ["a", "b"]
+    assert mls.requests[1].path_qs == "/odata/Property?$skiptoken=abc"
     assert {request.host for request in mls.requests} == {mls.url.removeprefix("http://")}
+    assert not {header for request in mls.requests for header in request.headers if header == "Referer"}
+
+
+@pytest.mark.parametrize(
+    ("link", "path"),
+    [
+        ("http://inner:8080/Property/replication?id=1", "/odata/Property/replication?id=1"),
+        ("http://inner:8080/api/v3/odata/Property?id=1", "/odata/Property?id=1"),
+        ("http://inner:8080/Properties?id=1", "/odata/Property?id=1"),
+        ("/odata/Property/replication?id=1", "/odata/Property/replication?id=1"),
+    ],
+)
+def test_a_link_of_a_machine_behind_a_proxy_names_the_resource_below_the_root(link: str, path: str) -> None:
+    root = "https://mls.example.com/odata/"
+    assert next_url(root, f"{root}Property?$top=5", link) == f"https://mls.example.com{path}"
+
+
+@pytest.mark.parametrize(
+    "link", ["http://[", "http://127.0.0.1:99999/", "Property", "?$top=5", "?a\0b", f"?{'a' * 70_000}"]
+)
+def test_a_link_that_names_no_other_page_is_none(link: str) -> None:
+    root = "https://mls.example.com/odata/"
+    assert next_url(root, f"{root}Property?$top=5", link) is None
+
+
+async def test_the_next_page_may_be_named_by_a_header(mls: Mls) -> None:
+    header = '<Property?$skip=1>; rel="next", <https://x.example.com/>; rel="first"'
+    mls.answers = [body(b'{"value": [{"ListingKey": "a"}]}', Link=header), rows("b")]
+    client = mls.client()
+    pages = [page async for page in client.following(await client.page("Property", {}))]
+    await client.aclose()
+    assert [row["ListingKey"] for page in pages for row in page.rows] == ["a", "b"]
+    assert mls.requests[1].query_string == "$skip=1"
 
 
 async def test_a_redirect_is_not_followed(mls: Mls) -> None:
@@ -146,7 +185,7 @@ async def test_a_redirect_is_not_followed(mls: Mls) -> None:
 
 
 async def test_next_links_are_followed_a_hundred_times_at_most(mls: Mls) -> None:
-    mls.answers = [rows("a", link="?again=1")]
+    mls.answers = [rows("a", link=f"?again={number % 2}") for number in range(150)]
     client = mls.client()
     pages = [page async for page in client.following(await client.page("Property", {}))]
     await client.aclose()
@@ -164,7 +203,9 @@ async def test_next_links_are_followed_a_hundred_times_at_most(mls: Mls) -> None
         (status(401), MlsFailure.REFUSED, 1),
         (status(403), MlsFailure.REFUSED, 1),
         (status(429), MlsFailure.THROTTLED, 4),
-        (status(404), MlsFailure.MLS_ERROR, 4),
+        (status(404), MlsFailure.NO_RESOURCE, 1),
+        (status(413), MlsFailure.BAD_QUERY, 1),
+        (status(414), MlsFailure.BAD_QUERY, 1),
         (status(500), MlsFailure.MLS_ERROR, 4),
         (status(503), MlsFailure.MLS_ERROR, 4),
         (status(204), MlsFailure.MLS_ERROR, 4),
@@ -245,7 +286,27 @@ async def test_a_silent_mls_times_out_and_a_stopped_one_is_unreachable(mls: Mls)
 
 
 async def test_no_error_message_has_the_url_or_the_token(mls: Mls) -> None:
-    for answer in (status(500), status(401), body(b"<html>"), rows("a", link="http://x/?token=s3cret")):
+    for answer in (status(500), status(401), body(b"<html>")):
         mls.answers = [answer]
         error = await mls.fails(mls.client(WITH_TOKEN))
         assert not [secret for secret in ("s3cret", "http://", "odata") if secret in str(error)], error
+
+
+# Faults of characters
+
+
+@pytest.mark.parametrize(
+    ("text", "remarks"),
+    [
+        (b'{"value": [{"R": "half \\ud83c"}, {"R": "fine"}]}', ["half \ufffd", "fine"]),
+        (b'\xef\xbb\xbf{"value": [{"R": "a"}, {"R": "b"}]}', ["a", "b"]),
+        (b'{"value": [{"R": "d\xe9j\xe0 \x80 \x81"}, {"R": "\xc3\xa9"}]}', ["d\u00e9j\u00e0 \u20ac \ufffd", "\u00e9"]),
+        (b'{"value": [{"R": "a\nb\tc"}, {"R": "\\ud83c\\udfe0"}]}', ["a\nb\tc", "\U0001f3e0"]),
+        (b'{"value": [{"R": "half \xed\xa0\xbc"}, {"R": NaN}]}', ["half \ufffd", None]),
+    ],
+)
+async def test_a_fault_of_characters_costs_no_record(mls: Mls, text: bytes, remarks: list[str | None]) -> None:
+    mls.answers = [body(text)]
+    found = [row["R"] for row in (await mls.ask()).rows]
+    assert found == remarks
+    json.dumps(found, ensure_ascii=False).encode()

@@ -10,6 +10,7 @@ import pytest
 from local.sandbox import Sandbox
 from services.scheduler.change_follower import FOLLOW_EVERY
 from services.scheduler.feed_reader import FeedReader
+from services.scheduler.record_reader import KeyedRecords
 from shared.domain.listing import RemovalReason
 from shared.stores.removal_holds import Decision
 from tests.sweeping import PHOTOS, SweepingScheduler, a_recorded_market, feed_of, keys
@@ -215,9 +216,10 @@ async def test_an_answer_without_the_witness_hides_nothing(
 ) -> None:
     mls.forget(keys(mls)[4])
 
-    async def nothing(self: FeedReader, keys: Any) -> dict[str, Any]:
-        return {}
+    async def nothing(self: FeedReader, keys: Any) -> KeyedRecords:
+        return KeyedRecords({}, frozenset(keys))
 
     monkeypatch.setattr(FeedReader, "records", nothing)
     sweep = await scheduler.swept()
     assert (sweep.counts.missing, sweep.counts.gone, scheduler.published()) == (1, 0, 0)
+    assert "no usable answer for 1 listings" in sweep.error

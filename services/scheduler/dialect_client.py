@@ -1,0 +1,144 @@
+"""Queries one feed's MLS in the MLS's own dialect of OData, which is learned from what the MLS refuses."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import fields, replace
+
+from services.scheduler import dialect as dialects
+from services.scheduler.dialect import Dialect, Query
+from services.scheduler.odata import MlsClient, MlsFailure, MlsUnavailable, ODataPage, Row
+from services.scheduler.queries import PagedQuery
+from shared import log
+
+_logger = log.get(__name__)
+
+
+class DialectClient:
+    """Queries the RESO Web API of one feed's MLS, and remembers while it lives what the MLS refused.
+
+    Each method raises MlsUnavailable. `aclose` must be called at the end.
+    """
+
+    def __init__(self, feed: str, client: MlsClient) -> None:
+        self._feed = feed
+        self._client = client
+        self._has_used_in = False
+        self.dialect = Dialect()
+        """What the MLS accepts, as far as it is known."""
+
+    async def aclose(self) -> None:
+        """Close all connections to the MLS; the client must not be used afterwards."""
+        await self._client.aclose()
+
+    async def all_pages(self, query: PagedQuery) -> AsyncIterator[Sequence[Row]]:
+        """Yield all rows that a query asks for, page by page, and each row once.
+
+        A short page, or a page without a next link, is not taken for the last: an MLS may cut pages in silence. The
+        last answer is an empty page. Raises MlsUnavailable as incomplete if the MLS gives the same rows again and
+        again.
+        """
+        seen, last, read, counts_pages = set[str](), None, 0, False
+        while True:
+            page = await self.first_page(
+                query.resource,
+                lambda dialect, last=last, read=read, counted=counts_pages: query.options(  # type: ignore[misc]
+                    replace(dialect, pages_by_key=dialect.pages_by_key and not counted), last, read
+                ),
+            )
+            before, known = read, len(seen)
+            async for following in self.chain(page):
+                rows = [row for row in following.rows if query.row_id(row) not in seen]
+                seen |= {query.row_id(row) for row in rows}
+                read += len(following.rows)
+                last = following.rows[-1] if following.rows else last
+                counts_pages = counts_pages or not query.in_order(following.rows)
+                yield rows
+            if read == before:
+                return
+            if len(seen) == known:
+                if counts_pages:
+                    raise MlsUnavailable(MlsFailure.INCOMPLETE, "the MLS gives the same rows again and again")
+                counts_pages = True
+
+    async def chain(self, page: ODataPage) -> AsyncIterator[ODataPage]:
+        """Yield the given page, and the pages that its next links lead to, at most 101 in all."""
+        async for following in self._client.following(page):
+            yield following
+
+    async def first_page(self, resource: str, query: Query) -> ODataPage:
+        """Request and return the first page of a resource for a query, in the MLS's dialect.
+
+        If the MLS refuses the query, plainer ones are tried, and the dialect that it accepts is remembered. Raises the
+        MlsUnavailable of the first query if the MLS refuses all.
+        """
+        options = query(self.dialect)
+        try:
+            page = await self._client.page(resource, options)
+        except MlsUnavailable as refusal:
+            may_be_in = refusal.failure is MlsFailure.MLS_ERROR and not self._has_used_in
+            if may_be_in and " in (" in options["$filter"]:
+                candidates = [replace(self.dialect, has_in=False)]  # some servers answer an unknown operator with 500
+            elif refusal.failure is MlsFailure.BAD_QUERY:
+                candidates = list(dialects.relaxed(self.dialect))
+            else:
+                raise
+            found = await self._first_accepted(resource, query, candidates)
+            if not found and refusal.failure is MlsFailure.BAD_QUERY:
+                found = await self._combined(resource, query)
+            if not found:
+                raise
+            self._learn(found[0])
+            page = found[1]
+        self._has_used_in = self._has_used_in or " in (" in query(self.dialect).get("$filter", "")
+        return page
+
+    async def _first_accepted(
+        self, resource: str, query: Query, candidates: Sequence[Dialect]
+    ) -> tuple[Dialect, ODataPage] | None:
+        """Return the first of the candidates that the MLS accepts the query in, and the page; None if there is none."""
+        tried = [query(self.dialect)]
+        for candidate in candidates:
+            options = query(candidate)
+            if options not in tried:
+                tried.append(options)
+                if page := await self._if_accepted(resource, query, candidate):
+                    return candidate, page
+        return None
+
+    async def _combined(self, resource: str, query: Query) -> tuple[Dialect, ODataPage] | None:
+        """Return a dialect that the MLS accepts the query in, and the page, where one change is not enough.
+
+        The plainest query comes first; then one fact after the other is put back as long as the MLS accepts it. Return
+        None if the MLS refuses the plainest query too.
+        """
+        plainest = [
+            replace(dialects.PLAINEST, quotes_keys=is_quoted, quotes_owners=is_quoted) for is_quoted in (True, False)
+        ]
+        found = await self._first_accepted(resource, query, plainest)
+        if found is None:
+            return None
+        accepted, page = found
+        for name in (field.name for field in fields(Dialect) if not field.name.startswith("quotes")):
+            for candidate in dialects.restorations(accepted, self.dialect, name):
+                if query(candidate) == query(accepted):
+                    accepted = candidate
+                    break
+                if better := await self._if_accepted(resource, query, candidate):
+                    accepted, page = candidate, better
+                    break
+        return accepted, page
+
+    async def _if_accepted(self, resource: str, query: Query, dialect: Dialect) -> ODataPage | None:
+        """Return the first page of the query in the given dialect; None if the MLS refuses it."""
+        try:
+            return await self._client.page(resource, query(dialect))
+        except MlsUnavailable as refusal:
+            if refusal.failure not in (MlsFailure.BAD_QUERY, MlsFailure.MLS_ERROR):
+                raise
+            return None
+
+    def _learn(self, dialect: Dialect) -> None:
+        refused = [
+            field.name for field in fields(Dialect) if getattr(dialect, field.name) != getattr(self.dialect, field.name)
+        ]
+        _logger.info("mls-dialect-learned", feed=self._feed, changed=", ".join(refused))
+        self.dialect = dialect

@@ -1,0 +1,219 @@
+"""The queries that read a feed's MLS, written in the MLS's dialect. No I/O."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Protocol
+
+from services.scheduler.dialect import Dialect
+from services.scheduler.odata import PropertyRecord, Row
+from shared.domain.freshness import parse_timestamp
+
+Options = Mapping[str, str]
+"""OData query options by name, such as `$filter`."""
+_RECORD_PAGE_SIZE, _ROW_PAGE_SIZE = 100, 1_000
+"""Rows in a page of property records with photos, and in a page of rows without photos."""
+_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:\d\d)")
+_DIGITS = re.compile(r"-?\d+")
+
+
+class PagedQuery(Protocol):
+    """A query for many rows, which are read page by page: each page begins after the last row of the one before."""
+
+    @property
+    def resource(self) -> str:
+        """The RESO resource that is asked for, such as Property."""
+
+    def options(self, dialect: Dialect, last: Row | None, read: int) -> Options:
+        """Return the options that ask for the rows after `last`, the row read last; None asks for the first page.
+
+        `read` is how many rows have been read, for a dialect that counts pages.
+        """
+
+    def row_id(self, row: Row) -> str:
+        """Return a text that is the same for the same row on two pages, and differs for other rows."""
+
+    def in_order(self, rows: Sequence[Row]) -> bool:
+        """Return True if the rows of a page are in the order that the query asked for, as far as can be told.
+
+        If not, the rows after the last one are not all the rows that are left.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class MarketQuery:
+    """Asks for all listings in the given statuses, without photos, in the order of their ListingKeys.
+
+    A dialect that joins few terms asks for the first statuses only (`statuses_of`).
+    """
+
+    statuses: Sequence[str]
+    select: Sequence[str]
+    resource: str = "Property"
+
+    def statuses_of(self, dialect: Dialect) -> Sequence[str]:
+        """Return the statuses that one query asks for in a dialect."""
+        return self.statuses[: dialect.max_terms]
+
+    def options(self, dialect: Dialect, last: Row | None, read: int) -> Options:
+        """Return the options that ask for the rows after `last`."""
+        names = [status if dialect.spaced_statuses else "".join(status.split()) for status in self.statuses_of(dialect)]
+        conditions = [" or ".join(f"StandardStatus eq {_text(name)}" for name in names)]
+        after = last and dialect.pages_by_key and key_of(last)
+        if after:
+            conditions = [f"({conditions[0]})", f"ListingKey gt {literal(after, is_quoted=dialect.quotes_keys)}"]
+        return {
+            **({"$select": ",".join(self.select)} if dialect.selects else {}),
+            "$filter": " and ".join(conditions),
+            **({"$orderby": "ListingKey"} if dialect.sorts else {}),
+            **_page(dialect, _ROW_PAGE_SIZE, 0 if after else read),
+        }
+
+    def row_id(self, row: Row) -> str:
+        """Return the row's ListingKey."""
+        return key_of(row)
+
+    def in_order(self, rows: Sequence[Row]) -> bool:
+        """Return True: how a server sorts texts is not known, and each listing that is not read is asked for by key."""
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class ChangesQuery:
+    """Asks for all property records whose timestamp `field` is not before `since`, with photos, oldest first."""
+
+    field: str
+    since: datetime
+    resource: str = "Property"
+
+    def options(self, dialect: Dialect, last: Row | None, read: int) -> Options:
+        """Return the options that ask for the records after `last`."""
+        after = last and dialect.pages_by_key and _timestamp_text(last, self.field)
+        condition = f"{self.field} ge {utc_text(self.since)}"
+        if after and dialect.max_terms > 1:
+            key = literal(key_of(last or {}), is_quoted=dialect.quotes_keys)
+            condition = f"{self.field} gt {after} or ({self.field} eq {after} and ListingKey gt {key})"
+        return {
+            "$filter": condition,
+            **({"$orderby": f"{self.field},ListingKey"} if dialect.sorts else {}),
+            **_page(dialect, _RECORD_PAGE_SIZE, 0 if after and dialect.max_terms > 1 else read),
+            **_expand(dialect),
+        }
+
+    def row_id(self, row: Row) -> str:
+        """Return the record's ListingKey and timestamp: a record that changes meanwhile comes again."""
+        return f"{key_of(row)} {row.get(self.field)}"
+
+    def in_order(self, rows: Sequence[Row]) -> bool:
+        """Return True if no timestamp is before the one in front of it."""
+        moments = [moment for row in rows if (moment := timestamp_of(row, self.field))]
+        return all(first <= second for first, second in pairwise(moments))
+
+
+@dataclass(frozen=True, slots=True)
+class MediaQuery:
+    """Asks for the Media rows of the given listings; a dialect that lists few keys asks for the first ones only."""
+
+    keys: Sequence[str]
+    resource: str = "Media"
+
+    def options(self, dialect: Dialect, last: Row | None, read: int) -> Options:
+        """Return the options that ask for the rows after `last`."""
+        conditions = [_any_of("ResourceRecordKey", self.keys, dialect, is_quoted=dialect.quotes_owners)]
+        after = last and dialect.pages_by_key and text_of(last.get("MediaKey"))
+        if last and after:
+            # In front: some servers ignore a condition that follows `in (…)`.
+            is_number = isinstance(last.get("MediaKey"), int)
+            conditions = [f"MediaKey gt {after if is_number else _text(after)}", f"({conditions[0]})"]
+        return {
+            "$filter": " and ".join(conditions),
+            **({"$orderby": "MediaKey"} if dialect.sorts else {}),
+            **_page(dialect, _ROW_PAGE_SIZE, 0 if after else read),
+        }
+
+    def row_id(self, row: Row) -> str:
+        """Return the row's MediaKey; without a MediaKey, all of the row."""
+        return text_of(row.get("MediaKey")) or repr(sorted(row.items()))
+
+    def in_order(self, rows: Sequence[Row]) -> bool:
+        """Return True if the MediaKeys are in the order of texts, with or without regard to case, or of numbers."""
+        keys = [text_of(row.get("MediaKey")) for row in rows]
+        numbers = [int(key) for key in keys if _DIGITS.fullmatch(key)]
+        return (
+            (len(numbers) == len(keys) and numbers == sorted(numbers))
+            or keys == sorted(keys)
+            or (keys == sorted(keys, key=str.casefold))
+        )
+
+
+def records_query(keys: Sequence[str], dialect: Dialect) -> Options:
+    """Return the options that ask for the property records of listings by ListingKey, with photos.
+
+    A dialect that lists few keys asks for the first `dialect.max_terms` of `keys` only.
+    """
+    rows = str(min(len(keys), dialect.max_terms, dialect.max_rows))
+    return {
+        "$filter": _any_of("ListingKey", keys, dialect, is_quoted=dialect.quotes_keys),
+        "$top": rows,
+        **_expand(dialect),
+    }
+
+
+def key_of(row: Row) -> str:
+    """Return the ListingKey of a row of Property, the digits of a number; "" if the row has none."""
+    return text_of(row.get("ListingKey"))
+
+
+def text_of(value: object) -> str:
+    """Return a key as text: a text as it is, a whole number as its digits; "" for any other value."""
+    if isinstance(value, str):
+        return value
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
+
+
+def timestamp_of(record: PropertyRecord, field: str) -> datetime | None:
+    """Return the timestamp `field` of a property record; None if it is missing or unreadable."""
+    try:
+        return parse_timestamp(record.get(field))
+    except ValueError:
+        return None
+
+
+def utc_text(moment: datetime) -> str:
+    """Return a time as a literal of OData: in UTC, with milliseconds."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def literal(key: str, *, is_quoted: bool) -> str:
+    """Return a key as a literal of OData: in quotes, or bare digits if `is_quoted` is False and the key is a number."""
+    return _text(key) if is_quoted or not _DIGITS.fullmatch(key) else key
+
+
+def _timestamp_text(record: PropertyRecord, field: str) -> str:
+    moment = timestamp_of(record, field)
+    if moment is None:
+        return ""
+    text = str(record[field])
+    return text if _TIMESTAMP.fullmatch(text) else moment.isoformat()
+
+
+def _any_of(field: str, keys: Sequence[str], dialect: Dialect, *, is_quoted: bool) -> str:
+    literals = [literal(key, is_quoted=is_quoted) for key in keys[: dialect.max_terms]]
+    if dialect.has_in and len(literals) > 1:
+        return f"{field} in ({','.join(literals)})"
+    return " or ".join(f"{field} eq {each}" for each in literals)
+
+
+def _page(dialect: Dialect, size: int, skip: int) -> Options:
+    top = {"$top": str(min(size, dialect.max_rows))}
+    return {**top, "$skip": str(skip)} if skip else top
+
+
+def _expand(dialect: Dialect) -> Options:
+    return {"$expand": "Media"} if dialect.expands else {}
+
+
+def _text(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
