@@ -23,6 +23,7 @@ from shared.lease import Lease
 from shared.publisher import Publisher
 from shared.recording import Recorder
 from shared.render import Renderer
+from shared.rivals import WorkerIdentity
 from shared.runtime import Loop, work
 from shared.secret_values import read_secret
 from shared.settings import Settings, worker_name
@@ -68,7 +69,8 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         consumer = Consumer(settings, SERVICE, [seen], dead_letters, registry)
         kafka = KafkaReadiness(settings.kafka, settings.topic_prefix, MANIFEST, broker)
         health = Health({"mongo": lambda: mongo.ping(database), "kafka": kafka.ping}, registry)
-        await work(settings, settings.scheduler_port, consumer, loops, health, stop)
+        identity = WorkerIdentity(mongo.MongoWorkers(database), settings, SERVICE)
+        await work(settings, identity, consumer, loops, health, stop)
         await lease.release()
 
 

@@ -16,6 +16,7 @@ from shared.origin_budget import codec
 from shared.render import Renderer
 from shared.stores import mongo
 from shared.stores.removal_holds import Decision
+from shared.stores.workers import Worker
 from tests import examples, golden_files
 from tests.builders import FEED, KEY, NOW, after
 from tests.servers import Namespace
@@ -200,6 +201,18 @@ async def test_stored_leases_are_read(database: mongo.Database) -> None:
     store = mongo.MongoLeases(database)
     assert await store.holders(NOW) == {"release": "scheduler-1", "removal": "janitor-1"}
     assert not await store.hold("removal", "janitor-2", NOW, after(20))
+
+
+async def test_workers(database: mongo.Database) -> None:
+    store, worker = (
+        mongo.MongoWorkers(database),
+        Worker("host-downloader-8081", "http://127.0.0.1:8081", "0123456789abcdef"),
+    )
+    assert await store.get(worker.name) is None
+    await store.put(replace(worker, token="of the process before"))
+    await store.put(worker)
+    assert await store.get(worker.name) == worker
+    await check(database, "workers")
 
 
 async def test_the_indexes_that_mongodb_has_are_those_of_the_golden_file(database: mongo.Database) -> None:

@@ -11,6 +11,7 @@ from shared.stores.memory.removal_holds import MemoryRemovalHolds
 from shared.stores.memory.removals import MemoryRemovals
 from shared.stores.memory.sweeps import MemorySweeps
 from shared.stores.memory.throughputs import MemoryThroughputs
+from shared.stores.memory.workers import MemoryWorkers
 
 __all__ = [
     "MemoryAttempts",
@@ -24,4 +25,5 @@ __all__ = [
     "MemoryRemovals",
     "MemorySweeps",
     "MemoryThroughputs",
+    "MemoryWorkers",
 ]
