@@ -122,7 +122,7 @@ async def silence(writer: asyncio.StreamWriter) -> None:
 
 
 def a_sandbox(
-    *hosts: str, private: bool = True, seconds: float = 5.0, max_bytes: int = 1_000_000, **rules: object
+    *hosts: str, private: bool = True, seconds: float = 20.0, max_bytes: int = 1_000_000, **rules: object
 ) -> Feed:
     """Return the feed `sandbox` with these image hosts; `seconds` is the timeout of a request.
 
@@ -209,11 +209,13 @@ class FakeResolver:
 class FakeDialer(httpcore.AsyncNetworkBackend):
     """Connects to `origin` in place of any address, except for addresses in `refusing`, which it refuses.
 
-    `dialled` has "address port" of each attempt; `by_port` has other origins for some ports.
+    Attempts to connect to addresses in `swallowing` never end. `dialled` has "address port" of each attempt; `by_port`
+    has other origins for some ports.
     """
 
     origin: Origin
     refusing: frozenset[str] = frozenset()
+    swallowing: frozenset[str] = frozenset()
     by_port: dict[int, Origin] = field(default_factory=dict)
     dialled: list[str] = field(default_factory=list)
 
@@ -228,22 +230,28 @@ class FakeDialer(httpcore.AsyncNetworkBackend):
         self.dialled.append(f"{host} {port}")
         if host in self.refusing:
             raise httpcore.ConnectError
+        if host in self.swallowing:
+            await asyncio.Event().wait()
         target = self.by_port.get(port, self.origin)
         return await httpcore.AnyIOBackend().connect_tcp("127.0.0.1", target.port, timeout)
 
 
-def certified(folder: Path) -> ssl.SSLContext:
-    """Return the TLS context of a server with the certificate of photos.example.com, written to a file in `folder`."""
+def certified(folder: Path, certificate: str | None = None) -> ssl.SSLContext:
+    """Return the TLS context of a server with the certificate of photos.example.com, written to a file in `folder`.
+
+    `certificate` is the certificate with its key in PEM, by default `PEM`.
+    """
     pem = folder / "origin.pem"
-    pem.write_text(PEM)
+    pem.write_text(certificate or PEM)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
     return context
 
 
-def trusting() -> ssl.SSLContext:
-    """Return the TLS context of a client that trusts the certificate of `certified` and no other."""
-    return ssl.create_default_context(cadata=PEM[PEM.index("-----BEGIN CERT") :])
+def trusting(certificate: str | None = None) -> ssl.SSLContext:
+    """Return the TLS context of a client that trusts the certificate, by default that of `certified`, and no other."""
+    pem = certificate or PEM
+    return ssl.create_default_context(cadata=pem[pem.index("-----BEGIN CERT") :])
 
 
 PEM = """-----BEGIN PRIVATE KEY-----
@@ -264,3 +272,20 @@ b3MuZXhhbXBsZS5jb20wCgYIKoZIzj0EAwIDSQAwRgIhALiER3fVnrI/QekkILuP
 rRSNHMw=
 -----END CERTIFICATE-----
 """  # a certificate for photos.example.com made for these tests, good for a hundred years
+
+EXPIRED = """-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgFH+ekJC2i5ZofgkP
+QT4pt3kFxOlFpw8bm1VGOp8StfWhRANCAARc4TbE8N2S9hQka+cqFoMaSEcJHYvI
+k4r647Pc3ucIeIOwgpDy+0/8koN+ZV6kXhzu1VLlhXUQLaR/OqJxhbfS
+-----END PRIVATE KEY-----
+-----BEGIN CERTIFICATE-----
+MIIBeTCCASCgAwIBAgIBATAKBggqhkjOPQQDAjAdMRswGQYDVQQDDBJwaG90b3Mu
+ZXhhbXBsZS5jb20wHhcNMjAwMTAxMDAwMDAwWhcNMjEwMTAxMDAwMDAwWjAdMRsw
+GQYDVQQDDBJwaG90b3MuZXhhbXBsZS5jb20wWTATBgcqhkjOPQIBBggqhkjOPQMB
+BwNCAARc4TbE8N2S9hQka+cqFoMaSEcJHYvIk4r647Pc3ucIeIOwgpDy+0/8koN+
+ZV6kXhzu1VLlhXUQLaR/OqJxhbfSo1EwTzAPBgNVHRMBAf8EBTADAQH/MB0GA1Ud
+EQQWMBSCEnBob3Rvcy5leGFtcGxlLmNvbTAdBgNVHQ4EFgQUk1rlU/Ewz8EBI4zk
+zbko2PzrrUYwCgYIKoZIzj0EAwIDRwAwRAIgaXm5z/m7tvvZ9KECerunqsjKW4A7
+4O9hNT8nw7Qj/1oCIDkovdqSFZ/6EprFE2YvH1DDAJnRVWdP1BagEEhb5lgs
+-----END CERTIFICATE-----
+"""  # a certificate for photos.example.com made for these tests, good for the year 2020

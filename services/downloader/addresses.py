@@ -1,9 +1,10 @@
 """Parses URLs strictly, and decides which hosts and IP addresses a feed may fetch from."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address
+from itertools import zip_longest
 from urllib.parse import urljoin
 
 from shared.domain.failures import Failure, Reason
@@ -28,7 +29,9 @@ _REFUSED_IPV4 = tuple(
         ),
     )
 )
-_GLOBAL_IPV6 = IPv6Network("2000::/3")  # all else is local, multicast, mapped IPv4, NAT64 or unassigned
+_GLOBAL_IPV6 = IPv6Network("2000::/3")  # all else is local, multicast, mapped IPv4 or unassigned, but for NAT64
+_NAT64 = IPv6Network("64:ff9b::/96")
+"""Networks without IPv4 reach an IPv4 address through it (RFC 6052): its last four bytes are that address."""
 _REFUSED_IPV6 = tuple(
     map(
         IPv6Network,
@@ -98,15 +101,35 @@ def redirect_target(base: FetchTarget, location: str, image_hosts: Iterable[str]
 def is_refused_address(address: str) -> bool:
     """Return True if the text is a private, reserved or other IP address that is not global unicast, or no IP address.
 
-    Only feeds with `allow_private_addresses` may connect to such an address.
+    Only feeds with `allow_private_addresses` may connect to such an address. A NAT64 address is judged by the IPv4
+    address in it.
     """
     try:
         ip = ip_address(address)
     except ValueError:
         return True
+    if ip.version == 6 and ip.scope_id is None and ip in _NAT64:
+        ip = IPv4Address(ip.packed[-4:])
     if ip.version == 4:
         return any(ip in network for network in _REFUSED_IPV4)
     return ip.scope_id is not None or ip not in _GLOBAL_IPV6 or any(ip in network for network in _REFUSED_IPV6)
+
+
+def by_turns(addresses: Sequence[str]) -> list[str]:
+    """Return the IP addresses with those of IPv6 and of IPv4 by turns, as far as there are both (RFC 8305, 4).
+
+    The first stays the first, and the order within each kind stays.
+    """
+    is_first_ipv6 = ":" in addresses[0]
+    first = [address for address in addresses if (":" in address) is is_first_ipv6]
+    second = [address for address in addresses if (":" in address) is not is_first_ipv6]
+    return [address for pair in zip_longest(first, second) for address in pair if address is not None]
+
+
+def is_same_site(one: FetchTarget, other: FetchTarget) -> bool:
+    """Return True if both URLs lead to the same host and port. The ports 80 and 443 count as equal between schemes."""
+    ports = {target.port - _DEFAULT_PORTS[target.scheme] for target in (one, other)}
+    return one.host == other.host and (one.port == other.port or ports == {0})
 
 
 def _text_error(url: str) -> str:

@@ -4,11 +4,12 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import suppress
 
+import anyio
 import httpcore
 
-from services.downloader.addresses import is_refused_address
+from services.downloader.addresses import by_turns, is_refused_address
+from services.downloader.answer_head import HeadRepair
 from shared.domain.hosts import is_address
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -20,9 +21,13 @@ Dialer = httpcore.AsyncNetworkBackend
 ANYIO_DIALER: Dialer = httpcore.AnyIOBackend()
 """Makes connections with anyio. Keeps no state, so all feeds share it."""
 
+_NEXT_ADDRESS_AFTER_SECONDS = 0.25
+"""How long a connection attempt may take before the next address is tried beside it (RFC 8305, 5)."""
+_MAX_ADDRESSES = 8
+
 
 class AddressRefused(Exception):
-    """The host's name resolves to a private or reserved address."""
+    """The host's name resolves only to private or reserved addresses."""
 
 
 async def resolve_name(host: str, port: int) -> Sequence[str]:
@@ -35,7 +40,7 @@ async def resolve_name(host: str, port: int) -> Sequence[str]:
 
 
 class CheckedBackend(httpcore.AsyncNetworkBackend):
-    """Makes connections for httpcore: resolves a host name, checks all its addresses, and connects to one of them.
+    """Makes connections for httpcore: resolves a host name, and connects to one of its addresses that is allowed.
 
     The name is not resolved a second time for connecting: by then it could have another address.
     """
@@ -57,24 +62,27 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Connect to the first address of `host`, a name or an IP address, that accepts; return the connection.
+        """Connect to the address of `host`, a name or an IP address, that accepts first; return the connection.
 
-        `timeout` in seconds is divided equally among the addresses; None sets no limit. Raises AddressRefused if any
-        address is private or reserved and such addresses are not allowed, httpcore.ConnectError if the name is not
-        known, and ConnectError or ConnectTimeout if no address accepts.
+        If an address has not accepted within a quarter of a second, or refuses, the next is tried beside it, IPv6 and
+        IPv4 by turns. `timeout` is how many seconds each may take; None sets no limit. Raises AddressRefused if all
+        addresses are private or reserved and those are not allowed, httpcore.ConnectError if the name is not known, and
+        ConnectError or ConnectTimeout if no address accepts.
         """
-        addresses = await self._checked_addresses(host, port)
-        share = timeout / len(addresses) if timeout else None  # so that one silent address leaves time for the next
-        for address in addresses[:-1]:
-            with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
-                return _Connection(await self._dial.connect_tcp(address, port, share, local_address, socket_options))
-        return _Connection(await self._dial.connect_tcp(addresses[-1], port, share, local_address, socket_options))
+        addresses = await self._allowed_addresses(host, port)
 
-    async def _checked_addresses(self, host: str, port: int) -> Sequence[str]:
+        def dial(address: str) -> Awaitable[httpcore.AsyncNetworkStream]:
+            return self._dial.connect_tcp(address, port, timeout, local_address, socket_options)
+
+        return _Connection(await _first_to_connect(addresses, dial))
+
+    async def _allowed_addresses(self, host: str, port: int) -> Sequence[str]:
         addresses = [host] if is_address(host) else await self._look_up(host, port)
-        if not self._allow_private and any(map(is_refused_address, addresses)):
+        if not self._allow_private:
+            addresses = [address for address in addresses if not is_refused_address(address)]
+        if not addresses:
             raise AddressRefused
-        return addresses
+        return by_turns(addresses)[:_MAX_ADDRESSES]
 
     async def _look_up(self, host: str, port: int) -> Sequence[str]:
         try:
@@ -86,11 +94,56 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
         return addresses
 
 
+async def _first_to_connect(
+    addresses: Sequence[str], dial: Callable[[str], Awaitable[httpcore.AsyncNetworkStream]]
+) -> httpcore.AsyncNetworkStream:
+    """Dial the addresses in turn, each a quarter of a second after the one before, or as soon as that has failed.
+
+    Return the first connection that is made, and give up the other attempts. If all fail, raise the last error.
+    """
+    connection: httpcore.AsyncNetworkStream | None = None
+    errors: list[Exception] = []
+
+    async def attempt(address: str, ended: asyncio.Event) -> None:
+        nonlocal connection
+        try:
+            made = await dial(address)
+        except Exception as error:  # noqa: BLE001 - raised below, if no address accepts
+            errors.append(error)
+        else:
+            if connection is None:
+                connection = made
+                attempts.cancel_scope.cancel()
+            else:
+                await made.aclose()
+        finally:
+            ended.set()
+
+    try:
+        async with anyio.create_task_group() as attempts:
+            for address in addresses:
+                ended = asyncio.Event()
+                attempts.start_soon(attempt, address, ended)
+                with anyio.move_on_after(_NEXT_ADDRESS_AFTER_SECONDS):
+                    await ended.wait()
+    except BaseException:
+        if connection is not None:
+            await connection.aclose()
+        raise
+    if connection is None:
+        raise errors[-1]
+    return connection
+
+
 class _Connection(httpcore.AsyncNetworkStream):
-    """A connection that closes itself if its TLS handshake is cancelled; httpcore 1.0.9 would leave it open."""
+    """A connection whose answers' heads are repaired, and that closes itself if its TLS handshake is cancelled.
+
+    httpcore 1.0.9 would leave it open then.
+    """
 
     def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
         self._stream = stream
+        self._heads = HeadRepair()
 
     async def start_tls(
         self,
@@ -99,15 +152,20 @@ class _Connection(httpcore.AsyncNetworkStream):
         timeout: float | None = None,  # noqa: ASYNC109 - httpcore's signature
     ) -> httpcore.AsyncNetworkStream:
         try:
-            return await self._stream.start_tls(ssl_context, server_hostname, timeout)
+            return _Connection(await self._stream.start_tls(ssl_context, server_hostname, timeout))
         except asyncio.CancelledError:
             await self._stream.aclose()
             raise
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
-        return await self._stream.read(max_bytes, timeout)
+        while True:
+            data = await self._stream.read(max_bytes, timeout)
+            ready = self._heads.receive(data)
+            if ready or not data:
+                return ready
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        self._heads.expect_head()  # only requests are written, and none before the last answer is read
         await self._stream.write(buffer, timeout)
 
     async def aclose(self) -> None:

@@ -12,7 +12,6 @@ from typing import IO
 from shared.domain.failures import Failure, Reason
 
 _PIECE_BYTES = 262_144
-_COMPRESSED = frozenset({"gzip", "x-gzip", "deflate"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,19 +72,36 @@ def _new_file(into: Path) -> Iterator[IO[bytes]]:
             raise
 
 
-def _decoded(pieces: AsyncIterator[bytes], encoding: str) -> AsyncIterator[bytes]:
-    if encoding in {"", "identity"}:
-        return pieces
-    if encoding in _COMPRESSED:
-        return _inflated(pieces)
-    raise BadBody(Reason.BROKEN_BODY, "the body is encoded in a way that was not asked for")
+async def _decoded(pieces: AsyncIterator[bytes], encoding: str) -> AsyncIterator[bytes]:
+    """Yield the body decompressed if its first bytes are those of gzip, or of zlib and `encoding` says deflate.
+
+    The bytes decide, and not the word: servers send `utf-8`, `aws-chunked` or `none`, and `gzip` for what they did not
+    compress. Requests ask for no compression, but object stores send a file compressed if it was stored compressed.
+    """
+    head = b""
+    async for piece in pieces:
+        head += piece
+        if len(head) >= 2:
+            break
+    if not head:
+        return
+    is_zlib = head[:1] == b"\x78" and int.from_bytes(head[:2], "big") % 31 == 0
+    is_compressed = head.startswith(b"\x1f\x8b") or ("deflate" in encoding and is_zlib)
+    rest = _after(head, pieces)
+    async for piece in _inflated(rest) if is_compressed else rest:
+        yield piece
+
+
+async def _after(head: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield head
+    async for piece in pieces:
+        yield piece
 
 
 async def _inflated(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """Yield the decompressed body in pieces of at most _PIECE_BYTES, because it may be a decompression bomb.
 
-    Requests ask for no compression, but object stores send a file compressed if it was stored compressed. Raises
-    BadBody if the body is damaged or ends early.
+    Raises BadBody if the body is damaged or ends early.
     """
     inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # 32: detects gzip or zlib by the first bytes
     try:

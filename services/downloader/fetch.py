@@ -45,10 +45,12 @@ _DRAIN_SECONDS = 0.25
 class _Fetch:
     """The data that all requests of one fetch share. A fetch has one request, and one more for each redirect.
 
-    `into` is the directory for the body's file. `conditions` are the conditional headers, empty for none.
+    `first` is the URL of the first request: the feed's token and headers go to its host only. `into` is the directory
+    for the body's file. `conditions` are the conditional headers, empty for none.
     """
 
     feed: Feed
+    first: FetchTarget
     into: Path
     conditions: Mapping[str, str]
     permit: Permit
@@ -132,7 +134,7 @@ class Fetcher:
         conditions = validators.as_headers() if validators else {}
         try:
             async with asyncio.timeout(feed.request_timeout_seconds) as deadline:
-                return await self._follow(target, _Fetch(feed, into, conditions, permit, deadline))
+                return await self._follow(target, _Fetch(feed, target, into, conditions, permit, deadline))
         except TimeoutError:
             if not deadline.expired():
                 raise
@@ -195,12 +197,13 @@ class Fetcher:
             encoding="utf-8",
         )
         feed = fetch.feed
-        for name, value in (*feed.headers.items(), *fetch.conditions.items()):
+        is_first_host = addresses.is_same_site(target, fetch.first)
+        for name, value in (*(feed.headers.items() if is_first_host else ()), *fetch.conditions.items()):
             headers[name] = self._secrets[value.name] if isinstance(value, EnvironmentVariable) else value
         headers["Host"] = target.authority  # always the host that was checked, whatever the feed's headers say
         if target.scheme != "https" and not feed.allow_private_addresses:
             headers.pop("Authorization", None)
-        elif feed.token_env:
+        elif feed.token_env and is_first_host:
             headers["Authorization"] = f"Bearer {self._secrets[feed.token_env]}"
         return headers
 

@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.downloader.addresses import FetchTarget, fetch_target, is_refused_address, redirect_target
+from services.downloader.addresses import (
+    FetchTarget,
+    by_turns,
+    fetch_target,
+    is_refused_address,
+    is_same_site,
+    redirect_target,
+)
 from shared.domain.failures import Failure, Reason
 
 
@@ -17,7 +24,15 @@ from shared.domain.failures import Failure, Reason
         *("0.0.0.0", "0.1.2.3", "192.0.0.192", "192.0.2.1", "198.18.0.1", "198.19.255.255", "198.51.100.7"),  # noqa: S104
         *("203.0.113.9", "192.88.99.1", "224.0.0.1", "239.255.255.250", "240.0.0.1", "255.255.255.255"),
         *("::", "::1", "::7f00:1", "::ffff:127.0.0.1", "::ffff:8.8.8.8", "::ffff:0:127.0.0.1"),
-        *("64:ff9b::7f00:1", "64:ff9b::808:808", "64:ff9b:1::1", "2002:7f00:1::1", "2001::1", "2001:0:4136:e378::1"),
+        *(
+            "64:ff9b::7f00:1",
+            "64:ff9b::a00:1",
+            "64:ff9b::a9fe:a9fe",
+            "64:ff9b:1::808:808",
+            "2002:7f00:1::1",
+            "2001::1",
+            "2001:0:4136:e378::1",
+        ),
         *("2001:db8::1", "2001:20::1", "3fff::1", "100::1", "5f00::1", "fc00::1", "fd00:ec2::254", "fe80::1"),
         *("fe80::1%eth0", "fec0::1", "ff02::1", "2606:4700::1%eth0", "4000::1", "not an address", ""),
     ],
@@ -32,10 +47,42 @@ def test_an_address_that_is_not_global_unicast_is_refused(address: str) -> None:
         *("8.8.8.8", "93.184.216.34", "1.1.1.1", "100.63.255.255", "100.128.0.0", "172.15.255.255", "172.32.0.0"),
         *("169.253.255.255", "169.255.0.0", "192.167.255.255", "223.255.255.255", "198.17.255.255", "168.63.129.17"),
         *("2606:4700::6810:84e5", "2a00:1450:4001::1", "2001:200::1", "2001:4860:4860::8888", "2003::1", "2620:4f::1"),
+        *("64:ff9b::808:808", "64:ff9b::5db8:d822"),
     ],
 )
 def test_a_global_unicast_address_is_allowed(address: str) -> None:
     assert not is_refused_address(address)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (["::1", "::2", "1.1.1.1", "2.2.2.2"], ["::1", "1.1.1.1", "::2", "2.2.2.2"]),
+        (["1.1.1.1", "2.2.2.2", "3.3.3.3", "::1"], ["1.1.1.1", "::1", "2.2.2.2", "3.3.3.3"]),
+        (["::1"], ["::1"]),
+        (["1.1.1.1", "2.2.2.2"], ["1.1.1.1", "2.2.2.2"]),
+    ],
+)
+def test_addresses_of_both_kinds_are_tried_by_turns(found: list[str], expected: list[str]) -> None:
+    assert by_turns(found) == expected
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        ("https://a.example.com/", "https://a.example.com/x?y", True),
+        ("http://a.example.com/", "https://a.example.com/", True),
+        ("https://a.example.com/", "https://b.example.com/", False),
+        ("https://a.example.com/", "https://a.example.com:8443/", False),
+        ("http://a.example.com:8443/", "https://a.example.com:8443/", True),
+        ("http://a.example.com:8443/", "https://a.example.com/", False),
+    ],
+)
+def test_a_site_is_a_host_and_a_port(one: str, other: str, is_same: bool) -> None:
+    first, second = (fetch_target(url, ["*.example.com", "*.example.com:8443"]) for url in (one, other))
+    assert isinstance(first, FetchTarget)
+    assert isinstance(second, FetchTarget)
+    assert is_same_site(first, second) is is_same
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,16 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
+import anyio
 import httpcore
 import httpx
 import pytest
 
 from services.downloader import fetch, http_errors
 from services.downloader.answers import Fetched
-from services.downloader.backend import AddressRefused
+from services.downloader.backend import AddressRefused, CheckedBackend
 from services.downloader.fetch import Fetcher
 from shared.domain.failures import Failure, Reason
 from tests.origins import (
@@ -273,6 +275,42 @@ async def test_the_next_address_is_tried_if_the_first_refuses(origin: Origin, tm
         feed = a_sandbox("photos.example.com", private=False)
         assert isinstance(await PhotoFetch(fetcher, tmp_path)("http://photos.example.com/photo.jpg", feed), Fetched)
     assert dial.dialled == ["2606:4700::1 80", f"{PUBLIC} 80"]
+
+
+@pytest.mark.parametrize("addresses", [["2606:4700::1", "2606:4700::2", PUBLIC], [PUBLIC, "2606:4700::1"]])
+async def test_an_address_that_swallows_packets_does_not_delay_the_other_kind(
+    origin: Origin, tmp_path: Path, addresses: list[str]
+) -> None:
+    silent = frozenset({address for address in addresses if (":" in address) is (":" in addresses[0])})
+    dial = FakeDialer(origin, swallowing=silent)
+    async with Fetcher({}, resolve=FakeResolver([addresses]), dial=dial) as fetcher:
+        feed = a_sandbox("photos.example.com", private=False, seconds=30)
+        assert isinstance(await PhotoFetch(fetcher, tmp_path)("http://photos.example.com/photo.jpg", feed), Fetched)
+    assert dial.dialled == [f"{addresses[0]} 80", f"{addresses[-1]} 80"]  # no third attempt: the second was at once
+
+
+async def test_the_connections_of_attempts_that_lost_are_closed(origin: Origin) -> None:
+    class SlowDialer(FakeDialer):
+        async def connect_tcp(self, host: str, *more: Any, **options: Any) -> httpcore.AsyncNetworkStream:
+            connection = await super().connect_tcp(host, *more, **options)
+            with anyio.CancelScope(shield=True):  # an attempt that ends however it is cancelled
+                await asyncio.sleep(0.4 if host == PUBLIC else 0.1)
+            return connection
+
+    backend = CheckedBackend(FakeResolver([[PUBLIC, "2606:4700::1"]]), SlowDialer(origin), allow_private=False)
+    connection = await backend.connect_tcp("photos.example.com", 80, 5)
+    async with asyncio.timeout(5):
+        await origin.closed.wait()  # the slower one, which connected first
+    await connection.aclose()
+    assert origin.connections == 2
+
+
+async def test_without_an_address_that_accepts_the_last_error_is_raised(origin: Origin, tmp_path: Path) -> None:
+    dial = FakeDialer(origin, refusing=frozenset({"2606:4700::1", PUBLIC}))
+    async with Fetcher({}, resolve=FakeResolver([["2606:4700::1", PUBLIC]]), dial=dial) as fetcher:
+        feed = a_sandbox("photos.example.com", private=False)
+        failed(await PhotoFetch(fetcher, tmp_path)("http://photos.example.com/photo.jpg", feed), Reason.UNREACHABLE)
+    assert len(dial.dialled) == 2
 
 
 async def test_proxies_of_the_environment_are_not_used(

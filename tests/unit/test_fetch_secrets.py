@@ -12,6 +12,7 @@ from services.downloader.fetch import Fetcher
 from shared.domain.failures import Failure, Reason
 from shared.domain.feed import EnvironmentVariable
 from tests.origins import (
+    EXPIRED,
     PHOTO,
     PUBLIC,
     FakeDialer,
@@ -121,20 +122,29 @@ async def test_tls_verifies_the_name_while_connecting_to_the_checked_address(sec
 
 
 @pytest.mark.parametrize(
-    ("url", "tls"),
+    ("url", "tls", "fault"),
     [
-        ("https://other.example.com/photo.jpg", trusting()),
-        (f"https://{PUBLIC}/photo.jpg", trusting()),
-        (PUBLIC_URL, None),  # no authority of certifi's signed it
+        ("https://other.example.com/photo.jpg", trusting(), "for another host name"),
+        (f"https://{PUBLIC}/photo.jpg", trusting(), "for another IP address"),
+        (PUBLIC_URL, None, "self-signed"),  # no authority of certifi's signed it
     ],
 )
-async def test_a_wrong_certificate_is_unreachable(
-    secure: Origin, tmp_path: Path, url: str, tls: ssl.SSLContext | None
+async def test_a_wrong_certificate_is_unreachable_and_its_fault_named(
+    secure: Origin, tmp_path: Path, url: str, tls: ssl.SSLContext | None, fault: str
 ) -> None:
     async with Fetcher(TOKENS, resolve=FakeResolver([[PUBLIC]]), dial=FakeDialer(secure), tls=tls) as fetcher:
         feed = a_sandbox("*.example.com", PUBLIC, private=False, token_env="PHOTO_TOKEN")
-        failed(await PhotoFetch(fetcher, tmp_path)(url, feed), Reason.UNREACHABLE)
+        assert fault in failed(await PhotoFetch(fetcher, tmp_path)(url, feed), Reason.UNREACHABLE).detail
     assert secure.requests == []
+
+
+async def test_an_expired_certificate_is_named(tmp_path: Path) -> None:
+    async with running(Origin(), certified(tmp_path, EXPIRED)) as origin:
+        dial = FakeDialer(origin)
+        async with Fetcher({}, resolve=FakeResolver([[PUBLIC]]), dial=dial, tls=trusting(EXPIRED)) as fetcher:
+            feed = a_sandbox("photos.example.com", private=False)
+            failure = failed(await PhotoFetch(fetcher, tmp_path)(PUBLIC_URL, feed), Reason.UNREACHABLE)
+    assert "has expired" in failure.detail
 
 
 # The token
@@ -168,6 +178,23 @@ async def test_a_token_is_not_sent_to_a_redirects_host_that_is_not_listed(
         failed(await fetch_photo(origin.url(), a_sandbox(origin.host, token_env="PHOTO_TOKEN")), Reason.REFUSED_HOST)
         assert BEARER in origin.requests[0]
         assert elsewhere.connections == 0
+
+
+async def test_neither_token_nor_headers_follow_a_redirect_to_another_host(
+    origin: Origin, fetch_photo: PhotoFetch
+) -> None:
+    headers = {"User-Agent": TOKEN, "X-Key": TOKEN, "Authorization": TOKEN}
+    async with running(Origin()) as storage:
+        storage.replies["/signed?sig=1"] = redirect(origin.url("/back"))
+        origin.replies |= {"/photo.jpg": redirect(storage.url("/signed?sig=1")), "/back": answer(PHOTO)}
+        feed = a_sandbox(origin.host, storage.host, token_env="PHOTO_TOKEN", headers=headers)
+        validators = Validators('"v1"', None)
+        assert isinstance(await fetch_photo(origin.url(), feed, validators), Fetched)
+    (elsewhere,) = storage.requests
+    assert TOKEN not in elsewhere
+    assert "authorization" not in elsewhere.lower()
+    assert 'If-None-Match: "v1"\r\n' in elsewhere
+    assert all(BEARER in request and f"X-Key: {TOKEN}\r\n" in request for request in origin.requests)
 
 
 async def test_a_feed_without_a_token_sends_none(origin: Origin, fetch_photo: PhotoFetch) -> None:

@@ -127,17 +127,27 @@ async def test_a_sandbox_feed_does_reach_the_trap(trap: Origin, fetch_photo: Pho
 @pytest.mark.parametrize(
     "found",
     [
-        *(["127.0.0.1"], [PUBLIC, "10.0.0.1"], ["10.0.0.1", PUBLIC], ["::ffff:127.0.0.1"], ["169.254.169.254"]),
+        *(["127.0.0.1"], ["10.0.0.1", "127.0.0.1"], ["::ffff:127.0.0.1"], ["169.254.169.254"]),
         *(["64:ff9b::7f00:1"], ["2002:7f00:1::"], ["2001:0:4136:e378::1"], ["0.0.0.0"], ["224.0.0.1"], ["fe80::1%lo"]),  # noqa: S104
     ],
 )
-async def test_a_name_with_one_refused_address_is_refused(trap: Origin, tmp_path: Path, found: list[str]) -> None:
+async def test_a_name_with_only_refused_addresses_is_refused(trap: Origin, tmp_path: Path, found: list[str]) -> None:
     dial = FakeDialer(trap)
     async with Fetcher({}, resolve=FakeResolver([found]), dial=dial) as fetcher:
         url, feed = "http://photos.example.com/photo.jpg", a_sandbox("photos.example.com", private=False)
         failure = failed(await PhotoFetch(fetcher, tmp_path)(url, feed), Reason.REFUSED_ADDRESS)
     assert dial.dialled == []
     assert not any(address in failure.detail for address in found)
+
+
+@pytest.mark.parametrize("found", [[PUBLIC, "10.0.0.1"], ["10.0.0.1", "64:ff9b::7f00:1", PUBLIC], ["::1", PUBLIC]])
+async def test_a_refused_address_among_good_ones_is_skipped(trap: Origin, tmp_path: Path, found: list[str]) -> None:
+    async with running(Origin()) as origin:
+        dial = FakeDialer(origin)
+        async with Fetcher({}, resolve=FakeResolver([found]), dial=dial) as fetcher:
+            url, feed = "http://photos.example.com/photo.jpg", a_sandbox("photos.example.com", private=False)
+            assert isinstance(await PhotoFetch(fetcher, tmp_path)(url, feed), Fetched)
+    assert dial.dialled == [f"{PUBLIC} 80"]
 
 
 async def test_only_the_checked_address_is_dialled_if_a_name_changes_its_answer(tmp_path: Path) -> None:
