@@ -10,10 +10,9 @@ from services.resolver.answer_cache import AnswerCache
 from services.resolver.cached_answers import CachedAnswer
 from services.resolver.demand import DemandQueue
 from services.resolver.lookups import ListingLookup, PhotoLookup
-from services.resolver.models import ListingQuery, UrlQuery
+from services.resolver.models import Context, ListingQuery, UrlQuery
 from shared.clock import Clock
 from shared.domain.image import url_key
-from shared.domain.priority import Priority
 from shared.http_api import answers
 from shared.http_api.answers import Body, refuse
 
@@ -51,7 +50,7 @@ class AnswerRoutes:
             refuse(404, "no displayed listing has this key")
         if len(found) > 1:
             refuse(409, "the key is displayed in several feeds; name one with ?feed=")
-        self._add_demand(found[0], query.context.priority)
+        self._add_demand(found[0], query.context)
         return answers.text(request, found[0].body)
 
     async def search_page(self, request: web.Request) -> web.Response:
@@ -69,7 +68,7 @@ class AnswerRoutes:
                 case []:
                     unknown.append(lookup.listing_key)
                 case [answer]:
-                    self._add_demand(answer, search.context.priority)
+                    self._add_demand(answer, search.context)
                     displayed.append(orjson.dumps(lookup.listing_key) + b":" + answer.body.plain)
                 case _:
                     ambiguous.append(lookup.listing_key)
@@ -90,14 +89,14 @@ class AnswerRoutes:
         answer = await self._cache.photo_answer(PhotoLookup(None, url_key(query.url), query.listing))
         if answer is None:
             refuse(404, "no displayed listing shows a photo announced under this URL")
-        self._add_demand(answer, Priority.VIEWED)
+        self._add_demand(answer, Context.VIEW)
         return answers.text(request, answer.body)
 
-    def _add_demand(self, answer: CachedAnswer, priority: Priority) -> None:
-        """Add the photos without a copy in an answer to the demand, to be raised to `priority` in MongoDB later.
+    def _add_demand(self, answer: CachedAnswer, context: Context) -> None:
+        """Add the photos without a copy in an answer to the demand, to be raised in MongoDB to the context's priority.
 
         Called for each answer that is sent. Does nothing if all photos have a copy, or if the same was done for the
         answer in the last 5 s with the same or a more urgent priority.
         """
-        if answer.missing_image_ids and answer.notes_demand(priority, self._clock()):
-            self._demand.add(answer.listing_id, answer.missing_image_ids, priority)
+        if answer.missing_image_ids and answer.notes_demand(context.priority, self._clock()):
+            self._demand.add(answer.listing_id, answer.missing_image_ids, context.priority)

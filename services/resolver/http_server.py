@@ -147,7 +147,7 @@ def _last_answer(problem: ProblemFound) -> web.Response:
     The connection closes after the answer, because it is uncertain where the next request begins.
     """
     response = answers.problem(problem)
-    response.headers.update(middleware.DATA_HEADERS | {"X-Request-Id": middleware.new_request_id()})
+    response.headers.update(middleware.HEADERS | {"X-Request-Id": middleware.new_request_id()})
     response.force_close()
     return response
 

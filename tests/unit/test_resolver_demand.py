@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from services.resolver.cached_answers import CachedAnswer
 from services.resolver.demand import DemandQueue
 from services.resolver.lookups import ListingLookup
+from services.resolver.models import Context
 from shared.domain.priority import Priority
 from shared.http_api.answers import Body
 from tests.answering import RENDERER, Resolver, a_resolver
@@ -47,7 +48,7 @@ async def test_ten_thousand_views_of_a_listing_without_copies_publish_one_event_
         lookup = ListingLookup(KEY, None, None)
         for _ in range(10_000):
             (answer,) = (await resolver.parts.cache.listings([lookup]))[lookup]
-            resolver.parts.answer_routes._add_demand(answer, Priority.VIEWED)
+            resolver.parts.answer_routes._add_demand(answer, Context.VIEW)
         await events_published(resolver, 2)
         await resolver.http.get(LISTING)
         assert len(resolver.broker.records) == 2
