@@ -248,8 +248,9 @@ class _ListingPlanner:
     def _read(self, record: Record) -> _SeenEvent:
         data = _decoded(record, ListingSeen, self._feeds).data
         listing_id = data.feed, announcement.listing_key(data.record)
-        version, fingerprint = announcement.read_version(data.record), hash(orjson.dumps(data.record))
-        return _SeenEvent(listing_id, self._feeds[data.feed], data.record, record.position, version, fingerprint)
+        feed = self._feeds[data.feed]
+        version, fingerprint = announcement.read_version(feed, data.record), hash(orjson.dumps(data.record))
+        return _SeenEvent(listing_id, feed, data.record, record.position, version, fingerprint)
 
     def _add(self, event: _SeenEvent, recorded: dict[ListingId, Listing]) -> None:
         """Apply an event to its listing in `recorded`, and count in the plan what that changes.

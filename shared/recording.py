@@ -2,6 +2,7 @@
 writes the listing, and the event is stale for the other. Stale announcements change nothing.
 """
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +27,9 @@ from shared.stores.updates import OptimisticUpdate
 
 _logger = log.get(__name__)
 _MAX_EVENT_ID_CHARACTERS = 100
+_MAX_NAMED_WORDS = 1_000
+_WORD = re.compile(r"[\w .,()&+-]{1,60}")
+"""A word that may be logged: it has no URL of the MLS, and no control character."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,13 @@ class Recorder:
         self._outcomes = Counter(
             "listing_images_announcements", "Listings announced, by outcome", ["outcome"], registry=registry
         )
+        self._unknown_words = Counter(
+            "listing_images_unknown_words",
+            "Announcements with a category, status or flag that no rule knows",
+            ["feed", "field"],
+            registry=registry,
+        )
+        self._named_words: set[tuple[str, str, str]] = set()
 
     async def record(self, records: Sequence[Record]) -> None:
         """Write the listings that a batch of `listing-seen` changes; copy invalid records to the topic `dead-letter`.
@@ -98,9 +109,12 @@ class Recorder:
                 if last and property_record.is_surely_stale(last.version, now):
                     continue
                 try:
-                    announcements.setdefault(listing_id, []).append(property_record.read())
+                    announced = property_record.read()
                 except InvalidPropertyRecord as error:
                     invalid.append((property_record.source, str(error)))
+                else:
+                    announcements.setdefault(listing_id, []).append(announced)
+                    self._name_unknown_words(announced)
         written = await self._write(announcements, recorded.keys())
         # Last: when a batch is tried again because a store was unavailable, this leaves no second dead letter.
         await self._put_dead_letters(invalid)
@@ -128,7 +142,7 @@ class Recorder:
                 fields, event_id = event.data.record, event.id[:_MAX_EVENT_ID_CHARACTERS]
                 try:
                     listing_id = feed.name, announcement.listing_key(fields)
-                    version = announcement.read_version(fields, record.position)
+                    version = announcement.read_version(feed, fields, record.position)
                 except InvalidPropertyRecord as error:
                     invalid.append((record, str(error)))
                 else:
@@ -164,6 +178,22 @@ class Recorder:
         for announced in announcements:
             listing = reconcile.apply(listing, announced, self._feeds[announced.feed], now) or listing
         return None if listing is before else listing
+
+    def _name_unknown_words(self, announced: Announcement) -> None:
+        """Count the words of an announcement that no rule knows, and log each word that is new to this process."""
+        for unknown in announced.unknown_words:
+            self._unknown_words.labels(announced.feed, unknown.field).inc()
+            word = unknown.word if _WORD.fullmatch(unknown.word) else "(no word)"
+            named = (announced.feed, unknown.field, word)
+            if named not in self._named_words and len(self._named_words) < _MAX_NAMED_WORDS:
+                self._named_words.add(named)
+                _logger.warning(
+                    "word-unknown",
+                    feed=announced.feed,
+                    field=unknown.field,
+                    word=word,
+                    listing_key=announced.listing_key,
+                )
 
     async def _put_dead_letters(self, invalid: Iterable[tuple[Record, str]]) -> None:
         for record, reason in invalid:

@@ -9,7 +9,7 @@ import orjson
 from shared.domain.image import Copy, Photo, Variant
 from shared.domain.listing import Listing
 
-RULES = 3
+RULES = 4
 """The version of the rules in this module. Raise it whenever a fragment, or a field stored beside it, would differ.
 
 Fragments of another version are rendered anew when they are read.
@@ -46,6 +46,7 @@ class Renderer:
                 "id": photo.id,
                 "order": photo.order,
                 "status": photo.status,
+                "category": photo.category,
                 **(self._copy_fields(photo.copy) if photo.copy else _fields_without_copy(photo)),
                 "alt": " ".join(photo.caption.split()) or f"Photo {photo.order + 1}",
                 "media_changed_at": _utc(photo.announced_at),

@@ -7,7 +7,7 @@ from typing import Any
 from shared.domain import announcement, keys, reconcile
 from shared.domain.feed import Feed
 from shared.domain.freshness import Position
-from shared.domain.image import Copy, Photo, Variant, image_id, url_keys
+from shared.domain.image import Copy, Photo, Variant, image_id, url_key, url_keys
 from shared.domain.listing import Discard, Hidden, Listing, RemovalReason
 from shared.domain.priority import Priority
 
@@ -98,6 +98,7 @@ def a_copy(photo: str = "a", *, key: str = KEY, feed: str = FEED, sha256: str = 
         sha256=sha256, original_key=f"{folder}original.jpg", content_type="image/jpeg", width=2000, height=1500,
         file_size=400_000, variants=variants, rendering="12345678", thumbhash="3OcRJYB4d3h/iIeHeEh3eIhw+j2w",
         etag='"v1"', last_modified=None, mls_changed_at=NOW, downloaded_at=NOW, checked_at=NOW,
+        source_url_key=url_key(f"https://photos.example.com/{photo}.jpg"),
     )  # fmt: skip
     return replace(plain, **facts)
 

@@ -7,17 +7,17 @@ from itertools import product
 from typing import Any
 
 from shared.domain import announcement, lifecycle
-from shared.domain.announcement import AnnouncedPhoto
 from shared.domain.failures import Failure, Reason
 from shared.domain.image import Claim, Photo, url_key
 from shared.domain.lifecycle import ListingFacts
 from shared.domain.listing import Discard, Listing, RemovalReason
+from shared.domain.media import AnnouncedPhoto
 from shared.domain.priority import Priority
 from tests.builders import FEED, KEY, NOW, a_copy, a_discard, a_feed, a_listing, a_photo, a_record, a_row, after, hidden
 
 START = "[*]"
 """The state before a photo is announced, and after it is withdrawn."""
-RULES = a_feed(single_use_urls=True, popular_areas=("Guelph",))
+RULES = a_feed(single_use_urls=True, popular_areas=("Guelph",), photo_categories=("Photo", "Floor Plan"))
 CLAIM = Claim(worker="w", until=after(80))
 OLD, NEW = a_copy(sha256="aa" * 32, checked_at=after(-90), downloaded_at=after(-90)), a_copy(sha256="bb" * 32)
 URL, OTHER_URL = "https://photos.example.com/a.jpg", "https://photos.example.com/signed-anew.jpg"
@@ -142,10 +142,18 @@ def announced() -> dict[str, Iterable[PhotoRun]]:
                 for seconds, photo_announced in (
                     (-10, _announced(MediaModificationTimestamp="2026-11-23T08:59:00Z", LongDescription="Hall")),
                     (0, _announced()),
-                    (0, _announced(OTHER_URL, MediaKey="a2", MediaObjectID="a")),
+                    (0, _announced(OTHER_URL, MediaKey="a2", MediaObjectID="a", MediaCategory="Floor Plan")),
                     (20, _announced()),
                 )
             ]
+        ),
+        "announce_held": _each(lambda photo: [lifecycle.announce_held(photo, order) for order in (0, 3)]),
+        "announce_renamed": _each(
+            lambda photo: [
+                lifecycle.announce_renamed(photo, _announced(MediaKey="n"), 3, _facts(seconds), NOW)
+                for seconds in (0, 20)
+            ],
+            lambda photo: photo.copy is not None,
         ),
         "announce_listing": _each(
             lambda photo: [lifecycle.announce_listing(photo, _facts(seconds), NOW) for seconds in (10, 20)]

@@ -17,7 +17,7 @@ from shared.clock import Clock
 from shared.domain import keys
 from shared.domain.failures import Failure, Reason
 from shared.domain.feed import Feed
-from shared.domain.image import Copy, Photo, Variant
+from shared.domain.image import Copy, Photo, Variant, url_key
 from shared.domain.priority import Priority
 from shared.domain.variants import VariantSpec, rendering
 from shared.stores.objects import Bucket, Objects
@@ -100,11 +100,13 @@ class Downloader:
     def _validators(self, photo: Photo, original: Fetched | None) -> Validators | None:
         """Return the validators of the photo's copy, or None if the request must be unconditional.
 
-        The request must be unconditional if there is no copy, or if the variants must be rebuilt and the original is
-        lost (`original` None).
+        The request must be unconditional if there is no copy, if the copy's validators came from another URL, or if the
+        variants must be rebuilt and the original is lost (`original` None).
         """
         copy = photo.copy
-        if copy is None or (copy.rendering != self._rendering and original is None):
+        if copy is None or copy.source_url_key != url_key(photo.url):
+            return None  # another picture may have the same date
+        if copy.rendering != self._rendering and original is None:
             return None
         return Validators(copy.etag, copy.last_modified)
 

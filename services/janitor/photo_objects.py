@@ -8,7 +8,7 @@ from datetime import datetime
 
 from services.janitor import decide
 from shared.domain import keys, lifecycle
-from shared.domain.listing import Discard, Listing
+from shared.domain.listing import Discard, Listing, copy_keys
 from shared.stores.objects import Bucket, Objects
 
 
@@ -54,8 +54,12 @@ class PhotoObjects:
         public, originals = await asyncio.gather(
             self._keys_by_photo(Bucket.PUBLIC, listed_prefixes), self._keys_by_photo(Bucket.ORIGINALS, listed_prefixes)
         )
+        # A renamed photo has its copy under its former name until the copy is rebuilt.
+        used = {key for photo in listing.photos if photo.copy for key in copy_keys(photo.copy)}
         completed = {
-            discard: lifecycle.add_objects(discard, public.get(prefix, ()), originals.get(prefix, ()))
+            discard: lifecycle.add_objects(
+                discard, set(public.get(prefix, ())) - used, set(originals.get(prefix, ())) - used
+            )
             for discard, prefix in prefixes.items()
         }
         return replace(listing, discards=tuple(completed.get(discard, discard) for discard in listing.discards))
@@ -91,7 +95,8 @@ class PhotoObjects:
         doubtful = decide.photos_using(listing, deleted)
         if not doubtful:
             return listing
-        prefixes = {keys.photo_prefix(listing.feed, listing.key, photo.object_id) for photo in doubtful}
+        copies = [photo.copy for photo in doubtful if photo.copy]
+        prefixes = {key[: _photo_prefix_length(key)] for copy in copies for key in copy_keys(copy)}
         found = [await self._keys_by_photo(bucket, prefixes) for bucket in Bucket]
         stored = {key for by_photo in found for photo_keys in by_photo.values() for key in photo_keys}
         return decide.without_lost_copies(listing, doubtful, stored, now)

@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 from pydantic_core import PydanticCustomError
 
-from shared.domain.image import Status
+from shared.domain.image import Category, Status
 from shared.domain.priority import Priority
 
 MAX_LISTINGS = 200
@@ -100,6 +100,7 @@ _IMAGE: dict[str, JsonValue] = {
     "id": "0f343b0931126a20f133d67c2b018a3b",
     "order": 0,
     "status": "downloaded",
+    "category": "photo",
     "url": _FULL,
     "srcset": f"{_THUMB} 320w, {_FULL} 1600w",
     "width": 1600,
@@ -139,6 +140,7 @@ class Image(BaseModel):
         description="`pending`: no copy yet; `failed`: none, and the last attempt failed; `downloaded`: the newest "
         "version; `outdated`: an older version, until the newer one is here."
     )
+    category: Category = Field(description="`floor-plan` where the feed asks for floor plans; never the first photo.")
     url: str = Field(description="The full variant; without a copy the address of `serve`, relative to the resolver.")
     srcset: str = Field(description="For `<img srcset>`: each width once. Empty without a copy.")
     width: int | None = Field(description="Pixels; null without a copy.")

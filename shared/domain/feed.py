@@ -15,6 +15,13 @@ class EnvironmentVariable:
     name: str
 
 
+PHOTO_CATEGORIES = (
+    *("Photo", "Photos", "Property Photo", "Listing Photo", "Primary Photo", "Image", "Picture"),
+    *("Exterior", "Interior", "Aerial View", "Aerial Photo"),
+)
+"""The values of MediaCategory that are photos of a listing: those of RESO and DDF, and others that MLSs send."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feed:
     """The rules of a feed: one table of `feeds.toml`. feeds.example.toml describes each key.
@@ -44,7 +51,7 @@ class Feed:
     displayed_statuses: tuple[str, ...] = ("Active", "Active Under Contract", "Coming Soon", "Pending")
     never_sizes: tuple[str, ...] = ("LargestNoWatermark",)
     permissions: tuple[str, ...] = ("Public", "Idx", "Vow")
-    photo_categories: tuple[str, ...] = ("Photo", "Property Photo")
+    photo_categories: tuple[str, ...] = PHOTO_CATEGORIES
     popular_areas: tuple[str, ...] = ()
     keep_after_inactive_hours: float = 0.0
     removal_freeze_share: float = 0.2
@@ -56,6 +63,7 @@ class Feed:
     reso_token_env: str = ""
     reso: ResoAccess = field(default_factory=ResoAccess)
     records_time_zone: str = "UTC"
+    records_day_first: bool = False
     sweep_at: str = "02:00"
     time_zone: str = "America/Toronto"
     sweep_hours: float = 4.0

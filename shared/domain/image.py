@@ -32,6 +32,13 @@ class Status(StrEnum):
     """There is a copy, and the MLS announced a newer version; the copy is still served."""
 
 
+class Category(StrEnum):
+    """What a picture of a listing shows, as answers tell it."""
+
+    PHOTO = "photo"
+    FLOOR_PLAN = "floor-plan"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
     """A variant of a copy, as stored in the public bucket under `key`.
@@ -72,6 +79,8 @@ class Copy:
     """The MLS's timestamp of the version that was downloaded; None if the MLS gave none."""
     downloaded_at: datetime
     checked_at: datetime
+    source_url_key: str | None = None
+    """The key (`url_key`) of the URL that the validators came from; None if that is not known."""
 
     @property
     def has_validator(self) -> bool:
@@ -125,6 +134,7 @@ class Photo:
     used_url_key: str | None = None
     """The key (`url_key`) of the URL that was used, if the feed has single-use URLs."""
     copy: Copy | None = None
+    category: Category = Category.PHOTO
 
     @property
     def is_outdated(self) -> bool:
@@ -137,6 +147,12 @@ class Photo:
         if self.copy is not None:
             return Status.OUTDATED if self.is_outdated else Status.DOWNLOADED
         return Status.PENDING if self.failure is None else Status.FAILED
+
+    @property
+    def can_recheck(self) -> bool:
+        """True if the photo has a copy whose validators came from the photo's URL: the origin compares no other."""
+        copy = self.copy
+        return copy is not None and copy.has_validator and copy.source_url_key == url_key(self.url)
 
     @property
     def waits_for_new_url(self) -> bool:
@@ -184,7 +200,7 @@ def url_key(url: str) -> str:
 
     The key is 24 hex digits of a hash, to keep the index small.
     """
-    return hashlib.sha256(url.encode()).hexdigest()[:24]
+    return hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
 
 def url_keys(urls: Sequence[str]) -> tuple[str, ...]:

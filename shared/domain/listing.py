@@ -185,13 +185,13 @@ class Listing:
 
     @property
     def recheckable(self) -> tuple[Photo, ...]:
-        """The listing's photos that can be rechecked: they have a copy with a validator, and want no attempt already.
+        """The listing's photos that can be rechecked (`Photo.can_recheck`) and want no attempt already.
 
         Empty while the listing is hidden.
         """
         if not self.is_displayed:
             return ()
-        return tuple(photo for photo in self.photos if photo.copy and photo.copy.has_validator and not photo.due_at)
+        return tuple(photo for photo in self.photos if photo.can_recheck and not photo.due_at)
 
     @property
     def checked_at(self) -> datetime | None:

@@ -1,15 +1,17 @@
 """What does an announcement change of a recorded listing? A stale announcement changes nothing."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from shared.domain import lifecycle
-from shared.domain.announcement import AnnouncedPhoto, Announcement
+from shared.domain.announcement import Announcement
 from shared.domain.feed import Feed
 from shared.domain.freshness import credible, is_credible, is_stale, newest, seen_at
-from shared.domain.image import Photo, image_id
+from shared.domain.image import Category, Photo, image_id
 from shared.domain.lifecycle import ListingFacts
 from shared.domain.listing import Discard, Hidden, Listing, RemovalReason
+from shared.domain.media import AnnouncedPhoto, HeldPhoto
 from shared.domain.priority import area_priority
 
 
@@ -85,32 +87,83 @@ def _photos(
     if announcement.photos is None:
         photos = tuple(lifecycle.announce_listing(photo, facts, now) for photo in listing.photos)
     else:
-        photos = _announced(listing, announcement.photos, facts, now)
+        photos = _announced(listing, announcement.photos, announcement.held, facts, now)
     is_shown_again = listing.hidden is not None and hidden is None
     return tuple(lifecycle.show(photo, now) for photo in photos) if is_shown_again else photos
 
 
 def _announced(
-    listing: Listing, announced: tuple[AnnouncedPhoto, ...], facts: ListingFacts, now: datetime
+    listing: Listing,
+    announced: Sequence[AnnouncedPhoto],
+    held: Sequence[HeldPhoto],
+    facts: ListingFacts,
+    now: datetime,
 ) -> tuple[Photo, ...]:
     """Return the photos `announced` for a listing as they are to be recorded, without those that an operator removed.
 
     `listing` is the listing as recorded before the announcement. Photos that it shows already keep their copy and
-    state; the others are new. `facts` is what the announcement says of all photos.
+    state, also if the announcement has no row of them to fetch now (`held`), or has another key for them; the others
+    are new. `facts` is what the announcement says of all photos.
     """
+    entries = _entries(listing, announced, held)
     recorded = {photo.object_id: photo for photo in listing.photos}
+    renamed = _renamed(listing, entries, recorded)
+    photos: list[Photo] = []
+    for order, entry in enumerate(entries):
+        if isinstance(entry, Photo):
+            photos.append(lifecycle.announce_held(entry, order))
+        elif photo := recorded.get(entry.object_id):
+            photos.append(lifecycle.announce_again(photo, entry, order, facts, now))
+        elif photo := renamed.get(entry.object_id):
+            photos.append(lifecycle.announce_renamed(photo, entry, order, facts, now))
+        else:
+            photos.append(lifecycle.announce(entry, order, facts, now))
+    return tuple(photos)
+
+
+def _entries(
+    listing: Listing, announced: Sequence[AnnouncedPhoto], held: Sequence[HeldPhoto]
+) -> list[AnnouncedPhoto | Photo]:
+    """Return the announced photos, and those recorded ones that are held, in the order in which the listing shows them.
+
+    Photos that an operator removed are left out. A floor plan is not the first, if the listing has a photo.
+    """
+    entries: list[AnnouncedPhoto | Photo] = list(announced)
+    if held:
+        recorded = {photo.object_id: photo for photo in listing.photos}
+        for kept in reversed(held):  # the places of the photos before it stay as they are
+            if photo := recorded.get(kept.object_id):
+                entries.insert(kept.place, photo)
     if listing.removed_image_ids:
-        announced = tuple(
-            photo
-            for photo in announced
-            if image_id(listing.feed, listing.key, photo.object_id) not in listing.removed_image_ids
-        )
-    return tuple(
-        lifecycle.announce_again(photo, announced_photo, order, facts, now)
-        if (photo := recorded.get(announced_photo.object_id))
-        else lifecycle.announce(announced_photo, order, facts, now)
-        for order, announced_photo in enumerate(announced)
-    )
+        entries = [
+            entry
+            for entry in entries
+            if image_id(listing.feed, listing.key, entry.object_id) not in listing.removed_image_ids
+        ]
+    first = next((place for place, entry in enumerate(entries) if entry.category is Category.PHOTO), 0)
+    if first:
+        entries.insert(0, entries.pop(first))
+    return entries
+
+
+def _renamed(
+    listing: Listing, entries: Sequence[AnnouncedPhoto | Photo], recorded: Mapping[str, Photo]
+) -> Mapping[str, Photo]:
+    """Return the recorded photos that the MLS announces under a new key, by their new object ids.
+
+    `entries` are the photos of the announcement, `recorded` the listing's photos by object id. A recorded photo with a
+    copy that is not announced any more is taken for the new photo with the same URL.
+    """
+    new = [entry for entry in entries if isinstance(entry, AnnouncedPhoto) and entry.object_id not in recorded]
+    if not new or not recorded:
+        return {}
+    named = {entry.object_id for entry in entries}
+    leaving = {discard.image_id for discard in listing.discards if discard.whole}
+    unnamed: dict[str, list[Photo]] = {}
+    for photo in listing.photos:
+        if photo.object_id not in named and photo.copy is not None and photo.id not in leaving:
+            unnamed.setdefault(photo.url, []).append(photo)
+    return {entry.object_id: unnamed[entry.url].pop(0) for entry in new if unnamed.get(entry.url)}
 
 
 def _withdrawn(
@@ -124,6 +177,10 @@ def _withdrawn(
     """
     shown_ids = {photo.id for photo in shown}
     withdrawn = [photo for photo in listing.photos if photo.id not in shown_ids]
+    if withdrawn:
+        # The copy of a renamed photo goes on under the photo's new name.
+        used = {photo.copy.original_key for photo in shown if photo.copy}
+        withdrawn = [photo for photo in withdrawn if photo.copy is None or photo.copy.original_key not in used]
     off_market_at = newest(announcement.version.modified_at, announcement.version.media_changed_at)
     goes_at_once = hidden is not None and hidden.remove_at <= now + lifecycle.GRACE
     reason = hidden.reason if hidden and goes_at_once else RemovalReason.PHOTO_WITHDRAWN

@@ -11,7 +11,7 @@ from typing import Any
 
 from shared.domain.failures import Failure, Reason
 from shared.domain.freshness import Position, Version
-from shared.domain.image import Claim, Copy, Photo, Status, Variant
+from shared.domain.image import Category, Claim, Copy, Photo, Status, Variant, url_key
 from shared.domain.listing import Discard, Hidden, Listing, RecordedState, RemovalReason, SetAside
 from shared.domain.priority import Priority
 from shared.render import Renderer
@@ -183,6 +183,7 @@ def _photo(photo: Photo) -> Document:
         "cause": photo.cause,
         "spent_url": photo.used_url_key,
         "copy": _copy(photo.copy) if photo.copy else None,
+        **({"category": photo.category.value} if photo.category is not Category.PHOTO else {}),
         **({"claim": {"worker": photo.claim.worker, "until": photo.claim.until}} if photo.claim else {}),
     }
 
@@ -209,7 +210,9 @@ def _read_photo(document: Mapping[str, Any]) -> Photo:
         failure=_read_failure(failure) if failure else None,
         cause=document.get("cause", ""),
         used_url_key=document.get("spent_url"),
-        copy=_read_copy(copy) if copy else None,
+        # A copy of before, without the URL of its validators, counts as fetched from the URL recorded then.
+        copy=_read_copy(copy, document["url"]) if copy else None,
+        category=Category(document.get("category", Category.PHOTO)),
     )
 
 
@@ -229,10 +232,11 @@ def _copy(copy: Copy) -> Document:
         "mls_changed_at": _text(copy.mls_changed_at),
         "downloaded_at": copy.downloaded_at,
         "checked_at": copy.checked_at,
+        "validators_of": copy.source_url_key,
     }
 
 
-def _read_copy(document: Mapping[str, Any]) -> Copy:
+def _read_copy(document: Mapping[str, Any], url: str) -> Copy:
     return Copy(
         sha256=document["sha256"],
         original_key=document["original_key"],
@@ -248,6 +252,7 @@ def _read_copy(document: Mapping[str, Any]) -> Copy:
         mls_changed_at=_moment(document["mls_changed_at"]),
         downloaded_at=document["downloaded_at"],
         checked_at=document["checked_at"],
+        source_url_key=document["validators_of"] if "validators_of" in document else url_key(url),
     )
 
 

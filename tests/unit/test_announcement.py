@@ -1,6 +1,7 @@
 """What does the MLS announce? Tables of fields as MLSs write them, and of rows that are set aside, with the reason."""
 
 import contextlib
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain import announcement
-from shared.domain.announcement import MAX_PHOTOS, Announcement, InvalidPropertyRecord
+from shared.domain.announcement import Announcement, InvalidPropertyRecord, RemovalTime
 from shared.domain.freshness import Position
 from shared.domain.image import url_keys
 from shared.domain.listing import RemovalReason
@@ -54,10 +55,32 @@ def test_a_listing_key_may_be_a_number() -> None:
     assert read(a_record(ListingKey=123)).listing_key == "123"
 
 
-@pytest.mark.parametrize("media", ["", "none", 0, 1, True, False, {}, {"value": []}])
-def test_media_that_is_no_list_is_invalid_and_never_means_no_photos(media: object) -> None:
+@pytest.mark.parametrize("media", ["", "none", 0, 1, True, False, {}, {"value": []}, {"a": 1, "b": 2}, {"value": "a"}])
+def test_media_without_rows_is_invalid_and_never_means_no_photos(media: object) -> None:
     with pytest.raises(InvalidPropertyRecord, match="Media must be a list"):
         read(a_record(Media=media))
+
+
+@pytest.mark.parametrize(
+    ("media", "keys"),
+    [
+        (a_row("a"), ["a"]),
+        ({"Photo": [a_row("a"), a_row("b")]}, ["a", "b"]),
+        ({"value": a_row("a")}, ["a"]),
+    ],
+)
+def test_media_that_is_one_row_or_holds_rows_is_a_list_of_them(media: object, keys: list[str]) -> None:
+    assert shown(a_record(Media=media)) == keys
+
+
+@pytest.mark.parametrize("count", [2, "2", " 2 ", 2.0])
+def test_no_rows_beside_a_count_of_photos_say_nothing(count: object) -> None:
+    assert read(a_record(PhotosCount=count)).photos is None
+
+
+@pytest.mark.parametrize("count", [0, "0", None, "", "many", -1, True, [2]])
+def test_no_rows_without_a_count_of_photos_mean_no_photos(count: object) -> None:
+    assert read(a_record(PhotosCount=count)).photos == ()
 
 
 def test_absent_or_null_media_says_nothing_and_an_empty_list_means_no_photos() -> None:
@@ -66,12 +89,41 @@ def test_absent_or_null_media_says_nothing_and_an_empty_list_means_no_photos() -
     assert read(a_record(Media=[])).photos == ()
 
 
-@pytest.mark.parametrize("name", ["ModificationTimestamp", "MediaChangeTimestamp", "PhotosChangeTimestamp"])
-@pytest.mark.parametrize("value", ["yesterday", "", 5, 1.5, True, [], {}, "2026-13-01", "0001-01-01T00:00+14:00"])
-def test_a_timestamp_that_cannot_be_read_makes_the_record_invalid(name: str, value: object) -> None:
+TIMESTAMPS = pytest.mark.parametrize("name", ["ModificationTimestamp", "MediaChangeTimestamp", "PhotosChangeTimestamp"])
+
+
+@TIMESTAMPS
+@pytest.mark.parametrize("value", ["yesterday", 5, 1.5, True, [], {}, "2026-13-01"])
+def test_a_timestamp_that_cannot_be_read_makes_the_record_invalid_unless_it_hides(name: str, value: object) -> None:
     record = without(a_record(), "MediaChangeTimestamp") | {name: value}
     with pytest.raises(InvalidPropertyRecord, match=f"{name} is not a timestamp"):
         read(record)
+    assert read(record | {"StandardStatus": "Closed"}).hidden_by is GONE
+
+
+@TIMESTAMPS
+@pytest.mark.parametrize("value", ["", " ", "0001-01-01T00:00:00Z", "0000-00-00 00:00:00"])
+def test_an_empty_timestamp_is_missing(name: str, value: str) -> None:
+    record = without(a_record(), "MediaChangeTimestamp", "ModificationTimestamp") | {name: value}
+    assert (read(record).version.modified_at, read(record).version.media_changed_at) == (None, None)
+
+
+def test_the_version_is_the_same_with_and_without_the_photos() -> None:
+    feed = a_feed(records_time_zone="America/Toronto")
+    for status in ("Active", "Closed"):
+        record = a_record(a_row("a"), StandardStatus=status)
+        record |= dict.fromkeys(("ModificationTimestamp", "MediaChangeTimestamp"), "2026-11-01T01:30:00")
+        assert announcement.read_version(feed, record) == announcement.read(feed, record).version
+
+
+def test_of_the_hour_that_comes_twice_what_hides_is_later() -> None:
+    feed = a_feed(records_time_zone="America/Toronto")
+    local = dict.fromkeys(("ModificationTimestamp", "MediaChangeTimestamp"), "2026-11-01T01:30:00")
+    at = [
+        announcement.read(feed, a_record(StandardStatus=status) | local).version.modified_at
+        for status in ("Active", "Closed")
+    ]
+    assert at == [datetime(2026, 11, 1, 5, 30, tzinfo=UTC), datetime(2026, 11, 1, 6, 30, tzinfo=UTC)]
 
 
 @pytest.mark.parametrize(
@@ -93,214 +145,70 @@ def test_the_media_timestamp_is_the_first_given_of_three(fields: Row, changed_at
 
 
 @pytest.mark.parametrize(
-    ("fields", "hidden_by", "may_be_kept"),
+    ("fields", "hidden_by", "removal"),
     [
-        ({}, None, True),
-        ({"StandardStatus": "Active Under Contract"}, None, True),
-        ({"StandardStatus": "ActiveUnderContract"}, None, True),
-        ({"StandardStatus": " active "}, None, True),
-        ({"StandardStatus": None}, None, True),
-        ({"StandardStatus": ""}, None, True),
-        ({"StandardStatus": "Closed"}, GONE, True),
-        ({"StandardStatus": "ActiveX"}, GONE, True),
-        ({"MlgCanView": True}, None, True),
-        ({"MlgCanView": None}, None, True),
-        ({"MlgCanView": False}, GONE, False),
-        ({"MlgCanView": "N"}, GONE, False),
-        ({"MlgCanView": False, "StandardStatus": "Closed"}, GONE, False),
-        ({"InternetEntireListingDisplayYN": True}, None, True),
-        ({"InternetEntireListingDisplayYN": None}, None, True),
-        ({"InternetEntireListingDisplayYN": False}, OPT_OUT, False),
-        ({"InternetEntireListingDisplayYN": "false"}, OPT_OUT, False),
-        ({"InternetEntireListingDisplayYN": "0"}, OPT_OUT, False),
-        ({"InternetEntireListingDisplayYN": False, "StandardStatus": "Closed"}, OPT_OUT, False),
-        ({"InternetEntireListingDisplayYN": False, "MlgCanView": False}, OPT_OUT, False),
+        ({}, None, None),
+        ({"StandardStatus": "Active Under Contract"}, None, None),
+        ({"StandardStatus": "ActiveUnderContract"}, None, None),
+        ({"StandardStatus": " active "}, None, None),
+        ({"StandardStatus": None}, None, None),
+        ({"StandardStatus": ""}, None, None),
+        ({"StandardStatus": "Closed"}, GONE, RemovalTime.AFTER_KEEPING),
+        ({"StandardStatus": "ActiveX"}, GONE, RemovalTime.AFTER_KEEPING),
+        ({"MlgCanView": True}, None, None),
+        ({"MlgCanView": None}, None, None),
+        ({"MlgCanView": False}, GONE, RemovalTime.AT_ONCE),
+        ({"MlgCanView": "N"}, GONE, RemovalTime.AT_ONCE),
+        ({"MlgCanView": False, "StandardStatus": "Closed"}, GONE, RemovalTime.AT_ONCE),
+        ({"InternetEntireListingDisplayYN": True}, None, None),
+        ({"InternetEntireListingDisplayYN": None}, None, None),
+        ({"InternetEntireListingDisplayYN": False}, OPT_OUT, RemovalTime.AT_ONCE),
+        ({"InternetEntireListingDisplayYN": "false"}, OPT_OUT, RemovalTime.AT_ONCE),
+        ({"InternetEntireListingDisplayYN": "0"}, OPT_OUT, RemovalTime.AT_ONCE),
+        ({"InternetEntireListingDisplayYN": False, "StandardStatus": "Closed"}, OPT_OUT, RemovalTime.AT_ONCE),
+        ({"InternetEntireListingDisplayYN": False, "MlgCanView": False}, OPT_OUT, RemovalTime.AT_ONCE),
     ],
 )
 def test_status_and_permissions_decide_whether_a_listing_is_hidden(
-    fields: Row, hidden_by: RemovalReason | None, may_be_kept: bool
+    fields: Row, hidden_by: RemovalReason | None, removal: RemovalTime | None
 ) -> None:
     found = read(a_record(**fields))
-    assert (found.hidden_by, found.may_be_kept) == (hidden_by, may_be_kept)
+    assert (found.hidden_by, found.hiding and found.hiding.removal) == (hidden_by, removal)
 
 
 @pytest.mark.parametrize(
-    ("row", "named", "reason"),
+    ("record", "words"),
     [
-        ("a string", "Media[0]", "not an object"),
-        (None, "Media[0]", "not an object"),
-        ([], "Media[0]", "not an object"),
-        (without(a_row(), "MediaKey"), "Media[0]", "MediaKey is missing"),
-        (a_row(MediaKey=None), "Media[0]", "MediaKey is missing"),
-        (a_row(MediaKey=" "), " ", "MediaKey is missing"),
-        (without(a_row(), "MediaURL"), "a", "MediaURL is missing"),
-        (a_row(MediaURL=None), "a", "MediaURL is missing"),
-        (a_row(MediaURL=""), "a", "MediaURL is missing"),
-        (a_row(MediaURL="ftp://photos.example.com/a"), "a", "not an http"),
-        (a_row(MediaURL="//photos.example.com/a"), "a", "not an http"),
-        (a_row(MediaURL="file:///etc/passwd"), "a", "not an http"),
-        (a_row(MediaURL={"href": "x"}), "a", "MediaURL is missing"),
-        (a_row(MediaModificationTimestamp="soon"), "a", "MediaModificationTimestamp is not a timestamp"),
-        (a_row(MediaModificationTimestamp=5), "a", "MediaModificationTimestamp is not a timestamp"),
-        (a_row(ImageSizeDescription="LargestNoWatermark"), "a", "size LargestNoWatermark is one of never_sizes"),
-        (a_row(ImageSizeDescription="largest no watermark"), "a", "never_sizes"),
-        (a_row(Permission=["Private"]), "a", "permission Private is none of permissions"),
-        (a_row(Permission=["Private", "Firm Only"]), "a", "permission Private, Firm Only is none"),
-        (a_row(Permission="Private,Office"), "a", "permission Private, Office is none"),
-        (a_row(MediaStatus="Deleted"), "a", "MediaStatus is Deleted"),
-        (a_row(MediaCategory="Document"), "a", "MediaCategory is Document"),
+        (a_record(a_row(MediaCategory="Hologram")), {("MediaCategory", "Hologram")}),
+        (a_record(a_row(MediaStatus="Half done")), {("MediaStatus", "Half done")}),
+        (a_record(InternetEntireListingDisplayYN="X"), {("InternetEntireListingDisplayYN", "X")}),
+        (a_record(MlgCanView="perhaps"), {("MlgCanView", "perhaps")}),
+        (a_record(a_row(MediaCategory="Document", MediaStatus="Processing")), set()),
+        (a_record(InternetEntireListingDisplayYN="X", StandardStatus="Closed"), set()),
     ],
 )
-def test_a_bad_row_is_set_aside_with_its_reason_and_other_rows_are_shown(row: object, named: str, reason: str) -> None:
-    found = read(a_record(row, a_row("z")))
-    assert [photo.object_id for photo in found.photos or ()] == ["z"]
-    (row_aside,) = found.set_aside
-    assert row_aside.media_key == named
-    assert reason in row_aside.reason
+def test_words_that_no_rule_knows_are_named(record: Row, words: set[tuple[str, str]]) -> None:
+    assert read(record).unknown_words == words
 
 
 @pytest.mark.parametrize(
-    "fields",
-    [
-        {"Permission": None},
-        {"Permission": []},
-        {"Permission": ""},
-        {"Permission": ["Private", "idx"]},
-        {"Permission": "Private, Public"},
-        {"Permission": [None, 5, "Vow"]},
-        {"MediaStatus": None},
-        {"MediaStatus": "active"},
-        {"MediaCategory": None},
-        {"MediaCategory": "Photo"},
-        {"ImageSizeDescription": None},
-        {"ImageSizeDescription": "Huge"},
-        {"MediaURL": "HTTPS://photos.example.com/a.jpg"},
-        {"Order": "first"},
-        {"Order": float("nan")},
-        {"ShortDescription": 5, "LongDescription": []},
-    ],
+    "value", [False, 0, 0.0, "0", "f", "F", "false", "FALSE", "N", "n", "No", "NO", "Off", " off "]
 )
-def test_a_row_that_no_rule_forbids_is_shown(fields: Row) -> None:
-    assert shown(a_record(a_row("a", **fields))) == ["a"]
+def test_a_known_word_for_no_hides_and_removes(value: object) -> None:
+    assert read(a_record(InternetEntireListingDisplayYN=value)).hiding == (OPT_OUT, RemovalTime.AT_ONCE, None)
+    assert read(a_record(MlgCanView=value)).hiding == (GONE, RemovalTime.AT_ONCE, None)
 
 
-@pytest.mark.parametrize(
-    ("sizes", "taken"),
-    [
-        (["Thumbnail", "Largest", "Small"], "Largest"),
-        (["Thumbnail", "Medium", "Large", "Small"], "Large"),
-        (["Small", "medium"], "medium"),
-        (["LargestNoWatermark", "Thumbnail", "Small"], "Small"),
-        (["Poster", "Thumbnail"], "Thumbnail"),
-        (["Poster"], "Poster"),
-        (["Large", None], None),
-        (["Largest", "Largest"], "Largest"),
-    ],
-)
-def test_of_several_sizes_the_largest_allowed_is_taken(sizes: list[str | None], taken: str | None) -> None:
-    rows = [
-        a_row(f"k{index}", MediaObjectID="o", ImageSizeDescription=size, MediaURL=f"https://p.example.com/{size}")
-        for index, size in enumerate(sizes)
-    ]
-    found = read(a_record(*rows))
-    assert found.photos is not None
-    (photo,) = found.photos
-    assert photo.object_id == "o"
-    assert photo.url == f"https://p.example.com/{taken}"
-    assert photo.url_keys == url_keys([str(row["MediaURL"]) for row in rows])
-    assert found.set_aside == ()
+@pytest.mark.parametrize("value", [None, "", "  ", [], {}, True, 1, 1.0, "1", "T", "true", "Y", "yes", "On"])
+def test_yes_or_nothing_hides_nothing(value: object) -> None:
+    assert read(a_record(InternetEntireListingDisplayYN=value, MlgCanView=value)).hiding is None
 
 
-@pytest.mark.parametrize(
-    ("stamps", "taken"), [((1, 2), 1), ((2, 1), 0), ((1, 1), 1), ((None, None), 1), ((1, None), 0), ((None, 1), 1)]
-)
-def test_of_two_rows_of_one_photo_the_newer_is_taken_else_the_later(
-    stamps: tuple[float | None, float | None], taken: int
-) -> None:
-    rows = [
-        a_row("a", MediaURL=f"https://p.example.com/{index}", MediaModificationTimestamp=at and stamp(at))
-        for index, at in enumerate(stamps)
-    ]
-    assert [photo.url for photo in read(a_record(*rows)).photos or ()] == [f"https://p.example.com/{taken}"]
-
-
-def test_a_photo_without_an_allowed_size_is_set_aside_once() -> None:
-    rows = [
-        a_row("k1", MediaObjectID="o", ImageSizeDescription="LargestNoWatermark"),
-        a_row("k2", MediaObjectID="o", Permission=["Private"]),
-    ]
-    found = read(a_record(*rows))
-    assert found.photos == ()
-    assert [(row.media_key, row.reason) for row in found.set_aside] == [
-        ("k1", "size LargestNoWatermark is one of never_sizes")
-    ]
-
-
-@pytest.mark.parametrize(
-    ("orders", "expected"),
-    [
-        ({"a": 3, "b": 1, "c": 2}, "b c a"),
-        ({"b": 1, "a": 1, "c": 0}, "c a b"),
-        ({"a": None, "b": 5}, "b a"),
-        ({"b": None, "a": None}, "a b"),
-        ({"a": "10", "b": "9"}, "b a"),
-        ({"a": -1, "b": 0}, "a b"),
-        ({"a": 1.5, "b": 1}, "b a"),
-        ({"a": True, "b": 7}, "b a"),
-        ({"a": [], "b": 7}, "b a"),
-        ({"a": float("nan"), "b": 7}, "b a"),
-        ({"a": "nan", "b": 7}, "b a"),
-        ({"a": 10**400, "b": 7}, "b a"),
-    ],
-)
-def test_photos_are_sorted_by_order_then_key_and_those_without_order_come_last(orders: Row, expected: str) -> None:
-    assert shown(a_record(*(a_row(key, Order=order) for key, order in orders.items()))) == expected.split()
-
-
-def test_a_photos_order_is_the_lowest_of_its_allowed_sizes() -> None:
-    rows = [
-        a_row("a1", MediaObjectID="a", Order=9, ImageSizeDescription="Large"),
-        a_row("a2", MediaObjectID="a", Order=1, ImageSizeDescription="Small"),
-        a_row("b", Order=5),
-    ]
-    assert shown(a_record(*rows)) == ["a", "b"]
-
-
-@pytest.mark.parametrize(
-    ("short", "long", "caption"),
-    [
-        ("Hall", "A hall", "Hall"),
-        (None, "A hall", "A hall"),
-        ("", "A hall", "A hall"),
-        (None, None, ""),
-        (5, None, "5"),
-    ],
-)
-def test_the_caption_is_the_short_description_else_the_long_one(short: object, long: object, caption: str) -> None:
-    found = read(a_record(a_row(ShortDescription=short, LongDescription=long)))
-    assert [photo.caption for photo in found.photos or ()] == [caption]
-
-
-@pytest.mark.parametrize(
-    "described", ["https://photos.example.com/small.jpg", "See HTTPS://x and https://photos.example.com/a.jpg!"]
-)
-def test_a_caption_with_a_url_of_the_photo_is_left_empty(described: str) -> None:
-    sizes = [
-        a_row("a", MediaObjectID="1", ShortDescription=described),
-        a_row("small", MediaObjectID="1", ImageSizeDescription="Small"),
-    ]
-    assert [photo.caption for photo in read(a_record(*sizes)).photos or ()] == [""]
-
-
-def test_photos_beyond_the_maximum_are_set_aside() -> None:
-    found = read(a_record(*(a_row(f"k{index}", Order=index) for index in range(MAX_PHOTOS + 2))))
-    assert len(found.photos or ()) == MAX_PHOTOS
-    assert [row.media_key for row in found.set_aside] == [f"k{MAX_PHOTOS}", f"k{MAX_PHOTOS + 1}"]
-
-
-def test_the_feeds_rules_decide_which_sizes_and_permissions_are_allowed() -> None:
-    row = a_row(Permission=["Broker"], ImageSizeDescription="LargestNoWatermark")
-    assert shown(a_record(row), never_sizes=(), permissions=("Broker",)) == ["a"]
+@pytest.mark.parametrize("value", ["X", "Non", "null", 2, -1, 0.5, ["N"], {"value": False}, "Private"])
+def test_an_unknown_word_hides_and_removes_nothing(value: object) -> None:
+    found = read(a_record(InternetEntireListingDisplayYN=value)).hiding
+    assert found is not None
+    assert (found.reason, found.removal) == (OPT_OUT, RemovalTime.NEVER)
 
 
 ANYTHING = st.recursive(
@@ -315,6 +223,7 @@ MAYBE_ROW = st.fixed_dictionaries(
         for name in (
             "MediaKey", "MediaURL", "MediaObjectID", "Order", "MediaModificationTimestamp", "MediaCategory",
             "MediaStatus", "ImageSizeDescription", "Permission", "ShortDescription", "LongDescription",
+            "MediaType", "PreferredPhotoYN",
         )
     },
 )  # fmt: skip
@@ -330,7 +239,11 @@ def test_a_record_with_any_rows_is_read(rows: list[object], more: Row) -> None:
     assert bool(photos or found.set_aside) == bool(rows)
 
 
-@given(st.dictionaries(st.sampled_from([*a_record(), "MlgCanView", "InternetEntireListingDisplayYN"]), ANYTHING))
+@given(
+    st.dictionaries(
+        st.sampled_from([*a_record(), "MlgCanView", "InternetEntireListingDisplayYN", "PhotosCount"]), ANYTHING
+    )
+)
 def test_any_record_is_read_or_invalid(record: Row) -> None:
     with contextlib.suppress(InvalidPropertyRecord):
         assert read(record).listing_key

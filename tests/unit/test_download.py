@@ -9,7 +9,7 @@ import pytest
 
 from services.downloader.answers import Answer, Fetched, NotModified, Validators
 from services.downloader.download import Downloader
-from services.downloader.outcomes import Downloaded
+from services.downloader.outcomes import Downloaded, Unchanged
 from services.downloader.picture import Encoded, EncodedVariant
 from shared.domain.failures import Failure, Reason
 from shared.domain.image import Photo
@@ -107,3 +107,16 @@ async def test_a_picture_of_a_pixel_does_not_replace_a_copy_and_nothing_is_store
     assert (outcome.reason, outcome.etag) == (Reason.PLACEHOLDER, '"v3"')
     assert not objects.stored_at
     assert isinstance(await downloader.download(a_feed(), KEY, a_photo(), FakePermit()), Downloaded)
+
+
+async def test_validators_are_sent_only_to_the_url_that_they_came_from() -> None:
+    fetcher = FakeFetcher()
+    downloader = Downloader(
+        cast("Any", fetcher), cast("Any", FakeEncoders()), MemoryObjects(lambda: NOW), SPECS, lambda: NOW
+    )
+    assert NEWER_OF_CURRENT.copy
+    moved = replace(NEWER_OF_CURRENT, url="https://photos.example.com/kitchen.jpg")
+    assert isinstance(await downloader.download(a_feed(), KEY, moved, FakePermit()), Downloaded)
+    assert fetcher.validators is None
+    assert isinstance(await downloader.download(a_feed(), KEY, NEWER_OF_CURRENT, FakePermit()), Unchanged)
+    assert fetcher.validators == Validators(NEWER_OF_CURRENT.copy.etag, None)

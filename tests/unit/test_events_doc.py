@@ -13,17 +13,18 @@ from prometheus_client import CollectorRegistry
 from local.config import PROJECT
 from shared.dead_letters import DeadLetters
 from shared.domain import announcement, keys
-from shared.domain.announcement import MAX_PHOTOS, InvalidPropertyRecord
+from shared.domain.announcement import InvalidPropertyRecord
 from shared.domain.feed import Feed
 from shared.domain.image import image_id
 from shared.domain.listing import Listing, RemovalReason
+from shared.domain.media import MAX_PHOTOS
 from shared.events.codec import Event, decode, encode
 from shared.events.images import ImageDownloaded, ImageRemoved
 from shared.events.listings import ListingSeen
 from shared.events.records import Record
 from shared.events.topics import MANIFEST, MAX_RECORD_BYTES
 from shared.settings import read_feeds
-from tests.builders import NOW, Row, a_record, a_row, announced, without
+from tests.builders import NOW, Row, a_copy, a_record, a_row, announced, with_copies, without
 
 TEXT = (PROJECT / "docs" / "events.md").read_text()
 FEEDS = read_feeds(PROJECT / "feeds.example.toml")
@@ -204,6 +205,8 @@ def outcome(record: Row) -> object:
         read = announcement.read(FEEDS["proptx-idx"], record)
     except InvalidPropertyRecord:
         return "dead letter"
+    if read.unknown_words:
+        return "hidden"
     return "set aside" if read.set_aside else replace(read, event_id="")
 
 
@@ -226,26 +229,33 @@ MEDIA: dict[str, object] = {
     "[]": [],
     "no row can be understood": [a_row("a", **BAD), a_row("b", **BAD)],
     "no row may be fetched": [a_row("a", **REFUSED), a_row("b", **REFUSED)],
-    "no row of one photo can be understood, rows of others can": [a_row("a"), a_row("b", **BAD)],
-    "anything but a list": {"value": []},
+    "no row of one photo has a URL, rows of others have": [a_row("a"), a_row("b", **BAD)],
+    "one photo is not ready: Processing": [a_row("a"), a_row("b", MediaStatus="Processing")],
+    "one photo is Deleted": [a_row("a"), a_row("b", MediaStatus="Deleted")],
+    "no rows: another type, or an object without any": {"value": []},
 }
 
 
 def effect(media: Row) -> str:
     """Return the table's word for what a record's Media does to two recorded photos."""
-    before = announced(a_record(a_row("a"), a_row("b")))
-    assert before is not None
+    before = with_copies(announced(a_record(a_row("a"), a_row("b"))))
     try:
         after = announced({**without(a_record(at=5), "Media"), **media}, before, offset=1)
     except InvalidPropertyRecord:
         return "stay: dead letter"
     assert after is not None
     assert all(discard.reason is RemovalReason.PHOTO_WITHDRAWN for discard in after.discards)
+    if not {photo.id for photo in after.photos} <= {photo.id for photo in before.photos}:
+        assert [photo.copy and photo.copy.sha256 for photo in after.photos] == [a_copy().sha256, a_copy().sha256]
+        return "stay, with their copies, under new ids"
     return {0: "go", 1: "that one goes", 2: "stay"}[len(after.photos)]
 
 
 def test_media_has_the_effect_on_photos_that_the_table_names() -> None:
     found = {"absent": effect({}), **{name: effect({"Media": media}) for name, media in MEDIA.items()}}
+    found["[] beside a PhotosCount above 0"] = effect({"Media": [], "PhotosCount": "2"})
+    other_keys = [a_row("a") | {"MediaKey": "n1"}, a_row("b") | {"MediaKey": "n2"}]
+    found["has other keys for the same URLs"] = effect({"Media": other_keys})
     assert dict(table("Media | photos that are recorded".replace("Media", "`Media`", 1))) == found
 
 

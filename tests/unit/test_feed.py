@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local.config import PROJECT
-from shared.domain.feed import EnvironmentVariable, Feed
+from shared.domain.feed import PHOTO_CATEGORIES, EnvironmentVariable, Feed
 from shared.domain.feed_file import FEED_FIELDS, RESO_FIELDS, FeedsInvalid, parse_feeds
 from shared.domain.reso_access import Auth, ResoAccess, Vendor
 from shared.domain.reso_profiles import DEFAULTS
@@ -71,11 +71,12 @@ def test_the_defaults_are_the_contracts() -> None:
         "time_zone": "America/Toronto",
         "sweep_hours": 4.0,
         "recheck_days": 0.0,
-        "photo_categories": ("Photo", "Property Photo"),
+        "photo_categories": PHOTO_CATEGORIES,
         "refresh_urls": False,
         "refresh_url_hook": "",
         "reso": ResoAccess(),
         "records_time_zone": "UTC",
+        "records_day_first": False,
     }
 
 

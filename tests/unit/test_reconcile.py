@@ -112,7 +112,10 @@ CASES: dict[str, Case] = {
         records=[a_record(own("k1", 0, MediaObjectID="a")), a_record(own("k2", 0, MediaObjectID="a"), at=1)], shows="a"
     ),
     "another MediaObjectID is another photo": Case(
-        records=[a_record(own("k", 0, MediaObjectID="a")), a_record(own("k", 0, MediaObjectID="b"), at=1)],
+        records=[
+            a_record(own("k", 0, MediaObjectID="a")),
+            a_record(own("k", 0, MediaObjectID="b", MediaURL="https://photos.example.com/b.jpg"), at=1),
+        ],
         shows="b",
         due="b",
         discards="a",
@@ -242,7 +245,7 @@ CASES: dict[str, Case] = {
         set_aside="a",
     ),
     "a photo's URL turns bad": Case(
-        records=[a_record(A, B), a_record(a_row("a", MediaURL="gopher://x"), B)], shows="b", discards="a", set_aside="a"
+        records=[a_record(A, B), a_record(a_row("a", MediaURL="gopher://x"), B)], shows="a b", set_aside="a"
     ),
     "a bad row beside good rows": Case(records=[a_record(A, 5, B)], shows="a b", due="a b", set_aside="Media[1]"),
     "no row can be understood": Case(

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+import structlog
 from prometheus_client import CollectorRegistry
 
 from shared.domain import announcement
@@ -37,6 +38,9 @@ class Service:
     async def record(self, *property_records: dict[str, Any]) -> None:
         await self._recorder.record(events(property_records))
 
+    def unknown(self, field: str) -> float | None:
+        return self._registry.get_sample_value("listing_images_unknown_words_total", {"feed": FEED, "field": field})
+
     def counted(self, outcome: str) -> float:
         return self._registry.get_sample_value("listing_images_announcements_total", {"outcome": outcome}) or 0.0
 
@@ -67,3 +71,13 @@ async def test_invalid_records_of_a_batch_are_dead_letters_and_the_others_are_re
     await service.record({**a_record(at=1), "Media": "none"}, a_record(a_row("b"), key="X2"), {"Media": []})
     assert service.dead.reasons == ["ListingKey is missing", "Media must be a list of rows, not str"]
     assert (service.counted("dead"), service.counted("written")) == (2, 2)
+
+
+async def test_a_word_that_no_rule_knows_is_counted_and_logged_once_without_a_url(store: MemoryListings) -> None:
+    service = Service(store)
+    with structlog.testing.capture_logs() as logs:
+        for at, category in enumerate(["Hologram", "Hologram", "https://mls.example.com/x"]):
+            await service.record(a_record(a_row("a", MediaCategory=category), at=at))
+    assert service.unknown("MediaCategory") == 3
+    words = [(entry["field"], entry["word"]) for entry in logs if entry["event"] == "word-unknown"]
+    assert words == [("MediaCategory", "Hologram"), ("MediaCategory", "(no word)")]

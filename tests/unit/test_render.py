@@ -15,8 +15,8 @@ RENDERER = Renderer("https://cdn.example.com/photos")
 FOLDER = f"https://cdn.example.com/photos/proptx-idx/{KEY}/a/5a5a5a5a5a5a5a5a"
 FULL, THUMB = f"{FOLDER}/full-12345678.webp", f"{FOLDER}/thumb-12345678.webp"
 FIELDS = [
-    "id", "order", "status", "url", "srcset", "width", "height", "content_type", "file_size", "variants", "alt",
-    "thumbhash", "downloaded_at", "media_changed_at",
+    "id", "order", "status", "category", "url", "srcset", "width", "height", "content_type", "file_size", "variants",
+    "alt", "thumbhash", "downloaded_at", "media_changed_at",
 ]  # fmt: skip
 
 
@@ -31,6 +31,7 @@ def test_the_fragment_of_a_copy_has_its_full_variant_and_all_variants() -> None:
         "id": photo.id,
         "order": 3,
         "status": "downloaded",
+        "category": "photo",
         "url": FULL,
         "srcset": f"{THUMB} 320w, {FULL} 1600w",
         "width": 1600,
@@ -61,6 +62,7 @@ def test_without_a_copy_the_url_is_the_serve_endpoint_and_sizes_are_null() -> No
         "id": photo.id,
         "order": 0,
         "status": "pending",
+        "category": "photo",
         "url": f"/api/images/serve?id={photo.id}",
         "srcset": "",
         "width": None,

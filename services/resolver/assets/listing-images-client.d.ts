@@ -44,6 +44,7 @@ export class ListingImagesClient {
     #private;
 }
 export type Status = "pending" | "failed" | "downloaded" | "outdated";
+export type Category = "photo" | "floor-plan";
 /**
  * One rendering of a photo; sides in pixels, size in bytes.
  */
@@ -62,6 +63,7 @@ export type Image = {
     id: string;
     order: number;
     status: Status;
+    category: Category;
     /**
      * absolute
      */

@@ -2,6 +2,8 @@
 
 /** @typedef {"pending" | "failed" | "downloaded" | "outdated"} Status */
 
+/** @typedef {"photo" | "floor-plan"} Category */
+
 /**
  * One rendering of a photo; sides in pixels, size in bytes.
  * @typedef {object} Variant
@@ -19,6 +21,7 @@
  * @property {string} id
  * @property {number} order
  * @property {Status} status
+ * @property {Category} category
  * @property {string} url absolute
  * @property {string} srcset
  * @property {number | null} width

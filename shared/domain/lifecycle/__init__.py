@@ -8,7 +8,9 @@ from shared.domain.lifecycle.announcements import (
     ListingFacts,
     announce,
     announce_again,
+    announce_held,
     announce_listing,
+    announce_renamed,
 )
 from shared.domain.lifecycle.attempts import (
     LEASE,
@@ -62,7 +64,9 @@ __all__ = [
     "allow_again",
     "announce",
     "announce_again",
+    "announce_held",
     "announce_listing",
+    "announce_renamed",
     "begin_removal",
     "can_claim",
     "claim",

@@ -4,9 +4,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from shared.domain.announcement import AnnouncedPhoto
 from shared.domain.freshness import is_newer
-from shared.domain.image import Photo, image_id
+from shared.domain.image import NO_RENDERING, Photo, image_id
+from shared.domain.lifecycle.attempts import defer
+from shared.domain.lifecycle.requests import rebuild
+from shared.domain.media import AnnouncedPhoto
 from shared.domain.priority import Priority, most_urgent
 
 
@@ -42,6 +44,7 @@ def announce(announced: AnnouncedPhoto, order: int, facts: ListingFacts, now: da
         priority=facts.priority,
         not_before=now,
         cause=facts.event_id,
+        category=announced.category,
     )
 
 
@@ -65,10 +68,36 @@ def announce_again(
         url_keys=announced.url_keys,
         order=order,
         caption=announced.caption,
+        category=announced.category,
         has_own_timestamp=announced.own_changed_at is not None,
         priority=most_urgent(photo.priority, facts.priority),
         **changes,
     )
+
+
+def announce_renamed(
+    photo: Photo, announced: AnnouncedPhoto, order: int, facts: ListingFacts, now: datetime
+) -> Photo:  # fmt: skip
+    """Return `photo`, which its listing shows already and has a copy, under the new key by which the MLS announces it.
+
+    Takes the arguments of `announce_again`, and does the same. The photo gets the id that belongs to its new key, and
+    keeps its copy. It is due now for a rebuild, which stores the copy's objects under the photo's new name; an attempt
+    under its former name is not waited for.
+    """
+    new_id = image_id(facts.feed, facts.listing_key, announced.object_id)
+    renamed = announce_again(
+        replace(photo, id=new_id, object_id=announced.object_id), announced, order, facts, now
+    )  # fmt: skip
+    is_rebuildable = renamed.copy is not None and renamed.copy.rendering != NO_RENDERING
+    return rebuild(renamed, now) if is_rebuildable else defer(renamed, now)
+
+
+def announce_held(photo: Photo, order: int) -> Photo:
+    """Return the recorded photo in its place `order`, after an announcement that has no row of it to fetch now.
+
+    What was announced of the photo before stays, so that a later row is compared with the version that was downloaded.
+    """
+    return photo if photo.order == order else replace(photo, order=order)
 
 
 def announce_listing(photo: Photo, facts: ListingFacts, now: datetime) -> Photo:
@@ -85,8 +114,19 @@ def announce_listing(photo: Photo, facts: ListingFacts, now: datetime) -> Photo:
 
 
 def _new_url(photo: Photo, url: str, now: datetime) -> dict[str, Any]:
-    is_awaited = photo.waits_for_new_url and url != photo.url and not photo.is_claimed(now)
-    return {"not_before": now} if is_awaited else {}
+    """Return the new values, by field, of the photo's fields that a new URL changes; empty if the URL is the same.
+
+    A photo that waits for it is due now, unless it is claimed. The validators of a file that was refused are dropped:
+    they came from the former URL.
+    """
+    if url == photo.url:
+        return {}
+    changes: dict[str, Any] = {}
+    if photo.failure is not None and (photo.failure.etag or photo.failure.last_modified):
+        changes["failure"] = replace(photo.failure, etag=None, last_modified=None)
+    if photo.waits_for_new_url and not photo.is_claimed(now):
+        changes["not_before"] = now
+    return changes
 
 
 def _new_version(photo: Photo, changed_at: datetime | None, event_id: str, now: datetime) -> dict[str, Any]:

@@ -123,6 +123,7 @@ def settle_unchanged(
         photo.copy,
         etag=etag,
         last_modified=last_modified,
+        source_url_key=url_key(claimed.url),
         mls_changed_at=_version_fetched(photo, claimed),
         checked_at=now,
     )
@@ -140,7 +141,21 @@ def settle_downloaded(photo: Photo, claimed: Photo, copy: Copy, priority: Priori
     becomes `priority`, that of the listing's area, in place of any to which a view or a search raised it. Failure and
     count of attempts are cleared. The caller then calls `supersede`, which discards the earlier copy's objects.
     """
-    return _succeeded(photo, claimed, replace(copy, mls_changed_at=_version_fetched(photo, claimed)), priority, now)
+    mls_changed_at, source = _version_fetched(photo, claimed), _source_url_key(claimed, copy)
+    copy = replace(copy, mls_changed_at=mls_changed_at, source_url_key=source)
+    return _succeeded(photo, claimed, copy, priority, now)
+
+
+def _source_url_key(claimed: Photo, copy: Copy) -> str | None:
+    """Return the key of the URL that the validators of a new copy came from.
+
+    `claimed` is the photo as it was when the attempt began. A copy with the bytes and validators of the former one may
+    be a rebuild of it, without a request.
+    """
+    former = claimed.copy
+    if former and (former.sha256, former.etag, former.last_modified) == (copy.sha256, copy.etag, copy.last_modified):
+        return former.source_url_key
+    return url_key(claimed.url)
 
 
 def _version_fetched(photo: Photo, claimed: Photo) -> datetime | None:

@@ -60,16 +60,16 @@ def discard_unclaimed(listing: Listing, claimed: Photo, copy: Copy, now: datetim
 
     `claimed` is the photo as it was when the worker's attempt began; the copy is not recorded. The discard is due now
     if the listing does not show the photo any more, else in an hour, since the worker that has claimed the photo
-    meanwhile may store the same objects. Objects of the photo's recorded copy are left out; if no other object remains,
-    the listing is returned as it is.
+    meanwhile may store the same objects. Objects of the copies that the listing's photos have are left out; if no other
+    object remains, the listing is returned as it is.
     """
-    photo = listing.photo(claimed.id)
-    if photo is None:
+    if listing.photo(claimed.id) is None:
         reason = listing.hidden.reason if listing.hidden else RemovalReason.PHOTO_WITHDRAWN
         discard: Discard | None = _discard(claimed, copy, reason, now, now)
     else:
         discard = _discard(claimed, copy, RemovalReason.SUPERSEDED, now, now + _UNCLAIMED_KEPT_FOR)
-        discard = _without(discard, photo.copy) if photo.copy else discard
+    for photo in listing.photos:  # a renamed photo may have its copy under the name of the claimed one
+        discard = _without(discard, photo.copy) if discard and photo.copy else discard
     return replace(listing, discards=(*listing.discards, discard)) if discard else listing
 
 

@@ -4,13 +4,13 @@ from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from shared.domain.announcement import Announcement
+from shared.domain.announcement import Announcement, RemovalTime
 from shared.domain.feed import Feed
 from shared.domain.freshness import newest
 from shared.domain.image import Photo
 from shared.domain.lifecycle.attempts import defer
 from shared.domain.lifecycle.discards import withdraw
-from shared.domain.listing import Hidden, Listing, RemovalReason
+from shared.domain.listing import UNTIL_DECIDED, Hidden, Listing, RemovalReason
 
 GRACE = timedelta(seconds=5)
 """Copies of a hidden listing stay this long: a listing shown again at once keeps them. The contract allows 30 s."""
@@ -24,18 +24,19 @@ def hide(listing: Listing, announcement: Announcement, feed: Feed, now: datetime
     """
     if listing.is_removed_by_operator:
         return listing.hidden
-    if announcement.hidden_by is None:
+    hiding = announcement.hiding
+    if hiding is None:
         return None
     before, version = listing.hidden, announcement.version
     since = before.since if before else now
-    keep = feed.keep_after_inactive if announcement.may_be_kept else timedelta(0)
+    keep = feed.keep_after_inactive if hiding.removal is RemovalTime.AFTER_KEEPING else timedelta(0)
     return Hidden(
-        reason=announcement.hidden_by,
+        reason=hiding.reason,
         since=since,
-        remove_at=since + max(keep, GRACE),
+        remove_at=UNTIL_DECIDED if hiding.removal is RemovalTime.NEVER else since + max(keep, GRACE),
         off_market_at=before.off_market_at if before else newest(version.modified_at, version.media_changed_at),
         was_displayed=before.was_displayed if before else listing.seen_at is not None,
-        held_until=before.held_until if before and before.reason is announcement.hidden_by else None,
+        held_until=before.held_until if before and before.reason is hiding.reason else None,
     )
 
 

@@ -1,0 +1,317 @@
+"""Which photos do the rows of `Media` announce, in which order? Bad rows are set aside; each photo is taken once."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from shared.domain.feed import Feed
+from shared.domain.image import Category, url_keys
+from shared.domain.listing import SetAside
+from shared.domain.media_urls import UrlFilter, cleaned
+from shared.domain.media_words import FLOOR_PLANS, Objection, UnknownWord, objection
+from shared.domain.times import TimeRules, read_time
+from shared.domain.words import Flag, flag, plain, plain_set, text, texts
+
+MAX_PHOTOS = 500
+_SIZES = ("largest", "large", "medium", "small", "thumbnail")
+_OLDEST = datetime.min.replace(tzinfo=UTC)
+_ROW_FIELDS = frozenset({"MediaKey", "MediaURL", "MediaObjectID", "MediaCategory", "MediaStatus", "Order"})
+_MAX_WORD_CHARACTERS = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnouncedPhoto:
+    """A photo as a property record announces it, in the largest size that the feed's rules allow."""
+
+    object_id: str
+    media_key: str
+    url: str
+    url_keys: tuple[str, ...]
+    """The keys (`image.url_key`) of the photo's URLs in all sizes."""
+    caption: str
+    own_changed_at: datetime | None
+    """The photo's MediaModificationTimestamp; None if the MLS gave none."""
+    category: Category = Category.PHOTO
+
+
+@dataclass(frozen=True, slots=True)
+class HeldPhoto:
+    """A photo that a property record names without a row that can be fetched now: what is held of it stays.
+
+    `place` is the number of announced photos before it in the order of the listing's photos.
+    """
+
+    object_id: str
+    place: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnouncedMedia:
+    """What the rows of `Media` in a property record say."""
+
+    photos: tuple[AnnouncedPhoto, ...] | None
+    """The photos to show, in order. None if the rows say nothing about the listing's photos."""
+    held: tuple[HeldPhoto, ...] = ()
+    set_aside: tuple[SetAside, ...] = ()
+    unknown_words: frozenset[UnknownWord] = frozenset()
+    changed_at: datetime | None = None
+    """The newest MediaModificationTimestamp of the rows; None if they have none."""
+
+
+class _Row(NamedTuple):
+    """A row of `Media`: one size of one photo."""
+
+    object_id: str
+    media_key: str
+    url: str
+    """The URL to fetch; empty if the row has none that is valid."""
+    urls: tuple[str, ...]
+    """The URL as announced, and as it is fetched."""
+    size_rank: int
+    order: tuple[float, bool, int]
+    """RESO's Order, then preferred photos first, then the place in the record."""
+    caption: str
+    changed_at: datetime | None
+    category: Category
+    objection: Objection | None
+    """Why the row is not to be fetched; None if it may be."""
+
+
+def is_readable(media: object) -> bool:
+    """Return True if `Media` is null or has a form whose rows `read` can find."""
+    return media is None or isinstance(media, list) or (isinstance(media, dict) and _wrapped(media) is not None)
+
+
+def read(feed: Feed, media: object, photos_count: object, times: TimeRules) -> AnnouncedMedia:
+    """Return what `Media` of a property record says of the listing's photos, read by the feed's rules.
+
+    `media` is a list of rows, one row alone, or an object that holds one of these under a name of its own. `times` says
+    how the MLS's times are read. The result says nothing if `media` is null; if none of its rows can be understood,
+    since an error of the MLS never means "no photos"; or if it is empty although `photos_count`, the record's
+    PhotosCount, is above 0. Raises ValueError if `media` is anything else.
+    """
+    if media is None:
+        return AnnouncedMedia(photos=None)
+    raws = _wrapped(media) if isinstance(media, dict) else media
+    if not isinstance(raws, list):
+        raise ValueError(f"Media must be a list of rows, not {type(media).__name__}")  # noqa: TRY004
+    if not raws and _is_positive(photos_count):
+        return AnnouncedMedia(photos=None)
+    rows, unusable = _rows(feed, raws, times)
+    words = frozenset(row.objection.unknown for row in rows if row.objection and row.objection.unknown)
+    changed_at = max((row.changed_at for row in rows if row.changed_at), default=None)
+    if raws and not any(row.url for row in rows):
+        return AnnouncedMedia(photos=None, set_aside=unusable, unknown_words=words, changed_at=changed_at)
+    photos, held, set_aside = _photos(rows, UrlFilter([url for row in rows for url in row.urls], feed.image_hosts))
+    return AnnouncedMedia(
+        photos=photos,
+        held=held,
+        set_aside=(*unusable, *set_aside),
+        unknown_words=words,
+        changed_at=changed_at,
+    )
+
+
+def _wrapped(media: Mapping[str, object]) -> list[object] | None:
+    """Return the rows of a `Media` that is an object: itself, or those that it holds as its only value.
+
+    Return None if it is no row and holds none.
+    """
+    if not _ROW_FIELDS.isdisjoint(media):
+        return [media]
+    (inner,) = media.values() if len(media) == 1 else (None,)
+    if isinstance(inner, dict):
+        return [inner]
+    return inner if isinstance(inner, list) and inner else None
+
+
+def _is_positive(count: object) -> bool:
+    digits = text(count)
+    return digits is not None and digits.strip().isdecimal() and int(digits) > 0
+
+
+def _rows(feed: Feed, raws: Sequence[object], times: TimeRules) -> tuple[list[_Row], tuple[SetAside, ...]]:
+    """Return the rows of `Media` whose photo is known, and the rows that cannot be fetched, set aside with the reason.
+
+    Some rows are in both: their photo is known, and their URL is missing or wrong.
+    """
+    has_keys = any(isinstance(raw, dict) and text(raw.get("MediaKey")) for raw in raws)
+    names = _Names()
+    rows: list[_Row] = []
+    unusable: list[SetAside] = []
+    for index, raw in enumerate(raws):
+        try:
+            fields = _fields(raw)
+            rows.append(row := _row(feed, fields, names.key(fields, has_keys=has_keys), index, times))
+            reason = row.objection.reason if row.objection and not row.url else None
+        except ValueError as error:
+            reason = str(error)
+        if reason is not None:
+            name = raw.get("MediaKey") if isinstance(raw, dict) else None
+            unusable.append(SetAside(media_key=str(name or f"Media[{index}]")[:200], reason=reason[:300]))
+    return rows, tuple(unusable[:MAX_PHOTOS])
+
+
+def _fields(raw: object) -> Mapping[str, object]:
+    if not isinstance(raw, dict):
+        raise ValueError("the row is not an object")  # noqa: TRY004
+    return raw
+
+
+class _Names:
+    """Names the rows of one record: by their MediaKey, or by a stand-in where no row of the record has one."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, int] = {}
+
+    def key(self, raw: Mapping[str, object], *, has_keys: bool) -> str:
+        """Return the row's MediaKey. If no row of the record has one (`has_keys` False), return its MediaObjectID, else
+        a hash of its URL with a number that tells rows of the same URL apart, in the order of the record.
+
+        Raises ValueError if the row has none of these.
+        """
+        key = text(raw.get("MediaKey"))
+        if key is None and not has_keys:
+            key = text(raw.get("MediaObjectID")) or self._of_url(text(raw.get("MediaURL")))
+        if key is None:
+            raise ValueError("MediaKey is missing")
+        return key
+
+    def _of_url(self, url: str | None) -> str | None:
+        if url is None:
+            return None
+        name = f"url-{hashlib.sha256(url.strip().encode('utf-8', 'replace')).hexdigest()[:24]}"
+        self._seen[name] = number = self._seen.get(name, 0) + 1
+        return name if number == 1 else f"{name}-{number}"
+
+
+def _row(feed: Feed, raw: Mapping[str, object], key: str, index: int, times: TimeRules) -> _Row:
+    url, fault = _url(raw.get("MediaURL"))
+    category = text(raw.get("MediaCategory"))
+    announced = raw.get("MediaURL")
+    return _Row(
+        object_id=text(raw.get("MediaObjectID")) or key,
+        media_key=key,
+        url=url,
+        urls=(url,) if url in ("", announced) else (str(announced), url),
+        size_rank=_size_rank(text(raw.get("ImageSizeDescription"))),
+        order=(_order(raw.get("Order")), flag(raw.get("PreferredPhotoYN")) is not Flag.YES, index),
+        caption=text(raw.get("ShortDescription")) or text(raw.get("LongDescription")) or "",
+        changed_at=_changed_at(raw.get("MediaModificationTimestamp"), times),
+        category=Category.FLOOR_PLAN if category and plain(category) in FLOOR_PLANS else Category.PHOTO,
+        objection=_forbidden(feed, raw) or fault or objection(feed, raw),
+    )
+
+
+def _url(value: object) -> tuple[str, Objection | None]:
+    """Return a row's URL to fetch; if it has no valid one, an empty text and the objection."""
+    url = text(value)
+    try:
+        return (cleaned(url), None) if url else ("", Objection("MediaURL is missing", is_held=True))
+    except ValueError as error:
+        return "", Objection(str(error), is_held=True)
+
+
+def _changed_at(value: object, times: TimeRules) -> datetime | None:
+    """Return a row's timestamp; None if it has none, or none that can be read: the listing's counts then."""
+    try:
+        return read_time(value, times)
+    except ValueError:
+        return None
+
+
+def _forbidden(feed: Feed, raw: Mapping[str, object]) -> Objection | None:
+    """Return which of the feed's rules about sizes and permissions forbids a `Media` row; None if they allow it."""
+    size = text(raw.get("ImageSizeDescription"))
+    if size is not None and plain(size) in plain_set(feed.never_sizes):
+        return Objection(f"size {size} is one of never_sizes")
+    listed = texts(raw.get("Permission"))
+    if listed and plain_set(feed.permissions).isdisjoint(map(plain, listed)):
+        return Objection(f"permission {', '.join(listed)} is none of permissions")
+    return None
+
+
+def _photos(
+    rows: Sequence[_Row], captions: UrlFilter
+) -> tuple[tuple[AnnouncedPhoto, ...], tuple[HeldPhoto, ...], tuple[SetAside, ...]]:
+    """Return the photos that a listing's rows announce, in the MLS's order; those of which what is held stays; and
+    those that are set aside.
+
+    `rows` may hold several sizes of one photo, each a row. A photo is announced if one of its rows may be fetched, at
+    most `MAX_PHOTOS` of them. At most as many of those set aside are returned.
+    """
+    rows_by_photo: dict[str, list[_Row]] = {}
+    for row in rows:
+        rows_by_photo.setdefault(row.object_id, []).append(row)
+    in_order = sorted(rows_by_photo.values(), key=_place)
+    shown: list[AnnouncedPhoto] = []
+    held: list[HeldPhoto] = []
+    set_aside: list[SetAside] = []
+    for sizes in in_order:
+        allowed = [row for row in sizes if row.objection is None]
+        if allowed:
+            shown.append(_largest(allowed, sizes, captions))
+        elif any(row.objection and row.objection.is_held for row in sizes):
+            held.append(HeldPhoto(sizes[0].object_id, len(shown)))
+        if not allowed:
+            set_aside += _reasons(sizes)
+    too_many = f"a listing shows at most {MAX_PHOTOS} photos"
+    set_aside += [SetAside(media_key=photo.media_key, reason=too_many) for photo in shown[MAX_PHOTOS:]]
+    return tuple(shown[:MAX_PHOTOS]), tuple(held), tuple(set_aside[:MAX_PHOTOS])
+
+
+def _place(sizes: Sequence[_Row]) -> tuple[float, bool, int]:
+    """Return what sorts a photo among the others of its listing: the lowest order of its rows that may be fetched.
+
+    If none may be fetched, the lowest of all its rows.
+    """
+    return min((row.order for row in sizes if row.objection is None), default=min(row.order for row in sizes))
+
+
+def _reasons(sizes: Sequence[_Row]) -> Iterator[SetAside]:
+    """Yield why a photo is set aside none of whose rows may be fetched: once, by its first row with a URL.
+
+    Rows without a URL are set aside already, each with its reason.
+    """
+    first = next((row for row in sizes if row.url), None)
+    if first and first.objection:
+        yield SetAside(media_key=first.media_key, reason=first.objection.reason)
+
+
+def _largest(allowed: Sequence[_Row], sizes: Sequence[_Row], captions: UrlFilter) -> AnnouncedPhoto:
+    """Return one photo as the row of its largest allowed size announces it.
+
+    `sizes` are all rows of the photo in the order of the record, `allowed` those of them that may be fetched, at least
+    one. Of rows of the same size, the one with the latest timestamp is taken; of equal ones, the last. A caption that
+    has a URL of the MLS is left empty.
+    """
+    best = max(reversed(allowed), key=lambda row: (-row.size_rank, row.changed_at or _OLDEST))
+    return AnnouncedPhoto(
+        object_id=best.object_id,
+        media_key=best.media_key,
+        url=best.url,
+        url_keys=url_keys([url for row in sizes for url in row.urls if url]),
+        caption=best.caption if captions.is_clean(best.caption) else "",
+        own_changed_at=best.changed_at,
+        category=best.category,
+    )
+
+
+def _size_rank(size: str | None) -> int:
+    """Return the rank of a size: 0 for Largest and for a row without a size, the highest for an unknown size."""
+    if size is None:
+        return 0
+    return _SIZES.index(plain(size)) if plain(size) in _SIZES else len(_SIZES)
+
+
+def _order(value: object) -> float:
+    """Return a row's RESO Order as a number; infinity, which sorts last, if it is missing or cannot be read."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return float("inf")
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return float("inf")
+    return number if number == number else float("inf")  # noqa: PLR0124 - NaN has no place in an order

@@ -1,0 +1,79 @@
+"""Where are an MLS's photos? Cleans the URLs of a property record, and keeps them out of captions."""
+
+import html
+import re
+from collections.abc import Collection
+from functools import cached_property
+from urllib.parse import unquote
+
+_BLANKS = re.compile(r"[\s\x00-\x20\x7f\u200b\ufeff\ud800-\udfff]")
+"""Blanks, control characters, and halves of a surrogate pair, which no encoding has."""
+_URL = re.compile(r"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
+_SUSPICIOUS = re.compile(r"[./:%&\\]")
+"""A caption with none of these has no URL, escaped or not."""
+_MAX_ESCAPES = 3
+"""How often a caption's escapes are undone: a URL in it may be escaped twice."""
+_MIN_PATH = 6
+"""Shorter paths than this, in characters, are words that a caption may have by chance."""
+
+
+def cleaned(url: str) -> str:
+    """Return the URL without blanks and control characters around it, and with those in its path and query encoded.
+
+    Raises ValueError if it is no http(s) URL, or if its authority has such a character.
+    """
+    url = url.strip().strip("\x00\u200b\ufeff")
+    if (parts := _URL.match(url)) is None:
+        raise ValueError("MediaURL is not an http(s) URL")
+    if not parts[1] or _BLANKS.search(parts[1]):
+        raise ValueError("MediaURL has no valid host")
+    return _BLANKS.sub(_encoded, url)
+
+
+def _encoded(match: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in match[0].encode("utf-8", "replace"))
+
+
+class UrlFilter:
+    """Tells captions that have a URL of the MLS in them: answers show captions, and no URL of the MLS.
+
+    `urls` are all URLs of a property record, `image_hosts` the feed's hosts as `feeds.toml` names them.
+    """
+
+    def __init__(self, urls: Collection[str], image_hosts: Collection[str]) -> None:
+        self._urls = urls
+        self._image_hosts = image_hosts
+
+    def is_clean(self, caption: str) -> bool:
+        """Return True if the caption has no URL of the MLS: whole, or without scheme or host; escaped or not."""
+        if not _SUSPICIOUS.search(caption):
+            return True
+        return not any(self._is_named_in(text) for text in _unescaped(caption))
+
+    @cached_property
+    def _parts(self) -> tuple[Collection[str], Collection[str]]:
+        """The hosts, and the URLs' paths with their queries, in lower case. Found once a caption looks like a URL."""
+        named = (host.casefold().removeprefix("*.") for host in self._image_hosts)
+        parts = [parts.groups() for url in self._urls if (parts := _URL.match(url.casefold()))]
+        authorities = {authority.rpartition("@")[2] for authority, _ in parts}
+        paths = (path.lstrip("/") for _, path in parts)
+        return (
+            {host.partition(":")[0] for host in (*named, *authorities)} - {""},
+            {path for path in paths if "/" in path and len(path) >= _MIN_PATH},
+        )
+
+    def _is_named_in(self, text: str) -> bool:
+        hosts, paths = self._parts
+        if any(host in text and ("." in host or f"{host}/" in text or f"{host}:" in text) for host in hosts):
+            return True
+        return "/" in text and any(path in text for path in paths)
+
+
+def _unescaped(caption: str) -> Collection[str]:
+    """Return the caption in lower case as it stands, and after each of up to three rounds of undoing its escapes."""
+    text = caption.casefold()
+    found = {text}
+    for _ in range(_MAX_ESCAPES):
+        text = html.unescape(unquote(text)).replace("\\u002f", "/").replace("\\", "").casefold()
+        found.add(text)
+    return found
