@@ -33,14 +33,14 @@ class KafkaReadiness:
         async with connected_admin(self._bootstrap) as admin:
             described = await admin.describe_topics(self._topics)
             configs = await topic_configs(admin, self._topics)
-        minimums = {name: int(config.get("min.insync.replicas", 1)) for name, config in configs.items()}
-        if faults := topic_faults(described, minimums):
+        minimums = {name: int(config.effective.get("min.insync.replicas", 1)) for name, config in configs.items()}
+        if faults := availability_faults(described, minimums):
             raise BrokerUnavailable(f"Kafka: {'; '.join(faults)}")
         if (waiting := self._broker.oldest_unsent_seconds) > MAX_UNSENT_SECONDS:
             raise BrokerUnavailable(f"Kafka: a record has waited {waiting:.0f} s to be stored")
 
 
-def topic_faults(described: Sequence[Mapping[str, Any]], minimums: Mapping[str, int]) -> list[str]:
+def availability_faults(described: Sequence[Mapping[str, Any]], minimums: Mapping[str, int]) -> list[str]:
     """Return a text about each topic that cannot take or deliver all its records.
 
     `described` are the topics as aiokafka's `describe_topics` returns them; `minimums` is how many replicas must be in

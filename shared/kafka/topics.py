@@ -1,6 +1,7 @@
 """Creates Kafka's topics from the manifest, and compares existing topics with it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -11,6 +12,27 @@ from shared.kafka.clients import connected_admin
 
 _MAX_REPLICAS = 3
 """A topic has as many replicas as there are brokers, up to this number."""
+
+
+_MIN_IN_SYNC = "min.insync.replicas"
+_TOPIC_SOURCE = 1
+"""Kafka's code for a setting that was given to the topic itself, rather than to the brokers."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicLayout:
+    """How many partitions a topic in Kafka has, and how many replicas each partition has at least."""
+
+    partitions: int
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True)
+class TopicConfig:
+    """The settings of a topic in Kafka, by Kafka's names: all in force, and those given to the topic itself."""
+
+    effective: Mapping[str, str]
+    own: Mapping[str, str]
 
 
 async def missing_topics(bootstrap: str, names: Sequence[str]) -> list[str]:
@@ -24,36 +46,52 @@ async def missing_topics(bootstrap: str, names: Sequence[str]) -> list[str]:
 
 
 async def apply_topics(bootstrap: str, prefix: str, manifest: Sequence[Topic]) -> dict[str, str]:
-    """Create the missing topics of `manifest` in Kafka, and set the configuration of all its topics.
+    """Create the missing topics of `manifest` in Kafka, and correct the settings of all its topics.
 
-    `bootstrap` names the Kafka servers; `prefix` comes before each topic's name. Return, by full name, "created", or
-    "unchanged" for a topic that existed, even if its configuration was changed. Raises BrokerUnavailable.
+    `bootstrap` names the Kafka servers; `prefix` comes before each topic's name. Settings that the manifest does not
+    name keep the values that an operator gave them. Return, by full name, "created", "configured" for a topic whose
+    settings were changed, or "unchanged". Raises BrokerUnavailable.
     """
+    topics = {f"{prefix}{topic.name}": topic for topic in manifest}
     async with connected_admin(bootstrap) as admin:
-        existing = set(await admin.list_topics())
-        replicas = min(_MAX_REPLICAS, len((await admin.describe_cluster())["brokers"]))
-        results: dict[str, str] = {}
-        for topic in manifest:
-            name = f"{prefix}{topic.name}"
-            results[name] = "unchanged" if name in existing else await _create(admin, name, topic, replicas)
-        answers = await admin.alter_configs(
-            [ConfigResource(ConfigResourceType.TOPIC, f"{prefix}{topic.name}", topic.full_config) for topic in manifest]
-        )
-        for code, *_, name in (resource for answer in answers for resource in answer.resources):
-            if code:
-                raise for_code(code)(f"the settings of {name} cannot be changed")
-    return results
+        missing = topics.keys() - set(await admin.list_topics())
+        replicas = await _wanted_replicas(admin)
+        for name in sorted(missing):
+            await _create(admin, name, topics[name], replicas)
+        existing = sorted(topics.keys() - missing)
+        layouts, configs = await _layouts(admin, existing), await topic_configs(admin, existing)
+        changes = {name: config_changes(topics[name], layouts[name], configs[name]) for name in existing}
+        await _configure(admin, {name: {**configs[name].own, **changes[name]} for name in existing if changes[name]})
+    outcomes = {name: "configured" if changes[name] else "unchanged" for name in existing}
+    return {name: outcomes.get(name, "created") for name in topics}
 
 
-async def _create(admin: AIOKafkaAdminClient, name: str, topic: Topic, replicas: int) -> str:
-    new = NewTopic(name, topic.partitions, replicas, topic_configs=topic.full_config)
-    answer = await admin.create_topics([new])
+async def _wanted_replicas(admin: AIOKafkaAdminClient) -> int:
+    return min(_MAX_REPLICAS, len((await admin.describe_cluster())["brokers"]))
+
+
+async def _configure(admin: AIOKafkaAdminClient, configs: Mapping[str, Mapping[str, str]]) -> None:
+    """Replace all settings of topics, by the topics' full names.
+
+    aiokafka has no request that changes single settings, so each mapping must repeat the settings that shall stay.
+    """
+    if not configs:
+        return
+    answers = await admin.alter_configs(
+        [ConfigResource(ConfigResourceType.TOPIC, name, dict(config)) for name, config in configs.items()]
+    )
+    for code, *_, name in (resource for answer in answers for resource in answer.resources):
+        if code:
+            raise for_code(code)(f"the settings of {name} cannot be changed")
+
+
+async def _create(admin: AIOKafkaAdminClient, name: str, topic: Topic, replicas: int) -> None:
+    """Create a topic, or do nothing if another process has just created it."""
+    config = config_changes(topic, TopicLayout(topic.partitions, replicas), TopicConfig({}, {}))
+    answer = await admin.create_topics([NewTopic(name, topic.partitions, replicas, topic_configs=config)])
     error = for_code(answer.topic_errors[0][1])
-    if error is TopicAlreadyExistsError:
-        return "unchanged"
-    if error is not NoError:
+    if error not in (NoError, TopicAlreadyExistsError):
         raise error(f"{name} cannot be created")
-    return "created"
 
 
 async def topic_differences(bootstrap: str, prefix: str, manifest: Sequence[Topic]) -> dict[str, list[str]]:
@@ -64,35 +102,64 @@ async def topic_differences(bootstrap: str, prefix: str, manifest: Sequence[Topi
     """
     topics = {f"{prefix}{topic.name}": topic for topic in manifest}
     async with connected_admin(bootstrap) as admin:
-        existing = {*await admin.list_topics()} & topics.keys()
-        partitions = await _partition_counts(admin, sorted(existing))
-        configs = await topic_configs(admin, sorted(existing))
+        existing = sorted({*await admin.list_topics()} & topics.keys())
+        replicas = await _wanted_replicas(admin)
+        layouts, configs = await _layouts(admin, existing), await topic_configs(admin, existing)
     return {
-        name: _differences(topic, partitions[name], configs[name]) if name in existing else ["it is missing"]
+        name: topic_faults(topic, replicas, layouts[name], configs[name]) if name in layouts else ["it is missing"]
         for name, topic in topics.items()
     }
 
 
-async def _partition_counts(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, int]:
+async def _layouts(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, TopicLayout]:
     topics = await admin.describe_topics(names) if names else []
-    return {topic["topic"]: len(topic["partitions"]) for topic in topics}
+    return {
+        topic["topic"]: TopicLayout(
+            len(topic["partitions"]), min((len(partition["replicas"]) for partition in topic["partitions"]), default=0)
+        )
+        for topic in topics
+    }
 
 
-async def topic_configs(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Return the settings of topics in Kafka, defaults included: values by key, by the topics' full names `names`."""
+async def topic_configs(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, TopicConfig]:
+    """Ask Kafka for the settings of the topics with the full names `names`; return them by name."""
     if not names:
         return {}
     answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
     resources = [resource for answer in answers for resource in answer.resources]
-    return {name: {entry[0]: str(entry[1]) for entry in entries} for _, _, _, name, entries in resources}
+    return {name: _config(entries) for _, _, _, name, entries in resources}
 
 
-def _differences(topic: Topic, partitions: int, config: Mapping[str, str]) -> list[str]:
+def _config(entries: Iterable[tuple[str, str, bool, int]]) -> TopicConfig:
+    values = {name: (str(value), source) for name, value, _, source, *_ in entries}
+    return TopicConfig(
+        effective={name: value for name, (value, _) in values.items()},
+        own={name: value for name, (value, source) in values.items() if source == _TOPIC_SOURCE},
+    )
+
+
+def config_changes(topic: Topic, layout: TopicLayout, config: TopicConfig) -> dict[str, str]:
+    """Return the settings that a topic must get to be as the manifest has it, by Kafka's names; empty if none.
+
+    With three replicas, a record counts as stored once two have it, so that it outlives one of them.
+    """
+    wanted = topic.full_config
+    if layout.replicas >= _MAX_REPLICAS and int(config.effective.get(_MIN_IN_SYNC, 1)) < 2:
+        wanted[_MIN_IN_SYNC] = "2"
+    return {key: value for key, value in wanted.items() if config.effective.get(key) != value}
+
+
+def topic_faults(topic: Topic, replicas: int, layout: TopicLayout, config: TopicConfig) -> list[str]:
+    """Return a sentence for operators about each difference of a topic in Kafka from the manifest's `topic`.
+
+    `replicas` is the number of replicas that the Kafka cluster allows a topic to have.
+    """
     differences = [
-        f"{key} is {config.get(key)}, not {value}"
-        for key, value in topic.full_config.items()
-        if config.get(key) != value
+        f"{key} is {config.effective.get(key)}, not {value}"
+        for key, value in config_changes(topic, layout, config).items()
     ]
-    if partitions < topic.partitions:
-        differences.append(f"it has {partitions} partitions, not {topic.partitions}")
+    if layout.partitions < topic.partitions:
+        differences.append(f"it has {layout.partitions} partitions, not {topic.partitions}")
+    if layout.replicas < replicas:
+        differences.append(f"it has {layout.replicas} replicas, not {replicas}")
     return differences

@@ -7,6 +7,7 @@ from contextlib import suppress
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import NewPartitions
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from prometheus_client import CollectorRegistry
 
 from shared.clock import utc_now
@@ -14,8 +15,9 @@ from shared.consumer import Consumer, Subscription, faust_app
 from shared.dead_letters import DeadLetters
 from shared.events.records import Record
 from shared.events.topics import IMAGE_OUTDATED, LISTING_SEEN, MANIFEST, Topic
-from shared.kafka import Broker, BrokerUnavailable, KafkaReadiness, Outgoing, apply_topics
+from shared.kafka import Broker, BrokerUnavailable, KafkaReadiness, Outgoing, apply_topics, topic_differences
 from shared.kafka.clients import connected_admin
+from shared.kafka.topics import topic_configs
 from shared.settings import Settings
 from tests.servers import Namespace
 from tests.system import until
@@ -88,6 +90,21 @@ async def test_new_partitions_and_a_topic_that_is_made_anew_are_read(
     finally:
         await consumer.stop(within_seconds=5)
         await broker.close()
+
+
+async def test_applying_topics_keeps_settings_that_an_operator_gave_them(namespace: Namespace) -> None:
+    kafka, manifest = namespace.servers.kafka, [Topic(LISTING_SEEN, partitions=1, days=1, config={})]
+    topic = f"{namespace.prefix}{LISTING_SEEN}"
+    assert await apply_topics(kafka, namespace.prefix, manifest) == {topic: "created"}
+    async with connected_admin(kafka) as admin:
+        operators = {"segment.ms": "123456789", "retention.ms": "5"}
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, operators)])
+    assert await apply_topics(kafka, namespace.prefix, manifest) == {topic: "configured"}
+    assert await apply_topics(kafka, namespace.prefix, manifest) == {topic: "unchanged"}
+    async with connected_admin(kafka) as admin:
+        config = (await topic_configs(admin, [topic]))[topic]
+    assert config.own.items() >= {"segment.ms": "123456789", "retention.ms": "86400000"}.items()
+    assert await topic_differences(kafka, namespace.prefix, manifest) == {topic: []}
 
 
 async def publish_to(bootstrap: str, topic: str, partition: int, value: bytes) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from shared.events.topics import Topic
 from shared.kafka import Broker, BrokerUnavailable, KafkaReadiness, readiness
-from shared.kafka.readiness import MAX_UNSENT_SECONDS, topic_faults
+from shared.kafka.readiness import MAX_UNSENT_SECONDS, availability_faults
+from shared.kafka.topics import TopicConfig
 
 
 def a_topic(name: str, *partitions: tuple[int, list[int]]) -> dict[str, Any]:
@@ -28,7 +29,7 @@ def a_topic(name: str, *partitions: tuple[int, list[int]]) -> dict[str, Any]:
     ],
 )
 def test_a_topic_needs_leaders_and_replicas_in_sync(topic: dict[str, Any], minimum: int, faults: list[str]) -> None:
-    assert topic_faults([topic], {"t": minimum}) == faults
+    assert availability_faults([topic], {"t": minimum}) == faults
 
 
 class WaitingBroker(Broker):
@@ -53,8 +54,8 @@ async def test_a_record_that_waits_for_long_is_a_fault_although_kafka_answers(mo
     async def admin(_: str) -> AsyncIterator[Admin]:
         yield Admin()
 
-    async def configs(*_: object) -> dict[str, dict[str, str]]:
-        return {"p.t": {"min.insync.replicas": "1"}}
+    async def configs(*_: object) -> dict[str, TopicConfig]:
+        return {"p.t": TopicConfig({"min.insync.replicas": "1"}, {})}
 
     monkeypatch.setattr(readiness, "connected_admin", admin)
     monkeypatch.setattr(readiness, "topic_configs", configs)
