@@ -126,10 +126,10 @@ def by_turns(addresses: Sequence[str]) -> list[str]:
     return [address for pair in zip_longest(first, second) for address in pair if address is not None]
 
 
-def is_same_site(one: FetchTarget, other: FetchTarget) -> bool:
+def is_same_site(target: FetchTarget, other: FetchTarget) -> bool:
     """Return True if both URLs lead to the same host and port. The ports 80 and 443 count as equal between schemes."""
-    ports = {target.port - _DEFAULT_PORTS[target.scheme] for target in (one, other)}
-    return one.host == other.host and (one.port == other.port or ports == {0})
+    ports = {each.port - _DEFAULT_PORTS[each.scheme] for each in (target, other)}
+    return target.host == other.host and (target.port == other.port or ports == {0})
 
 
 def _text_error(url: str) -> str:

@@ -23,9 +23,9 @@ from shared.lease import Lease
 from shared.publisher import Publisher
 from shared.recording import Recorder
 from shared.render import Renderer
-from shared.rivals import WorkerIdentity
+from shared.reso.access import ApiAccess
+from shared.reso.quota import ApiQuota
 from shared.runtime import Loop, work
-from shared.secret_values import read_secret
 from shared.settings import Settings, worker_name
 from shared.stores import mongo
 
@@ -59,18 +59,18 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         throughputs = mongo.MongoThroughputs(database)
         gauges = Gauges(listings, mongo.MongoLedgers(database), lease, feeds, utc_now, registry)
         stores = SweepStores(listings, mongo.MongoSweeps(database), mongo.MongoRemovalHolds(database))
+        access = ApiAccess.of(database, worker_name(settings, SERVICE))
         loops = [
             Loop("release", releaser.tick, _RELEASE_SECONDS),
             Loop("throughput", lambda: releaser.record_throughputs(throughputs), _THROUGHPUT_SECONDS),
             Loop("gauges", gauges.update, _GAUGE_SECONDS),
-            *_sweep_loops(feeds, stores, lease, publisher, SweepMetrics(registry), closing),
+            *_sweep_loops(feeds, stores, lease, publisher, SweepMetrics(registry), access, closing),
         ]
         seen = Subscription(LISTING_SEEN, recorder.record, batch_size=50, concurrency=2, gather_seconds=0.05)
         consumer = Consumer(settings, SERVICE, [seen], dead_letters, registry)
         kafka = KafkaReadiness(settings.kafka, settings.topic_prefix, MANIFEST, broker)
         health = Health({"mongo": lambda: mongo.ping(database), "kafka": kafka.ping}, registry)
-        identity = WorkerIdentity(mongo.MongoWorkers(database), settings, SERVICE)
-        await work(settings, identity, consumer, loops, health, stop)
+        await work(settings, settings.scheduler_port, consumer, loops, health, stop)
         await lease.release()
 
 
@@ -80,18 +80,19 @@ def _sweep_loops(
     lease: Lease,
     publisher: Publisher,
     metrics: SweepMetrics,
+    access: ApiAccess,
     closing: AsyncExitStack,
 ) -> Iterator[Loop]:
     """Yield, for each feed, a loop that runs the feed's freshness sweeps a step at a time; the caller runs the loops.
 
-    `feeds` are by name. For a feed with an API, a connection to its MLS is registered in `closing`, and closes when
-    `closing` ends.
+    `feeds` are by name. For a feed with an API, a connection to its MLS, made with `access`, is registered in
+    `closing`, and closes when `closing` ends.
     """
     for feed in feeds.values():
         reader = None
         if feed.reso_url:
-            token = read_secret(feed.reso_token_env) if feed.reso_token_env else ""
-            reader = FeedReader(feed, MlsClient(feed, token))
+            client = MlsClient(feed, access.token(feed), quota=ApiQuota(feed, access.budget, utc_now))
+            reader = FeedReader(feed, client)
             closing.push_async_callback(reader.aclose)
         sweeper = Sweeper(feed, reader, stores, lease, publisher, utc_now, metrics)
         # A round may wait for an MLS for minutes, and can be repeated: so it is cancelled at the end.

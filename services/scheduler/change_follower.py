@@ -10,8 +10,6 @@ from services.scheduler.sweep_record import SweepRecord
 from shared.stores.sweeps import SweepState
 
 FOLLOW_EVERY = timedelta(minutes=5)
-OVERLAP = timedelta(minutes=20)
-"""How much is read again each time: a record may appear later than its timestamp says, and the MLS's clock differs."""
 
 
 class ChangeFollower:
@@ -20,7 +18,12 @@ class ChangeFollower:
     Progress is recorded in MongoDB through `record`, so that the next scheduler continues where this one ended.
     """
 
-    def __init__(self, reader: FeedReader, changes: ChangeFilter, record: SweepRecord) -> None:
+    def __init__(self, reader: FeedReader, changes: ChangeFilter, record: SweepRecord, overlap: timedelta) -> None:
+        """`overlap` is how much is read again each time.
+
+        A record may appear later than its timestamp says, and the MLS's clock may differ.
+        """
+        self._overlap = overlap
         self._reader = reader
         self._changes = changes
         self._record = record
@@ -43,7 +46,7 @@ class ChangeFollower:
         """
         for field in await self._reader.timestamp_fields():
             since = sweep.published_until.get(field, now)
-            async for page in self._reader.changes(field, since - OVERLAP):
+            async for page in self._reader.changes(field, since - self._overlap):
                 await self._publish(page)
                 # Never later than now: after a record of the year 2099, no change would be read any more.
                 reached = {**sweep.published_until, field: max(since, min(page.reached, now))}

@@ -9,9 +9,7 @@ import zlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from enum import StrEnum
 from importlib.metadata import version
-from time import monotonic
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -22,8 +20,16 @@ import stamina
 from services.scheduler.next_links import next_url
 from shared import repaired_json
 from shared.clock import Clock, utc_now
+from shared.domain import quota_headers
 from shared.domain.feed import Feed
+from shared.domain.reso_profiles import SUSPENSION_SECONDS
 from shared.domain.retry import parse_retry_after
+from shared.reso.authorisation import Authorisation, Authorised
+from shared.reso.errors import MlsFailure, MlsUnavailable, TokenRefused
+from shared.reso.quota import FixedPause, PacedRequest, Pacing
+from shared.reso.tokens import TokenIssuer
+
+__all__ = ["MlsClient", "MlsFailure", "MlsUnavailable", "ODataPage", "PropertyRecord", "Row"]
 
 Row = dict[str, Any]
 """One row of an OData answer, by field."""
@@ -41,21 +47,6 @@ _MAX_BYTES = 64 * 1024 * 1024
 _MAX_LINKS = 100
 
 
-class MlsFailure(StrEnum):
-    """The reasons why an MLS gave no usable answer; their values are labels of metrics."""
-
-    BAD_QUERY = "bad-query"
-    NO_RESOURCE = "no-resource"
-    REFUSED = "refused"
-    THROTTLED = "throttled"
-    MLS_ERROR = "mls-error"
-    UNREACHABLE = "unreachable"
-    TIMEOUT = "timeout"
-    BAD_ANSWER = "bad-answer"
-    TOO_LARGE = "too-large"
-    INCOMPLETE = "incomplete"
-
-
 _RETRIED = frozenset(
     {MlsFailure.THROTTLED, MlsFailure.MLS_ERROR, MlsFailure.UNREACHABLE, MlsFailure.TIMEOUT, MlsFailure.BAD_ANSWER}
 )
@@ -69,19 +60,6 @@ _BY_STATUS = {
     403: MlsFailure.REFUSED,
     429: MlsFailure.THROTTLED,
 }
-
-
-class MlsUnavailable(Exception):
-    """Raised if an MLS gave no usable answer, for the reason `failure`.
-
-    `wait_seconds` is the delay in the answer's Retry-After header, None without the header. The message has no URL and
-    no token.
-    """
-
-    def __init__(self, failure: MlsFailure, detail: str, wait_seconds: float | None = None) -> None:
-        super().__init__(f"{failure}: {detail}")
-        self.failure = failure
-        self.wait_seconds = wait_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +76,9 @@ class MlsClient:
     def __init__(
         self,
         feed: Feed,
-        token: str,
+        token: str | TokenIssuer,
         *,
+        quota: Pacing | None = None,
         clock: Clock = utc_now,
         pause_seconds: float = _PAUSE_SECONDS,
         max_bytes: int = _MAX_BYTES,
@@ -107,18 +86,19 @@ class MlsClient:
     ) -> None:
         """Make a client that has sent no request yet.
 
-        `token` is the bearer token that the feed's `reso_token_env` names, or "" for none. Two requests are at least
-        `pause_seconds` apart, and a failed request is tried again after at least twice that time. An answer has at most
+        `token` is the token that the feed's `reso_token_env` names, or "" for none; for a feed that requests its
+        tokens, their issuer. `quota` decides when requests are sent; without it, two requests are at least
+        `pause_seconds` apart. A failed request is tried again after at least twice that time. An answer has at most
         `max_bytes`, decompressed, and must be complete within `request_seconds`. Tests set these three.
         """
         self._root = httpx.URL(feed.reso_url.rstrip("/") + "/")
-        self._token, self._token_env = token, feed.reso_token_env
-        self._is_safe = self._root.scheme == "https" or feed.allow_private_addresses
+        self._access = feed.reso
+        self._authorisation = Authorisation(feed, token)
+        self._quota = quota or FixedPause(pause_seconds)
         self._clock = clock
         self._pause = pause_seconds
         self._max_bytes = max_bytes
         self._request_seconds = request_seconds
-        self._not_before = 0.0
         limits = httpx.Limits(max_connections=1)
         self._transport = httpx.AsyncHTTPTransport(trust_env=False, limits=limits)
         self._agent = f"listing-images/{version('listing-images')}"
@@ -132,8 +112,18 @@ class MlsClient:
 
         A request that fails for a passing reason is sent up to four times. Raises MlsUnavailable.
         """
-        query = urlencode(options, quote_via=quote, safe="$,()'")
+        query = _encoded({**self._with_filter(options), **self._access.query})
         return await self._request_with_retries(self._root.join(f"{resource}?{query}"))
+
+    def _with_filter(self, options: Mapping[str, str]) -> Mapping[str, str]:
+        """Return the query options with the condition that the feed adds to all queries, its `reso_filter`.
+
+        It comes first, because some servers ignore a condition that follows `in (…)`.
+        """
+        conditions = [condition for condition in (self._access.filter, options.get("$filter")) if condition]
+        if len(conditions) > 1:
+            conditions = [f"({each})" if " or " in each else each for each in conditions]
+        return {**options, "$filter": " and ".join(conditions)} if conditions else options
 
     async def following(self, page: ODataPage) -> AsyncIterator[ODataPage]:
         """Yield the given page, then request and yield the pages that its next links lead to, at most 101 in all.
@@ -167,46 +157,56 @@ class MlsClient:
         raise AssertionError("stamina tries at least once")
 
     async def _request(self, url: httpx.URL) -> ODataPage:
-        await asyncio.sleep(self._not_before - monotonic())
+        """Request and return the page at a URL; if the MLS refuses an issued token, request it again with a new one."""
+        authorised = await self._authorisation.authorise()
         try:
-            async with asyncio.timeout(self._request_seconds):
-                body, link = await self._body(url)
-        except TimeoutError:
-            raise MlsUnavailable(MlsFailure.TIMEOUT, f"no complete answer within {self._request_seconds:g} s") from None
-        except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError) as error:
-            # Without their messages: some quote headers or URLs.
-            failure = MlsFailure.BAD_ANSWER if isinstance(error, httpx.RemoteProtocolError) else MlsFailure.UNREACHABLE
-            raise MlsUnavailable(failure, type(error).__name__) from None
-        finally:
-            self._not_before = monotonic() + self._pause
+            return await self._send(url, authorised)
+        except TokenRefused:
+            if not await self._authorisation.renew(authorised.token):
+                raise
+        return await self._send(url, await self._authorisation.authorise())
+
+    async def _send(self, url: httpx.URL, authorised: Authorised) -> ODataPage:
+        url = _with_parameters(url, {**self._access.query, **authorised.parameters})
+        async with self._quota.request() as paced:
+            try:
+                async with asyncio.timeout(self._request_seconds):
+                    body, link = await self._body(url, authorised, paced)
+            except TimeoutError:
+                detail = f"no complete answer within {self._request_seconds:g} s"
+                raise MlsUnavailable(MlsFailure.TIMEOUT, detail) from None
+            except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError) as error:
+                # Without their messages: some quote headers or URLs.
+                is_broken = isinstance(error, httpx.RemoteProtocolError)
+                failure = MlsFailure.BAD_ANSWER if is_broken else MlsFailure.UNREACHABLE
+                raise MlsUnavailable(failure, type(error).__name__) from None
         return self._page(body, link, url)
 
-    async def _body(self, url: httpx.URL) -> tuple[bytes, str | None]:
+    async def _body(self, url: httpx.URL, authorised: Authorised, paced: PacedRequest) -> tuple[bytes, str | None]:
         """Request a URL; return the body of the answer, and the next page that its Link header names, None if none."""
-        request = httpx.Request("GET", url, headers=self._headers())
+
+        async def trace(event: str, _: object) -> None:
+            if event == "http11.send_request_headers.started":
+                await paced.confirm()
+
+        headers = {"User-Agent": self._agent, "Accept": "application/json", "Accept-Encoding": "gzip"}
+        request = httpx.Request("GET", url, headers={**headers, **authorised.headers}, extensions={"trace": trace})
         async with aclosing(await self._transport.handle_async_request(request)) as response:
             if response.status_code != 200:
                 raise self._failure_of(response)
-            body = await _read_body(response, self._max_bytes)
+            paced.read(response.headers)
+            body = await _read_body(response, self._max_bytes, paced)
             return body, response.links.get("next", {}).get("url")
 
-    def _headers(self) -> dict[str, str]:
-        headers = {"User-Agent": self._agent, "Accept": "application/json", "Accept-Encoding": "gzip"}
-        if not self._token_env:
-            return headers
-        if not self._token:
-            raise MlsUnavailable(
-                MlsFailure.REFUSED, f"there is no value for {self._token_env}, which reso_token_env names; set it"
-            )
-        if not self._is_safe:
-            raise MlsUnavailable(MlsFailure.REFUSED, "a token goes over https only; make reso_url an https URL")
-        return headers | {"Authorization": f"Bearer {self._token}"}
-
     def _failure_of(self, response: httpx.Response) -> MlsUnavailable:
-        status = response.status_code
-        wait = (
-            parse_retry_after(response.headers.get("Retry-After", ""), self._clock()) if status in {429, 503} else None
-        )
+        status, wait = response.status_code, None
+        if status in {429, 503}:
+            wait = parse_retry_after(response.headers.get("Retry-After", ""), self._clock())
+        if status == 429 and wait is None:
+            reported = quota_headers.read(response.headers, self._clock()).wait_seconds
+            wait = reported or SUSPENSION_SECONDS.get(self._access.profile)
+        if status == 401:
+            return TokenRefused(MlsFailure.REFUSED, "the MLS answered 401")
         return MlsUnavailable(_BY_STATUS.get(status, MlsFailure.MLS_ERROR), f"the MLS answered {status}", wait)
 
     def _page(self, body: bytes, link_in_header: str | None, url: httpx.URL) -> ODataPage:
@@ -235,7 +235,23 @@ def _should_retry(error: Exception) -> bool | float:
     return max(error.wait_seconds, 0.05) if error.wait_seconds <= _MAX_WAIT_SECONDS else False
 
 
-async def _read_body(response: httpx.Response, limit: int) -> bytes:
+def _encoded(options: Mapping[str, str]) -> str:
+    return urlencode(options, quote_via=quote, safe="$,()'")
+
+
+def _with_parameters(url: httpx.URL, parameters: Mapping[str, str]) -> httpx.URL:
+    """Return the URL with those of the query parameters that it lacks; the rest of its query stays as it is.
+
+    An MLS may leave parameters that it does not know out of its next links.
+    """
+    given = {name.casefold() for name in url.params}
+    missing = {name: value for name, value in parameters.items() if name.casefold() not in given}
+    if not missing:
+        return url
+    return url.copy_with(query=b"&".join(filter(None, (url.query, _encoded(missing).encode()))))
+
+
+async def _read_body(response: httpx.Response, limit: int, paced: PacedRequest) -> bytes:
     """Read and return the decompressed body of an answer, at most `limit` bytes.
 
     The body is read piece by piece, because few compressed bytes may inflate to gigabytes. Raises MlsUnavailable if the
@@ -248,6 +264,7 @@ async def _read_body(response: httpx.Response, limit: int) -> bytes:
     body = bytearray()
     try:
         async for raw in response.aiter_raw():
+            paced.receive(len(raw))
             body += inflate.decompress(raw, limit + 1 - len(body)) if inflate else raw
             if len(body) > limit:
                 raise MlsUnavailable(MlsFailure.TOO_LARGE, f"the answer is over {limit:,} bytes")

@@ -27,6 +27,8 @@ class SweepRun:
 
     start: datetime
     request: SweepRequest | None = None
+    catches_up: bool = False
+    """True if the MLS no longer tells of all listings that it deleted since the last sweep: nothing is put off then."""
 
     @property
     def is_dry(self) -> bool:
@@ -91,13 +93,17 @@ def plan(feed: Feed, run: SweepRun, comparison: Comparison) -> SweepPlan:
 
     Missing listings come first, since they may have to be hidden; each kind is in the order of the listings' times in
     the sweep (`schedule.slot`). The time between two groups spreads all of them evenly over the feed's `sweep_hours`,
-    but is ten seconds at most, so that few groups are asked for sooner. If an operator requested `run`, there is no
-    time between groups. Without missing and changed listings, the plan has no groups.
+    but is ten seconds at most, so that few groups are asked for sooner. If an operator requested `run`, or if it
+    catches up, there is no time between groups. Without missing and changed listings, the plan has no groups.
     """
     slot = partial(schedule.slot, feed, start=run.start)
     groups = [KeyGroup(keys, are_missing=True) for keys in key_groups(sorted(comparison.missing, key=slot))]
     groups += [KeyGroup(keys, are_missing=False) for keys in key_groups(sorted(comparison.changed, key=slot))]
-    gap = timedelta(hours=feed.sweep_hours) / len(groups) if groups and not run.request else timedelta(0)
+    gap = (
+        timedelta(hours=feed.sweep_hours) / len(groups)
+        if groups and not (run.request or run.catches_up)
+        else timedelta(0)
+    )
     to_ask = len(comparison.changed) + len(comparison.missing)
     counts = SweepCounts(
         compared=len(comparison.on_market), asked_for=to_ask, missing=len(comparison.missing), remaining=to_ask

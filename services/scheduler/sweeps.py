@@ -21,6 +21,7 @@ from services.scheduler.sweep_record import Superseded, SweepRecord
 from shared import log
 from shared.clock import Clock
 from shared.domain.feed import Feed
+from shared.domain.reso_profiles import DELETIONS_TOLD_FOR
 from shared.lease import Lease
 from shared.publisher import Publisher
 from shared.stores.release_queue import ReleaseQueue
@@ -73,7 +74,7 @@ class Sweeper:
             self._market = MarketSweep(
                 feed, reader, stores.listings, stores.removal_holds, changes, self._record, clock
             )  # fmt: skip
-            self._follower = ChangeFollower(reader, changes, self._record)
+            self._follower = ChangeFollower(reader, changes, self._record, feed.reso.overlap)
 
     async def round(self) -> None:
         """Do the next step of the feed's sweep if a sweep is due, and follow changes at the MLS if that is due.
@@ -116,7 +117,12 @@ class Sweeper:
         if now < max(self._may_start_at, sweep.compare_again_at or now):
             return None
         start = schedule.due_start(self._feed, sweep.last_finished_start, now)
-        return SweepRun(start) if start else None
+        return SweepRun(start, catches_up=self._misses_deletions(sweep, now)) if start else None
+
+    def _misses_deletions(self, sweep: SweepState, now: datetime) -> bool:
+        """Return True if changes were last followed so long ago that the MLS has forgotten deletions since then."""
+        told_for = DELETIONS_TOLD_FOR.get(self._feed.reso.profile)
+        return bool(told_for and sweep.followed_at and now - sweep.followed_at > told_for)
 
     async def _advance(self, sweep: SweepState, run: SweepRun, now: datetime) -> SweepState:
         """Do the next step of the sweep `run`, and record the end of the sweep after its last step.

@@ -78,6 +78,11 @@ class Feed:
         return timedelta(hours=self.keep_after_inactive_hours)
 
     @property
+    def refreshes_urls(self) -> bool:
+        """True if the URL of a photo is read anew shortly before the photo is fetched."""
+        return self.refresh_urls or bool(self.refresh_url_hook)
+
+    @property
     def image_secret_names(self) -> Mapping[str, str]:
         """The environment variables that hold secrets for the feed's image hosts, by the key that names each."""
         named = {"token_env": self.token_env} if self.token_env else {}

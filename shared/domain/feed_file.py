@@ -9,7 +9,7 @@ from typing import Any
 from shared.domain.feed import Feed
 from shared.domain.feed_values import frozen, value_error
 from shared.domain.reso_access import Auth, ResoAccess
-from shared.domain.reso_profiles import defaults_of
+from shared.domain.reso_profiles import defaults_of, with_common_limits
 
 
 class FeedsInvalid(ValueError):
@@ -52,7 +52,7 @@ def parse_feeds(text: str) -> dict[str, Feed]:
         table_errors = _table_errors(name, table)
         errors += [f"feeds.toml: [feeds.{name}] {error}" for error in table_errors]
         if not table_errors:
-            feeds[name] = _feed(name, {**defaults_of(table), **table})
+            feeds[name] = with_common_limits(_feed(name, {**defaults_of(table), **table}))
     if errors:
         raise FeedsInvalid(errors)
     return feeds

@@ -4,7 +4,10 @@ docs/feeds.md names the source of each row.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
 
+from shared.domain.feed import Feed
 from shared.domain.reso_access import Auth, Vendor
 
 DEFAULTS: Mapping[Vendor, Mapping[str, object]] = {
@@ -51,3 +54,45 @@ def defaults_of(table: Mapping[str, object]) -> Mapping[str, object]:
     return {
         key: value for key, value in defaults.items() if key not in table and (key != "refresh_urls" or can_refresh)
     }
+
+
+SUSPENSION_SECONDS: Mapping[Vendor, float] = {Vendor.MLSGRID: 900.0}
+"""For how long no request is sent after a 429 that names no time, by vendor: these vendors suspend the token, and
+requests meanwhile make that longer. Other vendors get the usual backoff."""
+DELETIONS_TOLD_FOR: Mapping[Vendor, timedelta] = {Vendor.MLSGRID: timedelta(days=7)}
+"""How long a vendor tells of a listing that it deleted; later, only a comparison of the market shows it."""
+_COUNTING_TOGETHER = {Vendor.MLSGRID}
+
+
+def counts_together(feed: Feed) -> bool:
+    """Return True if the feed's vendor counts requests to its API and to its image hosts together.
+
+    `requests_per_…` and `bytes_per_hour` then limit both.
+    """
+    return feed.reso.profile in _COUNTING_TOGETHER and bool(feed.reso_url)
+
+
+def with_common_limits(feed: Feed) -> Feed:
+    """Return the feed with the lower of `requests_per_…` and `reso_requests_per_…` as both, if they count together.
+
+    0, no limit, is higher than any limit. Other feeds are returned unchanged.
+    """
+    if not counts_together(feed):
+        return feed
+    reso = feed.reso
+    per_second = _lower(feed.requests_per_second, reso.requests_per_second)
+    per_hour = int(_lower(feed.requests_per_hour, reso.requests_per_hour))
+    per_day = int(_lower(feed.requests_per_day, reso.requests_per_day))
+    return replace(
+        feed,
+        requests_per_second=per_second,
+        requests_per_hour=per_hour,
+        requests_per_day=per_day,
+        reso=replace(
+            reso, requests_per_second=per_second, requests_per_hour=per_hour, requests_per_day=per_day
+        ),
+    )  # fmt: skip
+
+
+def _lower(limit: float, other: float) -> float:
+    return min(filter(None, (limit, other)), default=0.0)

@@ -12,6 +12,8 @@ GIVEN_UP_FOR = timedelta(days=1)
 _MAX_LATE_WAIT_SECONDS = 300.0
 """The longest wait for a photo that the origin does not have yet."""
 _MAX_RETRY_AFTER_SECONDS = 86_400.0
+_MIN_EPOCH, _MIN_EPOCH_MILLIS = 1e9, 1e11
+"""Numbers from these on are times: seconds or milliseconds since 1970."""
 
 
 def is_given_up(failure: Failure, attempts: int, feed: Feed) -> bool:
@@ -48,14 +50,25 @@ def next_attempt(failure: Failure, attempts: int, feed: Feed, now: datetime, jit
 def parse_retry_after(value: str, now: datetime) -> float | None:
     """Parse the value of a Retry-After header (RFC 9110, 10.2.3): a number of seconds or a date.
 
-    Return the seconds from `now`, at most a day; None if the value is neither, or if the date is in the past.
+    Return the seconds from `now`, at most a day; None if the value is neither, or if the date is in the past. A number
+    of more than a day is not in seconds: some servers send milliseconds, or a time since 1970 in either unit.
     """
     value = value.strip()
     if re.fullmatch(r"[0-9]{1,100}", value):
-        return min(float(value), _MAX_RETRY_AFTER_SECONDS)
+        return _seconds(float(value), now)
     try:
         date = parsedate_to_datetime(value)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
     seconds = ((date if date.tzinfo else date.replace(tzinfo=UTC)) - now).total_seconds()
     return min(seconds, _MAX_RETRY_AFTER_SECONDS) if seconds >= 0 else None
+
+
+def _seconds(number: float, now: datetime) -> float | None:
+    """Return the number in a Retry-After header as seconds from `now`, at most a day; None for a time in the past."""
+    if number <= _MAX_RETRY_AFTER_SECONDS:
+        return number
+    if number < _MIN_EPOCH:
+        return min(number / 1_000, _MAX_RETRY_AFTER_SECONDS)
+    wait = (number / 1_000 if number >= _MIN_EPOCH_MILLIS else number) - now.timestamp()
+    return min(wait, _MAX_RETRY_AFTER_SECONDS) if wait >= 0 else None

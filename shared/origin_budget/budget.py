@@ -135,14 +135,16 @@ class OriginBudget:
         wait_seconds: float = MAX_WAIT_SECONDS,
         *,
         failed_before: bool = False,
+        ignores_breaker: bool = False,
     ) -> DownloadBatch:
         """Ask the feed's budget for `count` downloads; return those that were granted, at most `feed.batch_size`.
 
         `priority` decides which share of each limit may be used. If no download is granted at once, ask again for up to
         `wait_seconds`; then return an empty batch, whose `ask_again_at` says when to ask again (None after `close`).
         `failed_before` is True if all the photos to download failed before: while the breaker is open, they leave its
-        probe to other photos for some seconds. Raises StoreUnavailable and Contention if the ledger cannot be read or
-        written.
+        probe to other photos for some seconds. `ignores_breaker` is True for requests that go to the MLS's API, which
+        the breaker of the hosts of photos does not concern. Raises StoreUnavailable and Contention if the ledger cannot
+        be read or written.
         """
         state, give_up = self._state(feed), self._monotonic() + wait_seconds
         demand = Demand(
@@ -154,10 +156,14 @@ class OriginBudget:
         )
         while count > 0 and not self._is_closed:
             state.slots_freed.clear()
-            grant = await self._change(feed, lambda ledger, now: grants.take(ledger, feed, demand, now))
+            rule = _for_api(_taking(feed, demand)) if ignores_breaker else _taking(feed, demand)
+            grant = await self._change(feed, rule)
             wait = self._seconds_until(grant.ask_again_at)
             if grant.requests or self._monotonic() + wait > give_up:
-                downloads = [GrantedDownload(request.slot, request.at, feed, priority) for request in grant.requests]
+                downloads = [
+                    GrantedDownload(request.slot, request.at, feed, priority, ignores_breaker)
+                    for request in grant.requests
+                ]
                 return DownloadBatch(feed, downloads, grant.ask_again_at)
             spread = self._chance() * (_SPREAD_VIEWED_SECONDS if priority is Priority.VIEWED else _SPREAD_SECONDS)
             with suppress(TimeoutError):
@@ -267,7 +273,7 @@ class OriginBudget:
                 ledger, feed, download.slot, download.priority, now, slot_seconds=_slot_seconds(feed), unused=unused
             )
 
-        grant = await self._change(feed, rule)
+        grant = await self._change(feed, _for_api(rule) if download.ignores_breaker else rule)
         if not grant.requests:
             download.due_at = grant.ask_again_at
             return False
@@ -312,7 +318,10 @@ class OriginBudget:
     def _refused_until(self, state: _FeedState, download: GrantedDownload, now: datetime) -> datetime | None:
         if state.throttled_until > now:
             return state.throttled_until
-        return suspension.refused_until(self._ledgers.newest(download.feed.name), download.slot, now)
+        ledger = self._ledgers.newest(download.feed.name)
+        if download.ignores_breaker:
+            ledger = replace(ledger, breaker=None)
+        return suspension.refused_until(ledger, download.slot, now)
 
     async def _sleep_until(self, at: datetime) -> None:
         if (seconds := self._seconds_until(at)) > 0:
@@ -320,6 +329,20 @@ class OriginBudget:
 
     def _seconds_until(self, at: datetime | None) -> float:
         return max(0.0, (at - self._clock.now()).total_seconds()) if at else 0.0
+
+
+def _taking(feed: Feed, demand: Demand) -> Rule[Grant]:
+    return lambda ledger, now: grants.take(ledger, feed, demand, now)
+
+
+def _for_api(rule: Rule[T]) -> Rule[T]:
+    """Return a rule that does as `rule` would with a closed breaker, and leaves the breaker as it is."""
+
+    def without_breaker(ledger: Ledger, now: datetime) -> tuple[Ledger | None, T]:
+        changed, answer = rule(replace(ledger, breaker=None), now)
+        return changed and replace(changed, breaker=ledger.breaker), answer
+
+    return without_breaker
 
 
 def _slot_seconds(feed: Feed) -> float:

@@ -18,6 +18,8 @@ class GrantedDownload:
     """When its next request may be sent, by the store's clock."""
     feed: Feed
     priority: Priority
+    ignores_breaker: bool = False
+    """True if it may run while the breaker is open: its request goes to the MLS's API, not to a host of photos."""
     image_id: str = ""
     """The image that it downloads, set by the worker."""
     sent_at: datetime | None = None

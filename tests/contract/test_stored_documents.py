@@ -16,7 +16,7 @@ from shared.origin_budget import codec
 from shared.render import Renderer
 from shared.stores import mongo
 from shared.stores.removal_holds import Decision
-from shared.stores.workers import Worker
+from shared.stores.tokens import StoredToken
 from tests import examples, golden_files
 from tests.builders import FEED, KEY, NOW, after
 from tests.servers import Namespace
@@ -203,16 +203,18 @@ async def test_stored_leases_are_read(database: mongo.Database) -> None:
     assert not await store.hold("removal", "janitor-2", NOW, after(20))
 
 
-async def test_workers(database: mongo.Database) -> None:
-    store, worker = (
-        mongo.MongoWorkers(database),
-        Worker("host-downloader-8081", "http://127.0.0.1:8081", "0123456789abcdef"),
-    )
-    assert await store.get(worker.name) is None
-    await store.put(replace(worker, token="of the process before"))
-    await store.put(worker)
-    assert await store.get(worker.name) == worker
-    await check(database, "workers")
+async def test_tokens(database: mongo.Database) -> None:
+    store, token = mongo.MongoTokens(database), StoredToken("c2VhbGVk", NOW, after(3_600))
+    assert await store.get(FEED) is None
+    await store.put(FEED, StoredToken("b2xk", NOW, NOW))
+    await store.put(FEED, token)
+    assert await store.get(FEED) == token
+    await check(database, "tokens")
+
+
+async def test_stored_tokens_are_read(database: mongo.Database) -> None:
+    await put_golden(database, "tokens")
+    assert await mongo.MongoTokens(database).get(FEED) == StoredToken("c2VhbGVk", NOW, after(3_600))
 
 
 async def test_the_indexes_that_mongodb_has_are_those_of_the_golden_file(database: mongo.Database) -> None:

@@ -1,6 +1,7 @@
 """Which scheduler sweeps, when does a sweep start, and how are its requests spread?"""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -10,6 +11,7 @@ import pytest
 from local.sandbox import Sandbox
 from services.scheduler import schedule
 from services.scheduler.sweeps import START_DELAY
+from shared.domain.reso_access import ResoAccess, Vendor
 from shared.lease import Lease
 from shared.stores.memory import MemoryLeases
 from shared.stores.sweeps import SweepRequest
@@ -141,3 +143,19 @@ async def test_a_dry_run_only_counts(mls: Sandbox, scheduler: SweepingScheduler)
         before.published_until,
         0,
     )
+
+
+@pytest.mark.parametrize(("vendor", "days", "is_at_once"), [
+    (Vendor.MLSGRID, 8, True), (Vendor.MLSGRID, 6, False), (Vendor.GENERIC, 8, False),
+])  # fmt: skip
+async def test_a_scheduler_that_was_away_longer_than_deletions_are_told_compares_the_whole_market_at_once(
+    tmp_path: Path, vendor: Vendor, days: int, is_at_once: bool
+) -> None:
+    async with Sandbox(listings=60, photos=1, widest=320, cache=tmp_path) as mls:
+        feed = replace(feed_of(mls), reso=ResoAccess(profile=vendor))
+        async with SweepingScheduler(feed) as scheduler:
+            await scheduler.swept()
+            for key in keys(mls):
+                mls.change_photo(key)
+            await scheduler.later(timedelta(days=days))
+            assert ((await scheduler.sweep()).finished_at == scheduler.now) is is_at_once

@@ -11,7 +11,7 @@ from shared.stores.memory.removal_holds import MemoryRemovalHolds
 from shared.stores.memory.removals import MemoryRemovals
 from shared.stores.memory.sweeps import MemorySweeps
 from shared.stores.memory.throughputs import MemoryThroughputs
-from shared.stores.memory.workers import MemoryWorkers
+from shared.stores.memory.tokens import MemoryTokens
 
 __all__ = [
     "MemoryAttempts",
@@ -25,5 +25,5 @@ __all__ = [
     "MemoryRemovals",
     "MemorySweeps",
     "MemoryThroughputs",
-    "MemoryWorkers",
+    "MemoryTokens",
 ]

@@ -20,7 +20,7 @@ from shared.stores.mongo.removal_holds import MongoRemovalHolds
 from shared.stores.mongo.removals import MongoRemovals
 from shared.stores.mongo.sweeps import MongoSweeps
 from shared.stores.mongo.throughputs import MongoThroughputs
-from shared.stores.mongo.workers import MongoWorkers
+from shared.stores.mongo.tokens import MongoTokens
 
 __all__ = [
     "INDEXES",
@@ -37,7 +37,7 @@ __all__ = [
     "MongoRemovals",
     "MongoSweeps",
     "MongoThroughputs",
-    "MongoWorkers",
+    "MongoTokens",
     "apply_indexes",
     "connect",
     "connect_for_answers",

@@ -1,0 +1,211 @@
+"""Keeps the requests to a feed's RESO Web API within its limits, over all processes.
+
+The requests are counted in a ledger like those for photos (`shared.origin_budget`). The API has a ledger of its own,
+unless its vendor counts API and photos together.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
+from datetime import datetime
+from time import monotonic
+from typing import Protocol
+
+from shared.clock import Clock
+from shared.domain import quota_headers
+from shared.domain.failures import Failure, Reason
+from shared.domain.feed import Feed
+from shared.domain.priority import Priority
+from shared.domain.quota_headers import ReportedLimits
+from shared.domain.reso_profiles import counts_together
+from shared.origin_budget.budget import OriginBudget
+from shared.origin_budget.downloads import DownloadBatch, GrantedDownload
+from shared.reso.errors import MlsFailure, MlsUnavailable
+
+MAX_WAIT_SECONDS = 3_900.0
+"""How long a request of a sweep waits for its turn: a spent hour is over by then, and a sweep need not begin anew."""
+_MAX_SLOTS = 64
+"""The API limits no requests at a time; each client sends one after the other."""
+_REQUEST_SECONDS = 60.0
+
+
+def api_rules(feed: Feed) -> Feed:
+    """Return the rules by which requests to the feed's API are granted, as those of a feed; its name is the ledger's.
+
+    Colons are in no feed's name, so the API's own ledger is that of no feed.
+    """
+    if counts_together(feed):
+        return replace(feed, concurrency=_MAX_SLOTS, batch_pause_seconds=0.0, request_timeout_seconds=_REQUEST_SECONDS)
+    return replace(
+        feed,
+        name=f"{feed.name}:api",
+        requests_per_second=feed.reso.requests_per_second,
+        requests_per_hour=feed.reso.requests_per_hour,
+        requests_per_day=feed.reso.requests_per_day,
+        bytes_per_hour=0,
+        viewed_reserve=feed.viewed_reserve if feed.refreshes_urls else 0.0,
+        concurrency=_MAX_SLOTS,
+        batch_size=10,
+        batch_pause_seconds=0.0,
+        request_timeout_seconds=_REQUEST_SECONDS,
+    )
+
+
+class ApiRequest:
+    """One request to the API that the quota granted."""
+
+    def __init__(self, budget: OriginBudget, download: GrantedDownload, clock: Clock) -> None:
+        self._budget = budget
+        self._download = download
+        self._clock = clock
+        self.reported = ReportedLimits()
+        """The limits that the headers of the answer report."""
+
+    async def confirm(self) -> None:
+        """Check that the request is on time now that its connection is made, and wait for another time if it is not.
+
+        Raises MlsUnavailable if the quota has no other time.
+        """
+        if not await self._budget.confirm_on_time(self._download):
+            raise spent(self._download.due_at, self._clock())
+
+    def receive(self, count: int) -> None:
+        """Count `count` more received bytes."""
+        self._download.receive(count)
+
+    def read(self, headers: Mapping[str, str]) -> None:
+        """Note what the headers of a good answer say about the API's limits; `headers` are values by name."""
+        self.reported = quota_headers.read(headers, self._clock())
+
+
+class Pacing(Protocol):
+    """Decides when each request to an API may be sent."""
+
+    def request(self) -> AbstractAsyncContextManager["PacedRequest"]:
+        """Wait for the turn of one request, which the caller sends in the context that this returns.
+
+        Raises MlsUnavailable, StoreUnavailable and Contention.
+        """
+
+
+class PacedRequest(Protocol):
+    """One request whose turn has come."""
+
+    async def confirm(self) -> None:
+        """Wait for another turn if the request is late, now that its connection is made. Raises MlsUnavailable."""
+
+    def receive(self, count: int) -> None:
+        """Count `count` more received bytes."""
+
+    def read(self, headers: Mapping[str, str]) -> None:
+        """Note what the headers of a good answer, by name, say about the API's limits."""
+
+
+class FixedPause:
+    """Keeps a pause between two requests of this process, and counts nothing; for tools that send few requests."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._not_before = 0.0
+
+    @asynccontextmanager
+    async def request(self) -> AsyncIterator[PacedRequest]:
+        """Wait until the pause after the last request is over."""
+        await asyncio.sleep(self._not_before - monotonic())
+        try:
+            yield _UncountedRequest()
+        finally:
+            self._not_before = monotonic() + self._seconds
+
+
+class _UncountedRequest:
+    async def confirm(self) -> None:
+        return
+
+    def receive(self, count: int) -> None:
+        return
+
+    def read(self, headers: Mapping[str, str]) -> None:
+        return
+
+
+class ApiQuota:
+    """Grants the requests of one process to the API of one feed's MLS."""
+
+    def __init__(
+        self,
+        feed: Feed,
+        budget: OriginBudget,
+        clock: Clock,
+        *,
+        priority: Priority = Priority.ROUTINE,
+        max_wait_seconds: float = MAX_WAIT_SECONDS,
+    ) -> None:
+        """`priority` decides which share of each limit the requests may use."""
+        self._rules = api_rules(feed)
+        self._has_own_ledger = self._rules.name != feed.name
+        self._budget = budget
+        self._clock = clock
+        self._priority = priority
+        self._max_wait = max_wait_seconds
+        self._reported = ReportedLimits()
+
+    @asynccontextmanager
+    async def request(self) -> AsyncIterator[PacedRequest]:
+        """Wait for the turn of one request, which the caller sends in this context, and count it.
+
+        A MlsUnavailable that leaves the context says how the request failed: if the MLS asks for silence, no process
+        sends a request until then. Raises MlsUnavailable if the quota is spent for longer than this object waits, and
+        StoreUnavailable and Contention.
+        """
+        batch = await self._budget.take(self._limited(), 1, self._priority, self._max_wait, ignores_breaker=True)
+        if not batch.downloads:
+            raise spent(batch.ask_again_at, self._clock())
+        (download,) = batch.downloads
+        request, failure = ApiRequest(self._budget, download, self._clock), None
+        try:
+            if not await self._budget.wait_for_planned_time(download):
+                raise spent(download.due_at, self._clock())
+            yield request
+        except MlsUnavailable as error:
+            failure = _failure_of(error)
+            raise
+        finally:
+            self._reported = self._reported.merged(request.reported)
+            if not failure and request.reported.wait_seconds:
+                failure = Failure(Reason.THROTTLED, wait_seconds=request.reported.wait_seconds)
+            await self._record(batch, download, failure)
+
+    async def _record(self, batch: DownloadBatch, download: GrantedDownload, failure: Failure | None) -> None:
+        if failure or self._has_own_ledger:
+            await self._budget.record_end(download, failure, batch=batch)
+        else:
+            # In the photos' ledger, an answer of the API says nothing about the hosts of photos.
+            await self._budget.give_back(batch)
+
+    def _limited(self) -> Feed:
+        """Return the rules, with lower limits where the API reported lower ones."""
+        rules, reported = self._rules, self._reported
+        if reported.per_minute:
+            rate = reported.per_minute / 60
+            rules = replace(rules, requests_per_second=min(rules.requests_per_second or rate, rate))
+        if reported.per_hour:
+            hourly = max(1, int(reported.per_hour))
+            rules = replace(rules, requests_per_hour=min(rules.requests_per_hour or hourly, hourly))
+        return rules
+
+
+def spent(ask_again_at: datetime | None, now: datetime) -> MlsUnavailable:
+    """Return the error for a request that the quota does not allow before `ask_again_at`."""
+    wait = max(0.0, (ask_again_at - now).total_seconds()) if ask_again_at else None
+    return MlsUnavailable(MlsFailure.QUOTA, "the limits of the MLS's API allow no request now", wait)
+
+
+def _failure_of(error: MlsUnavailable) -> Failure | None:
+    """Return the failure that throttles the API's ledger after this error; None if the MLS asked for no silence."""
+    if error.failure is MlsFailure.THROTTLED:
+        return Failure(Reason.THROTTLED, wait_seconds=error.wait_seconds)
+    if error.wait_seconds is not None and error.failure is MlsFailure.MLS_ERROR:
+        return Failure(Reason.ORIGIN_ERROR, wait_seconds=error.wait_seconds)
+    return None

@@ -1,0 +1,26 @@
+"""The tokens that MLSs have issued: one document for each feed, which all processes share."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class StoredToken:
+    """A token of a feed's MLS, as it is stored: encrypted."""
+
+    sealed: str
+    """The token as `shared.reso.sealing` encrypts it."""
+    issued_at: datetime
+    ends_at: datetime
+    """From when on the MLS refuses the token."""
+
+
+class Tokens(Protocol):
+    """Stores the newest token of each feed. Each method raises StoreUnavailable."""
+
+    async def get(self, feed: str) -> StoredToken | None:
+        """Return the stored token of `feed`, which may have ended; None if none was stored."""
+
+    async def put(self, feed: str, token: StoredToken) -> None:
+        """Store `token` as that of `feed`, in place of any other."""
