@@ -39,6 +39,8 @@ class Dialect:
     has_media: bool = True
     spaces: bool = True
     """True if a StandardStatus has spaces."""
+    statuses_are_encoded: bool = False
+    """True if a StandardStatus of several words is only known as `b__` and Base64."""
     selects: bool = True
     ignores_skip: bool = False
     ignores_after_in: bool = False
@@ -114,7 +116,7 @@ class DialectMls:
             raise MlsUnavailable(rules.in_failure, "the operator is not implemented")
         if rules.has_numeric_keys and re.search(r"(ListingKey|ResourceRecordKey) (eq|gt|in) \(?'", condition):
             raise BadQuery("the type is Edm.Int64")
-        named = set(re.findall(r"\b([A-Z]\w+) (?:eq|gt|ge|in)", condition))
+        named = set(re.findall(r"\b([A-Z]\w+) (?:eq|gt|ge|lt|in)\b", condition))
         checks = {
             "$top": rules.refuses_top and int(options.get("$top", "0")) > rules.max_top,
             "or": condition.count(" or ") > rules.max_or,
@@ -123,6 +125,7 @@ class DialectMls:
             "$expand": not rules.expands and "$expand" in options,
             "$select": not rules.selects and "$select" in options,
             "a status": not rules.spaces and "Under Contract" in condition,
+            "a spelling": rules.statuses_are_encoded and "UnderContract" in condition,
         }
         if refused := [name for name, is_refused in checks.items() if is_refused]:
             raise BadQuery(f"{refused[0]} is refused")

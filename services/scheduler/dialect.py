@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
 from typing import Any
 
 MAX_KEYS = 50
@@ -9,7 +10,17 @@ MAX_KEYS = 50
 _ROWS = (500, 200, 100, 50, 25, 10)
 """The page sizes that are tried in turn if a larger one is refused; known limits are 25, 100, 200 and 1,000."""
 _TERMS = (25, 10, 5, 2, 1)
-_STEPS: Mapping[str, Sequence[int]] = {"max_rows": _ROWS, "max_terms": _TERMS}
+_STATUSES = (5, 2, 1)
+_STEPS: Mapping[str, Sequence[int]] = {"max_rows": _ROWS, "max_terms": _TERMS, "max_statuses": _STATUSES}
+
+
+class StatusSpelling(StrEnum):
+    """How an MLS writes a StandardStatus of several words."""
+
+    SPACED = "Active Under Contract"
+    COMPACT = "ActiveUnderContract"
+    ENCODED = "b__QWN0aXZlIFVuZGVyIENvbnRyYWN0"
+    """`b__` and the text in Base64 without padding, as Spark writes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,8 +29,9 @@ class Dialect:
 
     expands: bool = True
     """True if `$expand=Media` may be asked for."""
-    spaced_statuses: bool = True
-    """True if a StandardStatus is written with spaces, "Active Under Contract"; False if without."""
+    statuses: StatusSpelling = StatusSpelling.SPACED
+    max_statuses: int = 100
+    """How many statuses may be joined by `or`."""
     max_terms: int = MAX_KEYS
     """How many terms may be joined by `or`, and how many keys listed with `in`."""
     has_in: bool = True
@@ -44,8 +56,8 @@ Query = Callable[[Dialect], Mapping[str, str]]
 Returned options that are equal for two dialects are the same query.
 """
 PLAINEST = Dialect(
-    expands=False, spaced_statuses=False, has_in=False, max_rows=10, max_terms=1, pages_by_key=False, sorts=False,
-    selects=False,
+    expands=False, statuses=StatusSpelling.COMPACT, max_statuses=1, max_rows=10, max_terms=1, has_in=False,
+    pages_by_key=False, sorts=False, selects=False,
 )  # fmt: skip
 """The dialect that asks least of an MLS."""
 
@@ -53,7 +65,8 @@ PLAINEST = Dialect(
 def relaxed(dialect: Dialect) -> Iterator[Dialect]:
     """Yield dialects that ask less of the MLS than `dialect` in one respect each, the likeliest first."""
     yield replace(dialect, expands=False)
-    yield replace(dialect, spaced_statuses=False)
+    for spelling in StatusSpelling:
+        yield replace(dialect, statuses=spelling)
     yield replace(dialect, has_in=False)
     for rows in _ROWS:
         yield replace(dialect, max_rows=min(rows, dialect.max_rows))
@@ -61,6 +74,8 @@ def relaxed(dialect: Dialect) -> Iterator[Dialect]:
     yield replace(dialect, quotes_owners=not dialect.quotes_owners)
     for terms in _TERMS:
         yield replace(dialect, has_in=False, max_terms=min(terms, dialect.max_terms))
+    for statuses in _STATUSES:
+        yield replace(dialect, max_statuses=min(statuses, dialect.max_statuses))
     yield replace(dialect, pages_by_key=False)
     yield replace(dialect, sorts=False)
     yield replace(dialect, selects=False)

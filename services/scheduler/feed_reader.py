@@ -1,13 +1,13 @@
 """Reads property records from an MLS: changed ones with photos, the market without photos, and any by ListingKeys."""
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from services.scheduler.dialect_client import DialectClient
 from services.scheduler.media_reader import MediaReader
 from services.scheduler.odata import MlsClient, MlsFailure, MlsUnavailable, PropertyRecord, Row
-from services.scheduler.queries import ChangesQuery, MarketQuery, timestamp_of, utc_text
+from services.scheduler.queries import ChangesQuery, MarketQuery, key_of, timestamp_of, utc_text
 from services.scheduler.record_reader import KeyedRecords, RecordReader
 from shared import log
 from shared.domain.feed import Feed
@@ -46,6 +46,8 @@ class FeedReader:
         self._timestamp_fields: tuple[str, ...] = ()
         self._has_can_view = False
         self._knows_keys = False
+        self.filters_keys = True
+        """False once the MLS has refused every query for listings by ListingKey."""
 
     async def aclose(self) -> None:
         """Close all connections to the MLS; the reader must not be used afterwards."""
@@ -107,10 +109,18 @@ class FeedReader:
         fields = await self.timestamp_fields()
         select = ("ListingKey", "StandardStatus", *fields, *([_CAN_VIEW] if self._has_can_view else []))
         statuses: Sequence[str] = self._feed.displayed_statuses
+        has_read = False
         while statuses:
             query = MarketQuery(statuses, select)
-            async for rows in self._until_repeated(self._client.all_pages(query)):
-                yield rows
+            try:
+                async for rows in self._until_repeated(self._client.all_pages(query)):
+                    yield rows
+                has_read = True
+            except MlsUnavailable as error:
+                asked = query.statuses_of(self._client.dialect)
+                if error.failure is not MlsFailure.BAD_QUERY or len(asked) > 1 or not has_read:
+                    raise
+                _logger.warning("mls-status-refused", feed=self._feed.name, status=asked[0])
             statuses = statuses[len(query.statuses_of(self._client.dialect)) :]
 
     async def _until_repeated(self, pages: AsyncIterator[Sequence[Row]]) -> AsyncIterator[Sequence[Row]]:
@@ -129,4 +139,33 @@ class FeedReader:
 
         The result also names the listings that the MLS has no record of.
         """
-        return await self._records.read(keys)
+        if not self.filters_keys:
+            raise MlsUnavailable(MlsFailure.BAD_QUERY, "the MLS filters by no ListingKey")
+        try:
+            return await self._records.read(keys)
+        except MlsUnavailable as error:
+            self.filters_keys = error.failure is not MlsFailure.BAD_QUERY
+            raise
+
+    async def records_at(self, times: Mapping[str, datetime]) -> KeyedRecords:
+        """Return the property records of listings, with photos, which the MLS is asked for by ModificationTimestamp.
+
+        `times` has the timestamp of each listing by its ListingKey. A key is absent if the MLS was asked for all
+        records of that second, and has none of the listing.
+        """
+        found, absent = dict[str, PropertyRecord](), set[str]()
+        for key, moment in times.items():
+            second = moment.replace(microsecond=0)
+            query = ChangesQuery(MODIFIED, second, second + timedelta(seconds=1))
+            try:
+                rows = [row async for page in self._client.all_pages(query) for row in page]
+            except MlsUnavailable as error:
+                if error.failure is not MlsFailure.INCOMPLETE:
+                    raise
+                continue
+            records = await self._media.complete([row for row in rows if key_of(row) == key])
+            if records:
+                found[key] = records[-1]
+            else:
+                absent.add(key)
+        return KeyedRecords(found, frozenset(absent))

@@ -3,25 +3,23 @@
 from dataclasses import replace
 from datetime import datetime
 
-from services.scheduler import decide, sweep_plan
+from services.scheduler import sweep_plan
 from services.scheduler.change_filter import ChangeFilter
 from services.scheduler.feed_reader import FeedReader
+from services.scheduler.keyless_sweep import KeylessSweep
 from services.scheduler.odata import MlsFailure, MlsUnavailable
+from services.scheduler.sweep_answers import SweepAnswers
 from services.scheduler.sweep_plan import Comparison, KeyGroup, SweepPlan, SweepRun
 from services.scheduler.sweep_record import SweepRecord
 from shared import log
 from shared.clock import Clock
-from shared.domain.burst import is_burst
 from shared.domain.feed import Feed
-from shared.domain.listing import RemovalReason
 from shared.stores.listings import ListingRecords
-from shared.stores.removal_holds import Decision, RemovalHold, RemovalHolds
+from shared.stores.removal_holds import RemovalHolds
 from shared.stores.sweeps import SweepCounts, SweepState
 
 _logger = log.get(__name__)
 _BATCH_SIZE = 5_000
-_REMOVAL_REASON = RemovalReason.LISTING_INACTIVE
-"""The reason why copies are removed of a listing that its MLS no longer has."""
 
 
 class MarketSweep:
@@ -43,10 +41,10 @@ class MarketSweep:
         self._feed = feed
         self._reader = reader
         self._listings = listings
-        self._removal_holds = removal_holds
         self._changes = changes
         self._record = record
-        self._clock = clock
+        self._answers = SweepAnswers(feed, removal_holds, changes, record, clock)
+        self._keyless = KeylessSweep(feed, reader, listings, self._answers, clock)
         self._plan: SweepPlan | None = None
 
     def forget(self) -> None:
@@ -94,11 +92,13 @@ class MarketSweep:
         sweep = await self._record.write(replace(sweep, counts=SweepCounts()))
         if not sweep.published_until and not run.is_dry:
             sweep = replace(sweep, published_until=dict.fromkeys(await self._reader.timestamp_fields(), now))
-        changed, on_market = list[str](), set[str]()
+        changed, on_market, changed_since = list[str](), set[str](), now
         async for rows in self._reader.market():
             displayed = [listing for listing in self._changes.read(rows) if listing.hidden_by is None]
             on_market |= {listing.listing_key for listing in displayed}
-            changed += await self._changes.changed_keys(displayed)
+            changed += (keys := await self._changes.changed_keys(displayed))
+            moments = {listing.listing_key: listing.version.modified_at for listing in displayed}
+            changed_since = min([changed_since, *filter(None, map(moments.get, keys))])
             sweep = await self._record.write(replace(sweep, counts=SweepCounts(compared=len(on_market))))
         missing, recorded = await self._missing_from(on_market)
         if recorded and not on_market:
@@ -106,7 +106,9 @@ class MarketSweep:
                 MlsFailure.INCOMPLETE,
                 f"the MLS lists no listing as displayed, and {recorded:,} are; an empty list says nothing",
             )
-        return sweep, Comparison(on_market=on_market, changed=changed, missing=missing, displayed=recorded)
+        return sweep, Comparison(
+            on_market=on_market, changed=changed, changed_since=changed_since, missing=missing, displayed=recorded
+        )  # fmt: skip
 
     async def _missing_from(self, on_market: set[str]) -> tuple[list[str], int]:
         """Return the ListingKeys of the feed's displayed listings that are not in `on_market`, a set of ListingKeys.
@@ -123,38 +125,35 @@ class MarketSweep:
         """Ask the MLS for the first group of `plan`, publish the answer, and remove the group from `plan`.
 
         The counts of `plan` are updated. In a dry run, the group is removed but nothing is asked or published. The plan
-        must have a group.
+        must have a group. All groups are asked for and removed at once if the MLS filters by no ListingKey.
         """
         group = plan.groups[0]
         if not plan.run.is_dry:
-            published, gone = await self._publish_answer(plan, group)
-            plan.counts = replace(
-                plan.counts, published=plan.counts.published + published + gone, gone=plan.counts.gone + gone
-            )
+            try:
+                await self._publish_answer(plan, group)
+            except MlsUnavailable:
+                if self._reader.filters_keys:
+                    raise
+                await self._keyless.publish_all(plan)
+                return
         plan.counts = replace(plan.counts, remaining=plan.counts.remaining - len(group.keys))
         plan.groups.popleft()
 
-    async def _publish_answer(self, plan: SweepPlan, group: KeyGroup) -> tuple[int, int]:
+    async def _publish_answer(self, plan: SweepPlan, group: KeyGroup) -> None:
         """Ask the MLS for the records of a group and publish them; publish missing listings without a record as gone.
 
-        Returns how many records the MLS returned for the group, and how many listings were published as gone. A listing
-        is gone if the MLS says so when asked for it alone, and has a record of a witness, a listing on the market, when
-        asked in the same way. Other listings that did not come are counted in `plan.unproved`, and nothing follows.
+        A listing is gone if the MLS says so when asked for it alone, and has a record of a witness, a listing on the
+        market, when asked in the same way. Other listings that did not come are counted in `plan.unproved`, and nothing
+        follows.
         """
         answer = await self._reader.records(group.keys)
-        records = list(answer.records.values())
+        await self._answers.publish(plan, list(answer.records.values()), are_missing=group.are_missing)
         absent = [key for key in group.keys if key in answer.absent]
         is_proved = bool(absent) and group.are_missing and await self._has_witness(plan)
-        gone = [decide.gone_record(key) for key in absent] if is_proved else []
+        if is_proved:
+            await self._answers.publish_gone(plan, absent)
         proved = len(absent) if is_proved or not group.are_missing else 0
-        plan.unproved += len(group.keys) - len(records) - proved
-        hides = group.are_missing and any(listing.hidden_by for listing in self._changes.read(records))
-        await self._record.check_lease()
-        if (gone or hides) and not await self._may_hide_gone(plan, has_hidden_records=hides):
-            gone = []
-        await self._changes.publish(records, "missing" if group.are_missing else "news")
-        await self._changes.publish(gone, "gone")
-        return len(records), len(gone)
+        plan.unproved += len(group.keys) - len(answer.records) - proved
 
     async def _has_witness(self, plan: SweepPlan) -> bool:
         """Return True if the MLS has a record of one of the plan's witnesses, asked for alone; drop those it lacks."""
@@ -163,28 +162,3 @@ class MarketSweep:
                 return True
             plan.witnesses.popleft()
         return False
-
-    async def _may_hide_gone(self, plan: SweepPlan, *, has_hidden_records: bool) -> bool:
-        """Return True if the caller may publish listings without a record at the MLS as gone, which hides them.
-
-        False if an operator discarded the burst of this sweep, that is, said that the missing listings are the feed's
-        fault. Called before listings are hidden. If the missing listings are a burst and no operator has decided since
-        the sweep's start, also begin a hold, which keeps their copies: the janitor looks for bursts within an hour
-        only, and a sweep takes hours. `has_hidden_records` is True if the MLS returned records of missing listings that
-        are off the market. The caller publishes these even after a discard, so another hold begins for them, since no
-        operator has decided about them.
-        """
-        holds = {hold.reason: hold for hold in await self._removal_holds.all() if hold.feed == self._feed.name}
-        last, missing = holds.get(_REMOVAL_REASON), plan.counts.missing
-        if last and last.decided_at and last.decided_at >= plan.run.start:
-            plan.is_discarded = last.decision is Decision.DISCARD
-            if not (plan.is_discarded and has_hidden_records):
-                return not plan.is_discarded
-        if is_burst(missing, plan.displayed - missing, self._feed):
-            hold = RemovalHold(
-                feed=self._feed.name, reason=_REMOVAL_REASON, at=self._clock(), since=plan.run.start, hidden=missing,
-                displayed=plan.displayed - missing, by_sweep=True,
-            )  # fmt: skip
-            if await self._removal_holds.begin(hold):
-                _logger.error("removals-held", feed=self._feed.name, reason=str(hold))
-        return not plan.is_discarded

@@ -1,5 +1,6 @@
 """The queries that read a feed's MLS, written in the MLS's dialect. No I/O."""
 
+import base64
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Protocol
 
-from services.scheduler.dialect import Dialect
+from services.scheduler.dialect import Dialect, StatusSpelling
 from services.scheduler.odata import PropertyRecord, Row
 from shared.domain.freshness import parse_timestamp
 
@@ -46,7 +47,7 @@ class PagedQuery(Protocol):
 class MarketQuery:
     """Asks for all listings in the given statuses, without photos, in the order of their ListingKeys.
 
-    A dialect that joins few terms asks for the first statuses only (`statuses_of`).
+    A dialect that joins few statuses asks for the first ones only (`statuses_of`).
     """
 
     statuses: Sequence[str]
@@ -55,12 +56,12 @@ class MarketQuery:
 
     def statuses_of(self, dialect: Dialect) -> Sequence[str]:
         """Return the statuses that one query asks for in a dialect."""
-        return self.statuses[: dialect.max_terms]
+        return self.statuses[: dialect.max_statuses]
 
     def options(self, dialect: Dialect, last: Row | None, read: int) -> Options:
         """Return the options that ask for the rows after `last`."""
-        names = [status if dialect.spaced_statuses else "".join(status.split()) for status in self.statuses_of(dialect)]
-        conditions = [" or ".join(f"StandardStatus eq {_text(name)}" for name in names)]
+        names = [_text(spelled(status, dialect.statuses)) for status in self.statuses_of(dialect)]
+        conditions = [" or ".join(f"StandardStatus eq {name}" for name in names)]
         after = last and dialect.pages_by_key and key_of(last)
         if after:
             conditions = [f"({conditions[0]})", f"ListingKey gt {literal(after, is_quoted=dialect.quotes_keys)}"]
@@ -82,17 +83,23 @@ class MarketQuery:
 
 @dataclass(frozen=True, slots=True)
 class ChangesQuery:
-    """Asks for all property records whose timestamp `field` is not before `since`, with photos, oldest first."""
+    """Asks for all property records whose timestamp `field` is not before `since`, with photos, oldest first.
+
+    If `until` is not None, only for those whose timestamp is before it.
+    """
 
     field: str
     since: datetime
+    until: datetime | None = None
     resource: str = "Property"
 
     def options(self, dialect: Dialect, last: Row | None, read: int) -> Options:
         """Return the options that ask for the records after `last`."""
         after = last and dialect.pages_by_key and _timestamp_text(last, self.field)
         condition = f"{self.field} ge {utc_text(self.since)}"
-        if after and dialect.max_terms > 1:
+        if self.until:
+            condition, after = f"{condition} and {self.field} lt {utc_text(self.until)}", None
+        elif after and dialect.max_terms > 1:
             key = literal(key_of(last or {}), is_quoted=dialect.quotes_keys)
             condition = f"{self.field} gt {after} or ({self.field} eq {after} and ListingKey gt {key})"
         return {
@@ -159,6 +166,15 @@ def records_query(keys: Sequence[str], dialect: Dialect) -> Options:
         "$top": rows,
         **_expand(dialect),
     }
+
+
+def spelled(status: str, spelling: StatusSpelling) -> str:
+    """Return a StandardStatus as the MLS writes it in a query."""
+    if spelling is StatusSpelling.COMPACT:
+        return "".join(status.split())
+    if spelling is StatusSpelling.ENCODED and " " in status:
+        return "b__" + base64.urlsafe_b64encode(status.encode()).decode().rstrip("=")
+    return status
 
 
 def key_of(row: Row) -> str:

@@ -65,6 +65,8 @@ class SweepPlan:
     """The counts so far."""
     displayed: int
     """How many listings were displayed when the sweep began."""
+    changed_since: datetime
+    """The earliest ModificationTimestamp of the changed listings, or when the sweep began."""
     witnesses: deque[str] = field(default_factory=deque)
     """ListingKeys on the market: while the MLS has no record of them either, no listing is taken for gone."""
     unproved: int = 0
@@ -78,12 +80,13 @@ class Comparison:
     """Holds the result of comparing the market of a feed's MLS with the recorded listings.
 
     `on_market` has the ListingKeys of all listings on the market, `changed` those of them that differ from the recorded
-    listings. `missing` has the ListingKeys of displayed listings that are not on the market. `displayed` is how many
-    listings are displayed.
+    listings; `changed_since` is the earliest ModificationTimestamp of these. `missing` has the ListingKeys of displayed
+    listings that are not on the market. `displayed` is how many listings are displayed.
     """
 
     on_market: set[str]
     changed: Sequence[str]
+    changed_since: datetime
     missing: Sequence[str]
     displayed: int
 
@@ -110,5 +113,6 @@ def plan(feed: Feed, run: SweepRun, comparison: Comparison) -> SweepPlan:
     )  # fmt: skip
     return SweepPlan(
         run=run, next_at=run.start, gap=min(gap, _MAX_GAP), groups=deque(groups), counts=counts,
-        displayed=comparison.displayed, witnesses=deque(islice(comparison.on_market, _WITNESSES)),
+        displayed=comparison.displayed, changed_since=comparison.changed_since,
+        witnesses=deque(islice(comparison.on_market, _WITNESSES)),
     )  # fmt: skip

@@ -37,6 +37,7 @@ DIALECTS = {
     "expanded rows cut": Dialect(max_expanded=1),
     "expanded rows cut, rows cut": Dialect(max_expanded=1, max_top=25),
     "compact statuses": Dialect(spaces=False),
+    "encoded statuses": Dialect(spaces=False, statuses_are_encoded=True),
     "no select": Dialect(selects=False),
     "conditions after in ignored": Dialect(expands=False, ignores_after_in=True, max_top=25),
 }

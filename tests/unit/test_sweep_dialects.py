@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from services.scheduler.change_follower import FOLLOW_EVERY
+from services.scheduler.odata import MlsFailure
 from tests.builders import a_feed
 from tests.dialects import Dialect, DialectMls, a_market
 from tests.sweeping import SweepingScheduler
@@ -29,6 +30,56 @@ async def recorded(mls: DialectMls) -> AsyncIterator[SweepingScheduler]:
 
 async def displayed(scheduler: SweepingScheduler) -> Sequence[str]:
     return await scheduler.listings.displayed_keys(FEED.name, "", 999)
+
+
+GRID = frozenset({"StandardStatus", "ModificationTimestamp", "MlgCanView", "ListingId"})
+KEYLESS = {
+    "links": Dialect(filters=GRID, sorts=False, max_or=5, has_links=True, max_top=25),
+    "cut": Dialect(filters=GRID, sorts=False, max_or=5, max_top=25),
+    "no or": Dialect(filters=GRID, sorts=False, max_or=0, max_top=25, in_failure=MlsFailure.BAD_QUERY),
+}
+
+
+@pytest.mark.parametrize("name", KEYLESS)
+async def test_an_mls_that_filters_by_no_key_is_swept_by_its_timestamps(name: str) -> None:
+    mls = DialectMls(a_market(60), KEYLESS[name])
+    async with recorded(mls) as scheduler:
+        everything = sorted(mls.records)
+        sold, changed, hidden, deleted = everything[3], everything[20], everything[30], everything[40]
+        mls.records[sold] |= {"StandardStatus": "Closed"}
+        mls.records[changed] |= {"ModificationTimestamp": "2026-11-22T09:00:00.000Z", "PhotosCount": 1}
+        mls.records[changed]["Media"] = mls.records[changed]["Media"][:1]
+        mls.records[hidden] |= {"ModificationTimestamp": "2026-11-22T09:00:00.000Z", "MlgCanView": False}
+        del mls.records[deleted]
+        sweep = await scheduler.swept()
+        assert (sweep.error, sweep.counts.gone, sweep.counts.remaining) == ("", 1, 0)
+        assert await displayed(scheduler) == [key for key in everything if key not in (sold, hidden, deleted)]
+        assert len((await scheduler.listing(changed)).photos) == 1
+
+
+@pytest.mark.parametrize("name", KEYLESS)
+async def test_a_feed_that_filters_by_no_key_is_recorded_from_nothing(name: str) -> None:
+    mls = DialectMls(a_market(60, photos=3), KEYLESS[name])
+    async with SweepingScheduler(FEED, mls) as scheduler:
+        sweep = await scheduler.swept()
+        assert (sweep.error, len(await displayed(scheduler))) == ("", 60)
+        assert {len((await scheduler.listing(key)).photos) for key in mls.records} == {3}
+
+
+async def test_nothing_is_gone_if_the_mls_shows_no_witness_at_its_own_second() -> None:
+    class Forgets(DialectMls):
+        def _page(self, resource: str, options: Mapping[str, str]) -> Any:
+            found = super()._page(resource, options)
+            if " lt " in options["$filter"]:
+                found.rows.clear()
+            return found
+
+    mls = Forgets(a_market(60), KEYLESS["links"])
+    async with recorded(mls) as scheduler:
+        del mls.records["X0007"]
+        sweep = await scheduler.swept()
+        assert "no usable answer for 1 listings" in sweep.error
+        assert len(await displayed(scheduler)) == 60
 
 
 @pytest.mark.parametrize("name", DIALECTS)
