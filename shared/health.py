@@ -35,6 +35,9 @@ class Health:
         self._logged: Collection[str] = ()
         self.stuck_topics: Callable[[], Sequence[str]] = tuple
         """Returns the topics whose consumer stands still; if there are any, /healthz answers 503, for a restart."""
+        self.worker_token = ""
+        """The token of this process as a worker. /healthz?worker=TOKEN answers 421 if TOKEN is another one, or if the
+        process is draining: another process may then take the worker's name."""
 
     def routes(self) -> list[web.RouteDef]:
         """Return aiohttp's routes of /healthz, /readyz and /metrics.
@@ -47,7 +50,9 @@ class Health:
             web.get("/metrics", self._metrics),
         ]
 
-    async def _healthz(self, _: web.Request) -> web.Response:
+    async def _healthz(self, request: web.Request) -> web.Response:
+        if (token := request.query.get("worker")) is not None and (self.is_draining or token != self.worker_token):
+            return _answer({"status": "another worker"}, 421)
         if topics := self.stuck_topics():
             return _answer({"status": "stuck", "topics": list(topics)}, 503)
         return _answer({"status": "alive"}, 200)
@@ -95,19 +100,31 @@ class Health:
         return web.Response(body=body, headers=headers)
 
 
+class PortUnusable(Exception):
+    """Raised if a service cannot listen at its port. The message says why."""
+
+
 @asynccontextmanager
 async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[None]:
     """Serve an aiohttp application on `host` and `port` for as long as the context lasts.
 
-    When the context ends, requests under way have five seconds to finish.
+    When the context ends, requests under way have five seconds to finish. Raises PortUnusable.
     """
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=5)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port, reuse_address=True).start()
+        await listen(runner, host, port)
         yield
     finally:
         await runner.cleanup()
+
+
+async def listen(runner: web.BaseRunner, host: str, port: int) -> None:
+    """Make aiohttp's `runner` listen on `host` and `port`. Raises PortUnusable."""
+    try:
+        await web.TCPSite(runner, host, port, reuse_address=True).start()
+    except OSError as error:
+        raise PortUnusable(f"port {port} of {host} cannot be used: {error.strerror or error}") from error
 
 
 async def _error_of(ping: Ping) -> str | None:

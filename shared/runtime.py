@@ -15,8 +15,9 @@ from aiohttp import web
 from shared import log, tracing
 from shared.consumer import Consumer
 from shared.domain.feed import Feed
-from shared.health import LOG_SECONDS, Health, serving
+from shared.health import LOG_SECONDS, Health, PortUnusable, serving
 from shared.kafka import BrokerUnavailable, missing_topics
+from shared.rivals import CHECK_SECONDS, WorkerIdentity
 from shared.settings import Settings, SettingsInvalid, load, unknown_variables
 from shared.stores.errors import Contention, StoreUnavailable
 
@@ -55,7 +56,8 @@ def run(service: str, serve: Serve, new_loop: Callable[[], asyncio.AbstractEvent
     `service` is the service's name, for the log and traces. `serve` is called once with the settings, the feeds by name
     and an event; it does the work, and returns after the event is set, which a signal does. `new_loop` returns the
     event loop to use; None stands for asyncio's own. This function never returns: the exit status of the process is 0,
-    or 2 if the settings cannot be used, or 1 if the consumer crashed.
+    or 2 if the settings cannot be used or another worker has the same name, or 1 if the consumer crashed or
+    the port cannot be used.
     """
     try:
         settings, feeds = load()
@@ -71,7 +73,10 @@ def run(service: str, serve: Serve, new_loop: Callable[[], asyncio.AbstractEvent
     gc.freeze()  # imported modules are not collected again: that would take 50 ms, in the middle of an answer
     gc.set_threshold(*_GC_THRESHOLDS)
     with asyncio.Runner(loop_factory=new_loop) as runner:
-        runner.run(_until_stopped(serve, settings, feeds))
+        try:
+            runner.run(_until_stopped(serve, settings, feeds))
+        except PortUnusable as error:
+            sys.exit(f"{service}: IMAGES_{service.upper()}_PORT: {error}")
     send_last_traces()
     _exit_now()
 
@@ -105,34 +110,54 @@ async def _until_stopped(serve: Serve, settings: Settings, feeds: Mapping[str, F
 
 
 async def work(
-    settings: Settings, port: int, consumer: Consumer, loops: Sequence[Loop], health: Health, stop: asyncio.Event
+    settings: Settings,
+    identity: WorkerIdentity,
+    consumer: Consumer,
+    loops: Sequence[Loop],
+    health: Health,
+    stop: asyncio.Event,
 ) -> None:
-    """Run a service's consumer and loops until `stop` is set, and serve its health routes on `port` meanwhile.
+    """Run a service's consumer and loops until `stop` is set, and serve its health routes on its port meanwhile.
 
     First wait until Kafka answers and has the consumer's topics. At the end, finish the batches in flight, for at most
-    5.5 seconds. If the consumer crashes, stop as well, and raise SystemExit with status 1.
+    5.5 seconds. If the consumer crashes, stop as well, and raise SystemExit with status 1. If another process with this
+    worker's name, as `identity` has it, answers, raise SystemExit with status 2; at the start, nothing is read then.
     """
     app = web.Application()
     app.add_routes(health.routes())
     health.stuck_topics = lambda: consumer.topics if consumer.has_crashed else consumer.stuck_topics
-    async with serving(app, settings.host, port):
+    health.worker_token = identity.token
+    async with serving(app, settings.host, identity.port):
         await wait_for_topics(settings, consumer.topics, stop)
         if stop.is_set():
             return
+        with suppress(StoreUnavailable):
+            await identity.check()
+        _end_beside_rival(identity)
         await consumer.start()
         own = [
             Loop("progress", consumer.check_progress, _PROGRESS_SECONDS),
             Loop("health", health.log_changes, LOG_SECONDS, is_cancellable=True),
+            Loop("identity", identity.check, CHECK_SECONDS, is_cancellable=True),
         ]
         async with running_loops([*loops, *own]):
             health.is_started = True
-            _logger.info("started", port=port)
-            await _stopped_or_crashed(stop, consumer)
+            _logger.info("started", port=identity.port)
+            while not (stop.is_set() or consumer.has_crashed or identity.rival):
+                await sleep_unless(stop, 0.5)
             health.is_draining = True
         await consumer.stop(_DRAIN_SECONDS)
+    _end_beside_rival(identity)
     if consumer.has_crashed:
         _logger.error("consumer-crashed")
         sys.exit(1)
+
+
+def _end_beside_rival(identity: WorkerIdentity) -> None:
+    """Raise SystemExit with status 2, and log why, if another process with this worker's name answers."""
+    if identity.rival:
+        _logger.error("worker-name-taken", error=identity.rival)
+        sys.exit(_UNUSABLE_SETTINGS)
 
 
 async def wait_for_topics(settings: Settings, names: Sequence[str], stop: asyncio.Event) -> None:
@@ -158,11 +183,6 @@ async def sleep_unless(stop: asyncio.Event, seconds: float) -> None:
             await stop.wait()
     except TimeoutError:
         return
-
-
-async def _stopped_or_crashed(stop: asyncio.Event, consumer: Consumer) -> None:
-    while not stop.is_set() and not consumer.has_crashed:
-        await sleep_unless(stop, 0.5)
 
 
 @asynccontextmanager

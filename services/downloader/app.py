@@ -21,6 +21,7 @@ from shared.kafka import Broker, KafkaReadiness
 from shared.origin_budget.budget import OriginBudget
 from shared.publisher import Publisher
 from shared.render import Renderer
+from shared.rivals import WorkerIdentity
 from shared.runtime import Loop, work
 from shared.secret_values import read_secret
 from shared.settings import Settings, worker_name
@@ -71,7 +72,8 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         closing.callback(draining.cancel)
         resuming = Loop("resume", handler.resume, pause_seconds=30.0)
         consumer = _consumer(settings, handler, parts)
-        await work(settings, settings.downloader_port, consumer, [resuming], health, stop)
+        identity = WorkerIdentity(mongo.MongoWorkers(database), settings, SERVICE)
+        await work(settings, identity, consumer, [resuming], health, stop)
 
 
 def _consumer(settings: Settings, handler: Handler, parts: HandlerParts) -> Consumer:

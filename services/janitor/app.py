@@ -22,6 +22,7 @@ from shared.lease import Lease
 from shared.publisher import Publisher
 from shared.recording import Recorder
 from shared.render import Renderer
+from shared.rivals import WorkerIdentity
 from shared.runtime import Loop, work
 from shared.settings import Settings, worker_name
 from shared.stores import mongo
@@ -65,5 +66,6 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
             listings, objects, mongo.MongoAudits(database), lease, sorted(feeds), utc_now, registry
         )  # fmt: skip
         loops = [Loop("removal", remover.sweep, _SWEEP_PAUSE_SECONDS), Loop("audit", audit.step, _AUDIT_PAUSE_SECONDS)]
-        await work(settings, settings.janitor_port, consumer, loops, health, stop)
+        identity = WorkerIdentity(mongo.MongoWorkers(database), settings, SERVICE)
+        await work(settings, identity, consumer, loops, health, stop)
         await lease.release()

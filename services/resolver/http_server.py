@@ -12,6 +12,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
 from services.resolver import middleware
+from shared import health
 from shared.http_api import answers
 from shared.http_api.answers import ProblemFound
 
@@ -31,7 +32,7 @@ async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[N
     """Serve the resolver's application at `host` and `port` inside the `async with` block; stop when the block ends.
 
     A client that disconnects cancels the handler of its request. At the end, requests under way have up to 5 s to
-    finish.
+    finish. Raises PortUnusable.
     """
     async with AsyncExitStack() as closing:
         app_runner = web.AppRunner(app)
@@ -41,7 +42,7 @@ async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[N
         runner = web.ServerRunner(_Server(app_runner.server), shutdown_timeout=_SHUTDOWN_TIMEOUT_SECONDS)
         await runner.setup()
         closing.push_async_callback(runner.cleanup)
-        await web.TCPSite(runner, host, port, reuse_address=True).start()
+        await health.listen(runner, host, port)
         yield
 
 

@@ -25,6 +25,7 @@ from shared.recording import Recorder
 from shared.render import Renderer
 from shared.reso.access import ApiAccess
 from shared.reso.quota import ApiQuota
+from shared.rivals import WorkerIdentity
 from shared.runtime import Loop, work
 from shared.settings import Settings, worker_name
 from shared.stores import mongo
@@ -70,7 +71,8 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         consumer = Consumer(settings, SERVICE, [seen], dead_letters, registry)
         kafka = KafkaReadiness(settings.kafka, settings.topic_prefix, MANIFEST, broker)
         health = Health({"mongo": lambda: mongo.ping(database), "kafka": kafka.ping}, registry)
-        await work(settings, settings.scheduler_port, consumer, loops, health, stop)
+        identity = WorkerIdentity(mongo.MongoWorkers(database), settings, SERVICE)
+        await work(settings, identity, consumer, loops, health, stop)
         await lease.release()
 
 

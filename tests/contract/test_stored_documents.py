@@ -17,6 +17,7 @@ from shared.render import Renderer
 from shared.stores import mongo
 from shared.stores.removal_holds import Decision
 from shared.stores.tokens import StoredToken
+from shared.stores.workers import Worker
 from tests import examples, golden_files
 from tests.builders import FEED, KEY, NOW, after
 from tests.servers import Namespace
@@ -215,6 +216,18 @@ async def test_tokens(database: mongo.Database) -> None:
 async def test_stored_tokens_are_read(database: mongo.Database) -> None:
     await put_golden(database, "tokens")
     assert await mongo.MongoTokens(database).get(FEED) == StoredToken("c2VhbGVk", NOW, after(3_600))
+
+
+async def test_workers(database: mongo.Database) -> None:
+    store, worker = (
+        mongo.MongoWorkers(database),
+        Worker("host-downloader-8081", "http://127.0.0.1:8081", "0123456789abcdef"),
+    )
+    assert await store.get(worker.name) is None
+    await store.put(replace(worker, token="of the process before"))
+    await store.put(worker)
+    assert await store.get(worker.name) == worker
+    await check(database, "workers")
 
 
 async def test_the_indexes_that_mongodb_has_are_those_of_the_golden_file(database: mongo.Database) -> None:

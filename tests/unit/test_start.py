@@ -1,5 +1,6 @@
 """A service with wrong settings does not start, and names every fault at once."""
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,19 @@ def test_a_service_names_every_wrong_setting_and_feed_and_exits(service: str, tm
         assert fault in done.stderr, fault
     assert "Traceback" not in done.stderr
     assert all(line.startswith(f"{service}: ") for line in done.stderr.splitlines())
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_whose_port_is_taken_names_the_setting_and_exits(service: str, tmp_path: Path) -> None:
+    feeds = tmp_path / "feeds.toml"
+    feeds.write_text('[feeds.a]\nimage_hosts = ["x.example.com"]\n')
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        port = stranger.getsockname()[1]
+        nowhere = {"kafka": "127.0.0.1:9", "mongo": "mongodb://127.0.0.1:9/", "s3_endpoint": "http://127.0.0.1:9"}
+        done = start(f"services.{service}", tmp_path, feeds=str(feeds), **nowhere, **{f"{service}_port": str(port)})
+    assert done.returncode == 1
+    assert f"{service}: IMAGES_{service.upper()}_PORT: port {port} of 127.0.0.1 cannot be used: " in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_missing_feeds_file_is_named(tmp_path: Path) -> None:

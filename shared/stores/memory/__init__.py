@@ -12,6 +12,7 @@ from shared.stores.memory.removals import MemoryRemovals
 from shared.stores.memory.sweeps import MemorySweeps
 from shared.stores.memory.throughputs import MemoryThroughputs
 from shared.stores.memory.tokens import MemoryTokens
+from shared.stores.memory.workers import MemoryWorkers
 
 __all__ = [
     "MemoryAttempts",
@@ -26,4 +27,5 @@ __all__ = [
     "MemorySweeps",
     "MemoryThroughputs",
     "MemoryTokens",
+    "MemoryWorkers",
 ]

@@ -21,6 +21,7 @@ from shared.stores.mongo.removals import MongoRemovals
 from shared.stores.mongo.sweeps import MongoSweeps
 from shared.stores.mongo.throughputs import MongoThroughputs
 from shared.stores.mongo.tokens import MongoTokens
+from shared.stores.mongo.workers import MongoWorkers
 
 __all__ = [
     "INDEXES",
@@ -38,6 +39,7 @@ __all__ = [
     "MongoSweeps",
     "MongoThroughputs",
     "MongoTokens",
+    "MongoWorkers",
     "apply_indexes",
     "connect",
     "connect_for_answers",

@@ -1,0 +1,26 @@
+"""Where the workers answer: each name of a worker, with the address and the token of the process that has it."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A running process as a worker: its `name`, as `worker_name` returns it, and the root `url` at which it answers.
+
+    `token` is random, and differs for each process.
+    """
+
+    name: str
+    url: str
+    token: str
+
+
+class Workers(Protocol):
+    """Stores the process that last took each worker's name. Each method raises StoreUnavailable."""
+
+    async def get(self, name: str) -> Worker | None:
+        """Return the process that last took the name `name`; None if none ever did. Raises StoreUnavailable."""
+
+    async def put(self, worker: Worker) -> None:
+        """Store `worker` in place of the process that took its name before. Raises StoreUnavailable."""
