@@ -9,8 +9,8 @@ import httpx
 
 from local.sandbox.odata import BadQuery, page, parse_filter
 from services.scheduler.feed_reader import FeedReader
-from services.scheduler.odata import MlsClient, MlsFailure, MlsUnavailable, ODataPage
 from shared.domain.feed import Feed
+from shared.reso.odata import MlsClient, MlsFailure, MlsUnavailable, ODataPage
 from tests.builders import a_feed
 
 Options = Mapping[str, str]

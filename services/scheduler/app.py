@@ -8,7 +8,6 @@ from prometheus_client import CollectorRegistry
 
 from services.scheduler.feed_reader import FeedReader
 from services.scheduler.gauges import Gauges
-from services.scheduler.odata import MlsClient
 from services.scheduler.release import Releaser
 from services.scheduler.sweep_metrics import SweepMetrics
 from services.scheduler.sweeps import Sweeper, SweepStores
@@ -24,6 +23,7 @@ from shared.publisher import Publisher
 from shared.recording import Recorder
 from shared.render import Renderer
 from shared.reso.access import ApiAccess
+from shared.reso.odata import MlsClient
 from shared.reso.quota import ApiQuota
 from shared.rivals import WorkerIdentity
 from shared.runtime import Loop, work

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import orjson
 
 from services.scheduler import decide
-from services.scheduler.odata import PropertyRecord
 from services.scheduler.sweep_metrics import SweepMetrics
 from shared import log
 from shared.clock import Clock
@@ -15,6 +14,7 @@ from shared.domain.feed import Feed
 from shared.events.listings import ListingSeen
 from shared.events.topics import MAX_RECORD_BYTES
 from shared.publisher import Publisher
+from shared.reso.odata import PropertyRecord
 from shared.stores.listings import ListingRecords
 
 _logger = log.get(__name__)

@@ -5,9 +5,9 @@ from dataclasses import fields, replace
 
 from services.scheduler import dialect as dialects
 from services.scheduler.dialect import Dialect, Query
-from services.scheduler.odata import MlsClient, MlsFailure, MlsUnavailable, ODataPage, Row
 from services.scheduler.queries import PagedQuery
 from shared import log
+from shared.reso.odata import MlsClient, MlsFailure, MlsUnavailable, ODataPage, Row
 
 _logger = log.get(__name__)
 

@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 from services.scheduler.dialect_client import DialectClient
 from services.scheduler.media_reader import MediaReader
-from services.scheduler.odata import MlsClient, MlsFailure, MlsUnavailable, PropertyRecord, Row
 from services.scheduler.queries import ChangesQuery, MarketQuery, key_of, timestamp_of, utc_text
 from services.scheduler.record_reader import KeyedRecords, RecordReader
 from shared import log
 from shared.domain.feed import Feed
+from shared.reso.odata import MlsClient, MlsFailure, MlsUnavailable, PropertyRecord, Row
 
 MODIFIED = "ModificationTimestamp"
 _MEDIA_TIMESTAMPS = ("MediaChangeTimestamp", "PhotosChangeTimestamp")

@@ -9,8 +9,8 @@ from itertools import pairwise
 from typing import Protocol
 
 from services.scheduler.dialect import Dialect, StatusSpelling
-from services.scheduler.odata import PropertyRecord, Row
 from shared.domain.freshness import parse_timestamp
+from shared.reso.odata import PropertyRecord, Row
 
 Options = Mapping[str, str]
 """OData query options by name, such as `$filter`."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from services.scheduler.dialect_client import DialectClient
 from services.scheduler.media_reader import MediaReader
-from services.scheduler.odata import PropertyRecord
 from services.scheduler.queries import key_of, records_query
+from shared.reso.odata import PropertyRecord
 
 _MIN_GROUP_SIZE = 5
 

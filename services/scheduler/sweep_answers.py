@@ -5,7 +5,6 @@ from dataclasses import replace
 
 from services.scheduler import decide
 from services.scheduler.change_filter import ChangeFilter
-from services.scheduler.odata import PropertyRecord
 from services.scheduler.sweep_plan import SweepPlan
 from services.scheduler.sweep_record import SweepRecord
 from shared import log
@@ -13,6 +12,7 @@ from shared.clock import Clock
 from shared.domain.burst import is_burst
 from shared.domain.feed import Feed
 from shared.domain.listing import RemovalReason
+from shared.reso.odata import PropertyRecord
 from shared.stores.removal_holds import Decision, RemovalHold, RemovalHolds
 
 _logger = log.get(__name__)

@@ -14,7 +14,6 @@ from services.scheduler.change_follower import ChangeFollower
 from services.scheduler.copy_recheck import CopyRecheck
 from services.scheduler.feed_reader import FeedReader
 from services.scheduler.market_sweep import MarketSweep
-from services.scheduler.odata import MlsFailure, MlsUnavailable
 from services.scheduler.sweep_metrics import SweepMetrics
 from services.scheduler.sweep_plan import SweepRun
 from services.scheduler.sweep_record import Superseded, SweepRecord
@@ -24,6 +23,7 @@ from shared.domain.feed import Feed
 from shared.domain.reso_profiles import DELETIONS_TOLD_FOR
 from shared.lease import Lease
 from shared.publisher import Publisher
+from shared.reso.odata import MlsFailure, MlsUnavailable
 from shared.stores.release_queue import ReleaseQueue
 from shared.stores.removal_holds import RemovalHolds
 from shared.stores.sweeps import SweepCounts, Sweeps, SweepState

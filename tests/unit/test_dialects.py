@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from services.scheduler.feed_reader import FeedReader
-from services.scheduler.odata import MlsFailure
+from shared.reso.odata import MlsFailure
 from tests.dialects import Dialect, DialectMls, a_market
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)

@@ -10,8 +10,8 @@ import pytest
 from local.sandbox import Sandbox
 from services.scheduler.feed_reader import FeedReader
 from services.scheduler.media_reader import key_groups
-from services.scheduler.odata import MlsClient, MlsUnavailable
 from shared.domain.feed_file import parse_feeds
+from shared.reso.odata import MlsClient, MlsUnavailable
 from tests.builders import after
 
 LONG_AGO = after(-400 * 86_400)
@@ -124,7 +124,7 @@ class Scripted:
         self.queries: list[dict[str, str]] = []
 
         async def request(url: Any) -> Any:
-            from services.scheduler.odata import ODataPage
+            from shared.reso.odata import ODataPage
 
             resource = url.path.rpartition("/")[2]
             query = {"": resource, **dict(parse_qsl(url.query.decode()))}

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from services.scheduler.next_links import next_url
-from services.scheduler.odata import MlsClient, MlsFailure, MlsUnavailable, ODataPage
+from shared.reso.next_links import next_url
+from shared.reso.odata import MlsClient, MlsFailure, MlsUnavailable, ODataPage
 from tests.builders import a_feed
 
 TOKEN = "s3cret"

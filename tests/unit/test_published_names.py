@@ -7,7 +7,6 @@ from prometheus_client import CollectorRegistry
 
 from ops import doctor, status
 from services.downloader.outcomes import Deferred, Downloaded, Unchanged, result_of
-from services.scheduler.odata import MlsFailure
 from shared.clock import utc_now
 from shared.dead_letters import DeadLetters
 from shared.domain import image, keys, variants
@@ -21,6 +20,7 @@ from shared.kafka import Broker
 from shared.origin_budget import use as budget_use
 from shared.recording import Recorder
 from shared.render import Renderer
+from shared.reso.odata import MlsFailure
 from shared.settings import Settings
 from shared.stores import documents
 from shared.stores.memory import MemoryListings

@@ -7,11 +7,11 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from services.scheduler.odata import MlsClient
 from shared.clock import utc_now
 from shared.domain.reso_access import Auth, ResoAccess, Vendor
 from shared.origin_budget.budget import OriginBudget
 from shared.reso.errors import MlsFailure, MlsUnavailable
+from shared.reso.odata import MlsClient
 from shared.reso.quota import ApiQuota
 from shared.reso.tokens import TokenIssuer, TokenStores
 from shared.stores.memory import MemoryLeases, MemoryLedgers, MemoryTokens

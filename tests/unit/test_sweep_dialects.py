@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from services.scheduler.change_follower import FOLLOW_EVERY
-from services.scheduler.odata import MlsFailure
+from shared.reso.odata import MlsFailure
 from tests.builders import a_feed
 from tests.dialects import Dialect, DialectMls, a_market
 from tests.sweeping import SweepingScheduler

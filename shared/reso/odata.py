@@ -17,7 +17,6 @@ import httpx
 import orjson
 import stamina
 
-from services.scheduler.next_links import next_url
 from shared import repaired_json
 from shared.clock import Clock, utc_now
 from shared.domain import quota_headers
@@ -26,6 +25,7 @@ from shared.domain.reso_profiles import SUSPENSION_SECONDS
 from shared.domain.retry import parse_retry_after
 from shared.reso.authorisation import Authorisation, Authorised
 from shared.reso.errors import MlsFailure, MlsUnavailable, TokenRefused
+from shared.reso.next_links import next_url
 from shared.reso.quota import FixedPause, PacedRequest, Pacing
 from shared.reso.tokens import TokenIssuer
 
