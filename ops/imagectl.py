@@ -17,6 +17,7 @@ from ops.commands import (
     freeze,
     indexes,
     init,
+    placeholders,
     publish,
     rebuild,
     removals,
@@ -61,6 +62,7 @@ app = typer.Typer(
 for command in (status, explain, doctor, force, freeze, replay, publish, rebuild, audit, compliance, init, config):
     app.add_typer(command.app)
 app.add_typer(removals.app, name="removals")
+app.add_typer(placeholders.app, name="placeholders")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(sweep.app, name="sweep")
 app.add_typer(topics.app, name="topics")

@@ -11,6 +11,7 @@ from services.downloader.download import Downloader
 from services.downloader.encoders import Encoders
 from services.downloader.fetch import Fetcher
 from services.downloader.handle import Handler, HandlerParts
+from services.downloader.no_photos import KnownNoPhotos
 from shared.clock import utc_now
 from shared.consumer import Consumer, Subscription
 from shared.dead_letters import DeadLetters
@@ -50,6 +51,7 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         fetcher = await closing.enter_async_context(Fetcher(_secrets(feeds)))
         registry, worker = CollectorRegistry(), worker_name(settings, SERVICE)
         renderer = Renderer(settings.public_root)
+        no_photos = KnownNoPhotos(mongo.MongoNoPhotos(database))
         parts = HandlerParts(
             listings=mongo.MongoListings(database, renderer),
             attempts=mongo.MongoAttempts(database),
@@ -57,7 +59,7 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
             renderer=renderer,
             dead_letters=DeadLetters(broker, settings.topic_prefix, SERVICE, utc_now, registry),
             budget=OriginBudget(mongo.MongoLedgers(database), worker),
-            download=Downloader(fetcher, encoders, objects, settings.variants, utc_now).download,
+            download=Downloader(fetcher, encoders, objects, no_photos, settings.variants, utc_now).download,
             ping_storage=objects.ping,
             feeds=feeds,
             superseded_for=timedelta(hours=settings.superseded_hours),

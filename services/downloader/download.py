@@ -10,6 +10,7 @@ from services.downloader import judging
 from services.downloader.answers import Fetched, NotModified, Validators, with_validators
 from services.downloader.encoders import Encoders
 from services.downloader.fetch import Fetcher
+from services.downloader.no_photos import KnownNoPhotos
 from services.downloader.outcomes import Downloaded, Outcome, Unchanged
 from services.downloader.permit import Permit
 from services.downloader.picture import Encoded, EncodedVariant
@@ -27,11 +28,18 @@ class Downloader:
     """Downloads photos of all feeds into object storage; keeps no state between them."""
 
     def __init__(
-        self, fetcher: Fetcher, encoders: Encoders, objects: Objects, specs: Sequence[VariantSpec], clock: Clock
+        self,
+        fetcher: Fetcher,
+        encoders: Encoders,
+        objects: Objects,
+        no_photos: KnownNoPhotos,
+        specs: Sequence[VariantSpec],
+        clock: Clock,
     ) -> None:
         self._fetcher = fetcher
         self._encoders = encoders
         self._objects = objects
+        self._no_photos = no_photos
         self._specs = tuple(specs)
         self._rendering = rendering(self._specs)
         self._clock = clock
@@ -64,6 +72,7 @@ class Downloader:
 
         `original` is the stored original if the variants must be rebuilt, else None.
         """
+        no_photos = await self._no_photos.hashes(feed.name)
         refused = None if original else judging.refused_before(photo)
         validators = Validators(refused.etag, refused.last_modified) if refused else self._validators(photo, original)
         answer = await self._fetcher.fetch(photo.url, feed, folder, validators, permit)
@@ -80,6 +89,8 @@ class Downloader:
                 return Unchanged(etag, last_modified)
             case Fetched() if self._is_held(photo, answer):
                 return Unchanged(answer.etag, answer.last_modified)
+            case Fetched() if marked := judging.failure_if_marked(answer.sha256, no_photos):
+                return with_validators(marked, answer.etag, answer.last_modified)
             case Fetched():
                 return await self._encode(feed, listing_key, photo, answer)
 
@@ -125,7 +136,7 @@ class Downloader:
         )
         if isinstance(encoded, Failure):
             return with_validators(encoded, source.etag, source.last_modified)
-        if tiny := judging.replaces_by_tiny(photo.copy, encoded.width, encoded.height, source.file_size):
+        if tiny := judging.failure_if_tiny(photo.copy, encoded.width, encoded.height, source.file_size):
             return with_validators(tiny, source.etag, source.last_modified)
         folder = keys.folder(feed.name, listing_key, photo.object_id, source.sha256)
         return Downloaded(await self._store(folder, source, encoded))

@@ -1,5 +1,6 @@
 """Judges what an origin's answer means for a photo: a file refused before, a late photo, a picture of no photo."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -35,7 +36,7 @@ def with_lateness(failure: Failure, photo: Photo, now: datetime) -> Failure:
     return replace(failure, reason=Reason.NOT_THERE_YET)
 
 
-def replaces_by_tiny(copy: Copy | None, width: int, height: int, file_size: int) -> Failure | None:
+def failure_if_tiny(copy: Copy | None, width: int, height: int, file_size: int) -> Failure | None:
     """Return the failure of a new picture that is too small to replace the photo's copy; None if it may replace it.
 
     `width` and `height` in pixels and `file_size` in bytes are the new picture's. Origins send a picture of a pixel, or
@@ -43,7 +44,17 @@ def replaces_by_tiny(copy: Copy | None, width: int, height: int, file_size: int)
     """
     if copy is None or _is_tiny(copy.width, copy.height, copy.file_size) or not _is_tiny(width, height, file_size):
         return None
-    return Failure(Reason.PLACEHOLDER, f"{width} x {height} pixels in {file_size} bytes; the copy is a larger picture")
+    return Failure(Reason.NO_PHOTO, f"{width} x {height} pixels in {file_size} bytes; the copy is a larger picture")
+
+
+def failure_if_marked(sha256: str, marked: Collection[str]) -> Failure | None:
+    """Return the failure of a file that an operator marked as no photo; None for any other file.
+
+    `sha256` is the file's hash, `marked` are the hashes of the feed's marked pictures, all in hex.
+    """
+    if sha256 not in marked:
+        return None
+    return Failure(Reason.NO_PHOTO, "an operator marked this picture as no photo (imagectl placeholders)")
 
 
 def _is_tiny(width: int, height: int, file_size: int) -> bool:

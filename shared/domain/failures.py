@@ -26,7 +26,7 @@ class Reason(StrEnum):
     BROKEN_IMAGE = "broken-image"
     TOO_MANY_PIXELS = "too-many-pixels"
     TOO_MUCH_MEMORY = "too-much-memory"
-    PLACEHOLDER = "placeholder"
+    NO_PHOTO = "no-photo"
     ENCODER_KILLED = "encoder-killed"
     INTERNAL_ERROR = "internal-error"
 
@@ -66,9 +66,7 @@ REASONS: Mapping[Reason, ReasonRule] = {
     Reason.BROKEN_IMAGE: ReasonRule(_RETRIED, "the picture ends early or cannot be decoded"),
     Reason.TOO_MANY_PIXELS: ReasonRule(_FINAL, "the picture has more pixels than max_pixels"),
     Reason.TOO_MUCH_MEMORY: ReasonRule(_FINAL, "decoding needs more memory than a picture may take"),
-    Reason.PLACEHOLDER: ReasonRule(
-        _RETRIED, "the picture stands for a missing photo; a good copy is not replaced by it"
-    ),
+    Reason.NO_PHOTO: ReasonRule(_RETRIED, "the origin sent a picture that stands for a missing photo"),
     Reason.ENCODER_KILLED: ReasonRule(_RETRIED, "the process that decoded the picture died of it, or took too long"),
     Reason.INTERNAL_ERROR: ReasonRule(_RETRIED, "a fault of our own; the downloader's log says more"),
 }
@@ -79,7 +77,7 @@ REFUSED = frozenset(
         Reason.UNSUPPORTED_FORMAT,
         Reason.TOO_MANY_PIXELS,
         Reason.TOO_MUCH_MEMORY,
-        Reason.PLACEHOLDER,
+        Reason.NO_PHOTO,
     }
 )
 """The reasons of failures that the same file would cause again: the next request for it is conditional."""

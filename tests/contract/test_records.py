@@ -1,4 +1,4 @@
-"""Both stores, in memory and in MongoDB, of attempts, evidence, leases, holds and audits keep the same contract."""
+"""Both stores, in memory and in MongoDB, of attempts, evidence, leases, holds, audits and marks have one contract."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,6 +22,7 @@ from shared.stores.memory import (
     MemoryHandledDeadLetters,
     MemoryLeases,
     MemoryLedgers,
+    MemoryNoPhotos,
     MemoryRemovalHolds,
     MemoryRemovals,
 )
@@ -31,9 +32,11 @@ from shared.stores.mongo import (
     MongoHandledDeadLetters,
     MongoLeases,
     MongoLedgers,
+    MongoNoPhotos,
     MongoRemovalHolds,
     MongoRemovals,
 )
+from shared.stores.no_photos import NoPhoto, NoPhotos
 from shared.stores.removal_holds import Decision, RemovalHold, RemovalHolds
 from shared.stores.removals import Removal, RemovalCursor, Removals
 from tests.builders import FEED, KEY, NOW, after
@@ -51,6 +54,7 @@ class Stores:
     marks: HandledDeadLetters
     removal_holds: RemovalHolds
     audits: Audits
+    no_photos: NoPhotos
 
 
 @pytest.fixture(params=["memory", pytest.param("real", marks=pytest.mark.servers)])
@@ -65,6 +69,7 @@ async def stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
             MemoryHandledDeadLetters(),
             MemoryRemovalHolds(),
             MemoryAudits(),
+            MemoryNoPhotos(),
         )
         return
     namespace: Namespace = request.getfixturevalue("namespace")
@@ -78,6 +83,7 @@ async def stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
             MongoHandledDeadLetters(database),
             MongoRemovalHolds(database),
             MongoAudits(database),
+            MongoNoPhotos(database),
         )
         await database.client.drop_database(namespace.db)
 
@@ -306,3 +312,15 @@ async def test_a_handled_dead_letter_keeps_its_own_mark(stores: Stores) -> None:
     await stores.marks.add([place], "requeued")
     assert set(await stores.marks.since(earlier.at)) == {place, earlier}
     assert set(await stores.marks.since(now - timedelta(days=1))) == {place}
+
+
+async def test_a_picture_is_no_photo_of_a_feed_from_its_mark_until_it_is_unmarked(stores: Stores) -> None:
+    first, second, other = NoPhoto(FEED, "aa", NOW), NoPhoto(FEED, "bb", after(1)), NoPhoto("other", "aa", NOW)
+    for marked in (other, second, first, replace(first, marked_at=after(9))):
+        await stores.no_photos.mark(marked)
+    assert list(await stores.no_photos.all()) == [other, first, second]
+    assert set(await stores.no_photos.hashes(FEED)) == {"aa", "bb"}
+    assert await stores.no_photos.unmark(FEED, "aa")
+    assert not await stores.no_photos.unmark(FEED, "aa")
+    assert set(await stores.no_photos.hashes(FEED)) == {"bb"}
+    assert set(await stores.no_photos.hashes("other")) == {"aa"}

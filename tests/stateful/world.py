@@ -17,6 +17,7 @@ from services.downloader.download import Downloader
 from services.downloader.encoders import Encoders
 from services.downloader.fetch import Fetcher
 from services.downloader.handle import Handler, HandlerParts
+from services.downloader.no_photos import KnownNoPhotos
 from services.downloader.picture import Encoded, EncodedVariant
 from services.janitor.evidence import RemovalReports
 from services.janitor.guard import Guard
@@ -52,6 +53,7 @@ from shared.stores.memory import (
     MemoryLeases,
     MemoryLedgers,
     MemoryListings,
+    MemoryNoPhotos,
     MemoryRemovalHolds,
     MemoryRemovals,
 )
@@ -252,7 +254,9 @@ class World:
             renderer=RENDERER,
             dead_letters=dead_letters,
             budget=OriginBudget(ledgers, process.name, monotonic=self.loop.time),
-            download=Downloader(fetcher, encoders, objects, SPECS, self.clock).download,
+            download=Downloader(
+                fetcher, encoders, objects, KnownNoPhotos(MemoryNoPhotos()), SPECS, self.clock
+            ).download,
             ping_storage=objects.ping,
             feeds=FEEDS,
             superseded_for=SUPERSEDED_FOR,

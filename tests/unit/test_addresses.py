@@ -68,7 +68,7 @@ def test_addresses_of_both_kinds_are_tried_by_turns(found: list[str], expected: 
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "is_same"),
+    ("first", "second", "is_same"),
     [
         ("https://a.example.com/", "https://a.example.com/x?y", True),
         ("http://a.example.com/", "https://a.example.com/", True),
@@ -78,11 +78,13 @@ def test_addresses_of_both_kinds_are_tried_by_turns(found: list[str], expected: 
         ("http://a.example.com:8443/", "https://a.example.com/", False),
     ],
 )
-def test_a_site_is_a_host_and_a_port(one: str, other: str, is_same: bool) -> None:
-    first, second = (fetch_target(url, ["*.example.com", "*.example.com:8443"]) for url in (one, other))
-    assert isinstance(first, FetchTarget)
-    assert isinstance(second, FetchTarget)
-    assert is_same_site(first, second) is is_same
+def test_a_site_is_a_host_and_a_port(first: str, second: str, is_same: bool) -> None:
+    first_target, second_target = [
+        fetch_target(url, ["*.example.com", "*.example.com:8443"]) for url in (first, second)
+    ]
+    assert isinstance(first_target, FetchTarget)
+    assert isinstance(second_target, FetchTarget)
+    assert is_same_site(first_target, second_target) is is_same
 
 
 @pytest.mark.parametrize(

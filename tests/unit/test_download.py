@@ -1,6 +1,6 @@
 """Tests the download of a newer version of a photo whose copy was made with other variants settings."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -9,12 +9,15 @@ import pytest
 
 from services.downloader.answers import Answer, Fetched, NotModified, Validators
 from services.downloader.download import Downloader
+from services.downloader.no_photos import KnownNoPhotos
 from services.downloader.outcomes import Downloaded, Unchanged
 from services.downloader.picture import Encoded, EncodedVariant
 from shared.domain.failures import Failure, Reason
 from shared.domain.image import Photo
 from shared.domain.variants import VariantSpec, parse_variants, rendering
-from shared.stores.memory import MemoryObjects
+from shared.stores.errors import StoreUnavailable
+from shared.stores.memory import MemoryNoPhotos, MemoryObjects
+from shared.stores.no_photos import NoPhoto
 from shared.stores.objects import Bucket
 from tests.builders import KEY, NOW, a_copy, a_downloaded_photo, a_feed, a_photo, after
 from tests.origins import FakePermit
@@ -65,7 +68,9 @@ async def test_a_newer_version_is_requested_conditionally_only_if_the_original_i
         (tmp_path / "held").write_bytes(b"held")
         await objects.put(Bucket.ORIGINALS, HELD.original_key, tmp_path / "held", "image/jpeg")
 
-    downloader = Downloader(cast("Any", fetcher), cast("Any", encoders), objects, SPECS, lambda: NOW)
+    downloader = Downloader(
+        cast("Any", fetcher), cast("Any", encoders), objects, KnownNoPhotos(MemoryNoPhotos()), SPECS, lambda: NOW
+    )
     outcome = await downloader.download(a_feed(), KEY, NEWER, FakePermit())
     assert isinstance(outcome, Downloaded)
     made_of = (fetcher.validators, encoders.source, outcome.copy.sha256, outcome.copy.etag)
@@ -86,7 +91,12 @@ class RefusingEncoders:
 async def test_a_file_that_is_refused_is_not_sent_again_until_it_changes(photo: Photo) -> None:
     fetcher = FakeFetcher()
     downloader = Downloader(
-        cast("Any", fetcher), cast("Any", RefusingEncoders()), MemoryObjects(lambda: NOW), SPECS, lambda: NOW
+        cast("Any", fetcher),
+        cast("Any", RefusingEncoders()),
+        MemoryObjects(lambda: NOW),
+        KnownNoPhotos(MemoryNoPhotos()),
+        SPECS,
+        lambda: NOW,
     )
     fetcher.is_conditional_answered = False
     refused = await downloader.download(a_feed(), KEY, photo, FakePermit())
@@ -101,10 +111,12 @@ async def test_a_picture_of_a_pixel_does_not_replace_a_copy_and_nothing_is_store
     objects, fetcher, encoders = MemoryObjects(lambda: NOW), FakeFetcher(), FakeEncoders()
     encoders.sides = (1, 1)
     fetcher.is_conditional_answered = False
-    downloader = Downloader(cast("Any", fetcher), cast("Any", encoders), objects, SPECS, lambda: NOW)
+    downloader = Downloader(
+        cast("Any", fetcher), cast("Any", encoders), objects, KnownNoPhotos(MemoryNoPhotos()), SPECS, lambda: NOW
+    )
     outcome = await downloader.download(a_feed(), KEY, NEWER_OF_CURRENT, FakePermit())
     assert isinstance(outcome, Failure)
-    assert (outcome.reason, outcome.etag) == (Reason.PLACEHOLDER, '"v3"')
+    assert (outcome.reason, outcome.etag) == (Reason.NO_PHOTO, '"v3"')
     assert not objects.stored_at
     assert isinstance(await downloader.download(a_feed(), KEY, a_photo(), FakePermit()), Downloaded)
 
@@ -112,7 +124,12 @@ async def test_a_picture_of_a_pixel_does_not_replace_a_copy_and_nothing_is_store
 async def test_validators_are_sent_only_to_the_url_that_they_came_from() -> None:
     fetcher = FakeFetcher()
     downloader = Downloader(
-        cast("Any", fetcher), cast("Any", FakeEncoders()), MemoryObjects(lambda: NOW), SPECS, lambda: NOW
+        cast("Any", fetcher),
+        cast("Any", FakeEncoders()),
+        MemoryObjects(lambda: NOW),
+        KnownNoPhotos(MemoryNoPhotos()),
+        SPECS,
+        lambda: NOW,
     )
     assert NEWER_OF_CURRENT.copy
     moved = replace(NEWER_OF_CURRENT, url="https://photos.example.com/kitchen.jpg")
@@ -120,3 +137,42 @@ async def test_validators_are_sent_only_to_the_url_that_they_came_from() -> None
     assert fetcher.validators is None
     assert isinstance(await downloader.download(a_feed(), KEY, NEWER_OF_CURRENT, FakePermit()), Unchanged)
     assert fetcher.validators == Validators(NEWER_OF_CURRENT.copy.etag, None)
+
+
+@pytest.mark.parametrize("photo", [a_photo(), NEWER_OF_CURRENT], ids=["no copy", "a good copy"])
+async def test_a_picture_that_an_operator_marked_is_no_copy_until_it_is_unmarked(photo: Photo) -> None:
+    store, seconds, fetcher = MemoryNoPhotos(), [0.0], FakeFetcher()
+    fetcher.is_conditional_answered = False
+    await store.mark(NoPhoto("proptx-idx", "0f" * 32, NOW))
+    await store.mark(NoPhoto("other", "1f" * 32, NOW))
+    known = KnownNoPhotos(store, lambda: seconds[0])
+    objects = MemoryObjects(lambda: NOW)
+    downloader = Downloader(cast("Any", fetcher), cast("Any", FakeEncoders()), objects, known, SPECS, lambda: NOW)
+    outcome = await downloader.download(a_feed(), KEY, photo, FakePermit())
+    assert isinstance(outcome, Failure)
+    assert (outcome.reason, outcome.etag, objects.stored_at) == (Reason.NO_PHOTO, '"v3"', {})
+    assert await store.unmark("proptx-idx", "0f" * 32)
+    seconds[0] = 29.0
+    assert isinstance(await downloader.download(a_feed(), KEY, photo, FakePermit()), Failure)
+    seconds[0] = 31.0
+    assert isinstance(await downloader.download(a_feed(), KEY, photo, FakePermit()), Downloaded)
+
+
+async def test_marks_are_remembered_while_the_store_is_unavailable() -> None:
+    class Failing(MemoryNoPhotos):
+        error: StoreUnavailable | None = StoreUnavailable("gone")
+
+        async def hashes(self, feed: str) -> Collection[str]:
+            if self.error:
+                raise self.error
+            return await super().hashes(feed)
+
+    store, seconds = Failing(), [0.0]
+    await store.mark(NoPhoto("proptx-idx", "0f" * 32, NOW))
+    known = KnownNoPhotos(store, lambda: seconds[0])
+    with pytest.raises(StoreUnavailable):
+        await known.hashes("proptx-idx")
+    store.error = None
+    assert await known.hashes("proptx-idx") == {"0f" * 32}
+    store.error, seconds[0] = StoreUnavailable("gone"), 99.0
+    assert await known.hashes("proptx-idx") == {"0f" * 32}

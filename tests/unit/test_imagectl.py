@@ -128,6 +128,7 @@ def test_the_stack_started_here_is_used_unless_a_server_of_another_is_named(
         ("replay listing-seen --resume x", "is not what an interrupted replay printed"),
         ("dead-letters requeue", "name offsets, or say"),
         ("dead-letters drop --all", "Give --yes"),
+        ("placeholders mark nobody x", "there is no feed 'nobody'"),
         ("export nothing --from 1h", "there is no topic 'nothing'"),
     ],
 )

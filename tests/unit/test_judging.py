@@ -60,5 +60,5 @@ TINY: dict[str, Any] = {"width": 1, "height": 1, "file_size": 43}
 def test_a_tiny_picture_does_not_replace_a_good_copy(
     held: Copy | None, sides_and_size: tuple[int, int, int], is_refused: bool
 ) -> None:
-    found = judging.replaces_by_tiny(held, *sides_and_size)
-    assert (found is not None and found.reason is Reason.PLACEHOLDER) is is_refused
+    found = judging.failure_if_tiny(held, *sides_and_size)
+    assert (found is not None and found.reason is Reason.NO_PHOTO) is is_refused

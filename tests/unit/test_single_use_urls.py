@@ -7,13 +7,14 @@ import pytest
 
 from services.downloader.decide import claimable, settle
 from services.downloader.download import Downloader
+from services.downloader.no_photos import KnownNoPhotos
 from services.downloader.outcomes import Deferred, Downloaded, Outcome
 from shared.domain import lifecycle
 from shared.domain.failures import Failure, Reason
 from shared.domain.image import Photo, Status
 from shared.domain.listing import Listing
 from shared.domain.variants import parse_variants
-from shared.stores.memory import MemoryObjects
+from shared.stores.memory import MemoryNoPhotos, MemoryObjects
 from tests.builders import NOW, a_copy, a_feed, a_listing, a_photo, a_record, a_row, after, announced, stamp
 from tests.origins import FakePermit
 
@@ -60,7 +61,14 @@ def test_a_rebuild_uses_the_stored_original_although_the_url_is_used() -> None:
 
 async def test_a_rebuild_without_its_original_fails_without_a_request() -> None:
     unused, permit = cast("Any", None), FakePermit()  # neither a fetcher nor an encoder is called
-    downloader = Downloader(unused, unused, MemoryObjects(lambda: NOW), parse_variants("full=300:webp:80"), lambda: NOW)
+    downloader = Downloader(
+        unused,
+        unused,
+        MemoryObjects(lambda: NOW),
+        KnownNoPhotos(MemoryNoPhotos()),
+        parse_variants("full=300:webp:80"),
+        lambda: NOW,
+    )
     outcome = await downloader.download(SINGLE, "X1", TO_REBUILD, permit)
     assert isinstance(outcome, Failure)
     assert (outcome.reason, len(permit.answers)) == (Reason.INTERNAL_ERROR, 1)

@@ -6,6 +6,7 @@ from shared.stores.memory.handled_dead_letters import MemoryHandledDeadLetters
 from shared.stores.memory.leases import MemoryLeases
 from shared.stores.memory.ledgers import MemoryLedgers
 from shared.stores.memory.listings import MemoryListings
+from shared.stores.memory.no_photos import MemoryNoPhotos
 from shared.stores.memory.objects import MemoryObjects
 from shared.stores.memory.removal_holds import MemoryRemovalHolds
 from shared.stores.memory.removals import MemoryRemovals
@@ -21,6 +22,7 @@ __all__ = [
     "MemoryLeases",
     "MemoryLedgers",
     "MemoryListings",
+    "MemoryNoPhotos",
     "MemoryObjects",
     "MemoryRemovalHolds",
     "MemoryRemovals",

@@ -16,6 +16,7 @@ from shared.stores.mongo.indexes import INDEXES, apply_indexes, missing_indexes
 from shared.stores.mongo.leases import MongoLeases
 from shared.stores.mongo.ledgers import MongoLedgers
 from shared.stores.mongo.listings import MongoListings
+from shared.stores.mongo.no_photos import MongoNoPhotos
 from shared.stores.mongo.removal_holds import MongoRemovalHolds
 from shared.stores.mongo.removals import MongoRemovals
 from shared.stores.mongo.sweeps import MongoSweeps
@@ -34,6 +35,7 @@ __all__ = [
     "MongoLeases",
     "MongoLedgers",
     "MongoListings",
+    "MongoNoPhotos",
     "MongoRemovalHolds",
     "MongoRemovals",
     "MongoSweeps",

@@ -17,6 +17,7 @@ COUNTED = [*(f"counts.{status}" for status in Status), *(f"queue.{priority}.phot
 """The stored numbers whose sums are a feed's counts; an index holds them, so that no document is read."""
 
 INDEXES: Mapping[str, Sequence[IndexModel]] = {
+    "no_photos": [IndexModel([("feed", ASCENDING), ("sha256", ASCENDING)], name="feed_1_sha256_1", unique=True)],
     "listings": [
         IndexModel([("listing_key", ASCENDING), ("feed", ASCENDING)], name="listing_key_1_feed_1"),
         *(
