@@ -66,18 +66,44 @@ class ChangeFilter:
     async def publish(self, records: Sequence[PropertyRecord], why: str) -> None:
         """Publish property records as `listing-seen`, and return when Kafka has stored them.
 
+        A record that hides a displayed listing is published so that it is not stale (`decide.as_current`).
+
         `why` says why they are published, for the label of the metric that counts them: "changed", "missing", "news" or
         "gone". A record that is too large for the topic is left out, counted and logged. If `records` is empty, nothing
         is published. Raises BrokerUnavailable.
         """
         events: list[ListingSeen] = []
-        for record in records:
+        for record in await self._as_current(records):
             if len(orjson.dumps(record)) < _MAX_PROPERTY_BYTES:
                 events.append(ListingSeen(feed=self._feed.name, record=record))
             else:
                 self._count_unusable(record, f"it is over {MAX_RECORD_BYTES:,} bytes with its envelope")
         await self._publisher.publish(events)
         self._metrics.published.labels(self._feed.name, why).inc(len(events))
+
+    async def _as_current(self, records: Sequence[PropertyRecord]) -> Sequence[PropertyRecord]:
+        """Return the records, with those that hide a displayed listing as `decide.as_current` changes them.
+
+        Raises StoreUnavailable.
+        """
+        hiding = [announced for record in records if (announced := self._hiding(record))]
+        if not hiding:
+            return records
+        recorded = await self._listings.recorded_states([(listing.feed, listing.listing_key) for listing in hiding])
+        return [
+            decide.as_current(record, announced, recorded.get((announced.feed, announced.listing_key)))
+            if (announced := self._hiding(record))
+            else record
+            for record in records
+        ]
+
+    def _hiding(self, record: PropertyRecord) -> Announcement | None:
+        """Return the announcement of a valid record that hides its listing; None for any other record."""
+        try:
+            announced = announcement.read(self._feed, record)
+        except InvalidPropertyRecord:
+            return None
+        return announced if announced.hidden_by else None
 
     def _count_unusable(self, record: PropertyRecord, reason: str) -> None:
         self._metrics.unusable.labels(self._feed.name).inc()

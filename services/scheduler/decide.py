@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from services.scheduler import schedule
+from services.scheduler.odata import PropertyRecord
 from shared.domain import lifecycle
 from shared.domain.announcement import Announcement
 from shared.domain.feed import Feed
@@ -27,6 +28,25 @@ def is_unrecorded(announcement: Announcement, recorded: RecordedState | None, no
         return True
     is_displayed = announcement.hidden_by is None
     return is_displayed is not recorded.is_displayed and recorded.hidden_by is not RemovalReason.OPT_OUT
+
+
+def as_current(record: PropertyRecord, announcement: Announcement, recorded: RecordedState | None) -> PropertyRecord:
+    """Return the property record that an MLS has now of a listing, to be published so that it is not stale.
+
+    `announcement` is what the record announces, and hides the listing; `recorded` is the listing's recorded state, None
+    if it was never recorded. If the listing is displayed, each timestamp of the record that is earlier than the
+    recorded one is replaced by that: the MLS may write times in another zone than before. A newer event that comes
+    meanwhile still wins. Otherwise the record is returned as it is.
+    """
+    if recorded is None or not recorded.is_displayed:
+        return record
+    ours, theirs = recorded.version, announcement.version
+    changes: dict[str, Any] = {}
+    if is_newer(ours.modified_at, theirs.modified_at) and theirs.modified_at and ours.modified_at:
+        changes["ModificationTimestamp"] = ours.modified_at.isoformat()
+    if is_newer(ours.media_changed_at, theirs.media_changed_at) and theirs.media_changed_at and ours.media_changed_at:
+        changes["MediaChangeTimestamp"] = ours.media_changed_at.isoformat()
+    return {**record, **changes} if changes else record
 
 
 def gone_record(listing_key: str) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from shared.reso.odata import MlsClient, MlsFailure, MlsUnavailable, PropertyRec
 MODIFIED = "ModificationTimestamp"
 _MEDIA_TIMESTAMPS = ("MediaChangeTimestamp", "PhotosChangeTimestamp")
 """AMPRE's own field, which changes without a change of ModificationTimestamp, or else RESO's."""
-_CAN_VIEW = "MlgCanView"
+_FLAGS = ("MlgCanView", "InternetEntireListingDisplayYN")
+"""The fields that hide a listing of any status. An MLS may lack them, and refuse a query for them then."""
 _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 _logger = log.get(__name__)
 
@@ -44,7 +45,7 @@ class FeedReader:
         self._media = MediaReader(self._client)
         self._records = RecordReader(self._client, self._media)
         self._timestamp_fields: tuple[str, ...] = ()
-        self._has_can_view = False
+        self._flags: tuple[str, ...] = ()
         self._knows_keys = False
         self.filters_keys = True
         """False once the MLS has refused every query for listings by ListingKey."""
@@ -78,8 +79,9 @@ class FeedReader:
         return None
 
     def _learn_from(self, rows: Sequence[Row]) -> None:
-        """Note from whole property records if keys are numbers, and if the MLS says who may view a listing."""
-        self._has_can_view = self._has_can_view or any(_CAN_VIEW in row for row in rows)
+        """Note from whole property records if keys are numbers, and which flags the MLS has."""
+        if len(self._flags) < len(_FLAGS):
+            self._flags = tuple(flag for flag in _FLAGS if flag in self._flags or any(flag in row for row in rows))
         if not self._knows_keys and any(isinstance(row.get("ListingKey"), int) for row in rows):
             self._client.dialect = replace(self._client.dialect, quotes_keys=False, quotes_owners=False)
         self._knows_keys = self._knows_keys or bool(rows)
@@ -103,11 +105,11 @@ class FeedReader:
     async def market(self) -> AsyncIterator[Sequence[PropertyRecord]]:
         """Yield, page by page, the records of all listings that the MLS has in the statuses that the feed displays.
 
-        The records have only ListingKey, StandardStatus, timestamps and, where the MLS has it, MlgCanView. A listing
+        The records have only ListingKey, StandardStatus, timestamps and, where the MLS has them, flags. A listing
         that does not come may be on the market all the same: `records` asks for it alone.
         """
         fields = await self.timestamp_fields()
-        select = ("ListingKey", "StandardStatus", *fields, *([_CAN_VIEW] if self._has_can_view else []))
+        select = ("ListingKey", "StandardStatus", *fields, *self._flags)
         statuses: Sequence[str] = self._feed.displayed_statuses
         has_read = False
         while statuses:

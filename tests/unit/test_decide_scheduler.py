@@ -24,6 +24,7 @@ from tests.builders import (
     after,
     announced,
     hidden,
+    stamp,
     without,
 )
 
@@ -109,3 +110,25 @@ def test_a_recheck_whose_time_is_over_is_due_now_and_hidden_or_due_photos_get_no
         a_listing(checked("a", 8, forced_at=after(-5))),
     ):
         assert decide.schedule_rechecks(listing, feed, NOW, NOW, NOW) == decide.Rechecked(listing, 0)
+
+
+@pytest.mark.parametrize(
+    ("at", "fields", "recorded_state", "times"),
+    [
+        (-60, {}, recorded(), (NOW, NOW)),
+        (-60, {"MediaChangeTimestamp": stamp(60)}, recorded(), (NOW, after(60))),
+        (-60, {"MediaChangeTimestamp": None}, recorded(), (NOW, None)),
+        (60, {}, recorded(), (after(60), after(60))),
+        (-60, {}, recorded(hidden_by=GONE), (after(-60), after(-60))),
+        (-60, {}, None, (after(-60), after(-60))),
+        (None, {}, recorded(), (None, None)),
+    ],
+)
+def test_a_record_that_hides_a_displayed_listing_is_published_as_new_as_the_recorded_one(
+    at: float | None, fields: Row, recorded_state: RecordedState | None, times: tuple[object, object]
+) -> None:
+    record = without(a_record(at=at, StandardStatus="Closed", **fields), "Media")
+    announced = announcement.read(a_feed(), record)
+    current = announcement.read(a_feed(), decide.as_current(record, announced, recorded_state))
+    assert (current.version.modified_at, current.version.media_changed_at) == times
+    assert current.hidden_by is GONE

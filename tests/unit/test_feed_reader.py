@@ -166,13 +166,14 @@ async def test_media_is_empty_only_if_the_mls_counts_no_photos(
 # The market
 
 
-async def test_the_market_has_displayed_statuses_only_with_keys_and_timestamps(
+async def test_the_market_has_displayed_statuses_only_with_keys_timestamps_and_flags(
     mls: Sandbox, reader: FeedReader
 ) -> None:
     mls.withdraw(next(iter(all_of(mls))))
     rows = [row async for page in reader.market() for row in page]
     assert {row["ListingKey"] for row in rows} == set(list(all_of(mls))[1:])
-    assert set(rows[0]) == {"ListingKey", "StandardStatus", "ModificationTimestamp", "MediaChangeTimestamp"}
+    fields = {"ListingKey", "StandardStatus", "ModificationTimestamp", "MediaChangeTimestamp"}
+    assert set(rows[0]) == fields | {"InternetEntireListingDisplayYN"}
 
 
 async def test_no_query_ever_skips(reader: FeedReader, monkeypatch: pytest.MonkeyPatch) -> None:

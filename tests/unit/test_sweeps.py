@@ -66,6 +66,18 @@ async def test_a_listing_that_left_the_market_without_an_event_is_hidden(
     assert (sweep.counts.missing, sweep.counts.gone) == (1, 0)
 
 
+@pytest.mark.parametrize("leave", ["withdraw", "opt_out"])
+async def test_a_listing_that_the_mls_hides_with_an_earlier_timestamp_is_hidden(
+    mls: Sandbox, scheduler: SweepingScheduler, leave: str
+) -> None:
+    """An MLS may write its times in another zone than before."""
+    key = keys(mls)[4]
+    getattr(mls, leave)(key)
+    mls.market.listing(key).modified_at = "2020-01-01T00:00:00.000Z"
+    await scheduler.swept()
+    assert not (await scheduler.listing(key)).is_displayed
+
+
 async def test_a_listing_that_the_mls_deleted_is_hidden_and_displayed_again_when_it_comes_back(
     mls: Sandbox, scheduler: SweepingScheduler
 ) -> None:
