@@ -61,6 +61,11 @@ class Announcement:
     understood: an error of the MLS never means "no photos"."""
     held: tuple[HeldPhoto, ...]
     """The photos that stay as they are recorded, although the record has no row of them that can be fetched now."""
+    lacks_photos: bool
+    """True if the record has fewer photos than its PhotosCount says, and a media timestamp of its own.
+
+    If that timestamp is not newer than the recorded one, no photo was withdrawn, and the rows were cut.
+    """
     set_aside: tuple[SetAside, ...]
     unknown_words: frozenset[UnknownWord]
     """The words of the record that no rule knows: operators are told of them."""
@@ -90,9 +95,10 @@ def read(
         found = media.read(feed, record.get("Media"), record.get("PhotosCount"), times)
     except ValueError as error:
         raise InvalidPropertyRecord(str(error)) from None
+    own_media_timestamp = _own_media_timestamp(record, times)
     version = Version(
         modified_at=_timestamp(record, "ModificationTimestamp", times),
-        media_changed_at=_own_media_timestamp(record, times) or found.changed_at,
+        media_changed_at=own_media_timestamp or found.changed_at,
         position=position,
     )
     return Announcement(
@@ -104,6 +110,7 @@ def read(
         version=version,
         photos=found.photos,
         held=found.held,
+        lacks_photos=found.is_short and own_media_timestamp is not None,
         set_aside=found.set_aside,
         unknown_words=found.unknown_words | ({hiding.unknown} if hiding and hiding.unknown else set()),
         event_id=event_id,

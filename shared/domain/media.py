@@ -18,7 +18,7 @@ MAX_PHOTOS = 500
 _SIZES = ("largest", "large", "medium", "small", "thumbnail")
 _OLDEST = datetime.min.replace(tzinfo=UTC)
 _ROW_FIELDS = frozenset({"MediaKey", "MediaURL", "MediaObjectID", "MediaCategory", "MediaStatus", "Order"})
-_MAX_WORD_CHARACTERS = 100
+_MAX_COUNT_DIGITS = 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +56,8 @@ class AnnouncedMedia:
     held: tuple[HeldPhoto, ...] = ()
     set_aside: tuple[SetAside, ...] = ()
     unknown_words: frozenset[UnknownWord] = frozenset()
+    is_short: bool = False
+    """True if the record's PhotosCount is higher than the number of photos that the rows name."""
     changed_at: datetime | None = None
     """The newest MediaModificationTimestamp of the rows; None if they have none."""
 
@@ -97,7 +99,8 @@ def read(feed: Feed, media: object, photos_count: object, times: TimeRules) -> A
     raws = _wrapped(media) if isinstance(media, dict) else media
     if not isinstance(raws, list):
         raise ValueError(f"Media must be a list of rows, not {type(media).__name__}")  # noqa: TRY004
-    if not raws and _is_positive(photos_count):
+    count = _count(photos_count)
+    if not raws and count:
         return AnnouncedMedia(photos=None)
     rows, unusable = _rows(feed, raws, times)
     words = frozenset(row.objection.unknown for row in rows if row.objection and row.objection.unknown)
@@ -110,6 +113,7 @@ def read(feed: Feed, media: object, photos_count: object, times: TimeRules) -> A
         held=held,
         set_aside=(*unusable, *set_aside),
         unknown_words=words,
+        is_short=len({row.object_id for row in rows}) < count,
         changed_at=changed_at,
     )
 
@@ -127,9 +131,10 @@ def _wrapped(media: Mapping[str, object]) -> list[object] | None:
     return inner if isinstance(inner, list) and inner else None
 
 
-def _is_positive(count: object) -> bool:
-    digits = text(count)
-    return digits is not None and digits.strip().isdecimal() and int(digits) > 0
+def _count(value: object) -> int:
+    """Return the record's PhotosCount, a number or a text of digits; 0 for any other value."""
+    digits = (text(value) or "").strip()
+    return int(digits) if digits.isdecimal() and len(digits) < _MAX_COUNT_DIGITS else 0
 
 
 def _rows(feed: Feed, raws: Sequence[object], times: TimeRules) -> tuple[list[_Row], tuple[SetAside, ...]]:

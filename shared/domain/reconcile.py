@@ -7,7 +7,7 @@ from datetime import datetime
 from shared.domain import lifecycle
 from shared.domain.announcement import Announcement
 from shared.domain.feed import Feed
-from shared.domain.freshness import credible, is_credible, is_stale, newest, seen_at
+from shared.domain.freshness import credible, is_credible, is_newer, is_stale, newest, seen_at
 from shared.domain.image import Category, Photo, image_id
 from shared.domain.lifecycle import ListingFacts
 from shared.domain.listing import Discard, Hidden, Listing, RemovalReason
@@ -87,9 +87,30 @@ def _photos(
     if announcement.photos is None:
         photos = tuple(lifecycle.announce_listing(photo, facts, now) for photo in listing.photos)
     else:
-        photos = _announced(listing, announcement.photos, announcement.held, facts, now)
+        held = (*announcement.held, *_cut_off(listing, announcement.photos, announcement))
+        photos = _announced(listing, announcement.photos, held, facts, now)
     is_shown_again = listing.hidden is not None and hidden is None
     return tuple(lifecycle.show(photo, now) for photo in photos) if is_shown_again else photos
+
+
+def _cut_off(
+    listing: Listing, announced: Sequence[AnnouncedPhoto], announcement: Announcement
+) -> Sequence[HeldPhoto]:  # fmt: skip
+    """Return the recorded photos that the announcement lacks because the MLS cut its rows; empty if it did not.
+
+    `announced` are the announcement's photos. The rows were cut if there are fewer photos than the MLS counts, although
+    the photos of the listing have not changed since the recorded announcement. The result comes last in the order.
+    """
+    is_changed = is_newer(announcement.version.media_changed_at, listing.media_changed_at)
+    if not announcement.lacks_photos or is_changed:
+        return ()
+    named = {photo.object_id for photo in announced} | {photo.object_id for photo in announcement.held}
+    urls = {photo.url for photo in announced}  # a photo with one of these is renamed, not cut off
+    return [
+        HeldPhoto(photo.object_id, len(announced))
+        for photo in listing.photos
+        if photo.object_id not in named and photo.url not in urls
+    ]
 
 
 def _announced(

@@ -24,7 +24,7 @@ from shared.events.listings import ListingSeen
 from shared.events.records import Record
 from shared.events.topics import MANIFEST, MAX_RECORD_BYTES
 from shared.settings import read_feeds
-from tests.builders import NOW, Row, a_copy, a_record, a_row, announced, with_copies, without
+from tests.builders import NOW, Row, a_copy, a_record, a_row, announced, stamp, with_copies, without
 
 TEXT = (PROJECT / "docs" / "events.md").read_text()
 FEEDS = read_feeds(PROJECT / "feeds.example.toml")
@@ -254,6 +254,9 @@ def effect(media: Row) -> str:
 def test_media_has_the_effect_on_photos_that_the_table_names() -> None:
     found = {"absent": effect({}), **{name: effect({"Media": media}) for name, media in MEDIA.items()}}
     found["[] beside a PhotosCount above 0"] = effect({"Media": [], "PhotosCount": "2"})
+    cut = [effect({"Media": [a_row("a")], "PhotosCount": 2, "MediaChangeTimestamp": stamp(at)}) for at in (0, 5)]
+    found["fewer photos than PhotosCount, and the record's photo timestamp did not move"] = cut[0]
+    assert cut[1] == "that one goes"
     other_keys = [a_row("a") | {"MediaKey": "n1"}, a_row("b") | {"MediaKey": "n2"}]
     found["has other keys for the same URLs"] = effect({"Media": other_keys})
     assert dict(table("Media | photos that are recorded".replace("Media", "`Media`", 1))) == found

@@ -89,6 +89,25 @@ def test_no_rows_beside_a_count_of_photos_change_nothing() -> None:
     assert ids(then(a_record(at=1, PhotosCount="2"), listing)) == ["a", "b"]
 
 
+@pytest.mark.parametrize(
+    ("fields", "shows"),
+    [
+        ({"PhotosCount": 3}, "a b c"),
+        ({"PhotosCount": "3"}, "a b c"),
+        ({"PhotosCount": 1}, "a"),
+        ({"PhotosCount": "many"}, "a"),
+        ({}, "a"),
+        ({"PhotosCount": 3, "MediaChangeTimestamp": stamp(1)}, "a"),  # the photos changed: some were withdrawn
+        ({"PhotosCount": 3, "MediaChangeTimestamp": None}, "a"),  # the MLS says nothing about a change
+    ],
+)
+def test_photos_of_which_the_mls_cut_off_the_rows_stay(fields: Row, shows: str) -> None:
+    listing = with_copies(announced(a_record(A, B, C)))
+    cut = then(a_record(A, at=1, **{"MediaChangeTimestamp": stamp(0), **fields}), listing)
+    assert (ids(cut), [photo.order for photo in cut.photos]) == (shows.split(), list(range(len(cut.photos))))
+    assert [discard.object_id for discard in cut.discards] == [key for key in "abc" if key not in shows]
+
+
 # Renamed: the keys change, the URLs stay
 
 
