@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import Any
 
 from services.scheduler import schedule
-from services.scheduler.odata import PropertyRecord
 from shared.domain import lifecycle
 from shared.domain.announcement import Announcement
 from shared.domain.feed import Feed
 from shared.domain.freshness import credible, is_newer
 from shared.domain.listing import Listing, RecordedState, RemovalReason
+from shared.reso.odata import PropertyRecord
 
 
 def is_unrecorded(announcement: Announcement, recorded: RecordedState | None, now: datetime) -> bool:
