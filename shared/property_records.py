@@ -3,18 +3,23 @@
 import codecs
 import json
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Any
 
-import ijson
+import orjson
 
+from shared import json_stream
+from shared.events.topics import MAX_RECORD_BYTES
+from shared.json_stream import NotJson
 from shared.repaired_json import repaired
 
 PropertyRecord = dict[str, Any]
 OnProgress = Callable[[int], object]
 """Called with the number of bytes that have been read."""
 _MAX_FIRST_LINE_BYTES = 16 * 1024 * 1024
+_CHUNK_BYTES = 1_000_000
+_ENVELOPE_BYTES = 1_000
+"""The most bytes that an event has beside its record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,19 @@ class Unusable:
 
     where: str
     reason: str
+
+
+class BrokenEnd(Unusable):
+    """The rest of a file that is not JSON from some record on: nothing after `where` can be read."""
+
+
+def why_unsendable(record: PropertyRecord) -> str | None:
+    """Return why a property record cannot be an event on Kafka (a phrase for the sender); None if it can."""
+    try:
+        is_too_large = len(orjson.dumps(record)) > MAX_RECORD_BYTES - _ENVELOPE_BYTES
+    except TypeError as error:  # JSON that orjson cannot write: half a character, 65 bits, or too deep
+        return f"cannot be sent: {error}"
+    return f"larger than a record may be, {MAX_RECORD_BYTES:,} bytes" if is_too_large else None
 
 
 def read(file: IO[bytes], on_progress: OnProgress = lambda _: None) -> Iterator[PropertyRecord | Unusable]:
@@ -40,19 +58,23 @@ def read(file: IO[bytes], on_progress: OnProgress = lambda _: None) -> Iterator[
     first_line = file.readline(_MAX_FIRST_LINE_BYTES)
     while first_line and not first_line.strip():
         first_line = file.readline(_MAX_FIRST_LINE_BYTES)
+    is_ndjson = _has_more(file) and first_line.lstrip()[:1] != b"[" and _is_json(first_line)
     file.seek(begin)
-    if first_line.lstrip()[:1] == b"[":
-        yield from _read_items(file, "item", on_progress)
-    elif _is_json(first_line):
-        yield from _read_lines(file, on_progress)
-    else:
-        yield from _read_document(file, on_progress)
+    yield from (_read_lines if is_ndjson else _read_document)(file, on_progress)
+
+
+def _has_more(file: IO[bytes]) -> bool:
+    """Return True if anything but blanks follows from where `file` stands."""
+    while chunk := file.read(_CHUNK_BYTES):
+        if chunk.strip():
+            return True
+    return False
 
 
 def _is_json(line: bytes) -> bool:
     try:
         json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True
 
@@ -68,7 +90,7 @@ def _read_lines(file: IO[bytes], on_progress: OnProgress) -> Iterator[PropertyRe
         if line.strip():
             try:
                 value = repaired(json.loads(line))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 yield Unusable(f"line {number}", f"not JSON: {error}")
             else:
                 rows = value["value"] if isinstance(value, dict) and isinstance(value.get("value"), list) else [value]
@@ -77,40 +99,17 @@ def _read_lines(file: IO[bytes], on_progress: OnProgress) -> Iterator[PropertyRe
 
 
 def _read_document(file: IO[bytes], on_progress: OnProgress) -> Iterator[PropertyRecord | Unusable]:
-    """Yield the records of a file that is one JSON object over several lines.
+    """Yield the records of a file that is one JSON document; from where it is not JSON, one BrokenEnd instead.
 
-    They are the rows of `value` if that is an array, as in an OData page; else the object itself is the record. A part
-    that is not JSON is yielded as Unusable.
-    """
-    begin = file.tell()
-    is_page = any(prefix == "value" and event == "start_array" for prefix, event, _ in _json_events(file))
-    file.seek(begin)
-    yield from _read_items(file, "value.item" if is_page else "", on_progress)
-
-
-def _json_events(file: IO[bytes]) -> Iterator[tuple[str, str, object]]:
-    """Yield the JSON parser's events from where `file` stands, until the file ends or is no longer valid JSON.
-
-    An event is a tuple of ijson's prefix (where in the document), the event's name, such as `start_array`, and its
-    value.
-    """
-    with suppress(ijson.JSONError):
-        yield from ijson.parse(file)
-
-
-def _read_items(file: IO[bytes], prefix: str, on_progress: OnProgress) -> Iterator[PropertyRecord | Unusable]:
-    """Yield the records at a prefix of a JSON file; from where the file is not JSON, one Unusable instead.
-
-    `prefix` is written as ijson writes it: "item" is each element of an array, "" the document itself. `on_progress` is
-    called after each record with the number of bytes read so far.
+    `on_progress` is called after each record with the number of bytes read so far.
     """
     number = 0
     try:
-        for number, row in enumerate(ijson.items(file, prefix, use_float=True), 1):
+        for number, row in enumerate(json_stream.items(file), 1):
             yield _checked(repaired(row), f"record {number}")
             on_progress(file.tell())
-    except ijson.JSONError as error:
-        yield Unusable(f"after record {number}", f"not JSON: {' '.join(str(error).split())[:200]}")
+    except (NotJson, RecursionError) as error:
+        yield BrokenEnd(f"after record {number}", f"not JSON: {' '.join(str(error).split())[:200]}")
 
 
 def _checked(row: object, where: str) -> PropertyRecord | Unusable:

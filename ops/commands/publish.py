@@ -10,7 +10,6 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Annotated
 
-import orjson
 import typer
 from rich.progress import Progress, TaskID
 
@@ -20,7 +19,6 @@ from shared import property_records
 from shared.clock import utc_now
 from shared.domain.feed import Feed
 from shared.events.listings import ListingSeen
-from shared.events.topics import MAX_RECORD_BYTES
 from shared.kafka import Broker
 from shared.property_records import PropertyRecord, Unusable
 from shared.publisher import Publisher
@@ -116,17 +114,8 @@ def _usable(file: IO[bytes], unusable: list[Unusable], progress: Progress, bar: 
     for row in property_records.read(file, lambda read_bytes: progress.update(bar, completed=read_bytes)):
         if isinstance(row, Unusable):
             unusable.append(row)
-        elif fault := _fault(row):
+        elif fault := property_records.why_unsendable(row):
             name = str(row["ListingKey"])[:100].encode(errors="replace").decode()
             unusable.append(Unusable(name, fault))
         else:
             yield row
-
-
-def _fault(row: PropertyRecord) -> str | None:
-    """Return why a property record cannot be sent to Kafka (a phrase for the operator); None if it can."""
-    try:
-        is_too_large = len(orjson.dumps(row)) > MAX_RECORD_BYTES - 1_000
-    except TypeError as error:  # valid JSON that orjson cannot write: half a character, a whole number of 65 bits
-        return f"cannot be sent: {error}"
-    return f"larger than a record may be, {MAX_RECORD_BYTES:,} bytes" if is_too_large else None
