@@ -16,7 +16,9 @@ from shared.secret_values import SecretUnreadable, secret_in_file
 from shared.settings import Settings, may_be_in_file, read_feeds
 
 PROJECT = Path(__file__).parents[1]
-SERVICES = ("scheduler", "downloader", "resolver", "janitor", "desk")
+SERVICES = ("scheduler", "downloader", "resolver", "janitor", "ingest", "desk")
+_TOKENS = ("IMAGES_DESK_TOKEN", "IMAGES_INGEST_TOKEN")
+"""The variables of tokens that the stack makes up if none is given, so that operators and clients are let in."""
 SERVER_VARIABLES = {"IMAGES_KAFKA": "kafka", "IMAGES_MONGO": "mongod", "IMAGES_S3_ENDPOINT": "s3"}
 """By variable that names a server: the server of the stack that is not started if the variable is given."""
 
@@ -49,7 +51,7 @@ def prepare(home: Path, given: Mapping[str, str], *, with_services: bool) -> Sta
     given_ports = _given_ports(home, given)
     chosen = _choose_ports(home, given_ports)
     addresses = _addresses(chosen) | {port_variable(name): str(port) for name, port in (chosen | given_ports).items()}
-    settings = with_defaults(addresses | {"IMAGES_DESK_TOKEN": _desk_token(home)} | given)
+    settings = with_defaults(addresses | {name: _token(home, name) for name in _TOKENS} | given)
     _check(settings)
     if with_services:
         _check_feeds(settings)
@@ -116,12 +118,12 @@ def saved(home: Path) -> StackConfig | None:
     return StackConfig(settings, chosen, ours)
 
 
-def _desk_token(home: Path) -> str:
-    """Return the token for signing in to the desk: that of the last `make up`, saved in `home`, else a new random one.
+def _token(home: Path, name: str) -> str:
+    """Return the value of a variable of a token: that of the last `make up`, saved in `home`, else a new random one.
 
     A new token is not saved here.
     """
-    return saved_settings(home).get("IMAGES_DESK_TOKEN") or secrets.token_urlsafe(18)
+    return saved_settings(home).get(name) or secrets.token_urlsafe(18)
 
 
 def port_variable(service: str) -> str:

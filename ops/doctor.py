@@ -24,7 +24,7 @@ from shared.stores.minio_objects import MinioObjects
 
 LOOPS = {"release": "scheduler", "removal": "janitor"}
 """The lease of each loop that only one process runs at a time, and the service that runs the loop."""
-SERVICES = ("scheduler", "downloader", "resolver", "janitor")
+SERVICES = ("scheduler", "downloader", "resolver", "janitor", "ingest")
 _TOKEN, _SETTINGS = "the desk's token", "the desk's settings"
 _MAX_SKEW = timedelta(seconds=2)
 _NOT_AHEAD = "it is not ahead of this machine's; whether it is behind, only a new record would tell"

@@ -23,6 +23,7 @@ class PhotoFilter:
     """
 
     listing_keys: tuple[str, ...] = ()
+    image_ids: tuple[str, ...] = ()
     failed: Reason | None = None
     city: str | None = None
 
@@ -32,11 +33,12 @@ class PhotoFilter:
         return is_city and (not self.listing_keys or listing.key in self.listing_keys)
 
     def selects(self, photo: Photo) -> bool:
-        """Return True if the photo's last attempt failed for the filter's reason, or the filter has no reason.
+        """Return True if the photo has one of the filter's ids and its last attempt failed for the filter's reason.
 
-        Whether the photo's listing is selected is not looked at.
+        A filter without ids, or without a reason, fits each. Whether the photo's listing is selected is not looked at.
         """
-        return self.failed is None or (photo.failure is not None and photo.failure.reason is self.failed)
+        is_reason = self.failed is None or (photo.failure is not None and photo.failure.reason is self.failed)
+        return is_reason and (not self.image_ids or photo.id in self.image_ids)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,9 +78,14 @@ def force_photos(listing: Listing, selected: PhotoFilter, priority: Priority, no
     Left alone are photos that a downloader has claimed, photos without a possible attempt, and all photos of a hidden
     listing. Returns None if no photo is forced.
     """
-    forced = [lifecycle.force(photo, priority, now) for photo in _free_photos(listing, selected, now)]
-    due = [photo for photo in forced if listing.photo_due_at(photo)]
-    return listing.with_photos(due) if due else None
+    forced = forced_photos(listing, selected, priority, now)
+    return listing.with_photos(forced) if forced else None
+
+
+def forced_photos(listing: Listing, selected: PhotoFilter, priority: Priority, now: datetime) -> list[Photo]:
+    """Return the photos that `force_photos` would change, as it would leave them. Pure."""
+    forced = (lifecycle.force(photo, priority, now) for photo in _free_photos(listing, selected, now))
+    return [photo for photo in forced if listing.photo_due_at(photo)]
 
 
 def _free_photos(listing: Listing, selected: PhotoFilter, now: datetime) -> list[Photo]:

@@ -3,7 +3,7 @@
 import difflib
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -87,6 +87,8 @@ class Settings(BaseSettings):
     downloader_port: Port = 8081
     scheduler_port: Port = 8082
     janitor_port: Port = 8083
+    ingest_port: Port = 8084
+    ingest_token: SecretStr = SecretStr("")
     desk_port: Port = 8090
     desk_token: SecretStr = SecretStr("")
     host: str = Field(default="127.0.0.1", min_length=1)
@@ -139,6 +141,16 @@ class Settings(BaseSettings):
             )
         return value
 
+    @field_validator("ingest_token")
+    @classmethod
+    def _are_hard_to_guess(cls, value: SecretStr) -> SecretStr:
+        if any(len(token) < _MIN_TOKEN_CHARACTERS for token in _split(value.get_secret_value())):
+            raise ValueError(
+                f"each token must have at least {_MIN_TOKEN_CHARACTERS} characters; tokens are separated by commas. "
+                "Empty: then nobody may send listings"
+            )
+        return value
+
     @field_validator("kafka")
     @classmethod
     def _are_servers(cls, value: str) -> str:
@@ -173,6 +185,11 @@ class Settings(BaseSettings):
     def cors(self) -> frozenset[str]:
         """The web origins whose pages may read the resolver's answers; "*" stands for all origins."""
         return frozenset(_split(self.cors_origins))
+
+    @property
+    def ingest_tokens(self) -> Sequence[str]:
+        """The tokens of which each lets a client of the ingest in; empty if nobody may send listings."""
+        return _split(self.ingest_token.get_secret_value())
 
     @property
     def public_root(self) -> str:

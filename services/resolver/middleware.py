@@ -138,18 +138,10 @@ def _refused(request: web.Request, refusal: web.HTTPException) -> web.Response:
 
     An OPTIONS request to a known address gets 204 and the allowed methods instead.
     """
-    if isinstance(refusal, web.HTTPMethodNotAllowed):
-        allowed = {"Allow": ", ".join(sorted({*refusal.allowed_methods, "OPTIONS"}))}
-        if request.method == "OPTIONS":
-            return web.Response(status=204, headers=allowed)
-        response = answers.problem(ProblemFound(405, "this address takes other methods; see the Allow header"))
-        response.headers.update(allowed)
-        return response
-    details = {
-        404: "there is nothing at this address; /api/docs lists what there is",
-        413: f"a body may have at most {MAX_BODY_BYTES:,} bytes",
-    }
-    return answers.problem(ProblemFound(refusal.status, details.get(refusal.status, refusal.reason)))
+    response = answers.refused(refusal, MAX_BODY_BYTES)
+    if request.method == "OPTIONS" and "Allow" in response.headers:
+        return web.Response(status=204, headers={"Allow": response.headers["Allow"]})
+    return response
 
 
 def _allow_origin(request: web.Request, headers: MutableMapping[str, str], origins: Collection[str]) -> None:

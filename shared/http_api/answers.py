@@ -100,6 +100,22 @@ def problem(found: ProblemFound) -> web.Response:
     )
 
 
+def refused(refusal: web.HTTPException, max_body_bytes: int) -> web.Response:
+    """Return the problem (RFC 9457) for a request that aiohttp refuses, such as one to an unknown address.
+
+    `max_body_bytes` is the application's limit of a body, which the problem names if that was exceeded.
+    """
+    if isinstance(refusal, web.HTTPMethodNotAllowed):
+        response = problem(ProblemFound(405, "this address takes other methods; see the Allow header"))
+        response.headers["Allow"] = ", ".join(sorted({*refusal.allowed_methods, "OPTIONS"}))
+        return response
+    details = {
+        404: "there is nothing at this address; /api/docs lists what there is",
+        413: f"a body may have at most {max_body_bytes:,} bytes",
+    }
+    return problem(ProblemFound(refusal.status, details.get(refusal.status, refusal.reason)))
+
+
 def text(
     request: web.Request, body: Body, content_type: str = "application/json", cache_control: str = CACHED
 ) -> web.Response:

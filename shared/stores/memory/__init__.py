@@ -8,6 +8,8 @@ from shared.stores.memory.ledgers import MemoryLedgers
 from shared.stores.memory.listings import MemoryListings
 from shared.stores.memory.no_photos import MemoryNoPhotos
 from shared.stores.memory.objects import MemoryObjects
+from shared.stores.memory.pushed_keys import MemoryPushedKeys
+from shared.stores.memory.refreshes import MemoryRefreshes
 from shared.stores.memory.removal_holds import MemoryRemovalHolds
 from shared.stores.memory.removals import MemoryRemovals
 from shared.stores.memory.sweeps import MemorySweeps
@@ -24,6 +26,8 @@ __all__ = [
     "MemoryListings",
     "MemoryNoPhotos",
     "MemoryObjects",
+    "MemoryPushedKeys",
+    "MemoryRefreshes",
     "MemoryRemovalHolds",
     "MemoryRemovals",
     "MemorySweeps",

@@ -17,6 +17,8 @@ from shared.stores.mongo.leases import MongoLeases
 from shared.stores.mongo.ledgers import MongoLedgers
 from shared.stores.mongo.listings import MongoListings
 from shared.stores.mongo.no_photos import MongoNoPhotos
+from shared.stores.mongo.pushed_keys import MongoPushedKeys
+from shared.stores.mongo.refreshes import MongoRefreshes
 from shared.stores.mongo.removal_holds import MongoRemovalHolds
 from shared.stores.mongo.removals import MongoRemovals
 from shared.stores.mongo.sweeps import MongoSweeps
@@ -36,6 +38,8 @@ __all__ = [
     "MongoLedgers",
     "MongoListings",
     "MongoNoPhotos",
+    "MongoPushedKeys",
+    "MongoRefreshes",
     "MongoRemovalHolds",
     "MongoRemovals",
     "MongoSweeps",

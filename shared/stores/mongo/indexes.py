@@ -92,6 +92,7 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
         IndexModel([("removed_at", ASCENDING), ("_id", ASCENDING)], name="evidence"),
         IndexModel([("feed", ASCENDING), ("removed_at", ASCENDING), ("_id", ASCENDING)], name="evidence_of_feed"),
     ],
+    "pushed_keys": [IndexModel([("feed", ASCENDING), ("at", ASCENDING)], name="oldest")],
     "dead_letters": [
         IndexModel([("at", ASCENDING)], name="expiry", expireAfterSeconds=int(_HANDLED_KEPT_FOR.total_seconds())),
     ],

@@ -1,0 +1,40 @@
+"""Reads the body of a request, inflated and within the limit, whatever its headers say."""
+
+from collections.abc import Collection
+from tempfile import SpooledTemporaryFile
+from typing import IO
+
+from aiohttp import web
+
+from shared.http_api.answers import refuse
+
+MAX_BODY_BYTES = 16_000_000
+"""The limit of a body after inflating it."""
+_MAX_BYTES_IN_MEMORY = 1_000_000
+_ENCODINGS = ("", "identity", "gzip")
+JSON_TYPES = ("application/json", "application/x-ndjson")
+
+
+async def read(request: web.Request, types: Collection[str] = JSON_TYPES) -> IO[bytes]:
+    """Read the body of a request, and return it as a file that stands at its beginning; the caller closes it.
+
+    A body of more than a megabyte is on disk. `types` are the media types that are read. Raises ProblemFound: 415 for
+    another media type or encoding, 413 if the inflated body is too large. aiohttp, which inflates it, raises
+    RequestPayloadError if the body is not what its headers say.
+    """
+    if request.content_type not in types:
+        refuse(415, f"the Content-Type must be {' or '.join(types)}")
+    if request.headers.get("Content-Encoding", "").strip().lower() not in _ENCODINGS:
+        refuse(415, "the Content-Encoding may be gzip, or missing")
+    size, body = 0, SpooledTemporaryFile(_MAX_BYTES_IN_MEMORY)  # noqa: SIM115 - the caller closes it
+    try:
+        async for chunk in request.content.iter_any():
+            size += len(chunk)
+            if size > MAX_BODY_BYTES:
+                refuse(413, f"a body may have at most {MAX_BODY_BYTES:,} bytes when it is inflated; send it in parts")
+            body.write(chunk)
+    except BaseException:
+        body.close()
+        raise
+    body.seek(0)
+    return body
