@@ -4,13 +4,19 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.servers import Namespace, Servers, a_namespace, running
 
 
 def pytest_configure() -> None:
-    """Have SIGINT handled in the programs that tests start: a shell lets its background processes ignore it."""
+    """Have SIGINT handled in the programs that tests start: a shell lets its background processes ignore it.
+
+    Let no property test fail because the machine is slow.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    settings.register_profile("any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("any speed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -145,6 +145,6 @@ async def a_handler_run(feed: Feed) -> AsyncIterator[HandlerRun]:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait until `condition()` is true. Raise TimeoutError after 5 seconds."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not condition():  # noqa: ASYNC110 - nothing sets an event
             await asyncio.sleep(0.005)

@@ -132,7 +132,7 @@ async def test_a_small_batch_lingers_for_more_keys_while_another_is_read(
     callers += [asyncio.create_task(setup.get(key)) for key in ("b", "c")]
     await settle()
     assert setup.source.queries == [{"a"}]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while len(setup.source.queries) < 2:  # noqa: ASYNC110 - nothing sets an event
             await asyncio.sleep(0.001)
     assert setup.source.queries == [{"a"}, {"b", "c"}]

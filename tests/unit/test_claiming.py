@@ -86,7 +86,7 @@ async def test_photos_without_a_grant_in_time_are_deferred(run: HandlerRun, monk
     monkeypatch.setattr(feed_handler, "_MAX_BUDGET_WAIT_SECONDS", 0.3)
     run.request("X1", "a", "X2", "b")
     await until(lambda: run.downloads.started == ["a"])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while (waiting := await run.photo("X2")).not_before <= NOW:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.05)
     assert (waiting.released_at, waiting.claim) == (None, None)

@@ -177,7 +177,7 @@ async def test_a_batch_in_flight_counts_as_work_of_its_topic_though_no_record_is
 
 
 async def wait_until(is_true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not is_true():  # noqa: ASYNC110 - nothing sets an event
             await asyncio.sleep(0.002)
 

@@ -127,7 +127,7 @@ async def test_a_cancelled_submit_takes_only_its_own_listings_out_of_the_queue(c
     tasks[cancelled].cancel()
     await run_ready_tasks()
     handler.finish()
-    results = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 5)
+    results = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 20)
     assert [isinstance(result, asyncio.CancelledError) for result in results] == [
         number == cancelled for number in range(3)
     ]
@@ -144,7 +144,7 @@ async def test_cancelling_the_submit_that_runs_a_group_cancels_the_others_of_tha
     assert handler.groups[1:] == [{"B": 1, "C": 1}]
     tasks[1].cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(tasks[2], 5)
+        await asyncio.wait_for(tasks[2], 20)
 
 
 async def test_listings_queued_behind_a_cancelled_submit_are_handled() -> None:
@@ -155,5 +155,5 @@ async def test_listings_queued_behind_a_cancelled_submit_are_handled() -> None:
     tasks[1].cancel()
     await run_ready_tasks()
     handler.finish()
-    await asyncio.wait_for(tasks[2], 5)
+    await asyncio.wait_for(tasks[2], 20)
     assert [set(group) for group in handler.groups] == [{"A"}, {"C"}]

@@ -176,7 +176,7 @@ async def test_the_body_of_a_redirect_is_counted_too(origin: Origin, fetch_photo
 async def test_a_connection_with_an_unread_body_is_closed(origin: Origin, fetch_photo: PhotoFetch) -> None:
     origin.replies["/photo.jpg"] = endlessly(PHOTO, b"HTTP/1.1 200 OK\r\n\r\n")
     failed(await fetch_photo(origin.url(), a_sandbox(origin.host)), Reason.TOO_LARGE)
-    await asyncio.wait_for(origin.closed.wait(), 2)
+    await asyncio.wait_for(origin.closed.wait(), 20)
 
 
 @pytest.mark.parametrize("reply", [answer(PHOTO), then_close(b"HTTP/1.1 200 OK\r\n\r\n" + PHOTO)])
@@ -217,7 +217,7 @@ async def test_an_endless_error_page_still_has_its_reason_and_ends_before_the_de
 ) -> None:
     origin.replies["/photo.jpg"] = endlessly(b"x", b"HTTP/1.1 404 Not Found\r\n\r\n", pause=0.02)
     failed(await fetch_photo(origin.url(), a_sandbox(origin.host)), Reason.GONE)
-    await asyncio.wait_for(origin.closed.wait(), 2)
+    await asyncio.wait_for(origin.closed.wait(), 20)
 
 
 # Connections
@@ -243,7 +243,7 @@ async def test_closing_the_fetcher_closes_its_connections(origin: Origin, tmp_pa
     async with Fetcher({}) as fetcher:
         await PhotoFetch(fetcher, tmp_path)(origin.url(), a_sandbox(origin.host))
         assert not origin.closed.is_set()
-    await asyncio.wait_for(origin.closed.wait(), 2)
+    await asyncio.wait_for(origin.closed.wait(), 20)
 
 
 # Redirects and permits; redirects that lead elsewhere are in test_hostile_urls

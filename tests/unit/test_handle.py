@@ -34,7 +34,7 @@ async def test_a_photo_that_is_due_again_is_attempted_while_others_of_its_batch_
     assert listing is not None
     await run.listings.write([listing.with_photos([replace(listing.photos[0], announced_at=after(5))])])
     run.downloads.finish("a")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while (await run.photo("X1")).copy is None:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.005)
     run.request("X1", "a")
@@ -51,7 +51,7 @@ async def test_a_photo_due_again_is_attempted_while_another_of_its_listing_is_in
     assert listing is not None
     await run.listings.write([listing.with_photos([replace(listing.photos[0], announced_at=after(5))])])
     run.downloads.finish("a")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while (await run.photo("X3")).copy is None:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.005)
     run.request("X3", "a")
@@ -66,7 +66,7 @@ async def test_a_slow_feed_does_not_delay_other_feeds(run: HandlerRun) -> None:
         run.request(name, name)
     await until(lambda: len(run.downloads.started) > 2)
     run.downloads.finish("c")
-    await asyncio.wait_for(run.request("Y", "c", feed="other"), 5)
+    await asyncio.wait_for(run.request("Y", "c", feed="other"), 20)
 
 
 async def test_a_photo_is_downloaded_once_however_often_it_is_requested(run: HandlerRun) -> None:

@@ -204,7 +204,7 @@ async def test_a_head_that_comes_byte_by_byte_does_not_extend_the_idle_timeout(m
             writer.write(b"a")
             return ended.done()
 
-        await until(has_ended, "the connection to end", seconds=5)
+        await until(has_ended, "the connection to end", seconds=30)
         with suppress(ConnectionError):  # what was written last came too late
             assert await ended == b""
         writer.close()

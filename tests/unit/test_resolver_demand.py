@@ -26,7 +26,7 @@ async def events_published(resolver: Resolver, events: int) -> None:
     async def are_published() -> bool:
         return len(resolver.broker.records) == events
 
-    await until(are_published, f"{events} events", seconds=10)
+    await until(are_published, f"{events} events", seconds=30)
 
 
 def test_demand_of_an_answer_is_repeated_after_five_seconds_and_at_once_if_it_is_more_urgent() -> None:
@@ -83,7 +83,7 @@ async def test_demand_during_an_outage_is_counted_as_dropped_and_a_view_five_sec
         async def is_counted() -> bool:
             return resolver.metric("listing_images_demand_dropped_total") == 1
 
-        await until(is_counted, "the dropped demand to be counted", seconds=10)
+        await until(is_counted, "the dropped demand to be counted", seconds=30)
         resolver.listings.is_unavailable = False
         resolver.broker.is_unavailable = resolver.broker.fails_at_publish = False
         now[0] = after(5)

