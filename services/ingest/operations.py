@@ -6,10 +6,10 @@ from services.ingest.models import (
     Accepted,
     EntityEvents,
     FeedQuery,
-    RefreshPath,
     PropertyRecords,
     PushReceived,
     Queued,
+    RefreshPath,
     RefreshQuery,
 )
 from shared.http_api.operations import JSON, Api, Operation, Response
