@@ -143,6 +143,8 @@ def _joined(record: PropertyRecord, beside: Sequence[Row] | None) -> PropertyRec
 
     `beside` is None if no rows were read. Where more rows came with the record, those that lack are added to them. The
     copy has no field Media if the MLS cut the rows and none were read beside, or if it counts photos but has no rows.
+    It has no PhotosCount if that counts more photos than the MLS has rows, because a record that seems to be cut may
+    withdraw no photo.
     """
     came = _rows(record)
     is_cut = _NEXT_LINK in record or not isinstance(record.get("Media"), (list, dict))
@@ -156,4 +158,6 @@ def _joined(record: PropertyRecord, beside: Sequence[Row] | None) -> PropertyRec
     bare = {name: value for name, value in record.items() if name not in {"Media", _NEXT_LINK}}
     if rows is None or (not rows and photos_count(record)):
         return bare
+    if beside is not None and len(rows) < (photos_count(record) or 0):
+        bare.pop("PhotosCount")
     return {**bare, "Media": rows}

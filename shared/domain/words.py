@@ -1,5 +1,6 @@
 """What do the values of a property record say? Texts, lists of texts and flags, in the spellings that MLSs use."""
 
+import base64
 from collections.abc import Iterable
 from enum import Enum
 from functools import cache, lru_cache
@@ -7,6 +8,7 @@ from functools import cache, lru_cache
 _MAX_CACHED_LENGTH = 100
 _YES = frozenset({"true", "t", "yes", "y", "1", "on"})
 _NO = frozenset({"false", "f", "no", "n", "0", "off"})
+_ENCODED = "b__"
 _MAX_EXACT_FLOAT = 2.0**53
 
 
@@ -48,7 +50,7 @@ def texts(value: object) -> list[str]:
 def plain(word: str) -> str:
     """Return the text in lower case and without spaces.
 
-    MLSs write "Active Under Contract" and "ActiveUnderContract".
+    MLSs write "Active Under Contract", "ActiveUnderContract", and the first in Base64 after `b__`.
     """
     return _plain_word(word) if len(word) <= _MAX_CACHED_LENGTH else "".join(word.split()).casefold()
 
@@ -64,4 +66,15 @@ def plain_set(names: Iterable[str]) -> frozenset[str]:
 
 @lru_cache(maxsize=1_000)  # the records of a market repeat the same few words in every row
 def _plain_word(word: str) -> str:
-    return "".join(word.split()).casefold()
+    return "".join(_decoded(word).split()).casefold()
+
+
+def _decoded(word: str) -> str:
+    """Return a word that is written as `b__` and Base64, as Spark writes words with spaces; any other word as it is."""
+    if not word.startswith(_ENCODED):
+        return word
+    digits = word.removeprefix(_ENCODED)
+    try:
+        return base64.urlsafe_b64decode(digits + "=" * (-len(digits) % 4)).decode()
+    except ValueError:
+        return word

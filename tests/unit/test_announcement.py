@@ -51,6 +51,11 @@ def test_a_record_without_a_listing_key_is_invalid(key: object) -> None:
         read(a_record(ListingKey=key))
 
 
+def test_a_category_may_be_written_as_spark_writes_words_with_spaces() -> None:
+    assert shown(a_record(a_row("a", MediaCategory="b__TGlzdGluZyBQaG90bw"))) == ["a"]
+    assert shown(a_record(a_row("a", MediaCategory="b__?"), a_row("b"))) == ["b"]
+
+
 def test_a_listing_key_may_be_a_number() -> None:
     assert read(a_record(ListingKey=123)).listing_key == "123"
 
@@ -150,6 +155,7 @@ def test_the_media_timestamp_is_the_first_given_of_three(fields: Row, changed_at
         ({}, None, None),
         ({"StandardStatus": "Active Under Contract"}, None, None),
         ({"StandardStatus": "ActiveUnderContract"}, None, None),
+        ({"StandardStatus": "b__QWN0aXZlIFVuZGVyIENvbnRyYWN0"}, None, None),
         ({"StandardStatus": " active "}, None, None),
         ({"StandardStatus": None}, None, None),
         ({"StandardStatus": ""}, None, None),

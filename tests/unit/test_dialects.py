@@ -155,6 +155,14 @@ async def test_rows_that_came_with_a_record_are_kept_if_the_mls_has_no_resource_
     assert sum(resource == "Media" for resource, _ in mls.queries) == 1
 
 
+async def test_a_count_that_both_ways_of_reading_contradict_is_left_out() -> None:
+    mls = DialectMls(a_market(2, photos=3))
+    mls.records["X0000"] |= {"PhotosCount": 5}
+    found = (await mls.reader().records(list(mls.records))).records
+    assert ("PhotosCount" in found["X0000"], len(found["X0000"]["Media"])) == (False, 3)
+    assert found["X0001"] == mls.records["X0001"]
+
+
 async def test_rows_without_a_media_key_are_all_read() -> None:
     mls = DialectMls(a_market(3, photos=30), Dialect(expands=False, max_top=25))
     for record in mls.records.values():
