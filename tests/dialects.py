@@ -8,8 +8,8 @@ from typing import Any, cast
 import httpx
 
 from local.sandbox.odata import BadQuery, page, parse_filter
-from services.scheduler.feed_reader import FeedReader
 from shared.domain.feed import Feed
+from shared.reso.feed_reader import FeedReader
 from shared.reso.odata import MlsClient, MlsFailure, MlsUnavailable, ODataPage
 from tests.builders import a_feed
 

@@ -8,7 +8,6 @@ from typing import Any, Self, cast
 from prometheus_client import CollectorRegistry
 
 from local.sandbox import Sandbox
-from services.scheduler.feed_reader import FeedReader
 from services.scheduler.sweep_metrics import SweepMetrics
 from services.scheduler.sweeps import START_DELAY, Sweeper, SweepStores
 from shared.clock import utc_now
@@ -22,6 +21,7 @@ from shared.lease import Lease
 from shared.publisher import Publisher
 from shared.recording import Recorder
 from shared.render import Renderer
+from shared.reso.feed_reader import FeedReader
 from shared.reso.odata import MlsClient
 from shared.stores.memory import MemoryLeases, MemoryListings, MemoryRemovalHolds, MemorySweeps
 from shared.stores.sweeps import SweepRequest, SweepState

@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack
 
 from prometheus_client import CollectorRegistry
 
-from services.scheduler.feed_reader import FeedReader
 from services.scheduler.gauges import Gauges
 from services.scheduler.release import Releaser
 from services.scheduler.sweep_metrics import SweepMetrics
@@ -23,6 +22,7 @@ from shared.publisher import Publisher
 from shared.recording import Recorder
 from shared.render import Renderer
 from shared.reso.access import ApiAccess
+from shared.reso.feed_reader import FeedReader
 from shared.reso.odata import MlsClient
 from shared.reso.quota import ApiQuota
 from shared.rivals import WorkerIdentity

@@ -4,9 +4,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from services.scheduler.change_filter import ChangeFilter
-from services.scheduler.feed_reader import Changes, FeedReader
-from services.scheduler.queries import key_of
 from services.scheduler.sweep_record import SweepRecord
+from shared.reso.feed_reader import Changes, FeedReader
+from shared.reso.queries import key_of
 from shared.stores.sweeps import SweepState
 
 FOLLOW_EVERY = timedelta(minutes=5)

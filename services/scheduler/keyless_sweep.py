@@ -4,12 +4,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from services.scheduler.feed_reader import MODIFIED, FeedReader
-from services.scheduler.queries import key_of
 from services.scheduler.sweep_answers import SweepAnswers
 from services.scheduler.sweep_plan import SweepPlan
 from shared.clock import Clock
 from shared.domain.feed import Feed
+from shared.reso.feed_reader import MODIFIED, FeedReader
+from shared.reso.queries import key_of
 from shared.stores.listings import ListingRecords
 
 _DELETIONS_TOLD = timedelta(days=8)

@@ -5,7 +5,6 @@ from datetime import datetime
 
 from services.scheduler import sweep_plan
 from services.scheduler.change_filter import ChangeFilter
-from services.scheduler.feed_reader import FeedReader
 from services.scheduler.keyless_sweep import KeylessSweep
 from services.scheduler.sweep_answers import SweepAnswers
 from services.scheduler.sweep_plan import Comparison, KeyGroup, SweepPlan, SweepRun
@@ -13,6 +12,7 @@ from services.scheduler.sweep_record import SweepRecord
 from shared import log
 from shared.clock import Clock
 from shared.domain.feed import Feed
+from shared.reso.feed_reader import FeedReader
 from shared.reso.odata import MlsFailure, MlsUnavailable
 from shared.stores.listings import ListingRecords
 from shared.stores.removal_holds import RemovalHolds

@@ -8,8 +8,8 @@ from functools import partial
 from itertools import islice
 
 from services.scheduler import schedule
-from services.scheduler.media_reader import key_groups
 from shared.domain.feed import Feed
+from shared.reso.media_reader import key_groups
 from shared.stores.sweeps import SweepCounts, SweepRequest
 
 _MAX_GAP = timedelta(seconds=10)

@@ -12,7 +12,6 @@ from services.scheduler import schedule
 from services.scheduler.change_filter import ChangeFilter
 from services.scheduler.change_follower import ChangeFollower
 from services.scheduler.copy_recheck import CopyRecheck
-from services.scheduler.feed_reader import FeedReader
 from services.scheduler.market_sweep import MarketSweep
 from services.scheduler.sweep_metrics import SweepMetrics
 from services.scheduler.sweep_plan import SweepRun
@@ -23,6 +22,7 @@ from shared.domain.feed import Feed
 from shared.domain.reso_profiles import DELETIONS_TOLD_FOR
 from shared.lease import Lease
 from shared.publisher import Publisher
+from shared.reso.feed_reader import FeedReader
 from shared.reso.odata import MlsFailure, MlsUnavailable
 from shared.stores.release_queue import ReleaseQueue
 from shared.stores.removal_holds import RemovalHolds

@@ -1,1 +1,1 @@
-"""Requests to the RESO Web API of a feed's MLS: authorised, and within the API's limits."""
+"""Reads property records from the RESO Web API of a feed's MLS, authorised, within limits, and in its dialect."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.scheduler.feed_reader import FeedReader
+from shared.reso.feed_reader import FeedReader
 from shared.reso.odata import MlsFailure
 from tests.dialects import Dialect, DialectMls, a_market
 

@@ -8,9 +8,9 @@ from urllib.parse import parse_qsl
 import pytest
 
 from local.sandbox import Sandbox
-from services.scheduler.feed_reader import FeedReader
-from services.scheduler.media_reader import key_groups
 from shared.domain.feed_file import parse_feeds
+from shared.reso.feed_reader import FeedReader
+from shared.reso.media_reader import key_groups
 from shared.reso.odata import MlsClient, MlsUnavailable
 from tests.builders import after
 
@@ -26,8 +26,8 @@ async def mls(tmp_path: Path) -> AsyncIterator[Sandbox]:
 @pytest.fixture
 async def reader(mls: Sandbox, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FeedReader]:
     """A reader with small pages."""
-    monkeypatch.setattr("services.scheduler.queries._RECORD_PAGE_SIZE", 3)
-    monkeypatch.setattr("services.scheduler.queries._ROW_PAGE_SIZE", 5)
+    monkeypatch.setattr("shared.reso.queries._RECORD_PAGE_SIZE", 3)
+    monkeypatch.setattr("shared.reso.queries._ROW_PAGE_SIZE", 5)
     feed = parse_feeds(mls.feeds_toml(reso_url=mls.web_api, reso_token_env="T"))["sandbox"]
     small = FeedReader(feed, MlsClient(feed, "t", pause_seconds=0.0))
     yield small
@@ -96,7 +96,7 @@ async def test_changes_of_the_same_time_on_several_pages_are_all_read(mls: Sandb
 async def test_expand_is_tried_only_once_if_the_mls_refuses_it(
     mls: Sandbox, reader: FeedReader, status: Literal[400, 501], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.scheduler.queries._ROW_PAGE_SIZE", 1_000)
+    monkeypatch.setattr("shared.reso.queries._ROW_PAGE_SIZE", 1_000)
     mls.allow_expand(False, status)
     for _ in range(3):
         await reader.records(list(all_of(mls))[:2])

@@ -9,9 +9,9 @@ import pytest
 
 from local.sandbox import Sandbox
 from services.scheduler.change_follower import FOLLOW_EVERY
-from services.scheduler.feed_reader import FeedReader
-from services.scheduler.record_reader import KeyedRecords
 from shared.domain.listing import RemovalReason
+from shared.reso.feed_reader import FeedReader
+from shared.reso.record_reader import KeyedRecords
 from shared.stores.removal_holds import Decision
 from tests.sweeping import PHOTOS, SweepingScheduler, a_recorded_market, feed_of, keys
 

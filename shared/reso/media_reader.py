@@ -2,10 +2,10 @@
 
 from collections.abc import Collection, Iterator, Sequence
 
-from services.scheduler.dialect import MAX_KEYS
-from services.scheduler.dialect_client import DialectClient
-from services.scheduler.queries import MediaQuery, key_of, text_of
+from shared.reso.dialect import MAX_KEYS
+from shared.reso.dialect_client import DialectClient
 from shared.reso.odata import MlsFailure, MlsUnavailable, PropertyRecord, Row
+from shared.reso.queries import MediaQuery, key_of, text_of
 
 _MAX_KEY_CHARACTERS = 1_500
 """The total length of the keys in one request: some servers refuse URLs of more than 2,000 or 4,000 characters."""

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Protocol
 
-from services.scheduler.dialect import Dialect, StatusSpelling
 from shared.domain.freshness import parse_timestamp
+from shared.reso.dialect import Dialect, StatusSpelling
 from shared.reso.odata import PropertyRecord, Row
 
 Options = Mapping[str, str]

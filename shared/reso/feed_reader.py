@@ -4,13 +4,13 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from services.scheduler.dialect_client import DialectClient
-from services.scheduler.media_reader import MediaReader
-from services.scheduler.queries import ChangesQuery, MarketQuery, key_of, timestamp_of, utc_text
-from services.scheduler.record_reader import KeyedRecords, RecordReader
 from shared import log
 from shared.domain.feed import Feed
+from shared.reso.dialect_client import DialectClient
+from shared.reso.media_reader import MediaReader
 from shared.reso.odata import MlsClient, MlsFailure, MlsUnavailable, PropertyRecord, Row
+from shared.reso.queries import ChangesQuery, MarketQuery, key_of, timestamp_of, utc_text
+from shared.reso.record_reader import KeyedRecords, RecordReader
 
 MODIFIED = "ModificationTimestamp"
 _MEDIA_TIMESTAMPS = ("MediaChangeTimestamp", "PhotosChangeTimestamp")

@@ -4,10 +4,10 @@ from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from services.scheduler.dialect_client import DialectClient
-from services.scheduler.media_reader import MediaReader
-from services.scheduler.queries import key_of, records_query
+from shared.reso.dialect_client import DialectClient
+from shared.reso.media_reader import MediaReader
 from shared.reso.odata import PropertyRecord
+from shared.reso.queries import key_of, records_query
 
 _MIN_GROUP_SIZE = 5
 

@@ -3,11 +3,11 @@
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import fields, replace
 
-from services.scheduler import dialect as dialects
-from services.scheduler.dialect import Dialect, Query
-from services.scheduler.queries import PagedQuery
 from shared import log
+from shared.reso import dialect as dialects
+from shared.reso.dialect import Dialect, Query
 from shared.reso.odata import MlsClient, MlsFailure, MlsUnavailable, ODataPage, Row
+from shared.reso.queries import PagedQuery
 
 _logger = log.get(__name__)
 
