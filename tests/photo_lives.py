@@ -271,6 +271,9 @@ def discarded() -> dict[str, Iterable[ListingRun]]:
         return replace(listing, discards=(*listing.discards, *more))
 
     return {
+        "mark_unannounced": [
+            (before, lifecycle.mark_unannounced(before, photo.id, NOW, changed=True)) for before in ordered
+        ],
         "withdraw": [
             (
                 listing,

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 
 from prometheus_client import CollectorRegistry
@@ -27,12 +27,15 @@ from shared.runtime import Loop, work
 from shared.secret_values import read_secret
 from shared.settings import Settings, worker_name
 from shared.stores import mongo
+from shared.stores.errors import StoreUnavailable
 from shared.stores.minio_objects import MinioObjects
 
 SERVICE = "downloader"
 _ROUTINE_CONCURRENCY = 30
 """How many batches are handled at a time: enough for all released photos of a slow feed, so that other feeds go on."""
 _VIEWED_CONCURRENCY = 20
+_CLEAR_SECONDS = 0.5
+"""How long the end waits for the marks of published events to be cleared."""
 _DRAIN_SECONDS = 4.0
 """How long downloads under way may go on after SIGTERM. Consumers wait for 6 s in all, and settling takes time too."""
 
@@ -72,10 +75,16 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         handler, health = Handler(parts), Health(pings, registry)
         draining = asyncio.create_task(_drain(handler, stop))
         closing.callback(draining.cancel)
-        resuming = Loop("resume", handler.resume, pause_seconds=30.0)
+        loops = [
+            Loop("resume", handler.resume, pause_seconds=30.0),
+            Loop("announcements", handler.announcements.publish_overdue, pause_seconds=5.0),
+        ]
         consumer = _consumer(settings, handler, parts)
         identity = WorkerIdentity(mongo.MongoWorkers(database), settings, SERVICE)
-        await work(settings, identity, consumer, [resuming], health, stop)
+        await work(settings, identity, consumer, loops, health, stop)
+        with suppress(StoreUnavailable, TimeoutError):  # then the events are published once more
+            async with asyncio.timeout(_CLEAR_SECONDS):
+                await handler.announcements.clear()
 
 
 def _consumer(settings: Settings, handler: Handler, parts: HandlerParts) -> Consumer:

@@ -16,8 +16,6 @@ from shared.events.images import ImageOutdated, OutdatedReason
 
 _STORAGE_BUSY = timedelta(seconds=3)
 """When to attempt a photo again whose new copy has the same keys as objects that are being deleted."""
-_UNANNOUNCED_WITHIN = timedelta(minutes=2)
-"""How long before its restart a worker may have stored a copy without publishing the event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +72,6 @@ def abandoned(listing: Listing, worker: str, in_flight_ids: Collection[str], now
     ]
 
 
-def unannounced(listing: Listing, requested: Sequence[Event[ImageOutdated]], started_at: datetime) -> list[Photo]:
-    """Return the listing's requested photos for whose copy `image-downloaded` may never have been published.
-
-    These photos were requested before this worker started at `started_at`, and their copies were stored or checked
-    within the two minutes before. An earlier run may have ended between storing a copy and publishing its event.
-    """
-    ids = {event.data.image_id for event in requested if event.time < started_at}
-    return [
-        photo
-        for photo in listing.photos
-        if photo.id in ids and photo.copy and started_at - _UNANNOUNCED_WITHIN < photo.copy.checked_at < started_at
-    ]
-
-
 def settle(
     listing: Listing,
     claimed: Photo,
@@ -121,7 +105,8 @@ def settle(
             return Settled(listing.with_photos([after]))
         case Unchanged(etag, last_modified):
             after = lifecycle.settle_unchanged(photo, claimed, etag, last_modified, priority, now)
-            return Settled(listing.with_photos([after]), copy=after.copy)
+            settled = lifecycle.mark_unannounced(listing.with_photos([after]), photo.id, now, changed=False)
+            return Settled(settled, copy=after.copy)
         case Downloaded(copy):
             after = lifecycle.settle_downloaded(photo, claimed, copy, priority, now)
             return _downloaded(listing, photo, after, now, superseded_for)
@@ -133,5 +118,7 @@ def _downloaded(listing: Listing, photo: Photo, after: Photo, now: datetime, sup
     if any(discard.removing and discard.touches(copy) for discard in listing.discards):
         # Objects of the same keys, of an older version, are being deleted now. They must be stored again after that.
         return Settled(listing.with_photos([lifecycle.defer(photo, now + _STORAGE_BUSY)]))
+    changed = photo.copy is None or photo.copy.sha256 != copy.sha256
     settled = lifecycle.supersede(listing, after, now, now + superseded_for)
-    return Settled(settled, copy=copy, changed=photo.copy is None or photo.copy.sha256 != copy.sha256)
+    settled = lifecycle.mark_unannounced(settled, photo.id, now, changed=changed)
+    return Settled(settled, copy=copy, changed=changed)

@@ -63,7 +63,6 @@ class FeedHandler:
         try:
             for _ in range(MAX_ATTEMPTS + max_grants):
                 readings = await self._listings.get_many(list(remaining))
-                await self._reporter.republish_unannounced(readings, remaining)
                 claimed = await self._claimer.claim(readings, remaining, wait_until - time.monotonic())
                 if claimed.batch:
                     running.append(asyncio.create_task(self._attempt_all(claimed.listings, claimed.batch)))

@@ -7,6 +7,7 @@ from datetime import timedelta
 from prometheus_client import CollectorRegistry
 
 from services.downloader import decide
+from services.downloader.announcements import Announcements
 from services.downloader.attempting import Attempter, DownloadPhoto
 from services.downloader.claiming import Claimer
 from services.downloader.feed_handler import FeedHandler
@@ -72,7 +73,10 @@ class Handler:
         self._in_flight = InFlight()
         self._attempter = Attempter(parts.download, parts.ping_storage, parts.budget, parts.clock, parts.registry)
         self._settler = Settler(parts.listings, parts.superseded_for, parts.clock)
-        self._reporter = Reporter(parts.publisher, parts.attempts, parts.renderer.url, parts.clock, parts.registry)
+        self.announcements = Announcements(parts.listings, parts.publisher, parts.renderer.url, parts.clock)
+        self._reporter = Reporter(
+            parts.publisher, self.announcements, parts.attempts, parts.renderer.url, parts.clock, parts.registry
+        )
         self._routine = {name: self._feed_handler(feed, is_viewed=False) for name, feed in parts.feeds.items()}
         self._viewed = {name: self._feed_handler(feed, is_viewed=True) for name, feed in parts.feeds.items()}
 

@@ -1,19 +1,17 @@
 """Reports ended attempts: as events, in the history of attempts, in metrics, the log and traces."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter
 
-from services.downloader import decide
+from services.downloader.announcements import Announcements
 from services.downloader.decide import Settled
 from services.downloader.events import image_downloaded
-from services.downloader.feed_queue import Requested
 from services.downloader.outcomes import Deferred, Downloaded, EndedAttempt, Unchanged, result_of
 from services.downloader.retrying import until_available
 from shared import log, tracing
 from shared.clock import Clock
 from shared.domain.failures import Failure
-from shared.domain.listing import Listing
 from shared.events.images import ImageDownloaded
 from shared.publisher import Publisher
 from shared.stores.attempts import Attempt, Attempts
@@ -28,6 +26,7 @@ class Reporter:
     def __init__(
         self,
         publisher: Publisher,
+        announcements: Announcements,
         attempts: Attempts,
         url: Callable[[str], str],
         clock: Clock,
@@ -35,10 +34,10 @@ class Reporter:
     ) -> None:
         """`attempts` stores the history of attempts; `url` takes an object's key and returns its public URL."""
         self._publisher = publisher
+        self._announcements = announcements
         self._attempts = attempts
         self._url = url
         self._clock = clock
-        self._started_at = clock()
         self._results = Counter(
             "listing_images_attempts", "Attempts to get a copy, by result", ["feed", "result"], registry=registry
         )
@@ -71,26 +70,14 @@ class Reporter:
             if not isinstance(attempt.outcome, Deferred)
         ]
         await until_available(lambda: self._publish(events))
+        if settled:
+            ids = {attempt.photo.id for attempt, result in zip(ended, settled, strict=True) if result.copy}
+            unannounced = settled[-1].listing.unannounced
+            self._announcements.published(listing_id, (mark for mark in unannounced if mark.image_id in ids))
         await until_available(lambda: self._attempts.add(history))
         for attempt in ended:
             self._results.labels(listing_id[0], result_of(attempt.outcome)).inc()
             _log(listing_id, attempt)
-
-    async def republish_unannounced(self, listings: Mapping[ListingId, Listing], requested: Requested) -> None:
-        """Publish `image-downloaded` again for the requested photos whose event may never have been published.
-
-        `listings` are the recorded listings, and `requested` the events of each of them, and perhaps of others. Called
-        before photos are claimed, because an earlier run of a worker may have ended between storing a copy and
-        publishing its event (`decide.unannounced`). Raises BrokerUnavailable.
-        """
-        await self._publish(
-            [
-                image_downloaded(listing, photo.id, photo.copy, self._url, changed=True)
-                for listing_id, listing in listings.items()
-                for photo in decide.unannounced(listing, requested[listing_id], self._started_at)
-                if photo.copy
-            ]
-        )
 
     async def _publish(self, events: Iterable[ImageDownloaded | None]) -> None:
         await self._publisher.publish(event for event in events if event)

@@ -88,6 +88,18 @@ class SetAside:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Unannounced:
+    """A mark that `image-downloaded` is still to be published for the copy that a photo got, or had confirmed, at `at`.
+
+    `changed` is the event's: False if the copy has the same bytes as the one before.
+    """
+
+    image_id: str
+    at: datetime
+    changed: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
     """The record of one listing of a feed. `revision` counts its writes; 0 means that it was never written."""
@@ -110,6 +122,8 @@ class Listing:
     again."""
     removed_image_ids: tuple[str, ...] = ()
     """The ids of photos that an operator removed: they are not shown until an operator allows them again."""
+    unannounced: tuple[Unannounced, ...] = ()
+    """The marks of photos whose `image-downloaded` Kafka may not have yet, at most one for each photo."""
 
     @property
     def is_displayed(self) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 from shared.domain.failures import Failure, Reason
 from shared.domain.freshness import Position, Version
 from shared.domain.image import Category, Claim, Copy, Photo, Status, Variant, url_key
-from shared.domain.listing import Discard, Hidden, Listing, RecordedState, RemovalReason, SetAside
+from shared.domain.listing import Discard, Hidden, Listing, RecordedState, RemovalReason, SetAside, Unannounced
 from shared.domain.priority import Priority
 from shared.render import Renderer
 
@@ -68,7 +68,15 @@ def to_document(listing: Listing, revision: int, renderer: Renderer) -> Document
         **({"in_work": len(released), "leased_until": max(photo.not_before for photo in released)} if released else {}),
         **({"checked_at": listing.checked_at} if listing.checked_at else {}),
         **({"removal_due_at": listing.removal_due_at} if listing.removal_due_at else {}),
+        **(
+            {"unannounced": [unannounced_document(mark) for mark in listing.unannounced]} if listing.unannounced else {}
+        ),
     }
+
+
+def unannounced_document(mark: Unannounced) -> Document:
+    """Return a mark as an element of the list `unannounced` in a listing's MongoDB document."""
+    return {"id": mark.image_id, "at": mark.at, "changed": mark.changed}
 
 
 RECORDED_STATE_FIELDS = (
@@ -118,6 +126,9 @@ def from_document(document: Mapping[str, Any]) -> Listing:
         set_aside=tuple(SetAside(media_key=row["media_key"], reason=row["reason"]) for row in document["set_aside"]),
         is_removed_by_operator=document.get("is_blocked", False),
         removed_image_ids=tuple(document.get("blocked", ())),
+        unannounced=tuple(
+            Unannounced(mark["id"], mark["at"], mark["changed"]) for mark in document.get("unannounced", ())
+        ),
     )
 
 

@@ -4,9 +4,10 @@ Queries for one purpose are in `release_queue`, `removal_queue`, `listing_search
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Protocol
 
-from shared.domain.listing import Listing, RecordedState
+from shared.domain.listing import Listing, RecordedState, Unannounced
 from shared.stores.documents import ListingId
 
 
@@ -53,6 +54,19 @@ class ListingRecords(Protocol):
         """Return the ListingKeys, sorted, of up to `limit` displayed listings of a feed.
 
         The first is the one that follows the ListingKey `after`; "" stands for the start. Raises StoreUnavailable.
+        """
+
+    async def unannounced(self, before: datetime, limit: int) -> Sequence[Listing]:
+        """Return up to `limit` listings, of any feed, that have marks of `Listing.unannounced` from before `before`.
+
+        Raises StoreUnavailable.
+        """
+
+    async def clear_unannounced(self, announced: Iterable[tuple[ListingId, Unannounced]]) -> None:
+        """Take these marks off their listings, each given with its listing's id, in one round trip.
+
+        A mark that a listing no longer has is ignored. The listings' revisions stay, so a write of a listing that was
+        read before may bring a mark back. Raises StoreUnavailable; some of the marks may be cleared all the same.
         """
 
     async def claimed_by(self, worker: str, limit: int) -> Sequence[Listing]:

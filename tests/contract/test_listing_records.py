@@ -10,7 +10,7 @@ import pytest
 from shared.domain.failures import Failure, Reason
 from shared.domain.freshness import Position, Version
 from shared.domain.image import Claim, Photo, image_id, url_key
-from shared.domain.listing import Listing, RecordedState, RemovalReason, SetAside
+from shared.domain.listing import Listing, RecordedState, RemovalReason, SetAside, Unannounced
 from shared.domain.priority import Priority
 from shared.stores import mongo
 from shared.stores.errors import StoreUnavailable
@@ -200,6 +200,23 @@ async def test_listings_with_photos_claimed_by_a_worker_are_found(listings: List
     assert sorted(keys_of(await listings.claimed_by("w-1", 9))) == ["X1", "X4"]
     assert len(await listings.claimed_by("w-1", 1)) == 1
     assert keys_of(await listings.claimed_by("w-3", 9)) == []
+
+
+async def test_marks_of_unannounced_copies_are_found_by_their_time_and_cleared_one_by_one(listings: Listings) -> None:
+    old, new = Unannounced("i", NOW, changed=True), Unannounced("j", after(9), changed=False)
+    await listings.write([a_listing(key="X1", unannounced=(old, new)), a_listing(key="X2", unannounced=(new,))])
+    await listings.write([a_listing(key="X3")])
+    assert keys_of(await listings.unannounced(after(1), 9)) == ["X1"]
+    assert sorted(keys_of(await listings.unannounced(after(10), 9))) == ["X1", "X2"]
+    assert len(await listings.unannounced(after(10), 1)) == 1
+    await listings.clear_unannounced([])
+    await listings.clear_unannounced([((FEED, "X1"), old), ((FEED, "X2"), old), ((FEED, "nothing"), old)])
+    found = await listings.get_many([(FEED, "X1"), (FEED, "X2")])
+    assert {key: listing.unannounced for (_, key), listing in found.items()} == {"X1": (new,), "X2": (new,)}
+    assert {listing.revision for listing in found.values()} == {1}
+    assert keys_of(await listings.unannounced(after(1), 9)) == []
+    await listings.clear_unannounced([((FEED, "X1"), new), ((FEED, "X2"), new)])
+    assert keys_of(await listings.unannounced(after(10), 9)) == []
 
 
 async def test_times_are_stored_to_the_millisecond_and_times_of_the_mls_to_the_microsecond(listings: Listings) -> None:

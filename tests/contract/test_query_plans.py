@@ -13,7 +13,7 @@ from shared.clock import utc_now
 from shared.domain import lifecycle
 from shared.domain.failures import Failure, Reason
 from shared.domain.image import Claim, Status, image_id
-from shared.domain.listing import UNTIL_DECIDED, Listing, RemovalReason
+from shared.domain.listing import UNTIL_DECIDED, Listing, RemovalReason, Unannounced
 from shared.domain.priority import Priority
 from shared.domain.throughput import Throughput
 from shared.render import Renderer
@@ -139,6 +139,10 @@ QUERIES: dict[str, Callable[[Stores], Awaitable[object]]] = {
     "feeds": lambda on: on.listings.feeds(),
     "displayed_count": lambda on: on.listings.displayed_count(FEED),
     "held": lambda on: on.listings.held(FEED, RemovalReason.LISTING_INACTIVE, 500),
+    "unannounced": lambda on: on.listings.unannounced(after(1), 100),
+    "clear_unannounced": lambda on: on.listings.clear_unannounced(
+        [((FEED, "X7"), Unannounced("i7", NOW, changed=True))]
+    ),
     "claimed_by": lambda on: on.listings.claimed_by("w-3", 100),
     "by_key": lambda on: on.listings.by_key("X7"),
     "by_image": lambda on: on.listings.by_image(image_id(FEED, "X7", "h")),

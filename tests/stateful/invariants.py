@@ -23,6 +23,8 @@ from tests.stateful.world import FEEDS, LISTINGS, RENDERER, TOPICS_READ, World
 MAX_ANSWER_AGE = timedelta(seconds=2)
 _PUBLIC_TOPICS = (topics.IMAGE_DOWNLOADED, topics.IMAGE_REMOVED, topics.IMAGE_OUTDATED, topics.IMAGE_OUTDATED_VIEWED)
 _MAX_ROUNDS = 400
+_OVERDUE_AFTER = timedelta(seconds=31)
+"""After this time, any downloader announces a copy whose worker has not done it."""
 _MAX_SETTLING = timedelta(days=3)
 
 
@@ -162,6 +164,7 @@ class Invariants:
         for listing_id in LISTINGS:
             self._check_is_as_at_the_mls(listing_id)
         self._check_removals()
+        self._check_downloads_are_announced()
         self._check_dead_letters()
         self._check_replay_changes_nothing()
 
@@ -192,6 +195,7 @@ class Invariants:
         times: list[datetime] = []
         for listing in self._listings():
             times += [listing.removal_due_at] if listing.removal_due_at else []
+            times += [mark.at + _OVERDUE_AFTER for mark in listing.unannounced]
             times += [
                 due_at
                 for photo in listing.photos
@@ -247,6 +251,16 @@ class Invariants:
                 assert bucket is Bucket.ORIGINALS or RENDERER.url(key) in announced, "7: removed without an event"
                 evidence = world.loop.run_until_complete(world.removals.of_listing(*listing_id))
                 assert image_id in {line.image_id for line in evidence}, "7: removed without evidence"
+
+    def _check_downloads_are_announced(self) -> None:
+        """Check that each copy that a photo has was announced, although processes died after they recorded it."""
+        events = [
+            orjson.loads(record.value or b"")["data"] for record in self._world.topics.all(topics.IMAGE_DOWNLOADED)
+        ]
+        announced = {(event["image_id"], event["sha256"]) for event in events}
+        for listing in self._listings():
+            for photo in listing.photos:
+                assert photo.copy is None or (photo.id, photo.copy.sha256) in announced, f"1: unannounced: {photo.id}"
 
     def _check_dead_letters(self) -> None:
         """Check that each reader of `listing-seen`, of which no record is lost, has reported all garbage."""

@@ -264,7 +264,8 @@ class World:
             clock=self.clock,
             registry=CollectorRegistry(),
         )
-        return Service(Handler(parts).handle)
+        handler = Handler(parts)
+        return Service(handler.handle, handler.announcements.publish_overdue)
 
     def _resolver(self, process: Process[Service]) -> Service:
         listings, _, publisher = self._parts(process, "resolver")

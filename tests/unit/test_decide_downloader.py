@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.downloader.decide import Settled, abandoned, claimable, settle, unannounced
+from services.downloader.decide import Settled, abandoned, claimable, settle
 from services.downloader.outcomes import Deferred, Downloaded, Outcome, Unchanged
 from shared.domain import lifecycle
 from shared.domain.failures import Failure, Reason
@@ -127,18 +127,6 @@ def test_a_claim_lasts_for_the_request_and_a_margin(released_at: datetime | None
     photo = lifecycle.claim(a_photo(released_at=released_at), "w", a_feed(request_timeout_seconds=20.0), NOW)
     assert photo.claim == Claim(worker="w", until=after(80))
     assert (photo.released_at, photo.not_before) == (released_at or NOW, after(80))
-
-
-@pytest.mark.parametrize(
-    ("checked_at", "requested_at", "is_unannounced"),
-    [(-1, -2, True), (-119, -2, True), (-120, -2, False), (0, -2, False), (1, -2, False), (-1, 0, False)],
-)
-def test_a_copy_stored_shortly_before_the_start_is_unannounced(
-    checked_at: float, requested_at: float, is_unannounced: bool
-) -> None:
-    listing = a_listing(a_downloaded_photo(copy=a_copy(checked_at=after(checked_at))), a_photo("b"))
-    found = unannounced(listing, [outdated(at=after(requested_at)), outdated("b", at=after(-2))], started_at=NOW)
-    assert [photo.object_id for photo in found] == (["a"] if is_unannounced else [])
 
 
 def test_only_photos_that_an_earlier_run_claimed_are_abandoned() -> None:

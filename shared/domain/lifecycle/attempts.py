@@ -8,7 +8,7 @@ from shared.domain.failures import Failure
 from shared.domain.feed import Feed
 from shared.domain.freshness import is_newer
 from shared.domain.image import Claim, Copy, Photo, url_key
-from shared.domain.listing import Listing
+from shared.domain.listing import Listing, Unannounced
 from shared.domain.priority import Priority
 
 LEASE = timedelta(seconds=120)
@@ -156,6 +156,16 @@ def _source_url_key(claimed: Photo, copy: Copy) -> str | None:
     if former and (former.sha256, former.etag, former.last_modified) == (copy.sha256, copy.etag, copy.last_modified):
         return former.source_url_key
     return url_key(claimed.url)
+
+
+def mark_unannounced(listing: Listing, image_id: str, now: datetime, *, changed: bool) -> Listing:
+    """Return the listing with a mark that `image-downloaded` is still to be published for a photo's copy.
+
+    The mark is written together with the copy, and cleared once Kafka has the event, so the event is published even if
+    this process dies in between. `changed` is False if the copy has the same bytes as the one before.
+    """
+    others = tuple(mark for mark in listing.unannounced if mark.image_id != image_id)
+    return replace(listing, unannounced=(*others, Unannounced(image_id, now, changed)))
 
 
 def _version_fetched(photo: Photo, claimed: Photo) -> datetime | None:

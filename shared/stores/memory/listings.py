@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from shared.domain.image import Status
-from shared.domain.listing import UNTIL_DECIDED, Listing, RecordedState, RemovalReason
+from shared.domain.listing import UNTIL_DECIDED, Listing, RecordedState, RemovalReason, Unannounced
 from shared.domain.priority import Priority
 from shared.render import Renderer
 from shared.stores import summaries
@@ -18,6 +18,7 @@ from shared.stores.documents import (
     read_recorded_state,
     rendered_under_urls,
     to_document,
+    unannounced_document,
 )
 from shared.stores.listing_reports import FeedCounts
 from shared.stores.summaries import ListingFilter, ListingSummary
@@ -62,6 +63,16 @@ class MemoryListings:
     async def displayed_keys(self, feed: str, after: str, limit: int) -> Sequence[str]:
         found = self._where(lambda listing: listing.feed == feed and listing.is_displayed and listing.key > after)
         return sorted(listing.key for listing in found)[:limit]
+
+    async def unannounced(self, before: datetime, limit: int) -> Sequence[Listing]:
+        return self._where(lambda listing: any(mark.at < before for mark in listing.unannounced))[:limit]
+
+    async def clear_unannounced(self, announced: Iterable[tuple[ListingId, Unannounced]]) -> None:
+        for listing_id, mark in announced:
+            document = self._documents.get(listing_id, {})
+            if "unannounced" in document:
+                remaining = [stored for stored in document["unannounced"] if stored != unannounced_document(mark)]
+                self._documents[listing_id] = {**document, "unannounced": remaining}
 
     async def claimed_by(self, worker: str, limit: int) -> Sequence[Listing]:
         return self._where(

@@ -63,6 +63,11 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
             name="claimed",
             partialFilterExpression={"photos.claim.worker": {"$exists": True}},
         ),
+        IndexModel(
+            [("unannounced.at", ASCENDING)],
+            name="unannounced",
+            partialFilterExpression={"unannounced.at": {"$exists": True}},
+        ),
         IndexModel([("photos.id", ASCENDING)]),
         IndexModel([("photos.url_keys", ASCENDING)]),
         IndexModel(

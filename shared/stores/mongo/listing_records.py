@@ -1,12 +1,13 @@
 """Reads and writes listings in MongoDB by id; has the helpers for queries that the other modules on listings use."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import TypeAlias
 
-from pymongo import ASCENDING, ReplaceOne
+from pymongo import ASCENDING, ReplaceOne, UpdateOne
 from pymongo.errors import BulkWriteError
 
-from shared.domain.listing import Listing, RecordedState
+from shared.domain.listing import Listing, RecordedState, Unannounced
 from shared.render import Renderer
 from shared.stores import summaries
 from shared.stores.documents import (
@@ -17,6 +18,7 @@ from shared.stores.documents import (
     from_document,
     read_recorded_state,
     to_document,
+    unannounced_document,
 )
 from shared.stores.mongo.connection import Database, translated
 from shared.stores.summaries import ListingSummary
@@ -85,6 +87,18 @@ class MongoListingRecords:
                 query, {"_id": 0, "listing_key": 1}, sort=[("listing_key", ASCENDING)], limit=limit, hint="counted"
             )
             return [document["listing_key"] for document in await cursor.to_list(None)]
+
+    async def unannounced(self, before: datetime, limit: int) -> Sequence[Listing]:
+        return await self._find({"unannounced.at": {"$lt": before}}, limit=limit, hint="unannounced")
+
+    async def clear_unannounced(self, announced: Iterable[tuple[ListingId, Unannounced]]) -> None:
+        requests = [
+            UpdateOne({"_id": document_id(*listing_id)}, {"$pull": {"unannounced": unannounced_document(mark)}})
+            for listing_id, mark in announced
+        ]
+        if requests:
+            with translated():
+                await self._collection.bulk_write(requests, ordered=False)
 
     async def claimed_by(self, worker: str, limit: int) -> Sequence[Listing]:
         return await self._find({"photos.claim.worker": worker}, limit=limit, hint="claimed")
