@@ -26,14 +26,14 @@ def refused_before(photo: Photo) -> Failure | None:
 
 
 def with_lateness(failure: Failure, photo: Photo, now: datetime) -> Failure:
-    """Return the failure of a fetch; as NOT_THERE_YET if the origin lacks a photo that was announced within the hour.
+    """Return the failure of a fetch; with `may_come` if the origin lacks a photo that was announced within the hour.
 
     MLSs announce photos before their image hosts have them.
     """
     announced_at = photo.announced_at
     if failure.reason is not Reason.GONE or announced_at is None or abs(now - announced_at) >= _MAY_BE_LATE_FOR:
         return failure
-    return replace(failure, reason=Reason.NOT_THERE_YET)
+    return replace(failure, may_come=True)
 
 
 def failure_if_tiny(copy: Copy | None, width: int, height: int, file_size: int) -> Failure | None:

@@ -9,7 +9,6 @@ class Reason(StrEnum):
     """Why an attempt to get a good copy of a photo failed."""
 
     GONE = "gone"
-    NOT_THERE_YET = "not-there-yet"
     FORBIDDEN = "forbidden"
     THROTTLED = "throttled"
     ORIGIN_ERROR = "origin-error"
@@ -45,9 +44,6 @@ class ReasonRule:
 _FINAL, _RETRIED = True, False
 REASONS: Mapping[Reason, ReasonRule] = {
     Reason.GONE: ReasonRule(_FINAL, "the origin says that the photo does not exist (404, 410)"),
-    Reason.NOT_THERE_YET: ReasonRule(
-        _RETRIED, "the origin does not have the photo yet (404, 410), which the MLS announced within the last hour"
-    ),
     Reason.FORBIDDEN: ReasonRule(_RETRIED, "the origin refuses (401, 403): an expired URL or a wrong token"),
     Reason.THROTTLED: ReasonRule(_RETRIED, "the origin asks for fewer requests (429)"),
     Reason.ORIGIN_ERROR: ReasonRule(_RETRIED, "the origin answered with an error (5xx or another unexpected status)"),
@@ -94,3 +90,5 @@ class Failure:
     etag: str | None = None
     """The validators that the origin sent with a file that was refused (`REFUSED`); None if there was none to store."""
     last_modified: str | None = None
+    may_come: bool = False
+    """True if the origin lacks a photo that was announced so recently that the photo may still be on its way there."""

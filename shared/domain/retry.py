@@ -4,13 +4,13 @@ import re
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
-from shared.domain.failures import REASONS, Failure, Reason
+from shared.domain.failures import REASONS, Failure
 from shared.domain.feed import Feed
 
 GIVEN_UP_FOR = timedelta(days=1)
 """How long a photo stays given up, unless the MLS announces something newer before."""
 _MAX_LATE_WAIT_SECONDS = 300.0
-"""The longest wait for a photo that the origin does not have yet."""
+"""The longest wait for a photo that may still come to its origin."""
 _MAX_RETRY_AFTER_SECONDS = 86_400.0
 _MIN_EPOCH, _MIN_EPOCH_MILLIS = 1e9, 1e11
 """Numbers from these on are times: seconds or milliseconds since 1970."""
@@ -20,10 +20,9 @@ def is_given_up(failure: Failure, attempts: int, feed: Feed) -> bool:
     """Return True if a photo is given up after this failure, which ended the last of `attempts` attempts.
 
     A photo that is given up gets no attempt until the MLS announces a newer version or a day (`GIVEN_UP_FOR`) has
-    passed. A photo that the origin does not have yet is not given up: an hour after its announcement the same answer
-    means that it is gone.
+    passed. A photo that may still come to its origin (`Failure.may_come`) is not given up.
     """
-    if failure.reason is Reason.NOT_THERE_YET:
+    if failure.may_come:
         return False
     return REASONS[failure.reason].is_final or attempts >= feed.max_attempts
 
@@ -33,7 +32,7 @@ def next_attempt(failure: Failure, attempts: int, feed: Feed, now: datetime, jit
 
     `attempts` are the photo's failed attempts in a row, this one included. The wait starts at the feed's
     `retry_base_seconds`, doubles with each attempt up to `retry_max_seconds`, and is at least as long as the origin
-    asked for. For a photo that the origin does not have yet, it doubles up to five minutes only. `jitter`, a random
+    asked for. For a photo that may still come to its origin, it doubles up to five minutes only. `jitter`, a random
     number from 0 to 1, makes the wait up to half longer, so that photos that failed together are not attempted together
     again. A photo that is given up is due in a day, whatever the origin asked for.
     """
@@ -41,7 +40,7 @@ def next_attempt(failure: Failure, attempts: int, feed: Feed, now: datetime, jit
         return now + GIVEN_UP_FOR
     doubled = feed.retry_base_seconds * 2.0 ** min(attempts - 1, 60)
     longest = feed.retry_max_seconds
-    if failure.reason is Reason.NOT_THERE_YET:
+    if failure.may_come:
         longest = min(longest, _MAX_LATE_WAIT_SECONDS)
     wait = min(doubled, longest) * (1 + jitter / 2)
     return now + timedelta(seconds=max(wait, failure.wait_seconds or 0.0))

@@ -325,7 +325,7 @@ def _failure(failure: Failure | None) -> Document | None:
     if failure is None:
         return None
     validators = {"etag": failure.etag, "last_modified": failure.last_modified}
-    given = {name: value for name, value in validators.items() if value}
+    given = {name: value for name, value in {**validators, "may_come": failure.may_come}.items() if value}
     return {"reason": failure.reason.value, "detail": failure.detail, **given}
 
 
@@ -335,6 +335,7 @@ def _read_failure(document: Mapping[str, Any]) -> Failure:
         document["detail"],
         etag=document.get("etag"),
         last_modified=document.get("last_modified"),
+        may_come=document.get("may_come", False),
     )
 
 

@@ -22,10 +22,12 @@ def wait(
     attempts: int = 1,
     jitter: float = 0.0,
     requested: float | None = None,
+    *,
+    may_come: bool = False,
     **rules: Any,
 ) -> float:
     """Return the seconds until the next attempt."""
-    failure = Failure(reason, wait_seconds=requested)
+    failure = Failure(reason, wait_seconds=requested, may_come=may_come)
     return (next_attempt(failure, attempts, a_feed(**rules), NOW, jitter) - NOW).total_seconds()
 
 
@@ -41,7 +43,7 @@ def test_a_final_reason_gives_a_photo_up_at_the_first_attempt_for_a_day(reason: 
     assert wait(reason) == GIVEN_UP_FOR.total_seconds() == 86_400
 
 
-@pytest.mark.parametrize("reason", sorted(set(Reason) - FINAL - {Reason.NOT_THERE_YET}))
+@pytest.mark.parametrize("reason", sorted(set(Reason) - FINAL))
 def test_other_reasons_give_a_photo_up_after_max_attempts(reason: Reason) -> None:
     feed = a_feed(max_attempts=3)
     assert [is_given_up(Failure(reason), attempts, feed) for attempts in (1, 2, 3, 4)] == [False, False, True, True]
@@ -55,12 +57,12 @@ def test_the_wait_doubles_with_each_attempt_up_to_the_maximum(attempts: int, sec
     assert wait(attempts=attempts, max_attempts=100) == seconds
 
 
-def test_a_photo_that_is_not_there_yet_is_asked_for_within_minutes_and_never_given_up() -> None:
+def test_a_photo_that_may_come_is_asked_for_within_minutes_and_never_given_up() -> None:
     feed = a_feed(max_attempts=3, retry_max_seconds=21_600.0)
-    waits = [wait(Reason.NOT_THERE_YET, attempts, max_attempts=3) for attempts in (1, 2, 3, 4, 5, 50)]
+    waits = [wait(Reason.GONE, attempts, may_come=True, max_attempts=3) for attempts in (1, 2, 3, 4, 5, 50)]
     assert waits == [30, 60, 120, 240, 300, 300]
-    assert wait(Reason.NOT_THERE_YET, retry_base_seconds=3_600.0) == 300
-    assert not is_given_up(Failure(Reason.NOT_THERE_YET), 50, feed)
+    assert wait(Reason.GONE, may_come=True, retry_base_seconds=3_600.0) == 300
+    assert not is_given_up(Failure(Reason.GONE, may_come=True), 50, feed)
 
 
 @pytest.mark.parametrize(("jitter", "seconds"), [(0.0, 30.0), (0.5, 37.5), (1.0, 45.0)])

@@ -46,7 +46,8 @@ def test_a_listing_stored_by_an_older_release_is_read_equal(name: str) -> None:
 
 
 def test_the_validators_of_a_refused_file_are_stored_only_if_there_are_any() -> None:
-    for failure in (Failure(Reason.TOO_LARGE, "large", etag='"v1"', last_modified="Mon"), Failure(Reason.TOO_LARGE)):
+    refused, late = Failure(Reason.TOO_LARGE, "large", etag='"v1"', last_modified="Mon"), Failure(Reason.GONE)
+    for failure in (refused, late, replace(late, may_come=True)):
         stored = documents.to_document(a_listing(a_photo(failure=failure)), 1, RENDERER)
         assert documents.from_document(stored).photos[0].failure == failure
         assert ("etag" in stored["photos"][0]["failure"]) is bool(failure.etag)
