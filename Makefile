@@ -6,10 +6,10 @@ INSTALLED := .venv/.installed
 UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help install check test demo up down status logs bench format clean
+.PHONY: help install check test test-vendors demo up gallery down status logs bench format clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## install everything into .venv, if uv.lock or pyproject.toml changed
 
@@ -31,14 +31,20 @@ check: install ## check format, lint, types and import rules, and run the quick 
 	$(BIN)/pytest -q -n auto -m "not servers and not slow" tests
 
 test: install ## run all tests; starts a real Kafka, MongoDB and S3 server for them
-	$(BIN)/pytest -q -n auto --dist loadfile -m "not servers" tests
+	$(BIN)/pytest -q -n auto --dist loadfile -m "not servers and not vendors" tests
 	$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m servers tests
+
+test-vendors: install ## play a day with each vendor's emulator, from a fresh checkout to a gallery
+	$(BIN)/pytest -q -n 1 -m "vendors" tests/vendors
 
 demo: install ## show the whole system with a sandbox MLS; PHOTOS=~/Pictures shows your pictures
 	@$(BIN)/python -m local.demo $(if $(PHOTOS),--photos "$(PHOTOS)")
 
 up: install ## start the servers and services in the background, and wait until they are ready
 	@$(BIN)/python -m local.stack up
+
+gallery: install ## show the listings of a feed in a gallery; FEED=NAME if there are several feeds
+	@$(BIN)/python -m local.gallery $(if $(FEED),--feed "$(FEED)")
 
 down: install ## stop the servers and services; all data stays
 	@$(BIN)/python -m local.stack down

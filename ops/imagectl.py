@@ -10,6 +10,7 @@ from ops.commands import (
     audit,
     compliance,
     config,
+    connect,
     dead_letters,
     doctor,
     explain,
@@ -59,7 +60,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (status, explain, doctor, force, freeze, replay, publish, rebuild, audit, compliance, init, config):
+for command in (
+    status,
+    explain,
+    doctor,
+    force,
+    freeze,
+    replay,
+    publish,
+    rebuild,
+    audit,
+    compliance,
+    init,
+    config,
+    connect,
+):
     app.add_typer(command.app)
 app.add_typer(removals.app, name="removals")
 app.add_typer(placeholders.app, name="placeholders")

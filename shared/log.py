@@ -2,8 +2,11 @@
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import structlog
+import structlog.testing
 
 _EXPECTED_MESSAGES = ("Unable connect to", "Topic %s not found in cluster metadata")
 
@@ -44,6 +47,13 @@ def configure(service: str, level: str, form: str) -> None:
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(service=service)
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Drop all log lines in this context, for a command whose output is for people or is JSON."""
+    with structlog.testing.capture_logs():
+        yield
 
 
 def _is_unexpected(record: logging.LogRecord) -> bool:

@@ -145,6 +145,11 @@ class Market:
             listing = _listing(index, photos, _text(start + step * index), widest)
             self.listings[listing.key] = listing
 
+    @property
+    def signing_key(self) -> str:
+        """Return a text that changes whenever new URLs are signed with another key."""
+        return self._keys[-1].decode()
+
     def now(self) -> str:
         """Return the time by the MLS's clock as an ISO 8601 text, later than all timestamps returned before."""
         self._last = max(self._clock(), self._last + timedelta(milliseconds=1))

@@ -17,6 +17,8 @@ class VendorRecords:
 
     def __init__(self, vendor: VendorRules, market: Market, urls: PictureUrls, clock: Clock) -> None:
         self._vendor, self._market, self._urls, self._clock = vendor, market, urls, clock
+        self._stable_rows: dict[tuple[str, ...], list[Record]] = {}
+        """The Media rows of listings whose URLs stay, by ListingKey, timestamps and signing key."""
 
     def listings(self) -> list[SandboxListing]:
         """Return the listings that the vendor tells of now, in the order of the market."""
@@ -48,6 +50,14 @@ class VendorRecords:
 
     def media(self, listing: SandboxListing, *, is_broken: bool = False) -> list[Record]:
         """Return a listing's Media rows. With `is_broken`, their MediaURLs lead nowhere."""
+        if self._vendor.pictures.seconds:
+            return self._made_media(listing, is_broken=is_broken)
+        version = (listing.key, listing.modified_at, listing.media_changed_at, self._market.signing_key)
+        if version not in self._stable_rows:
+            self._stable_rows[version] = self._made_media(listing, is_broken=is_broken)
+        return [dict(row) for row in self._stable_rows[version]]
+
+    def _made_media(self, listing: SandboxListing, *, is_broken: bool) -> list[Record]:
         rules, facts = self._vendor.rows, self._facts(listing)
         rows: list[Record] = []
         for order, photo in enumerate(listing.photos):

@@ -119,7 +119,7 @@ class WebApi:
         chosen, following = odata.page([record for record, _ in pairs], query, limits, read.test)
         listings = {id(record): listing for record, listing in pairs}
         rows = [shown(record, listings[id(record)]) for record in chosen]
-        return self._page(request, rows, following, has_link=True)
+        return self._page(request, rows, following, has_link=self.vendor.paging.has_link)
 
     def _by_skip_token(self, request: web.Request, query: Mapping[str, str]) -> web.Response:
         shown, pairs = self._shown(query), self._pairs()

@@ -3,38 +3,22 @@
 import argparse
 import asyncio
 import json
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from aiohttp import web
-
-_PAGE = Path(__file__).with_name("gallery.html")
+from local.site.server import Listing, application, serve
 
 
 def main() -> None:
     """Serve the example site with the command line's options until interrupted."""
     options = _arguments()
-    app = web.Application()
-    app.add_routes([web.get("/", _Gallery(options.resolver, options.feed, options.listings))])
-    web.run_app(app, host="127.0.0.1", port=options.port, print=None, access_log=None, loop=asyncio.new_event_loop())
+    serve(application(options.resolver, options.feed, partial(_read, options.listings)), options.port)
 
 
-class _Gallery:
-    """The handler of the site's only page.
-
-    The page holds the listings; its script asks the resolver for their pictures. `resolver` is the resolver's address;
-    `listings` is a JSON file, read again at each request.
-    """
-
-    def __init__(self, resolver: str, feed: str, listings: Path) -> None:
-        self._source = {"resolver": resolver, "feed": feed}
-        self._listings = listings
-
-    async def __call__(self, _: web.Request) -> web.Response:
-        listings = json.loads(await asyncio.to_thread(self._listings.read_text, encoding="utf-8"))
-        page = await asyncio.to_thread(_PAGE.read_text, encoding="utf-8")
-        # A "</script>" in the data would end the script element that contains it.
-        data = json.dumps(self._source | {"listings": listings}).replace("<", "\\u003c")
-        return web.Response(text=page.replace("__DATA__", data), content_type="text/html")
+async def _read(file: Path) -> Sequence[Listing]:
+    text = await asyncio.to_thread(file.read_text, encoding="utf-8")
+    return list(json.loads(text))
 
 
 def _arguments() -> argparse.Namespace:

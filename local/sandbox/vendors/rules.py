@@ -49,6 +49,8 @@ class Paging(Rule):
     beyond: Literal["refuse", "cut"] = "refuse"
     """What happens to a `$top` over the limit: it is refused, or the answer has fewer rows without a word."""
     most_skip: int = 100_000
+    has_link: bool = True
+    """False if no answer has a next link."""
     media_has_link: bool = True
     """False if answers of the resource Media have no next link."""
     link_seconds: int = 0

@@ -1,0 +1,85 @@
+"""What a probe of an MLS's API found. The names are those of the comment that `connect --check` compares with."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+NOT_ASKED, YES, NO = "not asked", "yes", "no"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """The facts of one probe. Texts are YES, NO or NOT_ASKED where nothing else is said."""
+
+    page_rows: int = 0
+    """The largest `$top` that was accepted, of those that were tried; 0 if none was."""
+    rows_given: int = 0
+    """How many rows an answer to that `$top` had."""
+    next_link: str = NOT_ASKED
+    cuts_in_silence: str = NOT_ASKED
+    """Whether there are more rows after an answer that was shorter than asked for, and named no next page."""
+    expand: str = NOT_ASKED
+    """Whether Media rows come: `on request`, `always` without `$expand`, or NO."""
+    expand_complete: str = NOT_ASKED
+    """Whether listings came with as many rows with the category of a photo as their PhotosCount says, or more."""
+    media_resource: str = NOT_ASKED
+    operator_in: str = NOT_ASKED
+    sorting: str = NOT_ASKED
+    """The most exact `$orderby` that was accepted: `timestamp and key`, `timestamp`, or NO."""
+    key_after: str = NOT_ASKED
+    """Whether listings after a ListingKey can be asked for."""
+    timestamps: tuple[str, ...] = ()
+    """The names of the timestamp fields that records have."""
+    local_times: tuple[str, ...] = ()
+    """The timestamp fields whose values name no time zone."""
+    statuses: tuple[str, ...] = ()
+    media_statuses: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    picture_categories: tuple[str, ...] = ()
+    """The categories of rows that look like photos."""
+    sizes: tuple[str, ...] = ()
+    permissions: tuple[str, ...] = ()
+    image_hosts: tuple[str, ...] = ()
+    redirect_hosts: tuple[str, ...] = ()
+    """The hosts that pictures were redirected to."""
+    row_keys: str = NOT_ASKED
+    """What identifies rows: `MediaObjectID`, `MediaKey`, or `place and URL`."""
+    urls_change: str = NOT_ASKED
+    """Whether the URL of a photo differs in the next answer."""
+    pictures: tuple[str, ...] = ()
+    """What requests for a few pictures gave, such as `200 image/jpeg 1600x1067`."""
+
+    def to_json(self) -> str:
+        """Return the facts as one line of JSON, without what each probe finds anew."""
+        return json.dumps({name: value for name, value in asdict(self).items() if name not in _NOT_COMPARED})
+
+    def updated(self, facts: Mapping[str, Any]) -> "Findings":
+        """Return the findings with other values of the facts that `facts` names."""
+        return Findings(**{**asdict(self), **facts})
+
+    @classmethod
+    def from_json(cls, text: str) -> "Findings":
+        """Return the facts that `to_json` wrote, perhaps by an older version; unknown names are ignored."""
+        known = {field.name for field in fields(cls)}
+        found: Mapping[str, Any] = json.loads(text)
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in found.items()
+        }
+        return cls(**{name: value for name, value in values.items() if name in known})
+
+
+_NOT_COMPARED = frozenset({"pictures", "rows_given"})
+
+
+def differences(before: Findings, now: Findings) -> list[str]:
+    """Return a phrase for each fact that differs between two probes, such as `page_rows: was 100, is 50`."""
+    return [
+        f"{field.name.replace('_', ' ')}: was {_words(old)}, is {_words(new)}"
+        for field in fields(Findings)
+        if field.name not in _NOT_COMPARED and (old := getattr(before, field.name)) != (new := getattr(now, field.name))
+    ]
+
+
+def _words(value: object) -> str:
+    return ", ".join(map(str, value)) or "none" if isinstance(value, tuple) else str(value)

@@ -1,0 +1,62 @@
+"""Fetches a few photos of a sample, to see whether they open, what they are, and where requests are redirected to."""
+
+import asyncio
+import http.client
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.error import HTTPError, URLError
+
+from ops.connect import sample
+
+_SECONDS = 20.0
+_MAX_BYTES = 30_000_000
+_MAX_PICTURES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class SampledPictures:
+    """What requests for photos gave: a phrase for each photo, and the hosts that they were redirected to."""
+
+    answers: tuple[str, ...]
+    redirect_hosts: tuple[str, ...]
+
+
+async def fetch_some(records: Sequence[Mapping[str, Any]], headers: Mapping[str, str]) -> SampledPictures:
+    """Fetch the first photos of two of the records. `headers` are sent to the image hosts."""
+    urls = [
+        str(photos[0]["MediaURL"])
+        for record in records
+        if (photos := [row for row in sample.rows_of(record) if sample.is_photo(row) and sample.host_of(row)])
+    ]
+    hosts: list[str] = []
+    answers = [await asyncio.to_thread(_fetch, url, headers, hosts) for url in urls[:_MAX_PICTURES]]
+    return SampledPictures(tuple(answers), tuple(dict.fromkeys(hosts)))
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, and notes their hosts."""
+
+    def __init__(self, hosts: list[str]) -> None:
+        self._hosts = hosts
+
+    def redirect_request(self, *args: Any, **kwargs: Any) -> urllib.request.Request | None:
+        request = super().redirect_request(*args, **kwargs)
+        if request is not None and (host := sample.host_in(request.full_url)):
+            self._hosts.append(host)
+        return request
+
+
+def _fetch(url: str, headers: Mapping[str, str], hosts: list[str]) -> str:
+    """Fetch a URL, append the hosts of redirects to `hosts`, and return a phrase that says what came."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Redirects(hosts))
+    request = urllib.request.Request(url, headers={"User-Agent": "listing-images", **headers})  # noqa: S310 - http(s) only
+    try:
+        with opener.open(request, timeout=_SECONDS) as answer:
+            body = answer.read(_MAX_BYTES)
+            return f"{answer.status} {answer.headers.get_content_type()}, {len(body):,} bytes"
+    except HTTPError as error:
+        return f"{error.code} {error.headers.get_content_type()}"
+    except (URLError, OSError, http.client.HTTPException) as error:
+        return f"no answer ({type(error).__name__})"

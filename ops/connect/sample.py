@@ -1,0 +1,138 @@
+"""What do a few property records show? Their timestamps, statuses, and the fields of their Media rows. No I/O."""
+
+import base64
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from ops.connect.findings import NO, NOT_ASKED, YES, Findings
+
+Record = Mapping[str, Any]
+_OFFSET = re.compile(r"(Z|[+-]\d\d:?\d\d)$")
+_PHOTO_WORDS = re.compile(r"photo|image|picture|aerial", re.IGNORECASE)
+_NO_PHOTO_WORDS = re.compile(r"website|tour|video|logo|agent|member|office|document|url", re.IGNORECASE)
+_MAX_LISTED = 40
+
+
+def read(records: Sequence[Record], plain: Sequence[Record], findings: Findings) -> dict[str, Any]:
+    """Return the facts, by the names of Findings, that records show.
+
+    `records` have their Media rows, and `plain` are more records, perhaps without them. `findings` says how the rows
+    came.
+    """
+    rows = [row for record in records for row in rows_of(record)]
+    stamps = {name: value for record in plain for name, value in record.items() if name.endswith("Timestamp")}
+    categories = _texts(row.get("MediaCategory") for row in rows)
+    return {
+        "timestamps": tuple(sorted(stamps)),
+        "local_times": tuple(sorted(name for name, value in stamps.items() if _is_local(value))),
+        "statuses": _texts(record.get("StandardStatus") for record in plain),
+        "media_statuses": _texts(row.get("MediaStatus") for row in rows),
+        "categories": categories,
+        "picture_categories": tuple(name for name in categories if is_picture(name)),
+        "sizes": _texts(row.get("ImageSizeDescription") for row in rows),
+        "permissions": _texts(item for row in rows for item in _items(row.get("Permission"))),
+        "image_hosts": tuple(sorted({host for row in rows if (host := host_of(row)) and is_photo(row)})),
+        "row_keys": _row_keys(rows),
+        "expand_complete": _completeness(records) if findings.expand != NO else NOT_ASKED,
+    }
+
+
+def rows_of(record: Record) -> list[Record]:
+    """Return the Media rows of a property record; empty if it has none."""
+    media = record.get("Media")
+    rows = media if isinstance(media, list) else [media]
+    return [row for row in rows if isinstance(row, Mapping)]
+
+
+def is_photo(row: Record) -> bool:
+    """Return True if a Media row looks like a photo by its category; a row without category does."""
+    category = row.get("MediaCategory")
+    return not isinstance(category, str) or is_picture(category)
+
+
+def is_picture(category: str) -> bool:
+    """Return True if the name of a category is one of photos of the property, also if it is written in Spark's way."""
+    text = readable(category)
+    return bool(_PHOTO_WORDS.search(text)) and not _NO_PHOTO_WORDS.search(text)
+
+
+def readable(value: str) -> str:
+    """Return the text of an enumeration's value that Spark writes as `b__` and Base64; any other text as it is."""
+    if not value.startswith("b__"):
+        return value
+    coded = value[3:]
+    try:
+        return base64.urlsafe_b64decode(coded + "=" * (-len(coded) % 4)).decode()
+    except ValueError:
+        return value
+
+
+def coded(text: str) -> str:
+    """Return the text as Spark writes a value with spaces: `b__` and Base64."""
+    return "b__" + base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def host_of(row: Record) -> str:
+    """Return the host of a row's MediaURL, with its port unless that is the usual one; "" if it has no URL."""
+    return host_in(str(row.get("MediaURL") or ""))
+
+
+def host_in(url: str) -> str:
+    """Return the host of a URL, with its port if it names one; "" if it is no http(s) URL."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return ""
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return ""
+    return parts.hostname if port is None else f"{parts.hostname}:{port}"
+
+
+def has_changed_urls(before: Iterable[Record], after: Iterable[Record]) -> str:
+    """Return YES or NO: whether a row has another MediaURL in the second of two answers; NOT_ASKED without rows."""
+    old = {_identity(row): row.get("MediaURL") for row in before}
+    new = {_identity(row): row.get("MediaURL") for row in after}
+    both = old.keys() & new.keys()
+    if not both:
+        return NOT_ASKED
+    return YES if any(old[name] != new[name] for name in both) else NO
+
+
+def _identity(row: Record) -> str:
+    return f"{row.get('MediaKey')} {row.get('Order')} {row.get('ResourceRecordKey')}"
+
+
+def _completeness(records: Sequence[Record]) -> str:
+    counted = [record for record in records if str(record.get("PhotosCount", "")).isdecimal()]
+    if not counted:
+        return NOT_ASKED
+    photos = [
+        (len([row for row in rows_of(record) if is_photo(row)]), int(record["PhotosCount"])) for record in counted
+    ]
+    return YES if all(found >= count for found, count in photos) else NO
+
+
+def _row_keys(rows: Sequence[Record]) -> str:
+    if not rows:
+        return NOT_ASKED
+    for name in ("MediaObjectID", "MediaKey"):
+        if all(row.get(name) for row in rows if is_photo(row)):
+            return name
+    return "place and URL"
+
+
+def _is_local(value: object) -> bool:
+    return isinstance(value, str) and "T" in value and not _OFFSET.search(value)
+
+
+def _items(value: object) -> list[object]:
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",")]
+    return value if isinstance(value, list) else []
+
+
+def _texts(values: Iterable[object]) -> tuple[str, ...]:
+    return tuple(sorted({value for value in values if isinstance(value, str) and value}))[:_MAX_LISTED]

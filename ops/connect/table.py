@@ -1,0 +1,113 @@
+"""The table of a connected feed, as text for feeds.toml, with comments that say where the values come from. No I/O."""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+
+from ops.connect.findings import Findings
+from ops.connect.sample import coded, readable
+from ops.connect.target import AGENT_IS_TOKEN, Target
+from shared.domain.feed import Feed
+from shared.domain.reso_access import Vendor
+from shared.domain.reso_profiles import DEFAULTS
+
+_FOUND = "# imagectl connect found: "
+_USUAL = Feed(name="usual", image_hosts=())
+"""A feed with the usual values of all keys."""
+
+
+def draft(target: Target) -> str:
+    """Return a table with which the API can be asked before anything is known of its photos."""
+    return _text(target.feed, [*_access(target), ("image_hosts", ["unknown.invalid"], "")])
+
+
+def table(target: Target, findings: Findings, today: str) -> str:
+    """Return the feed's table for what a probe found. `today` is a date for its comment."""
+    lines = [*_access(target), *_photos(target, findings)]
+    remarks = [
+        f"# Written by `imagectl connect` on {today}. docs/feeds.md and feeds.example.toml explain the keys. Keys that",
+        "# are left out have the profile's values, such as the limits of requests: compare them with your contract.",
+    ]
+    if not findings.image_hosts:
+        remarks.append("# No record with photos was seen: put the hosts of photos in image_hosts.")
+    if findings.local_times:
+        names = ", ".join(findings.local_times)
+        remarks.append(f"# These times name no zone: {names}. Set records_time_zone if they are not in UTC.")
+    return _text(target.feed, lines, remarks, [_FOUND + findings.to_json()])
+
+
+def recorded(text: str, feed: str) -> Findings | None:
+    """Return what `connect` found when it wrote the feed's table in the text of a feeds.toml; None if it did not."""
+    after = text.partition(f"[feeds.{_key(feed)}]")[2]
+    own = re.split(r"^\[", after, maxsplit=1, flags=re.MULTILINE)[0]
+    line = next((line for line in own.splitlines() if line.startswith(_FOUND)), None)
+    try:
+        return Findings.from_json(line.removeprefix(_FOUND)) if line else None
+    except (ValueError, TypeError):
+        return None
+
+
+def has_table(text: str, feed: str) -> bool:
+    """Return True if the text of a feeds.toml has a table of this feed. Raises ValueError if the text is no TOML."""
+    return feed in tomllib.loads(text).get("feeds", {})
+
+
+Line = tuple[str, object, str]
+"""A key, its value, and a comment, "" for none."""
+
+
+def _access(target: Target) -> Iterator[Line]:
+    defaults = DEFAULTS.get(target.vendor, {})
+    if target.vendor is not Vendor.GENERIC:
+        yield "reso_profile", str(target.vendor), ""
+    yield "reso_url", target.url, ""
+    if target.auth != defaults.get("reso_auth", "bearer"):
+        yield "reso_auth", str(target.auth), ""
+    if target.auth.uses_token_endpoint and target.token_url != defaults.get("reso_token_url"):
+        yield "reso_token_url", target.token_url, ""
+    for key, name in target.variables.items():
+        yield key, name, "the variable that holds the secret, in .env"
+    if target.filter:
+        yield "reso_filter", target.filter, "added to every query"
+    if target.is_on_this_machine:
+        yield "allow_private_addresses", True, "the API is on this machine"
+
+
+def _photos(target: Target, findings: Findings) -> Iterator[Line]:
+    hosts = [*findings.image_hosts, *(host for host in findings.redirect_hosts if host not in findings.image_hosts)]
+    yield "image_hosts", hosts or ["unknown.invalid"], "the only hosts that photos are fetched from"
+    if any(name != readable(name) for name in findings.statuses):
+        displayed = [name if name.isalpha() else coded(name) for name in _USUAL.displayed_statuses]
+        yield "displayed_statuses", displayed, f"as the API writes {', '.join(_USUAL.displayed_statuses)}"
+    others = [name for name in findings.picture_categories if name not in _USUAL.photo_categories]
+    if others:
+        yield (
+            "photo_categories",
+            [*_USUAL.photo_categories, *others],
+            f"seen: {', '.join(map(readable, findings.categories))}",
+        )
+    usual = {name.casefold() for name in _USUAL.permissions}
+    hidden = [name for name in findings.permissions if name.casefold() not in usual]
+    if hidden:
+        yield "permissions", list(_USUAL.permissions), f"also seen, and not shown: {', '.join(hidden)}"
+    if target.vendor in AGENT_IS_TOKEN:
+        agent = {"User-Agent": {"env": target.variables["reso_token_env"]}}
+        yield "headers", agent, "the image hosts want the token as User-Agent"
+
+
+def _text(feed: str, lines: Sequence[Line], remarks: Sequence[str] = (), last: Sequence[str] = ()) -> str:
+    written = [f"{key} = {_toml(value)}{f'  # {comment}' if comment else ''}" for key, value, comment in lines]
+    return "\n".join([f"[feeds.{_key(feed)}]", *remarks, *written, *last, ""])
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)
