@@ -151,9 +151,19 @@ def local_path(path: str) -> str:
 
     The path comes from the browser; after signing in, nobody is to be sent to another site.
     """
-    parts = urlsplit(path) if path.isprintable() and "\\" not in path else None
-    is_local = parts is not None and not parts.scheme and not parts.netloc and parts.path.startswith("/")
-    return path if is_local and not path.startswith("//") else "/"
+    is_local = path.startswith("/") and not path.startswith("//") and path.isprintable() and "\\" not in path
+    return path if is_local else "/"
+
+
+def is_origin_of(origin: str, host: str) -> bool:
+    """Return True if `origin`, the value of a request's header `Origin`, names the site at `host`. Pure.
+
+    `host` is a host name, with a port if the site has a port of its own.
+    """
+    try:
+        return urlsplit(origin).netloc == host
+    except ValueError:  # no address, such as "http://["
+        return False
 
 
 def _digest(token: str) -> bytes:

@@ -1,7 +1,7 @@
 """Signing in and out, and the middleware that lets only signed-in operators and programs with the token pass."""
 
 from collections.abc import Awaitable, Callable
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from aiohttp import web
 
@@ -122,7 +122,7 @@ def _is_own_origin(request: web.Request) -> bool:
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
         return False
     origin = request.headers.get("Origin")
-    return origin is None or urlsplit(origin).netloc == request.host
+    return origin is None or access.is_origin_of(origin, request.host)
 
 
 def _sign_in_required(request: web.Request) -> web.Response:

@@ -102,8 +102,23 @@ def test_a_path_of_the_desk_is_kept_for_after_sign_in(path: str) -> None:
     [
         "https://evil.example.com/", "//evil.example.com", "///evil.example.com", "/\\evil.example.com", "\\\\evil",
         "javascript:alert(1)", "evil.example.com", "", "/\t/evil.example.com", "/\n/evil.example.com", "http:evil",
-        "/ok\r\nX: y",
+        "/ok\r\nX: y", "//[", "http://[",
     ],
 )  # fmt: skip
 def test_sign_in_never_redirects_to_another_site(elsewhere: str) -> None:
     assert access.local_path(elsewhere) == "/"
+
+
+@pytest.mark.parametrize(
+    ("origin", "is_ours"),
+    [
+        ("https://desk.example.com:8090", True),
+        ("https://desk.example.com", False),
+        ("https://evil.example.com", False),
+        ("null", False),
+        ("", False),
+        ("http://[", False),
+    ],
+)
+def test_an_origin_is_ours_only_if_it_is_the_address_of_the_desk(origin: str, is_ours: bool) -> None:
+    assert access.is_origin_of(origin, "desk.example.com:8090") is is_ours
