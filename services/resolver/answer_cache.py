@@ -33,8 +33,8 @@ class AnswerCache:
     """Returns answers about displayed listings and their photos, from memory while fresh, else from MongoDB.
 
     `max_bytes` is the memory for all entries together. The methods that may read MongoDB (`listings`, `photo`,
-    `photo_answer`) raise StoreUnavailable if it is unavailable and no entry may answer, TimeoutError after 5 s, and
-    Overloaded if too many keys wait to be read.
+    `photo_answer`, `photo_answers`) raise StoreUnavailable if it is unavailable and no entry may answer, TimeoutError
+    after 5 s, and Overloaded if too many keys wait to be read.
     """
 
     def __init__(self, answers: Answers, policy: CachePolicy, metrics: CacheMetrics, max_bytes: int) -> None:
@@ -81,6 +81,13 @@ class AnswerCache:
         """
         answers = await self._photo_answers.get_one(lookup)
         return answers[0] if answers else None
+
+    async def photo_answers(self, lookups: Collection[PhotoLookup]) -> Mapping[PhotoLookup, Sequence[CachedAnswer]]:
+        """Return the answers about the photos that each lookup by URL finds, those about photos with a copy first.
+
+        A lookup has no answers if no displayed listing shows a photo announced under its URL.
+        """
+        return await self._photo_answers.get(lookups)
 
     @property
     def is_database_unavailable(self) -> bool:
@@ -133,18 +140,14 @@ class AnswerCache:
         at the same time. If a listing is looked up in both ways, only the first query reads it.
         """
         whole = {lookup.listing_key for lookup in lookups if lookup.max_photos is None}
-        partial = [(key, photos) for key, _, photos in lookups if photos is not None and key not in whole]
+        partial = [(key, photos) for key, photos in lookups if photos is not None and key not in whole]
         queries = [(whole, None), ({key for key, _ in partial}, max((photos for _, photos in partial), default=0))]
         found = await asyncio.gather(*(self._answers.answers(keys, photos) for keys, photos in queries if keys))
         answers_by_key: dict[str, list[Answer]] = {}
         for answer in itertools.chain(*found):
             answers_by_key.setdefault(answer.listing_key, []).append(answer)
         return {
-            lookup: [
-                self._listing_answer(lookup, answer)
-                for answer in answers_by_key.get(lookup.listing_key, ())
-                if lookup.feed in (None, answer.feed)
-            ]
+            lookup: [self._listing_answer(lookup, answer) for answer in answers_by_key.get(lookup.listing_key, ())]
             for lookup in lookups
         }
 
@@ -155,9 +158,10 @@ class AnswerCache:
         and gzipped form may be computed already.
         """
         count = lookup.max_photos
-        plain = b'{"feed":%s,"listing_key":%s,"images":[%s]}' % (
+        plain = b'{"feed":%s,"listing_key":%s,"photo_count":%d,"images":[%s]}' % (
             orjson.dumps(answer.feed),
             orjson.dumps(answer.listing_key),
+            answer.photo_count,
             ",".join(answer.rendered[:count]).encode(),
         )
         missing = [image_id for image_id, place in answer.missing.items() if count is None or place < count]

@@ -10,7 +10,7 @@ from services.resolver.answer_cache import AnswerCache
 from services.resolver.cached_answers import CachedAnswer
 from services.resolver.demand import DemandQueue
 from services.resolver.lookups import ListingLookup, PhotoLookup
-from services.resolver.models import Context, ListingQuery, UrlQuery
+from services.resolver.models import Context, ListingQuery, ResolveRequest, UrlQuery
 from shared.clock import Clock
 from shared.domain.image import url_key
 from shared.http_api import answers
@@ -18,7 +18,7 @@ from shared.http_api.answers import Body, refuse
 
 
 class AnswerRoutes:
-    """Answers requests for a listing's photos, for the first photos of many listings, and for one photo by its MLS URL.
+    """Answers requests for a listing's photos, for the first photos of many listings, and for photos by their MLS URLs.
 
     The photos of an answer that have no copy are added to `demand`.
     """
@@ -33,7 +33,7 @@ class AnswerRoutes:
         return [
             web.get("/api/listings/{key:[^/]+}/images", self.listing),  # aiohttp's own pattern refuses braces in keys
             web.get("/api/images/resolve", self.photo_by_url),
-            web.post("/api/images/resolve", self.search_page),
+            web.post("/api/images/resolve", self.resolve),
         ]
 
     async def listing(self, request: web.Request) -> web.Response:
@@ -42,10 +42,11 @@ class AnswerRoutes:
         Raises ProblemFound: 404 if no feed displays the listing, 409 if several do and the request names none of them.
         """
         key, query = request_parsing.listing_key(request), request_parsing.query(request, ListingQuery)
-        lookup = ListingLookup(key, query.feed, None)
+        lookup = ListingLookup(key, None)
         found = self._cache.fresh_listing(lookup)
         if found is None:
             found = (await self._cache.listings([lookup]))[lookup]
+        found = _in_feed(found, query.feed)
         if not found:
             refuse(404, "no displayed listing has this key")
         if len(found) > 1:
@@ -53,18 +54,25 @@ class AnswerRoutes:
         self._add_demand(found[0], query.context)
         return answers.text(request, found[0].body)
 
-    async def search_page(self, request: web.Request) -> web.Response:
-        """Answer with the JSON of the first photos of the listings that the body names, for one page of search results.
+    async def resolve(self, request: web.Request) -> web.Response:
+        """Answer with the JSON of the photos that the body names, by ListingKeys or by URLs at the MLS.
+
+        Called for one page of search results.
+        """
+        search = await request_parsing.search(request)
+        body = await (self._photos_by_url(search) if search.urls else self._first_photos(search))
+        return answers.text(request, Body(body))
+
+    async def _first_photos(self, search: ResolveRequest) -> bytes:
+        """Return the JSON of the first photos of the listings in `search.listing_keys`.
 
         ListingKeys that no feed displays are listed as `unknown`, those that several feeds display as `ambiguous`.
         """
-        search = await request_parsing.search(request)
-        keys = dict.fromkeys(search.listing_keys)
-        lookups = [ListingLookup(key, search.feed, search.photos_per_listing) for key in keys]
+        lookups = [ListingLookup(key, search.photos_per_listing) for key in dict.fromkeys(search.listing_keys)]
         found = await self._cache.listings(lookups)
         displayed, unknown, ambiguous = [], [], []
         for lookup in lookups:
-            match found[lookup]:
+            match _in_feed(found[lookup], search.feed):
                 case []:
                     unknown.append(lookup.listing_key)
                 case [answer]:
@@ -72,12 +80,28 @@ class AnswerRoutes:
                     displayed.append(orjson.dumps(lookup.listing_key) + b":" + answer.body.plain)
                 case _:
                     ambiguous.append(lookup.listing_key)
-        body = b'{"listings":{%s},"unknown":%s,"ambiguous":%s}' % (
+        return b'{"listings":{%s},"unknown":%s,"ambiguous":%s}' % (
             b",".join(displayed),
             orjson.dumps(unknown),
             orjson.dumps(ambiguous),
         )
-        return answers.text(request, Body(body))
+
+    async def _photos_by_url(self, search: ResolveRequest) -> bytes:
+        """Return the JSON of the photos that were announced under the URLs in `search.urls`, by URL.
+
+        URLs of no photo that a displayed listing shows are listed as `unknown`.
+        """
+        lookups = {url: PhotoLookup(None, url_key(url)) for url in search.urls}
+        found = await self._cache.photo_answers(set(lookups.values()))
+        images, unknown = [], []
+        for url, lookup in lookups.items():
+            match _in_feed(found[lookup], search.feed):
+                case []:
+                    unknown.append(url)
+                case [answer, *_]:
+                    self._add_demand(answer, search.context)
+                    images.append(orjson.dumps(url) + b":" + answer.body.plain)
+        return b'{"images":{%s},"unknown":%s}' % (b",".join(images), orjson.dumps(unknown))
 
     async def photo_by_url(self, request: web.Request) -> web.Response:
         """Answer with the JSON of one photo, named by its URL at the MLS in the query of the request.
@@ -100,3 +124,8 @@ class AnswerRoutes:
         """
         if answer.missing_image_ids and answer.notes_demand(context.priority, self._clock()):
             self._demand.add(answer.listing_id, answer.missing_image_ids, context.priority)
+
+
+def _in_feed(found: Sequence[CachedAnswer], feed: str | None) -> Sequence[CachedAnswer]:
+    """Return those of the answers that are about listings of `feed`; all of them if `feed` is None."""
+    return found if feed is None else [answer for answer in found if answer.listing_id[0] == feed]

@@ -4,11 +4,12 @@ from typing import NamedTuple
 
 
 class ListingLookup(NamedTuple):
-    """The cache key of the answers about one listing. Each feed that displays the listing has its own answer."""
+    """The cache key of the answers about one listing. Each feed that displays the listing has its own answer.
+
+    The feed that a request names is no part of the key: made-up names of feeds would fill the cache.
+    """
 
     listing_key: str
-    feed: str | None
-    """The feed whose answer is wanted; None for the answers of all feeds."""
     max_photos: int | None
     """How many of the first photos are wanted; None for all photos."""
 

@@ -4,17 +4,24 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel, model_validator
 from pydantic_core import PydanticCustomError
 
 from shared.domain.image import Category, Status
 from shared.domain.priority import Priority
 
 MAX_LISTINGS = 200
+"""How many listing keys, or how many URLs, one request may have."""
 MAX_PHOTOS = 500
+MAX_PHOTOS_OF_ALL_LISTINGS = 2_000
 MAX_PARAMETER_CHARACTERS = 8_000
+MAX_FEED_CHARACTERS = 100
+"""As long as the name of a feed in feeds.toml may be."""
 
 _Text = Annotated[str, Field(max_length=MAX_PARAMETER_CHARACTERS)]
+_Feed = Annotated[str, Field(max_length=MAX_FEED_CHARACTERS)]
+_Key = Annotated[str, Field(min_length=1, max_length=500)]
+_Url = Annotated[str, Field(min_length=1, max_length=MAX_PARAMETER_CHARACTERS)]
 
 
 class Context(StrEnum):
@@ -47,7 +54,7 @@ class ListingPath(_Parameters):
 class ListingQuery(_Parameters):
     """How a listing's photos are asked for."""
 
-    feed: _Text | None = Field(default=None, description="The feed; needed where the key is displayed in several.")
+    feed: _Feed | None = Field(default=None, description="The feed; needed where the key is displayed in several.")
     context: Context = Field(default=Context.VIEW, description="Why the photos are asked for.")
 
 
@@ -74,7 +81,7 @@ class ServeQuery(_Parameters):
 
 
 class ResolveRequest(BaseModel):
-    """One page of search results."""
+    """One page of search results: either `listing_keys` or `urls`."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -82,14 +89,31 @@ class ResolveRequest(BaseModel):
         json_schema_extra={"examples": [{"listing_keys": ["C12000001", "W12000003"], "photos_per_listing": 1}]},
     )
 
-    listing_keys: Annotated[list[Annotated[str, Field(min_length=1, max_length=500)]], Field(min_length=1)] = Field(
-        description="ListingKeys; more than 200 are 413.", json_schema_extra={"maxItems": MAX_LISTINGS}
+    listing_keys: list[_Key] = Field(
+        default_factory=list,
+        description="ListingKeys; more than 200 are 413.",
+        json_schema_extra={"minItems": 1, "maxItems": MAX_LISTINGS},
     )
-    feed: str | None = Field(default=None, description="The feed; needed for keys that are displayed in several.")
+    urls: list[_Url] = Field(
+        default_factory=list,
+        description="URLs at the MLS, of single photos; more than 200 are 413.",
+        json_schema_extra={"minItems": 1, "maxItems": MAX_LISTINGS},
+    )
+    feed: _Feed | None = Field(default=None, description="The feed; needed for keys that are displayed in several.")
     photos_per_listing: int = Field(
-        default=1, ge=1, le=MAX_PHOTOS, strict=True, description="How many of the first photos."
+        default=1,
+        ge=1,
+        le=MAX_PHOTOS,
+        strict=True,
+        description="How many of the first photos; more than 2,000 of all `listing_keys` together are 413.",
     )
     context: Context = Field(default=Context.SEARCH, description="Why the photos are asked for.")
+
+    @model_validator(mode="after")
+    def _has_keys_or_urls(self) -> Self:
+        if bool(self.listing_keys) == bool(self.urls):
+            raise PydanticCustomError("keys_or_urls", "either listing_keys or urls must be given")
+        return self
 
 
 _FULL, _THUMB = (
@@ -116,7 +140,14 @@ _IMAGE: dict[str, JsonValue] = {
     "downloaded_at": "2026-11-23T09:00:04Z",
     "media_changed_at": "2026-11-23T08:58:10Z",
 }
-_LISTING: dict[str, JsonValue] = {"feed": "proptx-idx", "listing_key": "C12000001", "images": [_IMAGE]}
+_LISTING: dict[str, JsonValue] = {
+    "feed": "proptx-idx",
+    "listing_key": "C12000001",
+    "photo_count": 1,
+    "images": [_IMAGE],
+}
+_LISTINGS: dict[str, JsonValue] = {"listings": {"C12000001": _LISTING}, "unknown": ["W12000003"], "ambiguous": []}
+_URL = "https://mls.example.com/1.jpg"
 
 
 class Variant(BaseModel):
@@ -161,18 +192,32 @@ class ListingImages(BaseModel):
 
     feed: str
     listing_key: str
+    photo_count: int = Field(description="How many photos the listing has, also if fewer were asked for.")
     images: list[Image]
 
 
-class ResolveAnswer(BaseModel):
+class ListingsAnswer(BaseModel):
     """The photos of one page of search results."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"listings": {"C12000001": _LISTING}, "unknown": ["W12000003"], "ambiguous": []}]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [_LISTINGS]})
 
     listings: dict[str, ListingImages] = Field(description="By listing key.")
     unknown: list[str] = Field(description="Keys that no displayed listing has.")
     ambiguous: list[str] = Field(description="Keys that are displayed in several feeds; ask again with `feed`.")
+
+
+class UrlsAnswer(BaseModel):
+    """The photos that `urls` name."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"images": {_URL: _IMAGE}, "unknown": ["https://mls.example.com/2.jpg"]}]}
+    )
+
+    images: dict[str, Image] = Field(description="By URL, as it was sent.")
+    unknown: list[str] = Field(description="URLs under which no photo of a displayed listing was announced.")
+
+
+class ResolveAnswer(RootModel[ListingsAnswer | UrlsAnswer]):
+    """A `ListingsAnswer` to a request with `listing_keys`, a `UrlsAnswer` to one with `urls`."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_LISTINGS]})

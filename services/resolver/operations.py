@@ -62,13 +62,14 @@ OPERATIONS: tuple[Operation, ...] = (
         id="resolveListings",
         method="post",
         path="/api/images/resolve",
-        summary="The first photos of up to 200 listings",
-        about="One call for one page of search results.",
+        summary="The first photos of up to 200 listings, or up to 200 photos by the MLS's own URLs",
+        about="One call for one page of search results. A URL is compared exactly with those last announced, of any "
+        "size of the photo; it is never fetched.",
         body=ResolveRequest,
         answers={
-            **_found("The photos by listing key.", ResolveAnswer),
+            **_found("The photos by listing key, or by URL.", ResolveAnswer),
             400: Response("The body is not JSON."),
-            413: Response("More than 200 keys, or a body of more than 1 MB."),
+            413: Response("More than 200 keys or URLs, more than 2,000 photos, or a body of more than 1 MB."),
             422: Response("The body has other fields or values than it may."),
             503: _AWAY,
         },

@@ -13,7 +13,13 @@ from aiohttp import web
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from services.resolver.models import MAX_LISTINGS, Context, ListingPath, ResolveRequest
+from services.resolver.models import (
+    MAX_LISTINGS,
+    MAX_PHOTOS_OF_ALL_LISTINGS,
+    Context,
+    ListingPath,
+    ResolveRequest,
+)
 from shared.http_api.answers import refuse
 
 BODY_TIMEOUT_SECONDS = 5.0
@@ -51,8 +57,8 @@ def query(request: web.Request, model: type[Model]) -> Model:
 async def search(request: web.Request) -> ResolveRequest:
     """Read the JSON body of a request and return it as a model.
 
-    Raises ProblemFound: 400 if the body is not JSON, 422 if the model does not allow it, 413 if it has too many keys.
-    Raises TimeoutError if the client does not send the whole body within 5 s.
+    Raises ProblemFound: 400 if the body is not JSON, 422 if the model does not allow it, 413 if it names too many
+    listings or photos. Raises TimeoutError if the client does not send the whole body within 5 s.
     """
     try:
         async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
@@ -62,8 +68,11 @@ async def search(request: web.Request) -> ResolveRequest:
         refuse(400, "the body is not JSON")
     except ValidationError as error:
         refuse(422, "; ".join(_body_error(details) for details in error.errors()[:_MAX_REPORTED_ERRORS]))
-    if len(parameters.listing_keys) > MAX_LISTINGS:
-        refuse(413, f"at most {MAX_LISTINGS} listing_keys at once")
+    for name, values in (("listing_keys", parameters.listing_keys), ("urls", parameters.urls)):
+        if len(values) > MAX_LISTINGS:
+            refuse(413, f"at most {MAX_LISTINGS} {name} at once")
+    if len(parameters.listing_keys) * parameters.photos_per_listing > MAX_PHOTOS_OF_ALL_LISTINGS:
+        refuse(413, f"listing_keys times photos_per_listing may be {MAX_PHOTOS_OF_ALL_LISTINGS:,} at most")
     return parameters
 
 

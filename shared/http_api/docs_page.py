@@ -126,6 +126,8 @@ def _example(answer: Json, schemas: Json) -> str:
 
 def _model(name: str, schema: Json) -> str:
     about = f'<section id="{name}"><h3>{name}</h3><p>{_text(schema.get("description", ""))}</p>'
+    if "anyOf" in schema:
+        return f"{about}<p>{_type(schema)}</p></section>"
     if "properties" not in schema:
         values = ", ".join(f"<code>{_text(value)}</code>" for value in schema.get("enum", []))
         return f"{about}<p>{values}</p></section>"

@@ -22,6 +22,22 @@ class Answer:
     rendered: Sequence[str]
     missing: Mapping[str, int]
     """By image id: the places, counted from 0, of all photos of the listing that want an attempt."""
+    photo_count: int
+    """How many photos the listing has, also those without a fragment in `rendered`."""
+
+    @classmethod
+    def from_document(cls, listing: Mapping[str, Any], photos: int | None) -> "Answer":
+        """Return the answer about a listing, read from its MongoDB document `listing`.
+
+        The answer has the fragments of the first `photos` photos, or of all photos if `photos` is None.
+        """
+        return cls(
+            listing["feed"],
+            listing["listing_key"],
+            [rendered["json"] for rendered in listing["rendered"][:photos]],
+            listing["missing"],
+            sum(listing["counts"].values()),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,14 +156,6 @@ def _rendered(listing: Listing, renderer: Renderer) -> list[Document]:
     ]
 
 
-def read_fragments(document: Mapping[str, Any], limit: int | None) -> list[str]:
-    """Return the JSON fragments in a listing's MongoDB document, in the order of the photos.
-
-    They are those of the first `limit` photos, or of all photos if `limit` is None.
-    """
-    return [rendered["json"] for rendered in document["rendered"][:limit]]
-
-
 def rendered_under_urls(document: Mapping[str, Any], url_keys: Set[str]) -> list[Document]:
     """Return the elements of the list `rendered` in a listing's MongoDB document that have a URL key in `url_keys`.
 

@@ -246,8 +246,9 @@ class Disorder(RuleBasedStateMachine):
     def a_visitor_looks_at_a_listing(self, listing_id: ListingId, seconds: float) -> None:
         async def look(resolver: Service) -> None:
             cache, demand = resolver.front()
-            lookup = ListingLookup(listing_id[1], listing_id[0], None)
-            answers = (await cache.listings([lookup]))[lookup]
+            lookup = ListingLookup(listing_id[1], None)
+            found = (await cache.listings([lookup]))[lookup]
+            answers = [answer for answer in found if answer.listing_id == listing_id]
             self.checks.check_answers([answer.body.plain for answer in answers])
             for answer in answers:
                 demand.add(listing_id, answer.missing_image_ids, Priority.VIEWED)

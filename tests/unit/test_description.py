@@ -8,7 +8,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 from pydantic import BaseModel
 
 from services.resolver.answer_routes import AnswerRoutes
-from services.resolver.models import Image, ListingImages, ResolveAnswer, ResolveRequest, Variant
+from services.resolver.models import Image, ListingImages, ListingsAnswer, ResolveRequest, UrlsAnswer, Variant
 from services.resolver.operations import API
 from services.resolver.serve_route import ServeRoute
 from shared.http_api import description, docs_page
@@ -35,7 +35,7 @@ def test_exactly_the_routes_for_frontends_are_described() -> None:
     assert described == served
 
 
-@pytest.mark.parametrize("model", [Image, ListingImages, ResolveAnswer, ResolveRequest, Variant])
+@pytest.mark.parametrize("model", [Image, ListingImages, ListingsAnswer, UrlsAnswer, ResolveRequest, Variant])
 def test_the_schema_of_a_model_has_its_fields_and_a_valid_example(model: type[BaseModel]) -> None:
     schema = SCHEMAS[model.__name__]
     assert list(schema["properties"]) == list(model.model_fields)

@@ -200,7 +200,7 @@ async def test_an_event_that_cannot_be_read_is_a_dead_letter_and_the_next_is_han
 
     monkeypatch.setattr(invalidation_module, "follow", follow)
     async with a_resolver(a_listing(a_downloaded_photo("a"))) as resolver:
-        lookup = ListingLookup(KEY, None, None)
+        lookup = ListingLookup(KEY, None)
         await resolver.parts.cache.listings([lookup])
         await resolver.parts.invalidation.follow()
         assert resolver.parts.cache.fresh_listing(lookup) is None

@@ -5,7 +5,14 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from services.resolver import request_parsing
-from services.resolver.models import MAX_PARAMETER_CHARACTERS, Context, ListingQuery, ServeQuery, UrlQuery
+from services.resolver.models import (
+    MAX_FEED_CHARACTERS,
+    MAX_PARAMETER_CHARACTERS,
+    Context,
+    ListingQuery,
+    ServeQuery,
+    UrlQuery,
+)
 from services.resolver.request_parsing import Model
 from shared.http_api.answers import ProblemFound
 
@@ -24,7 +31,8 @@ def a_request(query: str, key: str = "") -> web.Request:
         ("?feed=a&context=search", ListingQuery(feed="a", context=Context.SEARCH)),
         ("?feed=&context=", ListingQuery()),
         ("?feed=a%20b%26%C3%A9&other=1&other=2", ListingQuery(feed="a b&é")),
-        (f"?feed={LONGEST}", ListingQuery(feed=LONGEST)),
+        (f"?feed={'x' * MAX_FEED_CHARACTERS}", ListingQuery(feed="x" * MAX_FEED_CHARACTERS)),
+        (f"?url={LONGEST}", UrlQuery(url=LONGEST)),
         ("?url=u&listing=L", UrlQuery(url="u", listing="L")),
         ("?id=i&variant=thumb&url=", ServeQuery(id="i", variant="thumb")),
         ("?url=u&listing=L", ServeQuery(url="u", listing="L")),
@@ -39,7 +47,7 @@ def test_parameters_are_read_as_the_model_says_and_others_are_ignored(query: str
     [
         (ListingQuery, "?feed=a&feed=b", 400, "feed is given twice"),
         (ListingQuery, "?feed=a&feed=", 400, "feed is given twice"),
-        (ListingQuery, f"?feed={TOO_LONG}", 413, "feed is too long"),
+        (ListingQuery, f"?feed={'x' * (MAX_FEED_CHARACTERS + 1)}", 413, "feed is too long"),
         (ListingQuery, "?context=other", 422, "context must be one of view, search"),
         (UrlQuery, "", 400, "url is missing"),
         (UrlQuery, "?url=", 400, "url is missing"),

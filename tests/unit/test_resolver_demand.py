@@ -45,7 +45,7 @@ def test_demand_of_an_answer_is_repeated_after_five_seconds_and_at_once_if_it_is
 
 async def test_ten_thousand_views_of_a_listing_without_copies_publish_one_event_for_each_photo() -> None:
     async with a_resolver(a_listing(a_photo("a"), a_photo("b"))) as resolver:
-        lookup = ListingLookup(KEY, None, None)
+        lookup = ListingLookup(KEY, None)
         for _ in range(10_000):
             (answer,) = (await resolver.parts.cache.listings([lookup]))[lookup]
             resolver.parts.answer_routes._add_demand(answer, Context.VIEW)
@@ -76,7 +76,7 @@ async def test_demand_during_an_outage_is_counted_as_dropped_and_a_view_five_sec
 ) -> None:
     now = [NOW]
     async with a_resolver(a_listing(a_photo("a"), a_photo("b")), clock=lambda: now[0]) as resolver:
-        await resolver.parts.cache.listings([ListingLookup(KEY, None, None)])
+        await resolver.parts.cache.listings([ListingLookup(KEY, None)])
         setattr(getattr(resolver, server), outage, True)
         assert (await resolver.http.get(LISTING)).status == 200
 

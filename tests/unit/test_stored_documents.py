@@ -15,6 +15,7 @@ from shared.origin_budget import codec, pause
 from shared.origin_budget.use import of_ledger, requests_by_minute
 from shared.render import Renderer
 from shared.stores import documents, summaries
+from shared.stores.answers import Answer
 from tests import examples, golden_files
 from tests.builders import NOW, a_listing, a_photo, after
 
@@ -42,7 +43,7 @@ def test_a_listing_stored_by_an_older_release_is_read_equal(name: str) -> None:
     assert documents.from_document(stored) == replace(listing, revision=listing.revision + 1)
     assert documents.read_recorded_state(stored).version == listing.version
     assert documents.read_recorded_state(stored).is_displayed is listing.is_displayed
-    assert documents.read_fragments(stored, None) == RENDERER.fragments(listing)
+    assert Answer.from_document(stored, None).rendered == RENDERER.fragments(listing)
 
 
 def test_the_validators_of_a_refused_file_are_stored_only_if_there_are_any() -> None:

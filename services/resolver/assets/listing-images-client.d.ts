@@ -88,6 +88,10 @@ export type Image = {
 export type ListingImages = {
     feed: string;
     listing_key: string;
+    /**
+     * how many photos the listing has, also if fewer were asked for
+     */
+    photo_count: number;
     images: Image[];
 };
 /**

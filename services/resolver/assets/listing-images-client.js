@@ -40,6 +40,7 @@
  * @typedef {object} ListingImages
  * @property {string} feed
  * @property {string} listing_key
+ * @property {number} photo_count how many photos the listing has, also if fewer were asked for
  * @property {Image[]} images
  */
 

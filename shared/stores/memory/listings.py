@@ -14,7 +14,6 @@ from shared.stores.documents import (
     Document,
     ListingId,
     from_document,
-    read_fragments,
     read_recorded_state,
     rendered_under_urls,
     to_document,
@@ -198,7 +197,7 @@ class MemoryListings:
 
     async def answers(self, listing_keys: Collection[str], photos: int | None) -> Sequence[Answer]:
         return [
-            Answer(document["feed"], document["listing_key"], read_fragments(document, photos), document["missing"])
+            Answer.from_document(document, photos)
             for document in self._documents.values()
             if document["listing_key"] in listing_keys and document["displayed"]
         ]

@@ -13,7 +13,6 @@ from shared.stores.documents import (
     Document,
     ListingId,
     from_document,
-    read_fragments,
     rendered_under_urls,
     to_document,
 )
@@ -23,7 +22,7 @@ from shared.stores.mongo.connection import AnswersDatabase, translated
 
 _CURSOR_BATCH_SIZE = 1_000
 """Documents in the first batch of a cursor: more than one call asks for, so that one round trip fetches all."""
-_ANSWER_FIELDS = {"_id": 0, "feed": 1, "listing_key": 1, "rendered_by": 1, "missing": 1}
+_ANSWER_FIELDS = {"_id": 0, "feed": 1, "listing_key": 1, "rendered_by": 1, "missing": 1, "counts": 1}
 """The fields of a listing that every answer needs, besides its part of `rendered`."""
 _REWRITE_INTERVAL_SECONDS = 60.0
 """The time between two writes of a listing: two processes with different settings would else rewrite without end."""
@@ -81,10 +80,7 @@ class MongoAnswers:
     async def answers(self, listing_keys: Collection[str], photos: int | None) -> Sequence[Answer]:
         query = {"listing_key": {"$in": list(listing_keys)}, "displayed": True}
         found = await self._find_rendered(query, {"$slice": photos} if photos is not None else {"json": 1})
-        return [
-            Answer(document["feed"], document["listing_key"], read_fragments(document, photos), document["missing"])
-            for document in found
-        ]
+        return [Answer.from_document(document, photos) for document in found]
 
     async def _aggregate(self, pipeline: list[Document]) -> list[Document]:
         with translated():
