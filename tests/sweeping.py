@@ -23,7 +23,7 @@ from shared.recording import Recorder
 from shared.render import Renderer
 from shared.reso.feed_reader import FeedReader
 from shared.reso.odata import MlsClient
-from shared.stores.memory import MemoryLeases, MemoryListings, MemoryRemovalHolds, MemorySweeps
+from shared.stores.memory import MemoryLeases, MemoryListings, MemoryPushedKeys, MemoryRemovalHolds, MemorySweeps
 from shared.stores.sweeps import SweepRequest, SweepState
 from tests.dialects import DialectMls
 
@@ -69,6 +69,7 @@ class SweepingScheduler:
         self.broker.recorder = Recorder(self.listings, {feed.name: feed}, dead_letters, utc_now, CollectorRegistry())
         self.publisher = Publisher(broker, "", "scheduler", self.clock)
         self.metrics, self.removal_holds = SweepMetrics(self.registry), MemoryRemovalHolds()
+        self.pushed_keys = MemoryPushedKeys()
         self.readers: list[FeedReader] = []
         self.pause_seconds = pause_seconds
         self.mls = mls
@@ -91,7 +92,7 @@ class SweepingScheduler:
             reader = self.mls.reader(self.feed) if self.mls else self._reader_over_http()
             self.readers.append(reader)
         lease = Lease(self.leases, "scheduler", name, self.clock)
-        stores = SweepStores(self.listings, self.sweeps, self.removal_holds)
+        stores = SweepStores(self.listings, self.sweeps, self.removal_holds, self.pushed_keys)
         return Sweeper(self.feed, reader, stores, lease, self.publisher, self.clock, self.metrics)
 
     def _reader_over_http(self) -> FeedReader:

@@ -59,7 +59,9 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         releaser = Releaser(listings, lease, publisher, feeds, utc_now, registry)
         throughputs = mongo.MongoThroughputs(database)
         gauges = Gauges(listings, mongo.MongoLedgers(database), lease, feeds, utc_now, registry)
-        stores = SweepStores(listings, mongo.MongoSweeps(database), mongo.MongoRemovalHolds(database))
+        stores = SweepStores(
+            listings, mongo.MongoSweeps(database), mongo.MongoRemovalHolds(database), mongo.MongoPushedKeys(database)
+        )
         access = ApiAccess.of(database, worker_name(settings, SERVICE))
         loops = [
             Loop("release", releaser.tick, _RELEASE_SECONDS),

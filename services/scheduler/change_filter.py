@@ -68,9 +68,9 @@ class ChangeFilter:
 
         A record that hides a displayed listing is published so that it is not stale (`decide.as_current`).
 
-        `why` says why they are published, for the label of the metric that counts them: "changed", "missing", "news" or
-        "gone". A record that is too large for the topic is left out, counted and logged. If `records` is empty, nothing
-        is published. Raises BrokerUnavailable.
+        `why` says why they are published, for the label of the metric that counts them: "changed", "missing", "news",
+        "gone" or "pushed". A record that is too large for the topic is left out, counted and logged. If `records` is
+        empty, nothing is published. Raises BrokerUnavailable.
         """
         events: list[ListingSeen] = []
         for record in await self._as_current(records):

@@ -13,6 +13,7 @@ from services.scheduler.change_filter import ChangeFilter
 from services.scheduler.change_follower import ChangeFollower
 from services.scheduler.copy_recheck import CopyRecheck
 from services.scheduler.market_sweep import MarketSweep
+from services.scheduler.pushed_changes import PushedChanges
 from services.scheduler.sweep_metrics import SweepMetrics
 from services.scheduler.sweep_plan import SweepRun
 from services.scheduler.sweep_record import Superseded, SweepRecord
@@ -24,6 +25,7 @@ from shared.lease import Lease
 from shared.publisher import Publisher
 from shared.reso.feed_reader import FeedReader
 from shared.reso.odata import MlsFailure, MlsUnavailable
+from shared.stores.pushed_keys import PushedKeys
 from shared.stores.release_queue import ReleaseQueue
 from shared.stores.removal_holds import RemovalHolds
 from shared.stores.sweeps import SweepCounts, Sweeps, SweepState
@@ -43,6 +45,7 @@ class SweepStores:
     listings: ReleaseQueue
     sweeps: Sweeps
     removal_holds: RemovalHolds
+    pushed_keys: PushedKeys
 
 
 class Sweeper:
@@ -69,15 +72,19 @@ class Sweeper:
         self._recheck = CopyRecheck(feed, stores.listings, self._record, metrics)
         self._market: MarketSweep | None = None
         self._follower: ChangeFollower | None = None
+        self._pushed: PushedChanges | None = None
         if reader:
             changes = ChangeFilter(feed, stores.listings, publisher, metrics, clock)
             self._market = MarketSweep(
                 feed, reader, stores.listings, stores.removal_holds, changes, self._record, clock
             )  # fmt: skip
             self._follower = ChangeFollower(reader, changes, self._record, feed.reso.overlap)
+            self._pushed = PushedChanges(
+                feed, reader, stores.listings, stores.pushed_keys, changes, self._record
+            )  # fmt: skip
 
     async def round(self) -> None:
-        """Do the next step of the feed's sweep if a sweep is due, and follow changes at the MLS if that is due.
+        """Publish what the MLS has pushed, do the next step of a due sweep, and follow changes if that is due.
 
         Without the lease, drop the sweep's plan and clear the feed's metric of the last success instead. A failure of
         the MLS is recorded and logged, not raised. Raises StoreUnavailable and BrokerUnavailable.
@@ -98,6 +105,8 @@ class Sweeper:
             return
         run = self._due_run(sweep, now)
         try:
+            if self._pushed:
+                await self._pushed.publish_group()
             if run:
                 sweep = await self._advance(sweep, run, now)
             if self._follower and self._follower.is_due(sweep, now):

@@ -3,13 +3,14 @@
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from shared import log
 from shared.domain.feed import Feed
 from shared.reso.dialect_client import DialectClient
 from shared.reso.media_reader import MediaReader
 from shared.reso.odata import MlsClient, MlsFailure, MlsUnavailable, PropertyRecord, Row
-from shared.reso.queries import ChangesQuery, MarketQuery, key_of, timestamp_of, utc_text
+from shared.reso.queries import ChangesQuery, MarketQuery, key_of, owners_query, text_of, timestamp_of, utc_text
 from shared.reso.record_reader import KeyedRecords, RecordReader
 
 MODIFIED = "ModificationTimestamp"
@@ -148,6 +149,24 @@ class FeedReader:
         except MlsUnavailable as error:
             self.filters_keys = error.failure is not MlsFailure.BAD_QUERY
             raise
+
+    async def owners(self, media_keys: Sequence[str]) -> Sequence[str]:
+        """Return the ListingKeys of the listings that own the photos with these MediaKeys, each once.
+
+        A photo that did not come is left out. Without a resource Media, the result is empty.
+        """
+        owners = dict[str, None]()
+        while media_keys:
+            try:
+                page = await self._client.first_page("Media", partial(owners_query, media_keys))
+            except MlsUnavailable as error:
+                if error.failure is not MlsFailure.NO_RESOURCE:
+                    raise
+                break
+            rows = [row for row in page.rows if row.get("ResourceName") in (None, "Property")]
+            owners |= {owner: None for row in rows if (owner := text_of(row.get("ResourceRecordKey")))}
+            media_keys = media_keys[max(1, self._client.dialect.max_terms) :]
+        return list(owners)
 
     async def records_at(self, times: Mapping[str, datetime]) -> KeyedRecords:
         """Return the property records of listings, with photos, which the MLS is asked for by ModificationTimestamp.

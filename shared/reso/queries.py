@@ -168,6 +168,17 @@ def records_query(keys: Sequence[str], dialect: Dialect) -> Options:
     }
 
 
+def owners_query(media_keys: Sequence[str], dialect: Dialect) -> Options:
+    """Return the options that ask which listings own the photos with these MediaKeys.
+
+    A dialect that lists few keys asks for the first `dialect.max_terms` of them only.
+    """
+    return {
+        "$filter": _any_of("MediaKey", media_keys, dialect, is_quoted=dialect.quotes_owners),
+        "$top": str(min(len(media_keys), dialect.max_terms, dialect.max_rows)),
+    }
+
+
 def spelled(status: str, spelling: StatusSpelling) -> str:
     """Return a StandardStatus as the MLS writes it in a query."""
     if spelling is StatusSpelling.COMPACT:
