@@ -13,7 +13,7 @@ from services.resolver.decide import Absent
 from shared.domain import retry
 from shared.domain.image import Copy, Photo, Status
 from shared.domain.keys import listing_prefix
-from shared.domain.listing import Listing, copy_keys
+from shared.domain.listing import UNTIL_DECIDED, Listing, copy_keys
 from shared.events import topics
 from shared.stores.documents import ListingId, from_document
 from shared.stores.objects import Bucket
@@ -158,6 +158,7 @@ class Invariants:
         for origin in world.mls.origins.values():
             origin.failure, origin.redirects, origin.slow = None, False, 0.0
         for listing_id in LISTINGS:
+            world.mls.set_late(listing_id, ())
             world.mls.write_record(listing_id)
             world.announce(listing_id, world.mls.listings[listing_id].records[-1])
         self._settle()
@@ -194,7 +195,8 @@ class Invariants:
     def _due_times(self) -> list[datetime]:
         times: list[datetime] = []
         for listing in self._listings():
-            times += [listing.removal_due_at] if listing.removal_due_at else []
+            removal_due_at = listing.removal_due_at
+            times += [removal_due_at] if removal_due_at and removal_due_at < UNTIL_DECIDED else []
             times += [mark.at + _OVERDUE_AFTER for mark in listing.unannounced]
             times += [
                 due_at
@@ -213,9 +215,11 @@ class Invariants:
         listing = next(listing for listing in self._listings() if (listing.feed, listing.key) == listing_id)
         assert listing.is_displayed == at_mls.is_displayed
         if not at_mls.is_displayed:
-            assert not listing.photos, "7: photos of a hidden listing"
+            assert at_mls.keeps_photos or not listing.photos, "7: photos of a hidden listing"
             return
-        assert [photo.object_id for photo in listing.photos] == list(at_mls.photos), "1: not the photos of the MLS"
+        assert [photo.object_id for photo in listing.photos] == list(map(at_mls.key, at_mls.photos)), (
+            "1: not the photos of the MLS"
+        )
         for photo in listing.photos:
             if self._world.mls.is_good(listing_id, photo.object_id):
                 body = self._world.mls.bytes_of(listing_id, photo.object_id) or b""

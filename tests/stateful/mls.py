@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum, auto
@@ -29,6 +29,24 @@ class Retake(Enum):
     BROKEN = auto()
 
 
+class OptOut(Enum):
+    """What a record says of display on the internet: yes, no, or a word that no rule knows."""
+
+    YES = auto()
+    NO = auto()
+    UNKNOWN = auto()
+
+
+_SPELLINGS = {
+    OptOut.YES: (False, 0, "0", "F", "N", "No", "off", "FALSE"),
+    OptOut.NO: (True, None, "", "Y", 1, "true"),
+    OptOut.UNKNOWN: ("Ask", "NA", 2),
+}
+"""How MLSs write InternetEntireListingDisplayYN."""
+_CHURN = "~"
+"""Between a photo's name and the number of its listing's renumbering, in a MediaKey."""
+
+
 @dataclass(frozen=True)
 class Shot:
     """What a photo shows at the MLS. `picture` numbers its bytes; 0 stands for bytes that cannot be decoded."""
@@ -42,7 +60,7 @@ class Shown:
     """A listing as the MLS has it, with its photos in order."""
 
     status: str = "Active"
-    opted_out: bool = False
+    opt_out: OptOut = OptOut.NO
     photos: dict[str, Shot] = field(default_factory=dict)
     modified_at: datetime | None = None
     media_changed_at: datetime | None = None
@@ -50,13 +68,26 @@ class Shown:
     """By photo, all pictures that it ever had."""
     signed: int = 0
     """How often its URLs were signed."""
+    renumbered: int = 0
+    """How often its photos got new MediaKeys."""
+    late: set[str] = field(default_factory=set)
+    """The photos that are not ready."""
     records: list[Mapping[str, Any]] = field(default_factory=list)
     """All property records that an ingest could have read, oldest first."""
 
     @property
     def is_displayed(self) -> bool:
         """Return True if the public may see the listing: it is active and its owner has not opted out."""
-        return self.status == "Active" and not self.opted_out
+        return self.status == "Active" and self.opt_out is OptOut.NO
+
+    @property
+    def keeps_photos(self) -> bool:
+        """Return True if the listing is hidden by an unknown word alone, which removes nothing."""
+        return self.status == "Active" and self.opt_out is OptOut.UNKNOWN
+
+    def key(self, photo: str) -> str:
+        """Return the photo's present MediaKey."""
+        return f"{photo}{_CHURN}{self.renumbered}" if self.renumbered else photo
 
 
 @dataclass
@@ -117,10 +148,23 @@ class Mls:
         listing.photos = dict(reversed(listing.photos.items()))
         self._media_changed(listing)
 
-    def status(self, listing_id: ListingId, status: str, *, opted_out: bool) -> None:
-        """Set the listing's StandardStatus, and whether its owner opted out of display on the internet."""
+    def renumber(self, listing_id: ListingId) -> None:
+        """Give all photos of a listing new MediaKeys. Their URLs stay."""
         listing = self.listings[listing_id]
-        listing.status, listing.opted_out = status, opted_out
+        listing.renumbered += 1
+        listing.modified_at = self._time()
+
+    def set_late(self, listing_id: ListingId, photos: Collection[str]) -> None:
+        """Let these photos of a listing not be ready, and all others of the listing be ready."""
+        listing = self.listings[listing_id]
+        if listing.late != set(photos):
+            listing.late = set(photos)
+            self._media_changed(listing)
+
+    def status(self, listing_id: ListingId, status: str, opt_out: OptOut) -> None:
+        """Set the listing's StandardStatus, and what it says of display on the internet."""
+        listing = self.listings[listing_id]
+        listing.status, listing.opt_out = status, opt_out
         listing.modified_at = self._time()
 
     def write_record(self, listing_id: ListingId, *, with_media: bool = True, signs_urls: bool = True) -> None:
@@ -136,7 +180,7 @@ class Mls:
             "StandardStatus": listing.status,
             "ModificationTimestamp": _text(listing.modified_at),
             "MediaChangeTimestamp": _text(listing.media_changed_at),
-            "InternetEntireListingDisplayYN": not listing.opted_out,
+            "InternetEntireListingDisplayYN": self._spelling(listing),
         }
         if with_media:
             record["Media"] = [
@@ -148,7 +192,14 @@ class Mls:
         url = f"https://photos.example.com/{SIGNATURE}/{'/'.join(listing_id)}/{photo}/{self.listings[listing_id].signed}.jpg"
         self._of_url[url] = listing_id, photo
         own = {"MediaModificationTimestamp": _text(shot.changed_at)} if listing_id[0] == "a" else {}
-        return {"MediaKey": photo, "MediaURL": url, "Order": order, **own}
+        row = {"MediaKey": self.listings[listing_id].key(photo), "MediaURL": url, "Order": order, **own}
+        if photo not in self.listings[listing_id].late:
+            return row
+        return row | ({"MediaURL": None} if order % 2 else {"MediaStatus": "Processing"})
+
+    def _spelling(self, listing: Shown) -> object:
+        spellings = _SPELLINGS[listing.opt_out]
+        return spellings[len(listing.records) % len(spellings)]
 
     def _shot(self) -> Shot:
         self._pictures += 1
@@ -165,16 +216,19 @@ class Mls:
     # What the origin answers
 
     def bytes_of(self, listing_id: ListingId, photo: str) -> bytes | None:
-        """Return the photo's bytes at the MLS as they are now; None if the listing does not have the photo any more."""
-        shot = self.listings[listing_id].photos.get(photo)
-        return b"%s/%s/%d" % ("/".join(listing_id).encode(), photo.encode(), shot.picture) if shot else None
+        """Return the photo's bytes at the MLS as they are now; None if the listing does not have the photo any more.
+
+        `photo` is its name, or one of its MediaKeys.
+        """
+        shot = self.listings[listing_id].photos.get(name_of(photo))
+        return b"%s/%s/%d" % ("/".join(listing_id).encode(), name_of(photo).encode(), shot.picture) if shot else None
 
     def is_good(self, listing_id: ListingId, photo: str) -> bool:
-        """Return True if the photo's present bytes can be decoded.
+        """Return True if the bytes that the photo, named by one of its MediaKeys, has now can be decoded.
 
         Raises KeyError if the listing does not have the photo.
         """
-        return self.listings[listing_id].photos[photo].picture != 0
+        return self.listings[listing_id].photos[name_of(photo)].picture != 0
 
     async def get(self, feed: str, url: str) -> bytes | Failure:
         """Answer a request for a photo with its bytes or a failure, by the origin's state when the answer is due."""
@@ -238,6 +292,11 @@ class OriginFetcher:
         if not self._mls.origins[feed].redirects or isinstance(answer, Failure):
             return answer
         return await permit.wait_for_request() or await self._mls.get(feed, url)
+
+
+def name_of(key: str) -> str:
+    """Return the name of the photo that has, or had, this MediaKey."""
+    return key.partition(_CHURN)[0]
 
 
 def _text(time: datetime | None) -> str | None:

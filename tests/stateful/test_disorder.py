@@ -21,7 +21,7 @@ from shared.events.images import ImageOutdated, OutdatedReason
 from shared.publisher import Publisher
 from shared.stores.documents import ListingId
 from tests.stateful.invariants import Invariants
-from tests.stateful.mls import Retake
+from tests.stateful.mls import OptOut, Retake
 from tests.stateful.processes import BrokerDoor, Process, Trouble
 from tests.stateful.world import LISTINGS, PHOTOS, SUPERSEDED_FOR, TOPICS_READ, Service, World
 
@@ -101,15 +101,27 @@ class Disorder(RuleBasedStateMachine):
     @rule(
         listing_id=listings,
         status=st.sampled_from(["Active", "Closed"]),
-        opted_out=st.booleans(),
+        opt_out=st.sampled_from(OptOut),
         with_media=st.booleans(),
     )
     def a_listing_leaves_or_returns(
-        self, listing_id: ListingId, status: str, opted_out: bool, with_media: bool
+        self, listing_id: ListingId, status: str, opt_out: OptOut, with_media: bool
     ) -> None:
-        self.world.mls.status(listing_id, status, opted_out=opted_out)
+        self.world.mls.status(listing_id, status, opt_out)
         self.world.mls.write_record(listing_id, with_media=with_media)
         self.it_is_announced(listing_id, 0)
+
+    @rule(listing_id=listings, is_announced=st.booleans())
+    def all_media_keys_change(self, listing_id: ListingId, is_announced: bool) -> None:
+        self.world.mls.renumber(listing_id)
+        self.world.mls.write_record(listing_id, signs_urls=False)
+        if is_announced:
+            self.it_is_announced(listing_id, 0)
+
+    @rule(listing_id=listings, late=st.sets(photos, max_size=2), is_announced=st.booleans())
+    def pictures_are_late_or_ready(self, listing_id: ListingId, late: set[str], is_announced: bool) -> None:
+        self.world.mls.set_late(listing_id, late)
+        self._write_record(listing_id, is_announced=is_announced)
 
     @rule(listing_id=listings)
     def urls_are_signed_anew(self, listing_id: ListingId) -> None:
@@ -120,6 +132,9 @@ class Disorder(RuleBasedStateMachine):
         """Announce a record that the MLS wrote now, or `age` records earlier, for the first time or again."""
         if records := self.world.mls.listings[listing_id].records[-1 - age :]:
             self.world.announce(listing_id, records[0])
+
+    def _image_id(self, listing_id: ListingId, photo: str) -> str:
+        return image_id(*listing_id, self.world.mls.listings[listing_id].key(photo))
 
     def _write_record(self, listing_id: ListingId, *, is_announced: bool) -> None:
         self.world.mls.write_record(listing_id)
@@ -162,7 +177,7 @@ class Disorder(RuleBasedStateMachine):
         for place in ("scheduler-0", "scheduler-1"):
             self.a_process_works(place, 10, 0.5)
         for status, place in (("Closed", "scheduler-0"), ("Active", "downloader-0")):
-            self.a_listing_leaves_or_returns(listing_id, status, opted_out=False, with_media=True)
+            self.a_listing_leaves_or_returns(listing_id, status, OptOut.NO, with_media=True)
             self.a_process_works(place, 10, 0.5)
         self.all_work(2, 0.25)
 
@@ -189,7 +204,7 @@ class Disorder(RuleBasedStateMachine):
         event = ImageOutdated(
             feed=listing_id[0],
             listing_key=listing_id[1],
-            image_id=image_id(*listing_id, photo),
+            image_id=self._image_id(listing_id, photo),
             reason=OutdatedReason.FORCED,
             priority=priority,
         )
@@ -259,7 +274,7 @@ class Disorder(RuleBasedStateMachine):
 
     @rule(listing_id=listings, photo=photos, seconds=durations)
     def a_visitor_opens_a_photo(self, listing_id: ListingId, photo: str, seconds: float) -> None:
-        photo_id = image_id(*listing_id, photo)
+        photo_id = self._image_id(listing_id, photo)
 
         async def open_photo(resolver: Service) -> None:
             cache, demand = resolver.front()
