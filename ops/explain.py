@@ -131,6 +131,8 @@ def explain_listing(listing: Listing, now: datetime) -> Iterator[str]:
 def _removal_text(hidden: Hidden, now: datetime) -> str:
     if hidden.held_until == UNTIL_DECIDED:
         return f"held: {hidden.reason} removals of this feed are frozen until `imagectl removals` decides"
+    if hidden.waits_for_word:
+        return "kept: the MLS says neither yes nor no"
     return f"removed {time_text(hidden.removal_at, now)}"
 
 

@@ -97,6 +97,8 @@ def _removal_reasons(listing: Listing, now: datetime) -> Iterator[str]:
         yield "It stays away, whatever the MLS says, until an operator allows it again."
     if listing.hidden and listing.hidden.held_until == UNTIL_DECIDED:
         yield "Its copies are held: the feed lost so many listings at once that an operator must decide."
+    elif listing.hidden and listing.hidden.waits_for_word:
+        yield "Its copies are kept until the MLS says a word for yes or no."
     elif due_at is None:
         yield "Nothing of it is held."
     elif due_at <= now:
@@ -185,7 +187,7 @@ def _expected_entries(listing: Listing) -> Iterator[TimelineEntry]:
         if listing.hidden.held_until == UNTIL_DECIDED:
             hold = "the feed's removals wait for an operator"
             yield TimelineEntry(UNTIL_DECIDED, Tone.BAD, "copies are held", hold)
-        else:
+        elif not listing.hidden.waits_for_word:
             yield TimelineEntry(listing.hidden.removal_at, Tone.OFF, "copies are to be removed")
     for discard in listing.discards:
         yield TimelineEntry(discard.remove_at, Tone.OFF, "to be removed", discard.reason.value, discard.image_id)

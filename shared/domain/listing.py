@@ -22,7 +22,7 @@ class RemovalReason(StrEnum):
 
 
 UNTIL_DECIDED = datetime(9999, 1, 1, tzinfo=UTC)
-"""The end of a hold that waits for an operator's decision."""
+"""The end of a hold that waits for an operator's decision, or of a wait for a word of the MLS that a rule knows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +41,11 @@ class Hidden:
     """False if the first announcement of the listing hid it: it was never on the market."""
     held_until: datetime | None = None
     """When the hold on the copies ends (`UNTIL_DECIDED`: when an operator decides); None if there is no hold."""
+
+    @property
+    def waits_for_word(self) -> bool:
+        """True if the listing is hidden by a word that no rule knows: its copies stay until the MLS says another."""
+        return self.remove_at == UNTIL_DECIDED
 
     @property
     def removal_at(self) -> datetime:

@@ -10,7 +10,7 @@ from shared.domain.feed import Feed
 from shared.domain.image import Category, url_keys
 from shared.domain.listing import SetAside
 from shared.domain.media_urls import UrlFilter, cleaned
-from shared.domain.media_words import FLOOR_PLANS, Objection, UnknownWord, objection
+from shared.domain.media_words import Objection, UnknownWord, meaning
 from shared.domain.times import TimeRules, read_time
 from shared.domain.words import Flag, flag, plain, plain_set, text, texts
 
@@ -107,7 +107,7 @@ def read(feed: Feed, media: object, photos_count: object, times: TimeRules) -> A
     changed_at = max((row.changed_at for row in rows if row.changed_at), default=None)
     if raws and not any(row.url for row in rows):
         return AnnouncedMedia(photos=None, set_aside=unusable, unknown_words=words, changed_at=changed_at)
-    photos, held, set_aside = _photos(rows, UrlFilter([url for row in rows for url in row.urls], feed.image_hosts))
+    photos, held, set_aside = _photos(rows, UrlFilter((url for row in rows for url in row.urls), feed.image_hosts))
     return AnnouncedMedia(
         photos=photos,
         held=held,
@@ -149,7 +149,8 @@ def _rows(feed: Feed, raws: Sequence[object], times: TimeRules) -> tuple[list[_R
     for index, raw in enumerate(raws):
         try:
             fields = _fields(raw)
-            rows.append(row := _row(feed, fields, names.key(fields, has_keys=has_keys), index, times))
+            key = text(fields.get("MediaKey")) or names.stand_in(fields, has_keys=has_keys)
+            rows.append(row := _row(feed, fields, key, index, times))
             reason = row.objection.reason if row.objection and not row.url else None
         except ValueError as error:
             reason = str(error)
@@ -166,20 +167,18 @@ def _fields(raw: object) -> Mapping[str, object]:
 
 
 class _Names:
-    """Names the rows of one record: by their MediaKey, or by a stand-in where no row of the record has one."""
+    """Names rows of one record that have no MediaKey."""
 
     def __init__(self) -> None:
         self._seen: dict[str, int] = {}
 
-    def key(self, raw: Mapping[str, object], *, has_keys: bool) -> str:
-        """Return the row's MediaKey. If no row of the record has one (`has_keys` False), return its MediaObjectID, else
-        a hash of its URL with a number that tells rows of the same URL apart, in the order of the record.
+    def stand_in(self, raw: Mapping[str, object], *, has_keys: bool) -> str:
+        """Return the row's MediaObjectID, else a hash of its URL with a number that tells rows of the same URL apart.
 
-        Raises ValueError if the row has none of these.
+        The numbers are in the order of the record. Raises ValueError if the row has neither, or if another row of the
+        record has a MediaKey (`has_keys`).
         """
-        key = text(raw.get("MediaKey"))
-        if key is None and not has_keys:
-            key = text(raw.get("MediaObjectID")) or self._of_url(text(raw.get("MediaURL")))
+        key = None if has_keys else text(raw.get("MediaObjectID")) or self._of_url(text(raw.get("MediaURL")))
         if key is None:
             raise ValueError("MediaKey is missing")
         return key
@@ -194,19 +193,20 @@ class _Names:
 
 def _row(feed: Feed, raw: Mapping[str, object], key: str, index: int, times: TimeRules) -> _Row:
     url, fault = _url(raw.get("MediaURL"))
-    category = text(raw.get("MediaCategory"))
+    size = text(raw.get("ImageSizeDescription"))
+    words = meaning(feed, raw)
     announced = raw.get("MediaURL")
     return _Row(
         object_id=text(raw.get("MediaObjectID")) or key,
         media_key=key,
         url=url,
         urls=(url,) if url in ("", announced) else (str(announced), url),
-        size_rank=_size_rank(text(raw.get("ImageSizeDescription"))),
+        size_rank=_size_rank(size),
         order=(_order(raw.get("Order")), flag(raw.get("PreferredPhotoYN")) is not Flag.YES, index),
         caption=text(raw.get("ShortDescription")) or text(raw.get("LongDescription")) or "",
         changed_at=_changed_at(raw.get("MediaModificationTimestamp"), times),
-        category=Category.FLOOR_PLAN if category and plain(category) in FLOOR_PLANS else Category.PHOTO,
-        objection=_forbidden(feed, raw) or fault or objection(feed, raw),
+        category=words.category,
+        objection=_forbidden(feed, size, raw.get("Permission")) or fault or words.objection,
     )
 
 
@@ -227,12 +227,11 @@ def _changed_at(value: object, times: TimeRules) -> datetime | None:
         return None
 
 
-def _forbidden(feed: Feed, raw: Mapping[str, object]) -> Objection | None:
-    """Return which of the feed's rules about sizes and permissions forbids a `Media` row; None if they allow it."""
-    size = text(raw.get("ImageSizeDescription"))
+def _forbidden(feed: Feed, size: str | None, permission: object) -> Objection | None:
+    """Return which of the feed's rules forbids a row of this size and permission; None if they allow it."""
     if size is not None and plain(size) in plain_set(feed.never_sizes):
         return Objection(f"size {size} is one of never_sizes")
-    listed = texts(raw.get("Permission"))
+    listed = texts(permission) if permission else ()
     if listed and plain_set(feed.permissions).isdisjoint(map(plain, listed)):
         return Objection(f"permission {', '.join(listed)} is none of permissions")
     return None
@@ -272,7 +271,7 @@ def _place(sizes: Sequence[_Row]) -> tuple[float, bool, int]:
 
     If none may be fetched, the lowest of all its rows.
     """
-    return min((row.order for row in sizes if row.objection is None), default=min(row.order for row in sizes))
+    return min([row.order for row in sizes if row.objection is None] or [row.order for row in sizes])
 
 
 def _reasons(sizes: Sequence[_Row]) -> Iterator[SetAside]:

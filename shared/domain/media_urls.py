@@ -2,12 +2,16 @@
 
 import html
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from functools import cached_property
 from urllib.parse import unquote
 
 _BLANKS = re.compile(r"[\s\x00-\x20\x7f\u200b\ufeff\ud800-\udfff]")
 """Blanks, control characters, and halves of a surrogate pair, which no encoding has."""
+_CLEAN = re.compile(
+    r"https?://[^/?#\s\x00-\x20\x7f\u200b\ufeff\ud800-\udfff]+(?:[/?#][^\s\x00-\x20\x7f\u200b\ufeff\ud800-\udfff]*)?"
+)
+"""A URL without any of these. Nearly all are."""
 _URL = re.compile(r"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
 _SUSPICIOUS = re.compile(r"[./:%&\\]")
 """A caption with none of these has no URL, escaped or not."""
@@ -22,6 +26,8 @@ def cleaned(url: str) -> str:
 
     Raises ValueError if it is no http(s) URL, or if its authority has such a character.
     """
+    if _CLEAN.fullmatch(url):
+        return url
     url = url.strip().strip("\x00\u200b\ufeff")
     if (parts := _URL.match(url)) is None:
         raise ValueError("MediaURL is not an http(s) URL")
@@ -37,10 +43,10 @@ def _encoded(match: re.Match[str]) -> str:
 class UrlFilter:
     """Tells captions that have a URL of the MLS in them: answers show captions, and no URL of the MLS.
 
-    `urls` are all URLs of a property record, `image_hosts` the feed's hosts as `feeds.toml` names them.
+    `urls` yields all URLs of a property record, `image_hosts` the feed's hosts as `feeds.toml` names them.
     """
 
-    def __init__(self, urls: Collection[str], image_hosts: Collection[str]) -> None:
+    def __init__(self, urls: Iterable[str], image_hosts: Collection[str]) -> None:
         self._urls = urls
         self._image_hosts = image_hosts
 

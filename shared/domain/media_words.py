@@ -1,13 +1,17 @@
 """What do the words in a row of `Media` mean? Categories, statuses and types, as MLSs and RESO have them."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from shared.domain.feed import Feed
+from shared.domain.image import Category
 from shared.domain.words import plain, plain_set, text
 
-FLOOR_PLANS = frozenset({"floorplan", "floorplans"})
-_OTHER_CATEGORIES = FLOOR_PLANS | {
+_FIELDS = ("MediaStatus", "MediaCategory", "MediaType", "MimeType")
+_MAX_CACHED_LENGTH = 60
+_FLOOR_PLANS = frozenset({"floorplan", "floorplans"})
+_OTHER_CATEGORIES = _FLOOR_PLANS | {
     *("agentphoto", "officephoto", "memberphoto", "officelogo", "logo"),
     *("document", "documents", "video", "videos", "virtualtour", "brandedvirtualtour", "unbrandedvirtualtour"),
 }
@@ -47,23 +51,38 @@ class Objection(NamedTuple):
     """The word that made the objection, if no rule knows it."""
 
 
-def objection(feed: Feed, raw: Mapping[str, object]) -> Objection | None:
-    """Return why the words of a `Media` row forbid its use; None if they allow it.
+class Meaning(NamedTuple):
+    """What the words of a row mean: why it is not to be fetched (None if it may be), and what it shows."""
+
+    objection: Objection | None
+    category: Category
+
+
+def meaning(feed: Feed, raw: Mapping[str, object]) -> Meaning:
+    """Return what the words of a `Media` row mean, by the feed's rules.
 
     A word that says that the row is no photo comes before a word that says that the photo is not ready, or that is
     unknown.
     """
+    words = [raw.get(name) for name in _FIELDS]
+    for word in words:
+        if word is not None and (not isinstance(word, str) or len(word) > _MAX_CACHED_LENGTH):
+            return _meaning(feed.photo_categories, *map(text, words))
+    return _cached_meaning(feed.photo_categories, *words)
+
+
+def _meaning(categories: tuple[str, ...], *words: str | None) -> Meaning:
+    status, category, kind, mime = map(text, words)
     held: Objection | None = None
-    for found in (
-        _status(text(raw.get("MediaStatus"))),
-        _category(feed, text(raw.get("MediaCategory"))),
-        _type("MediaType", text(raw.get("MediaType"))),
-        _type("MimeType", text(raw.get("MimeType"))),
-    ):
+    shows = Category.FLOOR_PLAN if category and plain(category) in _FLOOR_PLANS else Category.PHOTO
+    for found in (_status(status), _category(categories, category), _type("MediaType", kind), _type("MimeType", mime)):
         if found is not None and not found.is_held:
-            return found
+            return Meaning(found, shows)
         held = held or found
-    return held
+    return Meaning(held, shows)
+
+
+_cached_meaning = lru_cache(maxsize=1_000)(_meaning)  # the rows of a market repeat the same few words
 
 
 def _status(status: str | None) -> Objection | None:
@@ -76,8 +95,8 @@ def _status(status: str | None) -> Objection | None:
     return Objection(f"MediaStatus is {status}", is_held=True, unknown=unknown)
 
 
-def _category(feed: Feed, category: str | None) -> Objection | None:
-    if category is None or plain(category) in plain_set(feed.photo_categories):
+def _category(categories: tuple[str, ...], category: str | None) -> Objection | None:
+    if category is None or plain(category) in plain_set(categories):
         return None
     reason = f"MediaCategory is {category}"
     if plain(category) in _OTHER_CATEGORIES or plain(category).endswith(_LINK):

@@ -56,26 +56,31 @@ def read_time(value: object, rules: TimeRules) -> datetime | None:
     month/day/year or day/month/year with or without AM and PM, year/month/day, and dates with the month's name. Raises
     ValueError if the value is none of these.
     """
+    time = _iso(value) if isinstance(value, str) else None
+    if time is not None and time.tzinfo is UTC and time.year >= _FIRST_YEAR:
+        return time  # nearly all
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise ValueError(f"a time must be a text or a number, not {type(value).__name__}")  # noqa: TRY004
-    words = (
-        value.strip().upper()
-        if isinstance(value, str)
-        else str(value)
-        if isinstance(value, int)
-        else format(value, "f")
-    )
     try:
-        time = _iso(words) if isinstance(value, str) else None
-        time = time or _parse(words, rules)
-        if time.tzinfo is None:
-            time = time.replace(tzinfo=_zone(rules.zone), fold=int(rules.hides))
-        time = time.astimezone(UTC)
+        time = _in_utc(time or _parse(_words(value), rules), rules)
     except OverflowError:
         raise ValueError("a time must lie between the years 1 and 9999") from None
     return time if time.year >= _FIRST_YEAR else None
+
+
+def _words(value: str | float) -> str:
+    """Return the value as a text in upper case; a number as its digits."""
+    if isinstance(value, str):
+        return value.strip().upper()
+    return str(value) if isinstance(value, int) else format(value, "f")
+
+
+def _in_utc(time: datetime, rules: TimeRules) -> datetime:
+    if time.tzinfo is None:
+        time = time.replace(tzinfo=_zone(rules.zone), fold=int(rules.hides))
+    return time.astimezone(UTC)
 
 
 def _iso(words: str) -> datetime | None:
@@ -87,6 +92,8 @@ def _iso(words: str) -> datetime | None:
 
 def _parse(words: str, rules: TimeRules) -> datetime:
     """Return the time that a text in upper case says in one of the rarer notations, with its zone if it names one."""
+    if iso := _iso(words):
+        return iso
     if _NEVER.fullmatch(words):
         return datetime.min.replace(tzinfo=UTC)
     if call := _DATE_CALL.fullmatch(words):

@@ -7,6 +7,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -60,8 +61,11 @@ class Upgraded:
 
         async def is_settled() -> Document | None:
             found = await self.listing(feed, key)
+            # A photo that its origin says is unchanged is asked for once more, in a minute and a half.
             is_over = not any(
-                photo["released_at"] or (photo["forced_at"] and photo["copy"]) for photo in found["photos"]
+                photo["released_at"]
+                or (photo["forced_at"] and photo["copy"] and photo["not_before"] <= datetime.now(UTC))
+                for photo in found["photos"]
             )
             return found if is_over and [photo["status"] for photo in found["photos"]] == list(statuses) else None
 

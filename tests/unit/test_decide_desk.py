@@ -11,7 +11,7 @@ from services.desk.decide import Tone
 from shared.domain import lifecycle
 from shared.domain.failures import Failure, Reason
 from shared.domain.image import Status
-from shared.domain.listing import Listing, RemovalReason, SetAside
+from shared.domain.listing import UNTIL_DECIDED, Listing, RemovalReason, SetAside
 from shared.origin_budget.use import SuspendedBy, Suspension
 from shared.stores.attempts import Attempt
 from shared.stores.removals import Removal
@@ -19,6 +19,8 @@ from tests.builders import FEED, KEY, NOW, a_downloaded_photo, a_listing, a_phot
 
 GONE = Failure(Reason.GONE, "photos.example.com answered 404")
 NO_URL = SetAside(media_key="k", reason="no URL")
+DOUBTFUL = replace(hidden(reason=RemovalReason.OPT_OUT), remove_at=UNTIL_DECIDED)
+"""Hidden by a word that no rule knows."""
 OUTDATED = a_downloaded_photo("a", announced_at=after(9), failure=Failure(Reason.TIMEOUT))
 
 
@@ -40,6 +42,7 @@ OUTDATED = a_downloaded_photo("a", announced_at=after(9), failure=Failure(Reason
         (a_listing(a_downloaded_photo("a"), hidden=hidden()), Tone.OFF, "does not list it any more", "hidden"),
         (a_listing(hidden=hidden(reason=RemovalReason.OPT_OUT)), Tone.OFF, "does not want", "Nothing of it is held"),
         (a_listing(a_downloaded_photo("a"), hidden=hidden(remove_at=-1)), Tone.OFF, "Not shown", "being removed"),
+        (a_listing(a_downloaded_photo("a"), hidden=DOUBTFUL), Tone.OFF, "does not want", "kept until the MLS says"),
         (a_listing(a_photo("a", used_url_key=a_photo("a").url_keys[0])), Tone.WAITS, "None", "works once"),
         (a_listing(a_photo("a", not_before=after(7_200))), Tone.WAITS, "None", "due in 2 h"),
         (a_listing(lifecycle.release(a_photo("a"), NOW)), Tone.WAITS, "None", "1 in work now"),
@@ -139,3 +142,11 @@ def test_a_suspension_is_named_as_a_pause_a_throttling_or_an_open_breaker(
     by: SuspendedBy, until: datetime | None, text: str
 ) -> None:
     assert decide.suspension_text(Suspension(by=by, since=None, until=until, reason="why")) == text
+
+
+def test_the_timeline_has_no_removal_of_a_listing_that_waits_for_a_word_of_the_mls() -> None:
+    assert not [
+        entry
+        for entry in decide.timeline(a_listing(a_downloaded_photo("a"), hidden=DOUBTFUL), [], [])
+        if "removed" in entry.what
+    ]

@@ -13,13 +13,14 @@ from ops.explain import QueuePosition
 from ops.imagectl import app
 from ops.status import SystemStatus
 from shared.domain.image import Status as ImageStatus
+from shared.domain.listing import UNTIL_DECIDED
 from shared.domain.priority import Priority
 from shared.origin_budget import codec
 from shared.origin_budget.use import of_ledger
 from shared.render import Renderer
 from shared.stores.listing_reports import FeedCounts
 from tests import examples, golden_files
-from tests.builders import NOW, a_feed, after
+from tests.builders import NOW, a_feed, a_listing, a_photo, after, hidden
 
 RENDERER = Renderer("https://cdn.example.com")
 LISTINGS = examples.listings()
@@ -114,3 +115,8 @@ def test_the_text_of_status_stays(monkeypatch: pytest.MonkeyPatch, form: list[st
             lines = [line.rstrip() for line in done.stdout.splitlines()]
             found[f"{name} {fault}".strip()] = [done.exit_code, json.loads(done.stdout) if form else lines]
     golden_files.check(f"imagectl/status{''.join(form)}", found)
+
+
+def test_a_listing_hidden_by_an_unknown_word_is_said_to_be_kept() -> None:
+    doubtful = a_listing(a_photo("a"), hidden=replace(hidden(), remove_at=UNTIL_DECIDED))
+    assert any("kept: the MLS says neither yes nor no" in line for line in explain.explain_listing(doubtful, NOW))
