@@ -1,6 +1,6 @@
 """Rebuilds photos whose variants were made by other settings, from their stored originals."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -20,16 +20,20 @@ class Rebuilt:
     photos: int = 0
 
 
-def rebuild_photos(listing: Listing, rendering: str, now: datetime) -> Listing | None:
-    """Return the listing with each photo due for a rebuild whose copy has another rendering than `rendering`. Pure.
+def rebuild_photos(listing: Listing, renderings: Container[str], now: datetime) -> Listing | None:
+    """Return the listing with each photo due for a rebuild whose copy has none of the `renderings`. Pure.
 
-    `rendering` is that of the variants setting in force. Photos without a copy, photos that are forced, and photos that
-    are claimed at the time `now` are left alone. Returns None if no photo is to be rebuilt, or the listing is hidden.
+    `renderings` are those of the variants setting in force (`current_renderings`). Photos without a copy, photos that
+    are forced, and photos that are claimed at the time `now` are left alone. Returns None if no photo is to be rebuilt,
+    or the listing is hidden.
     """
     changed = [
         lifecycle.rebuild(photo, now)
         for photo in listing.photos
-        if photo.copy and photo.copy.rendering != rendering and photo.forced_at is None and not photo.is_claimed(now)
+        if photo.copy
+        and photo.copy.rendering not in renderings
+        and photo.forced_at is None
+        and not photo.is_claimed(now)
     ]
     return listing.with_photos(changed) if changed and listing.is_displayed else None
 
@@ -37,20 +41,20 @@ def rebuild_photos(listing: Listing, rendering: str, now: datetime) -> Listing |
 async def rebuild(
     listings: ListingRecords,
     feed: str,
-    rendering: str,
+    renderings: Container[str],
     clock: Clock,
     *,
     dry_run: bool,
     on_progress: Callable[[Rebuilt], object] = lambda _: None,
 ) -> Rebuilt:
-    """Mark in MongoDB all photos of a feed for a rebuild whose copies have another rendering than `rendering`.
+    """Mark in MongoDB all photos of a feed for a rebuild whose copies have none of the `renderings`.
 
     Returns the counts. A dry run only counts. `on_progress` is called after each page with the counts so far. Raises
     StoreUnavailable; and Contention, after the last page, if others kept changing a listing.
     """
 
     def rule(listing: Listing, now: datetime) -> Listing | None:
-        return rebuild_photos(listing, rendering, now)
+        return rebuild_photos(listing, renderings, now)
 
     rebuilt = Rebuilt()
     async for page in pages.rewrite(listings, feed, rule, clock, dry_run=dry_run):

@@ -9,7 +9,7 @@ import orjson
 from shared.domain.image import Copy, Photo, Variant
 from shared.domain.listing import Listing
 
-RULES = 4
+RULES = 5
 """The version of the rules in this module. Raise it whenever a fragment, or a field stored beside it, would differ.
 
 Fragments of another version are rendered anew when they are read.
@@ -67,6 +67,7 @@ class Renderer:
                 {
                     "name": variant.name,
                     "url": self.url(variant.key),
+                    "content_type": variant.content_type,
                     "width": variant.width,
                     "height": variant.height,
                     "file_size": variant.file_size,
@@ -81,9 +82,12 @@ class Renderer:
 def _srcset_variants(copy: Copy) -> Iterable[Variant]:
     """Return one variant of a copy for each width, the narrowest first, since HTML allows each width once in a srcset.
 
-    A small photo has several variants with the same width; of these, the one named `full` is chosen, or else the first.
+    They are uncropped and in the format of the variant named `full`: a browser may show any of them in its place. A
+    small photo has several variants with the same width; of these, `full` is chosen, or else the first.
     """
-    by_width = {variant.width: variant for variant in (*reversed(copy.variants), copy.full)}
+    full = copy.full
+    alike = [found for found in copy.variants if not found.is_cropped and found.content_type == full.content_type]
+    by_width = {variant.width: variant for variant in (*reversed(alike), full)}
     return (variant for _, variant in sorted(by_width.items()))
 
 

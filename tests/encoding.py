@@ -14,6 +14,7 @@ from tests.pictures import Colour
 MANY = 60_000_000
 WEBP = VariantSpec("full", 1600, "webp", 90)
 JPEG = VariantSpec("full", 1600, "jpeg", 90)
+AVIF = VariantSpec("full", 1600, "avif", 80)
 COLOURFUL = pictures.corners()
 
 

@@ -13,7 +13,7 @@ from ops.rebuild import Rebuilt
 from ops.words import counted
 from shared.clock import utc_now
 from shared.domain.feed import Feed
-from shared.domain.variants import rendering
+from shared.domain.variants import current_renderings
 from shared.render import Renderer
 from shared.settings import Settings
 from shared.stores import mongo
@@ -59,7 +59,7 @@ async def _rebuild(
     async with mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db) as database:
         listings = mongo.MongoListings(database, Renderer(settings.public_root))
         total = sum([(await listings.counts(name, utc_now())).listings for name in names])
-        current_rendering, rebuilt, contentions = rendering(settings.variants), dict[str, Rebuilt](), list[str]()
+        renderings, rebuilt, contentions = current_renderings(settings.variants), dict[str, Rebuilt](), list[str]()
         with terminal.progress(quiet=quiet) as progress:
             bar = progress.add_task("looking", total=total, done=0, unit="listings")
             for name in names:
@@ -70,7 +70,7 @@ async def _rebuild(
 
                 try:
                     rebuilt[name] = await rebuilding.rebuild(
-                        listings, name, current_rendering, utc_now, dry_run=dry_run, on_progress=on_progress
+                        listings, name, renderings, utc_now, dry_run=dry_run, on_progress=on_progress
                     )
                 except Contention as error:
                     contentions.append(str(error))

@@ -14,7 +14,7 @@ from services.desk.view import SESSION, DeskParts, checked_text, page_url, redir
 from shared import log
 from shared.domain.listing import Listing
 from shared.domain.priority import Priority
-from shared.domain.variants import rendering
+from shared.domain.variants import current_renderings
 from shared.origin_budget.reading import read_use
 
 Inputs = Mapping[str, str]
@@ -285,7 +285,7 @@ class RebuildFeed(FeedAction):
 
     async def _rebuild(self, feed: str) -> None:
         """Mark the feed's photos for a rebuild in MongoDB, and log the counts, or the error instead of raising it."""
-        wanted, parts = rendering(self._parts.settings.variants), self._parts
+        wanted, parts = current_renderings(self._parts.settings.variants), self._parts
         try:
             rebuilt = await rebuild.rebuild(parts.stores.listings, feed, wanted, parts.clock, dry_run=False)
             _logger.info("desk-rebuilt", feed=feed, listings=rebuilt.listings, photos=rebuilt.photos)

@@ -4,15 +4,15 @@ import io
 
 from PIL import Image, ImageCms
 
-_COLOUR_MODES = ("RGB", "YCbCr")
 _SRGB = ImageCms.createProfile("sRGB")
 
 
 def in_srgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
-    """Return the decoded picture in sRGB, without metadata, in mode RGB, YCbCr (as some JPEGs store it) or RGBA.
+    """Return the decoded picture in sRGB, without metadata, in mode RGB or RGBA.
 
     The mode is RGBA only if a pixel is not opaque. `icc_profile` is the colour profile from the picture's file, None
-    for none; a profile that cannot be read, or is not for the picture's mode, is ignored.
+    for none; a profile that cannot be read, or is not for the picture's mode, is ignored. `image` may lose its
+    metadata.
     """
     alpha = image.getchannel("A") if image.mode in ("LA", "RGBA") else None
     opaque_mode = image.mode.rstrip("AX")
@@ -26,10 +26,10 @@ def in_srgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
 def _with_profile(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
     try:
         profile = ImageCms.getOpenProfile(io.BytesIO(icc_profile or b""))
-        if image.mode in _COLOUR_MODES and ImageCms.getProfileDescription(profile).startswith("sRGB"):
+        if image.mode == "RGB" and ImageCms.getProfileDescription(profile).startswith("sRGB"):
             return image
         fitting = image.convert("RGB") if profile.profile.xcolor_space == "RGB " else image
         converted = ImageCms.profileToProfile(fitting, profile, _SRGB, outputMode="RGB")
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         converted = None
-    return converted or (image if image.mode in _COLOUR_MODES else image.convert("RGB"))
+    return converted or (image if image.mode == "RGB" else image.convert("RGB"))

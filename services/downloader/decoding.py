@@ -16,7 +16,18 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from services.downloader import colours, complete_gif, complete_jpeg, complete_png, exif, magic, memory, resizing, webp
+from services.downloader import (
+    colours,
+    complete_gif,
+    complete_jpeg,
+    complete_png,
+    exif,
+    magic,
+    memory,
+    resizer,
+    resizing,
+    webp,
+)
 from services.downloader.resizing import Sides
 from shared.domain.failures import Failure, Reason
 from shared.domain.variants import VariantSpec
@@ -28,10 +39,10 @@ AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the pool of children keeps every core
 
 @dataclass(frozen=True, slots=True)
 class DecodedPhoto:
-    """A decoded photo. `image` is upright, in sRGB, and as large as the photo's largest variant.
+    """A decoded photo. `image` is upright, in sRGB, RGB or RGBA, and large enough for all variants of the photo.
 
-    The mode of `image` is RGB, RGBA, or YCbCr as some JPEGs store it. `sides` are the upright width and height of the
-    photo as received. `rights` is the EXIF block for its variants, empty for none.
+    `sides` are the upright width and height of the photo as received. `rights` is the EXIF block for its variants,
+    empty for none.
     """
 
     image: Image.Image
@@ -42,7 +53,7 @@ class DecodedPhoto:
 def decode(
     source: Path, kind: magic.Kind, specs: Sequence[VariantSpec], max_pixels: int, memory_limit: int | None
 ) -> DecodedPhoto | Failure:
-    """Decode the photo in the file `source`, of the format `kind`, at the size of its largest variant in `specs`.
+    """Decode the photo in the file `source`, of the format `kind`, large enough for its variants `specs`.
 
     `memory_limit` is how many bytes decoding may take on top of what the process has, None for no limit. Return a
     Failure for any bytes that cannot be decoded, and for a photo that has more than `max_pixels` pixels or would need
@@ -132,10 +143,10 @@ def _decode_opened(
     stored = image.size
     size = _stored_size(stored, exif.orientation(image), specs)
     if isinstance(image, JpegImagePlugin.JpegImageFile):
-        # Decodes at a half, a quarter or an eighth, where that is still large enough, and in the file's own colours.
-        image.draft("YCbCr" if _is_ycbcr(image) else None, size)
+        image.draft(None, size)  # decodes at a half, a quarter or an eighth, where that is still large enough
     still = webp.read_still(source.read_bytes()) if image.format == "WEBP" else None
-    needed = memory.needed(image, size) if still is None else memory.needed_webp(still, size)
+    encoding = memory.bytes_to_encode(specs)
+    needed = memory.needed(image, size, encoding) if still is None else memory.needed_webp(still, size, encoding)
     if memory_limit is not None and needed > memory_limit:
         return _too_much_memory(needed)
     if needed > memory.KEPT_BYTES:
@@ -145,26 +156,20 @@ def _decode_opened(
             image.load()
         orientation = exif.orientation(image)  # read again: a PNG may hold its EXIF block after its pixels
         size = _stored_size(stored, orientation, specs)
-        small = resizing.shrunk(image, stored, size) if still is None else resizing.shrunk_webp(still, size)
-    small = exif.turned_upright(colours.in_srgb(small, image.info.get("icc_profile")), orientation)
-    return DecodedPhoto(small, exif.upright_sides(stored, orientation), exif.rights(image))
+        reduced, box = resizing.reduced(image, stored, size) if still is None else resizing.reduced_webp(still, size)
+    rights, icc_profile = exif.rights(image), image.info.get("icc_profile")
+    if math.prod(reduced.size) > resizing.BASE_PIXELS or box[2:] != reduced.size:
+        # Not within the limit: a lack of memory would end the process, and how much memory this takes is known.
+        reduced = resizer.resize(reduced, size, box)
+    base = exif.turned_upright(colours.in_srgb(reduced, icc_profile), orientation)
+    return DecodedPhoto(base, exif.upright_sides(stored, orientation), rights)
 
 
 def _stored_size(stored: Sides, orientation: int, specs: Sequence[VariantSpec]) -> Sides:
-    """Return the width and height of the photo's largest variant in `specs`, as they are before it is turned upright.
+    """Return the size at which to decode a photo for its variants `specs`, as it is before the photo is turned upright.
 
     `stored` are the sides of the picture in the file, and `orientation` is its EXIF orientation, 1 to 8. The sides are
     swapped if turning the picture upright swaps its sides.
     """
-    largest = resizing.largest_variant(exif.upright_sides(stored, orientation), specs)
-    return exif.upright_sides(largest, orientation)
-
-
-def _is_ycbcr(image: JpegImagePlugin.JpegImageFile) -> bool:
-    """Return True if libjpeg is certain to treat the three components of the JPEG file as YCbCr.
-
-    The caller then asks the decoder for YCbCr, and otherwise for Pillow's default mode for the file. The rules are
-    those of libjpeg's `default_decompress_parms`.
-    """
-    components = [layer[0] for layer in image.layer]
-    return components == [1, 2, 3] and image.info.get("adobe_transform", 1) == 1
+    size = resizing.base_size(exif.upright_sides(stored, orientation), specs)
+    return exif.upright_sides(size, orientation)

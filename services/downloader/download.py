@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from services.downloader import judging
+from services.downloader import judging, resizer
 from services.downloader.answers import Fetched, NotModified, Validators, with_validators
 from services.downloader.encoders import Encoders
 from services.downloader.fetch import Fetcher
@@ -20,7 +20,7 @@ from shared.domain.failures import Failure, Reason
 from shared.domain.feed import Feed
 from shared.domain.image import Copy, Photo, Variant, url_key
 from shared.domain.priority import Priority
-from shared.domain.variants import VariantSpec, rendering
+from shared.domain.variants import VariantSpec, current_renderings, rendering
 from shared.stores.objects import Bucket, Objects
 
 
@@ -41,7 +41,8 @@ class Downloader:
         self._objects = objects
         self._no_photos = no_photos
         self._specs = tuple(specs)
-        self._rendering = rendering(self._specs)
+        self._rendering = rendering(self._specs, resizer.NAME)
+        self._current = current_renderings(self._specs)
         self._clock = clock
 
     async def download(self, feed: Feed, listing_key: str, photo: Photo, permit: Permit) -> Outcome:
@@ -97,11 +98,11 @@ class Downloader:
     async def _stored_original(self, photo: Photo, folder: Path) -> Fetched | None:
         """If the variants of the photo's copy must be rebuilt, save its stored original to the folder; return the file.
 
-        Return None if the variants have the current rendering, if there is no copy, or if object storage lacks the
+        Return None if the variants have a current rendering, if there is no copy, or if object storage lacks the
         original.
         """
         copy = photo.copy
-        if copy is None or copy.rendering == self._rendering:
+        if copy is None or copy.rendering in self._current:
             return None
         path = folder / "original"
         if not await self._objects.save(Bucket.ORIGINALS, copy.original_key, path):
@@ -117,13 +118,13 @@ class Downloader:
         copy = photo.copy
         if copy is None or copy.source_url_key != url_key(photo.url):
             return None  # another picture may have the same date
-        if copy.rendering != self._rendering and original is None:
+        if copy.rendering not in self._current and original is None:
             return None
         return Validators(copy.etag, copy.last_modified)
 
     def _is_held(self, photo: Photo, fetched: Fetched) -> bool:
         copy = photo.copy
-        return copy is not None and (copy.sha256, copy.rendering) == (fetched.sha256, self._rendering)
+        return copy is not None and copy.sha256 == fetched.sha256 and copy.rendering in self._current
 
     async def _encode(self, feed: Feed, listing_key: str, photo: Photo, source: Fetched) -> Downloaded | Failure:
         """Encode the variants of the file `source`, and store them and the file in object storage as a new copy.
@@ -178,4 +179,5 @@ class Downloader:
             width=encoded.width,
             height=encoded.height,
             file_size=encoded.file_size,
+            is_cropped=encoded.is_cropped,
         )

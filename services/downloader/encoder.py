@@ -1,7 +1,8 @@
 """The child process that decodes and encodes photos, whose bytes are untrusted.
 
-The child reads jobs from stdin, one JSON object a line for one photo, and writes each answer as a line to stdout. It
-has no settings and no secrets. If the bytes of a photo kill it, one attempt fails, and `encoders` starts another child.
+The child first writes READY to stdout. Then it reads jobs from stdin, one JSON object a line for one photo, and writes
+each answer as a line to stdout. It has no settings and no secrets. If the bytes of a photo kill it, one attempt fails,
+and `encoders` starts another child.
 """
 
 import json
@@ -14,10 +15,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from services.downloader import picture
+from services.downloader import picture, resizer
 from shared.domain.failures import Failure, Reason
 from shared.domain.variants import VariantSpec
 
+READY = b"ready\n"
+"""The first line that a child writes, once it has checked that it can resize pictures."""
 CPU_SECONDS = 30
 """How much CPU time a child may take for one photo before the kernel ends it; 60 megapixels take about 3 s."""
 
@@ -52,7 +55,13 @@ def read_answer(line: bytes) -> picture.Encoded | Failure:
 
 
 def main() -> None:
-    """Run the jobs from stdin one by one, and write each answer to stdout, until the parent process closes stdin."""
+    """Run the jobs from stdin one by one, and write each answer to stdout, until the parent process closes stdin.
+
+    Raises RuntimeError before the first job if pictures cannot be resized.
+    """
+    resizer.check()
+    sys.stdout.buffer.write(READY)
+    sys.stdout.buffer.flush()
     for line in sys.stdin.buffer:
         _limit_cpu()
         answer = _encode(json.loads(line))

@@ -127,6 +127,7 @@ class Encoders:
         return await self._start()
 
     async def _start(self) -> asyncio.subprocess.Process:
+        """Start a child and return it once it is ready. Raises RuntimeError if it ends before: no other would work."""
         child = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -138,6 +139,15 @@ class Encoders:
             cwd=Path(__file__).parents[2],
         )
         self._all.add(child)
+        assert child.stdout is not None  # noqa: S101 - it is a pipe
+        if (line := await child.stdout.readline()) != encoder.READY:
+            if not line:
+                await child.wait()  # so that the error can say which signal or exit code ended it
+            await self._kill(child)
+            raise RuntimeError(
+                f"a child process that encodes photos ended at its start with code {child.returncode}; if there is no "
+                "error above, cykooz-resizer does not fit Pillow: install the versions of uv.lock, or uninstall it"
+            )
         return child
 
     async def _kill_idle(self) -> None:

@@ -3,26 +3,33 @@
 import ctypes
 import math
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image, JpegImagePlugin
 
-from services.downloader.resizing import FINE_PIXELS, Sides, sides_decoded
+from services.downloader.resizing import BASE_PIXELS, FINE_PIXELS, Sides, sides_decoded
 from services.downloader.webp import StillWebp
+from shared.domain.variants import VariantSpec
 
 KEPT_BYTES = 40 * 2**20
 """How many bytes a process may keep for its next photo; a photo of 1920 x 1280 pixels takes 35 MB."""
 
 
-def needed(image: Image.Image, size: Sides) -> int:
-    """Estimate how many bytes it takes to decode a photo and to encode it at `size`, its largest variant's sides.
+def bytes_to_encode(specs: Sequence[VariantSpec]) -> int:
+    """Return how many bytes a pixel it takes to hold and encode the largest of the variants `specs` (measured)."""
+    return 34 if any(spec.format == "avif" for spec in specs) else 17
 
-    `image` is opened but not decoded: only the file's header was read. The numbers in the formula were measured.
+
+def needed(image: Image.Image, size: Sides, encoding: int) -> int:
+    """Estimate how many bytes it takes to decode a photo and to make variants from it at `size`.
+
+    `image` is opened but not decoded: only the file's header was read. `encoding` is the result of `bytes_to_encode`.
+    The numbers in the formula were measured.
     """
     pixels, largest = math.prod(image.size), math.prod(size)
-    decoded = pixels * {"1": 1, "L": 1, "P": 1, "I;16": 2, "YCbCr": 5}.get(image.mode, 4)
+    decoded = pixels * {"1": 1, "L": 1, "P": 1, "I;16": 2}.get(image.mode, 4)
     shrinking = 8 * largest + 8_000_000
     if image.format == "WEBP":
         decoded = 16 * pixels  # an animation: its decoder keeps two canvases, the frame as bytes, and a picture of it
@@ -32,19 +39,19 @@ def needed(image: Image.Image, size: Sides) -> int:
         decoded += _coefficients(image) if image.info.get("progressive") else 0
     else:
         shrinking = (22 if image.has_transparency_data else 14) * largest + 17_000_000  # bands, multiplied by alpha
-    return max(decoded + shrinking, 17 * largest + 8_000_000)
+    return max(decoded + shrinking, min(decoded, 4 * BASE_PIXELS) + encoding * largest + 8_000_000)
 
 
-def needed_webp(photo: StillWebp, size: Sides) -> int:
-    """Estimate how many bytes it takes to decode a still WebP and encode it at `size`, its largest variant's sides.
+def needed_webp(photo: StillWebp, size: Sides, encoding: int) -> int:
+    """Estimate how many bytes it takes to decode a still WebP and make variants from it at `size`.
 
-    The numbers in the formula were measured.
+    `encoding` is the result of `bytes_to_encode`. The numbers in the formula were measured.
     """
     pixels, decoded_pixels, largest = (math.prod(sides) for sides in (photo.sides, sides_decoded(photo, size), size))
     decoded = 4 * pixels if photo.is_lossless else 2 * pixels if photo.has_alpha else 0
     shrinking = (22 if photo.has_alpha else 14) * largest + 17_000_000
     decoded += 4 * (decoded_pixels + min(decoded_pixels, FINE_PIXELS))
-    return max(decoded + shrinking, 17 * largest + 8_000_000)
+    return max(decoded + shrinking, min(decoded, 4 * BASE_PIXELS) + encoding * largest + 8_000_000)
 
 
 def needed_at_full_size(image: Image.Image) -> int:

@@ -132,8 +132,22 @@ _IMAGE: dict[str, JsonValue] = {
     "content_type": "image/webp",
     "file_size": 214_310,
     "variants": [
-        {"name": "full", "url": _FULL, "width": 1600, "height": 1067, "file_size": 214_310},
-        {"name": "thumb", "url": _THUMB, "width": 320, "height": 213, "file_size": 15_402},
+        {
+            "name": "full",
+            "url": _FULL,
+            "content_type": "image/webp",
+            "width": 1600,
+            "height": 1067,
+            "file_size": 214_310,
+        },
+        {
+            "name": "thumb",
+            "url": _THUMB,
+            "content_type": "image/webp",
+            "width": 320,
+            "height": 213,
+            "file_size": 15_402,
+        },
     ],
     "alt": "Front façade",
     "thumbhash": "3OcRJYB4d3h/iIeHeEh3eIhw+j2w",
@@ -155,6 +169,7 @@ class Variant(BaseModel):
 
     name: str = Field(description="As in the setting `IMAGES_VARIANTS`.")
     url: str = Field(description="Public; its bytes never change.")
+    content_type: str = Field(description="For `<source type>`.")
     width: int = Field(description="Pixels.")
     height: int = Field(description="Pixels.")
     file_size: int = Field(description="Bytes.")
@@ -173,12 +188,14 @@ class Image(BaseModel):
     )
     category: Category = Field(description="`floor-plan` where the feed asks for floor plans; never the first photo.")
     url: str = Field(description="The full variant; without a copy the address of `serve`, relative to the resolver.")
-    srcset: str = Field(description="For `<img srcset>`: each width once. Empty without a copy.")
+    srcset: str = Field(
+        description="For `<img srcset>`: each width once, uncropped, in the format of `url`. Empty without a copy."
+    )
     width: int | None = Field(description="Pixels; null without a copy.")
     height: int | None = Field(description="Pixels; null without a copy.")
     content_type: str | None = Field(description="Null without a copy.")
     file_size: int | None = Field(description="Bytes; null without a copy.")
-    variants: list[Variant] = Field(description="Widest first; empty without a copy.")
+    variants: list[Variant] = Field(description="Largest first; empty without a copy.")
     alt: str = Field(description="The MLS's caption on one line, else `Photo` and its number. Never empty.")
     thumbhash: str | None = Field(description="A ThumbHash in base64: colours to show until the photo is there.")
     downloaded_at: datetime | None = Field(description="When the copy was made.")

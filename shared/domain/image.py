@@ -43,7 +43,7 @@ class Category(StrEnum):
 class Variant:
     """A variant of a copy, as stored in the public bucket under `key`.
 
-    `width` and `height` are in pixels, `file_size` is in bytes.
+    `width` and `height` are in pixels, `file_size` is in bytes. `is_cropped` is True if the setting asked for a crop.
     """
 
     name: str
@@ -52,6 +52,7 @@ class Variant:
     width: int
     height: int
     file_size: int
+    is_cropped: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

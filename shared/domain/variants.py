@@ -5,8 +5,10 @@ import re
 from dataclasses import dataclass
 from types import MappingProxyType
 
-RENDERING_RULES = 2
+RENDERING_RULES = 3
 """The version of the code that makes variants. Raise it with each change that makes other bytes of the same photo."""
+RESIZERS = ("cykooz-resizer", "pillow")
+"""The libraries that may resize photos. Which of them a downloader has depends on its machine; their bytes differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,24 +24,35 @@ FORMATS = MappingProxyType(
     {
         "webp": Format("webp", "image/webp", 16_383),
         "jpeg": Format("jpg", "image/jpeg", 65_500),
+        "avif": Format("avif", "image/avif", 16_384),
     }
 )
 _ALIASES = MappingProxyType({"jpg": "jpeg"})
-_SHAPE = "name=width:format:quality, such as full=1600:webp:80"
+_SHAPE = "name=width:format:quality, such as full=1600:webp:80, or with a height to crop, such as tile=400x300:webp:75"
 
 
 @dataclass(frozen=True, slots=True)
 class VariantSpec:
-    """The setting of a variant: at most `width` pixels wide, in a format of `FORMATS`, with a quality of 1 to 100."""
+    """The setting of a variant: at most `width` pixels wide, in a format of `FORMATS`, with a quality of 1 to 100.
+
+    With a `height` the variant is a crop: a piece of the photo, around its centre, that fills `width` by `height`.
+    """
 
     name: str
     width: int
     format: str
     quality: int
+    height: int | None = None
 
     def __str__(self) -> str:
-        """Return the variant as the setting writes it, such as `thumb=320:webp:75`."""
-        return f"{self.name}={self.width}:{self.format}:{self.quality}"
+        """Return the variant as the setting writes it, such as `thumb=320:webp:75` or `share=1200x630:jpeg:82`."""
+        box = f"{self.width}x{self.height}" if self.height else str(self.width)
+        return f"{self.name}={box}:{self.format}:{self.quality}"
+
+    @property
+    def is_cropped(self) -> bool:
+        """True if the variant is a crop."""
+        return self.height is not None
 
     @property
     def extension(self) -> str:
@@ -55,7 +68,8 @@ class VariantSpec:
 def parse_variants(setting: str) -> tuple[VariantSpec, ...]:
     """Parse a variants setting such as `thumb=320:webp:75,full=1600:webp:80`; return its variants, widest first.
 
-    Raises ValueError with all errors at once; a setting without a variant named `full` is an error.
+    Raises ValueError with all errors at once; a setting without a variant named `full`, or with a crop of that name, is
+    an error.
     """
     specs: list[VariantSpec] = []
     errors: list[str] = []
@@ -68,6 +82,8 @@ def parse_variants(setting: str) -> tuple[VariantSpec, ...]:
     errors += [f"the variant {name!r} is given twice" for name in sorted({n for n in names if names.count(n) > 1})]
     if not errors and "full" not in names:
         errors.append("a variant named 'full' is required: the url of an image opens this variant")
+    if any(spec.name == "full" and spec.height for spec in specs):
+        errors.append("'full' shows the whole photo: write it without a height, and give the crop another name")
     if errors:
         raise ValueError("; ".join(errors))
     return tuple(sorted(specs, key=lambda spec: (-spec.width, spec.name)))
@@ -80,7 +96,8 @@ def _parse_spec(text: str) -> VariantSpec:
     parts = [part.strip() for part in rendering.split(":")]
     if len(parts) != 3:
         raise ValueError(f"{text!r} must read {_SHAPE}")
-    width, form, quality = parts
+    box, form, quality = parts
+    width, crops, height = box.lower().partition("x")
     form = _ALIASES.get(form.lower(), form.lower())
     if form not in FORMATS:
         raise ValueError(f"{text!r}: the format must be one of {', '.join(FORMATS)}")
@@ -89,6 +106,7 @@ def _parse_spec(text: str) -> VariantSpec:
         _whole_number(text, "width", width, 16, 16_383),
         form,
         _whole_number(text, "quality", quality, 1, 100),
+        _whole_number(text, "height", height, 16, 16_383) if crops else None,
     )
 
 
@@ -98,11 +116,19 @@ def _whole_number(text: str, name: str, value: str, minimum: int, maximum: int) 
     return int(value)
 
 
-def rendering(specs: tuple[VariantSpec, ...]) -> str:
-    """Return a hash of the variants setting and of the version of the rules that make variants, as 8 hex digits.
+def rendering(specs: tuple[VariantSpec, ...], resizer: str) -> str:
+    """Return a hash of all that decides the bytes of variants, as 8 hex digits.
 
-    The keys of variants contain this hash, so that other bytes never appear under an old URL. The order of the variants
-    does not matter.
+    These are the variants setting `specs`, in any order, the library `resizer` (of `RESIZERS`), and the version of the
+    rules. The keys of variants contain this hash, so that other bytes never appear under an old URL.
     """
-    parts = sorted(map(str, specs))
-    return hashlib.sha256(f"{RENDERING_RULES},{','.join(parts)}".encode()).hexdigest()[:8]
+    parts = [str(RENDERING_RULES), resizer, *sorted(map(str, specs))]
+    return hashlib.sha256(",".join(parts).encode()).hexdigest()[:8]
+
+
+def current_renderings(specs: tuple[VariantSpec, ...]) -> frozenset[str]:
+    """Return the renderings of copies that need no rebuild: those by the present rules, whichever library resized.
+
+    So downloaders with different libraries do not make each other's copies again.
+    """
+    return frozenset(rendering(specs, resizer) for resizer in RESIZERS)

@@ -260,7 +260,7 @@ def _read_copy(document: Mapping[str, Any], url: str) -> Copy:
 
 
 def _variant(variant: Variant) -> Document:
-    return {
+    document: Document = {
         "name": variant.name,
         "key": variant.key,
         "content_type": variant.content_type,
@@ -268,6 +268,7 @@ def _variant(variant: Variant) -> Document:
         "height": variant.height,
         "file_size": variant.file_size,
     }
+    return document | {"is_cropped": True} if variant.is_cropped else document
 
 
 def _read_variant(document: Mapping[str, Any]) -> Variant:
@@ -278,6 +279,7 @@ def _read_variant(document: Mapping[str, Any]) -> Variant:
         width=document["width"],
         height=document["height"],
         file_size=document["file_size"],
+        is_cropped=document.get("is_cropped", False),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from services.downloader import resizer
 from services.downloader.answers import Answer, Fetched, NotModified, Validators
 from services.downloader.download import Downloader
 from services.downloader.no_photos import KnownNoPhotos
@@ -14,7 +15,7 @@ from services.downloader.outcomes import Downloaded, Unchanged
 from services.downloader.picture import Encoded, EncodedVariant
 from shared.domain.failures import Failure, Reason
 from shared.domain.image import Photo
-from shared.domain.variants import VariantSpec, parse_variants, rendering
+from shared.domain.variants import RESIZERS, VariantSpec, parse_variants, rendering
 from shared.stores.errors import StoreUnavailable
 from shared.stores.memory import MemoryNoPhotos, MemoryObjects
 from shared.stores.no_photos import NoPhoto
@@ -24,7 +25,9 @@ from tests.origins import FakePermit
 
 HELD = a_copy()
 SPECS = parse_variants("full=300:webp:80")
-NEWER_OF_CURRENT = a_downloaded_photo(announced_at=after(50), copy=replace(HELD, rendering=rendering(SPECS)))
+NEWER_OF_CURRENT = a_downloaded_photo(
+    announced_at=after(50), copy=replace(HELD, rendering=rendering(SPECS, resizer.NAME))
+)
 NEWER = a_downloaded_photo(announced_at=after(50), copy=HELD)
 
 
@@ -176,3 +179,20 @@ async def test_marks_are_remembered_while_the_store_is_unavailable() -> None:
     assert await known.hashes("proptx-idx") == {"0f" * 32}
     store.error, seconds[0] = StoreUnavailable("gone"), 99.0
     assert await known.hashes("proptx-idx") == {"0f" * 32}
+
+
+@pytest.mark.parametrize("resized_by", RESIZERS)
+async def test_a_copy_that_another_machines_library_resized_is_not_made_again(resized_by: str) -> None:
+    assert resizer.NAME in RESIZERS
+    assert NEWER_OF_CURRENT.copy
+    held = replace(NEWER_OF_CURRENT.copy, rendering=rendering(SPECS, resized_by))
+    downloader = Downloader(
+        cast("Any", FakeFetcher()),
+        cast("Any", FakeEncoders()),
+        MemoryObjects(lambda: NOW),
+        KnownNoPhotos(MemoryNoPhotos()),
+        SPECS,
+        lambda: NOW,
+    )
+    outcome = await downloader.download(a_feed(), KEY, replace(NEWER_OF_CURRENT, copy=held), FakePermit())
+    assert outcome == Unchanged('"v2"', None)

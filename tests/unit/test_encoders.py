@@ -169,6 +169,13 @@ async def test_an_idle_child_that_dies_fails_no_photo(pair: Work) -> None:
     await pair.check_intact(2)
 
 
+async def test_a_pool_does_not_start_with_children_that_end_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(RuntimeError, match=r"ended at its start with code 1; .*uv.lock"):
+        async with Encoders(1):
+            pass
+
+
 async def test_a_child_that_hangs_is_replaced_at_its_deadline(tmp_path: Path) -> None:
     async with Encoders(1, deadline=3.0) as pool:
         work = Work(pool, tmp_path)

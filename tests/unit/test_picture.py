@@ -9,9 +9,10 @@ import thash
 from PIL import ExifTags, Image, ImageChops, ImageStat
 
 from local.sandbox.album import Shot, draw
+from services.downloader import resizer
 from shared.domain.variants import VariantSpec
 from tests import pictures
-from tests.encoding import COLOURFUL, JPEG, WEBP, all_near, good, near, quarters, shown
+from tests.encoding import AVIF, COLOURFUL, JPEG, WEBP, all_near, good, near, quarters, shown
 from tests.pictures import CORNERS, Colour
 
 
@@ -85,7 +86,7 @@ def test_colour_becomes_srgb(
     assert "icc_profile" not in image.info
 
 
-@pytest.mark.parametrize("spec", [WEBP, JPEG], ids=["WebP", "JPEG"])
+@pytest.mark.parametrize("spec", [WEBP, JPEG, AVIF], ids=["WebP", "JPEG", "AVIF"])
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "AVIF"])
 def test_of_the_metadata_only_artist_and_copyright_are_left(tmp_path: Path, form: str, spec: VariantSpec) -> None:
     tags = pictures.exif(
@@ -125,11 +126,12 @@ SEE_THROUGH = {
 
 
 @pytest.mark.parametrize("content", SEE_THROUGH.values(), ids=SEE_THROUGH)
-def test_transparency_is_kept_in_webp_and_white_in_jpeg(tmp_path: Path, content: bytes) -> None:
-    half = [VariantSpec("full", 32, form, 90) for form in ("webp", "jpeg")]
-    webp, jpeg = (shown(good(tmp_path, content, spec)) for spec in half)
-    assert (webp.mode, jpeg.mode) == ("RGBA", "RGB")
-    assert [webp.getpixel((8, y))[3] for y in (4, 20)] == [255, 0]  # type: ignore[index]
+def test_transparency_is_kept_in_webp_and_avif_and_white_in_jpeg(tmp_path: Path, content: bytes) -> None:
+    half = [VariantSpec("full", 32, form, 90) for form in ("webp", "avif", "jpeg")]
+    webp, avif, jpeg = (shown(good(tmp_path, content, spec)) for spec in half)
+    assert (webp.mode, avif.mode, jpeg.mode) == ("RGBA", "RGBA", "RGB")
+    for seen in (webp, avif):
+        assert [round(seen.getpixel((8, y))[3], -1) for y in (4, 20)] == [260, 0]  # type: ignore[index]
     assert all_near(quarters(jpeg), (*CORNERS[:2], (255, 255, 255), (255, 255, 255)), 25)
 
 
@@ -192,6 +194,99 @@ def test_equal_variants_share_one_file(tmp_path: Path) -> None:
     assert paths["full"] == paths["card"]
     assert len(set(paths.values())) == 3
     assert all(variant.file_size == variant.path.stat().st_size for variant in encoded.variants)
+
+
+@pytest.mark.parametrize(
+    ("sides", "box", "expected"),
+    [
+        ((1920, 1280), (1200, 630), (1200, 630)),
+        ((1280, 1920), (1200, 630), (1200, 630)),
+        ((64, 48), (32, 16), (32, 16)),
+        ((64, 48), (64, 48), (64, 48)),
+        ((64, 48), (1200, 630), (64, 34)),
+        ((64, 48), (16, 1600), (1, 48)),
+        ((64, 48), (630, 1200), (25, 48)),
+        ((2000, 500), (1200, 630), (952, 500)),
+        ((1, 1), (400, 300), (1, 1)),
+        ((6000, 4500), (400, 300), (400, 300)),
+        ((3001, 1999), (16, 16), (16, 16)),
+    ],
+)
+@pytest.mark.parametrize("full", [1600, 40])
+def test_a_crop_covers_its_box_or_the_largest_piece_of_that_shape(
+    tmp_path: Path, sides: tuple[int, int], box: tuple[int, int], expected: tuple[int, int], full: int
+) -> None:
+    specs = VariantSpec("full", full, "jpeg", 90), VariantSpec("crop", box[0], "webp", 90, height=box[1])
+    encoded = good(tmp_path, pictures.encoded(Image.new("RGB", sides, "red"), "PNG"), *specs)
+    crop = next(variant for variant in encoded.variants if variant.name == "crop")
+    assert crop.is_cropped
+    assert (crop.width, crop.height) == expected
+    with Image.open(crop.path) as image:
+        assert image.size == expected
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize(("sides", "full"), [((480, 240), 1600), ((480, 240), 60), ((9_000, 4_500), 600)])
+def test_a_crop_is_cut_around_the_centre(tmp_path: Path, orientation: int, sides: tuple[int, int], full: int) -> None:
+    width, height = sides
+    photo = Image.new("RGB", sides, pictures.RED)
+    photo.paste(pictures.BLUE, (width // 4, 0, 3 * width // 4, height))  # a square in the middle
+    tags = pictures.exif({pictures.ORIENTATION: orientation})
+    content = pictures.encoded(pictures.turned(photo, orientation), "PNG", exif=tags)
+    specs = VariantSpec("full", full, "webp", 90), VariantSpec("tile", 64, "webp", 90, height=64)
+    tile = good(tmp_path, content, *specs).variants[-1 if full > 64 else 0]
+    with Image.open(tile.path) as image:
+        assert image.size == (64, 64)
+        corners = [image.convert("RGB").getpixel(place) for place in ((1, 1), (62, 1), (1, 62), (62, 62))]
+    assert all(near(corner, pictures.BLUE, 40) for corner in corners)  # type: ignore[arg-type]
+
+
+def test_the_thumbhash_is_of_the_whole_photo_whatever_is_cropped(tmp_path: Path) -> None:
+    content = pictures.encoded(COLOURFUL, "PNG")
+    tile = VariantSpec("tile", 16, "webp", 90, height=32)
+    assert good(tmp_path, content, WEBP, tile).thumbhash == good(tmp_path, content, WEBP).thumbhash
+
+
+def test_one_width_may_have_several_formats(tmp_path: Path) -> None:
+    specs = [VariantSpec(form, 32, form, 80) for form in ("webp", "jpeg", "avif")]
+    for variant, spec in zip(good(tmp_path, pictures.encoded(COLOURFUL, "JPEG"), *specs).variants, specs, strict=True):
+        with Image.open(variant.path) as image:
+            assert (image.format, image.size, variant.content_type) == (
+                spec.format.upper(),
+                (32, 24),
+                spec.content_type,
+            )
+            assert all_near(quarters(image), CORNERS, 20)
+
+
+def test_a_library_that_makes_wrong_pixels_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    resizer.check()
+    monkeypatch.setattr(resizer, "resize", lambda image, size, box: image.resize(size, Image.Resampling.NEAREST, box))
+    with pytest.raises(RuntimeError, match=r"does not fit Pillow 1\d.*: a resized L picture .* uv.lock"):
+        resizer.check()
+
+
+def test_the_fast_library_makes_the_same_pixels_with_and_without_simd() -> None:
+    library = pytest.importorskip("cykooz_resizer")
+    lanczos = library.ResizeOptions(library.ResizeAlg.convolution(library.FilterType.lanczos3))
+    for image in (pictures.grain(301, 203), pictures.glass(301, 203), pictures.grain(301, 203).convert("L")):
+        found = set()
+        for extensions in (None, library.CpuExtensions.none):
+            resizing, resized = library.Resizer(), Image.new(image.mode, (160, 99))
+            if extensions is not None:
+                resizing.cpu_extensions = extensions
+            resizing.resize_pil(image, resized, lanczos)
+            found.add(resized.tobytes())
+        assert len(found) == 1
+
+
+def test_a_machine_without_the_fast_library_resizes_with_pillow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resizer, "NAME", "pillow")
+    resizer.check()
+    image = shown(good(tmp_path, pictures.encoded(pictures.glass(), "PNG"), VariantSpec("full", 32, "webp", 90)))
+    assert image.size == (32, 24)
 
 
 def renumbered(jpeg: bytes) -> bytes:

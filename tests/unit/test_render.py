@@ -39,8 +39,22 @@ def test_the_fragment_of_a_copy_has_its_full_variant_and_all_variants() -> None:
         "content_type": "image/webp",
         "file_size": 160_000,
         "variants": [
-            {"name": "full", "url": FULL, "width": 1600, "height": 1200, "file_size": 160_000},
-            {"name": "thumb", "url": THUMB, "width": 320, "height": 240, "file_size": 32_000},
+            {
+                "name": "full",
+                "url": FULL,
+                "content_type": "image/webp",
+                "width": 1600,
+                "height": 1200,
+                "file_size": 160_000,
+            },
+            {
+                "name": "thumb",
+                "url": THUMB,
+                "content_type": "image/webp",
+                "width": 320,
+                "height": 240,
+                "file_size": 32_000,
+            },
         ],
         "alt": "Hall",
         "thumbhash": "3OcRJYB4d3h/iIeHeEh3eIhw+j2w",
@@ -54,6 +68,22 @@ def test_srcset_has_each_width_once_and_prefers_the_full_variant() -> None:
     assert rendered(a_photo(copy=small))["srcset"] == f"{FULL} 240w"
     two = a_copy(variants=(a_copy().full, replace(a_copy().full, name="print", key="print.jpg"), a_copy().variants[1]))
     assert rendered(a_photo(copy=two))["srcset"] == f"{THUMB} 320w, {FULL} 1600w"
+
+
+def test_srcset_has_only_uncropped_variants_in_the_format_of_the_full_one() -> None:
+    full, thumb = a_copy().variants
+    avif = replace(full, name="full-avif", key="full.avif", content_type="image/avif", width=1599)
+    tile = replace(thumb, name="tile", key="tile.webp", width=300, height=300, is_cropped=True)
+    image = rendered(a_photo(copy=a_copy(variants=(avif, full, thumb, tile))))
+    assert (image["url"], image["srcset"]) == (FULL, f"{THUMB} 320w, {FULL} 1600w")
+    variants = image["variants"]
+    assert isinstance(variants, list)
+    assert [(variant["name"], variant["content_type"]) for variant in variants] == [
+        ("full-avif", "image/avif"),
+        ("full", "image/webp"),
+        ("thumb", "image/webp"),
+        ("tile", "image/webp"),
+    ]
 
 
 def test_without_a_copy_the_url_is_the_serve_endpoint_and_sizes_are_null() -> None:

@@ -51,6 +51,7 @@ export type Category = "photo" | "floor-plan";
 export type Variant = {
     name: string;
     url: string;
+    content_type: string;
     width: number;
     height: number;
     file_size: number;

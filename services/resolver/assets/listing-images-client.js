@@ -9,6 +9,7 @@
  * @typedef {object} Variant
  * @property {string} name
  * @property {string} url
+ * @property {string} content_type
  * @property {number} width
  * @property {number} height
  * @property {number} file_size
