@@ -10,6 +10,7 @@ from datetime import timedelta
 from prometheus_client import CollectorRegistry
 
 from services.downloader.answers import NotModified
+from services.downloader.fresh_urls import UrlSource
 from services.downloader.handle import Handler, HandlerParts
 from services.downloader.outcomes import Downloaded, Outcome
 from services.downloader.permit import Permit
@@ -111,10 +112,15 @@ class HandlerRun:
 
 
 @asynccontextmanager
-async def a_handler_run(feed: Feed) -> AsyncIterator[HandlerRun]:
+async def a_handler_run(
+    feed: Feed,
+    *,
+    downloads: FakeDownloads | None = None,
+    url_source: Callable[[Feed, bool], UrlSource | None] = lambda _, __: None,
+) -> AsyncIterator[HandlerRun]:
     """Yield a downloader's handler for `feed` and another feed like it, named `other`; in the end, cancel its tasks."""
     renderer, broker, registry = Renderer("http://x"), FakeBroker("nowhere"), CollectorRegistry()
-    downloads = FakeDownloads()
+    downloads = downloads or FakeDownloads()
     listings, ledgers = MemoryListings(renderer), MemoryLedgers()
     feeds = {FEED: feed, "other": replace(feed, name="other")}
     parts = HandlerParts(
@@ -131,6 +137,7 @@ async def a_handler_run(feed: Feed) -> AsyncIterator[HandlerRun]:
         worker="w",
         clock=lambda: after(9),
         registry=registry,
+        url_source=url_source,
     )
     await listings.write([a_listing(a_photo("a", key="X1"), key="X1"), a_listing(a_photo("b", key="X2"), key="X2")])
     run = HandlerRun(downloads, listings, ledgers, Handler(parts))

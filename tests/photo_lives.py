@@ -189,6 +189,9 @@ def attempted() -> dict[str, Iterable[PhotoRun]]:
     return {
         "release": _each(lambda photo: [lifecycle.release(photo, NOW)], lambda photo: work(photo) == "due"),
         "claim": _each(lambda photo: [lifecycle.claim(photo, "w", RULES, NOW)], _can_claim),
+        "refresh_url": _each(
+            lambda photo: [lifecycle.refresh_url(photo, "https://photos.example.com/fresh.jpg")], _can_claim
+        ),
         "defer": _each(lambda photo: [lifecycle.defer(photo, until) for until in times], _can_claim),
         "settle_deferred": _each_end(
             lambda photo, _: [

@@ -10,18 +10,25 @@ from prometheus_client import CollectorRegistry
 from services.downloader.download import Downloader
 from services.downloader.encoders import Encoders
 from services.downloader.fetch import Fetcher
+from services.downloader.fresh_urls import UrlSource
 from services.downloader.handle import Handler, HandlerParts
 from services.downloader.no_photos import KnownNoPhotos
+from services.downloader.url_sources import ApiUrls, HookUrls
 from shared.clock import utc_now
 from shared.consumer import Consumer, Subscription
 from shared.dead_letters import DeadLetters
 from shared.domain.feed import Feed
+from shared.domain.priority import Priority
 from shared.events.topics import IMAGE_OUTDATED, IMAGE_OUTDATED_VIEWED, MANIFEST
 from shared.health import Health
 from shared.kafka import Broker, KafkaReadiness
 from shared.origin_budget.budget import OriginBudget
 from shared.publisher import Publisher
 from shared.render import Renderer
+from shared.reso.access import ApiAccess
+from shared.reso.feed_reader import FeedReader
+from shared.reso.odata import MlsClient
+from shared.reso.quota import ApiQuota
 from shared.rivals import WorkerIdentity
 from shared.runtime import Loop, work
 from shared.secret_values import read_secret
@@ -36,6 +43,8 @@ _ROUTINE_CONCURRENCY = 30
 _VIEWED_CONCURRENCY = 20
 _CLEAR_SECONDS = 0.5
 """How long the end waits for the marks of published events to be cleared."""
+_MAX_QUOTA_WAIT_SECONDS = 20.0
+"""How long the reading of URLs waits for its turn at the MLS's API; then their photos are deferred."""
 _DRAIN_SECONDS = 4.0
 """How long downloads under way may go on after SIGTERM. Consumers wait for 6 s in all, and settling takes time too."""
 
@@ -54,6 +63,8 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         fetcher = await closing.enter_async_context(Fetcher(_secrets(feeds)))
         registry, worker = CollectorRegistry(), worker_name(settings, SERVICE)
         renderer = Renderer(settings.public_root)
+        budget = OriginBudget(mongo.MongoLedgers(database), worker)
+        access = ApiAccess.of(database, budget, worker)
         no_photos = KnownNoPhotos(mongo.MongoNoPhotos(database))
         parts = HandlerParts(
             listings=mongo.MongoListings(database, renderer),
@@ -61,7 +72,7 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
             publisher=Publisher(broker, settings.topic_prefix, SERVICE, utc_now),
             renderer=renderer,
             dead_letters=DeadLetters(broker, settings.topic_prefix, SERVICE, utc_now, registry),
-            budget=OriginBudget(mongo.MongoLedgers(database), worker),
+            budget=budget,
             download=Downloader(fetcher, encoders, objects, no_photos, settings.variants, utc_now).download,
             ping_storage=objects.ping,
             feeds=feeds,
@@ -69,12 +80,12 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
             worker=worker,
             clock=utc_now,
             registry=registry,
+            url_source=lambda feed, is_viewed: _url_source(feed, access, closing, is_viewed=is_viewed),
         )
         kafka = KafkaReadiness(settings.kafka, settings.topic_prefix, MANIFEST, broker)
         pings = {"mongo": lambda: mongo.ping(database), "kafka": kafka.ping, "objects": objects.ping}
         handler, health = Handler(parts), Health(pings, registry)
-        draining = asyncio.create_task(_drain(handler, stop))
-        closing.callback(draining.cancel)
+        closing.callback(asyncio.create_task(_drain(handler, stop)).cancel)
         loops = [
             Loop("resume", handler.resume, pause_seconds=30.0),
             Loop("announcements", handler.announcements.publish_overdue, pause_seconds=5.0),
@@ -82,9 +93,14 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         consumer = _consumer(settings, handler, parts)
         identity = WorkerIdentity(mongo.MongoWorkers(database), settings, SERVICE)
         await work(settings, identity, consumer, loops, health, stop)
-        with suppress(StoreUnavailable, TimeoutError):  # then the events are published once more
-            async with asyncio.timeout(_CLEAR_SECONDS):
-                await handler.announcements.clear()
+        await _clear_announcements(handler)
+
+
+async def _clear_announcements(handler: Handler) -> None:
+    """Clear the marks of published events; without an answer within _CLEAR_SECONDS, they are published once more."""
+    with suppress(StoreUnavailable, TimeoutError):
+        async with asyncio.timeout(_CLEAR_SECONDS):
+            await handler.announcements.clear()
 
 
 def _consumer(settings: Settings, handler: Handler, parts: HandlerParts) -> Consumer:
@@ -108,6 +124,21 @@ async def _drain(handler: Handler, stop: asyncio.Event) -> None:
     handler.drain()
     await asyncio.sleep(_DRAIN_SECONDS)
     handler.cut_off()
+
+
+def _url_source(feed: Feed, access: ApiAccess, closing: AsyncExitStack, *, is_viewed: bool) -> UrlSource | None:
+    """Return where the URLs of the feed's photos are read anew; None if they are not. It closes with `closing`."""
+    if feed.refresh_url_hook:
+        hook = HookUrls(feed)
+        closing.push_async_callback(hook.aclose)
+        return hook
+    if not feed.refresh_urls:
+        return None
+    priority = Priority.VIEWED if is_viewed else Priority.ROUTINE
+    quota = ApiQuota(feed, access.budget, utc_now, priority=priority, max_wait_seconds=_MAX_QUOTA_WAIT_SECONDS)
+    reader = FeedReader(feed, MlsClient(feed, access.token(feed), quota=quota))
+    closing.push_async_callback(reader.aclose)
+    return ApiUrls(feed, reader)
 
 
 def _secrets(feeds: Mapping[str, Feed]) -> dict[str, str]:

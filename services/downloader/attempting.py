@@ -97,7 +97,7 @@ class Attempter:
         photo, download = claimed.photo, claimed.download
         if self._cut_off.is_set():
             return _deferred(download, self._clock())
-        permit = BudgetPermit(self._budget, batch, download)
+        permit = BudgetPermit(self._budget, batch, download, forgives_refusal=_is_first_refusal(feed, photo))
         task = asyncio.create_task(self._download(feed, listing_key, photo, permit))
         self._downloads.add(task)
         try:
@@ -121,8 +121,14 @@ class Attempter:
 class BudgetPermit:
     """The Permit of one granted download: asks the feed's budget before each request, and reports the answer there."""
 
-    def __init__(self, budget: OriginBudget, batch: DownloadBatch, download: GrantedDownload) -> None:
-        """`batch` is the batch that the granted download belongs to."""
+    def __init__(
+        self, budget: OriginBudget, batch: DownloadBatch, download: GrantedDownload, *, forgives_refusal: bool
+    ) -> None:
+        """`batch` is the batch that the granted download belongs to.
+
+        `forgives_refusal` is True if a refusal (403) does not count for the feed's breaker.
+        """
+        self._forgives_refusal = forgives_refusal
         self._budget = budget
         self._batch = batch
         self._download = download
@@ -142,7 +148,13 @@ class BudgetPermit:
 
     async def report_answer(self, answer: Answer) -> None:
         failure = answer if isinstance(answer, Failure) else None
-        await self._budget.record_end(self._download, failure, batch=self._batch)
+        is_forgiven = self._forgives_refusal and failure is not None and failure.reason is Reason.FORBIDDEN
+        await self._budget.record_end(self._download, failure, batch=self._batch, says_nothing=is_forgiven)
+
+
+def _is_first_refusal(feed: Feed, photo: Photo) -> bool:
+    """Return True if a refusal (403) of the photo may be its URL's end: the next attempt reads its URL anew first."""
+    return feed.refreshes_urls and not (photo.failure and photo.failure.reason is Reason.FORBIDDEN)
 
 
 def _refusal(is_allowed: bool) -> Failure | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from services.downloader import decide
 from services.downloader.feed_queue import Requested
@@ -80,17 +81,28 @@ class Claimer:
         self._clock = clock
         self._is_viewed = is_viewed
 
-    async def claim(self, readings: Readings, requested: Requested, wait_seconds: float) -> Claimed:
+    def claimable(self, readings: Readings, requested: Requested) -> Claimable:
+        """Return the requested photos that may be claimed now, by listing; nothing is written.
+
+        `readings` are the requested listings as they were just read, `requested` the events of each listing.
+        """
+        return self._claimable(readings, requested, self._in_flight.unavailable(is_viewed=self._is_viewed), None)
+
+    async def claim(
+        self, readings: Readings, requested: Requested, wait_seconds: float, urls: Mapping[str, str] | None = None
+    ) -> Claimed:
         """Take downloads from the feed's budget for the requested photos, and claim a photo for each granted download.
 
         `readings` are the requested listings as they were just read, `requested` the events of each listing; a listing
         that is not recorded is missing in `readings`, and skipped. Wait up to `wait_seconds` for the budget: to wait is
         cheaper than to defer, which costs a write and another release. If the budget grants no download by then, defer
-        all photos that could be claimed. If no photo can be claimed, return an empty Claimed at once. Raises
-        StoreUnavailable, and Contention if no photo was claimed because other processes changed the listings before
-        each write.
+        all photos that could be claimed. If no photo can be claimed, return an empty Claimed at once. With `urls`, URLs
+        that were just read by the photo's id, each photo is claimed with its URL, and a photo without one is not
+        claimed. Raises StoreUnavailable, and Contention if no photo was claimed because other processes changed the
+        listings before each write.
         """
-        claimable = self._claimable(readings, requested, self._in_flight.unavailable(is_viewed=self._is_viewed))
+        unavailable = self._in_flight.unavailable(is_viewed=self._is_viewed)
+        claimable = self._claimable(readings, requested, unavailable, urls)
         photos = [photo for photos in claimable.values() for photo in photos]
         if not photos:
             return Claimed()
@@ -104,8 +116,9 @@ class Claimer:
             )
             try:
                 if not batch.downloads:
-                    return Claimed(unfinished=await self._defer(readings, claimable, batch))
-                claimed = await self._claim_granted(readings, requested, claimable, batch.downloads)
+                    until = batch.ask_again_at or self._clock()
+                    return Claimed(unfinished=await self.defer(readings, claimable, until))
+                claimed = await self._claim_granted(readings, requested, claimable, batch.downloads, urls)
             except BaseException:
                 await self._budget.give_back(batch)
                 raise
@@ -114,39 +127,48 @@ class Claimer:
         return Claimed(batch, claimed, unfinished)
 
     def _claimable(
-        self, readings: Readings, requested: Requested, unavailable: Collection[str]
+        self,
+        readings: Readings,
+        requested: Requested,
+        unavailable: Collection[str],
+        urls: Mapping[str, str] | None,
     ) -> dict[ListingId, list[Photo]]:
         now = self._clock()
-        return {
-            listing_id: photos
+        found = {
+            listing_id: decide.claimable(listing, requested[listing_id], self._worker, unavailable, now)
             for listing_id, listing in readings.items()
-            if (photos := decide.claimable(listing, requested[listing_id], self._worker, unavailable, now))
         }
+        if urls is not None:
+            found = {listing_id: _with_urls(photos, urls) for listing_id, photos in found.items()}
+        return {listing_id: photos for listing_id, photos in found.items() if photos}
 
-    async def _defer(self, readings: Readings, claimable: Claimable, batch: DownloadBatch) -> Collection[ListingId]:
-        """Write all `claimable` photos as deferred until the budget may grant downloads, after it granted none.
+    async def defer(self, readings: Readings, claimable: Claimable, until: datetime) -> Collection[ListingId]:
+        """Write all `claimable` photos as deferred until the time `until`.
 
-        `readings` are the listings as they were read, `claimable` the photos to defer of each listing, and `batch` is
-        the empty batch, whose `ask_again_at` is the time until which they are deferred (now if it is None). Return the
+        `readings` are the listings as they were read, and `claimable` the photos to defer of each listing. Return the
         listings that were not written because another process changed them meanwhile.
         """
-        until = batch.ask_again_at or self._clock()
         return await self._listings.write(
             readings[listing_id].with_photos([lifecycle.defer(photo, until) for photo in photos])
             for listing_id, photos in claimable.items()
         )
 
     async def _claim_granted(
-        self, readings: Readings, requested: Requested, claimable: Claimable, downloads: Sequence[GrantedDownload]
+        self,
+        readings: Readings,
+        requested: Requested,
+        claimable: Claimable,
+        downloads: Sequence[GrantedDownload],
+        urls: Mapping[str, str] | None,
     ) -> Sequence[ClaimedListing]:
         """Claim a claimable photo for each of the granted `downloads`, in MongoDB, and return the claimed listings.
 
         `readings` are the listings as they were read, `requested` the events of each listing, and `claimable` the
-        photos of each listing for which the budget was asked, perhaps more than `downloads`. If another process changes
-        a listing before its claims are written, this method reads the listing again, and tries to claim the same photos
-        with the downloads that are still unused. If too few photos can still be claimed, the result has fewer photos
-        than `downloads`, and the caller frees the rest with the batch. Raises Contention if no photo could be claimed
-        because the listings changed before each write.
+        photos of each listing for which the budget was asked, perhaps more than `downloads`. `urls` are as for `claim`.
+        If another process changes a listing before its claims are written, this method reads the listing again, and
+        tries to claim the same photos with the downloads that are still unused. If too few photos can still be claimed,
+        the result has fewer photos than `downloads`, and the caller frees the rest with the batch. Raises Contention if
+        no photo could be claimed because the listings changed before each write.
         """
         claimed: dict[ListingId, ClaimedListing] = {}
         image_ids = {photo.id for photos in claimable.values() for photo in photos}
@@ -154,7 +176,7 @@ class Claimer:
         try:
             async for current in update:
                 if current is not readings:
-                    claimable = self._still_claimable(current, requested, image_ids)
+                    claimable = self._still_claimable(current, requested, image_ids, urls)
                 # Registered before the write: the other subscription may read the claim before we know that it is
                 # written, and take it for the claim of an earlier run of this worker.
                 shares = self._share_out(claimable, downloads)
@@ -173,14 +195,20 @@ class Claimer:
             raise
         return list(claimed.values())
 
-    def _still_claimable(self, readings: Readings, requested: Requested, image_ids: Collection[str]) -> Claimable:
+    def _still_claimable(
+        self,
+        readings: Readings,
+        requested: Requested,
+        image_ids: Collection[str],
+        urls: Mapping[str, str] | None,
+    ) -> Claimable:
         """Return the photos, by listing, that may still be claimed after other processes changed their listings.
 
         `readings` are these listings as they were read again, and `requested` the events of each. Only photos with an
         id in `image_ids`, those for which the budget was asked, are returned.
         """
         unavailable = self._in_flight.unavailable(is_viewed=self._is_viewed, except_waiting=image_ids)
-        claimable = self._claimable(readings, requested, unavailable)
+        claimable = self._claimable(readings, requested, unavailable, urls)
         # A photo that became available meanwhile must not take the grant of a photo whose listing is not read again.
         return {
             listing_id: [photo for photo in photos if photo.id in image_ids] for listing_id, photos in claimable.items()
@@ -213,6 +241,15 @@ class Claimer:
             )
             for listing_id, photos in shares.items()
         }
+
+
+def _with_urls(photos: Sequence[Photo], urls: Mapping[str, str]) -> list[Photo]:
+    """Return the photos that have a URL in `urls`, with it, and those that need none; `urls` are by the photo's id."""
+    return [
+        lifecycle.refresh_url(photo, urls[photo.id]) if photo.id in urls else photo
+        for photo in photos
+        if photo.id in urls or photo.wants_rebuild
+    ]
 
 
 def _with_claims(readings: Readings, claimed_listings: Iterable[ClaimedListing]) -> Iterable[Listing]:

@@ -61,7 +61,7 @@ class Downloader:
             if original and not photo.is_outdated:
                 await permit.report_answer(NotModified(original.etag, original.last_modified))
                 return await self._encode(feed, listing_key, photo, original)
-            if photo.wants_rebuild and feed.single_use_urls:
+            if photo.wants_rebuild and (feed.single_use_urls or feed.refreshes_urls):
                 await permit.report_answer(NotModified(None, None))
                 return Failure(Reason.INTERNAL_ERROR, "the stored original is lost, and its URL works once")
             return await self._fetch(feed, listing_key, photo, original, Path(folder), permit)

@@ -8,6 +8,7 @@ from services.downloader.attempting import Attempter
 from services.downloader.claiming import ClaimedListing, Claimer
 from services.downloader.feed_queue import FeedQueue, Requested
 from services.downloader.outcomes import EndedAttempt
+from services.downloader.refreshing import RefreshingClaimer
 from services.downloader.reporting import Reporter
 from services.downloader.retrying import all_done, until_available
 from services.downloader.settling import Settler
@@ -33,7 +34,7 @@ class FeedHandler:
         self,
         feed: Feed,
         listings: ListingRecords,
-        claimer: Claimer,
+        claimer: Claimer | RefreshingClaimer,
         attempter: Attempter,
         settler: Settler,
         reporter: Reporter,

@@ -11,7 +11,9 @@ from services.downloader.announcements import Announcements
 from services.downloader.attempting import Attempter, DownloadPhoto
 from services.downloader.claiming import Claimer
 from services.downloader.feed_handler import FeedHandler
+from services.downloader.fresh_urls import FreshUrls, UrlSource
 from services.downloader.in_flight import InFlight
+from services.downloader.refreshing import RefreshingClaimer
 from services.downloader.reporting import Reporter
 from services.downloader.retrying import all_done
 from services.downloader.settling import Settler
@@ -46,8 +48,9 @@ class HandlerParts:
     """The objects and settings that a Handler works with.
 
     `download` makes the attempt of one photo; `ping_storage` raises StoreUnavailable if object storage does not answer;
-    `feeds` are all feeds by name; `superseded_for` is how long a superseded copy stays public; `worker` is this
-    worker's name, which it keeps over restarts.
+    `feeds` are all feeds by name; `url_source` returns where URLs of a feed's photos are read anew, for viewed photos
+    (True) or for others, or None if they are not; `superseded_for` is how long a superseded copy stays public; `worker`
+    is this worker's name, which it keeps over restarts.
     """
 
     listings: ListingRecords
@@ -63,6 +66,7 @@ class HandlerParts:
     worker: str
     clock: Clock
     registry: CollectorRegistry
+    url_source: Callable[[Feed, bool], UrlSource | None] = lambda _, __: None
 
 
 class Handler:
@@ -85,8 +89,12 @@ class Handler:
         claimer = Claimer(
             feed, parts.listings, parts.budget, self._in_flight, parts.worker, parts.clock, is_viewed=is_viewed
         )
+        source = parts.url_source(feed, is_viewed)
+        refreshing = RefreshingClaimer(claimer, FreshUrls(source), parts.clock) if source else None
         concurrency = _VIEWED_CONCURRENCY if is_viewed else _ROUTINE_CONCURRENCY
-        return FeedHandler(feed, parts.listings, claimer, self._attempter, self._settler, self._reporter, concurrency)
+        return FeedHandler(
+            feed, parts.listings, refreshing or claimer, self._attempter, self._settler, self._reporter, concurrency
+        )
 
     async def handle(self, records: Sequence[Record]) -> None:
         """Download the photos that a batch of `image-outdated` requests, and return when all of them are handled.

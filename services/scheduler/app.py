@@ -18,6 +18,7 @@ from shared.events.topics import LISTING_SEEN, MANIFEST
 from shared.health import Health
 from shared.kafka import Broker, KafkaReadiness
 from shared.lease import Lease
+from shared.origin_budget.budget import OriginBudget
 from shared.publisher import Publisher
 from shared.recording import Recorder
 from shared.render import Renderer
@@ -62,7 +63,8 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         stores = SweepStores(
             listings, mongo.MongoSweeps(database), mongo.MongoRemovalHolds(database), mongo.MongoPushedKeys(database)
         )
-        access = ApiAccess.of(database, worker_name(settings, SERVICE))
+        worker = worker_name(settings, SERVICE)
+        access = ApiAccess.of(database, OriginBudget(mongo.MongoLedgers(database), worker), worker)
         loops = [
             Loop("release", releaser.tick, _RELEASE_SECONDS),
             Loop("throughput", lambda: releaser.record_throughputs(throughputs), _THROUGHPUT_SECONDS),

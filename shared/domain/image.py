@@ -190,6 +190,14 @@ class Photo:
         return self.claim is not None and now < self.claim.until
 
 
+def fresh_url_key(url: str) -> str:
+    """Return the key under which a used URL is recorded if the photo's URLs are read anew before each fetch.
+
+    It equals no `url_key`, so the photo does not wait for the MLS to announce another URL.
+    """
+    return f"fresh:{url_key(url)}"
+
+
 def image_id(feed: str, listing_key: str, object_id: str) -> str:
     """Return the `image_id` of a photo: 32 hex digits of a hash, always the same for the same photo."""
     identity = _IDENTITY.encode([feed, listing_key, object_id]).encode()

@@ -220,8 +220,18 @@ class OriginBudget:
         """
         return await self._plan_anew(download, unused=None) and await self.wait_for_planned_time(download)
 
-    async def record_end(self, download: GrantedDownload, failure: Failure | None, *, batch: DownloadBatch) -> None:
+    async def record_end(
+        self,
+        download: GrantedDownload,
+        failure: Failure | None,
+        *,
+        batch: DownloadBatch,
+        says_nothing: bool = False,
+    ) -> None:
         """Record that a download of the batch ended; `failure` is None after a good answer.
+
+        `says_nothing` is True if the answer says nothing about the origin, so that it changes no throttling and no
+        breaker.
 
         The ledger is written at once if the origin throttles, or if this is the last download of the batch to end;
         otherwise the next write accounts for the end. A write that fails is logged, and this process's next write
@@ -231,6 +241,8 @@ class OriginBudget:
             return
         batch.running.remove(download)
         state, ended = self._state(download.feed), download.ended(failure)
+        if says_nothing:
+            ended = replace(ended, sent_at=None)
         state.ended.append(ended)
         is_throttled = failure and ended.sent_at and (failure.reason is Reason.THROTTLED or failure.wait_seconds)
         if failure and is_throttled:

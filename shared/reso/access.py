@@ -21,10 +21,12 @@ class ApiAccess:
     """The name of this process."""
 
     @classmethod
-    def of(cls, database: mongo.Database, worker: str) -> "ApiAccess":
-        """Return the access of the process named `worker`, with the ledgers and tokens in the database."""
-        stores = TokenStores(mongo.MongoTokens(database), mongo.MongoLeases(database))
-        return cls(OriginBudget(mongo.MongoLedgers(database), worker), stores, worker)
+    def of(cls, database: mongo.Database, budget: OriginBudget, worker: str) -> "ApiAccess":
+        """Return the access of the process named `worker`, whose only budget is `budget`, with tokens in the database.
+
+        A second budget would free the slots of the first, as if they were those of an earlier run.
+        """
+        return cls(budget, TokenStores(mongo.MongoTokens(database), mongo.MongoLeases(database)), worker)
 
     def token(self, feed: Feed) -> str | TokenIssuer:
         """Return the token of the feed's API, "" if it has none; or the issuer of its tokens if they are requested.

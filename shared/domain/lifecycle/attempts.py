@@ -7,7 +7,7 @@ from shared.domain import retry
 from shared.domain.failures import Failure
 from shared.domain.feed import Feed
 from shared.domain.freshness import is_newer
-from shared.domain.image import Claim, Copy, Photo, url_key
+from shared.domain.image import Claim, Copy, Photo, fresh_url_key, url_key
 from shared.domain.listing import Listing, Unannounced
 from shared.domain.priority import Priority
 
@@ -58,12 +58,22 @@ def claim(photo: Photo, worker: str, feed: Feed, now: datetime) -> Photo:
         claim=Claim(worker=worker, until=until),
         released_at=photo.released_at or now,
         not_before=until,
-        used_url_key=_used_url_key(photo) if feed.single_use_urls else None,
+        used_url_key=_used_url_key(photo, feed) if feed.single_use_urls else None,
     )
 
 
-def _used_url_key(photo: Photo) -> str | None:
-    return photo.used_url_key if photo.wants_rebuild else url_key(photo.url)
+def refresh_url(photo: Photo, url: str) -> Photo:
+    """Return the photo with the URL that was just read for it, for the attempt that follows.
+
+    The URLs by which the photo is found stay those that were announced.
+    """
+    return replace(photo, url=url)
+
+
+def _used_url_key(photo: Photo, feed: Feed) -> str | None:
+    if photo.wants_rebuild:
+        return photo.used_url_key
+    return fresh_url_key(photo.url) if feed.refreshes_urls else url_key(photo.url)
 
 
 def defer(photo: Photo, until: datetime) -> Photo:

@@ -1,0 +1,55 @@
+"""Claims photos of a feed whose URLs are read anew before each fetch."""
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+from services.downloader.claiming import Claimable, Claimed, Claimer, Readings
+from services.downloader.feed_queue import Requested
+from services.downloader.fresh_urls import FreshUrls, UrlsUnavailable
+from shared import log
+from shared.clock import Clock
+from shared.domain.image import Photo
+from shared.stores.documents import ListingId
+
+_NO_URL = timedelta(minutes=10)
+"""When to read again the URL of a photo that the MLS did not have, or gave the used URL of. Its withdrawal, or a new
+URL, is announced within minutes."""
+_logger = log.get(__name__)
+
+
+class RefreshingClaimer:
+    """Claims photos as a Claimer does, each with a URL that was read moments ago."""
+
+    def __init__(self, claimer: Claimer, urls: FreshUrls, clock: Clock) -> None:
+        self._claimer = claimer
+        self._urls = urls
+        self._clock = clock
+
+    async def claim(self, readings: Readings, requested: Requested, wait_seconds: float) -> Claimed:
+        """Read the URLs of the requested photos, and claim the photos that have one, as `Claimer.claim` does.
+
+        Photos without a URL are deferred. Raises StoreUnavailable and Contention.
+        """
+        began = time.monotonic()
+        claimable = self._claimer.claimable(readings, requested)
+        fetched = {key: [photo for photo in photos if not photo.wants_rebuild] for key, photos in claimable.items()}
+        try:
+            urls = await self._urls.of({key: (readings[key], photos) for key, photos in fetched.items() if photos})
+        except UrlsUnavailable as error:
+            _logger.warning("urls-unavailable", error=str(error), seconds=round(error.wait_seconds))
+            wait = timedelta(seconds=error.wait_seconds)
+            return Claimed(unfinished=await self._claimer.defer(readings, fetched, self._clock() + wait))
+        without = _without(fetched, urls)
+        if without:
+            await self._claimer.defer(readings, without, self._clock() + _NO_URL)
+        claimed = await self._claimer.claim(readings, requested, wait_seconds - (time.monotonic() - began), urls)
+        for listing in claimed.listings:
+            self._urls.use(listing.listing_id, [photo.photo.id for photo in listing.photos])
+        return claimed
+
+
+def _without(claimable: Claimable, urls: Mapping[str, str]) -> dict[ListingId, Sequence[Photo]]:
+    """Return the photos, by listing, that have no URL; `urls` are by the photo's id."""
+    lacking = {key: [photo for photo in photos if photo.id not in urls] for key, photos in claimable.items()}
+    return {key: photos for key, photos in lacking.items() if photos}
