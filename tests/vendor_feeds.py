@@ -19,6 +19,7 @@ def target_of(mls: Sandbox, feed: str = "") -> Target:
     auth, name = target.auth_of(vendor), feed or str(vendor)
     return Target(
         feed=name, vendor=vendor, url=mls.web_api, auth=auth, token_url=target.token_url_of(vendor, mls.web_api),
+        scope=target.scope_of(vendor),
         filter="OriginatingSystemName eq 'actris'" if vendor is Vendor.MLSGRID else "",
         variables=target.variables_of(name, auth),
     )  # fmt: skip
@@ -33,11 +34,7 @@ def secrets_of(mls: Sandbox, feed: str = "") -> dict[str, str]:
 def feed_of(mls: Sandbox) -> Feed:
     """Return a feed that reads a running emulator as `imagectl connect` would write it."""
     target = target_of(mls)
-    found = Findings(
-        image_hosts=(mls.host,),
-        statuses=("b__Q29taW5nIFNvb24",) if target.vendor is Vendor.SPARK else (),
-        picture_categories=("b__TGlzdGluZyBQaG90bw",) if target.vendor is Vendor.SPARK else (),
-    )
+    found = Findings(image_hosts=(mls.host,))
     return parse_feeds(table.table(target, found, "2026-11-28"))[target.feed]
 
 

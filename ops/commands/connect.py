@@ -14,7 +14,7 @@ from ops import terminal
 from ops.connect import files, pictures, probe, report, table, target
 from ops.connect.client import connected
 from ops.connect.findings import Findings, differences
-from ops.connect.target import BURNS_URLS, Target
+from ops.connect.target import Target
 from shared.clock import utc_now
 from shared.domain.feed import Feed
 from shared.domain.feed_file import FeedsInvalid, parse_feeds
@@ -40,6 +40,7 @@ class Options:
     )
     auth: Annotated[str, typer.Option(metavar="AUTH", help=f"{_AUTHS}; default: the vendor's.")] = ""
     token_url: Annotated[str, typer.Option(metavar="URL", help="The token endpoint; default: the vendor's.")] = ""
+    scope: Annotated[str, typer.Option(metavar="SCOPE", help="The scope of tokens; default: the vendor's.")] = ""
     token_env: Annotated[str, typer.Option(metavar="NAME", help="The variable that holds the token.")] = ""
     client_id_env: Annotated[str, typer.Option(metavar="NAME", help="The variable that holds the client id.")] = ""
     client_secret_env: Annotated[str, typer.Option(metavar="NAME", help="The variable with the client secret.")] = ""
@@ -73,7 +74,7 @@ def connect(options: Options) -> None:
             f"{path} has a feed {chosen.feed} already; name another with --feed, or use --check {chosen.feed}"
         )
     secrets = {name: _secret(key, name) for key, name in chosen.variables.items()}
-    probed = _probe(parse_feeds(table.draft(chosen))[chosen.feed], chosen.vendor, secrets)
+    probed = _probe(parse_feeds(table.draft(chosen))[chosen.feed], secrets)
     written = table.table(chosen, probed, f"{utc_now():%Y-%m-%d}")
     if not options.as_json:
         _print(probed, written)
@@ -101,7 +102,7 @@ def _check(options: Options) -> None:
     if before is None:
         terminal.fail(f"[feeds.{feed.name}] has no line of what `imagectl connect` found, so nothing can be compared")
     secrets = {name: read_secret(name) for name in feed.reso_secret_names.values()}
-    changed = differences(before, _probe(feed, feed.reso.profile, secrets))
+    changed = differences(before, _probe(feed, secrets))
     if options.as_json:
         terminal.print_json({"feed": feed.name, "changed": changed})
     else:
@@ -145,6 +146,7 @@ def _target(options: Options) -> Target:
         url=url,
         auth=auth,
         token_url=options.token_url or target.token_url_of(profile, url),
+        scope=options.scope or target.scope_of(profile),
         filter=condition,
         variables=target.variables_of(feed, auth) | {key: name for key, name in given.items() if name},
     )
@@ -166,18 +168,17 @@ def _secret(key: str, name: str) -> str:
         return value
     if not sys.stdin.isatty():
         terminal.fail(f"{name} has no value; set the variable {name}, which {key} names, and run this again")
-    return str(
-        typer.prompt(f"{key.removeprefix('reso_').removesuffix('_env').replace('_', ' ')}", err=True, hide_input=True)
-    )
+    words = key.removeprefix("reso_").removesuffix("_env").replace("_", " ")
+    return str(typer.prompt(words, err=True, hide_input=True)).strip() or terminal.fail(f"no {words} was given")
 
 
-def _probe(feed: Feed, vendor: Vendor, secrets: dict[str, str]) -> Findings:
+def _probe(feed: Feed, secrets: dict[str, str]) -> Findings:
     """Ask the feed's API what it can do, and fetch a few photos; end the process with a message if that fails."""
 
     async def ask() -> Findings:
         async with connected(feed, secrets) as client:
             probed = await probe.probe(client)
-        if vendor in BURNS_URLS:
+        if feed.single_use_urls:  # the downloader would not get a photo that the probe has fetched
             return probed.findings
         headers = {
             name: value if isinstance(value, str) else secrets.get(value.name) or read_secret(value.name)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from ops.connect.findings import NO, NOT_ASKED, YES, Findings
-from ops.connect.sample import readable
+from shared.domain.words import readable
 
 
 def found(findings: Findings) -> list[str]:

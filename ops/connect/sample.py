@@ -1,12 +1,12 @@
 """What do a few property records show? Their timestamps, statuses, and the fields of their Media rows. No I/O."""
 
-import base64
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from ops.connect.findings import NO, NOT_ASKED, YES, Findings
+from shared.domain.words import readable
 
 Record = Mapping[str, Any]
 _OFFSET = re.compile(r"(Z|[+-]\d\d:?\d\d)$")
@@ -56,22 +56,6 @@ def is_picture(category: str) -> bool:
     """Return True if the name of a category is one of photos of the property, also if it is written in Spark's way."""
     text = readable(category)
     return bool(_PHOTO_WORDS.search(text)) and not _NO_PHOTO_WORDS.search(text)
-
-
-def readable(value: str) -> str:
-    """Return the text of an enumeration's value that Spark writes as `b__` and Base64; any other text as it is."""
-    if not value.startswith("b__"):
-        return value
-    coded = value[3:]
-    try:
-        return base64.urlsafe_b64decode(coded + "=" * (-len(coded) % 4)).decode()
-    except ValueError:
-        return value
-
-
-def coded(text: str) -> str:
-    """Return the text as Spark writes a value with spaces: `b__` and Base64."""
-    return "b__" + base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def host_of(row: Record) -> str:

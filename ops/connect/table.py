@@ -6,11 +6,11 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 
 from ops.connect.findings import Findings
-from ops.connect.sample import coded, readable
-from ops.connect.target import AGENT_IS_TOKEN, Target
+from ops.connect.target import Target
 from shared.domain.feed import Feed
 from shared.domain.reso_access import Vendor
-from shared.domain.reso_profiles import DEFAULTS
+from shared.domain.reso_profiles import AGENT_IS_TOKEN, DEFAULTS
+from shared.domain.words import plain, plain_set, readable
 
 _FOUND = "# imagectl connect found: "
 _USUAL = Feed(name="usual", image_hosts=())
@@ -66,6 +66,8 @@ def _access(target: Target) -> Iterator[Line]:
         yield "reso_auth", str(target.auth), ""
     if target.auth.uses_token_endpoint and target.token_url != defaults.get("reso_token_url"):
         yield "reso_token_url", target.token_url, ""
+    if target.scope != defaults.get("reso_scope", ""):
+        yield "reso_scope", target.scope, ""
     for key, name in target.variables.items():
         yield key, name, "the variable that holds the secret, in .env"
     if target.filter:
@@ -77,18 +79,14 @@ def _access(target: Target) -> Iterator[Line]:
 def _photos(target: Target, findings: Findings) -> Iterator[Line]:
     hosts = [*findings.image_hosts, *(host for host in findings.redirect_hosts if host not in findings.image_hosts)]
     yield "image_hosts", hosts or ["unknown.invalid"], "the only hosts that photos are fetched from"
-    if any(name != readable(name) for name in findings.statuses):
-        displayed = [name if name.isalpha() else coded(name) for name in _USUAL.displayed_statuses]
-        yield "displayed_statuses", displayed, f"as the API writes {', '.join(_USUAL.displayed_statuses)}"
-    others = [name for name in findings.picture_categories if name not in _USUAL.photo_categories]
+    others = [name for name in findings.picture_categories if plain(name) not in plain_set(_USUAL.photo_categories)]
     if others:
         yield (
             "photo_categories",
             [*_USUAL.photo_categories, *others],
             f"seen: {', '.join(map(readable, findings.categories))}",
         )
-    usual = {name.casefold() for name in _USUAL.permissions}
-    hidden = [name for name in findings.permissions if name.casefold() not in usual]
+    hidden = [name for name in findings.permissions if plain(name) not in plain_set(_USUAL.permissions)]
     if hidden:
         yield "permissions", list(_USUAL.permissions), f"also seen, and not shown: {', '.join(hidden)}"
     if target.vendor in AGENT_IS_TOKEN:

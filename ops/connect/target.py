@@ -6,26 +6,13 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from shared.domain.reso_access import Auth, Vendor
-from shared.domain.reso_profiles import DEFAULTS
+from shared.domain.reso_profiles import DEFAULTS, ROOTS
 
-ROOTS: Mapping[Vendor, str] = {
-    Vendor.PROPTX: "https://query.ampre.ca/odata",
-    Vendor.MLSGRID: "https://api.mlsgrid.com/v2",
-    Vendor.TRESTLE: "https://api.cotality.com/trestle/odata",
-    Vendor.BRIDGE: "https://api.bridgedataoutput.com/api/v2/OData/test",
-    Vendor.SPARK: "https://replication.sparkapi.com/Reso/OData",
-    Vendor.DDF: "https://ddfapi.realtor.ca/odata/v1",
-}
-"""The roots of the vendors' APIs: rows *Root* of docs/mls-vendors.md. Bridge's names its test data set."""
 _DOMAINS: Mapping[str, Vendor] = {
     "ampre.ca": Vendor.PROPTX, "mlsgrid.com": Vendor.MLSGRID, "cotality.com": Vendor.TRESTLE,
     "corelogic.com": Vendor.TRESTLE, "bridgedataoutput.com": Vendor.BRIDGE, "sparkapi.com": Vendor.SPARK,
     "realtor.ca": Vendor.DDF,
 }  # fmt: skip
-AGENT_IS_TOKEN = frozenset({Vendor.MLSGRID})
-"""The vendors whose image hosts want the access token as User-Agent (docs/mls-vendors.md, MLS Grid, *URL rules*)."""
-BURNS_URLS = frozenset({Vendor.MLSGRID})
-"""The vendors that give each picture once: a probe would take it from the downloader."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +24,7 @@ class Target:
     url: str
     auth: Auth
     token_url: str
+    scope: str
     filter: str
     variables: Mapping[str, str]
 
@@ -78,6 +66,11 @@ def token_url_of(vendor: Vendor, url: str) -> str:
         return usual
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}{urlsplit(usual).path}"
+
+
+def scope_of(vendor: Vendor) -> str:
+    """Return the scope for which the vendor's token endpoint issues tokens; "" if it wants none."""
+    return str(DEFAULTS.get(vendor, {}).get("reso_scope", ""))
 
 
 def auth_of(vendor: Vendor) -> Auth:

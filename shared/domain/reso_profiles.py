@@ -56,6 +56,17 @@ def defaults_of(table: Mapping[str, object]) -> Mapping[str, object]:
     }
 
 
+ROOTS: Mapping[Vendor, str] = {
+    Vendor.PROPTX: "https://query.ampre.ca/odata",
+    Vendor.MLSGRID: "https://api.mlsgrid.com/v2",
+    Vendor.TRESTLE: "https://api.cotality.com/trestle/odata",
+    Vendor.BRIDGE: "https://api.bridgedataoutput.com/api/v2/OData/test",
+    Vendor.SPARK: "https://replication.sparkapi.com/Reso/OData",
+    Vendor.DDF: "https://ddfapi.realtor.ca/odata/v1",
+}
+"""The roots of the vendors' APIs: rows *Root* of docs/mls-vendors.md. Bridge's names its test data set."""
+AGENT_IS_TOKEN = frozenset({Vendor.MLSGRID})
+"""The vendors whose image hosts want the access token as User-Agent (docs/mls-vendors.md, §3 *URL rules*)."""
 SUSPENSION_SECONDS: Mapping[Vendor, float] = {Vendor.MLSGRID: 900.0}
 """For how long no request is sent after a 429 that names no time, by vendor: these vendors suspend the token, and
 requests meanwhile make that longer. Other vendors get the usual backoff."""

@@ -66,10 +66,10 @@ def plain_set(names: Iterable[str]) -> frozenset[str]:
 
 @lru_cache(maxsize=1_000)  # the records of a market repeat the same few words in every row
 def _plain_word(word: str) -> str:
-    return "".join(_decoded(word).split()).casefold()
+    return "".join(readable(word).split()).casefold()
 
 
-def _decoded(word: str) -> str:
+def readable(word: str) -> str:
     """Return a word that is written as `b__` and Base64, as Spark writes words with spaces; any other word as it is."""
     if not word.startswith(_ENCODED):
         return word

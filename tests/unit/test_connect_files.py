@@ -10,15 +10,17 @@ from ops.connect.findings import NO, Findings, differences
 from ops.connect.target import Target
 from shared.domain.feed_file import FeedsInvalid, parse_feeds
 from shared.domain.reso_access import Auth, Vendor
+from shared.domain.reso_profiles import ROOTS
 
 EXISTING = b"# my feeds\r\n[feeds.other]\r\nimage_hosts = [ 'a.example' ]  # mine"
 
 
 def target_of(vendor: Vendor, **values: str) -> Target:
     auth = target.auth_of(vendor)
-    given = {"feed": str(vendor), "url": target.ROOTS.get(vendor, "https://api.example/odata"), "filter": ""} | values
+    given = {"feed": str(vendor), "url": ROOTS.get(vendor, "https://api.example/odata"), "filter": ""} | values
     return Target(
         vendor=vendor, auth=auth, token_url=target.token_url_of(vendor, given["url"]),
+        scope=target.scope_of(vendor),
         variables=target.variables_of(given["feed"], auth), **given,
     )  # fmt: skip
 
@@ -69,22 +71,21 @@ def test_a_secret_of_two_lines_is_refused(tmp_path: Path) -> None:
 def test_a_vendor_s_usual_table_leaves_out_what_the_profile_says(vendor: Vendor) -> None:
     text = table.table(target_of(vendor), Findings(image_hosts=("img.example",)), "2026-11-28")
     feed = parse_feeds(text)[vendor]
-    assert (feed.reso.profile, feed.reso_url) == (vendor, target.ROOTS[vendor])
+    assert (feed.reso.profile, feed.reso_url) == (vendor, ROOTS[vendor])
     assert "reso_token_url" not in text
     assert "requests_per" not in text.replace("imagectl connect found", "")
 
 
 def test_a_table_says_what_was_found_and_a_later_probe_is_compared_with_it() -> None:
     found = Findings(
-        page_rows=100, categories=("b__TGlzdGluZyBQaG90bw", "Video"), picture_categories=("b__TGlzdGluZyBQaG90bw",),
-        statuses=("Active", "b__QWN0aXZlIFVuZGVyIENvbnRyYWN0"), image_hosts=("a.example",),
+        page_rows=100, categories=("Own Photo", "b__TGlzdGluZyBQaG90bw", "Video"),
+        picture_categories=("Own Photo", "b__TGlzdGluZyBQaG90bw"), image_hosts=("a.example",),
         redirect_hosts=("cdn.example",), permissions=("IDX", "Private"),
     )  # fmt: skip
     text = table.table(target_of(Vendor.SPARK), found, "2026-11-28")
     feed = parse_feeds(text)["spark"]
     assert feed.image_hosts == ("a.example", "cdn.example")
-    assert "b__TGlzdGluZyBQaG90bw" in feed.photo_categories
-    assert feed.displayed_statuses == ("Active", "b__QWN0aXZlIFVuZGVyIENvbnRyYWN0", "b__Q29taW5nIFNvb24", "Pending")
+    assert feed.photo_categories[-1] == "Own Photo"
     assert "Private" not in feed.permissions
     before = table.recorded("[feeds.other]\n" + text + "\n[feeds.spark2]\n", "spark")
     assert before is not None
@@ -123,7 +124,7 @@ def test_the_error_for_anything_else_lists_the_vendors(text: str) -> None:
 
 def test_the_token_endpoint_of_a_sandbox_is_on_its_own_host() -> None:
     assert target.token_url_of(Vendor.DDF, "http://127.0.0.1:4000/odata/v1") == "http://127.0.0.1:4000/connect/token"
-    assert target.token_url_of(Vendor.DDF, target.ROOTS[Vendor.DDF]) == "https://identity.crea.ca/connect/token"
+    assert target.token_url_of(Vendor.DDF, ROOTS[Vendor.DDF]) == "https://identity.crea.ca/connect/token"
     assert target.variables_of("my feed.1", Auth.BEARER) == {"reso_token_env": "MY_FEED_1_TOKEN"}
 
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 
 from local.config import saved_settings
 from local.sandbox import Sandbox, naming, vendors
+from shared.clock import utc_now
 from tests.vendor_feeds import secrets_of, target_of
 from tests.vendors.fresh import Checkout
 
@@ -26,11 +28,22 @@ LISTINGS, PHOTOS = 8, 3
 _SECONDS = 420.0
 
 
+class MlsClock:
+    """A clock that tests move on."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta(0)
+
+    def __call__(self) -> datetime:
+        return utc_now() + self.ahead
+
+
 @dataclass
 class Site:
     """A running emulator, the checkout that was connected to it, and a client for its gallery and resolver."""
 
     mls: Sandbox
+    clock: MlsClock
     checkout: Checkout
     http: httpx.AsyncClient
     gallery: str
@@ -76,7 +89,8 @@ class Site:
 @asynccontextmanager
 async def connected(vendor: str, path: Path) -> AsyncIterator[Site]:
     """Connect a fresh checkout to a vendor's emulator in three commands, and stop everything at the end."""
-    mls = Sandbox(listings=LISTINGS, photos=PHOTOS, widest=240, cache=path / "pictures", vendor=vendor)
+    clock = MlsClock()
+    mls = Sandbox(listings=LISTINGS, photos=PHOTOS, widest=240, cache=path / "pictures", vendor=vendor, clock=clock)
     async with mls, httpx.AsyncClient(trust_env=False, timeout=30) as http:
         target = target_of(mls)
         checkout = Checkout(path / "checkout", secrets_of(mls))
@@ -85,7 +99,7 @@ async def connected(vendor: str, path: Path) -> AsyncIterator[Site]:
             await checkout.run("make", "install")
             await checkout.imagectl("connect", mls.web_api, "--profile", vendor, *condition, "--yes", "--start")
             printed = await checkout.run("make", "gallery")
-            yield Site(mls, checkout, http, printed.split()[-1])
+            yield Site(mls, clock, checkout, http, printed.split()[-1])
         finally:
             await checkout.run("make", "down")
 
@@ -118,6 +132,7 @@ async def change_much(site: Site) -> None:
     site.mls.expire_tokens()
     await site.checkout.imagectl("sweep", "freshness")
     await site.wait_until_complete()
+    site.clock.ahead = timedelta(hours=1, minutes=1)  # MLS Grid gives no picture twice within an hour
     site.mls.reactivate(keys[3])
     site.mls.withdraw(keys[6])
     await site.checkout.imagectl("sweep", "freshness")
