@@ -32,6 +32,7 @@ class Servers:
 
 
 DESK_TOKEN = "token-of-the-test-desk"
+INGEST_TOKEN = "token-of-the-test-ingest"
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Namespace:
             "bucket": self.bucket,
             "originals_bucket": self.originals_bucket,
             "desk_token": DESK_TOKEN,
+            "ingest_token": INGEST_TOKEN,
             **{f"{service}_port": port for service, port in self.ports.items()},
             **more,
         }
