@@ -3,6 +3,10 @@
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+_KEPT_FOR = timedelta(days=30)
+"""How long `listing-seen` is kept: a position with an earlier time was made by a producer without a clock."""
+_REMADE_AFTER = timedelta(hours=1)
+"""A lower offset with a time this much later is of a topic that was deleted and made anew."""
 MAX_AHEAD = timedelta(days=1)
 """A timestamp further than this ahead of our clock is wrong, and is treated as missing."""
 
@@ -11,7 +15,7 @@ MAX_AHEAD = timedelta(days=1)
 class Position:
     """The place of an event on its topic: the broker's time, the partition, the offset.
 
-    Positions sort from old to new.
+    Positions of different partitions sort from old to new.
     """
 
     at: datetime
@@ -56,11 +60,12 @@ def credible(version: Version, now: datetime) -> Version:
 
 
 def seen_at(version: Version, now: datetime) -> datetime:
-    """Return when an announcement reached its topic, by the broker's clock; `now` if no event brought it, or earlier.
+    """Return when an announcement reached its topic, by the broker's clock; `now` if that is not known.
 
     The announcement's timestamps are compared with this time, so that a replay judges them as the first reading did.
     """
-    return now if version.position is None else min(version.position.at, now)
+    at = version.position.at if version.position else now
+    return at if now - _KEPT_FOR <= at <= now else now
 
 
 def is_stale(announced: Version, recorded: Version, now: datetime, *, hides: bool = False) -> bool:
@@ -73,9 +78,7 @@ def is_stale(announced: Version, recorded: Version, now: datetime, *, hides: boo
     `recorded` has one, the positions decide, and an announcement that hides is never stale.
     """
     announced, trusted = credible(announced, seen_at(announced, now)), credible(recorded, now)
-    is_earlier = (
-        announced.position is not None and recorded.position is not None and announced.position <= recorded.position
-    )
+    is_earlier = _is_earlier(announced.position, recorded.position)
     if trusted is not recorded:
         return is_earlier and not hides
     pairs = (
@@ -85,6 +88,18 @@ def is_stale(announced: Version, recorded: Version, now: datetime, *, hides: boo
     if any(is_newer(ours, theirs) for ours, theirs in pairs):
         return False
     return is_earlier or any(ours is not None and is_newer(theirs, ours) for ours, theirs in pairs)
+
+
+def _is_earlier(announced: Position | None, recorded: Position | None) -> bool:
+    """Return True if the event at the first position was published before the one at the second, or is the same.
+
+    False if one of them is None. In one partition the offsets decide, whatever the clocks of brokers and producers say.
+    """
+    if announced is None or recorded is None:
+        return False
+    if announced.partition != recorded.partition:
+        return announced <= recorded
+    return announced.offset <= recorded.offset and announced.at <= recorded.at + _REMADE_AFTER
 
 
 def newest(*times: datetime | None) -> datetime | None:

@@ -1,5 +1,6 @@
 """Which of two versions is newer? Tables over both timestamps and the position on the topic."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from shared.domain.freshness import Position, Version, is_newer, is_stale, newest, parse_timestamp
 from tests.builders import NOW, after
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TIMES = st.none() | st.integers(0, 2).map(after)
 
 
@@ -78,6 +80,10 @@ def test_a_version_is_stale_if_neither_time_is_newer_and_one_is_older(
         (Position(NOW, 0, 1), Position(NOW, 0, 1), True),
         (Position(after(1), 0, 1), Position(after(0), 5, 9), False),
         (Position(after(0), 5, 9), Position(after(1), 0, 1), True),
+        (Position(after(-1), 0, 2), Position(after(0), 0, 1), False),  # the broker's clock went back
+        (Position(after(1), 0, 1), Position(after(0), 0, 2), True),
+        (Position(EPOCH, 0, 2), Position(after(0), 0, 1), False),  # a producer without a clock
+        (Position(after(9_000), 0, 1), Position(after(0), 0, 2), False),  # the topic was made anew
         (None, Position(NOW), False),
         (Position(NOW), None, False),
         (None, None, False),
@@ -215,6 +221,11 @@ def test_a_time_more_than_a_day_ahead_counts_as_missing(
     (modified, media), (former_modified, former_media) = (map(time, times) for times in (announced, recorded))
     newer, former = version(modified, media, 1 + is_later), version(former_modified, former_media, 1)
     assert is_stale(newer, former, NOW, hides=hides) is stale
+
+
+def test_a_producer_without_a_clock_takes_no_time_from_its_records() -> None:
+    newer = replace(version(after(9), after(9)), position=Position(EPOCH, 0, 1))
+    assert not is_stale(newer, version(after(5), after(5), 2), after(9))
 
 
 def test_a_replay_judges_a_time_by_the_clock_of_the_first_reading() -> None:
