@@ -9,13 +9,14 @@ import json
 import os
 import resource
 import signal
+import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from services.downloader import picture, resizer
+from services.downloader import containment, magic, picture, resizer
 from shared.domain.failures import Failure, Reason
 from shared.domain.variants import VariantSpec
 
@@ -43,15 +44,49 @@ def to_line(source: Path, into: Path, specs: tuple[VariantSpec, ...], max_pixels
 def read_answer(line: bytes) -> picture.Encoded | Failure:
     """Parse the line that a child wrote for a job; return the encoded photo, or its Failure.
 
-    Raises ValueError or KeyError if the line is no answer, such as an empty line of a child that died.
+    Raises ValueError or KeyError if the line is no answer, such as an empty line of a child that died. What the answer
+    says is not to be believed before `check_answer`.
     """
     answer = json.loads(line)
-    if "failure" in answer:
-        return Failure(Reason(answer["failure"]), str(answer["detail"]))
-    variants = tuple(
-        picture.EncodedVariant(**{**variant, "path": Path(variant["path"])}) for variant in answer.pop("variants")
-    )
-    return picture.Encoded(**answer, variants=variants)
+    try:
+        if "failure" in answer:
+            return Failure(Reason(answer["failure"]), str(answer["detail"]))
+        variants = tuple(
+            picture.EncodedVariant(**{**variant, "path": Path(variant["path"])}) for variant in answer.pop("variants")
+        )
+        return picture.Encoded(**answer, variants=variants)
+    except (TypeError, AttributeError) as error:
+        raise ValueError("the answer has other fields") from error
+
+
+def check_answer(answer: picture.Encoded | Failure, into: Path, specs: Sequence[VariantSpec]) -> None:
+    """Raise ValueError unless a child's answer is one to a job with the folder `into` and the variants `specs`.
+
+    Bytes that took over the child may answer anything. So each variant must be a file of the name, type and size that
+    belong to its spec, in that folder and no link; and the photo's own type one of those that photos have.
+    """
+    if isinstance(answer, Failure):
+        return
+    if (answer.content_type, answer.extension) not in {(kind.content_type, kind.extension) for kind in magic.KINDS}:
+        raise ValueError("the photo has a type that photos do not have")
+    if sorted(variant.name for variant in answer.variants) != sorted(spec.name for spec in specs):
+        raise ValueError("the variants are not those of the job")
+    by_name = {spec.name: spec for spec in specs}
+    for variant in answer.variants:
+        _check_variant(variant, by_name[variant.name], into, specs)
+
+
+def _check_variant(
+    variant: picture.EncodedVariant, spec: VariantSpec, into: Path, specs: Sequence[VariantSpec]
+) -> None:
+    names = {f"{other.name}.{other.extension}" for other in specs if other.format == spec.format}
+    if variant.path.parent != into or variant.path.name not in names:
+        raise ValueError("a variant is not in its file")
+    if (variant.content_type, variant.extension) != (spec.content_type, spec.extension):
+        raise ValueError("a variant has a type that it was not asked for")
+    found = variant.path.lstat()
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or found.st_size != variant.file_size:
+        raise ValueError("a variant's file is a link, or of another size")
 
 
 def main() -> None:
@@ -62,9 +97,14 @@ def main() -> None:
     resizer.check()
     sys.stdout.buffer.write(READY)
     sys.stdout.buffer.flush()
+    is_contained = False
     for line in sys.stdin.buffer:
         _limit_cpu()
-        answer = _encode(json.loads(line))
+        job = json.loads(line)
+        if not is_contained:  # from here on, untrusted bytes are read
+            containment.contain({Path(job["source"]).parent, Path(job["into"]).parent})
+            is_contained = True
+        answer = _encode(job)
         sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n")
         sys.stdout.buffer.flush()
 

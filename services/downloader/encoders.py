@@ -101,6 +101,7 @@ class Encoders:
                     await self._kill_idle()
                 async with asyncio.timeout(self._deadline):
                     encoded = await _ask(child, job)
+                encoder.check_answer(encoded, into, specs)
                 is_answered = True
             except TimeoutError:
                 return Failure(Reason.ENCODER_KILLED, f"no result within {self._deadline:g} s")

@@ -20,6 +20,7 @@ PNG = Kind("PNG", "image/png", "png")
 WEBP = Kind("WEBP", "image/webp", "webp")
 GIF = Kind("GIF", "image/gif", "gif")
 AVIF = Kind("AVIF", "image/avif", "avif")
+KINDS = (JPEG, PNG, WEBP, GIF, AVIF)
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _AVIF_SIDES = re.compile(rb"\0\0\0\x14ispe\0{4}(.{4})(.{4})", re.DOTALL)
