@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from ops import terminal
-from ops.connect import files, pictures, probe, report, table, target
+from ops.connect import files, pictures, report, survey, table, target
 from ops.connect.client import connected
 from ops.connect.findings import Findings, differences
 from ops.connect.target import Target
@@ -74,15 +74,15 @@ def connect(options: Options) -> None:
             f"{path} has a feed {chosen.feed} already; name another with --feed, or use --check {chosen.feed}"
         )
     secrets = {name: _secret(key, name) for key, name in chosen.variables.items()}
-    probed = _probe(parse_feeds(table.draft(chosen))[chosen.feed], secrets)
-    written = table.table(chosen, probed, f"{utc_now():%Y-%m-%d}")
+    surveyed = _survey(parse_feeds(table.draft(chosen))[chosen.feed], secrets)
+    written = table.table(chosen, surveyed, f"{utc_now():%Y-%m-%d}")
     if not options.as_json:
-        _print(probed, written)
+        _print(surveyed, written)
     if terminal.is_to_ask(yes=options.yes):
         terminal.ask(f"Write this into {path}, and {', '.join(secrets) or 'no secret'} into {_ENV}?")
     _write(path, written, secrets)
     if options.as_json:
-        terminal.print_json({"feed": chosen.feed, "file": str(path), "found": report.found(probed)})
+        terminal.print_json({"feed": chosen.feed, "file": str(path), "found": report.found(surveyed)})
     else:
         terminal.print_line(f"wrote [feeds.{chosen.feed}] into {path}")
     _start(options, chosen.feed)
@@ -102,7 +102,7 @@ def _check(options: Options) -> None:
     if before is None:
         terminal.fail(f"[feeds.{feed.name}] has no line of what `imagectl connect` found, so nothing can be compared")
     secrets = {name: read_secret(name) for name in feed.reso_secret_names.values()}
-    changed = differences(before, _probe(feed, secrets))
+    changed = differences(before, _survey(feed, secrets))
     if options.as_json:
         terminal.print_json({"feed": feed.name, "changed": changed})
     else:
@@ -172,20 +172,20 @@ def _secret(key: str, name: str) -> str:
     return str(typer.prompt(words, err=True, hide_input=True)).strip() or terminal.fail(f"no {words} was given")
 
 
-def _probe(feed: Feed, secrets: dict[str, str]) -> Findings:
+def _survey(feed: Feed, secrets: dict[str, str]) -> Findings:
     """Ask the feed's API what it can do, and fetch a few photos; end the process with a message if that fails."""
 
     async def ask() -> Findings:
         async with connected(feed, secrets) as client:
-            probed = await probe.probe(client)
-        if feed.single_use_urls:  # the downloader would not get a photo that the probe has fetched
-            return probed.findings
+            surveyed = await survey.survey(client)
+        if feed.single_use_urls:  # the downloader would not get a photo that the survey has fetched
+            return surveyed.findings
         headers = {
             name: value if isinstance(value, str) else secrets.get(value.name) or read_secret(value.name)
             for name, value in feed.headers.items()
         }
-        got = await pictures.fetch_some(probed.records, headers)
-        return replace(probed.findings, pictures=got.answers, redirect_hosts=got.redirect_hosts)
+        got = await pictures.fetch_some(surveyed.records, headers)
+        return replace(surveyed.findings, pictures=got.answers, redirect_hosts=got.redirect_hosts)
 
     try:
         return asyncio.run(ask())

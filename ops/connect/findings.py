@@ -1,4 +1,4 @@
-"""What a probe of an MLS's API found. The names are those of the comment that `connect --check` compares with."""
+"""What a survey of an MLS's API found. The names are those of the comment that `connect --check` compares with."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ NOT_ASKED, YES, NO = "not asked", "yes", "no"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """The facts of one probe. Texts are YES, NO or NOT_ASKED where nothing else is said."""
+    """The facts of one survey. Texts are YES, NO or NOT_ASKED where nothing else is said."""
 
     page_rows: int = 0
     """The largest `$top` that was accepted, of those that were tried; 0 if none was."""
@@ -51,7 +51,7 @@ class Findings:
     """What requests for a few pictures gave, such as `200 image/jpeg 1600x1067`."""
 
     def to_json(self) -> str:
-        """Return the facts as one line of JSON, without what each probe finds anew."""
+        """Return the facts as one line of JSON, without what each survey finds anew."""
         return json.dumps({name: value for name, value in asdict(self).items() if name not in _NOT_COMPARED})
 
     def updated(self, facts: Mapping[str, Any]) -> "Findings":
@@ -73,7 +73,7 @@ _NOT_COMPARED = frozenset({"pictures", "rows_given"})
 
 
 def differences(before: Findings, now: Findings) -> list[str]:
-    """Return a phrase for each fact that differs between two probes, such as `page_rows: was 100, is 50`."""
+    """Return a phrase for each fact that differs between two surveys, such as `page_rows: was 100, is 50`."""
     return [
         f"{field.name.replace('_', ' ')}: was {_words(old)}, is {_words(new)}"
         for field in fields(Findings)

@@ -1,4 +1,4 @@
-"""What a probe found, in words for operators: facts, and what it could not find out."""
+"""What a survey found, in words for operators: facts, and what it could not find out."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from shared.domain.words import readable
 
 
 def found(findings: Findings) -> list[str]:
-    """Return a sentence for each thing that the probe found."""
+    """Return a sentence for each thing that the survey found."""
     return [*_of_pages(findings), *_of_queries(findings), *_of_records(findings), *_of_pictures(findings)]
 
 
@@ -73,9 +73,9 @@ def _of_pictures(findings: Findings) -> Iterator[str]:
 
 
 def unknown(findings: Findings) -> list[str]:
-    """Return a sentence for each thing that the probe could not find out, and that you should ask the MLS."""
+    """Return a sentence for each thing that the survey could not find out, and that you should ask the MLS."""
     open_questions = [
-        "How many requests and bytes are allowed in a second, an hour and a day? A probe must not try.",
+        "How many requests and bytes are allowed in a second, an hour and a day? A survey must not try.",
         "How long does the URL of a photo work, and how often?",
         "How soon must photos go after a listing leaves the market?",
     ]

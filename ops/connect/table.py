@@ -23,7 +23,7 @@ def draft(target: Target) -> str:
 
 
 def table(target: Target, findings: Findings, today: str) -> str:
-    """Return the feed's table for what a probe found. `today` is a date for its comment."""
+    """Return the feed's table for what a survey found. `today` is a date for its comment."""
     lines = [*_access(target), *_photos(target, findings)]
     remarks = [
         f"# Written by `imagectl connect` on {today}. docs/feeds.md and feeds.example.toml explain the keys. Keys that",

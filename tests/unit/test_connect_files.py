@@ -76,7 +76,7 @@ def test_a_vendor_s_usual_table_leaves_out_what_the_profile_says(vendor: Vendor)
     assert "requests_per" not in text.replace("imagectl connect found", "")
 
 
-def test_a_table_says_what_was_found_and_a_later_probe_is_compared_with_it() -> None:
+def test_a_table_says_what_was_found_and_a_later_survey_is_compared_with_it() -> None:
     found = Findings(
         page_rows=100, categories=("Own Photo", "b__TGlzdGluZyBQaG90bw", "Video"),
         picture_categories=("Own Photo", "b__TGlzdGluZyBQaG90bw"), image_hosts=("a.example",),

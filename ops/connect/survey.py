@@ -12,7 +12,7 @@ _TOPS = (1_000, 500, 200, 100, 50, 25, 10)
 _SAMPLE, _FEW = 25, 5
 _LONG_AGO = "2000-01-01T00:00:00Z"
 _ENDS = frozenset({MlsFailure.REFUSED, MlsFailure.UNREACHABLE, MlsFailure.THROTTLED, MlsFailure.TIMEOUT})
-"""The failures after which no further probe makes sense."""
+"""The failures after which no further survey makes sense."""
 
 
 class QueryAnswer(Protocol):
@@ -35,14 +35,14 @@ class Asks(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Probed:
-    """The result of a probe: the facts, and the records of the sample with their Media rows."""
+class Surveyed:
+    """The result of a survey: the facts, and the records of the sample with their Media rows."""
 
     findings: Findings
     records: Sequence[Mapping[str, Any]]
 
 
-async def probe(client: Asks) -> Probed:
+async def survey(client: Asks) -> Surveyed:
     """Ask an API what it can do; raises MlsUnavailable if it refuses the token or the plainest query, or is away."""
     await client.page("Property", {"$top": "1"})
     findings = await _paging(client, Findings())
@@ -51,7 +51,7 @@ async def probe(client: Asks) -> Probed:
     findings, records = await _photos(client, findings, plain)
     findings = await _operators(client, findings, plain)
     findings = findings.updated(sample.read(records, plain, findings))
-    return Probed(await _second_look(client, findings, records), records)
+    return Surveyed(await _second_look(client, findings, records), records)
 
 
 async def _try(client: Asks, resource: str, options: Mapping[str, str]) -> QueryAnswer | None:
