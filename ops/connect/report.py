@@ -46,11 +46,15 @@ def _of_queries(findings: Findings) -> Iterator[str]:
 
 
 def _of_records(findings: Findings) -> Iterator[str]:
+    if findings.timestamps:
+        yield f"Timestamps: {_listed(findings.timestamps)}."
     if findings.statuses:
         yield f"Statuses seen: {_listed(findings.statuses)}."
     others = [name for name in findings.categories if name not in findings.picture_categories]
     if findings.categories:
         yield f"Categories taken for photos: {_listed(findings.picture_categories)}; left out: {_listed(others)}."
+    if findings.media_statuses:
+        yield f"Statuses of photos: {_listed(findings.media_statuses)}."
     if findings.sizes:
         yield f"Sizes: {_listed(findings.sizes)}."
     if findings.permissions:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
-from ops.connect import files, sample, table, target
+from ops.connect import files, report, sample, table, target
 from ops.connect.findings import NO, Findings, differences
 from ops.connect.target import Target
 from shared.domain.feed_file import FeedsInvalid, parse_feeds
@@ -154,3 +154,22 @@ def test_urls_that_differ_between_two_answers_are_noticed() -> None:
     rows = [{"MediaKey": "1", "MediaURL": "https://a.example/1?x=1"}]
     signed = [{"MediaKey": "1", "MediaURL": "https://a.example/1?x=2"}]
     assert [sample.has_changed_urls(rows, others) for others in (rows, signed, [])] == ["no", "yes", "not asked"]
+
+
+def test_the_report_names_each_fact_and_what_to_ask_the_mls() -> None:
+    found = Findings(
+        page_rows=100, rows_given=25, cuts_in_silence="yes", expand="no", media_resource="yes", operator_in="no",
+        timestamps=("ModificationTimestamp",), categories=("Photo", "Video"), picture_categories=("Photo",),
+        media_statuses=("Active",), row_keys="place and URL", local_times=("ModificationTimestamp",),
+        image_hosts=("a.example",), redirect_hosts=("cdn.example",), urls_change="yes",
+    )  # fmt: skip
+    text = "\n".join(report.found(found))
+    wanted = (
+        "refuses pages of 1,000", "at 25 rows in silence", "read beside", "`in`", "Statuses of photos: Active",
+        "left out: Video", "place and URL", "records_time_zone", "cdn.example", "differs in each answer",
+    )  # fmt: skip
+    for words in wanted:
+        assert words in text
+    asked = " ".join(report.unknown(Findings()))
+    assert all(words in asked for words in ("image_hosts", "permission", "requests and bytes", "Do the photos open"))
+    assert "image_hosts" not in " ".join(report.unknown(found))
