@@ -15,7 +15,7 @@ from services.resolver import http_server
 from services.resolver.app import ResolverParts, Resources, connect_parts, create_app
 from shared.clock import Clock, utc_now
 from shared.domain.image import Photo
-from shared.domain.listing import Listing
+from shared.domain.listing import Listing, RecordedState
 from shared.health import Health
 from shared.kafka import Broker, BrokerUnavailable, Outgoing
 from shared.render import Renderer
@@ -71,6 +71,15 @@ class CountingListings(MemoryListings):
         if self.is_unavailable:
             raise StoreUnavailable("away")
         return await super().get_many(ids)
+
+    async def recorded_states(self, ids: Collection[ListingId]) -> Mapping[ListingId, RecordedState]:
+        """Return what is recorded of listings by id; the query is not counted.
+
+        Raises StoreUnavailable while `is_unavailable`.
+        """
+        if self.is_unavailable:
+            raise StoreUnavailable("away")
+        return await super().recorded_states(ids)
 
     async def answers(self, *query: Any) -> list[Answer]:
         self._count()

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import orjson
@@ -14,6 +14,7 @@ from services.resolver.lookups import ListingLookup, PhotoLookup
 from services.resolver.policy import TTL_SECONDS, TTL_WITHOUT_EVENTS_SECONDS, CachePolicy
 from shared.http_api.answers import Body
 from shared.stores.answers import Answer, Answers, PhotoAnswer, ShownPhoto
+from shared.stores.documents import ListingId
 
 _LISTINGS_SHARE = 0.75
 """The share of the memory for answers about listings: they are large, and many clients request the same ones."""
@@ -27,18 +28,29 @@ _PHOTO_BYTES = 4_000
 """The memory that a photo's facts take, with those of its copy."""
 
 Result = TypeVar("Result", PhotoAnswer, ShownPhoto)
+Read = TypeVar("Read", Answer, PhotoAnswer, ShownPhoto)
 
 
 class AnswerCache:
     """Returns answers about displayed listings and their photos, from memory while fresh, else from MongoDB.
 
-    `max_bytes` is the memory for all entries together. The methods that may read MongoDB (`listings`, `photo`,
-    `photo_answer`, `photo_answers`) raise StoreUnavailable if it is unavailable and no entry may answer, TimeoutError
-    after 5 s, and Overloaded if too many keys wait to be read.
+    `max_bytes` is the memory for all entries together. A listing for which `withholds` returns True is answered as if
+    it were not displayed, whatever MongoDB says; when that begins, the caller must call `remove_listing`.
+
+    The methods that may read MongoDB (`listings`, `photo`, `photo_answer`, `photo_answers`) raise StoreUnavailable if
+    it is unavailable and no entry may answer, TimeoutError after 5 s, and Overloaded if too many keys wait to be read.
     """
 
-    def __init__(self, answers: Answers, policy: CachePolicy, metrics: CacheMetrics, max_bytes: int) -> None:
+    def __init__(
+        self,
+        answers: Answers,
+        policy: CachePolicy,
+        metrics: CacheMetrics,
+        max_bytes: int,
+        withholds: Callable[[ListingId], bool],
+    ) -> None:
         self._answers = answers
+        self._withholds = withholds
         self._policy = policy
         listings_bytes = int(max_bytes * _LISTINGS_SHARE)
         photos_bytes = (max_bytes - listings_bytes) // 2
@@ -115,6 +127,11 @@ class AnswerCache:
         self._photos.invalidate(_UNKNOWN, remove=True)
         self._photo_answers.invalidate(_UNKNOWN, remove=True)
 
+    def remove_listing(self, listing_key: str) -> None:
+        """Drop the cached answers about a listing and its photos from memory, so that no request gets them any more."""
+        for cache in (self._listings, self._photos, self._photo_answers):
+            cache.invalidate(listing_key, remove=True)
+
     def invalidate_photo(self, image_id: str) -> None:
         """Invalidate the cached state of one photo, which `photo` returns, but no answers about its listing.
 
@@ -144,7 +161,7 @@ class AnswerCache:
         queries = [(whole, None), ({key for key, _ in partial}, max((photos for _, photos in partial), default=0))]
         found = await asyncio.gather(*(self._answers.answers(keys, photos) for keys, photos in queries if keys))
         answers_by_key: dict[str, list[Answer]] = {}
-        for answer in itertools.chain(*found):
+        for answer in self._admissible(itertools.chain(*found)):
             answers_by_key.setdefault(answer.listing_key, []).append(answer)
         return {
             lookup: [self._listing_answer(lookup, answer) for answer in answers_by_key.get(lookup.listing_key, ())]
@@ -175,7 +192,7 @@ class AnswerCache:
         image_ids = [lookup.image_id for lookup in lookups if lookup.image_id is not None]
         url_keys = [lookup.url_key for lookup in lookups if lookup.url_key is not None]
         photos_by_key: dict[str, list[ShownPhoto]] = {}
-        for shown in await self._answers.showing(image_ids, url_keys):
+        for shown in self._admissible(await self._answers.showing(image_ids, url_keys)):
             for key in (shown.photo.id, *shown.photo.url_keys):
                 photos_by_key.setdefault(key, []).append(shown)
         return _admitted(lookups, photos_by_key)
@@ -189,14 +206,18 @@ class AnswerCache:
         all photos with their URL keys, because another photo may have a copy. A lookup that finds no photo has an empty
         list.
         """
-        answers = await self._answers.photo_answers({lookup.key for lookup in lookups}, every=False)
+        answers = self._admissible(await self._answers.photo_answers({lookup.key for lookup in lookups}, every=False))
         found = _answers_of(lookups, answers)
         # Another photo of the same listing may be admitted, or have a copy.
         others = [lookup for lookup in lookups if not found[lookup] or not found[lookup][0].has_copy]
         if others and answers:
             more = await self._answers.photo_answers({lookup.key for lookup in others}, every=True)
-            found |= _answers_of(others, more)
+            found |= _answers_of(others, self._admissible(more))
         return {lookup: [_photo_answer(answer) for answer in answers] for lookup, answers in found.items()}
+
+    def _admissible(self, read: Iterable[Read]) -> list[Read]:
+        """Return, of what was read from MongoDB, all that is of listings which are not withheld, in the same order."""
+        return [item for item in read if not self._withholds((item.feed, item.listing_key))]
 
 
 def _answers_of(

@@ -14,6 +14,7 @@ from services.resolver.answer_routes import AnswerRoutes
 from services.resolver.assets import Assets
 from services.resolver.cache_metrics import CacheMetrics
 from services.resolver.demand import DemandQueue
+from services.resolver.hidden_listings import HiddenListings
 from services.resolver.invalidation import CacheInvalidation
 from services.resolver.operations import API
 from services.resolver.policy import CachePolicy
@@ -70,6 +71,7 @@ class ResolverParts:
     demand: DemandQueue
     waiters: Waiters
     invalidation: CacheInvalidation
+    hidden_listings: HiddenListings
     answer_routes: AnswerRoutes
     serve_route: ServeRoute
 
@@ -85,6 +87,8 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         loops = [
             Loop("demand", parts.demand.run_round, _NO_PAUSE),
             Loop("invalidation", parts.invalidation.follow, 1.0, is_cancellable=True),
+            Loop("listing-events", parts.hidden_listings.follow, 1.0, is_cancellable=True),
+            Loop("hidden-listings", parts.hidden_listings.run_round, _NO_PAUSE, is_cancellable=True),
             Loop("kafka", parts.invalidation.check, 1.0),
             Loop("health", health.log_changes, LOG_SECONDS, is_cancellable=True),
         ]
@@ -132,7 +136,10 @@ def connect_parts(given: Resources) -> ResolverParts:
     """
     settings, clock, registry = given.settings, given.clock, given.registry
     policy = CachePolicy(asyncio.get_running_loop().time)
-    cache = AnswerCache(given.answers, policy, CacheMetrics(registry), settings.resolver_cache_mb * 1_000_000)
+    hidden_listings = HiddenListings(settings, given.listings, given.feeds, clock)
+    max_bytes = settings.resolver_cache_mb * 1_000_000
+    cache = AnswerCache(given.answers, policy, CacheMetrics(registry), max_bytes, hidden_listings.withholds)
+    hidden_listings.on_hidden = cache.remove_listing
     publisher = Publisher(given.broker, settings.topic_prefix, SERVICE, clock)
     demand = DemandQueue(given.listings, publisher, given.feeds, clock, registry)
     waiters = Waiters(cache, demand, clock, registry)
@@ -144,6 +151,7 @@ def connect_parts(given: Resources) -> ResolverParts:
         demand=demand,
         waiters=waiters,
         invalidation=CacheInvalidation(settings, given.broker, dead_letters, cache, waiters),
+        hidden_listings=hidden_listings,
         answer_routes=AnswerRoutes(cache, demand, clock),
         serve_route=ServeRoute(cache, waiters, estimates, given.renderer, variants, settings.serve_wait_seconds, clock),
     )

@@ -132,6 +132,11 @@ def read_version(feed: Feed, record: Mapping[str, object], position: Position | 
     return Version(modified_at=modified_at, media_changed_at=media_changed_at, position=position)
 
 
+def hides(feed: Feed, record: Mapping[str, object]) -> bool:
+    """Return True if a listing may not be shown, as its property record says by the feed's rules."""
+    return _hiding(feed, record) is not None
+
+
 def listing_key(record: Mapping[str, object]) -> str:
     """Return the ListingKey of a property record. Raises InvalidPropertyRecord if it has none."""
     key = text(record.get("ListingKey"))

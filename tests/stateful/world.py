@@ -270,7 +270,11 @@ class World:
     def _resolver(self, process: Process[Service]) -> Service:
         listings, _, publisher = self._parts(process, "resolver")
         cache = AnswerCache(
-            cast("Answers", listings), CachePolicy(self.loop.time), CacheMetrics(CollectorRegistry()), 1_000_000
+            cast("Answers", listings),
+            CachePolicy(self.loop.time),
+            CacheMetrics(CollectorRegistry()),
+            1_000_000,
+            lambda _: False,
         )
         demand = DemandQueue(listings, publisher, FEEDS, self.clock, CollectorRegistry())
 

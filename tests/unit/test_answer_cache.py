@@ -29,7 +29,11 @@ async def test_lookups_of_any_shape_that_come_together_are_two_queries() -> None
         ]
     )
     cache = AnswerCache(
-        listings, CachePolicy(asyncio.get_running_loop().time), CacheMetrics(CollectorRegistry()), 10_000_000
+        listings,
+        CachePolicy(asyncio.get_running_loop().time),
+        CacheMetrics(CollectorRegistry()),
+        10_000_000,
+        lambda _: False,
     )
     shapes = [ListingLookup("X1", max_photos) for max_photos in (None, 1, 3, 6, 99)]
     shapes += [ListingLookup("X2", 55), ListingLookup("X2", 2)]
