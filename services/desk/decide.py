@@ -162,7 +162,7 @@ def timeline(
         for removal in removals
     ]
     entries += [
-        TimelineEntry(photo.forced_at, Tone.WAITS, "asked for again by an operator", "", photo.id)
+        TimelineEntry(photo.forced_at, Tone.WAITS, "asked for again", "", photo.id)
         for photo in listing.photos
         if photo.forced_at
     ]

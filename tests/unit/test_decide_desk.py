@@ -77,7 +77,7 @@ def test_the_timeline_is_in_order_with_what_is_to_come_first() -> None:
     )
     found = decide.timeline(listing, [attempt, replace(attempt, at=after(-20), result="downloaded")], [removal])
     assert [entry.what for entry in found] == [
-        "attempt 2 is due", "asked for again by an operator", "removed", "downloaded", "gone", "recorded",
+        "attempt 2 is due", "asked for again", "removed", "downloaded", "gone", "recorded",
         "the MLS changed its photos", "the MLS changed it: Active",
     ]  # fmt: skip
 
