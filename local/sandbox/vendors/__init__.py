@@ -24,7 +24,8 @@ def load(name: str, switches: Collection[str] = ()) -> VendorRules:
         if switch not in available:
             raise ValueError(f"{name} has no switch {switch}; it has {', '.join(available) or 'none'}")
         for section, replaced in available[switch].items():
-            document[section] = document.get(section, {}) | replaced
+            is_list = isinstance(replaced, list)
+            document[section] = replaced if is_list else document.get(section, {}) | replaced
     return VendorRules.model_validate({"name": name, **document})
 
 
