@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from typing import Any, TypeAlias, cast
 
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
-from pymongo import AsyncMongoClient
+from pymongo import AsyncMongoClient, ReadPreference, WriteConcern
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
+from pymongo.read_concern import ReadConcern
 
 from shared.stores.documents import Document
 from shared.stores.errors import StoreUnavailable
@@ -29,13 +30,20 @@ _CLOSE_TIMEOUT_SECONDS = 0.5
 async def connect(uri: str, database: str, call_seconds: float = _CALL_SECONDS) -> AsyncIterator[Database]:
     """Open the MongoDB database named `database` at `uri`, and close the connection when the context ends.
 
-    The server is not contacted before the first call. A call fails after `call_seconds`, or after 3 seconds if no
+    Reads are from the primary and of what a majority of the replica set has; writes wait for a majority, whatever `uri`
+    says. The server is not contacted before the first call. A call fails after `call_seconds`, or after 3 seconds if no
     server can be reached; `translated` turns its exception into StoreUnavailable. Callers that build indexes pass a
     longer time, since that takes minutes with millions of images.
     """
     client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(uri, **_options(call_seconds))
     try:
-        yield client[database]
+        # Services decide by what they read here: no election may undo it, and a later read must find what was written.
+        yield client.get_database(
+            database,
+            read_preference=ReadPreference.PRIMARY,
+            read_concern=ReadConcern("majority"),
+            write_concern=WriteConcern("majority"),
+        )
     finally:
         closing = threading.Thread(target=client.close, daemon=True)
         closing.start()
