@@ -4,13 +4,12 @@ import asyncio
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import faust
 
 from shared.consumer.dispatch import Dispatcher
 from shared.consumer.subscription import Subscription
-from shared.events.records import Record
+from shared.events.records import Record, time_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +105,6 @@ class BatchRunner:
 
 def _record(event: "faust.Event") -> Record:
     message = event.message
-    at = datetime.fromtimestamp(message.timestamp, UTC)
+    at = time_of(message.timestamp * 1000)
     headers = tuple(message.headers or ())
     return Record(message.topic, message.partition, message.offset, at, message.key, message.value, headers)

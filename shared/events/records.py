@@ -8,6 +8,8 @@ from shared.domain.freshness import Position
 
 Headers = Sequence[tuple[str, bytes]]
 _FIRST_POSITION = "first_position"
+_MAX_MILLISECONDS = datetime(9999, 1, 1, tzinfo=UTC).timestamp() * 1000
+"""A year before Python's last date, so that durations can be added."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,14 @@ class Record:
         """
         first = dict(self.headers).get(_FIRST_POSITION) if self.headers else None
         return (_position(first) if first else None) or Position(self.at, self.partition, self.offset)
+
+
+def time_of(milliseconds: float) -> datetime:
+    """Return the time of a Kafka record's timestamp, in milliseconds since 1970, in UTC.
+
+    Any producer sets it, to any number: a time before 1970 or after the year 9998 becomes the nearest time in between.
+    """
+    return datetime.fromtimestamp(min(max(milliseconds, 0), _MAX_MILLISECONDS) / 1000, UTC)
 
 
 def first_position_headers(position: Position) -> Headers:

@@ -3,13 +3,13 @@
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
-from shared.events.records import Record
+from shared.events.records import Record, time_of
 from shared.kafka.clients import (
     CREATE_HINT,
     METADATA_MAX_AGE_MS,
@@ -116,7 +116,7 @@ async def _records(consumer: AIOKafkaConsumer) -> AsyncIterator[Record]:
 
 
 def _record(message: ConsumerRecord) -> Record:
-    at = datetime.fromtimestamp(message.timestamp / 1000, UTC)
+    at = time_of(message.timestamp)
     headers = tuple(message.headers)
     return Record(message.topic, message.partition, message.offset, at, message.key, message.value, headers)
 
@@ -157,7 +157,7 @@ async def oldest_record_at(bootstrap: str, topic: str) -> datetime | None:
     async with _offset_reader(bootstrap, [topic]) as (consumer, partitions):
         found = await consumer.offsets_for_times(dict.fromkeys(partitions, 0))
     timestamps = [first.timestamp for first in found.values() if first]
-    return datetime.fromtimestamp(min(timestamps) / 1000, UTC) if timestamps else None
+    return time_of(min(timestamps)) if timestamps else None
 
 
 @asynccontextmanager

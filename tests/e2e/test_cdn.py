@@ -210,3 +210,16 @@ async def test_the_cloudflare_rules_cover_all_paths_of_the_system(whole: System,
     assert len(paths) > 2
     assert not any(settings(path)["cache"] for path in paths), "answers are not cached"
     assert settings("/assets/listing-photos.js")["cache"]
+
+
+@pytest.mark.parametrize(
+    ("value", "urls"),
+    [
+        (b'{"data":{"urls":["http://x/a.webp"]}}', ["http://x/a.webp"]),
+        *((value, []) for value in (None, b"", b"{", b"[]", b'{"data":null}', b'{"data":{"urls":[1]}}', b"\xff")),
+        (b'{"data":{"urls":["http://[x"]}}', []),
+        (b'{"data":{"urls":["http://x/\\ud800"]}}', []),
+    ],
+)
+def test_a_record_that_is_no_event_does_not_end_the_purging(value: bytes | None, urls: list[str]) -> None:
+    assert runpy.run_path(str(EXAMPLES / "purge.py"))["urls_of"](value) == urls

@@ -40,6 +40,18 @@ def purge_cloudflare(zone: str, token: str, urls: Sequence[str]) -> None:
         urllib.request.urlopen(request, timeout=10).close()
 
 
+def urls_of(value: bytes | None) -> list[str]:
+    """Return the URLs that an `image-removed` event names; none, after a line that says so, if it cannot be read."""
+    try:
+        urls = json.loads(value or b"")["data"]["urls"]
+        for url in urls:
+            urlsplit(url).path.encode()
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        print(f"left out a record that is no image-removed event: {type(error).__name__}: {error}", flush=True)
+        return []
+    return list(urls)
+
+
 async def purge(urls: Sequence[str]) -> None:
     """Purge the URLs from the caches that the environment names; repeat after two seconds until it succeeds."""
     is_done = False
@@ -71,9 +83,8 @@ async def main() -> None:
             if not records:
                 continue
             newest = max(record.timestamp for record in records) / 1000
-            await asyncio.sleep(max(0.0, newest + SETTLE_SECONDS - time.time()))
-            events = [json.loads(record.value) for record in records if record.value]
-            await purge(list(dict.fromkeys(url for event in events for url in event["data"]["urls"])))
+            await asyncio.sleep(min(max(0.0, newest + SETTLE_SECONDS - time.time()), SETTLE_SECONDS))
+            await purge(list(dict.fromkeys(url for record in records for url in urls_of(record.value))))
             await consumer.commit()
             print(f"purged the URLs of {len(records)} events", flush=True)
 
