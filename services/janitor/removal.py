@@ -23,7 +23,7 @@ from shared.lease import Lease
 from shared.stores.documents import ListingId
 from shared.stores.errors import Contention
 from shared.stores.removal_queue import RemovalQueue
-from shared.stores.updates import OptimisticUpdate
+from shared.stores.updates import OptimisticUpdate, write_others
 
 _BATCH_SIZE = 25
 """Listings in a batch. At most MLSs they have some thousand objects, which fit into one request to delete objects."""
@@ -88,7 +88,7 @@ class Remover:
         )
         if not await self._lease.is_held():
             return
-        refused = await self._listings.write(begun)
+        refused = await write_others(self._listings, begun)
         removing = [
             replace(listing, revision=listing.revision + 1)
             for listing in begun

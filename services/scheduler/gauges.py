@@ -46,6 +46,7 @@ class Gauges:
         self._photos = gauge("photos", "Photos by status", "status")
         self._queued = gauge("queued", "Photos that want an attempt", "priority")
         self._oldest_due = gauge("oldest_due_seconds", "How long the longest due photo has waited")
+        self._quarantined = gauge("quarantined", "Listings that cannot be read or written, and wait an hour")
         self._budget_used = gauge("budget_used_ratio", "Share of each limit used in its window", "window")
         self._requests_stopped = gauge("requests_stopped", "1 while the origin or an operator keeps requests back")
         self._breaker_open = gauge("breaker_open", "1 while the origin is unwell and only probed")
@@ -62,6 +63,7 @@ class Gauges:
         for feed in self._feeds.values():
             now = self._clock()
             self._set_counts(feed.name, await self._listings.counts(feed.name, now), now)
+            self._quarantined.labels(feed.name).set(await self._listings.quarantined_count(feed.name))
             self._set_budget(feed.name, await read_use(self._ledgers, feed))
 
     def _set_counts(self, feed: str, counts: FeedCounts, now: datetime) -> None:

@@ -19,8 +19,10 @@ from shared.kafka import BrokerUnavailable
 from shared.lease import Lease
 from shared.publisher import Publisher
 from shared.stores.documents import ListingId
+from shared.stores.errors import StoreUnavailable
 from shared.stores.release_queue import ReleaseQueue
 from shared.stores.throughputs import Throughputs
+from shared.stores.updates import write_others
 
 _logger = log.get(__name__)
 _MAX_LISTINGS = 100
@@ -81,8 +83,15 @@ class Releaser:
         if not await self._lease.is_held():
             self._in_flight.clear()  # the scheduler that holds the lease shows this metric
             return 0
-        now = self._clock()
-        return sum([await self._release(feed, now) for feed in self._feeds.values()])
+        now, released = self._clock(), 0
+        for feed in self._feeds.values():
+            try:
+                released += await self._release(feed, now)
+            except (StoreUnavailable, BrokerUnavailable):
+                raise
+            except Exception:
+                _logger.exception("release-failed", feed=feed.name)  # the other feeds do not wait for this one
+        return released
 
     async def record_throughputs(self, throughputs: Throughputs) -> None:
         """Write the measured throughput of each feed that has photos in flight to `throughputs`, for other services.
@@ -153,7 +162,9 @@ class Releaser:
             listing_id = (each.listing.feed, each.listing.key)
             released = by_listing.setdefault(listing_id, _ReleasedListing(each.listing, []))
             released.photos.append(lifecycle.release(each.photo, now))
-        refused = await self._listings.write(each.listing.with_photos(each.photos) for each in by_listing.values())
+        refused = await write_others(
+            self._listings, [each.listing.with_photos(each.photos) for each in by_listing.values()]
+        )
         return [released for listing_id, released in by_listing.items() if listing_id not in refused]
 
     def _log(self, released: Iterable[DuePhoto], now: datetime) -> None:

@@ -36,6 +36,12 @@ class ListingReports(Protocol):
     async def feeds(self) -> Sequence[str]:
         """Return the names of all feeds of which a listing is recorded, sorted. Raises StoreUnavailable."""
 
+    async def quarantined_count(self, feed: str) -> int:
+        """Return how many recorded listings of a feed are quarantined, since they cannot be read or written.
+
+        Raises StoreUnavailable.
+        """
+
     async def counts(self, feed: str, now: datetime) -> FeedCounts:
         """Return the numbers of a feed's recorded listings and photos, and of its queue at `now`.
 

@@ -34,7 +34,8 @@ class ListingRecords(Protocol):
 
         A write is refused if the recorded revision differs from the listing's own: another writer has written the
         listing since it was read. The other listings are written all the same. A listing that is not recorded yet is
-        inserted. Raises StoreUnavailable; some listings may be written all the same.
+        inserted. Raises StoreUnavailable; some listings may be written all the same. Raises ListingsUnwritable if the
+        store can never take some of them: these are quarantined, and the others are written.
         """
 
     async def recorded_states(self, ids: Collection[ListingId]) -> Mapping[ListingId, RecordedState]:

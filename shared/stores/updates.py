@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 
 from shared.domain.listing import Listing
 from shared.stores.documents import ListingId
-from shared.stores.errors import Contention
+from shared.stores.errors import Contention, ListingsUnwritable
 from shared.stores.listings import ListingRecords
 
 MAX_ATTEMPTS = 20
@@ -35,6 +35,18 @@ async def update(
     async for readings in attempts:
         written += await attempts.write(after for listing in readings.values() if (after := rule(listing)))
     return written
+
+
+async def write_others(listings: ListingRecords, changed: Iterable[Listing]) -> Collection[ListingId]:
+    """Write listings, as `ListingRecords.write` does; return the ids of those that were not written.
+
+    A listing that the store can never take counts as one whose write was refused: the store has quarantined it, and the
+    caller goes on with the others. Raises StoreUnavailable.
+    """
+    try:
+        return await listings.write(changed)
+    except ListingsUnwritable as error:
+        return error.refused
 
 
 class OptimisticUpdate:

@@ -137,6 +137,7 @@ QUERIES: dict[str, Callable[[Stores], Awaitable[object]]] = {
     "removal_due": lambda on: on.listings.removal_due(NOW, 20),
     "turned_hidden": lambda on: on.listings.turned_hidden(FEED, RemovalReason.LISTING_INACTIVE, after(-2_000), NOW),
     "feeds": lambda on: on.listings.feeds(),
+    "quarantined_count": lambda on: on.listings.quarantined_count(FEED),
     "displayed_count": lambda on: on.listings.displayed_count(FEED),
     "held": lambda on: on.listings.held(FEED, RemovalReason.LISTING_INACTIVE, 500),
     "unannounced": lambda on: on.listings.unannounced(after(1), 100),
@@ -171,6 +172,7 @@ COVERED_BY_INDEX = {
     "counts",
     "displayed_count",
     "displayed_keys",
+    "quarantined_count",
     "recheck_count",
 }
 SORTED = {

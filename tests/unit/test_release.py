@@ -1,7 +1,7 @@
 """Which photos are released, in which order and by whom? The most urgent first, a tenth by age; no photo twice."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import cast
@@ -18,6 +18,8 @@ from shared.kafka import BrokerUnavailable
 from shared.lease import Lease
 from shared.publisher import Publisher
 from shared.render import Renderer
+from shared.stores.documents import ListingId
+from shared.stores.errors import ListingsUnwritable
 from shared.stores.memory import MemoryLeases, MemoryListings, MemoryThroughputs
 from tests.builders import FEED, NOW, a_downloaded_photo, a_feed, a_listing, a_photo, after
 
@@ -262,3 +264,37 @@ async def test_the_scheduler_with_the_lease_records_the_throughput_while_photos_
     assert throughput is not None
     assert throughput.at == after(4.25)
     assert throughput.finished_per_second == pytest.approx(32 / 4 * 1.25)
+
+
+class PoisonedListings(MemoryListings):
+    """Listings in memory, of which those with the ListingKey POISON cannot be written."""
+
+    async def write(self, listings: Iterable[Listing]) -> Collection[ListingId]:
+        listings = list(listings)
+        poison = {(listing.feed, listing.key) for listing in listings if listing.key == "POISON"}
+        refused = await super().write(listing for listing in listings if listing.key != "POISON")
+        if poison:
+            raise ListingsUnwritable("too large", {*refused, *poison})
+        return refused
+
+
+@pytest.mark.parametrize("error", [None, ValueError("a bug")])
+async def test_a_listing_or_a_feed_that_fails_delays_no_other(error: Exception | None) -> None:
+    listings, publisher = PoisonedListings(Renderer("http://x")), MemoryPublisher()
+    feeds = {name: a_feed(**FREE, name=name) for name in ("a", "b")}
+    lease = Lease(MemoryLeases(), "release", "w", lambda: NOW)
+    releaser = Releaser(listings, lease, cast("Publisher", publisher), feeds, lambda: NOW, CollectorRegistry())
+    await MemoryListings.write(
+        listings, [a_listing(a_photo(key=key, feed=feed), key=key, feed=feed) for feed, key in
+                   (("a", "POISON"), ("a", "X1"), ("b", "X2"))]
+    )  # fmt: skip
+    due = listings.due
+
+    async def failing(feed: str, now: datetime, limit: int) -> Sequence[Listing]:
+        if error and feed == "a":
+            raise error
+        return await due(feed, now, limit)
+
+    listings.due = failing  # type: ignore[method-assign]
+    await releaser.tick()
+    assert sorted(event.listing_key for event in publisher.events) == (["X2"] if error else ["X1", "X2"])

@@ -150,6 +150,9 @@ class MemoryListings:
         found.sort(key=operator.itemgetter("listing_key"))
         return [summaries.from_document(document) for document in found[:limit]]
 
+    async def quarantined_count(self, feed: str) -> int:
+        return sum("quarantined" in document for document in self._documents_of(feed))
+
     async def feeds(self) -> Sequence[str]:
         return sorted({document["feed"] for document in self._documents.values()})
 

@@ -68,6 +68,11 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
             name="unannounced",
             partialFilterExpression={"unannounced.at": {"$exists": True}},
         ),
+        IndexModel(
+            [("feed", ASCENDING), ("quarantined.at", ASCENDING)],
+            name="quarantined",
+            partialFilterExpression={"quarantined.at": {"$exists": True}},
+        ),
         IndexModel([("photos.id", ASCENDING)]),
         IndexModel([("photos.url_keys", ASCENDING)]),
         IndexModel(

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import TypeAlias
 
 from pymongo import ASCENDING, ReplaceOne, UpdateOne
-from pymongo.errors import BulkWriteError
+from pymongo.errors import BulkWriteError, DocumentTooLarge, OperationFailure
 
 from shared.domain.listing import Listing, RecordedState, Unannounced
 from shared.render import Renderer
@@ -20,7 +20,9 @@ from shared.stores.documents import (
     to_document,
     unannounced_document,
 )
+from shared.stores.errors import ListingsUnwritable
 from shared.stores.mongo.connection import Database, translated
+from shared.stores.mongo.quarantine import quarantine, readable
 from shared.stores.summaries import ListingSummary
 
 Fields: TypeAlias = Sequence[str] | Mapping[str, int]
@@ -28,7 +30,11 @@ Fields: TypeAlias = Sequence[str] | Mapping[str, int]
 FACTS: Fields = {"rendered": 0}
 """All fields but the fragments, which are half of a document's bytes and are computed from the other fields."""
 MAX_SEARCH_MILLISECONDS = 5_000
-_DUPLICATE_KEY = 11_000
+_DUPLICATE_KEY, _TOO_LARGE_CODE = 11_000, 10_334
+
+
+class _TooLarge(Exception):
+    """Raised if a document is larger than MongoDB takes."""
 
 
 class MongoListingRecords:
@@ -53,6 +59,33 @@ class MongoListingRecords:
         documents = [to_document(listing, listing.revision + 1, self._renderer) for listing in listings]
         if not documents:
             return ()
+        try:
+            return await self._replace(documents)
+        except _TooLarge:
+            return await self._replace_singly(documents)
+
+    async def _replace_singly(self, documents: Iterable[Document]) -> Collection[ListingId]:
+        """Replace these documents one by one, as `_replace` does, and quarantine those that are too large.
+
+        Return the ids of refused listings. Raises StoreUnavailable, and ListingsUnwritable if any was too large.
+        """
+        refused, too_large = set[ListingId](), list[str]()
+        for document in documents:
+            try:
+                refused |= set(await self._replace([document]))
+            except _TooLarge as error:
+                refused.add((document["feed"], document["listing_key"]))
+                too_large.append(document["_id"])
+                await quarantine(self._collection, document["_id"], f"it cannot be written: {error}")
+        if too_large:
+            raise ListingsUnwritable(f"too large for MongoDB: {', '.join(too_large)}", refused)
+        return refused
+
+    async def _replace(self, documents: Sequence[Document]) -> Collection[ListingId]:
+        """Replace the listings' documents whose revision is one less; return the ids of the refused listings.
+
+        Raises StoreUnavailable, and _TooLarge if a document is over 16 MB; others may be replaced all the same.
+        """
         # With upsert a refused write becomes an insert, which fails because the id exists: so the errors name the
         # refused documents. Without, the result of a bulk would not say which documents matched.
         requests = [
@@ -62,12 +95,20 @@ class MongoListingRecords:
         with translated():
             try:
                 await self._collection.bulk_write(requests, ordered=False)
+            except DocumentTooLarge as error:
+                raise _TooLarge(str(error)) from error
             except BulkWriteError as error:
                 failures = (error.details or {}).get("writeErrors", [])
+                if any(failure["code"] == _TOO_LARGE_CODE for failure in failures):
+                    raise _TooLarge("over 16 MB") from error
                 if not failures or any(failure["code"] != _DUPLICATE_KEY for failure in failures):
                     raise
                 refused = [documents[failure["index"]] for failure in failures]
                 return {(document["feed"], document["listing_key"]) for document in refused}
+            except OperationFailure as error:
+                if error.code == _TOO_LARGE_CODE:
+                    raise _TooLarge("over 16 MB") from error
+                raise
         return ()
 
     async def recorded_states(self, ids: Collection[ListingId]) -> Mapping[ListingId, RecordedState]:
@@ -89,7 +130,7 @@ class MongoListingRecords:
             return [document["listing_key"] for document in await cursor.to_list(None)]
 
     async def unannounced(self, before: datetime, limit: int) -> Sequence[Listing]:
-        return await self._find({"unannounced.at": {"$lt": before}}, limit=limit, hint="unannounced")
+        return await self._queued({"unannounced.at": {"$lt": before}}, limit=limit, hint="unannounced")
 
     async def clear_unannounced(self, announced: Iterable[tuple[ListingId, Unannounced]]) -> None:
         requests = [
@@ -101,7 +142,7 @@ class MongoListingRecords:
                 await self._collection.bulk_write(requests, ordered=False)
 
     async def claimed_by(self, worker: str, limit: int) -> Sequence[Listing]:
-        return await self._find({"photos.claim.worker": worker}, limit=limit, hint="claimed")
+        return await self._queued({"photos.claim.worker": worker}, limit=limit, hint="claimed")
 
     async def _summaries(
         self, query: Document, sort: list[tuple[str, int]], limit: int, hint: str
@@ -125,9 +166,23 @@ class MongoListingRecords:
         `sort` has pairs of a field and PyMongo's direction; a `limit` of 0 is no limit; `hint` is the name of the index
         to use.
         """
+        return [from_document(document) for document in await self._documents(query, sort, limit, hint)]
+
+    async def _queued(
+        self, query: Document, sort: list[tuple[str, int]] | None = None, limit: int = 0, hint: str | None = None
+    ) -> Sequence[Listing]:
+        """Return the listings that a query of a queue matches, as `_find` does, without those that cannot be read.
+
+        These are quarantined, so that the work on others goes on. Raises StoreUnavailable.
+        """
+        return await readable(self._collection, await self._documents(query, sort, limit, hint))
+
+    async def _documents(
+        self, query: Document, sort: list[tuple[str, int]] | None, limit: int, hint: str | None
+    ) -> list[Document]:
         with translated():
             cursor = self._collection.find(query, FACTS, limit=limit, sort=sort, hint=hint)
-            return [from_document(document) for document in await cursor.to_list(None)]
+            return list(await cursor.to_list(None))
 
     async def _count(self, query: Document, hint: str) -> int:
         with translated():

@@ -25,6 +25,9 @@ _COUNT_BATCH_SIZE = 5_000
 class MongoListingReports(MongoReleaseQueue):
     """Counts listings and photos in MongoDB, and lists what is in the queue; implements ListingReports."""
 
+    async def quarantined_count(self, feed: str) -> int:
+        return await self._count({"feed": feed, "quarantined.at": {"$gt": _BEGINNING}}, hint="quarantined")
+
     async def feeds(self) -> Sequence[str]:
         # One index key is read for each feed; `distinct` would read all of them.
         names = [""]

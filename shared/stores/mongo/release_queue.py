@@ -8,16 +8,17 @@ from pymongo import ASCENDING
 
 from shared.domain.listing import Listing
 from shared.domain.priority import Priority
-from shared.stores.documents import Document, from_document
+from shared.stores.documents import Document
 from shared.stores.mongo.connection import translated
 from shared.stores.mongo.listing_records import FACTS, Fields, MongoListingRecords
+from shared.stores.mongo.quarantine import readable
 
 
 class MongoReleaseQueue(MongoListingRecords):
     """Finds listings in MongoDB whose photos are due or in flight; implements ReleaseQueue for the scheduler."""
 
     async def due(self, feed: str, now: datetime, limit: int) -> Sequence[Listing]:
-        return [from_document(document) for document in await self._most_urgent(feed, now, limit)]
+        return await readable(self._collection, await self._most_urgent(feed, now, limit))
 
     async def _most_urgent(
         self, feed: str, now: datetime, limit: int, fields: Fields = FACTS, milliseconds: int | None = None
@@ -43,7 +44,7 @@ class MongoReleaseQueue(MongoListingRecords):
 
     async def oldest_due(self, feed: str, now: datetime, limit: int) -> Sequence[Listing]:
         query = {"feed": feed, "due_at": {"$lte": now}}
-        return await self._find(query, sort=[("due_at", ASCENDING)], limit=limit, hint="due_by_age")
+        return await self._queued(query, sort=[("due_at", ASCENDING)], limit=limit, hint="due_by_age")
 
     async def in_flight(self, feed: str, now: datetime) -> int:
         pipeline: list[Document] = [
@@ -71,7 +72,7 @@ class MongoReleaseQueue(MongoListingRecords):
 
     async def recheck_due(self, feed: str, before: datetime, limit: int) -> Sequence[Listing]:
         query = {"feed": feed, "checked_at": {"$lte": before}}
-        return await self._find(query, sort=[("checked_at", ASCENDING)], limit=limit, hint="recheck_due")
+        return await self._queued(query, sort=[("checked_at", ASCENDING)], limit=limit, hint="recheck_due")
 
     async def recheck_count(self, feed: str, before: datetime) -> int:
         with translated():

@@ -14,11 +14,11 @@ class MongoRemovalQueue(MongoListingRecords):
 
     async def removal_due(self, now: datetime, limit: int) -> Sequence[Listing]:
         query = {"removal_due_at": {"$lte": now}}
-        return await self._find(query, sort=[("removal_due_at", ASCENDING)], limit=limit, hint="removal_due")
+        return await self._queued(query, sort=[("removal_due_at", ASCENDING)], limit=limit, hint="removal_due")
 
     async def held(self, feed: str, reason: RemovalReason, limit: int) -> Sequence[Listing]:
         query = {"feed": feed, "hidden.reason": reason, "hidden.held_until": UNTIL_DECIDED}
-        return await self._find(query, limit=limit, hint="held")
+        return await self._queued(query, limit=limit, hint="held")
 
     async def turned_hidden(self, feed: str, reason: RemovalReason, since: datetime, until: datetime) -> int:
         within = {"$gt": since, "$lte": until}
