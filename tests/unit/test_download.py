@@ -13,6 +13,7 @@ from services.downloader.download import Downloader
 from services.downloader.no_photos import KnownNoPhotos
 from services.downloader.outcomes import Downloaded, Unchanged
 from services.downloader.picture import Encoded, EncodedVariant
+from shared.domain import keys
 from shared.domain.failures import Failure, Reason
 from shared.domain.image import Photo
 from shared.domain.variants import RESIZERS, VariantSpec, parse_variants, rendering
@@ -20,7 +21,21 @@ from shared.stores.errors import StoreUnavailable
 from shared.stores.memory import MemoryNoPhotos, MemoryObjects
 from shared.stores.no_photos import NoPhoto
 from shared.stores.objects import Bucket
-from tests.builders import KEY, NOW, a_copy, a_downloaded_photo, a_feed, a_photo, after
+from tests.builders import (
+    FEED,
+    KEY,
+    NOW,
+    a_copy,
+    a_downloaded_photo,
+    a_feed,
+    a_photo,
+    a_record,
+    a_row,
+    after,
+    announced,
+    only_photo,
+    with_copies,
+)
 from tests.origins import FakePermit
 
 HELD = a_copy()
@@ -196,3 +211,31 @@ async def test_a_copy_that_another_machines_library_resized_is_not_made_again(re
     )
     outcome = await downloader.download(a_feed(), KEY, replace(NEWER_OF_CURRENT, copy=held), FakePermit())
     assert outcome == Unchanged('"v2"', None)
+
+
+class NoFetcher:
+    """Fails the test if the origin is asked."""
+
+    async def fetch(self, *_: object) -> Answer:
+        pytest.fail("the origin was asked")
+
+
+async def test_a_renamed_photo_is_stored_under_its_new_name_without_a_request(tmp_path: Path) -> None:
+    objects = MemoryObjects(lambda: NOW)
+    (tmp_path / "held").write_bytes(b"held")
+    await objects.put(Bucket.ORIGINALS, HELD.original_key, tmp_path / "held", "image/jpeg")
+    row = a_row("a")
+    listing = announced(a_record(row | {"MediaKey": "new"}), with_copies(announced(a_record(row))), offset=1)
+    renamed = only_photo(listing)
+    downloader = Downloader(
+        cast("Any", NoFetcher()),
+        cast("Any", FakeEncoders()),
+        objects,
+        KnownNoPhotos(MemoryNoPhotos()),
+        SPECS,
+        lambda: NOW,
+    )
+    outcome = await downloader.download(a_feed(), KEY, renamed, FakePermit())
+    assert isinstance(outcome, Downloaded)
+    assert outcome.copy.original_key.startswith(keys.photo_prefix(FEED, KEY, "new"))
+    assert (outcome.copy.sha256, outcome.copy.etag) == (HELD.sha256, HELD.etag)
