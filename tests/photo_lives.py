@@ -147,7 +147,7 @@ def announced() -> dict[str, Iterable[PhotoRun]]:
                 )
             ]
         ),
-        "announce_held": _each(lambda photo: [lifecycle.announce_held(photo, order) for order in (0, 3)]),
+        "announce_retained": _each(lambda photo: [lifecycle.announce_retained(photo, order) for order in (0, 3)]),
         "announce_renamed": _each(
             lambda photo: [
                 lifecycle.announce_renamed(photo, _announced(MediaKey="n"), 3, _facts(seconds), NOW)

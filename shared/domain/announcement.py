@@ -11,7 +11,7 @@ from shared.domain import media
 from shared.domain.feed import Feed
 from shared.domain.freshness import Position, Version
 from shared.domain.listing import RemovalReason, SetAside
-from shared.domain.media import AnnouncedPhoto, HeldPhoto
+from shared.domain.media import AnnouncedPhoto, RetainedPhoto
 from shared.domain.media_words import UnknownWord
 from shared.domain.times import TimeRules, read_time
 from shared.domain.words import Flag, flag, plain, plain_set, text
@@ -59,7 +59,7 @@ class Announcement:
     photos: tuple[AnnouncedPhoto, ...] | None
     """The photos to show, in order. None if the record says nothing about photos, or if none of its `Media` rows can be
     understood: an error of the MLS never means "no photos"."""
-    held: tuple[HeldPhoto, ...]
+    retained: tuple[RetainedPhoto, ...]
     """The photos that stay as they are recorded, although the record has no row of them that can be fetched now."""
     lacks_photos: bool
     """True if the record has fewer photos than its PhotosCount says, and a media timestamp of its own.
@@ -109,7 +109,7 @@ def read(
         city=text(record.get("City")),
         version=version,
         photos=found.photos,
-        held=found.held,
+        retained=found.retained,
         lacks_photos=found.is_short and own_media_timestamp is not None,
         set_aside=found.set_aside,
         unknown_words=found.unknown_words | ({hiding.unknown} if hiding and hiding.unknown else set()),

@@ -37,8 +37,8 @@ class AnnouncedPhoto:
 
 
 @dataclass(frozen=True, slots=True)
-class HeldPhoto:
-    """A photo that a property record names without a row that can be fetched now: what is held of it stays.
+class RetainedPhoto:
+    """A photo that a property record names without a row that can be fetched now: what is recorded of it stays.
 
     `place` is the number of announced photos before it in the order of the listing's photos.
     """
@@ -53,7 +53,7 @@ class AnnouncedMedia:
 
     photos: tuple[AnnouncedPhoto, ...] | None
     """The photos to show, in order. None if the rows say nothing about the listing's photos."""
-    held: tuple[HeldPhoto, ...] = ()
+    retained: tuple[RetainedPhoto, ...] = ()
     set_aside: tuple[SetAside, ...] = ()
     unknown_words: frozenset[UnknownWord] = frozenset()
     is_short: bool = False
@@ -107,10 +107,10 @@ def read(feed: Feed, media: object, photos_count: object, times: TimeRules) -> A
     changed_at = max((row.changed_at for row in rows if row.changed_at), default=None)
     if raws and not any(row.url for row in rows):
         return AnnouncedMedia(photos=None, set_aside=unusable, unknown_words=words, changed_at=changed_at)
-    photos, held, set_aside = _photos(rows, UrlFilter((url for row in rows for url in row.urls), feed.image_hosts))
+    photos, retained, set_aside = _photos(rows, UrlFilter((url for row in rows for url in row.urls), feed.image_hosts))
     return AnnouncedMedia(
         photos=photos,
-        held=held,
+        retained=retained,
         set_aside=(*unusable, *set_aside),
         unknown_words=words,
         is_short=len({row.object_id for row in rows}) < count,
@@ -214,9 +214,9 @@ def _url(value: object) -> tuple[str, Objection | None]:
     """Return a row's URL to fetch; if it has no valid one, an empty text and the objection."""
     url = text(value)
     try:
-        return (cleaned(url), None) if url else ("", Objection("MediaURL is missing", is_held=True))
+        return (cleaned(url), None) if url else ("", Objection("MediaURL is missing", retains=True))
     except ValueError as error:
-        return "", Objection(str(error), is_held=True)
+        return "", Objection(str(error), retains=True)
 
 
 def _changed_at(value: object, times: TimeRules) -> datetime | None:
@@ -239,8 +239,8 @@ def _forbidden(feed: Feed, size: str | None, permission: object) -> Objection | 
 
 def _photos(
     rows: Sequence[_Row], captions: UrlFilter
-) -> tuple[tuple[AnnouncedPhoto, ...], tuple[HeldPhoto, ...], tuple[SetAside, ...]]:
-    """Return the photos that a listing's rows announce, in the MLS's order; those of which what is held stays; and
+) -> tuple[tuple[AnnouncedPhoto, ...], tuple[RetainedPhoto, ...], tuple[SetAside, ...]]:
+    """Return the photos that a listing's rows announce, in the MLS's order; those that are retained; and
     those that are set aside.
 
     `rows` may hold several sizes of one photo, each a row. A photo is announced if one of its rows may be fetched, at
@@ -251,19 +251,19 @@ def _photos(
         rows_by_photo.setdefault(row.object_id, []).append(row)
     in_order = sorted(rows_by_photo.values(), key=_place)
     shown: list[AnnouncedPhoto] = []
-    held: list[HeldPhoto] = []
+    retained: list[RetainedPhoto] = []
     set_aside: list[SetAside] = []
     for sizes in in_order:
         allowed = [row for row in sizes if row.objection is None]
         if allowed:
             shown.append(_largest(allowed, sizes, captions))
-        elif any(row.objection and row.objection.is_held for row in sizes):
-            held.append(HeldPhoto(sizes[0].object_id, len(shown)))
+        elif any(row.objection and row.objection.retains for row in sizes):
+            retained.append(RetainedPhoto(sizes[0].object_id, len(shown)))
         if not allowed:
             set_aside += _reasons(sizes)
     too_many = f"a listing shows at most {MAX_PHOTOS} photos"
     set_aside += [SetAside(media_key=photo.media_key, reason=too_many) for photo in shown[MAX_PHOTOS:]]
-    return tuple(shown[:MAX_PHOTOS]), tuple(held), tuple(set_aside[:MAX_PHOTOS])
+    return tuple(shown[:MAX_PHOTOS]), tuple(retained), tuple(set_aside[:MAX_PHOTOS])
 
 
 def _place(sizes: Sequence[_Row]) -> tuple[float, bool, int]:

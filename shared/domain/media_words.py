@@ -45,8 +45,8 @@ class Objection(NamedTuple):
 
     reason: str
     """The reason as a phrase for operators."""
-    is_held: bool = False
-    """True if what is held of the photo stays; False if the photo is withdrawn."""
+    retains: bool = False
+    """True if what is recorded of the photo stays; False if the photo is withdrawn."""
     unknown: UnknownWord | None = None
     """The word that made the objection, if no rule knows it."""
 
@@ -73,13 +73,13 @@ def meaning(feed: Feed, raw: Mapping[str, object]) -> Meaning:
 
 def _meaning(categories: tuple[str, ...], *words: str | None) -> Meaning:
     status, category, kind, mime = map(text, words)
-    held: Objection | None = None
+    pending: Objection | None = None
     shows = Category.FLOOR_PLAN if category and plain(category) in _FLOOR_PLANS else Category.PHOTO
     for found in (_status(status), _category(categories, category), _type("MediaType", kind), _type("MimeType", mime)):
-        if found is not None and not found.is_held:
+        if found is not None and not found.retains:
             return Meaning(found, shows)
-        held = held or found
-    return Meaning(held, shows)
+        pending = pending or found
+    return Meaning(pending, shows)
 
 
 _cached_meaning = lru_cache(maxsize=1_000)(_meaning)  # the rows of a market repeat the same few words
@@ -92,7 +92,7 @@ def _status(status: str | None) -> Objection | None:
         return Objection(f"MediaStatus is {status}")
     is_known = plain(status) in _PENDING_STATUSES
     unknown = None if is_known else UnknownWord("MediaStatus", status)
-    return Objection(f"MediaStatus is {status}", is_held=True, unknown=unknown)
+    return Objection(f"MediaStatus is {status}", retains=True, unknown=unknown)
 
 
 def _category(categories: tuple[str, ...], category: str | None) -> Objection | None:
@@ -101,7 +101,7 @@ def _category(categories: tuple[str, ...], category: str | None) -> Objection | 
     reason = f"MediaCategory is {category}"
     if plain(category) in _OTHER_CATEGORIES or plain(category).endswith(_LINK):
         return Objection(reason)
-    return Objection(reason, is_held=True, unknown=UnknownWord("MediaCategory", category))
+    return Objection(reason, retains=True, unknown=UnknownWord("MediaCategory", category))
 
 
 def _type(name: str, kind: str | None) -> Objection | None:

@@ -11,7 +11,7 @@ from shared.domain.freshness import credible, is_credible, is_newer, is_stale, n
 from shared.domain.image import Category, Photo, image_id
 from shared.domain.lifecycle import ListingFacts
 from shared.domain.listing import Discard, Hidden, Listing, RemovalReason
-from shared.domain.media import AnnouncedPhoto, HeldPhoto
+from shared.domain.media import AnnouncedPhoto, RetainedPhoto
 from shared.domain.priority import area_priority
 
 
@@ -87,15 +87,15 @@ def _photos(
     if announcement.photos is None:
         photos = tuple(lifecycle.announce_listing(photo, facts, now) for photo in listing.photos)
     else:
-        held = (*announcement.held, *_cut_off(listing, announcement.photos, announcement))
-        photos = _announced(listing, announcement.photos, held, facts, now)
+        retained = (*announcement.retained, *_cut_off(listing, announcement.photos, announcement))
+        photos = _announced(listing, announcement.photos, retained, facts, now)
     is_shown_again = listing.hidden is not None and hidden is None
     return tuple(lifecycle.show(photo, now) for photo in photos) if is_shown_again else photos
 
 
 def _cut_off(
     listing: Listing, announced: Sequence[AnnouncedPhoto], announcement: Announcement
-) -> Sequence[HeldPhoto]:  # fmt: skip
+) -> Sequence[RetainedPhoto]:  # fmt: skip
     """Return the recorded photos that the announcement lacks because the MLS cut its rows; empty if it did not.
 
     `announced` are the announcement's photos. The rows were cut if there are fewer photos than the MLS counts, although
@@ -104,10 +104,10 @@ def _cut_off(
     is_changed = is_newer(announcement.version.media_changed_at, listing.media_changed_at)
     if not announcement.lacks_photos or is_changed:
         return ()
-    named = {photo.object_id for photo in announced} | {photo.object_id for photo in announcement.held}
+    named = {photo.object_id for photo in announced} | {photo.object_id for photo in announcement.retained}
     urls = {photo.url for photo in announced}  # a photo with one of these is renamed, not cut off
     return [
-        HeldPhoto(photo.object_id, len(announced))
+        RetainedPhoto(photo.object_id, len(announced))
         for photo in listing.photos
         if photo.object_id not in named and photo.url not in urls
     ]
@@ -116,23 +116,23 @@ def _cut_off(
 def _announced(
     listing: Listing,
     announced: Sequence[AnnouncedPhoto],
-    held: Sequence[HeldPhoto],
+    retained: Sequence[RetainedPhoto],
     facts: ListingFacts,
     now: datetime,
 ) -> tuple[Photo, ...]:
     """Return the photos `announced` for a listing as they are to be recorded, without those that an operator removed.
 
     `listing` is the listing as recorded before the announcement. Photos that it shows already keep their copy and
-    state, also if the announcement has no row of them to fetch now (`held`), or has another key for them; the others
-    are new. `facts` is what the announcement says of all photos.
+    state, also if the announcement has no row of them to fetch now (`retained`), or has another key for them; the
+    others are new. `facts` is what the announcement says of all photos.
     """
-    entries = _entries(listing, announced, held)
+    entries = _entries(listing, announced, retained)
     recorded = {photo.object_id: photo for photo in listing.photos}
     renamed = _renamed(listing, entries, recorded)
     photos: list[Photo] = []
     for order, entry in enumerate(entries):
         if isinstance(entry, Photo):
-            photos.append(lifecycle.announce_held(entry, order))
+            photos.append(lifecycle.announce_retained(entry, order))
         elif photo := recorded.get(entry.object_id):
             photos.append(lifecycle.announce_again(photo, entry, order, facts, now))
         elif photo := renamed.get(entry.object_id):
@@ -143,16 +143,16 @@ def _announced(
 
 
 def _entries(
-    listing: Listing, announced: Sequence[AnnouncedPhoto], held: Sequence[HeldPhoto]
+    listing: Listing, announced: Sequence[AnnouncedPhoto], retained: Sequence[RetainedPhoto]
 ) -> list[AnnouncedPhoto | Photo]:
-    """Return the announced photos, and those recorded ones that are held, in the order in which the listing shows them.
+    """Return the announced photos and the recorded ones that are retained, in the order of the listing.
 
     Photos that an operator removed are left out. A floor plan is not the first, if the listing has a photo.
     """
     entries: list[AnnouncedPhoto | Photo] = list(announced)
-    if held:
+    if retained:
         recorded = {photo.object_id: photo for photo in listing.photos}
-        for kept in reversed(held):  # the places of the photos before it stay as they are
+        for kept in reversed(retained):  # the places of the photos before it stay as they are
             if photo := recorded.get(kept.object_id):
                 entries.insert(kept.place, photo)
     if listing.removed_image_ids:

@@ -292,10 +292,10 @@ def test_a_url_is_cut_and_encoded_and_found_as_it_was_announced(url: str, fetche
         ({"MediaStatus": "Deleted", "MediaCategory": "Hologram"}, []),
     ],
 )
-def test_a_row_that_cannot_be_fetched_now_holds_its_photo(fields: Row, places: list[tuple[str, int]]) -> None:
+def test_a_row_that_cannot_be_fetched_now_retains_its_photo(fields: Row, places: list[tuple[str, int]]) -> None:
     found = read(a_record(a_row("a"), a_row("b", **fields), a_row("c")))
     assert [photo.object_id for photo in found.photos or ()] == ["a", "c"]
-    assert [(photo.object_id, photo.place) for photo in found.held] == places
+    assert [(photo.object_id, photo.place) for photo in found.retained] == places
     assert [row.media_key for row in found.set_aside] == ["b"]
 
 
@@ -305,12 +305,12 @@ def test_a_photo_with_another_row_that_can_be_fetched_is_announced() -> None:
         a_row("k2", MediaObjectID="o", ImageSizeDescription="Small"),
     ]
     found = read(a_record(*rows))
-    assert ([photo.media_key for photo in found.photos or ()], found.held) == (["k2"], ())
+    assert ([photo.media_key for photo in found.photos or ()], found.retained) == (["k2"], ())
 
 
 def test_rows_of_which_none_has_a_url_say_nothing() -> None:
     found = read(a_record(a_row("a", MediaURL=None), a_row("b", MediaURL="")))
-    assert (found.photos, found.held, len(found.set_aside)) == (None, (), 2)
+    assert (found.photos, found.retained, len(found.set_aside)) == (None, (), 2)
 
 
 def test_where_no_row_has_a_media_key_the_object_id_or_the_url_stands_in() -> None:

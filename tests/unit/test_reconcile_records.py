@@ -1,4 +1,4 @@
-"""To which listing do records lead that an MLS writes in its own way? Held photos, renamed photos, floor plans."""
+"""To which listing do records lead that an MLS writes in its own way? Retained photos, renamed photos, floor plans."""
 
 from dataclasses import replace
 from typing import Any
@@ -56,25 +56,25 @@ NOT_NOW: list[dict[str, Any]] = [
 @pytest.mark.parametrize("fields", NOT_NOW)
 def test_a_photo_that_cannot_be_fetched_now_stays_as_it_is_and_a_new_one_is_kept_out(fields: Row) -> None:
     listing = with_copies(announced(a_record(A, B, C)))
-    held = then(a_record(A, B | fields, C, a_row("new") | fields, at=1), listing)
-    assert ids(held) == ["a", "b", "c"]
-    assert not held.discards
-    assert held.photos[1] == listing.photos[1]
-    assert [photo.order for photo in held.photos] == [0, 1, 2]
+    retained = then(a_record(A, B | fields, C, a_row("new") | fields, at=1), listing)
+    assert ids(retained) == ["a", "b", "c"]
+    assert not retained.discards
+    assert retained.photos[1] == listing.photos[1]
+    assert [photo.order for photo in retained.photos] == [0, 1, 2]
 
 
-def test_a_held_photo_takes_its_place_in_a_new_order() -> None:
+def test_a_retained_photo_takes_its_place_in_a_new_order() -> None:
     listing = with_copies(announced(a_record(A, B, C)))
-    held = then(a_record(C | {"Order": 0}, B | {"Order": 1, "MediaURL": None}, A | {"Order": 2}, at=1), listing)
-    assert [(photo.object_id, photo.order) for photo in held.photos] == [("c", 0), ("b", 1), ("a", 2)]
+    retained = then(a_record(C | {"Order": 0}, B | {"Order": 1, "MediaURL": None}, A | {"Order": 2}, at=1), listing)
+    assert [(photo.object_id, photo.order) for photo in retained.photos] == [("c", 0), ("b", 1), ("a", 2)]
 
 
-def test_a_held_photo_is_fetched_once_its_newer_version_is_ready() -> None:
+def test_a_retained_photo_is_fetched_once_its_newer_version_is_ready() -> None:
     listing = with_copies(announced(a_record(A, B)))
     newer = B | {"MediaModificationTimestamp": stamp(5)}
-    held = then(a_record(A, newer | {"MediaStatus": "Processing"}, at=5), listing)
-    assert not held.photos[1].is_outdated
-    assert then(a_record(A, newer | {"MediaStatus": "Complete"}, at=6), held).photos[1].is_outdated
+    retained = then(a_record(A, newer | {"MediaStatus": "Processing"}, at=5), listing)
+    assert not retained.photos[1].is_outdated
+    assert then(a_record(A, newer | {"MediaStatus": "Complete"}, at=6), retained).photos[1].is_outdated
 
 
 @pytest.mark.parametrize("status", ["Deleted", "Rejected"])
@@ -151,7 +151,7 @@ def test_the_objects_of_a_renamed_photos_former_copy_stay_as_long_as_superseded_
         ([renamed(A, "n1", MediaURL="https://photos.example.com/else.jpg")], "n1", "a"),  # another URL
         ([A, renamed(A, "n1")], "a n1", ""),  # the former key is still announced
         ([renamed(A, "n1"), renamed(A, "n2")], "n1 n2", ""),  # one takes the copy, the other is new
-        ([renamed(A, "a2"), A | {"MediaURL": None}], "a2 a", ""),  # the former is held
+        ([renamed(A, "a2"), A | {"MediaURL": None}], "a2 a", ""),  # the former is retained
     ],
 )
 def test_only_a_photo_that_is_announced_no_more_is_renamed(rows: list[Row], shows: str, discarded: str) -> None:

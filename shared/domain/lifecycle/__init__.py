@@ -8,9 +8,9 @@ from shared.domain.lifecycle.announcements import (
     ListingFacts,
     announce,
     announce_again,
-    announce_held,
     announce_listing,
     announce_renamed,
+    announce_retained,
 )
 from shared.domain.lifecycle.attempts import (
     LEASE,
@@ -66,9 +66,9 @@ __all__ = [
     "allow_again",
     "announce",
     "announce_again",
-    "announce_held",
     "announce_listing",
     "announce_renamed",
+    "announce_retained",
     "begin_removal",
     "can_claim",
     "claim",

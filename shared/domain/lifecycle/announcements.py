@@ -92,7 +92,7 @@ def announce_renamed(
     return rebuild(renamed, now) if is_rebuildable else defer(renamed, now)
 
 
-def announce_held(photo: Photo, order: int) -> Photo:
+def announce_retained(photo: Photo, order: int) -> Photo:
     """Return the recorded photo in its place `order`, after an announcement that has no row of it to fetch now.
 
     What was announced of the photo before stays, so that a later row is compared with the version that was downloaded.
