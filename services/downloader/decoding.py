@@ -34,6 +34,8 @@ from shared.domain.variants import VariantSpec
 
 _PLUGINS = (AvifImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin)
 """The formats that Pillow reads here: importing a plugin registers its format, and no other."""
+_COPY = "complete"
+"""The name of the file with the copy of a photo that is decoded in its place."""
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the pool of children keeps every core busy; a thread more only costs memory
 
 
@@ -51,13 +53,15 @@ class DecodedPhoto:
 
 
 def decode(
-    source: Path, kind: magic.Kind, specs: Sequence[VariantSpec], max_pixels: int, memory_limit: int | None
+    source: Path, into: Path, kind: magic.Kind, specs: Sequence[VariantSpec], max_pixels: int, memory_limit: int | None
 ) -> DecodedPhoto | Failure:
     """Decode the photo in the file `source`, of the format `kind`, large enough for its variants `specs`.
 
+    A copy of an incomplete photo, and of any PNG, is written to the folder `into`, and decoded in its place.
     `memory_limit` is how many bytes decoding may take on top of what the process has, None for no limit. Return a
     Failure for any bytes that cannot be decoded, and for a photo that has more than `max_pixels` pixels or would need
-    more memory. Raises MemoryError if decoding turns out to need more memory than was estimated.
+    more memory. Raises MemoryError if decoding turns out to need more memory than was estimated, and OSError if
+    a file cannot be read or written.
     """
     # Pillow raises its error at twice the limit. The limit also guards what opening a WebP would allocate.
     Image.MAX_IMAGE_PIXELS = max_pixels // 2
@@ -68,28 +72,32 @@ def decode(
         return _too_many_pixels(max_pixels)
     try:
         with warnings.catch_warnings(action="ignore"):
-            return _decode(source, kind, specs, max_pixels, memory_limit)
+            return _decode(source, into, kind, specs, max_pixels, memory_limit)
     except Image.DecompressionBombError:
         return _too_many_pixels(max_pixels)
     except MemoryError:
         raise
     except UnidentifiedImageError:
         return Failure(Reason.BROKEN_IMAGE, f"a {kind.decoder} without a readable header")
+    except OSError as error:
+        if error.errno is not None:  # the system's error, and none of a decoder
+            raise
+        return Failure(Reason.BROKEN_IMAGE, f"{kind.decoder}: {str(error)[:200]}")
     except Exception as error:  # noqa: BLE001  # decoders raise nearly everything over hostile bytes
         return Failure(Reason.BROKEN_IMAGE, f"{kind.decoder}: {str(error)[:200] or type(error).__name__}")
 
 
 def _decode(
-    source: Path, kind: magic.Kind, specs: Sequence[VariantSpec], max_pixels: int, memory_limit: int | None
+    source: Path, into: Path, kind: magic.Kind, specs: Sequence[VariantSpec], max_pixels: int, memory_limit: int | None
 ) -> DecodedPhoto | Failure:
     if kind is magic.PNG:
-        copy = _beside(source)
+        copy = into / _COPY
         complete_png.copy_picture(source, copy)
         source = copy
     with Image.open(source, formats=[kind.decoder]) as image:
         if math.prod(image.size) > max_pixels:
             return _too_many_pixels(max_pixels)
-        complete = _complete(image, source, kind, memory_limit)
+        complete = _complete(image, source, into, kind, memory_limit)
         if isinstance(complete, Failure):
             return complete
         if complete == source:
@@ -102,8 +110,10 @@ def _too_many_pixels(max_pixels: int) -> Failure:
     return Failure(Reason.TOO_MANY_PIXELS, f"the picture has more than {max_pixels} pixels")
 
 
-def _complete(image: Image.Image, source: Path, kind: magic.Kind, memory_limit: int | None) -> Path | Failure:
-    """Return a file with the complete photo: `source`, or if that is a JPEG without its end, a copy with an end.
+def _complete(
+    image: Image.Image, source: Path, into: Path, kind: magic.Kind, memory_limit: int | None
+) -> Path | Failure:
+    """Return a file with the complete photo: `source`, or a copy in `into` if `source` is a JPEG without its end.
 
     `image` is the opened photo. Raises EndsEarly for a JPEG or GIF that lacks pixels. The decoder itself finds missing
     pixels in other formats, but accepts one JPEG in thirty without its last bytes, and a GIF with cut later frames.
@@ -124,13 +134,9 @@ def _complete(image: Image.Image, source: Path, kind: magic.Kind, memory_limit: 
         data = file.read(end)
     with memory.limited(memory_limit):
         data = complete_jpeg.with_an_end(data)
-    copy = _beside(source)
+    copy = into / _COPY
     copy.write_bytes(data)
     return copy
-
-
-def _beside(source: Path) -> Path:
-    return source.with_name(f"{source.name}.complete")
 
 
 def _too_much_memory(needed: int) -> Failure:

@@ -68,7 +68,7 @@ def encode(
     if kind is None:
         return _no_photo(magic.other_format(source))
     try:
-        photo = decoding.decode(source, kind, specs, max_pixels, memory_limit)
+        photo = decoding.decode(source, into, kind, specs, max_pixels, memory_limit)
         if isinstance(photo, Failure):
             return photo
         return Encoded(kind.content_type, kind.extension, *photo.sides, *_write_variants(photo, into, specs))

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from services.downloader import picture
 from services.downloader.picture import Encoded
 from shared.domain.failures import Reason
 from tests import pictures
-from tests.encoding import COLOURFUL, all_near, encode, good, quarters, reason, shown
+from tests.encoding import COLOURFUL, MANY, WEBP, all_near, encode, good, quarters, reason, shown
 from tests.pictures import CORNERS, damaged, png, png_chunk
 
 GRAIN = pictures.grain()
@@ -200,3 +201,15 @@ def test_a_gif_with_a_fault_between_its_blocks_is_shown(tmp_path: Path, content:
 def test_a_gif_that_ends_within_a_frame_is_broken(tmp_path: Path, content: bytes) -> None:
     cuts = [13, len(content) // 4, len(content) // 2, len(content) - 200, len(content) - 20]
     assert broken_cuts(tmp_path, content, cuts) == cuts
+
+
+@pytest.mark.parametrize("content", [PNG, JPEGS["baseline"][:-2]], ids=["PNG", "JPEG without its end"])
+def test_the_copy_that_is_decoded_lies_in_the_folder_of_the_variants(tmp_path: Path, content: bytes) -> None:
+    album, into = tmp_path / "album", tmp_path / "variants"
+    album.mkdir()
+    source = pictures.written(album, content)
+    with pytest.raises(FileNotFoundError):  # as any fault of the disk, which is no fault of the photo
+        picture.encode(source, into, (WEBP,), MANY)
+    into.mkdir()
+    assert isinstance(picture.encode(source, into, (WEBP,), MANY), Encoded)
+    assert list(album.iterdir()) == [source]
