@@ -198,10 +198,14 @@ class Fetcher:
         )
         feed = fetch.feed
         is_first_host = addresses.is_same_site(target, fetch.first)
+        is_safe = target.scheme == "https" or feed.allow_private_addresses
         for name, value in (*(feed.headers.items() if is_first_host else ()), *fetch.conditions.items()):
-            headers[name] = self._secrets[value.name] if isinstance(value, EnvironmentVariable) else value
+            if not isinstance(value, EnvironmentVariable):
+                headers[name] = value
+            elif is_safe:
+                headers[name] = self._secrets[value.name]
         headers["Host"] = target.authority  # always the host that was checked, whatever the feed's headers say
-        if target.scheme != "https" and not feed.allow_private_addresses:
+        if not is_safe:
             headers.pop("Authorization", None)
         elif feed.token_env and is_first_host:
             headers["Authorization"] = f"Bearer {self._secrets[feed.token_env]}"

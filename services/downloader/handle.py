@@ -90,7 +90,7 @@ class Handler:
             feed, parts.listings, parts.budget, self._in_flight, parts.worker, parts.clock, is_viewed=is_viewed
         )
         source = parts.url_source(feed, is_viewed)
-        refreshing = RefreshingClaimer(claimer, FreshUrls(source), parts.clock) if source else None
+        refreshing = RefreshingClaimer(feed, claimer, FreshUrls(source), parts.budget, parts.clock) if source else None
         concurrency = _VIEWED_CONCURRENCY if is_viewed else _ROUTINE_CONCURRENCY
         return FeedHandler(
             feed, parts.listings, refreshing or claimer, self._attempter, self._settler, self._reporter, concurrency

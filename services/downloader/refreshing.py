@@ -9,7 +9,9 @@ from services.downloader.feed_queue import Requested
 from services.downloader.fresh_urls import FreshUrls, UrlsUnavailable
 from shared import log
 from shared.clock import Clock
+from shared.domain.feed import Feed
 from shared.domain.image import Photo
+from shared.origin_budget.budget import OriginBudget
 from shared.stores.documents import ListingId
 
 _NO_URL = timedelta(minutes=10)
@@ -21,18 +23,23 @@ _logger = log.get(__name__)
 class RefreshingClaimer:
     """Claims photos as a Claimer does, each with a URL that was read moments ago."""
 
-    def __init__(self, claimer: Claimer, urls: FreshUrls, clock: Clock) -> None:
+    def __init__(self, feed: Feed, claimer: Claimer, urls: FreshUrls, budget: OriginBudget, clock: Clock) -> None:
+        self._feed = feed
         self._claimer = claimer
         self._urls = urls
+        self._budget = budget
         self._clock = clock
 
     async def claim(self, readings: Readings, requested: Requested, wait_seconds: float) -> Claimed:
         """Read the URLs of the requested photos, and claim the photos that have one, as `Claimer.claim` does.
 
-        Photos without a URL are deferred. Raises StoreUnavailable and Contention.
+        Photos without a URL are deferred, and all photos while the feed is suspended. Raises StoreUnavailable and
+        Contention.
         """
         began = time.monotonic()
         claimable = self._claimer.claimable(readings, requested)
+        if claimable and (resumes_at := await self._budget.resumes_at(self._feed)):
+            return Claimed(unfinished=await self._claimer.defer(readings, claimable, resumes_at))
         fetched = {key: [photo for photo in photos if not photo.wants_rebuild] for key, photos in claimable.items()}
         try:
             urls = await self._urls.of({key: (readings[key], photos) for key, photos in fetched.items() if photos})

@@ -30,7 +30,7 @@ from shared.domain.feed import Feed
 from shared.domain.priority import Priority
 from shared.origin_budget import codec, grants, suspension, throttling
 from shared.origin_budget.accounting import EndedDownload, with_ended
-from shared.origin_budget.advance import with_earlier_runs_expired
+from shared.origin_budget.advance import advanced, with_earlier_runs_expired
 from shared.origin_budget.cache import LedgerCache
 from shared.origin_budget.clock import SharedClock
 from shared.origin_budget.codec import Document
@@ -38,7 +38,7 @@ from shared.origin_budget.downloads import DownloadBatch, GrantedDownload
 from shared.origin_budget.grants import Demand, Grant
 from shared.origin_budget.ledger import Ledger
 from shared.origin_budget.limits import HORIZON_VIEWED_MICROS
-from shared.origin_budget.moments import SECOND_MICROS
+from shared.origin_budget.moments import SECOND_MICROS, to_datetime
 from shared.origin_budget.pacing import is_on_time
 from shared.stores import ledgers as ledger_store
 from shared.stores.errors import Contention, StoreUnavailable
@@ -169,6 +169,15 @@ class OriginBudget:
             with suppress(TimeoutError):
                 await asyncio.wait_for(state.slots_freed.wait(), wait + 0.005 + spread)
         return DownloadBatch(feed, [], None)
+
+    async def resumes_at(self, feed: Feed) -> datetime | None:
+        """Return when to ask for downloads again if the feed is suspended now; None if it is not.
+
+        Raises StoreUnavailable if the feed's ledger cannot be read.
+        """
+        await self._ledgers.refresh(feed.name)
+        at = suspension.grants_resume_at(advanced(self._ledgers.newest(feed.name), feed, self._clock.now()))
+        return None if at is None else to_datetime(at)
 
     async def wait_for_planned_time(self, download: GrantedDownload) -> bool:
         """Wait until the planned time of the download's next request; return True if the request may be sent now.

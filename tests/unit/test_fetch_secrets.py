@@ -4,6 +4,7 @@ import logging
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -150,8 +151,12 @@ async def test_an_expired_certificate_is_named(tmp_path: Path) -> None:
 # The token
 
 
-@pytest.mark.parametrize("headers", [{}, {"authorization": f"Bearer {TOKEN}"}])
-async def test_a_token_never_goes_over_plain_http(origin: Origin, tmp_path: Path, headers: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"authorization": f"Bearer {TOKEN}"}, {"User-Agent": EnvironmentVariable("PHOTO_TOKEN")}],
+    ids=["token_env", "authorization", "variable"],
+)
+async def test_a_token_never_goes_over_plain_http(origin: Origin, tmp_path: Path, headers: dict[str, Any]) -> None:
     async with Fetcher(TOKENS, resolve=FakeResolver([[PUBLIC]]), dial=FakeDialer(origin)) as fetcher:
         feed = a_sandbox("photos.example.com", private=False, token_env="PHOTO_TOKEN", headers=headers)
         assert isinstance(await PhotoFetch(fetcher, tmp_path)("http://photos.example.com/photo.jpg", feed), Fetched)

@@ -18,6 +18,9 @@ from shared.domain.feed import Feed
 from shared.domain.image import Photo
 from shared.domain.listing import Listing
 from shared.domain.priority import Priority
+from shared.origin_budget import codec
+from shared.origin_budget.ledger import Ledger, Pause
+from shared.origin_budget.moments import LONG_AGO
 from shared.reso.feed_reader import FeedReader
 from shared.reso.odata import MlsClient
 from shared.stores.documents import ListingId
@@ -138,6 +141,17 @@ async def test_without_an_answer_of_the_mls_no_photo_is_fetched(
         after(54),
         after(54),
     )
+
+
+async def test_no_url_is_read_while_the_feed_is_suspended(run: HandlerRun, source: FakeSource) -> None:
+    stored = await run.ledgers.get(FEED)
+    paused = Ledger(pause=Pause(LONG_AGO, None, "repairs"))
+    await run.ledgers.replace(FEED, codec.to_document(paused), stored.revision)
+    await run.request("X1", "a")
+    photo = await run.photo("X1")
+    assert (source.readings, photo.released_at, photo.attempts) == ([], None, 0)
+    assert photo.due_at
+    assert photo.due_at > after(9)
 
 
 async def test_a_first_refusal_of_a_photo_does_not_count_for_the_breaker(run: HandlerRun, downloads: Downloads) -> None:
