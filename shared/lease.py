@@ -1,6 +1,9 @@
 """A lease on a loop that only one process may run at a time. It ends ten seconds after its holder last extended it."""
 
 import asyncio
+import math
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 
@@ -16,34 +19,46 @@ class Lease:
     """The lease `name` on a loop, as one process, named `holder`, takes, extends and ends it in the store.
 
     The lease ends ten seconds after it was last extended. Calls of `is_held` extend it, with one write to the store
-    every five seconds.
+    every five seconds. `clock` returns the time that the store compares with other holders' times; `monotonic` returns
+    a time in seconds that never goes back, so that setting the clock back does not prolong the lease here.
     """
 
-    def __init__(self, leases: Leases, name: str, holder: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        leases: Leases,
+        name: str,
+        holder: str,
+        clock: Clock,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._leases = leases
         self._name = name
         self._holder = holder
         self._clock = clock
+        self._monotonic = monotonic
         self._until = clock()
+        self._extended_at = -math.inf
 
     async def is_held(self) -> bool:
         """Return True if this process holds the lease, False if another process does. Raises StoreUnavailable.
 
         If the lease is not held, or ends within five seconds, first try to take or extend it.
         """
-        now = self._clock()
-        if now + _DURATION / 2 > self._until:
+        now, began = self._clock(), self._monotonic()
+        if now + _DURATION / 2 > self._until or began - self._extended_at > _DURATION.total_seconds() / 2:
             is_ours = await self._leases.hold(self._name, self._holder, now, now + _DURATION)
             self._until = now + _DURATION if is_ours else now
+            self._extended_at = began
         return now < self._until
 
     @property
     def is_unexpired(self) -> bool:
-        """True while the lease that `is_held` last took or extended has not ended, by this process's own clock.
+        """True while the lease that `is_held` last took or extended has not ended, by this process's own clocks.
 
         No other process can have held the lease meanwhile. False if this process never held it. The store is not asked.
         """
-        return self._clock() < self._until
+        is_recent = self._monotonic() - self._extended_at < _DURATION.total_seconds()
+        return is_recent and self._clock() < self._until
 
     async def release(self) -> None:
         """End the lease in the store, so that another process can take it at once; do nothing if another has it.

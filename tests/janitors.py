@@ -174,7 +174,7 @@ class World:
         self.registry = CollectorRegistry()
         feeds = {FEED: a_feed(**rules)}
         guard = Guard(wrap(self.listings), wrap(self.removal_holds), feeds, self.clock, self.registry)
-        lease = Lease(self.leases, "removal", name, self.clock)
+        lease = Lease(self.leases, "removal", name, self.clock, lambda: self.clock().timestamp())
         publisher = Publisher(cast("Broker", wrap(self.broker)), "", "janitor", self.clock)
         reports = RemovalReports(wrap(self.removals), publisher, RENDERER, self.registry)
         objects = PhotoObjects(wrap(self.objects))

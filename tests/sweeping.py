@@ -91,7 +91,7 @@ class SweepingScheduler:
         if self.feed.reso_url:
             reader = self.mls.reader(self.feed) if self.mls else self._reader_over_http()
             self.readers.append(reader)
-        lease = Lease(self.leases, "scheduler", name, self.clock)
+        lease = Lease(self.leases, "scheduler", name, self.clock, lambda: self.clock().timestamp())
         stores = SweepStores(self.listings, self.sweeps, self.removal_holds, self.pushed_keys)
         return Sweeper(self.feed, reader, stores, lease, self.publisher, self.clock, self.metrics)
 

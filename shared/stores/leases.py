@@ -14,7 +14,8 @@ class Leases(Protocol):
     async def hold(self, name: str, holder: str, now: datetime, until: datetime) -> bool:
         """Take or extend the lease `name` for the process `holder`, until the time `until`; return True on success.
 
-        If another holder's lease has not ended at `now`, change nothing and return False. Raises StoreUnavailable.
+        A lease never ends earlier than it did before: the holder's clock may have been set back. If another holder's
+        lease has not ended at `now`, change nothing and return False. Raises StoreUnavailable.
         """
 
     async def release(self, name: str, holder: str) -> None:

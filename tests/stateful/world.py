@@ -224,14 +224,14 @@ class World:
     def _scheduler(self, process: Process[Service]) -> Service:
         listings, dead_letters, publisher = self._parts(process, "scheduler")
         recorder = Recorder(listings, FEEDS, dead_letters, self.clock, CollectorRegistry())
-        lease = Lease(cast("Leases", Door(process, self.leases)), "release", process.name, self.clock)
+        lease = Lease(cast("Leases", Door(process, self.leases)), "release", process.name, self.clock, self.loop.time)
         release = Releaser(listings, lease, publisher, FEEDS, self.clock, CollectorRegistry())
         return Service(recorder.record, release.tick)
 
     def _janitor(self, process: Process[Service]) -> Service:
         listings, dead_letters, publisher = self._parts(process, "janitor")
         recorder = Recorder(listings, FEEDS, dead_letters, self.clock, CollectorRegistry())
-        lease = Lease(cast("Leases", Door(process, self.leases)), "removal", process.name, self.clock)
+        lease = Lease(cast("Leases", Door(process, self.leases)), "removal", process.name, self.clock, self.loop.time)
         guard = Guard(
             listings, cast("RemovalHolds", Door(process, self.removal_holds)), FEEDS, self.clock, CollectorRegistry()
         )

@@ -14,7 +14,7 @@ class MemoryLeases:
         current = self._held.get(name)
         if current is not None and current[0] != holder and current[1] > now:
             return False
-        self._held[name] = (holder, until)
+        self._held[name] = (holder, max(until, current[1]) if current else until)
         return True
 
     async def release(self, name: str, holder: str) -> None:

@@ -18,7 +18,8 @@ class MongoLeases:
         free = {"_id": name, "$or": [{"holder": holder}, {"until": {"$lte": now}}]}
         with translated():
             try:
-                await self._collection.update_one(free, {"$set": {"holder": holder, "until": until}}, upsert=True)
+                taken = {"$set": {"holder": holder}, "$max": {"until": until}}
+                await self._collection.update_one(free, taken, upsert=True)
             except DuplicateKeyError:
                 return False
         return True
