@@ -55,13 +55,31 @@ class AnswerCache:
         listings_bytes = int(max_bytes * _LISTINGS_SHARE)
         photos_bytes = (max_bytes - listings_bytes) // 2
         self._listings = ReadThroughCache(
-            self._load_listings, _listing_tags, _answers_size, listings_bytes, policy, metrics.counts("page")
+            self._load_listings,
+            _listing_tags,
+            _answers_size,
+            listings_bytes,
+            policy,
+            metrics.counts("page"),
+            lambda lookup: lookup.listing_key,
         )
         self._photos = ReadThroughCache(
-            self._load_photos, _photo_tags, _photos_size, photos_bytes, policy, metrics.counts("image")
+            self._load_photos,
+            _photo_tags,
+            _photos_size,
+            photos_bytes,
+            policy,
+            metrics.counts("image"),
+            lambda lookup: lookup.key,
         )
         self._photo_answers = ReadThroughCache(
-            self._load_photo_answers, _photo_answer_tags, _answers_size, photos_bytes, policy, metrics.counts("url")
+            self._load_photo_answers,
+            _photo_answer_tags,
+            _answers_size,
+            photos_bytes,
+            policy,
+            metrics.counts("url"),
+            lambda lookup: lookup.key,
         )
 
     async def listings(self, lookups: Collection[ListingLookup]) -> Mapping[ListingLookup, Sequence[CachedAnswer]]:

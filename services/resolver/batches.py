@@ -16,6 +16,10 @@ WAIT_TIMEOUT_SECONDS = 5.0
 """How long callers wait for a batch at most, the time in the queue included."""
 MAX_PENDING_KEYS = 4_000
 """About as many keys as are read in a second. A caller beyond that is refused, and asks another replica or later."""
+MAX_PENDING_NEW_KEYS = 3_000
+"""How many of the pending keys may be new ones of requests for several keys: made-up keys leave room for others."""
+_NEW_KEYS_TURN = 4
+"""While others wait, new keys of requests for several keys get one reading in four."""
 _MAX_BATCH_KEYS = 200
 _CONCURRENCY = 2
 _SMALL_BATCH_KEYS = 16
@@ -83,21 +87,29 @@ class BatchedReader(Generic[Key, Value]):
     """Collects the keys that callers request, and reads each pending key once, in at most two batches at a time.
 
     `read` is called with a batch, and returns the values of all keys of the batch, by key. If it raises
-    StoreUnavailable, the batches in the queue end with that error too, because each would wait as long for the same
-    error; any other error ends only its own batch.
+    StoreUnavailable, the batches in the queues end with that error too, because each would wait as long for the same
+    error; any other error ends only its own batch. `is_new` returns True for a key for which nothing was ever found.
     """
 
-    def __init__(self, read: Callable[[Batch[Key, Value]], Awaitable[Mapping[Key, Value]]]) -> None:
+    def __init__(
+        self, read: Callable[[Batch[Key, Value]], Awaitable[Mapping[Key, Value]]], is_new: Callable[[Key], bool]
+    ) -> None:
         self._read = read
+        self._is_new = is_new
         self._pending: dict[Key, Batch[Key, Value]] = {}
         """By key: the batch that will read it."""
+        self._pending_new: set[Key] = set()
+        """The pending keys that are new, of requests for several keys."""
         self._queue: deque[Batch[Key, Value]] = deque()
+        self._new_queue: deque[Batch[Key, Value]] = deque()
+        """The batches of new keys of requests for several keys."""
+        self._turn = 0
         self._running: dict[asyncio.Task[None], Batch[Key, Value]] = {}
 
     @property
     def is_idle(self) -> bool:
         """True if no batch is being read or queued."""
-        return not self._running and not self._queue
+        return not self._running and not self._queue and not self._new_queue
 
     def request(self, key: Key) -> Batch[Key, Value]:
         """Queue a key to be read, unless it is pending, and return the batch that will read it; does not wait.
@@ -105,22 +117,27 @@ class BatchedReader(Generic[Key, Value]):
         A key is pending while it is queued or being read. Raises Overloaded if the key is not pending and 4,000 others
         are.
         """
-        return self._joined(key) or self._add(key, self._batch_for(1))
+        return self._joined(key) or self._add(key, self._batch_for(1, self._queue))
 
     def request_all(self, keys: Iterable[Key], expected: int) -> Mapping[Batch[Key, Value], Collection[Key]]:
         """Queue keys to be read, except pending ones, and return the batches that will read `keys`; does not wait.
 
         The result maps each batch to those of `keys` that it reads; it is empty if `keys` is. A key is pending while it
         is queued or being read. The keys that are not pending are queued in one batch: the last one in the queue if
-        `expected` more keys fit in, else a new one. Raises Overloaded if a key is not pending and 4,000 others are.
+        `expected` more keys fit in, else a new one. If `expected` is more than 1, new keys are queued apart from the
+        others. Raises Overloaded if a key is not pending and 4,000 others are, or 3,000 that are queued apart.
         """
         batches: dict[Batch[Key, Value], list[Key]] = {}
-        own: Batch[Key, Value] | None = None
+        own: dict[bool, Batch[Key, Value]] = {}
         for key in keys:
             batch = self._joined(key)
             if batch is None:
-                own = own or self._batch_for(expected)
-                batch = self._add(key, own)
+                is_apart = expected > 1 and self._is_new(key)
+                if is_apart:
+                    self._admit_new(key)
+                if is_apart not in own:
+                    own[is_apart] = self._batch_for(expected, self._new_queue if is_apart else self._queue)
+                batch = self._add(key, own[is_apart])
             batches.setdefault(batch, []).append(key)
         return batches
 
@@ -155,16 +172,25 @@ class BatchedReader(Generic[Key, Value]):
             return None
         return batch
 
-    def _batch_for(self, keys: int) -> Batch[Key, Value]:
-        """Return the batch to add `keys` (a number) more keys to: the last in the queue if they fit in, else a new one.
+    def _admit_new(self, key: Key) -> None:
+        """Note that a new key of a request for several keys is pending; raise Overloaded if too many are.
 
-        A new batch is added to the end of the queue, and ends with TimeoutError if it has not ended within 5 s.
+        Otherwise a few clients that ask for hundreds of made-up keys at a time would have all other clients refused.
         """
-        if self._queue and self._has_room(self._queue[-1], keys):
-            return self._queue[-1]
+        if len(self._pending_new) >= MAX_PENDING_NEW_KEYS:
+            raise Overloaded
+        self._pending_new.add(key)
+
+    def _batch_for(self, keys: int, queue: deque[Batch[Key, Value]]) -> Batch[Key, Value]:
+        """Return the batch to add `keys` (a number) more keys to: the last in `queue` if they fit in, else a new one.
+
+        A new batch is added to the end of `queue`, and ends with TimeoutError if it has not ended within 5 s.
+        """
+        if queue and self._has_room(queue[-1], keys):
+            return queue[-1]
         loop = asyncio.get_running_loop()
         batch: Batch[Key, Value] = Batch()
-        self._queue.append(batch)
+        queue.append(batch)
         loop.call_soon(self._read_next)
         loop.call_later(_LINGER_SECONDS, self._end_linger, batch)
         batch.deadline = loop.call_later(WAIT_TIMEOUT_SECONDS, self._end, batch, TimeoutError())
@@ -183,16 +209,27 @@ class BatchedReader(Generic[Key, Value]):
         return batch
 
     def _read_next(self) -> None:
-        """Start to read the first queued batch.
+        """Start to read the first batch of one of the queues.
 
-        Does nothing while two batches are being read, or while the batch still lingers for more keys.
+        Does nothing while two batches are being read, or while the first batches still linger for more keys.
         """
-        if self._queue and len(self._running) < _CONCURRENCY and self._is_ready(self._queue[0]):
-            batch = self._queue.popleft()
+        if len(self._running) < _CONCURRENCY and (queue := self._next_queue()):
+            batch = queue.popleft()
             task = asyncio.create_task(self._run(batch))
             self._running[task] = batch
             task.add_done_callback(self._running.pop)
             task.add_done_callback(lambda _: self._read_next())
+
+    def _next_queue(self) -> deque[Batch[Key, Value]] | None:
+        """Return the queue whose first batch is to be read now; None if no first batch is ready.
+
+        If both first batches are ready, that of the new keys has every fourth turn.
+        """
+        ready = [queue for queue in (self._queue, self._new_queue) if queue and self._is_ready(queue[0])]
+        if len(ready) < 2:
+            return ready[0] if ready else None
+        self._turn = (self._turn + 1) % _NEW_KEYS_TURN
+        return self._queue if self._turn else self._new_queue
 
     def _is_ready(self, batch: Batch[Key, Value]) -> bool:
         return not self._running or batch.has_lingered or len(batch.keys) >= _MIN_BATCH_KEYS
@@ -205,7 +242,7 @@ class BatchedReader(Generic[Key, Value]):
         try:
             self._end(batch, await self._read(batch))
         except StoreUnavailable as error:
-            for failed in (batch, *self._queue):
+            for failed in (batch, *self._queue, *self._new_queue):
                 self._end(failed, error)
         except Exception as error:  # noqa: BLE001 - every caller that waits for the batch raises it
             self._end(batch, error)
@@ -220,8 +257,10 @@ class BatchedReader(Generic[Key, Value]):
         if batch.outcome is not None:
             return
         batch.end(outcome)
-        if batch in self._queue:  # the batch timed out before it could be read
-            self._queue.remove(batch)
+        for queue in (self._queue, self._new_queue):
+            if batch in queue:  # the batch timed out before it could be read
+                queue.remove(batch)
         for key in batch.keys:
             if self._pending.get(key) is batch:
                 del self._pending[key]
+                self._pending_new.discard(key)

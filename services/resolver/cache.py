@@ -5,6 +5,7 @@ decides how long an entry may be used, also while the database is unavailable.
 """
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Mapping
 from typing import Generic, TypeVar
 
@@ -17,13 +18,17 @@ from shared.stores.errors import StoreUnavailable
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
+_MAX_FOUND_NAMES = 30_000
+"""How many names of found keys are remembered, in about 6 MB."""
+
 
 class ReadThroughCache(Generic[Key, Value]):
     """Returns values of one kind by key: from memory while they are fresh, else from the database, read in batches.
 
     `load` gets keys and returns a value for each, or raises StoreUnavailable. `tags_of` returns, for a key and its
     value, the tags by which events invalidate the entry; `size_of` returns the bytes of memory that the entry takes.
-    All entries together take `max_bytes` at most.
+    All entries together take `max_bytes` at most. `name_of` returns what a key names, such as a listing: once a value
+    that is not empty was read for a key, no key with the same name is new to the batched reader.
     """
 
     def __init__(
@@ -34,6 +39,7 @@ class ReadThroughCache(Generic[Key, Value]):
         max_bytes: int,
         policy: CachePolicy,
         counts: CacheCounts,
+        name_of: Callable[[Key], Hashable],
     ) -> None:
         self._load = load
         self._tags_of = tags_of
@@ -42,7 +48,10 @@ class ReadThroughCache(Generic[Key, Value]):
         self._counts = counts
         self._entries: CacheEntries[Key, Value] = CacheEntries(max_bytes, counts)
         self._entry = self._entries.by_key.get  # a method of ours would cost every answer another call
-        self._reader: BatchedReader[Key, Value] = BatchedReader(self._read)
+        self._reader: BatchedReader[Key, Value] = BatchedReader(self._read, self._is_new)
+        self._name_of = name_of
+        self._found_names: OrderedDict[Hashable, None] = OrderedDict()
+        """The names of keys for which a value was found, the oldest first."""
 
     def fresh(self, key: Key) -> Value | None:
         """Return the value of a key from memory if its entry is fresh, else None.
@@ -149,11 +158,21 @@ class ReadThroughCache(Generic[Key, Value]):
         """
         read_at = self._policy.now()
         values = await self._load_in_time(batch.keys)
+        self._note_found(key for key, value in values.items() if value)
         if not batch.is_outdated:
             for key, value in values.items():
                 self._keep(key, value, read_at, batch)
         self._entries.evict(self._policy.now() - STALE_IF_ERROR_SECONDS)
         return values
+
+    def _is_new(self, key: Key) -> bool:
+        return self._name_of(key) not in self._found_names
+
+    def _note_found(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            self._found_names[self._name_of(key)] = None
+            if len(self._found_names) > _MAX_FOUND_NAMES:
+                self._found_names.popitem(last=False)
 
     async def _load_in_time(self, keys: Collection[Key]) -> Mapping[Key, Value]:
         """Read the values of keys from the database, and return them by key; tell the policy if the database answered.

@@ -42,7 +42,7 @@ def setup() -> Setup:
     async def read(batch: Batch[str, str]) -> Mapping[str, str]:
         return await source.load(batch.keys)
 
-    return Setup(source, BatchedReader(read))
+    return Setup(source, BatchedReader(read, lambda key: str(key).startswith("new")))
 
 
 async def test_callers_that_come_at_the_same_time_share_one_batch(setup: Setup) -> None:
@@ -165,3 +165,32 @@ async def test_keys_requested_together_are_read_in_one_batch_whatever_else_is_qu
     setup.source.open.set()
     await asyncio.gather(*callers)
     assert setup.source.queries == [set(page) for page in pages]
+
+
+# New keys of requests for several keys
+
+
+async def test_keys_that_were_found_before_are_read_ahead_of_new_ones(setup: Setup) -> None:
+    setup.source.open.clear()
+    first = [await setup.begin(*(f"{letter}{number}" for number in range(20))) for letter in "ab"]  # both run at once
+    floods = [await setup.begin(*(f"new-{flood}-{number}" for number in range(200))) for flood in range(5)]
+    visitors = [await setup.begin(*(f"k{visitor}-{number}" for number in range(200))) for visitor in range(5)]
+    setup.source.open.set()
+    await asyncio.gather(*first, *floods, *visitors)
+    kinds = ["new" if any(key.startswith("new") for key in query) else "found" for query in setup.source.queries[2:]]
+    assert kinds[:8] == ["found", "found", "found", "new", "found", "found", "new", "new"], kinds
+
+
+async def test_new_keys_leave_room_for_others_and_a_single_one_is_no_flood(
+    monkeypatch: pytest.MonkeyPatch, setup: Setup
+) -> None:
+    monkeypatch.setattr(batches, "MAX_PENDING_NEW_KEYS", 200)
+    setup.source.open.clear()
+    flood = await setup.begin(*(f"new{number}" for number in range(200)))
+    with pytest.raises(Overloaded):
+        await setup.get("new-a", "new-b")
+    others = [await setup.begin("new-a"), await setup.begin("a", "b")]
+    setup.source.open.set()
+    assert len(await flood) == 200
+    assert [len(await other) for other in others] == [1, 2]
+    assert len(await setup.get("new-a", "new-c")) == 2, "there is room again"

@@ -61,7 +61,7 @@ def setup() -> Setup:
     policy = CachePolicy(clock)
     policy.ttl_seconds = TTL_SECONDS
     values = ReadThroughCache[str, str](
-        source.load, lambda key, _: (key[0].upper(),), lambda *_: 10, 1_000, policy, counts
+        source.load, lambda key, _: (key[0].upper(),), lambda *_: 10, 1_000, policy, counts, lambda key: key
     )
     return Setup(source, clock, policy, counts, values)
 
@@ -69,7 +69,13 @@ def setup() -> Setup:
 def a_cache_of(source: Source, size: int = 10, policy: CachePolicy | None = None) -> ReadThroughCache[str, str]:
     """Return a cache of 1,000 bytes, of values that take `size` bytes each and have no tags."""
     return ReadThroughCache(
-        source.load, lambda *_: (), lambda *_: size, 1_000, policy or CachePolicy(Clock()), CacheCounts("y")
+        source.load,
+        lambda *_: (),
+        lambda *_: size,
+        1_000,
+        policy or CachePolicy(Clock()),
+        CacheCounts("y"),
+        lambda key: key,
     )
 
 
@@ -211,7 +217,7 @@ async def test_a_value_that_is_not_kept_is_referenced_by_nothing() -> None:
         return {key: Big() for key in keys}
 
     values = ReadThroughCache[str, Big](
-        load, lambda *_: (), lambda *_: 10, 1_000, CachePolicy(Clock()), CacheCounts("x")
+        load, lambda *_: (), lambda *_: 10, 1_000, CachePolicy(Clock()), CacheCounts("x"), lambda key: key
     )
     gone = weakref.ref(await values.get_one("a"))
     values.invalidate_all()
@@ -325,7 +331,7 @@ async def test_an_error_while_values_are_kept_reaches_the_caller_at_once() -> No
     source = Source()
     source.open.set()
     values = ReadThroughCache[str, str](
-        source.load, lambda *_: (), broken, 1_000, CachePolicy(Clock()), CacheCounts("x")
+        source.load, lambda *_: (), broken, 1_000, CachePolicy(Clock()), CacheCounts("x"), lambda key: key
     )
     with pytest.raises(ValueError, match="broken"):
         await asyncio.wait_for(values.get_one("a"), 20)
@@ -362,3 +368,14 @@ async def test_more_keys_than_can_be_read_are_refused_while_fresh_entries_answer
     setup.source.open.set()
     await asyncio.gather(*(caller for caller in callers if caller not in refused), joined)
     assert await setup.get("b")
+
+
+async def test_a_key_that_was_found_is_not_new_when_it_is_read_again(
+    monkeypatch: pytest.MonkeyPatch, setup: Setup
+) -> None:
+    monkeypatch.setattr(batches, "MAX_PENDING_NEW_KEYS", 0)
+    await asyncio.gather(setup.get("a"), setup.get("b"))
+    setup.cache.invalidate_all()
+    assert len(await setup.get("a", "b")) == 2
+    with pytest.raises(Overloaded):
+        await setup.get("c", "d")
