@@ -33,6 +33,7 @@ def image_downloaded(
             VariantDownloaded(
                 name=variant.name,
                 url=url(variant.key),
+                content_type=variant.content_type,
                 width=variant.width,
                 height=variant.height,
                 file_size=variant.file_size,

@@ -80,13 +80,14 @@ class VariantDownloaded(BaseModel):
     """One variant of a copy, as `image-downloaded` lists it.
 
     `name` is the variant's name in the settings, `url` its public URL; width and height are in pixels, `file_size` is
-    in bytes.
+    in bytes. `content_type` is None in events of older releases.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     name: str
     url: str
+    content_type: str | None = None
     width: int
     height: int
     file_size: int

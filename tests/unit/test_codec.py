@@ -18,6 +18,7 @@ from tests.builders import NOW, after
 GOLDEN = Path(__file__).parents[1] / "golden"
 ID = "00000000-0000-4000-8000-000000000000"
 IMAGE = {"feed": "proptx-idx", "listing_key": "X5678", "image_id": "32e2ceab0c7758a30868997aad49ffd9"}
+WEBP = "image/webp"
 FOLDER = "https://cdn.example.com/proptx-idx/X5678/photo-1/5a5a5a5a5a5a5a5a"
 EVENTS: list[AnyEvent] = [
     ListingSeen(
@@ -54,10 +55,20 @@ EVENTS: list[AnyEvent] = [
         sha256="5a" * 32,
         variants=(
             VariantDownloaded(
-                name="full", url=f"{FOLDER}/full-12345678.webp", width=1600, height=1200, file_size=160000
+                name="full",
+                url=f"{FOLDER}/full-12345678.webp",
+                content_type=WEBP,
+                width=1600,
+                height=1200,
+                file_size=160000,
             ),
             VariantDownloaded(
-                name="thumb", url=f"{FOLDER}/thumb-12345678.webp", width=320, height=240, file_size=32000
+                name="thumb",
+                url=f"{FOLDER}/thumb-12345678.webp",
+                content_type=WEBP,
+                width=320,
+                height=240,
+                file_size=32000,
             ),
         ),
         media_changed_at=datetime(2026, 11, 23, 8, 59, 0, 123456, tzinfo=UTC),
@@ -247,6 +258,14 @@ def test_a_property_record_with_huge_numbers_and_deep_nesting_does_not_raise() -
     record = '{"ListingKey":"k","Big":1e400,"Int":' + "9" * 400 + ',"Deep":' + "[" * 500 + "]" * 500 + "}"
     decoded = decode(envelope(f'{{"feed":"f","property":{record}}}', "listing-seen.v1"), ListingSeen, NOW)
     assert isinstance(decoded, Event | Undecodable)
+
+
+def test_an_older_event_does_not_say_the_content_types_of_variants() -> None:
+    (event,) = (event for event in EVENTS if isinstance(event, ImageDownloaded))
+    value = golden(event).replace(b',"content_type":"image/webp","width":320', b',"width":320')
+    decoded = decode(value, ImageDownloaded, NOW)
+    assert isinstance(decoded, Event)
+    assert [variant.content_type for variant in decoded.data.variants] == [WEBP, None]
 
 
 @each_event
