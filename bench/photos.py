@@ -1,27 +1,28 @@
 """Photos per second from the event to the record, compared with scripts that only download and encode photos.
 
 The services and the scripts fetch the same files from the same nginx, after a few files to warm up. Scheduler,
-downloader, Kafka, MongoDB and object storage share the machine's cores with the encoders; the scripts store nothing.
+downloader, Kafka, MongoDB and object storage share the machine's cores with the encoders; of the scripts one stores.
 """
 
 import asyncio
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
-import psutil
-
-from bench import origin, plain
+from bench import cpu, origin, plain, sharp
 from bench.origin import Origin
 from bench.rows import Row
+from services.downloader.encoders import Encoders
 from services.downloader.fetch import Fetcher
+from services.downloader.picture import Encoded
 from shared.domain.feed_file import parse_feeds
 from shared.domain.priority import Priority
-from shared.domain.variants import parse_variants
+from shared.domain.variants import VariantSpec, parse_variants
 from shared.origin_budget.limits import limits_of
 from shared.origin_budget.moments import SECOND_MICROS
 from shared.stores import mongo
@@ -33,7 +34,10 @@ from tests.system import System, until
 LISTINGS, PHOTOS, WIDTH = 31, 8, 1920
 _SMALL = 320
 """Photos of this width in pixels are encoded so fast that only the feed's limits slow them down."""
+_ENCODED, _ROUNDS = 96, 2
+"""How many photos are encoded alone, and how often what is compared runs."""
 _PLAIN = "a script with httpx and Pillow, each size from the next larger"
+_SHARP = "a script with Sharp"
 VARIANTS = {
     "WebP": "full=1600:webp:80,card=800:webp:78,thumb=320:webp:75",
     "JPEG": "full=1600:jpeg:80,card=800:jpeg:80,thumb=320:jpeg:80",
@@ -42,27 +46,24 @@ VARIANTS = {
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one run of the services measured: photos per second, and CPU seconds per photo.
-
-    The CPU is that of the downloader without its encoders.
-    """
+    """What one run of the services measured: photos per second, and CPU milliseconds per photo by process."""
 
     rate: float
-    cpu: float
+    cpu: Mapping[str, float]
 
 
 async def run(servers: Servers) -> list[Row]:
     """Measure photos per second with WebP and with JPEG variants, then with small photos at a feed's default limits.
 
-    Return the rows of the table. The services run before and after the scripts, because the machine's other load
-    varies.
+    Return the rows of the table. The services and the scripts run by turns, because the machine's other load varies.
     """
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         async with origin.serving(folder / "origin", listings=LISTINGS, photos=PHOTOS, width=WIDTH) as photos:
-            fetching = await asyncio.to_thread(_in_new_process, _cpu_of_fetching, photos)
+            fetching = 1_000 * await asyncio.to_thread(_in_new_process, _cpu_of_fetching, photos)
             for form, variants in VARIANTS.items():
+                rows += await _encoding_alone(folder, form, variants)
                 rows += await _compared(servers, folder, photos, form, variants, fetching)
         async with origin.serving(folder / "small", listings=LISTINGS, photos=PHOTOS, width=_SMALL) as photos:
             run = await _ours(servers, folder / "paced", photos, photos.feeds_toml(free=False), VARIANTS["JPEG"])
@@ -73,28 +74,81 @@ async def run(servers: Servers) -> list[Row]:
     return rows
 
 
+async def _encoding_alone(folder: Path, form: str, variants: str) -> list[Row]:
+    """Return a row that compares the service's encoders with Sharp: both read the same files, and store nothing.
+
+    `folder` has the origin's photos, and gets the encoded variants.
+    """
+    files = sorted((folder / "origin" / "photos").glob("*/*.jpg"))[:_ENCODED]
+    specs, ours, sharps = parse_variants(variants), list[float](), list[float]()
+    for _ in range(_ROUNDS):
+        ours.append(await _encode_all(files, specs))
+        sharps.append(await asyncio.to_thread(sharp.rate, list(map(str, files)), specs))
+    return [Row(f"{form}: encoding alone", _mean(ours), "photos/s", _mean(sharps), "Sharp, which only encodes")]
+
+
+async def _encode_all(files: Sequence[Path], specs: tuple[VariantSpec, ...]) -> float:
+    """Encode the photos in the service's own child processes, and return photos per second."""
+    with tempfile.TemporaryDirectory() as name:
+        async with Encoders() as encoders:
+
+            async def encode(file: Path) -> None:
+                into = Path(name) / f"{file.parent.name}-{file.name}"
+                into.mkdir(exist_ok=True)
+                encoded = await encoders.encode(file, into, specs, 60_000_000)
+                assert isinstance(encoded, Encoded), encoded
+
+            await asyncio.gather(*map(encode, files[:4]))  # warms up
+            began = time.monotonic()
+            await asyncio.gather(*map(encode, files))
+            return len(files) / (time.monotonic() - began)
+
+
 async def _compared(
     servers: Servers, folder: Path, photos: Origin, form: str, variants: str, fetching: float
 ) -> list[Row]:
     specs = parse_variants(variants)
-    first = await _ours(servers, folder / f"{form}-1", photos, photos.feeds_toml(), variants)
-    scripts = {
-        _PLAIN: await asyncio.to_thread(plain.smaller_from_larger, photos.urls, specs),
-        "a script with httpx and Pillow, each size from the original": await asyncio.to_thread(
-            plain.each_from_the_original, photos.urls, specs
-        ),
+    scripts: Mapping[str, Callable[[], float]] = {
+        _PLAIN: partial(plain.smaller_from_larger, photos.urls, specs),
+        _SHARP: partial(sharp.rate, photos.urls, specs),
+        "a script with Sharp that also stores": partial(sharp.rate, photos.urls, specs, servers),
     }
+    once = {"a script with httpx and Pillow, each size from the original": plain.each_from_the_original}
+    ours: list[Run] = []
+    rates: dict[str, list[float]] = {name: [] for name in scripts}
+    for number in range(_ROUNDS):
+        ours.append(await _ours(servers, folder / f"{form}-{number}", photos, photos.feeds_toml(), variants))
+        for name, script in scripts.items():
+            rates[name].append(await asyncio.to_thread(script))
+    for name, slow in once.items():
+        rates[name] = [await asyncio.to_thread(slow, photos.urls, specs)]
     if form == "JPEG" and (rate := await asyncio.to_thread(plain.scrapy, photos.urls, folder / "scrapy")):
-        scripts["Scrapy's ImagesPipeline, one process"] = rate
-    second = await _ours(servers, folder / f"{form}-2", photos, photos.feeds_toml(), variants)
-    ours = 2 / (1 / first.rate + 1 / second.rate)
-    rows = [Row(f"{form}: from event to record", ours, "photos/s", rate, name) for name, rate in scripts.items()]
-    overhead = 1_000 * (min(first.cpu, second.cpu) - fetching)
+        rates["Scrapy's ImagesPipeline, one process"] = [rate]
+    speed = _mean([run.rate for run in ours])
+    rows = [Row(f"{form}: from event to record", speed, "photos/s", _mean(rate), name) for name, rate in rates.items()]
+    return [*rows, *_cpu_rows(form, ours, fetching, _mean(rates[_PLAIN]))]
+
+
+def _cpu_rows(form: str, runs: Sequence[Run], fetching: float, plain_rate: float) -> list[Row]:
+    """Return a row for each process, with the CPU of a photo in the less disturbed run, and one for the downloader.
+
+    `fetching` is how many milliseconds of the downloader's CPU the request alone takes, and `plain_rate` is how many
+    photos a second the Pillow script makes, which says how fast the machine is.
+    """
+    best = min(runs, key=lambda run: sum(run.cpu.values()))
+    rows = [Row(f"{form}: CPU of {process}", ms, "ms/photo") for process, ms in best.cpu.items()]
+    rows.append(Row(f"{form}: CPU of all processes", sum(best.cpu.values()), "ms/photo"))
+    overhead = best.cpu["downloader"] - fetching
     name = f"{form}: CPU of the downloader without fetching and encoding"
     if form != "JPEG":
         return [*rows, Row(name, overhead, "ms/photo")]
-    target = 8.0 * 18.3 / scripts[_PLAIN]
-    return [*rows, Row(name, overhead, "ms/photo", target, "the target: 8 ms if the Pillow script makes 18.3 photos/s")]
+    target = 8.0 * 15.0 / plain_rate
+    return [*rows, Row(name, overhead, "ms/photo", target, "the target: 8 ms if the Pillow script makes 15 photos/s")]
+
+
+def _mean(rates: Sequence[float]) -> float:
+    """Return the photos per second over several runs of equally many photos."""
+    return len(rates) / sum(1 / rate for rate in rates)
 
 
 async def _ours(servers: Servers, folder: Path, photos: Origin, feeds: str, variants: str) -> Run:
@@ -106,11 +160,14 @@ async def _ours(servers: Servers, folder: Path, photos: Origin, feeds: str, vari
     ):
         await whole.publish_listings(photos.records[0])
         await all_recorded(whole, database, PHOTOS)
-        downloader, measured = psutil.Process(whole.pid("downloader")), len(photos.urls) - PHOTOS
-        before, began = _cpu(downloader), time.monotonic()
+        measured = len(photos.urls) - PHOTOS
+        before, began = cpu.seconds_by_process(whole, servers, photos.host), time.monotonic()
         await whole.publish_listings(*photos.records[1:])
         await all_recorded(whole, database, len(photos.urls))
-        return Run(measured / (time.monotonic() - began), (_cpu(downloader) - before) / measured)
+        seconds = time.monotonic() - began
+        return Run(
+            measured / seconds, cpu.per_photo(before, cpu.seconds_by_process(whole, servers, photos.host), measured)
+        )
 
 
 async def all_recorded(whole: System, database: mongo.Database, photos: int, seconds: float = 900) -> None:
@@ -126,11 +183,6 @@ async def all_recorded(whole: System, database: mongo.Database, photos: int, sec
         return bool(rows) and bool(rows[0]["downloaded"] >= photos)
 
     await until(is_complete, f"{photos} photos of {whole.namespace.db}", seconds=seconds)
-
-
-def _cpu(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
 
 
 def _in_new_process(work: object, photos: Origin) -> float:

@@ -79,6 +79,24 @@ def typescript() -> list[str]:
     return [_beside("node"), str(folder / "package" / "lib" / "tsc.js")]
 
 
+def node() -> str:
+    """Return the path of Node.js."""
+    return _beside("node")
+
+
+def install_npm_packages(folder: Path) -> None:
+    """Install the packages that `package-lock.json` in the folder names, unless exactly these are installed.
+
+    Raises:
+        ToolMissing: npm cannot install them.
+    """
+    lock, installed = (folder / "package-lock.json").read_bytes(), folder / "node_modules" / ".installed"
+    with _locked():
+        if not installed.exists() or installed.read_bytes() != lock:
+            _run(_beside("npm"), "ci", "--silent", "--no-audit", "--no-fund", cwd=folder)
+            installed.write_bytes(lock)
+
+
 def _unpack_debian(into: Path, packages: tuple[str, ...]) -> None:
     if os.geteuid() == 0:  # a fresh machine has no package lists, and finds no package without them
         subprocess.run(["apt-get", "update", "-q"], capture_output=True, timeout=_COMMAND_SECONDS, check=False)

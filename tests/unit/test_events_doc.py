@@ -120,7 +120,7 @@ def test_the_urls_of_the_examples_are_those_of_stored_copies() -> None:
     urls = [variant["url"] for variant in downloaded["variants"]]
     assert all(url.startswith(f"https://cdn.example.com/photos/{folder}") for url in urls)
     assert removed["urls"] == urls
-    full = {name: downloaded[name] for name in ("url", "width", "height", "file_size")}
+    full = {name: downloaded[name] for name in ("url", "content_type", "width", "height", "file_size")}
     assert downloaded["variants"][0] == {"name": "full", **full}
 
 
