@@ -14,6 +14,8 @@ from tests.sweeping import SweepingScheduler
 from tests.unit.test_vendor_reading import VENDORS, Fast
 from tests.vendor_feeds import client_of, feed_of
 
+pytestmark = pytest.mark.slow
+
 LISTINGS, PHOTOS = 12, 3
 
 

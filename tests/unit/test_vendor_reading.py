@@ -14,19 +14,21 @@ from shared.reso.feed_reader import FeedReader
 from tests.builders import after
 from tests.vendor_feeds import client_of, feed_of
 
+pytestmark = pytest.mark.slow
+
 LONG_AGO = after(-400 * 86_400)
 VENDORS = [name for name in vendors.NAMES if name != "generic"]
 LISTINGS, PHOTOS = 30, 12
 
 
 class Fast:
-    """A clock that runs forty times as fast as ours, so that quotas of a minute are whole after a second and a half."""
+    """A clock that runs twenty times as fast as ours, so that the pauses of a client under test may be short."""
 
     def __init__(self) -> None:
         self._start = utc_now()
 
     def __call__(self) -> datetime:
-        return self._start + (utc_now() - self._start) * 40
+        return self._start + (utc_now() - self._start) * 20
 
 
 @asynccontextmanager
