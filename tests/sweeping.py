@@ -1,5 +1,6 @@
 """A scheduler with stores in memory that sweeps the sandbox MLS."""
 
+import itertools
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -40,6 +41,7 @@ class RecordingBroker:
         self.recorder: Recorder | None = None
         self.published: list[Outgoing] = []
         self.is_unavailable = False
+        self._offsets = itertools.count()
 
     async def publish(self, records: Iterable[Outgoing]) -> None:
         if self.is_unavailable:
@@ -48,7 +50,8 @@ class RecordingBroker:
             self.published.append(record)
             if self.recorder:
                 at = utc_now()
-                await self.recorder.record([Record(record.topic, 0, len(self.published), at, record.key, record.value)])
+                offset = next(self._offsets)
+                await self.recorder.record([Record(record.topic, 0, offset, at, record.key, record.value)])
 
     async def ping(self) -> None:
         return

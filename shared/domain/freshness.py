@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 _KEPT_FOR = timedelta(days=30)
 """How long `listing-seen` is kept: a position with an earlier time was made by a producer without a clock."""
-_REMADE_AFTER = timedelta(hours=1)
-"""A lower offset with a time this much later is of a topic that was deleted and made anew."""
+_CLOCK_STEP = timedelta(seconds=5)
+"""How far a broker's clock may go back. A lower offset with a later time than this is of a topic that was made anew."""
 MAX_AHEAD = timedelta(days=1)
 """A timestamp further than this ahead of our clock is wrong, and is treated as missing."""
 
@@ -99,7 +99,7 @@ def _is_earlier(announced: Position | None, recorded: Position | None) -> bool:
         return False
     if announced.partition != recorded.partition:
         return announced <= recorded
-    return announced.offset <= recorded.offset and announced.at <= recorded.at + _REMADE_AFTER
+    return announced.offset <= recorded.offset and announced.at <= recorded.at + _CLOCK_STEP
 
 
 def newest(*times: datetime | None) -> datetime | None:
