@@ -81,6 +81,8 @@ class DialectMls:
         self._refuse(resource, options)
         rules, expands = self.dialect, "$expand" in options
         options = {name: text for name, text in options.items() if not (name == "$skip" and rules.ignores_skip)}
+        if token := options.pop("$skiptoken", ""):
+            options["$skip"] = token
         if rules.ignores_order:
             options.pop("$orderby", None)
         if rules.ignores_after_in and " in (" in options.get("$filter", ""):
@@ -90,7 +92,8 @@ class DialectMls:
         rows, skip = page(self._rows(resource), options)
         link = None
         if skip and rules.has_links:
-            link = httpx.URL(f"https://x/{resource}", params={**options, "$skip": str(skip)})
+            options.pop("$skip", None)
+            link = httpx.URL(f"https://x/{resource}", params={**options, "$skiptoken": str(skip)})
         return ODataPage([self._shown(row, expands) for row in rows], link)
 
     def _rows(self, resource: str) -> list[dict[str, Any]]:

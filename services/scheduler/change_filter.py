@@ -66,20 +66,26 @@ class ChangeFilter:
     async def publish(self, records: Sequence[PropertyRecord], why: str) -> None:
         """Publish property records as `listing-seen`, and return when Kafka has stored them.
 
-        A record that hides a displayed listing is published so that it is not stale (`decide.as_current`).
+        A record that hides a displayed listing is published so that it is not stale (`decide.as_current`), and a record
+        of a displayed listing whose Media the MLS did not give, so that it is asked for again (`without_timestamps`).
 
         `why` says why they are published, for the label of the metric that counts them: "changed", "missing", "news",
         "gone" or "pushed". A record that is too large for the topic is left out, counted and logged. If `records` is
         empty, nothing is published. Raises BrokerUnavailable.
         """
         events: list[ListingSeen] = []
-        for record in await self._as_current(records):
+        for record in await self._as_current([self._as_read(record) for record in records]):
             if len(orjson.dumps(record)) < _MAX_PROPERTY_BYTES:
                 events.append(ListingSeen(feed=self._feed.name, record=record))
             else:
                 self._count_unusable(record, f"it is over {MAX_RECORD_BYTES:,} bytes with its envelope")
         await self._publisher.publish(events)
         self._metrics.published.labels(self._feed.name, why).inc(len(events))
+
+    def _as_read(self, record: PropertyRecord) -> PropertyRecord:
+        """Return the record; if its listing may be shown and its Media was not read, a copy without timestamps."""
+        is_whole = record.get("Media") is not None or self._hiding(record)
+        return record if is_whole else decide.without_timestamps(record)
 
     async def _as_current(self, records: Sequence[PropertyRecord]) -> Sequence[PropertyRecord]:
         """Return the records, with those that hide a displayed listing as `decide.as_current` changes them.

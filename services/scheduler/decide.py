@@ -12,6 +12,8 @@ from shared.domain.freshness import credible, is_newer
 from shared.domain.listing import Listing, RecordedState, RemovalReason
 from shared.reso.odata import PropertyRecord
 
+_TIMESTAMPS = frozenset({"ModificationTimestamp", "MediaChangeTimestamp", "PhotosChangeTimestamp"})
+
 
 def is_unrecorded(announcement: Announcement, recorded: RecordedState | None, now: datetime) -> bool:
     """Return True if a sweep must publish an announcement, because it differs from the listing's recorded state.
@@ -47,6 +49,14 @@ def as_current(record: PropertyRecord, announcement: Announcement, recorded: Rec
     if is_newer(ours.media_changed_at, theirs.media_changed_at) and theirs.media_changed_at and ours.media_changed_at:
         changes["MediaChangeTimestamp"] = ours.media_changed_at.isoformat()
     return {**record, **changes} if changes else record
+
+
+def without_timestamps(record: PropertyRecord) -> PropertyRecord:
+    """Return a copy of a property record without the listing's timestamps, to be published if its Media was not read.
+
+    The recorded version stays as it is then, so that the next sweep asks for the listing again, and records its photos.
+    """
+    return {name: value for name, value in record.items() if name not in _TIMESTAMPS}
 
 
 def gone_record(listing_key: str) -> dict[str, Any]:

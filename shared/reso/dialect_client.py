@@ -21,7 +21,6 @@ class DialectClient:
     def __init__(self, feed: str, client: MlsClient) -> None:
         self._feed = feed
         self._client = client
-        self._has_used_in = False
         self.dialect = Dialect()
         """What the MLS accepts, as far as it is known."""
 
@@ -74,8 +73,7 @@ class DialectClient:
         try:
             page = await self._client.page(resource, options)
         except MlsUnavailable as refusal:
-            may_be_in = refusal.failure is MlsFailure.MLS_ERROR and not self._has_used_in
-            if may_be_in and " in (" in options["$filter"]:
+            if refusal.failure is MlsFailure.MLS_ERROR and " in (" in options.get("$filter", ""):
                 candidates = [replace(self.dialect, has_in=False)]  # some servers answer an unknown operator with 500
             elif refusal.failure is MlsFailure.BAD_QUERY:
                 candidates = list(dialects.relaxed(self.dialect))
@@ -88,7 +86,6 @@ class DialectClient:
                 raise
             self._learn(found[0])
             page = found[1]
-        self._has_used_in = self._has_used_in or " in (" in query(self.dialect).get("$filter", "")
         return page
 
     async def _first_accepted(

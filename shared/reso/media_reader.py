@@ -23,22 +23,29 @@ class MediaReader:
         """Return the records in the same order, each with all its Media rows.
 
         The rows are requested for records that came without them, or with fewer than their PhotosCount. A record whose
-        rows the MLS did not return has no field Media: nobody may conclude that it has no photos. Raises MlsUnavailable
-        if the rows cannot be read, and the MLS sends none with its records either.
+        rows the MLS did not return to their end has no field Media: nobody may conclude that it has no more photos.
+        Where the MLS has no resource Media, a record keeps the rows that it came with. Raises MlsUnavailable if the
+        rows cannot be read, and the MLS sends none with its records either.
         """
         lacking = [record for record in records if key_of(record) and lacks_media(record)]
         if not lacking:
             return list(records)
         media = await self._media_beside(lacking)
-        return [_joined(record, media.get(key_of(record))) if lacks_media(record) else record for record in records]
+        return [
+            _joined(record, (media or {}).get(key_of(record)))
+            if lacks_media(record) and (media is not None or not _came_with_rows(record))
+            else record
+            for record in records
+        ]
 
-    async def _media_beside(self, lacking: Sequence[PropertyRecord]) -> dict[str, list[Row]]:
+    async def _media_beside(self, lacking: Sequence[PropertyRecord]) -> dict[str, list[Row]] | None:
         """Request the Media rows of records from the resource Media; return the rows by ListingKey.
 
-        The result is empty if the MLS has no such resource but sends rows with its records (DDF).
+        The result is None if the MLS has no such resource but sends rows with its records (DDF), and empty if it
+        refuses the resource but sends rows with its records.
         """
         if not self._has_resource:
-            return {}
+            return None
         try:
             return await self._media(lacking)
         except MlsUnavailable as error:
@@ -46,7 +53,7 @@ class MediaReader:
             if not sends_rows or error.failure not in _UNREADABLE:
                 raise
             self._has_resource = error.failure is not MlsFailure.NO_RESOURCE
-            return {}
+            return {} if self._has_resource else None
 
     async def _media(self, records: Sequence[PropertyRecord]) -> dict[str, list[Row]]:
         """Return the Media rows of the records by ListingKey.
@@ -134,6 +141,10 @@ def _rows(record: PropertyRecord) -> list[Row]:
     return media if isinstance(media, list) else [media] if isinstance(media, dict) else []
 
 
+def _came_with_rows(record: PropertyRecord) -> bool:
+    return bool(_rows(record)) and _NEXT_LINK not in record
+
+
 def _owner(row: Row) -> str:
     return text_of(row.get("ResourceRecordKey"))
 
@@ -141,15 +152,14 @@ def _owner(row: Row) -> str:
 def _joined(record: PropertyRecord, beside: Sequence[Row] | None) -> PropertyRecord:
     """Return a copy of a record that lacks Media rows, with the rows that were read beside it.
 
-    `beside` is None if no rows were read. Where more rows came with the record, those that lack are added to them. The
-    copy has no field Media if the MLS cut the rows and none were read beside, or if it counts photos but has no rows.
-    It has no PhotosCount if that counts more photos than the MLS has rows, because a record that seems to be cut may
-    withdraw no photo.
+    `beside` is None if none were read, or not to their end. Where more rows came with the record, those that lack are
+    added. The copy has no field Media if none were read, unless the record counts no photos, nor if it counts photos
+    but has no rows. It has no PhotosCount if that counts more photos than the MLS has rows, because a record that seems
+    to be cut may withdraw no photo.
     """
     came = _rows(record)
-    is_cut = _NEXT_LINK in record or not isinstance(record.get("Media"), (list, dict))
     if beside is None:
-        rows = None if is_cut else came
+        rows = None if photos_count(record) != 0 else came
     elif len(beside) >= len(came):
         rows = list(beside)
     else:
