@@ -125,7 +125,7 @@ class PictureUrls:
         return naming.of_photo(listing, photo, listing.photos.index(photo), size, facts)
 
     def missing(self) -> web.Response:
-        """Return the vendor's answer for a picture that does not exist."""
+        """Return the HTTP answer with which the vendor that is played answers for a picture that does not exist."""
         return _missing(self._rules.missing)
 
 

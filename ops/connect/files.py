@@ -28,7 +28,8 @@ def append_table(path: Path, table: str) -> None:
 def put_secrets(path: Path, secrets: Mapping[str, str]) -> list[str]:
     """Set variables in the file `path`, a `.env`, that only its owner can read then; return the names that it sets.
 
-    A variable that has its value already is left as it is; a line with another value is replaced. Raises ValueError for
+    `secrets` has the values by the variables' names. A variable that has its value in the file already is left as it
+    is; a line that gives it another value is replaced. Raises ValueError for
     a value that no line can hold, and OSError.
     """
     present = dotenv_values(path) if path.exists() else {}

@@ -147,8 +147,9 @@ class AttemptHistory:
     async def by_minute(self) -> Mapping[datetime, Mapping[str, int]]:
         """Return how many attempts each of the last 60 minutes had, by result; the oldest minute first.
 
-        The keys are the begins of the minutes, the present one included; the values map a result to its number, and are
-        empty for a minute without attempts. Only minutes whose counts are not final yet are read from MongoDB again.
+        The keys are the beginnings of the minutes, including the present minute. Each value maps a result, such as
+        `downloaded`, to the number of attempts that ended so; it is empty for a minute without attempts. Only minutes
+        whose counts are not final yet are read from MongoDB again.
         Raises StoreUnavailable.
         """
         now = self._clock()

@@ -127,7 +127,11 @@ async def _drain(handler: Handler, stop: asyncio.Event) -> None:
 
 
 def _url_source(feed: Feed, access: ApiAccess, closing: AsyncExitStack, *, is_viewed: bool) -> UrlSource | None:
-    """Return where the URLs of the feed's photos are read anew; None if they are not. It closes with `closing`."""
+    """Return the source from which URLs of the feed's photos are read anew; None if the feed does not ask for that.
+
+    The source's connections are registered in `closing`, and close when `closing` ends. `is_viewed` is True for the
+    photos that visitors wait for.
+    """
     if feed.refresh_url_hook:
         hook = HookUrls(feed)
         closing.push_async_callback(hook.aclose)

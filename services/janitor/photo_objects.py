@@ -30,7 +30,7 @@ class DeletedDiscard:
 class PhotoObjects:
     """Finds and deletes the objects of photos in both buckets of the object storage.
 
-    Each method raises StoreUnavailable.
+    Each method raises StoreUnavailable if the storage does not answer.
     """
 
     def __init__(self, objects: Objects) -> None:

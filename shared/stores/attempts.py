@@ -38,7 +38,10 @@ class AttemptCount:
 
 
 class Attempts(Protocol):
-    """Stores the history of attempts of all feeds. Each method raises StoreUnavailable."""
+    """Stores the history of attempts of all feeds.
+
+    Each method raises StoreUnavailable if the database does not answer.
+    """
 
     async def add(self, attempts: Sequence[Attempt]) -> None:
         """Append attempts to the stored history. Raises StoreUnavailable."""

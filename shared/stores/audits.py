@@ -33,7 +33,10 @@ class Audit:
 
 
 class Audits(Protocol):
-    """Stores the progress and the findings of each audit. Each method raises StoreUnavailable."""
+    """Stores the progress and the findings of each audit.
+
+    Each method raises StoreUnavailable if the database does not answer.
+    """
 
     async def newest(self, limit: int) -> Sequence[Audit]:
         """Return up to `limit` audits, the one that began last first; it may be unfinished. Raises StoreUnavailable."""

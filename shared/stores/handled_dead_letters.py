@@ -19,7 +19,10 @@ class RecordPlace:
 
 
 class HandledDeadLetters(Protocol):
-    """Stores which dead letters an operator has handled. Each method raises StoreUnavailable."""
+    """Stores which dead letters an operator has handled.
+
+    Each method raises StoreUnavailable if the database does not answer.
+    """
 
     async def add(self, places: Sequence[RecordPlace], how: str) -> None:
         """Store that the dead letters at these places were handled; `how` is `requeued` or `dropped`.

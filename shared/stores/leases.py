@@ -6,7 +6,9 @@ from typing import Protocol
 
 
 class Leases(Protocol):
-    """Stores leases on loops, by name; all processes share them. Each method raises StoreUnavailable.
+    """Stores leases on loops, by name; all processes share them.
+
+    Each method raises StoreUnavailable if the database does not answer.
 
     `holder` is the name of a process, as `worker_name` returns it.
     """

@@ -44,7 +44,10 @@ class StoredLedger:
 
 
 class Ledgers(Protocol):
-    """Stores the ledger of each feed, which all workers share. Each method raises StoreUnavailable."""
+    """Stores the ledger of each feed, which all workers share.
+
+    Each method raises StoreUnavailable if the database does not answer.
+    """
 
     async def get(self, feed: str) -> StoredLedger:
         """Return the stored ledger of `feed`, with its revision and the store's own time.

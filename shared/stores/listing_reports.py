@@ -31,7 +31,10 @@ class FeedCounts:
 
 
 class ListingReports(Protocol):
-    """Counts listings and photos of a feed, and lists what is in its queue. Each method raises StoreUnavailable."""
+    """Counts listings and photos of a feed, and lists what is in its queue.
+
+    Each method raises StoreUnavailable if the database does not answer.
+    """
 
     async def feeds(self) -> Sequence[str]:
         """Return the names of all feeds of which a listing is recorded, sorted. Raises StoreUnavailable."""

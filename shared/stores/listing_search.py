@@ -8,7 +8,10 @@ from shared.stores.summaries import ListingFilter, ListingSummary
 
 
 class ListingSearch(Protocol):
-    """Finds recorded listings by ListingKey, image, URL, or filters. Each method raises StoreUnavailable."""
+    """Finds recorded listings by ListingKey, image, URL, or filters.
+
+    Each method raises StoreUnavailable if the database does not answer.
+    """
 
     async def by_key(self, listing_key: str) -> Sequence[Listing]:
         """Return the recorded listings with this ListingKey, of all feeds; empty if there are none.

@@ -12,7 +12,9 @@ from shared.stores.documents import ListingId
 
 
 class ListingRecords(Protocol):
-    """Reads and writes the records of listings by feed and ListingKey. Each method raises StoreUnavailable.
+    """Reads and writes the records of listings by feed and ListingKey.
+
+    Each method raises StoreUnavailable if the database does not answer.
 
     A write is refused if the listing was written by others since it was read.
     """

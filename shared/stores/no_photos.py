@@ -16,7 +16,10 @@ class NoPhoto:
 
 
 class NoPhotos(Protocol):
-    """Stores which pictures are marked as no photo. Each method raises StoreUnavailable."""
+    """Stores which pictures are marked as no photo.
+
+    Each method raises StoreUnavailable if the database does not answer.
+    """
 
     async def mark(self, no_photo: NoPhoto) -> None:
         """Store that the picture is no photo. A picture that is marked already stays as it is."""

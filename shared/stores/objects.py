@@ -19,7 +19,10 @@ class Bucket(StrEnum):
 
 
 class Objects(Protocol):
-    """Reads, writes and deletes objects in two buckets of an S3 server. Each method raises StoreUnavailable."""
+    """Reads, writes and deletes objects in two buckets of an S3 server.
+
+    Each method raises StoreUnavailable if the storage does not answer.
+    """
 
     async def put(self, bucket: Bucket, key: str, source: Path, content_type: str) -> None:
         """Upload the file `source` to a bucket as the object `key`, with the Content-Type `content_type`.

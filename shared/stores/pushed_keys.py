@@ -23,7 +23,10 @@ class PushedKey:
 
 
 class PushedKeys(Protocol):
-    """Stores the pushed keys of feeds, each once, until their records are read. Each method raises StoreUnavailable."""
+    """Stores the pushed keys of feeds, each once, until their records are read.
+
+    Each method raises StoreUnavailable if the database does not answer.
+    """
 
     async def put(self, feed: str, keys: Collection[PushedKey], now: datetime) -> None:
         """Store keys of `feed` as pushed at the time `now`; a key that is stored already gets the new time."""

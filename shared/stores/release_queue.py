@@ -12,7 +12,7 @@ from shared.stores.listings import ListingRecords
 class ReleaseQueue(ListingRecords, Protocol):
     """Finds the listings of a feed whose photos are due or in flight, or whose copies need a recheck.
 
-    Each method raises StoreUnavailable.
+    Each method raises StoreUnavailable if the database does not answer.
     """
 
     async def due(self, feed: str, now: datetime, limit: int) -> Sequence[Listing]:

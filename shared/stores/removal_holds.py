@@ -57,7 +57,10 @@ class RemovalHold:
 
 
 class RemovalHolds(Protocol):
-    """Stores the last hold of each feed and reason. Each method raises StoreUnavailable."""
+    """Stores the last hold of each feed and reason.
+
+    Each method raises StoreUnavailable if the database does not answer.
+    """
 
     async def all(self) -> Sequence[RemovalHold]:
         """Return the last hold of each feed and reason, decided or not, sorted by feed and reason.

@@ -61,7 +61,10 @@ RemovalCursor = tuple[datetime, str]
 
 
 class Removals(Protocol):
-    """Stores the evidence of removals of all feeds, for good. Each method raises StoreUnavailable."""
+    """Stores the evidence of removals of all feeds, for good.
+
+    Each method raises StoreUnavailable if the database does not answer.
+    """
 
     async def add(self, removals: Sequence[Removal]) -> None:
         """Store the evidence of removals. Evidence whose id is stored already is left as it is.

@@ -101,7 +101,10 @@ class SweepState:
 
 
 class Sweeps(Protocol):
-    """Stores the progress of the freshness sweeps of each feed. Each method raises StoreUnavailable."""
+    """Stores the progress of the freshness sweeps of each feed.
+
+    Each method raises StoreUnavailable if the database does not answer.
+    """
 
     async def get(self, feed: str) -> SweepState:
         """Return the stored progress of the sweeps of `feed`.

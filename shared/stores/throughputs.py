@@ -6,7 +6,10 @@ from shared.domain.throughput import Throughput
 
 
 class Throughputs(Protocol):
-    """Stores the latest measured throughput of each feed. Each method raises StoreUnavailable."""
+    """Stores the latest measured throughput of each feed.
+
+    Each method raises StoreUnavailable if the database does not answer.
+    """
 
     async def put(self, feed: str, throughput: Throughput) -> None:
         """Store the throughput of `feed` in place of the one measured before. Raises StoreUnavailable."""

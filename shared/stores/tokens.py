@@ -17,7 +17,7 @@ class StoredToken:
 
 
 class Tokens(Protocol):
-    """Stores the newest token of each feed. Each method raises StoreUnavailable."""
+    """Stores the newest token of each feed. Each method raises StoreUnavailable if the database does not answer."""
 
     async def get(self, feed: str) -> StoredToken | None:
         """Return the stored token of `feed`, which may have ended; None if none was stored."""

@@ -17,7 +17,10 @@ class Worker:
 
 
 class Workers(Protocol):
-    """Stores the process that last took each worker's name. Each method raises StoreUnavailable."""
+    """Stores the process that last took each worker's name.
+
+    Each method raises StoreUnavailable if the database does not answer.
+    """
 
     async def get(self, name: str) -> Worker | None:
         """Return the process that last took the name `name`; None if none ever did. Raises StoreUnavailable."""
