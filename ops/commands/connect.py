@@ -231,7 +231,12 @@ def _start(options: Options, feed: str) -> None:
     if is_wanted and not can_start:
         terminal.fail("there is no local stack here to start; start the services yourself")
     if is_wanted:
-        for command in (["make", "up"], [sys.executable, "-m", "ops.imagectl", "sweep", "freshness", "--feed", feed]):
-            subprocess.run(command, check=True)  # noqa: S603 - the name of the feed is in feeds.toml
+        if code := subprocess.run(["make", "up"], check=False).returncode:  # noqa: S607 - of this directory
+            terminal.fail(
+                f"the table is written, but `make up` ended with exit code {code}; mend that, and run it again"
+            )
+        # A scheduler that has just started may take the request up late; the command says so, and it stays requested.
+        sweep = [sys.executable, "-m", "ops.imagectl", "sweep", "freshness", "--feed", feed]
+        subprocess.run(sweep, check=False)  # noqa: S603 - the name of the feed is in feeds.toml
     elif not options.as_json:
         terminal.print_line("next: make up")
