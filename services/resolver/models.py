@@ -111,7 +111,7 @@ class ResolveRequest(BaseModel):
 
     @model_validator(mode="after")
     def _has_keys_or_urls(self) -> Self:
-        if bool(self.listing_keys) == bool(self.urls):
+        if len(self.model_fields_set & {"listing_keys", "urls"}) != 1 or not (self.listing_keys or self.urls):
             raise PydanticCustomError("keys_or_urls", "either listing_keys or urls must be given")
         return self
 

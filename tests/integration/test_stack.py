@@ -258,7 +258,7 @@ def test_status_lists_all_processes_and_logs_prints_their_logs(home: Path, capfd
     assert stack.main([f"--home={home}", "logs", "resolver"]) == 0
     assert "bucket is listing-images" in capfd.readouterr().out
     assert stack.main([f"--home={home}", "logs", "nobody"]) == 1
-    assert "no log of nobody; there is desk, downloader, janitor" in capfd.readouterr().err
+    assert "no log of nobody; there is desk, downloader, ingest" in capfd.readouterr().err
     stack.down(home)
     assert {state for _, state, _, _ in stack.status(home)} == {"stopped", "elsewhere"}
     assert stack.main([f"--home={home}", "status"]) == 1
