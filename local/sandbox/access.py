@@ -1,4 +1,4 @@
-"""Who may use the Web API of a vendor: required headers, bearer tokens, and a token endpoint for client credentials."""
+"""Checks the headers and bearer tokens of requests to the sandbox's Web API, and issues tokens at a token endpoint."""
 
 import secrets
 from dataclasses import dataclass, field
@@ -15,7 +15,11 @@ CLIENT_ID, CLIENT_SECRET = "sandbox-client", "sandbox-secret"
 
 @dataclass(slots=True)
 class Gate:
-    """Lets requests to one vendor's Web API in. `token` is the static bearer token; "" if none is required."""
+    """Refuses requests to the Web API of the emulated vendor that lack a required header or a valid token.
+
+    `token` is the static bearer token; "" if none is required. A vendor with a token endpoint accepts only the tokens
+    that this endpoint has issued.
+    """
 
     vendor: VendorRules
     clock: Clock
@@ -26,7 +30,7 @@ class Gate:
     """When each issued token ends."""
 
     def check(self, request: web.Request) -> None:
-        """Raise BadQuery if the request lacks a header or a valid token."""
+        """Raise BadQuery if a request to the Web API lacks a header that the vendor requires, or a valid token."""
         rules = self.vendor.access
         if rules.gzip and "gzip" not in request.headers.get("Accept-Encoding", ""):
             raise BadQuery("COMPRESSION REQUIRED", rule="gzip")
@@ -53,11 +57,14 @@ class Gate:
             raise BadQuery("the token has ended", 401, rule="ended")
 
     def expire_tokens(self) -> None:
-        """End all tokens that the endpoint has issued."""
+        """End all tokens that the token endpoint has issued: requests with such a token get 401 from now on."""
         self._ends_at = dict.fromkeys(self._ends_at, self.clock())
 
     async def issue(self, request: web.Request) -> web.Response:
-        """Answer a request to the token endpoint (RFC 6749, 4.4) with a new token, or with 400."""
+        """Answer a request to the token endpoint: with a new token, or with 400 if the credentials are wrong.
+
+        The grant is that of client credentials (RFC 6749, 4.4).
+        """
         form, rules = await request.post(), self.vendor.access
         if form.get("grant_type") != "client_credentials":
             return web.json_response({"error": "unsupported_grant_type"}, status=400)

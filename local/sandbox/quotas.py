@@ -1,4 +1,7 @@
-"""The quotas of a vendor: counts requests and bytes in windows of the UTC clock, and says what is over."""
+"""The quotas of the emulated vendor: counts requests and bytes in windows, and tells which requests are over a quota.
+
+Windows do not slide: a window of an hour, for example, begins at each full hour in UTC.
+"""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -12,7 +15,10 @@ Kind = Literal["api", "media"]
 
 @dataclass(slots=True)
 class _Window:
-    """What was counted in the current window of one quota; `number` is the window's, from 1970 on."""
+    """The requests and bytes that were counted in the current window of one quota.
+
+    `number` is the number of windows from 1970 to the current one. A window lasts the quota's `seconds`.
+    """
 
     quota: Quota
     number: int = 0
@@ -31,7 +37,11 @@ class _Window:
 
 @dataclass(slots=True)
 class Meter:
-    """Counts the requests to one vendor. `refused` counts the requests over a quota by its kind."""
+    """Counts requests to the emulated vendor against the vendor's quotas.
+
+    `refused` counts the requests over a quota, by the quota in words such as `api 60 s`, and requests during a
+    suspension as `suspended`. A kind of request is `api` (the Web API) or `media` (pictures).
+    """
 
     vendor: VendorRules
     clock: Clock
@@ -43,7 +53,11 @@ class Meter:
         self._windows = [_Window(quota) for quota in self.vendor.quotas]
 
     def admit(self, kind: Kind) -> bool:
-        """Count a request, and return True if it is within every quota and the token is not suspended."""
+        """Count a request of this kind, and return True if it may be answered.
+
+        It may not if a quota is used up, or the vendor suspended the token until the next full hour for an earlier
+        request over a quota.
+        """
         now = self.clock().timestamp()
         if now < self._silent_until:
             self.refused["suspended"] += 1
@@ -60,12 +74,12 @@ class Meter:
         return not is_over
 
     def count_bytes(self, kind: Kind, number: int) -> None:
-        """Count the bytes of an answer; they are over a quota from the next request on."""
+        """Count the bytes of the answer to a request of this kind. Bytes over a quota refuse the next requests."""
         for window in self._of(kind):
             window.bytes += number
 
     def headers(self, kind: Kind) -> dict[str, str]:
-        """Return the headers by which the vendor tells what is left."""
+        """Return the headers in which the vendor tells a client about its quotas; empty if the vendor sends none."""
         if self.vendor.limits.headers == "trestle":
             return {"QuotaType": kind.capitalize(), **self._trestle(kind)}
         if self.vendor.limits.headers == "bridge" and kind == "api":

@@ -1,4 +1,4 @@
-"""The records of the market as a vendor writes them: which listings it tells of, their fields, and their Media rows."""
+"""The sandbox's listings as the emulated vendor shows them: which listings, with which fields and Media rows."""
 
 import base64
 from datetime import UTC, datetime, timedelta
@@ -13,7 +13,10 @@ _EXTRA_EVERY = 3
 
 
 class VendorRecords:
-    """Property records and Media rows of a market by a vendor's rules. `urls` makes their MediaURLs."""
+    """Makes the Property records and Media rows of the sandbox's listings by a vendor's rules.
+
+    `urls` makes the MediaURLs of the rows.
+    """
 
     def __init__(self, vendor: VendorRules, market: Market, urls: PictureUrls, clock: Clock) -> None:
         self._vendor, self._market, self._urls, self._clock = vendor, market, urls, clock
@@ -21,7 +24,11 @@ class VendorRecords:
         """The Media rows of listings whose URLs stay, by ListingKey, timestamps and signing key."""
 
     def listings(self) -> list[SandboxListing]:
-        """Return the listings that the vendor tells of now, in the order of the market."""
+        """Return the sandbox's listings that the vendor's API shows now, in the order in which the sandbox holds them.
+
+        By the vendor's rules, the API shows all listings, or only those on the market, or for some days also those that
+        left the market.
+        """
         return [listing for listing in self._market.listings.values() if self._is_reported(listing)]
 
     def _is_reported(self, listing: SandboxListing) -> bool:
@@ -32,9 +39,9 @@ class VendorRecords:
         return rules.gone == "flag" and datetime.fromisoformat(listing.modified_at) > self._clock() - days
 
     def find(self, key: str) -> SandboxListing:
-        """Return the listing with the vendor's ListingKey `key`.
+        """Return the listing whose ListingKey, as the vendor writes it, is `key`.
 
-        Raises KeyError if the vendor tells of none.
+        Raises KeyError if the vendor's API shows no such listing now.
         """
         for listing in self.listings():
             if self._facts(listing)["key"] == key:
@@ -42,14 +49,14 @@ class VendorRecords:
         raise KeyError(f"there is no listing {key}")
 
     def bare(self, listing: SandboxListing) -> Record:
-        """Return a listing's Property record without Media rows."""
+        """Return a listing's Property record as the vendor writes it, without Media rows."""
         rules, facts = self._vendor.records, self._facts(listing)
         record = self._market.bare(listing) | {"ListingKey": facts["key"]}
         kept = {name: value for name, value in record.items() if name not in rules.drop}
         return self._written(kept | naming.filled(rules.fields, facts))
 
     def media(self, listing: SandboxListing, *, is_broken: bool = False) -> list[Record]:
-        """Return a listing's Media rows. With `is_broken`, their MediaURLs lead nowhere."""
+        """Return a listing's Media rows as the vendor writes them. With `is_broken`, their MediaURLs lead nowhere."""
         if self._vendor.pictures.seconds:
             return self._made_media(listing, is_broken=is_broken)
         version = (listing.key, listing.modified_at, listing.media_changed_at, self._market.signing_key)
@@ -74,7 +81,7 @@ class VendorRecords:
         return naming.of_listing(listing, self._vendor.records.key)
 
     def _written(self, record: Record) -> Record:
-        """Return a record with its status and its times as the vendor writes them."""
+        """Write the record's status and times in the vendor's notation, in `record` itself, and return it."""
         rules = self._vendor.records
         for name, value in record.items():
             if name.endswith("Timestamp") and isinstance(value, str):
@@ -85,7 +92,10 @@ class VendorRecords:
 
 
 def status(name: str, notation: str) -> str:
-    """Return a StandardStatus in one of the notations of `Records.statuses`."""
+    """Return the StandardStatus `name` in one of the notations that `Records.statuses` in a vendor's rules names.
+
+    `enum` leaves out the blanks; `encoded` writes a name with blanks in base64; `display` leaves the name as it is.
+    """
     if notation == "enum":
         return name.replace(" ", "")
     if notation == "encoded" and " " in name:

@@ -1,4 +1,4 @@
-"""The second ways to read all listings of a vendor: cursors in the body, Link headers, skip tokens and key lists."""
+"""Vendors' other ways to read all listings than `$skip`: a cursor for each walk over the listings, and skip tokens."""
 
 import secrets
 from collections.abc import Mapping
@@ -15,7 +15,11 @@ _NOT_BESIDE_TOKEN = ("$filter", "$orderby", "$skip")
 
 @dataclass(slots=True)
 class _Cursor:
-    """A walk over the keys that existed at its start. `position` is the next one, `used_at` the last use."""
+    """A client's walk, page by page, over the rows that existed when the walk began.
+
+    `page` is the number of rows of a page, `position` the index of the next row in `rows`, `used_at` the time of the
+    last request.
+    """
 
     rows: list[Record]
     page: int
@@ -25,16 +29,16 @@ class _Cursor:
 
 @dataclass(slots=True)
 class Cursors:
-    """The open walks over all listings, by their id."""
+    """Clients' walks over all listings: `start` returns the id of a new walk, and `next` the next page for this id."""
 
     rules: Replication
     clock: Clock
     _open: dict[str, _Cursor] = field(default_factory=dict)
 
     def start(self, rows: list[Record], query: Mapping[str, str]) -> tuple[list[Record], str]:
-        """Begin a walk over `rows`, and return its first page and the id of its cursor.
+        """Begin a walk over `rows`, and return its first page and its id, which the client sends with later requests.
 
-        Raises BadQuery for an option that is not allowed here.
+        `query` has the query options of the client's request. Raises BadQuery for an option that a walk does not allow.
         """
         for name in _NOT_IN_REPLICATION:
             if name in query:
@@ -47,9 +51,9 @@ class Cursors:
         return self.next(name), name
 
     def next(self, name: str) -> list[Record]:
-        """Return the next page of a walk: empty after its last row.
+        """Return the next page of the walk with the id `name`; the page is empty if no row is left.
 
-        Raises BadQuery if there is no such cursor, or it was not used for too long.
+        Raises BadQuery if there is no such walk, or its last request was too long ago.
         """
         cursor, now = self._open.get(name), self.clock()
         idle = timedelta(seconds=self.rules.cursor_seconds)
@@ -60,15 +64,16 @@ class Cursors:
         return cursor.rows[begin : cursor.position]
 
     def has_more(self, name: str) -> bool:
-        """Return True if rows are left after the last page."""
+        """Return True if the walk with the id `name` has rows after the page that `next` returned last."""
         cursor = self._open[name]
         return cursor.position < len(cursor.rows)
 
 
 def by_skip_token(rows: list[Record], query: Mapping[str, str], size: int) -> tuple[list[Record], str | None]:
-    """Return the page of `rows` after the ListingKey in `$skiptoken`, and the next token, None after the last page.
+    """Return the page of `rows` after the ListingKey in the query's `$skiptoken`, and the token of the next page.
 
-    A page has `size` rows. Raises BadQuery for an option that is not allowed beside `$skiptoken`.
+    Rows are ordered by ListingKey; a page has up to `size` rows. The token is None if this page is the last. `query`
+    has the query options by name. Raises BadQuery for an option that is not allowed beside `$skiptoken`.
     """
     for name in _NOT_BESIDE_TOKEN:
         if name in query:

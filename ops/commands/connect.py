@@ -89,7 +89,10 @@ def connect(options: Options) -> None:
 
 
 def _check(options: Options) -> None:
-    """Probe the MLS of a feed again, and print what differs from what `connect` found; exit code 1 if anything does."""
+    """Survey the MLS of a feed again, and print what differs from the findings in the feed's table.
+
+    Ends the process with exit code 1 if anything differs, and with a message if nothing can be compared.
+    """
     path = _feeds_path()
     try:
         text = path.read_text("utf-8")
@@ -159,7 +162,10 @@ def _asked(question: str, option: str) -> str:
 
 
 def _secret(key: str, name: str) -> str:
-    """Return the value of a secret's variable; ask for it at a terminal if it has none."""
+    """Return the value of the variable `name`, which holds a secret; ask the operator if the variable has no value.
+
+    `key` is the key of feeds.toml that names the variable. Ends the process with a message if there is no terminal.
+    """
     try:
         value = read_secret(name)
     except SecretUnreadable as error:
@@ -173,7 +179,11 @@ def _secret(key: str, name: str) -> str:
 
 
 def _survey(feed: Feed, secrets: dict[str, str]) -> Findings:
-    """Ask the feed's API what it can do, and fetch a few photos; end the process with a message if that fails."""
+    """Survey the feed's API, fetch a few photos unless their URLs are single-use, and return the findings.
+
+    `secrets` maps the names of the feed's variables to their values. Ends the process with a message if the survey
+    fails.
+    """
 
     async def ask() -> Findings:
         async with connected(feed, secrets) as client:
@@ -222,7 +232,7 @@ def _write(path: Path, written: str, secrets: dict[str, str]) -> None:
 
 
 def _start(options: Options, feed: str) -> None:
-    """Start the stack if that is wanted, and compare the MLS with the records, so that photos come at once."""
+    """If the operator wants it, start the stack and run a freshness sweep of the feed, so that photos come at once."""
     can_start = Path("Makefile").exists() and Path("local/stack.py").exists()
     if options.start is None and can_start and terminal.is_to_ask(yes=options.yes):
         is_wanted = typer.confirm("Start now (make up)?", err=True)

@@ -1,4 +1,7 @@
-"""The client with which `imagectl connect` asks an MLS's API: the one that reads the feed later, without servers."""
+"""The client with which `imagectl connect` asks an MLS's API.
+
+It is the client that the services use too, but it keeps its tokens and leases in memory: MongoDB is not needed.
+"""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -18,7 +21,8 @@ PAUSE_SECONDS = 0.6
 def client_of(feed: Feed, secrets: Mapping[str, str], pause_seconds: float) -> MlsClient:
     """Return a client of the feed's API, which the caller closes.
 
-    `secrets` are the values of the variables that the feed names, by variable.
+    `secrets` maps the names of the variables in the feed's table to their values. The client waits `pause_seconds`
+    between two requests.
     """
     token: str | TokenIssuer = secrets.get(feed.reso_token_env, "")
     if feed.reso.auth.uses_token_endpoint:
@@ -29,7 +33,10 @@ def client_of(feed: Feed, secrets: Mapping[str, str], pause_seconds: float) -> M
 
 @asynccontextmanager
 async def connected(feed: Feed, secrets: Mapping[str, str]) -> AsyncIterator[MlsClient]:
-    """Yield a client as `client_of` returns it, which pauses as the strictest vendor wants, and close it."""
+    """Yield a client of the feed's API, and close it at the end of the context.
+
+    The client pauses between two requests as the strictest vendor wants. `secrets` is as in `client_of`.
+    """
     client = client_of(feed, secrets, PAUSE_SECONDS)
     try:
         with log.silenced():

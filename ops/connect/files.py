@@ -14,9 +14,10 @@ _ONLY_OWNER = 0o600
 
 
 def append_table(path: Path, table: str) -> None:
-    """Append a table to the file `path`, which is created if there is none. All bytes that it has stay.
+    """Append a feed's table to the feeds.toml at `path`. The present content stays; a missing file is created.
 
-    Raises FeedsInvalid if the whole is not valid then, and OSError; nothing is written then.
+    Raises FeedsInvalid if the file with the table would not be valid, and OSError if the file cannot be read or
+    written. The file is unchanged if an error is raised.
     """
     before = path.read_bytes() if path.exists() else b""
     gap = b"" if not before else b"\n" if before.endswith(b"\n") else b"\n\n"
@@ -26,11 +27,11 @@ def append_table(path: Path, table: str) -> None:
 
 
 def put_secrets(path: Path, secrets: Mapping[str, str]) -> list[str]:
-    """Set variables in the file `path`, a `.env`, that only its owner can read then; return the names that it sets.
+    """Set variables in the `.env` at `path`, and return the names of those that it lacked or that changed.
 
-    `secrets` has the values by the variables' names. A variable that has its value in the file already is left as it
-    is; a line that gives it another value is replaced. Raises ValueError for
-    a value that no line can hold, and OSError.
+    `secrets` maps the names of the variables to their values. Lines that give a variable another value are replaced.
+    Afterwards only the file's owner can read the file. Raises ValueError if a value has a line break, and OSError if
+    the file cannot be read or written.
     """
     present = dotenv_values(path) if path.exists() else {}
     missing = {name: value for name, value in secrets.items() if present.get(name) != value}
@@ -55,7 +56,7 @@ def _quoted(value: str) -> str:
 
 
 def _replace(path: Path, content: bytes, mode: int) -> None:
-    """Write a file in one step, so that no reader sees half of it."""
+    """Write a file in one step, so that no reader sees half of it. `mode` has its permission bits, such as 0o600."""
     new = path.with_name(f"{path.name}.new")
     new.unlink(missing_ok=True)
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:

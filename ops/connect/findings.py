@@ -1,4 +1,8 @@
-"""What a survey of an MLS's API found. The names are those of the comment that `connect --check` compares with."""
+"""The findings of a survey of an MLS's API.
+
+`imagectl connect` writes them as a JSON comment into the feed's table, under the names of the fields of Findings.
+`imagectl connect --check` compares a new survey with this comment.
+"""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +14,7 @@ NOT_ASKED, YES, NO = "not asked", "yes", "no"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """The facts of one survey. Texts are YES, NO or NOT_ASKED where nothing else is said."""
+    """The facts that one survey found. A text is YES, NO or NOT_ASKED, unless its field says otherwise."""
 
     page_rows: int = 0
     """The largest `$top` that was accepted, of those that were tried; 0 if none was."""
@@ -51,16 +55,20 @@ class Findings:
     """What requests for a few pictures gave, such as `200 image/jpeg 1600x1067`."""
 
     def to_json(self) -> str:
-        """Return the facts as one line of JSON, without what each survey finds anew."""
+        """Return the facts as one line of JSON, without those that no two surveys share: `pictures`, `rows_given`."""
         return json.dumps({name: value for name, value in asdict(self).items() if name not in _NOT_COMPARED})
 
     def updated(self, facts: Mapping[str, Any]) -> "Findings":
-        """Return the findings with other values of the facts that `facts` names."""
+        """Return the findings with new values for some of its fields. `facts` maps field names to new values."""
         return Findings(**{**asdict(self), **facts})
 
     @classmethod
     def from_json(cls, text: str) -> "Findings":
-        """Return the facts that `to_json` wrote, perhaps by an older version; unknown names are ignored."""
+        """Return the findings in a JSON text that this or an older version of `to_json` wrote.
+
+        Names that are no field are ignored; a field that the text lacks has its default. Raises ValueError if the text
+        is not JSON.
+        """
         known = {field.name for field in fields(cls)}
         found: Mapping[str, Any] = json.loads(text)
         values: dict[str, Any] = {
@@ -73,7 +81,7 @@ _NOT_COMPARED = frozenset({"pictures", "rows_given"})
 
 
 def differences(before: Findings, now: Findings) -> list[str]:
-    """Return a phrase for each fact that differs between two surveys, such as `page_rows: was 100, is 50`."""
+    """Return a phrase for each fact that differs between two surveys, such as `page rows: was 100, is 50`."""
     return [
         f"{field.name.replace('_', ' ')}: was {_words(old)}, is {_words(new)}"
         for field in fields(Findings)

@@ -1,4 +1,4 @@
-"""Fetches a few photos of a sample, to see whether they open, what they are, and where requests are redirected to."""
+"""Fetches a few photos for a survey, to see whether they open, and to which hosts requests are redirected."""
 
 import asyncio
 import http.client
@@ -17,14 +17,17 @@ _MAX_PICTURES = 2
 
 @dataclass(frozen=True, slots=True)
 class SampledPictures:
-    """What requests for photos gave: a phrase for each photo, and the hosts that they were redirected to."""
+    """The results of requests for photos: a phrase for each photo, and the hosts that requests were redirected to."""
 
     answers: tuple[str, ...]
     redirect_hosts: tuple[str, ...]
 
 
 async def fetch_some(records: Sequence[Mapping[str, Any]], headers: Mapping[str, str]) -> SampledPictures:
-    """Fetch the first photos of two of the records. `headers` are sent to the image hosts."""
+    """Fetch one photo of each of the first two property records that have photos, and return the results.
+
+    `headers` are sent to the image hosts. An error is a result too, and raises nothing.
+    """
     urls = [
         str(photos[0]["MediaURL"])
         for record in records
@@ -36,7 +39,7 @@ async def fetch_some(records: Sequence[Mapping[str, Any]], headers: Mapping[str,
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects, and notes their hosts."""
+    """Follows redirects, and appends the host of each redirect's target to `hosts`."""
 
     def __init__(self, hosts: list[str]) -> None:
         self._hosts = hosts
@@ -49,7 +52,10 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 
 def _fetch(url: str, headers: Mapping[str, str], hosts: list[str]) -> str:
-    """Fetch a URL, append the hosts of redirects to `hosts`, and return a phrase that says what came."""
+    """Fetch a URL, and return a phrase such as `200 image/jpeg, 34,567 bytes`, or `no answer` with the error.
+
+    The hosts that the request is redirected to are appended to `hosts`.
+    """
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Redirects(hosts))
     request = urllib.request.Request(url, headers={"User-Agent": "listing-images", **headers})  # noqa: S310 - http(s) only
     try:

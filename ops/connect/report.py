@@ -1,4 +1,4 @@
-"""What a survey found, in words for operators: facts, and what it could not find out."""
+"""Says in words for operators what a survey found, and what the operator must ask the MLS."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from shared.domain.words import readable
 
 
 def found(findings: Findings) -> list[str]:
-    """Return a sentence for each thing that the survey found."""
+    """Return sentences for the operator about what the survey found."""
     return [*_of_pages(findings), *_of_queries(findings), *_of_records(findings), *_of_pictures(findings)]
 
 
@@ -77,7 +77,7 @@ def _of_pictures(findings: Findings) -> Iterator[str]:
 
 
 def unknown(findings: Findings) -> list[str]:
-    """Return a sentence for each thing that the survey could not find out, and that you should ask the MLS."""
+    """Return the questions that the survey could not answer, and that the operator should ask the MLS."""
     open_questions = [
         "How many requests and bytes are allowed in a second, an hour and a day? A survey must not try.",
         "How long does the URL of a photo work, and how often?",

@@ -1,4 +1,4 @@
-"""What do a few property records show? Their timestamps, statuses, and the fields of their Media rows. No I/O."""
+"""Finds out from a few property records which timestamps, statuses and Media rows an MLS has. No I/O."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,10 +16,10 @@ _MAX_LISTED = 40
 
 
 def read(records: Sequence[Record], plain: Sequence[Record], findings: Findings) -> dict[str, Any]:
-    """Return the facts, by the names of Findings, that records show.
+    """Return the facts that property records show, by the names of the fields of Findings.
 
-    `records` have their Media rows, and `plain` are more records, perhaps without them. `findings` says how the rows
-    came.
+    The facts about photos are read from `records`, which have their Media rows. The facts about timestamps and statuses
+    are read from `plain`, which may lack Media rows. `findings` says whether the API gives Media rows with records.
     """
     rows = [row for record in records for row in rows_of(record)]
     stamps = {name: value for record in plain for name, value in record.items() if name.endswith("Timestamp")}
@@ -47,19 +47,19 @@ def rows_of(record: Record) -> list[Record]:
 
 
 def is_photo(row: Record) -> bool:
-    """Return True if a Media row looks like a photo by its category; a row without category does."""
+    """Return True if a Media row looks like a photo by its MediaCategory. A row without one counts as a photo."""
     category = row.get("MediaCategory")
     return not isinstance(category, str) or is_picture(category)
 
 
 def is_picture(category: str) -> bool:
-    """Return True if the name of a category is one of photos of the property, also if it is written in Spark's way."""
+    """Return True if a MediaCategory is one of photos of the property. Spark's encoded names are decoded first."""
     text = readable(category)
     return bool(_PHOTO_WORDS.search(text)) and not _NO_PHOTO_WORDS.search(text)
 
 
 def host_of(row: Record) -> str:
-    """Return the host of a row's MediaURL, with its port unless that is the usual one; "" if it has no URL."""
+    """Return the host in a row's MediaURL, with the port if the URL names one; "" if the row has no http(s) URL."""
     return host_in(str(row.get("MediaURL") or ""))
 
 
@@ -76,7 +76,10 @@ def host_in(url: str) -> str:
 
 
 def has_changed_urls(before: Iterable[Record], after: Iterable[Record]) -> str:
-    """Return YES or NO: whether a row has another MediaURL in the second of two answers; NOT_ASKED without rows."""
+    """Return YES if a Media row has another MediaURL in a later answer, else NO; NOT_ASKED if no row is in both.
+
+    `before` and `after` are the Media rows of the two answers.
+    """
     old = {_identity(row): row.get("MediaURL") for row in before}
     new = {_identity(row): row.get("MediaURL") for row in after}
     both = old.keys() & new.keys()

@@ -20,30 +20,36 @@ class QueryAnswer(Protocol):
 
     @property
     def rows(self) -> Sequence[Mapping[str, Any]]:
-        """The rows of the page."""
+        """The rows of the page: records of the resource that was asked for."""
 
     @property
     def next_link(self) -> object:
-        """Where the next page is; None on the last page."""
+        """The answer's `@odata.nextLink`, the URL of the next page; None if the answer has none."""
 
 
 class Asks(Protocol):
-    """Sends queries to the API of an MLS."""
+    """Sends queries to the API of an MLS; the survey uses no more of the MLS's client."""
 
     async def page(self, resource: str, options: Mapping[str, str]) -> QueryAnswer:
-        """Return the first page of a resource for OData query options by name. Raises MlsUnavailable."""
+        """Return the first page that the API answers to a query of `resource`, such as `Property`.
+
+        `options` maps OData query options, such as `$top`, to their values. Raises MlsUnavailable.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class Surveyed:
-    """The result of a survey: the facts, and the records of the sample with their Media rows."""
+    """The result of a survey: the findings, and the sampled property records, with their Media rows if any came."""
 
     findings: Findings
     records: Sequence[Mapping[str, Any]]
 
 
 async def survey(client: Asks) -> Surveyed:
-    """Ask an API what it can do; raises MlsUnavailable if it refuses the token or the plainest query, or is away."""
+    """Ask an API what it can do, and return the findings and the sampled records.
+
+    Raises MlsUnavailable if the API refuses the token or the plainest query, or does not answer.
+    """
     await client.page("Property", {"$top": "1"})
     findings = await _paging(client, Findings())
     top = str(min(_SAMPLE, findings.page_rows or _SAMPLE))
@@ -55,7 +61,10 @@ async def survey(client: Asks) -> Surveyed:
 
 
 async def _try(client: Asks, resource: str, options: Mapping[str, str]) -> QueryAnswer | None:
-    """Return the answer to a query; None if the API refuses it. Raises MlsUnavailable if it answers no query now."""
+    """Return the answer to a query; None if the API refuses this query.
+
+    Raises MlsUnavailable if other queries would fail too: the token is refused, or the API is throttled or away.
+    """
     try:
         return await client.page(resource, options)
     except MlsUnavailable as error:
@@ -74,7 +83,10 @@ async def _paging(client: Asks, findings: Findings) -> Findings:
 
 
 async def _cuts_in_silence(client: Asks, findings: Findings) -> str:
-    """Return YES if rows follow a page that was shorter than asked for and named no next page; NO if none do."""
+    """Return YES if the API cut a page without naming a next page, although more rows follow; else NO.
+
+    `findings` has the facts about the page. Returns NOT_ASKED if the API refuses the query for the rows that follow.
+    """
     if findings.next_link == YES or findings.rows_given == findings.page_rows:
         return NO
     after = await _try(client, "Property", {"$top": "1", "$skip": str(findings.rows_given)})
@@ -84,9 +96,10 @@ async def _cuts_in_silence(client: Asks, findings: Findings) -> str:
 async def _photos(
     client: Asks, findings: Findings, plain: Sequence[Mapping[str, Any]]
 ) -> tuple[Findings, Sequence[Mapping[str, Any]]]:
-    """Ask for records with their Media rows, in the first way that works, and for the resource Media.
+    """Find out how the Media rows of records can be asked for; return the findings, and records with their Media rows.
 
-    `plain` are records as they come without `$expand`.
+    The ways are: no `$expand`, `$expand=Media`, and the resource Media; the first that works gives the rows. If none
+    works, the records lack Media rows. `plain` are records that were asked for without `$expand`.
     """
     expanded = await _try(client, "Property", {"$top": str(max(1, len(plain))), "$expand": "Media"})
     media = await _try(client, "Media", {"$top": "1"})
@@ -129,7 +142,10 @@ async def _operators(client: Asks, findings: Findings, records: Sequence[Mapping
 
 
 async def _second_look(client: Asks, findings: Findings, records: Sequence[Mapping[str, Any]]) -> Findings:
-    """Read the first record with photos again, and compare its MediaURLs."""
+    """Ask for the sampled records again, and add to the findings whether the MediaURLs differ from those before.
+
+    `records` are the sampled records as the API answered them before.
+    """
     if findings.expand == NO:
         return replace(findings, urls_change=NOT_ASKED)
     options = {"$top": str(min(_SAMPLE, findings.page_rows or _SAMPLE))}

@@ -1,4 +1,4 @@
-"""The table of a connected feed, as text for feeds.toml, with comments that say where the values come from. No I/O."""
+"""Writes the table of a connected feed as text for feeds.toml, with comments on the values. No I/O."""
 
 import json
 import re
@@ -18,12 +18,15 @@ _USUAL = Feed(name="usual", image_hosts=())
 
 
 def draft(target: Target) -> str:
-    """Return a table with which the API can be asked before anything is known of its photos."""
+    """Return the feed's table for the survey itself, before anything is known of the feed's photos.
+
+    `image_hosts` names a host that does not exist, because the key must not be empty.
+    """
     return _text(target.feed, [*_access(target), ("image_hosts", ["unknown.invalid"], "")])
 
 
 def table(target: Target, findings: Findings, today: str) -> str:
-    """Return the feed's table for what a survey found. `today` is a date for its comment."""
+    """Return the feed's table with the values that a survey found. `today` is the date in the table's comment."""
     lines = [*_access(target), *_photos(target, findings)]
     remarks = [
         f"# Written by `imagectl connect` on {today}. docs/feeds.md and feeds.example.toml explain the keys. Keys that",
@@ -38,7 +41,10 @@ def table(target: Target, findings: Findings, today: str) -> str:
 
 
 def recorded(text: str, feed: str) -> Findings | None:
-    """Return what `connect` found when it wrote the feed's table in the text of a feeds.toml; None if it did not."""
+    """Return the findings in the comment that `imagectl connect` wrote into the feed's table.
+
+    `text` is the text of a feeds.toml. Returns None if the feed's table has no such comment, or it cannot be read.
+    """
     after = text.partition(f"[feeds.{_key(feed)}]")[2]
     own = re.split(r"^\[", after, maxsplit=1, flags=re.MULTILINE)[0]
     line = next((line for line in own.splitlines() if line.startswith(_FOUND)), None)
@@ -49,7 +55,7 @@ def recorded(text: str, feed: str) -> Findings | None:
 
 
 def has_table(text: str, feed: str) -> bool:
-    """Return True if the text of a feeds.toml has a table of this feed. Raises ValueError if the text is no TOML."""
+    """Return True if a feeds.toml with this text has a table of the feed. Raises ValueError if the text is no TOML."""
     return feed in tomllib.loads(text).get("feeds", {})
 
 

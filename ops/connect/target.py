@@ -1,4 +1,4 @@
-"""Which API is connected, and as which feed? From what the operator named: a vendor, or the root of a RESO Web API."""
+"""Decides which API `imagectl connect` connects, from what the operator names: a vendor, or the URL of an API."""
 
 import re
 from collections.abc import Mapping
@@ -17,7 +17,11 @@ _DOMAINS: Mapping[str, Vendor] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """The API that is connected. `variables` are the names of the variables of its secrets, by key of feeds.toml."""
+    """The API that `imagectl connect` connects, and the name of its feed.
+
+    `url` is the root of the API. `filter` is the condition of `reso_filter`, "" for none. `variables` maps keys of
+    feeds.toml, such as `reso_token_env`, to the names of the variables that hold the secrets.
+    """
 
     feed: str
     vendor: Vendor
@@ -35,7 +39,7 @@ class Target:
 
 
 def vendor_of(url: str) -> Vendor:
-    """Return the vendor whose domain the URL's host is in; Vendor.GENERIC if it is none's."""
+    """Return the vendor to whose domain the URL's host belongs; Vendor.GENERIC if it is no vendor's domain."""
     host = urlsplit(url).hostname or ""
     return next(
         (vendor for domain, vendor in _DOMAINS.items() if host == domain or host.endswith(f".{domain}")), Vendor.GENERIC
@@ -43,9 +47,10 @@ def vendor_of(url: str) -> Vendor:
 
 
 def named(text: str) -> tuple[Vendor | None, str]:
-    """Return the vendor and the root URL that the operator's `text` names: a vendor's name, or a URL.
+    """Return the vendor and the root URL of its API that an operator's text names: the vendor's name, or a URL.
 
-    The vendor is None if a URL does not say it. Raises ValueError if the text is neither.
+    The vendor is None if `text` is a URL on no vendor's domain. Raises ValueError if `text` is neither a vendor's name
+    nor a URL.
     """
     if text in set(Vendor) - {Vendor.GENERIC}:
         return Vendor(text), ROOTS[Vendor(text)]
@@ -57,9 +62,10 @@ def named(text: str) -> tuple[Vendor | None, str]:
 
 
 def token_url_of(vendor: Vendor, url: str) -> str:
-    """Return the URL of the vendor's token endpoint, "" if it has none.
+    """Return the URL of the token endpoint for the vendor's API at `url`; "" if the vendor has no token endpoint.
 
-    For an API on another host than the vendor's, such as a sandbox, it is the same path on that host.
+    If `url` is not on the vendor's domain, as with a sandbox, the token endpoint is at the usual path on the host of
+    `url`.
     """
     usual = str(DEFAULTS.get(vendor, {}).get("reso_token_url", ""))
     if not usual or vendor_of(url) is vendor:
@@ -69,17 +75,20 @@ def token_url_of(vendor: Vendor, url: str) -> str:
 
 
 def scope_of(vendor: Vendor) -> str:
-    """Return the scope for which the vendor's token endpoint issues tokens; "" if it wants none."""
+    """Return the OAuth scope that the vendor's token endpoint requires; "" if it requires none."""
     return str(DEFAULTS.get(vendor, {}).get("reso_scope", ""))
 
 
 def auth_of(vendor: Vendor) -> Auth:
-    """Return how requests to the vendor's API are authorised."""
+    """Return how requests to the vendor's API are authorised; with a bearer token if nothing is known of the vendor."""
     return Auth(str(DEFAULTS.get(vendor, {}).get("reso_auth", Auth.BEARER)))
 
 
 def variables_of(feed: str, auth: Auth) -> dict[str, str]:
-    """Return the usual names of the variables that hold a feed's secrets, by the key of feeds.toml that names each."""
+    """Return the usual names of the variables that hold a feed's secrets, such as `MLS_TOKEN` for the feed `mls`.
+
+    They are by the key of feeds.toml that names the variable, such as `reso_token_env`.
+    """
     prefix = re.sub(r"[^A-Z0-9]+", "_", feed.upper()).strip("_")
     if auth is Auth.CLIENT_CREDENTIALS:
         return {
