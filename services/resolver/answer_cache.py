@@ -34,11 +34,13 @@ Read = TypeVar("Read", Answer, PhotoAnswer, ShownPhoto)
 class AnswerCache:
     """Returns answers about displayed listings and their photos, from memory while fresh, else from MongoDB.
 
-    `max_bytes` is the memory for all entries together. A listing for which `withholds` returns True is answered as if
-    it were not displayed, whatever MongoDB says; when that begins, the caller must call `remove_listing`.
+    `max_bytes` is the memory for all entries together. `withholds` gets a feed's name and a ListingKey. A listing for
+    which it returns True is answered as if it were not displayed, whatever MongoDB says. When `withholds` begins to
+    return True for a listing, the caller must call `remove_listing`.
 
-    The methods that may read MongoDB (`listings`, `photo`, `photo_answer`, `photo_answers`) raise StoreUnavailable if
-    it is unavailable and no entry may answer, TimeoutError after 5 s, and Overloaded if too many keys wait to be read.
+    The methods that may read MongoDB are `listings`, `photo`, `photo_answer` and `photo_answers`. They raise
+    StoreUnavailable if MongoDB is unavailable and no cached value may be used, TimeoutError if a value is not read
+    within 5 s, and Overloaded if too many keys wait to be read.
     """
 
     def __init__(
@@ -85,21 +87,21 @@ class AnswerCache:
     async def listings(self, lookups: Collection[ListingLookup]) -> Mapping[ListingLookup, Sequence[CachedAnswer]]:
         """Return the answers of each lookup: one for each feed that displays the listing, none if no feed does.
 
-        Waits for MongoDB if an answer is not fresh in memory.
+        Reads MongoDB if an answer is not fresh in memory.
         """
         return await self._listings.get(lookups)
 
     def fresh_listing(self, lookup: ListingLookup) -> Sequence[CachedAnswer] | None:
-        """Return the answers of one lookup if they are fresh in memory, else None.
+        """Return the answers of one lookup if they are fresh in memory, else None. Never reads MongoDB.
 
-        Never waits. An empty result says that no feed displays the listing.
+        There is one answer for each feed that displays the listing; an empty result says that no feed displays it.
         """
         return self._listings.fresh(lookup)
 
     async def photo(self, lookup: PhotoLookup) -> ShownPhoto | None:
-        """Return the state of the photo that a lookup finds, with its listing; None if no displayed listing shows it.
+        """Return the photo that a lookup finds, with its listing; None if no displayed listing shows such a photo.
 
-        If the lookup finds several photos, one with a copy is returned, if there is one.
+        If the lookup finds several photos, a photo with a copy is preferred.
         """
         photos = await self._photos.get_one(lookup)
         return min(photos, key=lambda shown: (shown.photo.copy is None, shown.feed, shown.listing_key), default=None)
@@ -123,19 +125,20 @@ class AnswerCache:
     def is_database_unavailable(self) -> bool:
         """True if the last query of this cache found MongoDB unavailable.
 
-        Answers may then be up to half a minute old.
+        The cache may then return answers that are up to half a minute old.
         """
         return self._policy.is_database_unavailable
 
     def choose_ttl(self, *, events_arrive: bool) -> None:
-        """Set the TTL of answers that are read from now on: 1 s if events arrive to invalidate them, else 0.5 s."""
+        """Set the time to live of answers read from now on: 1 s if events arrive to invalidate them, else 0.5 s."""
         self._policy.ttl_seconds = TTL_SECONDS if events_arrive else TTL_WITHOUT_EVENTS_SECONDS
 
     def invalidate(self, listing_key: str, image_id: str, *, remove: bool = False) -> None:
         """Invalidate the cached answers about a listing and about one of its photos: the next requests read them anew.
 
         Called for each event about the photo. Invalidated answers are still returned while MongoDB is unavailable. With
-        `remove`, for a photo that was removed, they are dropped from memory, so that they are not returned even then.
+        `remove`, which is for a photo that was removed, the cached answers are dropped from memory, so that no request
+        gets them even while MongoDB is unavailable.
         """
         self._listings.invalidate(listing_key, remove=remove)
         self._photos.invalidate(listing_key, image_id, remove=remove)
@@ -146,21 +149,26 @@ class AnswerCache:
         self._photo_answers.invalidate(_UNKNOWN, remove=True)
 
     def remove_listing(self, listing_key: str) -> None:
-        """Drop the cached answers about a listing and its photos from memory, so that no request gets them any more."""
+        """Drop the cached answers about a listing and its photos from memory, so that no request gets them any more.
+
+        Called when an event hides the listing and MongoDB may still display it.
+        """
         for cache in (self._listings, self._photos, self._photo_answers):
             cache.invalidate(listing_key, remove=True)
 
     def invalidate_photo(self, image_id: str) -> None:
         """Invalidate the cached state of one photo, which `photo` returns, but no answers about its listing.
 
-        The old state is still returned while the database is unavailable.
+        Called before a photo is read for the visitors who wait for it. While the database is unavailable, `photo` still
+        returns the old state.
         """
         self._photos.invalidate(image_id, remove=False)
 
     def invalidate_all(self) -> None:
-        """Invalidate all entries, because events may have been missed: the next requests read them again.
+        """Invalidate all entries, because events may have been missed: the next requests read the answers again.
 
-        The old answers are still returned while the database is unavailable.
+        Called each time that the reading of events starts. While the database is unavailable, the old answers are still
+        returned.
         """
         self._listings.invalidate_all()
         self._photos.invalidate_all()
@@ -169,10 +177,12 @@ class AnswerCache:
     async def _load_listings(
         self, lookups: Collection[ListingLookup]
     ) -> Mapping[ListingLookup, Sequence[CachedAnswer]]:
-        """Read the answers about listings from MongoDB, and return them by lookup: a list, empty if none is displayed.
+        """Read the answers about listings from MongoDB, and return them by lookup.
 
-        Lookups of all photos (`max_photos` is None) share one query, and lookups of the first photos another; both run
-        at the same time. If a listing is looked up in both ways, only the first query reads it.
+        The list of a lookup has one answer for each feed that displays the listing; it is empty if no feed does. One
+        query reads the listings of which all photos are wanted (`max_photos` is None), another the listings of which
+        the first photos are wanted. Both queries run at the same time. If a listing is looked up in both ways, only the
+        first query reads it.
         """
         whole = {lookup.listing_key for lookup in lookups if lookup.max_photos is None}
         partial = [(key, photos) for key, photos in lookups if photos is not None and key not in whole]
@@ -189,8 +199,8 @@ class AnswerCache:
     def _listing_answer(self, lookup: ListingLookup, answer: Answer) -> CachedAnswer:
         """Return the answer to cache for a lookup: the stored `answer`, cut to the first `max_photos` of the lookup.
 
-        If the cache has an equal answer for this lookup, fresh or stale, return that object instead, because its hash
-        and gzipped form may be computed already.
+        If the cache already has an equal answer for this lookup, fresh or stale, that object is returned instead. Its
+        hash and gzipped form may be computed already.
         """
         count = lookup.max_photos
         plain = b'{"feed":%s,"listing_key":%s,"photo_count":%d,"images":[%s]}' % (
@@ -206,7 +216,10 @@ class AnswerCache:
         return CachedAnswer((answer.feed, answer.listing_key), Body(plain), missing)
 
     async def _load_photos(self, lookups: Collection[PhotoLookup]) -> Mapping[PhotoLookup, Sequence[ShownPhoto]]:
-        """Read the photos that lookups name by image id or URL from MongoDB, in one query; return them by lookup."""
+        """Read photos from MongoDB, in one query, by the image ids or URL keys of lookups; return them by lookup.
+
+        The list of a lookup that finds no photo is empty.
+        """
         image_ids = [lookup.image_id for lookup in lookups if lookup.image_id is not None]
         url_keys = [lookup.url_key for lookup in lookups if lookup.url_key is not None]
         photos_by_key: dict[str, list[ShownPhoto]] = {}
@@ -220,9 +233,9 @@ class AnswerCache:
     ) -> Mapping[PhotoLookup, Sequence[CachedAnswer]]:
         """Read the answers about photos from MongoDB by the URL keys of lookups, and return them by lookup.
 
-        The first query returns one photo of each listing. If lookups found no photo with a copy, a second query reads
-        all photos with their URL keys, because another photo may have a copy. A lookup that finds no photo has an empty
-        list.
+        The first query returns at least one photo of each listing. For lookups that found no photo with a copy, a
+        second query reads all photos with their URL keys, because another photo may have a copy. The list of a lookup
+        that finds no photo is empty.
         """
         answers = self._admissible(await self._answers.photo_answers({lookup.key for lookup in lookups}, every=False))
         found = _answers_of(lookups, answers)
@@ -234,17 +247,21 @@ class AnswerCache:
         return {lookup: [_photo_answer(answer) for answer in answers] for lookup, answers in found.items()}
 
     def _admissible(self, read: Iterable[Read]) -> list[Read]:
-        """Return, of what was read from MongoDB, all that is of listings which are not withheld, in the same order."""
+        """Return the items in `read` whose listing is not withheld, in the same order.
+
+        The items are answers or photos that were read from MongoDB. A listing is withheld if an event hides it although
+        MongoDB may still display it.
+        """
         return [item for item in read if not self._withholds((item.feed, item.listing_key))]
 
 
 def _answers_of(
     lookups: Collection[PhotoLookup], answers: Collection[PhotoAnswer]
 ) -> dict[PhotoLookup, Sequence[PhotoAnswer]]:
-    """Return, by lookup, those of `answers` that the lookup finds: by URL key, and by listing if the lookup names one.
+    """Return, for each lookup, the answers in `answers` that have its URL key, and its listing if it names one.
 
-    Answers about photos with a copy come first, then the order is by feed and ListingKey. A lookup that finds nothing
-    has an empty list.
+    The answers of a lookup are sorted: those about photos with a copy first, then by feed and ListingKey. The sequence
+    is empty for a lookup that finds nothing.
     """
     answers_by_url: dict[str, list[PhotoAnswer]] = {}
     for answer in sorted(answers, key=lambda answer: (not answer.has_copy, answer.feed, answer.listing_key)):
@@ -261,7 +278,7 @@ def _photo_answer(answer: PhotoAnswer) -> CachedAnswer:
 def _admitted(
     lookups: Collection[PhotoLookup], results: Mapping[str, Sequence[Result]]
 ) -> dict[PhotoLookup, Sequence[Result]]:
-    """Return, for each lookup, the results under its key; if it names a listing, only the results of that listing.
+    """Return, for each lookup, the results that belong to its key, and to its listing if it names one.
 
     `results` holds, by image id or URL key, the photos or answers that MongoDB returned. A lookup without a result has
     an empty list.
@@ -288,8 +305,8 @@ def _photo_answer_tags(lookup: PhotoLookup, answers: Sequence[CachedAnswer]) -> 
 def _answers_size(lookup: ListingLookup | PhotoLookup, answers: Sequence[CachedAnswer]) -> int:
     """Return the most bytes of memory that one cache entry takes: its key `lookup` and its value `answers`.
 
-    The cache calls this when it adds the entry. The gzipped forms are counted too, although each is made only when a
-    client first wants it.
+    The cache calls this when it adds the entry. The gzipped form of each answer is counted too, although it is made
+    only when a client first wants it.
     """
     sizes = (answer.body.max_bytes + _MISSING_ID_BYTES * len(answer.missing_image_ids) for answer in answers)
     return sum(sizes) + _entry_size(lookup)
@@ -302,6 +319,6 @@ def _photos_size(lookup: PhotoLookup, photos: Sequence[ShownPhoto]) -> int:
 def _entry_size(lookup: ListingLookup | PhotoLookup) -> int:
     """Return the bytes of memory that an entry takes besides its value: a fixed amount and those of its key.
 
-    The key counts because clients may send long keys.
+    The bytes of the key count because clients may send long keys.
     """
     return _ENTRY_BYTES + sum(_CHARACTER_BYTES * len(part) for part in lookup if isinstance(part, str))

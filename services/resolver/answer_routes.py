@@ -20,7 +20,7 @@ from shared.http_api.answers import Body, refuse
 class AnswerRoutes:
     """Answers requests for a listing's photos, for the first photos of many listings, and for photos by their MLS URLs.
 
-    The photos of an answer that have no copy are added to `demand`.
+    The photos of an answer that have no copy are added to `demand`, which raises their priority.
     """
 
     def __init__(self, cache: AnswerCache, demand: DemandQueue, clock: Clock) -> None:
@@ -29,7 +29,11 @@ class AnswerRoutes:
         self._clock = clock
 
     def routes(self) -> Sequence[web.RouteDef]:
-        """Return the routes of this object's three requests, to add to the application."""
+        """Return the routes of this object, to add to the application.
+
+        They are GET `/api/listings/KEY/images` (one listing), GET `/api/images/resolve` (one photo by its URL) and POST
+        `/api/images/resolve` (many listings or photos).
+        """
         return [
             web.get("/api/listings/{key:[^/]+}/images", self.listing),  # aiohttp's own pattern refuses braces in keys
             web.get("/api/images/resolve", self.photo_by_url),
@@ -37,9 +41,10 @@ class AnswerRoutes:
         ]
 
     async def listing(self, request: web.Request) -> web.Response:
-        """Answer with the JSON of all photos of the listing that the path names, in order.
+        """Answer with the JSON of all photos of the listing that the path names, in the listing's order.
 
-        Raises ProblemFound: 404 if no feed displays the listing, 409 if several do and the request names none of them.
+        Raises ProblemFound: 404 if no feed displays the listing, 409 if several feeds display it and the request names
+        no feed.
         """
         key, query = request_parsing.listing_key(request), request_parsing.query(request, ListingQuery)
         lookup = ListingLookup(key, None)
@@ -55,18 +60,19 @@ class AnswerRoutes:
         return answers.text(request, found[0].body)
 
     async def resolve(self, request: web.Request) -> web.Response:
-        """Answer with the JSON of the photos that the body names, by ListingKeys or by URLs at the MLS.
+        """Answer with the JSON of the photos that the request's body names, by ListingKeys or by URLs at the MLS.
 
-        Called for one page of search results.
+        A client sends one such request for one page of search results.
         """
         search = await request_parsing.search(request)
         body = await (self._photos_by_url(search) if search.urls else self._first_photos(search))
         return answers.text(request, Body(body))
 
     async def _first_photos(self, search: ResolveRequest) -> bytes:
-        """Return the JSON of the first photos of the listings in `search.listing_keys`.
+        """Return the JSON of the first photos of the listings that `search.listing_keys` names.
 
-        ListingKeys that no feed displays are listed as `unknown`, those that several feeds display as `ambiguous`.
+        Each listing has at most `search.photos_per_listing` photos. ListingKeys that no feed displays are listed as
+        `unknown`, ListingKeys that several feeds display as `ambiguous`.
         """
         lookups = [ListingLookup(key, search.photos_per_listing) for key in dict.fromkeys(search.listing_keys)]
         found = await self._cache.listings(lookups)
@@ -89,7 +95,7 @@ class AnswerRoutes:
     async def _photos_by_url(self, search: ResolveRequest) -> bytes:
         """Return the JSON of the photos that were announced under the URLs in `search.urls`, by URL.
 
-        URLs of no photo that a displayed listing shows are listed as `unknown`.
+        A URL is listed as `unknown` if no displayed listing shows a photo announced under it.
         """
         lookups = {url: PhotoLookup(None, url_key(url)) for url in search.urls}
         found = await self._cache.photo_answers(set(lookups.values()))
@@ -104,7 +110,7 @@ class AnswerRoutes:
         return b'{"images":{%s},"unknown":%s}' % (b",".join(images), orjson.dumps(unknown))
 
     async def photo_by_url(self, request: web.Request) -> web.Response:
-        """Answer with the JSON of one photo, named by its URL at the MLS in the query of the request.
+        """Answer with the JSON of the photo whose URL at the MLS is the parameter `url` of the request's query.
 
         For clients that know only this URL; the query may also name the listing. A photo without a copy is raised to
         priority `viewed`. Raises ProblemFound (404) if no displayed listing shows a photo announced under this URL.
@@ -117,15 +123,15 @@ class AnswerRoutes:
         return answers.text(request, answer.body)
 
     def _add_demand(self, answer: CachedAnswer, context: Context) -> None:
-        """Add the photos without a copy in an answer to the demand, to be raised in MongoDB to the context's priority.
+        """Queue the photos without a copy in an answer, so that they are raised to the priority of `context`.
 
-        Called for each answer that is sent. Does nothing if all photos have a copy, or if the same was done for the
-        answer in the last 5 s with the same or a more urgent priority.
+        Called for each answer that is sent. Does nothing if all photos have a copy. Also does nothing if the answer's
+        photos were queued in the last 5 s with the same or a more urgent priority.
         """
         if answer.missing_image_ids and answer.notes_demand(context.priority, self._clock()):
             self._demand.add(answer.listing_id, answer.missing_image_ids, context.priority)
 
 
 def _in_feed(found: Sequence[CachedAnswer], feed: str | None) -> Sequence[CachedAnswer]:
-    """Return those of the answers that are about listings of `feed`; all of them if `feed` is None."""
+    """Return the answers in `found` that are about listings of `feed`; all answers if `feed` is None."""
     return found if feed is None else [answer for answer in found if answer.listing_id[0] == feed]

@@ -65,7 +65,7 @@ class Resources:
 
 @dataclass(frozen=True, slots=True)
 class ResolverParts:
-    """Holds the objects that make up one resolver, as `connect_parts` made and connected them."""
+    """Holds the objects that make up one resolver; `connect_parts` makes and connects them."""
 
     cache: AnswerCache
     demand: DemandQueue
@@ -77,9 +77,10 @@ class ResolverParts:
 
 
 async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Event) -> None:
-    """Run the resolver until `stop` is set: connect to MongoDB and Kafka, serve HTTP, follow events and raise demand.
+    """Run the resolver until `stop` is set: connect to MongoDB and Kafka, serve HTTP, read events and raise demand.
 
-    `feeds` are by name. The resolver counts as started once events are followed, or after 5 s without Kafka.
+    `feeds` are by name. The resolver counts as started once it reads events from Kafka, or after 5 s if Kafka does not
+    answer.
     """
     async with AsyncExitStack() as closing:
         resources, health = await _connect(settings, feeds, closing)
@@ -106,7 +107,7 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
 async def _connect(settings: Settings, feeds: Mapping[str, Feed], closing: AsyncExitStack) -> tuple[Resources, Health]:
     """Connect to MongoDB and Kafka; return the resolver's resources and its health checks.
 
-    The connections are registered in `closing` and close when `closing` ends.
+    The connections are registered in `closing`, and are closed when the caller leaves `closing`.
     """
     address = settings.mongo.get_secret_value(), settings.mongo_db
     database = await closing.enter_async_context(mongo.connect(*address))
@@ -160,7 +161,7 @@ def connect_parts(given: Resources) -> ResolverParts:
 def create_app(given: Resources, parts: ResolverParts, health: Health) -> web.Application:
     """Return the HTTP application with all routes and the middleware of the resolver; the caller serves it.
 
-    `health` adds the routes of health and metrics.
+    The routes of `health`, for probes and metrics, are among them.
     """
     outer = middleware.HttpMiddleware(given.settings.cors, lambda: parts.cache.is_database_unavailable, given.registry)
     app = web.Application(client_max_size=middleware.MAX_BODY_BYTES, middlewares=[outer.for_aiohttp()])

@@ -56,7 +56,8 @@ class Batch(Generic[Key, Value]):
     async def result(self) -> Mapping[Key, Value]:
         """Wait for the batch to end, and return the values of all its keys by key.
 
-        Raises what reading the batch raised, or TimeoutError if the batch has not ended 5 s after it was queued.
+        Raises the error that ended the batch: the error of its reading, or TimeoutError if the batch has not ended 5 s
+        after it was queued.
         """
         if self.outcome is None:
             ended = asyncio.get_running_loop().create_future()
@@ -84,11 +85,12 @@ class Batch(Generic[Key, Value]):
 
 
 class BatchedReader(Generic[Key, Value]):
-    """Collects the keys that callers request, and reads each pending key once, in at most two batches at a time.
+    """Collects the keys that callers request, and reads them in batches: each key once, at most two batches at a time.
 
-    `read` is called with a batch, and returns the values of all keys of the batch, by key. If it raises
-    StoreUnavailable, the batches in the queues end with that error too, because each would wait as long for the same
-    error; any other error ends only its own batch. `is_new` returns True for a key for which nothing was ever found.
+    `read` is called with a batch, and returns the values of all its keys, by key. If `read` raises StoreUnavailable,
+    the queued batches end with that error too: each of them would wait as long for the same error. Any other error ends
+    only the batch that was read. `is_new` returns True for a key for which nothing was found so far, such as a made-up
+    one.
     """
 
     def __init__(
@@ -114,18 +116,21 @@ class BatchedReader(Generic[Key, Value]):
     def request(self, key: Key) -> Batch[Key, Value]:
         """Queue a key to be read, unless it is pending, and return the batch that will read it; does not wait.
 
-        A key is pending while it is queued or being read. Raises Overloaded if the key is not pending and 4,000 others
-        are.
+        A key is pending while it is queued or being read. Raises Overloaded if the key is not pending while 4,000 other
+        keys are.
         """
         return self._joined(key) or self._add(key, self._batch_for(1, self._queue))
 
     def request_all(self, keys: Iterable[Key], expected: int) -> Mapping[Batch[Key, Value], Collection[Key]]:
         """Queue keys to be read, except pending ones, and return the batches that will read `keys`; does not wait.
 
-        The result maps each batch to those of `keys` that it reads; it is empty if `keys` is. A key is pending while it
-        is queued or being read. The keys that are not pending are queued in one batch: the last one in the queue if
-        `expected` more keys fit in, else a new one. If `expected` is more than 1, new keys are queued apart from the
-        others. Raises Overloaded if a key is not pending and 4,000 others are, or 3,000 that are queued apart.
+        A key is pending while it is queued or being read. The result maps each batch to the keys in `keys` that it
+        reads; it is empty if `keys` is empty.
+
+        All keys that are not pending are queued in one batch: the last one in the queue if it has room for `expected`
+        more keys, else a new one. But if `expected` is more than 1, keys for which nothing was found so far are queued
+        in a second queue. Raises Overloaded if a key is not pending while 4,000 other keys are, or if it is to be
+        queued in the second queue while 3,000 keys of that queue are pending.
         """
         batches: dict[Batch[Key, Value], list[Key]] = {}
         own: dict[bool, Batch[Key, Value]] = {}
@@ -144,8 +149,8 @@ class BatchedReader(Generic[Key, Value]):
     def invalidate(self, tags: Set[Hashable]) -> None:
         """Note for all batches that are being read that their values with one of `tags` may be outdated.
 
-        Later requests of any key of such a batch are read anew, in another batch. Callers that wait for the batch
-        already still get its values.
+        A later request for any key of such a batch reads the key anew, in another batch. Callers that already wait for
+        the batch still get its values.
         """
         for batch in self._running.values():
             batch.invalidated_tags |= tags
@@ -153,8 +158,8 @@ class BatchedReader(Generic[Key, Value]):
     def invalidate_all(self) -> None:
         """Note for all batches that are being read that all their values may be outdated.
 
-        Later requests of a key of such a batch are read anew, in another batch. Callers that wait for the batch already
-        still get its values.
+        A later request for a key of such a batch reads the key anew, in another batch. Callers that already wait for
+        the batch still get its values.
         """
         for batch in self._running.values():
             batch.is_outdated = True
@@ -162,8 +167,8 @@ class BatchedReader(Generic[Key, Value]):
     def _joined(self, key: Key) -> Batch[Key, Value] | None:
         """Return the pending batch that a new request of a key may wait for; None if the caller must queue the key.
 
-        None means that the key is not pending, or that its batch was invalidated while it was being read. Raises
-        Overloaded instead of returning None if 4,000 keys are pending.
+        None means that the key is not pending, or that its batch was invalidated while it was being read. If 4,000 keys
+        are pending, Overloaded is raised instead of returning None.
         """
         batch = self._pending.get(key)
         if batch is None or batch.is_outdated or batch.invalidated_tags:
@@ -173,9 +178,10 @@ class BatchedReader(Generic[Key, Value]):
         return batch
 
     def _admit_new(self, key: Key) -> None:
-        """Note that a new key of a request for several keys is pending; raise Overloaded if too many are.
+        """Note that a new key is pending in the second queue; raise Overloaded if 3,000 such keys are pending already.
 
-        Otherwise a few clients that ask for hundreds of made-up keys at a time would have all other clients refused.
+        A new key is one for which nothing was found so far. Without this limit, a few clients that ask for hundreds of
+        made-up keys at a time would have all other clients refused.
         """
         if len(self._pending_new) >= MAX_PENDING_NEW_KEYS:
             raise Overloaded
@@ -211,7 +217,8 @@ class BatchedReader(Generic[Key, Value]):
     def _read_next(self) -> None:
         """Start to read the first batch of one of the queues.
 
-        Does nothing while two batches are being read, or while the first batches still linger for more keys.
+        Does nothing while two batches are being read, or while no first batch is ready, because it still waits a few
+        milliseconds for more keys.
         """
         if len(self._running) < _CONCURRENCY and (queue := self._next_queue()):
             batch = queue.popleft()
@@ -223,7 +230,7 @@ class BatchedReader(Generic[Key, Value]):
     def _next_queue(self) -> deque[Batch[Key, Value]] | None:
         """Return the queue whose first batch is to be read now; None if no first batch is ready.
 
-        If both first batches are ready, that of the new keys has every fourth turn.
+        If the first batches of both queues are ready, the queue of new keys has every fourth turn.
         """
         ready = [queue for queue in (self._queue, self._new_queue) if queue and self._is_ready(queue[0])]
         if len(ready) < 2:
